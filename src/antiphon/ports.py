@@ -21,8 +21,8 @@ from antiphon.types.accounts import LOCAL as LOCAL
 from antiphon.types.accounts import (
     Account,
     Act,
-    Counted,
     Counter,
+    CounterValue,
     Person,
     Project,
     ProviderKey,
@@ -354,7 +354,7 @@ class Store(Protocol):
         """From now on the key opens nothing. Raises `NotFound`."""
         ...
 
-    async def count(self, counter: Counter, amount: int) -> Counted:
+    async def count(self, counter: Counter, amount: int) -> CounterValue:
         """Add to what the key has used in the period that is now; what was used before is dropped.
 
         It may be lost with the machine.

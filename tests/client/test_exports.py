@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from antiphon.client.export import FORMS, Form, exported, file_name, form_of
-from antiphon.client.sections import Answered, answered
+from antiphon.client.export import FORMS, Form, exported, file_name, guess_form
+from antiphon.client.sections import RunSummary, summarize_run
 from antiphon.types.messages import File, Image, Message, MessagePart, Refusal, Text, ToolCall
 from antiphon.types.runs import Run, Status, Thread
 
@@ -92,7 +92,7 @@ def whole() -> Talk:
 
 
 NAMES = {"file_1": "picture of it.pdf", "file_2": "all of it.txt"}
-RUNS = {"run_1": Answered("demo", "stopped here")}
+RUNS = {"run_1": RunSummary("demo", "stopped here")}
 
 
 # Everything is in it.
@@ -181,7 +181,7 @@ def test_a_run_tells_who_answered_and_why_it_ended() -> None:
         created_at=AT,
     )
 
-    assert answered(run) == Answered("demo", "cut off here: nothing more came in time")
+    assert summarize_run(run) == RunSummary("demo", "cut off here: nothing more came in time")
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -224,7 +224,7 @@ def everywhere(text: str) -> Talk:
 
 
 def foreign(text: str) -> Mapping[str, Any]:
-    return {"names": {"file_1": text}, "runs": {"run_1": Answered(text)}, "title": text}
+    return {"names": {"file_1": text}, "runs": {"run_1": RunSummary(text)}, "title": text}
 
 
 class Outline(HTMLParser):
@@ -405,7 +405,7 @@ def test_a_fence_that_was_cut_off_is_closed(said: str, closed: str) -> None:
     [("a.md", "md"), ("b.MARKDOWN", "md"), ("c/d.html", "html"), ("e.json", "json"), ("f", None)],
 )
 def test_a_files_name_says_its_form(name: str, form: Form | None) -> None:
-    assert form_of(name) == form
+    assert guess_form(name) == form
 
 
 @pytest.mark.parametrize(

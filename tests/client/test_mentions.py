@@ -14,13 +14,13 @@ from antiphon import AsyncClient
 from antiphon.client.mentions import (
     MAX_TEXT_BYTES,
     MAX_UPLOAD_BYTES,
-    Prepared,
-    fenced,
-    mentioned,
+    PreparedMessage,
+    fence_file,
+    find_mentions,
+    format_mention,
     prepare,
     resources,
-    uploaded,
-    written,
+    upload_attachments,
 )
 from antiphon.settings.settings import Settings
 from antiphon.types.errors import AntiphonError, InvalidRequest, TooLarge
@@ -33,7 +33,7 @@ NAMES = st.text(st.characters(exclude_characters="\n\r", exclude_categories=["Cs
 
 
 def paths(text: str) -> list[str]:
-    return [each.path for each in mentioned(text).mentions]
+    return [each.path for each in find_mentions(text).mentions]
 
 
 # What is a mention
@@ -63,19 +63,19 @@ def test_a_mention_begins_a_word(text: str, named: list[str]) -> None:
 
 
 def test_an_escape_is_an_at_sign_where_a_mention_could_stand_and_nowhere_else() -> None:
-    assert mentioned(r"\@a.txt and x\@y").text == r"@a.txt and x\@y"
+    assert find_mentions(r"\@a.txt and x\@y").text == r"@a.txt and x\@y"
 
 
 @given(ODD)
 def test_a_text_stays_as_it_is_but_for_its_escapes(text: str) -> None:
     without = text.replace('"', "")
 
-    assert mentioned(without).text == re.sub(r"(?<![^\s(])\\@", "@", without)
+    assert find_mentions(without).text == re.sub(r"(?<![^\s(])\\@", "@", without)
 
 
 @given(ODD)
 def test_a_mention_is_where_it_says(text: str) -> None:
-    said = mentioned(text)
+    said = find_mentions(text)
 
     for each in said.mentions:
         assert text[each.start] == "@"
@@ -84,7 +84,7 @@ def test_a_mention_is_where_it_says(text: str) -> None:
 
 @given(NAMES)
 def test_a_path_that_is_written_as_a_mention_is_read_as_that_path(path: str) -> None:
-    assert paths(f"({written(path)} is it)") == [path]
+    assert paths(f"({format_mention(path)} is it)") == [path]
 
 
 # What is read
@@ -97,14 +97,14 @@ def test_text_comes_with_its_name_in_a_fence_that_it_cannot_end(tmp_path: Path) 
 
     assert (file.name, file.kind) == ("a.md", "text")
     assert (
-        fenced(file.name, file.content.decode())
+        fence_file(file.name, file.content.decode())
         == "\n\nThe file a.md:\n\n`````\n```\ncode\n````\n`````\n"
     )
 
 
 @given(st.text())
 def test_nothing_in_a_file_ends_its_fence(text: str) -> None:
-    said = fenced("a", text)
+    said = fence_file("a", text)
 
     fence = said.rstrip("\n").rpartition("\n")[2]
     assert said.count(fence) == 2
@@ -154,7 +154,7 @@ def test_text_may_have_a_mark_of_its_byte_order(tmp_path: Path, content: bytes) 
     ],
 )
 def test_a_word_that_no_file_is_called_stays_a_word(tmp_path: Path, text: str) -> None:
-    assert prepare(text, folder=tmp_path) == Prepared(text)
+    assert prepare(text, folder=tmp_path) == PreparedMessage(text)
 
 
 def test_a_word_that_a_file_is_called_is_that_file(tmp_path: Path) -> None:
@@ -263,7 +263,7 @@ async def test_pictures_and_pdfs_are_uploaded_and_text_is_said(tmp_path: Path) -
     prepared = prepare("@a.txt @b.png @c.pdf", folder=tmp_path)
 
     async with AsyncClient(settings=SETTINGS) as client:
-        parts = await uploaded(client, prepared)
+        parts = await upload_attachments(client, prepared)
         said, text, picture, pdf = parts
         uploads = [await client.get_file(each.file_id or "") for each in (picture, pdf)]
 
@@ -278,7 +278,7 @@ async def test_pictures_and_pdfs_are_uploaded_and_text_is_said(tmp_path: Path) -
 
 async def test_without_files_a_message_is_its_text() -> None:
     async with AsyncClient(settings=SETTINGS) as client:
-        assert await uploaded(client, prepare("hello")) == "hello"
+        assert await upload_attachments(client, prepare("hello")) == "hello"
 
 
 @pytest.mark.parametrize(

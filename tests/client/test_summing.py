@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antiphon.api.operations import Model
-from antiphon.client.compaction import Hearing, Summing, due, model_of
+from antiphon.client.compaction import CompactionPlan, SummaryReader, choose_model, due
 from antiphon.ports import quiet
 from antiphon.types import errors
 from antiphon.types.events import MessageCompleted, TextDelta, TurnRestarted, UsageAdded
@@ -36,16 +36,18 @@ def exchanges(count: int, text: str = "") -> list[Message]:
     ]
 
 
-def summing(messages: list[Message], keep: int = 2, window: int | None = None) -> Summing:
-    return Summing("thread_1", messages, keep, [Model("demo", "demo", context_tokens=window)])
+def summing(messages: list[Message], keep: int = 2, window: int | None = None) -> CompactionPlan:
+    return CompactionPlan(
+        "thread_1", messages, keep, [Model("demo", "demo", context_tokens=window)]
+    )
 
 
-def carried_out(summing: Summing) -> list[str]:
+def carried_out(summing: CompactionPlan) -> list[str]:
     """The questions, each answered by `Summary N.`"""
     asked: list[str] = []
     while (question := summing.due()) is not None:
         asked.append(question)
-        summing.summed(f"Summary {len(asked)}.", Usage(output_tokens=1))
+        summing.add_summary(f"Summary {len(asked)}.", Usage(output_tokens=1))
     return asked
 
 
@@ -196,13 +198,13 @@ def test_nothing_is_summed_up_twice_or_lost(count: int, keep: int, ends: list[in
 
 
 @pytest.mark.parametrize(
-    ("used", "window", "is_due"),
+    ("used", "window", "due"),
     [(79, 100, False), (80, 100, True), (120, 100, True), (10**9, None, False), (0, 100, False)],
 )
 def test_it_is_due_when_four_fifths_of_the_window_are_used(
-    used: int, window: int | None, is_due: bool
+    used: int, window: int | None, due: bool
 ):
-    assert due(used, window) is is_due
+    assert due(used, window) is due
 
 
 def test_the_share_can_be_chosen():
@@ -216,20 +218,20 @@ def a_run(status: Status, model: str = "demo") -> Run:
 def test_the_model_is_the_one_that_is_named_or_that_answered_last():
     newest = a_run(Status.COMPLETED, "mine:big")
 
-    assert model_of([newest, a_run(Status.FAILED)], None) == "mine:big"
-    assert model_of([newest], "mine:small") == "mine:small"
-    assert model_of([], None) is None
+    assert choose_model([newest, a_run(Status.FAILED)], None) == "mine:big"
+    assert choose_model([newest], "mine:small") == "mine:small"
+    assert choose_model([], None) is None
 
 
 @pytest.mark.parametrize("status", [Status.QUEUED, Status.IN_PROGRESS, Status.ACTION_REQUIRED])
 def test_a_busy_thread_is_not_summed_up(status: Status):
     with pytest.raises(errors.RunActive):
-        model_of([a_run(status)], None)
+        choose_model([a_run(status)], None)
 
 
 def test_it_is_told_how_much_is_written():
     told: list[Progress] = []
-    hearing = Hearing("part 1 of 2", told.append)
+    hearing = SummaryReader("part 1 of 2", told.append)
 
     hearing.note(TextDelta(text="We "))
     hearing.note(TurnRestarted(reason="cut", after=1, attempt=2, message=""))
@@ -244,7 +246,7 @@ def test_it_is_told_how_much_is_written():
 
 
 def test_a_summary_that_is_not_whole_is_none():
-    hearing = Hearing("part 1 of 1", quiet)
+    hearing = SummaryReader("part 1 of 1", quiet)
     hearing.note(MessageCompleted(message=message(2, "assistant", "We", status="incomplete")))
 
     with pytest.raises(errors.Cut):
@@ -254,7 +256,7 @@ def test_a_summary_that_is_not_whole_is_none():
 
 
 def test_a_summary_without_a_word_is_none():
-    hearing = Hearing("part 1 of 1", quiet)
+    hearing = SummaryReader("part 1 of 1", quiet)
     hearing.note(MessageCompleted(message=message(2, "assistant", " ")))
 
     with pytest.raises(errors.Cut):

@@ -645,7 +645,7 @@ def test_whatever_comes_the_reply_ends_in_the_closed_list(
     assert (reply.outcome in ("failed", "invalid_tool_call")) == (reply.fault is not None)
     assert (reply.outcome == "calls") == bool(reply.calls)
     if reply.fault:
-        assert reply.fault.code == "invalid_tool_call" or errors.named(reply.fault.code)
+        assert reply.fault.code == "invalid_tool_call" or errors.class_for_code(reply.fault.code)
     assert len({call.id for call in reply.calls}) == len(reply.calls)
     for call in reply.calls:
         assert isinstance(call, ToolCall)

@@ -26,7 +26,7 @@ from antiphon.types.errors import (
     ProviderError,
     ProviderProtocol,
     ProviderRejected,
-    named,
+    class_for_code,
 )
 from antiphon.types.events import ReasoningDelta, TextDelta
 from antiphon.types.messages import Message, ToolCall, ToolSpec, chat
@@ -260,7 +260,7 @@ async def test_why_a_reply_ended_is_told(provider: AnyVendor, name: str, reason:
 async def test_a_refusal_has_our_name(provider: AnyVendor, vendor: str, name: str):
     said, error = await cut(provider, name)
 
-    assert type(error) is named(TABLES[vendor][name].expect)
+    assert type(error) is class_for_code(TABLES[vendor][name].expect)
     assert said == []
     assert KEY not in str(error)
 

@@ -10,7 +10,7 @@ import pytest
 from antiphon.providers.catalog import Catalog
 from antiphon.providers.endpoints import of_vendor
 from antiphon.settings.settings import Settings
-from antiphon.types.accounts import OwnKey
+from antiphon.types.accounts import OwnerProviderKey
 from antiphon.types.runs import Destination
 
 FAR = {"base_url": "https://far.example/v1", "key_env": "FAR_KEY"}
@@ -129,8 +129,8 @@ def test_a_region_is_another_place() -> None:
 
 
 async def test_an_owners_key_is_served_where_it_can_be_opened_and_no_other_is_needed() -> None:
-    async def keys_of(owner: str, provider: str) -> OwnKey | None:
-        return OwnKey(key="sk-own") if owner == "ann" else None
+    async def keys_of(owner: str, provider: str) -> OwnerProviderKey | None:
+        return OwnerProviderKey(key="sk-own") if owner == "ann" else None
 
     def marks(*names: str) -> Catalog:
         return catalog(({}, {}), keys_of=keys_of, marks=lambda: names)

@@ -31,7 +31,7 @@ from antiphon.types.errors import (
     ProviderProtocol,
     ProviderRateLimited,
     ProviderUnavailable,
-    named,
+    class_for_code,
 )
 from antiphon.types.messages import ToolSpec
 from antiphon.types.runs import Sampling, Usage
@@ -127,7 +127,7 @@ async def test_a_broken_connection_is_a_cut_and_what_came_is_kept(upstream: Upst
 async def test_a_failure_has_the_name_that_the_table_gives_it(upstream: Upstream, name: str):
     _, error = await listen(upstream, name)
 
-    assert type(error) is named(SCENARIOS[name].expect)
+    assert type(error) is class_for_code(SCENARIOS[name].expect)
     assert KEY not in str(error)
     if SCENARIOS[name].expect == "provider_error":
         assert error.message == "boom"

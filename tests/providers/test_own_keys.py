@@ -16,7 +16,7 @@ from antiphon.providers.catalog import Catalog
 from antiphon.providers.owner_providers import Lending
 from antiphon.settings.loading import load
 from antiphon.settings.settings import Settings
-from antiphon.types.accounts import OwnKey
+from antiphon.types.accounts import OwnerProviderKey
 from antiphon.types.chunks import Question
 from antiphon.types.errors import BadSettings, InvalidRequest
 from tests.trusted import trusted
@@ -31,14 +31,14 @@ async def upstream() -> AsyncIterator[Upstream]:
         yield upstream
 
 
-class Keys(dict[tuple[str, str], OwnKey]):
+class Keys(dict[tuple[str, str], OwnerProviderKey]):
     """What owners have, by owner and provider."""
 
-    async def of(self, owner: str, provider: str) -> OwnKey | None:
+    async def of(self, owner: str, provider: str) -> OwnerProviderKey | None:
         return self.get((owner, provider))
 
     def give(self, owner: str, key: str, base_url: str | None = None) -> None:
-        self[owner, "openai"] = OwnKey(key=key, base_url=base_url)
+        self[owner, "openai"] = OwnerProviderKey(key=key, base_url=base_url)
 
 
 def catalog(keys: Keys, upstream: Upstream, environ: Mapping[str, str] | None = None) -> Catalog:
@@ -179,7 +179,7 @@ async def test_only_so_many_are_kept_open_and_what_was_used_longest_ago_goes_fir
         async def make() -> Any:
             return Silent(closed, owner)
 
-        await lending.provider(owner, "openai", OwnKey(key="k"), make)
+        await lending.provider(owner, "openai", OwnerProviderKey(key="k"), make)
 
     for owner in ("ada", "bo", "ada", "cy"):
         await lend(owner)
@@ -198,7 +198,7 @@ async def test_who_ask_for_the_same_at_one_time_share_what_is_made_for_the_first
         return Silent(closed, "made")
 
     asking = [
-        asyncio.create_task(lending.provider("ada", "anthropic", OwnKey(key="k"), make))
+        asyncio.create_task(lending.provider("ada", "anthropic", OwnerProviderKey(key="k"), make))
         for _ in range(3)
     ]
     await asyncio.sleep(0)
@@ -232,19 +232,21 @@ async def test_no_owners_key_goes_to_an_address_that_a_folder_named(
 @pytest.mark.parametrize(
     ("provider", "own"),
     [
-        ("demo", OwnKey(key="k")),
-        ("nope", OwnKey(key="k")),
-        ("vertexai", OwnKey(key="k")),
-        ("openai", OwnKey(key="")),
-        ("openai", OwnKey(key=" \n")),
-        ("openai", OwnKey(key="canary-1\r\nX: y")),
-        ("openai", OwnKey(key="canary-1\u00e4")),
-        ("openai", OwnKey(key="canary-1", base_url="file:///etc/passwd")),
-        ("openai", OwnKey(key="canary-1", base_url="https://u:canary-1@h/v1")),
-        ("openai", OwnKey(key="canary-1", base_url="https://h/{HOME}")),
+        ("demo", OwnerProviderKey(key="k")),
+        ("nope", OwnerProviderKey(key="k")),
+        ("vertexai", OwnerProviderKey(key="k")),
+        ("openai", OwnerProviderKey(key="")),
+        ("openai", OwnerProviderKey(key=" \n")),
+        ("openai", OwnerProviderKey(key="canary-1\r\nX: y")),
+        ("openai", OwnerProviderKey(key="canary-1\u00e4")),
+        ("openai", OwnerProviderKey(key="canary-1", base_url="file:///etc/passwd")),
+        ("openai", OwnerProviderKey(key="canary-1", base_url="https://u:canary-1@h/v1")),
+        ("openai", OwnerProviderKey(key="canary-1", base_url="https://h/{HOME}")),
     ],
 )
-def test_a_key_that_nobody_could_be_asked_with_is_refused(provider: str, own: OwnKey) -> None:
+def test_a_key_that_nobody_could_be_asked_with_is_refused(
+    provider: str, own: OwnerProviderKey
+) -> None:
     with pytest.raises(InvalidRequest) as refused:
         Catalog(Settings(), {}).check_own(provider, own)
 
@@ -252,7 +254,7 @@ def test_a_key_that_nobody_could_be_asked_with_is_refused(provider: str, own: Ow
 
 
 def test_keys_for_known_providers_are_taken_and_never_printed() -> None:
-    own = OwnKey(key="canary-1", base_url="https://gateway.example/v1")
+    own = OwnerProviderKey(key="canary-1", base_url="https://gateway.example/v1")
 
     for provider in ("openai", "mistral", "ollama", "anthropic"):
         Catalog(Settings(), {}).check_own(provider, own)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from antiphon.client.formatting import short
+from antiphon.client.formatting import short_number
 from antiphon.terminal import spans, status
 from antiphon.terminal.status import Facts
 from tests.terminal.chatting import Chatting
@@ -75,7 +75,7 @@ def test_a_title_of_wide_letters_is_cut_in_cells() -> None:
     [(900, "900"), (8_192, "8.2k"), (16_000, "16k"), (128_000, "128k"), (1_048_576, "1M")],
 )
 def test_tokens_are_said_in_short(tokens: int, text: str) -> None:
-    assert short(tokens) == text
+    assert short_number(tokens) == text
 
 
 async def test_it_tells_model_thread_and_how_full_the_window_is(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from antiphon.tools.egress_policy import (
     resolved,
 )
 from antiphon.tools.guarded_http import Fetched, Outbound, fetch
-from antiphon.types.addresses import public
+from antiphon.types.addresses import is_public
 from antiphon.types.errors import BadSettings, Unavailable
 
 
@@ -162,7 +162,7 @@ def spelled(number: int, bases: Sequence[str], parts: int) -> str:
 
 
 @given(
-    number=st.ip_addresses(v=4).filter(lambda address: not public(address)).map(int),
+    number=st.ip_addresses(v=4).filter(lambda address: not is_public(address)).map(int),
     bases=st.lists(st.sampled_from(["decimal", "octal", "hex", "HEX"]), min_size=4, max_size=4),
     parts=st.integers(1, 4),
 )
@@ -174,7 +174,7 @@ async def test_however_a_private_address_is_spelled_it_is_refused(
 
 
 @given(
-    number=st.ip_addresses(v=4).filter(public).map(int),
+    number=st.ip_addresses(v=4).filter(is_public).map(int),
     bases=st.lists(st.sampled_from(["decimal", "octal", "hex"]), min_size=4, max_size=4),
     parts=st.integers(1, 4),
 )

@@ -30,7 +30,7 @@ from antiphon.types.runs import Fault, Status
 from antiphon.wires.ag_ui.encoder import AgUi, Reader
 from antiphon.wires.ag_ui.events import Version
 from antiphon.wires.ag_ui.messages import as_messages
-from antiphon.wires.framing import cursor, standing
+from antiphon.wires.framing import drop_void_events, parse_cursor
 
 GOLDEN = Path(__file__).parent / "golden"
 VERSIONS: tuple[Version, ...] = ("0", "1")
@@ -115,7 +115,7 @@ def test_wherever_a_client_is_cut_off_it_comes_back_to_the_same_messages(
     frames = told_in_batches(events, places, Reader(version=version, history=(MINE,)))
     seen = Page([MINE]).read(frames[: cut % (len(frames) + 1)])
     run_id = events[0][1].run_id  # type: ignore[union-attr]
-    after = cursor(seen.ids[-1], run_id).number if seen.ids else 0
+    after = parse_cursor(seen.ids[-1], run_id).number if seen.ids else 0
     history = (MINE,) if after % 2 else tuple(dict(each) for each in seen.messages)
     again = Reader(version=version, history=history or (MINE,), after=after)
     seen.read(told(events, again))
@@ -151,7 +151,7 @@ def test_outputs_stay_behind_their_calls_for_a_client_that_comes_back_after_a_re
 def test_who_comes_late_reads_nothing_that_is_void(
     events: list[Numbered], version: Version
 ) -> None:
-    late = page(standing(events), Reader(version=version))
+    late = page(drop_void_events(events), Reader(version=version))
 
     assert not only(late.events, "MESSAGES_SNAPSHOT")
     assert essence(page(events, Reader(version=version)).messages) == essence(late.messages)

@@ -12,7 +12,7 @@ from antiphon.api.operations import NewMessage
 from antiphon.types.errors import InvalidRequest
 from antiphon.types.messages import ToolSpec
 from antiphon.types.runs import Approval
-from antiphon.wires.ag_ui.run_input import DROPPED, Asked, Output, read
+from antiphon.wires.ag_ui.run_input import DROPPED, AgUiRequest, Output, read
 
 USER = {"id": "u1", "role": "user", "content": "How late is it?"}
 CALL = {
@@ -102,7 +102,7 @@ def test_what_is_not_believed_is_passed_over() -> None:
         body(USER, state={"admin": True}, context=[], forwardedProps={"model": "x"}, apiKey="k")
     )
 
-    assert asked == Asked(
+    assert asked == AgUiRequest(
         thread_id="thread",
         run_id="run",
         version="0",

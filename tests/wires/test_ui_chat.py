@@ -17,7 +17,7 @@ from world import call
 
 from antiphon.types.chunks import TextPiece
 from antiphon.types.events import ActionRequired
-from antiphon.wires.framing import Cursor, standing
+from antiphon.wires.framing import Cursor, drop_void_events
 
 Told = dict[str, Any]
 Play = Callable[[str, Sequence[list[bytes]], Sequence[list[Any]]], Told]
@@ -91,7 +91,7 @@ def test_a_page_that_is_opened_again_is_sent_the_whole_message(
 ) -> None:
     sdk = CLIENTS[client]
     events = numbered(TYPICAL[story]())
-    frames = told(standing(events), sdk)
+    frames = told(drop_void_events(events), sdk)
 
     chat = play(client, [frames], [["resume"]])
     assert (chat["status"], chat.get("error")) == ("ready", None)
@@ -113,9 +113,11 @@ def test_a_connection_that_broke_is_taken_up_in_the_same_page(play: Play, client
     events = numbered(TYPICAL["restarted"]())
     broken = told(events[:5], sdk)[:-1]
 
-    chat = play(client, [broken, told(standing(events), sdk)], [["send", "Look."], ["resume"]])
+    chat = play(
+        client, [broken, told(drop_void_events(events), sdk)], [["send", "Look."], ["resume"]]
+    )
     assert chat["status"] == "ready"
-    whole = judged(sdk, [told(standing(events), sdk)]).message
+    whole = judged(sdk, [told(drop_void_events(events), sdk)]).message
     assert essence(chat["messages"][-1]) == essence(whole)
 
 

@@ -25,7 +25,7 @@ from antiphon.types.chunks import CallPiece
 from antiphon.types.events import Numbered
 from antiphon.wires.ai_sdk.message_stream import UIMessageStream
 from antiphon.wires.ai_sdk.parts import Sdk
-from antiphon.wires.framing import HEARTBEAT, cursor, standing
+from antiphon.wires.framing import HEARTBEAT, drop_void_events, parse_cursor
 
 HERE = Path(__file__).parent
 CLIENTS: dict[str, Sdk] = {"ai5.0": 5, "ai5": 5, "ai6": 6, "ai7": 7}
@@ -151,8 +151,8 @@ def test_a_client_that_comes_back_to_a_run_at_rest_goes_on_with_its_message(
     rest = next(n for n, event in events if event.type == "turn.ended")
     first = told(events[:rest], sdk)
     last = [frame for frame in first if frame.startswith(b"id: ")][-1]
-    after = cursor(last.decode().split("\n")[0].removeprefix("id: "), events[0][1].run_id)  # type: ignore[union-attr]
-    second = told(standing(events, after.number), sdk, after)
+    after = parse_cursor(last.decode().split("\n")[0].removeprefix("id: "), events[0][1].run_id)  # type: ignore[union-attr]
+    second = told(drop_void_events(events, after.number), sdk, after)
 
     [both] = read(client, [[first, second]])
     assert both["complaints"] == []

@@ -17,7 +17,7 @@ from ui_judge import Judge, Parts
 from antiphon.types.chunks import Finish, TextPiece
 from antiphon.types.messages import File, Image, Message, Text, ToolCall, Upload
 from antiphon.types.runs import Run, Status
-from antiphon.wires.ai_sdk.history import arranged, file_ids, told
+from antiphon.wires.ai_sdk.history import as_ui_message, file_ids, group_entries
 
 STOP = Finish("stop")
 
@@ -31,8 +31,10 @@ def shown(
 ) -> list[dict[str, Any]]:
     """The messages as they stand in the JSON."""
     actions = list(world.actions.values()) if world else []
-    entries = arranged(messages, runs)
-    return [msgspec.to_builtins(told(each, actions=actions, files=files)) for each in entries]
+    entries = group_entries(messages, runs)
+    return [
+        msgspec.to_builtins(as_ui_message(each, actions=actions, files=files)) for each in entries
+    ]
 
 
 def history(world: Story) -> list[dict[str, Any]]:
@@ -226,7 +228,7 @@ def test_files_are_named_by_an_address_of_the_page_and_pictures_by_their_own() -
     upload = Upload(id="file_1", name="a.pdf", media_type="application/pdf", size=1, created_at=1)
     [asked] = shown(said, [], file_1=upload)
 
-    assert file_ids(arranged(said, [])) == {"file_1", "file_2"}
+    assert file_ids(group_entries(said, [])) == {"file_1", "file_2"}
     assert [part for part in asked["parts"] if part["type"] == "file"] == [
         {
             "type": "file",
@@ -282,7 +284,7 @@ def test_what_a_call_gave_beside_its_words_stands_after_it_as_files() -> None:
     upload = Upload(id="file_1", name="a.png", media_type="image/png", size=1, created_at=1)
     [_, drawn] = shown(said, runs, file_1=upload)
 
-    assert file_ids(arranged(said, runs)) == {"file_1", "file_gone"}
+    assert file_ids(group_entries(said, runs)) == {"file_1", "file_gone"}
     assert [part for part in drawn["parts"] if part["type"] == "data-files"] == [
         {
             "type": "data-files",

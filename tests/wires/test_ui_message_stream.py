@@ -21,7 +21,7 @@ from antiphon.types.events import MessageCompleted, Numbered, RunStatus, TextDel
 from antiphon.types.runs import Fault, Status
 from antiphon.wires.ai_sdk.message_stream import DONE, UIMessageStream
 from antiphon.wires.ai_sdk.parts import Sdk
-from antiphon.wires.framing import HEARTBEAT, Cursor, cursor, standing
+from antiphon.wires.framing import HEARTBEAT, Cursor, drop_void_events, parse_cursor
 
 GOLDEN = Path(__file__).parent / "golden"
 SDKS: tuple[Sdk, ...] = (5, 6, 7)
@@ -136,8 +136,8 @@ def test_wherever_a_reader_is_cut_off_it_comes_back_to_the_same_message(
     frames = [f for f in told_in_batches(events, places, sdk) if f.startswith(b"id: ")]
     had = frames[: cut % (len(frames) + 1)]
     judge = Judge(sdk).read(had)
-    after = cursor(judge.ids[-1], events[0][1].run_id) if judge.ids else None  # type: ignore[union-attr]
-    rest = standing(events, after.number if after else 0)
+    after = parse_cursor(judge.ids[-1], events[0][1].run_id) if judge.ids else None  # type: ignore[union-attr]
+    rest = drop_void_events(events, after.number if after else 0)
     judge.read(told_in_batches(rest, again, sdk, after))
 
     whole = Judge(sdk).read(told(events, sdk))
@@ -147,7 +147,7 @@ def test_wherever_a_reader_is_cut_off_it_comes_back_to_the_same_message(
 
 @given(runs(), SDK)
 def test_who_comes_late_reads_nothing_that_is_void(events: list[Numbered], sdk: Sdk) -> None:
-    late = Judge(sdk).read(told(standing(events), sdk))
+    late = Judge(sdk).read(told(drop_void_events(events), sdk))
     live = Judge(sdk).read(told(events, sdk))
 
     assert late.message["parts"] == late.parts == live.parts
@@ -217,12 +217,12 @@ def test_arguments_that_a_client_dies_of_are_told_as_text(arguments: str) -> Non
 )
 def test_an_id_that_this_run_never_gave_out_is_refused(id: str) -> None:
     with pytest.raises(InvalidEventId):
-        cursor(id, "run_1")
+        parse_cursor(id, "run_1")
 
 
 def test_an_id_says_what_its_reader_has() -> None:
-    assert cursor("run_1:7", "run_1") == Cursor("run_1", 7)
-    assert cursor("run_1:7.2", "run_1") == Cursor("run_1", 7, 2)
+    assert parse_cursor("run_1:7", "run_1") == Cursor("run_1", 7)
+    assert parse_cursor("run_1:7.2", "run_1") == Cursor("run_1", 7, 2)
 
 
 def test_a_run_cannot_be_told_from_its_middle() -> None:

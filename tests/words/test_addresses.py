@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.types.addresses import public, written
+from antiphon.types.addresses import is_public, parse_address
 
 NEAR = [
     "0.0.0.0",
@@ -57,12 +57,12 @@ def isatap(inner: IPv4Address) -> IPv6Address:
 
 @pytest.mark.parametrize("text", NEAR)
 def test_what_is_near_is_not_public(text: str) -> None:
-    assert not public(IPv4Address(text))
+    assert not is_public(IPv4Address(text))
 
 
 @pytest.mark.parametrize("text", FAR)
 def test_what_is_far_is_public(text: str) -> None:
-    assert public(IPv4Address(text))
+    assert is_public(IPv4Address(text))
 
 
 @pytest.mark.parametrize("carrier", CARRIERS.values(), ids=CARRIERS)
@@ -70,7 +70,7 @@ def test_what_is_far_is_public(text: str) -> None:
 def test_an_address_that_carries_another_leads_where_that_one_leads(
     carrier: str, inner: str
 ) -> None:
-    assert public(IPv6Address(carrier.format(inner))) is public(IPv4Address(inner))
+    assert is_public(IPv6Address(carrier.format(inner))) is is_public(IPv4Address(inner))
 
 
 @given(st.ip_addresses(v=4))
@@ -78,13 +78,13 @@ def test_tunnels_lead_where_their_inner_address_leads(inner: IPv4Address) -> Non
     far = IPv4Address("8.8.8.8")
 
     judged = [
-        public(six_to_four(inner)),
-        public(teredo(inner, far)),
-        public(teredo(far, inner)),
-        public(isatap(inner)),
+        is_public(six_to_four(inner)),
+        is_public(teredo(inner, far)),
+        is_public(teredo(far, inner)),
+        is_public(isatap(inner)),
     ]
 
-    assert judged == [public(inner)] * 4
+    assert judged == [is_public(inner)] * 4
 
 
 @pytest.mark.parametrize(
@@ -110,19 +110,19 @@ def test_tunnels_lead_where_their_inner_address_leads(inner: IPv4Address) -> Non
     ],
 )
 def test_of_ipv6_only_what_was_given_out_is_public(text: str) -> None:
-    assert not public(IPv6Address(text))
+    assert not is_public(IPv6Address(text))
 
 
 @pytest.mark.parametrize("text", ["2606:4700:4700::1111", "2a00:1450:4001:82a::200e"])
 def test_an_ipv6_address_that_was_given_out_is_public(text: str) -> None:
-    assert public(IPv6Address(text))
+    assert is_public(IPv6Address(text))
 
 
 @given(st.ip_addresses())
 def test_nothing_is_public_that_python_calls_private(address: IPv4Address | IPv6Address) -> None:
     tunnel = isinstance(address, IPv6Address) and (address.sixtofour or address.teredo)
 
-    assert address.is_global or tunnel or not public(address)
+    assert address.is_global or tunnel or not is_public(address)
 
 
 @pytest.mark.parametrize(
@@ -144,12 +144,12 @@ def test_nothing_is_public_that_python_calls_private(address: IPv4Address | IPv6
     ],
 )
 def test_every_spelling_of_an_address_is_read(host: str, meant: str) -> None:
-    assert written(host) == ip_address(meant)
+    assert parse_address(host) == ip_address(meant)
 
 
 @pytest.mark.parametrize("host", ["localhost", "a.b.c", "1.com", "0x.com", "", "xn--1-7sb"])
 def test_a_name_is_no_address(host: str) -> None:
-    assert written(host) is None
+    assert parse_address(host) is None
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ def test_a_name_is_no_address(host: str) -> None:
 )
 def test_what_ends_like_an_address_and_is_none_is_refused(host: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - the words are Python's own, for IPv6
-        written(host)
+        parse_address(host)
 
 
 @given(st.text(alphabet=string.hexdigits + "xX.", max_size=24))
@@ -185,4 +185,4 @@ def test_what_the_system_reads_as_an_address_is_read_alike(text: str) -> None:
     except OSError:
         return
 
-    assert written(text) == system
+    assert parse_address(text) == system

@@ -215,8 +215,10 @@ def test_the_tree_of_errors_is_the_one_that_is_drawn():
 def test_every_code_names_its_class():
     for _, name, code in tree(errors.AntiphonError):
         if code and name != "AntiphonError":
-            assert errors.named(code).__name__ == (name if code != "internal" else "Internal")
-    assert errors.named("of a later version") is errors.AntiphonError
+            assert errors.class_for_code(code).__name__ == (
+                name if code != "internal" else "Internal"
+            )
+    assert errors.class_for_code("of a later version") is errors.AntiphonError
 
 
 def test_an_error_carries_what_was_wanted_what_came_and_what_to_do():

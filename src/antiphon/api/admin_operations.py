@@ -16,13 +16,13 @@ from antiphon.api.operation import Deleted, Id, Limit, Listed, Name, Operation
 from antiphon.types.accounts import (
     Act,
     Count,
-    Discreet,
     Holding,
     Key,
     Limits,
     Person,
     Project,
     ProviderKey,
+    RedactedRepr,
     Role,
     Spent,
 )
@@ -36,7 +36,7 @@ class LiveRun(msgspec.Struct, frozen=True):
     owner: str
 
 
-class NewKey(Discreet, frozen=True):
+class NewKey(RedactedRepr, frozen=True):
     """A key with its text, which is told now and never again."""
 
     key: Key
@@ -76,7 +76,7 @@ Password = Annotated[str, Meta(max_length=1024)]
 KeyScope = Literal["read", "write", "metrics", "admin"]
 
 
-class CreatePerson(Discreet, Operation[Person], frozen=True):
+class CreatePerson(RedactedRepr, Operation[Person], frozen=True):
     """Let somebody log in: by a password of at least 8 characters, or as `subject` elsewhere.
 
     Names are unique whatever their case. Raises `Conflict` for one that is taken.
@@ -114,7 +114,7 @@ class GetPerson(Operation[Person], frozen=True):
     person_id: Id
 
 
-class UpdatePerson(Discreet, Operation[Person], frozen=True):
+class UpdatePerson(RedactedRepr, Operation[Person], frozen=True):
     """Change what is given; the rest stays. `sign_out` voids every login there is.
 
     So does a new password, and `disabled`, which revokes their keys besides. The last admin can be
@@ -145,7 +145,7 @@ class DeletePerson(Operation[Deleted], frozen=True):
     person_id: Id
 
 
-class SignIn(Discreet, Operation[Person], frozen=True):
+class SignIn(RedactedRepr, Operation[Person], frozen=True):
     """Who it is that logs in with this name and password, or whom the caller has proven.
 
     `subject` is who they are where they have just logged in; with `create` they are made where they
@@ -365,7 +365,7 @@ class Erasure(msgspec.Struct, frozen=True):
     done: bool
 
 
-class _HidesKey(Discreet, frozen=True):
+class _HidesKey(RedactedRepr, frozen=True):
     secrets: ClassVar[tuple[str, ...]] = ("key",)
 
 

@@ -48,7 +48,13 @@ from antiphon.cli.stdin import piped
 from antiphon.cli.text_answer import Answer, Speech, Thoughts
 from antiphon.client.async_client import AsyncClient, AsyncEvents
 from antiphon.client.conversation import Options
-from antiphon.client.mentions import Prepared, attached, is_picture_or_pdf, prepare, uploaded
+from antiphon.client.mentions import (
+    PreparedMessage,
+    classify_file,
+    is_picture_or_pdf,
+    prepare,
+    upload_attachments,
+)
 from antiphon.settings.loading import LoadedSettings
 from antiphon.settings.settings import Settings
 from antiphon.tools.functions import Function, load
@@ -146,7 +152,7 @@ def _page(question: Question, settings: Settings) -> Page:
 
 
 async def _ask(
-    message: Prepared,
+    message: PreparedMessage,
     tools: Sequence[Function],
     options: Options,
     speech: Speech,
@@ -172,7 +178,7 @@ async def _ask(
             pen.submit(speech.happened, happening)
 
         events = client.converse(
-            await uploaded(client, message),
+            await upload_attachments(client, message),
             tools=tools,
             toolbox=servers,
             consent=consent(settings, yes=question.yes),
@@ -202,7 +208,7 @@ async def _speak(speech: Speech, events: AsyncEvents, pen: Executor, client: Asy
 
 
 async def _introduce(
-    client: AsyncClient, message: Prepared, question: Question, settings: Settings
+    client: AsyncClient, message: PreparedMessage, question: Question, settings: Settings
 ) -> None:
     """Say who answers, and whatever else is not as always."""
     note(await _who_answers(client, settings))
@@ -240,13 +246,13 @@ async def _cancel(client: AsyncClient, run_id: str | None) -> None:
         note(f"antiphon: the run {run_id} could not be cancelled: {error}")
 
 
-def _message(question: Question) -> Prepared:
+def _message(question: Question) -> PreparedMessage:
     """The words, the files and what is piped in; files are named by the words alone."""
     said = " ".join(word for word in question.words if word != "-")
     prepared = prepare(said, question.files)
     added = piped(sys.stdin, awaited=not said or "-" in question.words)
     if is_picture_or_pdf(added):
-        prepared = replace(prepared, files=(*prepared.files, attached("stdin", added)))
+        prepared = replace(prepared, files=(*prepared.files, classify_file("stdin", added)))
     elif b"\0" in added:
         raise InvalidRequest(
             "what is piped in is no text", expected="text, png, jpeg, gif, webp or pdf"

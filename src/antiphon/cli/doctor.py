@@ -27,7 +27,7 @@ import antiphon
 from antiphon.cli import trust
 from antiphon.cli.flags import CLIENT, RUNTIME
 from antiphon.cli.output import print_json
-from antiphon.client.formatting import counted
+from antiphon.client.formatting import count_noun
 from antiphon.client.outcome import advice
 from antiphon.client.sync_client import Client
 from antiphon.mcp.config import discovery
@@ -38,7 +38,7 @@ from antiphon.runtime.worker import UNCLAIMED_SECONDS
 from antiphon.settings.loading import LoadedSettings
 from antiphon.settings.settings import TABLE, Settings, database_file, masked_value
 from antiphon.settings.trust import FolderFile
-from antiphon.types.addresses import loopback
+from antiphon.types.addresses import is_loopback
 from antiphon.types.errors import (
     AntiphonError,
     BadSettings,
@@ -161,7 +161,7 @@ def _provider(where: str, listed: int, error: AntiphonError | None) -> Finding:
     Some servers give replies and have no list, so a refusal of the list alone is only noted.
     """
     if error is None:
-        return Finding("provider", "ok", f"{where} lists {counted(listed, 'model')}")
+        return Finding("provider", "ok", f"{where} lists {count_noun(listed, 'model')}")
     refused = isinstance(error, ProviderRejected | ProviderProtocol | ProviderRateLimited)
     return Finding(
         "provider",
@@ -242,7 +242,7 @@ async def _waiting(store: Store) -> Sequence[Finding]:
         Finding(
             "runs",
             "note",
-            f"{counted(len(runs), 'run')} wait{'s' if len(runs) == 1 else ''} for {place}:"
+            f"{count_noun(len(runs), 'run')} wait{'s' if len(runs) == 1 else ''} for {place}:"
             f" {', '.join(runs[:_NAMED])}{' ...' if len(runs) > _NAMED else ''}",
             "They go on when a program runs that asks there. `antiphon threads show` shows one.",
         )
@@ -285,7 +285,7 @@ def _place_of(file: Path) -> Finding:
 def _access(keys: int, settings: Settings) -> Finding:
     if keys:
         return Finding("access", "ok", f"by {keys} key{'s' if keys > 1 else ''}")
-    if loopback(settings.host):
+    if is_loopback(settings.host):
         return Finding("access", "ok", "no keys, so a server answers this machine only")
     found = f"no keys, so a server will not listen on {settings.host}"
     return Finding("access", "broken", found, "`antiphon keys create` makes a key.")

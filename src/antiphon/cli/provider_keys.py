@@ -13,7 +13,7 @@ from argparse import ArgumentParser, Namespace
 from antiphon.api import operations
 from antiphon.cli.output import moment, note, print_json, table
 from antiphon.cli.stdin import first_line, typed
-from antiphon.client.formatting import counted
+from antiphon.client.formatting import count_noun
 from antiphon.runtime.admin.owners import OwnerService
 from antiphon.runtime.runtime import open_admin
 from antiphon.runtime.wiring import new_secret_key
@@ -80,7 +80,7 @@ async def _act(asked: Namespace, settings: Settings) -> None:
                 note(f"{asked.owner} has no key for {asked.provider} any more.")
             case _:
                 renewed = await owners.seal_anew(Principal())
-                note(f"Encrypted anew: {counted(renewed, 'key')}. The others were already.")
+                note(f"Encrypted anew: {count_noun(renewed, 'key')}. The others were already.")
 
 
 async def _list(owners: OwnerService, asked: Namespace) -> None:

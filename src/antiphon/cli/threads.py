@@ -13,21 +13,21 @@ from antiphon.api.operations import ListMessages, ListRuns, ListThreads
 from antiphon.cli.flags import CLIENT
 from antiphon.cli.output import moment, note, print_json, table
 from antiphon.cli.resolve_thread import which_thread
-from antiphon.client.export import FORMS, Form, exported, form_of
-from antiphon.client.formatting import counted
+from antiphon.client.export import FORMS, Form, exported, guess_form
+from antiphon.client.formatting import count_noun
 from antiphon.client.sections import (
-    Answered,
     Attached,
-    Called,
-    Gave,
     Note,
     Piece,
-    Reader,
+    RunSummary,
     Section,
+    SectionReader,
     Thoughts,
+    ToolCallPiece,
+    ToolResultPiece,
     Words,
-    answered,
     file_ids,
+    summarize_run,
 )
 from antiphon.client.sync_client import Client
 from antiphon.settings.loading import LoadedSettings
@@ -51,13 +51,13 @@ class Noted:
         self._client = client
         self._thread_id = thread_id
         self.names: dict[str, str] = {}
-        self.runs: dict[str, Answered] = {}
-        self.reader = Reader(self.names, self.runs)
+        self.runs: dict[str, RunSummary] = {}
+        self.reader = SectionReader(self.names, self.runs)
 
     def messages(self) -> Iterator[Message]:
         """All of them, in order; what is to be known of each is there when it comes."""
         for run in self._client.paginate(ListRuns(self._thread_id, limit=PAGE)):
-            self.runs[run.id] = answered(run)
+            self.runs[run.id] = summarize_run(run)
         for message in self._client.paginate(ListMessages(self._thread_id, limit=PAGE)):
             for file_id in file_ids(message):
                 self._note_name(file_id)
@@ -226,9 +226,9 @@ def _piece(piece: Piece) -> str:
             return text
         case Thoughts(text):
             return f"(thought: {_short(text)})"
-        case Called(name, arguments):
+        case ToolCallPiece(name, arguments):
             return f"calls {name}({arguments})"
-        case Gave(name, output, fault):
+        case ToolResultPiece(name, output, fault):
             became = f"gave no result ({fault})" if fault else "gave"
             return f"{name} {became}: {_short(output)}"
         case Attached(names):
@@ -248,12 +248,12 @@ def _export(client: Client, asked: Namespace) -> None:
         sys.stdout.writelines(exported_thread(client, thread, asked.format or "json"))
         return
     file = Path(asked.output)
-    form = asked.format or form_of(file.name) or "json"
+    form = asked.format or guess_form(file.name) or "json"
     with create_private_file(
         file, over=asked.force, hint="--force puts this in its place."
     ) as written:
         written.writelines(exported_thread(client, thread, form))
-    count = counted(thread.messages, "message")
+    count = count_noun(thread.messages, "message")
     note(f"{count} of {thread.id} written to {file}")
 
 

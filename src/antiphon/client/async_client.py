@@ -27,10 +27,10 @@ from antiphon.client.compaction import (
     PAGE,
     TITLE,
     Compaction,
-    Hearing,
-    Summing,
-    asking,
-    model_of,
+    CompactionPlan,
+    SummaryReader,
+    choose_model,
+    summary_request,
 )
 from antiphon.client.conversation import (
     Conversation,
@@ -400,13 +400,13 @@ class AsyncClient(RenamedMethods):
         than the kept exchanges. Raises `RunActive` and the errors of runs; the thread is then
         unchanged.
         """
-        asked = model_of((await self.list_runs(thread_id, limit=1)).data, model)
+        asked = choose_model((await self.list_runs(thread_id, limit=1)).data, model)
         models = (await self.list_models(model=asked)).data if asked else ()
         messages = [each async for each in self.paginate(ListMessages(thread_id, limit=PAGE))]
-        summing = Summing(thread_id, messages, keep, models)
+        summing = CompactionPlan(thread_id, messages, keep, models)
         while (text := summing.due()) is not None:
-            hearing = Hearing(summing.where, tell)
-            summing.summed(await self._summary(text, asked, hearing), hearing.usage)
+            hearing = SummaryReader(summing.where, tell)
+            summing.add_summary(await self._summary(text, asked, hearing), hearing.usage)
         return summing.done(await self.transport.send(summing.mark())) if summing.begun else None
 
     async def uncompact(self, thread_id: str) -> Message:
@@ -546,12 +546,12 @@ class AsyncClient(RenamedMethods):
         client.transport = self.transport.with_trace_parent(place)
         return client
 
-    async def _summary(self, text: str, model: str | None, hearing: Hearing) -> str:
+    async def _summary(self, text: str, model: str | None, hearing: SummaryReader) -> str:
         """Return a model's summary, written in a thread that is always deleted."""
         making = asyncio.ensure_future(self.create_thread(title=TITLE))
         try:
             thread = await asyncio.shield(making)
-            async with _events(self.transport, asking(thread.id, text, model)) as events:
+            async with _events(self.transport, summary_request(thread.id, text, model)) as events:
                 async for event in events:
                     hearing.note(event)
             return hearing.summary(events.status, events.reason, events.error)

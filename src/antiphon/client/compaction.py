@@ -72,7 +72,7 @@ def due(used_tokens: int, window_tokens: int | None, share: float = SHARE) -> bo
     return window_tokens is not None and used_tokens >= share * window_tokens
 
 
-def standing(messages: Iterable[Message]) -> Message | None:
+def current_summary(messages: Iterable[Message]) -> Message | None:
     """The summary that holds; None where none does."""
     newest = None
     for message in messages:
@@ -81,7 +81,7 @@ def standing(messages: Iterable[Message]) -> Message | None:
     return newest if newest and newest.compacts else None
 
 
-def model_of(runs: Sequence[Run], named: str | None) -> str | None:
+def choose_model(runs: Sequence[Run], named: str | None) -> str | None:
     """The model to ask: as named, else as the newest of the thread's runs. Raises `RunActive`."""
     newest = runs[0] if runs else None
     if newest and not newest.status.ended:
@@ -95,7 +95,7 @@ def model_of(runs: Sequence[Run], named: str | None) -> str | None:
     return named or (newest.model if newest else None)
 
 
-class Summing:
+class CompactionPlan:
     """One compaction: what a model is asked, part after part, and what comes of it."""
 
     def __init__(
@@ -104,12 +104,12 @@ class Summing:
         self._thread_id = thread_id
         self._messages = messages
         self._usage = Usage()
-        self._newest = standing(messages)
+        self._newest = current_summary(messages)
         self._summary = self._newest.text if self._newest else ""
-        self._compacts = _end(messages, self._cut, keep)
+        self._compacts = _last_summarized(messages, self._cut, keep)
         old = [each for each in messages if self._cut < each.number <= self._compacts]
         window = models[0].context_tokens if models else None
-        self._parts = list(_parts(old, _part_bytes(window)))
+        self._parts = list(_split_conversation(old, _part_bytes(window)))
         self._place = 0
 
     def due(self) -> str | None:
@@ -128,7 +128,7 @@ class Summing:
         """Which part is being asked about, in words."""
         return f"part {self._place + 1} of {len(self._parts)}"
 
-    def summed(self, summary: str, usage: Usage) -> None:
+    def add_summary(self, summary: str, usage: Usage) -> None:
         """The model has answered."""
         self._summary = summary
         self._usage += usage
@@ -142,8 +142,8 @@ class Summing:
         """It is there."""
         return Compaction(
             message=message,
-            tokens_before=_tokens(self._messages),
-            tokens_after=_tokens([*self._messages, message]),
+            tokens_before=_estimate_tokens(self._messages),
+            tokens_after=_estimate_tokens([*self._messages, message]),
             usage=self._usage,
         )
 
@@ -152,7 +152,7 @@ class Summing:
         return (self._newest.compacts or 0) if self._newest else 0
 
 
-class Hearing:
+class SummaryReader:
     """What comes of one question, event by event."""
 
     def __init__(self, where: str, tell: Tell) -> None:
@@ -180,7 +180,7 @@ class Hearing:
     def summary(self, status: Status | None, reason: Reason | None, error: Fault | None) -> str:
         """The whole summary. Raises what the run failed of, or `Cut`."""
         if error is not None:
-            raise errors.named(error.code)(f"No summary was written: {error.message}")
+            raise errors.class_for_code(error.code)(f"No summary was written: {error.message}")
         if status is not Status.COMPLETED or not self._text.strip():
             raise errors.Cut(
                 "No summary was written: the model did not finish it.",
@@ -191,14 +191,14 @@ class Hearing:
         return self._text.strip()
 
 
-def asking(thread_id: str, text: str, model: str | None) -> Process:
+def summary_request(thread_id: str, text: str, model: str | None) -> Process:
     """The call that asks a model, in a thread of its own."""
     return Process(
         thread_id=thread_id, message=NewMessage(text), model=model, instructions=INSTRUCTIONS
     )
 
 
-def _end(messages: Sequence[Message], cut: int, keep: int) -> int:
+def _last_summarized(messages: Sequence[Message], cut: int, keep: int) -> int:
     """The number of the last message to be summed up, before the exchanges that are kept."""
     if keep < 0:
         raise errors.InvalidRequest(
@@ -210,9 +210,9 @@ def _end(messages: Sequence[Message], cut: int, keep: int) -> int:
     return users[-keep] - 1 if len(users) > keep else cut
 
 
-def _tokens(messages: Sequence[Message]) -> int:
+def _estimate_tokens(messages: Sequence[Message]) -> int:
     """About how many tokens a model is told of these."""
-    newest = standing(messages)
+    newest = current_summary(messages)
     cut = (newest.compacts or 0) if newest else 0
     told = [
         each
@@ -228,12 +228,12 @@ def _part_bytes(window: int | None) -> int:
     return 4 * (min(window // 2, MOST_PART_TOKENS) if window else PART_TOKENS)
 
 
-def _parts(messages: Iterable[Message], most: int) -> Iterator[str]:
+def _split_conversation(messages: Iterable[Message], most: int) -> Iterator[str]:
     """The conversation as text, in parts of about so many bytes at most."""
     part: list[str] = []
     size = 0
     for message in messages:
-        said = _shortened(_said(message), most // 4)  # letters, of up to four bytes
+        said = _shorten_middle(_message_as_text(message), most // 4)  # letters, of up to four bytes
         length = len(said.encode())
         if part and size + length > most:
             yield "\n\n".join(part)
@@ -245,25 +245,25 @@ def _parts(messages: Iterable[Message], most: int) -> Iterator[str]:
         yield "\n\n".join(part)
 
 
-def _said(message: Message) -> str:
+def _message_as_text(message: Message) -> str:
     """A message as it stands in the text; nothing for what models are told in any case."""
-    text = "".join(map(_shown, message.content))
+    text = "".join(map(_part_as_text, message.content))
     match message.role:
         case "user":
             return f"User: {text}"
         case "assistant":
             calls = [
-                f"[calls {call.name} with {_shortened(call.arguments, ARGUMENT_LETTERS)}]"
+                f"[calls {call.name} with {_shorten_middle(call.arguments, ARGUMENT_LETTERS)}]"
                 for call in message.tool_calls
             ]
             return "\n".join([f"Assistant: {text}".rstrip(), *calls])
         case "tool":
-            return f"[tool output] {_shortened(text, OUTPUT_LETTERS)}"
+            return f"[tool output] {_shorten_middle(text, OUTPUT_LETTERS)}"
         case "system":
             return ""
 
 
-def _shown(part: MessagePart) -> str:
+def _part_as_text(part: MessagePart) -> str:
     match part:
         case Text(text):
             return text
@@ -275,7 +275,7 @@ def _shown(part: MessagePart) -> str:
             return "[a file]"
 
 
-def _shortened(text: str, most: int) -> str:
+def _shorten_middle(text: str, most: int) -> str:
     """The text; of one with more letters, the beginning and the end."""
     if len(text) <= most:
         return text

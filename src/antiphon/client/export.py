@@ -22,7 +22,7 @@ from antiphon.api.operations import ListMessages, ListRuns
 from antiphon.client.async_client import AsyncClient
 from antiphon.client.export_html import Html
 from antiphon.client.export_markdown import Markdown
-from antiphon.client.sections import Answered, Reader, answered, file_ids
+from antiphon.client.sections import RunSummary, SectionReader, file_ids, summarize_run
 from antiphon.types.errors import NotFound
 from antiphon.types.messages import Message
 from antiphon.types.runs import Thread
@@ -62,7 +62,7 @@ def export(
     form: Form,
     *,
     names: Mapping[str, str] | None = None,
-    runs: Mapping[str, Answered] | None = None,
+    runs: Mapping[str, RunSummary] | None = None,
     render: Callable[[str], str] | None = None,
 ) -> Export:
     """A file to be fed message by message, however they come.
@@ -71,7 +71,7 @@ def export(
     while messages come. `render` makes HTML of a model's Markdown, and answers for it being safe;
     without it Markdown stands in a page as it was written.
     """
-    reader = Reader({} if names is None else names, {} if runs is None else runs)
+    reader = SectionReader({} if names is None else names, {} if runs is None else runs)
     match form:
         case "md":
             return Markdown(thread, reader)
@@ -87,7 +87,7 @@ def exported(
     form: Form,
     *,
     names: Mapping[str, str] | None = None,
-    runs: Mapping[str, Answered] | None = None,
+    runs: Mapping[str, RunSummary] | None = None,
     render: Callable[[str], str] | None = None,
 ) -> Iterator[str]:
     """The file, piece by piece, as the messages come; see `export`."""
@@ -99,7 +99,7 @@ def exported(
     yield file.end()
 
 
-def form_of(file_name: str) -> Form | None:
+def guess_form(file_name: str) -> Form | None:
     """The form that a file's name asks for; None where it does not say."""
     return SUFFIXES.get(PurePath(file_name).suffix.lower())
 
@@ -165,18 +165,18 @@ async def told(
 ) -> AsyncIterator[str]:
     """The thread in this form, piece by piece; see `export` for `render`."""
     listed = client.paginate(ListRuns(thread.id, limit=PAGE))
-    runs = {run.id: answered(run) async for run in listed}
+    runs = {run.id: summarize_run(run) async for run in listed}
     names: dict[str, str] = {}
     file = export(thread, form, names=names, runs=runs, render=render)
     yield file.begin()
     async for message in client.paginate(ListMessages(thread.id, limit=PAGE)):
-        await _note_names(client, message, names)
+        await _load_file_names(client, message, names)
         # A long answer takes a while to be set, and the loop has other things to do meanwhile.
         yield await asyncio.get_running_loop().run_in_executor(_THREAD, file.message, message)
     yield file.end()
 
 
-async def _note_names(client: AsyncClient, message: Message, names: dict[str, str]) -> None:
+async def _load_file_names(client: AsyncClient, message: Message, names: dict[str, str]) -> None:
     for file_id in file_ids(message):
         if file_id not in names:
             try:

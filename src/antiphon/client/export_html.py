@@ -14,15 +14,15 @@ from html import escape
 from antiphon.client.formatting import moment
 from antiphon.client.sections import (
     Attached,
-    Called,
-    Gave,
     Note,
     Piece,
-    Reader,
     Section,
+    SectionReader,
     Thoughts,
+    ToolCallPiece,
+    ToolResultPiece,
     Words,
-    laid_out,
+    format_arguments,
 )
 from antiphon.types.messages import Message
 from antiphon.types.runs import Thread
@@ -82,7 +82,7 @@ class Html:
     """The page, message by message; `render` makes safe HTML of a model's Markdown."""
 
     def __init__(
-        self, thread: Thread, reader: Reader, render: Callable[[str], str] | None = None
+        self, thread: Thread, reader: SectionReader, render: Callable[[str], str] | None = None
     ) -> None:
         self._thread = thread
         self._reader = reader
@@ -129,12 +129,12 @@ class Html:
             case Words(text, markdown):
                 return self._said(text, markdown)
             case Thoughts(text):
-                return _folded("Reasoning", f'<pre class="wrapped">{_text(text)}</pre>')
-            case Called(name, arguments):
-                code = f"<pre><code>{_text(laid_out(arguments))}</code></pre>"
+                return _details("Reasoning", f'<pre class="wrapped">{_text(text)}</pre>')
+            case ToolCallPiece(name, arguments):
+                code = f"<pre><code>{_text(format_arguments(arguments))}</code></pre>"
                 return f"<p>Calls <code>{_line(name)}</code></p>\n{code}"
-            case Gave(name, output, fault):
-                return _given(name, output, fault)
+            case ToolResultPiece(name, output, fault):
+                return _render_result(name, output, fault)
             case Attached(names):
                 return f'<p class="note">Attached: {", ".join(map(_code, names))}</p>'
             case Note(text):
@@ -156,13 +156,13 @@ def _time(milliseconds: int) -> str:
     return f'<time datetime="{at}">{at[:10]} {at[11:16]} UTC</time>'
 
 
-def _folded(summary: str, within: str) -> str:
+def _details(summary: str, within: str) -> str:
     return f"<details>\n<summary>{summary}</summary>\n{within}\n</details>"
 
 
-def _given(name: str, output: str, fault: str) -> str:
+def _render_result(name: str, output: str, fault: str) -> str:
     if not fault:
-        return _folded(f"{_code(name)} gave", _output(output))
+        return _details(f"{_code(name)} gave", _output(output))
     return (
         f'<p>{_code(name)} <b class="fault">gave no result ({_line(fault)})</b></p>\n'
         f"{_output(output)}"

@@ -12,15 +12,15 @@ import re
 from antiphon.client.formatting import moment
 from antiphon.client.sections import (
     Attached,
-    Called,
-    Gave,
     Note,
     Piece,
-    Reader,
     Section,
+    SectionReader,
     Thoughts,
+    ToolCallPiece,
+    ToolResultPiece,
     Words,
-    laid_out,
+    format_arguments,
 )
 from antiphon.types.messages import Message
 from antiphon.types.runs import Thread
@@ -30,7 +30,7 @@ from antiphon.types.terminal_safe import clean, one_line
 class Markdown:
     """The file, message by message."""
 
-    def __init__(self, thread: Thread, reader: Reader) -> None:
+    def __init__(self, thread: Thread, reader: SectionReader) -> None:
         self._thread = thread
         self._reader = reader
 
@@ -44,7 +44,7 @@ class Markdown:
         section = self._reader.section(message)
         if section is None:
             return ""
-        pieces = "\n\n".join(_set(piece) for piece in section.pieces)
+        pieces = "\n\n".join(_render_piece(piece) for piece in section.pieces)
         return f"\n## {_heading(section)}\n\n{pieces}\n"
 
     def end(self) -> str:
@@ -57,18 +57,18 @@ def _heading(section: Section) -> str:
     return f"{section.speaker.capitalize()}{model}, {moment(section.at)}"
 
 
-def _set(piece: Piece) -> str:
+def _render_piece(piece: Piece) -> str:
     match piece:
         case Words(text):
-            return contained(clean(text, "code"))
+            return close_open_markup(clean(text, "code"))
         case Thoughts(text):
-            fenced = _fenced(text, "text")
+            fenced = _fence(text, "text")
             return f"<details>\n<summary>Reasoning</summary>\n\n{fenced}\n\n</details>"
-        case Called(name, arguments):
-            return f"**Calls** {_code(name)}\n\n{_fenced(laid_out(arguments), 'json')}"
-        case Gave(name, output, fault):
+        case ToolCallPiece(name, arguments):
+            return f"**Calls** {_code(name)}\n\n{_fence(format_arguments(arguments), 'json')}"
+        case ToolResultPiece(name, output, fault):
             became = f"**gave no result** ({_line(fault)})" if fault else "**gave**"
-            return f"{_code(name)} {became}\n\n{_fenced(output, 'text')}"
+            return f"{_code(name)} {became}\n\n{_fence(output, 'text')}"
         case Attached(names):
             return f"Attached: {', '.join(_code(name) for name in names)}"
         case Note(text):
@@ -91,7 +91,7 @@ def _code(text: str) -> str:
     return f"{ticks}{blank}{line or ' '}{blank}{ticks}"
 
 
-def _fenced(text: str, language: str) -> str:
+def _fence(text: str, language: str) -> str:
     """Foreign text in a fence that it cannot close."""
     shown = clean(text, "code").rstrip("\n")
     fence = "`" * max(3, _longest_run(shown, "`") + 1)
@@ -105,7 +105,7 @@ def _longest_run(text: str, letter: str) -> int:
 # What was said.
 
 
-def contained(text: str) -> str:
+def close_open_markup(text: str) -> str:
     """Markdown as it was written, but what it leaves open reaches no further than its end.
 
     Which list a fence stands in is told by a few rules, not by a parser: of a hundred thousand
@@ -116,18 +116,21 @@ def contained(text: str) -> str:
     fence: _Fence | None = None
     listed = 0
     for line in text.split("\n"):
-        if fence is not None and fence.left_by(line, listed):
+        if fence is not None and fence.is_left_by(line, listed):
             fence = None
         if fence is not None:
             said.append(line)
-            fence = None if fence.closed_by(line, listed) else fence
+            fence = None if fence.is_closed_by(line, listed) else fence
         elif (fence := _Fence.opened(line, listed)) is not None:
-            said += [*_shown(prose), line.partition("|")[0]]  # or some would read a table's head
+            said += [
+                *_show_open_tags(prose),
+                line.partition("|")[0],
+            ]  # or some would read a table's head
             prose = []
         else:
-            listed = _listed(line, listed, prose[-1] if prose else "")
+            listed = _list_indent(line, listed, prose[-1] if prose else "")
             prose.append(line)
-    said += _shown(prose)
+    said += _show_open_tags(prose)
     return "\n".join([*said, fence.closing] if fence is not None else said)
 
 
@@ -147,13 +150,13 @@ class _Fence:
             return None
         return cls(opening[1], opening[2])
 
-    def closed_by(self, line: str, listed: int) -> bool:
+    def is_closed_by(self, line: str, listed: int) -> bool:
         """Whether the line is its end: further in, it is what the fence holds."""
         marks = line.strip(" \t")
         long_enough = len(marks) >= len(self._marks) and not marks.strip(self._marks[0])
         return long_enough and _indent(line) <= (listed if self._in_list(listed) else 0) + 3
 
-    def left_by(self, line: str, listed: int) -> bool:
+    def is_left_by(self, line: str, listed: int) -> bool:
         """Whether the line stands outside of the list in which the fence is."""
         return bool(line.strip()) and self._in_list(listed) and _indent(line) < listed
 
@@ -167,7 +170,7 @@ def _indent(line: str) -> int:
     return len(blanks.expandtabs(4))
 
 
-def _listed(line: str, before: int, previous: str) -> int:
+def _list_indent(line: str, before: int, previous: str) -> int:
     """How far the text of the list is indented that this line belongs to; 0 for none."""
     if not line.strip():
         return 0 if _EMPTY_ITEM.fullmatch(previous) else before
@@ -177,13 +180,15 @@ def _listed(line: str, before: int, previous: str) -> int:
     return before if line.startswith(" ") or lazy else 0
 
 
-def _shown(lines: list[str]) -> list[str]:
+def _show_open_tags(lines: list[str]) -> list[str]:
     """Lines outside of fences, in which tags that reach beyond a paragraph are shown as text."""
     text = "\n".join(lines)
     if not _TAG.search(text):
         return lines
     paragraphs = _BLANK_LINES.split(text)  # with what stands between them
-    return "".join(each if _is_plain(each) else _escaped(each) for each in paragraphs).split("\n")
+    return "".join(each if _is_plain(each) else _escape_tags(each) for each in paragraphs).split(
+        "\n"
+    )
 
 
 def _is_plain(paragraph: str) -> bool:
@@ -206,7 +211,7 @@ def _is_plain(paragraph: str) -> bool:
     return True
 
 
-def _escaped(paragraph: str) -> str:
+def _escape_tags(paragraph: str) -> str:
     return _REACHING.sub(_as_text, _BLOCK.sub(_as_text, paragraph))
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 
-def counted(number: int, one: str, several: str = "") -> str:
+def count_noun(number: int, one: str, several: str = "") -> str:
     """`1 reply` or `2 replies`; `several` need not be named where an s makes it."""
     return f"{number:,} {one if number == 1 else several or f'{one}s'}"
 
 
-def short(tokens: int) -> str:
+def short_number(tokens: int) -> str:
     """A number of tokens: 900, 8.2k, 128k, 1M."""
     for size, unit in ((1_000_000, "M"), (1_000, "k")):
         if tokens >= 10 * size:

@@ -35,7 +35,7 @@ class Mention(msgspec.Struct, frozen=True):
     quoted: bool = False
 
 
-class Mentioned(msgspec.Struct, frozen=True):
+class MentionedText(msgspec.Struct, frozen=True):
     """A text as it is to be sent, without its escapes, and what was mentioned in it.
 
     `mentions` say where they stood in the text that was typed.
@@ -52,7 +52,7 @@ class Resource(msgspec.Struct, frozen=True):
     uri: str
 
 
-class Attached(msgspec.Struct, frozen=True):
+class AttachedFile(msgspec.Struct, frozen=True):
     """A file that was read: its name as it was told, and what can be made of its bytes."""
 
     name: str
@@ -61,11 +61,11 @@ class Attached(msgspec.Struct, frozen=True):
     content: bytes
 
 
-class Prepared(msgspec.Struct, frozen=True):
+class PreparedMessage(msgspec.Struct, frozen=True):
     """A message whose files are read, and which is not sent yet."""
 
     text: str
-    files: tuple[Attached, ...] = ()
+    files: tuple[AttachedFile, ...] = ()
 
 
 class Uploads(Protocol):
@@ -78,7 +78,7 @@ class Uploads(Protocol):
         ...
 
 
-def mentioned(text: str) -> Mentioned:
+def find_mentions(text: str) -> MentionedText:
     """What the text mentions. A name that no file has may turn out to be a word like others."""
     said: list[str] = []
     mentions: list[Mention] = []
@@ -89,7 +89,7 @@ def mentioned(text: str) -> Mentioned:
             place = found.end()
         elif (mention := _mention(found)) is not None:
             mentions.append(mention)
-    return Mentioned("".join((*said, text[place:])), tuple(mentions))
+    return MentionedText("".join((*said, text[place:])), tuple(mentions))
 
 
 def resources(text: str) -> Sequence[Resource]:
@@ -104,22 +104,22 @@ def resource(name: str) -> Resource | None:
     return Resource(found["server"], found["uri"]) if found else None
 
 
-def written(path: str) -> str:
+def format_mention(path: str) -> str:
     """The path as a mention, in quotes where it must be."""
-    bare = mentioned(f"@{path}").mentions
+    bare = find_mentions(f"@{path}").mentions
     if len(bare) == 1 and bare[0].path == path and not bare[0].quoted:
         return f"@{path}"
     return '@"{}"'.format(re.sub(r'(["\\])', r"\\\1", path))
 
 
-def prepare(text: str, paths: Sequence[str] = (), *, folder: Path | None = None) -> Prepared:
+def prepare(text: str, paths: Sequence[str] = (), *, folder: Path | None = None) -> PreparedMessage:
     """Read the files that the text mentions, then those at `paths`, each once.
 
     Paths begin in `folder`, by default where the program runs. Raises `InvalidRequest` and
     `TooLarge` for the first file that cannot be sent, and says why.
     """
     base = folder or Path()
-    told = mentioned(text)
+    told = find_mentions(text)
     names = [each.path for each in told.mentions if each.quoted or _is_meant(each.path, base)]
     names = list(dict.fromkeys((*names, *paths)))
     if len(names) > MAX_FILES:
@@ -128,16 +128,16 @@ def prepare(text: str, paths: Sequence[str] = (), *, folder: Path | None = None)
             expected=f"at most {MAX_FILES}",
             received=str(len(names)),
         )
-    return Prepared(told.text, tuple(read(name, base) for name in names))
+    return PreparedMessage(told.text, tuple(read(name, base) for name in names))
 
 
-def read(name: str, folder: Path | None = None) -> Attached:
+def read(name: str, folder: Path | None = None) -> AttachedFile:
     """The file of this name. Raises `InvalidRequest` and `TooLarge`, before anything is read where
     the name or the size says enough.
     """
-    path = _placed(name, folder or Path())
-    _refuse_secrets(name, path)
-    return attached(name, _bytes(name, path))
+    path = _resolve_path(name, folder or Path())
+    _check_not_secret(name, path)
+    return classify_file(name, _read_bytes(name, path))
 
 
 def is_picture_or_pdf(content: bytes) -> bool:
@@ -145,20 +145,20 @@ def is_picture_or_pdf(content: bytes) -> bool:
     return any(begins.match(content) for begins, _, _ in _KINDS)
 
 
-def attached(name: str, content: bytes) -> Attached:
+def classify_file(name: str, content: bytes) -> AttachedFile:
     """What these bytes are: a picture, a PDF or text. Raises `InvalidRequest` and `TooLarge`."""
     for begins, kind, media_type in _KINDS:
         if begins.match(content):
-            return Attached(name, kind, media_type, content)
-    text = _text(name, content)
+            return AttachedFile(name, kind, media_type, content)
+    text = _decode_text(name, content)
     if len(content) > MAX_TEXT_BYTES:
-        raise _too_large(name, len(content), MAX_TEXT_BYTES, "text")
+        raise _too_large_error(name, len(content), MAX_TEXT_BYTES, "text")
     if _PRIVATE_KEY.search(text):
-        raise _secret(name, "it holds a private key")
-    return Attached(name, "text", "text/plain", text.encode())
+        raise _secret_error(name, "it holds a private key")
+    return AttachedFile(name, "text", "text/plain", text.encode())
 
 
-async def uploaded(client: Uploads, message: Prepared) -> str | tuple[Part, ...]:
+async def upload_attachments(client: Uploads, message: PreparedMessage) -> str | tuple[Part, ...]:
     """What to send: texts in the message itself, pictures and PDFs as uploads of the client."""
     if not message.files:
         return message.text
@@ -166,14 +166,14 @@ async def uploaded(client: Uploads, message: Prepared) -> str | tuple[Part, ...]
     return (*said, *[await _part(client, each) for each in message.files])
 
 
-async def _part(client: Uploads, file: Attached) -> Part:
+async def _part(client: Uploads, file: AttachedFile) -> Part:
     if file.kind == "text":
-        return Text(fenced(file.name, file.content.decode()))
+        return Text(fence_file(file.name, file.content.decode()))
     upload = await client.upload_file(file.content, PurePath(file.name).name, file.media_type)
     return Image(file_id=upload.id) if file.kind == "image" else File(upload.id)
 
 
-def fenced(name: str, text: str) -> str:
+def fence_file(name: str, text: str) -> str:
     """A file's text for a model: its name, and a fence that nothing in the text can end.
 
     It begins with a blank line, for the texts of a message are joined.
@@ -222,7 +222,7 @@ def _is_meant(name: str, folder: Path) -> bool:
     if _looks_like_a_file(name):
         return True
     try:
-        return _placed(name, folder).exists()
+        return _resolve_path(name, folder).exists()
     except (OSError, ValueError):  # too long for a name, or with what no name has
         return False
 
@@ -241,7 +241,7 @@ _ENDING = re.compile(
 """What `mimetypes` does not know everywhere. `@app.task` is a decorator, and `@v1.2` no file."""
 
 
-def _placed(name: str, folder: Path) -> Path:
+def _resolve_path(name: str, folder: Path) -> Path:
     try:
         return folder / Path(name).expanduser()
     except RuntimeError as error:  # ~somebody, whom this machine does not know
@@ -262,7 +262,7 @@ _PRIVATE_KEY = re.compile(
 )
 
 
-def _refuse_secrets(name: str, path: Path) -> None:
+def _check_not_secret(name: str, path: Path) -> None:
     """By the name as it was told, and by the one that it leads to."""
     try:
         places = (Path(os.path.abspath(path)), path.resolve())
@@ -270,7 +270,7 @@ def _refuse_secrets(name: str, path: Path) -> None:
         raise InvalidRequest(f"there is no file {one_line(name)}") from error
     for place in places:
         if why := _why_secret(place):
-            raise _secret(name, why)
+            raise _secret_error(name, why)
         if place.as_posix().startswith(_OF_THE_SYSTEM):
             raise InvalidRequest(
                 f"{one_line(name)} is not sent: it belongs to the system and is no file of yours",
@@ -287,7 +287,7 @@ def _why_secret(place: Path) -> str:
     return ""
 
 
-def _secret(name: str, why: str) -> InvalidRequest:
+def _secret_error(name: str, why: str) -> InvalidRequest:
     return InvalidRequest(
         f"{one_line(name)} is not sent: {why}",
         hint="copy what is needed of it, without the secrets, into the message or a file of"
@@ -307,38 +307,38 @@ _KINDS: tuple[tuple[re.Pattern[bytes], Literal["image", "file"], str], ...] = (
 """What files are is told by how they begin: their names may say anything."""
 
 
-def _bytes(name: str, path: Path) -> bytes:
+def _read_bytes(name: str, path: Path) -> bytes:
     try:
         # A pipe that nobody writes to must not hold up whoever looks at it.
         descriptor = os.open(path, os.O_RDONLY | _AT_ONCE)
         with os.fdopen(descriptor, "rb") as file:
-            _refuse_unreadable(name, os.fstat(descriptor))
+            _check_readable(name, os.fstat(descriptor))
             content = file.read(MAX_UPLOAD_BYTES + 1)
     except OSError as error:
-        raise _unopened(name, path, error) from error
+        raise _unreadable_error(name, path, error) from error
     except ValueError as error:  # a name with a NUL in it
         raise InvalidRequest(f"there is no file {one_line(name)}") from error
     if len(content) > MAX_UPLOAD_BYTES:
-        raise _too_large(name, len(content), MAX_UPLOAD_BYTES, "a file")
+        raise _too_large_error(name, len(content), MAX_UPLOAD_BYTES, "a file")
     return content
 
 
 _AT_ONCE: int = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
-def _refuse_unreadable(name: str, found: os.stat_result) -> None:
+def _check_readable(name: str, found: os.stat_result) -> None:
     if stat.S_ISDIR(found.st_mode):
-        raise _folder(name)
+        raise _folder_error(name)
     if not stat.S_ISREG(found.st_mode):
         raise InvalidRequest(
             f"{one_line(name)} is a pipe or a device, and no file",
             hint="pipe it in instead: < FILE",
         )
     if found.st_size > MAX_UPLOAD_BYTES:
-        raise _too_large(name, found.st_size, MAX_UPLOAD_BYTES, "a file")
+        raise _too_large_error(name, found.st_size, MAX_UPLOAD_BYTES, "a file")
 
 
-def _unopened(name: str, path: Path, error: OSError) -> InvalidRequest:
+def _unreadable_error(name: str, path: Path, error: OSError) -> InvalidRequest:
     match error:
         case FileNotFoundError() | NotADirectoryError():
             return InvalidRequest(
@@ -346,14 +346,14 @@ def _unopened(name: str, path: Path, error: OSError) -> InvalidRequest:
                 hint=r"if no file is meant, \@ is an at sign",
             )
         case IsADirectoryError():
-            return _folder(name)
+            return _folder_error(name)
         case PermissionError() if path.is_dir():  # as Windows says it
-            return _folder(name)
+            return _folder_error(name)
         case _:
             return InvalidRequest(f"{one_line(name)} cannot be read: {error.strerror}")
 
 
-def _folder(name: str) -> InvalidRequest:
+def _folder_error(name: str) -> InvalidRequest:
     return InvalidRequest(
         f"{one_line(name)} is a folder",
         expected="a file",
@@ -361,7 +361,7 @@ def _folder(name: str) -> InvalidRequest:
     )
 
 
-def _too_large(name: str, size: int, most: int, kind: str) -> TooLarge:
+def _too_large_error(name: str, size: int, most: int, kind: str) -> TooLarge:
     return TooLarge(
         f"{one_line(name)} is too large to be sent",
         expected=f"{kind} of at most {most:,} bytes",
@@ -370,20 +370,20 @@ def _too_large(name: str, size: int, most: int, kind: str) -> TooLarge:
     )
 
 
-def _text(name: str, content: bytes) -> str:
+def _decode_text(name: str, content: bytes) -> str:
     try:
         text = content.decode("utf-16" if content.startswith(_UTF_16) else "utf-8-sig")
     except UnicodeDecodeError as error:
-        raise _binary(name) from error
+        raise _binary_error(name) from error
     if "\0" in text:
-        raise _binary(name)
+        raise _binary_error(name)
     return text
 
 
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
 
-def _binary(name: str) -> InvalidRequest:
+def _binary_error(name: str) -> InvalidRequest:
     return InvalidRequest(
         f"{one_line(name)} is neither text in UTF-8 nor a picture or a PDF",
         expected="text, png, jpeg, gif, webp or pdf",

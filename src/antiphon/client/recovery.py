@@ -196,7 +196,7 @@ def error_from_problem(status: int, headers: Mapping[str, str], content: bytes) 
     except msgspec.DecodeError:
         members = {}
     code = str(members.pop("code", ""))
-    kind = errors.named(code)
+    kind = errors.class_for_code(code)
     if kind is AntiphonError:
         kind = _error_class(status)
         members |= {"code": code} if code else {}

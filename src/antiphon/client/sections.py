@@ -30,14 +30,14 @@ class Thoughts(msgspec.Struct, frozen=True):
     text: str
 
 
-class Called(msgspec.Struct, frozen=True):
+class ToolCallPiece(msgspec.Struct, frozen=True):
     """A tool was called; `arguments` is JSON, where it is whole."""
 
     name: str
     arguments: str
 
 
-def laid_out(arguments: str) -> str:
+def format_arguments(arguments: str) -> str:
     """Arguments over lines, to be read; as they are where they are no JSON."""
     try:
         return msgspec.json.format(arguments, indent=2)
@@ -45,7 +45,7 @@ def laid_out(arguments: str) -> str:
         return arguments
 
 
-class Gave(msgspec.Struct, frozen=True):
+class ToolResultPiece(msgspec.Struct, frozen=True):
     """What became of a call; `fault` says in words why it has no result, "" where it has one."""
 
     name: str
@@ -65,7 +65,7 @@ class Note(msgspec.Struct, frozen=True):
     text: str
 
 
-Piece = Words | Thoughts | Called | Gave | Attached | Note
+Piece = Words | Thoughts | ToolCallPiece | ToolResultPiece | Attached | Note
 
 
 class Section(msgspec.Struct, frozen=True):
@@ -77,19 +77,19 @@ class Section(msgspec.Struct, frozen=True):
     model: str = ""
 
 
-class Answered(msgspec.Struct, frozen=True):
+class RunSummary(msgspec.Struct, frozen=True):
     """What an export tells of a run: its model, and how it ended if that was not as it should."""
 
     model: str
     ended: str = ""
 
 
-def answered(run: Run) -> Answered:
+def summarize_run(run: Run) -> RunSummary:
     """The little that an export tells of this run."""
-    return Answered(run.model, _ended(run.status, run.reason))
+    return RunSummary(run.model, _ending_words(run.status, run.reason))
 
 
-def _ended(status: Status, reason: Reason | None) -> str:
+def _ending_words(status: Status, reason: Reason | None) -> str:
     match status:
         case Status.CANCELLED:
             return "stopped here"
@@ -112,14 +112,14 @@ REASONS: Mapping[Reason, str] = {
 """Each reason of an incomplete run in words for a person."""
 
 
-class Reader:
+class SectionReader:
     """Reads messages in their order; it remembers the last calls, to name their results.
 
     `names` are file names by id, `runs` what is known of runs by id: both may grow meanwhile, and
     what is in neither is told without.
     """
 
-    def __init__(self, names: Mapping[str, str], runs: Mapping[str, Answered]) -> None:
+    def __init__(self, names: Mapping[str, str], runs: Mapping[str, RunSummary]) -> None:
         self._names = names
         self._runs = runs
         self._called: dict[str, str] = {}
@@ -128,7 +128,7 @@ class Reader:
         """The message as a section; None for the mark that takes a summary back."""
         match message.role:
             case "assistant":
-                run = self._runs.get(message.run_id or "", Answered(""))
+                run = self._runs.get(message.run_id or "", RunSummary(""))
                 self._called = {call.id: call.name for call in message.tool_calls}
                 pieces = tuple(self._reply(message, run))
                 return Section("assistant", message.created_at, pieces, run.model)
@@ -137,15 +137,15 @@ class Reader:
             case "system" if message.compacts is not None:
                 return _summary(message, message.compacts)
             case role:
-                return Section(role, message.created_at, tuple(self._said(message)))
+                return Section(role, message.created_at, tuple(self._content_pieces(message)))
 
-    def _said(self, message: Message) -> Iterator[Piece]:
+    def _content_pieces(self, message: Message) -> Iterator[Piece]:
         if message.text:
             yield Words(message.text)
         if names := tuple(self._attached(message)):
             yield Attached(names)
 
-    def _reply(self, message: Message, run: Answered) -> Iterator[Piece]:
+    def _reply(self, message: Message, run: RunSummary) -> Iterator[Piece]:
         if message.reasoning:
             yield Thoughts(message.reasoning)
         if message.text:
@@ -156,7 +156,7 @@ class Reader:
         if names := tuple(self._attached(message)):
             yield Attached(names)
         for call in message.tool_calls:
-            yield Called(call.name, call.arguments)
+            yield ToolCallPiece(call.name, call.arguments)
         if message.status == "incomplete":
             yield Note(run.ended or "cut off here")
         elif not message.content and not message.tool_calls:
@@ -166,9 +166,9 @@ class Reader:
         name = self._called.get(message.tool_call_id or "", "a tool")
         if (changed := changed_arguments(message.metadata)) is not None:
             yield Note("the arguments were changed by the user; it ran with these")
-            yield Called(name, changed)
+            yield ToolCallPiece(name, changed)
         fault = message.metadata.get("fault", "failed") if message.is_error else ""
-        yield Gave(name, message.text, fault.replace("_", " "))
+        yield ToolResultPiece(name, message.text, fault.replace("_", " "))
         if names := tuple(self._attached(message)):
             yield Attached(names)
 

@@ -20,10 +20,10 @@ from antiphon.client.compaction import (
     PAGE,
     TITLE,
     Compaction,
-    Hearing,
-    Summing,
-    asking,
-    model_of,
+    CompactionPlan,
+    SummaryReader,
+    choose_model,
+    summary_request,
 )
 from antiphon.client.conversation import (
     Conversation,
@@ -389,13 +389,13 @@ class Client(RenamedMethods):
         than the kept exchanges. Raises `RunActive` and the errors of runs; the thread is then
         unchanged.
         """
-        asked = model_of(self.list_runs(thread_id, limit=1).data, model)
+        asked = choose_model(self.list_runs(thread_id, limit=1).data, model)
         models = self.list_models(model=asked).data if asked else ()
         messages = list(self.paginate(ListMessages(thread_id, limit=PAGE)))
-        summing = Summing(thread_id, messages, keep, models)
+        summing = CompactionPlan(thread_id, messages, keep, models)
         while (text := summing.due()) is not None:
-            hearing = Hearing(summing.where, tell)
-            summing.summed(self._summary(text, asked, hearing), hearing.usage)
+            hearing = SummaryReader(summing.where, tell)
+            summing.add_summary(self._summary(text, asked, hearing), hearing.usage)
         return summing.done(self.transport.send(summing.mark())) if summing.begun else None
 
     def uncompact(self, thread_id: str) -> Message:
@@ -526,11 +526,11 @@ class Client(RenamedMethods):
         client.transport = self.transport.with_trace_parent(place)
         return client
 
-    def _summary(self, text: str, model: str | None, hearing: Hearing) -> str:
+    def _summary(self, text: str, model: str | None, hearing: SummaryReader) -> str:
         """Return a model's summary, written in a thread that is always deleted."""
         thread = self.create_thread(title=TITLE)
         try:
-            with _events(self.transport, asking(thread.id, text, model)) as events:
+            with _events(self.transport, summary_request(thread.id, text, model)) as events:
                 for event in events:
                     hearing.note(event)
             return hearing.summary(events.status, events.reason, events.error)

@@ -34,24 +34,26 @@ async def branch_before(client: AsyncClient, message: Message, *, replace: bool 
     With `replace` it stands in the place of that thread in lists.
     """
     thread = await client.get_thread(message.thread_id)
-    first = message.number == 1 and _named_by(thread.title, message)
+    first = message.number == 1 and _is_titled_by(thread.title, message)
     title = "" if first else None
     branch = await client.fork_thread(thread.id, message.id, title=title, before=True)
-    return await _marked(client, branch, thread.id, replace=replace)
+    return await _mark_branch(client, branch, thread.id, replace=replace)
 
 
 async def branch_after(client: AsyncClient, message: Message, *, replace: bool = True) -> Thread:
     """The same, ending with this message: to hear another answer, or to go on elsewhere."""
     branch = await client.fork_thread(message.thread_id, message.id)
-    return await _marked(client, branch, message.thread_id, replace=replace)
+    return await _mark_branch(client, branch, message.thread_id, replace=replace)
 
 
-def _named_by(title: str, message: Message) -> bool:
+def _is_titled_by(title: str, message: Message) -> bool:
     """Whether a thread has its title from its first message, and the next one's is better."""
     return message.text.strip().startswith(title.removesuffix("…"))
 
 
-async def _marked(client: AsyncClient, branch: Thread, source: str, *, replace: bool) -> Thread:
+async def _mark_branch(
+    client: AsyncClient, branch: Thread, source: str, *, replace: bool
+) -> Thread:
     metadata = {
         key: value for key, value in branch.metadata.items() if key not in (REPLACES, BEGINS)
     }
@@ -65,7 +67,7 @@ async def _marked(client: AsyncClient, branch: Thread, source: str, *, replace: 
 # Lists.
 
 
-def replaced(thread: Thread) -> str | None:
+def replaced_thread_id(thread: Thread) -> str | None:
     """The thread in whose place this one stands."""
     return thread.metadata.get(REPLACES)
 
@@ -87,7 +89,7 @@ def latest_threads(
     )
 
 
-async def listed(
+async def list_latest_threads(
     client: AsyncClient, words: str = "", *, hidden: bool = False
 ) -> AsyncIterator[Thread]:
     """Yield all threads that hold these words, as `latest_threads` orders them, page by page."""
@@ -123,7 +125,7 @@ async def family(client: AsyncClient, thread: Thread) -> list[Thread]:
 
 def forks(thread: Thread, relatives: Iterable[Thread]) -> list[Fork]:
     """Where branches of this family part from what this thread says, by message number."""
-    tree = _Tree({each.id: each for each in (*relatives, thread)})
+    tree = _BranchTree({each.id: each for each in (*relatives, thread)})
     found = (tree.fork(thread, place) for place in tree.places())
     return sorted((each for each in found if each is not None), key=lambda fork: fork.number)
 
@@ -132,7 +134,7 @@ _Place = tuple[str, int]
 """A message's number, and the thread that first came to it: where others may say another one."""
 
 
-class _Tree:
+class _BranchTree:
     """A family by its branches; what they have in common belongs to the first that said it."""
 
     def __init__(self, threads: Mapping[str, Thread]) -> None:
@@ -140,8 +142,10 @@ class _Tree:
 
     def places(self) -> Iterator[_Place]:
         """Where any branch begins."""
-        branches = [each for each in self._threads.values() if _begins(each)]
-        yield from dict.fromkeys(self._place(each.id, _begins(each)) for each in branches)
+        branches = [each for each in self._threads.values() if _first_own_message(each)]
+        yield from dict.fromkeys(
+            self._place(each.id, _first_own_message(each)) for each in branches
+        )
 
     def fork(self, thread: Thread, place: _Place) -> Fork | None:
         """What was said there, if this thread has come there and there are several."""
@@ -181,21 +185,21 @@ class _Tree:
             yield at
             seen.add(at)
             thread = self._threads.get(at)
-            at = replaced(thread) if thread and _begins(thread) else None
+            at = replaced_thread_id(thread) if thread and _first_own_message(thread) else None
 
     def _own_from(self, thread_id: str) -> int:
         thread = self._threads.get(thread_id)
-        return _begins(thread) if thread else 0
+        return _first_own_message(thread) if thread else 0
 
     def _made(self, thread_id: str) -> tuple[int, str]:
         thread = self._threads.get(thread_id)
         return (thread.created_at if thread else 0), thread_id
 
 
-def _begins(thread: Thread) -> int:
+def _first_own_message(thread: Thread) -> int:
     """The number of the first message that is its own; 0 where it is no branch of its family."""
     begins = thread.metadata.get(BEGINS, "")
-    return int(begins) if replaced(thread) and begins.isdecimal() else 0
+    return int(begins) if replaced_thread_id(thread) and begins.isdecimal() else 0
 
 
 def _latest(threads: Iterable[Thread]) -> str:

@@ -23,7 +23,7 @@ from antiphon.mcp.config.server_config import ServerConfig
 from antiphon.ports import Tell, Toolbox, quiet
 from antiphon.tools.egress_policy import INTERNET, OutOfReach, Reach
 from antiphon.tools.functions import Functions
-from antiphon.types.addresses import written
+from antiphon.types.addresses import parse_address
 from antiphon.types.errors import Forbidden, InvalidRequest
 from antiphon.types.messages import Tool, ToolCall, ToolResult
 from antiphon.types.runs import McpServer
@@ -330,7 +330,7 @@ def _split_url(url: str, where: str) -> tuple[str, str, int]:
         parts = urlsplit(url) if _ADDRESS.fullmatch(url) and "\\" not in url else None
         if parts is not None and parts.hostname and "@" not in parts.netloc:
             host = parts.hostname
-            written(host)
+            parse_address(host)
             usual = 443 if parts.scheme == "https" else 80
             return parts.scheme, host, usual if parts.port is None else parts.port
     except ValueError:

@@ -23,8 +23,8 @@ from antiphon.providers.servers import UNDECLARED, Server, Terms
 from antiphon.providers.stream_parser import Quirks
 from antiphon.providers.vendors import Vendor, chosen, installed, listing, opened
 from antiphon.settings.settings import Settings
-from antiphon.types.accounts import OwnKey
-from antiphon.types.addresses import leads_here
+from antiphon.types.accounts import OwnerProviderKey
+from antiphon.types.addresses import is_local_url
 from antiphon.types.errors import AntiphonError, BadSettings, ProviderError, ProviderUnavailable
 from antiphon.types.runs import Deadlines, Destination
 from antiphon.types.terminal_safe import clean
@@ -36,11 +36,11 @@ OLLAMA_SECONDS = 0.3  # how long a start may wait to learn that there is no Olla
 LIST_SECONDS = 5.0
 _DEFAULTS = Settings()
 
-KeysOf = Callable[[str, str], Awaitable[OwnKey | None]]
+KeysOf = Callable[[str, str], Awaitable[OwnerProviderKey | None]]
 """The key that an owner has of their own for a provider, by both names."""
 
 
-async def no_keys(owner: str, provider: str) -> OwnKey | None:
+async def no_keys(owner: str, provider: str) -> OwnerProviderKey | None:
     """Where nobody has keys of their own."""
     return None
 
@@ -222,7 +222,7 @@ class Catalog:
             asked.append(used)
         return await asyncio.gather(*map(self._listed, asked))
 
-    def check_own(self, provider: str, own: OwnKey) -> None:
+    def check_own(self, provider: str, own: OwnerProviderKey) -> None:
         """Raise `InvalidRequest` for an owner's key with which nobody could be asked."""
         takers = {**self._vendors_with_keys(), **self._servers}
         endpoints.check_own(provider, takers.get(provider), own, list(takers))
@@ -303,7 +303,7 @@ class Catalog:
                 return True
 
     async def _known(
-        self, name: str, terms: Server | Vendor, owner: str | None, own: OwnKey | None
+        self, name: str, terms: Server | Vendor, owner: str | None, own: OwnerProviderKey | None
     ) -> Provider:
         if owner and own:
             return await self._lending.provider(
@@ -315,7 +315,7 @@ class Catalog:
             return await self._vendor(name, terms)
         return self._kept(name, lambda: self._server(name, terms))
 
-    async def _owners(self, name: str, terms: Server | Vendor, own: OwnKey) -> Provider:
+    async def _owners(self, name: str, terms: Server | Vendor, own: OwnerProviderKey) -> Provider:
         """A provider that is asked with this key and no other."""
         if own.base_url is None and (
             self._settings.foreign_base_url or name in self._settings.foreign_providers
@@ -461,7 +461,7 @@ class Catalog:
 
     async def _local_ollama(self) -> str | None:
         """The first model of an Ollama on this machine; no other machine is asked unbidden."""
-        if not leads_here(self._servers["ollama"].base_url):
+        if not is_local_url(self._servers["ollama"].base_url):
             return None
         try:
             async with asyncio.timeout(OLLAMA_SECONDS):

@@ -15,7 +15,7 @@ from antiphon.providers.model_info import Price
 from antiphon.providers.servers import SERVERS, Lack, Server, Terms
 from antiphon.providers.stream_parser import Quirks
 from antiphon.providers.vendors import VENDORS, Vendor
-from antiphon.types.accounts import OwnKey
+from antiphon.types.accounts import OwnerProviderKey
 from antiphon.types.addresses import origin
 from antiphon.types.errors import BadSettings, InvalidRequest
 from antiphon.types.runs import Destination
@@ -118,7 +118,9 @@ def _near(name: str, known: Collection[str]) -> str | None:
 # With what a provider can be asked: an address, a key.
 
 
-def check_own(provider: str, terms: Terms | None, own: OwnKey, takers: Sequence[str]) -> None:
+def check_own(
+    provider: str, terms: Terms | None, own: OwnerProviderKey, takers: Sequence[str]
+) -> None:
     """Raise `InvalidRequest` for an owner's key that nobody could be asked with.
 
     `takers` are the providers that take one.

@@ -20,7 +20,7 @@ from antiphon.providers.failures import (
     retried,
     retry_after,
 )
-from antiphon.types.addresses import connection_reason, leads_here
+from antiphon.types.addresses import connection_reason, is_local_url
 from antiphon.types.errors import (
     Disconnected,
     ProviderAuth,
@@ -215,7 +215,7 @@ class Endpoint:
                 connector=aiohttp.TCPConnector(limit=0),
                 timeout=aiohttp.ClientTimeout(total=None, connect=self._limits.connect_seconds),
                 cookie_jar=aiohttp.DummyCookieJar(),
-                trust_env=not leads_here(self._base_url),
+                trust_env=not is_local_url(self._base_url),
             )
         return self._session
 

@@ -15,7 +15,7 @@ from typing import Annotated, Generic, TypeVar
 import msgspec
 from msgspec import Meta
 
-from antiphon.types.addresses import leads_here
+from antiphon.types.addresses import is_local_url
 from antiphon.types.runs import DOLLAR_DIGITS, Usage
 
 T = TypeVar("T")
@@ -73,7 +73,7 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def listed(self) -> bool:
         """Whether a list may have it: nobody lists what runs on this machine."""
-        return self.vendor is not None or bool(self.address and not leads_here(self.address))
+        return self.vendor is not None or bool(self.address and not is_local_url(self.address))
 
     def _fitting(self, by_names: Mapping[str, T]) -> T | None:
         fitting = (one for names, one in by_names.items() if fnmatchcase(self.model, names))

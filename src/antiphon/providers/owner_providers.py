@@ -9,7 +9,7 @@ from contextlib import aclosing
 from hashlib import blake2b
 
 from antiphon.ports import Provider
-from antiphon.types.accounts import OwnKey
+from antiphon.types.accounts import OwnerProviderKey
 from antiphon.types.chunks import Chunk, Question
 
 MOST = 500  # that are kept open; each may hold some connections that nobody uses
@@ -58,7 +58,7 @@ class Lending:
         self._mixed_in = secrets.token_bytes(32)
 
     async def provider(
-        self, owner: str, name: str, own: OwnKey, make: Callable[[], Awaitable[Provider]]
+        self, owner: str, name: str, own: OwnerProviderKey, make: Callable[[], Awaitable[Provider]]
     ) -> Provider:
         """The owner's provider, made now where there is none with this key and address."""
         digest = self._digest(own)
@@ -93,7 +93,7 @@ class Lending:
         self._lent.move_to_end((owner, name))
         return known[1]
 
-    def _digest(self, own: OwnKey) -> bytes:
+    def _digest(self, own: OwnerProviderKey) -> bytes:
         """By what key and address are told apart; it tells nothing of the key."""
         said = f"{own.base_url or ''} {own.key}".encode()
         return blake2b(said, key=self._mixed_in, digest_size=32).digest()

@@ -74,7 +74,7 @@ class Scripted:
                     raise errors.Disconnected("The script breaks off here.")
                 case "fail":
                     code, _, words = rest.partition(" ")
-                    raise errors.named(code)(words)
+                    raise errors.class_for_code(code)(words)
                 case "end":
                     return
                 case "finish":

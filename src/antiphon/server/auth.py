@@ -20,7 +20,7 @@ from antiphon.engine import sanitize
 from antiphon.ports import Store
 from antiphon.runtime.admin.keys import PREFIX_LENGTH, SCOPES, SECRET_BYTES, SHAPE, digest
 from antiphon.types.accounts import Key, Principal
-from antiphon.types.addresses import loopback
+from antiphon.types.addresses import is_loopback
 from antiphon.types.errors import BadSettings, Forbidden, InvalidRequest, Unauthorized
 
 OWNER_HEADER = "antiphon-owner"
@@ -168,7 +168,7 @@ def check_origin(scope: Scope, *, locked: bool) -> None:
     """
     headers = Headers(scope=scope)
     hosts, origins = headers.getlist("host"), headers.getlist("origin")
-    if not locked and (len(hosts) != 1 or not loopback(_name(hosts[0]))):
+    if not locked and (len(hosts) != 1 or not is_loopback(_name(hosts[0]))):
         raise Forbidden(
             "Without keys this server answers loopback names only.",
             expected="Host: localhost or a loopback address",
@@ -186,7 +186,7 @@ def check_origin(scope: Scope, *, locked: bool) -> None:
 
 def check_bind(host: str, has_keys: bool) -> None:
     """Refuse to be reachable by others before there is a key. Raises `BadSettings`."""
-    if not has_keys and not loopback(host):
+    if not has_keys and not is_loopback(host):
         raise BadSettings(
             "Without a key this server listens on loopback only.",
             expected="--host 127.0.0.1, or a key",
@@ -226,7 +226,7 @@ def _bearer(scope: Scope) -> str | None:
 
 def _on_loopback(scope: Scope) -> Caller:
     client = scope.get("client")
-    if client and not loopback(client[0]):
+    if client and not is_loopback(client[0]):
         raise Unauthorized(
             "Without keys this server answers its own machine only.",
             hint="`antiphon keys create` makes a key.",

@@ -99,7 +99,7 @@ class _Told(msgspec.Struct, omit_defaults=True):
     @property
     def fault(self) -> AntiphonError | None:
         """Why it does not serve, if that is so."""
-        return errors.named(self.code)(self.message, **self.details) if self.code else None
+        return errors.class_for_code(self.code)(self.message, **self.details) if self.code else None
 
 
 @dataclass

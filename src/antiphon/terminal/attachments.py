@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from antiphon.client import mentions
 from antiphon.client.async_client import AsyncClient
-from antiphon.client.mentions import MAX_TEXT_BYTES, Attached, Prepared
+from antiphon.client.mentions import MAX_TEXT_BYTES, AttachedFile, PreparedMessage
 from antiphon.mcp.client.server_listing import FilledPrompt
 from antiphon.terminal.chat_state import ChatServers, ChatState
 from antiphon.types.errors import InvalidRequest, TooLarge
@@ -23,7 +23,7 @@ RESOURCE_SECONDS = 30.0
 """Timeout for reading a resource of a server."""
 
 
-async def prepare(state: ChatState, text: str) -> Prepared:
+async def prepare(state: ChatState, text: str) -> PreparedMessage:
     """Return the message with all files and resources, read but not uploaded yet.
 
     `@word:...` is plain text if no server has that name. Raises an `AntiphonError` for the first
@@ -31,7 +31,7 @@ async def prepare(state: ChatState, text: str) -> Prepared:
     """
     message = await asyncio.to_thread(mentions.prepare, text)
     known = {each.server for each in state.servers.states()}
-    resources: list[Attached] = []
+    resources: list[AttachedFile] = []
     for mentioned in mentions.resources(text):
         if mentioned.server in known:
             resources += await read_resource(state.servers, mentioned.server, mentioned.uri)
@@ -41,18 +41,18 @@ async def prepare(state: ChatState, text: str) -> Prepared:
 async def prompt_content(client: AsyncClient, filled: FilledPrompt) -> tuple[Part, ...]:
     """Return a prompt that a server has filled in, as the parts of one user message."""
     several = len({message.role for message in filled.messages}) > 1
-    files: list[Attached] = []
+    files: list[AttachedFile] = []
     texts: list[str] = []
     for message in filled.messages:
         name = filled.description or "prompt"
         lines = [_extract_text(given, files, name) for given in message.content]
         speaker = f"{message.role.capitalize()}: " if several else ""
         texts.append(speaker + "\n".join(filter(None, lines)))
-    prepared = Prepared("\n\n".join(filter(None, texts)), tuple(files))
-    return parts(await mentions.uploaded(client, prepared))
+    prepared = PreparedMessage("\n\n".join(filter(None, texts)), tuple(files))
+    return parts(await mentions.upload_attachments(client, prepared))
 
 
-async def read_resource(servers: ChatServers, server: str, uri: str) -> tuple[Attached, ...]:
+async def read_resource(servers: ChatServers, server: str, uri: str) -> tuple[AttachedFile, ...]:
     """Read a resource, and return its contents as files.
 
     Raises `InvalidRequest` after `RESOURCE_SECONDS`, `TooLarge` for a text that is too long.
@@ -64,7 +64,7 @@ async def read_resource(servers: ChatServers, server: str, uri: str) -> tuple[At
         raise InvalidRequest(
             f"{server} did not give {uri} within {RESOURCE_SECONDS:g} s"
         ) from error
-    files: list[Attached] = []
+    files: list[AttachedFile] = []
     text = "\n".join(filter(None, (_extract_text(each, files, uri) for each in given)))
     if len(text.encode()) > MAX_TEXT_BYTES:
         raise TooLarge(
@@ -73,16 +73,16 @@ async def read_resource(servers: ChatServers, server: str, uri: str) -> tuple[At
             received=f"{len(text.encode()):,} bytes",
         )
     if text:
-        files.insert(0, mentions.attached(f"{server}:{uri}", text.encode()))
+        files.insert(0, mentions.classify_file(f"{server}:{uri}", text.encode()))
     return tuple(files)
 
 
-def describe_files(files: Sequence[Attached]) -> str:
+def describe_files(files: Sequence[AttachedFile]) -> str:
     """Return names and sizes of the files in one line."""
     return "with " + ", ".join(f"{each.name} ({len(each.content):,} bytes)" for each in files)
 
 
-def _extract_text(given: Given, files: list[Attached], name: str) -> str:
+def _extract_text(given: Given, files: list[AttachedFile], name: str) -> str:
     """Return the text of a part; append binary data to `files`."""
     match given:
         case Text(text=text):
@@ -90,5 +90,5 @@ def _extract_text(given: Given, files: list[Attached], name: str) -> str:
         case Link(uri=uri):
             return uri
         case Blob(name=own, data=data):
-            files.append(mentions.attached(own or name, data))
+            files.append(mentions.classify_file(own or name, data))
             return ""

@@ -290,7 +290,7 @@ class Chat:
                 self.ui.show(transcript_view.user_lines(text, self.ui.theme))
             if message.files:
                 self.ui.say(attachments.describe_files(message.files), "faint")
-            content = await mentions.uploaded(self.client, message)
+            content = await mentions.upload_attachments(self.client, message)
             outcome = await self.send(content, draft=text)
         except (AntiphonError, asyncio.CancelledError):
             self.ui.keyboard.refill(text)  # nothing of it was sent

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from antiphon.api.operations import ListThreads, Model
-from antiphon.client.mentions import Attached
+from antiphon.client.mentions import AttachedFile
 from antiphon.mcp.client.server_listing import ServerState
 from antiphon.mcp.client.toolbox import McpServers
 from antiphon.types.errors import InvalidRequest
@@ -68,7 +68,7 @@ class ChatState:
     listed_threads: Sequence[str] = ()
     next_listing: ListThreads | None = None
     models: Sequence[Model] = ()
-    attached: list[Attached] = field(default_factory=list[Attached])
+    attached: list[AttachedFile] = field(default_factory=list[AttachedFile])
     used: Usage = field(default_factory=Usage)
     last_turn: Usage = field(default_factory=Usage)
     chunks: int = 0

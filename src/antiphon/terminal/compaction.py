@@ -10,7 +10,7 @@ import asyncio
 
 from antiphon.client.async_client import AsyncClient
 from antiphon.client.compaction import SHARE, Compaction, due
-from antiphon.client.formatting import counted
+from antiphon.client.formatting import count_noun
 from antiphon.terminal.chat_state import ChatState
 from antiphon.terminal.ui import Ui
 from antiphon.types.errors import AntiphonError
@@ -73,7 +73,7 @@ async def compact(
         state.used += done.usage
         state.last_turn = Usage(input_tokens=done.tokens_after)
         ui.say(
-            f"Compacted {counted(done.message.compacts or 0, 'message')}:"
+            f"Compacted {count_noun(done.message.compacts or 0, 'message')}:"
             f" {done.tokens_before:,} -> {done.tokens_after:,} tokens; /compact undo",
             "faint",
         )

@@ -136,7 +136,7 @@ async def _no_proposals() -> AsyncGenerator[Proposal]:
 
 def _format_mention(place: Place, *, quoted: bool) -> str:
     """As it is written in a message; a folder's quotes stay open, for its files follow."""
-    written = mentions.written(place.path)
+    written = mentions.format_mention(place.path)
     if quoted and not written.startswith('@"'):
         written = f'@"{place.path}"'
     return written.removesuffix('"') if place.folder else written

@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from antiphon.client.formatting import counted
+from antiphon.client.formatting import count_noun
 from antiphon.terminal import spans
 from antiphon.terminal.spans import Line, Span, Wrapper
 from antiphon.terminal.themes import Glyphs
@@ -219,7 +219,7 @@ class Reasoning:
 
     def _with_size(self, words: str) -> Line:
         tokens = max(1, self._size // _CHARACTERS_PER_TOKEN)
-        return (Span(f"{words}, {counted(tokens, 'token')}", "faint"),)
+        return (Span(f"{words}, {count_noun(tokens, 'token')}", "faint"),)
 
     def _end(self, size: int) -> str:
         found: list[str] = []

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Iterator, Sequence
 
-from antiphon.client.formatting import counted
+from antiphon.client.formatting import count_noun
 from antiphon.mcp.client.server_listing import ServerState
 from antiphon.mcp.config.discovery import ServerProblem
 from antiphon.terminal.chat_state import ChatServers
@@ -71,7 +71,7 @@ class ServerAnnouncer:
     def _announce_ready(self, state: ServerState) -> None:
         tools = self._tools[state.server] = self._servers.tools_of(state.server)
         again = "there again" if state.restarts else "there"
-        said = f"{state.server} is {again}: {counted(len(tools), 'tool')}"
+        said = f"{state.server} is {again}: {count_noun(len(tools), 'tool')}"
         if "prompts" not in state.capabilities:
             self._ui.say(said, "faint")
             return
@@ -116,7 +116,7 @@ class ServerAnnouncer:
         learnt = list(prompts.prompt_commands(server, listed))
         for command in learnt:
             self._commands.setdefault(command.name, command)
-        more = f", {counted(len(learnt), 'prompt')}" if learnt else ""
+        more = f", {count_noun(len(learnt), 'prompt')}" if learnt else ""
         self._ui.say(f"{said}{more}", "faint")
 
     def _forget_prompts(self, server: str) -> None:

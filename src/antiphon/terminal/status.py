@@ -12,7 +12,7 @@ import msgspec
 
 from antiphon.client.async_client import AsyncClient
 from antiphon.client.compaction import SHARE
-from antiphon.client.formatting import dollars, short
+from antiphon.client.formatting import dollars, short_number
 from antiphon.settings.settings import Settings
 from antiphon.terminal import spans
 from antiphon.terminal.chat_state import ChatState, Window
@@ -79,7 +79,7 @@ def _share(facts: Facts) -> _Part:
     if not facts.context_tokens or not facts.window:
         return _Part(4, "")
     share = facts.context_tokens / facts.window
-    text = f"{share:.0%} of {short(facts.window)}"
+    text = f"{share:.0%} of {short_number(facts.window)}"
     return _Part(4, text, "warning" if share >= SHARE else "faint")
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from antiphon.api.operations import ListActions, ListMessages
 from antiphon.client.async_client import AsyncClient
-from antiphon.client.thread_list import latest_threads, listed
+from antiphon.client.thread_list import latest_threads, list_latest_threads
 from antiphon.terminal import transcript_view
 from antiphon.terminal.chat_state import ChatState
 from antiphon.terminal.input.keyboard import Box, Choice
@@ -29,7 +29,7 @@ async def find_thread(client: AsyncClient, state: ChatState, words: str) -> Thre
     Raises `NotFound` for none, `InvalidRequest` for several.
     """
     if words == LAST:
-        async for thread in listed(client):
+        async for thread in list_latest_threads(client):
             if thread.id != state.thread_id:
                 return thread
         raise NotFound("There is no other thread", hint="/new begins one.")
@@ -52,7 +52,7 @@ async def _find_by_id(client: AsyncClient, beginning: str) -> Thread:
     try:
         return await client.get_thread(beginning)
     except NotFound:
-        known = listed(client, hidden=True)
+        known = list_latest_threads(client, hidden=True)
     return _only([thread async for thread in known if thread.id.startswith(beginning)], beginning)
 
 

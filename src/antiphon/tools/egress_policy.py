@@ -10,7 +10,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 
 import msgspec
 
-from antiphon.types.addresses import Address, public, written
+from antiphon.types.addresses import Address, is_public, parse_address
 from antiphon.types.errors import BadSettings, InvalidRequest
 
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
@@ -54,7 +54,7 @@ class Reach(msgspec.Struct, frozen=True):
             raise OutOfReach(f"No request may go to port {port}.", expected=self._expected_port())
         addresses = await _addresses(host, port, resolve)
         for address in addresses:
-            if not (public(address) or self.exempts(host, address, port)):
+            if not (is_public(address) or self.exempts(host, address, port)):
                 raise OutOfReach(
                     f"No request may go to {plain(host)}:{port}: it is not a public address.",
                     expected="a host on the internet",
@@ -99,7 +99,7 @@ _PORT = re.compile(r"(?P<where>\[[^]]*\]|[^:]*)(:(?P<port>[0-9]{1,5}))?", re.ASC
 
 async def _addresses(host: str, port: int, resolve: Resolve) -> list[Address]:
     try:
-        address = written(host)
+        address = parse_address(host)
     except ValueError as error:
         raise OutOfReach(f"There is no such address: {error}.") from error
     if address is not None:

@@ -13,19 +13,19 @@ Role = Literal["user", "admin"]
 Count = Annotated[int, Meta(ge=1, le=2**53 - 1)]
 
 
-class Discreet(msgspec.Struct, frozen=True):
+class RedactedRepr(msgspec.Struct, frozen=True):
     """A value whose secrets are not printed, wherever it is logged or shown."""
 
     secrets: ClassVar[tuple[str, ...]] = ("password", "token")
 
     def __repr__(self) -> str:
-        shown = (f"{name}={self._shown(name)}" for name in self.__struct_fields__)
+        shown = (f"{name}={self._redacted_value(name)}" for name in self.__struct_fields__)
         return f"{type(self).__name__}({', '.join(shown)})"
 
     def __rich_repr__(self) -> list[tuple[str, object]]:
-        return [(name, self._shown(name)) for name in self.__struct_fields__]
+        return [(name, self._redacted_value(name)) for name in self.__struct_fields__]
 
-    def _shown(self, name: str) -> str:
+    def _redacted_value(self, name: str) -> str:
         value = getattr(self, name)
         return "..." if name in self.secrets and isinstance(value, str) else repr(value)
 
@@ -55,7 +55,7 @@ class Person(msgspec.Struct, frozen=True, kw_only=True):
         return self.role == "admin" and not self.disabled
 
 
-class Account(Discreet, frozen=True):
+class Account(RedactedRepr, frozen=True):
     """A person with the hash of their password, if they have one; it stays on this side."""
 
     person: Person
@@ -123,7 +123,7 @@ class ProviderKey(msgspec.Struct, frozen=True, kw_only=True):
     created_at: int
 
 
-class OwnKey(Discreet, frozen=True, kw_only=True):
+class OwnerProviderKey(RedactedRepr, frozen=True, kw_only=True):
     """An owner's own key as a provider gets it, at the provider's address or at `base_url`."""
 
     secrets: ClassVar[tuple[str, ...]] = ("key",)
@@ -208,7 +208,7 @@ class Counter(msgspec.Struct, frozen=True):
     what: Literal["requests", "tokens"]
 
 
-class Counted(msgspec.Struct, frozen=True):
+class CounterValue(msgspec.Struct, frozen=True):
     """What a key has used in the period that `now` is in, by the store's clock in ms."""
 
     total: int

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 Address = IPv4Address | IPv6Address
 
 
-def loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
     """Whether this is a loopback address, or the name that always means one."""
     if host.lower() == "localhost":
         return True
@@ -22,9 +22,9 @@ def loopback(host: str) -> bool:
         return False
 
 
-def leads_here(url: str) -> bool:
+def is_local_url(url: str) -> bool:
     """Whether what is asked there is asked of this machine."""
-    return loopback(urlsplit(url).hostname or "")
+    return is_loopback(urlsplit(url).hostname or "")
 
 
 def origin(url: str) -> str:
@@ -50,7 +50,7 @@ def connection_reason(error: OSError) -> str:
             return error.strerror or str(error) or type(error).__name__
 
 
-def public(address: Address) -> bool:
+def is_public(address: Address) -> bool:
     """Whether this address leads out into the internet, wherever it is asked from.
 
     Everything else means some machine near the one that asks, or none. An IPv6 address that
@@ -58,15 +58,15 @@ def public(address: Address) -> bool:
     """
     if isinstance(address, IPv4Address):
         return not any(address in network for network in _NEAR_V4)
-    carried = tuple(_carried(address))
-    if not all(map(public, carried)) or address.scope_id is not None:
+    carried = tuple(_embedded_addresses(address))
+    if not all(map(is_public, carried)) or address.scope_id is not None:
         return False
     if any(address in network for network in _TRANSLATED):
         return True
     return address in _UNICAST and not any(address in network for network in _NEAR_V6)
 
 
-def written(host: str) -> Address | None:
+def parse_address(host: str) -> Address | None:
     """The address that this host is written as; None for a name, which must be looked up.
 
     Reads what resolvers read: `127.1`, `0x7f.1`, `0177.0.0.1` and `2130706433` are 127.0.0.1.
@@ -78,7 +78,7 @@ def written(host: str) -> Address | None:
     *_, last = parts = text.split(".")
     if not (last.isdigit() or _HEX.fullmatch(last)):
         return None
-    *leading, final = map(_number, parts)
+    *leading, final = map(_parse_part, parts)
     room = 256 ** (4 - len(leading)) if len(parts) <= 4 else 0
     if any(number > 255 for number in leading) or final >= room:
         raise ValueError(f"{host!r} is no IPv4 address")
@@ -90,7 +90,7 @@ _OCTAL = re.compile(r"0[0-7]*")
 _DECIMAL = re.compile(r"[1-9][0-9]*")
 
 
-def _number(part: str) -> int:
+def _parse_part(part: str) -> int:
     if len(part) > 40:  # far above 2**32, and no number that takes time to read
         raise ValueError("a part of an IPv4 address is too long")
     if _HEX.fullmatch(part):
@@ -156,19 +156,19 @@ _TRANSLATED = (*_LAST_FOUR_BYTES, _TEREDO, _SIX_TO_FOUR)
 _ISATAP = (0x0000_5EFE, 0x0200_5EFE)  # RFC 5214: begins the lower half, whatever the upper one is
 
 
-def _carried(address: IPv6Address) -> Iterator[IPv4Address]:
+def _embedded_addresses(address: IPv6Address) -> Iterator[IPv4Address]:
     """The IPv4 addresses that packets to this one may end up at."""
     number = int(address)
     if any(address in network for network in _LAST_FOUR_BYTES):
-        yield _four_bytes(number)
+        yield _to_ipv4(number)
     elif address in _SIX_TO_FOUR:
-        yield _four_bytes(number >> 80)
+        yield _to_ipv4(number >> 80)
     elif address in _TEREDO:
-        yield _four_bytes(number >> 64)
-        yield _four_bytes(~number)
+        yield _to_ipv4(number >> 64)
+        yield _to_ipv4(~number)
     if number >> 32 & 0xFFFF_FFFF in _ISATAP:
-        yield _four_bytes(number)
+        yield _to_ipv4(number)
 
 
-def _four_bytes(number: int) -> IPv4Address:
+def _to_ipv4(number: int) -> IPv4Address:
     return IPv4Address(number & 0xFFFF_FFFF)

@@ -351,15 +351,15 @@ def install_hint(extra: str) -> str:
     return f"Install the extra `{extra}`: pip install '.[{extra}]' in a checkout of Antiphon."
 
 
-def named(code: str) -> type[AntiphonError]:
+def class_for_code(code: str) -> type[AntiphonError]:
     """The class that carries this code; `AntiphonError` itself for one that this version lacks."""
     return _BY_CODE.get(code, AntiphonError)
 
 
-def _family(kind: type[AntiphonError]) -> list[type[AntiphonError]]:
-    return [kind, *(member for child in kind.__subclasses__() for member in _family(child))]
+def _subclasses(kind: type[AntiphonError]) -> list[type[AntiphonError]]:
+    return [kind, *(member for child in kind.__subclasses__() for member in _subclasses(child))]
 
 
 _BY_CODE: dict[str, type[AntiphonError]] = {
-    kind.code: kind for kind in _family(AntiphonError) if "code" in vars(kind)
+    kind.code: kind for kind in _subclasses(AntiphonError) if "code" in vars(kind)
 }

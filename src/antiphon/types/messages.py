@@ -288,19 +288,19 @@ def chat(message: Message) -> bytes:
     servers take stands under a key of ours, which `providers/history` renames or takes out.
     """
     if message.role == "tool":
-        said = _unless_blank(message.text)
+        said = _blank_to_empty(message.text)
         return _encode(_ChatTool(tool_call_id=message.tool_call_id or "", content=said))
     if message.compacts is not None:
         return _encode(_ChatSummary(compacts=message.compacts, content=message.text))
     if message.role == "assistant":
         return _encode(_chat_reply(message))
-    return _encode(_ChatSaid(role=message.role, content=_chat_content(message.content)))
+    return _encode(_ChatMessage(role=message.role, content=_chat_content(message.content)))
 
 
 def _chat_reply(message: Message) -> _ChatAssistant:
     content = _chat_content(message.content)
     calls = tuple(_chat_call(call) for call in message.tool_calls)
-    refusal = _unless_blank(message.refusal) if isinstance(content, str) else ""
+    refusal = _blank_to_empty(message.refusal) if isinstance(content, str) else ""
     if not (content or calls or refusal):
         # Reasoning alone is nothing that was said; without it, such a message is one string.
         return _ChatAssistant(content="")
@@ -329,7 +329,7 @@ class _ChatCall(msgspec.Struct, frozen=True):
     extra: str | msgspec.UnsetType = msgspec.field(default=msgspec.UNSET, name=EXTRA)
 
 
-class _ChatSaid(msgspec.Struct, frozen=True):
+class _ChatMessage(msgspec.Struct, frozen=True):
     role: str
     content: str | list[dict[str, Any]]
 
@@ -367,15 +367,15 @@ def _chat_call(call: ToolCall) -> _ChatCall:
 def _chat_content(content: Sequence[MessagePart]) -> str | list[dict[str, Any]]:
     texts = [part.text for part in content if isinstance(part, Text)]
     if all(isinstance(part, Text | Refusal) for part in content):
-        return _unless_blank("".join(texts))
+        return _blank_to_empty("".join(texts))
     return [
         _chat_part(part)
         for part in content
-        if not isinstance(part, Text) or _unless_blank(part.text)
+        if not isinstance(part, Text) or _blank_to_empty(part.text)
     ]
 
 
-def _unless_blank(text: str) -> str:
+def _blank_to_empty(text: str) -> str:
     """The text; nothing for blanks alone, which some servers refuse like no text at all."""
     return "" if text.isspace() else text
 

@@ -42,13 +42,13 @@ class Cleaner:
         """The printable form of the next piece."""
         if not (text and (self._held or self._after_return or _ODD.search(text))):
             return text
-        return self._cleaned(self._held + text, ended=False)
+        return self._clean(self._held + text, ended=False)
 
     def close(self) -> str:
         """What was held back; no more will come."""
-        return self._cleaned(self._held, ended=True)
+        return self._clean(self._held, ended=True)
 
-    def _cleaned(self, text: str, *, ended: bool) -> str:
+    def _clean(self, text: str, *, ended: bool) -> str:
         self._held = ""
         if self._after_return and text:
             # The line was already broken at the CR that ended the piece before.

@@ -11,7 +11,7 @@ import hmac
 import msgspec
 
 from antiphon.api.problems import Misdirected, UnsupportedMedia
-from antiphon.types.addresses import loopback
+from antiphon.types.addresses import is_loopback
 from antiphon.types.errors import Forbidden
 from antiphon.web.policy import Policy
 
@@ -116,7 +116,7 @@ def _check_nearness(facts: Facts, policy: Policy) -> None:
     if policy.login != "none":
         return
     steps = [step.strip() for step in facts.forwarded_for.split(",") if step.strip()]
-    if not all(map(loopback, [facts.peer, *steps])):
+    if not all(map(is_loopback, [facts.peer, *steps])):
         raise Forbidden(
             "Without a login the web chat answers its own machine only.",
             expected="a request from a loopback address",

@@ -17,7 +17,7 @@ from antiphon.types.messages import Message, Upload
 from antiphon.types.runs import Action, Run
 from antiphon.web.relays import VIA
 from antiphon.web.thread_rows import Row, row
-from antiphon.wires.ai_sdk.history import Entry, UIMessage, arranged, file_ids, told
+from antiphon.wires.ai_sdk.history import Entry, UIMessage, as_ui_message, file_ids, group_entries
 
 PAGE = 100
 TRIES = 3
@@ -56,7 +56,7 @@ async def opened(client: AsyncClient, thread_id: str, before: int | None, limit:
     thread = await client.get_thread(thread_id)
     said = await _said(client, thread_id, before, limit)
     relatives = await thread_list.family(client, thread)
-    entries = arranged(said.messages, said.runs)
+    entries = group_entries(said.messages, said.runs)
     last = said.runs[0] if said.runs else None
     active = None if last is None or last.status.ended else last
     return Opened(
@@ -134,7 +134,8 @@ async def _told(client: AsyncClient, entries: Sequence[Entry]) -> list[UIMessage
         asyncio.gather(*(_actions(client, entry.run) for entry in entries)),
     )
     return [
-        told(entry, actions=done, files=files) for entry, done in zip(entries, actions, strict=True)
+        as_ui_message(entry, actions=done, files=files)
+        for entry, done in zip(entries, actions, strict=True)
     ]
 
 

@@ -23,7 +23,7 @@ from flask import request, session
 from joserfc.errors import JoseError
 
 from antiphon.settings.settings import Settings
-from antiphon.types.addresses import leads_here
+from antiphon.types.addresses import is_local_url
 
 Why = Literal["oidc_unreachable", "oidc_refused", "oidc_stale", "oidc_untrusted"]
 
@@ -128,7 +128,7 @@ class Provider:
             raise LoginFailed("oidc_unreachable", "it says that it is another issuer")
         for name in ("authorization_endpoint", "token_endpoint", "jwks_uri"):
             address = str(about.get(name))
-            if not (address.startswith("https://") or leads_here(address)):
+            if not (address.startswith("https://") or is_local_url(address)):
                 raise LoginFailed("oidc_unreachable", f"its {name} is not at an https address")
 
 

@@ -228,7 +228,7 @@ def _seen(question: Question) -> Any:
         return question.call.arguments
 
 
-async def _approve(client: AsyncClient, relay: Relay, asked: run_input.Asked) -> None:
+async def _approve(client: AsyncClient, relay: Relay, asked: run_input.AgUiRequest) -> None:
     """Answers by the ids of actions, all or none. Raises `NotFound` for one of another run."""
     said: dict[str, Answer] = {}
     for action_id, approval in asked.approvals.items():

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from antiphon.settings.settings import Settings
-from antiphon.types.addresses import Address, leads_here, loopback
+from antiphon.types.addresses import Address, is_local_url, is_loopback
 from antiphon.types.errors import BadSettings
 
 Login = Literal["none", "password", "oidc", "proxy"]
@@ -37,7 +37,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     def answers_to(self, host: str) -> bool:
         """Whether this `Host` is ours: a loopback name, or one that was named, with its port."""
         name = host_name(host)
-        return bool(name) and (loopback(name) or not self.hosts.isdisjoint((name, host.lower())))
+        return bool(name) and (is_loopback(name) or not self.hosts.isdisjoint((name, host.lower())))
 
     def is_public(self, name: str, scheme: str) -> bool:
         """Whether people open the web chat by this name, and with this scheme."""
@@ -89,7 +89,7 @@ _HOST = re.compile(
 
 
 def _check_reach(settings: Settings) -> None:
-    if loopback(settings.host):
+    if is_loopback(settings.host):
         return
     if settings.login == "none":
         raise BadSettings(
@@ -130,7 +130,7 @@ def _check_oidc(settings: Settings) -> None:
             received=f"no `{'`, no `'.join(missing)}`",
         )
     issuer = settings.oidc_issuer or ""
-    if not (issuer.startswith("https:") or leads_here(issuer)):
+    if not (issuer.startswith("https:") or is_local_url(issuer)):
         raise BadSettings(
             "An OpenID Connect provider is asked over https only.",
             expected="oidc_issuer = https://..., or an address of this machine",

@@ -26,7 +26,7 @@ from antiphon.types.terminal_safe import clean
 from antiphon.web.approvals import about
 from antiphon.web.relay import Relay
 from antiphon.wires.ai_sdk.parts import About
-from antiphon.wires.framing import standing
+from antiphon.wires.framing import drop_void_events
 
 Frames = AsyncGenerator[bytes, None]
 
@@ -95,7 +95,7 @@ async def followed(
     progress: dict[str, ToolProgressed] = {}
     first = True
     with relay.bell() as bell:
-        known, events = standing(relay.events, after), len(relay.events)
+        known, events = drop_void_events(relay.events, after), len(relay.events)
         for start in range(0, len(known), PIECE):
             if frames := wire.feed_all(known[start : start + PIECE]):
                 yield b"".join(frames)
@@ -105,7 +105,7 @@ async def followed(
             begins = not events
             new, events = relay.events[events:], len(relay.events)
             told, happenings = relay.happenings[happenings:], len(relay.happenings)
-            frames = wire.feed_all(standing(new, after) if begins else new)
+            frames = wire.feed_all(drop_void_events(new, after) if begins else new)
             frames += _now(wire, relay) if first else _happened(wire, told)
             told_before, progress = progress, relay.progress
             further = [how for call, how in progress.items() if how is not told_before.get(call)]

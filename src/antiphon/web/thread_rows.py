@@ -53,7 +53,7 @@ def row(thread: Thread, *, running: bool, waiting: bool = False) -> Row:
         updated_at=thread.updated_at,
         running=running,
         waiting=waiting,
-        replaces=thread_list.replaced(thread),
+        replaces=thread_list.replaced_thread_id(thread),
     )
 
 

@@ -40,7 +40,7 @@ class Cursor(msgspec.Struct, frozen=True):
     place: int | None = None
 
 
-def cursor(text: str, run_id: str) -> Cursor:
+def parse_cursor(text: str, run_id: str) -> Cursor:
     """The cursor that an id of this run's frames is. Raises `InvalidEventId` for any other text.
 
     Whether the run has come so far is for who reads its events.
@@ -59,10 +59,10 @@ def cursor(text: str, run_id: str) -> Cursor:
 def frame(value: msgspec.Struct, id: str = "") -> bytes:
     """The value as a server-sent event."""
     named = f"id: {id}\n".encode() if id else b""
-    return b"%bdata: %b\n\n" % (named, line(value))
+    return b"%bdata: %b\n\n" % (named, json_line(value))
 
 
-def line(value: msgspec.Struct) -> bytes:
+def json_line(value: msgspec.Struct) -> bytes:
     """The value as JSON on one line, whatever a reader takes for the end of one.
 
     Some readers of server-sent events break lines at U+0085, U+2028 and U+2029 too. A half of a
@@ -71,7 +71,7 @@ def line(value: msgspec.Struct) -> bytes:
     try:
         data = _encode(value)
     except UnicodeEncodeError:
-        data = _encode(_mended(msgspec.to_builtins(value)))
+        data = _encode(_replace_surrogates(msgspec.to_builtins(value)))
     if data.isascii():
         return data
     for seen, escaped in _BREAKS:
@@ -89,15 +89,18 @@ _BREAKS = (
 _encode = msgspec.json.Encoder().encode
 
 
-def _mended(value: object) -> object:
+def _replace_surrogates(value: object) -> object:
     match value:
         case str():
             return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
         case dict():
             fields = cast("dict[str, object]", value)
-            return {_mended(name): _mended(each) for name, each in fields.items()}
+            return {
+                _replace_surrogates(name): _replace_surrogates(each)
+                for name, each in fields.items()
+            }
         case list():
-            return [_mended(each) for each in cast("list[object]", value)]
+            return [_replace_surrogates(each) for each in cast("list[object]", value)]
         case _:
             return value
 
@@ -116,7 +119,7 @@ TAKEN_BACK = "The turn began again; this call was not carried out."
 _SAID = TextDelta | ReasoningDelta | RefusalDelta | ToolCallStarted | ToolCallDelta | ToolCallReady
 
 
-def standing(events: Iterable[Numbered], after: int = 0) -> list[Numbered]:
+def drop_void_events(events: Iterable[Numbered], after: int = 0) -> list[Numbered]:
     """The events without what was said in vain, unless a reader who goes on saw a part of it.
 
     That is one whose last event `after` lies between the beginning of what is void and the restart,

@@ -15,7 +15,7 @@ import msgspec
 
 from antiphon.mcp.client.forms import Form
 from antiphon.mcp.config.server_config import LogLevel
-from antiphon.types.addresses import loopback
+from antiphon.types.addresses import is_loopback
 from antiphon.types.messages import Given
 
 
@@ -164,7 +164,9 @@ def is_openable(url: str) -> bool:
         host = parts.hostname or ""
     except ValueError:
         return False
-    return bool(host) and (parts.scheme == "https" or (parts.scheme == "http" and loopback(host)))
+    return bool(host) and (
+        parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))
+    )
 
 
 # RFC 3986, without characters that a shell or a script could interpret.

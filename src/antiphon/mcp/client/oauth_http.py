@@ -15,7 +15,7 @@ import httpx2
 
 from antiphon.tools.egress_policy import Exempt, Reach
 from antiphon.tools.guarded_http import Outbound
-from antiphon.types.addresses import loopback, public, written
+from antiphon.types.addresses import is_loopback, is_public, parse_address
 from antiphon.types.errors import Unavailable
 
 SECONDS = 30.0
@@ -61,7 +61,7 @@ class OAuthHttpClient:
         raise Unavailable(f"{request.url.host} redirects its login more than {MAX_REDIRECTS} times")
 
     def _check(self, url: httpx2.URL) -> None:
-        if url.scheme == "https" or loopback(url.host) or url.origin == self._server.origin:
+        if url.scheme == "https" or is_loopback(url.host) or url.origin == self._server.origin:
             return
         raise Unavailable(f"its login would go to {url.host} without encryption")
 
@@ -88,14 +88,14 @@ class OAuthHttpClient:
 
 def _login_policy(host: str, reach: Reach) -> Reach:
     """Return where requests for a server of this host may go: a local server may name any host."""
-    if loopback(host) or _is_private(host):
+    if is_loopback(host) or _is_private(host):
         return EVERYWHERE
     return Reach((*reach.private, Exempt(host)), reach.ports)
 
 
 def _is_private(host: str) -> bool:
     try:
-        address = written(host)
+        address = parse_address(host)
     except ValueError:
         return False
-    return address is not None and not public(address)
+    return address is not None and not is_public(address)

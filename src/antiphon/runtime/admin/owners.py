@@ -14,13 +14,13 @@ from antiphon.ports import Store
 from antiphon.runtime.admin.deletion import OwnerDeleter
 from antiphon.runtime.admin.export import Archive, OwnerExporter
 from antiphon.runtime.admin.provider_keys import ProviderKeyService
-from antiphon.types.accounts import Holding, OwnKey, Principal, ProviderKey
+from antiphon.types.accounts import Holding, OwnerProviderKey, Principal, ProviderKey
 
 A = TypeVar("A")
 
 ERASE_SECONDS = 10.0  # of one call, before it says how far it is
 
-CheckProviderKey = Callable[[str, OwnKey], None]
+CheckProviderKey = Callable[[str, OwnerProviderKey], None]
 """Raises `InvalidRequest` for a key that no provider of this name could be asked with."""
 
 
@@ -66,13 +66,15 @@ class OwnerService:
         return await self._exporter.begin(sanitize.validate_owner(call.owner), by)
 
     async def _set_own_key(self, call: operations.SetProviderKey, by: Principal) -> ProviderKey:
-        return await self._set(by.owner, call.provider, OwnKey(key=call.key), by)
+        return await self._set(by.owner, call.provider, OwnerProviderKey(key=call.key), by)
 
     async def _set_key(self, call: operations.SetOwnersProviderKey, by: Principal) -> ProviderKey:
-        own = OwnKey(key=call.key, base_url=call.base_url)
+        own = OwnerProviderKey(key=call.key, base_url=call.base_url)
         return await self._set(sanitize.validate_owner(call.owner), call.provider, own, by)
 
-    async def _set(self, owner: str, provider: str, own: OwnKey, by: Principal) -> ProviderKey:
+    async def _set(
+        self, owner: str, provider: str, own: OwnerProviderKey, by: Principal
+    ) -> ProviderKey:
         self._check(provider, own)
         return await self._keys.keep(owner, provider, own, by)
 

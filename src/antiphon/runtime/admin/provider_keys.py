@@ -15,7 +15,7 @@ import msgspec
 
 from antiphon.ports import Store
 from antiphon.runtime.admin import audit
-from antiphon.types.accounts import OwnKey, Principal, ProviderKey
+from antiphon.types.accounts import OwnerProviderKey, Principal, ProviderKey
 from antiphon.types.errors import BadSettings
 from antiphon.types.ids import Mint
 
@@ -61,11 +61,15 @@ class ProviderKeyService:
         self._make_seal = seal
         self._seal: Cipher | None = None
         self._clock = clock
-        self._known: OrderedDict[tuple[str, str], tuple[float, OwnKey | None]] = OrderedDict()
+        self._known: OrderedDict[tuple[str, str], tuple[float, OwnerProviderKey | None]] = (
+            OrderedDict()
+        )
 
-    async def keep(self, owner: str, provider: str, own: OwnKey, by: Principal) -> ProviderKey:
+    async def keep(
+        self, owner: str, provider: str, own: OwnerProviderKey, by: Principal
+    ) -> ProviderKey:
         """From now on this is the owner's key there. Raises `BadSettings` without a seal."""
-        own = OwnKey(key=own.key.strip(), base_url=own.base_url)
+        own = OwnerProviderKey(key=own.key.strip(), base_url=own.base_url)
         key = ProviderKey(
             owner=owner,
             provider=provider,
@@ -93,7 +97,7 @@ class ProviderKeyService:
         await self._store.drop_provider_key(owner, provider, act)
         self._known.pop((owner, provider), None)
 
-    async def of(self, owner: str, provider: str) -> OwnKey | None:
+    async def of(self, owner: str, provider: str) -> OwnerProviderKey | None:
         """The owner's key there, if there is one. Raises `BadSettings` if it cannot be opened."""
         now = self._clock()
         known = self._known.get((owner, provider))
@@ -147,8 +151,8 @@ class ProviderKeyService:
             return False
         return True
 
-    def _opened(self, sealed: bytes, owner: str, provider: str) -> OwnKey:
-        return msgspec.json.decode(self._plain(sealed, owner, provider), type=OwnKey)
+    def _opened(self, sealed: bytes, owner: str, provider: str) -> OwnerProviderKey:
+        return msgspec.json.decode(self._plain(sealed, owner, provider), type=OwnerProviderKey)
 
     def _plain(self, sealed: bytes, owner: str, provider: str) -> bytes:
         try:

@@ -42,8 +42,8 @@ from antiphon.types import events
 from antiphon.types.accounts import (
     Account,
     Act,
-    Counted,
     Counter,
+    CounterValue,
     Person,
     Project,
     ProviderKey,
@@ -287,7 +287,7 @@ class CachedStore:
         """See `Store.revoke_key`."""
         return await self._inner.revoke_key(key_id, act)
 
-    async def count(self, counter: Counter, amount: int) -> Counted:
+    async def count(self, counter: Counter, amount: int) -> CounterValue:
         """See `Store.count`."""
         return await self._inner.count(counter, amount)
 

@@ -10,8 +10,8 @@ from antiphon.stores import invariants
 from antiphon.types.accounts import (
     Account,
     Act,
-    Counted,
     Counter,
+    CounterValue,
     Person,
     Project,
     ProviderKey,
@@ -92,13 +92,13 @@ class Keys:
     def _of(self, owner: str) -> Sequence[Key]:
         return [key for key in self.all() if owner in (key.owner, key.person_id)]
 
-    def count(self, counter: Counter, amount: int, now: int) -> Counted:
+    def count(self, counter: Counter, amount: int, now: int) -> CounterValue:
         """See `Store.count`."""
         then, total = self._used.get(counter, (0, 0))
         current = period(counter, now)
         total = amount if current > then else total + amount
         self._used[counter] = (max(current, then), total)
-        return Counted(total, now)
+        return CounterValue(total, now)
 
     def count_tokens(self, key_id: str | None, amount: int, now: int) -> None:
         """Count what a run has used, if its key has a limit of that."""

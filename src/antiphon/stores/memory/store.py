@@ -46,8 +46,8 @@ from antiphon.types import events
 from antiphon.types.accounts import (
     Account,
     Act,
-    Counted,
     Counter,
+    CounterValue,
     Holding,
     Person,
     Project,
@@ -615,7 +615,7 @@ class MemoryStore:
         """See `Store.revoke_key`; a second time changes nothing."""
         return self._keys.change(key_id, invariants.revoked(self._clock()), act)
 
-    async def count(self, counter: Counter, amount: int) -> Counted:
+    async def count(self, counter: Counter, amount: int) -> CounterValue:
         """See `Store.count`."""
         return self._keys.count(counter, amount, self._clock())
 

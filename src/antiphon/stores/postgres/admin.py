@@ -19,8 +19,8 @@ from antiphon.types.accounts import (
     PERIODS,
     Account,
     Act,
-    Counted,
     Counter,
+    CounterValue,
     Holding,
     Person,
     Project,
@@ -126,7 +126,7 @@ async def change_of(connection: Connection[Any], owner: str, amend: AmendKey) ->
 
 async def count(
     connection: Connection[Any], counter: Counter, amount: int, now: int | None
-) -> Counted:
+) -> CounterValue:
     """See `Store.count`."""
     total, counted_at = await row(
         connection,
@@ -137,7 +137,7 @@ async def count(
         amount=amount,
         now=now,
     )
-    return Counted(total, counted_at)
+    return CounterValue(total, counted_at)
 
 
 def _columns(key: Key) -> dict[str, Any]:

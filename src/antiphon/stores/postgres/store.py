@@ -52,8 +52,8 @@ from antiphon.telemetry.failpoints import hit
 from antiphon.types.accounts import (
     Account,
     Act,
-    Counted,
     Counter,
+    CounterValue,
     Person,
     Project,
     ProviderKey,
@@ -345,7 +345,7 @@ class PostgresStore:
         """See `Store.revoke_key`; a second time changes nothing."""
         return await self._write("key", admin.revoke, key_id, act, self._now())
 
-    async def count(self, counter: Counter, amount: int) -> Counted:
+    async def count(self, counter: Counter, amount: int) -> CounterValue:
         """See `Store.count`."""
         return await self._write("count", admin.count, counter, amount, self._now())
 

@@ -19,8 +19,8 @@ from antiphon.stores.sqlite.reads import SQL
 from antiphon.types.accounts import (
     Account,
     Act,
-    Counted,
     Counter,
+    CounterValue,
     Holding,
     Person,
     Project,
@@ -109,7 +109,7 @@ def change_of(connection: sqlite3.Connection, owner: str, amend: AmendKey) -> in
     return len(changed)
 
 
-def count(connection: sqlite3.Connection, counter: Counter, amount: int, now: int) -> Counted:
+def count(connection: sqlite3.Connection, counter: Counter, amount: int, now: int) -> CounterValue:
     """See `Store.count`."""
     values = {
         "key_id": counter.key_id,
@@ -118,7 +118,7 @@ def count(connection: sqlite3.Connection, counter: Counter, amount: int, now: in
         "amount": amount,
     }
     (total,) = connection.execute(SQL["count"], values).fetchone()
-    return Counted(total, now)
+    return CounterValue(total, now)
 
 
 def count_tokens(connection: sqlite3.Connection, key_id: str | None, amount: int, now: int) -> None:

@@ -47,8 +47,8 @@ from antiphon.stores.statements import Schema
 from antiphon.types.accounts import (
     Account,
     Act,
-    Counted,
     Counter,
+    CounterValue,
     Person,
     Project,
     ProviderKey,
@@ -339,7 +339,7 @@ class SqliteStore:
             "key", admin.change_key, key_id, invariants.revoked(self._clock()), act
         )
 
-    async def count(self, counter: Counter, amount: int) -> Counted:
+    async def count(self, counter: Counter, amount: int) -> CounterValue:
         """See `Store.count`."""
         return await self._write("count", admin.count, counter, amount, self._clock())
 

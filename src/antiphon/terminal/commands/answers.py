@@ -12,7 +12,7 @@ from subprocess import DEVNULL, PIPE
 import msgspec
 from markdown_it import MarkdownIt
 
-from antiphon.client.formatting import counted
+from antiphon.client.formatting import count_noun
 from antiphon.terminal import paging, thread_choice
 from antiphon.terminal.commands.command import Command, CommandContext
 from antiphon.terminal.spans import Line, Span
@@ -186,7 +186,7 @@ def _parse_number(words: str, count: int, what: str) -> int:
 
 
 def _describe_size(text: str) -> str:
-    return f"{counted(len(text), 'letter')} in {counted(len(text.splitlines()), 'line')}"
+    return f"{count_noun(len(text), 'letter')} in {count_noun(len(text.splitlines()), 'line')}"
 
 
 # What was folded.

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import AsyncIterator, Sequence
 
 from antiphon.client import mentions
-from antiphon.client.mentions import Attached
+from antiphon.client.mentions import AttachedFile
 from antiphon.terminal import attachments
 from antiphon.terminal.commands.command import Command, CommandContext, split_words
 from antiphon.terminal.input import path_completion
@@ -40,7 +40,7 @@ async def _image(chat: CommandContext, words: str) -> None:
     _add_files(chat, found)
 
 
-def _add_files(chat: CommandContext, found: Sequence[Attached]) -> None:
+def _add_files(chat: CommandContext, found: Sequence[AttachedFile]) -> None:
     known = {(each.name, each.content) for each in chat.state.attached}
     chat.state.attached += [each for each in found if (each.name, each.content) not in known]
     if not chat.state.attached:
@@ -55,7 +55,7 @@ def _parse_paths(words: str) -> list[str]:
     return [name.removeprefix("@") for name in split_words(words, '"two words"')]
 
 
-async def _read_files(chat: CommandContext, name: str) -> Sequence[Attached]:
+async def _read_files(chat: CommandContext, name: str) -> Sequence[AttachedFile]:
     servers = {state.server for state in chat.state.servers.states()}
     if (found := mentions.resource(name)) and found.server in servers:
         return await attachments.read_resource(chat.state.servers, found.server, found.uri)

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import AsyncIterator, Sequence
 
 from antiphon.api.operations import Model
-from antiphon.client.formatting import short
+from antiphon.client.formatting import short_number
 from antiphon.terminal import status
 from antiphon.terminal.commands.command import Command, CommandContext, show_table
 from antiphon.types.errors import InvalidRequest
@@ -65,7 +65,7 @@ async def _list_models(chat: CommandContext, words: str) -> None:
 
 def _row(chat: CommandContext, model: Model) -> Sequence[str]:
     here = model.id == chat.state.model or (not chat.state.model and model.default)
-    takes = f"{short(model.context_tokens)} tokens" if model.context_tokens else ""
+    takes = f"{short_number(model.context_tokens)} tokens" if model.context_tokens else ""
     return (model.id, takes, "answers here" if here else "default" if model.default else "")
 
 
@@ -79,7 +79,10 @@ async def _complete_models(chat: CommandContext, begun: str) -> AsyncIterator[tu
         chat
     ):  # no provider is asked at every letter
         if begun.casefold() in model.id.casefold():
-            yield model.id, f"{short(model.context_tokens)} tokens" if model.context_tokens else ""
+            yield (
+                model.id,
+                f"{short_number(model.context_tokens)} tokens" if model.context_tokens else "",
+            )
 
 
 async def _set_instructions(chat: CommandContext, words: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 
-from antiphon.client.formatting import counted
+from antiphon.client.formatting import count_noun
 from antiphon.mcp.client.server_listing import ServerState
 from antiphon.terminal.commands import prompts, resources
 from antiphon.terminal.commands.command import Command, CommandContext
@@ -68,7 +68,7 @@ def _summary(chat: CommandContext, state: ServerState) -> str:
         return clean(state.why)
     tools = chat.state.servers.tools_of(state.server)
     return clean(
-        f"{counted(len(tools), 'tool')}, {describe_cost(tools)}, protocol {state.protocol}"
+        f"{count_noun(len(tools), 'tool')}, {describe_cost(tools)}, protocol {state.protocol}"
     )
 
 
@@ -90,7 +90,7 @@ def _facts(chat: CommandContext, state: ServerState) -> Iterator[tuple[str, str]
         version = f"{state.title} {state.version}".strip()
         yield "program", f"{version}, protocol {state.protocol}, over {state.transport}"
         tools = chat.state.servers.tools_of(state.server)
-        yield "tools", f"{counted(len(tools), 'tool')}, {describe_cost(tools)}"
+        yield "tools", f"{count_noun(len(tools), 'tool')}, {describe_cost(tools)}"
         offers = [each for each in state.capabilities if "." not in each and each != "tools"]
         yield "offers too", ", ".join(offers) or "nothing"
     if state.restarts:

@@ -12,8 +12,8 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from antiphon.client import thread_list
-from antiphon.client.export import FORMS, Form, file_name, form_of, told
-from antiphon.client.formatting import counted
+from antiphon.client.export import FORMS, Form, file_name, guess_form, told
+from antiphon.client.formatting import count_noun
 from antiphon.settings.private_files import create_private_file
 from antiphon.terminal import thread_choice
 from antiphon.terminal.commands.command import Command, CommandContext
@@ -47,7 +47,7 @@ async def _export(chat: CommandContext, words: str) -> None:
     with create_private_file(place) as file:
         async for piece in told(chat.client, thread, form, render=html.render_html):
             file.write(piece)
-    count = counted(thread.messages, "message is", "messages are")
+    count = count_noun(thread.messages, "message is", "messages are")
     chat.ui.say(f"{count} in {place.absolute()}", "faint")
 
 
@@ -63,7 +63,7 @@ def _parse_export(words: str) -> tuple[Form, str]:
     for form in FORMS:
         if first == form:
             return form, _unquote(rest.strip())
-    return form_of(_unquote(words)) or "md", _unquote(words)
+    return guess_form(_unquote(words)) or "md", _unquote(words)
 
 
 def _unquote(name: str) -> str:
@@ -158,7 +158,7 @@ async def _list_threads(chat: CommandContext, words: str) -> None:
 
 
 def _row(number: int, thread: Thread, chat: CommandContext) -> Line:
-    branch = thread.parent_id and thread_list.replaced(thread) != thread.parent_id
+    branch = thread.parent_id and thread_list.replaced_thread_id(thread) != thread.parent_id
     notes = [
         note for note, so in (("branch", branch), ("here", thread.id == chat.state.thread_id)) if so
     ]
@@ -171,7 +171,7 @@ def _row(number: int, thread: Thread, chat: CommandContext) -> Line:
 
 
 def _message_count(thread: Thread) -> str:
-    return counted(thread.messages, "message")
+    return count_noun(thread.messages, "message")
 
 
 def _format_time(milliseconds: int) -> str:

@@ -9,7 +9,7 @@ from itertools import groupby
 import msgspec
 
 from antiphon.client.conversation import combine_toolboxes
-from antiphon.client.formatting import counted
+from antiphon.client.formatting import count_noun
 from antiphon.engine import context_window
 from antiphon.terminal.commands.command import Command, CommandContext
 from antiphon.terminal.spans import Span
@@ -47,7 +47,9 @@ async def _list_tools(chat: CommandContext, words: str) -> None:
 def _show_group(
     chat: CommandContext, server: str | None, tools: Sequence[Tool], by: ModelServer | None
 ) -> None:
-    title = f"{server or 'Python functions'}: {counted(len(tools), 'tool')}, {describe_cost(tools)}"
+    title = (
+        f"{server or 'Python functions'}: {count_noun(len(tools), 'tool')}, {describe_cost(tools)}"
+    )
     width = min(40, max(len(tool.spec.name) for tool in tools))
     chat.ui.show([(Span(clean(title), "strong"),)])
     chat.ui.show_rows(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from antiphon.api.operations import ListRuns
-from antiphon.client.compaction import SHARE, standing
-from antiphon.client.formatting import counted, dollars
+from antiphon.client.compaction import SHARE, current_summary
+from antiphon.client.formatting import count_noun, dollars
 from antiphon.terminal import compaction, status, thread_choice
 from antiphon.terminal.commands.command import Command, CommandContext, show_table
 from antiphon.types.errors import InvalidRequest
@@ -25,11 +25,11 @@ async def _show_usage(chat: CommandContext, words: str) -> None:
         chat.ui, [("", "turns", "in", "cached", "out", "reasoning", "cost"), *_usage_rows(runs)]
     )
     seconds = sum(map(_seconds, runs))
-    chat.ui.say(f"{counted(len(runs), 'reply', 'replies')}, {seconds:,.1f} s in all.", "faint")
+    chat.ui.say(f"{count_noun(len(runs), 'reply', 'replies')}, {seconds:,.1f} s in all.", "faint")
     if cost := dollars(chat.state.used.cost):
         chat.ui.say(f"Since this chat began: {cost}, summaries included.", "faint")
     if chat.settings.verbose:
-        chunks = counted(chat.state.chunks, "chunk")
+        chunks = count_noun(chat.state.chunks, "chunk")
         chat.ui.say(f"{chunks} came since this chat began.", "faint")
 
 
@@ -71,8 +71,8 @@ async def _show_context(chat: CommandContext, words: str) -> None:
 
 
 def _describe_messages(said: Sequence[Message]) -> Iterator[str]:
-    yield f"{counted(len(said), 'message')} in this thread."
-    summary = standing(said)
+    yield f"{count_noun(len(said), 'message')} in this thread."
+    summary = current_summary(said)
     if summary is None:
         yield "No summary stands in for any of them."
     else:

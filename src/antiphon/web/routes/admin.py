@@ -10,7 +10,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from antiphon.api import operations
 from antiphon.api.operations import GetUsage, ListKeys, ListPeople
-from antiphon.types.accounts import Discreet, Limits, Role
+from antiphon.types.accounts import Limits, RedactedRepr, Role
 from antiphon.web import admin_views
 from antiphon.web.context import governing, refuse_others, site
 from antiphon.web.http import answer, query, read
@@ -19,7 +19,7 @@ from antiphon.web.session import person
 routes = Blueprint("admin", __name__, url_prefix="/api/admin")
 
 
-class NewPerson(Discreet, frozen=True):
+class NewPerson(RedactedRepr, frozen=True):
     """Somebody who shall be able to log in."""
 
     name: operations.PersonName
@@ -27,7 +27,7 @@ class NewPerson(Discreet, frozen=True):
     password: operations.Password | None = None
 
 
-class ChangedPerson(Discreet, frozen=True):
+class ChangedPerson(RedactedRepr, frozen=True):
     """What is given changes; `sign_out` ends all logins of the person."""
 
     name: operations.PersonName | UnsetType = UNSET

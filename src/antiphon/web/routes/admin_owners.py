@@ -13,7 +13,7 @@ from msgspec import UNSET, UnsetType
 
 from antiphon.api import operations
 from antiphon.api.operations import ListProjects
-from antiphon.types.accounts import Discreet
+from antiphon.types.accounts import RedactedRepr
 from antiphon.types.errors import NotFound
 from antiphon.web import admin_views
 from antiphon.web.context import governing, refuse_others, site
@@ -39,7 +39,7 @@ class ChangedProject(msgspec.Struct, frozen=True):
     disabled: bool | UnsetType = UNSET
 
 
-class OwnKey(Discreet, frozen=True):
+class OwnKey(RedactedRepr, frozen=True):
     """A key that an owner has at a provider, and where it is sent if not there."""
 
     secrets: ClassVar[tuple[str, ...]] = ("key",)

@@ -80,7 +80,7 @@ def stream(run_id: str) -> Response:
     """What follows the cursor: `?after=` or `Last-Event-ID`; without one, everything."""
     sdk, run = _sdk(), site().run(client().get_run(run_id))
     told = request.args.get("after") or request.headers.get("Last-Event-ID")
-    after = framing.cursor(told, run.id) if told else None
+    after = framing.parse_cursor(told, run.id) if told else None
     if after is not None:
         site().run(come_so_far(site(), person(), after))
     return streamed(lambda: _resumed(run, sdk, after))

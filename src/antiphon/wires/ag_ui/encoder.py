@@ -43,7 +43,7 @@ from antiphon.types.events import (
 from antiphon.types.runs import Fault, Status, Usage
 from antiphon.types.terminal_safe import clean
 from antiphon.wires.ag_ui import events as ag
-from antiphon.wires.ag_ui.messages import Calls, Messages, reasoning_id, reply_id
+from antiphon.wires.ag_ui.messages import AgUiCalls, Messages, reasoning_id, reply_id
 from antiphon.wires.ai_sdk.parts import About
 from antiphon.wires.framing import NOT_ANSWERED, NOT_WHOLE, TAKEN_BACK, frame
 
@@ -90,7 +90,7 @@ class AgUi:
         self._usage = Usage()
         self._used = Usage()  # in their run
         self._late: list[ToolOutputAdded] = []
-        self._calls = Calls(self._reader.version, self._reader.here)
+        self._calls = AgUiCalls(self._reader.version, self._reader.here)
         self._messages = Messages(self._reader.history)
 
     def feed(self, number: int, event: Event) -> Sequence[bytes]:
@@ -104,14 +104,14 @@ class AgUi:
             if number <= self._last:
                 continue
             if number > self._reader.after:
-                told += self._caught_up()
+                told += self._catch_up()
             self._last = number
-            new = [(number, each) for each in self._heard(event)]
+            new = [(number, each) for each in self._encode_event(event)]
             if number > self._reader.after:
                 told += new
             elif number == self._reader.after:
-                told += self._caught_up()
-        return self._frames(_joined([each for each in told if not self._knows(each[1])]))
+                told += self._catch_up()
+        return self._frames(_merge_deltas([each for each in told if not self._knows(each[1])]))
 
     @property
     def resting(self) -> bool:
@@ -172,8 +172,8 @@ class AgUi:
 
     # Frames.
 
-    def _heard(self, event: Event) -> Iterator[ag.Event]:
-        for each in self._told(event):
+    def _encode_event(self, event: Event) -> Iterator[ag.Event]:
+        for each in self._events_for(event):
             self._messages.hear(each)
             yield each
 
@@ -189,17 +189,17 @@ class AgUi:
             for place, (number, event) in enumerate(told)
         ]
 
-    def _caught_up(self) -> Iterator[tuple[int, ag.Event]]:
+    def _catch_up(self) -> Iterator[tuple[int, ag.Event]]:
         """What a reader needs that comes back to a run that is under way."""
         if not self._behind:
             return
         self._behind = False
         if self._theirs is not None:
-            for event in self._again(self._theirs):
+            for event in self._replay_run(self._theirs):
                 yield self._last, event
 
-    def _again(self, theirs: str) -> Iterator[ag.Event]:
-        yield self._started(theirs)
+    def _replay_run(self, theirs: str) -> Iterator[ag.Event]:
+        yield self._run_started(theirs)
         yield ag.MessagesSnapshot(messages=self._messages.all())
         if self._in_step:
             yield ag.StepStarted(step_name=self._step)
@@ -218,37 +218,37 @@ class AgUi:
 
     # What each event is told as.
 
-    def _told(self, event: Event) -> Iterator[ag.Event]:
+    def _events_for(self, event: Event) -> Iterator[ag.Event]:
         match event:
             case RunStatus():
-                yield from self._moved(event)
+                yield from self._on_status(event)
             case TextDelta(text=text):
-                yield from self._said("text", text)
+                yield from self._on_text("text", text)
             case RefusalDelta(text=text):
-                yield from self._refuse(text)
+                yield from self._on_refusal(text)
             case ReasoningDelta(text=text):
-                yield from self._said("reasoning", text)
+                yield from self._on_text("reasoning", text)
             case ToolCallStarted() | ToolCallDelta() | ToolCallReady():
                 yield from self._begin_step()
-                yield from self._hush()
-                yield from self._called(event)
+                yield from self._end_text()
+                yield from self._on_tool_call(event)
             case ActionRequired(actions=actions):
                 for action in actions:
                     self._calls.required(action)
             case ToolOutputAdded():
-                yield from self._answered(event)
+                yield from self._on_tool_output(event)
             case MessageCompleted(message=message):
                 whole = {call.id for call in message.tool_calls}
                 yield from self._calls.close(self._ours.run_id, NOT_WHOLE, self._id, but=whole)
                 yield from self._end_step()
                 self._reply += 1
             case TurnRestarted():
-                yield from self._restarted(event)
+                yield from self._on_restart(event)
             case UsageAdded(usage=usage):
                 self._usage += usage
                 self._used += usage
             case TurnEnded():
-                yield from self._handed_off(event)
+                yield from self._on_action_required(event)
 
     @property
     def _ours(self) -> RunStatus:
@@ -258,10 +258,10 @@ class AgUi:
 
     # Runs.
 
-    def _moved(self, event: RunStatus) -> Iterator[ag.Event]:
+    def _on_status(self, event: RunStatus) -> Iterator[ag.Event]:
         self._run = event
         if event.status is Status.QUEUED:
-            self._calls.went_on()
+            self._calls.resolve_all()
         yield from self._begin(event)
         if event.status.ended:
             yield from self._end(event)
@@ -271,29 +271,29 @@ class AgUi:
             return
         self._theirs = f"{event.run_id}:turn-{self._turn}"
         self._used = Usage()
-        yield self._started(self._theirs)
+        yield self._run_started(self._theirs)
         late, self._late = self._late, []
         for output in late:
-            yield from self._answered(output)
+            yield from self._on_tool_output(output)
 
-    def _started(self, theirs: str) -> ag.RunStarted:
+    def _run_started(self, theirs: str) -> ag.RunStarted:
         if self._first is None and not self._behind:
             self._first = theirs
         declared = ag.PROTOCOL if self._reader.version != "0" else UNSET
         return ag.RunStarted(
-            thread_id=self._thread, run_id=self._named(theirs), protocol_version=declared
+            thread_id=self._thread, run_id=self._client_run_id(theirs), protocol_version=declared
         )
 
     @property
     def _thread(self) -> str:
         return self._reader.thread_id or self._ours.thread_id
 
-    def _named(self, theirs: str) -> str:
+    def _client_run_id(self, theirs: str) -> str:
         """The id of their run, which the reader has named where it asked for it."""
         asked = self._reader.run_id if theirs == self._first else None
         return asked or theirs
 
-    def _handed_off(self, event: TurnEnded) -> Iterator[ag.Event]:
+    def _on_action_required(self, event: TurnEnded) -> Iterator[ag.Event]:
         self._turn += 1
         if self._theirs is None or event.status is not Status.ACTION_REQUIRED:
             return
@@ -312,9 +312,9 @@ class AgUi:
         yield from self._end_step()
         match event.status:
             case Status.FAILED:
-                yield from self._failed(event.error or Fault("internal", "The run failed."))
+                yield from self._fail_run(event.error or Fault("internal", "The run failed."))
             case Status.EXPIRED:
-                yield from self._failed(event.error or EXPIRED)
+                yield from self._fail_run(event.error or EXPIRED)
             case Status.CANCELLED if self._reader.version != "0":
                 yield from self._finish(ag.Cancelled())
             case Status.CANCELLED:
@@ -330,12 +330,12 @@ class AgUi:
             yield self._account()
             yield ag.RunFinished(
                 thread_id=self._thread,
-                run_id=self._named(theirs),
+                run_id=self._client_run_id(theirs),
                 outcome=outcome,
                 usage=self._tokens(),
             )
 
-    def _failed(self, fault: Fault) -> Iterator[ag.Event]:
+    def _fail_run(self, fault: Fault) -> Iterator[ag.Event]:
         self._theirs = None
         yield self._account()
         yield ag.RunError(message=clean(fault.message), code=fault.code, usage=self._tokens())
@@ -376,19 +376,19 @@ class AgUi:
             yield ag.StepStarted(step_name=self._step)
 
     def _end_step(self) -> Iterator[ag.Event]:
-        yield from self._hush()
+        yield from self._end_text()
         if self._in_step:
             self._in_step = False
             yield ag.StepFinished(step_name=self._step)
 
-    def _said(self, kind: Literal["text", "reasoning"], text: str) -> Iterator[ag.Event]:
+    def _on_text(self, kind: Literal["text", "reasoning"], text: str) -> Iterator[ag.Event]:
         if not text:
             return
         yield from self._begin_step()
         self._wordless = self._wordless and kind != "text"
         thought = reasoning_id(self._id)
         if self._speaking != kind:
-            yield from self._hush()
+            yield from self._end_text()
             self._speaking = kind
             if kind == "text":
                 yield ag.TextMessageStart(message_id=self._id)
@@ -400,16 +400,16 @@ class AgUi:
         else:
             yield ag.ReasoningMessageContent(message_id=thought, delta=text)
 
-    def _refuse(self, text: str) -> Iterator[ag.Event]:
+    def _on_refusal(self, text: str) -> Iterator[ag.Event]:
         """A refusal is text of the message: the protocol has no word of its own for it."""
         if text and not self._refused:
             yield from self._begin_step()
             self._refused = True
             yield ag.Custom(name="antiphon.refusal", value={"messageId": self._id})
             text = text if self._wordless else f"\n\n{text}"
-        yield from self._said("text", text)
+        yield from self._on_text("text", text)
 
-    def _hush(self) -> Iterator[ag.Event]:
+    def _end_text(self) -> Iterator[ag.Event]:
         match self._speaking:
             case "text":
                 yield ag.TextMessageEnd(message_id=self._id)
@@ -420,7 +420,9 @@ class AgUi:
                 pass
         self._speaking = None
 
-    def _called(self, event: ToolCallStarted | ToolCallDelta | ToolCallReady) -> Iterator[ag.Event]:
+    def _on_tool_call(
+        self, event: ToolCallStarted | ToolCallDelta | ToolCallReady
+    ) -> Iterator[ag.Event]:
         match event:
             case ToolCallStarted(tool_call_id=id, name=name):
                 yield from self._calls.began(id, name, self._id)
@@ -434,13 +436,13 @@ class AgUi:
                     self._messages.correct(id, arguments)
                     yield ag.MessagesSnapshot(messages=self._messages.all())
 
-    def _answered(self, event: ToolOutputAdded) -> Iterator[ag.Event]:
+    def _on_tool_output(self, event: ToolOutputAdded) -> Iterator[ag.Event]:
         if self._theirs is None:
             self._late.append(event)  # a client is told nothing between its runs
             return
         yield from self._calls.answer(self._ours.run_id, event.tool_call_id, event.output)
 
-    def _restarted(self, event: TurnRestarted) -> Iterator[ag.Event]:
+    def _on_restart(self, event: TurnRestarted) -> Iterator[ag.Event]:
         if not self._in_step:
             return
         yield from self._calls.close(self._ours.run_id, TAKEN_BACK, self._id)
@@ -452,7 +454,7 @@ class AgUi:
         yield ag.MessagesSnapshot(messages=self._messages.all())
 
 
-def _joined(told: Sequence[tuple[int, ag.Event]]) -> list[tuple[int, ag.Event]]:
+def _merge_deltas(told: Sequence[tuple[int, ag.Event]]) -> list[tuple[int, ag.Event]]:
     """Pieces that follow each other as one, numbered as the last of them."""
     joined: list[tuple[int, ag.Event]] = []
     for number, event in told:

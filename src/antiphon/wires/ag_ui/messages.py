@@ -158,7 +158,7 @@ class _Message:
 def _reply(id: str, message: Message) -> list[Json]:
     reply: Json = {"id": id, "role": "assistant", "content": message.full_text}
     if message.tool_calls:
-        reply["toolCalls"] = [_stored(call) for call in message.tool_calls]
+        reply["toolCalls"] = [_stored_call(call) for call in message.tool_calls]
     if not message.reasoning:
         return [reply]
     thought = {"id": reasoning_id(id), "role": "reasoning", "content": message.reasoning}
@@ -171,7 +171,7 @@ def _output(message: Message) -> Json:
     return {"id": named, "role": "tool", "toolCallId": call, "content": message.text}
 
 
-def _stored(call: ToolCall) -> Json:
+def _stored_call(call: ToolCall) -> Json:
     return _call(call.id, call.name, call.arguments)
 
 
@@ -190,7 +190,7 @@ APPROVAL: ag.Json = {
 """What answers an interrupt; a reason is told to the model."""
 
 
-class Call:
+class AgUiCall:
     """A tool call as far as it was told; `reply` is the message that it is in.
 
     `asked` is what a person was asked of it and has not answered; `handed_out` says that somebody
@@ -209,15 +209,15 @@ class Call:
         self.answered = False
 
 
-class Calls:
+class AgUiCalls:
     """The calls of a run; `here` are the tools that this side runs where the worker does not."""
 
     def __init__(self, version: ag.Version, here: Collection[str]) -> None:
         self._version = version
         self._here = here
-        self._calls: dict[str, Call] = {}
+        self._calls: dict[str, AgUiCall] = {}
 
-    def get(self, tool_call_id: str) -> Call | None:
+    def get(self, tool_call_id: str) -> AgUiCall | None:
         """The call, if it was told."""
         return self._calls.get(tool_call_id)
 
@@ -237,7 +237,7 @@ class Calls:
         )
 
     @property
-    def open(self) -> list[Call]:
+    def open(self) -> list[AgUiCall]:
         """Those whose arguments are not at their end."""
         return [call for call in self._calls.values() if call.open]
 
@@ -245,7 +245,7 @@ class Calls:
 
     def began(self, id: str, name: str, reply: str) -> Iterator[ag.Event]:
         """The model began a call."""
-        self._calls[id] = Call(id, name, reply)
+        self._calls[id] = AgUiCall(id, name, reply)
         yield ag.ToolCallStart(tool_call_id=id, tool_call_name=name, parent_message_id=reply)
 
     def more(self, id: str, arguments: str) -> Iterator[ag.Event]:
@@ -260,7 +260,7 @@ class Calls:
             yield from self.more(id, arguments[len(said) :])
         yield from self.end(self._calls[id])
 
-    def end(self, call: Call) -> Iterator[ag.Event]:
+    def end(self, call: AgUiCall) -> Iterator[ag.Event]:
         """No more is said of its arguments."""
         if call.open:
             call.open = False
@@ -274,7 +274,7 @@ class Calls:
         call.handed_out = action.kind == "tool"
         call.asked = action if action.kind == "approval" else None
 
-    def went_on(self) -> None:
+    def resolve_all(self) -> None:
         """Every question has its answer."""
         for call in self._calls.values():
             call.asked = None

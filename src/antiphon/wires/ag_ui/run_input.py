@@ -35,7 +35,7 @@ class Output(msgspec.Struct, frozen=True):
     is_error: bool = False
 
 
-class Asked(msgspec.Struct, frozen=True, kw_only=True):
+class AgUiRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A request, as far as it is believed; both ids are the client's own names.
 
     `message_id` is the client's name of the new message: the same again is the same message.
@@ -54,14 +54,14 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     history: tuple[Json, ...] = ()
 
 
-def read(body: Mapping[str, Any]) -> Asked:
+def read(body: Mapping[str, Any]) -> AgUiRequest:
     """The request in a JSON body. Raises `InvalidRequest` where it is none, or asks for nothing."""
-    sent = _converted(body, _Input)
-    heads = _converted(body, _Heads).messages
+    sent = _convert(body, _Input)
+    heads = _convert(body, _Heads).messages
     spoke = max((place for place, head in enumerate(heads) if head.role == "user"), default=-1)
     since = [place for place in range(spoke + 1, len(heads)) if heads[place].role in _REPLIES]
     new = spoke if spoke >= 0 and not since else None
-    asked = Asked(
+    asked = AgUiRequest(
         thread_id=sent.thread_id,
         run_id=sent.run_id,
         version="1" if sent.protocol_version else "0",
@@ -132,10 +132,10 @@ class _Said(msgspec.Struct, frozen=True):
 
 
 def _message(sent: Json) -> NewMessage:
-    text = _text(_converted(sent, _Said).content)
+    text = _text(_convert(sent, _Said).content)
     if not text:
         raise InvalidRequest("The new message is empty.", expected="a text", received="none")
-    return _converted({"content": text}, NewMessage)
+    return _convert({"content": text}, NewMessage)
 
 
 def _text(content: str | list[Json]) -> str:
@@ -156,7 +156,7 @@ def _part(part: Json) -> str:
 
 
 def _output(sent: Json) -> Output:
-    output = _converted(sent, _Output)
+    output = _convert(sent, _Output)
     said = _text(output.content)
     return Output(output.tool_call_id, said or output.error or "", is_error=bool(output.error))
 
@@ -164,7 +164,7 @@ def _output(sent: Json) -> Output:
 def _tool(tool: _Tool) -> ToolSpec:
     said = {"name": tool.name, "description": tool.description}
     takes = {"parameters": tool.parameters} if tool.parameters else {}
-    return _converted({**said, **takes}, ToolSpec)
+    return _convert({**said, **takes}, ToolSpec)
 
 
 def _approvals(resume: Sequence[_Resume]) -> dict[str, Approval]:
@@ -185,7 +185,7 @@ def _approval(entry: _Resume) -> Approval:
             return Approval(approve=False, reason=DROPPED)
         case _Resume(payload={"approved": bool(approved), **more}):
             reason = more.get("reason") or ""
-            return _converted({"approve": approved, "reason": reason}, Approval)
+            return _convert({"approve": approved, "reason": reason}, Approval)
         case _:
             raise InvalidRequest(
                 f"This is no answer to question {clean(entry.interrupt_id)}.",
@@ -204,7 +204,7 @@ def _kind(value: object) -> str:
             return type(value).__name__
 
 
-def _converted(value: object, kind: type[_T]) -> _T:
+def _convert(value: object, kind: type[_T]) -> _T:
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:

@@ -35,7 +35,7 @@ class Said(msgspec.Struct, frozen=True):
     input: Any = None
 
 
-class Asked(msgspec.Struct, frozen=True, kw_only=True):
+class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A request, as far as it is believed; `chat_id` is the client's own name of the thread.
 
     Either `content`, which the client calls `message_id`; or `answers` to what was asked of calls;
@@ -50,20 +50,20 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     regenerate: str | None = None
 
 
-def read(body: Mapping[str, Any]) -> Asked:
+def read(body: Mapping[str, Any]) -> ChatRequest:
     """The request in a JSON body. Raises `InvalidRequest` where it is none, or says nothing new."""
-    sent = _converted(body, _Input)
+    sent = _convert(body, _Input)
     if sent.trigger == "regenerate-message":
-        return Asked(chat_id=sent.id, kind="regenerate", regenerate=sent.message_id)
+        return ChatRequest(chat_id=sent.id, kind="regenerate", regenerate=sent.message_id)
     last = sent.messages[-1] if sent.messages else None
     match last:
         case _Message(role="user", parts=parts):
             content = tuple(part for sent_part in parts for part in _content(sent_part))
-            return Asked(
+            return ChatRequest(
                 chat_id=sent.id, kind="message", content=_some(content), message_id=last.id
             )
         case _Message(role="assistant", parts=parts) if answers := tuple(_answers(parts)):
-            return Asked(chat_id=sent.id, kind="answers", answers=answers)
+            return ChatRequest(chat_id=sent.id, kind="answers", answers=answers)
         case _:
             raise InvalidRequest(
                 "There is nothing new in these messages.",
@@ -137,7 +137,7 @@ def _answers(parts: Sequence[_Json]) -> Sequence[Said]:
     return tuple(found.values())
 
 
-def _converted(value: object, kind: type[_T]) -> _T:
+def _convert(value: object, kind: type[_T]) -> _T:
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:

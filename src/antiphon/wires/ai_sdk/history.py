@@ -30,7 +30,7 @@ from antiphon.types.messages import (
 from antiphon.types.runs import Action, Fault, Run, Status
 from antiphon.types.terminal_safe import clean
 from antiphon.wires.ai_sdk import parts as ui
-from antiphon.wires.ai_sdk.tool_parts import given
+from antiphon.wires.ai_sdk.tool_parts import safe_input
 from antiphon.wires.framing import NOT_ANSWERED
 
 # Which messages and runs of a stored thread make one message of a page, and in what order.
@@ -48,7 +48,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     run: Run | None = None
 
 
-def arranged(messages: Iterable[Message], runs: Iterable[Run]) -> list[Entry]:
+def group_entries(messages: Iterable[Message], runs: Iterable[Run]) -> list[Entry]:
     """The messages of a thread, in order, as entries; those of a run under way are left out.
 
     `runs` are the thread's, in any order. A run that ended before it said anything has its place
@@ -89,12 +89,12 @@ def _silent(said: Sequence[Message], runs: Sequence[Run], known: Mapping[str, Ru
     for run in runs:
         asked = by_number.get(run.messages_before + 1)
         came_along = asked is not None and asked.created_at <= run.created_at
-        if run.status.ended and not _taken_back(run, known.values()):
+        if run.status.ended and not _is_rolled_back(run, known.values()):
             entries.append(Entry(number=run.messages_before + came_along, run=run))
     return entries
 
 
-def _taken_back(run: Run, others: Iterable[Run]) -> bool:
+def _is_rolled_back(run: Run, others: Iterable[Run]) -> bool:
     """Whether another run began where this one had: then its message was taken out with it."""
     return run.status is Status.CANCELLED and any(
         other.messages_before == run.messages_before and _began(other) > _began(run)
@@ -225,7 +225,7 @@ class UIMessage(msgspec.Struct, frozen=True, kw_only=True):
     metadata: Spoken | Answered
 
 
-def told(
+def as_ui_message(
     entry: Entry,
     *,
     actions: Iterable[Action] = (),
@@ -238,17 +238,19 @@ def told(
     """
     match entry:
         case Entry(run=Run() as run):
-            parts: list[Part] = [*_replies(entry.messages, run, actions, files), _ended(run)]
+            parts: list[Part] = [*_replies(entry.messages, run, actions, files), _status_part(run)]
             return UIMessage(
                 id=run.id, role="assistant", parts=parts, metadata=_account(run, entry.number)
             )
         case Entry(messages=(Message(role="user" | "system" as role) as message, *_)):
             parts = list(_words(message, files))
-            return UIMessage(id=message.id, role=role, parts=parts, metadata=_spoken(message))
+            return UIMessage(
+                id=message.id, role=role, parts=parts, metadata=_message_metadata(message)
+            )
         case _:
             copied, last = entry.messages[0], entry.messages[-1]
             parts = list(_replies(entry.messages, None, (), files))
-            about = msgspec.structs.replace(_spoken(copied), status=last.status)
+            about = msgspec.structs.replace(_message_metadata(copied), status=last.status)
             return UIMessage(id=copied.id, role="assistant", parts=parts, metadata=about)
 
 
@@ -264,7 +266,7 @@ def file_ids(entries: Iterable[Entry]) -> set[str]:
     return attached.union(*(message.kept for message in said))
 
 
-def _spoken(message: Message) -> Spoken:
+def _message_metadata(message: Message) -> Spoken:
     return Spoken(number=message.number, created_at=message.created_at, thread_id=message.thread_id)
 
 
@@ -294,7 +296,7 @@ def _problem(run: Run) -> ui.Problem | UnsetType:
     return ui.Problem(code=fault.code, message=clean(fault.message))
 
 
-def _ended(run: Run) -> ui.DataStatus:
+def _status_part(run: Run) -> ui.DataStatus:
     done = ui.Done(run_id=run.id, run_status=run.status.value)
     return ui.DataStatus(id=run.id, data=done)
 
@@ -312,21 +314,21 @@ def _words(message: Message, files: Mapping[str, Upload]) -> Iterator[Part]:
             case Text(text=text):
                 yield SaidText(text=text)
             case Image(url=str(url)):
-                yield Attached(url=url, media_type=_pictured(url))
+                yield Attached(url=url, media_type=_picture_type(url))
             case Image(file_id=file_id) | File(file_id=file_id):
-                yield _uploaded(file_id or "", files)
+                yield _file_part(file_id or "", files)
             case Refusal():
                 pass  # what a person sends has none
 
 
-def _pictured(url: str) -> str:
+def _picture_type(url: str) -> str:
     """The media type of a picture at an address, which a `data:` one begins with."""
     if not url.startswith("data:image/"):
         return SOME_PICTURE
     return url.removeprefix("data:").partition(",")[0].partition(";")[0]
 
 
-def _uploaded(file_id: str, files: Mapping[str, Upload]) -> Attached:
+def _file_part(file_id: str, files: Mapping[str, Upload]) -> Attached:
     upload = files.get(file_id)
     return Attached(
         url=f"/api/files/{file_id}",
@@ -353,8 +355,8 @@ def _replies(
     for message in messages:
         if message.role == "assistant":
             yield from _reply(message)
-            yield from (_called(call, outputs.get(call.id)) for call in message.tool_calls)
-            yield from _kept(message.tool_calls, outputs, files)
+            yield from (_tool_part(call, outputs.get(call.id)) for call in message.tool_calls)
+            yield from _file_data_parts(message.tool_calls, outputs, files)
             yield from _approvals(message.tool_calls, asked, outputs)
             yield from _completes(message.tool_calls, outputs)
 
@@ -377,20 +379,20 @@ def _reply(message: Message) -> Iterator[Part]:
         yield SaidText(text=message.refusal, state="done", provider_metadata=ui.REFUSAL)
 
 
-def _called(call: ToolCall, output: Message | None) -> Called:
+def _tool_part(call: ToolCall, output: Message | None) -> Called:
     failed = output is None or output.is_error
     text = output.text if output else NOT_ANSWERED
     return Called(
         tool_name=call.name,
         tool_call_id=call.id,
         state="output-error" if failed else "output-available",
-        input=given((output and changed_arguments(output.metadata)) or call.arguments),
+        input=safe_input((output and changed_arguments(output.metadata)) or call.arguments),
         output=UNSET if failed else text,
         error_text=text if failed else UNSET,
     )
 
 
-def _kept(
+def _file_data_parts(
     calls: Iterable[ToolCall], outputs: Mapping[str | None, Message], files: Mapping[str, Upload]
 ) -> Iterator[DataFiles]:
     """What calls gave beside their words, as far as it is still there."""
@@ -398,7 +400,7 @@ def _kept(
         output = outputs.get(call.id)
         there = [each for each in output.kept if each in files] if output else []
         if there:
-            attached = [_uploaded(each, files) for each in there]
+            attached = [_file_part(each, files) for each in there]
             yield DataFiles(id=call.id, data=Kept(tool_call_id=call.id, files=attached))
 
 
@@ -417,7 +419,7 @@ def _approvals(
                 approval_id=call.id,
                 tool_call_id=call.id,
                 tool_name=call.name,
-                input=given(call.arguments),
+                input=safe_input(call.arguments),
                 state=state,
             )
             yield ui.DataApproval(id=call.id, data=ended)
@@ -440,7 +442,7 @@ def _approval(call: ToolCall, action: Action) -> ui.DataApproval:
         approval_id=action.id,
         tool_call_id=call.id,
         tool_name=call.name,
-        input=given(call.arguments),
+        input=safe_input(call.arguments),
         server=action.server or UNSET,
         expires_at=action.expires_at,
         state=state,

@@ -44,7 +44,7 @@ from antiphon.types.runs import Fault, Reason, Status, Usage
 from antiphon.types.terminal_safe import clean
 from antiphon.wires import framing
 from antiphon.wires.ai_sdk import parts as ui
-from antiphon.wires.ai_sdk.tool_parts import Calls
+from antiphon.wires.ai_sdk.tool_parts import ToolParts
 from antiphon.wires.framing import NOT_ANSWERED, NOT_WHOLE, TAKEN_BACK, Cursor, frame
 
 HEADERS: Mapping[str, str] = {**framing.HEADERS, "x-vercel-ai-ui-message-stream": "v1"}
@@ -71,7 +71,7 @@ class UIMessageStream:
         self._in_step = False
         self._speaking: _Speech | None = None
         self._spoken = 0
-        self._calls = Calls(sdk)
+        self._calls = ToolParts(sdk)
 
     def feed(self, number: int, event: Event) -> Sequence[bytes]:
         """The frames that tell this event."""
@@ -88,8 +88,8 @@ class UIMessageStream:
         for _, group in groupby(new, self._joins):
             together = list(group)
             first, self._last = together[0][0], together[-1][0]
-            parts = list(self._parts(_joined([event for _, event in together])))
-            frames += self._numbered(parts, first, self._last)
+            parts = list(self._parts(_merge_deltas([event for _, event in together])))
+            frames += self._to_frames(parts, first, self._last)
         return frames
 
     def close(self) -> Sequence[bytes]:
@@ -161,7 +161,7 @@ class UIMessageStream:
         self._ended = True
         if self._run is None:
             return [frame(ui.Error(error_text=clean(fault.message)))]
-        return [*map(frame, self._end_step()), *map(frame, self._failed(fault))]
+        return [*map(frame, self._end_step()), *map(frame, self._fail(fault))]
 
     # Frames.
 
@@ -178,7 +178,7 @@ class UIMessageStream:
             case _:
                 return number
 
-    def _numbered(self, parts: Sequence[ui.Part], first: int, last: int) -> Iterator[bytes]:
+    def _to_frames(self, parts: Sequence[ui.Part], first: int, last: int) -> Iterator[bytes]:
         """The parts as frames, those that the reader has left out.
 
         What opens is numbered as if the first event stood alone, so that every cut of the same
@@ -203,29 +203,29 @@ class UIMessageStream:
             return
         match event:
             case RunStatus():
-                yield from self._moved(event)
+                yield from self._on_status(event)
             case TextDelta(text=text):
-                yield from self._said(_TEXT, text)
+                yield from self._on_text(_TEXT, text)
             case ReasoningDelta(text=text):
-                yield from self._said(_REASONING, text)
+                yield from self._on_text(_REASONING, text)
             case RefusalDelta(text=text):
-                yield from self._said(_REFUSAL, text)
+                yield from self._on_text(_REFUSAL, text)
             case ToolCallStarted() | ToolCallDelta() | ToolCallReady():
                 yield from self._begin_step()
-                yield from self._hush()
+                yield from self._end_text()
                 yield from self._calls.told(event, self._replies)
             case ActionRequired() | ToolOutputAdded():
                 yield from self._calls.told(event, self._replies)
             case MessageCompleted(message=message):
-                yield from self._completed(message)
+                yield from self._on_message(message)
             case TurnRestarted():
-                yield from self._restarted(event)
+                yield from self._on_restart(event)
             case UsageAdded(usage=usage):
                 self._usage += usage
             case TurnEnded():
                 yield from self._end_step()
 
-    def _moved(self, event: RunStatus) -> Iterator[ui.Part]:
+    def _on_status(self, event: RunStatus) -> Iterator[ui.Part]:
         before, self._run = self._run, event
         if before is None:
             named = ui.Named(run_id=event.run_id, thread_id=event.thread_id)
@@ -245,7 +245,7 @@ class UIMessageStream:
         )
         match event.status:
             case Status.FAILED:
-                yield from self._failed(event.error or Fault("internal", "The run failed."))
+                yield from self._fail(event.error or Fault("internal", "The run failed."))
             case Status.CANCELLED:
                 yield ui.Abort()
                 yield from self._finish("other")
@@ -256,7 +256,7 @@ class UIMessageStream:
             case _:
                 yield from self._finish("other")
 
-    def _failed(self, fault: Fault) -> Iterator[ui.Part]:
+    def _fail(self, fault: Fault) -> Iterator[ui.Part]:
         problem = ui.Problem(code=fault.code, message=clean(fault.message))
         account = self._account(problem)
         # Many clients read no further than the error, so all that they should know comes before it.
@@ -297,42 +297,42 @@ class UIMessageStream:
             yield ui.StartStep()
 
     def _end_step(self) -> Iterator[ui.Part]:
-        yield from self._hush()
+        yield from self._end_text()
         if self._in_step:
             self._in_step = False
             yield ui.FinishStep()
 
-    def _said(self, kind: _Kind, text: str) -> Iterator[ui.Part]:
+    def _on_text(self, kind: _Kind, text: str) -> Iterator[ui.Part]:
         if not text:
             return
         yield from self._begin_step()
         if self._speaking is None or self._speaking.kind is not kind:
-            yield from self._hush()
+            yield from self._end_text()
             self._spoken += 1
             self._speaking = _Speech(kind, f"{kind.name}-{self._replies + 1}-{self._spoken}")
             yield kind.begin(self._speaking.id)
         yield kind.delta(id=self._speaking.id, delta=text)
 
-    def _hush(self) -> Iterator[ui.Part]:
+    def _end_text(self) -> Iterator[ui.Part]:
         if self._speaking is not None:
             yield self._speaking.kind.end(id=self._speaking.id)
             self._speaking = None
 
-    def _restarted(self, event: TurnRestarted) -> Iterator[ui.Part]:
+    def _on_restart(self, event: TurnRestarted) -> Iterator[ui.Part]:
         earlier = self._calls.before(self._replies)
         if self._sdk >= ui.ResetStep.since:
             # In a step from here on, whether or not the void was told: so ids stay the same.
             yield ui.ResetStep() if self._in_step else ui.StartStep()
             self._in_step, self._spoken, self._speaking = True, 0, None
         elif self._in_step:
-            yield from self._hush()
+            yield from self._end_text()
             yield from self._calls.close(TAKEN_BACK, but=earlier)
             again = ui.Restarted(reason=event.reason, attempt=event.attempt)
             yield ui.DataTurnRestarted(data=again)
             yield from self._end_step()
         self._calls.forget(but=earlier)
 
-    def _completed(self, message: Message) -> Iterator[ui.Part]:
+    def _on_message(self, message: Message) -> Iterator[ui.Part]:
         whole = {call.id for call in message.tool_calls}
         yield from self._calls.close(NOT_WHOLE, but=whole | self._calls.before(self._replies))
         yield from self._end_step()
@@ -376,7 +376,7 @@ _CUT_SHORT: Mapping[Reason | None, ui.FinishReason] = {
 }
 
 
-def _joined(events: Sequence[Event]) -> Event:
+def _merge_deltas(events: Sequence[Event]) -> Event:
     """One event that says what these pieces say."""
     first = events[0]
     if len(events) == 1:

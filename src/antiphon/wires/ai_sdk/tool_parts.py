@@ -20,7 +20,7 @@ from antiphon.wires.ai_sdk import parts as ui
 CallEvent = ToolCallStarted | ToolCallDelta | ToolCallReady | ActionRequired | ToolOutputAdded
 
 
-class Call:
+class ToolCallState:
     """A tool call as far as it was told; `reply` counts the replies that were whole before it.
 
     `asked` is what a person was asked of it and has not answered; `handed_out` says that the client
@@ -49,7 +49,7 @@ class Call:
         return {"tool_call_id": self.id, "tool_name": self.name, "input": self.input}
 
 
-class Calls:
+class ToolParts:
     """The calls of a run, and what a client of this version is told of them.
 
     A client dies of news of a call that it does not know, so there are none of such a call.
@@ -57,9 +57,9 @@ class Calls:
 
     def __init__(self, sdk: ui.Sdk) -> None:
         self._sdk = sdk
-        self._calls: dict[str, Call] = {}
+        self._calls: dict[str, ToolCallState] = {}
 
-    def get(self, tool_call_id: str) -> Call | None:
+    def get(self, tool_call_id: str) -> ToolCallState | None:
         """The call, if it was told."""
         return self._calls.get(tool_call_id)
 
@@ -74,21 +74,21 @@ class Calls:
         """What this event of a call of this reply is told as."""
         match event:
             case ToolCallStarted(tool_call_id=tool_call_id, name=name):
-                yield from self._began(tool_call_id, name, reply)
+                yield from self._on_start(tool_call_id, name, reply)
             case ToolCallDelta(tool_call_id=tool_call_id, arguments=arguments):
                 if tool_call_id in self._calls:
                     yield ui.ToolInputDelta(tool_call_id=tool_call_id, input_text_delta=arguments)
             case ToolCallReady(tool_call_id=tool_call_id, name=name, arguments=arguments):
                 if tool_call_id not in self._calls:
-                    yield from self._began(tool_call_id, name, reply)
+                    yield from self._on_start(tool_call_id, name, reply)
                 call = self._calls[tool_call_id]
-                call.input = given(arguments)
+                call.input = safe_input(arguments)
                 yield ui.ToolInputAvailable(**call.named)
             case ActionRequired(actions=actions):
                 for action in actions:
-                    yield from self._required(action)
+                    yield from self._on_required(action)
             case ToolOutputAdded():
-                yield from self._answered(event)
+                yield from self._on_output(event)
 
     def close(self, why: str, but: Collection[str] = ()) -> Iterator[ui.Part]:
         """No other call is left as if it were still to be run."""
@@ -107,7 +107,7 @@ class Calls:
 
     # Approvals.
 
-    def ask(self, call: Call, asked: ui.Asked) -> Iterator[ui.Part]:
+    def ask(self, call: ToolCallState, asked: ui.Asked) -> Iterator[ui.Part]:
         """A person has to say whether the call may run."""
         call.asked = asked
         if self._sdk >= ui.ToolApprovalRequest.since:
@@ -115,7 +115,9 @@ class Calls:
         else:
             yield ui.DataApproval(id=call.id, data=asked)
 
-    def ask_here(self, call: Call, approval_id: str, about: ui.About | None) -> Iterator[ui.Part]:
+    def ask_here(
+        self, call: ToolCallState, approval_id: str, about: ui.About | None
+    ) -> Iterator[ui.Part]:
         """A person has to say it where the client's side is; of a call that was asked about already
         they are told what is known besides.
         """
@@ -127,7 +129,7 @@ class Calls:
             if self._sdk < ui.ToolApprovalRequest.since:
                 yield ui.DataApproval(id=call.id, data=call.asked)
 
-    def approve(self, call: Call) -> Iterator[ui.Part]:
+    def approve(self, call: ToolCallState) -> Iterator[ui.Part]:
         """It may, if that was asked."""
         yield from self._settle(call, "approved")
 
@@ -136,14 +138,14 @@ class Calls:
         for call in self._calls.values():
             yield from self.approve(call)
 
-    def run_with(self, call: Call, arguments: str) -> Iterator[ui.Part]:
+    def run_with(self, call: ToolCallState, arguments: str) -> Iterator[ui.Part]:
         """The arguments with which it runs, where a person changed them."""
-        if (changed := given(arguments)) != call.input:
+        if (changed := safe_input(arguments)) != call.input:
             call.input = changed
             yield ui.ToolInputAvailable(**call.named)
 
     def _settle(
-        self, call: Call, state: Literal["approved", "refused", "unanswered", "cancelled"]
+        self, call: ToolCallState, state: Literal["approved", "refused", "unanswered", "cancelled"]
     ) -> Iterator[ui.Part]:
         if call.asked is None:
             return
@@ -157,11 +159,11 @@ class Calls:
 
     # What happens to a call.
 
-    def _began(self, tool_call_id: str, name: str, reply: int) -> Iterator[ui.Part]:
-        self._calls[tool_call_id] = Call(tool_call_id, name, reply)
+    def _on_start(self, tool_call_id: str, name: str, reply: int) -> Iterator[ui.Part]:
+        self._calls[tool_call_id] = ToolCallState(tool_call_id, name, reply)
         yield ui.ToolInputStart(tool_call_id=tool_call_id, tool_name=name)
 
-    def _required(self, action: PendingAction) -> Iterator[ui.Part]:
+    def _on_required(self, action: PendingAction) -> Iterator[ui.Part]:
         call = self._calls.get(action.tool_call_id)
         if call is None:
             return
@@ -176,7 +178,7 @@ class Calls:
         )
         yield from self.ask(call, asked)
 
-    def _answered(self, event: ToolOutputAdded) -> Iterator[ui.Part]:
+    def _on_output(self, event: ToolOutputAdded) -> Iterator[ui.Part]:
         call = self._calls.get(event.tool_call_id)
         if call is None or call.answered:
             return
@@ -199,16 +201,16 @@ class Calls:
         yield ui.DataStatus(id=call.id, data=complete)
 
 
-def given(arguments: str) -> Any:
+def safe_input(arguments: str) -> Any:
     """The arguments as the client gets them: as text where its reader would refuse the object."""
     try:
         value = msgspec.json.decode(arguments)
     except (msgspec.DecodeError, UnicodeError):
         return arguments
-    return arguments if _poisoned(value) else value
+    return arguments if _has_unsafe_key(value) else value
 
 
-def _poisoned(value: object) -> bool:
+def _has_unsafe_key(value: object) -> bool:
     """Whether a key of it would change what objects are in JavaScript: the client dies of one."""
     match value:
         case dict():
@@ -217,9 +219,9 @@ def _poisoned(value: object) -> bool:
             return (
                 "__proto__" in fields
                 or (isinstance(maker, dict) and "prototype" in maker)
-                or any(map(_poisoned, fields.values()))
+                or any(map(_has_unsafe_key, fields.values()))
             )
         case list():
-            return any(map(_poisoned, cast("list[object]", value)))
+            return any(map(_has_unsafe_key, cast("list[object]", value)))
         case _:
             return False

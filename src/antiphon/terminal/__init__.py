@@ -1,1 +1,1 @@
-"""The terminal chat: loaded when it is started, and by nothing else."""
+"""The terminal chat. Imported only when it is started."""

@@ -1,7 +1,8 @@
-"""The arguments of a call as a person reads them before they decide, and as they edit them.
+"""Show the arguments of a tool call for a decision, and as text to edit.
 
-Nothing is lost and nothing hides: numbers stand as the model wrote them, a name that is given twice
-is there twice, what acts on a terminal or is not seen is spelled out, and many blanks are counted.
+Nothing is lost and nothing is hidden: numbers stand as the model wrote them, a name given twice
+appears twice, control and invisible characters are spelled out, and long runs of blanks are
+counted.
 """
 
 from __future__ import annotations
@@ -20,37 +21,37 @@ from antiphon.types.errors import InvalidRequest
 from antiphon.types.terminal_safe import clean
 
 MOST_BLANKS = 20
-"""In a row; of more, the person is told how many there are."""
+"""Longest run of blanks that is shown as it is; longer runs are replaced by their length."""
 
 _BLANKS = re.compile(
     rf"[\s\u2800]{{{MOST_BLANKS + 1},}}"
 )  # the braille blank is a blank to the eye
 _STEP = "  "
 ROOM_FOR_WORDS = 60
-"""Columns from which on a length has its unit beside it."""
+"""Columns from which on a length is shown with its unit."""
 DEEPEST_MARGIN = 12
-"""Steps; what is deeper moves no further to the right, where blanks would fill the rows."""
+"""Levels that are indented; deeper ones would fill the rows with blanks."""
 LONGEST_NAME = 60
-"""Characters of an argument's name in an overview; of more the number is told."""
+"""Characters of an argument's name in an overview; longer names are cut, with their length."""
 
 Quoted = Callable[[str], Iterator[Span]]
 Printable = Callable[[str], str]
 
 
 class _Object(msgspec.Struct, frozen=True):
-    """A JSON object with all the names that were written."""
+    """JSON object with all names as written, duplicates included."""
 
     pairs: list[tuple[str, Any]]
 
 
 class _Number(msgspec.Struct, frozen=True):
-    """A number as it was written."""
+    """Number as it was written."""
 
     written: str
 
 
 def format_arguments(arguments: str) -> list[Line]:
-    """The arguments laid out, line by line; what is no JSON stands as it came."""
+    """Return the arguments laid out in lines; text that is not JSON is returned as it came."""
     try:
         return _split_lines(_format(_parse(arguments), "\n", _display))
     except (ValueError, RecursionError):
@@ -62,7 +63,7 @@ def format_arguments(arguments: str) -> list[Line]:
 
 
 class Argument(msgspec.Struct, frozen=True):
-    """One argument. `lines` are all of it with its name, `length` the characters of its value."""
+    """One argument. `lines` is name and value laid out, `length` the characters of the value."""
 
     name: str
     lines: list[Line]
@@ -70,8 +71,9 @@ class Argument(msgspec.Struct, frozen=True):
 
 
 def parse_arguments(arguments: str) -> list[Argument]:
-    """The arguments one by one, in the order in which they were written; what is no JSON object is
-    one without a name.
+    """Return the arguments in the order in which they were written.
+
+    Text that is not a JSON object becomes one argument without a name.
     """
     try:
         value = _parse(arguments)
@@ -83,8 +85,9 @@ def parse_arguments(arguments: str) -> list[Argument]:
 
 
 def overview(given: Sequence[Argument], columns: int, most: int) -> list[Line]:
-    """All arguments in at most so many rows of so many columns: each one is named, and each value
-    is cut by itself, with its length.
+    """Return all arguments in at most `most` rows of `columns` cells.
+
+    Each argument is named, and each value is cut separately, with its length.
     """
     if len(given) > most:
         rows = [row for one in given[: most - 1] for row in _summarize(one, columns, 1)]
@@ -100,7 +103,7 @@ def overview(given: Sequence[Argument], columns: int, most: int) -> list[Line]:
 
 
 def names_row(given: Sequence[Argument], columns: int) -> list[Line]:
-    """The names of all arguments in a row, as many as have room."""
+    """Return the names of all arguments in one row, as many as fit."""
     names = [short_name(one.name) for one in given if one.name]
     if not names:
         return []
@@ -109,7 +112,7 @@ def names_row(given: Sequence[Argument], columns: int) -> list[Line]:
 
 
 def short_name(name: str) -> str:
-    """The name of an argument on one line, cut by itself, with nothing hidden in it."""
+    """Return the name of an argument on one line, cut to size, with nothing hidden in it."""
     line = clean(_json_body(name), "approval")
     if len(line) <= LONGEST_NAME:
         return line
@@ -130,7 +133,7 @@ def _summarize(given: Argument, columns: int, most: int) -> list[Line]:
 
 
 def _share_rows(needs: Sequence[int], most: int) -> list[int]:
-    """So many rows shared out: what needs less leaves the rest to the others."""
+    """Divide `most` rows; arguments that need fewer leave the rest to the others."""
     shares = [0] * len(needs)
     left, waiting = most, len(needs)
     for place in sorted(range(len(needs)), key=needs.__getitem__):
@@ -141,7 +144,7 @@ def _share_rows(needs: Sequence[int], most: int) -> list[int]:
 
 
 def to_editable(arguments: str) -> str:
-    """The arguments laid out for a line editor, as JSON in which all that is odd is escaped."""
+    """Return the arguments laid out for a line editor, with unusual characters escaped."""
     try:
         spans = _format(_parse(arguments), "\n", _escape)
         return "".join(span.text for span in spans)
@@ -150,7 +153,7 @@ def to_editable(arguments: str) -> str:
 
 
 def to_compact_json(typed: str) -> str:
-    """One JSON object on one line, for what a person typed. Raises `InvalidRequest`."""
+    """Return the JSON object that a user typed on one line. Raises `InvalidRequest`."""
     try:
         value = _parse(typed)
         if isinstance(value, _Object):
@@ -161,13 +164,13 @@ def to_compact_json(typed: str) -> str:
 
 
 def paragraph(text: str, style: str = "") -> list[Line]:
-    """Foreign words of any length, with nothing hidden in them."""
+    """Return text from outside as lines, of any length, with nothing hidden in it."""
     counted = _count_blanks(text, lambda part: clean(part, "approval"))
     return _split_lines(span if span.style else Span(span.text, style) for span in counted)
 
 
 def _parse(text: str) -> Any:
-    """Raises `ValueError`, or `RecursionError` where it is too deep."""
+    """Parse JSON. Raises `ValueError`, or `RecursionError` if it is nested too deeply."""
     return json.loads(
         text or "{}",
         object_pairs_hook=_Object,
@@ -188,7 +191,7 @@ def _reject_constant(name: str) -> Any:
 
 
 def _format(value: Any, margin: str, quoted: Quoted) -> Iterator[Span]:
-    """Its text; `margin` is what begins a line there, nothing where all stands on one."""
+    """Yield the value's text. `margin` begins each line; "" puts all of it on one line."""
     inner = margin and (margin + _STEP)[: 1 + DEEPEST_MARGIN * len(_STEP)]
     between = "," if margin else ", "
     match value:
@@ -221,14 +224,14 @@ def _items(value: Any) -> list[Any]:
 
 
 def _display(text: str) -> Iterator[Span]:
-    """A string as it is looked at."""
+    """Yield a string as it is shown."""
     yield Span('"')
     yield from _count_blanks(text, lambda part: clean(_json_body(part), "approval"))
     yield Span('"')
 
 
 def _escape(text: str) -> Iterator[Span]:
-    """A string as it is edited: it reads back as the same."""
+    """Yield a string as it is edited: it parses to the same string."""
     yield Span(f'"{"".join(map(_escape_character, text))}"')
 
 
@@ -243,7 +246,7 @@ def _json_body(text: str) -> str:
 
 
 def _count_blanks(text: str, printable: Printable) -> Iterator[Span]:
-    """The printable text, with many blanks counted instead of shown."""
+    """Yield the printable text, with long runs of blanks replaced by their length."""
     at = 0
     for blanks in _BLANKS.finditer(text):
         yield Span(printable(text[at : blanks.start()]))

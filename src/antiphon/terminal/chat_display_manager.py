@@ -1,4 +1,4 @@
-"""The display while a reply comes: one task paints at a pace that the terminal can follow."""
+"""Paint a streaming reply at a rate that the terminal can follow."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ if TYPE_CHECKING:
     from antiphon.terminal.streaming_response_handler import StreamingResponseHandler
 
 IDLE = 0.1
-"""Seconds between two paints while nothing is told: spinners and clocks go on."""
+"""Seconds between two paints while no events arrive: spinners and clocks move on."""
 BUSY = 0.05
-"""Seconds between two paints while text comes: faster is not seen."""
+"""Seconds between two paints while text arrives: a higher rate is not visible."""
 SLOWEST = 0.25
 SHARE = 5
-"""A paint may take a fifth of the time, so that keys are never waited for."""
+"""Painting may take a fifth of the time, so that keys never wait."""
 SETTLES = 0.3
-"""Seconds that the terminal's size stays as it is until it is believed. While a window is dragged,
-tmux tells sizes up to 0.25 s late: what is drawn for the old one goes where it is not expected, and
-erasing it would take rows along that are finished."""
+"""Seconds that the terminal's size must stay the same before it is used. While a window is dragged,
+tmux reports sizes up to 0.25 s late: rows drawn for the old size land in the wrong place, and
+erasing them would erase finished rows."""
 
 
 def nothing_typed(columns: int) -> InputRows:
-    """No line is edited."""
+    """Return no rows: no input line is edited."""
     return InputRows()
 
 
 class ChatDisplayManager:
-    """Holds one painter and, while a run streams, the frames that it draws.
+    """Holds one painter and, while a run streams, the handler that makes its frames.
 
-    `size` gives columns and rows, `clock` seconds that only grow, `typed` the line editor's rows
-    for so many columns. `update_streaming` may be called for each event: it costs nothing.
+    `size` returns columns and rows, `clock` monotonic seconds, `typed` the rows of the input line
+    for so many columns. `update_streaming` is cheap enough to be called for each event.
     """
 
     def __init__(
@@ -64,31 +64,31 @@ class ChatDisplayManager:
 
     @property
     def is_streaming(self) -> bool:
-        """Whether a run is shown."""
+        """True while a run is shown."""
         return self._handler is not None
 
     @property
     def is_over(self) -> bool:
-        """Whether the run that was shown last has ended, and nothing else has begun since."""
+        """True if the last run shown has ended and nothing else has begun since."""
         return self._was_over if self._handler is None else self._handler.response_complete
 
     @property
     def streaming_content(self) -> str:
-        """The text of the reply that is shown."""
+        """Text of the reply that is shown."""
         return self._handler.current_response if self._handler else ""
 
     @property
     def reasoning_content(self) -> str:
-        """The reasoning of the reply that is shown."""
+        """Reasoning of the reply that is shown."""
         return self._handler.reasoning_content if self._handler else ""
 
     @property
     def chunks_received(self) -> int:
-        """Pieces of the run that is shown."""
+        """Number of chunks of the run that is shown."""
         return self._handler.chunk_count if self._handler else 0
 
     def start_streaming(self, handler: StreamingResponseHandler) -> None:
-        """Show this run from now on; the first frame is painted at once."""
+        """Show this run from now on; paint its first frame at once."""
         self._handler = handler
         self._was_over = False
         self.streaming_start_time = self._clock()
@@ -96,14 +96,14 @@ class ChatDisplayManager:
         self._refresh_task = asyncio.create_task(self._refresh())
 
     def update_streaming(self) -> None:
-        """Something was told: it is painted soon. Raises what a paint has raised."""
+        """Schedule a paint: there is something new. Raises the error of an earlier paint."""
         self._changed.set()
         task = self._refresh_task
         if task and task.done() and not task.cancelled() and (error := task.exception()):
             raise error
 
     async def finish_streaming(self) -> None:
-        """Paint what is left and stop. Safe to call twice."""
+        """Paint the rest and stop. Safe to call twice."""
         task, self._refresh_task = self._refresh_task, None
         if task:
             task.cancel()
@@ -115,18 +115,18 @@ class ChatDisplayManager:
             self.paint()
 
     def clear_over(self) -> None:
-        """Something else is done from now on than to show the last run."""
+        """Note that something else than the last run is now in progress."""
         self._was_over = False
 
     def drop_streaming(self) -> None:
-        """Show nothing more of the run: it cannot be shown."""
+        """Stop showing the run, which cannot be shown."""
         if self._refresh_task:
             self._refresh_task.cancel()
         self._refresh_task = self._handler = None
 
     @contextmanager
     def suspend(self) -> Generator[None]:
-        """Leave the terminal to another program; what is said meanwhile is painted after it."""
+        """Leave the terminal to another program; text printed meanwhile is painted afterwards."""
         if not self._suspended:
             self._painter.close()
         self._suspended += 1
@@ -137,7 +137,7 @@ class ChatDisplayManager:
             self.paint()
 
     def paint(self, *said: Line) -> None:
-        """Draw now; lines of the program's own, such as the answer to a command, go above."""
+        """Paint now. `said` are further lines to print above, such as the output of a command."""
         if self._suspended or self._is_resizing():
             if said:
                 self._unpainted += (*self._frame(0, self._clock()).finished, *said)
@@ -145,7 +145,7 @@ class ChatDisplayManager:
         self._paint(*said)
 
     def close(self) -> None:
-        """Leave the terminal as a program expects it; all that was said is there."""
+        """Print everything that is left, and restore the terminal."""
         if self._settling:
             self._settling.cancel()
             self._settling = None
@@ -164,14 +164,14 @@ class ChatDisplayManager:
         self._painter.paint(frame, typed, columns, now)
 
     def _frame(self, taken: int, now: float) -> Frame:
-        """What the run is like, in the rows that are not taken."""
+        """Return the run's frame for the rows that are not taken."""
         if not self._handler:
             return Frame()
         columns, rows = self._size()
         return self._handler.frame(columns, rows - taken, now)
 
     def _is_resizing(self) -> bool:
-        """Whether the window has had another size until just now; once it stays, it is painted."""
+        """Return True while the window's size changes; paint once it has settled."""
         before, self._fits = self._fits, self._size()
         if before not in (None, self._fits):
             if self._settling:

@@ -1,6 +1,6 @@
-"""The text of one reply as lines, whatever kind of text it is: what both painters print.
+"""Set the text of one reply in lines, whatever kind of text it is, for both painters.
 
-Nothing is set twice: what `feed` and `close` give is final, what `pending` gives is drawn anew.
+Nothing is printed twice: lines of `feed` and `close` are final, lines of `pending` are redrawn.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from antiphon.types.terminal_safe import Cleaner
 
 
 class CompactStreamingDisplay:
-    """Detects the kind of a reply and sets it, piece by piece."""
+    """Detects the kind of a reply and sets it block by block."""
 
     def __init__(self, theme: Theme) -> None:
         self._cleaner = Cleaner("source")
@@ -30,7 +30,7 @@ class CompactStreamingDisplay:
 
     @property
     def kind(self) -> Kind:
-        """What is being written, as far as it has come."""
+        """Kind of text that is being written now."""
         if self._verbatim:
             return self._verbatim.kind
         match self._blocks.leaf:
@@ -43,20 +43,20 @@ class CompactStreamingDisplay:
 
     @property
     def writing(self) -> str:
-        """The same in a word for a person: a language, where there is one."""
+        """The kind in a word for users: the language of code, if known."""
         leaf = self._blocks.leaf
         return leaf[:20] if self.kind == "code" else str(self.kind)
 
     def feed(self, text: str, columns: int) -> list[Line]:
-        """The lines that the next characters finish."""
+        """Return the lines that this text completes."""
         return self._typesetter.lines(self._feed_text(self._cleaner.feed(text)), columns)
 
     def pending(self, columns: int) -> list[Line]:
-        """The lines of what is still open, as if nothing came any more; nothing is changed."""
+        """Return the lines of the open rest as if the text ended here; change nothing."""
         return self._typesetter.pending(self._open_pieces(), columns)
 
     def close(self, columns: int) -> list[Line]:
-        """The rest, once; no more will come."""
+        """Return the rest of the lines; the text has ended. A second call returns nothing."""
         if self._ended:
             return []
         self._ended = True

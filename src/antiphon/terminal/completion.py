@@ -1,7 +1,7 @@
-"""Completes what is typed: commands and their arguments, `@path`, `@server:uri`.
+"""Complete what is typed: commands and their arguments, `@path`, `@server:uri`.
 
-What completes comes from file names and servers too: whatever has a control character in it is
-left out, and a server that is slow is not waited for.
+Proposals come from file names and servers too: those with control characters are left out, and slow
+servers time out.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from antiphon.types.errors import AntiphonError
 from antiphon.types.terminal_safe import one_line
 
 MOST = 200
-"""Proposals for one thing."""
+"""Proposals for one text."""
 _MENTION = re.compile(mentions.BEGINS + r"""@(?:"(?P<quoted>[^"\n]*)|(?P<bare>[^\s"'@`|<>]*))$""")
 _COMMAND = re.compile(r"/[^\s/]*")
 
 Proposal = tuple[str, str, str]
-"""What it is completed to, what is seen of that, what it means."""
+"""Text to insert, text to show, meaning."""
 
 
 def attach(chat: CommandContext) -> None:
-    """Have the line that is edited complete, and remember, what this chat knows."""
+    """Give the line editor the completion and the history of this chat."""
     keyboard = chat.ui.keyboard
     if isinstance(keyboard, Editor):
         keyboard.completer = ChatCompleter(chat)
@@ -42,7 +42,7 @@ def attach(chat: CommandContext) -> None:
 
 
 def is_memorable(chat: CommandContext, text: str) -> bool:
-    """Whether it may enter the history: a slip that is no command's name may be anything."""
+    """Return True if the text may enter the history: a mistyped command could be anything."""
     read = table.parse(text)
     return not isinstance(read, ParsedCommand) or any(
         read.name == each.name for each in _commands(chat)
@@ -63,13 +63,13 @@ class ChatCompleter(Completer):
     def get_completions(
         self, document: Document, complete_event: CompleteEvent
     ) -> Iterable[Completion]:
-        """Nothing: prompt_toolkit asks in the other way."""
+        """Return nothing: prompt_toolkit uses the asynchronous method."""
         return ()
 
     async def get_completions_async(
         self, document: Document, complete_event: CompleteEvent
     ) -> AsyncGenerator[Completion]:
-        """What may stand at the cursor in place of what was begun there."""
+        """Yield texts that may replace the text begun before the cursor."""
         begun, proposals = self._parse(document.text_before_cursor)
         count = 0
         try:
@@ -83,11 +83,11 @@ class ChatCompleter(Completer):
                             display=one_line(seen),
                             display_meta=one_line(meaning),
                         )
-        except AntiphonError:  # who could tell is not there just now
+        except AntiphonError:  # the source is not available now
             return
 
     def _parse(self, text: str) -> tuple[str, AsyncGenerator[Proposal]]:
-        """What was begun, and what may stand in its place."""
+        """Return the text that was begun, and proposals for it."""
         if _COMMAND.fullmatch(text):
             return text, self._complete_command(text[1:])
         if isinstance(read := table.parse(text), ParsedCommand) and "\n" not in text:
@@ -135,7 +135,7 @@ async def _no_proposals() -> AsyncGenerator[Proposal]:
 
 
 def _format_mention(place: Place, *, quoted: bool) -> str:
-    """As it is written in a message; a folder's quotes stay open, for its files follow."""
+    """Return the path as written in a message; quotes around a folder stay open for a file."""
     written = mentions.format_mention(place.path)
     if quoted and not written.startswith('@"'):
         written = f'@"{place.path}"'

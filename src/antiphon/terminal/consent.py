@@ -1,7 +1,7 @@
-"""Asks before a tool runs: what is shown is what runs, and No is the default.
+"""Ask before a tool runs: what is shown is what runs, and No is the default.
 
-Every word of a server or a model stands as it is, with nothing hidden in it; what has no room is
-counted, and one key opens all of it.
+Text of a server or a model is shown as it is, with nothing hidden in it; what does not fit is
+counted, and one key shows all of it.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from antiphon.types.errors import InvalidRequest
 from antiphon.types.messages import Hints, Tool
 from antiphon.types.terminal_safe import clean, one_line
 
-# What has become different about a tool since a person allowed it, in a few lines.
+# Changes of a tool since the user allowed it.
 
 
 LONGEST = 160
-"""Characters that are shown of a description."""
+"""Characters of a description that are shown."""
 
 
 def describe_changes(before: Shape, now: Shape) -> Iterator[Line]:
-    """A line for each thing that changed, what was first."""
+    """Yield a line for each change, with the old value first."""
     if before.origin != now.origin:
         yield _change_line("it is another program", before.origin, now.origin)
     if before.description != now.description:
@@ -70,7 +70,7 @@ def _short(text: str) -> str:
 
 
 def _excerpts(was: str, become: str) -> tuple[str, str]:
-    """Both from a little before the place on where they begin to differ."""
+    """Return both texts from shortly before the place where they begin to differ."""
     same = next(
         (at for at, (one, other) in enumerate(zip(was, become, strict=False)) if one != other),
         min(len(was), len(become)),
@@ -100,21 +100,21 @@ def _other_keywords(shape: Shape) -> dict[str, object]:
 
 
 SMALL = 16
-"""Rows of a terminal in which the arguments have all the room."""
+"""Rows of a terminal that is too small for the description."""
 DESCRIBED = 2
-"""Rows of what a server says of its tool."""
+"""Rows of a tool's description."""
 MOST_CHANGES = 4
-"""Of a tool that was allowed before: one is enough for another look."""
+"""Changes of a tool that are shown: one is enough for another look."""
 LONGEST_LIST = 20
-"""Tools of a server that are named, where an answer is for all of them."""
+"""Tools of a server that are named where an answer covers all of them."""
 
 Place = Callable[[], tuple[int, int]]
 
 
 class ConsentPrompt:
-    """Puts a question about a call to whoever sits at the ui, one at a time.
+    """Asks the user about calls, one at a time.
 
-    `place` says which of how many it is.
+    `place` returns the number of the question and how many there are.
     """
 
     def __init__(self, ui: Ui) -> None:
@@ -122,7 +122,7 @@ class ConsentPrompt:
         self._ui = ui
 
     async def __call__(self, question: Question) -> Answer:
-        """What the person said; cancelling takes the question away."""
+        """Return the user's answer. Cancelling removes the question."""
         async with self._ui.question_lock:
             return await _ConsentDialog(self._ui, question, self.place).answer()
 
@@ -148,7 +148,7 @@ class _ConsentDialog:
         )
 
     async def answer(self) -> Answer:
-        """The first answer that is one: keys that look, edit or widen only come before it."""
+        """Return the answer; keys that look, edit or widen the scope come before it."""
         while True:
             match await self._ui.keyboard.choose(self._box()):
                 case "y":
@@ -168,7 +168,7 @@ class _ConsentDialog:
                     await self._look(key)
 
     async def _look(self, key: str) -> None:
-        """Do what a key does that only comes before an answer."""
+        """Handle a key that does not answer."""
         match key:
             case "t":
                 self._wide = not self._wide
@@ -188,10 +188,10 @@ class _ConsentDialog:
             arguments=self._edited,
         )
 
-    # The keys that only come before an answer.
+    # Keys that do not answer.
 
     async def _edit(self) -> None:
-        """Change what the call is made with; what was typed is shown again before it runs."""
+        """Edit the arguments of the call; they are shown again before it runs."""
         typed = await self._ui.keyboard.write(
             Field(
                 label="arguments:",
@@ -218,7 +218,7 @@ class _ConsentDialog:
         return await self._ui.keyboard.write(Field(label="No. Tell the model why:"))
 
     async def _open(self) -> None:
-        """All of it, which nothing in it can act on any more."""
+        """Show all of it in a pager, with nothing in it that could control the terminal."""
         tool = self._question.tool
         lines: list[Line] = [
             *self._head(),
@@ -232,7 +232,7 @@ class _ConsentDialog:
         self._parts.open()
 
     async def _confirm(self, until: str) -> bool:
-        """Return whether a lasting yes is meant: a second, other key confirms it."""
+        """Return True if a lasting yes is meant: a second, different key confirms it."""
         box = Box(
             rows=lambda columns: spans.fold_all(self._lasting_scope(until), columns - 1),
             choices=(Choice("n", "no, back"), Choice("c", f"confirm: {until}")),
@@ -240,7 +240,7 @@ class _ConsentDialog:
         )
         return await self._ui.keyboard.choose(box) == "c"
 
-    # What is seen.
+    # Rows.
 
     def _box(self) -> Box:
         allowing = [
@@ -333,7 +333,7 @@ class _ConsentDialog:
         yield from rest
 
     def _scope(self) -> Iterator[Line]:
-        """What an answer for longer is for, where that can be chosen."""
+        """Yield the scope of a lasting answer, if it can be chosen."""
         if self._others:
             many = f"all {len(self._others) + 1} tools of {self._server}"
             held = Span(many if self._wide else "this tool", "warning" if self._wide else "strong")
@@ -364,5 +364,5 @@ def _name(tool: Tool) -> str:
 
 
 def _one_line(name: str) -> str:
-    """A name on one line, to its end, of which nothing is hidden."""
+    """Return a name on one line, complete, with nothing hidden in it."""
     return clean(name, "approval").replace("\n", "\u240a").replace("\t", "\u2409")

@@ -1,4 +1,4 @@
-"""A message to the end of its run: the reply streams, its tools run, the next reply streams."""
+"""Send a message and follow its run to the end: replies stream, tools run, further turns stream."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from antiphon.types.errors import AntiphonError, ConnectionLost, Internal, RunAc
 from antiphon.types.runs import Reason, Status, Usage
 
 GRACE = 0.08
-"""Seconds that a run may take to end by itself once it was stopped; then it is left to end."""
+"""Seconds that a run may take to end once it was stopped; then it ends in the background."""
 DRAIN = 0.005
-"""Seconds of events that are taken in one go: then keys have their turn."""
+"""Seconds of events that are handled in one go before keys are read."""
 UNSHOWN = "This reply cannot be shown and was stopped; what came is kept, and /raw prints it."
-"""Said of a fault of ours, which must not take the chat along."""
+"""Printed for an error of the display, which must not end the chat."""
 SENT = "sent"
-"""The key, in a run's metadata, of the mark by which a chat knows what it has sent."""
+"""Key in a run's metadata of the mark by which a chat recognizes its own runs."""
 LATER = 10.0
-"""Seconds after which a run that was stopped, and does not end, is given up on."""
+"""Seconds after which a stopped run that does not end is no longer waited for."""
 
 BUSY = (
     "Another chat has an answer under way in this thread; nothing was sent."
@@ -40,10 +40,10 @@ BUSY = (
 
 
 class RunOutcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of a run. Without a `run_id` it was refused: nothing of it is kept.
+    """Result of a run. Without a `run_id` the message was refused, and nothing was saved.
 
-    `used` is what all its turns used, `last` the last of them alone: its input is how much of the
-    model's window is taken. `failure` says why there is no whole answer.
+    `used` is the usage of all turns, `last` of the last turn: its input is how much of the context
+    window is taken.
     """
 
     run_id: str | None = None
@@ -56,7 +56,7 @@ class RunOutcome(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ConversationProcessor:
-    """Streams runs to the ui, one after the other."""
+    """Streams runs to the UI, one after the other."""
 
     def __init__(
         self,
@@ -82,11 +82,11 @@ class ConversationProcessor:
         self._ending: set[asyncio.Task[None]] = set()
 
     def interrupt(self) -> None:
-        """Stop the run that is streamed, its tools too; any number of times."""
+        """Stop the run that streams, and its tools. Safe to call again."""
         self._interrupted.set()
 
     def cancel_tool(self, number: int) -> bool:
-        """Stop one of the calls that run, counted from 1 as they are shown; the run goes on."""
+        """Cancel one running call, counted from 1 as shown; the run continues."""
         if self._events is None or self._handler is None:
             return False
         calls = self._handler.open_calls
@@ -101,10 +101,10 @@ class ConversationProcessor:
         reply_seconds: float | None = None,
         **options: Unpack[Options],
     ) -> RunOutcome:
-        """Send the message, or take up the run that is there, and see it to its end.
+        """Send the message, or resume the run with this id, and wait for its end.
 
-        `reply_seconds` is how long each reply of it may take, where that is known.
-        Without content and run it is the thread as it stands that is answered.
+        `reply_seconds` is the time limit of each reply, if known. Without content and run, the
+        thread is answered as it is.
         """
         await self._wait_for_ending()
         self._interrupted.clear()
@@ -203,7 +203,7 @@ class ConversationProcessor:
         events: AsyncEvents,
         handler: StreamingResponseHandler,
     ) -> None:
-        """End it in no time: whoever is slow to hear of it ends behind the prompt."""
+        """Stop at once for the user; tools and servers slow to stop end in the background."""
         handler.interrupt(self._ui.clock())
         self._ui.repaint()
         cancelling = asyncio.create_task(self._cancel(thread_id, events))
@@ -217,7 +217,7 @@ class ConversationProcessor:
             handler.abandon("[stopped]", self._ui.clock())
 
     async def _cancel(self, thread_id: str, events: AsyncEvents) -> None:
-        """Tell the runtime; where the run's name never came, it is the one that bears our mark."""
+        """Cancel the run; if its id never arrived, find the run by the mark of this chat."""
         run_id = events.run_id
         if run_id is None:
             newest = (await self._client.list_runs(thread_id, limit=1)).data
@@ -236,11 +236,11 @@ class ConversationProcessor:
             self._ui.say(f"The run could not be stopped: {error}", "warning")
 
     async def _wait_for_ending(self) -> None:
-        """A run that was stopped has ended before the next begins: a thread has one at a time."""
+        """Wait until stopped runs have ended: a thread has one run at a time."""
         if self._ending:
             await asyncio.wait(set(self._ending), timeout=LATER)
 
     async def close(self) -> None:
-        """Wait for what was stopped."""
+        """Wait for runs that were stopped."""
         with suppress(asyncio.CancelledError):
             await self._wait_for_ending()

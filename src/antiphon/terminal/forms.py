@@ -1,6 +1,6 @@
-"""A form that a server asks the person to fill in: field by field, then the whole of it.
+"""Ask the user to fill in a form for an MCP server: field by field, then all of it.
 
-Nothing is sent before the person has seen all of it together.
+Nothing is sent before the user has seen the whole form.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from antiphon.types.errors import InvalidRequest
 from antiphon.types.terminal_safe import clean
 
 BY_KEY = 9
-"""Options of a choice that have a key each; where there are more, numbers are typed."""
+"""Options of a choice that get a key each; of more, the number is typed."""
 SHOWN_VALUE = 200
-"""Characters of an answer in the summary."""
+"""Characters of a value in the summary."""
 
 
 class FormDialog:
-    """A form while it is filled in: field by field, then the whole of it."""
+    """One form while it is filled in."""
 
     def __init__(self, ui: Ui, asked: FormElicitation) -> None:
         self._ui = ui
@@ -38,7 +38,7 @@ class FormDialog:
         self._values: dict[str, Any] = {}
 
     async def answer(self) -> ElicitationAnswer:
-        """What the person sends, or that they do not."""
+        """Return the values that the user sends, or that the user declines or cancels."""
         await self._fill()
         parts = self._parts()
         while True:
@@ -56,7 +56,7 @@ class FormDialog:
                     return ElicitationAnswer("cancel")
 
     async def _fill(self) -> None:
-        """Every field, until the person has had enough of it."""
+        """Ask for every field until the user stops."""
         for number, field in enumerate(self._form.fields, 1):
             given = await self._ask_field(field, f"{number} of {len(self._form.fields)}")
             if isinstance(given, _Aborted):
@@ -77,7 +77,7 @@ class FormDialog:
     async def _ask_by_key(
         self, field: FormField, place: str, options: Sequence[tuple[str, str, object]]
     ) -> object:
-        """One of these: key, what it means, and the value."""
+        """Ask for one of the options, each with key, meaning and value."""
         before = self._values.get(field.name, field.default)
         values = {key: value for key, _, value in options}
         default = next((key for key, value in values.items() if value == before), "")
@@ -163,14 +163,14 @@ class FormDialog:
 
 
 class _Aborted(msgspec.Struct, frozen=True):
-    """The person does not want to go on with the fields."""
+    """The user stops filling in fields."""
 
 
 _ABORTED = _Aborted()
 
 
 def _find_fault(field: FormField, line: str) -> str | None:
-    """What is wrong with the line, or nothing."""
+    """Return the error in the line, or None."""
     try:
         field.parse(line)
     except InvalidRequest as problem:
@@ -179,7 +179,7 @@ def _find_fault(field: FormField, line: str) -> str | None:
 
 
 def _describe_expected(field: FormField) -> str:
-    """What may be given, in a few words."""
+    """Return the accepted values in a few words."""
     said: dict[str, str] = {
         "number": "a number",
         "integer": "a whole number",
@@ -206,7 +206,7 @@ def _describe_bounds(field: FormField) -> str:
 
 
 def _format_value(field: FormField, value: Any) -> str:
-    """The value as a person would type it."""
+    """Return the value as a user would type it."""
     labels: Mapping[str, str] = {option.value: option.label for option in field.options}
     if is_list(value):
         numbers = {option.value: str(n) for n, option in enumerate(field.options, 1)}

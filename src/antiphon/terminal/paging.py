@@ -1,4 +1,4 @@
-"""Lines that a person must have been shown before they decide: part by part where room is short."""
+"""Show lines that the user must have seen before deciding, in parts if they do not fit."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from antiphon.terminal.ui import Ui
 from antiphon.types.terminal_safe import clean, one_line
 
 MOST_ROWS, FEWEST_ROWS = 16, 4
-"""Of a question, without the keys that answer it."""
+"""Rows of a question, without the keys that answer it."""
 BELOW = 8
-"""Rows of the terminal that are left to the keys, the line and the status."""
+"""Rows of the terminal reserved for keys, input line and status."""
 
 Brief = Callable[[int, int], Sequence[Line]]
-"""An overview for so many columns and at most so many rows."""
+"""Returns an overview for so many columns and at most so many rows."""
 
 
 class Parts:
-    """The lines that a question is about, in parts that have room below its head.
+    """Lines that a question is about, in parts that fit below its head.
 
-    `lines` gives all of it, unfolded. Where that has no room it begins with `brief`, if there is
-    one, and goes on part by part, under a row of `names`. `below` are a few rows that are always
-    seen. `shown` says that nothing is left that the person was not given to see; where lines are
-    read aloud, that is so from the beginning.
+    `lines` returns all of it, unfolded. If it does not fit, it begins with `brief`, if given, and
+    continues part by part under a row of `names`. `below` are a few rows that are always shown.
+    `shown` is True once the user has been shown everything; in line mode that is from the
+    beginning.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Parts:
         self.forget()
 
     def forget(self) -> None:
-        """Begin anew: what is shown has changed."""
+        """Start again: the content has changed."""
         self._memo: dict[tuple[str, int, int], Sequence[Line]] = {}
         self._layout: tuple[int, int, int] | None = None
         self._at = 0
@@ -60,7 +60,7 @@ class Parts:
         self._opened = False
 
     def resize(self) -> None:
-        """Note that the head is another, which may leave more room or less."""
+        """Note that the head has changed, which may leave more room or less."""
         self._memo = {}
 
     @property
@@ -73,23 +73,23 @@ class Parts:
 
     @property
     def choices(self) -> list[Choice]:
-        """The key that shows the next part, where there are several."""
+        """The key that shows the next part, if there are several."""
         if self._whole or not (many := self._fit()):
             return []
         return [Choice(NEXT_PART, f"more: part {self._at % many + 1} of {many}")]
 
     def turn(self) -> None:
-        """Go on to the next part, and after the last to the first."""
+        """Move to the next part, and after the last to the first."""
         many = self._fit()
         self._at = self._at % many + 1 if many else 0
         self._left.discard(self._at)
 
     def open(self) -> None:
-        """Note that the person has opened all of it elsewhere."""
+        """Note that the user has opened all of it elsewhere."""
         self._opened = True
 
     def rows(self, columns: int) -> Sequence[Line]:
-        """Return the rows that are seen of it just now."""
+        """Return the rows that are visible now."""
         if self._whole:
             return [*self._head(), *self._lines(), *self._below(columns)]
         return [*self._top(columns), *self._middle(columns), *self._below_rows(columns)]
@@ -116,11 +116,9 @@ class Parts:
         return spans.clip([said], columns - 1)
 
     def _fit(self) -> int:
-        """Return how many parts there are in a terminal as large as this one is now; 0 where all
-        fits.
+        """Return the number of parts for the terminal's size; 0 if everything fits.
 
-        Where they are cut otherwise, as in another size or under another head, those that were
-        shown count no more.
+        If the parts change, with the size or the head, parts shown before no longer count.
         """
         columns, _ = self._ui.size()
         rows, room = len(self._all(columns)), self._room(columns)
@@ -138,7 +136,7 @@ class Parts:
     def _cached(
         self, what: str, columns: int, make: Callable[[], Sequence[Line]], most: int = 0
     ) -> Sequence[Line]:
-        """Rows that are made once for these columns: they may be many, and are asked for often."""
+        """Return rows made once for these columns: they may be many, and are asked for often."""
         key = (what, columns, most)
         if key not in self._memo:
             self._memo[key] = make()
@@ -163,7 +161,7 @@ class Parts:
         return self._cached("below", columns, lambda: self._below(columns))
 
     def _top(self, columns: int) -> Sequence[Line]:
-        """The rows of the head that stay in view."""
+        """Return the rows of the head that stay visible."""
         rows = self._head_rows(columns)
         most = max(2, self._total() // 2)
         return rows if len(rows) <= most else [*rows[: most - 1], (Span("..."),)]
@@ -176,23 +174,23 @@ class Parts:
         return max(1, self._total() - len(self._top(columns)) - len(self._below_rows(columns)))
 
     def _room(self, columns: int) -> int:
-        """Rows of one part: beside it there are the names, and the row that says which it is."""
+        """Return the rows of one part, without the names and the row that says which part it is."""
         return max(1, self._all_room(columns) - len(self._names_rows(columns)) - 1)
 
 
-# A long text seen whole, in the pager that the person likes, or printed above where there is none.
+# A long text in the user's pager, or printed if there is none.
 
 
 _PAGERS = ("less", "more")
-"""Those that are looked for where $PAGER names none, the better one first."""
+"""Pagers to try if $PAGER is not set, the better one first."""
 
 
 async def open_pager(
     ui: Ui, title: str, text: str, *, environ: Mapping[str, str] = os.environ
 ) -> None:
-    """Show the text until the person has read it; a title of one line stands above it.
+    """Show a text in a pager until the user has read it, with a one-line title above.
 
-    Where lines are listened to rather than looked at, and where there is no pager, it is printed.
+    It is printed instead in line mode, and if there is no pager.
     """
     whole = f"{one_line(title)}\n\n{clean(text, 'code').strip()}\n"
     pager = () if ui.keyboard.spoken else _find_pager(environ)
@@ -201,14 +199,14 @@ async def open_pager(
 
 
 def _find_pager(environ: Mapping[str, str]) -> Sequence[str]:
-    """The program with its arguments; none where there is none."""
+    """Return the pager with its arguments; nothing if there is none."""
     if named := environ.get("PAGER", "").strip():
         return _split_command(named)
     return [pager for pager in _PAGERS if shutil.which(pager)][:1]
 
 
 def _split_command(command: str) -> Sequence[str]:
-    """As a shell would part them, but no shell reads them."""
+    """Split a command as a shell does, without running one."""
     try:
         return shlex.split(command)
     except ValueError:  # a quotation without an end
@@ -216,7 +214,7 @@ def _split_command(command: str) -> Sequence[str]:
 
 
 async def _run_pager(ui: Ui, pager: Sequence[str], whole: str) -> bool:
-    """Whether the pager could be started; what it makes of its task is the person's matter."""
+    """Return True if the pager could be started, whatever its exit code."""
     with tempfile.NamedTemporaryFile("w", encoding="utf-8", prefix="antiphon-") as file:
         file.write(whole)
         file.flush()

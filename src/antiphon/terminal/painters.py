@@ -1,4 +1,4 @@
-"""What a painter is: frames in, bytes to a terminal out."""
+"""Painters: they write frames to a terminal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from antiphon.terminal.markdown.content_type import Kind
 from antiphon.terminal.spans import Line
 from antiphon.terminal.themes import Ink
 
-# What a painter is given: lines that are finished, and the rows below them that are not.
+# The input of a painter: finished lines, and the rows below them that still change.
 
 
 Phase = Literal[
@@ -30,7 +30,7 @@ Phase = Literal[
 
 
 class Frame(msgspec.Struct, frozen=True, kw_only=True):
-    """`finished` goes above, for ever; `region` is drawn below it until the next frame.
+    """Lines to print once (`finished`), and rows below them until the next frame (`region`).
 
     Rows of the region are narrower than the terminal.
     """
@@ -42,10 +42,10 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class InputRows(msgspec.Struct, frozen=True):
-    """The line that a person types, with whatever stands around it, as rows below the region.
+    """The input line and what stands around it, as rows below the region.
 
-    Rows are narrower than the terminal, and leave it some of its own. `cursor` is a row of these
-    and a column; None hides it.
+    Rows are narrower than the terminal, and leave some rows to the conversation. `cursor` is a row
+    of these and a column; None hides it.
     """
 
     rows: tuple[Line, ...] = ()
@@ -53,28 +53,28 @@ class InputRows(msgspec.Struct, frozen=True):
 
 
 class Painter(Protocol):
-    """Draws frames, in order; what a frame finished was never drawn before and never is again."""
+    """Paints frames in order; a finished line is printed exactly once."""
 
     def paint(self, frame: Frame, typed: InputRows, columns: int, now: float) -> None:
         """Bring the terminal, which has so many columns, up to this frame."""
         ...
 
     def set_clipboard(self, encoded: str) -> bool:
-        """Have the terminal put this base64 into its clipboard; False where none can be asked."""
+        """Have the terminal copy this base64 to its clipboard; return False if it cannot."""
         ...
 
     def close(self) -> None:
-        """Leave the terminal as a program expects it."""
+        """Restore the terminal."""
         ...
 
 
-# A painter that keeps still: what only moves is not drawn, for eyes and slow lines.
+# Reduced motion, for eyes and slow lines.
 
 
 class ReducedMotion:
-    """Has another painter draw what is finished, what is typed, and a region once for each phase.
+    """Passes frames on, but redraws the region only when the phase changes.
 
-    So spinners and clocks stand, and a line of an answer comes when it is whole.
+    So spinners and clocks stand still, and a line of an answer appears when it is complete.
     """
 
     def __init__(self, painter: Painter) -> None:
@@ -84,28 +84,28 @@ class ReducedMotion:
         self._region: tuple[Line, ...] = ()
 
     def paint(self, frame: Frame, typed: InputRows, columns: int, now: float) -> None:
-        """Draw it, with the region that there was where nothing has happened."""
+        """Paint it, with the old region if nothing but the region has changed."""
         if (frame.phase, columns) == (self._phase, self._columns) and not frame.finished:
             frame = msgspec.structs.replace(frame, region=self._region)
         self._phase, self._columns, self._region = frame.phase, columns, frame.region
         self._painter.paint(frame, typed, columns, now)
 
     def set_clipboard(self, encoded: str) -> bool:
-        """As the painter does."""
+        """Pass on."""
         return self._painter.set_clipboard(encoded)
 
     def close(self) -> None:
-        """As the other painter."""
+        """Pass on."""
         self._painter.close()
 
 
-# A painter may lose its terminal: a window is closed, the reader of a pipe has seen enough.
+# A painter may lose its terminal: a window is closed, or the reader of a pipe ends.
 
 
 class PainterGuard:
-    """Has another painter draw until that fails; then nothing is drawn any more.
+    """Passes frames on until writing fails; then nothing is painted any more.
 
-    So all that has to end behind it ends in order. `why` is what failed, and `on_gone` is told.
+    So everything behind the display ends in order. `why` is the error, and `on_gone` is called.
     """
 
     def __init__(self, painter: Painter) -> None:
@@ -114,15 +114,15 @@ class PainterGuard:
         self._painter = painter
 
     def paint(self, frame: Frame, typed: InputRows, columns: int, now: float) -> None:
-        """Draw it, where somebody sees it."""
+        """Paint it if the terminal is still there."""
         self._try(lambda: self._painter.paint(frame, typed, columns, now))
 
     def set_clipboard(self, encoded: str) -> bool:
-        """As the other painter, where there is a terminal."""
+        """Pass on if the terminal is still there."""
         return self.why is None and self._painter.set_clipboard(encoded)
 
     def close(self) -> None:
-        """As the other painter, where there is something to leave."""
+        """Close the painter if the terminal is still there."""
         self._try(self._painter.close)
 
     def _try(self, write: Callable[[], None]) -> None:
@@ -135,27 +135,27 @@ class PainterGuard:
             self.on_gone()
 
 
-# Paints on the main screen: finished lines are printed, what is open is drawn anew below them.
+# The terminal's main screen: finished lines are printed, open rows are redrawn below them.
 
 
 _BEGIN, _END = "\x1b[?2026h", "\x1b[?2026l"  # a terminal that knows it shows a paint in one go
 _HIDE, _SHOW = "\x1b[?25l", "\x1b[?25h"
 _CUT, _WRAP = "\x1b[?7l", "\x1b[?7h"
-"""Around the rows of the region: one that is wider than the terminal turns out to be, because it is
-being resized or counts cells otherwise, is cut. So a row is always one row."""
+"""Around the rows of the region: a row that is wider than the terminal, during a resize or because
+it counts cells differently, is cut. So a row is always one row."""
 _PASTE, _PASTE_NO_MORE = "\x1b[?2004h", "\x1b[?2004l"  # what is pasted comes between marks
 _BASE64 = re.compile(r"[A-Za-z0-9+/]*={0,2}")
 _ERASE_REST = "\x1b[K"
 _ERASE_BELOW = "\x1b[K\x1b[C\x1b[J\r"
-"""From the beginning of a row on. One column in, for tmux keeps what is erased from the first cell
-of the screen on as if it had been scrolled away."""
+"""Erases from the beginning of a row on. It starts one column in, for tmux keeps text erased from
+the first cell of the screen as if it had been scrolled away."""
 
 
 class Region:
-    """The rows below what is finished.
+    """Paints frames on the main screen, the region below the finished lines.
 
-    `reflows`: whether the terminal wraps its rows anew when it gets narrower, as all but xterm do.
-    Then rows that were drawn before take more rows now.
+    `reflows`: the terminal rewraps its rows when it gets narrower, as all but xterm do. Then rows
+    drawn before take more rows now.
     """
 
     def __init__(self, out: TextIO, ink: Ink, *, reflows: bool = True) -> None:
@@ -167,7 +167,7 @@ class Region:
         self._columns = 0
 
     def paint(self, frame: Frame, typed: InputRows, columns: int, now: float) -> None:
-        """Erase the region, print what is finished, draw the region; nothing if nothing changed."""
+        """Erase the region, print finished lines, draw the region; nothing if nothing changed."""
         rows = (*frame.region, *typed.rows)
         cursor = typed.cursor and (len(frame.region) + typed.cursor[0], typed.cursor[1])
         if not frame.finished and (rows, cursor) == (self._rows, self._cursor):
@@ -183,20 +183,20 @@ class Region:
         self._write([*painted, _END])
 
     def set_clipboard(self, encoded: str) -> bool:
-        """OSC 52: the clipboard is written, and never read. Only base64 goes through."""
+        """Write the clipboard by OSC 52; it is never read. Only base64 is accepted."""
         if not _BASE64.fullmatch(encoded):
             return False
         self._write([f"\x1b]52;c;{encoded}\x07"])
         return True
 
     def close(self) -> None:
-        """Erase the region; the cursor stands below what is finished."""
+        """Erase the region; leave the cursor below the finished lines."""
         if self._columns:
             self._write([self._home(self._columns), _ERASE_BELOW, _SHOW, _PASTE_NO_MORE])
         self._rows, self._cursor, self._columns = (), None, 0
 
     def _home(self, columns: int) -> str:
-        """From where the cursor was left to the beginning of the region."""
+        """Return the sequence from the cursor's place to the beginning of the region."""
         if not self._rows:
             return "\r"
         row, column = self._cursor or (len(self._rows) - 1, spans.line_width(self._rows[-1]))
@@ -207,7 +207,7 @@ class Region:
         return f"\x1b[{up}A\r" if up else "\r"
 
     def _draw_rows(self, rows: Sequence[Line], before: Sequence[Line]) -> Iterator[str]:
-        """The rows; those that are there already are passed over."""
+        """Yield the rows, skipping those that are on the screen already."""
         for at, row in enumerate(rows):
             if at:
                 yield "\r\n"
@@ -218,7 +218,7 @@ class Region:
             yield f"\r\n{_ERASE_BELOW}\x1b[A" if rows else _ERASE_BELOW
 
     def _place_cursor(self, rows: Sequence[Line], cursor: tuple[int, int] | None) -> Iterator[str]:
-        """The cursor to where typing goes; hidden at the end of the last row if nowhere."""
+        """Move the cursor to the input; without input, to the end of the last row, hidden."""
         if cursor is None:
             if rows:
                 yield _column(spans.line_width(rows[-1]))
@@ -234,7 +234,7 @@ class Region:
 
 
 def _rows_taken(width: int, columns: int) -> int:
-    """The rows that so many cells take."""
+    """Return the rows that so many cells take."""
     return max(1, -(-width // max(1, columns)))
 
 

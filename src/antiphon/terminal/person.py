@@ -1,7 +1,6 @@
-"""The person at the ui, as the servers of the chat have them.
+"""The user as MCP servers see them: fills in forms, opens pages, allows the model to be asked.
 
-They fill in forms, go to pages and let the model be asked. A server's words stand under its name,
-and nothing is sent before the person has seen what.
+A server's text stands under its name, and nothing is sent before the user has seen it.
 """
 
 from __future__ import annotations
@@ -29,11 +28,11 @@ from antiphon.terminal.spans import Line, Span
 from antiphon.terminal.ui import Ui
 from antiphon.types.terminal_safe import clean, one_line
 
-# A server sends the person to a page: they see the whole address before anything opens it.
+# A server sends the user to a page: the whole address is shown before a browser opens it.
 
 
 async def ask_to_open_page(ui: Ui, asked: UrlElicitation) -> ElicitationAnswer:
-    """Whether the person goes to the page, which they may have opened."""
+    """Ask whether the user visits the page; open it in a browser if wanted."""
     ui.say(f"{asked.server} sends you to a page: {asked.message}")
     ui.show([_address_line(asked.url)])
     may_open = is_openable(asked.url)
@@ -51,7 +50,7 @@ async def ask_to_open_page(ui: Ui, asked: UrlElicitation) -> ElicitationAnswer:
 
 
 def _address_line(url: str) -> Line:
-    """The whole address, its host standing out: what stands before an @ is none."""
+    """Return the whole address with its host emphasized; text before an @ is not the host."""
     host = urlsplit(url).hostname or ""
     shown = clean(url, "approval")
     at = shown.lower().find(host, shown.rfind("@", 0, _path_start(shown)) + 1) if host else -1
@@ -62,7 +61,7 @@ def _address_line(url: str) -> Line:
 
 
 def _path_start(url: str) -> int:
-    """Where the part behind the host begins."""
+    """Return where the part after the host begins."""
     begins = url.find("//") + 2
     ends = [at for mark in "/?#" if (at := url.find(mark, begins)) >= 0]
     return min(ends, default=len(url))
@@ -85,7 +84,7 @@ def _page_rows(asked: UrlElicitation) -> Rows:
 
 
 def _open_browser(url: str) -> bool:
-    """Whether a browser has taken it; one that would take the terminal is not asked."""
+    """Return True if a browser has opened it; one that would take the terminal is not used."""
     try:
         browser = webbrowser.get()
     except webbrowser.Error:
@@ -95,19 +94,19 @@ def _open_browser(url: str) -> bool:
     return not in_terminal and browser.open(url)
 
 
-# What servers say unasked, in a measure: one that floods does not wash the conversation away.
+# Log lines of servers, rate-limited: a server that floods must not bury the conversation.
 
 
 BURST = 20
 """Lines of one server that are shown one after the other."""
 SECONDS_PER_LINE = 3.0
-"""Of silence, for which it may say one more, until it has a whole burst again."""
+"""Seconds of silence that earn one more line, up to a whole burst."""
 FIRST_TOLD, LAST_TOLD = 2.0, 60.0
-"""Seconds until it is said how many lines were left out: twice as many each time, up to these."""
+"""Seconds until the number of lines left out is printed: doubled each time, between these."""
 
 
 class LogThrottle:
-    """The lines of several servers, each in its own measure. `show` prints one."""
+    """Limits the lines of several servers, each by its own allowance. `show` prints one."""
 
     def __init__(self, show: Callable[[str], None], clock: Callable[[], float]) -> None:
         self._show = show
@@ -115,7 +114,7 @@ class LogThrottle:
         self._measures: dict[str, _Allowance] = {}
 
     def show(self, server: str, line: str) -> None:
-        """Show the line, or count it; how many were left out is said a while later."""
+        """Print the line, or count it; the number of lines left out is printed later."""
         measure = self._measures.setdefault(server, _Allowance(self._clock()))
         if measure.takes_one(self._clock()):
             self._show(line)
@@ -132,7 +131,7 @@ class LogThrottle:
 
 
 class _Allowance:
-    """What one server may still say. `patience`: until it is told what was left out."""
+    """Lines that one server may print. `patience`: seconds until lines left out are reported."""
 
     def __init__(self, now: float) -> None:
         self.left_out = 0
@@ -141,7 +140,7 @@ class _Allowance:
         self._heard = now
 
     def takes_one(self, now: float) -> bool:
-        """Whether one more line is shown; once one was left out, none is until that is told."""
+        """Return True if a line is shown; after one was left out, only once that is reported."""
         silence, self._heard = now - self._heard, now
         if self.left_out:
             return False
@@ -154,21 +153,21 @@ class _Allowance:
         return True
 
     def reset(self) -> None:
-        """Begin to count anew."""
+        """Start counting again."""
         self.left_out = 0
         self.patience = min(2 * self.patience, LAST_TOLD)
 
 
 Sampler = Callable[[SamplingRequest], Awaitable[SamplingReply | None]]
-"""Has the chat's model answer what a server wants to know; the person has agreed to it."""
+"""Has the chat's model reply to a server; the user has agreed to it."""
 
 _TROUBLE = ("warning", "error", "critical", "alert", "emergency")
 
 
 class Person:
-    """The host of a chat's servers. Questions wait for those that are put already.
+    """Answers requests of the chat's servers, one question at a time.
 
-    Without a `sampler` no server may ask the model. `verbose` shows all that servers log.
+    Without a `sampler`, servers cannot ask the model. `verbose` prints everything that servers log.
     """
 
     asks = True
@@ -182,11 +181,11 @@ class Person:
 
     @property
     def samples(self) -> bool:
-        """Whether a server may ask for the model's replies."""
+        """True if servers may ask for replies of the model."""
         return self._sampler is not None
 
     async def ask(self, question: Elicitation) -> ElicitationAnswer:
-        """The person's answer; cancelling takes the question away."""
+        """Return the user's answer. Cancelling removes the question."""
         async with self._ui.question_lock:
             match question:
                 case FormElicitation():
@@ -195,14 +194,14 @@ class Person:
                     return await ask_to_open_page(self._ui, question)
 
     async def sample(self, wanted: SamplingRequest) -> SamplingReply | None:
-        """The model's reply, if the person lets the server have one."""
+        """Return the model's reply, if the user allows it."""
         if self._sampler is None or not await self._is_sampling_allowed(wanted):
             return None
         self._note(f"{wanted.server} asks the model.")
         return await self._sampler(wanted)
 
     def log(self, line: ServerLogLine) -> None:
-        """Trouble is shown, and everything where the chat is to tell much."""
+        """Print warnings and errors; with `verbose`, everything."""
         if self._verbose or line.level in _TROUBLE:
             where = f"{line.server} ({line.logger})" if line.logger else line.server
             self._chatter.show(line.server, f"{where}: {line.level}: {line.text}")

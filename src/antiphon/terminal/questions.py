@@ -1,4 +1,4 @@
-"""What a model asks the person, by a tool: answered by a key, or in their own words."""
+"""Ask the user a question of the model: by the `ask_user` tool, answered by key or in own words."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from antiphon.types.terminal_safe import clean
 
 _HEAD: Line = (Span("The model asks you:", "faint"),)
 BY_KEY = 9
-"""Answers that have a key each; where there are more, they are listed and one is typed."""
+"""Answers that get a key each; more are listed, and one is typed."""
 
 
 class Questions:
-    """Puts a model's question to whoever sits at the surface; None where they do not answer."""
+    """Asks the user a question of the model; returns None if the user does not answer."""
 
     def __init__(self, ui: Ui) -> None:
         self._ui = ui
 
     async def __call__(self, question: str, choices: Sequence[str] = ()) -> str | None:
-        """The answer; cancelling takes the question away."""
+        """Return the answer. Cancelling removes the question."""
         async with self._ui.question_lock:
             if not 0 < len(choices) <= BY_KEY:
                 return await self._ask_text(question, choices)

@@ -1,4 +1,4 @@
-"""A tool call as a row: its name, its arguments as they grow, how long it runs, what came of it."""
+"""Tool calls as rows: name, growing arguments, running time, result. And reasoning, in short."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from antiphon.types.messages import Progress, ToolResult
 from antiphon.types.terminal_safe import clean
 
 _ARGUMENTS = 60
-"""Characters of the arguments that a row shows; as many more come into account."""
+"""Characters of the arguments that a row shows; up to twice as many are kept."""
 _RESULT = 200
 
 State = Literal["written", "ready", "asking", "running", "ok", "failed"]
@@ -28,9 +28,9 @@ _FAULTS = {
 
 
 class CallRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One call. `arguments` is their beginning; `word` tells how it ended, `result` what it gave.
+    """One call: the beginning of its arguments, its progress, how it ended and its result.
 
-    Everything in it was cleaned.
+    Every field is cleaned. `word` says how it ended.
     """
 
     name: str
@@ -43,36 +43,36 @@ class CallRow(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def settled(self) -> bool:
-        """Whether nothing will change any more."""
+        """True once nothing will change any more."""
         return self.state in ("ok", "failed")
 
     def with_more(self, arguments: str) -> CallRow:
-        """The model wrote more of its arguments."""
+        """Return it with more of its arguments."""
         if len(self.arguments) > 2 * _ARGUMENTS:
             return self
         more = _one_line(arguments[: 4 * _ARGUMENTS])
         return msgspec.structs.replace(self, arguments=self.arguments + more)
 
     def ready(self, arguments: str) -> CallRow:
-        """Its arguments are whole."""
+        """Return it with complete arguments."""
         if self.settled:
             return self
         shown = _one_line(arguments[: 4 * _ARGUMENTS])
         return msgspec.structs.replace(self, arguments=shown, state="ready")
 
     def with_awaited_servers(self, servers: Sequence[str]) -> CallRow:
-        """It waits for its tool, which one of these servers brings."""
+        """Return it waiting for its tool, which one of these servers will bring."""
         names = ", ".join(_one_line(server) for server in servers)
         return msgspec.structs.replace(self, word=f"waits for the MCP server {names} to start")
 
     def with_state(self, state: State, now: float) -> CallRow:
-        """It waits for a person, or runs."""
+        """Return it waiting for the user, or running."""
         if self.settled:
             return self
         return msgspec.structs.replace(self, state=state, since=now, word="")
 
     def with_progress(self, progress: Progress) -> CallRow:
-        """It told how far it is."""
+        """Return it with its progress."""
         share = ""
         if progress.total:
             share = f"{min(100, max(0, round(100 * progress.done / progress.total)))}%"
@@ -80,12 +80,12 @@ class CallRow(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, progress=f"{share} {message}".strip())
 
     def as_refused(self, by: str) -> CallRow:
-        """It may not run."""
+        """Return it refused."""
         word = {"rule": "refused by a rule", "person": "refused"}.get(by, "refused: nobody to ask")
         return msgspec.structs.replace(self, state="failed", word=word)
 
     def with_result(self, result: ToolResult, seconds: float) -> CallRow:
-        """It has its result."""
+        """Return it with its result."""
         if self.settled:
             return self
         fault = _FAULTS.get(result.fault, result.fault) if result.fault else "failed"
@@ -97,7 +97,7 @@ class CallRow(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def with_output(self, event: ToolOutputAdded) -> CallRow:
-        """Its output was saved, wherever it ran."""
+        """Return it with the output that was saved, wherever the call ran."""
         if self.settled:
             return self
         state: State = "failed" if event.is_error else "ok"
@@ -106,7 +106,7 @@ class CallRow(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(row, state=state, word=word, result=_short(event.output))
 
     def line(self, now: float, glyphs: Glyphs) -> Line:
-        """Its row."""
+        """Return its row."""
         arguments = spans.clip([Span(self.arguments)], _ARGUMENTS, glyphs.more)
         head = (
             Span(f"{self._sign(now, glyphs)} ", self._style),
@@ -127,7 +127,7 @@ class CallRow(msgspec.Struct, frozen=True, kw_only=True):
                 return (*head, Span(self.word, "faint")) if self.word else head
 
     def lines(self, glyphs: Glyphs, columns: int) -> list[Line]:
-        """What is printed of it once it has settled, or will not any more."""
+        """Return the final lines, of a settled call or of one that will not settle any more."""
         if not self.settled:
             word = "cancelled" if self.state == "running" else "not run"
             gone = msgspec.structs.replace(self, state="failed", word=word)
@@ -161,7 +161,7 @@ def _one_line(text: str) -> str:
 
 
 def _short(text: str) -> str:
-    """The first line that says something, and how much is left."""
+    """Return the first line with text, and the number of further lines."""
     lines = [line for line in text[: 8 * _RESULT].splitlines() if line.strip()]
     if not lines:
         return "(nothing)"
@@ -169,16 +169,16 @@ def _short(text: str) -> str:
     return clean(lines[0][:_RESULT].strip(), "code") + (f"  (+{more} lines)" if more else "")
 
 
-# What a model thinks, folded to a few rows while it comes and to one line when it has ended.
+# Reasoning: a few rows while it streams, one line when it has ended.
 
 
 PREVIEW = 3
-"""Rows of it that are seen while it comes."""
+"""Rows of reasoning that are shown while it streams."""
 _CHARACTERS_PER_TOKEN = 4
 
 
 class Reasoning:
-    """The reasoning of one reply; only its end is looked at when it is drawn."""
+    """The reasoning of one reply; only its end is formatted when it is drawn."""
 
     def __init__(self) -> None:
         self._pieces: list[str] = []
@@ -191,14 +191,14 @@ class Reasoning:
         return "".join(self._pieces)
 
     def feed(self, text: str, now: float) -> None:
-        """It goes on."""
+        """Append more of it."""
         if not self._pieces:
             self._since = now
         self._pieces.append(text)
         self._size += len(text)
 
     def lines(self, columns: int, now: float, glyphs: Glyphs) -> list[Line]:
-        """Its rows while it comes."""
+        """Return its rows while it streams."""
         if not self._pieces:
             return []
         end = clean(self._end(2 * PREVIEW * columns), "prose").replace("\n", " ")
@@ -210,7 +210,7 @@ class Reasoning:
         return [spans.clip(told, columns, glyphs.more), *shown]
 
     def summary(self, now: float) -> Line | None:
-        """What remains of it on the screen; seconds are told where at least one went by."""
+        """Return the line that stays, with seconds from 1 s on; None if there was no reasoning."""
         if not self._pieces:
             return None
         took = now - self._since

@@ -1,4 +1,4 @@
-"""What a server asks of the model: agreed to first, in a thread of which nothing stays."""
+"""Replies of the model for MCP servers: the user agrees first, and the thread is deleted."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from antiphon.types.terminal_safe import clean
 
 
 async def ask_to_sample(ui: Ui, wanted: SamplingRequest) -> str:
-    """The key of what the person says to it: `n`, `y`, or `s` for this session."""
+    """Ask the user. Return `n`, `y`, or `s` for the whole session."""
     whole = _describe_request(wanted)
     parts = Parts(ui, head=lambda: _head(wanted), lines=lambda: arguments.paragraph(whole))
     while True:
@@ -47,7 +47,7 @@ async def ask_to_sample(ui: Ui, wanted: SamplingRequest) -> str:
 
 
 async def _confirm(ui: Ui, wanted: SamplingRequest) -> bool:
-    """Return whether a yes for the session is meant: a second, other key confirms it."""
+    """Return True if a yes for the session is meant: a second, different key confirms it."""
     head: Sequence[Line] = [
         (
             Span("Then the model answers whatever "),
@@ -66,7 +66,7 @@ def _head(wanted: SamplingRequest) -> Sequence[Line]:
 
 
 def _describe_request(wanted: SamplingRequest) -> str:
-    """Everything that the model would be told."""
+    """Return everything that the model would be sent."""
     parts = [f"instructions: {wanted.system}"] if wanted.system else []
     parts += [
         f"{message.role}: {' '.join(map(given_text, message.content))}"
@@ -81,9 +81,9 @@ def _describe_request(wanted: SamplingRequest) -> str:
 async def sample(
     client: AsyncClient, model: str | None, wanted: SamplingRequest
 ) -> SamplingReply | None:
-    """The reply of the chat's model, None where there was none.
+    """Return the reply of the chat's model, None if there was none.
 
-    What the server would like another model to say is asked of this one too: the person chose it.
+    A server's wish for another model is ignored: the user chose this one.
     """
     thread = await client.create_thread(title=f"asked by {wanted.server}"[:100])
     options = _options(model, wanted)
@@ -123,7 +123,7 @@ def _options(model: str | None, wanted: SamplingRequest) -> Options:
 
 
 def _text(wanted: SamplingRequest) -> str:
-    """The messages as one: only a model can say what an assistant says."""
+    """Return the messages as one: only a model can write an assistant's message."""
     if all(message.role == "user" for message in wanted.messages):
         return "\n\n".join(_whole(message) for message in wanted.messages)
     return "\n\n".join(f"{message.role}: {_whole(message)}" for message in wanted.messages)
@@ -134,7 +134,7 @@ def _whole(message: SamplingMessage) -> str:
 
 
 def given_text(part: Given) -> str:
-    """What a server has given, as far as it is words."""
+    """Return text of a part, or a placeholder for other data."""
     match part:
         case Text(text=text):
             return text

@@ -1,7 +1,4 @@
-"""MCP servers beside a chat: what becomes of each is said in a line; their prompts are commands.
-
-A server comes, fails, dies, is started again or has other tools: whoever reads along is told once.
-"""
+"""Announce changes of MCP servers in the chat, one line each, and make their prompts commands."""
 
 from __future__ import annotations
 
@@ -19,17 +16,17 @@ from antiphon.types.errors import AntiphonError
 from antiphon.types.messages import Tool
 
 LAST_WORDS = 3
-"""Lines of a server's stderr that are shown when it has failed; /servers NAME shows all."""
+"""Lines of a failed server's stderr that are printed; /servers NAME prints all."""
 NAMED = 5
-"""Tools that are named when there are others than before; more are counted."""
+"""Tools named when a server's tools change; more are counted."""
 PROMPT_SECONDS = 10.0
-"""For a server to list its prompts."""
+"""Timeout for listing a server's prompts."""
 
 
 class ServerAnnouncer:
-    """Tells a chat of its servers; `on_change` is for `McpServers` to call.
+    """Prints what becomes of a chat's servers; `McpServers` calls `on_change`.
 
-    `problems` are of servers that cannot be started at all.
+    `problems` are errors of servers that cannot be started at all. `commands` gets the prompts.
     """
 
     def __init__(
@@ -53,7 +50,7 @@ class ServerAnnouncer:
             ui.say(said, "warning")
 
     def on_change(self, state: ServerState) -> None:
-        """A server's state or tools are others than they were."""
+        """Print a change of a server's state or tools."""
         before = self._states.get(state.server)
         self._states[state.server] = state
         match state.status:
@@ -66,7 +63,7 @@ class ServerAnnouncer:
             case _:
                 pass
 
-    # What is said.
+    # Announcements.
 
     def _announce_ready(self, state: ServerState) -> None:
         tools = self._tools[state.server] = self._servers.tools_of(state.server)
@@ -105,7 +102,7 @@ class ServerAnnouncer:
     # Prompts.
 
     async def _announce_with_prompts(self, server: str, said: str) -> None:
-        """A server is announced when its prompts are commands: then they can be typed."""
+        """Announce the server once its prompts are commands, so that they can be typed."""
         try:
             async with asyncio.timeout(PROMPT_SECONDS):
                 listed = await self._servers.require().prompts(server)

@@ -1,4 +1,4 @@
-"""Styled text, before anything is known of the terminal: spans, and lines of them."""
+"""Styled text, independent of the terminal: spans, lines of spans, and wrapping."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from wcwidth import wcwidth
 
-# How many cells of a terminal a text takes: one table for wrapping, painting and erasing.
+# Cells of the terminal: one table for wrapping, painting and erasing.
 
 
 _WIDE_SELECTOR = "\ufe0f"
@@ -17,12 +17,12 @@ TAB = 8
 
 
 def width(text: str) -> int:
-    """The cells of a text without tabs and line ends."""
+    """Return the cells of a text without tabs and line ends."""
     return len(text) if text.isascii() else sum(map(_cell, text))
 
 
 def head(text: str, cells: int) -> str:
-    """As much of the beginning as these cells hold; what takes no cell stays with its letter."""
+    """Return the longest beginning that fits; combining characters stay with their letter."""
     if text.isascii():
         return text[: max(0, cells)]
     for end, letter in enumerate(text):
@@ -39,9 +39,9 @@ def _cell(letter: str) -> int:
 
 
 class Span(NamedTuple):
-    """Text of one style; `style` names roles, parted by blanks, which a theme gives their look.
+    """Text of one style; `style` names roles, separated by blanks, which a theme maps to a look.
 
-    `link` is where it leads, as the source has it: whoever writes it decides if it may.
+    `link` is an address as the source has it; the writer decides whether it may be a link.
     """
 
     text: str
@@ -53,17 +53,17 @@ Line = tuple[Span, ...]
 
 
 def text(line: Iterable[Span]) -> str:
-    """What is read."""
+    """Return the text of a line."""
     return "".join(span.text for span in line)
 
 
 def line_width(line: Iterable[Span]) -> int:
-    """The cells that it takes."""
+    """Return the cells of a line."""
     return sum(width(span.text) for span in line)
 
 
 def strip(line: Sequence[Span]) -> Line:
-    """Without blanks at its end."""
+    """Return the line without trailing blanks."""
     kept = list(line)
     while kept:
         last = kept.pop()
@@ -73,7 +73,7 @@ def strip(line: Sequence[Span]) -> Line:
 
 
 def clip(line: Iterable[Span], columns: int, end: str = "") -> Line:
-    """Its beginning, and `end` where something is missing, in so many cells."""
+    """Return the line cut to `columns` cells, with `end` in place of what is missing."""
     line = _expand_tabs(line)
     if line_width(line) <= columns:
         return line
@@ -89,7 +89,7 @@ def clip(line: Iterable[Span], columns: int, end: str = "") -> Line:
 
 
 def fold(line: Iterable[Span], columns: int) -> list[Line]:
-    """The rows that it takes in so many columns, broken wherever they end."""
+    """Return the line as rows of at most `columns` cells, broken anywhere."""
     rows: list[list[Span]] = [[]]
     left = columns
     for span in _expand_tabs(line):
@@ -109,14 +109,14 @@ def fold(line: Iterable[Span], columns: int) -> list[Line]:
 
 
 def fold_all(lines: Iterable[Line], columns: int) -> list[Line]:
-    """The rows that these lines take in so many columns, one at least."""
+    """Return the rows of all lines, at most `columns` cells wide, at least 1."""
     return [row for line in lines for row in fold(line, max(1, columns))]
 
 
 def wrap(line: Iterable[Span], columns: int) -> list[Line]:
-    """The rows that it takes in so many columns, broken at blanks.
+    """Return the line as rows of at most `columns` cells, broken at blanks.
 
-    A word that is longer than a row is left to the terminal: who copies an address gets it whole.
+    A longer word is left to the terminal's own wrapping, so that an address is copied whole.
     """
     line = _expand_tabs(line)
     whole = text(line)
@@ -130,8 +130,8 @@ def wrap(line: Iterable[Span], columns: int) -> list[Line]:
 
 
 def _row_end(whole: str, at: int, columns: int) -> int:
-    # A slice, so that a long text is not looked through once for each row; no letter is without
-    # width so often that it matters.
+    # A slice, so that a long text is not searched once for each row; characters without
+    # width are too rare to matter.
     part = head(whole[at : at + 8 * columns], columns)
     end = at + max(1, len(part))
     if end >= len(whole) or whole[end] == " ":
@@ -170,20 +170,20 @@ def _expand_tabs(line: Iterable[Span]) -> Line:
     return tuple(found)
 
 
-# Words into lines, as they come: a line is given out when the word after it needs the next one.
+# Wrapping of streamed words: a line is returned when the next word no longer fits.
 
 
 _WIDE = (
     "\u2e80-\u303e\u3041-\u33ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3\uf900-\ufaff\uff01-\uff60"
 )
-"""Scripts without blanks, whose letters may each begin a line."""
+"""Scripts without blanks, in which a line may break before any letter."""
 _CLINGING = "\u3001\u3002\uff0c\uff0e\uff1a\uff1b\uff01\uff1f\u300d\u300f\uff09\u3011\u30fc"
 _PART = re.compile(rf"\n|[ \t]+|[{_WIDE}][{_CLINGING}]*|[^\s{_WIDE}]+|[^\S \t\n]+")
 _ALONE = re.compile(rf"[{_WIDE}]")
 
 
 class Wrapper:
-    """Sets one paragraph. A word that is too long is left to the terminal, or broken if asked."""
+    """Wraps one paragraph. A word that is too long is left to the terminal, or broken if asked."""
 
     def __init__(self, *, breaking: bool = False) -> None:
         self._breaking = breaking
@@ -194,10 +194,10 @@ class Wrapper:
         self._columns = 0
 
     def feed(self, words: Iterable[Span], columns: int) -> list[Line]:
-        """The lines that are full now, of so many cells."""
+        """Return the lines that are full now, of at most `columns` cells."""
         lines: list[Line] = []
         if columns != self._columns:
-            # What waited was set for another width.
+            # The open line was set for another width.
             words = (*self._line, *([self._blank] if self._blank else ()), *self._word, *words)
             self._line, self._used, self._blank, self._word = (), 0, None, ()
             self._columns = columns
@@ -219,7 +219,7 @@ class Wrapper:
         return lines
 
     def close(self) -> list[Line]:
-        """The rest; the paragraph has ended."""
+        """Return the rest; the paragraph has ended."""
         lines: list[Line] = []
         self._place(lines)
         if self._line:
@@ -227,7 +227,7 @@ class Wrapper:
         return lines
 
     def _parts(self, span: Span) -> list[str]:
-        """What may stand in lines of their own; a command in a sentence is one, blanks and all."""
+        """Split where lines may break; inline code is one part, blanks included."""
         whole = "code" in span.style and not self._breaking
         return [span.text] if whole else _PART.findall(span.text)
 
@@ -257,7 +257,7 @@ class Wrapper:
 
 
 def _merge(line: Iterable[Span]) -> Line:
-    """Neighbours of one style as one span, which writes fewer escapes."""
+    """Join neighbouring spans of one style, which writes fewer escapes."""
     found: list[Span] = []
     for span in line:
         if found and found[-1][1:] == span[1:]:

@@ -1,7 +1,7 @@
-"""Opens the terminal for a chat: the prompt is painted before anything that is slow is loaded.
+"""Open the terminal for a chat: the prompt is painted before slow modules are loaded.
 
-Where there is a terminal to draw on, there is a region and a line that is edited; else lines come
-in and go out. What the program prints meanwhile is shown above, and a signal to end is heeded.
+On a terminal that can be drawn on, the chat has a region and a line editor; otherwise it reads and
+writes lines. Output of the program is shown above the prompt, and signals end the chat.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ from antiphon.terminal.streaming_context import StreamingContext
 from antiphon.terminal.themes import BARE, Ink, Theme, choose_theme
 from antiphon.terminal.ui_manager import UiManager
 
-# What a program prints while the chat has the terminal: shown as lines above, not across it.
+# Output of the program while the chat has the terminal is shown as lines above the prompt.
 
 
 @contextmanager
 def capture_output(say: Callable[[str], None]) -> Generator[None]:
-    """Have each line that is printed to stdout and stderr said on this loop instead."""
+    """Pass each line printed to stdout and stderr to `say`, on this loop."""
     out, err = (_LineCapture(asyncio.get_running_loop(), say) for _ in range(2))
     with redirect_stdout(out), redirect_stderr(err):
         try:
@@ -49,7 +49,7 @@ def capture_output(say: Callable[[str], None]) -> Generator[None]:
 
 
 class _LineCapture(io.TextIOBase):
-    """A text file of nothing but lines that are passed on."""
+    """Text file that passes on whole lines."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, say: Callable[[str], None]) -> None:
         self._loop = loop
@@ -69,22 +69,22 @@ class _LineCapture(io.TextIOBase):
         return len(text)
 
     def rest(self) -> None:
-        """Pass on what has no end of a line."""
+        """Pass on a last line without an end."""
         begun, self._begun = self._begun, ""
         if begun:
             self._pass_on(begun)
 
     def _pass_on(self, text: str) -> None:
-        with suppress(OSError):  # where nobody reads, a report of that would be the next such line
+        with suppress(OSError):  # nothing reads; a report would be the next such line
             self._say(text)
 
 
 BY_SIGNAL = 128
-"""The exit code of what a signal has ended is its number above this."""
+"""Added to a signal's number for the exit code."""
 FEWEST_COLUMNS, FEWEST_ROWS = 30, 8
-"""Of a terminal that is drawn on."""
+"""Smallest terminal that is drawn on."""
 END_SECONDS = 3.0
-"""Until what does not end by itself, after a signal to end, is cut."""
+"""Seconds after a signal until the chat is cancelled."""
 WELCOME = (
     "Enter sends a message, a backslash at the end of a line goes on in the next one,"
     " /help lists the commands, Ctrl+D leaves."
@@ -98,7 +98,7 @@ The code counts where no person is there: a pipe cannot see what failed.
 
 
 def run(chatting: Chatting, settings: Settings) -> int:
-    """Paint the prompt and chat; returns the exit code."""
+    """Paint the prompt and chat; return the exit code."""
     return asyncio.run(_run_chat(chatting, settings))
 
 
@@ -126,13 +126,13 @@ async def _run_chat(chatting: Chatting, settings: Settings) -> int:
 
 
 def _replace_unencodable(out: TextIO) -> None:
-    """Have a terminal that is not set to UTF-8 show what it has no letter for as a `?`."""
+    """Print `?` for characters that the terminal's encoding does not have."""
     if isinstance(out, io.TextIOWrapper):
         out.reconfigure(errors="replace")
 
 
 def _flush_output() -> None:
-    """Have nothing tried again at exit that could not be written: that would be another code."""
+    """Flush the output, so that no failed write is tried again at exit with another exit code."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -141,7 +141,7 @@ def _flush_output() -> None:
 
 
 def _needs_line_mode(settings: Settings, environ: Mapping[str, str]) -> bool:
-    """Whether the chat is had line by line, for nothing can be drawn, or should be."""
+    """Return True if the terminal cannot be drawn on, or must not be."""
     columns, rows = _terminal_size()
     return (
         settings.plain
@@ -202,7 +202,7 @@ def _make_line_ui(settings: Settings) -> tuple[UiManager, PainterGuard]:
 
 
 def _line_theme(settings: Settings, environ: Mapping[str, str]) -> Theme:
-    """What lines look like: without any style where they are listened to, or go into a pipe."""
+    """Return the theme of line mode: without styles for a screen reader or a pipe."""
     styled = sys.stdout.isatty() and not settings.screen_reader
     if styled or settings.color == "always":
         return choose_theme(settings.theme, environ, color=settings.color).in_words()
@@ -210,7 +210,7 @@ def _line_theme(settings: Settings, environ: Mapping[str, str]) -> Theme:
 
 
 def _terminal_size() -> tuple[int, int]:
-    """Columns and rows. COLUMNS and LINES count only where no terminal tells: they never change."""
+    """Return columns and rows. COLUMNS and LINES, which never change, count without a terminal."""
     try:
         columns, rows = os.get_terminal_size(1)
     except OSError:
@@ -220,7 +220,7 @@ def _terminal_size() -> tuple[int, int]:
 
 
 class _SignalHandler:
-    """What a signal to end does: the chat ends as if the person had left, or is cut."""
+    """Ends the chat on SIGTERM or SIGHUP as if the user had left; cancels it if that takes long."""
 
     def __init__(self, ui: UiManager) -> None:
         self.code = 0
@@ -228,7 +228,7 @@ class _SignalHandler:
 
     @contextmanager
     def installed(self) -> Generator[None]:
-        """Signals end the chat as long as this is entered."""
+        """Install the handlers."""
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
 
         def end(number: signal.Signals) -> None:
@@ -245,7 +245,7 @@ class _SignalHandler:
 
 @contextmanager
 def _log_to_stderr(*, verbose: bool) -> Generator[None]:
-    """What Antiphon logs is printed; without `verbose` only that something is wrong."""
+    """Print log records of Antiphon; without `verbose` only warnings and errors."""
     logger = logging.getLogger("antiphon")
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))

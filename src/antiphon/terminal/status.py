@@ -1,6 +1,6 @@
-"""The row below the line: who answers, in which thread, how full the window is, what it cost.
+"""The status row: model, thread, context window, cost, servers. And the limits that it knows.
 
-On a narrow terminal what matters least is left out. Nothing is told by colour alone.
+On a narrow terminal the least important part is left out. Colour alone never carries a meaning.
 """
 
 from __future__ import annotations
@@ -22,15 +22,16 @@ from antiphon.types.runs import DAY, Deadlines
 from antiphon.types.terminal_safe import one_line
 
 TITLE = 30
-"""Cells that a thread's title takes, at most."""
+"""Cells of a thread's title, at most."""
 BETWEEN = " · "
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
-    """What there is to tell; nothing of it is cleaned.
+    """Facts for the row; none of them is cleaned.
 
-    `told` is how many tokens the model was told last, `window` how many it takes. `servers` are
-    those that are not ready, each with how it is. `doing` is what goes on that is no reply.
+    `context_tokens` are the tokens of the last turn, `window` those of the context window.
+    `servers` are those that are not ready, with their state. `activity` is work that is not a
+    reply.
     """
 
     model: str = ""
@@ -44,7 +45,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Part(msgspec.Struct, frozen=True):
-    """One of them; what has the highest `rank` is left out first."""
+    """One part of the row; the one with the highest `rank` is left out first."""
 
     rank: int
     text: str
@@ -52,7 +53,7 @@ class _Part(msgspec.Struct, frozen=True):
 
 
 def row(facts: Facts, columns: int, more: str) -> Line:
-    """The row in so many cells; `more` says that a title goes on."""
+    """Return the row in at most `columns` cells; `more` marks a title that is cut."""
     parts = [part for part in _parts(facts, more) if part.text]
     while len(parts) > 1 and _width(parts) > columns:
         parts.remove(max(parts, key=lambda part: part.rank))
@@ -62,7 +63,7 @@ def row(facts: Facts, columns: int, more: str) -> Line:
 
 
 def _parts(facts: Facts, more: str) -> Iterator[_Part]:
-    """All of them, in the order in which they stand."""
+    """Yield all parts in order."""
     yield _Part(0, one_line(facts.activity), "strong")
     yield _Part(3, one_line(facts.model))
     yield _Part(6, _shorten_title(facts.title, more))
@@ -92,11 +93,11 @@ def _width(parts: Sequence[_Part]) -> int:
     return sum(spans.width(part.text) for part in parts) + len(BETWEEN) * (len(parts) - 1)
 
 
-# How much of a conversation the model takes that answers here.
+# The context window of the model that answers.
 
 
 async def find_window(client: AsyncClient, state: ChatState) -> Window:
-    """As things are: of the model that was chosen, that answered here last, or of the usual one."""
+    """Return the model that answers and its window: chosen, last in the thread, or usual."""
     model = state.model
     if not model and state.thread_id is not None:
         newest = (await client.list_runs(state.thread_id, limit=1)).data
@@ -106,40 +107,38 @@ async def find_window(client: AsyncClient, state: ChatState) -> Window:
 
 
 async def model_window(client: AsyncClient, model: str) -> Window:
-    """As its provider, or a list, has it. Raises `NotFound`, or what the runtime says of it."""
+    """Return the model's window. Raises `NotFound`, or the runtime's error."""
     for known in (await client.list_models(model=model)).data:
         return Window(known.id, known.context_tokens)
     raise NotFound(f"There is no model {model}", hint="/models lists them.")
 
 
-# How long a reply may take, as far as a chat knows and can say.
+# The time limit of replies.
 
 
 MORE = 300.0
-"""Seconds that are added at once."""
+"""Seconds that are added at a time."""
 
 
 class ReplyLimit:
-    """The seconds of one reply: as the settings have it, or as the person wants it here."""
+    """Time limit of one reply in seconds: the settings', or the one the user asked for."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._wanted: float | None = None
 
     def extend(self, model: str) -> float:
-        """Give the next replies more time; the seconds that each may take."""
+        """Add time for the next replies; return the new limit in seconds."""
         now = self.seconds(model) or self._settings.turn_timeout
         self._wanted = min(now + MORE, DAY)
         return self._wanted
 
     def deadlines(self) -> Deadlines:
-        """What a run is to be told."""
+        """Return the deadlines to send with a run."""
         return Deadlines(turn=self._wanted)
 
     def seconds(self, model: str) -> float | None:
-        """How long a reply of this model may take; None where a server knows and this chat does
-        not.
-        """
+        """Return the limit for this model; None if only a server knows it."""
         if self._wanted is not None:
             return self._wanted
         if self._settings.server:

@@ -1,6 +1,6 @@
-"""Paints by appending lines and nothing else: for a pipe, a dumb terminal, a screen reader.
+"""Painter that only appends lines: for a pipe, a dumb terminal, a screen reader.
 
-No cursor is moved, nothing is drawn twice, no style is written unless the ink has one.
+It moves no cursor, redraws nothing, and writes styles only if the ink has them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from antiphon.terminal.painters import Frame, InputRows, Phase
 from antiphon.terminal.themes import Ink
 
 PATIENCE = 20.0
-"""Seconds of silence after which a listener is told that it still goes on."""
+"""Seconds of silence after which it is announced that the work continues."""
 
 _ANNOUNCEMENTS: dict[Phase, str] = {
     "waiting": "Waiting.",
@@ -25,11 +25,11 @@ _ANNOUNCEMENTS: dict[Phase, str] = {
 
 
 class StreamingContext:
-    """The fallback display, open as long as it is entered.
+    """The fallback display, open while it is entered.
 
-    `spoken` says each change of state once in words, for whoever listens and does not look. Of what
-    is typed it shows the row with the cursor, as the prompt: once, and again below what was printed
-    since. The terminal shows the rest, and `on_echo` is how the painter knows.
+    `spoken` announces each change of phase once in words, for screen readers. Of the input it shows
+    the row with the cursor, as the prompt: once, and again below printed lines. The terminal echoes
+    the rest, which `on_echo` reports.
     """
 
     def __init__(self, out: TextIO, ink: Ink, *, spoken: bool = False) -> None:
@@ -53,7 +53,7 @@ class StreamingContext:
         self.close()
 
     def paint(self, frame: Frame, typed: InputRows, columns: int, now: float) -> None:
-        """Append what is finished, and the prompt; the region is not for this painter."""
+        """Append finished lines and the prompt; the region is not shown."""
         lines = [self._ink.render(line) for line in frame.finished]
         if self._spoken and (word := self._announcement(frame.phase, now, bool(lines))):
             lines.append(word)
@@ -65,16 +65,16 @@ class StreamingContext:
         self._out.flush()
 
     def on_echo(self, ended: bool) -> None:
-        """The terminal has shown what was typed, and with it ended the line, or not."""
+        """Note that the terminal has shown typed text; `ended` if that ended the line."""
         self._mid_line = not ended
         self._prompt = ""
 
     def set_clipboard(self, encoded: str) -> bool:
-        """Nothing but lines is written here."""
+        """Return False: only lines are written here."""
         return False
 
     def close(self) -> None:
-        """The last line has ended."""
+        """End the last line."""
         self._end_line()
         self._out.flush()
 

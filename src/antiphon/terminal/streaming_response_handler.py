@@ -1,8 +1,8 @@
-"""What a person sees of a run: its events folded to frames, drawn by whichever painter there is.
+"""Fold the events of a run into frames, which any painter can draw.
 
-A frame is finished lines, which are printed once and never touched again, and a region below them
-that is drawn anew. It is a function of what was told, the terminal's size and the time; no clock
-is read here, and nothing is written.
+A frame has finished lines, which are printed once, and a region below them, which is redrawn. It
+depends on the events, the terminal's size and the time alone: no clock is read here, and nothing is
+written.
 """
 
 from __future__ import annotations
@@ -45,15 +45,15 @@ from antiphon.types.runs import Status, Usage
 from antiphon.types.terminal_safe import clean
 
 OPEN_ROWS = 12
-"""Rows of text that is still open, at most."""
+"""Rows of open text, at most."""
 COUNTED_DOWN = 30.0
-"""Seconds before the end of the time that a reply has, which are counted down."""
+"""Last seconds of a reply's time limit, which are counted down."""
 SPARE_ROWS = 4
-"""Rows of the terminal that the region leaves to what was said before."""
+"""Rows of the terminal that the region leaves to the conversation above."""
 
 
 class StreamingResponseHandler:
-    """Folds the events of a run, and what happens to its tools, into frames."""
+    """Folds the events of a run and of its tools into frames."""
 
     def __init__(
         self, theme: Theme, *, began: float = 0.0, reply_seconds: float | None = None
@@ -81,32 +81,32 @@ class StreamingResponseHandler:
 
     @property
     def current_response(self) -> str:
-        """The text of this reply so far, as it came."""
+        """Text of this reply so far, as it came."""
         return "".join(self._text)
 
     @property
     def reasoning_content(self) -> str:
-        """The reasoning of this reply so far, as it came."""
+        """Reasoning of this reply so far, as it came."""
         return self._reasoning.text
 
     @property
     def accumulated_tool_calls(self) -> tuple[CallRow, ...]:
-        """The calls that are not settled, or not yet printed, in the order of the reply."""
+        """Calls that are not settled or not yet printed, in the order of the reply."""
         return tuple(self._calls.values())
 
     @property
     def open_calls(self) -> tuple[str, ...]:
-        """The ids of the calls that have not settled, in the order of the reply."""
+        """Ids of the calls that have not settled, in the order of the reply."""
         return tuple(call for call, row in self._calls.items() if not row.settled)
 
     @property
     def tools_run(self) -> bool:
-        """Whether calls were handed out, and their results are not all there."""
+        """True while calls wait for the user or run."""
         return any(row.state in ("asking", "running") for row in self._calls.values())
 
     @property
     def phase(self) -> Phase:
-        """What goes on now."""
+        """The current phase."""
         if self.response_complete:
             return "idle"
         if self.interrupted_at is not None:
@@ -118,11 +118,11 @@ class StreamingResponseHandler:
         return self._phase
 
     def interrupt(self, now: float) -> None:
-        """A person asked for the end; it comes as an event."""
+        """Note that the user asked to stop; the end arrives as an event."""
         self.interrupted_at = now
 
     def handle_event(self, event: Event, now: float) -> None:
-        """The next event of the run."""
+        """Fold in the next event of the run."""
         match event:
             case TextDelta() | RefusalDelta():
                 self.chunk_count += 1
@@ -162,7 +162,7 @@ class StreamingResponseHandler:
                 pass
 
     def on_tool_event(self, happening: Happening, now: float) -> None:
-        """What became of a call where its tool runs."""
+        """Fold in an event of a tool that runs here."""
         match happening:
             case ToolAwaited(call=call, servers=servers):
                 self._ensure_call(call, now)
@@ -186,14 +186,14 @@ class StreamingResponseHandler:
                 self._change(call, lambda row: row.with_result(result, seconds))
 
     def abandon(self, word: str, now: float) -> None:
-        """Nobody listens any more: print what is open, and say that it was left."""
+        """Print everything open, then this note: no further events are read."""
         self._finish(now)
         self._note(word, "warning")
 
     def frame(self, columns: int, rows: int, now: float) -> Frame:
-        """What is new and what is open, for a terminal of this size at this time.
+        """Return the frame for a terminal of this size at this time.
 
-        What is finished is given once.
+        Each finished line is returned once.
         """
         # The last column stays free: some terminals wrap in it.
         self._columns = max(1, columns - 1)
@@ -206,7 +206,7 @@ class StreamingResponseHandler:
             kind=self._display.kind,
         )
 
-    # What is said.
+    # Text.
 
     def _append_text(self, text: str, now: float) -> None:
         if self._phase != "writing":
@@ -221,7 +221,7 @@ class StreamingResponseHandler:
         self._fresh.append(text)
 
     def _answer(self, event: TextDelta | RefusalDelta, now: float) -> None:
-        """Set what is said; why the model will not answer stands under a line that says so."""
+        """Add text of the answer; a refusal stands under a line that says so."""
         if isinstance(event, RefusalDelta) and not self._refused:
             self._end_text(now)
             self._separate()
@@ -254,7 +254,7 @@ class StreamingResponseHandler:
         self._reasoning = Reasoning()
 
     def _separate(self) -> None:
-        """A blank line between a text and what follows it."""
+        """Add a blank line between a text and what follows it."""
         if self._gap:
             self._finished.append(())
             self._gap = False
@@ -262,7 +262,7 @@ class StreamingResponseHandler:
     # Calls.
 
     def _ensure_call(self, call: ToolCall, now: float) -> None:
-        """A call of a turn that was told to others: its run was taken up."""
+        """Add the call of an earlier turn, if the run was resumed."""
         if call.id not in self._calls and not self.response_complete:
             row = CallRow(name=clean(call.name, "approval"), since=now)
             self._calls[call.id] = row.ready(call.arguments)
@@ -273,7 +273,7 @@ class StreamingResponseHandler:
             self._settle()
 
     def _settle(self) -> None:
-        """Print the rows that have settled, in the order of the calls, but not amid a text."""
+        """Print settled rows in the order of the calls, but not within a text."""
         if self._text:
             return
         for call, row in tuple(self._calls.items()):
@@ -282,7 +282,7 @@ class StreamingResponseHandler:
             self._print(row, call)
 
     def _end_calls(self) -> None:
-        """Print all of them, whatever became of them."""
+        """Print all rows, settled or not."""
         for call, row in tuple(self._calls.items()):
             self._print(row, call)
 
@@ -295,7 +295,7 @@ class StreamingResponseHandler:
     # Turns and ends.
 
     def _restart(self, reason: str, now: float) -> None:
-        # Void for the model; a person may still want to read it.
+        # The model discards it, but users may still want to read it.
         self._end_text(now)
         self._refused = False
         self._end_calls()
@@ -354,7 +354,7 @@ class StreamingResponseHandler:
         return (*open_text, *below)
 
     def _open_rows(self, room: int, most: int) -> list[Line]:
-        """The end of what is still open: lines that are too long are folded as they would be."""
+        """Return the end of the open text, long lines folded as they would be."""
         pending = self._display.pending(self._columns)
         return [row for line in pending[-most:] for row in spans.fold(line, room)][-most:]
 
@@ -380,7 +380,7 @@ class StreamingResponseHandler:
         return line
 
     def _seconds_left(self, now: float) -> float:
-        """The seconds after which the reply is cut, where they are few; else 0."""
+        """Return the seconds until the reply is cut off, if they are few; else 0."""
         if self._reply_seconds is None or self._reply_began is None:
             return 0.0
         left = self._reply_began + self._reply_seconds - now
@@ -388,7 +388,7 @@ class StreamingResponseHandler:
 
 
 def footer(usage: Usage, seconds: float) -> str:
-    """How long it took and what it used, in short."""
+    """Return duration, tokens and cost in short."""
     parts = [f"{seconds:.1f} s"]
     if usage.input_tokens or usage.output_tokens:
         parts += [f"{usage.input_tokens:,} in", f"{usage.output_tokens:,} out"]

@@ -1,7 +1,7 @@
-"""How styled lines become characters for a terminal: the only place that writes styles and links.
+"""Write styled lines as characters of a terminal: the only place that writes styles and links.
 
-Whatever stands in a line is cleaned here once more. What is written around it is ours alone: SGR
-from the tables below, and OSC 8 for addresses of the web where the terminal is known to take it.
+The text is cleaned here once more. Around it stand only SGR sequences from the tables below and, if
+the terminal is known to support it, OSC 8 for web addresses.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from antiphon.types.terminal_safe import clean
 
 
 class Glyphs(msgspec.Struct, frozen=True, kw_only=True):
-    """The signs that stand for something; each takes as many cells as it has letters."""
+    """Symbols; each takes as many cells as it has characters."""
 
     bullets: tuple[str, ...]
     quote: str
@@ -65,9 +65,9 @@ WORDS = msgspec.structs.replace(
 
 
 class Theme(msgspec.Struct, frozen=True, kw_only=True):
-    """What a role looks like: SGR parameters of the terminal's own sixteen colours.
+    """Look of each role: SGR parameters of the terminal's own sixteen colours.
 
-    `marks`: the marks of headings, emphasis and code are shown, for nothing else would tell them.
+    `marks`: headings, emphasis and code keep their Markdown marks, for nothing else shows them.
     `roles`: a line says who speaks.
     """
 
@@ -78,15 +78,15 @@ class Theme(msgspec.Struct, frozen=True, kw_only=True):
     roles: bool = False
 
     def in_ascii(self) -> Theme:
-        """The same without box characters and emoji of ours."""
+        """Return it without our box characters and symbols."""
         return msgspec.structs.replace(self, glyphs=ASCII)
 
     def in_words(self) -> Theme:
-        """The same with words for signs, and for who speaks."""
+        """Return it with words for symbols and for the speaker."""
         return msgspec.structs.replace(self, glyphs=WORDS, roles=True)
 
     def in_colors_of(self, other: Theme) -> Theme:
-        """The same signs and words in the other's colours."""
+        """Return it in the colours of another theme."""
         return msgspec.structs.replace(self, name=other.name, styles=other.styles)
 
 
@@ -125,7 +125,7 @@ _ANYWHERE = _SHAPES | {
     "token added": "32",
     "token removed": "31",
 }
-"""Colours that can be read on dark and on light: cyan and yellow cannot, nor can blue."""
+"""Colours that can be read on dark and on light: cyan, yellow and blue cannot."""
 _DARK = _ANYWHERE | {
     "code": "36",
     "link": "4;94",
@@ -171,15 +171,15 @@ THEMES: dict[str, Theme] = {
         Theme(name="none", styles=_SHAPES | {"chosen": "7"}),
     )
 }
-"""What can be named; `auto` is what it looks like where nothing tells the background."""
+"""Themes by name; `auto` is used as it is if the background is unknown."""
 BARE = Theme(name="bare", styles={}, marks=True)
-"""No escape sequence at all: for a pipe, a dumb terminal, a screen reader."""
+"""No escape sequences at all: for a pipe, a dumb terminal, a screen reader."""
 
 
 def choose_theme(name: str, environment: Mapping[str, str], *, color: str = "auto") -> Theme:
-    """The theme of this name, where there may be colours: `color` is that setting.
+    """Return the theme of this name as far as colours are allowed: `color` is that setting.
 
-    By default it is `none` where NO_COLOR asks for it, bare on a dumb terminal.
+    By default it is `none` if NO_COLOR is set, and bare on a dumb terminal.
     """
     if color != "always" and environment.get("TERM") in ("dumb", "unknown"):
         return BARE
@@ -189,7 +189,7 @@ def choose_theme(name: str, environment: Mapping[str, str], *, color: str = "aut
 
 
 def _background_theme(environment: Mapping[str, str]) -> str:
-    """What the terminal says of itself in COLORFGBG: two colours, or three, the last is behind."""
+    """Return the theme for COLORFGBG: two or three colours, the last one is the background."""
     match environment.get("COLORFGBG", "").rpartition(";")[2]:
         case "0" | "1" | "2" | "3" | "4" | "5" | "6" | "8":
             return "dark"
@@ -200,19 +200,19 @@ def _background_theme(environment: Mapping[str, str]) -> str:
 
 
 class Ink:
-    """Writes lines in a theme; with `links`, as OSC 8 where an address is one of the web's."""
+    """Renders lines in a theme; with `links`, web addresses as OSC 8."""
 
     def __init__(self, theme: Theme, *, links: bool = False) -> None:
         self._links = links
         self.set_theme(theme)
 
     def set_theme(self, theme: Theme) -> None:
-        """What is written from now on looks like this."""
+        """Change the theme of what is rendered from now on."""
         self.theme = theme
         self._looks = dict(theme.styles)
 
     def render(self, line: Iterable[Span]) -> str:
-        """The line as a terminal gets it, styles ended; without a line feed."""
+        """Return the line as a terminal gets it, styles closed, without a line feed."""
         return "".join(map(self._render_span, line))
 
     def _render_span(self, span: Span) -> str:
@@ -231,4 +231,4 @@ class Ink:
 
 
 _ADDRESS = re.compile(r"(?:https?://|mailto:)[!-~]{1,2000}")
-"""What OSC 8 may carry: printable ASCII, so nothing can end the sequence early."""
+"""Addresses that OSC 8 may carry: printable ASCII, so that nothing ends the sequence early."""

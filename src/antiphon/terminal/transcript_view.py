@@ -1,7 +1,7 @@
-"""What was said before, in the lines in which it was drawn while it was said.
+"""Draw earlier messages as they were drawn when they arrived.
 
-The messages of a thread are told to the same handler that draws a run, so that a thread looks the
-same whenever it is opened. How long a model thought is not kept, so it is not told.
+The messages of a thread go through the handler that draws a run, so that a thread always looks the
+same. The duration of reasoning is not stored, so it is left out.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ from antiphon.types.runs import Run
 from antiphon.types.terminal_safe import clean, one_line
 
 SCREENS = 2
-"""Screens of what was said before that are shown where a thread is gone on with."""
+"""Screens of earlier messages that are shown when a thread is resumed."""
 
 Exchange = Sequence[Message]
-"""What a person said, and all that came of it."""
+"""A user's message and everything that followed it."""
 
 
 class TranscriptTail(msgspec.Struct, frozen=True):
-    """The end of a thread as lines, and how many messages there are before it."""
+    """The end of a thread as lines, and the number of messages before it."""
 
     lines: Sequence[Line]
     earlier: int
 
 
 def user_lines(text: str, theme: Theme) -> list[Line]:
-    """What a person said, as it stands above its answer."""
+    """Return a user's message as it stands above its answer."""
     mark = "You: " if theme.roles else "> "
     first, *more = clean(text).split("\n")
     said: list[Line] = [(Span(mark, "mark"), Span(first))]
@@ -54,9 +54,9 @@ def user_lines(text: str, theme: Theme) -> list[Line]:
 def recent(
     messages: Sequence[Message], runs: Iterable[Run], theme: Theme, *, columns: int, rows: int
 ) -> TranscriptTail:
-    """As many of the last exchanges as fit a screen or two of this size, but one at least.
+    """Return the last exchanges that fit a screen or two of this size, at least one.
 
-    `runs` are the thread's; what became of one that is missing is not told.
+    `runs` are the thread's; the outcome of a run that is missing is not shown.
     """
     known = sorted(runs, key=lambda run: (run.created_at, run.id))
     room = max(1, SCREENS * rows)
@@ -74,7 +74,7 @@ def recent(
 
 
 def _exchanges(messages: Iterable[Message]) -> Sequence[Exchange]:
-    """The messages, parted before each that a person said."""
+    """Split the messages before each one of the user."""
     found: list[list[Message]] = []
     for message in messages:
         if message.role == "user" or not found:
@@ -86,7 +86,7 @@ def _exchanges(messages: Iterable[Message]) -> Sequence[Exchange]:
 def _draw_exchange(
     exchange: Exchange, runs: Sequence[Run], theme: Theme, columns: int
 ) -> list[Line]:
-    """One exchange. A tool call that still waits is left out: whoever takes its run up shows it."""
+    """Draw one exchange. A tool call that still waits is left out: resuming its run shows it."""
     lines: list[Line] = []
     ran = {run.id: run for run in runs}
     for run_id, messages in groupby(exchange, key=_source):
@@ -103,7 +103,7 @@ def _draw_exchange(
 
 
 def _source(message: Message) -> str:
-    """Whose words it is among: a person's, or a run's; copies in a branch have none by name."""
+    """Return the author: a role, or a run's id; copies in a branch have no run id."""
     return message.role if message.role in ("user", "system") else message.run_id or "a run"
 
 

@@ -1,6 +1,6 @@
-"""The terminal as the chat has it: a keyboard below, what was said above, and what waits between.
+"""The terminal as the chat uses it: printed lines above, queued messages, an input line below.
 
-It is there before the chat is: what is typed while the rest is loaded waits its turn.
+It exists before the chat does: messages typed while the rest is loaded are queued.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from antiphon.terminal.themes import Ink, Theme
 from antiphon.types.terminal_safe import Place, clean
 
 SHOWN_QUEUE = 3
-"""Messages that wait, and are seen."""
+"""Queued messages that are shown."""
 HINT_SECONDS = 4.0
 
 MakeKeyboard = Callable[["UiManager"], Keyboard]
-"""Makes the keyboard that tells this surface what is typed."""
+"""Makes the keyboard that reports to this UI."""
 
 
 class ChatActions(Protocol):
@@ -53,11 +53,11 @@ class ChatActions(Protocol):
 
 
 class UiManager(Listener):
-    """Tells the chat what the person does, and shows what the chat says.
+    """Queues what the user sends, calls the chat for other keys, and prints above the input line.
 
-    `next_message` gives what was sent, in order. `at_once` is asked first, while something runs,
-    whether it takes a text itself: commands that need not wait do. Whoever puts several questions
-    that belong together holds `question_lock` meanwhile.
+    `next_message` returns messages in order. While something runs, the chat is asked first whether
+    it handles a text at once, as some commands do. A caller that puts several questions that belong
+    together holds `question_lock` meanwhile.
     """
 
     def __init__(
@@ -105,16 +105,16 @@ class UiManager(Listener):
 
     @property
     def theme(self) -> Theme:
-        """How everything looks."""
+        """The theme in use."""
         return self._ink.theme
 
     def set_theme(self, theme: Theme) -> None:
-        """Have everything look like this from now on; what was printed stays as it is."""
+        """Change the theme; printed lines stay as they are."""
         self._ink.set_theme(theme)
         self.repaint()
 
     async def next_message(self) -> str | None:
-        """What was sent next, once it is; None when the person leaves."""
+        """Wait for the next message and return it; None once the user leaves."""
         self._attends = True
         while not self.left:
             if self._queue:
@@ -131,12 +131,12 @@ class UiManager(Listener):
 
     @property
     def queued(self) -> int:
-        """How many messages wait."""
+        """Number of messages that wait."""
         return len(self._queue)
 
     @contextmanager
     def working(self) -> Generator[None]:
-        """Something runs that the person may stop."""
+        """Mark that something runs that the user can stop."""
         if not self._working:
             self.display.clear_over()
         self._working += 1
@@ -147,11 +147,11 @@ class UiManager(Listener):
             self.repaint()
 
     def say(self, text: str, style: str = "", place: Place = "notice") -> None:
-        """Print this text of ours, or of others, above; nothing in it can act on the terminal."""
+        """Print a text above, cleaned so that it cannot control the terminal."""
         self.show([(Span(line, style),) for line in clean(text, place).split("\n")])
 
     def show(self, lines: Iterable[Line]) -> None:
-        """Print these lines above, wrapped to the terminal."""
+        """Print lines above, wrapped to the terminal."""
         if self.keyboard.spoken:
             self.display.paint(*lines)  # lines come and go there, whatever their length
             return
@@ -160,7 +160,7 @@ class UiManager(Listener):
         self.display.paint(*(row for line in lines for row in spans.wrap(line, room)))
 
     def show_rows(self, lines: Iterable[Line]) -> None:
-        """Print these lines above, each cut to one row; where lines are read aloud, all of it."""
+        """Print lines above, each cut to one row; in line mode they are not cut."""
         if self.keyboard.spoken:
             self.show(lines)
             return
@@ -169,27 +169,27 @@ class UiManager(Listener):
         self.display.paint(*(spans.clip(line, room, self.theme.glyphs.more) for line in lines))
 
     def set_clipboard(self, encoded: str) -> bool:
-        """Have the terminal put this base64 into its clipboard; whether it may be asked to."""
+        """Have the terminal copy this base64 to its clipboard; return False if it cannot."""
         return self._painter.set_clipboard(encoded)
 
     def repaint(self) -> None:
-        """There is something else to see."""
+        """Redraw the rows below."""
         self.display.paint()
 
-    # What the person does.
+    # Actions of the user.
 
     @property
     def busy(self) -> bool:
-        """Whether something runs that can be stopped."""
+        """True while something runs that the user can stop."""
         return self._working > 0 and not self.display.is_over
 
     @property
     def attentive(self) -> bool:
-        """Whether what is said next is taken up at once."""
+        """True if the next message is handled at once."""
         return self._attends and not self._queue
 
     def submit(self, text: str) -> None:
-        """A message or a command was sent; it waits its turn where something runs."""
+        """Queue a message or a command, unless the chat handles it at once."""
         if self.busy and self._chat and self._chat.run_at_once(text):
             return
         self._queue.append(text)
@@ -211,26 +211,26 @@ class UiManager(Listener):
             self._chat.stop()
 
     def end(self) -> None:
-        """End the chat once all that was said has been answered."""
+        """End the chat once all queued messages are answered."""
         self._no_more = True
         self._arrived.set()
 
     def unfold(self) -> None:
-        """Show the last thing that was shown in short."""
+        """Open the last thing that was shown in short."""
         if self._chat:
             self._chat.unfold()
 
     def more_time(self) -> None:
-        """Let the reply take longer."""
+        """Give the reply more time."""
         if self._chat:
             self._chat.more_time()
 
     def recall(self) -> str | None:
-        """Take back the message that was queued last, to edit it."""
+        """Remove the message that was queued last and return it, to edit it."""
         return self._queue.pop() if self._queue else None
 
     def hint(self, text: str) -> None:
-        """Say this beside the line for a moment; nothing takes it away."""
+        """Show a text beside the input line for a moment."""
         if self.keyboard.spoken:
             self.say(text)
             return
@@ -238,7 +238,7 @@ class UiManager(Listener):
         self.repaint()
         asyncio.get_running_loop().call_later(HINT_SECONDS, self.repaint)
 
-    # What is seen below what was said.
+    # Rows below the printed lines.
 
     def _render_input(self, columns: int) -> InputRows:
         room = max(1, columns - 1)

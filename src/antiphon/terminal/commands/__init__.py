@@ -1,1 +1,1 @@
-"""The slash commands of the chat."""
+"""Slash commands of the chat."""

@@ -1,4 +1,4 @@
-"""The last answers: copied, printed as they were written, and what was folded of them opened."""
+"""Commands about answers: copy them, print their source, open what was shown in short."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from antiphon.types.errors import InvalidRequest, NotFound, TooLarge
 from antiphon.types.messages import Message, ToolCall
 from antiphon.types.terminal_safe import clean, one_line
 
-# What is shown in short and can be opened whole: what a model thought, and what tools gave.
+# Folds: reasoning and tool results, shown in short, that can be opened.
 
 
 _BEGINNING = 100
-"""Characters of what a title is made of."""
+"""Characters of a text in a title."""
 
 
 class Fold(msgspec.Struct, frozen=True):
-    """Something that is shown in short, whole. Nothing in it is cleaned."""
+    """Text that is shown in short. Nothing in it is cleaned."""
 
     title: str
     text: str
 
 
 def collect_folds(messages: Iterable[Message]) -> list[Fold]:
-    """All that can be opened, in the order in which it was shown."""
+    """Return everything that can be opened, in the order in which it was shown."""
     calls: dict[str, ToolCall] = {}
     found: list[Fold] = []
     for message in messages:
@@ -49,7 +49,7 @@ def collect_folds(messages: Iterable[Message]) -> list[Fold]:
 
 
 def collect_reasoning(messages: Iterable[Message]) -> list[Fold]:
-    """The reasoning of replies, in order."""
+    """Return the reasoning of replies, in order."""
     return [fold for message in messages for fold in _reasoning_folds(message)]
 
 
@@ -72,13 +72,13 @@ def _shorten(text: str) -> str:
     return line if len(line) <= _BEGINNING else f"{line[:_BEGINNING]}..."
 
 
-# Copying: by a program of the machine, and by the terminal itself, which may be far from it.
+# The clipboard: of a program of this machine, and of the terminal, which may be elsewhere.
 
 
 MOST_BYTES = 74_000
-"""For a terminal: in base64 it is what the strictest of those that take it will hold."""
+"""Limit for a terminal: as base64 it is what the strictest terminals accept."""
 SECONDS = 5.0
-"""A program that has not taken the text by then is left."""
+"""Timeout of a clipboard program."""
 
 _PROGRAMS: Sequence[tuple[str, Sequence[str]]] = (
     ("TMUX", ("tmux", "load-buffer", "-w", "-")),
@@ -87,13 +87,14 @@ _PROGRAMS: Sequence[tuple[str, Sequence[str]]] = (
     ("", ("pbcopy",)),
     ("", ("clip.exe",)),
 )
-"""A variable that says that it can work here, and its arguments."""
+"""The variable that shows that a program can work here, and its arguments."""
 
 
 async def copy_text(ui: Ui, text: str, *, environ: Mapping[str, str] = os.environ) -> Sequence[str]:
-    """Copy the text as it is, by a program and by the terminal; which took it.
+    """Copy the text by a program and by the terminal; return the names of those that took it.
 
-    Raises `TooLarge` where it is too long for the only way, `NotFound` where there is none.
+    Raises `TooLarge` if it is too long for the terminal and there is no program, `NotFound` if
+    there is no clipboard.
     """
     data = text.encode("utf-8", "replace")
     ways: list[str] = []
@@ -156,12 +157,12 @@ async def _copy(chat: CommandContext, words: str) -> None:
 
 async def _raw(chat: CommandContext, words: str) -> None:
     source = await _find_answer(chat, words)
-    # Not folded: the terminal wraps the lines, so that they are selected as they are.
+    # Not folded: the terminal wraps the lines, so that they are copied as they are.
     chat.ui.display.paint(*((Span(line),) for line in clean(source, "code").split("\n")))
 
 
 async def _find_answer(chat: CommandContext, words: str) -> str:
-    """The source of the answer that is meant, counted from the last."""
+    """Return the source of an answer, counted from the last."""
     said = await thread_choice.load_messages(chat.client, chat.state)
     replies = [each.full_text for each in said if each.role == "assistant"]
     answers = [text for text in replies if text.strip()]
@@ -171,7 +172,7 @@ async def _find_answer(chat: CommandContext, words: str) -> str:
 
 
 def _find_code(source: str, words: str) -> str:
-    """The code of a block, counted from the first; the last one where none is named."""
+    """Return a block of code, counted from the first; the last one if no number is given."""
     tokens = _READER.parse(source)
     blocks = [each.content for each in tokens if each.type in ("fence", "code_block")]
     if not blocks:
@@ -189,11 +190,11 @@ def _describe_size(text: str) -> str:
     return f"{count_noun(len(text), 'letter')} in {count_noun(len(text.splitlines()), 'line')}"
 
 
-# What was folded.
+# Opening folds.
 
 
 async def open_fold(chat: CommandContext, words: str) -> None:
-    """Open what was folded last, or Nth last; while a model thinks, what it has thought so far."""
+    """Open the last fold, or the Nth last; while the model thinks, the reasoning so far."""
     if not words and (thinking := chat.ui.display.reasoning_content):
         await paging.open_pager(chat.ui, "Thought so far", thinking)
         return

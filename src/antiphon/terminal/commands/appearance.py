@@ -1,4 +1,4 @@
-"""How the chat looks, and the settings it was begun with."""
+"""Commands about colours and settings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What may run without a question: rules, and what was allowed; seen, taken back, given."""
+"""/approve: list rules and grants, allow a tool, revoke a grant."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ REVOKE = "revoke"
 
 
 class Granted(msgspec.Struct, frozen=True):
-    """A tool that a person allowed, and for how long."""
+    """Tool that the user allowed, and for how long."""
 
     shape: Grant
     until: Literal["this session", "always"]
 
     @property
     def name(self) -> str:
-        """The name with its server, as rules have it."""
+        """Name with its server, as in rules."""
         own_name = self.shape.own_name
         return f"{self.shape.server}:{own_name}" if self.shape.server else own_name
 
@@ -59,7 +59,7 @@ async def _list(chat: CommandContext) -> None:
 
 
 async def _revoke(chat: CommandContext, words: str) -> None:
-    """One of those that are listed, or all that have this name."""
+    """Revoke one grant of the list, or all with this name."""
     if not words:
         raise InvalidRequest("Which one is to be asked about again?", hint="/approve lists them.")
     granted = await _load_granted(chat.consent)
@@ -90,7 +90,7 @@ async def _allow(chat: CommandContext, words: str) -> None:
 
 
 async def _load_granted(consent: Consent) -> Sequence[Granted]:
-    """What was allowed, by server and tool; the grants are read from a file."""
+    """Return the grants, sorted by server and tool; lasting ones are read from a file."""
     kept = await in_thread(consent.grants.all)
     session = consent.session.all()
     return [

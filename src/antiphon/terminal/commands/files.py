@@ -1,4 +1,4 @@
-"""What goes along with a message."""
+"""Commands that attach files to the next message."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _add_files(chat: CommandContext, found: Sequence[AttachedFile]) -> None:
 
 
 def _parse_paths(words: str) -> list[str]:
-    """Paths as a shell takes them, with or without the at sign that a message has."""
+    """Split paths as a shell does; the at sign of a mention is optional."""
     return [name.removeprefix("@") for name in split_words(words, '"two words"')]
 
 

@@ -1,4 +1,4 @@
-"""Help, and the way out."""
+"""Commands for help and for leaving."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from antiphon.types.errors import InvalidRequest
 from antiphon.types.terminal_safe import clean
 
 _WIDEST = 26
-"""Columns of a command with its arguments; a longer one has a row to itself."""
+"""Columns of a command with its arguments; a longer one gets its own row."""
 _NARROWEST = 24
-"""Columns that what it means needs beside it."""
+"""Least columns for the meaning beside it."""
 
 _Rows = Iterable[tuple[str, str]]
 
@@ -37,7 +37,7 @@ _LINES = (
     ("Ctrl+C", "stop what runs, or answer No; twice at the prompt leaves"),
     ("Ctrl+D", "leave"),
 )
-"""Where lines are read, the terminal has the other keys."""
+"""In line mode the terminal handles all other keys."""
 
 
 async def _show_help(chat: CommandContext, words: str) -> None:
@@ -77,7 +77,7 @@ def _section(chat: CommandContext, title: str, rows: _Rows) -> Iterator[Line]:
 
 
 def _two_columns(name: str, meaning: str, columns: int) -> Iterator[Line]:
-    """The name, and its meaning beside it, or below where there is no room."""
+    """Yield the name with its meaning beside it, or below if there is no room."""
     room = columns - _WIDEST - 4
     indent = " " * (_WIDEST + 4 if room >= _NARROWEST else 4)
     first, *more = textwrap.wrap(meaning, max(8, columns - len(indent))) or [""]

@@ -1,4 +1,4 @@
-"""Who answers, and what they are told beforehand."""
+"""Commands about the model and its instructions."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def _set_model(chat: CommandContext, words: str) -> None:
 
 
 async def _resolve_model(chat: CommandContext, words: str) -> str:
-    """The name of the one that is meant. What its provider does not list at all is believed."""
+    """Return the model's whole name. Models of a provider that lists none are accepted."""
     names = [model.id for model in await _fetch_models(chat)]
     if words in names:
         return words

@@ -1,4 +1,4 @@
-"""Prompts that servers have ready: each is a command, `/server.prompt name=value`."""
+"""Prompts of MCP servers as commands: `/server.prompt name=value`."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from antiphon.types.messages import Text
 from antiphon.types.terminal_safe import clean, one_line
 
 SEEN = 12
-"""Lines of a filled-in prompt that are shown; the thread keeps all."""
+"""Lines of a filled-in prompt that are shown; the thread has all of it."""
 COMPLETION_SECONDS = 2.0
-"""For a server to complete an argument: what comes later is of no use to who types."""
+"""Timeout for a server's completion of an argument."""
 LISTED = 100
-"""Prompts of one server that are commands."""
+"""Prompts of one server that become commands."""
 
 
 def prompt_commands(server: str, prompts: Iterable[Prompt]) -> Iterator[Command]:
-    """A command for each prompt of the server; of two with one name the first is meant."""
+    """Yield a command for each prompt of the server; of equal names, the first wins."""
     seen: set[str] = set()
     for prompt in prompts:
         name = command_name(server, prompt)
@@ -36,7 +36,7 @@ def prompt_commands(server: str, prompts: Iterable[Prompt]) -> Iterator[Command]
 
 
 def command_name(server: str, prompt: Prompt) -> str:
-    """What is typed for the prompt, without the slash: its own name, made of what words are."""
+    """Return the command's name: the prompt's name without characters that end a word."""
     return f"{server}.{re.sub(r'[^A-Za-z0-9_.-]+', '_', prompt.name).strip('_') or 'prompt'}"
 
 
@@ -76,7 +76,7 @@ def _describe_arguments(arguments: Iterable[PromptArgument]) -> str:
 
 
 def _parse_arguments(prompt: Prompt, words: str) -> dict[str, str]:
-    """The arguments as they were typed. Raises `InvalidRequest` for what is none."""
+    """Return the typed arguments. Raises `InvalidRequest` for an unknown one."""
     names = [argument.name for argument in prompt.arguments]
     parts = split_words(words, 'name="two words"')
     if len(names) == 1 and words and not any(part.startswith(f"{names[0]}=") for part in parts):
@@ -98,7 +98,7 @@ def _parse_arguments(prompt: Prompt, words: str) -> dict[str, str]:
 async def _ask_missing(
     chat: CommandContext, server: str, prompt: Prompt, given: Mapping[str, str]
 ) -> dict[str, str] | None:
-    """The arguments with those that are missing; None where the person would not give one."""
+    """Ask for missing arguments; return None if the user declines."""
     values = dict(given)
     for argument in prompt.arguments:
         if argument.required and not values.get(argument.name):
@@ -122,7 +122,7 @@ def _field(server: str, argument: PromptArgument) -> Field:
 async def _complete_arguments(
     chat: CommandContext, server: str, prompt: Prompt, begun: str
 ) -> AsyncIterator[tuple[str, str]]:
-    """Arguments that are missing, or values that the server knows for the one that is written."""
+    """Yield missing arguments, or values that the server proposes for one."""
     *typed, last = begun.split(" ")
     before = begun.removesuffix(last)
     known = dict(part.split("=", 1) for part in typed if "=" in part)

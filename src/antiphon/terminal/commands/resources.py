@@ -1,4 +1,4 @@
-"""What servers give to read."""
+"""/resources: list and print resources of MCP servers."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ SEEN = 40
 LISTED = 100
 """Resources of one server that are listed."""
 LISTING_SECONDS = 10.0
-"""For a server to list its resources."""
+"""Timeout for listing a server's resources."""
 COMPLETION_SECONDS = 2.0
-"""For a server to complete an address: what comes later is of no use to who types."""
+"""Timeout for completing an address."""
 
 
 async def _run(chat: CommandContext, words: str) -> None:
@@ -37,7 +37,7 @@ async def _run(chat: CommandContext, words: str) -> None:
 
 
 def servers_with_resources(chat: CommandContext) -> Sequence[str]:
-    """The servers that are there and have resources."""
+    """Return the names of running servers that have resources."""
     states = chat.state.servers.states()
     return [
         each.server
@@ -104,7 +104,7 @@ async def _complete_resources(chat: CommandContext, begun: str) -> AsyncIterator
 async def complete_uris(
     chat: CommandContext, server: str, begun: str
 ) -> AsyncIterator[tuple[str, str]]:
-    """Resources of the server whose address begins so; none where it does not tell in time."""
+    """Yield resources whose URI begins with this; none if the server does not answer in time."""
     if chat.state.servers.toolbox is None or server not in servers_with_resources(chat):
         return
     try:

@@ -1,4 +1,4 @@
-"""MCP servers: how each is, what it offers, why one is not there."""
+"""/servers: the state of MCP servers, what they offer, and errors."""
 
 from __future__ import annotations
 

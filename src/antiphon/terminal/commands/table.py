@@ -1,4 +1,4 @@
-"""The slash commands, all of them, and how a line is told to be one."""
+"""The table of all slash commands, and the parser of a line."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ COMMANDS = {command.name: command for command in TABLE}
 
 
 class ParsedCommand(msgspec.Struct, frozen=True):
-    """A command as it was typed: its name without the slash, and what stands behind it."""
+    """A typed command: its name without the slash, and the text that follows."""
 
     name: str
     words: str
 
 
 def parse(text: str) -> ParsedCommand | str:
-    """The command, or the message.
+    """Return the command, or the message.
 
-    `/word` is a command, known or not, so that a slip is never sent. A path is a message, for a
-    second slash is in it; `//` begins a message that begins with a slash.
+    `/word` is a command, known or not, so that a mistyped one is never sent. A path, which has a
+    second slash, is a message; `//` begins a message that begins with a slash.
     """
     if text.startswith("//"):
         return text[1:]
@@ -56,7 +56,7 @@ def parse(text: str) -> ParsedCommand | str:
 
 
 def unknown_command(name: str, others: list[str]) -> InvalidRequest:
-    """What to say of a name that is no command's."""
+    """Return the error for an unknown command, with a similar name as hint."""
     near = difflib.get_close_matches(name, [*COMMANDS, *others], n=1)
     return InvalidRequest(
         f"There is no command /{name}",

@@ -1,4 +1,4 @@
-"""Threads: which conversation this is, and what becomes of it."""
+"""Commands about threads: list, switch, branch, delete, export."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from antiphon.types.messages import Message, Text
 from antiphon.types.runs import Thread
 from antiphon.types.terminal_safe import one_line
 
-# The thread as a file of one's own.
+# Export to a file.
 
 
 QUOTES = ('"', "'")
@@ -39,7 +39,7 @@ async def _export(chat: CommandContext, words: str) -> None:
     thread = await chat.client.get_thread(chat.state.thread_id)
     place = await asyncio.to_thread(_resolve_path, name, file_name(thread, form))
     if name and not place.suffix:
-        # Such as `/export pdf`, which asks for a form that there is not.
+        # Such as `/export pdf`, an unknown format.
         raise InvalidRequest(
             f"{name} is neither a form nor a file's whole name",
             expected="md, json or html, a folder, or a name with an ending, such as notes.md",
@@ -58,7 +58,7 @@ async def _save(chat: CommandContext, words: str) -> None:
 
 
 def _parse_export(words: str) -> tuple[Form, str]:
-    """The form, and the file's name or nothing; the name tells the form where nothing else does."""
+    """Return the format and the file's name, if any; without a format, the name decides."""
     first, _, rest = words.partition(" ")
     for form in FORMS:
         if first == form:
@@ -72,10 +72,10 @@ def _unquote(name: str) -> str:
 
 
 def _resolve_path(name: str, title: str) -> Path:
-    """The file that is meant; in a folder one that is called by the title, and by a free number."""
+    """Return the path to write; in a folder, one named by the title, with a free number."""
     try:
         place = Path(name).expanduser()
-    except RuntimeError as error:  # ~somebody, whom this machine does not know
+    except RuntimeError as error:  # ~user, and there is no such user
         raise InvalidRequest(f"{name} cannot be written: {error}") from error
     if not place.is_dir():
         return place
@@ -83,7 +83,7 @@ def _resolve_path(name: str, title: str) -> Path:
 
 
 def _candidate_paths(path: Path) -> Iterator[Path]:
-    """This name, and then the same with numbers."""
+    """Yield this path, then the same with numbers."""
     yield path
     for number in itertools.count(2):
         yield path.with_stem(f"{path.stem}-{number}")
@@ -123,7 +123,7 @@ ALL = "all"
 MORE = "more"
 NOTHING_SAID = "You have said nothing here yet"
 GO_ON = "Go on exactly where you stopped."
-"""What is said after an answer that was cut: many models refuse to go on with their own words."""
+"""Sent after an answer that was cut off: many models refuse to continue their own message."""
 
 
 async def _list_threads(chat: CommandContext, words: str) -> None:
@@ -267,7 +267,7 @@ async def _create_branch(
 
 
 def _own_message(said: Sequence[Message], words: str) -> Message:
-    """The person's own message of this number, counted from the last."""
+    """Return the user's own message with this number, counted from the last."""
     own = [message for message in said if message.role == "user"]
     if not own:
         raise InvalidRequest(NOTHING_SAID)

@@ -1,4 +1,4 @@
-"""The tools that a model may call here; and the calls that run, which can be stopped."""
+"""Commands about tools and running calls."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _CONSENT = {"allow": "runs", "ask": "asks first", "deny": "denied"}
 
 
 def available_tools(chat: CommandContext) -> Sequence[Tool]:
-    """All tools that a model is told of just now."""
+    """Return all tools that the model is offered now."""
     return combine_toolboxes(chat.functions, chat.state.servers.toolbox).tools()
 
 
@@ -63,7 +63,7 @@ def _show_group(
 
 
 def _summary(tool: Tool) -> str:
-    """The first line of what it says of itself, or its title."""
+    """Return the first line of the tool's description, or its title."""
     words = tool.spec.description.strip() or tool.hints.title or ""
     return clean(words.split("\n", 1)[0])
 
@@ -106,12 +106,12 @@ async def _complete_tools(chat: CommandContext, begun: str) -> AsyncIterator[tup
 
 
 def describe_cost(tools: Iterable[Tool]) -> str:
-    """What it takes of a model's window to be told of these, each time."""
+    """Return the tokens that describing these tools takes in each request."""
     tokens = sum(context_window.tokens(len(msgspec.json.encode(tool.spec))) for tool in tools)
     return f"about {tokens:,} tokens"
 
 
-# What runs.
+# Running calls.
 
 
 async def _stop(chat: CommandContext, words: str) -> None:

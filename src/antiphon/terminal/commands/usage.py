@@ -1,4 +1,4 @@
-"""What a thread took, how full its model's window is, and the summary that makes room."""
+"""Commands about usage and the context window."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _usage_row(name: str, runs: Sequence[Run]) -> Sequence[str]:
     )
 
 
-# How full the window is.
+# The context window.
 
 
 async def _show_context(chat: CommandContext, words: str) -> None:

@@ -1,1 +1,1 @@
-"""What the person types: keys, lines, completion, history."""
+"""Input of the chat: keyboards, keys, completion of paths, history."""

@@ -1,7 +1,7 @@
-"""The line that is edited: prompt_toolkit reads the keys, and our own painter draws what they do.
+"""The line editor: prompt_toolkit handles the keys, and our own painter draws the result.
 
-So one hand writes all there is to write: prompt_toolkit's renderer gets an output that goes
-nowhere. What it knows about keys, editing, vi, emacs, searching and completing is used as it is.
+So there is a single writer: prompt_toolkit's renderer gets an output that discards everything. Its
+key handling, editing, vi and emacs modes, search and completion are used as they are.
 """
 
 from __future__ import annotations
@@ -40,22 +40,22 @@ from antiphon.terminal.painters import InputRows
 from antiphon.terminal.spans import Line, Span
 from antiphon.types.terminal_safe import clean
 
-# What a person types, as rows of the region: folded by cells, the cursor where it stands.
+# Typed text as rows of the region: folded by cells, with the cursor.
 
 
 MOST_ROWS = 8
-"""Rows of a long draft that are seen at once, the cursor's among them."""
+"""Rows of a long draft that are shown, including the cursor's."""
 
 NEAR = 10_000
-"""Characters before and behind the cursor that are looked at: more than there are rows for."""
+"""Characters before and after the cursor that are formatted: more than fit the rows."""
 
 
 def draft_rows(
     text: str, at: int, columns: int, *, mark: str = "> ", most: int = MOST_ROWS
 ) -> InputRows:
-    """The rows of this text in so many columns, the cursor before its character number `at`.
+    """Return the rows of this text in so many columns, the cursor before character `at`.
 
-    Its lines stand behind the `mark` and blanks as wide. What would act on the terminal is shown.
+    The first line follows `mark`, further ones as many blanks. Control characters are made visible.
     """
     text, at = _visible_part(text, at)
     margin = spans.width(mark)
@@ -78,8 +78,8 @@ def draft_rows(
 
 
 def _visible_part(text: str, at: int) -> tuple[str, int]:
-    """The part of a pasted book that may be seen, and where the cursor is in it."""
-    first = max(0, at // NEAR - 1) * NEAR  # in steps, for its rows should stay as they are broken
+    """Return the part of a long text that may be visible, and the cursor's place in it."""
+    first = max(0, at // NEAR - 1) * NEAR  # in steps, so that rows break in the same places
     return text[first : first + 3 * NEAR], at - first
 
 
@@ -88,13 +88,13 @@ def _rows(text: str, room: int) -> list[Line]:
 
 
 PROPOSALS = 6
-"""Rows of completions that are seen at once."""
+"""Rows of completions that are shown at once."""
 BOX_SHARE = 16
-"""Rows of a question that are seen; what is longer is opened in the pager."""
+"""Rows of a question that are shown; the pager shows longer ones."""
 UNTIL_A_LONE_ESCAPE = 0.05
-"""Seconds after which an escape character is the key and not the beginning of another's sequence"""
+"""Seconds after which an escape character is the Esc key, not the start of a sequence."""
 UNTIL_NO_MORE = 0.25
-"""Seconds after which a key is not the first of several, such as Esc and Enter for Alt+Enter."""
+"""Seconds after which a key does not start a combination, such as Esc and Enter for Alt+Enter."""
 
 
 class Editor:
@@ -189,14 +189,14 @@ class Editor:
                 await self._running
 
     def refill(self, text: str) -> None:
-        """Have the person go on from this text; what they had typed stays behind it."""
+        """Put this text into the line, before what the user has typed."""
         typed_before = self._draft.text
         whole = f"{text}\n{typed_before}" if typed_before.strip() else text
         self._draft.document = Document(whole, len(text))
         self._changed()
 
     async def choose(self, box: Box) -> str:
-        """The key of the answer. Cancelling takes the question away."""
+        """Return the key of the answer. Cancelling removes the question."""
         async with self._one_at_a_time:
             self._box = box
             self._guard.open()
@@ -208,7 +208,7 @@ class Editor:
                 self._changed()
 
     async def write(self, field: Field) -> str | None:
-        """The text, None where the person would not give one."""
+        """Return the text, None if the user declines."""
         async with self._one_at_a_time:
             self._field = field
             self._field_buffer.document = Document(field.text, len(field.text))
@@ -226,7 +226,7 @@ class Editor:
                 self._changed()
 
     async def lend(self, arguments: Sequence[str]) -> int:
-        """Have another program use the terminal until it ends; its exit code."""
+        """Run another program in the terminal; return its exit code."""
         async with self._lend_terminal():
             return await run_program(arguments)
 
@@ -238,7 +238,7 @@ class Editor:
 
     @contextmanager
     def _suspend_display(self) -> Generator[None]:
-        """Room for another program; a question that was put meanwhile is seen only after it."""
+        """Leave the terminal to another program; a question counts as seen only afterwards."""
         with self._suspend():
             yield
         self._guard.open()
@@ -258,10 +258,10 @@ class Editor:
         if self._answer and not self._answer.done():
             self._answer.set_result(answer)
 
-    # What there is to see.
+    # Rows.
 
     def render(self, columns: int) -> InputRows:
-        """The rows of the question, or of the line with what completes it."""
+        """Return the rows of the question, or of the line with its completions."""
         if self._box:
             return self._render_box(self._box, columns)
         if self._field:
@@ -280,7 +280,7 @@ class Editor:
         return InputRows(rows=(*rows, *_choice_rows(box, columns - 1), *self._draft_tail(columns)))
 
     def _draft_tail(self, columns: int) -> Iterator[Line]:
-        """The end of what is in the line meanwhile, so that who types sees where it goes."""
+        """Yield the last row of the draft during a question, so that typed text is visible."""
         if self._draft.text:
             yield draft_rows(self._draft.text, len(self._draft.text), columns).rows[-1]
 
@@ -325,16 +325,16 @@ class Editor:
 
 
 class _UndrawnControl(BufferControl):
-    """A buffer with its keys, of which nothing is drawn there: a long paste would take a minute."""
+    """Buffer with its keys that prompt_toolkit does not draw: a long paste would take a minute."""
 
     def create_content(self, width: int, height: int, preview_search: bool = False) -> UIContent:
-        """One empty row; earlier messages are read now, as always at the first drawing."""
+        """Return one empty row; load the history now, as the first drawing does."""
         self.buffer.load_history_if_not_yet_loaded()
         return UIContent(line_count=1, cursor_position=Point(0, 0))
 
 
 class _Utf8Buffer(Buffer):
-    """A text that can be kept and sent, whatever bytes a terminal gives."""
+    """Buffer whose text is valid UTF-8, whatever bytes the terminal sends."""
 
     def insert_text(
         self,
@@ -343,7 +343,7 @@ class _Utf8Buffer(Buffer):
         move_cursor: bool = True,
         fire_event: bool = True,
     ) -> None:
-        """As any buffer; prompt_toolkit keeps bytes that are no UTF-8 as halves of letters."""
+        """Insert, with invalid bytes replaced: prompt_toolkit keeps them as lone surrogates."""
         whole = data.encode(errors="surrogateescape").decode(errors="replace")
         super().insert_text(whole, overwrite, move_cursor, fire_event)
 
@@ -353,7 +353,7 @@ def _is_no_command(text: str) -> bool:
 
 
 def _choice_rows(box: Box, columns: int) -> Iterator[Line]:
-    """The answers, each whole on one row where it has room there."""
+    """Yield the answers, each whole on one row if it fits."""
     row: list[Span] = []
     for choice in box.choices:
         style = "strong" if choice.key == box.default else ""

@@ -1,4 +1,4 @@
-"""What was typed before, in this chat and others: a file of the user's own, one entry a line."""
+"""History of the input line, shared by chats: a private file of the user, one entry a line."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from antiphon.settings import private_files
 NAME = "history"
 MOST_ENTRIES = 1_000
 MOST_BYTES = 1_000_000
-"""Of the file; when it is longer, its older half is dropped."""
+"""Size of the file at which its older half is dropped."""
 LONGEST_ENTRY = 20_000
-"""Characters of an entry that outlives the chat: a pasted book need not."""
+"""Characters of the longest entry that is saved: a pasted book is not."""
 
 
 class HistoryFile(History):
-    """What was sent, newest first; read from its file when it is first looked for.
+    """Entries, newest first; the file is read when the history is first used.
 
-    Several chats may write at once, for each entry is appended whole. Where the file cannot be read
-    or written, there is what this chat was told. An entry that begins with a blank is not kept, as
-    shells have it.
+    Several chats may write at once: each entry is appended in one write. If the file cannot be read
+    or written, the history covers this chat only. An entry that begins with a blank is not saved,
+    as in shells.
     """
 
     def __init__(self, file: Path) -> None:
@@ -32,7 +32,7 @@ class HistoryFile(History):
         self._file = file
 
     def load_history_strings(self) -> Iterable[str]:
-        """The entries of the file."""
+        """Return the entries of the file."""
         try:
             lines = self._file.read_bytes().splitlines()
         except OSError:
@@ -47,7 +47,7 @@ class HistoryFile(History):
         try:
             with private_files.lock_file(self._file):
                 self._append(msgspec.json.encode(string) + b"\n")
-        except OSError:  # a full disk keeps nobody from talking
+        except OSError:  # a full disk does not end the chat
             return
 
     def _append(self, line: bytes) -> None:
@@ -61,7 +61,7 @@ class HistoryFile(History):
 
 
 def _decode_entry(line: bytes) -> str | None:
-    """The text of a line; None for one that was cut or that is another program's."""
+    """Return the text of a line; None if it is cut or not ours."""
     try:
         return msgspec.json.decode(line, type=str)
     except (msgspec.DecodeError, UnicodeError):

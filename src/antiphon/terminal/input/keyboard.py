@@ -1,7 +1,7 @@
-"""What a keyboard is to the chat: messages come from it, and questions are put to it.
+"""The keyboard as the chat uses it: a source of messages, and of answers to questions.
 
-There are two: `editor` reads single keys and has a line that is edited, `spoken` reads whole lines
-for a screen reader, a dumb terminal or a pipe.
+There are two: `editor` reads single keys and has a line editor, `line_mode` reads whole lines for a
+screen reader, a dumb terminal or a pipe.
 """
 
 from __future__ import annotations
@@ -21,39 +21,38 @@ from antiphon.terminal.painters import InputRows
 from antiphon.terminal.spans import Line
 
 TWICE = 2.0
-"""Seconds within which a second Ctrl+C, where nothing runs, leaves."""
+"""Seconds within which a second Ctrl+C leaves, if nothing runs."""
 DELIBERATE = 0.3
-"""Seconds that a question must have been seen for, and that a key must stand alone for."""
+"""Seconds that a question must have been visible, and that a key must stand alone, to answer."""
 PAUSE = 1.0
-"""Seconds without typing after which a key may be meant for a question."""
+"""Seconds without typing after which a key may answer a question."""
 AGAIN_LEAVES = "Ctrl+C again leaves, and so does Ctrl+D."
 TYPED_ON = "What you type stays in your line. To answer, pause, and press one key alone."
 NEXT_PART = "m"
-"""The key of the choice that shows the next part of what has no room."""
+"""Key of the choice that shows the next part."""
 STOP_FIRST = "Something runs: Ctrl+C stops it, and then Ctrl+D leaves."
 
 Rows = Callable[[int], Sequence[Line]]
-"""What is shown, for so many columns."""
+"""Returns rows for so many columns."""
 
 
 def in_rows(lines: Sequence[Line]) -> Rows:
-    """These lines, folded to the columns that there are."""
+    """Return these lines, folded to the columns."""
     return lambda columns: spans.fold_all(lines, columns - 1)
 
 
 class Choice(msgspec.Struct, frozen=True):
-    """An answer that can be given: by one key, or by its number where lines are read."""
+    """Possible answer, chosen by a key, or by its number in line mode."""
 
     key: str
     meaning: str
 
 
 class Box(msgspec.Struct, frozen=True, kw_only=True):
-    """A question with a few answers; everything but a choice's own key gives `default`.
+    """Question with a few answers; everything but a choice's own key gives `default`.
 
-    A key counts only after a pause in typing and where no other key follows it at once, so that
-    words that are typed, ahead or on, answer nothing; nor does a paste. A choice `m` is the next
-    part of what is shown: the keys that page give it too.
+    A key counts only after a pause in typing and if no other key follows at once, so that typed
+    words and pastes answer nothing. The choice `m` shows the next part; paging keys choose it too.
     """
 
     rows: Rows
@@ -62,7 +61,7 @@ class Box(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Field(msgspec.Struct, frozen=True, kw_only=True):
-    """A text that is asked for. `wrong` says what is wrong with one, or nothing."""
+    """Question for a text. `wrong` returns the error in a text, or None."""
 
     label: str
     rows: Rows = lambda columns: ()
@@ -72,20 +71,20 @@ class Field(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Listener(Protocol):
-    """Who is told what the person does. Nothing in it may block."""
+    """Receives the user's actions. No method may block."""
 
     @property
     def busy(self) -> bool:
-        """Whether something runs that can be stopped."""
+        """True while something runs that the user can stop."""
         ...
 
     @property
     def attentive(self) -> bool:
-        """Whether what is said next is taken up at once."""
+        """True if the next message is handled at once."""
         ...
 
     def submit(self, text: str) -> None:
-        """A message or a command was sent; it waits its turn where something runs."""
+        """Handle a message or a command; it waits while something runs."""
         ...
 
     def stop(self) -> None:
@@ -97,31 +96,31 @@ class Listener(Protocol):
         ...
 
     def unfold(self) -> None:
-        """Show the last thing that was shown in short."""
+        """Open the last thing that was shown in short."""
         ...
 
     def more_time(self) -> None:
-        """Let the reply take longer."""
+        """Give the reply more time."""
         ...
 
     def end(self) -> None:
-        """End the chat once all that was said has been answered."""
+        """End the chat once all queued messages are answered."""
         ...
 
     def recall(self) -> str | None:
-        """Take back the message that was queued last, to edit it."""
+        """Remove the message that was queued last and return it, to edit it."""
         ...
 
     def hint(self, text: str) -> None:
-        """Say this beside the line for a moment; nothing takes it away."""
+        """Show a text beside the input line for a moment."""
         ...
 
 
 class Keyboard(Protocol):
-    """Where a person types, open as long as it is entered; used on one loop.
+    """Source of input, open while it is entered; used on one loop.
 
-    Questions come one at a time, in the order in which they were put. `spoken`: whatever is not
-    printed above is not seen. `echoes`: a message stays seen where it was typed.
+    Questions are asked one at a time, in order. `spoken`: input works by lines, and only printed
+    lines are seen. `echoes`: a message stays visible where it was typed.
     """
 
     spoken: bool
@@ -137,36 +136,36 @@ class Keyboard(Protocol):
     ) -> None: ...
 
     def render(self, columns: int) -> InputRows:
-        """What there is to see of it, for so many columns."""
+        """Return its rows for so many columns."""
         ...
 
     def refill(self, text: str) -> None:
-        """Have the person go on from this text; what they had typed stays behind it."""
+        """Put this text into the line, before what the user has typed."""
         ...
 
     async def choose(self, box: Box) -> str:
-        """The key of the answer. Cancelling takes the question away."""
+        """Return the key of the answer. Cancelling removes the question."""
         ...
 
     async def write(self, field: Field) -> str | None:
-        """The text, None where the person would not give one."""
+        """Return the text, None if the user declines."""
         ...
 
     async def lend(self, arguments: Sequence[str]) -> int:
-        """Have another program use the terminal until it ends; its exit code.
+        """Run another program in the terminal; return its exit code.
 
-        Raises `OSError` where it cannot be started.
+        Raises `OSError` if it cannot be started.
         """
         ...
 
 
-# Another program has the terminal for a while, and the keys that stop things are its own.
+# Another program in the terminal, which gets the keys that send signals.
 
 
 async def run_program(arguments: Sequence[str]) -> int:
-    """Run the program to its end; its exit code. Where this is cancelled, the program is ended.
+    """Run the program to its end and return its exit code. If cancelled, terminate it.
 
-    Raises `OSError` where it cannot be started.
+    Raises `OSError` if it cannot be started.
     """
     process = await asyncio.create_subprocess_exec(*arguments)
     with _ignore_signals(signal.SIGINT, signal.SIGQUIT):
@@ -180,7 +179,7 @@ async def run_program(arguments: Sequence[str]) -> int:
 
 @contextmanager
 def _ignore_signals(*signals: signal.Signals) -> Generator[None]:
-    """A terminal sends these to all who use it; they are meant for the program in front."""
+    """Ignore signals that a terminal sends to all its processes: they are for the other program."""
     before = {each: signal.signal(each, signal.SIG_IGN) for each in signals}
     try:
         yield
@@ -189,11 +188,11 @@ def _ignore_signals(*signals: signal.Signals) -> Generator[None]:
             signal.signal(each, handler)
 
 
-# Tell a key that answers a question from one that was typed for something else.
+# Keys that answer a question, as opposed to typed text.
 
 
 class KeyGuard:
-    """The moments that matter; `clock` gives seconds that only grow."""
+    """Decides whether a key may answer; `clock` returns monotonic seconds."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -201,21 +200,21 @@ class KeyGuard:
         self._typed = -inf
 
     def open(self) -> None:
-        """Note that a question can be seen from now on."""
+        """Note that a question is visible from now on."""
         self._opened = self._clock()
 
     def type(self, *, left: bool) -> None:
-        """Note a change of the line; `left` says that text is in it, that was not sent."""
+        """Note a change of the line; `left`: it has unsent text."""
         self._typed = self._clock() if left else -inf
 
     @property
     def readable(self) -> bool:
-        """True once the question has been seen for a moment."""
+        """True once the question has been visible for a moment."""
         return self._clock() - self._opened >= DELIBERATE
 
     @property
     def deliberate(self) -> bool:
-        """True while a key that is pressed may be meant for the question."""
+        """True while a key may answer the question."""
         return self.readable and not self.typing
 
     @property
@@ -225,5 +224,5 @@ class KeyGuard:
 
     @property
     def typed_on(self) -> bool:
-        """True where the line got text after the question was opened."""
+        """True if the line got text after the question was opened."""
         return self._typed >= self._opened

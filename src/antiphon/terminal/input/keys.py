@@ -1,6 +1,6 @@
-"""What each key does in the line that is edited, and in a question; the rest is prompt_toolkit's.
+"""Key bindings of the line editor and of questions; all other keys are prompt_toolkit's.
 
-Enter sends; Ctrl+J, Alt+Enter, Shift+Enter and a backslash before Enter make a new line. Ctrl+C
+Enter sends; Ctrl+J, Alt+Enter, Shift+Enter and a backslash before Enter insert a new line. Ctrl+C
 stops what runs, else clears the line, else leaves at the second press. Esc stops too.
 """
 
@@ -37,7 +37,7 @@ from antiphon.terminal.input.keyboard import (
 )
 
 SAME_PRESS = 0.5
-"""Seconds for which a further Ctrl+C is the one that stopped something."""
+"""Seconds within which a further Ctrl+C counts as the one that stopped something."""
 
 _MOUSE = (Keys.Vt100MouseEvent, Keys.WindowsMouseEvent, Keys.ScrollUp, Keys.ScrollDown)
 
@@ -48,7 +48,7 @@ for _sequence in ("\x1b[27;2;13~", "\x1b[13;2u"):
 
 
 class EditorActions:
-    """What the keys work on: the draft, a text that is asked for, a question, and who listens."""
+    """Actions of the keys, on the draft, the text of a field, and the question."""
 
     def __init__(
         self,
@@ -80,20 +80,20 @@ class EditorActions:
         self._settling: asyncio.TimerHandle | None = None
 
     def press(self, key: str) -> None:
-        """Take this key as the answer, unless another one follows it at once."""
+        """Take this key as the answer, unless another one follows at once."""
         self._pressed_key = key
         loop = asyncio.get_running_loop()
         self._settling = loop.call_later(DELIBERATE, self._settle)
 
     def withdraw(self) -> str:
-        """Return the key that was about to answer, which it does not any more; "" for none."""
+        """Drop the key that was about to answer and return it; "" for none."""
         if self._settling:
             self._settling.cancel()
         key, self._pressed_key, self._settling = self._pressed_key, "", None
         return key
 
     def type_on(self, text: str) -> None:
-        """Put text that was typed while a question is open into the line."""
+        """Insert text typed while a question is open into the line."""
         self.draft.insert_text(text)
         self.listener.hint(TYPED_ON)
 
@@ -102,7 +102,7 @@ class EditorActions:
             self.answer(key)
 
     def send(self) -> None:
-        """The draft is a message, unless there is nothing in it."""
+        """Submit the draft, unless it is empty."""
         text = self.draft.text
         if not text.strip():
             return
@@ -118,7 +118,7 @@ class EditorActions:
             self._stopped = now
             self.listener.stop()
         elif now - self._stopped <= SAME_PRESS:
-            self._stopped = now  # it was meant for what has just been stopped, like the next one
+            self._stopped = now  # meant for what has just been stopped, like the next one
         elif self.draft.text:
             self.clear()
         elif now - self._pressed <= TWICE:
@@ -128,17 +128,17 @@ class EditorActions:
             self.listener.hint(AGAIN_LEAVES)
 
     def clear(self) -> None:
-        """Empty the line; Ctrl+Y brings back what stood there."""
+        """Empty the line; Ctrl+Y restores it."""
         get_app().clipboard.set_data(ClipboardData(self.draft.text))
         self._empty()
         self.listener.hint("Ctrl+Y brings the line back.")
 
     def _empty(self) -> None:
         self.draft.reset()
-        self.guard.type(left=False)  # a buffer that is reset tells nobody
+        self.guard.type(left=False)  # a buffer's reset fires no event
 
     def end(self) -> None:
-        """Ctrl+D: leave from an empty line, else delete the letter under the cursor."""
+        """Ctrl+D: leave from an empty line, else delete the character under the cursor."""
         if self.draft.text:
             self.draft.delete()
         elif self.listener.busy:
@@ -148,7 +148,7 @@ class EditorActions:
 
 
 def bindings(editing: EditorActions) -> KeyBindings:
-    """The table of keys."""
+    """Return the key bindings."""
     keys = KeyBindings()
     _bind_box(keys, editing)
     _bind_field(keys, editing)
@@ -158,7 +158,7 @@ def bindings(editing: EditorActions) -> KeyBindings:
 
 
 def _bind_box(keys: KeyBindings, editing: EditorActions) -> None:
-    """A question is open: each key is an answer, or none."""
+    """Bind keys while a question is open."""
     boxed = Condition(lambda: editing.box() is not None)
 
     def _is_choice(key: str) -> bool:
@@ -213,9 +213,9 @@ def _bind_box(keys: KeyBindings, editing: EditorActions) -> None:
 
 
 def _bind_field(keys: KeyBindings, editing: EditorActions) -> None:
-    """A text is asked for: Enter gives it, Esc and Ctrl+C do not.
+    """Bind keys while a text is asked for: Enter gives it, Esc and Ctrl+C decline.
 
-    Where it is asked for amid typing, what is typed on goes to the line.
+    Keys typed within a pause of earlier typing go to the line.
     """
     asked = Condition(lambda: editing.box() is None and editing.field() is not None)
     amid = asked & Condition(lambda: editing.guard.typing)
@@ -242,7 +242,7 @@ def _bind_field(keys: KeyBindings, editing: EditorActions) -> None:
 
 
 def _bind_draft(keys: KeyBindings, editing: EditorActions) -> None:
-    """A message is written."""
+    """Bind keys while a message is written."""
     drafting = Condition(lambda: editing.box() is None and editing.field() is None) & ~is_searching
     completing = Condition(lambda: editing.draft.complete_state is not None)
     idle_line = Condition(lambda: not editing.draft.text)
@@ -310,8 +310,9 @@ def _bind_draft(keys: KeyBindings, editing: EditorActions) -> None:
 
 
 def _bind_ignored(keys: KeyBindings) -> None:
-    """What would do harm unseen: the mouse, for nothing here is its; a mark, for no selection is
-    painted, and while there is one prompt_toolkit drops the letters that are typed.
+    """Ignore keys that would do invisible harm: mouse events, and the mark.
+
+    A selection is not painted, and during one prompt_toolkit drops typed characters.
     """
 
     def _nothing(event: KeyPressEvent) -> None:
@@ -322,10 +323,10 @@ def _bind_ignored(keys: KeyBindings) -> None:
 
 
 async def _complete_word(buffer: Buffer) -> None:
-    """Tab: what can only be meant is written, of several what they begin with, else the next.
+    """Complete by Tab: a single proposal, else the common beginning, else the next proposal.
 
-    All are looked for anew: those that are seen may still be coming, and prompt_toolkit drops a Tab
-    that is pressed meanwhile.
+    Proposals are collected again: those shown may be incomplete, and prompt_toolkit drops a Tab
+    pressed meanwhile.
     """
     state, document = buffer.complete_state, buffer.document
     if state is not None and state.complete_index is not None:
@@ -354,7 +355,7 @@ def _suspend_process(event: KeyPressEvent, editing: EditorActions) -> None:
 
 
 def _continue_line(buffer: Buffer) -> bool:
-    """Whether a backslash before the cursor has turned Enter into a new line."""
+    """Replace a backslash before the cursor by a new line; return False if there is none."""
     if not buffer.document.current_line_before_cursor.endswith("\\"):
         return False
     buffer.delete_before_cursor()
@@ -363,7 +364,7 @@ def _continue_line(buffer: Buffer) -> bool:
 
 
 def _is_vi_inserting() -> bool:
-    """Whether Esc would end vi's insert mode."""
+    """Return True if Esc would end vi's insert mode."""
     app = get_app()
     return (
         app.editing_mode is EditingMode.VI and app.vi_state.input_mode is not InputMode.NAVIGATION

@@ -1,9 +1,8 @@
-"""The keyboard of whole lines: for a screen reader, a dumb terminal, or a pipe.
+"""Keyboard of whole lines: for a screen reader, a dumb terminal, or a pipe.
 
-The terminal itself edits the line, or nobody does. A backslash at its end goes on in the next one.
-Questions are answered by a number and Enter, in a line that comes alone. Ctrl+C stops what runs,
-and leaves at the second press where nothing does; Ctrl+D leaves. Where the lines come from a pipe,
-the chat ends with them, once all that was said has been answered.
+The terminal itself edits the line, if any. A backslash at its end continues it. Questions are
+answered by a number and Enter, in a line that comes alone. Ctrl+C stops what runs, else leaves at
+the second press; Ctrl+D leaves. A pipe's end ends the chat once all its lines are answered.
 """
 
 from __future__ import annotations
@@ -39,18 +38,18 @@ if sys.platform != "win32":
 
 _READ = 65_536
 LONGEST_ANSWER = 3
-"""Characters of what may have been meant for a question; anything longer is kept, to be sent."""
+"""Characters of a text that may be a wrong answer; longer ones are kept, to be sent."""
 
 Say = Callable[[Iterable[Line]], None]
 
 
 class LineKeyboard:
-    """Reads lines from `source`, a terminal as it is or a pipe.
+    """Reads lines from `source`, a terminal in its usual mode or a pipe.
 
-    `show` prints lines. `echoed` is told when the terminal itself has shown what was typed: True
-    where that ended the line. `changed` asks for a prompt. `suspend` makes room on the terminal for
-    another program. `echoes`: what is printed stands beside what the terminal shows of the typing.
-    `clock` gives seconds that only grow.
+    `show` prints lines. `echoed` is called when the terminal has shown typed text: True if that
+    ended the line. `changed` asks for a prompt. `suspend` leaves the terminal to another program.
+    `echoes`: printed lines stand beside the echo of the terminal. `clock` returns monotonic
+    seconds.
     """
 
     spoken = True
@@ -111,7 +110,7 @@ class LineKeyboard:
         asyncio.get_running_loop().remove_signal_handler(signal.SIGINT)
 
     def render(self, columns: int) -> InputRows:
-        """The prompt, where a line is waited for; what is typed, the terminal shows."""
+        """Return the prompt while a line is expected; the terminal shows typed text."""
         if not self.echoes or self._ended:
             return InputRows()
         if self._answer:
@@ -125,13 +124,13 @@ class LineKeyboard:
         )
 
     def refill(self, text: str) -> None:
-        """Keep this text: Enter alone sends it, anything else is sent in its place."""
+        """Keep this text: Enter alone sends it, anything else replaces it."""
         self._pending_text = text
         if self._person:
             self._say(f"Enter alone sends this: {text}")
 
     async def choose(self, box: Box) -> str:
-        """The key of the answer. Cancelling takes the question away."""
+        """Return the key of the answer. Cancelling removes the question."""
         async with self._one_at_a_time:
             numbered = _default_first(box)
             self._begin_question()
@@ -152,7 +151,7 @@ class LineKeyboard:
             return box.default
 
     async def write(self, field: Field) -> str | None:
-        """The text, None where the person would not give one."""
+        """Return the text, None if the user declines."""
         async with self._one_at_a_time:
             self._begin_question()
             self._show(field.rows(self._columns()))
@@ -167,14 +166,14 @@ class LineKeyboard:
             return None
 
     async def lend(self, arguments: Sequence[str]) -> int:
-        """Have another program use the terminal until it ends; its exit code."""
+        """Run another program in the terminal; return its exit code."""
         with self._suspend():
             self._stop_listening()
             try:
                 return await run_program(arguments)
             finally:
                 self._listen()
-                self._asked_at = self._clock()  # what was asked meanwhile is read only now
+                self._asked_at = self._clock()  # a question put meanwhile is seen only now
 
     # Lines.
 
@@ -182,7 +181,7 @@ class LineKeyboard:
         loop = asyncio.get_running_loop()
         try:
             loop.add_reader(self._source.fileno(), self._read)
-        except PermissionError:  # a file, of which nobody tells that there is more: there is
+        except PermissionError:  # a regular file, which is always readable
             loop.call_soon(self._read_all)
 
     def _stop_listening(self) -> None:
@@ -221,7 +220,7 @@ class LineKeyboard:
                 self._followed.set_result(None)
             return
         if self._answer and self._half_line:
-            # The end of a line that was begun before the question was there.
+            # The rest of a line begun before the question.
             self._half_line = False
             self._keep_text(text, on=True)
             self._changed()
@@ -237,7 +236,7 @@ class LineKeyboard:
         self._changed()
 
     def _end(self) -> None:
-        """Nothing more comes, or the person pressed Ctrl+D."""
+        """Handle the end of the input, or Ctrl+D."""
         begun, self._partial = self._partial, ""
         if unsent := bool(begun or self._lines):
             self._handle_line(begun)
@@ -255,7 +254,7 @@ class LineKeyboard:
             self._listener.leave()
 
     def _on_interrupt(self) -> None:
-        """Ctrl+C: take back the question, or stop what runs, or leave at the second press."""
+        """Handle Ctrl+C: withdraw the question, or stop what runs, or leave at the second press."""
         if self.echoes:
             self._echoed(False)
         self._partial, self._lines = "", []
@@ -273,8 +272,9 @@ class LineKeyboard:
     # Answers.
 
     def _begin_question(self) -> None:
-        """Nothing that was typed before now answers: whole lines are messages, half a line is kept
-        for later, and so is its end.
+        """Make sure that no text typed before now answers.
+
+        Whole lines are messages; half a line is kept for later, with its rest.
         """
         self._asked_at = self._clock()
         if not self._person:
@@ -289,14 +289,14 @@ class LineKeyboard:
             self._keep_text(half)
 
     def _keep_text(self, text: str, *, on: bool = False) -> None:
-        """Keep words that answer nothing, to be sent later; `on`: the last word goes on in them."""
+        """Keep text that answers nothing, to be sent later; `on`: it continues the kept text."""
         if not on and len(text.strip()) <= LONGEST_ANSWER:
             return
         between = "" if on or not self._pending_text else "\n"
         self.refill(f"{self._pending_text}{between}{text}")
 
     async def _stands_alone(self, text: str) -> bool:
-        """Return whether no other line came with this one: a line of a paste answers nothing."""
+        """Return True if no other line came with this one: a line of a paste answers nothing."""
         if not self._person or not text.strip():
             return True
         if self._hurried:
@@ -336,7 +336,7 @@ class LineKeyboard:
 
     @contextmanager
     def _hide_input(self) -> Generator[None]:
-        """The terminal does not show what is typed, but that the line has ended."""
+        """Turn the terminal's echo off, except for line ends."""
         if not self._person:
             yield
             return
@@ -352,7 +352,7 @@ class LineKeyboard:
 
 
 def _take_half_line(source: TextIO) -> str:
-    """Take out of the terminal what it holds of a line that has not ended."""
+    """Read an unfinished line out of the terminal's buffer."""
     if sys.platform == "win32":
         return ""
     try:
@@ -373,12 +373,12 @@ _ASKED = "Number from 0 to {}, or Enter for 0: "
 
 
 def _default_first(box: Box) -> list[Choice]:
-    """The default first, for it is what Enter alone gives."""
+    """Return the choices with the default first, for Enter alone chooses it."""
     return sorted(box.choices, key=lambda choice: choice.key != box.default)
 
 
 def _parse_choice(text: str, numbered: Sequence[Choice]) -> str | None:
-    """The key that a number or a key means; nothing means the default."""
+    """Return the key for a number or a key; the default for an empty text."""
     if text.isdecimal():
         return numbered[int(text)].key if int(text) < len(numbered) else None
     if not text:

@@ -1,4 +1,4 @@
-"""Files whose path begins as something was typed."""
+"""Complete paths of files."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from pathlib import Path
 import msgspec
 
 MOST = 200
-"""Names that are proposed from one folder."""
+"""Paths proposed from one folder."""
 LOOKED_AT = 5_000
-"""Names of a folder that are looked at: a larger one is not worth a pause."""
+"""Names of a folder that are examined: a larger folder is not worth the pause."""
 
 
 class Place(msgspec.Struct, frozen=True):
-    """A file, or a folder, whose path then ends in a slash."""
+    """File, or folder, whose path ends in a slash."""
 
     path: str
     folder: bool
 
     @property
     def what(self) -> str:
-        """What it is, in a word."""
+        """Kind in a word."""
         return "folder" if self.folder else ""
 
 
 def beginning(begun: str, base: Path | None = None) -> list[Place]:
-    """Folders first, then files, by name; hidden ones only where the name begins with a dot.
+    """Return paths that begin with `begun`: folders, then files; hidden ones only after a dot.
 
-    What has a control character in its name is left out: it could not be typed either.
+    Names with control characters are left out: they could not be typed either.
     """
     head, slash, name = begun.rpartition("/")
     folder = (base or Path()) / _expand_user(head + slash)
@@ -46,7 +46,7 @@ def beginning(begun: str, base: Path | None = None) -> list[Place]:
 def _expand_user(path: str) -> Path:
     try:
         return Path(path).expanduser()
-    except RuntimeError:  # ~somebody, whom this machine does not know
+    except RuntimeError:  # ~user, and there is no such user
         return Path(path)
 
 
@@ -55,7 +55,7 @@ def _scan(folder: Path) -> Iterator[os.DirEntry[str]]:
         with os.scandir(folder) as names:
             for _, each in zip(range(LOOKED_AT), names, strict=False):
                 yield each
-    except (OSError, ValueError):  # no folder, or none that may be read
+    except (OSError, ValueError):  # not a folder, or not readable
         return
 
 

@@ -1,1 +1,1 @@
-"""Markdown as styled lines, while it is still coming."""
+"""Streamed Markdown as styled lines."""

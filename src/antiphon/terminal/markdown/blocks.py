@@ -1,13 +1,13 @@
-"""Markdown in pieces, as it comes: what can no longer change, and what the rest would be.
+"""Parse streamed Markdown into pieces: those that can no longer change, and the open rest.
 
-This is the first half of CommonMark's own algorithm, with tables: each line is looked at once, when
-it is whole, against the blocks that are open. So the cost of a token does not know how long the
-answer is, nor how deep a list or quote it stands in. Inline marks are read later, where a piece is
-set in lines.
+This is the first phase of CommonMark's algorithm, with tables: each line is examined once, when it
+is complete, against the open blocks. So the cost of a token does not depend on the length of the
+answer or the depth of lists and quotes. Inline marks are parsed later, when a piece is set in
+lines.
 
-Where a whole document would be needed to be exact, a rule that needs only what came before is
-taken: items stand apart where an empty line stands between them, a table's columns are measured on
-its first rows, and a paragraph beyond `sentences.SOFT` is no heading any more.
+Rules that would need the whole document are replaced by rules that need only what came before:
+items are separated if an empty line stands between them, a table's columns are measured on its
+first rows, and a paragraph longer than `source.SOFT` cannot become a heading.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ from antiphon.terminal.markdown.nodes import (
 )
 from antiphon.terminal.markdown.source import CODE_INDENT, SourceLine
 
-# HTML between paragraphs: how its first line begins, and what its last line has.
+# HTML blocks: the beginning of the first line, and the mark of the last line.
 
 
 def html_start(text: str, *, interrupts: bool) -> tuple[bool, re.Pattern[str] | None]:
-    """Whether HTML begins with this line, and what ends it; None for an empty line.
+    """Return whether an HTML block begins with this line, and its end; None for an empty line.
 
-    A tag of any name begins HTML only where it `interrupts` nothing.
+    A tag of any name begins HTML only if it `interrupts` nothing.
     """
     if not text.startswith("<"):
         return False, None
@@ -76,35 +76,35 @@ _HTML_TAG = re.compile(
 
 
 DEEPEST = 32
-"""Containers in one another, at most; what would be one more is text."""
+"""Nested containers, at most; a further one is text."""
 _DRAWN = 4_000
-"""Characters of the end of a line that is still coming, which are all that can be seen of it."""
+"""Characters of the end of an incomplete line that are formatted; more cannot be visible."""
 
 
 class Blocks:
-    """Reads Markdown; however it is cut, the pieces are the same.
+    """Parses Markdown; the pieces do not depend on how the text is cut.
 
-    Where it `follows` something, its first piece stands apart from that.
+    If it `follows` something, its first piece is separated from that.
     """
 
     def __init__(self, *, follows: bool = False) -> None:
         self._open: Where = ()
         self._leaf: Leaf | None = None
         self._unfinished = ""  # a line whose end is to come
-        self._running = False  # whether the paragraph's last line is still coming
+        self._running = False  # the paragraph's last line is incomplete
         self._last: Where | None = () if follows else None  # where the last leaf stood
-        self._blank = False  # whether an empty line came since
-        self._sibling: tuple[int, Item] | None = None  # who closed last, at what depth
+        self._blank = False  # an empty line came since
+        self._sibling: tuple[int, Item] | None = None  # last item closed, with its depth
         self._serial = 0
         self._out: list[Piece] = []
 
     @property
     def leaf(self) -> str:
-        """What is being written: `paragraph`, `table`, the language of a fence or nothing."""
+        """Open block: `paragraph`, `table`, the language of a fence, or ""."""
         return self._leaf.name if self._leaf else ""
 
     def feed(self, text: str) -> list[Piece]:
-        """The pieces that the next characters finished."""
+        """Return the pieces that this text completes."""
         *whole, rest = (self._unfinished + text).split("\n")
         for line in whole:
             self._read_line(line, ended=True)
@@ -114,7 +114,7 @@ class Blocks:
         return self._take_pieces()
 
     def close(self) -> list[Piece]:
-        """The rest, as it is; no more will come."""
+        """Return the rest; the text has ended."""
         if self._unfinished:
             self._add_line(SourceLine(self._unfinished))
             self._unfinished = ""
@@ -122,7 +122,7 @@ class Blocks:
         return self._take_pieces()
 
     def pending(self) -> list[Piece]:
-        """What `close` would give now, but for the middle of a line of thousands of characters.
+        """Return what `close` would, without the middle of a line of thousands of characters.
 
         Nothing is changed.
         """
@@ -138,7 +138,7 @@ class Blocks:
         return out
 
     def _read_line(self, text: str, *, ended: bool) -> None:
-        """A line or the beginning of one. A long one of prose is read before its end has come."""
+        """Read a line or its beginning. A long line of prose is read before it is complete."""
         if self._running:
             self._append(text)
         elif len(text) > source.SOFT and self._starts_prose(text[: source.SOFT]):
@@ -152,7 +152,7 @@ class Blocks:
         self._running = not ended
 
     def _starts_prose(self, beginning: str) -> bool:
-        """Take the beginning of a line in, if whatever follows on the line is a paragraph's."""
+        """Read the beginning of a line, if the rest of it must belong to a paragraph."""
         trial = copy.copy(self)
         trial._out = list(self._out)
         trial._add_line(SourceLine(beginning))
@@ -173,7 +173,7 @@ class Blocks:
         pieces, self._leaf = leaf.cut(confirmed=confirmed)
         self._out += pieces
 
-    # Lines, as the specification's appendix has it: first who goes on, then who begins.
+    # Lines, as in the specification's appendix: continue open blocks, then start new ones.
 
     def _add_line(self, line: SourceLine) -> None:
         depth = self._match_containers(line)
@@ -187,7 +187,7 @@ class Blocks:
             self._open_blocks(line, depth)
 
     def _open_blocks(self, line: SourceLine, depth: int) -> None:
-        """Open the containers that begin on this line, then the leaf; what is left is text."""
+        """Open the containers that begin on this line, then the leaf; the rest is text."""
         while not line.blank and not self._start_leaf(line, depth):
             if line.indent >= CODE_INDENT or not self._start_container(line, depth):
                 self._add_text(line, depth)
@@ -195,7 +195,7 @@ class Blocks:
             depth = len(self._open)
 
     def _match_containers(self, line: SourceLine) -> int:
-        """How many of the open containers the line continues; their marks are taken off it."""
+        """Return how many open containers the line continues; remove their marks."""
         for depth, container in enumerate(self._open):
             match container:
                 case Quote():
@@ -212,14 +212,14 @@ class Blocks:
         return len(self._open)
 
     def _has_content(self, depth: int) -> bool:
-        """Whether something stands in the container at this depth."""
+        """Return True if the container at this depth is not empty."""
         inside = self._open[: depth + 1]
         return len(self._open) > depth + 1 or (
             self._last is not None and self._last[: depth + 1] == inside
         )
 
     def _start_leaf(self, line: SourceLine, depth: int) -> bool:
-        """Start a block that the line itself is, or that tells by its first line what it is."""
+        """Start a block that the line is, or that its first line announces."""
         text, above = line.bare, self._leaf
         if isinstance(above, OpenParagraph):
             if line.indent >= CODE_INDENT:
@@ -247,7 +247,7 @@ class Blocks:
         return True
 
     def _convert_paragraph(self, leaf: OpenParagraph, line: SourceLine) -> bool:
-        """Whether the line makes a table or a heading of the paragraph above it."""
+        """Convert the paragraph above to a table or heading if the line says so."""
         if made := leaf.as_table(line):
             self._leaf, table = made
             where, gap = leaf.where, leaf.gap
@@ -283,7 +283,7 @@ class Blocks:
         self._leave(depth)
         line.drop(left)
         line.skip(mark.end())
-        # Five blanks or more are one, and code that is indented by the others.
+        # Five blanks or more count as one; the rest indents code.
         room = line.indent if not line.blank and line.indent <= CODE_INDENT else 1
         line.drop(room)
         number = int(mark[1]) if mark[1] else None
@@ -306,7 +306,7 @@ class Blocks:
     # Leaves.
 
     def _place(self, depth: int) -> tuple[Where, bool]:
-        """Where a leaf begins now, and whether an empty line stands before it."""
+        """Return the containers of a new leaf, and whether an empty line stands before it."""
         self._leave(depth)
         where, last, blank = self._open, self._last, self._blank
         self._last, self._blank, self._sibling = where, False, None

@@ -1,6 +1,6 @@
-"""What an answer is, as far as it has come: Markdown, or JSON, SQL or HTML without a fence.
+"""Detect what an answer is: Markdown, or JSON, SQL or HTML without a fence.
 
-It is decided once, before the first line is printed. In doubt it is Markdown, plain text included.
+It is decided once, before the first line is printed. In doubt, as for plain text, it is Markdown.
 """
 
 from __future__ import annotations
@@ -17,7 +17,10 @@ _LONGEST_DOUBT = 600
 
 
 def detect(text: str, *, ended: bool = False) -> Bare | Literal["markdown"] | None:
-    """What the answer is, from its beginning; None while too little is known, unless it `ended`."""
+    """Return the kind of an answer from its beginning; None if more text is needed.
+
+    Once the text has `ended`, a kind is always returned.
+    """
     start = text.lstrip()
     if not (start or ended):
         return None
@@ -30,7 +33,7 @@ def detect(text: str, *, ended: bool = False) -> Bare | Literal["markdown"] | No
 
 
 class UnfencedCode:
-    """Code without a fence: its lines as pieces, until it says itself that it has ended."""
+    """Code without a fence: lines as pieces, until its own syntax ends it."""
 
     def __init__(self, kind: Bare) -> None:
         self.kind: Bare = kind
@@ -42,7 +45,7 @@ class UnfencedCode:
         self._statement_over = False
 
     def feed(self, text: str) -> tuple[list[Code], str]:
-        """The pieces that are finished, and what follows once it has ended."""
+        """Return the pieces that are complete, and the text that follows the code's end."""
         *lines, rest = (self._unfinished + text).split("\n")
         pieces: list[Code] = []
         for number, line in enumerate(lines, 1):
@@ -55,7 +58,7 @@ class UnfencedCode:
         return pieces, ""
 
     def pending(self) -> list[Code]:
-        """The line that is still coming."""
+        """Return the line that is incomplete."""
         return [self._piece(self._unfinished)] if self._unfinished else []
 
     def _piece(self, line: str) -> Code:
@@ -112,4 +115,4 @@ _KINDS: tuple[tuple[Bare, re.Pattern[str], re.Pattern[str]], ...] = (
         ),
     ),
 )
-"""Of each: what makes it certain, and what leaves it possible."""
+"""For each kind, a pattern that proves it and one that leaves it possible."""

@@ -1,8 +1,8 @@
-"""Colours of code, line by line: each line is read together with those above it.
+"""Highlight code line by line, each line read together with those above it.
 
-Pygments keeps no state between two calls. What is above is read again from the last place where
-nothing was open: an empty line, or the end of a line, outside strings and comments. A multi-line
-string that is still open is coloured as what it looks like so far, as it cannot be known.
+Pygments keeps no state between calls. Lines above are read again from the last place where no
+string or comment was open: an empty line, or the end of a line. A multi-line string that is still
+open is coloured as it looks so far.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from pygments.util import ClassNotFound
 from antiphon.terminal.spans import Span
 
 WINDOW = 16
-"""Lines that are read again, at most, where no string or comment is open."""
+"""Lines read again at most while no string or comment is open."""
 OPEN_WINDOW = 200
-"""Lines that are read again, at most."""
+"""Lines read again at most."""
 LONGEST = 1_000
-"""Characters of a line, and then some, that are coloured."""
+"""Characters of the longest line that is coloured."""
 
 _ROLES: dict[object, str] = {
     Comment: "token comment",
@@ -46,27 +46,27 @@ _ROLES: dict[object, str] = {
 
 
 class Highlighter:
-    """Colours the lines of one block; a language that is not known stays plain."""
+    """Highlights the lines of one block; an unknown language stays plain."""
 
     def __init__(self, language: str) -> None:
         self._lexer = _lexer(language[:40].lower())
         self._above: tuple[str, ...] = ()
-        self._closed: tuple[bool, ...] = ()  # whether nothing was open where a line above ended
+        self._closed: tuple[bool, ...] = ()  # no string or comment open at that line's end
 
     def copy(self) -> Highlighter:
-        """One that goes on from here by itself."""
+        """Return a copy that continues independently."""
         twin = Highlighter("")
         twin.__dict__.update(self.__dict__)
         return twin
 
     def line(self, text: str) -> list[Span]:
-        """The next line, coloured."""
+        """Return the next line, coloured."""
         if not self._lexer or len(text) > LONGEST:
             return [Span(text)]
         source = "".join(f"{line}\n" for line in (*self._above, text))
         try:
             tokens = list(self._lexer.get_tokens_unprocessed(source))
-        except Exception:  # noqa: BLE001 - a wall: five hundred languages, by as many hands
+        except Exception:  # noqa: BLE001 - five hundred lexers by as many authors
             self._lexer = None
             return [Span(text)]
         start, spans = len(source) - len(text) - 1, list[Span]()

@@ -1,6 +1,6 @@
-"""A model's Markdown as HTML that is safe to open: nothing in it runs, and nothing is loaded.
+"""Render a model's Markdown as HTML that is safe to open: no script runs, nothing is loaded.
 
-HTML is shown as it was written, pictures become links, and links lead to the web or to a mailbox.
+HTML is shown as source, pictures become links, and links lead to the web or to a mail address.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _ALIGNED = re.compile(r"text-align:(right|center)")
 
 
 class _SafeRenderer(RendererHTML):
-    """markdown-it's own HTML, but for what acts, loads or needs a style of its own."""
+    """markdown-it's renderer, without anything that acts, loads, or needs a style."""
 
     def image(self, tokens: Sequence[Token], idx: int, options: Any, env: Any) -> str:
-        """A link to it; words alone where it stands in a link."""
+        """Return a link to the picture; its text alone within a link."""
         source = str(tokens[idx].attrs.get("src", ""))
         named = self.renderInlineAsText(tokens[idx].children or [], options, env)
         shown = escapeHtml(f"[image: {named or source}]")
@@ -36,7 +36,7 @@ class _SafeRenderer(RendererHTML):
 
 
 def render_html(markdown: str) -> str:
-    """The HTML of a whole text."""
+    """Return the HTML of a whole text."""
     tokens = _READER.parse(clean(markdown, "code"))
     _sanitize(tokens)
     html: str = _READER.renderer.render(tokens, _READER.options, {})
@@ -45,7 +45,7 @@ def render_html(markdown: str) -> str:
 
 def _sanitize(tokens: Iterable[Token]) -> None:
     for token in tokens:
-        # Cleaned once more: an entity such as &#x202e; is a character only now.
+        # Cleaned again: an entity such as &#x202e; has become a character.
         token.content = clean(token.content, "code")
         token.attrs = _attributes(token)
         token.info = ""
@@ -68,10 +68,10 @@ def _attributes(token: Token) -> dict[str, str | int | float]:
 
 
 class _Reader(MarkdownIt):
-    """Links that lead elsewhere than out stay text, as they were written."""
+    """Parser that keeps links to anything but web and mail as text."""
 
     def validateLink(self, url: str) -> bool:  # noqa: N802 - markdown-it's name
-        """Whether a link or a picture may have this address."""
+        """Return True if a link or a picture may have this address."""
         return _LEADS_OUT.match(url) is not None
 
 

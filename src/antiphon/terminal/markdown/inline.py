@@ -1,8 +1,7 @@
-"""Marks inside running text: emphasis, code, links, as spans. Hard breaks are line feeds.
+"""Inline marks of running text as spans: emphasis, code, links. Hard breaks are line feeds.
 
-Links say where they lead: the host stands behind the words, for words can lie. Definitions of
-references are remembered over a whole answer; one that comes after its use leaves the text as it
-was written.
+A link shows its host behind its text, since texts can lie. Definitions of references are kept for
+the whole answer; one that follows its use leaves the text as it was written.
 """
 
 from __future__ import annotations
@@ -23,27 +22,27 @@ _ROLES = {"strong": "strong", "em": "emphasis", "s": "strike"}
 
 
 class Inline:
-    """Reads running text; `marks` leaves the marks in it."""
+    """Parser of running text; `marks` keeps the marks in the text."""
 
     def __init__(self, *, marks: bool = False) -> None:
         self._marks = marks
-        self._known: dict[str, Any] = {}  # markdown-it's own: where it notes references
+        self._known: dict[str, Any] = {}  # markdown-it's environment, with references
 
     def copy(self) -> Inline:
-        """One that knows as much, and learns by itself."""
+        """Return a copy with the same references, which learns independently."""
         twin = Inline(marks=self._marks)
         twin._known = {"references": dict(self._known.get("references", {}))}
         return twin
 
     def strip_definitions(self, text: str) -> str:
-        """The text of a paragraph without the definitions it begins with, which are noted."""
+        """Record the definitions that begin a paragraph; return the rest."""
         if not text.startswith("["):
             return text
         tokens = _DEFINITIONS.parse(text, self._known)
         return next((token.content for token in tokens if token.type == "inline"), "")
 
     def spans(self, text: str) -> list[Span]:
-        """Its spans, in order."""
+        """Return the spans of the text, in order."""
         if text.isalnum():
             return [Span(text)]
         (token,) = _READER.parseInline(text, self._known)
@@ -93,7 +92,7 @@ class Inline:
 
 
 def _link_target(address: str, shown: str) -> Iterator[Span]:
-    """Where a link leads, unless its words say so themselves."""
+    """Yield the host of a link, unless its text shows it."""
     host = _host(address)
     if host and shown not in (address, host, address.removeprefix("mailto:")):
         yield Span(f" ({host})", "host")
@@ -102,7 +101,7 @@ def _link_target(address: str, shown: str) -> Iterator[Span]:
 def _host(address: str) -> str:
     try:
         parts = urlsplit(address)
-    except ValueError:  # not an address that anybody could follow
+    except ValueError:  # not a valid address
         return address
-    # What stands before an @ is no host, however much it looks like one.
+    # Text before an @ is not the host, even if it looks like one.
     return (parts.netloc.rpartition("@")[2] or parts.path) if parts.scheme != "data" else "data"

@@ -1,6 +1,6 @@
-"""Pieces of Markdown set as lines for so many columns: what is printed once, and what is pending.
+"""Set pieces of Markdown as lines for a width: final lines, and lines of the open rest.
 
-Prose is wrapped at words, code never: the terminal wraps it, so that what is selected is what was
+Prose is wrapped at words, code never: the terminal wraps it, so that copied code is what was
 written. For the same reason code in a list stands at the margin, not below its bullet.
 """
 
@@ -31,17 +31,17 @@ from antiphon.terminal.spans import Line, Span, Wrapper
 from antiphon.terminal.themes import Glyphs, Theme
 from antiphon.types.terminal_safe import clean
 
-# A table in lines: columns as wide as what was seen of them, or rows as names and values.
+# Tables: columns as wide as the first rows need, or records of names and values.
 
 
 NARROWEST_COLUMN = 6
-"""Cells that each column must get at least, or there are no columns."""
+"""Least cells of a column; with less room, the table is set as records."""
 
 Cell = Sequence[Span]
 
 
 class Grid:
-    """One table, in so many columns of the terminal."""
+    """One table, set for a width of the terminal."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class Grid:
         self._records = 0
 
     def head(self) -> list[Line]:
-        """The header and the rule below it."""
+        """Return the header and the rule below it."""
         if not self._widths:
             return []
         bold = [
@@ -74,7 +74,7 @@ class Grid:
         return [*self._lines(bold), (Span(rule, "rule"),)]
 
     def row(self, cells: Sequence[Cell]) -> list[Line]:
-        """The lines of one row."""
+        """Return the lines of one row."""
         return list(self._lines(cells)) if self._widths else list(self._record(cells))
 
     def _lines(self, cells: Sequence[Cell]) -> Iterator[Line]:
@@ -97,7 +97,7 @@ class Grid:
 
 
 def _fit_widths(natural: Sequence[int], room: int) -> list[int]:
-    """Widths that fit; the widest give way first. None where a column would get too little."""
+    """Return widths that fit, shrinking the widest; [] if a column would be too narrow."""
     if sum(natural) <= room:
         return list(natural)
     if room < NARROWEST_COLUMN * len(natural):
@@ -127,7 +127,7 @@ def _align(part: Line, blanks: int, align: Align) -> Iterator[Span]:
 PROSE = 100
 """Columns of running text at most: longer lines are hard to read."""
 NARROWEST = 16
-"""Columns that text in containers gets, however deep it stands."""
+"""Least columns of text in containers, at any depth."""
 _RULE = 40
 
 
@@ -138,18 +138,18 @@ class Typesetter:
         self._theme = theme
         self._inline = Inline(marks=theme.marks)
         self._anything = False
-        self._marked = 0  # the serial of the last item whose mark was shown
+        self._marked = 0  # serial of the last item whose mark was printed
         self._task: bool | None = None
         self._wrapper = Wrapper()
         self._highlighter = Highlighter("")
         self._grid: Grid | None = None
 
     def lines(self, pieces: Iterable[Piece], columns: int) -> list[Line]:
-        """The lines that these pieces finish."""
+        """Return the lines that these pieces complete."""
         return [line for piece in pieces for line in self._piece(piece, max(1, columns))]
 
     def pending(self, pieces: Iterable[Piece], columns: int) -> list[Line]:
-        """The lines that these would finish; nothing is changed."""
+        """Return the lines that these pieces would complete; change nothing."""
         twin = copy.copy(self)
         twin._wrapper = copy.copy(self._wrapper)
         twin._highlighter = self._highlighter.copy()
@@ -180,7 +180,7 @@ class Typesetter:
                 yield from self._place(piece.where, [()])
 
     def _gap(self, piece: Piece) -> Iterator[Line]:
-        """An empty line before the piece, in the containers that go on through it."""
+        """Yield an empty line before the piece, within the containers that continue."""
         if piece.begins:
             if piece.gap and self._anything:
                 shared = [at for at in piece.where if at.serial <= self._marked]
@@ -203,7 +203,7 @@ class Typesetter:
         yield from self._place(piece.where, lines)
 
     def _strip_task(self, where: Where, text: str) -> str:
-        """The text without the box of a task, which the item's mark will show."""
+        """Return the text without a task's box, which the item's mark will show."""
         box = _TASK.match(text) if where and where[-1].serial > self._marked else None
         if not box or not isinstance(where[-1], Item):
             return text
@@ -244,17 +244,17 @@ class Typesetter:
             yield from self._place(piece.where, self._grid.row(row))
 
     def _room(self, where: Where, columns: int) -> int:
-        """The columns that are left for text inside these containers."""
+        """Return the columns left for text inside these containers."""
         taken = sum(spans.line_width(self._mark(where, depth)) for depth in range(len(where)))
         return max(NARROWEST, columns - taken) if where else columns
 
     def _place(self, where: Where, lines: Sequence[Line]) -> Iterator[Line]:
-        """The lines behind the marks of their containers."""
+        """Yield the lines behind the marks of their containers."""
         for line in lines:
             yield spans.strip([*self._prefix(where), *line])
 
     def _prefix(self, where: Where) -> Iterator[Span]:
-        """The marks that are not shown yet, and blanks where they were."""
+        """Yield marks that are not printed yet, and blanks for those that are."""
         for depth, at in enumerate(where):
             mark = self._mark(where, depth)
             if isinstance(at, Item) and at.serial <= self._marked:

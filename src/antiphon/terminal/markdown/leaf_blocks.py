@@ -1,4 +1,4 @@
-"""The block that is being read: what it holds back, which lines are its own, how it ends."""
+"""The open leaf block: the text that it holds back, the lines that it takes, its end."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from antiphon.terminal.markdown import source
 from antiphon.terminal.markdown.nodes import Align, Code, Heading, Paragraph, Piece, Table, Where
 from antiphon.terminal.markdown.source import CODE_INDENT, SourceLine
 
-# Tables of Markdown: the line that makes one, and the cells of a row.
+# Tables: the delimiter line, and the cells of a row.
 
 
 def parse_alignments(text: str) -> tuple[Align, ...]:
-    """The columns that a table's second line tells of; none if it is no such line."""
+    """Return the columns' alignments from a delimiter line; () for any other line."""
     if not _DELIMITER.fullmatch(text):
         return ()
     parts = [part.strip() for part in text.split("|")]
@@ -38,7 +38,7 @@ _ALIGNS: dict[tuple[bool, bool], Align] = {
 
 
 def split_row(text: str) -> tuple[str, ...]:
-    """The cells of a row, as they are written."""
+    """Return the source of the cells of a row."""
     cells = [cell.replace("\\|", "|") for cell in _PIPE.split(text.strip())]
     if cells and not cells[0]:
         cells = cells[1:]
@@ -52,11 +52,11 @@ _PIPE = re.compile(r"(?<!\\)\|")
 
 
 MEASURED_ROWS = 20
-"""Rows of a table that are seen before its columns get their widths."""
+"""Rows of a table that determine the widths of its columns."""
 
 
 class Leaf(msgspec.Struct, frozen=True, kw_only=True):
-    """An open block; a frozen value, so that what comes can be tried without harm."""
+    """Open block; a frozen value, so that a continuation can be tried and dropped."""
 
     where: Where = ()
     gap: bool = False
@@ -64,19 +64,19 @@ class Leaf(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def name(self) -> str:
-        """A word for what is being written."""
+        """Name of the block for the display."""
         return ""
 
     def ending(self) -> Sequence[Piece]:
-        """What is printed when it ends."""
+        """Return the pieces that its end completes."""
         return ()
 
 
 class OpenParagraph(Leaf, frozen=True):
-    """A paragraph, as long as it is none of the things that a line below could make of it.
+    """Paragraph that a line below may still turn into something else.
 
-    `head`: whether its last line may be the first of a table. `searched`: how far its text was
-    searched for a place to cut it.
+    `head`: its last line may be the header of a table. `searched`: how far its text was searched
+    for a place to cut.
     """
 
     lines: tuple[str, ...]
@@ -85,24 +85,24 @@ class OpenParagraph(Leaf, frozen=True):
 
     @property
     def name(self) -> str:
-        """As everywhere."""
+        """Name of the block for the display."""
         return "paragraph"
 
     def ending(self) -> Sequence[Piece]:
-        """All that was not let go of before."""
+        """Return the text that is not printed yet."""
         return (self._piece("\n".join(self.lines).rstrip(), ends=True),)
 
     def with_line(self, text: str, *, head: bool) -> OpenParagraph:
-        """It goes on with this line."""
+        """Return it with this further line."""
         return msgspec.structs.replace(self, lines=(*self.lines, text), head=head)
 
     def with_more(self, text: str) -> OpenParagraph:
-        """Its last line, which is long, goes on."""
+        """Return it with more of its last line, which is long."""
         *before, last = self.lines
         return msgspec.structs.replace(self, lines=(*before, last + text), head=False)
 
     def as_heading(self, text: str) -> Heading | None:
-        """The heading that a line below makes of it, if it is one that does."""
+        """Return the heading that an underline below makes of it, if it is one."""
         said = "\n".join(self.lines)
         if not (self.begins and _UNDERLINE.fullmatch(text)) or _only_definitions(self.lines):
             return None
@@ -110,7 +110,7 @@ class OpenParagraph(Leaf, frozen=True):
         return Heading(where=self.where, gap=self.gap, level=level, text=said.strip())
 
     def as_table(self, line: SourceLine) -> tuple[OpenParagraph | None, OpenTable] | None:
-        """What remains of it, and the table that a line below makes of its last line."""
+        """Return the rest, and the table that a delimiter line makes of its last line."""
         if not self.head or line.indent >= CODE_INDENT or "|" not in self.lines[-1]:
             return None
         aligns, header = parse_alignments(line.bare), split_row(self.lines[-1])
@@ -121,9 +121,9 @@ class OpenParagraph(Leaf, frozen=True):
         return (msgspec.structs.replace(self, lines=rest) if rest else None), table
 
     def cut(self, *, confirmed: bool) -> tuple[list[Piece], OpenParagraph]:
-        """The sentences of a long one that nothing reaches over, and what is left.
+        """Return the complete sentences of a long paragraph, and the rest.
 
-        The last line may yet become a table's first, unless it is so long that it was `confirmed`.
+        The last line may yet become a table's header, unless it is so long that it is `confirmed`.
         """
         pieces: list[Piece] = []
         leaf = self
@@ -145,7 +145,7 @@ class OpenParagraph(Leaf, frozen=True):
 
 
 class OpenTable(Leaf, frozen=True):
-    """`rows` are those that were not printed yet."""
+    """Table. `rows` are those not printed yet."""
 
     header: tuple[str, ...]
     aligns: tuple[Align, ...]
@@ -153,15 +153,15 @@ class OpenTable(Leaf, frozen=True):
 
     @property
     def name(self) -> str:
-        """As everywhere."""
+        """Name of the block for the display."""
         return "table"
 
     def ending(self) -> Sequence[Piece]:
-        """All of a short one."""
+        """Return the whole of a short table."""
         return (self._piece(),) if self.begins else ()
 
     def with_row(self, text: str) -> tuple[Sequence[Piece], OpenTable]:
-        """What is printed now that this row is there, and what is left."""
+        """Return the pieces that this row completes, and the rest."""
         cells = split_row(text)[: len(self.aligns)]
         row = cells + ("",) * (len(self.aligns) - len(cells))
         table = msgspec.structs.replace(self, rows=(*self.rows, row))
@@ -181,24 +181,24 @@ class OpenTable(Leaf, frozen=True):
 
 
 class Verbatim(Leaf, frozen=True):
-    """Code of some kind: its lines are final one by one."""
+    """Code of some kind, final line by line."""
 
     @property
     def language(self) -> str:
-        """Of the code, as the fence has it."""
+        """Language of the code, "" if unknown."""
         return ""
 
     @property
     def name(self) -> str:
-        """Its language, if that is known."""
+        """The language, if known."""
         return self.language or "code"
 
     def goes_on(self, line: SourceLine) -> bool:
-        """Whether the line is its own, whatever it looks like."""
+        """Return True if the line belongs to it, whatever it looks like."""
         return True
 
     def with_line(self, line: SourceLine) -> tuple[Sequence[Piece], Verbatim | None]:
-        """What is printed now that this line is there, and what is left: None if it has ended."""
+        """Return the pieces that this line completes, and the rest: None at its end."""
         texts, leaf, ended = self._read(line)
         if not texts:
             return (self.ending() if ended else ()), None if ended else leaf
@@ -212,18 +212,18 @@ class Verbatim(Leaf, frozen=True):
         return (code,), None if ended else msgspec.structs.replace(leaf, begins=False)
 
     def ending(self) -> Sequence[Piece]:
-        """A fence without a line is still a block."""
+        """Return an empty block for a fence without lines."""
         if not self.begins:
             return ()
         return (Code(where=self.where, gap=self.gap, language=self.language, text=None),)
 
     def _read(self, line: SourceLine) -> tuple[Sequence[str], Verbatim, bool]:
-        """The lines to print, what is left, and whether it has ended."""
+        """Return the lines to print, the rest, and whether it has ended."""
         return (line.rest,), self, False
 
 
 class Fence(Verbatim, frozen=True):
-    """`mark` is the row of ticks or tildes that opened it, `indent` how far it stood in."""
+    """Fenced code. `mark` is the opening row of ticks or tildes, `indent` its indentation."""
 
     mark: str
     info: str
@@ -231,7 +231,7 @@ class Fence(Verbatim, frozen=True):
 
     @property
     def language(self) -> str:
-        """The first word beside the mark."""
+        """First word after the mark."""
         return self.info.split(maxsplit=1)[0] if self.info else ""
 
     def _read(self, line: SourceLine) -> tuple[Sequence[str], Verbatim, bool]:
@@ -244,12 +244,12 @@ class Fence(Verbatim, frozen=True):
 
 
 class Indented(Verbatim, frozen=True):
-    """Empty lines are its own only if more follows."""
+    """Indented code. Empty lines belong to it only if more code follows."""
 
     blanks: tuple[str, ...] = ()
 
     def goes_on(self, line: SourceLine) -> bool:
-        """As long as it is indented."""
+        """Return True for an indented or empty line."""
         return line.blank or line.indent >= CODE_INDENT
 
     def _read(self, line: SourceLine) -> tuple[Sequence[str], Verbatim, bool]:
@@ -260,17 +260,17 @@ class Indented(Verbatim, frozen=True):
 
 
 class Html(Verbatim, frozen=True):
-    """`end` is what its last line has in it; None where an empty line ends it."""
+    """HTML block. `end` matches its last line; None if an empty line ends it."""
 
     end: re.Pattern[str] | None
 
     @property
     def language(self) -> str:
-        """As everywhere."""
+        """Always `html`."""
         return "html"
 
     def goes_on(self, line: SourceLine) -> bool:
-        """To its end."""
+        """Return True until its end."""
         return self.end is not None or not line.blank
 
     def _read(self, line: SourceLine) -> tuple[Sequence[str], Verbatim, bool]:
@@ -282,5 +282,5 @@ _DEFINITION = re.compile(r"\[(?:[^\[\]\\]|\\.)+\]:")
 
 
 def _only_definitions(lines: Sequence[str]) -> bool:
-    """Whether nothing but definitions of links may stand here, which no line can underline."""
+    """Return True if all lines may be link definitions, which cannot be underlined."""
     return all(_DEFINITION.match(line) for line in lines)

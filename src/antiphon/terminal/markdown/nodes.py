@@ -1,7 +1,7 @@
-"""What Markdown is made of once it can no longer change: pieces, in the order they are printed.
+"""Pieces of Markdown that can no longer change, in the order in which they are printed.
 
-A piece is a block, or a part of a long one. It says which containers it stands in, so that a
-fence in a list in a quote needs nobody to wait for the end of the quote.
+A piece is a block, or part of a long one. It names its containers, so that a fence in a list in a
+quote is printed before the quote ends.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ Align = Literal["", "left", "center", "right"]
 
 
 class Quote(msgspec.Struct, frozen=True):
-    """A block quote; `serial` tells it from the next one."""
+    """Block quote; `serial` distinguishes it from the next one."""
 
     serial: int
 
 
 class Item(msgspec.Struct, frozen=True):
-    """An item of a list: `mark` is what the source has, such as `-` or `)`.
+    """List item: `mark` is its mark in the source, such as `-` or `)`.
 
-    `number` is the one to show, None without order. `indent` is how far its content stands to the
-    right in the source. Items of one list have its `series`.
+    `number` is the number to show, None in a bullet list. `indent` is the indentation of its
+    content in the source. Items of one list share a `series`.
     """
 
     serial: int
@@ -35,13 +35,13 @@ class Item(msgspec.Struct, frozen=True):
 
 Container = Quote | Item
 Where = tuple[Container, ...]
-"""The containers that a piece stands in, from the outside in."""
+"""The containers of a piece, from the outside in."""
 
 
 class _Piece(msgspec.Struct, frozen=True, kw_only=True):
-    """`gap` asks for an empty line before it; `begins` and `ends` say which part of a block it is.
+    """Base. `gap` asks for an empty line before it; `begins` and `ends` mark parts of a block.
 
-    A block whose last part had nothing left to say ends without a piece that says so.
+    A block whose last part has no text ends without a piece.
     """
 
     where: Where = ()
@@ -50,21 +50,21 @@ class _Piece(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Paragraph(_Piece, frozen=True):
-    """Running text, its inline marks not yet read. Parts of one paragraph join without a blank."""
+    """Running text with its inline marks. Parts of one paragraph join without a blank."""
 
     text: str
     ends: bool = True
 
 
 class Heading(_Piece, frozen=True):
-    """A heading of level 1 to 6."""
+    """Heading of level 1 to 6."""
 
     level: int
     text: str
 
 
 class Code(_Piece, frozen=True):
-    """Whole lines of code, without the last line feed; None where a fence has no line at all."""
+    """Whole lines of code, without the last line feed; None for a fence without lines."""
 
     language: str
     text: str | None
@@ -79,11 +79,11 @@ class Table(_Piece, frozen=True):
 
 
 class Rule(_Piece, frozen=True):
-    """A thematic break."""
+    """Thematic break."""
 
 
 class Empty(_Piece, frozen=True):
-    """A container without content, such as an item of a list that is yet to be written."""
+    """Container without content, such as a list item that is yet to be written."""
 
 
 Piece = Paragraph | Heading | Code | Table | Rule | Empty

@@ -1,15 +1,15 @@
-"""A line of Markdown, from which the marks of containers are taken, column by column."""
+"""A line of Markdown source, and the places where a long paragraph may be cut."""
 
 from __future__ import annotations
 
 import re
 
 CODE_INDENT = 4
-"""Columns from which on a line is code, or goes on with a paragraph, and begins nothing."""
+"""Indentation from which on a line is code, or continues a paragraph, and starts nothing else."""
 
 
 class SourceLine:
-    """A line from which the marks of containers are taken, column by column."""
+    """A line from which the marks of containers are removed, column by column."""
 
     def __init__(self, text: str) -> None:
         self.rest = text
@@ -17,17 +17,17 @@ class SourceLine:
 
     @property
     def bare(self) -> str:
-        """What is left, without the white space before it."""
+        """The rest without leading white space."""
         return self.rest.lstrip(" \t")
 
     @property
     def blank(self) -> bool:
-        """Whether nothing is left."""
+        """True if only white space is left."""
         return not self.bare
 
     @property
     def indent(self) -> int:
-        """The columns of white space before what is left."""
+        """Columns of white space before the rest."""
         column = self._column
         for letter in self.rest:
             if letter == " ":
@@ -39,7 +39,7 @@ class SourceLine:
         return column - self._column
 
     def drop(self, columns: int) -> None:
-        """Take white space off; half a tab leaves blanks."""
+        """Remove white space; part of a tab leaves blanks."""
         while columns and self.rest[:1] in (" ", "\t"):
             width: int = 1 if self.rest[0] == " " else 4 - self._column % 4
             if width > columns:
@@ -50,12 +50,12 @@ class SourceLine:
             columns -= width
 
     def skip(self, letters: int) -> None:
-        """Take letters off that take one column each."""
+        """Remove characters that take one column each."""
         self.rest = self.rest[letters:]
         self._column += letters
 
     def quote(self) -> bool:
-        """Take the mark of a quote off, if it is there."""
+        """Remove the mark of a quote; return False if there is none."""
         if self.indent >= CODE_INDENT or not self.bare.startswith(">"):
             return False
         self.drop(self.indent)
@@ -64,17 +64,17 @@ class SourceLine:
         return True
 
 
-# Where a long paragraph may be cut: after a sentence that no emphasis, code or link reaches over.
+# Cuts of a long paragraph: after a sentence, outside emphasis, code and links.
 
 
 SOFT = 400
-"""Characters after which a paragraph is long: four lines, as prose is set."""
+"""Characters from which on a paragraph is long: four lines of prose."""
 
 HARD = 2_000
-"""Characters after which it is cut at a blank, whatever reaches over it: one stray backtick must
-not make an answer slow to its end."""
+"""Characters after which it is cut at a blank even within a mark: one stray backtick must not make
+the rest of an answer slow."""
 
-_CLOSING = "\"')\\]}*_~`\u00bb\u2019\u201d"  # what may stand between a full stop and the blank
+_CLOSING = "\"')\\]}*_~`\u00bb\u2019\u201d"  # may follow a full stop
 _END = re.compile(
     rf"[.!?\u2026][{_CLOSING}]{{0,8}}(?= [^\s]|\n[^\s])|[\u3002\uff01\uff1f](?=[^\W_])"
 )
@@ -87,7 +87,7 @@ _MARK = re.compile(
 
 
 def find_cut(text: str, start: int) -> tuple[int, int]:
-    """Where `text` may be cut first, 0 if nowhere yet, and where the next search may start."""
+    """Return where `text` may be cut first, 0 if nowhere yet, and where to search next."""
     for end in _END.finditer(text, max(start, SOFT), min(len(text), HARD + 1)):
         if is_settled(text[: end.end()]):
             return end.end(), 0
@@ -100,7 +100,7 @@ def find_cut(text: str, start: int) -> tuple[int, int]:
 
 
 def is_settled(text: str) -> bool:
-    """Whether nothing in it waits for an end. In doubt something does."""
+    """Return True if no mark in the text is open. In doubt, one is."""
     waiting: dict[str, int] = {}
     at = 0
     while mark := _MARK.search(text, at):
@@ -135,7 +135,7 @@ _BEGUN = {"[": "[", "](": "(", "]": "", ")": ""}
 
 
 def _flanks(kind: str, before: str, after: str) -> tuple[bool, bool]:
-    """Whether a run of marks may open, and may close: it leans on the word that it touches."""
+    """Return whether a run of marks may open, and may close: it must touch a word."""
     left, right = not before or before.isspace(), not after or after.isspace()
     if kind == "_" and before.isalnum() and after.isalnum():
         return False, False

@@ -128,9 +128,9 @@ async def _times(bench: Bench, store: SqliteStore, runs: int) -> dict[str, Figur
         "get a run": lambda: store.get(Run, "local", run),
         "list a thread's runs": lambda: store.list(Run, "local", limit=20, thread_id=thread),
         "list threads": lambda: store.list(Thread, "local", limit=20),
-        "read a log": lambda: store.log(run, 0),
+        "read a log": lambda: store.read_events(run, 0),
         "look for a run to drive": lambda: store.claim(lease),
-        "look for what is overdue": lambda: store.due(100),
+        "look for what is overdue": lambda: store.overdue_runs(100),
     }
     tries = bench.pick(5, 100, 200)
     figures: dict[str, Figure] = {}
@@ -170,7 +170,7 @@ async def _add_run(store: SqliteStore, number: int) -> None:
     change = ChangeSet(
         owner="local",
         thread=thread,
-        driven=(
+        run_updates=(
             RunUpdate(queued, RunLease(last_event=1), (status_event(queued),)),
             RunUpdate(cancelled, RunLease(last_event=2), (status_event(cancelled),)),
         ),

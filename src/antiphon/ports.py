@@ -181,7 +181,7 @@ class Store(Protocol):
         """
         ...
 
-    async def answered(self, once: IdempotencyKey) -> msgspec.Raw | None:
+    async def find_answer(self, once: IdempotencyKey) -> msgspec.Raw | None:
         """The answer kept under this key, if there is one: a cheap look before a change.
 
         Raises `IdempotencyConflict` for another digest, and `NotFound` where what the answer tells
@@ -215,7 +215,7 @@ class Store(Protocol):
         """
         ...
 
-    async def beat(self, held: Mapping[str, int], lease_ms: int) -> frozenset[str]:
+    async def renew_leases(self, held: Mapping[str, int], lease_ms: int) -> frozenset[str]:
         """Prolong the leases of these runs (id to epoch); returns the ids that were lost."""
         ...
 
@@ -236,7 +236,7 @@ class Store(Protocol):
         """
         ...
 
-    async def log(self, run_id: str, after: int) -> EventPage:
+    async def read_events(self, run_id: str, after: int) -> EventPage:
         """Events above `after`, some or all. Raises `NotFound` and `EventExpired`."""
         ...
 
@@ -244,19 +244,19 @@ class Store(Protocol):
         """The thread as a model is told it; `fresh` goes round every cache. Raises `NotFound`."""
         ...
 
-    async def version(self, thread_id: str) -> int:
+    async def thread_version(self, thread_id: str) -> int:
         """The thread's version: one cheap read, by which a cached context is told to be current."""
         ...
 
-    async def due(self, limit: int) -> Sequence[str]:
+    async def overdue_runs(self, limit: int) -> Sequence[str]:
         """Ids of runs that somebody must look at: their lease, actions or rest have run out."""
         ...
 
-    async def leased(self, limit: int) -> Sequence[LeaseInfo]:
+    async def leases(self, limit: int) -> Sequence[LeaseInfo]:
         """Runs that a worker has under a lease, run out or not; in no order."""
         ...
 
-    async def forget(self, events_before: int, keys_before: int) -> int:
+    async def delete_expired(self, events_before: int, keys_before: int) -> int:
         """Drop events of runs that ended, and idempotency keys made, before these times (ms)."""
         ...
 
@@ -264,7 +264,7 @@ class Store(Protocol):
         """The Assistant, Thread, Message, Run, Action or Upload. Raises `NotFound`."""
         ...
 
-    async def drive(self, run_id: str) -> RunLease:
+    async def run_lease(self, run_id: str) -> RunLease:
         """How the run is driven just now. Raises `NotFound`."""
         ...
 
@@ -327,7 +327,7 @@ class Store(Protocol):
         """The bytes of an upload from `start` on, `size` at most. Raises `NotFound`."""
         ...
 
-    async def remove(self, kind: type[Any], owner: str, id: str) -> None:
+    async def delete(self, kind: type[Any], owner: str, id: str) -> None:
         """Delete an assistant, or a thread with all that belongs to it. Raises `NotFound`."""
         ...
 
@@ -432,7 +432,7 @@ class Store(Protocol):
         """
         ...
 
-    async def erase(self, owner: str, limit: int) -> int:
+    async def delete_owned(self, owner: str, limit: int) -> int:
         """Delete about so many things of an owner, and say how many; 0 when nothing is left.
 
         That is everything but the acts. Keys are revoked and lose their name, but stay: that there
@@ -440,11 +440,11 @@ class Store(Protocol):
         """
         ...
 
-    async def note(self, act: Act) -> None:
+    async def append_audit_entry(self, act: Act) -> None:
         """Keep an act that writes nothing else."""
         ...
 
-    async def acts(
+    async def audit_entries(
         self, limit: int, after: str | None = None, owner: str | None = None
     ) -> RecordPage:
         """Acts, newest first, as `list` does; with `owner` those about what is theirs."""
@@ -454,14 +454,14 @@ class Store(Protocol):
         """Pairs of owner and run, of all runs that have not ended, newest first, as `list` does."""
         ...
 
-    async def spent(self, since: str, limit: int) -> Sequence[Spent]:
+    async def usage(self, since: str, limit: int) -> Sequence[Spent]:
         """What was spent from that day on (`2026-11-21`, UTC), latest day first.
 
         A run counts on the day it ended, once, and for good: also when its thread is deleted.
         """
         ...
 
-    async def secret(self) -> bytes:
+    async def installation_secret(self) -> bytes:
         """32 random bytes of this installation, made at first use, the same for every process."""
         ...
 
@@ -495,11 +495,11 @@ class Subscription(Protocol):
 class Bus(Protocol):
     """Wakes readers of a topic; carries no data; may lose or repeat a wake-up."""
 
-    def watch(self, topic: str) -> AbstractContextManager[Subscription]:
+    def subscribe(self, topic: str) -> AbstractContextManager[Subscription]:
         """A bell for this topic; subscribe first, then read."""
         ...
 
-    def ring(self, topic: str) -> None:
+    def notify(self, topic: str) -> None:
         """Wake whoever watches the topic, here and, soon, elsewhere. Never blocks, never raises."""
         ...
 

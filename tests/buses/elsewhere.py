@@ -22,7 +22,7 @@ async def up(carrier: Carrier, pace: Pace = Pace()) -> SharedBus:  # noqa: B008 
 async def comes_up(bus: SharedBus) -> None:
     """Everybody is woken once the line is there."""
     async with asyncio.timeout(SOON):
-        with bus.watch("nothing") as bell:
+        with bus.subscribe("nothing") as bell:
             while not bus.up:
                 await bell.wait(SOON)
 
@@ -30,7 +30,7 @@ async def comes_up(bus: SharedBus) -> None:
 async def goes_down(bus: SharedBus) -> None:
     """Everybody is woken once the line is gone."""
     async with asyncio.timeout(SOON):
-        with bus.watch("nothing") as bell:
+        with bus.subscribe("nothing") as bell:
             while bus.up:
                 await bell.wait(SOON)
 

@@ -63,39 +63,39 @@ async def buses(request: pytest.FixtureRequest) -> AsyncIterator[Buses]:
 
 
 async def test_a_ring_wakes_whoever_waits(buses: Buses) -> None:
-    with buses.there.watch("run_1") as bell:
+    with buses.there.subscribe("run_1") as bell:
         waiting = asyncio.create_task(bell.wait(SOON))
         await asyncio.sleep(0)
-        buses.here.ring("run_1")
+        buses.here.notify("run_1")
 
         assert await waiting
 
 
 async def test_a_ring_before_the_wait_is_not_lost(buses: Buses) -> None:
-    with buses.there.watch("run_1") as bell:
-        buses.here.ring("run_1")
+    with buses.there.subscribe("run_1") as bell:
+        buses.here.notify("run_1")
 
         assert await bell.wait(SOON)
 
 
 async def test_many_rings_before_a_wait_are_one(buses: Buses) -> None:
-    with buses.there.watch("run_1") as bell:
+    with buses.there.subscribe("run_1") as bell:
         for _ in range(5):
-            buses.here.ring("run_1")
+            buses.here.notify("run_1")
         assert await bell.wait(SOON)
 
         assert not await bell.wait(0.05)
 
 
 async def test_silence_ends_the_wait_after_its_patience(buses: Buses) -> None:
-    with buses.there.watch("run_1") as bell:
+    with buses.there.subscribe("run_1") as bell:
         assert not await bell.wait(0.01)
 
 
 async def test_a_ring_reaches_every_watcher_of_its_topic_and_no_other(buses: Buses) -> None:
-    watch = buses.there.watch
+    watch = buses.there.subscribe
     with watch("a") as one, watch("a") as two, watch("b") as other:
-        buses.here.ring("a")
+        buses.here.notify("a")
 
         assert await one.wait(SOON)
         assert await two.wait(SOON)
@@ -103,11 +103,11 @@ async def test_a_ring_reaches_every_watcher_of_its_topic_and_no_other(buses: Bus
 
 
 async def test_a_wait_that_was_cancelled_loses_no_ring(buses: Buses) -> None:
-    with buses.there.watch("run_1") as bell:
+    with buses.there.subscribe("run_1") as bell:
         waiting = asyncio.create_task(bell.wait(SOON))
         await asyncio.sleep(0)
         waiting.cancel()
-        buses.here.ring("run_1")
+        buses.here.notify("run_1")
         with pytest.raises(asyncio.CancelledError):
             await waiting
 
@@ -115,20 +115,25 @@ async def test_a_wait_that_was_cancelled_loses_no_ring(buses: Buses) -> None:
 
 
 async def test_a_ring_for_nobody_is_no_error(buses: Buses) -> None:
-    buses.here.ring("nobody")
+    buses.here.notify("nobody")
 
 
 async def test_a_bell_rings_no_more_once_its_watch_is_over(buses: Buses) -> None:
-    with buses.there.watch("run_1") as bell:
+    with buses.there.subscribe("run_1") as bell:
         pass
-    buses.here.ring("run_1")
+    buses.here.notify("run_1")
 
     assert not await bell.wait(0.05)
 
 
 async def test_a_bus_knows_how_many_watch() -> None:
     bus = LocalBus()
-    with bus.watch("run_1"), bus.watch("run_1"), bus.watch("run_2"), bus.watch("queue"):
+    with (
+        bus.subscribe("run_1"),
+        bus.subscribe("run_1"),
+        bus.subscribe("run_2"),
+        bus.subscribe("queue"),
+    ):
         assert bus.watchers == 4
         assert (bus.watchers_of("run"), bus.watchers_of("queue")) == (3, 1)
         assert bus.watchers_of("leases") == 0
@@ -144,7 +149,7 @@ async def test_readers_of_a_log_miss_nothing_however_bad_the_bus(seed: int, lost
 
     async def read() -> list[int]:
         seen: list[int] = []
-        with bus.watch("log") as bell:
+        with bus.subscribe("log") as bell:
             while True:
                 seen += log[len(seen) :]
                 if len(seen) == length:
@@ -154,7 +159,7 @@ async def test_readers_of_a_log_miss_nothing_however_bad_the_bus(seed: int, lost
     readers = [asyncio.create_task(read()) for _ in range(5)]
     for number in range(length):
         log.append(number)
-        bus.ring("log")
+        bus.notify("log")
         await asyncio.sleep(0.001)
     async with asyncio.timeout(SOON):
         read_by_each = await asyncio.gather(*readers)

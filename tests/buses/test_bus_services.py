@@ -57,10 +57,10 @@ async def buses(server: Server) -> AsyncIterator[tuple[SharedBus, SharedBus]]:
 
 async def heard(here: SharedBus, there: SharedBus) -> bool:
     """Whether a ring on one is heard on the other."""
-    with there.watch("run_1") as bell:
+    with there.subscribe("run_1") as bell:
         while await bell.wait(0.05):
             pass  # what rang earlier
-        here.ring("run_1")
+        here.notify("run_1")
         return await bell.wait(SOON)
 
 
@@ -68,10 +68,10 @@ async def test_a_service_that_was_killed_wakes_again_once_it_is_back(own: Server
     here, there = await up(carrier(own), QUICK), await up(carrier(own), QUICK)
     for _ in range(2):
         own.kill()
-        here.ring("run_1")
+        here.notify("run_1")
         await goes_down(here)
         await goes_down(there)
-        here.ring("run_2")
+        here.notify("run_2")
         await asyncio.to_thread(own.start)
         await comes_up(here)
         await comes_up(there)
@@ -91,7 +91,7 @@ async def test_a_line_on_which_nothing_passes_is_noticed_and_opened_anew(
     _, there = buses
     proxy.stall(ways)
     await goes_down(far)
-    far.ring("run_1")
+    far.notify("run_1")
     proxy.heal()
     await comes_up(far)
 
@@ -130,7 +130,7 @@ async def test_however_many_watch_a_process_has_one_line(
     here, _ = buses
     with ExitStack() as stack:
         for number in range(500):
-            stack.enter_context(here.watch(f"run_{number % 50}"))
+            stack.enter_context(here.subscribe(f"run_{number % 50}"))
 
         assert await connections(server) == 2 * (1 if isinstance(server, Postgres) else 2)
 

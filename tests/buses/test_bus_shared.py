@@ -43,10 +43,10 @@ async def test_what_rings_at_once_is_one_message_and_a_topic_is_in_it_once(
 ) -> None:
     before = len(switchboard.said)
     for _ in range(100):
-        here.ring("run_1")
-        here.ring("run_2")
-    with here.watch("run_3") as bell:
-        here.ring("run_3")
+        here.notify("run_1")
+        here.notify("run_2")
+    with here.subscribe("run_3") as bell:
+        here.notify("run_3")
         await bell.wait(SOON)
     await here.close()
 
@@ -56,11 +56,11 @@ async def test_what_rings_at_once_is_one_message_and_a_topic_is_in_it_once(
 async def test_the_first_ring_after_quiet_waits_for_nobody() -> None:
     switchboard = Switchboard(pause=SOON)
     here, there = SharedBus(switchboard), SharedBus(switchboard)
-    with there.watch("run_1") as bell:
+    with there.subscribe("run_1") as bell:
         await comes_up(there)
         await comes_up(here)
         await bell.wait(0.01)
-        here.ring("run_1")
+        here.notify("run_1")
 
         assert await bell.wait(SOON)
     await asyncio.gather(here.close(), there.close())
@@ -73,7 +73,7 @@ async def test_messages_stay_few_however_many_runs_stream(
     heard: set[str] = set()
 
     async def read(run: str) -> None:
-        with there.watch(run) as bell:
+        with there.subscribe(run) as bell:
             while not await bell.wait(SOON):
                 pass
             heard.add(run)
@@ -83,7 +83,7 @@ async def test_messages_stay_few_however_many_runs_stream(
     began, before = asyncio.get_running_loop().time(), here.messages
     for _ in range(200):
         for run in runs:
-            here.ring(run)
+            here.notify(run)
         await asyncio.sleep(0.001)
     async with asyncio.timeout(SOON):
         await asyncio.gather(*readers)
@@ -98,7 +98,7 @@ async def test_no_message_is_longer_than_the_carrier_takes(
 ) -> None:
     runs = [f"run_{number:026}" for number in range(500)]
     for run in runs:
-        here.ring(run)
+        here.notify(run)
     await here.close()
 
     assert max(len(message.encode()) for message in switchboard.said) <= switchboard.max_bytes
@@ -108,8 +108,8 @@ async def test_no_message_is_longer_than_the_carrier_takes(
 async def test_a_topic_that_no_message_holds_wakes_everybody(
     switchboard: Switchboard, here: SharedBus, there: SharedBus
 ) -> None:
-    with there.watch("run_1") as bell:
-        here.ring("ü" * switchboard.max_bytes)
+    with there.subscribe("run_1") as bell:
+        here.notify("ü" * switchboard.max_bytes)
 
         assert await bell.wait(SOON)
 
@@ -117,9 +117,9 @@ async def test_a_topic_that_no_message_holds_wakes_everybody(
 async def test_more_topics_than_are_remembered_wake_everybody(
     switchboard: Switchboard, here: SharedBus, there: SharedBus
 ) -> None:
-    with there.watch("run_1") as bell:
+    with there.subscribe("run_1") as bell:
         for number in range(MOST_TOPICS + 1):
-            here.ring(f"run_{number}x")
+            here.notify(f"run_{number}x")
 
         assert await bell.wait(SOON)
     assert sum(len(topics(message)) for message in switchboard.said) == 1
@@ -134,7 +134,7 @@ async def test_readers_elsewhere_miss_nothing_however_bad_the_carrier(seed: int)
 
     async def read(bus: SharedBus) -> list[int]:
         seen: list[int] = []
-        with bus.watch("log") as bell:
+        with bus.subscribe("log") as bell:
             while len(seen) < length:
                 seen += log[len(seen) :]
                 await bell.wait(0.05)
@@ -143,7 +143,7 @@ async def test_readers_elsewhere_miss_nothing_however_bad_the_carrier(seed: int)
     readers = [asyncio.create_task(read(bus)) for bus in buses[1:]]
     for number in range(length):
         log.append(number)
-        buses[0].ring("log")
+        buses[0].notify("log")
         await asyncio.sleep(0.001)
     async with asyncio.timeout(SOON):
         read_by_each = await asyncio.gather(*readers)
@@ -157,7 +157,7 @@ async def test_nonsense_on_the_line_is_no_fault(
 ) -> None:
     for message in ("", " ", "x", "x  y", "\x1b[2J\n\0", "é" * 100_000):
         switchboard.bring(message)
-    with there.watch("run_1") as bell:
+    with there.subscribe("run_1") as bell:
         switchboard.bring("somebody run_1")
 
         assert await bell.wait(SOON)
@@ -169,7 +169,7 @@ async def test_everybody_is_woken_when_the_line_breaks_and_when_it_is_back(
 ) -> None:
     returns: list[bool] = []
     here.on_return = lambda: returns.append(here.up)
-    with here.watch("leases") as bell:
+    with here.subscribe("leases") as bell:
         switchboard.cut()
         assert await bell.wait(SOON)
         assert not here.up
@@ -184,7 +184,7 @@ async def test_a_line_that_breaks_just_after_a_message_is_noticed_at_once() -> N
     switchboard = Switchboard(pause=0.02)
     here = await up(switchboard, Pace(probe=10 * SOON, echo=10 * SOON))
     before = len(switchboard.said)
-    here.ring("run_1")
+    here.notify("run_1")
     while len(switchboard.said) == before:
         await asyncio.sleep(0)
     switchboard.cut()
@@ -199,7 +199,7 @@ async def test_nobody_waits_long_where_no_ring_would_come(
     switchboard.cut()
     await goes_down(here)
     began = asyncio.get_running_loop().time()
-    with here.watch("leases") as bell:
+    with here.subscribe("leases") as bell:
         assert not await bell.wait(SOON)
 
     assert asyncio.get_running_loop().time() - began < SOON / 2
@@ -209,10 +209,10 @@ async def test_what_rang_while_the_line_was_gone_is_told_afterwards(
     switchboard: Switchboard, here: SharedBus, there: SharedBus
 ) -> None:
     switchboard.away = True  # only to whoever says something
-    here.ring("run_1")
+    here.notify("run_1")
     await goes_down(here)
-    here.ring("run_2")
-    with there.watch("run_1") as one, there.watch("run_2") as two:
+    here.notify("run_2")
+    with there.subscribe("run_1") as one, there.subscribe("run_2") as two:
         switchboard.away = False
 
         assert await one.wait(SOON)
@@ -236,7 +236,7 @@ async def test_a_line_that_takes_too_long_to_open_is_given_up_and_opened_anew(
 ) -> None:
     switchboard.silent = True
     here = SharedBus(switchboard, pace=QUICK)
-    with here.watch("nothing") as bell:
+    with here.subscribe("nothing") as bell:
         while switchboard.waiting < 2:
             await bell.wait(0.01)
     switchboard.silent = False
@@ -251,8 +251,8 @@ async def test_a_carrier_that_is_away_is_told_once_in_plain_words_and_so_is_its_
     caplog.set_level(logging.WARNING)  # as a server logs that was told nothing
     switchboard.away = True
     here = SharedBus(switchboard, pace=QUICK)
-    with here.watch("run_1") as bell:
-        here.ring("run_1")
+    with here.subscribe("run_1") as bell:
+        here.notify("run_1")
         assert await bell.wait(SOON)
         await bell.wait(10 * QUICK.retry[0])
     switchboard.away = False
@@ -270,8 +270,8 @@ async def test_a_carrier_that_is_away_is_told_once_in_plain_words_and_so_is_its_
 async def test_the_last_rings_go_out_before_a_bus_closes(
     switchboard: Switchboard, here: SharedBus, there: SharedBus
 ) -> None:
-    with there.watch("queue") as bell:
-        here.ring("queue")
+    with there.subscribe("queue") as bell:
+        here.notify("queue")
         await here.close()
 
         assert await bell.wait(SOON)
@@ -280,9 +280,9 @@ async def test_the_last_rings_go_out_before_a_bus_closes(
 async def test_a_bus_that_closes_before_its_line_is_open_still_says_what_rang(
     switchboard: Switchboard, there: SharedBus
 ) -> None:
-    with there.watch("queue") as bell:
+    with there.subscribe("queue") as bell:
         here = SharedBus(switchboard)
-        here.ring("queue")
+        here.notify("queue")
         await here.close()
 
         assert await bell.wait(SOON)
@@ -291,7 +291,7 @@ async def test_a_bus_that_closes_before_its_line_is_open_still_says_what_rang(
 async def test_a_bus_whose_carrier_is_away_closes_at_once(switchboard: Switchboard) -> None:
     switchboard.away = True
     here = SharedBus(switchboard)
-    here.ring("queue")
+    here.notify("queue")
 
     async with asyncio.timeout(1):
         await here.close()
@@ -300,9 +300,9 @@ async def test_a_bus_whose_carrier_is_away_closes_at_once(switchboard: Switchboa
 async def test_a_turn_is_offered_here_before_it_is_offered_elsewhere(
     switchboard: Switchboard, here: SharedBus, there: SharedBus
 ) -> None:
-    with here.watch(QUEUE) as bell, there.watch(QUEUE) as far:
-        here.ring(QUEUE)
-        here.ring("run_1")
+    with here.subscribe(QUEUE) as bell, there.subscribe(QUEUE) as far:
+        here.notify(QUEUE)
+        here.notify("run_1")
 
         assert await bell.wait(SOON)
         assert await far.wait(SOON)

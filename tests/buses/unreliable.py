@@ -25,10 +25,10 @@ class UnreliableBus:
     def watchers(self) -> int:
         return self._bus.watchers
 
-    def watch(self, topic: str) -> AbstractContextManager[LocalBell]:
-        return self._bus.watch(topic)
+    def subscribe(self, topic: str) -> AbstractContextManager[LocalBell]:
+        return self._bus.subscribe(topic)
 
-    def ring(self, topic: str) -> None:
+    def notify(self, topic: str) -> None:
         if self._dice.random() < self._lost:
             return
         self._ring_later(topic)
@@ -40,4 +40,4 @@ class UnreliableBus:
 
     def _ring_later(self, topic: str) -> None:
         delay = self._dice.random() * self._delay
-        asyncio.get_running_loop().call_later(delay, self._bus.ring, topic)
+        asyncio.get_running_loop().call_later(delay, self._bus.notify, topic)

@@ -142,7 +142,7 @@ async def test_a_line_over_an_open_runtime_leaves_it_open():
         await client.close()
 
         assert (
-            await runtime.desk.answer(GetThread(thread.id), Principal(owner="ann"))
+            await runtime.dispatcher.dispatch(GetThread(thread.id), Principal(owner="ann"))
         ).value == thread
 
 

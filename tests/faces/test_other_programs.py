@@ -44,7 +44,7 @@ class Programs:
         async with open_runtime(settings or self.first, drives=False) as runtime:
             message = operations.NewMessage(CANARY)
             call = operations.Process(message=message, background=True)
-            answer = await runtime.desk.open(call, Principal())
+            answer = await runtime.dispatcher.open_stream(call, Principal())
             assert isinstance(answer, Response)
             run: Run = answer.value
             if begun:

@@ -187,7 +187,7 @@ class Threads(RuleBasedStateMachine):
         return self.threads[at % len(self.threads)]
 
     async def answer(self, call: Any) -> Any:
-        return (await self.house.desk.answer(call, BY)).value
+        return (await self.house.dispatcher.dispatch(call, BY)).value
 
     async def with_run(self, at: int, deed: Callable[[str], Awaitable[object]]) -> None:
         """To the newest run of the thread, if it has one."""

@@ -51,12 +51,12 @@ class Far:
         self.description = ""
         self._deeds: dict[str, Deed] = {"read": _said, "write": _said, "wait": self._wait} | deeds
 
-    async def refuse(self, servers: Sequence[McpServer]) -> None:
+    async def check_allowed(self, servers: Sequence[McpServer]) -> None:
         if any(server.name != "far" for server in servers):
             raise errors.InvalidRequest("There is no such server.")
 
     @asynccontextmanager
-    async def held(self, owner: str, servers: Sequence[McpServer]) -> AsyncIterator[Toolbox]:
+    async def hold(self, owner: str, servers: Sequence[McpServer]) -> AsyncIterator[Toolbox]:
         self.holders += 1
         try:
             yield self
@@ -104,7 +104,7 @@ async def outputs(h: House, thread_id: str) -> list[str]:
 
 async def answer(h: House, run_id: str, tool_call_id: str, output: str) -> Action:
     call = operations.SubmitToolOutput(run_id, tool_call_id, output)
-    action: Action = (await h.desk.answer(call, BY)).value
+    action: Action = (await h.dispatcher.dispatch(call, BY)).value
     return action
 
 
@@ -180,7 +180,7 @@ async def test_each_call_has_an_id_that_no_other_run_has() -> None:
     async with house('call far__read {"x":1}', "say Done.", servers=far) as h:
         told = await h.ask(mcp_servers=(FREE,))
 
-        listed = await h.desk.answer(operations.ListActions(started(told).run_id), BY)
+        listed = await h.dispatcher.dispatch(operations.ListActions(started(told).run_id), BY)
         assert [call.id for call in far.calls] == [action.id for action in listed.value.data]
 
 
@@ -279,7 +279,7 @@ async def test_an_approval_is_no_message() -> None:
         )
 
         with pytest.raises(errors.InvalidRequest, match="approved"):
-            await h.desk.answer(call, BY)
+            await h.dispatcher.dispatch(call, BY)
 
 
 async def test_approval_is_asked_for_tool_by_tool() -> None:
@@ -338,7 +338,9 @@ async def test_a_tool_that_breaks_or_takes_too_long_is_a_result() -> None:
         broken, late = await outputs(h, started(told).thread_id)
         assert "out of paper" in broken
         assert "0.05 s" in late
-        actions = (await h.desk.answer(operations.ListActions(started(told).run_id), BY)).value.data
+        actions = (
+            await h.dispatcher.dispatch(operations.ListActions(started(told).run_id), BY)
+        ).value.data
         assert [action.status for action in actions] == ["failed", "failed"]
         assert far.cancelled == 1
 
@@ -351,7 +353,7 @@ async def test_what_a_tool_gave_besides_words_is_kept_for_its_owner() -> None:
         told = await h.ask(mcp_servers=(FREE,))
         tool = next(m for m in await h.messages(started(told).thread_id) if m.role == "tool")
 
-        upload, content = await h.desk.download(OWNER, tool.metadata["files"])
+        upload, content = await h.dispatcher.download(OWNER, tool.metadata["files"])
         assert (upload.media_type, content) == ("image/png", b"dot")
         with pytest.raises(errors.NotFound):
             await h.store.get(Upload, "somebody else", upload.id)
@@ -362,16 +364,16 @@ async def test_a_cancel_reaches_the_tool() -> None:
     async with house('call far__wait {"gate":"never"}', servers=far) as h:
         reading = asyncio.create_task(h.ask(mcp_servers=(FREE,)))
         await far.gates["never"].reached.wait()
-        (run,) = (await h.desk.answer(operations.ListRuns(), BY)).value.data
-        await h.desk.answer(operations.CancelRun(run.id), BY)
+        (run,) = (await h.dispatcher.dispatch(operations.ListRuns(), BY)).value.data
+        await h.dispatcher.dispatch(operations.CancelRun(run.id), BY)
         told = await reading
-        while h.worker.driving:
+        while h.worker.active_runs:
             await asyncio.sleep(0)
 
         assert last(told).status == "cancelled"
         assert far.cancelled == 1
         assert await outputs(h, run.thread_id) == [CANCELLED]
-        actions = (await h.desk.answer(operations.ListActions(run.id), BY)).value.data
+        actions = (await h.dispatcher.dispatch(operations.ListActions(run.id), BY)).value.data
         assert [action.status for action in actions] == ["cancelled"]
 
 
@@ -381,7 +383,7 @@ async def test_a_call_whose_worker_died_is_run_again_under_its_id_by_the_next() 
     async with house(script, "say Found.", servers=far) as h:
         reading = asyncio.create_task(h.ask(mcp_servers=(FREE,)))
         await far.gates["never"].reached.wait()
-        (run,) = (await h.desk.answer(operations.ListRuns(), BY)).value.data
+        (run,) = (await h.dispatcher.dispatch(operations.ListRuns(), BY)).value.data
         (held,) = [task for task in asyncio.all_tasks() if task.get_name().startswith("run ")]
         held.cancel()
         await asyncio.wait([held])
@@ -466,7 +468,7 @@ async def test_a_background_run_goes_all_its_way_after_the_approval() -> None:
         process = operations.Process(
             message=operations.NewMessage("Write!"), mcp_servers=(ASKING,), background=True
         )
-        run = (await h.desk.open(process, BY)).value  # type: ignore[union-attr]
+        run = (await h.dispatcher.open_stream(process, BY)).value  # type: ignore[union-attr]
         told: list[Numbered] = []
         async for numbered in h.listen(operations.Follow(run.id)):
             told.append(numbered)
@@ -482,13 +484,13 @@ async def test_an_assistant_names_servers_for_its_runs() -> None:
     far = Far()
     async with house('call far__read {"x":1}', "say Done.", servers=far) as h:
         create = operations.CreateAssistant(mcp_servers=(FREE,))
-        assistant = (await h.desk.answer(create, BY)).value
+        assistant = (await h.dispatcher.dispatch(create, BY)).value
         told = await h.ask(assistant_id=assistant.id)
 
         assert len(far.calls) == 1
         assert (await h.run(started(told).run_id)).mcp_servers == (FREE,)
         change = operations.UpdateAssistant(assistant.id, mcp_servers=())
-        assert (await h.desk.answer(change, BY)).value == replace(
+        assert (await h.dispatcher.dispatch(change, BY)).value == replace(
             assistant, mcp_servers=(), updated_at=assistant.updated_at
         )
 
@@ -505,16 +507,20 @@ async def test_no_server_may_be_named_where_the_operator_allows_none(
     call: operations.Operation[object],
 ) -> None:
     async with house() as h:
-        ask = h.desk.open if isinstance(call, operations.Process) else h.desk.answer
+        ask = (
+            h.dispatcher.open_stream
+            if isinstance(call, operations.Process)
+            else h.dispatcher.dispatch
+        )
         with pytest.raises(errors.Forbidden, match="MCP servers"):
             await ask(call, BY)  # type: ignore[arg-type]
-        assert not (await h.desk.answer(operations.ListThreads(), BY)).value.data
+        assert not (await h.dispatcher.dispatch(operations.ListThreads(), BY)).value.data
 
 
 async def test_an_assistant_of_better_times_begins_no_run_once_servers_are_off() -> None:
     async with house(servers=Far()) as allowed, house() as h:
         create = operations.CreateAssistant(mcp_servers=(FREE,))
-        assistant = (await allowed.desk.answer(create, BY)).value
+        assistant = (await allowed.dispatcher.dispatch(create, BY)).value
         await h.store.put(OWNER, assistant)
 
         with pytest.raises(errors.Forbidden):

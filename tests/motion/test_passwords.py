@@ -1,4 +1,4 @@
-"""Passwords as they are kept: slow to guess, and hashed again where they were not."""
+"""Passwords as they are stored: slow to guess, and hashed again where they were not."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from antiphon.runtime.admin.accounts import PasswordCheck, PasswordHasher
 async def test_a_password_is_hashed_with_the_cost_that_the_standard_advises(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    cheap = await PasswordHasher().hashed("correct horse battery")
+    cheap = await PasswordHasher().hash("correct horse battery")
     monkeypatch.setattr(PasswordHasher, "cost", {})  # tests of other things lower it
 
-    kept = await PasswordHasher().hashed("correct horse battery")
+    kept = await PasswordHasher().hash("correct horse battery")
 
     assert kept.startswith("$argon2id$v=19$m=65536,t=3,p=4$")  # RFC 9106, section 4
-    assert await PasswordHasher().tried("correct horse battery", kept) == PasswordCheck(fits=True)
-    assert await PasswordHasher().tried("wrong", kept) == PasswordCheck(fits=False)
-    assert await PasswordHasher().tried("correct horse battery", cheap) == PasswordCheck(
+    assert await PasswordHasher().verify("correct horse battery", kept) == PasswordCheck(fits=True)
+    assert await PasswordHasher().verify("wrong", kept) == PasswordCheck(fits=False)
+    assert await PasswordHasher().verify("correct horse battery", cheap) == PasswordCheck(
         True, outdated=True
     )

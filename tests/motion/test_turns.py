@@ -112,14 +112,14 @@ class House:
         self._mint = lambda prefix: f"{prefix}_{next(counter):04}"
         self.settings = settings or Settings()
         self.worker = self.new_worker("first")
-        self.desk = Dispatcher(
+        self.dispatcher = Dispatcher(
             self.store,
             self.bus,
             self._mint,
             self._default,
             self._known,
             self._models,
-            self.servers.refuse,
+            self.servers.check_allowed,
             AdminDispatcher(self.store, self._mint, self.servers.states, self.owners()),
             Destinations(self, self.servers, unmarked=True),
         )
@@ -178,21 +178,21 @@ class House:
         call: operations.Process | operations.Complete | operations.Follow,
         key: str | None = None,
     ) -> AsyncIterator[Numbered]:
-        listening = await self.desk.open(call, BY, key)
+        listening = await self.dispatcher.open_stream(call, BY, key)
         assert isinstance(listening, RunEventReader)
         async for first, lines in listening.pages():
             for number, line in enumerate(lines, first):
                 yield number, events.decode(line)
 
     async def run(self, run_id: str) -> Run:
-        run: Run = (await self.desk.answer(operations.GetRun(run_id), BY)).value
+        run: Run = (await self.dispatcher.dispatch(operations.GetRun(run_id), BY)).value
         return run
 
     async def submit(self, told: Sequence[Numbered], output: str = "42") -> list[Action]:
         manifest = one(told, ActionRequired)
         return [
             (
-                await self.desk.answer(
+                await self.dispatcher.dispatch(
                     operations.SubmitToolOutput(manifest.run_id, action.tool_call_id, output), BY
                 )
             ).value
@@ -200,7 +200,7 @@ class House:
         ]
 
     async def messages(self, thread_id: str) -> Sequence[Message]:
-        listed = await self.desk.answer(operations.ListMessages(thread_id, limit=100), BY)
+        listed = await self.dispatcher.dispatch(operations.ListMessages(thread_id, limit=100), BY)
         found: Sequence[Message] = listed.value.data
         return found
 
@@ -268,7 +268,7 @@ async def test_a_hand_off_and_the_next_turn() -> None:
 async def test_after_a_hand_off_nothing_is_held() -> None:
     async with house('call look {"q":"x"}') as h:
         await h.ask(tools=TOOLS)
-        while h.worker.driving:
+        while h.worker.active_runs:
             await asyncio.sleep(0)
 
         assert h.bus.watchers == 2  # the worker's own: its queue and its leases
@@ -279,7 +279,7 @@ async def test_parallel_outputs_reach_the_model_in_call_order() -> None:
         told = await h.ask(tools=TOOLS)
         first, second = one(told, ActionRequired).actions
         for action in (second, first):
-            await h.desk.answer(
+            await h.dispatcher.dispatch(
                 operations.SubmitToolOutput(
                     started(told).run_id, action.tool_call_id, f"of {action.name}"
                 ),
@@ -298,10 +298,10 @@ async def test_a_tool_message_is_a_tool_output() -> None:
         call = operations.CreateMessage(
             started(told).thread_id, "42", role="tool", tool_call_id=call_id
         )
-        message = (await h.desk.answer(call, BY)).value
+        message = (await h.dispatcher.dispatch(call, BY)).value
 
         assert (message.role, message.text, message.number) == ("tool", "42", 3)
-        assert (await h.desk.answer(call, BY)).value == message
+        assert (await h.dispatcher.dispatch(call, BY)).value == message
         assert (await h.run(started(told).run_id)).status == "queued"
 
 
@@ -318,11 +318,11 @@ async def test_a_tool_message_under_a_key_is_that_message_for_ever() -> None:
             )
             for action in one(told, ActionRequired).actions
         ]
-        message = (await h.desk.answer(first, BY, "k")).value
+        message = (await h.dispatcher.dispatch(first, BY, "k")).value
         with pytest.raises(errors.IdempotencyConflict):
-            await h.desk.answer(second, BY, "k")
-        await h.desk.answer(operations.CancelRun(started(told).run_id), BY)
-        again = await h.desk.answer(first, BY, "k")
+            await h.dispatcher.dispatch(second, BY, "k")
+        await h.dispatcher.dispatch(operations.CancelRun(started(told).run_id), BY)
+        again = await h.dispatcher.dispatch(first, BY, "k")
 
         assert again.replayed
         assert msgspec.json.decode(again.value, type=Message) == message
@@ -331,12 +331,12 @@ async def test_a_tool_message_under_a_key_is_that_message_for_ever() -> None:
 
 async def test_a_kept_answer_outlives_what_it_was_made_from() -> None:
     async with house("say Hi.") as h:
-        assistant = (await h.desk.answer(operations.CreateAssistant(), BY)).value
-        thread = (await h.desk.answer(operations.CreateThread(), BY)).value
+        assistant = (await h.dispatcher.dispatch(operations.CreateAssistant(), BY)).value
+        thread = (await h.dispatcher.dispatch(operations.CreateThread(), BY)).value
         call = operations.CreateRun(thread.id, assistant_id=assistant.id)
-        run = (await h.desk.answer(call, BY, "k")).value
-        await h.desk.answer(operations.DeleteAssistant(assistant.id), BY)
-        again = await h.desk.answer(call, BY, "k")
+        run = (await h.dispatcher.dispatch(call, BY, "k")).value
+        await h.dispatcher.dispatch(operations.DeleteAssistant(assistant.id), BY)
+        again = await h.dispatcher.dispatch(call, BY, "k")
 
         assert msgspec.json.decode(again.value, type=Run) == run
 
@@ -400,14 +400,14 @@ async def test_a_cancel_closes_the_model_and_keeps_what_was_said() -> None:
     async with house("say I was about\nwait never") as h:
         reading = asyncio.create_task(h.ask())
         await h.model.gates["never"].reached.wait()
-        runs = (await h.desk.answer(operations.ListRuns(), BY)).value.data
-        answer = await h.desk.answer(operations.CancelRun(runs[0].id), BY)
+        runs = (await h.dispatcher.dispatch(operations.ListRuns(), BY)).value.data
+        answer = await h.dispatcher.dispatch(operations.CancelRun(runs[0].id), BY)
         told = await reading
 
         assert answer.status == 202
         assert last(told).status == "cancelled"
         assert one(told, MessageCompleted).message.text == "I was about"
-        again = await h.desk.answer(operations.CancelRun(runs[0].id), BY)
+        again = await h.dispatcher.dispatch(operations.CancelRun(runs[0].id), BY)
         assert again.status == 200
 
 
@@ -452,9 +452,9 @@ async def test_nobody_waits_for_the_lease_of_a_worker_that_is_certainly_dead() -
 
 async def test_a_run_that_nobody_asked_for_is_not_begun() -> None:
     async with house("say Hi.") as h:
-        thread = (await h.desk.answer(operations.CreateThread(), BY)).value
-        await h.desk.answer(operations.CreateMessage(thread.id, "Hello?"), BY)
-        run = (await h.desk.answer(operations.CreateRun(thread.id), BY)).value
+        thread = (await h.dispatcher.dispatch(operations.CreateThread(), BY)).value
+        await h.dispatcher.dispatch(operations.CreateMessage(thread.id, "Hello?"), BY)
+        run = (await h.dispatcher.dispatch(operations.CreateRun(thread.id), BY)).value
         await h.worker.sweep()
         assert (await h.run(run.id)).status == "queued"
         told = await h.read(operations.Complete(run.id))
@@ -467,7 +467,7 @@ async def test_a_second_reader_joins_the_turn_in_progress() -> None:
     async with house("say One\nwait gate\nsay two.") as h:
         first = asyncio.create_task(h.ask())
         await h.model.gates["gate"].reached.wait()
-        (run,) = (await h.desk.answer(operations.ListRuns(), BY)).value.data
+        (run,) = (await h.dispatcher.dispatch(operations.ListRuns(), BY)).value.data
         second = asyncio.create_task(h.read(operations.Process(run_id=run.id)))
         h.model.gates["gate"].opened.set()
 
@@ -498,7 +498,7 @@ async def test_an_event_from_the_future_is_refused() -> None:
 async def test_events_past_retention_are_gone_and_the_messages_are_not() -> None:
     async with house("say Hi.") as h:
         told = await h.ask()
-        await h.store.forget(h.now + 1, 0)
+        await h.store.delete_expired(h.now + 1, 0)
 
         with pytest.raises(errors.EventExpired):
             await h.read(operations.Follow(started(told).run_id))
@@ -532,7 +532,7 @@ async def test_a_turn_asked_for_again_under_its_key_is_told_again_even_after_its
 async def test_a_background_run_needs_no_reader() -> None:
     async with house("say Hi.") as h:
         call = operations.Process(message=operations.NewMessage("Hello?"), background=True)
-        answer = await h.desk.open(call, BY)
+        answer = await h.dispatcher.open_stream(call, BY)
         assert isinstance(answer, Response)
         told = await h.read(operations.Follow(answer.value.id))
 
@@ -543,7 +543,7 @@ async def test_a_busy_thread_can_be_waited_for() -> None:
     async with house("say One\nwait gate", "say Two") as h:
         first = asyncio.create_task(h.ask())
         await h.model.gates["gate"].reached.wait()
-        (run,) = (await h.desk.answer(operations.ListRuns(), BY)).value.data
+        (run,) = (await h.dispatcher.dispatch(operations.ListRuns(), BY)).value.data
         second = asyncio.create_task(h.ask("And?", thread_id=run.thread_id, if_busy="wait"))
         h.model.gates["gate"].opened.set()
         await first
@@ -567,7 +567,7 @@ async def test_readers_of_an_interrupted_run_hear_of_its_end_at_once() -> None:
     async with house("say One\nwait never", "say Two") as h:
         first = asyncio.create_task(h.ask())
         await h.model.gates["never"].reached.wait()
-        (run,) = (await h.desk.answer(operations.ListRuns(), BY)).value.data
+        (run,) = (await h.dispatcher.dispatch(operations.ListRuns(), BY)).value.data
         await h.ask("And?", thread_id=run.thread_id, if_busy="interrupt")
 
         assert last(await first).status == "cancelled"
@@ -619,7 +619,7 @@ async def test_a_worker_that_stops_leaves_no_claim_behind() -> None:
         stopping = asyncio.create_task(h.worker.stop(0))
         gate.opened.set()
         await stopping
-        (run,) = (await h.desk.answer(operations.ListRuns(), BY)).value.data
+        (run,) = (await h.dispatcher.dispatch(operations.ListRuns(), BY)).value.data
 
         assert run.status == "queued"
         reading.cancel()
@@ -639,7 +639,7 @@ async def test_an_unknown_model_is_refused_before_anything_is_made() -> None:
         with pytest.raises(errors.BadSettings):
             await h.ask(model="unknown")
 
-        assert not (await h.desk.answer(operations.ListThreads(), BY)).value.data
+        assert not (await h.dispatcher.dispatch(operations.ListThreads(), BY)).value.data
 
 
 async def test_a_model_that_is_gone_when_its_run_starts_fails_the_run() -> None:
@@ -658,7 +658,7 @@ async def test_a_run_that_only_others_can_serve_says_what_it_waits_for_and_goes_
     h = House(Scripted("say Hello."))
     h.destination = FAR
     begun = operations.Process(message=operations.NewMessage("Hello?"), background=True)
-    answer = await h.desk.open(begun, BY)
+    answer = await h.dispatcher.open_stream(begun, BY)
     assert isinstance(answer, Response)
     bystander = h.new_worker("bystander", serves=lambda text: text != FAR.text)
     bystander.start()
@@ -667,7 +667,7 @@ async def test_a_run_that_only_others_can_serve_says_what_it_waits_for_and_goes_
         for _ in range(3):
             await bystander.sweep()
         waiting = await h.store.get(Run, None, answer.value.id)
-        page = await h.store.log(waiting.id, 0)
+        page = await h.store.read_events(waiting.id, 0)
         said = [events.decode(line) for line in page.lines]
 
         assert (waiting.status, waiting.waiting_for) == ("queued", "far")
@@ -688,10 +688,10 @@ async def test_nothing_is_sent_where_the_last_look_finds_another_place() -> None
         h.destination = FAR
         begun = operations.Process(message=operations.NewMessage("Hello?"), background=True)
         h.destination, there = Destination("far", digest="of another address"), h.destination
-        answer = await h.desk.open(begun, BY)
+        answer = await h.dispatcher.open_stream(begun, BY)
         assert isinstance(answer, Response)
         h.destination = there
-        while h.worker.driving or not (await h.store.drive(answer.value.id)).epoch:
+        while h.worker.active_runs or not (await h.store.run_lease(answer.value.id)).epoch:
             await asyncio.sleep(0)
 
         assert not h.model.questions
@@ -706,18 +706,18 @@ async def test_a_run_that_is_not_for_this_program_waits_for_another_and_keeps_it
         begun = operations.Process(
             message=operations.NewMessage("Hello?"), background=True, max_attempts=1
         )
-        answer = await h.desk.open(begun, BY)
+        answer = await h.dispatcher.open_stream(begun, BY)
         assert isinstance(answer, Response)
         run_id = answer.value.id
         h.destination = FAR
         while (declined := await h.store.get(Run, None, run_id)).waiting_for is None:
             await asyncio.sleep(0)
-        held = await h.store.drive(run_id)
+        held = await h.store.run_lease(run_id)
         later = await h.ask()
 
         # Its own runs go on, though that one has waited longer, and it claims that one no more.
         assert last(later).status == "completed"
-        assert await h.store.drive(run_id) == held
+        assert await h.store.run_lease(run_id) == held
         assert (declined.status, declined.attempt, declined.waiting_for) == ("queued", 0, "far")
 
         h.destination = Destination("far", digest="of another address")
@@ -732,9 +732,9 @@ async def test_a_run_that_is_not_for_this_program_waits_for_another_and_keeps_it
 
 async def test_a_repeated_request_wants_the_turn_that_nobody_wants_any_more() -> None:
     h = House(Scripted("say Hello."))
-    thread = (await h.desk.answer(operations.CreateThread(), BY)).value
-    run = (await h.desk.answer(operations.CreateRun(thread.id), BY)).value
-    await h.desk.open(operations.Complete(run.id), BY, "one key")
+    thread = (await h.dispatcher.dispatch(operations.CreateThread(), BY)).value
+    run = (await h.dispatcher.dispatch(operations.CreateRun(thread.id), BY)).value
+    await h.dispatcher.open_stream(operations.Complete(run.id), BY, "one key")
 
     def forget(records: Snapshot) -> ChangeSet:
         assert records.run is not None
@@ -767,7 +767,7 @@ async def test_another_owners_thread_is_not_found() -> None:
             operations.ListMessages(started(told).thread_id),
         ):
             with pytest.raises(errors.NotFound):
-                await h.desk.answer(call, Principal(owner="somebody else"))
+                await h.dispatcher.dispatch(call, Principal(owner="somebody else"))
 
 
 @pytest.mark.parametrize(
@@ -786,7 +786,7 @@ async def test_another_owners_thread_is_not_found() -> None:
 )
 async def test_an_upload_is_put_before_the_model(media_type: str, given: object) -> None:
     async with house("say I see.") as h:
-        upload = (await h.desk.upload(OWNER, "it.bin", media_type, b"hi")).value
+        upload = (await h.dispatcher.upload(OWNER, "it.bin", media_type, b"hi")).value
         content = (Text("What is this? antiphon:no"), File(upload.id))
         await h.read(operations.Process(message=operations.NewMessage(content)))
 
@@ -796,7 +796,7 @@ async def test_an_upload_is_put_before_the_model(media_type: str, given: object)
 
 async def test_an_image_may_be_an_upload_too() -> None:
     async with house("say I see.") as h:
-        upload = (await h.desk.upload(OWNER, "it.gif", "image/gif", b"hi")).value
+        upload = (await h.dispatcher.upload(OWNER, "it.gif", "image/gif", b"hi")).value
         content = (Image(file_id=upload.id),)
         await h.read(operations.Process(message=operations.NewMessage(content)))
 
@@ -819,7 +819,7 @@ async def test_an_assistant_gives_what_the_run_does_not_name() -> None:
         made = operations.CreateAssistant(
             name="Guide", model="scripted", instructions="Be brief.", tools=TOOLS
         )
-        assistant = (await h.desk.answer(made, BY)).value
+        assistant = (await h.dispatcher.dispatch(made, BY)).value
         await h.ask(assistant_id=assistant.id)
 
         question = h.model.questions[0]
@@ -848,11 +848,11 @@ async def test_a_healthy_worker_beats_within_its_lease_however_seldom_it_was_tol
     async with house("say Hi.\nwait gate\nsay there.", settings=settings) as h:
         reading = asyncio.create_task(h.ask())
         await h.model.gates["gate"].reached.wait()
-        (run,) = (await h.desk.answer(operations.ListRuns(), BY)).value.data
-        first = (await h.store.drive(run.id)).due_at
+        (run,) = (await h.dispatcher.dispatch(operations.ListRuns(), BY)).value.data
+        first = (await h.store.run_lease(run.id)).due_at
         assert first is not None
         h.now += 100
-        while (await h.store.drive(run.id)).due_at == first:
+        while (await h.store.run_lease(run.id)).due_at == first:
             await asyncio.sleep(0)
         h.model.gates["gate"].opened.set()
 

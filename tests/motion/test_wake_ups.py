@@ -59,7 +59,7 @@ async def processes(postgres: Postgres) -> AsyncIterator[Processes]:
 async def begin(runtime: Runtime, text: str) -> str:
     """A run in the background."""
     call = operations.Process(message=operations.NewMessage(text), background=True)
-    answer = await runtime.desk.open(call, BY)
+    answer = await runtime.dispatcher.open_stream(call, BY)
     assert not isinstance(answer, RunEventReader)
     run = answer.value
     assert isinstance(run, Run)
@@ -71,7 +71,7 @@ async def pages(runtime: Runtime, run_id: str) -> list[list[bytes]]:
     async with asyncio.timeout(SOON):
         while True:
             with suppress(Unavailable):  # the line is long: a client comes again
-                listening = await runtime.desk.open(operations.Follow(run_id), BY)
+                listening = await runtime.dispatcher.open_stream(operations.Follow(run_id), BY)
                 break
         assert isinstance(listening, RunEventReader)
         return [list(lines) async for _, lines in listening.pages()]
@@ -85,10 +85,10 @@ async def driver_first(pair: tuple[Runtime, Runtime], run_id: str) -> tuple[Runt
     """The process that drives the run, and the other one."""
     one, two = pair
     async with asyncio.timeout(SOON):
-        with one.bus.watch(run_id) as bell:
-            while not (one.worker.drives(run_id) or two.worker.drives(run_id)):
+        with one.bus.subscribe(run_id) as bell:
+            while not (one.worker.is_running(run_id) or two.worker.is_running(run_id)):
                 await bell.wait(0.05)
-    return (one, two) if one.worker.drives(run_id) else (two, one)
+    return (one, two) if one.worker.is_running(run_id) else (two, one)
 
 
 @pytest.fixture(params=["postgres", "redis"])
@@ -137,7 +137,7 @@ async def test_a_reader_begins_anywhere_and_sees_what_follows(
     whole = lines(await pages(other, run_id))
 
     for after in range(0, len(whole), 7):
-        listening = await other.desk.open(operations.Follow(run_id, after=after), BY)
+        listening = await other.dispatcher.open_stream(operations.Follow(run_id, after=after), BY)
         assert isinstance(listening, RunEventReader)
         assert [line async for _, page in listening.pages() for line in page] == whole[after:]
 
@@ -148,7 +148,7 @@ async def test_a_reader_that_does_not_read_delays_no_other_and_misses_nothing(
     pair = await processes.pair(**carried)
     run_id = await begin(pair[0], "Tell me a long story of 60 words.")
     _, other = await driver_first(pair, run_id)
-    listening = await other.desk.open(operations.Follow(run_id), BY)
+    listening = await other.dispatcher.open_stream(operations.Follow(run_id), BY)
     assert isinstance(listening, RunEventReader)
     slow = listening.pages()
     seen = [await anext(slow)]
@@ -173,10 +173,10 @@ async def test_a_cancel_stops_a_silent_model_soon_also_where_no_wake_up_comes(
 async def stopped_elsewhere(pair: tuple[Runtime, Runtime]) -> None:
     run_id = await begin(pair[0], "Hello?")
     driver, other = await driver_first(pair, run_id)
-    await other.desk.answer(operations.CancelRun(run_id), BY)
+    await other.dispatcher.dispatch(operations.CancelRun(run_id), BY)
     async with asyncio.timeout(20):  # the silence of a model is endured for longer
-        with driver.bus.watch("a look") as bell:
-            while driver.worker.drives(run_id):
+        with driver.bus.subscribe("a look") as bell:
+            while driver.worker.is_running(run_id):
                 await bell.wait(0.05)
 
 

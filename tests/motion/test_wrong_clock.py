@@ -82,7 +82,7 @@ class Machine:
     async def pass_beat(self, *alive: Run) -> None:
         """A beat's time passes; the healthy worker beats, and the other one sweeps."""
         self.now += BEAT * 1000
-        await self.healthy.beat({run.id: 1 for run in alive}, LEASE_MS)
+        await self.healthy.renew_leases({run.id: 1 for run in alive}, LEASE_MS)
         await self.bystander.sweep()
 
     async def status(self, run: Run) -> Status:
@@ -108,7 +108,7 @@ async def test_a_healthy_worker_keeps_its_run_whatever_another_ones_clock_says(
         await machine.pass_beat(run)
 
     assert await machine.status(run) is Status.IN_PROGRESS
-    assert (await machine.healthy.drive(run.id)).epoch == 1
+    assert (await machine.healthy.run_lease(run.id)).epoch == 1
 
 
 async def test_a_clock_that_is_set_while_a_run_is_driven_takes_it_from_nobody(
@@ -121,7 +121,7 @@ async def test_a_clock_that_is_set_while_a_run_is_driven_takes_it_from_nobody(
     await machine.pass_beat(run)
     await machine.pass_beat(run)
 
-    assert (await machine.healthy.drive(run.id)).epoch == 1
+    assert (await machine.healthy.run_lease(run.id)).epoch == 1
 
 
 @pytest.mark.parametrize("wrong", [HOUR, 0])
@@ -136,7 +136,7 @@ async def test_a_run_whose_worker_is_gone_goes_on_within_its_lease_and_a_sweep(
         await machine.pass_beat()
 
     assert await machine.status(run) is Status.QUEUED
-    assert (await machine.healthy.drive(run.id)).epoch == 2
+    assert (await machine.healthy.run_lease(run.id)).epoch == 2
 
 
 def test_a_lease_beyond_those_that_are_looked_at_together_is_lost_in_the_end() -> None:

@@ -84,7 +84,7 @@ class Cluster:
 
     async def told(self, run_id: str) -> list[events.Event]:
         """The run's log, read from the store: a run that goes on would have no end to wait for."""
-        page = await self.servers[2].runtime.store.log(run_id, 0)
+        page = await self.servers[2].runtime.store.read_events(run_id, 0)
         return [events.decode(line) for line in page.lines]
 
 
@@ -197,7 +197,7 @@ async def test_a_lease_ends_by_the_stores_clock_and_one_worker_takes_the_run(
         return any(isinstance(each, events.TextDelta) for each in await cluster.told(run_id))
 
     await eventually(has_begun_to_speak)
-    driver = next(each for each in cluster.servers if each.runtime.worker.driving)
+    driver = next(each for each in cluster.servers if each.runtime.worker.active_runs)
     others = [each for each in cluster.servers if each is not driver]
     cluster.clock.now += LEASE * 1000 - 1
     await asyncio.gather(*(each.runtime.worker.sweep() for each in others * 3))

@@ -222,7 +222,7 @@ async def test_who_has_nothing_is_not_exported_and_who_is_no_admin_exports_nobod
 
 async def test_however_much_an_owner_has_little_of_it_is_held_at_once(tmp_path: Path) -> None:
     async with served(settings(tmp_path)) as server:
-        desk = server.runtime.desk
+        desk = server.runtime.dispatcher
         for number in range(30):
             await desk.upload("ann", f"{number}.bin", "image/png", bytes(1_000_000))
         tracemalloc.start()
@@ -244,7 +244,7 @@ async def test_what_is_deleted_while_it_is_exported_breaks_nothing(server: Serve
     ann = await server.client(await server.key("ann"))
     for _ in range(30):
         await ann.post("/v1/threads", json={"title": "x"})
-    archive = await server.runtime.desk.export(operations.ExportOwner("ann"), Principal())
+    archive = await server.runtime.dispatcher.export(operations.ExportOwner("ann"), Principal())
     threads = (await ann.get("/v1/threads", params={"limit": 100})).json()["data"]
 
     whole = bytearray()
@@ -260,7 +260,7 @@ async def test_what_is_deleted_while_it_is_exported_breaks_nothing(server: Serve
 async def test_who_loses_the_key_meanwhile_gets_no_whole_export(tmp_path: Path) -> None:
     async with served(settings(tmp_path), pace=Pace(recheck=0.0)) as server:
         for number in range(12):
-            await server.runtime.desk.upload("ann", f"{number}", "", os.urandom(1_000_000))
+            await server.runtime.dispatcher.upload("ann", f"{number}", "", os.urandom(1_000_000))
         token = await server.key("ops", "admin")
         admin = await server.client(token)
         async with admin.stream("GET", "/v1/owners/ann/export") as answer:
@@ -365,10 +365,10 @@ async def test_an_erasure_that_is_long_says_how_far_it_is_and_goes_on_when_asked
     hours = itertools.count(0.0, 3600.0)
     owners = owners_of(server, lambda: next(hours))
 
-    said = [await owners.answers[operations.EraseOwner](operations.EraseOwner("ann"), Principal())]
+    said = [await owners.handlers[operations.EraseOwner](operations.EraseOwner("ann"), Principal())]
     while not said[-1].done:
         said.append(
-            await owners.answers[operations.EraseOwner](operations.EraseOwner("ann"), Principal())
+            await owners.handlers[operations.EraseOwner](operations.EraseOwner("ann"), Principal())
         )
 
     assert len(said) > 5
@@ -392,7 +392,7 @@ async def test_an_owner_may_be_called_whatever_a_header_can_carry(
     server: Served, admin: httpx2.AsyncClient
 ) -> None:
     for name in ("team/a", "a%2Fb", "..", "?x=1#y"):
-        await server.runtime.desk.upload(name, "x", "", b"x")
+        await server.runtime.dispatcher.upload(name, "x", "", b"x")
         address = f"/v1/owners/{quote(name, safe='').replace('.', '%2E')}"
 
         key = await admin.put(f"{address}/provider_keys/openai", json={"key": "sk-1"})

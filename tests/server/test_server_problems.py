@@ -131,7 +131,7 @@ async def test_nothing_of_a_request_gets_into_the_log(caplog: pytest.LogCaptureF
 @asynccontextmanager
 async def _broken(settings: Settings) -> AsyncGenerator[Runtime]:
     async with open_runtime(settings) as runtime:
-        runtime.desk = _Broken()  # type: ignore[assignment]
+        runtime.dispatcher = _Broken()  # type: ignore[assignment]
         yield runtime
 
 

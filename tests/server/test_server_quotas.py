@@ -36,7 +36,7 @@ async def limited(server: Served, **limits: int) -> httpx2.AsyncClient:
 
 async def made(runtime: Runtime, **fields: Any) -> operations.NewKey:
     call = operations.CreateKey("a test", "ann", **fields)
-    key: operations.NewKey = (await runtime.desk.answer(call, Principal())).value
+    key: operations.NewKey = (await runtime.dispatcher.dispatch(call, Principal())).value
     return key
 
 
@@ -99,7 +99,7 @@ async def test_a_limit_that_is_raised_holds_within_seconds(server: Served) -> No
     client = await server.client(key.token)
     await client.get("/v1/threads")
     change = operations.UpdateKey(key.key.id, limits=operations.NewLimits(requests_per_minute=None))
-    await server.runtime.desk.answer(change, Principal())
+    await server.runtime.dispatcher.dispatch(change, Principal())
 
     async def unlimited() -> bool:
         return statuses([await client.get("/v1/threads") for _ in range(3)]) == {200: 3}

@@ -74,7 +74,7 @@ async def test_a_store_opens_while_somebody_else_looks_after_the_log(address: st
             store = await PostgresStore.open(address)
 
     await add_thread(store)
-    await store.forget(events_before=0, keys_before=0)
+    await store.delete_expired(events_before=0, keys_before=0)
     async with administering(address) as administrator:
         assert len(await administrator.fetch(NEWEST_PARTS)) == DAYS_AHEAD + 1
     await store.close()

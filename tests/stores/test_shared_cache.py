@@ -44,9 +44,9 @@ class Database(MemoryStore):
         self.contexts += 1
         return await super().context(thread_id, fresh=fresh)
 
-    async def version(self, thread_id: str) -> int:
+    async def thread_version(self, thread_id: str) -> int:
         self.versions += 1
-        return await super().version(thread_id)
+        return await super().thread_version(thread_id)
 
     async def close(self) -> None:
         """Other processes still have it."""
@@ -268,7 +268,7 @@ async def test_a_key_of_another_kind_is_no_fault(installation: Installation) -> 
 async def test_a_deleted_thread_is_gone_from_redis_at_once(installation: Installation) -> None:
     await installation.share()
     store, _ = installation.process()
-    await store.remove(Thread, "ann", "thread_1")
+    await store.delete(Thread, "ann", "thread_1")
 
     assert not await installation.keys()
     with pytest.raises(errors.NotFound):
@@ -283,7 +283,7 @@ async def test_a_thread_that_is_deleted_while_it_is_being_shared_does_not_stay_t
     await reader.context("thread_1")
     await late.putting.wait()
     store, _ = installation.process()
-    await store.remove(Thread, "ann", "thread_1")
+    await store.delete(Thread, "ann", "thread_1")
     late.may_put.set()
     async with asyncio.timeout(SOON):
         await late.was_dropped.wait()
@@ -299,7 +299,7 @@ async def test_a_thread_is_deleted_from_redis_also_after_it_failed(
     proxy.refuse()
     await store.context("thread_1")
     proxy.heal()
-    await store.remove(Thread, "ann", "thread_1")
+    await store.delete(Thread, "ann", "thread_1")
 
     assert not await installation.keys()
 
@@ -308,7 +308,7 @@ async def test_an_erased_owner_leaves_nothing_in_redis(installation: Installatio
     await installation.share()
     await installation.do("SET", f"antiphon:{installation.name}x:context:thread_1", "another's")
     store, _ = installation.process()
-    while await store.erase("ann", 100):
+    while await store.delete_owned("ann", 100):
         pass
 
     assert not await installation.keys()
@@ -365,7 +365,7 @@ async def test_a_killed_redis_costs_nothing_and_is_used_again_once_it_is_back(
     await used_again(store, shelf)
     own.kill()
     await read_until_told(store, caplog, 3)
-    await store.remove(Thread, "ann", "thread_1")
+    await store.delete(Thread, "ann", "thread_1")
     own.stop()
 
     told = [record.getMessage() for record in caplog.records]

@@ -57,7 +57,7 @@ def _files(path: Path) -> list[Path]:
 
 
 async def erase(store: SqliteStore, owner: str) -> None:
-    while await store.erase(owner, 50):
+    while await store.delete_owned(owner, 50):
         pass
 
 
@@ -66,7 +66,7 @@ async def test_nothing_of_an_owner_is_left_in_the_file_nor_in_its_log(
 ) -> None:
     await fill(store, 1, "ann")
     await fill(store, 2, "ann")
-    await store.remove(Thread, "ann", "thread_2")  # what was deleted before leaves pages, too
+    await store.delete(Thread, "ann", "thread_2")  # what was deleted before leaves pages, too
     assert sum(found(path).values()) > 0
 
     await erase(store, "ann")
@@ -85,7 +85,7 @@ async def test_what_is_anothers_is_there_as_before(store: SqliteStore, path: Pat
 
     await erase(store, "ben")
 
-    page = await store.log(claim.run.id, 0)
+    page = await store.read_events(claim.run.id, 0)
     assert len(page.lines) == 102
     assert len(await store.content("ann", "file_1")) == len(CANARY) * 3000
 

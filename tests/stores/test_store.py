@@ -118,7 +118,7 @@ def say(*messages: Message, **change: Any) -> Callable[[Snapshot], ChangeSet]:
 def begin(run: Run, **lease: Any) -> Callable[[Snapshot], ChangeSet]:
     return lambda records: ChangeSet(
         owner="ann",
-        driven=(RunUpdate(run, RunLease(last_event=1, **lease), (status_of(run),)),),
+        run_updates=(RunUpdate(run, RunLease(last_event=1, **lease), (status_of(run),)),),
         answer=run.id,
     )
 
@@ -164,7 +164,7 @@ async def append(store: Store, claim: Claim, first: int, *texts: str, urgent: bo
 async def whole_log(store: Store, run_id: str, after: int = 0) -> list[bytes]:
     read: list[bytes] = []
     while True:
-        page = await store.log(run_id, after + len(read))
+        page = await store.read_events(run_id, after + len(read))
         assert page.first == after + len(read) + 1
         read += page.lines
         if not page.lines:
@@ -589,19 +589,19 @@ async def test_a_repeated_request_gets_the_answer_that_was_kept(store: Store) ->
 
 
 async def test_a_kept_answer_can_be_looked_up_before_anything_is_asked(store: Store) -> None:
-    assert await store.answered(once()) is None
+    assert await store.find_answer(once()) is None
     made = await store.change(ReadSet(owner="ann", once=once()), new_thread(1))
-    kept = await store.answered(once())
+    kept = await store.find_answer(once())
 
     assert kept is not None
     assert msgspec.json.decode(kept, type=Thread) == made
-    assert await store.answered(once(key="other")) is None
-    assert await store.answered(once(owner="bob")) is None
+    assert await store.find_answer(once(key="other")) is None
+    assert await store.find_answer(once(owner="bob")) is None
     with pytest.raises(errors.IdempotencyConflict):
-        await store.answered(once(b"other"))
-    await store.remove(Thread, "ann", "thread_1")
+        await store.find_answer(once(b"other"))
+    await store.delete(Thread, "ann", "thread_1")
     with pytest.raises(errors.NotFound):
-        await store.answered(once())
+        await store.find_answer(once())
 
 
 async def test_a_key_used_with_another_body_is_refused(store: Store) -> None:
@@ -647,8 +647,8 @@ async def test_a_key_outlives_neither_its_time_nor_what_it_made(store: Store, cl
     await store.change(ReadSet(owner="ann", once=once(key="old")), new_thread(1))
     clock.now += 1000
     await store.change(ReadSet(owner="ann", once=once(key="new")), new_thread(2))
-    await store.forget(0, clock.now)
-    await store.remove(Thread, "ann", "thread_2")
+    await store.delete_expired(0, clock.now)
+    await store.delete(Thread, "ann", "thread_2")
 
     again = await store.change(ReadSet(owner="ann", once=once(key="old")), new_thread(3))
     assert again == a_thread(3)
@@ -691,7 +691,7 @@ async def test_a_claim_says_whose_the_run_is_and_how_it_is_driven(
     assert claim.lease == RunLease(
         epoch=1, wanted=True, worker="w", due_at=clock.now + 15_000, last_event=2
     )
-    assert await store.drive("run_1") == claim.lease
+    assert await store.run_lease("run_1") == claim.lease
 
 
 async def test_a_run_that_nobody_asked_for_is_not_claimed(store: Store) -> None:
@@ -714,7 +714,7 @@ async def test_a_claim_finds_only_runs_of_the_destinations_it_names(
     assert await store.claim(take(), []) is None
     assert named[0] is not None
     assert named[0].lease.destination == "here"
-    assert (await store.drive("run_2")).destination == "here"
+    assert (await store.run_lease("run_2")).destination == "here"
 
     rest = [await store.claim(take(), ["elsewhere", "", "there"]) for _ in range(4)]
     assert [claim and claim.run.id for claim in rest] == ["run_1", "run_3", "run_5", None]
@@ -771,7 +771,7 @@ async def test_where_a_run_goes_is_kept_when_it_moves(store: Store) -> None:
 
     await store.change(about, move(Status.IN_PROGRESS, destination="there"))
 
-    assert (await store.drive("run_1")).destination == "there"
+    assert (await store.run_lease("run_1")).destination == "there"
 
 
 async def test_a_claim_may_be_declined(store: Store) -> None:
@@ -803,11 +803,11 @@ async def test_a_beat_prolongs_what_is_held_and_names_what_is_lost(
     await add_claimed(store, 3)
     await store.change(ReadSet(owner=None, run_id="run_2"), move(Status.COMPLETED, due_at=None))
     clock.now += 5_000
-    lost = await store.beat({"run_1": 1, "run_2": 1, "run_3": 7, "run_4": 1}, 15_000)
+    lost = await store.renew_leases({"run_1": 1, "run_2": 1, "run_3": 7, "run_4": 1}, 15_000)
 
     assert lost == {"run_2", "run_3", "run_4"}
-    assert (await store.drive("run_1")).due_at == clock.now + 15_000
-    assert (await store.drive("run_3")).due_at == clock.now + 10_000
+    assert (await store.run_lease("run_1")).due_at == clock.now + 15_000
+    assert (await store.run_lease("run_3")).due_at == clock.now + 10_000
 
 
 async def test_a_run_is_due_when_its_time_has_run_out_and_it_has_not_ended(
@@ -817,13 +817,13 @@ async def test_a_run_is_due_when_its_time_has_run_out_and_it_has_not_ended(
         await add_claimed(store, number)
     await store.change(ReadSet(owner=None, run_id="run_3"), move(Status.COMPLETED))
     clock.now += 10_000
-    await store.beat({"run_1": 1}, 15_000)
+    await store.renew_leases({"run_1": 1}, 15_000)
     clock.now += 5_000
-    assert await store.due(9) == ["run_2"]
+    assert await store.overdue_runs(9) == ["run_2"]
 
     clock.now += 10_000
-    assert await store.due(9) == ["run_2", "run_1"]
-    assert await store.due(1) == ["run_2"]
+    assert await store.overdue_runs(9) == ["run_2", "run_1"]
+    assert await store.overdue_runs(1) == ["run_2"]
 
 
 async def test_a_run_is_leased_while_a_worker_has_it(store: Store, clock: Clock) -> None:
@@ -831,11 +831,11 @@ async def test_a_run_is_leased_while_a_worker_has_it(store: Store, clock: Clock)
         await add_claimed(store, number)
     await store.change(ReadSet(owner=None, run_id="run_2"), move(Status.COMPLETED))
 
-    lease = await store.drive("run_1")
+    lease = await store.run_lease("run_1")
     assert lease.worker
     assert lease.due_at
-    assert await store.leased(9) == [LeaseInfo("run_1", 1, lease.worker, lease.due_at)]
-    assert await store.leased(0) == []
+    assert await store.leases(9) == [LeaseInfo("run_1", 1, lease.worker, lease.due_at)]
+    assert await store.leases(0) == []
 
 
 # The log
@@ -845,12 +845,12 @@ async def test_what_was_appended_is_read_in_order_and_numbered(store: Store) -> 
     claim = await add_claimed(store)
     await append(store, claim, 3, "a", "b")
     await append(store, claim, 5, "c", urgent=False)
-    page = await store.log("run_1", 2)
+    page = await store.read_events("run_1", 2)
 
     assert page.first == 3
     assert list(page.lines) == lines("a", "b", "c")
     assert not page.ended
-    assert (await store.drive("run_1")).last_event == 5
+    assert (await store.run_lease("run_1")).last_event == 5
 
 
 async def test_appends_of_one_run_need_not_wait_for_one_another(store: Store) -> None:
@@ -882,7 +882,7 @@ async def test_a_change_after_an_append_finds_it_written(store: Store) -> None:
     await writing
 
     assert (await whole_log(store, "run_1"))[2:3] == lines("said")
-    assert (await store.drive("run_1")).last_event == 4
+    assert (await store.run_lease("run_1")).last_event == 4
 
 
 async def test_changes_beside_appends_are_whole_however_often_they_are_tried(store: Store) -> None:
@@ -970,7 +970,7 @@ async def test_a_reader_may_begin_anywhere(store: Store) -> None:
 
 async def test_a_reader_above_the_end_gets_an_empty_page(store: Store) -> None:
     await add_claimed(store)
-    page = await store.log("run_1", 7)
+    page = await store.read_events("run_1", 7)
 
     assert (page.first, list(page.lines), page.ended, page.more) == (8, [], False, False)
 
@@ -980,13 +980,13 @@ async def test_a_page_has_ended_when_it_holds_the_last_event_of_a_run_that_has(
 ) -> None:
     claim = await add_claimed(store)
     await append(store, claim, 3, "a")
-    assert not (await store.log("run_1", 0)).ended
+    assert not (await store.read_events("run_1", 0)).ended
     await store.change(ReadSet(owner=None, run_id="run_1"), move(Status.COMPLETED))
 
-    assert (await store.log("run_1", 0)).ended
-    assert (await store.log("run_1", 3)).ended
-    assert (await store.log("run_1", 4)).ended
-    assert len((await store.log("run_1", 3)).lines) == 1
+    assert (await store.read_events("run_1", 0)).ended
+    assert (await store.read_events("run_1", 3)).ended
+    assert (await store.read_events("run_1", 4)).ended
+    assert len((await store.read_events("run_1", 3)).lines) == 1
 
 
 async def test_a_long_log_comes_in_pages_that_say_so(store: Store) -> None:
@@ -995,7 +995,7 @@ async def test_a_long_log_comes_in_pages_that_say_so(store: Store) -> None:
     for number, text in enumerate(texts):
         await append(store, claim, 3 + number, text)
     await store.change(ReadSet(owner=None, run_id="run_1"), move(Status.COMPLETED))
-    page = await store.log("run_1", 2)
+    page = await store.read_events("run_1", 2)
 
     assert page.ended != page.more
     assert len(page.lines) >= 10
@@ -1020,9 +1020,9 @@ async def test_a_turn_that_is_cancelled_keeps_its_text_however_often_it_was_appe
 
 async def test_the_log_of_an_unknown_run_is_not_found(store: Store) -> None:
     with pytest.raises(errors.NotFound):
-        await store.log("run_9", 0)
+        await store.read_events("run_9", 0)
     with pytest.raises(errors.NotFound):
-        await store.drive("run_9")
+        await store.run_lease("run_9")
 
 
 async def test_events_past_retention_have_expired(store: Store, clock: Clock) -> None:
@@ -1032,14 +1032,14 @@ async def test_events_past_retention_have_expired(store: Store, clock: Clock) ->
     clock.now += 1000
     await store.change(ReadSet(owner=None, run_id="run_2"), move(Status.COMPLETED))
 
-    assert await store.forget(clock.now, 0) == 1
-    assert await store.forget(clock.now, 0) == 0
+    assert await store.delete_expired(clock.now, 0) == 1
+    assert await store.delete_expired(clock.now, 0) == 0
     with pytest.raises(errors.EventExpired):
-        await store.log("run_1", 0)
+        await store.read_events("run_1", 0)
     with pytest.raises(errors.EventExpired):
-        await store.log("run_1", 2)
-    assert (await store.log("run_1", 3)).ended
-    assert (await store.drive("run_1")).kept_after == 3
+        await store.read_events("run_1", 2)
+    assert (await store.read_events("run_1", 3)).ended
+    assert (await store.run_lease("run_1")).kept_after == 3
     assert len(await whole_log(store, "run_2")) == 3
     assert len(await whole_log(store, "run_3")) == 2
     assert (await store.get(Run, "ann", "run_1")).status is Status.COMPLETED
@@ -1124,7 +1124,7 @@ async def test_a_context_is_the_chat_of_its_messages_joined(store: Store, length
     context = await store.context("thread_1")
 
     assert_context_is_joined(context, messages)
-    assert context.version == await store.version("thread_1")
+    assert context.version == await store.thread_version("thread_1")
     assert msgspec.json.decode(b"[" + context.chat + b"]") is not None
 
 
@@ -1242,7 +1242,7 @@ async def test_the_context_of_an_unknown_thread_is_not_found(store: Store) -> No
     with pytest.raises(errors.NotFound):
         await store.context("thread_9")
     with pytest.raises(errors.NotFound):
-        await store.version("thread_9")
+        await store.thread_version("thread_9")
 
 
 # Getting, listing, searching
@@ -1419,7 +1419,7 @@ async def test_pages_under_inserts_and_deletes_neither_repeat_nor_skip(
                 await add_thread(store, 100 + place)
             elif isinstance(step, int) and step < there and f"thread_{step}" not in {after} | gone:
                 gone.add(f"thread_{step}")
-                await store.remove(Thread, "ann", f"thread_{step}")
+                await store.delete(Thread, "ann", f"thread_{step}")
 
         stayed = [f"thread_{number}" for number in reversed(range(there))]
         assert len(seen) == len(set(seen))
@@ -1483,7 +1483,7 @@ async def test_an_assistant_that_is_gone_or_cannot_be_changed_stays_so(store: St
     with pytest.raises(errors.NotFound):
         await store.update_assistant("bob", "asst_1", lambda it: replace(it, name="taken"))
     assert await store.get(Assistant, "ann", "asst_1") == mine
-    await store.remove(Assistant, "ann", "asst_1")
+    await store.delete(Assistant, "ann", "asst_1")
     with pytest.raises(errors.NotFound):
         await store.update_assistant("ann", "asst_1", lambda it: it)
     assert await page_through(store, Assistant, 9) == []
@@ -1524,7 +1524,7 @@ async def test_a_deleted_thread_takes_everything_with_it(store: Store) -> None:
     )
     await store.context("thread_1")
     await add_claimed(store, 2)
-    await store.remove(Thread, "ann", "thread_1")
+    await store.delete(Thread, "ann", "thread_1")
 
     for kind, name in (
         (Thread, "thread_1"),
@@ -1535,12 +1535,12 @@ async def test_a_deleted_thread_takes_everything_with_it(store: Store) -> None:
         with pytest.raises(errors.NotFound):
             await store.get(kind, "ann", name)
     with pytest.raises(errors.NotFound):
-        await store.log("run_1", 0)
+        await store.read_events("run_1", 0)
     with pytest.raises(errors.NotFound):
         await store.context("thread_1")
     with pytest.raises(errors.Fenced):
         await append(store, claim, 4, "canary")
-    assert await store.beat({"run_1": 1, "run_2": 1}, 1) == {"run_1"}
+    assert await store.renew_leases({"run_1": 1, "run_2": 1}, 1) == {"run_1"}
     assert await page_through(store, Thread, 9) == ["thread_2"]
     assert len(await whole_log(store, "run_2")) == 2
 
@@ -1551,10 +1551,10 @@ async def test_only_the_owner_can_delete(store: Store) -> None:
 
     for kind, name in ((Thread, "thread_1"), (Assistant, "asst_1")):
         with pytest.raises(errors.NotFound):
-            await store.remove(kind, "bob", name)
-        await store.remove(kind, "ann", name)
+            await store.delete(kind, "bob", name)
+        await store.delete(kind, "ann", name)
         with pytest.raises(errors.NotFound):
-            await store.remove(kind, "ann", name)
+            await store.delete(kind, "ann", name)
 
 
 # The installation
@@ -1581,7 +1581,7 @@ async def test_a_key_is_found_by_its_prefix_until_and_after_it_is_revoked(
 
 
 async def test_the_secret_stays_the_same(store: Store) -> None:
-    secrets = await asyncio.gather(*(store.secret() for _ in range(4)))
+    secrets = await asyncio.gather(*(store.installation_secret() for _ in range(4)))
 
     assert len(set(secrets)) == 1
     assert len(secrets[0]) == 32
@@ -1603,7 +1603,7 @@ async def test_many_kinds_of_calls_at_once_all_succeed(store: Store) -> None:
     async def drive(claim: Claim) -> None:
         for number in range(20):
             await append(store, claim, 3 + number, "x" * number, urgent=number % 5 == 0)
-            await store.log(claim.run.id, number)
+            await store.read_events(claim.run.id, number)
         await store.change(
             ReadSet(owner=None, run_id=claim.run.id, turn_log=True), move(Status.COMPLETED)
         )
@@ -1771,9 +1771,9 @@ async def test_what_runs_used_is_summed_by_day_owner_and_model(store: Store, clo
     await spend(store, 5, usage)
     await add_thread(store, 6)
     await add_run(store, 6, "thread_6")
-    await store.remove(Thread, "ann", "thread_1")
+    await store.delete(Thread, "ann", "thread_1")
 
-    spent = list(await store.spent("2025-11-20", 9))
+    spent = list(await store.usage("2025-11-20", 9))
 
     assert spent == [
         Spent(day="2025-11-21", owner="ann", model="other", runs=1),
@@ -1801,8 +1801,8 @@ async def test_what_runs_used_is_summed_by_day_owner_and_model(store: Store, clo
             cost=0.1,
         ),
     ]
-    assert list(await store.spent("2025-11-21", 1)) == spent[:1]
-    assert list(await store.spent("2025-11-22", 9)) == []
+    assert list(await store.usage("2025-11-21", 1)) == spent[:1]
+    assert list(await store.usage("2025-11-22", 9)) == []
 
 
 async def test_threads_that_were_forked_from_one_are_found(store: Store) -> None:

@@ -34,9 +34,9 @@ class CountedStore(MemoryStore):
         self.logs = 0
         self.contexts = 0
 
-    async def log(self, run_id: str, after: int) -> EventPage:
+    async def read_events(self, run_id: str, after: int) -> EventPage:
         self.logs += 1
-        return await super().log(run_id, after)
+        return await super().read_events(run_id, after)
 
     async def context(self, thread_id: str, *, fresh: bool = False) -> Context:
         self.contexts += 1
@@ -121,7 +121,7 @@ async def test_readers_of_what_this_process_wrote_spare_the_inner_store(
     await store.change(ReadSet(owner=None, run_id="run_1"), move(Status.COMPLETED))
 
     for after in range(6):
-        page = await store.log("run_1", after)
+        page = await store.read_events("run_1", after)
         assert len(page.lines) == 6 - after
         assert page.ended
     assert inner.logs == 0
@@ -137,7 +137,7 @@ async def test_what_another_process_wrote_is_read_from_the_inner_store(
     await append(store, claim, 5, "ours again")
 
     assert await whole_log(store, "run_1", 2) == lines("ours", "theirs", "ours again")
-    assert (await store.log("run_1", 3)).lines == lines("theirs", "ours again")
+    assert (await store.read_events("run_1", 3)).lines == lines("theirs", "ours again")
 
 
 async def test_an_end_that_another_process_wrote_is_seen(
@@ -148,7 +148,7 @@ async def test_an_end_that_another_process_wrote_is_seen(
     await inner.change(ReadSet(owner="ann", run_id="run_1"), move(Status.CANCELLED))
 
     assert len(await whole_log(store, "run_1", 2)) == 2
-    assert (await store.log("run_1", 3)).ended
+    assert (await store.read_events("run_1", 3)).ended
 
 
 async def test_lines_that_were_refused_are_never_read(
@@ -172,7 +172,7 @@ async def test_a_long_tail_is_cut_and_the_rest_read_from_the_inner_store(
 
     assert await whole_log(store, "run_1", 2) == lines(*texts)
     inner.logs = 0
-    await store.log("run_1", 50)
+    await store.read_events("run_1", 50)
     assert inner.logs == 0
 
 
@@ -190,12 +190,12 @@ async def test_runs_that_have_ended_make_room_and_are_read_from_the_inner_store(
 
     assert await whole_log(store, "run_1", 2) == [
         *lines(text),
-        (await inner.log("run_1", 3)).lines[0],
+        (await inner.read_events("run_1", 3)).lines[0],
     ]
     assert inner.logs > 1
     inner.logs = 0
-    assert (await store.log(f"run_{runs[-1]}", 2)).ended
-    assert (await store.log(under_way.run.id, 2)).lines == lines("still here")
+    assert (await store.read_events(f"run_{runs[-1]}", 2)).ended
+    assert (await store.read_events(under_way.run.id, 2)).lines == lines("still here")
     assert inner.logs == 0
 
 
@@ -203,9 +203,13 @@ async def test_a_deleted_thread_is_gone_from_the_cache_too(store: CachedStore) -
     claim = await add_claimed(store)
     await append(store, claim, 3, "canary")
     await store.context("thread_1")
-    await store.remove(Thread, "ann", "thread_1")
+    await store.delete(Thread, "ann", "thread_1")
 
-    reads: list[Any] = [store.log("run_1", 0), store.log("run_1", 2), store.context("thread_1")]
+    reads: list[Any] = [
+        store.read_events("run_1", 0),
+        store.read_events("run_1", 2),
+        store.context("thread_1"),
+    ]
     for read in reads:
         with pytest.raises(errors.NotFound):
             await read

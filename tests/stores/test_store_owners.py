@@ -67,7 +67,7 @@ def a_provider_key(owner: str = "ann", provider: str = "openai", **fields: Any) 
 
 
 async def noted(store: Store, **which: Any) -> Sequence[str]:
-    return [act.id for act in (await store.acts(100, **which)).data]
+    return [act.id for act in (await store.audit_entries(100, **which)).data]
 
 
 # Keys and what they use
@@ -141,7 +141,7 @@ async def test_a_change_is_told_how_many_runs_of_its_key_are_under_way(store: St
     for number, key_id in enumerate(("key_1", "key_1", "key_2", None), 1):
         await add_thread(store, number)
         await add_run(store, number, f"thread_{number}", key_id=key_id, trace="00-1-2-01")
-    assert (await store.drive("run_1")).trace == "00-1-2-01"
+    assert (await store.run_lease("run_1")).trace == "00-1-2-01"
     assert [await of_key(store, f"key_{number}") for number in (1, 2, 3)] == [
         (2, 0),
         (1, 0),
@@ -151,7 +151,7 @@ async def test_a_change_is_told_how_many_runs_of_its_key_are_under_way(store: St
     await store.change(ReadSet(owner="ann", run_id="run_1"), move(Status.CANCELLED))
 
     assert await of_key(store) == (1, 0)
-    assert (await store.drive("run_1")).key_id == "key_1"
+    assert (await store.run_lease("run_1")).key_id == "key_1"
 
 
 async def test_of_many_runs_begun_at_once_no_more_than_the_limit_are_begun(
@@ -212,18 +212,18 @@ async def test_what_the_usage_of_runs_grows_by_is_counted_for_a_key_with_a_limit
 async def test_acts_are_listed_newest_first_page_by_page(store: Store) -> None:
     for number in range(1, 6):
         act = an_act(number, owner="ann" if number % 2 else "ben", details={"name": "x"})
-        await store.note(act)
+        await store.append_audit_entry(act)
 
-    page = await store.acts(2)
+    page = await store.audit_entries(2)
     assert [act.id for act in page.data] == ["audit_5", "audit_4"]
     assert page.has_more
     assert page.data[0] == an_act(5, owner="ann", details={"name": "x"})
     assert await noted(store, after="audit_4") == ["audit_3", "audit_2", "audit_1"]
     assert await noted(store, owner="ann") == ["audit_5", "audit_3", "audit_1"]
     assert await noted(store, owner="ann", after="audit_4") == ["audit_3", "audit_1"]
-    assert not (await store.acts(3, owner="ann")).has_more
+    assert not (await store.audit_entries(3, owner="ann")).has_more
     with pytest.raises(errors.NotFound):
-        await store.acts(2, after="audit_9")
+        await store.audit_entries(2, after="audit_9")
 
 
 async def test_an_act_is_kept_with_what_it_tells_of(store: Store) -> None:
@@ -447,11 +447,11 @@ async def test_everything_of_an_owner_is_erased_bite_by_bite_and_nothing_else(
     assert None not in bens
 
     bites = 0
-    while await store.erase("ann", 3):
+    while await store.delete_owned("ann", 3):
         bites += 1
         assert bites < 40
 
-    assert await store.erase("ann", 3) == 0
+    assert await store.delete_owned("ann", 3) == 0
     assert await remains(store, "ann", 1) == [None] * len(bens)
     assert await remains(store, "ben", 2) == bens
     assert [holding.owner for holding in (await store.owners(9)).data] == ["ben"]
@@ -463,7 +463,7 @@ async def test_the_key_of_an_owner_who_was_erased_stays_and_opens_nothing(
 ) -> None:
     await store.keep_key(a_key(1, "ann", person_id="person_1"), b"digest")
 
-    while await store.erase("ann", 100):
+    while await store.delete_owned("ann", 100):
         pass
 
     found = await store.find_key("ak_1")
@@ -477,14 +477,14 @@ async def remains(store: Store, owner: str, number: int) -> list[Any]:
     for kind in (Thread, Message, Run, Action, Assistant, Upload):
         listed = (await store.list(kind, owner, limit=100)).data
         found.append(list(listed) or None)
-    spent = [row for row in await store.spent("1970-01-01", 9) if row.owner == owner]
+    spent = [row for row in await store.usage("1970-01-01", 9) if row.owner == owner]
     counted = await store.count(Counter(f"key_{number}", "requests"), 0)
     return [
         *found,
-        await there(store.log(f"run_{number}", 0)),
+        await there(store.read_events(f"run_{number}", 0)),
         await there(store.context(f"thread_{number}")),
         await there(store.content(None, f"file_{number}")),
-        await store.answered(once_of(owner)),
+        await store.find_answer(once_of(owner)),
         await store.sealed_key(owner, "openai"),
         spent or None,
         counted.total or None,

@@ -275,7 +275,7 @@ async def test_a_store_is_closed_soon_also_while_its_server_stalls_in_clearing_u
     async with opened(await own_server.create()) as store:
         await add_thread(store)
         with own_server.frozen():
-            clearing_up = asyncio.create_task(store.forget(0, 0))
+            clearing_up = asyncio.create_task(store.delete_expired(0, 0))
             await asyncio.sleep(0)
             async with asyncio.timeout(3 * NOTICED):
                 await store.close()
@@ -312,7 +312,7 @@ async def test_what_is_acknowledged_has_been_written_and_a_beat_is_not_waited_fo
             claim = await add_claimed(store)
             await append(store, claim, 3, "a")
             assert await unwritten(other) == 0
-            await store.beat({"run_1": 1}, 15_000)
+            await store.renew_leases({"run_1": 1}, 15_000)
             assert await unwritten(other) > 0
             await store.change(ReadSet(owner="ann", thread_id="thread_1"), reply)
             assert await unwritten(other) == 0
@@ -332,7 +332,7 @@ async def test_what_has_a_name_that_cannot_be_kept_is_not_there(address: str, na
         for read in (
             store.get(Thread, "ann", name),
             store.list(Run, "ann", limit=9, after=name),
-            store.log(name, 0),
+            store.read_events(name, 0),
             store.context(name),
         ):
             with pytest.raises(errors.NotFound):
@@ -414,8 +414,8 @@ async def test_without_another_clock_time_is_the_databases(address: str) -> None
 
         assert claim.lease.due_at is not None
         assert abs(claim.lease.due_at - 15_000 - await store.now()) < SOON * 1000
-        assert await store.beat({"run_1": 1}, 15_000) == frozenset()
-        assert await store.due(9) == []
+        assert await store.renew_leases({"run_1": 1}, 15_000) == frozenset()
+        assert await store.overdue_runs(9) == []
 
 
 # Upkeep
@@ -441,7 +441,7 @@ async def test_the_log_has_parts_for_the_coming_days_and_more_as_time_goes_on(
     async with opened(address, clock=clock) as store, connected(address) as other:
         assert await days(other) == list(range(DAYS_AHEAD + 1))
         clock.now = 3 * DAY_MS
-        await store.forget(0, 0)
+        await store.delete_expired(0, 0)
         assert await days(other) == list(range(3 + DAYS_AHEAD + 1))
         clock.now = 40 * DAY_MS
 
@@ -460,7 +460,7 @@ async def test_the_events_of_a_day_are_dropped_as_a_whole_once_all_its_runs_are_
         clock.now = DAY_MS
         await ended(store, 3)
         clock.now = 2 * DAY_MS
-        assert await store.forget(2 * DAY_MS, 0) == 2
+        assert await store.delete_expired(2 * DAY_MS, 0) == 2
 
         # Of the first day a run is still at work; what is past retention goes row by row.
         assert await days(other) == [0, *range(2, 2 + DAYS_AHEAD + 1)]
@@ -468,10 +468,10 @@ async def test_the_events_of_a_day_are_dropped_as_a_whole_once_all_its_runs_are_
         assert len(await whole_log(store, "run_2")) == 2
         for number in (1, 3):
             with pytest.raises(errors.EventExpired):
-                await store.log(f"run_{number}", 0)
-            assert (await store.log(f"run_{number}", 3)).ended
+                await store.read_events(f"run_{number}", 0)
+            assert (await store.read_events(f"run_{number}", 3)).ended
         await store.change(ReadSet(owner=None, run_id="run_2"), move(Status.COMPLETED))
-        assert await store.forget(3 * DAY_MS, 0) == 1
+        assert await store.delete_expired(3 * DAY_MS, 0) == 1
         assert 0 not in await days(other)
 
 
@@ -482,9 +482,9 @@ async def test_a_part_that_somebody_reads_goes_the_next_time(address: str) -> No
         clock.now = 2 * DAY_MS
         async with other.transaction():
             await other.execute("LOCK TABLE log_0 IN ACCESS SHARE MODE")
-            assert await store.forget(2 * DAY_MS, 0) == 1
+            assert await store.delete_expired(2 * DAY_MS, 0) == 1
             assert await other.fetchval("SELECT to_regclass('log_0')") == "log_0"
-        await store.forget(2 * DAY_MS, 0)
+        await store.delete_expired(2 * DAY_MS, 0)
 
         assert await other.fetchval("SELECT to_regclass('log_0')") is None
 

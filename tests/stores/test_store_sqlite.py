@@ -69,12 +69,12 @@ async def test_everything_is_there_after_the_file_was_closed_and_opened(path: Pa
         claim = await add_claimed(store)
         await store.change(ReadSet(owner="ann", thread_id="thread_1"), say(a_message(1, "hello")))
         await append(store, claim, 3, "a", "b")
-        secret = await store.secret()
+        secret = await store.installation_secret()
     async with opened(path) as store:
         assert (await store.get(Thread, "ann", "thread_1")).messages == 1
         assert await whole_log(store, "run_1", 2) == lines("a", "b")
-        assert (await store.drive("run_1")).last_event == 4
-        assert await store.secret() == secret
+        assert (await store.run_lease("run_1")).last_event == 4
+        assert await store.installation_secret() == secret
         await append(store, claim, 5, "c")
 
 
@@ -169,7 +169,7 @@ async def test_what_was_spent_before_it_was_summed_is_summed_by_the_migration(pa
             await spend(store, number, usage)
         await add_thread(store, 4)
         await add_run(store, 4, "thread_4")
-        before = await store.spent("1970-01-01", 9)
+        before = await store.usage("1970-01-01", 9)
     with closing(sqlite3.connect(path)) as connection, connection:
         for statement in (
             *AS_BEFORE_OWNERS,
@@ -182,7 +182,7 @@ async def test_what_was_spent_before_it_was_summed_is_summed_by_the_migration(pa
             connection.execute(statement)
 
     async with opened(path) as store:
-        assert await store.spent("1970-01-01", 9) == before
+        assert await store.usage("1970-01-01", 9) == before
         assert before[0].runs == 3
         assert before[0].unpriced == 1
         assert await page_through(store, Thread, 9, parent_id="thread_1") == ["thread_9"]
@@ -316,8 +316,8 @@ async def test_a_store_hears_of_a_run_whose_events_come_after_others_were_delete
             while await heard.get() != "run_1":
                 pass
         await asyncio.gather(
-            one.remove(Thread, "ann", "thread_3"),
-            one.remove(Thread, "ann", "thread_1"),
+            one.delete(Thread, "ann", "thread_3"),
+            one.delete(Thread, "ann", "thread_1"),
             one.change(ReadSet(owner="ann", thread_id="thread_2"), begin(a_run(2, "thread_2"))),
         )
 
@@ -339,7 +339,7 @@ async def test_a_store_hears_of_a_run_whose_events_were_folded_before_it_looked(
         claim = await add_claimed(one)
         async with opened(path, hear):
             await append(one, claim, 3, "a")
-            await one.forget(0, 0)  # folds, and finds nothing to forget
+            await one.delete_expired(0, 0)  # folds, and finds nothing to forget
             assert rows(path, "fresh") == []
 
             async with asyncio.timeout(SOON):
@@ -362,7 +362,7 @@ async def test_what_two_processes_wrote_is_folded_in_order_and_tells_who_wrote_i
         assert third is not None
         await append(one, third, 11, "e")
         told = await whole_log(one, "run_1")
-        await one.forget(0, 0)
+        await one.delete_expired(0, 0)
 
         assert await whole_log(two, "run_1") == told
         assert await whole_log(two, "run_1", 7) == told[7:]

@@ -125,13 +125,13 @@ async def test_a_family_stays_together_when_its_threads_are_deleted(store: Store
     await add(store, "a2", 2, "a")
     await add(store, "a3", 3, "a2")
     await add(store, "a4", 4, "a")
-    await store.remove(Thread, "ann", "a2")
+    await store.delete(Thread, "ann", "a2")
     assert await latest(store) == ["a4"]
-    await store.remove(Thread, "ann", "a")
+    await store.delete(Thread, "ann", "a")
 
     assert await latest(store) == ["a4"]
     assert await ids(store, family="a3") == ["a4", "a3"]
-    await store.remove(Thread, "ann", "a4")
+    await store.delete(Thread, "ann", "a4")
     assert await latest(store) == ["a3"]
 
 
@@ -261,6 +261,6 @@ async def test_pages_repeat_no_family_and_skip_none_that_stayed(
                     clock += 1
                     await amend(store, name, updated_at=clock)
                 else:
-                    await store.remove(Thread, "ann", name)
+                    await store.delete(Thread, "ann", name)
         stayed = [one for one in before if family[one] not in changed]
         assert [one for one in seen if family[one] not in changed] == stayed

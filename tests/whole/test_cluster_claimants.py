@@ -115,5 +115,5 @@ async def test_of_those_who_claim_the_one_run_that_is_wanted_one_has_it(
 
         (claim,) = [each for each in told if isinstance(each, Claim)]
         assert claim.run.id == run.id
-        lease = await stores[1].drive(run.id)
+        lease = await stores[1].run_lease(run.id)
         assert (lease.worker, lease.epoch) == (claim.lease.worker, claim.lease.epoch)

@@ -28,7 +28,7 @@ class LocalBell:
         self._alarm: asyncio.TimerHandle | None = None
         self._deadline = 0.0
 
-    def ring(self) -> None:
+    def notify(self) -> None:
         """Let the watcher's wait, or else its next one, return."""
         self._rung = True
         if self._waiting is not None:
@@ -86,7 +86,7 @@ class LocalBus:
         return self._of_kind[kind]
 
     @contextmanager
-    def watch(self, topic: str) -> Generator[LocalBell]:
+    def subscribe(self, topic: str) -> Generator[LocalBell]:
         """A bell for this topic; subscribe first, then read."""
         bell = LocalBell()
         self._bells.setdefault(topic, set()).add(bell)
@@ -101,16 +101,16 @@ class LocalBus:
             if not bells:
                 del self._bells[topic]
 
-    def ring(self, topic: str) -> None:
+    def notify(self, topic: str) -> None:
         """Wake whoever watches the topic."""
         for bell in self._bells.get(topic, ()):
-            bell.ring()
+            bell.notify()
 
     def ring_all(self) -> None:
         """Wake everybody."""
         for bells in self._bells.values():
             for bell in bells:
-                bell.ring()
+                bell.notify()
 
     async def close(self) -> None:
         """Nothing is held."""

@@ -141,14 +141,14 @@ class SharedBus:
         return self._local.watchers_of(kind)
 
     @contextmanager
-    def watch(self, topic: str) -> Generator[SharedBell]:
+    def subscribe(self, topic: str) -> Generator[SharedBell]:
         """See `Bus.watch`."""
-        with self._local.watch(topic) as bell:
+        with self._local.subscribe(topic) as bell:
             yield SharedBell(bell, self)
 
-    def ring(self, topic: str) -> None:
+    def notify(self, topic: str) -> None:
         """See `Bus.ring`."""
-        self._local.ring(topic)
+        self._local.notify(topic)
         if topic != QUEUE:
             self._gather(topic)
         elif self._offered is None:
@@ -274,7 +274,7 @@ class SharedBus:
             if topic == EVERYTHING:
                 self._local.ring_all()
             else:
-                self._local.ring(topic)
+                self._local.notify(topic)
 
     def _come_up(self) -> None:
         self.up = True

@@ -57,7 +57,7 @@ async def _print(asked: Namespace, settings: Settings) -> None:
 async def _all(store: Store, owner: str | None) -> AsyncGenerator[Act]:
     after: str | None = None
     while True:
-        page = await store.acts(_PAGE, after, owner)
+        page = await store.audit_entries(_PAGE, after, owner)
         for act in page.data:
             yield act
         if not page.has_more:

@@ -235,9 +235,9 @@ async def _waiting(store: Store) -> Sequence[Finding]:
     found: dict[str, list[str]] = {}
     for run_id in await store.unclaimed([], before, MOST_WAITING):
         with suppress(NotFound):
-            found.setdefault(_place_of_words((await store.drive(run_id)).destination), []).append(
-                run_id
-            )
+            found.setdefault(
+                _place_of_words((await store.run_lease(run_id)).destination), []
+            ).append(run_id)
     return [
         Finding(
             "runs",

@@ -87,7 +87,7 @@ async def _act(asked: Namespace, settings: Settings) -> None:
                 await _list(store, as_json=asked.json)
             case "limit":
                 limits = operations.NewLimits(**_limits(asked))
-                key = await keys.change(operations.UpdateKey(asked.id, limits=limits), Principal())
+                key = await keys.update(operations.UpdateKey(asked.id, limits=limits), Principal())
                 note(f"{key.id} ({key.name}) may: {_told(key.limits) or 'whatever it likes'}.")
             case _:
                 key = await keys.revoke(asked.id, Principal())

@@ -69,7 +69,7 @@ async def _list(owners: OwnerService, *, as_json: bool) -> None:
     held: list[Holding] = []
     more, after = True, None
     while more:
-        page = await owners.answer(operations.ListOwners(after=after), Principal())
+        page = await owners.dispatch(operations.ListOwners(after=after), Principal())
         held += page.data
         more, after = page.has_more, page.next
     if as_json:
@@ -109,7 +109,7 @@ async def _erase(owners: OwnerService, asked: Namespace) -> None:
         _confirm(asked.owner, held or Holding(owner=asked.owner))
     erased, done = 0, False
     while not done:
-        said = await owners.answer(operations.EraseOwner(asked.owner), Principal())
+        said = await owners.dispatch(operations.EraseOwner(asked.owner), Principal())
         erased, done = erased + said.erased, said.done
         if not done:
             note(f"{erased:,} things of {asked.owner} are gone, and there are more.")
@@ -131,7 +131,7 @@ def _confirm(owner: str, held: Holding) -> None:
 
 
 async def _holding(owners: OwnerService, owner: str) -> Holding | None:
-    found = await owners.answer(operations.ListOwners(owner=owner), Principal())
+    found = await owners.dispatch(operations.ListOwners(owner=owner), Principal())
     return found.data[0] if found.data else None
 
 

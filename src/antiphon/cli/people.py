@@ -103,21 +103,21 @@ async def _list(store: Store, *, as_json: bool) -> None:
 
 
 async def _password(accounts: AccountService, asked: Namespace) -> None:
-    person = await accounts.named(asked.name)
+    person = await accounts.find(asked.name)
     call = operations.UpdatePerson(person.id, password=_read_password(asked))
     await accounts.update(call, Principal())
     note(f"{person.name} has a new password, and is logged out everywhere.")
 
 
 async def _role(accounts: AccountService, asked: Namespace) -> None:
-    person = await accounts.named(asked.name)
+    person = await accounts.find(asked.name)
     role = cast("Role", asked.role)
     changed = await accounts.update(operations.UpdatePerson(person.id, role=role), Principal())
     note(f"{changed.name} is {_a(changed.role)}.")
 
 
 async def _remove(accounts: AccountService, asked: Namespace) -> None:
-    person = await accounts.named(asked.name)
+    person = await accounts.find(asked.name)
     await accounts.delete(person.id, Principal())
     note(f"{person.name} cannot log in any more. Their threads stay, under the owner {person.id}.")
 

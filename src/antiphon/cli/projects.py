@@ -63,7 +63,7 @@ async def _act(asked: Namespace, settings: Settings) -> None:
             case "list":
                 await _list(store, as_json=asked.json)
             case "delete":
-                project = await projects.named(asked.name)
+                project = await projects.find(asked.name)
                 await projects.delete(project.id, Principal())
                 note(f"{project.name} is gone. Its things stay, under the owner {project.id}.")
             case _:
@@ -71,7 +71,7 @@ async def _act(asked: Namespace, settings: Settings) -> None:
 
 
 async def _change(projects: ProjectService, asked: Namespace) -> None:
-    project = await projects.named(asked.name)
+    project = await projects.find(asked.name)
     match asked.action:
         case "rename":
             call = operations.UpdateProject(project.id, name=asked.to)

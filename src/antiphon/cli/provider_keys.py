@@ -69,22 +69,22 @@ async def _act(asked: Namespace, settings: Settings) -> None:
                 put = operations.SetOwnersProviderKey(
                     asked.owner, asked.provider, key, asked.address
                 )
-                kept = await owners.answer(put, Principal())
+                kept = await owners.dispatch(put, Principal())
                 which = f"the key that ends {kept.hint}" if kept.hint else "this key"
                 note(f"Runs of {kept.owner} ask {kept.provider} with {which}")
             case "list":
                 await _list(owners, asked)
             case "remove":
                 gone = operations.DeleteProviderKey(asked.provider)
-                await owners.answer(gone, Principal(owner=asked.owner))
+                await owners.dispatch(gone, Principal(owner=asked.owner))
                 note(f"{asked.owner} has no key for {asked.provider} any more.")
             case _:
-                renewed = await owners.seal_anew(Principal())
+                renewed = await owners.reencrypt_keys(Principal())
                 note(f"Encrypted anew: {count_noun(renewed, 'key')}. The others were already.")
 
 
 async def _list(owners: OwnerService, asked: Namespace) -> None:
-    listed = (await owners.answer(operations.ListAllProviderKeys(), Principal())).data
+    listed = (await owners.dispatch(operations.ListAllProviderKeys(), Principal())).data
     keys = [key for key in listed if asked.owner in (None, key.owner)]
     if asked.json:
         print_json(keys)

@@ -498,11 +498,11 @@ class AsyncClient(RenamedMethods):
     ) -> AsyncBatches:
         tracer, parent = self.transport.tracer, self.transport.parent
         with detached_span(tracer, "invoke_agent", "client", parent=parent) as span:
-            steps = self._with_trace_parent(span.place)._steps(conversation, processor)
+            steps = self._with_trace_parent(span.trace_context)._steps(conversation, processor)
             async with aclosing(steps):
                 async for batch in steps:
                     yield batch
-            span.note(conversation.facts)
+            span.set_attributes(conversation.facts)
 
     async def _steps(self, conversation: Conversation, processor: ToolProcessor) -> AsyncBatches:
         while True:

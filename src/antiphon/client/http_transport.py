@@ -170,11 +170,11 @@ class HttpTransport:
         with (
             _request_span(self.tracer, self.parent, asked) as span,
             self._http.stream(
-                **_with_headers(self._headers | tracing.trace_headers(span.place), asked)
+                **_with_headers(self._headers | tracing.trace_headers(span.trace_context), asked)
             ) as response,
         ):
             self._patience.answered = True
-            span.note({"http.response.status_code": response.status_code})
+            span.set_attributes({"http.response.status_code": response.status_code})
             if response.is_error:
                 raise error_from_problem(response.status_code, response.headers, response.read())
             yield response
@@ -313,10 +313,10 @@ class AsyncHttpTransport:
     async def _open_response(self, asked: dict[str, Any]) -> AsyncGenerator[httpx2.Response]:
         """The answer while it comes, if it is a good one."""
         with _request_span(self.tracer, self.parent, asked) as span:
-            given = _with_headers(self._headers | tracing.trace_headers(span.place), asked)
+            given = _with_headers(self._headers | tracing.trace_headers(span.trace_context), asked)
             async with self._http.stream(**given) as response:
                 self._patience.answered = True
-                span.note({"http.response.status_code": response.status_code})
+                span.set_attributes({"http.response.status_code": response.status_code})
                 if response.is_error:
                     raise error_from_problem(
                         response.status_code, response.headers, await response.aread()

@@ -485,8 +485,8 @@ class Client(RenamedMethods):
     def _carry_out(self, conversation: Conversation, processor: ToolProcessor) -> Batches:
         tracer, parent = self.transport.tracer, self.transport.parent
         with detached_span(tracer, "invoke_agent", "client", parent=parent) as span:
-            yield from self._with_trace_parent(span.place)._steps(conversation, processor)
-            span.note(conversation.facts)
+            yield from self._with_trace_parent(span.trace_context)._steps(conversation, processor)
+            span.set_attributes(conversation.facts)
 
     def _steps(self, conversation: Conversation, processor: ToolProcessor) -> Batches:
         while True:

@@ -65,12 +65,12 @@ class AsyncEmbeddedTransport:
 
     async def send(self, call: Operation[A], key: str | None = None) -> A:
         """The desk's answer."""
-        desk = (await self._runtime_for(call)).desk
+        desk = (await self._runtime_for(call)).dispatcher
         call = _as_sent(call, self._settings.max_depth)
         if call.streams:
-            answer = await desk.open(cast("Any", call), self._by, key)
+            answer = await desk.open_stream(cast("Any", call), self._by, key)
         else:
-            answer = await desk.answer(call, self._by, key)
+            answer = await desk.dispatch(call, self._by, key)
         if not isinstance(answer, Response):
             raise InvalidRequest("This call is answered by a stream.")
         received: A = _as_received(answer, call.answer)
@@ -78,9 +78,9 @@ class AsyncEmbeddedTransport:
 
     async def stream(self, call: Operation[Any], key: str | None = None) -> AsyncBatches:
         """The events, as the log is read aloud."""
-        desk = (await self._runtime_for(call)).desk
+        desk = (await self._runtime_for(call)).dispatcher
         call = _as_sent(call, self._settings.max_depth)
-        listening = await desk.open(cast("Any", call), self._by, key)
+        listening = await desk.open_stream(cast("Any", call), self._by, key)
         if isinstance(listening, Response):
             raise InvalidRequest("This call is answered at once.", expected="a call that streams")
         async with aclosing(listening.pages()) as pages:
@@ -92,7 +92,7 @@ class AsyncEmbeddedTransport:
         self, name: str, media_type: str, content: bytes, key: str | None = None
     ) -> Upload:
         """Keep a file."""
-        desk = (await self.runtime()).desk
+        desk = (await self.runtime()).dispatcher
         named, typed = sanitize.validate_file_name(name), sanitize.parse_media_type(media_type)
         answer = await desk.upload(self._principal.owner, named, typed, content, key)
         upload: Upload = _as_received(answer, Upload)
@@ -101,13 +101,15 @@ class AsyncEmbeddedTransport:
     async def download(self, file_id: str) -> bytes:
         """The bytes of a file."""
         sanitize.request_fields(operations.GetFile(file_id))
-        _, content = await (await self.runtime()).desk.download(self._principal.owner, file_id)
+        _, content = await (await self.runtime()).dispatcher.download(
+            self._principal.owner, file_id
+        )
         return content
 
     async def read_file(self, file_id: str) -> AsyncPieces:
         """The bytes of a file, piece by piece."""
         sanitize.request_fields(operations.GetFile(file_id))
-        desk = (await self.runtime()).desk
+        desk = (await self.runtime()).dispatcher
         _, opened = await desk.open_file(self._principal.owner, file_id)
         async with aclosing(opened) as pieces:
             async for piece in pieces:
@@ -117,7 +119,7 @@ class AsyncEmbeddedTransport:
         """Everything of an owner as a zip, piece by piece."""
         call = operations.ExportOwner(owner)
         sanitize.request_fields(call)
-        archive = await (await self.runtime()).desk.export(call, self._by)
+        archive = await (await self.runtime()).dispatcher.export(call, self._by)
         async with aclosing(archive.pieces) as pieces:
             async for piece in pieces:
                 yield piece
@@ -133,13 +135,13 @@ class AsyncEmbeddedTransport:
         """
         runtime = await self.runtime()
         if _asks_for_a_run(call):
-            runtime.drive()
+            runtime.start_worker()
         return runtime
 
     @property
     def _by(self) -> Principal:
         """Who asks, and for what in a trace."""
-        trace = self.parent or self.tracer.current()
+        trace = self.parent or self.tracer.current_context()
         return replace(self._principal, trace=trace) if trace else self._principal
 
     def on_behalf_of(self, owner: str) -> AsyncEmbeddedTransport:
@@ -165,7 +167,7 @@ class AsyncEmbeddedTransport:
         runtime = await self.runtime()
         if run_id is not None:
             try:
-                there = Destination.read((await runtime.store.drive(run_id)).destination)
+                there = Destination.read((await runtime.store.run_lease(run_id)).destination)
             except msgspec.DecodeError as error:
                 said = (
                     f"A later version of Antiphon began run {run_id}: it is not known who answers."

@@ -38,7 +38,7 @@ class RunEventReader:
         `TryAgain` when the database is away for longer than a moment.
         """
         after = self.after
-        with self._bus.watch(self.run_id) as bell:
+        with self._bus.subscribe(self.run_id) as bell:
             hit("replay.after_subscribe")
             while True:
                 page = await self._page(after)
@@ -64,7 +64,7 @@ class RunEventReader:
     async def _page(self, after: int) -> EventPage | None:
         """What the log has; None where the database did not answer just now."""
         try:
-            page = await self._store.log(self.run_id, after)
+            page = await self._store.read_events(self.run_id, after)
         except TryAgain:
             self._missed += 1
             if self._missed > MISSES:

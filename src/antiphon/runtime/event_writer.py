@@ -17,11 +17,11 @@ BEHIND_BYTES = 1_000_000  # of events not yet kept, before the model is made to 
 
 
 class EventWriter:
-    """Of one reply after another; `tell_first` is called once, when the next events are kept."""
+    """Of one reply after another; `on_first_commit` is called when the next are stored."""
 
     def __init__(self, store: Store, bus: Bus, claim: Claim, metrics: Metrics) -> None:
         self.last = claim.lease.last_event
-        self.tell_first: Callable[[], None] | None = None
+        self.on_first_commit: Callable[[], None] | None = None
         self._store = store
         self._bus = bus
         self._run_id = claim.run.id
@@ -35,11 +35,11 @@ class EventWriter:
         self._metrics = metrics
 
     @property
-    def behind(self) -> bool:
+    def is_behind(self) -> bool:
         """Whether so much is not yet kept that more should wait."""
         return self._size > BEHIND_BYTES
 
-    def put(self, told: Sequence[Event]) -> None:
+    def write(self, told: Sequence[Event]) -> None:
         """Take events in order; returns at once. Raises what befell an earlier append."""
         if self._fault is not None:
             raise self._fault
@@ -51,7 +51,7 @@ class EventWriter:
         self.last += len(lines)
         self._size += size
         self._unkept += 1
-        tell, self.tell_first = self.tell_first, None
+        tell, self.on_first_commit = self.on_first_commit, None
         kept = partial(self._kept, size, self.last, monotonic(), tell)
         self._store.append(self._run_id, self._epoch, first, lines, kept, urgent=self._urgent)
         self._urgent = False
@@ -61,9 +61,9 @@ class EventWriter:
         restarted = TurnRestarted(
             reason=reason, after=after, attempt=self._attempt, message=message
         )
-        self.put([restarted])
+        self.write([restarted])
 
-    async def kept(self) -> None:
+    async def flush(self) -> None:
         """Until everything taken so far is in the log. Raises `Fenced` or `Unavailable`."""
         if self._unkept:
             if self._idle is None:
@@ -83,11 +83,11 @@ class EventWriter:
         self._unkept -= 1
         self._size -= size
         if fault is None:
-            self._metrics.kept(self._run_id, last)
+            self._metrics.record_commit(self._run_id, last)
             self._metrics.observe(STORED, monotonic() - began, "append")
             if tell is not None:
                 tell()
-            self._bus.ring(self._run_id)
+            self._bus.notify(self._run_id)
             hit("append.after_wake")
         elif self._fault is None:
             self._fault = fault  # what follows it is refused, for it would leave a gap

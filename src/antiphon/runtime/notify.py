@@ -48,13 +48,13 @@ class ChangeCommitter:
         self._bus = bus
         self._metrics = metrics
 
-    async def change(self, about: ReadSet, decide: Decide) -> Any:
+    async def commit_and_notify(self, about: ReadSet, decide: Decide) -> Any:
         """Make the change, and ring for everybody whom it concerns; return its answer.
 
         One that is made in parts is made to its end, with other changes in between.
         """
         while True:
-            with self._metrics.stored(about.what):
+            with self._metrics.measure_store(about.what):
                 written, answer = await _commit_part(self._store, about, decide)
             if written is not None:
                 self._ring(written)
@@ -64,11 +64,11 @@ class ChangeCommitter:
     def _ring(self, written: ChangeSet) -> None:
         self._note_outputs(written.actions)
         for driven in written.run_updates:
-            self._bus.ring(driven.run.id)
+            self._bus.notify(driven.run.id)
             if driven.lease.wanted:
-                self._bus.ring(QUEUE)
+                self._bus.notify(QUEUE)
             if driven.run.status.ended:
-                self._bus.ring(LEASES)
+                self._bus.notify(LEASES)
 
     def _note_outputs(self, actions: Sequence[Action]) -> None:
         """How long clients took for what they were asked; nobody is waited for but them."""

@@ -23,7 +23,7 @@ class ReplyMetrics:
         self._tracer = tracer
 
     @contextmanager
-    def watched(
+    def measure(
         self, question: Question, provider: str, thread_id: str, *, stream: bool
     ) -> Generator[ReplySpan]:
         """The reply to this question, for as long as the block waits for it."""
@@ -31,19 +31,19 @@ class ReplyMetrics:
         name = genai.span("chat", question.model)
         with current_span(self._tracer, name, "client", facts=facts) as span:
             if self._tracer.content:
-                span.note(genai.question_words(question))
+                span.set_attributes(genai.question_words(question))
             watched = ReplySpan(self._metrics, span, provider, content=self._tracer.content)
             try:
                 yield watched
             finally:
-                watched.over()
+                watched.finish()
 
 
 class ReplySpan:
     """One reply on its way."""
 
     def __init__(self, metrics: Metrics, span: Span, provider: str, *, content: bool) -> None:
-        self.place = span.place
+        self.trace_context = span.trace_context
         self._metrics = metrics
         self._span = span
         self._provider = provider
@@ -51,25 +51,25 @@ class ReplySpan:
         self._began = monotonic()
         self._first_chunk: float | None = None
 
-    def begun(self) -> None:
+    def record_first_chunk(self) -> None:
         """Its first chunk came."""
         self._first_chunk = self._since()
 
-    def shown(self) -> None:
+    def record_first_event(self) -> None:
         """Its first event is kept, so that readers see it."""
         self._metrics.observe(FIRST_TOKEN, self._since(), self._provider)
 
-    def ended(self, reply: TurnResult) -> None:
+    def record_reply(self, reply: TurnResult) -> None:
         """It is whole, cut or an error."""
-        self._span.note(genai.reply(reply, self._first_chunk))
+        self._span.set_attributes(genai.reply(reply, self._first_chunk))
         if self._content:
-            self._span.note(genai.reply_words(reply))
+            self._span.set_attributes(genai.reply_words(reply))
         if code := reply.fault.code if reply.fault else reply.reason:
-            self._span.failed(code)
+            self._span.set_error(code)
             self._metrics.add(FAULTS, self._provider, code)
         self._count(reply)
 
-    def over(self) -> None:
+    def finish(self) -> None:
         """Nobody waits for it any more, whatever became of it."""
         self._metrics.observe(REPLIES, self._since(), self._provider)
 

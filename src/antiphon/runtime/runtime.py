@@ -71,9 +71,11 @@ class Runtime:
         servers = servers or NoServers()
         self.destinations = Destinations(catalog, servers, unmarked=unmarked)
         provider_keys = provider_keys or _provider_keys(settings, store)
-        self.worker = self._made_worker(servers, elapsed)
-        self.desk = self._made_desk(servers, _owners(store, bus, catalog, provider_keys))
-        self.metrics.gauge(DRIVEN, lambda: self.worker.driving)
+        self.worker = self._create_worker(servers, elapsed)
+        self.dispatcher = self._create_dispatcher(
+            servers, _owners(store, bus, catalog, provider_keys)
+        )
+        self.metrics.gauge(DRIVEN, lambda: self.worker.active_runs)
         self.metrics.gauge(PLACES, lambda: settings.max_runs)
 
     async def choice(self) -> Choice:
@@ -92,7 +94,7 @@ class Runtime:
             raise errors.Unavailable("This process is shutting down.", retry_after=1)
         await self.store.check()
 
-    def drive(self) -> None:
+    def start_worker(self) -> None:
         """Claim runs and look after them from now on; that it does so already changes nothing."""
         self.worker.start()
 
@@ -101,15 +103,17 @@ class Runtime:
         self.draining = True
         await self.worker.stop(grace)
 
-    def foreign(self, run_ids: Sequence[str]) -> None:
+    def on_external_change(self, run_ids: Sequence[str]) -> None:
         """Another process wrote events of these runs: wake whom it concerns."""
         for run_id in run_ids:
-            self.bus.ring(run_id)
-        self.bus.ring(QUEUE)
-        if any(self.worker.drives(run_id) for run_id in run_ids):
-            self.bus.ring(LEASES)
+            self.bus.notify(run_id)
+        self.bus.notify(QUEUE)
+        if any(self.worker.is_running(run_id) for run_id in run_ids):
+            self.bus.notify(LEASES)
 
-    def _made_worker(self, servers: BackendServers, elapsed: Callable[[], float] | None) -> Worker:
+    def _create_worker(
+        self, servers: BackendServers, elapsed: Callable[[], float] | None
+    ) -> Worker:
         """The worker, and the runner that it gives runs to."""
         store, bus, settings = self.store, self.bus, self.settings
         cost = Prices(self.catalog.offer, wiring.price_list).cost
@@ -123,7 +127,7 @@ class Runtime:
             store, bus, runner, settings, mint, name, liveness.is_dead, self.metrics, serves, watch
         )
 
-    def _made_desk(self, servers: BackendServers, owners: OwnerService) -> Dispatcher:
+    def _create_dispatcher(self, servers: BackendServers, owners: OwnerService) -> Dispatcher:
         """The desk, and the administration behind it."""
         return Dispatcher(
             self.store,
@@ -181,7 +185,7 @@ class Runtime:
 async def open_runtime(settings: Settings, *, drives: bool = True) -> AsyncGenerator[Runtime]:
     """A runtime with its worker running. Raises `BadSettings` or `Unavailable`.
 
-    Without `drives` it claims no run and looks after none before `Runtime.drive`.
+    Without `drives` it claims no run and looks after none before `Runtime.start_worker`.
     """
     if settings.secret_key is not None:
         wiring.create_cipher(
@@ -194,7 +198,9 @@ async def open_runtime(settings: Settings, *, drives: bool = True) -> AsyncGener
         local = LocalBus()
 
         def foreign(run_ids: Sequence[str]) -> None:
-            runtime.foreign(run_ids)  # there by then: nothing below waits before it is made
+            runtime.on_external_change(
+                run_ids
+            )  # there by then: nothing below waits before it is made
 
         def listening() -> bool:
             return local.watchers_of("run") > 0
@@ -202,7 +208,7 @@ async def open_runtime(settings: Settings, *, drives: bool = True) -> AsyncGener
         inner = await wiring.create_store(settings, foreign, listening)
         store, bus = await wiring.open_shared(settings, inner, local, stack)
         provider_keys = _provider_keys(settings, store)
-        catalog = Catalog(settings, os.environ, provider_keys.of, provider_keys.marks)
+        catalog = Catalog(settings, os.environ, provider_keys.get, provider_keys.key_fingerprints)
         stack.push_async_callback(catalog.close)
         servers = await asyncio.to_thread(wiring.create_servers, settings)
         stack.push_async_callback(servers.close)
@@ -218,7 +224,7 @@ async def open_runtime(settings: Settings, *, drives: bool = True) -> AsyncGener
             for state in inner.connections():
                 runtime.metrics.gauge(CONNECTIONS, partial(_counted, inner, state), state)
         if drives:
-            runtime.drive()
+            runtime.start_worker()
         try:
             yield runtime
         finally:
@@ -285,7 +291,7 @@ async def count_undecryptable_keys(settings: Settings, store: Store) -> int:
 
     Raises `BadSettings` without a secret that can be used.
     """
-    return await _provider_keys(settings, store).unopened()
+    return await _provider_keys(settings, store).count_undecryptable()
 
 
 def mint(prefix: Prefix) -> str:

@@ -128,7 +128,7 @@ class TurnRunner:
         self._tracer = tracer
         self._replies = ReplyMetrics(self._metrics, tracer)
 
-    async def drive(self, claim: Claim) -> None:
+    async def run(self, claim: Claim) -> None:
         """Ask the model for the run's next turn and keep what it says, to the turn's end.
 
         What is to be run here, before the model is asked or because it called for it, is run.
@@ -276,7 +276,7 @@ class TurnRunner:
             began_after = journal.last
             hit("turn.before_request")
             reply = await self._ask(asking, journal)
-            await journal.kept()
+            await journal.flush()
             reply = await self._priced(reply, asking.run.model)
             if reply.outcome != "invalid_tool_call" or not tries_left:
                 return reply if used == Usage() else _with_usage(reply, used + _used(reply))
@@ -315,20 +315,20 @@ class TurnRunner:
     async def _ask(self, asking: _Asking, journal: EventWriter) -> TurnResult:
         """One request, to its end: the reply is whole, cut, or an error, and says which."""
         run, opened = asking.run, asking.opened
-        watching = self._replies.watched(
+        watching = self._replies.measure(
             asking.question, opened.name, run.thread_id, stream=self._settings.stream
         )
         with watching as watched:
             question = asking.question
             if self._settings.trace_providers:
-                question = replace(question, trace=watched.place)
+                question = replace(question, trace=watched.trace_context)
             reply = await self._heard(replace(asking, question=question), journal, watched)
-            watched.ended(reply)
+            watched.record_reply(reply)
             return reply
 
     async def _heard(self, asking: _Asking, journal: EventWriter, watched: ReplySpan) -> TurnResult:
         question, patience = asking.question, asking.patience
-        journal.tell_first = watched.shown
+        journal.on_first_commit = watched.record_first_event
         turn = Turn(
             [tool.name for tool in question.tools],
             lambda: self._mint("call"),
@@ -349,18 +349,18 @@ class TurnRunner:
                     now = clock()
                     if chunks and not began:  # a sign of life is not the first chunk
                         began, silence, moved = True, patience.chunk, 0.0
-                        watched.begun()
+                        watched.record_first_chunk()
                     if now - moved > SLACK:
                         moved = now
                         deadline.reschedule(min(now + silence + SLACK, patience.turn_ends))
                     if chunks:
                         feed = partial(turn.feed, chunks)
                         if large(chunks):
-                            await in_thread(feed, journal.put)
+                            await in_thread(feed, journal.write)
                         else:
-                            journal.put(feed())
-                        if journal.behind:
-                            await journal.kept()
+                            journal.write(feed())
+                        if journal.is_behind:
+                            await journal.flush()
                     if turn.over:
                         log.warning("run %s: the reply is larger than is taken", asking.run.id)
                         break
@@ -420,14 +420,14 @@ class TurnRunner:
         about = ReadSet(owner=None, run_id=claim.run.id, turn_log=turn_log, what=what)
         while True:
             try:
-                with self._metrics.stored(what):
+                with self._metrics.measure_store(what):
                     answer = await commit_in_parts(self._store, about, decide)
                 break
             except errors.TryAgain as fault:
                 log.warning("run %s waits to be finalized: %s", claim.run.id, fault.message)
                 await asyncio.sleep(FINALIZE_PAUSE)
         hit(f"{what}.before_wake")
-        self._bus.ring(claim.run.id)
+        self._bus.notify(claim.run.id)
         return answer
 
 

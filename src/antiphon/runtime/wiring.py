@@ -81,7 +81,7 @@ async def open_shared(
 ) -> tuple[CachedStore, LocalBus | SharedBus]:
     """The store and the bus as all processes share them, closed with the stack."""
     stack.push_async_callback(inner.close)
-    redis = _redis(settings.redis, await inner.secret()) if settings.redis else None
+    redis = _redis(settings.redis, await inner.installation_secret()) if settings.redis else None
     if redis is not None:
         stack.push_async_callback(redis.contexts.close)
     bus = _bus(settings, local, redis)
@@ -196,7 +196,7 @@ async def check_wakeups(settings: Settings) -> bool | None:
         stack.push_async_callback(bus.close)
         if not isinstance(bus, SharedBus):
             return None
-        with bus.watch("ourselves") as bell:
+        with bus.subscribe("ourselves") as bell:
             for _ in range(WAKES_SECONDS):  # a bell that nobody could ring rings within one
                 if bus.up or await bell.wait(1):
                     break

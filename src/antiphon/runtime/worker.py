@@ -102,11 +102,11 @@ class Worker:
         self._lease = transitions.claim(name, int(settings.lease * 1000))
 
     @property
-    def driving(self) -> int:
+    def active_runs(self) -> int:
         """How many runs it drives just now."""
         return len(self._driven)
 
-    def drives(self, run_id: str) -> bool:
+    def is_running(self, run_id: str) -> bool:
         """Whether this worker holds the run."""
         return run_id in self._driven
 
@@ -143,18 +143,18 @@ class Worker:
         """A claim on its way is waited for: broken off, its run would lie until its lease ends."""
         self._stopping = True
         self._room.set()
-        self._bus.ring(QUEUE)
+        self._bus.notify(QUEUE)
         if self._claiming is not None:
             await asyncio.wait([self._claiming], timeout=STOP_PATIENCE)
             await _end([self._claiming])
 
     async def _claim(self) -> None:
-        with self._bus.watch(QUEUE) as bell:
+        with self._bus.subscribe(QUEUE) as bell:
             await _steadily(partial(self._claim_next, bell), until=lambda: self._stopping)
 
     async def _claim_next(self, bell: Subscription) -> float:
         await self._room.wait()
-        with self._metrics.stored("claim"):
+        with self._metrics.measure_store("claim"):
             claim = await self._store.claim(self._lease, self._destinations, self._declined)
         if claim is not None:
             self._note(claim.run)
@@ -187,13 +187,13 @@ class Worker:
         task = asyncio.create_task(self._drive(claim), name=f"run {claim.run.id}")
         self._driven[claim.run.id] = (claim, task)
         task.add_done_callback(partial(self._let_go, claim.run.id))
-        self._bus.ring(claim.run.id)
+        self._bus.notify(claim.run.id)
         if len(self._driven) >= self._settings.max_runs:
             self._room.clear()
 
     async def _drive(self, claim: Claim) -> None:
         try:
-            await self._runner.drive(claim)
+            await self._runner.run(claim)
         except WrongDestination as fault:
             log.warning("run %s: %s", claim.run.id, fault)
             await self._decline(claim)
@@ -210,8 +210,8 @@ class Worker:
         except (errors.NotFound, errors.TryAgain) as fault:
             log.warning("run %s could not be released: %s", run_id, fault.message)
             return
-        self._bus.ring(run_id)
-        self._bus.ring(QUEUE)
+        self._bus.notify(run_id)
+        self._bus.notify(QUEUE)
 
     def _let_go(self, run_id: str, task: asyncio.Task[None]) -> None:
         held = self._driven.get(run_id)
@@ -226,7 +226,7 @@ class Worker:
         return min(self._settings.beat, self._settings.lease / 3)
 
     async def _watch_leases(self) -> None:
-        with self._bus.watch(LEASES) as bell:
+        with self._bus.subscribe(LEASES) as bell:
             await _steadily(partial(self._check_when_rung, bell))
 
     async def _check_when_rung(self, bell: Subscription) -> float:
@@ -239,8 +239,8 @@ class Worker:
         held = {run_id: claim.lease.epoch for run_id, (claim, _) in self._driven.items()}
         if not held:
             return
-        with self._metrics.stored("beat"):
-            lost = await self._store.beat(held, int(self._settings.lease * 1000))
+        with self._metrics.measure_store("beat"):
+            lost = await self._store.renew_leases(held, int(self._settings.lease * 1000))
         for run_id in lost:
             claim, task = self._driven.get(run_id, (None, None))
             if claim is not None and task is not None and claim.lease.epoch == held[run_id]:
@@ -252,9 +252,9 @@ class Worker:
         It is looked at ever less often. Where nothing can be written for two runs in a row, the
         store is away: raises `TryAgain`.
         """
-        due = await self._store.due(SWEPT_AT_ONCE)
+        due = await self._store.overdue_runs(SWEPT_AT_ONCE)
         if self._watch is not None:
-            self._watch.observe(await self._store.leased(SWEPT_AT_ONCE), due)
+            self._watch.observe(await self._store.leases(SWEPT_AT_ONCE), due)
         self._stuck = {run_id: self._stuck[run_id] for run_id in due if run_id in self._stuck}
         away = False
         for run_id in due:
@@ -299,14 +299,14 @@ class Worker:
             self._noted.add(run_id)
 
     async def _note_if_foreign(self, run_id: str) -> None:
-        lease = await self._store.drive(run_id)
+        lease = await self._store.run_lease(run_id)
         if self._serves(lease.destination):
             return
         await self._store.change(
             ReadSet(owner=None, run_id=run_id, what="wait"),
             lambda records: report_waiting(records, self._mint),
         )
-        self._bus.ring(run_id)
+        self._bus.notify(run_id)
 
     async def _look_at(self, run_id: str) -> None:
         moved = False  # what is moved on in parts changes with each of them
@@ -324,8 +324,8 @@ class Worker:
             overdue,
         )
         hit("sweep.after_commit")
-        self._bus.ring(run_id)
-        self._bus.ring(QUEUE)
+        self._bus.notify(run_id)
+        self._bus.notify(QUEUE)
 
     def _holds(self, records: Snapshot) -> bool:
         """Return whether a healthy worker may hold the run, whatever the store's clock says."""
@@ -337,7 +337,7 @@ class Worker:
 
     async def _inherit(self) -> None:
         """Nobody waits for the lease of a worker that is certainly dead."""
-        leased = await self._store.leased(SWEPT_AT_ONCE)
+        leased = await self._store.leases(SWEPT_AT_ONCE)
         others = {each.worker for each in leased} - {self._name}
         dead = {worker for worker in others if self._dead(worker)}
         for each in leased:
@@ -354,12 +354,12 @@ class Worker:
         except (errors.NotFound, errors.TryAgain) as fault:
             log.warning("run %s could not be given back: %s", run_id, fault.message)
             return
-        self._bus.ring(run_id)
-        self._bus.ring(QUEUE)
+        self._bus.notify(run_id)
+        self._bus.notify(QUEUE)
 
     async def _forget(self) -> float:
         now = await self._store.now()
-        await self._store.forget(
+        await self._store.delete_expired(
             now - int(self._settings.event_retention * 1000), now - int(KEYS_KEPT * 1000)
         )
         return FORGET_SECONDS

@@ -212,7 +212,7 @@ class Application:
 
     @property
     def _desk(self) -> Dispatcher:
-        return self._runtime.desk
+        return self._runtime.dispatcher
 
     @property
     def _access(self) -> Access:
@@ -294,7 +294,7 @@ class Application:
         if scope[_ROUTE].startswith(_COUNTED):
             await self._opened.requests.admit(caller.principal)
         caller = auth.acting(caller, scope)
-        trace = self._tracer.current()
+        trace = self._tracer.current_context()
         if trace is None:
             return caller
         return replace(caller, principal=replace(caller.principal, trace=trace))
@@ -329,7 +329,7 @@ class Application:
                 case ExportOwner():
                     await self._export(exchange, call)
                 case _:
-                    work = self._desk.answer(call, exchange.caller.principal, key)
+                    work = self._desk.dispatch(call, exchange.caller.principal, key)
                     await _answer(exchange, await self._done(exchange, call, work))
 
         return handle
@@ -339,7 +339,7 @@ class Application:
     ) -> None:
         if self.draining and not isinstance(call, Follow):
             raise _shutting_down()
-        work = self._desk.open(call, exchange.caller.principal, key)
+        work = self._desk.open_stream(call, exchange.caller.principal, key)
         told = await self._done(exchange, call, work)
         if isinstance(told, Response):
             await _answer(exchange, told)
@@ -411,7 +411,7 @@ class Application:
     async def _metrics(self, exchange: Exchange) -> None:
         media_type = b"text/plain; version=0.0.4; charset=utf-8"
         numbers = self.metrics.snapshot() + self.elsewhere()
-        await exchange.reply(200, numbers.text().encode(), media_type)
+        await exchange.reply(200, numbers.to_prometheus().encode(), media_type)
 
     async def _openapi(self, exchange: Exchange) -> None:
         await exchange.reply(200, self._document, b"application/json")

@@ -130,7 +130,7 @@ class Access:
 
     async def _installation(self) -> bytes:
         if self._secret is None:
-            self._secret = await self._store.secret()
+            self._secret = await self._store.installation_secret()
         return self._secret
 
 

@@ -63,7 +63,7 @@ class Board:
 
     def bury(self, place: int) -> None:
         """Keep what a process has counted that is gone, and leave its place empty."""
-        self.pin(self._gone, self._read(self._gone) + self._read(place).lasting())
+        self.pin(self._gone, self._read(self._gone) + self._read(place).without_gauges())
         self.pin(place, _NOTHING)
 
     def _read(self, place: int) -> MetricsSnapshot:

@@ -88,7 +88,7 @@ async def tell(
     """
     async with departure(exchange.receive) as left:
         telling = _Telling(exchange, listening.run_id, welcome, metrics, pace, left)
-        with metrics.stream(), telling.watched():
+        with metrics.count_open_stream(), telling.watched():
             await telling.begin()
             await _apart(telling.read_aloud(listening))
             await telling.end()
@@ -196,7 +196,7 @@ class _Telling:
             self._said = now
             self._handing = None
             last, follows = numbers[-1], not self._waiting
-            self._metrics.sent(self._run_id, last, types, follows=follows)
+            self._metrics.record_sent(self._run_id, last, types, follows=follows)
         if self._waiting:
             self._metrics.observe(FIRST_EVENT, time.monotonic() - self._began)
             self._waiting = False

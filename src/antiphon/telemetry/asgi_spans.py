@@ -50,12 +50,12 @@ async def trace_request(
 def _tell(span: Span, scope: Scope, method: str, status: int) -> None:
     template = scope.get(ROUTE) or (route_template(scope["path"]) if 0 < status < 400 else None)
     if template:  # a path that leads nowhere would be a name of its own
-        span.name(f"{method} {template}")
-        span.note({"http.route": template})
+        span.update_name(f"{method} {template}")
+        span.set_attributes({"http.route": template})
     if status:
-        span.note({"http.response.status_code": status})
+        span.set_attributes({"http.response.status_code": status})
     if status >= 500 or not status:
-        span.failed(str(status or "cancelled"))
+        span.set_error(str(status or "cancelled"))
 
 
 def _asked_by(scope: Scope) -> str:

@@ -170,7 +170,7 @@ class Metrics:
         self._gauges.append((measure, labels, look))
 
     @contextmanager
-    def timed(self, measure: Measure, *labels: str) -> Generator[None]:
+    def measure_time(self, measure: Measure, *labels: str) -> Generator[None]:
         """Note how long the block took, however it ends."""
         began = monotonic()
         try:
@@ -179,7 +179,7 @@ class Metrics:
             self.observe(measure, monotonic() - began, *labels)
 
     @contextmanager
-    def stored(self, work: str) -> Generator[None]:
+    def measure_store(self, work: str) -> Generator[None]:
         """Note how long the store took for this work, or that it could not do it."""
         began = monotonic()
         try:
@@ -190,7 +190,7 @@ class Metrics:
         self.observe(STORED, monotonic() - began, work)
 
     @contextmanager
-    def stream(self) -> Generator[None]:
+    def count_open_stream(self) -> Generator[None]:
         """Count a stream as open while it is."""
         self.add(STREAMS)
         try:
@@ -198,14 +198,14 @@ class Metrics:
         finally:
             self.add(STREAMS, by=-1)
 
-    def kept(self, run_id: str, number: int) -> None:
+    def record_commit(self, run_id: str, number: int) -> None:
         """The event of this number is kept just now."""
         self._kept.pop(run_id, None)  # so that those which are written to are the newest
         if len(self._kept) >= MOST_KEPT:
             del self._kept[next(iter(self._kept))]
         self._kept[run_id] = (number, monotonic())
 
-    def sent(self, run_id: str, last: int, types: Sequence[bytes], *, follows: bool) -> None:
+    def record_sent(self, run_id: str, last: int, types: Sequence[bytes], *, follows: bool) -> None:
         """Events went out, up to this number; `follows` where the reader had come to the end."""
         counts = self._sent
         for kind in types:
@@ -256,7 +256,7 @@ class MetricsSnapshot(msgspec.Struct, frozen=True):
                 mine[labels] = _merged(_TABLE.get(name), mine.get(labels), cells)
         return MetricsSnapshot(told)
 
-    def lasting(self) -> MetricsSnapshot:
+    def without_gauges(self) -> MetricsSnapshot:
         """What is still true when the process has ended: all but the gauges."""
         return MetricsSnapshot(
             {
@@ -266,7 +266,7 @@ class MetricsSnapshot(msgspec.Struct, frozen=True):
             }
         )
 
-    def text(self) -> str:
+    def to_prometheus(self) -> str:
         """The exposition format, https://prometheus.io/docs/instrumenting/exposition_formats/."""
         return "".join(f"{line}\n" for measure in MEASURES for line in self._lines(measure))
 

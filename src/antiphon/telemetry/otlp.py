@@ -51,7 +51,7 @@ class OtlpTracer:
             provider = self._own = _provider(service)
         self._tracer = provider.get_tracer("antiphon")
 
-    def begin(
+    def start_span(
         self,
         name: str,
         kind: Kind = "internal",
@@ -66,7 +66,7 @@ class OtlpTracer:
         return _Span(span)
 
     @contextmanager
-    def within(self, span: Span) -> Generator[None]:
+    def activate(self, span: Span) -> Generator[None]:
         """Current for OpenTelemetry, and named in log lines."""
         if not isinstance(span, _Span):
             yield
@@ -78,7 +78,7 @@ class OtlpTracer:
         finally:
             context.detach(token)
 
-    def current(self) -> str | None:
+    def current_context(self) -> str | None:
         """Where OpenTelemetry's current span stands, whoever made it."""
         return _place(trace.get_current_span())
 
@@ -99,16 +99,16 @@ class _Span:
         return trace.format_trace_id(self.span.get_span_context().trace_id)
 
     @property
-    def place(self) -> str | None:
+    def trace_context(self) -> str | None:
         return _place(self.span)
 
-    def name(self, name: str) -> None:
+    def update_name(self, name: str) -> None:
         self.span.update_name(name)
 
-    def note(self, facts: Attributes) -> None:
+    def set_attributes(self, facts: Attributes) -> None:
         self.span.set_attributes({key: _fit(fact) for key, fact in facts.items()})
 
-    def failed(self, kind: str) -> None:
+    def set_error(self, kind: str) -> None:
         self.span.set_attribute("error.type", kind)
         self.span.set_status(trace.StatusCode.ERROR)
 

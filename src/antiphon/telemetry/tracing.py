@@ -37,19 +37,19 @@ class Span(Protocol):
     """
 
     @property
-    def place(self) -> str | None:
+    def trace_context(self) -> str | None:
         """`traceparent`, and behind a space `tracestate` where there is one."""
         ...
 
-    def name(self, name: str) -> None:
+    def update_name(self, name: str) -> None:
         """Call it so, now that more is known."""
         ...
 
-    def note(self, facts: Attributes) -> None:
+    def set_attributes(self, facts: Attributes) -> None:
         """Add what is known of it."""
         ...
 
-    def failed(self, kind: str) -> None:
+    def set_error(self, kind: str) -> None:
         """Say that it failed, by a word from a closed list."""
         ...
 
@@ -63,7 +63,7 @@ class Tracer(Protocol):
 
     content: bool
 
-    def begin(
+    def start_span(
         self,
         name: str,
         kind: Kind = "internal",
@@ -74,11 +74,11 @@ class Tracer(Protocol):
         """A span that begins now; without `parent` below the current one."""
         ...
 
-    def within(self, span: Span) -> AbstractContextManager[None]:
+    def activate(self, span: Span) -> AbstractContextManager[None]:
         """Make it the current one, for this task and those it starts."""
         ...
 
-    def current(self) -> str | None:
+    def current_context(self) -> str | None:
         """Where the current span stands."""
         ...
 
@@ -88,15 +88,15 @@ class Tracer(Protocol):
 
 
 class _NoSpan:
-    place: str | None = None
+    trace_context: str | None = None
 
-    def name(self, name: str) -> None:
+    def update_name(self, name: str) -> None:
         """Nobody looks."""
 
-    def note(self, facts: Attributes) -> None:
+    def set_attributes(self, facts: Attributes) -> None:
         """Nobody looks."""
 
-    def failed(self, kind: str) -> None:
+    def set_error(self, kind: str) -> None:
         """Nobody looks."""
 
     def end(self) -> None:
@@ -106,7 +106,7 @@ class _NoSpan:
 class _NoTracer:
     content = False
 
-    def begin(
+    def start_span(
         self,
         name: str,
         kind: Kind = "internal",
@@ -117,11 +117,11 @@ class _NoTracer:
         """The one span there is."""
         return _NO_SPAN
 
-    def within(self, span: Span) -> AbstractContextManager[None]:
+    def activate(self, span: Span) -> AbstractContextManager[None]:
         """Nothing is current."""
         return _NOWHERE
 
-    def current(self) -> str | None:
+    def current_context(self) -> str | None:
         """Nowhere."""
         return None
 
@@ -167,13 +167,13 @@ def detached_span(
     It is not the current one in it: the block may stand in a generator, whose caller's context it
     would change.
     """
-    span = tracer.begin(name, kind, parent=parent, facts=facts)
+    span = tracer.start_span(name, kind, parent=parent, facts=facts)
     try:
         yield span
     except GeneratorExit:  # whoever listened has heard enough
         raise
     except BaseException as error:
-        span.failed(error_type(error))
+        span.set_error(error_type(error))
         raise
     finally:
         span.end()
@@ -189,7 +189,10 @@ def current_span(
     facts: Attributes = NOTHING,
 ) -> Generator[Span]:
     """As `beside`, and the current one in the block: not for the body of a generator."""
-    with detached_span(tracer, name, kind, parent=parent, facts=facts) as span, tracer.within(span):
+    with (
+        detached_span(tracer, name, kind, parent=parent, facts=facts) as span,
+        tracer.activate(span),
+    ):
         yield span
 
 

@@ -194,9 +194,9 @@ class ToolProcessor:
         with current_span(tracer, name, parent=trace, facts=facts) as span:
             result = await self._run(permitted)
             if result.is_error:
-                span.failed(result.fault or "failed")
+                span.set_error(result.fault or "failed")
             if tracer.content:
-                span.note(genai.tool_words(call, result))
+                span.set_attributes(genai.tool_words(call, result))
             return result
 
     async def _run(self, permitted: Permitted) -> ToolResult:

@@ -160,7 +160,7 @@ class Relay:
         ):
             await self._carry_on()
             if self.fault is not None:
-                span.failed(self.fault.code)
+                span.set_error(self.fault.code)
 
     async def _carry_on(self) -> None:
         try:

@@ -201,14 +201,14 @@ async def _opened(asked: Settings) -> AsyncGenerator[Runtime]:
     """As `runtime.opened`, over the store with the bug."""
     runtimes: list[Runtime] = []
 
-    def foreign(run_ids: Sequence[str]) -> None:
+    def on_external_change(run_ids: Sequence[str]) -> None:
         for runtime in runtimes:
-            runtime.foreign(run_ids)
+            runtime.on_external_change(run_ids)
 
     file = database_file(asked)
     assert file
     kind, cached = BUGS[os.environ["BUG"]]
-    store = cached(await kind.open(file, on_foreign=foreign))
+    store = cached(await kind.open(file, on_foreign=on_external_change))
     runtime = Runtime(asked, store, LocalBus(), Catalog(asked, os.environ))
     runtimes.append(runtime)
     runtime.worker.start()

@@ -81,7 +81,7 @@ class KeepsKeysApart(Before):
     async def change(self, about: ReadSet, decide: Decide) -> Any:
         if about.once is None:
             return await self._inner.change(about, decide)
-        if kept := await self._inner.answered(about.once):
+        if kept := await self._inner.find_answer(about.once):
             return kept
         answer = await self._inner.change(replace(about, once=None), decide)
         await asyncio.sleep(WINDOW_SECONDS)
@@ -139,7 +139,7 @@ class AppendsForAnybody(Before):
         async with self._one_at_a_time:
             done: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
             try:
-                lease = await self._inner.drive(run_id)
+                lease = await self._inner.run_lease(run_id)
             except AntiphonError as fault:
                 kept(fault)
                 return
@@ -196,7 +196,7 @@ def _taken(change: ChangeSet) -> tuple[Any, ...]:
 class SweepsByItsOwnClock(Before):
     """Takes the time of its own machine for that of the database."""
 
-    async def due(self, limit: int) -> Sequence[str]:
+    async def overdue_runs(self, limit: int) -> Sequence[str]:
         connection = await asyncpg.connect(self._address)
         try:
             rows = await connection.fetch(OVERDUE, _own_time(), limit)

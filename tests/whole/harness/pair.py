@@ -88,7 +88,7 @@ class Pair:
     async def log(self, where: int, run_id: str) -> list[Told]:
         """All events of a run, as that worker reads them."""
         told: list[Told] = []
-        while (page := await self._runtimes[where].store.log(run_id, len(told))).lines:
+        while (page := await self._runtimes[where].store.read_events(run_id, len(told))).lines:
             told += enumerate(page.lines, page.first)
         return told
 

@@ -55,12 +55,12 @@ class PasswordHasher:
         self._hasher: Any = None
         self._nobodys = ""
 
-    async def hashed(self, password: str) -> str:
+    async def hash(self, password: str) -> str:
         """The password as it is kept. Raises `BadSettings` where argon2 is not installed."""
         async with self._turns:
             return await asyncio.to_thread(self._hash, password)
 
-    async def tried(self, password: str, kept: str | None) -> PasswordCheck:
+    async def verify(self, password: str, kept: str | None) -> PasswordCheck:
         """Whether it is the password that was kept; where none is, it takes as long to say no."""
         async with self._turns:
             return await asyncio.to_thread(self._try, password, kept)
@@ -111,10 +111,10 @@ class AccountService:
         name = accounts.validate_name(call.name)
         hashed = None
         if call.password is not None:
-            hashed = await self._passwords.hashed(accounts.validate_password(call.password))
+            hashed = await self._passwords.hash(accounts.validate_password(call.password))
         return await self._add(name, call.role, call.subject or None, hashed, by)
 
-    async def named(self, asked: str) -> Person:
+    async def find(self, asked: str) -> Person:
         """Who has this id, or is called this. Raises `NotFound`."""
         sanitize.validate_text(asked, "name")
         account = await self._store.find_person(id=asked)
@@ -143,7 +143,7 @@ class AccountService:
         if isinstance(call.password, str):
             password = accounts.validate_password(call.password)
             await self.get(call.person_id)
-            hashed = await self._passwords.hashed(password)
+            hashed = await self._passwords.hash(password)
 
         now = await self._store.now() if call.end_session else 0
 
@@ -190,10 +190,10 @@ class AccountService:
     async def _by_password(self, name: str, password: str) -> tuple[Account, str | None]:
         """The account, and the hash that shall replace the one that is there."""
         account = await self._store.find_person(name=name)
-        tried = await self._passwords.tried(password, account.password if account else None)
+        tried = await self._passwords.verify(password, account.password if account else None)
         if account is None or not tried.fits:
             raise accounts.sign_in_error()
-        return account, await self._passwords.hashed(password) if tried.outdated else None
+        return account, await self._passwords.hash(password) if tried.outdated else None
 
     async def _by_subject(self, call: operations.SignIn, by: Principal) -> Account:
         known = await self._store.find_person(subject=call.subject)

@@ -34,7 +34,7 @@ class OwnerDeleter:
         self._mint = mint
         self._settle = settle
 
-    async def erase(self, owner: str, by: Principal) -> AsyncGenerator[int, None]:
+    async def delete(self, owner: str, by: Principal) -> AsyncGenerator[int, None]:
         """How many things are gone so far, after each bite; ends when nothing is left.
 
         A person goes with what they own, and so does a project. Raises `Conflict` for the last
@@ -45,12 +45,12 @@ class OwnerDeleter:
         for again in (False, True):
             ended = await self._end(owner, by)
             if not again:
-                await self._store.note(
+                await self._store.append_audit_entry(
                     await audit.create_entry(
                         self._store, self._mint, by, "owner.erased", owner, owner
                     )
                 )
-            while bite := await self._store.erase(owner, BITE):
+            while bite := await self._store.delete_owned(owner, BITE):
                 erased += bite
                 yield erased
             if again or not ended:
@@ -120,5 +120,5 @@ class OwnerDeleter:
         about = ReadSet(owner=owner, run_id=run_id, turn_log=True, what="cancel")
         with suppress(NotFound):  # deleted meanwhile
             await commit_in_parts(self._store, about, partial(transitions.cancel, mint=self._mint))
-        self._bus.ring(run_id)
-        self._bus.ring(LEASES)
+        self._bus.notify(run_id)
+        self._bus.notify(LEASES)

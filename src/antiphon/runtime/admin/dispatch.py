@@ -25,6 +25,8 @@ from antiphon.types.runs import DAY
 
 T = TypeVar("T", Person, Key, Project)
 
+_Handler = Callable[[Any, Principal], Awaitable[Any]]
+
 MOST_ROWS = 10_000  # of one report: a month of hundreds of people
 
 _DAY_MS = DAY * 1000
@@ -47,7 +49,7 @@ class AdminDispatcher:
         self._projects = ProjectService(store, mint)
         self._servers = servers
         self._owners = owners
-        self._answers: Mapping[type[Operation[Any]], Callable[[Any, Principal], Awaitable[Any]]] = {
+        self._handlers: Mapping[type[Operation[Any]], _Handler] = {
             operations.CreatePerson: accounts.create,
             operations.ListPeople: self._list_people,
             operations.GetPerson: self._get_person,
@@ -56,7 +58,7 @@ class AdminDispatcher:
             operations.SignIn: accounts.sign_in,
             operations.CreateKey: self._create_key,
             operations.ListKeys: self._list_keys,
-            operations.UpdateKey: self._keys.change,
+            operations.UpdateKey: self._keys.update,
             operations.RevokeKey: self._revoke_key,
             operations.CreateProject: self._projects.create,
             operations.ListProjects: self._list_projects,
@@ -67,16 +69,16 @@ class AdminDispatcher:
             operations.ListLiveRuns: self._list_live_runs,
             operations.GetUsage: self._get_usage,
             operations.ListServers: self._list_servers,
-            **owners.answers,
+            **owners.handlers,
         }
 
-    def answers(self, call: Operation[Any]) -> bool:
+    def handles(self, call: Operation[Any]) -> bool:
         """Whether this call is one of administration."""
-        return type(call) in self._answers
+        return type(call) in self._handlers
 
-    async def answer(self, call: Operation[Any], by: Principal) -> Any:
+    async def dispatch(self, call: Operation[Any], by: Principal) -> Any:
         """Do what it asks."""
-        return await self._answers[type(call)](call, by)
+        return await self._handlers[type(call)](call, by)
 
     async def export(self, call: operations.ExportOwner, by: Principal) -> Archive:
         """Everything of an owner as a file. Raises `NotFound`."""
@@ -114,7 +116,7 @@ class AdminDispatcher:
         return await self._projects.delete(call.project_id, by)
 
     async def _list_acts(self, call: operations.ListActs, _: Principal) -> Listed[Act]:
-        return to_listed(await self._store.acts(call.limit, call.after, call.owner))
+        return to_listed(await self._store.audit_entries(call.limit, call.after, call.owner))
 
     async def _list_live_runs(self, call: operations.ListLiveRuns, _: Principal) -> Listed[LiveRun]:
         page = await self._store.live_runs(call.limit, call.after)
@@ -124,7 +126,7 @@ class AdminDispatcher:
 
     async def _get_usage(self, call: operations.GetUsage, _: Principal) -> UsageReport:
         since = day(await self._store.now() - (call.days - 1) * _DAY_MS)
-        rows = await self._store.spent(since, MOST_ROWS + 1)
+        rows = await self._store.usage(since, MOST_ROWS + 1)
         return UsageReport(since, rows[:MOST_ROWS], cut=len(rows) > MOST_ROWS)
 
     async def _list_servers(

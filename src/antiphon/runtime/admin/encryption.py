@@ -36,14 +36,14 @@ class AesCipher:
         self._mark = _mark(keys[0])
         self._ciphers = {_mark(key): AESGCM(key) for key in keys}
 
-    def sealed(self, plain: bytes, about: Sequence[str]) -> bytes:
+    def encrypt(self, plain: bytes, about: Sequence[str]) -> bytes:
         """The bytes as they may be kept, bound to what they are about."""
         nonce = secrets.token_bytes(_NONCE_BYTES)
         head = _FORM + self._mark
         cipher = self._ciphers[self._mark]
         return head + nonce + cipher.encrypt(nonce, plain, _bound(head, about))
 
-    def opened(self, sealed: bytes, about: Sequence[str]) -> bytes:
+    def decrypt(self, sealed: bytes, about: Sequence[str]) -> bytes:
         """What was sealed about this. Raises `BadSettings` where it cannot be opened."""
         head, nonce = sealed[:_HEAD], sealed[_HEAD : _HEAD + _NONCE_BYTES]
         cipher = self._ciphers.get(head[len(_FORM) :])
@@ -62,11 +62,11 @@ class AesCipher:
             ) from error
 
     @property
-    def marks(self) -> Sequence[str]:
+    def fingerprints(self) -> Sequence[str]:
         """By what the keys are known, the one that seals first; they tell nothing of the keys."""
         return [mark.hex() for mark in self._ciphers]
 
-    def current(self, sealed: bytes) -> bool:
+    def is_current(self, sealed: bytes) -> bool:
         """Whether it was sealed with the key that seals now."""
         return sealed[:_HEAD] == _FORM + self._mark
 

@@ -116,7 +116,7 @@ class OwnerExporter:
         if not (await self._store.owners(1, owner=owner)).data:
             raise NotFound(f"There is nothing of the owner {owner!r}.")
         act = await audit.create_entry(self._store, self._mint, by, "owner.exported", owner, owner)
-        await self._store.note(act)
+        await self._store.append_audit_entry(act)
         return Archive(file_name(owner, act.at), _Export(self._store, owner, act.at).pieces())
 
 
@@ -244,7 +244,7 @@ class _Export:
 
     async def _kept_after(self, run_id: str) -> int:
         try:
-            return (await self._store.drive(run_id)).kept_after
+            return (await self._store.run_lease(run_id)).kept_after
         except NotFound:  # deleted meanwhile
             return 0
 
@@ -253,7 +253,7 @@ class _Export:
         more = True
         while more:
             try:
-                page = await self._store.log(run_id, after)
+                page = await self._store.read_events(run_id, after)
             except (NotFound, EventExpired):  # deleted or forgotten meanwhile
                 return
             if page.lines:

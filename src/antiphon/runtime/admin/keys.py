@@ -55,10 +55,10 @@ class KeyService:
         act = await audit.create_entry(
             self._store, self._mint, by, "key.created", key.id, owner, **details
         )
-        await self._store.keep_key(key, digest(token, await self._store.secret()), act)
+        await self._store.keep_key(key, digest(token, await self._store.installation_secret()), act)
         return key, token
 
-    async def change(self, call: operations.UpdateKey, by: Principal) -> Key:
+    async def update(self, call: operations.UpdateKey, by: Principal) -> Key:
         """Raises `NotFound`."""
         limits = _given(call.limits)
         named = {} if call.name is msgspec.UNSET else {"name": call.name}
@@ -94,7 +94,7 @@ async def make_key(
 ) -> tuple[Key, str]:
     """A key that no audit log tells of: for what sets up an installation of its own."""
     key, token = new_key(await store.now(), owner, name, scopes)
-    await store.keep_key(key, digest(token, await store.secret()))
+    await store.keep_key(key, digest(token, await store.installation_secret()))
     return key, token
 
 

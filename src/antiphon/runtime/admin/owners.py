@@ -42,7 +42,7 @@ class OwnerService:
         self._eraser = eraser
         self._exporter = exporter
         self._clock = clock
-        self.answers: Mapping[type[Operation[Any]], Callable[[Any, Principal], Awaitable[Any]]] = {
+        self.handlers: Mapping[type[Operation[Any]], Callable[[Any, Principal], Awaitable[Any]]] = {
             operations.SetProviderKey: self._set_own_key,
             operations.ListProviderKeys: self._list_own_keys,
             operations.DeleteProviderKey: self._delete_own_key,
@@ -52,14 +52,14 @@ class OwnerService:
             operations.EraseOwner: self._erase,
         }
 
-    async def answer(self, call: Operation[A], by: Principal) -> A:
+    async def dispatch(self, call: Operation[A], by: Principal) -> A:
         """Do what it asks."""
-        told: A = await self.answers[type(call)](call, by)
+        told: A = await self.handlers[type(call)](call, by)
         return told
 
-    async def seal_anew(self, by: Principal) -> int:
+    async def reencrypt_keys(self, by: Principal) -> int:
         """Seal with today's key what an older one has sealed; says how many keys those were."""
-        return await self._keys.seal_anew(by)
+        return await self._keys.reencrypt(by)
 
     async def export(self, call: operations.ExportOwner, by: Principal) -> Archive:
         """Everything of an owner as a file. Raises `NotFound`."""
@@ -76,20 +76,20 @@ class OwnerService:
         self, owner: str, provider: str, own: OwnerProviderKey, by: Principal
     ) -> ProviderKey:
         self._check(provider, own)
-        return await self._keys.keep(owner, provider, own, by)
+        return await self._keys.put(owner, provider, own, by)
 
     async def _list_own_keys(
         self, _: operations.ListProviderKeys, by: Principal
     ) -> Listed[ProviderKey]:
-        return Listed(await self._keys.listed(by.owner), has_more=False)
+        return Listed(await self._keys.list(by.owner), has_more=False)
 
     async def _list_keys(
         self, _call: operations.ListAllProviderKeys, _: Principal
     ) -> Listed[ProviderKey]:
-        return Listed(await self._keys.listed(None), has_more=False)
+        return Listed(await self._keys.list(None), has_more=False)
 
     async def _delete_own_key(self, call: operations.DeleteProviderKey, by: Principal) -> Deleted:
-        await self._keys.remove(by.owner, call.provider, by)
+        await self._keys.delete(by.owner, call.provider, by)
         return Deleted(call.provider)
 
     async def _list_owners(self, call: operations.ListOwners, _: Principal) -> Listed[Holding]:
@@ -99,7 +99,7 @@ class OwnerService:
 
     async def _erase(self, call: operations.EraseOwner, by: Principal) -> Erasure:
         owner, ends, erased = sanitize.validate_owner(call.owner), self._clock() + ERASE_SECONDS, 0
-        async with aclosing(self._eraser.erase(owner, by)) as bites:
+        async with aclosing(self._eraser.delete(owner, by)) as bites:
             async for erased in bites:
                 if self._clock() >= ends:
                     return Erasure(owner, erased, done=False)

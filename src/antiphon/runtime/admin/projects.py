@@ -33,7 +33,7 @@ class ProjectService:
         await self._store.add_project(project, await self._act("project.created", project.id, by))
         return project
 
-    async def named(self, asked: str) -> Project:
+    async def find(self, asked: str) -> Project:
         """The one with this id, or that is called this. Raises `NotFound`."""
         sanitize.validate_text(asked, "name")
         projects = await self._store.projects()

@@ -28,20 +28,20 @@ _LONG_ENOUGH = 20  # letters, of a key of which so much may be told
 class Cipher(Protocol):
     """Seals bytes, bound to what they are about."""
 
-    def sealed(self, plain: bytes, about: Sequence[str]) -> bytes:
+    def encrypt(self, plain: bytes, about: Sequence[str]) -> bytes:
         """The bytes as they may be kept."""
         ...
 
-    def opened(self, sealed: bytes, about: Sequence[str]) -> bytes:
+    def decrypt(self, sealed: bytes, about: Sequence[str]) -> bytes:
         """What was sealed about this. Raises `BadSettings`."""
         ...
 
-    def current(self, sealed: bytes) -> bool:
+    def is_current(self, sealed: bytes) -> bool:
         """Whether it was sealed as it would be now."""
         ...
 
     @property
-    def marks(self) -> Sequence[str]:
+    def fingerprints(self) -> Sequence[str]:
         """By what the keys are known that open, the one that seals first."""
         ...
 
@@ -65,7 +65,7 @@ class ProviderKeyService:
             OrderedDict()
         )
 
-    async def keep(
+    async def put(
         self, owner: str, provider: str, own: OwnerProviderKey, by: Principal
     ) -> ProviderKey:
         """From now on this is the owner's key there. Raises `BadSettings` without a seal."""
@@ -77,7 +77,7 @@ class ProviderKeyService:
             base_url=own.base_url,
             created_at=await self._store.now(),
         )
-        sealed = self._sealing().sealed(msgspec.json.encode(own), (owner, provider))
+        sealed = self._sealing().encrypt(msgspec.json.encode(own), (owner, provider))
         act = await audit.create_entry(
             self._store, self._mint, by, "provider_key.kept", provider, owner
         )
@@ -85,11 +85,11 @@ class ProviderKeyService:
         self._known.pop((owner, provider), None)
         return key
 
-    async def listed(self, owner: str | None) -> Sequence[ProviderKey]:
+    async def list(self, owner: str | None) -> Sequence[ProviderKey]:
         """An owner's, or everybody's."""
         return await self._store.provider_keys(owner)
 
-    async def remove(self, owner: str, provider: str, by: Principal) -> None:
+    async def delete(self, owner: str, provider: str, by: Principal) -> None:
         """The owner has no such key any more. Raises `NotFound`."""
         act = await audit.create_entry(
             self._store, self._mint, by, "provider_key.removed", provider, owner
@@ -97,7 +97,7 @@ class ProviderKeyService:
         await self._store.drop_provider_key(owner, provider, act)
         self._known.pop((owner, provider), None)
 
-    async def of(self, owner: str, provider: str) -> OwnerProviderKey | None:
+    async def get(self, owner: str, provider: str) -> OwnerProviderKey | None:
         """The owner's key there, if there is one. Raises `BadSettings` if it cannot be opened."""
         now = self._clock()
         known = self._known.get((owner, provider))
@@ -111,22 +111,22 @@ class ProviderKeyService:
             self._known.popitem(last=False)
         return own
 
-    def marks(self) -> Sequence[str]:
+    def key_fingerprints(self) -> Sequence[str]:
         """Return by what the keys are known that open owners' keys here; none without a seal."""
         try:
-            return self._sealing().marks
+            return self._sealing().fingerprints
         except BadSettings:
             return ()
 
-    async def seal_anew(self, by: Principal) -> int:
+    async def reencrypt(self, by: Principal) -> int:
         """Seal with today's key what an older one has sealed; says how many those were."""
         renewed = 0
         for key in await self._store.provider_keys(None):
             sealed = await self._store.sealed_key(key.owner, key.provider)
-            if sealed is None or self._sealing().current(sealed):
+            if sealed is None or self._sealing().is_current(sealed):
                 continue
             owner, provider = key.owner, key.provider
-            again = self._sealing().sealed(self._plain(sealed, owner, provider), (owner, provider))
+            again = self._sealing().encrypt(self._plain(sealed, owner, provider), (owner, provider))
             act = await audit.create_entry(
                 self._store, self._mint, by, "provider_key.kept", provider, owner
             )
@@ -134,7 +134,7 @@ class ProviderKeyService:
             renewed += await self._store.reseal_provider_key(owner, provider, sealed, again, act)
         return renewed
 
-    async def unopened(self) -> int:
+    async def count_undecryptable(self) -> int:
         """How many there are that cannot be opened. Raises `BadSettings` without a seal."""
         lost = 0
         for key in await self._store.provider_keys(None):
@@ -146,7 +146,7 @@ class ProviderKeyService:
     def _opens(self, sealed: bytes, owner: str, provider: str) -> bool:
         seal = self._sealing()
         try:
-            seal.opened(sealed, (owner, provider))
+            seal.decrypt(sealed, (owner, provider))
         except BadSettings:
             return False
         return True
@@ -156,7 +156,7 @@ class ProviderKeyService:
 
     def _plain(self, sealed: bytes, owner: str, provider: str) -> bytes:
         try:
-            return self._sealing().opened(sealed, (owner, provider))
+            return self._sealing().decrypt(sealed, (owner, provider))
         except BadSettings as wrong:
             raise BadSettings(
                 f"The owner's own key for {provider} cannot be opened. {wrong.message}",

@@ -32,7 +32,7 @@ class AssistantService:
         self._mint = mint
         self._open_model = open_model
         self._refuse_servers = refuse_servers
-        self.answers: Mapping[type[Operation[Any]], OperationHandler] = {
+        self.handlers: Mapping[type[Operation[Any]], OperationHandler] = {
             operations.CreateAssistant: self._create_assistant,
             operations.ListAssistants: self._list_assistants,
             operations.GetAssistant: self._get_assistant,
@@ -82,5 +82,5 @@ class AssistantService:
     async def _delete_assistant(
         self, call: operations.DeleteAssistant, by: Principal, _: IdempotencyKey | None
     ) -> Deleted:
-        await self._store.remove(Assistant, by.owner, call.assistant_id)
+        await self._store.delete(Assistant, by.owner, call.assistant_id)
         return Deleted(call.assistant_id)

@@ -50,45 +50,47 @@ class Dispatcher:
         open_model: Callable[[str, str], Awaitable[ResolvedModel]],
         models: Callable[[str | None, str], Awaitable[operations.ModelList]],
         refuse_servers: Callable[[Sequence[McpServer]], Awaitable[None]],
-        administration: AdminDispatcher,
+        admin: AdminDispatcher,
         destinations: Destinations,
         metrics: Metrics | None = None,
         busy_seconds: float = 300.0,
     ) -> None:
         changes = ChangeCommitter(store, bus, metrics or Metrics())
-        wishes = RunSpecResolver(store, default_model, open_model, refuse_servers, destinations)
+        run_specs = RunSpecResolver(store, default_model, open_model, refuse_servers, destinations)
         self._store = store
         self._bus = bus
         self._mint = mint
         self._models = models
-        self._administration = administration
-        self._running = RunService(store, bus, changes, mint, wishes, busy_seconds)
-        self._answers: Mapping[type[Operation[Any]], OperationHandler] = {
-            **AssistantService(store, mint, open_model, refuse_servers).answers,
-            **ThreadService(store, bus, changes, mint).answers,
-            **self._running.answers,
+        self._admin = admin
+        self._runs = RunService(store, bus, changes, mint, run_specs, busy_seconds)
+        self._handlers: Mapping[type[Operation[Any]], OperationHandler] = {
+            **AssistantService(store, mint, open_model, refuse_servers).handlers,
+            **ThreadService(store, bus, changes, mint).handlers,
+            **self._runs.handlers,
             operations.ListFiles: self._list_files,
             operations.GetFile: self._get_file,
             operations.ListModels: self._list_models,
         }
 
-    async def answer(self, call: Operation[Any], by: Principal, key: str | None = None) -> Response:
+    async def dispatch(
+        self, call: Operation[Any], by: Principal, key: str | None = None
+    ) -> Response:
         """Do what the call asks. `key` is its idempotency key, for calls that create.
 
         Raises `CallerError` where the call is at fault, `TryAgain` where it is not.
         """
-        if self._administration.answers(call):
-            return Response(await self._administration.answer(call, by), call.http_status)
+        if self._admin.handles(call):
+            return Response(await self._admin.dispatch(call, by), call.http_status)
         once = _once(call, by.owner, key)
         # What was answered once is answered so again, whatever has become of the things it names.
         value = await self._answered(once)
         if value is None:
-            value = await self._answers[type(call)](call, by, once)
+            value = await self._handlers[type(call)](call, by, once)
         if isinstance(value, Response):
             return value
         return Response(value, call.http_status, replayed=isinstance(value, msgspec.Raw))
 
-    async def open(
+    async def open_stream(
         self,
         call: operations.Process | operations.Complete | operations.Follow,
         by: Principal,
@@ -99,13 +101,15 @@ class Dispatcher:
         A `/process` in the background is answered with its run instead.
         """
         if isinstance(call, operations.Follow):
-            return await self._running.follow(call.run_id, call.after, by.owner)
+            return await self._runs.follow(call.run_id, call.after, by.owner)
         once = _once(call, by.owner, key)
         told = await self._answered(once) or await self._asked_for(call, by, once)
         if isinstance(told, TurnRequested):
             asked = told
         else:
-            asked = await self._running.ask_again(msgspec.json.decode(told, type=TurnRequested), by)
+            asked = await self._runs.ensure_turn_requested(
+                msgspec.json.decode(told, type=TurnRequested), by
+            )
         if isinstance(call, operations.Process) and call.background:
             return Response(asked.run, 202, replayed=told is not asked)
         return RunEventReader(self._store, self._bus, asked.run.id, asked.after, whole=False)
@@ -119,15 +123,15 @@ class Dispatcher:
         """The turn that the call asks for; as `Raw` where its twin was quicker."""
         match call:
             case operations.Complete(run_id, fresh):
-                return await self._running.ask(run_id, by, once, fresh=fresh)
+                return await self._runs.request_turn(run_id, by, once, fresh=fresh)
             case operations.Process(run_id=str(run_id), force_refresh=fresh):
                 validation.validate_only_run_id(call)
-                return await self._running.ask(run_id, by, once, fresh=fresh)
+                return await self._runs.request_turn(run_id, by, once, fresh=fresh)
             case operations.Process():
-                return await self._running.begin(call, by, once)
+                return await self._runs.start_run(call, by, once)
 
     async def _answered(self, once: IdempotencyKey | None) -> msgspec.Raw | None:
-        return await self._store.answered(once) if once else None
+        return await self._store.find_answer(once) if once else None
 
     async def upload(
         self, owner: str, name: str, media_type: str, content: bytes, key: str | None = None
@@ -169,7 +173,7 @@ class Dispatcher:
 
     async def export(self, call: operations.ExportOwner, by: Principal) -> Archive:
         """Everything of an owner as a file. Raises `NotFound`."""
-        return await self._administration.export(call, by)
+        return await self._admin.export(call, by)
 
     # Files and models.
 

@@ -41,7 +41,7 @@ class RunSpecResolver:
         self._refuse_servers = refuse_servers
         self._destinations = destinations
 
-    async def wish(self, call: operations.CreateRun | operations.Process, owner: str) -> RunSpec:
+    async def resolve(self, call: operations.CreateRun | operations.Process, owner: str) -> RunSpec:
         """Raises `CallerError` where there can be no such run."""
         assistant = _NOBODY
         if call.assistant_id is not None:

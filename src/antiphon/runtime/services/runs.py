@@ -48,7 +48,7 @@ class RunService:
         self._mint = mint
         self._wishes = wishes
         self._busy_seconds = busy_seconds
-        self.answers: Mapping[type[Operation[Any]], OperationHandler] = {
+        self.handlers: Mapping[type[Operation[Any]], OperationHandler] = {
             operations.CreateRun: self._create_run,
             operations.ListRuns: self._list_runs,
             operations.GetRun: self._get_run,
@@ -58,14 +58,14 @@ class RunService:
             operations.GetAction: self._get_action,
         }
 
-    async def begin(
+    async def start_run(
         self, call: operations.Process, by: Principal, once: IdempotencyKey | None
     ) -> TurnRequested | msgspec.Raw:
         """Thread, message and run, as far as they are missing, in one transaction."""
         validation.validate_has_input(call)
         if call.message is not None:
             await check_attachments(self._store, call.message.content, by.owner)
-        wish = await self._wishes.wish(call, by.owner)
+        wish = await self._wishes.resolve(call, by.owner)
 
         def decide(records: Snapshot) -> ChangeSet:
             return transitions.create_run(
@@ -83,7 +83,7 @@ class RunService:
         begun: TurnRequested | msgspec.Raw = await self._change_when_free(call, by, once, decide)
         return begun
 
-    async def ask(
+    async def request_turn(
         self, run_id: str, by: Principal, once: IdempotencyKey | None, *, fresh: bool
     ) -> TurnRequested | msgspec.Raw:
         """The run's next turn; as `Raw` where its twin was quicker."""
@@ -91,32 +91,32 @@ class RunService:
         decide = partial(transitions.request_turn, by=by, fresh=fresh, serves=self._wishes.serves)
         asked: TurnRequested | msgspec.Raw
         try:
-            asked = await self._changes.change(about, decide)
+            asked = await self._changes.commit_and_notify(about, decide)
         except DestinationUnknown:  # an earlier version made it; who asks for it says where it goes
             run = await self._store.get(Run, by.owner, run_id)
             adopt = await self._wishes.destination(run, by.owner)
-            asked = await self._changes.change(about, partial(decide, adopt=adopt))
+            asked = await self._changes.commit_and_notify(about, partial(decide, adopt=adopt))
         return asked
 
-    async def ask_again(self, asked: TurnRequested, by: Principal) -> TurnRequested:
+    async def ensure_turn_requested(self, asked: TurnRequested, by: Principal) -> TurnRequested:
         """Return an answer that was kept under an idempotency key, and see that it still holds.
 
         A turn that was asked for, and that nobody wants any more though it never took place, is
         asked for anew: who repeats a request is not left to wait for nothing.
         """
-        lease = await self._store.drive(asked.run.id)
+        lease = await self._store.run_lease(asked.run.id)
         if lease.wanted or lease.turn_began_after != asked.after:
             return asked
         run = await self._store.get(Run, by.owner, asked.run.id)
         if run.status is Status.QUEUED:
             with suppress(errors.RunEnded):
-                await self.ask(run.id, by, None, fresh=lease.fresh)
+                await self.request_turn(run.id, by, None, fresh=lease.fresh)
         return asked
 
     async def follow(self, run_id: str, after: int, owner: str) -> RunEventReader:
         """The reader of all of a run's events above `after`. Raises `CallerError`."""
         await self._store.get(Run, owner, run_id)
-        lease = await self._store.drive(run_id)
+        lease = await self._store.run_lease(run_id)
         if after > lease.last_event:
             raise errors.InvalidEventId(
                 f"Run {run_id} has no event {after}.",
@@ -132,7 +132,7 @@ class RunService:
     async def _create_run(
         self, call: operations.CreateRun, by: Principal, once: IdempotencyKey | None
     ) -> object:
-        wish = await self._wishes.wish(call, by.owner)
+        wish = await self._wishes.resolve(call, by.owner)
 
         def decide(records: Snapshot) -> ChangeSet:
             change = transitions.create_run(records, wish, self._mint, by=by, if_busy=call.if_busy)
@@ -160,7 +160,7 @@ class RunService:
         if run.status is not Status.QUEUED or run.waiting_for is not None:
             return run
         try:
-            lease = await self._store.drive(run.id)
+            lease = await self._store.run_lease(run.id)
         except errors.NotFound:  # it was deleted in between
             return run
         if not is_waiting(run, lease) or self._wishes.serves(lease.destination):
@@ -178,7 +178,7 @@ class RunService:
             return transitions.cancel(records, self._mint, by)
 
         about = ReadSet(owner=by.owner, run_id=call.run_id, turn_log=True, what="cancel")
-        run = await self._changes.change(about, decide)
+        run = await self._changes.commit_and_notify(about, decide)
         return Response(run, 200 if had_ended else 202)
 
     async def _submit_tool_output(
@@ -187,7 +187,7 @@ class RunService:
         about = ReadSet(
             owner=by.owner, run_id=call.run_id, tool_call_id=call.tool_call_id, what="output"
         )
-        action: Action = await self._changes.change(
+        action: Action = await self._changes.commit_and_notify(
             about,
             lambda records: transitions.save_output(
                 records, call.tool_call_id, call.output, call.is_error, self._mint, call.metadata
@@ -233,7 +233,7 @@ class RunService:
         until = asyncio.get_running_loop().time() + self._busy_seconds
         while True:
             try:
-                return await self._changes.change(about, decide)
+                return await self._changes.commit_and_notify(about, decide)
             except errors.RunActive as busy:
                 if call.if_busy != "wait":
                     raise
@@ -250,7 +250,7 @@ class RunService:
         )
 
     async def _ended(self, run_id: str) -> None:
-        with self._bus.watch(run_id) as bell:
+        with self._bus.subscribe(run_id) as bell:
             while True:
                 try:
                     run = await self._store.get(Run, None, run_id)

@@ -34,7 +34,7 @@ class ThreadService:
         self._bus = bus
         self._changes = changes
         self._mint = mint
-        self.answers: Mapping[type[Operation[Any]], OperationHandler] = {
+        self.handlers: Mapping[type[Operation[Any]], OperationHandler] = {
             operations.CreateThread: self._create_thread,
             operations.ListThreads: self._list_threads,
             operations.GetThread: self._get_thread,
@@ -95,8 +95,8 @@ class ThreadService:
     async def _delete_thread(
         self, call: operations.DeleteThread, by: Principal, _: IdempotencyKey | None
     ) -> Deleted:
-        await self._store.remove(Thread, by.owner, call.thread_id)
-        self._bus.ring(LEASES)
+        await self._store.delete(Thread, by.owner, call.thread_id)
+        self._bus.notify(LEASES)
         return Deleted(call.thread_id)
 
     async def _fork_thread(
@@ -188,7 +188,7 @@ class ThreadService:
             saved = change.answer
             return replace(change, answer=change.messages[0]) if change.messages else None
 
-        told = await self._changes.change(about, decide)
+        told = await self._changes.commit_and_notify(about, decide)
         if told is None and saved is not None:  # it was saved before
             return await self._store.get(Message, by.owner, output_message_id(saved))
         return told

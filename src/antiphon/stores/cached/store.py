@@ -85,9 +85,9 @@ class CachedStore:
         self._follow(decided.change)
         return answer
 
-    async def answered(self, once: IdempotencyKey) -> msgspec.Raw | None:
-        """See `Store.answered`."""
-        return await self._inner.answered(once)
+    async def find_answer(self, once: IdempotencyKey) -> msgspec.Raw | None:
+        """See `Store.find_answer`."""
+        return await self._inner.find_answer(once)
 
     async def claim(
         self,
@@ -111,9 +111,9 @@ class CachedStore:
         """See `Store.unclaimed`."""
         return await self._inner.unclaimed(destinations, wanted_before, limit)
 
-    async def beat(self, held: Mapping[str, int], lease_ms: int) -> frozenset[str]:
-        """See `Store.beat`."""
-        lost = await self._inner.beat(held, lease_ms)
+    async def renew_leases(self, held: Mapping[str, int], lease_ms: int) -> frozenset[str]:
+        """See `Store.renew_leases`."""
+        lost = await self._inner.renew_leases(held, lease_ms)
         for run_id in lost:
             self._tails.drop(run_id)
         return lost
@@ -139,18 +139,18 @@ class CachedStore:
 
         self._inner.append(run_id, epoch, first, lines, appended, urgent=urgent)
 
-    async def due(self, limit: int) -> Sequence[str]:
-        """See `Store.due`."""
-        return await self._inner.due(limit)
+    async def overdue_runs(self, limit: int) -> Sequence[str]:
+        """See `Store.overdue_runs`."""
+        return await self._inner.overdue_runs(limit)
 
-    async def leased(self, limit: int) -> Sequence[LeaseInfo]:
-        """See `Store.leased`."""
-        return await self._inner.leased(limit)
+    async def leases(self, limit: int) -> Sequence[LeaseInfo]:
+        """See `Store.leases`."""
+        return await self._inner.leases(limit)
 
-    async def forget(self, events_before: int, keys_before: int) -> int:
-        """See `Store.forget`."""
+    async def delete_expired(self, events_before: int, keys_before: int) -> int:
+        """See `Store.delete_expired`."""
         self._tails.clear()
-        return await self._inner.forget(events_before, keys_before)
+        return await self._inner.delete_expired(events_before, keys_before)
 
     def _follow(self, change: ChangeSet | None) -> None:
         if change is None:
@@ -167,12 +167,12 @@ class CachedStore:
 
     # Reading
 
-    async def log(self, run_id: str, after: int) -> EventPage:
+    async def read_events(self, run_id: str, after: int) -> EventPage:
         """See `Store.log`; a reader of this process's own run never waits here."""
         tail = self._tails.get(run_id)
         if tail is not None and (lines := tail.after(after)):
             return EventPage(after + 1, lines, tail.ended)
-        return await self._inner.log(run_id, after)
+        return await self._inner.read_events(run_id, after)
 
     async def context(self, thread_id: str, *, fresh: bool = False) -> Context:
         """See `Store.context`; one cheap read where the copy is still current."""
@@ -190,7 +190,7 @@ class CachedStore:
         shared = None if self._shared is None or self._shared.resting else self._shared
         if kept is None and shared is None:
             return None
-        version = await self._inner.version(thread_id)
+        version = await self._inner.thread_version(thread_id)
         if kept is not None and kept.version == version:
             return kept
         return await shared.get(thread_id, version) if shared else None
@@ -198,18 +198,18 @@ class CachedStore:
     async def _deleted(self, thread_id: str) -> bool:
         """Whether it is gone, or may be."""
         try:
-            await self._inner.version(thread_id)
+            await self._inner.thread_version(thread_id)
         except (NotFound, TryAgain):
             return True
         return False
 
-    async def version(self, thread_id: str) -> int:
+    async def thread_version(self, thread_id: str) -> int:
         """See `Store.version`."""
-        return await self._inner.version(thread_id)
+        return await self._inner.thread_version(thread_id)
 
-    async def drive(self, run_id: str) -> RunLease:
-        """See `Store.drive`."""
-        return await self._inner.drive(run_id)
+    async def run_lease(self, run_id: str) -> RunLease:
+        """See `Store.run_lease`."""
+        return await self._inner.run_lease(run_id)
 
     async def get(self, kind: type[T], owner: str | None, id: str) -> T:
         """See `Store.get`."""
@@ -255,9 +255,9 @@ class CachedStore:
         """See `Store.update_assistant`."""
         return await self._inner.update_assistant(owner, id, change)
 
-    async def remove(self, kind: type[Any], owner: str, id: str) -> None:
+    async def delete(self, kind: type[Any], owner: str, id: str) -> None:
         """See `Store.remove`; what is deleted is gone from here too."""
-        await self._inner.remove(kind, owner, id)
+        await self._inner.delete(kind, owner, id)
         if kind is Thread:
             self._contexts.drop(id)
             # Which runs were the thread's is not known here, and deleting is rare.
@@ -351,36 +351,36 @@ class CachedStore:
         """See `Store.owners`."""
         return await self._inner.owners(limit, after, owner)
 
-    async def erase(self, owner: str, limit: int) -> int:
+    async def delete_owned(self, owner: str, limit: int) -> int:
         """See `Store.erase`; whose the copies here are is not known, so all go."""
-        erased = await self._inner.erase(owner, limit)
+        erased = await self._inner.delete_owned(owner, limit)
         self._contexts.clear()
         self._tails.clear()
         if self._shared is not None and not erased:  # nothing is left that could be shared anew
             await self._shared.clear()
         return erased
 
-    async def note(self, act: Act) -> None:
+    async def append_audit_entry(self, act: Act) -> None:
         """See `Store.note`."""
-        await self._inner.note(act)
+        await self._inner.append_audit_entry(act)
 
-    async def acts(
+    async def audit_entries(
         self, limit: int, after: str | None = None, owner: str | None = None
     ) -> RecordPage:
         """See `Store.acts`."""
-        return await self._inner.acts(limit, after, owner)
+        return await self._inner.audit_entries(limit, after, owner)
 
     async def live_runs(self, limit: int, after: str | None = None) -> RecordPage:
         """See `Store.live_runs`."""
         return await self._inner.live_runs(limit, after)
 
-    async def spent(self, since: str, limit: int) -> Sequence[Spent]:
+    async def usage(self, since: str, limit: int) -> Sequence[Spent]:
         """See `Store.spent`."""
-        return await self._inner.spent(since, limit)
+        return await self._inner.usage(since, limit)
 
-    async def secret(self) -> bytes:
+    async def installation_secret(self) -> bytes:
         """See `Store.secret`."""
-        return await self._inner.secret()
+        return await self._inner.installation_secret()
 
     async def now(self) -> int:
         """See `Store.now`."""

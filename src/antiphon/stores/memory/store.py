@@ -117,7 +117,7 @@ class MemoryStore:
 
     async def change(self, about: ReadSet, decide: Decide) -> Any:
         """See `Store.change`; `decide` runs here and now."""
-        if about.once and (kept := await self.answered(about.once)) is not None:
+        if about.once and (kept := await self.find_answer(about.once)) is not None:
             return kept
         records = self._read(about)
         change = decide(records)
@@ -131,8 +131,8 @@ class MemoryStore:
             self._remember(once, answer, invariants.subject(records, change))
         return change.answer
 
-    async def answered(self, once: IdempotencyKey) -> msgspec.Raw | None:
-        """See `Store.answered`."""
+    async def find_answer(self, once: IdempotencyKey) -> msgspec.Raw | None:
+        """See `Store.find_answer`."""
         kept = self._answers.get((once.owner, once.route, once.key))
         return invariants.kept_answer(once, kept.digest, kept.answer) if kept else None
 
@@ -180,8 +180,8 @@ class MemoryStore:
             if kept.run.status is Status.QUEUED and kept.lease.wanted
         ]
 
-    async def beat(self, held: Mapping[str, int], lease_ms: int) -> frozenset[str]:
-        """See `Store.beat`."""
+    async def renew_leases(self, held: Mapping[str, int], lease_ms: int) -> frozenset[str]:
+        """See `Store.renew_leases`."""
         lost = frozenset(run_id for run_id, epoch in held.items() if not self._held(run_id, epoch))
         for run_id in held.keys() - lost:
             kept = self._runs[run_id]
@@ -208,8 +208,8 @@ class MemoryStore:
             refused = invariants.not_held(run_id, epoch, first)
         asyncio.get_running_loop().call_soon(kept, refused)
 
-    async def due(self, limit: int) -> Sequence[str]:
-        """See `Store.due`."""
+    async def overdue_runs(self, limit: int) -> Sequence[str]:
+        """See `Store.overdue_runs`."""
         now = self._clock()
         due = [
             (kept.lease.due_at, kept.run.id)
@@ -220,8 +220,8 @@ class MemoryStore:
         ]
         return [run_id for _, run_id in sorted(due)[:limit]]
 
-    async def leased(self, limit: int) -> Sequence[LeaseInfo]:
-        """See `Store.leased`."""
+    async def leases(self, limit: int) -> Sequence[LeaseInfo]:
+        """See `Store.leases`."""
         leased = [
             LeaseInfo(kept.run.id, kept.lease.epoch, kept.lease.worker, kept.lease.due_at)
             for kept in self._runs.values()
@@ -346,7 +346,7 @@ class MemoryStore:
 
     # Reading
 
-    async def log(self, run_id: str, after: int) -> EventPage:
+    async def read_events(self, run_id: str, after: int) -> EventPage:
         """See `Store.log`; always to the end."""
         kept = self._runs.get(run_id)
         if kept is None:
@@ -379,15 +379,15 @@ class MemoryStore:
             compacted=any(mark.role == SUMMARY for mark in landmarks),
         )
 
-    async def version(self, thread_id: str) -> int:
+    async def thread_version(self, thread_id: str) -> int:
         """See `Store.version`."""
         kept = self._threads.get(thread_id)
         if kept is None:
             raise invariants.missing(Thread, thread_id)
         return kept.thread.version
 
-    async def drive(self, run_id: str) -> RunLease:
-        """See `Store.drive`."""
+    async def run_lease(self, run_id: str) -> RunLease:
+        """See `Store.run_lease`."""
         kept = self._runs.get(run_id)
         if kept is None:
             raise invariants.missing(Run, run_id)
@@ -489,7 +489,7 @@ class MemoryStore:
         content: bytes | None = None,
     ) -> Any:
         """See `Store.put`."""
-        if once and (kept := await self.answered(once)) is not None:
+        if once and (kept := await self.find_answer(once)) is not None:
             return kept
         there = self._records[type(record)]
         if record.id in there:
@@ -516,7 +516,7 @@ class MemoryStore:
             raise invariants.missing(Upload, upload_id)
         return kept.content[start : None if size is None else start + size]
 
-    async def remove(self, kind: type[Any], owner: str, id: str) -> None:
+    async def delete(self, kind: type[Any], owner: str, id: str) -> None:
         """See `Store.remove`."""
         await self.get(kind, owner, id)
         if kind is Thread:
@@ -539,8 +539,8 @@ class MemoryStore:
             if action.thread_id != thread_id
         }
 
-    async def forget(self, events_before: int, keys_before: int) -> int:
-        """See `Store.forget`."""
+    async def delete_expired(self, events_before: int, keys_before: int) -> int:
+        """See `Store.delete_expired`."""
         dropped = 0
         for kept in self._runs.values():
             ended_at = kept.run.ended_at
@@ -585,7 +585,7 @@ class MemoryStore:
         live = [(kept.owner, kept.run) for kept in runs if not kept.run.status.ended]
         return RecordPage(*take_page(live, limit, lambda each: _size(each[1])))
 
-    async def spent(self, since: str, limit: int) -> Sequence[Spent]:
+    async def usage(self, since: str, limit: int) -> Sequence[Spent]:
         """See `Store.spent`."""
         newest = sorted(self._spent, reverse=True)
         return [self._spent[about] for about in newest if about[0] >= since][:limit]
@@ -675,7 +675,7 @@ class MemoryStore:
             assistants=number(Assistant),
         )
 
-    async def erase(self, owner: str, limit: int) -> int:
+    async def delete_owned(self, owner: str, limit: int) -> int:
         """See `Store.erase`; everything at once."""
         threads = [kept.thread.id for kept in self._threads.values() if kept.owner == owner]
         for thread_id in threads:
@@ -688,11 +688,11 @@ class MemoryStore:
         erased += self._provider_keys.erase_of(owner)
         return erased + self._keys.erase_of(owner, self._clock())
 
-    async def note(self, act: Act) -> None:
+    async def append_audit_entry(self, act: Act) -> None:
         """See `Store.note`."""
         self._acts.note(act)
 
-    async def acts(
+    async def audit_entries(
         self, limit: int, after: str | None = None, owner: str | None = None
     ) -> RecordPage:
         """See `Store.acts`."""
@@ -700,7 +700,7 @@ class MemoryStore:
 
     # The installation
 
-    async def secret(self) -> bytes:
+    async def installation_secret(self) -> bytes:
         """See `Store.secret`."""
         return self._secret
 

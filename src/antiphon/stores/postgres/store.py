@@ -134,8 +134,8 @@ class PostgresStore:
             await self._appending.written(about.run_id)
         return await self._change(change, about, decide)
 
-    async def answered(self, once: IdempotencyKey) -> msgspec.Raw | None:
-        """See `Store.answered`."""
+    async def find_answer(self, once: IdempotencyKey) -> msgspec.Raw | None:
+        """See `Store.find_answer`."""
         return await self._read(reads.answered, once)
 
     async def claim(
@@ -164,8 +164,8 @@ class PostgresStore:
         )
         return [run_id for (run_id,) in found]
 
-    async def beat(self, held: Mapping[str, int], lease_ms: int) -> frozenset[str]:
-        """See `Store.beat`."""
+    async def renew_leases(self, held: Mapping[str, int], lease_ms: int) -> frozenset[str]:
+        """See `Store.renew_leases`."""
         hit("beat.before_commit")
         kept = await self._work(
             rows,
@@ -191,16 +191,16 @@ class PostgresStore:
         """See `Store.append`."""
         self._appending.add(run_id, epoch, first, lines, kept, urgent=urgent)
 
-    async def due(self, limit: int) -> Sequence[str]:
-        """See `Store.due`."""
+    async def overdue_runs(self, limit: int) -> Sequence[str]:
+        """See `Store.overdue_runs`."""
         return [run_id for (run_id,) in await self._read(rows, "due", now=self._now(), limit=limit)]
 
-    async def leased(self, limit: int) -> Sequence[LeaseInfo]:
-        """See `Store.leased`."""
+    async def leases(self, limit: int) -> Sequence[LeaseInfo]:
+        """See `Store.leases`."""
         return [LeaseInfo(*each) for each in await self._read(rows, "leased", limit=limit)]
 
-    async def forget(self, events_before: int, keys_before: int) -> int:
-        """See `Store.forget`; done in bites, a transaction each. Days go as a whole."""
+    async def delete_expired(self, events_before: int, keys_before: int) -> int:
+        """See `Store.delete_expired`; done in bites, a transaction each. Days go as a whole."""
         hit("forget.before_commit")
         dropped = 0
         while bite := await self._work(
@@ -216,7 +216,7 @@ class PostgresStore:
 
     # Reading
 
-    async def log(self, run_id: str, after: int) -> EventPage:
+    async def read_events(self, run_id: str, after: int) -> EventPage:
         """See `Store.log`."""
         number = self._numbers.get(run_id)
         if number is None:
@@ -230,12 +230,12 @@ class PostgresStore:
         """See `Store.context`; there is no cache to go round."""
         return await self._read(reads.context, thread_id)
 
-    async def version(self, thread_id: str) -> int:
+    async def thread_version(self, thread_id: str) -> int:
         """See `Store.version`."""
         return await self._read(reads.version, thread_id)
 
-    async def drive(self, run_id: str) -> RunLease:
-        """See `Store.drive`."""
+    async def run_lease(self, run_id: str) -> RunLease:
+        """See `Store.run_lease`."""
         return await self._read(reads.drive, run_id)
 
     async def get(self, kind: type[T], owner: str | None, id: str) -> T:
@@ -289,7 +289,7 @@ class PostgresStore:
         """See `Store.update_assistant`; `change` runs on the loop."""
         return await self._write("put", records.update_assistant, owner, id, change)
 
-    async def remove(self, kind: type[Any], owner: str, id: str) -> None:
+    async def delete(self, kind: type[Any], owner: str, id: str) -> None:
         """See `Store.remove`."""
         await self._write("delete", records.remove, kind, owner, id, seconds=UPKEEP_SECONDS)
 
@@ -319,7 +319,7 @@ class PostgresStore:
         """See `Store.live_runs`."""
         return await self._read(admin.live_runs, limit, after)
 
-    async def spent(self, since: str, limit: int) -> Sequence[Spent]:
+    async def usage(self, since: str, limit: int) -> Sequence[Spent]:
         """See `Store.spent`."""
         return await self._read(admin.spent, since, limit)
 
@@ -391,16 +391,16 @@ class PostgresStore:
         count = partial(admin.owners, limit=limit, after=after, only=owner)
         return await self._reading(count, UPKEEP_SECONDS)
 
-    async def erase(self, owner: str, limit: int) -> int:
+    async def delete_owned(self, owner: str, limit: int) -> int:
         """See `Store.erase`; what was in its rows goes when PostgreSQL cleans up after them."""
         seconds = UPKEEP_SECONDS
         return await self._write("erase", admin.erase, owner, limit, self._now(), seconds=seconds)
 
-    async def note(self, act: Act) -> None:
+    async def append_audit_entry(self, act: Act) -> None:
         """See `Store.note`."""
         await self._write("note", admin.note, act)
 
-    async def acts(
+    async def audit_entries(
         self, limit: int, after: str | None = None, owner: str | None = None
     ) -> RecordPage:
         """See `Store.acts`."""
@@ -408,7 +408,7 @@ class PostgresStore:
 
     # The installation
 
-    async def secret(self) -> bytes:
+    async def installation_secret(self) -> bytes:
         """See `Store.secret`."""
         return await self._write("key", records.meta, "secret", secrets.token_bytes(32))
 

@@ -143,8 +143,8 @@ class SqliteStore:
         self._changed = True
         return answer
 
-    async def answered(self, once: IdempotencyKey) -> msgspec.Raw | None:
-        """See `Store.answered`."""
+    async def find_answer(self, once: IdempotencyKey) -> msgspec.Raw | None:
+        """See `Store.find_answer`."""
         return await self._read(reads.answered, once)
 
     async def claim(
@@ -173,8 +173,8 @@ class SqliteStore:
         """See `Store.unclaimed`."""
         return await self._read(reads.unclaimed, destinations, wanted_before, limit)
 
-    async def beat(self, held: Mapping[str, int], lease_ms: int) -> frozenset[str]:
-        """See `Store.beat`."""
+    async def renew_leases(self, held: Mapping[str, int], lease_ms: int) -> frozenset[str]:
+        """See `Store.renew_leases`."""
         return await self._write("beat", writes.beat, held, self._clock() + lease_ms)
 
     def append(
@@ -190,18 +190,18 @@ class SqliteStore:
         """See `Store.append`."""
         self._appends.add(run_id, epoch, first, lines, kept, urgent=urgent)
 
-    async def due(self, limit: int) -> Sequence[str]:
-        """See `Store.due`."""
+    async def overdue_runs(self, limit: int) -> Sequence[str]:
+        """See `Store.overdue_runs`."""
         rows = await self._read(reads.every, "due", self._clock(), limit)
         return [run_id for (run_id,) in rows]
 
-    async def leased(self, limit: int) -> Sequence[LeaseInfo]:
-        """See `Store.leased`."""
+    async def leases(self, limit: int) -> Sequence[LeaseInfo]:
+        """See `Store.leases`."""
         rows = await self._read(reads.every, "leased", limit)
         return [LeaseInfo(*row) for row in rows]
 
-    async def forget(self, events_before: int, keys_before: int) -> int:
-        """See `Store.forget`; done in bites, a transaction each."""
+    async def delete_expired(self, events_before: int, keys_before: int) -> int:
+        """See `Store.delete_expired`; done in bites, a transaction each."""
         dropped = 0
         while bite := await self._write("forget", writes.forget, events_before, keys_before):
             dropped += bite
@@ -209,7 +209,7 @@ class SqliteStore:
 
     # Reading
 
-    async def log(self, run_id: str, after: int) -> EventPage:
+    async def read_events(self, run_id: str, after: int) -> EventPage:
         """See `Store.log`."""
         return await self._read(reads.log, run_id, after)
 
@@ -217,12 +217,12 @@ class SqliteStore:
         """See `Store.context`; there is no cache to go round."""
         return await self._read(reads.context, thread_id)
 
-    async def version(self, thread_id: str) -> int:
+    async def thread_version(self, thread_id: str) -> int:
         """See `Store.version`."""
         return await self._read(reads.version, thread_id)
 
-    async def drive(self, run_id: str) -> RunLease:
-        """See `Store.drive`."""
+    async def run_lease(self, run_id: str) -> RunLease:
+        """See `Store.run_lease`."""
         return await self._read(reads.drive, run_id)
 
     async def get(self, kind: type[T], owner: str | None, id: str) -> T:
@@ -279,7 +279,7 @@ class SqliteStore:
         """See `Store.update_assistant`; `change` runs in the writer's thread."""
         return await self._write("put", writes.update_assistant, owner, id, change)
 
-    async def remove(self, kind: type[Any], owner: str, id: str) -> None:
+    async def delete(self, kind: type[Any], owner: str, id: str) -> None:
         """See `Store.remove`."""
         await self._write("delete", writes.remove, kind, owner, id)
 
@@ -311,7 +311,7 @@ class SqliteStore:
         """See `Store.live_runs`."""
         return await self._read(admin.live_runs, limit, after)
 
-    async def spent(self, since: str, limit: int) -> Sequence[Spent]:
+    async def usage(self, since: str, limit: int) -> Sequence[Spent]:
         """See `Store.spent`."""
         return await self._read(admin.spent, since, limit)
 
@@ -384,7 +384,7 @@ class SqliteStore:
         """See `Store.owners`; counting waits for searches alone."""
         return await self._searcher.run(partial(admin.owners, limit=limit, after=after, only=owner))
 
-    async def erase(self, owner: str, limit: int) -> int:
+    async def delete_owned(self, owner: str, limit: int) -> int:
         """See `Store.erase`; at its end the file's bytes tell nothing either."""
         erased = await self._write("erase", writes.erase, owner, limit, self._clock())
         if not erased:
@@ -395,11 +395,11 @@ class SqliteStore:
             await self._writer.empty_log()
         return erased
 
-    async def note(self, act: Act) -> None:
+    async def append_audit_entry(self, act: Act) -> None:
         """See `Store.note`."""
         await self._write("act", admin.note, act)
 
-    async def acts(
+    async def audit_entries(
         self, limit: int, after: str | None = None, owner: str | None = None
     ) -> RecordPage:
         """See `Store.acts`."""
@@ -407,7 +407,7 @@ class SqliteStore:
 
     # The installation
 
-    async def secret(self) -> bytes:
+    async def installation_secret(self) -> bytes:
         """See `Store.secret`."""
         return await self._write("key", writes.meta, "secret", secrets.token_bytes(32))
 

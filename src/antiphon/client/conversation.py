@@ -1,6 +1,7 @@
-"""What is due next, from the events seen: stream a turn, run its tools, submit, stream the next.
+"""The conversation loop as a state machine: stream a turn, run its tools, submit, repeat.
 
-The decision exists once. The loops that carry it out, in `sync` and `aio`, know only the steps.
+The decisions are made here, once. The clients in `sync_client` and `async_client` only carry out
+the steps.
 """
 
 from __future__ import annotations
@@ -51,11 +52,11 @@ from antiphon.types.runs import Action, Deadlines, Fault, McpServer, Reason, Run
 
 
 class RunState:
-    """What the events of one run have told so far.
+    """State of one run, read from its events.
 
-    `waiting` are the calls without an output, by tool call id, as the last manifest has them.
-    `text` is that of the last reply, None where its beginning was not seen. `after` is the number
-    of the event behind which the reader goes on, None where it begins wherever the run is.
+    `waiting` holds the calls without an output by tool call id, from the last `action.required`.
+    `text` is the last reply's text, None if its beginning was not read. `after` is the number of
+    the event after which reading begins, None for wherever the run is.
     """
 
     def __init__(self, run_id: str | None = None, after: int | None = None) -> None:
@@ -69,14 +70,14 @@ class RunState:
         self.waiting: dict[str, PendingAction] = {}
 
     def add_batch(self, batch: Iterable[Numbered]) -> list[Numbered]:
-        """Those that were not seen yet; they are now."""
+        """Add a batch and return its new events."""
         new = [each for each in batch if each[0] > self.last_event]
         for number, event in new:
             self.add(number, event)
         return new
 
     def add(self, number: int, event: Event) -> None:
-        """Take in the next event."""
+        """Add the next event."""
         self.last_event = number
         match event:
             case RunStatus():
@@ -96,7 +97,7 @@ class RunState:
                 pass
 
     def update(self, run: Run) -> None:
-        """Take in how the run itself stands."""
+        """Set the status from the run itself."""
         self.run_id, self.thread_id = run.id, run.thread_id
         self.status, self.reason, self.error = run.status, run.reason, run.error
 
@@ -110,7 +111,7 @@ class RunState:
 
 
 class RunView:
-    """What the events of one run, as far as they were read, tell about it."""
+    """Read-only view of a run's state, for readers of its events."""
 
     def __init__(self, seen: RunState, processor: ToolProcessor | None = None) -> None:
         self._seen = seen
@@ -128,12 +129,12 @@ class RunView:
 
     @property
     def last_event(self) -> int:
-        """The number of the event that was read last: where `events(run_id, after=...)` goes on."""
+        """Number of the last event read: `events(run_id, after=...)` continues from here."""
         return self._seen.last_event
 
     @property
     def status(self) -> Status | None:
-        """Where the run is."""
+        """The run's status."""
         return self._seen.status
 
     @property
@@ -151,15 +152,15 @@ class RunView:
         self._seen.raise_for_status()
 
     def cancel_tool(self, tool_call_id: str) -> bool:
-        """Stop one of the tools that run here, from any thread; the model is told, the run goes on.
+        """Cancel a tool that runs here, from any thread; the model gets an output, the run goes on.
 
-        False where it does not run.
+        Returns False if it is not running.
         """
         return self._processor is not None and self._processor.cancel(tool_call_id)
 
 
 class Options(TypedDict, total=False):
-    """What `converse` hands on to the run that it starts; see `antiphon.api.operations.Process`."""
+    """Options of `converse` for the run that it creates: see `antiphon.api.operations.Process`."""
 
     thread_id: str
     assistant_id: str
@@ -178,33 +179,33 @@ class Options(TypedDict, total=False):
 
 
 class StreamTurn(msgspec.Struct, frozen=True):
-    """Stream this call's events, up to number `until` or to the end of the stream."""
+    """Stream the events of this operation, up to number `until` or to the end."""
 
     call: Process | Follow
     until: int | None = None
 
 
 class ListPending(msgspec.Struct, frozen=True):
-    """Ask which calls wait for an output."""
+    """List the calls that wait for an output."""
 
     call: ListActions
 
 
 class ExecuteActions(msgspec.Struct, frozen=True):
-    """Run these tools, ask about those that run elsewhere, and submit each output when ready."""
+    """Run these tools, ask for these approvals, and submit each output when it is ready."""
 
     run_id: str
     actions: tuple[PendingAction, ...]
 
 
 class FetchRun(msgspec.Struct, frozen=True):
-    """Ask the run itself how it ended."""
+    """Fetch the run to learn how it ended."""
 
     call: GetRun
 
 
 class ReadLastReply(msgspec.Struct, frozen=True):
-    """Read the last reply among the thread's messages: its events came before."""
+    """Read the last reply from the thread's messages, because its events were not read."""
 
     call: ListMessages
 
@@ -215,19 +216,19 @@ class Finished(msgspec.Struct, frozen=True):
 
 Step = StreamTurn | ListPending | ExecuteActions | FetchRun | ReadLastReply | Finished
 PAGE = 100
-"""Messages that are read at once to find the last reply."""
+"""Messages per request when looking for the last reply."""
 
 
 class Conversation:
-    """One run from its first turn, or from wherever it is, to its end.
+    """One run from its first or current turn to its end.
 
-    Carry out what is `due()`, then say how it went; the events are noted in `seen` as they come.
-    A manifest is believed only as the end of a turn that this conversation asked for. After
-    anything else (another client went on with the run, its calls expired) the run's actions are
-    looked up, so that no tool is run whose output is there.
+    Carry out the step `due()`, then report the result; events are added to `seen` as they come.
+    `action.required` is trusted only at the end of a turn that this conversation requested. In
+    every other case (another client continued the run, its calls expired) the run's actions are
+    listed, so that no tool with an output runs again.
 
-    Numbers have no gaps: a stream that begins later than the events seen so far end is preceded by
-    what `find_missed` returns. With `resumed` that holds from the first event on.
+    Event numbers have no gaps: if a stream begins later than the last event, `find_missed` returns
+    how to read the events in between. With `resumed` this holds from the first event on.
     """
 
     def __init__(self, opening: Process, seen: RunState, *, resumed: bool = False) -> None:
@@ -237,11 +238,11 @@ class Conversation:
         self._due: Step = StreamTurn(opening)
 
     def due(self) -> Step:
-        """What to do now."""
+        """Return the next step."""
         return self._due
 
     def find_missed(self, step: StreamTurn, batch: Sequence[Numbered]) -> StreamTurn | None:
-        """Return how to read the events between those seen and this batch of the step's stream."""
+        """Return the step that reads the events between the last one and this batch, if any."""
         self._newest = batch[-1][0]
         before = batch[0][0] - 1
         if isinstance(step.call, Follow) or not self._in_order or before <= self._seen.last_event:
@@ -249,7 +250,7 @@ class Conversation:
         return self._up_to(before)
 
     def end_stream(self) -> None:
-        """The stream has ended."""
+        """Decide the next step after the stream ended."""
         own = isinstance(self._due, StreamTurn) and isinstance(self._due.call, Process)
         if own:
             self._check_not_ahead(self._newest)
@@ -261,9 +262,9 @@ class Conversation:
             self._due = self._list_pending()
 
     def take_refusal(self, refusal: AntiphonError) -> None:
-        """The stream was refused. Raises the refusal where it is not about how the run stands.
+        """Decide the next step after an error; raise it unless it is about the run's status.
 
-        The refusal says how far the run's events go: those that were not seen come first.
+        The error contains the run's last event number: unread events are read first.
         """
         if not isinstance(refusal, OutputsMissing | RunEnded):
             raise refusal
@@ -277,27 +278,27 @@ class Conversation:
             self._due = FetchRun(GetRun(self._run_id))
 
     def take_actions(self, actions: Sequence[Action]) -> None:
-        """These actions wait; some of them perhaps for the other side."""
+        """Decide the next step from the run's pending actions."""
         waiting = tuple(pending(action) for action in actions if action.awaited)
         self._due = ExecuteActions(self._run_id, waiting) if waiting else self._next_turn()
 
     def finish_answers(self) -> None:
-        """Each output was saved, or nobody waits for it any more."""
+        """Continue after each output was saved or is no longer expected."""
         self._due = self._next_turn()
 
     def take_run(self, run: Run) -> None:
-        """Take in how the run stands."""
+        """Decide the next step from the run's status."""
         self._seen.update(run)
         self._due = self._end() if run.status.ended else self._list_pending()
 
     def take_messages(self, messages: Sequence[Message]) -> None:
-        """Take the last reply's text from the thread's messages."""
+        """Set the last reply's text from the thread's messages."""
         self._seen.text = last_reply(messages, self._run_id)
         self._due = Finished()
 
     @property
     def facts(self) -> Attributes:
-        """What a trace says of it."""
+        """Attributes for the trace."""
         return genai.conversation(self._seen.run_id, self._seen.thread_id)
 
     @property
@@ -308,7 +309,7 @@ class Conversation:
 
     @property
     def _in_order(self) -> bool:
-        """True where it is known which event comes next."""
+        """True if the number of the next event is known."""
         return self._resumed or self._seen.last_event > 0
 
     def _check_not_ahead(self, newest: int | None) -> None:
@@ -330,7 +331,7 @@ class Conversation:
         return StreamTurn(Process(run_id=self._run_id, force_refresh=True))
 
     def _end(self) -> ReadLastReply | Finished:
-        """The last step: an incomplete answer is read where its events were not."""
+        """Return the last step: an incomplete reply is read if its events were not."""
         seen = self._seen
         if seen.status is Status.INCOMPLETE and seen.text is None and seen.thread_id is not None:
             return ReadLastReply(ListMessages(seen.thread_id, limit=PAGE))
@@ -340,7 +341,7 @@ class Conversation:
 def first_request(
     text: Content | None, tools: Sequence[Tool], run_id: str | None, options: Options
 ) -> Process:
-    """The first call of a conversation: a new run, or the next turn of one that is there."""
+    """Return the first operation of a conversation: a new run, or the next turn of `run_id`."""
     message = None if text is None else NewMessage(text)
     if run_id is not None:
         return Process(run_id=run_id, message=message, **options)
@@ -349,7 +350,7 @@ def first_request(
 
 
 def initial_state(run_id: str | None, after: int | None) -> RunState:
-    """Return what is known at the beginning. Raises `InvalidRequest` and `InvalidEventId`."""
+    """Return the initial state. Raises `InvalidRequest` and `InvalidEventId`."""
     if after is not None:
         if run_id is None:
             raise InvalidRequest("Of which run are those events?", expected="run_id with after")
@@ -358,7 +359,7 @@ def initial_state(run_id: str | None, after: int | None) -> RunState:
 
 
 def combine_toolboxes(tools: Iterable[Function], toolbox: Toolbox | None) -> Toolbox:
-    """All that the caller gave to run tools with, as one."""
+    """Return the functions and the toolbox as one toolbox."""
     functions = Functions(tools)
     return functions if toolbox is None else ToolManager(functions, toolbox)
 
@@ -366,7 +367,7 @@ def combine_toolboxes(tools: Iterable[Function], toolbox: Toolbox | None) -> Too
 def split_actions(
     actions: Iterable[PendingAction],
 ) -> tuple[Sequence[ToolCall], Sequence[tuple[ToolCall, Tool]]]:
-    """What these actions ask of us: calls to run, and calls to approve with their tools."""
+    """Split actions into calls to run, and calls to approve with their tools."""
     waiting = list(actions)
     return (
         [tool_call(action) for action in waiting if action.kind == "tool"],
@@ -375,26 +376,26 @@ def split_actions(
 
 
 def tool_call(action: PendingAction) -> ToolCall:
-    """The call that this action waits for."""
+    """Return the tool call of this action."""
     arguments = msgspec.json.encode(action.arguments).decode()
     return ToolCall(action.tool_call_id, action.name, arguments)
 
 
 def rejected_output(refusal: AntiphonError) -> ToolResult:
-    """What to submit where the output itself was refused: the run must not wait for ever."""
+    """Return the error output for a rejected one, so that the run does not wait for ever."""
     return ToolResult(f"The tool's output cannot be saved: {refusal.message}", is_error=True)
 
 
 def is_settled(status: Status) -> bool:
-    """Whether a run in this status waits for outputs or for nothing any more."""
+    """Return whether a run in this status waits for outputs or has ended."""
     return status is Status.ACTION_REQUIRED or status.ended
 
 
 def require_streamable(call: Operation[Any]) -> Operation[Any]:
-    """The call, if it streams.
+    """Return the operation if it streams.
 
-    Raises `InvalidRequest` for a `/process` in the background, `InvalidEventId` for what no event
-    is numbered.
+    Raises `InvalidRequest` for a `/process` in the background, and `InvalidEventId` for an invalid
+    event number.
     """
     match call:
         case Process(background=True):

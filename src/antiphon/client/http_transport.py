@@ -1,7 +1,7 @@
-"""The line over HTTP: deadlines, tries, and streams that go on where they broke off.
+"""The transport over HTTP: deadlines, retries, and streams that resume where they broke off.
 
-Streams are read raw and cut into events by our own decoder: the line iterators of HTTP clients
-cost more per event than everything else together, and split at characters that JSON may hold.
+Streams are read raw and cut into events by our own decoder: the line iterators of HTTP clients cost
+more per event than everything else together, and split at characters that JSON may hold.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _EVENT_STREAM = "text/event-stream"
 
 
 class HttpTransport:
-    """Calls to the server at this address; threads may share it."""
+    """Sends operations to the server at this address; threads may share it."""
 
     def __init__(
         self,
@@ -70,11 +70,11 @@ class HttpTransport:
         self._http = httpx2.Client(**_options(server, api_key))
 
     def send(self, call: Operation[A], key: str | None = None) -> A:
-        """Make the call until it is answered."""
+        """Send the operation until it is answered."""
         return parse_response(call, self._answer(_build_request(call, key or _new_key())))
 
     def stream(self, call: Operation[Any], key: str | None = None) -> Batches:
-        """The call's events; a connection that is lost is replaced."""
+        """Yield the operation's events; a lost connection is replaced."""
         reading, tries, key = ResumableStream(call), self._patience.tries(), key or _new_key()
         while True:
             failure: AntiphonError = _ended_early_error()
@@ -100,17 +100,17 @@ class HttpTransport:
             time.sleep(self._patience.pause(tries, failure, reading.pause))
 
     def upload(self, name: str, media_type: str, content: bytes, key: str | None = None) -> Upload:
-        """Keep a file."""
+        """Upload a file."""
         asked = _upload_request(name, media_type, content, key or _new_key())
         upload: Upload = decode_response(self._answer(asked), Upload)
         return upload
 
     def download(self, file_id: str) -> bytes:
-        """The bytes of a file."""
+        """Return the bytes of a file."""
         return self._answer(_download_request(file_id))
 
     def export(self, owner: str) -> Pieces:
-        """Everything of an owner as a zip, piece by piece."""
+        """Yield everything that an owner has as a zip file in pieces."""
         asked = _build_request(operations.ExportOwner(owner), _new_key())
         try:
             with self._open_response(asked) as response:
@@ -119,7 +119,7 @@ class HttpTransport:
             raise _connection_error(error) from error
 
     def on_behalf_of(self, owner: str) -> HttpTransport:
-        """A line over the same connections, which closing it leaves open."""
+        """Return a transport over the same connections; closing it leaves them open."""
         acting = copy(self)
         acting._headers, acting._lent = (
             {**self._headers, OWNER: sanitize.validate_owner(owner)},
@@ -128,7 +128,7 @@ class HttpTransport:
         return acting
 
     def as_actor(self, actor: str) -> HttpTransport:
-        """A line over the same connections, which closing it leaves open."""
+        """Return a transport over the same connections; closing it leaves them open."""
         acting = copy(self)
         acting._headers, acting._lent = (
             {**self._headers, ACTOR: sanitize.validate_owner(actor)},
@@ -137,11 +137,11 @@ class HttpTransport:
         return acting
 
     def model_server(self, model: str, run_id: str | None = None) -> ModelServer:
-        """The provider as the server at this address calls it: whom that asks is not told."""
+        """Return the provider as the server names it; where that is stays unknown."""
         return _model_server(model, str(self._http.base_url))
 
     def with_trace_parent(self, place: str | None) -> HttpTransport:
-        """A line over the same connections, whose calls belong there in a trace."""
+        """Return a transport over the same connections, with this parent in traces."""
         line = copy(self)
         line.parent, line._lent = place, True
         return line
@@ -166,7 +166,7 @@ class HttpTransport:
 
     @contextmanager
     def _open_response(self, asked: dict[str, Any]) -> Generator[httpx2.Response]:
-        """The answer while it comes, if it is a good one."""
+        """Open the response if it is not an error."""
         with (
             _request_span(self.tracer, self.parent, asked) as span,
             self._http.stream(
@@ -181,7 +181,7 @@ class HttpTransport:
 
 
 class AsyncHttpTransport:
-    """As `HttpTransport`, for one loop."""
+    """`HttpTransport` for one event loop."""
 
     def __init__(
         self,
@@ -199,11 +199,11 @@ class AsyncHttpTransport:
         self._http = httpx2.AsyncClient(**_options(server, api_key))
 
     async def send(self, call: Operation[A], key: str | None = None) -> A:
-        """Make the call until it is answered."""
+        """Send the operation until it is answered."""
         return parse_response(call, await self._answer(_build_request(call, key or _new_key())))
 
     async def stream(self, call: Operation[Any], key: str | None = None) -> AsyncBatches:
-        """The call's events; a connection that is lost is replaced."""
+        """Yield the operation's events; a lost connection is replaced."""
         reading, tries, key = ResumableStream(call), self._patience.tries(), key or _new_key()
         while True:
             failure: AntiphonError = _ended_early_error()
@@ -234,13 +234,13 @@ class AsyncHttpTransport:
     async def upload(
         self, name: str, media_type: str, content: bytes, key: str | None = None
     ) -> Upload:
-        """Keep a file."""
+        """Upload a file."""
         asked = _upload_request(name, media_type, content, key or _new_key())
         upload: Upload = decode_response(await self._answer(asked), Upload)
         return upload
 
     async def download(self, file_id: str) -> bytes:
-        """The bytes of a file."""
+        """Return the bytes of a file."""
         return await self._answer(_download_request(file_id))
 
     def read_file(self, file_id: str) -> AsyncPieces:
@@ -248,7 +248,7 @@ class AsyncHttpTransport:
         return self._read_pieces(_download_request(file_id))
 
     def export(self, owner: str) -> AsyncPieces:
-        """Everything of an owner as a zip, piece by piece."""
+        """Yield everything that an owner has as a zip file in pieces."""
         return self._read_pieces(_build_request(operations.ExportOwner(owner), _new_key()))
 
     async def _read_pieces(self, asked: dict[str, Any]) -> AsyncPieces:
@@ -263,7 +263,7 @@ class AsyncHttpTransport:
             raise _connection_error(error) from error
 
     def on_behalf_of(self, owner: str) -> AsyncHttpTransport:
-        """A line over the same connections, which closing it leaves open."""
+        """Return a transport over the same connections; closing it leaves them open."""
         acting = copy(self)
         acting._headers, acting._lent = (
             {**self._headers, OWNER: sanitize.validate_owner(owner)},
@@ -272,7 +272,7 @@ class AsyncHttpTransport:
         return acting
 
     def as_actor(self, actor: str) -> AsyncHttpTransport:
-        """A line over the same connections, which closing it leaves open."""
+        """Return a transport over the same connections; closing it leaves them open."""
         acting = copy(self)
         acting._headers, acting._lent = (
             {**self._headers, ACTOR: sanitize.validate_owner(actor)},
@@ -281,11 +281,11 @@ class AsyncHttpTransport:
         return acting
 
     async def model_server(self, model: str, run_id: str | None = None) -> ModelServer:
-        """The provider as the server at this address calls it: whom that asks is not told."""
+        """Return the provider as the server names it; where that is stays unknown."""
         return _model_server(model, str(self._http.base_url))
 
     def with_trace_parent(self, place: str | None) -> AsyncHttpTransport:
-        """A line over the same connections, whose calls belong there in a trace."""
+        """Return a transport over the same connections, with this parent in traces."""
         line = copy(self)
         line.parent, line._lent = place, True
         return line
@@ -311,7 +311,7 @@ class AsyncHttpTransport:
 
     @asynccontextmanager
     async def _open_response(self, asked: dict[str, Any]) -> AsyncGenerator[httpx2.Response]:
-        """The answer while it comes, if it is a good one."""
+        """Open the response if it is not an error."""
         with _request_span(self.tracer, self.parent, asked) as span:
             given = _with_headers(self._headers | tracing.trace_headers(span.trace_context), asked)
             async with self._http.stream(**given) as response:
@@ -325,18 +325,18 @@ class AsyncHttpTransport:
 
 
 class _RetryPolicy:
-    """How long a server is waited for: longer once it has answered, whichever line it answered."""
+    """How long to retry: longer once the server has answered, on any transport that shares this."""
 
     def __init__(self, seconds: float) -> None:
         self.answered = False
         self._seconds = seconds
 
     def tries(self) -> RetrySchedule:
-        """Those of one call."""
+        """Return the schedule of one operation."""
         return RetrySchedule(self._seconds if self.answered else min(self._seconds, FIRST_PATIENCE))
 
     def pause(self, tries: RetrySchedule, failure: AntiphonError, asked: float = 0.0) -> float:
-        """Seconds until the next try. A server that has answered meanwhile is waited for longer."""
+        """Return the seconds until the next retry. Once the server has answered, wait longer."""
         if self.answered:
             tries.patience = self._seconds
         return tries.pause(failure, time.monotonic(), asked)
@@ -344,7 +344,9 @@ class _RetryPolicy:
 
 @contextmanager
 def _request_span(tracer: Tracer, parent: str | None, asked: dict[str, Any]) -> Generator[Span]:
-    """The span of one try. It is nobody's context: what listens may be a caller's generator."""
+    """Open the span of one attempt, which does not become the current span.
+
+    The code inside may be a caller's generator."""
     method, path = asked["method"], asked["url"]
     facts = {"http.request.method": method, "url.path": path}
     name = f"{method} {tracing.route_template(path)}"
@@ -362,7 +364,7 @@ def _model_server(model: str, server: str) -> ModelServer:
 
 
 def _options(server: str, api_key: str | None) -> dict[str, Any]:
-    """How both clients of httpx2 are made. Raises `BadSettings`."""
+    """Return the arguments of both httpx2 clients. Raises `BadSettings`."""
     if not _is_address(server):
         raise BadSettings(
             "The server's address cannot be used.",
@@ -390,7 +392,7 @@ def _options(server: str, api_key: str | None) -> dict[str, Any]:
 
 
 def _build_request(call: Operation[Any], key: str) -> dict[str, Any]:
-    """The request that this call is, as httpx2 takes it. Raises `InvalidRequest`."""
+    """Return this operation as an httpx2 request. Raises `InvalidRequest`."""
     sanitize.request_fields(call)  # what no server takes may not even be sayable as JSON
     method, path, query, body = operations.to_http(call)
     headers: dict[str, str] = {}
@@ -471,7 +473,7 @@ def _ended_early_error() -> ConnectionLost:
 
 
 def _connection_error(error: httpx2.TransportError) -> AntiphonError:
-    """What httpx2 says of a connection, in our words."""
+    """Translate a transport error of httpx2."""
     if isinstance(error, httpx2.UnsupportedProtocol | httpx2.LocalProtocolError):
         return BadSettings(f"The server cannot be asked: {error}")
     root = _root(error)

@@ -1,4 +1,4 @@
-"""What to do when a connection breaks: whether to try again, when, and where to go on."""
+"""Recovery from broken connections: whether to retry, when, and where to resume."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from antiphon.types.runs import Run, Status
 from antiphon.wires.sse import Decoder, Frame
 
 PAUSES = (0.0, 0.1, 0.3, 1.0, 3.0)
-"""Seconds before each next try. At once at first: mostly it was an old connection that had died."""
+"""Seconds before each retry. The first is immediate: usually an idle connection had died."""
 MAX_PAUSE = 5.0
 
 
@@ -24,10 +24,10 @@ _TURN_ENDINGS = (Status.COMPLETED, Status.INCOMPLETE)
 
 
 class RetrySchedule:
-    """One call's tries: how often, how far apart, for how long. The clock is an argument.
+    """Retries of one operation: how often, how far apart, for how long. The clock is an argument.
 
-    `patience` is how many seconds may pass between the first failure and the last try; it may grow
-    while the call is tried.
+    `patience` is the number of seconds between the first failure and the last retry; it may grow
+    meanwhile.
     """
 
     def __init__(self, patience: float) -> None:
@@ -36,9 +36,9 @@ class RetrySchedule:
         self._failing_since: float | None = None
 
     def pause(self, failure: AntiphonError, now: float, asked: float = 0.0) -> float:
-        """Seconds until the next try. Raises the failure where another try is pointless.
+        """Return the seconds until the next retry. Raises the failure if a retry is pointless.
 
-        It is not shorter than the failure says, nor than what was `asked` for before.
+        The pause is at least the failure's `retry_after`, and at least `asked`.
         """
         told = failure.details.get("retry_after")
         if not isinstance(failure, TryAgain) and told is None:
@@ -53,17 +53,17 @@ class RetrySchedule:
         return pause
 
     def reset(self) -> None:
-        """Something came through: what failed before does not count any more."""
+        """Forget earlier failures, because data arrived."""
         self._failures = 0
         self._failing_since = None
 
 
 class ResumableStream:
-    """One stream, over as many connections as it takes: what to ask for next, what came, the end.
+    """One stream of events over any number of connections.
 
-    Feed it the bytes of each connection; it gives every event once, in order. A call whose first
-    answer was lost is made again under its idempotency key, and gets the same turn. `pause` is how
-    many seconds the server wants there to be between two connections.
+    Feed it the bytes of each connection; it returns every event once, in order. An operation whose
+    first response was lost is sent again under its idempotency key and joins the same turn. `pause`
+    is the number of seconds that the server wants between two connections.
     """
 
     def __init__(self, call: Operation[Any]) -> None:
@@ -80,7 +80,7 @@ class ResumableStream:
         self._decoder = Decoder()
 
     def next_operation(self) -> Operation[Any]:
-        """The call to make now, on a new connection."""
+        """Return the operation to send on a new connection."""
         self._received_events = self._closed_cleanly = False
         self._decoder = Decoder()
         if self._last is None or self.run_id is None:
@@ -88,7 +88,7 @@ class ResumableStream:
         return Follow(self.run_id, after=self._last)
 
     def feed(self, data: bytes) -> list[Numbered]:
-        """The events that these bytes complete. Raises `ConnectionLost` where one is missing."""
+        """Return the events completed by this data. Raises `ConnectionLost` if one is missing."""
         heard: list[Numbered] = []
         last = self._last
         frames = self._decoder.feed(data)
@@ -120,7 +120,7 @@ class ResumableStream:
             self._status = event.status
 
     def end_connection(self) -> None:
-        """The server ended the connection in order: the end, if the run's last event came."""
+        """Note that the server closed the connection, perhaps after the last event."""
         self._closed_cleanly = True
         ended = self._status is not None and self._status.ended
         # A run that ends at rest has no `turn.ended`; that nothing follows, silence has to say.
@@ -128,17 +128,17 @@ class ResumableStream:
         self.over = self.over or (ended and last)
 
     def status_check(self) -> GetRun | None:
-        """What to ask before going on, where only the run itself can tell how it stands."""
+        """Return the operation to send first if only the run's status can tell the end."""
         silent = self._whole_run and self._closed_cleanly and self._received_nothing
         return GetRun(self.run_id) if self.run_id is not None and silent else None
 
     @property
     def _received_nothing(self) -> bool:
-        """Whether this connection brought nothing, not even the beginning of an event."""
+        """Whether this connection brought no data, not even the beginning of an event."""
         return not self._received_events and not self._decoder.pending
 
     def set_status(self, run: Run) -> None:
-        """The answer to the doubt: whether anything more comes."""
+        """Apply the result of `status_check`."""
         self.over = run.status.ended
 
 
@@ -153,7 +153,7 @@ def _number(frame: Frame) -> int:
 
 
 def _event(frame: Frame) -> Event | None:
-    """The event; None for a kind that only newer servers know."""
+    """Return the event; None for a type of a newer server."""
     try:
         return events.decode(frame.data)
     except msgspec.ValidationError as error:
@@ -164,20 +164,20 @@ def _event(frame: Frame) -> Event | None:
         raise ConnectionLost(f"Event {frame.id} is not JSON: {error}") from error
 
 
-# What a server answered, as a value or as the error that it means.
+# Responses of the server, as values or errors.
 
 
 A = TypeVar("A")
 
 
 def parse_response(call: Operation[A], content: bytes) -> A:
-    """The answer to this call. Raises `BadSettings` for one that no Antiphon server gives."""
+    """Decode the response of this operation. Raises `BadSettings` if it is not Antiphon's."""
     answer: A = decode_response(content, call.answer)
     return answer
 
 
 def decode_response(content: bytes, kind: Any) -> Any:
-    """These bytes as a value of that kind. Raises `BadSettings`."""
+    """Decode bytes as a value of this type. Raises `BadSettings`."""
     try:
         return msgspec.json.decode(content, type=kind)
     except msgspec.DecodeError as error:
@@ -190,7 +190,7 @@ def decode_response(content: bytes, kind: Any) -> Any:
 
 
 def error_from_problem(status: int, headers: Mapping[str, str], content: bytes) -> AntiphonError:
-    """The error in a problem document (RFC 9457); one made of the status where there is none."""
+    """Return the error of a problem document (RFC 9457), else one by the HTTP status."""
     try:
         members = msgspec.json.decode(content, type=dict[str, Any])
     except msgspec.DecodeError:

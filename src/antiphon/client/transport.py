@@ -1,7 +1,6 @@
-"""How a client reaches a runtime: send a call, or stream one. No address means embedded.
+"""How a client reaches a runtime: over HTTP, or embedded in this process.
 
-The two kinds of line, over HTTP and into this process, are loaded by name, so that neither costs
-anything where the other is used.
+The two transports are imported by name, so that neither costs anything where the other is used.
 """
 
 from __future__ import annotations
@@ -25,110 +24,114 @@ A = TypeVar("A")
 TELEMETRY_VARIABLE = TABLE["telemetry"].variable
 
 Batches = Generator[Sequence[Numbered], None, None]
-"""Events with their numbers, as many together as came together; closing it ends the stream."""
+"""Batches of events with their numbers, as they arrived; closing the generator ends the stream."""
 AsyncBatches = AsyncGenerator[Sequence[Numbered], None]
 Pieces = Generator[bytes, None, None]
-"""A file as it comes; closing it lets go of the rest."""
+"""A file in pieces; closing the generator ends the download."""
 AsyncPieces = AsyncGenerator[bytes, None]
 
 
 class Transport(Protocol):
-    """Carries calls to a runtime and answers back; raises what the runtime raises.
+    """Sends operations to a runtime; raises what the runtime raises.
 
-    `key` is an idempotency key; without one the line makes its own, so that a call whose answer was
-    lost is made again and done once.
+    `key` is an idempotency key. Without one the transport makes its own, so that an operation whose
+    response was lost is sent again and carried out once.
     """
 
     @property
     def tracer(self) -> Tracer:
-        """Who follows the calls."""
+        """The tracer of the operations."""
         ...
 
     @property
     def parent(self) -> str | None:
-        """Below what in a trace the calls are, where that is not whatever is current."""
+        """Parent of the operations in a trace, if it is not the current span."""
         ...
 
     def send(self, call: Operation[A], key: str | None = None) -> A:
-        """Make the call and wait for its answer."""
+        """Send the operation and return its answer."""
         ...
 
     def stream(self, call: Operation[Any], key: str | None = None) -> Batches:
-        """The events of a call that streams, in order, each once, whatever breaks on the way."""
+        """Yield the events of a streaming operation in order, each once, over lost connections."""
         ...
 
     def upload(self, name: str, media_type: str, content: bytes, key: str | None = None) -> Upload:
-        """Keep a file."""
+        """Upload a file."""
         ...
 
     def download(self, file_id: str) -> bytes:
-        """The bytes of a file."""
+        """Return the bytes of a file."""
         ...
 
     def export(self, owner: str) -> Pieces:
-        """Everything of an owner as a zip, piece by piece; what breaks off is not resumed."""
+        """Yield everything that an owner has as a zip file in pieces; it cannot be resumed."""
         ...
 
     def on_behalf_of(self, owner: str) -> Transport:
-        """A line over this one whose calls are that owner's; closing it leaves this one open.
+        """Return a transport over this one that acts for that owner.
 
-        Another owner needs the scope `admin`. Raises `InvalidRequest` for what is no owner.
+        Closing it leaves this one open. Another owner needs the scope `admin`. Raises
+        `InvalidRequest` if `owner` is not valid.
         """
         ...
 
     def as_actor(self, actor: str) -> Transport:
-        """A line over this one whose acts the audit log says to be that person's.
+        """Return a transport over this one whose changes are attributed to that person.
 
-        It needs the scope `admin`, too; closing it leaves this one open. Raises `InvalidRequest`
-        for what is no id.
+        It appears so in the audit log. Needs the scope `admin`; closing it leaves this one open.
+        Raises `InvalidRequest` if `actor` is not a valid id.
         """
         ...
 
     def model_server(self, model: str, run_id: str | None = None) -> ModelServer:
         """Return the model server that answers for this model, or in this run.
 
-        Raises `AntiphonError` where it is not known.
+        Raises `AntiphonError` if it is not known.
         """
         ...
 
     def with_trace_parent(self, place: str | None) -> Transport:
-        """A line over this one whose calls belong there in a trace; closing it does nothing."""
+        """Return a transport over this one with `place` as parent in traces.
+
+        Closing it does nothing.
+        """
         ...
 
     def close(self) -> None:
-        """Let go of everything; an embedded runtime ends."""
+        """Close all connections; an embedded runtime ends."""
         ...
 
 
 class AsyncTransport(Protocol):
-    """A `Transport` for a loop."""
+    """A `Transport` for asyncio."""
 
     @property
     def tracer(self) -> Tracer:
-        """Who follows the calls."""
+        """The tracer of the operations."""
         ...
 
     @property
     def parent(self) -> str | None:
-        """Below what in a trace the calls are, where that is not whatever is current."""
+        """Parent of the operations in a trace, if it is not the current span."""
         ...
 
     async def send(self, call: Operation[A], key: str | None = None) -> A:
-        """Make the call and wait for its answer."""
+        """Send the operation and return its answer."""
         ...
 
     def stream(self, call: Operation[Any], key: str | None = None) -> AsyncBatches:
-        """The events of a call that streams, in order, each once, whatever breaks on the way."""
+        """Yield the events of a streaming operation in order, each once, over lost connections."""
         ...
 
     async def upload(
         self, name: str, media_type: str, content: bytes, key: str | None = None
     ) -> Upload:
-        """Keep a file."""
+        """Upload a file."""
         ...
 
     async def download(self, file_id: str) -> bytes:
-        """The bytes of a file."""
+        """Return the bytes of a file."""
         ...
 
     def read_file(self, file_id: str) -> AsyncPieces:
@@ -136,49 +139,53 @@ class AsyncTransport(Protocol):
         ...
 
     def export(self, owner: str) -> AsyncPieces:
-        """Everything of an owner as a zip, piece by piece; what breaks off is not resumed."""
+        """Yield everything that an owner has as a zip file in pieces; it cannot be resumed."""
         ...
 
     def on_behalf_of(self, owner: str) -> AsyncTransport:
-        """A line over this one whose calls are that owner's; closing it leaves this one open.
+        """Return a transport over this one that acts for that owner.
 
-        Another owner needs the scope `admin`. Raises `InvalidRequest` for what is no owner.
+        Closing it leaves this one open. Another owner needs the scope `admin`. Raises
+        `InvalidRequest` if `owner` is not valid.
         """
         ...
 
     def as_actor(self, actor: str) -> AsyncTransport:
-        """A line over this one whose acts the audit log says to be that person's.
+        """Return a transport over this one whose changes are attributed to that person.
 
-        It needs the scope `admin`, too; closing it leaves this one open. Raises `InvalidRequest`
-        for what is no id.
+        It appears so in the audit log. Needs the scope `admin`; closing it leaves this one open.
+        Raises `InvalidRequest` if `actor` is not a valid id.
         """
         ...
 
     async def model_server(self, model: str, run_id: str | None = None) -> ModelServer:
         """Return the model server that answers for this model, or in this run.
 
-        Raises `AntiphonError` where it is not known.
+        Raises `AntiphonError` if it is not known.
         """
         ...
 
     def with_trace_parent(self, place: str | None) -> AsyncTransport:
-        """A line over this one whose calls belong there in a trace; closing it does nothing."""
+        """Return a transport over this one with `place` as parent in traces.
+
+        Closing it does nothing.
+        """
         ...
 
     async def close(self) -> None:
-        """Let go of everything; an embedded runtime ends."""
+        """Close all connections; an embedded runtime ends."""
         ...
 
 
 def create_client_tracer(settings: Settings) -> Tracer:
-    """Who follows the calls of a program. Raises `BadSettings`."""
+    """Return the tracer for a program's operations. Raises `BadSettings`."""
     return create_tracer(settings.telemetry, "antiphon-client", content=settings.log_content)
 
 
 def create_transport(
     server: str | None, api_key: str | None, settings: Settings | None
 ) -> Transport:
-    """The line to that server, else to the one in the settings, else into this process."""
+    """Return the transport to that server, else to the one in the settings, else embedded."""
     opened: Transport = _create("", server, api_key, settings)
     return opened
 
@@ -186,7 +193,7 @@ def create_transport(
 def create_async_transport(
     server: str | None, api_key: str | None, settings: Settings | None
 ) -> AsyncTransport:
-    """As `create_transport`, for a loop."""
+    """Return the same for asyncio."""
     opened: AsyncTransport = _create("Async", server, api_key, settings)
     return opened
 

@@ -1,4 +1,4 @@
-"""What may become of people who log in; pure, as all that is decided is."""
+"""Decisions about the accounts of people who log in."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from antiphon.types.terminal_safe import INVISIBLE
 MAX_NAME = 128
 MIN_PASSWORD = 8
 SESSION_MS = 31 * 86_400_000
-"""For how long an ended login is remembered: longer than any lasts."""
+"""How long an ended login is remembered, in ms: longer than any login lasts."""
 MAX_ENDED = 200
 _INVISIBLE = re.compile(rf"[\x00-\x1f\x7f\ud800-\udfff{INVISIBLE}]")
 
 
 def normalize_name(name: str) -> str:
-    """The name as names are compared: without case, one form for letters that look alike."""
+    """Return the form in which names are compared: NFKC, without case."""
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
 
 
 def validate_name(name: str) -> str:
-    """The name as it is kept. Raises `InvalidRequest` for one that is none."""
+    """Return the name as stored, with single spaces. Raises `InvalidRequest`."""
     trimmed = " ".join(name.split())
     if not trimmed or len(trimmed) > MAX_NAME or _INVISIBLE.search(name):
         raise InvalidRequest(
@@ -40,7 +40,7 @@ def validate_name(name: str) -> str:
 
 
 def validate_password(password: str) -> str:
-    """The password, if it is one; of what was sent nothing is repeated. Raises `InvalidRequest`."""
+    """Return a password of enough characters. Raises `InvalidRequest` without the password."""
     sanitize.validate_text(password, "password")
     if len(password) < MIN_PASSWORD:
         raise InvalidRequest(
@@ -54,9 +54,9 @@ def validate_password(password: str) -> str:
 def amend_account(
     account: Account, changes: dict[str, Any], hashed: str | None, *, sign_out: bool, others: bool
 ) -> Account:
-    """The account with these fields of the person changed, and the new password if there is one.
+    """Return the account with changed fields and, if given, a new password hash.
 
-    `others` says whether somebody else governs. Raises `Conflict` where nobody would.
+    `others` tells whether another admin can log in. Raises `Conflict` if no admin would be left.
     """
     was = account.person
     person = replace(was, **changes)
@@ -67,10 +67,10 @@ def amend_account(
 
 
 def end_session(account: Account, session: str, now: int) -> Account:
-    """Return the account without this one login; `now` is in milliseconds.
+    """Return the account without this login; `now` is in milliseconds.
 
-    Who ends very many logins within their lifetime ends all of them: what is forgotten would be
-    open again.
+    If a person ends more than `MAX_ENDED` logins within their lifetime, all logins end: a forgotten
+    one would be valid again.
     """
     person = account.person
     ended = {name: until for name, until in person.ended_sessions.items() if until > now}
@@ -81,12 +81,12 @@ def end_session(account: Account, session: str, now: int) -> Account:
 
 
 def _sign_out(person: Person) -> Person:
-    """Return the person, for whom every login up to now is void."""
+    """Return the person with every login until now void."""
     return replace(person, generation=person.generation + 1, ended_sessions={})
 
 
 def validate_admin_remains(was: Person, person: Person | None, *, others: bool) -> None:
-    """Raise `Conflict` where the last admin would be removed, demoted or disabled."""
+    """Raise `Conflict` if the last admin would be removed, demoted or disabled."""
     if was.governs and not others and (person is None or not person.governs):
         raise Conflict(
             f"{was.name} is the last admin.",
@@ -96,9 +96,9 @@ def validate_admin_remains(was: Person, person: Person | None, *, others: bool) 
 
 
 def sign_in(account: Account, generation: int, now: int) -> Account:
-    """The account of somebody who was proven to be it, at that generation.
+    """Return the account after a proven login of that generation.
 
-    Raises `SignInRefused` for who is disabled, or was changed meanwhile.
+    Raises `SignInRefused` if the account is disabled or was changed meanwhile.
     """
     person = account.person
     if person.disabled:
@@ -109,5 +109,5 @@ def sign_in(account: Account, generation: int, now: int) -> Account:
 
 
 def sign_in_error() -> SignInRefused:
-    """The one answer to whoever is not who they say, so that it tells nothing."""
+    """Return the error for every failed login: the same words for each cause."""
     return SignInRefused("The name or the password is wrong.")

@@ -1,9 +1,9 @@
-"""Which part of a long thread the model gets to see.
+"""Cuts a long thread to what the model reads.
 
-A thread that was compacted is told from its newest summary on. What is still longer than the
-model's window is cut before a user message, so that a call is never parted from its outputs. The
-cut moves rarely and far: between two moves the requests of a growing thread begin with the same
-bytes, which is what a provider's cache needs.
+A compacted thread is read from its newest summary on. What is still longer than the model's window
+is cut before a user message, so that a tool call keeps its outputs. The cut moves rarely and far:
+between two moves the requests of a growing thread share their first bytes, as a provider's cache
+requires.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from msgspec.structs import replace
 from antiphon.types.messages import COMPACTS
 
 SUMMARY = "summary"
-"""The role of a summary among the landmarks, where it is not confused with what a person wrote."""
+"""Role of a summary among the landmarks, apart from user and system messages."""
 
 SUMMARY_PREFACE = (
     "This is a summary of our conversation so far; the messages that it stands for are left out."
 )
-"""What stands before a summary when a model is told it."""
+"""Text before a summary when a model reads it."""
 
 
 class Landmark(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A user or system message in a `Context`: where it begins, in bytes and in tokens."""
+    """A user or system message of a `Context`: where it begins, in bytes and in tokens."""
 
     number: int
     role: str
@@ -35,10 +35,10 @@ class Landmark(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Context(msgspec.Struct, frozen=True, kw_only=True):
-    """A whole thread as a provider takes it: chat-completions JSON objects, joined by commas.
+    """A whole thread in the form of providers: chat-completions JSON objects joined by commas.
 
-    `tokens` is an estimate. `landmarks` are its user and system messages, in order. `compacted`
-    says that there are summaries among them; they stand in `chat` where they were written.
+    `tokens` is an estimate. `landmarks` are the user and system messages, in order. `compacted` is
+    true if summaries are among them; they stand in `chat` where they were written.
     """
 
     version: int
@@ -50,19 +50,19 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def tokens(length: int) -> int:
-    """About how many tokens a message of so many bytes is: four bytes each, one for its frame.
+    """Estimate the tokens of a message of `length` bytes: one per four bytes, plus one.
 
-    A cheap rule that needs no vocabulary; it overrates text that is not Latin, and counts reasoning
-    that most servers never get back: the safe side.
+    The rule needs no vocabulary. It overestimates text in other scripts than Latin, and counts
+    reasoning that most servers do not get back: the safe side.
     """
     return length // 4 + 1
 
 
 def cut_to_window(context: Context, budget: int | None) -> bytes:
-    """The conversation as the model is told it: what fits the budget, and every system message.
+    """Return the conversation for the model: what fits the budget, and every system message.
 
-    The last user message and what follows it are kept even where they alone do not fit. Without
-    a budget everything is kept that no summary stands for.
+    The last user message and everything after it are kept even if they do not fit. Without a budget
+    only what a summary replaces is left out.
     """
     context = apply_summary(context)
     if budget is None or context.tokens <= budget:
@@ -79,16 +79,16 @@ def cut_to_window(context: Context, budget: int | None) -> bytes:
 
 
 def apply_summary(context: Context) -> Context:
-    """The thread as its newest summary leaves it, told first, after the earlier system messages.
+    """Return the thread from its newest summary on, after the earlier system messages.
 
-    Older summaries are left out. What is told goes on before a user or system message, wherever the
-    summary says that it ends: a call is not parted from its outputs.
+    Older summaries are left out. The text after the summary begins at a user or system message,
+    wherever the summary ends, so that a call keeps its outputs.
     """
     if not context.compacted:
         return context
     newest = [mark for mark in context.landmarks if mark.role == SUMMARY][-1]
     summary = msgspec.json.decode(_message_bytes(context, newest), type=_Summary)
-    last = min(summary.compacts, newest.number - 1)  # a rollback may have come in between
+    last = min(summary.compacts, newest.number - 1)  # a rollback may have removed messages
     left_out = [mark for mark in context.landmarks if mark.number <= last]
     told = context.landmarks[len(left_out) :]
     retold = _ContextBuilder(context)
@@ -108,7 +108,7 @@ def apply_summary(context: Context) -> Context:
 def _split_at_summaries(
     landmarks: Sequence[Landmark],
 ) -> Iterator[tuple[Sequence[Landmark], Landmark | None]]:
-    """The landmarks up to each summary, with that; and those after the last one."""
+    """Yield the landmarks before each summary with that summary, then those after the last one."""
     begun = 0
     for at, mark in enumerate(landmarks):
         if mark.role == SUMMARY:
@@ -118,7 +118,7 @@ def _split_at_summaries(
 
 
 class _Place(msgspec.Struct, frozen=True):
-    """A place in a context, where a message begins: in bytes and in tokens."""
+    """A place in a context where a message begins, in bytes and in tokens."""
 
     offset: int
     tokens: int
@@ -143,14 +143,14 @@ class _Summary(msgspec.Struct, frozen=True):
     compacts: int = msgspec.field(name=COMPACTS)
 
     def told(self) -> bytes:
-        """As the user's: it holds what anybody said, which shall not speak as the system."""
+        """Return the summary as a user message: text of users must not speak as the system."""
         return msgspec.json.encode(
             {"role": "user", "content": f"{SUMMARY_PREFACE}\n\n{self.content}"}
         )
 
 
 class _ContextBuilder:
-    """A context put together anew from messages and stretches of another one."""
+    """Builds a context from messages and stretches of another one."""
 
     def __init__(self, whole: Context) -> None:
         self._whole = whole
@@ -160,12 +160,12 @@ class _ContextBuilder:
         self._tokens = 0
 
     def message(self, number: int, role: str, said: bytes) -> None:
-        """One message, and a landmark for it."""
+        """Append one message and its landmark."""
         self._landmarks.append(Landmark(number, role, self._offset, len(said), self._tokens))
         self._add(said, tokens(len(said)))
 
     def stretch(self, begins: _Place, ends: _Place, landmarks: Sequence[Landmark]) -> None:
-        """What stands between two places, with its landmarks."""
+        """Append the text between two places, with its landmarks."""
         moved = self._offset - begins.offset
         added = self._tokens - begins.tokens
         if moved or added:
@@ -175,7 +175,7 @@ class _ContextBuilder:
         self._add(self._whole.chat[begins.offset : last], ends.tokens - begins.tokens)
 
     def context(self) -> Context:
-        """All of it."""
+        """Return the built context."""
         return replace(
             self._whole,
             tokens=self._tokens,
@@ -201,7 +201,7 @@ def _message_bytes(context: Context, mark: Landmark) -> bytes:
 
 
 class _Cut(msgspec.Struct, frozen=True):
-    """A place where the thread may be cut, and how many tokens that would save."""
+    """A place where the thread may be cut, and the tokens that this saves."""
 
     offset: int
     saves: int
@@ -219,10 +219,10 @@ def _possible_cuts(landmarks: Sequence[Landmark]) -> list[_Cut]:
 
 
 def _choose_cut(cuts: Sequence[_Cut], excess: int, budget: int) -> _Cut | None:
-    """The first cut that saves the excess, rounded up to quarters of the budget.
+    """Return the first cut that saves the excess, rounded up to quarters of the budget.
 
-    Read from the records alone, so that every worker finds the same one; it never moves back. The
-    cut before it is taken where it saves enough too, and the first would waste half the budget.
+    It depends on the thread alone, so every worker finds the same one, and it never moves back. The
+    cut before it is taken if that saves enough and the first would waste half the budget.
     """
     step = budget // 4 or 1
     goal = -(-excess // step) * step

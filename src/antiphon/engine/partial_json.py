@@ -1,4 +1,4 @@
-"""A JSON object that comes in pieces: whether it is whole, what it lacks, and what it says."""
+"""JSON objects that arrive in pieces: completeness, missing closers, parsing."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Shape:
         self.feed(text)
 
     def feed(self, text: str) -> None:
-        """Follow the next piece. `whole` is true from the last bracket of the first value on."""
+        """Read the next piece. `whole` is true from the last bracket of the first value on."""
         at = 0
         while at < len(text) and not self.too_deep:
             if self._escaped:
@@ -47,7 +47,7 @@ class Shape:
 
     @property
     def closers(self) -> str:
-        """The brackets that are still open, closed; empty within a string, where nobody can say."""
+        """The closers of all open brackets; empty inside a string, where they would be a guess."""
         guesswork = self.quoted or self._bent or self.too_deep or self.whole
         return "" if guesswork else "".join(reversed(self._open))
 
@@ -66,11 +66,11 @@ class Shape:
 
 
 def parse(text: str) -> dict[str, Any]:
-    """The object in this text. Raises `ValueError`, which says what is wrong with it.
+    """Return the object in this text. Raises `ValueError` with the reason.
 
-    Size and depth are checked first: the decoder recurses. It refuses `NaN`, `Infinity`, numbers
-    that no float or 4,300 digits can hold, and escapes of half a character; of duplicate keys the
-    last wins.
+    Size and depth are checked first, because the decoder recurses. It rejects `NaN`, `Infinity`,
+    numbers too large for a float or of more than 4,300 digits, and escapes of lone surrogates; of
+    duplicate keys the last one counts.
     """
     if len(text) > MAX_LENGTH:
         raise ValueError(f"longer than {MAX_LENGTH} characters")
@@ -83,10 +83,10 @@ def parse(text: str) -> dict[str, Any]:
 
 
 def missing_closers(text: str) -> str:
-    """The brackets that the end of this text lacks; empty where it might lack more than those.
+    """Return the closing brackets that the text lacks; empty if it may lack more than those.
 
-    A text that ends in a number, a bare word or within a string may have lost a part of that too,
-    and one that ends after an opening bracket, a comma or a colon has lost a value.
+    A text that ends in a number, a bare word or inside a string may have lost a part of that too,
+    and a text that ends after an opening bracket, a comma or a colon has lost a value.
     """
     if text.rstrip()[-1:] not in _SHOW_THEIR_END:
         return ""

@@ -1,4 +1,4 @@
-"""What the limits of a key allow; pure, as all that is decided is."""
+"""Limits of a key, checked."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _RAISE = "An admin can raise the limit of the key."
 
 
 def check_run_quota(snapshot: Snapshot, limits: Limits, *, less: int = 0) -> None:
-    """Raise `QuotaExceeded` where the key may begin no run now.
+    """Raise `QuotaExceeded` if the key may not begin a run now.
 
-    `less` is how many of its runs end in the same transaction.
+    `less` is the number of its runs that end in the same transaction.
     """
     running = snapshot.running - less
     if limits.runs_at_once is not None and running >= limits.runs_at_once:
@@ -32,7 +32,7 @@ def check_run_quota(snapshot: Snapshot, limits: Limits, *, less: int = 0) -> Non
 
 
 def check_turn_quota(snapshot: Snapshot, limits: Limits) -> None:
-    """Raise `QuotaExceeded` where the tokens of the day are used up; a day is one of UTC."""
+    """Raise `QuotaExceeded` if today's tokens (UTC) are used up."""
     if limits.tokens_per_day is not None and snapshot.tokens >= limits.tokens_per_day:
         raise QuotaExceeded(
             f"The runs of this key have used {snapshot.tokens} tokens today (UTC).",
@@ -44,12 +44,12 @@ def check_turn_quota(snapshot: Snapshot, limits: Limits) -> None:
 
 
 def seconds_left_in_minute(now: int) -> float:
-    """Seconds until the next minute begins."""
+    """Return the seconds until the next minute begins."""
     return _seconds_left(now, PERIODS["requests"])
 
 
 def request_limit_error(limit: int, left: float) -> QuotaExceeded:
-    """The error for a request above those of a minute of which so many seconds are left."""
+    """Return the error for a request above the limit per minute; `left` is in seconds."""
     return QuotaExceeded(
         "This key has made too many requests in this minute.",
         expected=f"at most {limit} a minute",

@@ -1,8 +1,8 @@
-"""The opaque details of a reply's reasoning, put together from the pieces in which they came.
+"""Opaque details of a reply's reasoning, assembled from streamed pieces.
 
 OpenRouter and Vercel's gateway stream them as objects: a piece continues the entry with its type
-and index (https://openrouter.ai/docs/guides/best-practices/reasoning-tokens). What an entry says is
-for its server alone, so nothing in it is read but what tells where a piece belongs.
+and index (https://openrouter.ai/docs/guides/best-practices/reasoning-tokens). An entry is meant for
+its server alone, so only the fields that place a piece are read.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from antiphon.engine.sanitize import sanitize_value, validate_depth, validate_te
 from antiphon.types.errors import InvalidRequest, TooLarge
 
 MAX_BYTES = 256_000
-"""Of one reply, as JSON. Of larger details none are kept: cut ones would be refused as forged."""
+"""Of one reply, as JSON. Larger details are dropped: cut ones would be rejected as forged."""
 
 MIN_PIECE_BYTES = 16
-"""Counted for a piece that adds less: many that say nothing take time, too."""
+"""Counted for a smaller piece: many empty ones take time, too."""
 
 MAX_DEPTH = 16
 
@@ -28,7 +28,7 @@ _GROWING = ("text", "summary", "data")
 
 
 class DetailsBuilder:
-    """Collects the entries of one reply, in the order in which they began."""
+    """Collects the entries of one reply in the order in which they began."""
 
     def __init__(self) -> None:
         self._entries: list[_Entry] = []
@@ -36,9 +36,9 @@ class DetailsBuilder:
         self._room = MAX_BYTES
 
     def add(self, pieces: Sequence[dict[str, Any]]) -> None:
-        """Add the pieces of one chunk: each continues an entry of an earlier chunk, or begins one.
+        """Add the pieces of one chunk: each continues an entry of an earlier chunk or begins one.
 
-        Entries of one chunk stay apart, so that a reply that came whole is kept as it came.
+        Entries of one chunk stay apart, so that a reply that arrived whole is stored as it came.
         """
         before = len(self._entries)
         for said in pieces:
@@ -74,7 +74,7 @@ class DetailsBuilder:
 
 
 class _Entry:
-    """One entry while it grows: texts are joined once, at the end."""
+    """One entry while it grows; its texts are joined once, at the end."""
 
     __slots__ = ("_fields", "_texts", "number")
 
@@ -84,7 +84,7 @@ class _Entry:
         self._texts: dict[str, list[str]] = {}
 
     def takes(self, piece: dict[str, Any]) -> bool:
-        """Return whether the piece can belong here: of one call, no text behind its signature."""
+        """Return whether the piece can belong here: same call, and no text after a signature."""
         if "index" not in piece and "data" in piece:
             return False
         theirs, ours = piece.get("id"), self._fields.get("id")
@@ -93,7 +93,7 @@ class _Entry:
         return not (self._fields.get("signature") and any(map(piece.get, _GROWING)))
 
     def add(self, piece: dict[str, Any]) -> dict[str, Any]:
-        """Append what grows, set what is said once, and return what is new of the piece."""
+        """Append growing fields, set the others once, and return what is new of the piece."""
         new: dict[str, Any] = {}
         for name, value in piece.items():
             if name in _GROWING and isinstance(value, str):
@@ -115,9 +115,9 @@ def _place(piece: dict[str, Any]) -> object:
 
 
 def _sanitize_piece(piece: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the piece as every store can keep it; None where it is too large or too deep.
+    """Return the piece in a form that every store takes; None if it is too large or too deep.
 
-    Its size is looked at first, for the rest takes its time.
+    Its size is checked first, because the other checks take longer.
     """
     try:
         if len(json.dumps(piece, ensure_ascii=False)) > MAX_BYTES:

@@ -1,7 +1,7 @@
-"""What can be kept: refused where a caller sent it, replaced where foreign code said it.
+"""Text that stores can keep: validated when a caller sent it, replaced when foreign code did.
 
-No store takes U+0000 or a lone surrogate, and no JSON reader is bound to take integers beyond 64
-bits; both lines and every store give the same answer, whichever of them would have noticed.
+No store takes U+0000 or a lone surrogate, and JSON readers need not take integers beyond 64 bits.
+Both transports and every store give the same answer.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _UNSAFE_NAME = re.compile(
 
 
 def sanitize_text(text: str) -> str:
-    """The text with U+FFFD for NUL and lone surrogates; two halves of one pair are joined."""
+    """Replace NUL and lone surrogates by U+FFFD; two halves of one pair are joined."""
     if not _INVALID_CHARACTERS.search(text):
         return text
     joined = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
@@ -40,7 +40,7 @@ def sanitize_text(text: str) -> str:
 
 
 def sanitize_value(value: Any) -> Any:
-    """A JSON value with all texts and keys in it fit to be kept."""
+    """Sanitize all texts and keys of a JSON value."""
     match value:
         case str():
             return sanitize_text(value)
@@ -54,7 +54,7 @@ def sanitize_value(value: Any) -> Any:
 
 
 def request_fields(call: Operation[Any]) -> dict[str, Any]:
-    """The call's fields as they are sent. Raises `InvalidRequest` and `TooLarge`."""
+    """Return the operation's fields as they are sent. Raises `InvalidRequest` and `TooLarge`."""
     method, _ = call.route.split(" ")
     in_address = call.__struct_fields__ if method == "GET" else operations.path_fields(type(call))
     try:
@@ -67,7 +67,7 @@ def request_fields(call: Operation[Any]) -> dict[str, Any]:
 
 
 def validate_text(value: Any, where: str = "$") -> None:
-    """Raises `InvalidRequest` that names the place of what cannot be kept in this JSON value."""
+    """Raise `InvalidRequest` with the place of any text or number that stores cannot keep."""
     match value:
         case str():
             if odd := _INVALID_CHARACTERS.search(value):
@@ -99,7 +99,7 @@ def validate_text(value: Any, where: str = "$") -> None:
 
 
 def validate_depth(value: Any, max_depth: int) -> None:
-    """Raises `TooLarge` for JSON of more levels than that."""
+    """Raise `TooLarge` for JSON of more levels."""
     level: list[Any] = [value] if isinstance(value, _CONTAINERS) else []
     for _ in range(max_depth):
         level = [
@@ -111,7 +111,7 @@ def validate_depth(value: Any, max_depth: int) -> None:
 
 
 def validate_file_name(name: str) -> str:
-    """The name, if it is one: no path, nothing that is not seen, nothing that turns text round."""
+    """Return a valid file name: no path, no invisible or direction-changing characters."""
     if not name.strip(". ") or len(name) > MAX_NAME or _UNSAFE_NAME.search(name):
         raise InvalidRequest(
             "This is no name for a file.",
@@ -123,7 +123,7 @@ def validate_file_name(name: str) -> str:
 
 
 def validate_owner(said: str) -> str:
-    """The owner, if this is one: what a header can carry, and a person can read in a list."""
+    """Return a valid owner: characters that a header can carry and a list can show."""
     if not _OWNER.fullmatch(said):
         raise InvalidRequest(
             "This is no owner.",
@@ -135,7 +135,7 @@ def validate_owner(said: str) -> str:
 
 
 def parse_media_type(said: str) -> str:
-    """The media type without its parameters; that of unknown bytes for what is none."""
+    """Return the media type without parameters; `UNKNOWN_TYPE` if it is not valid."""
     essence = said.partition(";")[0].strip().lower()
     return essence if _MEDIA_TYPE.fullmatch(essence) else UNKNOWN_TYPE
 
@@ -161,6 +161,6 @@ def _children(value: dict[str, Any] | Sequence[Any]) -> Collection[Any]:
 
 
 def _extend_path(where: str, step: str) -> str:
-    """The place one step further in; long ones are cut, for names may be as long as bodies."""
+    """Return the path one step deeper; long ones are cut, since keys may be as long as bodies."""
     deeper = where + step
     return deeper if len(deeper) <= MAX_PLACE else deeper[: MAX_PLACE - 3] + "..."

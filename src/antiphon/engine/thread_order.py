@@ -1,4 +1,4 @@
-"""The order of threads by their last activity, and the cursor of a list in that order."""
+"""Order of threads by their last activity, and the cursor of a list in that order."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from antiphon.types.errors import NotFound
 from antiphon.types.runs import Thread
 
 REPLACES = "replaces"
-"""The key, in the metadata of a branch, of the thread in whose place it stands."""
+"""Metadata key of a branch that holds the id of the thread it replaces in lists."""
 
 _LATEST = 2**63 - 1  # the largest time that a database holds
 
 
 class Position(NamedTuple):
-    """A place in the list: when the thread there was changed (ms), and its id.
+    """A place in the list: the time of the thread's last change (ms) and its id.
 
-    It stays where it is when that thread moves to the front or is deleted, so that the page behind
-    it neither repeats nor skips a thread that stayed.
+    It stays valid when that thread moves to the front or is deleted: the next page neither repeats
+    nor skips a thread that stayed.
     """
 
     updated_at: int
@@ -48,8 +48,5 @@ def position_from(cursor: str) -> Position:
 
 
 def list_start(after: str | None, order: str | None) -> Position | str | None:
-    """Read `after` of a list in that order: a cursor by activity, else the id of a thing.
-
-    Raises `NotFound`.
-    """
+    """Parse `after`: a cursor in the order `activity`, else an id. Raises `NotFound`."""
     return position_from(after) if after is not None and order == "activity" else after

@@ -1,4 +1,4 @@
-"""What a model is offered in a turn: the client's tools, and those that the worker runs."""
+"""Selects the tools that a model is offered in a turn: the client's and the worker's."""
 
 from __future__ import annotations
 
@@ -13,10 +13,7 @@ from antiphon.types.runs import Action, Hosted, Run, Sampling
 
 
 class ToolSelection(msgspec.Struct, frozen=True):
-    """The tools of a question, what it asks of the choice among them, and which are the worker's.
-
-    `hosted` are those by name.
-    """
+    """Tools of one request, the sampling for them, and the worker's tools by name."""
 
     tools: tuple[ToolSpec, ...]
     sampling: Sampling
@@ -24,9 +21,9 @@ class ToolSelection(msgspec.Struct, frozen=True):
 
 
 def select_tools(run: Run, there: Sequence[Tool]) -> ToolSelection:
-    """The run's tools and those of its servers that are there; a name that is both is the client's.
+    """Return the run's own tools and those of its servers; on equal names the run's own win.
 
-    Servers come and go: a choice that was meant for a tool which is not there is left to the model.
+    Servers come and go: if a chosen tool is missing, the choice is left to the model.
     """
     servers = {server.name: server for server in run.mcp_servers}
     own = {tool.name for tool in run.tools}
@@ -45,7 +42,7 @@ def select_tools(run: Run, there: Sequence[Tool]) -> ToolSelection:
 
 
 def has_changed(action: Action, there: Sequence[Tool]) -> bool:
-    """Whether the tool is another than the one of which a call was approved."""
+    """Return whether the tool differs from the one whose call was approved."""
     return action.approval is not None and any(
         tool.spec.name == action.name and _digest(tool) != action.tool_digest for tool in there
     )

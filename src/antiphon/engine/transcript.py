@@ -1,6 +1,6 @@
-"""Events folded back into what was said: the inverse of `turn`.
+"""Folds events back into the reply: the inverse of `turn`.
 
-Whoever follows a run, or finds the log of a worker that is gone, reads it here.
+Readers of a run use it, and workers that take over the log of a lost one.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from antiphon.types.runs import Status
 
 
 class ReplySoFar(msgspec.Struct, frozen=True):
-    """What a reply has said so far; the arguments of `partial_calls` may be cut anywhere."""
+    """A reply as far as it came; the arguments of `partial_calls` may be cut anywhere."""
 
     text: str
     reasoning: str | None
@@ -38,7 +38,7 @@ class ReplySoFar(msgspec.Struct, frozen=True):
 
 
 def fold_events(events: Iterable[Numbered]) -> ReplySoFar:
-    """What the last turn in these events has said, less what a restart made void."""
+    """Return the last turn's reply in these events, without what a restart made void."""
     transcript = Transcript()
     for number, event in events:
         transcript.add(number, event)
@@ -46,11 +46,11 @@ def fold_events(events: Iterable[Numbered]) -> ReplySoFar:
 
 
 class Transcript:
-    """What the present turn has said, followed event by event.
+    """The reply of the current turn, updated event by event.
 
-    A turn stays readable after its end, which is its saved message or, where it saved none, its
-    `turn.ended`, until the next one begins. Numbers only grow: an event that was heard before
-    changes nothing, so a reader may come back and overlap.
+    A turn stays readable after its end (its saved message or, without one, its `turn.ended`) until
+    the next one begins. Event numbers only grow: an event that was added before is ignored, so a
+    reader may reconnect with an overlap.
     """
 
     def __init__(self) -> None:
@@ -60,7 +60,7 @@ class Transcript:
         self._turn_ended = False
 
     def add(self, number: int, event: Event) -> None:
-        """Take the next event of the run."""
+        """Add the next event of the run."""
         if number <= self._last:
             return
         self._last = number
@@ -96,18 +96,18 @@ class Transcript:
 
     @property
     def refusal(self) -> str | None:
-        """The model's reason not to answer, as far as it said so; None where it gave none."""
+        """The model's refusal so far; None if there is none."""
         refusals = [event.text for _, event in self._events if isinstance(event, RefusalDelta)]
         return "".join(refusals) or None
 
     @property
     def calls(self) -> tuple[ToolCall, ...]:
-        """The calls that are whole, in the order in which the model began them."""
+        """The complete calls, in the order in which the model began them."""
         return self.said.calls
 
     @property
     def said(self) -> ReplySoFar:
-        """Everything at once."""
+        """The whole reply so far."""
         begun: dict[str, str] = {}
         pieces: dict[str, list[str]] = {}
         ready: dict[str, ToolCall] = {}

@@ -1,8 +1,8 @@
 """One reply: chunks in, events out, tool calls accumulated.
 
-What a provider's stream means is decided here and nowhere else: which call a piece belongs to, what
-ends a reply, and whether its calls may be handed out. Calls stand or fall together, and one that
-cannot be read without guessing is reported as broken, never dropped, merged or invented.
+This module alone interprets a provider's stream: which call a piece belongs to, what ends a reply,
+and whether its calls may be run. The calls of a reply succeed or fail together. A call that cannot
+be read without guessing is reported as broken, never dropped, merged or invented.
 """
 
 from __future__ import annotations
@@ -48,30 +48,30 @@ Outcome = Literal["completed", "calls", "incomplete", "failed", "invalid_tool_ca
 _TOOL_CALL_REASONS = frozenset({"tool_calls", "function_call"})
 
 _MAX_ID_LENGTH = 128
-"""What the API takes as an id; a provider's longer one gets one of ours beside it."""
+"""Longest id that the API takes; a longer one of a provider gets one of ours beside it."""
 
 MAX_REPLY_BYTES = 8_000_000
-"""Of one reply: some two million tokens, and its saved message fits into one event."""
+"""Of one reply: about two million tokens; its saved message fits into one event."""
 MAX_REPLY_CALLS = 128
 """Of one reply."""
 LARGE_BYTES = 200_000
-"""Bytes that take some milliseconds to look through, most of all where they are all brackets."""
+"""Bytes whose inspection takes milliseconds, most of all if all are brackets."""
 EVENT_BYTES = 64
 """Counted for each event beside its text: a reply in tiny pieces is large, too."""
 SWITCH_BYTES = 16_000
-"""Counted where text follows reasoning or a call, and so on: each face shows it as a new part."""
+"""Counted for each change between text, reasoning and calls: clients show each as a new part."""
 _DETAIL_BYTES = 200  # counted for each: to look through it takes as long as for so much text
 _EVENT_SHARE = 4  # times the bytes of a reply that its events may take with what is around them
 
 
 class TurnResult(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole reply. What was said is always kept, whatever the outcome.
+    """The whole reply. Text that came is always kept, whatever the outcome.
 
-    `calls` are there only when the outcome is `calls`, `reasoning_details` only when the reply is
-    whole: those of a cut one could not go back. `reason` belongs to `incomplete`, `fault` to
-    `failed` and `invalid_tool_call`, where its message tells model and person what was wrong and
-    `broken` holds a redacted sample. `finish_reason` is the provider's own word. `events` are those
-    that the end of the reply added.
+    `calls` are set only if the outcome is `calls`, `reasoning_details` only if the reply is whole:
+    the provider would reject incomplete ones. `reason` belongs to `incomplete`, `fault` to `failed`
+    and `invalid_tool_call`; there its message tells model and user what was wrong, and `broken`
+    holds a redacted sample. `finish_reason` is the provider's own word. `events` are those added at
+    the end of the reply.
     """
 
     outcome: Outcome
@@ -89,13 +89,13 @@ class TurnResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Turn:
-    """Accumulates one reply. `feed` what arrives, then `close`; neither ever raises.
+    """Accumulates one reply: `feed` chunks, then `close`. Neither raises.
 
     `offered` are the names of the tools that the model was given, `taken` the tool call ids that
-    the run has used before; `mint` makes a new one. A reply has at most `most_bytes` of text,
-    reasoning and arguments, as JSON, and at most `most_calls`. Once it has more, `over` is true and
-    nothing further is taken: too many bytes end it as cut by its length, with what was said before;
-    too many calls make it a reply with a broken call.
+    the run has used; `mint` makes a new one. A reply has at most `most_bytes` of text, reasoning
+    and arguments, as JSON, and at most `most_calls` calls. Beyond that `over` is true and further
+    chunks are ignored: with too many bytes the reply is incomplete by `length`, with too many calls
+    it is a reply with a broken call.
     """
 
     def __init__(
@@ -124,12 +124,12 @@ class Turn:
 
     @property
     def over(self) -> bool:
-        """True once the reply has more than it may have; what follows is not taken."""
+        """True once the reply exceeds its limits; later chunks are ignored."""
         return self._too_long or self._too_many_calls
 
     @property
     def large(self) -> bool:
-        """True once there is so much that looking through it takes milliseconds."""
+        """True once the reply is so large that inspecting it takes milliseconds."""
         return self._most_bytes - self._bytes_left > LARGE_BYTES
 
     @property
@@ -141,7 +141,7 @@ class Turn:
         return len(self._calls.all) > self._most_calls
 
     def feed(self, chunks: Sequence[Chunk]) -> list[Event]:
-        """Return what these chunks, which arrived together, add to the run's events.
+        """Return the events for these chunks, which arrived together.
 
         Neighbouring pieces of one text, or of one call, become one event.
         """
@@ -182,7 +182,7 @@ class Turn:
         return events
 
     def close(self, fault: Exception | None = None) -> TurnResult:
-        """The reply as it stands when its stream has ended, by `fault` where that ended it."""
+        """Return the reply at the end of its stream; `fault` is the error that ended it, if any."""
         if self._finished and isinstance(fault, Cut):
             fault = None  # the reply had ended before its connection did
         if self.over:
@@ -204,7 +204,7 @@ class Turn:
         )
 
     def _charge(self, text: str) -> str:
-        """The text, or as much of it as the reply may still have."""
+        """Count the text against the limits; return as much of it as they allow."""
         size = _size(text)
         left, self._bytes_left = self._bytes_left, self._bytes_left - size
         self._events_left -= size
@@ -319,14 +319,14 @@ def _length(chunk: Chunk) -> int:
 
 
 class _CompleteCall(msgspec.Struct, frozen=True):
-    """A call that may be handed out, and the events that complete it."""
+    """A call that may be run, and the events that complete it."""
 
     call: ToolCall
     events: tuple[Event, ...]
 
 
 class _BrokenCall(msgspec.Struct, frozen=True):
-    """A call that may not, why, and what it looked like."""
+    """A call that may not be run: the reason, and a sample of it."""
 
     message: str
     sample: str
@@ -366,12 +366,12 @@ class _CallBuilder:
 
     @property
     def blank(self) -> bool:
-        """Whether nothing but space has come as arguments."""
+        """Whether the arguments so far are only whitespace."""
         return not self._first
 
     @property
     def finished(self) -> bool:
-        """Whether what has come as arguments needs nothing more."""
+        """Whether the arguments so far are complete."""
         if self._first != "n":
             return self.shape.whole
         return self._size <= _MAX_NULL_LENGTH and self._text.strip() == "null"
@@ -381,7 +381,7 @@ class _CallBuilder:
         return "".join(self._pieces)
 
     def take(self, piece: CallPiece) -> None:
-        """Add what the piece brings; what is said once stays as it was said first."""
+        """Add a piece; id and name keep their first value."""
         if piece.id and not self.said_id:
             self.said_id = piece.id
         if piece.name and not self.name:
@@ -395,18 +395,18 @@ class _CallBuilder:
 
     @property
     def meaning(self) -> str | None:
-        """The call in one spelling, by which two are compared; None while it is not whole."""
+        """The call in canonical form, for comparison; None while it is incomplete."""
         return _canonical_call(self.name, self._text)
 
     def take_new_arguments(self) -> str:
-        """Arguments that nobody was told yet; none until they are sure to be an object's."""
+        """Return the arguments not yet in an event; none until they are sure to be an object."""
         if self._first != "{":
             return ""
         shown, self._shown = self._shown, len(self._pieces)
         return "".join(self._pieces[shown:])
 
     def judge(self, offered: Collection[str]) -> _CompleteCall | _BrokenCall:
-        """Whether the call may be handed out now that nothing more will come."""
+        """Return whether the finished call may be run."""
         if not self.name or not self.id:
             return self._broken("A tool call came without the name of a tool.")
         if self.name not in offered:
@@ -463,7 +463,7 @@ class _CallBuilder:
 
 
 class _CallCollector:
-    """The calls of a reply, and which of them a piece belongs to."""
+    """The calls of a reply; assigns each piece to its call."""
 
     def __init__(self, mint: Callable[[], str], taken: Collection[str]) -> None:
         self.all: list[_CallBuilder] = []
@@ -477,7 +477,7 @@ class _CallCollector:
 
     @property
     def renamed(self) -> dict[str, str]:
-        """Our id of each call by its provider's, where they differ."""
+        """Our ids by the provider's, for calls where they differ."""
         return {
             call.said_id: call.id
             for call in self.all
@@ -485,7 +485,7 @@ class _CallCollector:
         }
 
     def take(self, piece: CallPiece, events: list[Event]) -> None:
-        """Add a piece to its call, and what can now be told to the events."""
+        """Add a piece to its call, and append the resulting events."""
         if not (piece.id or piece.name or piece.arguments or piece.extra):
             return
         if piece.leaked and self._repeats_a_call(piece):
@@ -502,7 +502,7 @@ class _CallCollector:
             events.append(ToolCallStarted(tool_call_id=call.id, name=call.name))
 
     def tell(self, events: list[Event]) -> None:
-        """Add to the events the arguments of the last call that was taken, as far as they came."""
+        """Append an event with the new arguments of the last call."""
         call, self._pending_call = self._pending_call, None
         if call and call.id and (arguments := call.take_new_arguments()):
             events.append(ToolCallDelta(tool_call_id=call.id, arguments=arguments))
@@ -513,7 +513,7 @@ class _CallCollector:
         return self._with_id(piece) if piece.id else self._without_id(piece)
 
     def _repeats_a_call(self, leaked: CallPiece) -> bool:
-        """Return whether this call of the text came where calls belong, too; each counts once."""
+        """Return whether this call in the text also came as a proper call; each counts once."""
         if self._leak_candidates is None:
             self._leak_candidates = Counter(call.meaning for call in self.all)
         meaning = _canonical_call(leaked.name, leaked.arguments)
@@ -545,7 +545,7 @@ class _CallCollector:
         return call
 
     def _resolve_repeated_name(self, call: _CallBuilder, piece: CallPiece) -> _CallBuilder:
-        """A name where there is one: a mere repetition, or the beginning of another call."""
+        """Decide whether a second name repeats the first or begins another call."""
         same = piece.name == call.name
         if call.finished and same and not piece.arguments.strip():
             call.named_again = True  # the arguments will tell, if any come
@@ -556,7 +556,7 @@ class _CallCollector:
         return call
 
     def _call_at_place(self, piece: CallPiece) -> _CallBuilder | None:
-        """The call that the piece's place points to, its id left aside."""
+        """Return the call at the piece's position, regardless of its id."""
         if piece.index is not None:
             return self._by_index.get(piece.index)
         if piece.position is not None:
@@ -585,7 +585,7 @@ class _CallCollector:
 
 
 def _canonical_call(name: str | None, arguments: str) -> str | None:
-    """The call in one spelling; None for one that cannot be read."""
+    """Return the call in one spelling; None if it cannot be parsed."""
     try:
         said = partial_json.parse(arguments.strip() or "{}")
     except ValueError:
@@ -594,14 +594,14 @@ def _canonical_call(name: str | None, arguments: str) -> str | None:
 
 
 def _is_late_id(placed: _CallBuilder, piece: CallPiece) -> bool:
-    """Whether a new id is that of the call which was begun at its place without one."""
+    """Return whether a new id belongs to the call that began at its place without one."""
     if placed.said_id:
         return False
     return not (piece.name and placed.name) or (placed.blank and piece.name == placed.name)
 
 
 def _begins_another_call(known: _CallBuilder, piece: CallPiece) -> bool:
-    """Whether a piece under a known id begins another call, which the provider gave the same id."""
+    """Return whether a piece under a known id begins another call with the same id."""
     if not piece.name or not known.name:
         return False
     other_name = piece.name != known.name
@@ -625,14 +625,14 @@ _encode = msgspec.json.Encoder().encode
 
 
 def _size(text: str) -> int:
-    """Bytes of the text as it stands in an event. `text` may hold halves of characters."""
+    """Return the bytes of the text in an event. `text` may hold lone surrogates."""
     if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
         return len(text)
     return len(_encode(_replace_invalid(text)))
 
 
 def _replace_invalid(text: str) -> str:
-    """The text without what no store and no wire can carry: NUL and halves of characters."""
+    """Replace NUL and lone surrogates, which no store and no wire can carry."""
     if text.isascii() and "\0" not in text:
         return text
     return _NO_TEXT.sub("\ufffd", text)

@@ -1,4 +1,4 @@
-"""What a call may not ask, though its types allow it."""
+"""Checks of requests beyond their types."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _IMAGE_SCHEMES = ("https://", "data:image/")
 
 
 def validate_has_input(call: operations.Process) -> None:
-    """Without a message and a thread there is nothing to answer."""
+    """Raise `InvalidRequest` without a message and a thread: there is nothing to answer."""
     if call.message is None and call.thread_id is None:
         raise errors.InvalidRequest(
             "There is nothing to answer.",
@@ -30,7 +30,7 @@ def validate_has_input(call: operations.Process) -> None:
 
 
 def validate_only_run_id(call: operations.Process) -> None:
-    """With `run_id` the run is there: what would begin another one contradicts it."""
+    """Raise `InvalidRequest` if fields for a new run accompany `run_id`."""
     alone = operations.Process(
         run_id=call.run_id, force_refresh=call.force_refresh, background=call.background
     )
@@ -45,7 +45,7 @@ def validate_only_run_id(call: operations.Process) -> None:
 
 
 def validate_fork(call: operations.ForkThread) -> None:
-    """What a new thread ends before is a message."""
+    """Raise `InvalidRequest` if a fork that ends before a message does not name it."""
     if call.message_id is None:
         raise errors.InvalidRequest(
             "A branch that ends before a message needs to know which.",
@@ -55,7 +55,7 @@ def validate_fork(call: operations.ForkThread) -> None:
 
 
 def validate_unique_tools(tools: Sequence[ToolSpec] | msgspec.UnsetType | None) -> None:
-    """Two tools of one name cannot be told apart when one of them is called."""
+    """Raise `InvalidRequest` if two tools have one name."""
     names = Counter(tool.name for tool in tools) if tools else Counter[str]()
     twins = [name for name, times in names.items() if times > 1]
     if twins:
@@ -67,7 +67,7 @@ def validate_unique_tools(tools: Sequence[ToolSpec] | msgspec.UnsetType | None) 
 
 
 def validate_sampling(sampling: Sampling) -> None:
-    """A tool choice and a response format have shapes that their types do not tell."""
+    """Raise `InvalidRequest` for a tool choice or response format of an unknown shape."""
     match sampling.response_format:
         case None | {"type": "text" | "json_object"}:
             pass
@@ -94,7 +94,7 @@ def validate_sampling(sampling: Sampling) -> None:
 
 
 def validate_tool_choice(sampling: Sampling, tools: Sequence[ToolSpec]) -> None:
-    """A tool that must be called is one of those that are offered."""
+    """Raise `InvalidRequest` if the chosen tool is not offered."""
     names = [tool.name for tool in tools]
     chosen = sampling.chosen_tool
     forced = "required" if chosen is None else chosen
@@ -112,13 +112,13 @@ def validate_tool_choice(sampling: Sampling, tools: Sequence[ToolSpec]) -> None:
 def validate_provider_support(
     provider: str, lacks: AbstractSet[str], sampling: Sampling, tools: Sequence[object]
 ) -> None:
-    """What a provider has not got is said now, and never left out in silence."""
+    """Raise `UnsupportedByProvider` for settings that the provider lacks."""
     if missing := [asked for asked in _requested_features(sampling, tools) if asked in lacks]:
         raise unsupported_error(provider, missing)
 
 
 def unsupported_error(provider: str, missing: Sequence[str]) -> errors.UnsupportedByProvider:
-    """The refusal of what this provider has not got."""
+    """Return the error for features that this provider lacks."""
     named = ", ".join(missing)
     return errors.UnsupportedByProvider(
         f"The provider {provider} has not got {named}.",
@@ -131,9 +131,9 @@ def unsupported_error(provider: str, missing: Sequence[str]) -> errors.Unsupport
 
 
 def _requested_features(sampling: Sampling, tools: Sequence[object]) -> Iterator[str]:
-    """The settings that a run asks for, and the values that not every provider has.
+    """Yield the settings that a run uses, and the values that not every provider supports.
 
-    What every provider does anyway asks for nothing, nor does what is said of tools without any.
+    Defaults of every provider count as unused, as do settings about tools without any.
     """
     if tools:
         yield "tools"
@@ -154,7 +154,7 @@ def _requested_features(sampling: Sampling, tools: Sequence[object]) -> Iterator
 
 
 def validate_output_thread(snapshot: Snapshot, call: operations.CreateMessage) -> None:
-    """An output belongs to the thread that it is said to belong to."""
+    """Raise `NotFound` or `UnknownToolCall` if the output is not for a run of this thread."""
     if snapshot.thread is None or snapshot.thread.id != call.thread_id:
         raise errors.NotFound("There is no such thread, or the run is another thread's.")
     if snapshot.run is None:
@@ -165,7 +165,7 @@ def validate_output_thread(snapshot: Snapshot, call: operations.CreateMessage) -
 
 
 def validate_not_approval(snapshot: Snapshot, tool_call_id: str) -> None:
-    """To approve a call says nothing in the thread, so it makes no message."""
+    """Raise `InvalidRequest` if a message answers a call that waits for approval."""
     for action in snapshot.actions:
         if action.tool_call_id == tool_call_id and action.approval is not None:
             raise errors.InvalidRequest(
@@ -176,7 +176,7 @@ def validate_not_approval(snapshot: Snapshot, tool_call_id: str) -> None:
 
 
 def validate_no_output_fields(call: operations.CreateMessage) -> None:
-    """A user or system message answers no tool call."""
+    """Raise `InvalidRequest` if a user or system message has fields of a tool output."""
     given = [name for name in ("tool_call_id", "run_id") if getattr(call, name) is not None]
     if given or call.is_error:
         raise errors.InvalidRequest(
@@ -187,7 +187,7 @@ def validate_no_output_fields(call: operations.CreateMessage) -> None:
 
 
 def validate_summary(call: operations.CreateMessage, compacts: int, context: Context) -> None:
-    """A summary is the system's, is text, and ends where no call is parted from its outputs."""
+    """Raise `InvalidRequest` unless a summary is system text that ends between exchanges."""
     if call.role != "system":
         raise errors.InvalidRequest(
             "A summary is a system message.",
@@ -214,7 +214,7 @@ def validate_summary(call: operations.CreateMessage, compacts: int, context: Con
 
 
 def parse_tool_output(call: operations.CreateMessage) -> tuple[str, str]:
-    """The tool call that this message answers, and the output as the text that it is."""
+    """Return the tool call that this message answers, and the output as text."""
     if call.tool_call_id is None:
         raise errors.InvalidRequest(
             "A message with role tool answers a tool call, and this one names none.",
@@ -231,7 +231,9 @@ def parse_tool_output(call: operations.CreateMessage) -> tuple[str, str]:
 
 
 def attachment_ids(content: str | tuple[Part, ...]) -> Iterator[str]:
-    """The ids of the uploads in this content. Raises `InvalidRequest` for an image from nowhere."""
+    """Yield the ids of uploads in this content.
+
+    Raises `InvalidRequest` for an image without a source."""
     for part in () if isinstance(content, str) else content:
         match part:
             case Image(url=None, file_id=str(file_id)) | File(file_id):

@@ -19,8 +19,9 @@ import pytest
 from conftest import SECONDS, Place, Upstream
 from services.postgres import Postgres
 
-from antiphon import Client, Settings, __version__
+from antiphon import AsyncClient, Client, Settings, __version__
 from antiphon.cli.command_names import COMMANDS
+from antiphon.client.thread_list import branch_before
 
 FLIGHTS = '''
 from antiphon import tool
@@ -521,6 +522,49 @@ def test_conversations_are_listed_shown_and_deleted(place: Place) -> None:
     assert "Tell me of whales" in place.run("threads", "show", thread_id).stdout
     assert place.run("threads", "delete", thread_id).returncode == 0
     assert place.threads() == []
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_the_versions_that_a_list_shows_as_one_conversation_are_deleted_as_one(
+    place: Place, alone: bool
+) -> None:
+    settings = Settings(database=f"sqlite:///{place.database}", model="demo", demo_pace=0)
+
+    async def make() -> list[str]:
+        async with AsyncClient(settings=settings) as client:
+            other = await client.create_thread(title="Another")
+            await client.create_message(other.id, "Stay")
+            first = await client.create_thread(title="Whales")
+            asked = await client.create_message(first.id, "Tell me of whales")
+            second = await branch_before(client, asked)
+            await client.create_message(second.id, "Tell me of blue whales")
+            return [other.id, first.id, second.id]
+
+    other, first, second = asyncio.run(make())
+    listed = json.loads(place.run("threads", "list", "--json").stdout)
+    done = place.run("threads", "delete", *(["--alone"] if alone else []), second)
+    left = json.loads(place.run("threads", "list", "--all", "--json").stdout)
+
+    assert {thread["id"] for thread in listed} == {other, second}
+    assert done.returncode == 0
+    assert {thread["id"] for thread in left} == ({other, first} if alone else {other})
+    said = "is deleted.\n" if alone else "is deleted, in all 2 versions.\n"
+    assert done.stderr == f"{second} {said}"
+
+
+def test_all_versions_can_be_named_where_all_are_deleted(place: Place) -> None:
+    settings = Settings(database=f"sqlite:///{place.database}", model="demo")
+
+    async def make() -> list[str]:
+        async with AsyncClient(settings=settings) as client:
+            first = await client.create_thread(title="Whales")
+            asked = await client.create_message(first.id, "Tell me of whales")
+            return [first.id, (await branch_before(client, asked)).id]
+
+    done = place.run("threads", "delete", *asyncio.run(make()))
+
+    assert done.returncode == 0
+    assert json.loads(place.run("threads", "list", "--all", "--json").stdout) == []
 
 
 def test_the_conversation_that_was_continued_last_is_listed_first(place: Place) -> None:

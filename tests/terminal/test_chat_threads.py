@@ -247,6 +247,38 @@ async def test_a_thread_is_deleted_only_after_a_yes(chat: Chatting, model: Model
     await chat.sees("There is no thread yet.")
 
 
+async def retried(chat: Chatting, model: Model) -> None:
+    """A thread of two versions, of which lists show the later one."""
+    await told(chat, model, "About bees", "They hum.")
+    model.will_say("They sting.")
+    chat.say("/retry")
+    await chat.sees("They sting.")
+    await chat.until(lambda: chat.text.count("10 in, 5 out") == 2)
+
+
+async def test_the_versions_that_a_list_shows_as_one_thread_are_deleted_as_one(
+    chat: Chatting, model: Model
+) -> None:
+    await retried(chat, model)
+    chat.say("/delete")
+    await chat.sees("Delete “About bees” with its 2 messages, in all 2 versions?")
+    await deliberately(chat, "y", "are deleted.")
+    chat.say("/threads all")
+    await chat.sees("There is no thread yet.")
+
+
+async def test_one_version_of_a_thread_is_deleted_alone(chat: Chatting, model: Model) -> None:
+    await retried(chat, model)
+    chat.say("/delete")
+    await chat.sees("in all 2 versions?")
+    await deliberately(chat, "o", "is deleted.")
+    chat.say("/resume last")
+    await chat.sees("They hum.")
+    chat.say("/threads all")
+    await chat.sees("/resume NUMBER")
+    assert len([row for row in chat.rows if "2 messages" in row]) == 1
+
+
 async def test_where_nothing_was_said_there_is_nothing_to_take_back(chat: Chatting) -> None:
     chat.say("/undo")
     await chat.sees("You have said nothing here yet")

@@ -134,6 +134,9 @@ def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
         "delete", parents=[flags], help="for good, with all that belongs to it"
     )
     delete.add_argument("id", nargs="+", help="the whole id")
+    delete.add_argument(
+        "--alone", action="store_true", help="this version only, not those that it stands for"
+    )
 
 
 def _export_arguments(export: ArgumentParser) -> None:
@@ -167,10 +170,25 @@ def run(asked: Namespace, loaded: LoadedSettings) -> int:
                 source = which_thread(client, asked.id)
                 print(client.fork_thread(source.id, message_id=asked.message, title=asked.title).id)
             case _:
-                for thread_id in asked.id:
-                    client.delete_thread(thread_id)
-                    note(f"{thread_id} is deleted.")
+                _delete(client, asked)
     return 0
+
+
+def _delete(client: Client, asked: Namespace) -> None:
+    """Delete what a list shows as one conversation as one, unless one version is meant alone."""
+    gone: set[str] = set()
+    for thread_id in asked.id:
+        if thread_id in gone:
+            continue
+        versions = {thread_id}
+        if not asked.alone:
+            family = client.paginate(ListThreads(limit=PAGE, family=thread_id))
+            versions |= {thread.id for thread in family}
+        for each in versions:
+            client.delete_thread(each)
+        gone |= versions
+        several = f", in all {len(versions)} versions" if len(versions) > 1 else ""
+        note(f"{thread_id} is deleted{several}.")
 
 
 def _list(client: Client, asked: Namespace) -> None:

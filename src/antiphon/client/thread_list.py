@@ -8,6 +8,7 @@ one to the other.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import suppress
 
 import msgspec
 
@@ -15,6 +16,7 @@ from antiphon.api.operations import ListThreads
 from antiphon.client.async_client import AsyncClient
 from antiphon.engine.thread_order import REPLACES as REPLACES
 from antiphon.engine.thread_order import position_of
+from antiphon.types.errors import NotFound
 from antiphon.types.messages import Message
 from antiphon.types.runs import Thread
 
@@ -121,6 +123,15 @@ async def family(client: AsyncClient, thread: Thread) -> list[Thread]:
         if len(found) == MOST:
             break
     return list((found | {thread.id: thread}).values())
+
+
+async def delete_family(client: AsyncClient, thread: Thread) -> None:
+    """Delete a thread with all that replaced each other: what lists show as one is gone as one."""
+    while others := [each for each in await family(client, thread) if each.id != thread.id]:
+        for each in others:
+            with suppress(NotFound):  # somebody else has deleted it
+                await client.delete_thread(each.id)
+    await client.delete_thread(thread.id)
 
 
 def forks(thread: Thread, relatives: Iterable[Thread]) -> list[Fork]:

@@ -219,19 +219,38 @@ async def _delete(chat: CommandContext, words: str) -> None:
         if words
         else await _current_thread(chat)
     )
+    versions = await thread_list.family(chat.client, thread)
+    match await _confirm_deletion(chat, thread, len(versions)):
+        case "y":
+            await thread_list.delete_family(chat.client, thread)
+        case "o":
+            await chat.client.delete_thread(thread.id)
+            versions = [thread]
+        case _:
+            chat.ui.say("Nothing was deleted.", "faint")
+            return
+    if chat.state.thread_id in [each.id for each in versions]:
+        chat.state.enter_thread(None)
+    others = len(versions) - 1
+    what = f"and {count_noun(others, 'other version')} are" if others else "is"
+    chat.ui.say(f"{thread.id} {what} deleted.", "faint")
+
+
+async def _confirm_deletion(chat: CommandContext, thread: Thread, versions: int) -> str:
+    """Return the key of the answer; `versions` are what a list shows as one thread."""
+    several = f", in all {versions} versions" if versions > 1 else ""
+    question = f"Delete “{_title(thread)}” with its {_message_count(thread)}{several}?"
     rows: list[Line] = [
-        (Span(f"Delete “{_title(thread)}” with its {_message_count(thread)}?", "strong"),),
+        (Span(question, "strong"),),
         (Span("It cannot be brought back.", "faint"),),
     ]
-    choices = (Choice("n", "no"), Choice("y", "yes, delete it"))
-    box = Box(rows=lambda columns: rows, choices=choices, default="n")
-    if await chat.ui.keyboard.choose(box) != "y":
-        chat.ui.say("Nothing was deleted.", "faint")
-        return
-    await chat.client.delete_thread(thread.id)
-    if thread.id == chat.state.thread_id:
-        chat.state.enter_thread(None)
-    chat.ui.say(f"{thread.id} is deleted.", "faint")
+    choices = [Choice("n", "no")]
+    if several:
+        choices += [Choice("y", "yes, delete all of them"), Choice("o", "only this version")]
+    else:
+        choices.append(Choice("y", "yes, delete it"))
+    box = Box(rows=lambda columns: rows, choices=tuple(choices), default="n")
+    return await chat.ui.keyboard.choose(box)
 
 
 async def _current_thread(chat: CommandContext) -> Thread:

@@ -97,9 +97,7 @@ def deleted(thread_id: str) -> Response:
     """The thread is gone, and with it all whose place it took: none of them comes up instead."""
 
     async def delete(client: AsyncClient) -> None:
-        thread = await client.get_thread(thread_id)
-        for each in await thread_list.family(client, thread):
-            await client.delete_thread(each.id)
+        await thread_list.delete_family(client, await client.get_thread(thread_id))
 
     site().run(delete(client()))
     return answer(operations.Deleted(thread_id))

@@ -47,11 +47,15 @@ T = TypeVar("T")
 
 
 class _Known(NamedTuple):
-    """A person, None for nobody, and the names of their logins that were ended; until then."""
+    """A person, None for nobody, and the names of their logins that were ended; until then.
+
+    Of two records of a person the one with the higher `number` is the newer.
+    """
 
     until: float
     person: Person | None
-    ended: frozenset[str] = frozenset()
+    ended: frozenset[str]
+    number: int
 
 
 class People:
@@ -64,12 +68,14 @@ class People:
         self._client = client
         self._clock = clock
         self._known: dict[str, _Known] = {}
+        self._number = 0  # of the last time a person was asked for, or changed
         self._ids: dict[str, str] = {}
 
     async def find(self, person_id: str, generation: int, session: str = "") -> Person | None:
         """The person of a login; None if it is void: they are disabled, gone, or logged out."""
-        _, found, ended = await self._look_up(person_id)
-        if found is None or found.generation != generation or session in ended:
+        known = await self._look_up(person_id)
+        found = known.person
+        if found is None or found.generation != generation or session in known.ended:
             return None
         return replace(found, session=session)
 
@@ -127,23 +133,36 @@ class People:
         known = self._known.get(person_id)
         if known is not None and self._clock() < known.until:
             return known
+        number = self._next_number()
         try:
-            self._remember(await self._client.get_person(person_id))
+            record = await self._client.get_person(person_id)
         except NotFound:
-            self._keep(person_id, None)
-        return self._known[person_id]
+            return self._keep(person_id, None, frozenset(), number)
+        person = None if record.disabled else _person(record)
+        return self._keep(person_id, person, frozenset(record.ended_sessions), number)
 
     def _remember(self, record: Record) -> Person:
-        person = Person(
-            id=record.id, name=record.name, role=record.role, generation=record.generation
-        )
-        ended = frozenset(record.ended_sessions)
-        self._keep(record.id, None if record.disabled else person, ended)
+        """Keep what a change has made of the person: what was asked for before it is older."""
+        person, ended = _person(record), frozenset(record.ended_sessions)
+        self._keep(record.id, None if record.disabled else person, ended, self._next_number())
         return person
 
-    def _keep(self, key: str, person: Person | None, ended: frozenset[str] = frozenset()) -> None:
-        self._known = _with_room(self._known)
-        self._known[key] = _Known(self._clock() + MEMORY_SECONDS, person, ended)
+    def _next_number(self) -> int:
+        self._number += 1
+        return self._number
+
+    def _keep(self, key: str, person: Person | None, ended: frozenset[str], number: int) -> _Known:
+        """Keep the record unless a newer one is known; returns the newest."""
+        known = self._known.get(key)
+        if known is None or known.number < number:
+            known = _Known(self._clock() + MEMORY_SECONDS, person, ended, number)
+            self._known = _with_room(self._known)
+            self._known[key] = known
+        return known
+
+
+def _person(record: Record) -> Person:
+    return Person(id=record.id, name=record.name, role=record.role, generation=record.generation)
 
 
 def _with_room(known: dict[str, T]) -> dict[str, T]:

@@ -268,6 +268,10 @@ class Store(Protocol):
         """How the run is driven just now. Raises `NotFound`."""
         ...
 
+    async def run_leases(self, run_ids: Sequence[str]) -> Mapping[str, RunLease]:
+        """Return how these runs are driven just now, by id, without those that are not there."""
+        ...
+
     async def call_ids(self, run_id: str) -> frozenset[str]:
         """The ids of all tool calls that the run has handed out; none where there is no run."""
         ...

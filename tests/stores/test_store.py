@@ -694,6 +694,19 @@ async def test_a_claim_says_whose_the_run_is_and_how_it_is_driven(
     assert await store.run_lease("run_1") == claim.lease
 
 
+async def test_how_several_runs_are_driven_is_read_at_once(store: Store) -> None:
+    first = await add_claimed(store, 1)
+    await append(store, first, 3, "a", "b")
+    await add_thread(store, 2)
+    await add_run(store, 2, "thread_2", wanted=True, destination="there")
+
+    leases = await store.run_leases(["run_2", "run_1", "run_nowhere"])
+
+    assert leases == {each: await store.run_lease(each) for each in ("run_1", "run_2")}
+    assert (leases["run_1"].last_event, leases["run_2"].destination) == (4, "there")
+    assert await store.run_leases([]) == {}
+
+
 async def test_a_run_that_nobody_asked_for_is_not_claimed(store: Store) -> None:
     await add_thread(store)
     await add_run(store)

@@ -17,7 +17,6 @@ import socket
 import urllib.request
 from argparse import ArgumentParser, Namespace
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -42,7 +41,6 @@ from antiphon.types.addresses import is_loopback
 from antiphon.types.errors import (
     AntiphonError,
     BadSettings,
-    NotFound,
     ProviderProtocol,
     ProviderRateLimited,
     ProviderRejected,
@@ -233,11 +231,11 @@ async def _waiting(store: Store) -> Sequence[Finding]:
     """Runs that no worker has taken: each kind by the provider that it waits for."""
     before = await store.now() - int(UNCLAIMED_SECONDS * 1000)
     found: dict[str, list[str]] = {}
-    for run_id in await store.unclaimed([], before, MOST_WAITING):
-        with suppress(NotFound):
-            found.setdefault(
-                _place_of_words((await store.run_lease(run_id)).destination), []
-            ).append(run_id)
+    run_ids = await store.unclaimed([], before, MOST_WAITING)
+    leases = await store.run_leases(run_ids)
+    for run_id in run_ids:
+        if run_id in leases:
+            found.setdefault(_place_of_words(leases[run_id].destination), []).append(run_id)
     return [
         Finding(
             "runs",

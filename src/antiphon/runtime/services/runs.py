@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -148,24 +148,28 @@ class RunService:
         listed: Listed[Run] = await paginate(
             self._store, Run, by.owner, call.limit, call.after, thread_id=call.thread_id
         )
-        return replace(listed, data=tuple([await self._as_it_stands(run) for run in listed.data]))
+        return replace(listed, data=await self._as_they_stand(listed.data))
 
     async def _get_run(
         self, call: operations.GetRun, by: Principal, _: IdempotencyKey | None
     ) -> Run:
-        return await self._as_it_stands(await self._store.get(Run, by.owner, call.run_id))
+        (run,) = await self._as_they_stand([await self._store.get(Run, by.owner, call.run_id)])
+        return run
 
-    async def _as_it_stands(self, run: Run) -> Run:
-        """Return the run, and what it waits for where it cannot be driven from here."""
-        if run.status is not Status.QUEUED or run.waiting_for is not None:
-            return run
-        try:
-            lease = await self._store.run_lease(run.id)
-        except errors.NotFound:  # it was deleted in between
-            return run
-        if not is_waiting(run, lease) or self._wishes.serves(lease.destination):
-            return run
-        return replace(run, waiting_for=provider_name(lease))
+    async def _as_they_stand(self, runs: Sequence[Run]) -> Sequence[Run]:
+        """Return the runs, and what each waits for that cannot be driven from here."""
+        unsaid = [run.id for run in runs if run.status is Status.QUEUED and run.waiting_for is None]
+        leases = await self._store.run_leases(unsaid) if unsaid else {}
+
+        def as_it_stands(run: Run) -> Run:
+            lease = leases.get(run.id)  # None also for a run that was deleted in between
+            if lease is None or not is_waiting(run, lease):
+                return run
+            if self._wishes.serves(lease.destination):
+                return run
+            return replace(run, waiting_for=provider_name(lease))
+
+        return tuple(map(as_it_stands, runs))
 
     async def _cancel_run(
         self, call: operations.CancelRun, by: Principal, _: IdempotencyKey | None

@@ -211,6 +211,10 @@ class CachedStore:
         """See `Store.run_lease`."""
         return await self._inner.run_lease(run_id)
 
+    async def run_leases(self, run_ids: Sequence[str]) -> Mapping[str, RunLease]:
+        """See `Store.run_leases`."""
+        return await self._inner.run_leases(run_ids)
+
     async def get(self, kind: type[T], owner: str | None, id: str) -> T:
         """See `Store.get`."""
         return await self._inner.get(kind, owner, id)

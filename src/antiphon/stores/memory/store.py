@@ -393,6 +393,10 @@ class MemoryStore:
             raise invariants.missing(Run, run_id)
         return kept.lease
 
+    async def run_leases(self, run_ids: Sequence[str]) -> Mapping[str, RunLease]:
+        """See `Store.run_leases`."""
+        return {each: self._runs[each].lease for each in run_ids if each in self._runs}
+
     async def get(self, kind: type[T], owner: str | None, id: str) -> T:
         """See `Store.get`."""
         for whose, record in self._all(kind):

@@ -13,7 +13,7 @@ from antiphon.engine.thread_order import Position
 from antiphon.ports import Context, EventPage, IdempotencyKey, ReadSet, RecordPage, Snapshot
 from antiphon.stores import invariants, search_queue
 from antiphon.stores import rows as shapes
-from antiphon.stores.postgres.connections import SQL, numbered, row, value
+from antiphon.stores.postgres.connections import SQL, numbered, row, rows, value
 from antiphon.stores.rows import LIST_BYTES, PAGE_BYTES, RunRow, Search, decoder
 from antiphon.types import events
 from antiphon.types.events import Numbered
@@ -116,6 +116,12 @@ async def drive(connection: Connection[Any], run_id: str) -> RunLease:
     if found is None:
         raise invariants.missing(Run, run_id)
     return _drive(tuple(found))
+
+
+async def run_leases(connection: Connection[Any], run_ids: Sequence[str]) -> Mapping[str, RunLease]:
+    """See `Store.run_leases`."""
+    found = await rows(connection, "drives", run_ids=list(run_ids))
+    return {run_id: _drive(columns) for run_id, *columns in found}
 
 
 async def run_number(connection: Connection[Any], run_id: str) -> int:

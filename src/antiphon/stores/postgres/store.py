@@ -238,6 +238,10 @@ class PostgresStore:
         """See `Store.run_lease`."""
         return await self._read(reads.drive, run_id)
 
+    async def run_leases(self, run_ids: Sequence[str]) -> Mapping[str, RunLease]:
+        """See `Store.run_leases`."""
+        return await self._read(reads.run_leases, run_ids)
+
     async def get(self, kind: type[T], owner: str | None, id: str) -> T:
         """See `Store.get`."""
         return await self._read(reads.get, kind, owner, id)

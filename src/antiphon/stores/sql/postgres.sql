@@ -504,6 +504,13 @@ SELECT
 FROM drives
 WHERE id = :run_id
 
+-- name: drives
+SELECT
+    id, epoch, wanted, worker, due_at, last_event, turn_began_after, kept_after, fresh, key_id,
+    trace, destination
+FROM drives
+WHERE id = ANY (:run_ids::text[])
+
 -- name: run_number
 SELECT run FROM drives WHERE id = :run_id
 

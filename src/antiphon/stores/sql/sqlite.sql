@@ -163,6 +163,21 @@ SELECT
 FROM runs
 WHERE id = ?
 
+-- name: drives
+SELECT
+    id, epoch, wanted, worker, due_at,
+    max(
+        last_event,
+        coalesce(
+            (SELECT max(last) FROM fresh WHERE run = runs.seq),
+            (SELECT max(last) FROM log WHERE run = runs.seq),
+            0
+        )
+    ),
+    turn_began_after, kept_after, fresh, key_id, trace, destination
+FROM runs
+WHERE id IN (SELECT value FROM json_each(?))
+
 -- name: actions
 -- Those of the last turn that handed out calls, and the one asked for; never all of a long run's.
 SELECT CAST('[' || coalesce(group_concat(doc, ','), '') || ']' AS BLOB)

@@ -79,10 +79,14 @@ def run(connection: sqlite3.Connection, run_id: str) -> RunRow | None:
     row = one(connection, "run", run_id)
     if row is None:
         return None
-    owner, doc, wanted_at = row[:3]
-    epoch, wanted, worker, due_at, last_event, turn_began_after, kept_after, fresh = row[3:11]
-    key_id, trace, destination = row[11:]
-    lease = RunLease(
+    owner, doc, wanted_at, *driven = row
+    return RunRow(owner, decoder(Run)(doc), _drive(driven), wanted_at)
+
+
+def _drive(columns: Sequence[Any]) -> RunLease:
+    epoch, wanted, worker, due_at, last_event, turn_began_after, kept_after, fresh = columns[:8]
+    key_id, trace, destination = columns[8:]
+    return RunLease(
         epoch=epoch,
         wanted=bool(wanted),
         worker=worker,
@@ -95,7 +99,6 @@ def run(connection: sqlite3.Connection, run_id: str) -> RunRow | None:
         trace=trace,
         destination=destination,
     )
-    return RunRow(owner, decoder(Run)(doc), lease, wanted_at)
 
 
 def _actions(
@@ -145,6 +148,12 @@ def drive(connection: sqlite3.Connection, run_id: str) -> RunLease:
     if kept is None:
         raise invariants.missing(Run, run_id)
     return kept.lease
+
+
+def run_leases(connection: sqlite3.Connection, run_ids: Sequence[str]) -> Mapping[str, RunLease]:
+    """See `Store.run_leases`."""
+    found = every(connection, "drives", _json(run_ids))
+    return {run_id: _drive(columns) for run_id, *columns in found}
 
 
 def log(connection: sqlite3.Connection, run_id: str, after: int) -> EventPage:

@@ -225,6 +225,10 @@ class SqliteStore:
         """See `Store.run_lease`."""
         return await self._read(reads.drive, run_id)
 
+    async def run_leases(self, run_ids: Sequence[str]) -> Mapping[str, RunLease]:
+        """See `Store.run_leases`."""
+        return await self._read(reads.run_leases, run_ids)
+
     async def get(self, kind: type[T], owner: str | None, id: str) -> T:
         """See `Store.get`."""
         read = partial(reads.get, kind=kind, owner=owner, id=id)

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from antiphon.api.admin_operations import GetPerson
 from antiphon.client.async_client import AsyncClient
-from antiphon.client.transport import AsyncLine
+from antiphon.client.transport import AsyncTransport
 from antiphon.web.people import People, Person
 from tests.web.visiting import opened
 
@@ -15,14 +15,14 @@ SECONDS = 10
 
 
 class Late:
-    """A line whose first answer about a person comes when it is let go."""
+    """A transport whose first answer about a person comes when it is let go."""
 
-    def __init__(self, line: AsyncLine) -> None:
+    def __init__(self, transport: AsyncTransport) -> None:
         self.read, self.go = asyncio.Event(), asyncio.Event()
-        self._line = line
+        self._transport = transport
 
     async def send(self, call: Any, key: str | None = None) -> Any:
-        answer = await self._line.send(call, key)
+        answer = await self._transport.send(call, key)
         if isinstance(call, GetPerson) and not self.read.is_set():
             self.read.set()
             await self.go.wait()
@@ -33,8 +33,8 @@ async def test_a_record_that_comes_late_does_not_replace_a_newer_one() -> None:
     async with opened() as chat, asyncio.timeout(SECONDS):
         record = await chat.person("ann")
         ann = Person(id=record.id, name=record.name, generation=record.generation)
-        late = Late(chat.site.client.line)
-        people = People(AsyncClient.over(cast("AsyncLine", late)), clock=lambda: 0.0)
+        late = Late(chat.site.client.transport)
+        people = People(AsyncClient.over(cast("AsyncTransport", late)), clock=lambda: 0.0)
         looking = asyncio.create_task(people.find(ann.id, ann.generation, "tab"))
         await late.read.wait()
         await people.log_out(ann, "tab")

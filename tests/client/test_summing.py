@@ -198,13 +198,13 @@ def test_nothing_is_summed_up_twice_or_lost(count: int, keep: int, ends: list[in
 
 
 @pytest.mark.parametrize(
-    ("used", "window", "due"),
+    ("used", "window", "expected"),
     [(79, 100, False), (80, 100, True), (120, 100, True), (10**9, None, False), (0, 100, False)],
 )
 def test_it_is_due_when_four_fifths_of_the_window_are_used(
-    used: int, window: int | None, due: bool
+    used: int, window: int | None, expected: bool
 ):
-    assert due(used, window) is due
+    assert due(used, window) is expected
 
 
 def test_the_share_can_be_chosen():

@@ -1,5 +1,5 @@
-"""Our events in the words of other people's clients: pure encoders, one to a wire.
+"""Encoders of our events for the protocols of other clients; pure, one per wire.
 
-Each is a fold over a run's events from the first one on, so a replay tells what the live stream
-told, and may go on from wherever a connection broke.
+Each folds a run's events from the first one on, so a replay equals the live stream and may resume
+wherever a connection broke.
 """

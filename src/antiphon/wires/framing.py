@@ -1,4 +1,4 @@
-"""What the wires have in common: frames with ids, the cursor that such an id is, signs of life."""
+"""Framing that all wires share: frames with ids, the cursor in such an id, heartbeats."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ HEADERS: Mapping[str, str] = {
     "cache-control": "no-cache, no-transform",
     "x-accel-buffering": "no",
 }
-"""What a stream says of itself, so that nobody on the way collects it."""
+"""Response headers of a stream, so that no proxy buffers it."""
 
 HEARTBEAT = b": hb\n\n"
-"""Sent in silence: it shows a reader that we live, and us a reader that is gone."""
+"""Sent in silence: it shows readers that the server lives, and the server that a reader left."""
 
 
 class Cursor(msgspec.Struct, frozen=True):
@@ -41,9 +41,9 @@ class Cursor(msgspec.Struct, frozen=True):
 
 
 def parse_cursor(text: str, run_id: str) -> Cursor:
-    """The cursor that an id of this run's frames is. Raises `InvalidEventId` for any other text.
+    """Return the cursor in a frame id of this run. Raises `InvalidEventId`.
 
-    Whether the run has come so far is for who reads its events.
+    Whether the run has such an event is checked by the reader of its events.
     """
     found = _ID.fullmatch(text)
     if found is None or found["run"] != run_id:
@@ -57,16 +57,16 @@ def parse_cursor(text: str, run_id: str) -> Cursor:
 
 
 def frame(value: msgspec.Struct, id: str = "") -> bytes:
-    """The value as a server-sent event."""
+    """Encode the value as a server-sent event."""
     named = f"id: {id}\n".encode() if id else b""
     return b"%bdata: %b\n\n" % (named, json_line(value))
 
 
 def json_line(value: msgspec.Struct) -> bytes:
-    """The value as JSON on one line, whatever a reader takes for the end of one.
+    """Encode the value as JSON on one line.
 
-    Some readers of server-sent events break lines at U+0085, U+2028 and U+2029 too. A half of a
-    character becomes U+FFFD.
+    Some readers of server-sent events also break lines at U+0085, U+2028 and U+2029: these are
+    escaped. Lone surrogates become U+FFFD.
     """
     try:
         data = _encode(value)
@@ -105,7 +105,7 @@ def _replace_surrogates(value: object) -> object:
             return value
 
 
-# Why a call that was told was never carried out, in the words of every wire.
+# Reasons why a call was never carried out, the same on every wire.
 
 
 NOT_WHOLE = "The reply was cut before this call was whole; it was not carried out."
@@ -113,17 +113,17 @@ NOT_ANSWERED = "The run ended before this call had an output; it was not carried
 TAKEN_BACK = "The turn began again; this call was not carried out."
 
 
-# A run's events less what a restart has made void, for who has seen none of it.
+# A run's events without those that a restart made void.
 
 
 _SAID = TextDelta | ReasoningDelta | RefusalDelta | ToolCallStarted | ToolCallDelta | ToolCallReady
 
 
 def drop_void_events(events: Iterable[Numbered], after: int = 0) -> list[Numbered]:
-    """The events without what was said in vain, unless a reader who goes on saw a part of it.
+    """Return the events without void ones, unless the reader has some of these.
 
-    That is one whose last event `after` lies between the beginning of what is void and the restart,
-    which it may have a part of: what it knows has to be taken back.
+    A reader whose last event `after` lies between the first void event and the restart may have a
+    part of them: the encoder has to take it back.
     """
     kept: list[Numbered] = []
     for number, event in events:

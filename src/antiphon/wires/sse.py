@@ -1,7 +1,7 @@
-"""Server-sent events from and to bytes, fed in any pieces.
+"""Server-sent events, decoded from any pieces of bytes and encoded.
 
 By https://html.spec.whatwg.org/multipage/server-sent-events.html: lines end at LF, CR or CRLF and
-nowhere else. `iter_lines()` of the usual clients also splits at U+2028, which may stand in JSON.
+nowhere else. `iter_lines()` of common HTTP clients also splits at U+2028, which JSON may contain.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ MAX_EVENT_BYTES = 16_000_000  # far above any honest event, far below what hurts
 
 
 class Frame(msgspec.Struct, frozen=True, gc=False):
-    """One event. `id` is the one in force, as the standard has it.
+    """One event. `id` is the last one sent, as the standard defines it.
 
     An `event` or `id` of "" is None.
     """
@@ -28,13 +28,13 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
 
 
 class Decoder:
-    """Cuts a stream into frames; how the stream was cut before makes no difference.
+    """Cuts a stream into frames, however its bytes were split.
 
-    `comments` counts comment lines, which are signs of life and nothing else; `retry` is how many
-    milliseconds the sender asked for between two connections, None if it did not. Invalid UTF-8
-    becomes U+FFFD, or lone surrogates for who must tell it from a U+FFFD that was sent. With
-    `error_field`, a field `error`, which the standard does not know, is an event of that name and
-    its value the data: older servers of llama.cpp report a failure so (ggml-org/llama.cpp#16109).
+    `comments` counts comment lines, which are heartbeats; `retry` is the reconnection time in
+    milliseconds that the sender asked for, None if it did not. Invalid UTF-8 becomes U+FFFD, or
+    lone surrogates for callers that must tell it from a sent U+FFFD. With `error_field`, a field
+    `error`, which the standard does not know, becomes an event of that name with its value as data:
+    older llama.cpp servers report failures so (ggml-org/llama.cpp#16109).
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Decoder:
         self._tail = bytearray()
 
     def feed(self, data: bytes) -> list[Frame]:
-        """The events that these bytes complete. Raises `TooLarge` for one above the cap."""
+        """Return the events that the data completes. Raises `TooLarge` above the limit."""
         if not self._begun:
             data = self._without_bom(data)
         if self._after_cr or b"\r" in data:
@@ -77,11 +77,11 @@ class Decoder:
 
     @property
     def pending(self) -> int:
-        """Bytes of an event that has begun and is not whole."""
+        """Bytes of an incomplete event."""
         return len(self._tail)
 
     def close(self) -> list[Frame]:
-        """The last event if its blank line never came; its data may be cut off."""
+        """Return the last event if its blank line never came; its data may be cut off."""
         block = bytes(self._tail)
         self._tail = bytearray()
         return self._frames([block])
@@ -124,7 +124,7 @@ class Decoder:
         return Frame(self._id, event, text)
 
     def _without_bom(self, data: bytes) -> bytes:
-        """The stream without the byte order mark it may begin with, itself perhaps in pieces."""
+        """Remove a byte order mark at the start of the stream; it may arrive in pieces."""
         data = bytes(self._tail) + data
         self._tail = bytearray()
         if len(data) < len(_BOM) and _BOM.startswith(data):
@@ -134,7 +134,7 @@ class Decoder:
         return data.removeprefix(_BOM)
 
     def _with_lf(self, data: bytes) -> bytes:
-        """The same lines, ended by LF alone; the LF of a CRLF may come with the next piece."""
+        """End all lines by LF alone; the LF of a CRLF may arrive in the next piece."""
         if self._after_cr and data:
             data = data.removeprefix(b"\n")
             self._after_cr = False
@@ -143,7 +143,7 @@ class Decoder:
         return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
     def _trim(self, has_lines: bool) -> None:
-        """Count and drop what needs no blank line: comments and blank lines between events."""
+        """Count and drop comments and blank lines between events."""
         tail = self._tail
         while has_lines and tail.startswith((b":", b"\n")):
             end = tail.find(b"\n")
@@ -163,14 +163,14 @@ class Decoder:
 
 
 def frame(number: int, type: bytes, line: bytes) -> bytes:
-    """One of our events as bytes; `line` is its JSON. Only our names and a single line get in."""
+    """Encode one of our events; `line` is its JSON. It must be one line."""
     if type not in _NAMES or b"\n" in line or b"\r" in line:
         raise ValueError(f"not an event on one line: {type!r}, {line[:80]!r}")
     return b"id: %d\nevent: %b\ndata: %b\n\n" % (number, type, line)
 
 
 def comment(text: str) -> bytes:
-    """A comment, which every reader skips: a sign of life."""
+    """Encode a comment, which every reader skips: a heartbeat."""
     return b": %b\n\n" % text.translate(_BLANKED).encode("utf-8", "replace")
 
 

@@ -1,16 +1,16 @@
-"""A run in the AG-UI protocol: the wire of CopilotKit and of whoever uses `@ag-ui/client`.
+"""Encodes a run in the AG-UI protocol, for CopilotKit and `@ag-ui/client`.
 
     stream = AgUi(Reader(version="1", run_id=asked.run_id, history=asked.history))
     for number, event in events:
         for frame in stream.feed(number, event):
             send(frame)
 
-A run of ours is one or more of theirs: what the client has to do, run a tool or ask a person, ends
-one, and the next begins when ours goes on. Each reply of the model is a step and one message, its
-id made of the run's and the place of the reply, so that every replay has the same.
+One of our runs is one or more of the client's: a call for the client or a question to a person ends
+one, and the next begins when our run continues. Each reply of the model is a step and one message.
+Its id is made of the run's id and the reply's position, so every replay has the same.
 
-Their clients cannot go on in the middle of a stream. One that comes back is told the messages as
-they stand, what is open, and what follows.
+AG-UI clients cannot resume in the middle of a stream. A client that reconnects gets a snapshot of
+the messages, the open parts, and then what follows.
 """
 
 from __future__ import annotations
@@ -51,12 +51,12 @@ EXPIRED = Fault("expired", "The run waited too long for what its tool calls give
 
 
 class Reader(msgspec.Struct, frozen=True, kw_only=True):
-    """Who is told a run, and what it has already.
+    """The client that reads a run, and what it already has.
 
-    `thread_id` is its name of the thread, where that is not ours; `run_id` that of the first run it
-    is told. It has all that event `after` and those before it say, `history` as its messages, and
-    the outputs of the calls that it has `answered` itself. `here` are the tools that are run on
-    this side, of which a client is told and for which it need do nothing.
+    `thread_id` is its name of the thread, if that differs from ours; `run_id` is the id of its
+    first run. It has everything up to event `after`, `history` as its messages, and the outputs of
+    the calls that it `answered` itself. `here` are the tools that run on this side: the client sees
+    their calls and need not run them.
     """
 
     version: ag.Version = "0"
@@ -69,36 +69,36 @@ class Reader(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AgUi:
-    """Encodes one run for one reader; fed the run's events from the first one on, in order.
+    """Encodes one run for one reader; feed it the run's events in order, from the first one on.
 
-    An event that was fed before changes nothing.
+    An event that was fed before is ignored.
     """
 
     def __init__(self, reader: Reader | None = None) -> None:
         self._reader = reader or Reader()
         self._run: RunStatus | None = None
-        self._theirs: str | None = None  # the id of the run that is under way
-        self._first: str | None = None  # the first that the reader is told
+        self._theirs: str | None = None  # id of the client's current run
+        self._first: str | None = None  # id of the first run that the reader gets
         self._last = 0
         self._behind = self._reader.after > 0
         self._turn = 1
         self._reply = 1
         self._in_step = False
-        self._wordless = True  # of this reply
+        self._wordless = True  # in this reply
         self._refused = False
         self._speaking: Literal["text", "reasoning"] | None = None
         self._usage = Usage()
-        self._used = Usage()  # in their run
+        self._used = Usage()  # in the client's run
         self._late: list[ToolOutputAdded] = []
         self._calls = AgUiCalls(self._reader.version, self._reader.here)
         self._messages = Messages(self._reader.history)
 
     def feed(self, number: int, event: Event) -> Sequence[bytes]:
-        """The frames that tell this event."""
+        """Return the frames of this event."""
         return self.feed_all([(number, event)])
 
     def feed_all(self, events: Iterable[Numbered]) -> list[bytes]:
-        """The frames that tell these events, pieces that follow each other told as one."""
+        """Return the frames of these events, with consecutive deltas merged."""
         told: list[tuple[int, ag.Event]] = []
         for number, event in events:
             if number <= self._last:
@@ -115,14 +115,14 @@ class AgUi:
 
     @property
     def resting(self) -> bool:
-        """Whether the client's run is at its end, whatever becomes of ours."""
+        """Whether the client's run has ended, whatever the state of ours."""
         return self._run is not None and self._theirs is None
 
     def close(self) -> Sequence[bytes]:
-        """Nothing: a run that is not at its end has none on the wire, and the client comes back."""
+        """Return no frames: an active run has no end on the wire, and the client reconnects."""
         return []
 
-    # What is not in the log. These frames have no id: a replay does without them.
+    # Frames without an id: they are not in the log, and a replay omits them.
 
     def tool_status(
         self,
@@ -132,9 +132,9 @@ class AgUi:
         servers: Sequence[str] = (),
         arguments: str | None = None,
     ) -> Sequence[bytes]:
-        """Tell what a tool does now; `elapsed` in seconds, `servers` are those that it waits for.
+        """Return frames for a tool's state; `elapsed` in seconds, `servers` it waits for.
 
-        Arguments cannot be told twice: the result names those that a person changed.
+        Arguments cannot be sent twice: the result contains those that a person changed.
         """
         awaited = {"servers": list(servers)} if servers else {}
         return self._aside("tool_status", tool_call_id, state=state, elapsed=elapsed, **awaited)
@@ -142,24 +142,24 @@ class AgUi:
     def progress(
         self, tool_call_id: str, done: float, total: float | None = None, message: str = ""
     ) -> Sequence[bytes]:
-        """How far a running tool says it is."""
+        """Return frames for the progress that a running tool reports."""
         said = {"done": done, "total": total, "message": clean(message)}
         return self._aside("tool_progress", tool_call_id, **said)
 
     def approval_asked(
         self, tool_call_id: str, approval_id: str, about: About | None = None
     ) -> Sequence[bytes]:
-        """A person is asked here about a call whose tool this side runs; the run goes on."""
+        """Return frames for a question about a call of a tool on this side; the run goes on."""
         known: dict[str, Any] = {} if about is None else msgspec.to_builtins(about)
         said = {**known, "approvalId": approval_id, "state": "requested"}
         return self._aside("approval", tool_call_id, **said)
 
     def approval_given(self, tool_call_id: str) -> Sequence[bytes]:
-        """The person said yes. A no is told by the call's output."""
+        """Return frames for an approval. A refusal appears as the call's output."""
         return self._aside("approval", tool_call_id, state="approved")
 
     def fail(self, fault: Fault) -> Sequence[bytes]:
-        """The stream cannot go on, by a fault of this side's, whatever becomes of the run."""
+        """Return frames for an error of this side, whatever happens to the run."""
         self._theirs = None
         return [frame(ag.RunError(message=clean(fault.message), code=fault.code))]
 
@@ -181,7 +181,7 @@ class AgUi:
         return isinstance(event, ag.ToolCallResult) and event.tool_call_id in self._reader.answered
 
     def _frames(self, told: Sequence[tuple[int, ag.Event]]) -> list[bytes]:
-        """Each event's last frame has its id: who has that one has the event."""
+        """Frame the events. Only the last frame of each event has an id."""
         run_id = self._run.run_id if self._run else ""
         last = {number: place for place, (number, _) in enumerate(told)}
         return [
@@ -190,7 +190,7 @@ class AgUi:
         ]
 
     def _catch_up(self) -> Iterator[tuple[int, ag.Event]]:
-        """What a reader needs that comes back to a run that is under way."""
+        """Yield what a reader needs that reconnects to a run in progress."""
         if not self._behind:
             return
         self._behind = False
@@ -216,7 +216,7 @@ class AgUi:
                 tool_call_id=call.id, tool_call_name=call.name, parent_message_id=call.reply
             )
 
-    # What each event is told as.
+    # Encoding of each event.
 
     def _events_for(self, event: Event) -> Iterator[ag.Event]:
         match event:
@@ -289,7 +289,7 @@ class AgUi:
         return self._reader.thread_id or self._ours.thread_id
 
     def _client_run_id(self, theirs: str) -> str:
-        """The id of their run, which the reader has named where it asked for it."""
+        """Return the id of the client's run; the first may have been named by the client."""
         asked = self._reader.run_id if theirs == self._first else None
         return asked or theirs
 
@@ -304,7 +304,7 @@ class AgUi:
             yield from self._finish(self._success(pending))
 
     def _success(self, pending: tuple[str, ...] = ()) -> ag.Success:
-        """Clients of version 0 die of the calls, and find them in the stream."""
+        """Return the outcome, for clients of version 0 without calls: they fail on these."""
         return ag.Success(pending if pending and self._reader.version != "0" else UNSET)
 
     def _end(self, event: RunStatus) -> Iterator[ag.Event]:
@@ -354,7 +354,7 @@ class AgUi:
         return (tokens,)
 
     def _account(self) -> ag.Custom:
-        """How our run stands: the protocol has no word for what it cost, nor for why it is cut."""
+        """Return the run's status and cost, for which the protocol has no field."""
         run = self._ours
         value = {"runId": run.run_id, "threadId": run.thread_id, "status": run.status.value}
         why = {"reason": run.reason} if run.reason else {}
@@ -401,7 +401,7 @@ class AgUi:
             yield ag.ReasoningMessageContent(message_id=thought, delta=text)
 
     def _on_refusal(self, text: str) -> Iterator[ag.Event]:
-        """A refusal is text of the message: the protocol has no word of its own for it."""
+        """Encode a refusal as text: the protocol has no type for it."""
         if text and not self._refused:
             yield from self._begin_step()
             self._refused = True
@@ -438,7 +438,7 @@ class AgUi:
 
     def _on_tool_output(self, event: ToolOutputAdded) -> Iterator[ag.Event]:
         if self._theirs is None:
-            self._late.append(event)  # a client is told nothing between its runs
+            self._late.append(event)  # a client gets no events between its runs
             return
         yield from self._calls.answer(self._ours.run_id, event.tool_call_id, event.output)
 
@@ -455,7 +455,7 @@ class AgUi:
 
 
 def _merge_deltas(told: Sequence[tuple[int, ag.Event]]) -> list[tuple[int, ag.Event]]:
-    """Pieces that follow each other as one, numbered as the last of them."""
+    """Merge consecutive deltas; each result has the number of its last delta."""
     joined: list[tuple[int, ag.Event]] = []
     for number, event in told:
         match joined[-1][1] if joined else None, event:

@@ -1,8 +1,8 @@
-"""The events of the AG-UI protocol that we send, as they stand in its JSON.
+"""The events of the AG-UI protocol that we send.
 
 By the specification 1.0 (https://docs.ag-ui.com/spec/1.0) and `@ag-ui/core`. Clients of version
-0.0.x die of a type or an outcome that they do not know, so these are told what they had already.
-Their `THINKING_*` events are not used: what replaced them is older than the oldest client we serve.
+0.0.x fail on unknown types and outcomes, so they get only those that existed. The `THINKING_*`
+events are not used: their replacements are older than the oldest supported client.
 """
 
 from __future__ import annotations
@@ -13,27 +13,27 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 Version = Literal["0", "1"]
-"""The major version of the protocol; 0 is a client that declares none."""
+"""Major version of the protocol; 0 is a client that declares none."""
 
 PROTOCOL = "1.0"
-"""What we declare to a client that declares something."""
+"""Version that we declare to a client that declares one."""
 
 Json = dict[str, Any]
 
 
 class _Camel(msgspec.Struct, frozen=True, rename="camel"):
-    """Names as JavaScript writes them."""
+    """Struct with camelCase JSON names."""
 
 
 class Event(_Camel, frozen=True, tag_field="type"):
-    """One thing that a client is told."""
+    """Base of all events."""
 
 
 # Runs. Ours may be several of theirs: what is handed to the client ends one.
 
 
 class Tokens(_Camel, frozen=True):
-    """What the model calls of a run used."""
+    """Tokens that the run's model calls used."""
 
     input_tokens: int
     output_tokens: int
@@ -43,17 +43,17 @@ class Tokens(_Camel, frozen=True):
 
 
 class Success(_Camel, frozen=True, tag_field="type", tag="success"):
-    """The run is complete; the calls are those that the client has to carry out."""
+    """The run is complete; the client has to run these calls."""
 
     pending_tool_call_ids: tuple[str, ...] | UnsetType = UNSET
 
 
 class Cancelled(_Camel, frozen=True, tag_field="type", tag="cancelled"):
-    """The run was stopped."""
+    """The run was cancelled."""
 
 
 class Interrupt(_Camel, frozen=True):
-    """Something that a person is asked; `expires_at` as ISO 8601."""
+    """A question to a person; `expires_at` is ISO 8601."""
 
     id: str
     reason: str
@@ -65,7 +65,7 @@ class Interrupt(_Camel, frozen=True):
 
 
 class Interrupted(_Camel, frozen=True, tag_field="type", tag="interrupt"):
-    """The run goes on when each of these has an answer."""
+    """The run continues when every interrupt has an answer."""
 
     interrupts: tuple[Interrupt, ...]
 
@@ -79,7 +79,7 @@ class RunStarted(Event, frozen=True, tag="RUN_STARTED"):
 
 
 class RunFinished(Event, frozen=True, tag="RUN_FINISHED"):
-    """A run is at its end; nothing may be open then."""
+    """A run ends; no message or call may be open."""
 
     thread_id: str
     run_id: str
@@ -102,7 +102,7 @@ class StepStarted(Event, frozen=True, tag="STEP_STARTED"):
 
 
 class StepFinished(Event, frozen=True, tag="STEP_FINISHED"):
-    """It is at its end."""
+    """A reply of the model ends."""
 
     step_name: str
 
@@ -111,21 +111,21 @@ class StepFinished(Event, frozen=True, tag="STEP_FINISHED"):
 
 
 class TextMessageStart(Event, frozen=True, tag="TEXT_MESSAGE_START"):
-    """The answer begins, or goes on where there is one of this id."""
+    """A text message begins, or continues if there is one with this id."""
 
     message_id: str
     role: str = "assistant"
 
 
 class TextMessageContent(Event, frozen=True, tag="TEXT_MESSAGE_CONTENT"):
-    """Its next characters."""
+    """The next characters of the message."""
 
     message_id: str
     delta: str
 
 
 class TextMessageEnd(Event, frozen=True, tag="TEXT_MESSAGE_END"):
-    """Nothing is added to it for now."""
+    """The message pauses or ends."""
 
     message_id: str
 
@@ -137,27 +137,27 @@ class ReasoningStart(Event, frozen=True, tag="REASONING_START"):
 
 
 class ReasoningMessageStart(Event, frozen=True, tag="REASONING_MESSAGE_START"):
-    """What it says of it begins, or goes on where there is a message of this id."""
+    """A reasoning message begins, or continues if there is one with this id."""
 
     message_id: str
     role: str = "reasoning"
 
 
 class ReasoningMessageContent(Event, frozen=True, tag="REASONING_MESSAGE_CONTENT"):
-    """Its next characters."""
+    """The next characters of the reasoning."""
 
     message_id: str
     delta: str
 
 
 class ReasoningMessageEnd(Event, frozen=True, tag="REASONING_MESSAGE_END"):
-    """Nothing is added to it for now."""
+    """The reasoning message pauses or ends."""
 
     message_id: str
 
 
 class ReasoningEnd(Event, frozen=True, tag="REASONING_END"):
-    """The model has reasoned."""
+    """The reasoning ends."""
 
     message_id: str
 
@@ -174,20 +174,20 @@ class ToolCallStart(Event, frozen=True, tag="TOOL_CALL_START"):
 
 
 class ToolCallArgs(Event, frozen=True, tag="TOOL_CALL_ARGS"):
-    """The next characters of its arguments, as JSON text."""
+    """The next characters of the call's arguments, as JSON text."""
 
     tool_call_id: str
     delta: str
 
 
 class ToolCallEnd(Event, frozen=True, tag="TOOL_CALL_END"):
-    """Its arguments are at their end."""
+    """The call's arguments are complete."""
 
     tool_call_id: str
 
 
 class ToolCallResult(Event, frozen=True, tag="TOOL_CALL_RESULT"):
-    """What the call gave; that it failed is in the words alone."""
+    """The call's output; a failure shows in its text alone."""
 
     message_id: str
     tool_call_id: str
@@ -199,13 +199,13 @@ class ToolCallResult(Event, frozen=True, tag="TOOL_CALL_RESULT"):
 
 
 class MessagesSnapshot(Event, frozen=True, tag="MESSAGES_SNAPSHOT"):
-    """All messages as they stand; others of the client's are void."""
+    """All messages in their current state; the client drops all others."""
 
     messages: tuple[Json, ...]
 
 
 class Custom(Event, frozen=True, tag="CUSTOM"):
-    """What the protocol has no word for; `name` begins with `antiphon.`."""
+    """An event outside the protocol; `name` begins with `antiphon.`."""
 
     name: str
     value: Any

@@ -1,4 +1,4 @@
-"""Messages as an AG-UI client has them: those of a thread, and those that a run is adding."""
+"""Messages in the form of AG-UI clients: those of a thread, and those that a run adds."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from antiphon.wires.ag_ui.events import Json
 
 
 def reply_id(run_id: str, reply: int) -> str:
-    """The message that a run's reply is, counted from 1: known before the reply is stored."""
+    """Return the message id of a run's reply, counted from 1; known before the reply is stored."""
     return f"{run_id}:{reply}"
 
 
 def reasoning_id(reply: str) -> str:
-    """The message that the reasoning of a reply is."""
+    """Return the message id of a reply's reasoning."""
     return f"{reply}:reasoning"
 
 
 def output_id(run_id: str, tool_call_id: str) -> str:
-    """The message that the output of a call is."""
+    """Return the message id of a call's output."""
     return f"{run_id}:{tool_call_id}"
 
 
 def as_messages(thread: Iterable[Message]) -> list[Json]:
-    """A thread's messages with the ids that their runs' streams give them.
+    """Return a thread's messages with the ids that the streams of its runs use.
 
-    Only texts: an upload is not shown. Summaries are for models, and left out.
+    Text only: uploads and summaries are left out.
     """
     replies: Counter[str] = Counter()
     told: list[Json] = []
@@ -54,9 +54,9 @@ def as_messages(thread: Iterable[Message]) -> list[Json]:
 
 
 class Messages:
-    """What a client has after `history` and the events that it was told.
+    """The client's messages: its `history`, plus the events it received.
 
-    An output that it has itself given a call stays as it is there.
+    An output that the client gave itself keeps its place there.
     """
 
     def __init__(self, history: Sequence[Json]) -> None:
@@ -64,7 +64,7 @@ class Messages:
         self._run: dict[str, _Message] = {}
 
     def hear(self, event: ag.Event) -> None:
-        """What this event makes of them."""
+        """Apply an event."""
         match event:
             case ag.TextMessageStart(message_id=id, role=role):
                 self._get(id, role)
@@ -85,19 +85,19 @@ class Messages:
                 pass
 
     def arguments(self, tool_call_id: str) -> str:
-        """A call's arguments as they were told."""
+        """Return a call's arguments as sent so far."""
         return "".join(self._arguments(tool_call_id))
 
     def correct(self, tool_call_id: str, arguments: str) -> None:
-        """They are these, whatever was told."""
+        """Replace the arguments of a call."""
         self._arguments(tool_call_id)[:] = [arguments]
 
     def forget(self, reply: str, *, in_history: bool) -> None:
-        """Drop what was said in this reply, which is void; `in_history` drops it there as well.
+        """Drop a void reply; `in_history` drops it from the history as well.
 
-        A history that is newer than the void reply has none of it: under the reply's id it has
-        what the model said when it began again. A client keeps reasoning where a snapshot has none
-        at all, so reasoning that is void stays as a message without words.
+        A history newer than the void reply does not contain it: under the reply's id it has the
+        text of the new attempt. Clients keep reasoning that a snapshot lacks, so void reasoning
+        stays as an empty message.
         """
         said = self._run.get(reply)
         calls = said.calls if said else {}
@@ -110,9 +110,9 @@ class Messages:
             reasoned.said = []
 
     def all(self) -> tuple[Json, ...]:
-        """The messages as a snapshot has them: in the client's order, what is new at the end.
+        """Return the messages for a snapshot: in the client's order, new ones at the end.
 
-        What it has of a reply may be half of it.
+        The client may have half of a reply.
         """
         ours = {message.id: message.as_json() for message in self._run.values()}
         answered = {known.get("toolCallId") for known in self._history} - {None}
@@ -133,7 +133,7 @@ class Messages:
 
 
 class _Message:
-    """A message while it grows; `answers` is the call whose output it is."""
+    """A message while it grows; `answers` is the call that it is the output of."""
 
     __slots__ = ("answers", "calls", "id", "role", "said")
 
@@ -191,10 +191,10 @@ APPROVAL: ag.Json = {
 
 
 class AgUiCall:
-    """A tool call as far as it was told; `reply` is the message that it is in.
+    """A tool call as sent so far; `reply` is the message that contains it.
 
-    `asked` is what a person was asked of it and has not answered; `handed_out` says that somebody
-    other than the worker has to run it.
+    `asked` is its open question to a person; `handed_out` is true if it is not the worker that runs
+    it.
     """
 
     __slots__ = ("answered", "asked", "handed_out", "id", "name", "open", "reply")
@@ -210,7 +210,7 @@ class AgUiCall:
 
 
 class AgUiCalls:
-    """The calls of a run; `here` are the tools that this side runs where the worker does not."""
+    """The calls of a run; `here` are tools that this side runs, outside the worker."""
 
     def __init__(self, version: ag.Version, here: Collection[str]) -> None:
         self._version = version
@@ -218,18 +218,18 @@ class AgUiCalls:
         self._calls: dict[str, AgUiCall] = {}
 
     def get(self, tool_call_id: str) -> AgUiCall | None:
-        """The call, if it was told."""
+        """Return the call, if it was sent."""
         return self._calls.get(tool_call_id)
 
     @property
     def interrupts(self) -> tuple[ag.Interrupt, ...]:
-        """What a person is asked."""
+        """The open questions."""
         waiting = [call for call in self._calls.values() if not call.answered]
         return tuple(self._interrupt(call.asked) for call in waiting if call.asked)
 
     @property
     def pending(self) -> tuple[str, ...]:
-        """The calls that the client has to carry out."""
+        """The calls that the client has to run."""
         return tuple(
             call.id
             for call in self._calls.values()
@@ -238,36 +238,36 @@ class AgUiCalls:
 
     @property
     def open(self) -> list[AgUiCall]:
-        """Those whose arguments are not at their end."""
+        """The calls with incomplete arguments."""
         return [call for call in self._calls.values() if call.open]
 
     # What is told of each.
 
     def began(self, id: str, name: str, reply: str) -> Iterator[ag.Event]:
-        """The model began a call."""
+        """Yield the start of a call."""
         self._calls[id] = AgUiCall(id, name, reply)
         yield ag.ToolCallStart(tool_call_id=id, tool_call_name=name, parent_message_id=reply)
 
     def more(self, id: str, arguments: str) -> Iterator[ag.Event]:
-        """The next characters of a call's arguments."""
+        """Yield the next characters of a call's arguments."""
         call = self._calls.get(id)
         if call is not None and call.open and arguments:
             yield ag.ToolCallArgs(tool_call_id=id, delta=arguments)
 
     def ready(self, id: str, arguments: str, said: str) -> Iterator[ag.Event]:
-        """The call is whole; what was not `said` of its arguments is said now."""
+        """Yield the end of a call, after those arguments that were not sent yet."""
         if arguments.startswith(said):
             yield from self.more(id, arguments[len(said) :])
         yield from self.end(self._calls[id])
 
     def end(self, call: AgUiCall) -> Iterator[ag.Event]:
-        """No more is said of its arguments."""
+        """Yield the end of a call's arguments."""
         if call.open:
             call.open = False
             yield ag.ToolCallEnd(tool_call_id=call.id)
 
     def required(self, action: PendingAction) -> None:
-        """The client has to run the call, or to ask a person about it."""
+        """Record that the client has to run or approve the call."""
         call = self._calls.get(action.tool_call_id)
         if call is None:
             return
@@ -275,12 +275,12 @@ class AgUiCalls:
         call.asked = action if action.kind == "approval" else None
 
     def resolve_all(self) -> None:
-        """Every question has its answer."""
+        """Drop all open questions."""
         for call in self._calls.values():
             call.asked = None
 
     def answer(self, run_id: str, id: str, output: str) -> Iterator[ag.Event]:
-        """The call has an output; of a call that was not told there is none to tell."""
+        """Yield a call's output; nothing for a call that was not sent."""
         call = self._calls.get(id)
         if call is None or call.answered:
             return
@@ -291,18 +291,18 @@ class AgUiCalls:
     def close(
         self, run_id: str, why: str, reply: str | None = None, but: Collection[str] = ()
     ) -> Iterator[ag.Event]:
-        """No other call, of this reply or any, is left as if it were still to be run."""
+        """Close every other call, so that none seems to be waiting."""
         for call in list(self._calls.values()):
             if call.id not in but and reply in (None, call.reply):
                 yield from self.answer(run_id, call.id, why)
 
     def forget(self, reply: str) -> None:
-        """The calls of this reply were never made."""
+        """Drop the calls of this reply."""
         kept = [call for call in self._calls.values() if call.reply != reply]
         self._calls = {call.id: call for call in kept}
 
     def _interrupt(self, asked: PendingAction) -> ag.Interrupt:
-        """Clients of version 0 never ask for anything again once a question of theirs expires."""
+        """Return the interrupt, without expiry for clients of version 0: these never ask again."""
         of = {"server": asked.server} if asked.server else {}
         expires_at = datetime.fromtimestamp(asked.expires_at / 1000, UTC).isoformat()
         return ag.Interrupt(

@@ -33,14 +33,14 @@ from antiphon.wires.ai_sdk import parts as ui
 from antiphon.wires.ai_sdk.tool_parts import safe_input
 from antiphon.wires.framing import NOT_ANSWERED
 
-# Which messages and runs of a stored thread make one message of a page, and in what order.
+# Grouping of stored messages and runs into messages of a page, in order.
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """What becomes one message of a page: one that was said, or all of a run's.
+    """One message of a page: a single message, or everything of a run.
 
-    `number` is that of its first message in the thread, or of the one that its run answered where
-    the run said nothing. A copy in a branch has no `run`.
+    `number` is that of its first message in the thread, or of the message that a silent run
+    answered. A copy in a branch has no `run`.
     """
 
     number: int
@@ -49,10 +49,10 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def group_entries(messages: Iterable[Message], runs: Iterable[Run]) -> list[Entry]:
-    """The messages of a thread, in order, as entries; those of a run under way are left out.
+    """Return a thread's messages in order as entries, without those of active runs.
 
-    `runs` are the thread's, in any order. A run that ended before it said anything has its place
-    behind what it was asked, unless the next one was put in its place.
+    `runs` are the thread's runs in any order. A run that ended without a message stands after the
+    message that it answered, unless the next run replaced it.
     """
     said = list(messages)
     known = {run.id: run for run in runs}
@@ -71,7 +71,7 @@ def _groups(messages: Iterable[Message]) -> Iterator[tuple[Message, ...]]:
 
 
 def _source(message: Message) -> str | None:
-    """Whose words it is among: a run's, "" for copies of one; a person's stand alone."""
+    """Return the run of a message, "" for copies of one; None for a person's message."""
     return None if message.role in ("user", "system") else message.run_id or ""
 
 
@@ -95,7 +95,7 @@ def _silent(said: Sequence[Message], runs: Sequence[Run], known: Mapping[str, Ru
 
 
 def _is_rolled_back(run: Run, others: Iterable[Run]) -> bool:
-    """Whether another run began where this one had: then its message was taken out with it."""
+    """Return whether another run began at the same message: then this run's was rolled back."""
     return run.status is Status.CANCELLED and any(
         other.messages_before == run.messages_before and _began(other) > _began(run)
         for other in others
@@ -107,14 +107,14 @@ def _began(run: Run) -> tuple[int, str]:
 
 
 def _place(entry: Entry) -> tuple[int, bool, int]:
-    """A run that said nothing stands behind the message whose number it has."""
+    """Return the sort key; a silent run stands after the message with its number."""
     silent = not entry.messages
     return entry.number, silent, entry.run.created_at if entry.run and silent else 0
 
 
 UNKNOWN_TYPE = "application/octet-stream"
 SOME_PICTURE = "image/*"
-"""The media type of a picture that is elsewhere."""
+"""Media type of a picture at an address."""
 
 
 class StepStart(msgspec.Struct, frozen=True, tag_field="type", tag="step-start"):
@@ -122,11 +122,11 @@ class StepStart(msgspec.Struct, frozen=True, tag_field="type", tag="step-start")
 
 
 class _Camel(msgspec.Struct, frozen=True, rename="camel", tag_field="type", kw_only=True):
-    """Names as JavaScript writes them."""
+    """Struct with camelCase JSON names."""
 
 
 class SaidText(_Camel, frozen=True, tag="text"):
-    """What was said; `state` where a model did."""
+    """A text; `state` if a model wrote it."""
 
     text: str
     state: Literal["done"] | UnsetType = UNSET
@@ -134,14 +134,14 @@ class SaidText(_Camel, frozen=True, tag="text"):
 
 
 class SaidReasoning(_Camel, frozen=True, tag="reasoning"):
-    """What a model thought."""
+    """A model's reasoning."""
 
     text: str
     state: Literal["done"] = "done"
 
 
 class Attached(_Camel, frozen=True, tag="file"):
-    """A file or a picture that went along."""
+    """A file or picture."""
 
     url: str
     media_type: str
@@ -149,7 +149,7 @@ class Attached(_Camel, frozen=True, tag="file"):
 
 
 class Called(_Camel, frozen=True, tag="dynamic-tool"):
-    """A tool call, and what became of it: an output, or why there is none."""
+    """A tool call with its output, or the reason why there is none."""
 
     tool_name: str
     tool_call_id: str
@@ -160,28 +160,28 @@ class Called(_Camel, frozen=True, tag="dynamic-tool"):
 
 
 class Compacted(msgspec.Struct, frozen=True, kw_only=True):
-    """What models are told in place of the messages up to number `compacts`; 0 takes it back."""
+    """Summary that models read instead of the messages up to `compacts`; 0 undoes it."""
 
     compacts: int
     text: str
 
 
 class DataCompaction(_Camel, frozen=True, tag="data-compaction"):
-    """A line between what models are told a summary of and what they are told whole."""
+    """Marks the border between summarized and whole messages."""
 
     id: str
     data: Compacted
 
 
 class Kept(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
-    """What a call gave beside the words that its model read."""
+    """Files of a call beside its output text."""
 
     tool_call_id: str
     files: Sequence[Attached]
 
 
 class DataFiles(_Camel, frozen=True, tag="data-files"):
-    """The files of a call; no stream tells of them."""
+    """The files of a call; streams do not contain them."""
 
     id: str
     data: Kept
@@ -201,7 +201,7 @@ Part = (
 
 
 class Spoken(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
-    """About a message that no run of this thread made; `status` of an answer that was copied."""
+    """Metadata of a message outside this thread's runs; `status` of a copied answer."""
 
     number: int
     created_at: int
@@ -210,14 +210,14 @@ class Spoken(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
 
 
 class Answered(ui.Account, frozen=True, kw_only=True):
-    """About a run: what the end of its stream tells, where it stands and when it began."""
+    """Metadata of a run: as at the end of its stream, plus its place and start."""
 
     number: int
     created_at: int
 
 
 class UIMessage(msgspec.Struct, frozen=True, kw_only=True):
-    """A message as the client of the AI SDK holds it."""
+    """A message in the form of the AI SDK's client."""
 
     id: str
     role: Literal["system", "user", "assistant"]
@@ -231,10 +231,10 @@ def as_ui_message(
     actions: Iterable[Action] = (),
     files: Mapping[str, Upload],
 ) -> UIMessage:
-    """The entry as a page gets it.
+    """Return the entry as a page's message.
 
-    `actions` are those of its run, which only one with `mcp_servers` needs: they tell who approved
-    what. `files` are the uploads that its messages name, by id, as far as they are still there.
+    `actions` are those of its run, needed only for runs with `mcp_servers`: they hold the
+    approvals. `files` are the uploads that its messages name, by id, as far as they still exist.
     """
     match entry:
         case Entry(run=Run() as run):
@@ -255,7 +255,7 @@ def as_ui_message(
 
 
 def file_ids(entries: Iterable[Entry]) -> set[str]:
-    """The uploads that these name."""
+    """Return the ids of uploads that these entries name."""
     said = [message for entry in entries for message in entry.messages]
     attached = {
         part.file_id
@@ -322,7 +322,7 @@ def _words(message: Message, files: Mapping[str, Upload]) -> Iterator[Part]:
 
 
 def _picture_type(url: str) -> str:
-    """The media type of a picture at an address, which a `data:` one begins with."""
+    """Return the media type of a picture; a `data:` address begins with it."""
     if not url.startswith("data:image/"):
         return SOME_PICTURE
     return url.removeprefix("data:").partition(",")[0].partition(";")[0]
@@ -337,7 +337,7 @@ def _file_part(file_id: str, files: Mapping[str, Upload]) -> Attached:
     )
 
 
-# What a model said, and what became of its calls.
+# Replies of the model and the results of their calls.
 
 
 def _replies(
@@ -395,7 +395,7 @@ def _tool_part(call: ToolCall, output: Message | None) -> Called:
 def _file_data_parts(
     calls: Iterable[ToolCall], outputs: Mapping[str | None, Message], files: Mapping[str, Upload]
 ) -> Iterator[DataFiles]:
-    """What calls gave beside their words, as far as it is still there."""
+    """Yield the files of calls that still exist."""
     for call in calls:
         output = outputs.get(call.id)
         there = [each for each in output.kept if each in files] if output else []
@@ -409,7 +409,7 @@ def _approvals(
     asked: Mapping[str, Action],
     outputs: Mapping[str | None, Message],
 ) -> Iterator[ui.DataApproval]:
-    """What persons said of calls; of those that run at the client's side a no alone is kept."""
+    """Yield the approvals of calls; for the client's own tools only refusals are stored."""
     for call in calls:
         output = outputs.get(call.id)
         if call.id in asked:
@@ -453,7 +453,7 @@ def _approval(call: ToolCall, action: Action) -> ui.DataApproval:
 def _completes(
     calls: Sequence[ToolCall], outputs: Mapping[str | None, Message]
 ) -> Iterator[ui.DataStatus]:
-    """That each output was saved, in the order in which they were."""
+    """Yield one part for each saved output, in the order in which they were saved."""
     there = [(outputs[call.id].created_at, call) for call in calls if call.id in outputs]
     for _, call in sorted(there, key=lambda saved: saved[0]):
         complete = ui.Complete(tool_call_id=call.id, tool_name=call.name)

@@ -1,4 +1,4 @@
-"""A run as the AI SDK's UI Message Stream (v1): the wire of `useChat` and of our own page.
+"""Encodes a run as the AI SDK's UI Message Stream (v1), for `useChat` and our own page.
 
     stream = UIMessageStream(sdk=6)
     for number, event in events:
@@ -7,10 +7,10 @@
     for frame in stream.close():
         send(frame)
 
-The whole run is one message of the client's, its id the run's; each reply of the model is a step of
-it. A frame's `id:` is `<run>:<number>` of the event that it tells, or `<run>:<number>.<place>`
-where that makes several frames. Who comes back with the last one that it got is sent what follows:
-the events are read from the first one on, and the frames up to there left out.
+The whole run is one message of the client, with the run's id; each reply of the model is a step of
+it. A frame's `id:` is `<run>:<number>` of its event, or `<run>:<number>.<place>` if the event has
+several frames. A client that reconnects with its last id gets what follows: the events are read
+from the first one on, and the frames up to that id are left out.
 """
 
 from __future__ import annotations
@@ -48,16 +48,16 @@ from antiphon.wires.ai_sdk.tool_parts import ToolParts
 from antiphon.wires.framing import NOT_ANSWERED, NOT_WHOLE, TAKEN_BACK, Cursor, frame
 
 HEADERS: Mapping[str, str] = {**framing.HEADERS, "x-vercel-ai-ui-message-stream": "v1"}
-"""What an answer on this wire says of itself."""
+"""Response headers of this wire."""
 
 DONE = b"data: [DONE]\n\n"
 
 
 class UIMessageStream:
-    """Encodes one run for one reader; fed the run's events from the first one on, in order.
+    """Encodes one run for one reader; feed it the run's events in order, from the first one on.
 
-    `sdk` is the version of the client: it is told nothing that came later. `after` is what the
-    reader has already. An event that was fed before changes nothing.
+    `sdk` is the client's major version: it gets no newer parts. `after` is what the reader already
+    has. An event that was fed before is ignored.
     """
 
     def __init__(self, sdk: ui.Sdk = 5, after: Cursor | None = None) -> None:
@@ -74,14 +74,13 @@ class UIMessageStream:
         self._calls = ToolParts(sdk)
 
     def feed(self, number: int, event: Event) -> Sequence[bytes]:
-        """The frames that tell this event."""
+        """Return the frames of this event."""
         return self.feed_all([(number, event)])
 
     def feed_all(self, events: Iterable[Numbered]) -> list[bytes]:
-        """The frames that tell these events, pieces that follow each other told as one.
+        """Return the frames of these events, with consecutive deltas merged.
 
-        Each piece is a frame to be written and read: who collects for a twentieth of a second sends
-        much less.
+        Each frame costs a write and a read: collecting for a twentieth of a second sends far fewer.
         """
         new = [each for each in events if each[0] > self._last]
         frames: list[bytes] = []
@@ -93,16 +92,16 @@ class UIMessageStream:
         return frames
 
     def close(self) -> Sequence[bytes]:
-        """The end of the stream, which is not always that of the run.
+        """Return the frames at the end of the stream, which need not be the end of the run.
 
-        Where the run waits for nothing but approvals the message is finished, so that the client
-        lets a person answer. A stream that stops elsewhere has no `finish`: the client comes back.
+        If the run waits only for approvals, the message is finished, so that the client lets a
+        person answer. A stream that stops elsewhere has no `finish`: the client reconnects.
         """
         if self._ended or not self._calls.wait_for_a_person:
             return [DONE]
         return [*map(frame, self._finish("tool-calls")), DONE]
 
-    # What is not in the log. These frames have no id: a replay does without them.
+    # Parts that are not in the log. Their frames have no id, and a replay omits them.
 
     def tool_status(
         self,
@@ -112,9 +111,9 @@ class UIMessageStream:
         servers: Sequence[str] = (),
         arguments: str | None = None,
     ) -> Sequence[bytes]:
-        """Tell what a tool does now; `elapsed` in seconds, `servers` are those that it waits for.
+        """Return frames for a tool's state; `elapsed` in seconds, `servers` it waits for.
 
-        `arguments` are those with which it runs, which a person may have changed.
+        `arguments` are those with which it runs; a person may have changed them.
         """
         call = self._calls.get(tool_call_id)
         if call is None or self._ended:
@@ -132,7 +131,7 @@ class UIMessageStream:
     def progress(
         self, tool_call_id: str, done: float, total: float | None = None, message: str = ""
     ) -> Sequence[bytes]:
-        """How far a running tool says it is."""
+        """Return frames for the progress that a running tool reports."""
         call = self._calls.get(tool_call_id)
         if call is None or not call.running:
             return []
@@ -145,17 +144,17 @@ class UIMessageStream:
     def approval_asked(
         self, tool_call_id: str, approval_id: str, about: ui.About | None = None
     ) -> Sequence[bytes]:
-        """A person is asked here about a call, whichever side runs its tool."""
+        """Return frames for a question about a call, whichever side runs its tool."""
         call = self._calls.get(tool_call_id)
         return list(map(frame, self._calls.ask_here(call, approval_id, about))) if call else []
 
     def approval_given(self, tool_call_id: str) -> Sequence[bytes]:
-        """The person said yes. A no is told by the call's output."""
+        """Return frames for an approval. A refusal appears as the call's output."""
         call = self._calls.get(tool_call_id)
         return list(map(frame, self._calls.approve(call))) if call else []
 
     def fail(self, fault: Fault) -> Sequence[bytes]:
-        """The stream cannot go on, by a fault of this side's, whatever becomes of the run."""
+        """Return frames for an error of this side, whatever happens to the run."""
         if self._ended:
             return []
         self._ended = True
@@ -166,7 +165,7 @@ class UIMessageStream:
     # Frames.
 
     def _joins(self, numbered: Numbered) -> object:
-        """What an event has in common with those that it may be told with."""
+        """Return a key that mergeable neighbouring events share."""
         number, event = numbered
         if number <= self._after[0]:
             return number  # the reader may have a part of what they would be together
@@ -179,10 +178,10 @@ class UIMessageStream:
                 return number
 
     def _to_frames(self, parts: Sequence[ui.Part], first: int, last: int) -> Iterator[bytes]:
-        """The parts as frames, those that the reader has left out.
+        """Yield the parts as frames, without those that the reader has.
 
-        What opens is numbered as if the first event stood alone, so that every cut of the same
-        events has the same ids.
+        An opening part is numbered as if the first event stood alone, so that ids do not depend on
+        how events were merged.
         """
         for place, part in enumerate(parts, 1):
             whole = place == len(parts) and (place == 1 or first != last)
@@ -196,7 +195,7 @@ class UIMessageStream:
             raise Internal("A run is told from its first event on, which is its status.")
         return self._run
 
-    # What each event is told as.
+    # Encoding of each event.
 
     def _parts(self, event: Event) -> Iterator[ui.Part]:
         if self._ended:
@@ -231,7 +230,7 @@ class UIMessageStream:
             named = ui.Named(run_id=event.run_id, thread_id=event.thread_id)
             yield ui.Start(message_id=event.run_id, message_metadata=named)
         if event.status is Status.QUEUED:
-            # The client has done its part, so what it was asked of is approved.
+            # The client has done its part, so every open question was approved.
             yield from self._calls.approve_all()
         if event.status.ended:
             yield from self._end(event)
@@ -259,7 +258,7 @@ class UIMessageStream:
     def _fail(self, fault: Fault) -> Iterator[ui.Part]:
         problem = ui.Problem(code=fault.code, message=clean(fault.message))
         account = self._account(problem)
-        # Many clients read no further than the error, so all that they should know comes before it.
+        # Many clients stop reading at the error, so everything else comes before it.
         yield ui.Metadata(message_metadata=account)
         yield ui.Error(error_text=problem.message)
         yield from self._finish("error", problem)
@@ -289,7 +288,7 @@ class UIMessageStream:
             cost=usage.cost,
         )
 
-    # Steps, and what is said in them.
+    # Steps and their text.
 
     def _begin_step(self) -> Iterator[ui.Part]:
         if not self._in_step:
@@ -340,7 +339,7 @@ class UIMessageStream:
 
 
 class _Kind(msgspec.Struct, frozen=True):
-    """What can be said: the parts that begin, continue and end it."""
+    """A kind of text: the parts that begin, continue and end it."""
 
     name: str
     start: type[ui.TextStart | ui.ReasoningStart]
@@ -348,7 +347,7 @@ class _Kind(msgspec.Struct, frozen=True):
     end: type[ui.TextEnd | ui.ReasoningEnd]
 
     def begin(self, id: str) -> ui.TextStart | ui.ReasoningStart:
-        """The part that begins it. The protocol knows a refusal as a text that is marked."""
+        """Return the opening part. A refusal is marked text in this protocol."""
         return self.start(id=id)
 
 
@@ -363,7 +362,7 @@ _REASONING = _Kind("reasoning", ui.ReasoningStart, ui.ReasoningDelta, ui.Reasoni
 
 
 class _Speech(msgspec.Struct, frozen=True):
-    """What is being said, under the id that its pieces have in common."""
+    """Text in progress, under the id that its parts share."""
 
     kind: _Kind
     id: str
@@ -377,7 +376,7 @@ _CUT_SHORT: Mapping[Reason | None, ui.FinishReason] = {
 
 
 def _merge_deltas(events: Sequence[Event]) -> Event:
-    """One event that says what these pieces say."""
+    """Return one event with the text of these."""
     first = events[0]
     if len(events) == 1:
         return first

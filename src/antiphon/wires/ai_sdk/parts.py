@@ -1,9 +1,9 @@
-"""The parts of the AI SDK's UI Message Stream that we send, as they stand in its JSON.
+"""The parts of the AI SDK's UI Message Stream that we send.
 
-By `packages/ai/src/ui-message-stream/ui-message-chunks.ts` of vercel/ai. A client dies of a type
-that it does not know, and the first releases of version 5 of a key too many, so each part has what
-it needs and no more. `since` is the version of the client that a part came with; a name that begins
-with `data-` is ours, and every version takes it.
+By `packages/ai/src/ui-message-stream/ui-message-chunks.ts` of vercel/ai. Clients fail on unknown
+types, and the first releases of version 5 on extra keys, so each part has only what it needs.
+`since` is the client version that introduced a part; names that begin with `data-` are ours, and
+every version accepts them.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 Sdk = Literal[5, 6, 7]
-"""The major version of the npm package `ai` that a client has declared."""
+"""Major version of the npm package `ai` that a client declared."""
 
 
 class _Camel(msgspec.Struct, frozen=True, rename="camel"):
-    """Names as JavaScript writes them."""
+    """Struct with camelCase JSON names."""
 
 
 class Part(_Camel, frozen=True, tag_field="type"):
-    """One thing that a client is told."""
+    """Base of all parts."""
 
     since: ClassVar[Sdk] = 5
 
@@ -31,7 +31,7 @@ class Part(_Camel, frozen=True, tag_field="type"):
 
 
 class Tokens(_Camel, frozen=True):
-    """What a run used so far."""
+    """Tokens that a run used so far."""
 
     input_tokens: int
     output_tokens: int
@@ -47,14 +47,14 @@ class Problem(_Camel, frozen=True):
 
 
 class Named(_Camel, frozen=True):
-    """What a message belongs to, known from its first part on."""
+    """Ids of a message, known from its first part on."""
 
     run_id: str
     thread_id: str
 
 
 class Account(_Camel, frozen=True):
-    """How a run stands and what it used; `cost` in US dollars, null where it is not known."""
+    """Status and usage of a run; `cost` in US dollars, null if unknown."""
 
     run_id: str
     thread_id: str
@@ -66,7 +66,7 @@ class Account(_Camel, frozen=True):
 
 
 FinishReason = Literal["stop", "length", "content-filter", "tool-calls", "error", "other"]
-"""The words that all versions have in common."""
+"""Finish reasons that all versions know."""
 
 
 class Start(Part, frozen=True, tag="start"):
@@ -77,7 +77,7 @@ class Start(Part, frozen=True, tag="start"):
 
 
 class Metadata(Part, frozen=True, tag="message-metadata"):
-    """About the message, before its end."""
+    """Metadata of the message, before its end."""
 
     message_metadata: Account
 
@@ -93,7 +93,7 @@ class Error(Part, frozen=True, tag="error"):
 
 
 class Finish(Part, frozen=True, tag="finish"):
-    """The message ends. The first clients of version 5 take no reason."""
+    """The message ends. The first clients of version 5 accept no reason."""
 
     message_metadata: Account
     finish_reason: FinishReason | UnsetType = UNSET
@@ -107,26 +107,26 @@ class StartStep(Part, frozen=True, tag="start-step"):
 
 
 class FinishStep(Part, frozen=True, tag="finish-step"):
-    """A reply is at its end."""
+    """A reply ends."""
 
 
 class ResetStep(Part, frozen=True, tag="reset-step"):
-    """All that the step has said so far is void."""
+    """Everything in the step so far is void."""
 
     since: ClassVar[Sdk] = 7
 
 
-# What is said.
+# Text and reasoning.
 
 
 class Said(_Camel, frozen=True):
-    """Metadata of a text: `refusal` marks the model's reason not to answer."""
+    """Metadata of a text: `refusal` marks a refusal."""
 
     refusal: bool
 
 
 class OfText(_Camel, frozen=True):
-    """The metadata of a text, under the name of its provider."""
+    """Metadata of a text, under its provider's name."""
 
     antiphon: Said
 
@@ -142,14 +142,14 @@ class TextStart(Part, frozen=True, tag="text-start"):
 
 
 class TextDelta(Part, frozen=True, tag="text-delta"):
-    """Its next characters."""
+    """The next characters of the answer."""
 
     id: str
     delta: str
 
 
 class TextEnd(Part, frozen=True, tag="text-end"):
-    """It is at its end."""
+    """A piece of the answer ends."""
 
     id: str
 
@@ -161,14 +161,14 @@ class ReasoningStart(Part, frozen=True, tag="reasoning-start"):
 
 
 class ReasoningDelta(Part, frozen=True, tag="reasoning-delta"):
-    """Its next characters."""
+    """The next characters of the reasoning."""
 
     id: str
     delta: str
 
 
 class ReasoningEnd(Part, frozen=True, tag="reasoning-end"):
-    """It is at its end."""
+    """A piece of the reasoning ends."""
 
     id: str
 
@@ -185,14 +185,14 @@ class ToolInputStart(Part, frozen=True, tag="tool-input-start"):
 
 
 class ToolInputDelta(Part, frozen=True, tag="tool-input-delta"):
-    """The next characters of its arguments, as JSON text."""
+    """The next characters of the call's arguments, as JSON text."""
 
     tool_call_id: str
     input_text_delta: str
 
 
 class ToolInputAvailable(Part, frozen=True, tag="tool-input-available"):
-    """The call is whole."""
+    """The call is complete."""
 
     tool_call_id: str
     tool_name: str
@@ -210,7 +210,7 @@ class ToolApprovalRequest(Part, frozen=True, tag="tool-approval-request"):
 
 
 class ToolApprovalResponse(Part, frozen=True, tag="tool-approval-response"):
-    """What the person said."""
+    """The person's answer."""
 
     since: ClassVar[Sdk] = 7
 
@@ -220,7 +220,7 @@ class ToolApprovalResponse(Part, frozen=True, tag="tool-approval-response"):
 
 
 class ToolOutputAvailable(Part, frozen=True, tag="tool-output-available"):
-    """The call's output, or, `preliminary`, how far it is."""
+    """The call's output or, if `preliminary`, its progress."""
 
     tool_call_id: str
     output: Any
@@ -229,7 +229,7 @@ class ToolOutputAvailable(Part, frozen=True, tag="tool-output-available"):
 
 
 class ToolOutputError(Part, frozen=True, tag="tool-output-error"):
-    """The call failed, and why."""
+    """The call failed; the error text says why."""
 
     tool_call_id: str
     error_text: str
@@ -237,7 +237,7 @@ class ToolOutputError(Part, frozen=True, tag="tool-output-error"):
 
 
 class ToolOutputDenied(Part, frozen=True, tag="tool-output-denied"):
-    """The call was refused and not carried out."""
+    """The call was refused and not run."""
 
     since: ClassVar[Sdk] = 6
 
@@ -248,7 +248,7 @@ class ToolOutputDenied(Part, frozen=True, tag="tool-output-denied"):
 
 
 class Complete(_Camel, frozen=True, tag_field="status", tag="complete"):
-    """The output of a call is saved."""
+    """A call's output was saved."""
 
     tool_call_id: str
     tool_name: str
@@ -262,16 +262,16 @@ class Done(_Camel, frozen=True, tag_field="status", tag="done"):
 
 
 class DataStatus(Part, frozen=True, tag="data-status"):
-    """The two words that a page learns beside what the model says."""
+    """Status of the run or of a call's output, for the page."""
 
     id: str
     data: Complete | Done
 
 
 class Running(_Camel, frozen=True):
-    """State of a tool, and for how many seconds already.
+    """State of a tool, and its running time in seconds.
 
-    `servers` are the MCP servers that it waits for, which are starting.
+    `servers` are the starting MCP servers that it waits for.
     """
 
     tool_call_id: str
@@ -282,20 +282,20 @@ class Running(_Camel, frozen=True):
 
 
 class DataToolStatus(Part, frozen=True, tag="data-tool-status"):
-    """Shown while it is true, and not kept with the message."""
+    """Transient: shown while true, and not stored with the message."""
 
     data: Running
     transient: bool = True
 
 
 class About(_Camel, frozen=True):
-    """What is known of a call only where a person is asked about it.
+    """Facts about a call for the person who approves it.
 
-    An answer repeats `args_hash`, which names the call, its tool and its arguments. `arguments` are
-    these as the model wrote them, for a browser rounds large numbers. `others` are the tools that
-    an answer for the whole server is for, too. `changed` says that the tool was allowed before and
-    is another now, `elsewhere` that it was allowed for another model server. An answer for longer
-    holds for calls of `asked_by`. `destructive` and `read_only` are what the tool says of itself.
+    An answer repeats `args_hash`, which identifies the call, its tool and its arguments.
+    `arguments` are the model's own text, because browsers round large numbers. `others` are the
+    other tools that an answer for the whole server covers. `changed`: the tool was allowed before
+    and is different now; `elsewhere`: it was allowed for another model server. A lasting answer
+    covers calls of `asked_by`. `destructive` and `read_only` are the tool's own claims.
     """
 
     args_hash: str
@@ -311,7 +311,7 @@ class About(_Camel, frozen=True):
 
 
 class Asked(_Camel, frozen=True):
-    """A call that a person has to approve; `expires_at` in milliseconds since 1970."""
+    """A call that waits for approval; `expires_at` in milliseconds since 1970."""
 
     approval_id: str
     tool_call_id: str
@@ -332,20 +332,20 @@ class Asked(_Camel, frozen=True):
 
 
 class DataApproval(Part, frozen=True, tag="data-approval"):
-    """An approval, for a client that has no part of its own for it."""
+    """An approval, for clients without a part for it."""
 
     id: str
     data: Asked
 
 
 class Restarted(_Camel, frozen=True):
-    """Why the turn began again, and for which time."""
+    """Reason and number of a turn's restart."""
 
     reason: str
     attempt: int
 
 
 class DataTurnRestarted(Part, frozen=True, tag="data-turn-restarted"):
-    """What its step holds is void, for a client that has no part of its own to say so."""
+    """The step is void, for clients without a part for it."""
 
     data: Restarted

@@ -1,4 +1,4 @@
-"""Tool calls, and the approvals that some of them need, as parts of a UI Message Stream."""
+"""Tool calls and their approvals as parts of a UI Message Stream."""
 
 from __future__ import annotations
 
@@ -21,10 +21,9 @@ CallEvent = ToolCallStarted | ToolCallDelta | ToolCallReady | ActionRequired | T
 
 
 class ToolCallState:
-    """A tool call as far as it was told; `reply` counts the replies that were whole before it.
+    """A tool call as sent so far; `reply` is the number of complete replies before it.
 
-    `asked` is what a person was asked of it and has not answered; `handed_out` says that the client
-    has to run it.
+    `asked` is its open question to a person; `handed_out` is true if the client has to run it.
     """
 
     __slots__ = ("answered", "asked", "handed_out", "id", "input", "name", "reply")
@@ -40,19 +39,19 @@ class ToolCallState:
 
     @property
     def running(self) -> bool:
-        """Whether its tool may be at work."""
+        """Whether its tool may be running."""
         return self.input is not None and self.asked is None and not self.answered
 
     @property
     def named(self) -> dict[str, Any]:
-        """What every part of a whole call says of it."""
+        """Fields that every part of a complete call has."""
         return {"tool_call_id": self.id, "tool_name": self.name, "input": self.input}
 
 
 class ToolParts:
-    """The calls of a run, and what a client of this version is told of them.
+    """The calls of a run as parts for a client of this version.
 
-    A client dies of news of a call that it does not know, so there are none of such a call.
+    Clients fail on parts of an unknown call, so none are sent for those.
     """
 
     def __init__(self, sdk: ui.Sdk) -> None:
@@ -60,18 +59,18 @@ class ToolParts:
         self._calls: dict[str, ToolCallState] = {}
 
     def get(self, tool_call_id: str) -> ToolCallState | None:
-        """The call, if it was told."""
+        """Return the call, if it was sent."""
         return self._calls.get(tool_call_id)
 
     @property
     def wait_for_a_person(self) -> bool:
-        """Whether a person is asked, and nobody runs a tool meanwhile."""
+        """Whether only a person's answer is missing."""
         waiting = [call for call in self._calls.values() if not call.answered]
         asked = any(call.asked for call in waiting)
         return asked and not any(call.handed_out and not call.asked for call in waiting)
 
     def told(self, event: CallEvent, reply: int) -> Iterator[ui.Part]:
-        """What this event of a call of this reply is told as."""
+        """Yield the parts of this event."""
         match event:
             case ToolCallStarted(tool_call_id=tool_call_id, name=name):
                 yield from self._on_start(tool_call_id, name, reply)
@@ -91,24 +90,24 @@ class ToolParts:
                 yield from self._on_output(event)
 
     def close(self, why: str, but: Collection[str] = ()) -> Iterator[ui.Part]:
-        """No other call is left as if it were still to be run."""
+        """Yield an end for every other open call."""
         for call in self._calls.values():
             if not call.answered and call.id not in but:
                 call.answered = True
                 yield ui.ToolOutputError(tool_call_id=call.id, error_text=why)
 
     def before(self, reply: int) -> set[str]:
-        """Those of earlier replies."""
+        """Return the ids of calls of earlier replies."""
         return {call.id for call in self._calls.values() if call.reply < reply}
 
     def forget(self, but: Collection[str]) -> None:
-        """The others were never made."""
+        """Drop all other calls."""
         self._calls = {each: call for each, call in self._calls.items() if each in but}
 
     # Approvals.
 
     def ask(self, call: ToolCallState, asked: ui.Asked) -> Iterator[ui.Part]:
-        """A person has to say whether the call may run."""
+        """Yield the question whether the call may run."""
         call.asked = asked
         if self._sdk >= ui.ToolApprovalRequest.since:
             yield ui.ToolApprovalRequest(approval_id=asked.approval_id, tool_call_id=call.id)
@@ -118,9 +117,7 @@ class ToolParts:
     def ask_here(
         self, call: ToolCallState, approval_id: str, about: ui.About | None
     ) -> Iterator[ui.Part]:
-        """A person has to say it where the client's side is; of a call that was asked about already
-        they are told what is known besides.
-        """
+        """Yield a question of this side, or more facts for a question that is already open."""
         known = {} if about is None else msgspec.structs.asdict(about)
         if call.running:
             yield from self.ask(call, ui.Asked(approval_id=approval_id, **call.named, **known))
@@ -130,16 +127,16 @@ class ToolParts:
                 yield ui.DataApproval(id=call.id, data=call.asked)
 
     def approve(self, call: ToolCallState) -> Iterator[ui.Part]:
-        """It may, if that was asked."""
+        """Yield the approval, if there was a question."""
         yield from self._settle(call, "approved")
 
     def approve_all(self) -> Iterator[ui.Part]:
-        """Every call of which it was asked may."""
+        """Yield the approval of every open question."""
         for call in self._calls.values():
             yield from self.approve(call)
 
     def run_with(self, call: ToolCallState, arguments: str) -> Iterator[ui.Part]:
-        """The arguments with which it runs, where a person changed them."""
+        """Yield the arguments with which the call runs, if a person changed them."""
         if (changed := safe_input(arguments)) != call.input:
             call.input = changed
             yield ui.ToolInputAvailable(**call.named)
@@ -183,7 +180,7 @@ class ToolParts:
         if call is None or call.answered:
             return
         if (event.refused or event.cancelled) and self._sdk < ui.ToolApprovalRequest.since:
-            # Where the client's side asked, the log does not tell that it did.
+            # If the client's side asked, the log does not contain the question.
             call.asked = call.asked or ui.Asked(approval_id=call.id, **call.named)
         denied = call.asked is not None and event.refused
         if event.arguments is not None:
@@ -202,7 +199,7 @@ class ToolParts:
 
 
 def safe_input(arguments: str) -> Any:
-    """The arguments as the client gets them: as text where its reader would refuse the object."""
+    """Return the arguments as an object, or as text if the client would reject the object."""
     try:
         value = msgspec.json.decode(arguments)
     except (msgspec.DecodeError, UnicodeError):
@@ -211,7 +208,7 @@ def safe_input(arguments: str) -> Any:
 
 
 def _has_unsafe_key(value: object) -> bool:
-    """Whether a key of it would change what objects are in JavaScript: the client dies of one."""
+    """Return whether a key would change JavaScript's object prototype: clients fail on those."""
     match value:
         case dict():
             fields = cast("dict[str, object]", value)

@@ -14,7 +14,7 @@ from antiphon import Answer, AsyncClient, Consent, Question, Tool, ToolCall
 from antiphon.client.async_client import AsyncEvents
 from antiphon.ports import Tell, quiet
 from antiphon.settings.settings import Settings
-from antiphon.tools.questions import ModelServer, shape
+from antiphon.tools.questions import ModelServer, tool_identity
 from antiphon.types.addresses import origin
 from antiphon.types.errors import AntiphonError
 from antiphon.types.events import ActionRequired
@@ -48,7 +48,7 @@ async def test_a_run_that_another_program_left_is_its_model_servers(tmp_path: Pa
             return Answer()
 
         consent = Consent(asker=no)
-        consent.session.add([shape(Files.tool)], ModelServer("", origin(own.url)))
+        consent.session.add([tool_identity(Files.tool)], ModelServer("", origin(own.url)))
         mine = Settings(base_url=own.url, model="told", database=database)
         async with AsyncClient(settings=mine) as client:
             events = client.converse(run_id=run_id, toolbox=Files(), consent=consent)

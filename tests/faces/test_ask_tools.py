@@ -11,7 +11,7 @@ from conftest import Place
 
 from antiphon.tools.functions import Functions
 from antiphon.tools.permissions import GrantsFile
-from antiphon.tools.questions import ModelServer, shape
+from antiphon.tools.questions import ModelServer, tool_identity
 from antiphon.types.messages import Hints, Tool, ToolSpec
 
 FLIGHTS = '''
@@ -100,7 +100,7 @@ def test_what_was_allowed_for_good_runs(flights: Place) -> None:
 
     (tool,) = Functions([get_flight_times]).tools()
     file = flights.database.parent / "grants.json"
-    GrantsFile(file).add([shape(tool)], ModelServer("demo"))
+    GrantsFile(file).add([tool_identity(tool)], ModelServer("demo"))
 
     told = asked(flights, "--ask", "*")
 
@@ -118,7 +118,7 @@ def test_what_was_allowed_for_another_model_is_refused_and_it_is_said_why(
 
     (tool,) = Functions([get_flight_times]).tools()
     file = flights.database.parent / "grants.json"
-    GrantsFile(file).add([shape(tool)], by or ModelServer(""))
+    GrantsFile(file).add([tool_identity(tool)], by or ModelServer(""))
     if by is None:  # as versions wrote it that did not tell model servers apart
         content = json.loads(file.read_bytes())
         del content["grants"][0]["asked_by"]
@@ -142,7 +142,7 @@ def test_what_was_allowed_for_good_is_listed_and_revoked(place: Place) -> None:
         )
         for name in ("push", "pull")
     ]
-    GrantsFile(file).add([shape(each) for each in tools])
+    GrantsFile(file).add([tool_identity(each) for each in tools])
 
     listed = place.run("config", "--grants")
     as_json = place.run("config", "--grants", "--json")

@@ -11,7 +11,7 @@ from conftest import Place, Upstream
 
 from antiphon import Tool
 from antiphon.tools.permissions import GrantsFile
-from antiphon.tools.questions import shape
+from antiphon.tools.questions import tool_identity
 from antiphon.types.messages import ToolSpec
 
 HOSTILE = "a\u009b31m\u202e\u2066\x7f\x1b]0;x\x07\ufeff\U000e0041 \U0001f469\u200d\U0001f4bb z"
@@ -43,7 +43,7 @@ def test_lists_of_what_others_wrote_act_on_nothing(place: Place) -> None:
     servers = {"mcpServers": {"s": {"command": HOSTILE.replace("\x1b]0;x\x07", "")}}}
     (place.root / "servers.json").write_text(json.dumps(servers))
     tool = Tool(spec=ToolSpec("s__t", HOSTILE), server="s", own_name="t")
-    GrantsFile(place.database.parent / "grants.json").add([shape(tool)])
+    GrantsFile(place.database.parent / "grants.json").add([tool_identity(tool)])
 
     check(place.run("keys", "list", "--json").stdout)
     check(place.run("config", "--grants", "--json").stdout)

@@ -15,7 +15,7 @@ from antiphon import Answer, Consent, Progress, Question, Rules, Status, Tell, T
 from antiphon.api.operations import NewMessage
 from antiphon.ports import quiet
 from antiphon.tools.permissions import GrantsFile
-from antiphon.tools.tool_events import Happening, ToolBegan, ToolEnded, ToolProgressed
+from antiphon.tools.tool_events import ToolBegan, ToolEnded, ToolEvent, ToolProgressed
 from antiphon.types.events import ActionRequired, Event, ToolOutputAdded
 from antiphon.types.messages import Blob, ToolResult, ToolSpec
 
@@ -135,7 +135,7 @@ def test_a_tool_is_stopped_and_the_run_goes_on(client: Any) -> object:
     def get_flight_times(departure: str, arrival: str) -> None:
         never.wait(30)
 
-    def watch(happening: Happening) -> None:
+    def watch(happening: ToolEvent) -> None:
         if isinstance(happening, ToolBegan):
             assert events.cancel_tool(happening.call.id)
 
@@ -153,7 +153,7 @@ def test_a_tool_is_stopped_and_the_run_goes_on(client: Any) -> object:
 
 @in_all_ways
 def test_what_happens_to_a_tool_is_told_as_it_happens(client: Any) -> object:
-    told: list[Happening] = []
+    told: list[ToolEvent] = []
 
     def get_flight_times(departure: str, arrival: str, tell: Tell) -> str:
         tell(Progress(1, 2, "asking the airline"))

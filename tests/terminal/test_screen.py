@@ -17,9 +17,9 @@ from antiphon.tools.questions import Question
 from antiphon.tools.tool_events import (
     ConsentAsked,
     ConsentRefused,
-    Happening,
     ToolBegan,
     ToolEnded,
+    ToolEvent,
     ToolProgressed,
 )
 from antiphon.types.events import (
@@ -87,16 +87,16 @@ def question(call: ToolCall) -> Question:
 class Watched:
     """A handler, told one thing a second, and what its frames showed."""
 
-    def __init__(self, *told: Event | Happening, theme: Theme = THEMES["none"]) -> None:
+    def __init__(self, *told: Event | ToolEvent, theme: Theme = THEMES["none"]) -> None:
         self.handler = StreamingResponseHandler(theme)
         self.now = 0.0
         self.finished: list[str] = []
         self.tell(*told)
 
-    def tell(self, *told: Event | Happening) -> None:
+    def tell(self, *told: Event | ToolEvent) -> None:
         for one in told:
             self.now += 1
-            if isinstance(one, Happening):
+            if isinstance(one, ToolEvent):
                 self.handler.on_tool_event(one, self.now)
             else:
                 self.handler.handle_event(one, self.now)
@@ -343,7 +343,7 @@ def test_phases_follow_what_happens():
     assert watched.frame().phase == "stopping"
 
 
-def told_everywhere(foreign: str) -> list[Event | Happening]:
+def told_everywhere(foreign: str) -> list[Event | ToolEvent]:
     """The foreign text in each field that reaches a screen."""
     call = ToolCall("c1", foreign, foreign)
     said = f"x{foreign}y\n\n```{foreign}\n{foreign}\n```\n\n- [{foreign}](http://x/{foreign})\n"

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.tools.arithmetic import Unanswerable, calculated
+from antiphon.tools.arithmetic import InvalidExpression, evaluate
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ from antiphon.tools.arithmetic import Unanswerable, calculated
     ],
 )
 def test_an_expression_has_a_value(expression: str, value: str) -> None:
-    assert calculated(expression) == value
+    assert evaluate(expression) == value
 
 
 @pytest.mark.parametrize(
@@ -85,8 +85,8 @@ def test_an_expression_has_a_value(expression: str, value: str) -> None:
     ],
 )
 def test_what_has_no_value_is_told_in_words(expression: str, said: str) -> None:
-    with pytest.raises(Unanswerable, match=said):
-        calculated(expression)
+    with pytest.raises(InvalidExpression, match=said):
+        evaluate(expression)
 
 
 WHOLE = st.integers(0, 10**30)
@@ -102,12 +102,12 @@ WHOLE = st.integers(0, 10**30)
     )
 )
 def test_whole_numbers_are_exact(expression: str) -> None:
-    assert int(calculated(expression)) == eval(expression)
+    assert int(evaluate(expression)) == eval(expression)
 
 
 @given(WHOLE, st.integers(1, 10**20))
 def test_a_quotient_is_right_to_fifty_digits(a: int, b: int) -> None:
-    value, exact = Fraction(Decimal(calculated(f"{a} / {b}"))), Fraction(a, b)
+    value, exact = Fraction(Decimal(evaluate(f"{a} / {b}"))), Fraction(a, b)
 
     assert abs(value - exact) <= exact / 10**49
 
@@ -118,7 +118,7 @@ TOKENS = ["(", ")", "+", "-", "*", "/", "//", "%", "**", ",", "9", "1e9999", ".5
 @given(st.lists(st.sampled_from([*TOKENS, "sqrt", "floor", "pi", "ln", "sin"]), max_size=60))
 def test_whatever_is_written_ends_soon_in_a_value_or_a_reason(tokens: list[Any]) -> None:
     began = time.process_time()
-    with suppress(Unanswerable):
-        assert not math.isnan(Decimal(calculated("".join(tokens))))
+    with suppress(InvalidExpression):
+        assert not math.isnan(Decimal(evaluate("".join(tokens))))
 
     assert time.process_time() - began < 2

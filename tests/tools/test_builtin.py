@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from antiphon import AsyncClient
 from antiphon.settings.settings import Settings
-from antiphon.tools.allowed_folders import Folders
+from antiphon.tools.allowed_folders import AllowedFolders
 from antiphon.tools.builtin import MAX_ENTRIES, MAX_FILE_BYTES, Ask, builtins
 from antiphon.tools.functions import Functions, load
 from antiphon.types.errors import BadSettings, InvalidRequest, NotFound
@@ -246,7 +246,7 @@ PARTS = st.sampled_from(
 @hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_path_leads_to_the_secret(notes: Path, path: str) -> None:
     with suppress(InvalidRequest, NotFound):
-        assert Folders([notes]).read(path, 100)[0] != b"secret"
+        assert AllowedFolders([notes]).read(path, 100)[0] != b"secret"
 
 
 async def test_with_several_folders_a_path_begins_with_one_s_name(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from antiphon.ports import Tell
 from antiphon.settings.settings import Settings
 from antiphon.tools.builtin import builtins
-from antiphon.tools.deadlines import Clock, Hush, unhurried, within
+from antiphon.tools.deadlines import CallDeadline, DeadlineGroup, pause_deadline, run_within
 from antiphon.tools.functions import Functions, tool
 from antiphon.tools.gate import Gate
 from antiphon.types.messages import Progress, ToolCall, ToolResult
@@ -40,7 +40,7 @@ async def test_only_the_time_of_the_question_is_given_back():
     @tool
     async def asks_and_dawdles() -> str:
         """Asks, then goes on for ever."""
-        with unhurried():
+        with pause_deadline():
             await asyncio.sleep(THOUGHT)
         await asyncio.Event().wait()
         return "never"
@@ -56,7 +56,7 @@ async def test_a_tool_in_a_thread_may_ask_too():
     @tool
     def asks() -> str:
         """Asks in its own thread."""
-        with unhurried():
+        with pause_deadline():
             threading.Event().wait(THOUGHT)
         return "asked"
 
@@ -65,7 +65,7 @@ async def test_a_tool_in_a_thread_may_ask_too():
 
 async def test_the_clock_stands_still_until_the_last_of_several_questions_is_answered():
     async def thought(seconds: float) -> None:
-        with unhurried():
+        with pause_deadline():
             await asyncio.sleep(seconds)
 
     @tool
@@ -81,7 +81,7 @@ async def test_the_clock_of_another_call_runs_on():
     @tool
     async def asks() -> str:
         """Asks."""
-        with unhurried():
+        with pause_deadline():
             await asyncio.sleep(THOUGHT)
         return "asked"
 
@@ -106,7 +106,7 @@ async def test_progress_that_is_told_during_a_question_costs_nothing():
     @tool
     async def asks(tell: Tell) -> str:
         """Asks, and says so."""
-        with unhurried():
+        with pause_deadline():
             tell(Progress(1))
             await asyncio.sleep(THOUGHT)
         return "asked"
@@ -116,7 +116,7 @@ async def test_progress_that_is_told_during_a_question_costs_nothing():
 
 
 async def test_outside_of_a_tool_it_changes_nothing():
-    with unhurried():
+    with pause_deadline():
         pass
 
 
@@ -133,16 +133,16 @@ async def test_a_tool_may_have_all_the_time_of_the_world(seconds: float):
 
 
 async def test_a_call_made_while_its_server_waits_for_a_person_stands_still_too():
-    hush, called = Hush(), asyncio.Event()
+    group, called = DeadlineGroup(), asyncio.Event()
 
     async def call() -> str:
-        with hush.heeded():
+        with group.join():
             called.set()
             await asyncio.sleep(THOUGHT)
         return "answered"
 
-    with hush.asked():
-        calling = asyncio.create_task(within(Clock(SECONDS), call()))
+    with group.pause():
+        calling = asyncio.create_task(run_within(CallDeadline(SECONDS), call()))
         await called.wait()
         done = await calling
 
@@ -157,7 +157,7 @@ async def test_how_work_failed_that_nobody_waits_for_any_more_is_not_logged(capl
         except asyncio.CancelledError:
             raise RuntimeError("\x1b[31mwhat a server said") from None
 
-    assert await within(Clock(0.01), stubborn()) is None
+    assert await run_within(CallDeadline(0.01), stubborn()) is None
     gc.collect()
 
     assert caplog.records == []

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from antiphon.tools.consent import Consent, Forgetful, Permitted, Refused
+from antiphon.tools.consent import Consent, Permitted, Refused, SessionGrants
 from antiphon.tools.permissions import GrantsFile, Rules, Verdict
 from antiphon.tools.questions import (
     UNBOUND,
@@ -20,11 +20,11 @@ from antiphon.tools.questions import (
     Grant,
     ModelServer,
     Question,
-    Shape,
-    digest,
-    shape,
+    ToolIdentity,
+    question_digest,
+    tool_identity,
 )
-from antiphon.tools.tool_events import ConsentAsked, ConsentRefused, Happening
+from antiphon.tools.tool_events import ConsentAsked, ConsentRefused, ToolEvent
 from antiphon.types.errors import BadSettings
 from antiphon.types.messages import Hints, Tool, ToolCall, ToolSpec
 
@@ -94,9 +94,9 @@ def test_a_denial_beats_a_grant_beats_ask_beats_allow_beats_the_default(
 ):
     given = tool(server=None if own else "git")
     patterns = ("*push",)
-    grants = Forgetful()
+    grants = SessionGrants()
     if granted:
-        grants.add([shape(given)])
+        grants.add([tool_identity(given)])
     consent = Consent(
         Rules(
             allow=patterns if "a" in rules else (),
@@ -302,7 +302,7 @@ async def test_what_was_allowed_is_asked_about_again_when_the_tool_changes(
 
     assert isinstance(decided, Refused)
     same_place = what not in {"server", "own name"}
-    assert person.asked[1].before == (shape(before) if same_place else None)
+    assert person.asked[1].before == (tool_identity(before) if same_place else None)
 
 
 async def test_what_json_tells_apart_is_a_change_even_where_python_sees_none(tmp_path: Path):
@@ -310,7 +310,7 @@ async def test_what_json_tells_apart_is_a_change_even_where_python_sees_none(tmp
         replace(PUSH, spec=replace(PUSH.spec, parameters={"default": value})) for value in (1, True)
     )
     grants = GrantsFile(tmp_path / "g.json")
-    grants.add([shape(with_one)])
+    grants.add([tool_identity(with_one)])
 
     consent = Consent(grants=grants)
 
@@ -327,7 +327,7 @@ async def test_a_tool_that_changes_while_the_person_reads_is_asked_about_once_mo
 
     assert isinstance(decided, Refused)
     assert [each.tool for each in person.asked] == [PUSH, changed]
-    assert person.asked[1].before == shape(PUSH)
+    assert person.asked[1].before == tool_identity(PUSH)
     assert consent.verdict(PUSH) == "ask"
 
 
@@ -484,17 +484,20 @@ async def test_an_asker_that_waits_does_so_in_a_thread_of_its_own():
 
 
 def test_a_digest_is_of_run_call_tool_and_arguments():
-    same = digest("run_1", CALL, shape(PUSH))
+    same = question_digest("run_1", CALL, tool_identity(PUSH))
     others = [
-        digest("run_2", CALL, shape(PUSH)),
-        digest("run_1", replace(CALL, id="c2"), shape(PUSH)),
-        digest("run_1", replace(CALL, name="git__pull"), shape(PUSH)),
-        digest("run_1", replace(CALL, arguments="{}"), shape(PUSH)),
-        *(digest("run_1", CALL, shape(change(PUSH))) for change in CHANGES.values()),
-        digest("run_1c", replace(CALL, id="1"), shape(PUSH)),
+        question_digest("run_2", CALL, tool_identity(PUSH)),
+        question_digest("run_1", replace(CALL, id="c2"), tool_identity(PUSH)),
+        question_digest("run_1", replace(CALL, name="git__pull"), tool_identity(PUSH)),
+        question_digest("run_1", replace(CALL, arguments="{}"), tool_identity(PUSH)),
+        *(
+            question_digest("run_1", CALL, tool_identity(change(PUSH)))
+            for change in CHANGES.values()
+        ),
+        question_digest("run_1c", replace(CALL, id="1"), tool_identity(PUSH)),
     ]
 
-    assert digest("run_1", CALL, shape(PUSH)) == same
+    assert question_digest("run_1", CALL, tool_identity(PUSH)) == same
     unchanged = CHANGES["hint withdrawn"](PUSH) == PUSH
     assert unchanged
     assert len({same, *others}) == len(others)  # all but that one differ
@@ -560,7 +563,7 @@ async def test_a_name_that_nobody_knows_is_permitted_only_as_long_as_nobody_know
 
 
 async def test_who_watches_is_told_of_questions_and_refusals():
-    told: list[Happening] = []
+    told: list[ToolEvent] = []
     person = Person(NO, YES)
     consent = Consent(Rules(deny=("*drop",)), asker=person)
     drop = ToolCall("c3", "git__drop", "{}")
@@ -585,7 +588,7 @@ class Unwritable:
     def known(self, server: str, own_name: str, by: ModelServer = UNBOUND) -> Grant | None:
         return None
 
-    def add(self, shapes: Sequence[Shape], by: ModelServer = UNBOUND) -> None:
+    def add(self, shapes: Sequence[ToolIdentity], by: ModelServer = UNBOUND) -> None:
         raise BadSettings("the disk is full")
 
     def all(self) -> Sequence[Grant]:
@@ -661,7 +664,7 @@ async def test_who_asks_is_looked_up_only_where_it_matters():
 async def test_where_nobody_can_be_asked_it_is_said_that_another_model_was_allowed():
     warned: list[str] = []
     consent = Consent(warn=warned.append)
-    consent.grants.add([shape(PUSH)], MINE)
+    consent.grants.add([tool_identity(PUSH)], MINE)
 
     await consent.permit("run_1", CALL, one(PUSH), asked_by=by(THEIRS))
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, NotRequired, TypedDict
 import msgspec
 import pytest
 
-from antiphon.tools.function_schema import described
+from antiphon.tools.function_schema import parse_docstring
 from antiphon.tools.functions import Functions, Handler, load, tool
 from antiphon.types.errors import AntiphonError, BadSettings
 from antiphon.types.messages import ToolCall, ToolResult
@@ -144,7 +144,7 @@ def test_the_docstring_is_the_description_up_to_its_sections():
     ids=["google", "numpy", "sphinx"],
 )
 def test_three_styles_of_docstring_are_read(docstring: str):
-    said = described(docstring)
+    said = parse_docstring(docstring)
 
     assert said.text == "Do."
     assert said.parameters == {"a": "The a, at length.", "b": "The b: it."}

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 from antiphon.tools.permissions import SETTLED_SECONDS, GrantsFile
-from antiphon.tools.questions import Grant, ModelServer, Shape
+from antiphon.tools.questions import Grant, ModelServer, ToolIdentity
 from antiphon.types.errors import BadSettings
 from antiphon.types.messages import Hints
 
 
-def allowed(own_name: str = "push", server: str = "git", description: str = "") -> Shape:
-    return Shape(
+def allowed(own_name: str = "push", server: str = "git", description: str = "") -> ToolIdentity:
+    return ToolIdentity(
         server=server,
         origin="uvx git",
         own_name=own_name,
@@ -28,7 +28,7 @@ def allowed(own_name: str = "push", server: str = "git", description: str = "") 
     )
 
 
-def shapes(grants: Iterable[Grant | None]) -> list[Shape]:
+def shapes(grants: Iterable[Grant | None]) -> list[ToolIdentity]:
     """The tools alone of these grants."""
     return [each.shape for each in grants if each is not None]
 
@@ -228,13 +228,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from antiphon.types.messages import Hints
 from antiphon.tools.permissions import GrantsFile
-from antiphon.tools.questions import Grant, ModelServer, Shape
+from antiphon.tools.questions import Grant, ModelServer, ToolIdentity
 
 grants = GrantsFile(Path(sys.argv[1]))
 print("ready", flush=True)
 sys.stdin.readline()  # until all have started
 for number in range(20):
-    grants.add([Shape(server=sys.argv[2], origin="", own_name=str(number), description="",
+    grants.add([ToolIdentity(server=sys.argv[2], origin="", own_name=str(number), description="",
                       parameters={}, hints=Hints())])
 """
 

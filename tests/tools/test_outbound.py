@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 
 from antiphon.tools.egress_policy import (
     INTERNET,
-    Exempt,
-    OutOfReach,
-    Reach,
+    BlockedAddress,
+    EgressPolicy,
+    Exemption,
     Resolve,
-    exempt,
-    resolved,
+    parse_exemptions,
+    resolve_host,
 )
-from antiphon.tools.guarded_http import Fetched, Outbound, fetch
+from antiphon.tools.guarded_http import FetchedPage, GuardedClient, fetch
 from antiphon.types.addresses import is_public
 from antiphon.types.errors import BadSettings, Unavailable
 
@@ -70,10 +70,10 @@ async def fetched(
     max_bytes: int = 10_000,
     seconds: float = 20,
     **options: Any,
-) -> Fetched:
+) -> FetchedPage:
     """What is there, where these servers' ports on loopback are all that is exempt."""
-    reach = Reach(exempt(f"127.0.0.1:{server.port}" for server in servers))
-    async with Outbound(reach, resolve=resolve, **options) as client:
+    reach = EgressPolicy(parse_exemptions(f"127.0.0.1:{server.port}" for server in servers))
+    async with GuardedClient(reach, resolve=resolve, **options) as client:
         return await fetch(client, url, max_bytes=max_bytes, seconds=seconds)
 
 
@@ -122,7 +122,7 @@ async def fetched(
     ],
 )
 async def test_private_hosts_are_refused_without_a_look_up(host: str) -> None:
-    with pytest.raises(OutOfReach):
+    with pytest.raises(BlockedAddress):
         await fetched(f"http://{host}/latest/meta-data")
 
 
@@ -147,7 +147,7 @@ async def test_private_hosts_are_refused_without_a_look_up(host: str) -> None:
     ],
 )
 async def test_other_addresses_than_plain_http_ones_are_refused(url: str) -> None:
-    with pytest.raises(OutOfReach):
+    with pytest.raises(BlockedAddress):
         await fetched(url)
 
 
@@ -169,8 +169,8 @@ def spelled(number: int, bases: Sequence[str], parts: int) -> str:
 async def test_however_a_private_address_is_spelled_it_is_refused(
     number: int, bases: list[str], parts: int
 ) -> None:
-    with pytest.raises(OutOfReach):
-        await INTERNET.vetted(spelled(number, bases, parts), 80, resolved)
+    with pytest.raises(BlockedAddress):
+        await INTERNET.resolve_allowed(spelled(number, bases, parts), 80, resolve_host)
 
 
 @given(
@@ -181,7 +181,7 @@ async def test_however_a_private_address_is_spelled_it_is_refused(
 async def test_however_a_public_address_is_spelled_it_is_that_one(
     number: int, bases: list[str], parts: int
 ) -> None:
-    vetted = await INTERNET.vetted(spelled(number, bases, parts), 80, nobody)
+    vetted = await INTERNET.resolve_allowed(spelled(number, bases, parts), 80, nobody)
 
     assert vetted == [IPv4Address(number)]
 
@@ -193,7 +193,7 @@ async def test_what_is_exempt_is_fetched(far: FarServer) -> None:
 
 
 async def test_an_exempt_port_opens_no_other_port(far: FarServer, other: FarServer) -> None:
-    with pytest.raises(OutOfReach):
+    with pytest.raises(BlockedAddress):
         await fetched(other.url(), far)
 
     assert other.asked == []
@@ -203,12 +203,12 @@ async def test_the_connection_goes_to_the_address_that_was_vetted(other: FarServ
     names = Names(rebound_test=["127.0.0.2", "127.0.0.1"])
     async with far_server("127.0.0.2") as vetted:
         vetted.say("/", "vetted")
-        reach = Reach(exempt([f"127.0.0.2:{vetted.port}"]))
-        async with Outbound(reach, resolve=names) as client:
+        reach = EgressPolicy(parse_exemptions([f"127.0.0.2:{vetted.port}"]))
+        async with GuardedClient(reach, resolve=names) as client:
             first = await fetch(client, vetted.url(host="rebound.test"), max_bytes=100)
             second = await fetch(client, vetted.url(host="rebound.test"), max_bytes=100)
-        async with Outbound(reach, resolve=names) as client:
-            with pytest.raises(OutOfReach):
+        async with GuardedClient(reach, resolve=names) as client:
+            with pytest.raises(BlockedAddress):
                 await fetch(client, vetted.url(host="rebound.test"), max_bytes=100)
 
     assert (first.content, second.content) == (b"vetted", b"vetted")
@@ -220,32 +220,34 @@ async def test_the_connection_goes_to_the_address_that_was_vetted(other: FarServ
 async def test_one_private_address_among_public_ones_refuses_the_name() -> None:
     names = Names(mixed_test=["93.184.215.14 127.0.0.1"])
 
-    with pytest.raises(OutOfReach):
+    with pytest.raises(BlockedAddress):
         await fetched("http://mixed.test/", resolve=names)
 
 
 async def test_a_host_may_be_exempt_by_its_name(far: FarServer) -> None:
     names = Names(wiki_corp=["127.0.0.1"], evil_test=["127.0.0.1"])
-    async with Outbound(Reach(exempt(["WIKI.corp."])), resolve=names) as client:
+    async with GuardedClient(
+        EgressPolicy(parse_exemptions(["WIKI.corp."])), resolve=names
+    ) as client:
         found = await fetch(client, far.url(host="wiki.corp"), max_bytes=100)
-        with pytest.raises(OutOfReach):
+        with pytest.raises(BlockedAddress):
             await fetch(client, far.url(host="evil.test"), max_bytes=100)
 
     assert found.content == b"hello"
 
 
 async def test_the_next_address_is_tried_where_one_does_not_answer(far: FarServer) -> None:
-    reach = Reach(exempt(["127.0.0.0/8"]))
-    async with Outbound(reach, resolve=Names(two_test=["127.0.0.9 127.0.0.1"])) as client:
+    reach = EgressPolicy(parse_exemptions(["127.0.0.0/8"]))
+    async with GuardedClient(reach, resolve=Names(two_test=["127.0.0.9 127.0.0.1"])) as client:
         found = await fetch(client, far.url(host="two.test"), max_bytes=100)
 
     assert found.content == b"hello"
 
 
 async def test_ports_can_be_limited(far: FarServer) -> None:
-    reach = Reach(exempt(["127.0.0.1"]), ports=frozenset({80, 443}))
-    async with Outbound(reach) as client:
-        with pytest.raises(OutOfReach, match="port"):
+    reach = EgressPolicy(parse_exemptions(["127.0.0.1"]), ports=frozenset({80, 443}))
+    async with GuardedClient(reach) as client:
+        with pytest.raises(BlockedAddress, match="port"):
             await fetch(client, far.url(), max_bytes=100)
 
 
@@ -269,7 +271,7 @@ async def test_a_redirect_to_a_private_address_is_refused(
 ) -> None:
     far.redirect("/old", other.url().replace("http:", scheme))
 
-    with pytest.raises(OutOfReach):
+    with pytest.raises(BlockedAddress):
         await fetched(far.url("/old"), far)
 
     assert other.asked == []
@@ -288,7 +290,7 @@ async def test_a_redirect_to_a_private_address_is_refused(
 async def test_a_redirect_is_vetted_like_any_address(far: FarServer, to: str) -> None:
     far.redirect("/old", to)
 
-    with pytest.raises((OutOfReach, Unavailable)):
+    with pytest.raises((BlockedAddress, Unavailable)):
         await fetched(far.url("/old"), far)
 
     assert far.paths == ["/old"]
@@ -306,7 +308,7 @@ async def test_five_redirects_are_followed_and_no_sixth(far: FarServer) -> None:
     far.say("/6", "the end")
 
     assert (await fetched(far.url("/1"), far)).content == b"the end"
-    with pytest.raises(OutOfReach, match="5 times"):
+    with pytest.raises(BlockedAddress, match="5 times"):
         await fetched(far.url("/0"), far)
 
 
@@ -331,9 +333,9 @@ async def test_within_an_origin_credentials_go_along(far: FarServer) -> None:
 
 async def test_a_body_is_not_sent_on_to_another_origin(far: FarServer, other: FarServer) -> None:
     far.redirect("/old", other.url(), "307 Temporary Redirect")
-    reach = Reach(exempt(["127.0.0.1"]))
-    async with Outbound(reach) as client:
-        with pytest.raises(OutOfReach, match="POST"):
+    reach = EgressPolicy(parse_exemptions(["127.0.0.1"]))
+    async with GuardedClient(reach) as client:
+        with pytest.raises(BlockedAddress, match="POST"):
             await client.post(far.url("/old"), json={"client_secret": "secret"})
 
     assert other.asked == []
@@ -341,7 +343,7 @@ async def test_a_body_is_not_sent_on_to_another_origin(far: FarServer, other: Fa
 
 async def test_a_caller_may_follow_no_redirect(far: FarServer) -> None:
     far.redirect("/old", "/")
-    async with Outbound(Reach(exempt(["127.0.0.1"]))) as client:
+    async with GuardedClient(EgressPolicy(parse_exemptions(["127.0.0.1"]))) as client:
         response = await client.get(far.url("/old"), follow_redirects=False)
 
     assert response.status_code == 302
@@ -383,7 +385,7 @@ async def test_a_certificate_is_that_of_the_name(tls: ssl.SSLContext) -> None:
 async def test_https_does_not_redirect_to_http(tls: ssl.SSLContext, other: FarServer) -> None:
     async with far_server(tls=tls) as far:
         far.redirect("/", other.url())
-        with pytest.raises(OutOfReach, match="https to http"):
+        with pytest.raises(BlockedAddress, match="https to http"):
             await fetched(
                 far.url(host="far.test", scheme="https"),
                 far,
@@ -431,7 +433,7 @@ async def test_no_proxy_of_the_environment_is_used(
 async def test_what_breaks_is_told_in_httpx2_s_own_words(far: FarServer) -> None:
     far.answers["/"] = "200 OK", {"content-length": "10", "connection": "close"}, b"short"
     far.answers["/rubbish"] = "no status", {}, b""
-    async with Outbound(Reach(exempt(["127.0.0.1"]))) as client:
+    async with GuardedClient(EgressPolicy(parse_exemptions(["127.0.0.1"]))) as client:
         with pytest.raises(httpx2.RemoteProtocolError):
             await client.get(far.url("/rubbish"))
         async with client.stream("GET", far.url()) as response:
@@ -445,8 +447,8 @@ async def test_what_breaks_is_told_in_httpx2_s_own_words(far: FarServer) -> None
 @pytest.mark.parametrize(
     ("text", "meant"),
     [
-        ("wiki.corp", Exempt("wiki.corp")),
-        ("wiki.corp:8080", Exempt("wiki.corp", 8080)),
+        ("wiki.corp", Exemption("wiki.corp")),
+        ("wiki.corp:8080", Exemption("wiki.corp", 8080)),
         ("10.0.0.0/8", "10.0.0.0/8"),
         ("[fd00::/8]:80", "fd00::/8"),
         ("fd00::/8", "fd00::/8"),
@@ -454,7 +456,7 @@ async def test_what_breaks_is_told_in_httpx2_s_own_words(far: FarServer) -> None
     ],
 )
 def test_hosts_and_networks_are_exempt(text: str, meant: Any) -> None:
-    (read,) = exempt([text])
+    (read,) = parse_exemptions([text])
 
     assert read == meant or str(read.where) == meant
 
@@ -464,4 +466,4 @@ def test_hosts_and_networks_are_exempt(text: str, meant: Any) -> None:
 )
 def test_what_is_no_host_cannot_be_exempt(text: str) -> None:
     with pytest.raises(BadSettings, match="private_hosts"):
-        exempt([text])
+        parse_exemptions([text])

@@ -19,9 +19,9 @@ from antiphon.tools.questions import Answer, Question
 from antiphon.tools.tool_events import (
     ConsentAsked,
     ConsentRefused,
-    Happening,
     ToolBegan,
     ToolEnded,
+    ToolEvent,
     ToolProgressed,
 )
 from antiphon.tools.tool_processor import ToolProcessor
@@ -94,7 +94,7 @@ class Processing:
     """A turn whose calls are under way."""
 
     def __init__(self, toolbox: Toolbox, asked: Sequence[ToolCall], **given: Any) -> None:
-        self.told: list[Happening] = []
+        self.told: list[ToolEvent] = []
         given.setdefault("consent", Consent(Rules(allow=("*",))))
         self.processor = ToolProcessor(toolbox, watch=self.told.append, **given)
         self.results: dict[str, ToolResult] = {}

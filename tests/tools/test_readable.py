@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.tools.html_to_text import readable
+from antiphon.tools.html_to_text import html_to_text
 
 PAGE = """<!DOCTYPE html><html><head><title> A
  page </title><style>p { color: red }</style>
@@ -44,7 +44,7 @@ A cat
 
 
 def test_a_page_is_told_as_it_is_read() -> None:
-    title, text = readable(PAGE, "https://example.org/menu")
+    title, text = html_to_text(PAGE, "https://example.org/menu")
 
     assert title == "A page"
     assert text == TEXT
@@ -61,18 +61,18 @@ def test_a_page_is_told_as_it_is_read() -> None:
 def test_no_page_takes_longer_than_its_size_tells(piece: str) -> None:
     page = piece * (300_000 // len(piece))
     began = time.process_time()
-    readable(page, "https://example.org/")
+    html_to_text(page, "https://example.org/")
 
     assert time.process_time() - began < 5  # a tenth of a second here; quadratic would be minutes
 
 
 @given(st.lists(st.sampled_from(["<", ">", "a", "/", "=", "'", '"', " ", "!", "-", "&", ";", "#"])))
 def test_any_text_is_a_page(pieces: list[str]) -> None:
-    _, text = readable("".join(pieces), "https://example.org/")
+    _, text = html_to_text("".join(pieces), "https://example.org/")
 
     assert isinstance(text, str)
 
 
 @given(st.text(alphabet=st.characters(exclude_characters="<&\r", exclude_categories=["C", "Z"])))
 def test_text_without_markup_stays_as_it_is(text: str) -> None:
-    assert readable(f"<p>{text}</p>", "https://example.org/")[1] == text
+    assert html_to_text(f"<p>{text}</p>", "https://example.org/")[1] == text

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from antiphon.tools.schemas import fault
+from antiphon.tools.schemas import find_argument_errors
 
 SCHEMA = {
     "type": "object",
@@ -37,7 +37,7 @@ SCHEMA = {
     ],
 )
 def test_what_some_server_may_take_is_not_refused(arguments: str):
-    assert fault(arguments, SCHEMA) is None
+    assert find_argument_errors(arguments, SCHEMA) is None
 
 
 @pytest.mark.parametrize(
@@ -64,23 +64,23 @@ def test_what_some_server_may_take_is_not_refused(arguments: str):
     ],
 )
 def test_what_is_surely_wrong_is_said_with_its_place(arguments: str, said: str):
-    assert fault(arguments, SCHEMA) == said
+    assert find_argument_errors(arguments, SCHEMA) == said
 
 
 @pytest.mark.parametrize("arguments", ["{", "nope", '{"a":', '{"a":' * 5_000 + "1" + "}" * 5_000])
 def test_what_is_no_json_is_said(arguments: str):
-    said = fault(arguments, {})
+    said = find_argument_errors(arguments, {})
 
     assert said is not None
     assert said.startswith("The arguments are not a JSON object:")
 
 
 def test_no_arguments_may_be_said_as_null():
-    assert fault("null", {"type": "object"}) is None
+    assert find_argument_errors("null", {"type": "object"}) is None
 
 
 def test_not_more_is_said_than_helps():
-    said = fault("{}", {"required": [str(number) for number in range(1000)]})
+    said = find_argument_errors("{}", {"required": [str(number) for number in range(1000)]})
 
     assert said == "Wrong arguments: " + "; ".join(f"{n} is missing" for n in range(5)) + "."
 
@@ -103,7 +103,7 @@ def test_a_hostile_or_broken_schema_neither_hangs_nor_fetches_nor_refuses(schema
     arguments = json.dumps({"a": "a" * 10_000 + "!"})
 
     began = time.process_time()
-    assert fault(arguments, schema) is None
+    assert find_argument_errors(arguments, schema) is None
     assert time.process_time() - began < 1
 
 
@@ -123,7 +123,7 @@ ANY_SCHEMA = st.recursive(
 @settings(max_examples=2 * settings.default.max_examples)
 @given(ANY_JSON, st.dictionaries(WORDS, ANY_SCHEMA))
 def test_whatever_comes_is_judged_without_an_error(value: Any, schema: dict[str, Any]):
-    said = fault(json.dumps(value), schema)
+    said = find_argument_errors(json.dumps(value), schema)
 
     assert said is None or said.endswith(".")
 
@@ -133,5 +133,5 @@ def test_arguments_that_cost_too_much_to_judge_are_left_to_the_server():
     schema = {"type": "object", "properties": {"a": {"items": {"enum": choices}}}}
     few, many = (json.dumps({"a": ["v4999"] * count + ["w"]}) for count in (3, 100_000))
 
-    assert fault(few, schema) is not None
-    assert fault(many, schema) is None
+    assert find_argument_errors(few, schema) is not None
+    assert find_argument_errors(many, schema) is None

@@ -10,7 +10,7 @@ from far_server import far_server
 from antiphon.mcp.client.toolbox import McpServers
 from antiphon.mcp.config.server_config import ServerConfig
 from antiphon.mcp.hosted import ServerPool
-from antiphon.tools.egress_policy import INTERNET, Reach, exempt
+from antiphon.tools.egress_policy import INTERNET, EgressPolicy, parse_exemptions
 from antiphon.types.runs import McpServer
 
 pytest.importorskip("mcp")
@@ -22,7 +22,9 @@ async def test_a_redirect_to_another_origin_is_not_followed_even_where_one_may_g
     async with far_server() as far, far_server() as other, asyncio.timeout(SECONDS):
         far.redirect("/mcp", other.url("/mcp"), "307 Temporary Redirect")
         other.say("/mcp", "{}", "application/json")
-        servers = ServerPool("urls", reach=Reach(exempt(["127.0.0.1"])), list_seconds=SECONDS)
+        servers = ServerPool(
+            "urls", reach=EgressPolicy(parse_exemptions(["127.0.0.1"])), list_seconds=SECONDS
+        )
         async with servers.hold("ann", [McpServer("new", far.url("/mcp"))]) as toolbox:
             assert not toolbox.tools()
         await servers.close()
@@ -54,7 +56,7 @@ async def test_the_operators_login_is_used_at_their_own_servers_and_at_no_addres
     async with far_server() as far, asyncio.timeout(SECONDS):
         far.answers["/mcp"] = "403 Forbidden", {}, b""
         own = ServerConfig(name="own", transport="http", url=far.url("/mcp"), backend=True)
-        reach = Reach(exempt(["127.0.0.1"]))
+        reach = EgressPolicy(parse_exemptions(["127.0.0.1"]))
         servers = ServerPool("urls", [own], reach, auth=auth, list_seconds=SECONDS)
         async with servers.hold("ann", [McpServer("own"), McpServer("new", far.url("/mcp"))]):
             pass

@@ -13,7 +13,7 @@ from playwright.async_api import expect
 from antiphon.ports import LOCAL
 from antiphon.settings.paths import data_folder
 from antiphon.tools.permissions import GrantsFile
-from antiphon.tools.questions import Shape
+from antiphon.tools.questions import ToolIdentity
 from antiphon.types.messages import Hints
 from antiphon.web.relays import grants_file
 from tests.web.chats import chatting
@@ -30,8 +30,8 @@ async def person(chat: Chat, name: str) -> Browser:
     return await chat.browser(headers={"X-Forwarded-User": name}).arrive()
 
 
-def a_shape(server: str, tool: str) -> Shape:
-    return Shape(
+def a_shape(server: str, tool: str) -> ToolIdentity:
+    return ToolIdentity(
         server=server,
         origin="here",
         own_name=tool,

@@ -58,7 +58,7 @@ from antiphon.client.mentions import (
 from antiphon.settings.loading import LoadedSettings
 from antiphon.settings.settings import Settings
 from antiphon.tools.functions import Function, load
-from antiphon.tools.tool_events import Happening
+from antiphon.tools.tool_events import ToolEvent
 from antiphon.types.errors import AntiphonError, InvalidRequest
 from antiphon.types.runs import Sampling
 
@@ -173,7 +173,7 @@ async def _ask(
             options["thread_id"] = await _last_thread(client)
         refusals = Refusals(settings)
 
-        def watch(happening: Happening) -> None:
+        def watch(happening: ToolEvent) -> None:
             refusals.note(happening)
             pen.submit(speech.happened, happening)
 

@@ -17,7 +17,7 @@ from antiphon.settings.paths import data_folder
 from antiphon.settings.settings import Settings
 from antiphon.tools.consent import Consent
 from antiphon.tools.permissions import NAME, GrantsFile, Rules
-from antiphon.tools.tool_events import ConsentRefused, Happening
+from antiphon.tools.tool_events import ConsentRefused, ToolEvent
 
 
 def consent(settings: Settings, *, yes: bool) -> Consent:
@@ -37,7 +37,7 @@ class Refusals:
         self.any = False
         self._asked = [each.replace(":", "__", 1) for each in settings.ask]
 
-    def note(self, happening: Happening) -> None:
+    def note(self, happening: ToolEvent) -> None:
         """What happens to a tool."""
         match happening:
             case ConsentRefused(call=call, by="nobody"):

@@ -102,7 +102,7 @@ async def _usual(client: AsyncClient) -> str:
 
 def _functions(ui: UiManager, specs: Iterable[str], settings: Settings) -> Iterator[Function]:
     """What --tools names; in a chat there is somebody to be asked."""
-    ask_user = builtin.Asking(Questions(ui)).ask_user
+    ask_user = builtin.UserAsker(Questions(ui)).ask_user
     for spec in specs:
         for function in load(spec, settings):
             yield ask_user if function == builtin.ask_user else function

@@ -10,7 +10,7 @@ import msgspec
 from antiphon.cli.exit_codes import FAILED
 from antiphon.cli.output import Page
 from antiphon.cli.text_answer import code
-from antiphon.tools.tool_events import ConsentAsked, Happening, ToolEnded
+from antiphon.tools.tool_events import ConsentAsked, ToolEnded, ToolEvent
 from antiphon.types import events
 from antiphon.types.errors import AntiphonError
 from antiphon.types.events import (
@@ -46,7 +46,7 @@ class Lines:
             self._ended = True
             self.code = code(event)
 
-    def happened(self, happening: Happening) -> None:
+    def happened(self, happening: ToolEvent) -> None:
         """What happens to a tool here; its output comes as an event."""
         match happening:
             case ToolEnded(tool_call_id=call_id, result=result, seconds=seconds):
@@ -69,7 +69,7 @@ class Lines:
             status, fault = _cut_short(end)
             self._write({"type": "local.ended", "status": status, "error": fault})
 
-    def _write(self, told: Mapping[str, object] | Happening) -> None:
+    def _write(self, told: Mapping[str, object] | ToolEvent) -> None:
         self._page.write(f"{json_text(msgspec.json.encode(told))}\n")
 
 
@@ -144,7 +144,7 @@ class Whole:
             case _:
                 pass
 
-    def happened(self, happening: Happening) -> None:
+    def happened(self, happening: ToolEvent) -> None:
         """What happens to a tool here: its output comes as an event."""
 
     def close(self, end: BaseException | None = None) -> None:

@@ -10,7 +10,7 @@ from antiphon.cli.exit_codes import DONE, FAILED, INCOMPLETE, of_fault
 from antiphon.cli.output import Page, note
 from antiphon.client.formatting import dollars
 from antiphon.client.outcome import advice
-from antiphon.tools.tool_events import Happening
+from antiphon.tools.tool_events import ToolEvent
 from antiphon.types.events import (
     Event,
     MessageCompleted,
@@ -51,7 +51,7 @@ class Speech(Protocol):
         """The next event."""
         ...
 
-    def happened(self, happening: Happening) -> None:
+    def happened(self, happening: ToolEvent) -> None:
         """What happens to a tool here."""
         ...
 
@@ -82,7 +82,7 @@ class Thoughts:
         self._end_line()
         self._speech.tell(number, event)
 
-    def happened(self, happening: Happening) -> None:
+    def happened(self, happening: ToolEvent) -> None:
         """What happens to a tool here."""
         self._speech.happened(happening)
 
@@ -146,7 +146,7 @@ class Answer:
             case _:
                 pass
 
-    def happened(self, happening: Happening) -> None:
+    def happened(self, happening: ToolEvent) -> None:
         """What happens to a tool here: what is worth a line comes as an event too."""
 
     def close(self, end: BaseException | None = None) -> None:

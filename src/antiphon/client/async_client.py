@@ -65,7 +65,7 @@ from antiphon.tools.consent import Consent
 from antiphon.tools.functions import Function, Handler
 from antiphon.tools.gate import AT_ONCE, SECONDS
 from antiphon.tools.questions import ModelServer
-from antiphon.tools.tool_events import Watch, unwatched
+from antiphon.tools.tool_events import OnToolEvent, ignore_event
 from antiphon.tools.tool_processor import ToolProcessor
 from antiphon.types.errors import (
     AntiphonError,
@@ -288,7 +288,7 @@ class AsyncClient(RenamedMethods):
         run_id: str | None = None,
         after: int | None = None,
         consent: Consent | None = None,
-        watch: Watch = unwatched,
+        watch: OnToolEvent = ignore_event,
         max_tools: int = AT_ONCE,
         tool_timeout: float = SECONDS,
         raise_on_failure: bool = True,
@@ -335,7 +335,7 @@ class AsyncClient(RenamedMethods):
         handler: Callable[[str, dict[str, Any]], Any] | ToolProcessor,
         *,
         consent: Consent | None = None,
-        watch: Watch = unwatched,
+        watch: OnToolEvent = ignore_event,
         max_tools: int = AT_ONCE,
         tool_timeout: float = SECONDS,
         raise_on_failure: bool = True,

@@ -26,7 +26,7 @@ from antiphon.client.outcome import last_reply, run_error
 from antiphon.ports import Toolbox
 from antiphon.telemetry import genai
 from antiphon.telemetry.tracing import Attributes
-from antiphon.tools.consent import foreign
+from antiphon.tools.consent import remote_tool
 from antiphon.tools.functions import Function, Functions
 from antiphon.tools.tool_manager import ToolManager
 from antiphon.tools.tool_processor import ToolProcessor
@@ -371,7 +371,11 @@ def split_actions(
     waiting = list(actions)
     return (
         [tool_call(action) for action in waiting if action.kind == "tool"],
-        [(tool_call(action), foreign(action)) for action in waiting if action.kind == "approval"],
+        [
+            (tool_call(action), remote_tool(action))
+            for action in waiting
+            if action.kind == "approval"
+        ],
     )
 
 

@@ -21,7 +21,7 @@ from antiphon.api.operations import BackendServer
 from antiphon.mcp.client.toolbox import McpServers
 from antiphon.mcp.config.server_config import ServerConfig
 from antiphon.ports import Tell, Toolbox, quiet
-from antiphon.tools.egress_policy import INTERNET, OutOfReach, Reach
+from antiphon.tools.egress_policy import INTERNET, BlockedAddress, EgressPolicy
 from antiphon.tools.functions import Functions
 from antiphon.types.addresses import parse_address
 from antiphon.types.errors import Forbidden, InvalidRequest
@@ -87,7 +87,7 @@ class ServerPool:
         self,
         allowed: Allowed,
         configs: Iterable[ServerConfig] = (),
-        reach: Reach = INTERNET,
+        reach: EgressPolicy = INTERNET,
         *,
         auth: Callable[[ServerConfig], Any] | None = None,
         list_seconds: float = LIST_SECONDS,
@@ -141,8 +141,8 @@ class ServerPool:
         """Check the URL's text; the address of a name is checked at every connect."""
         scheme, host, port = _split_url(url, where)
         try:
-            address, *_ = await self._reach.vetted(host, port, _resolve_to_public)
-        except OutOfReach as refused:
+            address, *_ = await self._reach.resolve_allowed(host, port, _resolve_to_public)
+        except BlockedAddress as refused:
             raise InvalidRequest(refused.message, **refused.details, where=where) from refused
         if scheme != "https" and not self._reach.exempts(host, address, port):
             raise InvalidRequest(

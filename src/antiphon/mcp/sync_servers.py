@@ -27,7 +27,7 @@ from antiphon.mcp.config.server_config import LogLevel, ServerConfig
 from antiphon.ports import Tell, quiet
 from antiphon.settings.loading import load
 from antiphon.settings.settings import Settings
-from antiphon.tools.blocking import Telling
+from antiphon.tools.blocking import ThreadSafeProgress
 from antiphon.types.messages import Given, Tool, ToolCall, ToolResult
 
 T = TypeVar("T")
@@ -111,7 +111,7 @@ class Servers:
         """Call the tool, from any event loop."""
         if not self._entered:
             return _unavailable("are not started")
-        with Telling(tell) as telling:
+        with ThreadSafeProgress(tell) as telling:
             future = self._portal.start(self._servers.call(call, telling))
             try:
                 return await asyncio.wrap_future(future)

@@ -37,7 +37,7 @@ from antiphon.telemetry.tracing import NO_TRACES, ROOT, Tracer, current_span
 from antiphon.tools.consent import Consent
 from antiphon.tools.functions import Functions
 from antiphon.tools.permissions import Rules
-from antiphon.tools.tool_events import Happening, ToolEnded
+from antiphon.tools.tool_events import ToolEnded, ToolEvent
 from antiphon.tools.tool_processor import ToolProcessor
 from antiphon.types import errors
 from antiphon.types.chunks import Question
@@ -219,7 +219,7 @@ class TurnRunner:
                     claim = await self._save_result(claim, due[call.id], result)
         return claim
 
-    def _note_tool(self, happening: Happening) -> None:
+    def _note_tool(self, happening: ToolEvent) -> None:
         if isinstance(happening, ToolEnded):
             outcome = happening.result.fault or "done"
             self._metrics.observe(TOOLS, happening.seconds, "server", outcome)

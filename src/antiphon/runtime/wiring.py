@@ -31,7 +31,7 @@ from antiphon.stores.sqlite import backup
 from antiphon.stores.sqlite.dump import SqliteInventory
 from antiphon.stores.sqlite.store import SqliteStore
 from antiphon.stores.statements import Schema
-from antiphon.tools.egress_policy import Reach, exempt
+from antiphon.tools.egress_policy import EgressPolicy, parse_exemptions
 from antiphon.types import errors
 
 log = logging.getLogger(__name__)
@@ -111,7 +111,7 @@ def create_servers(settings: Settings) -> NoServers | ServerPool:
     return ServerPool(
         settings.backend_mcp,
         configs,
-        Reach(exempt(settings.private_hosts)),
+        EgressPolicy(parse_exemptions(settings.private_hosts)),
         auth=authorizer(settings, os.environ),
         unusable={problem.server: problem.why for problem in found.problems},
     )

@@ -17,7 +17,7 @@ from antiphon.terminal.paging import Parts
 from antiphon.terminal.spans import Line, Span
 from antiphon.terminal.ui import Ui
 from antiphon.tools import schemas
-from antiphon.tools.questions import Answer, Question, Shape, shape
+from antiphon.tools.questions import Answer, Question, ToolIdentity, tool_identity
 from antiphon.types.errors import InvalidRequest
 from antiphon.types.messages import Hints, Tool
 from antiphon.types.terminal_safe import clean, one_line
@@ -29,7 +29,7 @@ LONGEST = 160
 """Characters of a description that are shown."""
 
 
-def describe_changes(before: Shape, now: Shape) -> Iterator[Line]:
+def describe_changes(before: ToolIdentity, now: ToolIdentity) -> Iterator[Line]:
     """Yield a line for each change, with the old value first."""
     if before.origin != now.origin:
         yield _change_line("it is another program", before.origin, now.origin)
@@ -90,12 +90,12 @@ def _claim(value: object) -> str:
             return str(value)
 
 
-def _parameters(shape: Shape) -> dict[str, Any]:
+def _parameters(shape: ToolIdentity) -> dict[str, Any]:
     found = shape.parameters.get("properties")
     return found if is_object(found) else {}
 
 
-def _other_keywords(shape: Shape) -> dict[str, object]:
+def _other_keywords(shape: ToolIdentity) -> dict[str, object]:
     return {name: value for name, value in shape.parameters.items() if name != "properties"}
 
 
@@ -212,7 +212,7 @@ class _ConsentDialog:
             found = arguments.to_compact_json(typed)
         except InvalidRequest as problem:
             return problem.message
-        return schemas.fault(found, self._question.tool.spec.parameters)
+        return schemas.find_argument_errors(found, self._question.tool.spec.parameters)
 
     async def _ask_why(self) -> str | None:
         return await self._ui.keyboard.write(Field(label="No. Tell the model why:"))
@@ -282,7 +282,7 @@ class _ConsentDialog:
         if question.before is not None:
             said = "You have allowed it before, but it has changed:"
             yield (Span(said, "warning"),)
-            yield from islice(describe_changes(question.before, shape(tool)), MOST_CHANGES)
+            yield from islice(describe_changes(question.before, tool_identity(tool)), MOST_CHANGES)
 
     def _lines(self) -> list[Line]:
         if self._listened:

@@ -18,7 +18,7 @@ from antiphon.terminal.streaming_response_handler import StreamingResponseHandle
 from antiphon.terminal.ui import Ui
 from antiphon.tools.consent import Consent
 from antiphon.tools.functions import Function
-from antiphon.tools.tool_events import Happening
+from antiphon.tools.tool_events import ToolEvent
 from antiphon.types.errors import AntiphonError, ConnectionLost, Internal, RunActive, RunError
 from antiphon.types.runs import Reason, Status, Usage
 
@@ -190,7 +190,7 @@ class ConversationProcessor:
                     await asyncio.sleep(0)
                     rested = ui.clock()
 
-    def _on_tool_event(self, handler: StreamingResponseHandler, happening: Happening) -> None:
+    def _on_tool_event(self, handler: StreamingResponseHandler, happening: ToolEvent) -> None:
         handler.on_tool_event(happening, self._ui.clock())
         self._ui.display.update_streaming()
 

@@ -20,10 +20,10 @@ from antiphon.terminal.themes import Theme
 from antiphon.tools.tool_events import (
     ConsentAsked,
     ConsentRefused,
-    Happening,
     ToolAwaited,
     ToolBegan,
     ToolEnded,
+    ToolEvent,
     ToolProgressed,
 )
 from antiphon.types.events import (
@@ -161,7 +161,7 @@ class StreamingResponseHandler:
             case _:
                 pass
 
-    def on_tool_event(self, happening: Happening, now: float) -> None:
+    def on_tool_event(self, happening: ToolEvent, now: float) -> None:
         """Fold in an event of a tool that runs here."""
         match happening:
             case ToolAwaited(call=call, servers=servers):

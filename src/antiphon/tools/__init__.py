@@ -1,1 +1,1 @@
-"""Tools of a program: their schemas, their consent, their calls."""
+"""Tools of a program: functions, schemas, consent, deadlines, and the processor of calls."""

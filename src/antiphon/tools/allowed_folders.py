@@ -1,7 +1,7 @@
-"""Folders that may be read from, and nothing outside them, whatever a path says.
+"""Read access to folders, and to nothing outside them, whatever a path says.
 
-A path is walked from the folder down, one part after the other, each opened in the one before it
-and never through a link. Nobody can put a link in between what was looked at and what is opened.
+A path is walked from the folder down. Each part is opened relative to the one before and never
+through a link, so that no link can be put between a check and the opening.
 """
 
 from __future__ import annotations
@@ -19,51 +19,59 @@ from antiphon.types.errors import InvalidRequest, NotFound, Unavailable
 MAX_PARTS = 64
 _CHUNK = 65_536
 _OF_THE_SYSTEM = ("/proc", "/sys", "/dev")
-"""No folders of files: what is read there is made as it is read, or does something."""
+"""Not folders of files: contents are generated when read, or reading has an effect."""
 
 
-class Entry(msgspec.Struct, frozen=True):
-    """One thing in a folder; `size` in bytes, of files alone."""
+class FolderEntry(msgspec.Struct, frozen=True):
+    """Entry of a folder; `size` is in bytes, of files only."""
 
     name: str
     kind: str
     size: int | None = None
 
 
-class Folders:
-    """These folders. With one of them a path begins in it, with several at a folder's name."""
+class AllowedFolders:
+    """Readable folders.
+
+    With one, paths are relative to it; with several, they begin with its name.
+    """
 
     def __init__(self, roots: Sequence[str | Path]) -> None:
-        self._roots = dict(_named([Path(root).expanduser().resolve() for root in roots]))
+        self._roots = dict(
+            _with_unique_names([Path(root).expanduser().resolve() for root in roots])
+        )
 
     @property
     def names(self) -> list[str]:
-        """What the folders are called."""
+        """Names of the folders."""
         return list(self._roots)
 
-    def entries(self, path: str) -> list[Entry]:
-        """What is in the folder at this path, by name. Raises `NotFound` and `InvalidRequest`."""
+    def entries(self, path: str) -> list[FolderEntry]:
+        """Return the entries of the folder at this path, by name.
+
+        Raises `NotFound` and `InvalidRequest`.
+        """
         if not _parts(path) and len(self._roots) > 1:
-            return [Entry(name, "folder") for name in self._roots]
-        with self._opened(path, os.O_DIRECTORY) as folder:
+            return [FolderEntry(name, "folder") for name in self._roots]
+        with self._open(path, os.O_DIRECTORY) as folder:
             return sorted(_entries(folder), key=lambda entry: entry.name)
 
     def read(self, path: str, max_bytes: int) -> tuple[bytes, int]:
-        """The first bytes of the file at this path, and how many it has.
+        """Return the first bytes of the file at this path, and its size.
 
-        Raises `NotFound`, and `InvalidRequest` for what is no file.
+        Raises `NotFound`, and `InvalidRequest` if it is not a file.
         """
-        with self._opened(path) as file:
+        with self._open(path) as file:
             found = os.fstat(file)
             if not stat.S_ISREG(found.st_mode):
                 raise InvalidRequest(f"{path} is a {_kind(found.st_mode)}, not a file.")
-            return _first(file, max_bytes), found.st_size
+            return _read_at_most(file, max_bytes), found.st_size
 
     @contextmanager
-    def _opened(self, path: str, flags: int = 0) -> Generator[int]:
-        root, parts = self._placed(path)
+    def _open(self, path: str, flags: int = 0) -> Generator[int]:
+        root, parts = self._locate(path)
         try:
-            descriptor = _walked(root, parts, flags)
+            descriptor = _open_path(root, parts, flags)
         except FileNotFoundError as error:
             raise NotFound(f"There is no {path}.") from error
         except NotADirectoryError as error:
@@ -77,7 +85,7 @@ class Folders:
         finally:
             os.close(descriptor)
 
-    def _placed(self, path: str) -> tuple[Path, list[str]]:
+    def _locate(self, path: str) -> tuple[Path, list[str]]:
         parts = _parts(path)
         if len(self._roots) == 1:
             (root,) = self._roots.values()
@@ -91,8 +99,8 @@ class Folders:
         return root, parts
 
 
-def _named(roots: Sequence[Path]) -> Iterator[tuple[str, Path]]:
-    """Each folder under its own name, with a number behind it where another has that name."""
+def _with_unique_names(roots: Sequence[Path]) -> Iterator[tuple[str, Path]]:
+    """Yield each folder under its own name, numbered if another has the same name."""
     taken: set[str] = set()
     for root in dict.fromkeys(roots):
         name = own = root.name or "root"
@@ -105,7 +113,7 @@ def _named(roots: Sequence[Path]) -> Iterator[tuple[str, Path]]:
 
 
 def _parts(path: str) -> list[str]:
-    """The names that the path goes through. Raises `InvalidRequest` where it leads elsewhere."""
+    """Return the parts of the path. Raises `InvalidRequest` if it leads outside."""
     parts = [part for part in path.split("/") if part not in ("", ".")]
     if PurePosixPath(path).is_absolute() or ".." in parts:
         raise InvalidRequest(
@@ -117,8 +125,8 @@ def _parts(path: str) -> list[str]:
     return parts
 
 
-def _walked(root: Path, parts: Sequence[str], flags: int) -> int:
-    """A descriptor of what is there. What would wait, as a pipe without a writer does, does not."""
+def _open_path(root: Path, parts: Sequence[str], flags: int) -> int:
+    """Open the path without following links or blocking (a pipe without a writer would block)."""
     if os.open not in os.supports_dir_fd:
         raise Unavailable("This system has no way to read below a folder and surely nowhere else.")
     careful = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
@@ -136,7 +144,7 @@ def _walked(root: Path, parts: Sequence[str], flags: int) -> int:
     return descriptor
 
 
-def _entries(folder: int) -> Iterator[Entry]:
+def _entries(folder: int) -> Iterator[FolderEntry]:
     with os.scandir(folder) as found:
         for each in found:
             try:
@@ -145,7 +153,7 @@ def _entries(folder: int) -> Iterator[Entry]:
                 continue
             file = stat.S_ISREG(about.st_mode)
             name = os.fsencode(each.name).decode("utf-8", "replace")
-            yield Entry(name, _kind(about.st_mode), about.st_size if file else None)
+            yield FolderEntry(name, _kind(about.st_mode), about.st_size if file else None)
 
 
 def _kind(mode: int) -> str:
@@ -161,7 +169,7 @@ _KINDS = (
 )
 
 
-def _first(file: int, max_bytes: int) -> bytes:
+def _read_at_most(file: int, max_bytes: int) -> bytes:
     said = bytearray()
     while len(said) < max_bytes and (piece := os.read(file, min(_CHUNK, max_bytes - len(said)))):
         said += piece

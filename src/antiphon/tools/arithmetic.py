@@ -35,24 +35,24 @@ MAX_DEPTH = 50
 MAX_BITS = 10_000  # of a whole number: some 3000 digits
 
 
-class Unanswerable(ValueError):
-    """What is wrong with the expression, for who wrote it."""
+class InvalidExpression(ValueError):
+    """Error in an expression, described for its author."""
 
 
-def calculated(expression: str) -> str:
-    """The value as text. Raises `Unanswerable`."""
+def evaluate(expression: str) -> str:
+    """Return the value as text. Raises `InvalidExpression`."""
     if len(expression) > MAX_LENGTH:
-        raise Unanswerable(f"The expression is longer than {MAX_LENGTH} characters.")
+        raise InvalidExpression(f"The expression is longer than {MAX_LENGTH} characters.")
     try:
-        return _shown(_Reading(_tokens(expression)).whole())
+        return _format(_Parser(_tokenize(expression)).whole())
     except (ZeroDivisionError, DivisionByZero) as error:
-        raise Unanswerable("This divides by zero.") from error
+        raise InvalidExpression("This divides by zero.") from error
     except (Overflow, OverflowError) as error:
-        raise Unanswerable("The result is too large.") from error
+        raise InvalidExpression("The result is too large.") from error
     except (DecimalException, ValueError, TypeError) as error:
-        if isinstance(error, Unanswerable):
+        if isinstance(error, InvalidExpression):
             raise
-        raise Unanswerable("This has no value among the real numbers.") from error
+        raise InvalidExpression("This has no value among the real numbers.") from error
 
 
 class _Token(msgspec.Struct, frozen=True):
@@ -73,25 +73,25 @@ _ARITHMETIC = Context(
 )
 
 
-def _tokens(expression: str) -> Iterator[_Token]:
+def _tokenize(expression: str) -> Iterator[_Token]:
     text = expression.translate(_SPOKEN).rstrip()
     at = 0
     while at < len(text):
         found = _TOKEN.match(text, at)
         if found is None:
             hint = "; powers are written **" if "^" in text[at:] else ""
-            raise Unanswerable(f"{text[at:].strip()[:20]!r} cannot be read{hint}.")
+            raise InvalidExpression(f"{text[at:].strip()[:20]!r} cannot be read{hint}.")
         kind = str(found.lastgroup)
         yield _Token(kind, found[kind])
         at = found.end()
     yield _END
 
 
-class _Reading:
-    """Reads tokens and works out their value as it goes: a method for each line of the grammar."""
+class _Parser:
+    """Recursive-descent parser that evaluates as it reads: one method per line of the grammar."""
 
     def __init__(self, tokens: Iterator[_Token]) -> None:
-        self._tokens = tokens
+        self._tokenize = tokens
         self._next = next(tokens)
         self._depth = 0
 
@@ -102,25 +102,25 @@ class _Reading:
 
     def _sum(self) -> Number:
         value = self._product()
-        while (sign := self._took("+", "-")) is not None:
+        while (sign := self._accept("+", "-")) is not None:
             value = _BINARY[sign](value, self._product())
         return value
 
     def _product(self) -> Number:
-        value = self._signed()
-        while (sign := self._took("*", "/", "//", "%")) is not None:
-            value = _BINARY[sign](value, self._signed())
+        value = self._parse_sign()
+        while (sign := self._accept("*", "/", "//", "%")) is not None:
+            value = _BINARY[sign](value, self._parse_sign())
         return value
 
-    def _signed(self) -> Number:
+    def _parse_sign(self) -> Number:
         self._depth += 1
         if self._depth > MAX_DEPTH:
-            raise Unanswerable(f"The expression is nested more than {MAX_DEPTH} deep.")
-        match self._took("+", "-"):
+            raise InvalidExpression(f"The expression is nested more than {MAX_DEPTH} deep.")
+        match self._accept("+", "-"):
             case "-":
-                value = _minus(self._signed())
+                value = _negate(self._parse_sign())
             case "+":
-                value = self._signed()
+                value = self._parse_sign()
             case _:
                 value = self._power()
         self._depth -= 1
@@ -128,7 +128,7 @@ class _Reading:
 
     def _power(self) -> Number:
         value = self._atom()
-        return _power(value, self._signed()) if self._took("**") else value
+        return _power(value, self._parse_sign()) if self._accept("**") else value
 
     def _atom(self) -> Number:
         token = self._advance()
@@ -146,46 +146,46 @@ class _Reading:
                 self._expect(")")
                 return value
             case _:
-                raise Unanswerable(f"A number was expected, and {token.text} came.")
+                raise InvalidExpression(f"A number was expected, and {token.text} came.")
 
     def _call(self, name: str) -> Number:
         if name not in _FUNCTIONS:
             raise _unknown(name)
         self._expect("(")
         arguments: list[Number] = []
-        while not arguments or self._took(","):
+        while not arguments or self._accept(","):
             arguments.append(self._sum())
         self._expect(")")
         try:
             return _FUNCTIONS[name](*arguments)
         except TypeError as error:
-            raise Unanswerable(f"{name} does not take {len(arguments)} numbers.") from error
+            raise InvalidExpression(f"{name} does not take {len(arguments)} numbers.") from error
 
     def _advance(self) -> _Token:
         token = self._next
-        self._next = next(self._tokens, _END)
+        self._next = next(self._tokenize, _END)
         return token
 
-    def _took(self, *texts: str) -> str | None:
+    def _accept(self, *texts: str) -> str | None:
         return self._advance().text if self._next.text in texts else None
 
     def _expect(self, text: str) -> None:
         token = self._advance()
         if token.text != text:
-            raise Unanswerable(f"{text} was expected, and {token.text} came.")
+            raise InvalidExpression(f"{text} was expected, and {token.text} came.")
 
 
-def _unknown(name: str) -> Unanswerable:
+def _unknown(name: str) -> InvalidExpression:
     known = ", ".join([*_FUNCTIONS, *_CONSTANTS])
-    return Unanswerable(f"There is no {name[:20]}. There are: {known}.")
+    return InvalidExpression(f"There is no {name[:20]}. There are: {known}.")
 
 
 def _number(text: str) -> Number:
     digits = text.replace("_", "")
-    return _kept(int(digits)) if digits.isdigit() else _ARITHMETIC.create_decimal(digits)
+    return _bounded(int(digits)) if digits.isdigit() else _ARITHMETIC.create_decimal(digits)
 
 
-def _kept(value: int) -> int:
+def _bounded(value: int) -> int:
     if value.bit_length() > MAX_BITS:
         raise OverflowError
     return value
@@ -195,40 +195,40 @@ def _decimal(value: Number) -> Decimal:
     return _ARITHMETIC.create_decimal(value)
 
 
-def _times(a: Number, b: Number) -> Number:
+def _multiply(a: Number, b: Number) -> Number:
     if isinstance(a, int) and isinstance(b, int):
-        return _kept(a * b)
+        return _bounded(a * b)
     return _ARITHMETIC.multiply(_decimal(a), _decimal(b))
 
 
-def _plus(a: Number, b: Number) -> Number:
+def _add(a: Number, b: Number) -> Number:
     if isinstance(a, int) and isinstance(b, int):
-        return _kept(a + b)
+        return _bounded(a + b)
     return _ARITHMETIC.add(_decimal(a), _decimal(b))
 
 
-def _minus(a: Number) -> Number:
+def _negate(a: Number) -> Number:
     return -a if isinstance(a, int) else _ARITHMETIC.minus(a)
 
 
-def _divided(a: Number, b: Number) -> Number:
+def _divide(a: Number, b: Number) -> Number:
     if isinstance(a, int) and isinstance(b, int) and a % b == 0:
         return a // b
     return _ARITHMETIC.divide(_decimal(a), _decimal(b))
 
 
-def _floor_divided(a: Number, b: Number) -> Number:
-    """Rounded down, as Python has it for whole numbers; decimals alone would round towards zero."""
+def _floor_divide(a: Number, b: Number) -> Number:
+    """Divide, rounding down as Python does for whole numbers; decimals would round towards zero."""
     if isinstance(a, int) and isinstance(b, int):
         return a // b
-    return _floor(_divided(a, b))
+    return _floor(_divide(a, b))
 
 
 def _remainder(a: Number, b: Number) -> Number:
     if isinstance(a, int) and isinstance(b, int):
         return a % b
     rest = _ARITHMETIC.remainder(_decimal(a), _decimal(b))
-    return _plus(rest, b) if rest and (rest < 0) != (b < 0) else rest
+    return _add(rest, b) if rest and (rest < 0) != (b < 0) else rest
 
 
 def _power(base: Number, exponent: Number) -> Number:
@@ -237,7 +237,7 @@ def _power(base: Number, exponent: Number) -> Number:
             return int(base ** min(exponent, 2 - exponent % 2))
         if exponent > MAX_BITS or base.bit_length() * exponent > 2 * MAX_BITS:
             raise OverflowError
-        return _kept(int(base**exponent))
+        return _bounded(int(base**exponent))
     return _ARITHMETIC.power(_decimal(base), _decimal(exponent))
 
 
@@ -246,7 +246,7 @@ def _whole(value: Number, rounding: str) -> int:
         return value
     if value.adjusted() > MAX_BITS * 0.3:
         raise OverflowError
-    return _kept(int(value.to_integral_value(rounding)))
+    return _bounded(int(value.to_integral_value(rounding)))
 
 
 def _floor(value: Number) -> int:
@@ -257,20 +257,20 @@ def _ceiling(value: Number) -> int:
     return _whole(value, ROUND_CEILING)
 
 
-def _rounded(value: Number, places: Number = 0) -> Number:
+def _round(value: Number, places: Number = 0) -> Number:
     if not isinstance(places, int) or abs(places) > 100:
-        raise Unanswerable("round takes a whole number of places, at most 100.")
+        raise InvalidExpression("round takes a whole number of places, at most 100.")
     if isinstance(value, int) and places >= 0:
         return value
     rounded = round(Decimal(value), places)  # to even, as Python and its readers have it
     return rounded if places > 0 else int(rounded)
 
 
-def _least(*values: Number) -> Number:
+def _minimum(*values: Number) -> Number:
     return min(values)
 
 
-def _greatest(*values: Number) -> Number:
+def _maximum(*values: Number) -> Number:
     return max(values)
 
 
@@ -283,7 +283,7 @@ def _root(value: Number) -> Number:
 def _logarithm(value: Number, base: Number | None = None) -> Number:
     if base is None:
         return _ARITHMETIC.ln(_decimal(value))
-    return _divided(_ARITHMETIC.ln(_decimal(value)), _ARITHMETIC.ln(_decimal(base)))
+    return _divide(_ARITHMETIC.ln(_decimal(value)), _ARITHMETIC.ln(_decimal(base)))
 
 
 def _by_decimal(function: Callable[[Decimal], Decimal]) -> Callable[[Number], Number]:
@@ -295,18 +295,18 @@ def _by_float(function: Callable[[float], float]) -> Callable[[Number], Number]:
 
 
 _BINARY: Mapping[str, Callable[[Number, Number], Number]] = {
-    "+": _plus,
-    "-": lambda a, b: _plus(a, _minus(b)),
-    "*": _times,
-    "/": _divided,
-    "//": _floor_divided,
+    "+": _add,
+    "-": lambda a, b: _add(a, _negate(b)),
+    "*": _multiply,
+    "/": _divide,
+    "//": _floor_divide,
     "%": _remainder,
 }
 _FUNCTIONS: Mapping[str, Callable[..., Number]] = {
     "abs": abs,
-    "min": _least,
-    "max": _greatest,
-    "round": _rounded,
+    "min": _minimum,
+    "max": _maximum,
+    "round": _round,
     "floor": _floor,
     "ceil": _ceiling,
     "sqrt": _root,
@@ -324,7 +324,7 @@ _CONSTANTS: Mapping[str, Number] = {
 }
 
 
-def _shown(value: Number) -> str:
+def _format(value: Number) -> str:
     if isinstance(value, int):
         return str(value)
     if not value.is_finite():

@@ -1,4 +1,4 @@
-"""Blocking work in a thread of its own, which no program has to wait for."""
+"""Blocking work in daemon threads, cancellation checks, and progress from threads."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-async def in_thread(work: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:
-    """The result of blocking work, done in a daemon thread that sees the caller's context.
+async def run_in_daemon_thread(work: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:
+    """Run blocking work in a daemon thread with the caller's context, and return its result.
 
-    Not in the loop's executor: Python waits for its threads at exit, and a tool that never returns
-    must not keep a program from ending. Whoever is cancelled while it runs leaves it behind.
+    The event loop's executor is not used: Python waits for its threads at exit, and a tool that
+    never returns must not keep a program from ending. If the caller is cancelled, the thread is
+    left behind.
     """
     loop = asyncio.get_running_loop()
     done: asyncio.Future[T] = loop.create_future()
@@ -52,22 +53,22 @@ async def in_thread(work: Callable[P, T], *given: P.args, **named: P.kwargs) -> 
     return await done
 
 
-# Whose cancellation it is: one's own, which must go on, or only that of what one waits for.
+# Cancellation of this task, as opposed to that of what it awaits.
 
 
-def cancelled() -> bool:
-    """Whether this task was cancelled, rather than something that it awaited."""
+def is_task_cancelled() -> bool:
+    """Return whether this task was cancelled, rather than something that it awaited."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 
 
-# How a tool in a thread tells how far it is: on the loop, in order, and not after its end.
+# Progress reported from a thread: on the event loop, in order, and not after the end.
 
 
-class Telling:
-    """A `Tell` for any thread, as long as its block lasts; what is told later is told to nobody.
+class ThreadSafeProgress:
+    """Progress callback usable on any thread while its block lasts; later calls are ignored.
 
-    Told in the thread of the loop, it is told at once.
+    On the event loop's own thread it reports at once.
     """
 
     def __init__(self, tell: Tell) -> None:
@@ -87,7 +88,7 @@ class Telling:
         self._tell = None
 
     def __call__(self, progress: Progress) -> None:
-        """Tell how far the tool is."""
+        """Report progress."""
         if self._tell is None:
             return
         if threading.get_ident() == self._thread:

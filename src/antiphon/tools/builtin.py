@@ -18,18 +18,18 @@ from datetime import UTC, datetime
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from antiphon.settings.settings import Settings
-from antiphon.tools.allowed_folders import Folders
-from antiphon.tools.arithmetic import calculated
-from antiphon.tools.deadlines import unhurried
-from antiphon.tools.egress_policy import INTERNET, Reach, exempt
+from antiphon.tools.allowed_folders import AllowedFolders
+from antiphon.tools.arithmetic import evaluate
+from antiphon.tools.deadlines import pause_deadline
+from antiphon.tools.egress_policy import INTERNET, EgressPolicy, parse_exemptions
 from antiphon.tools.functions import Function, tool, toolset
-from antiphon.tools.guarded_http import Fetched, Outbound, fetch
-from antiphon.tools.html_to_text import readable
+from antiphon.tools.guarded_http import FetchedPage, GuardedClient, fetch
+from antiphon.tools.html_to_text import html_to_text
 from antiphon.types.errors import InvalidRequest
 from antiphon.types.messages import ToolResult
 
 Ask = Callable[[str, Sequence[str]], Awaitable[str | None]]
-"""Puts a question to the user, with choices or none; None where there was no answer."""
+"""Asks the user a question, with choices or none; returns None if there was no answer."""
 
 MAX_FILE_BYTES = 10_000_000  # of a file or a page, what is looked at
 MAX_PAGE_BYTES = 2_000_000
@@ -70,34 +70,34 @@ def calculate(expression: str) -> str:
     Args:
         expression: For instance (17 / 100) * 2340 or round(sqrt(2), 4).
     """
-    return calculated(expression)
+    return evaluate(expression)
 
 
 def builtins(settings: Settings, ask: Ask | None = None) -> list[Function]:
-    """All the tools, as the settings have them; `ask` is how the user can be asked."""
-    files = Files(settings.roots)
+    """Return all built-in tools for these settings; `ask` asks the user."""
+    files = FileReader(settings.roots)
     return [
         current_time,
         calculate,
-        _fetching(settings).fetch_url,
+        _fetcher(settings).fetch_url,
         files.read_file,
         files.list_files,
-        Asking(ask).ask_user,
+        UserAsker(ask).ask_user,
     ]
 
 
 @toolset
 def tools(settings: Settings) -> list[Function]:
-    """Those that can do something: what `--tools antiphon.tools.builtin` brings."""
-    files = Files(settings.roots)
+    """Return the tools that work with these settings, for `--tools antiphon.tools.builtin`."""
+    files = FileReader(settings.roots)
     own: list[Function] = [files.read_file, files.list_files] if settings.roots else []
-    return [current_time, calculate, _fetching(settings).fetch_url, *own]
+    return [current_time, calculate, _fetcher(settings).fetch_url, *own]
 
 
-class Fetching:
-    """The tool that reads what is elsewhere, as far as this reach goes."""
+class UrlFetcher:
+    """Tool that reads URLs that the egress policy allows."""
 
-    def __init__(self, reach: Reach) -> None:
+    def __init__(self, reach: EgressPolicy) -> None:
         self._reach = reach
 
     @tool
@@ -113,17 +113,17 @@ class Fetching:
         """
         if from_character < 0:
             raise InvalidRequest("from_character counts from 0.")
-        async with Outbound(self._reach) as client:
+        async with GuardedClient(self._reach) as client:
             found = await fetch(client, url, max_bytes=MAX_PAGE_BYTES)
         # In a thread: two megabytes of a page take a moment, and others are waiting on the loop.
-        return await asyncio.to_thread(_told, found, from_character)
+        return await asyncio.to_thread(_page_text, found, from_character)
 
 
-class Files:
+class FileReader:
     """Tools that read below these folders, and nowhere else."""
 
     def __init__(self, roots: Sequence[str]) -> None:
-        self._folders = Folders(roots)
+        self._folders = AllowedFolders(roots)
 
     def read_file(self, path: str, first_line: int = 1, last_line: int | None = None) -> str:
         """Read a text file of the user's.
@@ -135,7 +135,7 @@ class Files:
         """
         self._check()
         content, size = self._folders.read(path, MAX_FILE_BYTES)
-        if _binary(content):
+        if _is_binary(content):
             kind = mimetypes.guess_type(path)[0] or "of an unknown kind"
             raise InvalidRequest(f"{path} is no text: {size} bytes, {kind}.")
         lines = content.decode("utf-8-sig", "replace").splitlines()
@@ -168,8 +168,8 @@ class Files:
             )
 
 
-class Asking:
-    """The tool that puts a question to the user, where there is a way to."""
+class UserAsker:
+    """Tool that asks the user a question, if there is a way to."""
 
     def __init__(self, ask: Ask | None) -> None:
         self._ask = ask
@@ -187,17 +187,17 @@ class Asking:
                 is_error=True,
                 fault="unavailable",
             )
-        with unhurried():
+        with pause_deadline():
             answer = await self._ask(question, choices)
         if answer is None:
             return ToolResult("The user gave no answer.", is_error=True, fault="refused")
         return answer
 
 
-fetch_url = Fetching(INTERNET).fetch_url
-read_file = Files(()).read_file
-list_files = Files(()).list_files
-ask_user = Asking(None).ask_user
+fetch_url = UrlFetcher(INTERNET).fetch_url
+read_file = FileReader(()).read_file
+list_files = FileReader(()).list_files
+ask_user = UserAsker(None).ask_user
 
 _WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _TEXT = re.compile(r"text/.*|application/(.*\+)?(json|xml|javascript|yaml|toml|x-ndjson)")
@@ -210,12 +210,12 @@ _CHARSET = re.compile(  # those of pages: Python has others, of which some are s
 )
 
 
-def _fetching(settings: Settings) -> Fetching:
-    return Fetching(Reach(exempt(settings.private_hosts)))
+def _fetcher(settings: Settings) -> UrlFetcher:
+    return UrlFetcher(EgressPolicy(parse_exemptions(settings.private_hosts)))
 
 
 def _lines(lines: Sequence[str], first: int, last: int | None, *, whole: bool) -> str:
-    """These lines, as many as fit, and a word on what is left."""
+    """Return as many of these lines as fit, and a note about the rest."""
     wanted = lines[first - 1 : last]
     shown: list[str] = []
     room = MAX_CHARACTERS
@@ -231,15 +231,15 @@ def _lines(lines: Sequence[str], first: int, last: int | None, *, whole: bool) -
     return "\n".join([*shown, f"[lines {first} to {upto} of {total}]"])
 
 
-def _told(found: Fetched, start: int) -> str:
-    """What was found, as a model reads it."""
-    if not _TEXT.fullmatch(found.media_type) and (found.media_type or _binary(found.content)):
+def _page_text(found: FetchedPage, start: int) -> str:
+    """Return the text of a response for the model."""
+    if not _TEXT.fullmatch(found.media_type) and (found.media_type or _is_binary(found.content)):
         kind = found.media_type or "no text"
         raise InvalidRequest(f"{found.url} is {kind}, and only text can be read.")
     text = found.content.decode(_charset(found), "replace")
     title = ""
     if found.media_type in _HTML:
-        title, text = readable(text, found.url)
+        title, text = html_to_text(text, found.url)
     shown = text[start : start + MAX_CHARACTERS]
     head = [
         f"[{found.url}{'' if found.status == 200 else f' answered with status {found.status}'}]",
@@ -250,8 +250,8 @@ def _told(found: Fetched, start: int) -> str:
     return "\n".join([*head, "", shown, *tail, *(["[the rest is too long]"] if found.cut else [])])
 
 
-def _charset(found: Fetched) -> str:
-    """The charset in the header, else in the page, else what nearly all pages are in."""
+def _charset(found: FetchedPage) -> str:
+    """Return the charset of the header, else of the page, else UTF-8."""
     named = found.charset
     if named is None and (said := _META.search(found.content, 0, 2048)):
         named = said[1].decode("ascii")
@@ -261,5 +261,5 @@ def _charset(found: Fetched) -> str:
         return "utf-8"
 
 
-def _binary(content: bytes) -> bool:
+def _is_binary(content: bytes) -> bool:
     return b"\0" in content[:8192]

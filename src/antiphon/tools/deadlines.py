@@ -1,7 +1,7 @@
-"""How long a call may still take. Its clock stands still while a person is asked something for it.
+"""Deadlines of tool calls, which pause while a person is asked something for the call.
 
-Whoever asks says so with `unhurried`; a server whose questions belong to no call in particular has
-a `Hush` of its own, which all its calls heed.
+A tool that asks uses `pause_deadline`. An MCP server, whose questions belong to no call in
+particular, has a `DeadlineGroup` that all its calls join.
 """
 
 from __future__ import annotations
@@ -9,25 +9,26 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+import warnings
 from collections.abc import Coroutine, Generator, Iterable
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar, copy_context
 from typing import Any, TypeVar
 
 LONGEST = 5
-"""Times its seconds a call may take that goes on telling how far it is."""
+"""Factor by which progress can extend the deadline of a call."""
 END_SECONDS = 2.0
-"""For work that was cancelled to end; then it is left behind."""
+"""Time for cancelled work to end; after that it is left behind."""
 
 T = TypeVar("T")
 
 
-class Clock:
-    """Runs from when it is made. `anew` is whether it was ever started anew."""
+class CallDeadline:
+    """Deadline of one call, running from its creation. `was_restarted` is set by `restart`."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
-        self.anew = False
+        self.was_restarted = False
         self._lock = threading.Lock()  # a tool in a thread may ask somebody too
         self._end = _now() + seconds
         self._latest = _now() + LONGEST * seconds
@@ -36,32 +37,32 @@ class Clock:
         self._held = 0.0
         self._began = _now()
 
-    def start_anew(self) -> None:
-        """Give it all its seconds again, up to five times in all."""
+    def restart(self) -> None:
+        """Start again from zero, up to five times the seconds in all."""
         with self._lock:
-            self.anew = True
+            self.was_restarted = True
             at = self._held_at if self._holds else _now()
             self._end = min(at + self.seconds, self._latest)
 
-    def left(self) -> float:
-        """Seconds that are left; of a clock that stands still they stay the same."""
+    def remaining(self) -> float:
+        """Return the seconds left; constant while it is paused."""
         with self._lock:
             return self._end - (self._held_at if self._holds else _now())
 
-    def ran(self) -> float:
-        """Seconds that it ran."""
+    def elapsed(self) -> float:
+        """Return the seconds elapsed, without pauses."""
         with self._lock:
             return (self._held_at if self._holds else _now()) - self._began - self._held
 
-    def hold(self) -> None:
-        """Stand still until it was released as often as it was held."""
+    def pause(self) -> None:
+        """Pause until `resume` was called as often as `pause`."""
         with self._lock:
             if not self._holds:
                 self._held_at = _now()
             self._holds += 1
 
-    def release(self) -> None:
-        """Undo one `hold`."""
+    def resume(self) -> None:
+        """Undo one `pause`."""
         with self._lock:
             self._holds -= 1
             if not self._holds:
@@ -71,64 +72,74 @@ class Clock:
                 self._latest += held
 
 
-class Hush:
-    """The clocks of some calls, and whether they stand still just now."""
+class DeadlineGroup:
+    """Deadlines of several calls, which pause together."""
 
     def __init__(self) -> None:
-        self._clocks: list[Clock] = []
+        self._clocks: list[CallDeadline] = []
         self._asked = 0
 
     @contextmanager
-    def heeded(self) -> Generator[None]:
-        """A call that is made in this block heeds it."""
-        clocks = _ticking.get()
+    def join(self) -> Generator[None]:
+        """Let the deadlines of calls made in this block pause with the group."""
+        clocks = _current_deadlines.get()
         self._clocks.extend(clocks)
         if self._asked:
-            _hold(clocks)
+            _pause_all(clocks)
         try:
             yield
         finally:
             if self._asked:
-                _release(clocks)
+                _resume_all(clocks)
             for clock in clocks:
                 self._clocks.remove(clock)
 
     @contextmanager
-    def asked(self) -> Generator[None]:
-        """Somebody is asked something in this block."""
+    def pause(self) -> Generator[None]:
+        """Pause the deadlines in this block, while a person is asked."""
         self._asked += 1
         if self._asked == 1:
-            _hold(self._clocks)
+            _pause_all(self._clocks)
         try:
             yield
         finally:
             self._asked -= 1
             if not self._asked:
-                _release(self._clocks)
+                _resume_all(self._clocks)
 
 
 @contextmanager
-def unhurried() -> Generator[None]:
-    """Ask a person in this block: the deadlines of the tool that asks stand still meanwhile."""
-    clocks = _ticking.get()
-    _hold(clocks)
+def pause_deadline() -> Generator[None]:
+    """Pause the deadlines of the current tool call in this block, while a person is asked."""
+    clocks = _current_deadlines.get()
+    _pause_all(clocks)
     try:
         yield
     finally:
-        _release(clocks)
+        _resume_all(clocks)
 
 
-async def within(clock: Clock, work: Coroutine[Any, Any, T]) -> asyncio.Task[T] | None:
-    """Do the work as a task, which is returned when it is done; None when its time was over.
+def unhurried() -> AbstractContextManager[None]:
+    """Return `pause_deadline()`, under its old name."""
+    warnings.warn(
+        "unhurried is called pause_deadline now; the old name goes with the next version.",
+        DeprecationWarning,
+        stacklevel=2,
+    )
+    return pause_deadline()
 
-    It is cancelled then. Work that does not let itself be cancelled is not waited for.
+
+async def run_within(clock: CallDeadline, work: Coroutine[Any, Any, T]) -> asyncio.Task[T] | None:
+    """Run the work as a task; return it when done, None if the deadline passed.
+
+    After the deadline it is cancelled. Work that resists cancellation is not waited for.
     """
     context = copy_context()
-    context.run(_ticking.set, (*_ticking.get(), clock))
+    context.run(_current_deadlines.set, (*_current_deadlines.get(), clock))
     working = asyncio.create_task(work, context=context)
     try:
         while not working.done():
-            if (left := clock.left()) <= 0:
+            if (left := clock.remaining()) <= 0:
                 return None
             await asyncio.wait([working], timeout=min(max(left, _SOON), _LATER))
         return working
@@ -136,8 +147,8 @@ async def within(clock: Clock, work: Coroutine[Any, Any, T]) -> asyncio.Task[T] 
         await _end(working)
 
 
-_ticking: ContextVar[tuple[Clock, ...]] = ContextVar("ticking", default=())
-"""The clocks of the call that is made here."""
+_current_deadlines: ContextVar[tuple[CallDeadline, ...]] = ContextVar("ticking", default=())
+"""Deadlines of the current call."""
 _left_behind: set[asyncio.Task[Any]] = set()
 _SOON = 0.001  # for a clock that stands still just before its end
 _LATER = 3600.0  # no loop sleeps for infinity
@@ -145,14 +156,14 @@ _LATER = 3600.0  # no loop sleeps for infinity
 _now = time.monotonic
 
 
-def _hold(clocks: Iterable[Clock]) -> None:
+def _pause_all(clocks: Iterable[CallDeadline]) -> None:
     for clock in clocks:
-        clock.hold()
+        clock.pause()
 
 
-def _release(clocks: Iterable[Clock]) -> None:
+def _resume_all(clocks: Iterable[CallDeadline]) -> None:
     for clock in clocks:
-        clock.release()
+        clock.resume()
 
 
 async def _end(working: asyncio.Task[Any]) -> None:
@@ -165,7 +176,7 @@ async def _end(working: asyncio.Task[Any]) -> None:
 
 
 def _forget(working: asyncio.Task[Any]) -> None:
-    """Let go of it. How work failed that nobody waits for is asked for: asyncio would log it."""
+    """Drop the task. Its exception is retrieved, or asyncio would log it."""
     _left_behind.discard(working)
     if not working.cancelled():
         working.exception()

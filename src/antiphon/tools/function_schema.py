@@ -1,4 +1,4 @@
-"""A function's parameters as a JSON Schema, and a model's arguments as what the function takes."""
+"""Function parameters as a JSON Schema, parsing of a model's arguments, and docstrings."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from antiphon.ports import Tell, quiet
 from antiphon.types.messages import ToolCall
 
 
-class Unfit(Exception):
-    """Arguments that the function cannot take; a model reads what is wrong with them."""
+class InvalidArguments(Exception):
+    """The function cannot take these arguments; the message is for the model."""
 
 
-def decoded(arguments: str) -> dict[str, Any]:
-    """The arguments of a call, by name. Raises `Unfit`."""
+def decode_arguments(arguments: str) -> dict[str, Any]:
+    """Return the arguments of a call, by name. Raises `InvalidArguments`."""
     try:
         return msgspec.json.decode(arguments or "{}", type=dict[str, Any])
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        raise Unfit(f"The arguments are not a JSON object: {error}.") from error
+        raise InvalidArguments(f"The arguments are not a JSON object: {error}.") from error
 
 
 class Parameters:
-    """The parameters of one function, by its signature.
+    """Parameters of one function, from its signature.
 
-    A parameter annotated as `ToolCall` is no argument of the model's: it gets the call itself,
-    whose id is the key by which a tool can tell that it did a thing before. Nor is one annotated as
-    `Tell`: it gets what tells how far the tool is.
+    A parameter annotated as `ToolCall` receives the call itself, whose id lets a tool recognize a
+    repeated call. One annotated as `Tell` receives the progress callback. The model does not see
+    either.
     """
 
     def __init__(self, function: Callable[..., Any], descriptions: Mapping[str, str]) -> None:
         self._fields: dict[str, Any] = {}
         self._required: set[str] = set()
         self._defaults: dict[str, Any] = {}
-        self._given: dict[str, Any] = {}  # what is ours to give, by the parameter's name
+        self._injected: dict[str, Any] = {}  # what is ours to give, by the parameter's name
         hints = _hints(function)
         for parameter in inspect.signature(function).parameters.values():
             self._add(parameter, hints.get(parameter.name, Any), descriptions)
@@ -64,18 +64,19 @@ class Parameters:
         if parameter.kind is parameter.POSITIONAL_ONLY:
             raise TypeError(f"A tool is called by keyword, and `{name}` is positional only.")
         if kind is ToolCall or kind == Tell:
-            self._given[name] = kind
+            self._injected[name] = kind
             return
-        self._fields[name] = _annotated(kind, descriptions.get(name))
+        self._fields[name] = _with_description(kind, descriptions.get(name))
         if parameter.default is parameter.empty:
             self._required.add(name)
         else:
             self._defaults[name] = parameter.default
 
     def schema(self) -> dict[str, Any]:
-        """The JSON Schema, of type object. References are written out, as not every model server
-        follows them; only what refers to itself stays under `$defs`. Raises `TypeError` for a
-        parameter of a type that JSON cannot bring.
+        """Return the JSON Schema, of type object.
+
+        References are inlined, because not every model server follows them; only recursive ones
+        stay under `$defs`. Raises `TypeError` for a parameter of a type that JSON cannot express.
         """
         for name, kind in self._fields.items():
             _check(name, kind)
@@ -83,7 +84,7 @@ class Parameters:
             [self._struct], ref_template="#/$defs/{name}"
         )
         own = parts.pop(_target(root))
-        written_out = _Inlined(parts)
+        written_out = _RefInliner(parts)
         properties = {
             name: {**written_out.schema(own["properties"][name]), **self._default(name)}
             for name in self._fields
@@ -105,14 +106,14 @@ class Parameters:
             return {}
 
     def arguments(self, call: ToolCall, tell: Tell = quiet) -> dict[str, Any]:
-        """The keyword arguments for this call. Raises `Unfit`."""
-        given = decoded(call.arguments)
+        """Return the keyword arguments for this call. Raises `InvalidArguments`."""
+        given = decode_arguments(call.arguments)
         self._check_names(given)
-        arguments = self._converted(given)
+        arguments = self._convert(given)
         taken = {
             name: value for name in self._fields if (value := getattr(arguments, name)) is not UNSET
         }
-        ours = {name: call if kind is ToolCall else tell for name, kind in self._given.items()}
+        ours = {name: call if kind is ToolCall else tell for name, kind in self._injected.items()}
         return {**taken, **ours}
 
     def _check_names(self, given: Mapping[str, Any]) -> None:
@@ -123,30 +124,30 @@ class Parameters:
             *(["missing: " + ", ".join(missing)] if missing else []),
         ]
         if faults:
-            raise Unfit(f"Wrong arguments ({'; '.join(faults)}). {self._expected()}")
+            raise InvalidArguments(f"Wrong arguments ({'; '.join(faults)}). {self._expectation()}")
 
-    def _expected(self) -> str:
+    def _expectation(self) -> str:
         if not self._fields:
             return "The tool takes no arguments."
         names = [name if name in self._required else f"{name} (optional)" for name in self._fields]
         return f"The tool takes: {', '.join(names)}."
 
-    def _converted(self, given: dict[str, Any]) -> Any:
+    def _convert(self, given: dict[str, Any]) -> Any:
         try:
             return msgspec.convert(given, self._struct)
         except msgspec.ValidationError:
-            return self._converted_kindly(given)
+            return self._convert_leniently(given)
 
-    def _converted_kindly(self, given: dict[str, Any]) -> Any:
-        """Models write 3 as "3" every so often; what is meant is still plain."""
+    def _convert_leniently(self, given: dict[str, Any]) -> Any:
+        """Convert leniently: models sometimes write 3 as "3"."""
         try:
             return msgspec.convert(given, self._struct, strict=False)
         except msgspec.ValidationError as error:
-            raise Unfit(_in_words(str(error))) from error
+            raise InvalidArguments(_error_text(str(error))) from error
 
 
-class _Inlined:
-    """Schemas with their references written out, except those that lead back to themselves."""
+class _RefInliner:
+    """Schemas with references inlined, except recursive ones."""
 
     def __init__(self, parts: dict[str, Any]) -> None:
         self._parts = parts
@@ -156,7 +157,7 @@ class _Inlined:
     def schema(self, schema: Any) -> Any:
         match schema:
             case {"$ref": str(ref), **beside}:
-                return self._referred(ref, cast("dict[str, Any]", beside))
+                return self._resolve(ref, cast("dict[str, Any]", beside))
             case dict():
                 return {key: self.schema(value) for key, value in schema.items()}  # pyright: ignore[reportUnknownVariableType]
             case list():
@@ -164,7 +165,7 @@ class _Inlined:
             case _:
                 return schema
 
-    def _referred(self, ref: str, beside: dict[str, Any]) -> dict[str, Any]:
+    def _resolve(self, ref: str, beside: dict[str, Any]) -> dict[str, Any]:
         name = _target({"$ref": ref})
         if name in self._open or name in self.kept:
             self.kept.setdefault(name, {})
@@ -185,8 +186,8 @@ def _hints(function: Callable[..., Any]) -> dict[str, Any]:
     return get_type_hints(inspect.unwrap(annotated), include_extras=True)
 
 
-def _annotated(kind: Any, description: str | None) -> Any:
-    """The type with its description; a string in `Annotated` is one, and beats the docstring."""
+def _with_description(kind: Any, description: str | None) -> Any:
+    """Return the type with its description; a string in `Annotated` overrides the docstring."""
     if get_origin(kind) is Annotated:
         kind, *notes = get_args(kind)
         texts = [note for note in notes if isinstance(note, str)]
@@ -204,14 +205,15 @@ def _check(name: str, kind: Any) -> None:
         msgspec.json.schema_components([kind])
     except TypeError as error:
         raise TypeError(
-            f"The parameter `{name}` is annotated as {_spelled(kind)}, which a model cannot write."
+            f"The parameter `{name}` is annotated as {_annotation_text(kind)},"
+            " which a model cannot write."
             " Annotate it as what JSON brings: str, int, float, bool, list, dict, Literal, an Enum,"
             " a dataclass, a TypedDict; Any takes everything."
         ) from error
 
 
-def _spelled(kind: Any) -> str:
-    """A type as it is written in an annotation."""
+def _annotation_text(kind: Any) -> str:
+    """Return a type as written in an annotation."""
     return kind.__name__ if isinstance(kind, type) and get_origin(kind) is None else str(kind)
 
 
@@ -219,31 +221,31 @@ def _target(schema: Mapping[str, str]) -> str:
     return schema["$ref"].removeprefix("#/$defs/")
 
 
-def _in_words(said: str) -> str:
-    """What msgspec says of the arguments, with the argument named first."""
+def _error_text(said: str) -> str:
+    """Return msgspec's error with the argument named first."""
     what, _, where = said.partition(" - at `")
     name = where.rstrip("`").removeprefix("$.")
     return f"Wrong argument {name}: {what}." if name else f"Wrong arguments: {what}."
 
 
-# What a docstring says of a function and of its parameters: Google, NumPy or Sphinx style.
+# Docstrings in Google, NumPy or Sphinx style.
 
 
-class Described(msgspec.Struct, frozen=True):
-    """The text before the first section, and one line for each parameter that has one."""
+class Docstring(msgspec.Struct, frozen=True):
+    """Text before the first section, and the description of each parameter that has one."""
 
     text: str
     parameters: dict[str, str]
 
 
-def described(docstring: str | None) -> Described:
-    """What this docstring says, in whichever style it is written."""
+def parse_docstring(docstring: str | None) -> Docstring:
+    """Parse a docstring of any of the three styles."""
     lines = inspect.cleandoc(docstring or "").splitlines()
     headers = [at for at in range(len(lines)) if _begins_section(lines, at)]
     parameters: dict[str, str] = {}
     for at in headers:
         parameters.update(_parameters(lines, at))
-    return Described("\n".join(lines[: headers[0]] if headers else lines).strip(), parameters)
+    return Docstring("\n".join(lines[: headers[0]] if headers else lines).strip(), parameters)
 
 
 _PARAMETERS = frozenset({"args", "arguments", "parameters", "params"})
@@ -264,13 +266,13 @@ def _begins_section(lines: list[str], at: int) -> bool:
 
 
 def _google_header(line: str) -> str | None:
-    """The section's name in a line such as `Args:`."""
+    """Return the section named in a line such as `Args:`."""
     name = line.rstrip().removesuffix(":").lower()
     return name if line.rstrip().endswith(":") and name in _SECTIONS else None
 
 
 def _numpy_header(lines: list[str], at: int) -> str | None:
-    """The section's name where the next line is a rule of dashes."""
+    """Return the section named in a line above a rule of dashes."""
     below = lines[at + 1].strip() if at + 1 < len(lines) else ""
     name = lines[at].strip().lower()
     return name if name in _SECTIONS and len(below) >= 3 and set(below) == {"-"} else None
@@ -279,16 +281,16 @@ def _numpy_header(lines: list[str], at: int) -> str | None:
 def _parameters(lines: list[str], at: int) -> Iterator[tuple[str, str]]:
     if (field := _SPHINX.match(lines[at])) and field["field"] in _SPHINX_PARAMETERS:
         name = field["words"].split()[-1:] or [""]
-        yield name[0].lstrip("*"), _joined([field["text"], *_indented(lines[at + 1 :])])
+        yield name[0].lstrip("*"), _join([field["text"], *_indented_block(lines[at + 1 :])])
     elif _numpy_header(lines, at) in _PARAMETERS:
         yield from _entries(_until_section(lines, at + 2), _NUMPY_ENTRY.fullmatch)
     elif _google_header(lines[at]) in _PARAMETERS:
-        body = inspect.cleandoc("\n" + "\n".join(_indented(lines[at + 1 :]))).splitlines()
+        body = inspect.cleandoc("\n" + "\n".join(_indented_block(lines[at + 1 :]))).splitlines()
         yield from _entries(body, _GOOGLE_ENTRY.fullmatch)
 
 
-def _indented(lines: list[str]) -> Iterator[str]:
-    """The lines from here that belong to the one above."""
+def _indented_block(lines: list[str]) -> Iterator[str]:
+    """Yield the leading indented lines."""
     for line in lines:
         if line and not line[0].isspace():
             return
@@ -301,13 +303,13 @@ def _until_section(lines: list[str], start: int) -> list[str]:
 
 
 def _entries(lines: list[str], entry: _Entry) -> Iterator[tuple[str, str]]:
-    """Each entry, which stands at the margin, with the indented lines below it."""
+    """Yield each entry at the margin, with the indented lines below it."""
     for at, line in enumerate(lines):
         if found := entry(line):
-            text = _joined([found["text"], *_indented(lines[at + 1 :])])
+            text = _join([found["text"], *_indented_block(lines[at + 1 :])])
             for name in found["names"].split(","):
                 yield name.strip(), text
 
 
-def _joined(lines: Iterable[str]) -> str:
+def _join(lines: Iterable[str]) -> str:
     return " ".join(" ".join(lines).split())

@@ -30,8 +30,13 @@ import msgspec
 
 from antiphon.ports import Tell, quiet
 from antiphon.settings.settings import Settings
-from antiphon.tools.blocking import Telling, cancelled, in_thread
-from antiphon.tools.function_schema import Parameters, Unfit, decoded, described
+from antiphon.tools.blocking import ThreadSafeProgress, is_task_cancelled, run_in_daemon_thread
+from antiphon.tools.function_schema import (
+    InvalidArguments,
+    Parameters,
+    decode_arguments,
+    parse_docstring,
+)
 from antiphon.types.errors import AntiphonError, BadSettings
 from antiphon.types.messages import Tool, ToolCall, ToolResult, ToolSpec
 
@@ -48,36 +53,36 @@ def tool(
 ) -> F | Callable[[F], F]:
     """Mark a function, sync or async, as a tool; it stays the function that it is.
 
-    Without `name` and `description` those of the function and its docstring are told to the model.
+    Without `name` and `description` the model sees the function's name and docstring.
     """
 
-    def marked(function: F) -> F:
+    def mark(function: F) -> F:
         setattr(function, _MARK, _Mark(name, description))
         return function
 
-    return marked if function is None else marked(function)
+    return mark if function is None else mark(function)
 
 
 def toolset(function: Callable[[Settings], Sequence[Function]]) -> Callable[..., Any]:
-    """Mark a function that gives a module's tools by the settings, for `load` to ask."""
+    """Mark a function that returns a module's tools for given settings; `load` calls it."""
     setattr(function, _SET, True)
     return function
 
 
 class UnfitTool(BadSettings, TypeError):
-    """A function that no model can call; the message names it, its file and its line."""
+    """The function cannot be a tool; the message has its name, file and line."""
 
 
 class Functions:
     """Python functions as a toolbox.
 
-    Raises `UnfitTool`, which is a `TypeError` too, for a function that cannot be one: a parameter
-    of a type that JSON cannot bring, for instance.
+    Sync functions run in threads, with the caller's context variables; async ones on the event
+    loop. A string is returned as it is, a `ToolResult` too, anything else as JSON. An exception
+    becomes a result with its type and message, without the traceback. A parameter annotated as
+    `Tell` receives the progress callback, in threads too.
 
-    Sync functions run in threads, which see the caller's context variables; async ones on the loop.
-    A string is the output as it is, everything else as JSON, a `ToolResult` itself. An exception
-    is a result too: its type and message, without the traceback. A parameter annotated as `Tell` is
-    given what tells of progress, in a thread too.
+    Raises `UnfitTool`, which is also a `TypeError`, for a function that cannot be a tool, for
+    instance because JSON cannot express the type of a parameter.
     """
 
     def __init__(self, functions: Iterable[Function]) -> None:
@@ -93,11 +98,11 @@ class Functions:
             self._tools[made.spec.name] = made
 
     def specs(self) -> tuple[ToolSpec, ...]:
-        """The functions as they are offered to a model."""
+        """Return the functions as a model sees them."""
         return tuple(each.spec for each in self._tools.values())
 
     def tools(self) -> tuple[Tool, ...]:
-        """The functions, which are the program's own."""
+        """Return the functions as tools."""
         return tuple(Tool(spec=spec) for spec in self.specs())
 
     async def call(self, call: ToolCall, tell: Tell = quiet) -> ToolResult:
@@ -110,43 +115,44 @@ class Functions:
                 is_error=True,
                 fault="unknown_tool",
             )
-        with Telling(tell) as telling:
+        with ThreadSafeProgress(tell) as telling:
             try:
                 arguments = wanted.parameters.arguments(call, telling)
-            except Unfit as error:
+            except InvalidArguments as error:
                 return ToolResult(str(error), is_error=True, fault="invalid_arguments")
-            return await _ran(wanted.function, arguments)
+            return await _run(wanted.function, arguments)
 
 
 class Handler:
-    """A toolbox of one function that takes every call: `handler(name, arguments)`."""
+    """Toolbox of one function that takes every call: `handler(name, arguments)`."""
 
     def __init__(self, handler: Callable[[str, dict[str, Any]], Any]) -> None:
         self._handler = handler
 
     def tools(self) -> tuple[Tool, ...]:
-        """None: which tools there are, the handler knows."""
+        """Return nothing: only the handler knows its tools."""
         return ()
 
     async def call(self, call: ToolCall, tell: Tell = quiet) -> ToolResult:
         """Run the handler."""
         try:
-            arguments = decoded(call.arguments)
-        except Unfit as error:
+            arguments = decode_arguments(call.arguments)
+        except InvalidArguments as error:
             return ToolResult(str(error), is_error=True, fault="invalid_arguments")
-        return await _ran(lambda: self._handler(call.name, arguments), {}, like=self._handler)
+        return await _run(lambda: self._handler(call.name, arguments), {}, like=self._handler)
 
 
 def load(spec: str, settings: Settings | None = None) -> list[Function]:
-    """The tools of `module:function`, `module`, `path/to/file.py` or `path/to/file.py:function`.
+    """Load the tools that a spec names.
 
-    Without a function's name, all that `@tool` marks, or what the function marked by `@toolset`
-    gives. The code is run as it is imported. Raises `BadSettings`.
+    A spec is `module:function`, `module`, `path/to/file.py` or `path/to/file.py:function`.
+    Without a function's name: all functions mark by `@tool`, or the result of the function mark
+    by `@toolset`. Importing runs the code. Raises `BadSettings`.
     """
     place, name = _split(spec)
     try:
         module = _from_file(Path(place)) if place.endswith(".py") else _from_name(place)
-        offered = _offered(module, settings or Settings())
+        offered = _tools_of(module, settings or Settings())
     except BadSettings:
         raise
     except Exception as error:  # a wall to the user's code, which may raise anything
@@ -156,7 +162,7 @@ def load(spec: str, settings: Settings | None = None) -> list[Function]:
             received=spec,
         ) from error
     if name is None:
-        return _fit(_some(offered, spec))
+        return _check_all(_require_any(offered, spec))
     by_name = {getattr(each, "__name__", ""): each for each in offered}
     function = by_name.get(name) or getattr(module, name, None)
     if not callable(function):
@@ -165,11 +171,11 @@ def load(spec: str, settings: Settings | None = None) -> list[Function]:
             expected="a function",
             received=name,
         )
-    return _fit([function])
+    return _check_all([function])
 
 
-def _fit(functions: list[Function]) -> list[Function]:
-    """The functions, each of which can be a tool. Raises `UnfitTool`."""
+def _check_all(functions: list[Function]) -> list[Function]:
+    """Return the functions if each can be a tool. Raises `UnfitTool`."""
     Functions(functions)
     return functions
 
@@ -185,13 +191,13 @@ class _Mark(msgspec.Struct, frozen=True):
 
 
 class _Tool:
-    """One function with what is told of it."""
+    """One function and its specification."""
 
     def __init__(self, function: Function) -> None:
         try:
             self._read(function)
         except (TypeError, ValueError, NameError, AttributeError) as error:
-            # The last two: an annotation that names what is not there.
+            # NameError and AttributeError: an annotation names something that does not exist.
             raise UnfitTool(
                 f"{_where(function)} cannot be a tool: {error}",
                 expected="a function whose parameters have names and types that JSON can bring",
@@ -201,9 +207,9 @@ class _Tool:
         if not callable(function):
             raise TypeError(f"A tool is a function, and {function!r} is none.")
         mark: _Mark = getattr(function, _MARK, _Mark(None, None))
-        said = described(inspect.getdoc(function) if inspect.isroutine(function) else None)
+        said = parse_docstring(inspect.getdoc(function) if inspect.isroutine(function) else None)
         own_name: str = getattr(function, "__name__", "")
-        name = _checked(mark.name or own_name)
+        name = _check_name(mark.name or own_name)
         self.function = function
         self.parameters = Parameters(function, said.parameters)
         self.spec = ToolSpec(
@@ -214,14 +220,14 @@ class _Tool:
 
 
 def _where(function: object) -> str:
-    """The function by its name, file and line, as far as they are known."""
+    """Return the function's name, file and line, as far as known."""
     name = getattr(function, "__qualname__", type(function).__qualname__)
     inner = inspect.unwrap(function) if callable(function) else None
     code = getattr(inner, "__code__", None)
     return f"{name} ({code.co_filename}, line {code.co_firstlineno})" if code else str(name)
 
 
-def _checked(name: str) -> str:
+def _check_name(name: str) -> str:
     if not _NAME.fullmatch(name):
         raise TypeError(
             f"{name!r} is no name for a tool: up to 64 letters, digits, _ and - are. "
@@ -230,20 +236,20 @@ def _checked(name: str) -> str:
     return name
 
 
-async def _ran(
+async def _run(
     function: Function, arguments: dict[str, Any], like: Function | None = None
 ) -> ToolResult:
-    """What became of the function; `like` tells whether it is a coroutine function."""
+    """Run the function; `like` is the function that decides between sync and async."""
     try:
         if inspect.iscoroutinefunction(like or function):
             value = await function(**arguments)
         else:
-            value = await in_thread(lambda: function(**arguments))
+            value = await run_in_daemon_thread(lambda: function(**arguments))
             if inspect.isawaitable(value):
                 value = await value
         return _result(value)
     except asyncio.CancelledError as error:
-        if cancelled():
+        if is_task_cancelled():
             raise
         return _failure(error)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a wall to the tool's code
@@ -268,16 +274,16 @@ def _failure(error: BaseException) -> ToolResult:
 
 
 def _split(spec: str) -> tuple[str, str | None]:
-    """The place and the name in it; a drive letter's colon splits nothing."""
+    """Split a spec into place and name; the colon of a drive letter does not count."""
     place, colon, name = spec.rpartition(":")
     return (place, name) if colon and name.isidentifier() and len(place) > 1 else (spec, None)
 
 
 def _from_name(name: str) -> ModuleType:
-    """The module as it is installed, else that of the working folder.
+    """Import the installed module, else that of the working folder.
 
-    The folder may be anybody's, so it comes last, and only where it is meant: in front, a file in
-    it would be taken for any library that is loaded later.
+    The folder is untrusted, so it comes last in `sys.path`, and only if needed: in front, a file in
+    it would shadow any library that is loaded later.
     """
     root = name.partition(".")[0]
     installed = root in sys.modules or importlib.util.find_spec(root) is not None
@@ -300,8 +306,8 @@ def _from_file(file: Path) -> ModuleType:
     return module
 
 
-def _offered(module: ModuleType, settings: Settings) -> list[Function]:
-    """What the module offers by itself, each function once."""
+def _tools_of(module: ModuleType, settings: Settings) -> list[Function]:
+    """Return the module's tools, each function once."""
     values = list(vars(module).values())
     for value in values:
         if hasattr(value, _SET):
@@ -309,7 +315,7 @@ def _offered(module: ModuleType, settings: Settings) -> list[Function]:
     return list({id(value): value for value in values if hasattr(value, _MARK)}.values())
 
 
-def _some(offered: list[Function], spec: str) -> list[Function]:
+def _require_any(offered: list[Function], spec: str) -> list[Function]:
     if not offered:
         raise BadSettings(
             f"--tools {spec}: nothing there is marked with @tool.",

@@ -1,4 +1,4 @@
-"""Wraps any toolbox: how many of its calls run at once, for how long, and what they may say."""
+"""Limits in front of a toolbox: calls at once, deadlines, and the length of outputs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from antiphon.engine.sanitize import sanitize_text
 from antiphon.ports import Tell, Toolbox, quiet
-from antiphon.tools.deadlines import Clock, within
+from antiphon.tools.deadlines import CallDeadline, run_within
 from antiphon.types.messages import Progress, Tool, ToolCall, ToolResult
 
 AT_ONCE = 4
@@ -20,11 +20,11 @@ SECONDS = 120.0
 class Gate:
     """A toolbox in front of a toolbox: at most `at_once` calls run, each for at most `seconds`.
 
-    The clock of a call starts when it gets its slot, so that waiting for others costs it nothing.
-    It starts anew whenever the tool tells how far it is, up to five times `seconds` in all, and
-    stands still while a person is asked something for the call.
-    Whatever the tool does is a result, also where its toolbox breaks its word, and comes out as
-    text that can be kept.
+    The deadline of a call starts when the call gets a slot. It restarts whenever the tool reports
+    progress, up to five times `seconds` in all, and pauses while a person is asked something for
+    the call.
+
+    Every outcome is a result whose text can be stored, even if the toolbox raises.
     """
 
     def __init__(
@@ -35,42 +35,42 @@ class Gate:
         self._seconds = seconds
 
     def tools(self) -> Sequence[Tool]:
-        """The tools behind the gate."""
+        """Return the tools behind the gate."""
         return self._toolbox.tools()
 
     async def call(self, call: ToolCall, tell: Tell = quiet) -> ToolResult:
-        """Run the tool when a slot is free; its deadline is a result."""
+        """Run the tool when a slot is free; a timeout is a result."""
         async with self.slot():
             return await self.run(call, tell)
 
     @asynccontextmanager
     async def slot(self) -> AsyncGenerator[None]:
-        """One of the places in which calls run, once it is free."""
+        """Wait for a slot and hold it."""
         async with self._slots:
             yield
 
     async def run(self, call: ToolCall, tell: Tell = quiet) -> ToolResult:
-        """Run the tool now, for whoever has a slot."""
-        clock = Clock(self._seconds)
+        """Run the tool now; the caller holds a slot."""
+        clock = CallDeadline(self._seconds)
 
-        def told(progress: Progress) -> None:
-            clock.start_anew()
+        def report(progress: Progress) -> None:
+            clock.restart()
             tell(progress)
 
-        working = await within(clock, self._tried(call, told))
-        return _over(call.name, clock) if working is None else _result(working)
+        working = await run_within(clock, self._call_safely(call, report))
+        return _timeout_result(call.name, clock) if working is None else _result(working)
 
-    async def _tried(self, call: ToolCall, tell: Tell) -> ToolResult:
+    async def _call_safely(self, call: ToolCall, tell: Tell) -> ToolResult:
         try:
             result = await self._toolbox.call(call, tell)
             return replace(result, output=sanitize_text(result.output))
         except (Exception, SystemExit) as error:  # noqa: BLE001 - a wall to other people's toolboxes
-            return _broken(error)
+            return _failure(error)
 
 
-def _over(name: str, clock: Clock) -> ToolResult:
-    """What is said of a call that gave no result in time."""
-    in_all = f", nor within {clock.ran():.0f} s in all" if clock.anew else ""
+def _timeout_result(name: str, clock: CallDeadline) -> ToolResult:
+    """Return the result of a call that timed out."""
+    in_all = f", nor within {clock.elapsed():.0f} s in all" if clock.was_restarted else ""
     return ToolResult(
         f"TimeoutError: {name} gave no result within {clock.seconds:g} s{in_all}; "
         "it may or may not have been carried out.",
@@ -80,26 +80,26 @@ def _over(name: str, clock: Clock) -> ToolResult:
 
 
 def _result(working: asyncio.Task[ToolResult]) -> ToolResult:
-    """What a call gave; one that was cancelled from within has failed."""
-    return _broken(asyncio.CancelledError()) if working.cancelled() else working.result()
+    """Return the result of a call; one that cancelled itself has failed."""
+    return _failure(asyncio.CancelledError()) if working.cancelled() else working.result()
 
 
-def _broken(error: BaseException) -> ToolResult:
+def _failure(error: BaseException) -> ToolResult:
     said = f"{type(error).__name__}: {error}".rstrip(": ")
     return ToolResult(sanitize_text(said), is_error=True, fault="failed")
 
 
-# How much of a tool's result a model reads; what is left out is said, and kept for the person.
+# Limit on the length of an output: the cut is marked, and the whole is saved for the person.
 
 
 CHARACTERS = 60_000  # some 15,000 tokens
 TAIL = 4  # one part in so many of what is kept is the end, where results tend to be summed up
 
 
-def shortened(output: str, most: int, where: str) -> str:
-    """The output's head and tail with a notice between them; the output itself where it fits.
+def truncate(output: str, most: int, where: str) -> str:
+    """Return head and tail of the output with a notice between them, or the output if it fits.
 
-    `where` says what became of the whole.
+    `where` says in the notice where the whole is.
     """
     if len(output) <= most:
         return output

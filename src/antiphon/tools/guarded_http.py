@@ -1,8 +1,8 @@
-"""An HTTP client that goes only where it may, whoever wrote the address.
+"""HTTP client for untrusted addresses, limited by an egress policy.
 
-A name is looked up once, each of its addresses is vetted, and the connection goes to one of these:
-a name that means something else a moment later changes nothing. Certificates and the Host header
-are still those of the name. Every redirect is a request like the first.
+A name is resolved once, each of its addresses is checked, and the connection uses one of them, so a
+name that resolves differently a moment later (DNS rebinding) changes nothing. Certificates and the
+Host header still use the name. Every redirect is checked like the first request.
 """
 
 from __future__ import annotations
@@ -16,7 +16,13 @@ import httpcore2
 import httpx2
 import msgspec
 
-from antiphon.tools.egress_policy import INTERNET, OutOfReach, Reach, Resolve, resolved
+from antiphon.tools.egress_policy import (
+    INTERNET,
+    BlockedAddress,
+    EgressPolicy,
+    Resolve,
+    resolve_host,
+)
 from antiphon.types.errors import Unavailable
 
 MAX_REDIRECTS = 5
@@ -25,22 +31,22 @@ CONNECT_SECONDS = 10.0
 SILENCE_SECONDS = 30.0
 SECONDS = 60.0  # for one fetch, redirects and all
 _ORIGINS_OWN = frozenset({"accept", "accept-language", "connection", "user-agent"})
-"""The headers that say nothing of who asks, hence go along to another origin."""
+"""Headers that do not identify the caller and may be sent to another origin."""
 
 
-class Outbound(httpx2.AsyncClient):
-    """An `AsyncClient` for addresses that strangers wrote; whatever takes one may use it.
+class GuardedClient(httpx2.AsyncClient):
+    """`AsyncClient` for untrusted addresses.
 
-    At most five redirects are followed, never from https to http; to another origin go neither
-    credentials nor a body. No proxy or password of the environment is used. An answer is asked for
-    as it is, uncompressed, so that its size is what arrives. Raises `OutOfReach` besides httpx2's.
+    Follows at most five redirects, never from https to http, and sends neither credentials nor a
+    body to another origin. Uses no proxy or password of the environment. Requests uncompressed
+    responses, so that their size is what arrives. Raises `BlockedAddress` besides httpx2's errors.
     """
 
     def __init__(
         self,
-        reach: Reach = INTERNET,
+        reach: EgressPolicy = INTERNET,
         *,
-        resolve: Resolve = resolved,
+        resolve: Resolve = resolve_host,
         headers: dict[str, str] | None = None,
         auth: httpx2.Auth | None = None,
         timeout: httpx2.Timeout | None = None,
@@ -66,7 +72,7 @@ class Outbound(httpx2.AsyncClient):
         auth: Any = httpx2.USE_CLIENT_DEFAULT,
         follow_redirects: Any = httpx2.USE_CLIENT_DEFAULT,
     ) -> httpx2.Response:
-        """Send the request, and go on where the answer points."""
+        """Send the request and follow redirects."""
         follow = follow_redirects if isinstance(follow_redirects, bool) else self.follow_redirects
         past: list[httpx2.Response] = []
         while True:
@@ -76,19 +82,21 @@ class Outbound(httpx2.AsyncClient):
                 break
             await response.aclose()
             past.append(response)
-            request, auth = _onward(response, response.next_request, len(past)), None
+            request, auth = _redirected_request(response, response.next_request, len(past)), None
         if not stream:
             await response.aread()
         return response
 
 
-def transport(reach: Reach = INTERNET, *, resolve: Resolve = resolved) -> httpx2.AsyncBaseTransport:
-    """What carries requests only where they may go, for clients that have ways of their own."""
+def guarded_transport(
+    reach: EgressPolicy = INTERNET, *, resolve: Resolve = resolve_host
+) -> httpx2.AsyncBaseTransport:
+    """Return the transport alone, for clients with their own redirect handling."""
     return _Transport(reach, resolve)
 
 
-class Fetched(msgspec.Struct, frozen=True):
-    """What was found at an address; `cut` where there was more than was wanted."""
+class FetchedPage(msgspec.Struct, frozen=True):
+    """Response to a fetch; `cut` is True if it was longer than `max_bytes`."""
 
     url: str
     status: int
@@ -100,10 +108,10 @@ class Fetched(msgspec.Struct, frozen=True):
 
 async def fetch(
     client: httpx2.AsyncClient, url: str, *, max_bytes: int, seconds: float = SECONDS
-) -> Fetched:
-    """GET what is at this address, its first bytes at least.
+) -> FetchedPage:
+    """GET this URL, reading at most `max_bytes` of the body.
 
-    Raises `OutOfReach`, and `Unavailable` where nothing answers, or not in time.
+    Raises `BlockedAddress`, and `Unavailable` if there is no response in time.
     """
     try:
         async with asyncio.timeout(seconds), client.stream("GET", url) as response:
@@ -111,11 +119,11 @@ async def fetch(
     except TimeoutError as error:
         raise Unavailable(f"{url} was not read within {seconds:g} s.") from error
     except httpx2.InvalidURL as error:
-        raise OutOfReach(f"{url!r} is no address: {error}.") from error
+        raise BlockedAddress(f"{url!r} is no address: {error}.") from error
     except httpx2.HTTPError as error:
         said = str(error) or type(error).__name__
         raise Unavailable(f"{url} cannot be read: {said}.") from error
-    return Fetched(
+    return FetchedPage(
         url=str(response.url),
         status=response.status_code,
         media_type=response.headers.get("content-type", "").partition(";")[0].strip().lower(),
@@ -134,17 +142,22 @@ async def _first(response: httpx2.Response, max_bytes: int) -> tuple[bytes, bool
     return bytes(said), False
 
 
-def _onward(answer: httpx2.Response, following: httpx2.Request, redirects: int) -> httpx2.Request:
-    """The request that a redirect asks for, without what is not for its origin."""
+def _redirected_request(
+    answer: httpx2.Response, following: httpx2.Request, redirects: int
+) -> httpx2.Request:
+    """Return the redirected request without what another origin must not see.
+
+    Raises `BlockedAddress`.
+    """
     before, after = answer.request.url, following.url
     if redirects > MAX_REDIRECTS:
-        raise OutOfReach(f"{before.host} redirects more than {MAX_REDIRECTS} times.")
+        raise BlockedAddress(f"{before.host} redirects more than {MAX_REDIRECTS} times.")
     if before.scheme == "https" and after.scheme != "https":
-        raise OutOfReach(f"{before.host} redirects from https to {after.scheme}.")
+        raise BlockedAddress(f"{before.host} redirects from https to {after.scheme}.")
     if after.origin == before.origin:
         return following
     if following.method not in ("GET", "HEAD"):
-        raise OutOfReach(
+        raise BlockedAddress(
             f"{before.host} redirects a {following.method} to {after.host}, another origin.",
             hint="If that is right, name the new address.",
         )
@@ -154,12 +167,12 @@ def _onward(answer: httpx2.Response, following: httpx2.Request, redirects: int) 
 
 
 class _Transport(httpx2.AsyncBaseTransport):
-    """httpx2's own transport has no place for a network backend; this is it with one."""
+    """httpx2's transport with our own network backend, for which httpx2 has no option."""
 
-    def __init__(self, reach: Reach, resolve: Resolve) -> None:
+    def __init__(self, reach: EgressPolicy, resolve: Resolve) -> None:
         self._pool = httpcore2.AsyncConnectionPool(
             ssl_context=httpx2.create_ssl_context(),
-            network_backend=_Vetted(reach, resolve),
+            network_backend=_CheckedBackend(reach, resolve),
             max_connections=100,
             max_keepalive_connections=20,
             keepalive_expiry=5.0,
@@ -179,7 +192,7 @@ class _Transport(httpx2.AsyncBaseTransport):
             content=cast("AsyncIterator[bytes]", request.stream),
             extensions=request.extensions,
         )
-        with _translated():
+        with _translate_errors():
             answer = await self._pool.handle_async_request(asked)
         response = httpx2.Response(
             answer.status,
@@ -203,7 +216,7 @@ class _Body(httpx2.AsyncByteStream):
         self._answer = answer
 
     async def __aiter__(self) -> AsyncGenerator[bytes]:
-        with _translated():
+        with _translate_errors():
             async for piece in self._answer.aiter_stream():
                 yield piece
 
@@ -211,10 +224,10 @@ class _Body(httpx2.AsyncByteStream):
         await self._answer.aclose()
 
 
-class _Vetted(httpcore2.AsyncNetworkBackend):
-    """Opens connections, and is the one place where names become addresses."""
+class _CheckedBackend(httpcore2.AsyncNetworkBackend):
+    """Network backend that opens connections; the only place where names are resolved."""
 
-    def __init__(self, reach: Reach, resolve: Resolve) -> None:
+    def __init__(self, reach: EgressPolicy, resolve: Resolve) -> None:
         self._reach = reach
         self._resolve = resolve
         self._network = cast("httpcore2.AsyncNetworkBackend", httpcore2.AnyIOBackend())
@@ -228,7 +241,7 @@ class _Vetted(httpcore2.AsyncNetworkBackend):
         socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
     ) -> httpcore2.AsyncNetworkStream:
         seconds = timeout or CONNECT_SECONDS
-        addresses = await self._look_up(host, port, seconds)
+        addresses = await self._resolve_allowed(host, port, seconds)
         failure: Exception = httpcore2.ConnectError(f"{host} has no address")
         for address in addresses[:MAX_ADDRESSES]:
             try:
@@ -239,10 +252,10 @@ class _Vetted(httpcore2.AsyncNetworkBackend):
                 failure = error
         raise failure
 
-    async def _look_up(self, host: str, port: int, seconds: float) -> list[Any]:
+    async def _resolve_allowed(self, host: str, port: int, seconds: float) -> list[Any]:
         try:
             async with asyncio.timeout(seconds):
-                return await self._reach.vetted(host, port, self._resolve)
+                return await self._reach.resolve_allowed(host, port, self._resolve)
         except TimeoutError as error:
             raise httpcore2.ConnectTimeout(f"{host} was not found in time") from error
         except (OSError, UnicodeError) as error:
@@ -254,20 +267,20 @@ class _Vetted(httpcore2.AsyncNetworkBackend):
 
 def _check(url: httpx2.URL) -> None:
     if url.scheme not in ("http", "https"):
-        raise OutOfReach(
+        raise BlockedAddress(
             "Requests go by http and https only.", expected="https://...", received=url.scheme
         )
     if url.userinfo:
-        raise OutOfReach("An address may not hold a user or a password.")
+        raise BlockedAddress("An address may not hold a user or a password.")
     if url.port is not None and not 0 < url.port < 65_536:
-        raise OutOfReach(f"There is no port {url.port}.", expected="1 to 65535")
+        raise BlockedAddress(f"There is no port {url.port}.", expected="1 to 65535")
     if not url.host:
-        raise OutOfReach("The address names no host.", expected="https://host/...")
+        raise BlockedAddress("The address names no host.", expected="https://host/...")
 
 
 @contextmanager
-def _translated() -> Generator[None]:
-    """What httpcore2 raises, as what httpx2 raises in its place: the names are the same."""
+def _translate_errors() -> Generator[None]:
+    """Translate httpcore2's exceptions to httpx2's, which have the same names."""
     try:
         yield
     except _FAILURES as error:

@@ -1,7 +1,7 @@
-"""A web page as the text that a reader would see, in light Markdown.
+"""Conversion of a web page to the visible text, in light Markdown.
 
-Pages come from strangers, so each character is looked at once. Python's own parser does not keep to
-that: in 3.11 forty kilobytes of `<a ` take it nine seconds.
+Pages are untrusted, so the parser is linear. Python's own is not: in 3.11, forty kilobytes of `<a `
+take it nine seconds.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from urllib.parse import urljoin
 import msgspec
 
 
-def readable(html: str, address: str) -> tuple[str, str]:
-    """The title and the text of a page; its links are made whole by its address."""
+def html_to_text(html: str, address: str) -> tuple[str, str]:
+    """Return title and text of a page; links are made absolute by its address."""
     page = _Page(address)
-    for piece in _pieces(html):
+    for piece in _tokenize(html):
         match piece:
             case str():
                 page.say(piece)
@@ -31,7 +31,7 @@ def readable(html: str, address: str) -> tuple[str, str]:
 
 
 class _Tag(msgspec.Struct, frozen=True):
-    """A tag; `inside` is what it holds where that is no markup."""
+    """Tag; `inside` is its raw content if that is not markup."""
 
     name: str
     closes: bool
@@ -60,8 +60,8 @@ _NO_MARKUP = {
 _LETTER = re.compile(r"</?[A-Za-z]")
 
 
-def _pieces(html: str) -> Iterator[str | _Tag]:
-    """Text and tags in order; comments and declarations are left out, and what never ends too."""
+def _tokenize(html: str) -> Iterator[str | _Tag]:
+    """Yield text and tags in order, without comments, declarations and unterminated markup."""
     at = 0
     while (begin := html.find("<", at)) >= 0:
         if begin > at:
@@ -113,11 +113,11 @@ _MARKS = {
     "tr": "\n",
     "li": "\n- ",
 }
-"""What the beginning of an element looks like."""
+"""Markdown at the beginning of an element."""
 
 
 class _Page:
-    """Collects text as tags come; what is never closed is closed by the end."""
+    """Collects text from tags; unclosed elements end with the page."""
 
     def __init__(self, address: str) -> None:
         self.title = ""
@@ -130,12 +130,12 @@ class _Page:
 
     def text(self) -> str:
         self._end_link()
-        return "\n".join(_without_gaps("".join(self._said).splitlines())).strip("\n")
+        return "\n".join(_collapse_empty_lines("".join(self._said).splitlines())).strip("\n")
 
     def say(self, text: str) -> None:
         if self._unseen:
             return
-        shown = text if self._preformatted else _spaced(text, fresh=self._fresh)
+        shown = text if self._preformatted else _collapse(text, fresh=self._fresh)
         if shown:
             self._said.append(shown)
             self._fresh = False
@@ -172,7 +172,7 @@ class _Page:
 
     def _begin_link(self, target: str) -> None:
         self._end_link()
-        if whole := _whole(self._address, target):
+        if whole := _absolute(self._address, target):
             self._link = len(self._said), whole
 
     def _end_link(self) -> None:
@@ -185,16 +185,16 @@ class _Page:
         self._said.append(f"[{words}]({target})" if words else "")
 
 
-def _spaced(text: str, *, fresh: bool) -> str:
-    """With one space for many, and none where a line is fresh."""
+def _collapse(text: str, *, fresh: bool) -> str:
+    """Collapse whitespace; drop leading whitespace on a fresh line."""
     return _RUN.sub(" ", text.lstrip() if fresh else text)
 
 
 _RUN = re.compile(r"\s+")
 
 
-def _without_gaps(lines: list[str]) -> Iterator[str]:
-    """The lines without spaces at their ends, at most one empty line between two."""
+def _collapse_empty_lines(lines: list[str]) -> Iterator[str]:
+    """Yield the lines without trailing spaces and with at most one empty line in a row."""
     empty = True
     for line in lines:
         shown = line.rstrip()
@@ -203,8 +203,8 @@ def _without_gaps(lines: list[str]) -> Iterator[str]:
         empty = not shown
 
 
-def _whole(address: str, target: str) -> str | None:
-    """The link's own address; None for one that leads nowhere a reader could follow."""
+def _absolute(address: str, target: str) -> str | None:
+    """Return the absolute link; None if a reader could not follow it."""
     if not target or target.startswith("#"):
         return None
     try:

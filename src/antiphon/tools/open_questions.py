@@ -1,4 +1,4 @@
-"""Questions that are open until a person answers them from elsewhere, such as in a browser."""
+"""Questions that stay open until a person answers them elsewhere, such as in a browser."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from antiphon.types.errors import InvalidRequest, NotFound
 
 
 class OpenQuestion(msgspec.Struct, frozen=True):
-    """A question under an id that nobody can guess."""
+    """Question under an unguessable id."""
 
     id: str
     question: Question
@@ -28,15 +28,14 @@ class _Waiting(msgspec.Struct, frozen=True):
 
 
 def _unseen(opened: OpenQuestion) -> None:
-    """Shows nothing: whoever looks asks for `open`."""
+    """Do nothing: `open` returns the questions."""
 
 
 class OpenQuestions:
-    """Asks by keeping each question open until `answer` is called, on any thread.
+    """Asker for `Consent` that keeps each question open until `answer` is called, on any thread.
 
-    It is what a `Consent` takes as its asker; `show` is told of each new question on the loop, and
-    `gone` of each that is answered, or that nobody needs an answer to any more. One for each
-    person: whoever has an id and its digest can answer.
+    `show` is called on the event loop with each new question, `gone` with each that was answered or
+    withdrawn. Use one instance for each person: knowing an id and its digest suffices to answer.
     """
 
     def __init__(
@@ -50,7 +49,7 @@ class OpenQuestions:
         self._lock = threading.Lock()
 
     async def __call__(self, question: Question) -> Answer:
-        """The answer, once it is there; cancelled, the question is withdrawn."""
+        """Wait for the answer; cancelling withdraws the question."""
         opened = OpenQuestion(secrets.token_urlsafe(24), question)
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         with self._lock:
@@ -64,15 +63,15 @@ class OpenQuestions:
             self._gone(opened)
 
     def open(self) -> tuple[OpenQuestion, ...]:
-        """What waits for an answer, the oldest first: for a page that is loaded again."""
+        """Return the open questions, oldest first."""
         with self._lock:
             return tuple(each.opened for each in self._waiting.values())
 
     def answer(self, id: str, digest: str, answer: Answer) -> None:
         """Answer a question, once; `digest` is that of the question which the person saw.
 
-        Raises `NotFound` where it is not open any more, and `InvalidRequest` where the digest is
-        another one, as that of another call, run, tool or other arguments is; it stays open then.
+        Raises `NotFound` if it is no longer open, and `InvalidRequest` for another digest (another
+        call, run, tool or arguments); then it stays open.
         """
         with self._lock:
             waiting = self._waiting.get(id)

@@ -1,4 +1,4 @@
-"""What the settings say of a tool: patterns of names, which decide before anybody is asked."""
+"""Permission rules of the settings, and the file of granted tools."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from antiphon.settings import private_files
-from antiphon.tools.questions import UNBOUND, Grant, ModelServer, Shape
+from antiphon.tools.questions import UNBOUND, Grant, ModelServer, ToolIdentity
 from antiphon.types.errors import BadSettings
 from antiphon.types.messages import Tool
 
@@ -22,11 +22,11 @@ Verdict = Literal["allow", "ask", "deny"]
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
-    """Patterns of tool names, by which calls are decided before anybody is asked.
+    """Patterns of tool names that decide about calls before a person is asked.
 
-    A pattern is `fnmatch`'s, and meant for a whole name as the model uses it: `get_*`, `git__*`,
-    `git__status`. `git:status`, with the server's own names, does as well. `deny` beats `ask`,
-    which beats `allow`; what a person allowed for longer beats `ask`, as it answered it.
+    Patterns are `fnmatch`'s and match the whole name as the model uses it: `get_*`, `git__*`,
+    `git__status`. `git:status`, with the server's own names, works too. `deny` overrides `ask`, and
+    `ask` overrides `allow`; a grant of the person overrides `ask`.
     """
 
     allow: tuple[str, ...] = ()
@@ -34,42 +34,45 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     deny: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Raise `TypeError` for a text: by its letters, a `*` among them would mean every tool."""
+        """Raise `TypeError` for a string:
+
+        as a sequence of letters, a `*` in it would match every tool.
+        """
         for name in self.__struct_fields__:
             given: object = getattr(self, name)
             if isinstance(given, str):
                 raise TypeError(f"`{name}` is a tuple of patterns; got {given!r}: ({given!r},)")
 
     def verdict(self, tool: Tool) -> Verdict | None:
-        """What the rules say of this tool, None where they say nothing."""
-        if _named(tool, self.deny):
+        """Return the decision of the rules, None if no pattern matches."""
+        if _matches(tool, self.deny):
             return "deny"
-        if _named(tool, self.ask):
+        if _matches(tool, self.ask):
             return "ask"
-        return "allow" if _named(tool, self.allow) else None
+        return "allow" if _matches(tool, self.allow) else None
 
 
 NO_RULES = Rules()
 
 
-def by_default(tool: Tool) -> Verdict:
-    """What holds where no rule speaks: the program's own functions run, other tools ask.
+def default_verdict(tool: Tool) -> Verdict:
+    """Return the decision if no rule matches: the program's own functions run, others ask.
 
-    A server's word that a tool only reads is believed where the server is trusted; its word that a
-    tool destroys is believed everywhere.
+    A server's claim that a tool is read-only is believed if the server is trusted; its claim that a
+    tool is destructive is always believed.
     """
     harmless = tool.trusted and tool.hints.read_only and not tool.hints.destructive
     return "allow" if tool.server is None or harmless else "ask"
 
 
-def _named(tool: Tool, patterns: Sequence[str]) -> bool:
+def _matches(tool: Tool, patterns: Sequence[str]) -> bool:
     names = [tool.spec.name]
     if tool.server is not None:
         names += [f"{tool.server}{mark}{tool.own_name}" for mark in ("__", ":")]
     return any(fnmatchcase(name, pattern) for pattern in patterns for name in names)
 
 
-# What a person allowed for good: a file of their own, which nobody else may read or write.
+# Grants for good: in a file of the user's that nobody else may read or write.
 
 
 NAME = "grants.json"
@@ -81,20 +84,20 @@ class _Content(msgspec.Struct):
     grants: list[Grant] = []
 
 
-class _Known(NamedTuple):
-    """The grants as they were read, and how the file looked then; None where it may yet change."""
+class _Snapshot(NamedTuple):
+    """Grants of the file, and its status when read; None if it may still change unnoticed."""
 
-    looks: tuple[int, ...] | None
+    identity: tuple[int, ...] | None
     grants: Sequence[Grant]
     by_tool: Mapping[tuple[str, str, ModelServer | None], Grant]
 
 
 class GrantsFile:
-    """Grants that outlast the program. Each question to it looks at the file, and reads it where it
-    has changed, so that programs that run side by side agree and an event loop may ask.
+    """Grants that outlast the program.
 
-    A file that cannot be read, or that somebody else may write, grants nothing and is not written
-    to; `warn` is told why in a sentence, once.
+    Each access checks the file's status and reads the file only if that changed, so programs
+    running at the same time agree, and an event loop may call it. A file that cannot be read, or
+    that others can write, grants nothing and is not written to; `warn` receives the reason once.
     """
 
     def __init__(
@@ -106,20 +109,20 @@ class GrantsFile:
         self._last = _NOTHING
 
     def known(self, server: str, own_name: str, by: ModelServer = UNBOUND) -> Grant | None:
-        """The tool as it was allowed for calls of this model server, None where it was not."""
+        """Return the tool as granted for calls of this model server, None if it is not."""
         return self._current().by_tool.get((server, own_name, by))
 
     def all(self) -> list[Grant]:
-        """Everything that is allowed, in the order in which it was."""
+        """Return all grants, oldest first."""
         return list(self._current().grants)
 
-    def add(self, shapes: Sequence[Shape], by: ModelServer = UNBOUND) -> None:
-        """Allow these from now on, for calls of this model server.
+    def add(self, shapes: Sequence[ToolIdentity], by: ModelServer = UNBOUND) -> None:
+        """Grant these tools from now on, for calls of this model server.
 
-        Raises `BadSettings` where the file cannot be used.
+        Raises `BadSettings` if the file cannot be used.
         """
         new = {(each.server, each.own_name) for each in shapes}
-        with self._changing() as grants:
+        with self._edit() as grants:
             kept = [
                 each
                 for each in grants
@@ -128,8 +131,8 @@ class GrantsFile:
             grants[:] = [*kept, *(Grant.of(each, by) for each in shapes)]
 
     def revoke(self, server: str, own_name: str | None = None) -> int:
-        """Ask again for this tool, or for every tool of the server; returns how many it was."""
-        with self._changing() as grants:
+        """Revoke the grants of this tool, or of all tools of the server; return their number."""
+        with self._edit() as grants:
             kept = [
                 each
                 for each in grants
@@ -140,8 +143,8 @@ class GrantsFile:
         return revoked
 
     @contextmanager
-    def _changing(self) -> Generator[list[Grant]]:
-        """The grants, written back as they are in the end; other programs wait meanwhile."""
+    def _edit(self) -> Generator[list[Grant]]:
+        """Yield the grants, then write them back; other programs wait meanwhile."""
         try:
             with private_files.lock_file(self._file):
                 grants = list(self._read().grants)
@@ -152,22 +155,22 @@ class GrantsFile:
                 f"What is allowed cannot be kept: {error}", expected=f"to write {self._file}"
             ) from error
 
-    def _current(self) -> _Known:
-        """What the file says; it is read where it looks otherwise than when it was read last."""
-        if self._last.looks is None or self._last.looks != _looks_of(self._file):
+    def _current(self) -> _Snapshot:
+        """Return the file's grants, reading it only if its status changed."""
+        if self._last.identity is None or self._last.identity != _status_of(self._file):
             try:
                 self._last = self._read()
             except BadSettings as error:
-                self._complain(error.message)
+                self._warn_once(error.message)
                 self._last = _NOTHING
         return self._last
 
-    def _read(self) -> _Known:
-        """Raises `BadSettings` where the file cannot be believed."""
+    def _read(self) -> _Snapshot:
+        """Read the file. Raises `BadSettings` if it cannot be trusted."""
         try:
             with self._file.open("rb") as opened:
                 status = os.fstat(opened.fileno())
-                _refuse_foreign(self._file, status)
+                _check_owner(self._file, status)
                 grants = msgspec.json.decode(opened.read(LARGEST), type=_Content).grants
         except FileNotFoundError:
             return _NOTHING
@@ -178,35 +181,35 @@ class GrantsFile:
             ) from error
         settled = time.time() - max(status.st_mtime, status.st_ctime) > SETTLED_SECONDS
         by_tool = {(each.server, each.own_name, each.asked_by): each for each in reversed(grants)}
-        return _Known(_looks(status) if settled else None, grants, by_tool)
+        return _Snapshot(_identity(status) if settled else None, grants, by_tool)
 
-    def _complain(self, text: str) -> None:
+    def _warn_once(self, text: str) -> None:
         if self._warn is not None and text not in self._warned:
             self._warned.add(text)
             self._warn(text)
 
 
-_NOTHING = _Known(None, (), {})
+_NOTHING = _Snapshot(None, (), {})
 
 
-def _looks_of(file: Path) -> tuple[int, ...] | None:
-    """Return how the file looks now; None where that cannot be told."""
+def _status_of(file: Path) -> tuple[int, ...] | None:
+    """Return the status of the file; None if it cannot be determined."""
     try:
-        return _looks(file.stat())
+        return _identity(file.stat())
     except OSError:
         return None
 
 
-def _looks(status: os.stat_result) -> tuple[int, ...]:
-    """Return what differs between any two versions of a file."""
+def _identity(status: os.stat_result) -> tuple[int, ...]:
+    """Return fields that differ between any two versions of a file."""
     return (
         *(status.st_dev, status.st_ino, status.st_size, status.st_uid, status.st_mode),
         *(status.st_mtime_ns, status.st_ctime_ns),
     )
 
 
-def _refuse_foreign(file: Path, status: os.stat_result) -> None:
-    """Raises `BadSettings` where others can write to the file: they would allow what they like."""
+def _check_owner(file: Path, status: os.stat_result) -> None:
+    """Raise `BadSettings` if others can write to the file."""
     if not hasattr(os, "geteuid"):
         return
     if status.st_uid != os.geteuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):

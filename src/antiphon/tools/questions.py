@@ -1,4 +1,4 @@
-"""What a person is asked about a call, and what they may answer."""
+"""Questions to a person about a call, and the answers."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import msgspec
 from antiphon.types.messages import Hints, Tool, ToolCall
 
 
-class Shape(msgspec.Struct, frozen=True, kw_only=True):
-    """A tool as a person allowed it: if anything of this changes, it is another tool."""
+class ToolIdentity(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that identifies a tool to a person: if any of it changes, it is another tool."""
 
     server: str
     origin: str
@@ -23,13 +23,13 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def fingerprint(self) -> str:
-        """A digest of all of it; what `==` takes for equal, such as 1 and true, differs here."""
+        """Digest of all fields; unlike `==`, it distinguishes 1 from true."""
         return hashlib.sha256(msgspec.json.encode(self, order="deterministic")).hexdigest()
 
 
-def shape(tool: Tool) -> Shape:
-    """The shape that this tool has now."""
-    return Shape(
+def tool_identity(tool: Tool) -> ToolIdentity:
+    """Return the identity of this tool."""
+    return ToolIdentity(
         server=tool.server or "",
         origin=tool.origin,
         own_name=tool.own_name or tool.spec.name,
@@ -42,77 +42,79 @@ def shape(tool: Tool) -> Shape:
 class ModelServer(msgspec.Struct, frozen=True):
     """Model server that a call comes from.
 
-    `provider` is the part of the model's name before the colon, "" where there is none. `address`
-    is the origin (scheme, host and port) of what is asked: the provider's, or of an Antiphon server
-    in front of it; "" where the provider's library knows it.
+    `provider` is the part of the model's name before the colon, or "". `address` is the origin
+    (scheme, host and port) of the provider, or of an Antiphon server in front of it; "" if only the
+    provider's library knows it.
     """
 
     provider: str
     address: str = ""
 
     def __str__(self) -> str:
-        """Name it for a person; raw, so it is to be cleaned before it is printed."""
+        """Name it for a person; not cleaned for printing."""
         if self.provider and self.address:
             return f"{self.provider} at {self.address}"
         return self.provider or self.address or "a program of its own"
 
 
 UNBOUND = ModelServer("")
-"""Where a program runs calls by itself, without a client that knows who asks."""
+"""Stands for calls that a program runs without a client that knows the model server."""
 AskedBy = Callable[[str], Awaitable[ModelServer | None]]
-"""The model server of a run, by the run's id; None where that cannot be learned."""
+"""Returns the model server of a run, by the run's id; None if it cannot be determined."""
 
 
-class Grant(Shape, frozen=True, kw_only=True):
-    """A tool as a person allowed it for longer, for calls of one model server.
+class Grant(ToolIdentity, frozen=True, kw_only=True):
+    """Lasting grant of a tool for calls of one model server.
 
-    Without `asked_by` it was allowed by a version that did not tell model servers apart; it counts
-    for none.
+    One without `asked_by` is from a version that did not distinguish model servers; it is ignored.
     """
 
     asked_by: ModelServer | None = None
 
     @classmethod
-    def of(cls, shape: Shape, by: ModelServer) -> Grant:
+    def of(cls, shape: ToolIdentity, by: ModelServer) -> Grant:
         """Return the grant of this tool to that model server."""
-        return cls(**{name: getattr(shape, name) for name in Shape.__struct_fields__}, asked_by=by)
+        return cls(
+            **{name: getattr(shape, name) for name in ToolIdentity.__struct_fields__}, asked_by=by
+        )
 
     @property
-    def shape(self) -> Shape:
+    def shape(self) -> ToolIdentity:
         """The tool alone."""
-        return Shape(**{name: getattr(self, name) for name in Shape.__struct_fields__})
+        return ToolIdentity(
+            **{name: getattr(self, name) for name in ToolIdentity.__struct_fields__}
+        )
 
     @property
     def fingerprint(self) -> str:
-        """The digest of the tool alone."""
+        """Digest of the tool alone."""
         return self.shape.fingerprint
 
 
 class Question(msgspec.Struct, frozen=True, kw_only=True):
-    """What a person is asked: may this very call run?
+    """Question to a person: may this call run?
 
-    `digest` names run, call, tool and arguments in one word; an answer from elsewhere must repeat
-    it. `before` is the tool as it was allowed once, where it has changed since. `others` are the
-    tools of the same server that an answer for the server would allow as well. `asked_by` is the
-    model server that an answer for longer is bound to; `elsewhere` says, in a sentence, that the
-    tool was allowed for another.
+    `digest` covers run, call, tool and arguments; an answer given elsewhere must repeat it.
+    `before` is the tool as it was granted, if it changed since. `others` are the tools of the same
+    server, which an answer for the server grants too. A lasting answer is bound to the model server
+    `asked_by`; `elsewhere` is a sentence if the tool was granted to another one.
     """
 
     run_id: str
     call: ToolCall
     tool: Tool
     digest: str
-    before: Shape | None = None
+    before: ToolIdentity | None = None
     others: tuple[Tool, ...] = ()
     asked_by: ModelServer | None = UNBOUND
     elsewhere: str = ""
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """What a person said. No is the default in everything.
+    """Answer of a person. Every default is a no.
 
-    `keep` says for how long a yes holds, `scope` for which tools. A no may come with a `word` to
-    the model, a yes with other `arguments`: one JSON object, which is what runs.
+    `keep` is how long a yes lasts, `scope` which tools it covers. A no may carry a `word` to the
+    model, a yes other `arguments`, a JSON object that replaces the call's.
     """
 
     allowed: bool = False
@@ -128,7 +130,7 @@ function is called in a thread of its own.
 """
 
 
-def digest(run_id: str, call: ToolCall, now: Shape) -> str:
-    """Run, call, tool and arguments in one word."""
+def question_digest(run_id: str, call: ToolCall, now: ToolIdentity) -> str:
+    """Return a digest of run, call, tool and arguments."""
     said = msgspec.json.encode((run_id, call.id, call.name, call.arguments, now.fingerprint))
     return hashlib.sha256(said).hexdigest()

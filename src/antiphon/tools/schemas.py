@@ -1,9 +1,9 @@
-"""A call's arguments against the schema of a tool that is somebody else's.
+"""Check of a call's arguments against the schema of a server's tool.
 
-Only what is certain and cheap is judged: names that are missing or not wanted, and values of a type
-that no reading makes right. Servers judge the rest themselves, and some are more lenient than their
-schemas, so a string passes for anything. Nothing is fetched, no reference is followed and no
-expression is matched: a schema is as little to be trusted as whoever wrote it.
+Only certain and cheap checks: missing and unknown names, and values of a type that no lenient
+reading accepts. Servers validate the rest, and some accept more than their schemas say, so a string
+passes for any type. Nothing is fetched, no reference followed, no expression matched: schemas are
+untrusted.
 """
 
 from __future__ import annotations
@@ -16,32 +16,32 @@ import msgspec
 
 MOST_FAULTS = 5
 STEPS = 100_000
-"""Parts of a call's arguments, and values that they are compared with: a tenth of a second."""
+"""Parts of the arguments, and values compared with them: a tenth of a second."""
 LONGEST_NAME = 80  # of an argument, as it is told
 _WHERE_IT_STANDS = "the arguments"
 
 
 class TooCostly(Exception):
-    """To judge a value by a schema takes more than it may."""
+    """Validation would exceed its budget."""
 
 
 class Budget:
-    """Bound on the cost of judging one value, in steps of some microseconds."""
+    """Bound on the cost of validating one value, in steps of some microseconds."""
 
     def __init__(self, steps: int) -> None:
         self._left = steps
 
     def spend(self, steps: int) -> None:
-        """Take so many. Raises `TooCostly` where there are not so many left."""
+        """Spend so many steps. Raises `TooCostly` if fewer are left."""
         self._left -= steps
         if self._left < 0:
             raise TooCostly("it takes more steps than it may")
 
 
-def fault(arguments: str, schema: Mapping[str, Any]) -> str | None:
-    """Return what is wrong with the arguments, for a model; None where nothing certainly is.
+def find_argument_errors(arguments: str, schema: Mapping[str, Any]) -> str | None:
+    """Return the errors in the arguments, for a model; None if none is certain.
 
-    What would take more than `STEPS` is not judged: the server does that itself.
+    A check that takes more than `STEPS` is left to the server.
     """
     try:
         given: Any = msgspec.json.decode(arguments or "{}")
@@ -52,46 +52,46 @@ def fault(arguments: str, schema: Mapping[str, Any]) -> str | None:
     if not _is_object(given):
         return f"The arguments are not a JSON object: wanted an object, got {_kind(given)}."
     try:
-        found = list(islice(_faults(given, schema, "", Budget(STEPS)), MOST_FAULTS))
+        found = list(islice(_errors(given, schema, "", Budget(STEPS)), MOST_FAULTS))
     except TooCostly:
         return None
     return f"Wrong arguments: {'; '.join(found)}." if found else None
 
 
-def _faults(value: Any, schema: Any, where: str, budget: Budget) -> Iterator[str]:
-    """As deep as the value goes, which is not deeper than JSON may be."""
+def _errors(value: Any, schema: Any, where: str, budget: Budget) -> Iterator[str]:
+    """Recurse as deep as the value, whose depth JSON decoding limits."""
     budget.spend(1)
     if not _is_object(schema) or "$ref" in schema:
         return
     if (wanted := _types(schema.get("type"))) and not _fits(value, wanted):
         yield f"{where or _WHERE_IT_STANDS}: wanted {' or '.join(wanted)}, got {_kind(value)}"
         return
-    yield from _unlisted(value, schema.get("enum"), where, budget)
+    yield from _enum_errors(value, schema.get("enum"), where, budget)
     if _is_object(value):
-        yield from _in_object(value, schema, where, budget)
+        yield from _object_errors(value, schema, where, budget)
     elif _is_list(value):
         for place, item in enumerate(value):
-            yield from _faults(item, schema.get("items"), f"{where}[{place}]", budget)
+            yield from _errors(item, schema.get("items"), f"{where}[{place}]", budget)
 
 
-def _in_object(
+def _object_errors(
     value: dict[str, Any], schema: dict[str, Any], where: str, budget: Budget
 ) -> Iterator[str]:
     known = properties if _is_object(properties := schema.get("properties")) else {}
     for name in required if _is_list(required := schema.get("required")) else ():
         budget.spend(1)
         if isinstance(name, str) and name not in value:
-            yield f"{_at(where, name)} is missing"
+            yield f"{_path(where, name)} is missing"
     closed = schema.get("additionalProperties") is False and "patternProperties" not in schema
     for name, item in value.items():
         if name in known:
-            yield from _faults(item, known[name], _at(where, name), budget)
-        elif closed and not _combined(schema):
+            yield from _errors(item, known[name], _path(where, name), budget)
+        elif closed and not _has_combinators(schema):
             names = ", ".join(each[:LONGEST_NAME] for each in islice(known, 20)) or "none"
-            yield f"{_at(where, name)} is unknown (there are: {names})"
+            yield f"{_path(where, name)} is unknown (there are: {names})"
 
 
-def _unlisted(value: Any, choices: Any, where: str, budget: Budget) -> Iterator[str]:
+def _enum_errors(value: Any, choices: Any, where: str, budget: Budget) -> Iterator[str]:
     if not isinstance(value, str) or not _is_list(choices):
         return
     budget.spend(len(choices))
@@ -101,14 +101,14 @@ def _unlisted(value: Any, choices: Any, where: str, budget: Budget) -> Iterator[
 
 
 def _types(said: Any) -> Sequence[str]:
-    """The types that the schema names; none where it says something that is no type."""
+    """Return the types that the schema names; none if one of them is unknown."""
     names: list[Any] = said if _is_list(said) else [said]
     known = [name for name in names if isinstance(name, str) and name in _TYPES]
     return known if len(known) == len(names) else ()
 
 
 def _fits(value: Any, wanted: Sequence[str]) -> bool:
-    # A server may well read "3" as 3, and "[1]" as a list; or null as nothing said.
+    # A server may read "3" as 3, "[1]" as a list, and null as nothing.
     return isinstance(value, str) or value is None or _kind(value) in _readings(wanted)
 
 
@@ -141,7 +141,7 @@ _TYPES = {
     "boolean": ("boolean", "integer"),
     "null": ("null",),
 }
-"""What a lenient server reads as each type."""
+"""Kinds of values that a lenient server accepts for each type."""
 
 _COMBINING = ("allOf", "anyOf", "oneOf", "if", "dependentSchemas", "$ref", "$dynamicRef")
 
@@ -154,10 +154,10 @@ def _is_list(value: Any) -> TypeGuard[list[Any]]:
     return isinstance(value, list)
 
 
-def _combined(schema: dict[str, Any]) -> bool:
+def _has_combinators(schema: dict[str, Any]) -> bool:
     return any(word in schema for word in _COMBINING)
 
 
-def _at(where: str, name: str) -> str:
+def _path(where: str, name: str) -> str:
     short = name[:LONGEST_NAME]
     return f"{where}.{short}" if where else short

@@ -1,4 +1,4 @@
-"""Several toolboxes as one: the program's functions beside the tools of every server."""
+"""Several toolboxes as one, such as the program's functions and MCP servers."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from antiphon.types.messages import Tool, ToolCall, ToolResult
 
 
 @runtime_checkable
-class Arriving(Protocol):
-    """A toolbox whose tools come some time after its start, as those of MCP servers do."""
+class StartingToolbox(Protocol):
+    """Toolbox whose tools appear some time after its start, as those of MCP servers do."""
 
     def retry(self, name: str) -> None:
-        """Start failed servers again that may bring the tool of this name; bounded."""
+        """Restart failed servers that may offer this tool; bounded."""
         ...
 
     def starting(self, name: str) -> tuple[str, ...]:
-        """Return the servers that are starting and may bring the tool of this name."""
+        """Return the starting servers that may offer this tool."""
         ...
 
     async def arrival(self, name: str, seconds: float) -> None:
-        """Wait until the tool is there or nothing is starting that may bring it; bounded."""
+        """Wait until the tool is present or no starting server may offer it; bounded."""
         ...
 
     def explain_absence(self, name: str) -> str:
-        """Return which server may have had the tool and how it is, "" where none is known."""
+        """Return which server may have had the tool and its state, or ""."""
         ...
 
 
 class ToolManager:
-    """A toolbox of toolboxes. Where two name a tool alike, the first to be seen keeps the name.
+    """A toolbox of toolboxes. If two tools share a name, the first one seen keeps it.
 
-    What is there is looked up anew at each call: servers come and go. A name stays with the tool
-    that it was given to, whatever else comes: a model that learned it means that one.
+    Tools are looked up at each call, as servers come and go. A tool keeps its name, whatever else
+    appears: a model that learned the name means that tool.
     """
 
     def __init__(self, *toolboxes: Toolbox) -> None:
@@ -46,57 +46,57 @@ class ToolManager:
         self._taken: set[str] = set()
 
     def tools(self) -> Sequence[Tool]:
-        """All tools, those of the first toolbox first."""
-        return [tool for tool, _, _ in self._each()]
+        """Return all tools, those of the first toolbox first."""
+        return [tool for tool, _, _ in self._named_tools()]
 
     async def call(self, call: ToolCall, tell: Tell = quiet) -> ToolResult:
-        """Run the tool, wherever it is."""
+        """Run the tool."""
         return await self.execute_tool(call, tell)
 
     async def execute_tool(self, call: ToolCall, tell: Tell = quiet) -> ToolResult:
-        """Run the tool, wherever it is."""
-        for tool, toolbox, own_name in self._each():
+        """Run the tool."""
+        for tool, toolbox, own_name in self._named_tools():
             if tool.spec.name == call.name:
                 return await toolbox.call(replace(call, name=own_name), tell)
         return self._unknown(call.name)
 
-    def _each(self) -> Iterator[tuple[Tool, Toolbox, str]]:
-        """Each tool under a name of its own, with its toolbox and its name there."""
+    def _named_tools(self) -> Iterator[tuple[Tool, Toolbox, str]]:
+        """Yield each tool under its unique name, with its toolbox and its name there."""
         for place, toolbox in enumerate(self._toolboxes):
             for tool in toolbox.tools():
                 own_name = tool.spec.name
-                name = self._names.get((place, own_name)) or self._give(place, own_name)
+                name = self._names.get((place, own_name)) or self._assign_name(place, own_name)
                 if name != own_name:
                     tool = replace(tool, spec=replace(tool.spec, name=name))  # noqa: PLW2901
                 yield tool, toolbox, own_name
 
-    def _give(self, place: int, own_name: str) -> str:
-        name = _free(own_name, self._taken)
+    def _assign_name(self, place: int, own_name: str) -> str:
+        name = _unique_name(own_name, self._taken)
         self._taken.add(name)
         self._names[place, own_name] = name
         return name
 
     def retry(self, name: str) -> None:
-        """See `Arriving.retry`."""
+        """See `StartingToolbox.retry`."""
         for each in self._arriving(name):
             each.retry(name)
 
     def starting(self, name: str) -> tuple[str, ...]:
-        """See `Arriving.starting`."""
+        """See `StartingToolbox.starting`."""
         return tuple(server for each in self._arriving(name) for server in each.starting(name))
 
     async def arrival(self, name: str, seconds: float) -> None:
-        """See `Arriving.arrival`."""
+        """See `StartingToolbox.arrival`."""
         await asyncio.gather(*(each.arrival(name, seconds) for each in self._arriving(name)))
 
     def explain_absence(self, name: str) -> str:
-        """See `Arriving.explain_absence`."""
+        """See `StartingToolbox.explain_absence`."""
         return " ".join(filter(None, (each.explain_absence(name) for each in self._arriving(name))))
 
-    def _arriving(self, name: str) -> list[Arriving]:
+    def _arriving(self, name: str) -> list[StartingToolbox]:
         if any(tool.spec.name == name for tool in self.tools()):
             return []
-        return [each for each in self._toolboxes if isinstance(each, Arriving)]
+        return [each for each in self._toolboxes if isinstance(each, StartingToolbox)]
 
     def _unknown(self, name: str) -> ToolResult:
         names = ", ".join(tool.spec.name for tool in self.tools()) or "none"
@@ -111,8 +111,8 @@ class ToolManager:
 LONGEST_NAME = 64  # what every provider takes
 
 
-def _free(name: str, taken: set[str]) -> str:
-    """The name, or one made from it that is not taken yet."""
+def _unique_name(name: str, taken: set[str]) -> str:
+    """Return the name, or a variation of it that is not taken."""
     free, count = name, 1
     while free in taken:
         count += 1

@@ -1,7 +1,7 @@
-"""The calls of a turn, from the manifest to their outputs.
+"""Execution of the tool calls of a turn.
 
-Consent comes first and holds nothing while a person thinks; then a slot, a deadline, the tool. What
-becomes of a call is always a result.
+Consent comes first, without holding a slot; then a slot, a deadline, the tool. Every outcome is a
+result.
 """
 
 from __future__ import annotations
@@ -17,35 +17,35 @@ from antiphon.ports import Toolbox
 from antiphon.telemetry import genai
 from antiphon.telemetry.tracing import NO_TRACES, Tracer, current_span
 from antiphon.tools import schemas
-from antiphon.tools.blocking import cancelled
-from antiphon.tools.consent import Consent, Permitted, Refused, Tools, named, said
-from antiphon.tools.gate import AT_ONCE, CHARACTERS, SECONDS, Gate, shortened
+from antiphon.tools.blocking import is_task_cancelled
+from antiphon.tools.consent import Consent, Permitted, Refused, Tools, approval_output, find_tool
+from antiphon.tools.gate import AT_ONCE, CHARACTERS, SECONDS, Gate, truncate
 from antiphon.tools.questions import AskedBy, ModelServer
 from antiphon.tools.tool_events import (
+    OnToolEvent,
     ToolAwaited,
     ToolBegan,
     ToolEnded,
     ToolProgressed,
-    Watch,
-    unwatched,
+    ignore_event,
 )
-from antiphon.tools.tool_manager import Arriving
+from antiphon.tools.tool_manager import StartingToolbox
 from antiphon.types.errors import AntiphonError, InvalidRequest
 from antiphon.types.messages import MOST_FILES, Blob, Progress, Tool, ToolCall, ToolResult
 
 ARRIVAL_SECONDS = 30.0
-"""How long a call waits for its MCP server, which is starting, before it fails."""
+"""Time that a call waits for its starting MCP server before it fails."""
 
-Keep = Callable[[str, str, bytes], Awaitable[str]]
-"""Keeps a file for the person: its name, media type and bytes; returns its id."""
+SaveFile = Callable[[str, str, bytes], Awaitable[str]]
+"""Saves a file for the person: its name, media type and bytes; returns its id."""
 
 
 class ToolProcessor:
-    """Runs calls side by side, at most `at_once` of them, each for at most `seconds`.
+    """Runs calls concurrently, at most `at_once` of them, each for at most `seconds`.
 
-    Outputs longer than `most` characters are shortened for the model; what the tool gave besides,
-    and the whole of a long output, is given to `keep`. `watch` is told what happens meanwhile.
-    `asked_by` tells which model server a run's calls come from, which consent is bound to.
+    Outputs longer than `most` characters are truncated for the model. `keep` receives the tool's
+    files, and the whole of a long output. `watch` receives events. `asked_by` returns the model
+    server of a run, which consent is bound to.
     """
 
     def __init__(
@@ -56,8 +56,8 @@ class ToolProcessor:
         at_once: int = AT_ONCE,
         seconds: float = SECONDS,
         most: int = CHARACTERS,
-        keep: Keep | None = None,
-        watch: Watch = unwatched,
+        keep: SaveFile | None = None,
+        watch: OnToolEvent = ignore_event,
         tracer: Tracer = NO_TRACES,
         asked_by: AskedBy | None = None,
     ) -> None:
@@ -81,10 +81,10 @@ class ToolProcessor:
         approvals: Iterable[tuple[ToolCall, Tool]] = (),
         trace: str | None = None,
     ) -> AsyncGenerator[tuple[ToolCall, ToolResult], None]:
-        """Each call with its result, as they are ready; closing it cancels what still runs.
+        """Yield each call with its result, as they complete; closing cancels the rest.
 
-        `approvals` are calls that run elsewhere, of tools that are not ours: their result is what
-        consent says of them. `trace` is what the calls belong to, where that is not current.
+        `approvals` are calls that run elsewhere, of tools that are not ours: their result is the
+        decision of consent. `trace` is the parent of their spans, if it is not the current one.
         """
         tasks = [
             *(asyncio.create_task(self._run_single_call(run_id, call, trace)) for call in calls),
@@ -99,9 +99,9 @@ class ToolProcessor:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     def cancel(self, tool_call_id: str) -> bool:
-        """Stop one call, on any thread; False where it does not run. Its result soon says so.
+        """Cancel one call, on any thread; return False if it is not in progress.
 
-        A call that waits for its consent or for a slot runs in this sense.
+        A call that waits for consent or for a slot is in progress.
         """
         working = self._working.get(tool_call_id)
         if working is None or working.done():
@@ -113,12 +113,12 @@ class ToolProcessor:
     async def _run_single_call(
         self, run_id: str, call: ToolCall, trace: str | None
     ) -> tuple[ToolCall, ToolResult]:
-        working = asyncio.create_task(self._result(run_id, call, trace))
+        working = asyncio.create_task(self._run_with_consent(run_id, call, trace))
         self._working[call.id] = working
         try:
             result = await working
         except asyncio.CancelledError:
-            if cancelled():
+            if is_task_cancelled():
                 raise
             result = ToolResult(
                 "The user stopped this call; it may or may not have been carried out.",
@@ -129,21 +129,21 @@ class ToolProcessor:
             self._working.pop(call.id, None)
             seconds = self._ran(call.id)
         self._watch(ToolEnded(call.id, result, seconds))
-        return call, await self._limited(call, result)
+        return call, await self._for_submission(call, result)
 
     async def _approve(
         self, run_id: str, call: ToolCall, tool: Tool
     ) -> tuple[ToolCall, ToolResult]:
-        return call, said(await self._permit(run_id, call, lambda: (tool,)))
+        return call, approval_output(await self._permit(run_id, call, lambda: (tool,)))
 
     async def _permit(self, run_id: str, call: ToolCall, tools: Tools) -> Permitted | Refused:
         asked_by = None if self._asked_by is None else self._server_of
         return await self._consent.permit(run_id, call, tools, self._watch, asked_by)
 
     async def _server_of(self, run_id: str) -> ModelServer | None:
-        """Return the model server of the run, which is looked up once.
+        """Return the model server of the run, looked up once.
 
-        Calls of one reply wait for the look-up in their order, and are asked about in it.
+        Calls of one reply wait for it in order, so that they are asked about in that order.
         """
         async with self._looking_up:
             known = self._servers.get(run_id)
@@ -153,11 +153,14 @@ class ToolProcessor:
                     self._servers = {run_id: known}
         return known
 
-    async def _result(self, run_id: str, call: ToolCall, trace: str | None) -> ToolResult:
-        """A tool that has become another while the call waited for its slot is judged anew."""
+    async def _run_with_consent(self, run_id: str, call: ToolCall, trace: str | None) -> ToolResult:
+        """Run one call:
+
+        consent, slot, tool. If the tool changes meanwhile, ask for consent again.
+        """
         tools = self._toolbox.tools
-        await self._arrival(call)
-        if (wrong := self._wrong(call)) is not None:
+        await self._wait_for_tool(call)
+        if (wrong := self._check_arguments(call)) is not None:
             return wrong
         while True:
             decided = await self._permit(run_id, call, tools)
@@ -165,41 +168,41 @@ class ToolProcessor:
                 return decided.result
             async with self._gate.slot():
                 if decided.holds(tools()):
-                    return await self._followed(run_id, decided, trace)
+                    return await self._run_traced(run_id, decided, trace)
 
-    async def _arrival(self, call: ToolCall) -> None:
-        """Wait for the tool of a call where its server is starting, as after a restart."""
+    async def _wait_for_tool(self, call: ToolCall) -> None:
+        """Wait for the tool of a call if its server is starting, as after a restart."""
         toolbox = self._toolbox
-        if not isinstance(toolbox, Arriving):
+        if not isinstance(toolbox, StartingToolbox):
             return
         toolbox.retry(call.name)
         if servers := toolbox.starting(call.name):
             self._watch(ToolAwaited(call, servers))
             await toolbox.arrival(call.name, ARRIVAL_SECONDS)
 
-    def _wrong(self, call: ToolCall) -> ToolResult | None:
-        """What is wrong with the arguments before anybody is asked; functions judge their own."""
-        tool = named(call.name, self._toolbox.tools())
+    def _check_arguments(self, call: ToolCall) -> ToolResult | None:
+        """Return a result if the arguments are invalid; functions validate their own."""
+        tool = find_tool(call.name, self._toolbox.tools())
         if tool.server is None:
             return None
-        wrong = schemas.fault(call.arguments, tool.spec.parameters)
+        wrong = schemas.find_argument_errors(call.arguments, tool.spec.parameters)
         if wrong is None:
             return None
         return ToolResult(wrong, is_error=True, fault="invalid_arguments")
 
-    async def _followed(self, run_id: str, permitted: Permitted, trace: str | None) -> ToolResult:
-        """The tool's span around its run."""
+    async def _run_traced(self, run_id: str, permitted: Permitted, trace: str | None) -> ToolResult:
+        """Run the tool within a span."""
         call, tracer = permitted.call, self._tracer
         name, facts = genai.span("execute_tool", call.name), genai.tool(call, run_id)
         with current_span(tracer, name, parent=trace, facts=facts) as span:
-            result = await self._run(permitted)
+            result = await self._run_in_gate(permitted)
             if result.is_error:
                 span.set_error(result.fault or "failed")
             if tracer.content:
                 span.set_attributes(genai.tool_words(call, result))
             return result
 
-    async def _run(self, permitted: Permitted) -> ToolResult:
+    async def _run_in_gate(self, permitted: Permitted) -> ToolResult:
         call = permitted.call
 
         def tell(progress: Progress) -> None:
@@ -218,27 +221,27 @@ class ToolProcessor:
         began = self._began.pop(tool_call_id, None)
         return 0.0 if began is None else _now() - began
 
-    async def _limited(self, call: ToolCall, result: ToolResult) -> ToolResult:
-        """The result as it is submitted: what the model reads, and the ids of what was kept."""
+    async def _for_submission(self, call: ToolCall, result: ToolResult) -> ToolResult:
+        """Return the result to submit: the model's text, and the ids of saved files."""
         blobs = [each for each in result.content if isinstance(each, Blob)]
         room = MOST_FILES - 1 - len(result.files)  # one is left for the output itself
         kept_blobs = blobs[: max(0, room)]
         files = [
-            await self._kept(each.name or f"{call.name}-{count}", each.media_type, each.data)
+            await self._save_file(each.name or f"{call.name}-{count}", each.media_type, each.data)
             for count, each in enumerate(kept_blobs, 1)
         ]
         output = sanitize.sanitize_text(result.output)
         if len(output) > self._most:
-            whole = await self._kept(f"{call.name}.txt", "text/plain", output.encode())
+            whole = await self._save_file(f"{call.name}.txt", "text/plain", output.encode())
             files.append(whole)
             where = "The user has the whole." if whole else "The rest could not be kept."
-            output = shortened(output, self._most, where)
+            output = truncate(output, self._most, where)
         if left_out := len(blobs) - len(kept_blobs):
             output += f"\n[{left_out} more files were left out: they were too many.]"
         return replace(result, output=output, files=_present([*result.files, *files]))
 
-    async def _kept(self, name: str, media_type: str, content: bytes) -> str | None:
-        """The id of the file, None where it could not be kept: the result matters more."""
+    async def _save_file(self, name: str, media_type: str, content: bytes) -> str | None:
+        """Save a file; return its id, or None if that fails: the result matters more."""
         if self._keep is None:
             return None
         try:
@@ -254,7 +257,7 @@ def _now() -> float:
 
 
 def _file_name(said: str) -> str:
-    """The name, if it is one: a server says what it likes."""
+    """Return the file name if it is valid: servers choose it."""
     try:
         return sanitize.validate_file_name(said)
     except InvalidRequest:

@@ -20,15 +20,15 @@ from antiphon.settings.settings import Settings
 from antiphon.telemetry import genai
 from antiphon.telemetry.logs import log_context
 from antiphon.telemetry.tracing import current_span
-from antiphon.tools.consent import Consent, Forgetful, Grants
+from antiphon.tools.consent import Consent, Grants, SessionGrants
 from antiphon.tools.permissions import Rules
 from antiphon.tools.questions import Answer, ModelServer, Question
 from antiphon.tools.tool_events import (
     ConsentAsked,
-    Happening,
     ToolAwaited,
     ToolBegan,
     ToolEnded,
+    ToolEvent,
     ToolProgressed,
 )
 from antiphon.tools.tool_processor import ToolProcessor
@@ -72,12 +72,12 @@ class Relay:
         run: Run,
         tools: Tooling,
         settings: Settings,
-        grants: tuple[Forgetful, Grants],
+        grants: tuple[SessionGrants, Grants],
     ) -> None:
         self.run_id = run.id
         self.thread_id = run.thread_id
         self.events: list[Numbered] = []
-        self.happenings: list[Happening] = []
+        self.happenings: list[ToolEvent] = []
         self.working: dict[str, Working] = {}
         self.awaiting: dict[str, ToolAwaited] = {}
         self.over = False
@@ -305,7 +305,7 @@ class Relay:
         if new:
             self._ring()
 
-    def _happened(self, happening: Happening) -> None:
+    def _happened(self, happening: ToolEvent) -> None:
         match happening:
             case ToolAwaited(call=call):
                 self.awaiting[call.id] = happening
@@ -331,7 +331,7 @@ class Relay:
             bell.set()
 
 
-def _consent(settings: Settings, asking: Asking, grants: tuple[Forgetful, Grants]) -> Consent:
+def _consent(settings: Settings, asking: Asking, grants: tuple[SessionGrants, Grants]) -> Consent:
     """What may run by itself, and that a page shows all questions at once."""
     session, always = grants
     return Consent(
@@ -344,7 +344,7 @@ def _consent(settings: Settings, asking: Asking, grants: tuple[Forgetful, Grants
     )
 
 
-def _slim(happening: Happening) -> Happening:
+def _slim(happening: ToolEvent) -> ToolEvent:
     """Without the result, which the log has: a thousand large ones are not kept for the run."""
     match happening:
         case ToolEnded():

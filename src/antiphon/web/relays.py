@@ -15,7 +15,7 @@ from antiphon.client.async_client import AsyncClient
 from antiphon.ports import LOCAL
 from antiphon.settings.paths import data_folder
 from antiphon.settings.settings import Settings
-from antiphon.tools.consent import Forgetful
+from antiphon.tools.consent import SessionGrants
 from antiphon.tools.permissions import NAME, GrantsFile
 from antiphon.types.runs import Run
 from antiphon.web.relay import Relay, log
@@ -42,7 +42,7 @@ class Relays:
         self._tools = tools
         self._relays: dict[str, Relay] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._sessions: dict[str, Forgetful] = {}
+        self._sessions: dict[str, SessionGrants] = {}
         self._grants: dict[str, GrantsFile] = {}
 
     async def __aenter__(self) -> Self:
@@ -99,9 +99,9 @@ class Relays:
             del self._relays[relay.run_id]
             self._forget(relay.thread_id)
 
-    def _session(self, thread_id: str) -> Forgetful:
+    def _session(self, thread_id: str) -> SessionGrants:
         """What was allowed in this thread until the server ends."""
-        return self._sessions.setdefault(thread_id, Forgetful())
+        return self._sessions.setdefault(thread_id, SessionGrants())
 
     def _forget(self, thread_id: str) -> None:
         """Keep what was allowed, in so many threads; most allow nothing."""

@@ -13,10 +13,10 @@ from typing import Literal, Protocol
 from antiphon.client.async_client import AsyncClient
 from antiphon.tools.tool_events import (
     ConsentAsked,
-    Happening,
     ToolAwaited,
     ToolBegan,
     ToolEnded,
+    ToolEvent,
     ToolProgressed,
 )
 from antiphon.types.errors import AntiphonError, TryAgain
@@ -160,11 +160,11 @@ def _now(wire: Wire, relay: Relay) -> list[bytes]:
     return frames
 
 
-def _happened(wire: Wire, happenings: Iterable[Happening]) -> list[bytes]:
+def _happened(wire: Wire, happenings: Iterable[ToolEvent]) -> list[bytes]:
     return [frame for happening in happenings for frame in _told(wire, happening)]
 
 
-def _told(wire: Wire, happening: Happening) -> Sequence[bytes]:
+def _told(wire: Wire, happening: ToolEvent) -> Sequence[bytes]:
     match happening:
         case ToolAwaited(call=call, servers=servers):
             return wire.tool_status(call.id, "waiting", servers=[clean(each) for each in servers])

@@ -26,7 +26,7 @@ from antiphon.mcp.client.oauth_http import OAuthHttpClient
 from antiphon.mcp.client.toolbox import McpServers
 from antiphon.mcp.config.keyrings import system_keyring
 from antiphon.mcp.config.server_config import OAuth, ServerConfig
-from antiphon.tools.egress_policy import INTERNET, OutOfReach
+from antiphon.tools.egress_policy import INTERNET, BlockedAddress
 from antiphon.types.errors import BadSettings, Unavailable
 
 
@@ -284,9 +284,9 @@ async def test_a_code_and_a_token_go_nowhere_without_encryption(
 async def test_a_public_server_leads_no_login_into_a_private_network() -> None:
     with locked() as inner:
         async with OAuthHttpClient("https://mcp.example/mcp", INTERNET) as errands:
-            with pytest.raises(OutOfReach):
+            with pytest.raises(BlockedAddress):
                 await errands.send(httpx2.Request("GET", inner.url))
-            with pytest.raises(OutOfReach):
+            with pytest.raises(BlockedAddress):
                 await errands.send(httpx2.Request("GET", "https://169.254.169.254/latest"))
         assert inner.paths == []
 

@@ -27,7 +27,7 @@ from antiphon.mcp.client.stdio import stdio
 from antiphon.mcp.client.toolbox import McpServers
 from antiphon.mcp.config.server_config import ServerConfig
 from antiphon.tools.consent import Consent
-from antiphon.tools.egress_policy import Exempt, Reach
+from antiphon.tools.egress_policy import EgressPolicy, Exemption
 from antiphon.tools.gate import Gate
 from antiphon.tools.permissions import Rules
 from antiphon.tools.tool_processor import ToolProcessor
@@ -273,7 +273,7 @@ async def test_a_result_of_too_many_parts_is_cut_and_the_model_is_told():
 async def test_a_server_at_a_strangers_address_gives_less_at_once(http_port: int):
     url = f"http://127.0.0.1:{http_port}/mcp"
     config = ServerConfig(name="whole", transport="http", url=url)
-    near = Reach((Exempt(ip_network("127.0.0.0/8")),))
+    near = EgressPolicy((Exemption(ip_network("127.0.0.0/8")),))
     async with running(config, reach=near) as servers:
         small = await servers.call(call("whole__echo", text="x" * 3_000_000))
         large = await servers.call(call("whole__echo", text="x" * 5_000_000))

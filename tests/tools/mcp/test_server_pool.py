@@ -12,7 +12,7 @@ from serving import listening, raw, whole
 
 from antiphon.mcp.hosted import Allowed, NoServers, ServerPool
 from antiphon.ports import Toolbox
-from antiphon.tools.egress_policy import Reach, exempt
+from antiphon.tools.egress_policy import EgressPolicy, parse_exemptions
 from antiphon.types.errors import Forbidden, InvalidRequest
 from antiphon.types.messages import ToolCall
 from antiphon.types.runs import McpServer
@@ -24,7 +24,9 @@ pytest.importorskip("mcp")
 async def pool(
     allowed: Allowed = "configured", *private: str, **seconds: float
 ) -> AsyncIterator[ServerPool]:
-    made = ServerPool(allowed, [raw(name="far"), whole()], Reach(exempt(private)), **seconds)
+    made = ServerPool(
+        allowed, [raw(name="far"), whole()], EgressPolicy(parse_exemptions(private)), **seconds
+    )
     try:
         async with asyncio.timeout(60):
             yield made

@@ -15,7 +15,7 @@ from antiphon.mcp.config.server_config import ServerConfig
 from antiphon.settings import private_files
 from antiphon.settings.paths import data_folder
 from antiphon.settings.settings import Settings
-from antiphon.tools.egress_policy import Reach, exempt
+from antiphon.tools.egress_policy import EgressPolicy, parse_exemptions
 from antiphon.types.errors import BadSettings, Unavailable
 
 # Stored logins: by the server's URL, and never used for another.
@@ -155,7 +155,7 @@ def authorizer(
         if config.transport == "stdio":
             return None
         oauth = import_module("antiphon.mcp.client.oauth")
-        reach = Reach(exempt(settings.private_hosts))
+        reach = EgressPolicy(parse_exemptions(settings.private_hosts))
         return oauth.create_auth(config, open_logins(environ), person, reach)
 
     return auth

@@ -30,7 +30,7 @@ from antiphon.mcp.client.client_features import (
 from antiphon.mcp.client.forms import parse_form
 from antiphon.mcp.config.server_config import ServerConfig
 from antiphon.mcp.metadata import clean_line, clean_text
-from antiphon.tools.deadlines import Hush
+from antiphon.tools.deadlines import DeadlineGroup
 from antiphon.types.errors import InvalidRequest
 
 MOST_AT_ONCE = 8
@@ -44,7 +44,7 @@ class Callbacks:
     """Callbacks for one server; `options` are those of the SDK's client.
 
     A server seldom says which call a request belongs to, so the deadlines of all its calls pause
-    while one waits for an answer: `hush` pauses them.
+    while one waits for an answer: `deadlines` pauses them.
     """
 
     def __init__(self, config: ServerConfig, host: ClientFeatures, roots: tuple[str, ...]) -> None:
@@ -52,7 +52,7 @@ class Callbacks:
         self._host = host
         self._roots = roots
         self._waiting = 0
-        self.hush = Hush()
+        self.deadlines = DeadlineGroup()
 
     def options(self) -> dict[str, Any]:
         """Return callbacks for the features there are; others are not declared to the server."""
@@ -158,7 +158,7 @@ class Callbacks:
             raise InvalidRequest(f"More than {MOST_AT_ONCE} questions wait already.")
         self._waiting += 1
         try:
-            with self.hush.asked():
+            with self.deadlines.pause():
                 return await ask()
         finally:
             self._waiting -= 1

@@ -29,7 +29,7 @@ from antiphon.mcp.client.stdio import stdio
 from antiphon.mcp.client.tool_calls import ToolCaller
 from antiphon.mcp.config.server_config import LogLevel, Mode, ServerConfig
 from antiphon.mcp.metadata import MOST_TOOLS, clean_line, clean_text
-from antiphon.tools.egress_policy import Reach
+from antiphon.tools.egress_policy import EgressPolicy
 from antiphon.types.errors import AntiphonError, Unavailable
 
 LEAVE_SECONDS = 5.0
@@ -54,7 +54,7 @@ class Connection:
         roots: tuple[str, ...],
         auth: Any,
         changed: Callable[[], None],
-        reach: Reach | None = None,
+        reach: EgressPolicy | None = None,
     ) -> None:
         self.config = config
         self.monitor = SessionMonitor()

@@ -14,8 +14,8 @@ from antiphon.mcp.client.ndjson import LARGEST
 from antiphon.mcp.client.session_monitor import SessionMonitor
 from antiphon.mcp.config.server_config import ServerConfig
 from antiphon.mcp.metadata import clean_line
-from antiphon.tools.egress_policy import Reach
-from antiphon.tools.guarded_http import transport
+from antiphon.tools.egress_policy import EgressPolicy
+from antiphon.tools.guarded_http import guarded_transport
 from antiphon.types.errors import Unavailable
 
 LARGEST_OF_A_STRANGER = 4 * 1024 * 1024
@@ -29,7 +29,7 @@ async def http(
     config: ServerConfig,
     monitor: SessionMonitor,
     auth: httpx2.Auth | None,
-    reach: Reach | None = None,
+    reach: EgressPolicy | None = None,
     quiet_seconds: float = QUIET_SECONDS,
 ) -> AsyncGenerator[tuple[Any, Any]]:
     """Connect over Streamable HTTP; yield the two streams."""
@@ -57,7 +57,7 @@ async def sse(
     config: ServerConfig,
     monitor: SessionMonitor,
     auth: httpx2.Auth | None,
-    reach: Reach | None = None,
+    reach: EgressPolicy | None = None,
 ) -> AsyncGenerator[tuple[Any, Any]]:
     """Connect over HTTP with server-sent events (before 2025-03-26); yield the two streams.
 
@@ -90,9 +90,9 @@ async def sse(
         yield streams
 
 
-def _egress_options(reach: Reach | None) -> dict[str, Any]:
+def _egress_options(reach: EgressPolicy | None) -> dict[str, Any]:
     """Return client options that enforce the policy; redirects never leave the origin anyway."""
-    return {} if reach is None else {"transport": transport(reach), "trust_env": False}
+    return {} if reach is None else {"transport": guarded_transport(reach), "trust_env": False}
 
 
 def _check_url(config: ServerConfig) -> None:

@@ -40,7 +40,7 @@ from antiphon.mcp.client.oauth_callback import CallbackResult, LoginCallback
 from antiphon.mcp.client.oauth_http import OAuthHttpClient
 from antiphon.mcp.config.server_config import ServerConfig
 from antiphon.mcp.metadata import clean_line
-from antiphon.tools.egress_policy import INTERNET, Reach
+from antiphon.tools.egress_policy import INTERNET, EgressPolicy
 from antiphon.types.errors import AntiphonError, BadSettings, InvalidRequest, Unavailable
 
 EARLY_SECONDS = 30.0
@@ -48,7 +48,10 @@ EARLY_SECONDS = 30.0
 
 
 def create_auth(
-    config: ServerConfig, logins: Logins, person: LoginPrompt | None = None, reach: Reach = INTERNET
+    config: ServerConfig,
+    logins: Logins,
+    person: LoginPrompt | None = None,
+    reach: EgressPolicy = INTERNET,
 ) -> httpx2.Auth | None:
     """Return the `httpx2.Auth` of a server, or None if it needs none or has a header for it.
 
@@ -83,7 +86,7 @@ class _StoredTokenAuth(OAuthClientProvider):
     """The SDK's provider, with stored tokens, and without serializing requests."""
 
     def __init__(
-        self, *, config: ServerConfig, logins: Logins, reach: Reach, **options: Any
+        self, *, config: ServerConfig, logins: Logins, reach: EgressPolicy, **options: Any
     ) -> None:
         super().__init__(server_url=config.url, storage=_NullStorage(), **options)
         self._config = config

@@ -13,23 +13,23 @@ from typing import Self
 
 import httpx2
 
-from antiphon.tools.egress_policy import Exempt, Reach
-from antiphon.tools.guarded_http import Outbound
+from antiphon.tools.egress_policy import EgressPolicy, Exemption
+from antiphon.tools.guarded_http import GuardedClient
 from antiphon.types.addresses import is_loopback, is_public, parse_address
 from antiphon.types.errors import Unavailable
 
 SECONDS = 30.0
 LARGEST = 1 << 20
 MAX_REDIRECTS = 5
-EVERYWHERE = Reach((Exempt(ip_network("0.0.0.0/0")), Exempt(ip_network("::/0"))))
+EVERYWHERE = EgressPolicy((Exemption(ip_network("0.0.0.0/0")), Exemption(ip_network("::/0"))))
 
 
 class OAuthHttpClient:
     """Async context manager for the login at the server of this URL."""
 
-    def __init__(self, url: str, reach: Reach) -> None:
+    def __init__(self, url: str, reach: EgressPolicy) -> None:
         self._server = httpx2.URL(url)
-        self._client = Outbound(_login_policy(self._server.host, reach))
+        self._client = GuardedClient(_login_policy(self._server.host, reach))
 
     async def __aenter__(self) -> Self:
         await self._client.__aenter__()
@@ -46,7 +46,7 @@ class OAuthHttpClient:
     async def send(self, request: httpx2.Request) -> httpx2.Response:
         """Send the request; follow redirects within the origin; return the response with its body.
 
-        Raises `Unavailable` and `OutOfReach` if nothing may be sent, and httpx2's errors.
+        Raises `Unavailable` and `BlockedAddress` if nothing may be sent, and httpx2's errors.
         """
         async with asyncio.timeout(SECONDS):
             for _ in range(MAX_REDIRECTS):
@@ -86,11 +86,11 @@ class OAuthHttpClient:
         return answer
 
 
-def _login_policy(host: str, reach: Reach) -> Reach:
+def _login_policy(host: str, reach: EgressPolicy) -> EgressPolicy:
     """Return where requests for a server of this host may go: a local server may name any host."""
     if is_loopback(host) or _is_private(host):
         return EVERYWHERE
-    return Reach((*reach.private, Exempt(host)), reach.ports)
+    return EgressPolicy((*reach.private, Exemption(host)), reach.ports)
 
 
 def _is_private(host: str) -> bool:

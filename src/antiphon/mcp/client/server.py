@@ -21,7 +21,7 @@ from antiphon.mcp.client.server_listing import LeftOut, ServerState, Status
 from antiphon.mcp.config.server_config import ServerConfig
 from antiphon.mcp.metadata import clean_line, clean_text, model_tool_name
 from antiphon.mcp.sdk_logging import quiet_sdk_logging
-from antiphon.tools.egress_policy import Reach
+from antiphon.tools.egress_policy import EgressPolicy
 from antiphon.types.errors import Unavailable, install_hint
 from antiphon.types.messages import Hints, Tool, ToolSpec
 
@@ -80,7 +80,7 @@ class ServerSupervisor:
         auth: Callable[[ServerConfig], Any] | None,
         changed: Callable[[ServerState], None],
         delays: tuple[float, ...] = DELAYS,
-        reach: Reach | None = None,
+        reach: EgressPolicy | None = None,
         protocol_cache: ProtocolCache | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:

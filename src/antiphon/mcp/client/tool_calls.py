@@ -17,7 +17,7 @@ from antiphon.mcp.client.session_monitor import SessionMonitor
 from antiphon.mcp.config.server_config import LogLevel, ServerConfig
 from antiphon.mcp.metadata import clean_line, clean_text
 from antiphon.ports import Tell
-from antiphon.tools.deadlines import Clock, within
+from antiphon.tools.deadlines import CallDeadline, run_within
 from antiphon.tools.schemas import TooCostly
 from antiphon.types.messages import Progress, ToolFault, ToolResult
 
@@ -59,7 +59,7 @@ class ToolCaller:
                 tell(Progress(progress, total, clean_line(message, 500)))
 
         async def call_tool() -> types.CallToolResult:
-            with self._callbacks.hush.heeded():
+            with self._callbacks.deadlines.join():
                 result = await self._client.call_tool(
                     tool,
                     arguments,
@@ -71,7 +71,7 @@ class ToolCaller:
             return result
 
         try:
-            working = await within(Clock(self._timeout), call_tool())
+            working = await run_within(CallDeadline(self._timeout), call_tool())
             if working is None:
                 said = f"gave no result for {tool} within {self._timeout:g} s; {_PERHAPS}"
                 return self._fault("timed_out", said)

@@ -34,7 +34,7 @@ from antiphon.mcp.client.server_listing import (
 from antiphon.mcp.config.server_config import LogLevel, ServerConfig
 from antiphon.mcp.metadata import tool_name_prefix
 from antiphon.ports import Tell, quiet
-from antiphon.tools.egress_policy import Reach
+from antiphon.tools.egress_policy import EgressPolicy
 from antiphon.types.errors import BadSettings, NotFound, Unavailable
 from antiphon.types.messages import Given, Tool, ToolCall, ToolResult
 
@@ -69,7 +69,7 @@ class McpServers:
         auth: Callable[[ServerConfig], Any] | None = None,
         changed: Callable[[ServerState], None] = _ignore_state,
         delays: tuple[float, ...] = DELAYS,
-        reach: Reach | None = None,
+        reach: EgressPolicy | None = None,
         protocol_cache: ProtocolCache | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:

@@ -11,9 +11,9 @@ import msgspec
 from antiphon.terminal.commands.command import Command, CommandContext
 from antiphon.terminal.commands.tools import available_tools
 from antiphon.terminal.spans import Line, Span
-from antiphon.tools.blocking import in_thread
+from antiphon.tools.blocking import run_in_daemon_thread
 from antiphon.tools.consent import Consent
-from antiphon.tools.questions import Grant, Shape, shape
+from antiphon.tools.questions import Grant, ToolIdentity, tool_identity
 from antiphon.types.errors import InvalidRequest, NotFound
 from antiphon.types.messages import Tool
 from antiphon.types.terminal_safe import clean
@@ -50,7 +50,9 @@ async def _list(chat: CommandContext) -> None:
     if not granted:
         chat.ui.say("Nothing was allowed for longer than one call: each is asked about.", "faint")
         return
-    current = {_sort_key(shape(tool)): shape(tool) for tool in available_tools(chat)}
+    current = {
+        _sort_key(tool_identity(tool)): tool_identity(tool) for tool in available_tools(chat)
+    }
     chat.ui.show(
         _row(number, each, current.get(_sort_key(each.shape)))
         for number, each in enumerate(granted, 1)
@@ -70,7 +72,7 @@ async def _revoke(chat: CommandContext, words: str) -> None:
         )
     for each in found:
         where = chat.consent.session if each.until == "this session" else chat.consent.grants
-        await in_thread(where.revoke, each.shape.server, each.shape.own_name)
+        await run_in_daemon_thread(where.revoke, each.shape.server, each.shape.own_name)
         chat.ui.say(f"{each.name} asks again: it was allowed {each.until}.", "faint")
 
 
@@ -84,14 +86,14 @@ async def _allow(chat: CommandContext, words: str) -> None:
     by = await chat.find_model_server()
     if by is None:
         raise InvalidRequest("Which model answers is not known yet.", hint="/model NAME says it.")
-    chat.consent.session.add([shape(tool) for tool in tools], by)
+    chat.consent.session.add([tool_identity(tool) for tool in tools], by)
     names = ", ".join(tool.spec.name for tool in tools)
     chat.ui.say(f"Runs without a question this session, where {by} asks: {names}")
 
 
 async def _load_granted(consent: Consent) -> Sequence[Granted]:
     """Return the grants, sorted by server and tool; lasting ones are read from a file."""
-    kept = await in_thread(consent.grants.all)
+    kept = await run_in_daemon_thread(consent.grants.all)
     session = consent.session.all()
     return [
         *(Granted(each, "always") for each in sorted(kept, key=_sort_key)),
@@ -114,7 +116,7 @@ def _matches(tool: Tool, words: str) -> bool:
     return any(name and fnmatchcase(name, words) for name in names)
 
 
-def _sort_key(shape: Shape) -> tuple[str, str]:
+def _sort_key(shape: ToolIdentity) -> tuple[str, str]:
     return shape.server, shape.own_name
 
 
@@ -129,7 +131,7 @@ def _rule_lines(consent: Consent) -> Iterator[Line]:
             yield (Span(f"{verdict} by the settings: ", "faint"), Span(said))
 
 
-def _row(number: int, granted: Granted, now: Shape | None) -> Line:
+def _row(number: int, granted: Granted, now: ToolIdentity | None) -> Line:
     name = clean(granted.name, "approval").replace("\n", " ")
     note, by = Span(""), granted.shape.asked_by
     if now is not None and now.fingerprint != granted.shape.fingerprint:

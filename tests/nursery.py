@@ -127,9 +127,11 @@ def address() -> str:
 
 def main(listening: socket.socket) -> int:
     """Be forked until our stdin is closed; in each fork, be the program that was asked for."""
+    from antiphon.runtime.admin.accounts import PasswordHasher
+
     for name in LOADED:
         import_module(name)
-    import_module("antiphon.runtime.admin.accounts").PasswordHasher.cost = CHEAP
+    PasswordHasher.cost = CHEAP
     sys.path.append(str(Path(__file__).parents[1]))
     gc.freeze()  # a collection in a fork would copy everything
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)

@@ -13,7 +13,7 @@ import subprocess
 import sys
 
 PACKAGES = {
-    "chromium": "chromium",
+    "chromium-headless-shell": "chromium-headless-shell",
     "nginx": "nginx-light",
     "zsh": "zsh",
     "fish": "fish",
@@ -22,6 +22,8 @@ PACKAGES = {
     "faketime": "faketime",
 }
 """Debian's package for each program."""
+INSTEAD = {"chromium-headless-shell": ("chromium", "chromium-browser", "google-chrome")}
+"""Programs that do as well where the package is not to be had, and take longer."""
 SECONDS = 600
 
 
@@ -32,7 +34,7 @@ def main() -> None:
         print(f"installing {', '.join(missing)} for the tests ...", flush=True)
         _install([PACKAGES[program] for program in missing])
     for program in missing:
-        if not shutil.which(program):
+        if not any(map(shutil.which, (program, *INSTEAD.get(program, ())))):
             print(
                 f"NOT TESTED: what needs {program}, which is not here"
                 f" (apt-get install {PACKAGES[program]})",

@@ -20,7 +20,8 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, async_playwright
 
-NAMES = ("chromium", "chromium-browser", "google-chrome")
+NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+"""The first is Chromium without what windows need, and takes a fifth less of the processor."""
 SWITCHES = (
     "--no-sandbox",
     "--disable-quic",

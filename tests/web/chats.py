@@ -25,7 +25,15 @@ from typing import Any, Self
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, BrowserContext, Locator, Page, Request, expect
+from playwright.async_api import (
+    Browser,
+    BrowserContext,
+    Locator,
+    Page,
+    Request,
+    ViewportSize,
+    expect,
+)
 
 from antiphon import AsyncClient
 from tests import nursery
@@ -35,6 +43,7 @@ from tests.web.browser import opened
 SECONDS = 60.0
 expect.set_options(timeout=SECONDS * 1000)
 FOLDERS = ("CONFIG", "DATA", "CACHE", "STATE")
+USUAL: ViewportSize = {"width": 1280, "height": 720}
 NO_FAULTS = ("Failed to load resource", "net::ERR_")
 """What a console says of a network that a test has cut, or of an answer that is a refusal."""
 WATCH = """
@@ -123,9 +132,18 @@ class Chat:
         self.page = page
         self.faults: list[str] = []
         page.set_default_timeout(SECONDS * 1000)
-        page.on("console", lambda said: self._noted(said.type, said.text))
-        page.on("pageerror", lambda error: self.faults.append(f"error: {error}"))
-        page.on("request", self._requested)
+        self._listeners = {
+            "console": lambda said: self._noted(said.type, said.text),
+            "pageerror": lambda error: self.faults.append(f"error: {error}"),
+            "request": self._requested,
+        }
+        for event, listener in self._listeners.items():
+            page.on(event, listener)
+
+    def leave(self) -> None:
+        """Take no more notice of what happens in the page."""
+        for event, listener in self._listeners.items():
+            self.page.remove_listener(event, listener)
 
     async def open(self, path: str = "/") -> None:
         """Go to this address of the page."""
@@ -231,9 +249,11 @@ async def chatting(
     async with (
         Model() as model,
         Installation(home, *_told(model), *flags, environ=environ) as up,
-        _at(chromium, up, model) as chat,
+        opened(chromium) as context,
     ):
-        yield chat
+        await context.add_init_script(WATCH)
+        async with _at(Chat(up, model, context, await context.new_page())) as chat:
+            yield chat
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -246,28 +266,60 @@ async def shared(
         yield up, model
 
 
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def returning(chromium: Browser) -> AsyncIterator[BrowserContext]:
+    """A context for many tests: in it the page is loaded in a third of the time, from its cache."""
+    async with opened(chromium) as context:
+        await context.add_init_script(WATCH)
+        yield context
+
+
 @pytest_asyncio.fixture(loop_scope="session")
-async def chat(chromium: Browser, shared: tuple[Installation, Model]) -> AsyncIterator[Chat]:
+async def chat(
+    returning: BrowserContext, shared: tuple[Installation, Model]
+) -> AsyncIterator[Chat]:
     """A page at an empty chat.
 
-    Its installation has been used before; of that nothing is left but usage. Who looks at usage,
-    makes a key (then one is asked for) or ends the server has one of their own, by `chatting`.
+    Its installation has been used before, and so has its browser; of that nothing is left but usage
+    and the browser's cache. Who looks at usage, makes a key (then one is asked for), ends the
+    server or changes the browser's clock has one of their own, by `chatting`.
     """
     up, model = shared
+    page = await _forgetful(returning, up.url)
     await _empty(up.url)
     await model.forget()
-    async with _at(chromium, up, model) as chat:
+    async with _at(Chat(up, model, returning, page)) as chat:
         yield chat
+
+
+async def _forgetful(context: BrowserContext, url: str) -> Page:
+    """The only page of this context, as if it were new: only the cache is left of that address."""
+    page, *others = context.pages or [await context.new_page()]
+    for other in others:
+        await other.close()
+    await context.unroute_all()
+    await context.clear_permissions()
+    await context.clear_cookies()
+    await page.unroute_all()
+    await page.set_viewport_size(USUAL)
+    await page.emulate_media(media="null", color_scheme="null", reduced_motion="null")
+    await page.mouse.move(0, 0)
+    await page.goto(f"{url}/healthz")  # nothing of the test before goes on
+    await page.evaluate("sessionStorage.clear()")
+    session = await context.new_cdp_session(page)
+    await session.send("Storage.clearDataForOrigin", {"origin": url, "storageTypes": "all"})
+    await session.detach()
+    return page
 
 
 @asynccontextmanager
-async def _at(chromium: Browser, up: Installation, model: Model) -> AsyncGenerator[Chat]:
-    async with opened(chromium) as context:
-        await context.add_init_script(WATCH)
-        chat = Chat(up, model, context, await context.new_page())
+async def _at(chat: Chat) -> AsyncGenerator[Chat]:
+    try:
         await chat.open()
         yield chat
         await chat.faultless()
+    finally:
+        chat.leave()
 
 
 def _told(model: Model) -> tuple[str, ...]:

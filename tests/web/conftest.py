@@ -9,6 +9,7 @@ import pytest
 from tests.web.browser import chromium as chromium
 from tests.web.chats import FOLDERS
 from tests.web.chats import chat as chat
+from tests.web.chats import returning as returning
 from tests.web.chats import shared as shared
 
 

@@ -131,7 +131,9 @@ def create_cipher(settings: Settings) -> Cipher:
     """What seals keys at providers. Raises `BadSettings` without the extra, or without a key."""
     return cast(
         "Cipher",
-        _of_extra("antiphon.runtime.admin.encryption", "cryptography", "secrets").seal(settings),
+        _of_extra("antiphon.runtime.admin.encryption", "cryptography", "secrets").create_cipher(
+            settings
+        ),
     )
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from antiphon import tool
 from antiphon.client.async_client import AsyncClient
 from antiphon.client.compaction import KEEP
+from antiphon.client.transport import AsyncTransport
 from antiphon.types.messages import File, Text
+from antiphon.web.thread_rows import rows
 from tests.web.named import called, id_of, many_may_come
 from tests.web.visiting import Browser, Chat, opened
 from tests.wires.ui_judge import Judge
@@ -54,6 +56,18 @@ async def answered(client: AsyncClient, words: str, **options: Any) -> str:
         async for _ in events:
             pass
     return events.thread_id or ""
+
+
+class Counting:
+    """A transport that notes what is asked."""
+
+    def __init__(self, transport: AsyncTransport) -> None:
+        self.asked: list[object] = []
+        self._transport = transport
+
+    async def send(self, call: Any, key: str | None = None) -> Any:
+        self.asked.append(call)
+        return await self._transport.send(call, key)
 
 
 def a_moment_later() -> None:
@@ -194,6 +208,22 @@ async def test_a_thread_is_opened_with_what_was_said_and_what_it_cost(
     assert answer["active_run"] is None
     assert answer["has_earlier"] is False
     assert answer["branches"] == []
+
+
+async def test_families_are_asked_for_only_of_threads_that_are_not_listed(chat: Chat) -> None:
+    counting = Counting(chat.site.client.transport)
+    client = AsyncClient.over(cast("AsyncTransport", counting))
+    for _ in range(5):
+        thread_id = await talk(client, "Hello.")
+        await client.create_run(thread_id)
+    counting.asked.clear()
+    all_of_them = await rows(client, chat.site.relays, "", None, 10)
+    whole, counting.asked = counting.asked, []
+    newest = await rows(client, chat.site.relays, "", None, 2)
+
+    assert [row.running for row in all_of_them.data] == [True] * 5
+    assert [row.running for row in newest.data] == [True] * 2
+    assert (len(whole), len(counting.asked)) == (2, 5)
 
 
 async def test_a_run_under_way_is_named_and_not_among_the_messages(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 import msgspec
 
@@ -14,7 +14,8 @@ from antiphon.web.relays import Relays
 
 PAGE = 100
 FAMILIES_LOOKED_AT = 20
-"""Threads with a run of which it is known for what other threads they stand."""
+"""Threads with a run that are not listed, of which it is known what other threads they stand for.
+"""
 RUNS_LOOKED_AT = 100
 """The newest runs of a person, among which those are that have not ended."""
 
@@ -62,7 +63,7 @@ async def rows(
 ) -> Rows:
     """Threads that hold these words, the last changed first. Raises `NotFound`."""
     page = await client.transport.send(thread_list.latest_threads(words, limit=limit, after=after))
-    waits = await _waits_by_thread(client, relays)
+    waits = await _waits_by_thread(client, relays, {thread.id for thread in page.data})
     shown = [
         row(thread, running=thread.id in waits, waiting=waits.get(thread.id, False))
         for thread in page.data
@@ -70,11 +71,17 @@ async def rows(
     return Rows(shown, page.has_more, page.next)
 
 
-async def _waits_by_thread(client: AsyncClient, relays: Relays) -> dict[str, bool]:
-    """The threads with an open run, and their families: whether it waits for a person."""
+async def _waits_by_thread(
+    client: AsyncClient, relays: Relays, listed: Set[str]
+) -> dict[str, bool]:
+    """The threads with an open run, and their families: whether it waits for a person.
+
+    A thread that is listed is the only one of its family that is, so its family is not asked for.
+    """
     newest = (await client.list_runs(limit=RUNS_LOOKED_AT)).data
     waits = {run.thread_id: _waits(relays, run) for run in newest if not run.status.ended}
-    for thread_id, is_waiting in sorted(waits.items())[:FAMILIES_LOOKED_AT]:
+    elsewhere = sorted(each for each in waits.items() if each[0] not in listed)
+    for thread_id, is_waiting in elsewhere[:FAMILIES_LOOKED_AT]:
         kin = await client.list_threads(family=thread_id, limit=PAGE)
         for thread in kin.data:
             waits[thread.id] = waits.get(thread.id, False) or is_waiting

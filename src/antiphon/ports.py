@@ -1,7 +1,7 @@
-"""The four doors: Provider, Store, Bus, Toolbox. The architecture on one screen.
+"""The four ports: Provider, Store, Bus and Toolbox.
 
-Whatever stands behind a door can be exchanged; each door has one conformance file in `tests/` that
-every implementation must pass. The doors never meet but in `runner`, `worker` and `desk`.
+An adapter behind a port can be exchanged. Every implementation of a port passes the same
+conformance file in `tests/`.
 """
 
 from __future__ import annotations
@@ -37,34 +37,35 @@ T = TypeVar("T")
 
 
 class Provider(Protocol):
-    """Streams one reply as chunks; translates every foreign error.
+    """Streams one reply as chunks and translates every foreign error.
 
-    Nothing is retried after the first chunk.
+    Never retries after the first chunk.
     """
 
     def stream(self, question: Question) -> AsyncGenerator[Sequence[Chunk], None]:
-        """The reply, as chunks that arrived together; an empty list is a sign of life.
+        """Yield the reply's chunks as they arrive, in lists; an empty list is a sign of life.
 
-        A `Finish` is a terminal marker; without one the reply counts as cut. Raises `ProviderError`
-        or `Cut`, and nothing else. Closing the generator closes the connection.
+        A `Finish` marks the end; without one the reply counts as cut. Raises only `ProviderError`
+        and `Cut`. Closing the generator closes the connection.
         """
         ...
 
     async def models(self) -> Sequence[str]:
-        """The names that `Question.model` may have; empty where the provider cannot say."""
+        """Return the names that `Question.model` may have; empty where the provider cannot tell."""
         ...
 
     async def close(self) -> None:
-        """Let go of every connection."""
+        """Close every connection."""
         ...
 
 
 class ResolvedModel(msgspec.Struct, frozen=True, kw_only=True):
-    """Who answers for a model's name: `provider`, which knows it as `model`.
+    """The provider that a model's name resolves to, and the terms of its use.
 
-    `name` is what people call the provider. It has its own deadlines, where these are given, and
-    `lacks` what a run cannot ask of it: settings, values of settings (`tool_choice.required`), and
-    `tools`, `images` and `files`. `destination` says where the words of its runs go.
+    `provider` knows the model as `model`; `name` is the provider's name. `deadlines` are the
+    provider's own, where it has any. `lacks` lists what a run cannot ask of it: settings, values of
+    settings (`tool_choice.required`), and `tools`, `images` and `files`. `destination` is where the
+    text of its runs is sent.
     """
 
     provider: Provider
@@ -76,7 +77,7 @@ class ResolvedModel(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class IdempotencyKey(msgspec.Struct, frozen=True):
-    """An idempotency key, bound to its owner and route; `digest` is of the request's body."""
+    """An idempotency key of one owner and route; `digest` is the digest of the request's body."""
 
     owner: str
     route: str
@@ -85,14 +86,13 @@ class IdempotencyKey(msgspec.Struct, frozen=True):
 
 
 class ReadSet(msgspec.Struct, frozen=True, kw_only=True):
-    """What a change is about, hence what its transaction reads.
+    """The records that a transaction reads before it decides.
 
-    With `run_id` that run and its thread; with `thread_id` alone the thread and its active run.
-    With both it is that run only if it is of that thread. `owner` is None for the runtime's own
-    work. `tool_call_id` asks for that call's action too, of whatever turn; `turn_log` asks for the
-    events of the turn. With `key_id` the key is locked, so that of two changes the second counts
-    what the first began, and `Records.running` and `tokens` are told. `what` names the change in
-    failpoints.
+    `run_id` reads that run and its thread; `thread_id` alone reads the thread and its active run.
+    With both, the run is read only if it belongs to the thread. `owner` is None for the runtime's
+    own work. `tool_call_id` also reads that call's action, of whichever turn; `turn_log` reads the
+    events of the turn. `key_id` locks the key, so that of two changes the second counts what the
+    first started, and fills `Records.running` and `tokens`. `what` names the change in failpoints.
     """
 
     owner: str | None
@@ -106,15 +106,18 @@ class ReadSet(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Decide = Callable[[Snapshot], ChangeSet | None]
-"""Pure: from records to a change. None changes nothing; an exception rolls back and passes."""
+"""Pure function from records to a change; None changes nothing, an exception rolls back."""
 
 
 OnCommit = Callable[[Exception | None], None]
-"""Told on the loop that events are kept, by None, or why they never will be; must not raise."""
+"""Called on the event loop with None once events are stored, or with the error that prevents it.
+
+It must not raise.
+"""
 
 
 class Claim(msgspec.Struct, frozen=True):
-    """A run that this worker drives under a lease, fenced by `drive.epoch`."""
+    """A run that this worker holds under a lease, fenced by `drive.epoch`."""
 
     owner: str
     run: Run
@@ -122,7 +125,7 @@ class Claim(msgspec.Struct, frozen=True):
 
 
 class LeaseInfo(msgspec.Struct, frozen=True):
-    """A run that the worker of this name drives, in this epoch; its lease ends `due_at` (ms)."""
+    """The lease of a run: the worker's name, its epoch, and the lease's end `due_at` (ms)."""
 
     run_id: str
     epoch: int
@@ -133,8 +136,8 @@ class LeaseInfo(msgspec.Struct, frozen=True):
 class EventPage(msgspec.Struct, frozen=True):
     """Encoded events of a run from number `first` on, without a gap.
 
-    `ended` when the run has ended and these are its last events; `more` when the page was cut and
-    the rest can be read at once.
+    `ended` means that the run has ended and these are its last events; `more` means that the page
+    was cut and the rest can be read at once.
     """
 
     first: int
@@ -144,14 +147,17 @@ class EventPage(msgspec.Struct, frozen=True):
 
 
 AmendAccount = Callable[[Account, bool], Account | None]
-"""Pure: what becomes of a person, None removes them. Told whether somebody else governs."""
+"""Pure function from an account, and whether another administrator exists, to the new account.
+
+None removes the account.
+"""
 
 
 AmendKey = Callable[[Key], Key]
-"""Pure: what becomes of a key."""
+"""Pure function from a key to the new key."""
 
 AmendProject = Callable[[Project], Project | None]
-"""Pure: what becomes of a project, None removes it."""
+"""Pure function from a project to the new project; None removes it."""
 
 
 class RecordPage(msgspec.Struct, frozen=True):
@@ -162,30 +168,30 @@ class RecordPage(msgspec.Struct, frozen=True):
 
 
 class Store(Protocol):
-    """Keeps everything. Each method is one transaction; every failure leaves nothing behind.
+    """Stores everything. Each method is one transaction; a failure leaves nothing behind.
 
-    Every write of a run's driver carries its epoch and raises `Fenced` when that is not the run's
-    any more. Events are numbered 1, 2, 3 ... in a run and never changed. Time is the store's.
-    A method raises `Unavailable` when the store cannot be reached. An `act` is kept with what it
-    tells of, or not at all; where nothing changed it is not kept.
+    Every write of a running turn carries the run's epoch and raises `Fenced` when the run has
+    another epoch by now. Events are numbered 1, 2, 3 ... in a run and never changed. Time is the
+    store's clock. A method raises `Unavailable` when the store cannot be reached. An audit entry is
+    stored with the change that it describes or not at all; it is not stored where nothing changed.
     """
 
     async def change(self, about: ReadSet, decide: Decide) -> Any:
-        """Read the records, decide, write the change: all or nothing. Returns its `answer`.
+        """Read the records, decide, and write the change in one transaction; return its `answer`.
 
-        Where `about.once` was used before with the same digest, nothing is decided and the answer
-        kept then comes back as `msgspec.Raw`; with another digest `IdempotencyConflict` is raised.
-        A status or epoch that changed in between, or a second active run in a thread, cannot be.
-        What a run's usage grows by is counted as tokens of the key it was begun with, if that key
-        has a limit of tokens then.
+        If `about.once` was used before with the same digest, nothing is decided and the stored
+        answer is returned as `msgspec.Raw`; with another digest `IdempotencyConflict` is raised. A
+        status or an epoch cannot change in between, and a thread cannot get a second active run.
+        The growth of a run's usage is counted as tokens of the key that the run was started with,
+        if that key has a token limit at that time.
         """
         ...
 
     async def find_answer(self, once: IdempotencyKey) -> msgspec.Raw | None:
-        """The answer kept under this key, if there is one: a cheap look before a change.
+        """Return the answer stored under this key, if any: a cheap check before a change.
 
-        Raises `IdempotencyConflict` for another digest, and `NotFound` where what the answer tells
-        of was deleted, as `change` does.
+        Raises `IdempotencyConflict` for another digest, and `NotFound` where the object of the
+        answer was deleted, as `change` does.
         """
         ...
 
@@ -195,28 +201,28 @@ class Store(Protocol):
         destinations: Sequence[str] | None = None,
         declined: Sequence[str] = (),
     ) -> Claim | None:
-        """Change the run that has been wanted longest, if one is queued and nobody holds it.
+        """Claim the run that has waited longest, if one is queued and no worker holds it.
 
-        Only a run with one of these `Drive.destination` is looked at, None is any; and none of
-        those that were `declined`, which are ids.
+        Only runs with one of these `Drive.destination` are considered, all where it is None, and
+        none whose id is in `declined`.
         """
         ...
 
     async def destinations(self) -> Sequence[str]:
-        """The different destinations of the runs that wait for a worker, in no order."""
+        """Return the distinct destinations of the runs that wait for a worker, in no order."""
         ...
 
     async def unclaimed(
         self, destinations: Sequence[str], wanted_before: int, limit: int
     ) -> Sequence[str]:
-        """Ids of runs that wait for a worker since before that time (ms), longest first.
+        """Return ids of runs that have waited for a worker since before `wanted_before` (ms).
 
-        Those with one of these destinations are left out.
+        The longest wait comes first. Runs with one of these destinations are left out.
         """
         ...
 
     async def renew_leases(self, held: Mapping[str, int], lease_ms: int) -> frozenset[str]:
-        """Prolong the leases of these runs (id to epoch); returns the ids that were lost."""
+        """Renew the leases of these runs (id to epoch); return the ids of those that were lost."""
         ...
 
     def append(
@@ -229,43 +235,43 @@ class Store(Protocol):
         *,
         urgent: bool,
     ) -> None:
-        """Add encoded events, the first of them numbered `first`; returns at once.
+        """Append encoded events, the first of them numbered `first`; return at once.
 
-        Appends of all runs go into one transaction every few milliseconds; `urgent` does not wait.
-        This is the one hot call of the door, hence a callable to be told and no future.
+        The appends of all runs are written in one transaction every few milliseconds; `urgent` does
+        not wait. This is the port's only hot method, so it takes a callback and returns no future.
         """
         ...
 
     async def read_events(self, run_id: str, after: int) -> EventPage:
-        """Events above `after`, some or all. Raises `NotFound` and `EventExpired`."""
+        """Return some or all events above `after`. Raises `NotFound` and `EventExpired`."""
         ...
 
     async def context(self, thread_id: str, *, fresh: bool = False) -> Context:
-        """The thread as a model is told it; `fresh` goes round every cache. Raises `NotFound`."""
+        """Return the thread as a model gets it; `fresh` bypasses caches. Raises `NotFound`."""
         ...
 
     async def thread_version(self, thread_id: str) -> int:
-        """The thread's version: one cheap read, by which a cached context is told to be current."""
+        """Return the thread's version: one cheap read that validates a cached context."""
         ...
 
     async def overdue_runs(self, limit: int) -> Sequence[str]:
-        """Ids of runs that somebody must look at: their lease, actions or rest have run out."""
+        """Return ids of runs whose lease, actions or rest have expired."""
         ...
 
     async def leases(self, limit: int) -> Sequence[LeaseInfo]:
-        """Runs that a worker has under a lease, run out or not; in no order."""
+        """Return the leases of runs, expired ones too, in no order."""
         ...
 
     async def delete_expired(self, events_before: int, keys_before: int) -> int:
-        """Drop events of runs that ended, and idempotency keys made, before these times (ms)."""
+        """Delete events of ended runs and idempotency keys older than these times (ms)."""
         ...
 
     async def get(self, kind: type[T], owner: str | None, id: str) -> T:
-        """The Assistant, Thread, Message, Run, Action or Upload. Raises `NotFound`."""
+        """Return the Assistant, Thread, Message, Run, Action or Upload. Raises `NotFound`."""
         ...
 
     async def run_lease(self, run_id: str) -> RunLease:
-        """How the run is driven just now. Raises `NotFound`."""
+        """Return the run's lease and the state of its log. Raises `NotFound`."""
         ...
 
     async def run_leases(self, run_ids: Sequence[str]) -> Mapping[str, RunLease]:
@@ -273,7 +279,7 @@ class Store(Protocol):
         ...
 
     async def call_ids(self, run_id: str) -> frozenset[str]:
-        """The ids of all tool calls that the run has handed out; none where there is no run."""
+        """Return the ids of all tool calls of the run; empty where there is no such run."""
         ...
 
     async def list(
@@ -285,21 +291,20 @@ class Store(Protocol):
         after: str | None = None,
         **where: str | None,
     ) -> RecordPage:
-        """A page of things behind the one with id `after`.
+        """Return a page of records after the one with id `after`.
 
-        Assistants, threads, runs and uploads come newest first, messages and actions oldest first.
-        `where`: `thread_id` (Message, Run), `run_id` and `status` (Action), `parent_id` (Thread),
-        `query` (Thread: its title or one of its messages holds these words). A page has about 2 MB
-        at most, but at least one item, and then says that there is more. Raises `NotFound` for an
-        unknown `after`.
+        Assistants, threads, runs and uploads are listed newest first, messages and actions oldest
+        first. `where`: `thread_id` (Message, Run), `run_id` and `status` (Action), `parent_id`
+        (Thread), `query` (Thread: its title or one of its messages contains these words). A page
+        holds about 2 MB at most, but at least one item, and then says that there is more. Raises
+        `NotFound` for an unknown `after`.
 
-        Further for threads: `order` of `activity` lists the last changed first, and then `after`
-        is the cursor of a `Position`, else `NotFound` is raised. `family` is the id of a
-        thread, for all threads that replaced each other together with it. `branches` of `latest`
-        leaves out threads without messages, and of each family all but the last changed of those
-        that the query finds. A thread joins the family of the thread that its metadata says it
-        replaces when they say so, and leaves it when they name another or none; deleting one of a
-        family leaves the others together.
+        Threads only: `order` of `activity` lists the last changed first; `after` is then the cursor
+        of a `Position`, else `NotFound` is raised. `family` is the id of a thread and selects all
+        threads that replaced each other together with it. `branches` of `latest` omits threads
+        without messages, and of each family all but the last changed that the query finds. A thread
+        joins the family of the thread that its metadata says it replaces, and leaves it when the
+        metadata names another or none; deleting a thread of a family leaves the others together.
         """
         ...
 
@@ -310,214 +315,214 @@ class Store(Protocol):
         once: IdempotencyKey | None = None,
         content: bytes | None = None,
     ) -> Any:
-        """Add an assistant, or an upload with its content; times are set by the caller.
+        """Add an assistant, or an upload with its content; the caller sets the times.
 
-        Returns the record, or the kept answer as `change` does.
+        Returns the record, or the stored answer as `change` does.
         """
         ...
 
     async def update_assistant(
         self, owner: str, id: str, change: Callable[[Assistant], Assistant]
     ) -> Assistant:
-        """Replace the assistant by what `change`, which is pure, makes of it as it is now.
+        """Replace the assistant by the result of `change`, a pure function of the current one.
 
-        Returns the new one. An exception changes nothing and passes. Raises `NotFound`.
+        Returns the new assistant. An exception changes nothing and is raised. Raises `NotFound`.
         """
         ...
 
     async def content(
         self, owner: str | None, upload_id: str, start: int = 0, size: int | None = None
     ) -> bytes:
-        """The bytes of an upload from `start` on, `size` at most. Raises `NotFound`."""
+        """Return at most `size` bytes of an upload from `start` on. Raises `NotFound`."""
         ...
 
     async def delete(self, kind: type[Any], owner: str, id: str) -> None:
-        """Delete an assistant, or a thread with all that belongs to it. Raises `NotFound`."""
+        """Delete an assistant, or a thread with everything in it. Raises `NotFound`."""
         ...
 
     async def keep_key(self, key: Key, digest: bytes, act: Act | None = None) -> None:
-        """Add an API key by the keyed hash of its secret.
+        """Add an API key, stored as the keyed hash of its secret.
 
-        Raises `Conflict` where its owner is a project that is disabled.
+        Raises `Conflict` where its owner is a disabled project.
         """
         ...
 
     async def find_key(self, prefix: str) -> tuple[Key, bytes] | None:
-        """The key that begins so, with its hash, revoked or not."""
+        """Return the key with this prefix, revoked or not, and its hash."""
         ...
 
     async def keys(self) -> Sequence[Key]:
-        """All keys, oldest first."""
+        """Return all keys, oldest first."""
         ...
 
     async def change_key(self, key_id: str, amend: AmendKey, act: Act | None = None) -> Key:
-        """What `amend` makes of the key as it is now. Raises `NotFound`."""
+        """Replace the key by the result of `amend`. Raises `NotFound`."""
         ...
 
     async def revoke_key(self, key_id: str, act: Act | None = None) -> Key:
-        """From now on the key opens nothing. Raises `NotFound`."""
+        """Revoke the key. Raises `NotFound`."""
         ...
 
     async def count(self, counter: Counter, amount: int) -> CounterValue:
-        """Add to what the key has used in the period that is now; what was used before is dropped.
+        """Add to the key's usage in the current period; usage of earlier periods is dropped.
 
-        It may be lost with the machine.
+        A crash of the machine may lose it.
         """
         ...
 
     async def add_person(self, account: Account, act: Act | None = None) -> None:
-        """Add somebody. Raises `Conflict` where the name or the subject is another's."""
+        """Add a person. Raises `Conflict` where another person has the name or the subject."""
         ...
 
     async def find_person(
         self, *, id: str | None = None, name: str | None = None, subject: str | None = None
     ) -> Account | None:
-        """Who has this id, or this name whatever its case, or this subject."""
+        """Return the account with this id, this name in any case, or this subject."""
         ...
 
     async def people(self) -> Sequence[Person]:
-        """Everybody, oldest first."""
+        """Return all people, oldest first."""
         ...
 
     async def change_person(
         self, person_id: str, amend: AmendAccount, act: Act | None = None
     ) -> Account | None:
-        """What `amend` makes of them as they are now; an exception changes nothing and passes.
+        """Replace the account by the result of `amend`; an exception changes nothing and is raised.
 
-        The keys of who is removed or disabled, and those that they have for other owners, are
-        revoked with it. Raises `NotFound`, and `Conflict` as `add_person` does.
+        When a person is removed or disabled, their keys are revoked in the same transaction, those
+        for other owners too. Raises `NotFound`, and `Conflict` as `add_person` does.
         """
         ...
 
     async def add_project(self, project: Project, act: Act) -> None:
-        """Add a project. Raises `Conflict` where the name is another's, whatever its case."""
+        """Add a project. Raises `Conflict` where another project has the name, in any case."""
         ...
 
     async def projects(self) -> Sequence[Project]:
-        """All projects, oldest first."""
+        """Return all projects, oldest first."""
         ...
 
     async def change_project(self, id: str, amend: AmendProject, act: Act) -> Project | None:
-        """What `amend` makes of the project as it is now; an exception changes nothing and passes.
+        """Replace the project by the result of `amend`; an exception changes nothing and is raised.
 
-        The keys of one that is removed or disabled are revoked with it. Raises `NotFound`, and
-        `Conflict` as `add_project` does.
+        When a project is removed or disabled, its keys are revoked in the same transaction. Raises
+        `NotFound`, and `Conflict` as `add_project` does.
         """
         ...
 
     async def keep_provider_key(self, key: ProviderKey, sealed: bytes, act: Act) -> None:
-        """Keep an owner's key for a provider, sealed, in place of the one before."""
+        """Store an owner's encrypted key for a provider in place of the previous one."""
         ...
 
     async def provider_keys(self, owner: str | None) -> Sequence[ProviderKey]:
-        """Those of an owner, or all; by owner and provider."""
+        """Return the keys of an owner, or all, sorted by owner and provider."""
         ...
 
     async def sealed_key(self, owner: str, provider: str) -> bytes | None:
-        """The owner's key for the provider, as it was sealed."""
+        """Return the owner's encrypted key for the provider."""
         ...
 
     async def reseal_provider_key(
         self, owner: str, provider: str, before: bytes, sealed: bytes, act: Act
     ) -> bool:
-        """Keep the same key sealed anew, where it is still sealed as `before`; whether it was."""
+        """Replace the encrypted key if it is still `before`; return whether it was."""
         ...
 
     async def drop_provider_key(self, owner: str, provider: str, act: Act) -> None:
-        """Forget an owner's key for a provider. Raises `NotFound`."""
+        """Delete an owner's key for a provider. Raises `NotFound`."""
         ...
 
     async def owners(
         self, limit: int, after: str | None = None, owner: str | None = None
     ) -> RecordPage:
-        """The `Holding` of each owner who has threads, files, assistants or keys of providers.
+        """Return the `Holding` of each owner with threads, files, assistants or provider keys.
 
-        By owner, from behind `after` on, who need not have anything; with `owner` of that one.
+        Sorted by owner, from after `after`, which need not exist; `owner` selects that one.
         """
         ...
 
     async def delete_owned(self, owner: str, limit: int) -> int:
-        """Delete about so many things of an owner, and say how many; 0 when nothing is left.
+        """Delete about `limit` things of an owner and return how many; 0 when nothing is left.
 
-        That is everything but the acts. Keys are revoked and lose their name, but stay: that there
-        is a key is what locks the door.
+        Everything is deleted but the audit log. Keys are revoked and lose their name, but stay,
+        because the existence of a key is what requires one.
         """
         ...
 
     async def append_audit_entry(self, act: Act) -> None:
-        """Keep an act that writes nothing else."""
+        """Append an audit entry that belongs to no other write."""
         ...
 
     async def audit_entries(
         self, limit: int, after: str | None = None, owner: str | None = None
     ) -> RecordPage:
-        """Acts, newest first, as `list` does; with `owner` those about what is theirs."""
+        """Return audit entries, newest first, as `list` does; all, or those about `owner`."""
         ...
 
     async def live_runs(self, limit: int, after: str | None = None) -> RecordPage:
-        """Pairs of owner and run, of all runs that have not ended, newest first, as `list` does."""
+        """Return pairs of owner and run for all active runs, newest first, as `list` does."""
         ...
 
     async def usage(self, since: str, limit: int) -> Sequence[Spent]:
-        """What was spent from that day on (`2026-11-21`, UTC), latest day first.
+        """Return usage from the day `since` on (`2026-11-21`, UTC), latest day first.
 
-        A run counts on the day it ended, once, and for good: also when its thread is deleted.
+        A run counts once, on the day it ended, and keeps counting after its thread is deleted.
         """
         ...
 
     async def installation_secret(self) -> bytes:
-        """32 random bytes of this installation, made at first use, the same for every process."""
+        """Return 32 random bytes, created on first use and equal in every process."""
         ...
 
     async def now(self) -> int:
-        """The store's clock, ms since 1970."""
+        """Return the store's time, ms since 1970."""
         ...
 
     async def check(self) -> None:
-        """Return if what is written is kept and can be read. Raises `Unavailable`."""
+        """Return if writes are durable and can be read back. Raises `Unavailable`."""
         ...
 
     async def close(self) -> None:
-        """Let go of the database; what was kept stays kept."""
+        """Close the database; what was stored stays stored."""
         ...
 
 
 QUEUE = "queue"
-"""The topic rung when a turn was asked for."""
+"""The topic notified when a turn was requested."""
 LEASES = "leases"
-"""The topic rung when a driven run may have been taken from its worker, as by a cancel."""
+"""The topic notified when a worker may have lost a run's lease, as by a cancel."""
 
 
 class Subscription(Protocol):
-    """Rung when its topic changed; a ring before `wait` is not lost."""
+    """A subscription to a topic; a notification before `wait` is not lost."""
 
     async def wait(self, patience: float) -> bool:
-        """True when rung, False after `patience` seconds: a wake-up may be lost."""
+        """Return True on a notification, False after `timeout` seconds: one may be lost."""
         ...
 
 
 class Bus(Protocol):
-    """Wakes readers of a topic; carries no data; may lose or repeat a wake-up."""
+    """Wakes readers of a topic; carries no data; may lose or repeat a notification."""
 
     def subscribe(self, topic: str) -> AbstractContextManager[Subscription]:
-        """A bell for this topic; subscribe first, then read."""
+        """Subscribe to the topic; subscribe first, then read."""
         ...
 
     def notify(self, topic: str) -> None:
-        """Wake whoever watches the topic, here and, soon, elsewhere. Never blocks, never raises."""
+        """Wake the topic's subscribers here and, soon, elsewhere. Never blocks, never raises."""
         ...
 
     async def close(self) -> None:
-        """Wake nobody any more."""
+        """Send no further notifications."""
         ...
 
 
 Tell = Callable[[Progress], None]
-"""Told on the loop how far a tool is; must not raise."""
+"""Called on the event loop with a tool's progress; must not raise."""
 
 
 def quiet(progress: Progress) -> None:
-    """Told of progress, does nothing."""
+    """Ignore the progress."""
 
 
 class Toolbox(Protocol):
@@ -527,9 +532,9 @@ class Toolbox(Protocol):
     """
 
     def tools(self) -> Sequence[Tool]:
-        """What can be called just now; a server's tools may come, change and go."""
+        """Return the tools that can be called now; a server's tools may come, change and go."""
         ...
 
     async def call(self, call: ToolCall, tell: Tell = quiet) -> ToolResult:
-        """Run the tool; cancelling the task cancels the tool as far as it can be cancelled."""
+        """Run the tool; cancelling the task cancels the tool as far as possible."""
         ...

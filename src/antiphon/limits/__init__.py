@@ -1,1 +1,1 @@
-"""Limits that callers share: turns at bounded work, bytes held for slow readers."""
+"""Limits that callers share: a fair queue for bounded work, bytes held for slow readers."""

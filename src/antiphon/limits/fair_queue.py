@@ -1,4 +1,4 @@
-"""Bounded work, shared out: callers take turns, however many works each of them has waiting."""
+"""A fair queue: callers take turns at a bounded number of slots."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from antiphon.types.errors import Overloaded
 T = TypeVar("T")
 
 PATIENCE = 10.0
-"""Seconds for which a work waits for its slot; then its caller is asked to come again."""
+"""Seconds that a work item waits for its slot before it is refused."""
 
 
 class FairQueue:
-    """Slots for `at_once` works, of which one caller has at most `of_one`.
+    """Slots for `at_once` work items, of which one caller has at most `of_one`.
 
-    When a slot is free, the next work is that of the waiting caller who was served longest ago. The
-    works of one caller come in order. A work that has waited for `patience` seconds is refused;
-    with None it waits for as long as it takes.
+    A free slot goes to the waiting caller that was served longest ago. The items of one caller run
+    in order. An item that has waited for `patience` seconds is refused; with None it waits without
+    limit.
     """
 
     def __init__(self, at_once: int, of_one: int, patience: float | None = PATIENCE) -> None:
@@ -34,7 +34,7 @@ class FairQueue:
 
     @asynccontextmanager
     async def slot(self, caller: Hashable) -> AsyncGenerator[None]:
-        """Hold a slot while the block lasts. Raises `Overloaded` after `patience` seconds."""
+        """Hold a slot during the block. Raises `Overloaded` after `patience` seconds."""
         await self.enter(caller)
         try:
             yield
@@ -46,7 +46,7 @@ class FairQueue:
         await self._enter(caller, self._patience)
 
     def leave(self, caller: Hashable) -> None:
-        """Free a slot of this caller, for the work that is next."""
+        """Free a slot of this caller, for the next work item."""
         self._free += 1
         self._at_work[caller] -= 1
         if not self._at_work[caller]:
@@ -61,7 +61,7 @@ class FairQueue:
     ) -> AsyncGenerator[T, None]:
         """Yield the pieces; each is made in a slot, which is free while the piece is used.
 
-        Raises `Overloaded` before the first piece only: what was begun is finished.
+        Raises `Overloaded` only before the first piece: what was started is finished.
         """
         patience = self._patience
         async with aclosing(pieces):
@@ -105,7 +105,7 @@ class FairQueue:
             raise
 
     def _give_up(self, caller: Hashable, slot: asyncio.Future[None]) -> None:
-        """Wait no longer; a slot that came in this moment is freed."""
+        """Stop waiting; a slot that was granted meanwhile is freed."""
         if slot.done():
             self.leave(caller)
             return
@@ -121,7 +121,7 @@ class FairQueue:
         self._at_work[caller] += 1
 
     def _serve_next(self) -> None:
-        """Give the slot that is free to the next caller, which goes to the end of the line."""
+        """Give the free slot to the next caller, which goes to the end of the queue."""
         for caller, works in self._waiting.items():
             if self._may_begin(caller):
                 del self._waiting[caller]

@@ -1,7 +1,7 @@
-"""Bytes of answers that lie in memory until their readers take them: bounded, and shared out.
+"""A budget for bytes of responses that are held in memory until their readers take them.
 
-An answer of more than `PIECE` bytes is counted from the moment it is there until the last of it was
-handed to its connection, which takes a piece only when the reader has taken the ones before.
+A response of more than `PIECE` bytes counts from its creation until the last of it is passed to its
+connection, which takes a piece only when the reader has taken the previous ones.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ Send = Callable[[Any], Any]
 """ASGI's `send`."""
 
 PIECE = 65_536
-"""Bytes handed to a connection at once; answers that are no larger are not counted."""
+"""Bytes passed to a connection at once; responses that are no larger are not counted."""
 
 UNSENT = "antiphon.send_budget"
 """The ASGI extension that holds the `UnsentBytes` of the process, as `account`."""
 
 
 class UnsentBytes:
-    """The bytes that a process holds for its readers, `most` of them.
+    """The bytes that a process holds for its readers, at most `most`.
 
-    A caller may hold as many as are left for the others, so alone it gets half of them. A single
-    answer is always held when there is no other.
+    A caller may hold as many as are left for the others, so a single caller gets half of them. A
+    single response is always held when there is no other.
     """
 
     def __init__(self, most: int) -> None:
@@ -37,7 +37,7 @@ class UnsentBytes:
 
     @contextmanager
     def hold(self, who: Hashable, size: int) -> Generator[None]:
-        """Count these bytes as the caller's while the block lasts. Raises `Overloaded`."""
+        """Count these bytes as the caller's during the block. Raises `Overloaded`."""
         mine, free = self._held[who], self.most - self.total - size
         if self.total and (free < 0 or (mine and mine + size > free)):
             raise Overloaded(
@@ -61,7 +61,7 @@ class UnsentBytes:
 
 @contextmanager
 def hold_bytes(scope: Mapping[str, Any], who: Hashable, size: int) -> Generator[None]:
-    """Count the bytes of an answer, where they are many and the server counts any."""
+    """Count the bytes of a large response, where the server has a budget."""
     account: UnsentBytes | None = scope.get("extensions", {}).get(UNSENT, {}).get("account")
     if account is None or size <= PIECE:
         yield
@@ -71,9 +71,9 @@ def hold_bytes(scope: Mapping[str, Any], who: Hashable, size: int) -> Generator[
 
 
 async def send_body(send: Send, body: bytes) -> None:
-    """Send a whole body, and return when the connection has room for more than it.
+    """Send a whole body; return when the connection has room for more.
 
-    A long one goes in pieces, for a connection keeps what it is given until it is read.
+    A long body is sent in pieces, because a connection keeps what it is given until it is read.
     """
     if len(body) <= PIECE:
         await send({"type": "http.response.body", "body": body})

@@ -1,1 +1,1 @@
-"""What one process runs: the worker, its turns, the event log, and the services of the API."""
+"""One process's runtime: the worker, its turns, the event log, and the services of the API."""

@@ -1,8 +1,8 @@
-"""What a model is given in place of an attachment's address: the bytes themselves.
+"""Replaces addresses of attachments in a conversation by the attachments' bytes.
 
 A thread's stored form names uploads as `antiphon:FILE_ID` (see `messages.chat`), so that a long
-thread is not copied with every picture in it. Only a conversation that holds such an address is
-looked into; all others pass as the bytes they are.
+thread is not copied with every picture in it. Only a conversation that contains such an address is
+decoded; all others pass unchanged.
 """
 
 from __future__ import annotations
@@ -27,25 +27,25 @@ _SHOWN_AS_TEXT = ("text/", "application/json", "application/xml")
 
 
 async def check_attachments(store: Store, content: Content, owner: str) -> None:
-    """Return if each file that is attached is the owner's. Raises `NotFound`."""
+    """Check that each attached file belongs to the owner. Raises `NotFound`."""
     for file_id in validation.attachment_ids(content):
         await store.get(Upload, owner, file_id)
 
 
 async def inline_attachments(chat: bytes, store: Store, owner: str) -> bytes:
-    """The conversation (chat-completions objects joined by commas) with its uploads put in.
+    """Return the conversation (chat-completions objects joined by commas) with uploads inlined.
 
-    Only the owner's are; decoding and encoding are done in a thread, for a picture is large.
+    Only the owner's uploads are. Decoding and encoding run in a thread, because a picture is large.
     """
     if _MARK not in chat:
         return chat
     messages = await asyncio.to_thread(_decode, chat)
     found: dict[str, tuple[Upload, bytes]] = {}
-    for file_id in {named for part in _parts(messages) if (named := _names(part))}:
+    for file_id in {named for part in _parts(messages) if (named := _upload_id(part))}:
         with suppress(NotFound):
             upload = await store.get(Upload, owner, file_id)
             found[file_id] = upload, await store.content(owner, file_id)
-    return await asyncio.to_thread(_filled, messages, found)
+    return await asyncio.to_thread(_inline, messages, found)
 
 
 def _decode(chat: bytes) -> list[dict[str, Any]]:
@@ -59,17 +59,17 @@ def _parts(messages: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
             yield from message["content"]
 
 
-def _filled(messages: Sequence[dict[str, Any]], found: Mapping[str, tuple[Upload, bytes]]) -> bytes:
+def _inline(messages: Sequence[dict[str, Any]], found: Mapping[str, tuple[Upload, bytes]]) -> bytes:
     for part in _parts(messages):
-        if file_id := _names(part):
-            shown = _shown(part, *found[file_id]) if file_id in found else _GONE
+        if file_id := _upload_id(part):
+            shown = _inlined_part(part, *found[file_id]) if file_id in found else _GONE
             part.clear()
             part.update(shown)
     return msgspec.json.encode(messages)[1:-1]
 
 
-def _names(part: Mapping[str, Any]) -> str | None:
-    """The id of the upload that the part stands for."""
+def _upload_id(part: Mapping[str, Any]) -> str | None:
+    """Return the id of the upload that the part refers to."""
     match part:
         case {"type": "image_url", "image_url": {"url": str(address)}}:
             pass
@@ -80,7 +80,7 @@ def _names(part: Mapping[str, Any]) -> str | None:
     return address.removeprefix(ADDRESS) if address.startswith(ADDRESS) else None
 
 
-def _shown(part: Mapping[str, Any], upload: Upload, content: bytes) -> dict[str, Any]:
+def _inlined_part(part: Mapping[str, Any], upload: Upload, content: bytes) -> dict[str, Any]:
     show = _image if part["type"] == "image_url" else _file
     return show(upload, content)
 
@@ -90,7 +90,7 @@ def _image(upload: Upload, content: bytes) -> dict[str, Any]:
 
 
 def _file(upload: Upload, content: bytes) -> dict[str, Any]:
-    """A picture as a picture, text as text, which every model can read, and the rest as a file."""
+    """Return a picture as an image, text as text, which any model reads, the rest as a file."""
     if upload.media_type.startswith("image/"):
         return _image(upload, content)
     if upload.media_type.startswith(_SHOWN_AS_TEXT):

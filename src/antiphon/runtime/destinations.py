@@ -1,4 +1,4 @@
-"""Destinations of runs, by which a program drives those alone whose words it sends there too."""
+"""Destinations of runs: a process runs only those whose text it would send to the same place."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from antiphon.types.runs import Destination, McpServer
 
 
 class ReachableProviders(Protocol):
-    """The providers that this program can ask."""
+    """The providers that this process can ask."""
 
     def serves(self, destination: Destination) -> bool:
-        """Return whether words sent from here go to that place, and whether they can be sent."""
+        """Return whether text sent from here goes to that destination, and can be sent."""
         ...
 
 
 class ReachableServers(Protocol):
-    """The MCP servers that runs of this program may name."""
+    """The MCP servers that runs of this process may name."""
 
     def origins(self, servers: Sequence[McpServer]) -> Sequence[str]:
-        """Return what these servers are, in words that hold no secret."""
+        """Return where these servers are, without any secret."""
         ...
 
     def has(self, origins: Sequence[str]) -> bool:
-        """Return whether all of these servers are here, as they are there."""
+        """Return whether all of these servers are configured here identically."""
         ...
 
 
 class Destinations:
-    """Marks new runs with where their words go, and tells which runs can be driven from here.
+    """Determines the destination of new runs, and which runs can be run from here.
 
-    A run of an earlier version has no mark. It is driven only with `unmarked`, which is for
-    databases whose programs all have the same settings.
+    A run of an earlier version has no destination. It is run only with `unmarked`, which is for
+    databases whose processes all have the same settings.
     """
 
     def __init__(
@@ -47,14 +47,14 @@ class Destinations:
         self._unmarked = unmarked
 
     def of(self, opened: ResolvedModel, servers: Sequence[McpServer]) -> str:
-        """Return the mark of a run that this provider answers, with tools of these servers."""
+        """Return the destination of a run of this provider, with tools of these servers."""
         there = opened.destination
         if there is None:
             return ""
         return replace(there, servers=tuple(self._servers.origins(servers))).text
 
     def serves(self, text: str) -> bool:
-        """Return whether a run with this mark can be driven from here."""
+        """Return whether a run with this destination can be run from here."""
         try:
             wanted = Destination.read(text)
         except msgspec.DecodeError:  # a later version marks its runs otherwise
@@ -65,11 +65,11 @@ class Destinations:
 
 
 class WrongDestination(Exception):
-    """From here the words of the run would go elsewhere: it is for another program."""
+    """This process would send the run's text elsewhere: the run is for another process."""
 
 
 def check_destination(claim: Claim, opened: ResolvedModel) -> None:
-    """Check that this provider is where the run's words go; the last look before they are sent.
+    """Check that this provider is the run's destination, just before text is sent.
 
     Raises `WrongDestination`.
     """

@@ -1,7 +1,7 @@
-"""The other line: the same calls, answered by a runtime in this process.
+"""Transports that send operations to a runtime in this process.
 
-Calls and answers take the same shapes as over HTTP, so that a program cannot tell the two apart: a
-list where a tuple was given, an error where a number stands for a word.
+Requests and responses take the same shapes as over HTTP, so that a program cannot tell the two
+apart: a list where a tuple was given, an error where a number stands for a word.
 """
 
 from __future__ import annotations
@@ -41,18 +41,18 @@ A = TypeVar("A")
 
 
 class AsyncEmbeddedTransport:
-    """Calls answered by a runtime that opens with the first of them and ends with the line."""
+    """Transport to a runtime that opens with the first operation and ends with the transport."""
 
     def __init__(self, settings: Settings) -> None:
         self.tracer = create_client_tracer(settings)
         self.parent: str | None = None
         self._settings = settings
         self._principal = Principal()
-        self._source: _Own | _Lent = _Own(settings)
+        self._source: _OwnRuntime | _BorrowedRuntime = _OwnRuntime(settings)
 
     @classmethod
     def over(cls, runtime: Runtime) -> AsyncEmbeddedTransport:
-        """A line to a runtime that somebody else opened, and closes."""
+        """Return a transport to an open runtime, which closing the transport leaves open."""
 
         async def lent() -> Runtime:
             return runtime
@@ -60,30 +60,30 @@ class AsyncEmbeddedTransport:
         line = cls.__new__(cls)
         line.tracer, line.parent = runtime.tracer, None
         line._settings, line._principal = runtime.settings, Principal()
-        line._source = _Lent(lent)
+        line._source = _BorrowedRuntime(lent)
         return line
 
     async def send(self, call: Operation[A], key: str | None = None) -> A:
-        """The desk's answer."""
-        desk = (await self._runtime_for(call)).dispatcher
-        call = _as_sent(call, self._settings.max_depth)
+        """Send the operation; return its response."""
+        dispatcher = (await self._runtime_for(call)).dispatcher
+        call = _as_server_reads(call, self._settings.max_depth)
         if call.streams:
-            answer = await desk.open_stream(cast("Any", call), self._by, key)
+            answer = await dispatcher.open_stream(cast("Any", call), self._by, key)
         else:
-            answer = await desk.dispatch(call, self._by, key)
+            answer = await dispatcher.dispatch(call, self._by, key)
         if not isinstance(answer, Response):
             raise InvalidRequest("This call is answered by a stream.")
-        received: A = _as_received(answer, call.answer)
+        received: A = _as_client_reads(answer, call.answer)
         return received
 
     async def stream(self, call: Operation[Any], key: str | None = None) -> AsyncBatches:
-        """The events, as the log is read aloud."""
-        desk = (await self._runtime_for(call)).dispatcher
-        call = _as_sent(call, self._settings.max_depth)
-        listening = await desk.open_stream(cast("Any", call), self._by, key)
-        if isinstance(listening, Response):
+        """Yield the events in batches, as the log is read."""
+        dispatcher = (await self._runtime_for(call)).dispatcher
+        call = _as_server_reads(call, self._settings.max_depth)
+        reader = await dispatcher.open_stream(cast("Any", call), self._by, key)
+        if isinstance(reader, Response):
             raise InvalidRequest("This call is answered at once.", expected="a call that streams")
-        async with aclosing(listening.pages()) as pages:
+        async with aclosing(reader.pages()) as pages:
             async for first, lines in pages:
                 if lines:
                     yield list(enumerate(map(events.decode, lines), first))
@@ -91,15 +91,15 @@ class AsyncEmbeddedTransport:
     async def upload(
         self, name: str, media_type: str, content: bytes, key: str | None = None
     ) -> Upload:
-        """Keep a file."""
-        desk = (await self.runtime()).dispatcher
+        """Upload a file."""
+        dispatcher = (await self.runtime()).dispatcher
         named, typed = sanitize.validate_file_name(name), sanitize.parse_media_type(media_type)
-        answer = await desk.upload(self._principal.owner, named, typed, content, key)
-        upload: Upload = _as_received(answer, Upload)
+        answer = await dispatcher.upload(self._principal.owner, named, typed, content, key)
+        upload: Upload = _as_client_reads(answer, Upload)
         return upload
 
     async def download(self, file_id: str) -> bytes:
-        """The bytes of a file."""
+        """Return the bytes of a file."""
         sanitize.request_fields(operations.GetFile(file_id))
         _, content = await (await self.runtime()).dispatcher.download(
             self._principal.owner, file_id
@@ -107,16 +107,16 @@ class AsyncEmbeddedTransport:
         return content
 
     async def read_file(self, file_id: str) -> AsyncPieces:
-        """The bytes of a file, piece by piece."""
+        """Return the bytes of a file."""
         sanitize.request_fields(operations.GetFile(file_id))
-        desk = (await self.runtime()).dispatcher
-        _, opened = await desk.open_file(self._principal.owner, file_id)
+        dispatcher = (await self.runtime()).dispatcher
+        _, opened = await dispatcher.open_file(self._principal.owner, file_id)
         async with aclosing(opened) as pieces:
             async for piece in pieces:
                 yield piece
 
     async def export(self, owner: str) -> AsyncPieces:
-        """Everything of an owner as a zip, piece by piece."""
+        """Yield everything of an owner as a zip, piece by piece."""
         call = operations.ExportOwner(owner)
         sanitize.request_fields(call)
         archive = await (await self.runtime()).dispatcher.export(call, self._by)
@@ -125,44 +125,44 @@ class AsyncEmbeddedTransport:
                 yield piece
 
     async def runtime(self) -> Runtime:
-        """The runtime, opened now if it is not open yet."""
+        """Return the runtime; open it if it is not open yet."""
         return await self._source.runtime()
 
     async def _runtime_for(self, call: Operation[Any]) -> Runtime:
-        """The runtime; it drives runs from the first call on that is about one to be driven.
+        """Return the runtime; start its worker with the first operation that needs one.
 
-        A program that only reads drives nothing: the database may hold runs of other programs.
+        A program that only reads runs nothing: the database may hold runs of other programs.
         """
         runtime = await self.runtime()
-        if _asks_for_a_run(call):
+        if _needs_worker(call):
             runtime.start_worker()
         return runtime
 
     @property
     def _by(self) -> Principal:
-        """Who asks, and for what in a trace."""
+        """The principal of the requests, with the trace they belong to."""
         trace = self.parent or self.tracer.current_context()
         return replace(self._principal, trace=trace) if trace else self._principal
 
     def on_behalf_of(self, owner: str) -> AsyncEmbeddedTransport:
-        """A line to the same runtime, which closing it leaves open."""
+        """Return a transport to the same runtime, which closing the transport leaves open."""
         line = copy(self)
         line._principal = self._principal.acting(owner=sanitize.validate_owner(owner))
-        line._source = _Lent(self.runtime)
+        line._source = _BorrowedRuntime(self.runtime)
         return line
 
     def as_actor(self, actor: str) -> AsyncEmbeddedTransport:
-        """A line to the same runtime, which closing it leaves open."""
+        """Return a transport to the same runtime, which closing the transport leaves open."""
         line = copy(self)
         line._principal = self._principal.acting(actor=sanitize.validate_owner(actor))
-        line._source = _Lent(self.runtime)
+        line._source = _BorrowedRuntime(self.runtime)
         return line
 
     async def model_server(self, model: str, run_id: str | None = None) -> ModelServer:
-        """The provider and the address that the run bears, else those that this process asks.
+        """Return the provider and the address of the run's destination, else this process's.
 
-        A run may be another program's, which asks elsewhere. Raises `BadSettings`, `NotFound`, and
-        `Unavailable` for a run of a later version.
+        A run may be another program's, with other addresses. Raises `BadSettings`, `NotFound`,
+        and `Unavailable` for a run of a later version.
         """
         runtime = await self.runtime()
         if run_id is not None:
@@ -178,20 +178,20 @@ class AsyncEmbeddedTransport:
         return ModelServer(*runtime.catalog.asks(model))
 
     def with_trace_parent(self, place: str | None) -> AsyncEmbeddedTransport:
-        """A line to the same runtime, whose calls belong there in a trace."""
+        """Return a transport to the same runtime whose operations belong to that trace."""
         line = copy(self)
-        line.parent, line._source = place, _Lent(self.runtime)
+        line.parent, line._source = place, _BorrowedRuntime(self.runtime)
         return line
 
     async def close(self) -> None:
-        """End the runtime; what it had acknowledged is kept."""
+        """Close the runtime; what it acknowledged is stored."""
         await self._source.close()
-        if isinstance(self._source, _Own) and self.tracer is not NO_TRACES:
+        if isinstance(self._source, _OwnRuntime) and self.tracer is not NO_TRACES:
             await asyncio.to_thread(self.tracer.close)
 
 
-class _Own:
-    """A runtime of the line's own, opened when it is first asked for."""
+class _OwnRuntime:
+    """A runtime of the transport's own, opened on first use."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -200,20 +200,20 @@ class _Own:
         self._closing = asyncio.Event()
 
     async def runtime(self) -> Runtime:
-        """The runtime, opened now if it is not open yet."""
+        """Return the runtime; open it if it is not open yet."""
         if self._opened is None:
             self._opened = asyncio.get_running_loop().create_future()
-            self._holding = asyncio.create_task(self._hold(self._opened))
+            self._holding = asyncio.create_task(self._run(self._opened))
         return await asyncio.shield(self._opened)
 
     async def close(self) -> None:
-        """End it, if it was ever begun."""
+        """Close the runtime, if it was opened."""
         self._closing.set()
         if self._holding is not None:
             await self._holding
 
-    async def _hold(self, told: asyncio.Future[Runtime]) -> None:
-        """One task opens the runtime and closes it, whichever tasks use it meanwhile."""
+    async def _run(self, told: asyncio.Future[Runtime]) -> None:
+        """Open and close the runtime in one task, whichever tasks use it meanwhile."""
         try:
             async with open_runtime(self._settings, drives=False) as runtime:
                 told.set_result(runtime)
@@ -225,22 +225,22 @@ class _Own:
             self._opened = None  # the next call may find what this one missed
 
 
-class _Lent:
-    """A runtime that somebody else opened; closing leaves it to them."""
+class _BorrowedRuntime:
+    """A runtime that another owner opened; closing leaves it open."""
 
     def __init__(self, runtime: Callable[[], Awaitable[Runtime]]) -> None:
         self._runtime = runtime
 
     async def runtime(self) -> Runtime:
-        """The runtime, whoever opens it."""
+        """Return the runtime."""
         return await self._runtime()
 
     async def close(self) -> None:
-        """Nothing: it is theirs."""
+        """Do nothing: the runtime is not ours."""
 
 
 class EmbeddedTransport:
-    """As `AsyncEmbeddedTransport`, with the runtime on a loop of its own."""
+    """Like `AsyncEmbeddedTransport`, with the runtime on an event loop of its own."""
 
     def __init__(self, settings: Settings) -> None:
         self._portal = Portal()
@@ -249,73 +249,73 @@ class EmbeddedTransport:
 
     @property
     def tracer(self) -> Tracer:
-        """Who follows the calls."""
+        """The tracer of the operations."""
         return self._line.tracer
 
     @property
     def parent(self) -> str | None:
-        """Below what in a trace the calls are."""
+        """The trace context that the operations belong to."""
         return self._line.parent
 
     def send(self, call: Operation[A], key: str | None = None) -> A:
-        """The desk's answer."""
+        """Send the operation; return its response."""
         return self._portal.run(self._line.send(call, key))
 
     def stream(self, call: Operation[Any], key: str | None = None) -> Batches:
-        """The events; each crossing between the threads brings all there are."""
+        """Yield the events; each switch between the threads brings all there are."""
         return self._portal.stream(self._line.stream(call, key))
 
     def upload(self, name: str, media_type: str, content: bytes, key: str | None = None) -> Upload:
-        """Keep a file."""
+        """Upload a file."""
         return self._portal.run(self._line.upload(name, media_type, content, key))
 
     def download(self, file_id: str) -> bytes:
-        """The bytes of a file."""
+        """Return the bytes of a file."""
         return self._portal.run(self._line.download(file_id))
 
     def export(self, owner: str) -> Pieces:
-        """Everything of an owner as a zip, piece by piece."""
+        """Yield everything of an owner as a zip, piece by piece."""
         return self._portal.stream(self._line.export(owner))
 
     def on_behalf_of(self, owner: str) -> EmbeddedTransport:
-        """A line to the same runtime on the same loop; closing it leaves both open."""
+        """Return a transport to the same runtime on the same loop; closing it leaves both open."""
         acting = copy(self)
         acting._line, acting._lent = self._line.on_behalf_of(owner), True
         return acting
 
     def as_actor(self, actor: str) -> EmbeddedTransport:
-        """A line to the same runtime on the same loop; closing it leaves both open."""
+        """Return a transport to the same runtime on the same loop; closing it leaves both open."""
         acting = copy(self)
         acting._line, acting._lent = self._line.as_actor(actor), True
         return acting
 
     def model_server(self, model: str, run_id: str | None = None) -> ModelServer:
-        """The provider and the address that the run bears, else those that this process asks."""
+        """Return the provider and the address of the run's destination, else this process's."""
         return self._portal.run(self._line.model_server(model, run_id))
 
     def with_trace_parent(self, place: str | None) -> EmbeddedTransport:
-        """A line to the same runtime, whose calls belong there in a trace."""
+        """Return a transport to the same runtime whose operations belong to that trace."""
         line = copy(self)
         line._line, line._lent = self._line.with_trace_parent(place), True
         return line
 
     def close(self) -> None:
-        """End the runtime and its loop."""
+        """Close the runtime and its event loop."""
         if self._lent:
             return
         self._portal.run(self._line.close())
         self._portal.close()
 
 
-def _asks_for_a_run(call: Operation[Any]) -> bool:
-    """Return whether a run goes on by this call, or is followed while it does."""
+def _needs_worker(call: Operation[Any]) -> bool:
+    """Return whether the operation continues a run, or follows it meanwhile."""
     if isinstance(call, operations.CreateMessage):
         return call.role == "tool"
     return call.streams or isinstance(call, operations.CreateRun | operations.SubmitToolOutput)
 
 
-def _as_sent(call: Operation[A], max_depth: int) -> Operation[A]:
-    """The call as a server would read it. Raises `InvalidRequest` and `TooLarge`."""
+def _as_server_reads(call: Operation[A], max_depth: int) -> Operation[A]:
+    """Return the operation as a server would read it. Raises `InvalidRequest` and `TooLarge`."""
     fields = sanitize.request_fields(call)
     sanitize.validate_depth(fields, max_depth)
     try:
@@ -324,8 +324,8 @@ def _as_sent(call: Operation[A], max_depth: int) -> Operation[A]:
         raise invalid_request(error) from error
 
 
-def _as_received(answer: Response, kind: Any) -> Any:
-    """The answer as a client would read it."""
+def _as_client_reads(answer: Response, kind: Any) -> Any:
+    """Return the response as a client would read it."""
     if isinstance(answer.value, msgspec.Raw):
         return msgspec.json.decode(answer.value, type=kind)
     return msgspec.convert(msgspec.to_builtins(answer.value), kind)

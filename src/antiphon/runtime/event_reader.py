@@ -1,7 +1,7 @@
-"""Reads a run's log aloud: every reader's loop, whatever face it listens through.
+"""Reads a run's event log: the loop of every reader, through whichever interface.
 
-Subscribe first, then read, then wait: what is added in between rings the bell, and a ring that is
-lost costs at most the reader's patience.
+It subscribes first, then reads, then waits: what is appended in between notifies the subscription,
+and a lost notification costs at most `PATIENCE` seconds.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ class RunEventReader:
         self._missed = 0
 
     async def pages(self) -> AsyncGenerator[tuple[int, Sequence[bytes]], None]:
-        """Encoded events in order, each once, with the first one's number; empty when all is quiet.
+        """Yield encoded events in order, each once, with the number of the first of them.
 
-        An empty page comes after each second without news, so that the reader can say that it is
-        alive. Ends after `turn.ended`, or with the run where the whole run is followed. A slow
+        An empty page comes after each second without events, so that the reader can send a sign of
+        life. Ends after `turn.ended`, or with the run where the whole run is followed. A slow
         reader is never dropped: it reads the log. Raises `NotFound` when the thread is deleted, and
-        `TryAgain` when the database is away for longer than a moment.
+        `TryAgain` when the database is unavailable for more than a moment.
         """
         after = self.after
-        with self._bus.subscribe(self.run_id) as bell:
+        with self._bus.subscribe(self.run_id) as subscription:
             hit("replay.after_subscribe")
             while True:
-                page = await self._page(after)
+                page = await self._read_page(after)
                 if page is None:
-                    await bell.wait(PATIENCE)
+                    await subscription.wait(PATIENCE)
                     yield after + 1, ()
                     continue
                 lines = page.lines if self._whole else _up_to_turn_end(page.lines)
@@ -58,11 +58,11 @@ class RunEventReader:
                 if page.more:
                     continue
                 hit("replay.before_live")
-                if not await bell.wait(PATIENCE):
+                if not await subscription.wait(PATIENCE):
                     yield after + 1, ()
 
-    async def _page(self, after: int) -> EventPage | None:
-        """What the log has; None where the database did not answer just now."""
+    async def _read_page(self, after: int) -> EventPage | None:
+        """Return the next page; None where the database did not answer."""
         try:
             page = await self._store.read_events(self.run_id, after)
         except TryAgain:

@@ -1,4 +1,4 @@
-"""The events of one driven turn on their way into the log: numbered, kept, then rung out."""
+"""Appends the events of one turn to the log: numbers them, stores them, then notifies readers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BEHIND_BYTES = 1_000_000  # of events not yet kept, before the model is made to 
 
 
 class EventWriter:
-    """Of one reply after another; `on_first_commit` is called when the next are stored."""
+    """Writer of a turn's events; `on_first_commit` is called once, after the next commit."""
 
     def __init__(self, store: Store, bus: Bus, claim: Claim, metrics: Metrics) -> None:
         self.last = claim.lease.last_event
@@ -27,7 +27,7 @@ class EventWriter:
         self._run_id = claim.run.id
         self._epoch = claim.lease.epoch
         self._attempt = claim.run.attempt
-        self._unkept = 0  # appends on their way
+        self._pending = 0  # appends on their way
         self._size = 0
         self._idle: asyncio.Future[None] | None = None
         self._fault: Exception | None = None
@@ -36,11 +36,11 @@ class EventWriter:
 
     @property
     def is_behind(self) -> bool:
-        """Whether so much is not yet kept that more should wait."""
+        """True while so much is not yet stored that the model should wait."""
         return self._size > BEHIND_BYTES
 
     def write(self, told: Sequence[Event]) -> None:
-        """Take events in order; returns at once. Raises what befell an earlier append."""
+        """Append events in order; return at once. Raises the error of an earlier append."""
         if self._fault is not None:
             raise self._fault
         if not told:
@@ -50,29 +50,29 @@ class EventWriter:
         first = self.last + 1
         self.last += len(lines)
         self._size += size
-        self._unkept += 1
+        self._pending += 1
         tell, self.on_first_commit = self.on_first_commit, None
-        kept = partial(self._kept, size, self.last, monotonic(), tell)
+        kept = partial(self._on_commit, size, self.last, monotonic(), tell)
         self._store.append(self._run_id, self._epoch, first, lines, kept, urgent=self._urgent)
         self._urgent = False
 
     def restart(self, reason: str, after: int, message: str) -> None:
-        """Say that what came after event `after` is void, and why."""
+        """Write that everything after event `after` is void, and why."""
         restarted = TurnRestarted(
             reason=reason, after=after, attempt=self._attempt, message=message
         )
         self.write([restarted])
 
     async def flush(self) -> None:
-        """Until everything taken so far is in the log. Raises `Fenced` or `Unavailable`."""
-        if self._unkept:
+        """Wait until everything written so far is stored. Raises `Fenced` or `Unavailable`."""
+        if self._pending:
             if self._idle is None:
                 self._idle = asyncio.get_running_loop().create_future()
             await asyncio.shield(self._idle)
         if self._fault is not None:
             raise self._fault
 
-    def _kept(
+    def _on_commit(
         self,
         size: int,
         last: int,
@@ -80,7 +80,7 @@ class EventWriter:
         tell: Callable[[], None] | None,
         fault: Exception | None,
     ) -> None:
-        self._unkept -= 1
+        self._pending -= 1
         self._size -= size
         if fault is None:
             self._metrics.record_commit(self._run_id, last)
@@ -91,7 +91,7 @@ class EventWriter:
             hit("append.after_wake")
         elif self._fault is None:
             self._fault = fault  # what follows it is refused, for it would leave a gap
-        if self._idle is not None and not self._unkept:
+        if self._idle is not None and not self._pending:
             if not self._idle.done():
                 self._idle.set_result(None)
             self._idle = None

@@ -1,8 +1,8 @@
-"""Which process this is, so written that others can tell whether it has died.
+"""Names of processes from which other processes can tell whether this one has died.
 
-A name is the process and when it began, the machine as it was booted with its space of processes,
-and something to tell two in one process apart. Only where all of that can be read, as on Linux, is
-a death ever certain; elsewhere nobody is taken for dead.
+A name holds the process id and start time, the boot id and process namespace of the machine, and a
+serial that distinguishes names in one process. A death is certain only where all of that can be
+read, as on Linux; elsewhere no process is considered dead.
 """
 
 from __future__ import annotations
@@ -22,34 +22,31 @@ _NONE = "0"
 
 
 def process_name(serial: str) -> str:
-    """The name of this process; `serial` tells two names in it apart."""
-    return f"{os.getpid()}-{_began(os.getpid()) or _NONE}-{_machine()}-{serial}"
+    """Return this process's name; `serial` distinguishes two names in it."""
+    return f"{os.getpid()}-{_start_ticks(os.getpid()) or _NONE}-{_machine()}-{serial}"
 
 
 def is_dead(name: str) -> bool:
-    """Whether it is certain that the process with this name has ended."""
+    """Return whether the process with this name has certainly ended."""
     match name.split("-"):
         case [pid, began, machine, _] if pid.isdecimal() and began != _NONE:
-            return machine == _machine() != _NONE and _ended(int(pid), began)
+            return machine == _machine() != _NONE and _has_ended(int(pid), began)
         case _:
             return False
 
 
-def _ended(pid: int, began: str) -> bool:
+def _has_ended(pid: int, began: str) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return True
     except OSError:  # it is somebody else's
         return False
-    return _began(pid) not in (began, None)
+    return _start_ticks(pid) not in (began, None)
 
 
-def _began(pid: int) -> str | None:
-    """When it began, in ticks since the machine did; "" for one that has ended and still has a row.
-
-    None where that cannot be read.
-    """
+def _start_ticks(pid: int) -> str | None:
+    """Return the process's start in ticks since boot; "" for a zombie, None where unreadable."""
     try:
         row = (_PROC / str(pid) / "stat").read_text(errors="replace")
     except OSError:
@@ -59,7 +56,7 @@ def _began(pid: int) -> str | None:
 
 
 def _machine() -> str:
-    """This machine since it was booted, and the processes that can be seen from here."""
+    """Return a digest of the machine's boot id and this process's namespace."""
     try:
         seen = _BOOT.read_text() + str((_PROC / "self/ns/pid").readlink())
     except OSError:
@@ -74,9 +71,9 @@ UNMOVED = 0.6  # of a lease: a healthy worker prolongs its own at every third
 
 
 class LeaseWatch:
-    """Since when each lease has stood as it is, by a clock that nobody sets.
+    """Records since when each lease is unchanged, by a monotonic clock.
 
-    `elapsed` gives seconds since some moment, `lease` how many a lease lasts.
+    `elapsed` returns seconds since some moment; `lease` is a lease's duration in seconds.
     """
 
     def __init__(self, elapsed: Callable[[], float], lease: float) -> None:
@@ -85,17 +82,17 @@ class LeaseWatch:
         self._seen: dict[str, tuple[int, int, float]] = {}
 
     def observe(self, leased: Iterable[LeaseInfo], due: Iterable[str] = ()) -> None:
-        """Look at these leases, and forget those that are neither among them nor `due`.
+        """Record these leases, and forget those that are neither among them nor in `due`.
 
-        `due` are the ids of runs that `is_lost` is asked about; there may be more leases than are
-        looked at together.
+        `due` are the ids of runs that `is_lost` will be asked about; there may be more leases than
+        are read at once.
         """
         kept = {run_id: self._seen[run_id] for run_id in due if run_id in self._seen}
         seen = {each.run_id: self._since(each.run_id, each.epoch, each.due_at) for each in leased}
         self._seen = kept | seen
 
     def is_lost(self, run_id: str, epoch: int, due_at: int) -> bool:
-        """Return whether the lease was not prolonged for so long that its worker must be gone."""
+        """Return whether the lease was not renewed for so long that its worker must be gone."""
         self._seen[run_id] = seen = self._since(run_id, epoch, due_at)
         return self._elapsed() - seen[2] >= self._unmoved
 

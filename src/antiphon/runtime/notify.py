@@ -1,4 +1,4 @@
-"""Changes, and rings for everybody whom they concern."""
+"""Commits changes to the store and notifies the bus about them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ Decide = Callable[[Snapshot], ChangeSet | None]
 
 
 async def commit_in_parts(store: Store, about: ReadSet, decide: Decide) -> Any:
-    """Change the store until nothing is left of the change; return the answer of its last part.
+    """Commit the change part by part; return the answer of the last part.
 
-    Each part is a transaction of its own, so that others are written in between. What has ended in
-    the middle is continued by deciding again.
+    Each part is a transaction of its own, so that other writers get their turn in between. An
+    interrupted change is continued by deciding again.
     """
     while True:
         written, answer = await _commit_part(store, about, decide)
@@ -28,20 +28,20 @@ async def commit_in_parts(store: Store, about: ReadSet, decide: Decide) -> Any:
 async def _commit_part(
     store: Store, about: ReadSet, decide: Decide
 ) -> tuple[ChangeSet | None, Any]:
-    """Return what was written, None for nothing, and its answer."""
+    """Commit one part; return what was written, None for nothing, and its answer."""
     written: ChangeSet | None = None
 
-    def remembered(records: Snapshot) -> ChangeSet | None:
+    def decide_once(records: Snapshot) -> ChangeSet | None:
         nonlocal written
         written = decide(records)
         return written
 
-    answer = await store.change(about, remembered)
+    answer = await store.change(about, decide_once)
     return written, answer
 
 
 class ChangeCommitter:
-    """Makes changes that somebody may wait for."""
+    """Commits changes that other tasks or processes may wait for."""
 
     def __init__(self, store: Store, bus: Bus, metrics: Metrics) -> None:
         self._store = store
@@ -49,20 +49,20 @@ class ChangeCommitter:
         self._metrics = metrics
 
     async def commit_and_notify(self, about: ReadSet, decide: Decide) -> Any:
-        """Make the change, and ring for everybody whom it concerns; return its answer.
+        """Commit the change, notify everyone concerned, and return its answer.
 
-        One that is made in parts is made to its end, with other changes in between.
+        A change in parts is committed completely, with other changes in between.
         """
         while True:
             with self._metrics.measure_store(about.what):
                 written, answer = await _commit_part(self._store, about, decide)
             if written is not None:
-                self._ring(written)
+                self._notify(written)
             if written is None or not written.more:
                 return answer
 
-    def _ring(self, written: ChangeSet) -> None:
-        self._note_outputs(written.actions)
+    def _notify(self, written: ChangeSet) -> None:
+        self._record_outputs(written.actions)
         for driven in written.run_updates:
             self._bus.notify(driven.run.id)
             if driven.lease.wanted:
@@ -70,8 +70,8 @@ class ChangeCommitter:
             if driven.run.status.ended:
                 self._bus.notify(LEASES)
 
-    def _note_outputs(self, actions: Sequence[Action]) -> None:
-        """How long clients took for what they were asked; nobody is waited for but them."""
+    def _record_outputs(self, actions: Sequence[Action]) -> None:
+        """Record how long clients took to return tool outputs; calls run here do not count."""
         for action in actions:
             if action.runs_on == "client" and action.ended_at is not None:
                 seconds = (action.ended_at - action.created_at) / 1000

@@ -1,4 +1,4 @@
-"""Watches replies of models: how long each took, what it used, and its span in the trace."""
+"""Measures replies of models: duration, usage, and a span in the trace."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FEWEST = 10  # output tokens of which a speed can be told
 
 
 class ReplyMetrics:
-    """All replies of one process."""
+    """Metrics and spans of the replies that one process receives."""
 
     def __init__(self, metrics: Metrics, tracer: Tracer) -> None:
         self._metrics = metrics
@@ -26,7 +26,7 @@ class ReplyMetrics:
     def measure(
         self, question: Question, provider: str, thread_id: str, *, stream: bool
     ) -> Generator[ReplySpan]:
-        """The reply to this question, for as long as the block waits for it."""
+        """Measure the reply to this question for the duration of the block."""
         facts = genai.question(question, provider, thread_id, stream=stream)
         name = genai.span("chat", question.model)
         with current_span(self._tracer, name, "client", facts=facts) as span:
@@ -40,7 +40,7 @@ class ReplyMetrics:
 
 
 class ReplySpan:
-    """One reply on its way."""
+    """The measurement of one reply."""
 
     def __init__(self, metrics: Metrics, span: Span, provider: str, *, content: bool) -> None:
         self.trace_context = span.trace_context
@@ -52,15 +52,15 @@ class ReplySpan:
         self._first_chunk: float | None = None
 
     def record_first_chunk(self) -> None:
-        """Its first chunk came."""
+        """Record the time of the first chunk."""
         self._first_chunk = self._since()
 
     def record_first_event(self) -> None:
-        """Its first event is kept, so that readers see it."""
+        """Record that the first event is stored, so that readers can see it."""
         self._metrics.observe(FIRST_TOKEN, self._since(), self._provider)
 
     def record_reply(self, reply: TurnResult) -> None:
-        """It is whole, cut or an error."""
+        """Record the reply: whole, cut or an error."""
         self._span.set_attributes(genai.reply(reply, self._first_chunk))
         if self._content:
             self._span.set_attributes(genai.reply_words(reply))
@@ -70,7 +70,7 @@ class ReplySpan:
         self._count(reply)
 
     def finish(self) -> None:
-        """Nobody waits for it any more, whatever became of it."""
+        """Record the duration, whatever the outcome."""
         self._metrics.observe(REPLIES, self._since(), self._provider)
 
     def _count(self, reply: TurnResult) -> None:

@@ -1,4 +1,4 @@
-"""What calls are answered, and lists page by page."""
+"""Responses to operations, and pages of lists."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from antiphon.api.operations import Listed
 from antiphon.ports import RecordPage, Store
 
 OperationHandler = Callable[..., Awaitable[Any]]
-"""Answers a call of a principal, under what makes it be done once, if anything does."""
+"""Executes an operation for a principal, under an idempotency key if there is one."""
 
 
 class Response(msgspec.Struct, frozen=True):
-    """What a call is answered: `value` is of the call's `answer` type.
+    """The response to an operation: `value` has the operation's `answer` type.
 
-    Where the call was answered before under the same idempotency key, `value` is that answer's JSON
-    as `msgspec.Raw`.
+    For a repeated request with the same idempotency key, `value` is the stored response's JSON as
+    `msgspec.Raw` and `replayed` is true.
     """
 
     value: Any
@@ -27,7 +27,7 @@ class Response(msgspec.Struct, frozen=True):
 
 
 def to_listed(page: RecordPage) -> Listed[Any]:
-    """A page as callers get it, with the id of the last to ask on from."""
+    """Convert a page of the store to the API's form, with the id to continue after."""
     last = page.data[-1].id if page.data and page.has_more else None
     return Listed(tuple(page.data), has_more=page.has_more, next=last)
 
@@ -40,5 +40,5 @@ async def paginate(
     after: str | None,
     **where: str | None,
 ) -> Listed[Any]:
-    """A page of an owner's things of a kind, as `Store.list` finds them."""
+    """Return a page of an owner's records of a kind, as `Store.list` finds them."""
     return to_listed(await store.list(kind, owner, limit=limit, after=after, **where))

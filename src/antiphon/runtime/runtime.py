@@ -1,4 +1,4 @@
-"""Everything that one process runs: holds what stands behind the doors, closes it in order."""
+"""The runtime of one process: opens its adapters and services, and closes them in order."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 
 
 class Runtime:
-    """Everything that one process runs; made by `open_runtime`."""
+    """Everything that one process runs; created by `open_runtime`."""
 
     def __init__(
         self,
@@ -70,41 +70,41 @@ class Runtime:
             bus.on_return = partial(self.metrics.add, RECONNECTS)
         servers = servers or NoServers()
         self.destinations = Destinations(catalog, servers, unmarked=unmarked)
-        provider_keys = provider_keys or _provider_keys(settings, store)
+        provider_keys = provider_keys or _create_provider_keys(settings, store)
         self.worker = self._create_worker(servers, elapsed)
         self.dispatcher = self._create_dispatcher(
-            servers, _owners(store, bus, catalog, provider_keys)
+            servers, _create_owner_service(store, bus, catalog, provider_keys)
         )
         self.metrics.gauge(DRIVEN, lambda: self.worker.active_runs)
         self.metrics.gauge(PLACES, lambda: settings.max_runs)
 
     async def choice(self) -> Choice:
-        """The model that answers where none is named, and why."""
+        """Return the model that is used where none is named, and why."""
         return await self.catalog.choose()
 
     @property
     def degraded(self) -> Sequence[str]:
-        """What fails just now without anything else failing: it is only slower."""
+        """What is unavailable now while all else works, only slower."""
         down = isinstance(self.bus, SharedBus) and not self.bus.up
         return ["wake-ups between processes"] if down else []
 
     async def ready(self) -> None:
-        """Return if work can be done. Raises `Unavailable` that names what does not answer."""
+        """Return if this process can work. Raises `Unavailable` that names what is away."""
         if self.draining:
             raise errors.Unavailable("This process is shutting down.", retry_after=1)
         await self.store.check()
 
     def start_worker(self) -> None:
-        """Claim runs and look after them from now on; that it does so already changes nothing."""
+        """Start to claim and run runs; does nothing if the worker runs already."""
         self.worker.start()
 
     async def drain(self, grace: float) -> None:
-        """Take no more runs; let those under way end in `grace` seconds, give back the rest."""
+        """Claim no more runs; wait `grace` seconds for those in progress, release the rest."""
         self.draining = True
         await self.worker.stop(grace)
 
     def on_external_change(self, run_ids: Sequence[str]) -> None:
-        """Another process wrote events of these runs: wake whom it concerns."""
+        """Notify readers and the worker of events that another process has written."""
         for run_id in run_ids:
             self.bus.notify(run_id)
         self.bus.notify(QUEUE)
@@ -114,7 +114,7 @@ class Runtime:
     def _create_worker(
         self, servers: BackendServers, elapsed: Callable[[], float] | None
     ) -> Worker:
-        """The worker, and the runner that it gives runs to."""
+        """Create the worker and its turn runner."""
         store, bus, settings = self.store, self.bus, self.settings
         cost = Prices(self.catalog.offer, wiring.price_list).cost
         runner = TurnRunner(
@@ -128,7 +128,7 @@ class Runtime:
         )
 
     def _create_dispatcher(self, servers: BackendServers, owners: OwnerService) -> Dispatcher:
-        """The desk, and the administration behind it."""
+        """Create the dispatcher and its services."""
         return Dispatcher(
             self.store,
             self.bus,
@@ -150,7 +150,7 @@ class Runtime:
         default = await self._default_model()
         if model is not None:
             named = [(model, (await self.catalog.open(model, owner)).name)]
-            return operations.ModelList(await self._described(named, default), has_more=False)
+            return operations.ModelList(await self._describe_models(named, default), has_more=False)
         listings = await self.catalog.listings()
         named = [(each.prefix + name, each.provider) for each in listings for name in each.names]
         named.append(("demo", "demo"))
@@ -162,30 +162,32 @@ class Runtime:
             if each.error
         ]
         return operations.ModelList(
-            await self._described(named, default), has_more=False, problems=problems
+            await self._describe_models(named, default), has_more=False, problems=problems
         )
 
-    async def _described(
+    async def _describe_models(
         self, named: Sequence[tuple[str, str]], default: str
     ) -> Sequence[operations.Model]:
-        """Models by their names and providers, with the default among them marked."""
+        """Return models by name and provider, with the default marked."""
         windows = await self._windows.of([name for name, _ in named])
         return [
-            operations.Model(name, who, default=name == default, context_tokens=self._told(window))
+            operations.Model(
+                name, who, default=name == default, context_tokens=self._usable_tokens(window)
+            )
             for (name, who), window in zip(named, windows, strict=True)
         ]
 
-    def _told(self, window: int | None) -> int | None:
-        """How much a model is told that takes so much: what the settings allow, if that is less."""
+    def _usable_tokens(self, window: int | None) -> int | None:
+        """Return the tokens that a model gets: its window, or the setting if that is less."""
         known = [tokens for tokens in (window, self.settings.context_tokens) if tokens]
         return min(known, default=None)
 
 
 @asynccontextmanager
 async def open_runtime(settings: Settings, *, drives: bool = True) -> AsyncGenerator[Runtime]:
-    """A runtime with its worker running. Raises `BadSettings` or `Unavailable`.
+    """Open a runtime with its worker running. Raises `BadSettings` or `Unavailable`.
 
-    Without `drives` it claims no run and looks after none before `Runtime.start_worker`.
+    Without `drives` no run is claimed or expired before `Runtime.start_worker`.
     """
     if settings.secret_key is not None:
         wiring.create_cipher(
@@ -207,12 +209,12 @@ async def open_runtime(settings: Settings, *, drives: bool = True) -> AsyncGener
 
         inner = await wiring.create_store(settings, foreign, listening)
         store, bus = await wiring.open_shared(settings, inner, local, stack)
-        provider_keys = _provider_keys(settings, store)
+        provider_keys = _create_provider_keys(settings, store)
         catalog = Catalog(settings, os.environ, provider_keys.get, provider_keys.key_fingerprints)
         stack.push_async_callback(catalog.close)
         servers = await asyncio.to_thread(wiring.create_servers, settings)
         stack.push_async_callback(servers.close)
-        unmarked = _alike(settings, drives)
+        unmarked = _has_equal_settings(settings, drives)
         # The processes of a file have a clock each, those of a PostgreSQL have its.
         elapsed = time.monotonic if settings.database.startswith(SQLITE) else None
         runtime = Runtime(
@@ -220,9 +222,9 @@ async def open_runtime(settings: Settings, *, drives: bool = True) -> AsyncGener
             unmarked=unmarked,
             elapsed=elapsed,
         )
-        if isinstance(inner, _Pooled):
+        if isinstance(inner, _Pool):
             for state in inner.connections():
-                runtime.metrics.gauge(CONNECTIONS, partial(_counted, inner, state), state)
+                runtime.metrics.gauge(CONNECTIONS, partial(_count_connections, inner, state), state)
         if drives:
             runtime.start_worker()
         try:
@@ -231,33 +233,33 @@ async def open_runtime(settings: Settings, *, drives: bool = True) -> AsyncGener
             await runtime.drain(0 if runtime.draining else settings.grace)
 
 
-def _alike(settings: Settings, drives: bool) -> bool:
-    """Return whether the programs of the database all have the settings of this one.
+def _has_equal_settings(settings: Settings, drives: bool) -> bool:
+    """Return whether all processes on the database have the settings of this one.
 
-    Those of a memory are this one, and a PostgreSQL has servers with equal settings. An SQLite file
-    may be any program's of its user.
+    A memory store has this process alone, and a PostgreSQL has servers with equal settings. An
+    SQLite file may be used by any program of its user.
     """
     return settings.database == "memory:" or (drives and not settings.database.startswith(SQLITE))
 
 
 @runtime_checkable
-class _Pooled(Protocol):
-    """A store with connections to a server."""
+class _Pool(Protocol):
+    """A store with a connection pool."""
 
     def connections(self) -> Mapping[str, int]:
-        """How many there are, by state."""
+        """Return the number of connections by state."""
         ...
 
 
-def _counted(pooled: _Pooled, state: str) -> float:
+def _count_connections(pooled: _Pool, state: str) -> float:
     return pooled.connections()[state]
 
 
 @asynccontextmanager
 async def open_store(settings: Settings, *, everything: bool = False) -> AsyncGenerator[Store]:
-    """The store alone, which drives no run: for keys, upkeep, and questions about what is kept.
+    """Open the store alone, without a worker: for keys, maintenance, and queries.
 
-    With `everything` the database is brought to its form even by what takes long.
+    `everything` also runs migrations that take long.
     """
     store = await wiring.create_store(settings, everything=everything)
     try:
@@ -268,17 +270,17 @@ async def open_store(settings: Settings, *, everything: bool = False) -> AsyncGe
 
 @asynccontextmanager
 async def open_admin(settings: Settings) -> AsyncGenerator[OwnerService]:
-    """The owners of a database, whose runs other processes drive, or nobody."""
+    """Open the service for owners, without a worker."""
     async with AsyncExitStack() as stack:
         inner = await wiring.create_store(settings)
         store, bus = await wiring.open_shared(settings, inner, LocalBus(), stack)
         catalog = await stack.enter_async_context(open_catalog(settings))
-        yield _owners(store, bus, catalog, _provider_keys(settings, store))
+        yield _create_owner_service(store, bus, catalog, _create_provider_keys(settings, store))
 
 
 @asynccontextmanager
 async def open_catalog(settings: Settings) -> AsyncGenerator[Catalog]:
-    """The catalog alone: for questions about models and their keys."""
+    """Open the catalog alone: for queries about models and their keys."""
     catalog = Catalog(settings, os.environ)
     try:
         yield catalog
@@ -287,24 +289,24 @@ async def open_catalog(settings: Settings) -> AsyncGenerator[Catalog]:
 
 
 async def count_undecryptable_keys(settings: Settings, store: Store) -> int:
-    """How many of the owners' keys at providers cannot be opened with the secrets of the settings.
+    """Return how many of the owners' provider keys the settings' secrets cannot decrypt.
 
-    Raises `BadSettings` without a secret that can be used.
+    Raises `BadSettings` without a usable secret.
     """
-    return await _provider_keys(settings, store).count_undecryptable()
+    return await _create_provider_keys(settings, store).count_undecryptable()
 
 
 def mint(prefix: Prefix) -> str:
-    """A new id: the clock and the dice are here, and nowhere further in."""
+    """Return a new id; time and randomness enter here and nowhere further in."""
     return ids.make(prefix, time.time_ns() // 1_000_000, os.urandom(ids.RANDOM_BYTES))
 
 
-def _owners(
+def _create_owner_service(
     store: Store, bus: LocalBus | SharedBus, catalog: Catalog, provider_keys: ProviderKeyService
 ) -> OwnerService:
     eraser, exporter = OwnerDeleter(store, bus, mint), OwnerExporter(store, mint)
     return OwnerService(store, provider_keys, catalog.check_own, eraser, exporter)
 
 
-def _provider_keys(settings: Settings, store: Store) -> ProviderKeyService:
+def _create_provider_keys(settings: Settings, store: Store) -> ProviderKeyService:
     return ProviderKeyService(store, mint, partial(wiring.create_cipher, settings))

@@ -1,7 +1,7 @@
-"""Drives one turn of a run: context, question, reply, log, and the move at the end.
+"""Runs the turns of a claimed run: context, request, reply, log, and the transition at the end.
 
-Log, then send: an event is appended to the store first, and only what is kept is rung out. The
-store gathers what is appended, so that a fast model costs few transactions.
+Log, then send: an event is appended to the store first, and readers are notified only of stored
+events. The store batches appends, so that a fast model costs few transactions.
 """
 
 from __future__ import annotations
@@ -57,53 +57,53 @@ SLACK = 0.5  # seconds: the deadline is moved this seldom, and is this much late
 
 
 class ModelResolver(Protocol):
-    """Finds who answers for a model's name."""
+    """Resolves a model's name to a provider."""
 
     async def open(self, model: str, owner: str) -> ResolvedModel:
-        """Who answers for runs of this owner, and on what terms. Raises `BadSettings`."""
+        """Return the provider for runs of this owner, and its terms. Raises `BadSettings`."""
         ...
 
 
 class BackendServers(Protocol):
-    """The MCP servers that runs name, whose tools are run here."""
+    """The MCP servers that runs name and whose tools are run here."""
 
     async def check_allowed(self, servers: Sequence[McpServer]) -> None:
-        """Raise `Forbidden` or `InvalidRequest` for one that may not be named."""
+        """Raise `Forbidden` or `InvalidRequest` for a server that may not be named."""
         ...
 
     def hold(
         self, owner: str, servers: Sequence[McpServer]
     ) -> AbstractAsyncContextManager[Toolbox]:
-        """Their tools, while they are held, each with its server's name.
+        """Open the servers' tools for the block, each under its server's name.
 
-        Waits for them, not for long; one that is not there offers nothing. Never raises.
+        Waits briefly for the servers; a server that is not available offers nothing. Never raises.
         """
         ...
 
     def states(self) -> Sequence[BackendServer]:
-        """The operator's own servers, and how they are."""
+        """Return the operator's own servers and their states."""
         ...
 
     def origins(self, servers: Sequence[McpServer]) -> Sequence[str]:
-        """Return what these servers are, in words that hold no secret."""
+        """Return where these servers are, without any secret."""
         ...
 
     def has(self, origins: Sequence[str]) -> bool:
-        """Return whether all of these servers are here, as they are there."""
+        """Return whether all of these servers are configured here identically."""
         ...
 
 
 Cost = Callable[[str, Usage], Awaitable[float | None]]
-"""What a model's reply cost in US dollars, by what it used; None where unknown. Never raises."""
+"""Cost of a model's reply in US dollars, from its usage; None where unknown. Never raises."""
 
 
 async def unknown(model: str, usage: Usage) -> float | None:
-    """The cost where there are no prices."""
+    """Return None: there are no prices."""
     return None
 
 
 class TurnRunner:
-    """Drives claimed runs; shares nothing between them."""
+    """Runs claimed runs; shares nothing between them."""
 
     def __init__(
         self,
@@ -129,21 +129,20 @@ class TurnRunner:
         self._replies = ReplyMetrics(self._metrics, tracer)
 
     async def run(self, claim: Claim) -> None:
-        """Ask the model for the run's next turn and keep what it says, to the turn's end.
+        """Run the claimed run until it rests, ends, or is claimed by another worker.
 
-        What is to be run here, before the model is asked or because it called for it, is run.
-        Returns when the run rests, has ended, or is in other hands. Nothing is held afterwards.
-        Raises `WrongDestination` for a run that must not be driven from here.
+        Each turn asks the model, stores the reply, and runs the tools whose calls run here. Nothing
+        is held afterwards. Raises `WrongDestination` for a run that must not be run from here.
         """
         with log_context(run_id=claim.run.id, thread_id=claim.run.thread_id):
-            await self._driven(claim)
+            await self._run_with_error_handling(claim)
 
-    async def _driven(self, claim: Claim) -> None:
+    async def _run_with_error_handling(self, claim: Claim) -> None:
         try:
             parent = claim.lease.trace or ROOT
             facts = genai.agent(claim.run)
             with current_span(self._tracer, "invoke_agent", parent=parent, facts=facts):
-                await self._drive(claim)
+                await self._run_turns(claim)
         except errors.Fenced:
             log.info("run %s is in other hands now", claim.run.id)
         except WrongDestination:
@@ -152,33 +151,33 @@ class TurnRunner:
             # The lease runs out, and whoever comes next finds the store again.
             log.warning("run %s: %s", claim.run.id, fault.message)
         except errors.AntiphonError as fault:
-            await self._fail(claim, Fault(fault.code, fault.message))
+            await self._fail_run(claim, Fault(fault.code, fault.message))
         except Exception:  # a wall: a provider of other people's may raise anything
             log.exception("run %s broke in our hands", claim.run.id)
-            await self._fail(claim, Fault("internal", "Something went wrong in this runtime."))
+            await self._fail_run(claim, Fault("internal", "Something went wrong in this runtime."))
 
-    async def _drive(self, claim: Claim) -> None:
+    async def _run_turns(self, claim: Claim) -> None:
         if not claim.run.mcp_servers:
-            await self._turn(claim, _NO_TOOLS)
+            await self._run_turn(claim, _NO_TOOLS)
             return
         async with self._servers.hold(claim.owner, claim.run.mcp_servers) as toolbox:
             while claim.run.status is Status.IN_PROGRESS:
-                claim = await self._turn(await self._run_tools(claim, toolbox), toolbox)
+                claim = await self._run_turn(await self._run_tools(claim, toolbox), toolbox)
 
-    async def _turn(self, claim: Claim, toolbox: Toolbox) -> Claim:
-        """One reply, asked for and kept; the run as it is then."""
+    async def _run_turn(self, claim: Claim, toolbox: Toolbox) -> Claim:
+        """Request and store one reply; return the claim with the updated run."""
         opened = await self._models.open(claim.run.model, claim.owner)
         check_destination(claim, opened)
         offered = select_tools(claim.run, toolbox.tools())
-        asking = _Asking(
+        request = _ModelRequest(
             claim.run,
             opened,
             await self._question(claim, opened.model, offered),
-            await self._taken(claim.run),
-            self._patience(claim.run.deadlines, opened.deadlines),
+            await self._find_used_call_ids(claim.run),
+            self._timeouts(claim.run.deadlines, opened.deadlines),
         )
-        reply = await self._ask_until_whole(
-            asking, EventWriter(self._store, self._bus, claim, self._metrics)
+        reply = await self._request_with_retry(
+            request, EventWriter(self._store, self._bus, claim, self._metrics)
         )
         self._metrics.add(TURNS, reply.outcome)
         kept: RunUpdate = await self.finalize_conversation(
@@ -195,21 +194,21 @@ class TurnRunner:
         return replace(claim, run=kept.run, lease=kept.lease)
 
     async def _run_tools(self, claim: Claim, toolbox: Toolbox) -> Claim:
-        """Run what the worker has to run of the last reply's calls; the run as it is then.
+        """Run the last reply's calls that run here; return the claim with the updated run.
 
-        A call is run at least once. Its action's id, which no other call has, tells the server that
-        it is the same one.
+        A call is run at least once. Its action's unique id tells the server that a repeated call is
+        the same.
         """
         processor = ToolProcessor(
             toolbox,
             consent=Consent(_ALL_APPROVED),
             at_once=self._settings.max_tools,
             seconds=self._settings.tool_timeout,
-            keep=partial(self._keep_file, claim.owner),
-            watch=self._note_tool,
+            keep=partial(self._save_file, claim.owner),
+            watch=self._record_tool,
             tracer=self._tracer,
         )
-        while due := await self._due(claim.run):
+        while due := await self._find_due_actions(claim.run):
             for action in [each for each in due.values() if has_changed(each, toolbox.tools())]:
                 claim = await self._save_result(claim, due.pop(action.id), _CHANGED)
             hit("tools.before_call")
@@ -219,13 +218,13 @@ class TurnRunner:
                     claim = await self._save_result(claim, due[call.id], result)
         return claim
 
-    def _note_tool(self, happening: ToolEvent) -> None:
+    def _record_tool(self, happening: ToolEvent) -> None:
         if isinstance(happening, ToolEnded):
             outcome = happening.result.fault or "done"
             self._metrics.observe(TOOLS, happening.seconds, "server", outcome)
 
-    async def _due(self, run: Run) -> dict[str, Action]:
-        """The actions that wait to be run here, by their ids; none before the first reply."""
+    async def _find_due_actions(self, run: Run) -> dict[str, Action]:
+        """Return the actions to run here, by id; none before the first reply."""
         if run.turn == 1:
             return {}
         after = None
@@ -254,7 +253,7 @@ class TurnRunner:
         )
         return replace(claim, run=kept.run, lease=kept.lease)
 
-    async def _keep_file(self, owner: str, name: str, media_type: str, content: bytes) -> str:
+    async def _save_file(self, owner: str, name: str, media_type: str, content: bytes) -> str:
         upload = Upload(
             id=self._mint("file"),
             name=sanitize.validate_file_name(name),
@@ -265,27 +264,27 @@ class TurnRunner:
         await self._store.put(owner, upload, None, content)
         return upload.id
 
-    async def _ask_until_whole(self, asking: _Asking, journal: EventWriter) -> TurnResult:
-        """The reply; for a broken tool call the model is told what was wrong and asked again.
+    async def _request_with_retry(self, request: _ModelRequest, writer: EventWriter) -> TurnResult:
+        """Return the reply; after a broken tool call, tell the model what was wrong and ask again.
 
-        What the replies used that were thrown away is counted with the one that is kept.
+        The usage of discarded replies is added to that of the returned one.
         """
         tries_left = ASK_AGAIN
         used = Usage()
         while True:
-            began_after = journal.last
+            began_after = writer.last
             hit("turn.before_request")
-            reply = await self._ask(asking, journal)
-            await journal.flush()
-            reply = await self._priced(reply, asking.run.model)
+            reply = await self._request_traced(request, writer)
+            await writer.flush()
+            reply = await self._add_cost(reply, request.run.model)
             if reply.outcome != "invalid_tool_call" or not tries_left:
                 return reply if used == Usage() else _with_usage(reply, used + _used(reply))
             tries_left -= 1
             used += _used(reply)
             why = reply.fault.message if reply.fault else "The tool call could not be read."
             log.info("a broken tool call: %s", UserContent(reply.broken or ""))
-            journal.restart("invalid_tool_call", began_after, why)
-            asking = replace(asking, question=_told(asking.question, why))
+            writer.restart("invalid_tool_call", began_after, why)
+            request = replace(request, question=_with_correction(request.question, why))
 
     async def _question(self, claim: Claim, model: str, offered: ToolSelection) -> Question:
         run = claim.run
@@ -305,64 +304,68 @@ class TurnRunner:
         )
 
     async def set_up_context(self, thread_id: str, *, force_refresh: bool) -> Context:
-        """The thread's history; after a hand-off it is read whole, past every cache."""
+        """Return the thread's history; after a hand-off it bypasses every cache."""
         return await self._store.context(thread_id, fresh=force_refresh)
 
-    async def _taken(self, run: Run) -> frozenset[str]:
-        """The tool call ids of earlier turns: an id is unique in its run."""
+    async def _find_used_call_ids(self, run: Run) -> frozenset[str]:
+        """Return the tool call ids of earlier turns: an id is unique in its run."""
         return await self._store.call_ids(run.id) if run.turn > 1 else frozenset()
 
-    async def _ask(self, asking: _Asking, journal: EventWriter) -> TurnResult:
-        """One request, to its end: the reply is whole, cut, or an error, and says which."""
-        run, opened = asking.run, asking.opened
+    async def _request_traced(self, request: _ModelRequest, writer: EventWriter) -> TurnResult:
+        """Send one request; return the reply, which is whole, cut or an error."""
+        run, opened = request.run, request.opened
         watching = self._replies.measure(
-            asking.question, opened.name, run.thread_id, stream=self._settings.stream
+            request.question, opened.name, run.thread_id, stream=self._settings.stream
         )
-        with watching as watched:
-            question = asking.question
+        with watching as reply_span:
+            question = request.question
             if self._settings.trace_providers:
-                question = replace(question, trace=watched.trace_context)
-            reply = await self._heard(replace(asking, question=question), journal, watched)
-            watched.record_reply(reply)
+                question = replace(question, trace=reply_span.trace_context)
+            reply = await self._stream_reply(
+                replace(request, question=question), writer, reply_span
+            )
+            reply_span.record_reply(reply)
             return reply
 
-    async def _heard(self, asking: _Asking, journal: EventWriter, watched: ReplySpan) -> TurnResult:
-        question, patience = asking.question, asking.patience
-        journal.on_first_commit = watched.record_first_event
+    async def _stream_reply(
+        self, request: _ModelRequest, writer: EventWriter, reply_span: ReplySpan
+    ) -> TurnResult:
+        question, timeouts = request.question, request.timeouts
+        writer.on_first_commit = reply_span.record_first_event
         turn = Turn(
             [tool.name for tool in question.tools],
             lambda: self._mint("call"),
-            asking.taken,
+            request.used_call_ids,
             most_bytes=self._settings.max_reply,
             most_calls=self._settings.max_calls,
         )
         clock = asyncio.get_running_loop().time
-        silence, moved = patience.first_chunk, 0.0
+        silence, moved = timeouts.first_chunk, 0.0
         began = False
         fault: Exception | None = None
         try:
             async with (
-                asyncio.timeout_at(min(clock() + silence, patience.turn_ends)) as deadline,
-                aclosing(asking.opened.provider.stream(question)) as stream,
+                asyncio.timeout_at(min(clock() + silence, timeouts.turn_ends)) as deadline,
+                aclosing(request.opened.provider.stream(question)) as stream,
             ):
                 async for chunks in stream:
                     now = clock()
                     if chunks and not began:  # a sign of life is not the first chunk
-                        began, silence, moved = True, patience.chunk, 0.0
-                        watched.record_first_chunk()
+                        began, silence, moved = True, timeouts.chunk, 0.0
+                        reply_span.record_first_chunk()
                     if now - moved > SLACK:
                         moved = now
-                        deadline.reschedule(min(now + silence + SLACK, patience.turn_ends))
+                        deadline.reschedule(min(now + silence + SLACK, timeouts.turn_ends))
                     if chunks:
                         feed = partial(turn.feed, chunks)
                         if large(chunks):
-                            await in_thread(feed, journal.write)
+                            await in_thread(feed, writer.write)
                         else:
-                            journal.write(feed())
-                        if journal.is_behind:
-                            await journal.flush()
+                            writer.write(feed())
+                        if writer.is_behind:
+                            await writer.flush()
                     if turn.over:
-                        log.warning("run %s: the reply is larger than is taken", asking.run.id)
+                        log.warning("run %s: the reply is larger than is taken", request.run.id)
                         break
         except TimeoutError:
             fault = errors.Stalled("The model said nothing for too long.")
@@ -371,29 +374,29 @@ class TurnRunner:
         close = partial(turn.close, fault)
         return await in_thread(close) if turn.large else close()
 
-    async def _priced(self, reply: TurnResult, model: str) -> TurnResult:
-        """The reply with its cost, where the server did not say that itself."""
+    async def _add_cost(self, reply: TurnResult, model: str) -> TurnResult:
+        """Return the reply with its cost, where the server did not report one."""
         usage = _used(reply)
         if usage == Usage() or usage.cost is not None:
             return reply
         cost = await self._cost(model, usage)
         return reply if cost is None else _with_usage(reply, replace(usage, cost=cost))
 
-    def _patience(self, wished: Deadlines, usual: Deadlines) -> _Patience:
-        """How long this turn may take, from now on: as the run, its provider, the settings say."""
+    def _timeouts(self, wished: Deadlines, usual: Deadlines) -> _TurnTimeouts:
+        """Return the timeouts of this turn, from the run, its provider, then the settings."""
         settings = self._settings
         chunk = wished.chunk or usual.chunk or settings.chunk_timeout
         lasts = wished.turn or usual.turn or settings.turn_timeout
         first = wished.first_chunk or usual.first_chunk or settings.first_chunk_timeout
         if first is None and not settings.stream:
             first = lasts  # a reply that comes whole begins when it is at its end
-        return _Patience(
+        return _TurnTimeouts(
             chunk=chunk,
             first_chunk=first or chunk,
             turn_ends=asyncio.get_running_loop().time() + lasts,
         )
 
-    async def _fail(self, claim: Claim, fault: Fault) -> None:
+    async def _fail_run(self, claim: Claim, fault: Fault) -> None:
         try:
             await self.finalize_conversation(
                 claim,
@@ -411,11 +414,11 @@ class TurnRunner:
         turn_log: bool = False,
         what: str = "finalize",
     ) -> Any:
-        """Message, actions, status, events and the thread's new version, in one transaction.
+        """Store message, actions, status, events and the thread's new version in one transaction.
 
-        A whole reply is worth waiting for: while the store is away it is tried again, until
-        somebody else has the run. Returns the change's answer. Raises `Fenced`, also where an
-        unclear commit had gone through.
+        While the store is unavailable the commit is retried, until another worker has the run: a
+        whole reply is worth the wait. Returns the change's answer. Raises `Fenced`, also where an
+        uncertain commit had succeeded.
         """
         about = ReadSet(owner=None, run_id=claim.run.id, turn_log=turn_log, what=what)
         while True:
@@ -431,27 +434,27 @@ class TurnRunner:
         return answer
 
 
-class _Patience(msgspec.Struct, frozen=True):
-    """Seconds that a model may be silent, and when, by the loop's clock, the turn must end."""
+class _TurnTimeouts(msgspec.Struct, frozen=True):
+    """Seconds that a model may be silent, and the loop time at which the turn must end."""
 
     chunk: float
     first_chunk: float
     turn_ends: float
 
 
-class _Asking(msgspec.Struct, frozen=True):
-    """What is asked, of whom, for how long; `taken` are the run's tool call ids so far."""
+class _ModelRequest(msgspec.Struct, frozen=True):
+    """One request to a model; `used_call_ids` are the run's tool call ids so far."""
 
     run: Run
     opened: ResolvedModel
     question: Question
-    taken: frozenset[str]
-    patience: _Patience
+    used_call_ids: frozenset[str]
+    timeouts: _TurnTimeouts
 
 
 _NO_TOOLS = Functions(())
 _ALL_APPROVED = Rules(allow=("*",))
-"""What is due here was approved, or needs no approval."""
+"""The consent for calls that run here: each was approved, or needs no approval."""
 
 
 _CHANGED = ToolResult(
@@ -462,10 +465,10 @@ _CHANGED = ToolResult(
 
 
 async def in_thread(work: Callable[[], T], take: Callable[[T], object] | None = None) -> T:
-    """Run the work in a thread, so that the loop serves others meanwhile; wait for its end.
+    """Run the work in a thread and wait for its end.
 
-    A caller that is cancelled waits for the end as well, so that nothing is used by two at once.
-    `take` is given the result even then: what the work has changed is not to be lost.
+    A cancelled caller waits for the end as well, so that nothing is used by two tasks at once.
+    `take` receives the result even then, so that it is not lost.
     """
     working = asyncio.ensure_future(asyncio.to_thread(work))
     try:
@@ -486,13 +489,13 @@ def _used(reply: TurnResult) -> Usage:
 
 
 def _with_usage(reply: TurnResult, usage: Usage) -> TurnResult:
-    """The reply, and this as what it used."""
+    """Return the reply with this usage."""
     told = tuple(event for event in reply.events if not isinstance(event, UsageAdded))
     return replace(reply, usage=usage, events=(*told, UsageAdded(usage=usage)))
 
 
-def _told(question: Question, why: str) -> Question:
-    """The same question, and for this request only a word about what was wrong with the reply."""
+def _with_correction(question: Question, why: str) -> Question:
+    """Return the question with a note for this request about what was wrong with the reply."""
     note = (
         f"Your last reply tried to call a tool, and the call could not be used: {why} "
         "Answer again; where you call a tool, use one of the tools offered, with arguments that "

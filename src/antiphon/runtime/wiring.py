@@ -1,6 +1,6 @@
-"""Chooses what stands behind each door, as the settings name it, and opens it.
+"""Opens the adapters that the settings name.
 
-What needs a library of an extra is loaded when it is named, and not before.
+Adapters that need a library of an extra are imported only when they are named.
 """
 
 from __future__ import annotations
@@ -46,17 +46,19 @@ async def create_store(
     *,
     everything: bool = False,
 ) -> Store:
-    """The store that is named; `everything` brings the database to its form whatever it takes.
+    """Open the store that the settings name; `everything` also runs migrations that take long.
 
-    `foreign` is told of runs that another process has written events of, as soon as it may where
-    `listening` says that somebody waits for them. Raises `BadSettings` and `Unavailable`.
+    `foreign` is called with runs whose events another process has written; at once where
+    `listening` returns that readers wait. Raises `BadSettings` and `Unavailable`.
     """
     scheme, colon, rest = settings.database.partition(":")
     match scheme:
         case "memory":
             return MemoryStore()
         case "sqlite":
-            return await SqliteStore.open(_path(rest), on_foreign=foreign, listening=listening)
+            return await SqliteStore.open(
+                _sqlite_path(rest), on_foreign=foreign, listening=listening
+            )
         case "postgresql" | "postgres":
             return cast(
                 "Store",
@@ -79,21 +81,20 @@ async def create_store(
 async def open_shared(
     settings: Settings, inner: Store, local: LocalBus, stack: AsyncExitStack
 ) -> tuple[CachedStore, LocalBus | SharedBus]:
-    """The store and the bus as all processes share them, closed with the stack."""
+    """Return the store with its cache and the bus of all processes; the stack closes both."""
     stack.push_async_callback(inner.close)
-    redis = _redis(settings.redis, await inner.installation_secret()) if settings.redis else None
+    redis = (
+        _create_redis(settings.redis, await inner.installation_secret()) if settings.redis else None
+    )
     if redis is not None:
         stack.push_async_callback(redis.contexts.close)
-    bus = _bus(settings, local, redis)
+    bus = _create_bus(settings, local, redis)
     stack.push_async_callback(bus.close)
     return CachedStore(inner, redis.contexts if redis else None), bus
 
 
 def create_servers(settings: Settings) -> NoServers | ServerPool:
-    """The MCP servers that runs may name; files are read, and perhaps the system's keyring.
-
-    Raises `BadSettings` without the extra.
-    """
+    """Return the MCP servers that runs may name; reads files, and perhaps the system's keyring."""
     if settings.backend_mcp == "off":
         return NoServers()
     places = import_module("antiphon.mcp.config.discovery")
@@ -118,40 +119,42 @@ def create_servers(settings: Settings) -> NoServers | ServerPool:
 
 
 def price_list() -> PriceList | None:
-    """What models cost; None where the list is not installed."""
-    return listing.cost if (listing := _listing()) else None
+    """Return the price list of models; None where it is not installed."""
+    return listing.cost if (listing := _import_prices()) else None
 
 
 def window_list() -> WindowList | None:
-    """How much models take; None where the list is not installed."""
-    return listing.context_tokens if (listing := _listing()) else None
+    """Return the list of context windows; None where it is not installed."""
+    return listing.context_tokens if (listing := _import_prices()) else None
 
 
 def create_cipher(settings: Settings) -> Cipher:
-    """What seals keys at providers. Raises `BadSettings` without the extra, or without a key."""
+    """Return the cipher for provider keys. Raises `BadSettings` without the extra or a key."""
     return cast(
         "Cipher",
-        _of_extra("antiphon.runtime.admin.encryption", "cryptography", "secrets").create_cipher(
+        _import_extra("antiphon.runtime.admin.encryption", "cryptography", "secrets").create_cipher(
             settings
         ),
     )
 
 
 def new_secret_key() -> str:
-    """A new value for the setting `secret_key`. Raises `BadSettings` without the extra."""
-    key: str = _of_extra("antiphon.runtime.admin.encryption", "cryptography", "secrets").new_key()
+    """Return a new value for the setting `secret_key`. Raises `BadSettings` without the extra."""
+    key: str = _import_extra(
+        "antiphon.runtime.admin.encryption", "cryptography", "secrets"
+    ).new_key()
     return key
 
 
 async def read_schema(settings: Settings) -> Schema | None:
-    """The form of the database, which is only read; None where there is none to read.
+    """Read the database's schema version without changing it; None where there is no database.
 
-    Raises `BadSettings` for what is no database that we can use, and `Unavailable`.
+    Raises `BadSettings` for a database that cannot be used, and `Unavailable`.
     """
     scheme, _, rest = settings.database.partition(":")
     match scheme:
         case "sqlite":
-            return await asyncio.to_thread(SqliteStore.schema, _path(rest))
+            return await asyncio.to_thread(SqliteStore.schema, _sqlite_path(rest))
         case "postgresql" | "postgres":
             return cast("Schema", await _postgres().schema(settings.database))
         case _:
@@ -160,11 +163,11 @@ async def read_schema(settings: Settings) -> Schema | None:
 
 @asynccontextmanager
 async def open_dump(database: str, *, new: bool = False) -> AsyncGenerator[Inventory | None]:
-    """All rows of a database, for who moves it; None where there is none.
+    """Open all rows of a database for a copy; None where there is no database.
 
-    One that may be `new` is made, or brought to this version's form. Raises `BadSettings`.
+    With `new` the database may be created, or migrated to this version. Raises `BadSettings`.
     """
-    inventory = await _inventory(database, new=new)
+    inventory = await _open_dump(database, new=new)
     try:
         yield inventory
     finally:
@@ -177,46 +180,49 @@ def back_up(database: str, target: Path) -> backup.Copy:
 
     Raises `BadSettings`.
     """
-    return backup.back_up(_file(database), target)
+    return backup.back_up(_sqlite_file(database), target)
 
 
 def restore(source: Path, database: str) -> backup.Copy:
-    """Make a SQLite database of a backup, where there is none yet; blocks. Raises `BadSettings`."""
-    return backup.restore(source, _file(database))
+    """Restore a backup to a new SQLite database; blocks. Raises `BadSettings`."""
+    return backup.restore(source, _sqlite_file(database))
 
 
 async def check_wakeups(settings: Settings) -> bool | None:
-    """Whether wake-ups between processes come through just now; None where none are carried.
+    """Return whether notifications reach other processes now; None where no bus carries any.
 
     Raises `BadSettings`.
     """
     async with AsyncExitStack() as stack:
-        redis = _redis(settings.redis, os.urandom(32)) if settings.redis else None
+        redis = _create_redis(settings.redis, os.urandom(32)) if settings.redis else None
         if redis is not None:
             stack.push_async_callback(redis.contexts.close)
-        bus = _bus(settings, LocalBus(), redis)
+        bus = _create_bus(settings, LocalBus(), redis)
         stack.push_async_callback(bus.close)
         if not isinstance(bus, SharedBus):
             return None
-        with bus.subscribe("ourselves") as bell:
+        with bus.subscribe("ourselves") as subscription:
             for _ in range(WAKES_SECONDS):  # a bell that nobody could ring rings within one
-                if bus.up or await bell.wait(1):
+                if bus.up or await subscription.wait(1):
                     break
         return bus.up
 
 
-async def _inventory(database: str, *, new: bool) -> Inventory | None:
+async def _open_dump(database: str, *, new: bool) -> Inventory | None:
     scheme, _, rest = database.partition(":")
     match scheme:
         case "sqlite":
-            if not new and not (await asyncio.to_thread(SqliteStore.schema, _path(rest))).found:
+            if (
+                not new
+                and not (await asyncio.to_thread(SqliteStore.schema, _sqlite_path(rest))).found
+            ):
                 return None
-            return await SqliteInventory.open(_path(rest), new=new)
+            return await SqliteInventory.open(_sqlite_path(rest), new=new)
         case "postgresql" | "postgres":
             if not new and not cast("Schema", await _postgres().schema(database)).found:
                 return None
             name = "antiphon.stores.postgres.dump"
-            inventory = _of_extra(name, "asyncpg", "postgres").PostgresInventory
+            inventory = _import_extra(name, "asyncpg", "postgres").PostgresInventory
             return cast("Inventory", await inventory.open(database, new=new))
         case _:
             raise errors.BadSettings(
@@ -228,21 +234,21 @@ async def _inventory(database: str, *, new: bool) -> Inventory | None:
 
 
 def _postgres() -> Any:
-    """The store's class. Raises `BadSettings` without the extra."""
-    return _of_extra("antiphon.stores.postgres.store", "asyncpg", "postgres").PostgresStore
+    """Return the PostgreSQL store's class. Raises `BadSettings` without the extra."""
+    return _import_extra("antiphon.stores.postgres.store", "asyncpg", "postgres").PostgresStore
 
 
-class _Redis(NamedTuple):
-    """What processes have from one."""
+class _RedisAdapters(NamedTuple):
+    """What the processes of an installation share through Redis."""
 
     contexts: SharedContexts
     carrier: Carrier
 
 
-def _redis(address: str, secret: bytes) -> _Redis:
-    """Named after the installation that has this secret; it is not asked for anything yet."""
-    carriers = _of_extra("antiphon.buses.redis", "redis", "redis")
-    shelves = _of_extra("antiphon.stores.cached.redis", "redis", "redis")
+def _create_redis(address: str, secret: bytes) -> _RedisAdapters:
+    """Return the adapters for Redis, under this installation's name; nothing is sent yet."""
+    carriers = _import_extra("antiphon.buses.redis", "redis", "redis")
+    shelves = _import_extra("antiphon.stores.cached.redis", "redis", "redis")
     name = blake2b(secret, digest_size=8, person=b"name in redis").hexdigest()
     try:
         carrier = carriers.RedisCarrier(address, f"antiphon:{name}")
@@ -254,40 +260,42 @@ def _redis(address: str, secret: bytes) -> _Redis:
             received=MASK,
             hint="A password in it is percent-encoded: %2F for a slash, %40 for an at sign.",
         ) from None
-    return _Redis(SharedContexts(shelf, secret), carrier)
+    return _RedisAdapters(SharedContexts(shelf, secret), carrier)
 
 
-def _bus(settings: Settings, local: LocalBus, redis: _Redis | None) -> LocalBus | SharedBus:
-    """Redis carries wake-ups where there is one, else PostgreSQL where that is the database."""
+def _create_bus(
+    settings: Settings, local: LocalBus, redis: _RedisAdapters | None
+) -> LocalBus | SharedBus:
+    """Return the bus: over Redis where there is one, else over a PostgreSQL database."""
     if redis is not None:
         return SharedBus(redis.carrier, local)
     if not settings.database.startswith(("postgresql:", "postgres:")):
         return local
-    connections = _of_extra("antiphon.stores.postgres.connections", "asyncpg", "postgres")
-    carriers = _of_extra("antiphon.buses.postgres", "asyncpg", "postgres")
+    connections = _import_extra("antiphon.stores.postgres.connections", "asyncpg", "postgres")
+    carriers = _import_extra("antiphon.buses.postgres", "asyncpg", "postgres")
     address, _ = connections.understood(settings.database)
     return SharedBus(carriers.PostgresCarrier(address), local)
 
 
-class _Listing(Protocol):
-    """The module that has the list."""
+class _PriceModule(Protocol):
+    """The module that has the price list."""
 
     cost: PriceList
     context_tokens: WindowList
 
 
-def _listing() -> _Listing | None:
-    """The list of the extra `prices`; None where it is not installed."""
+def _import_prices() -> _PriceModule | None:
+    """Return the module of the extra `prices`; None where it is not installed."""
     try:
-        return cast("_Listing", import_module("antiphon.providers.price_list"))
+        return cast("_PriceModule", import_module("antiphon.providers.price_list"))
     except ModuleNotFoundError as missing:
         if missing.name != "genai_prices":
             raise
         return None
 
 
-def _of_extra(module: str, library: str, extra: str) -> Any:
-    """A module that needs a library which is not always there. Raises `BadSettings`."""
+def _import_extra(module: str, library: str, extra: str) -> Any:
+    """Import a module that needs an optional library. Raises `BadSettings` without it."""
     try:
         return import_module(module)
     except ModuleNotFoundError as missing:
@@ -298,8 +306,8 @@ def _of_extra(module: str, library: str, extra: str) -> Any:
         ) from missing
 
 
-def _file(database: str) -> Path:
-    """The file of a SQLite database. Raises `BadSettings` for a database of another kind."""
+def _sqlite_file(database: str) -> Path:
+    """Return the file of a SQLite database. Raises `BadSettings` for another kind of database."""
     scheme, _, rest = database.partition(":")
     if scheme != "sqlite":
         raise errors.BadSettings(
@@ -308,9 +316,9 @@ def _file(database: str) -> Path:
             received=f"{scheme}:",
             hint="PostgreSQL has pg_dump and pg_restore.",
         )
-    return _path(rest)
+    return _sqlite_path(rest)
 
 
-def _path(rest: str) -> Path:
-    """The file in `sqlite:///relative` or `sqlite:////absolute`, as SQLAlchemy writes them."""
+def _sqlite_path(rest: str) -> Path:
+    """Return the path in `sqlite:///relative` or `sqlite:////absolute`, as in SQLAlchemy."""
     return Path(rest.removeprefix("///")).expanduser()

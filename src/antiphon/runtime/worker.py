@@ -1,7 +1,7 @@
-"""Claims queued runs under a lease, hands each to the runner, and looks after what time does.
+"""Claims queued runs under a lease, runs them, and expires what has run out of time.
 
-Every process has one. The store is the queue: a wake-up only makes it quick. Its loops
-stand beside one another: claim, beat, sweep, forget; nothing that befalls one of them ends it.
+Every process has one worker. The store is the queue: notifications only make it fast. The loops are
+independent: claim, renew leases, sweep, delete expired data; an error in one of them ends none.
 """
 
 from __future__ import annotations
@@ -52,18 +52,18 @@ KEYS_KEPT = 2 * 86_400.0  # seconds an idempotency key is remembered; 24 h are p
 
 
 class _Stuck(NamedTuple):
-    """An overdue run that could not be moved on: the pause it has, and its end; both in seconds."""
+    """An overdue run that could not be expired: its pause and the pause's end, both in seconds."""
 
     pause: float
     until: float
 
 
 class Worker:
-    """Drives the runs of one process; `name` is written beside its leases.
+    """Claims and runs the runs of one process; `name` is stored with its leases.
 
-    `dead` tells of another's name whether it is certain that it will never drive anything again,
-    `serves` of a run's destination whether its words go there from here too: nothing else is
-    claimed. With `watch` a lease is not lost before that says so too.
+    `is_dead` returns whether the worker of a name is certainly dead; `serves` whether runs with a
+    destination can be run from here: no others are claimed. With `watch` a lease counts as lost
+    only when that says so too.
     """
 
     def __init__(
@@ -85,14 +85,14 @@ class Worker:
         self._settings = settings
         self._mint = mint
         self._name = name
-        self._dead = dead
+        self._is_dead = dead
         self._metrics = metrics or Metrics()
         self._serves = serves
         self._watch = watch
         self._destinations: list[str] = []  # served from here, of runs that have waited
         self._declined: list[str] = []  # runs that are not for this program, though it seemed so
-        self._noted: set[str] = set()  # runs of which it was said what they wait for
-        self._driven: dict[str, tuple[Claim, asyncio.Task[None]]] = {}
+        self._marked: set[str] = set()  # runs of which it was said what they wait for
+        self._running: dict[str, tuple[Claim, asyncio.Task[None]]] = {}
         self._stuck: dict[str, _Stuck] = {}
         self._room = asyncio.Event()
         self._room.set()
@@ -103,17 +103,17 @@ class Worker:
 
     @property
     def active_runs(self) -> int:
-        """How many runs it drives just now."""
-        return len(self._driven)
+        """The number of runs that this worker runs now."""
+        return len(self._running)
 
     def is_running(self, run_id: str) -> bool:
-        """Whether this worker holds the run."""
-        return run_id in self._driven
+        """Return whether this worker runs the run."""
+        return run_id in self._running
 
     def start(self) -> None:
-        """Begin: sweep once at once, for what died with an earlier process, then claim.
+        """Start: sweep once at once, for runs of an earlier process, then claim.
 
-        A second time nothing happens, and after `stop` neither.
+        A second call does nothing, nor does a call after `stop`.
         """
         if self._started or self._stopping:
             return
@@ -121,55 +121,57 @@ class Worker:
         self._claiming = asyncio.create_task(self._claim(), name="antiphon claim")
         self._loops = [
             asyncio.create_task(self._watch_leases(), name="antiphon leases"),
-            asyncio.create_task(_steadily(self._beat), name="antiphon beat"),
-            asyncio.create_task(_steadily(self._sweep), name="antiphon sweep"),
-            asyncio.create_task(_steadily(self._forget), name="antiphon forget"),
+            asyncio.create_task(_run_forever(self._heartbeat), name="antiphon beat"),
+            asyncio.create_task(_run_forever(self._sweep), name="antiphon sweep"),
+            asyncio.create_task(_run_forever(self._delete_expired), name="antiphon forget"),
         ]
 
     async def stop(self, grace: float) -> None:
-        """Claim no more, let runs finish for `grace` seconds, then give the rest back."""
+        """Claim no more, wait up to `grace` seconds for runs to finish, and release the rest."""
         await self._stop_claiming()
-        if self._driven:
-            await asyncio.wait([task for _, task in self._driven.values()], timeout=grace or 0.001)
-        left = list(self._driven.values())
-        await _end([task for _, task in left])
+        if self._running:
+            await asyncio.wait([task for _, task in self._running.values()], timeout=grace or 0.001)
+        left = list(self._running.values())
+        await _cancel_and_wait([task for _, task in left])
         for claim, _ in left:
             hit("drain.before_release")
-            await self._give_back(claim.run.id, claim.lease.epoch)
-        await _end(self._loops)
+            await self._release_run(claim.run.id, claim.lease.epoch)
+        await _cancel_and_wait(self._loops)
         self._loops = []
 
     async def _stop_claiming(self) -> None:
-        """A claim on its way is waited for: broken off, its run would lie until its lease ends."""
+        """Wait for a claim in progress: cancelled, its run would wait for the lease to end."""
         self._stopping = True
         self._room.set()
         self._bus.notify(QUEUE)
         if self._claiming is not None:
             await asyncio.wait([self._claiming], timeout=STOP_PATIENCE)
-            await _end([self._claiming])
+            await _cancel_and_wait([self._claiming])
 
     async def _claim(self) -> None:
-        with self._bus.subscribe(QUEUE) as bell:
-            await _steadily(partial(self._claim_next, bell), until=lambda: self._stopping)
+        with self._bus.subscribe(QUEUE) as subscription:
+            await _run_forever(
+                partial(self._claim_next, subscription), until=lambda: self._stopping
+            )
 
-    async def _claim_next(self, bell: Subscription) -> float:
+    async def _claim_next(self, subscription: Subscription) -> float:
         await self._room.wait()
         with self._metrics.measure_store("claim"):
             claim = await self._store.claim(self._lease, self._destinations, self._declined)
         if claim is not None:
-            self._note(claim.run)
+            self._record_claim(claim.run)
             if claim.run.attempt > 1:
                 hit("takeover.after_commit")
-            self._take(claim)
+            self._start_run(claim)
         elif not self._stopping and not await self._learn_destinations():
-            await bell.wait(CLAIM_PATIENCE)
+            await subscription.wait(CLAIM_PATIENCE)
         return 0
 
     async def _learn_destinations(self) -> bool:
         """Return whether runs wait for a destination that is served from here and was not known.
 
-        Few are ever known, for a destination is a provider at an address. The stores look up the
-        next run of each in an index, however many runs wait that only other programs can serve.
+        There are few destinations, because each is a provider at an address. The stores look up the
+        next run of each in an index, however many runs wait that only other processes can serve.
         """
         known = len(self._destinations)
         for destination in await self._store.destinations():
@@ -177,21 +179,21 @@ class Worker:
                 self._destinations.append(destination)
         return len(self._destinations) > known
 
-    def _note(self, run: Run) -> None:
+    def _record_claim(self, run: Run) -> None:
         if run.attempt > 1:
             self._metrics.add(TAKEOVERS)
         elif run.turn == 1 and run.started_at is not None:
             self._metrics.observe(QUEUED, (run.started_at - run.created_at) / 1000)
 
-    def _take(self, claim: Claim) -> None:
-        task = asyncio.create_task(self._drive(claim), name=f"run {claim.run.id}")
-        self._driven[claim.run.id] = (claim, task)
-        task.add_done_callback(partial(self._let_go, claim.run.id))
+    def _start_run(self, claim: Claim) -> None:
+        task = asyncio.create_task(self._run_claimed(claim), name=f"run {claim.run.id}")
+        self._running[claim.run.id] = (claim, task)
+        task.add_done_callback(partial(self._on_run_done, claim.run.id))
         self._bus.notify(claim.run.id)
-        if len(self._driven) >= self._settings.max_runs:
+        if len(self._running) >= self._settings.max_runs:
             self._room.clear()
 
-    async def _drive(self, claim: Claim) -> None:
+    async def _run_claimed(self, claim: Claim) -> None:
         try:
             await self._runner.run(claim)
         except WrongDestination as fault:
@@ -199,7 +201,7 @@ class Worker:
             await self._decline(claim)
 
     async def _decline(self, claim: Claim) -> None:
-        """Release the run, and never claim it again: the settings of this program do not change."""
+        """Release the run and never claim it again: this process's settings do not change."""
         run_id, epoch = claim.run.id, claim.lease.epoch
         self._declined.append(run_id)
         try:
@@ -213,44 +215,45 @@ class Worker:
         self._bus.notify(run_id)
         self._bus.notify(QUEUE)
 
-    def _let_go(self, run_id: str, task: asyncio.Task[None]) -> None:
-        held = self._driven.get(run_id)
+    def _on_run_done(self, run_id: str, task: asyncio.Task[None]) -> None:
+        held = self._running.get(run_id)
         if held is not None and held[1] is task:
-            del self._driven[run_id]
+            del self._running[run_id]
         self._room.set()
 
-    async def _beat(self) -> float:
+    async def _heartbeat(self) -> float:
         hit("lease.before_beat")
         await self._check_leases()
         # Three to a lease at least: with fewer a worker in good health would lose its runs.
         return min(self._settings.beat, self._settings.lease / 3)
 
     async def _watch_leases(self) -> None:
-        with self._bus.subscribe(LEASES) as bell:
-            await _steadily(partial(self._check_when_rung, bell))
+        with self._bus.subscribe(LEASES) as subscription:
+            await _run_forever(partial(self._check_when_notified, subscription))
 
-    async def _check_when_rung(self, bell: Subscription) -> float:
-        await bell.wait(LEASES_PATIENCE)  # less where no ring would come, hence whatever it says
+    async def _check_when_notified(self, subscription: Subscription) -> float:
+        await subscription.wait(
+            LEASES_PATIENCE
+        )  # less where no ring would come, hence whatever it says
         await self._check_leases()
         return 0
 
     async def _check_leases(self) -> None:
-        """Prolong what is still ours; stop what is not, which closes its connection upstream."""
-        held = {run_id: claim.lease.epoch for run_id, (claim, _) in self._driven.items()}
+        """Renew our leases; cancel the runs whose lease is lost, which closes their connections."""
+        held = {run_id: claim.lease.epoch for run_id, (claim, _) in self._running.items()}
         if not held:
             return
         with self._metrics.measure_store("beat"):
             lost = await self._store.renew_leases(held, int(self._settings.lease * 1000))
         for run_id in lost:
-            claim, task = self._driven.get(run_id, (None, None))
+            claim, task = self._running.get(run_id, (None, None))
             if claim is not None and task is not None and claim.lease.epoch == held[run_id]:
                 task.cancel()
 
     async def sweep(self) -> None:
-        """Look at every run whose time has run out; one that cannot be mended stops no other.
+        """Expire every overdue run; a run that fails blocks no other and is retried less and less.
 
-        It is looked at ever less often. Where nothing can be written for two runs in a row, the
-        store is away: raises `TryAgain`.
+        If two runs in a row cannot be written, the store is unavailable: raises `TryAgain`.
         """
         due = await self._store.overdue_runs(SWEPT_AT_ONCE)
         if self._watch is not None:
@@ -261,7 +264,7 @@ class Worker:
             if run_id in self._stuck and self._stuck[run_id].until > monotonic():
                 continue
             try:
-                await self._look_at(run_id)
+                await self._expire_run(run_id)
             except errors.NotFound:
                 pass  # it was deleted in between
             except errors.TryAgain as fault:
@@ -269,36 +272,36 @@ class Worker:
                     raise
                 away = True
                 log.warning("run %s is overdue and waits: %s", run_id, fault.message)
-                self._set_aside(run_id)
+                self._postpone(run_id)
                 continue
             except Exception:  # whatever is wrong with this one, the others' time has run out too
                 log.exception("run %s is overdue and cannot be moved on", run_id)
-                self._set_aside(run_id)
+                self._postpone(run_id)
             away = False
-        await self._note_waiting()
+        await self._mark_waiting_runs()
 
-    def _set_aside(self, run_id: str) -> None:
-        """Look at the run again after a pause that doubles each time."""
+    def _postpone(self, run_id: str) -> None:
+        """Skip the run for a pause that doubles each time."""
         known = self._stuck.get(run_id)
         pause = min(2 * known.pause if known else self._settings.sweep, STUCK_SECONDS)
         self._stuck[run_id] = _Stuck(pause, monotonic() + pause)
 
     async def _sweep(self) -> float:
         await self.sweep()
-        await self._inherit()
+        await self._release_runs_of_dead_workers()
         return self._settings.sweep
 
-    async def _note_waiting(self) -> None:
-        """Let runs say what they wait for that only other programs serve, and that none claims."""
+    async def _mark_waiting_runs(self) -> None:
+        """Mark runs that wait for a destination that only other processes serve and none claims."""
         before = await self._store.now() - int(UNCLAIMED_SECONDS * 1000)
         waiting = await self._store.unclaimed(self._destinations, before, SWEPT_AT_ONCE)
-        self._noted.intersection_update(waiting)
-        for run_id in [each for each in waiting if each not in self._noted]:
+        self._marked.intersection_update(waiting)
+        for run_id in [each for each in waiting if each not in self._marked]:
             with suppress(errors.NotFound):
-                await self._note_if_foreign(run_id)
-            self._noted.add(run_id)
+                await self._mark_if_waiting(run_id)
+            self._marked.add(run_id)
 
-    async def _note_if_foreign(self, run_id: str) -> None:
+    async def _mark_if_waiting(self, run_id: str) -> None:
         lease = await self._store.run_lease(run_id)
         if self._serves(lease.destination):
             return
@@ -308,12 +311,12 @@ class Worker:
         )
         self._bus.notify(run_id)
 
-    async def _look_at(self, run_id: str) -> None:
+    async def _expire_run(self, run_id: str) -> None:
         moved = False  # what is moved on in parts changes with each of them
 
         def overdue(records: Snapshot) -> ChangeSet | None:
             nonlocal moved
-            if not moved and self._holds(records):
+            if not moved and self._may_be_held(records):
                 return None
             moved = True
             return transitions.handle_timeout(records, self._mint)
@@ -327,7 +330,7 @@ class Worker:
         self._bus.notify(run_id)
         self._bus.notify(QUEUE)
 
-    def _holds(self, records: Snapshot) -> bool:
+    def _may_be_held(self, records: Snapshot) -> bool:
         """Return whether a healthy worker may hold the run, whatever the store's clock says."""
         run, lease = records.run, records.lease
         if self._watch is None or run is None or lease is None or lease.due_at is None:
@@ -335,16 +338,16 @@ class Worker:
         in_hands = run.status is Status.IN_PROGRESS
         return in_hands and not self._watch.is_lost(run.id, lease.epoch, lease.due_at)
 
-    async def _inherit(self) -> None:
-        """Nobody waits for the lease of a worker that is certainly dead."""
+    async def _release_runs_of_dead_workers(self) -> None:
+        """Release the runs of dead workers without waiting for their leases to end."""
         leased = await self._store.leases(SWEPT_AT_ONCE)
         others = {each.worker for each in leased} - {self._name}
-        dead = {worker for worker in others if self._dead(worker)}
+        dead = {worker for worker in others if self._is_dead(worker)}
         for each in leased:
             if each.worker in dead:
-                await self._give_back(each.run_id, each.epoch)
+                await self._release_run(each.run_id, each.epoch)
 
-    async def _give_back(self, run_id: str, epoch: int) -> None:
+    async def _release_run(self, run_id: str, epoch: int) -> None:
         try:
             await commit_in_parts(
                 self._store,
@@ -357,7 +360,7 @@ class Worker:
         self._bus.notify(run_id)
         self._bus.notify(QUEUE)
 
-    async def _forget(self) -> float:
+    async def _delete_expired(self) -> float:
         now = await self._store.now()
         await self._store.delete_expired(
             now - int(self._settings.event_retention * 1000), now - int(KEYS_KEPT * 1000)
@@ -365,12 +368,12 @@ class Worker:
         return FORGET_SECONDS
 
 
-async def _steadily(
+async def _run_forever(
     work: Callable[[], Awaitable[float]], until: Callable[[], bool] = lambda: False
 ) -> None:
-    """Do the work again and again, resting as many seconds as it says.
+    """Repeat the work, pausing for the seconds that it returns.
 
-    Nothing that the work raises ends it: a worker whose loop has died would brick every thread.
+    No exception ends the loop: a worker whose loop has died would block every thread.
     """
     while not until():
         try:
@@ -384,7 +387,7 @@ async def _steadily(
         await asyncio.sleep(rest)
 
 
-async def _end(tasks: list[asyncio.Task[None]]) -> None:
+async def _cancel_and_wait(tasks: list[asyncio.Task[None]]) -> None:
     for task in tasks:
         task.cancel()
     if tasks:

@@ -1,4 +1,4 @@
-"""Settings: what there is to set, where it is read from, and the files beside it."""
+"""Settings, where they are read from, and the private files beside them."""
 
 from __future__ import annotations
 

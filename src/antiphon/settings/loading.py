@@ -1,7 +1,7 @@
-"""Reads the settings in force, from flags, environment and files; says where each came from.
+"""Loads the settings from flags, environment and files, with the origin of each value.
 
 A file in the working folder may be anybody's: beyond how the chat looks, nothing in it counts
-before a person has seen and trusted it. Even then it may not name what opens this machine.
+before a person has seen and trusted it. Even then it may not name anything that opens this machine.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from antiphon.settings.trust import (
 from antiphon.types.errors import BadSettings, InvalidRequest
 
 PROVIDER_KEY = "ANTIPHON_PROVIDER_KEY"
-"""The one variable that a file in the working folder may have sent to the addresses it names."""
+"""The only variable that a file in the working folder may have sent to addresses it names."""
 _KEY_OF = {"base_url": "provider_key", "server": "api_key"}
 _Tables = dict[str, dict[str, Any]]
 _POSTGRES = re.compile(r"postgres(ql)?://([^/?#@\s]*@)?[^/?#@\s]*(/[^?#@\s]*)?(\?[^#\s]*)?\Z")
@@ -46,7 +46,7 @@ _TABLED = {
     "servers": "tables such as [servers.files]",
     "foreign_servers": "tables such as [servers.files]",
 }
-"""What is made of tables, and how these look."""
+"""Settings made of tables, and examples of their headers."""
 _IN_FILES = ("providers", "servers")
 _FILE = "antiphon.toml"
 UNTRUSTED = frozenset({"theme", "color", "ascii", "screen_reader", "plain", "keys", "refresh"})
@@ -55,13 +55,14 @@ edit its line. Every other setting, a new one too, needs trust.
 """
 
 TrustDecision = Callable[[FolderFile], bool]
-"""Says whether a file of the working folder that is not trusted counts all the same, this time: a
-person may have been shown it just now. False goes on without the file.
+"""Decides whether an untrusted file of the working folder counts this time.
+
+A person may have been shown it just now. False continues without the file.
 """
 
 
 class LoadedSettings(msgspec.Struct, frozen=True):
-    """Settings, and for each name where its value came from.
+    """Settings, and the origin of each value by name.
 
     `folder_file` is the working folder's file where there is one; `counted` says whether it was
     read into the settings.
@@ -74,7 +75,7 @@ class LoadedSettings(msgspec.Struct, frozen=True):
 
 
 def refuse_untrusted(file: FolderFile) -> bool:
-    """Decide where nobody can be asked: raise what keeps the file from counting."""
+    """Decide where no person can be asked: raise the reason why the file does not count."""
     raise file.fault or untrusted_error(file)
 
 
@@ -85,14 +86,14 @@ def load(
     *,
     config_file: Path | None = None,
 ) -> Settings:
-    """The settings in force: a flag beats the environment, that beats TOML, that beats the default.
+    """Load the settings: a flag overrides the environment, that TOML, that the default.
 
     `flags` holds what was given on the command line by setting name, None for what was not. The
-    `antiphon.toml` in `cwd` beats the one in the user's config folder; since a folder may come from
-    anybody, it counts once a person has trusted it, and an address in it is never given a key that
-    was meant for another. A `config_file` is read in its place, and may name whatever the user's
-    own may. An empty variable counts as unset. Raises `BadSettings`, which names the place that is
-    to be mended, or the file that is not trusted.
+    `antiphon.toml` in `cwd` overrides the one in the user's config folder; since a folder may come
+    from anybody, it counts once a person has trusted it, and an address in it never receives a key
+    that was meant for another. A `config_file` is read instead, and may name whatever the user's
+    own file may. An empty variable counts as unset. Raises `BadSettings` that names the place to
+    fix, or the file that is not trusted.
     """
     return load_with_origins(flags, environ, cwd, config_file=config_file).settings
 
@@ -105,7 +106,7 @@ def load_with_origins(
     config_file: Path | None = None,
     decide: TrustDecision = refuse_untrusted,
 ) -> LoadedSettings:
-    """As `load`, and where each value came from. `decide` is called for a file without trust."""
+    """Like `load`, with the origin of each value. `decide` is called for an untrusted file."""
     values: dict[str, Any] = {}
     origins = dict.fromkeys([*TABLE, *_TABLED], "default")
     foreign: list[str] = []
@@ -117,7 +118,7 @@ def load_with_origins(
     theirs = theirs if counted else ()
     named = () if config_file is None else _from_file(cwd / config_file, named=True)
     mine = (*_from_file(own), *named)
-    for given in (*mine, *theirs, *_given(flags, environ, cwd)):
+    for given in (*mine, *theirs, *_read_outside(flags, environ, cwd)):
         if given.name == "providers" and given in theirs:
             foreign += [name for name, table in given.value.items() if "base_url" in table]
         values[given.name] = _read(given, environ, values.get(given.name))
@@ -151,23 +152,23 @@ def look_at(file: Path, environ: Mapping[str, str]) -> FolderFile:
     return folder_file
 
 
-class _Given(msgspec.Struct, frozen=True):
+class _RawValue(msgspec.Struct, frozen=True):
     name: str
     value: Any
     origin: str
     folder: Path  # what a relative path in the value is relative to
 
 
-def _given(
+def _read_outside(
     flags: Mapping[str, str | None], environ: Mapping[str, str], cwd: Path
-) -> Iterator[_Given]:
+) -> Iterator[_RawValue]:
     """Yield what was set in the environment and by flags, the weaker place first."""
     for setting in TABLE.values():
         if text := environ.get(setting.variable):
-            yield _Given(setting.name, text, setting.variable, cwd)
+            yield _RawValue(setting.name, text, setting.variable, cwd)
     for name, flag in flags.items():
         if flag is not None:
-            yield _Given(name, flag, TABLE[name].flag, cwd)
+            yield _RawValue(name, flag, TABLE[name].flag, cwd)
 
 
 def _is_own(file: Path, own: Path) -> bool:
@@ -176,14 +177,14 @@ def _is_own(file: Path, own: Path) -> bool:
 
 def _folder_file(
     file: Path, own: Path, environ: Mapping[str, str]
-) -> tuple[FolderFile, Sequence[_Given]] | None:
-    """The file of the working folder, read once, and what it sets; None where there is none."""
+) -> tuple[FolderFile, Sequence[_RawValue]] | None:
+    """Return the working folder's file, read once, and its settings; None where there is none."""
     content = b""
     try:
         content = read_regular(file)
-        given = _parsed(file, content)
+        given = _parse(file, content)
         wants = tuple(each.name for each in given if each.name not in UNTRUSTED)
-        harmless = [_HARMLESS.get(each.name, _as_it_is)(each, own) for each in given]
+        harmless = [_HARMLESS.get(each.name, _accept)(each, own) for each in given]
         for each in harmless:
             _read(each, environ, None)
         return FolderFile(file, content, wants), harmless
@@ -205,7 +206,7 @@ def _counts(file: FolderFile, environ: Mapping[str, str], decide: TrustDecision)
     return decide(file)
 
 
-def _from_file(file: Path, *, named: bool = False) -> Sequence[_Given]:
+def _from_file(file: Path, *, named: bool = False) -> Sequence[_RawValue]:
     """Return what a file of the user's own sets; one that was `named` has to be there."""
     try:
         content = file.read_bytes()
@@ -215,10 +216,10 @@ def _from_file(file: Path, *, named: bool = False) -> Sequence[_Given]:
         return ()
     except OSError as error:
         raise BadSettings(f"{file} cannot be read: {error}") from error
-    return _parsed(file, content)
+    return _parse(file, content)
 
 
-def _parsed(file: Path, content: bytes) -> Sequence[_Given]:
+def _parse(file: Path, content: bytes) -> Sequence[_RawValue]:
     try:
         values = tomllib.loads(content.decode("utf-8"))
     except (ValueError, RecursionError) as error:
@@ -226,15 +227,15 @@ def _parsed(file: Path, content: bytes) -> Sequence[_Given]:
     for name in values:
         if name not in TABLE and name not in _IN_FILES:
             raise _unknown(name, file)
-    return [_Given(name, value, str(file), file.parent) for name, value in values.items()]
+    return [_RawValue(name, value, str(file), file.parent) for name, value in values.items()]
 
 
-def _as_it_is(given: _Given, own: Path) -> _Given:
+def _accept(given: _RawValue, own: Path) -> _RawValue:
     return given
 
 
-def _harmless_roots(given: _Given, own: Path) -> _Given:
-    """The folders of a file that may be anybody's: it opens what it lies in, and nothing else."""
+def _harmless_roots(given: _RawValue, own: Path) -> _RawValue:
+    """Check that a folder's file opens only paths in its own folder."""
     here = given.folder.resolve()
     for root in _read(given, {}, None):
         if not Path(root).resolve().is_relative_to(here):
@@ -247,25 +248,25 @@ def _harmless_roots(given: _Given, own: Path) -> _Given:
     return given
 
 
-def _refused(given: _Given, own: Path) -> _Given:
+def _reject(given: _RawValue, own: Path) -> _RawValue:
     raise BadSettings(
         f"{given.origin} may not name `{given.name}`, for the file may be anybody's.",
         hint=f"{own}, which is your own, may.",
     )
 
 
-def _foreign_servers(given: _Given, own: Path) -> _Given:
-    """The MCP servers of a file that may be anybody's: kept apart, for each starts a program."""
+def _foreign_servers(given: _RawValue, own: Path) -> _RawValue:
+    """Keep the MCP servers of a folder's file apart, because each starts a program."""
     return msgspec.structs.replace(given, name="foreign_servers")
 
 
-def _harmless_providers(given: _Given, own: Path) -> _Given:
-    """The providers of a file that may be anybody's: it has addresses, so it chooses no secrets.
+def _harmless_providers(given: _RawValue, own: Path) -> _RawValue:
+    """Restrict the providers of a folder's file: it has addresses, so it chooses no secrets.
 
-    Of the environment it may name one variable, which is meant for this. A known provider at an
-    address of the file's has no key of its own there.
+    It may name one environment variable, which is meant for this. A known provider at an address of
+    the file's has no key of its own there.
     """
-    tables: _Tables = _converted(given, _Tables, _TABLED[given.name])
+    tables: _Tables = _convert(given, _Tables, _TABLED[given.name])
     for name, table in tables.items():
         if table.get("key_env", PROVIDER_KEY) != PROVIDER_KEY or "{" in str(table.get("base_url")):
             raise BadSettings(
@@ -283,33 +284,33 @@ def _harmless_providers(given: _Given, own: Path) -> _Given:
     )
 
 
-def _harmless_database(given: _Given, own: Path) -> _Given:
-    """A file of this machine: what people write goes to no server that a folder names."""
-    return given if str(given.value).startswith(("sqlite:", "memory:")) else _refused(given, own)
+def _harmless_database(given: _RawValue, own: Path) -> _RawValue:
+    """Check that a folder's file names a local database: what people write goes to no server."""
+    return given if str(given.value).startswith(("sqlite:", "memory:")) else _reject(given, own)
 
 
-_HARMLESS: Mapping[str, Callable[[_Given, Path], _Given]] = {
+_HARMLESS: Mapping[str, Callable[[_RawValue, Path], _RawValue]] = {
     "providers": _harmless_providers,
     "database": _harmless_database,
     "roots": _harmless_roots,
-    "private_hosts": _refused,
-    "config": _refused,
-    "redis": _refused,  # what people write would go there
-    "allow": _refused,
-    "backend_mcp": _refused,
+    "private_hosts": _reject,
+    "config": _reject,
+    "redis": _reject,  # what people write would go there
+    "allow": _reject,
+    "backend_mcp": _reject,
     "servers": _foreign_servers,
-    "secret_key": _refused,
-    "old_secret_keys": _refused,
-    "log_content": _refused,
-    "login": _refused,  # what follows says whom the web chat lets in
-    "hosts": _refused,
-    "public_url": _refused,
-    "oidc_issuer": _refused,
-    "oidc_client_id": _refused,
-    "oidc_client_secret": _refused,
-    "oidc_admins": _refused,
-    "proxy_user_header": _refused,
-    "trusted_proxies": _refused,
+    "secret_key": _reject,
+    "old_secret_keys": _reject,
+    "log_content": _reject,
+    "login": _reject,  # what follows says whom the web chat lets in
+    "hosts": _reject,
+    "public_url": _reject,
+    "oidc_issuer": _reject,
+    "oidc_client_id": _reject,
+    "oidc_client_secret": _reject,
+    "oidc_admins": _reject,
+    "proxy_user_header": _reject,
+    "trusted_proxies": _reject,
 }
 
 
@@ -323,15 +324,15 @@ def _unknown(name: str, file: Path) -> BadSettings:
     return BadSettings(f"{file}: there is no setting `{name}`", received=name, hint=hint)
 
 
-def _read(given: _Given, environ: Mapping[str, str], weaker: Any) -> Any:
-    """The value of a setting; `weaker` is what a weaker place said, which tables and rules join."""
+def _read(given: _RawValue, environ: Mapping[str, str], weaker: Any) -> Any:
+    """Return the value of a setting; tables and rules are merged with the weaker place's."""
     if given.name in _TABLED:
-        return (weaker or {}) | _converted(given, _Tables, _TABLED[given.name])
+        return (weaker or {}) | _convert(given, _Tables, _TABLED[given.name])
     setting = TABLE[given.name]
     if setting.several and isinstance(given.value, str):
         texts = [text.strip() for text in given.value.split(",")]
         given = msgspec.structs.replace(given, value=texts)
-    value = _converted(given, setting.kind, setting.wanted, secret=setting.secret)
+    value = _convert(given, setting.kind, setting.wanted, secret=setting.secret)
     match given.name:
         case "database":
             return _database(given, environ)
@@ -345,7 +346,7 @@ def _read(given: _Given, environ: Mapping[str, str], weaker: Any) -> Any:
             return value
 
 
-def _converted(given: _Given, kind: Any, wanted: str, *, secret: bool = False) -> Any:
+def _convert(given: _RawValue, kind: Any, wanted: str, *, secret: bool = False) -> Any:
     try:
         return msgspec.convert(given.value, kind, strict=not isinstance(given.value, str))
     except msgspec.ValidationError as error:
@@ -353,7 +354,7 @@ def _converted(given: _Given, kind: Any, wanted: str, *, secret: bool = False) -
 
 
 def _unusable(
-    given: _Given, wanted: str, *, secret: bool = False, hint: str | None = None
+    given: _RawValue, wanted: str, *, secret: bool = False, hint: str | None = None
 ) -> BadSettings:
     return BadSettings(
         f"`{given.name}` from {given.origin} cannot be used",
@@ -363,8 +364,8 @@ def _unusable(
     )
 
 
-def _database(given: _Given, environ: Mapping[str, str]) -> str:
-    """The address with its path made absolute, so that nobody else needs to know the folder."""
+def _database(given: _RawValue, environ: Mapping[str, str]) -> str:
+    """Return the database's address with an absolute path, which does not depend on the folder."""
     text: str = given.value
     wanted = TABLE["database"].meaning
     hint: str | None

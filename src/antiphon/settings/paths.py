@@ -1,4 +1,4 @@
-"""The folders of a user, where the system wants them; nothing is made here."""
+"""The user's folders, by the conventions of the system; none is created here."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from pathlib import Path
 
 
 def data_folder(environ: Mapping[str, str]) -> Path:
-    """Where this user's data lives; nothing is made here."""
+    """Return the folder of the user's data."""
     return _folder(environ, "XDG_DATA_HOME", ".local/share")
 
 
 def config_folder(environ: Mapping[str, str]) -> Path:
-    """Where this user's own `antiphon.toml` is looked for."""
+    """Return the folder of the user's own `antiphon.toml`."""
     return _folder(environ, "XDG_CONFIG_HOME", ".config")
 
 
 def state_folder(environ: Mapping[str, str]) -> Path:
-    """Where this user's programs keep what may be lost, such as what was typed."""
+    """Return the folder of what may be lost, such as input history."""
     return _folder(environ, "XDG_STATE_HOME", ".local/state")
 
 
 def from_home(path: str, environ: Mapping[str, str]) -> Path:
-    """A path as people write it, where `~` is their home."""
+    """Return the path, with `~` replaced by the user's home."""
     return _home(environ) / path[2:] if path == "~" or path.startswith("~/") else Path(path)
 
 

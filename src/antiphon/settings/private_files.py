@@ -1,4 +1,4 @@
-"""A secret that is made once and kept in a file: the same for every process that reads it."""
+"""Files that only their owner can read: secrets, records, exports."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ CLAIM_SECONDS = 1.0  # where there are no hard links, a file is empty for a mome
 
 
 def load_or_create_secret(file: Path, name: str, lost: str) -> bytes:
-    """The secret in the file, which is made now where there is none; nobody else may read it.
+    """Return the secret in the file; create it where there is none, readable by the owner alone.
 
-    Errors call it by its `name`, and say in `lost` what is to be done without it. Of several
-    processes that start together one makes the file; all read what it holds. Raises `BadSettings`.
+    Errors use the secret's `name`, and `lost` as the hint of what to do without it. Of several
+    processes that start together one creates the file; all read what it holds. Raises
+    `BadSettings`.
     """
     made = file.with_name(f".{file.name}-{secrets.token_hex(8)}")
     try:
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         if not file.exists():
-            _make(made)
+            _create_secret(made)
             with suppress(FileExistsError):  # another process was first
                 put_in_place(made, file)
         secret = _read(file)
@@ -74,7 +75,7 @@ def _read(file: Path) -> bytes:
     return secret
 
 
-def _make(file: Path) -> None:
+def _create_secret(file: Path) -> None:
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as written:
         written.write(secrets.token_bytes(BYTES))
@@ -93,7 +94,7 @@ except ImportError:  # Windows, where of two programs that change a file at once
 
 @contextmanager
 def lock_file(file: Path) -> Generator[None]:
-    """Hold the file, which need not be there yet: other programs that change it wait meanwhile."""
+    """Lock the file, which need not exist: other programs that change it wait meanwhile."""
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(file.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
     try:
@@ -105,7 +106,7 @@ def lock_file(file: Path) -> Generator[None]:
 
 
 def write_private_file(file: Path, content: bytes) -> None:
-    """All of it or nothing, for the owner's eyes only. A link is followed, not replaced."""
+    """Write the file atomically, readable by the owner alone. A link is followed, not replaced."""
     place = file.resolve()
     descriptor, name = tempfile.mkstemp(dir=place.parent, prefix=place.name)  # made 0600
     try:
@@ -127,14 +128,14 @@ def write_private_file(file: Path, content: bytes) -> None:
 def create_private_file(
     place: Path, *, over: bool = False, hint: str = "Name another file."
 ) -> Generator[TextIO]:
-    """Write a file that stays only if nothing is raised meanwhile.
+    """Create a file that stays only if the block does not raise.
 
-    With `over` it takes the place of a file that is there, at its end and at once; a link is
-    followed. Raises `InvalidRequest` where there is one already, or none can be made.
+    With `over` it replaces an existing file, atomically at the end of the block; a link is
+    followed. Raises `InvalidRequest` where there is a file already, or none can be created.
     """
     try:
         target = place.resolve() if over else place
-        descriptor, name = _besides(target) if over else _in_place(target)
+        descriptor, name = _open_beside(target) if over else _open_new(target)
     except FileExistsError as error:
         raise InvalidRequest(
             f"{place} is there already", expected="a name that is free", hint=hint
@@ -152,12 +153,12 @@ def create_private_file(
         raise
 
 
-def _in_place(target: Path) -> tuple[int, str]:
+def _open_new(target: Path) -> tuple[int, str]:
     return os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), str(target)
 
 
-def _besides(target: Path) -> tuple[int, str]:
-    """Next to it, until it is whole. Raises `FileExistsError` for what is no file, as a device."""
+def _open_beside(target: Path) -> tuple[int, str]:
+    """Create a file beside the target. Raises `FileExistsError` for a device or the like."""
     if target.exists() and not target.is_file():
         raise FileExistsError(target)
     return tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")  # made 0600

@@ -1,8 +1,8 @@
-"""Every setting once: one frozen record, which `configuration` reads at the edge.
+"""Every setting, declared once in one frozen record, which `loading` fills.
 
-The record is the table. A field's name is its key in `antiphon.toml`; in capitals and behind
-`ANTIPHON_` it is the environment variable; with dashes it is the flag. Its annotation holds what
-values it takes and the line that `--help` shows.
+The record is the table. A field's name is its key in `antiphon.toml`; in capitals after `ANTIPHON_`
+it is the environment variable; with dashes it is the flag. Its annotation holds the valid values
+and the line that `--help` shows.
 """
 
 from __future__ import annotations
@@ -49,13 +49,13 @@ _UNSPOKEN = {"secret": True, "on_the_line": False}  # every process can read a c
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """What a runtime and its clients are made of. Times in seconds, sizes in bytes.
+    """The settings of a runtime and its clients. Times in seconds, sizes in bytes.
 
     `providers` holds the catalog entries of the `[providers.NAME]` tables. `foreign_base_url` says
-    that `base_url` was named by a file in the working folder, `foreign_providers` which of the
+    that `base_url` comes from a file in the working folder, `foreign_providers` which of the
     providers have their addresses from there: no key that was meant for a provider goes to these.
-    `servers` holds the `[servers.NAME]` tables of the user's own file,
-    `foreign_servers` those of the working folder's, which start nothing until they were approved.
+    `servers` holds the `[servers.NAME]` tables of the user's own file, `foreign_servers` those of
+    the working folder's, which start nothing before they are approved.
     """
 
     model: Annotated[
@@ -381,7 +381,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 50.0
 
     def __post_init__(self) -> None:
-        """Raise `TypeError` for a text in place of several: the letters of a path name folders."""
+        """Raise `TypeError` for a string where a tuple is due: its letters would be items."""
         for name in _SEVERAL:
             given: object = getattr(self, name)
             if isinstance(given, str):
@@ -389,7 +389,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Setting(msgspec.Struct, frozen=True, kw_only=True):
-    """One row of the table: a setting under its names, with what it takes and means."""
+    """One setting: its names, its valid values, and its meaning."""
 
     name: str
     kind: Any
@@ -402,29 +402,29 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def flag(self) -> str:
-        """Its name on the command line."""
+        """The name on the command line."""
         return "--" + self.name.replace("_", "-")
 
     @property
     def variable(self) -> str:
-        """Its name in the environment."""
+        """The name in the environment."""
         return "ANTIPHON_" + self.name.upper()
 
 
 def default_database(environ: Mapping[str, str]) -> str:
-    """The address of this user's own database, which is meant where none is named."""
+    """Return the address of this user's own database, the default."""
     return sqlite_address(data_folder(environ) / "antiphon.db")
 
 
 def database_file(settings: Settings) -> Path | None:
-    """The file of an SQLite database, absolute; None where there is none."""
+    """Return the absolute path of an SQLite database; None for another."""
     if not settings.database.startswith(SQLITE):
         return None
     return Path(settings.database.removeprefix(SQLITE))
 
 
 def masked_value(setting: Setting, value: Any) -> Any:
-    """A value as it may be printed: secrets, and passwords in addresses, are masked."""
+    """Return a value for display: secrets, and passwords in addresses, are masked."""
     if value is None:
         return None
     if setting.secret and value:
@@ -463,21 +463,21 @@ def _table() -> Iterator[Setting]:
 
 
 def _notes(kind: Any) -> Iterator[Meta]:
-    """The notes at a type and inside it, from outside to inside."""
+    """Yield the `Meta` of a type and of its parts, from outside to inside."""
     yield from (note for note in getattr(kind, "__metadata__", ()) if isinstance(note, Meta))
     for part in get_args(kind):
         yield from _notes(part)
 
 
 TABLE: Mapping[str, Setting] = {setting.name: setting for setting in _table()}
-"""What can be set from outside, by name; `[providers.NAME]`, `[servers.NAME]` tables besides."""
+"""All settings by name; the `[providers.NAME]` and `[servers.NAME]` tables are besides."""
 
 
 def without_password(value: Any) -> Any:
-    """The value, and if it is an address, without the password in it."""
+    """Return the value; an address without its password."""
     return _PASSWORD.sub(rf"\1{MASK}@", value) if isinstance(value, str) else value
 
 
 def sqlite_address(path: Path) -> str:
-    """The address of the database in this file."""
+    """Return the address of the database in this file."""
     return SQLITE + path.as_posix()

@@ -1,7 +1,7 @@
-"""Files that a folder brings, and the record of those that a person has seen and trusts.
+"""Trust in files that a folder brings, recorded by content and place.
 
 A folder may come from anybody. A file found in it counts only while its content, at that place, is
-the content that was shown: the bytes that are compared are the bytes that are used.
+the content that a person has seen: the bytes that are compared are the bytes that are used.
 """
 
 from __future__ import annotations
@@ -69,10 +69,10 @@ def open_trust_record(environ: Mapping[str, str]) -> TrustedFiles:
 
 
 def place(file: Path) -> str:
-    """Return under which name a file is trusted: its real folder, and its own name in it.
+    """Return the name under which a file is trusted: its real folder and its own name in it.
 
-    A link is not followed: the paths that a file names are relative to the folder that it is found
-    in, so a link to a trusted file of another folder is another file.
+    A link is not followed: the paths in a file are relative to the folder in which it is found, so
+    a link to a trusted file of another folder is another file.
     """
     return str(file.parent.resolve() / file.name)
 
@@ -98,7 +98,7 @@ def read_regular(file: Path, largest: int = LARGEST) -> bytes:
 
 
 def untrusted_error(file: FolderFile) -> BadSettings:
-    """Return the refusal for where nobody can be asked."""
+    """Return the error for an untrusted file where no person can be asked."""
     return BadSettings(
         f"{file.path} is not trusted, or has changed since, and sets {', '.join(file.wants)}.",
         expected="a file that you have seen and trust, for a folder may come from anybody",

@@ -1,4 +1,4 @@
-"""A span around a request of an ASGI application, below whoever asked."""
+"""A span around each request of an ASGI application, below the caller's span."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from antiphon.telemetry.tracing import (
 )
 
 ROUTE = "antiphon.route"
-"""Where in a scope the template of the path stands, for applications that know it."""
+"""Key of an ASGI scope under which an application puts the template of the path."""
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -26,10 +26,10 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 async def trace_request(
     tracer: Tracer, application: Application, scope: Scope, receive: Receive, send: Send
 ) -> None:
-    """Hand the request on; what it leads to is below its span."""
+    """Pass the request on; everything it causes is traced below its span."""
     method, status = scope["method"], 0
 
-    def watched(message: Message) -> Awaitable[None]:
+    def send_and_observe(message: Message) -> Awaitable[None]:
         nonlocal status
         if message["type"] == "http.response.start":
             status = message["status"]
@@ -40,14 +40,14 @@ async def trace_request(
         "url.path": scope["path"],
         "url.scheme": scope.get("scheme", "http"),
     }
-    with current_span(tracer, method, "server", parent=_asked_by(scope), facts=facts) as span:
+    with current_span(tracer, method, "server", parent=_read_parent(scope), facts=facts) as span:
         try:
-            await application(scope, receive, watched)
+            await application(scope, receive, send_and_observe)
         finally:
-            _tell(span, scope, method, status)
+            _describe(span, scope, method, status)
 
 
-def _tell(span: Span, scope: Scope, method: str, status: int) -> None:
+def _describe(span: Span, scope: Scope, method: str, status: int) -> None:
     template = scope.get(ROUTE) or (route_template(scope["path"]) if 0 < status < 400 else None)
     if template:  # a path that leads nowhere would be a name of its own
         span.update_name(f"{method} {template}")
@@ -58,7 +58,7 @@ def _tell(span: Span, scope: Scope, method: str, status: int) -> None:
         span.set_error(str(status or "cancelled"))
 
 
-def _asked_by(scope: Scope) -> str:
+def _read_parent(scope: Scope) -> str:
     given: dict[bytes, list[bytes]] = {}
     for name, value in scope["headers"]:
         given.setdefault(name, []).append(value)

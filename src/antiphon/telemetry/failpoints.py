@@ -56,7 +56,7 @@ def arm(spec: str) -> None:
 
 
 def hit(name: str) -> None:
-    """This place is passed: do the deed if one is due. Safe from any thread."""
+    """Pass this place: perform the action that is armed for it. Safe from any thread."""
     point = _armed.get(name)
     if point is not None:
         _pass(name, point)

@@ -1,8 +1,8 @@
-"""What a span says of an agent, a question, a reply and a tool call.
+"""Span attributes of agents, requests, replies and tool calls.
 
 The names are those of OpenTelemetry's conventions for generative AI, as of semantic conventions
-1.41: https://github.com/open-telemetry/semantic-conventions-genai. What people and models wrote is
-apart, for most who collect traces may not see it.
+1.41: https://github.com/open-telemetry/semantic-conventions-genai. Attributes that hold what people
+and models wrote are separate, because most who collect traces may not see them.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ _PROVIDERS = {
     "vertexaianthropic": "gcp.vertex_ai",
     "xai": "x_ai",
 }
-"""What the conventions call some providers; the others have the same name there."""
+"""The conventions' names of some providers; the others have the same name there."""
 _ROLES = ("system", "user", "assistant", "tool")
 _PLAIN = re.compile(r"[A-Za-z0-9_.:/@-]{1,128}")
 
 
 def span(operation: str, what: str) -> str:
-    """What a span is called: with the model or tool, where that is a name and not any text."""
+    """Return a span's name: with the model or tool if that is a name and not any text."""
     return f"{operation} {what}" if _PLAIN.fullmatch(what) else operation
 
 
 def agent(run: Run) -> Attributes:
-    """An agent's turn, which a worker drives."""
-    return _known(
+    """Return attributes of an agent's turn, as a worker runs it."""
+    return _without_none(
         {
             "gen_ai.operation.name": "invoke_agent",
             "gen_ai.agent.id": run.assistant_id,
@@ -56,8 +56,8 @@ def agent(run: Run) -> Attributes:
 
 
 def conversation(run_id: str | None, thread_id: str | None) -> Attributes:
-    """An agent's whole run, as who asked for it sees it."""
-    return _known(
+    """Return attributes of an agent's whole run, as the client sees it."""
+    return _without_none(
         {
             "gen_ai.operation.name": "invoke_agent",
             "gen_ai.conversation.id": thread_id,
@@ -67,9 +67,9 @@ def conversation(run_id: str | None, thread_id: str | None) -> Attributes:
 
 
 def question(asked: Question, provider: str, thread_id: str, *, stream: bool) -> Attributes:
-    """What a model is asked, but for the words."""
+    """Return attributes of a request to a model, without its text."""
     sampling = asked.sampling
-    return _known(
+    return _without_none(
         {
             "gen_ai.operation.name": "chat",
             "gen_ai.provider.name": _PROVIDERS.get(provider, provider),
@@ -88,7 +88,7 @@ def question(asked: Question, provider: str, thread_id: str, *, stream: bool) ->
 
 
 def question_words(asked: Question) -> Attributes:
-    """The words of the question."""
+    """Return the text of a request."""
     words: dict[str, AttributeValue] = {
         "gen_ai.input.messages": _json(map(_message, asked.decoded()))
     }
@@ -102,9 +102,9 @@ def question_words(asked: Question) -> Attributes:
 
 
 def reply(said: TurnResult, first_chunk: float | None) -> Attributes:
-    """How a model answered; `first_chunk` is how many seconds it took to begin."""
+    """Return attributes of a reply; `first_chunk` is the seconds until its first chunk."""
     used = said.usage
-    return _known(
+    return _without_none(
         {
             "gen_ai.response.finish_reasons": [said.finish_reason] if said.finish_reason else None,
             "gen_ai.response.time_to_first_chunk": first_chunk,
@@ -118,17 +118,17 @@ def reply(said: TurnResult, first_chunk: float | None) -> Attributes:
 
 
 def reply_words(said: TurnResult) -> Attributes:
-    """The words of the answer."""
+    """Return the text of a reply."""
     parts = [_text(text) for text in (said.text, said.refusal) if text]
     if said.reasoning:
         parts.insert(0, {"type": "reasoning", "content": said.reasoning})
-    parts += (_called(call.id, call.name, call.arguments) for call in said.calls)
+    parts += (_convert_call(call.id, call.name, call.arguments) for call in said.calls)
     message = {"role": "assistant", "parts": parts, "finish_reason": said.finish_reason or ""}
     return {"gen_ai.output.messages": _json([message])}
 
 
 def tool(call: ToolCall, run_id: str) -> Attributes:
-    """A call, but for its words."""
+    """Return attributes of a tool call, without its text."""
     return {
         "gen_ai.operation.name": "execute_tool",
         "gen_ai.tool.name": call.name,
@@ -139,7 +139,7 @@ def tool(call: ToolCall, run_id: str) -> Attributes:
 
 
 def tool_words(call: ToolCall, result: ToolResult) -> Attributes:
-    """What the tool was given, and gave."""
+    """Return the tool's arguments and its result."""
     return {
         "gen_ai.tool.call.arguments": call.arguments,
         "gen_ai.tool.call.result": result.output,
@@ -157,7 +157,7 @@ def _output_type(sampling: Sampling) -> str | None:
 
 
 def _message(message: Mapping[str, Any]) -> dict[str, Any]:
-    """A message of chat completions in the conventions' parts."""
+    """Convert a chat-completions message to the conventions' parts."""
     role = message.get("role")
     return {"role": role if role in _ROLES else "user", "parts": [*_parts(message)]}
 
@@ -173,19 +173,19 @@ def _parts(message: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
             "response": content,
         }
         return
-    yield from [_text(content)] if isinstance(content, str) else map(_shown, content or ())
+    yield from [_text(content)] if isinstance(content, str) else map(_convert_part, content or ())
     for call in message.get("tool_calls", ()):
         function = call.get("function", {})
-        yield _called(call.get("id"), function.get("name"), function.get("arguments"))
+        yield _convert_call(call.get("id"), function.get("name"), function.get("arguments"))
 
 
-def _shown(part: Mapping[str, Any]) -> dict[str, Any]:
-    """Text as it is; of pictures and files the kind, and never the bytes."""
+def _convert_part(part: Mapping[str, Any]) -> dict[str, Any]:
+    """Return text as it is; of pictures and files only the kind, never the bytes."""
     kind = part.get("type", "text")
     return _text(part.get("text")) if kind == "text" else {"type": kind}
 
 
-def _called(id: str | None, name: str | None, arguments: str | None) -> dict[str, Any]:
+def _convert_call(id: str | None, name: str | None, arguments: str | None) -> dict[str, Any]:
     given: Any = arguments
     with suppress(msgspec.DecodeError):
         given = msgspec.json.decode(arguments or "{}")
@@ -200,5 +200,5 @@ def _json(value: Iterable[Any]) -> str:
     return msgspec.json.encode(list(value)).decode()
 
 
-def _known(facts: Mapping[str, AttributeValue | None]) -> Attributes:
+def _without_none(facts: Mapping[str, AttributeValue | None]) -> Attributes:
     return {name: fact for name, fact in facts.items() if fact is not None}

@@ -41,18 +41,18 @@ _SECRETS = re.compile(
 )
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 _about: ContextVar[Mapping[str, str]] = ContextVar("about", default=_NOTHING)
-"""What is being done in this task: ids of the run, the thread, the key, the trace."""
+"""Ids of this task's run, thread, key and trace."""
 
 
 class UserContent(str):
-    """Words of people or models in a log line: shown only where content is wanted."""
+    """Text of people or models in a log line: logged only where content is wanted."""
 
     __slots__ = ()
 
 
 @contextmanager
 def log_context(**ids: str | None) -> Generator[None]:
-    """Name these ids in each line of this task and of those it starts; what is none is left out."""
+    """Add these ids to each line of this task and of those it starts; None is left out."""
     known = {name: value for name, value in ids.items() if value and _ID.fullmatch(value)}
     token = _about.set({**_about.get(), **known})
     try:
@@ -62,7 +62,7 @@ def log_context(**ids: str | None) -> Generator[None]:
 
 
 def configure_logging(settings: Settings) -> None:
-    """Write log lines to stderr, as the settings say; other people's libraries from warnings up."""
+    """Write log lines to stderr as the settings say; other libraries log from warnings up."""
     as_json = settings.log_format == "json"
     # One of several processes may have its name put before each line, which is no JSON.
     handler = logging.StreamHandler(sys.__stderr__ if as_json else sys.stderr)
@@ -73,14 +73,14 @@ def configure_logging(settings: Settings) -> None:
 
 
 class LogFormatter(logging.Formatter):
-    """What both forms share: what is told, and how it is made harmless."""
+    """Base of both formats: collects a record's content and makes it harmless."""
 
     def __init__(self, *, content: bool = False) -> None:
         super().__init__()
         self._content = content
 
     def format(self, record: logging.LogRecord) -> str:
-        """The record as one line."""
+        """Return the record as one line."""
         return self._line(record, _about.get())
 
     def _line(self, record: logging.LogRecord, ids: Mapping[str, str]) -> str:
@@ -88,31 +88,31 @@ class LogFormatter(logging.Formatter):
 
     def _message(self, record: logging.LogRecord) -> str:
         if not self._content and record.args:
-            record = logging.makeLogRecord({**record.__dict__, "args": _hushed(record.args)})
+            record = logging.makeLogRecord({**record.__dict__, "args": _redact_args(record.args)})
         try:
             return _safe(record.getMessage())
         except (TypeError, ValueError):  # a library's own slip: its line says what it can
             return _safe(str(record.msg))
 
-    def _fault(self, record: logging.LogRecord) -> list[str]:
-        """The exception of the record: what it was, behind what led to it, and where."""
+    def _describe_exception(self, record: logging.LogRecord) -> list[str]:
+        """Return the steps of the record's exception: causes first, with their places."""
         if not record.exc_info or record.exc_info[1] is None:
             return []
-        return [_safe(step) for step in _steps(record.exc_info[1], content=self._content)]
+        return [_safe(step) for step in _describe_error(record.exc_info[1], content=self._content)]
 
 
 class TextLogFormatter(LogFormatter):
-    """For a person's eyes."""
+    """Formats a record as text, for people."""
 
     def _line(self, record: logging.LogRecord, ids: Mapping[str, str]) -> str:
         named = "".join(f" {name}={value}" for name, value in ids.items())
-        fault = "".join(f" | {step}" for step in self._fault(record))
+        fault = "".join(f" | {step}" for step in self._describe_exception(record))
         level, source = record.levelname.lower(), record.name
         return f"{_time(record)} {level} {source}: {self._message(record)}{named}{fault}"
 
 
 class JsonLogFormatter(LogFormatter):
-    """For a machine's: an object a line."""
+    """Formats a record as a JSON object, for programs."""
 
     def _line(self, record: logging.LogRecord, ids: Mapping[str, str]) -> str:
         told: dict[str, Any] = {
@@ -123,7 +123,7 @@ class JsonLogFormatter(LogFormatter):
             "process": os.getpid(),
             **ids,
         }
-        if fault := self._fault(record):
+        if fault := self._describe_exception(record):
             told["error"] = fault
         return msgspec.json.encode(told).decode()
 
@@ -134,18 +134,18 @@ def _time(record: logging.LogRecord) -> str:
 
 
 def _safe(text: str) -> str:
-    """The text on one line, with nothing in it that acts or opens anything."""
+    """Return the text on one line, without control characters and secrets."""
     return _SECRETS.sub("****", one_line(text.replace("\r", "\n").replace("\n", " ⏎ ")))
 
 
-def _hushed(args: tuple[object, ...] | Mapping[str, object]) -> Any:
+def _redact_args(args: tuple[object, ...] | Mapping[str, object]) -> Any:
     if isinstance(args, Mapping):
-        return {name: _quiet(value) for name, value in args.items()}
-    return tuple(_quiet(value) for value in args)
+        return {name: _redact(value) for name, value in args.items()}
+    return tuple(_redact(value) for value in args)
 
 
-def _quiet(value: object) -> object:
-    """Our own words and numbers as they are; of an exception that is not ours only the type."""
+def _redact(value: object) -> object:
+    """Return our own values unchanged; of another library's exception only the type."""
     match value:
         case UserContent():
             return f"({len(value)} characters)"
@@ -155,15 +155,15 @@ def _quiet(value: object) -> object:
             return value
 
 
-def _steps(error: BaseException, *, content: bool) -> Iterator[str]:
+def _describe_error(error: BaseException, *, content: bool) -> Iterator[str]:
     cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     if cause is not None:
-        yield from _steps(cause, content=content)
+        yield from _describe_error(cause, content=content)
     kind = f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins.")
     yield f"{kind}: {error}" if content else kind
-    yield from _places(error.__traceback__)
+    yield from _describe_frames(error.__traceback__)
 
 
-def _places(trace: TracebackType | None) -> Iterator[str]:
+def _describe_frames(trace: TracebackType | None) -> Iterator[str]:
     for frame in traceback.extract_tb(trace)[-MOST_FRAMES:]:
         yield f"at {frame.filename}:{frame.lineno} in {frame.name}"

@@ -1,7 +1,7 @@
-"""What is counted, one row each: name, meaning, and the labels that tell series apart.
+"""The metrics: a table of names, meanings and labels, the counters, and their exposition.
 
-A label's values come from closed lists of ours or from the operator's configuration, never from
-what users or models write. `docs/how-to/observe.md` says what to make of them.
+A label's values come from closed lists or from the operator's configuration, never from what users
+or models write. `docs/how-to/observe.md` explains how to read the metrics.
 """
 
 from __future__ import annotations
@@ -17,19 +17,20 @@ import msgspec
 QUICK = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Upper bounds, in seconds, of what a database or a wake-up takes."""
 PATIENT = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
-"""Of what a reader waits for."""
+"""Upper bounds of a reader's waits."""
 LONG = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
-"""Of what a model or a tool takes."""
+"""Upper bounds of a model's or a tool's duration."""
 AWAY = (0.1, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 21_600.0, 86_400.0)
-"""Of what may wait for a person."""
+"""Upper bounds of waits for a person."""
 RATE = (5.0, 10.0, 20.0, 30.0, 50.0, 75.0, 100.0, 150.0, 250.0, 500.0, 1000.0)
-"""Tokens in a second."""
+"""Upper bounds in tokens per second."""
 
 
 class Measure(msgspec.Struct, frozen=True):
-    """A row of the table. `kind` is Prometheus's word.
+    """A metric. `kind` is Prometheus's word.
 
-    Values of several processes add up, but where `merged` is `max`: each of them says the same.
+    Values of several processes are added, except where `merged` is `max`: then each process reports
+    the same.
     """
 
     name: str
@@ -132,7 +133,7 @@ MEASURES = (
     *(STORED, STORE_FAULTS, CONNECTIONS, RECONNECTS),
     *(INFO, MEMORY, CPU, FILES),
 )
-"""The table, in the order in which it is told."""
+"""The table, in the order of exposition."""
 
 
 # Counts what happens in one process, and tells it as Prometheus reads it.
@@ -147,7 +148,7 @@ _Series = dict[tuple[str, ...], list[float]]
 
 
 class Metrics:
-    """The counters of one process."""
+    """The metrics of one process."""
 
     def __init__(self) -> None:
         self._counted: dict[str, _Series] = {}
@@ -156,22 +157,22 @@ class Metrics:
         self._kept: dict[str, tuple[int, float]] = {}
 
     def add(self, measure: Measure, *labels: str, by: float = 1) -> None:
-        """Count."""
+        """Add to a counter."""
         self._series(measure, labels)[0] += by
 
     def observe(self, measure: Measure, value: float, *labels: str) -> None:
-        """Note a value of a histogram."""
+        """Record a value of a histogram."""
         cells = self._series(measure, labels)
         cells[bisect_left(measure.bounds, value)] += 1
         cells[-1] += value
 
     def gauge(self, measure: Measure, look: Callable[[], float], *labels: str) -> None:
-        """Look whenever somebody asks; `look` must neither wait nor raise."""
+        """Register a gauge; `look` is called at each snapshot and must neither block nor raise."""
         self._gauges.append((measure, labels, look))
 
     @contextmanager
     def measure_time(self, measure: Measure, *labels: str) -> Generator[None]:
-        """Note how long the block took, however it ends."""
+        """Record how long the block took, even when it raises."""
         began = monotonic()
         try:
             yield
@@ -180,7 +181,7 @@ class Metrics:
 
     @contextmanager
     def measure_store(self, work: str) -> Generator[None]:
-        """Note how long the store took for this work, or that it could not do it."""
+        """Record how long the store took for this work, or that it failed."""
         began = monotonic()
         try:
             yield
@@ -191,7 +192,7 @@ class Metrics:
 
     @contextmanager
     def count_open_stream(self) -> Generator[None]:
-        """Count a stream as open while it is."""
+        """Count a stream as open during the block."""
         self.add(STREAMS)
         try:
             yield
@@ -199,14 +200,14 @@ class Metrics:
             self.add(STREAMS, by=-1)
 
     def record_commit(self, run_id: str, number: int) -> None:
-        """The event of this number is kept just now."""
+        """Record that the event of this number is stored now."""
         self._kept.pop(run_id, None)  # so that those which are written to are the newest
         if len(self._kept) >= MOST_KEPT:
             del self._kept[next(iter(self._kept))]
         self._kept[run_id] = (number, monotonic())
 
     def record_sent(self, run_id: str, last: int, types: Sequence[bytes], *, follows: bool) -> None:
-        """Events went out, up to this number; `follows` where the reader had come to the end."""
+        """Record events sent, up to this number; `follows` when the reader had caught up."""
         counts = self._sent
         for kind in types:
             counts[kind] = counts.get(kind, 0) + 1
@@ -215,7 +216,7 @@ class Metrics:
             self.observe(LAG, monotonic() - at)
 
     def snapshot(self) -> MetricsSnapshot:
-        """The numbers as they are now."""
+        """Return the current values."""
         told = {
             name: {_labels(_TABLE[name], labels): list(cells) for labels, cells in series.items()}
             for name, series in self._counted.items()
@@ -240,10 +241,10 @@ class Metrics:
 
 
 class MetricsSnapshot(msgspec.Struct, frozen=True):
-    """Numbers of one process or of several: for each measure its series, by their labels.
+    """Values of one process or of several: for each metric its series, by their labels.
 
-    A histogram's cells are how many values each bucket has, and their sum. `msgspec.json` writes
-    and reads it.
+    A histogram's cells are the counts of its buckets, then the sum. `msgspec.json` writes and reads
+    a snapshot.
     """
 
     told: dict[str, dict[str, list[float]]]
@@ -253,11 +254,11 @@ class MetricsSnapshot(msgspec.Struct, frozen=True):
         for name, series in other.told.items():
             mine = told.setdefault(name, {})
             for labels, cells in series.items():
-                mine[labels] = _merged(_TABLE.get(name), mine.get(labels), cells)
+                mine[labels] = _merge(_TABLE.get(name), mine.get(labels), cells)
         return MetricsSnapshot(told)
 
     def without_gauges(self) -> MetricsSnapshot:
-        """What is still true when the process has ended: all but the gauges."""
+        """Return the values that outlive the process: all but the gauges."""
         return MetricsSnapshot(
             {
                 name: series
@@ -267,7 +268,7 @@ class MetricsSnapshot(msgspec.Struct, frozen=True):
         )
 
     def to_prometheus(self) -> str:
-        """The exposition format, https://prometheus.io/docs/instrumenting/exposition_formats/."""
+        """Return the text of https://prometheus.io/docs/instrumenting/exposition_formats/."""
         return "".join(f"{line}\n" for measure in MEASURES for line in self._lines(measure))
 
     def _lines(self, measure: Measure) -> Iterator[str]:
@@ -283,11 +284,11 @@ class MetricsSnapshot(msgspec.Struct, frozen=True):
 
 
 def _width(measure: Measure) -> int:
-    """The cells of a series: with one above the highest bound, and the sum."""
+    """Return a series' number of cells: with one above the highest bound, and the sum."""
     return len(measure.bounds) + 2 if measure.kind == "histogram" else 1
 
 
-def _merged(measure: Measure | None, mine: list[float] | None, cells: list[float]) -> list[float]:
+def _merge(measure: Measure | None, mine: list[float] | None, cells: list[float]) -> list[float]:
     if mine is None:
         return cells
     if measure is not None and measure.merged == "max":
@@ -306,7 +307,7 @@ def _histogram(measure: Measure, labels: str, cells: Sequence[float]) -> Iterato
 
 
 def _labels(measure: Measure, values: Sequence[str]) -> str:
-    named = zip(measure.labels, map(_escaped, values), strict=True)
+    named = zip(measure.labels, map(_escape, values), strict=True)
     return ",".join(f'{name}="{value}"' for name, value in named)
 
 
@@ -314,7 +315,7 @@ def _sample(name: str, labels: str) -> str:
     return f"{name}{{{labels}}}" if labels else name
 
 
-def _escaped(value: str) -> str:
+def _escape(value: str) -> str:
     return value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
 
 

@@ -1,8 +1,8 @@
-"""Traces by OpenTelemetry, sent as OTLP over HTTP; `OTEL_*` variables say where, and how many.
+"""Traces sent by OpenTelemetry as OTLP over HTTP, as the `OTEL_*` variables say.
 
-A program that has set OpenTelemetry up itself keeps its own ways: spans of ours join its traces. A
-collector that is away costs spans, and nothing else: they wait in a queue that forgets, and a
-thread of its own sends them.
+A program that has configured OpenTelemetry keeps its configuration: our spans join its traces. An
+unavailable collector costs spans and nothing else: they wait in a bounded queue, and a thread of
+its own sends them.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _FORM = TraceContextTextMapPropagator()
 
 
 class OtlpTracer:
-    """Spans in OpenTelemetry's hands."""
+    """Tracer that creates OpenTelemetry spans."""
 
     def __init__(self, service: str, *, content: bool = False) -> None:
         self.content = content
@@ -59,7 +59,7 @@ class OtlpTracer:
         parent: str | None = None,
         facts: Attributes = NOTHING,
     ) -> Span:
-        """A span of OpenTelemetry's."""
+        """Start an OpenTelemetry span."""
         above = None if parent is None else _FORM.extract(trace_headers(parent), context.Context())
         attributes = {key: _fit(fact) for key, fact in facts.items()}
         span = self._tracer.start_span(name, above, _KINDS[kind], attributes)
@@ -67,7 +67,7 @@ class OtlpTracer:
 
     @contextmanager
     def activate(self, span: Span) -> Generator[None]:
-        """Current for OpenTelemetry, and named in log lines."""
+        """Make the span current for OpenTelemetry, and name its trace in log lines."""
         if not isinstance(span, _Span):
             yield
             return
@@ -79,11 +79,11 @@ class OtlpTracer:
             context.detach(token)
 
     def current_context(self) -> str | None:
-        """Where OpenTelemetry's current span stands, whoever made it."""
+        """Return the context of OpenTelemetry's current span, whichever library started it."""
         return _place(trace.get_current_span())
 
     def close(self) -> None:
-        """Send what waits; whoever set OpenTelemetry up otherwise closes it too."""
+        """Send queued spans; a tracer provider of the program's own is left open."""
         if self._own is not None:
             ending = threading.Thread(target=self._own.shutdown, daemon=True)
             ending.start()

@@ -1,4 +1,4 @@
-"""What this process takes of its machine, in Prometheus's own names."""
+"""Gauges of this process's resources, under Prometheus's own names."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _SELF = Path("/proc/self")
 
 
 def add_process_gauges(metrics: Metrics) -> Metrics:
-    """The counters, which now tell of memory, processor time and open files too."""
+    """Add gauges of memory, processor time and open files; return the metrics."""
     metrics.gauge(CPU, _cpu_seconds)
     if (_SELF / "statm").exists():
         metrics.gauge(MEMORY, _resident_bytes)

@@ -1,7 +1,7 @@
-"""The door to who follows a call through all processes: spans, which become a trace.
+"""Interface for tracing: spans that join a trace through all processes.
 
-Nobody does by default, and then nothing is loaded and nothing is remembered. Where one span stands
-is written as W3C headers write it, so that it can be handed on: https://www.w3.org/TR/trace-context/
+Tracing is off by default; then nothing is imported or recorded. A trace context is written as in
+W3C headers, so that it can be passed on: https://www.w3.org/TR/trace-context/
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Attributes = Mapping[str, AttributeValue]
 NOTHING: Attributes = {}
 
 ROOT = ""
-"""As a parent: none, whatever is current."""
+"""As a parent: none, whatever span is current."""
 
 MOST_STATE = 512  # characters of `tracestate` that must be passed on; a longer one need not be
 
@@ -31,35 +31,35 @@ _STATE = re.compile(r"[\x20-\x7e]+")
 
 
 class Span(Protocol):
-    """Something that takes time. `place` is where it stands in its trace, None where nobody looks.
+    """A timed operation. `trace_context` is its place in the trace, None when tracing is off.
 
     No method ever raises or waits.
     """
 
     @property
     def trace_context(self) -> str | None:
-        """`traceparent`, and behind a space `tracestate` where there is one."""
+        """`traceparent`, followed by a space and `tracestate` where there is one."""
         ...
 
     def update_name(self, name: str) -> None:
-        """Call it so, now that more is known."""
+        """Rename the span."""
         ...
 
     def set_attributes(self, facts: Attributes) -> None:
-        """Add what is known of it."""
+        """Add attributes."""
         ...
 
     def set_error(self, kind: str) -> None:
-        """Say that it failed, by a word from a closed list."""
+        """Mark the span as failed; `kind` is a word from a closed list."""
         ...
 
     def end(self) -> None:
-        """It is over."""
+        """End the span."""
         ...
 
 
 class Tracer(Protocol):
-    """Makes spans. `content` says whether they may hold what people and models wrote."""
+    """Starts spans. `content` allows them to hold what people and models wrote."""
 
     content: bool
 
@@ -71,19 +71,19 @@ class Tracer(Protocol):
         parent: str | None = None,
         facts: Attributes = NOTHING,
     ) -> Span:
-        """A span that begins now; without `parent` below the current one."""
+        """Start a span; without `parent` below the current one."""
         ...
 
     def activate(self, span: Span) -> AbstractContextManager[None]:
-        """Make it the current one, for this task and those it starts."""
+        """Make the span current, for this task and those it starts."""
         ...
 
     def current_context(self) -> str | None:
-        """Where the current span stands."""
+        """Return the trace context of the current span."""
         ...
 
     def close(self) -> None:
-        """Send what was not sent yet, for a few seconds at most."""
+        """Send queued spans, for a few seconds at most."""
         ...
 
 
@@ -91,16 +91,16 @@ class _NoSpan:
     trace_context: str | None = None
 
     def update_name(self, name: str) -> None:
-        """Nobody looks."""
+        """Do nothing."""
 
     def set_attributes(self, facts: Attributes) -> None:
-        """Nobody looks."""
+        """Do nothing."""
 
     def set_error(self, kind: str) -> None:
-        """Nobody looks."""
+        """Do nothing."""
 
     def end(self) -> None:
-        """Nobody looks."""
+        """Do nothing."""
 
 
 class _NoTracer:
@@ -114,29 +114,29 @@ class _NoTracer:
         parent: str | None = None,
         facts: Attributes = NOTHING,
     ) -> Span:
-        """The one span there is."""
+        """Return the span that records nothing."""
         return _NO_SPAN
 
     def activate(self, span: Span) -> AbstractContextManager[None]:
-        """Nothing is current."""
+        """Do nothing."""
         return _NOWHERE
 
     def current_context(self) -> str | None:
-        """Nowhere."""
+        """Return None."""
         return None
 
     def close(self) -> None:
-        """There is nothing to send."""
+        """Do nothing."""
 
 
 _NO_SPAN = _NoSpan()
 _NOWHERE = nullcontext()
 NO_TRACES: Tracer = _NoTracer()
-"""Follows nothing."""
+"""The tracer that records nothing."""
 
 
 def create_tracer(telemetry: str, service: str, *, content: bool = False) -> Tracer:
-    """Who follows, as the settings say; `service` is this program's name, if it has no other.
+    """Return the tracer that the settings name; `service` is the default service name.
 
     Raises `BadSettings` where the extra is not installed.
     """
@@ -162,10 +162,10 @@ def detached_span(
     parent: str | None = None,
     facts: Attributes = NOTHING,
 ) -> Generator[Span]:
-    """A span around the block; what the block raises is its failure.
+    """Open a span around the block, which fails if the block raises.
 
-    It is not the current one in it: the block may stand in a generator, whose caller's context it
-    would change.
+    The span does not become current: the block may be in a generator, where that would change the
+    caller's context.
     """
     span = tracer.start_span(name, kind, parent=parent, facts=facts)
     try:
@@ -188,7 +188,7 @@ def current_span(
     parent: str | None = None,
     facts: Attributes = NOTHING,
 ) -> Generator[Span]:
-    """As `beside`, and the current one in the block: not for the body of a generator."""
+    """Like `detached_span`, and current in the block: not for the body of a generator."""
     with (
         detached_span(tracer, name, kind, parent=parent, facts=facts) as span,
         tracer.activate(span),
@@ -197,7 +197,7 @@ def current_span(
 
 
 def error_type(error: BaseException) -> str:
-    """An error by a word from a closed list: its code, or its type."""
+    """Return an error's code, or its type: a word from a closed list."""
     match error:
         case AntiphonError():
             return error.code
@@ -208,19 +208,19 @@ def error_type(error: BaseException) -> str:
 
 
 def route_template(path: str) -> str:
-    """A path of our API by its template: ids are told apart by none who counts."""
+    """Return the template of an API path, with `{id}` for each id."""
     return _ID.sub("{id}", path)
 
 
 def trace_headers(place: str | None) -> dict[str, str]:
-    """The header fields that hand it on."""
+    """Return the headers that pass the trace context on."""
     parent, _, state = (place or "").partition(" ")
     given = {"traceparent": parent, "tracestate": state}
     return {name: value for name, value in given.items() if value}
 
 
 def parse_trace_context(traceparent: str | None, tracestate: str | None = None) -> str | None:
-    """What two header fields say, from wherever they come; None where it cannot be used."""
+    """Return the trace context in two headers of any origin; None where it is invalid."""
     if traceparent is None or not _PARENT.fullmatch(traceparent):
         return None
     if tracestate and len(tracestate) <= MOST_STATE and _STATE.fullmatch(tracestate):

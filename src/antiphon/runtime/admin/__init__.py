@@ -1,1 +1,1 @@
-"""The operations of administration, carried out and audited."""
+"""Services that execute and audit the operations of administration."""

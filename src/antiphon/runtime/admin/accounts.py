@@ -1,4 +1,4 @@
-"""Lets people in, and keeps who may be: what may become of them is decided in `engine/accounts`."""
+"""Accounts of people: sign-in, passwords, changes. `engine/accounts` decides what is allowed."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ from antiphon.types.ids import Mint
 
 
 AT_ONCE = 2
-"""Each takes 64 MiB of memory and some tens of milliseconds of a core: a flood of logins waits."""
+"""Hashes at a time: each takes 64 MiB and tens of milliseconds, so a flood of logins queues."""
 
 
 class PasswordCheck(NamedTuple):
-    """Whether a password fits, and whether its hash is weaker than one would be made now."""
+    """The result of a password check; `outdated` when the hash is weaker than a new one."""
 
     fits: bool
     outdated: bool = False
 
 
 class PasswordHasher:
-    """Hashes and tries passwords; argon2 is loaded when it is first needed."""
+    """Hashes and verifies passwords; imports argon2 on first use."""
 
     cost: ClassVar[Mapping[str, int]] = {}
     """Parameters of argon2 other than its library's defaults. Tests of other things lower them."""
@@ -53,33 +53,33 @@ class PasswordHasher:
         self._turns = asyncio.Semaphore(AT_ONCE)
         self._argon2: Any = None
         self._hasher: Any = None
-        self._nobodys = ""
+        self._dummy_hash = ""
 
     async def hash(self, password: str) -> str:
-        """The password as it is kept. Raises `BadSettings` where argon2 is not installed."""
+        """Return the password's hash. Raises `BadSettings` where argon2 is not installed."""
         async with self._turns:
             return await asyncio.to_thread(self._hash, password)
 
     async def verify(self, password: str, kept: str | None) -> PasswordCheck:
-        """Whether it is the password that was kept; where none is, it takes as long to say no."""
+        """Verify a password against its hash; without a hash the check takes as long and fails."""
         async with self._turns:
             return await asyncio.to_thread(self._try, password, kept)
 
     def _hash(self, password: str) -> str:
-        made: str = self._loaded().hash(password)
+        made: str = self._load_hasher().hash(password)
         return made
 
     def _try(self, password: str, kept: str | None) -> PasswordCheck:
-        hasher = self._loaded()
-        nobodys = self._nobodys or hasher.hash(secrets.token_hex(16))
-        self._nobodys = nobodys
+        hasher = self._load_hasher()
+        nobodys = self._dummy_hash or hasher.hash(secrets.token_hex(16))
+        self._dummy_hash = nobodys
         try:
             hasher.verify(kept or nobodys, password)
         except self._argon2.exceptions.VerificationError:
             return PasswordCheck(fits=False)
         return PasswordCheck(kept is not None, hasher.check_needs_rehash(kept or nobodys))
 
-    def _loaded(self) -> Any:
+    def _load_hasher(self) -> Any:
         if self._hasher is None:
             try:
                 self._argon2 = import_module("argon2")
@@ -99,7 +99,7 @@ _NAME_ROOM = 8  # characters that a number behind a name may take
 
 
 class AccountService:
-    """The people of an installation. `mint` makes their ids."""
+    """Service for the people of an installation. `mint` creates their ids."""
 
     def __init__(self, store: Store, mint: Mint) -> None:
         self._store = store
@@ -107,7 +107,7 @@ class AccountService:
         self._passwords = PasswordHasher()
 
     async def create(self, call: operations.CreatePerson, by: Principal) -> Person:
-        """Raises `Conflict` for a name or a subject that somebody has."""
+        """Create a person. Raises `Conflict` for a name or a subject that another person has."""
         name = accounts.validate_name(call.name)
         hashed = None
         if call.password is not None:
@@ -115,7 +115,7 @@ class AccountService:
         return await self._add(name, call.role, call.subject or None, hashed, by)
 
     async def find(self, asked: str) -> Person:
-        """Who has this id, or is called this. Raises `NotFound`."""
+        """Return the person with this id or name. Raises `NotFound`."""
         sanitize.validate_text(asked, "name")
         account = await self._store.find_person(id=asked)
         account = account or await self._store.find_person(name=asked)
@@ -126,14 +126,14 @@ class AccountService:
         return account.person
 
     async def get(self, person_id: str) -> Person:
-        """Raises `NotFound`."""
+        """Return the person with this id. Raises `NotFound`."""
         account = await self._store.find_person(id=person_id)
         if account is None:
             raise _unknown(person_id)
         return account.person
 
     async def update(self, call: operations.UpdatePerson, by: Principal) -> Person:
-        """Raises `NotFound`, and `Conflict` for a taken name and for the last admin."""
+        """Change a person. Raises `NotFound`, and `Conflict` for a taken name or the last admin."""
         changes: dict[str, Any] = {
             name: value for name in _PLAIN if (value := getattr(call, name)) is not msgspec.UNSET
         }
@@ -155,25 +155,27 @@ class AccountService:
             )
 
         act = None
-        if changed_fields := _changed(call):
-            act = await self._act("person.changed", call.person_id, by, changed=changed_fields)
+        if changed_fields := _changed_fields(call):
+            act = await self._create_entry(
+                "person.changed", call.person_id, by, changed=changed_fields
+            )
         changed = await self._store.change_person(call.person_id, amend, act)
         if changed is None:
             raise _unknown(call.person_id)
         return changed.person
 
     async def delete(self, person_id: str, by: Principal) -> Deleted:
-        """Their threads stay. Raises `NotFound`, and `Conflict` for the last admin."""
+        """Delete a person, not the threads. Raises `NotFound`, `Conflict` for the last admin."""
 
         def amend(account: Account, others: bool) -> None:
             accounts.validate_admin_remains(account.person, None, others=others)
 
-        act = await self._act("person.removed", person_id, by)
+        act = await self._create_entry("person.removed", person_id, by)
         await self._store.change_person(person_id, amend, act)
         return Deleted(person_id)
 
     async def sign_in(self, call: operations.SignIn, by: Principal) -> Person:
-        """Who this is. Raises `SignInRefused`."""
+        """Return the person who signs in. Raises `SignInRefused`."""
         match call:
             case operations.SignIn(subject=str(subject), password=None) if subject:
                 account, hashed = await self._by_subject(call, by), None
@@ -185,10 +187,10 @@ class AccountService:
                     expected="name and password, or subject",
                     received="another combination",
                 )
-        return await self._welcome(account, hashed)
+        return await self._record_sign_in(account, hashed)
 
     async def _by_password(self, name: str, password: str) -> tuple[Account, str | None]:
-        """The account, and the hash that shall replace the one that is there."""
+        """Return the account, and a stronger hash to replace the current one, if it is outdated."""
         account = await self._store.find_person(name=name)
         tried = await self._passwords.verify(password, account.password if account else None)
         if account is None or not tried.fits:
@@ -198,15 +200,15 @@ class AccountService:
     async def _by_subject(self, call: operations.SignIn, by: Principal) -> Account:
         known = await self._store.find_person(subject=call.subject)
         if known is None and call.create:
-            known = await self._first_seen(call, by)
+            known = await self._create_from_subject(call, by)
         if known is None:
             raise SignInRefused(
                 "Nobody is known by this login.", hint="An admin can make an account for it."
             )
         return known
 
-    async def _first_seen(self, call: operations.SignIn, by: Principal) -> Account | None:
-        """Somebody new, under their name or that name with a number."""
+    async def _create_from_subject(self, call: operations.SignIn, by: Principal) -> Account | None:
+        """Create an account under the given name, or that name with a number."""
         wanted = accounts.validate_name(call.name or "somebody")
         for number in count(1):
             name = wanted if number == 1 else f"{wanted[: accounts.MAX_NAME - _NAME_ROOM]} {number}"
@@ -218,7 +220,7 @@ class AccountService:
                 return known
         return None
 
-    async def _welcome(self, account: Account, hashed: str | None) -> Person:
+    async def _record_sign_in(self, account: Account, hashed: str | None) -> Person:
         now = await self._store.now()
 
         def amend(current: Account, others: bool) -> Account:
@@ -243,18 +245,18 @@ class AccountService:
             subject=subject,
             created_at=await self._store.now(),
         )
-        act = await self._act("person.created", person.id, by, role=role)
+        act = await self._create_entry("person.created", person.id, by, role=role)
         await self._store.add_person(Account(person, hashed), act)
         return person
 
-    async def _act(self, what: Deed, person_id: str, by: Principal, **details: str) -> Act:
+    async def _create_entry(self, what: Deed, person_id: str, by: Principal, **details: str) -> Act:
         return await audit.create_entry(
             self._store, self._mint, by, what, person_id, person_id, **details
         )
 
 
-def _changed(call: operations.UpdatePerson) -> str:
-    """Which fields were given, for the audit log; of what is secret no more than that."""
+def _changed_fields(call: operations.UpdatePerson) -> str:
+    """Return the changed fields for the audit log, without the values of secret ones."""
     given = [name for name in _FIELDS if getattr(call, name) is not msgspec.UNSET]
     words = [f"{name}={getattr(call, name)}".lower() if name in _PLAIN else name for name in given]
     return " ".join([*words, *(["sign_out"] if call.sign_out else [])])

@@ -1,7 +1,6 @@
-"""What administrators do, as the audit log keeps it: who, what, to what, when, and never a secret.
+"""Entries of the audit log: actor, action, target and time, never a secret.
 
-Details are ids and words of ours. What people chose, as names are, may have to be erased; what was
-done stays.
+Details are ids and fixed words. Names, which people chose, may have to be erased; the entry stays.
 """
 
 from __future__ import annotations
@@ -15,10 +14,10 @@ from antiphon.types.ids import Mint
 
 
 class StoreClock(Protocol):
-    """Tells the store's time."""
+    """Source of the store's time."""
 
     async def now(self) -> int:
-        """Ms since 1970."""
+        """Return ms since 1970."""
         ...
 
 
@@ -31,7 +30,7 @@ async def create_entry(
     owner: str | None = None,
     **details: str,
 ) -> Act:
-    """The act, to be kept in the transaction that does it; `owner` is whose the target is."""
+    """Return an audit entry for the transaction that does the action; `owner` owns the target."""
     return Act(
         id=mint("audit"),
         at=await clock.now(),
@@ -39,12 +38,12 @@ async def create_entry(
         what=what,
         target=target,
         owner=owner,
-        details={**details, **_behind(by)},
+        details={**details, **_actor_details(by)},
     )
 
 
-def _behind(by: Principal) -> dict[str, str]:
-    """Who the actor was, where its name alone does not say."""
+def _actor_details(by: Principal) -> dict[str, str]:
+    """Return details that identify the actor where its id alone does not."""
     if by.key_id not in (None, by.actor):
         return {"key": str(by.key_id)}
     return {"user": _user()} if by.actor == LOCAL else {}

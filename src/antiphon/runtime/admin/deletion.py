@@ -1,6 +1,6 @@
-"""Erases an owner: all that is theirs, in bites, so that nobody else has to wait.
+"""Deletes everything of an owner in batches, so that other users do not have to wait.
 
-What is gone is gone: an erasure that was cut off is finished by asking for it again.
+A deletion that was interrupted is finished by requesting it again.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SETTLE_SECONDS = 3.0  # until keys that were revoked and runs that were cancelle
 
 
 class OwnerDeleter:
-    """Erases owners; `settle` says for how many seconds what was just ended may still do things."""
+    """Deletes owners; keys and runs that were just ended may still act for `settle` seconds."""
 
     def __init__(
         self, store: Store, bus: Bus, mint: Mint, *, settle: float = SETTLE_SECONDS
@@ -35,15 +35,15 @@ class OwnerDeleter:
         self._settle = settle
 
     async def delete(self, owner: str, by: Principal) -> AsyncGenerator[int, None]:
-        """How many things are gone so far, after each bite; ends when nothing is left.
+        """Yield the number of deleted things after each batch; end when nothing is left.
 
-        A person goes with what they own, and so does a project. Raises `Conflict` for the last
+        A person is deleted with what they own, and so is a project. Raises `Conflict` for the last
         admin, and for the owner of the key that asks.
         """
-        await self._refuse_own(owner, by)
+        await self._check_not_own(owner, by)
         erased = 0
         for again in (False, True):
-            ended = await self._end(owner, by)
+            ended = await self._stop_everything(owner, by)
             if not again:
                 await self._store.append_audit_entry(
                     await audit.create_entry(
@@ -58,14 +58,14 @@ class OwnerDeleter:
             # Whoever was let in just before may have begun something since.
             await asyncio.sleep(self._settle)
 
-    async def _end(self, owner: str, by: Principal) -> bool:
-        """Let nothing of the owner's go on; whether there was anything that might have."""
+    async def _stop_everything(self, owner: str, by: Principal) -> bool:
+        """Stop everything of the owner's; return whether anything could have been active."""
         removed = await self._remove_person(owner, by)
         removed = await self._remove_project(owner, by) or removed
         revoked = await self._revoke_keys(owner, by)
         return await self._stop_runs(owner) or removed or revoked
 
-    async def _refuse_own(self, owner: str, by: Principal) -> None:
+    async def _check_not_own(self, owner: str, by: Principal) -> None:
         own = [key for key in await self._store.keys() if key.id == by.key_id]
         if own and own[0].owner == owner:
             raise Conflict(
@@ -104,19 +104,19 @@ class OwnerDeleter:
         return bool(standing)
 
     async def _stop_runs(self, owner: str) -> bool:
-        """Cancel all that have not ended; whether there were any."""
+        """Cancel all active runs; return whether there were any."""
         stopped, after = False, None
         while True:
             page = await self._store.live_runs(PAGE, after)
             for whose, run in page.data:
                 if whose == owner:
                     stopped = True
-                    await self._stop(owner, run.id)
+                    await self._cancel_run(owner, run.id)
             if not page.has_more:
                 return stopped
             after = page.data[-1][1].id
 
-    async def _stop(self, owner: str, run_id: str) -> None:
+    async def _cancel_run(self, owner: str, run_id: str) -> None:
         about = ReadSet(owner=owner, run_id=run_id, turn_log=True, what="cancel")
         with suppress(NotFound):  # deleted meanwhile
             await commit_in_parts(self._store, about, partial(transitions.cancel, mint=self._mint))

@@ -1,7 +1,6 @@
-"""Answers the calls of administration: people, projects, keys, what runs and what it cost.
+"""Dispatches the operations of administration: people, projects, keys, runs, usage.
 
-They are nobody's in particular, so no owner is looked at; whether the caller may ask is seen to
-where they came in.
+They concern the installation, so no owner is checked; the server checks the caller's scope.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ _DAY_MS = DAY * 1000
 
 
 class AdminDispatcher:
-    """Answers for the installation; `servers` says which MCP servers it has, and how they are."""
+    """Executes operations of administration; `servers` lists the MCP servers and their states."""
 
     def __init__(
         self,
@@ -73,15 +72,15 @@ class AdminDispatcher:
         }
 
     def handles(self, call: Operation[Any]) -> bool:
-        """Whether this call is one of administration."""
+        """Return whether this is an operation of administration."""
         return type(call) in self._handlers
 
     async def dispatch(self, call: Operation[Any], by: Principal) -> Any:
-        """Do what it asks."""
+        """Execute the operation."""
         return await self._handlers[type(call)](call, by)
 
     async def export(self, call: operations.ExportOwner, by: Principal) -> Archive:
-        """Everything of an owner as a file. Raises `NotFound`."""
+        """Return everything of an owner as an archive. Raises `NotFound`."""
         return await self._owners.export(call, by)
 
     async def _list_people(self, call: operations.ListPeople, _: Principal) -> Listed[Person]:
@@ -136,7 +135,7 @@ class AdminDispatcher:
 
 
 def _page(everything: Sequence[T], limit: int, after: str | None) -> Listed[T]:
-    """A page of a list that is short enough to be read whole. Raises `NotFound`."""
+    """Return a page of a list that is short enough to be read whole. Raises `NotFound`."""
     begin = 0
     if after is not None:
         places = [place for place, each in enumerate(everything, 1) if each.id == after]

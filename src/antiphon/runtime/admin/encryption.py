@@ -1,8 +1,8 @@
-"""Seals what only this installation may read, such as keys that owners have at providers.
+"""Encrypts what only this installation may read, such as owners' provider keys.
 
-What is sealed (AES-256-GCM) is bound to what it is about: moved to another owner or another
-provider, it cannot be opened. The key is the setting `secret_key`; where none is set, an SQLite
-database has one in a file beside it, so that a copy of the database alone tells nothing.
+Ciphertext (AES-256-GCM) is bound to its context: moved to another owner or another provider, it
+cannot be decrypted. The key is the setting `secret_key`; without it, an SQLite database has a key
+in a file beside it, so that a copy of the database alone reveals nothing.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ _HEAD = len(_FORM) + _MARK_BYTES
 
 
 class AesCipher:
-    """Seals with the first of these keys, and opens what any of them has sealed."""
+    """Encrypts with the first of these keys, and decrypts with any of them."""
 
     def __init__(self, keys: Sequence[bytes]) -> None:
-        self._mark = _mark(keys[0])
-        self._ciphers = {_mark(key): AESGCM(key) for key in keys}
+        self._fingerprint = _fingerprint(keys[0])
+        self._ciphers = {_fingerprint(key): AESGCM(key) for key in keys}
 
     def encrypt(self, plain: bytes, about: Sequence[str]) -> bytes:
-        """The bytes as they may be kept, bound to what they are about."""
+        """Return the ciphertext, bound to its context."""
         nonce = secrets.token_bytes(_NONCE_BYTES)
-        head = _FORM + self._mark
-        cipher = self._ciphers[self._mark]
-        return head + nonce + cipher.encrypt(nonce, plain, _bound(head, about))
+        head = _FORM + self._fingerprint
+        cipher = self._ciphers[self._fingerprint]
+        return head + nonce + cipher.encrypt(nonce, plain, _authenticated_data(head, about))
 
     def decrypt(self, sealed: bytes, about: Sequence[str]) -> bytes:
-        """What was sealed about this. Raises `BadSettings` where it cannot be opened."""
+        """Return the plaintext of this context. Raises `BadSettings` where decryption fails."""
         head, nonce = sealed[:_HEAD], sealed[_HEAD : _HEAD + _NONCE_BYTES]
         cipher = self._ciphers.get(head[len(_FORM) :])
         if cipher is None or head[: len(_FORM)] != _FORM:
@@ -54,7 +54,9 @@ class AesCipher:
                 received="another one",
             )
         try:
-            return cipher.decrypt(nonce, sealed[_HEAD + _NONCE_BYTES :], _bound(head, about))
+            return cipher.decrypt(
+                nonce, sealed[_HEAD + _NONCE_BYTES :], _authenticated_data(head, about)
+            )
         except (InvalidTag, ValueError) as error:
             raise BadSettings(
                 "What was sealed has been changed, or was sealed about something else.",
@@ -63,26 +65,26 @@ class AesCipher:
 
     @property
     def fingerprints(self) -> Sequence[str]:
-        """By what the keys are known, the one that seals first; they tell nothing of the keys."""
+        """Fingerprints of the keys, the encrypting one first; they reveal nothing of the keys."""
         return [mark.hex() for mark in self._ciphers]
 
     def is_current(self, sealed: bytes) -> bool:
-        """Whether it was sealed with the key that seals now."""
-        return sealed[:_HEAD] == _FORM + self._mark
+        """Return whether the ciphertext was made with the current key."""
+        return sealed[:_HEAD] == _FORM + self._fingerprint
 
 
 def create_cipher(settings: Settings) -> AesCipher:
-    """The seal of an installation. Raises `BadSettings` where it has no key that can be used."""
+    """Return an installation's cipher. Raises `BadSettings` where it has no usable key."""
     old = [_key(text, "old_secret_keys") for text in settings.old_secret_keys]
-    return AesCipher([_own_key(settings), *old])
+    return AesCipher([_load_key(settings), *old])
 
 
 def new_key() -> str:
-    """A new value for `secret_key`."""
+    """Return a new value for `secret_key`."""
     return base64.urlsafe_b64encode(secrets.token_bytes(BYTES)).decode()
 
 
-def _own_key(settings: Settings) -> bytes:
+def _load_key(settings: Settings) -> bytes:
     if settings.secret_key is not None:
         return _key(settings.secret_key, "secret_key")
     if settings.database == "memory:":
@@ -103,7 +105,7 @@ def _own_key(settings: Settings) -> bytes:
 
 
 def _key(text: str, setting: str) -> bytes:
-    """The bytes of a key, in either alphabet of base64, with or without padding."""
+    """Return the bytes of a key in either base64 alphabet, with or without padding."""
     plain = text.strip().rstrip("=").translate(_TO_URLSAFE)
     try:
         key = base64.b64decode(plain + "=" * (-len(plain) % 4), altchars=b"-_", validate=True)
@@ -119,13 +121,13 @@ def _key(text: str, setting: str) -> bytes:
     return key
 
 
-def _mark(key: bytes) -> bytes:
-    """By what a key is known beside what it has sealed; it tells nothing of the key."""
+def _fingerprint(key: bytes) -> bytes:
+    """Return a key's fingerprint, which reveals nothing of the key."""
     return blake2b(b"antiphon seal", key=key, digest_size=_MARK_BYTES).digest()
 
 
-def _bound(head: bytes, about: Sequence[str]) -> bytes:
-    """What is sealed with the rest, unmistakably: each text after its length."""
+def _authenticated_data(head: bytes, about: Sequence[str]) -> bytes:
+    """Return the authenticated data: each text after its length, so that it is unambiguous."""
     texts = (text.encode() for text in about)
     return head + b"".join(len(text).to_bytes(4) + text for text in texts)
 

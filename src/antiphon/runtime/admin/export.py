@@ -1,7 +1,7 @@
-"""Everything of an owner in one file: a zip of JSON lines and of the files they uploaded.
+"""Exports everything of an owner: a zip of JSON lines and of the uploaded files.
 
-It is read page by page and sent on at once, so that an owner may have any amount of it. It is no
-picture of one moment: what is written meanwhile may be in it or not.
+The store is read page by page and sent on at once, so that an owner may have any amount of data.
+The archive is no snapshot: what is written meanwhile may be in it or not.
 """
 
 from __future__ import annotations
@@ -98,21 +98,21 @@ _UNSAFE = re.compile(r"[^\w .()+-]")
 
 
 class Archive(NamedTuple):
-    """A file by this name, which is made while it is read."""
+    """An archive's file name, and its pieces, which are produced while they are read."""
 
     name: str
     pieces: AsyncGenerator[bytes, None]
 
 
 class OwnerExporter:
-    """Makes the archives of owners, and notes who asked for which."""
+    """Creates the archives of owners, and audits each export."""
 
     def __init__(self, store: Store, mint: Mint) -> None:
         self._store = store
         self._mint = mint
 
     async def begin(self, owner: str, by: Principal) -> Archive:
-        """Their archive. Raises `NotFound` where there is nothing of this owner's."""
+        """Start an export of the owner. Raises `NotFound` where the owner has nothing."""
         if not (await self._store.owners(1, owner=owner)).data:
             raise NotFound(f"There is nothing of the owner {owner!r}.")
         act = await audit.create_entry(self._store, self._mint, by, "owner.exported", owner, owner)
@@ -121,13 +121,13 @@ class OwnerExporter:
 
 
 def file_name(owner: str, now: int) -> str:
-    """What the archive is called: `antiphon-local-2026-11-21.zip`."""
+    """Return the archive's name: `antiphon-local-2026-11-21.zip`."""
     day = datetime.fromtimestamp(now / 1000, UTC).date().isoformat()
     return f"antiphon-{re.sub(r'[^A-Za-z0-9_-]', '_', owner)}-{day}.zip"
 
 
 class _Export:
-    """One archive in the making."""
+    """One export in progress."""
 
     def __init__(self, store: Store, owner: str, now: int) -> None:
         self._store = store
@@ -137,7 +137,7 @@ class _Export:
         self._counts: Counter[str] = Counter()
 
     async def pieces(self) -> AsyncGenerator[bytes, None]:
-        """The bytes of the archive, as they come."""
+        """Yield the bytes of the archive."""
         for name, things in (
             ("assistants", self._every(Assistant)),
             ("threads", self._every(Thread)),
@@ -160,7 +160,7 @@ class _Export:
     async def _entry(
         self, name: str, parts: AsyncGenerator[bytes, None]
     ) -> AsyncGenerator[bytes, None]:
-        """What is ready of the archive while a file is written into it."""
+        """Yield the finished bytes of the archive while a file is written into it."""
         with self._zip.entry(name) as entry:
             async with aclosing(parts):
                 async for part in parts:
@@ -172,7 +172,7 @@ class _Export:
     async def _lines(
         self, name: str, things: AsyncGenerator[Any, None]
     ) -> AsyncGenerator[bytes, None]:
-        """Things as JSON lines, some at a time."""
+        """Yield records as JSON lines, several at a time."""
         lines = bytearray()
         async with aclosing(things):
             async for thing in things:
@@ -184,7 +184,7 @@ class _Export:
         yield bytes(lines)
 
     async def _contents(self) -> AsyncGenerator[bytes, None]:
-        """The files themselves."""
+        """Yield the uploaded files."""
         async for upload in self._every(Upload):
             try:
                 content = await self._store.content(self._owner, upload.id)
@@ -194,7 +194,7 @@ class _Export:
                 yield piece
 
     def _manifest(self) -> AsyncGenerator[bytes, None]:
-        """What the archive is, and how much is in it; it comes last, so that it is whole."""
+        """Yield the manifest: format, owner and counts. It comes last, to show completeness."""
         told = {
             "form": FORM,
             "owner": self._owner,
@@ -216,7 +216,7 @@ class _Export:
                 yield action
 
     async def _keys(self) -> AsyncGenerator[Key, None]:
-        """What is known of the keys; their secrets nobody has."""
+        """Yield the keys, without their secrets, which are not stored."""
         for key in await self._store.keys():
             if key.owner == self._owner:
                 yield key
@@ -226,12 +226,12 @@ class _Export:
             yield key
 
     async def _uploads(self) -> AsyncGenerator[dict[str, Any], None]:
-        """What is known of each file, and its place in the archive."""
+        """Yield each upload's record and its path in the archive."""
         async for upload in self._every(Upload):
             yield {**msgspec.to_builtins(upload), "place": _place(upload)}
 
     async def _runs(self) -> AsyncGenerator[bytes, None]:
-        """A line for each run, with its events as far as they are kept."""
+        """Yield a line for each run, with those of its events that are still stored."""
         async for run in self._every(Run):
             after = await self._kept_after(run.id)
             yield b'{"run":%b,"events_after":%d,"events":[' % (_encode(run), after)
@@ -249,7 +249,7 @@ class _Export:
             return 0
 
     async def _log(self, run_id: str, after: int) -> AsyncGenerator[Sequence[bytes], None]:
-        """The events above this number that there are now."""
+        """Yield the events above this number that exist now."""
         more = True
         while more:
             try:
@@ -262,7 +262,7 @@ class _Export:
             more = page.more
 
     async def _every(self, kind: type[T], **where: str) -> AsyncGenerator[T, None]:
-        """All of a kind, in pages of about `PAGE_BYTES`."""
+        """Yield all records of a kind, in pages of about `PAGE_BYTES`."""
         limit, seen = FIRST_PAGE, deque[str](maxlen=REMEMBERED)
         more = True
         while more:
@@ -277,7 +277,7 @@ class _Export:
     async def _page(
         self, kind: type[Any], limit: int, seen: Sequence[str], where: Mapping[str, str]
     ) -> RecordPage:
-        """What follows what was seen last; where that was deleted, what followed it."""
+        """Return the page after the last record seen that was not deleted meanwhile."""
         for after in (*reversed(seen), None)[: len(seen) or 1]:
             try:
                 return await self._store.list(kind, self._owner, limit=limit, after=after, **where)
@@ -291,6 +291,6 @@ async def _whole(content: bytes) -> AsyncGenerator[bytes, None]:
 
 
 def _place(upload: Upload) -> str:
-    """Where a file is in the archive: a path that is harmless wherever it is unpacked."""
+    """Return a file's path in the archive, which is harmless wherever it is unpacked."""
     name = _UNSAFE.sub("_", upload.name)[-NAME_LETTERS:].strip(". ")
     return f"files/{upload.id}-{name or 'file'}"

@@ -1,4 +1,4 @@
-"""How API keys are made and told from others, and what may become of them."""
+"""API keys: creation, hashing, limits, revocation."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ SHAPE = re.compile(r"ak_[A-Za-z0-9_-]{12}[A-Za-z0-9_-]{43}", re.ASCII)
 
 
 class KeyService:
-    """The keys of an installation. `mint` makes the ids of acts."""
+    """Service for an installation's API keys. `mint` creates the ids of audit entries."""
 
     def __init__(self, store: Store, mint: Mint) -> None:
         self._store = store
         self._mint = mint
 
     async def create(self, call: operations.CreateKey, by: Principal) -> tuple[Key, str]:
-        """A new key and its text, which is told now and never again: the store keeps a hash.
+        """Create a key; return it and its text, which cannot be read later: the store has a hash.
 
         Raises `InvalidRequest`, and `Conflict` for a project that is disabled.
         """
@@ -51,7 +51,7 @@ class KeyService:
             person_id=call.person_id,
             expires_at=None if call.expires_in is None else now + call.expires_in * 1000,
         )
-        details = {"scopes": " ".join(key.scopes), **_words(call.limits)}
+        details = {"scopes": " ".join(key.scopes), **_limit_details(call.limits)}
         act = await audit.create_entry(
             self._store, self._mint, by, "key.created", key.id, owner, **details
         )
@@ -59,30 +59,30 @@ class KeyService:
         return key, token
 
     async def update(self, call: operations.UpdateKey, by: Principal) -> Key:
-        """Raises `NotFound`."""
-        limits = _given(call.limits)
+        """Change a key's name or limits. Raises `NotFound`."""
+        limits = _changed_limits(call.limits)
         named = {} if call.name is msgspec.UNSET else {"name": call.name}
 
         def amend(key: Key) -> Key:
             return replace(key, limits=replace(key.limits, **limits), **named)
 
-        key = await self._found(call.key_id)
+        key = await self._get(call.key_id)
         what: Deed = "limits.changed" if limits else "key.changed"
-        details = _words(amend(key).limits) if limits else {"changed": "name"}
+        details = _limit_details(amend(key).limits) if limits else {"changed": "name"}
         act = await audit.create_entry(
             self._store, self._mint, by, what, key.id, key.owner, **details
         )
         return await self._store.change_key(key.id, amend, act)
 
     async def revoke(self, key_id: str, by: Principal) -> Key:
-        """From now on the key opens nothing. Raises `NotFound`."""
-        key = await self._found(key_id)
+        """Revoke a key. Raises `NotFound`."""
+        key = await self._get(key_id)
         act = await audit.create_entry(
             self._store, self._mint, by, "key.revoked", key.id, key.owner
         )
         return await self._store.revoke_key(key.id, act)
 
-    async def _found(self, key_id: str) -> Key:
+    async def _get(self, key_id: str) -> Key:
         for key in await self._store.keys():
             if key.id == key_id:
                 return key
@@ -92,14 +92,14 @@ class KeyService:
 async def make_key(
     store: Store, owner: str, name: str = "", scopes: Sequence[str] = ("read", "write")
 ) -> tuple[Key, str]:
-    """A key that no audit log tells of: for what sets up an installation of its own."""
+    """Create a key without an audit entry: for programs that set up their own installation."""
     key, token = new_key(await store.now(), owner, name, scopes)
     await store.keep_key(key, digest(token, await store.installation_secret()))
     return key, token
 
 
 def new_key(now: int, owner: str, name: str, scopes: Sequence[str]) -> tuple[Key, str]:
-    """A key and its text. Raises `InvalidRequest` for scopes that there are not."""
+    """Return a new key and its text. Raises `InvalidRequest` for unknown scopes."""
     if not scopes or not set(scopes) <= set(SCOPES):
         raise InvalidRequest(
             "A key needs scopes that exist.",
@@ -119,17 +119,17 @@ def new_key(now: int, owner: str, name: str, scopes: Sequence[str]) -> tuple[Key
 
 
 def digest(token: str, installation: bytes) -> bytes:
-    """The hash by which a key is known in this installation."""
+    """Return the hash by which the installation finds a key."""
     return blake2b(token.encode(), key=installation, digest_size=SECRET_BYTES).digest()
 
 
-def _given(limits: operations.NewLimits) -> dict[str, Any]:
-    """The limits that shall be other ones."""
+def _changed_limits(limits: operations.NewLimits) -> dict[str, Any]:
+    """Return the limits that the request changes."""
     return {name: value for name, value in asdict(limits).items() if value is not msgspec.UNSET}
 
 
-def _words(limits: Limits) -> dict[str, str]:
-    """The limits that there are, for the audit log."""
+def _limit_details(limits: Limits) -> dict[str, str]:
+    """Return the key's limits for the audit log."""
     return {name: str(value) for name, value in asdict(limits).items() if value is not None}
 
 

@@ -1,4 +1,4 @@
-"""Answers the calls about owners: what they have, their keys at providers, an end to all of it."""
+"""Operations on owners: what they have, their provider keys, export and deletion."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ A = TypeVar("A")
 ERASE_SECONDS = 10.0  # of one call, before it says how far it is
 
 CheckProviderKey = Callable[[str, OwnerProviderKey], None]
-"""Raises `InvalidRequest` for a key that no provider of this name could be asked with."""
+"""Raises `InvalidRequest` for a key that no provider of this name could use."""
 
 
 class OwnerService:
-    """Answers for all owners, and each one about their own keys at providers."""
+    """Executes operations on all owners, and each owner's operations on their provider keys."""
 
     def __init__(
         self,
@@ -53,16 +53,16 @@ class OwnerService:
         }
 
     async def dispatch(self, call: Operation[A], by: Principal) -> A:
-        """Do what it asks."""
+        """Execute the operation."""
         told: A = await self.handlers[type(call)](call, by)
         return told
 
     async def reencrypt_keys(self, by: Principal) -> int:
-        """Seal with today's key what an older one has sealed; says how many keys those were."""
+        """Encrypt again with the current key what an older key encrypted; return how many keys."""
         return await self._keys.reencrypt(by)
 
     async def export(self, call: operations.ExportOwner, by: Principal) -> Archive:
-        """Everything of an owner as a file. Raises `NotFound`."""
+        """Return everything of an owner as an archive. Raises `NotFound`."""
         return await self._exporter.begin(sanitize.validate_owner(call.owner), by)
 
     async def _set_own_key(self, call: operations.SetProviderKey, by: Principal) -> ProviderKey:

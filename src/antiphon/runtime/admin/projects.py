@@ -1,4 +1,4 @@
-"""Projects: owners that are no persons, whose things several keys and people share."""
+"""Projects: owners that are not people and whose data several keys and people share."""
 
 from __future__ import annotations
 
@@ -17,24 +17,26 @@ from antiphon.types.ids import Mint
 
 
 class ProjectService:
-    """The projects of an installation. `mint` makes their ids."""
+    """Service for the projects of an installation. `mint` creates their ids."""
 
     def __init__(self, store: Store, mint: Mint) -> None:
         self._store = store
         self._mint = mint
 
     async def create(self, call: operations.CreateProject, by: Principal) -> Project:
-        """Raises `Conflict` for a name that another has."""
+        """Create a project. Raises `Conflict` for a name that another project has."""
         project = Project(
             id=self._mint("proj"),
             name=accounts.validate_name(call.name),
             created_at=await self._store.now(),
         )
-        await self._store.add_project(project, await self._act("project.created", project.id, by))
+        await self._store.add_project(
+            project, await self._create_entry("project.created", project.id, by)
+        )
         return project
 
     async def find(self, asked: str) -> Project:
-        """The one with this id, or that is called this. Raises `NotFound`."""
+        """Return the project with this id or name. Raises `NotFound`."""
         sanitize.validate_text(asked, "name")
         projects = await self._store.projects()
         fitting = [project for project in projects if project.id == asked] or [
@@ -50,14 +52,14 @@ class ProjectService:
         return fitting[0]
 
     async def get(self, project_id: str) -> Project:
-        """Raises `NotFound`."""
+        """Return the project with this id. Raises `NotFound`."""
         for project in await self._store.projects():
             if project.id == project_id:
                 return project
         raise NotFound(f"There is no project {project_id!r}.")
 
     async def update(self, call: operations.UpdateProject, by: Principal) -> Project:
-        """Raises `NotFound`, and `Conflict` for a name that another has."""
+        """Change a project. Raises `NotFound`, and `Conflict` for a name that is taken."""
         changes: dict[str, Any] = {}
         if isinstance(call.name, str):
             changes["name"] = accounts.validate_name(call.name)
@@ -66,19 +68,21 @@ class ProjectService:
         details = {"changed": " ".join(sorted(changes))}
         if "disabled" in changes:
             details["disabled"] = "yes" if call.disabled else "no"
-        act = await self._act("project.changed", call.project_id, by, **details)
+        act = await self._create_entry("project.changed", call.project_id, by, **details)
         changed = await self._store.change_project(
             call.project_id, lambda project: replace(project, **changes), act
         )
         return changed or await self.get(call.project_id)
 
     async def delete(self, project_id: str, by: Principal) -> Deleted:
-        """Its keys open nothing any more; its things stay. Raises `NotFound`."""
-        act = await self._act("project.removed", project_id, by)
+        """Delete a project and revoke its keys; its data stays. Raises `NotFound`."""
+        act = await self._create_entry("project.removed", project_id, by)
         await self._store.change_project(project_id, lambda _: None, act)
         return Deleted(project_id)
 
-    async def _act(self, what: Deed, project_id: str, by: Principal, **details: str) -> Act:
+    async def _create_entry(
+        self, what: Deed, project_id: str, by: Principal, **details: str
+    ) -> Act:
         return await audit.create_entry(
             self._store, self._mint, by, what, project_id, project_id, **details
         )

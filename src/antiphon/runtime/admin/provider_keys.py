@@ -1,7 +1,6 @@
-"""Keys that owners have of their own at providers: kept sealed, opened for their runs alone.
+"""Owners' own provider keys: stored encrypted, decrypted only for their owners' runs.
 
-They are written and never read back: all that is told of one is for which provider it is, and how
-it ends.
+A stored key cannot be read back: only its provider and its last characters are returned.
 """
 
 from __future__ import annotations
@@ -26,28 +25,28 @@ _LONG_ENOUGH = 20  # letters, of a key of which so much may be told
 
 
 class Cipher(Protocol):
-    """Seals bytes, bound to what they are about."""
+    """Encrypts bytes, bound to their context."""
 
     def encrypt(self, plain: bytes, about: Sequence[str]) -> bytes:
-        """The bytes as they may be kept."""
+        """Return the ciphertext."""
         ...
 
     def decrypt(self, sealed: bytes, about: Sequence[str]) -> bytes:
-        """What was sealed about this. Raises `BadSettings`."""
+        """Return the plaintext of this context. Raises `BadSettings`."""
         ...
 
     def is_current(self, sealed: bytes) -> bool:
-        """Whether it was sealed as it would be now."""
+        """Return whether the ciphertext was made with the current key."""
         ...
 
     @property
     def fingerprints(self) -> Sequence[str]:
-        """By what the keys are known that open, the one that seals first."""
+        """Fingerprints of the keys that decrypt, the one that encrypts first."""
         ...
 
 
 class ProviderKeyService:
-    """Keeps and finds them. `seal` is asked for when it is first needed."""
+    """Stores and finds provider keys. `cipher` is called on first use."""
 
     def __init__(
         self,
@@ -58,8 +57,8 @@ class ProviderKeyService:
     ) -> None:
         self._store = store
         self._mint = mint
-        self._make_seal = seal
-        self._seal: Cipher | None = None
+        self._create_cipher = seal
+        self._cipher: Cipher | None = None
         self._clock = clock
         self._known: OrderedDict[tuple[str, str], tuple[float, OwnerProviderKey | None]] = (
             OrderedDict()
@@ -68,7 +67,7 @@ class ProviderKeyService:
     async def put(
         self, owner: str, provider: str, own: OwnerProviderKey, by: Principal
     ) -> ProviderKey:
-        """From now on this is the owner's key there. Raises `BadSettings` without a seal."""
+        """Store the owner's key for the provider. Raises `BadSettings` without a cipher."""
         own = OwnerProviderKey(key=own.key.strip(), base_url=own.base_url)
         key = ProviderKey(
             owner=owner,
@@ -77,7 +76,7 @@ class ProviderKeyService:
             base_url=own.base_url,
             created_at=await self._store.now(),
         )
-        sealed = self._sealing().encrypt(msgspec.json.encode(own), (owner, provider))
+        sealed = self._get_cipher().encrypt(msgspec.json.encode(own), (owner, provider))
         act = await audit.create_entry(
             self._store, self._mint, by, "provider_key.kept", provider, owner
         )
@@ -86,11 +85,11 @@ class ProviderKeyService:
         return key
 
     async def list(self, owner: str | None) -> Sequence[ProviderKey]:
-        """An owner's, or everybody's."""
+        """Return the keys of an owner, or all."""
         return await self._store.provider_keys(owner)
 
     async def delete(self, owner: str, provider: str, by: Principal) -> None:
-        """The owner has no such key any more. Raises `NotFound`."""
+        """Delete the owner's key. Raises `NotFound`."""
         act = await audit.create_entry(
             self._store, self._mint, by, "provider_key.removed", provider, owner
         )
@@ -98,13 +97,13 @@ class ProviderKeyService:
         self._known.pop((owner, provider), None)
 
     async def get(self, owner: str, provider: str) -> OwnerProviderKey | None:
-        """The owner's key there, if there is one. Raises `BadSettings` if it cannot be opened."""
+        """Return the owner's key, if any. Raises `BadSettings` if it cannot be decrypted."""
         now = self._clock()
         known = self._known.get((owner, provider))
         if known is not None and now < known[0]:
             return known[1]
         sealed = await self._store.sealed_key(owner, provider)
-        own = None if sealed is None else self._opened(sealed, owner, provider)
+        own = None if sealed is None else self._decrypt_key(sealed, owner, provider)
         self._known[owner, provider] = (now + MEMORY_SECONDS, own)
         self._known.move_to_end((owner, provider))
         if len(self._known) > MAX_REMEMBERED:
@@ -112,21 +111,23 @@ class ProviderKeyService:
         return own
 
     def key_fingerprints(self) -> Sequence[str]:
-        """Return by what the keys are known that open owners' keys here; none without a seal."""
+        """Return the fingerprints of the keys that decrypt here; none without a cipher."""
         try:
-            return self._sealing().fingerprints
+            return self._get_cipher().fingerprints
         except BadSettings:
             return ()
 
     async def reencrypt(self, by: Principal) -> int:
-        """Seal with today's key what an older one has sealed; says how many those were."""
+        """Encrypt again with the current key what an older key encrypted; return how many keys."""
         renewed = 0
         for key in await self._store.provider_keys(None):
             sealed = await self._store.sealed_key(key.owner, key.provider)
-            if sealed is None or self._sealing().is_current(sealed):
+            if sealed is None or self._get_cipher().is_current(sealed):
                 continue
             owner, provider = key.owner, key.provider
-            again = self._sealing().encrypt(self._plain(sealed, owner, provider), (owner, provider))
+            again = self._get_cipher().encrypt(
+                self._decrypt(sealed, owner, provider), (owner, provider)
+            )
             act = await audit.create_entry(
                 self._store, self._mint, by, "provider_key.kept", provider, owner
             )
@@ -135,40 +136,40 @@ class ProviderKeyService:
         return renewed
 
     async def count_undecryptable(self) -> int:
-        """How many there are that cannot be opened. Raises `BadSettings` without a seal."""
+        """Return how many keys cannot be decrypted. Raises `BadSettings` without a cipher."""
         lost = 0
         for key in await self._store.provider_keys(None):
             sealed = await self._store.sealed_key(key.owner, key.provider)
-            if sealed is not None and not self._opens(sealed, key.owner, key.provider):
+            if sealed is not None and not self._can_decrypt(sealed, key.owner, key.provider):
                 lost += 1
         return lost
 
-    def _opens(self, sealed: bytes, owner: str, provider: str) -> bool:
-        seal = self._sealing()
+    def _can_decrypt(self, sealed: bytes, owner: str, provider: str) -> bool:
+        seal = self._get_cipher()
         try:
             seal.decrypt(sealed, (owner, provider))
         except BadSettings:
             return False
         return True
 
-    def _opened(self, sealed: bytes, owner: str, provider: str) -> OwnerProviderKey:
-        return msgspec.json.decode(self._plain(sealed, owner, provider), type=OwnerProviderKey)
+    def _decrypt_key(self, sealed: bytes, owner: str, provider: str) -> OwnerProviderKey:
+        return msgspec.json.decode(self._decrypt(sealed, owner, provider), type=OwnerProviderKey)
 
-    def _plain(self, sealed: bytes, owner: str, provider: str) -> bytes:
+    def _decrypt(self, sealed: bytes, owner: str, provider: str) -> bytes:
         try:
-            return self._sealing().decrypt(sealed, (owner, provider))
+            return self._get_cipher().decrypt(sealed, (owner, provider))
         except BadSettings as wrong:
             raise BadSettings(
                 f"The owner's own key for {provider} cannot be opened. {wrong.message}",
                 **wrong.details,
             ) from wrong
 
-    def _sealing(self) -> Cipher:
-        if self._seal is None:
-            self._seal = self._make_seal()
-        return self._seal
+    def _get_cipher(self) -> Cipher:
+        if self._cipher is None:
+            self._cipher = self._create_cipher()
+        return self._cipher
 
 
 def _hint(key: str) -> str:
-    """How it ends, by which a person knows it again; nothing of a short one."""
+    """Return the key's last characters, by which people recognize it; "" for a short key."""
     return f"...{key[-_TOLD:]}" if len(key) >= _LONG_ENOUGH else ""

@@ -1,1 +1,1 @@
-"""The operations of the API, carried out."""
+"""Services that execute the operations of the API."""

@@ -1,4 +1,4 @@
-"""Answers the calls about assistants."""
+"""Operations on assistants."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from antiphon.types.runs import Assistant, McpServer, Sampling
 
 
 class AssistantService:
-    """Keeps who answers."""
+    """Creates, reads, changes and deletes assistants."""
 
     def __init__(
         self,
         store: Store,
         mint: Mint,
         open_model: Callable[[str, str], Awaitable[ResolvedModel]],
-        refuse_servers: Callable[[Sequence[McpServer]], Awaitable[None]],
+        check_servers: Callable[[Sequence[McpServer]], Awaitable[None]],
     ) -> None:
         self._store = store
         self._mint = mint
         self._open_model = open_model
-        self._refuse_servers = refuse_servers
+        self._check_servers = check_servers
         self.handlers: Mapping[type[Operation[Any]], OperationHandler] = {
             operations.CreateAssistant: self._create_assistant,
             operations.ListAssistants: self._list_assistants,
@@ -47,7 +47,7 @@ class AssistantService:
         validation.validate_sampling(call.sampling)
         if call.model is not None:
             await self._open_model(call.model, by.owner)
-        await self._refuse_servers(call.mcp_servers)
+        await self._check_servers(call.mcp_servers)
         now = await self._store.now()
         assistant = Assistant(
             id=self._mint("asst"), created_at=now, updated_at=now, **field_values(call)
@@ -73,7 +73,7 @@ class AssistantService:
         if isinstance(call.model, str):
             await self._open_model(call.model, by.owner)
         if call.mcp_servers is not msgspec.UNSET:
-            await self._refuse_servers(call.mcp_servers)
+            await self._check_servers(call.mcp_servers)
         changes = given_fields(call, but="assistant_id") | {"updated_at": await self._store.now()}
         return await self._store.update_assistant(
             by.owner, call.assistant_id, lambda assistant: replace(assistant, **changes)

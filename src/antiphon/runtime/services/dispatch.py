@@ -1,7 +1,7 @@
-"""Answers every call, each by those whose it is.
+"""Dispatches each operation of the API to the service that executes it.
 
-Every face comes here, the HTTP server and the embedded client alike, so that a call means the same
-whichever way it came. What may happen is decided in `engine/moves`, inside the store's transaction.
+The HTTP server and the embedded client both call the dispatcher, so an operation means the same
+through either. `engine/transitions` decides what may happen, inside the store's transaction.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ from antiphon.types.messages import Upload
 from antiphon.types.runs import McpServer
 
 READ_BYTES = 131_072
-"""Bytes of a file that are read at once: so much of it lies in memory while it is downloaded."""
+"""Bytes of a file that are read, and held in memory, at once during a download."""
 
 
 class Dispatcher:
-    """Answers calls of a principal; every record it touches is checked to be that owner's."""
+    """Executes operations of a principal; every record it touches is checked to be the owner's."""
 
     def __init__(
         self,
@@ -49,14 +49,14 @@ class Dispatcher:
         default_model: Callable[[], Awaitable[str]],
         open_model: Callable[[str, str], Awaitable[ResolvedModel]],
         models: Callable[[str | None, str], Awaitable[operations.ModelList]],
-        refuse_servers: Callable[[Sequence[McpServer]], Awaitable[None]],
+        check_servers: Callable[[Sequence[McpServer]], Awaitable[None]],
         admin: AdminDispatcher,
         destinations: Destinations,
         metrics: Metrics | None = None,
         busy_seconds: float = 300.0,
     ) -> None:
         changes = ChangeCommitter(store, bus, metrics or Metrics())
-        run_specs = RunSpecResolver(store, default_model, open_model, refuse_servers, destinations)
+        run_specs = RunSpecResolver(store, default_model, open_model, check_servers, destinations)
         self._store = store
         self._bus = bus
         self._mint = mint
@@ -64,7 +64,7 @@ class Dispatcher:
         self._admin = admin
         self._runs = RunService(store, bus, changes, mint, run_specs, busy_seconds)
         self._handlers: Mapping[type[Operation[Any]], OperationHandler] = {
-            **AssistantService(store, mint, open_model, refuse_servers).handlers,
+            **AssistantService(store, mint, open_model, check_servers).handlers,
             **ThreadService(store, bus, changes, mint).handlers,
             **self._runs.handlers,
             operations.ListFiles: self._list_files,
@@ -75,15 +75,15 @@ class Dispatcher:
     async def dispatch(
         self, call: Operation[Any], by: Principal, key: str | None = None
     ) -> Response:
-        """Do what the call asks. `key` is its idempotency key, for calls that create.
+        """Execute the operation. `key` is its idempotency key, for operations that create.
 
-        Raises `CallerError` where the call is at fault, `TryAgain` where it is not.
+        Raises `CallerError` where the request is at fault, else `TryAgain`.
         """
         if self._admin.handles(call):
             return Response(await self._admin.dispatch(call, by), call.http_status)
         once = _once(call, by.owner, key)
         # What was answered once is answered so again, whatever has become of the things it names.
-        value = await self._answered(once)
+        value = await self._find_answer(once)
         if value is None:
             value = await self._handlers[type(call)](call, by, once)
         if isinstance(value, Response):
@@ -96,14 +96,14 @@ class Dispatcher:
         by: Principal,
         key: str | None = None,
     ) -> RunEventReader | Response:
-        """Do all of a streaming call that can go wrong, and return the reader of its events.
+        """Execute a streaming operation up to its first event; return the reader of its events.
 
-        A `/process` in the background is answered with its run instead.
+        A `/process` in the background returns its run instead.
         """
         if isinstance(call, operations.Follow):
             return await self._runs.follow(call.run_id, call.after, by.owner)
         once = _once(call, by.owner, key)
-        told = await self._answered(once) or await self._asked_for(call, by, once)
+        told = await self._find_answer(once) or await self._request_turn(call, by, once)
         if isinstance(told, TurnRequested):
             asked = told
         else:
@@ -114,13 +114,13 @@ class Dispatcher:
             return Response(asked.run, 202, replayed=told is not asked)
         return RunEventReader(self._store, self._bus, asked.run.id, asked.after, whole=False)
 
-    async def _asked_for(
+    async def _request_turn(
         self,
         call: operations.Process | operations.Complete,
         by: Principal,
         once: IdempotencyKey | None,
     ) -> TurnRequested | msgspec.Raw:
-        """The turn that the call asks for; as `Raw` where its twin was quicker."""
+        """Return the requested turn; `Raw` where a request with the same key was quicker."""
         match call:
             case operations.Complete(run_id, fresh):
                 return await self._runs.request_turn(run_id, by, once, fresh=fresh)
@@ -130,13 +130,13 @@ class Dispatcher:
             case operations.Process():
                 return await self._runs.start_run(call, by, once)
 
-    async def _answered(self, once: IdempotencyKey | None) -> msgspec.Raw | None:
+    async def _find_answer(self, once: IdempotencyKey | None) -> msgspec.Raw | None:
         return await self._store.find_answer(once) if once else None
 
     async def upload(
         self, owner: str, name: str, media_type: str, content: bytes, key: str | None = None
     ) -> Response:
-        """Keep a file. `name` is only ever shown, never used as a path."""
+        """Store a file. `name` is only displayed, never used as a path."""
         once = None
         if key is not None:
             digest = blake2b(msgspec.json.encode([name, media_type]), digest_size=32)
@@ -153,16 +153,16 @@ class Dispatcher:
         return Response(value, 201, replayed=isinstance(value, msgspec.Raw))
 
     async def download(self, owner: str, upload_id: str) -> tuple[Upload, bytes]:
-        """A file and its bytes. Raises `NotFound`."""
+        """Return a file and its bytes. Raises `NotFound`."""
         upload = await self._store.get(Upload, owner, upload_id)
         return upload, await self._store.content(owner, upload_id)
 
     async def open_file(
         self, owner: str, upload_id: str
     ) -> tuple[Upload, AsyncGenerator[bytes, None]]:
-        """Return a file and its pieces, of which each is read when it is asked for.
+        """Return a file and its pieces, each of which is read on demand.
 
-        Raises `NotFound`, and so do the pieces of a file that is deleted meanwhile.
+        Raises `NotFound`, as do the pieces of a file that is deleted meanwhile.
         """
         upload = await self._store.get(Upload, owner, upload_id)
         return upload, self._pieces(owner, upload)
@@ -172,7 +172,7 @@ class Dispatcher:
             yield await self._store.content(owner, upload.id, start, READ_BYTES)
 
     async def export(self, call: operations.ExportOwner, by: Principal) -> Archive:
-        """Everything of an owner as a file. Raises `NotFound`."""
+        """Return everything of an owner as an archive. Raises `NotFound`."""
         return await self._admin.export(call, by)
 
     # Files and models.

@@ -1,4 +1,4 @@
-"""Answers the calls about runs and their tool calls, and begins turns."""
+"""Operations on runs, turns and actions."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from antiphon.types.runs import Action, Run, Status, Thread
 
 
 class RunService:
-    """Begins runs, asks for their turns, and takes what was done for them."""
+    """Creates runs, requests turns, and stores tool outputs."""
 
     def __init__(
         self,
@@ -39,14 +39,14 @@ class RunService:
         bus: Bus,
         changes: ChangeCommitter,
         mint: Mint,
-        wishes: RunSpecResolver,
+        run_specs: RunSpecResolver,
         busy_seconds: float,
     ) -> None:
         self._store = store
         self._bus = bus
         self._changes = changes
         self._mint = mint
-        self._wishes = wishes
+        self._run_specs = run_specs
         self._busy_seconds = busy_seconds
         self.handlers: Mapping[type[Operation[Any]], OperationHandler] = {
             operations.CreateRun: self._create_run,
@@ -61,16 +61,16 @@ class RunService:
     async def start_run(
         self, call: operations.Process, by: Principal, once: IdempotencyKey | None
     ) -> TurnRequested | msgspec.Raw:
-        """Thread, message and run, as far as they are missing, in one transaction."""
+        """Create thread, message and run, as far as they are missing, in one transaction."""
         validation.validate_has_input(call)
         if call.message is not None:
             await check_attachments(self._store, call.message.content, by.owner)
-        wish = await self._wishes.resolve(call, by.owner)
+        run_spec = await self._run_specs.resolve(call, by.owner)
 
         def decide(records: Snapshot) -> ChangeSet:
             return transitions.create_run(
                 records,
-                wish,
+                run_spec,
                 self._mint,
                 by=by,
                 if_busy=call.if_busy,
@@ -80,29 +80,33 @@ class RunService:
                 fresh=call.force_refresh,
             )
 
-        begun: TurnRequested | msgspec.Raw = await self._change_when_free(call, by, once, decide)
+        begun: TurnRequested | msgspec.Raw = await self._commit_when_free(call, by, once, decide)
         return begun
 
     async def request_turn(
         self, run_id: str, by: Principal, once: IdempotencyKey | None, *, fresh: bool
     ) -> TurnRequested | msgspec.Raw:
-        """The run's next turn; as `Raw` where its twin was quicker."""
-        about = ReadSet(owner=by.owner, run_id=run_id, once=once, key_id=_counted(by), what="ask")
-        decide = partial(transitions.request_turn, by=by, fresh=fresh, serves=self._wishes.serves)
+        """Request the run's next turn; return `Raw` if a request with the key was quicker."""
+        about = ReadSet(
+            owner=by.owner, run_id=run_id, once=once, key_id=_limited_key(by), what="ask"
+        )
+        decide = partial(
+            transitions.request_turn, by=by, fresh=fresh, serves=self._run_specs.serves
+        )
         asked: TurnRequested | msgspec.Raw
         try:
             asked = await self._changes.commit_and_notify(about, decide)
         except DestinationUnknown:  # an earlier version made it; who asks for it says where it goes
             run = await self._store.get(Run, by.owner, run_id)
-            adopt = await self._wishes.destination(run, by.owner)
+            adopt = await self._run_specs.destination(run, by.owner)
             asked = await self._changes.commit_and_notify(about, partial(decide, adopt=adopt))
         return asked
 
     async def ensure_turn_requested(self, asked: TurnRequested, by: Principal) -> TurnRequested:
-        """Return an answer that was kept under an idempotency key, and see that it still holds.
+        """Return a stored response, and check that its turn is still requested.
 
-        A turn that was asked for, and that nobody wants any more though it never took place, is
-        asked for anew: who repeats a request is not left to wait for nothing.
+        A turn that was requested, never took place and is no longer requested is requested again,
+        so that a client that repeats its request does not wait in vain.
         """
         lease = await self._store.run_lease(asked.run.id)
         if lease.wanted or lease.turn_began_after != asked.after:
@@ -114,7 +118,7 @@ class RunService:
         return asked
 
     async def follow(self, run_id: str, after: int, owner: str) -> RunEventReader:
-        """The reader of all of a run's events above `after`. Raises `CallerError`."""
+        """Return a reader of all of a run's events above `after`. Raises `CallerError`."""
         await self._store.get(Run, owner, run_id)
         lease = await self._store.run_lease(run_id)
         if after > lease.last_event:
@@ -132,13 +136,15 @@ class RunService:
     async def _create_run(
         self, call: operations.CreateRun, by: Principal, once: IdempotencyKey | None
     ) -> object:
-        wish = await self._wishes.resolve(call, by.owner)
+        run_spec = await self._run_specs.resolve(call, by.owner)
 
         def decide(records: Snapshot) -> ChangeSet:
-            change = transitions.create_run(records, wish, self._mint, by=by, if_busy=call.if_busy)
+            change = transitions.create_run(
+                records, run_spec, self._mint, by=by, if_busy=call.if_busy
+            )
             return change if change.more else replace(change, answer=change.answer.run)
 
-        return await self._change_when_free(call, by, once, decide)
+        return await self._commit_when_free(call, by, once, decide)
 
     async def _list_runs(
         self, call: operations.ListRuns, by: Principal, _: IdempotencyKey | None
@@ -148,16 +154,16 @@ class RunService:
         listed: Listed[Run] = await paginate(
             self._store, Run, by.owner, call.limit, call.after, thread_id=call.thread_id
         )
-        return replace(listed, data=await self._as_they_stand(listed.data))
+        return replace(listed, data=await self._with_waiting_for(listed.data))
 
     async def _get_run(
         self, call: operations.GetRun, by: Principal, _: IdempotencyKey | None
     ) -> Run:
-        (run,) = await self._as_they_stand([await self._store.get(Run, by.owner, call.run_id)])
+        (run,) = await self._with_waiting_for([await self._store.get(Run, by.owner, call.run_id)])
         return run
 
-    async def _as_they_stand(self, runs: Sequence[Run]) -> Sequence[Run]:
-        """Return the runs, and what each waits for that cannot be driven from here."""
+    async def _with_waiting_for(self, runs: Sequence[Run]) -> Sequence[Run]:
+        """Return the runs; those that cannot be run from here say what they wait for."""
         unsaid = [run.id for run in runs if run.status is Status.QUEUED and run.waiting_for is None]
         leases = await self._store.run_leases(unsaid) if unsaid else {}
 
@@ -165,7 +171,7 @@ class RunService:
             lease = leases.get(run.id)  # None also for a run that was deleted in between
             if lease is None or not is_waiting(run, lease):
                 return run
-            if self._wishes.serves(lease.destination):
+            if self._run_specs.serves(lease.destination):
                 return run
             return replace(run, waiting_for=provider_name(lease))
 
@@ -218,20 +224,20 @@ class RunService:
     ) -> Action:
         return await self._store.get(Action, by.owner, call.action_id)
 
-    async def _change_when_free(
+    async def _commit_when_free(
         self,
         call: operations.CreateRun | operations.Process,
         by: Principal,
         once: IdempotencyKey | None,
         decide: Callable[[Snapshot], ChangeSet],
     ) -> Any:
-        """The new run; where the thread is busy and the caller has time, after that run's end."""
+        """Create the run; with `if_busy` of `wait`, after the thread's active run has ended."""
         about = ReadSet(
             owner=by.owner,
             thread_id=call.thread_id,
             once=once,
             turn_log=call.if_busy in ("interrupt", "rollback"),
-            key_id=_counted(by),
+            key_id=_limited_key(by),
             what="run",
         )
         until = asyncio.get_running_loop().time() + self._busy_seconds
@@ -243,18 +249,18 @@ class RunService:
                     raise
                 try:
                     async with asyncio.timeout_at(until):
-                        await self._ended(str(busy.details["run_id"]))
+                        await self._wait_for_end(str(busy.details["run_id"]))
                 except TimeoutError:
-                    raise self._waited_in_vain(busy) from None
+                    raise self._busy_error(busy) from None
 
-    def _waited_in_vain(self, busy: errors.RunActive) -> errors.RunActive:
+    def _busy_error(self, busy: errors.RunActive) -> errors.RunActive:
         return errors.RunActive(
             f"{busy.message} It was waited for {self._busy_seconds:g} seconds.",
             **busy.details | {"hint": "Finish or cancel that run, or ask again to wait on."},
         )
 
-    async def _ended(self, run_id: str) -> None:
-        with self._bus.subscribe(run_id) as bell:
+    async def _wait_for_end(self, run_id: str) -> None:
+        with self._bus.subscribe(run_id) as subscription:
             while True:
                 try:
                     run = await self._store.get(Run, None, run_id)
@@ -262,9 +268,9 @@ class RunService:
                     return
                 if run.status.ended:
                     return
-                await bell.wait(PATIENCE)
+                await subscription.wait(PATIENCE)
 
 
-def _counted(by: Principal) -> str | None:
-    """The key whose runs are counted; one without limits costs nothing."""
+def _limited_key(by: Principal) -> str | None:
+    """Return the key whose runs are counted; None for a key without limits on runs."""
     return by.key_id if by.limits.bind_runs else None

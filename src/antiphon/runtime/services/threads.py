@@ -1,4 +1,4 @@
-"""Answers the calls about threads and what is said in them."""
+"""Operations on threads and messages."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FORK_PAGE = 1000
 
 
 class ThreadService:
-    """Keeps threads and their messages."""
+    """Creates, reads, changes, forks and deletes threads and messages."""
 
     def __init__(self, store: Store, bus: Bus, changes: ChangeCommitter, mint: Mint) -> None:
         self._store = store
@@ -166,7 +166,7 @@ class ThreadService:
     async def _save_output_message(
         self, call: operations.CreateMessage, by: Principal, once: IdempotencyKey | None
     ) -> object:
-        """A tool message is a tool output: saved once per call, whichever way it came."""
+        """Save a tool message as a tool output: once per call, through any operation."""
         tool_call_id, output = validation.parse_tool_output(call)
         about = ReadSet(
             owner=by.owner,
@@ -208,5 +208,5 @@ class ThreadService:
 
 
 def new_thread(mint: Mint, now: int, **fields: Any) -> Thread:
-    """A thread that nothing was said in."""
+    """Return a thread without messages."""
     return Thread(id=mint("thread"), created_at=now, updated_at=now, **fields)

@@ -27,7 +27,7 @@ every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 class Person:
     """A keyboard whose person pages until all was shown, and then presses `keys`, one a box."""
 
-    spoken = False
+    by_lines = False
     echoes = False
 
     def __init__(self, keys: Sequence[str], size: tuple[int, int]) -> None:

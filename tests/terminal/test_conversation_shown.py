@@ -23,7 +23,7 @@ SETTINGS = Settings(database="memory:", model="demo", demo_pace=0)
 class Silent:
     """A keyboard that nobody touches."""
 
-    spoken = False
+    by_lines = False
     echoes = False
 
     def __init__(self, ui: UiManager) -> None:

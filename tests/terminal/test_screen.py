@@ -383,7 +383,7 @@ def test_no_field_lets_anything_through_that_acts(payload: str):
 @pytest.mark.parametrize("payload", PAYLOADS)
 def test_the_plain_painter_writes_text_and_line_feeds_alone(payload: str):
     out, watched = StringIO(), Watched()
-    with StreamingContext(out, Ink(BARE), spoken=True) as painter:
+    with StreamingContext(out, Ink(BARE), announces=True) as painter:
         for told in told_everywhere(payload):
             watched.tell(told)
             painter.paint(watched.frame(40, 20), InputRows(), 40, watched.now)
@@ -394,7 +394,7 @@ def test_the_plain_painter_writes_text_and_line_feeds_alone(payload: str):
 
 def test_a_listener_is_told_of_each_change_once_and_that_it_still_goes_on():
     out, watched = StringIO(), Watched(theme=BARE.in_words())
-    painter = StreamingContext(out, Ink(BARE), spoken=True)
+    painter = StreamingContext(out, Ink(BARE), announces=True)
     for now, told in ((1, status(Status.IN_PROGRESS)), (2, TextDelta(text="Hi.\n\n"))):
         watched.tell(told)
         painter.paint(watched.frame(), InputRows(), 80, now)

@@ -101,7 +101,7 @@ async def test_a_screen_reader_hears_each_change_once_and_no_styles(tmp_path: Pa
 
 def test_silence_is_counted_from_the_last_word() -> None:
     out = StringIO()
-    painter = StreamingContext(out, Ink(BARE), spoken=True)
+    painter = StreamingContext(out, Ink(BARE), announces=True)
     for now in (1000, 1001, 1021):
         painter.paint(Frame(phase="connecting"), InputRows(), 80, now)
 

@@ -136,7 +136,7 @@ class _ConsentDialog:
         self._place = place
         self._wide = False
         self._edited: str | None = None
-        self._listened = ui.keyboard.spoken
+        self._listened = ui.keyboard.by_lines
         self._given = arguments.parse_arguments(question.call.arguments)
         self._parts = Parts(
             ui,

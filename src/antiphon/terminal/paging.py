@@ -48,7 +48,7 @@ class Parts:
         self._brief = brief
         self._names = names
         self._below = below
-        self._whole = ui.keyboard.spoken
+        self._whole = ui.keyboard.by_lines
         self.forget()
 
     def forget(self) -> None:
@@ -193,7 +193,7 @@ async def open_pager(
     It is printed instead in line mode, and if there is no pager.
     """
     whole = f"{one_line(title)}\n\n{clean(text, 'code').strip()}\n"
-    pager = () if ui.keyboard.spoken else _find_pager(environ)
+    pager = () if ui.keyboard.by_lines else _find_pager(environ)
     if not (pager and await _run_pager(ui, pager, whole)):
         ui.say(whole, place="code")
 

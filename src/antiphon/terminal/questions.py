@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from antiphon.terminal import arguments
-from antiphon.terminal.input.keyboard import NEXT_PART, Box, Choice, Field, Rows, in_rows
+from antiphon.terminal.input.keyboard import NEXT_PART, Box, Choice, Field, in_rows
 from antiphon.terminal.paging import Parts
 from antiphon.terminal.spans import Line, Span
 from antiphon.terminal.ui import Ui
@@ -45,12 +45,10 @@ class Questions:
     async def _ask_text(self, question: str, choices: Sequence[str] = ()) -> str | None:
         if choices:
             self._ui.say("\n".join(f"- {choice}" for choice in choices), place="approval")
-        answer = await self._ui.keyboard.write(Field(label="Your answer:", rows=_rows(question)))
+        answer = await self._ui.keyboard.write(
+            Field(label="Your answer:", rows=in_rows([_HEAD, *_paragraph(question)]))
+        )
         return answer or None
-
-
-def _rows(question: str) -> Rows:
-    return in_rows([_HEAD, *_paragraph(question)])
 
 
 def _paragraph(question: str) -> Sequence[Line]:

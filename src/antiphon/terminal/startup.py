@@ -161,7 +161,7 @@ def _make_drawn_ui(settings: Settings) -> tuple[UiManager, PainterGuard]:
     painter = PainterGuard(ReducedMotion(region) if settings.refresh == "calm" else region)
     source = create_input(sys.stdin)
 
-    def editor(ui: UiManager) -> Editor:
+    def make_editor(ui: UiManager) -> Editor:
         return Editor(
             ui,
             source=source,
@@ -172,7 +172,7 @@ def _make_drawn_ui(settings: Settings) -> tuple[UiManager, PainterGuard]:
             history=HistoryFile(state_folder(os.environ) / history_file.NAME),
         )
 
-    return UiManager(painter, ink, editor, size=_terminal_size, clock=time.monotonic), painter
+    return UiManager(painter, ink, make_editor, size=_terminal_size, clock=time.monotonic), painter
 
 
 def _is_utf_8() -> bool:
@@ -182,10 +182,10 @@ def _is_utf_8() -> bool:
 def _make_line_ui(settings: Settings) -> tuple[UiManager, PainterGuard]:
     seen = sys.stdin.isatty() and sys.stdout.isatty()
     ink = Ink(_line_theme(settings, os.environ))
-    lines = StreamingContext(sys.stdout, ink, spoken=seen)
+    lines = StreamingContext(sys.stdout, ink, announces=seen)
     painter = PainterGuard(lines)
 
-    def spoken(ui: UiManager) -> LineKeyboard:
+    def make_keyboard(ui: UiManager) -> LineKeyboard:
         return LineKeyboard(
             ui,
             source=sys.stdin,
@@ -198,7 +198,9 @@ def _make_line_ui(settings: Settings) -> tuple[UiManager, PainterGuard]:
             clock=time.monotonic,
         )
 
-    return UiManager(painter, ink, spoken, size=_terminal_size, clock=time.monotonic), painter
+    return UiManager(
+        painter, ink, make_keyboard, size=_terminal_size, clock=time.monotonic
+    ), painter
 
 
 def _line_theme(settings: Settings, environ: Mapping[str, str]) -> Theme:

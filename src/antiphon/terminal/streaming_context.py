@@ -27,15 +27,15 @@ _ANNOUNCEMENTS: dict[Phase, str] = {
 class StreamingContext:
     """The fallback display, open while it is entered.
 
-    `spoken` announces each change of phase once in words, for screen readers. Of the input it shows
-    the row with the cursor, as the prompt: once, and again below printed lines. The terminal echoes
-    the rest, which `on_echo` reports.
+    `announces`: each change of phase is printed once in words, for screen readers. Of the input it
+    shows the row with the cursor, as the prompt: once, and again below printed lines. The terminal
+    echoes the rest, which `on_echo` reports.
     """
 
-    def __init__(self, out: TextIO, ink: Ink, *, spoken: bool = False) -> None:
+    def __init__(self, out: TextIO, ink: Ink, *, announces: bool = False) -> None:
         self._out = out
         self._ink = ink
-        self._spoken = spoken
+        self._announces = announces
         self._phase: Phase = "idle"
         self._last = 0.0
         self._prompt = ""
@@ -55,7 +55,7 @@ class StreamingContext:
     def paint(self, frame: Frame, typed: InputRows, columns: int, now: float) -> None:
         """Append finished lines and the prompt; the region is not shown."""
         lines = [self._ink.render(line) for line in frame.finished]
-        if self._spoken and (word := self._announcement(frame.phase, now, bool(lines))):
+        if self._announces and (word := self._announcement(frame.phase, now, bool(lines))):
             lines.append(word)
         if lines:
             self._last = now

@@ -152,7 +152,7 @@ class UiManager(Listener):
 
     def show(self, lines: Iterable[Line]) -> None:
         """Print lines above, wrapped to the terminal."""
-        if self.keyboard.spoken:
+        if self.keyboard.by_lines:
             self.display.paint(*lines)  # lines come and go there, whatever their length
             return
         columns, _ = self.size()
@@ -161,7 +161,7 @@ class UiManager(Listener):
 
     def show_rows(self, lines: Iterable[Line]) -> None:
         """Print lines above, each cut to one row; in line mode they are not cut."""
-        if self.keyboard.spoken:
+        if self.keyboard.by_lines:
             self.show(lines)
             return
         columns, _ = self.size()
@@ -194,7 +194,7 @@ class UiManager(Listener):
             return
         self._queue.append(text)
         self._arrived.set()
-        if self.busy and self.keyboard.spoken:
+        if self.busy and self.keyboard.by_lines:
             self.say("It is sent when this has ended.", "faint")
         self.repaint()
 
@@ -231,7 +231,7 @@ class UiManager(Listener):
 
     def hint(self, text: str) -> None:
         """Show a text beside the input line for a moment."""
-        if self.keyboard.spoken:
+        if self.keyboard.by_lines:
             self.say(text)
             return
         self._hint = (text, self.clock())

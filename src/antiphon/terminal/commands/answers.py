@@ -210,16 +210,12 @@ async def _show_reasoning(chat: CommandContext, words: str) -> None:
     if not found:
         raise InvalidRequest("No reasoning was shown here yet")
     if not words:
-        _list_reasoning(chat, found)
+        first = min(LISTED, len(found))
+        chat.ui.show_rows(_row(number, found[-number]) for number in range(first, 0, -1))
+        chat.ui.say("/reasoning NUMBER opens one.", "faint")
         return
     fold = found[-_parse_number(words, len(found), "pieces of reasoning, the last one is 1")]
     await paging.open_pager(chat.ui, fold.title, fold.text)
-
-
-def _list_reasoning(chat: CommandContext, found: Sequence[Fold]) -> None:
-    first = min(LISTED, len(found))
-    chat.ui.show_rows(_row(number, found[-number]) for number in range(first, 0, -1))
-    chat.ui.say("/reasoning NUMBER opens one.", "faint")
 
 
 def _row(number: int, fold: Fold) -> Line:

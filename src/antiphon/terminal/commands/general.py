@@ -44,13 +44,12 @@ async def _show_help(chat: CommandContext, words: str) -> None:
     if words:
         _explain(chat, words.removeprefix("/"))
         return
-    spoken = chat.ui.keyboard.spoken
     shown: list[Line] = []
     for group in chat.command_groups:
         if group.commands:
             rows = [(command.usage, command.meaning) for command in group.commands]
             shown += _section(chat, group.title, rows)
-    shown += _section(chat, "Keys", _LINES if spoken else _KEYS)
+    shown += _section(chat, "Keys", _LINES if chat.ui.keyboard.by_lines else _KEYS)
     chat.ui.show([*shown, (), (Span("/help COMMAND says more of one.", "faint"),)])
 
 
@@ -68,7 +67,7 @@ def _explain(chat: CommandContext, name: str) -> None:
 def _section(chat: CommandContext, title: str, rows: _Rows) -> Iterator[Line]:
     yield ()
     yield (Span(title, "heading"),)
-    if chat.ui.keyboard.spoken:
+    if chat.ui.keyboard.by_lines:
         yield from ((Span(f"{clean(name)}: {clean(meaning)}"),) for name, meaning in rows)
         return
     columns, _ = chat.ui.size()

@@ -105,7 +105,7 @@ class Editor:
     command does.
     """
 
-    spoken = False
+    by_lines = False
     echoes = False
 
     def __init__(
@@ -121,7 +121,7 @@ class Editor:
         completer: Completer | None = None,
     ) -> None:
         self.completer = completer
-        self.memorable: Callable[[str], bool] = _is_no_command
+        self.memorable: Callable[[str], bool] = lambda text: not text.startswith("/")
         self._source = source
         self._changed = changed
         self._suspend = suspend
@@ -153,7 +153,7 @@ class Editor:
             guard=self._guard,
             clock=clock,
             suspend=self._suspend_display,
-            memorable=self._remembers,
+            memorable=self._is_memorable,
         )
         searching = SearchBufferControl(self._search, ignore_case=True)
         self._drafting = _UndrawnControl(self._draft, search_buffer_control=searching)
@@ -251,8 +251,8 @@ class Editor:
     def _note_typing(self, draft: Buffer) -> None:
         self._guard.type(left=bool(draft.text))
 
-    def _remembers(self, text: str) -> bool:
-        return self.memorable(text)
+    def _is_memorable(self, text: str) -> bool:
+        return self.memorable(text)  # which the chat replaces
 
     def _set_answer(self, answer: str | None) -> None:
         if self._answer and not self._answer.done():
@@ -285,7 +285,9 @@ class Editor:
             yield draft_rows(self._draft.text, len(self._draft.text), columns).rows[-1]
 
     def _render_field(self, field: Field, columns: int) -> InputRows:
-        above = (*field.rows(columns), *self._fault_rows(columns))
+        above = list(field.rows(columns))
+        if self._wrong:
+            above.append(spans.clip([Span(clean(self._wrong), "warning")], columns - 1))
         text = self._field_buffer.text
         shown = "*" * len(text) if field.hidden else text
         line = draft_rows(
@@ -294,10 +296,6 @@ class Editor:
         row, column = line.cursor or (0, 0)
         below = self._draft_tail(columns) if self._guard.typing else ()
         return InputRows(rows=(*above, *line.rows, *below), cursor=(len(above) + row, column))
-
-    def _fault_rows(self, columns: int) -> Iterator[Line]:
-        if self._wrong:
-            yield spans.clip([Span(clean(self._wrong), "warning")], columns - 1)
 
     def _render_search(self, columns: int) -> InputRows:
         state = self._drafting.search_state
@@ -346,10 +344,6 @@ class _Utf8Buffer(Buffer):
         """Insert, with invalid bytes replaced: prompt_toolkit keeps them as lone surrogates."""
         whole = data.encode(errors="surrogateescape").decode(errors="replace")
         super().insert_text(whole, overwrite, move_cursor, fire_event)
-
-
-def _is_no_command(text: str) -> bool:
-    return not text.startswith("/")
 
 
 def _choice_rows(box: Box, columns: int) -> Iterator[Line]:

@@ -119,11 +119,11 @@ class Listener(Protocol):
 class Keyboard(Protocol):
     """Source of input, open while it is entered; used on one loop.
 
-    Questions are asked one at a time, in order. `spoken`: input works by lines, and only printed
+    Questions are asked one at a time, in order. `by_lines`: input works by lines, and only printed
     lines are seen. `echoes`: a message stays visible where it was typed.
     """
 
-    spoken: bool
+    by_lines: bool
     echoes: bool
 
     async def __aenter__(self) -> Self: ...

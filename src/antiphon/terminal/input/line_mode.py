@@ -52,7 +52,7 @@ class LineKeyboard:
     seconds.
     """
 
-    spoken = True
+    by_lines = True
 
     def __init__(
         self,

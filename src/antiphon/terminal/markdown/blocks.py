@@ -30,7 +30,6 @@ from antiphon.terminal.markdown.leaf_blocks import (
     Verbatim,
 )
 from antiphon.terminal.markdown.nodes import (
-    Container,
     Empty,
     Heading,
     Item,
@@ -312,7 +311,9 @@ class Blocks:
         self._last, self._blank, self._sibling = where, False, None
         if last is None:
             return where, False
-        shared = sum(1 for _ in takewhile(_same, zip(where, last, strict=False)))
+        shared = sum(
+            1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(where, last, strict=False))
+        )
         in_item = shared > 0 and isinstance(where[shared - 1], Item)
         of_one_list = _same_list(where[shared : shared + 1], last[shared : shared + 1])
         return where, blank or not (in_item or of_one_list)
@@ -343,7 +344,9 @@ class Blocks:
 
     def _leave(self, depth: int) -> None:
         """Close the leaf, and the containers from this depth on."""
-        self._end_leaf()
+        leaf, self._leaf = self._leaf, None
+        if leaf:
+            self._out += leaf.ending()
         if depth == len(self._open):
             return
         if not self._has_content(len(self._open) - 1):
@@ -358,21 +361,12 @@ class Blocks:
         self._out.append(Empty(where=where, gap=gap))
         self._blank = blank
 
-    def _end_leaf(self) -> None:
-        leaf, self._leaf = self._leaf, None
-        if leaf:
-            self._out += leaf.ending()
-
 
 _HEADING = re.compile(r"(#{1,6})(?:[ \t]+(.*))?")
 _CLOSING = re.compile(r"(?:^|[ \t]+)#+[ \t]*$")
 _FENCE = re.compile(r"(`{3,})([^`]*)|(~{3,})(.*)")
 _RULE = re.compile(r"(?:\*[ \t]*){3,}|(?:-[ \t]*){3,}|(?:_[ \t]*){3,}")
 _MARKER = re.compile(r"(?:(\d{1,9})([.)])|[-+*])(?=[ \t]|$)")
-
-
-def _same(pair: tuple[Container, Container]) -> bool:
-    return pair[0] == pair[1]
 
 
 def _same_list(one: Where, other: Where) -> bool:

@@ -104,7 +104,9 @@ class OpenParagraph(Leaf, frozen=True):
     def as_heading(self, text: str) -> Heading | None:
         """Return the heading that an underline below makes of it, if it is one."""
         said = "\n".join(self.lines)
-        if not (self.begins and _UNDERLINE.fullmatch(text)) or _only_definitions(self.lines):
+        if not (self.begins and _UNDERLINE.fullmatch(text)) or all(
+            map(_DEFINITION.match, self.lines)  # link definitions cannot be underlined
+        ):
             return None
         level = 1 if text[0] == "=" else 2
         return Heading(where=self.where, gap=self.gap, level=level, text=said.strip())
@@ -279,8 +281,3 @@ class Html(Verbatim, frozen=True):
 
 _UNDERLINE = re.compile(r"(?:=+|-+)[ \t]*")
 _DEFINITION = re.compile(r"\[(?:[^\[\]\\]|\\.)+\]:")
-
-
-def _only_definitions(lines: Sequence[str]) -> bool:
-    """Return True if all lines may be link definitions, which cannot be underlined."""
-    return all(_DEFINITION.match(line) for line in lines)

@@ -53,7 +53,7 @@ class Person:
 async def asked(case: Case, *keys: str, size: tuple[int, int] = (80, 24), **tool: Any):
     """The answer of a person who pages through the box and presses these keys, and the person."""
     person = Person(keys, size)
-    surface: Any = SimpleNamespace(keyboard=person, size=lambda: size, in_turn=asyncio.Lock())
+    surface: Any = SimpleNamespace(keyboard=person, size=lambda: size, question_lock=asyncio.Lock())
     call = ToolCall(id="c", name="shell", arguments=case.arguments)
     spec = ToolSpec("shell", description="It runs a command. " * 40)
     question = Question(

@@ -65,7 +65,7 @@ class Fragile:
             raise KeyError("a fault of ours")
         self.painted += [spans.text(line) for line in frame.finished]
 
-    def keep(self, encoded: str) -> bool:
+    def set_clipboard(self, encoded: str) -> bool:
         return False
 
     def close(self) -> None:

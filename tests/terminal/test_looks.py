@@ -183,11 +183,11 @@ def test_nothing_heavy_is_loaded_before_the_first_paint() -> None:
         from antiphon.settings.settings import Settings
         from antiphon.terminal import startup
 
-        async def painted(surface):
+        async def painted(ui):
             heavy = {"markdown_it", "pygments", "aiohttp", "mcp", "httpx2", "antiphon.client"}
-            surface.say(f"loaded: {sorted(heavy & sys.modules.keys())}")
+            ui.say(f"loaded: {sorted(heavy & sys.modules.keys())}")
 
-        startup.opened(painted, Settings())
+        startup.run(painted, Settings())
     """
     printed = subprocess.check_output(
         [sys.executable, "-c", probe], stdin=subprocess.DEVNULL, text=True

@@ -15,7 +15,7 @@ from tests.terminal.model import Model
 FULL = Facts(
     model="openai:gpt-5.4-mini",
     title="About the tides of the North Sea and their tables",
-    told=15_400,
+    context_tokens=15_400,
     window=128_000,
     cost=0.0123,
     servers=[("files", "starting")],
@@ -53,7 +53,7 @@ def test_a_narrow_one_is_told_what_matters_most(columns: int, row: str) -> None:
 
 def test_what_is_not_known_is_not_told() -> None:
     assert said(Facts(), 80) == "/help"
-    assert said(Facts(model="demo", told=100), 80) == "demo · /help"
+    assert said(Facts(model="demo", context_tokens=100), 80) == "demo · /help"
     assert said(Facts(model="demo", window=8_192), 80) == "demo · /help"
 
 

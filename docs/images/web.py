@@ -17,6 +17,8 @@ from pathlib import Path
 IMAGES = Path(__file__).parent
 sys.path.insert(0, str(IMAGES.parents[1]))
 
+from playwright.async_api import Browser  # noqa: E402
+
 from tests.terminal.model import Model  # noqa: E402 - found by the line above
 from tests.web.browser import opened, running  # noqa: E402
 from tests.web.chats import Chat, Installation  # noqa: E402
@@ -85,7 +87,7 @@ async def approval(chat: Chat) -> None:
 async def main() -> None:
     """Take them all."""
     program = shutil.which("chromium") or sys.exit("Chromium is not here.")
-    with tempfile.TemporaryDirectory() as profile, running(program, Path(profile)) as chromium:
+    async with running(program) as chromium:
         await _taken(chromium, "light", WIDE, {"web-chat": conversation, "web-approval": approval})
         await _taken(chromium, "dark", WIDE, {"web-dark": conversation})
         await _taken(chromium, "light", PHONE, {"web-phone": conversation})
@@ -96,7 +98,7 @@ def _kept(file: Path, text: str) -> Path:
     return file
 
 
-async def _taken(chromium: str, scheme: str, size: Size, scenes: dict[str, Scene]) -> None:
+async def _taken(chromium: Browser, scheme: str, size: Size, scenes: dict[str, Scene]) -> None:
     with tempfile.TemporaryDirectory() as home:
         tools = _kept(Path(home, "tools.py"), TOOLS)
         named = ("--tools", f"{tools}", "--tools", "antiphon.tools.samples", "--ask", "send_mail")

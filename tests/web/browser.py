@@ -40,6 +40,13 @@ async def chromium() -> AsyncIterator[Browser]:
     program = _program()
     if program is None:
         pytest.skip("the page was not tested: there is no Chromium (apt-get install chromium)")
+    async with running(program) as browser:
+        yield browser
+
+
+@asynccontextmanager
+async def running(program: str) -> AsyncIterator[Browser]:
+    """Start this program as a browser that takes orders, and end it."""
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=program, args=SWITCHES)
         async with browser:

@@ -598,6 +598,21 @@ def test_a_conversation_is_renamed_and_forked(place: Place) -> None:
     }
 
 
+def test_a_search_may_take_as_long_as_the_settings_say(place: Place) -> None:
+    with Client(settings=Settings(database=f"sqlite:///{place.database}", model="demo")) as client:
+        for number in range(400):
+            client.create_message(client.create_thread(title=f"{number}").id, "words " * 100)
+
+    broken_off = place.run(
+        "threads", "list", "--search", "nowhere", environ={"ANTIPHON_SEARCH_TIMEOUT": "0.000001"}
+    )
+    searched = place.run("threads", "list", "--search", "nowhere", "--search-timeout", "60")
+
+    assert broken_off.returncode == 1
+    assert "within 1e-06 seconds" in broken_off.stderr
+    assert searched.returncode == 0
+
+
 def test_it_is_said_that_there_are_no_conversations(place: Place) -> None:
     told = place.run("threads", "list")
 

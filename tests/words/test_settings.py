@@ -80,6 +80,7 @@ EXAMPLES: Mapping[str, tuple[str, object]] = {
     "max_unsent": ("1000000", 1_000_000),
     "drain_delay": ("5", 5.0),
     "busy_timeout": ("5", 5.0),
+    "search_timeout": ("30", 30.0),
     "telemetry": ("otlp", "otlp"),
     "trace_providers": ("true", True),
     "log_level": ("debug", "debug"),

@@ -95,7 +95,7 @@ def _render() -> Callable[[str], str] | None:
     return render
 
 
-FLAGS = ("database", "redis", *CLIENT)
+FLAGS = ("database", "redis", "search_timeout", *CLIENT)
 MOST = 1_000_000  # conversations of one list
 SHORT = 300
 """Letters of reasoning and of a tool's output that are shown: `export` has them whole."""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 OF_BACKEND = (
     "busy_timeout",
+    "search_timeout",
     "backend_mcp",
     "max_runs",
     "workers",

@@ -57,7 +57,10 @@ async def create_store(
             return MemoryStore()
         case "sqlite":
             return await SqliteStore.open(
-                _sqlite_path(rest), on_foreign=foreign, listening=listening
+                _sqlite_path(rest),
+                on_foreign=foreign,
+                listening=listening,
+                search_seconds=settings.search_timeout,
             )
         case "postgresql" | "postgres":
             return cast(
@@ -66,6 +69,7 @@ async def create_store(
                     settings.database,
                     connections=settings.database_connections,
                     everything=everything,
+                    search_seconds=settings.search_timeout,
                 ),
             )
         case _:

@@ -127,6 +127,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Seconds,
         Meta(description="how long a request may wait for the run before it in its thread"),
     ] = 300.0
+    search_timeout: Annotated[
+        Seconds,
+        Meta(
+            description="how long a search of threads may wait for its turn, and how long it may"
+            " then take"
+        ),
+    ] = 10.0
     tool_timeout: Annotated[Seconds, Meta(description="how long one tool may take")] = 120.0
     max_tools: Annotated[Count, Meta(description="how many tools run at once")] = 4
     max_calls: Annotated[

@@ -58,6 +58,7 @@ def too_slow(seconds: float) -> Overloaded:
     return Overloaded(
         "The search took too long and was broken off.",
         expected=f"an answer within {seconds:g} seconds",
-        hint="Fewer and longer words are found faster; so are words of recent threads.",
+        hint="Fewer and longer words are found faster; so are words of recent threads."
+        " The setting search_timeout is how long a search may take.",
         retry_after=5,
     )

@@ -1,7 +1,7 @@
-"""What every call of the API is, and how it travels as HTTP.
+"""Base of every operation of the API, and its form in HTTP.
 
-A call's fields travel in the path where the route names them, in the query of a GET, and in the
-JSON body of everything else.
+The fields of an operation travel in the path where the route names them, in the query of a GET, and
+in the JSON body of everything else.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ class Listed(msgspec.Struct, Generic[A_co], frozen=True):
 
 
 class Deleted(msgspec.Struct, frozen=True):
-    """What was deleted is gone."""
+    """A deleted object."""
 
     id: str
     deleted: bool = True
 
 
 class Operation(msgspec.Struct, Generic[A_co], frozen=True, forbid_unknown_fields=True):
-    """A request. `answer` is the type that comes back; for a stream, events do.
+    """A request of the API. `answer` is the type of the response; a stream returns events.
 
-    `http_status` is that of success. `creates` says that an `Idempotency-Key` is honoured. `scope`
-    is what a key must be for; without it `read` for a GET, and `to_http` for everything else. Where
-    the answer is a file, `file` is its media type.
+    `http_status` is the status of success. If `creates`, an `Idempotency-Key` is honoured. `scope`
+    is the scope that a key needs; by default `read` for a GET and `write` for everything else. If
+    the response is a file, `file` is its media type.
     """
 
     route: ClassVar[str]
@@ -55,12 +55,12 @@ class Operation(msgspec.Struct, Generic[A_co], frozen=True, forbid_unknown_field
 
 
 def field_values(call: Operation[Any]) -> dict[str, Any]:
-    """What a call says, by name."""
+    """Return the operation's fields by name."""
     return {name: getattr(call, name) for name in call.__struct_fields__}
 
 
 def given_fields(call: Operation[Any], *, but: str) -> dict[str, Any]:
-    """The fields that were given, without this one."""
+    """Return the fields that were set, except `but`."""
     return {
         name: value
         for name, value in field_values(call).items()
@@ -69,12 +69,12 @@ def given_fields(call: Operation[Any], *, but: str) -> dict[str, Any]:
 
 
 def path_fields(call: type[Operation[Any]]) -> tuple[str, ...]:
-    """The fields that the route holds, in order."""
+    """Return the fields in the route, in order."""
     return tuple(piece[1:-1] for piece in call.route.split("/") if piece.startswith("{"))
 
 
 def to_http(call: Operation[Any]) -> tuple[str, str, dict[str, str], bytes | None]:
-    """A call as HTTP: method, path, query, JSON body (None for GET and DELETE)."""
+    """Return the operation as HTTP: method, path, query, JSON body (None for GET and DELETE)."""
     method, template = call.route.split(" ")
     fields = msgspec.to_builtins(call)
     held = {name: fields.pop(name) for name in path_fields(type(call))}
@@ -92,7 +92,7 @@ _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012
 
 
 def _quote(segment: str) -> str:
-    """A path segment, percent-encoded; dots alone would climb, so they are encoded too."""
+    """Percent-encode a path segment; dots alone are encoded too, since they would climb."""
     if segment.strip(".") == "":
         return segment.replace(".", "%2E")
     return "".join(
@@ -102,7 +102,7 @@ def _quote(segment: str) -> str:
 
 
 def invalid_request(error: msgspec.ValidationError) -> InvalidRequest:
-    """What msgspec says of a call, in our members: what was wanted, what came, where."""
+    """Translate a validation error of msgspec: what was expected, received, and where."""
     said, _, where = str(error).partition(" - at ")
     expected, received = _split_message(said)
     return InvalidRequest(
@@ -123,7 +123,7 @@ _MESSAGE_PATTERNS = (
 
 
 def _split_message(said: str) -> tuple[str | None, str | None]:
-    """What was wanted and what came, as far as the sentence tells."""
+    """Return what was expected and received, as far as the message contains it."""
     for sentence, expected, received in _MESSAGE_PATTERNS:
         if found := sentence.fullmatch(said):
             came = found.expand(received) if received else None

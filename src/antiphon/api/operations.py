@@ -1,8 +1,7 @@
-"""Every call of the API as a value: what it asks, its route, what it answers.
+"""Every operation of the API as a type: its fields, its route, its response.
 
-The server's routes, the OpenAPI document, the SDK's methods and their signatures all come from this
-file. The calls of administration are in `administrative_calls`, and those about owners are in
-`owner_calls`; all are named here.
+The server's routes, the OpenAPI document, and the methods of both clients with their signatures are
+made from these classes. Operations of administrators are in `admin_operations`, and named here too.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Errors -> HTTP, one table; the body is a problem document (RFC 9457)."""
+"""HTTP status and problem document (RFC 9457) of each error."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _log = logging.getLogger("antiphon")
 
 
 class Malformed(errors.InvalidRequest):
-    """The request cannot even be read: broken JSON, a header that is none."""
+    """The request cannot be parsed: broken JSON or an invalid header."""
 
 
 class MethodNotAllowed(errors.CallerError):
@@ -30,13 +30,13 @@ class UnsupportedMedia(errors.CallerError):
 
 
 class TooSlow(errors.CallerError):
-    """The request began and did not go on."""
+    """The request stalled before its end."""
 
     code = "request_timeout"
 
 
 class SignedOut(errors.Unauthorized):
-    """Nobody has logged in, or the login is over."""
+    """The caller is not logged in, or the login has ended."""
 
 
 class Misdirected(errors.CallerError):
@@ -46,7 +46,7 @@ class Misdirected(errors.CallerError):
 
 
 class TooMany(errors.TryAgain):
-    """More of this than one person, or one address, may do in a while."""
+    """Too many requests of this kind from one person or address."""
 
     code = "too_many_requests"
 
@@ -93,19 +93,19 @@ STATUS: dict[type[AntiphonError], tuple[int, str]] = {
     errors.Fenced: (503, "Taken over by another worker"),
     AntiphonError: (500, "Internal error"),
 }
-"""The status and title of each error; one that is not listed is answered as its nearest parent."""
+"""Status and title of each error; an unlisted one has those of its nearest base class."""
 
 MEDIA_TYPE = b"application/problem+json"
 RETRY_AFTER = 1  # seconds, where the error knows no better
 
 
 def status_and_title(error: AntiphonError) -> tuple[int, str]:
-    """The HTTP status and the title of an error."""
+    """Return the HTTP status and the title of an error."""
     return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
 
 
 def problem_document(error: AntiphonError) -> bytes:
-    """The problem document: what was wanted, what came and what to do are members of it."""
+    """Return the problem document, with expectation, received value and hint as members."""
     status, title = status_and_title(error)
     return msgspec.json.encode(
         {
@@ -121,7 +121,7 @@ def problem_document(error: AntiphonError) -> bytes:
 
 
 def problem_headers(error: AntiphonError) -> list[tuple[bytes, bytes]]:
-    """The header fields that go with an error, but for the type and length of its document."""
+    """Return the headers of an error's response, except type and length of the document."""
     match error:
         case errors.Unauthorized():
             return [(b"www-authenticate", b'Bearer realm="antiphon"')]
@@ -135,10 +135,10 @@ def problem_headers(error: AntiphonError) -> list[tuple[bytes, bytes]]:
 
 
 def internal_error(fault: BaseException, request_id: str, about: str) -> errors.Internal:
-    """A fault of ours as the caller may see it. Where it happened goes to the log.
+    """Log an unexpected error, and return what the caller may see of it.
 
-    Messages of foreign exceptions may quote what users wrote or keys, so only their types are
-    logged; `about` must hold nothing of the request but its route.
+    Messages of foreign exceptions may contain user text or keys, so only their types are logged.
+    `about` must contain nothing of the request but its route.
     """
     _log.error("%s failed (%s)\n%s", about, request_id, "".join(_traceback_lines(fault)).rstrip())
     return errors.Internal(

@@ -440,7 +440,7 @@ class AsyncClient(RenamedMethods):
         return self.transport.export(owner)
 
     async def paginate(self, listing: Operation[Listed[T]]) -> AsyncIterator[T]:
-        """All that a call lists, page after page: `paginate(calls.ListThreads(q="flight"))`."""
+        """Iterate over all pages of a list: `paginate(operations.ListThreads(q="flight"))`."""
         while True:
             page = await self.transport.send(listing)
             for each in page.data:

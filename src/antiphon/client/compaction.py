@@ -1,6 +1,6 @@
-"""Compaction: which messages of a thread a summary shall stand in for, and what to ask a model.
+"""Compaction: which messages of a thread a summary replaces, and how a model is asked for it.
 
-The decisions exist once. The loops that carry them out are `compact` in `sync` and `aio`.
+The decisions are made here, once. `compact` of both clients carries them out.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ questions. Answer with the summary alone."""
 
 
 class Compaction(msgspec.Struct, frozen=True, kw_only=True):
-    """What was done: `message` is the summary in the thread, with what it `compacts`.
+    """Result of a compaction: `message` is the summary in the thread.
 
-    `tokens_before` and `tokens_after` are estimates of what a model is told of the thread. `usage`
-    is what it took to write the summary.
+    `tokens_before` and `tokens_after` estimate the thread's tokens for a model. `usage` is that of
+    writing the summary.
     """
 
     message: Message
@@ -59,12 +59,12 @@ class Compaction(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def summary(self) -> str:
-        """What models are told from now on in place of the messages."""
+        """The text that models read in place of the messages."""
         return self.message.text
 
 
 def due(used_tokens: int, window_tokens: int | None, share: float = SHARE) -> bool:
-    """Whether it is time to compact; never where nobody knows how much the model takes.
+    """Return whether it is time to compact; False if the model's window is unknown.
 
     `used_tokens` are the input tokens of the last reply, `window_tokens` the model's
     `context_tokens`.
@@ -73,7 +73,7 @@ def due(used_tokens: int, window_tokens: int | None, share: float = SHARE) -> bo
 
 
 def current_summary(messages: Iterable[Message]) -> Message | None:
-    """The summary that holds; None where none does."""
+    """Return the summary in effect; None without one."""
     newest = None
     for message in messages:
         if message.compacts is not None:
@@ -82,7 +82,7 @@ def current_summary(messages: Iterable[Message]) -> Message | None:
 
 
 def choose_model(runs: Sequence[Run], named: str | None) -> str | None:
-    """The model to ask: as named, else as the newest of the thread's runs. Raises `RunActive`."""
+    """Return the named model, else that of the newest run. Raises `RunActive`."""
     newest = runs[0] if runs else None
     if newest and not newest.status.ended:
         raise errors.RunActive(
@@ -96,7 +96,7 @@ def choose_model(runs: Sequence[Run], named: str | None) -> str | None:
 
 
 class CompactionPlan:
-    """One compaction: what a model is asked, part after part, and what comes of it."""
+    """One compaction: asks a model for a summary, part after part."""
 
     def __init__(
         self, thread_id: str, messages: Sequence[Message], keep: int, models: Sequence[Model]
@@ -113,33 +113,33 @@ class CompactionPlan:
         self._place = 0
 
     def due(self) -> str | None:
-        """What to ask next; None where all is summed up, which may be from the first."""
+        """Return the next question; None when everything is summarized."""
         if self._place == len(self._parts):
             return None
         return _question(self._parts[self._place], self._summary)
 
     @property
     def begun(self) -> bool:
-        """Whether anything was summed up."""
+        """True once a part was summarized."""
         return self._place > 0
 
     @property
     def where(self) -> str:
-        """Which part is being asked about, in words."""
+        """Words for the part that is being summarized."""
         return f"part {self._place + 1} of {len(self._parts)}"
 
     def add_summary(self, summary: str, usage: Usage) -> None:
-        """The model has answered."""
+        """Add the model's summary of a part."""
         self._summary = summary
         self._usage += usage
         self._place += 1
 
     def mark(self) -> CreateMessage:
-        """The summary, to be put into the thread."""
+        """Return the operation that adds the summary to the thread."""
         return CreateMessage(self._thread_id, self._summary, role="system", compacts=self._compacts)
 
     def done(self, message: Message) -> Compaction:
-        """It is there."""
+        """Return the result, with the saved message."""
         return Compaction(
             message=message,
             tokens_before=_estimate_tokens(self._messages),
@@ -153,7 +153,7 @@ class CompactionPlan:
 
 
 class SummaryReader:
-    """What comes of one question, event by event."""
+    """Reads one summary from the events of its run."""
 
     def __init__(self, where: str, tell: Tell) -> None:
         self.usage = Usage()
@@ -163,7 +163,7 @@ class SummaryReader:
         self._text = ""
 
     def note(self, event: Event) -> None:
-        """Take in the next event, and tell how much is written."""
+        """Add the next event, and report the progress."""
         match event:
             case TextDelta(text=text):
                 self._letters += len(text)
@@ -178,7 +178,7 @@ class SummaryReader:
         self._tell(Progress(self._letters, message=self._where))
 
     def summary(self, status: Status | None, reason: Reason | None, error: Fault | None) -> str:
-        """The whole summary. Raises what the run failed of, or `Cut`."""
+        """Return the summary. Raises the run's error, or `Cut`."""
         if error is not None:
             raise errors.class_for_code(error.code)(f"No summary was written: {error.message}")
         if status is not Status.COMPLETED or not self._text.strip():
@@ -192,7 +192,7 @@ class SummaryReader:
 
 
 def summary_request(thread_id: str, text: str, model: str | None) -> Process:
-    """The call that asks a model, in a thread of its own."""
+    """Return the operation that asks a model in a thread of its own."""
     return Process(
         thread_id=thread_id, message=NewMessage(text), model=model, instructions=INSTRUCTIONS
     )

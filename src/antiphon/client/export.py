@@ -1,6 +1,6 @@
-"""A thread as a file: Markdown or a web page to be read, JSON with everything in it.
+"""Exports a thread as Markdown, as a web page, or as complete JSON.
 
-Nothing of a thread is held but the message that is being told, so it may be of any length:
+Only the current message is held, so threads may be of any length:
 
     with open("talk.md", "w") as file:
         for piece in exported(thread, client.paginate(ListMessages(thread.id)), "md"):
@@ -42,18 +42,18 @@ NAME_LETTERS = 60
 
 
 class Export(Protocol):
-    """A file in the making: its beginning, its messages in their order, its end."""
+    """An export in progress: its beginning, its messages in order, its end."""
 
     def begin(self) -> str:
-        """What stands before the first message."""
+        """Return the text before the first message."""
         ...
 
     def message(self, message: Message) -> str:
-        """The next message; nothing for one that is not told."""
+        """Return the next message; "" for a message that is left out."""
         ...
 
     def end(self) -> str:
-        """What stands behind the last message."""
+        """Return the text after the last message."""
         ...
 
 
@@ -65,11 +65,11 @@ def export(
     runs: Mapping[str, RunSummary] | None = None,
     render: Callable[[str], str] | None = None,
 ) -> Export:
-    """A file to be fed message by message, however they come.
+    """Return an export to feed message by message.
 
-    `names` are file names by id, `runs` what `answered` tells of runs, by id: both may be filled
-    while messages come. `render` makes HTML of a model's Markdown, and answers for it being safe;
-    without it Markdown stands in a page as it was written.
+    `names` are file names by id, `runs` results of `summarize_run` by id: both may be filled
+    meanwhile. `render` makes safe HTML of a model's Markdown; without it a page shows Markdown as
+    written.
     """
     reader = SectionReader({} if names is None else names, {} if runs is None else runs)
     match form:
@@ -90,7 +90,7 @@ def exported(
     runs: Mapping[str, RunSummary] | None = None,
     render: Callable[[str], str] | None = None,
 ) -> Iterator[str]:
-    """The file, piece by piece, as the messages come; see `export`."""
+    """Yield the export in pieces; see `export`."""
     file = export(thread, form, names=names, runs=runs, render=render)
     yield file.begin()
     for message in messages:
@@ -100,14 +100,14 @@ def exported(
 
 
 def guess_form(file_name: str) -> Form | None:
-    """The form that a file's name asks for; None where it does not say."""
+    """Return the form for a file name's suffix; None for an unknown one."""
     return SUFFIXES.get(PurePath(file_name).suffix.lower())
 
 
 def file_name(thread: Thread, form: Form) -> str:
-    """What to call the file of this thread: letters, digits and hyphens of its title.
+    """Return a name for the thread's file: letters, digits and hyphens of its title.
 
-    It begins with a letter or a digit, so that it is no hidden file, no path and no flag.
+    It begins with a letter or digit, so that it is no hidden file, path or flag.
     """
     words = re.findall(r"[^\W_]+", thread.title)
     name = ""
@@ -163,7 +163,7 @@ async def told(
     *,
     render: Callable[[str], str] | None = None,
 ) -> AsyncIterator[str]:
-    """The thread in this form, piece by piece; see `export` for `render`."""
+    """Yield the export of a thread in pieces; see `export` for `render`."""
     listed = client.paginate(ListRuns(thread.id, limit=PAGE))
     runs = {run.id: summarize_run(run) async for run in listed}
     names: dict[str, str] = {}

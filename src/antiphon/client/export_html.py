@@ -121,7 +121,7 @@ class Html:
         )
 
     def end(self) -> str:
-        """What was opened is closed."""
+        """Close what was opened."""
         return "</main>\n</body>\n</html>\n"
 
     def _set(self, piece: Piece) -> str:

@@ -151,13 +151,13 @@ class _Fence:
         return cls(opening[1], opening[2])
 
     def is_closed_by(self, line: str, listed: int) -> bool:
-        """Whether the line is its end: further in, it is what the fence holds."""
+        """Return whether the line closes the fence; further in, it is content."""
         marks = line.strip(" \t")
         long_enough = len(marks) >= len(self._marks) and not marks.strip(self._marks[0])
         return long_enough and _indent(line) <= (listed if self._in_list(listed) else 0) + 3
 
     def is_left_by(self, line: str, listed: int) -> bool:
-        """Whether the line stands outside of the list in which the fence is."""
+        """Return whether the line stands outside of the fence's list."""
         return bool(line.strip()) and self._in_list(listed) and _indent(line) < listed
 
     def _in_list(self, listed: int) -> bool:
@@ -165,13 +165,13 @@ class _Fence:
 
 
 def _indent(line: str) -> int:
-    """How many columns there are before its text."""
+    """Return the columns before the text."""
     blanks = line[: len(line) - len(line.lstrip(" \t"))]
     return len(blanks.expandtabs(4))
 
 
 def _list_indent(line: str, before: int, previous: str) -> int:
-    """How far the text of the list is indented that this line belongs to; 0 for none."""
+    """Return the indent of the list item that this line belongs to; 0 without one."""
     if not line.strip():
         return 0 if _EMPTY_ITEM.fullmatch(previous) else before
     if item := _ITEM.match(line):
@@ -192,10 +192,10 @@ def _show_open_tags(lines: list[str]) -> list[str]:
 
 
 def _is_plain(paragraph: str) -> bool:
-    """Whether every tag in it is code for certain, however its lines belong together.
+    """Return whether every tag is code for certain, however the lines belong together.
 
-    So it is where each line closes the code that it opens, with nothing in it that could be read
-    otherwise. All else is taken for no code, at the price of a backslash that may be seen.
+    So it is if each line closes the code it opens, and contains nothing ambiguous. Everything else
+    is treated as no code, at the price of a visible backslash.
     """
     for line in paragraph.split("\n"):
         if len(line) > LONGEST_LINE or "\\`" in line:

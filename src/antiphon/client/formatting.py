@@ -21,7 +21,7 @@ def short_number(tokens: int) -> str:
 
 
 def dollars(cost: float | None) -> str:
-    """What something cost; nothing where nobody knows."""
+    """Return a cost; "" if it is unknown."""
     if cost is None:
         return ""
     return "less than $0.0001" if 0 < cost < 0.0001 else f"${cost:.4f}"

@@ -46,7 +46,7 @@ class MentionedText(msgspec.Struct, frozen=True):
 
 
 class Resource(msgspec.Struct, frozen=True):
-    """What an MCP server gives to read, by its name and the address there."""
+    """A resource of an MCP server, by the server's name and the resource's address."""
 
     server: str
     uri: str
@@ -79,7 +79,7 @@ class Uploads(Protocol):
 
 
 def find_mentions(text: str) -> MentionedText:
-    """What the text mentions. A name that no file has may turn out to be a word like others."""
+    """Return the file mentions in a text. One that no file matches may be a plain word."""
     said: list[str] = []
     mentions: list[Mention] = []
     place = 0
@@ -93,19 +93,19 @@ def find_mentions(text: str) -> MentionedText:
 
 
 def resources(text: str) -> Sequence[Resource]:
-    """What the text mentions of MCP servers, each once; a server of that name there need not be."""
+    """Return the MCP resources that the text mentions, each once; the server may not exist."""
     named = (found[1].rstrip(_BEHIND) for found in _WITH_A_COLON.finditer(text))
     return list(dict.fromkeys(each for name in named if (each := resource(name)) is not None))
 
 
 def resource(name: str) -> Resource | None:
-    """What `server:uri` means; None for what may be a path."""
+    """Parse `server:uri`; None for what may be a path."""
     found = _RESOURCE.fullmatch(name)
     return Resource(found["server"], found["uri"]) if found else None
 
 
 def format_mention(path: str) -> str:
-    """The path as a mention, in quotes where it must be."""
+    """Return the path as a mention, quoted where needed."""
     bare = find_mentions(f"@{path}").mentions
     if len(bare) == 1 and bare[0].path == path and not bare[0].quoted:
         return f"@{path}"
@@ -141,12 +141,12 @@ def read(name: str, folder: Path | None = None) -> AttachedFile:
 
 
 def is_picture_or_pdf(content: bytes) -> bool:
-    """Whether the bytes begin as one of those does."""
+    """Return whether the bytes begin like a picture or a PDF."""
     return any(begins.match(content) for begins, _, _ in _KINDS)
 
 
 def classify_file(name: str, content: bytes) -> AttachedFile:
-    """What these bytes are: a picture, a PDF or text. Raises `InvalidRequest` and `TooLarge`."""
+    """Return the bytes as a picture, PDF or text. Raises `InvalidRequest` and `TooLarge`."""
     for begins, kind, media_type in _KINDS:
         if begins.match(content):
             return AttachedFile(name, kind, media_type, content)
@@ -159,7 +159,7 @@ def classify_file(name: str, content: bytes) -> AttachedFile:
 
 
 async def upload_attachments(client: Uploads, message: PreparedMessage) -> str | tuple[Part, ...]:
-    """What to send: texts in the message itself, pictures and PDFs as uploads of the client."""
+    """Return the content to send: texts inline, pictures and PDFs uploaded by the client."""
     if not message.files:
         return message.text
     said = (Text(message.text),) if message.text else ()
@@ -218,7 +218,7 @@ def _mention(found: re.Match[str]) -> Mention | None:
 
 
 def _is_meant(name: str, folder: Path) -> bool:
-    """Whether a file is meant, and not a person, a package or a decorator."""
+    """Return whether a file is meant, not a person, package or decorator."""
     if _looks_like_a_file(name):
         return True
     try:

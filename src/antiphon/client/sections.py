@@ -18,7 +18,7 @@ Speaker = Literal["user", "assistant", "system", "tool", "summary"]
 
 
 class Words(msgspec.Struct, frozen=True):
-    """What was said. `markdown` where a model wrote it."""
+    """Text. `markdown` if a model wrote it."""
 
     text: str
     markdown: bool = False
@@ -46,7 +46,7 @@ def format_arguments(arguments: str) -> str:
 
 
 class ToolResultPiece(msgspec.Struct, frozen=True):
-    """What became of a call; `fault` says in words why it has no result, "" where it has one."""
+    """Result of a call; `fault` says in words why there is none, "" if there is one."""
 
     name: str
     output: str
@@ -78,14 +78,14 @@ class Section(msgspec.Struct, frozen=True):
 
 
 class RunSummary(msgspec.Struct, frozen=True):
-    """What an export tells of a run: its model, and how it ended if that was not as it should."""
+    """Facts of a run for exports: its model, and how it ended if not normally."""
 
     model: str
     ended: str = ""
 
 
 def summarize_run(run: Run) -> RunSummary:
-    """The little that an export tells of this run."""
+    """Return the facts of this run for exports."""
     return RunSummary(run.model, _ending_words(run.status, run.reason))
 
 
@@ -113,10 +113,9 @@ REASONS: Mapping[Reason, str] = {
 
 
 class SectionReader:
-    """Reads messages in their order; it remembers the last calls, to name their results.
+    """Reads messages in order, and remembers the last calls to name their results.
 
-    `names` are file names by id, `runs` what is known of runs by id: both may grow meanwhile, and
-    what is in neither is told without.
+    `names` are file names by id, `runs` facts of runs by id: both may grow meanwhile.
     """
 
     def __init__(self, names: Mapping[str, str], runs: Mapping[str, RunSummary]) -> None:

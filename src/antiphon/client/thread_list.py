@@ -49,7 +49,7 @@ async def branch_after(client: AsyncClient, message: Message, *, replace: bool =
 
 
 def _is_titled_by(title: str, message: Message) -> bool:
-    """Whether a thread has its title from its first message, and the next one's is better."""
+    """Return whether the title came from the thread's first message and should be replaced."""
     return message.text.strip().startswith(title.removesuffix("…"))
 
 
@@ -159,7 +159,7 @@ class _BranchTree:
         )
 
     def fork(self, thread: Thread, place: _Place) -> Fork | None:
-        """What was said there, if this thread has come there and there are several."""
+        """Return the alternatives at this place, if the thread reaches it and there are several."""
         number = place[1]
         if not self._comes_to(thread, place):
             return None

@@ -15,7 +15,7 @@ Source = str | PathLike[str] | bytes
 
 
 class Attachment(msgspec.Struct, frozen=True):
-    """What is uploaded."""
+    """A file to upload."""
 
     name: str
     media_type: str

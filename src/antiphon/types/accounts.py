@@ -1,4 +1,4 @@
-"""Whose things there are, who asks for them, how much they may, and what was done about them."""
+"""Owners, accounts, keys, limits, usage and audit entries."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Count = Annotated[int, Meta(ge=1, le=2**53 - 1)]
 
 
 class RedactedRepr(msgspec.Struct, frozen=True):
-    """A value whose secrets are not printed, wherever it is logged or shown."""
+    """Struct whose `repr` hides its secrets."""
 
     secrets: ClassVar[tuple[str, ...]] = ("password", "token")
 
@@ -31,12 +31,12 @@ class RedactedRepr(msgspec.Struct, frozen=True):
 
 
 class Person(msgspec.Struct, frozen=True, kw_only=True):
-    """Somebody who may log in; their id is the owner of what they have. Times in ms.
+    """A person who may log in; the id is the owner of the person's data. Times in ms.
 
-    No two names are alike but for case. `subject` is who they are where somebody else lets them
-    log in. `generation` grows when the password changes, when they are signed out everywhere, and
-    when they are disabled: what was given out to an older one is void. `ended_sessions` are logins
-    of this generation that were ended one by one, each with the time until which it is remembered.
+    Names are unique regardless of case. `subject` is the identity at an external login.
+    `generation` grows when the password changes, on logging out everywhere, and when the account is
+    disabled: sessions of an older generation are void. `ended_sessions` are the logins of this
+    generation that were ended one by one, each with the time until which it is remembered.
     """
 
     id: str
@@ -51,22 +51,22 @@ class Person(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def governs(self) -> bool:
-        """Whether they can log in and administer."""
+        """Whether the person can log in and administer."""
         return self.role == "admin" and not self.disabled
 
 
 class Account(RedactedRepr, frozen=True):
-    """A person with the hash of their password, if they have one; it stays on this side."""
+    """A person with the hash of the password, if there is one; the hash never leaves the server."""
 
     person: Person
     password: str | None = None
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How much a key may; None is without bound.
+    """Limits of a key; None is unlimited.
 
-    `runs_at_once` counts the runs begun with it that have not ended, `tokens_per_day` what models
-    read and wrote in them on a day (UTC).
+    `runs_at_once` counts unfinished runs begun with the key, `tokens_per_day` the tokens that
+    models read and wrote in its runs on a day (UTC).
     """
 
     requests_per_minute: Count | None = None
@@ -75,15 +75,15 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     @property
     def bind_runs(self) -> bool:
-        """Whether a new run has to be held against them."""
+        """Whether they limit new runs."""
         return self.runs_at_once is not None or self.tokens_per_day is not None
 
 
 class Key(msgspec.Struct, frozen=True, kw_only=True):
-    """An API key without its secret: `prefix` finds it, the keyed hash proves it. Times in ms.
+    """An API key without its secret: `prefix` finds it, a keyed hash proves it. Times in ms.
 
-    It opens the things of `owner`; `person_id` is who has it, where that is known. From
-    `expires_at` on it opens nothing, as one that was revoked.
+    It gives access to the data of `owner`; `person_id` is its holder, if known. An expired key
+    works no more than a revoked one.
     """
 
     id: str
@@ -99,9 +99,9 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Project(msgspec.Struct, frozen=True, kw_only=True):
-    """An owner that is no person: its id owns things that several keys and people share.
+    """An owner that is not a person: several keys and people share its data.
 
-    No two names are alike but for case. Of one that is disabled no key opens anything. Time in ms.
+    Names are unique regardless of case. The keys of a disabled project do not work. Time in ms.
     """
 
     id: str
@@ -111,9 +111,9 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ProviderKey(msgspec.Struct, frozen=True, kw_only=True):
-    """That an owner has a key of their own for a provider. Time in ms.
+    """Record of an owner's own key for a provider. Time in ms.
 
-    `hint` is how it ends; it is empty for a short one, of which so much would tell too much.
+    `hint` is the end of the key; it is empty for a short key, which it would reveal.
     """
 
     owner: str
@@ -124,7 +124,7 @@ class ProviderKey(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OwnerProviderKey(RedactedRepr, frozen=True, kw_only=True):
-    """An owner's own key as a provider gets it, at the provider's address or at `base_url`."""
+    """An owner's own provider key in plain text, for the provider's address or for `base_url`."""
 
     secrets: ClassVar[tuple[str, ...]] = ("key",)
 
@@ -133,7 +133,7 @@ class OwnerProviderKey(RedactedRepr, frozen=True, kw_only=True):
 
 
 class Holding(msgspec.Struct, frozen=True, kw_only=True):
-    """How much of what an owner has."""
+    """Counts of an owner's objects."""
 
     owner: str
     threads: int = 0
@@ -143,14 +143,14 @@ class Holding(msgspec.Struct, frozen=True, kw_only=True):
 
 
 LOCAL = "local"
-"""The one owner where nobody logs in, and the actor: whoever is on this machine."""
+"""The owner and actor where nobody logs in: any user of this machine."""
 
 
 class Principal(msgspec.Struct, frozen=True, kw_only=True):
-    """Who asks: whose things, by which key, and who the audit log says it was.
+    """The caller: owner, key, and actor for the audit log.
 
-    `actor` is a key or a person by id, or `local`; `governing` where that is an administrator at
-    work on what is another's. `trace` is the W3C `traceparent` of the request.
+    `actor` is the id of a key or a person, or `local`; `governing` is true if it is an
+    administrator at work on another owner's data. `trace` is the W3C `traceparent` of the request.
     """
 
     owner: str = LOCAL
@@ -161,7 +161,7 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     trace: str | None = None
 
     def acting(self, *, owner: str | None = None, actor: str | None = None) -> Principal:
-        """As an administrator, for that owner and on behalf of that person."""
+        """Return the principal of an administrator who acts for that owner or that person."""
         owner, actor = owner or self.owner, actor or self.actor
         governing = actor not in (self.key_id, LOCAL, owner)
         return replace(self, owner=owner, actor=actor, governing=governing)
@@ -187,9 +187,9 @@ Deed = Literal[
 
 
 class Act(msgspec.Struct, frozen=True, kw_only=True):
-    """Something an administrator did, as the audit log keeps it: never a secret. Time in ms.
+    """An administrator's action in the audit log; contains no secrets. Time in ms.
 
-    `target` is what it was done to, by id; `owner` whose that is.
+    `target` is the id of its object, `owner` the owner of that.
     """
 
     id: str
@@ -202,23 +202,23 @@ class Act(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Counter(msgspec.Struct, frozen=True):
-    """What of a key is counted: requests by the minute, tokens by the day (UTC)."""
+    """A counter of a key: requests per minute, or tokens per day (UTC)."""
 
     key_id: str
     what: Literal["requests", "tokens"]
 
 
 class CounterValue(msgspec.Struct, frozen=True):
-    """What a key has used in the period that `now` is in, by the store's clock in ms."""
+    """A counter's value in the period of `now`, the store's clock in ms."""
 
     total: int
     now: int
 
 
 class Spent(msgspec.Struct, frozen=True, kw_only=True):
-    """What the runs of one owner with one model used, of those that ended on this day (UTC).
+    """Usage of one owner's runs with one model that ended on this day (UTC).
 
-    `cost` is in US dollars, of the runs whose cost is known; `unpriced` counts the others.
+    `cost` is in US dollars, of the runs with a known cost; `unpriced` counts the others.
     """
 
     day: str
@@ -234,16 +234,16 @@ class Spent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def day(milliseconds: int) -> str:
-    """The day of a time in ms since 1970, in UTC: `2026-11-21`."""
+    """Return the UTC day of a time in ms since 1970: `2026-11-21`."""
     return datetime.fromtimestamp(milliseconds / 1000, UTC).date().isoformat()
 
 
 MINUTE_MS = 60_000
 DAY_MS = 1440 * MINUTE_MS
 PERIODS = {"requests": MINUTE_MS, "tokens": DAY_MS}
-"""Over how long each is counted, in ms; a period begins where the time is a multiple of that."""
+"""Period of each counter in ms; periods begin at multiples of it."""
 
 
 def period(counter: Counter, now: int) -> int:
-    """The number of the minute or the day that a time in ms is in."""
+    """Return the number of the period that contains a time in ms."""
     return now // PERIODS[counter.what]

@@ -1,4 +1,4 @@
-"""Addresses of this machine, of machines near it and of the internet; why one cannot be reached."""
+"""Addresses of this machine, its network and the internet; reasons of failed connections."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Address = IPv4Address | IPv6Address
 
 
 def is_loopback(host: str) -> bool:
-    """Whether this is a loopback address, or the name that always means one."""
+    """Return whether this is a loopback address or `localhost`."""
     if host.lower() == "localhost":
         return True
     try:
@@ -23,7 +23,7 @@ def is_loopback(host: str) -> bool:
 
 
 def is_local_url(url: str) -> bool:
-    """Whether what is asked there is asked of this machine."""
+    """Return whether the URL's host is this machine."""
     return is_loopback(urlsplit(url).hostname or "")
 
 
@@ -51,10 +51,10 @@ def connection_reason(error: OSError) -> str:
 
 
 def is_public(address: Address) -> bool:
-    """Whether this address leads out into the internet, wherever it is asked from.
+    """Return whether this address is reachable over the internet from anywhere.
 
-    Everything else means some machine near the one that asks, or none. An IPv6 address that
-    carries IPv4 addresses leads where they lead.
+    All others belong to a machine or network nearby, or to none. An IPv6 address with embedded IPv4
+    addresses leads where those lead.
     """
     if isinstance(address, IPv4Address):
         return not any(address in network for network in _NEAR_V4)
@@ -67,10 +67,10 @@ def is_public(address: Address) -> bool:
 
 
 def parse_address(host: str) -> Address | None:
-    """The address that this host is written as; None for a name, which must be looked up.
+    """Return the address that this host is; None for a name.
 
-    Reads what resolvers read: `127.1`, `0x7f.1`, `0177.0.0.1` and `2130706433` are 127.0.0.1.
-    Raises `ValueError` for what ends like an address and is none, for no name may end so.
+    Accepts what resolvers accept: `127.1`, `0x7f.1`, `0177.0.0.1` and `2130706433` are 127.0.0.1.
+    Raises `ValueError` for a host that ends like an address and is not one: no name may end so.
     """
     text = host.removesuffix(".")
     if ":" in text:
@@ -157,7 +157,7 @@ _ISATAP = (0x0000_5EFE, 0x0200_5EFE)  # RFC 5214: begins the lower half, whateve
 
 
 def _embedded_addresses(address: IPv6Address) -> Iterator[IPv4Address]:
-    """The IPv4 addresses that packets to this one may end up at."""
+    """Yield the IPv4 addresses that packets to this address may reach."""
     number = int(address)
     if any(address in network for network in _LAST_FOUR_BYTES):
         yield _to_ipv4(number)

@@ -77,7 +77,7 @@ class AntiphonError(Exception):
 
     @property
     def told(self) -> str:
-        """All of it in one line for a person: what is wrong, what was wanted, what to do."""
+        """The whole error in one line: message, expectation, received value, hint."""
         words = {"expected": "wanted ", "received": "got "}
         said = (f"{word}{self.details[key]}" for key, word in words.items() if key in self.details)
         wrong = "; ".join([self.message.rstrip("."), *said])
@@ -115,7 +115,7 @@ class Forbidden(CallerError):
 
 
 class SignInRefused(CallerError):
-    """Who wants to log in is not who they say, or may not log in."""
+    """The login failed, or the account may not log in."""
 
     code = "sign_in_refused"
 
@@ -352,7 +352,7 @@ def install_hint(extra: str) -> str:
 
 
 def class_for_code(code: str) -> type[AntiphonError]:
-    """The class that carries this code; `AntiphonError` itself for one that this version lacks."""
+    """Return the class with this code; `AntiphonError` for an unknown one."""
     return _BY_CODE.get(code, AntiphonError)
 
 

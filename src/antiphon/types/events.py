@@ -1,7 +1,7 @@
-"""What happens in a run: the one vocabulary that crosses every border, and its JSON.
+"""Events of a run, and their JSON.
 
-Events of a run are numbered 1, 2, 3 ... over all its turns. The number travels beside the event
-(the SSE `id`), the type inside it.
+They are numbered 1, 2, 3 ... over all turns of the run. The number travels beside the event (the
+SSE `id`), the type inside it.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ class _Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", omit_d
 
 
 class RunStatus(_Event, frozen=True, tag="run.status"):
-    """The run has moved. The first event of every run, so that a caller learns both ids.
+    """The run's status changed. The first event of every run: it has the ids of run and thread.
 
-    A queued run that no worker has taken says in `waiting_for` which provider one must ask.
+    In a queued run that no worker has claimed, `waiting_for` names the provider that one must
+    reach.
     """
 
     run_id: str
@@ -101,7 +102,7 @@ class PendingAction(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 
 
 def pending(action: Action) -> PendingAction:
-    """The action as a manifest has it."""
+    """Return the action as it appears in `action.required`."""
     return PendingAction(
         action_id=action.id,
         tool_call_id=action.tool_call_id,
@@ -149,7 +150,7 @@ class TurnRestarted(_Event, frozen=True, tag="turn.restarted"):
 
 
 class UsageAdded(_Event, frozen=True, tag="usage"):
-    """What this turn used; cost in US dollars where the price is known."""
+    """Usage of this turn; cost in US dollars where the price is known."""
 
     usage: Usage
 
@@ -180,21 +181,21 @@ Event = (
 Numbered = tuple[int, Event]
 
 TYPES: frozenset[str] = frozenset(str(kind.__struct_config__.tag) for kind in Event.__args__)
-"""The closed set of event names."""
+"""All event names."""
 
 _TYPE_AT: int = len(b'{"type":"')
 
 encode = msgspec.json.Encoder().encode
-"""An event as one line of JSON; the type comes first."""
+"""Encode an event as one line of JSON; the type comes first."""
 
 _decoder: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
 
 
 def decode(data: bytes | str) -> Event:
-    """The event in this JSON. Raises `msgspec.ValidationError` where it is none of ours."""
+    """Decode an event. Raises `msgspec.ValidationError` for an unknown one."""
     return _decoder.decode(data)
 
 
 def type_of(data: bytes) -> bytes:
-    """The type of an encoded event, without decoding it: framing needs no more."""
+    """Return the type of an encoded event without decoding it."""
     return data[_TYPE_AT : data.index(b'"', _TYPE_AT)]

@@ -1,4 +1,4 @@
-"""What is said in a thread: messages, their parts, and the tool calls in them."""
+"""Messages of a thread, their parts, and their tool calls."""
 
 from __future__ import annotations
 
@@ -81,9 +81,9 @@ class ToolSpec(msgspec.Struct, frozen=True):
 
 
 class Hints(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a tool's server claims of it (MCP's annotations); None where it claims nothing.
+    """Claims of a tool's server about it (MCP's annotations); None without a claim.
 
-    They are claims: believed only where the server is trusted.
+    They are believed only if the server is trusted.
     """
 
     title: str | None = None
@@ -111,7 +111,7 @@ class Tool(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ToolCall(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a model asked for. `arguments` is one JSON object, as text, byte for byte as it came.
+    """A tool call of the model. `arguments` is one JSON object as text, byte for byte as it came.
 
     `provider_id` is the provider's own id where ours had to differ (missing or repeated ids);
     `extra` holds opaque fields that must go back to the provider with the call, such as Gemini's
@@ -185,12 +185,12 @@ Given = Text | Blob | Link
 
 
 class ToolResult(msgspec.Struct, frozen=True):
-    """What became of a call: a failure, a refusal and a timeout are results too.
+    """Result of a tool call; failures, refusals and timeouts are results too.
 
-    `output` is what the model reads. `content` is all that the tool gave, whole, for the person;
-    empty where it is the output and nothing else. `structured` is the tool's own JSON value.
-    `files` are the ids of uploads that keep what was too much to be said. `arguments` is the JSON
-    with which the tool ran, where a person changed what the model had written.
+    `output` is the text for the model. `content` is the tool's whole result for the user; empty if
+    it is just the output. `structured` is the tool's own JSON value. `files` are the ids of uploads
+    that hold parts too long for the output. `arguments` is the JSON with which the tool ran, if a
+    person changed the model's.
     """
 
     output: str
@@ -217,7 +217,7 @@ class ToolResult(msgspec.Struct, frozen=True):
 
 
 class Progress(msgspec.Struct, frozen=True):
-    """How far a running tool says it is: `done` of `total`, if it knows how much there is."""
+    """Progress that a running tool reports: `done` of `total`, if the total is known."""
 
     done: float
     total: float | None = None
@@ -274,7 +274,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def parts(content: str | Sequence[Part]) -> tuple[Part, ...]:
-    """Content as callers may give it, as parts."""
+    """Return content as parts."""
     if isinstance(content, str):
         return (Text(content),) if content else ()
     return tuple(content)

@@ -1,4 +1,4 @@
-"""Assistants, threads, runs and actions, and the table of legal moves."""
+"""Assistants, threads, runs and actions, and the legal status changes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from antiphon.types.messages import ToolSpec
 
 
 class Status(StrEnum):
-    """Where a run is; the last five are ends, and an end is final."""
+    """Status of a run. The last five are final."""
 
     QUEUED = "queued"
     IN_PROGRESS = "in_progress"
@@ -25,7 +25,7 @@ class Status(StrEnum):
 
     @property
     def ended(self) -> bool:
-        """Whether no move leads on from here."""
+        """Whether the status is final."""
         return not MOVES[self]
 
 
@@ -64,7 +64,7 @@ class Fault(msgspec.Struct, frozen=True):
 
 
 CHOICES = ("auto", "none", "required")
-"""The words for who chooses a tool."""
+"""Words for the choice among tools."""
 
 Bias = Annotated[
     dict[
@@ -79,7 +79,7 @@ Bias = Annotated[
 class Sampling(
     msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
 ):
-    """How a model is asked; what is None is left to the provider, and no other name is passed over.
+    """Sampling settings of a model. The provider decides those that are None.
 
     `tool_choice` is `auto`, `none`, `required` or the name of a tool that is offered, or the object
     in which chat completions names one. `reasoning_effort` is the provider's word for it: `none`,
@@ -150,12 +150,12 @@ class McpServer(msgspec.Struct, frozen=True, omit_defaults=True):
     )
 
     def offers(self, tool: str) -> bool:
-        """Whether the server's tool of this name may be used."""
+        """Return whether the server's tool of this name may be used."""
         globs = self.allowed_tools
         return globs is None or any(fnmatchcase(tool, glob) for glob in globs)
 
     def asks(self, tool: str) -> bool:
-        """Whether a call of the server's tool of this name needs a person's approval."""
+        """Return whether a call of the server's tool of this name needs approval."""
         if isinstance(self.require_approval, str):
             return self.require_approval == "always"
         said = [when for glob, when in self.require_approval.items() if fnmatchcase(tool, glob)]
@@ -174,7 +174,7 @@ class Hosted(msgspec.Struct, frozen=True):
 
 
 class Approval(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What a person said of a call that waits to be approved; the model is told the reason."""
+    """A person's answer about a call that waits for approval; the model reads the reason."""
 
     approve: bool
     reason: Annotated[str, msgspec.Meta(max_length=10_000)] = ""
@@ -315,15 +315,15 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunLease(msgspec.Struct, frozen=True, kw_only=True):
-    """How a run is being driven: what workers and readers need and callers do not.
+    """Lease and log position of a run: for workers and readers, not for callers.
 
-    `wanted` is the record that the next turn was asked for. `last_event` is the number of the
-    newest event, `turn_began_after` that of the previous turn's `turn.ended` (0 for the first
-    turn), `kept_after` that of the newest event past retention. `due_at` is when the sweep must
-    look at the run even if nobody asks: its lease, its actions or its rest have run out. Times in
-    ms. `key_id` is the key that the run was begun with, `trace` the W3C `traceparent` of who asked
-    for its next turn. `destination` is the text of the run's `Destination`, "" where it has none: a
-    worker claims what it would send to the same place, and nothing else.
+    `wanted` records that the next turn was requested. `last_event` is the number of the newest
+    event, `turn_began_after` that of the previous turn's `turn.ended` (0 for the first turn),
+    `kept_after` that of the newest event past retention. `due_at` is when a worker must look at the
+    run even without a request: its lease, its actions or its wait have expired. Times in ms.
+    `key_id` is the key that began the run, `trace` the W3C `traceparent` of the request for its
+    next turn. `destination` is the text of the run's `Destination`, "" without one: a worker claims
+    only runs that it would send to the same place.
     """
 
     epoch: int = 0
@@ -367,7 +367,7 @@ class Action(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def awaited(self) -> bool:
-        """Whether it waits for the client: to run the tool, or to approve the call."""
+        """Whether it waits for the client to run the tool or approve the call."""
         return self.status == "pending" and (
             self.runs_on == "client" or self.approval == "required"
         )

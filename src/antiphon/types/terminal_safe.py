@@ -39,13 +39,13 @@ class Cleaner:
         self._after_return = False
 
     def feed(self, text: str) -> str:
-        """The printable form of the next piece."""
+        """Return the printable form of the next piece."""
         if not (text and (self._held or self._after_return or _ODD.search(text))):
             return text
         return self._clean(self._held + text, ended=False)
 
     def close(self) -> str:
-        """What was held back; no more will come."""
+        """Return the held-back text; no more may be fed."""
         return self._clean(self._held, ended=True)
 
     def _clean(self, text: str, *, ended: bool) -> str:

@@ -1,8 +1,8 @@
-"""What an AG-UI client asks for, its `RunAgentInput`, as what our calls need.
+"""Parses an AG-UI client's request, its `RunAgentInput`.
 
-A client sends the whole conversation each time. Of that only what is new is believed: its last
-message, the outputs of its own tools, and its answers to questions. The rest is kept to be told
-back to it. `state`, `context` and `forwardedProps` are not read.
+A client sends the whole conversation each time. Only what is new is believed: its last message, the
+outputs of its own tools, and its answers to questions. The rest is kept to be sent back to it.
+`state`, `context` and `forwardedProps` are not read.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _REPLIES = frozenset({"assistant", "tool"})
 
 
 class Output(msgspec.Struct, frozen=True):
-    """What a tool of the client's gave."""
+    """Output of a tool of the client."""
 
     tool_call_id: str
     output: str

@@ -30,7 +30,6 @@ class FairQueue:
         self._patience = patience
         self._at_work: Counter[Hashable] = Counter()
         self._waiting: dict[Hashable, deque[asyncio.Future[None]]] = {}
-        self._drained: asyncio.Future[None] | None = None
 
     @asynccontextmanager
     async def slot(self, caller: Hashable) -> AsyncGenerator[None]:
@@ -52,9 +51,6 @@ class FairQueue:
         if not self._at_work[caller]:
             del self._at_work[caller]
         self._serve_next()
-        if self._drained and not self._at_work:
-            self._drained.set_result(None)
-            self._drained = None
 
     async def make_pieces(
         self, caller: Hashable, pieces: AsyncGenerator[T, None]
@@ -75,12 +71,6 @@ class FairQueue:
                     self.leave(caller)
                 patience = None
                 yield piece
-
-    async def drain(self) -> None:
-        """Wait until no work is left."""
-        if self._at_work:
-            self._drained = self._drained or asyncio.get_running_loop().create_future()
-            await asyncio.shield(self._drained)
 
     async def _enter(self, caller: Hashable, patience: float | None) -> None:
         if self._may_begin(caller) and caller not in self._waiting:

@@ -6,12 +6,12 @@ import asyncio
 import sqlite3
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Generator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
 
-from antiphon.limits.fair_queue import FairQueue
 from antiphon.stores.sqlite.disk import OpenedFile
 from antiphon.stores.sqlite.file import connected
 from antiphon.stores.sqlite.writer_thread import closed, unavailable
@@ -20,21 +20,24 @@ T = TypeVar("T")
 
 CACHE_BYTES = 4_000_000  # in each thread: a long thread is read from memory; SQLite would keep half
 
-AHEAD = 2
-"""Reads for each thread that have left the queue: the next one is there while the loop is busy."""
 STEPS = 2_000
 """Instructions of SQLite's machine between two looks at the clock."""
 
 
 class Readers:
-    """Some threads with a connection each."""
+    """Some threads with a connection each.
+
+    Owners take turns: a thread that is free reads for the waiting owner that was served longest
+    ago. The threads choose by themselves, so that none is idle while the loop is busy.
+    """
 
     def __init__(self, file: OpenedFile, threads: int, name: str) -> None:
         self._file = file
         self._mine = _Mine()
         self._connections: list[sqlite3.Connection] = []
         self._threads = ThreadPoolExecutor(threads, name)
-        self._queue = FairQueue(AHEAD * threads, AHEAD * threads, patience=None)
+        self._waiting: dict[str | None, deque[Callable[[], None]]] = {}  # in the order of turns
+        self._lock = threading.Lock()
 
     async def run(
         self,
@@ -42,34 +45,49 @@ class Readers:
         seconds: float | None = None,
         owner: str | None = None,
     ) -> T:
-        """Read in a thread, for so many seconds at most. Owners take turns; None is one of them.
+        """Read in a thread, for so many seconds at most, in the turn of this owner or of None.
 
         What has such a bound is also broken off when its caller is cancelled, so that the thread is
         free again. Raises `Unavailable` where the database does not answer, `TimeoutError` after
         the seconds.
         """
-        loop, left = asyncio.get_running_loop(), threading.Event()
-        await self._queue.enter(owner)
+        reading, left = Future[T](), threading.Event()
+
+        def read() -> None:
+            if not reading.set_running_or_notify_cancel():
+                return
+            try:
+                reading.set_result(self._run(work, seconds, left))
+            except BaseException as fault:  # noqa: BLE001 - the caller raises it
+                reading.set_exception(fault)
+
+        with self._lock:  # a thread takes as many reads as were submitted
+            try:
+                self._threads.submit(self._run_next)
+            except RuntimeError as fault:  # the pool takes nothing any more
+                raise closed() from fault
+            self._waiting.setdefault(owner, deque()).append(read)
         try:
-            reading = loop.run_in_executor(self._threads, self._run, work, seconds, left)
-        except RuntimeError as fault:  # the pool takes nothing any more
-            self._queue.leave(owner)
-            raise closed() from fault
-        # The thread is busy until the read is over, also where its caller was cancelled.
-        reading.add_done_callback(lambda _: self._queue.leave(owner))
-        try:
-            return await asyncio.shield(reading)
+            return await asyncio.wrap_future(reading)
         finally:
             left.set()
 
     async def close(self) -> None:
         """Finish what was asked for."""
-        await self._queue.drain()
         await asyncio.to_thread(self._threads.shutdown)
         for connection in self._connections:
             connection.close()
 
     # In the threads
+
+    def _run_next(self) -> None:
+        with self._lock:
+            owner = next(iter(self._waiting))
+            reads = self._waiting.pop(owner)
+            read = reads.popleft()
+            if reads:
+                self._waiting[owner] = reads  # behind the other owners
+        read()
 
     def _run(
         self, work: Callable[[sqlite3.Connection], T], seconds: float | None, left: threading.Event

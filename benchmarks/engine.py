@@ -8,7 +8,7 @@ import httpx2
 import openai
 
 from antiphon.engine.turn import Turn
-from antiphon.providers.stream_parser import Reply
+from antiphon.providers.stream_parser import ChatCompletionsParser
 from antiphon.types import events
 from benchmarks.bench import Bench
 from benchmarks.report import Figure, Row, row
@@ -62,7 +62,7 @@ def _pieces(count: int) -> list[bytes]:
 
 def _ours(pieces: Sequence[bytes], count: int) -> float:
     """Microseconds of CPU per chunk, from bytes to encoded events."""
-    reply, turn = Reply(), Turn((), lambda: "call_0")
+    reply, turn = ChatCompletionsParser(), Turn((), lambda: "call_0")
     lines: list[bytes] = []
     with used() as usage:
         for piece in pieces:

@@ -16,7 +16,7 @@ from antiphon.api import operations
 from antiphon.engine.transcript import Transcript
 from antiphon.engine.unit_of_work import CANCELLED
 from antiphon.ports import ReadSet, Tell, Toolbox, quiet
-from antiphon.providers.scripted import Gate
+from antiphon.providers.scripted import ScriptGate
 from antiphon.settings.settings import Settings
 from antiphon.types import errors
 from antiphon.types.events import (
@@ -44,7 +44,7 @@ class Far:
 
     def __init__(self, **deeds: Deed) -> None:
         self.calls: list[ToolCall] = []
-        self.gates: defaultdict[str, Gate] = defaultdict(Gate)
+        self.gates: defaultdict[str, ScriptGate] = defaultdict(ScriptGate)
         self.there = True
         self.holders = 0
         self.cancelled = 0

@@ -27,7 +27,7 @@ from antiphon.ports import (
     Snapshot,
     Store,
 )
-from antiphon.providers.scripted import Gate, Scripted
+from antiphon.providers.scripted import Scripted, ScriptGate
 from antiphon.runtime.admin.deletion import OwnerDeleter
 from antiphon.runtime.admin.dispatch import AdminDispatcher
 from antiphon.runtime.admin.export import OwnerExporter
@@ -68,7 +68,7 @@ class Troubled(CachedStore):
     def __init__(self, inner: Store) -> None:
         super().__init__(inner)
         self.trouble: Callable[[ReadSet], Exception | None] = lambda _: None
-        self.slow_claims: Gate | None = None
+        self.slow_claims: ScriptGate | None = None
 
     async def change(self, about: ReadSet, decide: Decide) -> Any:
         if trouble := self.trouble(about):
@@ -613,7 +613,7 @@ async def test_a_worker_outlives_whatever_its_store_raises() -> None:
 
 async def test_a_worker_that_stops_leaves_no_claim_behind() -> None:
     async with house("say Hi.\nwait never", "say Hi.") as h:
-        gate = h.store.slow_claims = Gate()
+        gate = h.store.slow_claims = ScriptGate()
         reading = asyncio.create_task(h.ask())
         await gate.reached.wait()
         stopping = asyncio.create_task(h.worker.stop(0))

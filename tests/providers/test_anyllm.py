@@ -42,7 +42,7 @@ from bedrock_upstream import BedrockUpstream
 from gemini_upstream import GeminiUpstream
 
 from antiphon.providers import any_llm
-from antiphon.providers.any_llm import AnyVendor, Reply, request
+from antiphon.providers.any_llm import AnyLlmParser, AnyVendor, request
 
 KEY = "sk-vendor-0123456789"
 HELLO = b'{"role":"user","content":"Hello"}'
@@ -151,7 +151,7 @@ def test_counts_that_cannot_be_are_none():
         id="", choices=[], created=0, model="m", object="chat.completion.chunk", usage=usage
     )
 
-    assert Reply().feed(chunk) == [UsageReport(Usage(input_tokens=5, cached_tokens=5))]
+    assert AnyLlmParser().feed(chunk) == [UsageReport(Usage(input_tokens=5, cached_tokens=5))]
 
 
 async def test_thinking_comes_before_the_answer(provider: AnyVendor):
@@ -429,7 +429,7 @@ async def test_a_refusal_in_a_thread_has_our_name_too(blocking: AnyVendor):
     assert "No such field." in str(error)
 
 
-@pytest.mark.parametrize("read", [any_llm._here, any_llm._aside])
+@pytest.mark.parametrize("read", [any_llm._read_in_task, any_llm._read_in_thread])
 async def test_a_flood_waits_for_whoever_takes_it(read: Any) -> None:
     told = 0
 

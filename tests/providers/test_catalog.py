@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from upstream import Upstream
 
-from antiphon.providers.catalog import Catalog, Choice
+from antiphon.providers.catalog import Catalog, ModelChoice
 from antiphon.providers.demo import Demo
 from antiphon.providers.servers import SERVERS
 from antiphon.settings.loading import load
@@ -46,7 +46,7 @@ async def test_the_configured_model_is_chosen_first():
 
     chosen = await catalog(keys, model="groq:llama").choose()
 
-    assert chosen == Choice("groq:llama", "it is configured")
+    assert chosen == ModelChoice("groq:llama", "it is configured")
 
 
 @pytest.mark.parametrize("model", ["nope:x", "demi", "groq:llama"])
@@ -58,7 +58,7 @@ async def test_a_configured_model_that_nobody_has_is_not_chosen(model: str):
 async def test_a_key_in_the_environment_chooses_its_provider():
     chosen = await catalog({"GROQ_API_KEY": "k", "XAI_API_KEY": ""}).choose()
 
-    assert chosen == Choice(f"groq:{SERVERS['groq'].default}", "GROQ_API_KEY is set")
+    assert chosen == ModelChoice(f"groq:{SERVERS['groq'].default}", "GROQ_API_KEY is set")
 
 
 async def test_an_ollama_on_this_machine_is_chosen_where_no_key_is(upstream: Upstream):

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antiphon.providers.demo import Demo, reply
-from antiphon.providers.demo_arguments import Filler
+from antiphon.providers.demo_arguments import ArgumentFiller
 from antiphon.types.chunks import (
     CallPiece,
     Finish,
@@ -193,7 +193,7 @@ def test_a_schema_is_filled_as_it_says():
         "place": {"type": "object", "properties": {"city": STRING}, "required": ["city"]}
     }
 
-    filled = Filler('Plan "Anastasia" for 9 days from 2027-01-02 at 0.5').arguments(spec)
+    filled = ArgumentFiller('Plan "Anastasia" for 9 days from 2027-01-02 at 0.5').arguments(spec)
 
     assert filled == {
         "who": "Anast",
@@ -212,7 +212,7 @@ def test_a_schema_is_filled_as_it_says():
 def test_a_schema_that_needs_itself_comes_to_an_end():
     node = {"type": "object", "properties": {"next": {"$ref": "#"}}, "required": ["next"]}
 
-    assert Filler("x").arguments(ToolSpec("f", "", node))
+    assert ArgumentFiller("x").arguments(ToolSpec("f", "", node))
 
 
 def tree(leaf: st.SearchStrategy[Any], names: st.SearchStrategy[str]) -> st.SearchStrategy[Any]:
@@ -287,7 +287,7 @@ def test_a_choice_that_means_nothing_chooses_nothing(choice: dict[str, Any]):
 def test_a_number_that_is_none_to_a_computer_is_left_out():
     spec = tool("count", ("n",), n={"type": "integer"})
 
-    assert Filler("count " + "9" * 400).arguments(spec) == {"n": 1}
+    assert ArgumentFiller("count " + "9" * 400).arguments(spec) == {"n": 1}
 
 
 MEGABYTE = 1_000_000
@@ -362,4 +362,4 @@ def test_an_output_of_a_megabyte_is_repeated():
 def test_a_schema_that_asks_for_itself_many_times_gets_what_can_be_given(schema: dict[str, Any]):
     spec = ToolSpec("f", "", {"type": "object", "properties": {"x": schema}, "required": ["x"]})
 
-    assert len(json.dumps(Filler("x").arguments(spec))) < MEGABYTE
+    assert len(json.dumps(ArgumentFiller("x").arguments(spec))) < MEGABYTE

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 
 from antiphon.providers import history
 from antiphon.providers.chat_completions import payload
-from antiphon.providers.history import accepted
+from antiphon.providers.history import adapt_history
 from antiphon.providers.servers import SERVERS
 from antiphon.providers.stream_parser import PLAIN, Quirks
 from antiphon.runtime.attachments import inline_attachments
@@ -77,7 +77,7 @@ def taken(
     origin: str | None = None,
 ) -> list[Any]:
     """The messages as the server gets them."""
-    sent = accepted(b",".join(messages), instructions, quirks, origin)
+    sent = adapt_history(b",".join(messages), instructions, quirks, origin)
     found: list[Any] = json.loads(b"[" + sent + b"]")
     return found
 
@@ -399,19 +399,20 @@ def texts(messages: list[Any], role: str) -> str:
 @given(ANY)
 def test_any_messages_become_a_history_that_a_strict_server_takes(messages: list[bytes]):
     plain = [json.loads(message) for message in messages]
-    mended = history.alternating(history.one_system(history.answered(history.apart(plain))))
+    mended = history.alternating(history.one_system(history.pair_outputs(history.apart(plain))))
 
     body = json.dumps({"messages": mended}).encode()
     assert faults(body, ALTERNATE) == []
     assert (
-        history.alternating(history.one_system(history.answered(history.apart(mended)))) == mended
+        history.alternating(history.one_system(history.pair_outputs(history.apart(mended))))
+        == mended
     )
 
 
 @given(ANY)
 def test_what_is_made_acceptable_loses_no_text_and_keeps_its_order(messages: list[bytes]):
     plain = [json.loads(message) for message in messages]
-    answered = history.answered(plain)
+    answered = history.pair_outputs(plain)
     mended = history.alternating(history.one_system(answered))
 
     for role in ("system", "user", "assistant"):
@@ -424,7 +425,7 @@ def test_what_is_made_acceptable_loses_no_text_and_keeps_its_order(messages: lis
 
 def test_what_is_in_order_is_not_changed():
     chat = [json.loads(one) for one in (HI, called("c1"), output("c1"))]
-    assert history.alternating(history.one_system(history.answered(chat))) == chat
+    assert history.alternating(history.one_system(history.pair_outputs(chat))) == chat
 
 
 # The judge, and the official types.

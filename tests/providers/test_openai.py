@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 from upstream import AFTER_TOOLS, SCENARIOS, Upstream
 
 from antiphon.providers.chat_completions import OpenAI, feed_piece, payload
-from antiphon.providers.stream_parser import PLAIN, Quirks, Reply
+from antiphon.providers.stream_parser import PLAIN, ChatCompletionsParser, Quirks
 from antiphon.types.chunks import (
     CallPiece,
     Chunk,
@@ -360,7 +360,7 @@ async def test_the_first_chunk_is_not_held_back(upstream: Upstream):
 
 @pytest.mark.parametrize("declared", [True, False])
 def test_comments_are_signs_of_life_where_that_is_declared(declared: bool):
-    reply = Reply(Quirks(comments_are_life=declared))
+    reply = ChatCompletionsParser(Quirks(comments_are_life=declared))
 
     seen = [reply.feed(part) for part in (b": ping\n\n", b": pi", b"ng\n")]
 
@@ -390,7 +390,7 @@ VARIED = [
 
 def read(pieces: Sequence[bytes], quirks: Quirks) -> tuple[list[Chunk], str | None, str]:
     """What was said, its texts joined; the error's code and its words."""
-    reply = Reply(quirks)
+    reply = ChatCompletionsParser(quirks)
     chunks: list[Chunk] = []
     try:
         for part in pieces:
@@ -467,7 +467,7 @@ def test_whatever_comes_ends_as_chunks_or_as_a_named_error(body: bytes):
 
 
 def test_a_reply_has_a_longest_length():
-    reply = Reply(max_bytes=100)
+    reply = ChatCompletionsParser(max_bytes=100)
 
     with pytest.raises(ProviderProtocol, match="longer"):
         reply.feed(b"data: {}\n\n" * 11)
@@ -517,7 +517,7 @@ async def test_other_tasks_have_turns_while_a_large_event_is_read():
         turns += 1
         loop.call_soon(turn)
 
-    reply = Reply()
+    reply = ChatCompletionsParser()
     parts = [{"type": "text", "text": "a"}] * 20_000
     event = json.dumps({"choices": [{"delta": {"content": parts}}]}).encode()
     assert await feed_piece(reply, b"data: " + event + b"\n") is None
@@ -534,7 +534,7 @@ def test_blanks_that_come_one_by_one_are_looked_at_once():
     blanks, whole = 100_000, b'data: {"choices":[{"delta":{"content":"hi"}}]}\n\ndata: [DONE]\n\n'
     spaces = b'data: {"choices":[{"delta":{"content":" "}}]}\n\n'
 
-    plain, thinking = Reply(), Reply(Quirks(think_tags=True))
+    plain, thinking = ChatCompletionsParser(), ChatCompletionsParser(Quirks(think_tags=True))
     for _ in range(blanks):
         plain.feed(b"\n")
     letters = sum(len(text_in(thinking.feed(spaces) or [])) for _ in range(blanks))

@@ -13,7 +13,7 @@ from upstream import Upstream
 
 from antiphon.ports import ResolvedModel
 from antiphon.providers.catalog import Catalog
-from antiphon.providers.owner_providers import Lending
+from antiphon.providers.owner_providers import OwnerProviderPool
 from antiphon.settings.loading import load
 from antiphon.settings.settings import Settings
 from antiphon.types.accounts import OwnerProviderKey
@@ -173,7 +173,7 @@ class Silent:
 
 async def test_only_so_many_are_kept_open_and_what_was_used_longest_ago_goes_first() -> None:
     closed: list[str] = []
-    lending = Lending(most=2)
+    lending = OwnerProviderPool(most=2)
 
     async def lend(owner: str) -> None:
         async def make() -> Any:
@@ -190,7 +190,7 @@ async def test_only_so_many_are_kept_open_and_what_was_used_longest_ago_goes_fir
 
 async def test_who_ask_for_the_same_at_one_time_share_what_is_made_for_the_first() -> None:
     closed: list[str] = []
-    lending = Lending()
+    lending = OwnerProviderPool()
     loaded = asyncio.Event()
 
     async def make() -> Any:

@@ -15,7 +15,7 @@ from antiphon.providers.chat_completions import OpenAI
 from antiphon.providers.demo import Demo
 from antiphon.providers.replay import Replay
 from antiphon.providers.scripted import Scripted
-from antiphon.providers.vendors import VENDORS, installed, opened
+from antiphon.providers.vendors import VENDORS, is_installed, open_provider
 from antiphon.types.chunks import Chunk, Finish, Question, TextPiece
 from antiphon.types.errors import Cut, ProviderError
 
@@ -46,7 +46,7 @@ def over(
 
 
 def vendor(name: str) -> Callable[[str], Provider]:
-    return lambda url: opened(name, VENDORS[name], "k", url)
+    return lambda url: open_provider(name, VENDORS[name], "k", url)
 
 
 OPENERS: dict[str, Callable[[], AbstractAsyncContextManager[Tried]]] = {
@@ -57,7 +57,7 @@ OPENERS: dict[str, Callable[[], AbstractAsyncContextManager[Tried]]] = {
     "anthropic": over(AnthropicUpstream, vendor("anthropic"), "text", "400"),
     "gemini": over(GeminiUpstream, vendor("gemini"), "text", "400"),
 }
-EXTRA = pytest.mark.skipif(not installed(), reason="antiphon[vendors] is not installed")
+EXTRA = pytest.mark.skipif(not is_installed(), reason="antiphon[vendors] is not installed")
 PARAMS = [
     pytest.param(name, marks=[EXTRA] if name in ("anthropic", "gemini") else []) for name in OPENERS
 ]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from antiphon.providers.replay import Replay, every, framed, recordings_in
+from antiphon.providers.replay import Replay, every, frame_recording, recordings_in
 from antiphon.types.chunks import (
     CallPiece,
     Chunk,
@@ -56,7 +56,7 @@ async def test_the_cuts_of_a_recording_make_no_difference(name: str, size: int):
 
 
 async def test_a_recording_may_be_raw_server_sent_events():
-    raw = {"raw": framed(OURS["text"])}
+    raw = {"raw": frame_recording(OURS["text"])}
 
     assert await play(Replay(raw), "raw") == await play(Replay(OURS), "text")
 

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from antiphon.providers.inline_tags import GROWTHS, LONGEST_TOKEN, Snapshots
+from antiphon.providers.inline_tags import GROWTHS, LONGEST_TOKEN, CumulativeText
 
 TEXTS = st.text("ha \n", min_size=1, max_size=6)
 RESTATING = st.lists(TEXTS | st.sampled_from(["ha", "haha", "hahaha", "hahahaha"]))
 
 
 def heard(pieces: Sequence[str], *, sure: bool = False) -> str:
-    snapshots = Snapshots(sure=sure)
+    snapshots = CumulativeText(sure=sure)
     return "".join([*map(snapshots.feed, pieces), snapshots.settle()])
 
 
@@ -90,13 +90,13 @@ def test_a_reply_that_restates_itself_is_not_damaged(pieces: list[str]) -> None:
 @given(st.lists(st.text(min_size=1), min_size=2))
 def test_a_reply_that_does_not_restate_itself_never_waits(pieces: list[str]) -> None:
     assume(not pieces[1].startswith(pieces[0]))
-    snapshots = Snapshots(sure=False)
+    snapshots = CumulativeText(sure=False)
 
     assert [snapshots.feed(piece) for piece in pieces] == pieces
 
 
 def test_what_is_proved_streams_on() -> None:
-    snapshots = Snapshots(sure=False)
+    snapshots = CumulativeText(sure=False)
     for piece in grown(["x" * 30] * 9):
         snapshots.feed(piece)
 

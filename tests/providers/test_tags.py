@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.providers.inline_tags import LeakedCalls
+from antiphon.providers.inline_tags import LeakedCallParser
 from antiphon.types.chunks import CallPiece
 
 CALL = '<tool_call>\n{"name": "f", "arguments": {"x": 1}}\n</tool_call>'
@@ -19,7 +19,7 @@ F = CallPiece(leaked=True, index=0, name="f", arguments='{"x":1}')
 
 def read(pieces: Sequence[str]) -> list[str | CallPiece]:
     """Text joined, and calls, in their order."""
-    leaked = LeakedCalls()
+    leaked = LeakedCallParser()
     found = [part for piece in pieces for part in leaked.feed(piece)]
     joined: list[str | CallPiece] = []
     for part in [*found, *leaked.close()]:

@@ -10,15 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.providers.stream_parser import Reply
-from antiphon.providers.usage import MAX_COUNT, counted
+from antiphon.providers.stream_parser import ChatCompletionsParser
+from antiphon.providers.usage import MAX_COUNT, parse_usage
 from antiphon.types.chunks import UsageReport
 from antiphon.types.runs import Usage
 
 
 def report(**frame: Any) -> Usage:
     """The usage that a reply with this frame in it tells."""
-    reply = Reply()
+    reply = ChatCompletionsParser()
     event = b"data: " + json.dumps({"choices": [], **frame}).encode() + b"\n\n"
     chunks = [*(reply.feed(event) or []), *reply.close()]
     (told,) = [chunk.usage for chunk in chunks if isinstance(chunk, UsageReport)]
@@ -217,7 +217,7 @@ NAMES = st.sampled_from(
 
 @given(st.dictionaries(NAMES, ANYTHING | st.dictionaries(NAMES, ANYTHING, max_size=4)))
 def test_whatever_a_server_writes_the_parts_stay_within_their_wholes(fields: dict[str, Any]):
-    usage = counted(fields)
+    usage = parse_usage(fields)
     assert 0 <= usage.cached_tokens <= usage.input_tokens <= MAX_COUNT
     assert 0 <= usage.reasoning_tokens <= usage.output_tokens <= 2 * MAX_COUNT
     assert usage.cost is None or 0 <= usage.cost <= MAX_COUNT

@@ -10,11 +10,11 @@ from anthropic_upstream import SCENARIOS, AnthropicUpstream
 
 from antiphon.providers.catalog import Catalog
 from antiphon.providers.servers import SERVERS
-from antiphon.providers.vendors import VENDORS, installed
+from antiphon.providers.vendors import VENDORS, is_installed
 from antiphon.settings.settings import Settings
 from antiphon.types.errors import BadSettings, install_hint
 
-EXTRA = pytest.mark.skipif(not installed(), reason="antiphon[vendors] is not installed")
+EXTRA = pytest.mark.skipif(not is_installed(), reason="antiphon[vendors] is not installed")
 KEYS = {"ANTHROPIC_API_KEY": "k", "GEMINI_API_KEY": "k"}
 
 

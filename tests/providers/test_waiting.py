@@ -20,7 +20,7 @@ from upstream import OK, TEXT, Scenario, Upstream
 from antiphon.providers.catalog import Catalog
 from antiphon.providers.chat_completions import OpenAI
 from antiphon.providers.failures import Redactor, retry_after
-from antiphon.providers.http import Endpoint, Limits
+from antiphon.providers.http import Endpoint, HttpLimits
 from antiphon.settings.settings import Settings
 from antiphon.types.chunks import Chunk, Question, TextPiece
 from antiphon.types.errors import Cut, ProviderError, ProviderRateLimited, ProviderUnavailable
@@ -42,7 +42,7 @@ def ask(name: str) -> Question:
 async def refusal(base_url: str, **limits: float) -> ProviderError:
     """What is said where nothing can be asked."""
     options = {"connect_seconds": 5.0, "retries": 0, **limits}
-    provider = OpenAI(base_url, backoff_seconds=0, limits=Limits(**options))  # type: ignore[arg-type]
+    provider = OpenAI(base_url, backoff_seconds=0, limits=HttpLimits(**options))  # type: ignore[arg-type]
     with pytest.raises(ProviderError) as raised:
         await text_of(provider, "ok")
     await provider.close()
@@ -152,7 +152,7 @@ async def test_a_certificate_that_nobody_vouches_for_is_not_taken(tmp_path: Path
 
 
 async def test_who_finds_no_connection_waits_in_line_and_is_answered(upstream: Upstream):
-    provider = OpenAI(upstream.url, limits=Limits(pool=1))
+    provider = OpenAI(upstream.url, limits=HttpLimits(pool=1))
     async with aclosing(provider.stream(ask("stall"))) as first:
         await anext(first)
         second = asyncio.ensure_future(text_of(provider, "ok"))
@@ -166,7 +166,7 @@ async def test_who_finds_no_connection_waits_in_line_and_is_answered(upstream: U
 
 
 async def test_waiting_in_line_shows_signs_of_life(upstream: Upstream):
-    endpoint = Endpoint(upstream.url, {}, Redactor(), limits=Limits(pool=1), life_seconds=0.01)
+    endpoint = Endpoint(upstream.url, {}, Redactor(), limits=HttpLimits(pool=1), life_seconds=0.01)
     body = b'{"model":"stall","messages":[{"role":"user","content":"Hi"}]}'
     async with (
         asyncio.timeout(5),
@@ -183,7 +183,7 @@ async def test_waiting_in_line_shows_signs_of_life(upstream: Upstream):
 
 @pytest.mark.parametrize("name", ["400", "500", "reset_mid", "ok"])
 async def test_a_place_is_given_back_however_the_reply_ends(upstream: Upstream, name: str):
-    provider = OpenAI(upstream.url, backoff_seconds=0, limits=Limits(pool=1, retries=0))
+    provider = OpenAI(upstream.url, backoff_seconds=0, limits=HttpLimits(pool=1, retries=0))
     for _ in range(2):
         with suppress(ProviderError, Cut):
             await text_of(provider, name)
@@ -197,7 +197,7 @@ async def test_a_place_is_given_back_however_the_reply_ends(upstream: Upstream, 
 
 @pytest.mark.parametrize("retries", [0, 1, 3])
 async def test_a_request_is_made_again_as_often_as_the_entry_says(upstream: Upstream, retries: int):
-    provider = OpenAI(upstream.url, backoff_seconds=0, limits=Limits(retries=retries))
+    provider = OpenAI(upstream.url, backoff_seconds=0, limits=HttpLimits(retries=retries))
 
     with pytest.raises(ProviderUnavailable):
         await text_of(provider, "500")

@@ -26,7 +26,7 @@ from replies import BODIES
 from antiphon import Client
 from antiphon.api.operations import NewMessage
 from antiphon.engine.turn import Turn
-from antiphon.providers.stream_parser import Quirks, Reply
+from antiphon.providers.stream_parser import ChatCompletionsParser, Quirks
 from antiphon.settings.settings import Settings
 from antiphon.types import events
 from antiphon.types.chunks import Chunk
@@ -278,7 +278,7 @@ def _reads_to_an_end(body: bytes, quirks: Quirks, cuts: Sequence[int]) -> None:
 def _read(pieces: Sequence[bytes], quirks: Quirks) -> Any:
     """What parser and turn make of it; the deltas are what the reply says."""
     mint = map("call_{}".format, itertools.count())
-    reply, turn = Reply(quirks), Turn(["f"], lambda: next(mint))
+    reply, turn = ChatCompletionsParser(quirks), Turn(["f"], lambda: next(mint))
     told: list[events.Event] = []
     fault: ProviderError | None = None
     try:

@@ -1,8 +1,7 @@
-"""The long tail of vendors, through Mozilla's any-llm: our question asked, its answer in our words.
+"""Adapter for further vendors through Mozilla's any-llm: translates questions and replies.
 
-What a vendor wants back with the next request, and only it can read, travels with the tool call
-that it was said with: Gemini's signature of a call as it came, and for Anthropic the signed
-thoughts before a call.
+Opaque data that only the vendor can read travels with the tool call that it came with: Gemini's
+signature of a call, and for Anthropic the signed thoughts before a call.
 """
 
 from __future__ import annotations
@@ -35,8 +34,8 @@ from any_llm.utils.aio import aclose_quietly
 
 from antiphon.engine.sanitize import sanitize_text, sanitize_value
 from antiphon.providers.chat_completions import payload
-from antiphon.providers.failures import Redactor, complaint, retried, retry_after
-from antiphon.providers.usage import counted
+from antiphon.providers.failures import Redactor, error_text, retry, retry_after
+from antiphon.providers.usage import parse_usage
 from antiphon.providers.vendors import Vendor
 from antiphon.types.chunks import (
     CallPiece,
@@ -85,12 +84,12 @@ class AnyVendor:
         self._vendor = vendor
         self._redact = Redactor(key)
         self._backoff_seconds = backoff_seconds
-        self._library = self._opened(key, base_url)
+        self._library = self._create_client(key, base_url)
 
     async def stream(self, question: Question) -> AsyncGenerator[Sequence[Chunk], None]:
-        """The reply, as it comes."""
+        """Stream the reply."""
         alive: Sequence[Chunk] = ()
-        pages = retried(
+        pages = retry(
             lambda: self._once(question),
             alive,
             backoff_seconds=self._backoff_seconds,
@@ -101,13 +100,13 @@ class AnyVendor:
                 yield page
 
     async def models(self) -> Sequence[str]:
-        """The names the vendor lists; empty where it lists none."""
+        """Return the names the vendor lists; empty if it lists none."""
         if not self._library.SUPPORTS_LIST_MODELS:
             return []
         try:
             return [model.id for model in await self._library.alist_models()]
         except Exception as error:  # the libraries of many vendors: whatever one raises
-            raise self._named(error, begun=False) from error
+            raise self._translate_error(error, begun=False) from error
 
     async def close(self) -> None:
         """Close the vendor's connections."""
@@ -116,23 +115,23 @@ class AnyVendor:
 
     async def _once(self, question: Question) -> AsyncGenerator[Sequence[Chunk], None]:
         asked = request(question, self._vendor)
-        reply = Reply()
+        reply = AnyLlmParser()
         begun = False
         try:
-            async with aclosing(self._said(asked)) as said:
+            async with aclosing(self._request_chunks(asked)) as said:
                 async for chunk in said:
                     begun = True
                     yield reply.feed(chunk)
         except Exception as error:  # the libraries of many vendors: whatever one raises
-            raise self._named(error, begun) from error
+            raise self._translate_error(error, begun) from error
 
-    def _said(self, asked: dict[str, Any]) -> AsyncGenerator[ChatCompletionChunk, None]:
+    def _request_chunks(self, asked: dict[str, Any]) -> AsyncGenerator[ChatCompletionChunk, None]:
         def ask() -> Awaitable[Chunks]:
             return cast("Awaitable[Chunks]", self._library.acompletion(**asked))
 
-        return _aside(ask) if self._vendor.blocks else _here(ask)
+        return _read_in_thread(ask) if self._vendor.blocks else _read_in_task(ask)
 
-    def _opened(self, key: str | None, base_url: str | None) -> AnyLLM:
+    def _create_client(self, key: str | None, base_url: str | None) -> AnyLLM:
         try:
             kind = AnyLLM.get_provider_class(self._name)
             # Retries are ours: they are told of, and end with the first chunk.
@@ -154,8 +153,8 @@ class AnyVendor:
                 f"The provider {self._name} cannot be opened: {self._redact(str(error))}"
             ) from error
 
-    def _named(self, error: Exception, begun: bool) -> AntiphonError:
-        """The error by our names; any-llm has sorted it, by status or else by its words."""
+    def _translate_error(self, error: Exception, begun: bool) -> AntiphonError:
+        """Translate the error; any-llm has classified it by status or by its text."""
         cause = getattr(error, "original_exception", None) or error
         words = self._redact(_words(error, cause))
         status = _status(error, cause)
@@ -174,7 +173,7 @@ class AnyVendor:
 
 
 def request(question: Question, vendor: Vendor) -> dict[str, Any]:
-    """The arguments of any-llm's `acompletion`: those of chat completions, with the vendor's."""
+    """Return the arguments of any-llm's `acompletion`."""
     asked: dict[str, Any] = msgspec.json.decode(payload(question, vendor.quirks))
     if vendor.max_tokens:
         asked.setdefault("max_tokens", vendor.max_tokens)
@@ -183,14 +182,14 @@ def request(question: Question, vendor: Vendor) -> dict[str, Any]:
             asked["messages"] = [_in_blocks(message) for message in asked["messages"]]
         case "gemini":
             if "tools" in asked:
-                asked["tools"] = [_declared([tool["function"] for tool in asked["tools"]])]
+                asked["tools"] = [_gemini_tools([tool["function"] for tool in asked["tools"]])]
         case "chat":
             pass
     return asked
 
 
-class Reply:
-    """Reads one reply: any-llm's chunks in, ours out."""
+class AnyLlmParser:
+    """Parser of one reply: any-llm's chunks in, ours out."""
 
     def __init__(self) -> None:
         self._reason: str | None = None
@@ -198,7 +197,7 @@ class Reply:
         self._signed: list[Said] = []
 
     def feed(self, chunk: ChatCompletionChunk) -> list[Chunk]:
-        """What the chunk says; nothing is a sign of life too."""
+        """Parse a chunk; an empty list is a sign of life."""
         out: list[Chunk] = []
         for choice in chunk.choices:
             self._say(choice.delta, out)
@@ -206,7 +205,7 @@ class Reply:
                 self._reason = choice.finish_reason
                 out.append(Finish(sanitize_text(choice.finish_reason)))
         if chunk.usage:
-            out.append(UsageReport(counted(chunk.usage.model_dump())))
+            out.append(UsageReport(parse_usage(chunk.usage.model_dump())))
         return out
 
     def _say(self, delta: ChoiceDelta, out: list[Chunk]) -> None:
@@ -236,7 +235,7 @@ class Reply:
             )
 
     def _extra(self, given: Said | None) -> dict[str, Any] | None:
-        """What must go back with the call: what came with it, and the thoughts before it."""
+        """Return what must go back with the call: its own extras, and the thoughts before it."""
         extra = dict(given or {})
         if self._signed:
             extra["anthropic"] = {"thinking": self._signed}
@@ -244,11 +243,11 @@ class Reply:
         return {"extra_content": sanitize_value(extra)} if extra else None
 
 
-async def _here(ask: Ask) -> AsyncGenerator[ChatCompletionChunk, None]:
-    """The chunks; whoever leaves closes the connection.
+async def _read_in_task(ask: Ask) -> AsyncGenerator[ChatCompletionChunk, None]:
+    """Yield the chunks, read by a task that is cancelled when the consumer leaves.
 
-    They are read by a task. To close what a library gave is not enough: google-genai then leaves
-    the connection to the garbage collector; but whatever is cancelled while it reads lets go of it.
+    Closing the library's generator is not enough: google-genai would leave the connection to the
+    garbage collector, but a cancelled read releases it.
     """
     heard: asyncio.Queue[ChatCompletionChunk | None] = asyncio.Queue()
     reading = asyncio.ensure_future(_read(ask, heard.put_nowait, heard.qsize))
@@ -264,10 +263,10 @@ async def _here(ask: Ask) -> AsyncGenerator[ChatCompletionChunk, None]:
         raise error
 
 
-async def _aside(ask: Ask) -> AsyncGenerator[ChatCompletionChunk, None]:
-    """The chunks of a library that blocks its loop: it gets a thread and a loop of its own.
+async def _read_in_thread(ask: Ask) -> AsyncGenerator[ChatCompletionChunk, None]:
+    """Yield the chunks of a library that blocks its event loop, from a thread with its own loop.
 
-    Nothing can interrupt such a library: when nobody listens any more, it ends at its next chunk.
+    Such a library cannot be interrupted: without a consumer it ends at its next chunk.
     """
     loop = asyncio.get_running_loop()
     heard: asyncio.Queue[ChatCompletionChunk | Exception | None] = asyncio.Queue()
@@ -304,7 +303,7 @@ async def _aside(ask: Ask) -> AsyncGenerator[ChatCompletionChunk, None]:
 async def _read(
     ask: Ask, tell: Callable[[ChatCompletionChunk], None], unread: Callable[[], int]
 ) -> None:
-    """Read the reply, not much faster than its chunks are taken."""
+    """Read the reply, not much faster than its chunks are consumed."""
     said = await ask()
     try:
         async for chunk in said:
@@ -354,7 +353,7 @@ def _anthropic(extra: Any) -> dict[str, Any]:
     return _fields(_fields(extra).get("anthropic"))
 
 
-def _declared(functions: list[Said]) -> Said:
+def _gemini_tools(functions: list[Said]) -> Said:
     """Tools in Gemini's own words: any-llm's translation would lose what is nested in a schema."""
     return {
         "function_declarations": [
@@ -369,9 +368,9 @@ def _declared(functions: list[Said]) -> Said:
 
 
 def _words(error: Exception, cause: Exception) -> str:
-    """What was said for a person: in the vendor's answer, else by its library."""
+    """Return the message for a person: the vendor's, else the library's."""
     given = (getattr(cause, name, None) for name in ("body", "message"))
-    found = (complaint(said) for said in given)
+    found = (error_text(said) for said in given)
     return next((words for words in found if words), None) or str(error) or type(cause).__name__
 
 

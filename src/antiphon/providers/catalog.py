@@ -1,4 +1,4 @@
-"""From a model's name to the provider that has it, and the choice where none was named."""
+"""Catalog of providers: resolves model names, and chooses a default model."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from antiphon.ports import Provider, ResolvedModel
 from antiphon.providers import endpoints
 from antiphon.providers.chat_completions import OpenAI
 from antiphon.providers.demo import WINDOW, Demo
-from antiphon.providers.http import Limits
+from antiphon.providers.http import HttpLimits
 from antiphon.providers.model_info import Offer
-from antiphon.providers.owner_providers import Lending
+from antiphon.providers.owner_providers import OwnerProviderPool
 from antiphon.providers.servers import UNDECLARED, Server, Terms
 from antiphon.providers.stream_parser import Quirks
-from antiphon.providers.vendors import Vendor, chosen, installed, listing, opened
+from antiphon.providers.vendors import Vendor, choose_model, is_installed, listing, open_provider
 from antiphon.settings.settings import Settings
 from antiphon.types.accounts import OwnerProviderKey
 from antiphon.types.addresses import is_local_url
@@ -50,18 +50,18 @@ def no_marks() -> Sequence[str]:
     return ()
 
 
-class Choice(msgspec.Struct, frozen=True):
-    """The model for who named none, and why it is this one."""
+class ModelChoice(msgspec.Struct, frozen=True):
+    """Default model, and the reason for the choice."""
 
     model: str
     why: str
 
 
-class Listing(msgspec.Struct, frozen=True):
-    """What a provider lists, or the error of one that could not be asked.
+class ProviderListing(msgspec.Struct, frozen=True):
+    """Models that a provider lists, or the error of one that failed.
 
-    `where` is the address that is asked, or the provider's name where its library knows the
-    address. `prefix` stands before each of the names.
+    `where` is the URL that is asked, or the provider's name if only its library knows the URL.
+    `prefix` stands before each name.
     """
 
     provider: str
@@ -74,7 +74,7 @@ class Listing(msgspec.Struct, frozen=True):
 class Catalog:
     """Opens providers by the names of their models, each provider once.
 
-    For an owner with a key of their own there is one more, which nobody else is given.
+    An owner with a key of their own gets a separate provider.
     """
 
     def __init__(
@@ -88,18 +88,19 @@ class Catalog:
         self._environ = environ
         self._keys_of = keys_of
         self._marks = marks
-        self._lending = Lending()
+        self._lending = OwnerProviderPool()
         self._servers = endpoints.servers(settings.providers)
         self._vendors = endpoints.vendors(settings.providers)
-        self._chosen: Choice | None = None
+        self._chosen: ModelChoice | None = None
         self._open: dict[str, Provider] = {}
         self._loading = asyncio.Lock()
 
-    async def choose(self) -> Choice:
-        """The configured model, else a known key's, else a local Ollama's, else the demo.
+    async def choose(self) -> ModelChoice:
+        """Return the configured model, else a known key's, else a local Ollama's, else the demo.
 
-        What was chosen stays chosen, so that all runs of a process have the same model. Raises
-        `BadSettings` for a model that `open` would refuse, so that a server says so at its start.
+        The choice is made once, so that all runs of a process use the same model. Raises
+        `BadSettings` for a model that `open` would refuse, so that a server reports it at its
+        start.
         """
         if self._chosen is None:
             chosen = await self._choice()
@@ -108,35 +109,35 @@ class Catalog:
         return self._chosen
 
     async def open(self, model: str, owner: str | None = None) -> ResolvedModel:
-        """Who answers for `provider:name`, and what is known of them.
+        """Resolve `provider:name` to its provider and what is known of it.
 
-        A known provider is asked with the owner's own key, where they have one. With a base URL in
-        the settings, a model without a known provider is that server's. Raises `BadSettings` for a
-        provider that is not known, or whose key is missing.
+        A known provider uses the owner's own key, if they have one. With a base URL in the
+        settings, a model without a known provider belongs to that server. Raises `BadSettings` for
+        an unknown provider, or a missing key.
         """
         provider, colon, name = model.partition(":")
         base_url = self._settings.base_url
         if provider == "demo":
-            demo = self._kept("demo", lambda: Demo(self._settings.demo_pace))
+            demo = self._get_or_open("demo", lambda: Demo(self._settings.demo_pace))
             there = self._destination("demo")
             return ResolvedModel(provider=demo, model="demo", name="demo", destination=there)
         terms = self._terms(provider) if colon else None
         if terms is not None:
-            return await self._opened(provider, name, terms, owner)
+            return await self._resolve(provider, name, terms, owner)
         if base_url:
-            plain = self._kept("", lambda: self._plain(base_url))
+            plain = self._get_or_open("", lambda: self._plain(base_url))
             called, there = urlsplit(base_url).netloc, self._destination("")
             return ResolvedModel(provider=plain, model=model, name=called, destination=there)
         plugin = _plugins().get(provider) if colon else None
         if plugin is not None:
-            theirs = self._kept(provider, lambda: _loaded(plugin, self._environ))
+            theirs = self._get_or_open(provider, lambda: _load_plugin(plugin, self._environ))
             there = self._destination(provider)
             return ResolvedModel(provider=theirs, model=name, name=provider, destination=there)
         raise BadSettings(
             f"There is no provider for the model {model!r}.",
             expected="provider:name, the provider one of " + ", ".join(self._names()),
             received=model,
-            hint=self._meant(provider, colon, name),
+            hint=self._suggest(provider, colon, name),
         )
 
     def serves(self, destination: Destination) -> bool:
@@ -199,28 +200,28 @@ class Catalog:
         named += [name for vendor in self._vendors.values() for name in vendor.keys]
         return [name for name in named if name and self._environ.get(name)]
 
-    async def listings(self) -> Sequence[Listing]:
+    async def listings(self) -> Sequence[ProviderListing]:
         """Ask for their models all providers whose key is here, or the base URL in their place.
 
         An Ollama that nobody has named and that does not answer is left out.
         """
         base_url = self._settings.base_url
         asked = [self._at_base_url()] if base_url else self._listing()
-        found = await asyncio.gather(*map(self._listed, asked))
+        found = await asyncio.gather(*map(self._list_models, asked))
         return [each for each in found if not (each.error and self._is_unbidden(each.provider))]
 
-    async def configured(self) -> Sequence[Listing]:
+    async def configured(self) -> Sequence[ProviderListing]:
         """Ask for their models the providers that the settings lead to, and no others.
 
         That is the base URL, or else each table with an address and the model that is used.
         """
         if self._settings.base_url:
-            return [await self._listed(self._at_base_url())]
+            return [await self._list_models(self._at_base_url())]
         asked = [name for name, table in self._settings.providers.items() if "base_url" in table]
         used = self._chosen.model.partition(":")[0] if self._chosen else ""
         if used in self._servers and used not in asked:
             asked.append(used)
-        return await asyncio.gather(*map(self._listed, asked))
+        return await asyncio.gather(*map(self._list_models, asked))
 
     def check_own(self, provider: str, own: OwnerProviderKey) -> None:
         """Raise `InvalidRequest` for an owner's key with which nobody could be asked."""
@@ -233,27 +234,29 @@ class Catalog:
             await provider.close()
         await self._lending.close()
 
-    async def _choice(self) -> Choice:
+    async def _choice(self) -> ModelChoice:
         if self._settings.model:
-            return Choice(self._settings.model, "it is configured")
+            return ModelChoice(self._settings.model, "it is configured")
         if self._settings.base_url:
             return await self._first_of_base_url(self._settings.base_url)
         for name, server in self._servers.items():
             if server.default and self._has_key(server):
                 why = f"{server.key_env} is set" if server.key_env else "it is configured"
-                return Choice(f"{name}:{server.default}", why)
-        if found := chosen(self._vendors, self._environ):
+                return ModelChoice(f"{name}:{server.default}", why)
+        if found := choose_model(self._vendors, self._environ):
             model, variable = found
-            return Choice(model, f"{variable} is set")
+            return ModelChoice(model, f"{variable} is set")
         local = await self._local_ollama()
         if local:
-            return Choice(f"ollama:{local}", "no key is set, and Ollama answers on this machine")
-        return Choice("demo", "no model is named, no key is set, and no Ollama answers")
+            return ModelChoice(
+                f"ollama:{local}", "no key is set, and Ollama answers on this machine"
+            )
+        return ModelChoice("demo", "no model is named, no key is set, and no Ollama answers")
 
     def _terms(self, name: str) -> Server | Vendor | None:
         return self._servers.get(name) or self._vendors.get(name)
 
-    async def _opened(
+    async def _resolve(
         self, provider: str, name: str, terms: Server | Vendor, owner: str | None
     ) -> ResolvedModel:
         own = await self._keys_of(owner, provider) if owner else None
@@ -261,7 +264,7 @@ class Catalog:
         if own and there:
             there = msgspec.structs.replace(there, seal=next(iter(self._marks()), ""))
         return ResolvedModel(
-            provider=await self._known(provider, terms, owner, own),
+            provider=await self._resolve_known(provider, terms, owner, own),
             model=name,
             name=provider,
             deadlines=self._deadlines(provider, terms),
@@ -298,11 +301,11 @@ class Catalog:
                 return self._settings.base_url is not None or self._has_key(server)
             case Vendor() as vendor:
                 keyed = vendor.keyless or vendor.variable(self._environ) is not None
-                return installed() and (keyed or self._settings.provider_key is not None)
+                return is_installed() and (keyed or self._settings.provider_key is not None)
             case None:
                 return True
 
-    async def _known(
+    async def _resolve_known(
         self, name: str, terms: Server | Vendor, owner: str | None, own: OwnerProviderKey | None
     ) -> Provider:
         if owner and own:
@@ -313,7 +316,7 @@ class Catalog:
             await self._lending.give_up(owner, name)
         if isinstance(terms, Vendor):
             return await self._vendor(name, terms)
-        return self._kept(name, lambda: self._server(name, terms))
+        return self._get_or_open(name, lambda: self._server(name, terms))
 
     async def _owners(self, name: str, terms: Server | Vendor, own: OwnerProviderKey) -> Provider:
         """A provider that is asked with this key and no other."""
@@ -328,10 +331,10 @@ class Catalog:
         base_url = own.base_url or self._settings.base_url
         if isinstance(terms, Vendor):
             async with self._loading:
-                return await asyncio.to_thread(opened, name, terms, own.key, base_url)
-        return self._made(terms, base_url or self._address(name, terms), own.key)
+                return await asyncio.to_thread(open_provider, name, terms, own.key, base_url)
+        return self._create_server_provider(terms, base_url or self._address(name, terms), own.key)
 
-    def _kept(self, name: str, make: Callable[[], Provider]) -> Provider:
+    def _get_or_open(self, name: str, make: Callable[[], Provider]) -> Provider:
         if name not in self._open:
             self._open[name] = make()
         return self._open[name]
@@ -348,16 +351,16 @@ class Catalog:
                 received="nothing",
                 hint="or name another model, for instance demo",
             )
-        return self._made(server, base_url or self._address(name, server), key)
+        return self._create_server_provider(server, base_url or self._address(name, server), key)
 
-    def _made(self, server: Server, base_url: str, key: str | None) -> Provider:
+    def _create_server_provider(self, server: Server, base_url: str, key: str | None) -> Provider:
         return OpenAI(
             endpoints.address(base_url),
             endpoints.key(key),
             key_header=server.key_header,
             quirks=self._quirks(server.quirks),
             models=server.models,
-            limits=Limits(
+            limits=HttpLimits(
                 connect_seconds=server.connect_timeout, pool=server.pool, retries=server.retries
             ),
         )
@@ -386,7 +389,7 @@ class Catalog:
         async with self._loading:
             if name not in self._open:
                 key, address = self._of_vendor(name, vendor)
-                made = asyncio.to_thread(opened, name, vendor, key, address)
+                made = asyncio.to_thread(open_provider, name, vendor, key, address)
                 self._open[name] = await made
             return self._open[name]
 
@@ -423,7 +426,7 @@ class Catalog:
         return _VARIABLE.sub(lambda found: self._environ[found[1]].rstrip("/"), server.base_url)
 
     def _has_key(self, server: Server) -> bool:
-        """Whether the server can be asked: its key is there, or it needs none."""
+        """Return whether the server can be used: its key is set, or it needs none."""
         if server.key or server.key_env is None:
             return True
         return bool(self._environ.get(server.key_env))
@@ -440,7 +443,7 @@ class Catalog:
             if (server.key_env or name in wanted) and self._has_key(server)
         ] + [name for name in listing(self._environ) if name not in self._servers]
 
-    async def _first_of_base_url(self, base_url: str) -> Choice:
+    async def _first_of_base_url(self, base_url: str) -> ModelChoice:
         provider = (await self.open("")).provider
         try:
             async with asyncio.timeout(LIST_SECONDS):
@@ -457,7 +460,7 @@ class Catalog:
                 f"{base_url} lists no models.",
                 hint="Name one (--model).",
             )
-        return Choice(names[0], f"it is the first that {base_url} lists")
+        return ModelChoice(names[0], f"it is the first that {base_url} lists")
 
     async def _local_ollama(self) -> str | None:
         """The first model of an Ollama on this machine; no other machine is asked unbidden."""
@@ -483,13 +486,13 @@ class Catalog:
         named = model.startswith("ollama:") or "ollama" in self._settings.providers
         return provider == "ollama" and not named
 
-    async def _listed(self, name: str) -> Listing:
+    async def _list_models(self, name: str) -> ProviderListing:
         """Ask one provider; "" is the server at the base URL."""
         base_url = self._settings.base_url
         provider = name or urlsplit(base_url or "").netloc
         terms = self._servers.get(name)
         where = base_url or (terms.base_url if terms else provider)
-        listing = Listing(provider, where, f"{name}:" if name else "")
+        listing = ProviderListing(provider, where, f"{name}:" if name else "")
         try:
             opened = (await self.open(f"{name}:" if name else "")).provider
             async with asyncio.timeout(LIST_SECONDS):
@@ -500,8 +503,8 @@ class Catalog:
             late = ProviderUnavailable(f"{provider} did not answer within {LIST_SECONDS:g} s.")
             return msgspec.structs.replace(listing, error=late)
 
-    def _meant(self, provider: str, colon: str, name: str) -> str:
-        """What a model that has no provider may have been meant for."""
+    def _suggest(self, provider: str, colon: str, name: str) -> str:
+        """Suggest what a model without a provider may have meant."""
         names = self._names()
         if provider in names and not colon:
             return f"name one of its models: {provider}:NAME"
@@ -521,7 +524,7 @@ def _plugins() -> dict[str, EntryPoint]:
     return {point.name: point for point in entry_points(group=GROUP)}
 
 
-def _loaded(point: EntryPoint, environ: Mapping[str, str]) -> Provider:
+def _load_plugin(point: EntryPoint, environ: Mapping[str, str]) -> Provider:
     try:
         return cast("Provider", point.load()(environ))
     except Exception as error:  # other people's code: whatever it raises, it cannot be used

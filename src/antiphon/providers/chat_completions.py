@@ -1,4 +1,4 @@
-"""Every server that speaks OpenAI's chat completions: the hot path."""
+"""Provider for servers that speak OpenAI's chat completions: the hot path."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import msgspec
 
 from antiphon.engine.turn import LARGE_BYTES
 from antiphon.providers.failures import Redactor
-from antiphon.providers.history import accepted
-from antiphon.providers.http import USUAL, Endpoint, Limits
-from antiphon.providers.stream_parser import PLAIN, Quirks, Reply
+from antiphon.providers.history import adapt_history
+from antiphon.providers.http import USUAL, Endpoint, HttpLimits
+from antiphon.providers.stream_parser import PLAIN, ChatCompletionsParser, Quirks
 from antiphon.telemetry.tracing import trace_headers
 from antiphon.types.chunks import Chunk, Question
 from antiphon.types.errors import Disconnected, ProviderProtocol
@@ -39,7 +39,7 @@ class OpenAI:
         key_header: str | None = None,
         quirks: Quirks = PLAIN,
         models: str | Sequence[str] = "models",
-        limits: Limits = USUAL,
+        limits: HttpLimits = USUAL,
         backoff_seconds: float = 0.5,
     ) -> None:
         self._quirks = quirks
@@ -55,8 +55,8 @@ class OpenAI:
         )
 
     async def stream(self, question: Question) -> AsyncGenerator[Sequence[Chunk], None]:
-        """The reply, as it comes."""
-        reply = Reply(self._quirks, self._redact, origin=self._origin)
+        """Stream the reply."""
+        reply = ChatCompletionsParser(self._quirks, self._redact, origin=self._origin)
         body = payload(question, self._quirks, self._origin)
         async with aclosing(
             self._endpoint.post("chat/completions", body, trace_headers(question.trace))
@@ -81,7 +81,7 @@ class OpenAI:
                     yield chunks
 
     async def models(self) -> Sequence[str]:
-        """The names the server lists, but for those that it says are not for chats."""
+        """Return the names the server lists, except those that are not for chats."""
         if not isinstance(self._models, str):
             return self._models
         body = await self._endpoint.get(self._models)
@@ -100,9 +100,9 @@ class OpenAI:
 
 
 def payload(question: Question, quirks: Quirks, origin: str | None = None) -> bytes:
-    """The request. The conversation goes in as bytes, in what differs as this server takes it.
+    """Return the request body; the conversation is adapted to the server as bytes.
 
-    Of the opaque details of earlier reasoning those go back that came from `origin`.
+    Opaque reasoning details go back only to the server they came from, `origin`.
     """
     streams = quirks.stream is True or (quirks.stream == "without_tools" and not question.tools)
     fields: dict[str, Any] = {"model": question.model, "stream": streams}
@@ -111,28 +111,28 @@ def payload(question: Question, quirks: Quirks, origin: str | None = None) -> by
     if question.tools:
         fields["tools"] = [_tool(spec) for spec in question.tools]
     fields.update(_sampling(question.sampling, question.tools, quirks))
-    messages = accepted(question.messages, question.instructions, quirks, origin)
+    messages = adapt_history(question.messages, question.instructions, quirks, origin)
     # A long thread is copied once.
     return b"".join((_encode(fields)[:-1], b',"messages":[', messages, b"]}"))
 
 
-async def feed_piece(reply: Reply, piece: bytes) -> list[Chunk] | None:
+async def feed_piece(reply: ChatCompletionsParser, piece: bytes) -> list[Chunk] | None:
     """Feed the reply; in a thread where a large event may end, so that others have their turns."""
     if reply.pending + len(piece) > LARGE_BYTES:
         return await asyncio.to_thread(reply.feed, piece)
     return reply.feed(piece)
 
 
-async def _close(reply: Reply) -> list[Chunk]:
+async def _close(reply: ChatCompletionsParser) -> list[Chunk]:
     if reply.pending > LARGE_BYTES:
         return await asyncio.to_thread(reply.close)
     return reply.close()
 
 
 async def _tail(
-    pieces: AsyncGenerator[bytes, None], reply: Reply
+    pieces: AsyncGenerator[bytes, None], reply: ChatCompletionsParser
 ) -> AsyncGenerator[list[Chunk], None]:
-    """What follows the terminal marker, for a little while: the reply is whole without it."""
+    """Yield what follows the terminal marker, for a short while: the reply is whole without it."""
     clock = asyncio.get_running_loop().time
     until = clock() + TAIL_SECONDS
     while True:
@@ -190,7 +190,7 @@ class _Model(msgspec.Struct):
 
     @property
     def chats(self) -> bool:
-        """Whether it may be asked; what a list leaves open may be."""
+        """True unless the list says that it is not for chats."""
         match self:
             case _Model(type=str(kind)) if kind in _NO_CHAT:
                 return False

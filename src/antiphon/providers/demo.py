@@ -1,7 +1,7 @@
-"""A model without a model: offline, deterministic, and open about it.
+"""Demo model: offline, deterministic, and open about it.
 
-It streams reasoning, Markdown and tool calls, so that a newcomer without a key meets everything
-that a real model would bring. It understands nothing; it goes by a few words of the question.
+It streams reasoning, Markdown and tool calls, so that a newcomer without a key sees everything that
+a real model would produce. It understands nothing; it matches a few words of the question.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from antiphon.providers.demo_arguments import Filler
+from antiphon.providers.demo_arguments import ArgumentFiller
 from antiphon.types.chunks import (
     CallPiece,
     Chunk,
@@ -43,7 +43,7 @@ class Demo:
         self._pace = pace
 
     async def stream(self, question: Question) -> AsyncGenerator[Sequence[Chunk], None]:
-        """The reply: the same for the same question."""
+        """Stream the reply: the same for the same question."""
         chunks = reply(question)
         if not self._pace:
             while page := list(islice(chunks, PAGE)):
@@ -57,26 +57,26 @@ class Demo:
             yield [chunk]
 
     async def models(self) -> Sequence[str]:
-        """There is one."""
+        """Return the one name."""
         return ["demo"]
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing."""
 
 
 def reply(question: Question) -> Iterator[Chunk]:
-    """What the demo model answers."""
+    """Yield the demo model's reply."""
     asked, outputs = _latest(question.decoded())
     calls = [] if outputs else _calls(asked, question)
     if calls:
         thought = f"A tool fits: {', '.join(name for name, _ in calls)}. I will ask for it."
-        said = _called(calls, question)
+        said = _call_chunks(calls, question)
     elif outputs:
         thought = "The tools have answered, so I can."
-        said = _spoken(_from_outputs(outputs))
+        said = _text_chunks(_from_outputs(outputs))
     else:
         thought = "No tool fits, so I will answer in words."
-        said = _spoken(_in_words(asked))
+        said = _text_chunks(_in_words(asked))
     thoughts = [ReasoningPiece(piece) for piece in _pieces(thought)]
     chunks = chain(thoughts, said)
     count = 0
@@ -96,7 +96,7 @@ def reply(question: Question) -> Iterator[Chunk]:
 
 
 class _Output(msgspec.Struct, frozen=True):
-    """What a tool said after the user's last message."""
+    """Tool output after the user's last message."""
 
     name: str
     arguments: str
@@ -104,7 +104,7 @@ class _Output(msgspec.Struct, frozen=True):
 
 
 def _latest(messages: list[dict[str, Any]]) -> tuple[str, list[_Output]]:
-    """The last thing the user said, and the tool outputs that came after it."""
+    """Return the user's last message, and the tool outputs after it."""
     users = [at for at, message in enumerate(messages) if message["role"] == "user"]
     after = messages[users[-1] :] if users else messages
     calls = {
@@ -124,8 +124,8 @@ def _latest(messages: list[dict[str, Any]]) -> tuple[str, list[_Output]]:
     return (_text(after[0]["content"]) if users else ""), outputs
 
 
-def _heard(asked: str) -> str:
-    """What is looked into: a text of megabytes is repeated, but not searched for tools."""
+def _searchable(asked: str) -> str:
+    """Return the part of the text that is searched for tools: at most a bounded length."""
     if len(asked) <= HEARD:
         return asked
     return f"{asked[: HEARD // 2]}\n{asked[-HEARD // 2 :]}"
@@ -142,20 +142,20 @@ def _calls(asked: str, question: Question) -> list[tuple[str, str]]:
     choice = question.sampling.tool_choice
     if not question.tools or choice == "none":
         return []
-    asked = _heard(asked)
+    asked = _searchable(asked)
     fitting = _fitting(asked, question.tools, choice)
     if fitting and _PARALLEL.search(asked):
         fitting = fitting if len(fitting) > 1 else fitting * 2
     else:
         fitting = fitting[:1]
-    filler = Filler(asked)
+    filler = ArgumentFiller(asked)
     return [(spec.name, _encode(filler.arguments(spec)).decode()) for spec in fitting[:MAX_CALLS]]
 
 
 def _fitting(
     asked: str, tools: Sequence[ToolSpec], choice: str | dict[str, Any] | None
 ) -> list[ToolSpec]:
-    forced = [spec for spec in tools if spec.name == _named(choice)]
+    forced = [spec for spec in tools if spec.name == _chosen_tool(choice)]
     if forced:
         return forced
     words = _words(asked)
@@ -168,7 +168,7 @@ def _fitting(
     return [spec for _, spec in sorted(fitting, key=lambda each: each[0] < best)]
 
 
-def _named(choice: Any) -> Any:
+def _chosen_tool(choice: Any) -> Any:
     """The tool that a choice names, plainly or as OpenAI's object."""
     match choice:
         case {"function": {"name": name}}:
@@ -178,7 +178,7 @@ def _named(choice: Any) -> Any:
 
 
 def _score(name: str, names: frozenset[str], words: frozenset[str]) -> int:
-    """How many words of the tool's name the user said; all of them if it was called by name."""
+    """Return how many words of the tool's name the user said; all if it was called by name."""
     parts = _words(name)
     telling = parts - _COMMON or parts
     if name.strip(".-") in names:
@@ -194,7 +194,7 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(_SAME.get(word, word) for word in plain)
 
 
-def _called(calls: Sequence[tuple[str, str]], question: Question) -> Iterator[Chunk]:
+def _call_chunks(calls: Sequence[tuple[str, str]], question: Question) -> Iterator[Chunk]:
     turn = f"{(question.run_id or 'demo')[-8:]}_{question.turn}"
     for index, (name, arguments) in enumerate(calls):
         yield CallPiece(index=index, id=f"call_{turn}_{index + 1}", name=name)
@@ -202,7 +202,7 @@ def _called(calls: Sequence[tuple[str, str]], question: Question) -> Iterator[Ch
             yield CallPiece(index=index, arguments=arguments[at : at + 8])
 
 
-def _spoken(text: str) -> Iterator[Chunk]:
+def _text_chunks(text: str) -> Iterator[Chunk]:
     return (TextPiece(piece) for piece in _pieces(text))
 
 
@@ -213,13 +213,14 @@ def _pieces(text: str) -> Iterable[str]:
 
 def _from_outputs(outputs: Sequence[_Output]) -> str:
     answers = [
-        f"`{output.name}` was given `{output.arguments}` and says:\n\n{_shown(output.text)}"
+        f"`{output.name}` was given `{output.arguments}` and says:"
+        f"\n\n{_output_markdown(output.text)}"
         for output in outputs
     ]
     return "\n\n".join([*answers, _OPENLY])
 
 
-def _shown(output: str) -> str:
+def _output_markdown(output: str) -> str:
     """A tool's output as Markdown: an object as a list, anything else as it is."""
     try:
         fields = msgspec.json.decode(output, type=dict[str, msgspec.Raw])
@@ -236,7 +237,7 @@ def _plain(value: bytes) -> str:
 
 
 def _in_words(asked: str) -> str:
-    heard = _heard(asked)
+    heard = _searchable(asked)
     words = _words(heard)
     if _SUM_UP.search(heard[-SUMMED_LETTERS:]):
         return _summary(heard)
@@ -251,7 +252,7 @@ def _in_words(asked: str) -> str:
 
 
 def _summary(heard: str) -> str:
-    """What the user said, in a few words each: no more can be summed up without understanding."""
+    """Return the user's messages, in a few words each."""
     said = [line[:SUMMED_LETTERS] for line in _SAID.findall(heard)]
     return "\n".join(["The user said:", "", *(f"- {line}" for line in said or ("(nothing)",))])
 

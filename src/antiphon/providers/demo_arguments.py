@@ -1,4 +1,4 @@
-"""Fills a tool's parameters from the words of a question, as a model would, without one."""
+"""Fills a tool's parameters from the words of a question, as a model would."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from antiphon.types.messages import ToolSpec
 MAX_ARGUMENTS = 10_000  # letters in one call, or values: a schema may ask for itself, many times
 
 
-class Filler:
-    """Deals out what a question holds: quotations, codes such as LAX, names, numbers, dates.
+class ArgumentFiller:
+    """Hands out the values in a question: quotations, codes such as LAX, names, numbers, dates.
 
-    Each is dealt once and in order, and again from the first when all are out; so two calls of one
-    tool get different arguments where the question has enough of them.
+    Each is used once and in order, then again from the first; so two calls of one tool get
+    different arguments if the question has enough of them.
     """
 
     def __init__(self, question: str) -> None:
@@ -30,9 +30,9 @@ class Filler:
         self._left = 0
 
     def arguments(self, spec: ToolSpec) -> dict[str, Any]:
-        """An object that fits the tool's schema, with its required properties alone.
+        """Return an object that fits the tool's schema, with only its required properties.
 
-        A schema that is none, or asks for more than `MAX_ARGUMENTS`, gets what can be given.
+        For an invalid schema, or one with more than `MAX_ARGUMENTS`, it is partial.
         """
         self._left = MAX_ARGUMENTS
         filled = self._value(spec.parameters, "", spec.parameters, 0)
@@ -92,7 +92,7 @@ class Filler:
         return next((choice for choice in choices if self._says(choice)), choices[0])
 
     def _says(self, value: Any) -> bool:
-        """Whether the question holds these letters or this number."""
+        """Return whether the question contains this word or number."""
         if isinstance(value, str):
             return len(value) <= _MAX_LETTERS and value.lower() in self._lower
         return isinstance(value, int | float) and str(value).lower() in self._lower

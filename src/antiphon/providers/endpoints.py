@@ -1,4 +1,4 @@
-"""The `[providers.NAME]` tables of the settings: joined to what is known, or refused by name."""
+"""The `[providers.NAME]` tables of the settings: merged with known providers, and validated."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def servers(tables: Mapping[str, Table]) -> dict[str, Server]:
 def vendors(tables: Mapping[str, Table]) -> dict[str, Vendor]:
     """Every vendor. A table without an address changes its terms; with one it is a server's."""
     changed = {
-        name: msgspec.structs.replace(VENDORS[name], **_given(name, table, Terms))
+        name: msgspec.structs.replace(VENDORS[name], **_parse_table(name, table, Terms))
         for name, table in tables.items()
         if _of_vendor(name, table)
     }
@@ -62,16 +62,16 @@ def _server(name: str, table: Table) -> Server:
             hint=_near(name, [*SERVERS, *VENDORS]),
         )
     base: dict[str, Any] = msgspec.to_builtins(known) if known else {}
-    return _converted(name, _joined(base, table), Server)
+    return _convert(name, _merge(base, table), Server)
 
 
-def _given(name: str, table: Table, kind: type[Terms]) -> dict[str, Any]:
-    """What the table says, in its right types."""
-    terms = _converted(name, table, kind)
+def _parse_table(name: str, table: Table, kind: type[Terms]) -> dict[str, Any]:
+    """Return the table's values, converted to their types."""
+    terms = _convert(name, table, kind)
     return {field: getattr(terms, field) for field in table}
 
 
-def _joined(base: Table, table: Table) -> dict[str, Any]:
+def _merge(base: Table, table: Table) -> dict[str, Any]:
     """The table upon the known entry; its quirks, too, change only what they name."""
     joined = {**base, **table}
     if isinstance(quirks := table.get("quirks"), dict):
@@ -79,7 +79,7 @@ def _joined(base: Table, table: Table) -> dict[str, Any]:
     return joined
 
 
-def _converted(name: str, table: Table, kind: type[T]) -> T:
+def _convert(name: str, table: Table, kind: type[T]) -> T:
     where = f"[providers.{name}]"
     _refuse_strangers(where, table, kind.__struct_fields__)
     if isinstance(quirks := table.get("quirks"), dict):
@@ -99,7 +99,7 @@ def _converted(name: str, table: Table, kind: type[T]) -> T:
 
 
 def _refuse_strangers(where: str, given: Iterable[str], known: Collection[str]) -> None:
-    """A name that is not known was meant to say something: it is not passed over."""
+    """Raise `BadSettings` for unknown names: they are likely misspelled."""
     for name in given:
         if name not in known:
             raise BadSettings(

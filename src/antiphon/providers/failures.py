@@ -1,4 +1,4 @@
-"""What a server says went wrong: found in any of the shapes in use, fit to be shown and kept."""
+"""Error messages of providers, in all shapes in use, cleaned; retries before the first byte."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ SAMPLE_LETTERS = 300
 SHORTEST_SECRET = 4  # a shorter one stands in many words, and what is missing would tell it
 
 
-def complaint(value: Any) -> str | None:
-    """The words for a person in an error that came as text, object or list; None without any."""
+def error_text(value: Any) -> str | None:
+    """Return the message of an error given as text, object or list; None without any."""
     match value:
         case str():
             return value.strip() or None
         case dict():
             fields = cast("dict[str, Any]", value)
-            found = (complaint(fields.get(name)) for name in _NAMES)
+            found = (error_text(fields.get(name)) for name in _NAMES)
             return next((words for words in found if words), None)
         case [first, *_]:
-            return complaint(first)
+            return error_text(first)
         case _:
             return None
 
 
-def complaint_in(body: bytes) -> str | None:
-    """The same for a body: JSON, or plain text. A page of HTML is no words."""
+def body_error_text(body: bytes) -> str | None:
+    """Return the message in a body of JSON or plain text; None for HTML."""
     try:
-        return complaint(msgspec.json.decode(body))
+        return error_text(msgspec.json.decode(body))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         text = body.decode("utf-8", "replace").strip()
         return None if text.startswith("<") else text or None
 
 
 class Redactor:
-    """Takes secrets out of foreign text, and what a log or a database would choke on."""
+    """Removes secrets from foreign text, and characters that a log or a database refuses."""
 
     def __init__(self, *secrets: str | None) -> None:
         secret = [one for one in secrets if one and len(one) >= SHORTEST_SECRET]
@@ -77,7 +77,7 @@ MAX_WAIT_SECONDS = 120.0  # who is told to wait longer has been refused
 LIFE_SECONDS = 1.0  # how long a back-off is silent: less than any silence that somebody allows
 
 
-async def retried(
+async def retry(
     once: Callable[[], AsyncGenerator[T, None]],
     alive: T,
     *,
@@ -85,9 +85,9 @@ async def retried(
     retries: int = RETRIES,
     dice: Callable[[], float] = random.random,
 ) -> AsyncGenerator[T, None]:
-    """What `once` gives; `alive` is a sign of life while a retry is waited for.
+    """Yield what `once` yields, retrying; yield `alive` while waiting for a retry.
 
-    `once` raises `ProviderUnavailable` and `ProviderRateLimited` before its first piece only.
+    `once` raises `ProviderUnavailable` and `ProviderRateLimited` only before its first piece.
     """
     for attempt in range(1, retries + 2):
         try:

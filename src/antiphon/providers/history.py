@@ -1,8 +1,9 @@
-"""A conversation as one server takes it: what it refuses left out, what it asks for put in.
+"""Adaptation of a conversation to one server: unsupported parts left out, required ones added.
 
-A thread is kept in one form for all servers (see `messages.chat`), as bytes that are joined and
-never rebuilt. What differs between servers is changed in these bytes, by what cannot stand inside a
-JSON string: a bare quote. Only a history that a server would refuse as it stands is decoded.
+A thread is stored in one form for all servers (see `messages.chat`), as bytes that are joined and
+never rebuilt. Differences between servers are edited in these bytes, at marks that cannot occur
+inside a JSON string: a bare quote. A history is decoded only if a server would refuse it as it
+stands.
 """
 
 from __future__ import annotations
@@ -30,11 +31,11 @@ BEGIN = "(the conversation goes on)"
 GO_ON = "Go on."
 
 
-def answered(messages: Sequence[Message]) -> list[Message]:
-    """Every call answered once, directly after the calls and in their order.
+def pair_outputs(messages: Sequence[Message]) -> list[Message]:
+    """Give every call exactly one output, directly after the calls and in their order.
 
-    An output that comes late is moved to its call, one that was lost is said to be; what is left
-    over, an output of no call or a second one, is told as a user's message.
+    A late output is moved to its call, and a lost one is replaced by a note. Outputs without a call
+    and second outputs become user messages.
     """
     out: list[Message] = []
     places: dict[str, int] = {}
@@ -94,7 +95,9 @@ def alternating(messages: Sequence[Message]) -> list[Message]:
     """
     system = [message for message in messages if message["role"] == "system"]
     out: list[Message] = []
-    for message in _grouped(message for message in messages if message["role"] != "system"):
+    for message in _merge_neighbours(
+        message for message in messages if message["role"] != "system"
+    ):
         out += _between(out[-1]["role"] if out else None, message["role"])
         out.append(message)
     if not out or out[-1]["role"] == "assistant":
@@ -115,7 +118,7 @@ def _unlike(seen: set[str], call_id: str) -> str:
     return free
 
 
-def _grouped(messages: Iterable[Message]) -> Iterator[Message]:
+def _merge_neighbours(messages: Iterable[Message]) -> Iterator[Message]:
     """The messages, those of one role joined where they are neighbours; never tool outputs."""
     group: list[Message] = []
     for message in messages:
@@ -159,16 +162,16 @@ EMPTY = "(empty)"
 """What a message without content says: many servers refuse one that says nothing."""
 
 
-def accepted(
+def adapt_history(
     chat: bytes, instructions: str | None, quirks: Quirks, origin: str | None = None
 ) -> bytes:
-    """The conversation with the instructions before it, as JSON objects joined by commas.
+    """Return instructions and conversation as JSON objects joined by commas.
 
-    `origin` names the server: the opaque details that it gave with its reasoning go back to it.
+    `origin` names the server: its own opaque reasoning details go back to it.
     """
     ids = _call_ids(chat)
     if len(set(ids)) < len(ids):
-        chat = _joined(apart(_split(chat)))
+        chat = _join(apart(_split(chat)))
         ids = _call_ids(chat)
     if _OURS in chat or quirks.reasoning_required:
         chat = _with_reasoning(chat, quirks)
@@ -183,7 +186,7 @@ def accepted(
     if not chat:
         chat = _encode({"role": "user", "content": EMPTY})
     if _is_refused(chat, len(ids), quirks):
-        chat = _mended(chat, quirks)
+        chat = _repair(chat, quirks)
     # At the end, for what servers say in them is not to be taken for words of ours.
     return _with_details(chat, ids, quirks, origin)
 
@@ -226,7 +229,7 @@ def _with_reasoning(chat: bytes, quirks: Quirks) -> bytes:
 
 
 def _past_reasoning(chat: bytes) -> bytes:
-    """What follows the reasoning that this begins with: the message's next key."""
+    """Return the rest of the message after its reasoning: its next key."""
     ends = [at for key in _AFTER_REASONING if (at := chat.find(key)) >= 0]
     return chat[min(ends) + 1 :]
 
@@ -234,7 +237,7 @@ def _past_reasoning(chat: bytes) -> bytes:
 def _with_extras(chat: bytes, quirks: Quirks) -> bytes:
     if _EXTRA not in chat:  # to look for it by the pattern takes longer
         return chat
-    return _WITH_EXTRA.sub(_unfolded if quirks.extra_content else b"", chat)
+    return _WITH_EXTRA.sub(_unfold if quirks.extra_content else b"", chat)
 
 
 def _with_refusals(chat: bytes, quirks: Quirks) -> bytes:
@@ -284,7 +287,7 @@ def _with_ids(chat: bytes, ids: Sequence[bytes], quirks: Quirks) -> bytes:
 
 
 def _is_refused(chat: bytes, calls: int, quirks: Quirks) -> bool:
-    """Whether the server may refuse this history, found without reading it."""
+    """Return whether the server may refuse this history, without decoding it."""
     if chat.count(_OUTPUT) != calls:
         return True
     match quirks.roles:
@@ -296,14 +299,14 @@ def _is_refused(chat: bytes, calls: int, quirks: Quirks) -> bool:
             return True
 
 
-def _mended(chat: bytes, quirks: Quirks) -> bytes:
+def _repair(chat: bytes, quirks: Quirks) -> bytes:
     messages = _split(chat)
-    messages = answered(messages)
+    messages = pair_outputs(messages)
     if quirks.roles != "any":
         messages = one_system(messages)
     if quirks.roles == "alternate":
         messages = alternating(messages)
-    return _joined(messages)
+    return _join(messages)
 
 
 def _split(chat: bytes) -> list[Message]:
@@ -311,11 +314,11 @@ def _split(chat: bytes) -> list[Message]:
     return messages
 
 
-def _joined(messages: Sequence[Message]) -> bytes:
+def _join(messages: Sequence[Message]) -> bytes:
     return _encode(messages)[1:-1]
 
 
-def _unfolded(found: re.Match[bytes]) -> bytes:
+def _unfold(found: re.Match[bytes]) -> bytes:
     return b',"extra_content":' + msgspec.json.decode(found[1], type=str).encode()
 
 

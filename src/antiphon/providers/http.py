@@ -1,4 +1,4 @@
-"""One streamed POST to a provider: retries before the first byte, foreign errors by their names."""
+"""Streamed POST to a provider: retries before the first byte, errors translated."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from antiphon.providers.failures import (
     LIFE_SECONDS,
     RETRIES,
     Redactor,
-    complaint_in,
-    retried,
+    body_error_text,
+    retry,
     retry_after,
 )
 from antiphon.types.addresses import connection_reason, is_local_url
@@ -30,18 +30,18 @@ from antiphon.types.errors import (
     ProviderUnavailable,
 )
 
-# Lets many replies come in together, so that a word does not cost a wake-up of its own.
+# Coalesces the reads of many replies, so that a word does not cost a wake-up of its own.
 
 
 FEW = 200
-"""So many replies are read as they come: a process carries them easily."""
+"""Up to so many replies are read as they arrive: a process carries them easily."""
 REPLY_SECONDS = 0.0003  # of rest for each reply under way
 LONGEST_SECONDS = 0.160  # words then come by fives, where a model says 30 a second
 STEPS = 16  # of a tide, so that not all replies are read at one moment
 
 
-class Tide:
-    """The rests of the replies of one loop: one timer ends all that are due."""
+class ReadCoalescer:
+    """Pauses between reads of the replies of one event loop; one timer ends all that are due."""
 
     def __init__(self) -> None:
         self._resting: list[list[asyncio.Future[None]]] = [[] for _ in range(STEPS)]
@@ -51,8 +51,8 @@ class Tide:
         self._alarm: asyncio.TimerHandle | None = None
 
     @contextmanager
-    def riding(self) -> Generator[int]:
-        """A reply under way, for as long as the block lasts: its place among the steps."""
+    def join(self) -> Generator[int]:
+        """Count a reply as under way during the block; yield its place among the steps."""
         self._replies += 1
         self._newest += 1
         try:
@@ -60,8 +60,8 @@ class Tide:
         finally:
             self._replies -= 1
 
-    async def rest(self, place: int) -> None:
-        """Until the tide has come round; not at all while few replies are under way."""
+    async def wait_for_round(self, place: int) -> None:
+        """Wait for the next round; return at once while few replies are under way."""
         if self._replies <= FEW:
             return
         resting = asyncio.get_running_loop().create_future()
@@ -91,10 +91,10 @@ MAX_ANSWER_BYTES = 8_000_000
 TURN_SECONDS = 0.005  # of one reply, until others have their turn
 
 
-class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """How long a connection may take to stand, how many there may be, how often to ask again.
+class HttpLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """Connect timeout, pool size and retries.
 
-    The time is for all of it: the look-up of the name, the connection, the encryption.
+    The timeout covers name resolution, connection and encryption.
     """
 
     connect_seconds: float = 10.0
@@ -102,14 +102,14 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     retries: int = RETRIES
 
 
-USUAL = Limits()
+USUAL = HttpLimits()
 
 
 class Endpoint:
-    """A server and the one session with it: connections are kept and used again.
+    """A server and one session with it, whose connections are reused.
 
-    Proxies are taken from the environment, but never for this machine. Redirects are not followed,
-    since the key would go with them. Who finds no free connection waits in line.
+    Proxies come from the environment, but never for this machine. Redirects are not followed,
+    because the key would go along. Requests wait in line for a free connection.
     """
 
     def __init__(
@@ -118,7 +118,7 @@ class Endpoint:
         headers: Mapping[str, str],
         redact: Redactor,
         *,
-        limits: Limits = USUAL,
+        limits: HttpLimits = USUAL,
         backoff_seconds: float = 0.5,
         life_seconds: float = LIFE_SECONDS,
         dice: Callable[[], float] = random.random,
@@ -135,16 +135,16 @@ class Endpoint:
         self._dice = dice
         self._clock = clock
         self._session: aiohttp.ClientSession | None = None
-        self._tide = Tide()
+        self._tide = ReadCoalescer()
 
     def post(
         self, path: str, body: bytes, more: Mapping[str, str] | None = None
     ) -> AsyncGenerator[bytes, None]:
-        """The answer's bytes as they come; b"" is a sign of life while something is waited for.
+        """Yield the response's bytes as they arrive; b"" is a sign of life while waiting.
 
         Raises a `ProviderError` before the first byte, `Disconnected` after it.
         """
-        return retried(
+        return retry(
             lambda: self._once(path, body, more),
             b"",
             backoff_seconds=self._backoff_seconds,
@@ -153,9 +153,9 @@ class Endpoint:
         )
 
     async def get(self, path: str) -> bytes:
-        """A whole answer, asked for once."""
+        """Return a whole response, without retries."""
         try:
-            async with self._opened().get(self._url(path), allow_redirects=False) as response:
+            async with self._get_session().get(self._url(path), allow_redirects=False) as response:
                 if response.status >= 300:
                     raise await self._refusal(response)
                 return await _head(response, MAX_ANSWER_BYTES)
@@ -163,7 +163,7 @@ class Endpoint:
             raise self._unreachable(error) from error
 
     async def close(self) -> None:
-        """Close the connections; who asks again afterwards gets new ones."""
+        """Close the connections; later requests open new ones."""
         if self._session is not None:
             session, self._session = self._session, None
             await session.close()
@@ -171,11 +171,11 @@ class Endpoint:
     async def _once(
         self, path: str, body: bytes, more: Mapping[str, str] | None
     ) -> AsyncGenerator[bytes, None]:
-        while not await self._found_place():
+        while not await self._acquire_connection():
             yield b""
         begun = False
         try:
-            request = self._opened().post(
+            request = self._get_session().post(
                 self._url(path), data=body, headers=more, allow_redirects=False
             )
             async with request as response:
@@ -183,14 +183,14 @@ class Endpoint:
                     raise await self._refusal(response)
                 read = response.content.readany
                 rested = time.monotonic()
-                with self._tide.riding() as place:
+                with self._tide.join() as place:
                     while piece := await read():
                         begun = True
                         yield piece
                         if (now := time.monotonic()) - rested > TURN_SECONDS:
                             rested = now
                             await asyncio.sleep(0)  # a read waits for nothing in a flood
-                        await self._tide.rest(place)
+                        await self._tide.wait_for_round(place)
         except (aiohttp.ClientError, OSError) as error:
             if begun:
                 raise Disconnected(f"{self._host} broke off its reply.") from error
@@ -198,8 +198,8 @@ class Endpoint:
         finally:
             self._places.release()
 
-    async def _found_place(self) -> bool:
-        """Whether a connection is free, now or in a while."""
+    async def _acquire_connection(self) -> bool:
+        """Return whether a connection is free, now or after a short wait."""
         try:
             async with asyncio.timeout(self._life_seconds):
                 await self._places.acquire()
@@ -207,8 +207,8 @@ class Endpoint:
             return False
         return True
 
-    def _opened(self) -> aiohttp.ClientSession:
-        """The session; made at first use, since it belongs to the loop it is made in."""
+    def _get_session(self) -> aiohttp.ClientSession:
+        """Return the session, created at first use because it belongs to its event loop."""
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 headers={**_HEADERS, **self._headers},
@@ -223,12 +223,12 @@ class Endpoint:
         return f"{self._base_url}/{path}"
 
     async def _refusal(self, response: aiohttp.ClientResponse) -> ProviderError:
-        """What the status means; the server's own words are kept."""
+        """Return the error that the status means, with the server's own message."""
         body = b""
         with suppress(TimeoutError):
             async with asyncio.timeout(COMPLAINT_SECONDS):
                 body = await _head(response, COMPLAINT_BYTES)
-        words = complaint_in(body) or response.reason or "no reason given"
+        words = body_error_text(body) or response.reason or "no reason given"
         message = f"{self._host} answered {response.status}: {self._redact(words)}"
         kind = _MEANING.get(response.status)
         if kind is None:

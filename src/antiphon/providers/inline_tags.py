@@ -1,7 +1,7 @@
-"""What some models say between tags in their text: reasoning, and calls of tools.
+"""Parsers of inline tags: reasoning, tool calls, and text that repeats itself.
 
-Read only of a provider that is declared to do so: from others a tag is text. The pieces may be cut
-anywhere; what may become a tag is held back.
+Used only for providers that declare them: from others a tag is text. Pieces may be cut anywhere;
+the possible beginning of a tag is held back.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from antiphon.types.chunks import CallPiece, ReasoningPiece, TextPiece
 Piece = TextPiece | ReasoningPiece
 
 
-class Thought:
-    """Tells reasoning between think tags from text. Only tags that begin the reply count.
+class ThinkTagParser:
+    """Separates reasoning in think tags from text. Only tags that begin the reply count.
 
     With `prefilled` the prompt's template has opened the thought: the reply begins within it, and
-    the opening tag may be missing. `unclosed` is then what was given as reasoning while no closing
-    tag has come, which may have been the answer.
+    the opening tag may be missing. `unclosed` is then the reasoning so far, which may have been the
+    answer if no closing tag comes.
     """
 
     def __init__(self, *, prefilled: bool = False) -> None:
@@ -60,7 +60,7 @@ class Thought:
         yield TextPiece, text
 
     def close(self) -> Iterator[tuple[type[Piece], str]]:
-        """What was held back, now that nothing follows."""
+        """Return the text held back at the end of the reply."""
         text, self._held = self._held, ""
         kind = self._kind or (ReasoningPiece if self._prefilled else TextPiece)
         if kind is ReasoningPiece and self._prefilled:
@@ -73,12 +73,12 @@ class Thought:
         self._unclosed.clear()
 
 
-class LeakedCalls:
+class LeakedCallParser:
     """Finds `<tool_call>{"name": ..., "arguments": {...}}</tool_call>` in text.
 
-    A tag that no object follows is text. An object that cannot be read is given as a call without a
-    name, which nobody can make: the model meant a call, and text it shall not be. Blanks that only
-    set calls apart are dropped.
+    A tag that no object follows is text. An object that cannot be parsed becomes a call without a
+    name, which cannot be made: the model meant a call, so it must not appear as text. Whitespace
+    that only separates calls is dropped.
     """
 
     def __init__(self) -> None:
@@ -103,7 +103,7 @@ class LeakedCalls:
                     yield self._call(body)
 
     def close(self) -> Iterator[str | CallPiece]:
-        """What was held back; an object that was never closed by its tag may be whole."""
+        """Return what was held back; an object without its closing tag may be complete."""
         text, self._held = self._held, ""
         if self._body is not None:
             yield self._call("".join([*self._body, text]))
@@ -206,12 +206,12 @@ LONGEST_TOKEN = 128
 """Characters; vocabularies have runs of blanks and dashes that are as long."""
 
 
-class Snapshots:
-    """Gives of each piece what it adds. `sure` where the server is known to repeat.
+class CumulativeText:
+    """Reduces each piece to what it adds. `sure` if the server is known to repeat.
 
-    What may be either is held until it is decided. A reply that does not repeat shows that with its
-    second piece, so that nothing of it waits; one that happens to begin with a repetition waits for
-    the piece that ends it.
+    Ambiguous text is held until it is decided. A reply that does not repeat shows that with its
+    second piece, so nothing of it waits; one that happens to begin with a repetition waits for the
+    piece that ends it.
     """
 
     def __init__(self, *, sure: bool) -> None:
@@ -222,7 +222,7 @@ class Snapshots:
         self._held: list[str] = []
 
     def feed(self, text: str) -> str:
-        """What this piece adds, with what was held if that is decided now."""
+        """Return what this piece adds, and what was held if that is decided now."""
         if self._plain:
             return text
         last, self._last = self._last, text
@@ -241,7 +241,7 @@ class Snapshots:
         return text.removeprefix(self._first)
 
     def settle(self) -> str:
-        """What is still held, when something else follows: nothing is proved, so it is as it is."""
+        """Return what is still held, as text: something else follows."""
         if self._sure or not self._last:
             return ""
         self._plain = True

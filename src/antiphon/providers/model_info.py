@@ -1,7 +1,6 @@
-"""Where a model is to be had, and what you and a list know of it: its prices, its window.
+"""Model information: vendor, price and context window, from the settings or a list.
 
-The list may be an extra and take a while to load, so it is loaded in a thread, once, when it is
-first needed.
+The list may be an extra and slow to load, so it is loaded in a thread, once, when first needed.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ class Price(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     cached: Dollars | None = None
 
     def of(self, usage: Usage) -> float:
-        """What these tokens cost."""
+        """Return the cost of these tokens."""
         cached = self.input if self.cached is None else self.cached
         dollars = (
             (usage.input_tokens - usage.cached_tokens) * self.input
@@ -46,10 +45,10 @@ class Price(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Offer(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a model's replies are bought: its name there, and whose prices hold.
+    """Vendor of a model and the model's name there.
 
-    `own` are prices by patterns of names, the first that fits counts, and so are `windows`. A list
-    knows the seller by its `address`, or by our name of a `vendor` that is reached in another way.
+    `own` are prices and `windows` sizes by patterns of names; the first match counts. A list knows
+    the vendor by its `address`, or by our name of a `vendor` reached in another way.
     """
 
     model: str
@@ -72,7 +71,7 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def listed(self) -> bool:
-        """Whether a list may have it: nobody lists what runs on this machine."""
+        """True if a list may have the model: no list has models on this machine."""
         return self.vendor is not None or bool(self.address and not is_local_url(self.address))
 
     def _fitting(self, by_names: Mapping[str, T]) -> T | None:
@@ -80,15 +79,15 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True):
         return next(fitting, None)
 
 
-class Loaded(Generic[T]):
-    """What takes a while to load: in a thread, once, when it is first asked for."""
+class LazyValue(Generic[T]):
+    """Value that takes a while to load: loaded in a thread, once, at the first use."""
 
     def __init__(self, load: Callable[[], T]) -> None:
         self._load = load
         self._loading: asyncio.Task[T] | None = None
 
     async def get(self) -> T:
-        """It, loaded. Raises what loading raised."""
+        """Return the value. Raises the errors of loading."""
         if self._loading is None:
             self._loading = asyncio.create_task(asyncio.to_thread(self._load))
         return await asyncio.shield(self._loading)
@@ -108,10 +107,10 @@ class Prices:
 
     def __init__(self, find: Callable[[str], Offer], load: Callable[[], PriceList | None]) -> None:
         self._find = find
-        self._list = Loaded(load)
+        self._list = LazyValue(load)
 
     async def cost(self, model: str, usage: Usage) -> float | None:
-        """What `usage` of the model, named as in a run, cost; None where that is not known."""
+        """Return the cost of `usage` of the model, named as in a run; None if unknown."""
         offer = self._find(model)
         if offer.price:
             return offer.price.of(usage)
@@ -137,10 +136,10 @@ class ModelWindows:
 
     def __init__(self, find: Callable[[str], Offer], load: Callable[[], WindowList | None]) -> None:
         self._find = find
-        self._list = Loaded(load)
+        self._list = LazyValue(load)
 
     async def of(self, models: Sequence[str]) -> list[int | None]:
-        """How many tokens each of these takes, in their order; None where that is not known."""
+        """Return the context window of each of these models, in order; None if unknown."""
         offers = [self._find(model) for model in models]
         if all(offer.window or not offer.listed for offer in offers):
             return [offer.window for offer in offers]
@@ -149,11 +148,11 @@ class ModelWindows:
             if look_up is None:
                 return [offer.window for offer in offers]
             # In a thread, for there may be hundreds, and each is looked for by many patterns.
-            return await asyncio.to_thread(lambda: [_known(offer, look_up) for offer in offers])
+            return await asyncio.to_thread(lambda: [_window_of(offer, look_up) for offer in offers])
         except Exception:  # other people's code: models are listed without their windows too
             log.exception("the list cannot say how much models take")
             return [offer.window for offer in offers]
 
 
-def _known(offer: Offer, look_up: WindowList) -> int | None:
+def _window_of(offer: Offer, look_up: WindowList) -> int | None:
     return offer.window or (look_up(offer) if offer.listed else None)

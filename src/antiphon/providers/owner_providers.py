@@ -1,4 +1,4 @@
-"""Providers that are asked with keys of owners: kept open while they are used, and not for ever."""
+"""Providers with keys of owners, kept open while in use and for a while after."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from antiphon.types.chunks import Chunk, Question
 MOST = 500  # that are kept open; each may hold some connections that nobody uses
 
 
-class Lent:
-    """A provider that is closed when it was given up and its last reply has ended."""
+class RefCountedProvider:
+    """Provider that closes once it was given up and its last reply has ended."""
 
     def __init__(self, provider: Provider) -> None:
         self._provider = provider
@@ -49,23 +49,23 @@ class Lent:
             await self._provider.close()
 
 
-class Lending:
-    """The providers that were opened for owners: of each that an owner has a key for, one."""
+class OwnerProviderPool:
+    """Open providers of owners: one for each provider that an owner has a key for."""
 
     def __init__(self, most: int = MOST) -> None:
         self._most = most
-        self._lent: OrderedDict[tuple[str, str], tuple[bytes, Lent]] = OrderedDict()
+        self._lent: OrderedDict[tuple[str, str], tuple[bytes, RefCountedProvider]] = OrderedDict()
         self._mixed_in = secrets.token_bytes(32)
 
     async def provider(
         self, owner: str, name: str, own: OwnerProviderKey, make: Callable[[], Awaitable[Provider]]
     ) -> Provider:
-        """The owner's provider, made now where there is none with this key and address."""
+        """Return the owner's provider, opened if there is none with this key and address."""
         digest = self._digest(own)
-        if known := self._known(owner, name, digest):
+        if known := self._find(owner, name, digest):
             return known
-        made = Lent(await make())
-        if known := self._known(owner, name, digest):  # two asked at one time: the first has it
+        made = RefCountedProvider(await make())
+        if known := self._find(owner, name, digest):  # two asked at one time: the first has it
             await made.close()
             return known
         await self.give_up(owner, name)
@@ -76,7 +76,7 @@ class Lending:
         return made
 
     async def give_up(self, owner: str, name: str) -> None:
-        """The owner has no such key any more; what is being said is said to its end."""
+        """Drop the owner's key; replies in progress end normally."""
         if known := self._lent.pop((owner, name), None):
             await known[1].close()
 
@@ -85,7 +85,7 @@ class Lending:
         for _, lent in self._lent.values():
             await lent.close()
 
-    def _known(self, owner: str, name: str, digest: bytes) -> Lent | None:
+    def _find(self, owner: str, name: str, digest: bytes) -> RefCountedProvider | None:
         """The one that is there, if it has this key and address; it was used just now."""
         known = self._lent.get((owner, name))
         if known is None or known[0] != digest:

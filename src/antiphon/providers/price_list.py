@@ -33,7 +33,7 @@ get_snapshot()  # takes a moment: it shall pass while this module loads, not at 
 
 
 def cost(offer: Offer, usage: Usage) -> float | None:
-    """What this usage costs by the list; None for a seller or a model that it does not have."""
+    """Return the cost of this usage by the list; None for an unknown vendor or model."""
     seller, address = _seller(offer), _address(offer)
     if seller is None and address is None:
         return None
@@ -51,7 +51,7 @@ def cost(offer: Offer, usage: Usage) -> float | None:
 
 
 def context_tokens(offer: Offer) -> int | None:
-    """How many tokens the model takes by the list; None where that does not say."""
+    """Return the model's context window by the list; None if unknown."""
     seller, address = _seller(offer), _address(offer)
     if seller is None and address is None:
         return None

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequenc
 from itertools import pairwise
 from pathlib import Path
 
-from antiphon.providers.stream_parser import PLAIN, Quirks, Reply
+from antiphon.providers.stream_parser import PLAIN, ChatCompletionsParser, Quirks
 from antiphon.types.chunks import Chunk, Question
 from antiphon.types.errors import ProviderRejected
 
@@ -45,8 +45,8 @@ class Replay:
         recording = self._recordings.get(question.model)
         if recording is None:
             raise ProviderRejected(f"There is no recording {question.model!r}.")
-        reply = Reply(self._quirks)
-        stream = framed(recording)
+        reply = ChatCompletionsParser(self._quirks)
+        stream = frame_recording(recording)
         edges = [0, *self._cuts(stream), len(stream)]
         for start, end in pairwise(edges):
             await asyncio.sleep(1 / self._pace if self._pace else 0)
@@ -71,8 +71,8 @@ def recordings_in(folder: Path) -> dict[str, bytes]:
     return {path.name.removesuffix(SUFFIX): path.read_bytes() for path in folder.glob(f"*{SUFFIX}")}
 
 
-def framed(recording: bytes) -> bytes:
-    """The recording as a server would send it."""
+def frame_recording(recording: bytes) -> bytes:
+    """Return the recording as a server would send it."""
     if not recording.lstrip().startswith(b"{"):
         return recording
     events = [b"data: %b\n\n" % line for line in recording.splitlines() if line.strip()]

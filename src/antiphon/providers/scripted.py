@@ -38,7 +38,7 @@ from antiphon.types.chunks import (
 from antiphon.types.runs import Usage
 
 
-class Gate:
+class ScriptGate:
     """A place in a script: `reached` is set by the model, `opened` by the test."""
 
     def __init__(self) -> None:
@@ -51,7 +51,7 @@ class Scripted:
 
     def __init__(self, *scripts: str) -> None:
         self.questions: list[Question] = []
-        self.gates: defaultdict[str, Gate] = defaultdict(Gate)
+        self.gates: defaultdict[str, ScriptGate] = defaultdict(ScriptGate)
         self._scripts = scripts
         self._calls = 0
 
@@ -81,7 +81,7 @@ class Scripted:
                     ending = rest
                 case _:
                     ending = "tool_calls" if verb == "call" else ending
-                    yield self._said(verb, rest)
+                    yield self._chunks(verb, rest)
         yield [Finish(ending)]
 
     async def models(self) -> Sequence[str]:
@@ -91,7 +91,7 @@ class Scripted:
     async def close(self) -> None:
         """Nothing is held."""
 
-    def _said(self, verb: str, rest: str) -> Sequence[Chunk]:
+    def _chunks(self, verb: str, rest: str) -> Sequence[Chunk]:
         match verb:
             case "say":
                 return [TextPiece(piece) for piece in _pieces(rest)]
@@ -100,7 +100,7 @@ class Scripted:
             case "refuse":
                 return [RefusalPiece(piece) for piece in _pieces(rest)]
             case "call":
-                return self._called(*rest.partition(" ")[::2])
+                return self._call_chunks(*rest.partition(" ")[::2])
             case "usage":
                 tokens = [int(count) for count in rest.split()]
                 return [UsageReport(Usage(input_tokens=tokens[0], output_tokens=tokens[1]))]
@@ -109,7 +109,7 @@ class Scripted:
             case _:
                 raise errors.Internal(f"A script cannot say {verb!r}.")
 
-    def _called(self, name: str, arguments: str) -> Sequence[Chunk]:
+    def _call_chunks(self, name: str, arguments: str) -> Sequence[Chunk]:
         self._calls += 1
         number = self._calls
         opening = CallPiece(index=number, id=f"call_{number}", name=name)

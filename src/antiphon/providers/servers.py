@@ -36,12 +36,12 @@ Lack = Literal[
 
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """On what terms a provider is asked, whatever language it speaks.
+    """Terms of any provider, whatever its protocol.
 
-    `default` is the model that is taken where the provider was chosen because its key is there.
-    `lacks` is what a run cannot ask of it, `prices` are by patterns of the models' names, and so is
-    `context_tokens`, how much they take, or it is one number for all. A silence and a turn may have
-    limits of its own (None: as in the settings). `retries` are made before the first byte only.
+    `default` is the model used when the provider was chosen because its key is set. `lacks` lists
+    what runs cannot use. `prices` and `context_tokens` are by patterns of model names; the latter
+    may be one number for all. Silence and turn may have limits of their own (None: as in the
+    settings). `retries` are made only before the first byte.
     """
 
     default: str | None = None

@@ -1,7 +1,7 @@
-"""One chat-completions reply: the bytes of a server in, chunks out.
+"""Parser of one chat-completions reply: bytes of a server in, chunks out.
 
-Tolerant of what servers are known to get wrong, strict about what ends a reply. Which call a piece
-belongs to, and whether a call is whole, is not decided here but in `engine/turn`.
+Tolerant of known server mistakes, strict about the end of a reply. `engine/turn` decides which call
+a piece belongs to and whether a call is complete.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import msgspec
 from antiphon.engine.partial_json import MAX_DEPTH
 from antiphon.engine.sanitize import sanitize_text, sanitize_value, validate_depth
 from antiphon.engine.turn import LARGE_BYTES
-from antiphon.providers.failures import Redactor, complaint
-from antiphon.providers.inline_tags import LeakedCalls, Piece, Snapshots, Thought
-from antiphon.providers.usage import counted
+from antiphon.providers.failures import Redactor, error_text
+from antiphon.providers.inline_tags import CumulativeText, LeakedCallParser, Piece, ThinkTagParser
+from antiphon.providers.usage import parse_usage
 from antiphon.types.chunks import (
     CallPiece,
     Chunk,
@@ -83,14 +83,12 @@ _REDACT = Redactor()
 Spoken = Piece | RefusalPiece
 
 
-class Reply:
-    """Reads one reply. `finished` once a terminal marker came, `done` once no more will be read.
+class ChatCompletionsParser:
+    """Parses one reply. `finished` after a terminal marker, `done` when no more will be read.
 
-    `origin` names the server, for what must go back to it alone.
-
-    Raises `ProviderError` where the server says that it failed, `ProviderProtocol` where what it
-    says is no reply. What was said before that in the same bytes is given first; then `check`
-    raises, as does whatever is fed after it.
+    `origin` names the server, for data that must go back to it alone. Raises `ProviderError` if the
+    server reports an error, `ProviderProtocol` if the bytes are not a reply. Chunks before the
+    error in the same bytes are returned first; then `check` raises, as does any further `feed`.
     """
 
     def __init__(
@@ -116,8 +114,8 @@ class Reply:
         self._damaged = False
         self._halves: dict[Hashable, str] = {}
         self._snapshots = _snapshots(quirks)
-        self._thought = _thought(quirks)
-        self._leaked = LeakedCalls() if quirks.leaked_calls else None
+        self._think_tag_parser = _think_tag_parser(quirks)
+        self._leaked = LeakedCallParser() if quirks.leaked_calls else None
         self._leaked_calls: list[CallPiece] = []
 
     @property
@@ -137,7 +135,7 @@ class Reply:
             raise ProviderProtocol(_TOO_DEEP) from error
 
     def close(self) -> list[Chunk]:
-        """What is left at the end of the stream; without a terminal marker the reply was cut."""
+        """Return the remaining chunks; without a terminal marker the stream was cut."""
         self.check()
         if self.done:
             return []
@@ -147,16 +145,16 @@ class Reply:
             raise ProviderProtocol(_TOO_DEEP) from error
 
     def check(self) -> None:
-        """Raises what ended the reply after the chunks that were given last."""
+        """Raise the error that followed the chunks returned last."""
         if self._fault:
             raise self._fault
 
     def last_words(self) -> list[Chunk]:
-        """What was held back for a rest that did not come."""
+        """Return text that was held back for a continuation that did not come."""
         out: list[Chunk] = []
         self._settle(out)
-        if self._thought is not None:
-            for kind, text in self._thought.close():
+        if self._think_tag_parser is not None:
+            for kind, text in self._think_tag_parser.close():
                 self._piece(kind, text, out)
         halves, self._halves = self._halves, {}
         for channel in halves:
@@ -276,7 +274,7 @@ class Reply:
                 self._refuse("The answer ended before it began", data.encode())
             self.done = True
             return None
-        text = _repaired(data)
+        text = _replace_lost_bytes(data)
         try:
             value = _loads(text)
         except ValueError as error:
@@ -286,29 +284,29 @@ class Reply:
         if frame.event == "error" or isinstance(value, str):
             self._complain(value)
         self._damaged = text != data
-        return self._typed(value, text)
+        return self._decode_value(value, text)
 
     def _whole(self, body: bytes) -> list[Chunk]:
         """A body that is one JSON value: a reply without a stream, or a complaint."""
         data = body.lstrip(_BLANK).decode("utf-8", "surrogateescape")
         self._check_values(data)
-        text = _repaired(data)
+        text = _replace_lost_bytes(data)
         try:
             value = _loads(text)
         except (ValueError, RecursionError) as error:
             self._refuse("The answer is not a reply of a model", body, error)
         if not isinstance(value, dict) or "choices" not in value:
-            if complaint(value):
+            if error_text(value):
                 self._complain(value)
             self._refuse("The answer is not a reply of a model", body)
         out: list[Chunk] = []
         self._damaged = text != data
-        self._read(self._typed(value, text), out, whole=True)
+        self._read(self._decode_value(value, text), out, whole=True)
         self._end(None, out)
         self.done = True
         return out
 
-    def _typed(self, value: Any, text: str) -> _Payload:
+    def _decode_value(self, value: Any, text: str) -> _Payload:
         try:
             return msgspec.convert(value, _Payload)
         except msgspec.ValidationError as error:
@@ -327,7 +325,7 @@ class Reply:
                 self._choose(choice, out, whole)
         if usage := payload.usage or _usage_elsewhere(payload):
             self._begun = True
-            out.append(UsageReport(counted(_fields(usage))))
+            out.append(UsageReport(parse_usage(_fields(usage))))
         self._damaged = False
 
     def _choose(self, choice: _Choice, out: list[Chunk], whole: bool) -> None:
@@ -370,7 +368,7 @@ class Reply:
             self._call({"function": delta.function_call}, None, out)
 
     def _news(self, kind: type[Piece], text: str, out: list[Chunk]) -> str:
-        """What the text adds to what was said, where the server repeats that each time."""
+        """Return what the text adds, if the server repeats the text each time."""
         if not self._snapshots:
             return text
         self._settle(out, but=kind)
@@ -389,10 +387,10 @@ class Reply:
             self._piece(kind, text, out)
 
     def _text(self, text: str, out: list[Chunk]) -> None:
-        if self._thought is None:
+        if self._think_tag_parser is None:
             self._piece(TextPiece, text, out)
         else:
-            for kind, piece in self._thought.feed(text):
+            for kind, piece in self._think_tag_parser.feed(text):
                 self._piece(kind, piece, out)
 
     def _parts(self, parts: Any, out: list[Chunk]) -> None:
@@ -402,7 +400,7 @@ class Reply:
 
     def _piece(self, kind: type[Spoken], text: str, out: list[Chunk]) -> None:
         if self._halves or not text.isascii() or "\0" in text:
-            text = self._joined(kind, text)
+            text = self._join_surrogates(kind, text)
         if text:
             self._tell(kind, text, out)
 
@@ -436,7 +434,7 @@ class Reply:
             position=position,
             id=_name(piece.get("id")),
             name=_name(function.get("name")),
-            arguments=self._joined((index, position), arguments),
+            arguments=self._join_surrogates((index, position), arguments),
             extra={"extra_content": sanitize_value(extra)} if extra else None,
         )
         if call.id or call.name or call.arguments or call.extra:
@@ -444,7 +442,7 @@ class Reply:
             self._spoke = True
             out.append(call)
 
-    def _joined(self, channel: Hashable, text: str) -> str:
+    def _join_surrogates(self, channel: Hashable, text: str) -> str:
         """Fit to be kept; half a surrogate pair at the end waits for its other half."""
         text = self._halves.pop(channel, "") + text
         if text and "\ud800" <= text[-1] <= "\udbff":
@@ -454,14 +452,14 @@ class Reply:
 
     def _end(self, reason: str | None, out: list[Chunk]) -> None:
         out += self.last_words()
-        if self._thought is not None and not cut_reason(reason or self._reason):
-            self._answer_unclosed(self._thought, out)
+        if self._think_tag_parser is not None and not cut_reason(reason or self._reason):
+            self._answer_unclosed(self._think_tag_parser, out)
         if not self.finished or reason not in (None, self._reason):
             self.finished = True
             self._reason = reason
             out.append(Finish(reason and sanitize_text(reason)))
 
-    def _answer_unclosed(self, thought: Thought, out: list[Chunk]) -> None:
+    def _answer_unclosed(self, thought: ThinkTagParser, out: list[Chunk]) -> None:
         """Give as text what a whole reply said in a thought that it never left."""
         if text := thought.unclosed:
             self._tell(TextPiece, text, out)
@@ -469,24 +467,24 @@ class Reply:
         thought.leave()
 
     def _complain(self, error: Any) -> NoReturn:
-        words = complaint(error) or "The provider reported an error without saying which."
+        words = error_text(error) or "The provider reported an error without saying which."
         raise ProviderError(self._redact(words))
 
     def _refuse(self, what: str, sample: bytes, cause: Exception | None = None) -> NoReturn:
         raise ProviderProtocol(f"{what}: {self._redact.sample(sample)}.") from cause
 
 
-def _snapshots(quirks: Quirks) -> dict[type[Piece], Snapshots]:
+def _snapshots(quirks: Quirks) -> dict[type[Piece], CumulativeText]:
     if not quirks.cumulative:
         return {}
     sure = quirks.cumulative is True
-    return {kind: Snapshots(sure=sure) for kind in (TextPiece, ReasoningPiece)}
+    return {kind: CumulativeText(sure=sure) for kind in (TextPiece, ReasoningPiece)}
 
 
-def _thought(quirks: Quirks) -> Thought | None:
+def _think_tag_parser(quirks: Quirks) -> ThinkTagParser | None:
     if not (quirks.think_tags or quirks.think_prefilled):
         return None
-    return Thought(prefilled=quirks.think_prefilled)
+    return ThinkTagParser(prefilled=quirks.think_prefilled)
 
 
 class _Delta(msgspec.Struct, gc=False):
@@ -546,7 +544,7 @@ def _is_whole(frame: Frame) -> bool:
     if _has_too_many_values(frame.data):
         return True  # which is found again, and refused, when it is read
     try:
-        _loads(_repaired(frame.data))
+        _loads(_replace_lost_bytes(frame.data))
     except (ValueError, RecursionError):
         return False
     return True
@@ -568,7 +566,7 @@ def _weight(data: str) -> int:
     return data.count(",") + data.count("{") + 10 * data.count("[")
 
 
-def _repaired(data: str) -> str:
+def _replace_lost_bytes(data: str) -> str:
     """With U+FFFD for bytes that were no UTF-8."""
     return data.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 

@@ -1,8 +1,7 @@
-"""What a server says a reply used, told in one meaning for all of them.
+"""Normalization of token usage and cost reported by providers.
 
-`cached_tokens` are among the input tokens and `reasoning_tokens` among the output tokens, as OpenAI
-counts them, and the cost is in US dollars. Nothing that a server writes here breaks a reply: what
-is no count is none.
+`cached_tokens` are part of the input tokens and `reasoning_tokens` part of the output tokens, as
+OpenAI counts them; the cost is in US dollars. Invalid values are ignored and never break a reply.
 """
 
 from __future__ import annotations
@@ -18,16 +17,16 @@ MAX_COUNT = 10**12
 TICKS = 10**10  # of xAI's, to a dollar
 
 
-def counted(fields: Mapping[str, Any]) -> Usage:
-    """The usage in a `usage` object of chat completions."""
+def parse_usage(fields: Mapping[str, Any]) -> Usage:
+    """Parse the `usage` object of chat completions."""
     taken, said = _count(fields.get("prompt_tokens")), _count(fields.get("completion_tokens"))
-    thought = _thought(fields)
+    thought = _reasoning_tokens(fields)
     if _is_beside(taken, said, thought, fields):
         said += thought
     return Usage(
         input_tokens=taken,
         output_tokens=said,
-        cached_tokens=min(_cached(fields), taken),
+        cached_tokens=min(_cached_tokens(fields), taken),
         reasoning_tokens=min(thought, said),
         cost=_cost(fields),
     )
@@ -46,7 +45,7 @@ def _is_beside(taken: int, said: int, thought: int, fields: Mapping[str, Any]) -
     return thought > said and not (said and taken + said == total and _in_details(fields))
 
 
-def _cached(fields: Mapping[str, Any]) -> int:
+def _cached_tokens(fields: Mapping[str, Any]) -> int:
     """The cached tokens of the input, from where each server has them.
 
     OpenAI and most others have them among the details; DeepSeek, Moonshot and Mistral beside the
@@ -62,7 +61,7 @@ def _cached(fields: Mapping[str, Any]) -> int:
     return max(map(_count, places))
 
 
-def _thought(fields: Mapping[str, Any]) -> int:
+def _reasoning_tokens(fields: Mapping[str, Any]) -> int:
     """OpenAI and most others have it among the details, Perplexity beside the counts."""
     return max(_in_details(fields), _count(fields.get("reasoning_tokens")))
 
@@ -85,7 +84,7 @@ def _count(value: Any) -> int:
 
 
 def _is_number(value: Any) -> TypeGuard[int | float]:
-    """Whether it can be counted with; NaN compares to nothing, and a truth is no number."""
+    """Return whether the value is a finite number; booleans do not count."""
     return (
         isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= MAX_COUNT
     )

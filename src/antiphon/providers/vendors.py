@@ -16,16 +16,16 @@ EXTRA = "vendors"
 
 
 class Vendor(Terms, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How one vendor is asked; a `[providers.NAME]` table may change its terms.
+    """Terms of one vendor; a `[providers.NAME]` table may change them.
 
     The key comes from the first of the variables `keys` that is set; without one the vendor's own
-    library looks for credentials where `keyless`. A vendor that is not `listed` is never sent a key
-    unless it was named: that variable usually holds something else. One that is not `movable` is
-    asked at its own address, whatever base URL its library is given.
+    library looks for credentials if `keyless`. A vendor that is not `listed` is never sent a key
+    unless it was named: that variable usually holds something else. One that is not `movable`
+    ignores base URLs.
 
-    `tongue` is whose requests differ from chat completions, `quirks` what differs in them all the
-    same. `max_tokens` stands where the vendor must be told a limit and the caller gave none;
-    `blocks` where its library would hold up everybody else.
+    `tongue` names the vendor whose requests differ from chat completions, `quirks` further
+    differences. `max_tokens` is sent if the vendor requires a limit and the caller gave none;
+    `blocks` is set if the library would block the event loop.
     """
 
     keys: tuple[str, ...] = ()
@@ -38,7 +38,7 @@ class Vendor(Terms, frozen=True, kw_only=True, forbid_unknown_fields=True):
     blocks: bool = False
 
     def variable(self, environ: Mapping[str, str]) -> str | None:
-        """The variable that holds a key."""
+        """Return the variable that holds a key."""
         return next((name for name in self.keys if environ.get(name)), None)
 
 
@@ -101,14 +101,16 @@ VENDORS: dict[str, Vendor] = {
 }
 
 
-def installed() -> bool:
-    """Whether the extra is there; it is not loaded for that."""
+def is_installed() -> bool:
+    """Return whether the extra is installed, without importing it."""
     return find_spec("any_llm") is not None
 
 
-def chosen(vendors: Mapping[str, Vendor], environ: Mapping[str, str]) -> tuple[str, str] | None:
-    """The model of the first vendor whose key is in the environment, and that variable."""
-    if not installed():
+def choose_model(
+    vendors: Mapping[str, Vendor], environ: Mapping[str, str]
+) -> tuple[str, str] | None:
+    """Return the model of the first vendor whose key is set, and the variable."""
+    if not is_installed():
         return None
     found = (
         (f"{name}:{vendor.default}", variable)
@@ -119,19 +121,21 @@ def chosen(vendors: Mapping[str, Vendor], environ: Mapping[str, str]) -> tuple[s
 
 
 def listing(environ: Mapping[str, str]) -> list[str]:
-    """The vendors that can be asked what models they have."""
-    if not installed():
+    """Return the vendors that can list their models."""
+    if not is_installed():
         return []
     return [name for name, one in VENDORS.items() if one.listed and one.variable(environ)]
 
 
-def opened(name: str, vendor: Vendor, key: str | None, base_url: str | None = None) -> Provider:
-    """The vendor's provider; loads its library, which takes seconds.
+def open_provider(
+    name: str, vendor: Vendor, key: str | None, base_url: str | None = None
+) -> Provider:
+    """Open the vendor's provider; importing its library takes seconds.
 
-    With `base_url` another server is asked in the vendor's language. Raises `BadSettings` without
+    With `base_url` another server is used with the vendor's protocol. Raises `BadSettings` without
     its key or the extra.
     """
-    if not installed():
+    if not is_installed():
         raise BadSettings(
             f"The provider {name} needs an extra that is not installed.",
             expected=f"the extra `{EXTRA}`",

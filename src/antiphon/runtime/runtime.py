@@ -17,7 +17,7 @@ from antiphon.buses.local import LocalBus
 from antiphon.buses.shared import SharedBus
 from antiphon.mcp.hosted import NoServers
 from antiphon.ports import LEASES, QUEUE, Store
-from antiphon.providers.catalog import Catalog, Choice
+from antiphon.providers.catalog import Catalog, ModelChoice
 from antiphon.providers.model_info import ModelWindows, Prices
 from antiphon.runtime import liveness, wiring
 from antiphon.runtime.admin.deletion import OwnerDeleter
@@ -78,7 +78,7 @@ class Runtime:
         self.metrics.gauge(DRIVEN, lambda: self.worker.active_runs)
         self.metrics.gauge(PLACES, lambda: settings.max_runs)
 
-    async def choice(self) -> Choice:
+    async def choice(self) -> ModelChoice:
         """Return the model that is used where none is named, and why."""
         return await self.catalog.choose()
 

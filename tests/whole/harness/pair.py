@@ -15,7 +15,7 @@ from antiphon.api import operations
 from antiphon.buses.local import LocalBus
 from antiphon.ports import ResolvedModel, Store
 from antiphon.providers.catalog import Catalog
-from antiphon.providers.scripted import Gate, Scripted
+from antiphon.providers.scripted import Scripted, ScriptGate
 from antiphon.runtime.embedded_transport import AsyncEmbeddedTransport
 from antiphon.runtime.runtime import Runtime
 from antiphon.settings.settings import Settings
@@ -104,7 +104,7 @@ class Pair:
         return [told async for told in self._streamed(line, call, key)]
 
     async def overtaken(
-        self, line: AsyncEmbeddedTransport, call: Any, gate: Gate, then: str
+        self, line: AsyncEmbeddedTransport, call: Any, gate: ScriptGate, then: str
     ) -> list[Told]:
         """A turn whose worker is held for lost at the gate, and comes back when all is over.
 
@@ -131,7 +131,7 @@ class Pair:
             for number, event in batch:
                 yield number, events.encode(event)
 
-    def gate(self) -> tuple[str, Gate]:
+    def gate(self) -> tuple[str, ScriptGate]:
         """A new place where the model waits, and its name for scripts."""
         self._gates += 1
         name = f"gate-{self._gates}"

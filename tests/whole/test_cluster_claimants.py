@@ -53,10 +53,13 @@ async def lines(stores: Sequence[Store]) -> AsyncIterator[Sequence[Line]]:
         catalogs = [Catalog(settings, {}) for _ in stores]
         for catalog in catalogs:
             stack.push_async_callback(catalog.close)
-        yield [
-            Line.over(Runtime(settings, store, LocalBus(), catalog))
+        runtimes = [
+            Runtime(settings, store, LocalBus(), catalog)
             for store, catalog in zip(stores, catalogs, strict=True)
         ]
+        for runtime in runtimes:
+            await runtime.worker.stop(0)  # it would start with the first run, and claim some
+        yield [Line.over(runtime) for runtime in runtimes]
 
 
 async def sent(lines: Sequence[Line], call: Any, key: str | None = None) -> list[Any]:
@@ -98,17 +101,21 @@ async def test_of_those_who_send_the_same_under_one_key_at_once_each_is_told_the
         assert len(kept.data) == 1
 
 
+@pytest.mark.parametrize("named", [False, True], ids=["any", "named"])
 @pytest.mark.parametrize("rounds", [10, MANY])
 async def test_of_those_who_claim_the_one_run_that_is_wanted_one_has_it(
-    stores: Sequence[Store], lines: Sequence[Line], rounds: int
+    stores: Sequence[Store], lines: Sequence[Line], rounds: int, named: bool
 ) -> None:
     for _ in range(rounds):
         asked = operations.Process(message=operations.NewMessage("Hello?"), background=True)
         run = await lines[0].send(asked)
 
+        destinations = [(await stores[0].drive(run.id)).destination] if named else None
         told = await asyncio.gather(
             *(
-                stores[number % len(stores)].claim(transitions.claim(f"worker {number}", LEASE_MS))
+                stores[number % len(stores)].claim(
+                    transitions.claim(f"worker {number}", LEASE_MS), destinations
+                )
                 for number in range(CLAIMANTS)
             )
         )

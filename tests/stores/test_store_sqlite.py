@@ -474,7 +474,7 @@ async def crash(path: Path, spec: str) -> int:
             for number in range(3, 10):
                 await append(store, claim, number, "x")
                 print("appended", number, flush=True)
-                about = About(owner="ann", thread_id="thread_1", what="message")
+                about = ReadSet(owner="ann", thread_id="thread_1", what="message")
                 await store.change(about, say(a_message(number - 2, "x")))
                 print("said", number - 2, flush=True)
 

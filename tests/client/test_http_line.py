@@ -133,26 +133,33 @@ def test_a_stream_is_read_to_the_end_of_its_turn(server: CutServer, read: Read):
     assert len(server.requests) == 1
 
 
-def every_cut(server: CutServer) -> Iterator[int]:
-    """The server, about to cut its next stream at each place of it in turn."""
-    for at in range(-1, len(b"".join(frames(TURN)))):
+EACH, SOME = 1, 7
+"""Steps from one cut to the next; each place is tried by the soak."""
+steps = pytest.mark.parametrize("step", [SOME, pytest.param(EACH, marks=pytest.mark.soak)])
+
+
+def each_cut(server: CutServer, step: int) -> Iterator[int]:
+    """The server, about to cut its next stream at one place of it after the other."""
+    for at in range(-1, len(b"".join(frames(TURN))), step):
         server.plays(TURN, [Cut(at, reset=at % 2 == 0)])
         yield at
 
 
-def test_a_stream_cut_at_any_byte_is_joined_without_gap_or_repeat(server: CutServer):
+@steps
+def test_a_stream_cut_at_any_byte_is_joined_without_gap_or_repeat(server: CutServer, step: int):
     line = HttpTransport(server.address)
 
-    for at in every_cut(server):
+    for at in each_cut(server, step):
         heard = [numbered for batch in line.stream(PROCESS) for numbered in batch]
         assert heard == numbered(TURN), at
     line.close()
 
 
-async def test_a_stream_on_a_loop_cut_at_any_byte_is_joined_too(server: CutServer):
+@steps
+async def test_a_stream_on_a_loop_cut_at_any_byte_is_joined_too(server: CutServer, step: int):
     line = AsyncHttpTransport(server.address)
 
-    for at in every_cut(server):
+    for at in each_cut(server, step):
         heard = [numbered async for batch in line.stream(PROCESS) for numbered in batch]
         assert heard == numbered(TURN), at
     await line.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -172,16 +172,28 @@ async def test_an_answer_is_given_by_keys_alone_and_the_next_question_has_the_fo
     await chat.settled()
 
 
-@pytest.mark.parametrize(
-    "size", [(1280, 800), (390, 800), (640, 360)], ids=["desktop", "phone", "200 %"]
-)
+SIZES = {"desktop": (1280, 800), "phone": (390, 800), "200 %": (640, 360)}
+SHOWN = [
+    *(
+        pytest.param(size, CASES[place :: len(SIZES)], id=name)
+        for place, (name, size) in enumerate(SIZES.items())
+    ),
+    *(
+        pytest.param(size, CASES, id=f"{name}, all", marks=pytest.mark.soak)
+        for name, size in SIZES.items()
+    ),
+]
+"""Each case at one size; the soak tries all at each."""
+
+
+@pytest.mark.parametrize(("size", "cases"), SHOWN)
 async def test_nothing_can_be_allowed_before_all_of_it_was_shown(
-    chat: Chat, size: tuple[int, int]
+    chat: Chat, size: tuple[int, int], cases: Sequence[Case]
 ) -> None:
     await chat.page.set_viewport_size({"width": size[0], "height": size[1]})
     await chat.open()
     await chat.say("Do it.")
-    for number, case in enumerate(CASES if size[0] == 1280 else CASES[::4]):
+    for number, case in enumerate(cases):
         reply = await chat.model.asked()
         await reply.call("shell", case.arguments, id=f"h{number}")
         await reply.end("tool_calls")

@@ -13,17 +13,17 @@ from tests import nursery
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are read in /proc")
 
 ROOT = Path(__file__).parents[2]
-NAMES = ("start", "engine", "context", "readers", "first", "handoff", "terminal")
+NAMES = ("engine", "context", "readers", "first", "handoff", "terminal")
 IN_A_BROWSER = ("page",) if shutil.which("chromium") else ()
 UNDER_LOAD = ("flood",)
-LONG = ("paced", "web", "cluster", "growth", "capacity")
+LONG = ("start", "paced", "web", "cluster", "growth", "capacity")
 
 
 @pytest.mark.parametrize(
     "name",
     [
-        *(*NAMES, *IN_A_BROWSER, *UNDER_LOAD),
-        *(pytest.param(name, marks=pytest.mark.soak) for name in LONG),
+        *(*NAMES, *UNDER_LOAD),
+        *(pytest.param(name, marks=pytest.mark.soak) for name in (*IN_A_BROWSER, *LONG)),
     ],
 )
 def test_a_benchmark_prints_and_writes_what_it_measured(name, tmp_path):

@@ -109,7 +109,8 @@ def create_servers(settings: Settings) -> NoServers | ServerPool:
             received=settings.backend_mcp,
             hint=errors.install_hint("mcp"),
         )
-    found = places.usable(places.find(settings, os.environ, Path.cwd()).servers, os.environ)
+    discovered = places.find_servers(settings, os.environ, Path.cwd())
+    found = places.resolve(discovered.servers, os.environ)
     for problem in found.problems:
         log.warning("the MCP server %s cannot be used: %s", problem.server, problem.why)
     configs = [config for config in found.configs if config.enabled and config.backend]

@@ -110,7 +110,7 @@ async def test_of_those_who_claim_the_one_run_that_is_wanted_one_has_it(
         asked = operations.Process(message=operations.NewMessage("Hello?"), background=True)
         run = await lines[0].send(asked)
 
-        destinations = [(await stores[0].drive(run.id)).destination] if named else None
+        destinations = [(await stores[0].run_lease(run.id)).destination] if named else None
         told = await asyncio.gather(
             *(
                 stores[number % len(stores)].claim(

@@ -68,8 +68,7 @@ def test_a_unit_starts_a_command_that_exists(
     parser.read(unit)
     (command,) = re.findall(r"/opt/antiphon/bin/antiphon (\w+)", parser["Service"]["ExecStart"])
 
-    with pytest.raises(SystemExit):
-        main.main([command, "--help"])
+    assert main.main([command, "--help"]) == 0
 
     taken = capsys.readouterr().out
     flags = re.findall(r"(?<= )--[a-z-]+", parser["Service"]["ExecStart"])

@@ -570,8 +570,11 @@ def test_all_versions_can_be_named_where_all_are_deleted(place: Place) -> None:
 def test_the_conversation_that_was_continued_last_is_listed_first(place: Place) -> None:
     with Client(settings=Settings(database=f"sqlite:///{place.database}", model="demo")) as client:
         threads = [client.create_thread(title=f"chat {number}") for number in range(120)]
-        for thread in (*threads, threads[7]):
+        for thread in threads:
             client.create_message(thread.id, "hi")
+        newest = client.get_thread(threads[-1].id).updated_at
+        while client.get_thread(threads[7].id).updated_at <= newest:  # until the clock has moved on
+            client.create_message(threads[7].id, "hi")
         client.create_thread(title="empty")
     listed = json.loads(place.run("threads", "list", "--json", "--limit", "500").stdout)
 

@@ -136,9 +136,9 @@ async def _broken(settings: Settings) -> AsyncGenerator[Runtime]:
 
 
 class _Broken:
-    """A desk with a fault whose words quote what the caller wrote."""
+    """A dispatcher with a fault whose words quote what the caller wrote."""
 
-    async def answer(self, call: Any, owner: str, key: str | None = None) -> object:
+    async def dispatch(self, call: Any, owner: str, key: str | None = None) -> object:
         try:
             return _break(call.title)
         except ZeroDivisionError as fault:

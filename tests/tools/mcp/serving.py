@@ -77,8 +77,8 @@ class Someone:
         self.logged.append(line)
         self.heard.put_nowait(("logged", line.server, line.text))
 
-    def updated(self, server: str, uri: str) -> None:
+    def resource_updated(self, server: str, uri: str) -> None:
         self.heard.put_nowait(("updated", server, uri))
 
-    def finished(self, server: str, id: str) -> None:
+    def elicitation_completed(self, server: str, id: str) -> None:
         self.heard.put_nowait(("finished", server, id))

@@ -103,7 +103,7 @@ class AskAssistantInput(ToolInput, frozen=True, kw_only=True):
     name = "ask"
     title = "Ask this assistant"
     hints = SPEAKS
-    answer = AskOutput
+    output_type = AskOutput
 
     text: Annotated[Text, Meta(description="What to say to the assistant.")]
     thread_id: Annotated[
@@ -134,7 +134,7 @@ class ListAssistantsInput(ToolInput, frozen=True, kw_only=True):
 
     name = "list_assistants"
     title = "List assistants"
-    answer = ListAssistantsOutput
+    output_type = ListAssistantsOutput
 
     limit: Annotated[Count, Meta(description="How many at most.")] = 20
     after: Annotated[Id | None, Meta(description="The `next` of the page before.")] = None
@@ -145,7 +145,7 @@ class ListThreadsInput(ToolInput, frozen=True, kw_only=True):
 
     name = "list_threads"
     title = "List conversations"
-    answer = ListThreadsOutput
+    output_type = ListThreadsOutput
 
     query: Annotated[
         Annotated[str, Meta(max_length=256)] | None,
@@ -163,7 +163,7 @@ class ReadThreadInput(ToolInput, frozen=True, kw_only=True):
 
     name = "read_thread"
     title = "Read a conversation"
-    answer = ReadThreadOutput
+    output_type = ReadThreadOutput
 
     thread_id: Annotated[Id, Meta(description="As list_threads has it.")]
     limit: Annotated[Count, Meta(description="How many messages at most.")] = 50

@@ -5,7 +5,6 @@ import contextvars
 import gc
 import resource
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import closing
 
@@ -89,14 +88,12 @@ async def home() -> tuple[asyncio.AbstractEventLoop, threading.Thread]:
 def test_who_lets_go_of_a_portal_does_not_wait_for_what_runs_on_it():
     portal, gate = Portal(), threading.Event()
     loop, thread = portal.run(home())
-    loop.call_soon_threadsafe(gate.wait, 30)
+    loop.call_soon_threadsafe(gate.wait)
 
-    began = time.monotonic()
     del portal
 
-    assert time.monotonic() - began < 5
     gate.set()
-    thread.join(5)
+    thread.join(30)
     assert not thread.is_alive()
 
 

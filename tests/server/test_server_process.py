@@ -6,7 +6,6 @@ import asyncio
 import signal
 import socket
 import sys
-import time
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -30,6 +29,8 @@ from antiphon.settings.settings import Settings
 serve(msgspec.json.decode(sys.argv[1], type=Settings))
 """
 SLOW = replace(SETTINGS, demo_pace=15, grace=10.0)
+LONG_GRACE = replace(SLOW, grace=10 * DEADLINE)
+"""With it a server that waits for its runs and streams does not end before the test gives up."""
 ASK = {"message": {"content": "When does the next LAX-JFK flight leave?"}}
 
 
@@ -86,13 +87,11 @@ async def test_port_zero_is_a_port_of_its_own() -> None:
 
 @pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGINT])
 async def test_an_idle_server_ends_at_once_and_well(by: signal.Signals) -> None:
-    async with _running() as running:
+    async with _running(LONG_GRACE) as running:
         await running.client.get("/healthz")
-        began = time.monotonic()
         code = await running.end(by)
 
     assert code == 0
-    assert time.monotonic() - began < 3
 
 
 async def test_a_turn_that_runs_is_told_to_its_end() -> None:
@@ -130,21 +129,19 @@ async def test_a_server_that_ends_says_so_and_takes_no_new_turn() -> None:
 
 
 async def test_a_reader_of_a_run_that_rests_does_not_hold_the_end_up() -> None:
-    async with _running(SLOW) as running:
+    async with _running(LONG_GRACE) as running:
         client = running.client
         thread = (await client.post("/v1/threads")).json()["id"]
         run = (await client.post("/v1/runs", json={"thread_id": thread})).json()["id"]
         async with client.stream("GET", f"/v1/runs/{run}/events") as stream:
             await anext(_frames(stream))
-            began = time.monotonic()
             code = await running.end(signal.SIGTERM)
 
     assert code == 0
-    assert time.monotonic() - began < 5
 
 
 async def test_a_second_signal_does_not_wait() -> None:
-    settings = replace(SLOW, demo_pace=2, grace=60.0)
+    settings = replace(LONG_GRACE, demo_pace=0.1)
     async with _running(settings) as running, _asked(running) as stream:
         await anext(_frames(stream))
         running.process.send_signal(signal.SIGTERM)
@@ -153,10 +150,7 @@ async def test_a_second_signal_does_not_wait() -> None:
             return (await running.client.get("/readyz")).status_code == 503
 
         await eventually(not_ready)
-        began = time.monotonic()
         await running.end(signal.SIGTERM)
-
-    assert time.monotonic() - began < 8
 
 
 async def test_a_port_that_is_taken_is_told_with_a_way_out() -> None:

@@ -80,16 +80,13 @@ async def test_a_stream_is_for_reading_at_once_and_for_nobody_to_keep(
 
 
 async def test_the_first_event_does_not_wait_for_the_second() -> None:
-    async with served(replace(SETTINGS, demo_pace=1)) as server:
+    async with served(replace(SETTINGS, demo_pace=0.1 / DEADLINE)) as server:
         client = await server.client()
-        began = time.monotonic()
         turn = client.stream("POST", "/v1/process", json={"message": FLIGHT})
-        async with turn as stream, aclosing(_frames(stream)) as frames:
+        async with asyncio.timeout(DEADLINE), turn as stream, aclosing(_frames(stream)) as frames:
             first = await anext(frames)
-        waited = time.monotonic() - began
 
     assert first.event == "run.status"
-    assert waited < 0.9
 
 
 async def test_a_run_goes_through_a_hand_off_under_one_numbering(
@@ -220,7 +217,7 @@ async def _no_streams(client: httpx2.AsyncClient) -> bool:
     return "antiphon_streams_open 0" in (await client.get("/metrics")).text
 
 
-async def test_a_key_that_is_revoked_ends_the_stream_within_five_seconds(server: Served) -> None:
+async def test_a_key_that_is_revoked_ends_the_stream(server: Served) -> None:
     key = await server.key("ann")
     client = await server.client(key)
     run = await _resting(client)
@@ -228,13 +225,11 @@ async def test_a_key_that_is_revoked_ends_the_stream_within_five_seconds(server:
         pieces = stream.aiter_raw()
         await anext(pieces)
         await server.runtime.store.revoke_key(server.keys[key])
-        began = time.monotonic()
-        async for _ in pieces:
-            pass
-        waited = time.monotonic() - began
+        async with asyncio.timeout(DEADLINE):  # five seconds are promised
+            async for _ in pieces:
+                pass
     again = await client.get(f"/v1/runs/{run}/events", headers={"last-event-id": "1"})
 
-    assert waited < 5
     assert again.status_code == 401
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 from tests.terminal.chatting import Chatting
@@ -24,9 +23,7 @@ async def test_ten_servers_of_which_five_fail_are_each_named_and_the_others_work
         }
         flags = config(tmp_path, servers)
         async with Chatting(model, *flags, home=tmp_path, columns=160, rows=50, cold=True) as chat:
-            began = time.monotonic()
             await chat.sees(">")
-            prompt_after = time.monotonic() - began
             chat.type("typed ahead")
             for number in range(5):
                 await chat.sees(f"good{number} is there: 14 tools")
@@ -42,7 +39,6 @@ async def test_ten_servers_of_which_five_fail_are_each_named_and_the_others_work
             await reply.answer("Good.")
             await chat.sees("10 in, 5 out")
 
-            assert prompt_after < 5
             assert {"good0__echo", "good4__echo", "noisy__echo"} <= names
             assert reply.messages[-1]["content"] == "typed ahead"
             assert not chat.foreign

@@ -13,7 +13,7 @@ import uuid
 from collections.abc import AsyncGenerator, Generator
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from copy import copy
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
 
 import httpx2
@@ -493,4 +493,6 @@ def _root(error: BaseException) -> BaseException:
     """Return what an error came of at first: what the system says of a connection."""
     while cause := error.__cause__ or error.__context__:
         error = cause
-    return _root(error.exceptions[0]) if isinstance(error, BaseExceptionGroup) else error
+    if isinstance(error, BaseExceptionGroup):
+        return _root(cast("BaseExceptionGroup[BaseException]", error).exceptions[0])
+    return error

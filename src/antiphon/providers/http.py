@@ -249,12 +249,11 @@ class Endpoint:
                 return f"no connection within {self._limits.connect_seconds:g} s"
             case aiohttp.ServerDisconnectedError():
                 return "it closed the connection without an answer"
-            case (
-                aiohttp.ClientConnectorCertificateError(certificate_error=OSError() as wrong)
-                | aiohttp.ClientConnectorError(os_error=wrong)
-                | (OSError() as wrong)
-            ):
+            case aiohttp.ClientConnectorCertificateError(certificate_error=OSError() as wrong):
                 return connection_reason(wrong)
+            case OSError():
+                inner = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+                return connection_reason(inner)
             case _:
                 return str(error) or type(error).__name__
 

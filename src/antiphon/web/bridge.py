@@ -274,6 +274,8 @@ class Bridge:
                     frames = await _begin(receive, file.source())
                 case [EventStream() as stream]:
                     frames = stream.source()
+                case _:  # the answer is whole
+                    pass
         except Left:
             return
         except AntiphonError as problem:

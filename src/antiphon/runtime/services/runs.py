@@ -27,7 +27,7 @@ from antiphon.runtime.services.threads import new_thread
 from antiphon.types import errors
 from antiphon.types.accounts import Principal
 from antiphon.types.ids import Mint
-from antiphon.types.runs import Action, Run, Status, Thread
+from antiphon.types.runs import Action, Run, RunLease, Status, Thread
 
 
 class RunService:
@@ -165,7 +165,7 @@ class RunService:
     async def _with_waiting_for(self, runs: Sequence[Run]) -> Sequence[Run]:
         """Return the runs; those that cannot be run from here say what they wait for."""
         unsaid = [run.id for run in runs if run.status is Status.QUEUED and run.waiting_for is None]
-        leases = await self._store.run_leases(unsaid) if unsaid else {}
+        leases: Mapping[str, RunLease] = await self._store.run_leases(unsaid) if unsaid else {}
 
         def as_it_stands(run: Run) -> Run:
             lease = leases.get(run.id)  # None also for a run that was deleted in between

@@ -1,0 +1,37 @@
+"""Old names of the SDK work for one more version and warn with the new one."""
+
+import pytest
+
+from antiphon import AsyncClient, Client, Settings
+from antiphon.tools.deadlines import unhurried
+
+SETTINGS = Settings(database="memory:", model="demo")
+RENAMED = [
+    ("acting_for", "on_behalf_of"),
+    ("acting_as", "as_actor"),
+    ("every", "paginate"),
+    ("line", "transport"),
+]
+
+
+@pytest.mark.parametrize(("old", "new"), RENAMED)
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+def test_an_old_name_of_a_client_is_the_new_one_and_warns(
+    kind: type[Client | AsyncClient], old: str, new: str
+):
+    client = kind(settings=SETTINGS)
+
+    with pytest.warns(DeprecationWarning, match=f"`{old}` is now `{new}`"):
+        found = getattr(client, old)
+
+    assert found == getattr(client, new)
+
+
+def test_a_name_that_never_was_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        Client(settings=SETTINGS).nothing  # noqa: B018
+
+
+def test_the_old_name_of_a_pause_warns():
+    with pytest.warns(DeprecationWarning, match="pause_deadline"), unhurried():
+        pass

@@ -12,6 +12,7 @@ import stat
 import subprocess
 import sys
 import textwrap
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
@@ -38,6 +39,8 @@ from test_store import (
 )
 
 from antiphon.ports import ReadSet, Store
+from antiphon.stores.sqlite.disk import OpenedFile
+from antiphon.stores.sqlite.reader_pool import Readers
 from antiphon.stores.sqlite.reads import SQL
 from antiphon.stores.sqlite.store import SqliteStore
 from antiphon.telemetry import failpoints
@@ -97,16 +100,25 @@ async def test_what_was_to_be_read_before_the_close_is_read(path: Path) -> None:
 
 
 async def test_an_owner_who_reads_a_lot_does_not_keep_others_waiting(path: Path) -> None:
-    async with opened(path) as store:
-        await add_thread(store, 1, "ann")
-        await add_thread(store, 2, "bob")
-        reads = [asyncio.create_task(store.list(Thread, "ann", limit=100)) for _ in range(100)]
-        await asyncio.sleep(0)
-        await store.get(Thread, "bob", "thread_2")
-        waiting = sum(not read.done() for read in reads)
-        await asyncio.gather(*reads)
+    path.parent.mkdir(parents=True)
+    path.touch()
+    readers = Readers(OpenedFile(path), 1, "reader")
+    gate, order = threading.Event(), list[str]()
 
-    assert waiting > 80
+    def reading(owner: str) -> asyncio.Task[None]:
+        def read(connection: sqlite3.Connection) -> None:
+            gate.wait(30)
+            order.append(owner)
+
+        return asyncio.create_task(readers.run(read, owner=owner))
+
+    reads = [*(reading("ann") for _ in range(100)), reading("bob")]
+    await asyncio.sleep(0)  # all of them are asked for, and the first is being read
+    gate.set()
+    await asyncio.gather(*reads)
+    await readers.close()
+
+    assert order.index("bob") <= 2
 
 
 async def test_a_closed_store_is_unavailable(path: Path) -> None:

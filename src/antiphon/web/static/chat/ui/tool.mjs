@@ -90,7 +90,9 @@ function Tool({ item, brief, ...known }) {
   // A question beneath it shows its arguments already.
   const [open, setOpen] = fold(key, state !== "asking" && (!brief || state === "failed"));
   const going = state === "running" || state === "waiting";
-  const seconds = useSeconds(key, going, of.status?.elapsed);
+  const lasting = useSeconds(key, going, of.status?.elapsed);
+  // A call that was refused or stopped never ran, and may have looked as if it did before it asked.
+  const seconds = state === "refused" || state === "stopped" ? null : lasting;
   const { own, server } = toolNamed(part.toolName, knownTools());
   const written = (!part.edited && of.approval?.arguments) || argumentsOf(part);
   const output = outputOf(part);

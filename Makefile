@@ -20,7 +20,7 @@ run: .venv/.ready ## start backend and web chat on port 8000 or the next free on
 	@$(BIN)/python examples/first_run.py
 
 test: check ## everything that must hold before a change is taken
-	@$(BIN)/python tests/programs.py
+	@$(BIN)/python tests/support/install_programs.py
 	@$(PYTEST) -n 4 --dist worksteal -m "not soak"
 
 check: .venv/.ready ## style, types and who may import whom

@@ -15,8 +15,8 @@ from benchmarks.bench import Bench
 from benchmarks.children import Child, child
 from benchmarks.load import Arrival, Paced, Target, paced
 from benchmarks.report import Figure, Row, row
-from tests.services.postgres import Postgres, programs
-from tests.services.redis import Redis, program
+from tests.support.services.postgres import Postgres, programs
+from tests.support.services.redis import Redis, program
 
 STREAMS, RATE = 1000, 30
 OPENING = 30.0  # seconds until all are begun, at most: none of them may have ended by then

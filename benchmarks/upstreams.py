@@ -14,7 +14,6 @@ import argparse
 import asyncio
 import json
 import re
-import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -29,12 +28,10 @@ from antiphon.settings.settings import Settings
 from antiphon.types import events
 from antiphon.types.messages import ToolSpec
 from antiphon.types.runs import Deadlines
+from tests.support.providers.upstream import SCENARIOS, Scenario, Upstream
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "reference" / "quirks.md"
-sys.path.append(str(ROOT / "tests" / "providers"))
-
-from upstream import SCENARIOS, Scenario, Upstream  # noqa: E402 (it lives with the tests)
 
 IDLE_SECONDS, LIMIT_SECONDS = 3.0, 20.0
 AT_ONCE = 4

@@ -19,9 +19,9 @@ from wcwidth import wcswidth
 IMAGES = Path(__file__).parent
 sys.path.insert(0, str(IMAGES.parents[1]))
 
-from tests.terminal.chatting import Chatting  # noqa: E402 - found by the line above
-from tests.terminal.emulator import Screen  # noqa: E402
-from tests.terminal.model import Model, Reply  # noqa: E402
+from tests.support.terminal.chatting import Chatting  # noqa: E402
+from tests.support.terminal.emulator import Screen  # noqa: E402
+from tests.support.terminal.model import Model, Reply  # noqa: E402
 
 CELL, LINE, MARGIN = 8.4, 18, 16
 INK = {

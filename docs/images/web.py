@@ -19,9 +19,9 @@ sys.path.insert(0, str(IMAGES.parents[1]))
 
 from playwright.async_api import Browser  # noqa: E402
 
-from tests.terminal.model import Model  # noqa: E402 - found by the line above
-from tests.web.browser import opened, running  # noqa: E402
-from tests.web.chats import Chat, Installation  # noqa: E402
+from tests.support.terminal.model import Model  # noqa: E402
+from tests.support.web.browser import opened, running  # noqa: E402
+from tests.support.web.chats import Chat, Installation  # noqa: E402
 
 Scene = Callable[[Chat], Awaitable[None]]
 Size = dict[str, int]

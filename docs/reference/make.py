@@ -76,9 +76,9 @@ from antiphon.types.runs import (
 from antiphon.types.runs import Action as ActionRecord
 
 DOCS = Path(__file__).resolve().parent.parent
-sys.path.append(str(DOCS.parent / "tests" / "providers"))
+sys.path.append(str(DOCS.parent))
 
-from quirks import CATALOGUE  # noqa: E402 (the catalogue lives with the tests that prove it)
+from tests.support.providers.quirks import CATALOGUE  # noqa: E402
 
 RECORDS: tuple[type[Any], ...] = (
     Assistant,

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import asyncpg
 import pytest
-from elsewhere import SOON, comes_up, goes_down, up
 from redis.asyncio import Redis as Client
-from services.faults import FaultProxy, Way
-from services.postgres import Postgres
-from services.redis import Redis
 
 from antiphon.buses.postgres import PostgresCarrier
 from antiphon.buses.redis import RedisCarrier
 from antiphon.buses.shared import Carrier, Pace, SharedBus
+from tests.support.buses.elsewhere import SOON, comes_up, goes_down, up
+from tests.support.services.fault_proxy import FaultProxy, Way
+from tests.support.services.postgres import Postgres
+from tests.support.services.redis import Redis
 
 Server = Postgres | Redis
 

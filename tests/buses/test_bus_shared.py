@@ -7,10 +7,10 @@ import logging
 from collections.abc import AsyncIterator
 
 import pytest
-from elsewhere import SOON, BadSwitchboard, Switchboard, comes_up, goes_down, up
 
 from antiphon.buses.shared import MOST_TOPICS, Pace, SharedBus
 from antiphon.ports import QUEUE
+from tests.support.buses.elsewhere import SOON, BadSwitchboard, Switchboard, comes_up, goes_down, up
 
 QUICK = Pace(probe=0.05, echo=0.05, retry=(0.02,))
 

@@ -19,7 +19,7 @@ from antiphon.runtime.runtime import open_runtime
 from antiphon.server.serve import serving
 from antiphon.types import errors
 from antiphon.types.accounts import Principal
-from tests.client.either_line import LINES, SETTINGS, waiting_run
+from tests.support.client.either_transport import LINES, SETTINGS, waiting_run
 
 
 @pytest.fixture(params=LINES)

@@ -11,7 +11,7 @@ from antiphon.api.operations import ListKeys, ListLiveRuns, ListPeople
 from antiphon.client.async_client import AsyncClient
 from antiphon.server.serve import serving
 from antiphon.types import errors
-from tests.client.either_line import LINES, SETTINGS, waiting_run
+from tests.support.client.either_transport import LINES, SETTINGS, waiting_run
 
 PASSWORD = "correct horse battery"
 

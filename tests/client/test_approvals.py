@@ -27,7 +27,7 @@ from antiphon.settings.settings import Settings
 
 pytest.importorskip("mcp")
 
-SERVER = Path(__file__).parents[1] / "whole" / "harness" / "tool_server.py"
+SERVER = Path(__file__).parents[1] / "support/harness/tool_server.py"
 FAR = (McpServer("far"),)
 TEXT = "Use far look."
 

@@ -19,7 +19,7 @@ from antiphon.types.addresses import origin
 from antiphon.types.errors import AntiphonError
 from antiphon.types.events import ActionRequired
 from antiphon.types.messages import ToolResult, ToolSpec
-from tests.terminal.model import Model
+from tests.support.terminal.model import Model
 
 
 class Files:

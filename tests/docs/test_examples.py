@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from blocks import PAGES, ROOT, Block, Machine, blocks, every, exchanges, like
 
 from antiphon.cli import command_names, main
 from antiphon.settings.settings import TABLE
+from tests.support.docs.blocks import PAGES, ROOT, Block, Machine, blocks, every, exchanges, like
 
 EXAMPLES = sorted(
     path.name

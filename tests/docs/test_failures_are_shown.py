@@ -10,7 +10,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from blocks import ROOT, Block, Machine, every
+
+from tests.support.docs.blocks import ROOT, Block, Machine, every
 
 PROGRAMS = (
     ("ask_async.py", "far:m"),

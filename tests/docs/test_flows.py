@@ -9,7 +9,8 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
-from blocks import PAGES, ROOT
+
+from tests.support.docs.blocks import PAGES, ROOT
 
 TURN = ROOT / "docs/flows/turn.md"
 WEB = ROOT / "docs/flows/web.md"

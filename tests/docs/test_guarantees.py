@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 import pytest
-from blocks import ROOT
+
+from tests.support.docs.blocks import ROOT
 
 PAGE = ROOT / "docs/explanation/guarantees.md"
 TESTS = ROOT / "tests"

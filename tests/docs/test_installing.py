@@ -14,10 +14,10 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from blocks import PAGES, ROOT, blocks
 
 import antiphon
 from antiphon.cli import main
+from tests.support.docs.blocks import PAGES, ROOT, blocks
 
 INSTALL = ROOT / "docs/how-to/install.md"
 UNITS = sorted((ROOT / "deploy/systemd").glob("*.service"))

@@ -7,11 +7,11 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from blocks import PAGES, ROOT
 
 from antiphon.providers.catalog import Catalog
 from antiphon.providers.servers import Server
 from antiphon.settings.loading import load
+from tests.support.docs.blocks import PAGES, ROOT
 
 _TOML = re.compile(r"^ *```toml\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from blocks import ROOT
 from flask import Flask
 
 from antiphon.web.app import BLUEPRINTS
+from tests.support.docs.blocks import ROOT
 
 PAGE = ROOT / "docs" / "reference" / "web-api.md"
 

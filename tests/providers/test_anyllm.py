@@ -34,15 +34,14 @@ from antiphon.types.runs import Sampling, Status, Usage
 
 pytest.importorskip("any_llm", reason="antiphon[vendors] is not installed")
 
-import anthropic_upstream
-import gemini_upstream
-from anthropic_upstream import AnthropicUpstream
 from any_llm.types.completion import ChatCompletionChunk, CompletionUsage, PromptTokensDetails
-from bedrock_upstream import BedrockUpstream
-from gemini_upstream import GeminiUpstream
 
 from antiphon.providers import any_llm
 from antiphon.providers.any_llm import AnyLlmParser, AnyVendor, request
+from tests.support.providers import anthropic_upstream, gemini_upstream
+from tests.support.providers.anthropic_upstream import AnthropicUpstream
+from tests.support.providers.bedrock_upstream import BedrockUpstream
+from tests.support.providers.gemini_upstream import GeminiUpstream
 
 KEY = "sk-vendor-0123456789"
 HELLO = b'{"role":"user","content":"Hello"}'

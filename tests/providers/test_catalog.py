@@ -3,7 +3,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from upstream import Upstream
 
 from antiphon.providers.catalog import Catalog, ModelChoice
 from antiphon.providers.demo import Demo
@@ -13,7 +12,8 @@ from antiphon.settings.settings import Settings
 from antiphon.types.chunks import Question
 from antiphon.types.errors import BadSettings, ProviderError, ProviderUnavailable
 from antiphon.types.runs import Sampling
-from tests.trusted import trusted
+from tests.support.providers.upstream import Upstream
+from tests.support.trust import trusted
 
 SAID = b'{"role":"user","content":"hello"}'
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from quirks import CATALOGUE
-from upstream import SCENARIOS
+from tests.support.providers.quirks import CATALOGUE
+from tests.support.providers.upstream import SCENARIOS
 
 
 def test_every_scenario_stands_in_one_row_and_every_row_has_one() -> None:

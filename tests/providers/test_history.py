@@ -4,7 +4,6 @@ from typing import Any
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from judge import faults
 from openai.types.chat import ChatCompletionMessageParam
 from pydantic import TypeAdapter
 
@@ -26,6 +25,7 @@ from antiphon.types.messages import (
     ToolCall,
     chat,
 )
+from tests.support.providers.judge import faults
 
 PROFILES = {"plain": PLAIN, **{name: server.quirks for name, server in SERVERS.items()}}
 NINE = Quirks(call_ids="nine")

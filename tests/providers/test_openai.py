@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from openai.types.chat.completion_create_params import CompletionCreateParamsStreaming
 from pydantic import TypeAdapter
-from upstream import AFTER_TOOLS, SCENARIOS, Upstream
 
 from antiphon.providers.chat_completions import OpenAI, feed_piece, payload
 from antiphon.providers.stream_parser import PLAIN, ChatCompletionsParser, Quirks
@@ -35,6 +34,7 @@ from antiphon.types.errors import (
 )
 from antiphon.types.messages import ToolSpec
 from antiphon.types.runs import Sampling, Usage
+from tests.support.providers.upstream import AFTER_TOOLS, SCENARIOS, Upstream
 
 KEY = "sk-canary-0123456789"
 SAID = b'{"role":"user","content":"hello"}'

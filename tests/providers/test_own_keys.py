@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from upstream import Upstream
 
 from antiphon.ports import ResolvedModel
 from antiphon.providers.catalog import Catalog
@@ -19,7 +18,8 @@ from antiphon.settings.settings import Settings
 from antiphon.types.accounts import OwnerProviderKey
 from antiphon.types.chunks import Question
 from antiphon.types.errors import BadSettings, InvalidRequest
-from tests.trusted import trusted
+from tests.support.providers.upstream import Upstream
+from tests.support.trust import trusted
 
 SAID = b'{"role":"user","content":"hello"}'
 MODEL = "openai:quirk:ok"

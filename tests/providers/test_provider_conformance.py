@@ -6,9 +6,6 @@ from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanage
 from typing import Any, get_args
 
 import pytest
-from anthropic_upstream import AnthropicUpstream
-from gemini_upstream import GeminiUpstream
-from upstream import SCENARIOS, Upstream
 
 from antiphon.ports import Provider
 from antiphon.providers.chat_completions import OpenAI
@@ -18,6 +15,9 @@ from antiphon.providers.scripted import Scripted
 from antiphon.providers.vendors import VENDORS, is_installed, open_provider
 from antiphon.types.chunks import Chunk, Finish, Question, TextPiece
 from antiphon.types.errors import Cut, ProviderError
+from tests.support.providers.anthropic_upstream import AnthropicUpstream
+from tests.support.providers.gemini_upstream import GeminiUpstream
+from tests.support.providers.upstream import SCENARIOS, Upstream
 
 HELLO = b'{"role":"user","content":"Hello"}'
 

@@ -7,7 +7,6 @@ from typing import Any, get_args
 
 import msgspec
 import pytest
-from upstream import Upstream
 
 from antiphon.engine.validation import validate_provider_support
 from antiphon.providers.catalog import Catalog
@@ -18,6 +17,7 @@ from antiphon.types.chunks import Question
 from antiphon.types.errors import ProviderProtocol, UnsupportedByProvider
 from antiphon.types.messages import ToolSpec
 from antiphon.types.runs import Sampling
+from tests.support.providers.upstream import Upstream
 
 SAID = b'{"role":"user","content":"hello"}'
 TOOLS = (ToolSpec("f", "does f", {"type": "object"}),)

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from anthropic_upstream import SCENARIOS, AnthropicUpstream
 
 from antiphon.providers.catalog import Catalog
 from antiphon.providers.servers import SERVERS
 from antiphon.providers.vendors import VENDORS, is_installed
 from antiphon.settings.settings import Settings
 from antiphon.types.errors import BadSettings, install_hint
+from tests.support.providers.anthropic_upstream import SCENARIOS, AnthropicUpstream
 
 EXTRA = pytest.mark.skipif(not is_installed(), reason="antiphon[vendors] is not installed")
 KEYS = {"ANTHROPIC_API_KEY": "k", "GEMINI_API_KEY": "k"}

@@ -15,7 +15,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from upstream import OK, TEXT, Scenario, Upstream
 
 from antiphon.providers.catalog import Catalog
 from antiphon.providers.chat_completions import OpenAI
@@ -24,6 +23,7 @@ from antiphon.providers.http import Endpoint, HttpLimits
 from antiphon.settings.settings import Settings
 from antiphon.types.chunks import Chunk, Question, TextPiece
 from antiphon.types.errors import Cut, ProviderError, ProviderRateLimited, ProviderUnavailable
+from tests.support.providers.upstream import OK, TEXT, Scenario, Upstream
 
 SAID = b'{"role":"user","content":"hello"}'
 NOW = datetime(2026, 11, 21, tzinfo=UTC).timestamp()

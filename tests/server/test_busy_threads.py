@@ -13,11 +13,11 @@ from typing import Any
 
 import httpx2
 import pytest
-from conftest import SETTINGS, Served, eventually
-from deaf import deaf
 from msgspec.structs import replace
 
-from tests.providers.upstream import Upstream
+from tests.support.providers.upstream import Upstream
+from tests.support.server.deaf import deaf
+from tests.support.server.served import SETTINGS, Served, eventually
 
 CANCELLED_WITHIN = 30.0
 CLOSED_WITHIN = 20.0

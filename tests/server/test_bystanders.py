@@ -18,14 +18,11 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from services.postgres import Postgres
 
-from tests.server.bystander import ASK_SECONDS, Stage, deafs, settled, staged
-from tests.whole.harness.servers import started
-
-sys.path.append(str(Path(__file__).parents[1] / "providers"))
-
-from upstream import Scenario, Upstream
+from tests.support.harness.servers import started
+from tests.support.providers.upstream import Scenario, Upstream
+from tests.support.server.bystander import ASK_SECONDS, Stage, deafs, settled, staged
+from tests.support.services.postgres import Postgres
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="a process is measured by /proc")
 
@@ -341,7 +338,7 @@ async def test_a_reply_of_nothing_but_comments_holds_nobody_up(upstream: Upstrea
     cost.refuse_hold()
 
 
-RAW = Path(__file__).parents[1] / "tools" / "mcp" / "servers" / "raw.py"
+RAW = Path(__file__).parents[1] / "support/mcp/servers" / "raw.py"
 
 
 @pytest.mark.parametrize("tool", ["all", "any", "expression", "loop", "enum"])

@@ -16,10 +16,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from conftest import SETTINGS, Served, eventually, served
-from deaf import deaf
 from msgspec.structs import replace
-from services.postgres import Postgres
 
 from antiphon.buses.local import LocalBus
 from antiphon.ports import Decide, ReadSet
@@ -29,7 +26,10 @@ from antiphon.settings.settings import Settings
 from antiphon.stores.memory.store import MemoryStore
 from antiphon.types import events
 from antiphon.types.errors import Unavailable
-from tests.providers.upstream import Upstream
+from tests.support.providers.upstream import Upstream
+from tests.support.server.deaf import deaf
+from tests.support.server.served import SETTINGS, Served, eventually, served
+from tests.support.services.postgres import Postgres
 
 TEN_MINUTES = 600_000
 LEASE = 3600

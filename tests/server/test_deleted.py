@@ -12,13 +12,13 @@ from contextlib import AsyncExitStack
 import httpx2
 import msgspec
 import pytest
-from conftest import SETTINGS, served
 from msgspec.structs import replace
 from redis.asyncio import Redis as RedisClient
-from services.redis import Redis
 
 from antiphon.runtime.wiring import open_dump
 from antiphon.stores.dump import TABLES
+from tests.support.server.served import SETTINGS, served
+from tests.support.services.redis import Redis
 
 CANARY = "canary-9b1f"
 TOOLS = [{"name": "get_flight_times", "parameters": {"type": "object", "properties": {}}}]

@@ -20,13 +20,13 @@ from typing import Any
 import httpx2
 import msgspec
 import pytest
-from conftest import SETTINGS, Served, served
 from msgspec.structs import replace
-from operations import Json, Way, nobodys, unplaced, ways
 
 from antiphon.runtime.wiring import open_dump
 from antiphon.server import openapi
 from antiphon.stores.dump import TABLES, Inventory, Row, Table
+from tests.support.server.operations import Json, Way, nobodys, unplaced, ways
+from tests.support.server.served import SETTINGS, Served, served
 
 TOOLS = [{"name": "get_flight_times", "parameters": {"type": "object", "properties": {}}}]
 ASK = "When does the next LAX-JFK flight leave?"

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.server.bystander import ASK_SECONDS, Stage, staged
+from tests.support.server.bystander import ASK_SECONDS, Stage, staged
 
 if sys.platform != "linux":
     pytest.skip("a process is limited by prlimit", allow_module_level=True)

@@ -9,13 +9,13 @@ from contextlib import ExitStack
 
 import httpx2
 import pytest
-from conftest import SETTINGS, served
 from msgspec.structs import replace
 
 from antiphon.limits.send_budget import PIECE, UnsentBytes
 from antiphon.types.errors import Overloaded
-from tests.exposition import value
-from tests.server.bystander import ASK_SECONDS, Deaf, Stage, deafs, staged
+from tests.support.prometheus_text import value
+from tests.support.server.bystander import ASK_SECONDS, Deaf, Stage, deafs, staged
+from tests.support.server.served import SETTINGS, served
 
 LARGE = 9_900_000
 linux = pytest.mark.skipif(sys.platform != "linux", reason="a process is measured by /proc")

@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from databases import Databases
-from openers import OPENERS, Clock, Opener, opened
-from services.postgres import Postgres
 
 from antiphon.ports import Store
+from tests.support.services.postgres import Postgres
+from tests.support.stores.databases import Databases
+from tests.support.stores.openers import OPENERS, Clock, Opener, opened
 
 
 @pytest.fixture(scope="session")

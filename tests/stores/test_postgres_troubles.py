@@ -8,12 +8,12 @@ from contextlib import asynccontextmanager
 
 import asyncpg
 import pytest
-from services.postgres import Postgres
-from test_store import add_claimed, add_thread, append, whole_log
 
 from antiphon.stores.postgres.migrations import DAYS_AHEAD
 from antiphon.stores.postgres.store import PostgresStore
 from antiphon.types import errors
+from tests.support.services.postgres import Postgres
+from tests.support.stores.steps import add_claimed, add_thread, append, whole_log
 
 READ_ONLY = "ALTER DATABASE {0} SET default_transaction_read_only = on"
 WRITABLE = "ALTER DATABASE {0} RESET default_transaction_read_only"

@@ -9,7 +9,6 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
-from services.postgres import Postgres
 
 from antiphon.ports import ChangeSet, ReadSet, Store
 from antiphon.stores.postgres.store import PostgresStore
@@ -19,6 +18,7 @@ from antiphon.stores.sqlite.reader_pool import Readers
 from antiphon.stores.sqlite.store import SqliteStore
 from antiphon.types.errors import Overloaded
 from antiphon.types.runs import Thread
+from tests.support.services.postgres import Postgres
 
 DEADLINE = 60.0
 

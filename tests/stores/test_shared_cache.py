@@ -14,11 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from openers import Clock
 from redis.asyncio import Redis as Client
-from services.faults import BOTH, FaultProxy, Way
-from services.redis import Redis
-from test_store import a_message, add_thread, say
 
 from antiphon.ports import Context, ReadSet
 from antiphon.stores.cached.redis import KEPT_SECONDS, RedisShelf
@@ -27,6 +23,10 @@ from antiphon.stores.cached.store import CachedStore
 from antiphon.stores.memory.store import MemoryStore
 from antiphon.types import errors
 from antiphon.types.runs import Thread
+from tests.support.services.fault_proxy import BOTH, FaultProxy, Way
+from tests.support.services.redis import Redis
+from tests.support.stores.openers import Clock
+from tests.support.stores.steps import a_message, add_thread, say
 
 SOON = 30.0
 SECRET = b"s" * 32

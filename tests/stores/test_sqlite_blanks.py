@@ -8,13 +8,13 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from test_store import a_message, add_run, add_thread, append, say, take
 
 from antiphon.ports import Claim, ReadSet
 from antiphon.stores.sqlite.file import BITE_BYTES
 from antiphon.stores.sqlite.store import SqliteStore
 from antiphon.types.messages import Upload
 from antiphon.types.runs import Thread
+from tests.support.stores.steps import a_message, add_run, add_thread, append, say, take
 
 CANARY = "canary-4711-" * 40
 

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
-from openers import Clock, Opener, opened
 
 from antiphon.engine.thread_order import REPLACES, position_of
 from antiphon.ports import ChangeSet, ReadSet, Snapshot, Store
 from antiphon.types import errors
 from antiphon.types.messages import Message, Text
 from antiphon.types.runs import Thread
+from tests.support.stores.openers import Clock, Opener, opened
 
 
 async def add(

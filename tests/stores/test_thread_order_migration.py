@@ -13,7 +13,6 @@ from typing import Any
 
 import asyncpg
 import pytest
-from services.postgres import Postgres
 
 from antiphon.ports import Store
 from antiphon.stores import statements
@@ -21,6 +20,7 @@ from antiphon.stores.postgres.migrations import KNOWN, prepare
 from antiphon.stores.postgres.store import PostgresStore
 from antiphon.stores.sqlite.store import SqliteStore
 from antiphon.types.runs import Thread
+from tests.support.services.postgres import Postgres
 
 NAME = "thread_order"
 MANY = 100_000

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.terminal.consenting import answers_for_longer, asked_for_all, calls, leaves, ran
-from tests.terminal.model import Model
+from tests.support.terminal.consenting import answers_for_longer, asked_for_all, calls, leaves, ran
+from tests.support.terminal.model import Model
 
 
 async def test_what_was_allowed_is_listed_and_asks_again_once_it_is_revoked(tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from hypothesis import assume, given
-from markdown_documents import cut_documents, short_documents
 from markdown_it import MarkdownIt
 
 from antiphon.terminal.markdown.blocks import DEEPEST, Blocks
@@ -25,6 +24,7 @@ from antiphon.terminal.markdown.nodes import (
     Table,
 )
 from antiphon.terminal.markdown.source import HARD, SOFT, is_settled
+from tests.support.terminal.markdown_documents import cut_documents, short_documents
 
 
 def read(pieces: Iterable[str]) -> list[Piece]:

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from tests.terminal.chatting import Chatting
-from tests.terminal.consenting import answers, asked_for_all, calls, ran
-from tests.terminal.mcp_servers import config, raw
-from tests.terminal.model import Model, Reply
+from tests.support.terminal.chatting import Chatting
+from tests.support.terminal.consenting import answers, asked_for_all, calls, ran
+from tests.support.terminal.mcp_servers import config, raw
+from tests.support.terminal.model import Model, Reply
 
 TOOLS = '''\
 import json

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.terminal.chatting import Chatting
-from tests.terminal.model import Model
-from tests.trusted import trusted
+from tests.support.terminal.chatting import Chatting
+from tests.support.terminal.model import Model
+from tests.support.trust import trusted
 
 WATCH = '''\
 """Writes down every address that this process connects to, and every name that it looks up."""

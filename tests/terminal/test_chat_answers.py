@@ -6,8 +6,8 @@ import base64
 import re
 from pathlib import Path
 
-from tests.terminal.chatting import Chatting
-from tests.terminal.model import Model
+from tests.support.terminal.chatting import Chatting
+from tests.support.terminal.model import Model
 
 ANSWER = """\
 # Two ways

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from antiphon.terminal.input.keyboard import PAUSE
-from tests.terminal.chatting import Chatting
-from tests.terminal.escapes import PAYLOADS
-from tests.terminal.model import Model, Reply
+from tests.support.terminal.chatting import Chatting
+from tests.support.terminal.escapes import PAYLOADS
+from tests.support.terminal.model import Model, Reply
 
 TOOLS = f'''\
 from antiphon import tool

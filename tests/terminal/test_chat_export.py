@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.terminal.chatting import Chatting
-from tests.terminal.model import Model
+from tests.support.terminal.chatting import Chatting
+from tests.support.terminal.model import Model
 
 HOSTILE = (
     "**set** <script>alert(1)</script> \x1b]0;owned\x07 [x](javascript:alert(1))\n\n```py\n1 <"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.terminal.chatting import Chatting
-from tests.terminal.model import Model
+from tests.support.terminal.chatting import Chatting
+from tests.support.terminal.model import Model
 
 SMALL = {"ANTIPHON_CONTEXT_TOKENS": "1000"}
 NOWHERE = {"ANTIPHON_BASE_URL": "http://127.0.0.1:9/v1", "ANTIPHON_MODEL": "told"}

@@ -11,10 +11,10 @@ from typing import Self
 
 import pytest
 
-from tests.terminal.chatting import Chatting
-from tests.terminal.consenting import deliberately
-from tests.terminal.model import Model
-from tests.whole.harness.servers import Server, started
+from tests.support.harness.servers import Server, started
+from tests.support.terminal.chatting import Chatting
+from tests.support.terminal.consenting import deliberately
+from tests.support.terminal.model import Model
 
 LEASE = 15.0
 """Seconds for which a worker has a run, if it lives."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.terminal.chatting import Chatting
-from tests.terminal.consenting import deliberately
-from tests.terminal.mcp_servers import WHOLE, Gate, config, locked, raw
-from tests.terminal.model import Model
+from tests.support.terminal.chatting import Chatting
+from tests.support.terminal.consenting import deliberately
+from tests.support.terminal.mcp_servers import WHOLE, Gate, config, locked, raw
+from tests.support.terminal.model import Model
 
 
 async def test_ten_servers_of_which_five_fail_are_each_named_and_the_others_work(

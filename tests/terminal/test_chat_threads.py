@@ -9,9 +9,9 @@ import pytest
 
 from antiphon.client.async_client import AsyncClient
 from antiphon.settings.settings import Settings
-from tests.terminal.chatting import Chatting
-from tests.terminal.consenting import deliberately
-from tests.terminal.model import Model
+from tests.support.terminal.chatting import Chatting
+from tests.support.terminal.consenting import deliberately
+from tests.support.terminal.model import Model
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.terminal.chatting import Chatting
-from tests.terminal.mcp_servers import config
-from tests.terminal.model import Model
+from tests.support.terminal.chatting import Chatting
+from tests.support.terminal.mcp_servers import config
+from tests.support.terminal.model import Model
 
 FLOODING = """
 import json, sys

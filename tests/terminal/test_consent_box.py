@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.terminal.chatting import Chatting
-from tests.terminal.consenting import (
+from tests.support.terminal.chatting import Chatting
+from tests.support.terminal.consenting import (
     TOOLS,
     answers,
     answers_for_longer,
@@ -20,8 +20,8 @@ from tests.terminal.consenting import (
     paused,
     ran,
 )
-from tests.terminal.mcp_servers import WHOLE, config
-from tests.terminal.model import Model
+from tests.support.terminal.mcp_servers import WHOLE, config
+from tests.support.terminal.model import Model
 
 
 async def test_a_call_runs_once_it_was_allowed_and_asks_again_the_next_time(tmp_path: Path) -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from wcwidth import wcswidth, wcwidth
 
-from tests.terminal.chatting import Chatting
-from tests.terminal.model import Model
-from tests.terminal.tmux import Window
+from tests.support.terminal.chatting import Chatting
+from tests.support.terminal.model import Model
+from tests.support.terminal.tmux import Window
 
 COMMAND = (
     "curl --silent --show-error https://example.org/a/rather/long/address/of/a/file.tar.gz"

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.terminal.chatting import Chatting
-from tests.terminal.model import Model, Reply
+from tests.support.terminal.chatting import Chatting
+from tests.support.terminal.model import Model, Reply
 
 TOOLS = '''\
 from pathlib import Path

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 
 import pytest
-from emulator import Emulator
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,6 +12,7 @@ from antiphon.terminal import spans
 from antiphon.terminal.input.editor import draft_rows
 from antiphon.terminal.painters import Frame, Region
 from antiphon.terminal.themes import THEMES, Ink
+from tests.support.terminal.emulator import Emulator
 
 drafts = st.text(alphabet="ab \n東é🙂", max_size=60)
 

@@ -10,9 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tests.terminal.chatting import Chatting
-from tests.terminal.mcp_servers import WHOLE, config
-from tests.terminal.model import Model, Reply
+from tests.support.terminal.chatting import Chatting
+from tests.support.terminal.mcp_servers import WHOLE, config
+from tests.support.terminal.model import Model, Reply
 
 ASKING = """
 import json, sys

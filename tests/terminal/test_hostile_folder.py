@@ -7,9 +7,9 @@ import json
 import sys
 from pathlib import Path
 
-from tests.terminal.chatting import Chatting
-from tests.terminal.consenting import answers, answers_for_longer
-from tests.terminal.model import Model
+from tests.support.terminal.chatting import Chatting
+from tests.support.terminal.consenting import answers, answers_for_longer
+from tests.support.terminal.model import Model
 
 TRUST = "Type yes to trust this file"
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.terminal.chatting import Chatting
-from tests.terminal.model import Model, Reply
+from tests.support.terminal.chatting import Chatting
+from tests.support.terminal.model import Model, Reply
 
 TOOLS = '''\
 import asyncio

@@ -7,13 +7,13 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from markdown_documents import cut_documents
 
 from antiphon.terminal import spans
 from antiphon.terminal.compact_streaming_display import CompactStreamingDisplay
 from antiphon.terminal.spans import Line, Span
 from antiphon.terminal.themes import BARE, THEMES, Ink, choose_theme
 from antiphon.types.terminal_safe import clean
+from tests.support.terminal.markdown_documents import cut_documents
 
 THEME = THEMES["none"]
 

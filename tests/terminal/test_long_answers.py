@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.terminal.chatting import Chatting
-from tests.terminal.model import Model, Reply
+from tests.support.terminal.chatting import Chatting
+from tests.support.terminal.model import Model, Reply
 
 DRAFT = "what I think of meanwhile"
 SHAPES = ["{}. In a list.", "Said, {}.\n", "```py\ncode = {}\n```", "> Quoted, {}.\n", "# {}\n"]

@@ -13,9 +13,9 @@ import pytest
 from antiphon.terminal.painters import Frame, InputRows, Phase, ReducedMotion, Region
 from antiphon.terminal.spans import Span
 from antiphon.terminal.themes import THEMES, Ink, choose_theme
-from tests.terminal.chatting import Chatting
-from tests.terminal.emulator import Emulator
-from tests.terminal.model import Model
+from tests.support.terminal.chatting import Chatting
+from tests.support.terminal.emulator import Emulator
+from tests.support.terminal.model import Model
 
 ANSWER = "# One\n\n- **two** `three`\n\n```python\ndef four(): ...\n```\n"
 COLOR = re.compile(r"\x1b\[(?:\d+;)*(?:3[0-8]|4[0-8]|9\d|10\d)(?:;\d+)*m")

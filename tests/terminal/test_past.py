@@ -6,14 +6,14 @@ import re
 from typing import Any
 
 import pytest
-from emulator import ALLOWED, Emulator
-from escapes import PAYLOADS
 
 from antiphon.terminal import spans, transcript_view
 from antiphon.terminal.painters import Frame, InputRows, Region
 from antiphon.terminal.themes import THEMES, Ink
 from antiphon.types.messages import File, Message, Refusal, Text, ToolCall
 from antiphon.types.runs import Fault, Run, Status, Usage
+from tests.support.terminal.emulator import ALLOWED, Emulator
+from tests.support.terminal.escapes import PAYLOADS
 
 THEME = THEMES["none"]
 CALL = ToolCall("c1", "get_weather", '{"city": "Rome"}')

@@ -6,8 +6,8 @@ import json
 import re
 from pathlib import Path
 
-from tests.terminal.chatting import Chatting
-from tests.terminal.model import Model
+from tests.support.terminal.chatting import Chatting
+from tests.support.terminal.model import Model
 
 FOOTER = "10 in, 5 out"
 

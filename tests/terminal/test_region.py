@@ -5,10 +5,8 @@ from __future__ import annotations
 import re
 
 import pytest
-from emulator import ALLOWED, Emulator
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from markdown_documents import cut_documents
 
 from antiphon.terminal.compact_streaming_display import CompactStreamingDisplay
 from antiphon.terminal.painters import Frame, InputRows, Region
@@ -17,6 +15,8 @@ from antiphon.terminal.streaming_response_handler import StreamingResponseHandle
 from antiphon.terminal.themes import THEMES, Ink
 from antiphon.types.events import RunStatus, TextDelta
 from antiphon.types.runs import Status
+from tests.support.terminal.emulator import ALLOWED, Emulator
+from tests.support.terminal.markdown_documents import cut_documents
 
 DARK = THEMES["dark"]
 PROMPT = InputRows(rows=((Span("> draft"),),), cursor=(0, 7))

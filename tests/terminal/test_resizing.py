@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.terminal.chatting import Chatting
-from tests.terminal.model import Model
-from tests.terminal.tmux import Window
+from tests.support.terminal.chatting import Chatting
+from tests.support.terminal.model import Model
+from tests.support.terminal.tmux import Window
 
 SIZES = [
     *((100, 30), (60, 20), (33, 12), (10, 10), (80, 24)),

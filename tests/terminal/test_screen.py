@@ -5,8 +5,6 @@ from __future__ import annotations
 from io import StringIO
 
 import pytest
-from emulator import ALLOWED, Emulator
-from escapes import PAYLOADS
 
 from antiphon.terminal import spans
 from antiphon.terminal.painters import Frame, InputRows, Region
@@ -47,6 +45,8 @@ from antiphon.types.messages import (
     ToolSpec,
 )
 from antiphon.types.runs import Fault, Reason, Status, Usage
+from tests.support.terminal.emulator import ALLOWED, Emulator
+from tests.support.terminal.escapes import PAYLOADS
 
 CALL = ToolCall("c1", "get_weather", '{"city": "Rome"}')
 

@@ -25,9 +25,9 @@ from antiphon.terminal.input.line_mode import LineKeyboard
 from antiphon.terminal.painters import Frame, InputRows
 from antiphon.terminal.streaming_context import StreamingContext
 from antiphon.terminal.themes import BARE, Ink
-from tests.terminal.chatting import Chatting
-from tests.terminal.consenting import deliberate, paused
-from tests.terminal.model import Model
+from tests.support.terminal.chatting import Chatting
+from tests.support.terminal.consenting import deliberate, paused
+from tests.support.terminal.model import Model
 
 TOOL = '''
 from antiphon import tool

@@ -9,8 +9,8 @@ import pytest
 from antiphon.client.formatting import short_number
 from antiphon.terminal import spans, status
 from antiphon.terminal.status import Facts
-from tests.terminal.chatting import Chatting
-from tests.terminal.model import Model
+from tests.support.terminal.chatting import Chatting
+from tests.support.terminal.model import Model
 
 FULL = Facts(
     model="openai:gpt-5.4-mini",

@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from talker import SENTENCES, STEP
 
-from tests.terminal.tmux import Tmux
+from tests.support.terminal.talker import SENTENCES, STEP
+from tests.support.terminal.tmux import Tmux
 
 pytestmark = pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not here")
 
-TALKER = Path(__file__).with_name("talker.py")
+TALKER = Path(__file__).parents[1] / "support/terminal/talker.py"
 WIDTHS = (45, 100, 33, 80, 24)
 
 

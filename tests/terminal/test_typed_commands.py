@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from antiphon.terminal.commands.table import TABLE
-from tests.terminal.chatting import Chatting
-from tests.terminal.model import Model
+from tests.support.terminal.chatting import Chatting
+from tests.support.terminal.model import Model
 
 
 async def test_a_slip_is_answered_by_the_nearest_command_and_sent_to_nobody(

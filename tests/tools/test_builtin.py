@@ -9,7 +9,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from far_server import FarServer, far_server
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -22,6 +21,7 @@ from antiphon.tools.functions import Functions, load
 from antiphon.types.errors import BadSettings, InvalidRequest, NotFound
 from antiphon.types.events import Event, ToolOutputAdded
 from antiphon.types.messages import ToolCall, ToolResult
+from tests.support.tools.far_server import FarServer, far_server
 
 MODULE = "antiphon.tools.builtin"
 

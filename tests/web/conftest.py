@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.web.browser import chromium as chromium
-from tests.web.chats import FOLDERS
-from tests.web.chats import chat as chat
-from tests.web.chats import returning as returning
-from tests.web.chats import shared as shared
+from tests.support.web.browser import chromium as chromium
+from tests.support.web.chats import FOLDERS
+from tests.support.web.chats import chat as chat
+from tests.support.web.chats import returning as returning
+from tests.support.web.chats import shared as shared
 
 
 @pytest.fixture(autouse=True)

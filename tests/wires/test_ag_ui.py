@@ -9,11 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ag_ui_judge import Page, essence
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stories import CALLS, TYPICAL, begun, numbered, runs
-from world import call
 
 from antiphon.types.chunks import CallPiece, ReasoningPiece, TextPiece
 from antiphon.types.errors import Internal
@@ -31,6 +28,9 @@ from antiphon.wires.ag_ui.encoder import AgUi, Reader
 from antiphon.wires.ag_ui.events import Version
 from antiphon.wires.ag_ui.messages import as_messages
 from antiphon.wires.framing import drop_void_events, parse_cursor
+from tests.support.engine.world import call
+from tests.support.wires.ag_ui_judge import Page, essence
+from tests.support.wires.stories import CALLS, TYPICAL, begun, numbered, runs
 
 GOLDEN = Path(__file__).parent / "golden"
 VERSIONS: tuple[Version, ...] = ("0", "1")

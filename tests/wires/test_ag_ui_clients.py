@@ -13,11 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ag_ui_judge import essence
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
-from stories import TYPICAL, numbered, runs
 
 from antiphon.api.operations import NewMessage
 from antiphon.types.events import ActionRequired, Numbered
@@ -26,8 +24,10 @@ from antiphon.wires.ag_ui.events import Version
 from antiphon.wires.ag_ui.run_input import Output
 from antiphon.wires.ag_ui.run_input import read as understood
 from antiphon.wires.framing import HEARTBEAT, drop_void_events
+from tests.support.wires.ag_ui_judge import essence
+from tests.support.wires.stories import TYPICAL, numbered, runs
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1] / "support/wires"
 CLIENTS: dict[str, Version] = {"agui0": "0", "agui1": "1"}
 MINE = {"id": "mine", "role": "user", "content": "hello"}
 FAR = 4_000_000_000_000  # in the year 2096

@@ -10,14 +10,26 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stories import CALLS, HOSTED, NO, STOP, TYPICAL, USED, WRITE, YES, Story, begun, numbered
-from test_ui_clients import CLIENTS, HERE, essence, judged
-from test_ui_message_stream import told
-from world import call
 
 from antiphon.types.chunks import TextPiece
 from antiphon.types.events import ActionRequired
 from antiphon.wires.framing import Cursor, drop_void_events
+from tests.support.engine.world import call
+from tests.support.wires.stories import (
+    CALLS,
+    HOSTED,
+    NO,
+    STOP,
+    TYPICAL,
+    USED,
+    WRITE,
+    YES,
+    Story,
+    begun,
+    numbered,
+)
+from tests.support.wires.ui_client_programs import CLIENTS, HERE, essence, judged
+from tests.support.wires.ui_streams import told
 
 Told = dict[str, Any]
 Play = Callable[[str, Sequence[list[bytes]], Sequence[list[Any]]], Told]

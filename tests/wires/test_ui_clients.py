@@ -10,30 +10,27 @@ from __future__ import annotations
 import base64
 import json
 import subprocess
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
-from stories import CALLS, TYPICAL, begun, numbered, runs
-from test_ui_message_stream import told
-from ui_judge import GRAMMAR, Judge, less_void
-from world import call
 
 from antiphon.types.chunks import CallPiece
 from antiphon.types.events import Numbered
 from antiphon.wires.ai_sdk.message_stream import UIMessageStream
-from antiphon.wires.ai_sdk.parts import Sdk
 from antiphon.wires.framing import HEARTBEAT, drop_void_events, parse_cursor
+from tests.support.engine.world import call
+from tests.support.wires.stories import CALLS, TYPICAL, begun, numbered, runs
+from tests.support.wires.ui_client_programs import _KEPT, CLIENTS, HERE, Frames, essence, judged
+from tests.support.wires.ui_judge import GRAMMAR, less_void
+from tests.support.wires.ui_streams import told
 
-HERE = Path(__file__).parent
-CLIENTS: dict[str, Sdk] = {"ai5.0": 5, "ai5": 5, "ai6": 6, "ai7": 7}
 CONFUSED = "ai5.0"
 """Knows one call to an id: one that is made again after a restart takes the place of the void."""
 PIECE = 61  # bytes: no frame comes whole
 
-Frames = Sequence[bytes]
 Read = Callable[[str, Sequence[Sequence[Frames]]], list[dict[str, Any]]]
 
 
@@ -65,37 +62,7 @@ def _pieces(frames: Frames) -> list[str]:
     return [base64.b64encode(piece).decode() for piece in cut]
 
 
-def essence(message: dict[str, Any]) -> dict[str, Any]:
-    """What versions agree on.
-
-    They show arguments that are not whole each in its own way, and a step when something is in it.
-    """
-    parts = [_essence(part) for part in message["parts"]]
-    if parts and parts[-1]["type"] == "step-start":
-        parts.pop()
-    return {"id": message["id"], "metadata": message.get("metadata"), "parts": parts}
-
-
-def _essence(part: dict[str, Any]) -> dict[str, Any]:
-    if part["type"].startswith("data-"):
-        return {"type": part["type"], "id": part.get("id"), "data": part["data"]}
-    kept = {key: part[key] for key in _KEPT if key in part}
-    if kept.get("state") == "input-streaming" or kept.get("errorText", "").endswith(_CUT):
-        kept.pop("input", None)
-    return kept
-
-
-_KEPT = ("type", "text", "state", "toolCallId", "toolName", "input", "output", "errorText")
 _KEPT += ("approval", "preliminary", "providerMetadata")
-_CUT = "was not carried out."
-
-
-def judged(sdk: Sdk, streams: Iterable[Frames]) -> Judge:
-    judge = Judge(sdk)
-    for frames in streams:
-        judge.finished = False
-        judge.read(frames)
-    return judge
 
 
 @pytest.mark.parametrize("client", CLIENTS)
@@ -228,7 +195,7 @@ def test_the_lock_file_of_the_clients_names_no_place_to_fetch_packages_from() ->
 
 
 def test_the_page_names_every_part_and_every_client_that_is_tested() -> None:
-    page = (HERE.parents[1] / "docs/reference/wires.md").read_text("utf-8")
+    page = (HERE.parents[2] / "docs/reference/wires.md").read_text("utf-8")
     pinned = json.loads((HERE / "ui_clients/package.json").read_text())["dependencies"]
     versions = [pin.removeprefix("npm:ai@") for name, pin in pinned.items() if name in CLIENTS]
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from test_ui_message_stream import SDKS, text, told
-from ui_judge import Judge
 
 from antiphon import Client, tool
 from antiphon.settings.settings import Settings
 from antiphon.wires.ai_sdk.parts import Sdk
+from tests.support.wires.ui_judge import Judge
+from tests.support.wires.ui_streams import SDKS, text, told
 
 
 @tool

@@ -10,14 +10,14 @@ import msgspec
 import pytest
 from hypothesis import given
 from msgspec.structs import replace
-from stories import TYPICAL, Story, begun, numbered, stories
-from test_ui_message_stream import told as streamed
-from ui_judge import Judge, Parts
 
 from antiphon.types.chunks import Finish, TextPiece
 from antiphon.types.messages import File, Image, Message, Text, ToolCall, Upload
 from antiphon.types.runs import Run, Status
 from antiphon.wires.ai_sdk.history import as_ui_message, file_ids, group_entries
+from tests.support.wires.stories import TYPICAL, Story, begun, numbered, stories
+from tests.support.wires.ui_judge import Judge, Parts
+from tests.support.wires.ui_streams import told as streamed
 
 STOP = Finish("stop")
 

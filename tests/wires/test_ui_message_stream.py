@@ -11,9 +11,6 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stories import CALLS, HOSTED, READ, STOP, TYPICAL, begun, numbered, runs
-from ui_judge import Judge, Parts
-from world import call
 
 from antiphon.types.chunks import CallPiece, TextPiece
 from antiphon.types.errors import Internal, InvalidEventId
@@ -22,17 +19,14 @@ from antiphon.types.runs import Fault, Status
 from antiphon.wires.ai_sdk.message_stream import DONE, UIMessageStream
 from antiphon.wires.ai_sdk.parts import Sdk
 from antiphon.wires.framing import HEARTBEAT, Cursor, drop_void_events, parse_cursor
+from tests.support.engine.world import call
+from tests.support.wires.stories import CALLS, HOSTED, READ, STOP, TYPICAL, begun, numbered, runs
+from tests.support.wires.ui_judge import Judge, Parts
+from tests.support.wires.ui_streams import SDKS, text, told
 
 GOLDEN = Path(__file__).parent / "golden"
-SDKS: tuple[Sdk, ...] = (5, 6, 7)
 SDK = st.sampled_from(SDKS)
 PLACES = st.lists(st.integers(0, 10_000), max_size=4)
-
-
-def told(events: Iterable[Numbered], sdk: Sdk = 5, after: Cursor | None = None) -> list[bytes]:
-    stream = UIMessageStream(sdk, after)
-    frames = [frame for number, event in events for frame in stream.feed(number, event)]
-    return [*frames, *stream.close()]
 
 
 def told_in_batches(
@@ -103,10 +97,6 @@ def test_each_step_is_a_reply_as_it_was_saved(events: list[Numbered], sdk: Sdk) 
         )
         for message in saved
     ]
-
-
-def text(step: Parts, kind: str) -> str:
-    return "".join(part["text"] for part in step if part["type"] == kind)
 
 
 def calls(step: Parts) -> list[str]:

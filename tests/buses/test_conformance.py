@@ -1,0 +1,167 @@
+"""What every bus promises, see `Bus` in `ports`; and that readers need no more than that.
+
+A bus that processes share promises it to them all, so there it is rung on one and watched on
+another as well.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import NamedTuple
+
+import pytest
+
+from antiphon.buses.local import LocalBus
+from antiphon.buses.postgres import PostgresCarrier
+from antiphon.buses.redis import RedisCarrier
+from antiphon.ports import Bus
+from tests.support.buses.elsewhere import SOON, up
+from tests.support.buses.unreliable import UnreliableBus
+from tests.support.services.postgres import Postgres
+from tests.support.services.redis import Redis
+
+
+class Buses(NamedTuple):
+    """Two buses of one installation, or twice the same."""
+
+    here: Bus
+    there: Bus
+
+
+async def local(_: pytest.FixtureRequest) -> Sequence[Bus]:
+    return [LocalBus()]
+
+
+async def postgres(request: pytest.FixtureRequest) -> Sequence[Bus]:
+    server: Postgres = request.getfixturevalue("postgres")
+    return [await up(PostgresCarrier(server.address()))]
+
+
+async def two_with_postgres(request: pytest.FixtureRequest) -> Sequence[Bus]:
+    return [*await postgres(request), *await postgres(request)]
+
+
+async def redis(request: pytest.FixtureRequest) -> Sequence[Bus]:
+    server: Redis = request.getfixturevalue("redis")
+    return [await up(RedisCarrier(server.address, "conformance"))]
+
+
+async def two_with_redis(request: pytest.FixtureRequest) -> Sequence[Bus]:
+    return [*await redis(request), *await redis(request)]
+
+
+OPENERS = (local, postgres, two_with_postgres, redis, two_with_redis)
+
+
+@pytest.fixture(params=OPENERS, ids=lambda opener: opener.__name__)
+async def buses(request: pytest.FixtureRequest) -> AsyncIterator[Buses]:
+    opened = await request.param(request)
+    yield Buses(opened[0], opened[-1])
+    for bus in opened:
+        await bus.close()
+
+
+async def test_a_ring_wakes_whoever_waits(buses: Buses) -> None:
+    with buses.there.subscribe("run_1") as bell:
+        waiting = asyncio.create_task(bell.wait(SOON))
+        await asyncio.sleep(0)
+        buses.here.notify("run_1")
+
+        assert await waiting
+
+
+async def test_a_ring_before_the_wait_is_not_lost(buses: Buses) -> None:
+    with buses.there.subscribe("run_1") as bell:
+        buses.here.notify("run_1")
+
+        assert await bell.wait(SOON)
+
+
+async def test_many_rings_before_a_wait_are_one(buses: Buses) -> None:
+    with buses.there.subscribe("run_1") as bell:
+        for _ in range(5):
+            buses.here.notify("run_1")
+        assert await bell.wait(SOON)
+
+        assert not await bell.wait(0.05)
+
+
+async def test_silence_ends_the_wait_after_its_patience(buses: Buses) -> None:
+    with buses.there.subscribe("run_1") as bell:
+        assert not await bell.wait(0.01)
+
+
+async def test_a_ring_reaches_every_watcher_of_its_topic_and_no_other(buses: Buses) -> None:
+    watch = buses.there.subscribe
+    with watch("a") as one, watch("a") as two, watch("b") as other:
+        buses.here.notify("a")
+
+        assert await one.wait(SOON)
+        assert await two.wait(SOON)
+        assert not await other.wait(0.05)
+
+
+async def test_a_wait_that_was_cancelled_loses_no_ring(buses: Buses) -> None:
+    with buses.there.subscribe("run_1") as bell:
+        waiting = asyncio.create_task(bell.wait(SOON))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        buses.here.notify("run_1")
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+
+        assert await bell.wait(SOON)
+
+
+async def test_a_ring_for_nobody_is_no_error(buses: Buses) -> None:
+    buses.here.notify("nobody")
+
+
+async def test_a_bell_rings_no_more_once_its_watch_is_over(buses: Buses) -> None:
+    with buses.there.subscribe("run_1") as bell:
+        pass
+    buses.here.notify("run_1")
+
+    assert not await bell.wait(0.05)
+
+
+async def test_a_bus_knows_how_many_watch() -> None:
+    bus = LocalBus()
+    with (
+        bus.subscribe("run_1"),
+        bus.subscribe("run_1"),
+        bus.subscribe("run_2"),
+        bus.subscribe("queue"),
+    ):
+        assert bus.watchers == 4
+        assert (bus.watchers_of("run"), bus.watchers_of("queue")) == (3, 1)
+        assert bus.watchers_of("leases") == 0
+    assert bus.watchers == bus.watchers_of("run") == bus.watchers_of("queue") == 0
+
+
+@pytest.mark.parametrize("lost", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("seed", range(5))
+async def test_readers_of_a_log_miss_nothing_however_bad_the_bus(seed: int, lost: float) -> None:
+    bus: Bus = UnreliableBus(seed, lost=lost)
+    log: list[int] = []
+    length = 40
+
+    async def read() -> list[int]:
+        seen: list[int] = []
+        with bus.subscribe("log") as bell:
+            while True:
+                seen += log[len(seen) :]
+                if len(seen) == length:
+                    return seen
+                await bell.wait(0.01)
+
+    readers = [asyncio.create_task(read()) for _ in range(5)]
+    for number in range(length):
+        log.append(number)
+        bus.notify("log")
+        await asyncio.sleep(0.001)
+    async with asyncio.timeout(SOON):
+        read_by_each = await asyncio.gather(*readers)
+
+    assert read_by_each == [list(range(length))] * 5

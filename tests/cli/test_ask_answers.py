@@ -1,0 +1,454 @@
+"""`antiphon ask` for scripts: what goes in, what comes out, and what the exit code says."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.cli.place import SECONDS, Place, Upstream
+
+PNG = b"\x89PNG\r\n\x1a\n\0\0"
+RAW = [sys.executable, "-I", "-S", str(Path(__file__).parents[1] / "support/mcp/servers/raw.py")]
+DIES = [sys.executable, "-c", "import sys; sys.exit(3)"]
+
+
+def other(upstream: Upstream) -> dict[str, str]:
+    """An environment in which that upstream is the model."""
+    return {"ANTIPHON_BASE_URL": upstream.url, "ANTIPHON_MODEL": "custom"}
+
+
+def said(place: Place) -> list[dict[str, Any]]:
+    """The parts of the one message that was sent."""
+    (thread,) = place.threads()
+    return list(thread["messages"][0]["content"])
+
+
+def terminal(place: Place, *arguments: str, environ: dict[str, str]) -> tuple[str, str]:
+    """What the program writes to a terminal, and to a stderr that is none."""
+    outer, inner = pty.openpty()
+    with place.start(*arguments, environ=environ, stdout=inner) as process:
+        os.close(inner)
+        shown = b""
+        try:
+            while piece := os.read(outer, 4096):
+                shown += piece
+        except OSError:  # Linux says so when the last writer has closed
+            pass
+        _, err = process.communicate(timeout=SECONDS)
+    os.close(outer)
+    return shown.decode().replace("\r\n", "\n"), err.decode()
+
+
+# Files
+
+
+def test_a_file_that_is_mentioned_or_named_by_a_flag_goes_along(place: Place) -> None:
+    (place.root / "a.txt").write_text("one")
+    (place.root / "b c.txt").write_text("two")
+
+    told = place.run("ask", "Compare @a.txt", "-f", "b c.txt")
+
+    texts = [part["text"] for part in said(place)]
+    assert texts == [
+        "Compare @a.txt",
+        "\n\nThe file a.txt:\n\n```\none\n```\n",
+        "\n\nThe file b c.txt:\n\n```\ntwo\n```\n",
+    ]
+    assert "antiphon: a.txt is sent along (3 bytes)\n" in told.stderr
+
+
+def test_a_picture_is_shown_to_the_model(place: Place, upstream: Upstream) -> None:
+    upstream.text("A dot.")
+    (place.root / "dot.png").write_bytes(PNG)
+
+    place.run("ask", "-q", "What is @dot.png?", environ=other(upstream))
+
+    (asked,) = upstream.asked
+    text, picture = asked["messages"][-1]["content"]
+    assert text["text"] == "What is @dot.png?"
+    assert picture["image_url"]["url"].startswith("data:image/png;base64,")
+
+
+def test_a_picture_may_be_piped_in(place: Place) -> None:
+    with place.start("ask", "What is this?", stdin=subprocess.PIPE) as process:
+        process.communicate(PNG, timeout=SECONDS)
+
+    assert [part["type"] for part in said(place)] == ["text", "image"]
+
+
+def test_other_bytes_that_are_piped_in_are_no_text(place: Place) -> None:
+    told = place.run("ask", "What is this?", stdin="a\0b")
+
+    assert (told.returncode, told.stdout) == (2, "")
+    assert told.stderr.startswith("antiphon: what is piped in is no text; wanted ")
+
+
+def test_what_is_piped_in_opens_no_files(place: Place) -> None:
+    (place.root / "a.txt").write_text("one")
+
+    place.run("ask", stdin="Read @a.txt and @missing.txt")
+
+    assert [part["text"] for part in said(place)] == ["Read @a.txt and @missing.txt"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (("Read @missing.txt",), "there is no file missing.txt"),
+        (("Read", "-f", "missing"), "there is no file missing"),
+        (("Read @.env",), ".env is not sent"),
+    ],
+)
+def test_a_file_that_cannot_be_sent_keeps_the_message(
+    place: Place, arguments: tuple[str, ...], problem: str
+) -> None:
+    (place.root / ".env").write_text("KEY=1")
+
+    told = place.run("ask", *arguments)
+
+    assert (told.returncode, told.stdout) == (2, "")
+    assert told.stderr.startswith(f"antiphon: {problem}")
+    assert place.threads() == []
+
+
+# Threads
+
+
+def test_last_goes_on_with_the_thread_that_was_answered_in_last(place: Place) -> None:
+    place.run("ask", "One")
+    first = place.threads()[0]["thread"]["id"]
+    place.run("ask", "Two")
+    place.run("ask", "--thread", first, "Three")
+
+    place.run("ask", "--last", "Four")
+
+    texts = {
+        each["thread"]["id"]: [
+            message["content"][0]["text"]
+            for message in each["messages"]
+            if message["role"] == "user"
+        ]
+        for each in place.threads()
+    }
+    assert texts[first] == ["One", "Three", "Four"]
+
+
+def test_without_a_thread_there_is_no_last_one(place: Place) -> None:
+    told = place.run("ask", "--last", "Hello")
+
+    assert (told.returncode, told.stdout) == (2, "")
+    assert "there is no thread to go on with" in told.stderr
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--last", "--thread", "x"),
+        ("--no-tools", "--tools", "x"),
+        ("--no-tools", "--require", "x"),
+        ("--json", "--output", "json"),
+        ("--max-turns", "0"),
+        ("--output", "xml"),
+    ],
+)
+def test_flags_that_exclude_each_other_or_say_nothing_are_wrong_usage(
+    place: Place, flags: tuple[str, ...]
+) -> None:
+    told = place.run("ask", *flags, "Hello")
+
+    assert (told.returncode, told.stdout) == (2, "")
+    assert told.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("schema", ["[1]", "{", ""])
+def test_a_schema_that_is_none_is_told_before_anything_is_asked(
+    place: Place, upstream: Upstream, schema: str
+) -> None:
+    (place.root / "schema.json").write_text(schema)
+
+    told = place.run("ask", "--output-schema", "schema.json", "Hello", environ=other(upstream))
+
+    assert (told.returncode, told.stdout, upstream.asked) == (2, "", [])
+    assert told.stderr.startswith("antiphon: --output-schema schema.json cannot be used: ")
+
+
+# What comes out
+
+FLIGHTS = '''
+from antiphon import tool
+
+
+@tool
+def get_flight_times(departure: str, arrival: str) -> str:
+    """Flight times."""
+    return "09:05"
+'''
+QUESTION = "When does the next LAX-JFK flight leave?"
+
+
+def test_one_object_of_json_tells_all_at_the_end(place: Place) -> None:
+    (place.root / "flights.py").write_text(FLIGHTS)
+
+    told = place.run("ask", "--output", "json", "--tools", "flights.py", QUESTION)
+
+    answer = json.loads(told.stdout)
+    (thread,) = place.threads()
+    (call,) = answer.pop("tool_calls")
+    assert call.pop("id")
+    assert json.loads(call.pop("arguments")) == {"departure": "LAX", "arrival": "JFK"}
+    assert call == {"name": "get_flight_times", "output": "09:05", "is_error": False}
+    assert "09:05" in answer.pop("text")
+    assert answer.pop("run_id")
+    assert answer.pop("usage").keys() == {
+        *("input_tokens", "output_tokens", "cached_tokens", "reasoning_tokens")
+    }
+    assert answer == {
+        "refusal": None,
+        "status": "completed",
+        "reason": None,
+        "error": None,
+        "cost": None,
+        "thread_id": thread["thread"]["id"],
+    }
+
+
+def test_a_failure_is_told_in_the_object_too(place: Place, upstream: Upstream) -> None:
+    upstream.status = 400
+
+    told = place.run("ask", "--output", "json", "Hello", environ=other(upstream))
+
+    answer = json.loads(told.stdout)
+    assert (told.returncode, answer["status"]) == (1, "failed")
+    assert answer["error"]["code"] == "provider_rejected"
+
+
+def test_a_call_that_is_refused_is_told_in_the_object_too(place: Place) -> None:
+    told = place.run("ask", "--output", "json", "--thread", "thread_unknown", "Hello")
+
+    answer = json.loads(told.stdout)
+    assert (told.returncode, answer["status"]) == (1, "failed")
+    assert answer["error"]["code"] == "not_found"
+
+
+@pytest.mark.parametrize("flags", [("--output", "json"), ("--json",)])
+def test_json_that_is_interrupted_ends_with_the_status(
+    place: Place, upstream: Upstream, flags: tuple[str, ...]
+) -> None:
+    upstream.text("The first half", finish=None)
+    upstream.holds = True
+    with place.start("ask", *flags, "Hello", environ=other(upstream)) as process:
+        while not upstream.asked:
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=SECONDS)
+
+    assert process.returncode == 130
+    assert json.loads(out.splitlines()[-1])["status"] == "cancelled"
+
+
+def test_no_tools_means_none(place: Place, upstream: Upstream) -> None:
+    upstream.text("Hi.")
+    file = place.root / "servers.json"
+    file.write_text(json.dumps({"mcpServers": {"dies": {"command": DIES[0], "args": DIES[1:]}}}))
+
+    told = place.run("ask", "--no-tools", "--config", str(file), "Hello", environ=other(upstream))
+
+    assert told.returncode == 0
+    assert "dies" not in told.stderr
+    assert "tools" not in upstream.asked[0]
+
+
+def test_turns_are_limited_and_an_answer_that_needs_more_is_incomplete(place: Place) -> None:
+    (place.root / "flights.py").write_text(FLIGHTS)
+
+    told = place.run("ask", "--max-turns", "1", "--tools", "flights.py", QUESTION)
+
+    assert told.returncode == 3
+    assert "antiphon: the answer is incomplete (max_turns)\n" in told.stderr
+
+
+def test_reasoning_is_written_to_stderr_where_it_is_wanted(
+    place: Place, upstream: Upstream
+) -> None:
+    upstream.text("Four.")
+    chunks = [
+        {"index": 0, "delta": {"reasoning_content": text}} for text in ("Two and ", "two.\x1b")
+    ]
+    upstream.says = [*(json.dumps({"choices": [each]}) for each in chunks), *upstream.says]
+
+    told = place.run("ask", "-q", "--thinking", "2+2?", environ=other(upstream))
+    without = place.run("ask", "-q", "2+2?", environ=other(upstream))
+
+    assert (told.stdout, told.stderr) == ("Four.\n", "Two and two.\u241b\n")
+    assert without.stderr == ""
+
+
+def test_the_last_line_of_an_answer_ends_before_its_cost_is_told(
+    place: Place, upstream: Upstream
+) -> None:
+    (place.root / "mine.toml").write_text(
+        f'[providers.mine]\nbase_url = "{upstream.url}"\n'
+        "prices = { big = { input = 2.0, output = 10.0 } }\n"
+    )
+    upstream.text("Hi.")
+    used = {"choices": [], "usage": {"prompt_tokens": 1_000, "completion_tokens": 200}}
+    upstream.says = [json.dumps(used), *upstream.says]
+
+    flags = ("--config-file", "mine.toml", "--model", "mine:big")
+    with place.start("ask", *flags, "Hello", stderr=subprocess.STDOUT) as process:
+        out, _ = process.communicate(timeout=SECONDS)
+
+    assert out.endswith(b"\nHi.\nantiphon: 1,000 tokens in, 200 out, $0.0040\n")
+
+
+# On a terminal
+
+
+def test_markdown_is_set_on_a_terminal_and_nothing_in_it_acts(
+    place: Place, upstream: Upstream
+) -> None:
+    upstream.text("# He", "ad\n\nSome **bold** \x1b[2Jtext.\n\n| a | b |\n|--|--|\n| 1 | 2 |\n")
+
+    shown, _ = terminal(
+        place, "ask", "-q", "Hi", environ={**other(upstream), "TERM": "xterm", "NO_COLOR": "1"}
+    )
+
+    assert "\x1b[1mbold\x1b[0m" in shown
+    assert "**" not in shown
+    assert "\x1b[2J" not in shown
+    assert "│" in shown
+
+
+def test_a_dumb_terminal_gets_no_escape_sequence(place: Place, upstream: Upstream) -> None:
+    upstream.text("Some **bold** text.\n")
+
+    shown, _ = terminal(place, "ask", "-q", "Hi", environ={**other(upstream), "TERM": "dumb"})
+
+    assert "\x1b" not in shown
+    assert "bold" in shown
+
+
+@pytest.mark.parametrize(
+    ("flags", "shown"),
+    [
+        (("--color", "never", "--ascii"), "- one \x1b[1mtwo\x1b[0m\n"),
+        (("--screen-reader",), "- one **two**\n"),
+    ],
+)
+def test_an_answer_looks_as_the_settings_say(
+    place: Place, upstream: Upstream, flags: tuple[str, ...], shown: str
+) -> None:
+    upstream.text("- one **two**\n")
+
+    told = terminal(place, "ask", "-q", *flags, "Hi", environ={**other(upstream), "TERM": "xterm"})
+
+    assert told == (shown, "")
+
+
+def test_raw_output_reaches_a_terminal_as_it_is_and_this_is_said(
+    place: Place, upstream: Upstream
+) -> None:
+    upstream.text("\x1b[1mbold")
+
+    shown, told = terminal(
+        place, "ask", "--raw-output", "Hi", environ={**other(upstream), "TERM": "xterm"}
+    )
+
+    assert shown == "\x1b[1mbold\n"
+    assert "antiphon: --raw-output: what the model writes may act on this terminal\n" in told
+
+
+# Exit codes
+
+
+def test_a_required_server_that_is_there_is_no_hindrance(place: Place) -> None:
+    place.run("mcp", "add", "raw", "--", *RAW)
+
+    assert place.run("ask", "--require", "raw", "Hello").returncode == 0
+
+
+@pytest.mark.parametrize("name", ["dies", "unknown"])
+def test_without_a_required_server_nothing_is_asked(place: Place, name: str) -> None:
+    place.run("mcp", "add", "dies", "--", *DIES)
+
+    told = place.run("ask", "-q", "--require", name, "Hello")
+
+    assert (told.returncode, told.stdout) == (6, "")
+    assert f"antiphon: nothing was asked, for --require names {name}, " in told.stderr
+    assert place.threads() == []
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_key_that_is_refused_is_told_by_the_exit_code(
+    place: Place, upstream: Upstream, status: int
+) -> None:
+    upstream.status = status
+
+    told = place.run("ask", "Hello", environ=other(upstream))
+
+    assert told.returncode == 5
+    assert "antiphon: Check the provider's key and address" in told.stderr
+
+
+def test_a_key_that_is_missing_is_told_by_the_exit_code(place: Place) -> None:
+    told = place.run("ask", "--model", "openai:gpt-5", "Hello")
+
+    assert (told.returncode, told.stdout) == (5, "")
+    assert "OPENAI_API_KEY" in told.stderr
+
+
+def test_head_ends_it_quietly(place: Place) -> None:
+    shell = '"$@" | head -c 1; echo " ${PIPESTATUS[0]}"'
+
+    with place.start("ask", "-q", "300 words", prefix=("bash", "-c", shell, "bash")) as process:
+        out, err = process.communicate(timeout=SECONDS)
+
+    assert (out[:1] != b"", err) == (True, b"")
+    assert out.split()[-1] in (b"0", b"141")
+
+
+def refusal(upstream: Upstream) -> dict[str, str]:
+    """An upstream that refuses, as the environment of a command."""
+    deltas = ({"content": None}, {"refusal": "I will"}, {"refusal": " not."})
+    chunks = [{"delta": delta} for delta in deltas] + [{"delta": {}, "finish_reason": "stop"}]
+    upstream.says = [json.dumps({"choices": [{"index": 0, **chunk}]}) for chunk in chunks]
+    return other(upstream)
+
+
+def test_a_refusal_is_the_answer_and_is_told_to_be_a_refusal(
+    place: Place, upstream: Upstream
+) -> None:
+    told = place.run("ask", "Say it.", environ=refusal(upstream))
+
+    assert told.returncode == 0
+    assert told.stdout == "I will not.\n"
+    assert "antiphon: the model refuses to answer\n" in told.stderr
+
+
+def test_a_refusal_has_a_field_of_its_own_in_json(place: Place, upstream: Upstream) -> None:
+    told = place.run("ask", "--output", "json", "Say it.", environ=refusal(upstream))
+
+    answer = json.loads(told.stdout)
+    assert (answer["text"], answer["refusal"]) == ("", "I will not.")
+    assert answer["status"] == "completed"
+
+
+def test_a_refusal_is_told_as_it_comes_and_goes_back_as_text(
+    place: Place, upstream: Upstream
+) -> None:
+    lines = place.run("ask", "--json", "Say it.", environ=refusal(upstream)).stdout.splitlines()
+    deltas = [json.loads(line) for line in lines if "refusal.delta" in line]
+    assert "".join(each["text"] for each in deltas) == "I will not."
+
+    place.run("ask", "--last", "Why?", environ=refusal(upstream))
+
+    roles = [(each["role"], each["content"]) for each in upstream.asked[-1]["messages"]]
+    assert roles == [("user", "Say it."), ("assistant", "I will not."), ("user", "Why?")]

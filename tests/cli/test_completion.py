@@ -1,0 +1,128 @@
+"""`antiphon completion`: the scripts, run by the shells that they are for."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from antiphon.cli.command_names import COMMANDS
+from tests.support.cli.place import SECONDS, Place
+
+# What zsh's own functions are asked to offer; a zsh that completes needs a terminal.
+ZSH = """
+compdef() { : }
+compadd() { shift; print -l -- "$@" }
+_files() { print files }
+_message() { print nothing }
+_describe() { local list="${@[-1]}"; print -l -- ${${(P)list}%%:*} }
+source "$1"; shift
+words=("$@"); CURRENT=$#; PREFIX="${@[-1]}"
+_antiphon
+"""
+BASH = """
+source "$1"; shift
+COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))
+_antiphon
+printf '%s\\n' "${COMPREPLY[@]}"
+"""
+Complete = Callable[..., list[str]]
+
+
+@pytest.fixture(params=["bash", "zsh", "fish"])
+def shell(request: pytest.FixtureRequest) -> str:
+    if not shutil.which(request.param):
+        pytest.skip(f"{request.param} is not here")
+    return str(request.param)
+
+
+@pytest.fixture
+def complete(place: Place, shell: str) -> Complete:
+    """What the shell offers for the last of these words."""
+    told = place.run("completion", shell)
+    assert (told.returncode, told.stderr) == (0, "")
+    script = place.root / f"completion.{shell}"
+    script.write_text(told.stdout)
+
+    def complete(*words: str) -> list[str]:
+        offered = subprocess.run(
+            command(shell, script, ("antiphon", *words)),
+            cwd=place.root,
+            env={**os.environ, "HOME": str(place.root)},
+            stdout=subprocess.PIPE,
+            check=True,
+            timeout=SECONDS,
+        )
+        return [line.partition("\t")[0] for line in offered.stdout.decode().splitlines() if line]
+
+    return complete
+
+
+def command(shell: str, script: Path, words: Sequence[str]) -> list[str]:
+    match shell:
+        case "bash":
+            return ["bash", "--norc", "-c", BASH, "bash", str(script), *words]
+        case "zsh":
+            return ["zsh", "-f", "-c", ZSH, "zsh", str(script), *words]
+        case _:
+            line = f"source {script}; complete -C {shlex.quote(' '.join(words))}"
+            return ["fish", "--no-config", "-c", line]
+
+
+def test_commands_are_offered_and_then_their_actions(complete: Complete) -> None:
+    assert set(complete("")) >= set(COMMANDS)
+    assert "serve" in complete("mcp", "")
+    assert set(complete("threads", "")).isdisjoint(COMMANDS)
+
+
+def test_flags_are_those_of_the_place(complete: Complete) -> None:
+    ask, serve = complete("ask", "--"), complete("mcp", "serve", "--")
+
+    assert {"--file", "--output-schema", "--model"} <= set(ask)
+    assert "--http" not in ask
+    assert "--http" in serve
+
+
+def test_a_flag_with_choices_offers_them(complete: Complete) -> None:
+    assert sorted(complete("ask", "--output", "")) == ["json", "text"]
+    assert "read" in complete("keys", "create", "--scope", "")
+
+
+def test_a_word_behind_a_flag_is_no_command(complete: Complete) -> None:
+    assert "--file" in complete("ask", "--model", "mcp", "--")
+
+
+def test_a_flag_of_a_file_offers_files(complete: Complete, place: Place, shell: str) -> None:
+    (place.root / "notes.txt").touch()
+
+    offered = complete("ask", "--file", "")
+
+    # bash offers files by itself, where nothing else is offered.
+    assert offered == {"bash": [], "zsh": ["files"]}.get(shell, offered)
+    assert shell != "fish" or "notes.txt" in offered
+
+
+def test_the_script_asks_nobody_and_is_quick(complete: Complete) -> None:
+    complete("")
+    began = _spent()
+    complete("mcp", "add", "--")
+
+    assert _spent() - began < 0.5  # the shell's own start among it
+
+
+def _spent() -> float:
+    """Seconds that processes of ours have computed: those that others compute are not counted."""
+    used = os.times()
+    return used.children_user + used.children_system
+
+
+def test_a_shell_that_is_unknown_is_wrong_usage(place: Place) -> None:
+    told = place.run("completion", "tcsh")
+
+    assert (told.returncode, told.stdout) == (2, "")
+    assert "'bash', 'zsh', 'fish'" in told.stderr

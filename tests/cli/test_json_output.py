@@ -1,0 +1,78 @@
+"""JSON on stdout is for programs, and does nothing to the terminal that it is read on."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+
+import pytest
+
+from antiphon import Tool
+from antiphon.tools.permissions import GrantsFile
+from antiphon.tools.questions import tool_identity
+from antiphon.types.messages import ToolSpec
+from tests.support.cli.place import Place, Upstream
+
+HOSTILE = "a\u009b31m\u202e\u2066\x7f\x1b]0;x\x07\ufeff\U000e0041 \U0001f469\u200d\U0001f4bb z"
+ACTING = re.compile(
+    "[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ufeff\U000e0000-\U000e007f]"
+)
+
+
+def held(value: object) -> str:
+    """Every text in a JSON value, one after the other."""
+    match value:
+        case dict():
+            return "".join(f"{name}{held(each)}" for name, each in value.items())
+        case list():
+            return "".join(map(held, value))
+        case _:
+            return value if isinstance(value, str) else ""
+
+
+def check(out: str) -> None:
+    """What was printed acts on nothing, and says what it says."""
+    assert not ACTING.search(out)
+    assert HOSTILE in "".join(held(json.loads(line)) for line in out.splitlines())
+
+
+def test_lists_of_what_others_wrote_act_on_nothing(place: Place) -> None:
+    made = place.run("keys", "create", HOSTILE)
+    assert made.returncode == 0, made.stderr
+    servers = {"mcpServers": {"s": {"command": HOSTILE.replace("\x1b]0;x\x07", "")}}}
+    (place.root / "servers.json").write_text(json.dumps(servers))
+    tool = Tool(spec=ToolSpec("s__t", HOSTILE), server="s", own_name="t")
+    GrantsFile(place.database.parent / "grants.json").add([tool_identity(tool)])
+
+    check(place.run("keys", "list", "--json").stdout)
+    check(place.run("config", "--grants", "--json").stdout)
+    listed = place.run("mcp", "list", "--config", "servers.json", "--json").stdout
+    assert not ACTING.search(listed)
+    assert json.loads(listed)[0]["name"] == "s"
+
+
+def test_conversations_act_on_nothing(place: Place) -> None:
+    place.run("ask", "-q", "Hello")
+    (thread,) = json.loads(place.run("threads", "list", "--json").stdout)
+    renamed = place.run("threads", "rename", thread["id"], HOSTILE)
+    assert renamed.returncode == 0, renamed.stderr
+
+    check(place.run("threads", "list", "--json").stdout)
+    exported = place.run("threads", "export", thread["id"]).stdout
+    assert not ACTING.search(exported)
+    assert json.loads(exported)["thread"]["title"] == HOSTILE
+
+
+@pytest.mark.parametrize("flags", [("--json",), ("--output", "json")])
+def test_an_answer_as_json_acts_on_nothing(
+    place: Place, upstream: Upstream, flags: tuple[str, ...]
+) -> None:
+    upstream.text(HOSTILE)
+    environ = {"ANTIPHON_BASE_URL": upstream.url, "ANTIPHON_MODEL": "m"}
+
+    with place.start("ask", *flags, "Hello", environ=environ, stderr=subprocess.DEVNULL) as process:
+        out, _ = process.communicate(timeout=60)
+
+    assert not ACTING.search(out.decode())
+    assert "z" in out.decode()

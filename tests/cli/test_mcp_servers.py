@@ -1,0 +1,254 @@
+"""`antiphon mcp` as a shell sees it, and what `antiphon ask` does with the servers."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.cli.place import SECONDS, Place
+from tests.support.mcp.locked import Locked, locked
+
+SERVERS = Path(__file__).parents[1] / "support/mcp/servers"
+RAW = [sys.executable, "-I", "-S", str(SERVERS / "raw.py")]
+WHOLE = [sys.executable, str(SERVERS / "whole.py"), "stdio"]
+DIES = [sys.executable, "-c", "import sys; sys.exit('\\x1b]0;pwned\\x07 no key was given')"]
+
+
+@pytest.fixture
+def door() -> Iterator[Locked]:
+    with locked() as server:
+        yield server
+
+
+def config(place: Place, **servers: list[str]) -> str:
+    tables = {
+        name: {"command": command[0], "args": command[1:]} for name, command in servers.items()
+    }
+    file = place.root / "server_config.json"
+    file.write_text(json.dumps({"mcpServers": tables}))
+    return str(file)
+
+
+def listed(place: Place, *flags: str) -> list[dict[str, Any]]:
+    return list(json.loads(place.run("mcp", "list", "--json", *flags).stdout))
+
+
+def test_an_empty_list_of_servers_says_so_and_where_help_is(place: Place) -> None:
+    told = place.run("mcp", "list")
+
+    assert (told.returncode, told.stdout) == (0, "")
+    assert told.stderr.startswith("No MCP server is written down; ")
+
+
+def test_the_help_of_mcp_holds_what_every_action_takes_and_no_more(place: Place) -> None:
+    assert "--turn-timeout" not in place.run("mcp", "--help").stdout
+    assert "--turn-timeout" in place.run("mcp", "serve", "--help").stdout
+
+
+def test_a_server_is_added_listed_tried_and_removed(place: Place) -> None:
+    added = place.run("mcp", "add", "raw", "--env", "A=1", "--env", "HOME", "--", *RAW)
+    assert (added.returncode, added.stdout) == (0, "")
+    file = place.root / "config/antiphon/mcp.json"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert json.loads(file.read_text())["mcpServers"]["raw"] == {
+        "command": RAW[0],
+        "args": RAW[1:],
+        "env": {"A": "1", "HOME": "${HOME}"},
+    }
+
+    (server,) = listed(place)
+    assert (server["name"], server["transport"], server["origin"]) == ("raw", "stdio", str(file))
+    tried = place.run("mcp", "test", "raw")
+    assert (tried.returncode, tried.stderr) == (0, "")
+    assert tried.stdout.startswith("raw: ready\n")
+    assert "protocol 20" in tried.stdout
+    assert "raw" in place.run("doctor").stdout
+
+    assert place.run("mcp", "remove", "raw").returncode == 0
+    assert listed(place) == []
+
+
+def test_a_server_with_more_tools_for_a_chat_is_tried_as_one(place: Place) -> None:
+    file = config(place, raw=[*RAW, "choosy"])
+
+    (tried,) = json.loads(place.run("mcp", "test", "--json", "--config", file).stdout)
+
+    assert tried["tools"] == ["echo", "for_elicitation", "for_sampling"]
+
+
+def test_a_server_over_http_is_added_with_its_headers(place: Place) -> None:
+    url = "https://user:hunter2@mcp.example/mcp"
+    done = place.run(
+        "mcp", "add", "far", "--url", url, "--header", "Authorization: Bearer ${TOKEN}", "--sse"
+    )
+    assert done.returncode == 0
+
+    (server,) = listed(place)
+    assert (server["transport"], server["target"]) == ("sse", "https://****@mcp.example/mcp")
+    for command in (("mcp", "list"), ("mcp", "test"), ("doctor",)):
+        told = place.run(*command)
+        assert "hunter2" not in told.stdout + told.stderr
+    assert "the variable TOKEN is not set" in place.run("mcp", "test").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("add", "a"), "wanted -- COMMAND ARGS..., or --url URL"),
+        (("add", "a", "--url", "https://x", "--", "y"), "a program or an address"),
+        (("add", "a b", "--", "y"), "for instance a_b"),
+        (("add", "a", "--url", "x.example"), "wanted http:// or https://, and a host"),
+        (("add", "a", "--url", "https://x", "--header", "nothing"), "NAME:VALUE"),
+        (("login", "program"), "at which nobody logs in"),
+    ],
+)
+def test_wrong_usage_is_told_with_what_would_do(
+    place: Place, arguments: tuple[str, ...], told: str
+) -> None:
+    place.run("mcp", "add", "program", "--", "x")
+    done = place.run("mcp", *arguments)
+
+    assert done.returncode == 2
+    assert told in done.stderr
+    assert done.stderr.startswith("antiphon: ")
+
+
+@pytest.mark.parametrize("arguments", [("trust", ".mcp.json"), ("list", "--config", "none.json")])
+def test_a_file_that_is_not_there_has_an_exit_code(
+    place: Place, arguments: tuple[str, ...]
+) -> None:
+    done = place.run("mcp", *arguments)
+
+    assert done.returncode == 5
+    assert f"{arguments[-1]} cannot be read" in done.stderr
+
+
+def test_no_name_that_a_server_gives_looks_like_a_line_of_ours(place: Place) -> None:
+    done = place.run("mcp", "test", "--config", config(place, evil=[*RAW, "evil"]))
+
+    assert "  prompts: forged other: ready" in done.stdout
+    assert "\nother: ready" not in done.stdout
+    assert "\x1b" not in done.stdout
+
+
+def test_what_a_server_says_while_it_dies_is_told_and_does_not_act(place: Place) -> None:
+    file = config(place, dies=DIES, raw=RAW)
+
+    done = place.run("mcp", "test", "--config", file)
+    assert done.returncode == 1
+    assert "dies: failed" in done.stdout
+    assert "no key was given" in done.stdout
+    assert "raw: ready" in done.stdout
+    assert "\x1b" not in done.stdout + done.stderr
+    (dies, raw) = json.loads(place.run("mcp", "test", "--config", file, "--json").stdout)
+    assert (dies["status"], raw["status"]) == ("failed", "ready")
+    assert place.run("mcp", "list", "--test", "--config", file).returncode == 1
+
+
+def test_a_server_sees_what_it_was_given_of_the_environment_and_no_more(place: Place) -> None:
+    code = "import os, sys; sys.exit(' '.join(sorted(os.environ)))"
+    place.run("mcp", "add", "spy", "--env", "GIVEN=1", "--", sys.executable, "-c", code)
+    secrets = {"OPENAI_API_KEY": "CANARY", "ANTIPHON_PROVIDER_KEY": "CANARY"}
+    (spy,) = json.loads(place.run("mcp", "test", "--json", environ=secrets).stdout)
+
+    seen = " ".join(spy["stderr"]).split()
+    assert "GIVEN" in seen
+    assert not {"OPENAI_API_KEY", "ANTIPHON_PROVIDER_KEY"} & set(seen)
+
+
+def test_a_folders_own_servers_start_once_they_were_trusted(place: Place) -> None:
+    marker = place.root / "started"
+    touch = [sys.executable, "-c", f"open({str(marker)!r}, 'w')"]
+    config(place, evil=touch)
+    (place.root / "server_config.json").rename(place.root / ".mcp.json")
+
+    for command in (("mcp", "list"), ("mcp", "test"), ("ask", "hello"), ("doctor",)):
+        done = place.run(*command)
+        assert "antiphon trust .mcp.json" in done.stdout + done.stderr
+    assert not marker.exists()
+
+    assert place.run("mcp", "trust", ".mcp.json").returncode == 2
+    shown = place.run("mcp", "trust", ".mcp.json", "--yes")
+    assert "open(" in shown.stderr
+    place.run("mcp", "test")
+    assert marker.exists()
+
+
+def test_one_logs_in_and_out(place: Place, door: Locked) -> None:
+    place.run("mcp", "add", "door", "--url", door.url)
+    refused = place.run("mcp", "test", "door")
+    assert refused.returncode == 1
+    assert "antiphon mcp login door" in refused.stdout
+
+    with place.start("mcp", "login", "door", "--no-browser") as process:
+        assert process.stderr
+        said = b""
+        while not (page := re.search(rb"(http://\S+)\n", said)):
+            piece = os.read(process.stderr.fileno(), 4096)
+            assert piece, said
+            said += piece
+        with urllib.request.urlopen(page[1].decode(), timeout=SECONDS) as back:
+            assert b"logged in" in back.read()
+        _, rest = process.communicate(timeout=SECONDS)
+    assert (process.returncode, b"you are logged in" in rest) == (0, True)
+
+    logins = place.root / "data/antiphon/mcp-logins.json"
+    assert stat.S_IMODE(logins.stat().st_mode) == 0o600
+    ready = place.run("mcp", "test", "door")
+    assert (ready.returncode, "secret_word" in ready.stdout) == (0, True)
+    assert "CANARY" not in ready.stdout + ready.stderr
+
+    assert "is forgotten" in place.run("mcp", "logout", "door").stderr
+    assert "CANARY" not in logins.read_text()
+    assert place.run("mcp", "test", "door").returncode == 1
+
+
+def test_where_no_server_is_written_down_one_is_told_how_to_do_that(place: Place) -> None:
+    every, one = place.run("mcp", "test"), place.run("mcp", "test", "time")
+
+    assert (every.returncode, every.stdout, one.returncode) == (0, "", 1)
+    for told in (every, one):
+        assert "antiphon mcp add --help" in told.stderr
+
+
+# What `ask` does with them
+
+
+def test_ask_offers_the_tools_of_a_file_and_refuses_to_run_them_unasked(place: Place) -> None:
+    file = config(place, whole=WHOLE)
+
+    done = place.run("ask", "--config", file, "Please use the echo tool")
+    assert "`whole__echo` was given" in done.stdout
+    assert "there is nobody to be asked" in done.stdout
+    assert "nobody could be asked; --allow whole__echo allows it\n" in done.stderr
+
+
+def test_ask_says_which_server_did_not_come_and_why_and_answers(place: Place) -> None:
+    done = place.run("ask", "--config", config(place, dies=DIES), "hello")
+
+    assert done.returncode == 0
+    assert "the MCP server dies is not there" in done.stderr
+    assert "no key was given" in done.stderr
+    assert "hello" in done.stdout
+    assert "\x1b" not in done.stderr
+
+
+def test_ask_without_servers_loads_nothing_of_mcp(place: Place) -> None:
+    code = (
+        "import sys; from antiphon.cli.main import main; main(['ask', 'hello']);"
+        "sys.exit('mcp' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=place.root, env=place.environ, stderr=-1, check=False
+    )
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,135 @@
+"""`antiphon owners` and `antiphon provider-keys`: all of an owner, where the database is."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import zipfile
+
+from tests.support.cli.place import SECONDS, Place
+
+KEY = "sk-canary-0123456789-abcdefgh"
+
+
+def filled(place: Place) -> None:
+    """A conversation of whoever is at this machine."""
+    assert place.run("ask", "Hello, canary-4711").returncode == 0
+
+
+def listed(place: Place) -> list[dict[str, object]]:
+    told: list[dict[str, object]] = json.loads(place.run("owners", "list", "--json").stdout)
+    return told
+
+
+def test_a_key_is_read_from_stdin_kept_sealed_and_never_shown(place: Place) -> None:
+    kept = place.run("provider-keys", "set", "openai", "--owner", "ann", stdin=f"{KEY}\n")
+    told = [kept, place.run("provider-keys", "list"), place.run("provider-keys", "list", "--json")]
+
+    assert kept.returncode == 0, kept.stderr
+    assert "...efgh" in told[1].stdout
+    [key] = json.loads(told[2].stdout)
+    assert (key["owner"], key["provider"], key["hint"]) == ("ann", "openai", "...efgh")
+    for each in told:
+        assert KEY not in each.stdout + each.stderr
+    sealing = place.database.with_name("antiphon.db.key")
+    assert sealing.stat().st_mode & 0o777 == 0o600
+    for file in place.root.rglob("*"):
+        assert not file.is_file() or KEY.encode() not in file.read_bytes()
+
+    assert place.run("provider-keys", "remove", "openai", "--owner", "ann").returncode == 0
+    assert place.run("provider-keys", "remove", "openai", "--owner", "ann").returncode != 0
+
+
+def test_a_key_for_nobody_is_refused(place: Place) -> None:
+    refused = place.run("provider-keys", "set", "nope", stdin=f"{KEY}\n")
+
+    assert refused.returncode != 0
+    assert "openai" in refused.stderr
+    assert KEY not in refused.stderr
+
+
+def test_keys_are_sealed_anew_when_the_secret_changes(place: Place) -> None:
+    old, new = (place.run("provider-keys", "secret").stdout.strip() for _ in range(2))
+    before = {"ANTIPHON_SECRET_KEY": old}
+    between = {"ANTIPHON_SECRET_KEY": new, "ANTIPHON_OLD_SECRET_KEYS": old}
+    place.run("provider-keys", "set", "openai", stdin=f"{KEY}\n", environ=before)
+
+    renewed = place.run("provider-keys", "seal-anew", environ=between)
+    again = place.run("provider-keys", "seal-anew", environ={"ANTIPHON_SECRET_KEY": new})
+    lost = place.run("provider-keys", "seal-anew", environ=before)
+
+    assert renewed.stderr.startswith("Encrypted anew: 1 key.")
+    assert again.stderr.startswith("Encrypted anew: 0 keys.")
+    assert "own key for openai cannot be opened" in lost.stderr
+    assert old not in renewed.stderr + lost.stderr
+
+
+def test_a_secret_that_cannot_be_used_is_told_at_start_and_by_the_doctor(place: Place) -> None:
+    broken = {"ANTIPHON_SECRET_KEY": "nonsense"}
+    kept, other = (place.run("provider-keys", "secret").stdout.strip() for _ in range(2))
+    place.run(
+        "provider-keys", "set", "openai", stdin=f"{KEY}\n", environ={"ANTIPHON_SECRET_KEY": kept}
+    )
+    served = place.run("serve", "--port", "0", environ=broken)
+    told = [
+        place.run("doctor", environ={"ANTIPHON_SECRET_KEY": key})
+        for key in (kept, other, "nonsense")
+    ]
+
+    assert (served.returncode, "32 bytes" in served.stderr) == (5, True)
+    assert [each.returncode for each in told] == [0, 1, 1]
+    assert "1 of 1 keys" in told[1].stdout
+    assert all(key not in each.stdout + each.stderr for each in told for key in (kept, other, KEY))
+
+
+def test_all_of_an_owner_is_written_into_a_file_that_takes_no_others_place(place: Place) -> None:
+    filled(place)
+    [held] = listed(place)
+    first = place.run("owners", "export", "local", "--output", "all.zip")
+    second = place.run("owners", "export", "local", "--output", "all.zip")
+
+    assert (held["owner"], held["threads"], held["runs"]) == ("local", 1, 1)
+    assert first.returncode == 0, first.stderr
+    assert second.returncode != 0
+    file = place.root / "all.zip"
+    assert file.stat().st_mode & 0o777 == 0o600
+    with zipfile.ZipFile(file) as archive:
+        assert "canary-4711" in archive.read("messages.jsonl").decode()
+    assert place.run("owners", "export", "nobody").returncode != 0
+
+
+def test_an_owner_is_erased_when_somebody_types_who_it_is(place: Place) -> None:
+    filled(place)
+    unasked = place.run("owners", "erase", "local")
+    assert unasked.returncode != 0
+    assert "--yes" in unasked.stderr
+    assert typed(place, "lokal") != 0
+    assert len(listed(place)) == 1
+
+    assert typed(place, "local") == 0
+    assert listed(place) == []
+    assert b"canary-4711" not in place.database.read_bytes()
+
+
+def typed(place: Place, answer: str) -> int:
+    """What comes of it when a person at a terminal answers so."""
+    ours, theirs = pty.openpty()
+    with place.start("owners", "erase", "local", stdin=theirs) as process:
+        os.close(theirs)
+        os.write(ours, f"{answer}\n".encode())
+        code = process.wait(SECONDS)
+    os.close(ours)
+    return code
+
+
+def test_erasing_without_a_question_says_how_much_is_gone(place: Place) -> None:
+    filled(place)
+
+    told = place.run("owners", "erase", "local", "--yes")
+    again = place.run("owners", "erase", "local", "--yes")
+
+    assert "All of local is gone" in told.stderr
+    assert "0 things" in again.stderr
+    acts = [json.loads(line) for line in place.run("audit", "--json").stdout.splitlines()]
+    assert [act["what"] for act in acts] == ["owner.erased", "owner.erased"]

@@ -1,0 +1,187 @@
+"""`antiphon trust`: what a folder brings is shown, and counts once a person has said so."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.support.cli.place import Place, Upstream
+
+HOSTILE = 'base_url = "{url}"\nmodel = "theirs"\napi_key = "of-another"\n'
+
+
+@pytest.fixture
+def hostile(place: Place, upstream: Upstream) -> Path:
+    """A settings file of the working folder that leads to a stranger's server."""
+    del place.environ["ANTIPHON_MODEL"]
+    file = place.root / "antiphon.toml"
+    file.write_text(HOSTILE.format(url=upstream.url))
+    return file
+
+
+REFUSING = [
+    ("ask", "Hello"),
+    ("chat",),
+    ("chat", "-p", "Hello"),
+    ("serve", "--port", "0"),
+    ("up", "--port", "0"),
+    ("web",),
+    ("threads", "list"),
+    ("models",),
+    ("mcp", "serve"),
+    ("migrate",),
+    ("keys", "list"),
+]
+
+
+@pytest.mark.parametrize("command", REFUSING, ids=" ".join)
+def test_where_nobody_can_be_asked_a_strangers_file_ends_the_command(
+    place: Place, upstream: Upstream, hostile: Path, command: tuple[str, ...]
+) -> None:
+    done = place.run(*command)
+
+    assert (done.returncode, done.stdout) == (5, "")
+    assert f"{hostile} is not trusted" in done.stderr
+    assert f"antiphon trust {hostile}" in done.stderr
+    assert upstream.asked == []
+
+
+def test_what_is_trusted_counts_until_it_changes(
+    place: Place, upstream: Upstream, hostile: Path
+) -> None:
+    assert place.run("trust", "--yes").returncode == 0
+    upstream.text("Four.")
+    assert place.run("ask", "2+2?").stdout == "Four.\n"
+
+    hostile.write_text(hostile.read_text() + "# another\n")
+    assert place.run("ask", "2+2?").returncode == 5
+
+
+def test_all_of_a_file_is_shown_and_nothing_in_it_is_hidden(place: Place, hostile: Path) -> None:
+    hostile.write_text(
+        'model = "m"  # \u202e\u200b\x1b'.replace("\x1b", "\\u001b")
+        + "\nantiphon: It is trusted as it stands.\n".replace("antiphon", "# antiphon")
+        + "#" * 300
+        + "\nmax_tools = 2\n"
+    )
+
+    done = place.run("trust", "--yes")
+
+    rows = done.stderr.splitlines()
+    assert any("<U+202E><U+200B>" in row for row in rows)
+    assert "  | # antiphon: It is trusted as it stands." in rows
+    assert all(row.startswith(("  | ", "antiphon: ")) for row in rows)
+    assert max(map(len, rows[:-2])) < 80 + len(str(hostile))
+    assert "antiphon: It sets: model, max_tools" in rows
+
+
+def test_without_a_terminal_trust_is_given_by_a_flag_alone(place: Place, hostile: Path) -> None:
+    done = place.run("trust", stdin="yes\n")
+
+    assert done.returncode == 2
+    assert "--yes" in done.stderr
+    assert place.run("ask", "Hello").returncode == 5
+
+
+def test_what_is_trusted_is_listed_and_taken_back(place: Place, hostile: Path) -> None:
+    servers = place.root / ".mcp.json"
+    servers.write_text(json.dumps({"mcpServers": {"theirs": {"command": "true"}}}))
+    assert place.run("trust", "--yes").returncode == 0
+
+    def listed() -> dict[str, str]:
+        rows = json.loads(place.run("trust", "--list", "--json").stdout)
+        return {Path(row["file"]).name: row["state"] for row in rows}
+
+    assert listed() == {"antiphon.toml": "trusted", ".mcp.json": "trusted"}
+    hostile.write_text("theme = 'dark'\n")
+    servers.unlink()
+    assert listed() == {"antiphon.toml": "changed", ".mcp.json": "gone"}
+
+    assert place.run("trust", "--revoke", ".mcp.json").returncode == 0
+    assert listed() == {"antiphon.toml": "changed"}
+    assert place.run("trust", "--revoke").returncode == 0
+    assert listed() == {}
+    assert place.run("trust", "--revoke").returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ('modle = "mine"\n', "there is no setting `modle`; got modle; did you mean `model`?"),
+        ("max_tools = 0\n", "`max_tools` from "),
+        ('redis = "redis://127.0.0.1"\n', "may not name `redis`"),
+        ("[", "cannot be read"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_not_trusted(place: Place, content: str, said: str) -> None:
+    file = place.root / "antiphon.toml"
+    file.write_text(content)
+
+    done = place.run("trust", "--yes")
+
+    assert (done.returncode, done.stdout) == (5, "")
+    assert said in done.stderr
+    assert file.name in done.stderr
+    assert json.loads(place.run("trust", "--list", "--json").stdout) == []
+
+
+def test_a_file_of_ones_own_needs_no_trust(place: Place) -> None:
+    own = place.root / "config/antiphon/antiphon.toml"
+    own.parent.mkdir(parents=True)
+    own.write_text('redis = "redis://127.0.0.1"\n')
+
+    done = place.run("trust", str(own), "--yes")
+
+    assert done.returncode == 2
+    assert "is your own" in done.stderr
+
+
+def test_a_folder_with_nothing_to_trust_is_wrong_usage(place: Place) -> None:
+    assert place.run("trust").returncode == 2
+    (place.root / "other.toml").write_text("")
+    done = place.run("trust", "other.toml", "--yes")
+    assert done.returncode == 2
+    assert "--config-file" in done.stderr
+
+
+@pytest.mark.parametrize("content", ["[", "nonsense = 1\n", 'redis = "redis://x"\n'])
+def test_a_file_that_cannot_be_used_keeps_nobody_from_seeing_why(
+    place: Place, content: str
+) -> None:
+    (place.root / "antiphon.toml").write_text(content)
+
+    assert place.run("ask", "Hello").returncode == 5
+    for command in (("config",), ("doctor",)):
+        done = place.run(*command)
+        assert f"{place.root}/antiphon.toml is ignored" in done.stdout + done.stderr
+    for command in (("completion", "bash"), ("trust", "--list")):
+        assert place.run(*command).returncode == 0
+
+
+def test_config_and_doctor_say_whether_the_folders_file_counts(place: Place, hostile: Path) -> None:
+    for command in (("config",), ("doctor",)):
+        done = place.run(*command)
+        assert f"{hostile} is ignored, for it is not trusted" in done.stdout + done.stderr
+        assert "theirs" not in done.stdout
+
+    place.run("trust", "--yes")
+    for command in (("config",), ("doctor",)):
+        done = place.run(*command)
+        assert f"{hostile} counts: it is trusted as it stands" in done.stdout + done.stderr
+
+    hostile.write_text('theme = "dark"\n')
+    assert "it sets nothing that needs trust" in place.run("config").stderr
+
+
+def test_a_file_that_a_person_names_counts_as_it_is(
+    place: Place, upstream: Upstream, hostile: Path
+) -> None:
+    upstream.text("Four.")
+    done = place.run("ask", "--config-file", "antiphon.toml", "2+2?")
+    assert done.stdout == "Four.\n"
+
+    place.environ["ANTIPHON_MODEL"] = "demo"
+    assert place.run("ask", "--config-file", "/dev/null", "2+2?").returncode == 0
+    assert len(upstream.asked) == 1

@@ -1,0 +1,291 @@
+"""How a conversation ends, and how one that was left goes on, in all four ways."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import islice
+from typing import Any
+
+import pytest
+
+from antiphon.settings.settings import Settings
+from antiphon.tools.functions import Functions
+from antiphon.types.errors import (
+    CallerError,
+    InvalidEventId,
+    InvalidRequest,
+    RunCancelled,
+    RunError,
+    RunFailed,
+    RunIncomplete,
+)
+from antiphon.types.events import Event, ToolOutputAdded, TurnEnded
+from antiphon.types.runs import Status
+from tests.support.cli.place import Upstream
+from tests.support.client.four_ways import Ways, four_ways, in_all_ways
+
+QUESTION = "Flight times from LAX to JFK. Ask twice, in parallel."
+
+
+@pytest.fixture(scope="module")
+def ways() -> Iterator[Ways]:
+    with four_ways() as ways:
+        yield ways
+
+
+@pytest.fixture
+def faulty(upstream: Upstream) -> Iterator[Ways]:
+    """The four ways before a model of a server that answers as the upstream says."""
+    settings = Settings(
+        model="far:m",
+        database="memory:",
+        port=0,
+        grace=0.1,
+        providers={"far": {"base_url": upstream.url}},
+    )
+    with four_ways(settings) as ways:
+        yield ways
+
+
+def get_flight_times(departure: str, arrival: str) -> dict[str, str]:
+    """Flight times between two airports."""
+    return {"departs": f"{departure} 09:05", "arrives": f"{arrival} 17:30"}
+
+
+FLIGHTS = Functions([get_flight_times]).specs()
+
+
+def all_of(events: Any) -> tuple[list[Event], RunError]:
+    """The events, and the error that they end with."""
+    heard: list[Event] = []
+    try:
+        for event in events:
+            heard.append(event)  # noqa: PERF402 - what came before the error counts
+    except RunError as error:
+        return heard, error
+    pytest.fail("nothing was raised")
+
+
+# Ends.
+
+
+def test_a_run_that_fails_raises_after_its_last_event(faulty: Ways, upstream: Upstream) -> None:
+    upstream.status = 401
+
+    @in_all_ways
+    def scenario(client: Any) -> object:
+        events = client.converse("Hello")
+        heard, error = all_of(events)
+
+        assert isinstance(error, RunFailed)
+        assert error.error_code == "provider_auth"
+        assert (error.run_id, error.thread_id) == (events.run_id, events.thread_id)
+        assert isinstance(heard[-1], TurnEnded)
+        assert events.status is Status.FAILED
+        return [heard, error]
+
+    scenario(faulty)
+
+
+def test_a_cut_answer_raises_with_the_text_that_came(faulty: Ways, upstream: Upstream) -> None:
+    upstream.text("The moon ", "is made", finish="length")
+
+    @in_all_ways
+    def scenario(client: Any) -> object:
+        events = client.converse("Hello")
+        _, error = all_of(events)  # how its text is parted, the clock decides
+        _, later = all_of(client.converse(run_id=events.run_id))
+
+        assert isinstance(error, RunIncomplete)
+        assert isinstance(later, RunIncomplete)
+        assert (error.reason, error.text, later.text) == ("length", *["The moon is made"] * 2)
+        return [error, later]
+
+    scenario(faulty)
+
+
+@pytest.mark.parametrize("status", [200, 401])
+def test_who_folds_the_events_is_told_by_them_alone(
+    faulty: Ways, upstream: Upstream, status: int
+) -> None:
+    upstream.status = status
+    upstream.text("Half", finish="length")
+
+    @in_all_ways
+    def scenario(client: Any) -> object:
+        events = client.converse("Hello", raise_on_failure=False)
+        heard = list(events)
+
+        with pytest.raises(RunError) as raised:
+            events.raise_for_status()
+        return [heard, events.status, raised.value]
+
+    scenario(faulty)
+
+
+def test_the_explicit_steps_raise_as_well(faulty: Ways, upstream: Upstream) -> None:
+    upstream.status = 401
+
+    @in_all_ways
+    def scenario(client: Any) -> object:
+        thread = client.create_thread()
+        client.create_message(thread.id, "Hello")
+        run = client.create_run(thread.id)
+        stream = client.sync_stream().setup(run_id=run.id)
+        heard, error = all_of(stream.stream_chunks())
+        with pytest.raises(RunFailed) as polled:
+            client.poll_and_execute_action(run.id, lambda name, arguments: "")
+
+        assert isinstance(error, RunFailed)
+        assert polled.value.error_code == error.error_code == "provider_auth"
+        return [heard, error]
+
+    scenario(faulty)
+
+
+@in_all_ways
+def test_a_cancelled_run_raises(client: Any) -> object:
+    def get_flight_times(departure: str, arrival: str) -> str:
+        return departure
+
+    events = client.converse(QUESTION, tools=[get_flight_times])
+    up_to_hand_off(events)
+    client.cancel_run(events.run_id)
+    heard, error = all_of(events)
+
+    assert isinstance(error, RunCancelled)
+    return [heard, error]
+
+
+def up_to_hand_off(events: Any) -> None:
+    next(event for event in iter(events) if isinstance(event, TurnEnded))
+
+
+# Going on.
+
+
+class Counted:
+    """The tool, and how often each call of it ran."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    @property
+    def tool(self) -> Callable[..., Any]:
+        def get_flight_times(departure: str, arrival: str) -> dict[str, str]:
+            """Flight times between two airports."""
+            self.calls += 1
+            return {"departs": f"{departure} 09:05", "arrives": f"{arrival} 17:30"}
+
+        return get_flight_times
+
+
+@in_all_ways
+def test_a_reader_that_is_gone_between_any_two_events_goes_on_with_the_next(client: Any) -> object:
+    whole = list(client.converse(QUESTION, tools=[get_flight_times]))
+    assert sum(isinstance(event, ToolOutputAdded) for event in whole) == 2
+
+    for number in range(1, len(whole) + 1):
+        counted = Counted()
+        left = client.converse(QUESTION, tools=[counted.tool])
+        before: list[Event] = list(islice(left, number))
+        left.close()
+        run_id, last = left.run_id, left.last_event
+        taken_up = client.converse(run_id=run_id, after=last, tools=[counted.tool])
+        heard: list[Event] = [*before, *taken_up]
+
+        assert last == number
+        assert heard == list(client.events(run_id)), number
+        assert counted.calls == 2, number
+        assert taken_up.status is Status.COMPLETED, number
+        assert taken_up.last_event == len(heard)
+    return len(whole)
+
+
+@in_all_ways
+def test_what_others_did_meanwhile_comes_first(client: Any) -> object:
+    left = client.converse(QUESTION, tools=[get_flight_times])
+    before: list[Event] = list(islice(left, 2))
+    left.close()
+    run_id = left.run_id
+    list(client.converse(run_id=run_id, tools=[get_flight_times]))
+
+    rest = client.converse(run_id=run_id, after=2, tools=[get_flight_times])
+
+    assert [*before, *rest] == list(client.events(run_id))
+    assert rest.status is Status.COMPLETED
+    return None
+
+
+@in_all_ways
+def test_the_whole_run_is_heard_from_its_start(client: Any) -> object:
+    left = client.converse(QUESTION, tools=[get_flight_times])
+    up_to_hand_off(left)
+    left.close()
+
+    events = client.converse(run_id=left.run_id, after=0, tools=[get_flight_times])
+
+    assert list(events) == list(client.events(left.run_id))
+    return events.status
+
+
+def test_a_run_that_failed_meanwhile_says_so_to_who_goes_on(
+    faulty: Ways, upstream: Upstream
+) -> None:
+    upstream.status = 401
+
+    @in_all_ways
+    def scenario(client: Any) -> object:
+        left = client.converse("Hello", raise_on_failure=False)
+        whole = list(left)
+        told: list[RunError] = []
+        for number in range(len(whole) + 1):
+            heard, error = all_of(client.converse(run_id=left.run_id, after=number))
+            assert heard == whole[number:]
+            assert isinstance(error, RunFailed)
+            told.append(error)
+        return told
+
+    scenario(faulty)
+
+
+@in_all_ways
+def test_an_event_that_never_was_is_no_place_to_go_on(client: Any) -> object:
+    ended = client.converse("Hello")
+    list(ended)
+    waiting = client.converse(QUESTION, tools=[get_flight_times])
+    up_to_hand_off(waiting)
+    waiting.close()
+
+    def refused(**asked: Any) -> CallerError:
+        with pytest.raises(CallerError) as raised:
+            list(client.converse(**asked))
+        return raised.value
+
+    future = [refused(run_id=each.run_id, after=10_000) for each in (ended, waiting)]
+    past = refused(run_id=ended.run_id, after=-1)
+    whose = refused(after=3)
+
+    assert all(isinstance(error, InvalidEventId) for error in (*future, past))
+    assert isinstance(whose, InvalidRequest)
+    return [*future, past, whose]
+
+
+@in_all_ways
+def test_a_place_to_go_on_that_is_no_whole_number_is_named(client: Any) -> object:
+    events = client.converse("Hello")
+    list(events)
+    told: list[InvalidEventId] = []
+
+    for after in ("3", 1.5, True):
+        for follow in (
+            partial(client.converse, run_id=events.run_id, after=after),
+            partial(client.events, events.run_id, after=after),
+        ):
+            with pytest.raises(InvalidEventId) as raised:
+                list(follow())
+            told.append(raised.value)
+            assert raised.value.details["received"] == repr(after)
+
+    return told

@@ -1,0 +1,192 @@
+"""The tools of a conversation, in all four ways: who may run, what is told, what is stopped."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from antiphon import Answer, Consent, Progress, Question, Rules, Status, Tell, Tool, ToolCall
+from antiphon.api.operations import NewMessage
+from antiphon.ports import quiet
+from antiphon.tools.permissions import GrantsFile
+from antiphon.tools.tool_events import ToolBegan, ToolEnded, ToolEvent, ToolProgressed
+from antiphon.types.events import ActionRequired, Event, ToolOutputAdded
+from antiphon.types.messages import Blob, ToolResult, ToolSpec
+from tests.support.client.four_ways import Ways, four_ways, in_all_ways
+
+QUESTION = "When does the next LAX-JFK flight leave?"
+ECHO = "Call the tool s__echo"
+
+
+@pytest.fixture(scope="module")
+def ways() -> Iterator[Ways]:
+    with four_ways() as ways:
+        yield ways
+
+
+class Server:
+    """A toolbox as an MCP server's is: what it says of itself is not believed."""
+
+    def __init__(self, description: str = "Echoes.") -> None:
+        self.called: list[ToolCall] = []
+        self._spec = ToolSpec("s__echo", description, {"type": "object", "properties": {"w": {}}})
+
+    def tools(self) -> Sequence[Tool]:
+        return [Tool(spec=self._spec, server="s", own_name="echo")]
+
+    async def call(self, call: ToolCall, tell: Tell = quiet) -> ToolResult:
+        self.called.append(call)
+        picture = Blob(media_type="image/png", data=b"png", name="echo.png")
+        return ToolResult(f"echo {call.arguments}", content=(picture,))
+
+
+def outputs(events: Iterable[Event]) -> list[str]:
+    return [each.output for each in events if isinstance(each, ToolOutputAdded)]
+
+
+@in_all_ways
+def test_a_servers_tool_is_refused_where_nobody_can_be_asked(client: Any) -> object:
+    server = Server()
+    events = client.converse(ECHO, toolbox=server)
+    heard = list(events)
+
+    assert outputs(heard) == ["s__echo needs a person's consent, and there is nobody to be asked."]
+    assert (events.status, server.called) == (Status.COMPLETED, [])
+    return heard
+
+
+@in_all_ways
+def test_a_person_who_waits_is_asked_and_their_word_reaches_the_model(client: Any) -> object:
+    asked: list[Question] = []
+
+    def ask(question: Question) -> Answer:
+        asked.append(question)
+        return Answer(word="not today")
+
+    heard = list(client.converse(ECHO, toolbox=Server(), consent=Consent(asker=ask)))
+
+    assert outputs(heard) == ["The user refused this call. They said: not today"]
+    assert asked[0].run_id.startswith("run_")
+    return heard
+
+
+@in_all_ways
+def test_what_a_person_changes_is_what_runs(client: Any) -> object:
+    server = Server()
+
+    async def ask(question: Question) -> Answer:
+        return Answer(allowed=True, arguments='{"w":"changed"}')
+
+    heard = list(client.converse(ECHO, toolbox=server, consent=Consent(asker=ask)))
+
+    assert [call.arguments for call in server.called] == ['{"w":"changed"}']
+    assert outputs(heard) == [
+        '[The user changed the arguments to {"w":"changed"}]\necho {"w":"changed"}'
+    ]
+    return heard
+
+
+def test_always_holds_for_the_next_program_until_the_tool_changes(
+    ways: Ways, tmp_path: Path
+) -> None:
+    always = Answer(allowed=True, keep="always")
+    for name, client in ways.items():
+        asked: list[Question] = []
+
+        def ask(question: Question, asked: list[Question] = asked) -> Answer:
+            asked.append(question)
+            return always
+
+        for description in ("Echoes.", "Echoes.", "Echoes, and reads your mail."):
+            # Another program: nothing is left of the last one but its file.
+            consent = Consent(grants=GrantsFile(tmp_path / f"{name}.json"), asker=ask)
+            list(client.converse(ECHO, toolbox=Server(description), consent=consent))
+
+        first, changed = asked
+        assert first.before is None
+        assert changed.before is not None
+        assert changed.before.description == "Echoes."
+
+
+@in_all_ways
+def test_what_a_tool_gives_besides_is_kept_for_the_user(client: Any) -> object:
+    consent = Consent(Rules(allow=("s:*",)))
+    events = client.converse(ECHO, toolbox=Server(), consent=consent)
+    list(events)
+
+    (message,) = (
+        each for each in client.list_messages(events.thread_id).data if each.role == "tool"
+    )
+    (file_id,) = message.metadata["files"].split(",")
+    assert client.get_file(file_id).name == "echo.png"
+    assert client.download_file(file_id) == b"png"
+    return None
+
+
+@in_all_ways
+def test_a_tool_is_stopped_and_the_run_goes_on(client: Any) -> object:
+    never = threading.Event()
+
+    def get_flight_times(departure: str, arrival: str) -> None:
+        never.wait(30)
+
+    def watch(happening: ToolEvent) -> None:
+        if isinstance(happening, ToolBegan):
+            assert events.cancel_tool(happening.call.id)
+
+    events = client.converse(QUESTION, tools=[get_flight_times], watch=watch)
+    heard = list(events)
+    never.set()
+
+    assert outputs(heard) == [
+        "The user stopped this call; it may or may not have been carried out."
+    ]
+    assert events.status is Status.COMPLETED
+    assert not events.cancel_tool("call_1")
+    return heard
+
+
+@in_all_ways
+def test_what_happens_to_a_tool_is_told_as_it_happens(client: Any) -> object:
+    told: list[ToolEvent] = []
+
+    def get_flight_times(departure: str, arrival: str, tell: Tell) -> str:
+        tell(Progress(1, 2, "asking the airline"))
+        return "09:05"
+
+    list(client.converse(QUESTION, tools=[get_flight_times], watch=told.append))
+
+    began, progressed, ended = told
+    assert isinstance(began, ToolBegan)
+    assert isinstance(ended, ToolEnded)
+    assert progressed == ToolProgressed(began.call.id, Progress(1, 2, "asking the airline"))
+    assert (ended.tool_call_id, ended.result.output) == (began.call.id, "09:05")
+    assert all(b'"type":"local.' in msgspec.json.encode(each) for each in told)
+    return None
+
+
+@in_all_ways
+def test_the_calls_of_a_handler_are_asked_about_too_where_the_rules_say_so(client: Any) -> object:
+    schema = {"type": "object", "properties": {}}
+    heard = list(
+        client.process(
+            message=NewMessage("Call the tool drop"), tools=(ToolSpec("drop", "", schema),)
+        )
+    )
+    (manifest,) = (event for event in heard if isinstance(event, ActionRequired))
+    done: list[str] = []
+
+    (action,) = client.poll_and_execute_action(
+        manifest.run_id,
+        lambda name, arguments: done.append(name),
+        consent=Consent(Rules(deny=("drop",))),
+    )
+
+    assert action.output == "The settings here do not allow drop. Do not try it again."
+    assert done == []
+    return action

@@ -1,0 +1,19 @@
+"""Servers over HTTP, one process for all tests: what they answer does not depend on the past."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.mcp.serving import listening
+
+
+@pytest.fixture(scope="session")
+def http_port() -> Iterator[int]:
+    with listening("http") as port:
+        yield port
+
+
+@pytest.fixture(scope="session")
+def sse_port() -> Iterator[int]:
+    with listening("sse") as port:
+        yield port

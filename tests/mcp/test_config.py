@@ -1,0 +1,427 @@
+"""MCP servers as files write them: who writes how, what is meant, and what starts nothing."""
+
+from __future__ import annotations
+
+import json
+import stat
+import string
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from antiphon.mcp.config import discovery
+from antiphon.mcp.config.discovery import UserConfigFile
+from antiphon.mcp.config.interpolation import (
+    MissingReference,
+    Reference,
+    find_references,
+    interpolate,
+)
+from antiphon.mcp.config.parser import legal_names, parse_json, parse_servers
+from antiphon.mcp.config.server_config import OAuth, ServerConfig
+from antiphon.settings.loading import load_with_origins
+from antiphon.types.errors import BadSettings, InvalidRequest, NotFound
+from tests.support.trust import trusted
+
+# As programs write them
+
+
+def read(text: str) -> dict[str, Any]:
+    return {
+        each.config.name: each for each in parse_servers(parse_json(text.encode(), "x.json"), "x")
+    }
+
+
+def test_claudes_file_is_read_as_it_is() -> None:
+    found = read("""{
+      "mcpServers": {
+        "files": {"command": "npx", "args": ["-y", "server-filesystem", "/srv"],
+                  "env": {"DEBUG": "1", "PORT": 8080, "DRY": true}},
+        "far": {"type": "http", "url": "https://mcp.example/mcp",
+                "headers": {"Authorization": "Bearer ${TOKEN}"}},
+        "old": {"type": "sse", "url": "https://old.example/sse"}
+      },
+      "globalShortcut": "Ctrl+Space"
+    }""")
+
+    assert found["files"].config == ServerConfig(
+        name="files",
+        command="npx",
+        args=("-y", "server-filesystem", "/srv"),
+        env={"DEBUG": "1", "PORT": "8080", "DRY": "true"},
+    )
+    assert found["far"].config.transport == "http"
+    assert found["far"].config.headers == {"Authorization": "Bearer ${TOKEN}"}
+    assert found["old"].config.transport == "sse"
+
+
+def test_cursors_file_needs_no_type() -> None:
+    found = read("""{"mcpServers": {
+      "far": {"url": "https://mcp.example", "auth": {
+        "CLIENT_ID": "me", "CLIENT_SECRET": "${env:SECRET}", "scopes": ["read", "write"]}},
+      "off": {"command": "x", "disabled": true}
+    }}""")
+
+    assert found["far"].config.transport == "http"
+    assert found["far"].config.oauth == OAuth(
+        client_id="me", client_secret="${env:SECRET}", scope="read write"
+    )
+    assert not found["off"].config.enabled
+
+
+def test_vs_codes_file_has_comments() -> None:
+    found = read("""{
+      // "servers": {"no": {}},
+      "inputs": [{"id": "key", "type": "promptString"}],
+      "servers": { /* two
+        lines */
+        "files": {"type": "stdio", "command": "//not/a/comment", "args": ["/* nor this */", ",]"],
+                  "envFile": ".env"}, // one more
+      },
+    }""")
+
+    assert found["files"].config.command == "//not/a/comment"
+    assert found["files"].config.args == ("/* nor this */", ",]")
+    assert found["files"].ignored == ("envFile",)
+    assert read('{"mcp": {"servers": {"a": {"command": "x"}}}}')["a"].config.command == "x"
+
+
+@pytest.mark.parametrize(
+    "written_as", ["http", "streamable-http", "streamable_http", "streamableHttp", "HTTP"]
+)
+@pytest.mark.parametrize("key", ["type", "transport"])
+def test_streamable_http_goes_by_many_names(key: str, written_as: str) -> None:
+    (each,) = parse_servers({"a": {key: written_as, "url": "https://x"}}, "x")
+    assert (each.config.transport, each.problem) == ("http", "")
+
+
+def test_other_programs_names_for_the_same_are_known() -> None:
+    found = read("""{"mcpServers": {
+      "gemini": {"httpUrl": "https://x", "timeout": 30000, "includeTools": ["a*"],
+                 "excludeTools": ["b"], "trust": true},
+      "windsurf": {"serverUrl": "https://x", "disabledTools": ["c"], "timeout": 60},
+      "claude": {"type": "http", "url": "https://x",
+                 "oauth": {"clientId": "me", "callbackPort": 8080}}
+    }}""")
+
+    gemini, windsurf, claude = (found[name].config for name in ("gemini", "windsurf", "claude"))
+    assert (gemini.url, gemini.timeout, gemini.tools, gemini.exclude) == (
+        "https://x",
+        30.0,
+        ("a*",),
+        ("b",),
+    )
+    assert not gemini.trusted
+    assert found["gemini"].ignored == ("trust",)
+    assert (windsurf.url, windsurf.exclude, windsurf.timeout) == ("https://x", ("c",), 60)
+    assert (claude.oauth.client_id, claude.oauth.redirect_port) == ("me", 8080)
+
+
+@pytest.mark.parametrize(
+    ("table", "why"),
+    [
+        ({}, "it has no `command`"),
+        ({"type": "http"}, "it has no `url`"),
+        ({"url": "https://x", "type": "carrier-pigeon"}, "its `type` cannot be used"),
+        ({"command": "x", "args": "-v"}, "a list of texts was wanted"),
+        ({"command": "x", "env": ["A=1"]}, "texts by name were wanted"),
+        ({"command": "x", "url": "https://x", "type": "stdio"}, "only one can be meant"),
+        ({"command": "x", "timeout": -1}, "its `timeout` cannot be used"),
+        ({"command": ["x"]}, "its `command` cannot be used"),
+        ({"command": "x", "oauth": {"color": "red"}}, "`color`"),
+    ],
+)
+def test_a_server_that_cannot_be_used_says_why_and_costs_no_other(
+    table: dict[str, Any], why: str
+) -> None:
+    bad, good = parse_servers({"bad": table, "good": {"command": "x"}}, "x")
+
+    assert why in bad.problem
+    assert not good.problem
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"mcpServers": 1}', '{"a": 1}', "\0", "null"])
+def test_what_is_no_file_of_servers_is_said(text: str) -> None:
+    with pytest.raises(BadSettings, match=r"x\.json"):
+        parse_json(text.encode(), "x.json")
+
+
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.integers()
+    | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+keys = st.sampled_from(
+    ["command", "args", "env", "url", "type", "headers", "timeout", "disabled", "oauth", "tools"]
+)
+
+
+@given(st.dictionaries(st.text(), st.dictionaries(keys | st.text(), json_values)))
+def test_whatever_is_written_each_server_is_usable_or_says_why(
+    tables: dict[str, dict[str, Any]],
+) -> None:
+    servers = parse_servers(tables, "x")
+
+    assert len({each.config.name for each in servers}) == len(tables)
+    for each in servers:
+        usable = bool(each.config.command) != bool(each.config.url)
+        assert usable or each.problem
+
+
+@given(json_values, st.sampled_from(["", " ", "// a, }\n", "/* ] */", "\n"]))
+def test_json_means_the_same_with_comments_and_trailing_commas(value: Any, odd: str) -> None:
+    plain = json.dumps({"mcpServers": {"a": {"x": value, "y": []}}}, indent=1)
+    lines = plain.split("\n")
+    # Before each line that closes something, a comma and a comment; the first line has none before.
+    commented = "\n".join(
+        f"{odd},{odd}\n{line}"
+        if line.strip(" ,") in {"}", "]"} and not before.endswith(("{", "[", ","))
+        else f"{odd}\n{line}"
+        for before, line in zip(["{", *lines], lines, strict=False)
+    )
+    assert parse_json(commented.encode(), "x") == parse_json(plain.encode(), "x")
+
+
+@given(st.lists(st.text(), unique=True))
+def test_names_are_legal_and_apart(names: list[str]) -> None:
+    made = legal_names(names)
+
+    assert len(set(made.values())) == len(names)
+    assert all(
+        set(name) <= set(string.ascii_letters + string.digits + "_-") for name in made.values()
+    )
+    assert all(made.values())
+
+
+def test_a_name_that_is_legal_stays() -> None:
+    assert legal_names(["a-b", "a b", "a_b"])["a_b"] == "a_b"
+    assert legal_names(["My Server"]) == {"My Server": "My_Server"}
+
+
+# What they refer to
+
+
+def test_references_are_filled_in() -> None:
+    table = {"A": "1", "EMPTY": ""}
+
+    def find(reference: Reference) -> str | None:
+        return "s3cret" if reference.kind == "secret" else table.get(reference.name)
+
+    assert interpolate("${A}-${env:A}-${B:-two}-${EMPTY:-three}-${EMPTY}", find) == "1-1-two-three-"
+    assert interpolate("${keyring:service/name/with}", find) == "s3cret"
+    config = ServerConfig(name="a", env={"K": "${A}"}, oauth=OAuth(client_secret="${A}"))
+    assert interpolate(config, find).env == {"K": "1"}
+    assert interpolate(config, find).oauth.client_secret == "1"
+    assert [each.name for each in find_references(config)] == ["A", "A"]
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("${A}", "the variable A is not set"),
+        ("${keyring:a/b}", "the keyring holds no a/b"),
+        ("${input:key}", "${input:key} is nothing that can be filled in here"),
+        ("${}", "is nothing that can be filled in"),
+    ],
+)
+def test_what_is_missing_is_named(text: str, why: str) -> None:
+    with pytest.raises(MissingReference) as caught:
+        interpolate(text, lambda _: None)
+    assert why in str(caught.value)
+
+
+def test_what_another_program_would_fill_in_is_not_looked_up() -> None:
+    with pytest.raises(MissingReference):
+        interpolate("${workspaceFolder:a}", lambda _: "anything")
+
+
+@given(st.text(), st.text())
+def test_what_was_filled_in_is_not_read_again(before: str, value: str) -> None:
+    plain = before.replace("$", "")
+    assert interpolate(f"{plain}${{A}}", lambda _: value) == plain + value
+
+
+# Where they are
+
+
+class Home:
+    """A user's folders, and a working folder that may be anybody's."""
+
+    def __init__(self, root: Path) -> None:
+        self.environ = {"XDG_CONFIG_HOME": str(root / "c"), "XDG_DATA_HOME": str(root / "d")}
+        self.own = root / "c/antiphon"
+        self.cwd = root / "work"
+        for folder in (self.own, self.cwd):
+            folder.mkdir(parents=True)
+
+    def write(self, file: Path, **servers: Any) -> Path:
+        file.write_text(json.dumps({"mcpServers": servers}))
+        return file
+
+    def find(self, config: str | None = None) -> discovery.DiscoveredServers:
+        settings = load_with_origins({"config": config}, self.environ, self.cwd).settings
+        return discovery.find_servers(settings, self.environ, self.cwd)
+
+    def names(self, config: str | None = None) -> list[str]:
+        return [each.config.name for each in self.find(config).servers]
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path)
+
+
+def test_a_file_that_is_named_is_used_alone(home: Home) -> None:
+    home.write(home.own / "mcp.json", mine={"command": "x"})
+    home.write(home.cwd / "server_config.json", given={"command": "y", "cwd": "sub"})
+
+    assert home.names() == ["mine"]
+    assert home.names("server_config.json") == ["given"]
+    (given,) = home.find("server_config.json").servers
+    assert given.config.cwd == str(home.cwd / "sub")
+    with pytest.raises(BadSettings, match=r"none\.json cannot be read"):
+        home.find("none.json")
+
+
+def test_tables_of_ones_own_complete_ones_own_json(home: Home) -> None:
+    home.write(home.own / "mcp.json", a={"command": "x", "args": ["1"], "disabled": True})
+    (home.own / "antiphon.toml").write_text(
+        '[servers.a]\nenabled = true\ntrusted = true\nexclude = ["rm*"]\ntimeout = 2000\n'
+        '[servers.b]\nurl = "https://x"\nmode = "legacy"\nroots = ["~/notes"]\nbackend = true\n'
+    )
+
+    a, b = (each.config for each in home.find().servers)
+    assert (a.command, a.enabled, a.trusted, a.exclude, a.timeout) == (
+        "x",
+        True,
+        True,
+        ("rm*",),
+        2000,
+    )
+    assert (b.transport, b.mode, b.roots, b.backend) == ("http", "legacy", ("~/notes",), True)
+
+
+def test_a_project_starts_nothing_until_it_was_approved(home: Home) -> None:
+    file = home.write(home.cwd / ".mcp.json", evil={"command": "rm", "trusted": True})
+
+    found = home.find()
+    assert found.servers == ()
+    assert {each.file.name: each.servers for each in found.unapproved} == {".mcp.json": ("evil",)}
+
+    approvals = discovery.open_approvals(home.environ)
+    approvals.approve(file, discovery.read_foreign_tables(file))
+    assert home.names() == ["evil"]
+    settings = home.cwd / "antiphon.toml"
+    settings.write_text('[servers.too]\ncommand = "rm"\nbackend = true\n')
+    with pytest.raises(BadSettings, match="not trusted"):
+        home.find()
+    trusted(settings, home.environ)
+    assert home.names() == ["evil", "too"]
+    assert not any(each.config.trusted or each.config.backend for each in home.find().servers)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "\0\xff"])
+def test_a_projects_broken_file_keeps_nobody_from_their_own_servers(home: Home, text: str) -> None:
+    home.write(home.own / "mcp.json", mine={"command": "x"})
+    (home.cwd / ".mcp.json").write_text(text)
+
+    found = home.find()
+    assert [each.config.name for each in found.servers] == ["mine"]
+    assert ".mcp.json" in found.unapproved[0].problem
+
+
+def test_an_approval_is_of_that_content_in_that_place(home: Home, tmp_path: Path) -> None:
+    file = home.write(home.cwd / ".mcp.json", a={"command": "x"})
+    discovery.open_approvals(home.environ).approve(file, discovery.read_foreign_tables(file))
+
+    file.write_text(json.dumps({"mcpServers": {"a": {"command": "x"}}}, indent=8))
+    assert home.names() == ["a"]
+    home.write(file, a={"command": "x", "args": ["-c"]})
+    assert home.names() == []
+    home.write(file, a={"command": "x"})
+    assert home.names() == ["a"]
+
+    home.cwd = tmp_path / "elsewhere"
+    home.cwd.mkdir()
+    home.write(home.cwd / ".mcp.json", a={"command": "x"})
+    assert home.names() == []
+
+
+def test_a_projects_server_takes_the_place_of_ones_own(home: Home) -> None:
+    home.write(home.own / "mcp.json", a={"command": "mine"}, b={"command": "mine"})
+    (home.own / "antiphon.toml").write_text("[servers.a]\ntrusted = true\n")
+    file = home.write(home.cwd / ".mcp.json", a={"command": "theirs"})
+    discovery.open_approvals(home.environ).approve(file, discovery.read_foreign_tables(file))
+
+    a, b = (each.config for each in home.find().servers)
+    assert (a.command, a.trusted, b.command) == ("theirs", False, "mine")
+
+
+def test_what_is_missing_keeps_one_server_away_and_no_other(home: Home) -> None:
+    home.write(
+        home.own / "mcp.json",
+        a={"command": "${NOPE}"},
+        b={"command": "${B}"},
+        off={"command": "${NOPE}", "disabled": True},
+    )
+
+    usable = discovery.resolve(home.find().servers, {"B": "b"}, keyring=lambda: None)
+    assert [config.name for config in usable.configs] == ["b", "off"]
+    assert usable.configs[0].command == "b"
+    assert [(each.server, each.why) for each in usable.problems] == [
+        ("a", "the variable NOPE is not set")
+    ]
+
+
+def test_an_unknown_name_is_told_with_those_that_are_known(home: Home) -> None:
+    home.write(home.own / "mcp.json", a={"command": "x"})
+    with pytest.raises(NotFound) as caught:
+        home.find().get("b")
+    assert caught.value.details["expected"] == "one of: a"
+
+
+# The user's own file
+
+
+def test_ones_own_file_keeps_whatever_else_is_in_it(tmp_path: Path) -> None:
+    file = tmp_path / "antiphon/mcp.json"
+    own = UserConfigFile(file)
+    own.add("first", {"command": "x"})
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+    whole = json.loads(file.read_text())
+    whole |= {"shortcut": "Ctrl", "mcpServers": {"z": {"odd": [1]}, **whole["mcpServers"]}}
+    file.write_text(json.dumps(whole))
+    own.add("new", {"url": "https://x"})
+    with pytest.raises(InvalidRequest, match="already"):
+        own.add("new", {"url": "https://y"})
+    assert own.add("new", {"url": "https://y"}, replace=True)
+    assert own.remove("first")
+    assert not own.remove("first")
+
+    assert json.loads(file.read_text()) == {
+        "mcpServers": {"z": {"odd": [1]}, "new": {"url": "https://y"}},
+        "shortcut": "Ctrl",
+    }
+
+
+def test_a_file_with_comments_is_not_written_over(tmp_path: Path) -> None:
+    file = tmp_path / "mcp.json"
+    file.write_text('{"mcpServers": {} // mine\n}')
+    with pytest.raises(BadSettings, match="nothing is written"):
+        UserConfigFile(file).add("a", {"command": "x"})
+    assert "// mine" in file.read_text()
+
+
+def test_vs_codes_file_is_added_to_in_its_own_form(tmp_path: Path) -> None:
+    file = tmp_path / "mcp.json"
+    file.write_text('{"servers": {"a": {"command": "x"}}}')
+    UserConfigFile(file).add("b", {"command": "y"})
+    assert set(json.loads(file.read_text())["servers"]) == {"a", "b"}

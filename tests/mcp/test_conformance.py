@@ -1,0 +1,82 @@
+"""The conformance suite of the Model Context Protocol, driven through our own client.
+
+The suite is an npm package, pinned with all that it needs by the hashes of a lock file; Node comes
+with pyright. Where the packages cannot be had, this is skipped, and says so.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support import fork_server
+
+HERE = Path(__file__).parent
+PINNED = HERE / "conformance"
+CLIENT = "tests.support.mcp.conformance_client:run"
+SCENARIO_MILLISECONDS = 60_000
+TRIES_ALONE = 2
+"""Some scenarios measure time, and a whole suite runs at once: one that is red is tried alone."""
+
+
+@pytest.fixture(scope="module")
+def suite(npm_packages: Callable[[Path], Path], node: Path) -> list[Path]:
+    """The command of the suite."""
+    return [node, npm_packages(PINNED) / "@modelcontextprotocol/conformance/dist/index.js"]
+
+
+def _told(suite: list[Path], folder: Path, *arguments: str) -> str:
+    """What the suite says of the client; its results are kept in the folder."""
+    # A fork, for the suite starts all at once: thirty programs that load the SDK would hold up
+    # whatever else the machine does.
+    client = " ".join(fork_server.command(CLIENT))
+    command = [*suite, "client", "--command", client, *arguments]
+    limit = ["--timeout", str(SCENARIO_MILLISECONDS), "-o", folder]
+    done = subprocess.run(
+        [*command, *limit], capture_output=True, text=True, timeout=280, check=False
+    )
+    return done.stdout + done.stderr
+
+
+def _verdicts(told: str) -> dict[str, bool]:
+    return {
+        name: sign == "✓"
+        for sign, name in re.findall(r"^([✓✗]) (\S+): \d+ passed, \d+ failed", told, re.MULTILINE)
+    }
+
+
+def _known_to_fail() -> set[str]:
+    return set(re.findall(r"^  - (\S+)$", (PINNED / "baseline.yml").read_text(), re.MULTILINE))
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    ("revision", "scored"),
+    [("2026-07-28", 32), pytest.param("2025-11-25", 18, marks=pytest.mark.soak)],
+)
+def test_every_scenario_that_a_revision_requires_passes(
+    suite: list[Path], tmp_path: Path, revision: str, scored: int
+) -> None:
+    told = _told(suite, tmp_path, "--requirements", revision)
+    verdicts = _verdicts(told)
+    red = {name for name, passed in verdicts.items() if not passed}
+    for name in sorted(red - _known_to_fail()):
+        for _ in range(TRIES_ALONE):
+            alone = _told(suite, tmp_path, "--scenario", name, "--spec-version", revision)
+            if "OVERALL: PASSED" in alone:
+                red.remove(name)
+                break
+            told += alone
+
+    assert red == _known_to_fail(), told[-20_000:]
+    assert len(verdicts) - len(re.findall(r"^  [✓✗] ", told, re.MULTILINE)) == scored
+
+
+def test_the_lock_file_names_no_place_to_fetch_packages_from() -> None:
+    lock = (PINNED / "package-lock.json").read_text()
+    assert '"resolved"' not in lock
+    assert lock.count('"integrity"') > 100

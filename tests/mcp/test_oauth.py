@@ -1,0 +1,497 @@
+"""Logins at MCP servers: found out, done, kept, renewed, and told to nobody else."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import stat
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import httpx2
+import keyring
+import keyring.backends.fail
+import pytest
+from keyring.backend import KeyringBackend
+from keyring.errors import KeyringError, PasswordDeleteError
+
+from antiphon.mcp.client.authorization import Login, StoredLogins
+from antiphon.mcp.client.oauth import create_auth
+from antiphon.mcp.client.oauth_callback import LoginCallback
+from antiphon.mcp.client.oauth_http import OAuthHttpClient
+from antiphon.mcp.client.toolbox import McpServers
+from antiphon.mcp.config.keyrings import system_keyring
+from antiphon.mcp.config.server_config import OAuth, ServerConfig
+from antiphon.tools.egress_policy import INTERNET, BlockedAddress
+from antiphon.types.errors import BadSettings, Unavailable
+from tests.support.mcp.locked import Locked, locked
+
+
+@pytest.fixture
+def server() -> Iterator[Locked]:
+    with locked() as server:
+        yield server
+
+
+@pytest.fixture
+def logins(tmp_path: Path) -> StoredLogins:
+    return StoredLogins(tmp_path / "logins.json")
+
+
+class Browser:
+    """Somebody who is logged in already: the page sends them back at once."""
+
+    def __init__(self) -> None:
+        self.pages: list[str] = []
+
+    async def go(self, url: str) -> None:
+        self.pages.append(url)
+        async with httpx2.AsyncClient(follow_redirects=True) as browser:
+            await browser.get(url)
+
+    async def read_pasted_url(self) -> str:
+        return await asyncio.Future()
+
+
+class Elsewhere(Browser):
+    """Somebody whose browser cannot reach this machine, and who pastes where it ended."""
+
+    async def go(self, url: str) -> None:
+        async with httpx2.AsyncClient() as browser:
+            self._ended = (await browser.get(url)).headers["location"]
+        self._typed = ["what?", "https://[", self._ended]
+
+    async def read_pasted_url(self) -> str:
+        return self._typed.pop(0)
+
+
+def config(server: Locked, **more: object) -> ServerConfig:
+    return ServerConfig(name="locked", transport="http", url=server.url, **more)  # type: ignore[arg-type]
+
+
+async def asked(
+    server: Locked, logins: StoredLogins, person: Browser | None = None, **more: object
+) -> httpx2.Response:
+    """One request of a program that was just started."""
+    auth = create_auth(config(server, **more), logins, person)
+    async with httpx2.AsyncClient(auth=auth) as client:
+        return await client.post(server.url, json={"id": 1, "method": "ping"})
+
+
+async def test_a_login_is_done_once_and_serves_the_next_program(
+    server: Locked, logins: StoredLogins
+) -> None:
+    person = Browser()
+    assert (await asked(server, logins, person)).status_code == 200
+    assert (await asked(server, logins)).status_code == 200
+
+    assert len(person.pages) == 1
+    assert server.paths.count("/register") == 1
+    assert parse_qs(urlsplit(person.pages[0]).query)["resource"] == [server.url]
+
+
+async def test_what_is_kept_is_for_its_owners_eyes_only(
+    server: Locked, logins: StoredLogins, tmp_path: Path
+) -> None:
+    await asked(server, logins, Browser())
+
+    file = tmp_path / "logins.json"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert "CANARY" in file.read_text()
+    assert "CANARY" not in repr(logins.get(server.url))
+
+
+async def test_nobody_is_asked_in_the_background(server: Locked, logins: StoredLogins) -> None:
+    with pytest.raises(Unavailable, match="antiphon mcp login locked"):
+        await asked(server, logins)
+
+    assert set(server.paths) == {"/mcp"}
+
+
+async def test_a_server_that_wants_a_login_is_failed_and_says_so(
+    server: Locked, logins: StoredLogins
+) -> None:
+    def auth(config: ServerConfig) -> httpx2.Auth | None:
+        return create_auth(config, logins)
+
+    async with McpServers([config(server)], auth=auth) as servers:
+        (state,) = await servers.ready(50)
+    assert state.status == "failed"
+    assert state.why == "it needs a login: antiphon mcp login locked"
+    assert state.http_status == 401
+
+    await asked(server, logins, Browser())
+    async with McpServers([config(server)], auth=auth) as servers:
+        assert await servers.ready(50) == ()
+        assert [tool.own_name for tool in servers.tools()] == ["secret_word"]
+
+
+async def test_a_browser_elsewhere_is_pasted_from(server: Locked, logins: StoredLogins) -> None:
+    assert (await asked(server, logins, Elsewhere())).status_code == 200
+
+
+async def test_an_old_token_is_renewed_before_it_is_sent(
+    server: Locked, logins: StoredLogins
+) -> None:
+    server.expires_in = 1
+    await asked(server, logins, Browser())
+    server.expires_in = 3600
+    assert (await asked(server, logins)).status_code == 200
+
+    assert [form["grant_type"] for form in server.forms] == ["authorization_code", "refresh_token"]
+    assert server.forms[1]["resource"] == server.url
+    assert len(set(server.bearers)) == 3  # none, the first, the second: no old one after that
+
+
+async def test_a_token_that_is_refused_early_is_renewed_without_a_person(
+    server: Locked, logins: StoredLogins
+) -> None:
+    await asked(server, logins, Browser())
+    server.valid = set()
+
+    assert (await asked(server, logins)).status_code == 200
+
+
+async def test_a_login_outlives_an_authorization_server_that_is_down(
+    server: Locked, logins: StoredLogins
+) -> None:
+    await asked(server, logins, Browser())
+    server.valid, server.refused = set(), (503, "later")
+    with pytest.raises(Unavailable, match="HTTP 503"):
+        await asked(server, logins)
+
+    server.refused = None
+    assert (await asked(server, logins)).status_code == 200
+
+
+async def test_a_login_that_was_withdrawn_is_asked_for_anew(
+    server: Locked, logins: StoredLogins
+) -> None:
+    await asked(server, logins, Browser())
+    server.valid, server.refused = set(), (400, '{"error": "invalid_grant"}')
+    with pytest.raises(Unavailable, match="antiphon mcp login locked"):
+        await asked(server, logins)
+
+    server.refused = None
+    person = Browser()
+    assert (await asked(server, logins, person)).status_code == 200
+
+
+async def test_a_token_of_another_program_is_taken_up(server: Locked, logins: StoredLogins) -> None:
+    await asked(server, logins, Browser())
+    auth = create_auth(config(server), logins)
+    async with httpx2.AsyncClient(auth=auth) as client:
+        await client.post(server.url, json={"id": 1, "method": "ping"})
+        server.valid = set()
+        await asked(server, logins)  # another program renews it
+        before = len(server.forms)
+        answer = await client.post(server.url, json={"id": 1, "method": "ping"})
+
+    assert answer.status_code == 200
+    assert len(server.forms) == before
+
+
+async def test_calls_do_not_wait_for_one_another(server: Locked, logins: StoredLogins) -> None:
+    await asked(server, logins, Browser())
+    server.together = threading.Barrier(3)  # answers only to three at once
+    auth = create_auth(config(server), logins)
+    async with httpx2.AsyncClient(auth=auth) as client:
+        answers = await asyncio.gather(
+            *(client.post(server.url, json={"id": 1, "method": "ping"}) for _ in range(3))
+        )
+
+    assert [answer.status_code for answer in answers] == [200] * 3
+
+
+async def test_a_token_goes_to_no_other_server(server: Locked, logins: StoredLogins) -> None:
+    await asked(server, logins, Browser())
+    with locked() as other:
+        auth = create_auth(config(server), logins, Browser())
+        async with httpx2.AsyncClient(auth=auth, follow_redirects=True) as client:
+            await client.post(other.url, json={})
+            server.redirects_to = other.url
+            await client.post(server.url, json={})
+        assert other.bearers == ["", ""]
+        assert set(other.paths) == {"/mcp"}
+
+        assert (await asked(other, logins, Browser())).status_code == 200
+    assert not set(other.bearers) & set(server.bearers) - {""}
+
+
+async def test_one_who_refused_is_not_asked_twice(server: Locked, logins: StoredLogins) -> None:
+    server.denies = True
+    person = Browser()
+    auth = create_auth(config(server), logins, person)
+    async with httpx2.AsyncClient(auth=auth) as client:
+        for _ in range(2):
+            with pytest.raises(Unavailable, match="the login was refused: access_denied"):
+                await client.post(server.url, json={})
+
+    assert len(person.pages) == 1
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "http://evil.test/authorize",
+        "http://127.0.0.1.evil.test/authorize",
+        "https://good.test/$(touch${IFS}pwned)",
+        "file:///etc/passwd",
+        "javascript:alert(1)",
+        "https://[",
+    ],
+)
+async def test_a_browser_is_sent_to_no_odd_address(
+    server: Locked, logins: StoredLogins, page: str
+) -> None:
+    server.metadata = {"authorization_endpoint": page}
+    person = Browser()
+    with suppress(Unavailable):
+        await asked(server, logins, person)
+
+    # What is no web address at all counts as not said: then the server has a page of its own.
+    assert all(page.startswith(f"{server.base}/") for page in person.pages)
+
+
+@pytest.mark.parametrize("odd", ["`id`", '"', "'", " --help", "<b>", "\\", "|cat", "^&"])
+async def test_what_a_shell_would_act_on_is_not_in_an_address(
+    server: Locked, logins: StoredLogins, odd: str
+) -> None:
+    class Watcher(Browser):
+        async def go(self, url: str) -> None:
+            self.pages.append(url)
+            raise Unavailable("seen enough")
+
+    server.metadata = {"authorization_endpoint": f"https://good.test/{odd}"}
+    person = Watcher()
+    with pytest.raises(Unavailable):
+        await asked(server, logins, person)
+
+    assert not set("".join(person.pages)) & set("`\"' <>\\|^$()")
+
+
+async def test_a_code_and_a_token_go_nowhere_without_encryption(
+    server: Locked, logins: StoredLogins
+) -> None:
+    server.metadata = {"token_endpoint": "http://auth.test/token"}
+    with pytest.raises(Unavailable, match="without encryption"):
+        await asked(server, logins, Browser())
+
+
+async def test_a_public_server_leads_no_login_into_a_private_network() -> None:
+    with locked() as inner:
+        async with OAuthHttpClient("https://mcp.example/mcp", INTERNET) as errands:
+            with pytest.raises(BlockedAddress):
+                await errands.send(httpx2.Request("GET", inner.url))
+            with pytest.raises(BlockedAddress):
+                await errands.send(httpx2.Request("GET", "https://169.254.169.254/latest"))
+        assert inner.paths == []
+
+
+async def test_no_secret_is_in_an_error_or_a_log(
+    server: Locked, logins: StoredLogins, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    server.refused = (400, '{"error": "invalid_grant", "error_description": "SECRET-CANARY"}')
+    oauth = OAuth(client_id="me", client_secret="SECRET-CANARY")
+
+    with pytest.raises(Unavailable) as caught:
+        await asked(server, logins, Browser(), oauth=oauth)
+
+    told = f"{caught.value} {caught.value.details} {caught.value.__cause__}"
+    assert "400 invalid_grant" in told
+    assert "CANARY" not in told
+    ours = [record for record in caplog.records if record.name.startswith("antiphon")]
+    assert not [record for record in ours if "CANARY" in record.getMessage()]
+    assert "CANARY" not in repr(oauth)
+
+
+async def test_a_header_of_ones_own_needs_no_login(server: Locked, logins: StoredLogins) -> None:
+    assert create_auth(config(server, headers={"Authorization": "Bearer x"}), logins) is None
+
+
+async def test_a_program_shows_its_secret_to_the_server_that_was_named(
+    server: Locked, logins: StoredLogins
+) -> None:
+    def oauth(issuer: str) -> OAuth:
+        return OAuth(grant="client_credentials", client_id="me", client_secret="s", issuer=issuer)
+
+    assert (await asked(server, logins, oauth=oauth(server.base))).status_code == 200
+    logins.forget(server.url)
+    server.forms.clear()
+    server.valid = set()
+    with pytest.raises(Unavailable, match="login failed"):
+        await asked(server, logins, oauth=oauth("https://auth.example"))
+    assert server.forms == []
+    with pytest.raises(BadSettings, match="without a person"):
+        create_auth(config(server, oauth=oauth("")), logins)
+
+
+# Where a browser comes back to
+
+
+async def come(callback: LoginCallback, address: str, **headers: str) -> int:
+    async with httpx2.AsyncClient() as browser:
+        return (await browser.get(address, headers=headers)).status_code
+
+
+async def test_only_the_answer_that_was_asked_for_is_taken() -> None:
+    async with LoginCallback() as callback:
+        callback.state = "right"
+        good = f"{callback.uri}?code=c&state=right"
+        assert await come(callback, good, host="evil.test") == 421
+        assert await come(callback, good, host=f"127.0.0.1.evil:{callback.port}") == 421
+        assert await come(callback, good, origin="https://evil.test") == 403
+        assert await come(callback, good, origin="null") == 403
+        assert await come(callback, f"{callback.uri}?code=c&state=wrong") == 400
+        assert await come(callback, f"{callback.uri}?code=c") == 400
+        assert await come(callback, f"{callback.uri}?state=right") == 400
+        assert await come(callback, f"{callback.uri}/more?code=c&state=right") == 404
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(callback.wait(), 0.01)
+
+        assert await come(callback, good) == 200
+        assert (await callback.wait()).code == "c"
+        assert await come(callback, f"{callback.uri}?code=other&state=right") == 200
+        assert (await callback.wait()).code == "c"
+
+
+async def test_what_never_ends_holds_nothing_up() -> None:
+    async with LoginCallback() as callback:
+        callback.state = "right"
+        _, hung = await asyncio.open_connection("127.0.0.1", callback.port)
+        _, long = await asyncio.open_connection("127.0.0.1", callback.port)
+        hung.write(b"GET /callback")
+        long.write(b"x" * 100_000)
+
+        assert await come(callback, f"{callback.uri}?code=c&state=right") == 200
+        hung.close()
+        long.close()
+
+
+# Where logins are kept
+
+
+class Ring:
+    """A keyring that may be locked."""
+
+    def __init__(self) -> None:
+        self.kept: dict[tuple[str, str], str] = {}
+        self.locked = False
+
+    def get(self, service: str, name: str) -> str | None:
+        self._check()
+        return self.kept.get((service, name))
+
+    def set(self, service: str, name: str, secret: str) -> None:
+        self._check()
+        self.kept[service, name] = secret
+
+    def delete(self, service: str, name: str) -> None:
+        self._check()
+        self.kept.pop((service, name), None)
+
+    def _check(self) -> None:
+        if self.locked:
+            raise Unavailable("locked")
+
+
+def test_a_keyring_is_preferred_and_a_file_serves_where_it_does_not_answer(tmp_path: Path) -> None:
+    ring, file = Ring(), tmp_path / "logins.json"
+    logins = StoredLogins(file, ring)
+    one, two = Login(url="https://one", tokens={"a": 1}), Login(url="https://two")
+
+    logins.save(one)
+    assert not file.exists()
+    ring.locked = True
+    logins.save(two)
+    assert (logins.get("https://one"), logins.get("https://two")) == (None, two)
+
+    ring.locked = False
+    assert (logins.get("https://one"), logins.get("https://two")) == (one, two)
+    assert logins.forget("https://one")
+    assert logins.forget("https://two")
+    assert not logins.forget("https://two")
+    assert "https://two" not in file.read_text()
+
+
+def test_the_login_that_was_kept_last_counts_and_is_in_one_place_only(tmp_path: Path) -> None:
+    ring, file = Ring(), tmp_path / "logins.json"
+    logins = StoredLogins(file, ring)
+    first, second, third = (Login(url="https://one", tokens={"a": count}) for count in range(3))
+
+    logins.save(first)
+    ring.locked = True
+    logins.save(second)
+    ring.locked = False
+    assert logins.get("https://one") == second
+
+    logins.save(third)
+    assert logins.get("https://one") == third
+    assert "https://one" not in file.read_text()
+
+
+def test_a_login_is_struck_out_of_the_file_even_where_the_keyring_does_not_answer(
+    tmp_path: Path,
+) -> None:
+    ring, file = Ring(), tmp_path / "logins.json"
+    logins = StoredLogins(file, ring)
+    ring.locked = True
+    logins.save(Login(url="https://one"))
+
+    with pytest.raises(Unavailable):
+        logins.forget("https://one")
+    assert "https://one" not in file.read_text()
+
+
+def test_the_systems_keyring_is_used_by_its_library() -> None:
+    class Memory(KeyringBackend):
+        priority = 1  # type: ignore[assignment]
+        broken = False
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.kept: dict[tuple[str, str], str] = {}
+
+        def get_password(self, service: str, username: str) -> str | None:
+            if self.broken:
+                raise KeyringError
+            return self.kept.get((service, username))
+
+        def set_password(self, service: str, username: str, password: str) -> None:
+            self.kept[service, username] = password
+
+        def delete_password(self, service: str, username: str) -> None:
+            if self.kept.pop((service, username), None) is None:
+                raise PasswordDeleteError
+
+    memory, before = Memory(), keyring.get_keyring()
+    try:
+        keyring.set_keyring(memory)
+        ring = system_keyring()
+        assert ring is not None
+        ring.set("a", "b", "c")
+        assert ring.get("a", "b") == "c"
+        ring.delete("a", "b")
+        ring.delete("a", "b")
+        assert ring.get("a", "b") is None
+        memory.broken = True
+        with pytest.raises(Unavailable):
+            ring.get("a", "b")
+        keyring.set_keyring(keyring.backends.fail.Keyring())
+        assert system_keyring() is None
+    finally:
+        keyring.set_keyring(before)
+
+
+def test_a_login_is_given_for_its_own_url_only(tmp_path: Path) -> None:
+    ring = Ring()
+    logins = StoredLogins(tmp_path / "logins.json", ring)
+    logins.save(Login(url="https://one", tokens={"a": 1}))
+    (secret,) = ring.kept.values()
+    ring.kept["antiphon-mcp", "https://two"] = secret
+
+    assert logins.get("https://two") is None

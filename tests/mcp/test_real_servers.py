@@ -1,0 +1,368 @@
+"""Servers as people install them: the reference server of npm, and three of PyPI in both protocols.
+
+Where the packages cannot be had, these are skipped, and say so.
+"""
+
+import asyncio
+import json
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+pytest.importorskip("mcp", reason="the extra antiphon[mcp] is not installed")
+
+from antiphon.mcp.client.client_features import ElicitationAnswer, FormElicitation, UrlElicitation
+from antiphon.mcp.client.toolbox import McpServers
+from antiphon.mcp.config.server_config import ServerConfig
+from antiphon.types.errors import NotFound
+from antiphon.types.messages import Blob, Link, Progress, Text
+from tests.support.mcp.serving import Someone, call
+
+HERE = Path(__file__).parent
+REQUIREMENTS = HERE.parents[1] / "requirements"
+PINNED = HERE / "everything"
+PROTOCOLS = {"mcp-servers": "2026-07-28", "mcp-servers-old": "2025-11-25"}
+
+
+@pytest.fixture(scope="session")
+def everything(npm_packages, node) -> tuple[str, str]:
+    """The command of the reference server, without the name of a transport."""
+    package = npm_packages(PINNED) / "@modelcontextprotocol/server-everything"
+    return str(node), str(package / "dist/index.js")
+
+
+@pytest.fixture(scope="session")
+def everything_port(everything) -> Iterator[int]:
+    with listening(everything, "streamableHttp") as (port, _):
+        yield port
+
+
+@pytest.fixture(params=["stdio", "http"])
+def reference(request: pytest.FixtureRequest, everything) -> ServerConfig:
+    if request.param == "stdio":
+        return started(everything)
+    return at(request.getfixturevalue("everything_port"))
+
+
+@pytest.fixture(scope="session", params=PROTOCOLS)
+def python(request: pytest.FixtureRequest, python_with) -> tuple[str, str]:
+    """A Python with the servers of PyPI, and the protocol that they speak."""
+    installed = python_with(REQUIREMENTS / f"{request.param}.txt")
+    return str(installed), PROTOCOLS[request.param]
+
+
+@asynccontextmanager
+async def running(
+    *configs: ServerConfig, host: Someone | None = None, **options
+) -> AsyncIterator[McpServers]:
+    async with asyncio.timeout(60), McpServers(configs, host, **options) as servers:
+        assert await servers.ready(50) == ()
+        yield servers
+
+
+async def test_the_reference_server_is_known_by_all_it_offers(reference: ServerConfig):
+    async with running(reference, host=Someone()) as servers:
+        state = servers.states()[0]
+        names = {tool.own_name for tool in servers.tools()}
+        resources = await servers.resources("every")
+        templates = await servers.resource_templates("every")
+        prompts = {prompt.name for prompt in await servers.prompts("every")}
+
+    assert state.title == "Everything Reference Server"
+    assert {"tools", "resources", "prompts", "completions"} <= set(state.capabilities)
+    assert {"echo", "get-sum", "trigger-elicitation-request"} <= names
+    assert "demo://resource/static/document/features.md" in {each.uri for each in resources}
+    assert [each.uri_template for each in templates] == [
+        "demo://resource/dynamic/text/{resourceId}",
+        "demo://resource/dynamic/blob/{resourceId}",
+    ]
+    assert {"simple-prompt", "args-prompt", "completable-prompt"} <= prompts
+
+
+async def test_tools_give_texts_pictures_links_and_values(reference: ServerConfig):
+    async with running(reference) as servers:
+        echo = await servers.call(call("every__echo", message="hi"))
+        total = await servers.call(call("every__get-sum", a=2, b=3))
+        image = await servers.call(call("every__get-tiny-image"))
+        links = await servers.call(call("every__get-resource-links", count=2))
+        weather = await servers.call(call("every__get-structured-content", location="Chicago"))
+        wrong = await servers.call(call("every__get-sum", a="two", b=3))
+
+    assert echo.output == "Echo: hi"
+    assert total.output == "The sum of 2 and 3 is 5."
+    blob = next(each for each in image.content if isinstance(each, Blob))
+    assert blob.media_type == "image/png"
+    assert blob.data.startswith(b"\x89PNG")
+    assert sum(isinstance(each, Link) for each in links.content) == 2
+    assert isinstance(weather.structured, dict)
+    assert set(weather.structured) == {"temperature", "conditions", "humidity"}
+    assert wrong.is_error
+
+
+async def test_progress_is_told_step_by_step(reference: ServerConfig):
+    told: list[Progress] = []
+    async with running(reference) as servers:
+        done = await servers.call(slow(duration=0.2, steps=4), told.append)
+
+    assert not done.is_error
+    assert told == [Progress(step, 4) for step in (1, 2, 3, 4)]
+
+
+async def test_resources_are_read_and_what_is_not_there_is_not_found(reference: ServerConfig):
+    async with running(reference) as servers:
+        (document,) = await servers.read_resource(
+            "every", "demo://resource/static/document/features.md"
+        )
+        (text,) = await servers.read_resource("every", "demo://resource/dynamic/text/7")
+        (blob,) = await servers.read_resource("every", "demo://resource/dynamic/blob/7")
+        with pytest.raises(NotFound):
+            await servers.read_resource("every", "demo://nothing")
+
+    assert isinstance(document, Text)
+    assert document.text.startswith("# Everything Server")
+    assert isinstance(text, Text)
+    assert "Resource 7" in text.text
+    assert isinstance(blob, Blob)
+    assert b"Resource 7" in blob.data
+
+
+async def test_prompts_are_filled_in_and_completed(reference: ServerConfig):
+    async with running(reference) as servers:
+        filled = await servers.get_prompt("every", "args-prompt", {"city": "Paris"})
+        values = await servers.complete("every", "department", "E", prompt="completable-prompt")
+        names = await servers.complete(
+            "every",
+            "name",
+            "",
+            prompt="completable-prompt",
+            known={"department": "Engineering"},
+        )
+
+    assert filled.messages[0].content == (Text("What's weather in Paris?"),)
+    assert values.values == ["Engineering"]
+    assert "Alice" in names.values
+
+
+async def test_forms_addresses_and_the_model_are_asked_of_the_host(reference: ServerConfig):
+    host = Someone(
+        ElicitationAnswer("accept", {"name": "Ada", "integer": 7}), ElicitationAnswer("accept")
+    )
+    async with running(reference, host=host) as servers:
+        form = await servers.call(call("every__trigger-elicitation-request"))
+        page = await servers.call(
+            call("every__trigger-url-elicitation", url="https://example.com/pay")
+        )
+        sample = await servers.call(call("every__trigger-sampling-request", prompt="hello"))
+
+    asked, address = host.questions
+    assert isinstance(asked, FormElicitation)
+    assert "titledMultipleSelectEnum" in {field.name for field in asked.form.fields}
+    assert "- Name: Ada" in form.output
+    assert isinstance(address, UrlElicitation)
+    assert address.url == "https://example.com/pay"
+    assert not page.is_error
+    assert "well" in sample.output
+
+
+async def test_roots_are_told_to_the_reference_server(reference: ServerConfig, tmp_path: Path):
+    async with running(reference, roots=[tmp_path]) as servers:
+        while "every__get-roots-list" not in {tool.spec.name for tool in servers.tools()}:
+            await asyncio.sleep(0.01)  # it is offered once the server has seen who is there
+        roots = await servers.call(call("every__get-roots-list"))
+
+    assert tmp_path.resolve().as_uri() in roots.output
+
+
+async def test_a_call_that_is_cancelled_leaves_the_server_as_it_was(reference: ServerConfig):
+    begun = asyncio.Event()
+    async with running(reference) as servers:
+        task = asyncio.create_task(
+            servers.call(slow(duration=30, steps=600), lambda progress: begun.set())
+        )
+        await begun.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        after = await servers.call(call("every__echo", message="still here"))
+
+    assert after.output == "Echo: still here"
+
+
+async def test_the_environment_is_not_handed_to_servers(
+    everything, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("SECRET_OF_OURS", "hunter2")
+    async with running(started(everything, env={"GIVEN": "yes"})) as servers:
+        seen = json.loads((await servers.call(call("every__get-env"))).output)
+
+    assert seen["GIVEN"] == "yes"
+    assert "SECRET_OF_OURS" not in seen
+
+
+async def test_the_reference_server_killed_in_a_call_fails_it_and_comes_back(
+    everything, tmp_path: Path
+):
+    begun = asyncio.Event()
+    tells_its_id = f"echo $$ > {tmp_path}/id; exec " + shlex.join((*everything, "stdio"))
+    config = ServerConfig(name="every", command="sh", args=("-c", tells_its_id))
+    async with running(config, delays=(0.01,)) as servers:
+        task = asyncio.create_task(
+            servers.call(slow(duration=30, steps=600), lambda progress: begun.set())
+        )
+        await begun.wait()
+        killed = time.monotonic()
+        os.kill(int((tmp_path / "id").read_text()), signal.SIGKILL)
+        result = await task
+        took = time.monotonic() - killed
+        again = await servers.call(call("every__echo", message="back"))
+
+    assert result.fault == "unavailable"
+    assert "SIGKILL" in result.output
+    assert took < 2
+    assert again.output == "Echo: back"
+
+
+async def test_the_reference_server_killed_over_http_fails_its_call(everything):
+    begun = asyncio.Event()
+    with listening(everything, "streamableHttp") as (port, process):
+        async with running(at(port), delays=()) as servers:
+            task = asyncio.create_task(
+                servers.call(slow(duration=30, steps=600), lambda progress: begun.set())
+            )
+            await begun.wait()
+            process.kill()
+            result = await task
+
+    assert result.fault == "unavailable"
+
+
+async def test_the_reference_server_is_used_over_the_legacy_transport(everything):
+    with listening(everything, "sse") as (port, _):
+        config = ServerConfig(name="every", transport="sse", url=f"http://127.0.0.1:{port}/sse")
+        async with running(config) as servers:
+            echo = await servers.call(call("every__echo", message="hi"))
+
+    assert echo.output == "Echo: hi"
+
+
+async def test_servers_of_pypi_tell_the_time_fetch_pages_and_read_a_repository(
+    python: tuple[str, str], tmp_path: Path
+):
+    program, protocol = python
+    commit(tmp_path)
+    with page("# Hello") as url:
+        async with running(
+            of_pypi(program, "time", "--local-timezone", "UTC"),
+            of_pypi(program, "fetch", "--ignore-robots-txt", "--allow-private-ips"),
+            of_pypi(program, "git", "--repository", str(tmp_path)),
+        ) as servers:
+            states = servers.states()
+            now, fetched, log, nowhere = await asyncio.gather(
+                servers.call(call("time__get_current_time", timezone="Asia/Tokyo")),
+                servers.call(call("fetch__fetch", url=url)),
+                servers.call(call("git__git_log", repo_path=str(tmp_path))),
+                servers.call(call("time__get_current_time", timezone="Mars/Olympus")),
+            )
+            prompts = await servers.prompts("fetch")
+
+    assert [state.protocol for state in states] == [protocol] * 3
+    assert "Asia/Tokyo" in now.output
+    assert "+09:00" in now.output
+    assert "Hello" in fetched.output
+    assert "A first word" in log.output
+    assert nowhere.is_error
+    assert [prompt.name for prompt in prompts] == ["fetch"]
+
+
+async def test_hints_of_servers_of_pypi_tell_what_only_reads(python: tuple[str, str]):
+    async with running(of_pypi(python[0], "git")) as servers:
+        hints = {tool.own_name: tool.hints for tool in servers.tools()}
+
+    assert hints["git_status"].read_only
+    assert hints["git_reset"].destructive
+
+
+def test_the_lock_file_names_no_place_to_fetch_packages_from():
+    lock = (PINNED / "package-lock.json").read_text()
+    assert '"resolved"' not in lock
+    assert lock.count('"integrity"') > 100
+
+
+def slow(**arguments):
+    return call("every__trigger-long-running-operation", **arguments)
+
+
+def started(command: tuple[str, str], **more) -> ServerConfig:
+    node, program = command
+    return ServerConfig(name="every", command=node, args=(program, "stdio"), **more)
+
+
+def at(port: int) -> ServerConfig:
+    return ServerConfig(name="every", transport="http", url=f"http://127.0.0.1:{port}/mcp")
+
+
+def of_pypi(python: str, name: str, *args: str) -> ServerConfig:
+    return ServerConfig(name=name, command=python, args=("-m", f"mcp_server_{name}", *args))
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as asked:
+        return asked.getsockname()[1]
+
+
+@contextmanager
+def listening(
+    command: tuple[str, str], transport: str
+) -> Iterator[tuple[int, subprocess.Popen[str]]]:
+    """The port and the process of a reference server over HTTP, as long as the block runs."""
+    port = free_port()
+    with subprocess.Popen(
+        [*command, transport],
+        env=os.environ | {"PORT": str(port)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            assert process.stderr is not None
+            assert any(str(port) in line for line in process.stderr)
+            Thread(target=process.stderr.read, daemon=True).start()
+            yield port, process
+        finally:
+            process.kill()
+
+
+@contextmanager
+def page(text: str) -> Iterator[str]:
+    """The address of a page, as long as the block runs."""
+
+    class Page(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("content-type", "text/plain")
+            self.end_headers()
+            self.wfile.write(text.encode())
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
+        Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+def commit(folder: Path) -> None:
+    who = ["-c", "user.name=Ada", "-c", "user.email=ada@example.com"]
+    for words in (["init", "-q"], [*who, "commit", "-q", "--allow-empty", "-m", "A first word"]):
+        subprocess.run(["git", *words], cwd=folder, check=True)

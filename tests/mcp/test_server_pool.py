@@ -1,0 +1,188 @@
+"""The MCP servers that runs name: who may be named, how long they are held, whose they are."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import pytest
+
+from antiphon.mcp.hosted import Allowed, NoServers, ServerPool
+from antiphon.ports import Toolbox
+from antiphon.tools.egress_policy import EgressPolicy, parse_exemptions
+from antiphon.types.errors import Forbidden, InvalidRequest
+from antiphon.types.messages import ToolCall
+from antiphon.types.runs import McpServer
+from tests.support.mcp.serving import listening, raw, whole
+
+pytest.importorskip("mcp")
+
+
+@asynccontextmanager
+async def pool(
+    allowed: Allowed = "configured", *private: str, **seconds: float
+) -> AsyncIterator[ServerPool]:
+    made = ServerPool(
+        allowed, [raw(name="far"), whole()], EgressPolicy(parse_exemptions(private)), **seconds
+    )
+    try:
+        async with asyncio.timeout(60):
+            yield made
+    finally:
+        await made.close()
+
+
+async def said(toolbox: Toolbox, name: str, arguments: str = "{}") -> str:
+    return (await toolbox.call(ToolCall("act_1", name, arguments))).output
+
+
+def names(toolbox: Toolbox) -> Sequence[str]:
+    return [tool.spec.name for tool in toolbox.tools()]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://127.0.0.1/mcp",
+        "https://127.1/",
+        "https://2130706433/",
+        "https://0x7f.1/",
+        "https://0/",
+        "https://[::1]/",
+        "https://[::ffff:169.254.169.254]/",
+        "https://[::ffff:a9fe:a9fe]/latest",
+        "https://[fd00::1]/",
+        "https://[64:ff9b::7f00:1]/",
+        "https://169.254.169.254/latest/meta-data",
+        "https://10.0.0.1/",
+        "https://192.168.1.1:8443/",
+        "https://localhost/",
+        "https://localhost./",
+        "https://far.localhost/",
+        "https://user:password@mcp.example/",
+        "https://mcp.example@127.0.0.1/",
+        "https://mcp.example\\@127.0.0.1/",
+        "https://mcp.example:0/",
+        "https://mcp.example:99999/",
+        "https://mcp.example:port/",
+        "https://",
+        "https:///path",
+        "https://mcp.exa mple/",
+        "https://mcp.example/\r\nx: y",
+        "http://mcp.example/",
+        "http://93.184.216.34/",
+        "ht\ntps://mcp.example/",
+        "file:///etc/passwd",
+        "gopher://mcp.example/",
+        "stdio:rm",
+        "//mcp.example/",
+        "mcp.example",
+        "",
+    ],
+)
+async def test_no_address_is_taken_that_leads_inside_or_nowhere(url: str) -> None:
+    async with pool("urls") as servers:
+        with pytest.raises(InvalidRequest) as refused:
+            await servers.check_allowed([McpServer("new", url)])
+        assert refused.value.details["where"] == "$.mcp_servers[0].url"
+
+
+@pytest.mark.parametrize(
+    "url", ["https://mcp.example/mcp", "https://93.184.216.34:8443/", "HTTPS://MCP.example"]
+)
+async def test_public_addresses_may_be_named(url: str) -> None:
+    async with pool("urls") as servers:
+        await servers.check_allowed([McpServer("new", url)])
+
+
+async def test_a_host_of_the_operators_may_be_private_and_without_https() -> None:
+    async with pool("urls", "10.0.0.0/8:80", "wiki.corp") as servers:
+        await servers.check_allowed(
+            [McpServer("a", "http://10.1.2.3/"), McpServer("b", "http://wiki.corp")]
+        )
+        for url in ("http://10.1.2.3:81/", "http://other.corp/", "https://192.168.0.1/"):
+            with pytest.raises(InvalidRequest):
+                await servers.check_allowed([McpServer("c", url)])
+
+
+async def test_who_may_be_named_is_the_operators_to_say() -> None:
+    far, new = McpServer("far"), McpServer("new", "https://mcp.example/")
+    async with pool("off") as off, pool("configured") as configured, pool("urls") as urls:
+        for servers in (off, NoServers()):
+            with pytest.raises(Forbidden):
+                await servers.check_allowed([far])
+            await servers.check_allowed([])
+        await configured.check_allowed([far])
+        await urls.check_allowed([far, new])
+        with pytest.raises(Forbidden):
+            await configured.check_allowed([far, new])
+        with pytest.raises(InvalidRequest):
+            await configured.check_allowed([McpServer("unheard-of")])
+        with pytest.raises(InvalidRequest):
+            await configured.check_allowed([far, far])
+
+
+async def test_a_configured_server_is_started_when_it_is_first_held_and_shared() -> None:
+    async with pool() as servers, servers.hold("ann", [McpServer("far")]) as first:
+        assert "far__echo" in names(first)
+        assert not [name for name in names(first) if name.startswith("whole")]
+        async with servers.hold("bob", [McpServer("far")]) as second:
+            assert await said(first, "far__echo", '{"x":1}') == '{"x": 1}'
+            assert await said(second, "far__echo", '{"x":2}') == '{"x": 2}'
+            assert first.tools()[0] is second.tools()[0]
+
+
+async def test_a_server_that_was_forbidden_since_offers_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with listening("http") as port:
+        new = McpServer("new", f"http://127.0.0.1:{port}/mcp")
+        async with (
+            pool("configured", f"127.0.0.1:{port}") as servers,
+            servers.hold("ann", [new]) as toolbox,
+        ):
+            assert not names(toolbox)
+            assert not servers.connections
+            result = await toolbox.call(ToolCall("act_1", "new__echo", "{}"))
+            assert (result.is_error, result.fault) == (True, "unavailable")
+    assert "new" in caplog.text
+
+
+async def test_a_server_that_does_not_answer_is_named_in_the_log_and_delays_only_the_first(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.WARNING)
+    servers = ServerPool("configured", [raw("silent", name="mute")], list_seconds=0.3)
+    clock = asyncio.get_running_loop().time
+    async with asyncio.timeout(60):
+        began = clock()
+        async with servers.hold("ann", [McpServer("mute")]) as toolbox:
+            assert not names(toolbox)
+        assert clock() - began >= 0.3
+        began = clock()
+        async with servers.hold("ann", [McpServer("mute")]):
+            assert clock() - began < 0.2
+        await servers.close()
+    assert "mute" in caplog.text
+
+
+async def test_a_server_at_an_address_is_its_owners_and_is_let_go_after_a_while() -> None:
+    with listening("http") as port:
+        new = McpServer("new", f"http://127.0.0.1:{port}/mcp")
+        async with pool("urls", f"127.0.0.1:{port}", idle_seconds=0.2) as servers:
+            async with servers.hold("ann", [new]) as first, servers.hold("bob", [new]) as second:
+                assert await said(first, "new__echo", '{"text":"hi"}') == "hi"
+                assert first.tools()[0] is not second.tools()[0]
+            async with servers.hold("ann", [new]) as again:
+                assert again.tools()[0] is first.tools()[0]
+            await closed(servers)
+            async with servers.hold("ann", [new]) as later:
+                assert await said(later, "new__echo", '{"text":"ho"}') == "ho"
+
+
+async def closed(servers: ServerPool) -> None:
+    """Until the connections that nobody holds are gone."""
+    while servers.connections:
+        await asyncio.sleep(0.02)

@@ -1,0 +1,66 @@
+"""Where the connections to servers at an address go: only where they were allowed to."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from antiphon.mcp.client.toolbox import McpServers
+from antiphon.mcp.config.server_config import ServerConfig
+from antiphon.mcp.hosted import ServerPool
+from antiphon.tools.egress_policy import INTERNET, EgressPolicy, parse_exemptions
+from antiphon.types.runs import McpServer
+from tests.support.tools.far_server import far_server
+
+pytest.importorskip("mcp")
+
+SECONDS = 60
+
+
+async def test_a_redirect_to_another_origin_is_not_followed_even_where_one_may_go_there() -> None:
+    async with far_server() as far, far_server() as other, asyncio.timeout(SECONDS):
+        far.redirect("/mcp", other.url("/mcp"), "307 Temporary Redirect")
+        other.say("/mcp", "{}", "application/json")
+        servers = ServerPool(
+            "urls", reach=EgressPolicy(parse_exemptions(["127.0.0.1"])), list_seconds=SECONDS
+        )
+        async with servers.hold("ann", [McpServer("new", far.url("/mcp"))]) as toolbox:
+            assert not toolbox.tools()
+        await servers.close()
+
+        assert far.asked
+        assert not other.asked
+
+
+async def test_a_connection_goes_only_where_it_may_whatever_was_named() -> None:
+    """The words of an address are judged when it is named; this is what holds when it is used."""
+    async with far_server() as far, asyncio.timeout(SECONDS):
+        config = ServerConfig(name="new", transport="http", url=far.url("/mcp"))
+        async with McpServers([config], reach=INTERNET) as servers:
+            (state,) = await servers.ready(SECONDS)
+
+        assert state.status == "failed"
+        assert "not a public address" in state.why
+        assert not far.asked
+
+
+async def test_the_operators_login_is_used_at_their_own_servers_and_at_no_address_of_a_caller() -> (
+    None
+):
+    let_in: list[str] = []
+
+    def auth(config: ServerConfig) -> None:
+        let_in.append(config.name)
+
+    async with far_server() as far, asyncio.timeout(SECONDS):
+        far.answers["/mcp"] = "403 Forbidden", {}, b""
+        own = ServerConfig(name="own", transport="http", url=far.url("/mcp"), backend=True)
+        reach = EgressPolicy(parse_exemptions(["127.0.0.1"]))
+        servers = ServerPool("urls", [own], reach, auth=auth, list_seconds=SECONDS)
+        async with servers.hold("ann", [McpServer("own"), McpServer("new", far.url("/mcp"))]):
+            pass
+        await servers.close()
+
+        assert let_in == ["own"]
+        assert len(far.asked) >= 2

@@ -1,0 +1,691 @@
+"""Servers that die, hang, lie and shout: each is named with its reason, and the others work."""
+
+import asyncio
+import gc
+import json
+import os
+import re
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager, suppress
+from ipaddress import ip_network
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("mcp", reason="the extra antiphon[mcp] is not installed")
+
+from antiphon.mcp.client.client_features import Elicitation, ElicitationAnswer, UrlElicitation
+from antiphon.mcp.client.server import RETRIES
+from antiphon.mcp.client.server_listing import ServerState
+from antiphon.mcp.client.session_monitor import SessionMonitor
+from antiphon.mcp.client.stdio import stdio
+from antiphon.mcp.client.toolbox import McpServers
+from antiphon.mcp.config.server_config import ServerConfig
+from antiphon.tools.consent import Consent
+from antiphon.tools.egress_policy import EgressPolicy, Exemption
+from antiphon.tools.gate import Gate
+from antiphon.tools.permissions import Rules
+from antiphon.tools.tool_processor import ToolProcessor
+from antiphon.types.errors import Unavailable
+from antiphon.types.messages import Progress, ToolCall, ToolResult
+from tests.support.mcp.serving import SERVERS, Someone, call, raw
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals")
+
+
+class Seen:
+    """The states that servers went through, to be waited for."""
+
+    def __init__(self) -> None:
+        self._states: asyncio.Queue[ServerState] = asyncio.Queue()
+
+    def __call__(self, state: ServerState) -> None:
+        self._states.put_nowait(state)
+
+    async def becomes(self, status: str) -> ServerState:
+        async with asyncio.timeout(60):
+            while (state := await self._states.get()).status != status:
+                pass
+        return state
+
+
+@asynccontextmanager
+async def running(*configs: ServerConfig, **options) -> AsyncIterator[McpServers]:
+    options.setdefault("delays", (0.01,))
+    async with asyncio.timeout(60), McpServers(configs, **options) as servers:
+        await servers.ready(50)
+        yield servers
+
+
+async def hanging(servers: McpServers) -> tuple[asyncio.Task[ToolResult], int]:
+    """A call that will not end, and the process it is in."""
+    begun: asyncio.Future[Progress] = asyncio.get_running_loop().create_future()
+    task = asyncio.create_task(servers.call(call("raw__hang"), begun.set_result))
+    return task, int((await begun).message)
+
+
+class Thinking(Someone):
+    """A host who thinks before each answer."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.asked = asyncio.Event()
+        self._seconds = seconds
+
+    async def ask(self, question: Elicitation) -> ElicitationAnswer:
+        self.asked.set()
+        await asyncio.sleep(self._seconds)
+        return ElicitationAnswer("accept", {"x": "well"})
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+async def test_a_server_killed_in_a_call_fails_the_call_at_once_and_comes_back():
+    seen = Seen()
+    async with running(raw(), changed=seen) as servers:
+        task, pid = await hanging(servers)
+        began = time.monotonic()
+        os.kill(pid, signal.SIGKILL)
+        result = await task
+        took = time.monotonic() - began
+        state = await seen.becomes("restarting")
+        again = await servers.call(call("raw__echo", text="hi"))
+
+    assert took < 10
+    assert result.fault == "unavailable"
+    assert "SIGKILL" in result.output
+    assert state.why == "it was ended by SIGKILL"
+    assert again == ToolResult('{"text": "hi"}')
+
+
+async def test_a_server_that_exits_in_a_call_says_with_which_code_and_its_last_words():
+    async with running(raw()) as servers:
+        result = await servers.call(call("raw__die"))
+
+    assert result.fault == "unavailable"
+    assert "exited with code 3" in result.output
+    assert "\u241b[31mlast words" in result.output
+    assert "may or may not" in result.output
+
+
+async def test_a_server_killed_while_idle_is_noticed_without_a_call():
+    seen = Seen()
+    async with running(raw(), changed=seen) as servers:
+        task, pid = await hanging(servers)
+        task.cancel()
+        began = time.monotonic()
+        os.kill(pid, signal.SIGKILL)
+        await seen.becomes("restarting")
+        took = time.monotonic() - began
+        await seen.becomes("ready")
+
+    assert took < 10
+
+
+async def test_a_server_that_dies_again_and_again_rests_until_it_is_used():
+    async with running(raw(), delays=(0.01, 0.01)) as servers:
+        for _ in range(3):
+            await servers.call(call("raw__die"))
+        await servers.ready(50)
+        status = servers.states()[0].status
+        result = await servers.call(call("raw__echo"))
+
+    assert status == "failed"
+    assert not result.is_error
+
+
+@pytest.mark.parametrize("wish", ["a tool that is not there", "a tool that was there"])
+async def test_a_server_that_fails_again_and_again_is_not_started_at_each_call(
+    tmp_path: Path, wish: str
+):
+    now = 0.0
+    mode = "crash" if wish == "a tool that is not there" else "good"
+    script = f"import sys, runpy; sys.argv[1:] = [open({str(tmp_path / 'mode')!r}).read()]; "
+    script += f"runpy.run_path({str(SERVERS / 'raw.py')!r}, run_name='__main__')"
+    (tmp_path / "mode").write_text(mode)
+    config = ServerConfig(name="raw", command=sys.executable, args=("-I", "-S", "-c", script))
+    statuses: list[str] = []
+
+    async with running(
+        config,
+        delays=(),
+        clock=lambda: now,
+        changed=lambda state: statuses.append(state.status),
+    ) as servers:
+        if mode == "good":
+            (tmp_path / "mode").write_text("crash")
+            await servers.call(call("raw__die"))
+        processor = ToolProcessor(servers, consent=Consent(Rules(allow=("*",))))
+        failures = []
+        for passed in (0.0, 0.0, 0.0, RETRIES[1], 0.0):
+            now += passed
+            async with aclosing(processor.process_tool_calls("run_1", [call("raw__echo")])) as done:
+                async for _ in done:
+                    await servers.ready(50)
+            failures.append(statuses.count("failed"))
+
+    assert failures == [2, 2, 2, 3, 3]
+
+
+async def test_a_process_whose_child_holds_its_pipes_is_over_all_the_same(tmp_path: Path):
+    seen = Seen()
+    async with running(raw("parent", str(tmp_path / "pid")), changed=seen) as servers:
+        task, pid = await hanging(servers)
+        os.kill(pid, signal.SIGKILL)
+        result = await task
+
+    assert result.fault == "unavailable"
+
+
+async def test_the_whole_process_tree_ends_with_us(tmp_path: Path):
+    async with running(raw("parent", str(tmp_path / "pid"))):
+        child = int((tmp_path / "pid").read_text())
+        lived = alive(child)
+
+    assert lived
+    assert not alive(child)
+
+
+async def test_a_server_that_does_not_go_is_ended():
+    async with running(raw("stubborn")) as servers:
+        task, pid = await hanging(servers)
+        task.cancel()
+
+    assert not alive(pid)
+
+
+async def test_cancelling_a_call_reaches_the_server(tmp_path: Path):
+    told = tmp_path / "cancelled"
+    async with running(raw("good", str(told))) as servers:
+        task, _ = await hanging(servers)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await servers.call(call("raw__echo"))  # lines are read in order
+
+    assert "requestId" in told.read_text()
+
+
+async def test_a_servers_own_deadline_is_a_result_and_reaches_the_server(tmp_path: Path):
+    told = tmp_path / "cancelled"
+    async with running(raw("good", str(told), timeout=0.1)) as servers:
+        result = await servers.call(call("raw__hang"))
+        await servers.call(call("raw__echo"))
+
+    assert result.fault == "timed_out"
+    assert told.exists()
+
+
+async def test_a_persons_time_to_think_ends_no_call_of_the_server_that_asks():
+    host = Thinking(0.5)
+    async with running(raw("good", timeout=0.2), host=host) as servers:
+        gate = Gate(servers, seconds=0.2)
+        asked = asyncio.create_task(gate.call(call("raw__ask")))
+        await host.asked.wait()
+        result = await asked
+        late = await gate.call(call("raw__hang"))
+
+    assert json.loads(result.output) == {"action": "accept", "content": {"x": "well"}}
+    assert late.fault == "timed_out"
+
+
+async def test_calls_that_begin_during_a_question_wait_for_it_too():
+    host = Thinking(0.6)
+    async with running(raw("good", timeout=0.2), host=host) as servers:
+        asked = asyncio.create_task(servers.call(call("raw__ask")))
+        await host.asked.wait()
+        began = time.monotonic()
+        late = await servers.call(call("raw__hang"))
+        took = time.monotonic() - began
+        result = await asked
+
+    assert not result.is_error
+    assert late.fault == "timed_out"
+    assert took > 0.6
+
+
+async def test_a_flood_of_questions_is_cut_and_told():
+    async with running(raw()) as servers:
+        result = await servers.call(call("raw__pings", questions=20_000))
+        state = servers.states()[0]
+
+    assert not result.is_error
+    assert "messages were dropped" in state.notes[-1]
+
+
+async def test_a_result_of_too_many_parts_is_cut_and_the_model_is_told():
+    async with running(raw()) as servers:
+        result = await servers.call(call("raw__parts", count=100_000))
+
+    assert result.output.count("x") == 5_000
+    assert result.output.endswith("[95000 more parts were left out.]")
+
+
+async def test_a_server_at_a_strangers_address_gives_less_at_once(http_port: int):
+    url = f"http://127.0.0.1:{http_port}/mcp"
+    config = ServerConfig(name="whole", transport="http", url=url)
+    near = EgressPolicy((Exemption(ip_network("127.0.0.0/8")),))
+    async with running(config, reach=near) as servers:
+        small = await servers.call(call("whole__echo", text="x" * 3_000_000))
+        large = await servers.call(call("whole__echo", text="x" * 5_000_000))
+        after = await servers.call(call("whole__echo", text="hi"))
+
+    assert len(small.output) == 3_000_000
+    assert large.is_error
+    assert after.output == "hi"
+
+
+async def test_calls_that_come_just_when_a_server_has_died_have_it_started_once():
+    statuses: list[str] = []
+    async with running(
+        raw(), delays=(), changed=lambda state: statuses.append(state.status)
+    ) as servers:
+        await servers.call(call("raw__die"))
+        results = await asyncio.gather(*(servers.call(call("raw__echo")) for _ in range(10)))
+
+    assert not any(result.is_error for result in results)
+    assert (statuses.count("failed"), statuses.count("ready")) == (1, 2)
+
+
+async def test_many_servers_start_together_and_each_that_fails_is_named_with_its_reason():
+    broken = {
+        "missing": ServerConfig(name="missing", command="no-such-program-anywhere"),
+        "nowhere": raw(name="nowhere", cwd="/no/such/folder"),
+        "silent": raw("silent", name="silent", connect_timeout=4.0),
+        "crash": raw("crash", name="crash"),
+        "gone": ServerConfig(name="gone", transport="http", url="http://127.0.0.1:9/mcp"),
+    }
+    sound = [raw(name=f"good{n}") for n in range(5)]
+    async with asyncio.timeout(60), McpServers([*broken.values(), *sound]) as servers:
+        early = servers.tools()
+        missing = {state.server: state for state in await servers.ready(50)}
+        outputs = [await servers.call(call(f"good{n}__echo")) for n in range(5)]
+
+    assert early == ()
+    assert set(missing) == set(broken)
+    assert all(state.status == "failed" for state in missing.values())
+    assert "no program no-such-program-anywhere" in missing["missing"].why
+    assert "folder" in missing["nowhere"].why
+    assert "within 4 s" in missing["silent"].why
+    assert missing["silent"].stderr == ("waiting for better days",)
+    assert missing["crash"].why == "it exited with code 2"
+    assert missing["crash"].stderr == ("no licence\u241b[2J found",)
+    assert "cannot be reached" in missing["gone"].why
+    assert not any(output.is_error for output in outputs)
+
+
+async def test_ready_waits_no_longer_than_it_is_told():
+    async with McpServers([raw("silent")]) as servers:
+        began = time.monotonic()
+        missing = await servers.ready(0.1)
+        took = time.monotonic() - began
+
+    assert [state.status for state in missing] == ["starting"]
+    assert took < 10
+
+
+async def test_rubbish_on_stdout_is_counted_and_told_and_hurts_nothing(capfd):
+    async with running(raw("rubbish")) as servers:
+        result = await servers.call(call("raw__echo"))
+        state = servers.states()[0]
+
+    assert not result.is_error
+    assert "wrote 3 lines to its stdout that are no messages" in state.notes[0]
+    assert "\x1b" not in state.notes[0]
+    assert capfd.readouterr() == ("", "")
+
+
+async def test_a_flood_of_log_lines_is_cut_and_the_call_answered():
+    host = Someone()
+    async with running(raw(), host=host) as servers:
+        result = await servers.call(call("raw__flood", lines=20_000))
+        state = servers.states()[0]
+
+    assert not result.is_error
+    assert len(host.logged) < 15_000
+    assert "messages were dropped" in state.notes[-1]
+
+
+async def test_a_server_that_lies_about_its_tools_loses_only_those_that_cannot_be_used():
+    async with running(raw("liar")) as servers:
+        tools = {tool.own_name: tool for tool in servers.tools()}
+        left = {each.tool: each.why for each in servers.states()[0].left_out}
+
+    assert set(tools) == {
+        "good",
+        "no_schema",
+        "wrong_schema",
+        "odd",
+        "bad_output",
+        "slow",
+        "looped",
+    }
+    assert all(tool.spec.parameters["type"] == "object" for tool in tools.values())
+    assert tools["wrong_schema"].spec.parameters == {"type": "object", "properties": {}}
+    assert tools["odd"].hints.read_only is None
+    assert left["deep"] == "its schema is nested more than 32 deep"
+    assert left["task"] == "it can be run as a task only"
+    assert "a tool without a name" in left
+
+
+@pytest.mark.parametrize("tool", ["slow", "looped"])
+async def test_a_schema_of_outputs_can_neither_hang_nor_break_us(tool: str):
+    async with running(raw("liar")) as servers:
+        async with asyncio.timeout(60):
+            result = await servers.call(call(f"raw__{tool}"))
+
+    assert result.fault in {None, "failed"}
+
+
+async def test_escapes_and_hidden_characters_are_seen_in_whatever_a_server_says_of_itself():
+    async with running(raw("evil")) as servers:
+        tool = servers.tools()[0]
+        state = servers.states()[0]
+        result = await servers.call(call("raw__evil"))
+
+    for text in (tool.spec.description, tool.hints.title, state.version, state.instructions):
+        assert text is not None
+        assert "\u241b]52;c;AAAA\u2407" in text
+        assert not {"\x1b", "\x07", "\u202e", "\u200b"} & set(text)
+    assert len(tool.spec.description) < 4_200
+    assert tool.spec.description.endswith("(cut)")
+    assert result.fault == "failed"
+
+
+async def test_too_many_tools_are_cut_and_it_is_told():
+    async with running(raw("many")) as servers:
+        count = len(servers.tools())
+        left = servers.states()[0].left_out
+
+    assert count == 1_000
+    assert [(each.tool, each.why) for each in left] == [
+        ("2000 tools", "more than 1000 were offered")
+    ]
+
+
+async def test_all_pages_are_read():
+    async with running(raw("pages")) as servers:
+        names = [tool.own_name for tool in servers.tools()]
+
+    assert names == ["page0", "page1", "page2", "page3"]
+
+
+async def test_pages_without_end_have_one():
+    async with running(raw("endless_pages")) as servers:
+        count = len(servers.tools())
+        left = servers.states()[0].left_out
+
+    assert count == 100
+    assert "never end" in left[0].why
+
+
+async def test_a_result_that_is_too_large_fails_its_call_and_nothing_else():
+    async with running(raw()) as servers:
+        large = await servers.call(call("raw__big", size=40_000_000))
+        after = await servers.call(call("raw__echo"))
+
+    assert large.fault == "failed"
+    assert "larger than 32 MB" in large.output
+    assert not after.is_error
+
+
+async def test_a_large_result_that_may_be_comes_whole():
+    async with running(raw()) as servers:
+        result = await servers.call(call("raw__big", size=5_000_000))
+
+    assert len(result.output) == 5_000_000
+
+
+async def test_what_is_no_result_fails_its_call():
+    async with running(raw()) as servers:
+        result = await servers.call(call("raw__odd"))
+
+    assert result.fault == "failed"
+    assert "no valid result" in result.output
+
+
+async def test_a_server_that_dies_of_the_question_which_protocol_it_speaks_is_asked_the_old_way():
+    async with running(raw("frail")) as servers:
+        states = servers.states()
+
+    assert states[0].status == "ready"
+    assert states[0].protocol == "2025-11-25"
+
+
+async def test_a_server_that_must_speak_the_new_protocol_and_does_not_is_not_used():
+    async with running(raw(mode="2026-07-28")) as servers:
+        state = servers.states()[0]
+
+    assert state.status == "failed"
+    assert state.why == "it speaks 2025-11-25, and not 2026-07-28 as it must"
+
+
+async def test_arguments_that_are_no_object_never_reach_a_server():
+    async with running(raw()) as servers:
+        odd = await servers.call(ToolCall("c", "raw__echo", "[1]"))
+        none = await servers.call(ToolCall("c", "raw__echo", "null"))
+
+    assert odd.fault == "invalid_arguments"
+    assert none == ToolResult("{}")
+
+
+async def test_a_tool_that_nobody_has_is_told_with_the_servers_that_are_not_there():
+    async with running(raw("crash")) as servers:
+        result = await servers.call(call("raw__echo"))
+
+    assert result.fault == "unknown_tool"
+    assert "raw is failed" in result.output
+
+
+async def test_a_server_sees_the_short_environment_and_its_own_and_no_key(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+    code = "import os, sys; sys.stderr.write(' '.join(sorted(os.environ)) + '\\n')"
+    config = ServerConfig(
+        name="env", command=sys.executable, args=("-S", "-c", code), env={"MINE": "1"}
+    )
+    async with running(config) as servers:
+        seen = " ".join(servers.states()[0].stderr).split()
+
+    assert "MINE" in seen
+    assert "PATH" in seen
+    assert "OPENAI_API_KEY" not in seen
+
+
+async def test_a_server_that_is_not_enabled_is_not_started():
+    async with running(raw(enabled=False)) as servers:
+        states = servers.states()
+        missing = await servers.ready(1)
+
+    assert [state.status for state in states] == ["disabled"]
+    assert missing == ()
+
+
+async def test_only_the_tools_that_are_wanted_are_offered():
+    async with running(raw(tools=("e*", "d*"), exclude=("die",))) as servers:
+        names = [tool.own_name for tool in servers.tools()]
+
+    assert names == ["echo"]
+
+
+class Thoughtful(Someone):
+    """A host who never comes to a decision."""
+
+    async def ask(self, question: Elicitation) -> ElicitationAnswer:
+        self.questions.append(question)
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
+async def test_of_a_server_that_asks_too_much_at_once_a_few_questions_are_put():
+    host = Thoughtful()
+    async with running(raw(), host=host) as servers:
+        await servers.call(call("raw__nosy", questions=50))
+        await servers.call(call("raw__echo"))
+
+    assert len(host.questions) == 8
+
+
+async def test_a_call_that_needs_a_person_elsewhere_first_says_what_became_of_that():
+    host = Someone(ElicitationAnswer("accept"))
+    async with running(raw(), host=host) as servers:
+        agreed = await servers.call(call("raw__away"))
+    async with running(raw()) as servers:
+        alone = await servers.call(call("raw__away"))
+
+    assert isinstance(host.questions[0], UrlElicitation)
+    assert "has agreed: call again" in agreed.output
+    assert "did not agree" in alone.output
+
+
+async def test_a_reply_nested_beyond_reason_fails_its_call_and_nothing_else():
+    async with running(raw()) as servers:
+        result = await servers.call(call("raw__abyss"))
+        after = await servers.call(call("raw__echo"))
+
+    assert result.fault == "failed"
+    assert not after.is_error
+
+
+async def test_a_resource_of_an_old_server_that_changes_is_told():
+    host = Someone()
+    async with running(raw(), host=host) as servers:
+        await servers.subscribe("raw", "note://1")
+        await servers.call(call("raw__touch"))
+        heard = await host.heard.get()
+        await servers.unsubscribe("raw", "note://1")
+        await servers.set_logging_level("raw", "debug")
+
+    assert heard == ("updated", "raw", "note://1")
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "line"),
+    [
+        ("image/png", "A" * 28_000_000, "[image/png, 21 MB, too large to be taken]"),
+        ("image/png", "A", "[image/png, which came damaged]"),
+        ("\x1b[31m", "QUJD", "[application/octet-stream, 3 B, shown to the user]"),
+    ],
+)
+async def test_a_picture_is_taken_only_as_it_can_be(kind: str, data: str, line: str):
+    async with running(raw()) as servers:
+        result = await servers.call(call("raw__picture", type=kind, data=data))
+
+    assert result.output == line
+
+
+async def test_a_server_that_wants_a_login_is_told_from_one_that_is_broken():
+    async with refusing(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n") as port:
+        config = ServerConfig(name="web", transport="http", url=f"http://127.0.0.1:{port}/")
+        async with asyncio.timeout(60), McpServers([config]) as servers:
+            state = (await servers.ready(50))[0]
+
+    assert state.why == "HTTP 401 Unauthorized"
+    assert state.http_status == 401
+
+
+async def test_an_answer_over_http_that_is_too_large_is_not_read():
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 99999999\r\n\r\n"
+    async with refusing(head + b" " * 40_000_000) as port:
+        config = ServerConfig(
+            name="web", transport="http", url=f"http://127.0.0.1:{port}/", mode="legacy"
+        )
+        async with asyncio.timeout(60), McpServers([config]) as servers:
+            state = (await servers.ready(50))[0]
+
+    assert "larger than 32 MB" in state.why
+
+
+@asynccontextmanager
+async def refusing(answer: bytes) -> AsyncIterator[int]:
+    """A port at which every request gets this answer."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                found = re.search(rb"(?i)content-length: (\d+)", head)
+                await reader.readexactly(int(found[1]) if found else 0)
+                writer.write(answer)
+                await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        yield server.sockets[0].getsockname()[1]
+
+
+def test_all_of_it_works_on_uvloop_too(tmp_path: Path):
+    uvloop = pytest.importorskip("uvloop")
+    told = tmp_path / "cancelled"
+
+    async def work() -> tuple[ToolResult, ToolResult, str]:
+        seen = Seen()
+        async with running(raw("good", str(told)), changed=seen) as servers:
+            task, pid = await hanging(servers)
+            large = await servers.call(call("raw__big", size=3_000_000))
+            os.kill(pid, signal.SIGKILL)
+            return large, await task, (await seen.becomes("restarting")).why
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        large, killed, why = runner.run(work())
+
+    assert len(large.output) == 3_000_000
+    assert killed.fault == "unavailable"
+    assert why == "it was ended by SIGKILL"
+
+
+async def test_nobody_is_left_behind_even_when_there_is_no_time_to_part(tmp_path: Path):
+    file = tmp_path / "pid"
+    entered = asyncio.Event()
+
+    async def hold() -> None:
+        async with stdio(raw("family", str(file)), SessionMonitor()):
+            entered.set()
+            await asyncio.Event().wait()
+
+    async with asyncio.timeout(60):
+        task = asyncio.create_task(hold())
+        await entered.wait()
+        while not file.exists() or not file.read_text():
+            await asyncio.sleep(0.01)
+        task.cancel()
+        for _ in range(10):  # it has begun to part
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        while alive(int(file.read_text())):
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts what /proc has")
+async def test_servers_that_came_and_went_leave_nothing_behind(http_port: int):
+    def held() -> tuple[int, int]:
+        gc.collect()
+        return len(os.listdir("/proc/self/fd")), len(asyncio.all_tasks())
+
+    url = f"http://127.0.0.1:{http_port}/mcp"
+    over_http = ServerConfig(name="whole", transport="http", url=url)
+    first: tuple[int, int] | None = None
+    for _ in range(20):
+        async with running(raw(), over_http, raw("crash", name="crash")) as servers:
+            await servers.call(call("raw__echo"))
+        first = first or held()
+
+    assert held() == first
+
+
+async def test_servers_that_were_not_entered_are_not_waited_for():
+    servers = McpServers([raw()])
+
+    with pytest.raises(Unavailable, match="it is closed"):
+        await servers.resources("raw")
+    assert servers.states()[0].status == "closed"

@@ -1,0 +1,207 @@
+"""MCP servers for programs without a loop: the same servers, by `with`."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("mcp", reason="the extra antiphon[mcp] is not installed")
+
+from antiphon import Client, Consent, Rules, Servers, Settings
+from antiphon.mcp.client.client_features import Elicitation, ElicitationAnswer
+from antiphon.tools.gate import Gate
+from antiphon.types.errors import BadSettings, NotFound, Unavailable
+from antiphon.types.events import ToolOutputAdded
+from antiphon.types.messages import Progress, Text, ToolResult
+from tests.support.mcp.serving import SERVERS, Someone, call, raw, whole
+
+EMBEDDED = Settings(model="demo", database="memory:", demo_pace=0)
+ALL = Rules(allow=("*",))
+
+
+def test_a_conversation_uses_their_tools():
+    with Servers([raw()]) as servers, Client(settings=EMBEDDED) as client:
+        assert servers.ready(30) == ()
+        events = list(
+            client.converse("Please use raw__echo", toolbox=servers, consent=Consent(ALL))
+        )
+        again = list(client.converse("Please use raw__echo", toolbox=servers, consent=Consent(ALL)))
+
+    for each in (events, again):
+        (output,) = [event for event in each if isinstance(event, ToolOutputAdded)]
+        assert not output.is_error
+
+
+def test_the_rest_of_a_server_is_there_too():
+    with Servers([whole(mode="legacy")]) as servers:
+        servers.ready(30)
+        resources = {each.uri for each in servers.resources("whole")}
+        (template,) = servers.resource_templates("whole")
+        note = servers.read_resource("whole", "note://7")
+        prompts = [each.name for each in servers.prompts("whole")]
+        filled = servers.get_prompt("whole", "city", {"name": "Paris"})
+        values = servers.complete("whole", "name", "Par", prompt="city")
+        (state,) = servers.states()
+        with pytest.raises(NotFound):
+            servers.read_resource("whole", "nothing://here")
+        with pytest.raises(NotFound):
+            servers.restart("nobody")
+
+    assert "note://all" in resources
+    assert template.uri_template == "note://{number}"
+    assert note == (Text("note 7"),)
+    assert prompts == ["city"]
+    assert filled.messages[0].content == (Text("Tell me of Paris, dry."),)
+    assert values.values[0] == "Paris"
+    assert state.status == "ready"
+
+
+def test_changes_and_log_lines_are_asked_for():
+    host = Someone()
+    with Servers([raw()], host) as servers, Client(settings=EMBEDDED) as client:
+        servers.ready(30)
+        servers.set_logging_level("raw", "info")
+        servers.subscribe("raw", "note://1")
+        for _ in client.converse("Please use raw__touch", toolbox=servers, consent=Consent(ALL)):
+            pass
+        servers.unsubscribe("raw", "note://1")
+
+    assert host.heard.get_nowait() == ("updated", "raw", "note://1")
+
+
+async def test_progress_comes_on_the_loop_of_whoever_calls():
+    told: list[tuple[Progress, int]] = []
+    with Servers([whole()]) as servers:
+        await asyncio.to_thread(servers.ready, 30)
+        await servers.call(
+            call("whole__steps"), lambda each: told.append((each, threading.get_ident()))
+        )
+
+    assert [each.done for each, _ in told] == [1, 2, 3]
+    assert {thread for _, thread in told} == {threading.get_ident()}
+
+
+async def test_cancelling_a_call_reaches_the_server(tmp_path: Path):
+    mark = tmp_path / "cancelled"
+    begun = asyncio.Event()
+    with Servers([raw("good", str(mark))]) as servers:
+        await asyncio.to_thread(servers.ready, 30)
+        task = asyncio.create_task(servers.call(call("raw__hang"), lambda each: begun.set()))
+        await begun.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await asyncio.to_thread(appears, mark)
+
+    assert "requestId" in mark.read_text()
+
+
+async def test_a_persons_time_to_think_counts_on_neither_loop():
+    class Slow(Someone):
+        async def ask(self, question: Elicitation) -> ElicitationAnswer:
+            await asyncio.sleep(0.6)
+            return ElicitationAnswer("accept", {"x": "well"})
+
+    with Servers([raw(timeout=0.3)], Slow()) as servers:
+        await asyncio.to_thread(servers.ready, 30)
+        result = await Gate(servers, seconds=0.3).call(call("raw__ask"))
+
+    assert json.loads(result.output)["action"] == "accept"
+
+
+async def test_what_ends_under_a_call_fails_it():
+    begun = asyncio.Event()
+    with Servers([raw()]) as servers:
+        await asyncio.to_thread(servers.ready, 30)
+        task = asyncio.create_task(servers.call(call("raw__hang"), lambda each: begun.set()))
+        await begun.wait()
+        await asyncio.to_thread(servers.__exit__, None, None, None)
+        result = await task
+
+    assert result.fault == "unavailable"
+
+
+async def test_servers_outside_of_their_block_are_not_there():
+    servers = Servers([raw()])
+    assert (await servers.call(call("raw__echo"))).fault == "unavailable"
+    with servers:
+        await asyncio.to_thread(servers.ready, 30)
+    after: ToolResult = await servers.call(call("raw__echo"))
+
+    assert after.fault == "unavailable"
+    with pytest.raises(Unavailable):
+        await asyncio.to_thread(servers.resources, "raw")
+
+
+def test_the_servers_of_a_file_are_used_as_they_are_written(tmp_path: Path):
+    file = tmp_path / "server_config.json"
+    good = {"command": sys.executable, "args": ["-I", "-S", str(SERVERS / "raw.py")]}
+    bad = {"command": "x", "env": {"KEY": "${NOT_SET_ANYWHERE}"}}
+    file.write_text(json.dumps({"mcpServers": {"good": good, "bad": bad}}))
+    with Servers.written(file) as servers:
+        (missing,) = servers.ready(30)
+        names = {tool.spec.name for tool in servers.tools()}
+        statuses = {state.server: state.status for state in servers.states()}
+
+    assert "good__echo" in names
+    assert statuses == {"good": "ready", "bad": "failed"}
+    assert "NOT_SET_ANYWHERE" in missing.why
+
+
+def test_a_file_that_is_not_there_is_told(tmp_path: Path):
+    with pytest.raises(BadSettings, match="cannot be read"):
+        Servers.written(tmp_path / "nothing.json")
+
+
+LEFT_OPEN = f"""
+import sys
+from antiphon import Servers
+from antiphon.mcp.config.server_config import ServerConfig
+
+args = ("-I", "-S", {str(SERVERS / "raw.py")!r})
+servers = Servers([ServerConfig(name="raw", command=sys.executable, args=args)]).__enter__()
+print(servers.ready(30), flush=True)
+"""
+
+
+def test_a_program_that_leaves_them_open_ends_all_the_same():
+    began = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-c", LEFT_OPEN], capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "()\n", "")
+    assert time.monotonic() - began < 40
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+def test_a_program_that_is_interrupted_ends_its_servers(tmp_path: Path):
+    program = LEFT_OPEN.replace(".__enter__()", "") + (
+        "import time\n"
+        "with servers:\n"
+        "    servers.ready(30)\n"
+        f"    open({str(tmp_path / 'ready')!r}, 'w').close()\n"
+        "    time.sleep(60)\n"
+    )
+    program = program.replace("print(servers.ready(30), flush=True)\n", "")
+    process = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE)
+    appears(tmp_path / "ready")
+    children = Path(f"/proc/{process.pid}/task").glob("*/children")
+    pids = [int(pid) for each in children for pid in each.read_text().split()]
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+
+    assert pids
+    assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
+
+
+def appears(file: Path) -> None:
+    while not file.exists():
+        time.sleep(0.01)

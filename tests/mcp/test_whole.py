@@ -1,0 +1,425 @@
+"""A whole server of the SDK's, by every way and in both protocols: tools and all the rest."""
+
+import asyncio
+import os
+import signal
+import time
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import msgspec
+import pytest
+
+pytest.importorskip("mcp", reason="the extra antiphon[mcp] is not installed")
+
+from mcp import Client
+from mcp_types import ElicitResult
+
+from antiphon.mcp.client.client_features import (
+    Elicitation,
+    ElicitationAnswer,
+    FormElicitation,
+    UrlElicitation,
+)
+from antiphon.mcp.client.http import http
+from antiphon.mcp.client.server_listing import Prompt, PromptArgument, ServerState
+from antiphon.mcp.client.session_monitor import SessionMonitor
+from antiphon.mcp.client.toolbox import McpServers
+from antiphon.mcp.config.server_config import ServerConfig
+from antiphon.types.errors import NotFound, Unavailable
+from antiphon.types.messages import Blob, Hints, Link, Progress, Text, ToolResult
+from tests.support.mcp.serving import Someone, call, listening, whole
+
+WAYS = {
+    "http, old": ("http", "legacy"),
+    "http, new": ("http", "auto"),
+    "sse, old": ("sse", "legacy"),
+}
+
+
+@pytest.fixture(params=WAYS)
+def config(request: pytest.FixtureRequest) -> ServerConfig:
+    transport, mode = WAYS[request.param]
+    return at(request.getfixturevalue(f"{transport}_port"), transport, mode=mode)
+
+
+@asynccontextmanager
+async def running(config: ServerConfig, host: Someone | None = None, **options):
+    async with asyncio.timeout(60), McpServers([config], host, **options) as servers:
+        assert await servers.ready(50) == ()
+        yield servers
+
+
+async def test_tools_are_offered_and_called(config: ServerConfig):
+    async with running(config) as servers:
+        tools = {tool.spec.name: tool for tool in servers.tools()}
+        result = await servers.call(call("whole__echo", text="hi"))
+        state = servers.states()[0]
+
+    assert result == ToolResult("hi")
+    assert tools["whole__hinted"].hints == Hints(title="Look", read_only=True)
+    assert tools["whole__hinted"].spec.description == "Only looks."
+    assert tools["whole__hinted"].own_name == "hinted"
+    assert (state.title, state.version, state.instructions) == ("Everything", "1.2.3", "Be kind.")
+    assert state.protocol == ("2025-11-25" if config.mode == "legacy" else "2026-07-28")
+    assert state.tools == len(tools)
+
+
+@pytest.mark.parametrize("mode", ["legacy", "2026-07-28"])
+async def test_the_same_holds_of_a_server_that_is_started(mode: str, tmp_path: Path):
+    host = Someone(ElicitationAnswer("accept", {"name": "Ada", "age": 36}))
+    told: list[Progress] = []
+    config = whole(mode=mode, log_level="info")
+    async with running(config, host, roots=[tmp_path]) as servers:
+        await servers.call(call("whole__steps"), told.append)
+        greeted = await servers.call(call("whole__greet"))
+        await servers.call(call("whole__chatter"))
+        heard = await host.heard.get()
+        roots = await servers.call(call("whole__folders"))
+        note = await servers.read_resource("whole", "note://7")
+
+    assert [progress.done for progress in told] == [1, 2, 3]
+    assert greeted.output == "hello Ada, 36, False"
+    assert heard[0] == "logged"
+    assert roots.output == tmp_path.resolve().as_uri()
+    assert note == (Text("note 7"),)
+
+
+async def test_structured_output_is_a_value_and_its_text(config: ServerConfig):
+    async with running(config) as servers:
+        result = await servers.call(call("whole__add", a=1, b=2))
+
+    assert result.structured == {"total": 3}
+    assert '"total": 3' in result.output
+
+
+async def test_output_that_is_not_of_its_own_schema_is_a_failure_that_says_so(config: ServerConfig):
+    async with running(config) as servers:
+        result = await servers.call(call("whole__lie"))
+
+    assert result.fault == "failed"
+
+
+async def test_an_error_of_a_tool_is_a_result(config: ServerConfig):
+    async with running(config) as servers:
+        result = await servers.call(call("whole__broken"))
+
+    assert result.is_error
+    assert result.fault == "failed"
+    assert "broken" in result.output
+
+
+async def test_pictures_sounds_texts_and_links_come_whole(config: ServerConfig):
+    async with running(config) as servers:
+        result = await servers.call(call("whole__media"))
+
+    text, image, audio, note, link = result.content
+    assert text == Text("see")
+    assert isinstance(image, Blob)
+    assert len(image.data) == 12_004
+    assert audio == Blob(media_type="audio/wav", data=b"RIFF")
+    assert note == Text("a note")
+    assert link == Link(uri="https://example.com/x", name="x")
+    assert result.output.splitlines() == [
+        "see",
+        "[image/png, 12 kB, shown to the user]",
+        "[audio/wav, 4 B, shown to the user]",
+        "a note",
+        "[link to x, https://example.com/x]",
+    ]
+
+
+async def test_progress_is_told_in_order_and_cleaned(config: ServerConfig):
+    told: list[Progress] = []
+    async with running(config) as servers:
+        await servers.call(call("whole__steps"), told.append)
+
+    assert told == [Progress(n, 3, f"step \u241b[31m{n}") for n in (1, 2, 3)]
+
+
+async def test_cancelling_a_call_stops_the_tool_on_its_server(config: ServerConfig, tmp_path: Path):
+    mark = tmp_path / "mark"
+    async with running(config) as servers:
+        task = asyncio.create_task(servers.call(call("whole__endless", mark=str(mark))))
+        await appears(tmp_path / "mark.begun")
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await appears(tmp_path / "mark.stopped")
+        after = await servers.call(call("whole__echo", text="still here"))
+
+    assert after.output == "still here"
+
+
+async def test_tools_that_come_later_are_listed_again(config: ServerConfig):
+    grown = asyncio.Event()
+    name = f"late_{config.transport}_{config.mode[:4]}"
+
+    def changed(state: ServerState) -> None:
+        if any(tool.own_name == name for tool in servers.tools()):
+            grown.set()
+
+    servers = McpServers([config], changed=changed)
+    async with asyncio.timeout(60), servers:
+        await servers.ready(50)
+        await servers.call(call("whole__grow", name=name))
+        await grown.wait()
+        result = await servers.call(call(f"whole__{name}"))
+
+    assert result.output == "new"
+
+
+async def test_a_form_is_put_to_the_person_and_its_answer_to_the_server(config: ServerConfig):
+    host = Someone(ElicitationAnswer("accept", {"name": "Ada", "age": 36}))
+    async with running(config, host) as servers:
+        result = await servers.call(call("whole__greet"))
+
+    asked = host.questions[0]
+    assert result.output == "hello Ada, 36, False"
+    assert isinstance(asked, FormElicitation)
+    assert (asked.server, asked.message) == ("whole", "Who are you?")
+    assert [(each.name, each.kind, each.required) for each in asked.form.fields] == [
+        ("name", "text", True),
+        ("age", "integer", True),
+        ("newsletter", "boolean", False),
+    ]
+
+
+async def test_a_person_may_think_longer_about_a_form_than_the_call_may_take(config: ServerConfig):
+    class Slow(Someone):
+        async def ask(self, question: Elicitation) -> ElicitationAnswer:
+            await asyncio.sleep(1.5)
+            return await super().ask(question)
+
+    host = Slow(ElicitationAnswer("accept", {"name": "Ada", "age": 36}))
+    async with running(replaced(config, timeout=1.0), host) as servers:
+        result = await servers.call(call("whole__greet"))
+
+    assert result.output == "hello Ada, 36, False"
+
+
+async def test_an_answer_that_does_not_fit_the_form_never_reaches_the_server(config: ServerConfig):
+    host = Someone(ElicitationAnswer("accept", {"name": "A", "age": 36}))
+    async with running(config, host) as servers:
+        result = await servers.call(call("whole__greet"))
+
+    assert result.is_error
+
+
+async def test_a_refusal_is_told_to_the_server(config: ServerConfig):
+    async with running(config, Someone(ElicitationAnswer("decline"))) as servers:
+        result = await servers.call(call("whole__greet"))
+
+    assert result.is_error
+
+
+async def test_an_address_is_shown_whole(config: ServerConfig):
+    host = Someone(ElicitationAnswer("accept"))
+    async with running(config, host) as servers:
+        result = await servers.call(call("whole__open_page"))
+
+    asked = host.questions[0]
+    assert result.output == "accept"
+    assert isinstance(asked, UrlElicitation)
+    assert asked.url == "https://example.com/pay?x=1"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "javascript:alert(1)",
+        "http://example.com/",
+        "file:///etc",
+        "https://[",
+        "https://",
+        "https://example.com/\x1b]52;c;bHM=\x07",
+        "https://example.com/\u202egnp.exe",
+        "https://example.com/`id`",
+    ],
+)
+async def test_an_address_that_nobody_should_open_is_declined(config: ServerConfig, url: str):
+    host = Someone()
+    async with running(config, host) as servers:
+        result = await servers.call(call("whole__open_page", where=url))
+
+    assert host.questions == []
+    assert result.output == "decline"
+
+
+async def test_what_nobody_can_answer_is_never_asked(config: ServerConfig):
+    async with running(config) as servers:
+        form = await servers.call(call("whole__greet"))
+        sample = await servers.call(call("whole__think"))
+        roots = await servers.call(call("whole__folders"))
+
+    for result in (form, sample, roots):
+        assert "did not declare" in result.output
+
+
+async def test_a_server_may_ask_the_model_where_the_host_consents(config: ServerConfig):
+    host = Someone()
+    async with running(config, host) as servers:
+        result = await servers.call(call("whole__think"))
+
+    assert result.output == "m1: well"
+    assert host.wanted[0].max_tokens == 10
+    assert host.wanted[0].messages[0].content == (Text("a word?"),)
+
+
+async def test_roots_are_told(config: ServerConfig, tmp_path: Path):
+    async with running(config, roots=[tmp_path]) as servers:
+        result = await servers.call(call("whole__folders"))
+
+    assert result.output == tmp_path.resolve().as_uri()
+
+
+async def test_log_lines_reach_the_host_cleaned(config: ServerConfig):
+    host = Someone()
+    async with running(replaced(config, log_level="info"), host) as servers:
+        await servers.call(call("whole__chatter"))
+        heard = await host.heard.get()
+
+    assert heard == ("logged", "whole", "all is \u241b]0;well\u2407")
+    assert host.logged[0].level == "warning"
+    assert host.logged[0].logger == "heart"
+
+
+async def test_resources_are_listed_and_read(config: ServerConfig):
+    async with running(config) as servers:
+        listed = {each.uri: each for each in await servers.resources("whole")}
+        templates = await servers.resource_templates("whole")
+        text = await servers.read_resource("whole", "note://all")
+        one = await servers.read_resource("whole", "note://7")
+        picture = await servers.read_resource("whole", "pic://one")
+
+    assert listed["note://all"].description == "All notes"
+    assert [each.uri_template for each in templates] == ["note://{number}"]
+    assert text == (Text("many notes"),)
+    assert one == (Text("note 7"),)
+    assert picture == (Blob(media_type="image/png", data=b"\x89PNG", name="one"),)
+
+
+async def test_a_resource_that_is_not_there_is_not_found(config: ServerConfig):
+    async with running(config) as servers:
+        with pytest.raises(NotFound, match="whole says"):
+            await servers.read_resource("whole", "nothing://here")
+
+
+async def test_prompts_are_listed_filled_in_and_completed(config: ServerConfig):
+    async with running(config) as servers:
+        prompts = await servers.prompts("whole")
+        filled = await servers.get_prompt("whole", "city", {"name": "Paris"})
+        values = await servers.complete("whole", "name", "Par", prompt="city", known={"tone": "!"})
+        numbers = await servers.complete("whole", "number", "", template="note://{number}")
+
+    assert prompts == (
+        Prompt(
+            name="city",
+            description="Ask about a city",
+            arguments=(
+                PromptArgument(name="name", required=True),
+                PromptArgument(name="tone", required=False),
+            ),
+        ),
+    )
+    assert filled.messages[0].content == (Text("Tell me of Paris, dry."),)
+    assert values.values == ["Paris!", "Parrma!"]
+    assert values.more
+    assert numbers.values == ["is", "rma"]
+
+
+async def test_a_resource_that_changes_is_told_where_it_was_subscribed_to(config: ServerConfig):
+    host = Someone()
+    async with running(config, host) as servers:
+        if "resources.subscribe" not in servers.states()[0].capabilities:
+            pytest.skip("the SDK's server subscribes in the new protocol only")
+        await servers.subscribe("whole", "note://all")
+        task = asyncio.create_task(host.heard.get())
+        while not task.done():  # the subscription is made behind one's back
+            await servers.call(call("whole__touch", uri="note://all"))
+
+    assert task.result() == ("updated", "whole", "note://all")
+
+
+async def test_an_unknown_tool_of_a_known_server_is_unknown(config: ServerConfig):
+    async with running(config) as servers:
+        result = await servers.call(call("whole__nothing"))
+
+    assert result.fault == "unknown_tool"
+
+
+async def test_an_unknown_server_is_not_found():
+    async with McpServers([]) as servers:
+        with pytest.raises(NotFound):
+            await servers.resources("nobody")
+
+
+async def test_the_answer_to_a_call_is_waited_for_however_quiet_it_is_meanwhile(http_port: int):
+    async def thinks(context: object, asked: object) -> ElicitResult:
+        await asyncio.sleep(1)
+        return ElicitResult(action="accept", content={"name": "Ann", "age": 3})
+
+    streams = http(at(http_port), SessionMonitor(), None, quiet_seconds=0.3)
+    async with (
+        asyncio.timeout(60),
+        Client(streams, mode="legacy", elicitation_callback=thinks) as client,
+    ):
+        result = await client.call_tool("greet", {})
+
+    assert not result.is_error
+
+
+async def test_a_server_over_http_that_dies_fails_its_calls_at_once():
+    with listening("http") as port:
+        config = at(port)
+    async with asyncio.timeout(60), McpServers([config], delays=()) as servers:
+        missing = await servers.ready(50)
+        with pytest.raises(Unavailable, match="cannot be reached"):
+            await servers.resources("whole")
+
+    assert missing[0].status == "failed"
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_server_over_http_killed_in_a_call_is_unavailable(way: str, tmp_path: Path):
+    transport, mode = WAYS[way]
+    with listening(transport) as port:
+        async with running(at(port, transport, mode=mode), delays=()) as servers:
+            pid = int((await servers.call(call("whole__process"))).output)
+            mark = str(tmp_path / "mark")
+            task = asyncio.create_task(servers.call(call("whole__endless", mark=mark)))
+            await appears(tmp_path / "mark.begun")
+            began = time.monotonic()
+            os.kill(pid, signal.SIGKILL)
+            result = await task
+            took = time.monotonic() - began
+
+    assert result.fault == "unavailable"
+    assert took < 10
+
+
+async def test_a_session_that_the_server_forgot_is_opened_anew():
+    with listening("http") as port:
+        async with running(at(port, mode="legacy"), delays=(0.01,)) as servers:
+            await servers.call(call("whole__forget"))
+            lost = await servers.call(call("whole__echo", text="hi"))
+            again = await servers.call(call("whole__echo", text="hi"))
+
+    assert lost.fault == "unavailable"
+    assert "forgotten the session" in lost.output
+    assert again.output == "hi"
+
+
+def at(port: int, transport: str = "http", **more) -> ServerConfig:
+    path = {"http": "mcp", "sse": "sse"}[transport]
+    url = f"http://127.0.0.1:{port}/{path}"
+    return ServerConfig(name="whole", transport=transport, url=url, **more)
+
+
+def replaced(config: ServerConfig, **changes) -> ServerConfig:
+    return msgspec.structs.replace(config, **changes)
+
+
+async def appears(file: Path) -> None:
+    while not file.exists():
+        await asyncio.sleep(0.01)

@@ -1,0 +1,527 @@
+"""Tools that the worker runs itself: in the same stream, approved or not, lost and found again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+
+import msgspec
+import pytest
+from msgspec.structs import replace
+
+from antiphon.api import operations
+from antiphon.engine.transcript import Transcript
+from antiphon.engine.unit_of_work import CANCELLED
+from antiphon.ports import ReadSet, Tell, Toolbox, quiet
+from antiphon.providers.scripted import ScriptGate
+from antiphon.settings.settings import Settings
+from antiphon.types import errors
+from antiphon.types.events import (
+    ActionRequired,
+    MessageCompleted,
+    Numbered,
+    RunStatus,
+    TextDelta,
+    ToolOutputAdded,
+    TurnEnded,
+    TurnRestarted,
+)
+from antiphon.types.messages import Blob, Message, Tool, ToolCall, ToolResult, ToolSpec, Upload
+from antiphon.types.runs import Action, McpServer, Sampling
+from tests.support.runtime.rig import BY, OWNER, House, house, last, one, started
+
+YES, NO = '{"approve": true}', '{"approve": false, "reason": "Not now."}'
+FREE = McpServer("far", require_approval="never")
+ASKING = McpServer("far")
+
+Deed = Callable[[ToolCall], Awaitable[ToolResult]]
+
+
+class Far:
+    """An MCP server as far as the runtime sees one: tools `far__*`, and what was asked of them."""
+
+    def __init__(self, **deeds: Deed) -> None:
+        self.calls: list[ToolCall] = []
+        self.gates: defaultdict[str, ScriptGate] = defaultdict(ScriptGate)
+        self.there = True
+        self.holders = 0
+        self.cancelled = 0
+        self.description = ""
+        self._deeds: dict[str, Deed] = {"read": _said, "write": _said, "wait": self._wait} | deeds
+
+    async def check_allowed(self, servers: Sequence[McpServer]) -> None:
+        if any(server.name != "far" for server in servers):
+            raise errors.InvalidRequest("There is no such server.")
+
+    @asynccontextmanager
+    async def hold(self, owner: str, servers: Sequence[McpServer]) -> AsyncIterator[Toolbox]:
+        self.holders += 1
+        try:
+            yield self
+        finally:
+            self.holders -= 1
+
+    def states(self) -> Sequence[operations.BackendServer]:
+        return [operations.BackendServer("far", "ready")]
+
+    def origins(self, servers: Sequence[McpServer]) -> Sequence[str]:
+        return [server.name for server in servers]
+
+    def has(self, origins: Sequence[str]) -> bool:
+        return True
+
+    def tools(self) -> Sequence[Tool]:
+        names = self._deeds if self.there else ()
+        return [
+            Tool(spec=ToolSpec(f"far__{n}", self.description), server="far", own_name=n)
+            for n in names
+        ]
+
+    async def call(self, call: ToolCall, tell: Tell = quiet) -> ToolResult:
+        self.calls.append(call)
+        return await self._deeds[call.name.removeprefix("far__")](call)
+
+    async def _wait(self, call: ToolCall) -> ToolResult:
+        gate = self.gates[msgspec.json.decode(call.arguments)["gate"]]
+        gate.reached.set()
+        try:
+            await gate.opened.wait()
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        return await _said(call)
+
+
+async def _said(call: ToolCall) -> ToolResult:
+    return ToolResult(f"{call.name} of {call.arguments}")
+
+
+async def outputs(h: House, thread_id: str) -> list[str]:
+    return [m.text for m in await h.messages(thread_id) if m.role == "tool"]
+
+
+async def answer(h: House, run_id: str, tool_call_id: str, output: str) -> Action:
+    call = operations.SubmitToolOutput(run_id, tool_call_id, output)
+    action: Action = (await h.dispatcher.dispatch(call, BY)).value
+    return action
+
+
+async def replayed(h: House, run_id: str) -> list[Numbered]:
+    return await h.read(operations.Follow(run_id))
+
+
+def folded(told: Sequence[Numbered]) -> list[Message]:
+    """Each saved message, held against what the deltas before it came to."""
+    transcript, messages = Transcript(), []
+    for number, event in told:
+        transcript.add(number, event)
+        if isinstance(event, MessageCompleted):
+            said = transcript.said
+            assert (said.text, said.reasoning) == (event.message.text, event.message.reasoning)
+            assert [c.id for c in said.calls] == [c.id for c in event.message.tool_calls]
+            messages.append(event.message)
+    return messages
+
+
+async def test_the_workers_tools_run_within_one_stream() -> None:
+    far = Far()
+    async with house('say Let me look.\ncall far__read {"x":1}', "say It is 1.", servers=far) as h:
+        told = await h.ask(mcp_servers=(FREE,))
+
+        assert last(told).status == "completed"
+        assert [event.status for _, event in told if isinstance(event, RunStatus)] == [
+            "queued",
+            "in_progress",
+            "completed",
+        ]
+        assert sum(isinstance(event, TurnEnded) for _, event in told) == 1
+        assert [m.text for m in folded(told)] == ["Let me look.", "It is 1."]
+        assert one(told, ToolOutputAdded).output == 'far__read of {"x":1}'
+        assert (await h.run(started(told).run_id)).turn == 2
+        assert await replayed(h, started(told).run_id) == told
+        assert far.holders == 0
+
+
+async def test_the_model_reads_what_the_tool_gave() -> None:
+    async with house('call far__read {"x":1}', "say Done.", servers=Far()) as h:
+        await h.ask(mcp_servers=(FREE,))
+
+        asked, asked_again = h.model.questions
+        assert [tool.name for tool in asked.tools] == ["far__read", "far__write", "far__wait"]
+        assert [m["role"] for m in asked_again.decoded()] == ["user", "assistant", "tool"]
+        assert asked_again.turn == 2
+
+
+async def test_calls_of_one_reply_run_side_by_side_but_not_too_many() -> None:
+    far = Far()
+    script = "\n".join(f'call far__wait {{"gate":"{n}"}}' for n in range(3))
+    settings = Settings(max_tools=2)
+    async with house(script, "say Done.", servers=far, settings=settings) as h:
+        reading = asyncio.create_task(h.ask(mcp_servers=(FREE,)))
+        await far.gates["0"].reached.wait()
+        await far.gates["1"].reached.wait()
+        assert not far.gates["2"].reached.is_set()
+        far.gates["1"].opened.set()
+        await far.gates["2"].reached.wait()
+        far.gates["2"].opened.set()
+        far.gates["0"].opened.set()
+        told = await reading
+
+        assert await outputs(h, started(told).thread_id) == [
+            f'far__wait of {{"gate":"{n}"}}' for n in range(3)
+        ]
+
+
+async def test_each_call_has_an_id_that_no_other_run_has() -> None:
+    """The model's own ids do not serve: some providers count from 1 in each reply."""
+    far = Far()
+    async with house('call far__read {"x":1}', "say Done.", servers=far) as h:
+        told = await h.ask(mcp_servers=(FREE,))
+
+        listed = await h.dispatcher.dispatch(operations.ListActions(started(told).run_id), BY)
+        assert [call.id for call in far.calls] == [action.id for action in listed.value.data]
+
+
+async def test_a_mixed_reply_rests_for_the_client_and_then_runs_the_workers_own() -> None:
+    far = Far()
+    script = 'call look {"q":1}\ncall far__read {"x":1}'
+    async with house(script, "say Done.", servers=far) as h:
+        told = await h.ask(mcp_servers=(FREE,), tools=(ToolSpec("look"),))
+        assert [action.name for action in one(told, ActionRequired).actions] == ["look"]
+        assert not far.calls
+        await h.submit(told, "seen")
+        again = await h.read(operations.Process(run_id=started(told).run_id))
+
+        assert last(again).status == "completed"
+        assert await outputs(h, started(told).thread_id) == ["seen", 'far__read of {"x":1}']
+        assert (await h.run(started(told).run_id)).turn == 2
+
+
+async def test_a_call_runs_only_when_it_was_approved() -> None:
+    far = Far()
+    async with house('call far__write {"x":1}', "say Done.", servers=far) as h:
+        told = await h.ask(mcp_servers=(ASKING,))
+        (asked,) = one(told, ActionRequired).actions
+        assert (asked.kind, asked.server, asked.arguments) == ("approval", "far", {"x": 1})
+        assert last(told).status == "action_required"
+        run_id = started(told).run_id
+        with pytest.raises(errors.OutputsMissing):
+            await h.read(operations.Process(run_id=run_id))
+        approved = await answer(h, run_id, asked.tool_call_id, YES)
+        assert (approved.approval, approved.status, approved.output) == ("given", "pending", None)
+        assert not far.calls
+        again = await h.read(operations.Process(run_id=run_id))
+
+        assert one(again, ToolOutputAdded).output == 'far__write of {"x":1}'
+        assert last(again).status == "completed"
+        assert len(far.calls) == 1
+
+
+async def test_a_tool_that_became_another_since_its_call_was_approved_is_not_run() -> None:
+    far = Far()
+    script = 'call far__write {"x":1}\ncall far__read {"x":1}'
+    mixed = McpServer("far", require_approval={"read": "never"})
+    async with house(script, "say Odd.", servers=far) as h:
+        told = await h.ask(mcp_servers=(mixed,))
+        run_id = started(told).run_id
+        await answer(h, run_id, one(told, ActionRequired).actions[0].tool_call_id, YES)
+        far.description = "Writes to somebody else."
+        again = await h.read(operations.Process(run_id=run_id))
+
+        assert last(again).status == "completed"
+        refused, read = await outputs(h, started(told).thread_id)
+        assert "has changed since" in refused
+        assert read == 'far__read of {"x":1}'
+        assert [call.name for call in far.calls] == ["far__read"]
+
+
+async def test_a_refused_call_never_reaches_its_server() -> None:
+    far = Far()
+    async with house('call far__write {"x":1}', "say As you like.", servers=far) as h:
+        told = await h.ask(mcp_servers=(ASKING,))
+        run_id = started(told).run_id
+        await answer(h, run_id, one(told, ActionRequired).actions[0].tool_call_id, NO)
+        again = await h.read(operations.Process(run_id=run_id))
+
+        assert last(again).status == "completed"
+        assert await outputs(h, started(told).thread_id) == [
+            "This call was refused and not carried out. Not now."
+        ]
+        assert not far.calls
+
+
+async def test_two_clients_may_say_the_same_and_the_call_runs_once() -> None:
+    far = Far()
+    async with house('call far__write {"x":1}', "say Done.", servers=far) as h:
+        told = await h.ask(mcp_servers=(ASKING,), background=False)
+        run_id, call_id = started(told).run_id, one(told, ActionRequired).actions[0].tool_call_id
+        both = await asyncio.gather(*(answer(h, run_id, call_id, YES) for _ in range(2)))
+        assert both[0] == both[1]
+        with pytest.raises(errors.OutputConflict):
+            await answer(h, run_id, call_id, NO)
+        streams = await asyncio.gather(
+            *(h.read(operations.Process(run_id=run_id)) for _ in range(2))
+        )
+
+        assert streams[0] == streams[1]
+        assert len(far.calls) == 1
+        assert (await answer(h, run_id, call_id, YES)).output == 'far__write of {"x":1}'
+
+
+async def test_an_approval_is_no_message() -> None:
+    async with house('call far__write {"x":1}', servers=Far()) as h:
+        told = await h.ask(mcp_servers=(ASKING,))
+        call_id = one(told, ActionRequired).actions[0].tool_call_id
+        call = operations.CreateMessage(
+            started(told).thread_id, YES, role="tool", tool_call_id=call_id
+        )
+
+        with pytest.raises(errors.InvalidRequest, match="approved"):
+            await h.dispatcher.dispatch(call, BY)
+
+
+async def test_approval_is_asked_for_tool_by_tool() -> None:
+    far = Far()
+    careful = McpServer("far", require_approval={"read": "never", "w*": "always"})
+    script = 'call far__read {"x":1}\ncall far__write {"x":2}'
+    async with house(script, "say Done.", servers=far) as h:
+        told = await h.ask(mcp_servers=(careful,))
+
+        assert [action.name for action in one(told, ActionRequired).actions] == ["far__write"]
+
+
+async def test_only_the_allowed_tools_are_offered_and_a_clashing_name_is_the_clients() -> None:
+    some = McpServer("far", allowed_tools=("r*", "write"), require_approval="never")
+    async with house('call far__write {"x":1}', servers=Far()) as h:
+        told = await h.ask(mcp_servers=(some,), tools=(ToolSpec("far__write", "Mine."),))
+
+        offered = h.model.questions[0].tools
+        assert [(t.name, t.description) for t in offered] == [
+            ("far__write", "Mine."),
+            ("far__read", ""),
+        ]
+        assert one(told, ActionRequired).actions[0].kind == "tool"
+
+
+@pytest.mark.parametrize("choice", ["required", "far__read"])
+async def test_a_run_whose_servers_are_away_still_answers(choice: str) -> None:
+    far = Far()
+    far.there = False
+    async with house("say I cannot look.", servers=far) as h:
+        told = await h.ask(mcp_servers=(FREE,), sampling=Sampling(tool_choice=choice))
+
+        assert last(told).status == "completed"
+        (question,) = h.model.questions
+        assert (question.tools, question.sampling.tool_choice) == ((), None)
+
+
+async def test_a_choice_of_a_servers_tool_reaches_the_model() -> None:
+    async with house("say Hm.", servers=Far()) as h:
+        await h.ask(mcp_servers=(FREE,), sampling=Sampling(tool_choice="far__read"))
+
+        assert h.model.questions[0].sampling.tool_choice == "far__read"
+
+
+async def test_a_tool_that_breaks_or_takes_too_long_is_a_result() -> None:
+    async def breaks(call: ToolCall) -> ToolResult:
+        raise RuntimeError("out of paper")
+
+    far = Far(breaks=breaks)
+    script = 'call far__breaks {}\ncall far__wait {"gate":"never"}'
+    settings = Settings(tool_timeout=0.05)
+    async with house(script, "say Too bad.", servers=far, settings=settings) as h:
+        told = await h.ask(mcp_servers=(FREE,))
+
+        assert last(told).status == "completed"
+        broken, late = await outputs(h, started(told).thread_id)
+        assert "out of paper" in broken
+        assert "0.05 s" in late
+        actions = (
+            await h.dispatcher.dispatch(operations.ListActions(started(told).run_id), BY)
+        ).value.data
+        assert [action.status for action in actions] == ["failed", "failed"]
+        assert far.cancelled == 1
+
+
+async def test_what_a_tool_gave_besides_words_is_kept_for_its_owner() -> None:
+    async def draw(call: ToolCall) -> ToolResult:
+        return ToolResult("A dot.", content=(Blob(media_type="image/png", data=b"dot", name="d"),))
+
+    async with house("call far__draw {}", "say See.", servers=Far(draw=draw)) as h:
+        told = await h.ask(mcp_servers=(FREE,))
+        tool = next(m for m in await h.messages(started(told).thread_id) if m.role == "tool")
+
+        upload, content = await h.dispatcher.download(OWNER, tool.metadata["files"])
+        assert (upload.media_type, content) == ("image/png", b"dot")
+        with pytest.raises(errors.NotFound):
+            await h.store.get(Upload, "somebody else", upload.id)
+
+
+async def test_a_cancel_reaches_the_tool() -> None:
+    far = Far()
+    async with house('call far__wait {"gate":"never"}', servers=far) as h:
+        reading = asyncio.create_task(h.ask(mcp_servers=(FREE,)))
+        await far.gates["never"].reached.wait()
+        (run,) = (await h.dispatcher.dispatch(operations.ListRuns(), BY)).value.data
+        await h.dispatcher.dispatch(operations.CancelRun(run.id), BY)
+        told = await reading
+        while h.worker.active_runs:
+            await asyncio.sleep(0)
+
+        assert last(told).status == "cancelled"
+        assert far.cancelled == 1
+        assert await outputs(h, run.thread_id) == [CANCELLED]
+        actions = (await h.dispatcher.dispatch(operations.ListActions(run.id), BY)).value.data
+        assert [action.status for action in actions] == ["cancelled"]
+
+
+async def test_a_call_whose_worker_died_is_run_again_under_its_id_by_the_next() -> None:
+    far = Far()
+    script = 'say Let me look.\ncall far__read {"x":1}\ncall far__wait {"gate":"never"}'
+    async with house(script, "say Found.", servers=far) as h:
+        reading = asyncio.create_task(h.ask(mcp_servers=(FREE,)))
+        await far.gates["never"].reached.wait()
+        (run,) = (await h.dispatcher.dispatch(operations.ListRuns(), BY)).value.data
+        (held,) = [task for task in asyncio.all_tasks() if task.get_name().startswith("run ")]
+        held.cancel()
+        await asyncio.wait([held])
+        far.gates["never"].opened.set()
+        h.now += 16_000
+        await h.worker.sweep()
+        told = await reading
+
+        assert last(told).status == "completed"
+        assert [m.text for m in folded(told)] == ["Let me look.", "Found."]
+        assert not any(isinstance(event, TurnRestarted) for _, event in told)
+        first, again = (call.id for call in far.calls if call.name == "far__wait")
+        assert first == again
+        assert len(await outputs(h, run.thread_id)) == 2
+        assert await replayed(h, run.id) == told
+
+
+async def test_a_reply_lost_after_the_tools_voids_itself_and_no_tool_runs_again() -> None:
+    far = Far()
+    scripts = ('say Looking.\ncall far__read {"x":1}', "say Lost words\nwait never", "say Found.")
+    async with house(*scripts, servers=far) as h:
+        reading = asyncio.create_task(h.ask(mcp_servers=(FREE,)))
+        await h.model.gates["never"].reached.wait()
+        await h.worker.stop(0)
+        h.worker = h.new_worker("second")
+        h.worker.start()
+        told = await reading
+
+        assert [m.text for m in folded(told)] == ["Looking.", "Found."]
+        restarted = one(told, TurnRestarted)
+        lost = [n for n, event in told if isinstance(event, TextDelta) and "Lost" in event.text]
+        (output,) = (n for n, event in told if isinstance(event, ToolOutputAdded))
+        assert output <= restarted.after < min(lost)
+        assert len(far.calls) == 1
+
+
+async def test_a_broken_call_after_the_tools_voids_only_its_own_reply() -> None:
+    far = Far()
+    scripts = (
+        'say Looking.\ncall far__read {"x":1}',
+        'say Broken.\ncall far__read {"x":',
+        "say Mended.",
+    )
+    async with house(*scripts, servers=far) as h:
+        told = await h.ask(mcp_servers=(FREE,))
+
+        assert last(told).status == "completed"
+        assert [m.text for m in folded(told)] == ["Looking.", "Mended."]
+
+
+async def test_a_loop_of_calls_ends_at_the_limit_of_turns() -> None:
+    far = Far()
+    async with house(*['call far__read {"x":1}'] * 5, servers=far) as h:
+        told = await h.ask(mcp_servers=(FREE,), max_turns=3)
+
+        assert (last(told).status, last(told).reason) == ("incomplete", "max_turns")
+        assert len(far.calls) == 2
+
+
+async def test_an_output_waits_for_a_store_that_is_away() -> None:
+    far = Far()
+    tries = []
+
+    def away(about: ReadSet) -> Exception | None:
+        if about.what == "result" and len(tries) < 2:
+            tries.append(about)
+            return errors.Unavailable("away")
+        return None
+
+    async with house('call far__read {"x":1}', "say Done.", servers=far) as h:
+        h.store.trouble = away
+        told = await h.ask(mcp_servers=(FREE,))
+
+        assert last(told).status == "completed"
+        assert len(tries) == 2
+        assert len(far.calls) == 1
+
+
+async def test_a_background_run_goes_all_its_way_after_the_approval() -> None:
+    far = Far()
+    async with house('call far__write {"x":1}', "say Done.", servers=far) as h:
+        process = operations.Process(
+            message=operations.NewMessage("Write!"), mcp_servers=(ASKING,), background=True
+        )
+        run = (await h.dispatcher.open_stream(process, BY)).value  # type: ignore[union-attr]
+        told: list[Numbered] = []
+        async for numbered in h.listen(operations.Follow(run.id)):
+            told.append(numbered)
+            if isinstance(numbered[1], ActionRequired):
+                await answer(h, run.id, numbered[1].actions[0].tool_call_id, YES)
+
+        assert isinstance(told[-2][1], RunStatus)
+        assert last(told).status == "completed"
+        assert len(far.calls) == 1
+
+
+async def test_an_assistant_names_servers_for_its_runs() -> None:
+    far = Far()
+    async with house('call far__read {"x":1}', "say Done.", servers=far) as h:
+        create = operations.CreateAssistant(mcp_servers=(FREE,))
+        assistant = (await h.dispatcher.dispatch(create, BY)).value
+        told = await h.ask(assistant_id=assistant.id)
+
+        assert len(far.calls) == 1
+        assert (await h.run(started(told).run_id)).mcp_servers == (FREE,)
+        change = operations.UpdateAssistant(assistant.id, mcp_servers=())
+        assert (await h.dispatcher.dispatch(change, BY)).value == replace(
+            assistant, mcp_servers=(), updated_at=assistant.updated_at
+        )
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        operations.CreateAssistant(mcp_servers=(FREE,)),
+        operations.CreateRun("thread", mcp_servers=(FREE,)),
+        operations.Process(message=operations.NewMessage("Hi"), mcp_servers=(FREE,)),
+    ],
+)
+async def test_no_server_may_be_named_where_the_operator_allows_none(
+    call: operations.Operation[object],
+) -> None:
+    async with house() as h:
+        ask = (
+            h.dispatcher.open_stream
+            if isinstance(call, operations.Process)
+            else h.dispatcher.dispatch
+        )
+        with pytest.raises(errors.Forbidden, match="MCP servers"):
+            await ask(call, BY)  # type: ignore[arg-type]
+        assert not (await h.dispatcher.dispatch(operations.ListThreads(), BY)).value.data
+
+
+async def test_an_assistant_of_better_times_begins_no_run_once_servers_are_off() -> None:
+    async with house(servers=Far()) as allowed, house() as h:
+        create = operations.CreateAssistant(mcp_servers=(FREE,))
+        assistant = (await allowed.dispatcher.dispatch(create, BY)).value
+        await h.store.put(OWNER, assistant)
+
+        with pytest.raises(errors.Forbidden):
+            await h.ask(assistant_id=assistant.id)

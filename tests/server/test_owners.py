@@ -1,0 +1,371 @@
+"""All of an owner: counted, exported as one file, and erased for good."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import itertools
+import json
+import os
+import tracemalloc
+import zipfile
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+from pathlib import Path
+from urllib.parse import quote
+
+import httpx2
+import pytest
+
+from antiphon.api import operations
+from antiphon.runtime.admin.deletion import OwnerDeleter
+from antiphon.runtime.admin.export import OwnerExporter
+from antiphon.runtime.admin.owners import OwnerService
+from antiphon.runtime.admin.provider_keys import Cipher, ProviderKeyService
+from antiphon.runtime.embedded_transport import AsyncEmbeddedTransport
+from antiphon.runtime.runtime import mint
+from antiphon.server.auth import MEMORY_SECONDS
+from antiphon.server.streaming import Pace
+from antiphon.types.accounts import Principal
+from antiphon.types.errors import BadSettings
+from tests.support.server.owner_data import (
+    ASK,
+    CANARY,
+    TOOL,
+    begin,
+    erase,
+    exported,
+    fill,
+    lines,
+    reached,
+    settings,
+)
+from tests.support.server.served import Served, served
+
+# What there is.
+
+
+async def test_owners_are_listed_with_what_they_have(
+    server: Served, admin: httpx2.AsyncClient
+) -> None:
+    ann = await fill(server, "ann")
+    await fill(server, "ben")
+
+    first = (await admin.get("/v1/owners", params={"limit": 1})).json()
+    rest = (await admin.get("/v1/owners", params={"after": first["next"]})).json()
+    alone = (await admin.get("/v1/owners", params={"owner": "ben"})).json()
+
+    held = {"threads": 2, "runs": 2, "files": 1, "assistants": 1}
+    assert first == {"data": [{"owner": "ann", **held}], "has_more": True, "next": "ann"}
+    assert rest["data"] == alone["data"] == [{"owner": "ben", **held}]
+    assert (await ann.get("/v1/owners")).status_code == 403
+
+
+# Export.
+
+
+async def test_an_export_holds_everything_of_an_owner_and_nothing_of_another(
+    server: Served, admin: httpx2.AsyncClient
+) -> None:
+    ann = await fill(server, "ann")
+    await fill(server, "ben")
+
+    archive = await exported(admin, "ann")
+
+    assert archive.testzip() is None
+    manifest = json.loads(archive.read("manifest.json"))
+    counts = {"assistants": 1, "threads": 2, "messages": 4, "runs": 2, "actions": 1, "files": 1}
+    assert manifest["counts"] == {**counts, "keys": 1, "provider_keys": 1}
+    assert manifest["owner"] == "ann"
+    for kind in ("threads", "runs", "assistants"):
+        told = (await ann.get(f"/v1/{kind}")).json()["data"]
+        held = [line.get("run", line) for line in lines(archive, f"{kind}.jsonl")]
+        assert held == told
+    [thread, _] = lines(archive, "threads.jsonl")
+    told = (await ann.get("/v1/messages", params={"thread_id": thread["id"]})).json()["data"]
+    assert [line for line in lines(archive, "messages.jsonl") if line in told] == told
+    [file] = lines(archive, "files.jsonl")
+    assert archive.read(file["place"]) == CANARY.encode() * 100
+    [provider_key] = lines(archive, "provider_keys.jsonl")
+    assert (provider_key["provider"], provider_key["hint"]) == ("openai", "...4711")
+
+
+async def test_an_export_holds_the_events_of_runs_as_they_were_told(
+    server: Served, admin: httpx2.AsyncClient
+) -> None:
+    ann = await fill(server, "ann")
+
+    [_, ended] = lines(await exported(admin, "ann"), "runs.jsonl")
+
+    told = await ann.get(f"/v1/runs/{ended['run']['id']}/events")
+    events = [json.loads(line[6:]) for line in told.text.splitlines() if line.startswith("data: ")]
+    assert ended["events"] == events
+    assert ended["events_after"] == 0
+
+
+EVIL = (
+    *("..", "...", "..hidden", "a:b", "CON", "nul.txt", "a<b>|?*.txt", "trailing. ", "-rf"),
+    *("ü世界.txt", "x" * 250 + ".txt", "%2e%2e%2fetc", "'; rm -rf ~"),
+)
+
+
+async def test_the_names_in_an_export_are_harmless_wherever_it_is_unpacked(
+    server: Served, admin: httpx2.AsyncClient, tmp_path: Path
+) -> None:
+    ann = await server.client(await server.key("ann"))
+    kept = 0
+    for number, name in enumerate(EVIL):
+        answer = await ann.post("/v1/files", params={"name": name}, content=b"%d" % number)
+        kept += answer.status_code == 201
+    archive = await exported(admin, "ann")
+    folder = tmp_path / "unpacked"
+    archive.extractall(folder)
+
+    files = [file for file in folder.rglob("*") if file.is_file()]
+    places = [line["place"] for line in lines(archive, "files.jsonl")]
+    assert kept >= 10
+    assert len(set(places)) == kept
+    assert {file.relative_to(folder).as_posix() for file in files} >= set(places)
+    for place in places:
+        assert place.startswith("files/file_")
+        assert len(place) < 160
+        assert not set(place[6:]) & set("/\\:<>|?*\"%'")
+        assert not place.endswith((".", " "))
+
+
+async def test_an_export_is_a_download_that_no_page_can_run(
+    server: Served, admin: httpx2.AsyncClient
+) -> None:
+    await fill(server, "ann@example.org")
+
+    answer = await admin.get("/v1/owners/ann@example.org/export")
+
+    assert answer.headers["content-type"] == "application/zip"
+    assert answer.headers["content-disposition"].startswith(
+        'attachment; filename="antiphon-ann_example_org-'
+    )
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["cache-control"] == "no-store"
+
+
+async def test_who_has_nothing_is_not_exported_and_who_is_no_admin_exports_nobody(
+    server: Served, admin: httpx2.AsyncClient
+) -> None:
+    ann = await fill(server, "ann")
+
+    assert (await admin.get("/v1/owners/nobody/export")).status_code == 404
+    assert (await ann.get("/v1/owners/ann/export")).status_code == 403
+
+
+async def test_however_much_an_owner_has_little_of_it_is_held_at_once(tmp_path: Path) -> None:
+    async with served(settings(tmp_path)) as server:
+        desk = server.runtime.dispatcher
+        for number in range(30):
+            await desk.upload("ann", f"{number}.bin", "image/png", bytes(1_000_000))
+        tracemalloc.start()
+        try:
+            archive = await desk.export(operations.ExportOwner("ann"), Principal())
+            sent = 0
+            async with aclosing(archive.pieces) as pieces:
+                async for piece in pieces:
+                    sent += len(piece)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+
+    assert sent > 0
+    assert peak < 8_000_000
+
+
+async def test_what_is_deleted_while_it_is_exported_breaks_nothing(server: Served) -> None:
+    ann = await server.client(await server.key("ann"))
+    for _ in range(30):
+        await ann.post("/v1/threads", json={"title": "x"})
+    archive = await server.runtime.dispatcher.export(operations.ExportOwner("ann"), Principal())
+    threads = (await ann.get("/v1/threads", params={"limit": 100})).json()["data"]
+
+    whole = bytearray()
+    async with aclosing(archive.pieces) as pieces:
+        async for piece in pieces:
+            whole += piece
+            if threads:
+                await ann.delete(f"/v1/threads/{threads.pop()['id']}")
+
+    assert zipfile.ZipFile(io.BytesIO(bytes(whole))).testzip() is None
+
+
+async def test_who_loses_the_key_meanwhile_gets_no_whole_export(tmp_path: Path) -> None:
+    async with served(settings(tmp_path), pace=Pace(recheck=0.0)) as server:
+        for number in range(12):
+            await server.runtime.dispatcher.upload("ann", f"{number}", "", os.urandom(1_000_000))
+        token = await server.key("ops", "admin")
+        admin = await server.client(token)
+        async with admin.stream("GET", "/v1/owners/ann/export") as answer:
+            pieces = answer.aiter_bytes()
+            assert await anext(pieces)
+            await server.runtime.store.revoke_key(server.keys[token])
+            await asyncio.sleep(MEMORY_SECONDS + 0.5)  # for so long a key is believed
+            with pytest.raises(httpx2.TransportError):
+                await drained(pieces)
+
+
+async def drained(pieces: AsyncIterator[bytes]) -> None:
+    async for _ in pieces:
+        pass
+
+
+async def test_the_same_export_comes_without_a_server(tmp_path: Path) -> None:
+    async with served(settings(tmp_path)) as server:
+        await fill(server, "ann")
+        line = AsyncEmbeddedTransport.over(server.runtime)
+        pieces = [piece async for piece in line.export("ann")]
+
+    archive = zipfile.ZipFile(io.BytesIO(b"".join(pieces)))
+    assert json.loads(archive.read("manifest.json"))["counts"]["threads"] == 2
+
+
+# Erase.
+
+
+async def test_everything_of_an_owner_is_erased_and_nothing_of_another(
+    server: Served, admin: httpx2.AsyncClient, tmp_path: Path
+) -> None:
+    ann, ben = await fill(server, "ann"), await fill(server, "ben")
+    for client in (ann, ben):  # what is known of a key, and in caches
+        await client.get("/v1/threads")
+
+    [*_, last] = await erase(admin, "ann")
+
+    assert last["owner"] == "ann"
+    assert (await ann.get("/v1/threads")).status_code == 401
+    assert [held["owner"] for held in (await admin.get("/v1/owners")).json()["data"]] == ["ben"]
+    acting = {"Antiphon-Owner": "ann"}
+    for kind in ("threads", "runs", "files", "assistants", "provider_keys"):
+        assert (await admin.get(f"/v1/{kind}", headers=acting)).json()["data"] == []
+        assert (await ben.get(f"/v1/{kind}")).json()["data"] != []
+    rows = (await admin.get("/v1/usage")).json()["rows"]
+    assert {row["owner"] for row in rows} == {"ben"}
+    assert await erase(admin, "ann") == [{"owner": "ann", "erased": 0, "done": True}]
+
+    await erase(admin, "ben")
+    acts = (await admin.get("/v1/acts")).text
+    assert CANARY not in acts
+    assert '"owner.erased"' in acts
+    for file in tmp_path.glob("antiphon.db*"):
+        assert CANARY.encode() not in file.read_bytes(), file.name
+
+
+async def test_live_runs_are_cancelled_first_and_their_readers_told(
+    server: Served, admin: httpx2.AsyncClient
+) -> None:
+    ann = await server.client(await server.key("ann"))
+    run_id = await begin(ann, ASK, tools=[TOOL])
+    await reached(ann, run_id, "action_required")
+
+    async def read() -> str:
+        async with ann.stream("GET", f"/v1/runs/{run_id}/events") as answer:
+            return "".join([piece async for piece in answer.aiter_text()])
+
+    reading = asyncio.create_task(read())
+    await asyncio.sleep(0)
+    await erase(admin, "ann")
+
+    async with asyncio.timeout(10):
+        await reading
+    assert (await admin.get("/v1/live_runs")).json()["data"] == []
+
+
+async def test_what_is_begun_while_a_revoked_key_is_still_believed_is_erased_too(
+    server: Served, admin: httpx2.AsyncClient
+) -> None:
+    ann = await server.client(await server.key("ann"))
+    await ann.post("/v1/threads", json={"title": CANARY})
+    refused = asyncio.Event()
+
+    async def go_on() -> None:
+        while (await ann.post("/v1/threads", json={"title": CANARY})).status_code == 201:
+            await asyncio.sleep(0.05)
+        refused.set()
+
+    going_on = asyncio.create_task(go_on())
+    await erase(admin, "ann")
+
+    assert refused.is_set()
+    await going_on
+    assert (await admin.get("/v1/owners", params={"owner": "ann"})).json()["data"] == []
+
+
+async def test_an_erasure_that_is_long_says_how_far_it_is_and_goes_on_when_asked_again(
+    server: Served, admin: httpx2.AsyncClient
+) -> None:
+    await fill(server, "ann")
+    hours = itertools.count(0.0, 3600.0)
+    owners = owners_of(server, lambda: next(hours))
+
+    said = [await owners.handlers[operations.EraseOwner](operations.EraseOwner("ann"), Principal())]
+    while not said[-1].done:
+        said.append(
+            await owners.handlers[operations.EraseOwner](operations.EraseOwner("ann"), Principal())
+        )
+
+    assert len(said) > 5
+    assert all(each.erased > 0 for each in said[:-1])
+    assert (await admin.get("/v1/owners", params={"owner": "ann"})).json()["data"] == []
+
+
+def owners_of(server: Served, clock: Callable[[], float]) -> OwnerService:
+    """Those of the server's store, by another clock."""
+    store, bus = server.runtime.store, server.runtime.bus
+
+    def seal() -> Cipher:
+        raise BadSettings("Nothing is sealed here.")
+
+    keys = ProviderKeyService(store, mint, seal)
+    eraser = OwnerDeleter(store, bus, mint, settle=0)
+    return OwnerService(store, keys, lambda *_: None, eraser, OwnerExporter(store, mint), clock)
+
+
+async def test_an_owner_may_be_called_whatever_a_header_can_carry(
+    server: Served, admin: httpx2.AsyncClient
+) -> None:
+    for name in ("team/a", "a%2Fb", "..", "?x=1#y"):
+        await server.runtime.dispatcher.upload(name, "x", "", b"x")
+        address = f"/v1/owners/{quote(name, safe='').replace('.', '%2E')}"
+
+        key = await admin.put(f"{address}/provider_keys/openai", json={"key": "sk-1"})
+        assert key.json()["owner"] == name
+        archive = zipfile.ZipFile(io.BytesIO((await admin.get(f"{address}/export")).content))
+        assert json.loads(archive.read("manifest.json"))["owner"] == name
+        assert (await admin.delete(address)).json()["owner"] == name
+    assert (await admin.get("/v1/owners")).json()["data"] == []
+
+
+async def test_an_admin_key_does_not_erase_its_own_owner(
+    server: Served, admin: httpx2.AsyncClient
+) -> None:
+    answer = await admin.delete("/v1/owners/ops")
+
+    assert (answer.status_code, answer.json()["code"]) == (409, "conflict")
+    ann = await fill(server, "ann")
+    assert (await ann.delete("/v1/owners/ann")).status_code == 403
+
+
+async def test_a_person_goes_with_what_they_own_but_for_the_last_admin(
+    server: Served, admin: httpx2.AsyncClient
+) -> None:
+    people = {
+        role: (
+            await admin.post("/v1/people", json={"name": f"{CANARY} {role}", "role": role})
+        ).json()
+        for role in ("admin", "user")
+    }
+    await fill(server, people["user"]["id"])
+
+    await erase(admin, people["user"]["id"])
+    kept = await admin.delete(f"/v1/owners/{people['admin']['id']}")
+
+    assert kept.status_code == 409
+    names = [person["role"] for person in (await admin.get("/v1/people")).json()["data"]]
+    assert names == ["admin"]
+    whats = [act["what"] for act in (await admin.get("/v1/acts")).json()["data"]]
+    assert whats[:2] == ["owner.erased", "person.removed"]

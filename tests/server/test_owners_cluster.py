@@ -1,0 +1,63 @@
+"""On PostgreSQL and Redis too nothing is left of an owner who was erased."""
+
+from __future__ import annotations
+
+import asyncpg
+from msgspec.structs import replace
+from redis.asyncio import Redis as RedisClient
+
+from antiphon.runtime.admin.encryption import new_key
+from tests.support.server.owner_data import CANARY, erase, exported, fill, lines
+from tests.support.server.served import SETTINGS, served
+from tests.support.services.postgres import Postgres
+from tests.support.services.redis import Redis
+
+ROWS = """
+SELECT table_name FROM information_schema.tables
+WHERE table_schema = 'public' AND table_type = 'BASE TABLE'
+"""
+
+
+async def test_nothing_of_an_erased_owner_is_in_any_table_nor_in_redis(
+    postgres: Postgres, redis: Redis
+) -> None:
+    database = await postgres.create()
+    asked = replace(SETTINGS, database=database, redis=redis.address, secret_key=new_key())
+    async with served(asked) as server:
+        admin = await server.client(await server.key("ops", "admin"))
+        await fill(server, "ann")
+        await fill(server, "ben")
+        assert len(lines(await exported(admin, "ann"), "threads.jsonl")) == 2
+        assert CANARY in await _in_database(database)
+
+        await erase(admin, "ann")
+        assert [held["owner"] for held in (await admin.get("/v1/owners")).json()["data"]] == ["ben"]
+        await erase(admin, "ben")
+
+    assert CANARY not in await _in_database(database)
+    assert CANARY.encode() not in await _in_redis(redis.address)
+
+
+async def _in_database(address: str) -> str:
+    """All rows of all tables, with bytes as the text they are."""
+    connection = await asyncpg.connect(address)
+    try:
+        found: list[str] = []
+        for (table,) in await connection.fetch(ROWS):
+            for row in await connection.fetch(f'SELECT * FROM "{table}"'):
+                found += [
+                    value.decode("latin-1") if isinstance(value, bytes) else str(value)
+                    for value in row.values()
+                ]
+        return "\n".join(found)
+    finally:
+        await connection.close()
+
+
+async def _in_redis(address: str) -> bytes:
+    client = RedisClient.from_url(address)
+    try:
+        names = [name async for name in client.scan_iter()]
+        return b"".join([await client.dump(name) or b"" for name in names])
+    finally:
+        await client.aclose()

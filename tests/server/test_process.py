@@ -1,0 +1,196 @@
+"""The server as a process: what it says, what it waits for, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+
+import httpx2
+import msgspec
+import pytest
+from msgspec.structs import replace
+
+from antiphon.server.connection import Connection
+from antiphon.server.serve import serving
+from antiphon.types import events
+from antiphon.types.errors import BadSettings
+from antiphon.wires import sse
+from tests.support.server.served import DEADLINE, SETTINGS, asgi, eventually
+
+SERVE = """
+import sys, msgspec
+from antiphon.server.serve import serve
+from antiphon.settings.settings import Settings
+serve(msgspec.json.decode(sys.argv[1], type=Settings))
+"""
+SLOW = replace(SETTINGS, demo_pace=15, grace=10.0)
+LONG_GRACE = replace(SLOW, grace=10 * DEADLINE)
+"""With it a server that waits for its runs and streams does not end before the test gives up."""
+ASK = {"message": {"content": "When does the next LAX-JFK flight leave?"}}
+
+
+@dataclass
+class Running:
+    process: asyncio.subprocess.Process
+    client: httpx2.AsyncClient
+    said: list[str]
+
+    async def end(self, *signals: signal.Signals) -> int:
+        for one in signals:
+            self.process.send_signal(one)
+        async with asyncio.timeout(DEADLINE):
+            return await self.process.wait()
+
+
+@asynccontextmanager
+async def _running(settings: object = SETTINGS) -> AsyncGenerator[Running]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", SERVE, msgspec.json.encode(settings), stderr=asyncio.subprocess.PIPE
+    )
+    assert process.stderr is not None
+    said: list[str] = []
+    try:
+        async with asyncio.timeout(DEADLINE):
+            while not (said and said[-1].startswith("listening on ")):
+                line = (await process.stderr.readline()).decode()
+                assert line, said
+                said.append(line.strip())
+        url = said[-1].removeprefix("listening on ")
+        async with httpx2.AsyncClient(base_url=url, trust_env=False, timeout=DEADLINE) as client:
+            yield Running(process, client, said)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+async def test_it_says_what_it_serves_and_then_that_it_listens() -> None:
+    async with _running() as running:
+        assert (await running.client.get("/readyz")).status_code == 200
+        about, listening = running.said
+
+    assert "memory:" in about
+    assert "demo" in about
+    assert "keys: no" in about
+    assert listening.startswith("listening on http://127.0.0.1:")
+
+
+async def test_port_zero_is_a_port_of_its_own() -> None:
+    async with _running() as one, _running() as other:
+        assert one.client.base_url != other.client.base_url
+
+
+@pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGINT])
+async def test_an_idle_server_ends_at_once_and_well(by: signal.Signals) -> None:
+    async with _running(LONG_GRACE) as running:
+        await running.client.get("/healthz")
+        code = await running.end(by)
+
+    assert code == 0
+
+
+async def test_a_turn_that_runs_is_told_to_its_end() -> None:
+    async with _running(SLOW) as running:
+        async with _asked(running) as stream:
+            frames = _frames(stream)
+            first = await anext(frames)
+            running.process.send_signal(signal.SIGTERM)
+            rest = [frame async for frame in frames]
+        code = await running.end()
+
+    assert first.id == "1"
+    assert rest[-1].event == "turn.ended"
+    assert events.decode(rest[-1].data).status == "completed"  # type: ignore[union-attr]
+    assert code == 0
+
+
+async def test_a_server_that_ends_says_so_and_takes_no_new_turn() -> None:
+    async with _running(SLOW) as running:
+        client = running.client
+        async with _asked(running) as stream:
+            await anext(_frames(stream))
+            running.process.send_signal(signal.SIGTERM)
+
+            async def not_ready() -> bool:
+                return (await client.get("/readyz")).status_code == 503
+
+            await eventually(not_ready)
+            refused = await client.post("/v1/process", json=ASK)
+            alive = await client.get("/healthz")
+
+    assert (refused.status_code, refused.json()["code"]) == (503, "unavailable")
+    assert "retry-after" in refused.headers
+    assert alive.status_code == 200
+
+
+async def test_a_reader_of_a_run_that_rests_does_not_hold_the_end_up() -> None:
+    async with _running(LONG_GRACE) as running:
+        client = running.client
+        thread = (await client.post("/v1/threads")).json()["id"]
+        run = (await client.post("/v1/runs", json={"thread_id": thread})).json()["id"]
+        async with client.stream("GET", f"/v1/runs/{run}/events") as stream:
+            await anext(_frames(stream))
+            code = await running.end(signal.SIGTERM)
+
+    assert code == 0
+
+
+async def test_a_second_signal_does_not_wait() -> None:
+    settings = replace(LONG_GRACE, demo_pace=0.1)
+    async with _running(settings) as running, _asked(running) as stream:
+        await anext(_frames(stream))
+        running.process.send_signal(signal.SIGTERM)
+
+        async def not_ready() -> bool:
+            return (await running.client.get("/readyz")).status_code == 503
+
+        await eventually(not_ready)
+        await running.end(signal.SIGTERM)
+
+
+async def test_a_port_that_is_taken_is_told_with_a_way_out() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(BadSettings, match="cannot be listened on") as refused:
+            async with serving(replace(SETTINGS, port=taken.getsockname()[1])):
+                pass
+
+    assert "--port 0" in refused.value.details["hint"]
+
+
+class Hasty(Connection):
+    head_patience = 0.3
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost: localhost\r\nX: "])
+async def test_a_header_that_does_not_end_ends_the_connection(sent: bytes) -> None:
+    async with asgi(_nothing, Hasty) as url:
+        host, _, port = url.removeprefix("http://").partition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(sent)
+        async with asyncio.timeout(DEADLINE):
+            answer = await reader.read()
+        writer.close()
+
+    assert answer.startswith(b"HTTP/1.1 408 ")
+
+
+def _asked(running: Running) -> AbstractAsyncContextManager[httpx2.Response]:
+    return running.client.stream("POST", "/v1/process", json=ASK)
+
+
+async def _nothing(scope: object, receive: object, send: object) -> None:
+    """An application that nobody reaches."""
+
+
+async def _frames(stream: httpx2.Response) -> AsyncGenerator[sse.Frame, None]:
+    decoder = sse.Decoder()
+    async for piece in stream.aiter_raw():
+        for frame in decoder.feed(piece):
+            yield frame

@@ -1,0 +1,307 @@
+"""Too much at once: it is refused at once, and nobody is starved by somebody else."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, ExitStack, suppress
+from pathlib import Path
+
+import httpx2
+import pytest
+from msgspec.structs import replace
+
+from antiphon.limits.fair_queue import FairQueue
+from antiphon.runtime.admin.keys import make_key
+from antiphon.runtime.runtime import open_store
+from antiphon.server.limits import AT_ONCE, OF_ONE, Places
+from antiphon.settings.settings import Settings
+from antiphon.types.errors import Overloaded
+from tests.support.harness.servers import started
+from tests.support.server.served import DEADLINE, SETTINGS, served
+
+FLOOD = """
+import asyncio, sys
+import httpx2
+
+async def main():
+    headers = {"authorization": f"Bearer {sys.argv[2]}"}
+    limits = httpx2.Limits(max_connections=None)
+    async with httpx2.AsyncClient(base_url=sys.argv[1], headers=headers, limits=limits) as client:
+        async def ask():
+            while True:
+                await client.post("/v1/threads", timeout=60)
+        await client.post("/v1/threads")
+        print(flush=True)
+        await asyncio.gather(*(ask() for _ in range(64)))
+
+asyncio.run(main())
+"""
+
+
+async def test_a_connection_too_many_is_told_so_and_closed() -> None:
+    async with served(replace(SETTINGS, max_connections=2)) as server:
+        idle = [await server.connect() for _ in range(2)]
+        answer = await server.raw(b"GET /v1/threads HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        for _, writer in idle:
+            writer.close()
+
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 503 ")
+    assert b"\r\nretry-after: 1" in head
+    assert b"\r\nconnection: close" in head
+    assert b'"overloaded"' in body
+
+
+async def test_probes_are_answered_on_a_connection_too_many() -> None:
+    async with served(replace(SETTINGS, max_connections=1)) as server:
+        _, idle = await server.connect()
+        answer = await server.raw(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        idle.close()
+
+    assert answer.startswith(b"HTTP/1.1 200 ")
+
+
+async def test_connections_far_too_many_are_dropped_and_room_that_is_left_is_used() -> None:
+    async with served(replace(SETTINGS, max_connections=1)) as server:
+        many = [await server.connect() for _ in range(12)]
+        reader, _ = many[-1]
+        async with asyncio.timeout(DEADLINE):
+            with suppress(ConnectionResetError):
+                assert await reader.read() == b""
+        for _, writer in many:
+            writer.close()
+        client = await server.client()
+        async with asyncio.timeout(DEADLINE):
+            while (await client.get("/v1/threads")).status_code != 200:
+                pass
+
+
+async def test_one_key_leaves_room_for_another() -> None:
+    async with served(replace(SETTINGS, max_requests=8)) as server, AsyncExitStack() as open_:
+        greedy = await server.client(await server.key("ada"))
+        other = await server.client(await server.key("bob"))
+        resting = await _resting_run(greedy)
+        statuses = [await _follow(open_, greedy, resting) for _ in range(7)]
+        modest = await other.post("/v1/threads")
+        refused = await greedy.get("/v1/threads")
+
+    assert statuses[:4] == [200] * 4
+    assert 503 in statuses
+    assert (refused.status_code, refused.json()["code"]) == (503, "overloaded")
+    assert refused.headers["retry-after"] == "1"
+    assert modest.status_code == 201
+
+
+async def test_a_key_that_lets_go_may_come_back() -> None:
+    async with served(replace(SETTINGS, max_requests=2)) as server:
+        client = await server.client(await server.key("ada"))
+        run = await _resting_run(client)
+        async with AsyncExitStack() as open_:
+            held = [await _follow(open_, client, run) for _ in range(2)]
+        async with asyncio.timeout(DEADLINE):
+            while (await client.get("/v1/threads")).status_code != 200:
+                pass
+
+    assert held == [200, 503]
+
+
+def test_alone_one_gets_half_and_two_get_a_third_each() -> None:
+    places = Places(90)
+
+    with ExitStack() as stack:
+        assert _most(stack, places, "ada") == 45
+        assert _most(stack, places, "bob") == 23
+        with places.place(), places.held("eve"):
+            pass
+
+
+async def test_who_asks_little_does_not_wait_for_who_asks_much() -> None:
+    queue, done = FairQueue(at_once=2, of_one=2), list[str]()
+
+    async def work(who: str) -> None:
+        async with queue.slot(who):
+            await asyncio.sleep(0)
+            done.append(who)
+
+    flood = [asyncio.create_task(work("flood")) for _ in range(50)]
+    await asyncio.sleep(0)
+    modest = [asyncio.create_task(work("modest")) for _ in range(2)]
+    await asyncio.gather(*flood, *modest)
+
+    assert done.index("modest") <= 6
+    assert len(done) == 52
+
+
+@pytest.mark.soak
+async def test_one_key_that_floods_does_not_slow_another(tmp_path: Path) -> None:
+    database = f"sqlite:///{tmp_path / 'antiphon.db'}"
+    async with open_store(Settings(database=database)) as store:
+        greedy, modest = [
+            (await make_key(store, owner, "a test", ("read", "write")))[1]
+            for owner in ("ada", "bob")
+        ]
+    server = await started({"ANTIPHON_DATABASE": database})
+    headers = {"authorization": f"Bearer {modest}"}
+    async with httpx2.AsyncClient(base_url=server.url, headers=headers, timeout=DEADLINE) as client:
+        alone = await _slow(client)
+        flood = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", FLOOD, server.url, greedy), stdout=asyncio.subprocess.PIPE
+        )
+        assert flood.stdout is not None
+        await flood.stdout.readline()  # it has begun
+        crowded = await _slow(client)
+        flood.kill()
+        await flood.communicate()
+    await server.gone()
+
+    assert crowded < 2 * max(alone, 0.02)
+
+
+async def _slow(client: httpx2.AsyncClient) -> float:
+    """The seconds that nineteen of twenty calls do not take."""
+    took: list[float] = []
+    for _ in range(400):
+        began = time.monotonic()
+        answer = await client.post("/v1/threads")
+        assert answer.status_code == 201
+        took.append(time.monotonic() - began)
+        await asyncio.sleep(0.005)
+    return sorted(took)[380]
+
+
+@pytest.mark.parametrize("caller", [None, "ann", ("key", "ann")])
+async def test_a_work_that_waits_is_begun_when_another_ends(caller: object) -> None:
+    queue, done = FairQueue(at_once=1, of_one=1, patience=None), list[int]()
+
+    async def work(number: int) -> None:
+        async with queue.slot(caller):
+            await asyncio.sleep(0)
+            done.append(number)
+
+    async with asyncio.timeout(DEADLINE):
+        await asyncio.gather(*map(work, range(5)))
+
+    assert done == [0, 1, 2, 3, 4]
+
+
+async def test_a_work_that_waits_too_long_is_refused_and_holds_nothing() -> None:
+    queue = FairQueue(at_once=1, of_one=1, patience=0.01)
+    async with queue.slot("ann"):
+        with pytest.raises(Overloaded) as refused:
+            await queue.enter("bob")
+    async with asyncio.timeout(DEADLINE), queue.slot("cem"):
+        pass
+
+    assert refused.value.details["retry_after"] == 1
+
+
+async def test_pieces_are_made_in_slots_that_are_free_while_they_are_used() -> None:
+    queue = FairQueue(at_once=1, of_one=1, patience=0.01)
+
+    async def numbers() -> AsyncGenerator[int]:
+        for number in range(3):
+            with pytest.raises(Overloaded):
+                await queue.enter("other")
+            yield number
+
+    pieces = list[int]()
+    async for piece in queue.make_pieces("ann", numbers()):
+        async with queue.slot("other"):
+            pieces.append(piece)
+
+    assert pieces == [0, 1, 2]
+
+
+async def test_works_that_take_long_hold_up_only_their_own() -> None:
+    queue, over = FairQueue(at_once=4, of_one=2), asyncio.Event()
+
+    async def stuck() -> None:
+        async with queue.slot("stuck"):
+            await over.wait()
+
+    tasks = [asyncio.create_task(stuck()) for _ in range(10)]
+    await asyncio.sleep(0)
+    async with asyncio.timeout(DEADLINE), queue.slot("other"):
+        over.set()
+    await asyncio.gather(*tasks)
+
+
+async def test_one_caller_never_has_all_connections_to_the_database_at_work() -> None:
+    queue, over, at_work = FairQueue(AT_ONCE, OF_ONE), asyncio.Event(), list[str]()
+
+    async def work() -> None:
+        async with queue.slot("one"):
+            at_work.append("one")
+            await over.wait()
+
+    tasks = [asyncio.create_task(work()) for _ in range(SETTINGS.database_connections)]
+    await asyncio.sleep(0)
+    held = len(at_work)
+    over.set()
+    await asyncio.gather(*tasks)
+
+    assert 0 < held <= SETTINGS.database_connections // 2
+
+
+async def test_a_slot_that_nobody_waits_for_any_more_goes_to_the_next() -> None:
+    queue, over = FairQueue(at_once=1, of_one=1), asyncio.Event()
+
+    async def work(who: str) -> None:
+        async with queue.slot(who):
+            await over.wait()
+
+    first = asyncio.create_task(work("a"))
+    left = asyncio.create_task(work("b"))
+    last = asyncio.create_task(work("c"))
+    await asyncio.sleep(0)
+    left.cancel()
+    over.set()
+
+    await asyncio.wait_for(asyncio.gather(first, last), DEADLINE)
+    assert left.cancelled()
+
+
+def _most(stack: ExitStack, places: Places, who: str) -> int:
+    """How many requests this caller gets open, which stay open."""
+    got = 0
+    while True:
+        with ExitStack() as request:
+            request.enter_context(places.place())
+            try:
+                request.enter_context(places.held(who))
+            except Overloaded:
+                return got
+            stack.push(request.pop_all())
+            got += 1
+
+
+async def _resting_run(client: httpx2.AsyncClient) -> str:
+    thread = (await client.post("/v1/threads")).json()["id"]
+    return str((await client.post("/v1/runs", json={"thread_id": thread})).json()["id"])
+
+
+async def _follow(stack: AsyncExitStack, client: httpx2.AsyncClient, run: str) -> int:
+    stream = await stack.enter_async_context(client.stream("GET", f"/v1/runs/{run}/events"))
+    return stream.status_code
+
+
+async def test_one_owners_searches_do_not_keep_another_owners_waiting(tmp_path: Path) -> None:
+    settings = replace(SETTINGS, database=f"sqlite:///{tmp_path}/antiphon.db", max_body=10_000_000)
+    async with served(settings) as server:
+        ann, bob = [await server.client(await server.key(name)) for name in ("ann", "bob")]
+        thread = (await ann.post("/v1/threads", json={})).json()["id"]
+        for _ in range(20):
+            said = {"thread_id": thread, "content": "much " * 300_000}
+            assert (await ann.post("/v1/messages", json=said)).status_code == 201
+        searches = [asyncio.create_task(ann.get("/v1/threads?q=nowhere")) for _ in range(8)]
+        await asyncio.wait(searches, return_when=asyncio.FIRST_COMPLETED)
+        answer = await bob.get("/v1/threads?q=nowhere")
+        waiting = sum(not search.done() for search in searches)
+        answers = await asyncio.gather(*searches)
+
+    assert answer.status_code == 200
+    assert waiting >= 3
+    assert {each.status_code for each in answers} == {200}

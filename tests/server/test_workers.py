@@ -1,0 +1,210 @@
+"""Several processes of one server: what they share, who dies, and how all end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from antiphon.api.operations import NewMessage
+from antiphon.cli.exit_codes import MISCONFIGURED
+from antiphon.cli.main import main
+from antiphon.client.async_client import AsyncClient
+from tests.support.harness.servers import Failed, Server, started
+from tests.support.server.served import DEADLINE, eventually
+
+QUESTION = NewMessage("When does the next LAX-JFK flight leave?")
+
+Serve = Callable[..., Awaitable[Server]]
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="nothing can be forked there")
+
+
+@pytest.fixture
+async def serve(tmp_path: Path) -> AsyncIterator[Serve]:
+    """`antiphon serve` on a database of this test's own; what is left of it ends with the test."""
+    async with AsyncExitStack() as stack:
+
+        async def serving(*flags: str, failpoints: str = "", **settings: str) -> Server:
+            named = {f"ANTIPHON_{name.upper()}": value for name, value in settings.items()}
+            named = {"ANTIPHON_DATABASE": _database(tmp_path), "FAILPOINTS": failpoints, **named}
+            server = await started(named, *flags)
+            stack.push_async_callback(server.gone)
+            return server
+
+        yield serving
+
+
+async def test_several_processes_serve_on_one_port(serve: Serve) -> None:
+    server = await serve("--workers", "3")
+
+    assert len(_workers(server)) == 3
+    assert "3 processes" in server.said[-2]
+    assert await _says_hello(server.url)
+
+
+async def test_one_that_was_killed_is_replaced_and_its_run_goes_on(serve: Serve) -> None:
+    server = await serve("--workers", "2", demo_pace="50")
+    before = _workers(server)
+    async with AsyncClient(server.url) as client:
+        heard = []
+        async for event in client.process(message=QUESTION):
+            heard.append(event)
+            if len(heard) == 3:
+                for pid in before:
+                    os.kill(pid, signal.SIGKILL)
+
+    assert heard[-1].status == "completed"
+    assert not set(_workers(server)) & set(before)
+    assert sum("signal 9; it is started again" in line for line in server.said) == 2
+
+
+async def test_all_end_in_order_when_told(serve: Serve) -> None:
+    server = await serve("--workers", "2", demo_pace="60")
+    pids = _workers(server)
+    async with AsyncClient(server.url) as client:
+        heard = []
+        async for event in client.process(message=QUESTION):
+            if not heard:
+                server.send(signal.SIGTERM)
+            heard.append(event)
+    await server.end()
+
+    assert heard[-1].status == "completed"
+    assert server._process is not None
+    assert server._process.returncode == 0
+    assert not any(map(_alive, pids))
+
+
+@pytest.mark.soak
+async def test_one_that_does_not_end_is_ended(serve: Serve) -> None:
+    server = await serve("--workers", "2", grace="0.1")
+    frozen, other = _workers(server)
+    os.kill(frozen, signal.SIGSTOP)
+    server.send(signal.SIGTERM)
+    await server.end()
+
+    assert "some processes did not end in time: they are killed" in server.said
+    assert not any(map(_alive, (frozen, other)))
+    assert server._process is not None
+    assert server._process.returncode == 1
+
+
+async def test_ctrl_c_reaches_all_of_them_and_is_one_signal(serve: Serve) -> None:
+    server = await serve("--workers", "2", demo_pace="60", grace="20")
+    async with AsyncClient(server.url) as client:
+        heard = []
+        async for event in client.process(message=QUESTION):
+            if not heard:
+                os.killpg(os.getpgid(server.pid), signal.SIGINT)
+            heard.append(event)
+    await server.end()
+
+    assert heard[-1].status == "completed"
+
+
+async def test_nobody_outlives_the_one_who_started_them(serve: Serve) -> None:
+    server = await serve("--workers", "2")
+    pids = _workers(server)
+    server.send(signal.SIGKILL)
+
+    async def gone() -> bool:
+        return not any(map(_alive, pids))
+
+    await eventually(gone)
+
+
+async def test_what_keeps_one_from_starting_is_said_once_and_ends_all(serve: Serve) -> None:
+    with pytest.raises(Failed) as failed:
+        await serve("--workers", "2", "--host", "0.0.0.0")
+
+    (said,) = str(failed.value).splitlines()
+    assert said.startswith("antiphon: Without a key this server listens on loopback only")
+
+
+async def test_one_that_dies_at_its_start_again_and_again_ends_all(serve: Serve) -> None:
+    with pytest.raises(Failed, match="before it served, 5 times"):
+        await serve("--workers", "2", failpoints="serve.before_open:kill")
+
+
+def test_the_web_chat_is_one_process(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["up", "--workers", "2", "--database", "memory:"]) == MISCONFIGURED
+    assert "`antiphon serve --workers 2`" in capsys.readouterr().err
+
+
+async def test_several_processes_need_a_database_that_they_can_share(serve: Serve) -> None:
+    with pytest.raises(Failed, match="cannot share a memory"):
+        await serve("--workers", "2", database="memory:")
+
+
+async def test_lines_of_a_process_bear_its_number(serve: Serve) -> None:
+    server = await serve("--workers", "2", demo_pace="5", grace="20")
+    async with AsyncClient(server.url) as client:
+        await anext(aiter(client.process(message=QUESTION)))
+        server.send(signal.SIGTERM)
+
+        async def said() -> bool:
+            return any("ending; runs" in line for line in server.said)
+
+        await eventually(said)
+        server.send(signal.SIGTERM)
+        await server.end()
+
+    assert all(
+        line.startswith(("worker 1: ", "worker 2: "))
+        for line in server.said
+        if "ending; runs" in line
+    )
+
+
+async def test_metrics_are_those_of_all_processes_of_the_dead_too(serve: Serve) -> None:
+    server = await serve("--workers", "3")
+    async with httpx2.AsyncClient(base_url=server.url, trust_env=False, timeout=DEADLINE) as asking:
+        for _ in range(30):
+            async with httpx2.AsyncClient(base_url=server.url, trust_env=False) as client:
+                await client.post("/v1/threads")
+
+        async def counted() -> float:
+            text = (await asking.get("/metrics")).text
+            line = 'antiphon_http_requests_total{route="/v1/threads",status="201"}'
+            return sum(float(row.split()[-1]) for row in text.splitlines() if line in row)
+
+        async def whole() -> bool:
+            return await counted() == 30
+
+        await eventually(whole)
+        for pid in _workers(server):
+            os.kill(pid, signal.SIGKILL)
+    async with httpx2.AsyncClient(base_url=server.url, trust_env=False, timeout=DEADLINE) as asking:
+        await eventually(whole)
+
+
+def _database(folder: Path) -> str:
+    return f"sqlite:///{folder / 'antiphon.db'}"
+
+
+def _workers(server: Server) -> list[int]:
+    listed = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text()
+    return [int(pid) for pid in listed.split()]
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    return state not in ("Z", "X")
+
+
+async def _says_hello(url: str) -> bool:
+    async with httpx2.AsyncClient(base_url=url, trust_env=False, timeout=DEADLINE) as client:
+        answers = await asyncio.gather(*(client.get("/readyz") for _ in range(10)))
+    return all(answer.status_code == 200 for answer in answers)

@@ -1,0 +1,1694 @@
+"""What every store promises; see `Store` in `ports`.
+
+Guarantees G2, G3, G5, G6, G7, G8, G13, G22, G23, G24, G29 and G30, as far as they are a store's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from antiphon.engine import transitions
+from antiphon.engine.context_window import tokens
+from antiphon.engine.snapshot import ChangeSet, RunUpdate, Snapshot
+from antiphon.ports import AmendAccount, Claim, IdempotencyKey, Key, LeaseInfo, ReadSet, Store
+from antiphon.stores.rows import LIST_BYTES
+from antiphon.types import errors
+from antiphon.types.accounts import Account, Person, Spent
+from antiphon.types.events import ToolOutputAdded
+from antiphon.types.messages import Message, ToolCall, Upload, chat
+from antiphon.types.runs import (
+    MOVES,
+    Action,
+    Assistant,
+    McpServer,
+    Run,
+    RunLease,
+    Status,
+    Thread,
+    Usage,
+)
+from tests.support.stores.appending import appended
+from tests.support.stores.openers import Clock, Opener, opened
+from tests.support.stores.steps import (
+    a_message,
+    a_run,
+    a_thread,
+    add_claimed,
+    add_run,
+    add_thread,
+    an_action,
+    append,
+    begin,
+    lines,
+    move,
+    moved,
+    page_through,
+    say,
+    spend,
+    status_of,
+    take,
+    whole_log,
+)
+
+# Small moves of our own; the real ones are the engine's.
+
+
+# Changes
+
+
+async def test_a_change_is_there_for_every_later_reader(store: Store) -> None:
+    thread = await add_thread(store)
+    await store.change(ReadSet(owner="ann", thread_id=thread.id), say(a_message(1, "hello")))
+    await add_run(store)
+
+    assert (await store.get(Thread, "ann", "thread_1")).messages == 1
+    assert (await store.get(Message, "ann", a_message(1, "hello").id)).text == "hello"
+    assert (await store.get(Run, "ann", "run_1")).status is Status.QUEUED
+
+
+async def test_a_change_returns_its_answer(store: Store) -> None:
+    await add_thread(store)
+
+    assert await store.change(ReadSet(owner="ann", thread_id="thread_1"), begin(a_run())) == "run_1"
+
+
+async def test_a_decision_for_nothing_changes_nothing(store: Store) -> None:
+    assert await store.change(ReadSet(owner="ann"), lambda records: None) is None
+
+
+async def test_a_decision_sees_the_thread_and_its_active_run(store: Store, clock: Clock) -> None:
+    claim = await add_claimed(store)
+    await append(store, claim, 3, "a", "b")
+    seen: list[Snapshot] = []
+    await store.change(ReadSet(owner="ann", thread_id="thread_1"), seen.append)
+
+    (records,) = seen
+    assert records.now == clock.now
+    assert records.thread == a_thread()
+    assert records.run == claim.run
+    assert records.lease == replace(claim.lease, last_event=4)
+    assert records.log == ()
+
+
+async def test_a_decision_sees_the_run_it_is_about_even_when_that_has_ended(store: Store) -> None:
+    await add_thread(store)
+    await add_run(store)
+    await store.change(ReadSet(owner="ann", run_id="run_1"), move(Status.CANCELLED))
+    seen: list[Snapshot] = []
+    await store.change(ReadSet(owner="ann", run_id="run_1"), seen.append)
+    await store.change(ReadSet(owner="ann", thread_id="thread_1"), seen.append)
+
+    about_run, about_thread = seen
+    assert about_run.run is not None
+    assert about_run.run.status is Status.CANCELLED
+    assert about_thread.run is None
+
+
+async def test_a_decision_sees_no_run_of_another_thread(store: Store) -> None:
+    await add_thread(store, 1)
+    await add_thread(store, 2)
+    await add_run(store, 1)
+    seen: list[Snapshot] = []
+    await store.change(ReadSet(owner="ann", thread_id="thread_2", run_id="run_1"), seen.append)
+
+    assert (seen[0].thread, seen[0].run) == (a_thread(2), None)
+
+
+async def test_a_decision_sees_nothing_of_another_owner(store: Store) -> None:
+    await add_thread(store)
+    await add_run(store)
+    seen: list[Snapshot] = []
+    await store.change(ReadSet(owner="bob", thread_id="thread_1"), seen.append)
+    await store.change(ReadSet(owner="bob", run_id="run_1"), seen.append)
+
+    assert [(records.thread, records.run, records.lease) for records in seen] == [
+        (None, None, None)
+    ] * 2
+
+
+async def test_a_decision_sees_the_actions_in_order_and_the_events_of_the_turn(
+    store: Store,
+) -> None:
+    claim = await add_claimed(store)
+    await append(store, claim, 3, "old")
+
+    def hand_out(records: Snapshot) -> ChangeSet:
+        actions = tuple(map(an_action, (2, 1, 3)))
+        rests = moved(records, Status.ACTION_REQUIRED, turn_began_after=4)
+        return ChangeSet(run_updates=(rests,), actions=actions)
+
+    def answer(records: Snapshot) -> ChangeSet:
+        done = replace(records.actions[1], status="completed", output="seen")
+        told = ToolOutputAdded(tool_call_id="call_1", output="seen")
+        return ChangeSet(run_updates=(moved(records, Status.QUEUED, told),), actions=(done,))
+
+    await store.change(ReadSet(owner=None, run_id="run_1"), hand_out)
+    await store.change(ReadSet(owner=None, run_id="run_1"), answer)
+    seen: list[Snapshot] = []
+    await store.change(ReadSet(owner=None, run_id="run_1", turn_log=True), seen.append)
+
+    assert [(each.tool_call_id, each.status) for each in seen[0].actions] == [
+        ("call_2", "pending"),
+        ("call_1", "completed"),
+        ("call_3", "pending"),
+    ]
+    assert [number for number, _ in seen[0].log] == [5, 6]
+    assert seen[0].log[-1][1] == ToolOutputAdded(tool_call_id="call_1", output="seen")
+
+
+async def test_an_action_and_a_run_keep_where_tools_run_and_what_was_said_of_a_call(
+    store: Store,
+) -> None:
+    server = McpServer("far", "https://far.example/", ("r*",), {"read": "never"})
+    await add_thread(store)
+    run = replace(a_run(), mcp_servers=(server,))
+    await store.change(ReadSet(owner="ann", thread_id="thread_1"), begin(run, wanted=True))
+    await store.claim(take())
+    asked = an_action(1, runs_on="server", server="far", approval="required")
+
+    def hand_out(records: Snapshot) -> ChangeSet:
+        return ChangeSet(run_updates=(moved(records, Status.ACTION_REQUIRED),), actions=(asked,))
+
+    def approve(records: Snapshot) -> ChangeSet:
+        return ChangeSet(actions=(replace(records.actions[0], approval="given"),))
+
+    await store.change(ReadSet(owner=None, run_id="run_1"), hand_out)
+    await store.change(ReadSet(owner=None, run_id="run_1"), approve)
+
+    assert await store.get(Action, "ann", asked.id) == replace(asked, approval="given")
+    listed = await store.list(Action, "ann", limit=9, run_id="run_1", status="pending")
+    assert [action.due for action in listed.data] == [True]
+    assert (await store.get(Run, "ann", "run_1")).mcp_servers == (server,)
+
+
+async def test_a_decision_sees_the_actions_of_the_last_turn_and_the_one_it_asks_for(
+    store: Store,
+) -> None:
+    await add_thread(store)
+    await add_run(store)
+    for turn in (1, 2, 4):
+        actions = tuple(an_action(10 * turn + place, turn=turn) for place in range(3))
+        handed_out = ChangeSet(actions=actions)
+        await store.change(ReadSet(owner=None, run_id="run_1"), lambda records, c=handed_out: c)
+    seen: list[Snapshot] = []
+    for asked in (None, "call_21", "call_41", "call_99"):
+        await store.change(ReadSet(owner="ann", run_id="run_1", tool_call_id=asked), seen.append)
+
+    assert [[each.tool_call_id for each in records.actions] for records in seen] == [
+        ["call_40", "call_41", "call_42"],
+        ["call_21", "call_40", "call_41", "call_42"],
+        ["call_40", "call_41", "call_42"],
+        ["call_40", "call_41", "call_42"],
+    ]
+
+
+async def test_the_ids_of_all_calls_of_a_run_are_known(store: Store) -> None:
+    for number in (1, 2):
+        await add_thread(store, number)
+        await add_run(store, number, f"thread_{number}")
+    actions = (
+        an_action(1, turn=1),
+        an_action(2, turn=2, tool_call_id='a\n"b'),
+        an_action(3, run="run_2"),
+    )
+    await store.change(ReadSet(owner=None), lambda records: ChangeSet(actions=actions))
+
+    assert await store.call_ids("run_1") == {"call_1", 'a\n"b'}
+    assert await store.call_ids("run_9") == frozenset()
+
+
+async def test_a_decision_that_raises_changes_nothing_and_its_error_passes(store: Store) -> None:
+    await add_thread(store)
+
+    def refuse(records: Snapshot) -> ChangeSet:
+        raise errors.OutputsMissing("not yet")
+
+    with pytest.raises(errors.OutputsMissing, match="not yet"):
+        await store.change(ReadSet(owner="ann", thread_id="thread_1"), refuse)
+    assert await store.get(Thread, "ann", "thread_1") == a_thread()
+
+
+async def test_a_change_refused_at_its_last_part_leaves_nothing_of_the_others(
+    store: Store,
+) -> None:
+    await add_thread(store)
+    await add_run(store)
+
+    def too_much(records: Snapshot) -> ChangeSet:
+        second = RunUpdate(a_run(2), RunLease(last_event=1), (status_of(a_run(2)),))
+        return say(a_message(1, "lost"), run_updates=(second,), owner="ann")(records)
+
+    with pytest.raises(errors.RunActive) as refused:
+        await store.change(ReadSet(owner="ann", thread_id="thread_1"), too_much)
+    assert refused.value.details["run_id"] == "run_1"
+    assert await store.get(Thread, "ann", "thread_1") == a_thread()
+    assert (await store.context("thread_1")).chat == b""
+    assert [run.id for run in (await store.list(Run, "ann", limit=9)).data] == ["run_1"]
+
+
+async def test_a_change_beside_one_that_raises_is_kept(store: Store) -> None:
+    await add_thread(store, 1)
+    await add_thread(store, 2)
+
+    def refuse(records: Snapshot) -> ChangeSet:
+        raise errors.OutputsMissing("not yet")
+
+    outcomes = await asyncio.gather(
+        store.change(ReadSet(owner="ann", thread_id="thread_1"), say(a_message(1, "a"))),
+        store.change(ReadSet(owner="ann", thread_id="thread_1"), refuse),
+        store.change(
+            ReadSet(owner="ann", thread_id="thread_2"), say(a_message(1, "b", "thread_2"))
+        ),
+        return_exceptions=True,
+    )
+
+    assert isinstance(outcomes[1], errors.OutputsMissing)
+    assert (await store.context("thread_1")).messages == 1
+    assert (await store.context("thread_2")).messages == 1
+
+
+async def test_a_new_thread_needs_an_owner(store: Store) -> None:
+    with pytest.raises(errors.Internal):
+        await store.change(ReadSet(owner=None), lambda records: ChangeSet(thread=a_thread()))
+
+
+async def test_messages_that_do_not_raise_the_version_are_refused(store: Store) -> None:
+    await add_thread(store)
+    stale = replace(a_thread(), messages=1)
+
+    with pytest.raises(errors.Internal):
+        await store.change(
+            ReadSet(owner="ann", thread_id="thread_1"),
+            lambda records: ChangeSet(thread=stale, messages=(a_message(1, "unseen"),)),
+        )
+    assert (await store.context("thread_1")).messages == 0
+
+
+async def test_a_number_is_given_to_one_message_only(store: Store) -> None:
+    await add_thread(store)
+    about = ReadSet(owner="ann", thread_id="thread_1")
+    await store.change(about, say(a_message(1, "first")))
+
+    with pytest.raises(errors.Internal):
+        await store.change(about, say(a_message(1, "second")))
+    assert await page_through(store, Message, 9, thread_id="thread_1") == [a_message(1, "first").id]
+
+
+async def test_places_kept_for_outputs_are_filled_in_any_order(store: Store) -> None:
+    await add_thread(store)
+    about = ReadSet(owner="ann", thread_id="thread_1")
+    for number in (1, 4, 2, 3):
+        await store.change(about, say(a_message(number, f"text {number}")))
+
+    listed = await store.list(Message, "ann", limit=9, thread_id="thread_1")
+    assert [message.number for message in listed.data] == [1, 2, 3, 4]
+    assert_context_is_joined(await store.context("thread_1"), listed.data)
+
+
+async def test_a_thread_is_cut_after_a_number(store: Store) -> None:
+    await add_thread(store)
+    about = ReadSet(owner="ann", thread_id="thread_1")
+    await store.change(about, say(*(a_message(number, f"text {number}") for number in (1, 2, 3))))
+
+    def cut(records: Snapshot) -> ChangeSet:
+        assert records.thread is not None
+        thread = replace(records.thread, messages=2, version=records.thread.version + 1)
+        return ChangeSet(thread=thread, keep_messages=1, messages=(a_message(2, "instead"),))
+
+    await store.change(about, cut)
+
+    listed = await store.list(Message, "ann", limit=9, thread_id="thread_1")
+    assert [message.text for message in listed.data] == ["text 1", "instead"]
+    assert_context_is_joined(await store.context("thread_1"), listed.data)
+
+
+# Moves
+
+
+LEGAL = [(before, after) for before in Status for after in Status if after in MOVES[before]]
+ILLEGAL = [
+    (before, after)
+    for before in Status
+    for after in Status
+    if after not in MOVES[before] and (before is not after or not MOVES[before])
+]
+
+
+async def brought_to(store: Store, status: Status) -> None:
+    """Run 1 in that status, by legal moves."""
+    path = {
+        Status.QUEUED: (),
+        Status.IN_PROGRESS: (Status.IN_PROGRESS,),
+        Status.ACTION_REQUIRED: (Status.IN_PROGRESS, Status.ACTION_REQUIRED),
+        Status.EXPIRED: (Status.EXPIRED,),
+    }.get(status, (Status.IN_PROGRESS, status))
+    await add_thread(store)
+    await add_run(store)
+    for step in path:
+        await store.change(ReadSet(owner="ann", run_id="run_1"), move(step))
+
+
+@pytest.mark.parametrize(("before", "after"), LEGAL)
+async def test_every_move_of_the_table_can_be_made(
+    store: Store, before: Status, after: Status
+) -> None:
+    await brought_to(store, before)
+    await store.change(ReadSet(owner="ann", run_id="run_1"), move(after))
+
+    assert (await store.get(Run, "ann", "run_1")).status is after
+
+
+@pytest.mark.parametrize(("before", "after"), ILLEGAL)
+async def test_no_other_move_can_be_made(store: Store, before: Status, after: Status) -> None:
+    await brought_to(store, before)
+    log = await whole_log(store, "run_1")
+
+    with pytest.raises(errors.Internal if MOVES[before] else errors.Fenced):
+        await store.change(ReadSet(owner="ann", run_id="run_1"), move(after))
+    assert (await store.get(Run, "ann", "run_1")).status is before
+    assert await whole_log(store, "run_1") == log
+
+
+async def test_a_new_run_is_queued(store: Store) -> None:
+    await add_thread(store)
+
+    with pytest.raises(errors.Internal):
+        await store.change(
+            ReadSet(owner="ann", thread_id="thread_1"), begin(a_run(status=Status.IN_PROGRESS))
+        )
+
+
+async def test_a_driver_that_was_overtaken_can_change_nothing(store: Store) -> None:
+    claim = await add_claimed(store)
+    await store.change(ReadSet(owner=None, run_id="run_1"), move(Status.QUEUED, epoch=2))
+
+    def finish(records: Snapshot) -> ChangeSet:
+        assert records.lease is not None
+        late = replace(records, run=claim.run)
+        return ChangeSet(run_updates=(moved(late, Status.COMPLETED, epoch=1),))
+
+    with pytest.raises(errors.Fenced):
+        await store.change(ReadSet(owner=None, run_id="run_1"), finish)
+    assert (await store.get(Run, None, "run_1")).status is Status.QUEUED
+
+
+async def test_events_that_would_leave_a_gap_are_refused(store: Store) -> None:
+    await add_thread(store)
+    await add_run(store)
+
+    with pytest.raises(errors.Internal):
+        await store.change(
+            ReadSet(owner=None, run_id="run_1"),
+            lambda records: ChangeSet(
+                run_updates=(replace(moved(records, Status.CANCELLED), events=()),)
+            ),
+        )
+
+
+async def test_of_32_runs_begun_at_once_in_a_thread_one_is_there(store: Store) -> None:
+    await add_thread(store)
+    begun = await asyncio.gather(
+        *(
+            store.change(ReadSet(owner="ann", thread_id="thread_1"), begin(a_run(number)))
+            for number in range(32)
+        ),
+        return_exceptions=True,
+    )
+
+    (winner,) = (answer for answer in begun if isinstance(answer, str))
+    losers = [fault for fault in begun if isinstance(fault, errors.RunActive)]
+    assert [loser.details["run_id"] for loser in losers] == [winner] * 31
+
+
+async def test_a_run_may_make_way_for_another_in_one_change(store: Store) -> None:
+    await add_thread(store)
+    await add_run(store, 1)
+
+    def interrupt(records: Snapshot) -> ChangeSet:
+        new = RunUpdate(a_run(2), RunLease(last_event=1), (status_of(a_run(2)),))
+        return ChangeSet(owner="ann", run_updates=(moved(records, Status.CANCELLED), new))
+
+    await store.change(ReadSet(owner="ann", thread_id="thread_1"), interrupt)
+
+    runs = (await store.list(Run, "ann", limit=9, thread_id="thread_1")).data
+    assert [(run.id, run.status) for run in runs] == [
+        ("run_2", Status.QUEUED),
+        ("run_1", Status.CANCELLED),
+    ]
+
+
+# Idempotency
+
+
+def once(digest: bytes = b"body", key: str = "k", owner: str = "ann") -> IdempotencyKey:
+    return IdempotencyKey(owner=owner, route="POST /v1/threads", key=key, digest=digest)
+
+
+def new_thread(number: int) -> Callable[[Snapshot], ChangeSet]:
+    thread = a_thread(number)
+    return lambda records: ChangeSet(thread=thread, answer=thread, owner="ann")
+
+
+async def test_a_repeated_request_gets_the_answer_that_was_kept(store: Store) -> None:
+    first = await store.change(ReadSet(owner="ann", once=once()), new_thread(1))
+    second = await store.change(ReadSet(owner="ann", once=once()), new_thread(2))
+
+    assert first == a_thread(1)
+    assert isinstance(second, msgspec.Raw)
+    assert msgspec.json.decode(second, type=Thread) == first
+    assert await page_through(store, Thread, 9) == ["thread_1"]
+
+
+async def test_a_kept_answer_can_be_looked_up_before_anything_is_asked(store: Store) -> None:
+    assert await store.find_answer(once()) is None
+    made = await store.change(ReadSet(owner="ann", once=once()), new_thread(1))
+    kept = await store.find_answer(once())
+
+    assert kept is not None
+    assert msgspec.json.decode(kept, type=Thread) == made
+    assert await store.find_answer(once(key="other")) is None
+    assert await store.find_answer(once(owner="bob")) is None
+    with pytest.raises(errors.IdempotencyConflict):
+        await store.find_answer(once(b"other"))
+    await store.delete(Thread, "ann", "thread_1")
+    with pytest.raises(errors.NotFound):
+        await store.find_answer(once())
+
+
+async def test_a_key_used_with_another_body_is_refused(store: Store) -> None:
+    await store.change(ReadSet(owner="ann", once=once()), new_thread(1))
+
+    with pytest.raises(errors.IdempotencyConflict):
+        await store.change(ReadSet(owner="ann", once=once(b"other")), new_thread(2))
+    assert await page_through(store, Thread, 9) == ["thread_1"]
+
+
+async def test_a_key_is_bound_to_its_owner(store: Store) -> None:
+    await store.change(ReadSet(owner="ann", once=once()), new_thread(1))
+    answer = await store.change(ReadSet(owner="bob", once=once(owner="bob")), new_thread(2))
+
+    assert answer == a_thread(2)
+
+
+async def test_nothing_is_kept_under_a_key_whose_request_failed(store: Store) -> None:
+    def refuse(records: Snapshot) -> ChangeSet:
+        raise errors.InvalidRequest("no")
+
+    with pytest.raises(errors.InvalidRequest):
+        await store.change(ReadSet(owner="ann", once=once()), refuse)
+
+    assert await store.change(ReadSet(owner="ann", once=once()), new_thread(1)) == a_thread(1)
+
+
+async def test_of_the_same_requests_at_once_one_is_carried_out(store: Store) -> None:
+    answers = await asyncio.gather(
+        *(
+            store.change(ReadSet(owner="ann", once=once()), new_thread(number))
+            for number in range(16)
+        )
+    )
+
+    (made,) = (answer for answer in answers if isinstance(answer, Thread))
+    repeated = [answer for answer in answers if isinstance(answer, msgspec.Raw)]
+    assert [msgspec.json.decode(answer, type=Thread) for answer in repeated] == [made] * 15
+    assert await page_through(store, Thread, 99) == [made.id]
+
+
+async def test_a_key_outlives_neither_its_time_nor_what_it_made(store: Store, clock: Clock) -> None:
+    await store.change(ReadSet(owner="ann", once=once(key="old")), new_thread(1))
+    clock.now += 1000
+    await store.change(ReadSet(owner="ann", once=once(key="new")), new_thread(2))
+    await store.delete_expired(0, clock.now)
+    await store.delete(Thread, "ann", "thread_2")
+
+    again = await store.change(ReadSet(owner="ann", once=once(key="old")), new_thread(3))
+    assert again == a_thread(3)
+    with pytest.raises(errors.NotFound):
+        await store.change(ReadSet(owner="ann", once=once(key="new")), new_thread(4))
+
+
+# Claims and leases
+
+
+async def test_the_run_wanted_longest_is_claimed_first(store: Store, clock: Clock) -> None:
+    for number in (1, 2, 3):
+        await add_thread(store, number)
+        await add_run(store, number, f"thread_{number}", wanted=number == 3)
+        clock.now += 1
+    for number in (2, 1):
+        about = ReadSet(owner="ann", run_id=f"run_{number}")
+
+        def ask(records: Snapshot) -> ChangeSet:
+            assert records.run is not None
+            assert records.lease is not None
+            return ChangeSet(
+                run_updates=(RunUpdate(records.run, replace(records.lease, wanted=True)),)
+            )
+
+        await store.change(about, ask)
+        clock.now += 1
+    claims = [await store.claim(take()) for _ in range(4)]
+
+    assert [claim and claim.run.id for claim in claims] == ["run_3", "run_2", "run_1", None]
+
+
+async def test_a_claim_says_whose_the_run_is_and_how_it_is_driven(
+    store: Store, clock: Clock
+) -> None:
+    claim = await add_claimed(store)
+
+    assert claim.owner == "ann"
+    assert claim.run.status is Status.IN_PROGRESS
+    assert claim.lease == RunLease(
+        epoch=1, wanted=True, worker="w", due_at=clock.now + 15_000, last_event=2
+    )
+    assert await store.run_lease("run_1") == claim.lease
+
+
+async def test_how_several_runs_are_driven_is_read_at_once(store: Store) -> None:
+    first = await add_claimed(store, 1)
+    await append(store, first, 3, "a", "b")
+    await add_thread(store, 2)
+    await add_run(store, 2, "thread_2", wanted=True, destination="there")
+
+    leases = await store.run_leases(["run_2", "run_1", "run_nowhere"])
+
+    assert leases == {each: await store.run_lease(each) for each in ("run_1", "run_2")}
+    assert (leases["run_1"].last_event, leases["run_2"].destination) == (4, "there")
+    assert await store.run_leases([]) == {}
+
+
+async def test_a_run_that_nobody_asked_for_is_not_claimed(store: Store) -> None:
+    await add_thread(store)
+    await add_run(store)
+
+    assert await store.claim(take()) is None
+
+
+async def test_a_claim_finds_only_runs_of_the_destinations_it_names(
+    store: Store, clock: Clock
+) -> None:
+    for number, destination in enumerate(("there", "here", "elsewhere", "here", ""), 1):
+        await add_thread(store, number)
+        await add_run(store, number, f"thread_{number}", wanted=True, destination=destination)
+        clock.now += 1
+
+    named = [await store.claim(take(), ["here", "nowhere"]) for _ in range(3)]
+    assert [claim and claim.run.id for claim in named] == ["run_2", "run_4", None]
+    assert await store.claim(take(), []) is None
+    assert named[0] is not None
+    assert named[0].lease.destination == "here"
+    assert (await store.run_lease("run_2")).destination == "here"
+
+    rest = [await store.claim(take(), ["elsewhere", "", "there"]) for _ in range(4)]
+    assert [claim and claim.run.id for claim in rest] == ["run_1", "run_3", "run_5", None]
+
+
+@pytest.mark.parametrize("destinations", [None, ["", "here"]], ids=["any", "named"])
+async def test_a_claim_leaves_out_what_was_declined(
+    store: Store, clock: Clock, destinations: list[str] | None
+) -> None:
+    for number in range(1, 5):
+        await add_thread(store, number)
+        await add_run(store, number, f"thread_{number}", wanted=True)
+        clock.now += 1
+
+    claims = [await store.claim(take(), destinations, ["run_1", "run_3"]) for _ in range(3)]
+    assert [claim and claim.run.id for claim in claims] == ["run_2", "run_4", None]
+    last = await store.claim(take(), destinations)
+    assert last is not None
+    assert last.run.id == "run_1"
+
+
+async def test_the_destinations_are_those_of_runs_that_wait_for_a_worker(
+    store: Store, clock: Clock
+) -> None:
+    assert await store.destinations() == []
+    for number, destination in enumerate(("b", "a", "b", "c"), 1):
+        await add_thread(store, number)
+        await add_run(store, number, f"thread_{number}", wanted=number < 4, destination=destination)
+    assert sorted(await store.destinations()) == ["a", "b"]
+
+    await store.claim(take(), ["a"])
+    assert await store.destinations() == ["b"]
+
+
+async def test_unclaimed_are_runs_that_have_waited_and_are_for_others(
+    store: Store, clock: Clock
+) -> None:
+    before = clock.now
+    for number, destination in enumerate(("b", "a", "", "b"), 1):
+        await add_thread(store, number)
+        await add_run(store, number, f"thread_{number}", wanted=True, destination=destination)
+        clock.now += 1
+
+    assert await store.unclaimed(["a"], before + 3, 9) == ["run_1", "run_3"]
+    assert await store.unclaimed(["a"], before + 4, 9) == ["run_1", "run_3", "run_4"]
+    assert await store.unclaimed([], before + 4, 2) == ["run_1", "run_2"]
+    assert await store.unclaimed(["a", "b", ""], before + 4, 9) == []
+
+
+async def test_where_a_run_goes_is_kept_when_it_moves(store: Store) -> None:
+    await add_thread(store)
+    await add_run(store, wanted=True)
+    about = ReadSet(owner=None, run_id="run_1")
+
+    await store.change(about, move(Status.IN_PROGRESS, destination="there"))
+
+    assert (await store.run_lease("run_1")).destination == "there"
+
+
+async def test_a_claim_may_be_declined(store: Store) -> None:
+    await add_thread(store)
+    await add_run(store, wanted=True)
+
+    assert await store.claim(lambda records: None) is None
+    assert (await store.get(Run, None, "run_1")).status is Status.QUEUED
+
+
+@pytest.mark.parametrize("destinations", [None, ["", "here"]], ids=["any", "named"])
+async def test_each_run_is_claimed_once_by_many_at_once(
+    store: Store, destinations: list[str] | None
+) -> None:
+    for number in range(8):
+        await add_thread(store, number)
+        await add_run(store, number, f"thread_{number}", wanted=True)
+    claims = await asyncio.gather(*(store.claim(take(), destinations) for _ in range(20)))
+
+    claimed = sorted(claim.run.id for claim in claims if claim)
+    assert claimed == [f"run_{number}" for number in range(8)]
+
+
+async def test_a_beat_prolongs_what_is_held_and_names_what_is_lost(
+    store: Store, clock: Clock
+) -> None:
+    await add_claimed(store, 1)
+    await add_claimed(store, 2)
+    await add_claimed(store, 3)
+    await store.change(ReadSet(owner=None, run_id="run_2"), move(Status.COMPLETED, due_at=None))
+    clock.now += 5_000
+    lost = await store.renew_leases({"run_1": 1, "run_2": 1, "run_3": 7, "run_4": 1}, 15_000)
+
+    assert lost == {"run_2", "run_3", "run_4"}
+    assert (await store.run_lease("run_1")).due_at == clock.now + 15_000
+    assert (await store.run_lease("run_3")).due_at == clock.now + 10_000
+
+
+async def test_a_run_is_due_when_its_time_has_run_out_and_it_has_not_ended(
+    store: Store, clock: Clock
+) -> None:
+    for number in (1, 2, 3):
+        await add_claimed(store, number)
+    await store.change(ReadSet(owner=None, run_id="run_3"), move(Status.COMPLETED))
+    clock.now += 10_000
+    await store.renew_leases({"run_1": 1}, 15_000)
+    clock.now += 5_000
+    assert await store.overdue_runs(9) == ["run_2"]
+
+    clock.now += 10_000
+    assert await store.overdue_runs(9) == ["run_2", "run_1"]
+    assert await store.overdue_runs(1) == ["run_2"]
+
+
+async def test_a_run_is_leased_while_a_worker_has_it(store: Store, clock: Clock) -> None:
+    for number in (1, 2):
+        await add_claimed(store, number)
+    await store.change(ReadSet(owner=None, run_id="run_2"), move(Status.COMPLETED))
+
+    lease = await store.run_lease("run_1")
+    assert lease.worker
+    assert lease.due_at
+    assert await store.leases(9) == [LeaseInfo("run_1", 1, lease.worker, lease.due_at)]
+    assert await store.leases(0) == []
+
+
+# The log
+
+
+async def test_what_was_appended_is_read_in_order_and_numbered(store: Store) -> None:
+    claim = await add_claimed(store)
+    await append(store, claim, 3, "a", "b")
+    await append(store, claim, 5, "c", urgent=False)
+    page = await store.read_events("run_1", 2)
+
+    assert page.first == 3
+    assert list(page.lines) == lines("a", "b", "c")
+    assert not page.ended
+    assert (await store.run_lease("run_1")).last_event == 5
+
+
+async def test_appends_of_one_run_need_not_wait_for_one_another(store: Store) -> None:
+    claim = await add_claimed(store)
+    await asyncio.gather(
+        *(
+            appended(
+                store, "run_1", claim.lease.epoch, 3 + number, lines(str(number)), urgent=urgent
+            )
+            for number, urgent in enumerate([True, False, False, True, False])
+        )
+    )
+
+    assert await whole_log(store, "run_1", 2) == lines("0", "1", "2", "3", "4")
+
+
+async def test_appends_of_many_runs_at_once_are_all_kept(store: Store) -> None:
+    claims = [await add_claimed(store, number) for number in range(150)]
+    await asyncio.gather(*(append(store, claim, 3, claim.run.id, urgent=False) for claim in claims))
+
+    for claim in claims:
+        assert await whole_log(store, claim.run.id, 2) == lines(claim.run.id)
+
+
+async def test_a_change_after_an_append_finds_it_written(store: Store) -> None:
+    claim = await add_claimed(store)
+    writing = appended(store, "run_1", claim.lease.epoch, 3, lines("said"), urgent=False)
+    await store.change(ReadSet(owner=None, run_id="run_1"), move(Status.COMPLETED))
+    await writing
+
+    assert (await whole_log(store, "run_1"))[2:3] == lines("said")
+    assert (await store.run_lease("run_1")).last_event == 4
+
+
+async def test_changes_beside_appends_are_whole_however_often_they_are_tried(store: Store) -> None:
+    claim = await add_claimed(store)
+    said = asyncio.Event()
+
+    async def tell() -> None:
+        last = claim.lease.last_event
+        while not said.is_set():
+            last += 1
+            await append(store, claim, last, "more")
+
+    def add(records: Snapshot) -> ChangeSet:
+        assert records.thread is not None
+        return say(a_message(records.thread.messages + 1, "hello"))(records)
+
+    telling = asyncio.create_task(tell())
+    for _ in range(30):
+        await store.change(ReadSet(owner=None, run_id=claim.run.id), add)
+    said.set()
+    await telling
+
+    thread = await store.get(Thread, "ann", "thread_1")
+    kept = (await store.list(Message, "ann", limit=100, thread_id="thread_1")).data
+    assert [message.number for message in kept] == list(range(1, 31))
+    assert (thread.messages, thread.version) == (30, 30)
+
+
+async def test_an_append_of_a_driver_that_was_overtaken_is_refused(store: Store) -> None:
+    claim = await add_claimed(store)
+    await store.change(ReadSet(owner=None, run_id="run_1"), move(Status.QUEUED, epoch=2))
+    again = await store.claim(take())
+    assert again is not None
+    with pytest.raises(errors.Fenced):
+        await append(store, claim, 5, "late")
+    await append(store, again, 5, "now")
+
+    assert await whole_log(store, "run_1", 4) == lines("now")
+
+
+async def test_an_append_to_a_run_that_has_ended_is_refused(store: Store) -> None:
+    claim = await add_claimed(store)
+    await store.change(ReadSet(owner="ann", run_id="run_1"), move(Status.CANCELLED))
+
+    with pytest.raises(errors.Fenced):
+        await append(store, claim, 4, "late")
+    assert len(await whole_log(store, "run_1")) == 3
+
+
+async def test_an_append_to_a_run_that_is_not_there_is_refused(store: Store) -> None:
+    with pytest.raises(errors.Fenced):
+        await appended(store, "run_9", 1, 1, lines("?"), urgent=True)
+
+
+@pytest.mark.parametrize("first", [1, 2, 4, 9])
+async def test_an_append_that_lost_count_is_refused(store: Store, first: int) -> None:
+    claim = await add_claimed(store)
+
+    with pytest.raises(errors.Fenced):
+        await append(store, claim, first, "off")
+    assert len(await whole_log(store, "run_1")) == 2
+
+
+async def test_one_append_is_refused_and_those_beside_it_are_kept(store: Store) -> None:
+    claims = [await add_claimed(store, number) for number in range(5)]
+    await store.change(ReadSet(owner="ann", run_id="run_2"), move(Status.CANCELLED))
+    outcomes = await asyncio.gather(
+        *(append(store, claim, 3, "x", urgent=False) for claim in claims), return_exceptions=True
+    )
+
+    assert [type(outcome) for outcome in outcomes].count(errors.Fenced) == 1
+    assert isinstance(outcomes[2], errors.Fenced)
+    assert [len(await whole_log(store, claim.run.id)) for claim in claims] == [3] * 5
+
+
+async def test_a_reader_may_begin_anywhere(store: Store) -> None:
+    claim = await add_claimed(store)
+    await append(store, claim, 3, "a", "b", "c")
+    await append(store, claim, 6, "d")
+    everything = await whole_log(store, "run_1")
+
+    for after in range(len(everything) + 1):
+        assert await whole_log(store, "run_1", after) == everything[after:]
+
+
+async def test_a_reader_above_the_end_gets_an_empty_page(store: Store) -> None:
+    await add_claimed(store)
+    page = await store.read_events("run_1", 7)
+
+    assert (page.first, list(page.lines), page.ended, page.more) == (8, [], False, False)
+
+
+async def test_a_page_has_ended_when_it_holds_the_last_event_of_a_run_that_has(
+    store: Store,
+) -> None:
+    claim = await add_claimed(store)
+    await append(store, claim, 3, "a")
+    assert not (await store.read_events("run_1", 0)).ended
+    await store.change(ReadSet(owner=None, run_id="run_1"), move(Status.COMPLETED))
+
+    assert (await store.read_events("run_1", 0)).ended
+    assert (await store.read_events("run_1", 3)).ended
+    assert (await store.read_events("run_1", 4)).ended
+    assert len((await store.read_events("run_1", 3)).lines) == 1
+
+
+async def test_a_long_log_comes_in_pages_that_say_so(store: Store) -> None:
+    claim = await add_claimed(store)
+    texts = [str(number) * 100_000 for number in range(10)] * 4
+    for number, text in enumerate(texts):
+        await append(store, claim, 3 + number, text)
+    await store.change(ReadSet(owner=None, run_id="run_1"), move(Status.COMPLETED))
+    page = await store.read_events("run_1", 2)
+
+    assert page.ended != page.more
+    assert len(page.lines) >= 10
+    assert (await whole_log(store, "run_1", 2))[:-1] == lines(*texts)
+
+
+async def test_a_turn_that_is_cancelled_keeps_its_text_however_often_it_was_appended_to(
+    store: Store,
+) -> None:
+    claim = await add_claimed(store)
+    texts = [f"{number} " for number in range(4_100)]
+    for number, text in enumerate(texts):
+        await append(store, claim, 3 + number, text)
+    await store.change(
+        ReadSet(owner="ann", run_id="run_1", turn_log=True),
+        lambda records: transitions.cancel(records, lambda prefix: f"{prefix}_new"),
+    )
+
+    (message,) = (await store.list(Message, "ann", limit=9, thread_id="thread_1")).data
+    assert message.text == "".join(texts)
+
+
+async def test_the_log_of_an_unknown_run_is_not_found(store: Store) -> None:
+    with pytest.raises(errors.NotFound):
+        await store.read_events("run_9", 0)
+    with pytest.raises(errors.NotFound):
+        await store.run_lease("run_9")
+
+
+async def test_events_past_retention_have_expired(store: Store, clock: Clock) -> None:
+    for number in (1, 2, 3):
+        await add_claimed(store, number)
+    await store.change(ReadSet(owner=None, run_id="run_1"), move(Status.COMPLETED))
+    clock.now += 1000
+    await store.change(ReadSet(owner=None, run_id="run_2"), move(Status.COMPLETED))
+
+    assert await store.delete_expired(clock.now, 0) == 1
+    assert await store.delete_expired(clock.now, 0) == 0
+    with pytest.raises(errors.EventExpired):
+        await store.read_events("run_1", 0)
+    with pytest.raises(errors.EventExpired):
+        await store.read_events("run_1", 2)
+    assert (await store.read_events("run_1", 3)).ended
+    assert (await store.run_lease("run_1")).kept_after == 3
+    assert len(await whole_log(store, "run_2")) == 3
+    assert len(await whole_log(store, "run_3")) == 2
+    assert (await store.get(Run, "ann", "run_1")).status is Status.COMPLETED
+
+
+NASTY = ["\x00", "a\x00b", "\u2028\u2029", "\x85\x0b\x0c", "\n\r\n", "👩‍👩‍👧", '"\\', "ﬀ", ""]
+
+
+@pytest.mark.parametrize("text", NASTY)
+async def test_any_text_comes_back_as_it_went_in(store: Store, text: str) -> None:
+    thread = a_thread(title=text)
+    message = a_message(1, text, metadata={"note": text})
+    await store.change(
+        ReadSet(owner="ann"),
+        lambda records: ChangeSet(
+            owner="ann",
+            thread=replace(thread, messages=1, version=1),
+            messages=(message,),
+        ),
+    )
+    await add_run(store, wanted=True)
+    claim = await store.claim(take())
+    assert claim is not None
+    await append(store, claim, 3, text, text)
+
+    assert (await store.get(Thread, "ann", "thread_1")).title == text
+    assert await store.get(Message, "ann", message.id) == message
+    assert (await store.context("thread_1")).chat == chat(message)
+    assert await whole_log(store, "run_1", 2) == lines(text, text)
+    found = await store.list(Thread, "ann", limit=9, query=text)
+    assert [each.id for each in found.data] == ["thread_1"]
+
+
+# Contexts
+
+
+def assert_context_is_joined(context: Any, messages: Sequence[Message]) -> None:
+    pieces = [chat(message) for message in messages]
+    assert context.chat == b",".join(pieces)
+    assert context.messages == len(messages)
+    assert context.tokens == sum(tokens(len(piece)) for piece in pieces)
+    told = [message for message in messages if message.role in ("user", "system")]
+    assert [(mark.number, mark.role) for mark in context.landmarks] == [
+        (message.number, message.role if message.compacts is None else "summary")
+        for message in told
+    ]
+    assert context.compacted == any(message.compacts is not None for message in told)
+    for mark, message in zip(context.landmarks, told, strict=True):
+        assert context.chat[mark.offset : mark.offset + mark.length] == chat(message)
+        before = [
+            piece for piece, each in zip(pieces, messages, strict=True) if each.number < mark.number
+        ]
+        assert mark.tokens_before == sum(tokens(len(piece)) for piece in before)
+
+
+def a_conversation(length: int) -> list[Message]:
+    """Messages of every role, with calls, in text of one to four bytes a letter."""
+    made: list[Message] = []
+    roles = ("system", "user", "assistant", "tool", "assistant", "user")
+    for number in range(1, length + 1):
+        role = roles[number % len(roles)]
+        calls = (ToolCall(f"call_{number}", "look", "{}"),) if role == "assistant" else ()
+        made.append(
+            a_message(
+                number,
+                f"{number} aé漢👩" * (number % 7),
+                role=role,
+                tool_calls=calls,
+                tool_call_id=f"call_{number - 1}" if role == "tool" else None,
+            )
+        )
+    return made
+
+
+@pytest.mark.parametrize("length", [0, 1, 2, 50, 700])
+async def test_a_context_is_the_chat_of_its_messages_joined(store: Store, length: int) -> None:
+    await add_thread(store)
+    messages = a_conversation(length)
+    for start in range(0, length, 40):
+        about = ReadSet(owner="ann", thread_id="thread_1")
+        await store.change(about, say(*messages[start : start + 40]))
+    context = await store.context("thread_1")
+
+    assert_context_is_joined(context, messages)
+    assert context.version == await store.thread_version("thread_1")
+    assert msgspec.json.decode(b"[" + context.chat + b"]") is not None
+
+
+@pytest.mark.parametrize("at", [1, 40, 64, 65, 128, 129, 250])
+async def test_a_context_says_where_its_summaries_are(store: Store, at: int) -> None:
+    await add_thread(store)
+    before, after = a_conversation(at - 1), a_conversation(300)[at:]
+    summary = a_message(at, "All of it.", role="system", compacts=at // 2)
+    about = ReadSet(owner="ann", thread_id="thread_1")
+    await store.change(about, say(*before))
+    plain = await store.context("thread_1")
+    await store.change(about, say(summary))
+    await store.change(about, say(*after))
+
+    assert_context_is_joined(plain, before)
+    assert_context_is_joined(await store.context("thread_1"), [*before, summary, *after])
+    assert await store.get(Message, "ann", summary.id) == summary
+
+
+async def test_a_text_that_looks_like_a_summary_is_none(store: Store) -> None:
+    await add_thread(store)
+    said = a_message(1, '{"role":"user","antiphon:compacts":1,"summary":[1,"summary",0,9,0]}')
+    await store.change(ReadSet(owner="ann", thread_id="thread_1"), say(said))
+
+    assert_context_is_joined(await store.context("thread_1"), [said])
+
+
+@pytest.mark.parametrize("keep", [0, 1, 63, 64, 65, 128, 200, 299])
+async def test_a_context_is_right_after_a_cut_anywhere(store: Store, keep: int) -> None:
+    await add_thread(store)
+    messages = a_conversation(300)
+    about = ReadSet(owner="ann", thread_id="thread_1")
+    await store.change(about, say(*messages))
+    added = [a_message(keep + place, f"new {place}") for place in range(1, 150)]
+
+    def cut(records: Snapshot) -> ChangeSet:
+        assert records.thread is not None
+        thread = replace(records.thread, messages=keep + len(added), version=99)
+        return ChangeSet(thread=thread, keep_messages=keep, messages=tuple(added))
+
+    await store.change(about, cut)
+
+    assert_context_is_joined(await store.context("thread_1"), messages[:keep] + added)
+
+
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(st.just("add"), st.integers(1, 150)),
+            st.tuples(st.just("cut"), st.integers(0, 300)),
+            st.tuples(st.just("fill"), st.permutations(range(1, 6))),
+        ),
+        max_size=8,
+    )
+)
+async def test_a_context_is_right_whatever_became_of_its_thread(
+    opener: Opener, tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, Any]]
+) -> None:
+    async with opened(opener, tmp_path_factory.mktemp("contexts"), Clock()) as store:
+        await add_thread(store)
+        about = ReadSet(owner="ann", thread_id="thread_1")
+        told: dict[int, Message] = {}
+
+        async def tell(*numbers: int, keep: int | None = None) -> None:
+            messages = [
+                a_message(number, f"{len(told)} {number}", role=("user", "tool")[number % 2])
+                for number in numbers
+            ]
+
+            def decide(records: Snapshot) -> ChangeSet:
+                change = say(*messages)(records)
+                assert change.thread is not None
+                if keep is None:
+                    return change
+                return replace(
+                    change, thread=replace(change.thread, messages=keep), keep_messages=keep
+                )
+
+            await store.change(about, decide)
+            told.update((message.number, message) for message in messages)
+
+        for step, what in steps:
+            last = max(told, default=0)
+            if step == "add":
+                await tell(*range(last + 1, last + 1 + what))
+            elif step == "fill":
+                for place in what:
+                    await tell(last + place)
+            else:
+                await tell(keep=min(what, last))
+                for number in [number for number in told if number > what]:
+                    del told[number]
+
+            assert_context_is_joined(
+                await store.context("thread_1"), [told[number] for number in sorted(told)]
+            )
+
+
+async def test_a_context_is_never_stale(store: Store) -> None:
+    await add_thread(store)
+    about = ReadSet(owner="ann", thread_id="thread_1")
+    for number in range(1, 6):
+        await store.change(about, say(a_message(number, str(number))))
+        plain = await store.context("thread_1")
+        fresh = await store.context("thread_1", fresh=True)
+
+        assert plain.messages == number
+        assert plain == fresh == await store.context("thread_1")
+
+
+async def test_the_context_of_an_unknown_thread_is_not_found(store: Store) -> None:
+    with pytest.raises(errors.NotFound):
+        await store.context("thread_9")
+    with pytest.raises(errors.NotFound):
+        await store.thread_version("thread_9")
+
+
+# Getting, listing, searching
+
+
+async def test_another_owners_thing_is_as_if_it_were_not_there(store: Store) -> None:
+    await add_thread(store)
+    await store.change(ReadSet(owner="ann", thread_id="thread_1"), say(a_message(1, "mine")))
+    claim = await add_run(store)
+    await store.put("ann", Assistant(id="asst_1", created_at=1, updated_at=1))
+    upload = Upload(id="file_1", name="a", media_type="text/plain", size=1, created_at=1)
+    await store.put("ann", upload, content=b"a")
+    await store.change(
+        ReadSet(owner=None, run_id=claim.id), lambda records: ChangeSet(actions=(an_action(1),))
+    )
+    things = [
+        (Thread, "thread_1"),
+        (Message, a_message(1, "mine").id),
+        (Run, "run_1"),
+        (Action, an_action(1).id),
+        (Assistant, "asst_1"),
+        (Upload, "file_1"),
+    ]
+
+    for kind, name in things:
+        assert (await store.get(kind, "ann", name)).id == name
+        assert (await store.get(kind, None, name)).id == name
+        faults = []
+        for owner, asked in (("bob", name), ("ann", "never"), ("bob", "never")):
+            with pytest.raises(errors.NotFound) as fault:
+                await store.get(kind, owner, asked)
+            faults.append(fault.value.message.replace(asked, "X"))
+        assert len(set(faults)) == 1
+        where = {Message: {"thread_id": "thread_1"}, Action: {"run_id": "run_1"}}.get(kind, {})
+        assert (await store.list(kind, "bob", limit=9, **where)).data == []
+        assert [each.id for each in (await store.list(kind, "ann", limit=9, **where)).data] == [
+            name
+        ]
+        with pytest.raises(errors.NotFound):
+            await store.list(kind, "bob", limit=9, after=name, **where)
+    with pytest.raises(errors.NotFound):
+        await store.content("bob", "file_1")
+
+
+async def test_lists_of_threads_and_runs_begin_with_the_newest(store: Store) -> None:
+    for number in (3, 1, 2):
+        await add_thread(store, number)
+        await add_run(store, number, f"thread_{number}")
+
+    assert await page_through(store, Thread, 2) == ["thread_2", "thread_1", "thread_3"]
+    assert await page_through(store, Run, 2) == ["run_2", "run_1", "run_3"]
+    assert await page_through(store, Run, 2, thread_id="thread_1") == ["run_1"]
+
+
+async def test_lists_of_messages_and_actions_begin_with_the_oldest(store: Store) -> None:
+    await add_thread(store)
+    messages = [a_message(number, "x") for number in range(1, 6)]
+    await store.change(ReadSet(owner="ann", thread_id="thread_1"), say(*messages))
+    await add_run(store)
+    actions = [an_action(number) for number in (5, 1, 4)]
+    actions[1] = replace(actions[1], status="completed")
+    await store.change(
+        ReadSet(owner=None, run_id="run_1"), lambda records: ChangeSet(actions=tuple(actions))
+    )
+
+    assert await page_through(store, Message, 2, thread_id="thread_1") == [
+        message.id for message in messages
+    ]
+    assert await page_through(store, Action, 2, run_id="run_1") == [each.id for each in actions]
+    assert await page_through(store, Action, 2, run_id="run_1", status="pending") == [
+        actions[0].id,
+        actions[2].id,
+    ]
+
+
+async def test_a_page_of_large_things_ends_early_and_says_that_there_is_more(
+    store: Store,
+) -> None:
+    await add_thread(store)
+    large = "x" * (LIST_BYTES * 2 // 5)
+    texts = (large, large, large, "small", large * 3, "small")
+    messages = [a_message(number, text) for number, text in enumerate(texts, 1)]
+    for message in messages:
+        await store.change(ReadSet(owner="ann", thread_id="thread_1"), say(message))
+
+    sizes: list[int] = []
+    after = None
+    while True:
+        page = await store.list(Message, "ann", limit=4, after=after, thread_id="thread_1")
+        sizes.append(len(page.data))
+        after = page.data[-1].id
+        if not page.has_more:
+            break
+
+    assert sizes == [2, 2, 1, 1]
+    assert await page_through(store, Message, 4, thread_id="thread_1") == [
+        message.id for message in messages
+    ]
+
+
+async def test_a_page_of_large_runs_of_everybody_ends_early(store: Store) -> None:
+    for number in (1, 2, 3):
+        await add_thread(store, number)
+        run = a_run(number, f"thread_{number}", instructions="x" * (LIST_BYTES * 2 // 5))
+        await store.change(ReadSet(owner="ann", thread_id=run.thread_id), begin(run))
+
+    first = await store.live_runs(9)
+    rest = await store.live_runs(9, after="run_2")
+
+    assert [run.id for _, run in first.data] == ["run_3", "run_2"]
+    assert first.has_more
+    assert [run.id for _, run in rest.data] == ["run_1"]
+    assert not rest.has_more
+
+
+@pytest.mark.parametrize("kind", [Assistant, Thread, Message, Run, Action, Upload])
+async def test_a_list_after_an_unknown_id_is_not_found(store: Store, kind: type[Any]) -> None:
+    with pytest.raises(errors.NotFound):
+        await store.list(kind, "ann", limit=9, after="never")
+
+
+async def test_a_search_finds_words_of_a_title_or_of_one_message(store: Store) -> None:
+    await add_thread(store, 1, title="A trip to Łódź")
+    await add_thread(store, 2)
+    await add_thread(store, 3)
+    about = ReadSet(owner="ann", thread_id="thread_2")
+    texts = ("100% of the_flights", "leave early")
+    told = [a_message(place, text, "thread_2") for place, text in enumerate(texts, 1)]
+    await store.change(about, say(*told))
+
+    async def found(query: str) -> list[str]:
+        return [each.id for each in (await store.list(Thread, "ann", limit=9, query=query)).data]
+
+    assert await found("łódź TRIP") == ["thread_1"]
+    assert await found("100%") == ["thread_2"]
+    assert await found("the_fl") == ["thread_2"]
+    assert await found("LEAVE") == ["thread_2"]
+    assert await found("flights early") == []
+    assert await found("%") == ["thread_2"]
+    assert await found("' OR 1=1 --") == []
+    assert await found("  ") == ["thread_3", "thread_2", "thread_1"]
+
+
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    limit=st.integers(1, 5),
+    there=st.integers(1, 12),
+    steps=st.lists(st.one_of(st.just("add"), st.integers(0, 11)), max_size=8),
+)
+async def test_pages_under_inserts_and_deletes_neither_repeat_nor_skip(
+    opener: Opener,
+    tmp_path_factory: pytest.TempPathFactory,
+    limit: int,
+    there: int,
+    steps: list[str | int],
+) -> None:
+    async with opened(opener, tmp_path_factory.mktemp("paging"), Clock()) as store:
+        for number in range(there):
+            await add_thread(store, number)
+        seen: list[str] = []
+        gone: set[str] = set()
+        after = None
+        changes = iter(enumerate(steps))
+        while True:
+            page = await store.list(Thread, "ann", limit=limit, after=after)
+            seen += [thread.id for thread in page.data]
+            if not page.has_more:
+                break
+            after = seen[-1]
+            place, step = next(changes, (0, None))
+            if step == "add":
+                await add_thread(store, 100 + place)
+            elif isinstance(step, int) and step < there and f"thread_{step}" not in {after} | gone:
+                gone.add(f"thread_{step}")
+                await store.delete(Thread, "ann", f"thread_{step}")
+
+        stayed = [f"thread_{number}" for number in reversed(range(there))]
+        assert len(seen) == len(set(seen))
+        assert [one for one in seen if one not in gone] == [
+            one for one in stayed if one not in gone
+        ]
+
+
+# Putting and removing
+
+
+async def test_what_is_put_is_there(store: Store) -> None:
+    first = Assistant(id="asst_1", name="first", created_at=1, updated_at=1)
+    second = replace(first, id="asst_2")
+
+    assert await store.put("ann", first) == first
+    assert await store.put("ann", second) == second
+    assert await store.get(Assistant, "ann", "asst_1") == first
+    assert await page_through(store, Assistant, 9) == ["asst_2", "asst_1"]
+
+
+@pytest.mark.parametrize("owner", ["ann", "bob"])
+async def test_nothing_is_put_in_the_place_of_another_thing(store: Store, owner: str) -> None:
+    mine = Assistant(id="asst_1", name="mine", created_at=1, updated_at=1)
+    upload = Upload(id="file_1", name="mine", media_type="a/b", size=1, created_at=1)
+    await store.put("ann", mine)
+    await store.put("ann", upload, content=b"a")
+
+    with pytest.raises(errors.Internal):
+        await store.put(owner, replace(mine, name="other"))
+    with pytest.raises(errors.Internal):
+        await store.put(owner, replace(upload, name="other"), content=b"b")
+    assert await store.get(Assistant, None, "asst_1") == mine
+    assert await store.get(Upload, None, "file_1") == upload
+    assert await store.content(None, "file_1") == b"a"
+
+
+async def test_an_assistant_is_changed_from_what_it_is_when_it_is_changed(store: Store) -> None:
+    await store.put("ann", Assistant(id="asst_1", created_at=1, updated_at=1))
+
+    def count(assistant: Assistant) -> Assistant:
+        return replace(assistant, name=f"{assistant.name}x", updated_at=assistant.updated_at + 1)
+
+    made = await asyncio.gather(
+        *(store.update_assistant("ann", "asst_1", count) for _ in range(16))
+    )
+
+    assert sorted(len(assistant.name) for assistant in made) == list(range(1, 17))
+    assert await store.get(Assistant, "ann", "asst_1") == max(made, key=lambda a: a.updated_at)
+
+
+async def test_an_assistant_that_is_gone_or_cannot_be_changed_stays_so(store: Store) -> None:
+    mine = Assistant(id="asst_1", name="mine", created_at=1, updated_at=1)
+    await store.put("ann", mine)
+
+    def refuse(assistant: Assistant) -> Assistant:
+        raise errors.InvalidRequest("no")
+
+    with pytest.raises(errors.InvalidRequest):
+        await store.update_assistant("ann", "asst_1", refuse)
+    with pytest.raises(errors.NotFound):
+        await store.update_assistant("bob", "asst_1", lambda it: replace(it, name="taken"))
+    assert await store.get(Assistant, "ann", "asst_1") == mine
+    await store.delete(Assistant, "ann", "asst_1")
+    with pytest.raises(errors.NotFound):
+        await store.update_assistant("ann", "asst_1", lambda it: it)
+    assert await page_through(store, Assistant, 9) == []
+
+
+async def test_a_repeated_put_gets_the_answer_that_was_kept(store: Store) -> None:
+    first = Assistant(id="asst_1", created_at=1, updated_at=1)
+    await store.put("ann", first, once())
+    again = await store.put("ann", replace(first, id="asst_2"), once())
+
+    assert msgspec.json.decode(again, type=Assistant) == first
+    assert await page_through(store, Assistant, 9) == ["asst_1"]
+    with pytest.raises(errors.IdempotencyConflict):
+        await store.put("ann", first, once(b"other"))
+
+
+async def test_an_upload_keeps_its_bytes(store: Store) -> None:
+    content = bytes(range(256)) * 100
+    upload = Upload(id="file_1", name="b", media_type="a/b", size=len(content), created_at=1)
+    await store.put("ann", upload, content=content)
+
+    assert await store.get(Upload, "ann", "file_1") == upload
+    assert await store.content("ann", "file_1") == content
+    assert await store.content(None, "file_1") == content
+    pieces = [await store.content("ann", "file_1", at, 10_000) for at in range(0, 40_000, 10_000)]
+    assert [len(piece) for piece in pieces] == [10_000, 10_000, 5_600, 0]
+    assert b"".join(pieces) == content
+    with pytest.raises(errors.NotFound):
+        await store.content("ann", "file_2")
+
+
+async def test_a_deleted_thread_takes_everything_with_it(store: Store) -> None:
+    claim = await add_claimed(store, 1)
+    await store.change(ReadSet(owner="ann", thread_id="thread_1"), say(a_message(1, "canary")))
+    await append(store, claim, 3, "canary")
+    await store.change(
+        ReadSet(owner=None, run_id="run_1"), lambda records: ChangeSet(actions=(an_action(1),))
+    )
+    await store.context("thread_1")
+    await add_claimed(store, 2)
+    await store.delete(Thread, "ann", "thread_1")
+
+    for kind, name in (
+        (Thread, "thread_1"),
+        (Run, "run_1"),
+        (Message, a_message(1, "canary").id),
+        (Action, an_action(1).id),
+    ):
+        with pytest.raises(errors.NotFound):
+            await store.get(kind, "ann", name)
+    with pytest.raises(errors.NotFound):
+        await store.read_events("run_1", 0)
+    with pytest.raises(errors.NotFound):
+        await store.context("thread_1")
+    with pytest.raises(errors.Fenced):
+        await append(store, claim, 4, "canary")
+    assert await store.renew_leases({"run_1": 1, "run_2": 1}, 1) == {"run_1"}
+    assert await page_through(store, Thread, 9) == ["thread_2"]
+    assert len(await whole_log(store, "run_2")) == 2
+
+
+async def test_only_the_owner_can_delete(store: Store) -> None:
+    await add_thread(store)
+    await store.put("ann", Assistant(id="asst_1", created_at=1, updated_at=1))
+
+    for kind, name in ((Thread, "thread_1"), (Assistant, "asst_1")):
+        with pytest.raises(errors.NotFound):
+            await store.delete(kind, "bob", name)
+        await store.delete(kind, "ann", name)
+        with pytest.raises(errors.NotFound):
+            await store.delete(kind, "ann", name)
+
+
+# The installation
+
+
+async def test_a_key_is_found_by_its_prefix_until_and_after_it_is_revoked(
+    store: Store, clock: Clock
+) -> None:
+    first = Key(id="key_1", owner="ann", name="laptop", prefix="ak_1", created_at=1)
+    second = Key(id="key_2", owner="bob", name="", prefix="ak_2", scopes=("read",), created_at=2)
+    await store.keep_key(first, b"\x00digest")
+    await store.keep_key(second, b"other")
+    assert await store.find_key("ak_1") == (first, b"\x00digest")
+    assert await store.find_key("ak") is None
+    assert list(await store.keys()) == [first, second]
+
+    revoked = await store.revoke_key("key_1")
+    assert revoked == replace(first, revoked_at=clock.now)
+    clock.now += 1
+    assert await store.revoke_key("key_1") == revoked
+    assert await store.find_key("ak_1") == (revoked, b"\x00digest")
+    with pytest.raises(errors.NotFound):
+        await store.revoke_key("key_9")
+
+
+async def test_the_secret_stays_the_same(store: Store) -> None:
+    secrets = await asyncio.gather(*(store.installation_secret() for _ in range(4)))
+
+    assert len(set(secrets)) == 1
+    assert len(secrets[0]) == 32
+
+
+async def test_the_time_is_the_stores(store: Store, clock: Clock) -> None:
+    clock.now = 77
+
+    assert await store.now() == 77
+
+
+async def test_a_store_that_works_says_so(store: Store) -> None:
+    await store.check()
+
+
+async def test_many_kinds_of_calls_at_once_all_succeed(store: Store) -> None:
+    claims = [await add_claimed(store, number) for number in range(20)]
+
+    async def drive(claim: Claim) -> None:
+        for number in range(20):
+            await append(store, claim, 3 + number, "x" * number, urgent=number % 5 == 0)
+            await store.read_events(claim.run.id, number)
+        await store.change(
+            ReadSet(owner=None, run_id=claim.run.id, turn_log=True), move(Status.COMPLETED)
+        )
+
+    async with asyncio.timeout(30):
+        await asyncio.gather(*map(drive, claims))
+
+    for claim in claims:
+        assert len(await whole_log(store, claim.run.id)) == 23
+
+
+async def test_two_stores_side_by_side_are_strangers(opener: Opener, tmp_path: Path) -> None:
+    async with AsyncExitStack() as stack:
+        stores: list[Store] = []
+        for name in ("a", "b"):
+            (tmp_path / name).mkdir()
+            stores.append(await stack.enter_async_context(opened(opener, tmp_path / name, Clock())))
+        await add_thread(stores[0])
+
+        assert await page_through(stores[1], Thread, 9) == []
+
+
+# People
+
+
+def a_person(number: int = 1, name: str = "Ann", **fields: Any) -> Person:
+    return Person(id=f"person_{number}", name=name, created_at=number, **fields)
+
+
+def renamed(name: str) -> AmendAccount:
+    return lambda account, others: replace(account, person=replace(account.person, name=name))
+
+
+async def test_a_person_is_found_by_id_by_name_whatever_its_case_and_by_subject(
+    store: Store,
+) -> None:
+    ann = Account(a_person(1, "Ann STRAẞE", subject="https://id|1"), "hash")
+    ben = Account(a_person(2, "Ben"))
+    await store.add_person(ann)
+    await store.add_person(ben)
+
+    assert list(await store.people()) == [ann.person, ben.person]
+    assert await store.find_person(id="person_1") == ann
+    assert await store.find_person(name="ann strasse") == ann
+    assert await store.find_person(subject="https://id|1") == ann
+    assert await store.find_person(name="ＢＥＮ") == ben
+    assert await store.find_person(name="ann") is None
+    assert await store.find_person(subject="https://id|2") is None
+    assert await store.find_person(id="person_3") is None
+
+
+async def test_no_two_people_share_a_name_or_a_subject(store: Store) -> None:
+    await store.add_person(Account(a_person(1, "Ann", subject="a")))
+    await store.add_person(Account(a_person(2, "Ben", subject="b")))
+    await store.add_person(Account(a_person(3, "Cem")))
+    await store.add_person(Account(a_person(4, "Dan")))
+    before = list(await store.people())
+
+    for twin in (a_person(5, "ANN"), a_person(5, "Eve", subject="a")):
+        with pytest.raises(errors.Conflict):
+            await store.add_person(Account(twin))
+    with pytest.raises(errors.Conflict):
+        await store.change_person("person_2", renamed("aNN"))
+
+    assert list(await store.people()) == before
+    assert await store.change_person("person_2", renamed("BEN")) is not None
+
+
+async def test_a_change_of_a_person_is_told_whether_somebody_else_governs(store: Store) -> None:
+    await store.add_person(Account(a_person(1, "Ann", role="admin")))
+    await store.add_person(Account(a_person(2, "Ben")))
+    await store.add_person(Account(a_person(3, "Cem", role="admin", disabled=True)))
+    told: list[bool] = []
+
+    def listen(account: Account, others: bool) -> Account:
+        told.append(others)
+        return account
+
+    for person in ("person_1", "person_2", "person_3"):
+        await store.change_person(person, listen)
+
+    assert told == [False, True, True]
+
+
+async def test_a_person_is_changed_as_a_whole_or_not_at_all(store: Store) -> None:
+    await store.add_person(Account(a_person()))
+
+    def fail(account: Account, others: bool) -> Account:
+        raise errors.Conflict("no")
+
+    with pytest.raises(errors.Conflict):
+        await store.change_person("person_1", fail)
+    with pytest.raises(errors.NotFound):
+        await store.change_person("person_9", renamed("Eve"))
+    assert await store.find_person(id="person_1") == Account(a_person())
+
+    grown = Account(a_person(generation=2), "hash")
+    assert await store.change_person("person_1", lambda account, others: grown) == grown
+    assert await store.find_person(name="ann") == grown
+    assert await store.change_person("person_1", lambda account, others: None) is None
+    assert list(await store.people()) == []
+
+
+async def test_names_are_given_once_however_many_ask_at_once(store: Store) -> None:
+    added = await asyncio.gather(
+        *(store.add_person(Account(a_person(number, "Ann"))) for number in range(8)),
+        return_exceptions=True,
+    )
+
+    assert sum(each is None for each in added) == 1
+    assert len(await store.people()) == 1
+
+
+# What runs for whom, and what it cost
+
+
+async def test_runs_of_everybody_that_have_not_ended_are_listed_newest_first(store: Store) -> None:
+    for number, owner in enumerate(("ann", "bob", "ann", "cem"), 1):
+        await add_thread(store, number, owner)
+        about = ReadSet(owner=owner, thread_id=f"thread_{number}")
+        run = a_run(number, f"thread_{number}")
+        await store.change(about, lambda records, run=run: _begun(run, records))
+    await store.change(ReadSet(owner=None, run_id="run_3"), move(Status.CANCELLED))
+
+    page = await store.live_runs(2)
+    rest = await store.live_runs(2, after="run_2")
+
+    assert [(owner, run.id) for owner, run in page.data] == [("cem", "run_4"), ("bob", "run_2")]
+    assert page.has_more
+    assert [(owner, run.id) for owner, run in rest.data] == [("ann", "run_1")]
+    assert not rest.has_more
+    with pytest.raises(errors.NotFound):
+        await store.live_runs(2, after="run_9")
+
+
+def _begun(run: Run, records: Snapshot) -> ChangeSet:
+    assert records.thread is not None
+    return ChangeSet(run_updates=(RunUpdate(run, RunLease(last_event=1), (status_of(run),)),))
+
+
+async def test_what_runs_used_is_summed_by_day_owner_and_model(store: Store, clock: Clock) -> None:
+    usage = Usage(input_tokens=5, output_tokens=3, cached_tokens=2, reasoning_tokens=1, cost=0.1)
+    clock.now = 1_763_683_200_000  # 2025-11-21 in UTC, to the millisecond
+    await spend(store, 1, usage)
+    await spend(store, 2, replace(usage, cost=0.2))
+    await spend(store, 3, replace(usage, cost=None))
+    await spend(store, 4, Usage(), "other")
+    clock.now -= 1
+    await spend(store, 5, usage)
+    await add_thread(store, 6)
+    await add_run(store, 6, "thread_6")
+    await store.delete(Thread, "ann", "thread_1")
+
+    spent = list(await store.usage("2025-11-20", 9))
+
+    assert spent == [
+        Spent(day="2025-11-21", owner="ann", model="other", runs=1),
+        Spent(
+            day="2025-11-21",
+            owner="ann",
+            model="demo",
+            runs=3,
+            unpriced=1,
+            input_tokens=15,
+            output_tokens=9,
+            cached_tokens=6,
+            reasoning_tokens=3,
+            cost=0.3,
+        ),
+        Spent(
+            day="2025-11-20",
+            owner="ann",
+            model="demo",
+            runs=1,
+            input_tokens=5,
+            output_tokens=3,
+            cached_tokens=2,
+            reasoning_tokens=1,
+            cost=0.1,
+        ),
+    ]
+    assert list(await store.usage("2025-11-21", 1)) == spent[:1]
+    assert list(await store.usage("2025-11-22", 9)) == []
+
+
+async def test_threads_that_were_forked_from_one_are_found(store: Store) -> None:
+    await add_thread(store, 1)
+    await add_thread(store, 2, parent_id="thread_1")
+    await add_thread(store, 3, parent_id="thread_2")
+    await add_thread(store, 4, parent_id="thread_1")
+    await add_thread(store, 5, owner="bob", parent_id="thread_1")
+
+    assert await page_through(store, Thread, 1, parent_id="thread_1") == ["thread_4", "thread_2"]
+    assert await page_through(store, Thread, 9, parent_id="thread_9") == []

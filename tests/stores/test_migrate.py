@@ -1,0 +1,371 @@
+"""Everything of a database is moved to another kind, and is the same there for whoever asks."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shutil
+import sqlite3
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, closing
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import httpx2
+import pytest
+from msgspec.structs import replace
+
+from antiphon.runtime.runtime import open_store
+from antiphon.runtime.wiring import open_dump
+from antiphon.stores.copy import Plan, Step, move, planned
+from antiphon.stores.dump import TABLES, Inventory, Row, Table
+from antiphon.types.errors import BadSettings, Conflict
+from tests.support.providers.upstream import Upstream
+from tests.support.server.served import SETTINGS, Served, served
+from tests.support.services.postgres import Postgres
+
+TOOLS = [{"name": "f", "parameters": {"type": "object"}}]
+OTHERWISE_NAMED = {"contents", "drives", "fresh", "log", "meta", "once", "uploads"}
+BEGUN_ANEW = {("keys", "begun")}  # counts what was decided at once with something else
+SQL = files("antiphon.stores") / "sql"
+NOT_MOVED = {"migrations", "blank", "sqlite_sequence", "sqlite_stat1"}
+
+
+@pytest.fixture(scope="session")
+def rich(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file with something of everything."""
+    path = tmp_path_factory.mktemp("rich") / "antiphon.db"
+
+    async def fill() -> None:
+        async with Upstream() as upstream:
+            settings = replace(
+                SETTINGS, database=f"sqlite:///{path}", base_url=upstream.url, model="quirk:ok"
+            )
+            async with served(settings) as server:
+                await _live(server)
+
+    asyncio.run(fill())
+    return path
+
+
+@pytest.fixture
+async def two(rich: Path, tmp_path: Path, postgres: Postgres) -> tuple[str, str]:
+    """A database of one's own with something of everything, and one with nothing."""
+    shutil.copy(rich, tmp_path / "here.db")
+    return f"sqlite:///{tmp_path}/here.db", await postgres.create()
+
+
+async def _live(server: Served) -> None:
+    """What people do: talk, run tools, leave things half done."""
+    root = await server.client(await server.key("root", "admin"))
+    ann = await server.client(await server.key("ann"))
+    await root.post("/v1/people", json={"name": "Zoë", "password": "long enough"})
+    await root.post("/v1/projects", json={"name": "Moon"})
+    await ann.post("/v1/assistants", json={"name": "helper"})
+    await ann.post("/v1/files", params={"name": "a.bin"}, content=bytes(range(256)))
+    await ann.post("/v1/files", params={"name": "empty.bin"}, content=b"")
+    once = {"idempotency-key": "once"}
+    thread = (await ann.post("/v1/threads", json={"title": "Größe 🎼"}, headers=once)).json()["id"]
+    said = await ann.post("/v1/process", json={"thread_id": thread, "message": {"content": "go"}})
+    assert '"completed"' in said.text
+    await ann.post(f"/v1/threads/{thread}/fork", json={})
+    hands_off = {"message": {"content": "go"}, "model": "quirk:t_no_index_parallel", "tools": TOOLS}
+    assert "action.required" in (await ann.post("/v1/process", json=hands_off)).text
+    for _ in range(3):
+        stopped = (await ann.post("/v1/runs", json={"thread_id": thread})).json()["id"]
+        await ann.post(f"/v1/runs/{stopped}/cancel")
+    for number in range(140):  # more than a segment holds
+        content = {"thread_id": thread, "content": f"message {number}"}
+        assert (await ann.post("/v1/messages", json=content)).status_code == 201
+
+
+async def moved(source: str, target: str) -> Plan:
+    async with open_dump(source) as here, open_dump(target, new=True) as there:
+        assert here is not None
+        assert there is not None
+        return await move(here, there, lambda _: None)
+
+
+@asynccontextmanager
+async def reader(database: str) -> AsyncIterator[httpx2.AsyncClient]:
+    """The API over a database, in the name of whoever is asked for."""
+    async with served(replace(SETTINGS, database=database)) as server:
+        yield await server.client(await server.key("root", "admin"))
+
+
+async def everything(client: httpx2.AsyncClient) -> list[tuple[str, bytes]]:
+    """All that an owner can read, page by page; and what an administrator can."""
+    told: list[tuple[str, bytes]] = []
+
+    async def ask(path: str, **query: Any) -> Any:
+        answer = await client.get(path, params=query, headers={"antiphon-owner": "ann"})
+        told.append((f"{path} {query}", answer.content))
+        return answer.json() if answer.headers["content-type"] == "application/json" else None
+
+    for thread in (await ask("/v1/threads", limit=100))["data"]:
+        page = {"next": None, "has_more": True}
+        while page["has_more"]:
+            after = {"after": page["next"]} if page["next"] else {}
+            page = await ask("/v1/messages", thread_id=thread["id"], limit=50, **after)
+    for run in (await ask("/v1/runs", limit=100))["data"]:
+        await ask("/v1/actions", run_id=run["id"])
+        if run["ended_at"] is not None:
+            await ask(f"/v1/runs/{run['id']}/events")
+            await ask(f"/v1/runs/{run['id']}/events", after=3)
+    for file in (await ask("/v1/files"))["data"]:
+        await ask(f"/v1/files/{file['id']}/content")
+    for path in ("assistants", "people", "usage", "live_runs", "projects"):
+        await ask(f"/v1/{path}")
+    return told
+
+
+async def test_what_was_moved_is_told_the_same_and_goes_on(two: tuple[str, str]) -> None:
+    source, target = two
+    async with reader(source) as client:
+        before = await everything(client)
+        assert (await client.get("/v1/live_runs")).json()["data"]
+
+    plan = await moved(source, target)
+
+    assert plan.counts["messages"] > 140
+    assert plan.counts["segments"] >= 1
+    async with reader(target) as client:
+        assert await everything(client) == before
+        client.headers["antiphon-owner"] = "ann"
+        (waiting,) = (await client.get("/v1/live_runs")).json()["data"]
+        run_id = waiting["run"]["id"]
+        actions = (await client.get("/v1/actions", params={"run_id": run_id})).json()["data"]
+        for action in actions:
+            body = {"run_id": run_id, "tool_call_id": action["tool_call_id"], "output": "42"}
+            assert (await client.post("/v1/submit_tool_output", json=body)).status_code == 200
+        last = (await client.get(f"/v1/runs/{run_id}")).json()
+        assert last["status"] == "queued"
+        again = await client.post(
+            "/v1/threads", json={"title": "Größe 🎼"}, headers={"idempotency-key": "once"}
+        )
+        assert again.headers["idempotency-replayed"] == "true"
+        assert (await client.post("/v1/process", json={"message": {"content": "hi"}})).is_success
+
+
+async def test_there_and_back_is_where_it_was(two: tuple[str, str], tmp_path: Path) -> None:
+    source, target = two
+    async with reader(source) as client:
+        before = await everything(client)
+    back = f"sqlite:///{tmp_path}/back.db"
+    await moved(source, target)
+    await moved(target, back)
+
+    async with open_dump(source) as first, open_dump(back) as last:
+        assert first is not None
+        assert last is not None
+        assert await first.counts() == await last.counts()
+        for table in TABLES:
+            here, there = [await every(each, table) for each in (first, last)]
+            assert here == there, table.name
+    async with reader(back) as client:
+        assert await everything(client) == before
+        client.headers["antiphon-owner"] = "ann"
+        newest = await client.post("/v1/process", json={"message": {"content": "hi"}})
+        assert '"completed"' in newest.text
+        runs = (await client.get("/v1/runs")).json()["data"]
+        assert runs[0]["id"] in newest.text
+
+
+async def every(inventory: Inventory, table: Table) -> list[Row]:
+    """All rows of a table, without what each kind of database has of its own."""
+    found: list[Row] = []
+    place = table.start
+    while rows := await inventory.read(table, place):
+        place = table.place(rows[-1])
+        found += [row[table.unlike :] for row in rows]
+    return found
+
+
+class Killed(Exception):
+    """The process was killed here."""
+
+
+class Dying:
+    """A target whose process dies with the bite of that number: before it is kept, or after."""
+
+    def __init__(self, inner: Inventory, bite: int, *, kept: bool) -> None:
+        self._inner = inner
+        self._left = bite
+        self._kept = kept
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    async def write(
+        self, table: Table, rows: Sequence[Row], before: bytes | None, progress: bytes
+    ) -> None:
+        self._left -= 1
+        if self._left >= 0 or self._kept:
+            await self._inner.write(table, rows, before, progress)
+        if self._left < 0:
+            raise Killed
+
+
+@pytest.mark.parametrize("kind", ["postgresql", "sqlite"])
+async def test_a_move_that_is_killed_goes_on_where_it_was(
+    two: tuple[str, str], tmp_path: Path, kind: str
+) -> None:
+    source, target = two if kind == "postgresql" else (two[0], f"sqlite:///{tmp_path}/there.db")
+    deaths = 0
+    bite = 0
+    while True:
+        async with open_dump(source) as here, open_dump(target, new=True) as there:
+            assert here is not None
+            assert there is not None
+            steps: list[Step] = []
+            try:
+                await move(here, Dying(there, bite, kept=bool(deaths % 2)), steps.append)
+                break
+            except Killed:
+                deaths += 1
+                bite = deaths % 3
+            begun = await there.progress() is not None
+        if begun:
+            with pytest.raises(BadSettings, match="has not ended"):
+                async with open_store(replace(SETTINGS, database=target)):
+                    pass
+
+    assert deaths > 4
+    assert steps[-1].done == steps[-1].of
+    async with open_store(replace(SETTINGS, database=target)) as store:
+        assert await store.keys()
+
+
+async def test_a_target_with_data_of_its_own_is_refused(
+    two: tuple[str, str], tmp_path: Path
+) -> None:
+    source, _ = two
+    taken = f"sqlite:///{tmp_path}/taken.db"
+    async with served(replace(SETTINGS, database=taken)) as server:
+        await (await server.client()).post("/v1/threads")
+
+    with pytest.raises(Conflict, match="data of its own"):
+        await moved(source, taken)
+
+
+async def test_half_of_one_database_does_not_become_half_of_another(
+    two: tuple[str, str], tmp_path: Path
+) -> None:
+    source, target = two
+    other = f"sqlite:///{tmp_path}/other.db"
+    async with served(replace(SETTINGS, database=other)) as server:
+        await server.key("eve")
+    async with open_dump(source) as here, open_dump(target, new=True) as there:
+        assert here is not None
+        assert there is not None
+        with pytest.raises(Killed):
+            await move(here, Dying(there, 2, kept=True), lambda _: None)
+
+    with pytest.raises(Conflict, match="half of another"):
+        await moved(other, target)
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+async def test_a_database_that_is_at_work_is_not_moved(
+    two: tuple[str, str], tmp_path: Path, postgres: Postgres, kind: str
+) -> None:
+    source, target = two
+    if kind == "postgresql":
+        await moved(source, target)
+        source, target = target, f"sqlite:///{tmp_path}/there.db"
+    async with Upstream() as upstream:
+        settings = replace(SETTINGS, database=source, base_url=upstream.url, model="quirk:endless")
+        async with served(settings) as server:
+            client = await server.client(await server.key("eve"))
+            body = {"message": {"content": "go"}, "background": True}
+            assert (await client.post("/v1/process", json=body)).status_code == 202
+            await upstream.asked(1)
+
+            with pytest.raises(Conflict):
+                await moved(source, target)
+            async with open_dump(source) as here:
+                assert here is not None
+                with pytest.raises(Conflict, match="driven: 1"):
+                    await planned(here, here)
+
+
+async def test_nobody_else_writes_while_a_database_is_moved(two: tuple[str, str]) -> None:
+    source, target = two
+    path = source.removeprefix("sqlite:///")
+    async with open_dump(source) as here:
+        assert here is not None
+        await here.hold()
+        with (
+            closing(sqlite3.connect(path, timeout=0)) as other,
+            pytest.raises(sqlite3.OperationalError, match="locked"),
+        ):
+            other.execute("DELETE FROM keys")
+    await moved(source, target)
+    async with open_dump(target) as there:
+        assert there is not None
+        await there.hold()
+        other_ = await asyncpg.connect(target)
+        await other_.execute("SET lock_timeout = '100ms'")
+        with pytest.raises(asyncpg.LockNotAvailableError):
+            await other_.execute("DELETE FROM keys")
+        await other_.close()
+
+
+async def test_what_has_changed_after_it_was_moved_is_noticed(two: tuple[str, str]) -> None:
+    source, target = two
+    async with open_dump(source) as here, open_dump(target, new=True) as there:
+        assert here is not None
+        assert there is not None
+        with pytest.raises(Killed):
+            await move(here, Dying(there, 12, kept=True), lambda _: None)
+    with closing(sqlite3.connect(source.removeprefix("sqlite:///"))) as file:
+        file.execute("UPDATE assistants SET doc = CAST(replace(doc, 'helper', 'hinder') AS BLOB)")
+        file.commit()
+
+    with pytest.raises(Conflict, match="assistants"):
+        await moved(source, target)
+
+
+async def test_no_table_is_forgotten(two: tuple[str, str]) -> None:
+    """Who adds a table to a schema says what becomes of it when a database is moved."""
+    source, target = two
+    async with open_dump(target, new=True):
+        pass
+    with closing(sqlite3.connect(source.removeprefix("sqlite:///"))) as file:
+        named = "SELECT name FROM sqlite_master WHERE type = 'table'"
+        tables = {name for (name,) in file.execute(named)}
+    connection = await asyncpg.connect(target)
+    found = await connection.fetch(
+        "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace "
+        "AND relkind IN ('r', 'p') AND NOT relispartition"
+    )
+    await connection.close()
+
+    known = {table.name for table in TABLES} | OTHERWISE_NAMED | NOT_MOVED
+    assert tables | {name for (name,) in found} <= known
+
+
+async def test_no_column_is_forgotten(two: tuple[str, str]) -> None:
+    source, target = two
+    async with open_dump(target, new=True):
+        pass
+    with closing(sqlite3.connect(source.removeprefix("sqlite:///"))) as file:
+        in_sqlite = file.execute(
+            "SELECT tables.name, columns.name FROM sqlite_master AS tables, "
+            "pragma_table_info(tables.name) AS columns WHERE tables.type = 'table'"
+        ).fetchall()
+    connection = await asyncpg.connect(target)
+    in_postgres = await connection.fetch(
+        "SELECT table_name, column_name FROM information_schema.columns "
+        "WHERE table_schema = 'public' AND table_name NOT LIKE 'log_%' "
+        "AND is_generated = 'NEVER'"
+    )
+    await connection.close()
+
+    for kind, columns in (("sqlite", in_sqlite), ("postgres", in_postgres)):
+        said = (SQL / f"{kind}_moving.sql").read_text()
+        words = set(re.findall(r"\w+", said))
+        lacking = {tuple(each) for each in columns if each[0] not in NOT_MOVED} - BEGUN_ANEW
+        assert {each for each in lacking if each[1] not in words} == set()

@@ -1,0 +1,594 @@
+"""What PostgreSQL promises beyond what every store does: many processes, faults, time, upkeep."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from antiphon.engine.snapshot import ChangeSet, Snapshot
+from antiphon.ports import Claim, ReadSet, Store
+from antiphon.stores.postgres.connections import SQL, Connections, numbered, writing
+from antiphon.stores.postgres.migrations import DAY_MS, DAYS_AHEAD, KNOWN, prepare
+from antiphon.stores.postgres.store import START_SECONDS, PostgresStore
+from antiphon.stores.statements import Migration
+from antiphon.types import errors
+from antiphon.types.messages import Message
+from antiphon.types.runs import Run, Status, Thread
+from tests.support.services.postgres import Postgres
+from tests.support.services.processes import free_port
+from tests.support.stores.appending import appended
+from tests.support.stores.openers import Clock
+from tests.support.stores.steps import (
+    a_message,
+    a_run,
+    add_claimed,
+    add_run,
+    add_thread,
+    append,
+    begin,
+    lines,
+    move,
+    say,
+    take,
+    whole_log,
+)
+
+SOON = 20.0
+NOTICED = 10.0  # 2 seconds are promised, and the machine may be busy elsewhere
+"""Seconds in which a caller hears that the server is away: two, and what a busy machine adds."""
+
+
+@asynccontextmanager
+async def opened(address: str, **options: Any) -> AsyncIterator[PostgresStore]:
+    store = await PostgresStore.open(address, **options)
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+@asynccontextmanager
+async def connected(address: str) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(address)
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+@pytest.fixture
+async def address(postgres: Postgres) -> str:
+    return await postgres.create()
+
+
+@pytest.fixture
+def own_server(open_folder: Path) -> Any:
+    """A server that a test may kill."""
+    server = Postgres(open_folder / "pg")
+    server.start()
+    yield server
+    server.stop()
+
+
+# Many processes
+
+
+async def test_new_databases_may_be_opened_by_many_at_once(address: str) -> None:
+    stores = await asyncio.gather(*(PostgresStore.open(address) for _ in range(6)))
+    await asyncio.gather(*(add_thread(store, number) for number, store in enumerate(stores)))
+
+    assert len((await stores[0].list(Thread, "ann", limit=99)).data) == 6
+    await asyncio.gather(*(store.close() for store in stores))
+
+
+def reply(records: Snapshot) -> ChangeSet:
+    assert records.thread is not None
+    number = records.thread.messages + 1
+    return say(a_message(number, f"text {number}"))(records)
+
+
+async def test_what_was_decided_upon_something_old_is_decided_anew(address: str) -> None:
+    async with opened(address) as one, opened(address) as two:
+        await add_thread(one)
+        about = ReadSet(owner="ann", thread_id="thread_1")
+        await asyncio.gather(*(store.change(about, reply) for store in (one, two) * 16))
+
+        told = await two.list(Message, "ann", limit=99, thread_id="thread_1")
+        assert [message.number for message in told.data] == list(range(1, 33))
+
+
+async def test_two_processes_begin_one_run_in_a_thread(address: str) -> None:
+    async with opened(address) as one, opened(address) as two:
+        await add_thread(one)
+        about = ReadSet(owner="ann", thread_id="thread_1")
+        begun = await asyncio.gather(
+            *(
+                store.change(about, begin(a_run(number)))
+                for number, store in enumerate((one, two) * 16)
+            ),
+            return_exceptions=True,
+        )
+
+        assert len([answer for answer in begun if isinstance(answer, str)]) == 1
+        assert len([fault for fault in begun if isinstance(fault, errors.RunActive)]) == 31
+
+
+async def test_of_32_claimants_each_run_goes_to_one(address: str) -> None:
+    async with opened(address) as one, opened(address) as two:
+        for number in range(12):
+            await add_thread(one, number)
+            await add_run(one, number, f"thread_{number}", wanted=True)
+        claims = await asyncio.gather(*(store.claim(take()) for store in (one, two) * 16))
+
+        claimed = [claim.run.id for claim in claims if claim]
+        assert sorted(claimed) == sorted(f"run_{number}" for number in range(12))
+
+
+async def test_an_append_that_waits_for_a_takeover_is_refused_by_it(address: str) -> None:
+    async with opened(address) as store, connected(address) as other:
+        claim = await add_claimed(store)
+        async with other.transaction():
+            await other.execute("UPDATE drives SET epoch = 2")
+            writing = appended(store, "run_1", 1, 3, lines("late"), urgent=True)
+            await until(lambda: waits_for_a_lock(other))
+
+        with pytest.raises(errors.Fenced):
+            await writing
+        assert len(await whole_log(store, "run_1")) == claim.lease.last_event
+
+
+async def test_a_change_that_waits_for_a_takeover_is_decided_after_it(address: str) -> None:
+    async with opened(address) as store, connected(address) as other:
+        await add_claimed(store)
+        seen: list[int] = []
+
+        def finish(records: Snapshot) -> ChangeSet:
+            assert records.lease is not None
+            seen.append(records.lease.epoch)
+            return move(Status.COMPLETED)(records)
+
+        async with other.transaction():
+            await other.execute("UPDATE threads SET changes = changes + 1")
+            await other.execute("UPDATE drives SET epoch = 2")
+            changing = asyncio.ensure_future(
+                store.change(ReadSet(owner=None, run_id="run_1"), finish)
+            )
+            await until(lambda: waits_for_a_lock(other))
+        await changing
+
+        assert seen == [1, 2]
+
+
+async def test_a_beat_in_between_is_no_lease_that_has_run_out(address: str) -> None:
+    """The sweep decides that it has, and then the worker turns out to be alive."""
+    clock = Clock()
+    async with opened(address, clock=clock) as store, connected(address) as other:
+        await add_claimed(store)
+        clock.now += 20_000
+        seen: list[int] = []
+
+        def overdue(records: Snapshot) -> ChangeSet | None:
+            assert records.lease is not None
+            assert records.lease.due_at is not None
+            seen.append(records.lease.due_at)
+            return None if records.lease.due_at > records.now else move(Status.QUEUED)(records)
+
+        async with other.transaction():
+            await other.execute("UPDATE drives SET due_at = $1", clock.now + 15_000)
+            swept = asyncio.ensure_future(
+                store.change(ReadSet(owner=None, run_id="run_1"), overdue)
+            )
+            await until(lambda: waits_for_a_lock(other))
+        await swept
+
+        assert len(seen) == 2
+        assert (await store.get(Run, None, "run_1")).status is Status.IN_PROGRESS
+
+
+async def waits_for_a_lock(connection: asyncpg.Connection) -> bool:
+    return await connection.fetchval(
+        "SELECT EXISTS (SELECT 1 FROM pg_locks WHERE NOT granted AND pid <> pg_backend_pid())"
+    )
+
+
+async def until(so: Callable[[], Any]) -> None:
+    async with asyncio.timeout(SOON):
+        while not await so():
+            await asyncio.sleep(0.005)
+
+
+# Faults
+
+
+async def test_a_change_whose_caller_went_away_is_finished_and_its_connection_goes_on(
+    address: str,
+) -> None:
+    async with opened(address, connections=1) as store:
+        await add_thread(store)
+        changing = asyncio.ensure_future(
+            store.change(ReadSet(owner="ann", thread_id="thread_1"), reply)
+        )
+        await asyncio.sleep(0)
+        changing.cancel()
+        await asyncio.wait([changing])
+
+        await until(lambda: told(store))
+        assert (await store.get(Thread, "ann", "thread_1")).messages == 1
+
+
+async def told(store: Store) -> bool:
+    return bool((await store.list(Message, "ann", limit=9, thread_id="thread_1")).data)
+
+
+async def test_connections_that_are_killed_are_replaced_and_no_event_is_lost_or_doubled(
+    own_server: Postgres,
+) -> None:
+    async with opened(await own_server.create()) as store:
+        claim = await add_claimed(store)
+        told = [str(number) for number in range(300)]
+        for number, text in enumerate(told):
+            if number in (100, 200):
+                own_server.kill_backends()
+            await append(store, claim, 3 + number, text)
+
+        assert await whole_log(store, "run_1", 2) == lines(*told)
+        assert await store.claim(take()) is None
+
+
+async def test_a_server_that_is_away_is_noticed_soon_and_found_again_when_it_is_back(
+    own_server: Postgres,
+) -> None:
+    async with opened(await own_server.create()) as store:
+        await add_thread(store)
+        own_server.kill()
+        await noticed(store)
+        own_server.start()
+
+        await until(partial(works, store))
+        await store.change(ReadSet(owner="ann", thread_id="thread_1"), reply)
+        assert (await store.get(Thread, "ann", "thread_1")).messages == 1
+
+
+async def test_a_server_that_stalls_is_noticed_soon_and_found_again_when_it_goes_on(
+    own_server: Postgres,
+) -> None:
+    async with opened(await own_server.create()) as store:
+        await add_thread(store)
+        with own_server.frozen():
+            await noticed(store)
+
+        await until(partial(works, store))
+
+
+async def test_a_store_is_closed_soon_also_while_its_server_stalls_in_clearing_up(
+    own_server: Postgres,
+) -> None:
+    async with opened(await own_server.create()) as store:
+        await add_thread(store)
+        with own_server.frozen():
+            clearing_up = asyncio.create_task(store.delete_expired(0, 0))
+            await asyncio.sleep(0)
+            async with asyncio.timeout(3 * NOTICED):
+                await store.close()
+
+            with pytest.raises(errors.Unavailable):
+                await clearing_up
+
+
+async def noticed(store: Store) -> None:
+    about = ReadSet(owner="ann", thread_id="thread_1")
+    for call in (lambda: store.get(Thread, "ann", "thread_1"), lambda: store.change(about, reply)):
+        asked_at = time.monotonic()
+        with pytest.raises(errors.Unavailable):
+            await call()
+        assert time.monotonic() - asked_at < NOTICED
+
+
+async def works(store: Store) -> bool:
+    try:
+        await store.check()
+    except errors.Unavailable:
+        return False
+    return True
+
+
+async def test_what_is_acknowledged_has_been_written_and_a_beat_is_not_waited_for(
+    open_folder: Path,
+) -> None:
+    server = Postgres(open_folder / "pg", {"wal_writer_delay": "10s", "autovacuum": "off"})
+    server.start()
+    try:
+        address = await server.create()
+        async with opened(address) as store, connected(address) as other:
+            claim = await add_claimed(store)
+            await append(store, claim, 3, "a")
+            assert await unwritten(other) == 0
+            await store.renew_leases({"run_1": 1}, 15_000)
+            assert await unwritten(other) > 0
+            await store.change(ReadSet(owner="ann", thread_id="thread_1"), reply)
+            assert await unwritten(other) == 0
+    finally:
+        server.stop()
+
+
+async def unwritten(connection: asyncpg.Connection) -> int:
+    """Bytes of PostgreSQL's log that are not on the disk yet."""
+    behind = "pg_wal_lsn_diff(pg_current_wal_insert_lsn(), pg_current_wal_flush_lsn())"
+    return int(await connection.fetchval(f"SELECT {behind}"))
+
+
+@pytest.mark.parametrize("name", ["\x00", "\ud800"])
+async def test_what_has_a_name_that_cannot_be_kept_is_not_there(address: str, name: str) -> None:
+    async with opened(address) as store:
+        for read in (
+            store.get(Thread, "ann", name),
+            store.list(Run, "ann", limit=9, after=name),
+            store.read_events(name, 0),
+            store.context(name),
+        ):
+            with pytest.raises(errors.NotFound):
+                await read
+        assert await store.find_key(name) is None
+        assert await store.find_person(name=name) is None
+
+
+# The database
+
+
+async def test_a_database_that_is_not_there_is_a_bad_setting(postgres: Postgres) -> None:
+    with pytest.raises(errors.BadSettings, match="does not exist"):
+        await PostgresStore.open(postgres.address("nowhere"))
+
+
+async def test_a_server_that_is_not_there_is_told_when_it_was_waited_for_a_little() -> None:
+    began = time.monotonic()
+
+    with pytest.raises(errors.Unavailable, match="nothing listens"):
+        await PostgresStore.open(f"postgresql://antiphon@127.0.0.1:{free_port()}/nowhere")
+    assert time.monotonic() - began < 6 * START_SECONDS
+
+
+async def test_a_newer_schema_is_refused(address: str) -> None:
+    async with opened(address):
+        pass
+    async with connected(address) as other:
+        await other.execute("INSERT INTO migrations VALUES (999, 'the future', 0)")
+
+    with pytest.raises(errors.BadSettings, match="newer version"):
+        await PostgresStore.open(address)
+    assert (await PostgresStore.schema(address)).found == 999
+
+
+async def test_the_schema_is_told_without_touching_the_database(address: str) -> None:
+    found, known = await PostgresStore.schema(address)
+    async with connected(address) as other:
+        made = await other.fetchval("SELECT count(*) FROM pg_class WHERE relname = 'migrations'")
+
+    assert (found, made) == (0, 0)
+    async with opened(address):
+        assert await PostgresStore.schema(address) == (known, known)
+
+
+async def test_what_takes_long_is_left_to_the_command_where_the_database_is_in_use(
+    address: str,
+) -> None:
+    later = [
+        *KNOWN,
+        Migration(len(KNOWN) + 1, "sort", ["CREATE TABLE pears (kind TEXT)"]),
+        Migration(
+            len(KNOWN) + 2, "find", ["CREATE INDEX CONCURRENTLY found ON pears (kind)"], online=True
+        ),
+    ]
+    async with connected(address) as other:
+        await prepare(other, 0, everything=False)
+        await prepare(other, 0, everything=False, known=later)
+        assert await other.fetchval("SELECT to_regclass('found')") is None
+        await prepare(other, 0, everything=True, known=later)
+
+        assert await other.fetchval("SELECT to_regclass('found')") == "found"
+        assert await other.fetchval("SELECT max(number) FROM migrations") == len(later)
+
+
+async def test_a_pooler_in_between_is_told_of_in_the_address(address: str) -> None:
+    async with opened(f"{address}?pgbouncer=true") as store:
+        claim = await add_claimed(store)
+        await append(store, claim, 3, "a")
+
+        assert await whole_log(store, "run_1", 2) == lines("a")
+    with pytest.raises(errors.BadSettings, match="pgbouncer"):
+        await PostgresStore.open(f"{address}?pgbouncer=perhaps")
+
+
+async def test_without_another_clock_time_is_the_databases(address: str) -> None:
+    async with opened(address) as store:
+        claim = await add_claimed(store)
+
+        assert claim.lease.due_at is not None
+        assert abs(claim.lease.due_at - 15_000 - await store.now()) < SOON * 1000
+        assert await store.renew_leases({"run_1": 1}, 15_000) == frozenset()
+        assert await store.overdue_runs(9) == []
+
+
+# Upkeep
+
+
+async def ended(store: Store, number: int) -> Claim:
+    claim = await add_claimed(store, number)
+    await store.change(ReadSet(owner=None, run_id=f"run_{number}"), move(Status.COMPLETED))
+    return claim
+
+
+async def days(connection: asyncpg.Connection) -> list[int]:
+    """The parts of the log, by their days."""
+    found = await connection.fetch("SELECT inhrelid::regclass::text FROM pg_inherits")
+    names = [name for (name,) in found if re.fullmatch(r"log_\d+", name)]
+    return sorted(int(name.removeprefix("log_")) for name in names)
+
+
+async def test_the_log_has_parts_for_the_coming_days_and_more_as_time_goes_on(
+    address: str,
+) -> None:
+    clock = Clock()
+    async with opened(address, clock=clock) as store, connected(address) as other:
+        assert await days(other) == list(range(DAYS_AHEAD + 1))
+        clock.now = 3 * DAY_MS
+        await store.delete_expired(0, 0)
+        assert await days(other) == list(range(3 + DAYS_AHEAD + 1))
+        clock.now = 40 * DAY_MS
+
+        await add_claimed(store)
+        assert 40 in await days(other)
+        assert len(await whole_log(store, "run_1")) == 2
+
+
+async def test_the_events_of_a_day_are_dropped_as_a_whole_once_all_its_runs_are_forgotten(
+    address: str,
+) -> None:
+    clock = Clock()
+    async with opened(address, clock=clock) as store, connected(address) as other:
+        await ended(store, 1)
+        await add_claimed(store, 2)
+        clock.now = DAY_MS
+        await ended(store, 3)
+        clock.now = 2 * DAY_MS
+        assert await store.delete_expired(2 * DAY_MS, 0) == 2
+
+        # Of the first day a run is still at work; what is past retention goes row by row.
+        assert await days(other) == [0, *range(2, 2 + DAYS_AHEAD + 1)]
+        assert await other.fetchval("SELECT count(DISTINCT run) FROM log") == 1
+        assert len(await whole_log(store, "run_2")) == 2
+        for number in (1, 3):
+            with pytest.raises(errors.EventExpired):
+                await store.read_events(f"run_{number}", 0)
+            assert (await store.read_events(f"run_{number}", 3)).ended
+        await store.change(ReadSet(owner=None, run_id="run_2"), move(Status.COMPLETED))
+        assert await store.delete_expired(3 * DAY_MS, 0) == 1
+        assert 0 not in await days(other)
+
+
+async def test_a_part_that_somebody_reads_goes_the_next_time(address: str) -> None:
+    clock = Clock()
+    async with opened(address, clock=clock) as store, connected(address) as other:
+        await ended(store, 1)
+        clock.now = 2 * DAY_MS
+        async with other.transaction():
+            await other.execute("LOCK TABLE log_0 IN ACCESS SHARE MODE")
+            assert await store.delete_expired(2 * DAY_MS, 0) == 1
+            assert await other.fetchval("SELECT to_regclass('log_0')") == "log_0"
+        await store.delete_expired(2 * DAY_MS, 0)
+
+        assert await other.fetchval("SELECT to_regclass('log_0')") is None
+
+
+HOT = {
+    name: SQL[name]
+    for name in (
+        *("read_change", "version", "context", "drive", "run_number", "log", "append", "beat"),
+        *("due", "leased", "next_wanted", "claim_next_wanted", "active_run", "call_ids", "answer"),
+        *("next_wanted_of", "claim_next_wanted_of"),
+        *("forget_events", "forget_answers", "days_to_keep", "drop_events", "seal", "find_key"),
+        *("count", "live_runs", "spent", "acts", "acts_of", "owners", "sealed_key", "person"),
+        *("person_by_name", "person_by_subject", "empty_answers", "erase_messages", "drop_actions"),
+        *("runs_to_erase", "threads_to_erase", "erase_uploads", "erase_answers", "erase_spent"),
+        *("remove_drives", "remove_actions", "remove_runs", "remove_messages", "key_for_update"),
+    )
+} | {
+    "a change": writing(
+        ("threads", "keys", "drives"),
+        (
+            *("saved", "key_held", "cut", "unsealed", "said", "moved", "run_saved", "told"),
+            *("begun", "begun_drive", "begun_told", "acted", "answered", "counted"),
+            *("spent", "noted"),
+        ),
+    ),
+    "a new thread": writing((), ("thread_added", "said", "begun", "begun_drive")),
+    "a list": numbered("SELECT doc FROM threads WHERE owner = :owner AND seq < :place LIMIT :n"),
+}
+
+
+PARTIAL = {"queue", "runs_due", "live_runs", "drives_of_day"}
+"""Indexes of a few rows, which may be read whole."""
+VALUES: dict[str, Any] = {"text": "x", "int4": 1, "int8": 1, "bool": True, "bytea": b"x"}
+VALUES |= {"text[]": ["x"], "int4[]": [1], "int8[]": [1], "bytea[]": [b"x"], "float8": 1.0}
+VALUES |= {"int2": 1}
+
+
+async def test_no_statement_of_every_day_reads_a_whole_table(address: str) -> None:
+    scans: dict[str, list[str]] = {}
+    async with opened(address):
+        connection = await Connections(address, 1).connect()
+        try:
+            for name, statement in HOT.items():
+                prepared = await connection.prepare(statement.sql)
+                values = [VALUES[each.name] for each in prepared.get_parameters()]
+                (plan,) = await prepared.explain(*values)
+                if found := [*whole_reads(plan["Plan"])]:
+                    scans[name] = found
+        finally:
+            await connection.close()
+
+    assert scans == {}
+
+
+FEW = 10
+"""Rows that a step may read to find one of three that wait, and what is beside it."""
+
+
+@pytest.mark.parametrize("name", ["next_wanted_of", "claim_next_wanted_of", "destinations"])
+async def test_runs_that_only_others_can_take_cost_nothing_however_many_wait(
+    address: str, name: str
+) -> None:
+    async with opened(address) as store:
+        for number, destination in enumerate(("here", "there", "here")):
+            await add_thread(store, number)
+            await add_run(store, number, f"thread_{number}", wanted=True, destination=destination)
+        connection = await Connections(address, 1).connect()
+        try:
+            await connection.execute(MANY_ELSEWHERE)
+            prepared = await connection.prepare(SQL[name].sql)
+            given = {"destinations": ["here", "there"], "declined": ["run_0"]}
+            for mode in ("force_custom_plan", "force_generic_plan"):
+                await connection.execute(f"SET plan_cache_mode = {mode}")
+                (plan,) = await prepared.explain(*SQL[name].values(given), analyze=True)
+                assert most_rows(plan["Plan"]) <= FEW, plan
+            found = await prepared.fetch(*SQL[name].values(given))
+        finally:
+            await connection.close()
+
+    assert sorted(each for (each,) in found) in (["run_1"], ["elsewhere", "here", "there"])
+
+
+MANY_ELSEWHERE = """
+INSERT INTO drives (
+    run, last_event, epoch, id, thread_id, status, wanted, wanted_at, turn_began_after, kept_after,
+    fresh, destination
+)
+SELECT n, 0, 0, 'many_' || n, 'many_' || n, 'queued', TRUE, 0, 0, 0, FALSE, 'elsewhere'
+FROM generate_series(1, 20000) AS n;
+ANALYZE drives
+"""
+
+
+def most_rows(step: dict[str, Any]) -> int:
+    """Return the most rows that a step of this plan has read, also those it left out."""
+    read = step["Actual Rows"] + step.get("Rows Removed by Filter", 0)
+    return max([int(read * step["Actual Loops"]), *map(most_rows, step.get("Plans", []))])
+
+
+def whole_reads(step: dict[str, Any]) -> Iterator[str]:
+    """The tables and indexes that a plan reads from end to end."""
+    if step["Node Type"] == "Seq Scan":
+        yield step["Relation Name"]
+    elif "Index Name" in step and "Index Cond" not in step and step["Index Name"] not in PARTIAL:
+        yield step["Index Name"]
+    for inner in step.get("Plans", []):
+        yield from whole_reads(inner)

@@ -1,0 +1,635 @@
+"""What SQLite promises beyond what every store does: files, processes, crashes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import resource
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+import textwrap
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, closing, contextmanager
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from antiphon.ports import ReadSet, Store
+from antiphon.stores.sqlite.disk import OpenedFile
+from antiphon.stores.sqlite.reader_pool import Readers
+from antiphon.stores.sqlite.reads import SQL
+from antiphon.stores.sqlite.store import SqliteStore
+from antiphon.telemetry import failpoints
+from antiphon.types import errors
+from antiphon.types.messages import Message
+from antiphon.types.runs import Run, Status, Thread, Usage
+from tests.stores.test_conformance import Clock
+from tests.support.stores.appending import appended
+from tests.support.stores.steps import (
+    a_message,
+    a_run,
+    add_claimed,
+    add_run,
+    add_thread,
+    append,
+    begin,
+    lines,
+    move,
+    page_through,
+    say,
+    spend,
+    take,
+    whole_log,
+)
+
+SOON = 10.0
+
+
+@asynccontextmanager
+async def opened(
+    path: Path, on_foreign: Callable[[Sequence[str]], None] | None = None
+) -> AsyncIterator[Store]:
+    store = await SqliteStore.open(path, clock=Clock(), on_foreign=on_foreign)
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "some" / "folder" / "antiphon.db"
+
+
+async def test_everything_is_there_after_the_file_was_closed_and_opened(path: Path) -> None:
+    async with opened(path) as store:
+        claim = await add_claimed(store)
+        await store.change(ReadSet(owner="ann", thread_id="thread_1"), say(a_message(1, "hello")))
+        await append(store, claim, 3, "a", "b")
+        secret = await store.installation_secret()
+    async with opened(path) as store:
+        assert (await store.get(Thread, "ann", "thread_1")).messages == 1
+        assert await whole_log(store, "run_1", 2) == lines("a", "b")
+        assert (await store.run_lease("run_1")).last_event == 4
+        assert await store.installation_secret() == secret
+        await append(store, claim, 5, "c")
+
+
+async def test_what_was_asked_for_before_the_close_is_kept(path: Path) -> None:
+    async with opened(path) as store:
+        claim = await add_claimed(store)
+        writing = appended(store, "run_1", claim.lease.epoch, 3, lines("last"), urgent=False)
+    await writing
+    async with opened(path) as store:
+        assert await whole_log(store, "run_1", 2) == lines("last")
+
+
+async def test_what_was_to_be_read_before_the_close_is_read(path: Path) -> None:
+    async with opened(path) as store:
+        await add_thread(store)
+        read = asyncio.gather(*(store.get(Thread, "ann", "thread_1") for _ in range(50)))
+        await asyncio.sleep(0)
+
+    assert len(await read) == 50
+
+
+async def test_an_owner_who_reads_a_lot_does_not_keep_others_waiting(path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    path.touch()
+    readers = Readers(OpenedFile(path), 1, "reader")
+    gate, order = threading.Event(), list[str]()
+
+    def reading(owner: str) -> asyncio.Task[None]:
+        def read(connection: sqlite3.Connection) -> None:
+            gate.wait(30)
+            order.append(owner)
+
+        return asyncio.create_task(readers.run(read, owner=owner))
+
+    reads = [*(reading("ann") for _ in range(100)), reading("bob")]
+    await asyncio.sleep(0)  # all of them are asked for, and the first is being read
+    gate.set()
+    await asyncio.gather(*reads)
+    await readers.close()
+
+    assert order.index("bob") <= 2
+
+
+async def test_a_closed_store_is_unavailable(path: Path) -> None:
+    async with opened(path) as store:
+        await add_thread(store)
+
+    with pytest.raises(errors.Unavailable):
+        await store.get(Thread, "ann", "thread_1")
+    with pytest.raises(errors.Unavailable):
+        await add_thread(store, 2)
+    with pytest.raises(errors.Unavailable):
+        await appended(store, "run_1", 1, 1, lines("x"), urgent=True)
+    await store.close()
+
+
+async def test_the_file_is_for_its_owner_only(path: Path) -> None:
+    async with opened(path) as store:
+        await add_thread(store)
+        modes = {stat.S_IMODE(each.stat().st_mode) for each in path.parent.iterdir()}
+
+    assert modes == {0o600}
+
+
+async def test_the_file_alone_holds_everything_after_the_close(path: Path) -> None:
+    async with opened(path) as store:
+        await add_thread(store)
+
+    assert [each.name for each in path.parent.iterdir()] == [path.name]
+
+
+AS_BEFORE_OWNERS = (
+    "DROP TRIGGER thread_added",
+    "DROP TRIGGER thread_replaces",
+    "DROP INDEX threads_by_activity",
+    "DROP INDEX threads_of_family",
+    *(
+        f"ALTER TABLE threads DROP COLUMN {column}"
+        for column in ("updated_at", "has_messages", "replaces", "family")
+    ),
+    "DROP INDEX queue_of_destination",
+    "ALTER TABLE runs DROP COLUMN destination",
+    "DROP INDEX runs_of_key",
+    "ALTER TABLE runs DROP COLUMN key_id",
+    "ALTER TABLE runs DROP COLUMN trace",
+    "DROP INDEX keys_of_owner",
+    "ALTER TABLE keys DROP COLUMN owner",
+    "DROP TABLE counters",
+    "DROP TABLE projects",
+    "DROP TABLE provider_keys",
+    "DROP TABLE acts",
+    "DROP TABLE blank",
+)
+
+
+async def test_what_was_spent_before_it_was_summed_is_summed_by_the_migration(path: Path) -> None:
+    used = Usage(input_tokens=5, output_tokens=3, cached_tokens=2, reasoning_tokens=1, cost=0.5)
+    async with opened(path) as store:
+        await add_thread(store, 9, parent_id="thread_1")
+        for number, usage in enumerate((used, replace(used, cost=None), Usage()), 1):
+            await spend(store, number, usage)
+        await add_thread(store, 4)
+        await add_run(store, 4, "thread_4")
+        before = await store.usage("1970-01-01", 9)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        for statement in (
+            *AS_BEFORE_OWNERS,
+            "DROP TABLE spent",
+            "DROP TABLE people",
+            "DROP INDEX threads_of_parent",
+            "ALTER TABLE threads DROP COLUMN parent_id",
+            "DELETE FROM migrations WHERE number >= 3",
+        ):
+            connection.execute(statement)
+
+    async with opened(path) as store:
+        assert await store.usage("1970-01-01", 9) == before
+        assert before[0].runs == 3
+        assert before[0].unpriced == 1
+        assert await page_through(store, Thread, 9, parent_id="thread_1") == ["thread_9"]
+
+
+async def test_a_newer_schema_is_refused(path: Path) -> None:
+    async with opened(path):
+        pass
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("INSERT INTO migrations VALUES (999, 'the future', 0)")
+
+    with pytest.raises(errors.BadSettings, match="newer version"):
+        await SqliteStore.open(path)
+
+
+async def test_the_schema_of_a_file_is_told_without_touching_it(path: Path) -> None:
+    known = SqliteStore.schema(path).known
+    assert SqliteStore.schema(path) == (0, known)
+    assert not path.exists()
+    async with opened(path):
+        assert SqliteStore.schema(path) == (known, known)
+    before = {each.name: each.read_bytes() for each in path.parent.iterdir()}
+    assert SqliteStore.schema(path) == (known, known)
+    assert {each.name: each.read_bytes() for each in path.parent.iterdir()} == before
+
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("INSERT INTO migrations VALUES (999, 'the future', 0)")
+    assert SqliteStore.schema(path) == (999, known)
+
+
+async def test_a_file_without_a_schema_has_none_and_another_file_is_refused(tmp_path: Path) -> None:
+    empty, notes = tmp_path / "empty ?#.db", tmp_path / "notes.txt"
+    empty.touch()
+    notes.write_text("these are my notes, not a database\n" * 100)
+
+    assert SqliteStore.schema(empty).found == 0
+    with pytest.raises(errors.BadSettings, match=r"notes\.txt"):
+        SqliteStore.schema(notes)
+
+
+async def test_a_file_of_something_else_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("these are my notes, not a database\n" * 100)
+
+    with pytest.raises(errors.BadSettings, match=r"notes\.txt"):
+        await SqliteStore.open(path)
+    assert path.read_text().startswith("these are my notes")
+
+
+async def test_a_new_file_may_be_opened_by_many_at_once(path: Path) -> None:
+    stores = await asyncio.gather(*(SqliteStore.open(path) for _ in range(8)))
+    await asyncio.gather(*(add_thread(store, number) for number, store in enumerate(stores)))
+
+    assert len((await stores[0].list(Thread, "ann", limit=99)).data) == 8
+    await asyncio.gather(*(store.close() for store in stores))
+
+
+async def test_two_stores_on_one_file_see_one_another(path: Path) -> None:
+    async with opened(path) as one, opened(path) as two:
+        claim = await add_claimed(one)
+        await append(one, claim, 3, "from one")
+        assert await whole_log(two, "run_1", 2) == lines("from one")
+        await two.change(ReadSet(owner="ann", run_id="run_1"), move(Status.CANCELLED, epoch=2))
+
+        with pytest.raises(errors.Fenced):
+            await append(one, claim, 4, "late")
+        assert (await one.get(Run, "ann", "run_1")).status is Status.CANCELLED
+
+
+async def test_two_stores_on_one_file_never_claim_the_same_run(path: Path) -> None:
+    async with opened(path) as one, opened(path) as two:
+        for number in range(30):
+            await add_thread(one, number)
+            await add_run(one, number, f"thread_{number}", wanted=True)
+        claims = await asyncio.gather(*(store.claim(take()) for store in (one, two) * 30))
+
+        claimed = [claim.run.id for claim in claims if claim]
+        assert sorted(claimed) == sorted(f"run_{number}" for number in range(30))
+
+
+async def test_two_stores_on_one_file_begin_one_run_in_a_thread(path: Path) -> None:
+    async with opened(path) as one, opened(path) as two:
+        await add_thread(one)
+        begun = await asyncio.gather(
+            *(
+                store.change(ReadSet(owner="ann", thread_id="thread_1"), begin(a_run(number)))
+                for number, store in enumerate((one, two) * 16)
+            ),
+            return_exceptions=True,
+        )
+
+        assert len([answer for answer in begun if isinstance(answer, str)]) == 1
+        assert len([fault for fault in begun if isinstance(fault, errors.RunActive)]) == 31
+
+
+async def test_a_store_hears_which_runs_another_has_added_to(path: Path) -> None:
+    heard: asyncio.Queue[str] = asyncio.Queue()
+
+    def hear(run_ids: Sequence[str]) -> None:
+        for run_id in run_ids:
+            heard.put_nowait(run_id)
+
+    async with opened(path) as one, opened(path, hear) as two:
+        claim = await add_claimed(one)
+        await append(one, claim, 3, "a")
+        async with asyncio.timeout(SOON):
+            assert await heard.get() == "run_1"
+        await add_claimed(two, 2)
+        await append(one, claim, 4, "b")
+        async with asyncio.timeout(SOON):
+            while await heard.get() != "run_1":
+                pass
+
+        assert heard.empty()
+
+
+async def test_a_store_hears_of_a_run_whose_events_come_after_others_were_deleted(
+    path: Path,
+) -> None:
+    heard: asyncio.Queue[str] = asyncio.Queue()
+
+    def hear(run_ids: Sequence[str]) -> None:
+        for run_id in run_ids:
+            heard.put_nowait(run_id)
+
+    async with opened(path) as one, opened(path, hear):
+        await add_thread(one, 2)
+        await add_claimed(one, 3)
+        await add_claimed(one, 1)
+        async with asyncio.timeout(SOON):
+            while await heard.get() != "run_1":
+                pass
+        await asyncio.gather(
+            one.delete(Thread, "ann", "thread_3"),
+            one.delete(Thread, "ann", "thread_1"),
+            one.change(ReadSet(owner="ann", thread_id="thread_2"), begin(a_run(2, "thread_2"))),
+        )
+
+        async with asyncio.timeout(SOON):
+            while await heard.get() != "run_2":
+                pass
+
+
+async def test_a_store_hears_of_a_run_whose_events_were_folded_before_it_looked(
+    path: Path,
+) -> None:
+    heard: asyncio.Queue[str] = asyncio.Queue()
+
+    def hear(run_ids: Sequence[str]) -> None:
+        for run_id in run_ids:
+            heard.put_nowait(run_id)
+
+    async with opened(path) as one:
+        claim = await add_claimed(one)
+        async with opened(path, hear):
+            await append(one, claim, 3, "a")
+            await one.delete_expired(0, 0)  # folds, and finds nothing to forget
+            assert rows(path, "fresh") == []
+
+            async with asyncio.timeout(SOON):
+                assert await heard.get() == "run_1"
+
+
+async def test_what_two_processes_wrote_is_folded_in_order_and_tells_who_wrote_it(
+    path: Path,
+) -> None:
+    async with opened(path) as one, opened(path) as two:
+        first = await add_claimed(one)
+        await append(one, first, 3, "a", "b")
+        await append(one, first, 5, "c")
+        await one.change(ReadSet(owner="ann", run_id="run_1"), move(Status.QUEUED, wanted=True))
+        second = await two.claim(take())
+        assert second is not None
+        await append(two, second, 8, "d")
+        await two.change(ReadSet(owner="ann", run_id="run_1"), move(Status.QUEUED, wanted=True))
+        third = await one.claim(take())
+        assert third is not None
+        await append(one, third, 11, "e")
+        told = await whole_log(one, "run_1")
+        await one.delete_expired(0, 0)
+
+        assert await whole_log(two, "run_1") == told
+        assert await whole_log(two, "run_1", 7) == told[7:]
+        kept = rows(path, "log")
+        assert [(first, last) for first, last, _ in kept] == [(1, 6), (7, 9), (10, 11)]
+        assert kept[0][2] == kept[2][2] != kept[1][2]
+
+
+async def test_what_a_killed_process_left_is_folded_by_the_next(path: Path) -> None:
+    assert await crash(path, "append.after_commit:kill@3") == -signal.SIGKILL
+    assert rows(path, "fresh")
+
+    async with opened(path) as store:
+        told = await whole_log(store, "run_1")
+    assert rows(path, "fresh") == []
+    async with opened(path) as store:
+        assert await whole_log(store, "run_1") == told
+
+
+def rows(path: Path, table: str) -> list[tuple[int, int, int]]:
+    """First and last event and the writer of each row."""
+    with closing(sqlite3.connect(path)) as connection:
+        select = f"SELECT first, last, writer FROM {table} ORDER BY seq"
+        return connection.execute(select).fetchall()
+
+
+GROWING = {
+    *("threads", "messages", "runs", "actions", "fresh", "log", "once", "people", "spent"),
+    *("counters", "acts", "provider_keys"),
+}
+PARTIAL = {"queue", "runs_due", "runs_to_forget", "active_run"}
+HOT = (
+    "thread",
+    "version",
+    "context",
+    "run",
+    "actions",
+    "call_ids",
+    "active_run",
+    "next_wanted",
+    "next_wanted_of",
+    "destinations",
+    "due",
+    "move_run",
+    "beat",
+    "append",
+    "log",
+    "foreign_runs",
+    "forget_events",
+    "mark_forgotten",
+    "answer",
+    "empty_answers",
+    "person",
+    "person_by_name",
+    "person_by_subject",
+    "live_runs",
+    "add_spent",
+    "spent",
+    "running",
+    "used",
+    "count",
+    "has_tokens_limit",
+    "acts",
+    "acts_of",
+    "sealed_key",
+    "next_owner",
+    "holding",
+    "erase_events",
+    "erase_actions",
+    "erase_runs",
+    "erase_segments",
+    "erase_messages",
+    "erase_threads",
+    "erase_uploads",
+    "erase_assistants",
+    "erase_answers",
+)
+
+
+@pytest.mark.parametrize("name", HOT)
+async def test_no_statement_of_every_day_scans_a_table_that_grows(path: Path, name: str) -> None:
+    async with opened(path):
+        pass
+    sql = SQL[name].replace("{rows}", "('run_1', 1, 1, 1, 1, x'00')")
+    names = dict.fromkeys(re.findall(r":(\w+)", sql), 1)
+    with closing(sqlite3.connect(path)) as connection:
+        values = names or [1] * sql.count("?")
+        plan = connection.execute(f"EXPLAIN QUERY PLAN {sql}", values).fetchall()
+
+    scans = [step.split() for *_, step in plan if step.startswith("SCAN")]
+    assert [scan for scan in scans if scan[1] in GROWING and scan[-1] not in PARTIAL] == []
+
+
+async def crash(path: Path, spec: str) -> int:
+    """A process that adds threads and appends to a run until a failpoint ends it; its exit code."""
+    program = textwrap.dedent(
+        f"""
+        import asyncio, sys
+        sys.path.insert(0, {str(Path(__file__).parents[2])!r})
+        from tests.support.stores.steps import *
+        from antiphon.telemetry import failpoints
+        from antiphon.stores.sqlite.store import SqliteStore
+
+        async def main():
+            store = await SqliteStore.open({str(path)!r})
+            claim = await add_claimed(store)
+            print("begun", flush=True)
+            failpoints.arm({spec!r})
+            for number in range(3, 10):
+                await append(store, claim, number, "x")
+                print("appended", number, flush=True)
+                about = ReadSet(owner="ann", thread_id="thread_1", what="message")
+                await store.change(about, say(a_message(number - 2, "x")))
+                print("said", number - 2, flush=True)
+
+        asyncio.run(main())
+        """
+    )
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", program, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    out, _ = await process.communicate()
+    path.with_suffix(".out").write_bytes(out)
+    assert process.returncode is not None
+    return process.returncode
+
+
+@pytest.mark.parametrize(
+    ("spec", "events", "messages"),
+    [
+        ("append.before_commit:kill@3", 2 + 2, 2),
+        ("append.after_commit:kill@3", 2 + 3, 2),
+        ("message.before_commit:kill@2", 2 + 2, 1),
+        ("message.after_commit:kill@2", 2 + 2, 2),
+    ],
+)
+async def test_a_killed_process_leaves_what_was_committed_and_no_more(
+    path: Path, spec: str, events: int, messages: int
+) -> None:
+    assert await crash(path, spec) == -signal.SIGKILL
+
+    async with opened(path) as store:
+        assert len(await whole_log(store, "run_1")) == events
+        listed = await store.list(Message, "ann", limit=99, thread_id="thread_1")
+        assert len(listed.data) == messages
+        said = path.with_suffix(".out").read_text().split("\n")
+        assert len([line for line in said if line.startswith("appended")]) <= events - 2
+        assert len([line for line in said if line.startswith("said")]) <= messages
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+
+
+async def test_a_commit_that_fails_is_unavailable_and_leaves_nothing(path: Path) -> None:
+    async with opened(path) as store:
+        await add_thread(store)
+        failpoints.arm("message.before_commit:raise")
+        try:
+            with pytest.raises(errors.Unavailable):
+                await store.change(
+                    ReadSet(owner="ann", thread_id="thread_1", what="message"),
+                    say(a_message(1, "lost")),
+                )
+        finally:
+            failpoints.arm("")
+
+        assert (await store.get(Thread, "ann", "thread_1")).messages == 0
+        await store.change(ReadSet(owner="ann", thread_id="thread_1"), say(a_message(1, "kept")))
+
+
+async def test_what_follows_an_append_that_was_lost_is_refused_and_leaves_no_gap(
+    path: Path,
+) -> None:
+    async with opened(path) as store:
+        claim = await add_claimed(store)
+        epoch = claim.lease.epoch
+        failpoints.arm("append.before_commit:raise")
+        try:
+            lost = appended(store, "run_1", epoch, 3, lines("lost"), urgent=True)
+            with pytest.raises(errors.Unavailable):
+                await lost
+        finally:
+            failpoints.arm("")
+        with pytest.raises(errors.Fenced):
+            await appended(store, "run_1", epoch, 4, lines("late"), urgent=True)
+
+        assert len(await whole_log(store, "run_1")) == 2
+
+
+async def test_a_full_disk_is_unavailable_and_work_goes_on_when_there_is_room(path: Path) -> None:
+    async with opened(path) as store:
+        claim = await add_claimed(store)
+        largest = max(each.stat().st_size for each in path.parent.iterdir())
+        with no_file_larger_than(largest):
+            with pytest.raises(errors.Unavailable):
+                await append(store, claim, 3, "x" * 100_000)
+            with pytest.raises(errors.Unavailable):
+                await store.check()
+            assert len(await whole_log(store, "run_1")) == 2
+        await append(store, claim, 3, "y")
+
+        assert await whole_log(store, "run_1", 2) == lines("y")
+
+
+@contextmanager
+def no_file_larger_than(size: int) -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+async def test_a_reader_that_could_not_open_the_file_tries_again(path: Path) -> None:
+    async with opened(path) as store:
+        await add_thread(store)
+        with no_file_to_spare():
+            for _ in range(4):
+                with pytest.raises(errors.Unavailable):
+                    await store.get(Thread, "ann", "thread_1")
+
+        assert (await store.get(Thread, "ann", "thread_1")).id == "thread_1"
+
+
+async def test_a_store_that_cannot_read_does_not_say_that_it_works(path: Path) -> None:
+    async with opened(path) as store:
+        with no_file_to_spare(), pytest.raises(errors.Unavailable):
+            await store.check()
+        await store.check()
+
+
+@contextmanager
+def no_file_to_spare() -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    next_one = os.dup(0)
+    os.close(next_one)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (next_one, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+async def test_searches_keep_no_other_reader_waiting(path: Path) -> None:
+    async with opened(path) as store:
+        await add_thread(store)
+        about = ReadSet(owner="ann", thread_id="thread_1")
+        await store.change(about, say(*(a_message(n, "la " * 30_000) for n in range(1, 20))))
+        searches = [
+            asyncio.create_task(store.list(Thread, "ann", limit=9, query=f"word{number}"))
+            for number in range(20)
+        ]
+        await asyncio.sleep(0)
+        await store.get(Thread, "ann", "thread_1")
+
+        assert not all(search.done() for search in searches)
+        await asyncio.gather(*searches)

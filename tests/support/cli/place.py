@@ -1,0 +1,94 @@
+"""A home, a folder and a database for each run of the program, and an upstream model server."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.support import fork_server
+
+SECONDS = 60  # far above what any of these takes
+
+
+class Place:
+    """A home, a working folder and a database that nothing else uses."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        kept = {name: os.environ[name] for name in ("PATH", "SYSTEMROOT") if name in os.environ}
+        self.environ = {
+            **kept,
+            "HOME": str(root),
+            "XDG_CONFIG_HOME": str(root / "config"),
+            "XDG_DATA_HOME": str(root / "data"),
+            "ANTIPHON_MODEL": "demo",
+            "ANTIPHON_DEMO_PACE": "0",
+            "PYTHONUNBUFFERED": "1",
+        }
+        self.database = root / "data/antiphon/antiphon.db"
+
+    def start(
+        self,
+        *arguments: str,
+        environ: dict[str, str] | None = None,
+        prefix: Sequence[str] = (),
+        cold: bool = False,
+        **streams: Any,
+    ) -> subprocess.Popen[bytes]:
+        """The program, begun: with `cold` from nothing, else as a fork of one that is loaded."""
+        cold = cold or bool(prefix) or fork_server.needs_a_beginning(environ or ())
+        program = (sys.executable, "-m", "antiphon") if cold else fork_server.command()
+        return subprocess.Popen(
+            [*prefix, *program, *arguments],
+            cwd=self.root,
+            env={**self.environ, **(environ or {})},
+            **{"stdin": subprocess.DEVNULL, "stdout": -1, "stderr": -1, **streams},
+        )
+
+    def run(
+        self, *arguments: str, stdin: str | None = None, environ: dict[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """The program, run to its end."""
+        source = {"stdin": subprocess.DEVNULL} if stdin is None else {"stdin": subprocess.PIPE}
+        with self.start(*arguments, environ=environ, **source) as process:
+            given = None if stdin is None else stdin.encode()
+            out, err = process.communicate(given, timeout=SECONDS)
+        return subprocess.CompletedProcess(
+            arguments, process.returncode, out.decode(), err.decode()
+        )
+
+    def threads(self) -> list[dict[str, Any]]:
+        """Everything that was said here, newest conversation first."""
+        listed = json.loads(self.run("threads", "list", "--json").stdout)
+        return [json.loads(self.run("threads", "export", each["id"]).stdout) for each in listed]
+
+
+class Upstream:
+    """Answers every request with the lines it is given; then it ends, or holds the line.
+
+    `keys` has the key of each question for its models.
+    """
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.asked: list[dict[str, Any]] = []
+        self.keys: list[str | None] = []
+        self.status = 200
+        self.says: Sequence[str] = ()
+        self.holds = False
+        self.gone = threading.Event()
+
+    def text(self, *pieces: str, finish: str | None = "stop") -> None:
+        """Say this text, and then why it ends; None ends without a word."""
+        chunks = [{"delta": {"content": piece}} for piece in pieces]
+        if finish is not None:
+            chunks.append({"delta": {}, "finish_reason": finish})
+        self.says = [json.dumps({"choices": [{"index": 0, **chunk}]}) for chunk in chunks]
+        if finish is not None:
+            self.says.append("[DONE]")

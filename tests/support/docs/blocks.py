@@ -1,0 +1,188 @@
+"""The code blocks of the documentation, and a place to run them in.
+
+A block says by the word after its language what is done with it:
+
+- ```` ```python run ```` and ```` ```bash run ```` are run, and must succeed;
+- ```` ```console run ```` holds commands behind `$` and what they print, which must be true;
+- ```` ```console serve ```` starts a server, in place of the one before.
+
+What differs from run to run is read as equal: ids, times, the port, the home folder.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.support import fork_server
+
+ROOT = Path(__file__).resolve().parents[3]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+SECONDS = 60  # far above what any of these takes
+HOME, ADDRESS = "/home/you", "127.0.0.1:8000"
+
+_BLOCK = re.compile(r"^```(\w+)(?: +(\w+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_ID = re.compile(r"\b(?:asst|thread|msg|run|act|file|key)_[0-9a-z]{35}|\bcall_[0-9a-z]+_\d+_\d+")
+_VARYING = re.compile(r"\b\d{13}\b|\b\d{4}-\d\d-\d\d \d\d:\d\d\b")
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block of a page."""
+
+    page: Path
+    line: int
+    language: str
+    purpose: str | None
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.page.relative_to(ROOT)}:{self.line}"
+
+
+def blocks(page: Path) -> Iterator[Block]:
+    text = page.read_text("utf-8")
+    for found in _BLOCK.finditer(text):
+        line = text.count("\n", 0, found.start()) + 1
+        yield Block(page, line, found[1], found[2], found[3])
+
+
+def every(language: str, purpose: str) -> list[Block]:
+    return [
+        block
+        for page in PAGES
+        for block in blocks(page)
+        if (block.language, block.purpose) == (language, purpose)
+    ]
+
+
+@dataclass
+class Exchange:
+    """A command of a console block, and what the page says that it prints."""
+
+    command: str
+    output: str
+
+
+def exchanges(block: Block) -> list[Exchange]:
+    found: list[Exchange] = []
+    for line in block.text.splitlines():
+        if line.startswith("$ "):
+            found.append(Exchange(line[2:], ""))
+        elif line.startswith("> ") and not found[-1].output:
+            found[-1].command += f"\n{line[2:]}"
+        else:
+            found[-1].output += f"{line}\n"
+    return found
+
+
+def like(text: str) -> str:
+    """The text with everything that differs from run to run made the same."""
+    return _VARYING.sub("#", _ID.sub(lambda found: found[0].split("_")[0] + "_#", text)).rstrip()
+
+
+class Machine:
+    """A newcomer's machine: an empty home, a working folder, at most one server."""
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+        self._address = ADDRESS
+        self._ids: dict[str, str] = {}
+        self._server: subprocess.Popen[str] | None = None
+        path = (str(_programs(home)), str(Path(sys.executable).parent), os.environ["PATH"])
+        self.environ = {
+            "PATH": os.pathsep.join(path),
+            "HOME": str(home),
+            "LANG": "C.UTF-8",
+            "ANTIPHON_PORT": "0",
+            "ANTIPHON_DEMO_PACE": "0",
+        }
+
+    def run(
+        self, *command: str, cwd: Path | None = None, environ: dict[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run it to its end; stdout and stderr come together."""
+        return subprocess.run(
+            command,
+            cwd=cwd or self._home,
+            env=self.environ | (environ or {}),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=SECONDS,
+            check=False,
+        )
+
+    def type(self, command: str) -> str:
+        """What a command of a page prints, as the page would have it."""
+        for written, real in self._ids.items():
+            command = command.replace(written, real)
+        done = self.run("bash", "-c", command.replace(ADDRESS, self._address))
+        return self._as_written(done.stdout)
+
+    def learn(self, written: str, printed: str) -> None:
+        """The ids of the page are those that were printed in their place."""
+        self._ids |= zip(_ID.findall(written), _ID.findall(printed), strict=False)
+
+    def serve(self, command: str = "antiphon serve") -> str:
+        """Start a server, end the one before; returns what it says until it listens."""
+        self.stop()
+        self._server = subprocess.Popen(
+            ["bash", "-c", f"exec {command}"],
+            cwd=self._home,
+            env=self.environ,
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert self._server.stderr is not None
+        watch = threading.Timer(SECONDS, self._server.kill)
+        watch.start()
+        said = ""
+        for line in self._server.stderr:
+            said += line
+            if found := re.fullmatch(r"listening on http://(\S+)\n", line):
+                self._address = found[1]
+                break
+        watch.cancel()
+        return self._as_written(said).replace("127.0.0.1:0,", f"{ADDRESS},")
+
+    @property
+    def url(self) -> str:
+        """Where the server listens."""
+        return f"http://{self._address}"
+
+    def real(self, text: str) -> str:
+        """A page's text with the address of the server."""
+        return text.replace(ADDRESS, self._address)
+
+    def stop(self) -> None:
+        """End the server as Ctrl+C does."""
+        if self._server is None:
+            return
+        self._server.send_signal(signal.SIGINT)
+        with self._server:
+            self._server.wait(SECONDS)
+        self._server = None
+
+    def _as_written(self, text: str) -> str:
+        return text.replace(self._address, ADDRESS).replace(str(self._home), HOME)
+
+
+def _programs(home: Path) -> Path:
+    """A folder with `antiphon`, which is a fork of one that is loaded: pages start it often."""
+    folder = home / ".programs"
+    folder.mkdir()
+    program = folder / "antiphon"
+    program.write_text(f'#!/bin/sh\nexec {shlex.join(fork_server.command())} "$@"\n')
+    program.chmod(0o755)
+    return folder

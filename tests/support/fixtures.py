@@ -1,0 +1,134 @@
+"""Fixtures and hooks of all tests: order, patience, services and programs of other people.
+
+Hypothesis tries the same examples each time, without a deadline, so that no change fails by chance
+or on a busy machine. `make soak` searches for other examples, and four times as many.
+"""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import mkdtemp
+
+import pytest
+from hypothesis import settings
+from hypothesis.internal.conjecture import providers
+
+from antiphon.runtime.admin.accounts import PasswordHasher
+from tests.support import programs
+from tests.support.fork_server import CHEAP
+from tests.support.programs import Installed
+from tests.support.services import postgres as postgresql
+from tests.support.services import redis as redises
+from tests.support.services.postgres import Postgres
+from tests.support.services.redis import Redis
+
+settings.register_profile("searching", settings.default, deadline=None)
+settings.register_profile(
+    "patient", deadline=None, derandomize=True, database=None, max_examples=25
+)
+settings.load_profile("patient")
+
+CPU_SECONDS = 20
+LONG = ("system", "terminal", "cli", "web", "client")
+"""Folders whose tests take longest."""
+
+# A shell lets what runs in the background ignore Ctrl+C, and so would every program of a test.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+PasswordHasher.cost = CHEAP
+
+
+def pytest_configure() -> None:
+    """Let the examples of a test depend on that test alone.
+
+    Hypothesis would also draw constants from whichever of our modules are loaded.
+    """
+    if settings.get_current_profile_name() == "patient":
+        assert not len(providers._local_constants)
+        providers._get_local_constants = lambda: providers._local_constants
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start with the long ones: what is left at the end can then be shared out evenly."""
+    items.sort(key=lambda item: item.path.parent.name not in LONG)
+
+
+@pytest.fixture
+def cpu_limit() -> Iterator[None]:
+    """Fail a test that takes more than 20 seconds of the processor, on a machine however busy.
+
+    Work that grows faster than what it is given takes minutes where others take a second.
+    """
+    began = time.process_time()
+    yield
+    assert time.process_time() - began < CPU_SECONDS
+
+
+@pytest.fixture(scope="session")
+def node() -> Path:
+    """Node, which comes with pyright."""
+    return programs.NODE
+
+
+@pytest.fixture(scope="session")
+def npm_packages() -> Installed:
+    """A function that returns the packages which a folder's `package-lock.json` pins."""
+    return programs.install_npm_packages
+
+
+@pytest.fixture(scope="session")
+def python_with() -> Installed:
+    """A function that returns a Python with what a file of hashed requirements pins."""
+    return programs.install_python
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server that the tests of a worker share, each with a database of its own."""
+    if postgresql.programs() is None:
+        pytest.skip("NOT RUN, FOR POSTGRESQL IS NOT HERE (apt-get install postgresql)")
+    with _open_folder() as folder:
+        server = Postgres(folder)
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder in which a service that runs as another user may live."""
+    with _open_folder() as folder:
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
+    """A Redis server that the tests of a worker share."""
+    if redises.program() is None:
+        pytest.skip("NOT RUN, FOR REDIS IS NOT HERE (apt-get install redis-server)")
+    server = Redis(tmp_path_factory.mktemp("redis"))
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@contextmanager
+def _open_folder() -> Iterator[Path]:
+    """Not in pytest's own, which each run of pytest shuts to other users when it begins."""
+    folder = Path(mkdtemp(prefix="antiphon-"))
+    folder.chmod(0o755)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,225 @@
+"""A process that has loaded the program once; where tests start the program, it is forked.
+
+Loading takes half a second of a processor, a second and a half with MCP, and the program is started
+many hundred times. Tests that are about the start itself start it from nothing.
+
+Run as a program, this is that process; `fork_client.py` is a program that becomes such a fork.
+"""
+
+from __future__ import annotations
+
+import atexit
+import fcntl
+import functools
+import gc
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import termios
+import threading
+import warnings
+from asyncio import get_running_loop
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+ANTIPHON = "antiphon.cli.main:main"
+LOADED = (
+    "antiphon.buses.postgres",
+    "antiphon.buses.redis",
+    "antiphon.cli.main",
+    "antiphon.cli.chat",
+    "antiphon.cli.chat_session",
+    "antiphon.cli.serve",
+    "antiphon.cli.up",
+    "antiphon.runtime.runtime",
+    "antiphon.stores.cached.redis",
+    "antiphon.stores.postgres.store",
+    "antiphon.terminal.startup",
+    "antiphon.mcp.client.connection",
+)
+"""What each fork has, beside what it is told to run."""
+SECONDS = 60
+"""For the process to begin, and to end once nobody speaks to it."""
+READ_AT_THE_BEGINNING = ("LANG", "LC_", "PYTHON", "TZ")
+"""Variables that a process does not look at again once it has begun."""
+HEEDED = ("PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED", "PYTHONWARNINGS")
+"""Those that a fork heeds nevertheless."""
+CHEAP = {"time_cost": 1, "memory_cost": 8, "parallelism": 1}
+"""Of a hash of a password: as low as argon2 goes."""
+FORKED = Path(__file__).with_name("fork_client.py")
+
+
+def needs_a_beginning(environ: Iterable[str]) -> bool:
+    """Whether one of these variables is heeded only by a process that is started from nothing."""
+    return any(name.startswith(READ_AT_THE_BEGINNING) and name not in HEEDED for name in environ)
+
+
+class Child:
+    """The program, which was born. It does not outlive whoever holds this."""
+
+    def __init__(self, pid: int, line: socket.socket) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+        self._line = line
+
+    async def wait(self) -> int:
+        """The exit code, as `asyncio.subprocess` tells it, once there is one."""
+        if self.returncode is None:
+            told = await get_running_loop().sock_recv(self._line, 16)
+            self.returncode = int(told)
+            self._line.close()
+        return self.returncode
+
+
+async def born(
+    arguments: Sequence[str], folder: Path, environ: Mapping[str, str], streams: Sequence[int]
+) -> Child:
+    """`antiphon` with these arguments; `streams` are its stdin, stdout and stderr.
+
+    It leads a session of its own. A terminal as stdin is that session's.
+    """
+    line = socket.socket(socket.AF_UNIX)
+    line.connect(address())
+    socket.send_fds(line, [b"."], streams)
+    line.setblocking(False)
+    order = json.dumps([ANTIPHON, list(arguments), str(folder), dict(environ)]).encode()
+    await get_running_loop().sock_sendall(line, order + b"\n")
+    return Child(int(await get_running_loop().sock_recv(line, 16)), line)
+
+
+def command(program: str = ANTIPHON) -> tuple[str, ...]:
+    """What to start for a fork that runs this function: arguments may follow."""
+    return (sys.executable, "-I", "-S", str(FORKED), address(), program)
+
+
+@functools.cache
+def address() -> str:
+    """Where the process listens, which ends with this one."""
+    folder = TemporaryDirectory(prefix="fork-server-")
+    listening = socket.socket(socket.AF_UNIX)
+    listening.bind(f"{folder.name}/socket")
+    listening.listen(128)
+    with listening:
+        process = subprocess.Popen(
+            [sys.executable, "-P", __file__, str(listening.fileno())],
+            stdin=subprocess.PIPE,
+            pass_fds=[listening.fileno()],
+            env={"LANG": "C.UTF-8", "PATH": os.environ["PATH"]},
+            start_new_session=True,
+        )
+
+    def close() -> None:
+        process.communicate(timeout=SECONDS)
+        folder.cleanup()
+
+    atexit.register(close)
+    return f"{folder.name}/socket"
+
+
+# The process.
+
+
+def main(listening: socket.socket) -> int:
+    """Be forked until our stdin is closed; in each fork, be the program that was asked for."""
+    from antiphon.runtime.admin.accounts import PasswordHasher
+
+    for name in LOADED:
+        import_module(name)
+    PasswordHasher.cost = CHEAP
+    sys.path.append(str(Path(__file__).parents[2]))
+    gc.freeze()  # a collection in a fork would copy everything
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    while True:
+        ready, _, _ = select.select([listening, 0], [], [])
+        if 0 in ready:
+            return 0
+        line, _ = listening.accept()
+        with line:
+            if not os.fork():
+                listening.close()
+                return _attended(line)
+
+
+def _attended(line: socket.socket) -> int:
+    """Tell of the program's birth and end, and, in one more fork, be the program."""
+    _, streams, _, _ = socket.recv_fds(line, 1, 3)
+    with line.makefile("rb") as told:
+        program, arguments, folder, environ = json.loads(told.readline())
+    died, death = socket.socketpair()
+    death.setblocking(False)
+    signal.set_wakeup_fd(death.fileno())
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    if pid := os.fork():
+        for stream in (0, 1, 2, *streams):
+            os.close(stream)
+        _attend(pid, line, died)
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    for each in (line, died, death):
+        each.close()
+    _move_in(folder, environ, streams)
+    module, _, name = program.partition(":")
+    sys.argv = [name, *arguments]
+    code: int = getattr(import_module(module), name)() or 0
+    _leave(code)
+    return code
+
+
+def _leave(code: int) -> None:
+    """End as Python ends, but leave the modules to the system: to clear them copies them all."""
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(code)
+
+
+def _attend(pid: int, line: socket.socket, died: socket.socket) -> None:
+    """Wait for the program's end, and end it when nobody waits for it any more."""
+    line.sendall(b"%16d" % pid)
+    while not (ended := os.waitpid(pid, os.WNOHANG))[0]:
+        ready, _, _ = select.select([line, died], [], [])
+        if died in ready:
+            died.recv(1)
+        else:
+            os.kill(pid, signal.SIGKILL)
+            ended = os.waitpid(pid, 0)
+            break
+    try:
+        line.sendall(b"%16d" % os.waitstatus_to_exitcode(ended[1]))
+    finally:
+        os._exit(0)
+
+
+def _move_in(folder: str, environ: dict[str, str], streams: Sequence[int]) -> None:
+    """All that a process is born with is as if it had been started anew."""
+    os.setsid()
+    for file, stream in enumerate(streams):
+        os.dup2(stream, file)
+        os.close(stream)
+    if os.isatty(0):
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environ)
+    sys.path.insert(0, folder)
+    if how := environ.get("PYTHONWARNINGS"):
+        warnings.simplefilter(how)
+    for file, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        stream = open(file, mode, encoding="utf-8", errors=getattr(sys, name).errors, closefd=False)  # noqa: SIM115
+        stream.reconfigure(
+            line_buffering=file == 2 or os.isatty(file),
+            write_through="PYTHONUNBUFFERED" in environ,
+        )
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
+
+
+if __name__ == "__main__":
+    sys.exit(main(socket.socket(fileno=int(sys.argv[1]))))

@@ -1,0 +1,131 @@
+"""A few servers on one database, people who use them, and somebody who kills them."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from random import Random
+
+from tests.support.harness.checks import Verdict, judge
+from tests.support.harness.clients import Person
+from tests.support.harness.databases import Database, SqliteFile
+from tests.support.harness.fleet import Fleet, Place
+from tests.support.harness.record import Record
+from tests.support.harness.servers import Forge
+
+BETWEEN_KILLS = (0.05, 0.4)
+LOOK_SECONDS = 0.1
+
+# Leases short enough that a killed worker's runs go on while the test still does.
+SHORT = {
+    "ANTIPHON_LEASE": "1",
+    "ANTIPHON_BEAT": "0.3",
+    "ANTIPHON_SWEEP": "0.3",
+    "ANTIPHON_DEMO_PACE": "400",
+}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to happen. `settings` are the servers' environment, `entry` what they run.
+
+    Each server that starts is armed with one of the `failpoints`, at a random pass.
+    """
+
+    seed: int
+    kills: int
+    servers: int = 2
+    people: int = 6
+    settings: Mapping[str, str] = field(default_factory=lambda: SHORT)
+    entry: str = "antiphon.cli.main:main"
+    signal: signal.Signals = signal.SIGKILL
+    failpoints: Sequence[str] = ()
+    settle_seconds: float = 25.0
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of it."""
+
+    verdict: Verdict
+    record: Record
+    kills: int
+    seconds: float
+
+    def __str__(self) -> str:
+        ops = len({entry.op for entry in self.record.entries if entry.kind == "ok"})
+        tries = sum(entry.kind == "invoke" for entry in self.record.entries)
+        return (
+            f"{self.kills} kills in {self.seconds:.0f} s: {ops} operations acknowledged, "
+            f"{tries} tries, {len(self.record.heard)} events heard\n{self.verdict}"
+        )
+
+
+async def chaos(plan: Plan, folder: Path) -> Result:
+    """Let it happen; the record of it stays in the folder."""
+    database = SqliteFile(folder / "antiphon.db")
+    random = Random(plan.seed)
+    record = Record(folder / f"record-{plan.seed}.jsonl")
+    began = time.monotonic()
+    settings = {**plan.settings, "ANTIPHON_DATABASE": database.address}
+    async with Forge(plan.entry) as forge:
+        places = [Place(forge, settings)] * plan.servers
+        fleet = Fleet(places, random, lambda: _armed(plan, random))
+        await fleet.start()
+        await database.watch()
+        over = asyncio.Event()
+        seen: list[str] = []
+        observer = asyncio.create_task(observe(database, seen))
+        people = [
+            asyncio.create_task(_person(number, random, fleet, record).live(over))
+            for number in range(plan.people)
+        ]
+        while fleet.deaths < plan.kills:
+            await asyncio.sleep(random.uniform(*BETWEEN_KILLS))
+            fleet.kill(plan.signal)
+        over.set()
+        await fleet.calm()
+        stuck = await settled(database, people, plan.settle_seconds)
+        observer.cancel()
+        fallen = await asyncio.gather(*people, return_exceptions=True)
+        await fleet.stop()
+    record.close()
+    verdict = judge(record, await database.load())
+    broken = [*verdict.broken, *seen, *stuck, *fleet.broken, *map(repr, filter(None, fallen))]
+    verdict = replace(verdict, broken=broken)
+    return Result(verdict, record, fleet.deaths, time.monotonic() - began)
+
+
+def _armed(plan: Plan, random: Random) -> str:
+    if not plan.failpoints:
+        return ""
+    return f"{random.choice(plan.failpoints)}:kill@{random.randint(1, 8)}"
+
+
+def _person(number: int, random: Random, fleet: Fleet, record: Record) -> Person:
+    return Person(f"p{number}", Random(random.random()), lambda: fleet.urls, record)
+
+
+async def observe(database: Database, seen: list[str]) -> None:
+    """Look at the database while it is written, for what must not be there at any moment."""
+    while True:
+        seen += await database.halves()
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+async def settled(
+    database: Database, people: list[asyncio.Task[None]], seconds: float
+) -> list[str]:
+    """Nobody dies any more: in this time everybody is done and every run rests or has ended."""
+    _, waiting = await asyncio.wait(people, timeout=seconds)
+    for person in waiting:
+        person.cancel()
+    deadline = time.monotonic() + seconds
+    while (unrest := await database.unrest()) and time.monotonic() < deadline:
+        await asyncio.sleep(LOOK_SECONDS)
+    stuck = [f"run {run_id} is stuck" for run_id in unrest]
+    return stuck + [f"{person.get_name()} still waits" for person in waiting]

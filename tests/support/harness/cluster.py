@@ -1,0 +1,232 @@
+"""Servers behind a balancer, a PostgreSQL and a Redis: trouble after trouble, and people meanwhile.
+
+The cluster is never started anew: each trouble finds what the one before has left. After each the
+servers must answer again by themselves, and all that was ever acknowledged is judged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from random import Random
+
+from tests.support.harness import plain
+from tests.support.harness.chaos import observe, settled
+from tests.support.harness.checks import Verdict, judge
+from tests.support.harness.clients import Person
+from tests.support.harness.databases import Database
+from tests.support.harness.final import Final
+from tests.support.harness.fleet import Fleet, Place
+from tests.support.harness.postgres_database import PostgresDatabase
+from tests.support.harness.record import Record
+from tests.support.harness.servers import Forge
+from tests.support.services.balancer import Balancer, balanced
+from tests.support.services.fault_proxy import FaultProxy
+from tests.support.services.postgres import Postgres
+from tests.support.services.redis import Redis
+
+RECOVERY_SECONDS = 25.0
+CALM_SECONDS = (0.05, 0.3)
+LEASE_SECONDS = 1.2
+SETTINGS = {
+    "ANTIPHON_LEASE": str(LEASE_SECONDS),
+    "ANTIPHON_BEAT": "0.4",
+    "ANTIPHON_SWEEP": "0.4",
+    "ANTIPHON_GRACE": "1",
+    "ANTIPHON_DEMO_PACE": "300",
+    "ANTIPHON_DATABASE_CONNECTIONS": "6",
+}
+
+Trouble = Callable[["Cluster"], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to happen, in this order. `entry` is what the servers run.
+
+    `surroundings` has for each server the variables under which it is started; as many are started.
+    """
+
+    seed: int
+    troubles: Sequence[Trouble]
+    entry: str = "antiphon.cli.main:main"
+    settings: Mapping[str, str] = field(default_factory=lambda: SETTINGS)
+    surroundings: Sequence[Mapping[str, str]] = ({}, {}, {})
+    people: int = 5
+    judge: Callable[[Record, Final], Verdict] = judge
+    settle_seconds: float = 30.0
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of it. `recoveries` says how long it took to be answered after each trouble."""
+
+    verdict: Verdict
+    record: Record
+    recoveries: Sequence[tuple[str, float]]
+    seconds: float
+
+    def __str__(self) -> str:
+        ops = len({entry.op for entry in self.record.entries if entry.kind == "ok"})
+        tries = sum(entry.kind == "invoke" for entry in self.record.entries)
+        took = ", ".join(f"{name} {seconds:.1f}" for name, seconds in self.recoveries)
+        return (
+            f"{len(self.recoveries)} rounds in {self.seconds:.0f} s: {ops} operations "
+            f"acknowledged, {tries} tries, {len(self.record.heard)} events heard\n"
+            f"answered again after (s): {took}\n{self.verdict}"
+        )
+
+
+@dataclass
+class Cluster:
+    """What a trouble may take hold of. `links` has each server's way to the database."""
+
+    fleet: Fleet
+    balancer: Balancer
+    database: Database
+    postgres: Postgres
+    redis: Redis
+    links: Sequence[FaultProxy]
+    random: Random
+
+    def link(self) -> FaultProxy:
+        """Some server's way to the database."""
+        return self.random.choice(self.links)
+
+
+async def rounds(plan: Plan, folder: Path, notes: Path) -> Result:
+    """Let it happen in the folder, until something is wrong; a record of it is in the notes."""
+    began = time.monotonic()
+    record = Record(notes / f"record-{plan.seed}.jsonl")
+    recoveries: list[tuple[str, float]] = []
+    async with _opened(plan, folder) as cluster:
+        crowd = _Crowd(plan, cluster, record)
+        for trouble in plan.troubles:
+            await asyncio.sleep(cluster.random.uniform(*CALM_SECONDS))
+            await trouble(cluster)
+            recoveries.append((trouble.__name__, await _answered_again(cluster.fleet.urls)))
+            verdict = await crowd.judged()
+            if any(verdict.numbers.values()) or recoveries[-1][1] > RECOVERY_SECONDS:
+                await crowd.leave()
+                break
+        else:
+            stuck = await crowd.finish()
+            verdict = await crowd.judged()
+            verdict = replace(verdict, broken=[*verdict.broken, *stuck])
+        await cluster.fleet.stop()
+    record.close()
+    late = [f"nobody answers after {name}" for name, at in recoveries if at > RECOVERY_SECONDS]
+    verdict = replace(verdict, broken=[*verdict.broken, *late, *cluster.fleet.broken])
+    return Result(verdict, record, recoveries, time.monotonic() - began)
+
+
+class _Crowd:
+    """The people of a plan, and who looks on meanwhile."""
+
+    def __init__(self, plan: Plan, cluster: Cluster, record: Record) -> None:
+        self._plan = plan
+        self._cluster = cluster
+        self._record = record
+        self._over = asyncio.Event()
+        self._seen: list[str] = []
+        self._people = [
+            Person(f"p{number}", Random(cluster.random.random()), self._urls, record)
+            for number in range(plan.people)
+        ]
+        self._living = [asyncio.create_task(person.live(self._over)) for person in self._people]
+        self._observer = asyncio.create_task(observe(cluster.database, self._seen))
+
+    async def judged(self) -> Verdict:
+        """What was told until now and what is kept now, and what anybody has noticed."""
+        told = self._record.so_far()
+        verdict = self._plan.judge(told, await self._cluster.database.load())
+        fallen = [repr(task.exception()) for task in self._living if _fell(task)]
+        unheard = [silence for person in self._people for silence in person.unheard]
+        return replace(verdict, broken=[*verdict.broken, *self._seen, *fallen, *unheard])
+
+    async def finish(self) -> list[str]:
+        """Let them end what they began; returns what does not come to an end."""
+        self._over.set()
+        await self._cluster.fleet.calm()
+        database, seconds = self._cluster.database, self._plan.settle_seconds
+        stuck = await settled(database, self._living, seconds)
+        await self.leave()
+        return stuck
+
+    async def leave(self) -> None:
+        """Nobody asks or looks any more."""
+        tasks = [*self._living, self._observer]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _urls(self) -> list[str]:
+        return [self._cluster.balancer.url]
+
+
+def _fell(task: asyncio.Task[None]) -> bool:
+    return task.done() and not task.cancelled() and task.exception() is not None
+
+
+@asynccontextmanager
+async def _opened(plan: Plan, folder: Path) -> AsyncGenerator[Cluster]:
+    async with AsyncExitStack() as stack:
+        postgres, redis = Postgres(folder / "pg"), Redis(folder / "redis")
+        for service in (postgres, redis):
+            await asyncio.to_thread(service.start)
+            stack.callback(service.stop)
+        address = await postgres.create()
+        random = Random(plan.seed)
+        links = [FaultProxy(postgres.port).start() for _ in plan.surroundings]
+        for link in links:
+            stack.callback(link.stop)
+        forges = {
+            tuple(each.items()): await stack.enter_async_context(Forge(plan.entry, each))
+            for each in plan.surroundings
+        }
+        name = address.rpartition("/")[2]
+        fleet = Fleet(
+            [
+                Place(
+                    forges[tuple(each.items())],
+                    {
+                        **plan.settings,
+                        "ANTIPHON_DATABASE": postgres.address(name, link.port),
+                        "ANTIPHON_REDIS": redis.address,
+                    },
+                )
+                for each, link in zip(plan.surroundings, links, strict=True)
+            ],
+            random,
+        )
+        stack.push_async_callback(fleet.stop)
+        await fleet.start()
+        database = PostgresDatabase(address)
+        await database.watch()
+        balancer = await stack.enter_async_context(balanced())
+        balancer.backends = fleet.urls  # as they are at any moment
+        yield Cluster(fleet, balancer, database, postgres, redis, links, random)
+
+
+async def _answered_again(urls: Sequence[str]) -> float:
+    """How many seconds it takes until each server has carried a new run to its end."""
+    began = time.monotonic()
+    await asyncio.gather(*(_answers(urls, place, began) for place in range(len(urls))))
+    return time.monotonic() - began
+
+
+async def _answers(urls: Sequence[str], place: int, began: float) -> None:
+    body = {"message": {"content": "Are you there?"}, "max_attempts": 10}
+    while time.monotonic() - began <= RECOVERY_SECONDS:
+        try:
+            async with asyncio.timeout(RECOVERY_SECONDS):
+                told = await plain.turn(urls[place], "/v1/process", body)
+        except (plain.Cut, plain.Refused, TimeoutError):
+            await asyncio.sleep(0.05)
+        else:
+            if told and told[-1].type == "turn.ended":
+                return

@@ -1,0 +1,118 @@
+"""What happened, in order, as seen from four sides: client, store, model and proxy."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager, closing, suppress
+from typing import Any
+from urllib.parse import urlsplit
+
+from antiphon.ports import Decide, ReadSet, Store
+from tests.support.providers.upstream import Request, Upstream
+
+Story = list[str]
+
+
+class ToldStore:
+    """A store in front of a store, which tells of what is read and kept, once it is."""
+
+    def __init__(self, inner: Store, story: Story) -> None:
+        self._inner = inner
+        self._story = story
+
+    async def change(self, about: ReadSet, decide: Decide) -> Any:
+        kept: list[str] = []
+
+        def noticed(records: Any) -> Any:
+            change = decide(records)
+            kept[:] = _kept(change) if change else []
+            return change
+
+        answer = await self._inner.change(about, noticed)
+        self._story.append(" ".join([f"store: {about.what}", *kept]))
+        return answer
+
+    async def context(self, thread_id: str, *, fresh: bool = False) -> Any:
+        context = await self._inner.context(thread_id, fresh=fresh)
+        self._story.append(f"store: context {context.messages} {'fresh' if fresh else 'cached'}")
+        return context
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+
+def _kept(change: Any) -> list[str]:
+    return [
+        *(f"{message.role}#{message.number}" for message in change.messages),
+        *(f"action:{action.status}" for action in change.actions),
+        *(f"run:{driven.run.status.value}" for driven in change.run_updates),
+        *([f"version:{change.thread.version}"] if change.thread else []),
+    ]
+
+
+class ToldUpstream(Upstream):
+    """The fault upstream, which tells of each question and of what was in it."""
+
+    def __init__(self, story: Story) -> None:
+        super().__init__()
+        self._story = story
+
+    async def _answer(self, request: Request, *streams: Any) -> bool:
+        roles = " ".join(message["role"] for message in request.body["messages"])
+        self._story.append(f"model: {roles}")
+        return await super()._answer(request, *streams)
+
+
+@asynccontextmanager
+async def proxy(server: Callable[[], str], seen: Callable[[str], None]) -> AsyncGenerator[str]:
+    """A TCP proxy before the server as it is just now; `seen` hears each request line.
+
+    Requests on one connection must come one after another.
+    """
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task
+        tasks.add(task)
+        where = urlsplit(server())
+        with closing(writer), suppress(OSError):
+            there, onward = await asyncio.open_connection(where.hostname, where.port)
+            with closing(onward):
+                answers = asyncio.create_task(_pump(there, writer))
+                try:
+                    await _requests(reader, onward, seen)
+                finally:
+                    answers.cancel()
+
+    listener = await asyncio.start_server(serve, "127.0.0.1", 0)
+    host, port = listener.sockets[0].getsockname()
+    try:
+        yield f"http://{host}:{port}"
+    finally:
+        listener.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _requests(
+    reader: asyncio.StreamReader, onward: asyncio.StreamWriter, seen: Callable[[str], None]
+) -> None:
+    with suppress(asyncio.IncompleteReadError):
+        while True:
+            head = await reader.readuntil(b"\r\n\r\n")
+            lines = head.decode("latin-1").split("\r\n")
+            fields = {
+                name.lower(): value for name, _, value in (line.partition(": ") for line in lines)
+            }
+            body = await reader.readexactly(int(fields.get("content-length", 0)))
+            seen(lines[0].removesuffix(" HTTP/1.1"))
+            onward.write(head + body)
+
+
+async def _pump(there: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await there.read(65_536):
+        writer.write(data)
+    writer.close()

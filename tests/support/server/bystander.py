@@ -1,0 +1,239 @@
+"""A real server, a party that it serves, and a bystander who has to be answered meanwhile.
+
+    async with staged(ANTIPHON_BASE_URL=upstream.url) as stage:
+        await stage.cost(flood(100))  # what is loaded at its first use is no part of the bill
+        small = await stage.cost(flood(1_000))
+        large = await stage.cost(flood(10_000))
+    large.refuse_growth(small, times=10)
+    large.refuse_hold()
+
+What a party costs is counted in the server's own processor time and memory, and is judged by
+ratios: neither says how busy the machine was. The bystander asks in a thread of its own, by default
+for a new thread, for which the server needs its loop and its store's writer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import json
+import socket
+import threading
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from urllib.parse import urlsplit
+
+from tests.support.harness.servers import Server, started
+
+MARGIN = 3.0
+"""Factor that a linear cost may lie above its share: for caches and collections."""
+LEAST_CPU = 0.2
+"""Seconds of the processor below which a cost says nothing of how it grows."""
+LEAST_HOLD = 0.5
+"""Seconds of the processor in one wait that a bystander without a turn may have caused itself."""
+LEAST_BYTES = 30_000_000
+"""Bytes below which memory says nothing of it: an allocator takes and keeps it in such pieces."""
+ASK_SECONDS = 120.0
+"""A bystander's patience with one answer: so long that only who is never answered fails by it."""
+
+Ask = Callable[[http.client.HTTPConnection], None]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What it cost a server to serve a party, and what became of the bystander.
+
+    `cpu` is in seconds of the processor. `memory` is by how many bytes its peak lay above what it
+    had before. `held` is the processor time that the server used in the longest wait of the
+    bystander, who was answered `answers` times before the party was served.
+    """
+
+    cpu: float
+    memory: int
+    held: float
+    answers: int
+
+    def refuse_growth(self, small: Cost, times: float, margin: float = MARGIN) -> None:
+        """Fail where this cost more than `times` the small case, with a margin."""
+        seconds = margin * times * max(small.cpu, LEAST_CPU / times)
+        assert self.cpu <= seconds, f"{times:g} times as much: {self} after {small}"
+        size = margin * times * max(small.memory, LEAST_BYTES / times)
+        assert self.memory <= size, f"{times:g} times as much: {self} after {small}"
+
+    def refuse_hold(self, share: float = 0.34) -> None:
+        """Fail where one answer to the bystander waited for more than this share of all work."""
+        allowed = max(share * self.cpu, LEAST_HOLD)
+        assert self.answers, f"nobody else was answered: {self}"
+        assert self.held <= allowed, f"others waited: {self}"
+
+
+def new_thread(connection: http.client.HTTPConnection) -> None:
+    """Ask for a thread: takes the server's loop and its store's writer."""
+    connection.request("POST", "/v1/threads", b"{}", {"content-type": "application/json"})
+    answer = connection.getresponse()
+    body = answer.read()
+    assert answer.status == 201, body
+
+
+def health(connection: http.client.HTTPConnection) -> None:
+    """Ask for `/healthz`: takes the server's loop alone."""
+    connection.request("GET", "/healthz")
+    answer = connection.getresponse()
+    assert answer.read(), answer.status
+    assert answer.status == 200
+
+
+class Bystander:
+    """Asks again and again, one question at a time, from `start` to `stop`."""
+
+    def __init__(
+        self, url: str, cpu: Callable[[], float], ask: Ask, key: str | None = None
+    ) -> None:
+        self.answers = 0
+        self.held = 0.0
+        self._where = urlsplit(url).netloc
+        self._cpu = cpu
+        self._ask = ask
+        self._key = key
+        self._over = threading.Event()
+        self._fault: Exception | None = None
+        self._thread = threading.Thread(target=self._asking, name="bystander", daemon=True)
+
+    def start(self) -> None:
+        """Begin to ask."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Wait for the answer that is on its way; raises what went wrong with any of them."""
+        self._over.set()
+        self._thread.join()
+        if self._fault is not None:
+            raise self._fault
+
+    def _asking(self) -> None:
+        connection = http.client.HTTPConnection(self._where, timeout=ASK_SECONDS)
+        try:
+            while not self._over.is_set():
+                before = self._cpu()
+                self._ask(connection)
+                self.held = max(self.held, self._cpu() - before)
+                self.answers += not self._over.is_set()
+                self._over.wait(0.005)  # to leave the server to the party, too
+        except Exception as fault:  # noqa: BLE001 - raised again in the thread of the test
+            self._fault = fault
+        finally:
+            connection.close()
+
+
+class Stage:
+    """A server in a process of its own, and what it uses."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.url = server.url
+
+    def pids(self) -> list[int]:
+        """The server's process, and those that it has started."""
+        path = Path(f"/proc/{self.server.pid}/task/{self.server.pid}/children")
+        return [self.server.pid, *map(int, path.read_text().split())]
+
+    def cpu(self) -> float:
+        """Seconds of the processor used so far, by all threads of all its processes."""
+        return sum(time.clock_gettime(((~pid) << 3) | 2) for pid in self.pids())
+
+    def memory(self, line: str) -> int:
+        """Bytes of its processes: `VmRSS` now, or `VmHWM` at their peak."""
+        total = 0
+        for pid in self.pids():
+            status = Path(f"/proc/{pid}/status").read_text()
+            (found,) = [row for row in status.splitlines() if row.startswith(f"{line}:")]
+            total += int(found.split()[1]) * 1024
+        return total
+
+    async def cost(self, party: Awaitable[object], ask: Ask = new_thread) -> Cost:
+        """What it costs to serve this party, who is done when the awaitable is."""
+        bystander = Bystander(self.url, self.cpu, ask)
+        for pid in self.pids():
+            Path(f"/proc/{pid}/clear_refs").write_text("5")  # its peak begins again from here
+        memory, cpu = self.memory("VmRSS"), self.cpu()
+        bystander.start()
+        try:
+            await party
+        finally:
+            await asyncio.to_thread(bystander.stop)
+        return Cost(
+            cpu=self.cpu() - cpu,
+            memory=max(0, self.memory("VmHWM") - memory),
+            held=bystander.held,
+            answers=bystander.answers,
+        )
+
+
+class Deaf:
+    """A connection whose owner asks, and reads nothing; it has little room for what comes."""
+
+    def __init__(self, url: str, path: str, **headers: str) -> None:
+        where = urlsplit(url)
+        assert where.hostname is not None
+        self._socket = socket.socket()
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        self._socket.connect((where.hostname, where.port))
+        fields = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        request = f"GET {path} HTTP/1.1\r\nHost: {where.netloc}\r\n{fields}\r\n"
+        self._socket.sendall(request.encode())
+
+    async def begun(self) -> bytes:
+        """The first bytes of the answer, once there are any; the rest stays unread."""
+        self._socket.setblocking(False)
+        async with asyncio.timeout(ASK_SECONDS):
+            return await asyncio.get_running_loop().sock_recv(self._socket, 12)
+
+    def close(self) -> None:
+        """Close it."""
+        self._socket.close()
+
+
+async def deafs(stack: ExitStack, url: str, paths: Sequence[str], **headers: str) -> None:
+    """A connection for each path that asks and does not read, to which the answer has begun."""
+    readers = [Deaf(url, path, **headers) for path in paths]
+    for reader in readers:
+        stack.callback(reader.close)
+    answers = await asyncio.gather(*(reader.begun() for reader in readers))
+    assert set(answers) <= {b"HTTP/1.1 200", b"HTTP/1.1 503"}
+
+
+@asynccontextmanager
+async def staged(*flags: str, command: str = "serve", **settings: str) -> AsyncGenerator[Stage]:
+    """`antiphon serve` with these flags and variables, on a SQLite file of its own by default."""
+    with TemporaryDirectory(prefix="bystander-") as folder:
+        where = {"ANTIPHON_DATABASE": f"sqlite:///{folder}/antiphon.db", **settings}
+        server = await started(where, *flags, command=command)
+        try:
+            yield Stage(server)
+        finally:
+            await server.gone()
+
+
+async def settled(url: str, path: str, wanted: Callable[[dict[str, object]], bool]) -> None:
+    """Wait until what is at `path` is as wanted, under a deadline."""
+
+    def look() -> dict[str, object]:
+        """Read it once; empty where the process that was asked died meanwhile."""
+        connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=ASK_SECONDS)
+        try:
+            connection.request("GET", path)
+            found: dict[str, object] = json.loads(connection.getresponse().read())
+        except (OSError, http.client.HTTPException):
+            return {}
+        else:
+            return found
+        finally:
+            connection.close()
+
+    async with asyncio.timeout(ASK_SECONDS):
+        while not ((found := await asyncio.to_thread(look)) and wanted(found)):
+            await asyncio.sleep(0.05)

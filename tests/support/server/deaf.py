@@ -1,0 +1,61 @@
+"""Several servers in this process on one database, none of which hears what befalls at another.
+
+Every wake-up that crosses from one to another is lost; so are their own, where they are told to be
+wholly deaf. What they do then they do by patience, and by the store's clock.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+from antiphon.buses.local import LocalBus
+from antiphon.ports import Store
+from antiphon.providers.catalog import Catalog
+from antiphon.runtime.runtime import Runtime
+from antiphon.settings.settings import Settings
+from antiphon.stores.cached.store import CachedStore
+from antiphon.stores.invariants import system_clock
+from antiphon.stores.postgres.store import PostgresStore
+from antiphon.stores.sqlite.store import SqliteStore
+from tests.support.buses.unreliable import UnreliableBus
+from tests.support.server.served import Served, served
+
+
+async def open_store(database: str, clock: Callable[[], int] | None = None) -> Store:
+    """A store of one's own on the database; `clock` stands in for the database's."""
+    if database.startswith("sqlite"):
+        path = Path(database.removeprefix("sqlite:///"))
+        return await SqliteStore.open(path, clock=clock or system_clock)
+    return await PostgresStore.open(database, clock=clock)
+
+
+@asynccontextmanager
+async def deaf(
+    count: int,
+    database: str,
+    settings: Settings,
+    *,
+    clock: Callable[[], int] | None = None,
+    wholly: bool = False,
+) -> AsyncGenerator[Sequence[Served]]:
+    """So many servers, each with a store of its own on the one database."""
+
+    @asynccontextmanager
+    async def alone(settings: Settings) -> AsyncGenerator[Runtime]:
+        store = CachedStore(await open_store(database, clock))
+        bus = UnreliableBus(1, lost=1.0) if wholly else LocalBus()
+        catalog = Catalog(settings, os.environ)
+        runtime = Runtime(settings, store, bus, catalog)  # type: ignore[arg-type]
+        runtime.worker.start()
+        try:
+            yield runtime
+        finally:
+            await runtime.drain(0)
+            await catalog.close()
+            await store.close()
+
+    async with AsyncExitStack() as stack:
+        yield [await stack.enter_async_context(served(settings, alone)) for _ in range(count)]

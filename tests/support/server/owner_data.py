@@ -1,0 +1,92 @@
+"""An owner with data of every kind, exported and erased through a server."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from msgspec.structs import replace
+
+from antiphon.settings.settings import Settings
+from tests.support.server.served import SETTINGS, Served, eventually, served
+
+CANARY = "canary-4711"
+
+
+ASK = f"When does the next LAX-JFK flight leave? {CANARY}"
+
+
+TOOL = {"name": "get_flight_times", "description": CANARY, "parameters": {"type": "object"}}
+
+
+def settings(folder: Path) -> Settings:
+    return replace(SETTINGS, database=f"sqlite:///{folder}/antiphon.db")
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[Served]:
+    async with served(settings(tmp_path)) as server:
+        yield server
+
+
+@pytest.fixture
+async def admin(server: Served) -> httpx2.AsyncClient:
+    return await server.client(await server.key("ops", "admin"))
+
+
+async def fill(server: Served, owner: str) -> httpx2.AsyncClient:
+    """One of everything: a run that has ended, one that waits, a file, an assistant, a key."""
+    client = await server.client(await server.key(owner))
+    upload = {"files": {"file": (f"{CANARY}.txt", CANARY.encode() * 100, "text/plain")}}
+    file = (await client.post("/v1/files", **upload)).json()
+    assistant = {"name": CANARY, "instructions": CANARY, "metadata": {"note": CANARY}}
+    await client.post("/v1/assistants", json=assistant)
+    ended = await begin(client, f"Hello, {CANARY}", files=[file["id"]])
+    waiting = await begin(client, ASK, tools=[TOOL])
+    for run_id, status in ((ended, "completed"), (waiting, "action_required")):
+        await reached(client, run_id, status)
+    key = {"key": f"sk-{CANARY}-{CANARY}"}
+    assert (await client.put("/v1/provider_keys/openai", json=key)).status_code == 200
+    return client
+
+
+async def begin(client: httpx2.AsyncClient, text: str, files: Any = (), **more: Any) -> str:
+    parts = [{"type": "text", "text": text}, *({"type": "file", "file_id": file} for file in files)]
+    asked = {"message": {"content": parts}, "background": True, **more}
+    headers = {"Idempotency-Key": f"once-{text[:12].replace(' ', '-').replace(',', '')}"}
+    answer = await client.post("/v1/process", json=asked, headers=headers)
+    assert answer.status_code == 202, answer.text
+    return str(answer.json()["id"])
+
+
+async def reached(client: httpx2.AsyncClient, run_id: str, status: str) -> None:
+    async def is_so() -> bool:
+        return (await client.get(f"/v1/runs/{run_id}")).json()["status"] == status
+
+    await eventually(is_so)
+
+
+async def erase(admin: httpx2.AsyncClient, owner: str) -> list[dict[str, Any]]:
+    """What each call said, until it is done."""
+    said: list[dict[str, Any]] = []
+    while not said or not said[-1]["done"]:
+        answer = await admin.delete(f"/v1/owners/{owner}")
+        assert answer.status_code == 200, answer.text
+        said.append(answer.json())
+    return said
+
+
+async def exported(admin: httpx2.AsyncClient, owner: str) -> zipfile.ZipFile:
+    answer = await admin.get(f"/v1/owners/{owner}/export")
+    assert answer.status_code == 200, answer.text
+    return zipfile.ZipFile(io.BytesIO(answer.content))
+
+
+def lines(archive: zipfile.ZipFile, name: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in archive.read(name).splitlines()]

@@ -1,0 +1,68 @@
+"""PostgreSQL databases for tests of stores: emptied, and not made anew, for each."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+
+import asyncpg
+
+from antiphon.ports import Store
+from antiphon.stores.cached.store import CachedStore
+from antiphon.stores.postgres.store import PostgresStore
+from tests.support.services.postgres import Postgres
+
+_TABLES = "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace "
+_TABLES += "AND relkind IN ('r', 'p') AND NOT relispartition AND relname <> 'migrations'"
+
+
+class Databases:
+    """Databases of a server, one for each folder that is asked for, and then for another."""
+
+    def __init__(self, server: Postgres) -> None:
+        self._server = server
+        self._free: list[str] = []
+        self._of_folder: dict[Path, str] = {}
+        self._open: Counter[Path] = Counter()
+
+    async def open(self, folder: Path, clock: Callable[[], int]) -> Store:
+        """A store on the folder's database, which is empty at first."""
+        if folder not in self._of_folder:
+            self._of_folder[folder] = (
+                self._free.pop() if self._free else await self._server.create()
+            )
+        store = await _Lent.open(self._of_folder[folder], clock=clock)
+        store.give_back = partial(self._give_back, folder, store)
+        self._open[folder] += 1
+        return store
+
+    async def _give_back(self, folder: Path, store: _Lent) -> None:
+        self._open[folder] -= 1
+        if not self._open[folder]:
+            await store.forget_everything()
+            self._free.append(self._of_folder.pop(folder))
+
+    async def cached(self, folder: Path, clock: Callable[[], int]) -> Store:
+        """The same with a cache in front."""
+        return CachedStore(await self.open(folder, clock))
+
+
+class _Lent(PostgresStore):
+    give_back: Callable[[], Awaitable[None]] | None = None
+
+    async def forget_everything(self) -> None:
+        await self._connections.run(_emptied)
+
+    async def close(self) -> None:
+        give_back, self.give_back = self.give_back, None
+        if give_back is not None:
+            await self._appending.finish()
+            await give_back()
+        await super().close()
+
+
+async def _emptied(connection: asyncpg.Connection) -> None:
+    tables = [name for (name,) in await connection.fetch(_TABLES)]
+    await connection.execute("\n".join(f'DELETE FROM "{name}";' for name in tables))

@@ -1,0 +1,232 @@
+"""`antiphon chat` in a terminal of its own: keys go in, what is seen comes out.
+
+async with Model() as model, Chatting(model, home=tmp_path) as chat:
+    await chat.ready()
+    chat.type("Hello\\r")
+    reply = await model.asked()
+    await reply.answer("Hi there.")
+    await chat.sees("Hi there.")
+"""
+
+from __future__ import annotations
+
+import asyncio
+import codecs
+import fcntl
+import os
+import pty
+import re
+import signal
+import struct
+import sys
+import termios
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from tests.support import fork_server
+from tests.support.terminal.emulator import ALLOWED, Emulator
+from tests.support.terminal.model import Model
+
+SECONDS = 60.0
+"""Costs nothing where all is well, and the machine may be busy."""
+KEYS = {
+    "enter": "\r",
+    "escape": "\x1b",
+    "up": "\x1b[A",
+    "down": "\x1b[B",
+    "left": "\x1b[D",
+    "right": "\x1b[C",
+    "tab": "\t",
+    "backspace": "\x7f",
+    "alt-enter": "\x1b\r",
+}
+"""Keys by name; `ctrl-c` and its like are made of their letter."""
+
+
+class Chatting:
+    """The program. `home` holds everything that it keeps; `flags` follow `antiphon chat`.
+
+    `cold` starts it from nothing; else it is a fork of a process that has loaded it.
+    """
+
+    def __init__(
+        self,
+        model: Model | None = None,
+        *flags: str,
+        home: Path,
+        columns: int = 80,
+        rows: int = 24,
+        environ: Mapping[str, str] | None = None,
+        command: tuple[str, ...] = ("chat",),
+        cold: bool = False,
+    ) -> None:
+        self.emulator = Emulator(columns, rows)
+        self._columns, self._rows = columns, rows
+        asked = ("--base-url", model.url, "--model", "told") if model else ()
+        self._arguments = (*command, *asked, *flags)
+        self._home = home
+        self._environ = environ or {}
+        self._cold = cold or fork_server.needs_a_beginning(self._environ)
+        self._news = asyncio.Event()
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._process: asyncio.subprocess.Process | fork_server.Child | None = None
+
+    async def __aenter__(self) -> Self:
+        self._master, slave = pty.openpty()
+        self._fit(self._columns, self._rows)
+        kept = {"PATH": os.environ["PATH"], "HOME": str(self._home), "TERM": "xterm-256color"}
+        folders = {f"XDG_{name}_HOME": str(self._home / name.lower()) for name in _FOLDERS}
+        environ = {"LANG": "C.UTF-8", **kept, **folders, **self._environ}
+        start = _from_nothing if self._cold else fork_server.born
+        self._process = await start(self._arguments, self._home, environ, (slave,) * 3)
+        os.close(slave)
+        asyncio.get_running_loop().add_reader(self._master, self._read)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._process and self._process.returncode is None:
+            with suppress(ProcessLookupError):  # it may have ended by itself
+                self.kill()
+            await self._process.wait()
+        asyncio.get_running_loop().remove_reader(self._master)
+        os.close(self._master)
+        if error is not None:
+            print("\n".join(self.rows))  # what was on the screen when the test failed
+
+    @property
+    def pid(self) -> int:
+        """The program's process."""
+        assert self._process
+        return self._process.pid
+
+    @property
+    def rows(self) -> list[str]:
+        """Every row there is, those that have scrolled away too."""
+        return self.emulator.rows
+
+    @property
+    def text(self) -> str:
+        """All rows as one text."""
+        return "\n".join(self.rows)
+
+    @property
+    def written(self) -> str:
+        """Every character that the program wrote, sequences and all."""
+        return self.emulator.written
+
+    @property
+    def foreign(self) -> list[str]:
+        """The control characters that it wrote and that none of our own sequences explains."""
+        return re.findall(r"[\x00-\x08\x0b-\x1f\x7f-\x9f].{0,12}", ALLOWED.sub("", self.written))
+
+    def type(self, text: str | bytes) -> None:
+        """Letters, as a person types them; or bytes, as no person does."""
+        os.write(self._master, text if isinstance(text, bytes) else text.encode())
+
+    def press(self, *keys: str) -> None:
+        """Keys by name, such as `enter`, `ctrl-c`, `y`."""
+        for key in keys:
+            control = key.removeprefix("ctrl-")
+            self.type(chr(ord(control) & 0x1F) if control != key else KEYS.get(key, key))
+
+    def paste(self, text: str) -> None:
+        """A text as a terminal pastes it."""
+        self.type(f"\x1b[200~{text}\x1b[201~")
+
+    def say(self, text: str) -> None:
+        """Type a line and send it."""
+        self.type(f"{text}\r")
+
+    def resize(self, columns: int, rows: int) -> None:
+        """The terminal's window changes."""
+        self.emulator.screen.resize(rows, columns)
+        self._fit(columns, rows)
+
+    async def until(self, there: Callable[[], bool], seconds: float = SECONDS) -> None:
+        """Wait until this holds of what is on the screen."""
+        try:
+            async with asyncio.timeout(seconds):
+                while not there():
+                    self._news.clear()
+                    await self._news.wait()
+        except TimeoutError:
+            raise AssertionError(f"never seen; there is:\n{self.text}") from None
+
+    async def sees(self, text: str, seconds: float = SECONDS) -> None:
+        """Wait until this text is on the screen."""
+        await self.until(lambda: text in self.text, seconds)
+
+    async def ready(self) -> None:
+        """Wait until everything behind the prompt is loaded."""
+        await self.sees("/help")
+
+    async def ended(self, seconds: float = SECONDS) -> int:
+        """The exit code, once it has ended."""
+        assert self._process
+        async with asyncio.timeout(seconds):
+            return await self._process.wait()
+
+    async def leave(self) -> int:
+        """Ctrl+D, and again where it came before something had ended; the exit code."""
+        while True:
+            self.press("ctrl-d")
+            with suppress(TimeoutError):
+                return await self.ended(1.0)
+
+    def kill(self, number: int = signal.SIGKILL) -> None:
+        """Send it a signal."""
+        os.kill(self.pid, number)
+
+    def hang_up(self) -> None:
+        """The terminal's window is closed."""
+        asyncio.get_running_loop().remove_reader(self._master)
+        os.close(self._master)
+        self._master = os.open(os.devnull, os.O_RDWR)
+
+    def _fit(self, columns: int, rows: int) -> None:
+        fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+    def _read(self) -> None:
+        try:
+            data = os.read(self._master, 65536)
+        except OSError:  # nobody has the other side open any more
+            data = b""
+        if not data:
+            asyncio.get_running_loop().remove_reader(self._master)
+        self.emulator.write(self._decoder.decode(data))
+        self._news.set()
+
+
+_FOLDERS = ("DATA", "CONFIG", "STATE", "CACHE")
+
+
+_OWN_TERMINAL = """
+import fcntl, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+from antiphon.cli.main import main
+sys.argv[0] = "antiphon"
+sys.exit(main())
+"""
+"""Makes the terminal the program's, so that signals of its keys reach it."""
+
+
+async def _from_nothing(
+    arguments: Sequence[str], folder: Path, environ: Mapping[str, str], streams: Sequence[int]
+) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", _OWN_TERMINAL, *arguments),
+        stdin=streams[0],
+        stdout=streams[1],
+        stderr=streams[2],
+        cwd=folder,
+        env=environ,
+        start_new_session=True,
+    )

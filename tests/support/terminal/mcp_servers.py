@@ -1,0 +1,77 @@
+"""MCP servers for a chat: files that name them, and one that lets nobody in."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.support.terminal.model import closed
+
+SERVERS = Path(__file__).parents[1] / "mcp" / "servers"
+
+
+def raw(*behaviour: str) -> dict[str, Any]:
+    """The server of a few lines, which behaves as it is told."""
+    return {"command": sys.executable, "args": ["-I", "-S", str(SERVERS / "raw.py"), *behaviour]}
+
+
+WHOLE = {"command": sys.executable, "args": [str(SERVERS / "whole.py"), "stdio"]}
+"""The server that does everything."""
+
+
+def config(folder: Path, servers: dict[str, dict[str, Any]]) -> tuple[str, str]:
+    """The flag for a file that names these."""
+    file = folder / "servers.json"
+    file.write_text(json.dumps({"mcpServers": servers}))
+    return "--config", str(file)
+
+
+@asynccontextmanager
+async def locked() -> AsyncGenerator[str]:
+    """The address of a server that answers everything by 401."""
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 401 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        await writer.drain()
+        await closed(writer)
+
+    server = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    async with server:
+        host, port = server.sockets[0].getsockname()
+        yield f"http://{host}:{port}/mcp"
+
+
+class Gate:
+    """Servers that start at once while the gate is open, and else when it is opened."""
+
+    def __init__(self, folder: Path) -> None:
+        self._pipe = folder / "gate.pipe"
+        self._open = folder / "gate.open"
+        os.mkfifo(self._pipe)
+
+    def behind(self, server: dict[str, Any]) -> dict[str, Any]:
+        """The server, behind the gate."""
+        wait = f"test -e '{self._open}' || cat '{self._pipe}'; exec \"$@\""
+        return {
+            "command": "/bin/sh",
+            "args": ["-c", wait, "sh", server["command"], *server["args"]],
+        }
+
+    def shut(self) -> None:
+        """Hold servers that start from now on."""
+        self._open.unlink(missing_ok=True)
+
+    def leave_open(self) -> None:
+        """Hold no server that starts from now on."""
+        self._open.touch()
+
+    async def let_through(self) -> None:
+        """Let the server start that waits, or will wait, at the gate."""
+        await asyncio.to_thread(self._pipe.write_bytes, b"")

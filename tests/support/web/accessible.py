@@ -1,0 +1,38 @@
+"""What axe-core finds wrong with a view for who sees little, hears it read, or has keys alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Page
+
+from tests.support.programs import Installed
+
+PINNED = Path(__file__).parent / "axe"
+FINDINGS = """async (rules) => {
+  const options = { resultTypes: ["violations"], ...(rules ? { runOnly: rules } : {}) };
+  const { violations } = await axe.run(document, options);
+  return violations.flatMap(({ id, nodes }) => nodes.map(({ html }) => `${id}: ${html}`));
+}"""
+WIDER = """() => [...document.querySelectorAll("body, main, .page, .conversation, .dialog")]
+  .filter((box) => box.scrollWidth > box.clientWidth)
+  .map((box) => `${box.className || box.tagName} is ${box.scrollWidth} wide`)"""
+
+
+@pytest.fixture(scope="session")
+def axe(npm_packages: Installed) -> str:
+    """The checker, as a script."""
+    return (npm_packages(PINNED) / "axe-core" / "axe.min.js").read_text(encoding="utf-8")
+
+
+async def findings(page: Page, axe: str, *rules: str) -> list[str]:
+    """What is wrong with what is shown now, by these rules or by all."""
+    if not await page.evaluate("'axe' in window"):
+        await page.evaluate(axe)
+    return await page.evaluate(FINDINGS, list(rules) or None)
+
+
+async def wider(page: Page) -> list[str]:
+    """What is wider than the place it has."""
+    return await page.evaluate(WIDER)

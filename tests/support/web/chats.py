@@ -1,0 +1,347 @@
+"""The web chat as people meet it: a page in a browser, on a real `antiphon up`, with a model that a
+test speaks for.
+
+    async def test_an_answer_is_seen(chat):
+        await chat.say("Hello")
+        reply = await chat.model.asked()
+        await reply.answer("Hi there.")
+        await chat.sees("Hi there.")
+        await chat.settled()
+
+At the end of each test nothing may have gone wrong behind the page: no report of its content
+policy, no error in its console, no request to another host.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import (
+    Browser,
+    BrowserContext,
+    Locator,
+    Page,
+    Request,
+    ViewportSize,
+    expect,
+)
+
+from antiphon import AsyncClient
+from tests.support import fork_server
+from tests.support.terminal.model import Model
+from tests.support.web.browser import opened
+
+SECONDS = 60.0
+expect.set_options(timeout=SECONDS * 1000)
+FOLDERS = ("CONFIG", "DATA", "CACHE", "STATE")
+USUAL: ViewportSize = {"width": 1280, "height": 720}
+NO_FAULTS = ("Failed to load resource", "net::ERR_")
+"""What a console says of a network that a test has cut, or of an answer that is a refusal."""
+WATCH = """
+window.reports = [];
+document.addEventListener("securitypolicyviolation", (report) =>
+  window.reports.push(`${report.violatedDirective}: ${report.blockedURI} ${report.sample}`));
+"""
+
+
+class Installation:
+    """`antiphon up` in a home of its own. Killed and begun again it is at the same address.
+
+    Or `web` or `serve`, as `command` says.
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        *flags: str,
+        environ: Mapping[str, str] | None = None,
+        command: str = "up",
+    ) -> None:
+        self.url = ""
+        self._home = home
+        self._flags = flags
+        self._command = command
+        self._environ = environ or {}
+        self._port = 0
+        self._child: fork_server.Child | None = None
+
+    async def __aenter__(self) -> Self:
+        await self.begin()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.kill()
+
+    async def begin(self) -> None:
+        """Start, and wait until it can be connected to."""
+        out, into = os.pipe()
+        nothing = os.open(os.devnull, os.O_RDWR)
+        folders = {f"XDG_{name}_HOME": str(self._home / name.lower()) for name in FOLDERS}
+        kept = {"PATH": os.environ["PATH"], "HOME": str(self._home), "LANG": "C.UTF-8"}
+        arguments = [self._command, "--port", str(self._port), *self._flags]
+        environ = {**kept, **folders, **self._environ}
+        try:
+            self._child = await fork_server.born(
+                arguments, self._home, environ, (nothing, nothing, into)
+            )
+        finally:
+            os.close(into)
+            os.close(nothing)
+        self._told = await _reading(out)
+        self.url = await self._address()
+        self._port = int(self.url.rsplit(":", 1)[1])
+
+    async def kill(self) -> None:
+        """As if the power went."""
+        await self.end(signal.SIGKILL)
+
+    async def end(self, by: signal.Signals = signal.SIGTERM) -> None:
+        """Stop, and wait until it has."""
+        if self._child is None:
+            return
+        os.kill(self._child.pid, by)
+        await self._child.wait()
+        self._child = None
+
+    async def _address(self) -> str:
+        said: list[str] = []
+        async with asyncio.timeout(SECONDS):
+            async for line in self._told:
+                said.append(line.decode())
+                if found := re.search(r"listening on (http://\S+)", said[-1]):
+                    return found[1]
+        raise AssertionError(f"never listened; it said:\n{''.join(said)}")
+
+
+class Chat:
+    """One tab."""
+
+    def __init__(self, up: Installation, model: Model, context: BrowserContext, page: Page) -> None:
+        self.up = up
+        self.model = model
+        self.context = context
+        self.page = page
+        self.faults: list[str] = []
+        page.set_default_timeout(SECONDS * 1000)
+        self._listeners = {
+            "console": lambda said: self._noted(said.type, said.text),
+            "pageerror": lambda error: self.faults.append(f"error: {error}"),
+            "request": self._requested,
+        }
+        for event, listener in self._listeners.items():
+            page.on(event, listener)
+
+    def leave(self) -> None:
+        """Take no more notice of what happens in the page."""
+        for event, listener in self._listeners.items():
+            self.page.remove_listener(event, listener)
+
+    async def open(self, path: str = "/") -> None:
+        """Go to this address of the page."""
+        await self.page.goto(self.up.url + path)
+        await self.page.wait_for_selector("#composer, .login, .lost, .page")
+
+    async def tab(self, path: str = "/") -> Chat:
+        """Another tab of the same browser."""
+        other = Chat(self.up, self.model, self.context, await self.context.new_page())
+        other.faults = self.faults
+        await other.open(path)
+        return other
+
+    @property
+    def composer(self) -> Locator:
+        """Where one writes."""
+        return self.page.locator("#composer")
+
+    @property
+    def answers(self) -> Locator:
+        """All that assistants said, a message each."""
+        return self.page.locator(".message.assistant")
+
+    @property
+    def asked(self) -> Locator:
+        """All that the person said."""
+        return self.page.locator(".message.user")
+
+    @property
+    def thread(self) -> str:
+        """The id of the thread that is open."""
+        found = re.search(r"/t/([^/?#]+)", self.page.url)
+        assert found, f"no thread is open at {self.page.url}"
+        return found[1]
+
+    async def say(self, text: str) -> None:
+        """Write and send."""
+        await self.composer.fill(text)
+        await self.composer.press("Enter")
+
+    async def sees(self, text: str) -> None:
+        """Wait until this stands in the conversation."""
+        await expect(self.page.locator("#conversation")).to_contain_text(text)
+
+    async def settled(self) -> None:
+        """Wait until no run goes on."""
+        await expect(self.page.locator("#conversation")).to_have_attribute("aria-busy", "false")
+
+    async def saved(self, thread: str | None = None) -> list[dict[str, Any]]:
+        """The messages as the server has them."""
+        address = f"{self.up.url}/api/threads/{thread or self.thread}/messages"
+        answer = await self.context.request.get(address)
+        assert answer.ok, await answer.text()
+        return (await answer.json())["messages"]
+
+    async def shown(self) -> list[tuple[str, str]]:
+        """The messages as they are read: who speaks, and the text, to the character.
+
+        What was never painted, as in a tab that nobody sees, has no text yet.
+        """
+        await self.page.bring_to_front()
+        await self.page.evaluate(PAINTED)
+        return await self.page.evaluate(SHOWN)
+
+    async def faultless(self) -> None:
+        """Nothing went wrong behind the page."""
+        reports = [] if self.page.is_closed() else await self.page.evaluate("window.reports ?? []")
+
+        assert self.faults + reports == []
+
+    def _noted(self, kind: str, text: str) -> None:
+        if kind == "error" and not any(known in text for known in NO_FAULTS):
+            self.faults.append(f"console: {text}")
+
+    def _requested(self, request: Request) -> None:
+        if not request.url.startswith((self.up.url, "data:", "blob:", "about:")):
+            self.faults.append(f"request: {request.url}")
+
+
+PAINTED = """() => new Promise((painted) =>
+  requestAnimationFrame(() => requestAnimationFrame(painted)))"""
+SHOWN = """() => [...document.querySelectorAll(".message")].map((message) => [
+  message.classList.contains("user") ? "user" : "assistant",
+  [...message.querySelectorAll(".message-text")]
+    .map((text) => text.innerText.trim()).join("\\n\\n"),
+])"""
+
+
+def said(messages: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    """Messages of the server as `Chat.shown` gives those of the page."""
+    return [[message["role"], "\n\n".join(_texts(message))] for message in messages]
+
+
+def _texts(message: dict[str, Any]) -> list[str]:
+    return [part["text"] for part in message["parts"] if part["type"] == "text"]
+
+
+@asynccontextmanager
+async def chatting(
+    chromium: Browser, home: Path, *flags: str, environ: Mapping[str, str] | None = None
+) -> AsyncGenerator[Chat]:
+    """A page on an installation of its own with these flags, at an empty chat."""
+    async with (
+        Model() as model,
+        Installation(home, *_told(model), *flags, environ=environ) as up,
+        opened(chromium) as context,
+    ):
+        await context.add_init_script(WATCH)
+        async with _at(Chat(up, model, context, await context.new_page())) as chat:
+            yield chat
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def shared(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> AsyncIterator[tuple[Installation, Model]]:
+    """An installation for many tests: to start one takes longer than to empty it."""
+    home = tmp_path_factory.mktemp("shared")
+    async with Model() as model, Installation(home, *_told(model), "--no-servers") as up:
+        yield up, model
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def returning(chromium: Browser) -> AsyncIterator[BrowserContext]:
+    """A context for many tests: in it the page is loaded in a third of the time, from its cache."""
+    async with opened(chromium) as context:
+        await context.add_init_script(WATCH)
+        yield context
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def chat(
+    returning: BrowserContext, shared: tuple[Installation, Model]
+) -> AsyncIterator[Chat]:
+    """A page at an empty chat.
+
+    Its installation has been used before, and so has its browser; of that nothing is left but usage
+    and the browser's cache. Who looks at usage, makes a key (then one is asked for), ends the
+    server or changes the browser's clock has one of their own, by `chatting`.
+    """
+    up, model = shared
+    page = await _forgetful(returning, up.url)
+    await _empty(up.url)
+    await model.forget()
+    async with _at(Chat(up, model, returning, page)) as chat:
+        yield chat
+
+
+async def _forgetful(context: BrowserContext, url: str) -> Page:
+    """The only page of this context, as if it were new: only the cache is left of that address."""
+    page, *others = context.pages or [await context.new_page()]
+    for other in others:
+        await other.close()
+    await context.unroute_all()
+    await context.clear_permissions()
+    await context.clear_cookies()
+    await page.unroute_all()
+    await page.set_viewport_size(USUAL)
+    await page.emulate_media(media="null", color_scheme="null", reduced_motion="null")
+    await page.mouse.move(0, 0)
+    await page.goto(f"{url}/healthz")  # nothing of the test before goes on
+    await page.evaluate("sessionStorage.clear()")
+    session = await context.new_cdp_session(page)
+    await session.send("Storage.clearDataForOrigin", {"origin": url, "storageTypes": "all"})
+    await session.detach()
+    return page
+
+
+@asynccontextmanager
+async def _at(chat: Chat) -> AsyncGenerator[Chat]:
+    try:
+        await chat.open()
+        yield chat
+        await chat.faultless()
+    finally:
+        chat.leave()
+
+
+def _told(model: Model) -> tuple[str, ...]:
+    return ("--base-url", model.url, "--model", "told")
+
+
+async def _empty(url: str) -> None:
+    """End what runs there, and delete all that people make."""
+    async with AsyncClient(url) as client, asyncio.timeout(SECONDS):
+        while live := (await client.list_live_runs()).data:
+            for each in live:
+                await client.cancel_run(each.run.id)
+        while threads := (await client.list_threads(limit=100)).data:
+            for thread in threads:
+                await client.delete_thread(thread.id)
+        for assistant in (await client.list_assistants(limit=100)).data:
+            await client.delete_assistant(assistant.id)
+
+
+async def _reading(descriptor: int) -> asyncio.StreamReader:
+    reader = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(descriptor, "rb", 0)
+    )
+    return reader

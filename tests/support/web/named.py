@@ -1,0 +1,24 @@
+"""People whom a proxy names: several of them, and no password to be computed."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from tests.support.web.visiting import HERE, Browser, Chat, opened
+
+
+@asynccontextmanager
+async def many_may_come() -> AsyncGenerator[Chat]:
+    """A web chat behind a proxy that says who asks."""
+    async with opened(login="proxy", trusted_proxies=(HERE,)) as chat:
+        yield chat
+
+
+async def called(chat: Chat, name: str) -> Browser:
+    """The browser of somebody of this name."""
+    return await chat.browser(headers={"X-Forwarded-User": name}).arrive()
+
+
+async def id_of(browser: Browser) -> str:
+    return (await browser.get("/api/me")).json["person"]["id"]

@@ -1,0 +1,154 @@
+"""Backend and web chat on one port of this process, and a browser that reads streams.
+
+async with up(Settings(...), [tool]) as here:
+    async with here.post({"content": "Hello"}) as stream:
+        async for part in stream: ...
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx2
+import msgspec
+
+from antiphon.client.async_client import AsyncClient
+from antiphon.runtime.embedded_transport import AsyncEmbeddedTransport
+from antiphon.runtime.runtime import Runtime
+from antiphon.server.serve import Ending, serving
+from antiphon.settings.settings import Settings
+from antiphon.tools.functions import Function
+from antiphon.web import site as sites
+from antiphon.web.app import LARGEST, application
+from antiphon.web.bridge import USUAL, Bridge, Pace
+from antiphon.web.site import Site
+from antiphon.wires.sse import Decoder
+from tests.support.terminal.model import Model
+
+SECONDS = 30
+Part = dict[str, Any]
+
+
+class Stream:
+    """The parts of one answer as they come; `ids` are those of their frames, None where none is."""
+
+    def __init__(self, response: httpx2.Response) -> None:
+        self.response = response
+        self.parts: list[Part] = []
+        self.ids: list[str | None] = []
+        self.done = False
+        self._frames = self._read()
+
+    def __aiter__(self) -> AsyncIterator[Part]:
+        return self
+
+    async def __anext__(self) -> Part:
+        async with asyncio.timeout(SECONDS):
+            return await anext(self._frames)
+
+    async def until(self, type: str) -> Part:
+        """The next part of this type."""
+        async for part in self:
+            if part["type"] == type:
+                return part
+        raise AssertionError(f"never came: {type}; there were {self.types}")
+
+    async def end(self) -> list[Part]:
+        """All parts, once it has ended."""
+        async for _ in self:
+            pass
+        return self.parts
+
+    @property
+    def types(self) -> list[str]:
+        return [part["type"] for part in self.parts]
+
+    @property
+    def text(self) -> str:
+        return "".join(part["delta"] for part in self.parts if part["type"] == "text-delta")
+
+    async def _read(self) -> AsyncGenerator[Part]:
+        decoder = Decoder()
+        async for piece in self.response.aiter_bytes():
+            for frame in decoder.feed(piece):
+                if frame.data == "[DONE]":
+                    self.done = True
+                    continue
+                self.parts.append(json.loads(frame.data))
+                self.ids.append(frame.id)
+                yield self.parts[-1]
+
+
+class Served:
+    """The web chat, and one browser at it."""
+
+    def __init__(self, url: str, site: Site, http: httpx2.AsyncClient) -> None:
+        self.url = url
+        self.site = site
+        self.http = http
+
+    @asynccontextmanager
+    async def stream(
+        self, method: str, path: str, body: object = None, **headers: str
+    ) -> AsyncGenerator[Stream]:
+        sent = {"Origin": self.url, **headers}
+        async with self.http.stream(method, path, json=body, headers=sent) as response:
+            if response.status_code != 200:
+                await response.aread()
+            yield Stream(response)
+
+    def post(self, body: object, sdk: int = 5) -> Any:
+        return self.stream("POST", f"/api/messages/process?sdk={sdk}", body)
+
+    def follow(self, run_id: str, after: str = "") -> Any:
+        return self.stream("GET", f"/api/runs/{run_id}/stream", **_cursor(after))
+
+    async def ask(self, path: str, body: object) -> httpx2.Response:
+        return await self.http.post(path, json=body, headers={"Origin": self.url})
+
+
+def _cursor(after: str) -> dict[str, str]:
+    return {"Last-Event-ID": after} if after else {}
+
+
+@asynccontextmanager
+async def up(
+    settings: Settings,
+    tools: Sequence[Function] = (),
+    *,
+    servers: bool = False,
+    pace: Pace = USUAL,
+) -> AsyncGenerator[Served]:
+    made: list[Site] = []
+
+    @asynccontextmanager
+    async def beside(runtime: Runtime, closing: Ending) -> AsyncGenerator[Bridge]:
+        client = AsyncClient.over(AsyncEmbeddedTransport.over(runtime))
+        async with sites.opened(settings, client, tools, servers=servers) as site:
+            made.append(site)
+            bridge = Bridge(application(site), LARGEST, closing, pace)
+            yield bridge
+            bridge.close()
+
+    settings = msgspec.structs.replace(settings, port=0)
+    async with (
+        serving(settings, beside=beside) as url,
+        httpx2.AsyncClient(base_url=url, timeout=SECONDS) as http,
+    ):
+        await http.get("/")
+        yield Served(url, made[0], http)
+
+
+@asynccontextmanager
+async def chatting(
+    tools: Sequence[Function] = (), *, pace: Pace = USUAL, **changes: Any
+) -> AsyncGenerator[tuple[Served, Model]]:
+    """The web chat, and the model that the test speaks for; `changes` are settings."""
+    async with Model() as model:
+        told = {"database": "memory:", "model": "told", "base_url": model.url, **changes}
+        async with up(Settings(**told), tools, pace=pace) as here:
+            yield here, model

@@ -1,0 +1,308 @@
+"""Runs as their logs tell them: some that are typical, and any that can happen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from hypothesis import strategies as st
+
+from antiphon.engine import transitions
+from antiphon.engine.turn import Turn
+from antiphon.types import errors
+from antiphon.types.chunks import (
+    CallPiece,
+    Chunk,
+    Finish,
+    ReasoningPiece,
+    RefusalPiece,
+    TextPiece,
+    UsageReport,
+)
+from antiphon.types.events import Numbered, TurnRestarted
+from antiphon.types.runs import Fault, Hosted, Status, Usage
+
+# The world lives beside the tests of the moves that it was made for.
+from tests.support.engine.world import LEASE_MS, WEEK_MS, World, call
+
+CALLS, STOP = Finish("tool_calls"), Finish("stop")
+READ, WRITE = "far__read", "far__write"
+HOSTED: Mapping[str, Hosted] = {
+    READ: Hosted("far", asks=False),
+    WRITE: Hosted("far", asks=True),
+}
+YES, NO = '{"approve": true}', '{"approve": false, "reason": "Not on Fridays."}'
+USED = UsageReport(Usage(input_tokens=12, output_tokens=5, cost=0.25))
+
+
+class Story(World):
+    """A world whose model may say a reply in pieces."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._begins()
+
+    def _begins(self) -> None:
+        taken = [action.tool_call_id for action in self.actions.values()]
+        self._turn = Turn(("look", *HOSTED), lambda: self.mint("call"), taken)
+
+    def claim(self) -> None:
+        epoch = self.lease.epoch
+        super().claim()
+        if self.lease.epoch > epoch:
+            self._begins()
+
+    def speaks(self, *chunks: Chunk) -> None:
+        """The model says this, and is not at its end."""
+        self.say(*self._turn.feed(chunks))
+
+    def breaks(self) -> None:
+        """The model is told that its call was broken, and begins again."""
+        log = [number for number, event in numbered(self) if event.type in _STANDS]
+        self.say(TurnRestarted(reason="invalid_tool_call", after=max(log), attempt=1))
+        self._begins()
+
+    def reply(
+        self,
+        *chunks: Chunk,
+        finish: bool = True,
+        hosted: Mapping[str, Hosted] = transitions.NO_HOSTED_TOOLS,
+    ) -> None:
+        self.speaks(*chunks)
+        reply = self._turn.close(None if finish else errors.Disconnected("cut"))
+        epoch, turn = self.lease.epoch, self.run.turn
+        self.apply(
+            lambda records: transitions.finish(
+                records, epoch, reply, self.mint, turn=turn, hosted=hosted
+            )
+        )
+        self._begins()
+
+    def fails(self, fault: Fault) -> None:
+        epoch = self.lease.epoch
+        self.apply(lambda records: transitions.fail(records, epoch, fault, self.mint))
+
+
+def numbered(world: World) -> list[Numbered]:
+    return list(enumerate(world.events, 1))
+
+
+def begun() -> Story:
+    world = Story()
+    world.begin(max_attempts=2, max_turns=6)
+    world.claim()
+    return world
+
+
+def _goes_on(world: Story) -> None:
+    world.ask()
+    world.claim()
+
+
+def text() -> Story:
+    world = begun()
+    world.reply(TextPiece("Good day"), TextPiece(" to\nyou,\u2028“friend”."), USED, STOP)
+    return world
+
+
+def reasoning_and_text() -> Story:
+    world = begun()
+    world.speaks(ReasoningPiece("They say"))
+    world.speaks(ReasoningPiece(" hello."), TextPiece("Hel"))
+    world.reply(ReasoningPiece("And now?"), TextPiece("lo."), STOP)
+    return world
+
+
+def refused() -> Story:
+    world = begun()
+    world.speaks(TextPiece("Well."))
+    world.reply(RefusalPiece("I will"), RefusalPiece(" not."), USED, STOP)
+    return world
+
+
+def tool_call() -> Story:
+    world = begun()
+    world.reply(TextPiece("I will look."), call(0), USED, CALLS)
+    world.submit("c0", '{"seen": 42}')
+    _goes_on(world)
+    world.reply(TextPiece("It is 42."), USED, STOP)
+    return world
+
+
+def parallel_calls() -> Story:
+    world = begun()
+    world.reply(call(0), call(1), CALLS)
+    world.submit("c1", "It broke.", True)
+    world.submit("c0", "42")
+    _goes_on(world)
+    world.reply(TextPiece("One of two."), STOP)
+    return world
+
+
+def mixed() -> Story:
+    """A call of each kind: the client's, one that the worker runs, and two to be approved."""
+    world = begun()
+    world.reply(
+        *(ReasoningPiece("Hm."), TextPiece("Wait.")),
+        *(call(0), call(1, READ), call(2, WRITE), call(3, WRITE), CALLS),
+        hosted=HOSTED,
+    )
+    world.submit("c0", "seen")
+    world.submit("c3", NO)
+    world.submit("c2", YES)
+    _goes_on(world)
+    world.result("c1", "read")
+    world.result("c2", "written")
+    world.reply(TextPiece("All done."), STOP)
+    return world
+
+
+def asked() -> Story:
+    """It rests, for a person has to approve a call."""
+    world = begun()
+    world.reply(TextPiece("May I?"), call(0, WRITE), CALLS, hosted=HOSTED)
+    return world
+
+
+def cancelled() -> Story:
+    world = begun()
+    world.speaks(TextPiece("I was say"), CallPiece(index=0, id="c0", name="look", arguments='{"x'))
+    world.cancel()
+    return world
+
+
+def failed() -> Story:
+    world = begun()
+    world.speaks(TextPiece("It is"))
+    fault = Fault("provider_error", "The model's server said: \x1b[2Jno \u202ereally\u2028.")
+    world.fails(fault)
+    return world
+
+
+def restarted() -> Story:
+    world = begun()
+    world.speaks(TextPiece("It is 4"), call(0))
+    world.wait(LEASE_MS)
+    world.claim()
+    world.reply(TextPiece("It is 42."), call(0), CALLS)
+    world.submit("c0", "42")
+    _goes_on(world)
+    world.speaks(ReasoningPiece("So"))
+    world.wait(LEASE_MS)
+    world.claim()
+    world.reply(TextPiece("Yes, 42."), STOP)
+    return world
+
+
+TYPICAL: Mapping[str, Callable[[], Story]] = {
+    story.__name__.replace("_", "-"): story
+    for story in (
+        *(text, reasoning_and_text, refused, tool_call, parallel_calls, mixed),
+        *(asked, cancelled, failed, restarted),
+    )
+}
+
+_WORDS = st.sampled_from(("a", "Hm. ", "“\u2028”", "\n\n", "data: x\n\n", "𝄞", "<b>", "\x85"))
+_NAMES = st.sampled_from(("look", READ, WRITE))
+_NUMBERS = st.integers(0, 3)
+
+
+@st.composite
+def stories(draw: st.DrawFn) -> Story:
+    """Any run, ended or not, as the moves of the engine make it."""
+    world = Story()
+    world.begin(max_attempts=draw(st.integers(1, 4)), max_turns=5)
+    for _ in range(draw(st.integers(0, 30))):
+        if not world.run.status.ended:
+            _take(world, draw(st.sampled_from(_choices(world))), draw)
+    return world
+
+
+def runs() -> st.SearchStrategy[list[Numbered]]:
+    """The log of any run."""
+    return stories().map(numbered)
+
+
+def _choices(world: Story) -> list[str]:
+    """What may happen next, the likely more often."""
+    match world.run.status:
+        case Status.QUEUED if world.lease.wanted:
+            return ["claim"] * 9 + ["cancel"]
+        case Status.QUEUED:
+            return ["ask"] * 9 + ["cancel", "expire"]
+        case Status.IN_PROGRESS if _due(world):
+            return ["result"] * 9 + ["lose", "cancel"]
+        case Status.IN_PROGRESS:
+            says = [
+                "text",
+                "text",
+                "reason",
+                "refuse",
+                "begin-call",
+                "calls",
+                "calls",
+                "calls",
+                "answer",
+            ]
+            return [*says, "cut", "broken", "lose", "lose", "cancel"]
+        case _:
+            awaited = ["yes", "yes", "no"] * bool(_asks(world))
+            return [*awaited, *["output", "output", "error"] * bool(_handed_out(world)), "expire"]
+
+
+def _due(world: Story) -> list[str]:
+    return [action.tool_call_id for action in world.actions.values() if action.due]
+
+
+def _asks(world: Story) -> list[str]:
+    waiting = [action for action in world.actions.values() if action.awaited]
+    return [action.tool_call_id for action in waiting if action.runs_on == "server"]
+
+
+def _handed_out(world: Story) -> list[str]:
+    waiting = [action for action in world.actions.values() if action.awaited]
+    return [action.tool_call_id for action in waiting if action.runs_on == "client"]
+
+
+def _take(world: Story, step: str, draw: st.DrawFn) -> None:
+    match step:
+        case "claim":
+            world.claim()
+        case "ask":
+            world.ask()
+        case "text":
+            world.speaks(TextPiece(draw(_WORDS)))
+        case "reason":
+            world.speaks(ReasoningPiece(draw(_WORDS)))
+        case "refuse":
+            world.speaks(RefusalPiece(draw(_WORDS)))
+        case "begin-call":
+            begun_id = f"c{draw(_NUMBERS)}"
+            world.speaks(CallPiece(index=9, id=begun_id, name="look", arguments='{"x'))
+        case "calls":
+            numbers = draw(st.lists(_NUMBERS, min_size=1, max_size=3, unique=True))
+            called = [call(number, draw(_NAMES)) for number in numbers]
+            world.reply(*called, USED, CALLS, hosted=HOSTED)
+        case "answer":
+            world.reply(TextPiece(draw(_WORDS)), USED, STOP)
+        case "cut":
+            world.reply(TextPiece(draw(_WORDS)), finish=False)
+        case "broken":
+            world.breaks()
+        case "result":
+            world.result(draw(st.sampled_from(_due(world))), draw(_WORDS))
+        case "yes" | "no":
+            world.submit(draw(st.sampled_from(_asks(world))), YES if step == "yes" else NO)
+        case "output" | "error":
+            call_id = draw(st.sampled_from(_handed_out(world)))
+            world.submit(call_id, draw(_WORDS), step == "error")
+        case "lose":
+            world.wait(LEASE_MS)
+        case "cancel":
+            world.cancel()
+        case "expire":
+            world.wait(WEEK_MS)
+        case _:
+            raise AssertionError(step)
+
+
+_STANDS = frozenset({"run.status", "turn.restarted", "message.completed", "tool_output.added"})

@@ -1,0 +1,34 @@
+"""What the proofs through real processes share."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.harness.servers import Server, started
+from tests.support.providers.upstream import Upstream
+
+
+@pytest.fixture
+async def serve(tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
+    """Starts servers on one database of this test; stops them at its end."""
+    running: list[Server] = []
+
+    async def serve(*flags: str, **settings: str) -> Server:
+        where = {"ANTIPHON_DATABASE": f"sqlite:///{tmp_path}/antiphon.db", **settings}
+        server = await started(where, *flags)
+        running.append(server)
+        return server
+
+    yield serve
+    for server in running:
+        await server.gone()
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[Upstream]:
+    async with Upstream() as upstream:
+        yield upstream

@@ -1,0 +1,194 @@
+"""MCP servers that the backend runs, through real processes: off, configured, killed in a call."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.harness import plain
+from tests.support.harness.plain import Told
+
+SERVER = Path(__file__).parents[1] / "support/harness/tool_server.py"
+FREE = {"name": "far", "require_approval": "never"}
+DEADLINE = 60.0
+
+
+class Far:
+    """The MCP server's settings, and what it was asked."""
+
+    def __init__(self, folder: Path) -> None:
+        self.log = folder / "calls"
+        self._config = folder / "mcp.json"
+        os.mkfifo(f"{self.log}.go")
+        far = {"command": sys.executable, "args": ["-I", str(SERVER), str(self.log)]}
+        servers = {"far": {**far, "backend": True}, "private": far}
+        self._config.write_text(json.dumps({"mcpServers": servers}))
+
+    @property
+    def settings(self) -> Mapping[str, str]:
+        return {"ANTIPHON_CONFIG": str(self._config), "ANTIPHON_BACKEND_MCP": "configured"}
+
+    @property
+    def calls(self) -> list[Any]:
+        return [json.loads(line) for line in self.log.read_text().splitlines()]
+
+    async def called(self, times: int) -> None:
+        """Until it was called so often."""
+        while not self.log.exists() or len(self.calls) < times:
+            await asyncio.sleep(0.02)
+
+    async def go(self) -> None:
+        """Let every call that lingers end."""
+        await asyncio.to_thread(Path(f"{self.log}.go").write_text, "go")
+
+
+@pytest.fixture
+async def far(tmp_path: Path) -> AsyncIterator[Far]:
+    async with asyncio.timeout(DEADLINE):
+        yield Far(tmp_path)
+
+
+def asking(text: str, **more: Any) -> dict[str, Any]:
+    return {"message": {"content": text}, "mcp_servers": [FREE], **more}
+
+
+def text(told: list[Told]) -> str:
+    return "".join(each.json["text"] for each in told if each.type == "text.delta")
+
+
+async def test_a_run_uses_a_server_of_the_operators_over_http(
+    serve: Callable[..., Any], far: Far
+) -> None:
+    server = await serve(**far.settings)
+    told = await plain.turn(server.url, "/v1/process", asking("Use far look."))
+    run_id = told[0].json["run_id"]
+
+    assert "16:35" in text(told)
+    assert [each.type for each in told].count("turn.ended") == 1
+    listed = (await plain.ask(server.url, "GET", f"/v1/actions?run_id={run_id}")).json["data"]
+    assert [(a["name"], a["runs_on"], a["status"]) for a in listed] == [
+        ("far__look", "server", "completed")
+    ]
+    assert [each["_meta"]["antiphon/call-id"] for each in far.calls] == [listed[0]["id"]]
+    assert await plain.follow(server.url, run_id) == told
+
+
+async def test_a_call_waits_for_its_approval_over_http(serve: Callable[..., Any], far: Far) -> None:
+    server = await serve(**far.settings)
+    body = asking("Use far look.", mcp_servers=[{"name": "far"}])
+    told = await plain.turn(server.url, "/v1/process", body)
+    run_id = told[0].json["run_id"]
+    (manifest,) = [each.json for each in told if each.type == "action.required"]
+    (asked,) = manifest["actions"]
+    assert (asked["kind"], asked["server"]) == ("approval", "far")
+    output = {"run_id": run_id, "tool_call_id": asked["tool_call_id"], "output": "16:35"}
+    refused = await plain.ask(server.url, "POST", "/v1/submit_tool_output", output)
+    assert (refused.status, refused.json["code"]) == (422, "invalid_request")
+    assert '{"approve": true}' in refused.json["expected"]
+    yes = {**output, "output": '{"approve": true}'}
+    assert (await plain.ask(server.url, "POST", "/v1/submit_tool_output", yes)).status == 200
+    assert not far.log.exists()
+    answer = await plain.turn(server.url, "/v1/process", {"run_id": run_id})
+
+    assert "16:35" in text(answer)
+    assert len(far.calls) == 1
+
+
+async def test_a_server_that_is_killed_in_a_call_is_replaced_and_the_call_is_made_again(
+    serve: Callable[..., Any], far: Far
+) -> None:
+    quick = {"ANTIPHON_LEASE": "1", "ANTIPHON_SWEEP": "0.2", "ANTIPHON_BEAT": "0.3"}
+    first = await serve(**far.settings, **quick)
+    told: list[Told] = []
+    async with plain.asked(first.url, "POST", "/v1/process", asking("Use far linger.")) as stream:
+        async with aclosing(stream.events()) as events:
+            async for each in events:
+                told.append(each)
+                if each.type == "message.completed":
+                    break
+        await far.called(1)
+        await first.kill()
+    run_id = told[0].json["run_id"]
+    second = await serve(**far.settings, **quick)
+    await far.called(2)
+    await far.go()
+    rest = await plain.follow(second.url, run_id, told[-1].number)
+
+    whole = [*told, *rest]
+    assert [each.number for each in whole] == list(range(1, len(whole) + 1))
+    assert whole == await plain.follow(second.url, run_id)
+    assert rest[-1].json["status"] == "completed"
+    outputs = [each.json["output"] for each in whole if each.type == "tool_output.added"]
+    assert outputs == ["linger saw 16:35"]
+    assert "turn.restarted" not in [each.type for each in whole]
+    lost, again = (each["_meta"]["antiphon/call-id"] for each in far.calls)
+    assert lost == again
+
+
+@pytest.mark.parametrize(
+    ("allowed", "named", "status", "code"),
+    [
+        ("off", {"name": "far"}, 403, "forbidden"),
+        ("off", {"name": "new", "url": "https://mcp.example/"}, 403, "forbidden"),
+        ("configured", {"name": "new", "url": "https://mcp.example/"}, 403, "forbidden"),
+        ("configured", {"name": "private"}, 422, "invalid_request"),
+        ("configured", {"name": "new", "command": "touch"}, 422, "invalid_request"),
+        ("urls", {"name": "new", "url": "https://127.0.0.1/"}, 422, "invalid_request"),
+        ("urls", {"name": "new", "url": "http://mcp.example/"}, 422, "invalid_request"),
+    ],
+)
+async def test_a_server_that_may_not_be_named_is_refused_in_clear_words(
+    serve: Callable[..., Any], far: Far, allowed: str, named: Any, status: int, code: str
+) -> None:
+    server = await serve(**{**far.settings, "ANTIPHON_BACKEND_MCP": allowed})
+    for path, body in (
+        ("/v1/process", {"message": {"content": "Hi"}, "mcp_servers": [named]}),
+        ("/v1/assistants", {"mcp_servers": [named]}),
+    ):
+        refused = await plain.ask(server.url, "POST", path, body)
+        assert (refused.status, refused.json["code"]) == (status, code)
+        assert refused.json["detail"]
+    assert not (await plain.ask(server.url, "GET", "/v1/runs")).json["data"]
+
+
+@pytest.mark.parametrize(
+    ("point", "calls"),
+    [
+        pytest.param("finalize.before_commit", 1, marks=pytest.mark.soak),
+        ("finalize.after_commit", 1),
+        pytest.param("tools.before_call", 1, marks=pytest.mark.soak),
+        ("result.before_commit", 2),
+        ("result.after_commit", 1),
+        pytest.param("result.before_wake", 1, marks=pytest.mark.soak),
+        pytest.param("finalize.before_commit:kill@2", 1, marks=pytest.mark.soak),
+    ],
+)
+async def test_wherever_a_server_dies_each_call_has_one_output(
+    serve: Callable[..., Any], far: Far, point: str, calls: int
+) -> None:
+    """Only between the call and its output being kept is a tool run again, under the same id."""
+    quick = {"ANTIPHON_LEASE": "1", "ANTIPHON_SWEEP": "0.2", "ANTIPHON_BEAT": "0.3"}
+    armed = point if ":" in point else f"{point}:kill"
+    first = await serve(**far.settings, **quick, FAILPOINTS=armed)
+    body = asking("Use far look.", background=True)
+    run = (await plain.ask(first.url, "POST", "/v1/process", body)).json
+    await first.end()
+    second = await serve(**far.settings, **quick)
+    told = await plain.follow(second.url, run["id"])
+
+    assert told[-1].json["status"] == "completed"
+    assert [each.number for each in told] == list(range(1, len(told) + 1))
+    assert [each.type for each in told].count("tool_output.added") == 1
+    path = f"/v1/messages?thread_id={run['thread_id']}"
+    messages = (await plain.ask(second.url, "GET", path)).json["data"]
+    assert [m["role"] for m in messages] == ["user", "assistant", "tool", "assistant"]
+    assert len(far.calls) == calls
+    assert len({each["_meta"]["antiphon/call-id"] for each in far.calls}) == 1

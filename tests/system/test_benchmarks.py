@@ -1,0 +1,44 @@
+"""Every benchmark runs in its smallest form. No test asserts a time."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support import fork_server
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are read in /proc")
+
+ROOT = Path(__file__).parents[2]
+NAMES = ("engine", "context", "readers", "first", "handoff", "terminal")
+IN_A_BROWSER = ("page",) if shutil.which("chromium") else ()
+UNDER_LOAD = ("flood",)
+LONG = ("start", "paced", "web", "cluster", "growth", "capacity")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(*NAMES, *UNDER_LOAD),
+        *(pytest.param(name, marks=pytest.mark.soak) for name in (*IN_A_BROWSER, *LONG)),
+    ],
+)
+def test_a_benchmark_prints_and_writes_what_it_measured(name, tmp_path):
+    file = tmp_path / "results.json"
+
+    ran = subprocess.run(
+        [*fork_server.command("benchmarks.__main__:main"), name, "--smoke", "--json", str(file)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=170,
+        check=False,
+    )
+
+    assert ran.returncode == 0, ran.stderr
+    (result,) = json.loads(file.read_text())["results"]
+    assert result["rows"]
+    assert all(row["what"] in ran.stdout for row in result["rows"])

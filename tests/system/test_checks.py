@@ -1,0 +1,258 @@
+"""The judges of the kill harness are judged: a good story passes, each bad one is named."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tests.support.harness.checks import judge
+from tests.support.harness.final import Final, Moved
+from tests.support.harness.record import Entry, Heard, Record, What, digest
+
+Doc = dict[str, Any]
+RUN, THREAD = "run_1", "thread_1"
+
+
+def status(word: str) -> Doc:
+    return {"type": "run.status", "run_id": RUN, "thread_id": THREAD, "status": word}
+
+
+def message(number: int, role: str, said: str, **more: Any) -> Doc:
+    return {
+        "id": f"msg_{number}",
+        "thread_id": THREAD,
+        "number": number,
+        "role": role,
+        "content": [{"type": "text", "text": said}],
+        "tool_calls": [],
+        "reasoning": None,
+        "tool_call_id": None,
+        "run_id": RUN,
+        "status": "completed",
+        **more,
+    }
+
+
+CALL = {"id": "call_1", "name": "f", "arguments": '{"x":1}'}
+ASKED = message(1, "user", "hello")
+CALLED = message(2, "assistant", "wait", tool_calls=[CALL])
+OUTPUT = message(3, "tool", "42", tool_call_id="call_1")
+ANSWER = message(4, "assistant", "It is 42.", reasoning="hm")
+EVENTS: list[Doc] = [
+    status("queued"),
+    status("in_progress"),
+    {"type": "text.delta", "text": "void"},
+    {"type": "turn.restarted", "after": 2, "attempt": 2, "reason": "worker_lost"},
+    status("queued"),
+    status("in_progress"),
+    {"type": "text.delta", "text": "wait"},
+    {"type": "tool_call.started", "tool_call_id": "call_1", "name": "f"},
+    {"type": "tool_call.delta", "tool_call_id": "call_1", "arguments": '{"x"'},
+    {"type": "tool_call.delta", "tool_call_id": "call_1", "arguments": ":1}"},
+    {"type": "tool_call.ready", "tool_call_id": "call_1", "name": "f", "arguments": '{"x":1}'},
+    {"type": "message.completed", "message": CALLED},
+    {"type": "action.required", "run_id": RUN, "actions": []},
+    status("action_required"),
+    {"type": "turn.ended", "run_id": RUN, "status": "action_required"},
+    {"type": "tool_output.added", "tool_call_id": "call_1", "output": "42"},
+    status("queued"),
+    status("in_progress"),
+    {"type": "reasoning.delta", "text": "hm"},
+    {"type": "text.delta", "text": "It is "},
+    {"type": "text.delta", "text": "42."},
+    {"type": "message.completed", "message": ANSWER},
+    status("completed"),
+    {"type": "turn.ended", "run_id": RUN, "status": "completed"},
+]
+ACTION = {
+    "id": "act_1",
+    "run_id": RUN,
+    "thread_id": THREAD,
+    "tool_call_id": "call_1",
+    "status": "completed",
+    "output": "42",
+}
+
+
+def logged(events: Sequence[Doc]) -> list[tuple[int, bytes]]:
+    return [(number, json.dumps(event).encode()) for number, event in enumerate(events, 1)]
+
+
+GOOD = Final(
+    threads={THREAD: {"title": "t", "messages": 4}},
+    messages=(ASKED, CALLED, OUTPUT, ANSWER),
+    runs={
+        RUN: {
+            "status": "completed",
+            "metadata": {"marker": "m"},
+            "row": {"status": "completed", "kept_after": 0},
+        }
+    },
+    actions=(ACTION,),
+    events={RUN: logged(EVENTS)},
+    moves=(
+        Moved(RUN, "queued", "in_progress", 0, 1, None, "a"),
+        Moved(RUN, "in_progress", "queued", 1, 2, "a", None),
+        Moved(RUN, "queued", "in_progress", 2, 3, None, "b"),
+    ),
+)
+OUTPUT_BODY = {"run_id": RUN, "tool_call_id": "call_1", "output": "42"}
+
+
+def story() -> Record:
+    """What the clients of the good final state were told."""
+    record = Record()
+    told(record, "thread", {"title": "t"}, {"id": THREAD})
+    told(record, "message", {"content": "hello"}, None, {"id": "msg_1"})
+    told(record, "run", {"metadata": {"marker": "m"}}, {"id": RUN})
+    told(record, "output", OUTPUT_BODY, None, {"id": "act_1"}, {"id": "act_1"})
+    told(record, "cancel", {"run_id": RUN}, {"id": RUN, "status": "completed"})
+    for number, line in GOOD.events[RUN]:
+        record.hear(RUN, number, line)
+    return record
+
+
+def told(record: Record, what: What, asked: Doc, *answers: Doc | None) -> None:
+    """An operation with its tries; None for one whose outcome is not known."""
+    op = record.begin()
+    for answer in answers:
+        record.add(Entry(op, "invoke", what, asked))
+        kind = "unknown" if answer is None else "ok"
+        record.add(Entry(op, kind, what, asked, answer=answer))
+
+
+def events(*changed: Doc | None, at: int) -> Final:
+    """The good state, with other events in the place of those from number `at` on."""
+    kept = [*EVENTS]
+    kept[at - 1 : at - 1 + len(changed)] = [each for each in changed if each]
+    return replace(GOOD, events={RUN: logged(kept)})
+
+
+def messages(*kept: Doc) -> Final:
+    return replace(GOOD, messages=kept)
+
+
+def test_nothing_is_said_of_a_good_story() -> None:
+    assert not any(judge(story(), GOOD).numbers.values()), judge(story(), GOOD)
+
+
+def test_an_effect_that_was_never_acknowledged_may_be_there_or_not() -> None:
+    record = story()
+    told(record, "message", {"content": "hello"}, None)
+    told(record, "message", {"content": "never came"}, None)
+
+    assert not any(judge(record, GOOD).numbers.values())
+
+
+@pytest.mark.parametrize(
+    ("final", "named"),
+    [
+        (replace(GOOD, threads={}), "thread"),
+        (messages(CALLED, OUTPUT, ANSWER), "msg_1"),
+        (messages(ASKED, CALLED, ANSWER), "call_1"),
+        (replace(GOOD, runs={}), RUN),
+        (replace(GOOD, actions=()), "call_1"),
+    ],
+)
+def test_what_was_acknowledged_and_is_gone_is_lost(final: Final, named: str) -> None:
+    lost = judge(story(), final).lost
+
+    assert any(named in complaint for complaint in lost), lost
+
+
+def test_a_cancel_that_was_acknowledged_and_did_not_stop_the_run_is_lost() -> None:
+    running = {RUN: GOOD.runs[RUN] | {"status": "in_progress"}}
+
+    assert judge(story(), replace(GOOD, runs=running)).lost
+
+
+@pytest.mark.parametrize(
+    "final",
+    [
+        messages(ASKED, CALLED, OUTPUT, ANSWER, message(5, "user", "hello")),
+        messages(ASKED, CALLED, OUTPUT, OUTPUT | {"number": 4}, ANSWER | {"number": 5}),
+        replace(GOOD, threads=GOOD.threads | {"thread_2": {"title": "t", "messages": 0}}),
+        replace(GOOD, runs=GOOD.runs | {"run_2": GOOD.runs[RUN]}),
+    ],
+)
+def test_what_was_asked_for_once_and_is_there_twice_is_a_dup(final: Final) -> None:
+    assert judge(story(), final).dup
+
+
+def test_two_ids_for_one_key_are_a_dup() -> None:
+    record = story()
+    told(record, "message", {"content": "hello"}, {"id": "msg_1"}, {"id": "msg_4"})
+
+    assert judge(record, GOOD).dup
+
+
+@pytest.mark.parametrize(
+    "final",
+    [
+        replace(GOOD, threads={THREAD: {"title": "other", "messages": 4}}),
+        messages(message(1, "user", "other"), CALLED, OUTPUT, ANSWER),
+        replace(GOOD, actions=(ACTION | {"output": "43"},)),
+        replace(GOOD, runs={RUN: GOOD.runs[RUN] | {"status": "failed"}}),
+    ],
+)
+def test_what_was_acknowledged_and_is_otherwise_is_changed(final: Final) -> None:
+    assert judge(story(), final).changed
+
+
+def test_two_workers_in_one_epoch_are_a_double_claim() -> None:
+    moves = (*GOOD.moves, Moved(RUN, "in_progress", "in_progress", 3, 3, "b", "c"))
+
+    assert judge(story(), replace(GOOD, moves=moves)).double_claim
+
+
+@pytest.mark.parametrize(
+    ("final", "named"),
+    [
+        (replace(GOOD, faults=["row 1 missing from index"]), "missing from index"),
+        (replace(GOOD, moves=(Moved(RUN, "completed", "queued", 1, 1, None, None),)), "went from"),
+        (replace(GOOD, moves=(Moved(RUN, "queued", "queued", 2, 1, None, None),)), "epoch"),
+        (replace(GOOD, events={RUN: logged(EVENTS)[:-3] + logged(EVENTS)[-2:]}), "numbered"),
+        (replace(GOOD, events={}), "numbered"),
+        (events(None, at=3), "was heard"),
+        (events({"type": "text.delta", "text": "other"}, at=7), "text of message msg_2"),
+        (events({"type": "reasoning.delta", "text": "ha"}, at=19), "reasoning of message msg_4"),
+        (events(EVENTS[8], EVENTS[8], at=9), "arguments of message msg_2"),
+        (events({"type": "usage", "usage": {}}, at=4), "text of message msg_2"),
+        (events(status("completed"), status("completed"), at=23), "ends 2 times"),
+        (events(EVENTS[22], EVENTS[23], EVENTS[23], at=23), "goes on after its end"),
+        (events({"type": "turn.ended", "status": "failed"}, at=24), "ends otherwise"),
+        (events(status("failed"), at=23), "its events say"),
+        (events(status("action_required"), at=17), "tells of"),
+        (events({"type": "usage", "usage": {}}, at=22), "no message holds"),
+        (messages(ASKED, CALLED, OUTPUT, message(4, "assistant", "It is 43.")), "is kept"),
+        (messages(ASKED, CALLED, OUTPUT, ANSWER | {"number": 5}), "numbered"),
+        (replace(GOOD, threads={THREAD: {"title": "t", "messages": 5}}), "counts 5 of 4"),
+        (messages(ASKED, CALLED, ANSWER | {"number": 3}), "without the outputs"),
+        (messages(ASKED, OUTPUT | {"number": 2}, CALLED, ANSWER), "out of place"),
+        (messages(ASKED, CALLED), "ends without the outputs"),
+    ],
+)
+def test_what_no_database_may_hold_is_broken(final: Final, named: str) -> None:
+    broken = judge(story(), final).broken
+
+    assert any(named in complaint for complaint in broken), broken
+
+
+def test_what_was_refused_must_not_be_there() -> None:
+    record = Record()
+    asked = {"content": "hello"}
+    record.add(Entry(1, "invoke", "message", asked))
+    record.add(Entry(1, "fail", "message", asked, status=409))
+
+    assert "was refused" in judge(record, GOOD).broken[0]
+
+
+def test_two_readers_with_different_words_under_one_number_are_told_apart() -> None:
+    record = story()
+    record.heard.append(Heard(RUN, 3, digest(b"something else")))
+
+    assert "event 3" in judge(record, GOOD).broken[0]

@@ -1,0 +1,146 @@
+"""Three servers behind a balancer, and all that may befall them, PostgreSQL, Redis and the network.
+
+Guarantees G1, G2, G3, G5, G6, G8, G9, G10, G11, G13, G15, G19, G20, G28 and G30 on a cluster, each
+by `harness.checks`. The clocks of two of the three servers are wrong by ten minutes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from tests.support.harness.checks import Verdict, judge, taken
+from tests.support.harness.cluster import SETTINGS, Plan, Result, Trouble, rounds
+from tests.support.harness.final import Final
+from tests.support.harness.record import Record
+from tests.support.harness.troubles import (
+    OF_OTHERS,
+    OF_THE_DATABASE,
+    at_once,
+    redis_flushed,
+    redis_killed,
+    server_frozen,
+    server_killed,
+    skewed,
+)
+from tests.support.services import postgres, redis
+
+AHEAD, BEHIND = skewed("+10m"), skewed("-10m")
+BUGS = {
+    # Two workers that look at the same moment both see the run free.
+    "claims carelessly": ("double_claim", "in epoch", redis_flushed),
+    # What was told before it was kept dies with its process.
+    "acknowledges early": ("lost", "", server_killed),
+    # A try that is killed between the two transactions is done again by the next one.
+    "keeps keys apart": ("dup", "", server_killed),
+    # An event that was heard is not in the log, and its number is given out again.
+    "tells before it keeps": ("broken", "was heard", server_killed),
+    # Who stood still puts its words between those of the next worker.
+    "appends for anybody": ("broken", "streamed otherwise", server_frozen),
+    # A clock that is ten minutes ahead has calls expire that nobody has answered yet.
+    "sweeps by its own clock": ("broken", "expired too early", redis_flushed),
+}
+QUICKLY_FOUND = ("claims carelessly",)
+HUNT_ROUNDS = 40
+
+pytestmark = [
+    pytest.mark.skipif(postgres.programs() is None, reason="NOT RUN, FOR POSTGRESQL IS NOT HERE"),
+    pytest.mark.skipif(redis.program() is None, reason="NOT RUN, FOR REDIS IS NOT HERE"),
+]
+wrong_clocks = pytest.mark.skipif(
+    AHEAD is None, reason="NOT RUN, FOR FAKETIME IS NOT HERE (apt-get install faketime)"
+)
+
+
+def clocks() -> Sequence[dict[str, str]]:
+    """Where each server takes its time from; all are right where they cannot be put wrong."""
+    return ({}, AHEAD or {}, BEHIND or {})
+
+
+def one_by_one(seed: int) -> Iterator[Trouble]:
+    """Every trouble once, in some order; then again in another."""
+    dice = Random(seed)
+    while True:
+        yield from dice.sample([*OF_THE_DATABASE, *OF_OTHERS], 10)
+
+
+def in_pairs(seed: int) -> Iterator[Trouble]:
+    """Every trouble, two of them at once; then again, paired otherwise."""
+    dice = Random(seed)
+    while True:
+        yield from map(at_once, dice.sample(OF_THE_DATABASE, 5), dice.sample(OF_OTHERS, 5))
+
+
+def nothing_wrong(result: Result) -> None:
+    assert not any(result.verdict.numbers.values()), str(result)
+
+
+async def test_a_cluster_keeps_its_promises_through_twenty_troubles(
+    open_folder: Path, tmp_path: Path
+) -> None:
+    plan = Plan(seed=1, troubles=[*islice(in_pairs(1), 10)], surroundings=clocks(), people=4)
+
+    result = await rounds(plan, open_folder, tmp_path)
+
+    nothing_wrong(result)
+    assert len(result.record.entries) > 200, str(result)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", range(100, 110))
+async def test_a_cluster_keeps_its_promises_through_two_hundred_troubles(
+    seed: int, open_folder: Path, tmp_path: Path
+) -> None:
+    troubles = islice(one_by_one(seed), 20) if seed % 2 else islice(in_pairs(seed), 10)
+    plan = Plan(seed=seed, troubles=[*troubles], surroundings=clocks(), people=8)
+
+    nothing_wrong(await rounds(plan, open_folder, tmp_path))
+
+
+def calmly(record: Record, final: Final) -> Verdict:
+    """As ever; and where no server has any trouble, no run is taken from one."""
+    verdict = judge(record, final)
+    return replace(verdict, broken=[*verdict.broken, *taken(final)])
+
+
+@wrong_clocks
+@pytest.mark.soak
+async def test_servers_whose_clocks_are_wrong_take_no_run_from_another(
+    open_folder: Path, tmp_path: Path
+) -> None:
+    calm = (redis_flushed, redis_killed) * 25
+    plan = Plan(seed=4, troubles=calm, surroundings=clocks(), judge=calmly)
+
+    nothing_wrong(await rounds(plan, open_folder, tmp_path))
+
+
+def hunted() -> Iterator[Any]:
+    """The bugs, each with when it is hunted."""
+    for bug in BUGS:
+        marks = [] if bug in QUICKLY_FOUND else [pytest.mark.soak]
+        yield pytest.param(bug, marks=[*marks, wrong_clocks] if "clock" in bug else marks)
+
+
+@pytest.mark.parametrize("bug", [*hunted()])
+async def test_a_harness_that_could_not_fail_would_prove_nothing_of_a_cluster(
+    bug: str, open_folder: Path, tmp_path: Path
+) -> None:
+    kind, word, trouble = BUGS[bug]
+    plan = Plan(
+        seed=7,
+        troubles=[trouble] * HUNT_ROUNDS,
+        entry="bugs:main",
+        settings={**SETTINGS, "BUG": bug},
+        surroundings=clocks() if "clock" in bug else ({}, {}),
+    )
+
+    result = await rounds(plan, open_folder, tmp_path)
+
+    found = getattr(result.verdict, kind)
+    assert any(word in complaint for complaint in found), str(result)

@@ -1,0 +1,172 @@
+"""The connection to PostgreSQL is cut at every byte of a commit: what was asked happens once.
+
+Guarantee G4. The bytes are those behind the first that tells the database what to keep, up to the
+last of its answer: who is cut on the way up has kept nothing, who is cut on the way down all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from tests.support.harness import plain
+from tests.support.harness.checks import text
+from tests.support.harness.plain import Answer
+from tests.support.harness.postgres_database import PostgresDatabase
+from tests.support.providers.upstream import Upstream
+from tests.support.services.fault_proxy import BOTH, Cut, FaultProxy, Way
+from tests.support.services.postgres import Postgres
+
+SHORT_PLACES, ALL_PLACES = 8, 10_000
+ANSWER_SECONDS = 20.0  # two are promised, and the machine may be busy
+AGAIN_SECONDS = 30.0
+NEVER = "3000"
+IDLE = {
+    "ANTIPHON_MODEL": "quirk:stall_first",
+    "ANTIPHON_FIRST_CHUNK_TIMEOUT": NEVER,
+    "ANTIPHON_MAX_RUNS": "1",
+    "ANTIPHON_LEASE": NEVER,
+    "ANTIPHON_BEAT": NEVER,
+    "ANTIPHON_SWEEP": NEVER,
+    "ANTIPHON_GRACE": "0.1",
+}
+"""What keeps a worker from the database, once it waits for the model in one run."""
+
+
+@dataclass
+class Pair:
+    """A server, and its way to the database."""
+
+    url: str
+    link: FaultProxy
+    database: PostgresDatabase
+    driven: bool
+    sent: int = 0
+
+    async def measured(self, path: str, body: Any, ways: tuple[Way, ...]) -> int:
+        """How many bytes pass behind the word until the call is answered."""
+        word = self.word()
+        self.link.cut(Cut(1_000_000, word.encode(), ways))
+        assert (await self.ask(path, _worded(body, word), word)).status < 300
+        self.link.heal()
+        return self.link.passed
+
+    async def ask(self, path: str, body: Any, key: str) -> Answer:
+        headers = {"Idempotency-Key": key}
+        return await plain.ask(
+            self.url, "POST", path, body, headers=headers, patience=ANSWER_SECONDS
+        )
+
+    async def asked_again(self, path: str, body: Any, key: str) -> Answer:
+        """Until it is answered, which must be soon."""
+        deadline = time.monotonic() + AGAIN_SECONDS
+        while True:
+            answer = await self.ask(path, body, key)
+            if answer.status != 503 or time.monotonic() > deadline:
+                return answer
+            assert "retry-after" in answer.headers
+            await asyncio.sleep(0.05)
+
+    def word(self) -> str:
+        """One that nobody has said."""
+        self.sent += 1
+        return f"word-{self.sent}-"
+
+
+@pytest.fixture(params=["undriven", pytest.param("driven", marks=pytest.mark.soak)])
+async def pair(
+    request: pytest.FixtureRequest, postgres: Postgres, serve: Any, upstream: Upstream
+) -> AsyncIterator[Pair]:
+    """With one connection to the database each call goes the way that was measured.
+
+    Its worker has another run to wait for, so that nothing but the call passes there; or it drives
+    what is asked for, at any time.
+    """
+    address = await postgres.create()
+    link = FaultProxy(postgres.port).start()
+    try:
+        through = postgres.address(address.rpartition("/")[2], link.port)
+        settings = {"ANTIPHON_DATABASE": through, "ANTIPHON_DATABASE_CONNECTIONS": "1"}
+        if request.param == "undriven":
+            settings |= {"ANTIPHON_BASE_URL": upstream.url, **IDLE}
+        server = await serve(**settings)
+        pair = Pair(server.url, link, PostgresDatabase(address), driven=request.param == "driven")
+        if not pair.driven:
+            assert (await pair.ask(*PROCESS, "the-run-that-waits")).status < 300
+            await upstream.asked(1)
+        yield pair
+        await server.gone()
+    finally:
+        link.stop()
+
+
+MESSAGE = ("/v1/messages", {"content": "{word}"})
+PROCESS = ("/v1/process", {"message": {"content": "{word}"}, "background": True})
+PLACES = [SHORT_PLACES, pytest.param(ALL_PLACES, marks=pytest.mark.soak)]
+
+
+@pytest.mark.parametrize("places", PLACES)
+@pytest.mark.parametrize("call", [MESSAGE, PROCESS], ids=lambda call: call[0])
+@pytest.mark.parametrize("way", BOTH)
+async def test_a_commit_that_is_cut_at_any_byte_is_cleared_up(
+    pair: Pair, call: tuple[str, Any], way: Way, places: int
+) -> None:
+    path, body = call
+    if path == "/v1/messages":
+        thread = (await plain.ask(pair.url, "POST", "/v1/threads", {})).json
+        body = {**body, "thread_id": thread["id"]}
+    await pair.measured(path, body, (way,))
+    bytes_behind = await pair.measured(path, body, (way,))  # once its statements are prepared
+
+    words = []
+    for after in _spread(bytes_behind, places):
+        word = pair.word()
+        pair.link.cut(Cut(after, word.encode(), (way,)))
+        told = await _tried(pair, path, _worded(body, word), word)
+        pair.link.heal()
+        again = await pair.asked_again(path, _worded(body, word), word)
+
+        assert again.status < 300, (after, again)
+        assert told is None or told.json["id"] == again.json["id"]
+        words.append(word)
+    # Where it drives, something of its worker's is measured too, behind which nothing may pass.
+    assert pair.link.cuts >= (1 if pair.driven else 0.9 * len(words))
+    said = Counter(text(message) for message in (await pair.database.load()).messages)
+    assert {word: said[word] for word in words if said[word] != 1} == {}
+
+
+async def _tried(pair: Pair, path: str, body: Any, key: str) -> Answer | None:
+    """The answer of a call that may be cut: none, or that it is to be tried again."""
+    try:
+        answer = await pair.ask(path, body, key)
+    except plain.Silence:
+        raise
+    except plain.Cut:
+        return None
+    if answer.status == 503:
+        assert "retry-after" in answer.headers
+        return None
+    assert answer.status < 300, answer
+    return answer
+
+
+def _spread(count: int, places: int) -> list[int]:
+    """So many numbers below `count`, the last among them."""
+    places = min(places, count)
+    return sorted({(count - 1) * place // max(1, places - 1) for place in range(places)})
+
+
+def _worded(body: Any, word: str) -> Any:
+    match body:
+        case dict():
+            return {name: _worded(value, word) for name, value in body.items()}
+        case str():
+            return body.replace("{word}", word)
+        case _:
+            return body

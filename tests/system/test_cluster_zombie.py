@@ -1,0 +1,105 @@
+"""A server stands still past its leases and goes on: PostgreSQL takes nothing from it any more.
+
+Guarantees G8, G10 and G13. It is woken while another drives its run, or when that run has ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from typing import Any
+
+import pytest
+
+from tests.support.harness import plain
+from tests.support.harness.checks import judge
+from tests.support.harness.plain import Told
+from tests.support.harness.postgres_database import PostgresDatabase
+from tests.support.harness.record import Record
+from tests.support.harness.servers import Server
+from tests.support.services.postgres import Postgres
+
+SHORT = {
+    "ANTIPHON_LEASE": "1",
+    "ANTIPHON_BEAT": "0.3",
+    "ANTIPHON_SWEEP": "0.3",
+    "ANTIPHON_DEMO_PACE": "60",
+}
+STORY = {"message": {"content": "Tell me a long story of 150 words."}, "max_attempts": 10}
+DEADLINE = 60.0
+ROUNDS = [1, pytest.param(100, marks=pytest.mark.soak)]
+
+
+@pytest.mark.parametrize("rounds", ROUNDS)
+@pytest.mark.parametrize(
+    "woken", ["turn.restarted", pytest.param("turn.ended", marks=pytest.mark.soak)]
+)
+async def test_a_server_that_stood_still_writes_nothing_more(
+    serve: Any, postgres: Postgres, woken: str, rounds: int
+) -> None:
+    database = PostgresDatabase(await postgres.create())
+    where = {"ANTIPHON_DATABASE": database.address, **SHORT}
+    servers = await serve(**where), await serve(**where)
+    await database.watch()
+
+    for _ in range(rounds):
+        asked = await plain.ask(
+            servers[0].url, "POST", "/v1/process", {**STORY, "background": True}
+        )
+        await _stood_still(database, servers, asked.json["id"], woken)
+
+    verdict = judge(Record(), await database.load())
+    assert not any(verdict.numbers.values()), str(verdict)
+
+
+async def _stood_still(
+    database: PostgresDatabase, servers: tuple[Server, Server], run_id: str, woken: str
+) -> None:
+    driver, other = await _driver(database, servers, run_id)
+    await _heard(other.url, run_id, "text.delta")
+    driver.send(signal.SIGSTOP)
+    try:
+        async with asyncio.timeout(DEADLINE):
+            await _heard(other.url, run_id, woken)
+            before = await _kept(database, run_id)
+    finally:
+        driver.send(signal.SIGCONT)
+    async with asyncio.timeout(DEADLINE):
+        told = await plain.follow(other.url, run_id)
+    # Once it answers again it has had its turn on the loop, and its writes were refused.
+    for _ in range(3):
+        assert (await plain.ask(driver.url, "GET", "/readyz")).status == 200
+    after = await _kept(database, run_id)
+
+    assert after[: len(before)] == before
+    assert woken == "turn.restarted" or after == before
+    assert told[-1].json["status"] == "completed"
+    assert [each.type for each in told].count("turn.restarted") == 1
+    assert told == await plain.follow(driver.url, run_id)
+
+
+async def _driver(
+    database: PostgresDatabase, servers: tuple[Server, Server], run_id: str
+) -> tuple[Server, Server]:
+    """Who drives the run, and who does not."""
+    async with asyncio.timeout(DEADLINE):
+        while not (
+            worker := await database.asked("SELECT worker FROM drives WHERE id = $1", run_id)
+        ):
+            await asyncio.sleep(0.01)
+    one, other = servers
+    return (one, other) if worker.startswith(f"{one.pid}-") else (other, one)
+
+
+async def _kept(database: PostgresDatabase, run_id: str) -> list[bytes]:
+    """The run's events as they stand in the database."""
+    return [line for _, _, lines in await database.log(run_id) for line in lines.split(b"\n")]
+
+
+async def _heard(url: str, run_id: str, kind: str) -> Told:
+    """The first event of a kind, as soon as it comes."""
+    async with plain.asked(url, "GET", f"/v1/runs/{run_id}/events") as stream:
+        async for told in stream.events():
+            if told.type == kind:
+                return told
+    raise AssertionError(f"{kind} never came")

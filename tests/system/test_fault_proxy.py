@@ -1,0 +1,191 @@
+"""The proxy that spoils connections is exact: what it lets through is what was asked for."""
+
+from __future__ import annotations
+
+import asyncio
+import socketserver
+import threading
+from collections.abc import Iterator
+from contextlib import closing, suppress
+
+import pytest
+
+from tests.support.services.fault_proxy import BOTH, Cut, FaultProxy, Way
+
+SAID = b"0123456789"
+PATIENCE = 10.0
+
+
+class Echo(socketserver.BaseRequestHandler):
+    """Says again what it hears, and remembers all of it."""
+
+    server: EchoServer
+
+    def handle(self) -> None:
+        with suppress(ConnectionError):
+            while data := self.request.recv(1000):
+                self.server.heard += data
+                self.request.sendall(data)
+        self.server.ended.set()
+
+
+class EchoServer(socketserver.ThreadingTCPServer):
+    """`ended` once a connection has."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Echo)
+        self.heard = b""
+        self.ended = threading.Event()
+
+
+@pytest.fixture
+def echo() -> Iterator[EchoServer]:
+    with EchoServer() as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+@pytest.fixture
+def proxy(echo: EchoServer) -> Iterator[FaultProxy]:
+    proxy = FaultProxy(echo.server_address[1]).start()
+    yield proxy
+    proxy.stop()
+
+
+async def heard(proxy: FaultProxy, *pieces: bytes) -> tuple[bytes, bool]:
+    """What came back of these pieces, each sent when the one before has come; whether by RST."""
+    got = bytearray()
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
+        with closing(writer):
+            async with asyncio.timeout(PATIENCE):
+                for piece in pieces:
+                    writer.write(piece)
+                    await _echoed(reader, len(got) + len(piece), got)
+    except ConnectionError:
+        return bytes(got), True
+    else:
+        return bytes(got), False
+
+
+async def _echoed(reader: asyncio.StreamReader, count: int, got: bytearray) -> None:
+    while len(got) < count and (data := await reader.read(1000)):
+        got += data
+
+
+async def test_everything_passes_as_long_as_nothing_was_ordered(proxy: FaultProxy) -> None:
+    assert await heard(proxy, SAID, SAID * 50_000) == (SAID * 50_001, False)
+
+
+@pytest.mark.parametrize("reset", [True, False])
+@pytest.mark.parametrize("count", range(11))
+async def test_so_many_bytes_pass_and_none_more(
+    proxy: FaultProxy, echo: EchoServer, count: int, *, reset: bool
+) -> None:
+    proxy.cut(Cut(count, ways=("up",), reset=reset))
+
+    got, was_reset = await heard(proxy, SAID, SAID)
+
+    assert await asyncio.to_thread(echo.ended.wait, PATIENCE)
+    assert echo.heard == SAID[:count]
+    assert SAID.startswith(got)
+    assert was_reset == reset
+    assert proxy.cuts == 1
+
+
+@pytest.mark.parametrize("count", range(10))
+async def test_an_answer_may_be_cut_in_its_middle(proxy: FaultProxy, count: int) -> None:
+    proxy.cut(Cut(count, ways=("down",)))
+
+    assert await heard(proxy, SAID) == (SAID[:count], True)
+
+
+@pytest.mark.parametrize(("count", "got"), [(0, b""), (3, b""), (5, b"xx"), (9, b"xx COM")])
+async def test_bytes_of_both_ways_are_counted_behind_a_word(
+    proxy: FaultProxy, count: int, got: bytes
+) -> None:
+    proxy.cut(Cut(count, seen=b"COMMIT"))
+
+    # Three bytes behind the word go up; whatever else is let through comes down.
+    assert await heard(proxy, b"xx COMMITyyy") == (got, True)
+
+
+async def test_a_word_in_two_pieces_is_seen(proxy: FaultProxy, echo: EchoServer) -> None:
+    proxy.cut(Cut(1, seen=b"COMMIT", ways=("up",)))
+
+    assert await heard(proxy, b"COM", b"MIT now") == (b"COM", True)
+    assert await asyncio.to_thread(echo.ended.wait, PATIENCE)
+    assert echo.heard == b"COMMIT "
+
+
+async def test_what_passes_behind_a_word_is_counted(proxy: FaultProxy) -> None:
+    proxy.cut(Cut(1_000, seen=b"345"))
+
+    assert await heard(proxy, SAID) == (SAID, False)
+    assert proxy.passed == len(b"6789" + SAID)
+
+
+async def test_what_follows_a_cut_passes(proxy: FaultProxy) -> None:
+    proxy.cut(Cut(0))
+    await heard(proxy, SAID)
+
+    assert await heard(proxy, SAID) == (SAID, False)
+
+
+@pytest.mark.parametrize("ways", [BOTH, ("up",), ("down",)])
+async def test_what_was_stalled_comes_once_it_is_healed(
+    proxy: FaultProxy, ways: tuple[Way, ...]
+) -> None:
+    proxy.stall(ways)
+    hearing = asyncio.create_task(heard(proxy, SAID))
+    done, _ = await asyncio.wait([hearing], timeout=0.05)
+    assert not done
+
+    proxy.heal()
+
+    assert await hearing == (SAID, False)
+
+
+async def test_late_is_late_and_whole(proxy: FaultProxy) -> None:
+    proxy.slow(0.05, ("down",))
+    began = asyncio.get_running_loop().time()
+
+    assert await heard(proxy, SAID) == (SAID, False)
+    assert asyncio.get_running_loop().time() - began >= 0.05
+
+
+async def test_whoever_is_refused_gets_a_reset(proxy: FaultProxy) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
+    writer.write(SAID)
+    assert await reader.readexactly(10) == SAID
+
+    proxy.refuse()
+
+    with pytest.raises(ConnectionError):
+        await reader.read(1)
+    writer.close()
+    assert await heard(proxy, SAID) == (b"", True)
+
+
+@pytest.mark.parametrize("reset", [True, False])
+async def test_those_that_are_ended_are_ended_and_new_ones_pass(
+    proxy: FaultProxy, *, reset: bool
+) -> None:
+    hearing = asyncio.create_task(heard(proxy, SAID, b""))
+    await hearing
+    reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
+    writer.write(SAID)
+    await reader.readexactly(10)
+
+    proxy.end(reset=reset)
+
+    if reset:
+        with pytest.raises(ConnectionError):
+            await reader.read(1)
+    else:
+        assert await reader.read(1) == b""
+    writer.close()
+    assert await heard(proxy, SAID) == (SAID, False)

@@ -1,0 +1,158 @@
+"""Every wait for a model has an end, and what was said before it is kept and marked."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from antiphon.client.async_client import AsyncClient
+from antiphon.providers.catalog import Catalog
+from antiphon.settings.settings import Settings
+from antiphon.types.events import TurnEnded
+from antiphon.types.runs import Deadlines, Run
+from tests.support.providers.upstream import HI, OK, TEXT, Scenario, Upstream, said, sse
+
+SECONDS = 20.0  # far above what any of these takes, far below what it would without its limit
+LONG, SHORT = 600.0, 0.1
+SILENT = 0.9  # longer than a short limit, and than the slack that a limit has
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[Upstream]:
+    async with Upstream() as upstream:
+        spoken = sse(*said("partial"), done=False)
+        again = Scenario(b"", "", status=503, headers=(("Retry-After", "0.05"),))
+        later = Scenario(b"", "", status=429, headers=(("Retry-After", "100"),))
+        upstream.scenarios |= {
+            "spoken": Scenario(spoken, ending="hold"),
+            "drip": Scenario(spoken, repeat=True),
+            "slow": Scenario(OK, gated=True),
+            "slow_at_last": Scenario(OK, gated=True, first=(again,)),
+            "wait": Scenario(HI, first=(later,)),
+        }
+        yield upstream
+
+
+class Told:
+    """A run to its end."""
+
+    def __init__(self, run: Run, text: str, marked: str | None, ended: TurnEnded) -> None:
+        self.run, self.text, self.marked, self.ended = run, text, marked, ended
+
+
+async def told(
+    upstream: Upstream,
+    scenario: str,
+    table: dict[str, float] | None = None,
+    deadlines: Deadlines | None = None,
+    **settings: Any,
+) -> Told:
+    house = {"base_url": upstream.url, **(table or {})}
+    configured = Settings(
+        model=f"house:quirk:{scenario}",
+        database="memory:",
+        providers={"house": house},
+        grace=0.1,
+        **settings,
+    )
+    async with asyncio.timeout(SECONDS), AsyncClient(settings=configured) as client:
+        thread = await client.create_thread()
+        conversation = client.converse(
+            "Hi",
+            thread_id=thread.id,
+            deadlines=deadlines or Deadlines(),
+            raise_on_failure=False,
+        )
+        ended = [event async for event in conversation if isinstance(event, TurnEnded)]
+        run = await client.get_run(conversation.run_id)
+        _, *replies = (await client.list_messages(thread.id)).data
+        text = "".join(reply.text for reply in replies)
+        return Told(run, text, replies[-1].status if replies else None, ended[-1])
+
+
+def stalled(told: Told) -> bool:
+    return (told.run.status, told.run.reason) == ("incomplete", "stalled")
+
+
+async def test_what_was_said_before_a_silence_is_kept_and_marked(upstream: Upstream):
+    seen = await told(upstream, "spoken", chunk_timeout=SHORT)
+
+    assert stalled(seen)
+    assert (seen.text, seen.marked) == ("partial", "incomplete")
+    assert (seen.ended.status, seen.ended.reason) == ("incomplete", "stalled")
+
+
+async def test_a_table_goes_before_the_settings(upstream: Upstream):
+    seen = await told(upstream, "spoken", {"chunk_timeout": SHORT}, chunk_timeout=LONG)
+
+    assert stalled(seen)
+
+
+async def test_a_run_goes_before_a_table(upstream: Upstream):
+    seen = await told(upstream, "spoken", {"chunk_timeout": LONG}, Deadlines(chunk=SHORT))
+
+    assert stalled(seen)
+
+
+async def test_a_drip_within_every_silence_ends_with_its_turn(upstream: Upstream):
+    seen = await told(upstream, "drip", {"turn_timeout": 0.5})
+
+    assert stalled(seen)
+    assert seen.text.startswith("partialpartial")
+    assert seen.marked == "incomplete"
+
+
+async def test_a_first_byte_that_does_not_come_is_a_stall_without_a_word(upstream: Upstream):
+    seen = await told(upstream, "slow", {"first_chunk_timeout": SHORT}, chunk_timeout=LONG)
+
+    assert stalled(seen)
+    assert seen.text == ""
+
+
+@pytest.mark.parametrize("scenario", ["slow", "slow_at_last"])
+async def test_a_model_may_take_longer_to_begin_than_to_go_on(upstream: Upstream, scenario: str):
+    """Also after a sign of life, which a retry gives: it is not the first chunk."""
+    limits = {"chunk_timeout": SHORT, "first_chunk_timeout": LONG}
+    asking = asyncio.ensure_future(told(upstream, scenario, limits))
+    await upstream.asked(1 if scenario == "slow" else 2)
+    await asyncio.wait({asking}, timeout=SILENT)
+    upstream.gate.set()
+
+    seen = await asking
+
+    assert seen.run.status == "completed"
+    assert seen.text == TEXT
+
+
+async def test_patience_for_the_beginning_ends_with_it(upstream: Upstream):
+    seen = await told(upstream, "spoken", {"first_chunk_timeout": LONG}, Deadlines(chunk=SHORT))
+
+    assert stalled(seen)
+
+
+async def test_a_wait_that_the_server_asks_for_ends_with_the_turn(upstream: Upstream):
+    seen = await told(upstream, "wait", {"turn_timeout": 0.3})
+
+    assert stalled(seen)
+    assert len(upstream.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "seconds"),
+    [
+        ({}, 180.0),
+        ({"chunk_timeout": 5.0}, 180.0),
+        ({"first_chunk_timeout": 5.0}, None),
+        ({"first_chunk_timeout": 5.0, "providers": {"ollama": {"first_chunk_timeout": 7}}}, 7.0),
+        ({"providers": {"ollama": {"chunk_timeout": 7}}}, 180.0),
+    ],
+)
+async def test_a_known_servers_own_limit_is_the_weakest(
+    settings: dict[str, Any], seconds: float | None
+):
+    opened = await Catalog(Settings(**settings), {}).open("ollama:x")
+
+    assert opened.deadlines.first_chunk == seconds

@@ -1,0 +1,116 @@
+"""A stranger reads the OpenAPI document and asks for everything in it, well and badly.
+
+Guarantees S14, S17 and S25: what is declared is what is answered, nothing is answered 500, and the
+same process answers afterwards.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support import fork_server
+from tests.support.harness import plain
+from tests.support.harness.servers import Server, environment
+
+HERE = Path(__file__).parent
+DANGEROUS = ("revoke_key", "update_key", "erase_owner")
+EXCLUDING = [part for each in DANGEROUS for part in ("--exclude-operation-id", each)]
+ONLY = [part for each in DANGEROUS for part in ("--include-operation-id", each)]
+PYTHONS_OWN = "AST constructor recursion depth mismatch"  # python/cpython#106905
+SETTINGS = {
+    "ANTIPHON_BUSY_TIMEOUT": "0.5",  # some ask for what they would have to wait for
+    "ANTIPHON_SECRET_KEY": base64.b64encode(bytes(32)).decode(),
+    "ANTIPHON_DEMO_PACE": "0",
+}
+
+
+async def test_what_the_document_says_is_so(serve: Any, tmp_path: Path) -> None:
+    how = ("--phases", "fuzzing,stateful", "--max-examples", "2")
+    async with _server(serve, tmp_path) as asking:
+        found = await asking.found(*how, *EXCLUDING)
+
+    assert found == []
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", [1, 2, 3])
+async def test_what_the_document_says_is_so_whatever_is_asked(
+    serve: Any, tmp_path: Path, seed: int
+) -> None:
+    how = ("--checks", "all", "--max-examples", "200", "--seed", str(seed))
+    async with _server(serve, tmp_path) as asking:
+        found = await asking.found(*how, *EXCLUDING)
+        # Last, for the key that asks may be gone then.
+        found += await asking.found(*how, *ONLY)
+
+    assert found == []
+
+
+@pytest.mark.soak
+async def test_what_was_deleted_is_gone_and_what_was_made_is_there(
+    serve: Any, tmp_path: Path
+) -> None:
+    checks = "use_after_free,ensure_resource_availability,ignored_auth,not_a_server_error"
+    async with _server(serve, tmp_path) as asking:
+        found = await asking.found(
+            "--phases", "stateful", "--checks", checks, "--max-examples", "200", *EXCLUDING
+        )
+
+    assert found == []
+
+
+@dataclass
+class _Asking:
+    """A server, and a key that may do everything there."""
+
+    server: Server
+    key: str
+    folder: Path
+
+    async def found(self, *how: str) -> list[str]:
+        """What schemathesis finds there."""
+        report = self.folder / "report.json"
+        report.unlink(missing_ok=True)
+        asking = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", "from schemathesis.cli import schemathesis; schemathesis()"),
+            *("--config-file", str(HERE / "schemathesis.toml"), "run"),
+            *(f"{self.server.url}/openapi.json", "--header", f"Authorization: Bearer {self.key}"),
+            *("--report", "json", "--report-json-path", str(report)),
+            *(() if "--seed" in how else ("--seed", "1")),
+            *how,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            cwd=self.folder,
+        )
+        said, _ = await asking.communicate()
+        assert report.exists(), said.decode()
+        told = json.loads(report.read_bytes())
+        faults = [str(each) for each in told["errors"] if PYTHONS_OWN not in said.decode()]
+        return [f"{each['title']}: {each['operations']}" for each in told["failures"]] + faults
+
+
+@asynccontextmanager
+async def _server(serve: Any, folder: Path) -> AsyncIterator[_Asking]:
+    """The same process answers before and after."""
+    made = await asyncio.create_subprocess_exec(
+        *(*fork_server.command(), "keys", "create", "st", "--owner", "root"),
+        *("--scope", "admin", "--database", f"sqlite:///{folder}/antiphon.db"),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+        env=environment({}),
+    )
+    said, _ = await made.communicate()
+    server: Server = await serve(**SETTINGS)
+    yield _Asking(server, said.decode().split()[0], folder)
+    assert server.alive
+    assert (await plain.ask(server.url, "GET", "/readyz")).status == 200

@@ -1,0 +1,187 @@
+"""The turn protocol, all sixteen steps, as client, database and model see them happen: G20."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from antiphon.buses.local import LocalBus
+from antiphon.providers.catalog import Catalog
+from antiphon.runtime.runtime import Runtime
+from antiphon.server.serve import serving
+from antiphon.settings.settings import Settings
+from antiphon.stores.cached.store import CachedStore
+from antiphon.stores.sqlite.store import SqliteStore
+from tests.support.harness import plain
+from tests.support.harness.flows import Story, ToldStore, ToldUpstream
+from tests.support.harness.plain import Told
+
+TOOLS = [{"name": "f", "parameters": {"type": "object"}}]
+MODEL = "quirk:t_normal"  # calls f once, then answers in words
+ASK = {"message": {"content": "When do flights leave?"}, "model": MODEL, "tools": TOOLS}
+
+
+class World:
+    """A client, a server with its store, a model; `story` is what happened between them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.story: Story = []
+        self.model = ToldUpstream(self.story)
+        self.url = ""
+        self._folder = folder
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> World:
+        await self._stack.enter_async_context(self.model)
+        settings = Settings(
+            database=f"sqlite:///{self._folder}/antiphon.db",
+            base_url=self.model.url,
+            model=MODEL,
+            port=0,
+        )
+        self.url = await self._stack.enter_async_context(serving(settings, self._opened))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
+
+    async def turn(self, body: Any) -> list[Told]:
+        """`/process`, until the server closes; each event is told by its type."""
+        self.story.append("client: POST /process")
+        heard = []
+        async with plain.asked(self.url, "POST", "/v1/process", body) as stream:
+            async for told in stream.events():
+                heard.append(told)
+                self.story.append(f"client: {told.type}")
+        self.story.append(f"client: closed {'in order' if stream.ended else 'otherwise'}")
+        return heard
+
+    async def submit(self, run_id: str, tool_call_id: str) -> int:
+        self.story.append("client: POST /submit_tool_output")
+        body = {"run_id": run_id, "tool_call_id": tool_call_id, "output": "16:35"}
+        answer = await plain.ask(self.url, "POST", "/v1/submit_tool_output", body)
+        self.story.append(f"client: {answer.status}")
+        return answer.status
+
+    @asynccontextmanager
+    async def _opened(self, settings: Settings) -> AsyncGenerator[Runtime]:
+        inner = CachedStore(await SqliteStore.open(self._folder / "antiphon.db"))
+        store, catalog = ToldStore(inner, self.story), Catalog(settings, os.environ)
+        runtime = Runtime(settings, store, LocalBus(), catalog)
+        runtime.worker.start()
+        try:
+            yield runtime
+        finally:
+            await runtime.drain(0)
+            await catalog.close()
+            await inner.close()
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    async with World(tmp_path) as world:
+        yield world
+
+
+STEPS = [
+    "client: POST /process",  # 1
+    "store: run user#1 run:queued version:1",
+    "store: context 1 cached",
+    "model: user",  # 2
+    "client: tool_call.started",  # 3
+    # 4: one transaction; the thread's new version is what makes every cached context invalid
+    "store: finalize assistant#2 action:pending run:action_required version:2",
+    "client: action.required",  # 5
+    "client: turn.ended",
+    "client: closed in order",  # 6
+    # 7 is the tool, which is nobody's business but the client's
+    "client: POST /submit_tool_output",  # 8
+    "store: output tool#3 action:completed run:queued version:3",  # 9
+    "client: 200",  # 10
+    "client: POST /process",  # 11
+    "store: ask run:queued",
+    "store: context 3 fresh",  # 12, 13
+    "model: user assistant tool",  # 14
+    "client: text.delta",  # 15
+    "client: turn.ended",
+    "client: closed in order",  # 16
+]
+
+
+async def test_the_sixteen_steps_happen_in_the_order_in_which_they_are_drawn(world: World) -> None:
+    first = await world.turn(ASK)
+    run_id, action = _handed_out(first)
+    await world.submit(run_id, action["tool_call_id"])
+    second = await world.turn({"run_id": run_id})
+
+    assert _in_order(world.story, STEPS), "\n".join(world.story)
+    numbers = [told.number for told in first + second]
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
+async def test_nothing_happens_between_the_close_and_the_output(world: World) -> None:
+    run_id, action = _handed_out(await world.turn(ASK))
+    closed = len(world.story)
+    await world.submit(run_id, action["tool_call_id"])
+
+    assert world.story[closed] == "client: POST /submit_tool_output"
+    assert len(world.model.requests) == 1
+
+
+async def test_the_manifest_is_told_after_it_was_kept(world: World) -> None:
+    await world.turn(ASK)
+
+    kept = next(at for at, word in enumerate(world.story) if word.startswith("store: finalize"))
+    assert kept < world.story.index("client: action.required")
+
+
+async def test_the_second_turn_tells_the_model_the_whole_history(world: World) -> None:
+    run_id, action = _handed_out(await world.turn(ASK))
+    await world.submit(run_id, action["tool_call_id"])
+    await world.turn({"run_id": run_id})
+
+    user, call, result = world.model.requests[1].body["messages"]
+    assert user["content"] == "When do flights leave?"
+    assert call["tool_calls"][0]["id"] == action["tool_call_id"]
+    assert call["tool_calls"][0]["function"] == {"name": "f", "arguments": '{"x":1}'}
+    assert result == {"role": "tool", "tool_call_id": action["tool_call_id"], "content": "16:35"}
+    assert not world.model.rejected
+
+
+async def test_a_server_that_dies_after_step_six_is_not_missed(serve: Any, upstream: Any) -> None:
+    settings = {"ANTIPHON_BASE_URL": upstream.url, "ANTIPHON_MODEL": MODEL}
+    first = await serve(**settings)
+    run_id, action = _handed_out(await plain.turn(first.url, "/v1/process", ASK))
+    await first.kill()
+    second = await serve(**settings)
+
+    body = {"run_id": run_id, "tool_call_id": action["tool_call_id"], "output": "16:35"}
+    answer = await plain.ask(second.url, "POST", "/v1/submit_tool_output", body)
+    told = await plain.turn(second.url, "/v1/process", {"run_id": run_id})
+
+    assert answer.status == 200
+    assert [message["role"] for message in upstream.requests[1].body["messages"]] == [
+        *("user", "assistant", "tool"),
+    ]
+    assert "".join(each.json["text"] for each in told if each.type == "text.delta") == "All done."
+    assert told[-1].json["status"] == "completed"
+
+
+def _handed_out(told: list[Told]) -> tuple[str, Any]:
+    """The run and the one action of a turn that asked for a tool."""
+    (manifest,) = [each.json for each in told if each.type == "action.required"]
+    (action,) = manifest["actions"]
+    assert action["name"] == "f"
+    assert action["arguments"] == {"x": 1}
+    return manifest["run_id"], action
+
+
+def _in_order(story: Story, steps: list[str]) -> bool:
+    """Whether the steps occur in the story in their order, other things between them allowed."""
+    rest = iter(story)
+    return all(step in rest for step in steps)

@@ -1,0 +1,267 @@
+"""Two servers on one database: whichever one asks, what is said and done is the same.
+
+Guarantees G8, G9, G10, G12, G13 and G26, where a run is driven by one process and read or stopped
+through the other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sqlite3
+import statistics
+import time
+from collections import defaultdict
+from contextlib import aclosing, closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.harness import final, plain
+from tests.support.harness.checks import judge
+from tests.support.harness.plain import Told
+from tests.support.harness.record import Record
+from tests.support.harness.servers import Server
+from tests.support.providers.upstream import Upstream
+
+SHORT = {"ANTIPHON_LEASE": "1", "ANTIPHON_BEAT": "0.3", "ANTIPHON_SWEEP": "0.3"}
+STORY = {"message": {"content": "Tell me a long story of 150 words."}, "max_attempts": 10}
+LIVE_SECONDS = 0.1
+DEADLINE = 60.0
+
+
+@dataclass
+class Pair:
+    """Two servers, and the database behind them."""
+
+    servers: tuple[Server, Server]
+    database: Path
+
+    async def begin(self, body: Any) -> str:
+        """A run in the background, asked of the first."""
+        answer = await plain.ask(
+            self.servers[0].url, "POST", "/v1/process", {**body, "background": True}
+        )
+        assert answer.status == 202, answer.body
+        return str(answer.json["id"])
+
+    async def driver(self, run_id: str) -> tuple[Server, Server]:
+        """Who drives the run, and who does not."""
+        async with asyncio.timeout(DEADLINE):
+            while (worker := self._row("SELECT worker FROM runs WHERE id = ?", run_id)) is None:
+                await asyncio.sleep(0.01)
+        one, other = self.servers
+        return (one, other) if worker.startswith(f"{one.pid}-") else (other, one)
+
+    def judged(self) -> final.Final:
+        """What is kept, in which nothing is broken."""
+        kept = final.load(self.database)
+        verdict = judge(Record(), kept)
+        assert not any(verdict.numbers.values()), str(verdict)
+        return kept
+
+    def writers(self, run_id: str) -> list[int]:
+        """Who wrote the rows of a run's log, in order."""
+        with closing(sqlite3.connect(self.database)) as connection:
+            rows = connection.execute(
+                "SELECT writer, last FROM log JOIN runs ON runs.seq = run WHERE id = ?1 UNION ALL "
+                "SELECT writer, last FROM fresh JOIN runs ON runs.seq = run WHERE id = ?1 "
+                "ORDER BY last",
+                (run_id,),
+            )
+            return [writer for writer, _ in rows]
+
+    def _row(self, statement: str, *values: str) -> Any:
+        with closing(sqlite3.connect(self.database)) as connection:
+            return connection.execute(statement, values).fetchone()[0]
+
+
+async def a_pair(serve: Any, folder: Path, **settings: str) -> Pair:
+    servers = await serve(**settings), await serve(**settings)
+    return Pair(servers, folder / "antiphon.db")
+
+
+async def heard(url: str, run_id: str, at: dict[int, list[float]]) -> list[Told]:
+    """The run's events, each with the time at which it came."""
+    told = []
+    async with (
+        plain.asked(url, "GET", f"/v1/runs/{run_id}/events") as stream,
+        aclosing(stream.events()) as events,
+    ):
+        async for each in events:
+            at[each.number].append(time.monotonic())
+            told.append(each)
+    assert stream.ended
+    return told
+
+
+async def test_a_run_is_live_on_every_server(serve: Any, tmp_path: Path) -> None:
+    pair = await a_pair(serve, tmp_path, ANTIPHON_DEMO_PACE="50")
+    run_id = await pair.begin({"message": {"content": "100 words, please"}})
+    driver, other = await pair.driver(run_id)
+
+    at: dict[int, list[float]] = defaultdict(list)
+    here, there = await asyncio.gather(heard(driver.url, run_id, at), heard(other.url, run_id, at))
+
+    assert here == there
+    assert here[-1].type == "turn.ended"
+    late = [abs(one - two) for one, two in at.values()]
+    assert statistics.median(late) < LIVE_SECONDS, late
+
+
+async def test_a_run_is_stopped_through_the_other_server(
+    serve: Any, tmp_path: Path, upstream: Upstream
+) -> None:
+    pair = await a_pair(
+        serve, tmp_path, ANTIPHON_BASE_URL=upstream.url, ANTIPHON_MODEL="quirk:endless"
+    )
+    run_id = await pair.begin({"message": {"content": "go"}})
+    asked = await upstream.asked(1)
+    _, other = await pair.driver(run_id)
+
+    answer = await plain.ask(other.url, "POST", f"/v1/runs/{run_id}/cancel", {})
+    async with asyncio.timeout(20):
+        await asked.done.wait()
+
+    assert answer.status == 202
+    assert asked.closed
+    told = await plain.follow(other.url, run_id)
+    assert [each.type for each in told[-2:]] == ["run.status", "turn.ended"]
+    assert told[-1].json["status"] == "cancelled"
+    assert pair.judged().runs[run_id]["status"] == "cancelled"
+
+
+async def test_a_server_that_is_told_to_end_gives_its_run_to_the_other(
+    serve: Any, tmp_path: Path
+) -> None:
+    pair = await a_pair(serve, tmp_path, ANTIPHON_DEMO_PACE="40", ANTIPHON_GRACE="0.3")
+    run_id = await pair.begin(STORY)
+    driver, other = await pair.driver(run_id)
+    await _first_words(other.url, run_id)
+
+    driver.send(signal.SIGTERM)
+    told = await plain.follow(other.url, run_id)
+    await driver.end()
+
+    restarts = [each.json for each in told if each.type == "turn.restarted"]
+    assert [restart["reason"] for restart in restarts] == ["worker_lost"]
+    assert told[-1].json["status"] == "completed"
+    pair.judged()
+
+
+async def test_a_server_that_is_told_to_end_finishes_what_it_can(
+    serve: Any, tmp_path: Path
+) -> None:
+    pair = await a_pair(serve, tmp_path, ANTIPHON_DEMO_PACE="100", ANTIPHON_GRACE="10")
+    run_id = await pair.begin(STORY)
+    driver, other = await pair.driver(run_id)
+    await _first_words(driver.url, run_id)
+
+    listening = asyncio.create_task(plain.follow(driver.url, run_id))
+    await asyncio.sleep(0)
+    driver.send(signal.SIGTERM)
+    told = await listening
+    await driver.end()
+
+    assert not any(each.type == "turn.restarted" for each in told)
+    assert told[-1].json["status"] == "completed"
+    assert told == await plain.follow(other.url, run_id)
+
+
+async def test_a_server_that_was_frozen_writes_nothing_more(serve: Any, tmp_path: Path) -> None:
+    await _zombie(await a_pair(serve, tmp_path, ANTIPHON_DEMO_PACE="40", **SHORT))
+
+
+@pytest.mark.soak
+async def test_no_frozen_server_ever_writes_again(serve: Any, tmp_path: Path) -> None:
+    pair = await a_pair(serve, tmp_path, ANTIPHON_DEMO_PACE="80", **SHORT)
+    for _ in range(50):
+        await _zombie(pair)
+
+
+async def _zombie(pair: Pair) -> None:
+    run_id = await pair.begin(STORY)
+    driver, other = await pair.driver(run_id)
+    await _first_words(other.url, run_id)
+    driver.send(signal.SIGSTOP)
+    try:
+        async with asyncio.timeout(DEADLINE):
+            told = await plain.follow(other.url, run_id)
+    finally:
+        driver.send(signal.SIGCONT)
+    # Once it answers again it has had its turn on the loop, and its writes were refused.
+    for _ in range(3):
+        assert (await plain.ask(driver.url, "GET", "/readyz")).status == 200
+
+    assert told[-1].json["status"] == "completed"
+    assert [each.type for each in told].count("turn.restarted") == 1
+    writers = pair.writers(run_id)
+    taken_over = max(at for at, writer in enumerate(writers) if writer != writers[-1]) + 1
+    assert len(set(writers[taken_over:])) == 1
+    assert told == await plain.follow(driver.url, run_id)
+    pair.judged()
+
+
+@pytest.mark.soak
+async def test_a_run_goes_on_within_25_seconds_by_the_settings_as_they_are(
+    serve: Any, tmp_path: Path
+) -> None:
+    pair = await a_pair(serve, tmp_path, ANTIPHON_DEMO_PACE="40")
+    run_id = await pair.begin(STORY)
+    driver, other = await pair.driver(run_id)
+    await _first_words(other.url, run_id)
+
+    await driver.kill()
+    began = time.monotonic()
+    async with plain.asked(other.url, "GET", f"/v1/runs/{run_id}/events") as stream:
+        async for told in stream.events():
+            if told.type == "turn.restarted":
+                break
+
+    assert time.monotonic() - began < 25
+    assert (await plain.follow(other.url, run_id))[-1].json["status"] == "completed"
+
+
+async def test_both_servers_may_take_the_same_output_and_keep_it_once(
+    serve: Any, tmp_path: Path, upstream: Upstream
+) -> None:
+    pair = await a_pair(
+        serve, tmp_path, ANTIPHON_BASE_URL=upstream.url, ANTIPHON_MODEL="quirk:t_normal"
+    )
+    one, other = pair.servers
+    tools = [{"name": "f", "parameters": {"type": "object"}}]
+    told = await plain.turn(one.url, "/v1/process", {"message": {"content": "go"}, "tools": tools})
+    run_id = told[0].json["run_id"]
+    (manifest,) = [each.json for each in told if each.type == "action.required"]
+    call_id = manifest["actions"][0]["tool_call_id"]
+
+    answers = await asyncio.gather(
+        *(
+            plain.ask(
+                (one, other)[number % 2].url,
+                "POST",
+                "/v1/submit_tool_output",
+                {"run_id": run_id, "tool_call_id": call_id, "output": f"from {number // 2}"},
+            )
+            for number in range(16)
+        )
+    )
+
+    kept = [answer.json["output"] for answer in answers if answer.status == 200]
+    codes = {answer.json["code"] for answer in answers if answer.status != 200}
+    assert len(kept) == 2
+    assert len(set(kept)) == 1
+    assert codes == {"output_conflict"}
+    told = await plain.turn(other.url, "/v1/process", {"run_id": run_id})
+    assert told[-1].json["status"] == "completed"
+    assert len(upstream.requests) == 2
+    pair.judged()
+
+
+async def _first_words(url: str, run_id: str) -> None:
+    async with plain.asked(url, "GET", f"/v1/runs/{run_id}/events") as stream:
+        async for told in stream.events():
+            if told.type == "text.delta":
+                return

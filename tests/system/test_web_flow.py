@@ -1,0 +1,195 @@
+"""The web chat's twenty-four steps, behind the browser: the example's generator over the real SDK,
+a server, and a model, with every request seen on its way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import json
+import logging
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from antiphon import Client
+from antiphon.wires.sse import Decoder
+from tests.support.harness.flows import Story, ToldUpstream, proxy
+from tests.support.harness.plain import ask
+from tests.support.providers.upstream import CALLS, Scenario, called, sse
+
+ARGUMENTS = '{"departure":"LAX","arrival":"JFK"}'
+EXAMPLE = Path(__file__).parents[2] / "examples" / "web_chat.py"
+
+
+def _example() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("web_chat_example", EXAMPLE)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class _Steps(logging.Handler):
+    """The steps that the app tells of as it takes them."""
+
+    def __init__(self, story: Story) -> None:
+        super().__init__()
+        self._story = story
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._story.append(f"app: {record.getMessage()}")
+
+
+# In the order of the drawing. `model` is what the LLM was asked, `sdk` a request to the backend,
+# `page` what the browser gets.
+STEPS = [
+    "sdk: POST /v1/messages",  # 2, 3
+    "sdk: POST /v1/runs",  # 4, 5
+    "app: 6. the streaming response is returned",
+    "app: 7. sync_stream.setup, sync_stream.stream_chunks",
+    "sdk: POST /v1/completions",  # 8
+    "model: user",
+    "page: tool_call.started",
+    "page: action.required",
+    "page: turn.ended",
+    "app: 9. sync_stream.close",
+    "app: 10. the run's status is action_required",
+    "app: 11. poll_and_execute_action",
+    "sdk: GET /v1/runs/{run}",  # 12, 13
+    "sdk: GET /v1/actions",  # 14
+    "app: 15. tool_handler('get_flight_times', {'departure': 'LAX', 'arrival': 'JFK'})",
+    "sdk: POST /v1/messages",  # 16, 17
+    "app: 18. poll_and_execute_action returns 1 action(s)",
+    "page: status complete",  # 19
+    "app: 20. final_stream.setup, final_stream.stream_chunks",
+    "sdk: POST /v1/completions",  # 21
+    "model: user assistant tool",
+    "page: text.delta",
+    "page: turn.ended",
+    "app: 22. final_stream.close",
+    "page: status done",  # 23
+    "app: 24. the generator finishes",
+]
+
+
+async def test_the_steps_happen_in_the_order_in_which_they_are_drawn(serve: Any) -> None:
+    story: Story = []
+    async with _model(story) as model:
+        server = await serve(ANTIPHON_BASE_URL=model.url, ANTIPHON_MODEL="quirk:flights")
+        async with proxy(
+            lambda: server.url, lambda line: story.append(f"sdk: {_plain(line)}")
+        ) as url:
+            await asyncio.to_thread(_chat, url, story)
+        outputs = model.requests[1].body["messages"][-1]
+
+    assert _in_order(story, STEPS), "\n".join(story)
+    # The page is told of `complete` only after the output was saved, and the backend has it.
+    assert json.loads(outputs["content"]) == {
+        "departure_time": "16:35",
+        "arrival_time": "00:55",
+    }
+    assert len(model.requests) == 2
+
+
+async def test_the_page_may_leave_and_the_run_goes_on_to_its_action(serve: Any) -> None:
+    story: Story = []
+    async with _model(story) as model:
+        server = await serve(ANTIPHON_BASE_URL=model.url, ANTIPHON_MODEL="quirk:flights")
+
+        def leave() -> str:
+            with Client(server.url) as client:
+                chunks = _example().process_message(client, "hello")
+                first = next(iter(chunks))
+                chunks.close()
+                return str(first)
+
+        first = await asyncio.to_thread(leave)
+        run_id = json.loads(first.partition("data: ")[2])["run_id"]
+        async with asyncio.timeout(10):
+            while (run := await _run(server.url, run_id))["status"] != "action_required":
+                await asyncio.sleep(0.02)
+
+    assert run["turn"] == 1
+
+
+@pytest.mark.parametrize("when", ["page: tool_call.started", "page: status complete"])
+async def test_the_app_does_not_notice_that_the_server_was_started_anew(
+    serve: Any, when: str
+) -> None:
+    """A proxy stands for the address of the service, behind which one server follows another."""
+    story: Story = []
+    async with _model(story) as model:
+        settings = {
+            "ANTIPHON_BASE_URL": model.url,
+            "ANTIPHON_MODEL": "quirk:flights",
+            "ANTIPHON_LEASE": "1",
+            "ANTIPHON_BEAT": "0.3",
+            "ANTIPHON_SWEEP": "0.3",
+        }
+        servers = [await serve(**settings)]
+        loop = asyncio.get_running_loop()
+
+        async def replaced() -> None:
+            await servers[-1].kill()
+            servers.append(await serve(**settings))
+
+        def watched(word: str) -> None:
+            if word == when and len(servers) == 1:
+                asyncio.run_coroutine_threadsafe(replaced(), loop).result(10)
+
+        async with proxy(lambda: servers[-1].url, lambda _: None) as url:
+            await asyncio.to_thread(_chat, url, story, watched)
+
+    assert _in_order(story, ["page: status complete", "page: status done"]), "\n".join(story)
+    assert len(servers) == 2
+
+
+def _chat(url: str, story: Story, watched: Callable[[str], None] = lambda _: None) -> None:
+    """The view and the browser: one message is posted, and the page reads to the end."""
+    example = _example()
+    steps = _Steps(story)
+    example.log.addHandler(steps)
+    example.log.setLevel(logging.INFO)
+    decoder = Decoder()
+    try:
+        with Client(url) as client:
+            for line in example.process_message(client, example.QUESTION):
+                for frame in decoder.feed(line.encode()):
+                    word = frame.event or ""
+                    if word == "status":
+                        word += " " + json.loads(frame.data)["status"]
+                    story.append(f"page: {word}")
+                    watched(f"page: {word}")
+    finally:
+        example.log.removeHandler(steps)
+
+
+@asynccontextmanager
+async def _model(story: Story) -> AsyncGenerator[ToldUpstream]:
+    """A model that asks for the example's tool, then answers in words."""
+    async with ToldUpstream(story) as model:
+        call = called(index=0, id="c1", name="get_flight_times", arguments=ARGUMENTS)
+        model.scenarios["flights"] = Scenario(sse(call, CALLS))
+        yield model
+
+
+def _plain(line: str) -> str:
+    """A request line without its query and ids."""
+    method, _, target = line.partition(" ")
+    path = target.partition("?")[0].split("/")
+    return f"{method} " + "/".join("{run}" if part.startswith("run_") else part for part in path)
+
+
+async def _run(url: str, run_id: str) -> Any:
+    return (await ask(url, "GET", f"/v1/runs/{run_id}")).json
+
+
+def _in_order(story: Story, steps: list[str]) -> bool:
+    rest = iter(story)
+    return all(step in rest for step in steps)

@@ -1,0 +1,92 @@
+"""What a conversation cost, as its events and its run say, from the words of the model's server."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from antiphon import AsyncClient, tool
+from antiphon.settings.settings import Settings
+from antiphon.types.events import UsageAdded
+from antiphon.types.runs import Usage
+from tests.support.providers.upstream import (
+    CALLS,
+    ONE,
+    STOP,
+    X1,
+    Scenario,
+    Upstream,
+    called,
+    said,
+    sse,
+)
+
+PRICES = {"quirk:*": {"input": 2.0, "cached": 0.5, "output": 10.0}}
+FIRST = {
+    "prompt_tokens": 1_000,
+    "completion_tokens": 50,
+    "prompt_tokens_details": {"cached_tokens": 800},
+}
+THEN = {
+    "prompt_tokens": 2_000,
+    "completion_tokens": 100,
+    "prompt_tokens_details": {"cached_tokens": 1_000},
+}
+FIRST_COST, THEN_COST = 0.0013, 0.0035  # by PRICES, reckoned by hand
+BROKEN = sse(called(**ONE, arguments='{"x":'), CALLS, {"choices": [], "usage": FIRST})
+
+
+@tool
+def f(x: int) -> str:
+    """Do what is asked."""
+    return str(x)
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[Upstream]:
+    async with Upstream() as upstream:
+        call = sse(called(**ONE, **X1), CALLS, {"choices": [], "usage": FIRST})
+        upstream.scenarios |= {
+            "call": Scenario(call),
+            "broken": Scenario(call, first=(Scenario(BROKEN),)),
+            "told": Scenario(sse(*said("hi"), STOP, {"choices": [], "usage": FIRST | {"cost": 7}})),
+            "after_tools": Scenario(sse(*said("1"), STOP, {"choices": [], "usage": THEN})),
+        }
+        yield upstream
+
+
+async def spent(upstream: Upstream, name: str, **table: Any) -> tuple[list[Usage], Usage]:
+    """What the events of a run said, turn by turn, and what the run says in the end."""
+    table |= {"base_url": upstream.url}
+    settings = Settings(database="memory:", providers={"mine": table}, model=f"mine:quirk:{name}")
+    async with AsyncClient(settings=settings) as client:
+        stream = client.converse("Do it.", tools=[f])
+        told = [event.usage async for event in stream if isinstance(event, UsageAdded)]
+        assert stream.run_id
+        return told, (await client.get_run(stream.run_id)).usage
+
+
+async def test_each_turn_tells_its_cost_and_the_run_their_sum(upstream: Upstream):
+    told, run = await spent(upstream, "call", prices=PRICES)
+    assert [usage.cost for usage in told] == [FIRST_COST, THEN_COST]
+    assert run == Usage(input_tokens=3_000, output_tokens=150, cached_tokens=1_800, cost=0.0048)
+
+
+async def test_a_reply_that_was_thrown_away_is_paid_for_too(upstream: Upstream):
+    told, run = await spent(upstream, "broken", prices=PRICES)
+    assert [usage.cost for usage in told] == [2 * FIRST_COST, THEN_COST]
+    assert run.cost == 0.0061
+
+
+async def test_what_the_server_itself_says_it_cost_wins(upstream: Upstream):
+    told, run = await spent(upstream, "told", prices=PRICES)
+    assert [usage.cost for usage in told] == [7.0]
+    assert run.cost == 7.0
+
+
+async def test_without_a_price_the_tokens_are_told_alone(upstream: Upstream):
+    told, run = await spent(upstream, "call")
+    assert [usage.cost for usage in told] == [None, None]
+    assert run == Usage(input_tokens=3_000, output_tokens=150, cached_tokens=1_800)

@@ -1,0 +1,120 @@
+"""What is counted, and how it is told."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from antiphon.telemetry.metrics import (
+    EVENTS,
+    FIRST_TOKEN,
+    INFO,
+    LAG,
+    MEASURES,
+    MOST_SERIES,
+    REQUESTS,
+    STORE_FAULTS,
+    STORED,
+    STREAMS,
+    TURNS,
+    Metrics,
+    MetricsSnapshot,
+)
+from antiphon.telemetry.resources import add_process_gauges
+from tests.support.prometheus_text import families, value
+
+
+def _some() -> Metrics:
+    metrics = Metrics()
+    metrics.add(REQUESTS, "/v1/threads", "200")
+    metrics.add(REQUESTS, "/v1/threads", "200")
+    metrics.add(TURNS, "completed")
+    metrics.observe(FIRST_TOKEN, 0.3, "openai")
+    metrics.observe(FIRST_TOKEN, 1000.0, "openai")
+    metrics.gauge(INFO, lambda: 1, "1.0")
+    return metrics
+
+
+def test_all_that_is_counted_is_told_in_the_format_even_before_it_happened() -> None:
+    read = families(Metrics().snapshot().to_prometheus())
+
+    assert list(read) == [measure.name for measure in MEASURES]
+    assert {name: family.about for name, family in read.items()} == {
+        measure.name: measure.about for measure in MEASURES
+    }
+
+
+def test_values_are_told_by_their_labels() -> None:
+    text = _some().snapshot().to_prometheus()
+
+    assert value(text, REQUESTS.name, route="/v1/threads", status="200") == 2
+    assert value(text, f"{FIRST_TOKEN.name}_count", provider="openai") == 2
+    assert value(text, f"{FIRST_TOKEN.name}_sum", provider="openai") == 1000.3
+    assert 'antiphon_first_token_seconds_bucket{provider="openai",le="0.5"} 1\n' in text
+    assert 'antiphon_first_token_seconds_bucket{provider="openai",le="+Inf"} 2\n' in text
+
+
+def test_numbers_of_several_processes_add_up_also_after_a_way_as_json() -> None:
+    sent = msgspec.json.encode(_some().snapshot())
+    together = _some().snapshot() + msgspec.json.decode(sent, type=MetricsSnapshot)
+    text = (together + Metrics().snapshot()).to_prometheus()
+
+    assert value(text, REQUESTS.name, route="/v1/threads", status="200") == 4
+    assert value(text, f"{FIRST_TOKEN.name}_count", provider="openai") == 4
+    assert value(text, INFO.name, version="1.0") == 1
+
+
+def test_a_label_can_neither_end_its_line_nor_make_series_without_end() -> None:
+    metrics = Metrics()
+    metrics.add(TURNS, 'a"b\\c\nd')
+    for count in range(2 * MOST_SERIES):
+        metrics.add(TURNS, f"outcome {count}")
+
+    told = families(metrics.snapshot().to_prometheus())[TURNS.name].samples
+
+    assert dict(told[-1].labels)["outcome"] != "", told[-1]
+    assert (("outcome", r"a\"b\\c\nd"),) in [sample.labels for sample in told]
+    assert len(told) == MOST_SERIES + 1
+    assert sum(sample.value for sample in told) == 2 * MOST_SERIES + 1
+
+
+def test_the_lag_of_an_event_is_told_where_its_reader_had_come_to_the_end() -> None:
+    metrics = Metrics()
+    metrics.record_commit("run_1", 7)
+    metrics.record_sent("run_1", 7, [b"text.delta"], follows=False)
+    metrics.record_sent("run_1", 6, [b"text.delta"], follows=True)
+    metrics.record_sent("run_1", 7, [b"text.delta", b"usage"], follows=True)
+    text = metrics.snapshot().to_prometheus()
+
+    assert value(text, f"{LAG.name}_count") == 1
+    assert value(text, EVENTS.name, type="text.delta") == 3
+    assert value(text, EVENTS.name, type="usage") == 1
+
+
+def test_what_the_store_could_not_do_is_counted_apart() -> None:
+    metrics = Metrics()
+    with metrics.measure_store("claim"):
+        pass
+    with pytest.raises(ConnectionError), metrics.measure_store("claim"):
+        raise ConnectionError
+    text = metrics.snapshot().to_prometheus()
+
+    assert value(text, f"{STORED.name}_count", work="claim") == 1
+    assert value(text, STORE_FAULTS.name, work="claim") == 1
+
+
+def test_a_stream_is_open_while_it_is() -> None:
+    metrics = Metrics()
+    with metrics.count_open_stream():
+        open_now = value(metrics.snapshot().to_prometheus(), STREAMS.name)
+
+    assert open_now == 1
+    assert value(metrics.snapshot().to_prometheus(), STREAMS.name) == 0
+
+
+def test_memory_and_processor_time_are_those_of_the_process() -> None:
+    text = add_process_gauges(Metrics()).snapshot().to_prometheus()
+
+    assert value(text, "process_resident_memory_bytes") > 10_000_000
+    assert value(text, "process_cpu_seconds_total") > 0
+    assert value(text, "process_open_fds") > 2

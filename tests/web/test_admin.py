@@ -1,0 +1,369 @@
+"""Administration over the web: for admins alone, and of the whole installation."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import zipfile
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from antiphon.api.operations import NewMessage
+from tests.support.client.either_transport import waiting_run
+from tests.support.web.every_route import routes
+from tests.support.web.named import called, id_of, many_may_come
+from tests.support.web.visiting import PASSWORD, Browser, Chat, opened
+
+ASK = NewMessage("When does the next LAX-JFK flight leave? canary-51")
+ADMIN = "/api/admin"
+
+
+@pytest.fixture
+async def chat() -> AsyncIterator[Chat]:
+    async with many_may_come() as chat:
+        yield chat
+
+
+@pytest.fixture
+async def ann(chat: Chat) -> Browser:
+    """The browser of an admin."""
+    browser = await called(chat, "Ann")
+    await chat.site.client.update_person(await id_of(browser), role="admin")
+    await _until_admin(browser)
+    return browser
+
+
+@pytest.fixture
+async def ben(chat: Chat) -> Browser:
+    return await called(chat, "Ben")
+
+
+async def _until_admin(browser: Browser) -> None:
+    """What was known of somebody is believed for a moment longer."""
+    async with asyncio.timeout(5):
+        while (await browser.get(f"{ADMIN}/people")).status_code != 200:
+            await asyncio.sleep(0.05)
+
+
+async def told(browser: Browser, what: str) -> list[dict[str, Any]]:
+    answer = await browser.get(f"{ADMIN}/{what}")
+    assert answer.status_code == 200, answer.text
+    return answer.json["data"]
+
+
+# Who may.
+
+
+def _routes(chat: Chat) -> list[tuple[str, str]]:
+    """Every address of administration with each of its methods."""
+    found = routes(chat.app).items()
+    return [(route.partition(" ")[0], path) for route, path in found if path.startswith(ADMIN)]
+
+
+async def test_everything_is_refused_to_who_is_no_admin(chat: Chat, ben: Browser) -> None:
+    addresses = _routes(chat)
+
+    assert len(addresses) == 25
+    for method, path in addresses:
+        body = None if method in ("GET", "DELETE") else {}
+        answer = await ben.open(method, path, body)
+        assert (answer.status_code, answer.json["code"]) == (403, "forbidden"), (method, path)
+
+
+async def test_nothing_is_changed_without_the_token_of_the_page(ann: Browser, chat: Chat) -> None:
+    for method, path in _routes(chat):
+        if method != "GET":
+            without = {"X-Antiphon-CSRF": None}
+            answer = await ann.open(method, path, {}, headers=without)
+            assert answer.status_code == 403, (method, path)
+
+
+async def test_who_is_made_an_ordinary_user_administers_no_more(chat: Chat, ann: Browser) -> None:
+    cem = await called(chat, "Cem")
+    person = await id_of(cem)
+    await ann.open("PATCH", f"{ADMIN}/people/{person}", {"role": "admin"})
+    await _until_admin(cem)
+
+    await ann.open("PATCH", f"{ADMIN}/people/{person}", {"role": "user"})
+
+    async with asyncio.timeout(5):
+        while (await cem.get(f"{ADMIN}/people")).status_code != 403:
+            await asyncio.sleep(0.05)
+
+
+async def test_where_nobody_logs_in_who_is_at_the_machine_administers() -> None:
+    async with opened() as chat:
+        browser = await chat.browser().arrive()
+
+        assert await told(browser, "people") == []
+        assert [model["id"] for model in await told(browser, "models")] == ["demo"]
+        assert await told(browser, "servers") == []
+
+
+# People.
+
+
+async def test_people_are_listed_added_changed_and_removed(ann: Browser, ben: Browser) -> None:
+    added = await ann.post(f"{ADMIN}/people", {"name": "Eve", "role": "user", "password": PASSWORD})
+    assert added.status_code == 201
+    eve = added.json
+    address = f"{ADMIN}/people/{eve['id']}"
+
+    changed = await ann.open("PATCH", address, {"name": "Eva", "disabled": True})
+    signed_out = await ann.open("PATCH", address, {"sign_out": True})
+    names = [each["name"] for each in await told(ann, "people")]
+    removed = await ann.open("DELETE", address)
+
+    assert (changed.json["name"], changed.json["disabled"], changed.json["generation"]) == (
+        "Eva",
+        True,
+        2,
+    )
+    assert signed_out.json["generation"] == 3
+    assert names == ["Ann", "Ben", "Eva"]
+    assert removed.json == {"id": eve["id"], "deleted": True}
+    assert [each["name"] for each in await told(ann, "people")] == ["Ann", "Ben"]
+    assert "argon2" not in added.text + changed.text
+    assert PASSWORD not in added.text + changed.text
+
+
+async def test_the_last_admin_stays_one(ann: Browser) -> None:
+    address = f"{ADMIN}/people/{await id_of(ann)}"
+
+    for refused in (
+        await ann.open("PATCH", address, {"role": "user"}),
+        await ann.open("PATCH", address, {"disabled": True}),
+        await ann.open("DELETE", address),
+    ):
+        assert (refused.status_code, refused.json["code"]) == (409, "conflict")
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        ({"name": "ann"}, 409, "conflict"),
+        ({"name": ""}, 422, "invalid_request"),
+        ({"name": "a\u202eb"}, 422, "invalid_request"),
+        ({"name": "a\0"}, 422, "invalid_request"),
+        ({"name": "Eve", "password": "short"}, 422, "invalid_request"),
+        ({"name": "Eve", "role": "root"}, 422, "invalid_request"),
+        ({}, 422, "invalid_request"),
+        ([], 422, "invalid_request"),
+    ],
+)
+async def test_nobody_is_added_of_whom_that_cannot_be(
+    ann: Browser, body: Any, status: int, code: str
+) -> None:
+    answer = await ann.post(f"{ADMIN}/people", body)
+
+    assert (answer.status_code, answer.json["code"]) == (status, code)
+    assert len(await told(ann, "people")) == 1
+
+
+async def test_who_is_not_there_is_not_found(ann: Browser) -> None:
+    for answer in (
+        await ann.open("PATCH", f"{ADMIN}/people/person_0", {"role": "user"}),
+        await ann.open("DELETE", f"{ADMIN}/people/person_0"),
+        await ann.open("DELETE", f"{ADMIN}/keys/key_0"),
+        await ann.post(f"{ADMIN}/runs/run_0/stop", {"owner": "local"}),
+    ):
+        assert answer.status_code == 404
+
+
+# Keys.
+
+
+async def test_a_key_is_told_once_and_listed_until_it_is_revoked(ann: Browser) -> None:
+    wanted = {"name": "laptop", "owner": "local", "scopes": ["read"]}
+    made = await ann.post(f"{ADMIN}/keys", wanted)
+    listed = await ann.get(f"{ADMIN}/keys")
+    await ann.open("DELETE", f"{ADMIN}/keys/{made.json['key']['id']}")
+
+    assert made.status_code == 201
+    assert made.headers["Cache-Control"] == "no-store"
+    assert made.json["token"].startswith(made.json["key"]["prefix"])
+    assert listed.json["data"] == [made.json["key"]]
+    assert made.json["token"] not in listed.text
+    assert await told(ann, "keys") == []
+    for refused in (
+        {**wanted, "owner": "a b"},
+        {**wanted, "scopes": []},
+        {**wanted, "scopes": ["x"]},
+    ):
+        assert (await ann.post(f"{ADMIN}/keys", refused)).status_code == 422
+
+
+# What goes on.
+
+
+async def test_what_runs_is_listed_with_whose_it_is_and_can_be_stopped(
+    chat: Chat, ann: Browser, ben: Browser
+) -> None:
+    owner = await id_of(ben)
+    run_id = await waiting_run(chat.site.client_for(owner), ASK)
+    listed = await ann.get(f"{ADMIN}/runs")
+    [live] = listed.json["data"]
+
+    assert (live["run"]["id"], live["run"]["status"]) == (run_id, "action_required")
+    assert (live["owner"], live["person"]) == (owner, "Ben")
+    assert "canary-51" not in listed.text
+
+    anothers = await ann.post(f"{ADMIN}/runs/{run_id}/stop", {"owner": "local"})
+    assert anothers.status_code == 404
+    stopped = await ann.post(f"{ADMIN}/runs/{run_id}/stop", {"owner": owner})
+    assert stopped.json == {"id": run_id, "status": "cancelled"}
+    assert await told(ann, "runs") == []
+
+
+async def test_what_was_used_is_told_by_day_model_and_person(
+    chat: Chat, ann: Browser, ben: Browser
+) -> None:
+    owner = await id_of(ben)
+    run_id = await waiting_run(chat.site.client_for(owner), ASK)
+    await chat.site.client_for(owner).cancel_run(run_id)
+
+    answer = await ann.get(f"{ADMIN}/usage?days=1")
+    [row] = answer.json["data"]
+
+    assert (row["owner"], row["person"], row["model"], row["runs"]) == (owner, "Ben", "demo", 1)
+    assert row["input_tokens"] > 0
+    assert row["day"] == answer.json["since"]
+    for days in ("0", "367", "x"):
+        assert (await ann.get(f"{ADMIN}/usage?days={days}")).status_code == 422
+
+
+async def test_assistants_that_anybody_shares_are_listed(ann: Browser, ben: Browser) -> None:
+    shared = (await ben.post("/api/assistants", {"name": "Pirate"})).json
+    await ben.post("/api/assistants", {"name": "Private"})
+    token = (await ben.post(f"/api/assistants/{shared['id']}/share", {})).json["token"]
+
+    [row] = await told(ann, "assistants")
+
+    assert (row["id"], row["name"], row["by"], row["token"]) == (
+        shared["id"],
+        "Pirate",
+        "Ben",
+        token,
+    )
+
+
+# With passwords.
+
+
+async def test_a_new_password_of_an_admins_making_is_the_one_that_lets_in() -> None:
+    async with opened(login="password") as chat:
+        await chat.person("Ann", role="admin")
+        eve = await chat.person("Eve", password=None)
+        ann = await chat.browser().log_in("Ann")
+
+        answer = await ann.open("PATCH", f"{ADMIN}/people/{eve.id}", {"password": PASSWORD})
+
+        assert answer.status_code == 200
+        assert (await (await chat.browser().log_in("Eve")).get("/api/me")).json["person"][
+            "name"
+        ] == "Eve"
+
+
+# Owners.
+
+
+async def test_projects_are_made_changed_and_removed(ann: Browser) -> None:
+    made = await ann.post(f"{ADMIN}/projects", {"name": "Moon"})
+    assert made.status_code == 201
+    address = f"{ADMIN}/projects/{made.json['id']}"
+    key = await ann.post(f"{ADMIN}/keys", {"name": "robot", "owner": made.json["id"]})
+
+    changed = await ann.open("PATCH", address, {"name": "Mars", "disabled": True})
+    listed = await told(ann, "projects")
+    removed = await ann.open("DELETE", address)
+
+    assert (changed.json["name"], changed.json["disabled"]) == ("Mars", True)
+    assert listed == [changed.json]
+    assert await told(ann, "keys") == []
+    assert key.status_code == 201
+    assert removed.json == {"id": made.json["id"], "deleted": True}
+    assert (await ann.post(f"{ADMIN}/projects", {"name": ""})).status_code == 422
+
+
+async def test_a_keys_limits_are_said_when_it_is_made_and_changed_later(ann: Browser) -> None:
+    limits = {"requests_per_minute": 60, "tokens_per_day": 1000}
+    wanted = {"name": "robot", "owner": "local", "limits": limits, "expires_in": 3600}
+    key = (await ann.post(f"{ADMIN}/keys", wanted)).json["key"]
+
+    address = f"{ADMIN}/keys/{key['id']}"
+    less = {"limits": {"requests_per_minute": 5, "tokens_per_day": None}}
+    changed = await ann.open("PATCH", address, less)
+
+    assert key["limits"] == {**limits, "runs_at_once": None}
+    assert key["expires_at"] == key["created_at"] + 3_600_000
+    assert changed.json["limits"] == {
+        "requests_per_minute": 5,
+        "runs_at_once": None,
+        "tokens_per_day": None,
+    }
+    for refused in ({"limits": {"runs_at_once": 0}}, {"limits": {"nope": 1}}):
+        assert (await ann.open("PATCH", address, refused)).status_code == 422
+
+
+async def test_the_audit_log_says_who_at_the_page_did_what(chat: Chat, ann: Browser) -> None:
+    made = (await ann.post(f"{ADMIN}/projects", {"name": "Moon"})).json
+    await ann.open("DELETE", f"{ADMIN}/projects/{made['id']}")
+    newest = (await ann.get(f"{ADMIN}/acts")).json
+
+    assert [act["what"] for act in newest["data"][:2]] == ["project.removed", "project.created"]
+    assert {act["who"] for act in newest["data"][:2]} == {"Ann"}
+    assert newest["data"][0]["actor"] == await id_of(ann)
+    behind = (await ann.get(f"{ADMIN}/acts?after={newest['data'][0]['id']}")).json
+    assert behind["data"] == newest["data"][1:]
+    assert (await ann.get(f"{ADMIN}/acts?after=audit_0")).status_code == 404
+
+
+CANARY_KEY = "sk-canary-0123456789-abcdefgh"
+
+
+async def test_a_key_at_a_provider_is_written_and_never_told(
+    chat: Chat, ann: Browser, ben: Browser
+) -> None:
+    owner = await id_of(ben)
+    address = f"{ADMIN}/provider_keys/openai/{owner}"
+    kept = await ann.open("PUT", address, {"key": CANARY_KEY})
+    listed = await ann.get(f"{ADMIN}/provider_keys")
+
+    [key] = listed.json["data"]
+    assert (key["owner"], key["person"], key["hint"]) == (owner, "Ben", "...efgh")
+    removed = await ann.open("DELETE", address)
+    assert removed.status_code == 200
+    assert await told(ann, "provider_keys") == []
+    acts = await ann.get(f"{ADMIN}/acts")
+    for said in (kept, listed, removed, acts):
+        assert CANARY_KEY[3:] not in said.text
+    for refused in ({"key": ""}, {"key": "a\r\nb"}, {"key": "k", "base_url": "file:///etc"}):
+        assert (await ann.open("PUT", address, refused)).status_code == 422
+    assert (
+        await ann.open("PUT", f"{ADMIN}/provider_keys/demo/{owner}", {"key": "k"})
+    ).status_code == 422
+
+
+async def test_owners_are_counted_exported_and_erased(
+    chat: Chat, ann: Browser, ben: Browser
+) -> None:
+    owner = await id_of(ben)
+    await waiting_run(chat.site.client_for(owner), ASK)
+    [held] = [each for each in await told(ann, "owners") if each["owner"] == owner]
+    assert (held["name"], held["kind"], held["threads"], held["runs"]) == ("Ben", "person", 1, 1)
+
+    export = await ann.get(f"{ADMIN}/owners/{owner}/export")
+    with zipfile.ZipFile(io.BytesIO(await asyncio.to_thread(export.get_data))) as archive:
+        assert "canary-51" in archive.read("messages.jsonl").decode()
+    assert export.headers["Content-Disposition"].startswith("attachment; filename=antiphon-person_")
+    assert (await ann.get(f"{ADMIN}/owners/nobody/export")).status_code == 404
+
+    erased = await ann.open("DELETE", f"{ADMIN}/owners/{owner}")
+    assert erased.json["done"]
+    assert owner not in [each["owner"] for each in await told(ann, "owners")]
+    assert [each["name"] for each in await told(ann, "people")] == ["Ann"]
+    async with asyncio.timeout(5):
+        while (await ben.get("/api/threads")).status_code != 401:
+            await asyncio.sleep(0.05)

@@ -1,0 +1,299 @@
+"""Assistants over the web: made, changed, and shared by a link within the installation."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any, cast
+
+import pytest
+from werkzeug.test import TestResponse
+
+from antiphon.types.messages import Tool, ToolSpec
+from antiphon.web.assistants import Card, offered
+from antiphon.web.toolset import Tooling
+from tests.support.web.named import called, many_may_come
+from tests.support.web.visiting import Browser, Chat, opened
+
+PIRATE = {
+    "name": "Pirate",
+    "model": "demo",
+    "instructions": "Talk like a pirate.",
+    "tools": ["calculate"],
+    "mcp_servers": [],
+    "starters": ["Where is the treasure?", "Sing!"],
+}
+
+
+@pytest.fixture
+async def own() -> AsyncIterator[Chat]:
+    """Where nobody logs in."""
+    async with opened() as chat:
+        yield chat
+
+
+@pytest.fixture
+async def browser(own: Chat) -> Browser:
+    return await own.browser().arrive()
+
+
+@pytest.fixture
+async def chat() -> AsyncIterator[Chat]:
+    async with many_may_come() as chat:
+        yield chat
+
+
+async def made(browser: Browser, **fields: Any) -> dict[str, Any]:
+    answer = await browser.post("/api/assistants", {**PIRATE, **fields})
+    assert answer.status_code == 201, answer.text
+    return answer.json
+
+
+async def link(browser: Browser, assistant: dict[str, Any]) -> str:
+    """The token of its link."""
+    answer = await browser.post(f"/api/assistants/{assistant['id']}/share", {})
+    assert answer.json["url"].endswith(f"/a/{answer.json['token']}")
+    return answer.json["token"]
+
+
+async def taken(browser: Browser, token: str) -> TestResponse:
+    return await browser.post(f"/api/shared/{token}", {})
+
+
+@pytest.mark.parametrize(
+    ("tools", "servers", "expected"),
+    [
+        (None, None, {"plain", "far__a", "far__b", "near__a"}),
+        (None, (), {"plain"}),
+        (None, ("far",), {"plain", "far__a", "far__b"}),
+        ((), None, set()),
+        ((), ("far",), {"far__a", "far__b"}),
+        (("near__a",), (), {"near__a"}),
+        (("near__a",), None, {"near__a"}),
+        (("plain", "near__a"), ("far",), {"plain", "near__a", "far__a", "far__b"}),
+    ],
+)
+def test_what_is_named_may_be_used_by_its_own_name_or_by_its_server(
+    tools: tuple[str, ...] | None, servers: tuple[str, ...] | None, expected: set[str]
+) -> None:
+    class Mixed:
+        def tools(self) -> list[Tool]:
+            names = ("plain", "far__a", "far__b", "near__a")
+            parts = [(name, name.partition("__")) for name in names]
+            return [
+                Tool(spec=ToolSpec(name), server=server if between else None, own_name=own)
+                for name, (server, between, own) in parts
+            ]
+
+    card = Card(
+        id="a",
+        name="",
+        model=None,
+        instructions=None,
+        tools=tools,
+        mcp_servers=servers,
+        starters=(),
+        created_at=1,
+        updated_at=1,
+    )
+    assert {spec.name for spec in offered(cast("Tooling", Mixed()), card)} == expected
+
+
+# One's own.
+
+
+async def test_an_assistant_is_kept_as_it_was_made(browser: Browser) -> None:
+    assistant = await made(browser)
+    [row] = (await browser.get("/api/assistants")).json["data"]
+    one = (await browser.get(f"/api/assistants/{assistant['id']}")).json
+
+    assert {key: assistant[key] for key in PIRATE} == PIRATE
+    assert assistant["shared"] is None
+    assert row == one == assistant
+
+
+async def test_an_assistant_may_use_everything_unless_something_else_is_said(
+    browser: Browser,
+) -> None:
+    assistant = (await browser.post("/api/assistants", {"name": "Plain"})).json
+
+    assert (assistant["tools"], assistant["mcp_servers"]) == (None, None)
+    assert assistant["starters"] == []
+
+
+async def test_what_is_given_changes_and_the_rest_stays(browser: Browser) -> None:
+    assistant = await made(browser)
+    address = f"/api/assistants/{assistant['id']}"
+    await browser.open("PATCH", address, {"starters": ["Ahoy?"], "model": None})
+    changed = (await browser.open("PATCH", address, {"tools": None})).json
+
+    assert changed["starters"] == ["Ahoy?"]
+    assert (changed["model"], changed["tools"], changed["mcp_servers"]) == (None, None, [])
+    assert changed["instructions"] == PIRATE["instructions"]
+
+
+async def test_a_deleted_assistant_is_gone(browser: Browser) -> None:
+    assistant = await made(browser)
+    address = f"/api/assistants/{assistant['id']}"
+    gone = await browser.open("DELETE", address)
+
+    assert gone.json["deleted"] is True
+    assert (await browser.get(address)).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"name": 7},
+        {"starters": ["x" * 301]},
+        {"starters": ["x"] * 7},
+        {"tools": ["x" * 128] * 40},
+        {"tools": ["x" * 129]},
+        {"name": "a\0b"},
+        {"model": "nobody:nothing"},
+        [],
+    ],
+)
+async def test_what_is_no_assistant_is_refused(browser: Browser, body: Any) -> None:
+    answer = await browser.post("/api/assistants", body)
+
+    assert 400 <= answer.status_code < 500
+    assert answer.mimetype == "application/problem+json"
+
+
+async def test_servers_and_tools_of_a_body_are_names_and_nothing_else(browser: Browser) -> None:
+    command = {"name": "x", "command": "touch /tmp/x"}
+    answer = await browser.post("/api/assistants", {"mcp_servers": [command]})
+
+    assert answer.status_code == 422
+
+
+async def test_a_run_is_offered_what_its_assistant_may_use(browser: Browser, own: Chat) -> None:
+    some = await made(browser, tools=["calculate", "gone"])
+    every = await made(browser, tools=None)
+    for assistant in (some, every):
+        said = {"content": "Hi", "assistant_id": assistant["id"]}
+        await browser.post("/api/messages/process", said)
+    newest, before = (await own.site.client.list_runs(limit=2)).data
+
+    assert [spec.name for spec in before.tools] == ["calculate"]
+    assert {"calculate", "current_time"} < {spec.name for spec in newest.tools}
+    assert before.instructions == PIRATE["instructions"]
+
+
+async def test_to_an_assistant_that_is_not_there_nothing_is_said(
+    browser: Browser, own: Chat
+) -> None:
+    said = {"content": "Hi", "assistant_id": "asst_gone"}
+    answer = await browser.post("/api/messages/process", said)
+
+    assert answer.status_code == 404
+    assert not (await own.site.client.list_threads()).data
+
+
+# Shared.
+
+
+async def test_who_has_the_link_sees_a_card_and_gets_a_copy(chat: Chat) -> None:
+    ann, bob = await called(chat, "ann"), await called(chat, "bob")
+    assistant = await made(ann)
+    token = await link(ann, assistant)
+    seen = (await bob.get(f"/api/shared/{token}")).json
+    copy = (await taken(bob, token)).json
+
+    assert seen == {
+        "name": "Pirate",
+        "model": "demo",
+        "starters": PIRATE["starters"],
+        "by": "ann",
+    }
+    assert {key: copy[key] for key in PIRATE} == PIRATE
+    assert copy["id"] != assistant["id"]
+    assert copy["shared"] is None
+
+
+async def test_a_copy_is_ones_own_and_the_same_each_time(chat: Chat) -> None:
+    ann, bob = await called(chat, "ann"), await called(chat, "bob")
+    assistant = await made(ann)
+    token = await link(ann, assistant)
+    copy = (await taken(bob, token)).json
+    await bob.open("PATCH", f"/api/assistants/{copy['id']}", {"name": "Parrot"})
+    await ann.open("PATCH", f"/api/assistants/{assistant['id']}", {"instructions": "Rhyme."})
+    again = (await taken(bob, token)).json
+
+    assert (again["id"], again["name"]) == (copy["id"], "Parrot")
+    assert again["instructions"] == PIRATE["instructions"]
+    assert len((await bob.get("/api/assistants")).json["data"]) == 1
+    assert (await ann.get(f"/api/assistants/{assistant['id']}")).json["name"] == "Pirate"
+
+
+async def test_who_opens_their_own_link_gets_their_assistant(chat: Chat) -> None:
+    ann = await called(chat, "ann")
+    assistant = await made(ann)
+    mine = (await taken(ann, await link(ann, assistant))).json
+
+    assert mine["id"] == assistant["id"]
+    assert len((await ann.get("/api/assistants")).json["data"]) == 1
+
+
+async def test_a_link_is_the_same_until_it_is_taken_back_and_then_leads_nowhere(
+    chat: Chat,
+) -> None:
+    ann, bob = await called(chat, "ann"), await called(chat, "bob")
+    assistant = await made(ann)
+    address = f"/api/assistants/{assistant['id']}"
+    token = await link(ann, assistant)
+    assert await link(ann, assistant) == token
+    assert (await ann.get(address)).json["shared"] == token
+    unshared = (await ann.open("DELETE", f"{address}/share")).json
+    another = await link(ann, assistant)
+
+    assert unshared["shared"] is None
+    assert another != token
+    for answer in (await bob.get(f"/api/shared/{token}"), await taken(bob, token)):
+        assert (answer.status_code, answer.json["code"]) == (404, "not_found")
+
+
+async def test_a_link_begins_as_the_address_that_the_browser_has_open(chat: Chat) -> None:
+    through_proxy = {
+        "X-Forwarded-User": "ann",
+        "X-Forwarded-Proto": "https",
+        "Origin": "https://localhost:8000",
+    }
+    ann = await chat.browser(headers=through_proxy).arrive()
+    assistant = await made(ann)
+    answer = await ann.post(f"/api/assistants/{assistant['id']}/share", {})
+
+    assert answer.json["url"] == f"https://localhost:8000/a/{answer.json['token']}"
+
+
+async def test_the_link_of_a_deleted_assistant_leads_nowhere(chat: Chat) -> None:
+    ann, bob = await called(chat, "ann"), await called(chat, "bob")
+    assistant = await made(ann)
+    token = await link(ann, assistant)
+    await ann.open("DELETE", f"/api/assistants/{assistant['id']}")
+
+    assert (await taken(bob, token)).status_code == 404
+
+
+async def test_nobody_makes_up_a_link(chat: Chat) -> None:
+    ann, bob = await called(chat, "ann"), await called(chat, "bob")
+    token = await link(ann, await made(ann))
+    other = "B" if token[5] != "B" else "C"
+    for forged in (token[:5] + other + token[6:], token[:-2], token + "AAAA", "x", "%00", "é" * 9):
+        answer = await bob.get(f"/api/shared/{forged}")
+        assert (answer.status_code, answer.json["code"]) == (404, "not_found")
+
+
+async def test_anothers_assistant_is_unknown_but_for_its_link(chat: Chat) -> None:
+    ann, bob = await called(chat, "ann"), await called(chat, "bob")
+    address = f"/api/assistants/{(await made(ann))['id']}"
+
+    for answer in (
+        await bob.get(address),
+        await bob.open("PATCH", address, {"name": "mine"}),
+        await bob.open("DELETE", address),
+        await bob.post(f"{address}/share", {}),
+        await bob.open("DELETE", f"{address}/share"),
+    ):
+        assert (answer.status_code, answer.json["code"]) == (404, "not_found")
+    assert (await ann.get(address)).json["name"] == "Pirate"

@@ -1,0 +1,103 @@
+"""The web chat and the backend on one port: each guards what is its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import httpx2
+import msgspec
+import pytest
+
+from antiphon.client.async_client import AsyncClient
+from antiphon.runtime.embedded_transport import AsyncEmbeddedTransport
+from antiphon.runtime.runtime import Runtime
+from antiphon.server.serve import Ending, serving
+from antiphon.types.errors import BadSettings
+from antiphon.web.asgi import chat
+from antiphon.web.bridge import Bridge
+from tests.support.web.visiting import FORGETFUL, PASSWORD
+
+SETTINGS = msgspec.structs.replace(FORGETFUL, port=0)
+
+
+@asynccontextmanager
+async def up(**changes: object) -> AsyncGenerator[httpx2.AsyncClient]:
+    """Somebody's HTTP client at a running server with a web chat."""
+    settings = msgspec.structs.replace(SETTINGS, **changes)
+
+    @asynccontextmanager
+    async def beside(runtime: Runtime, closing: Ending) -> AsyncGenerator[Bridge]:
+        client = AsyncClient.over(AsyncEmbeddedTransport.over(runtime))
+        await client.create_person("ann", password=PASSWORD)
+        async with chat(settings, client, closing, servers=False) as bridge:
+            yield bridge
+
+    async with (
+        serving(settings, beside=beside) as address,
+        httpx2.AsyncClient(base_url=address, timeout=20, trust_env=False) as client,
+    ):
+        yield client
+
+
+async def test_without_a_login_the_backend_beside_the_chat_needs_no_key() -> None:
+    async with up() as client:
+        assert (await client.get("/v1/threads")).status_code == 200
+        assert (await client.get("/")).status_code == 200
+
+
+async def test_where_people_log_in_the_backend_asks_for_a_key() -> None:
+    async with up(login="password") as client:
+        for headers in ({}, {"Antiphon-Owner": "local"}, {"Host": "chat.lan"}):
+            assert (await client.get("/v1/threads", headers=headers)).status_code == 401
+        login = {"name": "ann", "password": PASSWORD}
+        assert (await client.post("/api/login", json=login)).status_code == 200
+        assert (await client.get("/api/threads")).status_code == 200
+        assert (await client.get("/v1/threads")).status_code == 401  # a cookie is no key
+
+
+@pytest.mark.parametrize("host", ["rebound.example", "localhost.rebound.example:8000"])
+async def test_a_foreign_host_meets_the_guard_of_whom_it_asks(host: str) -> None:
+    async with up() as client:
+        for path, status in (("/", 421), ("/api/me", 421), ("/v1/threads", 403)):
+            assert (await client.get(path, headers={"Host": host})).status_code == status
+
+
+async def test_two_hosts_are_none() -> None:
+    async with up() as client:
+        where = client.base_url
+        reader, writer = await asyncio.open_connection(where.host, where.port)
+        writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\nHost: rebound.example\r\n\r\n")
+        status = await reader.readline()
+        writer.close()
+
+        assert status.split()[1] in (b"400", b"421")
+
+
+async def test_a_header_with_an_underscore_is_not_taken_for_the_one_with_hyphens() -> None:
+    async with up(login="proxy", trusted_proxies=("127.0.0.1",)) as client:
+        forged = {"X_Forwarded_User": "boss"}
+
+        assert (await client.get("/api/me", headers=forged)).status_code == 401
+        named = {"X-Forwarded-User": "ann"}
+        assert (await client.get("/api/me", headers={**forged, **named})).status_code == 200
+
+
+async def test_a_name_that_is_sent_twice_is_nobody() -> None:
+    async with up(login="proxy", trusted_proxies=("127.0.0.1",)) as client:
+        twice = [("X-Forwarded-User", "boss"), ("X-Forwarded-User", "ann")]
+
+        assert (await client.get("/api/me", headers=twice)).status_code == 403
+
+
+async def test_it_may_listen_anywhere_once_people_log_in_and_it_has_a_name() -> None:
+    async with up(host="0.0.0.0", login="password", hosts=("chat.lan",)) as client:
+        assert (await client.get("/", headers={"Host": "chat.lan"})).status_code == 200
+
+
+@pytest.mark.parametrize("changes", [{}, {"login": "password"}, {"login": "oidc"}])
+async def test_else_it_does_not_listen_at_all(changes: dict[str, object]) -> None:
+    with pytest.raises(BadSettings):
+        async with up(host="0.0.0.0", **changes):
+            pass

@@ -1,0 +1,108 @@
+"""Heavy answers of the web chat that one browser asks for: another is answered meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import sys
+from collections.abc import AsyncIterator
+from contextlib import ExitStack
+
+import httpx2
+import pytest
+
+from antiphon.web.limits import ANSWERS_EACH
+from tests.support.server.bystander import ASK_SECONDS, Stage, deafs, staged
+from tests.support.web.named import called, id_of, many_may_come
+from tests.support.web.visiting import Browser
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="a process is measured by /proc")
+
+MANY = 120
+"""Browsers that ask for a long thread and do not read it."""
+SAID = "Some **words** of a message, `code` and a [link](http://example.org).\n\n" * 1_400
+MESSAGES = 40
+
+
+@pytest.fixture
+async def stage() -> AsyncIterator[Stage]:
+    async with staged(command="up") as stage:
+        yield stage
+
+
+async def say(stage: Stage) -> str:
+    """A thread of four megabytes."""
+    async with httpx2.AsyncClient(base_url=stage.url, timeout=ASK_SECONDS) as client:
+        thread = (await client.post("/v1/threads", json={})).json()["id"]
+        for _ in range(MESSAGES):
+            said = {"thread_id": thread, "content": SAID}
+            assert (await client.post("/v1/messages", json=said)).status_code == 201
+    return str(thread)
+
+
+async def arrive(stage: Stage) -> str:
+    """The cookie of a browser that has opened the page."""
+    async with httpx2.AsyncClient(base_url=stage.url, timeout=ASK_SECONDS) as client:
+        await client.get("/")
+        return "; ".join(f"{name}={value}" for name, value in client.cookies.items())
+
+
+@linux
+@pytest.mark.parametrize("what", ["messages", "export?as=md", "export?as=json"])
+async def test_long_threads_that_nobody_reads_hold_nobody_up(stage: Stage, what: str) -> None:
+    thread, cookie = await say(stage), await arrive(stage)
+
+    def list_threads(connection: http.client.HTTPConnection) -> None:
+        connection.request("GET", "/api/threads?limit=1", headers={"cookie": cookie})
+        answer = connection.getresponse()
+        assert (answer.status, thread in answer.read().decode()) == (200, True)
+
+    path = f"/api/threads/{thread}/{what}"
+    with ExitStack() as stack:
+        await stage.cost(deafs(stack, stage.url, [path], Cookie=cookie), list_threads)
+        flood = deafs(stack, stage.url, [path] * MANY, Cookie=cookie)
+        cost = await stage.cost(flood, list_threads)
+
+    cost.refuse_hold(0.2)
+
+
+@linux
+async def test_files_that_nobody_reads_take_no_more_memory_when_they_are_larger(
+    stage: Stage,
+) -> None:
+    cookie, costs = await arrive(stage), []
+    async with httpx2.AsyncClient(base_url=stage.url, timeout=ASK_SECONDS) as client:
+        for size in (100_000, 300_000, 9_900_000):
+            kept = await client.post("/v1/files", params={"name": "f"}, content=bytes(size))
+            path = f"/api/files/{kept.json()['id']}"
+            with ExitStack() as stack:
+                flood = deafs(stack, stage.url, [path] * 60, Cookie=cookie)
+                costs.append(await stage.cost(flood))
+    _, few, many = costs
+
+    many.refuse_growth(few, times=1)
+
+
+async def test_one_persons_heavy_answers_wait_for_one_another_and_not_for_another_person() -> None:
+    async with many_may_come() as chat:
+        queue, ann, bob = (
+            chat.site.limits.answers,
+            await called(chat, "ann"),
+            await called(chat, "bob"),
+        )
+        paths = dict[Browser, str]()
+        for browser in (ann, bob):
+            client = chat.site.client_for(await id_of(browser))
+            thread = await client.create_thread(title="one")
+            paths[browser] = f"/api/threads/{thread.id}/messages"
+        held = await id_of(ann)
+        for _ in range(ANSWERS_EACH):
+            await queue.enter(held)
+        asking = asyncio.create_task(ann.get(paths[ann]))
+        for _ in range(3):
+            answered = await bob.get(paths[bob])
+        waited = not asking.done()
+        queue.leave(held)
+        answer = await asking
+
+    assert (answered.status_code, waited, answer.status_code) == (200, True, 200)

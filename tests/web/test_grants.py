@@ -1,0 +1,85 @@
+"""What a person always allowed: they see it, take it back, and nobody else does."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Browser as Chromium
+from playwright.async_api import expect
+
+from antiphon.ports import LOCAL
+from antiphon.settings.paths import data_folder
+from antiphon.tools.permissions import GrantsFile
+from antiphon.tools.questions import ToolIdentity
+from antiphon.types.messages import Hints
+from antiphon.web.relays import grants_file
+from tests.support.web.chats import chatting
+from tests.support.web.visiting import HERE, Browser, Chat, opened
+
+
+@pytest.fixture
+async def chat() -> AsyncIterator[Chat]:
+    async with opened(login="proxy", trusted_proxies=(HERE,)) as chat:
+        yield chat
+
+
+async def person(chat: Chat, name: str) -> Browser:
+    return await chat.browser(headers={"X-Forwarded-User": name}).arrive()
+
+
+def a_shape(server: str, tool: str) -> ToolIdentity:
+    return ToolIdentity(
+        server=server,
+        origin="here",
+        own_name=tool,
+        description=f"It is {tool}.\u202e",
+        parameters={},
+        hints=Hints(),
+    )
+
+
+def allow(folder: Path, owner: str, *tools: tuple[str, str]) -> GrantsFile:
+    file = grants_file(folder, owner)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    grants = GrantsFile(file)
+    grants.add([a_shape(*each) for each in tools])
+    return grants
+
+
+async def test_each_person_sees_and_takes_back_what_they_always_allowed(chat: Chat) -> None:
+    ann, ben = await person(chat, "ann"), await person(chat, "ben")
+    folder = data_folder(os.environ)
+    owners = [(await each.get("/api/me")).json["person"]["id"] for each in (ann, ben)]
+    tools = (("far", "touch"), ("far", "echo"), ("", "shell"))
+    hers, his = (allow(folder, owner, *tools) for owner in owners)
+
+    shown = (await ann.get("/api/grants")).json["data"]
+    assert [(each["server"], each["tool"]) for each in shown] == list(tools)
+    assert shown[0]["description"] == "It is touch.<U+202E>"
+    revoked = await ann.post("/api/grants/revoke", {"server": "far", "tool": "touch"})
+    assert revoked.json == {"revoked": 1}
+    assert hers.known("far", "touch") is None
+    assert (await ann.post("/api/grants/revoke", {"server": "far"})).json == {"revoked": 1}
+    assert (await ann.post("/api/grants/revoke", {"server": "no"})).json == {"revoked": 0}
+    assert [each.own_name for each in hers.all()] == ["shell"]
+    assert len(his.all()) == len((await ben.get("/api/grants")).json["data"]) == 3
+
+
+async def test_the_settings_list_what_is_always_allowed_and_take_it_back(
+    chromium: Chromium, tmp_path: Path
+) -> None:
+    folder = tmp_path / "data" / "antiphon"
+    folder.mkdir(parents=True)
+    grants = allow(folder, LOCAL, ("far", "touch"), ("", "shell"))
+    async with chatting(chromium, tmp_path, "--no-servers") as chat:
+        await chat.page.get_by_role("button", name="Settings").click()
+        rows = chat.page.locator(".grants li")
+        await expect(rows).to_have_count(2)
+        await expect(rows.first).to_contain_text("touch far")
+        await chat.page.get_by_role("button", name="Ask again before touch runs").click()
+        await expect(rows).to_have_count(1)
+
+    assert [each.own_name for each in grants.all()] == ["shell"]

@@ -1,0 +1,84 @@
+"""The page hides no character that the terminal reveals."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import antiphon.web
+from antiphon.types.terminal_safe import Place, clean
+from tests.support.unicode_data import default_ignorable
+
+HIDDEN = Path(antiphon.web.__file__).parent / "static" / "chat" / "hidden.mjs"
+TAGS = range(0xE0000, 0xE0080)
+"""Letters that are written unseen: the page reads them out instead of naming each."""
+EVERY = [*range(0xD800), *range(0xE000, 0x110000)]
+"""Without lone surrogates, which no JSON brings here."""
+
+
+@pytest.mark.parametrize(("place", "judged"), [("notice", False), ("approval", True)])
+def test_what_the_terminal_reveals_the_page_reveals(place: Place, judged: bool, node: Path) -> None:
+    program = f"""
+        const {{ revealed }} = await import({json.dumps(HIDDEN.as_uri())});
+        const shown = (code) => {{
+          const character = String.fromCodePoint(code);
+          const pieces = revealed(character, {json.dumps(judged)});
+          return pieces.map((piece) => piece.text).join("") === character;
+        }};
+        const hidden = [];
+        for (let code = 0; code < 0x110000; code += 1)
+          if ((code < 0xd800 || code >= 0xe000) && !shown(code)) hidden.push(code);
+        console.log(JSON.stringify(hidden));
+    """
+
+    assert _printed(node, program) == [code for code in EVERY if _acts(chr(code), place)]
+
+
+def test_the_page_spells_out_all_that_unicode_says_is_not_drawn_where_a_person_decides(
+    node: Path,
+) -> None:
+    ignorable = default_ignorable()
+    program = f"""
+        const {{ revealedText }} = await import({json.dumps(HIDDEN.as_uri())});
+        const codes = {json.dumps(ignorable)};
+        const passes = codes.filter((code) =>
+          revealedText(`a${{String.fromCodePoint(code)}}b`, true).length <= 3);
+        const known = [];
+        for (let code = 0; code < 0x110000; code += 1)
+          if (/\\p{{Default_Ignorable_Code_Point}}/u.test(String.fromCodePoint(code)))
+            known.push(code);
+        console.log(JSON.stringify({{ passes, known }}));
+    """
+    told = _printed(node, program)
+
+    assert not set(ignorable) - set(told["known"])  # it is the same property
+    assert [code for code in told["passes"] if code not in TAGS] == []
+
+
+def test_arguments_that_are_edited_in_the_page_have_nothing_hidden_in_them(node: Path) -> None:
+    program = f"""
+        const {{ editable }} = await import({json.dumps((HIDDEN.parent / "json.mjs").as_uri())});
+        const text = String.fromCodePoint(...{json.dumps(default_ignorable())});
+        const shown = editable(JSON.stringify({{ text }}));
+        console.log(JSON.stringify([shown, JSON.parse(shown).text === text]));
+    """
+    shown, same = _printed(node, program)
+
+    assert same
+    assert clean(shown, "approval") == shown
+
+
+def _printed(node: Path, program: str) -> Any:
+    """The JSON that the program prints."""
+    done = subprocess.run(
+        [node, "--input-type=module"], input=program, capture_output=True, text=True, check=True
+    )
+    return json.loads(done.stdout)
+
+
+def _acts(character: str, place: Place) -> bool:
+    return clean(character, place) != character

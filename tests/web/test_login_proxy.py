@@ -1,0 +1,136 @@
+"""In as whom a proxy in front names: it is believed, and nobody else who says the same."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.support.web.visiting import Browser, Chat, Headers, opened
+
+PROXY, STRANGER = "10.0.0.1", "198.51.100.7"
+DIES_WITHIN = 5.0
+
+
+@pytest.fixture
+async def chat() -> AsyncIterator[Chat]:
+    async with opened(
+        login="proxy",
+        hosts=("chat.lan",),
+        trusted_proxies=(PROXY, "unix"),
+        proxy_user_header="Remote-User",
+    ) as chat:
+        yield chat
+
+
+def through(chat: Chat, name: str, peer: str = PROXY) -> Browser:
+    return chat.browser("http://chat.lan", peer, {"Remote-User": name})
+
+
+async def name_of(browser: Browser) -> str:
+    """Who the web chat thinks is there."""
+    return (await browser.get("/api/me")).json["person"]["name"]
+
+
+@pytest.mark.parametrize("peer", [PROXY, "", "::ffff:10.0.0.1"])
+async def test_whom_the_proxy_names_is_in_at_once(chat: Chat, peer: str) -> None:
+    ann = await through(chat, "ann", peer).arrive()
+
+    assert await name_of(ann) == "ann"
+    assert (await ann.post("/api/messages/process", {"content": "hi"})).status_code == 200
+
+
+async def test_the_same_name_is_the_same_person(chat: Chat) -> None:
+    for name in ("ann", "bob", "ann"):
+        await through(chat, name).arrive()
+
+    people = (await chat.site.client.list_people()).data
+    assert [(person.name, person.role, person.subject) for person in people] == [
+        ("ann", "user", "proxy|ann"),
+        ("bob", "user", "proxy|bob"),
+    ]
+
+
+@pytest.mark.parametrize("path", ["/", "/api/me", "/healthz", "/static/x/y"])
+@pytest.mark.parametrize("peer", [STRANGER, "127.0.0.1", "10.0.0.2"])
+async def test_anybody_else_who_names_a_person_is_refused(chat: Chat, path: str, peer: str) -> None:
+    refused = await through(chat, "ann", peer).get(path)
+
+    assert refused.status_code == 403
+    assert "Remote-User" in refused.json["detail"]
+
+
+async def test_who_comes_past_the_proxy_is_nobody(chat: Chat) -> None:
+    cookie = (await through(chat, "ann").arrive()).cookie()
+
+    for peer in (STRANGER, PROXY):
+        past = chat.browser("http://chat.lan", peer).takes(str(cookie))
+        assert (await past.get("/api/me")).status_code == 401
+
+
+async def test_a_cookie_of_one_person_is_none_of_another(chat: Chat) -> None:
+    ann = await through(chat, "ann").arrive()
+    bob = through(chat, "bob").takes(str(ann.cookie()))
+    bob.csrf = ann.csrf
+
+    assert (await bob.post("/api/logout", {})).status_code == 401
+    await bob.arrive()
+    assert await name_of(bob) == "bob"
+    assert bob.csrf != ann.csrf
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Remote-User": "ann,bob"},
+        {"Remote-User": "ann\x7f"},
+        {"Remote-User": "x" * 129},
+        {"Remote-User": "ann\u00ad"},
+    ],
+)
+async def test_a_header_that_names_nobody_or_two_is_refused(chat: Chat, headers: Headers) -> None:
+    refused = await chat.browser("http://chat.lan", PROXY, headers).get("/api/me")
+
+    assert refused.status_code == 403
+
+
+@pytest.mark.parametrize("name", ["", "   "])
+async def test_without_a_name_there_is_nobody(chat: Chat, name: str) -> None:
+    assert (await through(chat, name).get("/api/me")).status_code == 401
+
+
+async def test_names_may_have_any_letters(chat: Chat) -> None:
+    sent = "Zoë 王".encode().decode("latin-1")  # as a server hands it on
+
+    assert await name_of(await through(chat, sent).arrive()) == "Zoë 王"
+
+
+async def test_who_is_disabled_is_out_within_seconds(chat: Chat) -> None:
+    ann = await through(chat, "ann").arrive()
+    (person,) = (await chat.site.client.list_people()).data
+    await chat.site.client.update_person(person.id, disabled=True)
+
+    async with asyncio.timeout(DIES_WITHIN):
+        while (await ann.get("/api/threads")).status_code == 200:
+            await asyncio.sleep(0.1)
+    assert (await ann.get("/api/me")).json["code"] == "sign_in_refused"
+    assert (await ann.get("/")).status_code == 200
+
+
+async def test_ending_all_logins_asks_each_browser_to_begin_anew(chat: Chat) -> None:
+    here, there = await through(chat, "ann").arrive(), await through(chat, "ann").arrive()
+    await here.post("/api/logout/everywhere", {})
+
+    async with asyncio.timeout(DIES_WITHIN):
+        while (await there.get("/api/threads")).status_code == 200:
+            await asyncio.sleep(0.1)
+    await there.arrive()
+    assert await name_of(there) == "ann"
+
+
+async def test_where_people_log_in_otherwise_the_header_means_nothing() -> None:
+    async with opened(login="password", trusted_proxies=(PROXY,)) as chat:
+        browser = chat.browser(peer=PROXY, headers={"X-Forwarded-User": "ann"})
+
+        assert (await browser.get("/api/me")).status_code == 401

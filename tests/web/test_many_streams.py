@@ -1,0 +1,149 @@
+"""Many streams at once: all complete, pages are quick meanwhile, one too many is told so, and who
+does not read is left.
+
+The short form has fifty streams, of one process with the test; the long one the five hundred that
+an installation admits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import sys
+from contextlib import AsyncExitStack
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx2
+import pytest
+
+from antiphon.api.operations import ListMessages
+from antiphon.web.bridge import Pace
+from tests.support.web.chats import Installation
+from tests.support.web.served import SECONDS, Served, Stream, chatting
+
+FEW, MANY = 50, 500
+QUICK = 0.25  # seconds within which a page is there
+POST = "/api/messages/process?sdk=5"
+QUESTION = {"content": "Tell me about tides."}
+PAGES = """
+import http.client, sys, time
+slowest, until = 0, time.monotonic() + float(sys.argv[3])
+while time.monotonic() < until:
+    for path in ("/", "/api/threads?limit=20"):
+        before = time.monotonic()
+        line = http.client.HTTPConnection("127.0.0.1", int(sys.argv[1]), timeout=30)
+        line.request("GET", path, headers={"Cookie": sys.argv[2]})
+        answer = line.getresponse()
+        answer.read()
+        line.close()
+        assert answer.status == 200, (path, answer.status)
+        slowest = max(slowest, time.monotonic() - before)
+    time.sleep(0.1)
+print(slowest)
+"""
+
+
+async def test_as_many_streams_as_there_are_places_complete_and_one_more_is_told_to_wait() -> None:
+    async with (
+        chatting(web_streams=FEW, max_runs=2 * FEW) as (here, model),
+        _line(here.url, here.http.cookies) as http,
+        AsyncExitStack() as stack,
+    ):
+        here.http = http
+        opening = [stack.enter_async_context(here.post(QUESTION)) for _ in range(FEW)]
+        streams: list[Stream] = await asyncio.gather(*opening)
+        replies = [await model.asked() for _ in range(FEW)]
+        refused = await here.ask(POST, QUESTION)
+        listed = await here.http.get("/api/threads?limit=100")
+        for reply in replies:
+            await reply.answer("The moon pulls.")
+        await asyncio.gather(*(stream.end() for stream in streams))
+
+        assert refused.status_code == 503
+        assert int(refused.headers["Retry-After"]) > 0
+        assert len(listed.json()["data"]) == FEW
+        assert {stream.text for stream in streams} == {"The moon pulls."}
+        assert [stream.types.count("finish") for stream in streams] == [1] * FEW
+
+
+async def test_who_does_not_read_is_left_and_the_run_ends_all_the_same() -> None:
+    async with chatting(pace=Pace(patience=0.2)) as (here, model):
+        with _unread(here) as line:
+            reply = await model.asked()
+            assert line.fileno() >= 0
+            for _ in range(6):
+                await reply.say("wide is the sea " * 2**16)
+            async with asyncio.timeout(SECONDS):
+                while here.site.limits.streams.open:
+                    await asyncio.sleep(0.02)
+            await reply.answer("and deep.")
+            [thread] = (await here.site.client.list_threads()).data
+            async with asyncio.timeout(SECONDS):
+                while not (await here.site.client.list_runs(thread.id)).data[0].status.ended:
+                    await asyncio.sleep(0.02)
+            listing = ListMessages(thread.id)
+            messages = [each async for each in here.site.client.paginate(listing)]
+
+    assert messages[-1].text.endswith("and deep.")
+    assert len(messages[-1].text) == 6 * 16 * 2**16 + 9
+
+
+def _unread(here: Served) -> socket.socket:
+    """A connection that asks for a stream, and reads none of it."""
+    where = urlsplit(here.url)
+    line = socket.socket()
+    line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    line.connect((where.hostname, where.port))
+    body = json.dumps(QUESTION).encode()
+    cookie = "; ".join(f"{name}={value}" for name, value in here.http.cookies.items())
+    head = (
+        f"POST {POST} HTTP/1.1\r\nHost: {where.netloc}\r\nOrigin: {here.url}\r\n"
+        f"Cookie: {cookie}\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    )
+    line.sendall(head.encode() + body)
+    return line
+
+
+def _line(url: str, cookies: httpx2.Cookies) -> httpx2.AsyncClient:
+    """A client that has as many connections as it wants."""
+    limits = httpx2.Limits(max_connections=None, max_keepalive_connections=0)
+    return httpx2.AsyncClient(base_url=url, timeout=10 * SECONDS, limits=limits, cookies=cookies)
+
+
+@pytest.mark.soak
+async def test_five_hundred_streams_complete_and_pages_are_quick_meanwhile(tmp_path: Path) -> None:
+    flags = ("--no-servers", "--model", "demo", "--demo-pace", "4", "--max-runs", "1000")
+    async with Installation(tmp_path, *flags) as up, _line(up.url, httpx2.Cookies()) as http:
+        await http.get("/")
+        headers = {"Origin": up.url}
+        async with AsyncExitStack() as stack:
+            asking = [
+                stack.enter_async_context(http.stream("POST", POST, json=QUESTION, headers=headers))
+                for _ in range(MANY)
+            ]
+            answers = await asyncio.gather(*asking)
+            refused = await http.post(POST, json=QUESTION, headers=headers)
+            slowest = asyncio.create_task(_slowest_page(up.url, http, 8))
+            streams = [Stream(answer) for answer in answers]
+            await asyncio.gather(*(stream.end() for stream in streams))
+
+    assert [answer.status_code for answer in answers] == [200] * MANY
+    assert refused.status_code == 503
+    assert int(refused.headers["Retry-After"]) > 0
+    assert len({stream.text for stream in streams}) == 1
+    assert [stream.types.count("finish") for stream in streams] == [1] * MANY
+    assert await slowest < QUICK
+
+
+async def _slowest_page(url: str, http: httpx2.AsyncClient, seconds: float) -> float:
+    """Seconds of the slowest of all pages that a program of its own opens meanwhile."""
+    cookie = "; ".join(f"{name}={value}" for name, value in http.cookies.items())
+    program = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", PAGES, str(urlsplit(url).port), cookie, str(seconds)),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    told, _ = await program.communicate()
+    return float(told)

@@ -1,0 +1,268 @@
+"""An answer in the page: the same however it came, and harmless whatever it says."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, Page, Route
+
+from tests.support.terminal.markdown_documents import DEFINED, LINES, WORDS
+from tests.support.web.browser import opened
+from tests.support.web.payloads import PAYLOADS
+
+CHAT = Path(__file__).parents[2] / "src/antiphon/web/static/chat"
+PROBE = Path(__file__).parent / "js/markdown_probe.mjs"
+TYPES = {".mjs": "text/javascript", ".css": "text/css"}
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
+    "font-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types dompurify"
+)
+SHELL = (
+    '<!doctype html><html lang="en"><meta charset="utf-8"><title>An answer</title>'
+    '<link rel="stylesheet" href="/css/tokens.css"><link rel="stylesheet" href="/css/markdown.css">'
+    '<main></main><script type="module" src="/probe.mjs"></script></html>'
+)
+PICTURE = '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>'
+MATHS = ["$$", "$$ x $$", "\\[", "\\]", "a $x_1$ b", "\\(y\\) z", "costs $5 or $6"]
+
+LINKS = {
+    "[here](https://example.org/a)": "here example.org",
+    "[example.org](https://example.org/a)": "example.org",
+    "[https://ok.example/](https://evil.example/)": "https://ok.example/ evil.example",
+    "<https://ok.example@evil.example/>": "https://ok.example@evil.example/ evil.example",
+    "[write](mailto:me@example.org)": "write me@example.org",
+    "[p\u0430ypal.com](https://p\u0430ypal.com)": "p\u0430ypal.com xn--pypal-4ve.com",
+    "![a plan](https://example.org/p.png)": "a plan example.org",
+    "[![build](https://ci.example/b.svg)](https://ok.example)": "build ok.example",
+}
+
+
+@dataclass
+class Answer:
+    """A page with nothing in it but one answer; `strays` are its requests and complaints."""
+
+    page: Page
+    strays: list[str] = field(default_factory=list)
+
+    async def do(self, what: str, *given: Any) -> Any:
+        """Call what the probe offers."""
+        call = "async ([name, given]) => (await import('/probe.mjs'))[name](...given)"
+        return await self.page.evaluate(call, [what, list(given)])
+
+    async def serve(self, route: Route) -> None:
+        path = route.request.url.removeprefix("http://localhost/")
+        file = PROBE if path == "probe.mjs" else CHAT / path
+        if not path:
+            policy = {"Content-Security-Policy": POLICY}
+            await route.fulfill(body=SHELL, content_type="text/html", headers=policy)
+        elif path.startswith("api/files/"):
+            await route.fulfill(body=PICTURE, content_type="image/svg+xml")
+        elif file.is_file():
+            await route.fulfill(body=file.read_text(), content_type=TYPES[file.suffix])
+        else:
+            self.strays.append(route.request.url)
+            await route.abort()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def window(chromium: Browser) -> AsyncIterator[Answer]:
+    async with opened(chromium) as context:
+        window = Answer(await context.new_page())
+        window.page.on("console", lambda said: window.strays.append(said.text))
+        window.page.on("pageerror", lambda error: window.strays.append(str(error)))
+        await context.grant_permissions(["clipboard-read", "clipboard-write"])
+        await window.page.route("**/*", window.serve)
+        await window.page.goto("http://localhost/")
+        yield window
+
+
+@pytest.fixture
+def answer(window: Answer) -> Iterator[Answer]:
+    yield window
+
+    strays, window.strays = window.strays, []
+    assert strays == []
+
+
+def drawn_documents(times: int) -> list[tuple[str, list[int]]]:
+    """Documents of every kind of line, and where the stream is cut."""
+    dice = random.Random(7)
+    every = [*LINES, *DEFINED, *MATHS, " ".join(WORDS)]
+
+    def document() -> str:
+        return "\n".join(dice.choice(every) for _ in range(dice.randint(1, 14)))
+
+    def cuts(text: str) -> list[int]:
+        return sorted(dice.randint(0, len(text)) for _ in range(dice.randint(0, 40)))
+
+    texts = [document() for _ in range(times)]
+    return [(text, cuts(text)) for text in texts]
+
+
+async def test_an_answer_that_came_in_pieces_is_the_one_that_came_at_once(answer: Answer) -> None:
+    await answer.do("loadLibraries")
+
+    assert await answer.do("unequal", drawn_documents(300)) == []
+
+
+async def test_nothing_in_an_answer_acts_wherever_it_is_cut(answer: Answer) -> None:
+    await answer.do("loadLibraries")
+
+    wrongs = {payload: await answer.do("wrongsOf", payload) for payload in PAYLOADS}
+
+    assert {payload: wrong for payload, wrong in wrongs.items() if wrong} == {}
+
+
+async def test_what_is_settled_stays_the_same_element_while_the_answer_grows(
+    answer: Answer,
+) -> None:
+    settled = "# Head\n\ntext\n\n- a\n- b\n\n| a |\n|---|\n| b |\n\n"
+
+    assert await answer.do("kept", settled + "more", settled + "more *words*") == [
+        *[True] * 4,
+        False,
+    ]
+
+
+async def test_items_and_rows_stay_the_same_elements_while_others_follow(answer: Answer) -> None:
+    items, rows = "- a\n- b", "| a |\n|---|\n| b |\n| c"
+
+    assert await answer.do("kept", items, items + "c\n- d", "li") == [True, False]
+    assert await answer.do("kept", items, items + "\n\n- d", "li") == [False, False]
+    assert await answer.do("kept", rows, rows + "d |\n| e |", "td") == [True, False]
+    assert await answer.do("kept", "> a\n>\n> b", "> a\n>\n> bc", "blockquote p") == [True, False]
+
+
+async def test_code_stays_the_same_element_from_its_first_line_to_its_colours(
+    answer: Answer,
+) -> None:
+    code = "```python\nimport this\n"
+
+    assert await answer.do("kept", code, code + "x = 1\n```\n\ntext") == [True]
+    await answer.page.wait_for_selector(".hljs-keyword")
+    assert await answer.page.text_content("pre") == "import this\nx = 1"
+
+
+async def test_many_pieces_of_one_frame_are_drawn_once(answer: Answer) -> None:
+    drawn = await answer.do("drawingsOf", "a **bold** word")
+
+    assert drawn == {"drawings": 1, "words": "a bold word"}
+
+
+async def test_a_name_that_is_defined_at_the_end_is_a_link_in_the_beginning(
+    answer: Answer,
+) -> None:
+    await answer.do("show", "See [there][it].\n\nText.\n\n[it]: https://example.org/a")
+
+    assert await answer.page.get_attribute("a", "href") == "https://example.org/a"
+
+
+async def test_a_link_says_where_it_leads_if_its_words_do_not(answer: Answer) -> None:
+    await answer.do("show", "\n\n".join(LINKS))
+
+    links = await answer.page.locator("a").all()
+    assert [await link.inner_text() for link in links] == list(LINKS.values())
+    assert {await link.get_attribute("rel") for link in links} == {"noopener noreferrer nofollow"}
+    assert {await link.get_attribute("target") for link in links} == {"_blank"}
+
+
+async def test_a_picture_of_this_server_is_shown(answer: Answer) -> None:
+    await answer.do("show", "![a chart](/api/files/file_1?inline=1)")
+
+    assert await answer.page.get_attribute("img", "alt") == "a chart"
+
+
+async def test_nothing_makes_the_page_wider_than_a_phone(answer: Answer) -> None:
+    await answer.page.set_viewport_size({"width": 360, "height": 700})
+    cells = "|".join("word" * 4 for _ in range(20))
+    wide = f"{'x' * 900}\n\n```\n{'y' * 900}\n```\n\n|{cells}|\n|{'-|' * 20}\n\n"
+
+    await answer.do("show", wide + "$$" + "z+" * 300 + "z$$\n\n" + "> - " * 4 + "w" * 900)
+
+    width = "document.documentElement.scrollWidth"
+    assert await answer.page.evaluate(width) <= 360
+    assert await answer.page.evaluate("document.querySelector('pre').scrollWidth") > 360
+
+
+HARD_TO_LAY_OUT = {
+    "marks without end on one letter": "a" + "\u0301" * 60_000,
+    "a script without blanks": "\u0628" * 60_000,
+    "words of two directions in turn": "(a \u05d0) " * 15_000,
+    "letters of two directions in turn, some emphasized": "a*\u05d0*" * 15_000,
+}
+BLOCKS = {
+    "paragraph": "",
+    "list": "- ",
+    "quotation": "> ",
+    "heading": "# ",
+    "code": "```\n",
+    "table": "| a |\n|---|\n| ",
+}
+
+
+@pytest.mark.parametrize("name", HARD_TO_LAY_OUT)
+@pytest.mark.parametrize("kind", BLOCKS)
+async def test_a_text_that_would_freeze_the_page_is_laid_out_in_pieces(
+    answer: Answer, name: str, kind: str
+) -> None:
+    text = HARD_TO_LAY_OUT[name]
+
+    await answer.do("show", BLOCKS[kind] + text)
+
+    shown = await answer.page.text_content(".markdown")
+    longest = (
+        "Math.max(...[...document.querySelectorAll('.piece')]"
+        ".filter((piece) => !piece.querySelector('.piece'))"
+        ".map((piece) => piece.textContent.length))"
+    )
+    assert text.replace("*", "").strip() in (shown or "").replace("*", "")
+    assert await answer.page.evaluate(longest) <= 1000
+
+
+async def test_a_long_text_that_people_write_is_laid_out_whole(answer: Answer) -> None:
+    await answer.do("show", "Ein \u05e9\u05dc\u05d5\u05dd word. " * 400 + "x" * 20_000)
+
+    assert await answer.page.locator(".piece").count() == 0
+
+
+async def test_text_from_right_to_left_stands_at_the_right(answer: Answer) -> None:
+    await answer.do("show", "שלום עולם\n\n- שלום\n\n```\nשלום\n```")
+
+    directions = (
+        "[...document.querySelectorAll('p, ul, pre')].map((e) => getComputedStyle(e).direction)"
+    )
+    assert await answer.page.evaluate(directions) == ["rtl", "rtl", "ltr"]
+
+
+async def test_the_button_of_a_block_of_code_copies_the_code(answer: Answer) -> None:
+    await answer.do("show", "1. Run:\n   ```sh\n   make run && echo '<b>'\n   ```")
+
+    await answer.page.click("button.copy")
+
+    await answer.page.wait_for_selector("button.copy:text('Copied')")
+    copied = await answer.page.evaluate("navigator.clipboard.readText()")
+    assert copied == "make run && echo '<b>'"
+
+
+async def test_a_formula_that_is_wrong_stays_as_it_was_written(answer: Answer) -> None:
+    await answer.do("show", "$\\frac{<b>}{$ and $x^2$")
+
+    await answer.page.wait_for_selector("math")
+    assert await answer.page.text_content("code.maths.wrong") == "\\frac{<b>}{"
+    assert await answer.page.locator("math").count() == 1
+
+
+async def test_an_answer_is_an_element_with_buttons_in_the_words_of_the_page(
+    answer: Answer,
+) -> None:
+    markup = await answer.do("asElement", "```\nx\n```")
+
+    assert markup.startswith('<div class="markdown">')
+    assert "Copy it</button>" in markup

@@ -1,0 +1,111 @@
+"""The administration in the page: people, keys, what runs, what was used."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from playwright.async_api import Browser, Locator, expect
+
+from tests.support.web.chats import Chat, chatting
+from tests.support.web.people import ADMIN, PASSWORD, enter, give
+from tests.support.web.people import locked as locked
+
+
+async def test_people_are_added_promoted_kept_out_and_removed(locked: Chat) -> None:
+    await enter(locked, ADMIN)
+    await locked.page.get_by_role("link", name="Administration").click()
+    await add(locked, "bo")
+    await act(locked, "bo", "Make an administrator")
+    await expect(row(locked, "bo")).to_contain_text("Administrator")
+    await act(locked, "bo", "Switch off")
+    await expect(row(locked, "bo")).to_contain_text("Switched off")
+    await act(locked, "bo", "Remove")
+    await locked.page.get_by_role("dialog").get_by_role("button", name="Remove").click()
+
+    await expect(row(locked, "bo")).to_have_count(0)
+    await act(locked, ADMIN, "Make a user")
+    await expect(locked.page.locator(".toast.bad")).to_contain_text("last admin")
+
+
+async def test_who_is_added_comes_in_and_does_not_administrate(locked: Chat) -> None:
+    await enter(locked, ADMIN)
+    await locked.open("/admin")
+    await add(locked, "bo")
+    await act(locked, "bo", "Set a new password")
+    await locked.page.get_by_role("dialog").get_by_role("textbox").fill("staple battery horse")
+    await locked.page.get_by_role("button", name="Set password").click()
+    await expect(locked.page.locator(".toast").last).to_contain_text("has a new password")
+    await locked.context.clear_cookies()
+    await locked.open("/admin")
+    await give(locked, "bo", "staple battery horse")
+
+    await expect(locked.page.locator(".lost")).to_be_visible()
+    await expect(locked.page.get_by_role("link", name="Administration")).to_have_count(0)
+
+
+async def add(chat: Chat, name: str) -> None:
+    """A person, by the form."""
+    await chat.page.get_by_role("button", name="Add a person").click()
+    dialog = chat.page.get_by_role("dialog")
+    await dialog.get_by_label("Name").fill(name)
+    await dialog.get_by_label("New password").fill(PASSWORD)
+    await dialog.get_by_role("button", name="Add a person").click()
+    await expect(row(chat, name)).to_be_visible()
+
+
+def row(chat: Chat, name: str) -> Locator:
+    """The row of the table that begins with this."""
+    return chat.page.get_by_role("row").filter(has=chat.page.locator("strong", has_text=name))
+
+
+async def act(chat: Chat, name: str, action: str) -> None:
+    await chat.page.get_by_role("button", name=f"Actions for {name}").click()
+    await chat.page.get_by_role("menuitem", name=action).click()
+
+
+async def test_a_key_is_shown_once_and_revoked(chromium: Browser, tmp_path: Path) -> None:
+    async with chatting(chromium, tmp_path, "--no-servers") as chat:
+        await chat.open("/admin/keys")
+        await chat.page.get_by_role("button", name="Make a key").click()
+        dialog = chat.page.get_by_role("dialog")
+        await dialog.get_by_label("Name").fill("Nightly report")
+        await dialog.get_by_role("button", name="Make a key").click()
+        token = await chat.page.get_by_role("textbox", name="The key").input_value()
+        await chat.page.get_by_role("button", name="I have kept it").click()
+        await expect(row(chat, "Nightly report")).to_be_visible()
+        await chat.page.reload()
+        await expect(row(chat, "Nightly report")).to_be_visible()
+        assert token
+        assert token not in await chat.page.content()
+
+        await row(chat, "Nightly report").get_by_role("button", name="Revoke").click()
+        await chat.page.get_by_role("dialog").get_by_role("button", name="Revoke").click()
+        await expect(row(chat, "Nightly report")).to_have_count(0)
+
+
+async def test_a_run_is_seen_and_stopped_and_what_was_used_is_drawn(
+    chromium: Browser, tmp_path: Path
+) -> None:
+    async with chatting(chromium, tmp_path, "--no-servers") as chat:
+        await chat.say("Count to a million.")
+        reply = await chat.model.asked()
+        await reply.say("One")
+        await chat.sees("One")
+        other = await chat.tab("/admin/runs")
+        await other.page.get_by_role("button", name="Stop").click()
+        await chat.settled()
+        await expect(other.page.locator(".empty")).to_have_text("Nothing runs now.")
+        await chat.say("Go on.")
+        await (await chat.model.asked()).answer("Two.", (1000, 234))
+        await chat.settled()
+        await other.page.get_by_role("link", name="Usage").click()
+
+        await expect(other.page.locator(".total strong")).to_have_text("1.2K")
+
+
+async def test_models_servers_and_shared_assistants_are_listed(chat: Chat) -> None:
+    await chat.open("/admin/models")
+    await expect(row(chat, "told")).to_contain_text("Default")
+    for section in ("MCP servers", "Assistants"):
+        await chat.page.get_by_label("Sections").get_by_role("link", name=section).click()
+        await expect(chat.page.locator(".page .empty")).to_be_visible()

@@ -1,0 +1,75 @@
+"""The web chat in a process of its own, before a backend: either may be killed in an answer."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest_asyncio
+from playwright.async_api import Browser
+
+from tests.support.terminal.model import Model
+from tests.support.web.browser import opened
+from tests.support.web.chats import WATCH, Chat, Installation, said
+
+ANSWER = "It is 4·2 — naïve and 🙂 exact."
+QUICK = ("--lease", "1", "--beat", "0.2", "--sweep", "0.2")
+"""A backend that is killed is missed soon."""
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def apart(chromium: Browser, tmp_path: Path) -> AsyncIterator[tuple[Chat, Installation]]:
+    """A page at the web chat, and the backend behind it."""
+    (tmp_path / "there").mkdir()
+    (tmp_path / "here").mkdir()
+    async with Model() as model:
+        flags = ("--base-url", model.url, "--model", "told", *QUICK)
+        async with (
+            Installation(tmp_path / "there", *flags, command="serve") as backend,
+            Installation(
+                tmp_path / "here", "--server", backend.url, "--no-servers", command="web"
+            ) as web,
+            opened(chromium) as context,
+        ):
+            await context.add_init_script(WATCH)
+            chat = Chat(web, model, context, await context.new_page())
+            await chat.open()
+            yield chat, backend
+            await chat.faultless()
+
+
+async def test_a_web_chat_that_is_killed_in_an_answer_misses_nothing_of_it(
+    apart: tuple[Chat, Installation],
+) -> None:
+    chat, _ = apart
+    await chat.say("How much?")
+    reply = await chat.model.asked()
+    await reply.say(ANSWER[:6])
+    await chat.sees(ANSWER[:5])
+    await chat.up.kill()
+    await chat.sees("Reconnecting")
+    await reply.answer(ANSWER[6:])
+    await chat.up.begin()
+    await chat.sees(ANSWER)
+    await chat.settled()
+
+    assert await chat.shown() == said(await chat.saved())
+    assert len(chat.model.requests) == 1
+
+
+async def test_a_backend_that_is_killed_in_an_answer_gives_it_anew(
+    apart: tuple[Chat, Installation],
+) -> None:
+    chat, backend = apart
+    await chat.say("How much?")
+    reply = await chat.model.asked()
+    await reply.say("It was ")
+    await chat.sees("It was")
+    await backend.kill()
+    await backend.begin()
+    await (await chat.model.asked()).answer(ANSWER)
+    await chat.sees(ANSWER)
+    await chat.settled()
+
+    assert await chat.shown() == said(await chat.saved())
+    assert await chat.shown() == [["user", "How much?"], ["assistant", ANSWER]]

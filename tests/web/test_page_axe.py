@@ -1,0 +1,232 @@
+"""Each view of the page can be read and used by everybody: axe-core has no findings.
+
+The short form looks at every view once by all rules, and at its colours in the dark; the long one
+looks at everything in all colours, on a phone too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, expect
+
+from tests.support.web.accessible import axe as axe
+from tests.support.web.accessible import findings, wider
+from tests.support.web.chats import Chat, chatting
+
+WIDE, PHONE, NARROW = (1280, 800), (390, 844), (320, 640)
+ANSWER = """A *list*, a table and code:
+
+- one
+- [two](https://example.org)
+
+| a | b |
+|---|---|
+| 1 | 2 |
+
+```python
+print("hello")
+```
+"""
+SECTIONS = (
+    *("people", "projects", "usage", "runs", "keys", "provider_keys", "owners"),
+    *("models", "assistants", "servers", "acts"),
+)
+THEMES = ("light", "dark", "contrast")
+TOOLS = '''
+from antiphon import Blob, ToolResult, tool
+
+
+@tool
+def draw(at: str) -> ToolResult:
+    """Draw a place."""
+    picture = Blob(media_type="text/csv", data=b"a,b", name="sea.csv")
+    return ToolResult("Drawn. " * 400, content=(picture,))
+
+
+@tool
+def fail(at: str) -> str:
+    """Look at what is not there."""
+    raise ValueError("There is no shore.")
+
+
+@tool
+def shell(command: str) -> str:
+    """Run a command."""
+    return "ran"
+'''
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def lived_in(chromium: Browser, tmp_path: Path) -> AsyncIterator[Chat]:
+    """A page with a thread, an assistant and a key."""
+    async with chatting(chromium, tmp_path, "--no-servers") as chat:
+        await live_in(chat)
+        yield chat
+
+
+async def live_in(chat: Chat) -> None:
+    await chat.say("Show me what you can write.")
+    reply = await chat.model.asked()
+    await reply.think("A little of everything.")
+    await reply.answer(ANSWER)
+    await chat.settled()
+    me = await (await chat.context.request.get(f"{chat.up.url}/api/me")).json()
+    headers = {"Origin": chat.up.url, "X-Antiphon-CSRF": me["csrf"]}
+    made = {
+        "assistants": {"name": "Poet", "instructions": "Verse only.", "starters": ["On rain"]},
+        "admin/keys": {
+            "name": "Report",
+            "owner": "local",
+            "scopes": ["read"],
+            "limits": {"requests_per_minute": 60, "runs_at_once": 4, "tokens_per_day": 100_000},
+        },
+        "admin/projects": {"name": "Moon"},
+    }
+    for kind, body in made.items():
+        address = f"{chat.up.url}/api/{kind}"
+        answer = await chat.context.request.post(address, data=body, headers=headers)
+        assert answer.ok, await answer.text()
+    address = f"{chat.up.url}/api/admin/provider_keys/openai/local"
+    key = {"key": "sk-0123456789-abcdefgh", "base_url": "https://gateway.example.org/v1"}
+    answer = await chat.context.request.put(address, data=key, headers=headers)
+    assert answer.ok, await answer.text()
+
+
+async def views(chat: Chat) -> AsyncIterator[str]:
+    """Goes to one view after the other, and says which it is."""
+    yield f"/t/{chat.thread}"
+    await opened(chat, "/", "#composer")
+    yield "/"
+    await chat.page.locator(".topbar button[aria-haspopup=dialog]").click()
+    yield "instructions"
+    await opened(chat, "/assistants", ".assistant")
+    yield "/assistants"
+    await opened(chat, "/assistants/new", ".editor")
+    yield "/assistants/new"
+    await opened(chat, "/admin", ".page h2")
+    for section in SECTIONS:
+        link = chat.page.locator(f'a[href="/admin/{section}"]')
+        await link.click()
+        await expect(link).to_have_attribute("aria-current", "page")
+        await expect(chat.page.locator(".waiting")).to_have_count(0)
+        yield f"/admin/{section}"
+    await opened(chat, "/nowhere", ".lost")
+    yield "/nowhere"
+
+
+async def opened(chat: Chat, address: str, sign: str) -> None:
+    await chat.page.goto(chat.up.url + address)
+    await expect(chat.page.locator(sign).first).to_be_visible()
+
+
+async def test_every_view_is_faultless_and_fits_the_narrowest_phone(
+    lived_in: Chat, axe: str
+) -> None:
+    german = '{"language": "de"}'  # which has the longest words
+    await lived_in.page.evaluate("prefs => localStorage.setItem('antiphon.prefs', prefs)", german)
+    await lived_in.page.reload()
+    await expect(lived_in.page.locator("html")).to_have_attribute("lang", "de")
+    found = {}
+    async for view in views(lived_in):
+        await size(lived_in, WIDE)
+        found[view] = await findings(lived_in.page, axe)
+        await wear(lived_in, "dark")
+        found[f"{view}, dark"] = await findings(lived_in.page, axe, "color-contrast")
+        await wear(lived_in, "light")
+        await size(lived_in, NARROW)
+        found[f"{view}, narrow"] = await wider(lived_in.page)
+
+    assert {view: faults for view, faults in found.items() if faults} == {}
+
+
+async def test_the_sidebar_its_menu_and_the_settings_are_faultless(
+    lived_in: Chat, axe: str
+) -> None:
+    page = lived_in.page
+    await size(lived_in, PHONE)
+    await opened(lived_in, "/", "#composer")
+    await page.get_by_role("button", name="Show sidebar").click()
+    await page.locator(".thread").get_by_role("button").click()
+    await expect(page.get_by_role("menu")).to_be_visible()
+    found = await findings(page, axe)
+    await page.keyboard.press("Escape")
+    await page.get_by_role("button", name="Settings").click()
+    await expect(page.get_by_role("dialog")).to_be_visible()
+    found += await findings(page, axe)
+
+    assert found == []
+
+
+async def test_calls_and_questions_are_faultless_in_all_colours_and_on_a_phone(
+    chromium: Browser, tmp_path: Path, axe: str
+) -> None:
+    (tmp_path / "tools.py").write_text(TOOLS)
+    flags = ("--no-servers", "--tools", "tools.py", "--allow", "draw", "--allow", "fail")
+    async with chatting(chromium, tmp_path, *flags, "--ask", "shell") as chat:
+        await chat.say("Look.")
+        reply = await chat.model.asked()
+        await reply.think("Where?")
+        await reply.call("draw", {"at": "the sea " * 30}, id="c1")
+        await reply.call("fail", {"at": "shore"}, id="c2", index=1)
+        await reply.call("shell", {"command": "rm \u202e -rf /"}, id="c3", index=2)
+        await reply.end("tool_calls")
+        question = chat.page.locator(".approval")
+        await expect(question).to_be_visible()
+        await question.get_by_role("button", name="Edit").click()
+        await chat.say("And this waits.")
+        await expect(chat.asked.nth(1)).to_contain_text("Will be sent")
+        found = {"asked": await _seen(chat, axe)}
+        await question.get_by_role("button", name="Refuse").first.click()
+        await (await chat.model.asked()).refuse(400, "no such thing")
+        await (await chat.model.asked()).answer("# Done\n\n### Well")
+        await chat.sees("Well")
+        await chat.settled()
+        await expect(chat.page.locator("a[download]")).to_have_count(1)
+        found["ended"] = await _seen(chat, axe)
+
+    assert {view: faults for view, faults in found.items() if faults} == {}
+
+
+async def _seen(chat: Chat, axe: str) -> list[str]:
+    """What is wrong with what is shown, in all colours and on the narrowest phone."""
+    found = await findings(chat.page, axe)
+    for theme in THEMES:
+        await wear(chat, theme)
+        found += await findings(chat.page, axe, "color-contrast")
+    await size(chat, NARROW)
+    found += await findings(chat.page, axe) + await wider(chat.page)
+    await size(chat, WIDE)
+    return found
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize("window", [WIDE, PHONE, NARROW])
+async def test_every_view_is_faultless_in_all_colours_and_sizes(
+    lived_in: Chat, axe: str, theme: str, window: tuple[int, int]
+) -> None:
+    await size(lived_in, window)
+    found = {}
+    async for view in views(lived_in):
+        await wear(lived_in, theme)
+        found[view] = await findings(lived_in.page, axe) + await wider(lived_in.page)
+
+    assert {view: faults for view, faults in found.items() if faults} == {}
+
+
+async def size(chat: Chat, window: tuple[int, int]) -> None:
+    width, height = window
+    await chat.page.set_viewport_size({"width": width, "height": height})
+
+
+async def wear(chat: Chat, theme: str) -> None:
+    """Colours at once: while they change, neither the old nor the new ones are there."""
+    await chat.page.emulate_media(reduced_motion="reduce")
+    await chat.page.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
+    await chat.page.evaluate(
+        "() => Promise.all(document.getAnimations().map(each => each.finished.catch(() => 0)))"
+    )

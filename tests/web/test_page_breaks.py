@@ -1,0 +1,166 @@
+"""What breaks in the middle of an answer: the server in a tool, a laptop that sleeps, a line that
+says nothing. The text is the saved one afterwards, to the character.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from playwright.async_api import Browser, Page, Route, expect
+
+from tests.support.web.chats import Chat, chatting, said
+from tests.support.web.cuttable_line import Line
+
+ANSWER = "It is 4·2 — naïve and 🙂 exact."
+TOOL = '''
+import asyncio
+from pathlib import Path
+
+from antiphon import tool
+
+
+@tool
+async def look(at: str) -> str:
+    """Look at a place, as soon as there is something."""
+    while not Path(at).exists():
+        await asyncio.sleep(0.02)
+    return Path(at).read_text()
+'''
+QUICK = ("--lease", "1", "--beat", "0.2", "--sweep", "0.2")
+"""A server that is killed is missed soon."""
+
+
+async def _exact(chat: Chat) -> None:
+    """Shown is what is saved, each message once, and so it is when the page is loaded anew."""
+    await chat.settled()
+    saved = said(await chat.saved())
+    assert await chat.shown() == saved
+    await chat.page.reload()
+    await expect(chat.page.locator(".message")).to_have_count(len(saved))
+    for text in await chat.page.locator(".message-text").all():
+        await expect(text).not_to_have_text("")
+    assert await chat.shown() == saved
+
+
+async def test_a_server_that_is_killed_in_a_tool_runs_it_again_and_goes_on(
+    chromium: Browser, tmp_path: Path
+) -> None:
+    (tmp_path / "tools.py").write_text(TOOL)
+    flags = ("--no-servers", "--tools", "tools.py", *QUICK)
+    async with chatting(chromium, tmp_path, *flags) as chat:
+        await chat.say("How much?")
+        reply = await chat.model.asked()
+        await reply.say("I look.")
+        await reply.call("look", {"at": str(tmp_path / "found")}, id="c1")
+        await reply.end("tool_calls")
+        await expect(chat.page.locator(".tool")).to_have_attribute("data-state", "running")
+        await chat.up.kill()
+        await chat.sees("Reconnecting")
+        await expect(chat.page.locator(".tool")).to_be_visible()
+        await chat.up.begin()
+        (tmp_path / "found").write_text("42")
+        await (await chat.model.asked()).answer(ANSWER)
+        await chat.sees(ANSWER)
+
+        await _exact(chat)
+        await expect(chat.page.locator(".tool")).to_have_count(1)
+        await expect(chat.page.locator(".tool")).to_contain_text("42")
+
+
+async def test_a_laptop_that_slept_through_the_end_shows_it_when_it_wakes(
+    chromium: Browser, tmp_path: Path
+) -> None:
+    async with (
+        chatting(chromium, tmp_path, "--no-servers") as chat,
+        Line(chat.up.url) as line,
+    ):
+        chat.up.url = line.url
+        await chat.open()
+        await chat.say("How much?")
+        reply = await chat.model.asked()
+        await reply.say(ANSWER[:6])
+        await chat.sees(ANSWER[:5])
+        await _lid(chat.page, "frozen")
+        line.cut()
+        await reply.answer(ANSWER[6:])
+        line.mend()
+        await _lid(chat.page, "active")
+        await chat.sees(ANSWER)
+
+        await _exact(chat)
+
+
+async def _lid(page: Page, state: str) -> None:
+    """Nothing in the page goes on while it is frozen."""
+    session = await page.context.new_cdp_session(page)
+    await session.send("Page.setWebLifecycleState", {"state": state})
+    await session.detach()
+
+
+async def test_a_line_that_says_nothing_is_told_within_twenty_seconds_and_gone_on_with(
+    chromium: Browser, tmp_path: Path
+) -> None:
+    async with (
+        chatting(chromium, tmp_path, "--no-servers") as chat,
+        Line(chat.up.url) as line,
+    ):
+        chat.up.url = line.url
+        await chat.page.clock.install()
+        await chat.open()
+        await chat.say("How much?")
+        reply = await chat.model.asked()
+        await reply.say(ANSWER[:6])
+        await chat.sees(ANSWER[:5])
+        line.silence()
+        await reply.say(ANSWER[6:12])
+        await line.swallowed.wait()
+        await chat.page.clock.fast_forward(20_000)
+        await chat.sees("Reconnecting")
+        line.mend()
+        await chat.page.clock.fast_forward(2_000)
+        await reply.answer(ANSWER[12:])
+        await chat.sees(ANSWER)
+
+        await _exact(chat)
+
+
+async def test_any_tab_stops_what_another_began(chat: Chat) -> None:
+    await chat.say("How much?")
+    reply = await chat.model.asked()
+    await reply.say("It begins")
+    await chat.sees("It begins")
+    other = await chat.tab(f"/t/{chat.thread}")
+    await other.page.get_by_role("button", name="Stop the answer").click()
+    async with asyncio.timeout(10):
+        await reply.closed.wait()
+    await other.sees("Stopped")
+    await chat.sees("Stopped")
+
+    await _exact(chat)
+    await _exact(other)
+
+
+async def test_what_waits_and_is_refused_then_stays_with_the_reason(chat: Chat) -> None:
+    await chat.say("One")
+    reply = await chat.model.asked()
+    await reply.say("First")
+    await chat.sees("First")
+    await chat.say("Two")
+    await chat.page.route("**/api/messages/process*", _refuse)
+    await reply.end()
+    await chat.sees("Not on Sundays.")
+    await chat.page.unroute("**/api/messages/process*")
+    await chat.page.reload()
+    await chat.sees("Not on Sundays.")
+    chat.model.will_say("Second")
+    await chat.page.get_by_role("button", name="Try again").click()
+    await chat.sees("Second")
+    await chat.settled()
+
+    assert [text for _, text in await chat.shown()] == ["One", "First", "Two", "Second"]
+
+
+async def _refuse(route: Route) -> None:
+    problem = {"type": "about:blank", "title": "No", "status": 422, "code": "invalid_request"}
+    await route.fulfill(status=422, json={**problem, "detail": "Not on Sundays."})

@@ -1,0 +1,221 @@
+"""A conversation in the page: said, answered, stopped, said anew."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+
+from playwright.async_api import Route, expect
+
+from tests.support.web.chats import Chat, said
+
+
+async def test_an_answer_is_seen_as_it_is_written(chat: Chat) -> None:
+    await chat.say("Hello")
+    reply = await chat.model.asked()
+    await reply.say("Hi ")
+    await chat.sees("Hi")
+    await reply.answer("there.")
+    await chat.settled()
+
+    assert await chat.shown() == [["user", "Hello"], ["assistant", "Hi there."]]
+
+
+async def test_shift_enter_begins_a_line_and_ctrl_enter_sends(chat: Chat) -> None:
+    chat.model.will_say("Seen.")
+    await chat.composer.press_sequentially("one")
+    await chat.composer.press("Shift+Enter")
+    await chat.composer.press_sequentially("two")
+    await chat.composer.press("Control+Enter")
+    await chat.sees("Seen.")
+
+    assert chat.model.requests[0]["messages"][-1]["content"] == "one\ntwo"
+    assert await chat.composer.input_value() == ""
+
+
+async def test_a_message_that_is_written_meanwhile_waits_and_is_sent(chat: Chat) -> None:
+    await chat.say("One")
+    reply = await chat.model.asked()
+    await reply.say("First")
+    await chat.sees("First")
+    await chat.say("Two")
+    await expect(chat.asked.nth(1)).to_contain_text("Will be sent")
+    await reply.end()
+    reply = await chat.model.asked()
+    await reply.answer("Second")
+    await chat.sees("Second")
+    await chat.settled()
+
+    assert await chat.shown() == said(await chat.saved())
+    assert [text for _, text in await chat.shown()] == ["One", "First", "Two", "Second"]
+
+
+async def test_a_message_that_waits_can_be_taken_back(chat: Chat) -> None:
+    await chat.say("One")
+    reply = await chat.model.asked()
+    await reply.say("First")
+    await chat.sees("First")
+    await chat.say("Two")
+    await chat.say("Three")
+    await chat.asked.nth(1).get_by_role("button", name="Remove").click()
+    await chat.asked.nth(1).get_by_role("button", name="Edit").click()
+    await expect(chat.composer).to_have_value("Three")
+    await expect(chat.asked).to_have_count(1)
+    await reply.end()
+    await chat.settled()
+
+    assert len(chat.model.requests) == 1
+
+
+async def test_a_stop_ends_the_work_and_is_said_when_it_has(chat: Chat) -> None:
+    await chat.say("One")
+    reply = await chat.model.asked()
+    await reply.say("It begins")
+    await chat.sees("It begins")
+    await chat.page.get_by_role("button", name="Stop the answer").click()
+    await asyncio.wait_for(reply.closed.wait(), 10)
+    await chat.sees("Stopped")
+    await chat.settled()
+    [_, answer] = await chat.saved()
+
+    assert answer["metadata"]["status"] == "cancelled"
+    assert await chat.shown() == [["user", "One"], ["assistant", "It begins"]]
+
+
+async def test_a_stop_works_after_the_page_was_loaded_anew(chat: Chat) -> None:
+    await chat.say("One")
+    reply = await chat.model.asked()
+    await reply.say("It begins")
+    await chat.sees("It begins")
+    await chat.page.reload()
+    await chat.sees("It begins")
+    await chat.page.keyboard.press("Escape")
+    await asyncio.wait_for(reply.closed.wait(), 10)
+
+    await chat.sees("Stopped")
+
+
+async def test_another_answer_stands_beside_the_first(chat: Chat) -> None:
+    chat.model.will_say("First", "Second")
+    await chat.say("One")
+    await chat.sees("First")
+    await chat.settled()
+    first = chat.thread
+    await chat.page.get_by_role("button", name="Answer again").click()
+    await chat.sees("Second")
+    await chat.settled()
+    assert chat.thread != first
+    await expect(chat.page.locator(".branches")).to_contain_text("2/2")
+    await chat.page.get_by_role("button", name="Previous version").click()
+    await chat.sees("First")
+
+    await expect(chat.page.locator(".branches")).to_contain_text("1/2")
+    assert chat.thread == first
+
+
+async def test_a_message_can_be_said_anew(chat: Chat) -> None:
+    chat.model.will_say("First", "Second", "Anew")
+    await chat.say("One")
+    await chat.sees("First")
+    await chat.settled()
+    await chat.say("Two")
+    await chat.sees("Second")
+    await chat.settled()
+    await chat.composer.press("ArrowUp")
+    edited = chat.page.locator(".rewrite textarea")
+    await edited.fill("Three")
+    await edited.press("Enter")
+    await chat.sees("Anew")
+    await chat.settled()
+
+    assert [text for _, text in await chat.shown()] == ["One", "First", "Three", "Anew"]
+    assert await chat.shown() == said(await chat.saved())
+    await expect(chat.page.locator(".branches")).to_contain_text("2/2")
+
+
+async def test_an_answer_that_failed_says_why_and_can_be_asked_for_again(chat: Chat) -> None:
+    await chat.say("One")
+    await (await chat.model.asked()).refuse(400, "no such thing")
+    await chat.sees("no such thing")
+    await chat.settled()
+    chat.model.will_say("Now it goes.")
+    await chat.page.get_by_role("button", name="Try again").click()
+    await chat.sees("Now it goes.")
+    await chat.settled()
+
+    assert await chat.shown() == [["user", "One"], ["assistant", "Now it goes."]]
+
+
+async def test_a_draft_outlives_the_page_and_belongs_to_its_thread(chat: Chat) -> None:
+    chat.model.will_say("First")
+    await chat.say("One")
+    await chat.sees("First")
+    await chat.settled()
+    await chat.composer.press_sequentially("not yet")
+    await chat.page.reload()
+    await expect(chat.composer).to_have_value("not yet")
+    await chat.open("/")
+    await expect(chat.composer).to_have_value("")
+    await chat.page.go_back(wait_until="commit")
+
+    await expect(chat.composer).to_have_value("not yet")
+
+
+async def test_what_is_typed_while_a_chat_begins_stays(chat: Chat) -> None:
+    await chat.say("One")
+    await chat.composer.press_sequentially("more")
+    reply = await chat.model.asked()
+    await reply.answer("First")
+    await chat.sees("First")
+
+    await expect(chat.composer).to_have_value("more")
+    await expect(chat.composer).to_be_focused()
+
+
+async def test_a_refused_message_stays_with_the_reason_and_is_sent_again_once(chat: Chat) -> None:
+    refusal = {"type": "about:blank", "title": "No", "status": 422, "code": "invalid_request"}
+
+    async def refuse(route: Route) -> None:
+        await route.fulfill(status=422, json={**refusal, "detail": "Not on Sundays."})
+
+    await chat.page.route("**/api/messages/process*", refuse)
+    await chat.say("One")
+    await chat.sees("Not on Sundays.")
+    await chat.page.reload()
+    await chat.sees("Not on Sundays.")
+    await chat.page.unroute("**/api/messages/process*")
+    chat.model.will_say("First")
+    await chat.page.get_by_role("button", name="Try again").click()
+    await chat.sees("First")
+    await chat.settled()
+
+    assert await chat.shown() == [["user", "One"], ["assistant", "First"]]
+
+
+async def test_the_document_is_called_as_its_thread(chat: Chat) -> None:
+    chat.model.will_say("First")
+    await chat.say("The tides of Brest")
+    await chat.settled()
+
+    await expect(chat.page).to_have_title(re.compile("The tides of Brest"))
+
+
+async def test_typing_draws_nothing_anew(chat: Chat) -> None:
+    chat.model.will_say("First")
+    await chat.say("One")
+    await chat.settled()
+    await chat.composer.press_sequentially("a")
+    await chat.page.evaluate(
+        """() => { window.drawn = 0; new MutationObserver((all) => window.drawn += all.length)
+          .observe(document.querySelector("main"),
+            {subtree: true, childList: true, attributes: true, characterData: true}); }"""
+    )
+    await chat.composer.press_sequentially("bcdefghijk")
+
+    assert await chat.page.evaluate("window.drawn") == 0
+
+
+async def test_a_thread_that_there_is_not_is_said_to_be_none(chat: Chat) -> None:
+    await chat.page.goto(f"{chat.up.url}/t/thread_of_nobody")
+
+    await expect(chat.page.locator(".lost")).to_be_visible()

@@ -1,0 +1,348 @@
+"""The exact text once, whatever breaks: reloads, tabs, the network, the server."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, expect
+
+from tests.support.terminal.model import Reply
+from tests.support.web.chats import Chat, chatting, said
+from tests.support.web.cuttable_line import Line
+
+PIECES = ("It is ", "4·2 — ", "naïve ", "and ", "🙂 exact", ".")
+ANSWER = "".join(PIECES)
+TOOL = '''
+from pathlib import Path
+
+from antiphon import tool
+
+
+@tool
+async def look(at: str) -> str:
+    """Look at a place, as soon as there is something."""
+    while not Path(at).exists():
+        await asyncio.sleep(0.02)
+    return Path(at).read_text()
+'''
+QUICK = ("--lease", "1", "--beat", "0.2", "--sweep", "0.2")
+"""A server that is killed is missed soon."""
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def online(chromium: Browser, tmp_path: Path) -> AsyncIterator[tuple[Chat, Line]]:
+    """A page behind a line that can be broken."""
+    async with (
+        chatting(chromium, tmp_path, "--no-servers") as chat,
+        Line(chat.up.url) as line,
+    ):
+        chat.up.url = line.url
+        await chat.open()
+        yield chat, line
+
+
+async def _exact(chat: Chat) -> None:
+    """What is shown is what is saved; loaded anew, the page is the same to the last element."""
+    await chat.settled()
+    saved = said(await chat.saved())
+    assert await chat.shown() == saved
+    before = await _drawn(chat)
+    await chat.page.reload()
+    await expect(chat.page.locator(".message")).to_have_count(len(saved))
+    await chat.settled()
+
+    assert await _drawn(chat) == before
+    assert await chat.shown() == saved
+
+
+async def _drawn(chat: Chat) -> str:
+    """The answers' elements, less what tells of time."""
+    return await chat.page.evaluate(
+        """() => [...document.querySelectorAll(".message .message-text, .message .tool-name")]
+          .map((each) => each.outerHTML).join("\\n")"""
+    )
+
+
+async def _rest(reply: Reply, pieces: tuple[str, ...] = PIECES) -> None:
+    for piece in pieces:
+        await reply.say(piece)
+    await reply.end()
+
+
+async def _before_the_first_token(chat: Chat, reply: Reply) -> None:
+    await chat.page.wait_for_url("**/t/*")  # whoever has no run yet is tried below
+    await chat.page.reload()
+    await _rest(reply)
+
+
+async def _in_the_reasoning(chat: Chat, reply: Reply) -> None:
+    await reply.think("Let me see. ")
+    await expect(chat.page.locator(".reasoning")).to_be_visible()
+    await chat.page.reload()
+    await reply.think("Yes.")
+    await _rest(reply)
+
+
+async def _in_the_text(chat: Chat, reply: Reply) -> None:
+    await reply.say(PIECES[0])
+    await chat.sees(PIECES[0].strip())
+    await chat.page.reload()
+    await chat.sees(PIECES[0].strip())
+    await _rest(reply, PIECES[1:])
+
+
+@pytest.mark.parametrize("phase", [_before_the_first_token, _in_the_reasoning, _in_the_text])
+async def test_a_page_that_is_loaded_anew_goes_on_where_it_was(
+    chat: Chat, phase: Callable[[Chat, Reply], Awaitable[None]]
+) -> None:
+    await chat.say("How much?")
+    reply = await chat.model.asked()
+    await phase(chat, reply)
+
+    await chat.sees(ANSWER)
+    await _exact(chat)
+    assert len(chat.model.requests) == 1
+
+
+async def test_it_goes_on_while_a_tool_runs(chromium: Browser, tmp_path: Path) -> None:
+    (tmp_path / "tools.py").write_text(TOOL)
+    flags = ("--no-servers", "--tools", "tools.py", "--allow", "look")
+    async with chatting(chromium, tmp_path, *flags) as chat:
+        await chat.say("How much?")
+        reply = await chat.model.asked()
+        await reply.call("look", {"at": str(tmp_path / "found")}, id="c1")
+        await reply.end("tool_calls")
+        await expect(chat.page.locator(".tool")).to_be_visible()
+        await chat.page.reload()
+        await expect(chat.page.locator(".tool")).to_be_visible()
+        (tmp_path / "found").write_text("42")
+        await _rest(await chat.model.asked())
+
+        await chat.sees(ANSWER)
+        await _exact(chat)
+        assert await chat.page.locator(".tool").count() == 1
+
+
+async def test_a_cut_line_loses_nothing_and_says_nothing_twice(
+    online: tuple[Chat, Line],
+) -> None:
+    chat, line = online
+    await chat.say("How much?")
+    reply = await chat.model.asked()
+    for piece in PIECES:
+        await reply.say(piece)
+        await chat.sees(piece.strip())
+        line.cut()
+        await expect(chat.page.locator(".message.assistant")).to_contain_text("Reconnecting")
+        line.mend()
+        await chat.page.evaluate("window.dispatchEvent(new Event('online'))")
+    await reply.end()
+
+    await chat.sees(ANSWER)
+    await _exact(chat)
+
+
+async def test_a_line_that_is_cut_before_the_first_word_sends_nothing_twice(
+    online: tuple[Chat, Line],
+) -> None:
+    chat, line = online
+    line.swallow("POST /api/messages/process")
+    await chat.say("How much?")
+    reply = await chat.model.asked()
+    await line.swallowed.wait()
+    line.cut()
+    line.mend()
+    await _rest(reply)
+
+    await chat.sees(ANSWER)
+    await _exact(chat)
+    assert len(chat.model.requests) == 1
+    assert len([each for each in line.requests if "process" in each]) > 1
+
+
+async def test_a_page_that_is_loaded_anew_before_it_knew_its_run_sends_nothing_twice(
+    online: tuple[Chat, Line],
+) -> None:
+    chat, line = online
+    line.swallow("POST /api/messages/process")
+    await chat.say("How much?")
+    reply = await chat.model.asked()
+    await line.swallowed.wait()
+    line.mend()
+    await chat.page.reload()
+    await _rest(reply)
+
+    await chat.sees(ANSWER)
+    await _exact(chat)
+    assert len(chat.model.requests) == 1
+
+
+async def test_a_message_that_is_sent_without_a_network_goes_out_with_it(
+    online: tuple[Chat, Line],
+) -> None:
+    chat, line = online
+    line.cut()
+    await chat.say("How much?")
+    await chat.sees("How much?")
+    await chat.page.evaluate("0")
+    line.mend()
+    await _rest(await chat.model.asked())
+
+    await chat.sees(ANSWER)
+    await _exact(chat)
+    assert len(chat.model.requests) == 1
+
+
+async def test_a_server_that_is_killed_and_begun_again_goes_on(
+    chromium: Browser, tmp_path: Path
+) -> None:
+    async with chatting(chromium, tmp_path, "--no-servers", *QUICK) as chat:
+        await chat.say("How much?")
+        reply = await chat.model.asked()
+        await reply.say("It was ")
+        await chat.sees("It was")
+        await chat.up.kill()
+        await expect(chat.page.locator(".message.assistant")).to_contain_text("Reconnecting")
+        await chat.sees("It was")
+        await chat.up.begin()
+        await _rest(await chat.model.asked())
+
+        await chat.sees(ANSWER)
+        await _exact(chat)
+        assert await chat.shown() == [["user", "How much?"], ["assistant", ANSWER]]
+
+
+async def test_two_tabs_show_the_same_run_each_once(chat: Chat) -> None:
+    await chat.say("How much?")
+    reply = await chat.model.asked()
+    await reply.say(PIECES[0])
+    await chat.sees(PIECES[0].strip())
+    other = await chat.tab(f"/t/{chat.thread}")
+    await other.sees(PIECES[0].strip())
+    await expect(other.page.get_by_role("button", name="Stop the answer")).to_be_visible()
+    await _rest(reply, PIECES[1:])
+
+    for tab in (chat, other):
+        await tab.sees(ANSWER)
+        await _exact(tab)
+
+
+async def test_what_is_said_in_one_tab_is_seen_in_the_other(chat: Chat) -> None:
+    chat.model.will_say("First.")
+    await chat.say("One")
+    await chat.sees("First.")
+    await chat.settled()
+    other = await chat.tab(f"/t/{chat.thread}")
+    await other.sees("First.")
+    await other.say("Two")
+    reply = await chat.model.asked()
+    await reply.say("Second")
+    await chat.page.bring_to_front()
+    await chat.sees("Second")
+    await reply.end()
+
+    await _exact(chat)
+    await _exact(other)
+
+
+async def test_a_run_that_another_program_began_is_seen(chat: Chat) -> None:
+    chat.model.will_say("First.")
+    await chat.say("One")
+    await chat.sees("First.")
+    await chat.settled()
+    asked = {
+        "thread_id": chat.thread,
+        "message": {"role": "user", "content": "From elsewhere"},
+        "background": True,
+    }
+    answer = await chat.context.request.post(f"{chat.up.url}/v1/process", data=asked)
+    assert answer.ok, await answer.text()
+    reply = await chat.model.asked()
+    await chat.page.evaluate("window.dispatchEvent(new Event('focus'))")
+    await chat.sees("From elsewhere")
+    await _rest(reply)
+
+    await chat.sees(ANSWER)
+    await _exact(chat)
+
+
+async def test_who_leaves_a_thread_in_the_middle_of_an_answer_finds_it_whole(chat: Chat) -> None:
+    await chat.say("How much?")
+    reply = await chat.model.asked()
+    await reply.say(PIECES[0])
+    await chat.sees(PIECES[0].strip())
+    thread = chat.thread
+    await (
+        chat.page.get_by_role("button", name="New chat")
+        .or_(chat.page.get_by_role("link", name="New chat"))
+        .first.click()
+    )
+    await expect(chat.page.locator(".message")).to_have_count(0)
+    await reply.say(PIECES[1])
+    await chat.page.go_back(wait_until="commit")
+    await expect(chat.page).to_have_url(f"{chat.up.url}/t/{thread}")
+    await chat.sees(PIECES[1].strip())
+    await _rest(reply, PIECES[2:])
+
+    await chat.sees(ANSWER)
+    await _exact(chat)
+
+
+async def test_what_waits_in_a_thread_that_one_has_left_is_sent_all_the_same(chat: Chat) -> None:
+    await chat.say("One")
+    reply = await chat.model.asked()
+    await reply.say("First")
+    await chat.sees("First")
+    thread = chat.thread
+    await chat.say("Two")
+    await chat.sees("Will be sent")
+    await chat.page.keyboard.press("Control+Shift+O")
+    await expect(chat.page.locator(".message")).to_have_count(0)
+    chat.model.will_say("Second")
+    await reply.end()
+    await chat.page.evaluate("setInterval(() => window.dispatchEvent(new Event('focus')), 200)")
+    await expect(chat.page.locator(".sidebar .spinner")).to_have_count(0)
+    await chat.open(f"/t/{thread}")
+    await chat.sees("Second")
+
+    await _exact(chat)
+    assert [text for _, text in await chat.shown()] == ["One", "First", "Two", "Second"]
+    assert len(chat.model.requests) == 2
+
+
+async def test_files_of_a_draft_outlive_the_page(chat: Chat) -> None:
+    file = {"name": "note.txt", "mimeType": "text/plain", "buffer": b"Remember."}
+    await chat.page.locator(".composer input[type=file]").set_input_files(file)
+    await expect(chat.page.locator(".composer")).to_contain_text("note.txt")
+    kept = "() => Object.values(localStorage).some((value) => value.includes('note.txt'))"
+    await chat.page.wait_for_function(kept)
+    await chat.page.reload()
+    await expect(chat.page.locator(".composer")).to_contain_text("note.txt")
+    chat.model.will_say("Read.")
+    await chat.say("What is in it?")
+    await chat.sees("Read.")
+    await chat.settled()
+    [asked, _] = await chat.saved()
+
+    assert [part.get("filename") for part in asked["parts"]] == [None, "note.txt"]
+    await expect(chat.page.locator(".composer")).not_to_contain_text("note.txt")
+
+
+async def test_how_far_a_thread_was_read_is_kept(chat: Chat) -> None:
+    chat.model.will_say("\n\n".join(f"Paragraph {number}." for number in range(100)))
+    await chat.say("Tell me")
+    await chat.sees("Paragraph 99.")
+    await chat.settled()
+    await chat.page.evaluate("document.getElementById('conversation').scrollTop -= 900")
+    await chat.page.wait_for_function("() => JSON.stringify(localStorage).includes('scroll')")
+    await chat.page.reload()
+    await chat.sees("Paragraph 99.")
+    left = await chat.page.evaluate(
+        """() => { const it = document.getElementById("conversation");
+          return it.scrollHeight - it.clientHeight - it.scrollTop; }"""
+    )
+
+    assert 800 < left < 1000

@@ -1,0 +1,70 @@
+"""What a tool gave beside the words that its model read can be downloaded from the page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from playwright.async_api import Browser, Locator, expect
+
+from tests.support.web.chats import Chat, chatting
+
+PICTURE = bytes.fromhex(
+    "89504e470d0a1a0a0000000d49484452000000010000000108020000009077"
+    "53de0000000c4944415408d763f8cfc000000301010018dd8db00000000049454e44ae426082"
+)
+TOOLS = f'''
+from antiphon import Blob, ToolResult, tool
+
+
+@tool
+def measure() -> str:
+    """Measure everything."""
+    return "".join(f"line {{n}} of a measurement\\n" for n in range(20_000))
+
+
+@tool
+def draw() -> ToolResult:
+    """Draw the sea."""
+    data = bytes.fromhex("{PICTURE.hex()}")
+    picture = Blob(media_type="image/png", data=data, name="<b>sea.png")
+    return ToolResult("Drawn.", content=(picture,))
+'''
+WHOLE = "".join(f"line {n} of a measurement\n" for n in range(20_000)).encode()
+
+
+async def test_what_was_too_much_to_be_said_is_a_file_under_its_call(
+    chromium: Browser, tmp_path: Path
+) -> None:
+    (tmp_path / "tools.py").write_text(TOOLS)
+    async with chatting(chromium, tmp_path, "--no-servers", "--tools", "tools.py") as chat:
+        await chat.say("Measure and draw.")
+        reply = await chat.model.asked()
+        await reply.call("measure", id="c1")
+        await reply.call("draw", id="c2", index=1)
+        await reply.end("tool_calls")
+        await (await chat.model.asked()).answer("Measured and drawn.")
+        await chat.settled()
+        await _offered(chat)
+        await chat.page.reload()
+        await chat.sees("Measured and drawn.")
+
+        await _offered(chat)
+
+
+async def _offered(chat: Chat) -> None:
+    """Both files are there, each under its call, to the byte."""
+    assert await _downloaded(chat, _file(chat, "measure")) == WHOLE
+    picture = _file(chat, "draw")
+    await expect(picture.locator("img")).to_have_js_property("naturalWidth", 1)
+    assert await _downloaded(chat, picture) == PICTURE
+
+
+def _file(chat: Chat, name: str) -> Locator:
+    tool = chat.page.locator(".tool", has=chat.page.locator(".tool-name", has_text=name))
+    return tool.locator("a[download]")
+
+
+async def _downloaded(chat: Chat, link: Locator) -> bytes:
+    async with chat.page.expect_download() as saving:
+        await link.click()
+    return Path(await (await saving.value).path()).read_bytes()

@@ -1,0 +1,93 @@
+"""Coming in by a password, and going again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from playwright.async_api import Browser, expect
+
+from tests.support.web.accessible import axe as axe
+from tests.support.web.accessible import findings
+from tests.support.web.chats import Chat, chatting
+from tests.support.web.people import ADMIN, PASSWORD, enter, give
+from tests.support.web.people import locked as locked
+
+
+async def test_who_has_the_password_comes_in_where_they_wanted_to_go(locked: Chat) -> None:
+    await locked.open("/assistants")
+    await give(locked, ADMIN, "something else")
+    await expect(locked.page.get_by_role("alert")).to_contain_text("do not belong together")
+    await give(locked, ADMIN, PASSWORD)
+
+    await expect(locked.page.get_by_role("heading", level=1)).to_have_text("Assistants")
+    assert locked.page.url.endswith("/assistants")
+
+
+async def test_who_tried_too_often_is_told_when_to_come_again(locked: Chat) -> None:
+    guess = """async (name) => {
+        const body = JSON.stringify({name, password: "wrong horse"});
+        const headers = {"content-type": "application/json"};
+        return (await fetch("/api/login", {method: "POST", headers, body})).status;
+    }"""
+    while await locked.page.evaluate(guess, ADMIN) == 401:
+        pass
+    await give(locked, ADMIN, PASSWORD)
+
+    await expect(locked.page.get_by_role("alert")).to_contain_text("Try again in 2 minutes")
+
+
+async def test_everybody_and_a_password_manager_can_use_the_login(locked: Chat, axe: str) -> None:
+    fields = locked.page.locator("form input")
+    told = await fields.evaluate_all("inputs => inputs.map(each => each.autocomplete)")
+
+    assert told == ["username", "current-password"]
+    assert await findings(locked.page, axe) == []
+
+
+async def test_who_signs_out_leaves_nothing_in_the_browser(locked: Chat) -> None:
+    await enter(locked, ADMIN)
+    await locked.say("A secret")
+    await (await locked.model.asked()).answer("Kept.")
+    await locked.settled()
+    await locked.composer.fill("Another secret")
+    await locked.page.get_by_role("button", name="Settings").click()
+    await locked.page.get_by_role("button", name="Sign out", exact=True).click()
+    await expect(locked.page.locator(".login")).to_be_visible()
+
+    assert "secret" not in await locked.page.content()
+    assert "secret" not in await locked.page.evaluate("JSON.stringify(localStorage)")
+
+
+async def test_a_password_is_changed_by_who_has_it(locked: Chat) -> None:
+    await enter(locked, ADMIN)
+    await locked.page.get_by_role("button", name="Settings").click()
+    await locked.page.get_by_text("Change password").first.click()
+    await locked.page.get_by_label("Present password").fill(PASSWORD)
+    await locked.page.get_by_label("New password").fill("another battery staple")
+    await locked.page.get_by_role("button", name="Change password").click()
+    await expect(locked.page.locator(".toast")).to_contain_text("has been changed")
+    await locked.page.get_by_role("button", name="Sign out", exact=True).click()
+
+    await enter(locked, ADMIN, "another battery staple")
+
+
+async def test_what_an_organisation_said_no_with_is_told(locked: Chat) -> None:
+    await locked.open("/login?problem=oidc_stale")
+    await expect(locked.page.get_by_role("alert")).to_contain_text("took too long")
+    await locked.open("/login?problem=<img>")
+    await expect(locked.page.get_by_role("alert")).to_have_text(
+        "Signing in did not work. Try again."
+    )
+
+
+async def test_where_an_organisation_lets_people_in_the_page_leads_to_it(
+    chromium: Browser, tmp_path: Path
+) -> None:
+    flags = ("--oidc-issuer", "http://127.0.0.1:9", "--oidc-client-id", "antiphon")
+    async with chatting(chromium, tmp_path, "--no-servers", "--login", "oidc", *flags) as chat:
+        await chat.open("/assistants")
+        way = chat.page.get_by_role("link", name="Sign in with your organisation")
+
+        await expect(way).to_have_attribute("href", "/login/oidc?next=%2Fassistants")
+        await chat.page.goto(f"{chat.up.url}//evil.example/")
+        await expect(way).to_have_attribute("href", "/login/oidc?next=%2F")

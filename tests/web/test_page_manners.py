@@ -1,0 +1,172 @@
+"""The page's manners: where it scrolls, what it says aloud, which keys it knows."""
+
+from __future__ import annotations
+
+from playwright.async_api import Locator, expect
+
+from tests.support.web.chats import Chat
+
+PARAGRAPHS = "\n\n".join(f"Paragraph {number} of an answer." for number in range(60))
+
+
+def latest(chat: Chat) -> Locator:
+    """What brings the reader back to the end."""
+    return chat.page.locator(".latest")
+
+
+async def at_end(chat: Chat) -> None:
+    """Wait until the end of the conversation is in view."""
+    await chat.page.wait_for_function(
+        "() => { const it = document.getElementById('conversation');"
+        " return it.scrollHeight - it.clientHeight - it.scrollTop <= 1 && it.scrollTop > 0; }"
+    )
+
+
+async def scrolled(chat: Chat) -> float:
+    """Pixels above what is seen."""
+    above: float = await chat.page.locator("#conversation").evaluate("it => it.scrollTop")
+    return above
+
+
+async def test_the_end_stays_in_view_until_the_reader_scrolls_up(chat: Chat) -> None:
+    await chat.say("Tell me.")
+    reply = await chat.model.asked()
+    await reply.say(PARAGRAPHS)
+    await chat.sees("Paragraph 59")
+    await at_end(chat)
+    await expect(latest(chat)).to_have_count(0)
+
+    await chat.page.locator("#conversation").hover()
+    await chat.page.mouse.wheel(0, -30)
+    await expect(latest(chat)).to_be_visible()
+    before = await scrolled(chat)
+    await reply.say(f"\n\n{PARAGRAPHS}\n\nThe last one.")
+    await chat.sees("The last one.")
+    await reply.end()
+    await chat.settled()
+    assert await scrolled(chat) == before
+
+    await latest(chat).click()
+    await at_end(chat)
+    await expect(latest(chat)).to_have_count(0)
+
+
+async def test_an_answer_is_said_aloud_at_its_begin_and_end_and_never_in_pieces(chat: Chat) -> None:
+    regions = "#conversation[aria-live], #conversation[role=log], #conversation [aria-live]"
+    await chat.page.evaluate(LISTEN)
+    await chat.say("Tell me.")
+    reply = await chat.model.asked()
+    await reply.say("It is **forty")
+    await chat.sees("forty")
+    await expect(chat.page.locator("[data-announced=status]")).to_contain_text("is answering")
+    await reply.answer("-two**.")
+    await chat.settled()
+
+    await expect(chat.page.locator("[data-announced=log]")).to_have_text("It is forty-two.")
+    await expect(chat.page.locator("[data-announced=status]")).to_contain_text("complete")
+    assert await chat.page.evaluate("window.heard") == [
+        "The assistant is answering.",
+        "The answer is complete.",
+        "It is forty-two.",
+    ]
+    await expect(chat.page.locator(regions)).to_have_count(0)
+    await expect(chat.composer).to_be_focused()
+
+
+LISTEN = """() => {
+  window.heard = [];
+  const heard = (changes) => changes.forEach(({addedNodes}) =>
+    addedNodes.forEach((node) => window.heard.push(node.textContent)));
+  for (const region of document.querySelectorAll("[data-announced]"))
+    new MutationObserver(heard).observe(region, {childList: true, subtree: true});
+}"""
+
+
+async def test_the_sheet_of_keys_opens_closes_and_gives_the_focus_back(chat: Chat) -> None:
+    await chat.composer.focus()
+    await chat.page.keyboard.press("Control+/")
+    sheet = chat.page.get_by_role("dialog", name="Keyboard")
+    await expect(sheet).to_contain_text("Stop the answer")
+    await chat.page.keyboard.press("Tab")
+    await chat.page.keyboard.press("Tab")
+    assert await chat.page.evaluate("document.activeElement.closest('dialog') !== null")
+    await chat.page.keyboard.press("Escape")
+    await expect(sheet).to_have_count(0)
+    await expect(chat.composer).to_be_focused()
+
+    await chat.page.keyboard.type("?")
+    await expect(chat.composer).to_have_value("?")
+    await chat.composer.fill("")
+    await chat.composer.blur()
+    await chat.page.keyboard.press("?")
+    await expect(sheet).to_be_visible()
+
+
+async def test_esc_closes_a_dialog_before_it_stops_an_answer(chat: Chat) -> None:
+    await chat.say("Tell me.")
+    reply = await chat.model.asked()
+    await reply.say("It is ")
+    await chat.sees("It is")
+
+    await chat.page.keyboard.press("Control+/")
+    await chat.page.keyboard.press("Escape")
+    await expect(chat.page.get_by_role("dialog")).to_have_count(0)
+    await reply.say("still told.")
+    await chat.sees("still told.")
+    await chat.page.keyboard.press("Escape")
+    await chat.settled()
+
+    await expect(chat.answers).to_have_attribute("data-status", "cancelled")
+
+
+async def test_keys_begin_a_chat_search_and_copy(chat: Chat) -> None:
+    await chat.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    await chat.say("Tell me.")
+    await (await chat.model.asked()).answer("It is **42**.")
+    await chat.settled()
+
+    await chat.page.keyboard.press("Control+Shift+C")
+    await chat.page.wait_for_function(
+        "async () => await navigator.clipboard.readText() === 'It is **42**.'"
+    )
+    await chat.page.keyboard.press("Control+k")
+    await expect(chat.page.get_by_role("searchbox")).to_be_focused()
+    await chat.page.keyboard.press("Control+Shift+O")
+    await expect(chat.answers).to_have_count(0)
+    await expect(chat.composer).to_be_focused()
+
+
+async def test_fingers_find_what_they_press_on_a_phone(chat: Chat) -> None:
+    await chat.page.set_viewport_size({"width": 360, "height": 700})
+    await chat.say("Look.")
+    reply = await chat.model.asked()
+    await reply.call("get_flight_times", {"departure": "LAX", "arrival": "JFK"}, id="c0")
+    await reply.end("tool_calls")
+    await (await chat.model.asked()).answer("At five.")
+    await chat.settled()
+    await expect(chat.page.locator(".tool")).to_contain_text("16:35")
+
+    assert await chat.page.evaluate(SMALL) == []
+    assert await chat.page.evaluate(
+        "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
+    )
+
+
+SMALL = """() => [...document.querySelectorAll("main button, main a[href]")]
+  .filter((it) => it.checkVisibility() && !it.closest(".visually-hidden"))
+  .map((it) => [it.getAttribute("aria-label") ?? it.textContent, it.getBoundingClientRect()])
+  .filter(([, {height}]) => height > 0 && height < 44)
+  .map(([name, {width, height}]) => `${name}: ${width} x ${height}`)"""
+
+
+async def test_nothing_moves_for_who_asked_for_rest(chat: Chat) -> None:
+    await chat.page.emulate_media(reduced_motion="reduce")
+    await chat.say("Look.")
+    reply = await chat.model.asked()
+    await reply.think("Hm.")
+    spinner = chat.page.locator(".reasoning .spinner")
+
+    await expect(spinner).to_be_visible()
+    assert await spinner.evaluate("it => getComputedStyle(it).animationIterationCount") == "1"
+    await reply.answer("Done.")
+    await chat.settled()

@@ -1,0 +1,100 @@
+"""How an answer ended, in the page: why it is not whole, and what can be done now."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from playwright.async_api import expect
+
+from antiphon.types import errors
+from antiphon.types.runs import Reason
+from tests.support.web.chats import Chat
+
+I18N = Path(__file__).parents[2] / "src/antiphon/web/static/chat/i18n"
+
+
+@pytest.mark.parametrize(
+    ("finish", "words"),
+    [("length", "greatest length"), ("content_filter", "content filter stopped")],
+)
+async def test_an_answer_that_is_cut_says_why_also_after_a_reload(
+    chat: Chat, finish: str, words: str
+) -> None:
+    await chat.say("Tell me.")
+    reply = await chat.model.asked()
+    await reply.say("Once upon")
+    await reply.end(finish)
+    await chat.settled()
+    await expect(chat.answers.locator(".message-note")).to_contain_text(words)
+
+    await chat.page.reload()
+
+    await expect(chat.answers.locator(".message-note")).to_contain_text(words)
+    await expect(chat.page.locator("[data-announced=status]")).to_have_count(1)
+
+
+async def test_why_an_answer_is_not_whole_is_read_aloud(chat: Chat) -> None:
+    await chat.say("Tell me.")
+    reply = await chat.model.asked()
+    await reply.say("Once upon")
+    await chat.sees("Once upon")
+    await reply.cut()
+    await chat.settled()
+
+    status = chat.page.locator("[data-announced=status]")
+    await expect(status).to_contain_text("The answer is not complete. The connection to the model")
+
+
+async def test_a_cut_answer_is_continued_by_one_button(chat: Chat) -> None:
+    await chat.say("Tell me.")
+    reply = await chat.model.asked()
+    await reply.say("Once upon")
+    await reply.end("length")
+    await chat.settled()
+
+    await chat.page.get_by_role("button", name="Continue", exact=True).click()
+    reply = await chat.model.asked()
+    assert reply.messages[-1]["content"] == "Please continue exactly where you stopped."
+    assert reply.messages[-2]["content"] == "Once upon"
+    await reply.answer(" a time.")
+    await chat.sees("a time.")
+    await chat.settled()
+
+    await expect(chat.page.locator(".continue:visible")).to_have_count(0)
+
+
+async def test_an_answer_without_words_says_that_it_is_empty(chat: Chat) -> None:
+    await chat.say("Tell me.")
+    reply = await chat.model.asked()
+    await reply.end()
+    await chat.settled()
+
+    note = chat.answers.locator(".message-note")
+    await expect(note).to_contain_text("The answer is empty")
+    await expect(note.get_by_role("button", name="Try again")).to_be_visible()
+
+
+def codes() -> set[str]:
+    """The codes of all errors, less those that only the SDK raises."""
+    kinds = [each for each in vars(errors).values() if isinstance(each, type)]
+    return {
+        kind.code
+        for kind in kinds
+        if issubclass(kind, errors.AntiphonError) and not issubclass(kind, errors.RunError)
+    }
+
+
+@pytest.mark.parametrize("language", ["en", "de", "es"])
+def test_every_code_of_an_error_has_a_sentence_in_each_language(language: str) -> None:
+    table = json.loads((I18N / f"{language}.json").read_text())
+
+    assert {code for code in codes() if f"problem.{code}" not in table} == set()
+
+
+def test_every_reason_of_the_runtime_has_a_sentence_in_the_page() -> None:
+    known = (I18N.parent / "outcome.mjs").read_text()
+
+    assert [reason for reason in get_args(Reason) if f'["{reason}", "message.' not in known] == []

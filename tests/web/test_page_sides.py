@@ -1,0 +1,284 @@
+"""Beside the conversation: the list of threads, who answers, and how the page looks and speaks."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest_asyncio
+from playwright.async_api import Locator, expect
+
+from antiphon.client.async_client import AsyncClient
+from tests.support.web.chats import SECONDS, Chat
+
+PHONE = {"width": 390, "height": 844}
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def told(chat: Chat) -> Chat:
+    """A page in which one thing was said and answered."""
+    await say(chat, "How do tides work?", "The moon pulls.")
+    return chat
+
+
+async def say(chat: Chat, question: str, reply: str) -> None:
+    """Say this in a new chat, and have it answered."""
+    await chat.page.get_by_role("button", name="New chat").click()
+    await chat.say(question)
+    await (await chat.model.asked()).answer(reply)
+    await chat.settled()
+    await expect(entry(chat, question)).to_be_visible()
+
+
+def entry(chat: Chat, title: str) -> Locator:
+    """The thread of this title in the sidebar."""
+    return chat.page.locator(".thread", has_text=title)
+
+
+async def choose(chat: Chat, title: str, action: str) -> None:
+    """Have this done to that thread, by its menu."""
+    await entry(chat, title).hover()
+    await entry(chat, title).get_by_role("button").click()
+    await chat.page.get_by_role("menuitem", name=action).click()
+
+
+async def stored(chat: Chat) -> list[str]:
+    """The titles of the threads that the server has."""
+    answer = await chat.context.request.get(f"{chat.up.url}/api/threads")
+    return [thread["title"] for thread in (await answer.json())["data"]]
+
+
+async def test_threads_stand_under_their_day_and_are_found_by_their_words(told: Chat) -> None:
+    await say(told, "Name a planet.", "Neptune.")
+    await entry(told, "How do tides work?").get_by_role("link").click()
+    await told.sees("The moon pulls.")
+
+    await expect(told.page.locator(".threads h2")).to_have_text(["Today"])
+    await expect(told.page.locator(".thread a")).to_have_text(
+        ["Name a planet.", "How do tides work?"]
+    )
+    await expect(told.page.locator(".thread a[aria-current=page]")).to_have_text(
+        "How do tides work?"
+    )
+    search = told.page.get_by_role("searchbox")
+    await search.fill("tides")
+    await expect(told.page.locator(".thread a")).to_have_text(["How do tides work?"])
+    await search.fill("volcano")
+    await expect(told.page.locator(".side-empty")).to_have_text("No chat holds “volcano”.")
+
+
+async def test_older_threads_come_as_one_scrolls(chat: Chat) -> None:
+    post = chat.context.request.post
+    for number in range(42):
+        made = await post(f"{chat.up.url}/v1/threads", data={"title": f"Thread {number}"})
+        said = {"thread_id": (await made.json())["id"], "role": "user", "content": "Hello"}
+        await post(f"{chat.up.url}/v1/messages", data=said)
+    await chat.page.reload()
+    rows = chat.page.locator(".thread")
+    await expect(rows).to_have_count(40)
+    await rows.last.scroll_into_view_if_needed()
+    await expect(rows).to_have_count(42)
+    await chat.say("A new one")
+    await (await chat.model.asked()).answer("Yes.")
+    await chat.settled()
+
+    await expect(rows).to_have_count(43)
+
+
+async def test_a_thread_is_renamed_in_its_place(told: Chat) -> None:
+    field = told.page.get_by_role("textbox", name="Title of the chat")
+    await choose(told, "How do tides work?", "Rename")
+    await field.fill("Given up")
+    await field.press("Escape")
+    await choose(told, "How do tides work?", "Rename")
+    await field.fill("<b>Tides</b>")
+    await field.press("Enter")
+    await expect(told.page.locator(".topbar h1")).to_have_text("<b>Tides</b>")
+    await told.page.reload()
+
+    await expect(entry(told, "<b>Tides</b>")).to_be_visible()
+
+
+async def test_a_deleted_thread_can_be_called_back_until_the_page_is_left(told: Chat) -> None:
+    await choose(told, "How do tides work?", "Delete")
+    await expect(entry(told, "How do tides work?")).to_have_count(0)
+    await told.page.get_by_role("button", name="Undo").click()
+    await expect(entry(told, "How do tides work?")).to_be_visible()
+    assert await stored(told) == ["How do tides work?"]
+
+    await choose(told, "How do tides work?", "Delete")
+    await expect(told.page).to_have_url(f"{told.up.url}/")
+    await told.page.goto("about:blank")
+    async with asyncio.timeout(SECONDS):
+        while await stored(told):
+            pass
+
+
+async def test_a_thread_is_saved_as_a_file(told: Chat, tmp_path: Path) -> None:
+    async with told.page.expect_download() as saving:
+        await choose(told, "How do tides work?", "Export as Markdown")
+    file = tmp_path / "saved"
+    await (await saving.value).save_as(file)
+
+    assert "The moon pulls." in file.read_text()
+
+
+async def test_an_answer_in_the_making_is_marked(chat: Chat) -> None:
+    await chat.say("Take your time.")
+    reply = await chat.model.asked()
+    await reply.say("Hm")
+    await chat.sees("Hm")
+    mark = chat.page.get_by_role("img", name="An answer is being written")
+    await expect(mark).to_be_visible()
+    await reply.answer(".")
+
+    await chat.settled()
+    await expect(mark).to_have_count(0)
+
+
+async def test_a_starter_question_is_asked(chat: Chat) -> None:
+    await chat.page.get_by_role("button", name="What is the weather like in Lisbon").click()
+    reply = await chat.model.asked()
+    await reply.answer("Sunny.")
+    await chat.sees("Sunny.")
+
+    assert await chat.shown() == [
+        ["user", "What is the weather like in Lisbon today?"],
+        ["assistant", "Sunny."],
+    ]
+
+
+async def test_on_a_phone_the_sidebar_lies_over_the_view(chat: Chat) -> None:
+    await chat.page.set_viewport_size(PHONE)
+    await chat.page.reload()
+    sidebar = chat.page.locator("#sidebar")
+    await expect(sidebar).to_be_hidden()
+    await chat.page.get_by_role("button", name="Show sidebar").click()
+    await expect(sidebar).to_be_visible()
+    await expect(chat.page.locator("main")).to_have_attribute("inert", "")
+    await chat.page.keyboard.press("Escape")
+
+    await expect(sidebar).to_be_hidden()
+    await expect(chat.page.get_by_role("button", name="Show sidebar")).to_be_focused()
+
+
+async def test_colours_and_language_are_chosen_and_kept(chat: Chat) -> None:
+    await settings(chat)
+    await chat.page.get_by_text("Dark", exact=True).click()
+    page = chat.page.locator("html")
+    await expect(page).to_have_attribute("data-theme", "dark")
+    await chat.page.get_by_label("Language").select_option("de")
+    await expect(chat.page.get_by_role("heading", name="Einstellungen")).to_be_visible()
+    await chat.page.reload()
+    await expect(chat.page.get_by_role("heading", level=1)).to_have_text("Was möchten Sie wissen?")
+    await expect(page).to_have_attribute("lang", "de")
+
+    # Colours are there before the page has begun.
+    await chat.context.route("**/main.mjs", lambda route: route.abort())
+    await chat.page.reload()
+    await expect(page).to_have_attribute("data-theme", "dark")
+
+
+async def settings(chat: Chat) -> None:
+    await chat.page.get_by_role("button", name="Settings").click()
+
+
+async def test_instructions_of_a_thread_reach_the_model(chat: Chat) -> None:
+    await chat.page.get_by_role("button", name="Give this chat instructions").click()
+    await chat.page.get_by_label("What should the model keep in mind?").fill("Rhyme.")
+    await chat.page.get_by_role("button", name="Save").click()
+    await chat.say("Hello")
+    reply = await chat.model.asked()
+    await reply.answer("Bellow.")
+    await chat.settled()
+
+    assert "Rhyme." in json.dumps(reply.messages)
+
+
+async def test_an_assistant_is_made_and_answers(chat: Chat) -> None:
+    await make(chat, name="Poet", instructions="Only verse.", starters="A poem on rain\nOn snow")
+    await chat.page.get_by_role("button", name="Start a chat").click()
+    await expect(chat.page.get_by_role("heading", level=1)).to_have_text("Poet")
+    await chat.page.get_by_role("button", name="A poem on rain").click()
+    reply = await chat.model.asked()
+    await reply.answer("Drip.")
+    await chat.settled()
+
+    assert "Only verse." in json.dumps(reply.messages)
+
+
+async def make(chat: Chat, **fields: str) -> None:
+    """An assistant, by the form."""
+    labels = {"name": "Name", "instructions": "Instructions", "starters": "Questions to begin with"}
+    await chat.page.get_by_role("link", name="Assistants").click()
+    await chat.page.get_by_role("link", name="New assistant").first.click()
+    for name, said in fields.items():
+        await chat.page.get_by_label(labels[name], exact=True).fill(said)
+    await chat.page.get_by_role("button", name="Save").click()
+    await expect(chat.page.locator(".assistant h2")).to_contain_text([fields["name"]])
+
+
+async def test_an_assistant_is_edited_copied_and_deleted(chat: Chat) -> None:
+    await make(chat, name="Poet")
+    await act(chat, "Poet", "Edit")
+    await chat.page.get_by_label("Name", exact=True).fill("Novelist")
+    await chat.page.get_by_role("button", name="Save").click()
+    await act(chat, "Novelist", "Copy")
+    cards = chat.page.locator(".assistant h2")
+    await expect(cards).to_have_count(2)
+    await act(chat, "Novelist (copy)", "Delete")
+    await chat.page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+
+    await expect(cards).to_have_text(["Novelist"])
+
+
+async def act(chat: Chat, assistant: str, action: str) -> None:
+    await chat.page.get_by_role("button", name=f"Actions for “{assistant}”").click()
+    await chat.page.get_by_role("menuitem", name=action).click()
+
+
+async def test_who_has_the_link_sees_the_card_of_a_shared_assistant(chat: Chat) -> None:
+    await make(chat, name="Poet", starters="A poem on rain")
+    await act(chat, "Poet", "Edit")
+    await chat.page.get_by_role("button", name="Make a link").click()
+    link = await chat.page.get_by_label("Link to this assistant").input_value()
+    await chat.page.goto(link)
+    await expect(chat.page.get_by_role("heading", level=1)).to_have_text("Poet")
+    await chat.page.get_by_role("button", name="Take a copy").click()
+
+    await expect(chat.page.locator("#composer")).to_be_visible()
+    await expect(chat.page.get_by_role("button", name="A poem on rain")).to_be_visible()
+
+
+async def test_an_address_that_leads_nowhere_says_so_and_leads_on(chat: Chat) -> None:
+    for address in ("/nowhere", "/t/thread_none", "/assistants/none", "/admin/no", "/a/none"):
+        await chat.open(address)
+        await chat.page.get_by_role("link", name="Begin a new chat").click()
+
+        await expect(chat.composer).to_be_visible()
+
+
+async def test_the_list_is_read_on_to_the_oldest_thread_as_it_is_scrolled(chat: Chat) -> None:
+    async with AsyncClient(chat.up.url) as client:
+        for number in range(90):
+            thread = await client.create_thread(title=f"chat {number}")
+            await client.create_message(thread.id, "hi")
+    await chat.open()
+    rows = chat.page.locator(".thread a")
+    await expect(rows).to_have_count(40)
+    await chat.page.locator(".threads").evaluate("(list) => list.scrollTo(0, list.scrollHeight)")
+    await expect(rows).to_have_count(80)
+    await chat.page.locator(".threads").evaluate("(list) => list.scrollTo(0, list.scrollHeight)")
+    await expect(rows).to_have_count(90)
+    await expect(rows.last).to_have_text("chat 0")
+
+    await rows.last.click()
+    await chat.sees("hi")
+    await chat.say("Still there?")
+    await (await chat.model.asked()).answer("Yes.")
+    await chat.settled()
+    await expect(rows.first).to_have_text("chat 0")
+    await expect(rows).to_have_count(90)
+    await chat.page.get_by_role("searchbox").fill('"chat 1"')
+    await expect(rows).to_have_text([f"chat {number}" for number in (*range(19, 9, -1), 1)])

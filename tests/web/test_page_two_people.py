@@ -1,0 +1,131 @@
+"""Two people in two browsers: each has their own, and shares what they choose to."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest_asyncio
+from playwright.async_api import Browser, expect
+
+from tests.support.web.browser import opened
+from tests.support.web.chats import WATCH, Chat, chatting
+from tests.support.web.people import ADMIN, added, enter
+
+OTHER = "bo"
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def both(chromium: Browser, tmp_path: Path) -> AsyncIterator[tuple[Chat, Chat]]:
+    """An admin and a user, each logged in with a browser of their own."""
+    added(tmp_path, ADMIN, "admin")
+    added(tmp_path, OTHER, "user")
+    async with (
+        chatting(chromium, tmp_path, "--no-servers", "--login", "password") as ada,
+        opened(chromium) as context,
+    ):
+        await context.add_init_script(WATCH)
+        bo = Chat(ada.up, ada.model, context, await context.new_page())
+        await bo.open()
+        await enter(ada, ADMIN)
+        await enter(bo, OTHER)
+        yield ada, bo
+        await bo.faultless()
+
+
+async def test_one_persons_chat_is_not_there_for_the_other_and_what_is_shared_is_a_copy(
+    both: tuple[Chat, Chat],
+) -> None:
+    ada, bo = both
+    await _secret(ada, bo)
+    await _shared(ada, bo)
+
+
+async def _secret(ada: Chat, bo: Chat) -> None:
+    ada.model.will_say("It is 42.")
+    await ada.say("My secret")
+    await ada.sees("It is 42.")
+    await ada.settled()
+    await bo.open(f"/t/{ada.thread}")
+    await expect(bo.page.locator(".lost")).to_be_visible()
+
+    assert "secret" not in await bo.page.content()
+    await bo.page.get_by_role("link", name="Begin a new chat").click()
+    await bo.page.get_by_role("searchbox").fill("secret")
+    await expect(bo.page.locator(".side-empty")).to_be_visible()
+    await expect(bo.page.locator(".thread")).to_have_count(0)
+
+
+async def _shared(ada: Chat, bo: Chat) -> None:
+    """Who is given the link has a copy, which its maker does not change."""
+    await ada.open("/assistants/new")
+    await ada.page.get_by_label("Name", exact=True).fill("Poet")
+    await ada.page.get_by_label("Instructions", exact=True).fill("Only verse.")
+    await ada.page.get_by_role("button", name="Save").click()
+    await ada.page.get_by_role("button", name="Actions for “Poet”").click()
+    await ada.page.get_by_role("menuitem", name="Edit").click()
+    await ada.page.get_by_role("button", name="Make a link").click()
+    link = await ada.page.get_by_label("Link to this assistant").input_value()
+    await bo.page.goto(link)
+    await bo.page.get_by_role("button", name="Take a copy").click()
+    await expect(bo.page.get_by_role("heading", level=1)).to_have_text("Poet")
+    await ada.page.get_by_label("Instructions", exact=True).fill("Only prose.")
+    await ada.page.get_by_role("button", name="Save").click()
+    await expect(ada.page.locator(".assistant h2")).to_have_text(["Poet"])
+    await bo.say("On rain")
+    reply = await bo.model.asked()
+    await reply.answer("Drip.")
+    await bo.sees("Drip.")
+    await bo.settled()
+
+    assert "Only verse." in str(reply.messages)
+    assert "Only prose." not in str(reply.messages)
+
+
+async def test_an_admin_ends_what_somebody_runs_and_whom_they_switch_off_is_out(
+    both: tuple[Chat, Chat],
+) -> None:
+    ada, bo = both
+    await _run_ended(ada, bo)
+    await _switched_off(ada, bo)
+
+
+async def _run_ended(ada: Chat, bo: Chat) -> None:
+    await bo.say("Count to a million.")
+    reply = await bo.model.asked()
+    await reply.say("One, ")
+    await bo.sees("One,")
+    await ada.open("/admin/runs")
+    row = ada.page.get_by_role("row", name=OTHER)
+    await row.get_by_role("button", name="Stop").click()
+    await reply.closed.wait()
+    await bo.sees("Stopped")
+    await bo.settled()
+    await bo.say("Again.")
+    await (await bo.model.asked()).answer("No.", (1000, 234))
+    await bo.settled()
+    await ada.open("/admin/usage")
+
+    await expect(ada.page.locator(".page")).to_contain_text(OTHER)
+    await expect(ada.page.locator(".total strong")).to_have_text("1.2K")
+    await bo.page.reload()
+    await expect(bo.composer).to_be_visible()
+    await expect(bo.page.get_by_role("link", name="Administration")).to_have_count(0)
+
+
+async def _switched_off(ada: Chat, bo: Chat) -> None:
+    """In the middle of an answer."""
+    await bo.say("Count to a billion.")
+    reply = await bo.model.asked()
+    await reply.say("Three, ")
+    await bo.sees("Three,")
+    await ada.open("/admin/people")
+    await ada.page.get_by_role("button", name=f"Actions for {OTHER}").click()
+    await ada.page.get_by_role("menuitem", name="Switch off").click()
+    await expect(ada.page.get_by_role("row", name=OTHER)).to_contain_text("Switched off")
+    await bo.page.evaluate("window.dispatchEvent(new Event('focus'))")
+    await reply.say("four, ")
+
+    await expect(bo.page.locator(".login")).to_be_visible()
+    assert "Three" not in await bo.page.content()
+    await reply.end()

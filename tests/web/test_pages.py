@@ -1,0 +1,55 @@
+"""What a browser is given at the addresses of the page."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.support.web.visiting import Chat, opened
+
+HTML = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+VIEWS = (
+    "/",
+    "/t/thread_1",
+    "/assistants",
+    "/assistants/new",
+    "/a/token",
+    "/admin",
+    "/admin/keys",
+    "/login",
+)
+
+
+@pytest.fixture
+async def chat() -> AsyncIterator[Chat]:
+    async with opened() as chat:
+        yield chat
+
+
+@pytest.mark.parametrize("address", VIEWS)
+async def test_each_view_is_the_same_page(chat: Chat, address: str) -> None:
+    browser = chat.browser()
+    first = await browser.open("GET", "/", None, HTML)
+    page = await browser.open("GET", address, None, HTML)
+
+    assert (page.status_code, page.data) == (200, first.data)
+
+
+async def test_where_there_is_nothing_a_browser_is_given_the_page_and_told(chat: Chat) -> None:
+    page = await chat.browser().open("GET", "/nowhere", None, HTML)
+
+    assert (page.status_code, page.mimetype) == (404, "text/html")
+
+
+@pytest.mark.parametrize("address", ["/api/nothing", "/static/old/chat/main.mjs"])
+async def test_what_is_no_page_is_answered_with_a_problem(chat: Chat, address: str) -> None:
+    answer = await (await chat.browser().arrive()).open("GET", address, None, HTML)
+
+    assert (answer.status_code, answer.mimetype) == (404, "application/problem+json")
+
+
+async def test_a_program_is_answered_with_a_problem(chat: Chat) -> None:
+    answer = await chat.browser().open("GET", "/nowhere", None, {"Accept": "application/json"})
+
+    assert (answer.status_code, answer.mimetype) == (404, "application/problem+json")

@@ -1,0 +1,45 @@
+"""People as the web chat remembers them for a moment."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+
+from antiphon.api.admin_operations import GetPerson
+from antiphon.client.async_client import AsyncClient
+from antiphon.client.transport import AsyncTransport
+from antiphon.web.people import People, Person
+from tests.support.web.visiting import opened
+
+SECONDS = 10
+
+
+class Late:
+    """A transport whose first answer about a person comes when it is let go."""
+
+    def __init__(self, transport: AsyncTransport) -> None:
+        self.read, self.go = asyncio.Event(), asyncio.Event()
+        self._transport = transport
+
+    async def send(self, call: Any, key: str | None = None) -> Any:
+        answer = await self._transport.send(call, key)
+        if isinstance(call, GetPerson) and not self.read.is_set():
+            self.read.set()
+            await self.go.wait()
+        return answer
+
+
+async def test_a_record_that_comes_late_does_not_replace_a_newer_one() -> None:
+    async with opened() as chat, asyncio.timeout(SECONDS):
+        record = await chat.person("ann")
+        ann = Person(id=record.id, name=record.name, generation=record.generation)
+        late = Late(chat.site.client.transport)
+        people = People(AsyncClient.over(cast("AsyncTransport", late)), clock=lambda: 0.0)
+        looking = asyncio.create_task(people.find(ann.id, ann.generation, "tab"))
+        await late.read.wait()
+        await people.log_out(ann, "tab")
+        late.go.set()
+
+        assert await looking is None
+        assert await people.find(ann.id, ann.generation, "tab") is None
+        assert await people.find(ann.id, ann.generation, "another") is not None

@@ -1,0 +1,247 @@
+"""What goes wrong around a run of the web chat, or is made to: the run still comes to its end."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from antiphon.api.operations import CreateRun, Operation
+from antiphon.client.transport import AsyncBatches
+from antiphon.ports import Tell
+from antiphon.tools.functions import Functions
+from antiphon.types.errors import Unavailable
+from antiphon.types.messages import Progress
+from antiphon.web import relay as relays
+from antiphon.web.people import LOCAL
+from antiphon.web.relays import grants_file
+from antiphon.web.submission import created
+from tests.support.terminal.model import Model
+from tests.support.web.served import SECONDS, Served, Stream, chatting
+
+FLIGHT = {"departure": "LAX", "arrival": "JFK"}
+TOLD = 300
+
+
+def get_flight_times(departure: str, arrival: str) -> dict[str, str]:
+    """The next flight."""
+    return {"departure_time": "16:35"}
+
+
+async def _called(model: Model, name: str, *ids: str, arguments: Any = "{}") -> None:
+    reply = await model.asked()
+    for place, call_id in enumerate(ids):
+        await reply.call(name, arguments, id=call_id, index=place)
+    await reply.end("tool_calls")
+
+
+async def _agreed(here: Served, stream: Stream, data: dict[str, Any], **more: Any) -> int:
+    """What becomes of a yes to what was asked."""
+    call = quote(data["toolCallId"], safe="")
+    address = f"/api/runs/{stream.parts[0]['messageId']}/approvals/{call}"
+    said = {"approved": True, "args_hash": data["argsHash"], **more}
+    return (await here.ask(address, said)).status_code
+
+
+async def test_a_turn_that_nobody_asked_for_any_more_is_asked_for() -> None:
+    """As where a server was killed between the last output and the next turn."""
+    async with chatting([get_flight_times]) as (here, model):
+        client = here.site.client
+        thread = await client.create_thread()
+        await client.create_message(thread.id, "Go")
+        run = await created(
+            here.site, LOCAL, CreateRun(thread.id, tools=here.site.tools.specs()), None
+        )
+        asking = asyncio.create_task(_turn(here, run.id))
+        await _called(model, "get_flight_times", "c1", arguments=FLIGHT)
+        await asking
+        await client.submit_tool_output(run.id, "c1", "16:35")
+        model.will_say("At 16:35.")
+        async with here.follow(run.id) as stream:
+            await stream.end()
+
+    assert stream.text == "At 16:35."
+
+
+async def _turn(here: Served, run_id: str) -> None:
+    async with here.site.client.completions(run_id=run_id) as events:
+        async for _ in events:
+            pass
+
+
+class Flaky:
+    """A line that breaks whenever it shall stream, so many times."""
+
+    def __init__(self, line: Any, breaks: int) -> None:
+        self._line = line
+        self.breaks = breaks
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._line, name)
+
+    async def stream(self, call: Operation[Any], key: str | None = None) -> AsyncBatches:
+        if self.breaks:
+            self.breaks -= 1
+            raise Unavailable("The backend is away.")
+        async for batch in self._line.stream(call, key):
+            yield batch
+
+
+async def test_a_run_whose_backend_was_away_goes_on_though_nobody_looks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(relays, "PATIENCE", 0.01)
+    async with chatting([get_flight_times]) as (here, model):
+        here.site.client.transport = flaky = Flaky(here.site.client.transport, 2)  # type: ignore[assignment]
+        async with here.post({"content": "Go"}) as stream:
+            await _called(model, "get_flight_times", "c1", arguments=FLIGHT)
+            await stream.until("tool-input-available")
+            flaky.breaks = 2
+        reply = await model.asked()
+        await reply.answer("At 16:35.")
+        async with here.follow(stream.parts[0]["messageId"]) as again:
+            await again.end()
+
+    assert again.text == "At 16:35."
+    assert again.types.count("tool-output-available") == 1
+
+
+async def test_the_same_message_is_the_same_run_whatever_tools_there_are_by_now() -> None:
+    body = {"content": "Go", "message_id": "message-1"}
+    async with chatting([get_flight_times]) as (here, model):
+        model.will_say("Well.")
+        async with here.post(body) as stream:
+            await stream.end()
+        here.site.tools.toolbox = Functions([])
+        async with here.post(body) as again:
+            await again.end()
+        async with here.post({**body, "content": "Stop"}) as other:
+            refused = other.response.status_code
+
+    assert again.parts[0] == stream.parts[0]
+    assert again.text == "Well."
+    assert refused == 409
+
+
+async def test_a_cursor_that_the_run_has_not_come_to_is_refused() -> None:
+    async with chatting() as (here, model):
+        async with here.post({"content": "Hello"}) as stream:
+            run_id = (await stream.until("start"))["messageId"]
+            reply = await model.asked()
+            async with here.follow(run_id, f"{run_id}:999") as live:
+                assert live.response.status_code == 400
+            await reply.say("Hi.")
+            await stream.until("text-delta")
+            async with here.follow(run_id, stream.ids[-1] or "") as rest:
+                await reply.end()
+                await rest.end()
+            await stream.end()
+        async with here.follow(run_id, f"{run_id}:999") as over:
+            assert over.response.status_code == 400
+
+    assert rest.done
+    assert "finish" in rest.types
+    assert rest.text == ""
+
+
+async def test_a_call_is_answered_whatever_its_id_is_made_of() -> None:
+    async with (
+        chatting([get_flight_times], ask=("*",)) as (here, model),
+        here.post({"content": "Go"}) as stream,
+    ):
+        await _called(model, "get_flight_times", "a/b", "../é?#", arguments=FLIGHT)
+        model.will_say("Well.")
+        for _ in range(2):
+            data = (await stream.until("data-approval"))["data"]
+            assert await _agreed(here, stream, data) == 200
+        await stream.end()
+
+    assert stream.types.count("tool-output-available") == 2
+
+
+@pytest.mark.parametrize("arguments", ["[1]", "{", '{"a": ' + "[" * 5000 + "]" * 5000 + "}"])
+async def test_changed_arguments_that_cannot_run_answer_nothing(arguments: str) -> None:
+    async with (
+        chatting([get_flight_times], ask=("*",)) as (here, model),
+        here.post({"content": "Go"}) as stream,
+    ):
+        await _called(model, "get_flight_times", "c1", arguments=FLIGHT)
+        data = (await stream.until("data-approval"))["data"]
+        assert await _agreed(here, stream, data, arguments=arguments) == 422
+        model.will_say("Well.")
+        assert await _agreed(here, stream, data) == 200
+        await stream.end()
+
+    assert "tool-output-available" in stream.types
+
+
+async def test_two_answers_at_once_are_one() -> None:
+    called: list[str] = []
+
+    def note(text: str) -> str:
+        """Writes it down."""
+        called.append(text)
+        return "noted"
+
+    async with (
+        chatting([note], ask=("note",)) as (here, model),
+        here.post({"content": "Go"}) as stream,
+    ):
+        await _called(model, "note", "c1", arguments={"text": "x"})
+        data = (await stream.until("data-approval"))["data"]
+        model.will_say("Well.")
+        both = await asyncio.gather(*(_agreed(here, stream, data) for _ in range(4)))
+        await stream.end()
+
+    assert both.count(200) == 1
+    assert set(both) <= {200, 404, 409}
+    assert called == ["x"]
+
+
+async def test_a_tool_that_tells_a_lot_is_neither_kept_nor_sent_in_full() -> None:
+    async def work(tell: Tell) -> str:
+        """Tells each step."""
+        for step in range(TOLD):
+            tell(Progress(step, TOLD))
+            await asyncio.sleep(0)
+        return "done"
+
+    async with chatting([work]) as (here, model), here.post({"content": "Go"}) as stream:
+        await _called(model, "work", "c1")
+        reply = await model.asked()
+        relay = here.site.relays.find((await stream.until("start"))["messageId"])
+        assert relay
+        kept = len(relay.happenings)
+        await reply.answer("Well.")
+        await stream.end()
+
+    told = [part for part in stream.parts if part.get("preliminary")]
+    assert kept < 5
+    assert len(told) < TOLD / 5
+
+
+async def test_a_run_leaves_nothing_behind() -> None:
+    async with chatting() as (here, model):
+        model.will_say("Well.")
+        async with here.post({"content": "Go"}) as stream:
+            await stream.end()
+        kept = vars(here.site.relays)
+        async with asyncio.timeout(SECONDS):
+            while kept["_tasks"] or here.site.limits.streams.open:
+                await asyncio.sleep(0.01)
+
+    assert not kept["_relays"]
+    assert not kept["_sessions"]
+
+
+@pytest.mark.parametrize("owner", ["../../evil", "/etc/passwd", "a/b", "x" * 128, "..", "%2e"])
+def test_what_an_owner_allowed_is_kept_in_its_folder_whatever_they_are_called(
+    owner: str, tmp_path: Path
+) -> None:
+    file = grants_file(tmp_path, owner)
+
+    assert file.resolve().parent == tmp_path / "grants"
+    assert len(file.name) < 100

@@ -1,0 +1,395 @@
+"""A run of the web chat, from its message to its end, whatever becomes of who reads it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from antiphon.settings.settings import Settings
+from tests.support.terminal.model import Model
+from tests.support.web.served import Served, Stream, up
+
+FLIGHT = {"departure": "LAX", "arrival": "JFK"}
+TOLD = Settings(database="memory:", model="told")
+
+
+class Tools:
+    """Functions of the app; `called` is what they were called with."""
+
+    def __init__(self) -> None:
+        self.called: list[tuple[Any, ...]] = []
+        self.stopped = asyncio.Event()
+        self.began = asyncio.Event()
+
+    def get_flight_times(self, departure: str, arrival: str) -> dict[str, str]:
+        """The next flight."""
+        self.called.append((departure, arrival))
+        return {"departure_time": "16:35"}
+
+    def fail(self) -> str:
+        """Does not work."""
+        raise ValueError("no such luck")
+
+    async def wait(self) -> str:
+        """Never comes back."""
+        self.began.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.stopped.set()
+        return ""
+
+    @property
+    def all(self) -> list[Any]:
+        return [self.get_flight_times, self.fail, self.wait]
+
+
+@asynccontextmanager
+async def chat(
+    settings: Settings = TOLD, tools: Tools | None = None, **changes: Any
+) -> AsyncGenerator[tuple[Served, Model]]:
+    async with Model() as model, chat_over(model, settings, tools, **changes) as here:
+        yield here, model
+
+
+@asynccontextmanager
+async def chat_over(
+    model: Model, settings: Settings = TOLD, tools: Tools | None = None, **changes: Any
+) -> AsyncGenerator[Served]:
+    """A web chat over this model server, which may have served another chat before."""
+    told = msgspec.structs.replace(settings, base_url=model.url, **changes)
+    async with up(told, (tools or Tools()).all) as here:
+        yield here
+
+
+async def _called(model: Model, name: str, arguments: Any = "{}", id: str = "c1") -> None:
+    reply = await model.asked()
+    await reply.call(name, arguments, id=id)
+    await reply.end("tool_calls")
+
+
+async def _answered(model: Model, text: str = "Well.") -> list[dict[str, Any]]:
+    reply = await model.asked()
+    await reply.answer(text)
+    return reply.messages
+
+
+def _outputs(stream: Stream) -> dict[str, Any]:
+    return {
+        part["toolCallId"]: part.get("output", part.get("errorText"))
+        for part in stream.parts
+        if part["type"] in ("tool-output-available", "tool-output-error")
+        and not part.get("preliminary")
+    }
+
+
+def _statuses(stream: Stream) -> list[str]:
+    return [part["data"]["status"] for part in stream.parts if part["type"] == "data-status"]
+
+
+async def test_the_response_begins_before_the_model_answers() -> None:
+    async with chat() as (here, model), here.post({"content": "Hello"}) as stream:
+        start = await stream.until("start")
+        reply = await model.asked()
+        await reply.answer("Hi.")
+        await stream.end()
+
+        assert start["messageMetadata"]["runId"] == start["messageId"]
+        assert stream.response.headers["x-vercel-ai-ui-message-stream"] == "v1"
+        assert stream.response.headers["cache-control"] == "no-cache, no-transform"
+        assert stream.text == "Hi."
+        assert stream.done
+
+
+async def test_parallel_calls_run_side_by_side_and_further_rounds_follow() -> None:
+    tools = Tools()
+    async with chat(tools=tools) as (here, model), here.post({"content": "Go"}) as stream:
+        reply = await model.asked()
+        await reply.call("get_flight_times", FLIGHT, id="c1")
+        await reply.call("fail", id="c2", index=1)
+        await reply.end("tool_calls")
+        await _called(model, "get_flight_times", {"departure": "A", "arrival": "B"}, id="c3")
+        messages = await _answered(model)
+        await stream.end()
+
+        outputs = _outputs(stream)
+        assert json.loads(outputs["c1"]) == {"departure_time": "16:35"}
+        assert "no such luck" in outputs["c2"]
+        assert tools.called == [("LAX", "JFK"), ("A", "B")]
+        assert [message["role"] for message in messages].count("tool") == 3
+        assert _statuses(stream) == ["complete"] * 3 + ["done"]
+        assert stream.parts[-1]["type"] == "finish"
+
+
+async def test_a_reader_who_leaves_ends_nothing() -> None:
+    tools = Tools()
+    async with chat(tools=tools) as (here, model):
+        async with here.post({"content": "Go"}) as stream:
+            run_id = (await stream.until("start"))["messageId"]
+        await _called(model, "get_flight_times", FLIGHT)
+        await _answered(model, "It leaves at 16:35.")
+        async with here.follow(run_id) as again:
+            await again.end()
+
+        assert tools.called == [("LAX", "JFK")]
+        assert again.text == "It leaves at 16:35."
+        assert _statuses(again) == ["complete", "done"]
+
+
+async def test_from_every_frame_on_the_rest_is_the_same() -> None:
+    async with chat() as (here, model), here.post({"content": "Go"}) as stream:
+        await _called(model, "get_flight_times", FLIGHT)
+        await _answered(model)
+        whole = await stream.end()
+        run_id = whole[0]["messageId"]
+        kept = [
+            (cursor, part)
+            for cursor, part in zip(stream.ids, whole, strict=True)
+            if part["type"] != "data-tool-status"
+        ]
+        for place, (cursor, _) in enumerate(kept):
+            async with here.follow(run_id, cursor) as again:
+                rest = await again.end()
+            assert rest == [part for _, part in kept[place + 1 :]], cursor
+
+
+async def test_the_same_message_again_is_the_same_run() -> None:
+    async with chat() as (here, model):
+        body = {"content": "Go", "message_id": "message-1"}
+        async with here.post(body) as stream, here.post(body) as again:
+            first, second = await stream.until("start"), await again.until("start")
+            await _answered(model)
+            await stream.end()
+            await again.end()
+        async with here.post(body) as late:
+            await late.end()
+
+        assert first == second
+        assert stream.text == again.text == late.text == "Well."
+        assert len(model.requests) == 1
+
+
+@pytest.mark.parametrize("when", ["answering", "tool"])
+async def test_stop_stops_the_model_and_the_tools(when: str) -> None:
+    tools = Tools()
+    async with chat(tools=tools) as (here, model), here.post({"content": "Go"}) as stream:
+        run_id = (await stream.until("start"))["messageId"]
+        reply = await model.asked()
+        if when == "tool":
+            await reply.call("wait", id="c1")
+            await reply.end("tool_calls")
+            await tools.began.wait()
+        else:
+            await reply.say("I was about to")
+            await stream.until("text-delta")
+        stopped = await here.ask(f"/api/runs/{run_id}/stop", {})
+        await stream.end()
+        async with asyncio.timeout(10):
+            await (tools.stopped if when == "tool" else reply.closed).wait()
+
+        assert stopped.json()["status"] == "cancelled"
+        assert "abort" in stream.types
+        assert stream.text == ("" if when == "tool" else "I was about to")
+
+
+async def test_one_tool_is_stopped_and_the_run_goes_on() -> None:
+    tools = Tools()
+    async with chat(tools=tools) as (here, model), here.post({"content": "Go"}) as stream:
+        await _called(model, "wait")
+        await tools.began.wait()
+        run_id = (
+            stream.parts[0]["messageId"] if stream.parts else (await anext(stream))["messageId"]
+        )
+        stopped = await here.ask(f"/api/runs/{run_id}/tools/c1/stop", {})
+        messages = await _answered(model, "Then not.")
+        await stream.end()
+
+        assert stopped.json() == {"stopped": True}
+        assert "stopped this call" in messages[-1]["content"]
+        assert stream.text == "Then not."
+
+
+async def test_a_tool_that_hangs_is_ended_by_its_deadline() -> None:
+    async with (
+        chat(tools=Tools(), tool_timeout=0.2) as (here, model),
+        here.post({"content": "Go"}) as stream,
+    ):
+        await _called(model, "wait")
+        await _answered(model)
+        await stream.end()
+
+        assert "0.2" in _outputs(stream)["c1"]
+
+
+# Approvals.
+
+ASKED = Settings(database="memory:", model="told", ask=("get_flight_times",))
+
+
+async def _asked(here: Served, model: Model, stream: Stream) -> dict[str, Any]:
+    await _called(model, "get_flight_times", FLIGHT)
+    data: dict[str, Any] = (await stream.until("data-approval"))["data"]
+    return data
+
+
+def _address(stream: Stream, call_id: str = "c1") -> str:
+    return f"/api/runs/{stream.parts[0]['messageId']}/approvals/{call_id}"
+
+
+async def test_a_call_that_needs_consent_runs_once_a_person_agrees() -> None:
+    tools = Tools()
+    async with chat(ASKED, tools) as (here, model), here.post({"content": "Go"}) as stream:
+        data = await _asked(here, model, stream)
+        before = list(tools.called)
+        said = {"approved": True, "args_hash": data["argsHash"]}
+        answer = await here.ask(_address(stream), said)
+        again = await here.ask(_address(stream), said)
+        await _answered(model)
+        await stream.end()
+
+        assert data["input"] == FLIGHT
+        assert (data["state"], data["description"]) == ("requested", "The next flight.")
+        assert before == []
+        assert answer.json() == {"state": "approved"}
+        assert again.status_code in (404, 409)
+        assert tools.called == [("LAX", "JFK")]
+
+
+async def test_what_a_person_changes_is_what_runs() -> None:
+    tools = Tools()
+    async with chat(ASKED, tools) as (here, model), here.post({"content": "Go"}) as stream:
+        data = await _asked(here, model, stream)
+        edited = json.dumps({"departure": "SFO", "arrival": "JFK"})
+        said = {"approved": True, "args_hash": data["argsHash"], "arguments": edited}
+        await here.ask(_address(stream), said)
+        await _answered(model)
+        await stream.end()
+
+        assert tools.called == [("SFO", "JFK")]
+
+
+async def test_the_model_is_told_why_not() -> None:
+    tools = Tools()
+    async with chat(ASKED, tools) as (here, model), here.post({"content": "Go"}) as stream:
+        data = await _asked(here, model, stream)
+        said = {"approved": False, "args_hash": data["argsHash"], "reason": "Ask me first."}
+        await here.ask(_address(stream), said)
+        messages = await _answered(model)
+        await stream.end()
+
+        assert "Ask me first." in messages[-1]["content"]
+        assert tools.called == []
+        states = [part["data"]["state"] for part in stream.parts if part["type"] == "data-approval"]
+        assert states == ["requested", "refused"]
+        thread_id = stream.parts[0]["messageMetadata"]["threadId"]
+        opened = await here.http.get(f"/api/threads/{thread_id}/messages")
+        parts = opened.json()["messages"][-1]["parts"]
+        [kept] = [part for part in parts if part["type"] == "data-approval"]
+        assert (kept["id"], kept["data"]["state"]) == ("c1", "refused")
+
+
+async def test_who_comes_later_is_asked_too_and_a_session_is_remembered() -> None:
+    tools = Tools()
+    async with chat(ASKED, tools) as (here, model), here.post({"content": "Go"}) as stream:
+        await _asked(here, model, stream)
+        run_id = stream.parts[0]["messageId"]
+        async with here.follow(run_id) as tab:
+            seen = (await tab.until("data-approval"))["data"]
+            said = {"approved": True, "args_hash": seen["argsHash"], "keep": "session"}
+            await here.ask(_address(stream), said)
+            await _called(model, "get_flight_times", FLIGHT, id="c2")
+            await _answered(model)
+            await tab.end()
+        await stream.end()
+
+        assert stream.text == tab.text == "Well."
+        assert len(tools.called) == 2
+
+
+@pytest.mark.parametrize(
+    ("call_id", "changes", "status"),
+    [
+        ("c1", {"args_hash": "0" * 64}, 409),
+        ("c9", {}, 404),
+        ("c1", {"approved": "yes"}, 422),
+    ],
+)
+async def test_an_answer_that_fits_no_question_runs_nothing(
+    call_id: str, changes: dict[str, Any], status: int
+) -> None:
+    tools = Tools()
+    async with chat(ASKED, tools) as (here, model), here.post({"content": "Go"}) as stream:
+        data = await _asked(here, model, stream)
+        said = {"approved": True, "args_hash": data["argsHash"], **changes}
+        answer = await here.ask(_address(stream, call_id), said)
+
+        assert answer.status_code == status
+        assert tools.called == []
+
+
+# Restarts.
+
+
+async def test_a_run_in_the_middle_of_its_tool_is_taken_up_by_the_next_server(
+    tmp_path: Path,
+) -> None:
+    kept = Settings(database=f"sqlite:///{tmp_path}/a.db", model="told", grace=0.1)
+    before, after = Tools(), Tools()
+    async with Model() as model:
+        async with (
+            chat_over(model, kept, before) as here,
+            here.post({"content": "Go"}) as stream,
+        ):
+            await _called(model, "wait")
+            await before.began.wait()
+            run_id = (await stream.until("start"))["messageId"]
+        async with chat_over(model, kept, after) as here:
+            async with asyncio.timeout(60):
+                await after.began.wait()
+            async with here.follow(run_id) as again:
+                await again.until("tool-input-available")
+                await here.ask(f"/api/runs/{run_id}/tools/c1/stop", {})
+                await _answered(model, "Again.")
+                await again.end()
+
+        assert again.text == "Again."
+        assert _statuses(again) == ["complete", "done"]
+
+
+@pytest.mark.parametrize("said", [{}, {"via": "web"}], ids=["another-face", "who-says-to-be-us"])
+async def test_a_run_that_the_web_chat_did_not_begin_is_only_watched(said: dict[str, str]) -> None:
+    tools = Tools()
+    async with chat(tools=tools) as (here, model):
+        client = here.site.client
+        thread = await client.create_thread()
+        await client.create_message(thread.id, "Go")
+        specs = here.site.tools.specs(["get_flight_times"])
+        run = await client.create_run(thread.id, tools=specs, metadata=said)
+        theirs = client.sync_stream()
+        theirs.setup(run_id=run.id)
+        reading = asyncio.create_task(_all(theirs))
+        await _called(model, "get_flight_times", FLIGHT)
+        await reading
+        async with here.follow(run.id) as watching:
+            await watching.until("tool-input-available")
+            await client.submit_tool_output(run.id, "c1", "mine")
+            model.will_say("Well.")
+            async for _ in client.process(run_id=run.id):
+                pass
+            await watching.end()
+
+        assert tools.called == []
+        assert _outputs(watching) == {"c1": "mine"}
+
+
+async def _all(stream: Any) -> None:
+    async for _ in stream.stream_chunks():
+        pass
+    await stream.close()

@@ -1,0 +1,471 @@
+"""Threads over the web: listed, opened from their end, renamed, branched off from, deleted."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from typing import Any, cast
+
+import pytest
+
+from antiphon import tool
+from antiphon.client.async_client import AsyncClient
+from antiphon.client.compaction import KEEP
+from antiphon.client.transport import AsyncTransport
+from antiphon.types.messages import File, Text
+from antiphon.web.thread_rows import rows
+from tests.support.web.named import called, id_of, many_may_come
+from tests.support.web.visiting import Browser, Chat, opened
+from tests.support.wires.ui_judge import Judge
+
+
+@pytest.fixture
+async def chat() -> AsyncIterator[Chat]:
+    async with opened() as chat:
+        yield chat
+
+
+@pytest.fixture
+async def browser(chat: Chat) -> Browser:
+    return await chat.browser().arrive()
+
+
+@pytest.fixture
+def client(chat: Chat) -> AsyncClient:
+    """Whose threads the browser sees."""
+    return chat.site.client
+
+
+@tool
+def look(place: str) -> str:
+    """See what is there."""
+    return f"in {place}: nothing"
+
+
+async def talk(client: AsyncClient, *words: str, thread_id: str | None = None) -> str:
+    """The id of a thread in which this was said, and answered by nobody."""
+    thread_id = thread_id or (await client.create_thread()).id
+    for said in words:
+        await client.create_message(thread_id, said)
+    return thread_id
+
+
+async def answered(client: AsyncClient, words: str, **options: Any) -> str:
+    """The id of a thread in which this was answered."""
+    async with client.converse(words, **options) as events:
+        async for _ in events:
+            pass
+    return events.thread_id or ""
+
+
+class Counting:
+    """A transport that notes what is asked."""
+
+    def __init__(self, transport: AsyncTransport) -> None:
+        self.asked: list[object] = []
+        self._transport = transport
+
+    async def send(self, call: Any, key: str | None = None) -> Any:
+        self.asked.append(call)
+        return await self._transport.send(call, key)
+
+
+def a_moment_later() -> None:
+    """Times are told in milliseconds: what happens in the same one has no order."""
+    now = time.time_ns() // 1_000_000
+    while time.time_ns() // 1_000_000 == now:
+        pass
+
+
+async def listed(browser: Browser, query: str = "") -> list[str]:
+    answer = await browser.get(f"/api/threads{query}")
+    return [row["title"] for row in answer.json["data"]]
+
+
+# Lists.
+
+
+async def test_threads_are_listed_the_last_changed_first(
+    browser: Browser, client: AsyncClient
+) -> None:
+    bees = await talk(client, "About bees")
+    a_moment_later()
+    await talk(client, "About cows")
+    a_moment_later()
+    await talk(client, "They hum", thread_id=bees)
+
+    answer = await browser.get("/api/threads")
+    first, second = answer.json["data"]
+    assert (first["title"], second["title"]) == ("About bees", "About cows")
+    assert (first["id"], first["messages"], first["running"]) == (bees, 2, False)
+    assert answer.json["has_more"] is False
+
+
+async def test_threads_are_found_by_words_in_them(browser: Browser, client: AsyncClient) -> None:
+    await talk(client, "About bees", "They hum")
+    await talk(client, "About cows")
+
+    assert await listed(browser, "?q=hum") == ["About bees"]
+
+
+async def test_a_list_goes_on_where_it_ended_whatever_has_changed_before(
+    browser: Browser, client: AsyncClient
+) -> None:
+    threads = []
+    for number in range(5):
+        a_moment_later()
+        threads.append(await talk(client, f"thread {number}"))
+    first = (await browser.get("/api/threads?limit=2")).json
+    a_moment_later()
+    await talk(client, "more", thread_id=threads[4])
+    rest = await listed(browser, f"?limit=2&after={first['next']}")
+
+    assert [row["title"] for row in first["data"]] == ["thread 4", "thread 3"]
+    assert rest == ["thread 2", "thread 1"]
+
+
+async def test_the_list_goes_on_to_the_oldest_thread_and_a_search_finds_it(
+    browser: Browser, client: AsyncClient
+) -> None:
+    oldest = await talk(client, "About the oldest bee of 1999")
+    for number in range(510):
+        await talk(client, f"thread {number}")
+    seen: list[str] = []
+    page: dict[str, Any] = {"has_more": True, "next": ""}
+    while page["has_more"]:
+        after = f"&after={page['next']}" if page["next"] else ""
+        page = (await browser.get(f"/api/threads?limit=100{after}")).json
+        seen += [row["id"] for row in page["data"]]
+
+    assert len(seen) == len(set(seen)) == 511
+    assert oldest in seen
+    assert await listed(browser, "?q=%22oldest bee%22 1999") == ["About the oldest bee of 1999"]
+    assert await listed(browser, "?q=%22bee oldest%22") == []
+    a_moment_later()
+    await talk(client, "They still hum", thread_id=oldest)
+    assert (await listed(browser))[0] == "About the oldest bee of 1999"
+
+
+@pytest.mark.parametrize("query", ["limit=0", "limit=x", f"after={'x' * 201}", "q=%00"])
+async def test_a_list_that_cannot_be_is_refused(browser: Browser, query: str) -> None:
+    answer = await browser.get(f"/api/threads?{query}")
+
+    assert answer.status_code == 422
+    assert answer.json["code"] == "invalid_request"
+
+
+async def test_a_list_after_a_thread_that_does_not_exist_says_so(browser: Browser) -> None:
+    answer = await browser.get("/api/threads?after=yesterday")
+
+    assert answer.status_code == 404
+    assert answer.json["code"] == "not_found"
+    assert "yesterday" in answer.text
+
+
+async def test_a_thread_is_running_while_another_of_its_family_is(
+    browser: Browser, client: AsyncClient
+) -> None:
+    thread_id = await talk(client, "one", "two")
+    said = (await browser.get(f"/api/threads/{thread_id}/messages")).json["messages"]
+    run = await client.create_run(thread_id)
+    branch = await browser.post(f"/api/threads/{thread_id}/branch", {"message_id": said[1]["id"]})
+    a_moment_later()
+    await talk(client, "zwei", thread_id=branch.json["id"])
+    [row] = (await browser.get("/api/threads")).json["data"]
+
+    assert (row["id"], row["running"]) == (branch.json["id"], True)
+    await client.cancel_run(run.id)
+    [row] = (await browser.get("/api/threads")).json["data"]
+    assert row["running"] is False
+
+
+async def test_a_title_cannot_turn_text_around(browser: Browser, client: AsyncClient) -> None:
+    await client.create_thread(title="a\u202eb\x1b[31m\nc")
+    thread_id = await talk(client, "hi")
+    await client.update_thread(thread_id, title="a\u202eb\x1b[31m\nc")
+
+    assert await listed(browser) == ["a<U+202E>b␛[31m c"]
+
+
+# Opening.
+
+
+async def test_a_thread_is_opened_with_what_was_said_and_what_it_cost(
+    browser: Browser, client: AsyncClient
+) -> None:
+    thread_id = await answered(client, "Look at the garden", tools=[look])
+    answer = (await browser.get(f"/api/threads/{thread_id}/messages")).json
+    question, reply = answer["messages"]
+
+    assert answer["thread"]["id"] == thread_id
+    assert question["parts"] == [{"type": "text", "text": "Look at the garden"}]
+    assert reply["id"] == reply["metadata"]["runId"]
+    assert reply["metadata"]["status"] == "completed"
+    assert reply["metadata"]["usage"]["outputTokens"] > 0
+    kinds = [part["type"] for part in reply["parts"]]
+    assert kinds.count("dynamic-tool") == 1
+    assert kinds[-1] == "data-status"
+    assert answer["active_run"] is None
+    assert answer["has_earlier"] is False
+    assert answer["branches"] == []
+
+
+async def test_families_are_asked_for_only_of_threads_that_are_not_listed(chat: Chat) -> None:
+    counting = Counting(chat.site.client.transport)
+    client = AsyncClient.over(cast("AsyncTransport", counting))
+    for _ in range(5):
+        thread_id = await talk(client, "Hello.")
+        await client.create_run(thread_id)
+    counting.asked.clear()
+    all_of_them = await rows(client, chat.site.relays, "", None, 10)
+    whole, counting.asked = counting.asked, []
+    newest = await rows(client, chat.site.relays, "", None, 2)
+
+    assert [row.running for row in all_of_them.data] == [True] * 5
+    assert [row.running for row in newest.data] == [True] * 2
+    assert (len(whole), len(counting.asked)) == (2, 5)
+
+
+async def test_a_run_under_way_is_named_and_not_among_the_messages(
+    browser: Browser, client: AsyncClient
+) -> None:
+    thread_id = await talk(client, "hello")
+    run = await client.create_run(thread_id, metadata={"via": "web"})
+    answer = (await browser.get(f"/api/threads/{thread_id}/messages")).json
+
+    assert answer["active_run"] == {"id": run.id, "status": "queued", "via": "web"}
+    assert [message["role"] for message in answer["messages"]] == ["user"]
+    assert (await browser.get("/api/threads")).json["data"][0]["running"] is True
+
+
+async def test_the_instructions_of_a_thread_are_told_unless_they_are_an_assistants(
+    browser: Browser, client: AsyncClient
+) -> None:
+    assistant = await client.create_assistant(instructions="Be brief.")
+    plain = await answered(client, "hi", instructions="Rhyme.")
+    assisted = await answered(client, "hi", assistant_id=assistant.id)
+
+    told = (await browser.get(f"/api/threads/{plain}/messages")).json
+    assert (told["system"], told["assistant_id"]) == ("Rhyme.", None)
+    told = (await browser.get(f"/api/threads/{assisted}/messages")).json
+    assert (told["system"], told["assistant_id"]) == (None, assistant.id)
+
+
+async def test_a_long_thread_comes_in_pieces_from_its_end(
+    browser: Browser, client: AsyncClient
+) -> None:
+    thread_id = await talk(client, *(f"message {number}" for number in range(1, 26)))
+    seen: list[str] = []
+    before = ""
+    for more in (True, True, False):
+        address = f"/api/threads/{thread_id}/messages?limit=10{before}"
+        answer = (await browser.get(address)).json
+        seen = [message["parts"][0]["text"] for message in answer["messages"]] + seen
+        before = f"&before={answer['messages'][0]['metadata']['number']}"
+        assert answer["has_earlier"] is more
+
+    assert seen == [f"message {number}" for number in range(1, 26)]
+
+
+async def test_a_piece_begins_with_what_a_person_said(
+    browser: Browser, client: AsyncClient
+) -> None:
+    thread_id = await answered(client, "Look at the garden", tools=[look])
+    await answered(client, "Look at the house", tools=[look], thread_id=thread_id)
+    address = f"/api/threads/{thread_id}/messages?limit=2"
+    last = (await browser.get(address)).json
+    number = last["messages"][0]["metadata"]["number"]
+    first = (await browser.get(f"{address}&before={number}")).json
+
+    assert [message["role"] for message in last["messages"]] == ["user", "assistant"]
+    assert [message["role"] for message in first["messages"]] == ["user", "assistant"]
+    assert (last["has_earlier"], first["has_earlier"]) == (True, False)
+
+
+async def test_a_thread_of_a_thousand_messages_opens_within_a_second(
+    browser: Browser, client: AsyncClient
+) -> None:
+    thread_id = await talk(client, *(f"message {number}" for number in range(1000)))
+    began = time.process_time()
+    answer = await browser.get(f"/api/threads/{thread_id}/messages")
+
+    assert time.process_time() - began < 1
+    assert len(answer.json["messages"]) == 100
+
+
+async def test_a_summary_is_a_line_in_the_thread(browser: Browser, client: AsyncClient) -> None:
+    thread_id = await answered(client, "one")
+    for _ in range(KEEP):
+        await answered(client, "more", thread_id=thread_id)
+    await client.compact(thread_id)
+    answer = (await browser.get(f"/api/threads/{thread_id}/messages")).json
+
+    last = answer["messages"][-1]
+    assert last["role"] == "system"
+    assert [part["type"] for part in last["parts"]] == ["data-compaction"]
+
+
+async def test_an_attachment_is_named_by_its_address_here(
+    browser: Browser, client: AsyncClient
+) -> None:
+    upload = await client.upload_file(b"%PDF-", "a report.pdf")
+    thread = await client.create_thread()
+    await client.create_message(thread.id, (Text("Read this"), File(upload.id)))
+    answer = (await browser.get(f"/api/threads/{thread.id}/messages")).json
+
+    assert answer["messages"][0]["parts"][1] == {
+        "type": "file",
+        "url": f"/api/files/{upload.id}",
+        "mediaType": "application/pdf",
+        "filename": "a report.pdf",
+    }
+
+
+async def test_a_thread_that_is_opened_again_shows_what_was_streamed(browser: Browser) -> None:
+    question = "When does the next flight from LAX to JFK leave?"
+    said = {"content": question}
+    streamed = await browser.open("POST", "/api/messages/process", said, buffered=True)
+    judge = Judge(5).read(f"{frame}\n\n".encode() for frame in streamed.text.split("\n\n")[:-1])
+    thread_id = judge.message["metadata"]["threadId"]
+    [_, reply] = (await browser.get(f"/api/threads/{thread_id}/messages")).json["messages"]
+
+    assert "dynamic-tool" in {part["type"] for part in reply["parts"]}
+    assert reply["id"] == judge.message["id"]
+    assert reply["parts"] == judge.parts
+    assert reply["metadata"].items() >= judge.message["metadata"].items()
+
+
+# Changing.
+
+
+async def test_a_thread_is_renamed(browser: Browser, client: AsyncClient) -> None:
+    thread_id = await talk(client, "About bees")
+    answer = await browser.open("PATCH", f"/api/threads/{thread_id}", {"title": "Insects"})
+
+    assert answer.json["title"] == "Insects"
+    assert (await client.get_thread(thread_id)).title == "Insects"
+
+
+async def test_a_branch_ends_before_a_message_and_stands_in_the_list(
+    browser: Browser, client: AsyncClient
+) -> None:
+    thread_id = await talk(client, "one", "two", "three")
+    said = (await browser.get(f"/api/threads/{thread_id}/messages")).json["messages"]
+    a_moment_later()
+    answer = await browser.post(f"/api/threads/{thread_id}/branch", {"message_id": said[1]["id"]})
+    branch = answer.json
+    await talk(client, "zwei", thread_id=branch["id"])
+
+    assert answer.status_code == 201
+    assert (branch["messages"], branch["replaces"]) == (1, thread_id)
+    [row] = (await browser.get("/api/threads")).json["data"]
+    assert (row["id"], row["replaces"]) == (branch["id"], thread_id)
+    here = (await browser.get(f"/api/threads/{branch['id']}/messages")).json["branches"]
+    assert here == [{"number": 2, "at": [thread_id, branch["id"]], "here": 1}]
+
+
+async def test_another_threads_message_is_none_to_branch_before(
+    browser: Browser, client: AsyncClient
+) -> None:
+    one, other = await talk(client, "one"), await talk(client, "other")
+    said = (await browser.get(f"/api/threads/{other}/messages")).json["messages"]
+    answer = await browser.post(f"/api/threads/{one}/branch", {"message_id": said[0]["id"]})
+
+    assert answer.status_code == 404
+
+
+async def test_a_deleted_thread_takes_along_what_it_stood_for(
+    browser: Browser, client: AsyncClient
+) -> None:
+    thread_id = await talk(client, "one", "two")
+    other = await talk(client, "another")
+    said = (await browser.get(f"/api/threads/{thread_id}/messages")).json["messages"]
+    branch = (
+        await browser.post(f"/api/threads/{thread_id}/branch", {"message_id": said[1]["id"]})
+    ).json
+    await talk(client, "zwei", thread_id=branch["id"])
+    answer = await browser.open("DELETE", f"/api/threads/{branch['id']}")
+
+    assert answer.json == {"id": branch["id"], "deleted": True}
+    assert [thread.id for thread in (await client.list_threads()).data] == [other]
+
+
+# Taking home.
+
+
+@pytest.mark.parametrize(
+    ("form", "kind", "begins"),
+    [
+        ("md", "text/markdown", "# About bees"),
+        ("json", "application/json", '{"thread":'),
+        ("html", "text/html", "<!doctype html>"),
+    ],
+)
+async def test_a_thread_is_exported_as_a_file(
+    browser: Browser, client: AsyncClient, form: str, kind: str, begins: str
+) -> None:
+    thread_id = await answered(client, "About bees")
+    answer = await browser.get(f"/api/threads/{thread_id}/export?as={form}")
+
+    assert answer.mimetype == kind
+    assert answer.headers["Content-Disposition"] == f"attachment; filename=About-bees.{form}"
+    assert "sandbox" in answer.headers["Content-Security-Policy"]
+    assert answer.text.lower().startswith(begins.lower())
+    assert "About bees" in answer.text
+
+
+async def test_a_form_that_there_is_not_is_refused(browser: Browser, client: AsyncClient) -> None:
+    answer = await browser.get(f"/api/threads/{await talk(client, 'hi')}/export?as=pdf")
+
+    assert answer.status_code == 422
+
+
+# Whose.
+
+
+async def test_anothers_thread_is_unknown_on_every_way() -> None:
+    async with many_may_come() as chat:
+        ann = await id_of(await called(chat, "ann"))
+        mine = chat.site.client.on_behalf_of(ann)
+        thread_id = await talk(mine, "secret")
+        [message] = (await mine.list_messages(thread_id)).data
+        browser = await called(chat, "bob")
+        address = f"/api/threads/{thread_id}"
+
+        assert await listed(browser) == []
+        for answer in (
+            await browser.get(address),
+            await browser.get(f"{address}/messages"),
+            await browser.get(f"{address}/export"),
+            await browser.open("PATCH", address, {"title": "mine"}),
+            await browser.open("DELETE", address),
+            await browser.post(f"{address}/branch", {"message_id": message.id}),
+        ):
+            assert (answer.status_code, answer.json["code"]) == (404, "not_found")
+        assert (await mine.get_thread(thread_id)).title == "secret"
+
+
+async def test_a_page_learns_who_is_there_and_what_there_is(browser: Browser) -> None:
+    me = (await browser.get("/api/me")).json
+
+    assert me["person"] == {"id": "local", "name": "local", "role": "admin"}
+    assert (me["login"], me["title"], me["languages"]) == ("none", "Antiphon", ["en", "de", "es"])
+    assert me["model"] == "demo"
+    assert me["csrf"]
+    assert me["limits"]["upload_bytes"] > 1_000_000
+    assert {"name", "description", "server", "asks"} == me["tools"][0].keys()
+
+
+async def test_a_page_whose_reader_has_to_log_in_is_told_how() -> None:
+    async with opened(login="password", web_title="Ours") as chat:
+        answer = await chat.browser().get("/api/me")
+
+        assert answer.status_code == 401
+        assert (answer.json["login"], answer.json["site"]) == ("password", "Ours")
+
+
+async def test_models_are_listed(browser: Browser) -> None:
+    models = (await browser.get("/api/models")).json["data"]
+
+    assert "demo" in [model["id"] for model in models]
+    assert models[0].keys() == {"id", "provider", "default", "context_tokens"}

@@ -1,0 +1,246 @@
+"""Two people: what one has is not there for the other, whatever they ask and whenever."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from werkzeug.test import TestResponse
+
+from tests.support.web.every_route import ROWS, routes
+from tests.support.web.visiting import HERE, Browser, Chat, opened
+
+FLIGHT = "When does the next flight leave from LAX to JFK?"
+SECONDS = 20
+
+BODIES: dict[str, dict[str, Any]] = {
+    "PATCH /api/threads/<thread_id>": {"title": "mine now"},
+    "POST /api/threads/<thread_id>/branch": {"message_id": "<message_id>"},
+    "PATCH /api/assistants/<assistant_id>": {"name": "mine now"},
+    "POST /api/runs/<run_id>/approvals/<path:call_id>": {
+        "approved": True,
+        "args_hash": "<args_hash>",
+    },
+}
+QUERIES = {"GET /api/threads/<thread_id>/export": "?as=json"}
+ENDS_SOMETHING = ("/stop", "/approvals/<path:call_id>")
+
+
+class Tools:
+    """A function of the app; `called` counts."""
+
+    def __init__(self) -> None:
+        self.called = 0
+
+    def get_flight_times(self, departure: str, arrival: str) -> str:
+        """The next flight."""
+        self.called += 1
+        return "16:35"
+
+
+@pytest.fixture
+def tools() -> Tools:
+    return Tools()
+
+
+@pytest.fixture
+async def chat(tools: Tools) -> AsyncIterator[Chat]:
+    async with opened(
+        login="proxy",
+        trusted_proxies=(HERE,),
+        ask=("get_flight_times",),
+        tools=[tools.get_flight_times],
+    ) as chat:
+        yield chat
+
+
+async def person(chat: Chat, name: str) -> Browser:
+    return await chat.browser(headers={"X-Forwarded-User": name}).arrive()
+
+
+async def begun(browser: Browser) -> dict[str, str]:
+    """What somebody has whose tool call waits for their word."""
+    answer = await browser.post("/api/messages/process", {"content": FLIGHT})
+    async with asyncio.timeout(SECONDS):
+        told = await asyncio.to_thread(until_asked, answer)
+    answer.close()
+    found = {name: _last(told, name) for name in ("argsHash", "toolCallId", "messageId")}
+    (thread,) = (await browser.get("/api/threads")).json["data"]
+    (message,) = (await browser.get(f"/api/threads/{thread['id']}/messages")).json["messages"]
+    return {
+        "thread_id": thread["id"],
+        "run_id": found["messageId"],
+        "call_id": found["toolCallId"],
+        "args_hash": found["argsHash"],
+        "message_id": message["id"],
+        "file_id": (await uploaded(browser)).json["id"],
+        "assistant_id": (await browser.post("/api/assistants", {"name": "A"})).json["id"],
+    }
+
+
+def until_asked(answer: TestResponse) -> str:
+    told = b""
+    for piece in answer.response:
+        told += piece if isinstance(piece, bytes) else piece.encode()
+        if b"data-approval" in told:
+            break
+    return told.decode()
+
+
+def _last(told: str, name: str) -> str:
+    return re.findall(rf'"{name}":"([^"]+)"', told)[-1]
+
+
+async def uploaded(browser: Browser) -> TestResponse:
+    content = {"file": (io.BytesIO(b"secret of ann"), "a.txt")}
+    return await browser.open("POST", "/api/files", data=content)
+
+
+def of_somebody(chat: Chat) -> list[str]:
+    """The routes that are about one thing that somebody has, what deletes it last."""
+    found = [
+        route
+        for route in routes(chat.app)
+        if "<" in route and route.partition(" ")[2].startswith("/api/") and "/admin/" not in route
+    ]
+    return sorted(found, key=lambda route: (route.startswith("DELETE"), -len(route)))
+
+
+async def ask(browser: Browser, route: str, things: dict[str, str]) -> TestResponse:
+    """The call of this route about these things."""
+    method, _, path = route.replace("<path:", "<").partition(" ")
+    body = json.dumps(BODIES.get(route, {}))
+    for name, value in {"token": "shared_token_1", **things}.items():
+        path = path.replace(f"<{name}>", value)
+        body = body.replace(f"<{name}>", value)
+    sent = None if method == "GET" else json.loads(body)
+    return await browser.open(method, path + QUERIES.get(route, ""), sent)
+
+
+async def standing(browser: Browser, things: dict[str, str]) -> list[Any]:
+    """All that somebody sees of what they have."""
+    return [
+        (await browser.get(path)).json
+        for path in (
+            "/api/threads",
+            f"/api/threads/{things['thread_id']}/messages",
+            "/api/assistants",
+        )
+    ]
+
+
+async def test_each_call_of_one_person_is_about_nothing_when_another_makes_it(
+    chat: Chat, tools: Tools
+) -> None:
+    ann, bob = await person(chat, "ann"), await person(chat, "bob")
+    things = await begun(ann)
+    before = await standing(ann, things)
+
+    found = {}
+    for route in of_somebody(chat):
+        answer = await ask(bob, route, things)
+        found[route] = answer.status_code
+        answer.close()
+    assert {route: status for route, status in found.items() if status != 404} == {}
+    assert await standing(ann, things) == before
+    assert tools.called == 0
+
+
+async def test_the_same_calls_work_for_whose_they_are(chat: Chat, tools: Tools) -> None:
+    ann = await person(chat, "ann")
+    things = await begun(ann)
+    told = await ask(ann, "POST /api/runs/<run_id>/approvals/<path:call_id>", things)
+    assert told.json == {"state": "approved"}
+    await asyncio.to_thread((await ask(ann, "GET /api/runs/<run_id>/stream", things)).get_data)
+    assert tools.called == 1
+
+    found = {}
+    for route in of_somebody(chat):
+        if "<token>" not in route and not route.endswith(ENDS_SOMETHING):
+            answer = await ask(ann, route, things)
+            found[route] = answer.status_code
+            answer.close()
+    assert len(found) > 8
+    assert {route: status for route, status in found.items() if status >= 400} == {}
+
+
+async def test_after_its_end_a_run_is_not_there_for_another_either(chat: Chat) -> None:
+    ann, bob = await person(chat, "ann"), await person(chat, "bob")
+    things = await begun(ann)
+    assert (await ask(ann, "POST /api/runs/<run_id>/stop", things)).status_code == 200
+
+    for route in (
+        "GET /api/runs/<run_id>/stream",
+        "GET /api/messages/process/<thread_id>/stream",
+        "GET /api/threads/<thread_id>/messages",
+    ):
+        assert (await ask(bob, route, things)).status_code == 404
+
+
+async def test_what_another_has_is_not_taken_into_a_message(chat: Chat) -> None:
+    ann, bob = await person(chat, "ann"), await person(chat, "bob")
+    things = await begun(ann)
+
+    for body in (
+        {"content": "hi", "thread_id": things["thread_id"]},
+        {"content": "hi", "assistant_id": things["assistant_id"]},
+        {"content": "hi", "attachments": [things["file_id"]]},
+        {"content": [{"type": "file", "file_id": things["file_id"]}]},
+    ):
+        refused = await bob.post("/api/messages/process", body)
+        assert refused.status_code == 404, body
+        refused.close()
+
+
+def test_rows_tell_of_every_call_that_is_made_here() -> None:
+    assert set(BODIES) <= set(ROWS)
+
+
+async def test_the_same_name_of_a_message_is_another_message_of_another_person(chat: Chat) -> None:
+    ann, bob = await person(chat, "ann"), await person(chat, "bob")
+    body = {"content": "What is mine?", "message_id": "the_same_name_1"}
+
+    answers = [await each.post("/api/messages/process", body) for each in (ann, bob)]
+    streams = [await asyncio.to_thread(answer.get_data, as_text=True) for answer in answers]
+    assert len({_last(told, "messageId") for told in streams}) == 2
+    for each in (ann, bob):
+        assert len((await each.get("/api/threads")).json["data"]) == 1
+
+
+async def test_nothing_that_is_named_in_a_message_is_opened_or_begun(
+    chat: Chat, tmp_path: Path
+) -> None:
+    ann = await person(chat, "ann")
+    before = (await ann.get("/api/me")).json["tools"]
+    opened: list[object] = []
+    trap = await asyncio.start_server(lambda *line: opened.append(line), "127.0.0.1", 0)
+    address = f"http://127.0.0.1:{trap.sockets[0].getsockname()[1]}/x"
+    command = {"command": "touch", "args": [str(tmp_path / "begun")], "url": address}
+    more = {
+        "mcp_servers": {"evil": command},
+        "mcpServers": {"evil": command},
+        "servers": [command],
+        "provider": {"base_url": address, "api_key": "sk-1"},
+        "base_url": address,
+        "files": [{"url": address}],
+    }
+    said = {"type": "text", "text": address}
+
+    async with trap:
+        for path, body in (
+            ("/api/messages/process", {"content": [said], **more}),
+            ("/api/assistants", {"name": address, "instructions": address, **more}),
+        ):
+            answer = await ann.post(path, body)
+            told = await asyncio.to_thread(answer.get_data, as_text=True)
+            assert answer.status_code in (200, 422), told
+            assert "evil" not in told
+        assert opened == []
+    assert not (tmp_path / "begun").exists()
+    assert (await ann.get("/api/me")).json["tools"] == before

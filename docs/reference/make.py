@@ -44,7 +44,7 @@ from antiphon.api.operations import (
 from antiphon.cli import command_names
 from antiphon.cli.exit_codes import MEANINGS
 from antiphon.client.sync_client import Client
-from antiphon.providers.servers import SERVERS, Server
+from antiphon.providers.servers import SERVERS, ServerTerms
 from antiphon.providers.vendors import VENDORS
 from antiphon.settings.settings import TABLE, Settings
 from antiphon.types import errors
@@ -199,9 +199,9 @@ def providers() -> Iterator[str]:
     yield from _table(head, rows)
 
 
-def _differences(server: Server) -> Iterator[str]:
+def _differences(server: ServerTerms) -> Iterator[str]:
     """What an entry says beyond its own names, as it would stand in TOML."""
-    plain = Server(base_url=server.base_url)
+    plain = ServerTerms(base_url=server.base_url)
     for field in ("models", *_LIMITS):
         if (value := getattr(server, field)) != getattr(plain, field):
             yield f"`{field} = {msgspec.json.encode(value).decode()}`"
@@ -210,7 +210,7 @@ def _differences(server: Server) -> Iterator[str]:
             yield f"`{field} = {msgspec.json.encode(value).decode()}`"
 
 
-_LIMITS = [name for name in Server.__struct_fields__ if name.endswith("_timeout")] + [
+_LIMITS = [name for name in ServerTerms.__struct_fields__ if name.endswith("_timeout")] + [
     "pool",
     "retries",
 ]

@@ -29,7 +29,7 @@ from antiphon.types.accounts import (
     Spent,
 )
 from antiphon.types.accounts import Key as Key
-from antiphon.types.chunks import Chunk, Question
+from antiphon.types.chunks import Chunk, ModelRequest
 from antiphon.types.messages import Progress, Tool, ToolCall, ToolResult, Upload
 from antiphon.types.runs import Assistant, Deadlines, Destination, Run, RunLease
 
@@ -42,7 +42,7 @@ class Provider(Protocol):
     Never retries after the first chunk.
     """
 
-    def stream(self, question: Question) -> AsyncGenerator[Sequence[Chunk], None]:
+    def stream(self, question: ModelRequest) -> AsyncGenerator[Sequence[Chunk], None]:
         """Yield the reply's chunks as they arrive, in lists; an empty list is a sign of life.
 
         A `Finish` marks the end; without one the reply counts as cut. Raises only `ProviderError`

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from antiphon.providers.catalog import Catalog
-from antiphon.providers.servers import Server
+from antiphon.providers.servers import ServerTerms
 from antiphon.settings.loading import load
 from tests.support.docs.blocks import PAGES, ROOT
 
@@ -38,6 +38,6 @@ async def test_a_providers_table_on_a_page_can_be_used(text: str, tmp_path: Path
         assert (await catalog.open(settings.model)).model == settings.model.partition(":")[2]
 
 
-@pytest.mark.parametrize("field", Server.__struct_fields__)
+@pytest.mark.parametrize("field", ServerTerms.__struct_fields__)
 def test_every_field_of_a_table_is_told(field: str) -> None:
     assert f"`{field}`" in (ROOT / "docs/reference/providers.md").read_text("utf-8")

@@ -15,7 +15,7 @@ from antiphon.types.chunks import (
     CallPiece,
     Chunk,
     Finish,
-    Question,
+    ModelRequest,
     ReasoningPiece,
     TextPiece,
     UsageReport,
@@ -37,7 +37,7 @@ pytest.importorskip("any_llm", reason="antiphon[vendors] is not installed")
 from any_llm.types.completion import ChatCompletionChunk, CompletionUsage, PromptTokensDetails
 
 from antiphon.providers import any_llm
-from antiphon.providers.any_llm import AnyLlmParser, AnyVendor, request
+from antiphon.providers.any_llm import AnyLlmParser, AnyLlmProvider, request
 from tests.support.providers import anthropic_upstream, gemini_upstream
 from tests.support.providers.anthropic_upstream import AnthropicUpstream
 from tests.support.providers.bedrock_upstream import BedrockUpstream
@@ -75,21 +75,23 @@ async def upstream(vendor: str) -> AsyncIterator[AnthropicUpstream | GeminiUpstr
 
 
 @pytest.fixture
-async def provider(vendor: str, upstream: AnthropicUpstream) -> AsyncIterator[AnyVendor]:
-    provider = AnyVendor(vendor, VENDORS[vendor], KEY, base_url=upstream.url, backoff_seconds=0.01)
+async def provider(vendor: str, upstream: AnthropicUpstream) -> AsyncIterator[AnyLlmProvider]:
+    provider = AnyLlmProvider(
+        vendor, VENDORS[vendor], KEY, base_url=upstream.url, backoff_seconds=0.01
+    )
     yield provider
     await provider.close()
 
 
-async def heard(provider: AnyVendor, model: str, **more: Any) -> list[Chunk]:
-    question = Question(model=model, **{"messages": HELLO, **more})
+async def heard(provider: AnyLlmProvider, model: str, **more: Any) -> list[Chunk]:
+    question = ModelRequest(model=model, **{"messages": HELLO, **more})
     async with asyncio.timeout(10), aclosing(provider.stream(question)) as pages:
         return [chunk async for page in pages for chunk in page]
 
 
-async def cut(provider: AnyVendor, model: str) -> tuple[list[Chunk], Exception]:
+async def cut(provider: AnyLlmProvider, model: str) -> tuple[list[Chunk], Exception]:
     said: list[Chunk] = []
-    question = Question(model=model, messages=HELLO)
+    question = ModelRequest(model=model, messages=HELLO)
     async with asyncio.timeout(10):
         with pytest.raises((ProviderError, Cut)) as caught:  # noqa: PT012
             async with aclosing(provider.stream(question)) as pages:
@@ -120,7 +122,7 @@ def ends_in(chunks: Sequence[Chunk]) -> list[str | None]:
     return [chunk.reason for chunk in chunks if isinstance(chunk, Finish)]
 
 
-async def test_text_comes_in_its_pieces_and_ends_once(provider: AnyVendor):
+async def test_text_comes_in_its_pieces_and_ends_once(provider: AnyLlmProvider):
     chunks = await heard(provider, "text")
 
     assert [chunk.text for chunk in chunks if isinstance(chunk, TextPiece)] == ["Hi ", "世界"]
@@ -128,7 +130,7 @@ async def test_text_comes_in_its_pieces_and_ends_once(provider: AnyVendor):
 
 
 async def test_tokens_are_counted_the_cached_and_the_reasoning_ones_too(
-    provider: AnyVendor, vendor: str
+    provider: AnyLlmProvider, vendor: str
 ):
     chunks = await heard(provider, "text")
 
@@ -153,14 +155,14 @@ def test_counts_that_cannot_be_are_none():
     assert AnyLlmParser().feed(chunk) == [UsageReport(Usage(input_tokens=5, cached_tokens=5))]
 
 
-async def test_thinking_comes_before_the_answer(provider: AnyVendor):
+async def test_thinking_comes_before_the_answer(provider: AnyLlmProvider):
     chunks = await heard(provider, "thinking", sampling=Sampling(reasoning_effort="low"))
 
     assert (thought_in(chunks), text_in(chunks)) == ("They fly often.", "Hi")
 
 
 async def test_thinking_is_asked_for_as_the_vendor_wants_it(
-    provider: AnyVendor, upstream: AnthropicUpstream, vendor: str
+    provider: AnyLlmProvider, upstream: AnthropicUpstream, vendor: str
 ):
     await heard(provider, "thinking", sampling=Sampling(reasoning_effort="low"))
 
@@ -172,7 +174,7 @@ async def test_thinking_is_asked_for_as_the_vendor_wants_it(
         assert body["generationConfig"]["thinkingConfig"]["include_thoughts"] is True
 
 
-async def test_a_call_is_whole(provider: AnyVendor):
+async def test_a_call_is_whole(provider: AnyLlmProvider):
     chunks = await heard(provider, "call", tools=(TOOL,))
 
     (call,) = calls_in(chunks)
@@ -180,13 +182,13 @@ async def test_a_call_is_whole(provider: AnyVendor):
     assert (text_in(chunks), ends_in(chunks)) == ("Let me see.", ["tool_calls"])
 
 
-async def test_a_call_may_have_no_arguments(provider: AnyVendor):
+async def test_a_call_may_have_no_arguments(provider: AnyLlmProvider):
     (call,) = calls_in(await heard(provider, "no_arguments", tools=(TOOL,)))
 
     assert call.arguments in ("", "{}")
 
 
-async def test_calls_at_once_are_kept_apart(provider: AnyVendor):
+async def test_calls_at_once_are_kept_apart(provider: AnyLlmProvider):
     calls = calls_in(await heard(provider, "parallel", tools=(TOOL,)))
 
     assert [call.arguments for call in calls] == ['{"x": 1}', '{"x": 2}']
@@ -194,7 +196,7 @@ async def test_calls_at_once_are_kept_apart(provider: AnyVendor):
 
 
 async def test_a_tool_is_offered_with_its_whole_schema(
-    provider: AnyVendor, upstream: AnthropicUpstream, vendor: str
+    provider: AnyLlmProvider, upstream: AnthropicUpstream, vendor: str
 ):
     await heard(provider, "text", tools=(TOOL,))
 
@@ -206,7 +208,7 @@ async def test_a_tool_is_offered_with_its_whole_schema(
 
 
 async def test_outputs_go_back_with_the_calls_and_what_only_the_vendor_reads(
-    provider: AnyVendor, upstream: AnthropicUpstream, vendor: str
+    provider: AnyLlmProvider, upstream: AnthropicUpstream, vendor: str
 ):
     calls = calls_in(await heard(provider, "parallel", tools=(TOOL,)))
     told = [
@@ -236,7 +238,7 @@ def a_message(role: Any, **fields: Any) -> Message:
 
 
 async def test_calls_that_another_vendor_made_are_taken_too(
-    provider: AnyVendor, upstream: AnthropicUpstream
+    provider: AnyLlmProvider, upstream: AnthropicUpstream
 ):
     call = ToolCall("functions.f:0", "f", "{}", extra={"extra_content": {"other": {"a": 1}}})
     told = [
@@ -251,12 +253,12 @@ async def test_calls_that_another_vendor_made_are_taken_too(
 
 
 @pytest.mark.parametrize(("name", "reason"), [("length", "length"), ("refused", "content_filter")])
-async def test_why_a_reply_ended_is_told(provider: AnyVendor, name: str, reason: str):
+async def test_why_a_reply_ended_is_told(provider: AnyLlmProvider, name: str, reason: str):
     assert ends_in(await heard(provider, name)) == [reason]
 
 
 @pytest.mark.parametrize("name", ["401", "400", "404", "429", "500", "html", "reset_first"])
-async def test_a_refusal_has_our_name(provider: AnyVendor, vendor: str, name: str):
+async def test_a_refusal_has_our_name(provider: AnyLlmProvider, vendor: str, name: str):
     said, error = await cut(provider, name)
 
     assert type(error) is class_for_code(TABLES[vendor][name].expect)
@@ -264,7 +266,7 @@ async def test_a_refusal_has_our_name(provider: AnyVendor, vendor: str, name: st
     assert KEY not in str(error)
 
 
-async def test_a_refusal_says_what_the_vendor_said(provider: AnyVendor, vendor: str):
+async def test_a_refusal_says_what_the_vendor_said(provider: AnyLlmProvider, vendor: str):
     _, error = await cut(provider, "400")
 
     assert str(error) == f"{vendor} answered 400: No such field."
@@ -272,7 +274,7 @@ async def test_a_refusal_says_what_the_vendor_said(provider: AnyVendor, vendor: 
 
 @pytest.mark.parametrize(("name", "requests"), [("429_once", 2), ("529_twice", 3)])
 async def test_what_passes_is_tried_again(
-    provider: AnyVendor, upstream: AnthropicUpstream, name: str, requests: int
+    provider: AnyLlmProvider, upstream: AnthropicUpstream, name: str, requests: int
 ):
     assert text_in(await heard(provider, name)) == "Hi 世界"
     assert len(upstream.requests) == requests
@@ -280,7 +282,7 @@ async def test_what_passes_is_tried_again(
 
 @pytest.mark.parametrize("name", ["429", "500", "reset_first"])
 async def test_what_does_not_pass_is_tried_three_times(
-    provider: AnyVendor, upstream: AnthropicUpstream, name: str
+    provider: AnyLlmProvider, upstream: AnthropicUpstream, name: str
 ):
     await cut(provider, name)
 
@@ -291,7 +293,7 @@ async def test_it_is_tried_again_as_often_as_its_terms_say(
     vendor: str, upstream: AnthropicUpstream
 ):
     once = replace(VENDORS[vendor], retries=0)
-    provider = AnyVendor(vendor, once, KEY, base_url=upstream.url, backoff_seconds=0.01)
+    provider = AnyLlmProvider(vendor, once, KEY, base_url=upstream.url, backoff_seconds=0.01)
 
     await cut(provider, "500")
     await provider.close()
@@ -301,7 +303,7 @@ async def test_it_is_tried_again_as_often_as_its_terms_say(
 
 @pytest.mark.parametrize("name", ["closed", "reset"])
 async def test_a_reply_that_is_broken_off_is_cut_and_not_asked_again(
-    provider: AnyVendor, upstream: AnthropicUpstream, name: str
+    provider: AnyLlmProvider, upstream: AnthropicUpstream, name: str
 ):
     said, error = await cut(provider, name)
 
@@ -309,14 +311,14 @@ async def test_a_reply_that_is_broken_off_is_cut_and_not_asked_again(
     assert len(upstream.requests) == 1
 
 
-async def test_a_reply_that_ends_early_has_no_end(provider: AnyVendor):
+async def test_a_reply_that_ends_early_has_no_end(provider: AnyLlmProvider):
     chunks = await heard(provider, "ended_early")
 
     assert (text_in(chunks), ends_in(chunks)) == ("Hi", [])
 
 
 async def test_an_error_in_the_middle_is_the_providers(
-    provider: AnyVendor, upstream: AnthropicUpstream
+    provider: AnyLlmProvider, upstream: AnthropicUpstream
 ):
     said, error = await cut(provider, "error_event")
 
@@ -324,7 +326,7 @@ async def test_an_error_in_the_middle_is_the_providers(
     assert len(upstream.requests) == 1
 
 
-async def test_what_is_no_json_is_no_reply(provider: AnyVendor):
+async def test_what_is_no_json_is_no_reply(provider: AnyLlmProvider):
     said, error = await cut(provider, "garbage_event")
 
     assert (text_in(said), type(error)) == ("Hi", ProviderProtocol)
@@ -332,7 +334,7 @@ async def test_what_is_no_json_is_no_reply(provider: AnyVendor):
 
 @pytest.mark.parametrize("name", ["stall", "silent"])
 async def test_whoever_leaves_closes_the_connection(
-    provider: AnyVendor, upstream: AnthropicUpstream, name: str
+    provider: AnyLlmProvider, upstream: AnthropicUpstream, name: str
 ):
     reading = asyncio.create_task(heard(provider, name))
     async with asyncio.timeout(5):
@@ -345,9 +347,9 @@ async def test_whoever_leaves_closes_the_connection(
 
 
 async def test_whoever_leaves_between_two_pieces_closes_it_too(
-    provider: AnyVendor, upstream: AnthropicUpstream
+    provider: AnyLlmProvider, upstream: AnthropicUpstream
 ):
-    pages = provider.stream(Question(model="stall", messages=HELLO))
+    pages = provider.stream(ModelRequest(model="stall", messages=HELLO))
     async with asyncio.timeout(5):
         while not text_in(await anext(pages)):
             pass
@@ -357,15 +359,15 @@ async def test_whoever_leaves_between_two_pieces_closes_it_too(
     assert upstream.requests[0].closed is not None
 
 
-async def test_the_models_are_those_the_vendor_lists(provider: AnyVendor, vendor: str):
+async def test_the_models_are_those_the_vendor_lists(provider: AnyLlmProvider, vendor: str):
     assert list(await provider.models()) == list(TABLES[vendor])
 
 
 def test_a_limit_of_the_callers_goes_before_ours():
-    asked = Question(model="m", messages=HELLO, sampling=Sampling(max_output_tokens=7))
+    asked = ModelRequest(model="m", messages=HELLO, sampling=Sampling(max_output_tokens=7))
 
     assert request(asked, VENDORS["anthropic"])["max_tokens"] == 7
-    assert "max_tokens" not in request(Question(model="m", messages=HELLO), VENDORS["cohere"])
+    assert "max_tokens" not in request(ModelRequest(model="m", messages=HELLO), VENDORS["cohere"])
 
 
 async def test_a_whole_run_hands_its_calls_off_and_goes_on(
@@ -390,16 +392,16 @@ async def test_a_whole_run_hands_its_calls_off_and_goes_on(
 
 
 @pytest.fixture
-async def blocking(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[AnyVendor]:
+async def blocking(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[AnyLlmProvider]:
     for name in ("AWS_DEFAULT_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "us-east-1")  # a bearer key is taken over HTTPS only
     async with BedrockUpstream() as upstream:
-        provider = AnyVendor("bedrock", VENDORS["bedrock"], base_url=upstream.url)
+        provider = AnyLlmProvider("bedrock", VENDORS["bedrock"], base_url=upstream.url)
         yield provider
         await provider.close()
 
 
-async def test_a_library_that_blocks_says_the_same(blocking: AnyVendor):
+async def test_a_library_that_blocks_says_the_same(blocking: AnyLlmProvider):
     chunks = await heard(blocking, "text")
 
     assert (text_in(chunks), ends_in(chunks)) == ("Hi 世界", ["stop"])
@@ -407,8 +409,8 @@ async def test_a_library_that_blocks_says_the_same(blocking: AnyVendor):
     assert (call.id, call.arguments) == ("tooluse_1", '{"x": 1}')
 
 
-async def test_a_library_that_blocks_holds_up_nobody(blocking: AnyVendor):
-    stalled = blocking.stream(Question(model="stall", messages=HELLO))
+async def test_a_library_that_blocks_holds_up_nobody(blocking: AnyLlmProvider):
+    stalled = blocking.stream(ModelRequest(model="stall", messages=HELLO))
     async with asyncio.timeout(20), aclosing(stalled) as pages:
         said = [await anext(pages)]
         while not text_in(said[-1]):
@@ -421,7 +423,7 @@ async def test_a_library_that_blocks_holds_up_nobody(blocking: AnyVendor):
     assert text_in(meanwhile) == "Hi 世界"
 
 
-async def test_a_refusal_in_a_thread_has_our_name_too(blocking: AnyVendor):
+async def test_a_refusal_in_a_thread_has_our_name_too(blocking: AnyLlmProvider):
     _, error = await cut(blocking, "400")
 
     assert type(error) is ProviderRejected

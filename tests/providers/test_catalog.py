@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 
 from antiphon.providers.catalog import Catalog, ModelChoice
-from antiphon.providers.demo import Demo
+from antiphon.providers.demo import DemoProvider
 from antiphon.providers.servers import SERVERS
 from antiphon.settings.loading import load
 from antiphon.settings.settings import Settings
-from antiphon.types.chunks import Question
+from antiphon.types.chunks import ModelRequest
 from antiphon.types.errors import BadSettings, ProviderError, ProviderUnavailable
 from antiphon.types.runs import Sampling
 from tests.support.providers.upstream import Upstream
@@ -35,7 +35,7 @@ def no_ollama(port: int) -> dict[str, dict[str, Any]]:
 async def ask(catalog: Catalog, model: str) -> None:
     opened = await catalog.open(model)
     try:
-        async for _ in opened.provider.stream(Question(model=opened.model, messages=SAID)):
+        async for _ in opened.provider.stream(ModelRequest(model=opened.model, messages=SAID)):
             pass
     finally:
         await catalog.close()
@@ -130,7 +130,7 @@ async def test_a_name_opens_its_provider_once():
 async def test_the_demo_needs_no_name_behind_it():
     opened = await catalog().open("demo")
 
-    assert isinstance(opened.provider, Demo)
+    assert isinstance(opened.provider, DemoProvider)
     assert opened.model == "demo"
 
 
@@ -276,7 +276,7 @@ async def test_a_table_changes_of_a_known_entry_only_what_it_names(upstream: Ups
     short = Sampling(max_output_tokens=7)
 
     async for _ in opened.provider.stream(
-        Question(model=opened.model, messages=SAID, sampling=short)
+        ModelRequest(model=opened.model, messages=SAID, sampling=short)
     ):
         pass
     await found.close()

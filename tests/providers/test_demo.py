@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.providers.demo import Demo, reply
+from antiphon.providers.demo import DemoProvider, reply
 from antiphon.providers.demo_arguments import ArgumentFiller
 from antiphon.types.chunks import (
     CallPiece,
     Finish,
-    Question,
+    ModelRequest,
     ReasoningPiece,
     TextPiece,
     UsageReport,
@@ -34,17 +34,17 @@ BOTH = (FLIGHTS, WEATHER)
 
 def ask(
     asked: str, tools: tuple[ToolSpec, ...] = (), *more: dict[str, Any], **how: Any
-) -> Question:
+) -> ModelRequest:
     messages = [{"role": "user", "content": asked}, *more]
     joined = ",".join(map(json.dumps, messages)).encode()
-    return Question(model="demo", messages=joined, tools=tools, sampling=Sampling(**how))
+    return ModelRequest(model="demo", messages=joined, tools=tools, sampling=Sampling(**how))
 
 
-def text(question: Question) -> str:
+def text(question: ModelRequest) -> str:
     return "".join(chunk.text for chunk in reply(question) if isinstance(chunk, TextPiece))
 
 
-def calls(question: Question) -> list[tuple[str, dict[str, Any]]]:
+def calls(question: ModelRequest) -> list[tuple[str, dict[str, Any]]]:
     pieces = [chunk for chunk in reply(question) if isinstance(chunk, CallPiece)]
     names = {piece.index: piece.name for piece in pieces if piece.name}
     return [
@@ -98,7 +98,7 @@ def test_a_choice_that_demands_a_call_gets_one(choice: str):
         ask("Flights?", BOTH, tool_choice="none"),
     ],
 )
-def test_without_a_reason_no_tool_is_called(question: Question):
+def test_without_a_reason_no_tool_is_called(question: ModelRequest):
     assert calls(question) == []
     assert "demo model" in text(question)
 
@@ -168,7 +168,7 @@ def test_usage_is_reported():
 async def test_the_pace_changes_when_chunks_come_and_not_which(pace: float):
     question = ask("Hello")
 
-    streamed = [chunk async for page in Demo(pace).stream(question) for chunk in page]
+    streamed = [chunk async for page in DemoProvider(pace).stream(question) for chunk in page]
 
     assert streamed == list(reply(question))
 

@@ -14,7 +14,7 @@ from antiphon.providers.servers import SERVERS
 from antiphon.providers.stream_parser import PLAIN, Quirks
 from antiphon.runtime.attachments import inline_attachments
 from antiphon.stores.memory.store import MemoryStore
-from antiphon.types.chunks import Question
+from antiphon.types.chunks import ModelRequest
 from antiphon.types.messages import (
     Image,
     Message,
@@ -141,7 +141,7 @@ def test_whatever_was_thought_takes_nothing_else_with_it(thought: str, text: str
 
 
 def test_objects_have_what_only_some_servers_take():
-    question = Question(model="m", messages=called("c1", reasoning="Hm.", extra=SIGNED))
+    question = ModelRequest(model="m", messages=called("c1", reasoning="Hm.", extra=SIGNED))
 
     (message,) = question.decoded()
     assert message["reasoning_content"] == "Hm."
@@ -189,7 +189,7 @@ def test_whatever_is_refused_takes_nothing_else_with_it(text: str, refusal: str,
 def test_a_refusal_is_text_to_who_asks_for_objects():
     messages = b",".join((refused("No."), refused("No.", "Well.")))
 
-    assert [each["content"] for each in Question(model="m", messages=messages).decoded()] == [
+    assert [each["content"] for each in ModelRequest(model="m", messages=messages).decoded()] == [
         *("No.", "Well.\n\nNo.")
     ]
 
@@ -270,7 +270,7 @@ def test_details_name_each_call_once_where_one_gets_an_id_that_another_had():
 
 
 def test_objects_have_no_details_of_a_server():
-    question = Question(model="m", messages=called("c1", reasoning_details=DETAILS))
+    question = ModelRequest(model="m", messages=called("c1", reasoning_details=DETAILS))
 
     assert question.decoded()[0].keys() == {"role", "tool_calls"}
 
@@ -437,7 +437,7 @@ LEGAL = (HI, called("c1", "c2", text="So:", reasoning="Hm."), output("c1"), outp
 def test_every_server_of_the_catalog_gets_what_it_takes(name: str):
     mixed = (said("system", "Shout."), *LEGAL, said("system", "Low."), said("assistant", "Ho."))
     mixed = (*mixed, refused("No."))
-    question = Question(model="m", messages=b",".join(mixed), instructions="Be brief.")
+    question = ModelRequest(model="m", messages=b",".join(mixed), instructions="Be brief.")
 
     body = payload(question, PROFILES[name])
     assert faults(body, PROFILES[name]) == []

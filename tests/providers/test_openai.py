@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from openai.types.chat.completion_create_params import CompletionCreateParamsStreaming
 from pydantic import TypeAdapter
 
-from antiphon.providers.chat_completions import OpenAI, feed_piece, payload
+from antiphon.providers.chat_completions import ChatCompletionsProvider, feed_piece, payload
 from antiphon.providers.stream_parser import PLAIN, ChatCompletionsParser, Quirks
 from antiphon.types.chunks import (
     CallPiece,
     Chunk,
     Finish,
-    Question,
+    ModelRequest,
     ReasoningPiece,
     TextPiece,
     UsageReport,
@@ -48,14 +48,14 @@ async def upstream() -> AsyncIterator[Upstream]:
         yield upstream
 
 
-def ask(name: str, **more: Any) -> Question:
-    return Question(model=f"quirk:{name}", **{"messages": SAID, **more})
+def ask(name: str, **more: Any) -> ModelRequest:
+    return ModelRequest(model=f"quirk:{name}", **{"messages": SAID, **more})
 
 
 async def listen(
     upstream: Upstream, name: str, quirks: Quirks = PLAIN
 ) -> tuple[list[Chunk], AntiphonError | None]:
-    provider = OpenAI(upstream.url, KEY, quirks=quirks, backoff_seconds=0.001)
+    provider = ChatCompletionsProvider(upstream.url, KEY, quirks=quirks, backoff_seconds=0.001)
     chunks: list[Chunk] = []
     error = None
     try:
@@ -299,7 +299,7 @@ async def test_who_must_wait_too_long_is_told_how_long(upstream: Upstream):
 
 
 async def test_waiting_for_another_try_shows_signs_of_life(upstream: Upstream):
-    provider = OpenAI(upstream.url, backoff_seconds=0.001)
+    provider = ChatCompletionsProvider(upstream.url, backoff_seconds=0.001)
 
     async with aclosing(provider.stream(ask("reset_once"))) as pages:
         first = await anext(pages)
@@ -309,7 +309,7 @@ async def test_waiting_for_another_try_shows_signs_of_life(upstream: Upstream):
 
 
 async def test_a_server_that_is_not_there_is_unavailable(upstream: Upstream, unused_tcp_port: int):
-    provider = OpenAI(f"http://127.0.0.1:{unused_tcp_port}/v1", backoff_seconds=0)
+    provider = ChatCompletionsProvider(f"http://127.0.0.1:{unused_tcp_port}/v1", backoff_seconds=0)
 
     with pytest.raises(ProviderUnavailable, match="did not answer"):
         await anext(provider.stream(ask("ok")))
@@ -323,7 +323,7 @@ async def test_after_done_nobody_waits_for_the_close(upstream: Upstream):
 
 
 async def test_leaving_a_reply_closes_its_connection(upstream: Upstream):
-    provider = OpenAI(upstream.url)
+    provider = ChatCompletionsProvider(upstream.url)
     async with aclosing(provider.stream(ask("endless"))) as pages:
         await anext(pages)
 
@@ -336,7 +336,7 @@ async def test_leaving_a_reply_closes_its_connection(upstream: Upstream):
 
 
 async def test_a_connection_is_used_again(upstream: Upstream):
-    provider = OpenAI(upstream.url)
+    provider = ChatCompletionsProvider(upstream.url)
     for _ in range(3):
         async with aclosing(provider.stream(ask("ok"))) as pages:
             async for _ in pages:
@@ -347,7 +347,7 @@ async def test_a_connection_is_used_again(upstream: Upstream):
 
 
 async def test_the_first_chunk_is_not_held_back(upstream: Upstream):
-    provider = OpenAI(upstream.url)
+    provider = ChatCompletionsProvider(upstream.url)
 
     async with asyncio.timeout(5), aclosing(provider.stream(ask("stall"))) as pages:
         async for page in pages:
@@ -368,7 +368,7 @@ def test_comments_are_signs_of_life_where_that_is_declared(declared: bool):
 
 
 async def test_models_are_those_the_server_lists(upstream: Upstream):
-    provider = OpenAI(upstream.url, KEY)
+    provider = ChatCompletionsProvider(upstream.url, KEY)
 
     models = await provider.models()
     await provider.close()
@@ -613,7 +613,7 @@ def test_a_choice_among_no_tools_is_not_sent():
 
 
 async def test_a_request_with_tool_outputs_is_a_legal_history(upstream: Upstream):
-    provider = OpenAI(upstream.url)
+    provider = ChatCompletionsProvider(upstream.url)
     call = (
         b'{"role":"assistant","tool_calls":[{"id":"c1","type":"function",'
         b'"function":{"name":"f","arguments":"{}"}}]},{"role":"tool","tool_call_id":"c1","content":"1"}'

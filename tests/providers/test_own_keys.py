@@ -16,7 +16,7 @@ from antiphon.providers.owner_providers import OwnerProviderPool
 from antiphon.settings.loading import load
 from antiphon.settings.settings import Settings
 from antiphon.types.accounts import OwnerProviderKey
-from antiphon.types.chunks import Question
+from antiphon.types.chunks import ModelRequest
 from antiphon.types.errors import BadSettings, InvalidRequest
 from tests.support.providers.upstream import Upstream
 from tests.support.trust import trusted
@@ -46,8 +46,8 @@ def catalog(keys: Keys, upstream: Upstream, environ: Mapping[str, str] | None = 
     return Catalog(Settings(providers=table), environ or {}, keys.of)
 
 
-def question(opened: ResolvedModel) -> Question:
-    return Question(model=opened.model, messages=SAID)
+def question(opened: ResolvedModel) -> ModelRequest:
+    return ModelRequest(model=opened.model, messages=SAID)
 
 
 async def ask(catalog: Catalog, owner: str | None) -> None:

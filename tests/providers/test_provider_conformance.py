@@ -8,12 +8,12 @@ from typing import Any, get_args
 import pytest
 
 from antiphon.ports import Provider
-from antiphon.providers.chat_completions import OpenAI
-from antiphon.providers.demo import Demo
-from antiphon.providers.replay import Replay
-from antiphon.providers.scripted import Scripted
+from antiphon.providers.chat_completions import ChatCompletionsProvider
+from antiphon.providers.demo import DemoProvider
+from antiphon.providers.replay import ReplayProvider
+from antiphon.providers.scripted import ScriptedProvider
 from antiphon.providers.vendors import VENDORS, is_installed, open_provider
-from antiphon.types.chunks import Chunk, Finish, Question, TextPiece
+from antiphon.types.chunks import Chunk, Finish, ModelRequest, TextPiece
 from antiphon.types.errors import Cut, ProviderError
 from tests.support.providers.anthropic_upstream import AnthropicUpstream
 from tests.support.providers.gemini_upstream import GeminiUpstream
@@ -50,10 +50,12 @@ def vendor(name: str) -> Callable[[str], Provider]:
 
 
 OPENERS: dict[str, Callable[[], AbstractAsyncContextManager[Tried]]] = {
-    "openai": over(Upstream, OpenAI, "quirk:ok", "quirk:400"),
-    "demo": alone(Demo, "demo"),
-    "replay": alone(lambda: Replay({"ok": SCENARIOS["ok"].body}), "ok", "no such recording"),
-    "scripted": alone(lambda: Scripted("think Hm.\nsay Hello you\nusage 1 2"), "any"),
+    "openai": over(Upstream, ChatCompletionsProvider, "quirk:ok", "quirk:400"),
+    "demo": alone(DemoProvider, "demo"),
+    "replay": alone(
+        lambda: ReplayProvider({"ok": SCENARIOS["ok"].body}), "ok", "no such recording"
+    ),
+    "scripted": alone(lambda: ScriptedProvider("think Hm.\nsay Hello you\nusage 1 2"), "any"),
     "anthropic": over(AnthropicUpstream, vendor("anthropic"), "text", "400"),
     "gemini": over(GeminiUpstream, vendor("gemini"), "text", "400"),
 }
@@ -71,7 +73,7 @@ async def tried(request: pytest.FixtureRequest) -> AsyncIterator[Tried]:
 
 
 async def pages_of(provider: Provider, model: str, **more: Any) -> list[Sequence[Chunk]]:
-    question = Question(model=model, messages=HELLO, **more)
+    question = ModelRequest(model=model, messages=HELLO, **more)
     async with asyncio.timeout(10), aclosing(provider.stream(question)) as pages:
         return [page async for page in pages]
 
@@ -89,7 +91,7 @@ async def test_a_reply_is_chunks_and_ends_with_one_finish(tried: Tried):
 async def test_leaving_a_reply_in_the_middle_is_no_error(tried: Tried):
     provider, model, _ = tried
 
-    async with aclosing(provider.stream(Question(model=model, messages=HELLO))) as pages:
+    async with aclosing(provider.stream(ModelRequest(model=model, messages=HELLO))) as pages:
         first = await anext(pages)
 
     assert isinstance(first, Sequence)

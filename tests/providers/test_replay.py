@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from antiphon.providers.replay import Replay, every, frame_recording, recordings_in
+from antiphon.providers.replay import ReplayProvider, every, frame_recording, recordings_in
 from antiphon.types.chunks import (
     CallPiece,
     Chunk,
     Finish,
-    Question,
+    ModelRequest,
     ReasoningPiece,
     TextPiece,
     UsageReport,
@@ -21,8 +21,8 @@ FOLDER = os.environ.get("ANTIPHON_RECORDINGS")
 THEIRS = recordings_in(Path(FOLDER)) if FOLDER else {}
 
 
-async def play(provider: Replay, name: str) -> list[Chunk]:
-    question = Question(model=name, messages=b"")
+async def play(provider: ReplayProvider, name: str) -> list[Chunk]:
+    question = ModelRequest(model=name, messages=b"")
     return [chunk async for page in provider.stream(question) for chunk in page]
 
 
@@ -46,38 +46,42 @@ def summary(chunks: Sequence[Chunk]) -> tuple[str, str, str, list[str | None]]:
     ],
 )
 async def test_our_recordings_say_what_they_say(name: str, said: tuple[str, str, str, list[str]]):
-    assert summary(await play(Replay(OURS), name)) == said
+    assert summary(await play(ReplayProvider(OURS), name)) == said
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 1000])
 @pytest.mark.parametrize("name", sorted(OURS))
 async def test_the_cuts_of_a_recording_make_no_difference(name: str, size: int):
-    assert await play(Replay(OURS, cuts=every(size)), name) == await play(Replay(OURS), name)
+    assert await play(ReplayProvider(OURS, cuts=every(size)), name) == await play(
+        ReplayProvider(OURS), name
+    )
 
 
 async def test_a_recording_may_be_raw_server_sent_events():
     raw = {"raw": frame_recording(OURS["text"])}
 
-    assert await play(Replay(raw), "raw") == await play(Replay(OURS), "text")
+    assert await play(ReplayProvider(raw), "raw") == await play(ReplayProvider(OURS), "text")
 
 
 async def test_a_paced_recording_says_the_same():
-    assert await play(Replay(OURS, pace=5_000), "text") == await play(Replay(OURS), "text")
+    assert await play(ReplayProvider(OURS, pace=5_000), "text") == await play(
+        ReplayProvider(OURS), "text"
+    )
 
 
 async def test_a_recording_that_is_not_there_is_refused():
     with pytest.raises(ProviderRejected, match="no recording"):
-        await play(Replay({}), "nothing")
+        await play(ReplayProvider({}), "nothing")
 
 
 @pytest.mark.skipif(not THEIRS, reason="ANTIPHON_RECORDINGS names no folder with recordings")
 @pytest.mark.parametrize("name", sorted(THEIRS) or ["none"])
 async def test_foreign_recordings_end_well_however_they_are_cut(name: str):
-    whole = await play(Replay(THEIRS), name)
+    whole = await play(ReplayProvider(THEIRS), name)
 
     text, reasoning, arguments, finishes = summary(whole)
     assert text or reasoning or arguments
     assert len(finishes) == 1
     assert any(isinstance(chunk, UsageReport) for chunk in whole)
     for size in (1, 5, 64, 4096):
-        assert await play(Replay(THEIRS, cuts=every(size)), name) == whole
+        assert await play(ReplayProvider(THEIRS, cuts=every(size)), name) == whole

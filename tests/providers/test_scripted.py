@@ -3,12 +3,12 @@ from contextlib import aclosing
 
 import pytest
 
-from antiphon.providers.scripted import Scripted
+from antiphon.providers.scripted import ScriptedProvider
 from antiphon.types.chunks import (
     CallPiece,
     Chunk,
     Finish,
-    Question,
+    ModelRequest,
     ReasoningPiece,
     TextPiece,
     UsageReport,
@@ -16,15 +16,15 @@ from antiphon.types.chunks import (
 from antiphon.types.errors import Disconnected, ProviderRateLimited
 from antiphon.types.runs import Usage
 
-QUESTION = Question(model="scripted", messages=b'{"role":"user","content":"hi"}')
+QUESTION = ModelRequest(model="scripted", messages=b'{"role":"user","content":"hi"}')
 
 
-async def play(provider: Scripted) -> list[Chunk]:
+async def play(provider: ScriptedProvider) -> list[Chunk]:
     return [chunk async for page in provider.stream(QUESTION) for chunk in page]
 
 
 async def test_a_script_is_played_line_by_line():
-    provider = Scripted('think Hm so\nsay "a\\nb"\ncall f {"x": 1}\nusage 10 5')
+    provider = ScriptedProvider('think Hm so\nsay "a\\nb"\ncall f {"x": 1}\nusage 10 5')
 
     assert await play(provider) == [
         *(ReasoningPiece("Hm"), ReasoningPiece(" so"), TextPiece("a"), TextPiece("\nb")),
@@ -35,7 +35,7 @@ async def test_a_script_is_played_line_by_line():
 
 
 async def test_each_question_gets_the_next_script():
-    provider = Scripted("say one", "say two\nfinish length")
+    provider = ScriptedProvider("say one", "say two\nfinish length")
 
     assert await play(provider) == [TextPiece("one"), Finish("stop")]
     assert await play(provider) == [TextPiece("two"), Finish("length")]
@@ -43,7 +43,7 @@ async def test_each_question_gets_the_next_script():
 
 
 async def test_a_script_waits_at_its_gate():
-    provider = Scripted("say before\nwait gate\nsay after")
+    provider = ScriptedProvider("say before\nwait gate\nsay after")
 
     playing = asyncio.create_task(play(provider))
     async with asyncio.timeout(5):
@@ -56,7 +56,9 @@ async def test_a_script_waits_at_its_gate():
 
 
 async def test_a_script_may_fail_break_off_or_just_end():
-    provider = Scripted("fail provider_rate_limited Slow down.", "say half\ncut", "say half\nend")
+    provider = ScriptedProvider(
+        "fail provider_rate_limited Slow down.", "say half\ncut", "say half\nend"
+    )
 
     with pytest.raises(ProviderRateLimited, match="Slow down"):
         await play(provider)
@@ -66,7 +68,7 @@ async def test_a_script_may_fail_break_off_or_just_end():
 
 
 async def test_a_stall_lasts_until_somebody_loses_patience():
-    provider = Scripted("say half\nstall")
+    provider = ScriptedProvider("say half\nstall")
 
     async with aclosing(provider.stream(QUESTION)) as pages:
         await anext(pages)

@@ -10,10 +10,10 @@ import pytest
 
 from antiphon.engine.validation import validate_provider_support
 from antiphon.providers.catalog import Catalog
-from antiphon.providers.chat_completions import OpenAI
-from antiphon.providers.servers import SERVERS, Lack, Server
+from antiphon.providers.chat_completions import ChatCompletionsProvider
+from antiphon.providers.servers import SERVERS, Lack, ServerTerms
 from antiphon.settings.settings import Settings
-from antiphon.types.chunks import Question
+from antiphon.types.chunks import ModelRequest
 from antiphon.types.errors import ProviderProtocol, UnsupportedByProvider
 from antiphon.types.messages import ToolSpec
 from antiphon.types.runs import Sampling
@@ -58,10 +58,10 @@ async def upstream() -> AsyncIterator[Upstream]:
         yield upstream
 
 
-async def sent(upstream: Upstream, server: Server, sampling: Sampling) -> dict[str, Any]:
+async def sent(upstream: Upstream, server: ServerTerms, sampling: Sampling) -> dict[str, Any]:
     """The request as it arrives."""
-    provider = OpenAI(upstream.url, quirks=server.quirks)
-    question = Question(model="quirk:ok", messages=SAID, tools=TOOLS, sampling=sampling)
+    provider = ChatCompletionsProvider(upstream.url, quirks=server.quirks)
+    question = ModelRequest(model="quirk:ok", messages=SAID, tools=TOOLS, sampling=sampling)
     async for _ in provider.stream(question):
         pass
     await provider.close()
@@ -151,7 +151,7 @@ def test_every_setting_of_a_run_can_be_lacking():
 def test_an_entry_says_what_its_table_in_the_settings_could_say(name: str):
     entry = SERVERS[name]
 
-    assert msgspec.convert(msgspec.to_builtins(entry), Server) == entry
+    assert msgspec.convert(msgspec.to_builtins(entry), ServerTerms) == entry
     assert entry.base_url.startswith(("https://", "http://127.0.0.1:", "{AZURE_OPENAI_ENDPOINT}"))
     assert not entry.base_url.endswith("/")
     assert entry.key is None
@@ -182,7 +182,7 @@ async def test_a_list_is_read_in_both_shapes_without_what_is_not_for_chats(
     upstream: Upstream, listed: object
 ):
     upstream.models = listed
-    provider = OpenAI(upstream.url)
+    provider = ChatCompletionsProvider(upstream.url)
 
     names = await provider.models()
     await provider.close()
@@ -196,7 +196,7 @@ UNREADABLE = [b'{"data":[{"id":"\xff"}]}', b'[{"id":"x","type":' + b"[" * 100_00
 @pytest.mark.parametrize("listed", [{"data": None}, [{"name": "x"}], "models", 7, *UNREADABLE])
 async def test_a_list_of_another_shape_is_a_protocol_error(upstream: Upstream, listed: object):
     upstream.models = listed
-    provider = OpenAI(upstream.url)
+    provider = ChatCompletionsProvider(upstream.url)
 
     with pytest.raises(ProviderProtocol, match="list of models"):
         await provider.models()

@@ -17,11 +17,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antiphon.providers.catalog import Catalog
-from antiphon.providers.chat_completions import OpenAI
+from antiphon.providers.chat_completions import ChatCompletionsProvider
 from antiphon.providers.failures import Redactor, retry_after
 from antiphon.providers.http import Endpoint, HttpLimits
 from antiphon.settings.settings import Settings
-from antiphon.types.chunks import Chunk, Question, TextPiece
+from antiphon.types.chunks import Chunk, ModelRequest, TextPiece
 from antiphon.types.errors import Cut, ProviderError, ProviderRateLimited, ProviderUnavailable
 from tests.support.providers.upstream import OK, TEXT, Scenario, Upstream
 
@@ -35,21 +35,21 @@ async def upstream() -> AsyncIterator[Upstream]:
         yield upstream
 
 
-def ask(name: str) -> Question:
-    return Question(model=f"quirk:{name}", messages=SAID)
+def ask(name: str) -> ModelRequest:
+    return ModelRequest(model=f"quirk:{name}", messages=SAID)
 
 
 async def refusal(base_url: str, **limits: float) -> ProviderError:
     """What is said where nothing can be asked."""
     options = {"connect_seconds": 5.0, "retries": 0, **limits}
-    provider = OpenAI(base_url, backoff_seconds=0, limits=HttpLimits(**options))  # type: ignore[arg-type]
+    provider = ChatCompletionsProvider(base_url, backoff_seconds=0, limits=HttpLimits(**options))  # type: ignore[arg-type]
     with pytest.raises(ProviderError) as raised:
         await text_of(provider, "ok")
     await provider.close()
     return raised.value
 
 
-async def text_of(provider: OpenAI, name: str) -> str:
+async def text_of(provider: ChatCompletionsProvider, name: str) -> str:
     chunks: list[Chunk] = []
     async with asyncio.timeout(10), aclosing(provider.stream(ask(name))) as pages:
         async for page in pages:
@@ -152,7 +152,7 @@ async def test_a_certificate_that_nobody_vouches_for_is_not_taken(tmp_path: Path
 
 
 async def test_who_finds_no_connection_waits_in_line_and_is_answered(upstream: Upstream):
-    provider = OpenAI(upstream.url, limits=HttpLimits(pool=1))
+    provider = ChatCompletionsProvider(upstream.url, limits=HttpLimits(pool=1))
     async with aclosing(provider.stream(ask("stall"))) as first:
         await anext(first)
         second = asyncio.ensure_future(text_of(provider, "ok"))
@@ -183,7 +183,9 @@ async def test_waiting_in_line_shows_signs_of_life(upstream: Upstream):
 
 @pytest.mark.parametrize("name", ["400", "500", "reset_mid", "ok"])
 async def test_a_place_is_given_back_however_the_reply_ends(upstream: Upstream, name: str):
-    provider = OpenAI(upstream.url, backoff_seconds=0, limits=HttpLimits(pool=1, retries=0))
+    provider = ChatCompletionsProvider(
+        upstream.url, backoff_seconds=0, limits=HttpLimits(pool=1, retries=0)
+    )
     for _ in range(2):
         with suppress(ProviderError, Cut):
             await text_of(provider, name)
@@ -197,7 +199,9 @@ async def test_a_place_is_given_back_however_the_reply_ends(upstream: Upstream, 
 
 @pytest.mark.parametrize("retries", [0, 1, 3])
 async def test_a_request_is_made_again_as_often_as_the_entry_says(upstream: Upstream, retries: int):
-    provider = OpenAI(upstream.url, backoff_seconds=0, limits=HttpLimits(retries=retries))
+    provider = ChatCompletionsProvider(
+        upstream.url, backoff_seconds=0, limits=HttpLimits(retries=retries)
+    )
 
     with pytest.raises(ProviderUnavailable):
         await text_of(provider, "500")
@@ -236,7 +240,7 @@ async def test_a_table_of_the_settings_limits_its_server(upstream: Upstream):
 async def test_a_wait_that_is_none_is_no_wait(upstream: Upstream, header: str):
     again = Scenario(b"", "", status=503, headers=(("Retry-After", header),))
     upstream.scenarios["again"] = Scenario(OK, text=TEXT, first=(again,))
-    provider = OpenAI(upstream.url, backoff_seconds=0)
+    provider = ChatCompletionsProvider(upstream.url, backoff_seconds=0)
 
     assert await text_of(provider, "again") == TEXT
     await provider.close()
@@ -245,7 +249,7 @@ async def test_a_wait_that_is_none_is_no_wait(upstream: Upstream, header: str):
 @pytest.mark.parametrize("header", ["121", "1e300", "inf", "Wed, 21 Oct 2127 07:28:00 GMT"])
 async def test_a_wait_beyond_all_patience_is_a_refusal(upstream: Upstream, header: str):
     upstream.scenarios["later"] = Scenario(b"", "", status=429, headers=(("Retry-After", header),))
-    provider = OpenAI(upstream.url, backoff_seconds=0)
+    provider = ChatCompletionsProvider(upstream.url, backoff_seconds=0)
 
     with pytest.raises(ProviderRateLimited):
         await text_of(provider, "later")

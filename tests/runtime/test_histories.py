@@ -14,12 +14,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from antiphon.api import operations
 from antiphon.providers import history
 from antiphon.providers.chat_completions import payload
-from antiphon.providers.scripted import Scripted, ScriptGate
+from antiphon.providers.scripted import ScriptedProvider, ScriptGate
 from antiphon.providers.servers import SERVERS
 from antiphon.providers.stream_parser import PLAIN
 from antiphon.settings.settings import Settings
 from antiphon.types import errors
-from antiphon.types.chunks import Chunk, Question
+from antiphon.types.chunks import Chunk, ModelRequest
 from antiphon.types.messages import File, Image, Part, Text
 
 # The judge lives beside the tests of the provider that it was written for.
@@ -46,14 +46,14 @@ CONTENT: st.SearchStrategy[str | tuple[Part, ...]] = TEXTS | st.builds(
 PLACES = st.integers(0, 100)
 
 
-class Mouth(Scripted):
+class Mouth(ScriptedProvider):
     """Says what the test wants next; its calls are counted anew with each reply."""
 
     script = "say Hello."
 
-    async def stream(self, question: Question) -> AsyncGenerator[Sequence[Chunk], None]:
+    async def stream(self, question: ModelRequest) -> AsyncGenerator[Sequence[Chunk], None]:
         self.questions.append(question)
-        once = Scripted(self.script)
+        once = ScriptedProvider(self.script)
         once.gates = self.gates
         async for chunks in once.stream(question):
             yield chunks

@@ -16,7 +16,7 @@ from antiphon.ports import (
     RunUpdate,
     Snapshot,
 )
-from antiphon.providers.scripted import Scripted, ScriptGate
+from antiphon.providers.scripted import ScriptedProvider, ScriptGate
 from antiphon.runtime.services.dispatch import Response
 from antiphon.settings.settings import Settings
 from antiphon.types import errors, events
@@ -454,7 +454,7 @@ FAR = Destination("far", digest="of its address")
 
 
 async def test_a_run_that_only_others_can_serve_says_what_it_waits_for_and_goes_on() -> None:
-    h = House(Scripted("say Hello."))
+    h = House(ScriptedProvider("say Hello."))
     h.destination = FAR
     begun = operations.Process(message=operations.NewMessage("Hello?"), background=True)
     answer = await h.dispatcher.open_stream(begun, BY)
@@ -530,7 +530,7 @@ async def test_a_run_that_is_not_for_this_program_waits_for_another_and_keeps_it
 
 
 async def test_a_repeated_request_wants_the_turn_that_nobody_wants_any_more() -> None:
-    h = House(Scripted("say Hello."))
+    h = House(ScriptedProvider("say Hello."))
     thread = (await h.dispatcher.dispatch(operations.CreateThread(), BY)).value
     run = (await h.dispatcher.dispatch(operations.CreateRun(thread.id), BY)).value
     await h.dispatcher.open_stream(operations.Complete(run.id), BY, "one key")

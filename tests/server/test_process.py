@@ -189,7 +189,7 @@ async def _nothing(scope: object, receive: object, send: object) -> None:
     """An application that nobody reaches."""
 
 
-async def _frames(stream: httpx2.Response) -> AsyncGenerator[sse.Frame, None]:
+async def _frames(stream: httpx2.Response) -> AsyncGenerator[sse.SseFrame, None]:
     decoder = sse.Decoder()
     async for piece in stream.aiter_raw():
         for frame in decoder.feed(piece):

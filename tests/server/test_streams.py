@@ -30,18 +30,18 @@ TOOLS = [{"name": "get_flight_times", "parameters": {"type": "object", "properti
 FLIGHT = {"role": "user", "content": "When does the next LAX-JFK flight leave?"}
 
 
-async def _frames(stream: httpx2.Response) -> AsyncGenerator[sse.Frame, None]:
+async def _frames(stream: httpx2.Response) -> AsyncGenerator[sse.SseFrame, None]:
     decoder = sse.Decoder()
     async for piece in stream.aiter_raw():
         for frame in decoder.feed(piece):
             yield frame
 
 
-def _read(text: bytes) -> list[sse.Frame]:
+def _read(text: bytes) -> list[sse.SseFrame]:
     return sse.Decoder().feed(text)
 
 
-async def _turn(client: httpx2.AsyncClient, **fields: object) -> list[sse.Frame]:
+async def _turn(client: httpx2.AsyncClient, **fields: object) -> list[sse.SseFrame]:
     answer = await client.post("/v1/process", json=fields)
     assert answer.status_code == 200, answer.text
     return _read(answer.content)

@@ -21,8 +21,8 @@ from antiphon.api.operations import NewMessage
 from antiphon.types.events import ActionRequired, Numbered
 from antiphon.wires.ag_ui.encoder import AgUi, Reader
 from antiphon.wires.ag_ui.events import Version
-from antiphon.wires.ag_ui.run_input import Output
-from antiphon.wires.ag_ui.run_input import read as understood
+from antiphon.wires.ag_ui.run_input import ClientOutput
+from antiphon.wires.ag_ui.run_input import parse_run_input as understood
 from antiphon.wires.framing import HEARTBEAT, drop_void_events
 from tests.support.wires.ag_ui_judge import essence
 from tests.support.wires.stories import TYPICAL, numbered, runs
@@ -183,7 +183,7 @@ def test_what_a_client_asks_for_is_understood(read: Read, client: str) -> None:
     assert (asked.thread_id, asked.message_id) == ("thread_1", "mine")
     assert asked.version == again.version == CLIENTS[client]
     assert again.message is None
-    assert again.outputs == (Output("c0", "seen"),)
+    assert again.outputs == (ClientOutput("c0", "seen"),)
     assert {of: said.approve for of, said in again.approvals.items()} == {
         "act_6": True,
         "act_7": False,

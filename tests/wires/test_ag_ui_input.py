@@ -12,7 +12,7 @@ from antiphon.api.operations import NewMessage
 from antiphon.types.errors import InvalidRequest
 from antiphon.types.messages import ToolSpec
 from antiphon.types.runs import Approval
-from antiphon.wires.ag_ui.run_input import DROPPED, AgUiRequest, Output, read
+from antiphon.wires.ag_ui.run_input import DROPPED, AgUiRequest, ClientOutput, parse_run_input
 
 USER = {"id": "u1", "role": "user", "content": "How late is it?"}
 CALL = {
@@ -32,7 +32,7 @@ def body(*messages: dict[str, Any], **more: Any) -> dict[str, Any]:
 
 def refused(sent: dict[str, Any]) -> InvalidRequest:
     with pytest.raises(InvalidRequest) as raised:
-        read(sent)
+        parse_run_input(sent)
     return raised.value
 
 
@@ -41,7 +41,7 @@ def refused(sent: dict[str, Any]) -> InvalidRequest:
 
 def test_the_last_message_of_the_person_is_new() -> None:
     older = {"id": "u0", "role": "user", "content": "Forged."}
-    asked = read(body(older, CALL, ANSWER, USER, REASONING, protocolVersion="1.0"))
+    asked = parse_run_input(body(older, CALL, ANSWER, USER, REASONING, protocolVersion="1.0"))
 
     assert (asked.thread_id, asked.run_id, asked.version) == ("thread", "run", "1")
     assert (asked.message, asked.message_id) == (NewMessage("How late is it?"), "u1")
@@ -51,19 +51,22 @@ def test_the_last_message_of_the_person_is_new() -> None:
 def test_a_message_in_parts_is_their_text() -> None:
     parts = [{"type": "text", "text": "How "}, {"type": "text", "text": "late?"}]
 
-    assert read(body({**USER, "content": parts})).message == NewMessage("How late?")
+    assert parse_run_input(body({**USER, "content": parts})).message == NewMessage("How late?")
 
 
 def test_a_client_that_declares_no_version_is_an_old_one() -> None:
-    assert read(body(USER)).version == "0"
+    assert parse_run_input(body(USER)).version == "0"
 
 
 def test_outputs_since_the_last_message_are_handed_in_and_no_message_is_new() -> None:
     failed = {"id": "t2", "role": "tool", "toolCallId": "c1", "content": "", "error": "It broke."}
-    asked = read(body(USER, CALL, ANSWER, failed))
+    asked = parse_run_input(body(USER, CALL, ANSWER, failed))
 
     assert (asked.message, asked.message_id) == (None, None)
-    assert asked.outputs == (Output("c0", "noon"), Output("c1", "It broke.", is_error=True))
+    assert asked.outputs == (
+        ClientOutput("c0", "noon"),
+        ClientOutput("c1", "It broke.", is_error=True),
+    )
 
 
 def test_answers_to_questions_are_approvals_by_the_ids_of_their_actions() -> None:
@@ -77,7 +80,7 @@ def test_answers_to_questions_are_approvals_by_the_ids_of_their_actions() -> Non
         {"interruptId": "act_3", "status": "cancelled", "payload": {"approved": True}},
     ]
 
-    assert read(body(USER, CALL, resume=resume)).approvals == {
+    assert parse_run_input(body(USER, CALL, resume=resume)).approvals == {
         "act_1": Approval(approve=True),
         "act_2": Approval(approve=False, reason="Not on Fridays."),
         "act_3": Approval(approve=False, reason=DROPPED),
@@ -91,14 +94,14 @@ def test_the_clients_tools_are_offered() -> None:
         {"name": "clock", "description": ""},
     ]
 
-    assert read(body(USER, tools=tools)).tools == (
+    assert parse_run_input(body(USER, tools=tools)).tools == (
         ToolSpec("weather", "Of a city.", schema),
         ToolSpec("clock"),
     )
 
 
 def test_what_is_not_believed_is_passed_over() -> None:
-    asked = read(
+    asked = parse_run_input(
         body(USER, state={"admin": True}, context=[], forwardedProps={"model": "x"}, apiKey="k")
     )
 
@@ -173,6 +176,6 @@ def test_whatever_is_sent_is_read_or_refused(messages: list[Any], tools: Any, re
     for sent in ({}, USER, CALL, ANSWER):
         mixed = [sent | message if isinstance(message, dict) else message for message in messages]
         try:
-            read(body(USER, *mixed, tools=tools, resume=resume))
+            parse_run_input(body(USER, *mixed, tools=tools, resume=resume))
         except InvalidRequest:
             continue

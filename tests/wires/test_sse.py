@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from antiphon.types import events
 from antiphon.types.errors import TooLarge
 from antiphon.wires import sse
-from antiphon.wires.sse import Decoder, Frame
+from antiphon.wires.sse import Decoder, SseFrame
 
 ODD_STREAM = (
     "\ufeffdata: first\n\n"
@@ -23,7 +23,7 @@ ODD_STREAM = (
 ).encode()  # fmt: skip
 
 
-def read(pieces: list[bytes]) -> tuple[list[Frame], int]:
+def read(pieces: list[bytes]) -> tuple[list[SseFrame], int]:
     decoder = Decoder()
     frames = [frame for piece in pieces for frame in decoder.feed(piece)]
     return [*frames, *decoder.close()], decoder.comments
@@ -38,13 +38,13 @@ def test_a_stream_is_read_as_the_standard_says():
     frames, comments = read([ODD_STREAM])
 
     assert frames == [
-        Frame(None, None, "first"),
-        Frame("7", "text.delta", '{"text":"haïku 俳句 \u2028 👩‍🚀"}'),
-        Frame("7", None, "no space\n two lines"),
-        Frame("7", None, ""),
-        Frame(None, None, "without an id"),
-        Frame(None, None, "id with NUL"),
-        Frame(None, None, "form\x0cfeed\x85"),
+        SseFrame(None, None, "first"),
+        SseFrame("7", "text.delta", '{"text":"haïku 俳句 \u2028 👩‍🚀"}'),
+        SseFrame("7", None, "no space\n two lines"),
+        SseFrame("7", None, ""),
+        SseFrame(None, None, "without an id"),
+        SseFrame(None, None, "id with NUL"),
+        SseFrame(None, None, "form\x0cfeed\x85"),
     ]
     assert comments == 2
 
@@ -89,7 +89,7 @@ def test_what_is_written_is_read_back(said: list[tuple[int, str]], places: list[
 
     frames, comments = read(cut(stream, places))
 
-    assert frames == [Frame(str(n), "text.delta", line.decode()) for n, line in lines]
+    assert frames == [SseFrame(str(n), "text.delta", line.decode()) for n, line in lines]
     assert comments == len(lines)
 
 
@@ -115,12 +115,12 @@ def test_nothing_can_be_injected_into_a_frame(kind: bytes, line: bytes):
 
 
 def test_the_last_event_counts_without_its_blank_line():
-    assert read([b"data: [DONE]"])[0] == [Frame(None, None, "[DONE]")]
+    assert read([b"data: [DONE]"])[0] == [SseFrame(None, None, "[DONE]")]
     assert read([b"id: 4\nevent: x\n"])[0] == []
 
 
 def test_an_event_is_given_at_its_blank_line_even_if_that_is_half_a_crlf():
-    assert Decoder().feed(b"data: now\r\n\r") == [Frame(None, None, "now")]
+    assert Decoder().feed(b"data: now\r\n\r") == [SseFrame(None, None, "now")]
 
 
 def test_comments_show_before_any_event_does():
@@ -133,7 +133,7 @@ def test_comments_show_before_any_event_does():
 
 
 def test_invalid_bytes_become_replacement_characters():
-    assert read([b"data: a\xffb\xc3\n\n"])[0] == [Frame(None, None, "a\ufffdb\ufffd")]
+    assert read([b"data: a\xffb\xc3\n\n"])[0] == [SseFrame(None, None, "a\ufffdb\ufffd")]
 
 
 def test_invalid_bytes_can_be_told_from_replacement_characters_that_were_sent():

@@ -31,7 +31,7 @@ from antiphon.client.recovery import (
 from antiphon.client.transport import AsyncBatches, AsyncPieces, Batches, Pieces
 from antiphon.engine import sanitize
 from antiphon.telemetry import tracing
-from antiphon.telemetry.tracing import NO_TRACES, Span, Tracer
+from antiphon.telemetry.tracing import NO_TRACES, Tracer, TraceSpan
 from antiphon.tools.questions import ModelServer
 from antiphon.types.addresses import connection_reason, origin
 from antiphon.types.errors import AntiphonError, BadSettings, ConnectionLost
@@ -343,7 +343,9 @@ class _RetryPolicy:
 
 
 @contextmanager
-def _request_span(tracer: Tracer, parent: str | None, asked: dict[str, Any]) -> Generator[Span]:
+def _request_span(
+    tracer: Tracer, parent: str | None, asked: dict[str, Any]
+) -> Generator[TraceSpan]:
     """Open the span of one attempt, which does not become the current span.
 
     The code inside may be a caller's generator."""

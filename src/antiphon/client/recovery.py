@@ -13,7 +13,7 @@ from antiphon.types import errors, events
 from antiphon.types.errors import AntiphonError, ConnectionLost, TryAgain
 from antiphon.types.events import TYPES, Event, Numbered, RunStatus, TurnEnded
 from antiphon.types.runs import Run, Status
-from antiphon.wires.sse import Decoder, Frame
+from antiphon.wires.sse import Decoder, SseFrame
 
 PAUSES = (0.0, 0.1, 0.3, 1.0, 3.0)
 """Seconds before each retry. The first is immediate: usually an idle connection had died."""
@@ -142,7 +142,7 @@ class ResumableStream:
         self.over = run.status.ended
 
 
-def _number(frame: Frame) -> int:
+def _number(frame: SseFrame) -> int:
     if frame.id is None or not frame.id.isdecimal():
         raise ConnectionLost(
             "The stream holds an event without a number.",
@@ -152,7 +152,7 @@ def _number(frame: Frame) -> int:
     return int(frame.id)
 
 
-def _event(frame: Frame) -> Event | None:
+def _event(frame: SseFrame) -> Event | None:
     """Return the event; None for a type of a newer server."""
     try:
         return events.decode(frame.data)

@@ -92,7 +92,7 @@ def apply_summary(context: Context) -> Context:
     left_out = [mark for mark in context.landmarks if mark.number <= last]
     told = context.landmarks[len(left_out) :]
     retold = _ContextBuilder(context)
-    begins = _Place(0, 0)
+    begins = _WindowPosition(0, 0)
     if summary.compacts:
         for mark in left_out:
             if mark.role == "system":
@@ -117,23 +117,23 @@ def _split_at_summaries(
     yield landmarks[begun:], None
 
 
-class _Place(msgspec.Struct, frozen=True):
+class _WindowPosition(msgspec.Struct, frozen=True):
     """A place in a context where a message begins, in bytes and in tokens."""
 
     offset: int
     tokens: int
 
 
-def _place_before(mark: Landmark) -> _Place:
-    return _Place(mark.offset, mark.tokens_before)
+def _place_before(mark: Landmark) -> _WindowPosition:
+    return _WindowPosition(mark.offset, mark.tokens_before)
 
 
-def _place_after(mark: Landmark) -> _Place:
-    return _Place(mark.offset + mark.length + 1, mark.tokens_before + tokens(mark.length))
+def _place_after(mark: Landmark) -> _WindowPosition:
+    return _WindowPosition(mark.offset + mark.length + 1, mark.tokens_before + tokens(mark.length))
 
 
-def _end_place(context: Context) -> _Place:
-    return _Place(len(context.chat) + 1, context.tokens)
+def _end_place(context: Context) -> _WindowPosition:
+    return _WindowPosition(len(context.chat) + 1, context.tokens)
 
 
 class _Summary(msgspec.Struct, frozen=True):
@@ -164,7 +164,9 @@ class _ContextBuilder:
         self._landmarks.append(Landmark(number, role, self._offset, len(said), self._tokens))
         self._add(said, tokens(len(said)))
 
-    def stretch(self, begins: _Place, ends: _Place, landmarks: Sequence[Landmark]) -> None:
+    def stretch(
+        self, begins: _WindowPosition, ends: _WindowPosition, landmarks: Sequence[Landmark]
+    ) -> None:
         """Append the text between two places, with its landmarks."""
         moved = self._offset - begins.offset
         added = self._tokens - begins.tokens

@@ -41,7 +41,7 @@ from antiphon.types.chunks import (
     CallPiece,
     Chunk,
     Finish,
-    Question,
+    ModelRequest,
     ReasoningPiece,
     RefusalPiece,
     TextPiece,
@@ -68,7 +68,7 @@ MOST_UNREAD = 256  # chunks of a reply that wait for a store or a reader
 UNREAD_SECONDS = 0.005  # between two looks whether they are fewer
 
 
-class AnyVendor:
+class AnyLlmProvider:
     """One vendor, by any-llm's name for it."""
 
     def __init__(
@@ -86,7 +86,7 @@ class AnyVendor:
         self._backoff_seconds = backoff_seconds
         self._library = self._create_client(key, base_url)
 
-    async def stream(self, question: Question) -> AsyncGenerator[Sequence[Chunk], None]:
+    async def stream(self, question: ModelRequest) -> AsyncGenerator[Sequence[Chunk], None]:
         """Stream the reply."""
         alive: Sequence[Chunk] = ()
         pages = retry(
@@ -113,7 +113,7 @@ class AnyVendor:
         client = getattr(self._library, "client", None)
         await aclose_quietly(getattr(client, "aio", client))
 
-    async def _once(self, question: Question) -> AsyncGenerator[Sequence[Chunk], None]:
+    async def _once(self, question: ModelRequest) -> AsyncGenerator[Sequence[Chunk], None]:
         asked = request(question, self._vendor)
         reply = AnyLlmParser()
         begun = False
@@ -172,7 +172,7 @@ class AnyVendor:
         return kind(message) if wait is None else kind(message, retry_after=wait)
 
 
-def request(question: Question, vendor: Vendor) -> dict[str, Any]:
+def request(question: ModelRequest, vendor: Vendor) -> dict[str, Any]:
     """Return the arguments of any-llm's `acompletion`."""
     asked: dict[str, Any] = msgspec.json.decode(payload(question, vendor.quirks))
     if vendor.max_tokens:

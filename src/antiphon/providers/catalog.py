@@ -14,12 +14,12 @@ import msgspec
 
 from antiphon.ports import Provider, ResolvedModel
 from antiphon.providers import endpoints
-from antiphon.providers.chat_completions import OpenAI
-from antiphon.providers.demo import WINDOW, Demo
+from antiphon.providers.chat_completions import ChatCompletionsProvider
+from antiphon.providers.demo import WINDOW, DemoProvider
 from antiphon.providers.http import HttpLimits
 from antiphon.providers.model_info import Offer
 from antiphon.providers.owner_providers import OwnerProviderPool
-from antiphon.providers.servers import UNDECLARED, Server, Terms
+from antiphon.providers.servers import UNDECLARED, ServerTerms, Terms
 from antiphon.providers.stream_parser import Quirks
 from antiphon.providers.vendors import Vendor, choose_model, is_installed, listing, open_provider
 from antiphon.settings.settings import Settings
@@ -118,7 +118,7 @@ class Catalog:
         provider, colon, name = model.partition(":")
         base_url = self._settings.base_url
         if provider == "demo":
-            demo = self._get_or_open("demo", lambda: Demo(self._settings.demo_pace))
+            demo = self._get_or_open("demo", lambda: DemoProvider(self._settings.demo_pace))
             there = self._destination("demo")
             return ResolvedModel(provider=demo, model="demo", name="demo", destination=there)
         terms = self._terms(provider) if colon else None
@@ -163,7 +163,7 @@ class Catalog:
             return Offer(model=model, windows=WINDOW)
         base_url = self._settings.base_url
         match self._terms(provider) if colon else None:
-            case Server() as server:
+            case ServerTerms() as server:
                 address = base_url or self._address(provider, server)
                 return Offer(
                     model=name,
@@ -253,11 +253,11 @@ class Catalog:
             )
         return ModelChoice("demo", "no model is named, no key is set, and no Ollama answers")
 
-    def _terms(self, name: str) -> Server | Vendor | None:
+    def _terms(self, name: str) -> ServerTerms | Vendor | None:
         return self._servers.get(name) or self._vendors.get(name)
 
     async def _resolve(
-        self, provider: str, name: str, terms: Server | Vendor, owner: str | None
+        self, provider: str, name: str, terms: ServerTerms | Vendor, owner: str | None
     ) -> ResolvedModel:
         own = await self._keys_of(owner, provider) if owner else None
         there = self._destination(provider)
@@ -286,7 +286,7 @@ class Catalog:
         if base_url:
             return endpoints.at_address(provider, base_url) if terms else None
         match terms:
-            case Server():
+            case ServerTerms():
                 return endpoints.at_address(provider, self._address(provider, terms))
             case Vendor():
                 return endpoints.of_vendor(provider, self._environ)
@@ -297,7 +297,7 @@ class Catalog:
     def _can_ask(self, provider: str) -> bool:
         """Return whether what is needed to ask it is here, such as its key."""
         match self._terms(provider):
-            case Server() as server:
+            case ServerTerms() as server:
                 return self._settings.base_url is not None or self._has_key(server)
             case Vendor() as vendor:
                 keyed = vendor.keyless or vendor.variable(self._environ) is not None
@@ -306,7 +306,11 @@ class Catalog:
                 return True
 
     async def _resolve_known(
-        self, name: str, terms: Server | Vendor, owner: str | None, own: OwnerProviderKey | None
+        self,
+        name: str,
+        terms: ServerTerms | Vendor,
+        owner: str | None,
+        own: OwnerProviderKey | None,
     ) -> Provider:
         if owner and own:
             return await self._lending.provider(
@@ -318,7 +322,9 @@ class Catalog:
             return await self._vendor(name, terms)
         return self._get_or_open(name, lambda: self._server(name, terms))
 
-    async def _owners(self, name: str, terms: Server | Vendor, own: OwnerProviderKey) -> Provider:
+    async def _owners(
+        self, name: str, terms: ServerTerms | Vendor, own: OwnerProviderKey
+    ) -> Provider:
         """A provider that is asked with this key and no other."""
         if own.base_url is None and (
             self._settings.foreign_base_url or name in self._settings.foreign_providers
@@ -339,7 +345,7 @@ class Catalog:
             self._open[name] = make()
         return self._open[name]
 
-    def _server(self, name: str, server: Server) -> Provider:
+    def _server(self, name: str, server: ServerTerms) -> Provider:
         base_url = self._settings.base_url
         key = server.key or (server.key_env and self._environ.get(server.key_env)) or None
         if base_url:
@@ -353,8 +359,10 @@ class Catalog:
             )
         return self._create_server_provider(server, base_url or self._address(name, server), key)
 
-    def _create_server_provider(self, server: Server, base_url: str, key: str | None) -> Provider:
-        return OpenAI(
+    def _create_server_provider(
+        self, server: ServerTerms, base_url: str, key: str | None
+    ) -> Provider:
+        return ChatCompletionsProvider(
             endpoints.address(base_url),
             endpoints.key(key),
             key_header=server.key_header,
@@ -409,13 +417,13 @@ class Catalog:
         return endpoints.key(self._settings.provider_key or key), endpoints.address(base_url)
 
     def _plain(self, base_url: str) -> Provider:
-        return OpenAI(
+        return ChatCompletionsProvider(
             endpoints.address(base_url),
             endpoints.key(self._settings.provider_key),
             quirks=self._quirks(UNDECLARED),
         )
 
-    def _address(self, name: str, server: Server) -> str:
+    def _address(self, name: str, server: ServerTerms) -> str:
         wanted = _VARIABLE.findall(server.base_url)
         if missing := [variable for variable in wanted if not self._environ.get(variable)]:
             raise BadSettings(
@@ -425,7 +433,7 @@ class Catalog:
             )
         return _VARIABLE.sub(lambda found: self._environ[found[1]].rstrip("/"), server.base_url)
 
-    def _has_key(self, server: Server) -> bool:
+    def _has_key(self, server: ServerTerms) -> bool:
         """Return whether the server can be used: its key is set, or it needs none."""
         if server.key or server.key_env is None:
             return True

@@ -16,7 +16,7 @@ from antiphon.providers.history import adapt_history
 from antiphon.providers.http import USUAL, Endpoint, HttpLimits
 from antiphon.providers.stream_parser import PLAIN, ChatCompletionsParser, Quirks
 from antiphon.telemetry.tracing import trace_headers
-from antiphon.types.chunks import Chunk, Question
+from antiphon.types.chunks import Chunk, ModelRequest
 from antiphon.types.errors import Disconnected, ProviderProtocol
 from antiphon.types.messages import ToolSpec
 from antiphon.types.runs import Sampling
@@ -25,7 +25,7 @@ TAIL_SECONDS = 2.0  # for usage and late pieces, which some servers send after t
 LINGER_SECONDS = 0.02  # for the end of the answer after [DONE], so that the connection is kept
 
 
-class OpenAI:
+class ChatCompletionsProvider:
     """One server, by its base URL, with or without a key.
 
     `models` is the path of its list of models, or the names themselves where it has no list.
@@ -54,7 +54,7 @@ class OpenAI:
             backoff_seconds=backoff_seconds,
         )
 
-    async def stream(self, question: Question) -> AsyncGenerator[Sequence[Chunk], None]:
+    async def stream(self, question: ModelRequest) -> AsyncGenerator[Sequence[Chunk], None]:
         """Stream the reply."""
         reply = ChatCompletionsParser(self._quirks, self._redact, origin=self._origin)
         body = payload(question, self._quirks, self._origin)
@@ -99,7 +99,7 @@ class OpenAI:
         await self._endpoint.close()
 
 
-def payload(question: Question, quirks: Quirks, origin: str | None = None) -> bytes:
+def payload(question: ModelRequest, quirks: Quirks, origin: str | None = None) -> bytes:
     """Return the request body; the conversation is adapted to the server as bytes.
 
     Opaque reasoning details go back only to the server they came from, `origin`.

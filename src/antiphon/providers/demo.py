@@ -19,7 +19,7 @@ from antiphon.types.chunks import (
     CallPiece,
     Chunk,
     Finish,
-    Question,
+    ModelRequest,
     ReasoningPiece,
     TextPiece,
     UsageReport,
@@ -36,13 +36,13 @@ SUMMED_LETTERS = 80  # of each thing that was said; and the wish for it is in as
 PAGE = 64  # chunks that come together in a flood
 
 
-class Demo:
+class DemoProvider:
     """The demo model, at `pace` chunks a second; 0 is a flood."""
 
     def __init__(self, pace: float = 0) -> None:
         self._pace = pace
 
-    async def stream(self, question: Question) -> AsyncGenerator[Sequence[Chunk], None]:
+    async def stream(self, question: ModelRequest) -> AsyncGenerator[Sequence[Chunk], None]:
         """Stream the reply: the same for the same question."""
         chunks = reply(question)
         if not self._pace:
@@ -64,7 +64,7 @@ class Demo:
         """Do nothing."""
 
 
-def reply(question: Question) -> Iterator[Chunk]:
+def reply(question: ModelRequest) -> Iterator[Chunk]:
     """Yield the demo model's reply."""
     asked, outputs = _latest(question.decoded())
     calls = [] if outputs else _calls(asked, question)
@@ -95,7 +95,7 @@ def reply(question: Question) -> Iterator[Chunk]:
     yield Finish("length" if cut else "tool_calls" if calls else "stop")
 
 
-class _Output(msgspec.Struct, frozen=True):
+class _ToolOutput(msgspec.Struct, frozen=True):
     """Tool output after the user's last message."""
 
     name: str
@@ -103,7 +103,7 @@ class _Output(msgspec.Struct, frozen=True):
     text: str
 
 
-def _latest(messages: list[dict[str, Any]]) -> tuple[str, list[_Output]]:
+def _latest(messages: list[dict[str, Any]]) -> tuple[str, list[_ToolOutput]]:
     """Return the user's last message, and the tool outputs after it."""
     users = [at for at, message in enumerate(messages) if message["role"] == "user"]
     after = messages[users[-1] :] if users else messages
@@ -113,7 +113,7 @@ def _latest(messages: list[dict[str, Any]]) -> tuple[str, list[_Output]]:
         for call in message.get("tool_calls") or ()
     }
     outputs = [
-        _Output(
+        _ToolOutput(
             calls[message["tool_call_id"]]["name"],
             calls[message["tool_call_id"]]["arguments"],
             _text(message["content"]),
@@ -137,7 +137,7 @@ def _text(content: Any) -> str:
     return " ".join(part["text"] for part in content or () if part.get("text"))
 
 
-def _calls(asked: str, question: Question) -> list[tuple[str, str]]:
+def _calls(asked: str, question: ModelRequest) -> list[tuple[str, str]]:
     """Names and arguments of the tools to call: those that the user's words name best."""
     choice = question.sampling.tool_choice
     if not question.tools or choice == "none":
@@ -194,7 +194,7 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(_SAME.get(word, word) for word in plain)
 
 
-def _call_chunks(calls: Sequence[tuple[str, str]], question: Question) -> Iterator[Chunk]:
+def _call_chunks(calls: Sequence[tuple[str, str]], question: ModelRequest) -> Iterator[Chunk]:
     turn = f"{(question.run_id or 'demo')[-8:]}_{question.turn}"
     for index, (name, arguments) in enumerate(calls):
         yield CallPiece(index=index, id=f"call_{turn}_{index + 1}", name=name)
@@ -211,7 +211,7 @@ def _pieces(text: str) -> Iterable[str]:
     return (found[0] for found in _PIECE.finditer(text.rstrip()))
 
 
-def _from_outputs(outputs: Sequence[_Output]) -> str:
+def _from_outputs(outputs: Sequence[_ToolOutput]) -> str:
     answers = [
         f"`{output.name}` was given `{output.arguments}` and says:"
         f"\n\n{_output_markdown(output.text)}"

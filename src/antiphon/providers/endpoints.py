@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from antiphon.providers.model_info import Price
-from antiphon.providers.servers import SERVERS, Lack, Server, Terms
+from antiphon.providers.servers import SERVERS, Lack, ServerTerms, Terms
 from antiphon.providers.stream_parser import Quirks
 from antiphon.providers.vendors import VENDORS, Vendor
 from antiphon.types.accounts import OwnerProviderKey
@@ -24,7 +24,7 @@ Table = Mapping[str, Any]
 T = TypeVar("T", bound=Terms)
 
 
-def servers(tables: Mapping[str, Table]) -> dict[str, Server]:
+def servers(tables: Mapping[str, Table]) -> dict[str, ServerTerms]:
     """Every server, yours first: a table that names a known one changes what it gives."""
     own = {
         name: _server(name, table) for name, table in tables.items() if not _of_vendor(name, table)
@@ -46,7 +46,7 @@ def _of_vendor(name: str, table: Table) -> bool:
     return name in VENDORS and "base_url" not in table
 
 
-def _server(name: str, table: Table) -> Server:
+def _server(name: str, table: Table) -> ServerTerms:
     if name == "demo" or ":" in name or not name:
         raise BadSettings(
             f"[providers.{name}] can never be asked.",
@@ -55,14 +55,14 @@ def _server(name: str, table: Table) -> Server:
         )
     known = SERVERS.get(name)
     if known is None and "base_url" not in table:
-        _refuse_strangers(f"[providers.{name}]", table, Server.__struct_fields__)
+        _refuse_strangers(f"[providers.{name}]", table, ServerTerms.__struct_fields__)
         raise BadSettings(
             f"[providers.{name}] has no address, and is none of the known providers.",
             expected='base_url = "https://..."',
             hint=_near(name, [*SERVERS, *VENDORS]),
         )
     base: dict[str, Any] = msgspec.to_builtins(known) if known else {}
-    return _convert(name, _merge(base, table), Server)
+    return _convert(name, _merge(base, table), ServerTerms)
 
 
 def _parse_table(name: str, table: Table, kind: type[Terms]) -> dict[str, Any]:

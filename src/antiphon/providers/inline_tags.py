@@ -162,7 +162,7 @@ class LeakedCallParser:
         return text
 
 
-class _Said(msgspec.Struct):
+class _LeakedCall(msgspec.Struct):
     name: str
     arguments: msgspec.Raw = msgspec.Raw()
     parameters: msgspec.Raw = msgspec.Raw()
@@ -192,7 +192,7 @@ def _overlap(text: str, tag: str) -> str:
     return next((end for end in ends if tag.startswith(end)), "")
 
 
-_decode = msgspec.json.Decoder(_Said).decode
+_decode = msgspec.json.Decoder(_LeakedCall).decode
 _MAX_BLANK = 1_000  # held at most: what comes in single bytes is looked at with each
 _THINK, _END_THINK = "<think>", "</think>"
 _CALL, _END_CALL = "<tool_call>", "</tool_call>"

@@ -10,7 +10,7 @@ from hashlib import blake2b
 
 from antiphon.ports import Provider
 from antiphon.types.accounts import OwnerProviderKey
-from antiphon.types.chunks import Chunk, Question
+from antiphon.types.chunks import Chunk, ModelRequest
 
 MOST = 500  # that are kept open; each may hold some connections that nobody uses
 
@@ -23,7 +23,7 @@ class RefCountedProvider:
         self._replies = 0
         self._given_up = False
 
-    async def stream(self, question: Question) -> AsyncGenerator[Sequence[Chunk], None]:
+    async def stream(self, question: ModelRequest) -> AsyncGenerator[Sequence[Chunk], None]:
         """The reply, as it comes."""
         self._replies += 1
         try:

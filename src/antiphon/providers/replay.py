@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from antiphon.providers.stream_parser import PLAIN, ChatCompletionsParser, Quirks
-from antiphon.types.chunks import Chunk, Question
+from antiphon.types.chunks import Chunk, ModelRequest
 from antiphon.types.errors import ProviderRejected
 
 SUFFIX = ".chunks.txt"
@@ -20,7 +20,7 @@ def every(size: int) -> Cuts:
     return lambda stream: range(size, len(stream), size)
 
 
-class Replay:
+class ReplayProvider:
     """Plays the recording that a question names as its model.
 
     A recording is raw server-sent events, or one JSON payload to a line. `cuts` says where its
@@ -40,7 +40,7 @@ class Replay:
         self._pace = pace
         self._quirks = quirks
 
-    async def stream(self, question: Question) -> AsyncGenerator[Sequence[Chunk], None]:
+    async def stream(self, question: ModelRequest) -> AsyncGenerator[Sequence[Chunk], None]:
         """The recording, as if a server were sending it."""
         recording = self._recordings.get(question.model)
         if recording is None:

@@ -29,7 +29,7 @@ from antiphon.types.chunks import (
     CallPiece,
     Chunk,
     Finish,
-    Question,
+    ModelRequest,
     ReasoningPiece,
     RefusalPiece,
     TextPiece,
@@ -46,16 +46,16 @@ class ScriptGate:
         self.opened = asyncio.Event()
 
 
-class Scripted:
+class ScriptedProvider:
     """Plays one script for each time it is asked, in order. `questions` are those it was asked."""
 
     def __init__(self, *scripts: str) -> None:
-        self.questions: list[Question] = []
+        self.questions: list[ModelRequest] = []
         self.gates: defaultdict[str, ScriptGate] = defaultdict(ScriptGate)
         self._scripts = scripts
         self._calls = 0
 
-    async def stream(self, question: Question) -> AsyncGenerator[Sequence[Chunk], None]:
+    async def stream(self, question: ModelRequest) -> AsyncGenerator[Sequence[Chunk], None]:
         """The next script, each line of it as chunks that come together."""
         self.questions.append(question)
         if len(self.questions) > len(self._scripts):

@@ -54,7 +54,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     retries: Annotated[int, Meta(ge=0, le=10)] = RETRIES
 
 
-class Server(Terms, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ServerTerms(Terms, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An OpenAI-compatible server; `[providers.NAME]` in `antiphon.toml` has the same fields.
 
     `base_url` may name environment variables in braces. The key comes from the variable `key_env`,
@@ -74,20 +74,20 @@ class Server(Terms, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 # In the order in which keys in the environment are looked for.
-SERVERS: dict[str, Server] = {
-    "openai": Server(
+SERVERS: dict[str, ServerTerms] = {
+    "openai": ServerTerms(
         base_url="https://api.openai.com/v1",
         key_env="OPENAI_API_KEY",
         default="gpt-5.4-mini",
         quirks=Quirks(max_tokens="max_completion_tokens", extra_content=False, refusal_back=True),
     ),
-    "openrouter": Server(
+    "openrouter": ServerTerms(
         base_url="https://openrouter.ai/api/v1",
         key_env="OPENROUTER_API_KEY",
         default="openrouter/auto",
         quirks=Quirks(comments_are_life=True, reasoning_back="reasoning"),
     ),
-    "deepseek": Server(
+    "deepseek": ServerTerms(
         base_url="https://api.deepseek.com",
         key_env="DEEPSEEK_API_KEY",
         default="deepseek-flash",
@@ -99,27 +99,27 @@ SERVERS: dict[str, Server] = {
             extra_content=False,
         ),
     ),
-    "together": Server(
+    "together": ServerTerms(
         base_url="https://api.together.ai/v1",
         key_env="TOGETHER_API_KEY",
         default="openai/gpt-oss-120b",
         lacks=("parallel_tool_calls",),
         quirks=Quirks(extra_content=False),
     ),
-    "hyperbolic": Server(
+    "hyperbolic": ServerTerms(
         base_url="https://api.hyperbolic.xyz/v1",
         key_env="HYPERBOLIC_API_KEY",
         default="meta-llama/Llama-3.3-70B-Instruct",
         quirks=Quirks(extra_content=False),
     ),
-    "groq": Server(
+    "groq": ServerTerms(
         base_url="https://api.groq.com/openai/v1",
         key_env="GROQ_API_KEY",
         default="openai/gpt-oss-120b",
         lacks=("logit_bias",),
         quirks=Quirks(max_tokens="max_completion_tokens", extra_content=False),
     ),
-    "mistral": Server(
+    "mistral": ServerTerms(
         base_url="https://api.mistral.ai/v1",
         key_env="MISTRAL_API_KEY",
         default="mistral-small-latest",
@@ -132,19 +132,19 @@ SERVERS: dict[str, Server] = {
             roles="alternate",
         ),
     ),
-    "xai": Server(
+    "xai": ServerTerms(
         base_url="https://api.x.ai/v1",
         key_env="XAI_API_KEY",
         default="grok-4.3",
         quirks=Quirks(max_tokens="max_completion_tokens", extra_content=False),
     ),
-    "fireworks": Server(
+    "fireworks": ServerTerms(
         base_url="https://api.fireworks.ai/inference/v1",
         key_env="FIREWORKS_API_KEY",
         default="accounts/fireworks/models/gpt-oss-120b",
         quirks=Quirks(reasoning_back="reasoning_content", extra_content=False),
     ),
-    "perplexity": Server(
+    "perplexity": ServerTerms(
         base_url="https://api.perplexity.ai",
         key_env="PERPLEXITY_API_KEY",
         default="sonar",
@@ -152,7 +152,7 @@ SERVERS: dict[str, Server] = {
         lacks=("tools", "stop", "seed", "logit_bias"),
         quirks=Quirks(stream_options=False, extra_content=False, roles="alternate"),
     ),
-    "alibaba": Server(
+    "alibaba": ServerTerms(
         base_url="https://dashscope-intl.aliyuncs.com/compatible-mode/v1",
         key_env="DASHSCOPE_API_KEY",
         default="qwen-plus",
@@ -161,14 +161,14 @@ SERVERS: dict[str, Server] = {
             reasoning_back="reasoning_content", extra_content=False, roles="system_first"
         ),
     ),
-    "cerebras": Server(
+    "cerebras": ServerTerms(
         base_url="https://api.cerebras.ai/v1",
         key_env="CEREBRAS_API_KEY",
         default="gpt-oss-120b",
         lacks=("logit_bias",),
         quirks=Quirks(max_tokens="max_completion_tokens", extra_content=False),
     ),
-    "moonshot": Server(
+    "moonshot": ServerTerms(
         base_url="https://api.moonshot.ai/v1",
         key_env="MOONSHOT_API_KEY",
         default="kimi-k2.6",
@@ -179,25 +179,25 @@ SERVERS: dict[str, Server] = {
             extra_content=False,
         ),
     ),
-    "sambanova": Server(
+    "sambanova": ServerTerms(
         base_url="https://api.sambanova.ai/v1",
         key_env="SAMBANOVA_API_KEY",
         default="Meta-Llama-3.3-70B-Instruct",
         quirks=Quirks(extra_content=False),
     ),
-    "nvidia": Server(
+    "nvidia": ServerTerms(
         base_url="https://integrate.api.nvidia.com/v1",
         key_env="NVIDIA_API_KEY",
         default="openai/gpt-oss-120b",
         quirks=Quirks(extra_content=False),
     ),
     # Its variable usually stands there for other reasons, so it chooses no model.
-    "huggingface": Server(
+    "huggingface": ServerTerms(
         base_url="https://router.huggingface.co/v1",
         key_env="HF_TOKEN",
         quirks=Quirks(extra_content=False),
     ),
-    "azure": Server(
+    "azure": ServerTerms(
         base_url="{AZURE_OPENAI_ENDPOINT}/openai/v1",
         key_env="AZURE_OPENAI_API_KEY",
         key_header="api-key",
@@ -205,23 +205,23 @@ SERVERS: dict[str, Server] = {
         quirks=Quirks(max_tokens="max_completion_tokens", extra_content=False, refusal_back=True),
     ),
     # Local servers load a model when it is first asked.
-    "ollama": Server(
+    "ollama": ServerTerms(
         base_url="http://127.0.0.1:11434/v1",
         lacks=("tool_choice", "parallel_tool_calls", "logit_bias"),
         first_chunk_timeout=180.0,
         quirks=Quirks(reasoning_back="reasoning"),
     ),
-    "vllm": Server(
+    "vllm": ServerTerms(
         base_url="http://127.0.0.1:8000/v1",
         first_chunk_timeout=180.0,
         quirks=Quirks(reasoning_back="reasoning", roles="system_first"),
     ),
-    "llamacpp": Server(
+    "llamacpp": ServerTerms(
         base_url="http://127.0.0.1:8080/v1",
         first_chunk_timeout=180.0,
         quirks=Quirks(reasoning_back="reasoning_content", roles="system_first"),
     ),
-    "lmstudio": Server(
+    "lmstudio": ServerTerms(
         base_url="http://127.0.0.1:1234/v1",
         first_chunk_timeout=180.0,
         quirks=Quirks(roles="system_first"),

@@ -30,7 +30,7 @@ from antiphon.types.chunks import (
     cut_reason,
 )
 from antiphon.types.errors import ProviderError, ProviderProtocol, TooLarge
-from antiphon.wires.sse import MAX_EVENT_BYTES, Decoder, Frame
+from antiphon.wires.sse import MAX_EVENT_BYTES, Decoder, SseFrame
 
 MAX_REPLY_BYTES = 256_000_000  # of the wire, inflated; 64,000 tokens are some 20 MB there
 MAX_EVENT_VALUES = 1_000_000
@@ -236,7 +236,7 @@ class ChatCompletionsParser:
         alive = self._quirks.comments_are_life and self._decoder.comments > comments
         return [] if alive else None
 
-    def _frames(self, frames: list[Frame]) -> list[Chunk]:
+    def _frames(self, frames: list[SseFrame]) -> list[Chunk]:
         out: list[Chunk] = []
         for frame in frames:
             try:
@@ -253,7 +253,7 @@ class ChatCompletionsParser:
             self.check()
         return out
 
-    def _take_frame(self, frame: Frame, out: list[Chunk]) -> None:
+    def _take_frame(self, frame: SseFrame, out: list[Chunk]) -> None:
         self._check_values(frame.data)
         try:
             payload = _decode(frame.data) if frame.event != "error" else self._odd(frame)
@@ -264,7 +264,7 @@ class ChatCompletionsParser:
         elif self.done:
             self._end(None, out)
 
-    def _odd(self, frame: Frame) -> _Payload | None:
+    def _odd(self, frame: SseFrame) -> _Payload | None:
         """A frame that the typed decoder refuses: repaired, or the end, or a complaint."""
         data = frame.data.strip()
         if not data:
@@ -538,7 +538,7 @@ def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
-def _is_whole(frame: Frame) -> bool:
+def _is_whole(frame: SseFrame) -> bool:
     if frame.event == "error" or frame.data.strip() == "[DONE]":
         return True
     if _has_too_many_values(frame.data):

@@ -156,5 +156,5 @@ def open_provider(
             received=base_url,
         )
     module = import_module("antiphon.providers.any_llm")
-    provider: Provider = module.AnyVendor(name, vendor, key, base_url=base_url)
+    provider: Provider = module.AnyLlmProvider(name, vendor, key, base_url=base_url)
     return provider

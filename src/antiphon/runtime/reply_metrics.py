@@ -9,8 +9,8 @@ from time import monotonic
 from antiphon.engine.turn import TurnResult
 from antiphon.telemetry import genai
 from antiphon.telemetry.metrics import FAULTS, FIRST_TOKEN, REPLIES, SPEED, TOKENS, Metrics
-from antiphon.telemetry.tracing import Span, Tracer, current_span
-from antiphon.types.chunks import Question
+from antiphon.telemetry.tracing import Tracer, TraceSpan, current_span
+from antiphon.types.chunks import ModelRequest
 
 FEWEST = 10  # output tokens of which a speed can be told
 
@@ -24,7 +24,7 @@ class ReplyMetrics:
 
     @contextmanager
     def measure(
-        self, question: Question, provider: str, thread_id: str, *, stream: bool
+        self, question: ModelRequest, provider: str, thread_id: str, *, stream: bool
     ) -> Generator[ReplySpan]:
         """Measure the reply to this question for the duration of the block."""
         facts = genai.question(question, provider, thread_id, stream=stream)
@@ -42,7 +42,7 @@ class ReplyMetrics:
 class ReplySpan:
     """The measurement of one reply."""
 
-    def __init__(self, metrics: Metrics, span: Span, provider: str, *, content: bool) -> None:
+    def __init__(self, metrics: Metrics, span: TraceSpan, provider: str, *, content: bool) -> None:
         self.trace_context = span.trace_context
         self._metrics = metrics
         self._span = span

@@ -40,7 +40,7 @@ from antiphon.tools.permissions import Rules
 from antiphon.tools.tool_events import ToolEnded, ToolEvent
 from antiphon.tools.tool_processor import ToolProcessor
 from antiphon.types import errors
-from antiphon.types.chunks import Question
+from antiphon.types.chunks import ModelRequest
 from antiphon.types.events import UsageAdded
 from antiphon.types.ids import Mint
 from antiphon.types.messages import ToolCall, ToolResult, Upload
@@ -286,12 +286,12 @@ class TurnRunner:
             writer.restart("invalid_tool_call", began_after, why)
             request = replace(request, question=_with_correction(request.question, why))
 
-    async def _question(self, claim: Claim, model: str, offered: ToolSelection) -> Question:
+    async def _question(self, claim: Claim, model: str, offered: ToolSelection) -> ModelRequest:
         run = claim.run
         context = await self.set_up_context(
             run.thread_id, force_refresh=run.turn > 1 or claim.lease.fresh
         )
-        return Question(
+        return ModelRequest(
             model=model,
             messages=await inline_attachments(
                 cut_to_window(context, self._settings.context_tokens), self._store, claim.owner
@@ -447,7 +447,7 @@ class _ModelRequest(msgspec.Struct, frozen=True):
 
     run: Run
     opened: ResolvedModel
-    question: Question
+    question: ModelRequest
     used_call_ids: frozenset[str]
     timeouts: _TurnTimeouts
 
@@ -494,7 +494,7 @@ def _with_usage(reply: TurnResult, usage: Usage) -> TurnResult:
     return replace(reply, usage=usage, events=(*told, UsageAdded(usage=usage)))
 
 
-def _with_correction(question: Question, why: str) -> Question:
+def _with_correction(question: ModelRequest, why: str) -> ModelRequest:
     """Return the question with a note for this request about what was wrong with the reply."""
     note = (
         f"Your last reply tried to call a tool, and the call could not be used: {why} "

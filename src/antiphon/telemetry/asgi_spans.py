@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from antiphon.telemetry.tracing import (
-    Span,
     Tracer,
+    TraceSpan,
     current_span,
     parse_trace_context,
     route_template,
@@ -47,7 +47,7 @@ async def trace_request(
             _describe(span, scope, method, status)
 
 
-def _describe(span: Span, scope: Scope, method: str, status: int) -> None:
+def _describe(span: TraceSpan, scope: Scope, method: str, status: int) -> None:
     template = scope.get(ROUTE) or (route_template(scope["path"]) if 0 < status < 400 else None)
     if template:  # a path that leads nowhere would be a name of its own
         span.update_name(f"{method} {template}")

@@ -16,7 +16,7 @@ import msgspec
 
 from antiphon.engine.turn import TurnResult
 from antiphon.telemetry.tracing import Attributes, AttributeValue
-from antiphon.types.chunks import Question
+from antiphon.types.chunks import ModelRequest
 from antiphon.types.messages import ToolCall, ToolResult
 from antiphon.types.runs import Run, Sampling
 
@@ -66,7 +66,7 @@ def conversation(run_id: str | None, thread_id: str | None) -> Attributes:
     )
 
 
-def question(asked: Question, provider: str, thread_id: str, *, stream: bool) -> Attributes:
+def question(asked: ModelRequest, provider: str, thread_id: str, *, stream: bool) -> Attributes:
     """Return attributes of a request to a model, without its text."""
     sampling = asked.sampling
     return _without_none(
@@ -87,7 +87,7 @@ def question(asked: Question, provider: str, thread_id: str, *, stream: bool) ->
     )
 
 
-def question_words(asked: Question) -> Attributes:
+def question_words(asked: ModelRequest) -> Attributes:
     """Return the text of a request."""
     words: dict[str, AttributeValue] = {
         "gen_ai.input.messages": _json(map(_message, asked.decoded()))

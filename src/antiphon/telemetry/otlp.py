@@ -25,7 +25,7 @@ from antiphon.telemetry.tracing import (
     Attributes,
     AttributeValue,
     Kind,
-    Span,
+    TraceSpan,
     trace_headers,
 )
 
@@ -58,7 +58,7 @@ class OtlpTracer:
         *,
         parent: str | None = None,
         facts: Attributes = NOTHING,
-    ) -> Span:
+    ) -> TraceSpan:
         """Start an OpenTelemetry span."""
         above = None if parent is None else _FORM.extract(trace_headers(parent), context.Context())
         attributes = {key: _fit(fact) for key, fact in facts.items()}
@@ -66,7 +66,7 @@ class OtlpTracer:
         return _Span(span)
 
     @contextmanager
-    def activate(self, span: Span) -> Generator[None]:
+    def activate(self, span: TraceSpan) -> Generator[None]:
         """Make the span current for OpenTelemetry, and name its trace in log lines."""
         if not isinstance(span, _Span):
             yield

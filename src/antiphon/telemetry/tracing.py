@@ -30,7 +30,7 @@ _ID = re.compile(r"(?<=/)[a-z]+_[A-Za-z0-9_-]*[0-9][A-Za-z0-9_-]*")
 _STATE = re.compile(r"[\x20-\x7e]+")
 
 
-class Span(Protocol):
+class TraceSpan(Protocol):
     """A timed operation. `trace_context` is its place in the trace, None when tracing is off.
 
     No method ever raises or waits.
@@ -70,11 +70,11 @@ class Tracer(Protocol):
         *,
         parent: str | None = None,
         facts: Attributes = NOTHING,
-    ) -> Span:
+    ) -> TraceSpan:
         """Start a span; without `parent` below the current one."""
         ...
 
-    def activate(self, span: Span) -> AbstractContextManager[None]:
+    def activate(self, span: TraceSpan) -> AbstractContextManager[None]:
         """Make the span current, for this task and those it starts."""
         ...
 
@@ -113,11 +113,11 @@ class _NoTracer:
         *,
         parent: str | None = None,
         facts: Attributes = NOTHING,
-    ) -> Span:
+    ) -> TraceSpan:
         """Return the span that records nothing."""
         return _NO_SPAN
 
-    def activate(self, span: Span) -> AbstractContextManager[None]:
+    def activate(self, span: TraceSpan) -> AbstractContextManager[None]:
         """Do nothing."""
         return _NOWHERE
 
@@ -161,7 +161,7 @@ def detached_span(
     *,
     parent: str | None = None,
     facts: Attributes = NOTHING,
-) -> Generator[Span]:
+) -> Generator[TraceSpan]:
     """Open a span around the block, which fails if the block raises.
 
     The span does not become current: the block may be in a generator, where that would change the
@@ -187,7 +187,7 @@ def current_span(
     *,
     parent: str | None = None,
     facts: Attributes = NOTHING,
-) -> Generator[Span]:
+) -> Generator[TraceSpan]:
     """Like `detached_span`, and current in the block: not for the body of a generator."""
     with (
         detached_span(tracer, name, kind, parent=parent, facts=facts) as span,

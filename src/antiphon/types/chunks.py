@@ -68,7 +68,7 @@ class Finish(msgspec.Struct, frozen=True):
 Chunk = TextPiece | ReasoningPiece | RefusalPiece | DetailsPiece | CallPiece | UsageReport | Finish
 
 
-class Question(msgspec.Struct, frozen=True, kw_only=True):
+class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
     """One request to a model.
 
     `model` is the provider's own name for it. `messages` is the conversation as chat completions

@@ -62,10 +62,10 @@ MOST_OTHERS = 50
 """Tools of the same server that are named; an answer for the server is for all of them."""
 
 
-def about(question: Question) -> ui.About:
+def about(question: Question) -> ui.CallFacts:
     """What the person should know before they answer."""
     tool = question.tool
-    return ui.About(
+    return ui.CallFacts(
         args_hash=question.digest,
         arguments=question.call.arguments,
         description=clean(tool.spec.description),

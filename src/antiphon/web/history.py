@@ -17,7 +17,7 @@ from antiphon.types.messages import Message, Upload
 from antiphon.types.runs import Action, Run
 from antiphon.web.relays import VIA
 from antiphon.web.thread_rows import Row, row
-from antiphon.wires.ai_sdk.history import Entry, UIMessage, as_ui_message, file_ids, group_entries
+from antiphon.wires.ai_sdk.history import UiEntry, UIMessage, as_ui_message, file_ids, group_entries
 
 PAGE = 100
 TRIES = 3
@@ -128,7 +128,7 @@ def _active(run: Run) -> ActiveRun:
     return ActiveRun(run.id, run.status.value, run.metadata.get(VIA, "other"))
 
 
-async def _told(client: AsyncClient, entries: Sequence[Entry]) -> list[UIMessage]:
+async def _told(client: AsyncClient, entries: Sequence[UiEntry]) -> list[UIMessage]:
     files, actions = await asyncio.gather(
         _files(client, file_ids(entries)),
         asyncio.gather(*(_actions(client, entry.run) for entry in entries)),

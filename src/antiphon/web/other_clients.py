@@ -78,7 +78,7 @@ async def use_chat(site: Site, someone: Person, body: Body, sdk: Sdk) -> Frames:
 
     Where a person is asked, its message is finished: their answer comes by another request.
     """
-    asked, client = chat_request.read(body), site.client_of(someone)
+    asked, client = chat_request.parse_chat_request(body), site.client_of(someone)
     match asked.kind:
         case "answers":
             run = await _active(client, await _known(client, asked.chat_id))
@@ -104,7 +104,7 @@ async def ag_ui(site: Site, someone: Person, body: Body) -> Frames:
 
     Its own tools are not taken: those of the app run here.
     """
-    asked, client = run_input.read(body), site.client_of(someone)
+    asked, client = run_input.parse_run_input(body), site.client_of(someone)
     after = 0
     if asked.message is None:
         run = await _active(client, await _known(client, asked.thread_id))
@@ -195,7 +195,7 @@ def _carried_on(site: Site, run: Run) -> Relay:
     return relay
 
 
-def _fits(relay: Relay, said: chat_request.Said) -> bool:
+def _fits(relay: Relay, said: chat_request.CallAnswer) -> bool:
     """Whether it answers a question that stands open. Raises `Forbidden` for what was never asked,
     and `OutputConflict` for an answer to another call.
     """
@@ -216,7 +216,7 @@ def _fits(relay: Relay, said: chat_request.Said) -> bool:
     return True
 
 
-def _answer(relay: Relay, said: chat_request.Said) -> None:
+def _answer(relay: Relay, said: chat_request.CallAnswer) -> None:
     answer = Answer(allowed=said.approved, word=said.reason)
     relay.answer(said.tool_call_id, relay.questions[said.tool_call_id].digest, answer)
 

@@ -25,7 +25,7 @@ from antiphon.types.runs import Fault
 from antiphon.types.terminal_safe import clean
 from antiphon.web.approvals import about
 from antiphon.web.relay import Relay
-from antiphon.wires.ai_sdk.parts import About
+from antiphon.wires.ai_sdk.parts import CallFacts
 from antiphon.wires.framing import drop_void_events
 
 Frames = AsyncGenerator[bytes, None]
@@ -72,7 +72,7 @@ class Wire(Protocol):
         ...
 
     def approval_asked(
-        self, tool_call_id: str, approval_id: str, about: About | None = None
+        self, tool_call_id: str, approval_id: str, about: CallFacts | None = None
     ) -> Sequence[bytes]:
         """A person is asked about a call."""
         ...

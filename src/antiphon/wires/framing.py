@@ -32,6 +32,10 @@ HEARTBEAT = b": hb\n\n"
 """Sent in silence: it shows readers that the server lives, and the server that a reader left."""
 
 
+class CamelStruct(msgspec.Struct, frozen=True, rename="camel"):
+    """Struct with camelCase JSON names."""
+
+
 class Cursor(msgspec.Struct, frozen=True):
     """The last frame that a reader has: `place` among those of event `number`, None for all."""
 

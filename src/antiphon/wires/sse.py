@@ -16,7 +16,7 @@ from antiphon.types.events import TYPES
 MAX_EVENT_BYTES = 16_000_000  # far above any honest event, far below what hurts
 
 
-class Frame(msgspec.Struct, frozen=True, gc=False):
+class SseFrame(msgspec.Struct, frozen=True, gc=False):
     """One event. `id` is the last one sent, as the standard defines it.
 
     An `event` or `id` of "" is None.
@@ -54,7 +54,7 @@ class Decoder:
         self._after_cr = False
         self._tail = bytearray()
 
-    def feed(self, data: bytes) -> list[Frame]:
+    def feed(self, data: bytes) -> list[SseFrame]:
         """Return the events that the data completes. Raises `TooLarge` above the limit."""
         if not self._begun:
             data = self._without_bom(data)
@@ -80,23 +80,23 @@ class Decoder:
         """Bytes of an incomplete event."""
         return len(self._tail)
 
-    def close(self) -> list[Frame]:
+    def close(self) -> list[SseFrame]:
         """Return the last event if its blank line never came; its data may be cut off."""
         block = bytes(self._tail)
         self._tail = bytearray()
         return self._frames([block])
 
-    def _frames(self, blocks: list[bytes]) -> list[Frame]:
-        frames: list[Frame] = []
+    def _frames(self, blocks: list[bytes]) -> list[SseFrame]:
+        frames: list[SseFrame] = []
         for block in blocks:
             if block.startswith(b"data: ") and b"\n" not in block:
                 text = block[6:].decode("utf-8", self._invalid)
-                frames.append(Frame(self._id, None, text))
+                frames.append(SseFrame(self._id, None, text))
             elif frame := self._frame(block):
                 frames.append(frame)
         return frames
 
-    def _frame(self, block: bytes) -> Frame | None:
+    def _frame(self, block: bytes) -> SseFrame | None:
         event: str | None = None
         data: list[bytes] = []
         for line in block.split(b"\n"):
@@ -121,7 +121,7 @@ class Decoder:
         if not data:
             return None
         text = b"\n".join(data).decode("utf-8", self._invalid)
-        return Frame(self._id, event, text)
+        return SseFrame(self._id, event, text)
 
     def _without_bom(self, data: bytes) -> bytes:
         """Remove a byte order mark at the start of the stream; it may arrive in pieces."""

@@ -15,13 +15,13 @@ from antiphon.api import operations
 from antiphon.buses.local import LocalBus
 from antiphon.ports import ResolvedModel, Store
 from antiphon.providers.catalog import Catalog
-from antiphon.providers.scripted import Scripted, ScriptGate
+from antiphon.providers.scripted import ScriptedProvider, ScriptGate
 from antiphon.runtime.embedded_transport import AsyncEmbeddedTransport
 from antiphon.runtime.runtime import Runtime
 from antiphon.settings.settings import Settings
 from antiphon.stores.cached.store import CachedStore
 from antiphon.types import events
-from antiphon.types.chunks import Chunk, Question
+from antiphon.types.chunks import Chunk, ModelRequest
 
 LEASE_SECONDS = 86_400
 MODEL = "scripted:one"
@@ -29,14 +29,14 @@ MODEL = "scripted:one"
 Told = tuple[int, bytes]
 
 
-class Mouth(Scripted):
+class Mouth(ScriptedProvider):
     """Each question is answered by the `script` of the moment."""
 
     script = "say Hello."
 
-    async def stream(self, question: Question) -> AsyncGenerator[Sequence[Chunk], None]:
+    async def stream(self, question: ModelRequest) -> AsyncGenerator[Sequence[Chunk], None]:
         self.questions.append(question)
-        once = Scripted(self.script)
+        once = ScriptedProvider(self.script)
         once.gates = self.gates
         async for chunks in once.stream(question):
             yield chunks

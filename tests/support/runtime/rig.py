@@ -19,7 +19,7 @@ from antiphon.ports import (
     ResolvedModel,
     Store,
 )
-from antiphon.providers.scripted import Scripted, ScriptGate
+from antiphon.providers.scripted import ScriptedProvider, ScriptGate
 from antiphon.runtime.admin.deletion import OwnerDeleter
 from antiphon.runtime.admin.dispatch import AdminDispatcher
 from antiphon.runtime.admin.export import OwnerExporter
@@ -94,7 +94,7 @@ class House:
 
     def __init__(
         self,
-        model: Scripted,
+        model: ScriptedProvider,
         settings: Settings | None = None,
         servers: BackendServers | None = None,
     ) -> None:
@@ -204,7 +204,7 @@ class House:
 async def house(
     *scripts: str, settings: Settings | None = None, servers: BackendServers | None = None
 ) -> AsyncIterator[House]:
-    built = House(Scripted(*scripts), settings, servers)
+    built = House(ScriptedProvider(*scripts), settings, servers)
     built.worker.start()
     try:
         async with asyncio.timeout(20):

@@ -44,7 +44,7 @@ from antiphon.types.runs import Fault, Status, Usage
 from antiphon.types.terminal_safe import clean
 from antiphon.wires.ag_ui import events as ag
 from antiphon.wires.ag_ui.messages import AgUiCalls, Messages, reasoning_id, reply_id
-from antiphon.wires.ai_sdk.parts import About
+from antiphon.wires.ai_sdk.parts import CallFacts
 from antiphon.wires.framing import NOT_ANSWERED, NOT_WHOLE, TAKEN_BACK, frame
 
 EXPIRED = Fault("expired", "The run waited too long for what its tool calls give.")
@@ -99,7 +99,7 @@ class AgUi:
 
     def feed_all(self, events: Iterable[Numbered]) -> list[bytes]:
         """Return the frames of these events, with consecutive deltas merged."""
-        told: list[tuple[int, ag.Event]] = []
+        told: list[tuple[int, ag.AgUiEvent]] = []
         for number, event in events:
             if number <= self._last:
                 continue
@@ -147,7 +147,7 @@ class AgUi:
         return self._aside("tool_progress", tool_call_id, **said)
 
     def approval_asked(
-        self, tool_call_id: str, approval_id: str, about: About | None = None
+        self, tool_call_id: str, approval_id: str, about: CallFacts | None = None
     ) -> Sequence[bytes]:
         """Return frames for a question about a call of a tool on this side; the run goes on."""
         known: dict[str, Any] = {} if about is None else msgspec.to_builtins(about)
@@ -161,7 +161,7 @@ class AgUi:
     def fail(self, fault: Fault) -> Sequence[bytes]:
         """Return frames for an error of this side, whatever happens to the run."""
         self._theirs = None
-        return [frame(ag.RunError(message=clean(fault.message), code=fault.code))]
+        return [frame(ag.RunErrorEvent(message=clean(fault.message), code=fault.code))]
 
     def _aside(self, name: str, tool_call_id: str, **said: Any) -> Sequence[bytes]:
         call = self._calls.get(tool_call_id)
@@ -172,15 +172,15 @@ class AgUi:
 
     # Frames.
 
-    def _encode_event(self, event: Event) -> Iterator[ag.Event]:
+    def _encode_event(self, event: Event) -> Iterator[ag.AgUiEvent]:
         for each in self._events_for(event):
-            self._messages.hear(each)
+            self._messages.apply(each)
             yield each
 
-    def _knows(self, event: ag.Event) -> bool:
+    def _knows(self, event: ag.AgUiEvent) -> bool:
         return isinstance(event, ag.ToolCallResult) and event.tool_call_id in self._reader.answered
 
-    def _frames(self, told: Sequence[tuple[int, ag.Event]]) -> list[bytes]:
+    def _frames(self, told: Sequence[tuple[int, ag.AgUiEvent]]) -> list[bytes]:
         """Frame the events. Only the last frame of each event has an id."""
         run_id = self._run.run_id if self._run else ""
         last = {number: place for place, (number, _) in enumerate(told)}
@@ -189,7 +189,7 @@ class AgUi:
             for place, (number, event) in enumerate(told)
         ]
 
-    def _catch_up(self) -> Iterator[tuple[int, ag.Event]]:
+    def _catch_up(self) -> Iterator[tuple[int, ag.AgUiEvent]]:
         """Yield what a reader needs that reconnects to a run in progress."""
         if not self._behind:
             return
@@ -198,7 +198,7 @@ class AgUi:
             for event in self._replay_run(self._theirs):
                 yield self._last, event
 
-    def _replay_run(self, theirs: str) -> Iterator[ag.Event]:
+    def _replay_run(self, theirs: str) -> Iterator[ag.AgUiEvent]:
         yield self._run_started(theirs)
         yield ag.MessagesSnapshot(messages=self._messages.all())
         if self._in_step:
@@ -218,7 +218,7 @@ class AgUi:
 
     # Encoding of each event.
 
-    def _events_for(self, event: Event) -> Iterator[ag.Event]:
+    def _events_for(self, event: Event) -> Iterator[ag.AgUiEvent]:
         match event:
             case RunStatus():
                 yield from self._on_status(event)
@@ -234,7 +234,7 @@ class AgUi:
                 yield from self._on_tool_call(event)
             case ActionRequired(actions=actions):
                 for action in actions:
-                    self._calls.required(action)
+                    self._calls.require(action)
             case ToolOutputAdded():
                 yield from self._on_tool_output(event)
             case MessageCompleted(message=message):
@@ -258,7 +258,7 @@ class AgUi:
 
     # Runs.
 
-    def _on_status(self, event: RunStatus) -> Iterator[ag.Event]:
+    def _on_status(self, event: RunStatus) -> Iterator[ag.AgUiEvent]:
         self._run = event
         if event.status is Status.QUEUED:
             self._calls.resolve_all()
@@ -266,7 +266,7 @@ class AgUi:
         if event.status.ended:
             yield from self._end(event)
 
-    def _begin(self, event: RunStatus) -> Iterator[ag.Event]:
+    def _begin(self, event: RunStatus) -> Iterator[ag.AgUiEvent]:
         if self._theirs is not None:
             return
         self._theirs = f"{event.run_id}:turn-{self._turn}"
@@ -293,7 +293,7 @@ class AgUi:
         asked = self._reader.run_id if theirs == self._first else None
         return asked or theirs
 
-    def _on_action_required(self, event: TurnEnded) -> Iterator[ag.Event]:
+    def _on_action_required(self, event: TurnEnded) -> Iterator[ag.AgUiEvent]:
         self._turn += 1
         if self._theirs is None or event.status is not Status.ACTION_REQUIRED:
             return
@@ -307,7 +307,7 @@ class AgUi:
         """Return the outcome, for clients of version 0 without calls: they fail on these."""
         return ag.Success(pending if pending and self._reader.version != "0" else UNSET)
 
-    def _end(self, event: RunStatus) -> Iterator[ag.Event]:
+    def _end(self, event: RunStatus) -> Iterator[ag.AgUiEvent]:
         yield from self._calls.close(event.run_id, NOT_ANSWERED)
         yield from self._end_step()
         match event.status:
@@ -324,7 +324,7 @@ class AgUi:
 
     def _finish(
         self, outcome: ag.Success | ag.Cancelled | ag.Interrupted | msgspec.UnsetType
-    ) -> Iterator[ag.Event]:
+    ) -> Iterator[ag.AgUiEvent]:
         theirs, self._theirs = self._theirs, None
         if theirs is not None:
             yield self._account()
@@ -335,16 +335,16 @@ class AgUi:
                 usage=self._tokens(),
             )
 
-    def _fail_run(self, fault: Fault) -> Iterator[ag.Event]:
+    def _fail_run(self, fault: Fault) -> Iterator[ag.AgUiEvent]:
         self._theirs = None
         yield self._account()
-        yield ag.RunError(message=clean(fault.message), code=fault.code, usage=self._tokens())
+        yield ag.RunErrorEvent(message=clean(fault.message), code=fault.code, usage=self._tokens())
 
-    def _tokens(self) -> tuple[ag.Tokens, ...] | msgspec.UnsetType:
+    def _tokens(self) -> tuple[ag.ModelUsage, ...] | msgspec.UnsetType:
         used = self._used
         if used == Usage():
             return UNSET
-        tokens = ag.Tokens(
+        tokens = ag.ModelUsage(
             input_tokens=used.input_tokens,
             output_tokens=used.output_tokens,
             total_tokens=used.input_tokens + used.output_tokens,
@@ -370,18 +370,18 @@ class AgUi:
     def _step(self) -> str:
         return f"reply-{self._reply}"
 
-    def _begin_step(self) -> Iterator[ag.Event]:
+    def _begin_step(self) -> Iterator[ag.AgUiEvent]:
         if not self._in_step:
             self._in_step, self._wordless, self._refused = True, True, False
             yield ag.StepStarted(step_name=self._step)
 
-    def _end_step(self) -> Iterator[ag.Event]:
+    def _end_step(self) -> Iterator[ag.AgUiEvent]:
         yield from self._end_text()
         if self._in_step:
             self._in_step = False
             yield ag.StepFinished(step_name=self._step)
 
-    def _on_text(self, kind: Literal["text", "reasoning"], text: str) -> Iterator[ag.Event]:
+    def _on_text(self, kind: Literal["text", "reasoning"], text: str) -> Iterator[ag.AgUiEvent]:
         if not text:
             return
         yield from self._begin_step()
@@ -400,7 +400,7 @@ class AgUi:
         else:
             yield ag.ReasoningMessageContent(message_id=thought, delta=text)
 
-    def _on_refusal(self, text: str) -> Iterator[ag.Event]:
+    def _on_refusal(self, text: str) -> Iterator[ag.AgUiEvent]:
         """Encode a refusal as text: the protocol has no type for it."""
         if text and not self._refused:
             yield from self._begin_step()
@@ -409,7 +409,7 @@ class AgUi:
             text = text if self._wordless else f"\n\n{text}"
         yield from self._on_text("text", text)
 
-    def _end_text(self) -> Iterator[ag.Event]:
+    def _end_text(self) -> Iterator[ag.AgUiEvent]:
         match self._speaking:
             case "text":
                 yield ag.TextMessageEnd(message_id=self._id)
@@ -422,27 +422,27 @@ class AgUi:
 
     def _on_tool_call(
         self, event: ToolCallStarted | ToolCallDelta | ToolCallReady
-    ) -> Iterator[ag.Event]:
+    ) -> Iterator[ag.AgUiEvent]:
         match event:
             case ToolCallStarted(tool_call_id=id, name=name):
-                yield from self._calls.began(id, name, self._id)
+                yield from self._calls.start_call(id, name, self._id)
             case ToolCallDelta(tool_call_id=id, arguments=arguments):
-                yield from self._calls.more(id, arguments)
+                yield from self._calls.append_arguments(id, arguments)
             case ToolCallReady(tool_call_id=id, name=name, arguments=arguments):
                 if self._calls.get(id) is None:
-                    yield from self._calls.began(id, name, self._id)
-                yield from self._calls.ready(id, arguments, self._messages.arguments(id))
+                    yield from self._calls.start_call(id, name, self._id)
+                yield from self._calls.complete_call(id, arguments, self._messages.arguments(id))
                 if self._messages.arguments(id) != arguments:
                     self._messages.correct(id, arguments)
                     yield ag.MessagesSnapshot(messages=self._messages.all())
 
-    def _on_tool_output(self, event: ToolOutputAdded) -> Iterator[ag.Event]:
+    def _on_tool_output(self, event: ToolOutputAdded) -> Iterator[ag.AgUiEvent]:
         if self._theirs is None:
             self._late.append(event)  # a client gets no events between its runs
             return
-        yield from self._calls.answer(self._ours.run_id, event.tool_call_id, event.output)
+        yield from self._calls.add_output(self._ours.run_id, event.tool_call_id, event.output)
 
-    def _on_restart(self, event: TurnRestarted) -> Iterator[ag.Event]:
+    def _on_restart(self, event: TurnRestarted) -> Iterator[ag.AgUiEvent]:
         if not self._in_step:
             return
         yield from self._calls.close(self._ours.run_id, TAKEN_BACK, self._id)
@@ -454,9 +454,9 @@ class AgUi:
         yield ag.MessagesSnapshot(messages=self._messages.all())
 
 
-def _merge_deltas(told: Sequence[tuple[int, ag.Event]]) -> list[tuple[int, ag.Event]]:
+def _merge_deltas(told: Sequence[tuple[int, ag.AgUiEvent]]) -> list[tuple[int, ag.AgUiEvent]]:
     """Merge consecutive deltas; each result has the number of its last delta."""
-    joined: list[tuple[int, ag.Event]] = []
+    joined: list[tuple[int, ag.AgUiEvent]] = []
     for number, event in told:
         match joined[-1][1] if joined else None, event:
             case (

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-import msgspec
 from msgspec import UNSET, UnsetType
+
+from antiphon.wires.framing import CamelStruct
 
 Version = Literal["0", "1"]
 """Major version of the protocol; 0 is a client that declares none."""
@@ -21,18 +22,14 @@ PROTOCOL = "1.0"
 Json = dict[str, Any]
 
 
-class _Camel(msgspec.Struct, frozen=True, rename="camel"):
-    """Struct with camelCase JSON names."""
-
-
-class Event(_Camel, frozen=True, tag_field="type"):
+class AgUiEvent(CamelStruct, frozen=True, tag_field="type"):
     """Base of all events."""
 
 
 # Runs. Ours may be several of theirs: what is handed to the client ends one.
 
 
-class Tokens(_Camel, frozen=True):
+class ModelUsage(CamelStruct, frozen=True):
     """Tokens that the run's model calls used."""
 
     input_tokens: int
@@ -42,17 +39,17 @@ class Tokens(_Camel, frozen=True):
     cached_input_tokens: int
 
 
-class Success(_Camel, frozen=True, tag_field="type", tag="success"):
+class Success(CamelStruct, frozen=True, tag_field="type", tag="success"):
     """The run is complete; the client has to run these calls."""
 
     pending_tool_call_ids: tuple[str, ...] | UnsetType = UNSET
 
 
-class Cancelled(_Camel, frozen=True, tag_field="type", tag="cancelled"):
+class Cancelled(CamelStruct, frozen=True, tag_field="type", tag="cancelled"):
     """The run was cancelled."""
 
 
-class Interrupt(_Camel, frozen=True):
+class Interrupt(CamelStruct, frozen=True):
     """A question to a person; `expires_at` is ISO 8601."""
 
     id: str
@@ -64,13 +61,13 @@ class Interrupt(_Camel, frozen=True):
     expires_at: str | UnsetType = UNSET
 
 
-class Interrupted(_Camel, frozen=True, tag_field="type", tag="interrupt"):
+class Interrupted(CamelStruct, frozen=True, tag_field="type", tag="interrupt"):
     """The run continues when every interrupt has an answer."""
 
     interrupts: tuple[Interrupt, ...]
 
 
-class RunStarted(Event, frozen=True, tag="RUN_STARTED"):
+class RunStarted(AgUiEvent, frozen=True, tag="RUN_STARTED"):
     """A run begins."""
 
     thread_id: str
@@ -78,30 +75,30 @@ class RunStarted(Event, frozen=True, tag="RUN_STARTED"):
     protocol_version: str | UnsetType = UNSET
 
 
-class RunFinished(Event, frozen=True, tag="RUN_FINISHED"):
+class RunFinished(AgUiEvent, frozen=True, tag="RUN_FINISHED"):
     """A run ends; no message or call may be open."""
 
     thread_id: str
     run_id: str
     outcome: Success | Cancelled | Interrupted | UnsetType = UNSET
-    usage: tuple[Tokens, ...] | UnsetType = UNSET
+    usage: tuple[ModelUsage, ...] | UnsetType = UNSET
 
 
-class RunError(Event, frozen=True, tag="RUN_ERROR"):
+class RunErrorEvent(AgUiEvent, frozen=True, tag="RUN_ERROR"):
     """A run failed."""
 
     message: str
     code: str
-    usage: tuple[Tokens, ...] | UnsetType = UNSET
+    usage: tuple[ModelUsage, ...] | UnsetType = UNSET
 
 
-class StepStarted(Event, frozen=True, tag="STEP_STARTED"):
+class StepStarted(AgUiEvent, frozen=True, tag="STEP_STARTED"):
     """A reply of the model begins."""
 
     step_name: str
 
 
-class StepFinished(Event, frozen=True, tag="STEP_FINISHED"):
+class StepFinished(AgUiEvent, frozen=True, tag="STEP_FINISHED"):
     """A reply of the model ends."""
 
     step_name: str
@@ -110,53 +107,53 @@ class StepFinished(Event, frozen=True, tag="STEP_FINISHED"):
 # What is said.
 
 
-class TextMessageStart(Event, frozen=True, tag="TEXT_MESSAGE_START"):
+class TextMessageStart(AgUiEvent, frozen=True, tag="TEXT_MESSAGE_START"):
     """A text message begins, or continues if there is one with this id."""
 
     message_id: str
     role: str = "assistant"
 
 
-class TextMessageContent(Event, frozen=True, tag="TEXT_MESSAGE_CONTENT"):
+class TextMessageContent(AgUiEvent, frozen=True, tag="TEXT_MESSAGE_CONTENT"):
     """The next characters of the message."""
 
     message_id: str
     delta: str
 
 
-class TextMessageEnd(Event, frozen=True, tag="TEXT_MESSAGE_END"):
+class TextMessageEnd(AgUiEvent, frozen=True, tag="TEXT_MESSAGE_END"):
     """The message pauses or ends."""
 
     message_id: str
 
 
-class ReasoningStart(Event, frozen=True, tag="REASONING_START"):
+class ReasoningStart(AgUiEvent, frozen=True, tag="REASONING_START"):
     """The model begins to reason."""
 
     message_id: str
 
 
-class ReasoningMessageStart(Event, frozen=True, tag="REASONING_MESSAGE_START"):
+class ReasoningMessageStart(AgUiEvent, frozen=True, tag="REASONING_MESSAGE_START"):
     """A reasoning message begins, or continues if there is one with this id."""
 
     message_id: str
     role: str = "reasoning"
 
 
-class ReasoningMessageContent(Event, frozen=True, tag="REASONING_MESSAGE_CONTENT"):
+class ReasoningMessageContent(AgUiEvent, frozen=True, tag="REASONING_MESSAGE_CONTENT"):
     """The next characters of the reasoning."""
 
     message_id: str
     delta: str
 
 
-class ReasoningMessageEnd(Event, frozen=True, tag="REASONING_MESSAGE_END"):
+class ReasoningMessageEnd(AgUiEvent, frozen=True, tag="REASONING_MESSAGE_END"):
     """The reasoning message pauses or ends."""
 
     message_id: str
 
 
-class ReasoningEnd(Event, frozen=True, tag="REASONING_END"):
+class ReasoningEnd(AgUiEvent, frozen=True, tag="REASONING_END"):
     """The reasoning ends."""
 
     message_id: str
@@ -165,7 +162,7 @@ class ReasoningEnd(Event, frozen=True, tag="REASONING_END"):
 # Tool calls.
 
 
-class ToolCallStart(Event, frozen=True, tag="TOOL_CALL_START"):
+class ToolCallStart(AgUiEvent, frozen=True, tag="TOOL_CALL_START"):
     """The model began a call, in the message of this id."""
 
     tool_call_id: str
@@ -173,20 +170,20 @@ class ToolCallStart(Event, frozen=True, tag="TOOL_CALL_START"):
     parent_message_id: str
 
 
-class ToolCallArgs(Event, frozen=True, tag="TOOL_CALL_ARGS"):
+class ToolCallArgs(AgUiEvent, frozen=True, tag="TOOL_CALL_ARGS"):
     """The next characters of the call's arguments, as JSON text."""
 
     tool_call_id: str
     delta: str
 
 
-class ToolCallEnd(Event, frozen=True, tag="TOOL_CALL_END"):
+class ToolCallEnd(AgUiEvent, frozen=True, tag="TOOL_CALL_END"):
     """The call's arguments are complete."""
 
     tool_call_id: str
 
 
-class ToolCallResult(Event, frozen=True, tag="TOOL_CALL_RESULT"):
+class ToolCallResult(AgUiEvent, frozen=True, tag="TOOL_CALL_RESULT"):
     """The call's output; a failure shows in its text alone."""
 
     message_id: str
@@ -198,13 +195,13 @@ class ToolCallResult(Event, frozen=True, tag="TOOL_CALL_RESULT"):
 # The rest.
 
 
-class MessagesSnapshot(Event, frozen=True, tag="MESSAGES_SNAPSHOT"):
+class MessagesSnapshot(AgUiEvent, frozen=True, tag="MESSAGES_SNAPSHOT"):
     """All messages in their current state; the client drops all others."""
 
     messages: tuple[Json, ...]
 
 
-class Custom(Event, frozen=True, tag="CUSTOM"):
+class Custom(AgUiEvent, frozen=True, tag="CUSTOM"):
     """An event outside the protocol; `name` begins with `antiphon.`."""
 
     name: str

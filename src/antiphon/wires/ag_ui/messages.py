@@ -61,9 +61,9 @@ class Messages:
 
     def __init__(self, history: Sequence[Json]) -> None:
         self._history = history
-        self._run: dict[str, _Message] = {}
+        self._run: dict[str, _MessageBuilder] = {}
 
-    def hear(self, event: ag.Event) -> None:
+    def apply(self, event: ag.AgUiEvent) -> None:
         """Apply an event."""
         match event:
             case ag.TextMessageStart(message_id=id, role=role):
@@ -128,11 +128,11 @@ class Messages:
         ]
         return pieces
 
-    def _get(self, id: str, role: str) -> _Message:
-        return self._run.setdefault(id, _Message(id, role))
+    def _get(self, id: str, role: str) -> _MessageBuilder:
+        return self._run.setdefault(id, _MessageBuilder(id, role))
 
 
-class _Message:
+class _MessageBuilder:
     """A message while it grows; `answers` is the call that it is the output of."""
 
     __slots__ = ("answers", "calls", "id", "role", "said")
@@ -243,30 +243,30 @@ class AgUiCalls:
 
     # What is told of each.
 
-    def began(self, id: str, name: str, reply: str) -> Iterator[ag.Event]:
+    def start_call(self, id: str, name: str, reply: str) -> Iterator[ag.AgUiEvent]:
         """Yield the start of a call."""
         self._calls[id] = AgUiCall(id, name, reply)
         yield ag.ToolCallStart(tool_call_id=id, tool_call_name=name, parent_message_id=reply)
 
-    def more(self, id: str, arguments: str) -> Iterator[ag.Event]:
+    def append_arguments(self, id: str, arguments: str) -> Iterator[ag.AgUiEvent]:
         """Yield the next characters of a call's arguments."""
         call = self._calls.get(id)
         if call is not None and call.open and arguments:
             yield ag.ToolCallArgs(tool_call_id=id, delta=arguments)
 
-    def ready(self, id: str, arguments: str, said: str) -> Iterator[ag.Event]:
+    def complete_call(self, id: str, arguments: str, said: str) -> Iterator[ag.AgUiEvent]:
         """Yield the end of a call, after those arguments that were not sent yet."""
         if arguments.startswith(said):
-            yield from self.more(id, arguments[len(said) :])
-        yield from self.end(self._calls[id])
+            yield from self.append_arguments(id, arguments[len(said) :])
+        yield from self.end_arguments(self._calls[id])
 
-    def end(self, call: AgUiCall) -> Iterator[ag.Event]:
+    def end_arguments(self, call: AgUiCall) -> Iterator[ag.AgUiEvent]:
         """Yield the end of a call's arguments."""
         if call.open:
             call.open = False
             yield ag.ToolCallEnd(tool_call_id=call.id)
 
-    def required(self, action: PendingAction) -> None:
+    def require(self, action: PendingAction) -> None:
         """Record that the client has to run or approve the call."""
         call = self._calls.get(action.tool_call_id)
         if call is None:
@@ -279,22 +279,22 @@ class AgUiCalls:
         for call in self._calls.values():
             call.asked = None
 
-    def answer(self, run_id: str, id: str, output: str) -> Iterator[ag.Event]:
+    def add_output(self, run_id: str, id: str, output: str) -> Iterator[ag.AgUiEvent]:
         """Yield a call's output; nothing for a call that was not sent."""
         call = self._calls.get(id)
         if call is None or call.answered:
             return
-        yield from self.end(call)
+        yield from self.end_arguments(call)
         call.answered = True
         yield ag.ToolCallResult(message_id=output_id(run_id, id), tool_call_id=id, content=output)
 
     def close(
         self, run_id: str, why: str, reply: str | None = None, but: Collection[str] = ()
-    ) -> Iterator[ag.Event]:
+    ) -> Iterator[ag.AgUiEvent]:
         """Close every other call, so that none seems to be waiting."""
         for call in list(self._calls.values()):
             if call.id not in but and reply in (None, call.reply):
-                yield from self.answer(run_id, call.id, why)
+                yield from self.add_output(run_id, call.id, why)
 
     def forget(self, reply: str) -> None:
         """Drop the calls of this reply."""

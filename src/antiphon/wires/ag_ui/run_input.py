@@ -19,6 +19,7 @@ from antiphon.types.messages import ToolSpec
 from antiphon.types.runs import Approval
 from antiphon.types.terminal_safe import clean
 from antiphon.wires.ag_ui.events import Json, Version
+from antiphon.wires.framing import CamelStruct
 
 DROPPED = "The question was closed without an answer."
 
@@ -27,7 +28,7 @@ _Name = Annotated[str, Meta(min_length=1, max_length=128)]
 _REPLIES = frozenset({"assistant", "tool"})
 
 
-class Output(msgspec.Struct, frozen=True):
+class ClientOutput(msgspec.Struct, frozen=True):
     """Output of a tool of the client."""
 
     tool_call_id: str
@@ -48,15 +49,15 @@ class AgUiRequest(msgspec.Struct, frozen=True, kw_only=True):
     version: Version
     message: NewMessage | None = None
     message_id: str | None = None
-    outputs: tuple[Output, ...] = ()
+    outputs: tuple[ClientOutput, ...] = ()
     approvals: Mapping[str, Approval] = {}
     tools: tuple[ToolSpec, ...] = ()
     history: tuple[Json, ...] = ()
 
 
-def read(body: Mapping[str, Any]) -> AgUiRequest:
+def parse_run_input(body: Mapping[str, Any]) -> AgUiRequest:
     """The request in a JSON body. Raises `InvalidRequest` where it is none, or asks for nothing."""
-    sent = _convert(body, _Input)
+    sent = _convert(body, _RunAgentInput)
     heads = _convert(body, _Heads).messages
     spoke = max((place for place, head in enumerate(heads) if head.role == "user"), default=-1)
     since = [place for place in range(spoke + 1, len(heads)) if heads[place].role in _REPLIES]
@@ -84,28 +85,24 @@ def read(body: Mapping[str, Any]) -> AgUiRequest:
 # How it is written.
 
 
-class _Camel(msgspec.Struct, frozen=True, rename="camel"):
-    pass
-
-
-class _Tool(_Camel, frozen=True):
+class _ClientTool(CamelStruct, frozen=True):
     name: str
     description: str = ""
     parameters: dict[str, Any] | None = None
 
 
-class _Resume(_Camel, frozen=True):
+class _Resume(CamelStruct, frozen=True):
     interrupt_id: Id
     status: Literal["resolved", "cancelled"]
     payload: Any = None
 
 
-class _Input(_Camel, frozen=True):
+class _RunAgentInput(CamelStruct, frozen=True):
     thread_id: _Name
     run_id: _Name
     messages: Annotated[tuple[Json, ...], Meta(max_length=10_000)]
     protocol_version: Annotated[str, Meta(max_length=16)] | None = None
-    tools: Annotated[tuple[_Tool, ...], Meta(max_length=512)] | None = None
+    tools: Annotated[tuple[_ClientTool, ...], Meta(max_length=512)] | None = None
     resume: Annotated[tuple[_Resume, ...], Meta(max_length=512)] | None = None
 
 
@@ -118,13 +115,13 @@ class _Heads(msgspec.Struct, frozen=True):
     messages: tuple[_Head, ...]
 
 
-class _Output(_Camel, frozen=True):
+class _ToolMessage(CamelStruct, frozen=True):
     tool_call_id: _Name
     content: str | list[Json]
     error: str | None = None
 
 
-class _Said(msgspec.Struct, frozen=True):
+class _UserMessage(msgspec.Struct, frozen=True):
     content: str | list[Json]
 
 
@@ -132,7 +129,7 @@ class _Said(msgspec.Struct, frozen=True):
 
 
 def _message(sent: Json) -> NewMessage:
-    text = _text(_convert(sent, _Said).content)
+    text = _text(_convert(sent, _UserMessage).content)
     if not text:
         raise InvalidRequest("The new message is empty.", expected="a text", received="none")
     return _convert({"content": text}, NewMessage)
@@ -155,13 +152,15 @@ def _part(part: Json) -> str:
             )
 
 
-def _output(sent: Json) -> Output:
-    output = _convert(sent, _Output)
+def _output(sent: Json) -> ClientOutput:
+    output = _convert(sent, _ToolMessage)
     said = _text(output.content)
-    return Output(output.tool_call_id, said or output.error or "", is_error=bool(output.error))
+    return ClientOutput(
+        output.tool_call_id, said or output.error or "", is_error=bool(output.error)
+    )
 
 
-def _tool(tool: _Tool) -> ToolSpec:
+def _tool(tool: _ClientTool) -> ToolSpec:
     said = {"name": tool.name, "description": tool.description}
     takes = {"parameters": tool.parameters} if tool.parameters else {}
     return _convert({**said, **takes}, ToolSpec)

@@ -26,7 +26,7 @@ _Name = Annotated[str, Meta(min_length=1, max_length=128)]
 _Json = dict[str, Any]
 
 
-class Said(msgspec.Struct, frozen=True):
+class CallAnswer(msgspec.Struct, frozen=True):
     """What a person said of the call `tool_call_id`, whose arguments they saw as `input`."""
 
     tool_call_id: str
@@ -46,23 +46,23 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     kind: Literal["message", "answers", "regenerate"]
     content: tuple[Part, ...] = ()
     message_id: str | None = None
-    answers: tuple[Said, ...] = ()
+    answers: tuple[CallAnswer, ...] = ()
     regenerate: str | None = None
 
 
-def read(body: Mapping[str, Any]) -> ChatRequest:
+def parse_chat_request(body: Mapping[str, Any]) -> ChatRequest:
     """The request in a JSON body. Raises `InvalidRequest` where it is none, or says nothing new."""
-    sent = _convert(body, _Input)
+    sent = _convert(body, _ChatBody)
     if sent.trigger == "regenerate-message":
         return ChatRequest(chat_id=sent.id, kind="regenerate", regenerate=sent.message_id)
     last = sent.messages[-1] if sent.messages else None
     match last:
-        case _Message(role="user", parts=parts):
+        case _SentMessage(role="user", parts=parts):
             content = tuple(part for sent_part in parts for part in _content(sent_part))
             return ChatRequest(
                 chat_id=sent.id, kind="message", content=_some(content), message_id=last.id
             )
-        case _Message(role="assistant", parts=parts) if answers := tuple(_answers(parts)):
+        case _SentMessage(role="assistant", parts=parts) if answers := tuple(_answers(parts)):
             return ChatRequest(chat_id=sent.id, kind="answers", answers=answers)
         case _:
             raise InvalidRequest(
@@ -75,15 +75,15 @@ def read(body: Mapping[str, Any]) -> ChatRequest:
 # How it is written.
 
 
-class _Message(msgspec.Struct, frozen=True):
+class _SentMessage(msgspec.Struct, frozen=True):
     role: Literal["system", "user", "assistant"]
     parts: Annotated[tuple[_Json, ...], Meta(max_length=10_000)]
     id: Annotated[str, Meta(max_length=128)] = ""
 
 
-class _Input(msgspec.Struct, frozen=True, rename="camel"):
+class _ChatBody(msgspec.Struct, frozen=True, rename="camel"):
     id: _Name
-    messages: Annotated[tuple[_Message, ...], Meta(max_length=10_000)]
+    messages: Annotated[tuple[_SentMessage, ...], Meta(max_length=10_000)]
     trigger: Literal["submit-message", "regenerate-message"] = "submit-message"
     message_id: Annotated[str, Meta(max_length=128)] | None = None
 
@@ -119,9 +119,9 @@ def _some(content: tuple[Part, ...]) -> tuple[Part, ...]:
     return content
 
 
-def _answers(parts: Sequence[_Json]) -> Sequence[Said]:
+def _answers(parts: Sequence[_Json]) -> Sequence[CallAnswer]:
     """The last of each call: whoever answers in two tabs has said the later."""
-    found: dict[str, Said] = {}
+    found: dict[str, CallAnswer] = {}
     for part in parts:
         match part:
             case {
@@ -131,7 +131,7 @@ def _answers(parts: Sequence[_Json]) -> Sequence[Said]:
             }:
                 reason = more.get("reason")
                 said = reason if isinstance(reason, str) else ""
-                found[call_id] = Said(call_id, approved, said[:10_000], part.get("input"))
+                found[call_id] = CallAnswer(call_id, approved, said[:10_000], part.get("input"))
             case _:
                 pass
     return tuple(found.values())

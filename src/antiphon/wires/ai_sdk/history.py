@@ -1,7 +1,7 @@
 """A stored thread as messages of the AI SDK: what a client made of the streams, without them.
 
-    for entry in ui_entries.arranged(messages, runs):
-        show(told(entry, actions=..., files=...))
+    for entry in group_entries(messages, runs):
+        show(as_ui_message(entry, actions=..., files=...))
 
 A run that has ended is one message, its id the run's, with the parts that folding its stream as
 version 5 gives. What the store does not keep is not told: how reasoning and text took turns within
@@ -36,7 +36,7 @@ from antiphon.wires.framing import NOT_ANSWERED
 # Grouping of stored messages and runs into messages of a page, in order.
 
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True):
+class UiEntry(msgspec.Struct, frozen=True, kw_only=True):
     """One message of a page: a single message, or everything of a run.
 
     `number` is that of its first message in the thread, or of the message that a silent run
@@ -48,7 +48,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     run: Run | None = None
 
 
-def group_entries(messages: Iterable[Message], runs: Iterable[Run]) -> list[Entry]:
+def group_entries(messages: Iterable[Message], runs: Iterable[Run]) -> list[UiEntry]:
     """Return a thread's messages in order as entries, without those of active runs.
 
     `runs` are the thread's runs in any order. A run that ended without a message stands after the
@@ -75,22 +75,24 @@ def _source(message: Message) -> str | None:
     return None if message.role in ("user", "system") else message.run_id or ""
 
 
-def _entry(group: tuple[Message, ...], runs: Mapping[str, Run]) -> Entry | None:
+def _entry(group: tuple[Message, ...], runs: Mapping[str, Run]) -> UiEntry | None:
     first = group[0]
     run = None if _source(first) is None else runs.get(first.run_id or "")
     if run is not None and not run.status.ended:
         return None
-    return Entry(number=first.number, messages=group, run=run)
+    return UiEntry(number=first.number, messages=group, run=run)
 
 
-def _silent(said: Sequence[Message], runs: Sequence[Run], known: Mapping[str, Run]) -> list[Entry]:
+def _silent(
+    said: Sequence[Message], runs: Sequence[Run], known: Mapping[str, Run]
+) -> list[UiEntry]:
     by_number = {message.number: message for message in said}
-    entries: list[Entry] = []
+    entries: list[UiEntry] = []
     for run in runs:
         asked = by_number.get(run.messages_before + 1)
         came_along = asked is not None and asked.created_at <= run.created_at
         if run.status.ended and not _is_rolled_back(run, known.values()):
-            entries.append(Entry(number=run.messages_before + came_along, run=run))
+            entries.append(UiEntry(number=run.messages_before + came_along, run=run))
     return entries
 
 
@@ -106,7 +108,7 @@ def _began(run: Run) -> tuple[int, str]:
     return run.created_at, run.id
 
 
-def _place(entry: Entry) -> tuple[int, bool, int]:
+def _place(entry: UiEntry) -> tuple[int, bool, int]:
     """Return the sort key; a silent run stands after the message with its number."""
     silent = not entry.messages
     return entry.number, silent, entry.run.created_at if entry.run and silent else 0
@@ -121,26 +123,26 @@ class StepStart(msgspec.Struct, frozen=True, tag_field="type", tag="step-start")
     """A reply of the model begins."""
 
 
-class _Camel(msgspec.Struct, frozen=True, rename="camel", tag_field="type", kw_only=True):
+class _TaggedPart(msgspec.Struct, frozen=True, rename="camel", tag_field="type", kw_only=True):
     """Struct with camelCase JSON names."""
 
 
-class SaidText(_Camel, frozen=True, tag="text"):
+class TextPart(_TaggedPart, frozen=True, tag="text"):
     """A text; `state` if a model wrote it."""
 
     text: str
     state: Literal["done"] | UnsetType = UNSET
-    provider_metadata: ui.OfText | UnsetType = UNSET
+    provider_metadata: ui.TextMetadata | UnsetType = UNSET
 
 
-class SaidReasoning(_Camel, frozen=True, tag="reasoning"):
+class ReasoningPart(_TaggedPart, frozen=True, tag="reasoning"):
     """A model's reasoning."""
 
     text: str
     state: Literal["done"] = "done"
 
 
-class Attached(_Camel, frozen=True, tag="file"):
+class FilePart(_TaggedPart, frozen=True, tag="file"):
     """A file or picture."""
 
     url: str
@@ -148,7 +150,7 @@ class Attached(_Camel, frozen=True, tag="file"):
     filename: str | UnsetType = UNSET
 
 
-class Called(_Camel, frozen=True, tag="dynamic-tool"):
+class ToolPart(_TaggedPart, frozen=True, tag="dynamic-tool"):
     """A tool call with its output, or the reason why there is none."""
 
     tool_name: str
@@ -159,40 +161,40 @@ class Called(_Camel, frozen=True, tag="dynamic-tool"):
     error_text: str | UnsetType = UNSET
 
 
-class Compacted(msgspec.Struct, frozen=True, kw_only=True):
+class CompactionData(msgspec.Struct, frozen=True, kw_only=True):
     """Summary that models read instead of the messages up to `compacts`; 0 undoes it."""
 
     compacts: int
     text: str
 
 
-class DataCompaction(_Camel, frozen=True, tag="data-compaction"):
+class DataCompaction(_TaggedPart, frozen=True, tag="data-compaction"):
     """Marks the border between summarized and whole messages."""
 
     id: str
-    data: Compacted
+    data: CompactionData
 
 
-class Kept(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+class CallFiles(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     """Files of a call beside its output text."""
 
     tool_call_id: str
-    files: Sequence[Attached]
+    files: Sequence[FilePart]
 
 
-class DataFiles(_Camel, frozen=True, tag="data-files"):
+class DataFiles(_TaggedPart, frozen=True, tag="data-files"):
     """The files of a call; streams do not contain them."""
 
     id: str
-    data: Kept
+    data: CallFiles
 
 
-Part = (
+StoredPart = (
     StepStart
-    | SaidText
-    | SaidReasoning
-    | Attached
-    | Called
+    | TextPart
+    | ReasoningPart
+    | FilePart
+    | ToolPart
     | DataCompaction
     | DataFiles
     | ui.DataApproval
@@ -200,7 +202,7 @@ Part = (
 )
 
 
-class Spoken(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+class MessageMetadata(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     """Metadata of a message outside this thread's runs; `status` of a copied answer."""
 
     number: int
@@ -209,7 +211,7 @@ class Spoken(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     status: str | UnsetType = UNSET
 
 
-class Answered(ui.Account, frozen=True, kw_only=True):
+class StoredRunMetadata(ui.RunMetadata, frozen=True, kw_only=True):
     """Metadata of a run: as at the end of its stream, plus its place and start."""
 
     number: int
@@ -221,12 +223,12 @@ class UIMessage(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     role: Literal["system", "user", "assistant"]
-    parts: Sequence[Part]
-    metadata: Spoken | Answered
+    parts: Sequence[StoredPart]
+    metadata: MessageMetadata | StoredRunMetadata
 
 
 def as_ui_message(
-    entry: Entry,
+    entry: UiEntry,
     *,
     actions: Iterable[Action] = (),
     files: Mapping[str, Upload],
@@ -237,12 +239,15 @@ def as_ui_message(
     approvals. `files` are the uploads that its messages name, by id, as far as they still exist.
     """
     match entry:
-        case Entry(run=Run() as run):
-            parts: list[Part] = [*_replies(entry.messages, run, actions, files), _status_part(run)]
+        case UiEntry(run=Run() as run):
+            parts: list[StoredPart] = [
+                *_replies(entry.messages, run, actions, files),
+                _status_part(run),
+            ]
             return UIMessage(
                 id=run.id, role="assistant", parts=parts, metadata=_account(run, entry.number)
             )
-        case Entry(messages=(Message(role="user" | "system" as role) as message, *_)):
+        case UiEntry(messages=(Message(role="user" | "system" as role) as message, *_)):
             parts = list(_words(message, files))
             return UIMessage(
                 id=message.id, role=role, parts=parts, metadata=_message_metadata(message)
@@ -254,7 +259,7 @@ def as_ui_message(
             return UIMessage(id=copied.id, role="assistant", parts=parts, metadata=about)
 
 
-def file_ids(entries: Iterable[Entry]) -> set[str]:
+def file_ids(entries: Iterable[UiEntry]) -> set[str]:
     """Return the ids of uploads that these entries name."""
     said = [message for entry in entries for message in entry.messages]
     attached = {
@@ -266,18 +271,20 @@ def file_ids(entries: Iterable[Entry]) -> set[str]:
     return attached.union(*(message.kept for message in said))
 
 
-def _message_metadata(message: Message) -> Spoken:
-    return Spoken(number=message.number, created_at=message.created_at, thread_id=message.thread_id)
+def _message_metadata(message: Message) -> MessageMetadata:
+    return MessageMetadata(
+        number=message.number, created_at=message.created_at, thread_id=message.thread_id
+    )
 
 
-def _account(run: Run, number: int) -> Answered:
-    return Answered(
+def _account(run: Run, number: int) -> StoredRunMetadata:
+    return StoredRunMetadata(
         run_id=run.id,
         thread_id=run.thread_id,
         status=run.status.value,
         reason=run.reason or UNSET,
         error=_problem(run),
-        usage=ui.Tokens(
+        usage=ui.TokenUsage(
             input_tokens=run.usage.input_tokens,
             output_tokens=run.usage.output_tokens,
             cached_tokens=run.usage.cached_tokens,
@@ -297,24 +304,24 @@ def _problem(run: Run) -> ui.Problem | UnsetType:
 
 
 def _status_part(run: Run) -> ui.DataStatus:
-    done = ui.Done(run_id=run.id, run_status=run.status.value)
+    done = ui.RunDone(run_id=run.id, run_status=run.status.value)
     return ui.DataStatus(id=run.id, data=done)
 
 
 # What a person or the program said.
 
 
-def _words(message: Message, files: Mapping[str, Upload]) -> Iterator[Part]:
+def _words(message: Message, files: Mapping[str, Upload]) -> Iterator[StoredPart]:
     if message.compacts is not None:
-        compacted = Compacted(compacts=message.compacts, text=message.text)
+        compacted = CompactionData(compacts=message.compacts, text=message.text)
         yield DataCompaction(id=message.id, data=compacted)
         return
     for part in message.content:
         match part:
             case Text(text=text):
-                yield SaidText(text=text)
+                yield TextPart(text=text)
             case Image(url=str(url)):
-                yield Attached(url=url, media_type=_picture_type(url))
+                yield FilePart(url=url, media_type=_picture_type(url))
             case Image(file_id=file_id) | File(file_id=file_id):
                 yield _file_part(file_id or "", files)
             case Refusal():
@@ -328,9 +335,9 @@ def _picture_type(url: str) -> str:
     return url.removeprefix("data:").partition(",")[0].partition(";")[0]
 
 
-def _file_part(file_id: str, files: Mapping[str, Upload]) -> Attached:
+def _file_part(file_id: str, files: Mapping[str, Upload]) -> FilePart:
     upload = files.get(file_id)
-    return Attached(
+    return FilePart(
         url=f"/api/files/{file_id}",
         media_type=upload.media_type if upload else UNKNOWN_TYPE,
         filename=upload.name if upload else file_id,
@@ -345,7 +352,7 @@ def _replies(
     run: Run | None,
     actions: Iterable[Action],
     files: Mapping[str, Upload],
-) -> Iterator[Part]:
+) -> Iterator[StoredPart]:
     outputs = {message.tool_call_id: message for message in messages if message.role == "tool"}
     if run is not None and run.reason == "max_turns":
         # The calls of the last turn were never handed out, and no event told of their outputs.
@@ -368,21 +375,21 @@ def _without(
     return {call_id: output for call_id, output in outputs.items() if call_id not in gone}
 
 
-def _reply(message: Message) -> Iterator[Part]:
+def _reply(message: Message) -> Iterator[StoredPart]:
     if message.reasoning or message.content or message.tool_calls:
         yield StepStart()
     if message.reasoning:
-        yield SaidReasoning(text=message.reasoning)
+        yield ReasoningPart(text=message.reasoning)
     if message.text:
-        yield SaidText(text=message.text, state="done")
+        yield TextPart(text=message.text, state="done")
     if message.refusal:
-        yield SaidText(text=message.refusal, state="done", provider_metadata=ui.REFUSAL)
+        yield TextPart(text=message.refusal, state="done", provider_metadata=ui.REFUSAL)
 
 
-def _tool_part(call: ToolCall, output: Message | None) -> Called:
+def _tool_part(call: ToolCall, output: Message | None) -> ToolPart:
     failed = output is None or output.is_error
     text = output.text if output else NOT_ANSWERED
-    return Called(
+    return ToolPart(
         tool_name=call.name,
         tool_call_id=call.id,
         state="output-error" if failed else "output-available",
@@ -401,7 +408,7 @@ def _file_data_parts(
         there = [each for each in output.kept if each in files] if output else []
         if there:
             attached = [_file_part(each, files) for each in there]
-            yield DataFiles(id=call.id, data=Kept(tool_call_id=call.id, files=attached))
+            yield DataFiles(id=call.id, data=CallFiles(tool_call_id=call.id, files=attached))
 
 
 def _approvals(
@@ -415,7 +422,7 @@ def _approvals(
         if call.id in asked:
             yield _approval(call, asked[call.id])
         elif output is not None and (state := _ENDS.get(output.metadata.get("fault", ""))):
-            ended = ui.Asked(
+            ended = ui.ApprovalState(
                 approval_id=call.id,
                 tool_call_id=call.id,
                 tool_name=call.name,
@@ -438,7 +445,7 @@ def _approval(call: ToolCall, action: Action) -> ui.DataApproval:
         state = "cancelled"
     elif action.approval != "required":
         state = "approved" if action.approval == "given" else "refused"
-    asked = ui.Asked(
+    asked = ui.ApprovalState(
         approval_id=action.id,
         tool_call_id=call.id,
         tool_name=call.name,
@@ -456,5 +463,5 @@ def _completes(
     """Yield one part for each saved output, in the order in which they were saved."""
     there = [(outputs[call.id].created_at, call) for call in calls if call.id in outputs]
     for _, call in sorted(there, key=lambda saved: saved[0]):
-        complete = ui.Complete(tool_call_id=call.id, tool_name=call.name)
+        complete = ui.OutputSaved(tool_call_id=call.id, tool_name=call.name)
         yield ui.DataStatus(id=call.id, data=complete)

@@ -118,7 +118,7 @@ class UIMessageStream:
         call = self._calls.get(tool_call_id)
         if call is None or self._ended:
             return []
-        now = ui.Running(
+        now = ui.ToolStatus(
             tool_call_id=tool_call_id,
             tool_name=call.name,
             state=state,
@@ -142,7 +142,7 @@ class UIMessageStream:
         return [frame(part)]
 
     def approval_asked(
-        self, tool_call_id: str, approval_id: str, about: ui.About | None = None
+        self, tool_call_id: str, approval_id: str, about: ui.CallFacts | None = None
     ) -> Sequence[bytes]:
         """Return frames for a question about a call, whichever side runs its tool."""
         call = self._calls.get(tool_call_id)
@@ -159,7 +159,7 @@ class UIMessageStream:
             return []
         self._ended = True
         if self._run is None:
-            return [frame(ui.Error(error_text=clean(fault.message)))]
+            return [frame(ui.ErrorPart(error_text=clean(fault.message)))]
         return [*map(frame, self._end_step()), *map(frame, self._fail(fault))]
 
     # Frames.
@@ -177,7 +177,7 @@ class UIMessageStream:
             case _:
                 return number
 
-    def _to_frames(self, parts: Sequence[ui.Part], first: int, last: int) -> Iterator[bytes]:
+    def _to_frames(self, parts: Sequence[ui.UiPart], first: int, last: int) -> Iterator[bytes]:
         """Yield the parts as frames, without those that the reader has.
 
         An opening part is numbered as if the first event stood alone, so that ids do not depend on
@@ -197,7 +197,7 @@ class UIMessageStream:
 
     # Encoding of each event.
 
-    def _parts(self, event: Event) -> Iterator[ui.Part]:
+    def _parts(self, event: Event) -> Iterator[ui.UiPart]:
         if self._ended:
             return
         match event:
@@ -212,9 +212,9 @@ class UIMessageStream:
             case ToolCallStarted() | ToolCallDelta() | ToolCallReady():
                 yield from self._begin_step()
                 yield from self._end_text()
-                yield from self._calls.told(event, self._replies)
+                yield from self._calls.encode(event, self._replies)
             case ActionRequired() | ToolOutputAdded():
-                yield from self._calls.told(event, self._replies)
+                yield from self._calls.encode(event, self._replies)
             case MessageCompleted(message=message):
                 yield from self._on_message(message)
             case TurnRestarted():
@@ -224,11 +224,11 @@ class UIMessageStream:
             case TurnEnded():
                 yield from self._end_step()
 
-    def _on_status(self, event: RunStatus) -> Iterator[ui.Part]:
+    def _on_status(self, event: RunStatus) -> Iterator[ui.UiPart]:
         before, self._run = self._run, event
         if before is None:
-            named = ui.Named(run_id=event.run_id, thread_id=event.thread_id)
-            yield ui.Start(message_id=event.run_id, message_metadata=named)
+            named = ui.MessageIds(run_id=event.run_id, thread_id=event.thread_id)
+            yield ui.StartPart(message_id=event.run_id, message_metadata=named)
         if event.status is Status.QUEUED:
             # The client has done its part, so every open question was approved.
             yield from self._calls.approve_all()
@@ -236,17 +236,17 @@ class UIMessageStream:
             yield from self._end(event)
             self._ended = True
 
-    def _end(self, event: RunStatus) -> Iterator[ui.Part]:
+    def _end(self, event: RunStatus) -> Iterator[ui.UiPart]:
         yield from self._calls.close(NOT_ANSWERED)
         yield from self._end_step()
         yield ui.DataStatus(
-            id=event.run_id, data=ui.Done(run_id=event.run_id, run_status=event.status.value)
+            id=event.run_id, data=ui.RunDone(run_id=event.run_id, run_status=event.status.value)
         )
         match event.status:
             case Status.FAILED:
                 yield from self._fail(event.error or Fault("internal", "The run failed."))
             case Status.CANCELLED:
-                yield ui.Abort()
+                yield ui.AbortPart()
                 yield from self._finish("other")
             case Status.INCOMPLETE:
                 yield from self._finish(_CUT_SHORT.get(event.reason, "other"))
@@ -255,31 +255,31 @@ class UIMessageStream:
             case _:
                 yield from self._finish("other")
 
-    def _fail(self, fault: Fault) -> Iterator[ui.Part]:
+    def _fail(self, fault: Fault) -> Iterator[ui.UiPart]:
         problem = ui.Problem(code=fault.code, message=clean(fault.message))
         account = self._account(problem)
         # Many clients stop reading at the error, so everything else comes before it.
-        yield ui.Metadata(message_metadata=account)
-        yield ui.Error(error_text=problem.message)
+        yield ui.MetadataPart(message_metadata=account)
+        yield ui.ErrorPart(error_text=problem.message)
         yield from self._finish("error", problem)
 
     def _finish(
         self, reason: ui.FinishReason, problem: ui.Problem | None = None
-    ) -> Iterator[ui.Part]:
-        yield ui.Finish(
+    ) -> Iterator[ui.UiPart]:
+        yield ui.FinishPart(
             finish_reason=msgspec.UNSET if self._sdk == 5 else reason,
             message_metadata=self._account(problem),
         )
 
-    def _account(self, problem: ui.Problem | None) -> ui.Account:
+    def _account(self, problem: ui.Problem | None) -> ui.RunMetadata:
         run, usage = self._named, self._usage
-        return ui.Account(
+        return ui.RunMetadata(
             run_id=run.run_id,
             thread_id=run.thread_id,
             status=run.status.value,
             reason=run.reason or msgspec.UNSET,
             error=problem or msgspec.UNSET,
-            usage=ui.Tokens(
+            usage=ui.TokenUsage(
                 input_tokens=usage.input_tokens,
                 output_tokens=usage.output_tokens,
                 cached_tokens=usage.cached_tokens,
@@ -290,18 +290,18 @@ class UIMessageStream:
 
     # Steps and their text.
 
-    def _begin_step(self) -> Iterator[ui.Part]:
+    def _begin_step(self) -> Iterator[ui.UiPart]:
         if not self._in_step:
             self._in_step, self._spoken = True, 0
             yield ui.StartStep()
 
-    def _end_step(self) -> Iterator[ui.Part]:
+    def _end_step(self) -> Iterator[ui.UiPart]:
         yield from self._end_text()
         if self._in_step:
             self._in_step = False
             yield ui.FinishStep()
 
-    def _on_text(self, kind: _Kind, text: str) -> Iterator[ui.Part]:
+    def _on_text(self, kind: _Kind, text: str) -> Iterator[ui.UiPart]:
         if not text:
             return
         yield from self._begin_step()
@@ -312,12 +312,12 @@ class UIMessageStream:
             yield kind.begin(self._speaking.id)
         yield kind.delta(id=self._speaking.id, delta=text)
 
-    def _end_text(self) -> Iterator[ui.Part]:
+    def _end_text(self) -> Iterator[ui.UiPart]:
         if self._speaking is not None:
             yield self._speaking.kind.end(id=self._speaking.id)
             self._speaking = None
 
-    def _on_restart(self, event: TurnRestarted) -> Iterator[ui.Part]:
+    def _on_restart(self, event: TurnRestarted) -> Iterator[ui.UiPart]:
         earlier = self._calls.before(self._replies)
         if self._sdk >= ui.ResetStep.since:
             # In a step from here on, whether or not the void was told: so ids stay the same.
@@ -326,12 +326,12 @@ class UIMessageStream:
         elif self._in_step:
             yield from self._end_text()
             yield from self._calls.close(TAKEN_BACK, but=earlier)
-            again = ui.Restarted(reason=event.reason, attempt=event.attempt)
+            again = ui.TurnRestart(reason=event.reason, attempt=event.attempt)
             yield ui.DataTurnRestarted(data=again)
             yield from self._end_step()
         self._calls.forget(but=earlier)
 
-    def _on_message(self, message: Message) -> Iterator[ui.Part]:
+    def _on_message(self, message: Message) -> Iterator[ui.UiPart]:
         whole = {call.id for call in message.tool_calls}
         yield from self._calls.close(NOT_WHOLE, but=whole | self._calls.before(self._replies))
         yield from self._end_step()
@@ -342,23 +342,23 @@ class _Kind(msgspec.Struct, frozen=True):
     """A kind of text: the parts that begin, continue and end it."""
 
     name: str
-    start: type[ui.TextStart | ui.ReasoningStart]
-    delta: type[ui.TextDelta | ui.ReasoningDelta]
-    end: type[ui.TextEnd | ui.ReasoningEnd]
+    start: type[ui.TextStartPart | ui.ReasoningStartPart]
+    delta: type[ui.TextDeltaPart | ui.ReasoningDeltaPart]
+    end: type[ui.TextEndPart | ui.ReasoningEndPart]
 
-    def begin(self, id: str) -> ui.TextStart | ui.ReasoningStart:
+    def begin(self, id: str) -> ui.TextStartPart | ui.ReasoningStartPart:
         """Return the opening part. A refusal is marked text in this protocol."""
         return self.start(id=id)
 
 
 class _Refusal(_Kind, frozen=True):
-    def begin(self, id: str) -> ui.TextStart:
-        return ui.TextStart(id=id, provider_metadata=ui.REFUSAL)
+    def begin(self, id: str) -> ui.TextStartPart:
+        return ui.TextStartPart(id=id, provider_metadata=ui.REFUSAL)
 
 
-_TEXT = _Kind("text", ui.TextStart, ui.TextDelta, ui.TextEnd)
-_REFUSAL = _Refusal("refusal", ui.TextStart, ui.TextDelta, ui.TextEnd)
-_REASONING = _Kind("reasoning", ui.ReasoningStart, ui.ReasoningDelta, ui.ReasoningEnd)
+_TEXT = _Kind("text", ui.TextStartPart, ui.TextDeltaPart, ui.TextEndPart)
+_REFUSAL = _Refusal("refusal", ui.TextStartPart, ui.TextDeltaPart, ui.TextEndPart)
+_REASONING = _Kind("reasoning", ui.ReasoningStartPart, ui.ReasoningDeltaPart, ui.ReasoningEndPart)
 
 
 class _Speech(msgspec.Struct, frozen=True):

@@ -10,18 +10,15 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
-import msgspec
 from msgspec import UNSET, UnsetType
+
+from antiphon.wires.framing import CamelStruct
 
 Sdk = Literal[5, 6, 7]
 """Major version of the npm package `ai` that a client declared."""
 
 
-class _Camel(msgspec.Struct, frozen=True, rename="camel"):
-    """Struct with camelCase JSON names."""
-
-
-class Part(_Camel, frozen=True, tag_field="type"):
+class UiPart(CamelStruct, frozen=True, tag_field="type"):
     """Base of all parts."""
 
     since: ClassVar[Sdk] = 5
@@ -30,7 +27,7 @@ class Part(_Camel, frozen=True, tag_field="type"):
 # The message as a whole.
 
 
-class Tokens(_Camel, frozen=True):
+class TokenUsage(CamelStruct, frozen=True):
     """Tokens that a run used so far."""
 
     input_tokens: int
@@ -39,27 +36,27 @@ class Tokens(_Camel, frozen=True):
     reasoning_tokens: int
 
 
-class Problem(_Camel, frozen=True):
+class Problem(CamelStruct, frozen=True):
     """Why a run failed, with a stable code."""
 
     code: str
     message: str
 
 
-class Named(_Camel, frozen=True):
+class MessageIds(CamelStruct, frozen=True):
     """Ids of a message, known from its first part on."""
 
     run_id: str
     thread_id: str
 
 
-class Account(_Camel, frozen=True):
+class RunMetadata(CamelStruct, frozen=True):
     """Status and usage of a run; `cost` in US dollars, null if unknown."""
 
     run_id: str
     thread_id: str
     status: str
-    usage: Tokens
+    usage: TokenUsage
     cost: float | None
     reason: str | UnsetType = UNSET
     error: Problem | UnsetType = UNSET
@@ -69,48 +66,48 @@ FinishReason = Literal["stop", "length", "content-filter", "tool-calls", "error"
 """Finish reasons that all versions know."""
 
 
-class Start(Part, frozen=True, tag="start"):
+class StartPart(UiPart, frozen=True, tag="start"):
     """The message begins."""
 
     message_id: str
-    message_metadata: Named
+    message_metadata: MessageIds
 
 
-class Metadata(Part, frozen=True, tag="message-metadata"):
+class MetadataPart(UiPart, frozen=True, tag="message-metadata"):
     """Metadata of the message, before its end."""
 
-    message_metadata: Account
+    message_metadata: RunMetadata
 
 
-class Abort(Part, frozen=True, tag="abort"):
+class AbortPart(UiPart, frozen=True, tag="abort"):
     """The run was cancelled."""
 
 
-class Error(Part, frozen=True, tag="error"):
+class ErrorPart(UiPart, frozen=True, tag="error"):
     """The run failed; `useChat` reads nothing after it."""
 
     error_text: str
 
 
-class Finish(Part, frozen=True, tag="finish"):
+class FinishPart(UiPart, frozen=True, tag="finish"):
     """The message ends. The first clients of version 5 accept no reason."""
 
-    message_metadata: Account
+    message_metadata: RunMetadata
     finish_reason: FinishReason | UnsetType = UNSET
 
 
 # Steps: one is one reply of the model.
 
 
-class StartStep(Part, frozen=True, tag="start-step"):
+class StartStep(UiPart, frozen=True, tag="start-step"):
     """A reply begins."""
 
 
-class FinishStep(Part, frozen=True, tag="finish-step"):
+class FinishStep(UiPart, frozen=True, tag="finish-step"):
     """A reply ends."""
 
 
-class ResetStep(Part, frozen=True, tag="reset-step"):
+class ResetStep(UiPart, frozen=True, tag="reset-step"):
     """Everything in the step so far is void."""
 
     since: ClassVar[Sdk] = 7
@@ -119,55 +116,55 @@ class ResetStep(Part, frozen=True, tag="reset-step"):
 # Text and reasoning.
 
 
-class Said(_Camel, frozen=True):
+class RefusalFlag(CamelStruct, frozen=True):
     """Metadata of a text: `refusal` marks a refusal."""
 
     refusal: bool
 
 
-class OfText(_Camel, frozen=True):
+class TextMetadata(CamelStruct, frozen=True):
     """Metadata of a text, under its provider's name."""
 
-    antiphon: Said
+    antiphon: RefusalFlag
 
 
-REFUSAL = OfText(Said(refusal=True))
+REFUSAL = TextMetadata(RefusalFlag(refusal=True))
 
 
-class TextStart(Part, frozen=True, tag="text-start"):
+class TextStartPart(UiPart, frozen=True, tag="text-start"):
     """A piece of the answer begins."""
 
     id: str
-    provider_metadata: OfText | UnsetType = UNSET
+    provider_metadata: TextMetadata | UnsetType = UNSET
 
 
-class TextDelta(Part, frozen=True, tag="text-delta"):
+class TextDeltaPart(UiPart, frozen=True, tag="text-delta"):
     """The next characters of the answer."""
 
     id: str
     delta: str
 
 
-class TextEnd(Part, frozen=True, tag="text-end"):
+class TextEndPart(UiPart, frozen=True, tag="text-end"):
     """A piece of the answer ends."""
 
     id: str
 
 
-class ReasoningStart(Part, frozen=True, tag="reasoning-start"):
+class ReasoningStartPart(UiPart, frozen=True, tag="reasoning-start"):
     """A piece of the reasoning begins."""
 
     id: str
 
 
-class ReasoningDelta(Part, frozen=True, tag="reasoning-delta"):
+class ReasoningDeltaPart(UiPart, frozen=True, tag="reasoning-delta"):
     """The next characters of the reasoning."""
 
     id: str
     delta: str
 
 
-class ReasoningEnd(Part, frozen=True, tag="reasoning-end"):
+class ReasoningEndPart(UiPart, frozen=True, tag="reasoning-end"):
     """A piece of the reasoning ends."""
 
     id: str
@@ -176,7 +173,7 @@ class ReasoningEnd(Part, frozen=True, tag="reasoning-end"):
 # Tool calls. `dynamic`, for the client has no types of our tools.
 
 
-class ToolInputStart(Part, frozen=True, tag="tool-input-start"):
+class ToolInputStart(UiPart, frozen=True, tag="tool-input-start"):
     """The model began a call."""
 
     tool_call_id: str
@@ -184,14 +181,14 @@ class ToolInputStart(Part, frozen=True, tag="tool-input-start"):
     dynamic: bool = True
 
 
-class ToolInputDelta(Part, frozen=True, tag="tool-input-delta"):
+class ToolInputDelta(UiPart, frozen=True, tag="tool-input-delta"):
     """The next characters of the call's arguments, as JSON text."""
 
     tool_call_id: str
     input_text_delta: str
 
 
-class ToolInputAvailable(Part, frozen=True, tag="tool-input-available"):
+class ToolInputAvailable(UiPart, frozen=True, tag="tool-input-available"):
     """The call is complete."""
 
     tool_call_id: str
@@ -200,7 +197,7 @@ class ToolInputAvailable(Part, frozen=True, tag="tool-input-available"):
     dynamic: bool = True
 
 
-class ToolApprovalRequest(Part, frozen=True, tag="tool-approval-request"):
+class ToolApprovalRequest(UiPart, frozen=True, tag="tool-approval-request"):
     """A person has to approve the call."""
 
     since: ClassVar[Sdk] = 6
@@ -209,7 +206,7 @@ class ToolApprovalRequest(Part, frozen=True, tag="tool-approval-request"):
     tool_call_id: str
 
 
-class ToolApprovalResponse(Part, frozen=True, tag="tool-approval-response"):
+class ToolApprovalResponse(UiPart, frozen=True, tag="tool-approval-response"):
     """The person's answer."""
 
     since: ClassVar[Sdk] = 7
@@ -219,7 +216,7 @@ class ToolApprovalResponse(Part, frozen=True, tag="tool-approval-response"):
     reason: str | UnsetType = UNSET
 
 
-class ToolOutputAvailable(Part, frozen=True, tag="tool-output-available"):
+class ToolOutputAvailable(UiPart, frozen=True, tag="tool-output-available"):
     """The call's output or, if `preliminary`, its progress."""
 
     tool_call_id: str
@@ -228,7 +225,7 @@ class ToolOutputAvailable(Part, frozen=True, tag="tool-output-available"):
     preliminary: bool | UnsetType = UNSET
 
 
-class ToolOutputError(Part, frozen=True, tag="tool-output-error"):
+class ToolOutputError(UiPart, frozen=True, tag="tool-output-error"):
     """The call failed; the error text says why."""
 
     tool_call_id: str
@@ -236,7 +233,7 @@ class ToolOutputError(Part, frozen=True, tag="tool-output-error"):
     dynamic: bool = True
 
 
-class ToolOutputDenied(Part, frozen=True, tag="tool-output-denied"):
+class ToolOutputDenied(UiPart, frozen=True, tag="tool-output-denied"):
     """The call was refused and not run."""
 
     since: ClassVar[Sdk] = 6
@@ -247,28 +244,28 @@ class ToolOutputDenied(Part, frozen=True, tag="tool-output-denied"):
 # Parts of our own.
 
 
-class Complete(_Camel, frozen=True, tag_field="status", tag="complete"):
+class OutputSaved(CamelStruct, frozen=True, tag_field="status", tag="complete"):
     """A call's output was saved."""
 
     tool_call_id: str
     tool_name: str
 
 
-class Done(_Camel, frozen=True, tag_field="status", tag="done"):
+class RunDone(CamelStruct, frozen=True, tag_field="status", tag="done"):
     """The run has ended."""
 
     run_id: str
     run_status: str
 
 
-class DataStatus(Part, frozen=True, tag="data-status"):
+class DataStatus(UiPart, frozen=True, tag="data-status"):
     """Status of the run or of a call's output, for the page."""
 
     id: str
-    data: Complete | Done
+    data: OutputSaved | RunDone
 
 
-class Running(_Camel, frozen=True):
+class ToolStatus(CamelStruct, frozen=True):
     """State of a tool, and its running time in seconds.
 
     `servers` are the starting MCP servers that it waits for.
@@ -281,14 +278,14 @@ class Running(_Camel, frozen=True):
     servers: tuple[str, ...] | UnsetType = UNSET
 
 
-class DataToolStatus(Part, frozen=True, tag="data-tool-status"):
+class DataToolStatus(UiPart, frozen=True, tag="data-tool-status"):
     """Transient: shown while true, and not stored with the message."""
 
-    data: Running
+    data: ToolStatus
     transient: bool = True
 
 
-class About(_Camel, frozen=True):
+class CallFacts(CamelStruct, frozen=True):
     """Facts about a call for the person who approves it.
 
     An answer repeats `args_hash`, which identifies the call, its tool and its arguments.
@@ -310,7 +307,7 @@ class About(_Camel, frozen=True):
     read_only: bool = False
 
 
-class Asked(_Camel, frozen=True):
+class ApprovalState(CamelStruct, frozen=True):
     """A call that waits for approval; `expires_at` in milliseconds since 1970."""
 
     approval_id: str
@@ -331,21 +328,21 @@ class Asked(_Camel, frozen=True):
     state: Literal["requested", "approved", "refused", "unanswered", "cancelled"] = "requested"
 
 
-class DataApproval(Part, frozen=True, tag="data-approval"):
+class DataApproval(UiPart, frozen=True, tag="data-approval"):
     """An approval, for clients without a part for it."""
 
     id: str
-    data: Asked
+    data: ApprovalState
 
 
-class Restarted(_Camel, frozen=True):
+class TurnRestart(CamelStruct, frozen=True):
     """Reason and number of a turn's restart."""
 
     reason: str
     attempt: int
 
 
-class DataTurnRestarted(Part, frozen=True, tag="data-turn-restarted"):
+class DataTurnRestarted(UiPart, frozen=True, tag="data-turn-restarted"):
     """The step is void, for clients without a part for it."""
 
-    data: Restarted
+    data: TurnRestart

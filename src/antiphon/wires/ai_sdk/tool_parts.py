@@ -23,27 +23,27 @@ CallEvent = ToolCallStarted | ToolCallDelta | ToolCallReady | ActionRequired | T
 class ToolCallState:
     """A tool call as sent so far; `reply` is the number of complete replies before it.
 
-    `asked` is its open question to a person; `handed_out` is true if the client has to run it.
+    `approval` is its open question to a person; `handed_out` is true if the client has to run it.
     """
 
-    __slots__ = ("answered", "asked", "handed_out", "id", "input", "name", "reply")
+    __slots__ = ("answered", "approval", "handed_out", "id", "input", "name", "reply")
 
     def __init__(self, id: str, name: str, reply: int) -> None:
         self.id = id
         self.name = name
         self.reply = reply
         self.input: Any = None
-        self.asked: ui.Asked | None = None
+        self.approval: ui.ApprovalState | None = None
         self.handed_out = False
         self.answered = False
 
     @property
     def running(self) -> bool:
         """Whether its tool may be running."""
-        return self.input is not None and self.asked is None and not self.answered
+        return self.input is not None and self.approval is None and not self.answered
 
     @property
-    def named(self) -> dict[str, Any]:
+    def call_fields(self) -> dict[str, Any]:
         """Fields that every part of a complete call has."""
         return {"tool_call_id": self.id, "tool_name": self.name, "input": self.input}
 
@@ -66,10 +66,10 @@ class ToolParts:
     def wait_for_a_person(self) -> bool:
         """Whether only a person's answer is missing."""
         waiting = [call for call in self._calls.values() if not call.answered]
-        asked = any(call.asked for call in waiting)
-        return asked and not any(call.handed_out and not call.asked for call in waiting)
+        asked = any(call.approval for call in waiting)
+        return asked and not any(call.handed_out and not call.approval for call in waiting)
 
-    def told(self, event: CallEvent, reply: int) -> Iterator[ui.Part]:
+    def encode(self, event: CallEvent, reply: int) -> Iterator[ui.UiPart]:
         """Yield the parts of this event."""
         match event:
             case ToolCallStarted(tool_call_id=tool_call_id, name=name):
@@ -82,14 +82,14 @@ class ToolParts:
                     yield from self._on_start(tool_call_id, name, reply)
                 call = self._calls[tool_call_id]
                 call.input = safe_input(arguments)
-                yield ui.ToolInputAvailable(**call.named)
+                yield ui.ToolInputAvailable(**call.call_fields)
             case ActionRequired(actions=actions):
                 for action in actions:
                     yield from self._on_required(action)
             case ToolOutputAdded():
                 yield from self._on_output(event)
 
-    def close(self, why: str, but: Collection[str] = ()) -> Iterator[ui.Part]:
+    def close(self, why: str, but: Collection[str] = ()) -> Iterator[ui.UiPart]:
         """Yield an end for every other open call."""
         for call in self._calls.values():
             if not call.answered and call.id not in but:
@@ -106,47 +106,49 @@ class ToolParts:
 
     # Approvals.
 
-    def ask(self, call: ToolCallState, asked: ui.Asked) -> Iterator[ui.Part]:
+    def ask(self, call: ToolCallState, asked: ui.ApprovalState) -> Iterator[ui.UiPart]:
         """Yield the question whether the call may run."""
-        call.asked = asked
+        call.approval = asked
         if self._sdk >= ui.ToolApprovalRequest.since:
             yield ui.ToolApprovalRequest(approval_id=asked.approval_id, tool_call_id=call.id)
         else:
             yield ui.DataApproval(id=call.id, data=asked)
 
     def ask_here(
-        self, call: ToolCallState, approval_id: str, about: ui.About | None
-    ) -> Iterator[ui.Part]:
+        self, call: ToolCallState, approval_id: str, about: ui.CallFacts | None
+    ) -> Iterator[ui.UiPart]:
         """Yield a question of this side, or more facts for a question that is already open."""
         known = {} if about is None else msgspec.structs.asdict(about)
         if call.running:
-            yield from self.ask(call, ui.Asked(approval_id=approval_id, **call.named, **known))
-        elif call.asked is not None and about is not None:
-            call.asked = msgspec.structs.replace(call.asked, **known)
+            yield from self.ask(
+                call, ui.ApprovalState(approval_id=approval_id, **call.call_fields, **known)
+            )
+        elif call.approval is not None and about is not None:
+            call.approval = msgspec.structs.replace(call.approval, **known)
             if self._sdk < ui.ToolApprovalRequest.since:
-                yield ui.DataApproval(id=call.id, data=call.asked)
+                yield ui.DataApproval(id=call.id, data=call.approval)
 
-    def approve(self, call: ToolCallState) -> Iterator[ui.Part]:
+    def approve(self, call: ToolCallState) -> Iterator[ui.UiPart]:
         """Yield the approval, if there was a question."""
         yield from self._settle(call, "approved")
 
-    def approve_all(self) -> Iterator[ui.Part]:
+    def approve_all(self) -> Iterator[ui.UiPart]:
         """Yield the approval of every open question."""
         for call in self._calls.values():
             yield from self.approve(call)
 
-    def run_with(self, call: ToolCallState, arguments: str) -> Iterator[ui.Part]:
+    def run_with(self, call: ToolCallState, arguments: str) -> Iterator[ui.UiPart]:
         """Yield the arguments with which the call runs, if a person changed them."""
         if (changed := safe_input(arguments)) != call.input:
             call.input = changed
-            yield ui.ToolInputAvailable(**call.named)
+            yield ui.ToolInputAvailable(**call.call_fields)
 
     def _settle(
         self, call: ToolCallState, state: Literal["approved", "refused", "unanswered", "cancelled"]
-    ) -> Iterator[ui.Part]:
-        if call.asked is None:
+    ) -> Iterator[ui.UiPart]:
+        if call.approval is None:
             return
-        asked, call.asked = call.asked, None
+        asked, call.approval = call.approval, None
         if self._sdk < ui.ToolApprovalRequest.since:
             yield ui.DataApproval(id=call.id, data=msgspec.structs.replace(asked, state=state))
         elif self._sdk >= ui.ToolApprovalResponse.since and state in ("approved", "refused"):
@@ -156,33 +158,35 @@ class ToolParts:
 
     # What happens to a call.
 
-    def _on_start(self, tool_call_id: str, name: str, reply: int) -> Iterator[ui.Part]:
+    def _on_start(self, tool_call_id: str, name: str, reply: int) -> Iterator[ui.UiPart]:
         self._calls[tool_call_id] = ToolCallState(tool_call_id, name, reply)
         yield ui.ToolInputStart(tool_call_id=tool_call_id, tool_name=name)
 
-    def _on_required(self, action: PendingAction) -> Iterator[ui.Part]:
+    def _on_required(self, action: PendingAction) -> Iterator[ui.UiPart]:
         call = self._calls.get(action.tool_call_id)
         if call is None:
             return
         if action.kind == "tool":
             call.handed_out = True
             return
-        asked = ui.Asked(
+        asked = ui.ApprovalState(
             approval_id=action.action_id,
             server=action.server or msgspec.UNSET,
             expires_at=action.expires_at,
-            **call.named,
+            **call.call_fields,
         )
         yield from self.ask(call, asked)
 
-    def _on_output(self, event: ToolOutputAdded) -> Iterator[ui.Part]:
+    def _on_output(self, event: ToolOutputAdded) -> Iterator[ui.UiPart]:
         call = self._calls.get(event.tool_call_id)
         if call is None or call.answered:
             return
         if (event.refused or event.cancelled) and self._sdk < ui.ToolApprovalRequest.since:
             # If the client's side asked, the log does not contain the question.
-            call.asked = call.asked or ui.Asked(approval_id=call.id, **call.named)
-        denied = call.asked is not None and event.refused
+            call.approval = call.approval or ui.ApprovalState(
+                approval_id=call.id, **call.call_fields
+            )
+        denied = call.approval is not None and event.refused
         if event.arguments is not None:
             yield from self.run_with(call, event.arguments)
         ended: Literal["refused", "cancelled", "unanswered"] = "refused" if denied else "unanswered"
@@ -194,7 +198,7 @@ class ToolParts:
         else:
             yield ui.ToolOutputAvailable(tool_call_id=call.id, output=event.output)
         call.answered = True
-        complete = ui.Complete(tool_call_id=call.id, tool_name=call.name)
+        complete = ui.OutputSaved(tool_call_id=call.id, tool_name=call.name)
         yield ui.DataStatus(id=call.id, data=complete)
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from antiphon.server.streaming import Pace
+from tests.support.server.served import Served, served
 from tests.support.services.postgres import Postgres
 
 
@@ -23,3 +26,14 @@ async def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def impatient() -> Pace:
     """A second of silence, a second of patience, a second between two looks."""
     return Pace(silence=1.0, patience=1.0, recheck=1.0)
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Served]:
+    async with served() as server:
+        yield server
+
+
+@pytest.fixture
+async def client(server: Served) -> httpx2.AsyncClient:
+    return await server.client()

@@ -42,6 +42,18 @@ from tests.support.server.owner_data import (
 )
 from tests.support.server.served import Served, served
 
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[Served]:
+    async with served(settings(tmp_path)) as server:
+        yield server
+
+
+@pytest.fixture
+async def admin(server: Served) -> httpx2.AsyncClient:
+    return await server.client(await server.key("ops", "admin"))
+
+
 # What there is.
 
 

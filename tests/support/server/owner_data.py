@@ -5,16 +5,14 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import httpx2
-import pytest
 from msgspec.structs import replace
 
 from antiphon.settings.settings import Settings
-from tests.support.server.served import SETTINGS, Served, eventually, served
+from tests.support.server.served import SETTINGS, Served, eventually
 
 CANARY = "canary-4711"
 
@@ -27,17 +25,6 @@ TOOL = {"name": "get_flight_times", "description": CANARY, "parameters": {"type"
 
 def settings(folder: Path) -> Settings:
     return replace(SETTINGS, database=f"sqlite:///{folder}/antiphon.db")
-
-
-@pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[Served]:
-    async with served(settings(tmp_path)) as server:
-        yield server
-
-
-@pytest.fixture
-async def admin(server: Served) -> httpx2.AsyncClient:
-    return await server.client(await server.key("ops", "admin"))
 
 
 async def fill(server: Served, owner: str) -> httpx2.AsyncClient:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx2
-import pytest
 import uvicorn
 
 from antiphon.runtime.admin.keys import make_key
@@ -96,17 +95,6 @@ async def asgi(application: Any, connection: type[Connection] = Connection) -> A
     finally:
         server.should_exit = server.force_exit = True
         await running
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[Served]:
-    async with served() as server:
-        yield server
-
-
-@pytest.fixture
-async def client(server: Served) -> httpx2.AsyncClient:
-    return await server.client()
 
 
 async def eventually(ask: Callable[[], Awaitable[bool]]) -> None:

@@ -64,8 +64,8 @@ class Bench:
             "--base-url": base_url,
             "--model": "flood-1",
             "--database": self.database(),
-            "--max-runs": "4000",
-            "--grace": "1",
+            "--max-concurrent-runs": "4000",
+            "--shutdown-timeout": "1",
             **more,
         }
         return [*PYTHON, "antiphon", command, *(word for pair in options.items() for word in pair)]

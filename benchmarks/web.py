@@ -76,7 +76,7 @@ async def _gunicorn(bench: Bench, upstream: Target) -> AsyncIterator[Target]:
         "ANTIPHON_BASE_URL": f"{upstream.child.address}/v1",
         "ANTIPHON_MODEL": "flood-1",
         "ANTIPHON_DATABASE": bench.database(),
-        "ANTIPHON_MAX_RUNS": "4000",
+        "ANTIPHON_MAX_CONCURRENT_RUNS": "4000",
         "ANTIPHON_WEB_STREAMS": "2000",
         "XDG_STATE_HOME": str(Path(bench.folder)),
     }

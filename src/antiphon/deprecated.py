@@ -1,14 +1,14 @@
-"""Old names of public modules, which work for one more version and warn with the new name."""
+"""Old names of modules and settings, which work for one more version and warn with the new name."""
 
 from __future__ import annotations
 
 import importlib
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 if TYPE_CHECKING:
     from importlib.abc import Loader
@@ -36,6 +36,62 @@ MODULES = {
     "antiphon.tools.processor": "antiphon.tools.tool_processor",
 }
 """The new name of each module that the documentation named by an old one."""
+
+
+def _swap_animation(value: Any) -> Any:
+    return {"calm": "reduced", "reduced": "calm"}.get(value, value)
+
+
+def _invert(value: Any) -> Any:
+    """Turn pieces per second into seconds per piece, and back; 0 stays 0."""
+    try:
+        return 1 / float(value) if float(value) else 0.0
+    except (TypeError, ValueError):
+        return value
+
+
+class RenamedSetting(NamedTuple):
+    """A setting's new name, and the conversion of its value from the old form to the new and back.
+
+    A value that cannot be converted is returned as it is, to be refused as any wrong value.
+    """
+
+    name: str
+    convert: Callable[[Any], Any] = lambda value: value
+
+
+SETTINGS: Mapping[str, RenamedSetting] = {
+    "beat": RenamedSetting("heartbeat_interval"),
+    "demo_pace": RenamedSetting("demo_delay", _invert),
+    "grace": RenamedSetting("shutdown_timeout"),
+    "hosts": RenamedSetting("allowed_hosts"),
+    "lease": RenamedSetting("lease_duration"),
+    "max_runs": RenamedSetting("max_concurrent_runs"),
+    "max_tools": RenamedSetting("max_parallel_tools"),
+    "refresh": RenamedSetting("animation", _swap_animation),
+    "roots": RenamedSetting("allowed_paths"),
+    "sweep": RenamedSetting("expiry_interval"),
+    "trace_providers": RenamedSetting("propagate_trace_to_providers"),
+}
+"""The new name of each setting by its old one, in files, environment, flags and Python alike."""
+
+
+def warn(text: str) -> None:
+    """Warn the first caller outside this package that it uses an old name."""
+    level, frame = 1, importlib.import_module("inspect").currentframe()  # only where it is needed
+    while frame is not None and frame.f_globals["__name__"].startswith("antiphon."):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(text, DeprecationWarning, stacklevel=level)
+
+
+def explain_renamed(old: str, new: str, *, both: bool) -> str:
+    """Return the warning for an old name that was used, alone or beside the new one."""
+    end = "the old name goes with the next version."
+    if both:
+        return f"{old} is ignored, because {new}, its new name, is given too; {end}"
+    return f"{old} is called {new} now; {end}"
+
+
 _PACKAGES = {name.rsplit(".", 1)[0] for name in MODULES} - {"antiphon"}
 
 

@@ -19,7 +19,7 @@ from tests.support.cli.place import Place
 
 
 def settings(file: Path) -> Settings:
-    return Settings(model="demo", demo_pace=0, database=f"sqlite:///{file}")
+    return Settings(model="demo", demo_delay=0, database=f"sqlite:///{file}")
 
 
 def titles(file: Path) -> list[str]:

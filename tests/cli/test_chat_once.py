@@ -12,7 +12,7 @@ import pytest
 
 def chat(folder: Path, *flags: str, given: str = "") -> subprocess.CompletedProcess[str]:
     command = (sys.executable, "-m", "antiphon", "chat", "--model", "demo", *flags)
-    environ = {"HOME": str(folder), "ANTIPHON_DEMO_PACE": "0", "PATH": "/usr/bin:/bin"}
+    environ = {"HOME": str(folder), "ANTIPHON_DEMO_DELAY": "0", "PATH": "/usr/bin:/bin"}
     return subprocess.run(
         command, input=given, capture_output=True, text=True, env=environ, timeout=60, check=False
     )

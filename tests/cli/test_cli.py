@@ -79,7 +79,7 @@ def test_every_command_explains_itself(place: Place, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "flag", "value"), [("serve", "--theme", "dark"), ("web", "--max-runs", "9")]
+    ("name", "flag", "value"), [("serve", "--theme", "dark"), ("web", "--max-concurrent-runs", "9")]
 )
 def test_help_is_silent_on_what_a_command_does_not_read_and_takes_it_all_the_same(
     place: Place, name: str, flag: str, value: str
@@ -91,6 +91,23 @@ def test_help_is_silent_on_what_a_command_does_not_read_and_takes_it_all_the_sam
     assert flag not in told.stdout
     assert "`port` from --port" in taken.stderr
     assert f"from {flag} cannot be used" in refused.stderr
+
+
+def test_an_old_flag_works_and_names_the_new_one_which_help_shows_alone(place: Place) -> None:
+    told = place.run("config", "--json", "--grace", "3", "--no-trace-providers")
+    shown = json.loads(told.stdout)
+
+    assert shown["shutdown_timeout"] == {"value": 3.0, "from": "--grace"}
+    assert shown["propagate_trace_to_providers"]["value"] is False
+    assert told.stderr.splitlines() == [
+        "antiphon: --grace is called --shutdown-timeout now;"
+        " the old name goes with the next version.",
+        "antiphon: --trace-providers is called --propagate-trace-to-providers now;"
+        " the old name goes with the next version.",
+    ]
+    assert "--grace" not in place.run("config", "--help").stdout
+    both = place.run("config", "--grace", "3", "--shutdown-timeout", "4")
+    assert "--grace is ignored, because --shutdown-timeout" in both.stderr
 
 
 def test_help_keeps_a_long_address_in_one_piece(place: Place) -> None:
@@ -111,7 +128,9 @@ def test_a_misspelt_command_is_answered_with_the_nearest_one(place: Place) -> No
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("ask", "--moodel", "x", "hi"), "there is no argument --moodel; `antiphon ask --help`"),
+        (("ask", "--moodel", "x", "hi"), "there is no argument --moodel; did you mean --model?"),
+        (("mcp", "serve", "--prot=1"), "there is no argument --prot=1; did you mean --port?"),
+        (("ask", "--purple", "hi"), "there is no argument --purple; `antiphon ask --help`"),
         (
             ("mcp", "add", "-e", "A", "--", "x"),
             "there is no argument -e; `antiphon mcp add --help`",
@@ -160,7 +179,12 @@ def test_tools_that_come_along_are_given_their_settings(place: Place) -> None:
     (place.root / "notes/plan.txt").write_text("May: rest")
 
     told = place.run(
-        "ask", "--tools", "antiphon.tools.builtin", "--roots", "notes", "Please use list_files"
+        "ask",
+        "--tools",
+        "antiphon.tools.builtin",
+        "--allowed-paths",
+        "notes",
+        "Please use list_files",
     )
 
     assert told.returncode == 0
@@ -528,7 +552,7 @@ def test_conversations_are_listed_shown_and_deleted(place: Place) -> None:
 def test_the_versions_that_a_list_shows_as_one_conversation_are_deleted_as_one(
     place: Place, alone: bool
 ) -> None:
-    settings = Settings(database=f"sqlite:///{place.database}", model="demo", demo_pace=0)
+    settings = Settings(database=f"sqlite:///{place.database}", model="demo", demo_delay=0)
 
     async def make() -> list[str]:
         async with AsyncClient(settings=settings) as client:
@@ -679,7 +703,7 @@ def test_settings_are_shown_with_their_origin_and_without_secrets(place: Place) 
     rows = {line.split()[0]: line.split()[1:] for line in told.stdout.splitlines()}
     assert rows["port"] == ["9000", "--port"]
     assert rows["host"] == ["::1", "ANTIPHON_HOST"]
-    assert rows["max_tools"] == ["2", str(place.root / "antiphon.toml")]
+    assert rows["max_parallel_tools"] == ["2", str(place.root / "antiphon.toml")]
     assert rows["model"] == ["demo", "ANTIPHON_MODEL"]
     assert "ak-secret" not in told.stdout
 

@@ -159,7 +159,7 @@ SAID = [
 def test_a_command_ends_where_nobody_reads_what_it_says(
     place: Place, words: tuple[str, ...]
 ) -> None:
-    (place.root / "antiphon.toml").write_text("max_tools = 2\n")
+    (place.root / "antiphon.toml").write_text("max_parallel_tools = 2\n")
     place.run("trust", "--yes")
     place.run("ask", "Hello")
     (place.root / "antiphon.toml").write_text('theme = "dark"\n')

@@ -107,7 +107,7 @@ async def test_a_question_is_answered_and_told_of_as_it_goes(
     async def progress(done: float, total: float | None, message: str | None) -> None:
         told.append((done, message))
 
-    async with connect(place, mode=mode, ANTIPHON_DEMO_PACE="40") as client:
+    async with connect(place, mode=mode, ANTIPHON_DEMO_DELAY="0.025") as client:
         result = await client.call_tool("ask", {"text": "Say 40 words"}, progress_callback=progress)
 
     assert not result.is_error, texts(result)
@@ -198,7 +198,7 @@ async def test_cancelling_the_call_cancels_the_run(
     async def progress(done: float, total: float | None, message: str | None) -> None:
         begun.set()
 
-    async with connect(place, mode=mode, ANTIPHON_DEMO_PACE="20") as client:
+    async with connect(place, mode=mode, ANTIPHON_DEMO_DELAY="0.05") as client:
         call = asyncio.create_task(
             client.call_tool("ask", {"text": "Say 5000 words"}, progress_callback=progress)
         )
@@ -216,7 +216,7 @@ async def test_a_program_that_leaves_in_the_middle_cancels_its_run(place: Place)
     async def progress(done: float, total: float | None, message: str | None) -> None:
         begun.set()
 
-    async with over_stdio(place, ANTIPHON_DEMO_PACE="20") as client:
+    async with over_stdio(place, ANTIPHON_DEMO_DELAY="0.05") as client:
         call = asyncio.create_task(
             client.call_tool("ask", {"text": "Say 5000 words"}, progress_callback=progress)
         )

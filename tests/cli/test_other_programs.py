@@ -36,7 +36,9 @@ class Programs:
 
     def __init__(self, database: str, ours: Upstream, theirs: Upstream) -> None:
         self.ours, self.theirs = ours, theirs
-        self.first = Settings(database=database, base_url=ours.url, model="quirk:ok", sweep=0.2)
+        self.first = Settings(
+            database=database, base_url=ours.url, model="quirk:ok", expiry_interval=0.2
+        )
         self.other = replace(self.first, base_url=theirs.url)
 
     async def abandoned(self, settings: Settings | None = None, *, begun: bool = True) -> Run:
@@ -112,7 +114,7 @@ async def test_a_program_without_the_key_fails_no_run_of_another(
     run = await programs.abandoned(keyed)
     monkeypatch.delenv("FIRST_PROGRAMS_KEY")
 
-    bystander = replace(keyed, model="demo", demo_pace=0)
+    bystander = replace(keyed, model="demo", demo_delay=0)
     async with AsyncClient(settings=bystander) as client:
         async for _ in client.converse("something unrelated"):
             pass

@@ -110,7 +110,7 @@ def test_what_is_trusted_is_listed_and_taken_back(place: Place, hostile: Path) -
     ("content", "said"),
     [
         ('modle = "mine"\n', "there is no setting `modle`; got modle; did you mean `model`?"),
-        ("max_tools = 0\n", "`max_tools` from "),
+        ("max_parallel_tools = 0\n", "`max_parallel_tools` from "),
         ('redis = "redis://127.0.0.1"\n', "may not name `redis`"),
         ("[", "cannot be read"),
     ],

@@ -11,7 +11,7 @@ from tests.support.cli.place import SECONDS, Place
 
 
 def test_ctrl_c_ends_the_stream_of_an_answer_in_order(place: Place) -> None:
-    flags = ("--no-servers", "--port", "0", "--grace", "0.1", "--demo-pace", "20")
+    flags = ("--no-servers", "--port", "0", "--shutdown-timeout", "0.1", "--demo-delay", "0.05")
     with place.start("up", *flags) as server:
         assert server.stderr
         said = b""

@@ -38,7 +38,7 @@ def settings(tmp_path: Path) -> Settings:
     config = tmp_path / "mcp.json"
     config.write_text(json.dumps({"mcpServers": {"far": {**far, "backend": True}}}))
     return Settings(
-        model="demo", demo_pace=0, database="memory:", backend_mcp="configured", config=str(config)
+        model="demo", demo_delay=0, database="memory:", backend_mcp="configured", config=str(config)
     )
 
 

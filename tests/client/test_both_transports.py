@@ -22,7 +22,7 @@ from antiphon.types.errors import AntiphonError
 from antiphon.types.messages import Text, ToolSpec
 from antiphon.types.runs import Sampling
 
-SETTINGS = Settings(model="demo", database="memory:", demo_pace=0, port=0, grace=0.1)
+SETTINGS = Settings(model="demo", database="memory:", demo_delay=0, port=0, shutdown_timeout=0.1)
 
 
 @pytest.fixture

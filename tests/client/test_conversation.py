@@ -16,7 +16,7 @@ from antiphon.types import errors
 from antiphon.types.events import Event, TextDelta, ToolOutputAdded, TurnEnded
 from antiphon.types.runs import Status
 
-SETTINGS = Settings(model="demo", database="memory:", demo_pace=0)
+SETTINGS = Settings(model="demo", database="memory:", demo_delay=0)
 QUESTION = "When does the next LAX-JFK flight leave?"
 
 

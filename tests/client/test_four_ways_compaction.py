@@ -216,7 +216,7 @@ def test_where_the_model_fails_the_thread_is_as_it_was(upstream: Upstream, statu
 @pytest.fixture(params=["embedded", "http"])
 async def slow(request: pytest.FixtureRequest) -> AsyncIterator[AsyncClient]:
     """A client of a model that says a few words a second."""
-    settings = replace(SETTINGS, demo_pace=10)
+    settings = replace(SETTINGS, demo_delay=0.1)
     if request.param == "embedded":
         async with AsyncClient(settings=settings) as client:
             yield client
@@ -250,7 +250,7 @@ async def test_whoever_gives_up_waiting_leaves_nothing_behind(slow: AsyncClient)
 
 @pytest.mark.parametrize("rounds", range(0, 40, 3))
 async def test_giving_up_at_any_moment_leaves_nothing_behind(rounds: int) -> None:
-    async with AsyncClient(settings=replace(SETTINGS, demo_pace=10)) as client:
+    async with AsyncClient(settings=replace(SETTINGS, demo_delay=0.1)) as client:
         thread = await client.create_thread()
         for _ in range(3):
             await client.create_message(thread.id, "Hello.")

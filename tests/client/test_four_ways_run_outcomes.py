@@ -41,7 +41,7 @@ def faulty(upstream: Upstream) -> Iterator[Ways]:
         model="far:m",
         database="memory:",
         port=0,
-        grace=0.1,
+        shutdown_timeout=0.1,
         providers={"far": {"base_url": upstream.url}},
     )
     with four_ways(settings) as ways:

@@ -18,7 +18,7 @@ from antiphon.client.sync_client import Client
 from antiphon.server.serve import serving
 from antiphon.settings.settings import Settings
 
-SETTINGS = Settings(model="demo", database="memory:", port=0, demo_pace=0, grace=0.1)
+SETTINGS = Settings(model="demo", database="memory:", port=0, demo_delay=0, shutdown_timeout=0.1)
 SECONDS = 20
 
 OPENED = """

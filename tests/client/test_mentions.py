@@ -26,7 +26,7 @@ from antiphon.settings.settings import Settings
 from antiphon.types.errors import AntiphonError, InvalidRequest, TooLarge
 from antiphon.types.messages import File, Image, Text
 
-SETTINGS = Settings(model="demo", database="memory:", demo_pace=0)
+SETTINGS = Settings(model="demo", database="memory:", demo_delay=0)
 PNG = b"\x89PNG\r\n\x1a\n\0\0"
 ODD = st.text(st.sampled_from('@\\"ab.:/ \n(')) | st.text(st.characters(exclude_characters="[{<'"))
 NAMES = st.text(st.characters(exclude_characters="\n\r", exclude_categories=["Cs"]), min_size=1)

@@ -17,7 +17,7 @@ SETTINGS = Settings(
     model="plain:m",
     database="memory:",
     port=0,
-    grace=0.1,
+    shutdown_timeout=0.1,
     providers={"plain": PLAIN, "able": {"base_url": "http://127.0.0.1:9/v1"}},
 )
 TOOL = ToolSpec("f", "", {"type": "object"})

@@ -157,7 +157,7 @@ def test_servers_are_asked_whether_they_are_ready_and_have_time_to_end() -> None
     for name in ("antiphon-1", "antiphon-2", "antiphon-3"):
         service = SERVICES[name]
         times = service["environment"]
-        least = int(times["ANTIPHON_DRAIN_DELAY"]) + int(times["ANTIPHON_GRACE"]) + 10
+        least = int(times["ANTIPHON_DRAIN_DELAY"]) + int(times["ANTIPHON_SHUTDOWN_TIMEOUT"]) + 10
         assert "/readyz" in service["healthcheck"]["test"][-1]
         assert int(service["stop_grace_period"].removesuffix("s")) >= least
 
@@ -191,8 +191,12 @@ def test_pods_run_as_nobody_and_change_nothing_of_their_own() -> None:
 def test_pods_are_probed_where_there_is_an_answer_and_have_time_to_end() -> None:
     server = next(pod["spec"] for name, pod in _pods() if name == "antiphon")
     probes = server["containers"][0]
-    times = next(each["data"] for each in _of_kind("ConfigMap") if "ANTIPHON_GRACE" in each["data"])
-    least = int(times["ANTIPHON_DRAIN_DELAY"]) + int(times["ANTIPHON_GRACE"]) + 10
+    times = next(
+        each["data"]
+        for each in _of_kind("ConfigMap")
+        if "ANTIPHON_SHUTDOWN_TIMEOUT" in each["data"]
+    )
+    least = int(times["ANTIPHON_DRAIN_DELAY"]) + int(times["ANTIPHON_SHUTDOWN_TIMEOUT"]) + 10
 
     assert probes["readinessProbe"]["httpGet"]["path"] == "/readyz"
     assert probes["livenessProbe"]["httpGet"]["path"] == "/healthz"

@@ -134,7 +134,7 @@ def test_a_wheel_in_an_environment_of_its_own_answers(wheel: Path, tmp_path: Pat
     environ = {
         "PATH": f"{program}:/usr/bin:/bin",
         "HOME": str(tmp_path),
-        "ANTIPHON_DEMO_PACE": "0",
+        "ANTIPHON_DEMO_DELAY": "0",
         "ANTIPHON_MODEL": "demo",
     }
 

@@ -22,7 +22,7 @@ from antiphon.types.events import ToolOutputAdded
 from antiphon.types.messages import Progress, Text, ToolResult
 from tests.support.mcp.serving import SERVERS, Someone, call, raw, whole
 
-EMBEDDED = Settings(model="demo", database="memory:", demo_pace=0)
+EMBEDDED = Settings(model="demo", database="memory:", demo_delay=0)
 ALL = Rules(allow=("*",))
 
 

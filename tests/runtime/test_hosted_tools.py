@@ -157,7 +157,7 @@ async def test_the_model_reads_what_the_tool_gave() -> None:
 async def test_calls_of_one_reply_run_side_by_side_but_not_too_many() -> None:
     far = Far()
     script = "\n".join(f'call far__wait {{"gate":"{n}"}}' for n in range(3))
-    settings = Settings(max_tools=2)
+    settings = Settings(max_parallel_tools=2)
     async with house(script, "say Done.", servers=far, settings=settings) as h:
         reading = asyncio.create_task(h.ask(mcp_servers=(FREE,)))
         await far.gates["0"].reached.wait()

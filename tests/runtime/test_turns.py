@@ -643,7 +643,7 @@ async def test_a_run_that_is_there_takes_nothing_that_begins_another() -> None:
 
 
 async def test_a_healthy_worker_beats_within_its_lease_however_seldom_it_was_told_to() -> None:
-    settings = Settings(lease=0.3, beat=60.0)
+    settings = Settings(lease_duration=0.3, heartbeat_interval=60.0)
     async with house("say Hi.\nwait gate\nsay there.", settings=settings) as h:
         reading = asyncio.create_task(h.ask())
         await h.model.gates["gate"].reached.wait()

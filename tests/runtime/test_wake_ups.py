@@ -40,9 +40,11 @@ class Processes:
 
     async def one(self, **settings: object) -> Runtime:
         """Another process; a model that says 200 words a second."""
-        given = {"database_connections": CONNECTIONS, "demo_pace": 200.0, **settings}
+        given = {"database_connections": CONNECTIONS, "demo_delay": 0.005, **settings}
         return await self.stack.enter_async_context(
-            open_runtime(Settings(model="demo", database=self.database, grace=0.1, **given))
+            open_runtime(
+                Settings(model="demo", database=self.database, shutdown_timeout=0.1, **given)
+            )
         )
 
     async def pair(self, **settings: object) -> tuple[Runtime, Runtime]:
@@ -161,13 +163,17 @@ async def test_a_reader_that_does_not_read_delays_no_other_and_misses_nothing(
 async def test_a_cancel_through_another_process_stops_a_silent_model_at_once(
     processes: Processes, carried: dict[str, str]
 ) -> None:
-    await stopped_elsewhere(await processes.pair(demo_pace=0.001, lease=600, beat=200, **carried))
+    await stopped_elsewhere(
+        await processes.pair(demo_delay=1000, lease_duration=600, heartbeat_interval=200, **carried)
+    )
 
 
 async def test_a_cancel_stops_a_silent_model_soon_also_where_no_wake_up_comes(
     processes: Processes, nobody: dict[str, str]
 ) -> None:
-    await stopped_elsewhere(await processes.pair(demo_pace=0.001, lease=600, beat=200, **nobody))
+    await stopped_elsewhere(
+        await processes.pair(demo_delay=1000, lease_duration=600, heartbeat_interval=200, **nobody)
+    )
 
 
 async def stopped_elsewhere(pair: tuple[Runtime, Runtime]) -> None:
@@ -183,7 +189,7 @@ async def stopped_elsewhere(pair: tuple[Runtime, Runtime]) -> None:
 async def test_hundreds_of_readers_need_no_connection_of_their_own(
     processes: Processes,
 ) -> None:
-    pair = await processes.pair(demo_pace=20.0)
+    pair = await processes.pair(demo_delay=0.05)
     run_ids = [await begin(pair[0], "Tell me a long story of 15 words.") for _ in range(50)]
     read = [
         asyncio.create_task(pages(pair[number % 2], run_ids[number % len(run_ids)]))

@@ -57,7 +57,7 @@ class Machine:
             settings,
             self.mint,
             "bystander",
-            watch=LeaseWatch(self.elapsed, settings.lease),
+            watch=LeaseWatch(self.elapsed, settings.lease_duration),
         )
 
     async def driven(self) -> Run:

@@ -62,7 +62,12 @@ class Pair:
 async def pair(database: str) -> AsyncIterator[Pair]:
     async with Upstream() as upstream:
         settings = replace(
-            SETTINGS, base_url=upstream.url, model="quirk:ok", beat=0.3, sweep=0.3, busy_timeout=20
+            SETTINGS,
+            base_url=upstream.url,
+            model="quirk:ok",
+            heartbeat_interval=0.3,
+            expiry_interval=0.3,
+            busy_timeout=20,
         )
         async with deaf(2, database, settings) as servers:
             here, there = [await server.client() for server in servers]

@@ -199,7 +199,7 @@ async def crowded(request: pytest.FixtureRequest, upstream: Upstream) -> AsyncIt
         "ANTIPHON_BASE_URL": upstream.url,
         "ANTIPHON_PROVIDER_KEY": "none",
         "ANTIPHON_MAX_CALLS": "20000",
-        "ANTIPHON_SWEEP": "0.1",
+        "ANTIPHON_EXPIRY_INTERVAL": "0.1",
     }
     if request.param == "postgresql":
         postgres: Postgres = request.getfixturevalue("postgres")
@@ -370,8 +370,8 @@ SPINNING = {
     "FAILPOINTS": "turn.before_request:spin",
     "ANTIPHON_MODEL": "demo",
     "ANTIPHON_WATCHDOG_TIMEOUT": "0.5",
-    "ANTIPHON_SWEEP": "0.1",
-    "ANTIPHON_LEASE": "2",
+    "ANTIPHON_EXPIRY_INTERVAL": "0.1",
+    "ANTIPHON_LEASE_DURATION": "2",
 }
 
 

@@ -99,7 +99,12 @@ async def cluster(
     async with Upstream() as upstream:
         # Nothing sweeps and beats by itself while a test lasts.
         settings = replace(
-            SETTINGS, base_url=upstream.url, model="quirk:ok", sweep=3600, lease=LEASE, beat=LEASE
+            SETTINGS,
+            base_url=upstream.url,
+            model="quirk:ok",
+            expiry_interval=3600,
+            lease_duration=LEASE,
+            heartbeat_interval=LEASE,
         )
         async with deaf(3, database, settings, clock=clock, wholly=True) as servers:
             clients = [await server.client() for server in servers]

@@ -25,12 +25,16 @@ from tests.support.services.balancer import Balancer, balanced
 from tests.support.services.postgres import Postgres
 
 QUESTION = "When does the next flight from LAX to JFK leave?"
-SHORT = {"ANTIPHON_GRACE": "0.3", "ANTIPHON_DEMO_PACE": "60"}
+SHORT = {"ANTIPHON_SHUTDOWN_TIMEOUT": "0.3", "ANTIPHON_DEMO_DELAY": "0.01667"}
 PEOPLE = 4
 
 
 async def test_it_says_that_it_leaves_before_it_takes_no_more(tmp_path: Path) -> None:
-    leaving = {"ANTIPHON_DRAIN_DELAY": "0.5", "ANTIPHON_GRACE": "20", "ANTIPHON_DEMO_PACE": "300"}
+    leaving = {
+        "ANTIPHON_DRAIN_DELAY": "0.5",
+        "ANTIPHON_SHUTDOWN_TIMEOUT": "20",
+        "ANTIPHON_DEMO_DELAY": "0.003333",
+    }
     server = await started({**SHORT, **leaving, "ANTIPHON_DATABASE": _database(tmp_path)})
     async with httpx2.AsyncClient(base_url=server.url, timeout=DEADLINE) as client:
         server.send(signal.SIGTERM)

@@ -28,8 +28,8 @@ from antiphon.server.serve import serve
 from antiphon.settings.settings import Settings
 serve(msgspec.json.decode(sys.argv[1], type=Settings))
 """
-SLOW = replace(SETTINGS, demo_pace=15, grace=10.0)
-LONG_GRACE = replace(SLOW, grace=10 * DEADLINE)
+SLOW = replace(SETTINGS, demo_delay=0.06667, shutdown_timeout=10.0)
+LONG_GRACE = replace(SLOW, shutdown_timeout=10 * DEADLINE)
 """With it a server that waits for its runs and streams does not end before the test gives up."""
 ASK = {"message": {"content": "When does the next LAX-JFK flight leave?"}}
 
@@ -141,7 +141,7 @@ async def test_a_reader_of_a_run_that_rests_does_not_hold_the_end_up() -> None:
 
 
 async def test_a_second_signal_does_not_wait() -> None:
-    settings = replace(LONG_GRACE, demo_pace=0.1)
+    settings = replace(LONG_GRACE, demo_delay=10)
     async with _running(settings) as running, _asked(running) as stream:
         await anext(_frames(stream))
         running.process.send_signal(signal.SIGTERM)

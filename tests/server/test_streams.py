@@ -80,7 +80,7 @@ async def test_a_stream_is_for_reading_at_once_and_for_nobody_to_keep(
 
 
 async def test_the_first_event_does_not_wait_for_the_second() -> None:
-    async with served(replace(SETTINGS, demo_pace=0.1 / DEADLINE)) as server:
+    async with served(replace(SETTINGS, demo_delay=10 * DEADLINE)) as server:
         client = await server.client()
         turn = client.stream("POST", "/v1/process", json={"message": FLIGHT})
         async with asyncio.timeout(DEADLINE), turn as stream, aclosing(_frames(stream)) as frames:
@@ -198,7 +198,7 @@ async def test_silence_is_told_by_comments(impatient: Pace) -> None:
 
 
 async def test_a_reader_who_leaves_ends_its_stream_and_not_the_run() -> None:
-    async with served(replace(SETTINGS, demo_pace=20)) as server:
+    async with served(replace(SETTINGS, demo_delay=0.05)) as server:
         client = await server.client()
         turn = client.stream("POST", "/v1/process", json={"message": FLIGHT})
         async with turn as stream, aclosing(_frames(stream)) as frames:

@@ -51,7 +51,7 @@ async def test_several_processes_serve_on_one_port(serve: Serve) -> None:
 
 
 async def test_one_that_was_killed_is_replaced_and_its_run_goes_on(serve: Serve) -> None:
-    server = await serve("--workers", "2", demo_pace="50")
+    server = await serve("--workers", "2", demo_delay="0.02")
     before = _workers(server)
     async with AsyncClient(server.url) as client:
         heard = []
@@ -67,7 +67,7 @@ async def test_one_that_was_killed_is_replaced_and_its_run_goes_on(serve: Serve)
 
 
 async def test_all_end_in_order_when_told(serve: Serve) -> None:
-    server = await serve("--workers", "2", demo_pace="60")
+    server = await serve("--workers", "2", demo_delay="0.01667")
     pids = _workers(server)
     async with AsyncClient(server.url) as client:
         heard = []
@@ -85,7 +85,7 @@ async def test_all_end_in_order_when_told(serve: Serve) -> None:
 
 @pytest.mark.soak
 async def test_one_that_does_not_end_is_ended(serve: Serve) -> None:
-    server = await serve("--workers", "2", grace="0.1")
+    server = await serve("--workers", "2", shutdown_timeout="0.1")
     frozen, other = _workers(server)
     os.kill(frozen, signal.SIGSTOP)
     server.send(signal.SIGTERM)
@@ -98,7 +98,7 @@ async def test_one_that_does_not_end_is_ended(serve: Serve) -> None:
 
 
 async def test_ctrl_c_reaches_all_of_them_and_is_one_signal(serve: Serve) -> None:
-    server = await serve("--workers", "2", demo_pace="60", grace="20")
+    server = await serve("--workers", "2", demo_delay="0.01667", shutdown_timeout="20")
     async with AsyncClient(server.url) as client:
         heard = []
         async for event in client.process(message=QUESTION):
@@ -145,7 +145,7 @@ async def test_several_processes_need_a_database_that_they_can_share(serve: Serv
 
 
 async def test_lines_of_a_process_bear_its_number(serve: Serve) -> None:
-    server = await serve("--workers", "2", demo_pace="5", grace="20")
+    server = await serve("--workers", "2", demo_delay="0.2", shutdown_timeout="20")
     async with AsyncClient(server.url) as client:
         await anext(aiter(client.process(message=QUESTION)))
         server.send(signal.SIGTERM)

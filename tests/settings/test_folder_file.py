@@ -13,7 +13,7 @@ from antiphon.settings.trust import LARGEST, FolderFile, open_trust_record
 from antiphon.types.errors import BadSettings
 from tests.support.trust import trusted
 
-LOOKS = {"theme", "color", "ascii", "screen_reader", "plain", "keys", "refresh"}
+LOOKS = {"theme", "color", "ascii", "screen_reader", "plain", "keys", "animation"}
 """What a file of anybody's may say: how the chat looks, and whose keys edit its line."""
 HOSTILE = 'base_url = "https://stranger.example/v1"\nmodel = "theirs"\n'
 
@@ -116,7 +116,7 @@ def test_trust_is_of_that_content_in_that_place(folder: Folder, tmp_path: Path) 
 
 
 def test_a_link_to_a_trusted_file_is_not_that_file(folder: Folder, tmp_path: Path) -> None:
-    folder.file.write_text('roots = ["notes"]\n')
+    folder.file.write_text('allowed_paths = ["notes"]\n')
     folder.trust()
     other, same = tmp_path / "other", tmp_path / "same"
     other.mkdir()
@@ -125,7 +125,7 @@ def test_a_link_to_a_trusted_file_is_not_that_file(folder: Folder, tmp_path: Pat
 
     with pytest.raises(BadSettings, match="not trusted"):
         load({}, folder.environ, other)
-    assert load({}, folder.environ, same).roots == (str(same / "notes"),)
+    assert load({}, folder.environ, same).allowed_paths == (str(same / "notes"),)
 
 
 def test_servers_behind_a_link_to_a_trusted_file_are_not_started(
@@ -201,7 +201,7 @@ def test_a_file_that_is_named_counts_in_the_place_of_the_folders(folder: Folder)
 
     loaded = load_with_origins({}, folder.environ, folder.root, config_file=Path("mine.toml"))
 
-    assert (loaded.settings.redis, loaded.settings.roots) == ("redis://mine", ("/srv",))
+    assert (loaded.settings.redis, loaded.settings.allowed_paths) == ("redis://mine", ("/srv",))
     assert loaded.settings.providers["a"]["key_env"] == "MINE"
     assert loaded.origins["redis"] == str(folder.root / "mine.toml")
     assert loaded.folder_file is None

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from antiphon.cli.flags import WEB
+from antiphon.deprecated import SETTINGS
 from antiphon.settings.loading import LoadedSettings, load, load_with_origins
 from antiphon.settings.paths import data_folder
 from antiphon.settings.settings import MASK, TABLE, Setting, Settings, database_file, masked_value
@@ -31,7 +32,7 @@ EXAMPLES: Mapping[str, tuple[str, object]] = {
     "first_chunk_timeout": ("90", 90.0),
     "turn_timeout": ("60", 60.0),
     "tool_timeout": ("2", 2.0),
-    "max_tools": ("9", 9),
+    "max_parallel_tools": ("9", 9),
     "max_calls": ("64", 64),
     "watchdog_timeout": ("10", 10.0),
     "stall_timeout": ("90", 90.0),
@@ -41,7 +42,7 @@ EXAMPLES: Mapping[str, tuple[str, object]] = {
     "deny": ("*__drop", ("*__drop",)),
     "config": ("/srv/servers.json", "/srv/servers.json"),
     "backend_mcp": ("urls", "urls"),
-    "roots": ("/srv/notes,/srv/more", ("/srv/notes", "/srv/more")),
+    "allowed_paths": ("/srv/notes,/srv/more", ("/srv/notes", "/srv/more")),
     "private_hosts": ("wiki.corp:8080, 10.0.0.0/8", ("wiki.corp:8080", "10.0.0.0/8")),
     "theme": ("light", "light"),
     "color": ("never", "never"),
@@ -50,10 +51,10 @@ EXAMPLES: Mapping[str, tuple[str, object]] = {
     "plain": ("true", True),
     "keys": ("vi", "vi"),
     "links": ("true", True),
-    "refresh": ("calm", "calm"),
+    "animation": ("reduced", "reduced"),
     "verbose": ("true", True),
     "login": ("oidc", "oidc"),
-    "hosts": ("chat.example.org, chat.lan:8443", ("chat.example.org", "chat.lan:8443")),
+    "allowed_hosts": ("chat.example.org, chat.lan:8443", ("chat.example.org", "chat.lan:8443")),
     "public_url": ("https://chat.example.org", "https://chat.example.org"),
     "oidc_issuer": ("https://id.example.org/realm", "https://id.example.org/realm"),
     "oidc_client_id": ("antiphon", "antiphon"),
@@ -64,12 +65,12 @@ EXAMPLES: Mapping[str, tuple[str, object]] = {
     "web_streams": ("7", 7),
     "web_rate": ("5", 5),
     "web_title": ("Our chat", "Our chat"),
-    "max_runs": ("2", 2),
+    "max_concurrent_runs": ("2", 2),
     "max_requests": ("3", 3),
-    "grace": ("1", 1.0),
-    "lease": ("3", 3.0),
-    "beat": ("0.5", 0.5),
-    "sweep": ("0.5", 0.5),
+    "shutdown_timeout": ("1", 1.0),
+    "lease_duration": ("3", 3.0),
+    "heartbeat_interval": ("0.5", 0.5),
+    "expiry_interval": ("0.5", 0.5),
     "max_body": ("1000", 1000),
     "max_depth": ("8", 8),
     "context_tokens": ("4000", 4000),
@@ -82,12 +83,12 @@ EXAMPLES: Mapping[str, tuple[str, object]] = {
     "busy_timeout": ("5", 5.0),
     "search_timeout": ("30", 30.0),
     "telemetry": ("otlp", "otlp"),
-    "trace_providers": ("true", True),
+    "propagate_trace_to_providers": ("true", True),
     "log_level": ("debug", "debug"),
     "log_format": ("json", "json"),
     "log_content": ("true", True),
     "event_retention": ("3600", 3600.0),
-    "demo_pace": ("0", 0.0),
+    "demo_delay": ("0", 0.0),
 }
 every_setting = pytest.mark.parametrize("setting", TABLE.values(), ids=lambda setting: setting.name)
 
@@ -181,18 +182,21 @@ def test_without_any_of_them_the_default_holds(place: Place, setting: Setting) -
 
 
 def test_the_file_in_the_working_folder_opens_that_folder_alone(place: Place) -> None:
-    place.file.write_text('roots = ["notes", "."]\n')
-    assert place.gather().settings.roots == (str(place.project / "notes"), str(place.project))
+    place.file.write_text('allowed_paths = ["notes", "."]\n')
+    assert place.gather().settings.allowed_paths == (
+        str(place.project / "notes"),
+        str(place.project),
+    )
 
     for outside in ("..", "~", "/", "notes/../.."):
-        place.file.write_text(f'roots = ["notes", "{outside}"]\n')
+        place.file.write_text(f'allowed_paths = ["notes", "{outside}"]\n')
         with pytest.raises(BadSettings, match="outside its folder"):
             place.gather()
 
 
 def test_a_link_in_the_working_folder_leads_no_root_out(place: Place) -> None:
     (place.project / "notes").symlink_to(place.home)
-    place.file.write_text('roots = ["notes"]\n')
+    place.file.write_text('allowed_paths = ["notes"]\n')
 
     with pytest.raises(BadSettings, match="outside its folder"):
         place.gather()
@@ -226,13 +230,15 @@ def test_what_one_place_says_of_tools_no_other_takes_back(place: Place, name: st
 
 
 def test_folders_are_those_of_the_place_that_names_them(place: Place) -> None:
-    place.own.write_text('roots = ["~/notes", "more"]\n')
+    place.own.write_text('allowed_paths = ["~/notes", "more"]\n')
 
-    assert place.gather().settings.roots == (
+    assert place.gather().settings.allowed_paths == (
         str(place.home / "notes"),
         str(place.own.parent / "more"),
     )
-    assert place.gather({"roots": "here"}).settings.roots == (str(place.project / "here"),)
+    assert place.gather({"allowed_paths": "here"}).settings.allowed_paths == (
+        str(place.project / "here"),
+    )
 
 
 def test_mcp_servers_of_the_working_folder_are_kept_apart_from_ones_own(place):
@@ -407,7 +413,7 @@ def test_a_database_is_a_file_or_memory(place: Place, address: str, file: str | 
         ("port", "65536", None),
         ("chunk_timeout", "0", None),
         ("chunk_timeout", "nan", None),
-        ("max_tools", "1.5", None),
+        ("max_parallel_tools", "1.5", None),
         ("base_url", "127.0.0.1:11434", None),
         ("server", "http://", None),
         ("login", "everybody", None),
@@ -505,3 +511,126 @@ def test_one_text_is_not_several(name: str) -> None:
 
     with pytest.raises(TypeError, match=f"`{name}` is a tuple of texts"):
         Settings(**{name: text})
+
+
+# Old names work for one more version.
+
+OLD_EXAMPLES: Mapping[str, tuple[str, object]] = {
+    "beat": ("0.5", 0.5),
+    "demo_pace": ("20", 0.05),
+    "grace": ("3", 3.0),
+    "hosts": ("chat.example.org,chat.lan", ("chat.example.org", "chat.lan")),
+    "lease": ("9", 9.0),
+    "max_runs": ("7", 7),
+    "max_tools": ("2", 2),
+    "refresh": ("calm", "reduced"),
+    "roots": ("/srv/notes", ("/srv/notes",)),
+    "sweep": ("0.5", 0.5),
+    "trace_providers": ("true", True),
+}
+every_old_name = pytest.mark.parametrize("old", OLD_EXAMPLES)
+
+
+def test_there_is_an_example_of_every_old_name_and_each_names_a_setting() -> None:
+    assert set(OLD_EXAMPLES) == set(SETTINGS)
+    assert {renamed.name for renamed in SETTINGS.values()} <= set(TABLE)
+    assert not set(SETTINGS) & set(TABLE)
+
+
+@every_old_name
+def test_an_old_name_works_in_every_place_and_the_new_one_is_named(place: Place, old: str) -> None:
+    text, value = OLD_EXAMPLES[old]
+    setting = TABLE[SETTINGS[old].name]
+    end = "; the old name goes with the next version."
+
+    place.own.write_text(f'{old} = "{text}"\n')
+    loaded = place.gather()
+    assert found(loaded, setting) == (value, str(place.own))
+    said = f"`{old}` in {place.own} is called `{setting.name}` in {place.own} now{end}"
+    assert loaded.warnings == [said]
+    place.own.unlink()
+
+    loaded = place.gather(environ={f"ANTIPHON_{old.upper()}": text})
+    assert found(loaded, setting) == (value, f"ANTIPHON_{old.upper()}")
+    assert loaded.warnings == [f"ANTIPHON_{old.upper()} is called {setting.variable} now{end}"]
+
+    loaded = place.gather({old: text})
+    assert found(loaded, setting) == (value, f"--{old.replace('_', '-')}")
+    assert loaded.warnings == [f"--{old.replace('_', '-')} is called {setting.flag} now{end}"]
+
+
+def test_the_new_name_wins_over_the_old_one_in_one_place_and_says_so(place: Place) -> None:
+    both = {"ANTIPHON_GRACE": "3", "ANTIPHON_SHUTDOWN_TIMEOUT": "5"}
+    loaded = place.gather(environ=both)
+
+    assert found(loaded, TABLE["shutdown_timeout"]) == (5.0, "ANTIPHON_SHUTDOWN_TIMEOUT")
+    [warning] = loaded.warnings
+    assert warning.startswith("ANTIPHON_GRACE is ignored, because ANTIPHON_SHUTDOWN_TIMEOUT")
+
+    place.own.write_text("shutdown_timeout = 4\ngrace = 3\n")
+    loaded = place.gather({"grace": "6", "shutdown_timeout": "7"}, both)
+    assert loaded.settings.shutdown_timeout == 7
+    assert len(loaded.warnings) == 3
+
+
+def test_a_stronger_place_wins_by_whichever_name(place: Place) -> None:
+    place.own.write_text("shutdown_timeout = 4\n")
+
+    assert place.gather({"grace": "6"}).settings.shutdown_timeout == 6
+
+
+def test_a_bad_value_of_an_old_name_is_refused_by_that_name(place: Place) -> None:
+    for old, text in (("grace", "none"), ("refresh", "reduced"), ("demo_pace", "fast")):
+        with pytest.raises(BadSettings, match=f"`{old}` from ANTIPHON_{old.upper()}"):
+            place.gather(environ={f"ANTIPHON_{old.upper()}": text})
+
+
+def test_a_folder_may_not_do_by_an_old_name_what_the_new_one_may_not(place: Place) -> None:
+    place.file.write_text('hosts = ["chat.example.org"]\n')
+    with pytest.raises(BadSettings, match=r"may not name `hosts`"):
+        place.gather()
+
+    place.file.write_text('roots = ["/"]\n')
+    with pytest.raises(BadSettings, match=r"`roots` may not name"):
+        place.gather()
+
+
+def test_an_old_name_in_an_untrusted_file_that_does_not_count_warns_of_nothing(
+    place: Place,
+) -> None:
+    place.file.write_text("grace = 3\n")
+    loaded = load_with_origins({}, {"HOME": str(place.home)}, place.project, decide=lambda _: False)
+
+    assert (loaded.settings.shutdown_timeout, loaded.warnings) == (10, [])
+
+
+def test_old_names_work_in_python_with_a_warning_that_names_the_caller(tmp_path: Path) -> None:
+    with pytest.warns(DeprecationWarning, match="`grace` is called `shutdown_timeout`") as caught:
+        assert Settings(grace=3).shutdown_timeout == 3  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    assert [warning.filename for warning in caught] == [__file__]
+
+    with pytest.warns(DeprecationWarning, match="`hosts` is ignored, because `allowed_hosts`"):
+        both = Settings(hosts=("a",), allowed_hosts=("b",))  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    assert both.allowed_hosts == ("b",)
+
+    with pytest.warns(DeprecationWarning, match="`refresh` is called `animation`"):
+        assert both.refresh == "normal"  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
+
+    environ = {"HOME": str(tmp_path), "ANTIPHON_LEASE": "3"}
+    with pytest.warns(DeprecationWarning, match="ANTIPHON_LEASE is called") as caught:
+        load({}, environ, tmp_path)
+    assert [warning.filename for warning in caught] == [__file__]
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("shutdown_timout", "; did you mean `shutdown_timeout`?"),
+        ("max_tool", "; did you mean `max_parallel_tools`?"),
+        ("x", ""),
+    ],
+)
+def test_an_unknown_keyword_is_refused_with_the_nearest_name(name: str, near: str) -> None:
+    with pytest.raises(TypeError) as refused:
+        Settings(**{name: 3})  # type: ignore[arg-type]
+    assert str(refused.value) == f"there is no setting `{name}`{near}"

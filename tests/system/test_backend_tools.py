@@ -105,7 +105,11 @@ async def test_a_call_waits_for_its_approval_over_http(serve: Callable[..., Any]
 async def test_a_server_that_is_killed_in_a_call_is_replaced_and_the_call_is_made_again(
     serve: Callable[..., Any], far: Far
 ) -> None:
-    quick = {"ANTIPHON_LEASE": "1", "ANTIPHON_SWEEP": "0.2", "ANTIPHON_BEAT": "0.3"}
+    quick = {
+        "ANTIPHON_LEASE_DURATION": "1",
+        "ANTIPHON_EXPIRY_INTERVAL": "0.2",
+        "ANTIPHON_HEARTBEAT_INTERVAL": "0.3",
+    }
     first = await serve(**far.settings, **quick)
     told: list[Told] = []
     async with plain.asked(first.url, "POST", "/v1/process", asking("Use far linger.")) as stream:
@@ -175,7 +179,11 @@ async def test_wherever_a_server_dies_each_call_has_one_output(
     serve: Callable[..., Any], far: Far, point: str, calls: int
 ) -> None:
     """Only between the call and its output being kept is a tool run again, under the same id."""
-    quick = {"ANTIPHON_LEASE": "1", "ANTIPHON_SWEEP": "0.2", "ANTIPHON_BEAT": "0.3"}
+    quick = {
+        "ANTIPHON_LEASE_DURATION": "1",
+        "ANTIPHON_EXPIRY_INTERVAL": "0.2",
+        "ANTIPHON_HEARTBEAT_INTERVAL": "0.3",
+    }
     armed = point if ":" in point else f"{point}:kill"
     first = await serve(**far.settings, **quick, FAILPOINTS=armed)
     body = asking("Use far look.", background=True)

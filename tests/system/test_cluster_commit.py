@@ -30,11 +30,11 @@ NEVER = "3000"
 IDLE = {
     "ANTIPHON_MODEL": "quirk:stall_first",
     "ANTIPHON_FIRST_CHUNK_TIMEOUT": NEVER,
-    "ANTIPHON_MAX_RUNS": "1",
-    "ANTIPHON_LEASE": NEVER,
-    "ANTIPHON_BEAT": NEVER,
-    "ANTIPHON_SWEEP": NEVER,
-    "ANTIPHON_GRACE": "0.1",
+    "ANTIPHON_MAX_CONCURRENT_RUNS": "1",
+    "ANTIPHON_LEASE_DURATION": NEVER,
+    "ANTIPHON_HEARTBEAT_INTERVAL": NEVER,
+    "ANTIPHON_EXPIRY_INTERVAL": NEVER,
+    "ANTIPHON_SHUTDOWN_TIMEOUT": "0.1",
 }
 """What keeps a worker from the database, once it waits for the model in one run."""
 

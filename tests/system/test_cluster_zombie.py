@@ -20,10 +20,10 @@ from tests.support.harness.servers import Server
 from tests.support.services.postgres import Postgres
 
 SHORT = {
-    "ANTIPHON_LEASE": "1",
-    "ANTIPHON_BEAT": "0.3",
-    "ANTIPHON_SWEEP": "0.3",
-    "ANTIPHON_DEMO_PACE": "60",
+    "ANTIPHON_LEASE_DURATION": "1",
+    "ANTIPHON_HEARTBEAT_INTERVAL": "0.3",
+    "ANTIPHON_EXPIRY_INTERVAL": "0.3",
+    "ANTIPHON_DEMO_DELAY": "0.01667",
 }
 STORY = {"message": {"content": "Tell me a long story of 150 words."}, "max_attempts": 10}
 DEADLINE = 60.0

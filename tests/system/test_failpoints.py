@@ -119,16 +119,16 @@ async def test_every_failpoint_of_a_takeover_is_lived_through(
 ) -> None:
     arms = ["append.after_commit:kill@3", f"{point}:kill"]
 
-    await lived_through(story, arms, tmp_path, ANTIPHON_DEMO_PACE="50")
+    await lived_through(story, arms, tmp_path, ANTIPHON_DEMO_DELAY="0.02")
 
 
 async def test_a_server_that_dies_while_it_gives_a_run_back_loses_nothing(tmp_path: Path) -> None:
     database = tmp_path / "antiphon.db"
     settings = {**SHORT, "ANTIPHON_DATABASE": f"sqlite:///{database}"}
-    dying = {"FAILPOINTS": "drain.before_release:kill", "ANTIPHON_GRACE": "0.1"}
+    dying = {"FAILPOINTS": "drain.before_release:kill", "ANTIPHON_SHUTDOWN_TIMEOUT": "0.1"}
     record = Record()
     async with Forge() as forge, asyncio.timeout(DEADLINE):
-        first = await forge.start({**settings, **dying, "ANTIPHON_DEMO_PACE": "5"})
+        first = await forge.start({**settings, **dying, "ANTIPHON_DEMO_DELAY": "0.2"})
         urls = [await first.listening()]
         person = Person("p", Random(3), lambda: urls, record)
         run_id = await person.begin({"message": {"content": "Tell me a long story."}})

@@ -31,7 +31,9 @@ HUNTS = (7, 8, 9, 10)
 
 
 # A deployment: each server is asked to end, and gets half a second for its runs.
-ROLLS = Plan(seed=0, kills=0, signal=signal.SIGTERM, settings={**SHORT, "ANTIPHON_GRACE": "0.5"})
+ROLLS = Plan(
+    seed=0, kills=0, signal=signal.SIGTERM, settings={**SHORT, "ANTIPHON_SHUTDOWN_TIMEOUT": "0.5"}
+)
 
 
 @pytest.mark.parametrize("seed", SEEDS)

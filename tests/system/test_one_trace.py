@@ -118,7 +118,7 @@ async def test_a_provider_is_told_only_if_it_may_be_and_its_failure_is_seen(tmp_
             own = {"ANTIPHON_BASE_URL": upstream.url, "ANTIPHON_MODEL": "quirk:401"}
             host = upstream.url.split("/")[2]
             env = environ(tmp_path, **collector.environ, **own)
-            told = {**env, "ANTIPHON_TRACE_PROVIDERS": "true"}
+            told = {**env, "ANTIPHON_PROPAGATE_TRACE_TO_PROVIDERS": "true"}
             for each in (env, told):
                 async with serving(tmp_path, "serve", environ=each) as server:
                     metrics = await _failing(server.address)

@@ -55,7 +55,7 @@ async def told(
         model=f"house:quirk:{scenario}",
         database="memory:",
         providers={"house": house},
-        grace=0.1,
+        shutdown_timeout=0.1,
         **settings,
     )
     async with asyncio.timeout(SECONDS), AsyncClient(settings=configured) as client:

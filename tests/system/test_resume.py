@@ -43,7 +43,7 @@ async def two_turns(url: str) -> str:
 
 @pytest.fixture
 async def pair(serve: Any) -> tuple[Server, Server]:
-    return await serve(ANTIPHON_DEMO_PACE="0"), await serve(ANTIPHON_DEMO_PACE="0")
+    return await serve(ANTIPHON_DEMO_DELAY="0"), await serve(ANTIPHON_DEMO_DELAY="0")
 
 
 async def test_a_finished_run_goes_on_from_every_number_on_either_server(
@@ -60,7 +60,7 @@ async def test_a_finished_run_goes_on_from_every_number_on_either_server(
 async def test_a_running_run_goes_on_from_wherever_it_was_cut_on_either_server(
     serve: Any,
 ) -> None:
-    pair = [await serve(ANTIPHON_DEMO_PACE="150") for _ in range(2)]
+    pair = [await serve(ANTIPHON_DEMO_DELAY="0.006667") for _ in range(2)]
     body = {"message": {"content": "300 words, please"}, "background": True}
     run = (await plain.ask(pair[0].url, "POST", "/v1/process", body)).json
 
@@ -143,7 +143,7 @@ async def test_the_last_number_is_answered_by_the_end(pair: tuple[Server, Server
 async def test_events_past_retention_are_gone_and_say_where_the_words_are(
     serve: Any, tmp_path: Path
 ) -> None:
-    first = await serve(ANTIPHON_DEMO_PACE="0")
+    first = await serve(ANTIPHON_DEMO_DELAY="0")
     run_id = await two_turns(first.url)
     whole = await plain.follow(first.url, run_id)
     await first.gone()

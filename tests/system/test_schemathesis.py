@@ -30,7 +30,7 @@ PYTHONS_OWN = "AST constructor recursion depth mismatch"  # python/cpython#10690
 SETTINGS = {
     "ANTIPHON_BUSY_TIMEOUT": "0.5",  # some ask for what they would have to wait for
     "ANTIPHON_SECRET_KEY": base64.b64encode(bytes(32)).decode(),
-    "ANTIPHON_DEMO_PACE": "0",
+    "ANTIPHON_DEMO_DELAY": "0",
 }
 
 

@@ -26,7 +26,11 @@ from tests.support.harness.record import Record
 from tests.support.harness.servers import Server
 from tests.support.providers.upstream import Upstream
 
-SHORT = {"ANTIPHON_LEASE": "1", "ANTIPHON_BEAT": "0.3", "ANTIPHON_SWEEP": "0.3"}
+SHORT = {
+    "ANTIPHON_LEASE_DURATION": "1",
+    "ANTIPHON_HEARTBEAT_INTERVAL": "0.3",
+    "ANTIPHON_EXPIRY_INTERVAL": "0.3",
+}
 STORY = {"message": {"content": "Tell me a long story of 150 words."}, "max_attempts": 10}
 LIVE_SECONDS = 0.1
 DEADLINE = 60.0
@@ -98,7 +102,7 @@ async def heard(url: str, run_id: str, at: dict[int, list[float]]) -> list[Told]
 
 
 async def test_a_run_is_live_on_every_server(serve: Any, tmp_path: Path) -> None:
-    pair = await a_pair(serve, tmp_path, ANTIPHON_DEMO_PACE="50")
+    pair = await a_pair(serve, tmp_path, ANTIPHON_DEMO_DELAY="0.02")
     run_id = await pair.begin({"message": {"content": "100 words, please"}})
     driver, other = await pair.driver(run_id)
 
@@ -136,7 +140,9 @@ async def test_a_run_is_stopped_through_the_other_server(
 async def test_a_server_that_is_told_to_end_gives_its_run_to_the_other(
     serve: Any, tmp_path: Path
 ) -> None:
-    pair = await a_pair(serve, tmp_path, ANTIPHON_DEMO_PACE="40", ANTIPHON_GRACE="0.3")
+    pair = await a_pair(
+        serve, tmp_path, ANTIPHON_DEMO_DELAY="0.025", ANTIPHON_SHUTDOWN_TIMEOUT="0.3"
+    )
     run_id = await pair.begin(STORY)
     driver, other = await pair.driver(run_id)
     await _first_words(other.url, run_id)
@@ -154,7 +160,7 @@ async def test_a_server_that_is_told_to_end_gives_its_run_to_the_other(
 async def test_a_server_that_is_told_to_end_finishes_what_it_can(
     serve: Any, tmp_path: Path
 ) -> None:
-    pair = await a_pair(serve, tmp_path, ANTIPHON_DEMO_PACE="100", ANTIPHON_GRACE="10")
+    pair = await a_pair(serve, tmp_path, ANTIPHON_DEMO_DELAY="0.01", ANTIPHON_SHUTDOWN_TIMEOUT="10")
     run_id = await pair.begin(STORY)
     driver, other = await pair.driver(run_id)
     await _first_words(driver.url, run_id)
@@ -171,12 +177,12 @@ async def test_a_server_that_is_told_to_end_finishes_what_it_can(
 
 
 async def test_a_server_that_was_frozen_writes_nothing_more(serve: Any, tmp_path: Path) -> None:
-    await _zombie(await a_pair(serve, tmp_path, ANTIPHON_DEMO_PACE="40", **SHORT))
+    await _zombie(await a_pair(serve, tmp_path, ANTIPHON_DEMO_DELAY="0.025", **SHORT))
 
 
 @pytest.mark.soak
 async def test_no_frozen_server_ever_writes_again(serve: Any, tmp_path: Path) -> None:
-    pair = await a_pair(serve, tmp_path, ANTIPHON_DEMO_PACE="80", **SHORT)
+    pair = await a_pair(serve, tmp_path, ANTIPHON_DEMO_DELAY="0.0125", **SHORT)
     for _ in range(50):
         await _zombie(pair)
 
@@ -208,7 +214,7 @@ async def _zombie(pair: Pair) -> None:
 async def test_a_run_goes_on_within_25_seconds_by_the_settings_as_they_are(
     serve: Any, tmp_path: Path
 ) -> None:
-    pair = await a_pair(serve, tmp_path, ANTIPHON_DEMO_PACE="40")
+    pair = await a_pair(serve, tmp_path, ANTIPHON_DEMO_DELAY="0.025")
     run_id = await pair.begin(STORY)
     driver, other = await pair.driver(run_id)
     await _first_words(other.url, run_id)

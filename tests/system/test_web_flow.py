@@ -128,9 +128,9 @@ async def test_the_app_does_not_notice_that_the_server_was_started_anew(
         settings = {
             "ANTIPHON_BASE_URL": model.url,
             "ANTIPHON_MODEL": "quirk:flights",
-            "ANTIPHON_LEASE": "1",
-            "ANTIPHON_BEAT": "0.3",
-            "ANTIPHON_SWEEP": "0.3",
+            "ANTIPHON_LEASE_DURATION": "1",
+            "ANTIPHON_HEARTBEAT_INTERVAL": "0.3",
+            "ANTIPHON_EXPIRY_INTERVAL": "0.3",
         }
         servers = [await serve(**settings)]
         loop = asyncio.get_running_loop()

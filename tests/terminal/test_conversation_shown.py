@@ -17,7 +17,7 @@ from antiphon.terminal.ui_manager import UiManager
 from antiphon.tools.consent import Consent
 from antiphon.types.runs import Status
 
-SETTINGS = Settings(database="memory:", model="demo", demo_pace=0)
+SETTINGS = Settings(database="memory:", model="demo", demo_delay=0)
 
 
 class Silent:

@@ -205,7 +205,7 @@ async def test_what_was_typed_before_the_question_does_not_answer_it(tmp_path: P
 async def test_a_file_that_changes_after_it_was_shown_is_not_what_counts(tmp_path: Path) -> None:
     async with Model() as stranger, Model() as model:
         own(tmp_path, model)
-        (tmp_path / "antiphon.toml").write_text("max_tools = 2\n")
+        (tmp_path / "antiphon.toml").write_text("max_parallel_tools = 2\n")
         async with Chatting(None, home=tmp_path, columns=120) as chat:
             await chat.sees(TRUST)
             hostile(tmp_path, stranger)

@@ -216,15 +216,15 @@ async def test_what_is_logged_is_a_line_of_the_chat_if_wanted(
 
 
 async def test_the_settings_are_shown_with_where_they_come_from(tmp_path: Path) -> None:
-    environ = {"ANTIPHON_REFRESH": "calm"}
+    environ = {"ANTIPHON_ANIMATION": "reduced"}
     async with Model() as model, Chatting(model, home=tmp_path, environ=environ) as chat:
         await chat.ready()
-        chat.say("/settings refresh")
-        await chat.sees("ANTIPHON_REFRESH")
+        chat.say("/settings animation")
+        await chat.sees("ANTIPHON_ANIMATION")
         chat.say("/settings")
         await chat.sees("--base-url")
 
-        assert re.search(r"refresh +calm +.ANTIPHON_REFRESH", chat.text)
+        assert re.search(r"animation +reduced +.ANTIPHON_ANIMATION", chat.text)
         assert re.search(r"model +told +.--model", chat.text)
 
 

@@ -57,7 +57,7 @@ def test_the_module_brings_what_needs_no_setting() -> None:
 
 
 def test_the_module_brings_the_files_where_there_are_folders_to_read(tmp_path: Path) -> None:
-    assert names(load(MODULE, Settings(roots=(str(tmp_path),)))) == [
+    assert names(load(MODULE, Settings(allowed_paths=(str(tmp_path),)))) == [
         *("current_time", "calculate", "fetch_url", "read_file", "list_files"),
     ]
 
@@ -69,7 +69,7 @@ def test_each_can_be_named_alone(name: str) -> None:
 
 async def test_a_tool_that_is_named_alone_has_the_settings(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("here")
-    (tool,) = load(f"{MODULE}:read_file", Settings(roots=(str(tmp_path),)))
+    (tool,) = load(f"{MODULE}:read_file", Settings(allowed_paths=(str(tmp_path),)))
 
     assert tool(path="a.txt") == "here"
 
@@ -130,7 +130,7 @@ def notes(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def settings(notes: Path) -> Settings:
-    return Settings(roots=(str(notes),))
+    return Settings(allowed_paths=(str(notes),))
 
 
 async def test_a_folder_is_listed(settings: Settings) -> None:
@@ -253,7 +253,9 @@ async def test_with_several_folders_a_path_begins_with_one_s_name(tmp_path: Path
     for place in ("a/notes", "b/notes", "c"):
         (tmp_path / place).mkdir(parents=True)
         (tmp_path / place / "which").write_text(place)
-    both = Settings(roots=tuple(str(tmp_path / place) for place in ("a/notes", "b/notes", "c")))
+    both = Settings(
+        allowed_paths=tuple(str(tmp_path / place) for place in ("a/notes", "b/notes", "c"))
+    )
 
     assert (await said("list_files", both)).splitlines() == ["notes/", "notes-2/", "c/"]
     assert await said("read_file", both, path="notes-2/which") == "b/notes"
@@ -264,17 +266,17 @@ async def test_with_several_folders_a_path_begins_with_one_s_name(tmp_path: Path
 
 @pytest.mark.parametrize("path", ["proc/self/environ", "dev/zero", "sys/kernel", "proc"])
 async def test_what_the_system_makes_up_is_not_read(path: str) -> None:
-    everything = Settings(roots=("/",))
+    everything = Settings(allowed_paths=("/",))
 
     assert "belongs to the system" in await refused("read_file", everything, path=path)
     assert "belongs to the system" in await refused(
-        "read_file", Settings(roots=("/" + path,)), path="x"
+        "read_file", Settings(allowed_paths=("/" + path,)), path="x"
     )
 
 
 async def test_without_a_folder_the_tools_say_what_to_set() -> None:
-    assert "--roots" in await refused("read_file", path="a.txt")
-    assert "--roots" in await refused("list_files")
+    assert "--allowed-paths" in await refused("read_file", path="a.txt")
+    assert "--allowed-paths" in await refused("list_files")
 
 
 async def test_a_full_folder_is_told_in_part(settings: Settings, notes: Path) -> None:
@@ -401,7 +403,7 @@ async def test_no_answer_and_nobody_to_ask_are_results() -> None:
 
 
 async def test_a_conversation_runs_them(settings: Settings) -> None:
-    here = Settings(model="demo", database="memory:", demo_pace=0)
+    here = Settings(model="demo", database="memory:", demo_delay=0)
     async with AsyncClient(settings=here) as client:
         events: list[Event] = [
             event

@@ -92,7 +92,7 @@ async def test_a_name_that_is_sent_twice_is_nobody() -> None:
 
 
 async def test_it_may_listen_anywhere_once_people_log_in_and_it_has_a_name() -> None:
-    async with up(host="0.0.0.0", login="password", hosts=("chat.lan",)) as client:
+    async with up(host="0.0.0.0", login="password", allowed_hosts=("chat.lan",)) as client:
         assert (await client.get("/", headers={"Host": "chat.lan"})).status_code == 200
 
 

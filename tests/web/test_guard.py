@@ -33,7 +33,7 @@ async def chat() -> AsyncIterator[Chat]:
 
 @pytest.fixture
 async def locked() -> AsyncIterator[Chat]:
-    async with opened(login="password", hosts=("chat.lan",)) as chat:
+    async with opened(login="password", allowed_hosts=("chat.lan",)) as chat:
         yield chat
 
 

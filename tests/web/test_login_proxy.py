@@ -17,7 +17,7 @@ DIES_WITHIN = 5.0
 async def chat() -> AsyncIterator[Chat]:
     async with opened(
         login="proxy",
-        hosts=("chat.lan",),
+        allowed_hosts=("chat.lan",),
         trusted_proxies=(PROXY, "unix"),
         proxy_user_header="Remote-User",
     ) as chat:

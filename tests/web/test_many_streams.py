@@ -47,7 +47,7 @@ print(slowest)
 
 async def test_as_many_streams_as_there_are_places_complete_and_one_more_is_told_to_wait() -> None:
     async with (
-        chatting(web_streams=FEW, max_runs=2 * FEW) as (here, model),
+        chatting(web_streams=FEW, max_concurrent_runs=2 * FEW) as (here, model),
         _line(here.url, here.http.cookies) as http,
         AsyncExitStack() as stack,
     ):
@@ -115,7 +115,15 @@ def _line(url: str, cookies: httpx2.Cookies) -> httpx2.AsyncClient:
 
 @pytest.mark.soak
 async def test_five_hundred_streams_complete_and_pages_are_quick_meanwhile(tmp_path: Path) -> None:
-    flags = ("--no-servers", "--model", "demo", "--demo-pace", "4", "--max-runs", "1000")
+    flags = (
+        "--no-servers",
+        "--model",
+        "demo",
+        "--demo-delay",
+        "0.25",
+        "--max-concurrent-runs",
+        "1000",
+    )
     async with Installation(tmp_path, *flags) as up, _line(up.url, httpx2.Cookies()) as http:
         await http.get("/")
         headers = {"Origin": up.url}

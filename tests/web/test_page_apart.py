@@ -13,7 +13,7 @@ from tests.support.web.browser import opened
 from tests.support.web.chats import WATCH, Chat, Installation, said
 
 ANSWER = "It is 4·2 — naïve and 🙂 exact."
-QUICK = ("--lease", "1", "--beat", "0.2", "--sweep", "0.2")
+QUICK = ("--lease-duration", "1", "--heartbeat-interval", "0.2", "--expiry-interval", "0.2")
 """A backend that is killed is missed soon."""
 
 

@@ -28,7 +28,7 @@ async def look(at: str) -> str:
         await asyncio.sleep(0.02)
     return Path(at).read_text()
 '''
-QUICK = ("--lease", "1", "--beat", "0.2", "--sweep", "0.2")
+QUICK = ("--lease-duration", "1", "--heartbeat-interval", "0.2", "--expiry-interval", "0.2")
 """A server that is killed is missed soon."""
 
 

@@ -22,14 +22,14 @@ def test_without_a_login_it_listens_on_loopback(host: str) -> None:
     ("settings", "wanted"),
     [
         ({"host": "0.0.0.0"}, "Without a login"),
-        ({"host": "192.168.0.7", "hosts": ("chat.lan",)}, "Without a login"),
+        ({"host": "192.168.0.7", "allowed_hosts": ("chat.lan",)}, "Without a login"),
         ({"host": "0.0.0.0", "login": "password"}, "must know the name"),
         ({"login": "oidc"}, "needs a provider"),
         ({**OIDC, "oidc_issuer": "http://id.example.org"}, "over https only"),
         ({"login": "proxy"}, "needs the proxy's address"),
         ({"login": "proxy", "trusted_proxies": ("nginx.lan",)}, "`trusted_proxies`"),
-        ({"hosts": ("https://chat.lan",)}, "`hosts`"),
-        ({"hosts": ("*",)}, "`hosts`"),
+        ({"allowed_hosts": ("https://chat.lan",)}, "`allowed_hosts`"),
+        ({"allowed_hosts": ("*",)}, "`allowed_hosts`"),
     ],
 )
 def test_what_does_not_fit_together_is_refused_with_what_would(
@@ -44,7 +44,7 @@ def test_what_does_not_fit_together_is_refused_with_what_would(
 @pytest.mark.parametrize(
     "settings",
     [
-        {"host": "0.0.0.0", "login": "password", "hosts": ("chat.lan",)},
+        {"host": "0.0.0.0", "login": "password", "allowed_hosts": ("chat.lan",)},
         {"host": "::", "login": "password", "public_url": "https://chat.lan"},
         {**OIDC, "host": "10.0.0.1", "public_url": "https://chat.lan"},
         {**OIDC, "oidc_issuer": "http://127.0.0.1:9000"},
@@ -64,7 +64,7 @@ def test_with_a_login_and_a_name_it_may_listen_anywhere(settings: dict[str, Any]
 )
 def test_loopback_names_and_those_of_the_settings_are_answered(host: str) -> None:
     named = Settings(
-        hosts=("Chat.lan", "other.lan:8443"), public_url="https://open.example.org:444"
+        allowed_hosts=("Chat.lan", "other.lan:8443"), public_url="https://open.example.org:444"
     )
 
     assert policy(named).answers_to(host)
@@ -88,7 +88,7 @@ def test_loopback_names_and_those_of_the_settings_are_answered(host: str) -> Non
     ],
 )
 def test_any_other_host_is_not_ours(host: str) -> None:
-    assert not policy(Settings(hosts=("chat.lan", "other.lan:8443"))).answers_to(host)
+    assert not policy(Settings(allowed_hosts=("chat.lan", "other.lan:8443"))).answers_to(host)
 
 
 def test_a_host_is_its_name_without_port_and_brackets() -> None:

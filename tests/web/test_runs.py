@@ -340,7 +340,7 @@ async def test_an_answer_that_fits_no_question_runs_nothing(
 async def test_a_run_in_the_middle_of_its_tool_is_taken_up_by_the_next_server(
     tmp_path: Path,
 ) -> None:
-    kept = Settings(database=f"sqlite:///{tmp_path}/a.db", model="told", grace=0.1)
+    kept = Settings(database=f"sqlite:///{tmp_path}/a.db", model="told", shutdown_timeout=0.1)
     before, after = Tools(), Tools()
     async with Model() as model:
         async with (

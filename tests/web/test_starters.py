@@ -27,7 +27,7 @@ def test_what_the_page_suggests_is_answered_by_a_sample(
 ) -> None:
     words = json.loads((LANGUAGES / f"{language}.json").read_text(encoding="utf-8"))
     tools = [*ALWAYS, *load("antiphon.tools.samples")]
-    settings = Settings(database="memory:", model="demo", demo_pace=0)
+    settings = Settings(database="memory:", model="demo", demo_delay=0)
     with Client(settings=settings) as client:
         events = list(client.converse(words[f"starters.{about}"], tools=tools))
 

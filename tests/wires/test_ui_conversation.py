@@ -19,7 +19,7 @@ def get_flight_times(departure: str, arrival: str) -> str:
 
 @pytest.mark.parametrize("sdk", SDKS)
 def test_a_client_has_what_is_stored(sdk: Sdk) -> None:
-    with Client(settings=Settings(model="demo", database="memory:", demo_pace=0)) as client:
+    with Client(settings=Settings(model="demo", database="memory:", demo_delay=0)) as client:
         heard = list(
             client.converse("When does the next LAX-JFK flight leave?", tools=[get_flight_times])
         )

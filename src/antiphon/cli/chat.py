@@ -27,11 +27,11 @@ FLAGS = (
     *CLIENT,
     "config",
     "tool_timeout",
-    "max_tools",
+    "max_parallel_tools",
     "allow",
     "ask",
     "deny",
-    "roots",
+    "allowed_paths",
     "private_hosts",
     *LOOKS,
 )

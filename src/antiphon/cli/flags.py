@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import difflib
 import os
-from argparse import SUPPRESS, ArgumentParser, BooleanOptionalAction, HelpFormatter, Namespace
-from collections.abc import Sequence
+from argparse import (
+    PARSER,
+    SUPPRESS,
+    ArgumentParser,
+    BooleanOptionalAction,
+    HelpFormatter,
+    Namespace,
+)
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from importlib import import_module
 from inspect import cleandoc
@@ -12,8 +20,10 @@ from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, cast
 
+from antiphon import deprecated
+from antiphon.cli.output import note
 from antiphon.settings.loading import LoadedSettings, load_with_origins, refuse_untrusted
-from antiphon.settings.settings import TABLE, Setting, Settings
+from antiphon.settings.settings import TABLE, Setting, Settings, flag_name
 from antiphon.settings.trust import FolderFile
 from antiphon.types.errors import InvalidRequest
 
@@ -41,7 +51,7 @@ CLIENT = ("server", "api_key")
 
 WEB = (
     "login",
-    "hosts",
+    "allowed_hosts",
     "public_url",
     "oidc_issuer",
     "oidc_client_id",
@@ -62,7 +72,7 @@ LOOKS = (
     "plain",
     "keys",
     "links",
-    "refresh",
+    "animation",
     "verbose",
 )
 """How the terminal chat looks, and whose keys edit its line."""
@@ -122,23 +132,44 @@ def carry_out(name: str, arguments: Sequence[str]) -> int:
         return 0
     if unknown:
         action = f" {asked.action}" if "action" in asked else ""
+        flag = unknown[0].partition("=")[0]
+        near = difflib.get_close_matches(flag, _long_flags(parser, asked), n=1)
         raise InvalidRequest(
             f"there is no argument {unknown[0]}",
-            hint=f"`antiphon {name}{action} --help` says which there are.",
+            hint=f"did you mean {near[0]}?"
+            if near
+            else f"`antiphon {name}{action} --help` says which there are.",
         )
     taken = (*command.FLAGS, *getattr(asked, "flags", ()))
-    given = {name: _joined(getattr(asked, name, None)) for name in taken}
-    config_file = Path(asked.config_file) if "config_file" in asked else None
-    return command.run(
-        asked,
-        load_with_origins(
-            given,
-            os.environ,
-            Path.cwd(),
-            config_file=config_file,
-            decide=partial(getattr(command, "decide", _refuse), asked),
-        ),
+    given = {
+        name: _joined(getattr(asked, name, None))
+        for new in taken
+        for name in (*_old_names(new), new)
+    }
+    loaded = load_with_origins(
+        given,
+        os.environ,
+        Path.cwd(),
+        config_file=Path(asked.config_file) if "config_file" in asked else None,
+        decide=partial(getattr(command, "decide", _refuse), asked),
     )
+    for text in loaded.warnings:
+        note(f"antiphon: {text}")
+    return command.run(asked, loaded)
+
+
+def _long_flags(parser: ArgumentParser, asked: Namespace) -> Iterator[str]:
+    """Yield the flags of the parser and of the chosen action; hidden ones are left out."""
+    for action in parser._actions:  # argparse offers no other way to list them
+        if action.nargs == PARSER and "action" in asked:
+            choices = cast("Mapping[str, ArgumentParser]", action.choices)
+            yield from _long_flags(choices[asked.action], asked)
+        elif action.help is not SUPPRESS:
+            yield from (flag for flag in action.option_strings if flag.startswith("--"))
+
+
+def _old_names(name: str) -> Sequence[str]:
+    return [old for old, renamed in deprecated.SETTINGS.items() if renamed.name == name]
 
 
 def _refuse(asked: Namespace, file: FolderFile) -> bool:
@@ -187,6 +218,7 @@ def setting_flags(names: Sequence[str]) -> ArgumentParser:
         for name in names:
             setting = TABLE[name]
             group.add_argument(setting.flag, help=_help(setting), **_taken(setting))
+            _take_old_names(parser, setting)
         group.add_argument(
             "--config-file",
             metavar="FILE",
@@ -203,7 +235,13 @@ def take_silently(parser: ArgumentParser, names: Sequence[str]) -> None:
     for name in names:
         setting = TABLE[name]
         parser.add_argument(setting.flag, help=SUPPRESS, **_taken(setting))
+        _take_old_names(parser, setting)
     parser.set_defaults(flags=names)
+
+
+def _take_old_names(parser: ArgumentParser, setting: Setting) -> None:
+    for old in _old_names(setting.name):
+        parser.add_argument(flag_name(old), help=SUPPRESS, **_taken(setting))
 
 
 def _taken(setting: Setting) -> dict[str, Any]:

@@ -33,7 +33,7 @@ from antiphon.tools.functions import Function, load
 from antiphon.types.errors import BadSettings, Forbidden, Unauthorized, install_hint
 
 FLAGS = mcp_servers.FLAGS
-OF_SERVE = (*RUNTIME, *CLIENT, "port", "tool_timeout", "max_tools", "roots")
+OF_SERVE = (*RUNTIME, *CLIENT, "port", "tool_timeout", "max_parallel_tools", "allowed_paths")
 
 Admit = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 """Lets an ASGI request in by its scope, or raises `Unauthorized` or `Forbidden`."""

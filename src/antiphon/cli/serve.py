@@ -14,7 +14,7 @@ from antiphon.server.workers import serve_together
 from antiphon.settings.loading import LoadedSettings
 from antiphon.settings.settings import TABLE
 
-OF_CLIENTS = (*CLIENT, *WEB, "roots")
+OF_CLIENTS = (*CLIENT, *WEB, "allowed_paths")
 FLAGS = tuple(
     name for name, row in TABLE.items() if row.on_the_line and name not in (*OF_CLIENTS, *LOOKS)
 )

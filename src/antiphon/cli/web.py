@@ -28,15 +28,15 @@ OF_BACKEND = (
     "busy_timeout",
     "search_timeout",
     "backend_mcp",
-    "max_runs",
+    "max_concurrent_runs",
     "workers",
     "stall_timeout",
-    "lease",
-    "beat",
-    "sweep",
-    "trace_providers",
+    "lease_duration",
+    "heartbeat_interval",
+    "expiry_interval",
+    "propagate_trace_to_providers",
     "event_retention",
-    "demo_pace",
+    "demo_delay",
 )
 FLAGS = (*CLIENT, *(name for name in OF_UP if name not in (*RUNTIME, *OF_BACKEND)))
 

@@ -118,7 +118,7 @@ class Catalog:
         provider, colon, name = model.partition(":")
         base_url = self._settings.base_url
         if provider == "demo":
-            demo = self._get_or_open("demo", lambda: DemoProvider(self._settings.demo_pace))
+            demo = self._get_or_open("demo", lambda: DemoProvider(self._settings.demo_delay))
             there = self._destination("demo")
             return ResolvedModel(provider=demo, model="demo", name="demo", destination=there)
         terms = self._terms(provider) if colon else None

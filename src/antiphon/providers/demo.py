@@ -37,15 +37,15 @@ PAGE = 64  # chunks that come together in a flood
 
 
 class DemoProvider:
-    """The demo model, at `pace` chunks a second; 0 is a flood."""
+    """The demo model, with `delay` seconds between chunks; with 0 they come in pages."""
 
-    def __init__(self, pace: float = 0) -> None:
-        self._pace = pace
+    def __init__(self, delay: float = 0) -> None:
+        self._delay = delay
 
     async def stream(self, question: ModelRequest) -> AsyncGenerator[Sequence[Chunk], None]:
         """Stream the reply: the same for the same question."""
         chunks = reply(question)
-        if not self._pace:
+        if not self._delay:
             while page := list(islice(chunks, PAGE)):
                 await asyncio.sleep(0)
                 yield page
@@ -53,7 +53,7 @@ class DemoProvider:
         clock = asyncio.get_running_loop().time
         began = clock()
         for count, chunk in enumerate(chunks):
-            await asyncio.sleep(began + count / self._pace - clock())
+            await asyncio.sleep(began + count * self._delay - clock())
             yield [chunk]
 
     async def models(self) -> Sequence[str]:

@@ -76,7 +76,7 @@ class Runtime:
             servers, _create_owner_service(store, bus, catalog, provider_keys)
         )
         self.metrics.gauge(DRIVEN, lambda: self.worker.active_runs)
-        self.metrics.gauge(PLACES, lambda: settings.max_runs)
+        self.metrics.gauge(PLACES, lambda: settings.max_concurrent_runs)
 
     async def choice(self) -> ModelChoice:
         """Return the model that is used where none is named, and why."""
@@ -122,7 +122,7 @@ class Runtime:
         )
         name = liveness.process_name(uuid4().hex[:8])
         serves = self.destinations.serves
-        watch = LeaseWatch(elapsed, settings.lease) if elapsed else None
+        watch = LeaseWatch(elapsed, settings.lease_duration) if elapsed else None
         return Worker(
             store, bus, runner, settings, mint, name, liveness.is_dead, self.metrics, serves, watch
         )
@@ -230,7 +230,7 @@ async def open_runtime(settings: Settings, *, drives: bool = True) -> AsyncGener
         try:
             yield runtime
         finally:
-            await runtime.drain(0 if runtime.draining else settings.grace)
+            await runtime.drain(0 if runtime.draining else settings.shutdown_timeout)
 
 
 def _has_equal_settings(settings: Settings, drives: bool) -> bool:

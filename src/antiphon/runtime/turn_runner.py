@@ -202,7 +202,7 @@ class TurnRunner:
         processor = ToolProcessor(
             toolbox,
             consent=Consent(_ALL_APPROVED),
-            at_once=self._settings.max_tools,
+            at_once=self._settings.max_parallel_tools,
             seconds=self._settings.tool_timeout,
             keep=partial(self._save_file, claim.owner),
             watch=self._record_tool,
@@ -319,7 +319,7 @@ class TurnRunner:
         )
         with watching as reply_span:
             question = request.question
-            if self._settings.trace_providers:
+            if self._settings.propagate_trace_to_providers:
                 question = replace(question, trace=reply_span.trace_context)
             reply = await self._stream_reply(
                 replace(request, question=question), writer, reply_span

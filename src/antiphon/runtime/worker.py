@@ -99,7 +99,7 @@ class Worker:
         self._loops: list[asyncio.Task[None]] = []
         self._claiming: asyncio.Task[None] | None = None
         self._started = self._stopping = False
-        self._lease = transitions.claim(name, int(settings.lease * 1000))
+        self._lease = transitions.claim(name, int(settings.lease_duration * 1000))
 
     @property
     def active_runs(self) -> int:
@@ -190,7 +190,7 @@ class Worker:
         self._running[claim.run.id] = (claim, task)
         task.add_done_callback(partial(self._on_run_done, claim.run.id))
         self._bus.notify(claim.run.id)
-        if len(self._running) >= self._settings.max_runs:
+        if len(self._running) >= self._settings.max_concurrent_runs:
             self._room.clear()
 
     async def _run_claimed(self, claim: Claim) -> None:
@@ -225,7 +225,7 @@ class Worker:
         hit("lease.before_beat")
         await self._check_leases()
         # Three to a lease at least: with fewer a worker in good health would lose its runs.
-        return min(self._settings.beat, self._settings.lease / 3)
+        return min(self._settings.heartbeat_interval, self._settings.lease_duration / 3)
 
     async def _watch_leases(self) -> None:
         with self._bus.subscribe(LEASES) as subscription:
@@ -244,7 +244,7 @@ class Worker:
         if not held:
             return
         with self._metrics.measure_store("beat"):
-            lost = await self._store.renew_leases(held, int(self._settings.lease * 1000))
+            lost = await self._store.renew_leases(held, int(self._settings.lease_duration * 1000))
         for run_id in lost:
             claim, task = self._running.get(run_id, (None, None))
             if claim is not None and task is not None and claim.lease.epoch == held[run_id]:
@@ -283,13 +283,13 @@ class Worker:
     def _postpone(self, run_id: str) -> None:
         """Skip the run for a pause that doubles each time."""
         known = self._stuck.get(run_id)
-        pause = min(2 * known.pause if known else self._settings.sweep, STUCK_SECONDS)
+        pause = min(2 * known.pause if known else self._settings.expiry_interval, STUCK_SECONDS)
         self._stuck[run_id] = _Stuck(pause, monotonic() + pause)
 
     async def _sweep(self) -> float:
         await self.sweep()
         await self._release_runs_of_dead_workers()
-        return self._settings.sweep
+        return self._settings.expiry_interval
 
     async def _mark_waiting_runs(self) -> None:
         """Mark runs that wait for a destination that only other processes serve and none claims."""

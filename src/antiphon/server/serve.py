@@ -272,7 +272,7 @@ class Server(Hosting):
         self.delay = runtime.settings.drain_delay
 
     async def _drained(self) -> None:
-        grace = self.runtime.settings.grace
+        grace = self.runtime.settings.shutdown_timeout
         said = f"ending; runs that are under way have {grace:g} s, a second Ctrl+C does not wait"
         telling = asyncio.get_running_loop().call_later(SOON, _say, said)
         try:

@@ -246,7 +246,7 @@ class _Supervisor:
         """Tell all to end; told twice, they do not wait for what is under way."""
         if self._ended_by is None:
             asked = self._settings
-            patience = asked.drain_delay + asked.grace + LAST_WORDS + SPARE
+            patience = asked.drain_delay + asked.shutdown_timeout + LAST_WORDS + SPARE
             self._ended_by = time.monotonic() + patience
         self._signal(signal.SIGTERM)
 

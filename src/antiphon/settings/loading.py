@@ -6,7 +6,6 @@ before a person has seen and trusted it. Even then it may not name anything that
 
 from __future__ import annotations
 
-import difflib
 import errno
 import os
 import re
@@ -17,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from antiphon import deprecated
 from antiphon.settings.paths import config_folder, from_home
 from antiphon.settings.settings import (
     MASK,
@@ -24,7 +24,10 @@ from antiphon.settings.settings import (
     TABLE,
     Settings,
     default_database,
+    flag_name,
+    nearest_setting,
     sqlite_address,
+    variable_name,
     without_password,
 )
 from antiphon.settings.trust import (
@@ -49,7 +52,7 @@ _TABLED = {
 """Settings made of tables, and examples of their headers."""
 _IN_FILES = ("providers", "servers")
 _FILE = "antiphon.toml"
-UNTRUSTED = frozenset({"theme", "color", "ascii", "screen_reader", "plain", "keys", "refresh"})
+UNTRUSTED = frozenset({"theme", "color", "ascii", "screen_reader", "plain", "keys", "animation"})
 """The settings that count in a file that nobody has trusted: how the chat looks, and whose keys
 edit its line. Every other setting, a new one too, needs trust.
 """
@@ -65,13 +68,14 @@ class LoadedSettings(msgspec.Struct, frozen=True):
     """Settings, and the origin of each value by name.
 
     `folder_file` is the working folder's file where there is one; `counted` says whether it was
-    read into the settings.
+    read into the settings. `warnings` has a sentence for each old name of a setting that was used.
     """
 
     settings: Settings
     origins: Mapping[str, str]
     folder_file: FolderFile | None = None
     counted: bool = False
+    warnings: Sequence[str] = ()
 
 
 def refuse_untrusted(file: FolderFile) -> bool:
@@ -95,7 +99,10 @@ def load(
     own file may. An empty variable counts as unset. Raises `BadSettings` that names the place to
     fix, or the file that is not trusted.
     """
-    return load_with_origins(flags, environ, cwd, config_file=config_file).settings
+    loaded = load_with_origins(flags, environ, cwd, config_file=config_file)
+    for text in loaded.warnings:
+        deprecated.warn(text)
+    return loaded.settings
 
 
 def load_with_origins(
@@ -118,7 +125,8 @@ def load_with_origins(
     theirs = theirs if counted else ()
     named = () if config_file is None else _from_file(cwd / config_file, named=True)
     mine = (*_from_file(own), *named)
-    for given in (*mine, *theirs, *_read_outside(flags, environ, cwd)):
+    everything = (*mine, *theirs, *_read_environment(environ, cwd), *_read_flags(flags, cwd))
+    for given in everything:
         if given.name == "providers" and given in theirs:
             foreign += [name for name, table in given.value.items() if "base_url" in table]
         values[given.name] = _read(given, environ, values.get(given.name))
@@ -132,7 +140,8 @@ def load_with_origins(
     values["foreign_providers"] = frozenset(foreign)
     if "database" not in values:
         values["database"] = default_database(environ)
-    return LoadedSettings(Settings(**values), origins, file, counted=counted)
+    warnings = [given.warning for given in everything if given.warning]
+    return LoadedSettings(Settings(**values), origins, file, counted=counted, warnings=warnings)
 
 
 def look_at(file: Path, environ: Mapping[str, str]) -> FolderFile:
@@ -157,18 +166,43 @@ class _RawValue(msgspec.Struct, frozen=True):
     value: Any
     origin: str
     folder: Path  # what a relative path in the value is relative to
+    given_as: str  # the name by which it was set: the setting's, or its old one
+    warning: str | None = None
 
 
-def _read_outside(
-    flags: Mapping[str, str | None], environ: Mapping[str, str], cwd: Path
+def _read_environment(environ: Mapping[str, str], cwd: Path) -> Iterator[_RawValue]:
+    set_variables = {
+        name: text
+        for name in (*deprecated.SETTINGS, *TABLE)
+        if (text := environ.get(variable_name(name)))
+    }
+    return _read_place(set_variables, variable_name, variable_name, cwd)
+
+
+def _read_flags(flags: Mapping[str, str | None], cwd: Path) -> Iterator[_RawValue]:
+    given = {name: text for name, text in flags.items() if text is not None}
+    return _read_place(given, flag_name, flag_name, cwd)
+
+
+def _read_place(
+    given: Mapping[str, Any],
+    origin: Callable[[str], str],
+    shown: Callable[[str], str],
+    folder: Path,
 ) -> Iterator[_RawValue]:
-    """Yield what was set in the environment and by flags, the weaker place first."""
-    for setting in TABLE.values():
-        if text := environ.get(setting.variable):
-            yield _RawValue(setting.name, text, setting.variable, cwd)
-    for name, flag in flags.items():
-        if flag is not None:
-            yield _RawValue(name, flag, TABLE[name].flag, cwd)
+    """Yield the values of one place under the settings' new names, with warnings for old ones."""
+    warnings: dict[str, str] = {}
+    for old in given:
+        if old in deprecated.SETTINGS:
+            new = deprecated.SETTINGS[old].name
+            warnings[new] = deprecated.explain_renamed(shown(old), shown(new), both=new in given)
+    for name, value in given.items():
+        if name not in deprecated.SETTINGS:
+            yield _RawValue(name, value, origin(name), folder, name, warnings.get(name))
+            continue
+        new, convert = deprecated.SETTINGS[name]
+        if new not in given:
+            yield _RawValue(new, convert(value), origin(name), folder, name, warnings[new])
 
 
 def _is_own(file: Path, own: Path) -> bool:
@@ -225,24 +259,26 @@ def _parse(file: Path, content: bytes) -> Sequence[_RawValue]:
     except (ValueError, RecursionError) as error:
         raise BadSettings(f"{file} cannot be read: {error}") from error
     for name in values:
-        if name not in TABLE and name not in _IN_FILES:
+        if name not in TABLE and name not in _IN_FILES and name not in deprecated.SETTINGS:
             raise _unknown(name, file)
-    return [_RawValue(name, value, str(file), file.parent) for name, value in values.items()]
+    return list(
+        _read_place(values, lambda name: str(file), lambda name: f"`{name}` in {file}", file.parent)
+    )
 
 
 def _accept(given: _RawValue, own: Path) -> _RawValue:
     return given
 
 
-def _harmless_roots(given: _RawValue, own: Path) -> _RawValue:
+def _harmless_paths(given: _RawValue, own: Path) -> _RawValue:
     """Check that a folder's file opens only paths in its own folder."""
     here = given.folder.resolve()
-    for root in _read(given, {}, None):
-        if not Path(root).resolve().is_relative_to(here):
+    for path in _read(given, {}, None):
+        if not Path(path).resolve().is_relative_to(here):
             raise BadSettings(
-                f"{given.origin}: `roots` may not name what is outside its folder.",
+                f"{given.origin}: `{given.given_as}` may not name what is outside its folder.",
                 expected=f"folders below {here}",
-                received=repr(root),
+                received=repr(path),
                 hint=f"{own}, which is your own, may name any.",
             )
     return given
@@ -250,7 +286,7 @@ def _harmless_roots(given: _RawValue, own: Path) -> _RawValue:
 
 def _reject(given: _RawValue, own: Path) -> _RawValue:
     raise BadSettings(
-        f"{given.origin} may not name `{given.name}`, for the file may be anybody's.",
+        f"{given.origin} may not name `{given.given_as}`, for the file may be anybody's.",
         hint=f"{own}, which is your own, may.",
     )
 
@@ -292,7 +328,7 @@ def _harmless_database(given: _RawValue, own: Path) -> _RawValue:
 _HARMLESS: Mapping[str, Callable[[_RawValue, Path], _RawValue]] = {
     "providers": _harmless_providers,
     "database": _harmless_database,
-    "roots": _harmless_roots,
+    "allowed_paths": _harmless_paths,
     "private_hosts": _reject,
     "config": _reject,
     "redis": _reject,  # what people write would go there
@@ -303,7 +339,7 @@ _HARMLESS: Mapping[str, Callable[[_RawValue, Path], _RawValue]] = {
     "old_secret_keys": _reject,
     "log_content": _reject,
     "login": _reject,  # what follows says whom the web chat lets in
-    "hosts": _reject,
+    "allowed_hosts": _reject,
     "public_url": _reject,
     "oidc_issuer": _reject,
     "oidc_client_id": _reject,
@@ -319,8 +355,8 @@ def _own_file(environ: Mapping[str, str]) -> Path:
 
 
 def _unknown(name: str, file: Path) -> BadSettings:
-    near = difflib.get_close_matches(name.replace("-", "_"), [*TABLE, *_IN_FILES], n=1)
-    hint = f"did you mean `{near[0]}`?" if near else "`antiphon config` shows all settings."
+    near = nearest_setting(name, [*TABLE, *_IN_FILES])
+    hint = f"did you mean `{near}`?" if near else "`antiphon config` shows all settings."
     return BadSettings(f"{file}: there is no setting `{name}`", received=name, hint=hint)
 
 
@@ -338,8 +374,8 @@ def _read(given: _RawValue, environ: Mapping[str, str], weaker: Any) -> Any:
             return _database(given, environ)
         case "allow" | "ask" | "deny":  # no place takes back what another one denies
             return tuple(dict.fromkeys([*(weaker or ()), *value]))
-        case "roots":
-            return tuple(str(given.folder / from_home(root, environ)) for root in value)
+        case "allowed_paths":
+            return tuple(str(given.folder / from_home(path, environ)) for path in value)
         case "config":
             return str(given.folder / from_home(value, environ))
         case _:
@@ -357,7 +393,7 @@ def _unusable(
     given: _RawValue, wanted: str, *, secret: bool = False, hint: str | None = None
 ) -> BadSettings:
     return BadSettings(
-        f"`{given.name}` from {given.origin} cannot be used",
+        f"`{given.given_as}` from {given.origin} cannot be used",
         expected=wanted,
         received=MASK if secret else repr(without_password(given.value)),
         hint=hint,

@@ -7,15 +7,17 @@ and the line that `--help` shows.
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_type_hints
 
 import msgspec
-from msgspec import Meta, field
+from msgspec import Meta, StructMeta, field
 
+from antiphon import deprecated
 from antiphon.settings.paths import data_folder
 
 Words = Annotated[str, Meta(min_length=1, title="text")]
@@ -48,7 +50,28 @@ _SECRET = {"secret": True}
 _UNSPOKEN = {"secret": True, "on_the_line": False}  # every process can read a command line
 
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True):
+class _AcceptOldNames(StructMeta):
+    """Accepts settings as keywords by their old names, and names what is near an unknown one."""
+
+    if not TYPE_CHECKING:  # which know the new names alone
+
+        def __call__(cls, **given: Any) -> Settings:  # noqa: N805
+            for old in [name for name in given if name in deprecated.SETTINGS]:
+                new, convert = deprecated.SETTINGS[old]
+                both = new in given
+                deprecated.warn(deprecated.explain_renamed(f"`{old}`", f"`{new}`", both=both))
+                value = given.pop(old)
+                if not both:
+                    given[new] = convert(value)
+            for name in given:
+                if name not in cls.__struct_fields__:
+                    near = nearest_setting(name, cls.__struct_fields__)
+                    hint = f"; did you mean `{near}`?" if near else ""
+                    raise TypeError(f"there is no setting `{name}`{hint}")
+            return super().__call__(**given)
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, metaclass=_AcceptOldNames):
     """The settings of a runtime and its clients. Times in seconds, sizes in bytes.
 
     `providers` holds the catalog entries of the `[providers.NAME]` tables. `foreign_base_url` says
@@ -135,7 +158,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = 10.0
     tool_timeout: Annotated[Seconds, Meta(description="how long one tool may take")] = 120.0
-    max_tools: Annotated[Count, Meta(description="how many tools run at once")] = 4
+    max_parallel_tools: Annotated[Count, Meta(description="how many tools run at once")] = 4
     max_calls: Annotated[
         Count, Meta(description="how many tools a model may call in one reply")
     ] = 128
@@ -165,7 +188,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             " servers marked `backend` (configured), or those of any https address too (urls)",
         ),
     ] = "off"
-    roots: Annotated[
+    allowed_paths: Annotated[
         Several, Meta(description="folders that the tools read_file and list_files may read")
     ] = ()
     private_hosts: Annotated[
@@ -207,12 +230,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     links: Annotated[
         Switch, Meta(description="addresses can be clicked, in terminals that know OSC 8")
     ] = False
-    refresh: Annotated[
-        Literal["normal", "calm"],
+    animation: Annotated[
+        Literal["normal", "reduced"],
         Meta(
-            title="normal or calm",
-            description="how often the chat is drawn: normal, or calm, which is only when"
-            " something has changed",
+            title="normal or reduced",
+            description="what moves in the chat: normal, or reduced, which draws only what has"
+            " changed, without spinners and running clocks",
         ),
     ] = "normal"
     verbose: Annotated[
@@ -227,7 +250,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             " are known by a password, by OpenID Connect or by a proxy in front",
         ),
     ] = "none"
-    hosts: Annotated[
+    allowed_hosts: Annotated[
         Several,
         Meta(
             description="names that the web chat answers to, beside those of this machine,"
@@ -268,7 +291,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Count, Meta(description="how many messages a person who logged in may send in a minute")
     ] = 60
     web_title: Annotated[Words, Meta(description="what the web chat is called")] = "Antiphon"
-    max_runs: Annotated[Count, Meta(description="how many runs are driven at once")] = 1000
+    max_concurrent_runs: Annotated[Count, Meta(description="how many runs are driven at once")] = (
+        1000
+    )
     workers: Annotated[
         Count, Meta(description="how many processes serve together, on one port")
     ] = 1
@@ -303,7 +328,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             " so that a load balancer can turn away",
         ),
     ] = 0.0
-    grace: Annotated[
+    shutdown_timeout: Annotated[
         Seconds, Meta(description="how long runs and streams may take to end when a server stops")
     ] = 10.0
     watchdog_timeout: Annotated[
@@ -326,14 +351,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             " until it is replaced; 0 is for ever",
         ),
     ] = 60.0  # no disk that works holds a loop so long, and who waits has not given up yet
-    lease: Annotated[
+    lease_duration: Annotated[
         Seconds,
         Meta(description="for experts: how long a run stays with a worker that is not heard of"),
     ] = 15.0  # three missed beats
-    beat: Annotated[
+    heartbeat_interval: Annotated[
         Seconds, Meta(description="for experts: how often a worker says that it is there")
     ] = 5.0
-    sweep: Annotated[
+    expiry_interval: Annotated[
         Seconds,
         Meta(description="for experts: how often runs whose time has run out are looked for"),
     ] = 5.0
@@ -350,7 +375,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             description="whether traces are sent, to where the OTEL_EXPORTER_OTLP_* variables say",
         ),
     ] = "off"
-    trace_providers: Annotated[
+    propagate_trace_to_providers: Annotated[
         Switch, Meta(description="tell the providers of models which trace a request belongs to")
     ] = False
     log_level: Annotated[
@@ -377,15 +402,25 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             description="how long the events of ended runs are kept",
         ),
     ] = 30 * 86_400.0
-    demo_pace: Annotated[
+    demo_delay: Annotated[
         float,
         Meta(
             ge=0,
-            le=1_000_000,
-            title="a number from 0 (no pause) up",
-            description="the demo model's pieces per second",
+            le=86_400,
+            title="a number of seconds from 0 (no pause) to 86400",
+            description="how long the demo model pauses between the pieces of its reply",
         ),
-    ] = 50.0
+    ] = 0.02
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """Return a setting by its old name."""
+            if name not in deprecated.SETTINGS:
+                raise AttributeError(f"there is no setting `{name}`", name=name, obj=self)
+            new, convert = deprecated.SETTINGS[name]
+            deprecated.warn(deprecated.explain_renamed(f"`{name}`", f"`{new}`", both=False))
+            return convert(getattr(self, new))
 
     def __post_init__(self) -> None:
         """Raise `TypeError` for a string where a tuple is due: its letters would be items."""
@@ -410,12 +445,29 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def flag(self) -> str:
         """The name on the command line."""
-        return "--" + self.name.replace("_", "-")
+        return flag_name(self.name)
 
     @property
     def variable(self) -> str:
         """The name in the environment."""
-        return "ANTIPHON_" + self.name.upper()
+        return variable_name(self.name)
+
+
+def nearest_setting(name: str, settings: Iterable[str]) -> str | None:
+    """Return the setting whose name, or old name, is nearest to a wrong one; None if none is."""
+    old = {old: renamed.name for old, renamed in deprecated.SETTINGS.items()}
+    near = difflib.get_close_matches(name.replace("-", "_"), [*settings, *old], n=1)
+    return old.get(near[0], near[0]) if near else None
+
+
+def flag_name(name: str) -> str:
+    """Return the name of a setting on the command line."""
+    return "--" + name.replace("_", "-")
+
+
+def variable_name(name: str) -> str:
+    """Return the name of a setting in the environment."""
+    return "ANTIPHON_" + name.upper()
 
 
 def default_database(environ: Mapping[str, str]) -> str:
@@ -442,8 +494,8 @@ def masked_value(setting: Setting, value: Any) -> Any:
 MASK = "****"
 
 _SEVERAL = (
-    *("allow", "ask", "deny", "roots", "private_hosts"),
-    *("hosts", "oidc_admins", "trusted_proxies", "old_secret_keys"),
+    *("allow", "ask", "deny", "allowed_paths", "private_hosts"),
+    *("allowed_hosts", "oidc_admins", "trusted_proxies", "old_secret_keys"),
 )
 _PASSWORD = re.compile(r"(://)[^/@\s]+@")
 SQLITE = "sqlite:///"

@@ -115,7 +115,7 @@ class Chat:
             ui,
             functions=self.functions,
             consent=consent,
-            max_tools=settings.max_tools,
+            max_tools=settings.max_parallel_tools,
             tool_timeout=settings.tool_timeout,
         )
         self._limit = ReplyLimit(settings)

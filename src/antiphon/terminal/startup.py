@@ -158,7 +158,7 @@ def _make_drawn_ui(settings: Settings) -> tuple[UiManager, PainterGuard]:
     bare = settings.ascii or not _is_utf_8()
     ink = Ink(theme.in_ascii() if bare else theme, links=settings.links)
     region = Region(sys.stdout, ink)
-    painter = PainterGuard(ReducedMotion(region) if settings.refresh == "calm" else region)
+    painter = PainterGuard(ReducedMotion(region) if settings.animation == "reduced" else region)
     source = create_input(sys.stdin)
 
     def make_editor(ui: UiManager) -> Editor:

@@ -1,7 +1,7 @@
 """Tools to pick from, few and safe: none of them runs anything, or changes anything anywhere.
 
     antiphon ask --tools antiphon.tools.builtin "What is 17 % of 2,340?"
-    antiphon ask --tools antiphon.tools.builtin:read_file --roots ~/notes "What did I plan?"
+    antiphon ask --tools antiphon.tools.builtin:read_file --allowed-paths ~/notes "What did I plan?"
 
 Without a name, `--tools` brings those that need no setting, and those whose setting is there. In
 Python a tool is one of the functions below, and `builtins(settings)` is all of them.
@@ -75,7 +75,7 @@ def calculate(expression: str) -> str:
 
 def builtins(settings: Settings, ask: Ask | None = None) -> list[Function]:
     """Return all built-in tools for these settings; `ask` asks the user."""
-    files = FileReader(settings.roots)
+    files = FileReader(settings.allowed_paths)
     return [
         current_time,
         calculate,
@@ -89,8 +89,8 @@ def builtins(settings: Settings, ask: Ask | None = None) -> list[Function]:
 @toolset
 def tools(settings: Settings) -> list[Function]:
     """Return the tools that work with these settings, for `--tools antiphon.tools.builtin`."""
-    files = FileReader(settings.roots)
-    own: list[Function] = [files.read_file, files.list_files] if settings.roots else []
+    files = FileReader(settings.allowed_paths)
+    own: list[Function] = [files.read_file, files.list_files] if settings.allowed_paths else []
     return [current_time, calculate, _fetcher(settings).fetch_url, *own]
 
 
@@ -163,8 +163,8 @@ class FileReader:
     def _check(self) -> None:
         if not self._folders.names:
             raise InvalidRequest(
-                "No folder may be read. The user can name some: --roots FOLDER, ANTIPHON_ROOTS, "
-                'or roots = ["FOLDER"] in antiphon.toml.'
+                "No folder may be read. The user can name some: --allowed-paths FOLDER, "
+                'ANTIPHON_ALLOWED_PATHS, or allowed_paths = ["FOLDER"] in antiphon.toml.'
             )
 
 

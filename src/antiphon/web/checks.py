@@ -106,8 +106,8 @@ def _check_host(facts: Facts, policy: Policy) -> None:
     if not policy.answers_to(facts.host):
         raise Misdirected(
             "The web chat does not go by that name.",
-            expected="localhost, a loopback address, or a name in `hosts`",
-            hint="`hosts` in antiphon.toml, or --hosts, names what it is to answer to.",
+            expected="localhost, a loopback address, or a name in `allowed_hosts`",
+            hint="`allowed_hosts` in antiphon.toml, or --allowed-hosts, names what it answers to.",
         )
 
 

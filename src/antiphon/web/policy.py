@@ -98,10 +98,10 @@ def _check_reach(settings: Settings) -> None:
             received=f"--host {settings.host}",
             hint="`antiphon people add NAME --role admin` makes the first person.",
         )
-    if not (settings.hosts or settings.public_url):
+    if not (settings.allowed_hosts or settings.public_url):
         raise BadSettings(
             "The web chat must know the name that others open it by.",
-            expected="--hosts chat.example.org, or --public-url https://chat.example.org",
+            expected="--allowed-hosts chat.example.org, or --public-url https://chat.example.org",
             received=f"--host {settings.host}, and no name",
         )
 
@@ -139,10 +139,10 @@ def _check_oidc(settings: Settings) -> None:
 
 
 def _names(settings: Settings) -> Iterator[str]:
-    for host in settings.hosts:
+    for host in settings.allowed_hosts:
         if not host_name(host):
             raise BadSettings(
-                "A name in `hosts` cannot be used.",
+                "A name in `allowed_hosts` cannot be used.",
                 expected="a name such as chat.example.org, or chat.example.org:8443",
                 received=host,
             )

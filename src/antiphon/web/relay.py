@@ -91,7 +91,7 @@ class Relay:
         self._processor = ToolProcessor(
             tools.toolbox,
             consent=_consent(settings, self._asking, grants),
-            at_once=settings.max_tools,
+            at_once=settings.max_parallel_tools,
             seconds=settings.tool_timeout,
             keep=self._keep,
             watch=self._happened,

@@ -28,7 +28,7 @@ class Place:
             "XDG_CONFIG_HOME": str(root / "config"),
             "XDG_DATA_HOME": str(root / "data"),
             "ANTIPHON_MODEL": "demo",
-            "ANTIPHON_DEMO_PACE": "0",
+            "ANTIPHON_DEMO_DELAY": "0",
             "PYTHONUNBUFFERED": "1",
         }
         self.database = root / "data/antiphon/antiphon.db"

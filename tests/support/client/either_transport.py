@@ -11,7 +11,7 @@ from antiphon.server.serve import serving
 from antiphon.settings.settings import Settings
 from antiphon.types.messages import ToolSpec
 
-SETTINGS = Settings(model="demo", database="memory:", demo_pace=0, port=0, grace=0.1)
+SETTINGS = Settings(model="demo", database="memory:", demo_delay=0, port=0, shutdown_timeout=0.1)
 ASK = NewMessage("When does the next LAX-JFK flight leave?")
 TOOL = ToolSpec("get_flight_times", "", {"type": "object", "properties": {}})
 

@@ -24,7 +24,7 @@ from antiphon.server.serve import serving
 from antiphon.settings.settings import Settings
 from antiphon.types.errors import AntiphonError
 
-SETTINGS = Settings(model="demo", database="memory:", demo_pace=0, port=0, grace=0.1)
+SETTINGS = Settings(model="demo", database="memory:", demo_delay=0, port=0, shutdown_timeout=0.1)
 
 Ways = dict[str, Client]
 

@@ -103,7 +103,7 @@ class Machine:
             "HOME": str(home),
             "LANG": "C.UTF-8",
             "ANTIPHON_PORT": "0",
-            "ANTIPHON_DEMO_PACE": "0",
+            "ANTIPHON_DEMO_DELAY": "0",
         }
 
     def run(

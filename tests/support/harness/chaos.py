@@ -22,10 +22,10 @@ LOOK_SECONDS = 0.1
 
 # Leases short enough that a killed worker's runs go on while the test still does.
 SHORT = {
-    "ANTIPHON_LEASE": "1",
-    "ANTIPHON_BEAT": "0.3",
-    "ANTIPHON_SWEEP": "0.3",
-    "ANTIPHON_DEMO_PACE": "400",
+    "ANTIPHON_LEASE_DURATION": "1",
+    "ANTIPHON_HEARTBEAT_INTERVAL": "0.3",
+    "ANTIPHON_EXPIRY_INTERVAL": "0.3",
+    "ANTIPHON_DEMO_DELAY": "0.0025",
 }
 
 

@@ -69,7 +69,9 @@ class Pair:
 
     async def open(self, store: Callable[[Callable[[], int]], Awaitable[Store]]) -> None:
         """Begin to work."""
-        settings = Settings(model=MODEL, lease=LEASE_SECONDS, sweep=LEASE_SECONDS)
+        settings = Settings(
+            model=MODEL, lease_duration=LEASE_SECONDS, expiry_interval=LEASE_SECONDS
+        )
         bus = LocalBus()
         for _ in range(2):
             opened = CachedStore(await store(lambda: self.now))

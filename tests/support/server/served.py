@@ -23,7 +23,7 @@ DEADLINE = 20.0
 
 
 SETTINGS = Settings(
-    database="memory:", model="demo", port=0, demo_pace=0, max_body=1_000_000, grace=0.1
+    database="memory:", model="demo", port=0, demo_delay=0, max_body=1_000_000, shutdown_timeout=0.1
 )
 
 

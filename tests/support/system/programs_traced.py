@@ -60,7 +60,7 @@ class Program:
 def environ(folder: Path, **more: str) -> Mapping[str, str]:
     """Of a program that knows this folder alone."""
     homes = {name: str(folder) for name in ("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME")}
-    own = {"ANTIPHON_MODEL": "demo", "ANTIPHON_DEMO_PACE": "0", **homes, **more}
+    own = {"ANTIPHON_MODEL": "demo", "ANTIPHON_DEMO_DELAY": "0", **homes, **more}
     return {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1", **own}
 
 

@@ -29,7 +29,7 @@ from antiphon.web.site import Site
 
 PASSWORD = "correct horse battery"
 HERE = "127.0.0.1"
-FORGETFUL = Settings(database="memory:", model="demo", demo_pace=0)
+FORGETFUL = Settings(database="memory:", model="demo", demo_delay=0)
 Headers = Mapping[str, str | None]
 
 

@@ -260,7 +260,7 @@ class McpHandlers:
         events = self._client.converse(
             parsed.text,
             tools=self._functions,
-            max_tools=self._settings.max_tools,
+            max_tools=self._settings.max_parallel_tools,
             tool_timeout=self._settings.tool_timeout,
             raise_on_failure=False,
             **options,

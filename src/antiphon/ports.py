@@ -30,8 +30,8 @@ from antiphon.types.accounts import (
 )
 from antiphon.types.accounts import Key as Key
 from antiphon.types.chunks import Chunk, ModelRequest
-from antiphon.types.messages import Progress, Tool, ToolCall, ToolResult, Upload
-from antiphon.types.runs import Assistant, Deadlines, Destination, Run, RunLease
+from antiphon.types.messages import Message, Progress, Tool, ToolCall, ToolResult, Upload
+from antiphon.types.runs import Action, Assistant, Deadlines, Destination, Run, RunLease, Thread
 
 T = TypeVar("T")
 
@@ -165,6 +165,46 @@ class RecordPage(msgspec.Struct, frozen=True):
 
     data: Sequence[Any]
     has_more: bool
+
+
+class ImportedRun(msgspec.Struct, frozen=True):
+    """A run that has ended elsewhere, and the numbers of its last event and of the last one gone.
+
+    `kept_after` is that of `RunLease`.
+    """
+
+    run: Run
+    last_event: int
+    kept_after: int
+
+
+class ImportedEvents(msgspec.Struct, frozen=True):
+    """Consecutive encoded events of a run, the first of them numbered `first`."""
+
+    run_id: str
+    first: int
+    lines: Sequence[bytes]
+
+    @property
+    def last(self) -> int:
+        """The number of the last one."""
+        return self.first + len(self.lines) - 1
+
+
+class ImportBatch(msgspec.Struct, frozen=True, kw_only=True):
+    """Records of an import that are added in one transaction, oldest first.
+
+    A thread comes with the id of its family where that is not its own. What a record belongs to is
+    in this batch or in one before it.
+    """
+
+    assistants: Sequence[Assistant] = ()
+    uploads: Sequence[tuple[Upload, bytes]] = ()
+    threads: Sequence[tuple[Thread, str | None]] = ()
+    messages: Sequence[Message] = ()
+    runs: Sequence[ImportedRun] = ()
+    actions: Sequence[Action] = ()
+    events: Sequence[ImportedEvents] = ()
 
 
 class Store(Protocol):
@@ -449,6 +489,43 @@ class Store(Protocol):
         """
         ...
 
+    async def find_records(self, kind: type[T], ids: Sequence[str]) -> Mapping[str, tuple[str, T]]:
+        """Return the owner and the record of each of these ids that exists, whoever owns it.
+
+        `kind` is one of `get`, or `Act`, whose owner may be "".
+        """
+        ...
+
+    async def thread_families(self, thread_ids: Sequence[str]) -> Mapping[str, str]:
+        """Return the family of each of these threads that is in another one's family."""
+        ...
+
+    async def import_records(self, owner: str, batch: ImportBatch) -> None:
+        """Add records as they are, with their ids and times. No run of them is ever claimed.
+
+        Nothing is counted: neither usage nor what a key has used. Raises `Conflict` where an id or
+        a place in a thread is taken, and adds nothing then.
+        """
+        ...
+
+    async def transfer_owned(self, owner: str, to: str, limit: int) -> int:
+        """Give about `limit` assistants, uploads or threads to another owner; return how many.
+
+        A thread is given with everything in it. Other things of the owner stay. 0 means that
+        nothing is left to give.
+        """
+        ...
+
+    async def finish_import(
+        self, usage: Sequence[Spent], entries: Sequence[Act], act: Act | None
+    ) -> None:
+        """Write usage and audit entries of an import in one transaction.
+
+        Of a row of usage that exists, each number becomes the larger one. Entries whose id exists
+        are left as they are. `act` is the last entry.
+        """
+        ...
+
     async def append_audit_entry(self, act: Act) -> None:
         """Append an audit entry that belongs to no other write."""
         ...
@@ -463,7 +540,7 @@ class Store(Protocol):
         """Return pairs of owner and run for all active runs, newest first, as `list` does."""
         ...
 
-    async def usage(self, since: str, limit: int) -> Sequence[Spent]:
+    async def usage(self, since: str, limit: int, owner: str | None = None) -> Sequence[Spent]:
         """Return usage from the day `since` on (`2026-11-21`, UTC), latest day first.
 
         A run counts once, on the day it ended, and keeps counting after its thread is deleted.

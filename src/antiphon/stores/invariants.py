@@ -12,7 +12,15 @@ from msgspec.structs import replace
 
 from antiphon.engine.context_window import SUMMARY
 from antiphon.engine.snapshot import events_expired
-from antiphon.ports import AmendKey, ChangeSet, IdempotencyKey, ReadSet, RunUpdate, Snapshot
+from antiphon.ports import (
+    AmendKey,
+    ChangeSet,
+    IdempotencyKey,
+    ImportedRun,
+    ReadSet,
+    RunUpdate,
+    Snapshot,
+)
 from antiphon.types.accounts import Person, Project, Spent, day
 from antiphon.types.errors import (
     Conflict,
@@ -218,6 +226,15 @@ def summed(one: Spent | None, other: Spent) -> Spent:
     return replace(other, **counted | {"cost": round(counted["cost"], DOLLAR_DIGITS)})
 
 
+def larger(one: Spent | None, other: Spent) -> Spent:
+    """Of each number the larger one; they are of the same day, owner and model."""
+    if one is None:
+        return other
+    return replace(
+        other, **{name: max(getattr(one, name), getattr(other, name)) for name in COUNTED}
+    )
+
+
 COUNTED = tuple(name for name in Spent.__struct_fields__ if name not in ("day", "owner", "model"))
 
 
@@ -229,6 +246,24 @@ def missing(kind: type[Any], id: str) -> NotFound:
 def taken(kind: type[Any], id: str) -> Internal:
     """The error for a second thing under one id."""
     return Internal(f"There is a {kind.__name__.lower()} {id!r} already.")
+
+
+def taken_meanwhile(what: str) -> Conflict:
+    """The error for something under an id that was free when the import looked."""
+    return Conflict(
+        f"Something else has taken the place of the {what} meanwhile.",
+        expected="an import that is alone at work on these ids",
+        hint="Run the same import again: it goes on where it was, or says what is in its way.",
+    )
+
+
+def lease_of_imported(imported: ImportedRun) -> RunLease:
+    """Return the lease of a run that has ended elsewhere: nobody has it, nothing is due."""
+    return RunLease(
+        last_event=imported.last_event,
+        turn_began_after=imported.last_event,
+        kept_after=imported.kept_after,
+    )
 
 
 def place_taken(message: Message) -> Internal:

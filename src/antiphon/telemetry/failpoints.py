@@ -10,7 +10,8 @@ variable `FAILPOINTS` says; nothing here reads it.
 The points:
 
 - `X.before_commit`, `X.after_commit` around a store's transaction, where X is what it is about:
-  `append`, `claim`, `beat`, `put`, `delete`, `forget`, `key`, `check`, or the `About.what` of a
+  `append`, `claim`, `beat`, `put`, `delete`, `forget`, `key`, `check`, `import`, `transfer`,
+  `finish_import`, or the `About.what` of a
   change: `message`, `run`, `output`, `cancel`, `finalize`, `result`, `expire`, `give_back`,
   `decline`, ...;
 - in the worker and the runner: `lease.before_beat`, `turn.before_request`,

@@ -182,6 +182,7 @@ Deed = Literal[
     "provider_key.removed",
     "owner.erased",
     "owner.exported",
+    "owner.imported",
     "run.cancelled_by_admin",
 ]
 
@@ -189,7 +190,8 @@ Deed = Literal[
 class Act(msgspec.Struct, frozen=True, kw_only=True):
     """An administrator's action in the audit log; contains no secrets. Time in ms.
 
-    `target` is the id of its object, `owner` the owner of that.
+    `target` is the id of its object, `owner` the owner of that. An entry that came with an import
+    has the id of that import's own entry as the detail `imported`: it says what a file says.
     """
 
     id: str

@@ -27,6 +27,7 @@ from antiphon.ports import (
     Decide,
     EventPage,
     IdempotencyKey,
+    ImportBatch,
     Key,
     LeaseInfo,
     OnCommit,
@@ -364,6 +365,28 @@ class CachedStore:
             await self._shared.clear()
         return erased
 
+    async def find_records(self, kind: type[T], ids: Sequence[str]) -> Mapping[str, tuple[str, T]]:
+        """See `Store.find_records`."""
+        return await self._inner.find_records(kind, ids)
+
+    async def thread_families(self, thread_ids: Sequence[str]) -> Mapping[str, str]:
+        """See `Store.thread_families`."""
+        return await self._inner.thread_families(thread_ids)
+
+    async def import_records(self, owner: str, batch: ImportBatch) -> None:
+        """See `Store.import_records`; nothing here is known of what is new."""
+        await self._inner.import_records(owner, batch)
+
+    async def transfer_owned(self, owner: str, to: str, limit: int) -> int:
+        """See `Store.transfer_owned`; no copy here depends on the owner."""
+        return await self._inner.transfer_owned(owner, to, limit)
+
+    async def finish_import(
+        self, usage: Sequence[Spent], entries: Sequence[Act], act: Act | None
+    ) -> None:
+        """See `Store.finish_import`."""
+        await self._inner.finish_import(usage, entries, act)
+
     async def append_audit_entry(self, act: Act) -> None:
         """See `Store.note`."""
         await self._inner.append_audit_entry(act)
@@ -378,9 +401,9 @@ class CachedStore:
         """See `Store.live_runs`."""
         return await self._inner.live_runs(limit, after)
 
-    async def usage(self, since: str, limit: int) -> Sequence[Spent]:
-        """See `Store.spent`."""
-        return await self._inner.usage(since, limit)
+    async def usage(self, since: str, limit: int, owner: str | None = None) -> Sequence[Spent]:
+        """See `Store.usage`."""
+        return await self._inner.usage(since, limit, owner)
 
     async def installation_secret(self) -> bytes:
         """See `Store.secret`."""

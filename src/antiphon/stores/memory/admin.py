@@ -30,6 +30,10 @@ class Acts:
         if act is not None:
             self._acts.append(act)
 
+    def all(self) -> Sequence[Act]:
+        """Return all entries."""
+        return self._acts
+
     def page(self, limit: int, after: str | None, owner: str | None) -> RecordPage:
         """See `Store.acts`."""
         acts = list(reversed(self._acts))

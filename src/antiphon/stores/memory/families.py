@@ -31,6 +31,11 @@ class Families:
         else:
             self._joined[thread.id] = self.of(replaced) if is_there else replaced
 
+    def put(self, thread_id: str, family: str | None) -> None:
+        """Put a thread that is new here in this family; None is one of its own."""
+        if family is not None:
+            self._joined[thread_id] = family
+
     def leave(self, thread_id: str) -> None:
         """Forget a thread that was deleted; its branches stay in the family."""
         self._joined.pop(thread_id, None)

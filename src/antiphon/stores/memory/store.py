@@ -28,6 +28,7 @@ from antiphon.ports import (
     Decide,
     EventPage,
     IdempotencyKey,
+    ImportBatch,
     Key,
     Landmark,
     LeaseInfo,
@@ -589,10 +590,11 @@ class MemoryStore:
         live = [(kept.owner, kept.run) for kept in runs if not kept.run.status.ended]
         return RecordPage(*take_page(live, limit, lambda each: _size(each[1])))
 
-    async def usage(self, since: str, limit: int) -> Sequence[Spent]:
-        """See `Store.spent`."""
+    async def usage(self, since: str, limit: int, owner: str | None = None) -> Sequence[Spent]:
+        """See `Store.usage`."""
         newest = sorted(self._spent, reverse=True)
-        return [self._spent[about] for about in newest if about[0] >= since][:limit]
+        rows = (self._spent[about] for about in newest if about[0] >= since)
+        return [row for row in rows if owner in (None, row.owner)][:limit]
 
     # Keys, projects, and what was done about them
 
@@ -691,6 +693,87 @@ class MemoryStore:
         erased += _drop(self._spent, [about for about in self._spent if about[1] == owner])
         erased += self._provider_keys.erase_of(owner)
         return erased + self._keys.erase_of(owner, self._clock())
+
+    # Imports
+
+    async def find_records(self, kind: type[T], ids: Sequence[str]) -> Mapping[str, tuple[str, T]]:
+        """See `Store.find_records`."""
+        wanted = frozenset(ids)
+        owned: Iterable[tuple[str, Any]] = (
+            ((act.owner or "", act) for act in self._acts.all()) if kind is Act else self._all(kind)
+        )
+        return {record.id: (whose, record) for whose, record in owned if record.id in wanted}
+
+    async def thread_families(self, thread_ids: Sequence[str]) -> Mapping[str, str]:
+        """See `Store.thread_families`."""
+        found = {each: self._families.of(each) for each in thread_ids}
+        return {each: family for each, family in found.items() if family != each}
+
+    async def import_records(self, owner: str, batch: ImportBatch) -> None:
+        """See `Store.import_records`."""
+        self._refuse_taken(batch)
+        for assistant in batch.assistants:
+            self._records[Assistant][assistant.id] = _Kept(owner, assistant)
+        for upload, content in batch.uploads:
+            self._records[Upload][upload.id] = _Kept(owner, upload, content)
+        for thread, family in batch.threads:
+            self._threads[thread.id] = _Thread(owner, thread)
+            self._families.put(thread.id, family)
+        for message in batch.messages:
+            self._threads[message.thread_id].messages.append(message)
+        for thread_id in {message.thread_id for message in batch.messages}:
+            self._threads[thread_id].messages.sort(key=lambda each: each.number)
+        for each in batch.runs:
+            lease = invariants.lease_of_imported(each)
+            self._runs[each.run.id] = _Run(owner, each.run, lease, each.run.created_at)
+        for events_of in batch.events:
+            self._runs[events_of.run_id].lines.extend(events_of.lines)
+        self._actions.update({action.id: action for action in batch.actions})
+
+    def _refuse_taken(self, batch: ImportBatch) -> None:
+        there = (
+            (Assistant, self._records[Assistant], (each.id for each in batch.assistants)),
+            (Upload, self._records[Upload], (each.id for each, _ in batch.uploads)),
+            (Thread, self._threads, (each.id for each, _ in batch.threads)),
+            (Run, self._runs, (each.run.id for each in batch.runs)),
+            (Action, self._actions, (each.id for each in batch.actions)),
+        )
+        for kind, known, ids in there:
+            for each in ids:
+                if each in known:
+                    raise invariants.taken_meanwhile(f"{kind.__name__.lower()} {each}")
+        places = {
+            taken
+            for kept in self._threads.values()
+            for each in kept.messages
+            for taken in (each.id, (each.thread_id, each.number))
+        }
+        for message in batch.messages:
+            if not places.isdisjoint((message.id, (message.thread_id, message.number))):
+                raise invariants.taken_meanwhile(f"message {message.id}")
+
+    async def transfer_owned(self, owner: str, to: str, limit: int) -> int:
+        """See `Store.transfer_owned`; everything at once."""
+        given = 0
+        for there in (*self._records.values(), self._threads, self._runs):
+            for kept in cast("dict[str, _Kept | _Thread | _Run]", there).values():
+                if kept.owner == owner:
+                    kept.owner = to
+                    given += not isinstance(kept, _Run)
+        return given
+
+    async def finish_import(
+        self, usage: Sequence[Spent], entries: Sequence[Act], act: Act | None
+    ) -> None:
+        """See `Store.finish_import`."""
+        for row in usage:
+            about = (row.day, row.owner, row.model)
+            self._spent[about] = invariants.larger(self._spent.get(about), row)
+        known = {entry.id for entry in self._acts.all()}
+        for entry in entries:
+            if entry.id not in known:
+                self._acts.note(entry)
+        self._acts.note(act)
 
     async def append_audit_entry(self, act: Act) -> None:
         """See `Store.note`."""

@@ -370,10 +370,12 @@ async def live_runs(connection: Connection[Any], limit: int, after: str | None) 
     return RecordPage(live, bool(found) and found[0][2] > len(live))
 
 
-async def spent(connection: Connection[Any], since: str, limit: int) -> Sequence[Spent]:
-    """See `Store.spent`."""
+async def spent(
+    connection: Connection[Any], since: str, limit: int, owner: str | None
+) -> Sequence[Spent]:
+    """See `Store.usage`."""
     names = Spent.__struct_fields__
-    found = await rows(connection, "spent", since=since, limit=limit)
+    found = await rows(connection, "spent", since=since, limit=limit, owner=owner)
     return [_rounded(dict(zip(names, each, strict=True))) for each in found]
 
 

@@ -135,7 +135,7 @@ class _Draft:
         if touched and before is not None and min(touched) <= before.messages:
             self._add("unsealed", touched=min(touched))
         if messages:
-            self._add("said", **_columns(_MESSAGE, map(_message_row, messages)))
+            self._add("said", **_columns(_MESSAGE, map(message_row, messages)))
         self.values["messages_of"] = thread.id
 
     def _drive(self, driven: RunUpdate) -> None:
@@ -232,7 +232,8 @@ def _columns(names: Sequence[str], rows: Any) -> dict[str, list[Any]]:
     return dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
 
 
-def _message_row(message: Message) -> tuple[Any, ...]:
+def message_row(message: Message) -> tuple[Any, ...]:
+    """Return the columns of a message but for its thread."""
     said = chat(message)
     return (
         message.id,

@@ -27,6 +27,7 @@ from antiphon.ports import (
     Decide,
     EventPage,
     IdempotencyKey,
+    ImportBatch,
     Key,
     LeaseInfo,
     OnCommit,
@@ -35,7 +36,7 @@ from antiphon.ports import (
 )
 from antiphon.stores import search_queue
 from antiphon.stores.invariants import Clock
-from antiphon.stores.postgres import admin, reads, records
+from antiphon.stores.postgres import admin, imports, reads, records
 from antiphon.stores.postgres.appends import Appending
 from antiphon.stores.postgres.changes import Attempt, change, claim
 from antiphon.stores.postgres.connections import (
@@ -323,9 +324,9 @@ class PostgresStore:
         """See `Store.live_runs`."""
         return await self._read(admin.live_runs, limit, after)
 
-    async def usage(self, since: str, limit: int) -> Sequence[Spent]:
-        """See `Store.spent`."""
-        return await self._read(admin.spent, since, limit)
+    async def usage(self, since: str, limit: int, owner: str | None = None) -> Sequence[Spent]:
+        """See `Store.usage`."""
+        return await self._read(admin.spent, since, limit, owner)
 
     # Keys, owners and the audit log
 
@@ -399,6 +400,31 @@ class PostgresStore:
         """See `Store.erase`; what was in its rows goes when PostgreSQL cleans up after them."""
         seconds = UPKEEP_SECONDS
         return await self._write("erase", admin.erase, owner, limit, self._now(), seconds=seconds)
+
+    async def find_records(self, kind: type[T], ids: Sequence[str]) -> Mapping[str, tuple[str, T]]:
+        """See `Store.find_records`."""
+        return await self._read(imports.find_records, kind, ids)
+
+    async def thread_families(self, thread_ids: Sequence[str]) -> Mapping[str, str]:
+        """See `Store.thread_families`."""
+        return await self._read(imports.thread_families, thread_ids)
+
+    async def import_records(self, owner: str, batch: ImportBatch) -> None:
+        """See `Store.import_records`."""
+        seconds, work = UPKEEP_SECONDS, imports.import_records
+        await self._write("import", work, owner, batch, self._now(), seconds=seconds)
+
+    async def transfer_owned(self, owner: str, to: str, limit: int) -> int:
+        """See `Store.transfer_owned`."""
+        seconds, work = UPKEEP_SECONDS, imports.transfer_owned
+        return await self._write("transfer", work, owner, to, limit, seconds=seconds)
+
+    async def finish_import(
+        self, usage: Sequence[Spent], entries: Sequence[Act], act: Act | None
+    ) -> None:
+        """See `Store.finish_import`."""
+        seconds, work = UPKEEP_SECONDS, imports.finish_import
+        await self._write("finish_import", work, usage, entries, act, seconds=seconds)
 
     async def append_audit_entry(self, act: Act) -> None:
         """See `Store.note`."""

@@ -812,7 +812,7 @@ SELECT
     day, owner, model, sum(runs)::bigint, sum(unpriced)::bigint, sum(input_tokens)::bigint,
     sum(output_tokens)::bigint, sum(cached_tokens)::bigint, sum(reasoning_tokens)::bigint, sum(cost)
 FROM spent
-WHERE day >= :since
+WHERE day >= :since AND (:owner::text IS NULL OR owner = :owner::text)
 GROUP BY day, owner, model
 ORDER BY day DESC, owner DESC, model DESC
 LIMIT :limit
@@ -974,3 +974,99 @@ WITH gone AS (
     RETURNING 1
 )
 SELECT count(*) FROM gone
+
+-- name: families
+SELECT id, family FROM threads WHERE family IS NOT NULL AND id = ANY (:ids::text[])
+
+-- name: import_thread
+INSERT INTO threads (id, owner, version, changes, parent_id, words, doc, family)
+VALUES (:id, :owner, :version, 0, :parent_id, :words, :doc, :family)
+
+-- name: import_message
+INSERT INTO messages (id, thread_id, number, role, size, tokens, chat, words, doc)
+VALUES (:id, :thread_id, :number, :role, :size, :tokens, :chat, :words, :doc)
+
+-- name: threads_to_seal
+SELECT doc, changes FROM threads WHERE id = ANY (:ids::text[])
+
+-- name: import_run
+WITH begun AS (
+    INSERT INTO runs (seq, id, owner, thread_id, doc)
+    VALUES ((:now::bigint / 86400000 << 36) + nextval('run_numbers'), :id, :owner, :thread_id, :doc)
+    RETURNING seq
+)
+INSERT INTO drives (
+    run, id, thread_id, status, epoch, wanted, wanted_at, worker, due_at, last_event,
+    turn_began_after, kept_after, fresh, ended_at, key_id, trace, destination
+)
+SELECT
+    seq, :id, :thread_id, :status, :epoch, :wanted, :wanted_at, :worker, :due_at, :last_event,
+    :turn_began_after, :kept_after, :fresh, :ended_at, :key_id, :trace, :destination
+FROM begun
+
+-- name: import_events
+INSERT INTO log (run, first, last, lines)
+SELECT run, :first, :last, :lines FROM drives WHERE id = :run_id
+
+-- name: import_action
+INSERT INTO actions (id, run_id, turn, tool_call_id, status, doc)
+VALUES (:id, :run_id, :turn, :tool_call_id, :status, :doc)
+
+-- name: import_act
+INSERT INTO acts (id, owner, doc) VALUES (:id, :owner, :doc) ON CONFLICT (id) DO NOTHING
+
+-- name: import_spent
+-- What is lacking to the larger of each number goes into one part.
+INSERT INTO spent (
+    day, owner, model, part, runs, unpriced,
+    input_tokens, output_tokens, cached_tokens, reasoning_tokens, cost
+)
+SELECT
+    :day, :owner, :model, 0,
+    greatest(:runs::bigint - coalesce(sum(runs), 0), 0),
+    greatest(:unpriced::bigint - coalesce(sum(unpriced), 0), 0),
+    greatest(:input_tokens::bigint - coalesce(sum(input_tokens), 0), 0),
+    greatest(:output_tokens::bigint - coalesce(sum(output_tokens), 0), 0),
+    greatest(:cached_tokens::bigint - coalesce(sum(cached_tokens), 0), 0),
+    greatest(:reasoning_tokens::bigint - coalesce(sum(reasoning_tokens), 0), 0),
+    greatest(:cost::float8 - coalesce(sum(cost), 0), 0)
+FROM spent
+WHERE day = :day AND owner = :owner AND model = :model
+ON CONFLICT (day, owner, model, part) DO UPDATE SET
+    runs = spent.runs + excluded.runs,
+    unpriced = spent.unpriced + excluded.unpriced,
+    input_tokens = spent.input_tokens + excluded.input_tokens,
+    output_tokens = spent.output_tokens + excluded.output_tokens,
+    cached_tokens = spent.cached_tokens + excluded.cached_tokens,
+    reasoning_tokens = spent.reasoning_tokens + excluded.reasoning_tokens,
+    cost = spent.cost + excluded.cost
+
+-- name: transfer_assistants
+WITH given AS (
+    UPDATE assistants SET owner = :to WHERE seq = ANY (
+        ARRAY(SELECT seq FROM assistants WHERE owner = :owner ORDER BY seq LIMIT :limit)
+    )
+    RETURNING 1
+)
+SELECT count(*) FROM given
+
+-- name: transfer_uploads
+WITH given AS (
+    UPDATE uploads SET owner = :to WHERE seq = ANY (
+        ARRAY(SELECT seq FROM uploads WHERE owner = :owner ORDER BY seq LIMIT :limit)
+    )
+    RETURNING 1
+)
+SELECT count(*) FROM given
+
+-- name: transfer_threads
+WITH given AS (
+    UPDATE threads SET owner = :to WHERE seq = ANY (
+        ARRAY(SELECT seq FROM threads WHERE owner = :owner ORDER BY seq LIMIT :limit)
+    )
+    RETURNING id
+),
+with_them AS (
+    UPDATE runs SET owner = :to WHERE thread_id = ANY (ARRAY(SELECT id FROM given)) RETURNING 1
+)
+SELECT (SELECT count(*) FROM given)

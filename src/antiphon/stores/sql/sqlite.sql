@@ -542,9 +542,9 @@ SELECT
     day, owner, model, runs, unpriced,
     input_tokens, output_tokens, cached_tokens, reasoning_tokens, cost
 FROM spent
-WHERE day >= ?
+WHERE day >= ?1 AND (?3 IS NULL OR owner = ?3)
 ORDER BY day DESC, owner DESC, model DESC
-LIMIT ?
+LIMIT ?2
 
 -- name: add_act
 INSERT INTO acts (id, owner, doc) VALUES (?, ?, ?)
@@ -669,3 +669,54 @@ INSERT INTO blank (zeros) VALUES (zeroblob(?))
 
 -- name: uncover
 DELETE FROM blank WHERE seq = (SELECT min(seq) FROM blank)
+
+-- name: families
+SELECT id, family FROM threads
+WHERE family IS NOT NULL AND id IN (SELECT value FROM json_each(?))
+
+-- name: import_thread
+INSERT INTO threads (id, owner, version, words, doc, family) VALUES (?, ?, ?, ?, ?, ?)
+
+-- name: import_events
+INSERT INTO log (run, first, last, writer, lines)
+SELECT seq, ?2, ?3, 0, ?4 FROM runs WHERE id = ?1
+
+-- name: import_action
+INSERT INTO actions (id, run_id, turn, tool_call_id, status, doc) VALUES (?, ?, ?, ?, ?, ?)
+
+-- name: import_act
+INSERT INTO acts (id, owner, doc) VALUES (?, ?, ?) ON CONFLICT (id) DO NOTHING
+
+-- name: import_spent
+INSERT INTO spent (
+    day, owner, model, runs, unpriced,
+    input_tokens, output_tokens, cached_tokens, reasoning_tokens, cost
+)
+VALUES (
+    :day, :owner, :model, :runs, :unpriced,
+    :input_tokens, :output_tokens, :cached_tokens, :reasoning_tokens, :cost
+)
+ON CONFLICT (day, owner, model) DO UPDATE SET
+    runs = max(runs, excluded.runs),
+    unpriced = max(unpriced, excluded.unpriced),
+    input_tokens = max(input_tokens, excluded.input_tokens),
+    output_tokens = max(output_tokens, excluded.output_tokens),
+    cached_tokens = max(cached_tokens, excluded.cached_tokens),
+    reasoning_tokens = max(reasoning_tokens, excluded.reasoning_tokens),
+    cost = max(cost, excluded.cost)
+
+-- name: transfer_assistants
+UPDATE assistants SET owner = :to
+WHERE seq IN (SELECT seq FROM assistants WHERE owner = :owner ORDER BY seq LIMIT :limit)
+
+-- name: transfer_uploads
+UPDATE uploads SET owner = :to
+WHERE seq IN (SELECT seq FROM uploads WHERE owner = :owner ORDER BY seq LIMIT :limit)
+
+-- name: transfer_runs
+UPDATE runs SET owner = :to
+WHERE thread_id IN (SELECT id FROM threads WHERE owner = :owner ORDER BY seq LIMIT :limit)
+
+-- name: transfer_threads
+UPDATE threads SET owner = :to
+WHERE seq IN (SELECT seq FROM threads WHERE owner = :owner ORDER BY seq LIMIT :limit)

@@ -347,9 +347,11 @@ def spend(connection: sqlite3.Connection, spent: Spent) -> None:
     connection.execute(SQL["add_spent"], asdict(spent))
 
 
-def spent(connection: sqlite3.Connection, since: str, limit: int) -> Sequence[Spent]:
-    """See `Store.spent`."""
-    rows = reads.every(connection, "spent", since, limit)
+def spent(
+    connection: sqlite3.Connection, since: str, limit: int, owner: str | None
+) -> Sequence[Spent]:
+    """See `Store.usage`."""
+    rows = reads.every(connection, "spent", since, limit, owner)
     names = Spent.__struct_fields__
     return [_rounded(dict(zip(names, row, strict=True))) for row in rows]
 

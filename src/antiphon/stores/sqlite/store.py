@@ -28,6 +28,7 @@ from antiphon.ports import (
     Decide,
     EventPage,
     IdempotencyKey,
+    ImportBatch,
     Key,
     LeaseInfo,
     OnCommit,
@@ -38,7 +39,7 @@ from antiphon.stores import invariants, search_queue
 from antiphon.stores.append_batcher import Appended, Appends, Settle
 from antiphon.stores.invariants import Clock, system_clock
 from antiphon.stores.search_queue import Searches
-from antiphon.stores.sqlite import admin, file, reads, writes
+from antiphon.stores.sqlite import admin, file, imports, reads, writes
 from antiphon.stores.sqlite.disk import OpenedFile, check_room
 from antiphon.stores.sqlite.file import prepared, schema
 from antiphon.stores.sqlite.reader_pool import Readers
@@ -315,9 +316,9 @@ class SqliteStore:
         """See `Store.live_runs`."""
         return await self._read(admin.live_runs, limit, after)
 
-    async def usage(self, since: str, limit: int) -> Sequence[Spent]:
-        """See `Store.spent`."""
-        return await self._read(admin.spent, since, limit)
+    async def usage(self, since: str, limit: int, owner: str | None = None) -> Sequence[Spent]:
+        """See `Store.usage`."""
+        return await self._read(admin.spent, since, limit, owner)
 
     # Keys, projects, and what was done about them
 
@@ -398,6 +399,28 @@ class SqliteStore:
                 pass
             await self._writer.empty_log()
         return erased
+
+    async def find_records(self, kind: type[T], ids: Sequence[str]) -> Mapping[str, tuple[str, T]]:
+        """See `Store.find_records`."""
+        return await self._read(imports.find_records, kind, ids)
+
+    async def thread_families(self, thread_ids: Sequence[str]) -> Mapping[str, str]:
+        """See `Store.thread_families`."""
+        return await self._read(imports.thread_families, thread_ids)
+
+    async def import_records(self, owner: str, batch: ImportBatch) -> None:
+        """See `Store.import_records`."""
+        await self._write("import", imports.import_records, owner, batch)
+
+    async def transfer_owned(self, owner: str, to: str, limit: int) -> int:
+        """See `Store.transfer_owned`."""
+        return await self._write("transfer", imports.transfer_owned, owner, to, limit)
+
+    async def finish_import(
+        self, usage: Sequence[Spent], entries: Sequence[Act], act: Act | None
+    ) -> None:
+        """See `Store.finish_import`."""
+        await self._write("finish_import", imports.finish_import, usage, entries, act)
 
     async def append_audit_entry(self, act: Act) -> None:
         """See `Store.note`."""

@@ -204,12 +204,13 @@ def _write_thread(connection: sqlite3.Connection, about: ReadSet, decided: Chang
         connection.execute(SQL["cut_messages"], (thread.id, decided.keep_messages))
         connection.execute(SQL["unseal"], (thread.id, decided.keep_messages + 1))
     if decided.messages:
-        connection.executemany(SQL["add_message"], map(_message_row, decided.messages))
+        connection.executemany(SQL["add_message"], map(message_row, decided.messages))
         if thread.messages >= 2 * SEGMENT:
-            _seal(connection, decided.messages, thread)
+            seal(connection, decided.messages, thread)
 
 
-def _seal(connection: sqlite3.Connection, added: Sequence[Message], thread: Thread) -> None:
+def seal(connection: sqlite3.Connection, added: Sequence[Message], thread: Thread) -> None:
+    """Join the chat of many messages for good, as far as they are all there."""
     connection.execute(SQL["unseal"], (thread.id, min(message.number for message in added)))
     values = {"thread_id": thread.id, "length": SEGMENT, "messages": thread.messages}
     while connection.execute(SQL["seal"], values).rowcount:
@@ -227,7 +228,8 @@ def _save_thread(connection: sqlite3.Connection, owner: str, thread: Thread) -> 
     connection.execute(SQL["save_thread"], values)
 
 
-def _message_row(message: Message) -> tuple[Any, ...]:
+def message_row(message: Message) -> tuple[Any, ...]:
+    """Return the columns of a message, as `add_message` takes them."""
     said = chat(message)
     return (
         message.id,

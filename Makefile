@@ -23,16 +23,18 @@ test: check ## everything that must hold before a change is taken
 	@$(BIN)/python tests/support/install_programs.py
 	@$(PYTEST) -n 4 --dist worksteal -m "not soak"
 
-check: .venv/.ready ## style, types and who may import whom
+check: .venv/.ready ## generated files, style, types and who may import whom
+	@$(BIN)/python scripts/generate_sync.py --check
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 	@$(BIN)/pyright
 	@$(BIN)/lint-imports --no-logo
 
-format: .venv/.ready ## put the code in order
+format: .venv/.ready ## put the code in order and generate the sync client
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
+	@$(BIN)/python scripts/generate_sync.py
 
 bench: .venv/.ready ## measure, and state on what
 	@$(BIN)/python -m benchmarks

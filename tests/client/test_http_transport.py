@@ -19,8 +19,10 @@ from antiphon.api.operations import (
     Process,
     SubmitToolOutput,
 )
-from antiphon.client.http_transport import FIRST_PATIENCE, AsyncHttpTransport, HttpTransport
+from antiphon.client.async_http_transport import AsyncHttpTransport
+from antiphon.client.http_requests import FIRST_PATIENCE
 from antiphon.client.recovery import RetrySchedule
+from antiphon.client.sync_http_transport import HttpTransport
 from antiphon.types import errors
 from antiphon.types.events import Event, Numbered, RunStatus, TextDelta, TurnEnded, UsageAdded
 from antiphon.types.runs import Action, Run, Status, Thread, Usage

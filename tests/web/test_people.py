@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from antiphon.api.admin_operations import GetPerson
 from antiphon.client.async_client import AsyncClient
-from antiphon.client.transport import AsyncTransport
+from antiphon.client.async_transport import AsyncTransport
 from antiphon.web.people import People, Person
 from tests.support.web.visiting import opened
 

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import pytest
 
 from antiphon.api.operations import CreateRun, Operation
-from antiphon.client.transport import AsyncBatches
+from antiphon.client.async_transport import AsyncBatches
 from antiphon.ports import Tell
 from antiphon.tools.functions import Functions
 from antiphon.types.errors import Unavailable

@@ -10,8 +10,8 @@ import pytest
 
 from antiphon import tool
 from antiphon.client.async_client import AsyncClient
+from antiphon.client.async_transport import AsyncTransport
 from antiphon.client.compaction import KEEP
-from antiphon.client.transport import AsyncTransport
 from antiphon.types.messages import File, Text
 from antiphon.web.thread_rows import rows
 from tests.support.web.named import called, id_of, many_may_come

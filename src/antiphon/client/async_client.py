@@ -1,18 +1,12 @@
-"""`AsyncClient`: `Client` for asyncio."""
+"""`AsyncClient`: conversations, operations and streams for asyncio."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import (
-    AsyncGenerator,
-    AsyncIterator,
-    Awaitable,
-    Callable,
-    Iterable,
-    Sequence,
-)
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing
 from copy import copy
+from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
@@ -21,6 +15,7 @@ from msgspec.structs import replace
 from antiphon.api import operations
 from antiphon.api.operations import Content, ListActions, Listed, ListMessages, Operation
 from antiphon.client import uploads
+from antiphon.client.async_transport import AsyncBatches, AsyncPieces, AsyncTransport
 from antiphon.client.bind import RenamedMethods, async_method, stream_method
 from antiphon.client.compaction import (
     KEEP,
@@ -52,12 +47,8 @@ from antiphon.client.conversation import (
     split_actions,
 )
 from antiphon.client.outcome import last_reply
-from antiphon.client.transport import (
-    AsyncBatches,
-    AsyncPieces,
-    AsyncTransport,
-    create_async_transport,
-)
+from antiphon.client.portal import CallerLoop, async_temporary
+from antiphon.client.transport import create_async_transport
 from antiphon.ports import Tell, Toolbox, quiet
 from antiphon.settings.settings import Settings
 from antiphon.telemetry.tracing import detached_span
@@ -77,7 +68,7 @@ from antiphon.types.errors import (
 )
 from antiphon.types.events import Event, Numbered, PendingAction, RunStatus, pending
 from antiphon.types.messages import Message, ToolCall, ToolResult, Upload
-from antiphon.types.runs import Action, Run, Status, Thread
+from antiphon.types.runs import Action, Run, Status
 
 T = TypeVar("T")
 
@@ -87,7 +78,7 @@ class AsyncEvents(RunView, AsyncIterator[Event]):
 
     A lost connection is resumed. The request is sent when the first event is awaited. Closing the
     iterator stops reading, not the run. An iterator that is dropped without `close` or `async with`
-    is closed by the loop later.
+    is closed by the event loop later.
     """
 
     def __init__(
@@ -101,9 +92,9 @@ class AsyncEvents(RunView, AsyncIterator[Event]):
         return self
 
     def __anext__(self) -> Awaitable[Event]:
-        return self._each.__anext__()
+        return anext(self._each)
 
-    async def batches(self) -> AsyncGenerator[list[Numbered], None]:
+    async def batches(self) -> AsyncGenerator[list[Numbered]]:
         """Yield the events with their numbers in batches as they arrived: less overhead."""
         async for batch in self._batches:
             if new := self._seen.add_batch(batch):
@@ -126,7 +117,7 @@ class AsyncEvents(RunView, AsyncIterator[Event]):
         await self._batches.aclose()
 
 
-async def _iterate_events(batches: AsyncBatches, seen: RunState) -> AsyncGenerator[Event, None]:
+async def _iterate_events(batches: AsyncBatches, seen: RunState) -> AsyncGenerator[Event]:
     """Yield single events; a method would be a reference cycle."""
     async for batch in batches:
         for number, event in batch:
@@ -202,16 +193,18 @@ class AsyncStream:
 
 
 class AsyncClient(RenamedMethods):
-    """Antiphon in this process, or the server at an address, for one loop.
+    """Antiphon in this process, or the server at an address.
 
         async with AsyncClient() as client:
-            async for event in client.converse("When is the next flight?", tools=[flight_times]):
+            async for event in client.converse("When is the flight?", tools=[get_flight_times]):
                 match event:
                     case TextDelta(text=text):
                         print(text, end="")
 
     Without `server` the address comes from the settings (`ANTIPHON_SERVER`, `antiphon.toml`); if
     they have none either, a runtime is opened in this process when it is first needed.
+
+    It belongs to one event loop.
     """
 
     def __init__(
@@ -222,6 +215,7 @@ class AsyncClient(RenamedMethods):
         settings: Settings | None = None,
     ) -> None:
         self.transport: AsyncTransport = create_async_transport(server, api_key, settings)
+        self._loop = CallerLoop()
 
     create_assistant = async_method(operations.CreateAssistant)
     list_assistants = async_method(operations.ListAssistants)
@@ -319,10 +313,10 @@ class AsyncClient(RenamedMethods):
             consent=consent,
             at_once=max_tools,
             seconds=tool_timeout,
-            keep=self._keep,
+            keep=self._loop.callback(self._upload_output),
             watch=watch,
             tracer=self.transport.tracer,
-            asked_by=self._find_model_server,
+            asked_by=self._loop.callback(self._find_model_server),
         )
         batches = self._carry_out(conversation, processor)
         if raise_on_failure:
@@ -363,15 +357,14 @@ class AsyncClient(RenamedMethods):
                 consent=consent,
                 at_once=max_tools,
                 seconds=tool_timeout,
-                keep=self._keep,
+                keep=self._loop.callback(self._upload_output),
                 watch=watch,
                 tracer=self.transport.tracer,
-                asked_by=self._find_model_server,
+                asked_by=self._loop.callback(self._find_model_server),
             )
         answered: list[Action] = []
-        async with aclosing(
-            self._results(run_id, map(pending, waiting.values()), processor)
-        ) as results:
+        results = self._results(run_id, map(pending, waiting.values()), processor)
+        async with aclosing(results):
             async for call, result in results:
                 action = waiting[call.id]
                 save = self._as_message(action)
@@ -453,7 +446,7 @@ class AsyncClient(RenamedMethods):
     def over(cls, transport: AsyncTransport) -> AsyncClient:
         """Return a client over an existing transport."""
         client = cls.__new__(cls)
-        client.transport = transport
+        client.transport, client._loop = transport, CallerLoop()
         return client
 
     def on_behalf_of(self, owner: str) -> AsyncClient:
@@ -464,7 +457,7 @@ class AsyncClient(RenamedMethods):
         is not valid.
         """
         acting = copy(self)
-        acting.transport = self.transport.on_behalf_of(owner)
+        acting.transport, acting._loop = self.transport.on_behalf_of(owner), CallerLoop()
         return acting
 
     def as_actor(self, actor: str) -> AsyncClient:
@@ -475,11 +468,12 @@ class AsyncClient(RenamedMethods):
         id.
         """
         acting = copy(self)
-        acting.transport = self.transport.as_actor(actor)
+        acting.transport, acting._loop = self.transport.as_actor(actor), CallerLoop()
         return acting
 
     async def close(self) -> None:
         """Close the connections; an embedded runtime ends."""
+        await self._loop.close()
         await self.transport.close()
 
     async def __aenter__(self) -> Self:
@@ -548,22 +542,13 @@ class AsyncClient(RenamedMethods):
 
     async def _summary(self, text: str, model: str | None, hearing: SummaryReader) -> str:
         """Return a model's summary, written in a thread that is always deleted."""
-        making = asyncio.ensure_future(self.create_thread(title=TITLE))
-        try:
-            thread = await asyncio.shield(making)
+        async with async_temporary(
+            partial(self.create_thread, title=TITLE), lambda thread: self.delete_thread(thread.id)
+        ) as thread:
             async with _events(self.transport, summary_request(thread.id, text, model)) as events:
                 async for event in events:
                     hearing.note(event)
             return hearing.summary(events.status, events.reason, events.error)
-        finally:
-            # A second cancellation ends this call; the thread is deleted all the same.
-            await asyncio.shield(asyncio.ensure_future(self._delete_made(making)))
-
-    async def _delete_made(self, making: asyncio.Future[Thread]) -> None:
-        """Delete a thread whose creation may still be under way."""
-        await asyncio.wait([making])
-        if making.exception() is None:
-            await self.delete_thread(making.result().id)
 
     async def _answer(
         self, run_id: str, actions: Sequence[PendingAction], processor: ToolProcessor
@@ -576,10 +561,12 @@ class AsyncClient(RenamedMethods):
 
     def _results(
         self, run_id: str, actions: Iterable[PendingAction], processor: ToolProcessor
-    ) -> AsyncGenerator[tuple[ToolCall, ToolResult], None]:
-        return processor.process_tool_calls(run_id, *split_actions(actions), self.transport.parent)
+    ) -> AsyncGenerator[tuple[ToolCall, ToolResult]]:
+        return self._loop.stream(
+            processor.process_tool_calls(run_id, *split_actions(actions), self.transport.parent)
+        )
 
-    async def _keep(self, name: str, media_type: str, content: bytes) -> str:
+    async def _upload_output(self, name: str, media_type: str, content: bytes) -> str:
         return (await self.transport.upload(name, media_type, content)).id
 
     async def _find_model_server(self, run_id: str) -> ModelServer | None:
@@ -594,7 +581,8 @@ class AsyncClient(RenamedMethods):
     ) -> bool:
         """Save a result. Return whether the run may wait for more.
 
-        An output that another client saved stands."""
+        An output that another client saved stands.
+        """
         try:
             try:
                 await save(result)

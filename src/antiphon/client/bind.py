@@ -18,7 +18,8 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar, get_type_hints
 
 from antiphon.api.operations import Operation
-from antiphon.client.transport import AsyncTransport, Transport
+from antiphon.client.async_transport import AsyncTransport
+from antiphon.client.sync_transport import Transport
 
 P = ParamSpec("P")
 A = TypeVar("A")
@@ -97,14 +98,15 @@ M = TypeVar("M", bound=Callable[..., Any])
 
 def _with_signature(method: M, call: Any, answer: Any = None) -> M:
     """Give the method the operation's name, docstring and parameters, for `help()` and editors."""
-    plain = get_type_hints(call)  # without the limits, which only the server needs
+    plain = get_type_hints(call)  # without the bounds, which only the server needs
     client = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
     asked = [
         parameter.replace(annotation=plain[parameter.name])
         for parameter in inspect.signature(call).parameters.values()
     ]
-    method.__name__ = re.sub(r"(?<!^)(?=[A-Z])", "_", call.__name__).lower()
-    method.__qualname__ = method.__name__
+    name = re.sub(r"(?<!^)(?=[A-Z])", "_", call.__name__).lower()
+    method.__name__ = method.__qualname__ = name
+    method.__code__ = method.__code__.replace(co_name=name, co_qualname=name)  # for tracebacks
     method.__doc__ = call.__doc__
     method.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
         [client, *asked], return_annotation=answer or call.answer

@@ -1,6 +1,7 @@
-"""A loop of its own in a thread of its own, for what is async below a sync face.
+"""The event loop below a client: the caller's own, or for sync code one in a separate thread.
 
-The sync client has two uses for it: the embedded runtime, and the tools that it runs.
+The sync client needs a loop for the embedded runtime and for the tools that it runs. It is
+generated from the async client: what the two do differently is here in pairs.
 """
 
 from __future__ import annotations
@@ -10,26 +11,53 @@ import os
 import sys
 import threading
 import weakref
-from collections.abc import AsyncGenerator, Coroutine, Generator, Iterable, Iterator
+from collections.abc import (
+    AsyncGenerator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Generator,
+    Iterable,
+    Iterator,
+)
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from queue import SimpleQueue
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 CLOSE_SECONDS = 15.0  # what lives on the loop has its own, shorter deadlines for ending
 
 
+class CallerLoop:
+    """The event loop that the caller runs on: the counterpart of `Portal` for async code."""
+
+    def callback(self, function: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Awaitable[T]]:
+        """Return the function itself."""
+        return function
+
+    def stream(self, items: AsyncGenerator[T]) -> AsyncGenerator[T]:
+        """Return the items themselves."""
+        return items
+
+    async def close(self) -> None:
+        """Do nothing: the loop is the caller's."""
+
+
 class Portal:
-    """Runs coroutines from other threads. The thread starts at first use, after any fork."""
+    """An event loop in a thread of its own, for sync code in any other thread.
+
+    The thread starts at first use, after any fork.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._running: _Running | None = None
+        self._running: _LoopThread | None = None
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """The coroutine's result; interrupted, it is cancelled."""
+        """Run the coroutine and return its result; an interrupted call cancels it."""
         future = self.start(coroutine)
         try:
             return future.result()
@@ -38,7 +66,7 @@ class Portal:
             raise
 
     def each(self, coroutines: Iterable[Coroutine[Any, Any, T]]) -> Iterator[T]:
-        """The results as they come; closing the iterator cancels what still runs."""
+        """Yield the results as they come; closing the iterator cancels the other coroutines."""
         futures = [self.start(coroutine) for coroutine in coroutines]
         done: SimpleQueue[Future[T]] = SimpleQueue()
         for future in futures:
@@ -50,8 +78,16 @@ class Portal:
             for future in futures:
                 future.cancel()
 
-    def stream(self, items: AsyncGenerator[T, None]) -> Generator[T, None, None]:
-        """The items as they come; closing the iterator closes theirs."""
+    def callback(self, function: Callable[P, T]) -> Callable[P, Awaitable[T]]:
+        """Return an async function that calls this blocking one in a worker thread."""
+
+        async def call(*args: P.args, **kwargs: P.kwargs) -> T:
+            return await asyncio.to_thread(function, *args, **kwargs)
+
+        return call
+
+    def stream(self, items: AsyncGenerator[T]) -> Generator[T]:
+        """Yield the items as they come; closing the iterator closes the async generator."""
         taking: asyncio.Task[Any] | None = None
 
         async def take() -> T | None:
@@ -61,21 +97,21 @@ class Portal:
 
         async def end() -> None:
             if taking is not None and not taking.done():
-                await asyncio.wait([taking])  # the caller was interrupted, which cancelled it
+                await asyncio.wait([taking])  # cancelled, because the caller was interrupted
             await items.aclose()
 
         try:
             while (item := self.run(take())) is not None:
                 yield item
         finally:
-            # A loop that has ended has closed them. When the program ends, no thread but this one
-            # goes on: there is nobody to wait for.
+            # A loop that has ended has closed the generator. When the program ends, only this
+            # thread still runs: the loop would not answer.
             ended = taking is None or taking.get_loop().is_closed()
             if not ended and not sys.is_finalizing():
                 self.run(end())
 
     def close(self) -> None:
-        """Cancel what runs, and end the thread."""
+        """Cancel all coroutines and end the thread."""
         with self._lock:
             running, self._running = self._running, None
         if running is not None:
@@ -83,7 +119,7 @@ class Portal:
             running.wait()
 
     def start(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
-        """Begin the coroutine; the future is of its result, and cancels it."""
+        """Start the coroutine and return the future of its result; cancelling it cancels both."""
         try:
             loop = self._loop()
         except BaseException:
@@ -94,10 +130,11 @@ class Portal:
     def _loop(self) -> asyncio.AbstractEventLoop:
         with self._lock:
             if self._running is None:
-                self._running = _Running()
-                # For a client that nobody closes. A program that ends with one open ends as if it
-                # were killed, which loses nothing; ending in order is too late for it by then.
-                # The collector calls from any thread, this one's included: it must not wait.
+                self._running = _LoopThread()
+                # For a client that is never closed. If it is still open when the program ends, the
+                # program ends as if it were killed, which loses nothing: an orderly end is no
+                # longer possible then. The garbage collector may call this on any thread, the
+                # loop's own included, so it must not wait.
                 weakref.finalize(self, self._running.stop).atexit = False
             running = self._running
         if running.process != os.getpid():
@@ -107,7 +144,7 @@ class Portal:
         return running.loop
 
 
-class _Running:
+class _LoopThread:
     """The thread and its loop."""
 
     def __init__(self) -> None:
@@ -120,13 +157,13 @@ class _Running:
         self.loop = ready.result()
 
     def stop(self) -> None:
-        """Tell the loop to end."""
+        """Stop the loop; do not wait for it."""
         if self.process == os.getpid():
-            with suppress(RuntimeError):  # it has ended
+            with suppress(RuntimeError):  # the loop has ended
                 self.loop.call_soon_threadsafe(self.loop.stop)
 
     def wait(self) -> None:
-        """Wait until it has."""
+        """Wait for the end of the thread."""
         if self.process == os.getpid():
             self.thread.join(CLOSE_SECONDS)
 
@@ -135,9 +172,9 @@ def _run(ready: Future[asyncio.AbstractEventLoop]) -> None:
     tasks: set[asyncio.Task[Any]] = set()
 
     def keep(loop: asyncio.AbstractEventLoop, coroutine: Any, **named: Any) -> asyncio.Task[Any]:
-        """A task that lives while this frame does: asyncio's own references are weak.
+        """Create a task that lives as long as this frame: asyncio's references are weak.
 
-        When a program ends, this thread stops where it is, and its tasks must not be taken apart.
+        When a program ends, this thread stops where it is, and its tasks must not be finalized.
         """
         task = asyncio.Task(coroutine, loop=loop, **named)
         tasks.add(task)
@@ -147,10 +184,39 @@ def _run(ready: Future[asyncio.AbstractEventLoop]) -> None:
     runner = asyncio.Runner()
     try:
         loop = runner.get_loop()
-    except BaseException as error:  # noqa: BLE001 - whatever it is, somebody waits for it
+    except BaseException as error:  # noqa: BLE001 - raised in the thread that waits for the loop
         ready.set_exception(error)
         return
-    with runner:  # which cancels what is left when it closes
+    with runner:  # closing it cancels the remaining tasks
         loop.set_task_factory(keep)
         ready.set_result(loop)
         loop.run_forever()
+
+
+@asynccontextmanager
+async def async_temporary(
+    create: Callable[[], Coroutine[Any, Any, T]], delete: Callable[[T], Awaitable[object]]
+) -> AsyncGenerator[T]:
+    """Create a resource for the `with` block and always delete it, cancelled or not."""
+    creating = asyncio.ensure_future(create())
+
+    async def delete_created() -> None:
+        await asyncio.wait([creating])  # a cancellation may come while it is being created
+        if creating.exception() is None:
+            await delete(creating.result())
+
+    try:
+        yield await asyncio.shield(creating)
+    finally:
+        # A second cancellation ends the block; the resource is deleted all the same.
+        await asyncio.shield(asyncio.ensure_future(delete_created()))
+
+
+@contextmanager
+def sync_temporary(create: Callable[[], T], delete: Callable[[T], object]) -> Generator[T]:
+    """Create a resource for the `with` block and always delete it."""
+    created = create()
+    try:
+        yield created
+    finally:
+        delete(created)

@@ -17,14 +17,10 @@ from msgspec.structs import replace
 
 from antiphon.api import operations
 from antiphon.api.operations import Operation, invalid_request
+from antiphon.client.async_transport import AsyncBatches, AsyncPieces
 from antiphon.client.portal import Portal
-from antiphon.client.transport import (
-    AsyncBatches,
-    AsyncPieces,
-    Batches,
-    Pieces,
-    create_client_tracer,
-)
+from antiphon.client.sync_transport import Batches, Pieces
+from antiphon.client.transport import create_client_tracer
 from antiphon.engine import sanitize
 from antiphon.runtime.runtime import Runtime, open_runtime
 from antiphon.runtime.services.dispatch import Response
@@ -272,6 +268,10 @@ class EmbeddedTransport:
     def download(self, file_id: str) -> bytes:
         """Return the bytes of a file."""
         return self._portal.run(self._line.download(file_id))
+
+    def read_file(self, file_id: str) -> Pieces:
+        """Yield the bytes of a file in pieces."""
+        return self._portal.stream(self._line.read_file(file_id))
 
     def export(self, owner: str) -> Pieces:
         """Yield everything of an owner as a zip, piece by piece."""

@@ -10,7 +10,7 @@ import msgspec
 from flask import Blueprint, Response, request
 
 from antiphon.client.async_client import AsyncClient
-from antiphon.client.transport import AsyncPieces
+from antiphon.client.async_transport import AsyncPieces
 from antiphon.engine import sanitize
 from antiphon.types.errors import InvalidRequest, TooLarge
 from antiphon.types.messages import Upload

@@ -1,0 +1,190 @@
+"""The transport over HTTP for asyncio: deadlines, retries, and streams that resume.
+
+Streams are read raw and cut into events by our own decoder: the line iterators of HTTP clients cost
+more per event than everything else together, and split at characters that JSON may hold.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, asynccontextmanager
+from copy import copy
+from typing import Any, TypeVar
+
+import httpx2
+
+from antiphon.api import operations
+from antiphon.api.operations import Operation
+from antiphon.client.async_transport import AsyncBatches, AsyncPieces
+from antiphon.client.http_requests import (
+    ACTOR_HEADER,
+    OWNER_HEADER,
+    PATIENCE,
+    RetryPolicy,
+    build_request,
+    check_event_stream,
+    client_options,
+    connection_error,
+    download_request,
+    ended_early_error,
+    named_model_server,
+    new_key,
+    request_span,
+    upload_request,
+    with_headers,
+)
+from antiphon.client.recovery import (
+    ResumableStream,
+    decode_response,
+    error_from_problem,
+    parse_response,
+)
+from antiphon.engine import sanitize
+from antiphon.telemetry import tracing
+from antiphon.telemetry.tracing import NO_TRACES, Tracer
+from antiphon.tools.questions import ModelServer
+from antiphon.types.errors import AntiphonError
+from antiphon.types.messages import Upload
+
+A = TypeVar("A")
+
+
+class AsyncHttpTransport:
+    """Sends operations to the server at this address. It belongs to one event loop."""
+
+    def __init__(
+        self,
+        server: str,
+        api_key: str | None = None,
+        *,
+        patience: float = PATIENCE,
+        tracer: Tracer = NO_TRACES,
+    ) -> None:
+        self.tracer = tracer
+        self.parent: str | None = None
+        self._retries = RetryPolicy(patience)
+        self._headers: dict[str, str] = {}
+        self._borrowed = False
+        self._http = httpx2.AsyncClient(**client_options(server, api_key))
+
+    async def send(self, call: Operation[A], key: str | None = None) -> A:
+        """Send the operation until it is answered."""
+        return parse_response(call, await self._fetch(build_request(call, key or new_key())))
+
+    async def stream(self, call: Operation[Any], key: str | None = None) -> AsyncBatches:
+        """Yield the operation's events; a lost connection is replaced."""
+        reading, tries, key = ResumableStream(call), self._retries.schedule(), key or new_key()
+        while True:
+            failure: AntiphonError = ended_early_error()
+            try:
+                request = build_request(reading.next_operation(), key)
+                async with self._open_response(request) as response:
+                    check_event_stream(response)
+                    # Any: httpx2 declares less of its sync iterators than of its async ones.
+                    chunks: Any = response.aiter_raw()
+                    async with aclosing(chunks):
+                        async for data in chunks:
+                            if batch := reading.feed(data):
+                                tries.reset()
+                                yield batch
+                            if reading.over:
+                                return
+                    reading.end_connection()
+            except httpx2.TransportError as error:
+                failure = connection_error(error)
+            except AntiphonError as error:
+                failure = error
+            if not reading.over and (check := reading.status_check()):
+                reading.set_status(await self.send(check))
+                failure = ended_early_error()
+            if reading.over:
+                return
+            await asyncio.sleep(self._retries.pause(tries, failure, reading.pause))
+
+    async def upload(
+        self, name: str, media_type: str, content: bytes, key: str | None = None
+    ) -> Upload:
+        """Upload a file."""
+        request = upload_request(name, media_type, content, key or new_key())
+        upload: Upload = decode_response(await self._fetch(request), Upload)
+        return upload
+
+    async def download(self, file_id: str) -> bytes:
+        """Return the bytes of a file."""
+        return await self._fetch(download_request(file_id))
+
+    def read_file(self, file_id: str) -> AsyncPieces:
+        """Yield the bytes of a file in pieces; a download that breaks off is not resumed."""
+        return self._read_pieces(download_request(file_id))
+
+    def export(self, owner: str) -> AsyncPieces:
+        """Yield everything that an owner has as a zip file in pieces."""
+        return self._read_pieces(build_request(operations.ExportOwner(owner), new_key()))
+
+    async def _read_pieces(self, request: dict[str, Any]) -> AsyncPieces:
+        try:
+            async with self._open_response(request) as response:
+                pieces: Any = response.aiter_bytes()
+                async with aclosing(pieces):
+                    async for piece in pieces:
+                        yield piece
+        except httpx2.TransportError as error:
+            raise connection_error(error) from error
+
+    def on_behalf_of(self, owner: str) -> AsyncHttpTransport:
+        """Return a transport over the same connections; closing it leaves them open."""
+        return self._with_header(OWNER_HEADER, sanitize.validate_owner(owner))
+
+    def as_actor(self, actor: str) -> AsyncHttpTransport:
+        """Return a transport over the same connections; closing it leaves them open."""
+        return self._with_header(ACTOR_HEADER, sanitize.validate_owner(actor))
+
+    def _with_header(self, name: str, value: str) -> AsyncHttpTransport:
+        transport = copy(self)
+        transport._headers, transport._borrowed = {**self._headers, name: value}, True
+        return transport
+
+    async def model_server(self, model: str, run_id: str | None = None) -> ModelServer:
+        """Return the provider as the server names it; its own address stays unknown."""
+        return named_model_server(model, str(self._http.base_url))
+
+    def with_trace_parent(self, place: str | None) -> AsyncHttpTransport:
+        """Return a transport over the same connections, with this parent in traces."""
+        transport = copy(self)
+        transport.parent, transport._borrowed = place, True
+        return transport
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if not self._borrowed:
+            await self._http.aclose()
+            if self.tracer is not NO_TRACES:
+                await asyncio.to_thread(self.tracer.close)
+
+    async def _fetch(self, request: dict[str, Any]) -> bytes:
+        """Return the body of the response; retry while that can help."""
+        tries = self._retries.schedule()
+        while True:
+            try:
+                async with self._open_response(request) as response:
+                    return await response.aread()
+            except httpx2.TransportError as error:
+                failure: AntiphonError = connection_error(error)
+            except AntiphonError as error:
+                failure = error
+            await asyncio.sleep(self._retries.pause(tries, failure))
+
+    @asynccontextmanager
+    async def _open_response(self, request: dict[str, Any]) -> AsyncGenerator[httpx2.Response]:
+        """Send the request once; yield the response unless it is an error."""
+        with request_span(self.tracer, self.parent, request) as span:
+            headers = self._headers | tracing.trace_headers(span.trace_context)
+            async with self._http.stream(**with_headers(headers, request)) as response:
+                self._retries.answered = True
+                span.set_attributes({"http.response.status_code": response.status_code})
+                if response.is_error:
+                    raise error_from_problem(
+                        response.status_code, response.headers, await response.aread()
+                    )
+                yield response

@@ -1,0 +1,223 @@
+"""Requests over HTTP: what both transports send, their deadlines, retries, spans and errors."""
+
+from __future__ import annotations
+
+import platform
+import time
+import uuid
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+import httpx2
+
+from antiphon import __version__
+from antiphon.api import operations
+from antiphon.api.operations import CreateRun, Follow, Operation, Process
+from antiphon.client.recovery import RetrySchedule
+from antiphon.engine import sanitize
+from antiphon.telemetry import tracing
+from antiphon.telemetry.tracing import Tracer, TraceSpan
+from antiphon.tools.questions import ModelServer
+from antiphon.types.addresses import connection_reason, origin
+from antiphon.types.errors import AntiphonError, BadSettings, ConnectionLost
+
+PATIENCE = 60.0  # seconds of retries: longer than a server takes to restart
+FIRST_PATIENCE = 3.0  # before its first answer: a wrong address is likelier than a restart
+CONNECT_SECONDS = 10.0
+ANSWER_SECONDS = 60.0
+BUSY_SECONDS = 3600.0  # an operation that waits for another run has no answer until that run ends
+SILENCE_SECONDS = 30.0  # on a stream: three heartbeats of the server are missing
+
+OWNER_HEADER = "antiphon-owner"
+ACTOR_HEADER = "antiphon-actor"
+_EVENT_STREAM = "text/event-stream"
+
+
+class RetryPolicy:
+    """Duration of retries: longer once the server has answered.
+
+    Transports over the same connections share the policy.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.answered = False
+        self._seconds = seconds
+
+    def schedule(self) -> RetrySchedule:
+        """Return the schedule of one operation."""
+        return RetrySchedule(self._seconds if self.answered else min(self._seconds, FIRST_PATIENCE))
+
+    def pause(self, tries: RetrySchedule, failure: AntiphonError, asked: float = 0.0) -> float:
+        """Return the seconds until the next retry. Raises the failure if there is none."""
+        if self.answered:
+            tries.patience = self._seconds
+        return tries.pause(failure, time.monotonic(), asked)
+
+
+@contextmanager
+def request_span(
+    tracer: Tracer, parent: str | None, request: dict[str, Any]
+) -> Generator[TraceSpan]:
+    """Open the span of one attempt.
+
+    It does not become the current span: the `with` block may contain the code of a caller, who
+    iterates over a generator.
+    """
+    method, path = request["method"], request["url"]
+    facts = {"http.request.method": method, "url.path": path}
+    name = f"{method} {tracing.route_template(path)}"
+    with tracing.detached_span(tracer, name, "client", parent=parent, facts=facts) as span:
+        yield span
+
+
+def with_headers(headers: dict[str, str], request: dict[str, Any]) -> dict[str, Any]:
+    """Return the request with these headers added."""
+    return {**request, "headers": {**request.get("headers", {}), **headers}}
+
+
+def named_model_server(model: str, server: str) -> ModelServer:
+    """Return the provider in the name of the model, reached through this server."""
+    provider, colon, _ = model.partition(":")
+    return ModelServer(provider if colon else "", origin(server))
+
+
+def client_options(server: str, api_key: str | None) -> dict[str, Any]:
+    """Return the arguments of both httpx2 clients. Raises `BadSettings`."""
+    if not _is_address(server):
+        raise BadSettings(
+            "The server's address cannot be used.",
+            expected="an address such as http://127.0.0.1:8000",
+            received=server,
+        )
+    if (without := server.rstrip("/").removesuffix("/v1")) != server.rstrip("/"):
+        raise BadSettings(
+            "The server's address ends in /v1, which every call adds by itself.",
+            expected="the address that `antiphon serve` prints, and what a proxy puts before /v1",
+            received=server,
+            hint=f"Leave it out: {without}",
+        )
+    headers = {"user-agent": f"antiphon/{__version__} python/{platform.python_version()}"}
+    if api_key is not None:
+        if not (api_key.isascii() and api_key.isprintable()):
+            raise BadSettings("The API key holds characters that no key has.")
+        headers["authorization"] = f"Bearer {api_key}"
+    return {
+        "base_url": server,
+        "headers": headers,
+        # Each open stream holds a connection; their number is not limited.
+        "limits": httpx2.Limits(max_connections=None, max_keepalive_connections=20),
+    }
+
+
+def build_request(call: Operation[Any], key: str) -> dict[str, Any]:
+    """Return this operation as an httpx2 request. Raises `InvalidRequest`."""
+    sanitize.request_fields(call)  # first: what a server rejects may not be expressible in JSON
+    method, path, query, body = operations.to_http(call)
+    headers: dict[str, str] = {}
+    if body is not None:
+        headers["content-type"] = "application/json"
+    if call.creates:
+        headers["idempotency-key"] = key
+    if call.streams:
+        # Raw reads do not decompress, and compression would delay events.
+        headers |= {"accept": _EVENT_STREAM, "accept-encoding": "identity"}
+    if isinstance(call, Follow):
+        headers["last-event-id"] = query.pop("after")
+    return {
+        "method": method,
+        "url": path,
+        "params": query or None,
+        "content": body,
+        "headers": headers,
+        "timeout": _timeout(call),
+    }
+
+
+def upload_request(name: str, media_type: str, content: bytes, key: str) -> dict[str, Any]:
+    """Return the request that uploads a file. Raises `InvalidRequest`."""
+    return {
+        "method": "POST",
+        "url": "/v1/files",
+        "params": {"name": sanitize.validate_file_name(name)},
+        "content": content,
+        "headers": {"content-type": sanitize.parse_media_type(media_type), "idempotency-key": key},
+        "timeout": httpx2.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
+    }
+
+
+def download_request(file_id: str) -> dict[str, Any]:
+    """Return the request for the bytes of a file. Raises `InvalidRequest`."""
+    about = build_request(operations.GetFile(file_id), "")
+    return {
+        "method": "GET",
+        "url": f"{about['url']}/content",
+        "timeout": httpx2.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
+    }
+
+
+def _timeout(call: Operation[Any]) -> httpx2.Timeout:
+    match call:
+        case CreateRun(if_busy="wait") | Process(if_busy="wait"):
+            return httpx2.Timeout(BUSY_SECONDS, connect=CONNECT_SECONDS)
+        case _ if call.streams:
+            return httpx2.Timeout(SILENCE_SECONDS, connect=CONNECT_SECONDS)
+        case _:
+            return httpx2.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS)
+
+
+def _is_address(server: str) -> bool:
+    try:
+        parts = urlsplit(server)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # an unclosed bracket, a port that is not a number
+        return False
+
+
+def check_event_stream(response: httpx2.Response) -> None:
+    """Raise `BadSettings` if the response is not a stream of events."""
+    media_type = response.headers.get("content-type", "")
+    if not media_type.startswith(_EVENT_STREAM):
+        raise BadSettings(
+            "The server answered with something that is no stream of events.",
+            expected=_EVENT_STREAM,
+            received=media_type or "no Content-Type",
+            hint="Is the address that of an Antiphon server?",
+        )
+
+
+def new_key() -> str:
+    """Return a new idempotency key."""
+    return uuid.uuid4().hex
+
+
+def ended_early_error() -> ConnectionLost:
+    """Return the error of a stream that the server closed too early."""
+    return ConnectionLost("The server closed the stream before its end, and each one after it.")
+
+
+def connection_error(error: httpx2.TransportError) -> AntiphonError:
+    """Translate a transport error of httpx2."""
+    if isinstance(error, httpx2.UnsupportedProtocol | httpx2.LocalProtocolError):
+        return BadSettings(f"The server cannot be asked: {error}")
+    root = _root(error)
+    match error:
+        case httpx2.ConnectTimeout():
+            said = f"no connection within {CONNECT_SECONDS:g} s"
+        case httpx2.ConnectError() if isinstance(root, OSError):
+            said = connection_reason(root)
+        case _:
+            said = str(error) or type(error).__name__
+    lost = ConnectionLost(f"The server does not answer: {said}", hint="Is it running?")
+    lost.__cause__ = error
+    return lost
+
+
+def _root(error: BaseException) -> BaseException:
+    """Return the first cause of an error: for a connection, the error of the operating system."""
+    while cause := error.__cause__ or error.__context__:
+        error = cause
+    if isinstance(error, BaseExceptionGroup):
+        return _root(cast("BaseExceptionGroup[BaseException]", error).exceptions[0])
+    return error

@@ -252,7 +252,7 @@ class Store(Protocol):
         """Return the distinct destinations of the runs that wait for a worker, in no order."""
         ...
 
-    async def unclaimed(
+    async def find_unclaimed_runs(
         self, destinations: Sequence[str], wanted_before: int, limit: int
     ) -> Sequence[str]:
         """Return ids of runs that have waited for a worker since before `wanted_before` (ms).
@@ -380,7 +380,7 @@ class Store(Protocol):
         """Delete an assistant, or a thread with everything in it. Raises `NotFound`."""
         ...
 
-    async def keep_key(self, key: Key, digest: bytes, act: Act | None = None) -> None:
+    async def add_key(self, key: Key, digest: bytes, act: Act | None = None) -> None:
         """Add an API key, stored as the keyed hash of its secret.
 
         Raises `Conflict` where its owner is a disabled project.
@@ -403,7 +403,7 @@ class Store(Protocol):
         """Revoke the key. Raises `NotFound`."""
         ...
 
-    async def count(self, counter: Counter, amount: int) -> CounterValue:
+    async def count_usage(self, counter: Counter, amount: int) -> CounterValue:
         """Add to the key's usage in the current period; usage of earlier periods is dropped.
 
         A crash of the machine may lose it.
@@ -450,7 +450,7 @@ class Store(Protocol):
         """
         ...
 
-    async def keep_provider_key(self, key: ProviderKey, sealed: bytes, act: Act) -> None:
+    async def save_provider_key(self, key: ProviderKey, sealed: bytes, act: Act) -> None:
         """Store an owner's encrypted key for a provider in place of the previous one."""
         ...
 
@@ -458,17 +458,17 @@ class Store(Protocol):
         """Return the keys of an owner, or all, sorted by owner and provider."""
         ...
 
-    async def sealed_key(self, owner: str, provider: str) -> bytes | None:
+    async def find_encrypted_key(self, owner: str, provider: str) -> bytes | None:
         """Return the owner's encrypted key for the provider."""
         ...
 
-    async def reseal_provider_key(
+    async def replace_encrypted_key(
         self, owner: str, provider: str, before: bytes, sealed: bytes, act: Act
     ) -> bool:
         """Replace the encrypted key if it is still `before`; return whether it was."""
         ...
 
-    async def drop_provider_key(self, owner: str, provider: str, act: Act) -> None:
+    async def delete_provider_key(self, owner: str, provider: str, act: Act) -> None:
         """Delete an owner's key for a provider. Raises `NotFound`."""
         ...
 
@@ -573,8 +573,8 @@ LEASES = "leases"
 class Subscription(Protocol):
     """A subscription to a topic; a notification before `wait` is not lost."""
 
-    async def wait(self, patience: float) -> bool:
-        """Return True on a notification, False after `timeout` seconds: one may be lost."""
+    async def wait(self, seconds: float) -> bool:
+        """Return True on a notification, False after `seconds`: one may be lost."""
         ...
 
 

@@ -11,9 +11,9 @@ import asyncpg
 import pytest
 from redis.asyncio import Redis as Client
 
-from antiphon.buses.postgres import PostgresCarrier
-from antiphon.buses.redis import RedisCarrier
-from antiphon.buses.shared import Carrier, Pace, SharedBus
+from antiphon.buses.postgres import PostgresBackend
+from antiphon.buses.redis import RedisBackend
+from antiphon.buses.shared import BusBackend, BusTiming, SharedBus
 from tests.support.buses.elsewhere import SOON, comes_up, goes_down, up
 from tests.support.services.fault_proxy import FaultProxy, Way
 from tests.support.services.postgres import Postgres
@@ -21,7 +21,7 @@ from tests.support.services.redis import Redis
 
 Server = Postgres | Redis
 
-QUICK = Pace(probe=0.1, echo=0.5, retry=(0.05,))
+QUICK = BusTiming(probe=0.1, echo=0.5, retry=(0.05,))
 
 
 @pytest.fixture(params=["postgres", "redis"])
@@ -39,12 +39,12 @@ def own(server: Server, open_folder: Path) -> Iterator[Server]:
     made.stop()
 
 
-def carrier(server: Server, port: int | None = None) -> Carrier:
+def carrier(server: Server, port: int | None = None) -> BusBackend:
     """To the service, or to what stands before it at that port."""
     port = port or server.port
     if isinstance(server, Postgres):
-        return PostgresCarrier(server.address(port=port))
-    return RedisCarrier(f"redis://127.0.0.1:{port}/0", "services")
+        return PostgresBackend(server.address(port=port))
+    return RedisBackend(f"redis://127.0.0.1:{port}/0", "services")
 
 
 @pytest.fixture

@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from antiphon.buses.shared import MOST_TOPICS, Pace, SharedBus
+from antiphon.buses.shared import MAX_PENDING_TOPICS, BusTiming, SharedBus
 from antiphon.ports import QUEUE
 from tests.support.buses.elsewhere import SOON, BadSwitchboard, Switchboard, comes_up, goes_down, up
 
-QUICK = Pace(probe=0.05, echo=0.05, retry=(0.02,))
+QUICK = BusTiming(probe=0.05, echo=0.05, retry=(0.02,))
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ async def test_messages_stay_few_however_many_runs_stream(
 
     readers = [asyncio.create_task(read(run)) for run in runs]
     await asyncio.sleep(0)
-    began, before = asyncio.get_running_loop().time(), here.messages
+    began, before = asyncio.get_running_loop().time(), here.messages_sent
     for _ in range(200):
         for run in runs:
             here.notify(run)
@@ -90,7 +90,7 @@ async def test_messages_stay_few_however_many_runs_stream(
     took = asyncio.get_running_loop().time() - began
 
     assert heard == set(runs)
-    assert here.messages - before <= took / switchboard.pause + 1
+    assert here.messages_sent - before <= took / switchboard.pause + 1
 
 
 async def test_no_message_is_longer_than_the_carrier_takes(
@@ -118,7 +118,7 @@ async def test_more_topics_than_are_remembered_wake_everybody(
     switchboard: Switchboard, here: SharedBus, there: SharedBus
 ) -> None:
     with there.subscribe("run_1") as bell:
-        for number in range(MOST_TOPICS + 1):
+        for number in range(MAX_PENDING_TOPICS + 1):
             here.notify(f"run_{number}x")
 
         assert await bell.wait(SOON)
@@ -168,11 +168,11 @@ async def test_everybody_is_woken_when_the_line_breaks_and_when_it_is_back(
     switchboard: Switchboard, here: SharedBus
 ) -> None:
     returns: list[bool] = []
-    here.on_return = lambda: returns.append(here.up)
+    here.on_reconnect = lambda: returns.append(here.connected)
     with here.subscribe("leases") as bell:
         switchboard.cut()
         assert await bell.wait(SOON)
-        assert not here.up
+        assert not here.connected
         switchboard.away = False
         await comes_up(here)
 
@@ -182,7 +182,7 @@ async def test_everybody_is_woken_when_the_line_breaks_and_when_it_is_back(
 
 async def test_a_line_that_breaks_just_after_a_message_is_noticed_at_once() -> None:
     switchboard = Switchboard(pause=0.02)
-    here = await up(switchboard, Pace(probe=10 * SOON, echo=10 * SOON))
+    here = await up(switchboard, BusTiming(probe=10 * SOON, echo=10 * SOON))
     before = len(switchboard.said)
     here.notify("run_1")
     while len(switchboard.said) == before:

@@ -13,8 +13,8 @@ from typing import NamedTuple
 import pytest
 
 from antiphon.buses.local import LocalBus
-from antiphon.buses.postgres import PostgresCarrier
-from antiphon.buses.redis import RedisCarrier
+from antiphon.buses.postgres import PostgresBackend
+from antiphon.buses.redis import RedisBackend
 from antiphon.ports import Bus
 from tests.support.buses.elsewhere import SOON, up
 from tests.support.buses.unreliable import UnreliableBus
@@ -35,7 +35,7 @@ async def local(_: pytest.FixtureRequest) -> Sequence[Bus]:
 
 async def postgres(request: pytest.FixtureRequest) -> Sequence[Bus]:
     server: Postgres = request.getfixturevalue("postgres")
-    return [await up(PostgresCarrier(server.address()))]
+    return [await up(PostgresBackend(server.address()))]
 
 
 async def two_with_postgres(request: pytest.FixtureRequest) -> Sequence[Bus]:
@@ -44,7 +44,7 @@ async def two_with_postgres(request: pytest.FixtureRequest) -> Sequence[Bus]:
 
 async def redis(request: pytest.FixtureRequest) -> Sequence[Bus]:
     server: Redis = request.getfixturevalue("redis")
-    return [await up(RedisCarrier(server.address, "conformance"))]
+    return [await up(RedisBackend(server.address, "conformance"))]
 
 
 async def two_with_redis(request: pytest.FixtureRequest) -> Sequence[Bus]:
@@ -134,10 +134,10 @@ async def test_a_bus_knows_how_many_watch() -> None:
         bus.subscribe("run_2"),
         bus.subscribe("queue"),
     ):
-        assert bus.watchers == 4
-        assert (bus.watchers_of("run"), bus.watchers_of("queue")) == (3, 1)
-        assert bus.watchers_of("leases") == 0
-    assert bus.watchers == bus.watchers_of("run") == bus.watchers_of("queue") == 0
+        assert bus.subscribers == 4
+        assert (bus.subscribers_of("run"), bus.subscribers_of("queue")) == (3, 1)
+        assert bus.subscribers_of("leases") == 0
+    assert bus.subscribers == bus.subscribers_of("run") == bus.subscribers_of("queue") == 0
 
 
 @pytest.mark.parametrize("lost", [0.0, 0.5, 1.0])

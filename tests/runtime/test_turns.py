@@ -70,7 +70,7 @@ async def test_after_a_hand_off_nothing_is_held() -> None:
         while h.worker.active_runs:
             await asyncio.sleep(0)
 
-        assert h.bus.watchers == 2  # the worker's own: its queue and its leases
+        assert h.bus.subscribers == 2  # the worker's own: its queue and its leases
 
 
 async def test_parallel_outputs_reach_the_model_in_call_order() -> None:

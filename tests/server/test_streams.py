@@ -419,7 +419,7 @@ async def test_a_key_that_is_revoked_may_not_wait_for_a_busy_thread(impatient: P
         asked = asyncio.create_task(waiting.post("/v1/runs", json=body))
 
         async def waits() -> bool:
-            return server.runtime.bus.watchers_of("run") > 0
+            return server.runtime.bus.subscribers_of("run") > 0
 
         await eventually(waits)
         await server.runtime.store.revoke_key(server.keys[key])

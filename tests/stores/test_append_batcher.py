@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from antiphon.stores.append_batcher import Appended, Appends, Settle
+from antiphon.stores.append_batcher import AppendBatcher, OnWritten, PendingAppend
 
 SOON = 5.0
 
@@ -16,7 +16,7 @@ class Batches:
     def __init__(self) -> None:
         self.written: asyncio.Queue[list[tuple[str, int, int]]] = asyncio.Queue()
 
-    def __call__(self, batch: Sequence[Appended], settle: Settle) -> None:
+    def __call__(self, batch: Sequence[PendingAppend], settle: OnWritten) -> None:
         self.written.put_nowait([(each.run_id, each.first, each.last) for each in batch])
         asyncio.get_running_loop().call_soon(settle, None, None)
 
@@ -25,7 +25,9 @@ class Batches:
             return await self.written.get()
 
 
-def add(appends: Appends, run_id: str, first: int, *, urgent: bool = False) -> asyncio.Future[None]:
+def add(
+    appends: AppendBatcher, run_id: str, first: int, *, urgent: bool = False
+) -> asyncio.Future[None]:
     kept: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def told(fault: Exception | None) -> None:
@@ -38,7 +40,7 @@ def add(appends: Appends, run_id: str, first: int, *, urgent: bool = False) -> a
 
 async def test_appends_of_all_runs_are_handed_over_together_those_of_a_run_as_one() -> None:
     batches = Batches()
-    appends = Appends(batches)
+    appends = AppendBatcher(batches)
     waiting = [add(appends, "a", 1), add(appends, "b", 1), add(appends, "a", 2)]
 
     assert await batches.next() == [("a", 1, 2), ("b", 1, 1)]
@@ -47,7 +49,7 @@ async def test_appends_of_all_runs_are_handed_over_together_those_of_a_run_as_on
 
 async def test_what_is_urgent_takes_nothing_with_it() -> None:
     batches = Batches()
-    appends = Appends(batches)
+    appends = AppendBatcher(batches)
     add(appends, "a", 1)
     add(appends, "b", 1, urgent=True)
     add(appends, "c", 1, urgent=True)
@@ -58,7 +60,7 @@ async def test_what_is_urgent_takes_nothing_with_it() -> None:
 
 async def test_a_change_of_a_run_hands_over_what_is_gathered_of_that_run_alone() -> None:
     batches = Batches()
-    appends = Appends(batches)
+    appends = AppendBatcher(batches)
     for run_id in "abc":
         add(appends, run_id, 1)
     appends.flush_run("b")

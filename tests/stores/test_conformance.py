@@ -21,7 +21,7 @@ from antiphon.engine import transitions
 from antiphon.engine.context_window import tokens
 from antiphon.engine.snapshot import ChangeSet, RunUpdate, Snapshot
 from antiphon.ports import AmendAccount, Claim, IdempotencyKey, Key, LeaseInfo, ReadSet, Store
-from antiphon.stores.rows import LIST_BYTES
+from antiphon.stores.rows import LIST_PAGE_BYTES
 from antiphon.types import errors
 from antiphon.types.accounts import Account, Person, Spent
 from antiphon.types.events import ToolOutputAdded
@@ -652,10 +652,10 @@ async def test_unclaimed_are_runs_that_have_waited_and_are_for_others(
         await add_run(store, number, f"thread_{number}", wanted=True, destination=destination)
         clock.now += 1
 
-    assert await store.unclaimed(["a"], before + 3, 9) == ["run_1", "run_3"]
-    assert await store.unclaimed(["a"], before + 4, 9) == ["run_1", "run_3", "run_4"]
-    assert await store.unclaimed([], before + 4, 2) == ["run_1", "run_2"]
-    assert await store.unclaimed(["a", "b", ""], before + 4, 9) == []
+    assert await store.find_unclaimed_runs(["a"], before + 3, 9) == ["run_1", "run_3"]
+    assert await store.find_unclaimed_runs(["a"], before + 4, 9) == ["run_1", "run_3", "run_4"]
+    assert await store.find_unclaimed_runs([], before + 4, 2) == ["run_1", "run_2"]
+    assert await store.find_unclaimed_runs(["a", "b", ""], before + 4, 9) == []
 
 
 async def test_where_a_run_goes_is_kept_when_it_moves(store: Store) -> None:
@@ -1216,7 +1216,7 @@ async def test_a_page_of_large_things_ends_early_and_says_that_there_is_more(
     store: Store,
 ) -> None:
     await add_thread(store)
-    large = "x" * (LIST_BYTES * 2 // 5)
+    large = "x" * (LIST_PAGE_BYTES * 2 // 5)
     texts = (large, large, large, "small", large * 3, "small")
     messages = [a_message(number, text) for number, text in enumerate(texts, 1)]
     for message in messages:
@@ -1240,7 +1240,7 @@ async def test_a_page_of_large_things_ends_early_and_says_that_there_is_more(
 async def test_a_page_of_large_runs_of_everybody_ends_early(store: Store) -> None:
     for number in (1, 2, 3):
         await add_thread(store, number)
-        run = a_run(number, f"thread_{number}", instructions="x" * (LIST_BYTES * 2 // 5))
+        run = a_run(number, f"thread_{number}", instructions="x" * (LIST_PAGE_BYTES * 2 // 5))
         await store.change(ReadSet(owner="ann", thread_id=run.thread_id), begin(run))
 
     first = await store.live_runs(9)
@@ -1459,8 +1459,8 @@ async def test_a_key_is_found_by_its_prefix_until_and_after_it_is_revoked(
 ) -> None:
     first = Key(id="key_1", owner="ann", name="laptop", prefix="ak_1", created_at=1)
     second = Key(id="key_2", owner="bob", name="", prefix="ak_2", scopes=("read",), created_at=2)
-    await store.keep_key(first, b"\x00digest")
-    await store.keep_key(second, b"other")
+    await store.add_key(first, b"\x00digest")
+    await store.add_key(second, b"other")
     assert await store.find_key("ak_1") == (first, b"\x00digest")
     assert await store.find_key("ak") is None
     assert list(await store.keys()) == [first, second]

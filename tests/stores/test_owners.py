@@ -74,7 +74,7 @@ async def noted(store: Store, **which: Any) -> Sequence[str]:
 
 
 async def test_a_key_is_changed_as_a_whole_or_not_at_all(store: Store) -> None:
-    await store.keep_key(a_key(), b"digest")
+    await store.add_key(a_key(), b"digest")
 
     def fail(_: Key) -> Key:
         raise errors.Conflict("no")
@@ -98,17 +98,17 @@ async def test_a_key_is_changed_as_a_whole_or_not_at_all(store: Store) -> None:
 async def test_requests_are_counted_for_each_key_and_minute(store: Store, clock: Clock) -> None:
     begin = clock.now = 7 * MINUTE_MS
 
-    assert (await store.count(REQUESTS, 1)).total == 1
+    assert (await store.count_usage(REQUESTS, 1)).total == 1
     clock.now += MINUTE_MS - 1
-    assert (await store.count(REQUESTS, 2)).total == 3
-    assert (await store.count(Counter("key_2", "requests"), 1)).total == 1
+    assert (await store.count_usage(REQUESTS, 2)).total == 3
+    assert (await store.count_usage(Counter("key_2", "requests"), 1)).total == 1
     clock.now += 1
-    assert (await store.count(REQUESTS, 1)).total == 1
-    assert (await store.count(REQUESTS, 0)).now == begin + MINUTE_MS
+    assert (await store.count_usage(REQUESTS, 1)).total == 1
+    assert (await store.count_usage(REQUESTS, 0)).now == begin + MINUTE_MS
 
 
 async def test_no_request_is_lost_of_many_that_are_counted_at_once(store: Store) -> None:
-    counted = await asyncio.gather(*(store.count(REQUESTS, 1) for _ in range(100)))
+    counted = await asyncio.gather(*(store.count_usage(REQUESTS, 1) for _ in range(100)))
 
     assert sorted(each.total for each in counted) == list(range(1, 101))
 
@@ -117,10 +117,10 @@ async def test_a_clock_that_goes_back_forgets_nothing_that_was_counted(
     store: Store, clock: Clock
 ) -> None:
     clock.now = 7 * MINUTE_MS
-    await store.count(REQUESTS, 1)
+    await store.count_usage(REQUESTS, 1)
     clock.now -= 1
 
-    assert (await store.count(REQUESTS, 1)).total == 2
+    assert (await store.count_usage(REQUESTS, 1)).total == 2
 
 
 def seen(answers: list[tuple[int, int]]) -> Any:
@@ -160,7 +160,7 @@ async def test_of_many_runs_begun_at_once_no_more_than_the_limit_are_begun(
     """Two stores stand before one database, where there is one."""
     async with opened(opener, tmp_path, Clock()) as one, opened(opener, tmp_path, Clock()) as two:
         stores = (one, two)
-        await one.keep_key(a_key(limits=Limits(runs_at_once=3)), b"digest")
+        await one.add_key(a_key(limits=Limits(runs_at_once=3)), b"digest")
 
         def decide(number: int, records: Snapshot) -> ChangeSet:
             if records.running >= 3:
@@ -192,8 +192,8 @@ async def test_what_the_usage_of_runs_grows_by_is_counted_for_a_key_with_a_limit
     store: Store, clock: Clock
 ) -> None:
     clock.now = 7 * DAY_MS
-    await store.keep_key(a_key(limits=Limits(tokens_per_day=9)), b"1")
-    await store.keep_key(a_key(2, limits=Limits(runs_at_once=9)), b"2")
+    await store.add_key(a_key(limits=Limits(tokens_per_day=9)), b"1")
+    await store.add_key(a_key(2, limits=Limits(runs_at_once=9)), b"2")
     for number, key_id in enumerate(("key_1", "key_2", "key_1"), 1):
         await add_thread(store, number)
         await add_run(store, number, f"thread_{number}", key_id=key_id)
@@ -227,7 +227,7 @@ async def test_acts_are_listed_newest_first_page_by_page(store: Store) -> None:
 
 
 async def test_an_act_is_kept_with_what_it_tells_of(store: Store) -> None:
-    await store.keep_key(a_key(), b"digest", an_act(1))
+    await store.add_key(a_key(), b"digest", an_act(1))
     await store.revoke_key("key_1", an_act(2))
     await store.revoke_key("key_1", an_act(3))  # which changes nothing
     await store.add_person(Account(Person(id="person_1", name="Ann", created_at=1)), an_act(4))
@@ -253,7 +253,7 @@ async def test_what_was_refused_leaves_no_act(store: Store) -> None:
     with pytest.raises(errors.NotFound):
         await store.revoke_key("key_9", an_act(4))
     with pytest.raises(errors.NotFound):
-        await store.drop_provider_key("ann", "openai", an_act(5))
+        await store.delete_provider_key("ann", "openai", an_act(5))
 
     assert await noted(store) == ["audit_1"]
 
@@ -267,8 +267,8 @@ async def test_the_keys_of_who_is_disabled_or_removed_are_revoked_with_them(
     for number, name in enumerate(("Ann", "Ben", "Cem"), 1):
         person = Person(id=f"person_{number}", name=name, created_at=1)
         await store.add_person(Account(person))
-        await store.keep_key(a_key(number, owner=person.id), b"")
-        await store.keep_key(a_key(number + 3, owner="proj_1", person_id=person.id), b"")
+        await store.add_key(a_key(number, owner=person.id), b"")
+        await store.add_key(a_key(number + 3, owner="proj_1", person_id=person.id), b"")
 
     def disabled(account: Account, _: bool) -> Account:
         return replace(account, person=replace(account.person, disabled=True))
@@ -286,8 +286,8 @@ async def test_who_is_disabled_is_given_no_key(store: Store) -> None:
 
     for key in (a_key(owner="person_1"), a_key(owner="ann", person_id="person_1")):
         with pytest.raises(errors.Conflict):
-            await store.keep_key(key, b"")
-    await store.keep_key(a_key(owner="ann", person_id="person_2"), b"")
+            await store.add_key(key, b"")
+    await store.add_key(a_key(owner="ann", person_id="person_2"), b"")
 
 
 async def test_projects_are_added_changed_and_removed(store: Store) -> None:
@@ -312,7 +312,7 @@ async def test_the_keys_of_a_project_that_is_disabled_or_removed_are_revoked_wit
 ) -> None:
     for number in (1, 2, 3):
         await store.add_project(a_project(number, f"p{number}"), an_act(number))
-        await store.keep_key(a_key(number, owner=f"proj_{number}"), b"")
+        await store.add_key(a_key(number, owner=f"proj_{number}"), b"")
 
     await store.change_project("proj_1", lambda each: replace(each, disabled=True), an_act(4))
     await store.change_project("proj_2", lambda _: None, an_act(5))
@@ -327,7 +327,7 @@ async def test_no_key_that_is_made_while_a_project_is_being_disabled_opens_anyth
 
     async def keep(number: int) -> None:
         with suppress(errors.Conflict):
-            await store.keep_key(a_key(number, owner="proj_1"), b"", an_act(number))
+            await store.add_key(a_key(number, owner="proj_1"), b"", an_act(number))
 
     await asyncio.gather(
         *(keep(number) for number in range(1, 9)),
@@ -346,33 +346,33 @@ async def test_an_owners_key_for_a_provider_is_kept_sealed_until_it_is_dropped(
     store: Store,
 ) -> None:
     theirs = a_provider_key(base_url="https://x")
-    await store.keep_provider_key(a_provider_key("ben"), b"B", an_act(1))
-    await store.keep_provider_key(a_provider_key(provider="zed"), b"Z", an_act(2))
-    await store.keep_provider_key(a_provider_key(), b"old", an_act(3))
-    await store.keep_provider_key(theirs, b"new\0", an_act(4))
+    await store.save_provider_key(a_provider_key("ben"), b"B", an_act(1))
+    await store.save_provider_key(a_provider_key(provider="zed"), b"Z", an_act(2))
+    await store.save_provider_key(a_provider_key(), b"old", an_act(3))
+    await store.save_provider_key(theirs, b"new\0", an_act(4))
 
-    assert await store.sealed_key("ann", "openai") == b"new\0"
-    assert await store.sealed_key("ann", "other") is None
+    assert await store.find_encrypted_key("ann", "openai") == b"new\0"
+    assert await store.find_encrypted_key("ann", "other") is None
     assert list(await store.provider_keys("ann")) == [theirs, a_provider_key(provider="zed")]
     assert [key.owner for key in await store.provider_keys(None)] == ["ann", "ann", "ben"]
 
-    await store.drop_provider_key("ann", "openai", an_act(5))
+    await store.delete_provider_key("ann", "openai", an_act(5))
 
-    assert await store.sealed_key("ann", "openai") is None
-    assert await store.sealed_key("ben", "openai") == b"B"
+    assert await store.find_encrypted_key("ann", "openai") is None
+    assert await store.find_encrypted_key("ben", "openai") == b"B"
     assert len(await noted(store)) == 5
 
 
 async def test_a_key_is_sealed_anew_only_where_it_is_still_the_same(store: Store) -> None:
-    await store.keep_provider_key(a_provider_key(), b"old", an_act(1))
+    await store.save_provider_key(a_provider_key(), b"old", an_act(1))
 
-    assert await store.reseal_provider_key("ann", "openai", b"old", b"anew", an_act(2))
-    assert not await store.reseal_provider_key("ann", "openai", b"old", b"late", an_act(3))
-    assert await store.sealed_key("ann", "openai") == b"anew"
-    await store.drop_provider_key("ann", "openai", an_act(4))
-    assert not await store.reseal_provider_key("ann", "openai", b"anew", b"again", an_act(5))
+    assert await store.replace_encrypted_key("ann", "openai", b"old", b"anew", an_act(2))
+    assert not await store.replace_encrypted_key("ann", "openai", b"old", b"late", an_act(3))
+    assert await store.find_encrypted_key("ann", "openai") == b"anew"
+    await store.delete_provider_key("ann", "openai", an_act(4))
+    assert not await store.replace_encrypted_key("ann", "openai", b"anew", b"again", an_act(5))
 
-    assert await store.sealed_key("ann", "openai") is None
+    assert await store.find_encrypted_key("ann", "openai") is None
     assert await noted(store) == [an_act(number).id for number in (4, 2, 1)]
 
 
@@ -382,8 +382,8 @@ async def test_a_key_is_sealed_anew_only_where_it_is_still_the_same(store: Store
 async def fill(store: Store, owner: str, number: int) -> None:
     """One of everything that an owner may have."""
     key = a_key(number, owner, limits=Limits(tokens_per_day=9), person_id=owner)
-    await store.keep_key(key, b"digest")
-    await store.count(Counter(key.id, "requests"), 1)
+    await store.add_key(key, b"digest")
+    await store.count_usage(Counter(key.id, "requests"), 1)
     thread = a_thread(number)
     await store.change(
         ReadSet(owner=owner, once=once_of(owner)), lambda _: ChangeSet(thread=thread, answer=thread)
@@ -401,7 +401,7 @@ async def fill(store: Store, owner: str, number: int) -> None:
     await store.put(owner, Assistant(id=f"asst_{number}", created_at=1, updated_at=1))
     upload = Upload(id=f"file_{number}", name="x", media_type="text/plain", size=6, created_at=1)
     await store.put(owner, upload, None, b"canary")
-    await store.keep_provider_key(a_provider_key(owner), b"sealed", an_act(number, owner=owner))
+    await store.save_provider_key(a_provider_key(owner), b"sealed", an_act(number, owner=owner))
 
 
 def once_of(owner: str) -> IdempotencyKey:
@@ -422,8 +422,8 @@ async def test_owners_are_listed_with_how_much_they_have(store: Store) -> None:
     await fill(store, "ben", 1)
     await add_thread(store, 2, "ann")
     await add_thread(store, 3, "ann")
-    await store.keep_provider_key(a_provider_key("cem"), b"", an_act(9))
-    await store.keep_key(a_key(9, "dan"), b"")
+    await store.save_provider_key(a_provider_key("cem"), b"", an_act(9))
+    await store.add_key(a_key(9, "dan"), b"")
 
     ben = Holding(owner="ben", threads=1, runs=1, files=1, assistants=1)
     page = await store.owners(2)
@@ -461,7 +461,7 @@ async def test_everything_of_an_owner_is_erased_bite_by_bite_and_nothing_else(
 async def test_the_key_of_an_owner_who_was_erased_stays_and_opens_nothing(
     store: Store, clock: Clock
 ) -> None:
-    await store.keep_key(a_key(1, "ann", person_id="person_1"), b"digest")
+    await store.add_key(a_key(1, "ann", person_id="person_1"), b"digest")
 
     while await store.delete_owned("ann", 100):
         pass
@@ -478,14 +478,14 @@ async def remains(store: Store, owner: str, number: int) -> list[Any]:
         listed = (await store.list(kind, owner, limit=100)).data
         found.append(list(listed) or None)
     spent = [row for row in await store.usage("1970-01-01", 9) if row.owner == owner]
-    counted = await store.count(Counter(f"key_{number}", "requests"), 0)
+    counted = await store.count_usage(Counter(f"key_{number}", "requests"), 0)
     return [
         *found,
         await there(store.read_events(f"run_{number}", 0)),
         await there(store.context(f"thread_{number}")),
         await there(store.content(None, f"file_{number}")),
         await store.find_answer(once_of(owner)),
-        await store.sealed_key(owner, "openai"),
+        await store.find_encrypted_key(owner, "openai"),
         spent or None,
         counted.total or None,
     ]

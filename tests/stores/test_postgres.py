@@ -16,7 +16,7 @@ import pytest
 
 from antiphon.engine.snapshot import ChangeSet, Snapshot
 from antiphon.ports import Claim, ReadSet, Store
-from antiphon.stores.postgres.connections import SQL, Connections, numbered, writing
+from antiphon.stores.postgres.connections import SQL, ConnectionPool, number_parameters, writing
 from antiphon.stores.postgres.migrations import DAY_MS, DAYS_AHEAD, KNOWN, prepare
 from antiphon.stores.postgres.store import START_SECONDS, PostgresStore
 from antiphon.stores.statements import Migration
@@ -511,7 +511,9 @@ HOT = {
         ),
     ),
     "a new thread": writing((), ("thread_added", "said", "begun", "begun_drive")),
-    "a list": numbered("SELECT doc FROM threads WHERE owner = :owner AND seq < :place LIMIT :n"),
+    "a list": number_parameters(
+        "SELECT doc FROM threads WHERE owner = :owner AND seq < :place LIMIT :n"
+    ),
 }
 
 
@@ -525,7 +527,7 @@ VALUES |= {"int2": 1}
 async def test_no_statement_of_every_day_reads_a_whole_table(address: str) -> None:
     scans: dict[str, list[str]] = {}
     async with opened(address):
-        connection = await Connections(address, 1).connect()
+        connection = await ConnectionPool(address, 1).connect()
         try:
             for name, statement in HOT.items():
                 prepared = await connection.prepare(statement.sql)
@@ -551,7 +553,7 @@ async def test_runs_that_only_others_can_take_cost_nothing_however_many_wait(
         for number, destination in enumerate(("here", "there", "here")):
             await add_thread(store, number)
             await add_run(store, number, f"thread_{number}", wanted=True, destination=destination)
-        connection = await Connections(address, 1).connect()
+        connection = await ConnectionPool(address, 1).connect()
         try:
             await connection.execute(MANY_ELSEWHERE)
             prepared = await connection.prepare(SQL[name].sql)

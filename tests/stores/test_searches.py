@@ -12,9 +12,9 @@ import pytest
 
 from antiphon.ports import ChangeSet, ReadSet, Store
 from antiphon.stores.postgres.store import PostgresStore
-from antiphon.stores.search_queue import Searches
-from antiphon.stores.sqlite.disk import OpenedFile
-from antiphon.stores.sqlite.reader_pool import Readers
+from antiphon.stores.search_queue import SearchQueue
+from antiphon.stores.sqlite.disk import DatabaseFile
+from antiphon.stores.sqlite.reader_pool import ReaderPool
 from antiphon.stores.sqlite.store import SqliteStore
 from antiphon.types.errors import Overloaded
 from antiphon.types.runs import Thread
@@ -24,7 +24,7 @@ DEADLINE = 60.0
 
 
 async def test_an_owners_searches_follow_one_another_and_others_go_beside() -> None:
-    searches = Searches(at_once=2, seconds=DEADLINE)
+    searches = SearchQueue(at_once=2, seconds=DEADLINE)
     order: list[str] = []
     go = asyncio.Event()
 
@@ -48,7 +48,7 @@ async def test_an_owners_searches_follow_one_another_and_others_go_beside() -> N
 
 
 async def test_who_waits_too_long_for_a_turn_is_told_so_and_keeps_nobody_waiting() -> None:
-    searches = Searches(at_once=1, seconds=0.05)
+    searches = SearchQueue(at_once=1, seconds=0.05)
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(searches.turn("ann"))
         for owner in ("ann", "bob"):
@@ -92,7 +92,7 @@ async def test_a_search_that_takes_too_long_is_broken_off(
 
 async def test_a_search_whose_caller_has_left_holds_its_thread_no_longer(tmp_path: Path) -> None:
     (tmp_path / "any.db").touch()
-    readers = Readers(OpenedFile(tmp_path / "any.db"), 1, "search")
+    readers = ReaderPool(DatabaseFile(tmp_path / "any.db"), 1, "search")
     loop, begun = asyncio.get_running_loop(), asyncio.Event()
 
     def search_without_end(connection: sqlite3.Connection) -> None:

@@ -17,8 +17,8 @@ import pytest
 from redis.asyncio import Redis as Client
 
 from antiphon.ports import Context, ReadSet
-from antiphon.stores.cached.redis import KEPT_SECONDS, RedisShelf
-from antiphon.stores.cached.shared import DEADLINE, MOST_BYTES, SharedContexts
+from antiphon.stores.cached.redis import EXPIRY_SECONDS, RedisContextBackend
+from antiphon.stores.cached.shared import GET_SECONDS, MAX_CONTEXT_BYTES, SharedContextCache
 from antiphon.stores.cached.store import CachedStore
 from antiphon.stores.memory.store import MemoryStore
 from antiphon.types import errors
@@ -52,7 +52,7 @@ class Database(MemoryStore):
         """Other processes still have it."""
 
 
-class Shelf(RedisShelf):
+class Shelf(RedisContextBackend):
     """Counts what it is asked for, and tells when something was put or dropped.
 
     What it is to put waits until it `may_put`.
@@ -94,7 +94,9 @@ class Installation:
     ) -> tuple[CachedStore, Shelf]:
         """A store as a process has it, which remembers nothing itself, and its shelf."""
         shelf = Shelf(address or self.address, self.name)
-        store = CachedStore(self.database, SharedContexts(shelf, secret, **options), max_bytes=0)
+        store = CachedStore(
+            self.database, SharedContextCache(shelf, secret, **options), max_bytes=0
+        )
         self.stack.push_async_callback(store.close)
         return store, shelf
 
@@ -189,11 +191,11 @@ async def test_a_thread_is_there_once_and_for_some_minutes(installation: Install
     await shelf.was_put.wait()
 
     assert await installation.do("HKEYS", installation.key()) == [b"2"]
-    assert 0 < await installation.do("TTL", installation.key()) <= KEPT_SECONDS
+    assert 0 < await installation.do("TTL", installation.key()) <= EXPIRY_SECONDS
 
 
 async def test_a_context_that_is_large_is_not_shared(installation: Installation) -> None:
-    await installation.database.change(ABOUT, say(a_message(2, "x" * MOST_BYTES)))
+    await installation.database.change(ABOUT, say(a_message(2, "x" * MAX_CONTEXT_BYTES)))
     store, shelf = installation.process()
     await store.context("thread_1")
     await add_thread(store, 2)
@@ -325,7 +327,7 @@ async def test_a_slow_redis_delays_nobody_long_and_is_then_left_in_peace(
     for _ in range(50):
         assert b"canary" in (await store.context("thread_1")).chat
 
-    assert asyncio.get_running_loop().time() - began < 50 * DEADLINE / 2
+    assert asyncio.get_running_loop().time() - began < 50 * GET_SECONDS / 2
     assert shelf.asked == 1
     assert installation.database.versions == 1
 

@@ -21,8 +21,8 @@ import pytest
 from msgspec.structs import replace
 
 from antiphon.ports import ReadSet, Store
-from antiphon.stores.sqlite.disk import OpenedFile
-from antiphon.stores.sqlite.reader_pool import Readers
+from antiphon.stores.sqlite.disk import DatabaseFile
+from antiphon.stores.sqlite.reader_pool import ReaderPool
 from antiphon.stores.sqlite.reads import SQL
 from antiphon.stores.sqlite.store import SqliteStore
 from antiphon.telemetry import failpoints
@@ -102,7 +102,7 @@ async def test_what_was_to_be_read_before_the_close_is_read(path: Path) -> None:
 async def test_an_owner_who_reads_a_lot_does_not_keep_others_waiting(path: Path) -> None:
     path.parent.mkdir(parents=True)
     path.touch()
-    readers = Readers(OpenedFile(path), 1, "reader")
+    readers = ReaderPool(DatabaseFile(path), 1, "reader")
     gate, order = threading.Event(), list[str]()
 
     def reading(owner: str) -> asyncio.Task[None]:

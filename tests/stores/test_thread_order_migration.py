@@ -64,7 +64,7 @@ def in_sqlite(path: Path, rows: Iterator[tuple[str, str, bytes]]) -> None:
             "CREATE TABLE migrations"
             " (number INTEGER PRIMARY KEY, name TEXT NOT NULL, applied_at INTEGER NOT NULL) STRICT"
         )
-        for migration in statements.migrations("sqlite"):
+        for migration in statements.load_migrations("sqlite"):
             if migration.name == NAME:
                 break
             for statement in migration.statements:

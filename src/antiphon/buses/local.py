@@ -12,7 +12,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 
 
-class LocalBell:
+class LocalSubscription:
     """One watcher's bell: a ring is kept until `wait` has seen it.
 
     A wait costs no timer of its own: the bell keeps one, which looks at its time how long the
@@ -34,11 +34,11 @@ class LocalBell:
         if self._waiting is not None:
             _release(self._waiting)
 
-    async def wait(self, patience: float) -> bool:
-        """True when rung, False after `patience` seconds; for one task at a time."""
+    async def wait(self, seconds: float) -> bool:
+        """True when rung, False after `seconds`; for one task at a time."""
         if not self._rung:
             self._waiting = self._loop.create_future()
-            self._set_alarm(self._loop.time() + patience)
+            self._set_alarm(self._loop.time() + seconds)
             try:
                 await self._waiting
             finally:
@@ -46,7 +46,7 @@ class LocalBell:
         rung, self._rung = self._rung, False
         return rung
 
-    def put_away(self) -> None:
+    def close(self) -> None:
         """Nobody watches any more."""
         if self._alarm is not None:
             self._alarm.cancel()
@@ -71,14 +71,14 @@ class LocalBell:
 
 
 class LocalBus:
-    """The bus of a single process; `watchers` is how many watch any topic."""
+    """The bus of a single process; `subscribers` is how many watch any topic."""
 
     def __init__(self) -> None:
-        self._bells: dict[str, set[LocalBell]] = {}
+        self._bells: dict[str, set[LocalSubscription]] = {}
         self._of_kind: Counter[str] = Counter()
-        self.watchers = 0
+        self.subscribers = 0
 
-    def watchers_of(self, kind: str) -> int:
+    def subscribers_of(self, kind: str) -> int:
         """How many watch topics of a kind, which is what stands before the first `_`, as in ids.
 
         May be asked from any thread.
@@ -86,15 +86,15 @@ class LocalBus:
         return self._of_kind[kind]
 
     @contextmanager
-    def subscribe(self, topic: str) -> Generator[LocalBell]:
+    def subscribe(self, topic: str) -> Generator[LocalSubscription]:
         """A bell for this topic; subscribe first, then read."""
-        bell = LocalBell()
+        bell = LocalSubscription()
         self._bells.setdefault(topic, set()).add(bell)
         self._count(topic, 1)
         try:
             yield bell
         finally:
-            bell.put_away()
+            bell.close()
             self._count(topic, -1)
             bells = self._bells[topic]
             bells.discard(bell)
@@ -106,7 +106,7 @@ class LocalBus:
         for bell in self._bells.get(topic, ()):
             bell.notify()
 
-    def ring_all(self) -> None:
+    def notify_all(self) -> None:
         """Wake everybody."""
         for bells in self._bells.values():
             for bell in bells:
@@ -116,7 +116,7 @@ class LocalBus:
         """Nothing is held."""
 
     def _count(self, topic: str, change: int) -> None:
-        self.watchers += change
+        self.subscribers += change
         self._of_kind[topic.partition("_")[0]] += change
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 
-from antiphon.buses.shared import CarrierDown
+from antiphon.buses.shared import BackendDown
 
 if TYPE_CHECKING:
     Connection = asyncpg.Connection[asyncpg.Record]
@@ -26,7 +26,7 @@ NAME = {"application_name": "antiphon wake-ups"}
 _FAULTS = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 
-class PostgresCarrier:
+class PostgresBackend:
     """See `Carrier`; `address` is the database's."""
 
     name = "PostgreSQL"
@@ -37,10 +37,10 @@ class PostgresCarrier:
         self._address = address
 
     @asynccontextmanager
-    async def line(
+    async def connect(
         self, hear: Callable[[str], None], hung_up: Callable[[], None]
-    ) -> AsyncGenerator[PostgresLine]:
-        """See `Carrier.line`."""
+    ) -> AsyncGenerator[PostgresBusConnection]:
+        """See `Carrier.connect`."""
 
         def heard(_connection: object, _pid: int, _channel: str, message: object) -> None:
             hear(str(message))
@@ -50,9 +50,9 @@ class PostgresCarrier:
             connection.add_termination_listener(lambda _: hung_up())
             await connection.execute(RELAXED)
             await connection.add_listener(CHANNEL, heard)
-            yield PostgresLine(connection)
+            yield PostgresBusConnection(connection)
         except _FAULTS as fault:
-            raise CarrierDown(_told(fault)) from fault
+            raise BackendDown(_told(fault)) from fault
         finally:
             with suppress(*_FAULTS):
                 await connection.close(timeout=CLOSE_SECONDS)
@@ -61,21 +61,21 @@ class PostgresCarrier:
         try:
             return await asyncpg.connect(self._address, server_settings=NAME)
         except _FAULTS as fault:
-            raise CarrierDown(_told(fault)) from fault
+            raise BackendDown(_told(fault)) from fault
 
 
-class PostgresLine:
+class PostgresBusConnection:
     """See `Line`."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    async def say(self, message: str) -> None:
-        """See `Line.say`."""
+    async def publish(self, message: str) -> None:
+        """See `Line.publish`."""
         try:
             await self._connection.execute(NOTIFY, CHANNEL, message)
         except _FAULTS as fault:
-            raise CarrierDown(_told(fault)) from fault
+            raise BackendDown(_told(fault)) from fault
 
 
 def _told(fault: Exception) -> str:

@@ -12,12 +12,12 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from antiphon.buses.shared import CarrierDown
+from antiphon.buses.shared import BackendDown
 
 _FAULTS = (OSError, TimeoutError, RedisError)
 
 
-class RedisCarrier:
+class RedisBackend:
     """See `Carrier`; processes hear one another that name the same channel.
 
     Raises `ValueError` for an address that is none.
@@ -36,10 +36,10 @@ class RedisCarrier:
             raise ValueError(str(fault)) from fault
 
     @asynccontextmanager
-    async def line(
+    async def connect(
         self, hear: Callable[[str], None], hung_up: Callable[[], None]
-    ) -> AsyncGenerator[RedisLine]:
-        """See `Carrier.line`."""
+    ) -> AsyncGenerator[RedisBusConnection]:
+        """See `Carrier.connect`."""
         client = _client(self._address)
         incoming = client.pubsub(ignore_subscribe_messages=True)
         listening: asyncio.Task[None] | None = None
@@ -47,9 +47,9 @@ class RedisCarrier:
             await incoming.subscribe(self._channel)
             listening = asyncio.create_task(_listen(incoming, hear), name="antiphon redis")
             listening.add_done_callback(lambda _: hung_up())
-            yield RedisLine(client, self._channel)
+            yield RedisBusConnection(client, self._channel)
         except _FAULTS as fault:
-            raise CarrierDown(_told(fault)) from fault
+            raise BackendDown(_told(fault)) from fault
         finally:
             if listening is not None:
                 listening.cancel()
@@ -60,19 +60,19 @@ class RedisCarrier:
                 await client.aclose()
 
 
-class RedisLine:
+class RedisBusConnection:
     """See `Line`."""
 
     def __init__(self, client: _Client, channel: str) -> None:
         self._client = client
         self._channel = channel
 
-    async def say(self, message: str) -> None:
-        """See `Line.say`."""
+    async def publish(self, message: str) -> None:
+        """See `Line.publish`."""
         try:
             await self._client.publish(self._channel, message)
         except _FAULTS as fault:
-            raise CarrierDown(_told(fault)) from fault
+            raise BackendDown(_told(fault)) from fault
 
 
 async def _listen(incoming: _Incoming, hear: Callable[[str], None]) -> None:

@@ -25,7 +25,7 @@ from typing import Protocol
 
 import msgspec
 
-from antiphon.buses.local import LocalBell, LocalBus
+from antiphon.buses.local import LocalBus, LocalSubscription
 from antiphon.ports import QUEUE
 from antiphon.types.terminal_safe import one_line
 
@@ -38,12 +38,12 @@ DOWN_PATIENCE = 1.0  # seconds anybody waits for a ring that nobody would carry
 HEAD_START = 0.03
 """Seconds for which a turn is offered here alone: a run is told cheapest where it is driven, and
 who asked for the turn is connected here."""
-MOST_TOPICS = 20_000  # gathered; beyond that everybody is woken, which takes less to say
+MAX_PENDING_TOPICS = 20_000  # gathered; beyond that everybody is woken, which takes less to say
 CLOSE_SECONDS = 0.5  # in which the last rings go out
 UNHEARD = "what is sent does not come back"
 
 
-class Pace(msgspec.Struct, frozen=True):
+class BusTiming(msgspec.Struct, frozen=True):
     """How soon a bus looks after its line, in seconds.
 
     After `probe` of silence something is sent, to see whether it comes back. It may be on its way
@@ -56,19 +56,19 @@ class Pace(msgspec.Struct, frozen=True):
     retry: tuple[float, ...] = (0.2, 0.5, 1.0, 2.0)
 
 
-class CarrierDown(Exception):
+class BackendDown(Exception):
     """A line cannot be opened or has broken."""
 
 
-class Line(Protocol):
+class BusConnection(Protocol):
     """An open line; one message at a time."""
 
-    async def say(self, message: str) -> None:
-        """Send it to every process, this one included. Raises `CarrierDown`."""
+    async def publish(self, message: str) -> None:
+        """Send it to every process, this one included. Raises `BackendDown`."""
         ...
 
 
-class Carrier(Protocol):
+class BusBackend(Protocol):
     """Carries messages of at most `max_bytes`, one each `pause` seconds from every process.
 
     It may lose, repeat, delay and reorder them.
@@ -78,47 +78,49 @@ class Carrier(Protocol):
     max_bytes: int
     pause: float
 
-    def line(
+    def connect(
         self, hear: Callable[[str], None], hung_up: Callable[[], None]
-    ) -> AbstractAsyncContextManager[Line]:
-        """A line on which `hear` is told each message; opening it raises `CarrierDown`.
+    ) -> AbstractAsyncContextManager[BusConnection]:
+        """A line on which `hear` is told each message; opening it raises `BackendDown`.
 
         Both are called on the loop, `hung_up` when nothing will be heard any more.
         """
         ...
 
 
-class SharedBell:
+class SharedSubscription:
     """A bell that knows whether it is rung from elsewhere just now."""
 
     __slots__ = ("_bell", "_bus")
 
-    def __init__(self, bell: LocalBell, bus: SharedBus) -> None:
+    def __init__(self, bell: LocalSubscription, bus: SharedBus) -> None:
         self._bell = bell
         self._bus = bus
 
-    async def wait(self, patience: float) -> bool:
+    async def wait(self, seconds: float) -> bool:
         """See `Bell.wait`; False comes early where the carrier is down."""
-        return await self._bell.wait(patience if self._bus.up else min(patience, DOWN_PATIENCE))
+        return await self._bell.wait(
+            seconds if self._bus.connected else min(seconds, DOWN_PATIENCE)
+        )
 
 
 class SharedBus:
     """The bus of one process among many; to be made on the loop that uses it.
 
-    `local` wakes its own readers, also for whoever rings that alone. `up` while rings are carried;
-    `messages` is how many were sent. `on_return` is called when a line is there again after one
-    was lost.
+    `local` notifies the readers of this process. `connected` is true while notifications reach
+    other processes; `messages_sent` counts messages. `on_reconnect` is called when a connection is
+    open again after one was lost.
     """
 
     def __init__(
         self,
-        carrier: Carrier,
+        carrier: BusBackend,
         local: LocalBus | None = None,
-        pace: Pace = Pace(),  # noqa: B008 - frozen
+        pace: BusTiming = BusTiming(),  # noqa: B008 - frozen
     ) -> None:
-        self.up = False
-        self.messages = 0
-        self.on_return: Callable[[], None] = lambda: None
+        self.connected = False
+        self.messages_sent = 0
+        self.on_reconnect: Callable[[], None] = lambda: None
         self._lines = 0
         self._me = secrets.token_hex(8)
         self._carrier = carrier
@@ -132,19 +134,19 @@ class SharedBus:
         self._keeping = asyncio.create_task(self._keep_a_line(), name="antiphon wake-ups")
 
     @property
-    def watchers(self) -> int:
+    def subscribers(self) -> int:
         """How many watch any topic in this process."""
-        return self._local.watchers
+        return self._local.subscribers
 
-    def watchers_of(self, kind: str) -> int:
-        """See `LocalBus.watchers_of`."""
-        return self._local.watchers_of(kind)
+    def subscribers_of(self, kind: str) -> int:
+        """See `LocalBus.subscribers_of`."""
+        return self._local.subscribers_of(kind)
 
     @contextmanager
-    def subscribe(self, topic: str) -> Generator[SharedBell]:
+    def subscribe(self, topic: str) -> Generator[SharedSubscription]:
         """See `Bus.watch`."""
         with self._local.subscribe(topic) as bell:
-            yield SharedBell(bell, self)
+            yield SharedSubscription(bell, self)
 
     def notify(self, topic: str) -> None:
         """See `Bus.ring`."""
@@ -162,7 +164,7 @@ class SharedBus:
     def _gather(self, topic: str) -> None:
         if topic in self._gathered:
             return
-        if len(self._gathered) >= MOST_TOPICS:
+        if len(self._gathered) >= MAX_PENDING_TOPICS:
             self._gathered.clear()
             topic = EVERYTHING
         self._gathered[topic] = None
@@ -175,7 +177,7 @@ class SharedBus:
             self._offered.cancel()
             self._offer()
         self._stirred.set()
-        if self.up or (self._gathered and not self._told):
+        if self.connected or (self._gathered and not self._told):
             await asyncio.wait([self._keeping], timeout=CLOSE_SECONDS)
         self._keeping.cancel()
         await asyncio.wait([self._keeping])
@@ -186,7 +188,7 @@ class SharedBus:
         while True:
             try:
                 await self._hold_a_line()
-            except CarrierDown as fault:
+            except BackendDown as fault:
                 why = one_line(str(fault))
             except Exception:  # a wall to a library: a bus without a line is only slower
                 why = "for a reason that was logged"
@@ -194,7 +196,7 @@ class SharedBus:
                     log.exception("the line to %s stumbled", self._carrier.name)
             else:
                 return
-            tries = 0 if self.up else tries + 1
+            tries = 0 if self.connected else tries + 1
             self._go_down(why)
             if self._closing:
                 return
@@ -209,7 +211,7 @@ class SharedBus:
             self._stirred.set()
 
         async with AsyncExitStack() as stack:
-            opening = self._carrier.line(partial(self._hear, echo), hung_up)
+            opening = self._carrier.connect(partial(self._hear, echo), hung_up)
             async with _in_time(self._pace.echo, "nobody answers"):
                 line = await stack.enter_async_context(opening)
             await self._say(line, echo, ())
@@ -217,7 +219,7 @@ class SharedBus:
             self._come_up()
             await self._carry(line, echo)
 
-    async def _carry(self, line: Line, echo: _Echo) -> None:
+    async def _carry(self, line: BusConnection, echo: _Echo) -> None:
         """Send what rings, until the line breaks or the bus closes."""
         while not self._closing or self._gathered:
             await self._something_to_send(echo)
@@ -235,7 +237,7 @@ class SharedBus:
             async with asyncio.timeout(self._pace.probe):
                 await self._stirred.wait()
 
-    async def _send(self, line: Line, echo: _Echo) -> None:
+    async def _send(self, line: BusConnection, echo: _Echo) -> None:
         topics = self._taken()
         try:
             await self._say(line, echo, topics)
@@ -243,11 +245,11 @@ class SharedBus:
             self._gathered |= dict.fromkeys(topics)  # nobody knows whether they went out
             raise
 
-    async def _say(self, line: Line, echo: _Echo, topics: Sequence[str]) -> None:
+    async def _say(self, line: BusConnection, echo: _Echo, topics: Sequence[str]) -> None:
         echo.awaits()
         async with _in_time(self._pace.echo, "nothing can be sent"):
-            await line.say(" ".join([self._me, *topics]))
-        self.messages += 1
+            await line.publish(" ".join([self._me, *topics]))
+        self.messages_sent += 1
 
     def _taken(self) -> Sequence[str]:
         """The topics of the next message: those that have waited longest."""
@@ -272,25 +274,25 @@ class SharedBus:
             return
         for topic in topics:
             if topic == EVERYTHING:
-                self._local.ring_all()
+                self._local.notify_all()
             else:
                 self._local.notify(topic)
 
     def _come_up(self) -> None:
-        self.up = True
+        self.connected = True
         self._lines += 1
         if self._lines > 1:
-            self.on_return()
+            self.on_reconnect()
         if self._told:
             self._told = False
             # As loud as the trouble was: who read of that must read that it is over.
             log.warning("wake-ups come through %s again", self._carrier.name)
-        self._local.ring_all()
+        self._local.notify_all()
 
     def _go_down(self, why: str) -> None:
-        was_up, self.up = self.up, False
+        was_up, self.connected = self.connected, False
         if was_up:
-            self._local.ring_all()  # who waits long shall wait anew, and not so long
+            self._local.notify_all()  # who waits long shall wait anew, and not so long
         if not self._told and not self._closing:
             self._told = True
             log.warning(
@@ -326,14 +328,14 @@ class _Echo:
         self._heard.set()
 
     def check(self) -> None:
-        """Raise `CarrierDown` where nothing will come any more."""
+        """Raise `BackendDown` where nothing will come any more."""
         if self.lost:
-            raise CarrierDown("the connection was closed")
+            raise BackendDown("the connection was closed")
         if self._since is not None and self._loop.time() - self._since > self._patience:
-            raise CarrierDown(UNHEARD)
+            raise BackendDown(UNHEARD)
 
     async def heard(self) -> None:
-        """Until something has come back for the first time. Raises `CarrierDown`."""
+        """Until something has come back for the first time. Raises `BackendDown`."""
         async with _in_time(self._patience, UNHEARD):
             await self._heard.wait()
 
@@ -344,4 +346,4 @@ async def _in_time(seconds: float, otherwise: str) -> AsyncGenerator[None]:
         async with asyncio.timeout(seconds):
             yield
     except TimeoutError:
-        raise CarrierDown(otherwise) from None
+        raise BackendDown(otherwise) from None

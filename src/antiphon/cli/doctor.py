@@ -231,7 +231,7 @@ async def _waiting(store: Store) -> Sequence[Finding]:
     """Runs that no worker has taken: each kind by the provider that it waits for."""
     before = await store.now() - int(UNCLAIMED_SECONDS * 1000)
     found: dict[str, list[str]] = {}
-    run_ids = await store.unclaimed([], before, MOST_WAITING)
+    run_ids = await store.find_unclaimed_runs([], before, MOST_WAITING)
     leases = await store.run_leases(run_ids)
     for run_id in run_ids:
         if run_id in leases:

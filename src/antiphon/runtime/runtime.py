@@ -67,7 +67,7 @@ class Runtime:
         self._windows = ModelWindows(catalog.offer, wiring.window_list)
         self.metrics = add_process_gauges(Metrics())
         if isinstance(bus, SharedBus):
-            bus.on_return = partial(self.metrics.add, RECONNECTS)
+            bus.on_reconnect = partial(self.metrics.add, RECONNECTS)
         servers = servers or NoServers()
         self.destinations = Destinations(catalog, servers, unmarked=unmarked)
         provider_keys = provider_keys or _create_provider_keys(settings, store)
@@ -85,7 +85,7 @@ class Runtime:
     @property
     def degraded(self) -> Sequence[str]:
         """What is unavailable now while all else works, only slower."""
-        down = isinstance(self.bus, SharedBus) and not self.bus.up
+        down = isinstance(self.bus, SharedBus) and not self.bus.connected
         return ["wake-ups between processes"] if down else []
 
     async def ready(self) -> None:
@@ -205,7 +205,7 @@ async def open_runtime(settings: Settings, *, drives: bool = True) -> AsyncGener
             )  # there by then: nothing below waits before it is made
 
         def listening() -> bool:
-            return local.watchers_of("run") > 0
+            return local.subscribers_of("run") > 0
 
         inner = await wiring.create_store(settings, foreign, listening)
         store, bus = await wiring.open_shared(settings, inner, local, stack)

@@ -16,21 +16,21 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol, cast
 
 from antiphon.buses.local import LocalBus
-from antiphon.buses.shared import Carrier, SharedBus
+from antiphon.buses.shared import BusBackend, SharedBus
 from antiphon.mcp.client.authorization import authorizer
 from antiphon.mcp.hosted import NoServers, ServerPool
 from antiphon.ports import Store
 from antiphon.providers.model_info import PriceList, WindowList
 from antiphon.runtime.admin.provider_keys import Cipher
 from antiphon.settings.settings import MASK, TABLE, Settings
-from antiphon.stores.cached.shared import SharedContexts
+from antiphon.stores.cached.shared import SharedContextCache
 from antiphon.stores.cached.store import CachedStore
 from antiphon.stores.dump import Inventory
 from antiphon.stores.memory.store import MemoryStore
 from antiphon.stores.sqlite import backup
 from antiphon.stores.sqlite.dump import SqliteInventory
 from antiphon.stores.sqlite.store import SqliteStore
-from antiphon.stores.statements import Schema
+from antiphon.stores.statements import SchemaVersion
 from antiphon.tools.egress_policy import EgressPolicy, parse_exemptions
 from antiphon.types import errors
 
@@ -151,7 +151,7 @@ def new_secret_key() -> str:
     return key
 
 
-async def read_schema(settings: Settings) -> Schema | None:
+async def read_schema(settings: Settings) -> SchemaVersion | None:
     """Read the database's schema version without changing it; None where there is no database.
 
     Raises `BadSettings` for a database that cannot be used, and `Unavailable`.
@@ -161,7 +161,7 @@ async def read_schema(settings: Settings) -> Schema | None:
         case "sqlite":
             return await asyncio.to_thread(SqliteStore.schema, _sqlite_path(rest))
         case "postgresql" | "postgres":
-            return cast("Schema", await _postgres().schema(settings.database))
+            return cast("SchemaVersion", await _postgres().schema(settings.database))
         case _:
             return None
 
@@ -207,10 +207,10 @@ async def check_wakeups(settings: Settings) -> bool | None:
         if not isinstance(bus, SharedBus):
             return None
         with bus.subscribe("ourselves") as subscription:
-            for _ in range(WAKES_SECONDS):  # a bell that nobody could ring rings within one
-                if bus.up or await subscription.wait(1):
+            for _ in range(WAKES_SECONDS):  # a wait while disconnected lasts a second at most
+                if bus.connected or await subscription.wait(1):
                     break
-        return bus.up
+        return bus.connected
 
 
 async def _open_dump(database: str, *, new: bool) -> Inventory | None:
@@ -224,7 +224,7 @@ async def _open_dump(database: str, *, new: bool) -> Inventory | None:
                 return None
             return await SqliteInventory.open(_sqlite_path(rest), new=new)
         case "postgresql" | "postgres":
-            if not new and not cast("Schema", await _postgres().schema(database)).found:
+            if not new and not cast("SchemaVersion", await _postgres().schema(database)).found:
                 return None
             name = "antiphon.stores.postgres.dump"
             inventory = _import_extra(name, "asyncpg", "postgres").PostgresInventory
@@ -244,20 +244,20 @@ def _postgres() -> Any:
 
 
 class _RedisAdapters(NamedTuple):
-    """What the processes of an installation share through Redis."""
+    """Adapters through which the processes of an installation share Redis."""
 
-    contexts: SharedContexts
-    carrier: Carrier
+    contexts: SharedContextCache
+    bus_backend: BusBackend
 
 
 def _create_redis(address: str, secret: bytes) -> _RedisAdapters:
     """Return the adapters for Redis, under this installation's name; nothing is sent yet."""
-    carriers = _import_extra("antiphon.buses.redis", "redis", "redis")
-    shelves = _import_extra("antiphon.stores.cached.redis", "redis", "redis")
+    buses = _import_extra("antiphon.buses.redis", "redis", "redis")
+    caches = _import_extra("antiphon.stores.cached.redis", "redis", "redis")
     name = blake2b(secret, digest_size=8, person=b"name in redis").hexdigest()
     try:
-        carrier = carriers.RedisCarrier(address, f"antiphon:{name}")
-        shelf = shelves.RedisShelf(address, name)
+        bus_backend = buses.RedisBackend(address, f"antiphon:{name}")
+        context_backend = caches.RedisContextBackend(address, name)
     except ValueError:  # which may tell of a part of the password
         raise errors.BadSettings(
             "The address of Redis cannot be understood.",
@@ -265,7 +265,7 @@ def _create_redis(address: str, secret: bytes) -> _RedisAdapters:
             received=MASK,
             hint="A password in it is percent-encoded: %2F for a slash, %40 for an at sign.",
         ) from None
-    return _RedisAdapters(SharedContexts(shelf, secret), carrier)
+    return _RedisAdapters(SharedContextCache(context_backend, secret), bus_backend)
 
 
 def _create_bus(
@@ -273,13 +273,13 @@ def _create_bus(
 ) -> LocalBus | SharedBus:
     """Return the bus: over Redis where there is one, else over a PostgreSQL database."""
     if redis is not None:
-        return SharedBus(redis.carrier, local)
+        return SharedBus(redis.bus_backend, local)
     if not settings.database.startswith(("postgresql:", "postgres:")):
         return local
     connections = _import_extra("antiphon.stores.postgres.connections", "asyncpg", "postgres")
-    carriers = _import_extra("antiphon.buses.postgres", "asyncpg", "postgres")
-    address, _ = connections.understood(settings.database)
-    return SharedBus(carriers.PostgresCarrier(address), local)
+    buses = _import_extra("antiphon.buses.postgres", "asyncpg", "postgres")
+    address, _ = connections.parse_address(settings.database)
+    return SharedBus(buses.PostgresBackend(address), local)
 
 
 class _PriceModule(Protocol):

@@ -294,7 +294,7 @@ class Worker:
     async def _mark_waiting_runs(self) -> None:
         """Mark runs that wait for a destination that only other processes serve and none claims."""
         before = await self._store.now() - int(UNCLAIMED_SECONDS * 1000)
-        waiting = await self._store.unclaimed(self._destinations, before, SWEPT_AT_ONCE)
+        waiting = await self._store.find_unclaimed_runs(self._destinations, before, SWEPT_AT_ONCE)
         self._marked.intersection_update(waiting)
         for run_id in [each for each in waiting if each not in self._marked]:
             with suppress(errors.NotFound):

@@ -29,7 +29,7 @@ class Requests:
         left = self._refused.get((by.key_id, limit), 0.0) - time.monotonic()
         if left > 0:
             raise quotas.request_limit_error(limit, left)
-        counted = await self._store.count(Counter(by.key_id, "requests"), 1)
+        counted = await self._store.count_usage(Counter(by.key_id, "requests"), 1)
         if counted.total > limit:
             left = quotas.seconds_left_in_minute(counted.now)
             self._remember((by.key_id, limit), left)

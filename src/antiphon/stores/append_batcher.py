@@ -22,7 +22,7 @@ LONGEST_SECONDS = 0.040  # two words at 50 a second, which nobody sees come toge
 
 
 @dataclass(slots=True)
-class Appended:
+class PendingAppend:
     """What one driver of a run appends, and who waits for it."""
 
     run_id: str
@@ -42,9 +42,9 @@ class Appended:
         return sum(map(len, self.lines))
 
 
-Settle = Callable[[Collection[int] | None, Exception | None], None]
+OnWritten = Callable[[Collection[int] | None, Exception | None], None]
 """Told on the loop which places of the batch the fence refused, or what befell all of it."""
-Write = Callable[[Sequence[Appended], Settle], None]
+Write = Callable[[Sequence[PendingAppend], OnWritten], None]
 """Starts writing a batch, in which no (run, epoch) occurs twice."""
 
 
@@ -52,13 +52,13 @@ _Key = tuple[str, int]
 """A driver of a run: its id, and the epoch."""
 
 
-class Appends:
+class AppendBatcher:
     """The gathering side of `Store.append`; lives on the loop."""
 
     def __init__(self, write: Write) -> None:
         self._write = write
         self._loop = asyncio.get_running_loop()
-        self._gathered: dict[_Key, Appended] = {}
+        self._gathered: dict[_Key, PendingAppend] = {}
         self._urgent: list[_Key] = []
         self._patience = GATHER_SECONDS
         self._alarm: asyncio.Handle | None = None
@@ -79,7 +79,7 @@ class Appends:
         key = run_id, epoch
         batch = self._gathered.get(key)
         if batch is None:
-            self._gathered[key] = Appended(run_id, epoch, first, [*lines], [kept])
+            self._gathered[key] = PendingAppend(run_id, epoch, first, [*lines], [kept])
         elif batch.last + 1 == first:
             batch.lines.extend(lines)
             batch.waiting.append(kept)
@@ -134,7 +134,10 @@ class Appends:
             self.flush()
 
     def _settle(
-        self, batch: Sequence[Appended], refused: Collection[int] | None, fault: Exception | None
+        self,
+        batch: Sequence[PendingAppend],
+        refused: Collection[int] | None,
+        fault: Exception | None,
     ) -> None:
         self._on_their_way -= 1
         for place, each in enumerate(batch):

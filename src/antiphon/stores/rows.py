@@ -17,11 +17,11 @@ from antiphon.types.runs import Action, Assistant, Run, RunLease, Thread
 
 T = TypeVar("T")
 
-PAGE_BYTES = 1_000_000  # of the log in one page, about
-LIST_BYTES = 2_000_000  # of a list in one page; a single item may be larger
+EVENT_PAGE_BYTES = 1_000_000  # of the log in one page, about
+LIST_PAGE_BYTES = 2_000_000  # of a list in one page; a single item may be larger
 
 
-class Kind(NamedTuple):
+class TableOfKind(NamedTuple):
     """How things of a kind are found; all of it is ours, nothing a caller's."""
 
     table: str
@@ -31,19 +31,19 @@ class Kind(NamedTuple):
     scopes: Mapping[str, str] = {}
 
 
-KINDS: Mapping[type[Any], Kind] = {
-    Assistant: Kind("assistants"),
-    Upload: Kind("uploads"),
-    Thread: Kind("threads", scopes={"parent_id": "parent_id = :parent_id"}),
-    Run: Kind("runs", scopes={"thread_id": "thread_id = :thread_id"}),
-    Message: Kind(
+KINDS: Mapping[type[Any], TableOfKind] = {
+    Assistant: TableOfKind("assistants"),
+    Upload: TableOfKind("uploads"),
+    Thread: TableOfKind("threads", scopes={"parent_id": "parent_id = :parent_id"}),
+    Run: TableOfKind("runs", scopes={"thread_id": "thread_id = :thread_id"}),
+    Message: TableOfKind(
         "messages",
         key="number",
         newest_first=False,
         owned=":owner = (SELECT owner FROM threads WHERE threads.id = thread_id)",
         scopes={"thread_id": "thread_id = :thread_id"},
     ),
-    Action: Kind(
+    Action: TableOfKind(
         "actions",
         newest_first=False,
         owned=":owner = (SELECT owner FROM runs WHERE runs.id = run_id)",
@@ -74,7 +74,7 @@ class RunRow(NamedTuple):
     wanted_at: int
 
 
-class Search:
+class RecordQuery:
     """A SELECT of one kind, put together from the table of kinds; what callers say is bound."""
 
     def __init__(self, kind: type[Any], owner: str | None, where: Mapping[str, str | None]) -> None:
@@ -165,14 +165,14 @@ def take_page(
 ) -> tuple[list[T], bool]:
     """Return the items of one page, and whether there is more.
 
-    A page has at most `limit` items and `LIST_BYTES` bytes, but at least one item. `size` is in
-    bytes. No item is taken after the one that is too much.
+    A page has at most `limit` items and `LIST_PAGE_BYTES` bytes, but at least one item. `size`
+    returns bytes. No item is read after the first that does not fit.
     """
     page: list[T] = []
     total = 0
     for item in items:
         total += size(item)
-        if len(page) == limit or (page and total > LIST_BYTES):
+        if len(page) == limit or (page and total > LIST_PAGE_BYTES):
             return page, True
         page.append(item)
     return page, False

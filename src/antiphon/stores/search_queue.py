@@ -13,16 +13,18 @@ from contextlib import asynccontextmanager
 
 from antiphon.types.errors import Overloaded
 
-AT_ONCE = 2
+MAX_CONCURRENT_SEARCHES = 2
 """Searches of different owners that run together in a process."""
-SECONDS = 10.0
+SEARCH_SECONDS = 10.0
 """For how long a search may wait for its turn, and how long it may then take."""
 
 
-class Searches:
+class SearchQueue:
     """Turns for searches. Of owners who wait, the one who has waited longest is next."""
 
-    def __init__(self, at_once: int = AT_ONCE, seconds: float = SECONDS) -> None:
+    def __init__(
+        self, at_once: int = MAX_CONCURRENT_SEARCHES, seconds: float = SEARCH_SECONDS
+    ) -> None:
         self.seconds = seconds
         self._room = asyncio.Semaphore(at_once)
         self._owners: dict[str | None, asyncio.Lock] = {}

@@ -25,20 +25,20 @@ class Migration(msgspec.Struct, frozen=True):
     online: bool = False
 
 
-class Schema(NamedTuple):
+class SchemaVersion(NamedTuple):
     """How many migrations a database has had, and how many this version knows."""
 
     found: int
     known: int
 
 
-def named(dialect: str) -> Mapping[str, str]:
+def load_statements(dialect: str) -> Mapping[str, str]:
     """The statements of `sql/DIALECT.sql`: each follows its line `-- name: NAME`."""
     _, *pieces = _NAME.split((_FOLDER / f"{dialect}.sql").read_text("utf-8"))
     return dict(zip(pieces[::2], map(str.strip, pieces[1::2]), strict=True))
 
 
-def migrations(dialect: str) -> Sequence[Migration]:
+def load_migrations(dialect: str) -> Sequence[Migration]:
     """The migrations in `sql/DIALECT/`, files named `0001_what_it_does.sql`, in order.
 
     One that is online has `.online.sql`. A statement ends with a semicolon at the end of a line.

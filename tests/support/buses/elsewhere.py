@@ -7,12 +7,12 @@ import random
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
-from antiphon.buses.shared import Carrier, CarrierDown, Pace, SharedBus
+from antiphon.buses.shared import BackendDown, BusBackend, BusTiming, SharedBus
 
 SOON = 30.0  # seconds; far more than any wake-up takes
 
 
-async def up(carrier: Carrier, pace: Pace = Pace()) -> SharedBus:  # noqa: B008 - frozen
+async def up(carrier: BusBackend, pace: BusTiming = BusTiming()) -> SharedBus:  # noqa: B008 - frozen
     """A bus whose line is there."""
     bus = SharedBus(carrier, pace=pace)
     await comes_up(bus)
@@ -23,7 +23,7 @@ async def comes_up(bus: SharedBus) -> None:
     """Everybody is woken once the line is there."""
     async with asyncio.timeout(SOON):
         with bus.subscribe("nothing") as bell:
-            while not bus.up:
+            while not bus.connected:
                 await bell.wait(SOON)
 
 
@@ -31,7 +31,7 @@ async def goes_down(bus: SharedBus) -> None:
     """Everybody is woken once the line is gone."""
     async with asyncio.timeout(SOON):
         with bus.subscribe("nothing") as bell:
-            while bus.up:
+            while bus.connected:
                 await bell.wait(SOON)
 
 
@@ -55,11 +55,11 @@ class Switchboard:
         self._lines: dict[Callable[[str], None], Callable[[], None]] = {}
 
     @asynccontextmanager
-    async def line(
+    async def connect(
         self, hear: Callable[[str], None], hung_up: Callable[[], None]
     ) -> AsyncGenerator[Switchboard]:
         if self.away:
-            raise CarrierDown("nobody answers\nat all")
+            raise BackendDown("nobody answers\nat all")
         if self.silent:
             self.waiting += 1
             await asyncio.Event().wait()
@@ -69,9 +69,9 @@ class Switchboard:
         finally:
             del self._lines[hear]
 
-    async def say(self, message: str) -> None:
+    async def publish(self, message: str) -> None:
         if self.away:
-            raise CarrierDown("gone")
+            raise BackendDown("gone")
         self.said.append(message)
         await asyncio.sleep(0)
         if not self.deaf:

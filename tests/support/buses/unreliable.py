@@ -6,7 +6,7 @@ import asyncio
 import random
 from contextlib import AbstractContextManager
 
-from antiphon.buses.local import LocalBell, LocalBus
+from antiphon.buses.local import LocalBus, LocalSubscription
 
 
 class UnreliableBus:
@@ -22,10 +22,10 @@ class UnreliableBus:
         self._delay = delay
 
     @property
-    def watchers(self) -> int:
-        return self._bus.watchers
+    def subscribers(self) -> int:
+        return self._bus.subscribers
 
-    def subscribe(self, topic: str) -> AbstractContextManager[LocalBell]:
+    def subscribe(self, topic: str) -> AbstractContextManager[LocalSubscription]:
         return self._bus.subscribe(topic)
 
     def notify(self, topic: str) -> None:

@@ -31,7 +31,7 @@ from antiphon.stores.cached.store import CachedStore
 from antiphon.stores.invariants import system_clock
 from antiphon.stores.sqlite import reads
 from antiphon.stores.sqlite.store import SqliteStore
-from antiphon.stores.sqlite.writer_thread import Operation, Settle, Writer, transaction
+from antiphon.stores.sqlite.writer_thread import OnDone, Write, WriterThread, transaction
 from antiphon.telemetry import failpoints
 from antiphon.types import events
 
@@ -48,10 +48,8 @@ class AcknowledgesEarly(SqliteStore):
         return store
 
 
-class _EarlyWriter(Writer):
-    def _transact(
-        self, operations: Sequence[Operation]
-    ) -> list[tuple[Settle, Any, Exception | None]]:
+class _EarlyWriter(WriterThread):
+    def _transact(self, operations: Sequence[Write]) -> list[tuple[OnDone, Any, Exception | None]]:
         with transaction(self._connection):
             outcomes = [self._attempt(operation) for operation in operations]
             self._loop.call_soon_threadsafe(_tell, outcomes)
@@ -61,7 +59,7 @@ class _EarlyWriter(Writer):
         return []
 
 
-def _tell(outcomes: Sequence[tuple[Settle, Any, Exception | None]]) -> None:
+def _tell(outcomes: Sequence[tuple[OnDone, Any, Exception | None]]) -> None:
     for settle, result, fault in outcomes:
         settle(result, fault)
 

@@ -55,7 +55,7 @@ class KeyService:
         act = await audit.create_entry(
             self._store, self._mint, by, "key.created", key.id, owner, **details
         )
-        await self._store.keep_key(key, digest(token, await self._store.installation_secret()), act)
+        await self._store.add_key(key, digest(token, await self._store.installation_secret()), act)
         return key, token
 
     async def update(self, call: operations.UpdateKey, by: Principal) -> Key:
@@ -94,7 +94,7 @@ async def make_key(
 ) -> tuple[Key, str]:
     """Create a key without an audit entry: for programs that set up their own installation."""
     key, token = new_key(await store.now(), owner, name, scopes)
-    await store.keep_key(key, digest(token, await store.installation_secret()))
+    await store.add_key(key, digest(token, await store.installation_secret()))
     return key, token
 
 

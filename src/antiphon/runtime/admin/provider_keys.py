@@ -80,7 +80,7 @@ class ProviderKeyService:
         act = await audit.create_entry(
             self._store, self._mint, by, "provider_key.kept", provider, owner
         )
-        await self._store.keep_provider_key(key, sealed, act)
+        await self._store.save_provider_key(key, sealed, act)
         self._known.pop((owner, provider), None)
         return key
 
@@ -93,7 +93,7 @@ class ProviderKeyService:
         act = await audit.create_entry(
             self._store, self._mint, by, "provider_key.removed", provider, owner
         )
-        await self._store.drop_provider_key(owner, provider, act)
+        await self._store.delete_provider_key(owner, provider, act)
         self._known.pop((owner, provider), None)
 
     async def get(self, owner: str, provider: str) -> OwnerProviderKey | None:
@@ -102,7 +102,7 @@ class ProviderKeyService:
         known = self._known.get((owner, provider))
         if known is not None and now < known[0]:
             return known[1]
-        sealed = await self._store.sealed_key(owner, provider)
+        sealed = await self._store.find_encrypted_key(owner, provider)
         own = None if sealed is None else self._decrypt_key(sealed, owner, provider)
         self._known[owner, provider] = (now + MEMORY_SECONDS, own)
         self._known.move_to_end((owner, provider))
@@ -121,7 +121,7 @@ class ProviderKeyService:
         """Encrypt again with the current key what an older key encrypted; return how many keys."""
         renewed = 0
         for key in await self._store.provider_keys(None):
-            sealed = await self._store.sealed_key(key.owner, key.provider)
+            sealed = await self._store.find_encrypted_key(key.owner, key.provider)
             if sealed is None or self._get_cipher().is_current(sealed):
                 continue
             owner, provider = key.owner, key.provider
@@ -132,14 +132,14 @@ class ProviderKeyService:
                 self._store, self._mint, by, "provider_key.kept", provider, owner
             )
             # Whoever has given another key meanwhile, or taken it away, shall have it so.
-            renewed += await self._store.reseal_provider_key(owner, provider, sealed, again, act)
+            renewed += await self._store.replace_encrypted_key(owner, provider, sealed, again, act)
         return renewed
 
     async def count_undecryptable(self) -> int:
         """Return how many keys cannot be decrypted. Raises `BadSettings` without a cipher."""
         lost = 0
         for key in await self._store.provider_keys(None):
-            sealed = await self._store.sealed_key(key.owner, key.provider)
+            sealed = await self._store.find_encrypted_key(key.owner, key.provider)
             if sealed is not None and not self._can_decrypt(sealed, key.owner, key.provider):
                 lost += 1
         return lost

@@ -17,7 +17,7 @@ V = TypeVar("V")
 ENTRY_BYTES = 1_000  # about what it costs to remember anything at all
 
 
-class Recent(Generic[V]):
+class LruCache(Generic[V]):
     """At most `max_bytes`, as those who put something there count them."""
 
     def __init__(self, max_bytes: int) -> None:
@@ -64,14 +64,14 @@ ENDED_BYTES = 4_000_000  # of runs that have ended: their readers are about to h
 LINE_BYTES = 50  # of memory for each line, beside what is in it
 
 
-class Tails:
+class LogTails:
     """The log tails of runs that are under way, and for a while of those that have ended."""
 
     def __init__(self, max_bytes: int) -> None:
-        self._under_way: Recent[Tail] = Recent(max_bytes)
-        self._ended: Recent[Tail] = Recent(ENDED_BYTES)
+        self._under_way: LruCache[LogTail] = LruCache(max_bytes)
+        self._ended: LruCache[LogTail] = LruCache(ENDED_BYTES)
 
-    def get(self, run_id: str) -> Tail | None:
+    def get(self, run_id: str) -> LogTail | None:
         """The newest events of a run, if they are here."""
         return self._under_way.get(run_id) or self._ended.get(run_id)
 
@@ -79,7 +79,7 @@ class Tails:
         """Lines that are kept now; the last ones of the run where it has ended with them."""
         tail = self._under_way.get(run_id)
         if tail is None:
-            tail = Tail(first)
+            tail = LogTail(first)
             self._under_way.keep(run_id, tail, 0)
         size = tail.size
         tail.extend(first, lines, ended=ended)
@@ -100,7 +100,7 @@ class Tails:
         self._ended.clear()
 
 
-class Tail:
+class LogTail:
     """The newest kept events of a run, from number `first` on, without a gap."""
 
     def __init__(self, first: int) -> None:

@@ -14,14 +14,14 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from antiphon.stores.cached.shared import CacheDown
+from antiphon.stores.cached.shared import ContextBackendDown
 
-KEPT_SECONDS = 600
+EXPIRY_SECONDS = 600
 CONNECTIONS = 20  # of a process; who finds none free in time reads the database
 SCANNED_AT_ONCE = 1_000
 
 
-class RedisShelf:
+class RedisContextBackend:
     """See `Shelf`. Raises `ValueError` for an address that is none."""
 
     name = "Redis"
@@ -42,7 +42,7 @@ class RedisShelf:
             async with self._client.pipeline(transaction=True) as together:
                 together.delete(key)
                 together.hset(key, str(version), kept)
-                together.expire(key, KEPT_SECONDS)
+                together.expire(key, EXPIRY_SECONDS)
                 await together.execute()
 
     async def drop(self, thread_id: str) -> None:
@@ -68,7 +68,7 @@ def _translated() -> Generator[None]:
     try:
         yield
     except (OSError, RedisError) as fault:
-        raise CacheDown(str(fault) or type(fault).__name__) from fault
+        raise ContextBackendDown(str(fault) or type(fault).__name__) from fault
 
 
 class _Together(Protocol):

@@ -25,22 +25,22 @@ V = TypeVar("V")
 
 log = logging.getLogger(__name__)
 
-DEADLINE = 0.05  # seconds; the database would have answered by then
+GET_SECONDS = 0.05  # seconds; the database would have answered by then
 DROP_SECONDS = 0.5  # of the second in which what was deleted is to be gone
 CLEAR_SECONDS = 10.0
 KEEP_SECONDS = 5.0  # nobody waits for it
-MOST_BYTES = 1_000_000  # of a context; a larger one comes as soon from the database
+MAX_CONTEXT_BYTES = 1_000_000  # of a context; a larger one comes as soon from the database
 MOST_KEEPING = 32  # contexts on their way there; more are not shared
 PEACE = (1.0, 30.0)
 SEAL_BYTES = 32
 
 
-class CacheDown(Exception):
+class ContextBackendDown(Exception):
     """The service does not answer, or not so that it can be understood."""
 
 
-class Shelf(Protocol):
-    """Where bytes lie for a while. Every method raises `CacheDown`."""
+class ContextBackend(Protocol):
+    """Where bytes lie for a while. Every method raises `ContextBackendDown`."""
 
     name: str
 
@@ -65,14 +65,16 @@ class Shelf(Protocol):
         ...
 
 
-class SharedContexts:
+class SharedContextCache:
     """Never raises for what befalls the shelf. `secret` is the installation's.
 
     After a fault the shelf is left in peace for so many seconds, longer each time, at most for the
     second of the two.
     """
 
-    def __init__(self, shelf: Shelf, secret: bytes, *, peace: tuple[float, float] = PEACE) -> None:
+    def __init__(
+        self, shelf: ContextBackend, secret: bytes, *, peace: tuple[float, float] = PEACE
+    ) -> None:
         self._shelf = shelf
         self._key = blake2b(secret, digest_size=32, person=b"shared contexts").digest()
         self._fuse = _Fuse(shelf.name, *peace)
@@ -87,7 +89,7 @@ class SharedContexts:
         """The thread at that version, if it is there."""
         if not self._fuse.lets_through():
             return None
-        found = await self._fuse.guard(DEADLINE, lambda: self._shelf.get(thread_id, version))
+        found = await self._fuse.guard(GET_SECONDS, lambda: self._shelf.get(thread_id, version))
         context = None if found is None else self._unsealed(thread_id, found)
         return context if context is not None and context.version == version else None
 
@@ -99,7 +101,7 @@ class SharedContexts:
         Who deletes a thread drops it after that, and who keeps it looks after that: whichever comes
         last, nothing of it stays.
         """
-        if len(context.chat) > MOST_BYTES or len(self._keeping) >= MOST_KEEPING:
+        if len(context.chat) > MAX_CONTEXT_BYTES or len(self._keeping) >= MOST_KEEPING:
             return
         if not self._fuse.lets_through():
             return
@@ -130,7 +132,7 @@ class SharedContexts:
             task.cancel()
         if self._keeping:
             await asyncio.wait(self._keeping)
-        with suppress(CacheDown, TimeoutError):
+        with suppress(ContextBackendDown, TimeoutError):
             async with asyncio.timeout(DROP_SECONDS):
                 await self._shelf.close()
 
@@ -185,7 +187,7 @@ class _Fuse:
                 answer = await call()
         except TimeoutError:
             self._failed("no answer in time")
-        except CacheDown as fault:
+        except ContextBackendDown as fault:
             self._failed(one_line(str(fault)))
         except Exception:  # a wall to a library: the database has whatever is asked for
             log.exception("%s stumbled", self._name)

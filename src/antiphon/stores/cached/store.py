@@ -37,8 +37,8 @@ from antiphon.ports import (
     Snapshot,
     Store,
 )
-from antiphon.stores.cached.log_tails import Recent, Tails
-from antiphon.stores.cached.shared import SharedContexts
+from antiphon.stores.cached.log_tails import LogTails, LruCache
+from antiphon.stores.cached.shared import SharedContextCache
 from antiphon.types import events
 from antiphon.types.accounts import (
     Account,
@@ -66,12 +66,12 @@ class CachedStore:
     """
 
     def __init__(
-        self, inner: Store, shared: SharedContexts | None = None, *, max_bytes: int = 64_000_000
+        self, inner: Store, shared: SharedContextCache | None = None, *, max_bytes: int = 64_000_000
     ) -> None:
         self._inner = inner
         self._shared = shared
-        self._contexts: Recent[Context] = Recent(max_bytes)
-        self._tails = Tails(max_bytes)
+        self._contexts: LruCache[Context] = LruCache(max_bytes)
+        self._tails = LogTails(max_bytes)
 
     # The transactions of runs
 
@@ -106,11 +106,11 @@ class CachedStore:
         """See `Store.destinations`."""
         return await self._inner.destinations()
 
-    async def unclaimed(
+    async def find_unclaimed_runs(
         self, destinations: Sequence[str], wanted_before: int, limit: int
     ) -> Sequence[str]:
-        """See `Store.unclaimed`."""
-        return await self._inner.unclaimed(destinations, wanted_before, limit)
+        """See `Store.find_unclaimed_runs`."""
+        return await self._inner.find_unclaimed_runs(destinations, wanted_before, limit)
 
     async def renew_leases(self, held: Mapping[str, int], lease_ms: int) -> frozenset[str]:
         """See `Store.renew_leases`."""
@@ -272,9 +272,9 @@ class CachedStore:
 
     # The installation
 
-    async def keep_key(self, key: Key, digest: bytes, act: Act | None = None) -> None:
-        """See `Store.keep_key`."""
-        await self._inner.keep_key(key, digest, act)
+    async def add_key(self, key: Key, digest: bytes, act: Act | None = None) -> None:
+        """See `Store.add_key`."""
+        await self._inner.add_key(key, digest, act)
 
     async def find_key(self, prefix: str) -> tuple[Key, bytes] | None:
         """See `Store.find_key`."""
@@ -292,9 +292,9 @@ class CachedStore:
         """See `Store.revoke_key`."""
         return await self._inner.revoke_key(key_id, act)
 
-    async def count(self, counter: Counter, amount: int) -> CounterValue:
-        """See `Store.count`."""
-        return await self._inner.count(counter, amount)
+    async def count_usage(self, counter: Counter, amount: int) -> CounterValue:
+        """See `Store.count_usage`."""
+        return await self._inner.count_usage(counter, amount)
 
     async def add_person(self, account: Account, act: Act | None = None) -> None:
         """See `Store.add_person`."""
@@ -328,27 +328,27 @@ class CachedStore:
         """See `Store.change_project`."""
         return await self._inner.change_project(id, amend, act)
 
-    async def keep_provider_key(self, key: ProviderKey, sealed: bytes, act: Act) -> None:
-        """See `Store.keep_provider_key`."""
-        await self._inner.keep_provider_key(key, sealed, act)
+    async def save_provider_key(self, key: ProviderKey, sealed: bytes, act: Act) -> None:
+        """See `Store.save_provider_key`."""
+        await self._inner.save_provider_key(key, sealed, act)
 
     async def provider_keys(self, owner: str | None) -> Sequence[ProviderKey]:
         """See `Store.provider_keys`."""
         return await self._inner.provider_keys(owner)
 
-    async def sealed_key(self, owner: str, provider: str) -> bytes | None:
-        """See `Store.sealed_key`."""
-        return await self._inner.sealed_key(owner, provider)
+    async def find_encrypted_key(self, owner: str, provider: str) -> bytes | None:
+        """See `Store.find_encrypted_key`."""
+        return await self._inner.find_encrypted_key(owner, provider)
 
-    async def reseal_provider_key(
+    async def replace_encrypted_key(
         self, owner: str, provider: str, before: bytes, sealed: bytes, act: Act
     ) -> bool:
-        """See `Store.reseal_provider_key`."""
-        return await self._inner.reseal_provider_key(owner, provider, before, sealed, act)
+        """See `Store.replace_encrypted_key`."""
+        return await self._inner.replace_encrypted_key(owner, provider, before, sealed, act)
 
-    async def drop_provider_key(self, owner: str, provider: str, act: Act) -> None:
-        """See `Store.drop_provider_key`."""
-        await self._inner.drop_provider_key(owner, provider, act)
+    async def delete_provider_key(self, owner: str, provider: str, act: Act) -> None:
+        """See `Store.delete_provider_key`."""
+        await self._inner.delete_provider_key(owner, provider, act)
 
     async def owners(
         self, limit: int, after: str | None = None, owner: str | None = None

@@ -162,10 +162,10 @@ class MemoryStore:
         """See `Store.destinations`."""
         return list({kept.lease.destination for kept in self._waiting()})
 
-    async def unclaimed(
+    async def find_unclaimed_runs(
         self, destinations: Sequence[str], wanted_before: int, limit: int
     ) -> Sequence[str]:
-        """See `Store.unclaimed`."""
+        """See `Store.find_unclaimed_runs`."""
         found = [
             kept
             for kept in self._waiting()
@@ -598,8 +598,8 @@ class MemoryStore:
 
     # Keys, projects, and what was done about them
 
-    async def keep_key(self, key: Key, digest: bytes, act: Act | None = None) -> None:
-        """See `Store.keep_key`."""
+    async def add_key(self, key: Key, digest: bytes, act: Act | None = None) -> None:
+        """See `Store.add_key`."""
         known = (self._people.find(id=whose) for whose in (key.owner, key.person_id) if whose)
         people = [account.person for account in known if account]
         invariants.refuse_disabled(self._projects.get(key.owner), *people)
@@ -621,8 +621,8 @@ class MemoryStore:
         """See `Store.revoke_key`; a second time changes nothing."""
         return self._keys.change(key_id, invariants.revoked(self._clock()), act)
 
-    async def count(self, counter: Counter, amount: int) -> CounterValue:
-        """See `Store.count`."""
+    async def count_usage(self, counter: Counter, amount: int) -> CounterValue:
+        """See `Store.count_usage`."""
         return self._keys.count(counter, amount, self._clock())
 
     async def add_project(self, project: Project, act: Act) -> None:
@@ -637,26 +637,26 @@ class MemoryStore:
         """See `Store.change_project`."""
         return self._projects.change(id, amend, act, self._clock())
 
-    async def keep_provider_key(self, key: ProviderKey, sealed: bytes, act: Act) -> None:
-        """See `Store.keep_provider_key`."""
+    async def save_provider_key(self, key: ProviderKey, sealed: bytes, act: Act) -> None:
+        """See `Store.save_provider_key`."""
         self._provider_keys.keep(key, sealed, act)
 
     async def provider_keys(self, owner: str | None) -> Sequence[ProviderKey]:
         """See `Store.provider_keys`."""
         return self._provider_keys.of(owner)
 
-    async def sealed_key(self, owner: str, provider: str) -> bytes | None:
-        """See `Store.sealed_key`."""
+    async def find_encrypted_key(self, owner: str, provider: str) -> bytes | None:
+        """See `Store.find_encrypted_key`."""
         return self._provider_keys.sealed(owner, provider)
 
-    async def reseal_provider_key(
+    async def replace_encrypted_key(
         self, owner: str, provider: str, before: bytes, sealed: bytes, act: Act
     ) -> bool:
-        """See `Store.reseal_provider_key`."""
+        """See `Store.replace_encrypted_key`."""
         return self._provider_keys.reseal(owner, provider, before, sealed, act)
 
-    async def drop_provider_key(self, owner: str, provider: str, act: Act) -> None:
-        """See `Store.drop_provider_key`."""
+    async def delete_provider_key(self, owner: str, provider: str, act: Act) -> None:
+        """See `Store.delete_provider_key`."""
         self._provider_keys.drop(owner, provider, act)
 
     async def owners(

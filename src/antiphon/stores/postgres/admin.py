@@ -14,7 +14,7 @@ from antiphon.ports import AmendAccount, AmendKey, AmendProject, Key, RecordPage
 from antiphon.stores import invariants
 from antiphon.stores.postgres.connections import SQL, execute, row, rows, value
 from antiphon.stores.postgres.records import remove_what_is_in
-from antiphon.stores.rows import LIST_BYTES, decoder
+from antiphon.stores.rows import LIST_PAGE_BYTES, decoder
 from antiphon.types.accounts import (
     PERIODS,
     Account,
@@ -365,7 +365,7 @@ async def live_runs(connection: Connection[Any], limit: int, after: str | None) 
     """See `Store.live_runs`."""
     if after is not None and await value(connection, "run_number", run_id=after) is None:
         raise invariants.missing(Run, after)
-    found = await rows(connection, "live_runs", limit=limit + 1, after=after, cap=LIST_BYTES)
+    found = await rows(connection, "live_runs", limit=limit + 1, after=after, cap=LIST_PAGE_BYTES)
     live = [(owner, decoder(Run)(doc)) for owner, doc, _ in found[:limit]]
     return RecordPage(live, bool(found) and found[0][2] > len(live))
 

@@ -12,18 +12,18 @@ import asyncpg
 from asyncpg.connection import Connection
 
 from antiphon.ports import OnCommit
-from antiphon.stores.append_batcher import Appended, Appends, Settle
-from antiphon.stores.postgres.connections import PATIENCE, Connections, value
+from antiphon.stores.append_batcher import AppendBatcher, OnWritten, PendingAppend
+from antiphon.stores.postgres.connections import BACKGROUND_SECONDS, ConnectionPool, value
 from antiphon.telemetry.failpoints import hit
 from antiphon.types.errors import AntiphonError
 
 
-class Appending:
+class PostgresAppender:
     """Appends on their way: those of a run one after the other, others side by side."""
 
-    def __init__(self, connections: Connections) -> None:
+    def __init__(self, connections: ConnectionPool) -> None:
         self._connections = connections
-        self._appends = Appends(self._write)
+        self._appends = AppendBatcher(self._write)
         self._newest: dict[str, asyncio.Task[None]] = {}
 
     def add(
@@ -39,19 +39,19 @@ class Appending:
         """See `Store.append`."""
         self._appends.add(run_id, epoch, first, lines, kept, urgent=urgent)
 
-    async def written(self, run_id: str) -> None:
+    async def flush_run(self, run_id: str) -> None:
         """Wait until what was appended to the run is written, or will never be."""
         self._appends.flush_run(run_id)
         if (task := self._newest.get(run_id)) is not None:
             await asyncio.wait([task])
 
-    async def finish(self) -> None:
+    async def flush(self) -> None:
         """Write all that there is."""
         self._appends.flush()
         if self._newest:
             await asyncio.wait(set(self._newest.values()))
 
-    def _write(self, batch: Sequence[Appended], settle: Settle) -> None:
+    def _write(self, batch: Sequence[PendingAppend], settle: OnWritten) -> None:
         run_ids = {each.run_id for each in batch}
         before = {self._newest[run_id] for run_id in run_ids & self._newest.keys()}
         task = asyncio.create_task(self._write_after(before, batch, settle))
@@ -64,13 +64,15 @@ class Appending:
                 del self._newest[run_id]
 
     async def _write_after(
-        self, before: set[asyncio.Task[None]], batch: Sequence[Appended], settle: Settle
+        self, before: set[asyncio.Task[None]], batch: Sequence[PendingAppend], settle: OnWritten
     ) -> None:
         if before:
             await asyncio.wait(before)
         try:
             hit("append.before_commit")
-            refused = await self._connections.run(_Batch(batch).write, PATIENCE, lambda: True)
+            refused = await self._connections.run(
+                _Batch(batch).write, BACKGROUND_SECONDS, lambda: True
+            )
             hit("append.after_commit")
         except AntiphonError as fault:
             settle(None, fault)
@@ -81,7 +83,7 @@ class Appending:
 class _Batch:
     """One statement; where a connection broke, it is found out whether it was carried out."""
 
-    def __init__(self, appended: Sequence[Appended]) -> None:
+    def __init__(self, appended: Sequence[PendingAppend]) -> None:
         self._count = len(appended)
         self._values: dict[str, Any] = {
             "run_ids": [each.run_id for each in appended],

@@ -37,15 +37,15 @@ class Statement(NamedTuple):
         return [given[name] for name in self.names]
 
 
-def numbered(sql: str) -> Statement:
+def number_parameters(sql: str) -> Statement:
     """The statement with each `:name` as a number, the same one wherever it occurs."""
     names = tuple(dict.fromkeys(_PARAMETER.findall(sql)))
     numbers = {name: f"${number}" for number, name in enumerate(names, 1)}
     return Statement(_PARAMETER.sub(lambda found: numbers[found[1]], sql), names)
 
 
-PIECES = statements.named("postgres")
-SQL: Mapping[str, Statement] = {name: numbered(sql) for name, sql in PIECES.items()}
+PIECES = statements.load_statements("postgres")
+SQL: Mapping[str, Statement] = {name: number_parameters(sql) for name, sql in PIECES.items()}
 
 
 @cache
@@ -60,7 +60,7 @@ def writing(seen: tuple[str, ...], pieces: tuple[str, ...]) -> Statement:
         "after_move": PIECES["change_after_move"] if "moved" in pieces else "",
     }
     parts = [PIECES[f"change_{piece}"].format(**follows) for piece in ("passed", *pieces)]
-    return numbered("WITH " + ",\n".join(parts) + "\n" + PIECES["change_end"])
+    return number_parameters("WITH " + ",\n".join(parts) + "\n" + PIECES["change_end"])
 
 
 def _unchanged(seen: tuple[str, ...]) -> str:
@@ -70,10 +70,12 @@ def _unchanged(seen: tuple[str, ...]) -> str:
 
 T = TypeVar("T")
 
-SECONDS = 1.8  # an answer that takes longer is none: callers are promised a refusal within two
+CALL_SECONDS = 1.8  # an answer that takes longer is none: callers are promised a refusal within two
 CONNECT_SECONDS = 1.5  # so that a server that takes no connections is noticed within the same
 RECONNECT_SECONDS = 0.1
-PATIENCE = 8.0  # for what nobody waits for: streams rather stop for a while than begin anew
+BACKGROUND_SECONDS = (
+    8.0  # for what nobody waits for: streams rather stop for a while than begin anew
+)
 IDLE_KEPT = 256  # statements that a connection keeps prepared
 
 OUR_OWN: Mapping[str, str] = {
@@ -94,11 +96,11 @@ OUR_OWN: Mapping[str, str] = {
 }
 
 
-class Connections:
+class ConnectionPool:
     """As many connections as may be, made when they are needed."""
 
     def __init__(self, address: str, most: int) -> None:
-        self._address, self._pooled = understood(address)
+        self._address, self._pooled = parse_address(address)
         self._idle: list[Connection[Any]] = []
         self._most = most
         self._room = asyncio.Semaphore(most)
@@ -106,7 +108,7 @@ class Connections:
         self._closed = False
         self._refused: Exception | None = None  # why there is no connection, until there is one
 
-    def counted(self) -> Mapping[str, int]:
+    def count_by_state(self) -> Mapping[str, int]:
         """How many are busy and idle, and how many works wait for one."""
         busy = min(len(self._at_work), self._most)
         return {"busy": busy, "idle": len(self._idle), "waiting": len(self._at_work) - busy}
@@ -114,7 +116,7 @@ class Connections:
     async def run(
         self,
         work: Callable[[Connection[Any]], Awaitable[T]],
-        seconds: float = SECONDS,
+        seconds: float = CALL_SECONDS,
         repeatable: Callable[[], bool] = lambda: False,
     ) -> T:
         """Do the work with a connection of its own, to its end, even if nobody waits any more.
@@ -123,13 +125,13 @@ class Connections:
         Raises `Unavailable` where the database does not answer within so many seconds.
         """
         if self._closed:
-            raise closed()
+            raise closed_error()
         task = asyncio.create_task(self._run(work, seconds, repeatable))
         self._at_work.add(task)
         task.add_done_callback(self._ended)
         await asyncio.wait([task])
         if task.cancelled():
-            raise closed()
+            raise closed_error()
         return task.result()
 
     async def connect(self) -> Connection[Any]:
@@ -151,7 +153,7 @@ class Connections:
         """
         self._closed = True
         if self._at_work:
-            _, late = await asyncio.wait(self._at_work, timeout=SECONDS)
+            _, late = await asyncio.wait(self._at_work, timeout=CALL_SECONDS)
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
@@ -179,9 +181,9 @@ class Connections:
                             raise
         except TimeoutError as late:
             fault = self._refused or late
-            raise translated(fault) from fault
+            raise translate_error(fault) from fault
         except _FAULTS as fault:
-            raise translated(fault) from fault
+            raise translate_error(fault) from fault
 
     async def _with_a_connection(self, work: Callable[[Connection[Any]], Awaitable[T]]) -> T:
         connection = await self._one()
@@ -257,7 +259,7 @@ _FAULTS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClient
 _AWAY = (asyncpg.CannotConnectNowError, asyncpg.TooManyConnectionsError, ConnectionError)
 """What a server says, or does not, that starts, ends, or has too many connections."""
 
-REFUSED = (
+CONFIGURATION_FAULTS = (
     asyncpg.InvalidCatalogNameError,
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InsufficientPrivilegeError,
@@ -268,7 +270,7 @@ _MAKE = "`createdb antiphon` makes a database; name it with --database."
 _NAME = "`antiphon config` says where the address comes from; the server's log may say more."
 
 
-def translated(fault: Exception) -> Exception:
+def translate_error(fault: Exception) -> Exception:
     """A database's fault as what the caller can do about it."""
     match fault:
         case AntiphonError():
@@ -284,7 +286,7 @@ def translated(fault: Exception) -> Exception:
             said = "it took too long"
         case ConnectionRefusedError():
             said = "nothing listens at its address"
-        case _ if isinstance(fault, REFUSED):
+        case _ if isinstance(fault, CONFIGURATION_FAULTS):
             return BadSettings(
                 f"The database cannot be used: {fault}.",
                 expected="postgresql://user:password@host/database, which this user may write",
@@ -301,12 +303,12 @@ def translated(fault: Exception) -> Exception:
     )
 
 
-def closed() -> Unavailable:
+def closed_error() -> Unavailable:
     """The error for whoever comes after the close."""
     return Unavailable("The store is closed.")
 
 
-def understood(address: str) -> tuple[str, bool]:
+def parse_address(address: str) -> tuple[str, bool]:
     """The address without what is ours in it, and whether a pooler stands before the database."""
     parts = urlsplit(address)
     options = parse_qsl(parts.query, keep_blank_values=True)

@@ -10,13 +10,18 @@ from asyncpg.connection import Connection
 
 from antiphon.stores import statements
 from antiphon.stores.dump import TABLES, Row, Table, another
-from antiphon.stores.postgres.connections import CONNECT_SECONDS, Connections, translated, value
+from antiphon.stores.postgres.connections import (
+    CONNECT_SECONDS,
+    ConnectionPool,
+    translate_error,
+    value,
+)
 from antiphon.stores.postgres.migrations import DAY_MS, make_parts, prepare, schema
 from antiphon.types.errors import BadSettings, Conflict
 
 T = TypeVar("T")
 
-SQL = statements.named("postgres_moving")
+SQL = statements.load_statements("postgres_moving")
 
 _PATIENT = (
     "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; "
@@ -37,7 +42,7 @@ class PostgresInventory:
 
         Raises `BadSettings` and `Unavailable`.
         """
-        inventory = cls(await _reached(Connections(address, 1)))
+        inventory = cls(await _reached(ConnectionPool(address, 1)))
         try:
             await inventory._work(lambda connection: connection.execute(_PATIENT))
             await inventory._work(_prepare if new else _check)
@@ -58,7 +63,7 @@ class PostgresInventory:
                 hint="Stop what serves it, and try again.",
             ) from fault
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as fault:
-            raise translated(fault) from fault
+            raise translate_error(fault) from fault
 
     async def driven(self) -> int:
         """See `Inventory.driven`."""
@@ -120,14 +125,14 @@ class PostgresInventory:
         try:
             return await work(self._connection)
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as fault:
-            raise translated(fault) from fault
+            raise translate_error(fault) from fault
 
 
-async def _reached(connections: Connections) -> Connection[Any]:
+async def _reached(connections: ConnectionPool) -> Connection[Any]:
     try:
         return await connections.connect()
     except (TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as fault:
-        raise translated(fault) from fault
+        raise translate_error(fault) from fault
 
 
 async def _prepare(connection: Connection[Any]) -> None:

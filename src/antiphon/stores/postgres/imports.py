@@ -14,7 +14,7 @@ from antiphon.ports import ImportBatch, ImportedRun
 from antiphon.stores import invariants
 from antiphon.stores.postgres.admin import note
 from antiphon.stores.postgres.changes import SEGMENT, message_row
-from antiphon.stores.postgres.connections import SQL, execute, numbered, rows, value
+from antiphon.stores.postgres.connections import SQL, execute, number_parameters, rows, value
 from antiphon.stores.postgres.migrations import DAY_MS, make_parts
 from antiphon.stores.rows import decoder, records_sql
 from antiphon.types.accounts import Act, Spent
@@ -31,7 +31,7 @@ async def find_records(
     connection: Connection[Any], kind: type[T], ids: Sequence[str]
 ) -> Mapping[str, tuple[str, T]]:
     """See `Store.find_records`."""
-    statement = numbered(records_sql(kind, "= ANY (:ids::text[])"))
+    statement = number_parameters(records_sql(kind, "= ANY (:ids::text[])"))
     read = decoder(kind)
     found = await connection.fetch(statement.sql, list(ids))
     return {each: (owner, read(doc)) for each, owner, doc in found}

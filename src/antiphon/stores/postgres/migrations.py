@@ -13,12 +13,12 @@ from asyncpg.connection import Connection
 from antiphon.stores import statements
 from antiphon.stores.dump import half_moved
 from antiphon.stores.postgres.connections import execute, rows, value
-from antiphon.stores.statements import Migration, Schema
+from antiphon.stores.statements import Migration, SchemaVersion
 from antiphon.types.errors import BadSettings
 
 log = logging.getLogger(__name__)
 
-KNOWN = statements.migrations("postgres")
+KNOWN = statements.load_migrations("postgres")
 DAY_MS = 86_400_000
 RUN_BITS = 36  # of `runs.seq`; what is above them is the day on which the run began
 DAY_RUNS = 1 << RUN_BITS
@@ -42,10 +42,10 @@ class Part(NamedTuple):
         return f"log_{self.day}"
 
 
-async def schema(connection: Connection[Any]) -> Schema:
+async def schema(connection: Connection[Any]) -> SchemaVersion:
     """The form of the database, which is only read; 0 found where it is new."""
     there = await value(connection, "has_migrations")
-    return Schema(await value(connection, "newest_migration") if there else 0, len(KNOWN))
+    return SchemaVersion(await value(connection, "newest_migration") if there else 0, len(KNOWN))
 
 
 async def prepare(

@@ -13,8 +13,8 @@ from antiphon.engine.thread_order import Position
 from antiphon.ports import Context, EventPage, IdempotencyKey, ReadSet, RecordPage, Snapshot
 from antiphon.stores import invariants, search_queue
 from antiphon.stores import rows as shapes
-from antiphon.stores.postgres.connections import SQL, numbered, row, rows, value
-from antiphon.stores.rows import LIST_BYTES, PAGE_BYTES, RunRow, Search, decoder
+from antiphon.stores.postgres.connections import SQL, number_parameters, row, rows, value
+from antiphon.stores.rows import EVENT_PAGE_BYTES, LIST_PAGE_BYTES, RecordQuery, RunRow, decoder
 from antiphon.types import events
 from antiphon.types.events import Numbered
 from antiphon.types.messages import Upload
@@ -134,7 +134,7 @@ async def run_number(connection: Connection[Any], run_id: str) -> int:
 
 async def log(connection: Connection[Any], run_id: str, number: int, after: int) -> EventPage:
     """See `Store.log`; the run is known by its number too."""
-    values = {"run_id": run_id, "run": number, "after": after, "cap": PAGE_BYTES}
+    values = {"run_id": run_id, "run": number, "after": after, "cap": EVENT_PAGE_BYTES}
     found = await row(connection, SQL["log"], **values)
     if found is None:
         raise invariants.missing(Run, run_id)
@@ -173,7 +173,7 @@ async def version(connection: Connection[Any], thread_id: str) -> int:
 
 async def get(connection: Connection[Any], kind: type[T], owner: str | None, id: str) -> T:
     """See `Store.get`."""
-    search = Search(kind, owner, {})
+    search = RecordQuery(kind, owner, {})
     search.require("id = :id", id=id)
     docs = await _select(connection, search, "doc")
     if not docs:
@@ -191,11 +191,11 @@ async def listing(
     seconds: float | None = None,
 ) -> RecordPage:
     """See `Store.list`; what takes more than so many seconds is broken off in the database."""
-    search = Search(kind, owner, where)
+    search = RecordQuery(kind, owner, where)
     if isinstance(after, Position):
         search.require_beyond(after)
     elif after is not None:
-        place = Search(kind, owner, where)
+        place = RecordQuery(kind, owner, where)
         place.require("id = :after", after=after)
         found = await _select(connection, place, place.place)
         if not found:
@@ -207,8 +207,8 @@ async def listing(
     bound = {f"word{place}": word.encode() for place, word in enumerate(words)}
     if kind is Thread:
         search.require_threads(where, CONTAINS, bound)
-    statement = numbered(search.bounded_sql())
-    values = statement.values(search.values | {"limit": limit + 1, "cap": LIST_BYTES})
+    statement = number_parameters(search.bounded_sql())
+    values = statement.values(search.values | {"limit": limit + 1, "cap": LIST_PAGE_BYTES})
     try:
         docs = await connection.fetch(statement.sql, *values, timeout=seconds)
     except TimeoutError as late:
@@ -217,8 +217,8 @@ async def listing(
     return RecordPage(data, bool(docs) and docs[0][1] > len(data))
 
 
-async def _select(connection: Connection[Any], search: Search, column: str) -> list[Any]:
-    statement = numbered(search.sql(column))
+async def _select(connection: Connection[Any], search: RecordQuery, column: str) -> list[Any]:
+    statement = number_parameters(search.sql(column))
     values = statement.values(search.values | {"limit": 1})
     return [found[0] for found in await connection.fetch(statement.sql, *values)]
 

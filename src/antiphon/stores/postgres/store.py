@@ -37,18 +37,18 @@ from antiphon.ports import (
 from antiphon.stores import search_queue
 from antiphon.stores.invariants import Clock
 from antiphon.stores.postgres import admin, imports, reads, records
-from antiphon.stores.postgres.appends import Appending
+from antiphon.stores.postgres.appends import PostgresAppender
 from antiphon.stores.postgres.changes import Attempt, change, claim
 from antiphon.stores.postgres.connections import (
-    SECONDS,
-    Connections,
+    CALL_SECONDS,
+    ConnectionPool,
     execute,
     rows,
     value,
 )
 from antiphon.stores.postgres.migrations import DAY_MS, drop_parts, make_parts, prepare, schema
-from antiphon.stores.search_queue import Searches
-from antiphon.stores.statements import Schema
+from antiphon.stores.search_queue import SearchQueue
+from antiphon.stores.statements import SchemaVersion
 from antiphon.telemetry.failpoints import hit
 from antiphon.types.accounts import (
     Account,
@@ -78,12 +78,12 @@ class PostgresStore:
     """A store in one database. Made by `open`, on the loop that will use it."""
 
     def __init__(
-        self, connections: Connections, clock: Clock | None, search_seconds: float
+        self, connections: ConnectionPool, clock: Clock | None, search_seconds: float
     ) -> None:
         self._connections = connections
-        self._searches = Searches(seconds=search_seconds)
+        self._searches = SearchQueue(seconds=search_seconds)
         self._clock = clock
-        self._appending = Appending(connections)
+        self._appending = PostgresAppender(connections)
         self._numbers: OrderedDict[str, int] = OrderedDict()
 
     @classmethod
@@ -94,7 +94,7 @@ class PostgresStore:
         clock: Clock | None = None,
         connections: int = CONNECTIONS,
         everything: bool = False,
-        search_seconds: float = search_queue.SECONDS,
+        search_seconds: float = search_queue.SEARCH_SECONDS,
     ) -> PostgresStore:
         """Reach the database, made and brought to this version's form where needed.
 
@@ -102,7 +102,7 @@ class PostgresStore:
         database's own. Raises `BadSettings` for a database that this version cannot use, and
         `Unavailable`.
         """
-        reached = Connections(address, connections)
+        reached = ConnectionPool(address, connections)
         now = clock() if clock else None
         async with AsyncExitStack() as undo:
             undo.push_async_callback(reached.close)
@@ -112,12 +112,12 @@ class PostgresStore:
         return cls(reached, clock, search_seconds)
 
     @staticmethod
-    async def schema(address: str) -> Schema:
+    async def schema(address: str) -> SchemaVersion:
         """The form of the database and of this version, without opening it for use.
 
         Raises `BadSettings` and `Unavailable`.
         """
-        reached = Connections(address, 1)
+        reached = ConnectionPool(address, 1)
         try:
             return await reached.run(schema)
         finally:
@@ -125,14 +125,14 @@ class PostgresStore:
 
     def connections(self) -> Mapping[str, int]:
         """The connections of this process, counted by state."""
-        return self._connections.counted()
+        return self._connections.count_by_state()
 
     # The transactions of runs
 
     async def change(self, about: ReadSet, decide: Decide) -> Any:
         """See `Store.change`; `decide` runs on the loop, and again where somebody was quicker."""
         if about.run_id is not None:
-            await self._appending.written(about.run_id)
+            await self._appending.flush_run(about.run_id)
         return await self._change(change, about, decide)
 
     async def find_answer(self, once: IdempotencyKey) -> msgspec.Raw | None:
@@ -152,10 +152,10 @@ class PostgresStore:
         """See `Store.destinations`."""
         return [text for (text,) in await self._read(rows, "destinations")]
 
-    async def unclaimed(
+    async def find_unclaimed_runs(
         self, destinations: Sequence[str], wanted_before: int, limit: int
     ) -> Sequence[str]:
-        """See `Store.unclaimed`."""
+        """See `Store.find_unclaimed_runs`."""
         found = await self._read(
             rows,
             "unclaimed",
@@ -268,7 +268,7 @@ class PostgresStore:
         seconds = self._searches.seconds
         async with self._searches.turn(owner):
             # PostgreSQL is told to break it off; if it is not heard, the connection is given up.
-            return await self._reading(partial(read, seconds=seconds), seconds + SECONDS)
+            return await self._reading(partial(read, seconds=seconds), seconds + CALL_SECONDS)
 
     async def content(
         self, owner: str | None, upload_id: str, start: int = 0, size: int | None = None
@@ -330,8 +330,8 @@ class PostgresStore:
 
     # Keys, owners and the audit log
 
-    async def keep_key(self, key: Key, digest: bytes, act: Act | None = None) -> None:
-        """See `Store.keep_key`."""
+    async def add_key(self, key: Key, digest: bytes, act: Act | None = None) -> None:
+        """See `Store.add_key`."""
         await self._write("key", admin.keep, key, digest, act)
 
     async def find_key(self, prefix: str) -> tuple[Key, bytes] | None:
@@ -350,8 +350,8 @@ class PostgresStore:
         """See `Store.revoke_key`; a second time changes nothing."""
         return await self._write("key", admin.revoke, key_id, act, self._now())
 
-    async def count(self, counter: Counter, amount: int) -> CounterValue:
-        """See `Store.count`."""
+    async def count_usage(self, counter: Counter, amount: int) -> CounterValue:
+        """See `Store.count_usage`."""
         return await self._write("count", admin.count, counter, amount, self._now())
 
     async def add_project(self, project: Project, act: Act) -> None:
@@ -366,27 +366,27 @@ class PostgresStore:
         """See `Store.change_project`; `amend` runs on the loop."""
         return await self._write("project", admin.change_project, id, amend, act, self._now())
 
-    async def keep_provider_key(self, key: ProviderKey, sealed: bytes, act: Act) -> None:
-        """See `Store.keep_provider_key`."""
+    async def save_provider_key(self, key: ProviderKey, sealed: bytes, act: Act) -> None:
+        """See `Store.save_provider_key`."""
         await self._write("provider_key", admin.keep_provider_key, key, sealed, act)
 
     async def provider_keys(self, owner: str | None) -> Sequence[ProviderKey]:
         """See `Store.provider_keys`."""
         return await self._read(admin.provider_keys, owner)
 
-    async def sealed_key(self, owner: str, provider: str) -> bytes | None:
-        """See `Store.sealed_key`."""
+    async def find_encrypted_key(self, owner: str, provider: str) -> bytes | None:
+        """See `Store.find_encrypted_key`."""
         return await self._find(admin.sealed_key, owner, provider)
 
-    async def reseal_provider_key(
+    async def replace_encrypted_key(
         self, owner: str, provider: str, before: bytes, sealed: bytes, act: Act
     ) -> bool:
-        """See `Store.reseal_provider_key`."""
+        """See `Store.replace_encrypted_key`."""
         work = admin.reseal_provider_key
         return await self._write("provider_key", work, owner, provider, before, sealed, act)
 
-    async def drop_provider_key(self, owner: str, provider: str, act: Act) -> None:
-        """See `Store.drop_provider_key`."""
+    async def delete_provider_key(self, owner: str, provider: str, act: Act) -> None:
+        """See `Store.delete_provider_key`."""
         await self._write("provider_key", admin.drop_provider_key, owner, provider, act)
 
     async def owners(
@@ -452,7 +452,7 @@ class PostgresStore:
 
     async def close(self) -> None:
         """Finish what was asked for, and let go of the connections."""
-        await self._appending.finish()
+        await self._appending.flush()
         await self._connections.close()
 
     # How it is done
@@ -470,7 +470,7 @@ class PostgresStore:
         return await self._reading(lambda connection: work(connection, *args, **kwargs))
 
     async def _reading(
-        self, work: Callable[[Connection[Any]], Awaitable[T]], seconds: float = SECONDS
+        self, work: Callable[[Connection[Any]], Awaitable[T]], seconds: float = CALL_SECONDS
     ) -> T:
         """Read; what the database could not keep, such as a NUL in an id, it does not have."""
         try:
@@ -494,7 +494,7 @@ class PostgresStore:
         what: str,
         work: Callable[..., Awaitable[T]],
         *args: Any,
-        seconds: float = SECONDS,
+        seconds: float = CALL_SECONDS,
         **kwargs: Any,
     ) -> T:
         hit(f"{what}.before_commit")
@@ -506,7 +506,7 @@ class PostgresStore:
         self,
         work: Callable[..., Awaitable[T]],
         *args: Any,
-        seconds: float = SECONDS,
+        seconds: float = CALL_SECONDS,
         **kwargs: Any,
     ) -> T:
         return await self._connections.run(
@@ -517,7 +517,7 @@ class PostgresStore:
         attempt = Attempt()
         return await self._connections.run(
             lambda connection: work(connection, *args, self._now(), attempt),
-            SECONDS,
+            CALL_SECONDS,
             lambda: attempt.repeatable,
         )
 

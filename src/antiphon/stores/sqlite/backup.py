@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from antiphon.settings.private_files import put_in_place
-from antiphon.stores.sqlite.file import connected, schema
+from antiphon.stores.sqlite.file import connect, schema
 from antiphon.stores.sqlite.reads import SQL
 from antiphon.types.errors import BadSettings
 
@@ -83,7 +83,7 @@ def _make_copy(source: Path, target: Path) -> Copy:
     try:
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-        with closing(connected(made)) as copy:
+        with closing(connect(made)) as copy:
             _copy(source, copy)
             threads, sealed = _check(copy, source)
         _name_durably(made, target)
@@ -118,7 +118,7 @@ def _interruptible(status: int, remaining: int, total: int) -> None:
 
 def _open(source: Path) -> sqlite3.Connection:
     """A connection to read from; a file on a disk that cannot be written will do."""
-    connection = connected(source)
+    connection = connect(source)
     try:
         connection.execute(SQL["has_migrations"]).fetchone()
     except sqlite3.OperationalError:  # its log cannot be made beside it

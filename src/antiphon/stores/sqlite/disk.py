@@ -18,7 +18,7 @@ PROBE = 4_000_000
 _NOT_HERE = frozenset({errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS})
 
 
-class OpenedFile:
+class DatabaseFile:
     """The file at a path as it was when it was opened."""
 
     def __init__(self, path: Path) -> None:

@@ -11,11 +11,11 @@ from typing import Any
 from antiphon.stores import statements
 from antiphon.stores.dump import TABLES, Row, Table, another
 from antiphon.stores.invariants import system_clock
-from antiphon.stores.sqlite.file import connected, prepared, schema
+from antiphon.stores.sqlite.file import connect, open_database, schema
 from antiphon.stores.sqlite.writer_thread import transaction
 from antiphon.types.errors import BadSettings, Conflict, Unavailable
 
-SQL = statements.named("sqlite_moving")
+SQL = statements.load_statements("sqlite_moving")
 
 
 class SqliteInventory:
@@ -79,7 +79,7 @@ class SqliteInventory:
 
 def _opened(path: Path, new: bool) -> sqlite3.Connection:
     if new:
-        return prepared(path, system_clock(), moving=True)
+        return open_database(path, system_clock(), moving=True)
     found, known = schema(path)
     if found != known:
         raise BadSettings(
@@ -88,7 +88,7 @@ def _opened(path: Path, new: bool) -> sqlite3.Connection:
             received=f"schema {found}" if found else f"no database at {path}",
             hint="`antiphon migrate --database ...` brings it to this form; nothing is lost.",
         )
-    return connected(path)
+    return connect(path)
 
 
 def _hold(connection: sqlite3.Connection) -> None:

@@ -12,13 +12,13 @@ from antiphon.stores import statements
 from antiphon.stores.dump import half_moved
 from antiphon.stores.sqlite.reads import SQL
 from antiphon.stores.sqlite.writer_thread import CHECKPOINT_PAGES, PATIENCE_SECONDS, transaction
-from antiphon.stores.statements import Schema
+from antiphon.stores.statements import SchemaVersion
 from antiphon.types.errors import BadSettings
 
 OLDEST_SQLITE = (3, 37, 0)  # the first with strict tables
 
 
-def prepared(path: Path, now: int, *, moving: bool = False) -> sqlite3.Connection:
+def open_database(path: Path, now: int, *, moving: bool = False) -> sqlite3.Connection:
     """A connection to a file that has this version's schema, made where there is none.
 
     Raises `BadSettings` for a file that this version cannot use, and for one that is only half
@@ -36,7 +36,7 @@ def prepared(path: Path, now: int, *, moving: bool = False) -> sqlite3.Connectio
         # Conversations are nobody else's business; SQLite gives its other files the same mode.
         path.touch(mode=0o600)
         with ExitStack() as undo:
-            connection = connected(path)
+            connection = connect(path)
             undo.callback(connection.close)
             _use_write_ahead_log(connection)
             for pragma in _PRAGMAS:
@@ -50,7 +50,7 @@ def prepared(path: Path, now: int, *, moving: bool = False) -> sqlite3.Connectio
     return connection
 
 
-def connected(path: Path) -> sqlite3.Connection:
+def connect(path: Path) -> sqlite3.Connection:
     """A connection to a file that is there. Raises `sqlite3.Error`."""
     connection = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode=rw",
@@ -64,14 +64,14 @@ def connected(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def schema(path: Path) -> Schema:
+def schema(path: Path) -> SchemaVersion:
     """The form of a file, which is only read; 0 found where it is new or not there.
 
     Raises `BadSettings` for a file that is no database or cannot be read.
     """
-    known = len(statements.migrations("sqlite"))
+    known = len(statements.load_migrations("sqlite"))
     if not path.exists():
-        return Schema(0, known)
+        return SchemaVersion(0, known)
     # Without a log nobody is at work, and SQLite need not make one to read what the file holds.
     at_work = path.with_name(f"{path.name}-wal").exists()
     how = "mode=ro" if at_work else "mode=ro&immutable=1"
@@ -80,7 +80,7 @@ def schema(path: Path) -> Schema:
             sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True, timeout=PATIENCE_SECONDS)
         ) as connection:
             (migrated,) = connection.execute(SQL["has_migrations"]).fetchone()
-            return Schema(_applied(connection) if migrated else 0, known)
+            return SchemaVersion(_applied(connection) if migrated else 0, known)
     except (OSError, sqlite3.Error) as fault:
         raise _unusable(path, fault) from fault
 
@@ -116,7 +116,7 @@ def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
 
 def _migrate(connection: sqlite3.Connection, path: Path, now: int) -> None:
     """Apply what the file lacks; whoever comes second finds it done."""
-    known = statements.migrations("sqlite")
+    known = statements.load_migrations("sqlite")
     with transaction(connection):
         connection.execute(SQL["migrations"])
         applied = _applied(connection)
@@ -153,7 +153,7 @@ def _unusable(path: Path, fault: Exception) -> BadSettings:
 # What is gone from a SQLite file is gone from its bytes too.
 
 
-BITE_BYTES = 8_000_000
+COVER_BYTES = 8_000_000
 
 
 def cover(connection: sqlite3.Connection) -> bool:
@@ -162,7 +162,7 @@ def cover(connection: sqlite3.Connection) -> bool:
     (size,) = connection.execute("PRAGMA page_size").fetchone()
     if not free:
         return False
-    connection.execute(SQL["cover"], (min(free * size, BITE_BYTES),))
+    connection.execute(SQL["cover"], (min(free * size, COVER_BYTES),))
     return True
 
 

@@ -12,8 +12,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
 
-from antiphon.stores.sqlite.disk import OpenedFile
-from antiphon.stores.sqlite.file import connected
+from antiphon.stores.sqlite.disk import DatabaseFile
+from antiphon.stores.sqlite.file import connect
 from antiphon.stores.sqlite.writer_thread import closed, unavailable
 
 T = TypeVar("T")
@@ -24,14 +24,14 @@ STEPS = 2_000
 """Instructions of SQLite's machine between two looks at the clock."""
 
 
-class Readers:
+class ReaderPool:
     """Some threads with a connection each.
 
     Owners take turns: a thread that is free reads for the waiting owner that was served longest
     ago. The threads choose by themselves, so that none is idle while the loop is busy.
     """
 
-    def __init__(self, file: OpenedFile, threads: int, name: str) -> None:
+    def __init__(self, file: DatabaseFile, threads: int, name: str) -> None:
         self._file = file
         self._mine = _Mine()
         self._connections: list[sqlite3.Connection] = []
@@ -103,7 +103,7 @@ class Readers:
     def _connection(self) -> sqlite3.Connection:
         """This thread's own; where it could not be opened, the next read tries again."""
         if self._mine.connection is None:
-            connection = connected(self._file.path)
+            connection = connect(self._file.path)
             connection.execute("PRAGMA query_only = TRUE")
             connection.execute(f"PRAGMA cache_size = -{CACHE_BYTES // 1024}")
             self._connections.append(connection)

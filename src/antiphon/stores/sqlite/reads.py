@@ -18,7 +18,7 @@ from antiphon.engine.thread_order import Position
 from antiphon.ports import Context, EventPage, IdempotencyKey, ReadSet, RecordPage, Snapshot
 from antiphon.stores import invariants, statements
 from antiphon.stores import rows as shapes
-from antiphon.stores.rows import PAGE_BYTES, RunRow, Search, decoder, take_page
+from antiphon.stores.rows import EVENT_PAGE_BYTES, RecordQuery, RunRow, decoder, take_page
 from antiphon.types import events
 from antiphon.types.accounts import Counter, period
 from antiphon.types.events import Numbered
@@ -27,7 +27,7 @@ from antiphon.types.runs import Action, Run, RunLease, Thread
 
 T = TypeVar("T")
 
-SQL = statements.named("sqlite")
+SQL = statements.load_statements("sqlite")
 CONTAINS = "instr({text}, :{word})"
 
 
@@ -158,7 +158,7 @@ def run_leases(connection: sqlite3.Connection, run_ids: Sequence[str]) -> Mappin
 
 def log(connection: sqlite3.Connection, run_id: str, after: int) -> EventPage:
     """See `Store.log`."""
-    values = {"run_id": run_id, "after": after, "cap": PAGE_BYTES}
+    values = {"run_id": run_id, "after": after, "cap": EVENT_PAGE_BYTES}
     row = connection.execute(SQL["log"], values).fetchone()
     if row is None:
         raise invariants.missing(Run, run_id)
@@ -228,7 +228,7 @@ def foreign_runs(
 
 def get(connection: sqlite3.Connection, kind: type[T], owner: str | None, id: str) -> T:
     """See `Store.get`."""
-    search = Search(kind, owner, {})
+    search = RecordQuery(kind, owner, {})
     search.require("id = :id", id=id)
     docs = _select(connection, search, "doc")
     if not docs:
@@ -245,11 +245,11 @@ def listing(
     where: Mapping[str, str | None],
 ) -> RecordPage:
     """See `Store.list`."""
-    search = Search(kind, owner, where)
+    search = RecordQuery(kind, owner, where)
     if isinstance(after, Position):
         search.require_beyond(after)
     elif after is not None:
-        place = Search(kind, owner, where)
+        place = RecordQuery(kind, owner, where)
         place.require("id = :after", after=after)
         found = _select(connection, place, place.place)
         if not found:
@@ -267,7 +267,7 @@ def listing(
     return RecordPage([decoder(kind)(doc) for doc in docs], more)
 
 
-def _select(connection: sqlite3.Connection, search: Search, column: str) -> list[Any]:
+def _select(connection: sqlite3.Connection, search: RecordQuery, column: str) -> list[Any]:
     values = search.values | {"limit": 1}
     return [value for (value,) in connection.execute(search.sql(column), values)]
 

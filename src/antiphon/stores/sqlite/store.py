@@ -36,15 +36,15 @@ from antiphon.ports import (
     RecordPage,
 )
 from antiphon.stores import invariants, search_queue
-from antiphon.stores.append_batcher import Appended, Appends, Settle
+from antiphon.stores.append_batcher import AppendBatcher, OnWritten, PendingAppend
 from antiphon.stores.invariants import Clock, system_clock
-from antiphon.stores.search_queue import Searches
+from antiphon.stores.search_queue import SearchQueue
 from antiphon.stores.sqlite import admin, file, imports, reads, writes
-from antiphon.stores.sqlite.disk import OpenedFile, check_room
-from antiphon.stores.sqlite.file import prepared, schema
-from antiphon.stores.sqlite.reader_pool import Readers
-from antiphon.stores.sqlite.writer_thread import Operation, Writer
-from antiphon.stores.statements import Schema
+from antiphon.stores.sqlite.disk import DatabaseFile, check_room
+from antiphon.stores.sqlite.file import open_database, schema
+from antiphon.stores.sqlite.reader_pool import ReaderPool
+from antiphon.stores.sqlite.writer_thread import Write, WriterThread
+from antiphon.stores.statements import SchemaVersion
 from antiphon.types.accounts import (
     Account,
     Act,
@@ -86,15 +86,17 @@ class SqliteStore:
         self._me = secrets.randbits(62)
         self._on_foreign = on_foreign
         self._heard_up_to = reads.newest_rows(connection)
-        self._file = file = OpenedFile(path)
-        self._writer = Writer(
+        self._file = file = DatabaseFile(path)
+        self._writer = WriterThread(
             connection, writes.fold, self._hear if on_foreign else None, listening, file
         )
-        self._readers = Readers(file, READERS, "antiphon sqlite reader")
+        self._readers = ReaderPool(file, READERS, "antiphon sqlite reader")
         # A search reads everything an owner has; nothing that is quick shall wait behind it.
-        self._searcher = Readers(file, search_queue.AT_ONCE, "antiphon sqlite search")
-        self._searches = Searches(seconds=search_seconds)
-        self._appends = Appends(self._append)
+        self._searcher = ReaderPool(
+            file, search_queue.MAX_CONCURRENT_SEARCHES, "antiphon sqlite search"
+        )
+        self._searches = SearchQueue(seconds=search_seconds)
+        self._appends = AppendBatcher(self._append)
         self._changed = False  # since the last claim
         self._most_fresh_rows = fresh_rows
         self._fresh_rows = self._fresh_bytes = 0
@@ -108,7 +110,7 @@ class SqliteStore:
         on_foreign: Heard | None = None,
         listening: Callable[[], bool] = lambda: True,
         fresh_rows: int = FRESH_ROWS,
-        search_seconds: float = search_queue.SECONDS,
+        search_seconds: float = search_queue.SEARCH_SECONDS,
     ) -> SqliteStore:
         """Open the file, made and brought to this version's schema where needed.
 
@@ -118,11 +120,11 @@ class SqliteStore:
         they are folded into the log. A search waits and runs for `search_seconds` each. Raises
         `BadSettings` for a file that this version cannot use.
         """
-        connection = await asyncio.to_thread(prepared, Path(path), clock())
+        connection = await asyncio.to_thread(open_database, Path(path), clock())
         return cls(Path(path), connection, clock, on_foreign, listening, fresh_rows, search_seconds)
 
     @staticmethod
-    def schema(path: str | Path) -> Schema:
+    def schema(path: str | Path) -> SchemaVersion:
         """The form of the file and of this version, without opening it for use; blocks.
 
         Raises `BadSettings` for a file that is no database or cannot be read.
@@ -168,10 +170,10 @@ class SqliteStore:
         """See `Store.destinations`."""
         return [text for (text,) in await self._read(reads.every, "destinations")]
 
-    async def unclaimed(
+    async def find_unclaimed_runs(
         self, destinations: Sequence[str], wanted_before: int, limit: int
     ) -> Sequence[str]:
-        """See `Store.unclaimed`."""
+        """See `Store.find_unclaimed_runs`."""
         return await self._read(reads.unclaimed, destinations, wanted_before, limit)
 
     async def renew_leases(self, held: Mapping[str, int], lease_ms: int) -> frozenset[str]:
@@ -322,8 +324,8 @@ class SqliteStore:
 
     # Keys, projects, and what was done about them
 
-    async def keep_key(self, key: Key, digest: bytes, act: Act | None = None) -> None:
-        """See `Store.keep_key`."""
+    async def add_key(self, key: Key, digest: bytes, act: Act | None = None) -> None:
+        """See `Store.add_key`."""
         await self._write("key", admin.keep, key, digest, act)
 
     async def find_key(self, prefix: str) -> tuple[Key, bytes] | None:
@@ -344,8 +346,8 @@ class SqliteStore:
             "key", admin.change_key, key_id, invariants.revoked(self._clock()), act
         )
 
-    async def count(self, counter: Counter, amount: int) -> CounterValue:
-        """See `Store.count`."""
+    async def count_usage(self, counter: Counter, amount: int) -> CounterValue:
+        """See `Store.count_usage`."""
         return await self._write("count", admin.count, counter, amount, self._clock())
 
     async def add_project(self, project: Project, act: Act) -> None:
@@ -360,27 +362,27 @@ class SqliteStore:
         """See `Store.change_project`; `amend` runs in the writer's thread."""
         return await self._write("project", admin.change_project, id, amend, act, self._clock())
 
-    async def keep_provider_key(self, key: ProviderKey, sealed: bytes, act: Act) -> None:
-        """See `Store.keep_provider_key`."""
+    async def save_provider_key(self, key: ProviderKey, sealed: bytes, act: Act) -> None:
+        """See `Store.save_provider_key`."""
         await self._write("key", admin.keep_provider_key, key, sealed, act)
 
     async def provider_keys(self, owner: str | None) -> Sequence[ProviderKey]:
         """See `Store.provider_keys`."""
         return await self._read(admin.provider_keys, owner)
 
-    async def sealed_key(self, owner: str, provider: str) -> bytes | None:
-        """See `Store.sealed_key`."""
+    async def find_encrypted_key(self, owner: str, provider: str) -> bytes | None:
+        """See `Store.find_encrypted_key`."""
         return await self._read(admin.sealed_key, owner, provider)
 
-    async def reseal_provider_key(
+    async def replace_encrypted_key(
         self, owner: str, provider: str, before: bytes, sealed: bytes, act: Act
     ) -> bool:
-        """See `Store.reseal_provider_key`."""
+        """See `Store.replace_encrypted_key`."""
         work = admin.reseal_provider_key
         return await self._write("key", work, owner, provider, before, sealed, act)
 
-    async def drop_provider_key(self, owner: str, provider: str, act: Act) -> None:
-        """See `Store.drop_provider_key`."""
+    async def delete_provider_key(self, owner: str, provider: str, act: Act) -> None:
+        """See `Store.delete_provider_key`."""
         await self._write("key", admin.drop_provider_key, owner, provider, act)
 
     async def owners(
@@ -467,14 +469,14 @@ class SqliteStore:
 
         return cast("T", await self._writer.run(what, bound, relaxed=what in _RELAXED))
 
-    def _append(self, batch: Sequence[Appended], settle: Settle) -> None:
+    def _append(self, batch: Sequence[PendingAppend], settle: OnWritten) -> None:
         work = partial(writes.append, appended=batch, writer=self._me)
-        self._writer.submit(Operation("append", work, settle, relaxed=True))
+        self._writer.submit(Write("append", work, settle, relaxed=True))
         self._fresh_rows += len(batch)
         self._fresh_bytes += sum(each.size for each in batch)
         if self._fresh_rows >= self._most_fresh_rows or self._fresh_bytes > FRESH_BYTES:
             self._fresh_rows = self._fresh_bytes = 0
-            self._writer.submit(Operation("fold", writes.fold, _unheard, relaxed=True))
+            self._writer.submit(Write("fold", writes.fold, _unheard, relaxed=True))
 
     async def _read(
         self,

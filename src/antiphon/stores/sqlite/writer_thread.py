@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from antiphon.stores.sqlite.disk import OpenedFile
+from antiphon.stores.sqlite.disk import DatabaseFile
 from antiphon.telemetry.failpoints import hit
 from antiphon.types.errors import AntiphonError, Internal, Unavailable
 
@@ -41,11 +41,11 @@ _HURRIED = frozenset(
 )
 """Operations whose callers are told that they should come again, sooner than they would wait."""
 
-Settle = Callable[[Any, Exception | None], None]
+OnDone = Callable[[Any, Exception | None], None]
 
 
 @dataclass(frozen=True)
-class Operation:
+class Write:
     """What to do in the transaction, and whom to tell, on the loop, what came of it.
 
     `what` names its failpoints. A `relaxed` operation acknowledges nothing to anybody outside: it
@@ -54,11 +54,11 @@ class Operation:
 
     what: str
     work: Callable[[sqlite3.Connection], Any]
-    settle: Settle
+    settle: OnDone
     relaxed: bool = False
 
 
-class Writer:
+class WriterThread:
     """Runs operations in the order they were given, group by group.
 
     `tidy` is called in a transaction of its own when nobody has written for a while, and at the
@@ -72,7 +72,7 @@ class Writer:
         tidy: Callable[[sqlite3.Connection], None],
         heard: Callable[[sqlite3.Connection], None] | None,
         listening: Callable[[], bool],
-        file: OpenedFile,
+        file: DatabaseFile,
     ) -> None:
         self._connection = connection
         self._file = file
@@ -82,7 +82,7 @@ class Writer:
         self._tidy = tidy
         self._heard = heard
         self._listening = listening
-        self._waiting: queue.SimpleQueue[Operation | None] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[Write | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="antiphon sqlite", daemon=True)
         self._closed = False
         self._relaxed = False
@@ -94,7 +94,7 @@ class Writer:
         connection.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000:.0f}")
         self._thread.start()
 
-    def submit(self, operation: Operation) -> None:
+    def submit(self, operation: Write) -> None:
         """Queue an operation. Raises `Unavailable` after `close`."""
         if self._closed:
             raise closed()
@@ -114,7 +114,7 @@ class Writer:
             else:
                 done.set_result(result)
 
-        self.submit(Operation(what, work, settle, relaxed))
+        self.submit(Write(what, work, settle, relaxed))
         return await done
 
     async def empty_log(self) -> None:
@@ -151,9 +151,9 @@ class Writer:
                 self._look_at_file()
         self._rest()
 
-    def _gather(self) -> tuple[list[Operation], bool]:
+    def _gather(self) -> tuple[list[Write], bool]:
         """All that waits, after a rest until something does; False at the end."""
-        gathered: list[Operation] = []
+        gathered: list[Write] = []
         try:
             operation = self._waiting.get(timeout=self._patience())
             while operation is not None:
@@ -168,7 +168,7 @@ class Writer:
             return LISTEN_SECONDS if self._listening() else IDLE_SECONDS
         return IDLE_SECONDS if self._unsaved else None
 
-    def _write(self, gathered: Sequence[Operation]) -> None:
+    def _write(self, gathered: Sequence[Write]) -> None:
         operations = self._begin(gathered)
         try:
             outcomes = self._transact(operations) if operations else []
@@ -176,7 +176,7 @@ class Writer:
             outcomes = _failed(operations, fault)
         self._tell(outcomes)
 
-    def _begin(self, operations: Sequence[Operation]) -> Sequence[Operation]:
+    def _begin(self, operations: Sequence[Write]) -> Sequence[Write]:
         """Begin a transaction; gives what is to be done in it, without those who were told to go.
 
         While another process holds the file, who comes meanwhile is told too.
@@ -196,22 +196,20 @@ class Writer:
                 break
         return operations
 
-    def _queued(self) -> list[Operation]:
+    def _queued(self) -> list[Write]:
         """What came meanwhile."""
-        queued: list[Operation] = []
+        queued: list[Write] = []
         with suppress(queue.Empty):
             while (operation := self._waiting.get_nowait()) is not None:
                 queued.append(operation)
             self._waiting.put(None)
         return queued
 
-    def _tell(self, outcomes: list[tuple[Settle, Any, Exception | None]]) -> None:
+    def _tell(self, outcomes: list[tuple[OnDone, Any, Exception | None]]) -> None:
         with suppress(RuntimeError):  # the loop was closed without us: nobody is left to be told
             self._loop.call_soon_threadsafe(_settle, outcomes)
 
-    def _transact(
-        self, operations: Sequence[Operation]
-    ) -> list[tuple[Settle, Any, Exception | None]]:
+    def _transact(self, operations: Sequence[Write]) -> list[tuple[OnDone, Any, Exception | None]]:
         with transaction(self._connection):
             self._file.check()
             outcomes = [self._attempt(operation) for operation in operations]
@@ -223,7 +221,7 @@ class Writer:
             hit(f"{operation.what}.after_commit")
         return outcomes
 
-    def _attempt(self, operation: Operation) -> tuple[Settle, Any, Exception | None]:
+    def _attempt(self, operation: Write) -> tuple[OnDone, Any, Exception | None]:
         """One operation, undone alone if it raises; a fault of the database undoes all."""
         connection = self._connection
         connection.execute("SAVEPOINT attempt")
@@ -240,7 +238,7 @@ class Writer:
         connection.execute("RELEASE attempt")
         return operation.settle, result, None
 
-    def _undo(self, operation: Operation, fault: Exception) -> tuple[Settle, Any, Exception | None]:
+    def _undo(self, operation: Write, fault: Exception) -> tuple[OnDone, Any, Exception | None]:
         self._connection.execute("ROLLBACK TO attempt")
         self._connection.execute("RELEASE attempt")
         return operation.settle, None, fault
@@ -331,8 +329,8 @@ def _busy(fault: sqlite3.Error) -> bool:
 
 
 def _failed(
-    operations: Sequence[Operation], fault: Exception
-) -> list[tuple[Settle, Any, Exception | None]]:
+    operations: Sequence[Write], fault: Exception
+) -> list[tuple[OnDone, Any, Exception | None]]:
     unclear = unavailable(fault)
     return [(each.settle, None, unclear) for each in operations]
 
@@ -354,6 +352,6 @@ def closed() -> Unavailable:
     return Unavailable("The store is closed.")
 
 
-def _settle(outcomes: Sequence[tuple[Settle, Any, Exception | None]]) -> None:
+def _settle(outcomes: Sequence[tuple[OnDone, Any, Exception | None]]) -> None:
     for settle, result, fault in outcomes:
         settle(result, fault)

@@ -12,7 +12,7 @@ import msgspec
 from antiphon.engine.context_window import tokens
 from antiphon.ports import ChangeSet, Claim, Decide, IdempotencyKey, ReadSet, RunUpdate
 from antiphon.stores import invariants
-from antiphon.stores.append_batcher import Appended
+from antiphon.stores.append_batcher import PendingAppend
 from antiphon.stores.sqlite import admin, reads
 from antiphon.stores.sqlite.reads import SQL
 from antiphon.types import events
@@ -77,7 +77,7 @@ def beat(connection: sqlite3.Connection, held: Mapping[str, int], due_at: int) -
 
 
 def append(
-    connection: sqlite3.Connection, appended: Sequence[Appended], writer: int
+    connection: sqlite3.Connection, appended: Sequence[PendingAppend], writer: int
 ) -> frozenset[int]:
     """Write what has an epoch that still holds; returns the places of what has not."""
     rows = [

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from antiphon.providers.http import FEW, ReadCoalescer
+from antiphon.providers.http import UNCOALESCED_REPLIES, ReadCoalescer
 
 PATIENCE = 10.0
 
@@ -18,7 +18,7 @@ def many() -> Iterator[ReadCoalescer]:
     """A tide with more replies under way than are read as they come."""
     tide = ReadCoalescer()
     with ExitStack() as replies:
-        for _ in range(FEW + 1):
+        for _ in range(UNCOALESCED_REPLIES + 1):
             replies.enter_context(tide.join())
         yield tide
 
@@ -54,7 +54,7 @@ async def test_a_reply_that_is_broken_off_while_it_rests_holds_up_nobody(
 async def test_what_has_ended_is_not_under_way() -> None:
     tide = ReadCoalescer()
     with ExitStack() as replies:
-        for _ in range(FEW + 1):
+        for _ in range(UNCOALESCED_REPLIES + 1):
             replies.enter_context(tide.join())
 
     with pytest.raises(StopIteration):

@@ -1,7 +1,7 @@
-"""Adapter for further vendors through Mozilla's any-llm: translates questions and replies.
+"""Adapter for further vendors through Mozilla's any-llm: converts requests and replies.
 
-Opaque data that only the vendor can read travels with the tool call that it came with: Gemini's
-signature of a call, and for Anthropic the signed thoughts before a call.
+Opaque data of a vendor stays with the tool call that it came with: Gemini's signature of a call,
+and Anthropic's signed reasoning before a call.
 """
 
 from __future__ import annotations
@@ -63,13 +63,13 @@ Chunks = AsyncIterable[ChatCompletionChunk]
 Ask = Callable[[], Awaitable[Chunks]]
 Said = dict[str, Any]
 
-LEAVE_SECONDS = 5.0  # a library that does not heed a cancellation is left to itself
-MOST_UNREAD = 256  # chunks of a reply that wait for a store or a reader
-UNREAD_SECONDS = 0.005  # between two looks whether they are fewer
+CANCEL_SECONDS = 5.0  # that a library has to end after a cancellation
+MAX_UNREAD = 256  # chunks of a reply that are read ahead of their consumer
+UNREAD_SECONDS = 0.005  # between two checks whether they have been consumed
 
 
 class AnyLlmProvider:
-    """One vendor, by any-llm's name for it."""
+    """Provider for one vendor, by any-llm's name for it."""
 
     def __init__(
         self,
@@ -134,7 +134,7 @@ class AnyLlmProvider:
     def _create_client(self, key: str | None, base_url: str | None) -> AnyLLM:
         try:
             kind = AnyLLM.get_provider_class(self._name)
-            # Retries are ours: they are told of, and end with the first chunk.
+            # Retries are ours: with signs of life, and none after the first chunk.
             retries = {} if kind.MAX_RETRIES_SUPPORT == "unsupported" else {"max_retries": 0}
             return kind(key, base_url, unified_exceptions=True, **retries)
         except MissingApiKeyError as error:
@@ -235,7 +235,7 @@ class AnyLlmParser:
             )
 
     def _extra(self, given: Said | None) -> dict[str, Any] | None:
-        """Return what must go back with the call: its own extras, and the thoughts before it."""
+        """Return the data to send back with the call: its extras, and the reasoning before it."""
         extra = dict(given or {})
         if self._signed:
             extra["anthropic"] = {"thinking": self._signed}
@@ -244,20 +244,20 @@ class AnyLlmParser:
 
 
 async def _read_in_task(ask: Ask) -> AsyncGenerator[ChatCompletionChunk, None]:
-    """Yield the chunks, read by a task that is cancelled when the consumer leaves.
+    """Yield the chunks, read by a task that is cancelled when the consumer closes the generator.
 
     Closing the library's generator is not enough: google-genai would leave the connection to the
     garbage collector, but a cancelled read releases it.
     """
-    heard: asyncio.Queue[ChatCompletionChunk | None] = asyncio.Queue()
-    reading = asyncio.ensure_future(_read(ask, heard.put_nowait, heard.qsize))
-    reading.add_done_callback(lambda _: heard.put_nowait(None))
+    queue: asyncio.Queue[ChatCompletionChunk | None] = asyncio.Queue()
+    reading = asyncio.ensure_future(_read(ask, queue.put_nowait, queue.qsize))
+    reading.add_done_callback(lambda _: queue.put_nowait(None))
     try:
-        while (chunk := await heard.get()) is not None:
+        while (chunk := await queue.get()) is not None:
             yield chunk
     finally:
         reading.cancel()
-        await asyncio.wait([reading], timeout=LEAVE_SECONDS)
+        await asyncio.wait([reading], timeout=CANCEL_SECONDS)
         error = reading.exception() if reading.done() and not reading.cancelled() else None
     if error is not None:
         raise error
@@ -266,58 +266,58 @@ async def _read_in_task(ask: Ask) -> AsyncGenerator[ChatCompletionChunk, None]:
 async def _read_in_thread(ask: Ask) -> AsyncGenerator[ChatCompletionChunk, None]:
     """Yield the chunks of a library that blocks its event loop, from a thread with its own loop.
 
-    Such a library cannot be interrupted: without a consumer it ends at its next chunk.
+    Such a library cannot be cancelled: without a consumer it ends at its next chunk.
     """
     loop = asyncio.get_running_loop()
-    heard: asyncio.Queue[ChatCompletionChunk | Exception | None] = asyncio.Queue()
-    left = threading.Event()
-    told = taken = 0  # also of those that are still on their way into the queue
+    queue: asyncio.Queue[ChatCompletionChunk | Exception | None] = asyncio.Queue()
+    closed = threading.Event()
+    sent = received = 0  # `sent` counts chunks that are not in the queue yet, too
 
-    def tell(what: ChatCompletionChunk | Exception | None) -> None:
-        if left.is_set():
+    def send(item: ChatCompletionChunk | Exception | None) -> None:
+        if closed.is_set():
             raise BrokenPipeError("Nobody listens any more.")
-        nonlocal told
-        told += 1
-        loop.call_soon_threadsafe(heard.put_nowait, what)
+        nonlocal sent
+        sent += 1
+        loop.call_soon_threadsafe(queue.put_nowait, item)
 
     def run() -> None:
         end = None
         try:
-            asyncio.run(_read(ask, tell, lambda: 0 if left.is_set() else told - taken))
-        except Exception as error:  # noqa: BLE001 - raised where it was asked
+            asyncio.run(_read(ask, send, lambda: 0 if closed.is_set() else sent - received))
+        except Exception as error:  # noqa: BLE001 - raised in the consumer
             end = error
-        with suppress(BrokenPipeError, RuntimeError):  # who asked has left, or the loop is closed
-            tell(end)
+        with suppress(BrokenPipeError, RuntimeError):  # the consumer has left, or its loop closed
+            send(end)
 
     threading.Thread(target=run, name="antiphon-vendor", daemon=True).start()
     try:
-        while (what := await heard.get()) is not None:
-            taken += 1
-            if isinstance(what, Exception):
-                raise what
-            yield what
+        while (item := await queue.get()) is not None:
+            received += 1
+            if isinstance(item, Exception):
+                raise item
+            yield item
     finally:
-        left.set()
+        closed.set()
 
 
 async def _read(
-    ask: Ask, tell: Callable[[ChatCompletionChunk], None], unread: Callable[[], int]
+    ask: Ask, emit: Callable[[ChatCompletionChunk], None], unread: Callable[[], int]
 ) -> None:
-    """Read the reply, not much faster than its chunks are consumed."""
-    said = await ask()
+    """Read the reply, at most `MAX_UNREAD` chunks ahead of their consumer."""
+    reply = await ask()
     try:
-        async for chunk in said:
-            tell(chunk)
-            while unread() > MOST_UNREAD:  # noqa: ASYNC110 - an event of another loop cannot be awaited
+        async for chunk in reply:
+            emit(chunk)
+            while unread() > MAX_UNREAD:  # noqa: ASYNC110 - an event of another loop cannot be awaited
                 await asyncio.sleep(UNREAD_SECONDS)
     finally:
-        await aclose_quietly(said)
+        await aclose_quietly(reply)
 
 
 def _in_blocks(message: Said) -> Said:
-    """An assistant's message with calls as Anthropic's own blocks, each thought before its call.
+    """Convert an assistant message with calls to Anthropic's blocks, reasoning before each call.
 
-    any-llm's own translation knows one thought per message; blocks it hands on as they are.
+    any-llm's own conversion keeps one reasoning block per message, but passes blocks on unchanged.
     """
     if message["role"] == "tool":
         return {**message, "tool_call_id": _id(message["tool_call_id"])}
@@ -338,7 +338,7 @@ def _in_blocks(message: Said) -> Said:
 
 
 def _id(given: str) -> str:
-    """A call's id as Anthropic takes it, whoever gave it."""
+    """Return the call's id, or a hash of it if Anthropic would reject the id."""
     if _PLAIN_ID.fullmatch(given):
         return given
     return "call_" + hashlib.sha256(given.encode()).hexdigest()[:32]
@@ -354,7 +354,7 @@ def _anthropic(extra: Any) -> dict[str, Any]:
 
 
 def _gemini_tools(functions: list[Said]) -> Said:
-    """Tools in Gemini's own words: any-llm's translation would lose what is nested in a schema."""
+    """Return the tools in Gemini's form: any-llm's own conversion loses nested schemas."""
     return {
         "function_declarations": [
             {
@@ -368,14 +368,14 @@ def _gemini_tools(functions: list[Said]) -> Said:
 
 
 def _words(error: Exception, cause: Exception) -> str:
-    """Return the message for a person: the vendor's, else the library's."""
+    """Return the error message: the vendor's, else the library's."""
     given = (getattr(cause, name, None) for name in ("body", "message"))
     found = (error_text(said) for said in given)
     return next((words for words in found if words), None) or str(error) or type(cause).__name__
 
 
 def _status(error: Exception, cause: Exception) -> int | None:
-    """The HTTP status; google-genai has it under another name."""
+    """Return the HTTP status, which google-genai has under another name; None without one."""
     status = getattr(error, "status_code", None) or getattr(cause, "code", None)
     return status if isinstance(status, int) else None
 
@@ -395,9 +395,9 @@ def _fields(value: Any) -> dict[str, Any]:
 
 
 _PLAIN_ID = re.compile(r"[A-Za-z0-9_-]+")
-# What a library raises that could not read an answer.
+# Errors of a library that could not parse a response.
 _FAULTS = (ValueError, TypeError, LookupError, AttributeError)
-# What any-llm recognises without a status; its other classes then mean that nobody answered.
+# Errors of any-llm that have no status but are responses; its other classes then mean no response.
 _REFUSALS: tuple[type[AnyLLMError], ...] = (
     AuthenticationError,
     ContentFilterError,

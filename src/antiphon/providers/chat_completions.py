@@ -13,7 +13,7 @@ import msgspec
 from antiphon.engine.turn import LARGE_BYTES
 from antiphon.providers.failures import Redactor
 from antiphon.providers.history import adapt_history
-from antiphon.providers.http import USUAL, Endpoint, HttpLimits
+from antiphon.providers.http import DEFAULT_LIMITS, Endpoint, HttpLimits
 from antiphon.providers.stream_parser import PLAIN, ChatCompletionsParser, Quirks
 from antiphon.telemetry.tracing import trace_headers
 from antiphon.types.chunks import Chunk, ModelRequest
@@ -22,13 +22,13 @@ from antiphon.types.messages import ToolSpec
 from antiphon.types.runs import Sampling
 
 TAIL_SECONDS = 2.0  # for usage and late pieces, which some servers send after the finish reason
-LINGER_SECONDS = 0.02  # for the end of the answer after [DONE], so that the connection is kept
+LINGER_SECONDS = 0.02  # for the end of the response after [DONE], so that the connection is reused
 
 
 class ChatCompletionsProvider:
-    """One server, by its base URL, with or without a key.
+    """Provider for one server, by its base URL, with or without a key.
 
-    `models` is the path of its list of models, or the names themselves where it has no list.
+    `models` is the path of the server's list of models, or their names if it has no list.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class ChatCompletionsProvider:
         key_header: str | None = None,
         quirks: Quirks = PLAIN,
         models: str | Sequence[str] = "models",
-        limits: HttpLimits = USUAL,
+        limits: HttpLimits = DEFAULT_LIMITS,
         backoff_seconds: float = 0.5,
     ) -> None:
         self._quirks = quirks
@@ -109,7 +109,9 @@ def payload(question: ModelRequest, quirks: Quirks, origin: str | None = None) -
     if streams and quirks.stream_options:
         fields["stream_options"] = {"include_usage": True}
     if question.tools:
-        fields["tools"] = [_tool(spec) for spec in question.tools]
+        fields["tools"] = [
+            {"type": "function", "function": msgspec.to_builtins(spec)} for spec in question.tools
+        ]
     fields.update(_sampling(question.sampling, question.tools, quirks))
     messages = adapt_history(question.messages, question.instructions, quirks, origin)
     # A long thread is copied once.
@@ -117,7 +119,7 @@ def payload(question: ModelRequest, quirks: Quirks, origin: str | None = None) -
 
 
 async def feed_piece(reply: ChatCompletionsParser, piece: bytes) -> list[Chunk] | None:
-    """Feed the reply; in a thread where a large event may end, so that others have their turns."""
+    """Feed the reply; in a thread if a large event may end, so that the event loop stays free."""
     if reply.pending + len(piece) > LARGE_BYTES:
         return await asyncio.to_thread(reply.feed, piece)
     return reply.feed(piece)
@@ -132,7 +134,7 @@ async def _close(reply: ChatCompletionsParser) -> list[Chunk]:
 async def _tail(
     pieces: AsyncGenerator[bytes, None], reply: ChatCompletionsParser
 ) -> AsyncGenerator[list[Chunk], None]:
-    """Yield what follows the terminal marker, for a short while: the reply is whole without it."""
+    """Yield the chunks after the terminal marker, for a short time: the reply is already whole."""
     clock = asyncio.get_running_loop().time
     until = clock() + TAIL_SECONDS
     while True:
@@ -150,7 +152,7 @@ async def _tail(
 
 
 def _origin(base_url: str) -> str:
-    """Tell one server from another without its address, which users of this one may not know."""
+    """Return an identifier of the server that does not reveal its address to users."""
     return hashlib.sha256(base_url.rstrip("/").encode()).hexdigest()[:16]
 
 
@@ -158,10 +160,6 @@ def _auth(key: str | None, header: str | None) -> dict[str, str]:
     if key is None:
         return {}
     return {header: key} if header else {"Authorization": f"Bearer {key}"}
-
-
-def _tool(spec: ToolSpec) -> dict[str, Any]:
-    return {"type": "function", "function": msgspec.to_builtins(spec)}
 
 
 def _sampling(sampling: Sampling, tools: Sequence[ToolSpec], quirks: Quirks) -> dict[str, Any]:

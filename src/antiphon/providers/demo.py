@@ -1,7 +1,7 @@
-"""Demo model: offline, deterministic, and open about it.
+"""Demo model: offline and deterministic, and it says so.
 
-It streams reasoning, Markdown and tool calls, so that a newcomer without a key sees everything that
-a real model would produce. It understands nothing; it matches a few words of the question.
+It streams reasoning, Markdown and tool calls, so that a user without a key sees everything that a
+real model produces. It only matches a few words of the user's message.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from antiphon.types.messages import ToolSpec
 from antiphon.types.runs import Usage
 
 WINDOW = 32_768
-"""The tokens that it says it takes. It takes more; but who tries a chat shall see it fill up."""
+"""The declared context window in tokens: small, so that a chat that is tried out fills it."""
 MAX_WORDS = 200_000
-HEARD = 65_536  # letters of a question that are looked into, at its beginning and its end
+MAX_SEARCHED = 65_536  # characters of a message that are searched, at its beginning and its end
 MAX_CALLS = 32
-SUMMED_LETTERS = 80  # of each thing that was said; and the wish for it is in as many at the end
-PAGE = 64  # chunks that come together in a flood
+SUMMARY_CHARACTERS = 80  # of each message; the request for a summary is searched in as many
+PAGE = 64  # chunks that come together if there is no pace
 
 
 class DemoProvider:
@@ -126,9 +126,9 @@ def _latest(messages: list[dict[str, Any]]) -> tuple[str, list[_ToolOutput]]:
 
 def _searchable(asked: str) -> str:
     """Return the part of the text that is searched for tools: at most a bounded length."""
-    if len(asked) <= HEARD:
+    if len(asked) <= MAX_SEARCHED:
         return asked
-    return f"{asked[: HEARD // 2]}\n{asked[-HEARD // 2 :]}"
+    return f"{asked[: MAX_SEARCHED // 2]}\n{asked[-MAX_SEARCHED // 2 :]}"
 
 
 def _text(content: Any) -> str:
@@ -138,7 +138,7 @@ def _text(content: Any) -> str:
 
 
 def _calls(asked: str, question: ModelRequest) -> list[tuple[str, str]]:
-    """Names and arguments of the tools to call: those that the user's words name best."""
+    """Return names and arguments of the tools to call: those that the message names best."""
     choice = question.sampling.tool_choice
     if not question.tools or choice == "none":
         return []
@@ -155,8 +155,8 @@ def _calls(asked: str, question: ModelRequest) -> list[tuple[str, str]]:
 def _fitting(
     asked: str, tools: Sequence[ToolSpec], choice: str | dict[str, Any] | None
 ) -> list[ToolSpec]:
-    forced = [spec for spec in tools if spec.name == _chosen_tool(choice)]
-    if forced:
+    chosen = choice["function"]["name"] if isinstance(choice, dict) else choice
+    if forced := [spec for spec in tools if spec.name == chosen]:
         return forced
     words = _words(asked)
     names = frozenset(name.strip(".-") for name in _NAME.findall(asked)) - {""}
@@ -168,17 +168,8 @@ def _fitting(
     return [spec for _, spec in sorted(fitting, key=lambda each: each[0] < best)]
 
 
-def _chosen_tool(choice: Any) -> Any:
-    """The tool that a choice names, plainly or as OpenAI's object."""
-    match choice:
-        case {"function": {"name": name}}:
-            return name
-        case _:
-            return choice
-
-
 def _score(name: str, names: frozenset[str], words: frozenset[str]) -> int:
-    """Return how many words of the tool's name the user said; all if it was called by name."""
+    """Return how many words of the tool's name the message has; the most if it has the name."""
     parts = _words(name)
     telling = parts - _COMMON or parts
     if name.strip(".-") in names:
@@ -187,7 +178,7 @@ def _score(name: str, names: frozenset[str], words: frozenset[str]) -> int:
 
 
 def _words(text: str) -> frozenset[str]:
-    """The words of a text or a name, in lower case and without their plural."""
+    """Return the words of a text or a name, in lower case and in the singular."""
     apart = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", text).replace("_", " ").lower()
     found: list[str] = _WORD.findall(apart)
     plain = (word[:-1] if len(word) > 3 and word.endswith("s") else word for word in found)
@@ -207,7 +198,7 @@ def _text_chunks(text: str) -> Iterator[Chunk]:
 
 
 def _pieces(text: str) -> Iterable[str]:
-    """A piece to a word, with the space before it; the space at the end is nobody's."""
+    """Yield the words, each with the space before it; trailing space is dropped."""
     return (found[0] for found in _PIECE.finditer(text.rstrip()))
 
 
@@ -221,7 +212,7 @@ def _from_outputs(outputs: Sequence[_ToolOutput]) -> str:
 
 
 def _output_markdown(output: str) -> str:
-    """A tool's output as Markdown: an object as a list, anything else as it is."""
+    """Return a tool's output as Markdown: an object as a list, anything else unchanged."""
     try:
         fields = msgspec.json.decode(output, type=dict[str, msgspec.Raw])
     except (msgspec.DecodeError, RecursionError):
@@ -230,7 +221,7 @@ def _output_markdown(output: str) -> str:
 
 
 def _plain(value: bytes) -> str:
-    """A string as its text, any other JSON as it was written."""
+    """Return a string's text; any other JSON value unchanged."""
     if value.startswith(b'"'):
         return msgspec.json.decode(value, type=str)
     return value.decode()
@@ -239,7 +230,7 @@ def _plain(value: bytes) -> str:
 def _in_words(asked: str) -> str:
     heard = _searchable(asked)
     words = _words(heard)
-    if _SUM_UP.search(heard[-SUMMED_LETTERS:]):
+    if _SUM_UP.search(heard[-SUMMARY_CHARACTERS:]):
         return _summary(heard)
     if counted := _COUNTED.search(heard):
         return _long(min(int(re.sub(r"\D", "", counted[1])), MAX_WORDS))
@@ -252,13 +243,13 @@ def _in_words(asked: str) -> str:
 
 
 def _summary(heard: str) -> str:
-    """Return the user's messages, in a few words each."""
-    said = [line[:SUMMED_LETTERS] for line in _SAID.findall(heard)]
+    """Return the beginning of each of the user's messages."""
+    said = [line[:SUMMARY_CHARACTERS] for line in _SAID.findall(heard)]
     return "\n".join(["The user said:", "", *(f"- {line}" for line in said or ("(nothing)",))])
 
 
 def _long(count: int) -> str:
-    """Exactly so many words, in sentences and paragraphs."""
+    """Return exactly this number of words, in sentences and paragraphs."""
     tale = _TALE.split()
     words = list(islice(cycle(tale), count))
     lines = [" ".join(words[at : at + len(tale)]) for at in range(0, count, len(tale))]
@@ -282,7 +273,7 @@ _SAME = (
     | {"regnet": "weather", "tiempo": "weather", "wetter": "weather"}
     | {"berechne": "calculate", "calcula": "calculate"}
 )
-"""What the web chat suggests to begin with is understood in each of its languages."""
+"""Synonyms, among them words of the web chat's suggestions in each of its languages."""
 _OPENLY = "*This is the demo model: it follows a script and has only repeated what the tools said.*"
 _HELLO = """\
 This is the **demo model** of Antiphon. It runs offline, follows a script and understands nothing;

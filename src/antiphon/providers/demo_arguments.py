@@ -1,4 +1,4 @@
-"""Fills a tool's parameters from the words of a question, as a model would."""
+"""Arguments for the demo model's tool calls, filled from the user's message."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import msgspec
 
 from antiphon.types.messages import ToolSpec
 
-MAX_ARGUMENTS = 10_000  # letters in one call, or values: a schema may ask for itself, many times
+MAX_ARGUMENTS = 10_000  # characters and values in one call: a schema may refer to itself
 
 
 class ArgumentFiller:
-    """Hands out the values in a question: quotations, codes such as LAX, names, numbers, dates.
+    """Fills parameters with the question's quotations, codes such as LAX, names, numbers, dates.
 
-    Each is used once and in order, then again from the first; so two calls of one tool get
-    different arguments if the question has enough of them.
+    Values of a kind are used in order, then from the first again: two calls of one tool get
+    different arguments if the question has enough values.
     """
 
     def __init__(self, question: str) -> None:
@@ -32,7 +32,7 @@ class ArgumentFiller:
     def arguments(self, spec: ToolSpec) -> dict[str, Any]:
         """Return an object that fits the tool's schema, with only its required properties.
 
-        For an invalid schema, or one with more than `MAX_ARGUMENTS`, it is partial.
+        The object is partial for an invalid schema, or one that exceeds `MAX_ARGUMENTS`.
         """
         self._left = MAX_ARGUMENTS
         filled = self._value(spec.parameters, "", spec.parameters, 0)
@@ -45,13 +45,14 @@ class ArgumentFiller:
         for _ in range(_MAX_STEPS):
             given = next((schema[key] for key in ("const", "default") if key in schema), None)
             if given is not None:
-                return self._whole(given)
-            inner = _behind(schema, root)
+                return self._charge(given)
+            inner = _resolve(schema, root)
             if inner is None:
                 break
             schema = inner
         if choices := _list(schema.get("enum")):
-            return self._whole(self._one_of(choices[:_MAX_CHOICES]))
+            choices = choices[:_MAX_CHOICES]
+            return self._charge(next(filter(self._mentions, choices), choices[0]))
         match _type(schema):
             case "object":
                 properties = _object(schema.get("properties"))
@@ -70,8 +71,8 @@ class ArgumentFiller:
             case kind:
                 return self._plain(kind, schema, name)
 
-    def _whole(self, given: Any) -> Any:
-        """A value that the schema spells out, if it is not too much by now."""
+    def _charge(self, given: Any) -> Any:
+        """Return a value of the schema, or None if the limit is exceeded."""
         self._left -= len(_encode(given))
         return given if self._left >= 0 else None
 
@@ -88,13 +89,10 @@ class ArgumentFiller:
                 self._left -= len(text)
                 return text
 
-    def _one_of(self, choices: list[Any]) -> Any:
-        return next((choice for choice in choices if self._says(choice)), choices[0])
-
-    def _says(self, value: Any) -> bool:
+    def _mentions(self, value: Any) -> bool:
         """Return whether the question contains this word or number."""
         if isinstance(value, str):
-            return len(value) <= _MAX_LETTERS and value.lower() in self._lower
+            return len(value) <= _MAX_CHARACTERS and value.lower() in self._lower
         return isinstance(value, int | float) and str(value).lower() in self._lower
 
     def _number(self, schema: dict[str, Any], kind: str) -> float:
@@ -115,8 +113,8 @@ class ArgumentFiller:
                 if found is None and name not in _WHOLE:
                     first, second = ("name", "code") if name in _PLACES else ("code", "name")
                     found = self._next(first) or self._next(second)
-                most = min(max(0, _number(schema.get("maxLength"), _MAX_LETTERS)), _MAX_LETTERS)
-                return (found or self._question)[: int(most)]
+                limit = max(0, _number(schema.get("maxLength"), _MAX_CHARACTERS))
+                return (found or self._question)[: int(min(limit, _MAX_CHARACTERS))]
 
     def _next(self, kind: str) -> str | None:
         found = self._found[kind]
@@ -126,8 +124,8 @@ class ArgumentFiller:
         return found[(self._dealt[kind] - 1) % len(found)]
 
 
-def _behind(schema: dict[str, Any], root: dict[str, Any]) -> dict[str, Any] | None:
-    """The schema behind a local reference, or the first that is not null of several."""
+def _resolve(schema: dict[str, Any], root: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the target of a local reference, or the first alternative other than null."""
     reference = schema.get("$ref")
     if isinstance(reference, str):
         target: Any = root
@@ -144,12 +142,12 @@ def _behind(schema: dict[str, Any], root: dict[str, Any]) -> dict[str, Any] | No
 def _type(schema: dict[str, Any]) -> str:
     kind: Any = schema.get("type", "object" if "properties" in schema else "string")
     kinds = [kind, *_list(kind)[:_MAX_CHOICES]]
-    named = next((one for one in kinds if isinstance(one, str) and one != "null"), None)
+    named = next((name for name in kinds if isinstance(name, str) and name != "null"), None)
     return named or ("null" if "null" in kinds else "string")
 
 
 def _number(value: Any, otherwise: float) -> float:
-    """A number of the schema, if it is one that JSON and floats agree about."""
+    """Return a number of the schema, or `otherwise` if a float cannot hold it exactly."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return value if is_number and abs(value) <= _MAX_NUMBER else otherwise
 
@@ -182,7 +180,7 @@ _WHOLE = frozenset({"expression", "input", "message", "prompt", "query", "questi
 _PLACES = frozenset({"city", "country", "location", "place", "region", "town"})
 _MAX_DEPTH = 8  # a schema may refer to itself
 _MAX_ITEMS = 8
-_MAX_STEPS = 8  # from a schema to the one that it refers to
+_MAX_STEPS = 8  # references and alternatives to follow
 _MAX_CHOICES = 100
-_MAX_LETTERS = 1_000
+_MAX_CHARACTERS = 1_000
 _MAX_NUMBER = 2**53

@@ -25,7 +25,10 @@ T = TypeVar("T", bound=Terms)
 
 
 def servers(tables: Mapping[str, Table]) -> dict[str, ServerTerms]:
-    """Every server, yours first: a table that names a known one changes what it gives."""
+    """Return all servers, those of the settings first.
+
+    A table for a known server changes only the fields that it gives.
+    """
     own = {
         name: _server(name, table) for name, table in tables.items() if not _of_vendor(name, table)
     }
@@ -33,7 +36,10 @@ def servers(tables: Mapping[str, Table]) -> dict[str, ServerTerms]:
 
 
 def vendors(tables: Mapping[str, Table]) -> dict[str, Vendor]:
-    """Every vendor. A table without an address changes its terms; with one it is a server's."""
+    """Return all vendors.
+
+    A table without an address changes a vendor's terms; a table with one defines a server.
+    """
     changed = {
         name: msgspec.structs.replace(VENDORS[name], **_parse_table(name, table, Terms))
         for name, table in tables.items()
@@ -72,11 +78,11 @@ def _parse_table(name: str, table: Table, kind: type[Terms]) -> dict[str, Any]:
 
 
 def _merge(base: Table, table: Table) -> dict[str, Any]:
-    """The table upon the known entry; its quirks, too, change only what they name."""
-    joined = {**base, **table}
+    """Return the known entry with the fields of the table; `quirks` are merged field by field."""
+    merged = {**base, **table}
     if isinstance(quirks := table.get("quirks"), dict):
-        joined["quirks"] = {**base.get("quirks", {}), **quirks}
-    return joined
+        merged["quirks"] = {**base.get("quirks", {}), **quirks}
+    return merged
 
 
 def _convert(name: str, table: Table, kind: type[T]) -> T:
@@ -115,15 +121,15 @@ def _near(name: str, known: Collection[str]) -> str | None:
     return f"did you mean `{near[0]}`?" if near else None
 
 
-# With what a provider can be asked: an address, a key.
+# Validation of addresses and keys.
 
 
 def check_own(
     provider: str, terms: Terms | None, own: OwnerProviderKey, takers: Sequence[str]
 ) -> None:
-    """Raise `InvalidRequest` for an owner's key that nobody could be asked with.
+    """Raise `InvalidRequest` for an owner's key that the provider cannot use.
 
-    `takers` are the providers that take one.
+    `takers` are the providers that accept keys of owners.
     """
     if terms is None:
         raise InvalidRequest(
@@ -143,7 +149,10 @@ def check_own(
 
 
 def address(base_url: str) -> str:
-    """The base of addresses: a path is put behind it, and errors show it."""
+    """Return the base URL. Raises `BadSettings` unless a path can be appended and errors show it.
+
+    The error shows the URL without user, password and query.
+    """
     try:
         parts = urlsplit(base_url)
         (parts.hostname or "").encode("idna")  # raises for a name that cannot be looked up
@@ -167,7 +176,10 @@ def _unusable(shown: str) -> BadSettings:
 
 
 def key(given: str | None) -> str | None:
-    """The key as it may stand in a header; a newline at its end is what files leave there."""
+    """Return the key without surrounding whitespace, such as the newline at a file's end.
+
+    An empty key is None. Raises `BadSettings` for a key that no header can carry.
+    """
     text = (given or "").strip()
     if not (text.isascii() and text.isprintable()):
         raise BadSettings(
@@ -176,7 +188,7 @@ def key(given: str | None) -> str | None:
     return text or None
 
 
-# Destinations of words that are sent to providers: equal where they go to the same place.
+# Destinations: equal if requests go to the same place.
 
 
 DIGEST_BYTES = 16
@@ -188,21 +200,21 @@ _FAMILIES = {
     "gemini": ("GEMINI", "GOOGLE"),
     "azureanthropic": ("AZURE", "ANTHROPIC"),
 }
-"""With what the variables begin by which a vendor's library finds its server; else its name."""
+"""Prefixes of the variables by which a vendor's library finds its server, if not its name."""
 
 _PLACE = re.compile(
     r"_(BASE_URL|API_BASE|ENDPOINT|ENDPOINT_URL.*|HOST|URL|REGION|LOCATION|PROJECT)$"
 )
-"""How the variables end that name a server, a region or a project, and never a key."""
+"""Endings of variables that name a server, a region or a project, and never a key."""
 
 
 def at_address(provider: str, base_url: str) -> Destination:
-    """Return where words go that are sent to the server at this address."""
+    """Return the destination of requests to the server at this address."""
     return Destination(provider, origin(base_url), _digest(base_url.rstrip("/")))
 
 
 def of_vendor(provider: str, environ: Mapping[str, str]) -> Destination:
-    """Return where a vendor's library sends words, which looks into the environment."""
+    """Return the destination of a vendor's requests, which its library reads from `environ`."""
     families = _FAMILIES.get(provider, (provider.upper(),))
     places = sorted(
         f"{name}={value}"
@@ -213,7 +225,7 @@ def of_vendor(provider: str, environ: Mapping[str, str]) -> Destination:
 
 
 def of_plugin(provider: str, loaded_from: str) -> Destination:
-    """Return where a plugin sends words: wherever its code does."""
+    """Return the destination of a plugin's requests, known only by the plugin's code."""
     return Destination(provider, "", _digest(provider, loaded_from))
 
 

@@ -1,4 +1,4 @@
-"""Error messages of providers, in all shapes in use, cleaned; retries before the first byte."""
+"""Error messages of providers, extracted and redacted; retries before the first byte."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from typing import Any, TypeVar, cast
 
 import msgspec
 
-from antiphon.types.errors import ProviderError, ProviderRateLimited, ProviderUnavailable
+from antiphon.types.errors import ProviderRateLimited, ProviderUnavailable
 
-MAX_LETTERS = 2_000
-SAMPLE_LETTERS = 300
-SHORTEST_SECRET = 4  # a shorter one stands in many words, and what is missing would tell it
+MAX_CHARACTERS = 2_000
+SAMPLE_CHARACTERS = 300
+MIN_SECRET_LENGTH = 4  # redacting a shorter secret, which occurs in many words, would reveal it
 
 
 def error_text(value: Any) -> str | None:
@@ -26,7 +26,7 @@ def error_text(value: Any) -> str | None:
             return value.strip() or None
         case dict():
             fields = cast("dict[str, Any]", value)
-            found = (error_text(fields.get(name)) for name in _NAMES)
+            found = (error_text(fields.get(name)) for name in _MESSAGE_FIELDS)
             return next((words for words in found if words), None)
         case [first, *_]:
             return error_text(first)
@@ -44,37 +44,37 @@ def body_error_text(body: bytes) -> str | None:
 
 
 class Redactor:
-    """Removes secrets from foreign text, and characters that a log or a database refuses."""
+    """Removes secrets, and characters that logs and databases reject, from foreign text."""
 
     def __init__(self, *secrets: str | None) -> None:
-        secret = [one for one in secrets if one and len(one) >= SHORTEST_SECRET]
-        known = sorted(map(re.escape, secret), reverse=True)
-        self._secret = re.compile("|".join([*known, *_SHAPES]))
+        long_enough = [secret for secret in secrets if secret and len(secret) >= MIN_SECRET_LENGTH]
+        known = sorted(map(re.escape, long_enough), reverse=True)
+        self._secret = re.compile("|".join([*known, *_KEY_PATTERNS]))
 
     def __call__(self, text: str) -> str:
-        """The text, at most `MAX_LETTERS` of it."""
-        # Redacted before it is cut, lest half a key stay at the edge.
-        text = _UNFIT.sub("\ufffd", self._secret.sub("[redacted]", text))
-        return text if len(text) <= MAX_LETTERS else text[:MAX_LETTERS] + " ..."
+        """Return the redacted text, cut to `MAX_CHARACTERS`."""
+        # Redact first: cutting could leave half a key at the edge.
+        text = _INVALID.sub("\ufffd", self._secret.sub("[redacted]", text))
+        return text if len(text) <= MAX_CHARACTERS else text[:MAX_CHARACTERS] + " ..."
 
     def sample(self, body: bytes) -> str:
-        """The beginning of a body that could not be read, as a quotation."""
-        return repr(self(body.decode("utf-8", "replace"))[:SAMPLE_LETTERS])
+        """Return the quoted beginning of a body that could not be read."""
+        return repr(self(body.decode("utf-8", "replace"))[:SAMPLE_CHARACTERS])
 
 
-_NAMES = ("message", "error", "detail", "msg", "errors", "reason")
-_SHAPES = (r"\bsk-[\w*-]{6,}", r"(?<=Bearer )[\w.~+/*-]{6,}=*")
-_UNFIT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
+_MESSAGE_FIELDS = ("message", "error", "detail", "msg", "errors", "reason")
+_KEY_PATTERNS = (r"\bsk-[\w*-]{6,}", r"(?<=Bearer )[\w.~+/*-]{6,}=*")
+_INVALID = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 
 
-# Patience with a provider: asked again before it has said anything, never after.
+# Retries.
 
 
 T = TypeVar("T")
 
 RETRIES = 2
-MAX_WAIT_SECONDS = 120.0  # who is told to wait longer has been refused
-LIFE_SECONDS = 1.0  # how long a back-off is silent: less than any silence that somebody allows
+MAX_WAIT_SECONDS = 120.0  # a longer `Retry-After` is treated as a refusal
+LIFE_SECONDS = 1.0  # between two signs of life during a back-off; less than any chunk timeout
 
 
 async def retry(
@@ -95,8 +95,9 @@ async def retry(
                 async for piece in pieces:
                     yield piece
         except (ProviderUnavailable, ProviderRateLimited) as error:
+            asked: float | None = error.details.get("retry_after")
             backoff = backoff_seconds * (1 << attempt) * (0.5 + dice()) / 2
-            wait = _wait(error, backoff)
+            wait = backoff if asked is None else asked
             if attempt > retries or wait > MAX_WAIT_SECONDS:
                 raise
         else:
@@ -109,7 +110,7 @@ async def retry(
 
 
 def retry_after(header: str | None, now: float) -> float | None:
-    """Seconds to wait, given as a number or as a date."""
+    """Return the seconds in a `Retry-After` header, which is a number or a date."""
     if header is None:
         return None
     try:
@@ -120,8 +121,3 @@ def retry_after(header: str | None, now: float) -> float | None:
         return max(0.0, parsedate_to_datetime(header).timestamp() - now)
     except (ValueError, OverflowError):
         return None
-
-
-def _wait(error: ProviderError, backoff: float) -> float:
-    asked: float | None = error.details.get("retry_after")
-    return backoff if asked is None else asked

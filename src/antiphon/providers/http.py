@@ -30,29 +30,29 @@ from antiphon.types.errors import (
     ProviderUnavailable,
 )
 
-# Coalesces the reads of many replies, so that a word does not cost a wake-up of its own.
+# Coalescing of reads: with many replies in progress, each read collects several tokens.
 
 
-FEW = 200
-"""Up to so many replies are read as they arrive: a process carries them easily."""
-REPLY_SECONDS = 0.0003  # of rest for each reply under way
-LONGEST_SECONDS = 0.160  # words then come by fives, where a model says 30 a second
-STEPS = 16  # of a tide, so that not all replies are read at one moment
+UNCOALESCED_REPLIES = 200
+"""Up to this number of replies, each is read as its bytes arrive."""
+SECONDS_PER_REPLY = 0.0003  # length of a round, for each reply in progress
+MAX_ROUND_SECONDS = 0.160  # at 30 tokens a second, a read then collects five
+STEPS = 16  # of a round, so that not all replies are read at the same moment
 
 
 class ReadCoalescer:
-    """Pauses between reads of the replies of one event loop; one timer ends all that are due."""
+    """Delays the reads of the replies of one event loop; one timer wakes all that are due."""
 
     def __init__(self) -> None:
-        self._resting: list[list[asyncio.Future[None]]] = [[] for _ in range(STEPS)]
+        self._waiting: list[list[asyncio.Future[None]]] = [[] for _ in range(STEPS)]
         self._step = 0
         self._newest = 0
         self._replies = 0
-        self._alarm: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | None = None
 
     @contextmanager
     def join(self) -> Generator[int]:
-        """Count a reply as under way during the block; yield its place among the steps."""
+        """Count a reply as in progress during the block; yield its step in the round."""
         self._replies += 1
         self._newest += 1
         try:
@@ -60,35 +60,38 @@ class ReadCoalescer:
         finally:
             self._replies -= 1
 
-    async def wait_for_round(self, place: int) -> None:
-        """Wait for the next round; return at once while few replies are under way."""
-        if self._replies <= FEW:
+    async def wait_for_round(self, step: int) -> None:
+        """Wait for this step of the next round; return at once while few replies are read."""
+        if self._replies <= UNCOALESCED_REPLIES:
             return
-        resting = asyncio.get_running_loop().create_future()
-        self._resting[place].append(resting)
-        if self._alarm is None:
-            self._set_alarm()
-        await resting
+        waiting = asyncio.get_running_loop().create_future()
+        self._waiting[step].append(waiting)
+        if self._timer is None:
+            self._start_timer()
+        await waiting
 
-    def _set_alarm(self) -> None:
-        seconds = min(LONGEST_SECONDS, self._replies * REPLY_SECONDS) / STEPS
-        self._alarm = asyncio.get_running_loop().call_later(seconds, self._advance)
+    def _start_timer(self) -> None:
+        seconds = min(MAX_ROUND_SECONDS, self._replies * SECONDS_PER_REPLY) / STEPS
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._advance)
 
     def _advance(self) -> None:
         self._step = (self._step + 1) % STEPS
-        due, self._resting[self._step] = self._resting[self._step], []
-        for resting in due:
-            if not resting.done():  # as it is where its reply was broken off
-                resting.set_result(None)
-        self._alarm = None
-        if any(self._resting):
-            self._set_alarm()
+        due, self._waiting[self._step] = self._waiting[self._step], []
+        for waiting in due:
+            if not waiting.done():  # cancelled with its reply
+                waiting.set_result(None)
+        self._timer = None
+        if any(self._waiting):
+            self._start_timer()
 
 
-COMPLAINT_BYTES = 64_000
-COMPLAINT_SECONDS = 10.0
-MAX_ANSWER_BYTES = 8_000_000
-TURN_SECONDS = 0.005  # of one reply, until others have their turn
+# The endpoint.
+
+
+MAX_ERROR_BYTES = 64_000
+ERROR_BODY_SECONDS = 10.0
+MAX_RESPONSE_BYTES = 8_000_000
+YIELD_SECONDS = 0.005  # a reply that is read without a pause yields to other tasks this often
 
 
 class HttpLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,14 +105,14 @@ class HttpLimits(msgspec.Struct, frozen=True, kw_only=True):
     retries: int = RETRIES
 
 
-USUAL = HttpLimits()
+DEFAULT_LIMITS = HttpLimits()
 
 
 class Endpoint:
-    """A server and one session with it, whose connections are reused.
+    """One server, and a session that reuses connections to it.
 
-    Proxies come from the environment, but never for this machine. Redirects are not followed,
-    because the key would go along. Requests wait in line for a free connection.
+    Proxies are taken from the environment, except for addresses of this machine. Redirects are not
+    followed: they would send the key elsewhere. A request without a free connection waits.
     """
 
     def __init__(
@@ -118,7 +121,7 @@ class Endpoint:
         headers: Mapping[str, str],
         redact: Redactor,
         *,
-        limits: HttpLimits = USUAL,
+        limits: HttpLimits = DEFAULT_LIMITS,
         backoff_seconds: float = 0.5,
         life_seconds: float = LIFE_SECONDS,
         dice: Callable[[], float] = random.random,
@@ -129,18 +132,18 @@ class Endpoint:
         self._headers = headers
         self._redact = redact
         self._limits = limits
-        self._places = asyncio.Semaphore(limits.pool)
+        self._free_connections = asyncio.Semaphore(limits.pool)
         self._backoff_seconds = backoff_seconds
         self._life_seconds = life_seconds
         self._dice = dice
         self._clock = clock
         self._session: aiohttp.ClientSession | None = None
-        self._tide = ReadCoalescer()
+        self._coalescer = ReadCoalescer()
 
     def post(
         self, path: str, body: bytes, more: Mapping[str, str] | None = None
     ) -> AsyncGenerator[bytes, None]:
-        """Yield the response's bytes as they arrive; b"" is a sign of life while waiting.
+        """Yield the response's bytes as they arrive, and b"" as a sign of life while waiting.
 
         Raises a `ProviderError` before the first byte, `Disconnected` after it.
         """
@@ -158,7 +161,7 @@ class Endpoint:
             async with self._get_session().get(self._url(path), allow_redirects=False) as response:
                 if response.status >= 300:
                     raise await self._refusal(response)
-                return await _head(response, MAX_ANSWER_BYTES)
+                return await _read_up_to(response, MAX_RESPONSE_BYTES)
         except (aiohttp.ClientError, OSError) as error:
             raise self._unreachable(error) from error
 
@@ -183,32 +186,32 @@ class Endpoint:
                     raise await self._refusal(response)
                 read = response.content.readany
                 rested = time.monotonic()
-                with self._tide.join() as place:
+                with self._coalescer.join() as step:
                     while piece := await read():
                         begun = True
                         yield piece
-                        if (now := time.monotonic()) - rested > TURN_SECONDS:
+                        if (now := time.monotonic()) - rested > YIELD_SECONDS:
                             rested = now
-                            await asyncio.sleep(0)  # a read waits for nothing in a flood
-                        await self._tide.wait_for_round(place)
+                            await asyncio.sleep(0)  # a read of buffered bytes never suspends
+                        await self._coalescer.wait_for_round(step)
         except (aiohttp.ClientError, OSError) as error:
             if begun:
                 raise Disconnected(f"{self._host} broke off its reply.") from error
             raise self._unreachable(error) from error
         finally:
-            self._places.release()
+            self._free_connections.release()
 
     async def _acquire_connection(self) -> bool:
-        """Return whether a connection is free, now or after a short wait."""
+        """Reserve a connection; return False if none becomes free within a short wait."""
         try:
             async with asyncio.timeout(self._life_seconds):
-                await self._places.acquire()
+                await self._free_connections.acquire()
         except TimeoutError:
             return False
         return True
 
     def _get_session(self) -> aiohttp.ClientSession:
-        """Return the session, created at first use because it belongs to its event loop."""
+        """Return the session, created on first use because it belongs to the running loop."""
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 headers={**_HEADERS, **self._headers},
@@ -223,14 +226,14 @@ class Endpoint:
         return f"{self._base_url}/{path}"
 
     async def _refusal(self, response: aiohttp.ClientResponse) -> ProviderError:
-        """Return the error that the status means, with the server's own message."""
+        """Return the error for the response's status, with the server's own message."""
         body = b""
         with suppress(TimeoutError):
-            async with asyncio.timeout(COMPLAINT_SECONDS):
-                body = await _head(response, COMPLAINT_BYTES)
+            async with asyncio.timeout(ERROR_BODY_SECONDS):
+                body = await _read_up_to(response, MAX_ERROR_BYTES)
         words = body_error_text(body) or response.reason or "no reason given"
         message = f"{self._host} answered {response.status}: {self._redact(words)}"
-        kind = _MEANING.get(response.status)
+        kind = _ERRORS.get(response.status)
         if kind is None:
             kind = ProviderUnavailable if response.status >= 500 else ProviderRejected
         wait = retry_after(response.headers.get("Retry-After"), self._clock())
@@ -241,7 +244,7 @@ class Endpoint:
         return ProviderUnavailable(f"{self._host} did not answer: {words}")
 
     def _reason(self, error: Exception) -> str:
-        """Say in plain words why no answer came; the library's own name its internals."""
+        """Return the cause in plain words; the library's messages name its internals."""
         match error:
             case aiohttp.ClientProxyConnectionError():
                 return f"the proxy {error.host}:{error.port}: {connection_reason(error.os_error)}"
@@ -258,7 +261,7 @@ class Endpoint:
                 return str(error) or type(error).__name__
 
 
-async def _head(response: aiohttp.ClientResponse, limit: int) -> bytes:
+async def _read_up_to(response: aiohttp.ClientResponse, limit: int) -> bytes:
     body = bytearray()
     async for piece in response.content.iter_any():
         body += piece
@@ -270,11 +273,11 @@ async def _head(response: aiohttp.ClientResponse, limit: int) -> bytes:
 _HEADERS = {
     "Content-Type": "application/json",
     "Accept": "text/event-stream, application/json",
-    # Compression makes some servers hold tokens back; what comes compressed all the same is read.
+    # Compression makes some servers delay tokens. A compressed response is read all the same.
     "Accept-Encoding": "identity",
     "User-Agent": "antiphon",
 }
-_MEANING: dict[int, type[ProviderError]] = {
+_ERRORS: dict[int, type[ProviderError]] = {
     401: ProviderAuth,
     403: ProviderAuth,
     429: ProviderRateLimited,

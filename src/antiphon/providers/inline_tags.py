@@ -1,7 +1,7 @@
-"""Parsers of inline tags: reasoning, tool calls, and text that repeats itself.
+"""Parsers of reasoning tags, of tool calls in text, and of cumulative text.
 
-Used only for providers that declare them: from others a tag is text. Pieces may be cut anywhere;
-the possible beginning of a tag is held back.
+Used only for servers whose quirks declare them; elsewhere a tag is text. Pieces may be cut
+anywhere: the possible beginning of a tag is held back.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ Piece = TextPiece | ReasoningPiece
 
 
 class ThinkTagParser:
-    """Separates reasoning in think tags from text. Only tags that begin the reply count.
+    """Separates reasoning in think tags from text. Only a tag at the reply's beginning counts.
 
-    With `prefilled` the prompt's template has opened the thought: the reply begins within it, and
-    the opening tag may be missing. `unclosed` is then the reasoning so far, which may have been the
-    answer if no closing tag comes.
+    With `prefilled`, the prompt's template has opened the tag: the reply begins with reasoning, and
+    the opening tag may be missing. `unclosed` is then the reasoning so far: without a closing tag
+    it may be the answer.
     """
 
     def __init__(self, *, prefilled: bool = False) -> None:
@@ -32,11 +32,11 @@ class ThinkTagParser:
 
     @property
     def unclosed(self) -> str:
-        """The text of a reply that was taken for a thought and never left it."""
+        """The text of a prefilled reply before a closing tag."""
         return "".join(self._unclosed)
 
     def feed(self, text: str) -> Iterator[tuple[type[Piece], str]]:
-        """The text's parts, by what they are."""
+        """Yield the parts of the text with their kinds."""
         text, self._held = self._held + text, ""
         if self._kind is None:
             begin = text.lstrip()
@@ -60,7 +60,7 @@ class ThinkTagParser:
         yield TextPiece, text
 
     def close(self) -> Iterator[tuple[type[Piece], str]]:
-        """Return the text held back at the end of the reply."""
+        """Yield the text that was held back, at the end of the reply."""
         text, self._held = self._held, ""
         kind = self._kind or (ReasoningPiece if self._prefilled else TextPiece)
         if kind is ReasoningPiece and self._prefilled:
@@ -68,7 +68,7 @@ class ThinkTagParser:
         yield kind, text
 
     def leave(self) -> None:
-        """End the thought without its tag: what comes now is text."""
+        """End the reasoning without a closing tag: what follows is text."""
         self._kind = TextPiece
         self._unclosed.clear()
 
@@ -76,9 +76,9 @@ class ThinkTagParser:
 class LeakedCallParser:
     """Finds `<tool_call>{"name": ..., "arguments": {...}}</tool_call>` in text.
 
-    A tag that no object follows is text. An object that cannot be parsed becomes a call without a
-    name, which cannot be made: the model meant a call, so it must not appear as text. Whitespace
-    that only separates calls is dropped.
+    A tag without an object after it is text. An object that cannot be parsed becomes a call without
+    a name, which is reported as broken: the model meant a call, so it must not appear as text.
+    Whitespace between calls is dropped.
     """
 
     def __init__(self) -> None:
@@ -89,32 +89,32 @@ class LeakedCallParser:
         self._count = 0
 
     def feed(self, text: str) -> Iterator[str | CallPiece]:
-        """Text and whole calls, in their order."""
+        """Yield text and complete calls in order."""
         self._held += text
-        going_on = True
-        while going_on:
+        more = True
+        while more:
             if self._body is None:
-                said, going_on = self._outside()
-                if said := self._unblank(said):
-                    yield said
+                plain, more = self._read_text()
+                if plain := self._without_gap(plain):
+                    yield plain
             else:
-                body, going_on = self._inside(self._body)
+                body, more = self._read_body(self._body)
                 if body is not None:
                     yield self._call(body)
 
     def close(self) -> Iterator[str | CallPiece]:
-        """Return what was held back; an object without its closing tag may be complete."""
+        """Yield the text or call that was held back; a call may lack its closing tag."""
         text, self._held = self._held, ""
         if self._body is not None:
             yield self._call("".join([*self._body, text]))
-        elif said := self._unblank(text):
-            yield said
+        elif plain := self._without_gap(text):
+            yield plain
         elif self._gap and not self._count:
             yield self._gap
             self._gap = None
 
-    def _outside(self) -> tuple[str, bool]:
-        """Text up to a call, and whether there is more to look at."""
+    def _read_text(self) -> tuple[str, bool]:
+        """Return the text before a call, and True if there is more to parse."""
         text, tag, rest = self._held.partition(_CALL)
         if not tag:
             self._held = _overlap(text, _CALL)
@@ -129,8 +129,11 @@ class LeakedCallParser:
         self._held, self._body, self._shape = body, [], Shape()
         return text, True
 
-    def _inside(self, body: list[str]) -> tuple[str | None, bool]:
-        """The object once it is closed; a closing tag within one of its strings is no end."""
+    def _read_body(self, body: list[str]) -> tuple[str | None, bool]:
+        """Return the object once its tag is closed, and True if there is more to parse.
+
+        A closing tag inside a string of the object does not close it.
+        """
         text, tag, rest = self._held.partition(_END_CALL)
         if not tag:
             rest = _overlap(text, _END_CALL)
@@ -149,11 +152,11 @@ class LeakedCallParser:
     def _call(self, body: str) -> CallPiece:
         self._body, self._gap = None, ""
         self._count += 1
-        # U+FFFD may stand for bytes that were lost: SUBSTITUTE is what JSON cannot hold.
+        # U+FFFD may replace lost bytes. JSON rejects SUBSTITUTE, so that such a call is broken.
         return _read(body.replace("\ufffd", "\x1a"), self._count - 1)
 
-    def _unblank(self, text: str) -> str:
-        """The text with the blanks before it, unless there is nothing else yet."""
+    def _without_gap(self, text: str) -> str:
+        """Return the text with held whitespace before it; hold it while it is only whitespace."""
         if self._gap is None:
             return text
         text, self._gap = self._gap + text, None
@@ -178,7 +181,7 @@ def _read(body: str, index: int) -> CallPiece:
 
 
 def _text(arguments: bytes) -> str:
-    """Arguments as text: an object written compactly, or what a string holds."""
+    """Return the arguments as JSON text: an object in compact form, or a string's content."""
     if not arguments:
         return ""
     if arguments.startswith(b'"'):
@@ -187,31 +190,31 @@ def _text(arguments: bytes) -> str:
 
 
 def _overlap(text: str, tag: str) -> str:
-    """The longest end of the text that the tag may begin with."""
+    """Return the longest end of the text that may be the beginning of the tag."""
     ends = (text[-length:] for length in range(min(len(tag) - 1, len(text)), 0, -1))
     return next((end for end in ends if tag.startswith(end)), "")
 
 
 _decode = msgspec.json.Decoder(_LeakedCall).decode
-_MAX_BLANK = 1_000  # held at most: what comes in single bytes is looked at with each
+_MAX_BLANK = 1_000  # characters of whitespace that are held; they are scanned with each piece
 _THINK, _END_THINK = "<think>", "</think>"
 _CALL, _END_CALL = "<tool_call>", "</tool_call>"
 
 
-# Text that a server sends anew from its beginning each time, cut to what is new.
+# Cumulative text: some servers send the whole text so far with each piece.
 
 
-GROWTHS = 8
+GROWTHS = 8  # pieces in a row that extend the one before: then the text is cumulative
 LONGEST_TOKEN = 128
-"""Characters; vocabularies have runs of blanks and dashes that are as long."""
+"""Characters in one token: vocabularies have runs of blanks and dashes of this length."""
 
 
 class CumulativeText:
-    """Reduces each piece to what it adds. `sure` if the server is known to repeat.
+    """Reduces each piece to its new text. `sure` if the server is known to send cumulative text.
 
-    Ambiguous text is held until it is decided. A reply that does not repeat shows that with its
-    second piece, so nothing of it waits; one that happens to begin with a repetition waits for the
-    piece that ends it.
+    Ambiguous text is held until it is decided. The second piece of a usual reply decides at once,
+    so that none of it waits; if that piece happens to extend the first, the text is held until a
+    piece does not.
     """
 
     def __init__(self, *, sure: bool) -> None:
@@ -222,7 +225,7 @@ class CumulativeText:
         self._held: list[str] = []
 
     def feed(self, text: str) -> str:
-        """Return what this piece adds, and what was held if that is decided now."""
+        """Return the new text of this piece, after held text that is decided now."""
         if self._plain:
             return text
         last, self._last = self._last, text
@@ -241,7 +244,7 @@ class CumulativeText:
         return text.removeprefix(self._first)
 
     def settle(self) -> str:
-        """Return what is still held, as text: something else follows."""
+        """Return the held text as plain text, because another kind of piece follows."""
         if self._sure or not self._last:
             return ""
         self._plain = True

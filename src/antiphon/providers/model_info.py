@@ -22,12 +22,12 @@ T = TypeVar("T")
 Dollars = Annotated[float, Meta(ge=0, le=1_000_000)]
 Tokens = Annotated[int, Meta(ge=1, le=1_000_000_000)]
 Windows = Tokens | dict[str, Tokens]
-"""How many tokens models take: all of them, or by patterns of their names."""
+"""Context windows in tokens: one for all models, or by patterns of their names."""
 _MILLION = 1_000_000
 
 
 class Price(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """US dollars for a million tokens. Without `cached`, what was in a cache costs as the rest."""
+    """US dollars for a million tokens. Without `cached`, cached input tokens cost as others."""
 
     input: Dollars
     output: Dollars
@@ -45,10 +45,11 @@ class Price(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Offer(msgspec.Struct, frozen=True, kw_only=True):
-    """Vendor of a model and the model's name there.
+    """Vendor of a model, and the model's name there.
 
-    `own` are prices and `windows` sizes by patterns of names; the first match counts. A list knows
-    the vendor by its `address`, or by our name of a `vendor` reached in another way.
+    `own` are the prices and `windows` the context windows of the settings, by patterns of names;
+    the first match counts. A list finds the vendor by its `address`, or by our name of a `vendor`
+    whose address is not known.
     """
 
     model: str
@@ -59,24 +60,24 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def price(self) -> Price | None:
-        """The own price for this model."""
+        """The price in the settings, if any."""
         return self._fitting(self.own)
 
     @property
     def window(self) -> int | None:
-        """The own window of this model, in tokens."""
+        """The context window in the settings, in tokens."""
         if isinstance(self.windows, dict):
             return self._fitting(self.windows)
         return self.windows
 
     @property
     def listed(self) -> bool:
-        """True if a list may have the model: no list has models on this machine."""
+        """True if a list may contain the model; no list contains models on this machine."""
         return self.vendor is not None or bool(self.address and not is_local_url(self.address))
 
     def _fitting(self, by_names: Mapping[str, T]) -> T | None:
-        fitting = (one for names, one in by_names.items() if fnmatchcase(self.model, names))
-        return next(fitting, None)
+        matches = (value for names, value in by_names.items() if fnmatchcase(self.model, names))
+        return next(matches, None)
 
 
 class LazyValue(Generic[T]):
@@ -93,17 +94,17 @@ class LazyValue(Generic[T]):
         return await asyncio.shield(self._loading)
 
 
-# What a reply cost, in US dollars: by your own prices, else by a price list.
+# Costs in US dollars: by the prices of the settings, else by a price list.
 
 
 log = logging.getLogger(__name__)
 
 PriceList = Callable[[Offer, Usage], float | None]
-"""What this usage costs where it is offered; None where the list does not know."""
+"""Returns the cost of this usage; None if the list does not know the model."""
 
 
 class Prices:
-    """Says what replies cost. `find` knows where a model is bought, `load` brings a price list."""
+    """Prices of models. `find` returns the offer of a model, `load` a price list."""
 
     def __init__(self, find: Callable[[str], Offer], load: Callable[[], PriceList | None]) -> None:
         self._find = find
@@ -119,20 +120,20 @@ class Prices:
         try:
             look_up = await self._list.get()
             return look_up(offer, usage) if look_up else None
-        except Exception:  # other people's code: a reply is not lost because its price is
+        except Exception:  # foreign code: an unknown price must not lose the reply
             log.exception("the price list cannot say what %s costs", model)
             return None
 
 
-# How many tokens a model takes: by your own word, else by a list; what is not known stays so.
+# Context windows: by the settings, else by a list.
 
 
 WindowList = Callable[[Offer], int | None]
-"""How many tokens the model takes that is offered there; None where the list does not know."""
+"""Returns a model's context window in tokens; None if the list does not know the model."""
 
 
 class ModelWindows:
-    """Says what models take. `find` knows where a model is to be had, `load` brings a list."""
+    """Context windows of models. `find` returns the offer of a model, `load` a list."""
 
     def __init__(self, find: Callable[[str], Offer], load: Callable[[], WindowList | None]) -> None:
         self._find = find
@@ -147,12 +148,12 @@ class ModelWindows:
             look_up = await self._list.get()
             if look_up is None:
                 return [offer.window for offer in offers]
-            # In a thread, for there may be hundreds, and each is looked for by many patterns.
-            return await asyncio.to_thread(lambda: [_window_of(offer, look_up) for offer in offers])
-        except Exception:  # other people's code: models are listed without their windows too
+
+            def find_window(offer: Offer) -> int | None:
+                return offer.window or (look_up(offer) if offer.listed else None)
+
+            # In a thread: there may be hundreds, and each is matched against many patterns.
+            return await asyncio.to_thread(lambda: [find_window(offer) for offer in offers])
+        except Exception:  # foreign code: models are listed without their windows then
             log.exception("the list cannot say how much models take")
             return [offer.window for offer in offers]
-
-
-def _window_of(offer: Offer, look_up: WindowList) -> int | None:
-    return offer.window or (look_up(offer) if offer.listed else None)

@@ -1,4 +1,4 @@
-"""Providers with keys of owners, kept open while in use and for a while after."""
+"""Providers opened with owners' keys: a pool that closes the least recently used."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from antiphon.ports import Provider
 from antiphon.types.accounts import OwnerProviderKey
 from antiphon.types.chunks import Chunk, ModelRequest
 
-MOST = 500  # that are kept open; each may hold some connections that nobody uses
+MAX_OPEN = 500  # each may hold some idle connections
 
 
 class RefCountedProvider:
-    """Provider that closes once it was given up and its last reply has ended."""
+    """Provider that closes when it has been released and its last reply has ended."""
 
     def __init__(self, provider: Provider) -> None:
         self._provider = provider
@@ -24,7 +24,7 @@ class RefCountedProvider:
         self._given_up = False
 
     async def stream(self, question: ModelRequest) -> AsyncGenerator[Sequence[Chunk], None]:
-        """The reply, as it comes."""
+        """Stream the reply."""
         self._replies += 1
         try:
             async with aclosing(self._provider.stream(question)) as stream:
@@ -36,11 +36,11 @@ class RefCountedProvider:
                 await self._close_unused()
 
     async def models(self) -> Sequence[str]:
-        """The names that the provider lists."""
+        """Return the names that the provider lists."""
         return await self._provider.models()
 
     async def close(self) -> None:
-        """Close it when nobody reads from it any more."""
+        """Close the provider after its last reply."""
         self._given_up = True
         await self._close_unused()
 
@@ -50,50 +50,46 @@ class RefCountedProvider:
 
 
 class OwnerProviderPool:
-    """Open providers of owners: one for each provider that an owner has a key for."""
+    """Open providers by owner and name; the least recently used is closed first."""
 
-    def __init__(self, most: int = MOST) -> None:
+    def __init__(self, most: int = MAX_OPEN) -> None:
         self._most = most
-        self._lent: OrderedDict[tuple[str, str], tuple[bytes, RefCountedProvider]] = OrderedDict()
-        self._mixed_in = secrets.token_bytes(32)
+        self._open: OrderedDict[tuple[str, str], tuple[bytes, RefCountedProvider]] = OrderedDict()
+        self._hash_key = secrets.token_bytes(32)
 
     async def provider(
         self, owner: str, name: str, own: OwnerProviderKey, make: Callable[[], Awaitable[Provider]]
     ) -> Provider:
-        """Return the owner's provider, opened if there is none with this key and address."""
-        digest = self._digest(own)
+        """Return the owner's provider; open one unless this key and address are open already."""
+        credentials = f"{own.base_url or ''} {own.key}".encode()
+        digest = blake2b(credentials, key=self._hash_key, digest_size=32).digest()
         if known := self._find(owner, name, digest):
             return known
         made = RefCountedProvider(await make())
-        if known := self._find(owner, name, digest):  # two asked at one time: the first has it
+        if known := self._find(owner, name, digest):  # a concurrent call was first
             await made.close()
             return known
         await self.give_up(owner, name)
-        self._lent[owner, name] = (digest, made)
-        while len(self._lent) > self._most:
-            _, (_, oldest) = self._lent.popitem(last=False)
+        self._open[owner, name] = (digest, made)
+        while len(self._open) > self._most:
+            _, (_, oldest) = self._open.popitem(last=False)
             await oldest.close()
         return made
 
     async def give_up(self, owner: str, name: str) -> None:
-        """Drop the owner's key; replies in progress end normally."""
-        if known := self._lent.pop((owner, name), None):
+        """Close the owner's provider; replies in progress end normally."""
+        if known := self._open.pop((owner, name), None):
             await known[1].close()
 
     async def close(self) -> None:
-        """Close all of them."""
-        for _, lent in self._lent.values():
-            await lent.close()
+        """Close all providers."""
+        for _, provider in self._open.values():
+            await provider.close()
 
     def _find(self, owner: str, name: str, digest: bytes) -> RefCountedProvider | None:
-        """The one that is there, if it has this key and address; it was used just now."""
-        known = self._lent.get((owner, name))
+        """Return the open provider if its digest is this; mark it as just used."""
+        known = self._open.get((owner, name))
         if known is None or known[0] != digest:
             return None
-        self._lent.move_to_end((owner, name))
+        self._open.move_to_end((owner, name))
         return known[1]
-
-    def _digest(self, own: OwnerProviderKey) -> bytes:
-        """By what key and address are told apart; it tells nothing of the key."""
-        said = f"{own.base_url or ''} {own.key}".encode()
-        return blake2b(said, key=self._mixed_in, digest_size=32).digest()

@@ -1,6 +1,6 @@
-"""The list of prices and windows that genai-prices keeps: as old as the package, never fetched.
+"""Prices and context windows from the genai-prices package, never fetched.
 
-An application that has that library update its prices itself gets the newer ones here too.
+If an application lets that library update its prices, the updated ones are used here too.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ SELLERS = {
     "vertexaianthropic": "google",
     "zai": "zai",
 }
-"""The list's names of vendors that no address tells of, by ours."""
+"""The list's names of vendors that have no known address, by our names."""
 
 MOVED = {"https://api.together.ai/v1": "https://api.together.xyz/v1"}
-"""The addresses that the list has for servers which have another by now."""
+"""Former addresses, under which the list has the server, by the current ones."""
 
-get_snapshot()  # takes a moment: it shall pass while this module loads, not at the first look
+get_snapshot()  # slow, so it is loaded with this module and not at the first query
 
 
 def cost(offer: Offer, usage: Usage) -> float | None:
@@ -44,9 +44,9 @@ def cost(offer: Offer, usage: Usage) -> float | None:
     )
     try:
         found = get_snapshot().calc(tokens, offer.model, seller, address, None)
-    except (LookupError, ValueError):  # not there, or priced by what is not counted here
+    except (LookupError, ValueError):  # not in the list, or priced by units that are not counted
         return None
-    # Nothing is what models cost that are listed without a price; that does not make them free.
+    # The list has 0 for models without a price; these are not free.
     return round(float(found.total_price), DOLLAR_DIGITS) or None
 
 

@@ -1,4 +1,4 @@
-"""Recorded streams played back through the parser of the real ones, at speed or byte by byte."""
+"""Provider that replays recorded streams through the parser of live ones."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ Cuts = Callable[[bytes], Iterable[int]]
 
 
 def every(size: int) -> Cuts:
-    """Reads of that many bytes."""
+    """Return cuts into reads of that many bytes."""
     return lambda stream: range(size, len(stream), size)
 
 
 class ReplayProvider:
-    """Plays the recording that a question names as its model.
+    """Replays the recording that a request names as its model.
 
-    A recording is raw server-sent events, or one JSON payload to a line. `cuts` says where its
-    bytes are cut into reads (by default at each blank line), `pace` how many come in a second.
+    A recording is raw server-sent events, or one JSON payload per line. `cuts` returns the offsets
+    at which its bytes are cut into reads, by default each blank line; `pace` is reads per second.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class ReplayProvider:
         self._quirks = quirks
 
     async def stream(self, question: ModelRequest) -> AsyncGenerator[Sequence[Chunk], None]:
-        """The recording, as if a server were sending it."""
+        """Stream the recording as if a server sent it."""
         recording = self._recordings.get(question.model)
         if recording is None:
             raise ProviderRejected(f"There is no recording {question.model!r}.")
@@ -59,15 +59,15 @@ class ReplayProvider:
         reply.check()
 
     async def models(self) -> Sequence[str]:
-        """The names of the recordings."""
+        """Return the names of the recordings."""
         return sorted(self._recordings)
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing."""
 
 
 def recordings_in(folder: Path) -> dict[str, bytes]:
-    """The recordings of a folder, by their names."""
+    """Read the recordings of a folder; return them by name."""
     return {path.name.removesuffix(SUFFIX): path.read_bytes() for path in folder.glob(f"*{SUFFIX}")}
 
 

@@ -1,17 +1,17 @@
-"""A model that follows a script: for tests that need to say exactly what comes, and when.
+"""Provider that follows a script: tests state exactly which chunks come, and when.
 
 ```
-think Let me look.            reasoning, a piece to a word
-refuse I will not.            a refusal, a piece to a word
+think Let me look.            reasoning, one piece per word
+refuse I will not.            a refusal, one piece per word
 say "Two\\nlines"              text; in quotes it is a JSON string
 call get_weather {"city": "Oslo"}
-wait lunch                    until the test opens that gate
-usage 10 5                    tokens in and out
-finish length                 the word that ends the reply; by itself it is `tool_calls` or `stop`
+wait lunch                    waits until the test opens the gate `lunch`
+usage 10 5                    input and output tokens
+finish length                 the finish reason; by default `tool_calls` or `stop`
 fail provider_rate_limited Too many requests.
-stall                         nothing more, for ever
-cut                           the connection breaks
-end                           the stream ends without a word
+stall                         sends nothing more
+cut                           breaks the connection
+end                           ends the stream without a finish reason
 ```
 """
 
@@ -39,7 +39,7 @@ from antiphon.types.runs import Usage
 
 
 class ScriptGate:
-    """A place in a script: `reached` is set by the model, `opened` by the test."""
+    """A pause in a script: the provider sets `reached`, the test sets `opened`."""
 
     def __init__(self) -> None:
         self.reached = asyncio.Event()
@@ -47,7 +47,7 @@ class ScriptGate:
 
 
 class ScriptedProvider:
-    """Plays one script for each time it is asked, in order. `questions` are those it was asked."""
+    """Plays the scripts in order, one for each request. `questions` are the requests so far."""
 
     def __init__(self, *scripts: str) -> None:
         self.questions: list[ModelRequest] = []
@@ -56,7 +56,7 @@ class ScriptedProvider:
         self._calls = 0
 
     async def stream(self, question: ModelRequest) -> AsyncGenerator[Sequence[Chunk], None]:
-        """The next script, each line of it as chunks that come together."""
+        """Stream the next script; the chunks of a line come together."""
         self.questions.append(question)
         if len(self.questions) > len(self._scripts):
             raise errors.ProviderRejected(f"There are only {len(self._scripts)} scripts.")
@@ -85,11 +85,11 @@ class ScriptedProvider:
         yield [Finish(ending)]
 
     async def models(self) -> Sequence[str]:
-        """Any name will do; this is the one to show."""
+        """Return one name; every name is accepted."""
         return ["scripted"]
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing."""
 
     def _chunks(self, verb: str, rest: str) -> Sequence[Chunk]:
         match verb:

@@ -1,4 +1,4 @@
-"""The known OpenAI-compatible servers, in one table, and what an entry of it may say."""
+"""The table of known OpenAI-compatible servers, and the fields of its entries."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ Lack = Literal[
     "response_format.json_schema",
     "logit_bias",
 ]
-"""What a run may ask and a server may not have: a setting, or one value of it."""
+"""A setting of runs, or one value of it, that a server may not support."""
 
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Terms of any provider, whatever its protocol.
+    """Terms of a provider, whatever its protocol.
 
-    `default` is the model used when the provider was chosen because its key is set. `lacks` lists
-    what runs cannot use. `prices` and `context_tokens` are by patterns of model names; the latter
-    may be one number for all. Silence and turn may have limits of their own (None: as in the
-    settings). `retries` are made only before the first byte.
+    `default` is the model that is used if the provider was chosen because its key is set. `lacks`
+    lists features that runs cannot use. `prices` and `context_tokens` are keyed by patterns of
+    model names; `context_tokens` may be one number for all models. A timeout of None is that of
+    the settings. Requests are retried `retries` times, and only before the first byte.
     """
 
     default: str | None = None
@@ -57,10 +57,10 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class ServerTerms(Terms, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An OpenAI-compatible server; `[providers.NAME]` in `antiphon.toml` has the same fields.
 
-    `base_url` may name environment variables in braces. The key comes from the variable `key_env`,
-    or stands in `key`; without either none is sent. `models` is the path of the list of models, or,
-    for a server that has none, their names. A connection must stand after `connect_timeout`; `pool`
-    is how many there are at most: who comes later waits in line.
+    `base_url` may name environment variables in braces. The key is `key`, or is read from the
+    variable `key_env`; without either, none is sent. `models` is the path of the list of models or,
+    for a server without a list, their names. `pool` is the maximum number of connections: further
+    requests wait.
     """
 
     base_url: str
@@ -70,10 +70,10 @@ class ServerTerms(Terms, frozen=True, kw_only=True, forbid_unknown_fields=True):
     models: str | tuple[str, ...] = "models"
     quirks: Quirks = Quirks()
     connect_timeout: Seconds = 10.0
-    pool: Annotated[int, Meta(ge=1, le=100_000)] = 2_000  # above what a worker drives at once
+    pool: Annotated[int, Meta(ge=1, le=100_000)] = 2_000  # more than a worker runs at once
 
 
-# In the order in which keys in the environment are looked for.
+# In the order in which the environment is searched for keys.
 SERVERS: dict[str, ServerTerms] = {
     "openai": ServerTerms(
         base_url="https://api.openai.com/v1",
@@ -191,7 +191,7 @@ SERVERS: dict[str, ServerTerms] = {
         default="openai/gpt-oss-120b",
         quirks=Quirks(extra_content=False),
     ),
-    # Its variable usually stands there for other reasons, so it chooses no model.
+    # No default: its variable is usually set for other reasons.
     "huggingface": ServerTerms(
         base_url="https://router.huggingface.co/v1",
         key_env="HF_TOKEN",
@@ -201,10 +201,10 @@ SERVERS: dict[str, ServerTerms] = {
         base_url="{AZURE_OPENAI_ENDPOINT}/openai/v1",
         key_env="AZURE_OPENAI_API_KEY",
         key_header="api-key",
-        models=(),  # what it lists can be deployed; what can be named is what was
+        models=(),  # it lists models that can be deployed, not those that are
         quirks=Quirks(max_tokens="max_completion_tokens", extra_content=False, refusal_back=True),
     ),
-    # Local servers load a model when it is first asked.
+    # Local servers load a model at its first request.
     "ollama": ServerTerms(
         base_url="http://127.0.0.1:11434/v1",
         lacks=("tool_choice", "parallel_tool_calls", "logit_bias"),
@@ -230,4 +230,4 @@ SERVERS: dict[str, ServerTerms] = {
 
 
 UNDECLARED = Quirks(cumulative="auto")
-"""What may be guessed of a server that the settings give by its address alone."""
+"""Quirks assumed for a server of which only the address is known."""

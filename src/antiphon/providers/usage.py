@@ -12,44 +12,49 @@ from typing import Any, TypeGuard, cast
 from antiphon.types.runs import Usage
 
 MAX_COUNT = 10**12
-"""No reply has more tokens, nor costs more dollars: the sums of a run stay exact everywhere."""
+"""Upper bound of tokens, and of dollars, in one reply, so that the sums of a run stay exact."""
 
-TICKS = 10**10  # of xAI's, to a dollar
+TICKS = 10**10  # xAI's unit of cost: ticks in a dollar
 
 
 def parse_usage(fields: Mapping[str, Any]) -> Usage:
     """Parse the `usage` object of chat completions."""
-    taken, said = _count(fields.get("prompt_tokens")), _count(fields.get("completion_tokens"))
-    thought = _reasoning_tokens(fields)
-    if _is_beside(taken, said, thought, fields):
-        said += thought
+    prompt = _count(fields.get("prompt_tokens"))
+    completion = _count(fields.get("completion_tokens"))
+    # OpenAI and most others have it among the details, Perplexity beside the counts.
+    reasoning = max(_reasoning_in_details(fields), _count(fields.get("reasoning_tokens")))
+    if _is_reasoning_separate(prompt, completion, reasoning, fields):
+        completion += reasoning
     return Usage(
-        input_tokens=taken,
-        output_tokens=said,
-        cached_tokens=min(_cached_tokens(fields), taken),
-        reasoning_tokens=min(thought, said),
+        input_tokens=prompt,
+        output_tokens=completion,
+        cached_tokens=min(_count_cached(fields), prompt),
+        reasoning_tokens=min(reasoning, completion),
         cost=_cost(fields),
     )
 
 
-def _is_beside(taken: int, said: int, thought: int, fields: Mapping[str, Any]) -> bool:
-    """Return whether the reasoning is counted beside the completion, and not as a part of it.
+def _is_reasoning_separate(
+    prompt: int, completion: int, reasoning: int, fields: Mapping[str, Any]
+) -> bool:
+    """Return whether reasoning tokens are counted beside the completion, not as a part of it.
 
-    xAI and Gemini do so, and Perplexity's deep research too, whose total leaves it out. Newer
-    models of xAI do as OpenAI: only the sums tell. A total of input and completion alone holds the
-    reasoning of every other server, however much of it the details name.
+    xAI and Gemini count them separately, and so does Perplexity's deep research, whose total omits
+    them. Newer models of xAI count as OpenAI does, so only the sums decide. For every other server,
+    a total of prompt and completion includes the reasoning, however much the details report.
     """
     total = fields.get("total_tokens")
-    if taken + said + thought == total:
+    if prompt + completion + reasoning == total:
         return True
-    return thought > said and not (said and taken + said == total and _in_details(fields))
+    is_included = completion and prompt + completion == total and _reasoning_in_details(fields)
+    return reasoning > completion and not is_included
 
 
-def _cached_tokens(fields: Mapping[str, Any]) -> int:
-    """The cached tokens of the input, from where each server has them.
+def _count_cached(fields: Mapping[str, Any]) -> int:
+    """Return the cached input tokens.
 
-    OpenAI and most others have them among the details; DeepSeek, Moonshot and Mistral beside the
-    counts, and Mistral in details of a name in the singular too.
+    OpenAI and most others report them among the details; DeepSeek, Moonshot and Mistral beside the
+    counts, and Mistral also in details whose name is in the singular.
     """
     places = (
         _object(fields.get("prompt_tokens_details")).get("cached_tokens"),
@@ -61,17 +66,12 @@ def _cached_tokens(fields: Mapping[str, Any]) -> int:
     return max(map(_count, places))
 
 
-def _reasoning_tokens(fields: Mapping[str, Any]) -> int:
-    """OpenAI and most others have it among the details, Perplexity beside the counts."""
-    return max(_in_details(fields), _count(fields.get("reasoning_tokens")))
-
-
-def _in_details(fields: Mapping[str, Any]) -> int:
+def _reasoning_in_details(fields: Mapping[str, Any]) -> int:
     return _count(_object(fields.get("completion_tokens_details")).get("reasoning_tokens"))
 
 
 def _cost(fields: Mapping[str, Any]) -> float | None:
-    """OpenRouter's `cost`, the sum in Perplexity's, or xAI's in ticks; most say nothing of it."""
+    """Return OpenRouter's `cost`, the total of Perplexity's, or xAI's in ticks; else None."""
     cost, ticks = fields.get("cost"), fields.get("cost_in_usd_ticks")
     if _is_number(ticks):
         return ticks / TICKS

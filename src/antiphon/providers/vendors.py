@@ -1,4 +1,4 @@
-"""Vendors with a language of their own, in one table; any-llm, which speaks them, is an extra."""
+"""The table of vendors with protocols of their own, reached through the extra any-llm."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ EXTRA = "vendors"
 class Vendor(Terms, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Terms of one vendor; a `[providers.NAME]` table may change them.
 
-    The key comes from the first of the variables `keys` that is set; without one the vendor's own
-    library looks for credentials if `keyless`. A vendor that is not `listed` is never sent a key
-    unless it was named: that variable usually holds something else. One that is not `movable`
-    ignores base URLs.
+    The key is read from the first of the variables `keys` that is set; without one, the vendor's
+    library looks for credentials itself if `keyless`. A vendor that is not `listed` gets a key only
+    if a model names it: its variable usually holds another vendor's key. A vendor that is not
+    `movable` accepts no base URL.
 
-    `tongue` names the vendor whose requests differ from chat completions, `quirks` further
-    differences. `max_tokens` is sent if the vendor requires a limit and the caller gave none;
-    `blocks` is set if the library would block the event loop.
+    `tongue` selects the conversion of requests, `quirks` are further differences. `max_tokens` is
+    sent if the vendor requires a limit and the run has none; `blocks` is set if the library blocks
+    the event loop.
     """
 
     keys: tuple[str, ...] = ()
@@ -38,15 +38,15 @@ class Vendor(Terms, frozen=True, kw_only=True, forbid_unknown_fields=True):
     blocks: bool = False
 
     def variable(self, environ: Mapping[str, str]) -> str | None:
-        """Return the variable that holds a key."""
+        """Return the name of the variable that holds a key; None if none is set."""
         return next((name for name in self.keys if environ.get(name)), None)
 
 
-ANTHROPIC_TOKENS = 16_384  # room for thoughts and an answer; every model on offer takes more
+ANTHROPIC_TOKENS = 16_384  # for reasoning and answer; every current model accepts more
 ANTHROPIC_LACKS: tuple[Lack, ...] = ("seed", "logit_bias", "response_format.json_object")
 GEMINI_LACKS: tuple[Lack, ...] = ("logit_bias", "parallel_tool_calls")
 
-# In the order in which keys in the environment are looked for, after those of the servers.
+# In the order in which the environment is searched for keys, after those of the servers.
 VENDORS: dict[str, Vendor] = {
     "anthropic": Vendor(
         keys=("ANTHROPIC_API_KEY",),
@@ -64,7 +64,7 @@ VENDORS: dict[str, Vendor] = {
     "cohere": Vendor(keys=("COHERE_API_KEY",), default="command-a-03-2025"),
     "zai": Vendor(keys=("ZAI_API_KEY",), quirks=Quirks(reasoning_back="reasoning_content")),
     "minimax": Vendor(keys=("MINIMAX_API_KEY",)),
-    # Clouds: without a key, their own ways to find credentials.
+    # Clouds: without a key, their libraries find credentials themselves.
     "bedrock": Vendor(keys=("AWS_BEARER_TOKEN_BEDROCK",), keyless=True, blocks=True),
     "vertexai": Vendor(keyless=True, movable=False, tongue="gemini", lacks=GEMINI_LACKS),
     "vertexaianthropic": Vendor(
@@ -124,7 +124,7 @@ def listing(environ: Mapping[str, str]) -> list[str]:
     """Return the vendors that can list their models."""
     if not is_installed():
         return []
-    return [name for name, one in VENDORS.items() if one.listed and one.variable(environ)]
+    return [name for name, vendor in VENDORS.items() if vendor.listed and vendor.variable(environ)]
 
 
 def open_provider(
@@ -132,8 +132,8 @@ def open_provider(
 ) -> Provider:
     """Open the vendor's provider; importing its library takes seconds.
 
-    With `base_url` another server is used with the vendor's protocol. Raises `BadSettings` without
-    its key or the extra.
+    With `base_url` the vendor's protocol is used with that server. Raises `BadSettings` without the
+    vendor's key or the extra.
     """
     if not is_installed():
         raise BadSettings(

@@ -42,7 +42,7 @@ class Provider(Protocol):
     Never retries after the first chunk.
     """
 
-    def stream(self, question: ModelRequest) -> AsyncGenerator[Sequence[Chunk], None]:
+    def stream(self, request: ModelRequest) -> AsyncGenerator[Sequence[Chunk], None]:
         """Yield the reply's chunks as they arrive, in lists; an empty list is a sign of life.
 
         A `Finish` marks the end; without one the reply counts as cut. Raises only `ProviderError`

@@ -13,7 +13,7 @@ import pytest
 from antiphon.api.operations import GetThread
 from antiphon.client.async_client import AsyncClient
 from antiphon.client.sync_client import Client
-from antiphon.runtime.admin.keys import make_key
+from antiphon.runtime.admin.keys import create_unaudited_key
 from antiphon.runtime.embedded_transport import AsyncEmbeddedTransport
 from antiphon.runtime.runtime import open_runtime
 from antiphon.server.serve import serving
@@ -175,7 +175,7 @@ async def test_an_owner_header_that_is_none_is_refused(locked: tuple[str, dict[s
 @pytest.fixture
 async def locked() -> AsyncIterator[tuple[str, dict[str, str]]]:
     async with open_runtime(SETTINGS) as runtime:
-        _, ann = await make_key(runtime.store, "ann")
-        _, root = await make_key(runtime.store, "local", scopes=("admin",))
+        _, ann = await create_unaudited_key(runtime.store, "ann")
+        _, root = await create_unaudited_key(runtime.store, "local", scopes=("admin",))
         async with serving(SETTINGS, lambda _: nullcontext(runtime)) as url:
             yield url, {"ann": ann, "root": root}

@@ -56,13 +56,13 @@ def test_deltas_are_joined_and_calls_told_apart_by_whether_they_are_whole():
         ToolCallDelta(tool_call_id="d", arguments='{"y"'),
         READY,
     )
-    assert transcript.said == ReplySoFar(
+    assert transcript.reply == ReplySoFar(
         text="hello",
         reasoning="hm",
         calls=(ToolCall("c", "f", '{"x":1}', repaired=True),),
         partial_calls=(ToolCall("d", "g", '{"y"'),),
     )
-    assert transcript.calls == transcript.said.calls
+    assert transcript.calls == transcript.reply.calls
 
 
 def test_calls_come_in_the_order_in_which_they_began():
@@ -79,7 +79,7 @@ def test_a_restart_voids_what_came_after_the_event_it_names():
         TurnRestarted(reason="worker_lost", after=1, attempt=2),
         TextDelta(text="new"),
     )
-    assert transcript.said == ReplySoFar("kept new", None, (), ())
+    assert transcript.reply == ReplySoFar("kept new", None, (), ())
 
 
 def test_a_second_restart_voids_what_the_first_attempt_left_too():
@@ -107,7 +107,7 @@ def test_a_turn_stays_readable_until_the_next_one_begins():
     assert [call.id for call in transcript.calls] == ["c"]
 
     transcript.add(8, status(Status.IN_PROGRESS))
-    assert (transcript.said, transcript.message) == (ReplySoFar("", None, (), ()), None)
+    assert (transcript.reply, transcript.message) == (ReplySoFar("", None, (), ()), None)
 
 
 def test_of_two_replies_in_one_stream_the_second_is_what_is_being_said():
@@ -121,7 +121,7 @@ def test_of_two_replies_in_one_stream_the_second_is_what_is_being_said():
     assert (transcript.text, transcript.message) == ("Let me look.", SAID)
 
     transcript.add(6, TextDelta(text="It is"))
-    assert (transcript.said, transcript.message) == (ReplySoFar("It is", None, (), ()), None)
+    assert (transcript.reply, transcript.message) == (ReplySoFar("It is", None, (), ()), None)
     transcript.add(7, TurnRestarted(reason="worker_lost", after=5, attempt=2))
     transcript.add(8, TextDelta(text="It was"))
     assert transcript.text == "It was"

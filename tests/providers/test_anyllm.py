@@ -37,7 +37,7 @@ pytest.importorskip("any_llm", reason="antiphon[vendors] is not installed")
 from any_llm.types.completion import ChatCompletionChunk, CompletionUsage, PromptTokensDetails
 
 from antiphon.providers import any_llm
-from antiphon.providers.any_llm import AnyLlmParser, AnyLlmProvider, request
+from antiphon.providers.any_llm import AnyLlmParser, AnyLlmProvider, request_arguments
 from tests.support.providers import anthropic_upstream, gemini_upstream
 from tests.support.providers.anthropic_upstream import AnthropicUpstream
 from tests.support.providers.bedrock_upstream import BedrockUpstream
@@ -366,8 +366,10 @@ async def test_the_models_are_those_the_vendor_lists(provider: AnyLlmProvider, v
 def test_a_limit_of_the_callers_goes_before_ours():
     asked = ModelRequest(model="m", messages=HELLO, sampling=Sampling(max_output_tokens=7))
 
-    assert request(asked, VENDORS["anthropic"])["max_tokens"] == 7
-    assert "max_tokens" not in request(ModelRequest(model="m", messages=HELLO), VENDORS["cohere"])
+    assert request_arguments(asked, VENDORS["anthropic"])["max_tokens"] == 7
+    assert "max_tokens" not in request_arguments(
+        ModelRequest(model="m", messages=HELLO), VENDORS["cohere"]
+    )
 
 
 async def test_a_whole_run_hands_its_calls_off_and_goes_on(

@@ -350,7 +350,7 @@ def test_a_table_that_no_model_could_name_is_refused(name: str):
 def test_an_own_price_holds_for_a_vendor_too():
     found = catalog(providers={"anthropic": {"prices": {"*": {"input": 1, "output": 2}}}})
 
-    offer = found.offer("anthropic:claude")
+    offer = found.find_offer("anthropic:claude")
 
     assert offer.price
     assert (offer.model, offer.vendor) == ("claude", "anthropic")

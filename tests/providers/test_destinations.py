@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from antiphon.providers.catalog import Catalog
-from antiphon.providers.endpoints import of_vendor
+from antiphon.providers.endpoints import vendor_destination
 from antiphon.settings.settings import Settings
 from antiphon.types.accounts import OwnerProviderKey
 from antiphon.types.runs import Destination
@@ -117,15 +117,17 @@ async def test_who_is_asked_for_a_model_is_where_the_words_of_its_runs_go(
 ) -> None:
     there = await destination(program, model)
 
-    assert catalog(program).asks(model) == (there.provider, there.address)
+    assert catalog(program).find_server(model) == (there.provider, there.address)
 
 
 def test_a_region_is_another_place() -> None:
     near, far = ({"AWS_REGION": region, "AWS_SECRET": "k"} for region in ("eu-1", "us-1"))
 
-    assert of_vendor("bedrock", near) != of_vendor("bedrock", far)
-    assert of_vendor("bedrock", near) == of_vendor("bedrock", near | {"AWS_SECRET": "another"})
-    assert of_vendor("gemini", near) == of_vendor("gemini", far)
+    assert vendor_destination("bedrock", near) != vendor_destination("bedrock", far)
+    assert vendor_destination("bedrock", near) == vendor_destination(
+        "bedrock", near | {"AWS_SECRET": "another"}
+    )
+    assert vendor_destination("gemini", near) == vendor_destination("gemini", far)
 
 
 async def test_an_owners_key_is_served_where_it_can_be_opened_and_no_other_is_needed() -> None:

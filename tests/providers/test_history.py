@@ -399,12 +399,18 @@ def texts(messages: list[Any], role: str) -> str:
 @given(ANY)
 def test_any_messages_become_a_history_that_a_strict_server_takes(messages: list[bytes]):
     plain = [json.loads(message) for message in messages]
-    mended = history.alternating(history.one_system(history.pair_outputs(history.apart(plain))))
+    mended = history.alternate_roles(
+        history.merge_system_messages(history.pair_outputs(history.rename_duplicate_ids(plain)))
+    )
 
     body = json.dumps({"messages": mended}).encode()
     assert faults(body, ALTERNATE) == []
     assert (
-        history.alternating(history.one_system(history.pair_outputs(history.apart(mended))))
+        history.alternate_roles(
+            history.merge_system_messages(
+                history.pair_outputs(history.rename_duplicate_ids(mended))
+            )
+        )
         == mended
     )
 
@@ -413,7 +419,7 @@ def test_any_messages_become_a_history_that_a_strict_server_takes(messages: list
 def test_what_is_made_acceptable_loses_no_text_and_keeps_its_order(messages: list[bytes]):
     plain = [json.loads(message) for message in messages]
     answered = history.pair_outputs(plain)
-    mended = history.alternating(history.one_system(answered))
+    mended = history.alternate_roles(history.merge_system_messages(answered))
 
     for role in ("system", "user", "assistant"):
         assert texts(mended, role) == texts(answered, role)
@@ -425,7 +431,9 @@ def test_what_is_made_acceptable_loses_no_text_and_keeps_its_order(messages: lis
 
 def test_what_is_in_order_is_not_changed():
     chat = [json.loads(one) for one in (HI, called("c1"), output("c1"))]
-    assert history.alternating(history.one_system(history.pair_outputs(chat))) == chat
+    assert (
+        history.alternate_roles(history.merge_system_messages(history.pair_outputs(chat))) == chat
+    )
 
 
 # The judge, and the official types.

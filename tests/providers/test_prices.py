@@ -26,7 +26,7 @@ def catalog(**settings: object) -> Catalog:
 
 
 def prices(load: PriceList | None = cost, **settings: object) -> Prices:
-    return Prices(catalog(**settings).offer, lambda: load)
+    return Prices(catalog(**settings).find_offer, lambda: load)
 
 
 def own(**tables: dict[str, float]) -> dict[str, object]:
@@ -144,11 +144,11 @@ async def test_what_the_list_does_not_have_is_not_known(model: str, settings: di
 
 @pytest.mark.parametrize("name", [n for n, s in SERVERS.items() if "127.0.0.1" in s.base_url])
 async def test_nobody_lists_what_runs_on_this_machine(name: str):
-    assert await Prices(catalog().offer, unloadable).cost(f"{name}:gpt-4o-mini", USED) is None
+    assert await Prices(catalog().find_offer, unloadable).cost(f"{name}:gpt-4o-mini", USED) is None
 
 
 async def test_the_demo_model_needs_no_list():
-    assert await Prices(catalog().offer, unloadable).cost("demo", USED) is None
+    assert await Prices(catalog().find_offer, unloadable).cost("demo", USED) is None
 
 
 async def test_without_the_extra_only_own_prices_are_known():
@@ -168,7 +168,7 @@ async def test_the_list_is_loaded_once_and_not_on_the_loop():
         assert go_on.wait(10)
         return lambda offer, usage: 1.5
 
-    together = Prices(catalog().offer, load)
+    together = Prices(catalog().find_offer, load)
     asked = [asyncio.create_task(together.cost("openai:gpt-4o", USED)) for _ in range(3)]
     async with asyncio.timeout(10):
         await begun.wait()  # which the loop could not have told us while it loads
@@ -189,5 +189,5 @@ async def test_a_list_that_breaks_costs_nobody_a_reply(
     def load() -> PriceList | None:
         return look if where == "looking" else look(Offer(model=""), USED)  # type: ignore[return-value]
 
-    assert await Prices(catalog().offer, load).cost("openai:gpt-4o", USED) is None
+    assert await Prices(catalog().find_offer, load).cost("openai:gpt-4o", USED) is None
     assert "price list" in caplog.text

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from antiphon.providers.replay import ReplayProvider, every, frame_recording, recordings_in
+from antiphon.providers.replay import ReplayProvider, cut_every, frame_recording, recordings_in
 from antiphon.types.chunks import (
     CallPiece,
     Chunk,
@@ -52,7 +52,7 @@ async def test_our_recordings_say_what_they_say(name: str, said: tuple[str, str,
 @pytest.mark.parametrize("size", [1, 2, 7, 1000])
 @pytest.mark.parametrize("name", sorted(OURS))
 async def test_the_cuts_of_a_recording_make_no_difference(name: str, size: int):
-    assert await play(ReplayProvider(OURS, cuts=every(size)), name) == await play(
+    assert await play(ReplayProvider(OURS, cuts=cut_every(size)), name) == await play(
         ReplayProvider(OURS), name
     )
 
@@ -84,4 +84,4 @@ async def test_foreign_recordings_end_well_however_they_are_cut(name: str):
     assert len(finishes) == 1
     assert any(isinstance(chunk, UsageReport) for chunk in whole)
     for size in (1, 5, 64, 4096):
-        assert await play(ReplayProvider(THEIRS, cuts=every(size)), name) == whole
+        assert await play(ReplayProvider(THEIRS, cuts=cut_every(size)), name) == whole

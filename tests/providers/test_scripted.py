@@ -39,7 +39,7 @@ async def test_each_question_gets_the_next_script():
 
     assert await play(provider) == [TextPiece("one"), Finish("stop")]
     assert await play(provider) == [TextPiece("two"), Finish("length")]
-    assert provider.questions == [QUESTION, QUESTION]
+    assert provider.requests == [QUESTION, QUESTION]
 
 
 async def test_a_script_waits_at_its_gate():

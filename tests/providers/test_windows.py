@@ -18,7 +18,7 @@ ADDRESS = "http://127.0.0.1:1/v1"
 
 def windows(load: WindowList | None = context_tokens, **settings: object) -> ModelWindows:
     return ModelWindows(
-        Catalog(Settings(**settings), {}).offer,  # type: ignore[arg-type]
+        Catalog(Settings(**settings), {}).find_offer,  # type: ignore[arg-type]
         lambda: load,
     )
 

@@ -51,11 +51,11 @@ class Mouth(ScriptedProvider):
 
     script = "say Hello."
 
-    async def stream(self, question: ModelRequest) -> AsyncGenerator[Sequence[Chunk], None]:
-        self.questions.append(question)
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[Sequence[Chunk], None]:
+        self.requests.append(request)
         once = ScriptedProvider(self.script)
         once.gates = self.gates
-        async for chunks in once.stream(question):
+        async for chunks in once.stream(request):
             yield chunks
 
 
@@ -156,7 +156,7 @@ class Threads(RuleBasedStateMachine):
 
     @invariant()
     def every_request_is_one_that_every_server_takes(self) -> None:
-        for question in getattr(self, "model", Mouth()).questions[getattr(self, "judged", 0) :]:
+        for question in getattr(self, "model", Mouth()).requests[getattr(self, "judged", 0) :]:
             for quirks in PROFILES:
                 assert faults(payload(question, quirks), quirks) == [], (quirks, question.messages)
             assert history.pair_outputs(question.decoded()) == question.decoded(), (

@@ -118,7 +118,7 @@ def folded(told: Sequence[Numbered]) -> list[Message]:
     for number, event in told:
         transcript.add(number, event)
         if isinstance(event, MessageCompleted):
-            said = transcript.said
+            said = transcript.reply
             assert (said.text, said.reasoning) == (event.message.text, event.message.reasoning)
             assert [c.id for c in said.calls] == [c.id for c in event.message.tool_calls]
             messages.append(event.message)
@@ -148,7 +148,7 @@ async def test_the_model_reads_what_the_tool_gave() -> None:
     async with house('call far__read {"x":1}', "say Done.", servers=Far()) as h:
         await h.ask(mcp_servers=(FREE,))
 
-        asked, asked_again = h.model.questions
+        asked, asked_again = h.model.requests
         assert [tool.name for tool in asked.tools] == ["far__read", "far__write", "far__wait"]
         assert [m["role"] for m in asked_again.decoded()] == ["user", "assistant", "tool"]
         assert asked_again.turn == 2
@@ -297,7 +297,7 @@ async def test_only_the_allowed_tools_are_offered_and_a_clashing_name_is_the_cli
     async with house('call far__write {"x":1}', servers=Far()) as h:
         told = await h.ask(mcp_servers=(some,), tools=(ToolSpec("far__write", "Mine."),))
 
-        offered = h.model.questions[0].tools
+        offered = h.model.requests[0].tools
         assert [(t.name, t.description) for t in offered] == [
             ("far__write", "Mine."),
             ("far__read", ""),
@@ -313,7 +313,7 @@ async def test_a_run_whose_servers_are_away_still_answers(choice: str) -> None:
         told = await h.ask(mcp_servers=(FREE,), sampling=Sampling(tool_choice=choice))
 
         assert last(told).status == "completed"
-        (question,) = h.model.questions
+        (question,) = h.model.requests
         assert (question.tools, question.sampling.tool_choice) == ((), None)
 
 
@@ -321,7 +321,7 @@ async def test_a_choice_of_a_servers_tool_reaches_the_model() -> None:
     async with house("say Hm.", servers=Far()) as h:
         await h.ask(mcp_servers=(FREE,), sampling=Sampling(tool_choice="far__read"))
 
-        assert h.model.questions[0].sampling.tool_choice == "far__read"
+        assert h.model.requests[0].sampling.tool_choice == "far__read"
 
 
 async def test_a_tool_that_breaks_or_takes_too_long_is_a_result() -> None:

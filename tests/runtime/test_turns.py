@@ -60,7 +60,7 @@ async def test_a_hand_off_and_the_next_turn() -> None:
 
         assert last(again).status == "completed"
         assert again[0][0] == told[-1][0] + 1
-        seen = h.model.questions[1].decoded()
+        seen = h.model.requests[1].decoded()
         assert [message["role"] for message in seen] == ["user", "assistant", "tool"]
 
 
@@ -86,7 +86,7 @@ async def test_parallel_outputs_reach_the_model_in_call_order() -> None:
             )
         await h.read(operations.Process(run_id=started(told).run_id))
 
-        outputs = [m["content"] for m in h.model.questions[1].decoded() if m["role"] == "tool"]
+        outputs = [m["content"] for m in h.model.requests[1].decoded() if m["role"] == "tool"]
         assert outputs == ["of look", "of add"]
 
 
@@ -179,7 +179,7 @@ async def test_a_broken_call_is_asked_for_again_and_the_model_is_told_why() -> N
 
         assert restarted.reason == "invalid_tool_call"
         assert last(told).status == "action_required"
-        assert "look" in h.model.questions[1].decoded()[-1]["content"]
+        assert "look" in h.model.requests[1].decoded()[-1]["content"]
         assert fold_events(told).calls[0].arguments == '{"q":1}'
         assert len(await h.messages(started(told).thread_id)) == 2
 
@@ -191,7 +191,7 @@ async def test_a_call_broken_three_times_fails_the_run_and_hands_nothing_out() -
 
         assert run.error is not None
         assert (run.status, run.error.code) == ("failed", "invalid_tool_call")
-        assert len(h.model.questions) == 3
+        assert len(h.model.requests) == 3
         assert not any(isinstance(event, ActionRequired) for _, event in told)
 
 
@@ -259,7 +259,7 @@ async def test_a_run_that_nobody_asked_for_is_not_begun() -> None:
         told = await h.read(operations.Complete(run.id))
 
         assert last(told).status == "completed"
-        assert len(h.model.questions) == 1
+        assert len(h.model.requests) == 1
 
 
 async def test_a_second_reader_joins_the_turn_in_progress() -> None:
@@ -271,7 +271,7 @@ async def test_a_second_reader_joins_the_turn_in_progress() -> None:
         h.model.gates["gate"].opened.set()
 
         assert await first == await second
-        assert len(h.model.questions) == 1
+        assert len(h.model.requests) == 1
 
 
 async def test_the_whole_run_can_be_followed_through_its_turns() -> None:
@@ -311,7 +311,7 @@ async def test_the_same_process_call_under_one_key_is_one_run() -> None:
         second = [numbered async for numbered in h.listen(call, key="k")]
 
         assert first == second
-        assert len(h.model.questions) == 1
+        assert len(h.model.requests) == 1
 
 
 async def test_a_turn_asked_for_again_under_its_key_is_told_again_even_after_its_end() -> None:
@@ -358,7 +358,7 @@ async def test_the_second_turn_reads_its_history_past_the_cache() -> None:
         await h.submit(told)
         await h.read(operations.Process(run_id=started(told).run_id))
 
-        contents = [m.get("content") for m in h.model.questions[1].decoded()]
+        contents = [m.get("content") for m in h.model.requests[1].decoded()]
         assert contents[-1] == "42"
 
 
@@ -387,7 +387,7 @@ async def test_the_turns_deadline_holds_over_all_its_tries() -> None:
         told = await h.ask(tools=TOOLS, deadlines=Deadlines(turn=0.2))
 
         assert last(told).reason == "stalled"
-        assert len(h.model.questions) == 2
+        assert len(h.model.requests) == 2
 
 
 async def test_one_run_that_cannot_be_moved_on_stops_no_other() -> None:
@@ -430,7 +430,7 @@ async def test_a_finished_reply_waits_for_a_store_that_is_away() -> None:
         h.store.trouble = lambda about: next(failures, None) if about.what == "finalize" else None
 
         assert last(await h.ask()).status == "completed"
-        assert len(h.model.questions) == 1
+        assert len(h.model.requests) == 1
 
 
 async def test_an_unknown_model_is_refused_before_anything_is_made() -> None:
@@ -471,7 +471,7 @@ async def test_a_run_that_only_others_can_serve_says_what_it_waits_for_and_goes_
 
         assert (waiting.status, waiting.waiting_for) == ("queued", "far")
         assert [each.waiting_for for each in said if isinstance(each, RunStatus)] == [None, "far"]
-        assert not h.model.questions
+        assert not h.model.requests
 
         h.worker.start()
         await h.read(operations.Follow(waiting.id))
@@ -493,7 +493,7 @@ async def test_nothing_is_sent_where_the_last_look_finds_another_place() -> None
         while h.worker.active_runs or not (await h.store.run_lease(answer.value.id)).epoch:
             await asyncio.sleep(0)
 
-        assert not h.model.questions
+        assert not h.model.requests
         assert (await h.store.get(Run, None, answer.value.id)).error is None
 
 
@@ -550,7 +550,7 @@ async def test_a_repeated_request_wants_the_turn_that_nobody_wants_any_more() ->
             again = [each async for each in h.listen(operations.Complete(run.id), "one key")]
         assert last(told).status == "completed"
         assert again == told
-        assert len(h.model.questions) == 1
+        assert len(h.model.requests) == 1
     finally:
         await h.worker.stop(0)
 
@@ -589,7 +589,7 @@ async def test_an_upload_is_put_before_the_model(media_type: str, given: object)
         content = (Text("What is this? antiphon:no"), File(upload.id))
         await h.read(operations.Process(message=operations.NewMessage(content)))
 
-        (asked,) = h.model.questions[0].decoded()
+        (asked,) = h.model.requests[0].decoded()
         assert asked["content"][1] == given
 
 
@@ -599,7 +599,7 @@ async def test_an_image_may_be_an_upload_too() -> None:
         content = (Image(file_id=upload.id),)
         await h.read(operations.Process(message=operations.NewMessage(content)))
 
-        (asked,) = h.model.questions[0].decoded()
+        (asked,) = h.model.requests[0].decoded()
         assert asked["content"][0]["image_url"]["url"].startswith("data:image/gif;base64,")
 
 
@@ -621,7 +621,7 @@ async def test_an_assistant_gives_what_the_run_does_not_name() -> None:
         assistant = (await h.dispatcher.dispatch(made, BY)).value
         await h.ask(assistant_id=assistant.id)
 
-        question = h.model.questions[0]
+        question = h.model.requests[0]
         assert (question.instructions, question.tools) == ("Be brief.", TOOLS)
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from antiphon.api.operations import OPERATIONS, path_fields
-from antiphon.runtime.admin.keys import make_key
+from antiphon.runtime.admin.keys import create_unaudited_key
 from antiphon.server.auth import check_bind, check_origin
 from antiphon.server.serve import serving
 from antiphon.types.errors import AntiphonError, BadSettings, InvalidRequest
@@ -23,7 +23,7 @@ BEARER = "authorization"
 
 async def test_a_key_is_kept_as_a_hash_and_has_256_random_bits(server: Served) -> None:
     store = server.runtime.store
-    key, text = await make_key(store, "ann", "laptop", ("write", "read"))
+    key, text = await create_unaudited_key(store, "ann", "laptop", ("write", "read"))
     found = await store.find_key(key.prefix)
 
     assert found is not None
@@ -36,7 +36,7 @@ async def test_a_key_is_kept_as_a_hash_and_has_256_random_bits(server: Served) -
 @pytest.mark.parametrize("scopes", [(), ("root",), ("read", "root")])
 async def test_a_key_has_scopes_that_exist(server: Served, scopes: tuple[str, ...]) -> None:
     with pytest.raises(InvalidRequest):
-        await make_key(server.runtime.store, "ann", scopes=scopes)
+        await create_unaudited_key(server.runtime.store, "ann", scopes=scopes)
 
 
 async def test_the_scheme_may_be_written_in_any_case(server: Served) -> None:

@@ -14,7 +14,7 @@ import pytest
 from msgspec.structs import replace
 
 from antiphon.limits.fair_queue import FairQueue
-from antiphon.runtime.admin.keys import make_key
+from antiphon.runtime.admin.keys import create_unaudited_key
 from antiphon.runtime.runtime import open_store
 from antiphon.server.limits import AT_ONCE, OF_ONE, Places
 from antiphon.settings.settings import Settings
@@ -140,7 +140,7 @@ async def test_one_key_that_floods_does_not_slow_another(tmp_path: Path) -> None
     database = f"sqlite:///{tmp_path / 'antiphon.db'}"
     async with open_store(Settings(database=database)) as store:
         greedy, modest = [
-            (await make_key(store, owner, "a test", ("read", "write")))[1]
+            (await create_unaudited_key(store, owner, "a test", ("read", "write")))[1]
             for owner in ("ada", "bob")
         ]
     server = await started({"ANTIPHON_DATABASE": database})

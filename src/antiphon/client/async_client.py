@@ -51,7 +51,7 @@ from antiphon.client.portal import CallerLoop, async_temporary
 from antiphon.client.transport import create_async_transport
 from antiphon.ports import Tell, Toolbox, quiet
 from antiphon.settings.settings import Settings
-from antiphon.telemetry.tracing import detached_span
+from antiphon.telemetry.tracing import open_span
 from antiphon.tools.consent import Consent
 from antiphon.tools.functions import Function, Handler
 from antiphon.tools.gate import AT_ONCE, SECONDS
@@ -491,7 +491,7 @@ class AsyncClient(RenamedMethods):
         self, conversation: Conversation, processor: ToolProcessor
     ) -> AsyncBatches:
         tracer, parent = self.transport.tracer, self.transport.parent
-        with detached_span(tracer, "invoke_agent", "client", parent=parent) as span:
+        with open_span(tracer, "invoke_agent", "client", parent=parent) as span:
             steps = self._with_trace_parent(span.trace_context)._steps(conversation, processor)
             async with aclosing(steps):
                 async for batch in steps:

@@ -299,7 +299,7 @@ class Conversation:
     @property
     def facts(self) -> Attributes:
         """Attributes for the trace."""
-        return genai.conversation(self._seen.run_id, self._seen.thread_id)
+        return genai.conversation_attributes(self._seen.run_id, self._seen.thread_id)
 
     @property
     def _run_id(self) -> str:

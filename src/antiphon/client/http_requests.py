@@ -68,7 +68,7 @@ def request_span(
     method, path = request["method"], request["url"]
     facts = {"http.request.method": method, "url.path": path}
     name = f"{method} {tracing.route_template(path)}"
-    with tracing.detached_span(tracer, name, "client", parent=parent, facts=facts) as span:
+    with tracing.open_span(tracer, name, "client", parent=parent, facts=facts) as span:
         yield span
 
 

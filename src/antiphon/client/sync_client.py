@@ -52,7 +52,7 @@ from antiphon.client.sync_transport import Batches, Pieces, Transport
 from antiphon.client.transport import create_transport
 from antiphon.ports import Tell, Toolbox, quiet
 from antiphon.settings.settings import Settings
-from antiphon.telemetry.tracing import detached_span
+from antiphon.telemetry.tracing import open_span
 from antiphon.tools.consent import Consent
 from antiphon.tools.functions import Function, Handler
 from antiphon.tools.gate import AT_ONCE, SECONDS
@@ -488,7 +488,7 @@ class Client(RenamedMethods):
 
     def _carry_out(self, conversation: Conversation, processor: ToolProcessor) -> Batches:
         tracer, parent = self.transport.tracer, self.transport.parent
-        with detached_span(tracer, "invoke_agent", "client", parent=parent) as span:
+        with open_span(tracer, "invoke_agent", "client", parent=parent) as span:
             steps = self._with_trace_parent(span.trace_context)._steps(conversation, processor)
             with closing(steps):
                 yield from steps

@@ -97,7 +97,7 @@ def apply_summary(context: Context) -> Context:
         for mark in left_out:
             if mark.role == "system":
                 retold.message(mark.number, "system", _message_bytes(context, mark))
-        retold.message(newest.number, "system", summary.told())
+        retold.message(newest.number, "system", summary.to_message())
         begins = _place_before(told[0])
     for stretch, older in _split_at_summaries(told):
         retold.stretch(begins, _place_before(older) if older else _end_place(context), stretch)
@@ -142,7 +142,7 @@ class _Summary(msgspec.Struct, frozen=True):
     content: str
     compacts: int = msgspec.field(name=COMPACTS)
 
-    def told(self) -> bytes:
+    def to_message(self) -> bytes:
         """Return the summary as a user message: text of users must not speak as the system."""
         return msgspec.json.encode(
             {"role": "user", "content": f"{SUMMARY_PREFACE}\n\n{self.content}"}

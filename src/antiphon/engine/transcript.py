@@ -42,7 +42,7 @@ def fold_events(events: Iterable[Numbered]) -> ReplySoFar:
     transcript = Transcript()
     for number, event in events:
         transcript.add(number, event)
-    return transcript.said
+    return transcript.reply
 
 
 class Transcript:
@@ -103,10 +103,10 @@ class Transcript:
     @property
     def calls(self) -> tuple[ToolCall, ...]:
         """The complete calls, in the order in which the model began them."""
-        return self.said.calls
+        return self.reply.calls
 
     @property
-    def said(self) -> ReplySoFar:
+    def reply(self) -> ReplySoFar:
         """The whole reply so far."""
         begun: dict[str, str] = {}
         pieces: dict[str, list[str]] = {}

@@ -220,7 +220,7 @@ class Turn:
             self._calls.take(piece, events)
             if self._too_many_calls:
                 break
-        self._calls.tell(events)
+        self._calls.flush(events)
 
     def _take(self, chunk: Chunk) -> None:
         match chunk:
@@ -287,7 +287,7 @@ class Turn:
         return TurnResult(outcome="completed")
 
     def _calls_result(self) -> TurnResult:
-        verdicts = [call.judge(self._offered) for call in self._calls.all]
+        verdicts = [call.validate(self._offered) for call in self._calls.all]
         broken = [verdict for verdict in verdicts if isinstance(verdict, _BrokenCall)]
         if broken:
             said = " ".join(verdict.message for verdict in broken)
@@ -340,6 +340,7 @@ class _CallBuilder:
         "_pieces",
         "_shown",
         "_size",
+        "damaged",
         "extra",
         "id",
         "index",
@@ -347,7 +348,6 @@ class _CallBuilder:
         "named_again",
         "said_id",
         "shape",
-        "torn",
     )
 
     def __init__(self, index: int | None, name: str | None = None) -> None:
@@ -357,7 +357,7 @@ class _CallBuilder:
         self.name = name
         self.extra: dict[str, Any] = {}
         self.shape = partial_json.Shape()
-        self.torn = False
+        self.damaged = False
         self.named_again = False
         self._pieces: list[str] = []
         self._size = 0
@@ -405,7 +405,7 @@ class _CallBuilder:
         shown, self._shown = self._shown, len(self._pieces)
         return "".join(self._pieces[shown:])
 
-    def judge(self, offered: Collection[str]) -> _CompleteCall | _BrokenCall:
+    def validate(self, offered: Collection[str]) -> _CompleteCall | _BrokenCall:
         """Return whether the finished call may be run."""
         if not self.name or not self.id:
             return self._broken("A tool call came without the name of a tool.")
@@ -419,7 +419,7 @@ class _CallBuilder:
             partial_json.parse(text + closers)
         except ValueError as error:
             return self._broken(f"The arguments of {self.name!r} are not a JSON object: {error}.")
-        if self.torn:
+        if self.damaged:
             return self._broken(f"The arguments of {self.name!r} were damaged on their way.")
         return self._whole(self.id, self.name, text + closers, added=closers)
 
@@ -434,7 +434,7 @@ class _CallBuilder:
 
     def _append(self, arguments: str) -> None:
         text = _replace_invalid(arguments)
-        self.torn |= text != arguments
+        self.damaged |= text != arguments
         self._pieces.append(text)
         self._size += len(text)
         self._first = self._first or text.lstrip()[:1]
@@ -492,7 +492,7 @@ class _CallCollector:
             return
         call = self._call_of(piece)
         if call is not self._pending_call:
-            self.tell(events)
+            self.flush(events)
             self._pending_call = call
         call.take(piece)
         if not piece.leaked:
@@ -501,7 +501,7 @@ class _CallCollector:
             call.id = self._id_for(call)
             events.append(ToolCallStarted(tool_call_id=call.id, name=call.name))
 
-    def tell(self, events: list[Event]) -> None:
+    def flush(self, events: list[Event]) -> None:
         """Append an event with the new arguments of the last call."""
         call, self._pending_call = self._pending_call, None
         if call and call.id and (arguments := call.take_new_arguments()):
@@ -552,7 +552,7 @@ class _CallCollector:
             return call
         if call.finished or (call.blank and not same):
             return self._open(piece)
-        call.torn |= not same
+        call.damaged |= not same
         return call
 
     def _call_at_place(self, piece: CallPiece) -> _CallBuilder | None:

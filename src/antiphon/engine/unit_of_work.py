@@ -72,7 +72,7 @@ class UnitOfWork:
         self._log = snapshot.log
         self._actions = {action.id: action for action in snapshot.actions}
         self._last_place = self.thread.messages  # of the places reserved for outputs
-        self._places: dict[int, dict[str, int]] = {}
+        self._output_places: dict[int, dict[str, int]] = {}
         self._touched: dict[str, Action] = {}
         self._messages: list[Message] = []
         self._events: list[Event] = []
@@ -105,7 +105,7 @@ class UnitOfWork:
     def begin_run(self, run: Run, lease: RunLease) -> None:
         """Continue with a new run; a displaced run is written in its current state."""
         self._flush_run()
-        self.run, self.lease, self._actions, self._places = run, lease, {}, {}
+        self.run, self.lease, self._actions, self._output_places = run, lease, {}, {}
 
     def build(self, answer: object = None) -> ChangeSet:
         """Return the collected changes."""
@@ -271,7 +271,7 @@ class UnitOfWork:
             self._make_action(call, hosted.get(call.name), expires_at) for call in tool_calls
         ]
         self._actions |= {action.id: action for action in actions}
-        self._places = {}
+        self._output_places = {}
         self._touched |= {action.id: action for action in actions}
         # Outputs arrive in any order and are stored in call order: reserve their numbers now.
         self.thread = replace(self.thread, messages=self.thread.messages + len(actions))
@@ -349,10 +349,10 @@ class UnitOfWork:
 
     def _places_of(self, turn: int) -> dict[str, int]:
         """Return the places of a turn's actions by id, numbered from 0 in call order."""
-        if turn not in self._places:
+        if turn not in self._output_places:
             ids = (each.id for each in self._actions.values() if each.turn == turn)
-            self._places[turn] = {each: place for place, each in enumerate(ids)}
-        return self._places[turn]
+            self._output_places[turn] = {each: place for place, each in enumerate(ids)}
+        return self._output_places[turn]
 
     def expire_calls(self) -> bool:
         """Close the calls that the client left open, each with an output that says so.

@@ -86,11 +86,11 @@ class AnyLlmProvider:
         self._backoff_seconds = backoff_seconds
         self._library = self._create_client(key, base_url)
 
-    async def stream(self, question: ModelRequest) -> AsyncGenerator[Sequence[Chunk], None]:
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[Sequence[Chunk], None]:
         """Stream the reply."""
         alive: Sequence[Chunk] = ()
         pages = retry(
-            lambda: self._once(question),
+            lambda: self._once(request),
             alive,
             backoff_seconds=self._backoff_seconds,
             retries=self._vendor.retries,
@@ -113,8 +113,8 @@ class AnyLlmProvider:
         client = getattr(self._library, "client", None)
         await aclose_quietly(getattr(client, "aio", client))
 
-    async def _once(self, question: ModelRequest) -> AsyncGenerator[Sequence[Chunk], None]:
-        asked = request(question, self._vendor)
+    async def _once(self, request: ModelRequest) -> AsyncGenerator[Sequence[Chunk], None]:
+        asked = request_arguments(request, self._vendor)
         reply = AnyLlmParser()
         begun = False
         try:
@@ -172,9 +172,9 @@ class AnyLlmProvider:
         return kind(message) if wait is None else kind(message, retry_after=wait)
 
 
-def request(question: ModelRequest, vendor: Vendor) -> dict[str, Any]:
+def request_arguments(request: ModelRequest, vendor: Vendor) -> dict[str, Any]:
     """Return the arguments of any-llm's `acompletion`."""
-    asked: dict[str, Any] = msgspec.json.decode(payload(question, vendor.quirks))
+    asked: dict[str, Any] = msgspec.json.decode(payload(request, vendor.quirks))
     if vendor.max_tokens:
         asked.setdefault("max_tokens", vendor.max_tokens)
     match vendor.tongue:

@@ -21,7 +21,13 @@ from antiphon.providers.model_info import Offer
 from antiphon.providers.owner_providers import OwnerProviderPool
 from antiphon.providers.servers import UNDECLARED, ServerTerms, Terms
 from antiphon.providers.stream_parser import Quirks
-from antiphon.providers.vendors import Vendor, choose_model, is_installed, listing, open_provider
+from antiphon.providers.vendors import (
+    Vendor,
+    choose_model,
+    find_listable,
+    is_installed,
+    open_provider,
+)
 from antiphon.settings.settings import Settings
 from antiphon.types.accounts import OwnerProviderKey
 from antiphon.types.addresses import is_local_url
@@ -89,8 +95,8 @@ class Catalog:
         self._keys_of = keys_of
         self._marks = marks
         self._lending = OwnerProviderPool()
-        self._servers = endpoints.servers(settings.providers)
-        self._vendors = endpoints.vendors(settings.providers)
+        self._servers = endpoints.merge_servers(settings.providers)
+        self._vendors = endpoints.merge_vendors(settings.providers)
         self._chosen: ModelChoice | None = None
         self._open: dict[str, Provider] = {}
         self._loading = asyncio.Lock()
@@ -152,7 +158,7 @@ class Catalog:
             return destination.seal in self._marks()
         return self._can_ask(destination.provider)
 
-    def offer(self, model: str) -> Offer:
+    def find_offer(self, model: str) -> Offer:
         """Where the replies of a model are bought that `open` takes, and what you say of it.
 
         A list goes by the address that is asked, whatever its provider's name: behind a base URL in
@@ -182,7 +188,7 @@ class Catalog:
             return Offer(model=model, address=base_url)
         return Offer(model=name, vendor=provider)
 
-    def asks(self, model: str) -> tuple[str, str]:
+    def find_server(self, model: str) -> tuple[str, str]:
         """Return the provider that is asked for a model, and the origin of its address.
 
         The provider is "" where only the address is known, the address "" where the provider's
@@ -226,7 +232,7 @@ class Catalog:
     def check_own(self, provider: str, own: OwnerProviderKey) -> None:
         """Raise `InvalidRequest` for an owner's key with which nobody could be asked."""
         takers = {**self._vendors_with_keys(), **self._servers}
-        endpoints.check_own(provider, takers.get(provider), own, list(takers))
+        endpoints.check_owner_key(provider, takers.get(provider), own, list(takers))
 
     async def close(self) -> None:
         """Close the providers that were opened."""
@@ -281,18 +287,18 @@ class Catalog:
         if provider == "demo":
             return Destination("demo")
         if provider == "":
-            return endpoints.at_address("", base_url) if base_url else None
+            return endpoints.server_destination("", base_url) if base_url else None
         terms = self._terms(provider)
         if base_url:
-            return endpoints.at_address(provider, base_url) if terms else None
+            return endpoints.server_destination(provider, base_url) if terms else None
         match terms:
             case ServerTerms():
-                return endpoints.at_address(provider, self._address(provider, terms))
+                return endpoints.server_destination(provider, self._address(provider, terms))
             case Vendor():
-                return endpoints.of_vendor(provider, self._environ)
+                return endpoints.vendor_destination(provider, self._environ)
             case None:
                 plugin = _plugins().get(provider)
-                return endpoints.of_plugin(provider, plugin.value) if plugin else None
+                return endpoints.plugin_destination(provider, plugin.value) if plugin else None
 
     def _can_ask(self, provider: str) -> bool:
         """Return whether what is needed to ask it is here, such as its key."""
@@ -363,8 +369,8 @@ class Catalog:
         self, server: ServerTerms, base_url: str, key: str | None
     ) -> Provider:
         return ChatCompletionsProvider(
-            endpoints.address(base_url),
-            endpoints.key(key),
+            endpoints.validate_base_url(base_url),
+            endpoints.validate_key(key),
             key_header=server.key_header,
             quirks=self._quirks(server.quirks),
             models=server.models,
@@ -406,7 +412,7 @@ class Catalog:
         base_url = self._settings.base_url
         key = self._environ.get(vendor.variable(self._environ) or "")
         if base_url is None:
-            return endpoints.key(key), None
+            return endpoints.validate_key(key), None
         if self._settings.foreign_base_url:
             # The vendors' libraries find credentials by themselves, and would send them there.
             raise BadSettings(
@@ -414,12 +420,14 @@ class Catalog:
                 expected="--base-url, ANTIPHON_BASE_URL, or your own antiphon.toml",
                 received=base_url,
             )
-        return endpoints.key(self._settings.provider_key or key), endpoints.address(base_url)
+        return endpoints.validate_key(
+            self._settings.provider_key or key
+        ), endpoints.validate_base_url(base_url)
 
     def _plain(self, base_url: str) -> Provider:
         return ChatCompletionsProvider(
-            endpoints.address(base_url),
-            endpoints.key(self._settings.provider_key),
+            endpoints.validate_base_url(base_url),
+            endpoints.validate_key(self._settings.provider_key),
             quirks=self._quirks(UNDECLARED),
         )
 
@@ -449,7 +457,7 @@ class Catalog:
             name
             for name, server in self._servers.items()
             if (server.key_env or name in wanted) and self._has_key(server)
-        ] + [name for name in listing(self._environ) if name not in self._servers]
+        ] + [name for name in find_listable(self._environ) if name not in self._servers]
 
     async def _first_of_base_url(self, base_url: str) -> ModelChoice:
         provider = (await self.open("")).provider

@@ -54,12 +54,12 @@ class ChatCompletionsProvider:
             backoff_seconds=backoff_seconds,
         )
 
-    async def stream(self, question: ModelRequest) -> AsyncGenerator[Sequence[Chunk], None]:
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[Sequence[Chunk], None]:
         """Stream the reply."""
         reply = ChatCompletionsParser(self._quirks, self._redact, origin=self._origin)
-        body = payload(question, self._quirks, self._origin)
+        body = payload(request, self._quirks, self._origin)
         async with aclosing(
-            self._endpoint.post("chat/completions", body, trace_headers(question.trace))
+            self._endpoint.post("chat/completions", body, trace_headers(request.trace))
         ) as pieces:
             try:
                 async for piece in pieces:
@@ -99,21 +99,21 @@ class ChatCompletionsProvider:
         await self._endpoint.close()
 
 
-def payload(question: ModelRequest, quirks: Quirks, origin: str | None = None) -> bytes:
+def payload(request: ModelRequest, quirks: Quirks, origin: str | None = None) -> bytes:
     """Return the request body; the conversation is adapted to the server as bytes.
 
     Opaque reasoning details go back only to the server they came from, `origin`.
     """
-    streams = quirks.stream is True or (quirks.stream == "without_tools" and not question.tools)
-    fields: dict[str, Any] = {"model": question.model, "stream": streams}
+    streams = quirks.stream is True or (quirks.stream == "without_tools" and not request.tools)
+    fields: dict[str, Any] = {"model": request.model, "stream": streams}
     if streams and quirks.stream_options:
         fields["stream_options"] = {"include_usage": True}
-    if question.tools:
+    if request.tools:
         fields["tools"] = [
-            {"type": "function", "function": msgspec.to_builtins(spec)} for spec in question.tools
+            {"type": "function", "function": msgspec.to_builtins(spec)} for spec in request.tools
         ]
-    fields.update(_sampling(question.sampling, question.tools, quirks))
-    messages = adapt_history(question.messages, question.instructions, quirks, origin)
+    fields.update(_sampling(request.sampling, request.tools, quirks))
+    messages = adapt_history(request.messages, request.instructions, quirks, origin)
     # A long thread is copied once.
     return b"".join((_encode(fields)[:-1], b',"messages":[', messages, b"]}"))
 

@@ -42,9 +42,9 @@ class DemoProvider:
     def __init__(self, delay: float = 0) -> None:
         self._delay = delay
 
-    async def stream(self, question: ModelRequest) -> AsyncGenerator[Sequence[Chunk], None]:
-        """Stream the reply: the same for the same question."""
-        chunks = reply(question)
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[Sequence[Chunk], None]:
+        """Stream the reply: the same for the same request."""
+        chunks = reply(request)
         if not self._delay:
             while page := list(islice(chunks, PAGE)):
                 await asyncio.sleep(0)
@@ -64,13 +64,13 @@ class DemoProvider:
         """Do nothing."""
 
 
-def reply(question: ModelRequest) -> Iterator[Chunk]:
+def reply(request: ModelRequest) -> Iterator[Chunk]:
     """Yield the demo model's reply."""
-    asked, outputs = _latest(question.decoded())
-    calls = [] if outputs else _calls(asked, question)
+    asked, outputs = _latest(request.decoded())
+    calls = [] if outputs else _calls(asked, request)
     if calls:
         thought = f"A tool fits: {', '.join(name for name, _ in calls)}. I will ask for it."
-        said = _call_chunks(calls, question)
+        said = _call_chunks(calls, request)
     elif outputs:
         thought = "The tools have answered, so I can."
         said = _text_chunks(_from_outputs(outputs))
@@ -80,14 +80,14 @@ def reply(question: ModelRequest) -> Iterator[Chunk]:
     thoughts = [ReasoningPiece(piece) for piece in _pieces(thought)]
     chunks = chain(thoughts, said)
     count = 0
-    for chunk in islice(chunks, question.sampling.max_output_tokens):
+    for chunk in islice(chunks, request.sampling.max_output_tokens):
         yield chunk
         count += 1
     cut = next(chunks, None) is not None
     yield UsageReport(
         Usage(
             # Four letters to a token is the usual guess.
-            input_tokens=len(question.messages) // 4,
+            input_tokens=len(request.messages) // 4,
             output_tokens=count,
             reasoning_tokens=min(count, len(thoughts)),
         )
@@ -137,13 +137,13 @@ def _text(content: Any) -> str:
     return " ".join(part["text"] for part in content or () if part.get("text"))
 
 
-def _calls(asked: str, question: ModelRequest) -> list[tuple[str, str]]:
+def _calls(asked: str, request: ModelRequest) -> list[tuple[str, str]]:
     """Return names and arguments of the tools to call: those that the message names best."""
-    choice = question.sampling.tool_choice
-    if not question.tools or choice == "none":
+    choice = request.sampling.tool_choice
+    if not request.tools or choice == "none":
         return []
     asked = _searchable(asked)
-    fitting = _fitting(asked, question.tools, choice)
+    fitting = _fitting(asked, request.tools, choice)
     if fitting and _PARALLEL.search(asked):
         fitting = fitting if len(fitting) > 1 else fitting * 2
     else:
@@ -185,8 +185,8 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(_SAME.get(word, word) for word in plain)
 
 
-def _call_chunks(calls: Sequence[tuple[str, str]], question: ModelRequest) -> Iterator[Chunk]:
-    turn = f"{(question.run_id or 'demo')[-8:]}_{question.turn}"
+def _call_chunks(calls: Sequence[tuple[str, str]], request: ModelRequest) -> Iterator[Chunk]:
+    turn = f"{(request.run_id or 'demo')[-8:]}_{request.turn}"
     for index, (name, arguments) in enumerate(calls):
         yield CallPiece(index=index, id=f"call_{turn}_{index + 1}", name=name)
         for at in range(0, len(arguments), 8):

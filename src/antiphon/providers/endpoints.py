@@ -24,18 +24,20 @@ Table = Mapping[str, Any]
 T = TypeVar("T", bound=Terms)
 
 
-def servers(tables: Mapping[str, Table]) -> dict[str, ServerTerms]:
+def merge_servers(tables: Mapping[str, Table]) -> dict[str, ServerTerms]:
     """Return all servers, those of the settings first.
 
     A table for a known server changes only the fields that it gives.
     """
     own = {
-        name: _server(name, table) for name, table in tables.items() if not _of_vendor(name, table)
+        name: _parse_server(name, table)
+        for name, table in tables.items()
+        if not _is_vendor_table(name, table)
     }
     return own | {name: server for name, server in SERVERS.items() if name not in own}
 
 
-def vendors(tables: Mapping[str, Table]) -> dict[str, Vendor]:
+def merge_vendors(tables: Mapping[str, Table]) -> dict[str, Vendor]:
     """Return all vendors.
 
     A table without an address changes a vendor's terms; a table with one defines a server.
@@ -43,16 +45,16 @@ def vendors(tables: Mapping[str, Table]) -> dict[str, Vendor]:
     changed = {
         name: msgspec.structs.replace(VENDORS[name], **_parse_table(name, table, Terms))
         for name, table in tables.items()
-        if _of_vendor(name, table)
+        if _is_vendor_table(name, table)
     }
     return VENDORS | changed
 
 
-def _of_vendor(name: str, table: Table) -> bool:
+def _is_vendor_table(name: str, table: Table) -> bool:
     return name in VENDORS and "base_url" not in table
 
 
-def _server(name: str, table: Table) -> ServerTerms:
+def _parse_server(name: str, table: Table) -> ServerTerms:
     if name == "demo" or ":" in name or not name:
         raise BadSettings(
             f"[providers.{name}] can never be asked.",
@@ -61,11 +63,11 @@ def _server(name: str, table: Table) -> ServerTerms:
         )
     known = SERVERS.get(name)
     if known is None and "base_url" not in table:
-        _refuse_strangers(f"[providers.{name}]", table, ServerTerms.__struct_fields__)
+        _check_names(f"[providers.{name}]", table, ServerTerms.__struct_fields__)
         raise BadSettings(
             f"[providers.{name}] has no address, and is none of the known providers.",
             expected='base_url = "https://..."',
-            hint=_near(name, [*SERVERS, *VENDORS]),
+            hint=_suggest(name, [*SERVERS, *VENDORS]),
         )
     base: dict[str, Any] = msgspec.to_builtins(known) if known else {}
     return _convert(name, _merge(base, table), ServerTerms)
@@ -87,24 +89,24 @@ def _merge(base: Table, table: Table) -> dict[str, Any]:
 
 def _convert(name: str, table: Table, kind: type[T]) -> T:
     where = f"[providers.{name}]"
-    _refuse_strangers(where, table, kind.__struct_fields__)
+    _check_names(where, table, kind.__struct_fields__)
     if isinstance(quirks := table.get("quirks"), dict):
         named = map(str, cast("Table", quirks))
-        _refuse_strangers(f"`quirks` of {where}", named, Quirks.__struct_fields__)
+        _check_names(f"`quirks` of {where}", named, Quirks.__struct_fields__)
     if isinstance(lacks := table.get("lacks"), list):
         named = map(str, cast("list[object]", lacks))
-        _refuse_strangers(f"`lacks` of {where}", named, get_args(Lack))
+        _check_names(f"`lacks` of {where}", named, get_args(Lack))
     if isinstance(prices := table.get("prices"), dict):
         for price in cast("dict[str, object]", prices).values():
             named = map(str, cast("Table", price) if isinstance(price, dict) else ())
-            _refuse_strangers(f"`prices` of {where}", named, Price.__struct_fields__)
+            _check_names(f"`prices` of {where}", named, Price.__struct_fields__)
     try:
         return msgspec.convert(table, kind)
     except msgspec.ValidationError as error:
         raise BadSettings(f"{where} cannot be used: {error}.") from error
 
 
-def _refuse_strangers(where: str, given: Iterable[str], known: Collection[str]) -> None:
+def _check_names(where: str, given: Iterable[str], known: Collection[str]) -> None:
     """Raise `BadSettings` for unknown names: they are likely misspelled."""
     for name in given:
         if name not in known:
@@ -112,11 +114,11 @@ def _refuse_strangers(where: str, given: Iterable[str], known: Collection[str]) 
                 f"{where} cannot be used: it knows no `{name}`.",
                 expected=", ".join(known),
                 received=name,
-                hint=_near(name, known),
+                hint=_suggest(name, known),
             )
 
 
-def _near(name: str, known: Collection[str]) -> str | None:
+def _suggest(name: str, known: Collection[str]) -> str | None:
     near = difflib.get_close_matches(name.replace("-", "_"), known, n=1)
     return f"did you mean `{near[0]}`?" if near else None
 
@@ -124,7 +126,7 @@ def _near(name: str, known: Collection[str]) -> str | None:
 # Validation of addresses and keys.
 
 
-def check_own(
+def check_owner_key(
     provider: str, terms: Terms | None, own: OwnerProviderKey, takers: Sequence[str]
 ) -> None:
     """Raise `InvalidRequest` for an owner's key that the provider cannot use.
@@ -140,15 +142,15 @@ def check_own(
     if isinstance(terms, Vendor) and own.base_url and not terms.movable:
         raise InvalidRequest(f"The provider {provider} is asked at its own address only.")
     try:
-        text = key(own.key)
-        address(own.base_url or "https://localhost")
+        text = validate_key(own.key)
+        validate_base_url(own.base_url or "https://localhost")
     except BadSettings as wrong:
         raise InvalidRequest(wrong.message, **wrong.details) from wrong
     if text is None:
         raise InvalidRequest("The key is empty.", expected="the provider's key")
 
 
-def address(base_url: str) -> str:
+def validate_base_url(base_url: str) -> str:
     """Return the base URL. Raises `BadSettings` unless a path can be appended and errors show it.
 
     The error shows the URL without user, password and query.
@@ -161,13 +163,13 @@ def address(base_url: str) -> str:
             netloc=parts.netloc.rpartition("@")[2], query="", fragment=""
         ).geturl()
     except ValueError as error:
-        raise _unusable(base_url.rpartition("@")[2]) from error
+        raise _base_url_error(base_url.rpartition("@")[2]) from error
     if not usable or parts.username is not None or set("?#{}") & set(base_url):
-        raise _unusable(shown)
+        raise _base_url_error(shown)
     return base_url
 
 
-def _unusable(shown: str) -> BadSettings:
+def _base_url_error(shown: str) -> BadSettings:
     return BadSettings(
         "The base URL cannot be used.",
         expected="http:// or https://, a host, and no user, password, query or braces in it",
@@ -175,7 +177,7 @@ def _unusable(shown: str) -> BadSettings:
     )
 
 
-def key(given: str | None) -> str | None:
+def validate_key(given: str | None) -> str | None:
     """Return the key without surrounding whitespace, such as the newline at a file's end.
 
     An empty key is None. Raises `BadSettings` for a key that no header can carry.
@@ -208,12 +210,12 @@ _PLACE = re.compile(
 """Endings of variables that name a server, a region or a project, and never a key."""
 
 
-def at_address(provider: str, base_url: str) -> Destination:
+def server_destination(provider: str, base_url: str) -> Destination:
     """Return the destination of requests to the server at this address."""
     return Destination(provider, origin(base_url), _digest(base_url.rstrip("/")))
 
 
-def of_vendor(provider: str, environ: Mapping[str, str]) -> Destination:
+def vendor_destination(provider: str, environ: Mapping[str, str]) -> Destination:
     """Return the destination of a vendor's requests, which its library reads from `environ`."""
     families = _FAMILIES.get(provider, (provider.upper(),))
     places = sorted(
@@ -224,7 +226,7 @@ def of_vendor(provider: str, environ: Mapping[str, str]) -> Destination:
     return Destination(provider, "", _digest(provider, *places))
 
 
-def of_plugin(provider: str, loaded_from: str) -> Destination:
+def plugin_destination(provider: str, loaded_from: str) -> Destination:
     """Return the destination of a plugin's requests, known only by the plugin's code."""
     return Destination(provider, "", _digest(provider, loaded_from))
 

@@ -52,7 +52,7 @@ def pair_outputs(messages: Sequence[Message]) -> list[Message]:
     return out
 
 
-def apart(messages: Sequence[Message]) -> list[Message]:
+def rename_duplicate_ids(messages: Sequence[Message]) -> list[Message]:
     """No id for two calls: one that comes again gets a number behind it, wherever it stands."""
     seen: set[str] = set()
     now: dict[str, str] = {}
@@ -80,14 +80,14 @@ def _with_ids_in_details(message: Message, ids: Mapping[str, str]) -> Message:
     return {**message, DETAILS: details}
 
 
-def one_system(messages: Sequence[Message]) -> list[Message]:
+def merge_system_messages(messages: Sequence[Message]) -> list[Message]:
     """All system messages as one, at the beginning."""
     system = [message for message in messages if message["role"] == "system"]
     others = [message for message in messages if message["role"] != "system"]
     return [_join_messages(system), *others] if system else others
 
 
-def alternating(messages: Sequence[Message]) -> list[Message]:
+def alternate_roles(messages: Sequence[Message]) -> list[Message]:
     """User and assistant in turn after the system message: the user begins, and speaks last.
 
     Neighbours of one role are joined. Between outputs and a user who went on without an answer, the
@@ -171,7 +171,7 @@ def adapt_history(
     """
     ids = _call_ids(chat)
     if len(set(ids)) < len(ids):
-        chat = _join(apart(_split(chat)))
+        chat = _join(rename_duplicate_ids(_split(chat)))
         ids = _call_ids(chat)
     if _OURS in chat or quirks.reasoning_required:
         chat = _with_reasoning(chat, quirks)
@@ -303,9 +303,9 @@ def _repair(chat: bytes, quirks: Quirks) -> bytes:
     messages = _split(chat)
     messages = pair_outputs(messages)
     if quirks.roles != "any":
-        messages = one_system(messages)
+        messages = merge_system_messages(messages)
     if quirks.roles == "alternate":
-        messages = alternating(messages)
+        messages = alternate_roles(messages)
     return _join(messages)
 
 

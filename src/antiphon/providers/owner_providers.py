@@ -23,11 +23,11 @@ class RefCountedProvider:
         self._replies = 0
         self._given_up = False
 
-    async def stream(self, question: ModelRequest) -> AsyncGenerator[Sequence[Chunk], None]:
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[Sequence[Chunk], None]:
         """Stream the reply."""
         self._replies += 1
         try:
-            async with aclosing(self._provider.stream(question)) as stream:
+            async with aclosing(self._provider.stream(request)) as stream:
                 async for chunks in stream:
                     yield chunks
         finally:

@@ -15,7 +15,7 @@ SUFFIX = ".chunks.txt"
 Cuts = Callable[[bytes], Iterable[int]]
 
 
-def every(size: int) -> Cuts:
+def cut_every(size: int) -> Cuts:
     """Return cuts into reads of that many bytes."""
     return lambda stream: range(size, len(stream), size)
 
@@ -40,11 +40,11 @@ class ReplayProvider:
         self._pace = pace
         self._quirks = quirks
 
-    async def stream(self, question: ModelRequest) -> AsyncGenerator[Sequence[Chunk], None]:
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[Sequence[Chunk], None]:
         """Stream the recording as if a server sent it."""
-        recording = self._recordings.get(question.model)
+        recording = self._recordings.get(request.model)
         if recording is None:
-            raise ProviderRejected(f"There is no recording {question.model!r}.")
+            raise ProviderRejected(f"There is no recording {request.model!r}.")
         reply = ChatCompletionsParser(self._quirks)
         stream = frame_recording(recording)
         edges = [0, *self._cuts(stream), len(stream)]

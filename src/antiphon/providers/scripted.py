@@ -47,21 +47,21 @@ class ScriptGate:
 
 
 class ScriptedProvider:
-    """Plays the scripts in order, one for each request. `questions` are the requests so far."""
+    """Plays the scripts in order, one for each request. `requests` are the requests so far."""
 
     def __init__(self, *scripts: str) -> None:
-        self.questions: list[ModelRequest] = []
+        self.requests: list[ModelRequest] = []
         self.gates: defaultdict[str, ScriptGate] = defaultdict(ScriptGate)
         self._scripts = scripts
         self._calls = 0
 
-    async def stream(self, question: ModelRequest) -> AsyncGenerator[Sequence[Chunk], None]:
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[Sequence[Chunk], None]:
         """Stream the next script; the chunks of a line come together."""
-        self.questions.append(question)
-        if len(self.questions) > len(self._scripts):
+        self.requests.append(request)
+        if len(self.requests) > len(self._scripts):
             raise errors.ProviderRejected(f"There are only {len(self._scripts)} scripts.")
         ending = "stop"
-        for line in self._scripts[len(self.questions) - 1].strip().splitlines():
+        for line in self._scripts[len(self.requests) - 1].strip().splitlines():
             verb, _, rest = line.strip().partition(" ")
             match verb:
                 case "wait":

@@ -120,7 +120,7 @@ def choose_model(
     return next(found, None)
 
 
-def listing(environ: Mapping[str, str]) -> list[str]:
+def find_listable(environ: Mapping[str, str]) -> list[str]:
     """Return the vendors that can list their models."""
     if not is_installed():
         return []

@@ -171,7 +171,7 @@ class AsyncEmbeddedTransport:
                 raise Unavailable(said, hint="Upgrade Antiphon.") from error
             if there is not None:
                 return ModelServer(there.provider, there.address)
-        return ModelServer(*runtime.catalog.asks(model))
+        return ModelServer(*runtime.catalog.find_server(model))
 
     def with_trace_parent(self, place: str | None) -> AsyncEmbeddedTransport:
         """Return a transport to the same runtime whose operations belong to that trace."""

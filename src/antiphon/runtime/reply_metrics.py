@@ -24,14 +24,14 @@ class ReplyMetrics:
 
     @contextmanager
     def measure(
-        self, question: ModelRequest, provider: str, thread_id: str, *, stream: bool
+        self, request: ModelRequest, provider: str, thread_id: str, *, stream: bool
     ) -> Generator[ReplySpan]:
-        """Measure the reply to this question for the duration of the block."""
-        facts = genai.question(question, provider, thread_id, stream=stream)
-        name = genai.span("chat", question.model)
+        """Measure the reply to this request for the duration of the block."""
+        facts = genai.request_attributes(request, provider, thread_id, stream=stream)
+        name = genai.span_name("chat", request.model)
         with current_span(self._tracer, name, "client", facts=facts) as span:
             if self._tracer.content:
-                span.set_attributes(genai.question_words(question))
+                span.set_attributes(genai.request_content(request))
             watched = ReplySpan(self._metrics, span, provider, content=self._tracer.content)
             try:
                 yield watched
@@ -61,9 +61,9 @@ class ReplySpan:
 
     def record_reply(self, reply: TurnResult) -> None:
         """Record the reply: whole, cut or an error."""
-        self._span.set_attributes(genai.reply(reply, self._first_chunk))
+        self._span.set_attributes(genai.reply_attributes(reply, self._first_chunk))
         if self._content:
-            self._span.set_attributes(genai.reply_words(reply))
+            self._span.set_attributes(genai.reply_content(reply))
         if code := reply.fault.code if reply.fault else reply.reason:
             self._span.set_error(code)
             self._metrics.add(FAULTS, self._provider, code)

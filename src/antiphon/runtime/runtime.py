@@ -64,7 +64,7 @@ class Runtime:
         self.bus = bus
         self.catalog = catalog
         self.draining = False
-        self._windows = ModelWindows(catalog.offer, wiring.window_list)
+        self._windows = ModelWindows(catalog.find_offer, wiring.window_list)
         self.metrics = add_process_gauges(Metrics())
         if isinstance(bus, SharedBus):
             bus.on_reconnect = partial(self.metrics.add, RECONNECTS)
@@ -116,7 +116,7 @@ class Runtime:
     ) -> Worker:
         """Create the worker and its turn runner."""
         store, bus, settings = self.store, self.bus, self.settings
-        cost = Prices(self.catalog.offer, wiring.price_list).cost
+        cost = Prices(self.catalog.find_offer, wiring.price_list).cost
         runner = TurnRunner(
             store, bus, self.catalog, settings, mint, servers, cost, self.metrics, self.tracer
         )

@@ -97,7 +97,7 @@ Cost = Callable[[str, Usage], Awaitable[float | None]]
 """Cost of a model's reply in US dollars, from its usage; None where unknown. Never raises."""
 
 
-async def unknown(model: str, usage: Usage) -> float | None:
+async def no_cost(model: str, usage: Usage) -> float | None:
     """Return None: there are no prices."""
     return None
 
@@ -113,7 +113,7 @@ class TurnRunner:
         settings: Settings,
         mint: Mint,
         servers: BackendServers,
-        cost: Cost = unknown,
+        cost: Cost = no_cost,
         metrics: Metrics | None = None,
         tracer: Tracer = NO_TRACES,
     ) -> None:
@@ -140,7 +140,7 @@ class TurnRunner:
     async def _run_with_error_handling(self, claim: Claim) -> None:
         try:
             parent = claim.lease.trace or ROOT
-            facts = genai.agent(claim.run)
+            facts = genai.agent_attributes(claim.run)
             with current_span(self._tracer, "invoke_agent", parent=parent, facts=facts):
                 await self._run_turns(claim)
         except errors.Fenced:
@@ -169,15 +169,15 @@ class TurnRunner:
         opened = await self._models.open(claim.run.model, claim.owner)
         check_destination(claim, opened)
         offered = select_tools(claim.run, toolbox.tools())
-        request = _ModelRequest(
+        prepared = _PreparedRequest(
             claim.run,
             opened,
-            await self._question(claim, opened.model, offered),
+            await self._build_request(claim, opened.model, offered),
             await self._find_used_call_ids(claim.run),
             self._timeouts(claim.run.deadlines, opened.deadlines),
         )
         reply = await self._request_with_retry(
-            request, EventWriter(self._store, self._bus, claim, self._metrics)
+            prepared, EventWriter(self._store, self._bus, claim, self._metrics)
         )
         self._metrics.add(TURNS, reply.outcome)
         kept: RunUpdate = await self.finalize_conversation(
@@ -264,7 +264,9 @@ class TurnRunner:
         await self._store.put(owner, upload, None, content)
         return upload.id
 
-    async def _request_with_retry(self, request: _ModelRequest, writer: EventWriter) -> TurnResult:
+    async def _request_with_retry(
+        self, prepared: _PreparedRequest, writer: EventWriter
+    ) -> TurnResult:
         """Return the reply; after a broken tool call, tell the model what was wrong and ask again.
 
         The usage of discarded replies is added to that of the returned one.
@@ -274,9 +276,9 @@ class TurnRunner:
         while True:
             began_after = writer.last
             hit("turn.before_request")
-            reply = await self._request_traced(request, writer)
+            reply = await self._request_traced(prepared, writer)
             await writer.flush()
-            reply = await self._add_cost(reply, request.run.model)
+            reply = await self._add_cost(reply, prepared.run.model)
             if reply.outcome != "invalid_tool_call" or not tries_left:
                 return reply if used == Usage() else _with_usage(reply, used + _used(reply))
             tries_left -= 1
@@ -284,9 +286,11 @@ class TurnRunner:
             why = reply.fault.message if reply.fault else "The tool call could not be read."
             log.info("a broken tool call: %s", UserContent(reply.broken or ""))
             writer.restart("invalid_tool_call", began_after, why)
-            request = replace(request, question=_with_correction(request.question, why))
+            prepared = replace(prepared, request=_with_correction(prepared.request, why))
 
-    async def _question(self, claim: Claim, model: str, offered: ToolSelection) -> ModelRequest:
+    async def _build_request(
+        self, claim: Claim, model: str, offered: ToolSelection
+    ) -> ModelRequest:
         run = claim.run
         context = await self.set_up_context(
             run.thread_id, force_refresh=run.turn > 1 or claim.lease.fresh
@@ -311,31 +315,29 @@ class TurnRunner:
         """Return the tool call ids of earlier turns: an id is unique in its run."""
         return await self._store.call_ids(run.id) if run.turn > 1 else frozenset()
 
-    async def _request_traced(self, request: _ModelRequest, writer: EventWriter) -> TurnResult:
+    async def _request_traced(self, prepared: _PreparedRequest, writer: EventWriter) -> TurnResult:
         """Send one request; return the reply, which is whole, cut or an error."""
-        run, opened = request.run, request.opened
+        run, opened = prepared.run, prepared.opened
         watching = self._replies.measure(
-            request.question, opened.name, run.thread_id, stream=self._settings.stream
+            prepared.request, opened.name, run.thread_id, stream=self._settings.stream
         )
         with watching as reply_span:
-            question = request.question
+            request = prepared.request
             if self._settings.propagate_trace_to_providers:
-                question = replace(question, trace=reply_span.trace_context)
-            reply = await self._stream_reply(
-                replace(request, question=question), writer, reply_span
-            )
+                request = replace(request, trace=reply_span.trace_context)
+            reply = await self._stream_reply(replace(prepared, request=request), writer, reply_span)
             reply_span.record_reply(reply)
             return reply
 
     async def _stream_reply(
-        self, request: _ModelRequest, writer: EventWriter, reply_span: ReplySpan
+        self, prepared: _PreparedRequest, writer: EventWriter, reply_span: ReplySpan
     ) -> TurnResult:
-        question, timeouts = request.question, request.timeouts
+        request, timeouts = prepared.request, prepared.timeouts
         writer.on_first_commit = reply_span.record_first_event
         turn = Turn(
-            [tool.name for tool in question.tools],
+            [tool.name for tool in request.tools],
             lambda: self._mint("call"),
-            request.used_call_ids,
+            prepared.used_call_ids,
             most_bytes=self._settings.max_reply,
             most_calls=self._settings.max_calls,
         )
@@ -346,7 +348,7 @@ class TurnRunner:
         try:
             async with (
                 asyncio.timeout_at(min(clock() + silence, timeouts.turn_ends)) as deadline,
-                aclosing(request.opened.provider.stream(question)) as stream,
+                aclosing(prepared.opened.provider.stream(request)) as stream,
             ):
                 async for chunks in stream:
                     now = clock()
@@ -365,7 +367,7 @@ class TurnRunner:
                         if writer.is_behind:
                             await writer.flush()
                     if turn.over:
-                        log.warning("run %s: the reply is larger than is taken", request.run.id)
+                        log.warning("run %s: the reply is larger than is taken", prepared.run.id)
                         break
         except TimeoutError:
             fault = errors.Stalled("The model said nothing for too long.")
@@ -442,12 +444,12 @@ class _TurnTimeouts(msgspec.Struct, frozen=True):
     turn_ends: float
 
 
-class _ModelRequest(msgspec.Struct, frozen=True):
-    """One request to a model; `used_call_ids` are the run's tool call ids so far."""
+class _PreparedRequest(msgspec.Struct, frozen=True):
+    """A request and its context; `used_call_ids` are the run's tool call ids so far."""
 
     run: Run
     opened: ResolvedModel
-    question: ModelRequest
+    request: ModelRequest
     used_call_ids: frozenset[str]
     timeouts: _TurnTimeouts
 
@@ -494,12 +496,12 @@ def _with_usage(reply: TurnResult, usage: Usage) -> TurnResult:
     return replace(reply, usage=usage, events=(*told, UsageAdded(usage=usage)))
 
 
-def _with_correction(question: ModelRequest, why: str) -> ModelRequest:
-    """Return the question with a note for this request about what was wrong with the reply."""
+def _with_correction(request: ModelRequest, why: str) -> ModelRequest:
+    """Return the request with a note about what was wrong with the last reply."""
     note = (
         f"Your last reply tried to call a tool, and the call could not be used: {why} "
         "Answer again; where you call a tool, use one of the tools offered, with arguments that "
         "are one complete JSON object."
     )
     said = msgspec.json.encode({"role": "user", "content": note})
-    return replace(question, messages=b",".join(filter(None, (question.messages, said))))
+    return replace(request, messages=b",".join(filter(None, (request.messages, said))))

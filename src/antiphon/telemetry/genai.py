@@ -35,12 +35,12 @@ _ROLES = ("system", "user", "assistant", "tool")
 _PLAIN = re.compile(r"[A-Za-z0-9_.:/@-]{1,128}")
 
 
-def span(operation: str, what: str) -> str:
+def span_name(operation: str, what: str) -> str:
     """Return a span's name: with the model or tool if that is a name and not any text."""
     return f"{operation} {what}" if _PLAIN.fullmatch(what) else operation
 
 
-def agent(run: Run) -> Attributes:
+def agent_attributes(run: Run) -> Attributes:
     """Return attributes of an agent's turn, as a worker runs it."""
     return _without_none(
         {
@@ -55,7 +55,7 @@ def agent(run: Run) -> Attributes:
     )
 
 
-def conversation(run_id: str | None, thread_id: str | None) -> Attributes:
+def conversation_attributes(run_id: str | None, thread_id: str | None) -> Attributes:
     """Return attributes of an agent's whole run, as the client sees it."""
     return _without_none(
         {
@@ -66,7 +66,9 @@ def conversation(run_id: str | None, thread_id: str | None) -> Attributes:
     )
 
 
-def question(asked: ModelRequest, provider: str, thread_id: str, *, stream: bool) -> Attributes:
+def request_attributes(
+    asked: ModelRequest, provider: str, thread_id: str, *, stream: bool
+) -> Attributes:
     """Return attributes of a request to a model, without its text."""
     sampling = asked.sampling
     return _without_none(
@@ -87,7 +89,7 @@ def question(asked: ModelRequest, provider: str, thread_id: str, *, stream: bool
     )
 
 
-def question_words(asked: ModelRequest) -> Attributes:
+def request_content(asked: ModelRequest) -> Attributes:
     """Return the text of a request."""
     words: dict[str, AttributeValue] = {
         "gen_ai.input.messages": _json(map(_message, asked.decoded()))
@@ -101,7 +103,7 @@ def question_words(asked: ModelRequest) -> Attributes:
     return words
 
 
-def reply(said: TurnResult, first_chunk: float | None) -> Attributes:
+def reply_attributes(said: TurnResult, first_chunk: float | None) -> Attributes:
     """Return attributes of a reply; `first_chunk` is the seconds until its first chunk."""
     used = said.usage
     return _without_none(
@@ -117,7 +119,7 @@ def reply(said: TurnResult, first_chunk: float | None) -> Attributes:
     )
 
 
-def reply_words(said: TurnResult) -> Attributes:
+def reply_content(said: TurnResult) -> Attributes:
     """Return the text of a reply."""
     parts = [_text(text) for text in (said.text, said.refusal) if text]
     if said.reasoning:
@@ -127,7 +129,7 @@ def reply_words(said: TurnResult) -> Attributes:
     return {"gen_ai.output.messages": _json([message])}
 
 
-def tool(call: ToolCall, run_id: str) -> Attributes:
+def tool_attributes(call: ToolCall, run_id: str) -> Attributes:
     """Return attributes of a tool call, without its text."""
     return {
         "gen_ai.operation.name": "execute_tool",
@@ -138,7 +140,7 @@ def tool(call: ToolCall, run_id: str) -> Attributes:
     }
 
 
-def tool_words(call: ToolCall, result: ToolResult) -> Attributes:
+def tool_content(call: ToolCall, result: ToolResult) -> Attributes:
     """Return the tool's arguments and its result."""
     return {
         "gen_ai.tool.call.arguments": call.arguments,

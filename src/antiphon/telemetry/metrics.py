@@ -247,11 +247,11 @@ class MetricsSnapshot(msgspec.Struct, frozen=True):
     a snapshot.
     """
 
-    told: dict[str, dict[str, list[float]]]
+    series: dict[str, dict[str, list[float]]] = msgspec.field(name="told")
 
     def __add__(self, other: MetricsSnapshot) -> MetricsSnapshot:
-        told = {name: dict(series) for name, series in self.told.items()}
-        for name, series in other.told.items():
+        told = {name: dict(series) for name, series in self.series.items()}
+        for name, series in other.series.items():
             mine = told.setdefault(name, {})
             for labels, cells in series.items():
                 mine[labels] = _merge(_TABLE.get(name), mine.get(labels), cells)
@@ -262,7 +262,7 @@ class MetricsSnapshot(msgspec.Struct, frozen=True):
         return MetricsSnapshot(
             {
                 name: series
-                for name, series in self.told.items()
+                for name, series in self.series.items()
                 if name not in _TABLE or _TABLE[name].kind != "gauge"
             }
         )
@@ -275,7 +275,7 @@ class MetricsSnapshot(msgspec.Struct, frozen=True):
         yield f"# HELP {measure.name} {measure.about}"
         yield f"# TYPE {measure.name} {measure.kind}"
         nothing = {} if measure.labels else {"": [0.0] * _width(measure)}
-        series: Mapping[str, list[float]] = self.told.get(measure.name) or nothing
+        series: Mapping[str, list[float]] = self.series.get(measure.name) or nothing
         for labels, cells in sorted(series.items()):
             if measure.kind == "histogram":
                 yield from _histogram(measure, labels, cells)

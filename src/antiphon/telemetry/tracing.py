@@ -154,7 +154,7 @@ def create_tracer(telemetry: str, service: str, *, content: bool = False) -> Tra
 
 
 @contextmanager
-def detached_span(
+def open_span(
     tracer: Tracer,
     name: str,
     kind: Kind = "internal",
@@ -188,9 +188,9 @@ def current_span(
     parent: str | None = None,
     facts: Attributes = NOTHING,
 ) -> Generator[TraceSpan]:
-    """Like `detached_span`, and current in the block: not for the body of a generator."""
+    """Like `open_span`, and current in the block: not for the body of a generator."""
     with (
-        detached_span(tracer, name, kind, parent=parent, facts=facts) as span,
+        open_span(tracer, name, kind, parent=parent, facts=facts) as span,
         tracer.activate(span),
     ):
         yield span

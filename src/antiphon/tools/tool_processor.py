@@ -193,13 +193,16 @@ class ToolProcessor:
     async def _run_traced(self, run_id: str, permitted: Permitted, trace: str | None) -> ToolResult:
         """Run the tool within a span."""
         call, tracer = permitted.call, self._tracer
-        name, facts = genai.span("execute_tool", call.name), genai.tool(call, run_id)
+        name, facts = (
+            genai.span_name("execute_tool", call.name),
+            genai.tool_attributes(call, run_id),
+        )
         with current_span(tracer, name, parent=trace, facts=facts) as span:
             result = await self._run_in_gate(permitted)
             if result.is_error:
                 span.set_error(result.fault or "failed")
             if tracer.content:
-                span.set_attributes(genai.tool_words(call, result))
+                span.set_attributes(genai.tool_content(call, result))
             return result
 
     async def _run_in_gate(self, permitted: Permitted) -> ToolResult:

@@ -153,7 +153,7 @@ class Relay:
     async def carry_on(self) -> None:
         """Carry the run to its end. What goes wrong is told to the readers, and not raised."""
         tracer = self._client.transport.tracer
-        facts = genai.conversation(self.run_id, self.thread_id)
+        facts = genai.conversation_attributes(self.run_id, self.thread_id)
         with (
             log_context(run_id=self.run_id, thread_id=self.thread_id),
             current_span(tracer, "invoke_agent", "client", facts=facts) as span,

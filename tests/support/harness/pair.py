@@ -34,11 +34,11 @@ class Mouth(ScriptedProvider):
 
     script = "say Hello."
 
-    async def stream(self, question: ModelRequest) -> AsyncGenerator[Sequence[Chunk], None]:
-        self.questions.append(question)
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[Sequence[Chunk], None]:
+        self.requests.append(request)
         once = ScriptedProvider(self.script)
         once.gates = self.gates
-        async for chunks in once.stream(question):
+        async for chunks in once.stream(request):
             yield chunks
 
 

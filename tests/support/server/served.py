@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import httpx2
 import uvicorn
 
-from antiphon.runtime.admin.keys import make_key
+from antiphon.runtime.admin.keys import create_unaudited_key
 from antiphon.runtime.runtime import Runtime, open_runtime
 from antiphon.server.app import Opener
 from antiphon.server.connection import Connection
@@ -44,7 +44,9 @@ class Served:
         return await self.clients.enter_async_context(client)
 
     async def key(self, owner: str, *scopes: str) -> str:
-        key, text = await make_key(self.runtime.store, owner, "a test", scopes or ("read", "write"))
+        key, text = await create_unaudited_key(
+            self.runtime.store, owner, "a test", scopes or ("read", "write")
+        )
         self.keys[text] = key.id
         return text
 

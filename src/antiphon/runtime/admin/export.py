@@ -30,14 +30,14 @@ from antiphon.types.runs import Action, Assistant, Run, Thread
 
 
 class ZipStream:
-    """Takes entries one after the other; `taken` gives the bytes that are ready.
+    """Takes entries one after the other; `take` gives the bytes that are ready.
 
     Every entry bears the time `made`, and is for its owner's eyes where it is unpacked.
     """
 
     def __init__(self, made: datetime) -> None:
         self._made = made.timetuple()[:6]
-        self._ready = _Ready()
+        self._ready = _PieceBuffer()
         self._zip = ZipFile(self._ready, "w", ZIP_DEFLATED)
 
     @contextmanager
@@ -49,17 +49,17 @@ class ZipStream:
         with self._zip.open(about, "w", force_zip64=True) as entry:
             yield entry
 
-    def taken(self) -> bytes:
+    def take(self) -> bytes:
         """The bytes that were not taken yet."""
-        return self._ready.taken()
+        return self._ready.take()
 
-    def end(self) -> bytes:
+    def close(self) -> bytes:
         """The last bytes: the list of all entries."""
         self._zip.close()
-        return self._ready.taken()
+        return self._ready.take()
 
 
-class _Ready:
+class _PieceBuffer:
     """A file that can only be written to, and is emptied now and then."""
 
     def __init__(self) -> None:
@@ -75,7 +75,7 @@ class _Ready:
     def close(self) -> None:
         pass
 
-    def taken(self) -> bytes:
+    def take(self) -> bytes:
         ready = b"".join(self._pieces)
         self._pieces.clear()
         return ready
@@ -155,7 +155,7 @@ class _Export:
             yield piece
         async for piece in self._entry("manifest.json", self._manifest()):
             yield piece
-        yield self._zip.end()
+        yield self._zip.close()
 
     async def _entry(
         self, name: str, parts: AsyncGenerator[bytes, None]
@@ -166,7 +166,7 @@ class _Export:
                 async for part in parts:
                     loop = asyncio.get_running_loop()
                     await loop.run_in_executor(_THREADS, entry.write, part)  # it is compressed
-                    if ready := self._zip.taken():
+                    if ready := self._zip.take():
                         yield ready
 
     async def _lines(

@@ -89,7 +89,7 @@ class KeyService:
         raise NotFound(f"There is no key {key_id!r}.")
 
 
-async def make_key(
+async def create_unaudited_key(
     store: Store, owner: str, name: str = "", scopes: Sequence[str] = ("read", "write")
 ) -> tuple[Key, str]:
     """Create a key without an audit entry: for programs that set up their own installation."""

@@ -135,7 +135,7 @@ async def test_an_owners_key_is_served_where_it_can_be_opened_and_no_other_is_ne
         return OwnerProviderKey(key="sk-own") if owner == "ann" else None
 
     def marks(*names: str) -> Catalog:
-        return catalog(({}, {}), keys_of=keys_of, marks=lambda: names)
+        return catalog(({}, {}), keys_of=keys_of, fingerprints=lambda: names)
 
     there = (await marks("new", "old").open("openai:m", "ann")).destination
     assert there is not None

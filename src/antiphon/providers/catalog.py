@@ -35,24 +35,23 @@ from antiphon.types.errors import AntiphonError, BadSettings, ProviderError, Pro
 from antiphon.types.runs import Deadlines, Destination
 from antiphon.types.terminal_safe import clean
 
-GROUP = (
-    "antiphon.providers"  # entry points: a callable that takes the environment, gives a Provider
-)
-OLLAMA_SECONDS = 0.3  # how long a start may wait to learn that there is no Ollama
+GROUP = "antiphon.providers"
+"""Group of entry points: each is a callable that takes the environment and returns a Provider."""
+OLLAMA_SECONDS = 0.3  # timeout for an Ollama on this machine, since it delays every start
 LIST_SECONDS = 5.0
 _DEFAULTS = Settings()
 
 KeysOf = Callable[[str, str], Awaitable[OwnerProviderKey | None]]
-"""The key that an owner has of their own for a provider, by both names."""
+"""Returns the owner's own key for the provider, if any."""
 
 
 async def no_keys(owner: str, provider: str) -> OwnerProviderKey | None:
-    """Where nobody has keys of their own."""
+    """Return None: owners have no keys of their own."""
     return None
 
 
-def no_marks() -> Sequence[str]:
-    """Return no marks of seals: where nobody has keys of their own."""
+def no_fingerprints() -> Sequence[str]:
+    """Return no fingerprints: owners have no keys of their own."""
     return ()
 
 
@@ -66,8 +65,8 @@ class ModelChoice(msgspec.Struct, frozen=True):
 class ProviderListing(msgspec.Struct, frozen=True):
     """Models that a provider lists, or the error of one that failed.
 
-    `where` is the URL that is asked, or the provider's name if only its library knows the URL.
-    `prefix` stands before each name.
+    `where` is the server's URL, or the provider's name if only its library knows the URL. `prefix`
+    precedes each name in `provider:name`.
     """
 
     provider: str
@@ -80,7 +79,8 @@ class ProviderListing(msgspec.Struct, frozen=True):
 class Catalog:
     """Opens providers by the names of their models, each provider once.
 
-    An owner with a key of their own gets a separate provider.
+    An owner with a key of their own gets a separate provider. `fingerprints` returns those of the
+    keys that can decrypt owners' keys here.
     """
 
     def __init__(
@@ -88,13 +88,13 @@ class Catalog:
         settings: Settings,
         environ: Mapping[str, str],
         keys_of: KeysOf = no_keys,
-        marks: Callable[[], Sequence[str]] = no_marks,
+        fingerprints: Callable[[], Sequence[str]] = no_fingerprints,
     ) -> None:
         self._settings = settings
         self._environ = environ
         self._keys_of = keys_of
-        self._marks = marks
-        self._lending = OwnerProviderPool()
+        self._fingerprints = fingerprints
+        self._owner_providers = OwnerProviderPool()
         self._servers = endpoints.merge_servers(settings.providers)
         self._vendors = endpoints.merge_vendors(settings.providers)
         self._chosen: ModelChoice | None = None
@@ -115,11 +115,11 @@ class Catalog:
         return self._chosen
 
     async def open(self, model: str, owner: str | None = None) -> ResolvedModel:
-        """Resolve `provider:name` to its provider and what is known of it.
+        """Resolve `provider:name` to a provider and its terms.
 
-        A known provider uses the owner's own key, if they have one. With a base URL in the
-        settings, a model without a known provider belongs to that server. Raises `BadSettings` for
-        an unknown provider, or a missing key.
+        A known provider uses the owner's own key, if any. With a base URL in the settings, a model
+        without a known provider belongs to that server. Raises `BadSettings` for an unknown
+        provider or a missing key.
         """
         provider, colon, name = model.partition(":")
         base_url = self._settings.base_url
@@ -147,22 +147,22 @@ class Catalog:
         )
 
     def serves(self, destination: Destination) -> bool:
-        """Return whether words sent from here go to that place, and whether they can be sent."""
+        """Return whether requests from here go to that destination and can be sent."""
         try:
             here = self._destination(destination.provider)
-        except BadSettings:  # its address is not known here
+        except BadSettings:  # the address is not known here
             return False
         if here is None or here.digest != destination.digest:
             return False
         if destination.seal:
-            return destination.seal in self._marks()
+            return destination.seal in self._fingerprints()
         return self._can_ask(destination.provider)
 
     def find_offer(self, model: str) -> Offer:
-        """Where the replies of a model are bought that `open` takes, and what you say of it.
+        """Return the vendor of a model that `open` accepts, with the terms in the settings.
 
-        A list goes by the address that is asked, whatever its provider's name: behind a base URL in
-        the settings there may be anybody.
+        A price list is searched by the address and not by the provider's name: a base URL in the
+        settings may be any vendor's.
         """
         provider, colon, name = model.partition(":")
         if provider == "demo":
@@ -189,10 +189,10 @@ class Catalog:
         return Offer(model=name, vendor=provider)
 
     def find_server(self, model: str) -> tuple[str, str]:
-        """Return the provider that is asked for a model, and the origin of its address.
+        """Return the provider of a model, and the origin of its address.
 
-        The provider is "" where only the address is known, the address "" where the provider's
-        library knows it. Raises `BadSettings` for an address that is not known.
+        The provider is "" if only the address is known, the address "" if only the provider's
+        library knows it. Raises `BadSettings` for an unknown address.
         """
         provider, colon, _ = model.partition(":")
         if provider != "demo" and not (colon and self._terms(provider)):
@@ -201,25 +201,27 @@ class Catalog:
         return (provider, there.address) if there else (provider, "")
 
     def keys(self) -> list[str]:
-        """The variables that are set and hold a known provider's key; their names only."""
+        """Return the names of the variables that are set and hold a known provider's key."""
         named = [server.key_env for server in self._servers.values()]
         named += [name for vendor in self._vendors.values() for name in vendor.keys]
         return [name for name in named if name and self._environ.get(name)]
 
     async def listings(self) -> Sequence[ProviderListing]:
-        """Ask for their models all providers whose key is here, or the base URL in their place.
+        """List the models of the server at the base URL, else of all providers whose key is set.
 
-        An Ollama that nobody has named and that does not answer is left out.
+        An Ollama that does not respond is left out unless the settings name it.
         """
-        base_url = self._settings.base_url
+        model, base_url = self._settings.model or "", self._settings.base_url
+        named = model.startswith("ollama:") or "ollama" in self._settings.providers
         asked = [self._at_base_url()] if base_url else self._listing()
         found = await asyncio.gather(*map(self._list_models, asked))
-        return [each for each in found if not (each.error and self._is_unbidden(each.provider))]
+        return [each for each in found if not each.error or named or each.provider != "ollama"]
 
-    async def configured(self) -> Sequence[ProviderListing]:
-        """Ask for their models the providers that the settings lead to, and no others.
+    async def configured_listings(self) -> Sequence[ProviderListing]:
+        """List the models of the providers in the settings only.
 
-        That is the base URL, or else each table with an address and the model that is used.
+        These are the server at the base URL, else each table with an address, and the provider of
+        the model that is used.
         """
         if self._settings.base_url:
             return [await self._list_models(self._at_base_url())]
@@ -230,7 +232,7 @@ class Catalog:
         return await asyncio.gather(*map(self._list_models, asked))
 
     def check_own(self, provider: str, own: OwnerProviderKey) -> None:
-        """Raise `InvalidRequest` for an owner's key with which nobody could be asked."""
+        """Raise `InvalidRequest` for an owner's key that the provider cannot use."""
         takers = {**self._vendors_with_keys(), **self._servers}
         endpoints.check_owner_key(provider, takers.get(provider), own, list(takers))
 
@@ -238,7 +240,7 @@ class Catalog:
         """Close the providers that were opened."""
         for provider in self._open.values():
             await provider.close()
-        await self._lending.close()
+        await self._owner_providers.close()
 
     async def _choice(self) -> ModelChoice:
         if self._settings.model:
@@ -268,7 +270,7 @@ class Catalog:
         own = await self._keys_of(owner, provider) if owner else None
         there = self._destination(provider)
         if own and there:
-            there = msgspec.structs.replace(there, seal=next(iter(self._marks()), ""))
+            there = msgspec.structs.replace(there, seal=next(iter(self._fingerprints()), ""))
         return ResolvedModel(
             provider=await self._resolve_known(provider, terms, owner, own),
             model=name,
@@ -279,9 +281,9 @@ class Catalog:
         )
 
     def _destination(self, provider: str) -> Destination | None:
-        """Return where the words of runs of this provider go; None where nothing is known of it.
+        """Return the destination of the provider's requests; None for an unknown provider.
 
-        Raises `BadSettings` where its address is not known.
+        Raises `BadSettings` for an unknown address.
         """
         base_url = self._settings.base_url
         if provider == "demo":
@@ -301,7 +303,7 @@ class Catalog:
                 return endpoints.plugin_destination(provider, plugin.value) if plugin else None
 
     def _can_ask(self, provider: str) -> bool:
-        """Return whether what is needed to ask it is here, such as its key."""
+        """Return whether the provider can be used here: its key and its library are there."""
         match self._terms(provider):
             case ServerTerms() as server:
                 return self._settings.base_url is not None or self._has_key(server)
@@ -319,11 +321,11 @@ class Catalog:
         own: OwnerProviderKey | None,
     ) -> Provider:
         if owner and own:
-            return await self._lending.provider(
+            return await self._owner_providers.provider(
                 owner, name, own, lambda: self._owners(name, terms, own)
             )
         if owner:
-            await self._lending.give_up(owner, name)
+            await self._owner_providers.give_up(owner, name)
         if isinstance(terms, Vendor):
             return await self._vendor(name, terms)
         return self._get_or_open(name, lambda: self._server(name, terms))
@@ -331,7 +333,7 @@ class Catalog:
     async def _owners(
         self, name: str, terms: ServerTerms | Vendor, own: OwnerProviderKey
     ) -> Provider:
-        """A provider that is asked with this key and no other."""
+        """Create a provider that uses the owner's key and no other."""
         if own.base_url is None and (
             self._settings.foreign_base_url or name in self._settings.foreign_providers
         ):
@@ -380,26 +382,29 @@ class Catalog:
         )
 
     def _quirks(self, known: Quirks) -> Quirks:
-        """A server's own; none streams where the settings want whole replies."""
+        """Return the quirks, without streaming if the settings turn it off."""
         return known if self._settings.stream else msgspec.structs.replace(known, stream=False)
 
     def _deadlines(self, name: str, terms: Terms) -> Deadlines:
-        """Those of your table; a known server's own where the settings are as they always are."""
-        yours = self._settings.providers.get(name, {})
+        """Return the timeouts of the provider's table, else of the known server.
 
-        def kept(field: str) -> float | None:
+        A known server's timeout gives way to a setting that differs from its default.
+        """
+        table = self._settings.providers.get(name, {})
+
+        def find_timeout(field: str) -> float | None:
             changed = getattr(self._settings, field) != getattr(_DEFAULTS, field)
             seconds: float | None = getattr(terms, field)
-            return None if changed and field not in yours else seconds
+            return None if changed and field not in table else seconds
 
         return Deadlines(
-            chunk=kept("chunk_timeout"),
-            first_chunk=kept("first_chunk_timeout"),
-            turn=kept("turn_timeout"),
+            chunk=find_timeout("chunk_timeout"),
+            first_chunk=find_timeout("first_chunk_timeout"),
+            turn=find_timeout("turn_timeout"),
         )
 
     async def _vendor(self, name: str, vendor: Vendor) -> Provider:
-        """The vendor's provider; its library loads in a thread, while others go on."""
+        """Return the vendor's provider; its library is loaded in a thread."""
         async with self._loading:
             if name not in self._open:
                 key, address = self._of_vendor(name, vendor)
@@ -408,13 +413,13 @@ class Catalog:
             return self._open[name]
 
     def _of_vendor(self, name: str, vendor: Vendor) -> tuple[str | None, str | None]:
-        """The vendor's key, and where it is asked if not at its own address."""
+        """Return the vendor's key, and the base URL if it is not the vendor's own."""
         base_url = self._settings.base_url
         key = self._environ.get(vendor.variable(self._environ) or "")
         if base_url is None:
             return endpoints.validate_key(key), None
         if self._settings.foreign_base_url:
-            # The vendors' libraries find credentials by themselves, and would send them there.
+            # The vendors' libraries find credentials themselves, and would send them there.
             raise BadSettings(
                 f"The provider {name} is not asked at an address that a folder named.",
                 expected="--base-url, ANTIPHON_BASE_URL, or your own antiphon.toml",
@@ -448,9 +453,9 @@ class Catalog:
         return bool(self._environ.get(server.key_env))
 
     def _listing(self) -> list[str]:
-        """The servers to ask for their models.
+        """Return the providers whose models are listed.
 
-        Not every local one: vLLM's usual port is ours too, and we would ask ourselves.
+        Of the local servers only Ollama and those in the settings: vLLM's usual port is also ours.
         """
         wanted = {"ollama", *self._settings.providers}
         return [
@@ -479,7 +484,7 @@ class Catalog:
         return ModelChoice(names[0], f"it is the first that {base_url} lists")
 
     async def _local_ollama(self) -> str | None:
-        """The first model of an Ollama on this machine; no other machine is asked unbidden."""
+        """Return the first model of an Ollama on this machine; other machines are not contacted."""
         if not is_local_url(self._servers["ollama"].base_url):
             return None
         try:
@@ -490,20 +495,12 @@ class Catalog:
         return names[0] if names else None
 
     def _at_base_url(self) -> str:
-        """Return the provider that the server at the base URL is asked as; "" where it is none.
-
-        A model that is named for a provider has that one's key sent there.
-        """
+        """Return the provider whose key the base URL gets, which is the model's; "" if unknown."""
         name, _, _ = (self._settings.model or "").partition(":")
         return name if self._terms(name) else ""
 
-    def _is_unbidden(self, provider: str) -> bool:
-        model = self._settings.model or ""
-        named = model.startswith("ollama:") or "ollama" in self._settings.providers
-        return provider == "ollama" and not named
-
     async def _list_models(self, name: str) -> ProviderListing:
-        """Ask one provider; "" is the server at the base URL."""
+        """List the models of one provider; "" is the server at the base URL."""
         base_url = self._settings.base_url
         provider = name or urlsplit(base_url or "").netloc
         terms = self._servers.get(name)
@@ -520,7 +517,7 @@ class Catalog:
             return msgspec.structs.replace(listing, error=late)
 
     def _suggest(self, provider: str, colon: str, name: str) -> str:
-        """Suggest what a model without a provider may have meant."""
+        """Return a hint for a model whose provider is unknown."""
         names = self._names()
         if provider in names and not colon:
             return f"name one of its models: {provider}:NAME"
@@ -543,7 +540,7 @@ def _plugins() -> dict[str, EntryPoint]:
 def _load_plugin(point: EntryPoint, environ: Mapping[str, str]) -> Provider:
     try:
         return cast("Provider", point.load()(environ))
-    except Exception as error:  # other people's code: whatever it raises, it cannot be used
+    except Exception as error:  # foreign code: any error means that it cannot be used
         raise BadSettings(
             f"The provider {point.name} cannot be loaded from {point.value}: {error}"
         ) from error

@@ -155,8 +155,8 @@ def _calls(asked: str, request: ModelRequest) -> list[tuple[str, str]]:
 def _fitting(
     asked: str, tools: Sequence[ToolSpec], choice: str | dict[str, Any] | None
 ) -> list[ToolSpec]:
-    chosen = choice["function"]["name"] if isinstance(choice, dict) else choice
-    if forced := [spec for spec in tools if spec.name == chosen]:
+    forced = [spec for spec in tools if spec.name == _chosen_tool(choice)]
+    if forced:
         return forced
     words = _words(asked)
     names = frozenset(name.strip(".-") for name in _NAME.findall(asked)) - {""}
@@ -166,6 +166,15 @@ def _fitting(
         return [tools[0]]
     best = max((score for score, _ in fitting), default=0)
     return [spec for _, spec in sorted(fitting, key=lambda each: each[0] < best)]
+
+
+def _chosen_tool(choice: Any) -> Any:
+    """Return the tool that a choice names, as a string or as OpenAI's object."""
+    match choice:
+        case {"function": {"name": name}}:
+            return name
+        case _:
+            return choice
 
 
 def _score(name: str, names: frozenset[str], words: frozenset[str]) -> int:

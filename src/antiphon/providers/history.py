@@ -19,7 +19,7 @@ import msgspec
 from antiphon.providers.stream_parser import Quirks
 from antiphon.types.messages import DETAILS, EXTRA, REASONING, REFUSAL
 
-# A history as a strict server takes it: the same words, in an order that it accepts.
+# Repair of a history, decoded, for strict servers.
 
 
 Message = dict[str, Any]
@@ -53,13 +53,13 @@ def pair_outputs(messages: Sequence[Message]) -> list[Message]:
 
 
 def rename_duplicate_ids(messages: Sequence[Message]) -> list[Message]:
-    """No id for two calls: one that comes again gets a number behind it, wherever it stands."""
+    """Give every call an id of its own: a repeated one gets a number appended, in outputs too."""
     seen: set[str] = set()
     now: dict[str, str] = {}
     out: list[Message] = []
     for message in messages:
         if calls := message.get("tool_calls"):
-            renamed = [{**call, "id": _unlike(seen, call["id"])} for call in calls]
+            renamed = [{**call, "id": _make_unique(seen, call["id"])} for call in calls]
             now = {was["id"]: call["id"] for was, call in zip(calls, renamed, strict=True)}
             out.append(_with_ids_in_details({**message, "tool_calls": renamed}, now))
         elif message["role"] == "tool":
@@ -71,7 +71,7 @@ def rename_duplicate_ids(messages: Sequence[Message]) -> list[Message]:
 
 
 def _with_ids_in_details(message: Message, ids: Mapping[str, str]) -> Message:
-    """The message, its opaque details naming calls by the ids that these now have."""
+    """Return the message with new ids of calls in its opaque details."""
     details = message.get(DETAILS)
     if details is None:
         return message
@@ -81,17 +81,17 @@ def _with_ids_in_details(message: Message, ids: Mapping[str, str]) -> Message:
 
 
 def merge_system_messages(messages: Sequence[Message]) -> list[Message]:
-    """All system messages as one, at the beginning."""
+    """Return the messages with all system messages merged into one at the beginning."""
     system = [message for message in messages if message["role"] == "system"]
     others = [message for message in messages if message["role"] != "system"]
     return [_join_messages(system), *others] if system else others
 
 
 def alternate_roles(messages: Sequence[Message]) -> list[Message]:
-    """User and assistant in turn after the system message: the user begins, and speaks last.
+    """Return the messages with user and assistant in turn; the user is first and last.
 
-    Neighbours of one role are joined. Between outputs and a user who went on without an answer, the
-    assistant says that there was none.
+    Neighbours of one role are joined. Between tool outputs and a user message, the assistant says
+    that there was no answer.
     """
     system = [message for message in messages if message["role"] == "system"]
     out: list[Message] = []
@@ -109,7 +109,7 @@ _encode = msgspec.json.Encoder().encode
 _ID_PATTERN = re.compile(r'"id":("(?:[^"\\]+|\\.)*+")')
 
 
-def _unlike(seen: set[str], call_id: str) -> str:
+def _make_unique(seen: set[str], call_id: str) -> str:
     free, number = call_id, 1
     while free in seen:
         number += 1
@@ -119,19 +119,18 @@ def _unlike(seen: set[str], call_id: str) -> str:
 
 
 def _merge_neighbours(messages: Iterable[Message]) -> Iterator[Message]:
-    """The messages, those of one role joined where they are neighbours; never tool outputs."""
+    """Yield the messages with neighbours of one role joined, except tool outputs and calls."""
     group: list[Message] = []
     for message in messages:
-        if group and not _joins(group[-1], message):
+        last = group[-1] if group else None
+        if last and (
+            last["role"] == "tool" or last["role"] != message["role"] or last.get("tool_calls")
+        ):
             yield _join_messages(group)
             group = []
         group.append(message)
     if group:
         yield _join_messages(group)
-
-
-def _joins(one: Message, other: Message) -> bool:
-    return one["role"] == other["role"] != "tool" and not one.get("tool_calls")
 
 
 def _between(before: str | None, role: str) -> list[Message]:
@@ -145,21 +144,20 @@ def _between(before: str | None, role: str) -> list[Message]:
 
 
 def _join_messages(messages: Sequence[Message]) -> Message:
-    """One message that says what these say; calls and fields are those of the last."""
+    """Return one message with the content of these; calls and other fields are the last one's."""
     if len(messages) == 1:
         return messages[0]
-    said = [message["content"] for message in messages if message.get("content")]
-    if all(isinstance(content, str) for content in said):
-        return {**messages[-1], "content": "\n\n".join(said)}
-    return {**messages[-1], "content": [part for content in said for part in _parts(content)]}
-
-
-def _parts(content: str | list[Message]) -> list[Message]:
-    return [{"type": "text", "text": content}] if isinstance(content, str) else content
+    contents = [message["content"] for message in messages if message.get("content")]
+    if all(isinstance(content, str) for content in contents):
+        return {**messages[-1], "content": "\n\n".join(contents)}
+    parts: list[Message] = []
+    for content in contents:
+        parts += [{"type": "text", "text": content}] if isinstance(content, str) else content
+    return {**messages[-1], "content": parts}
 
 
 EMPTY = "(empty)"
-"""What a message without content says: many servers refuse one that says nothing."""
+"""Content of messages that have none: many servers reject an empty message."""
 
 
 def adapt_history(
@@ -187,7 +185,7 @@ def adapt_history(
         chat = _encode({"role": "user", "content": EMPTY})
     if _is_refused(chat, len(ids), quirks):
         chat = _repair(chat, quirks)
-    # At the end, for what servers say in them is not to be taken for words of ours.
+    # Last, so that their content, which servers wrote, is not mistaken for our own marks.
     return _with_details(chat, ids, quirks, origin)
 
 
@@ -196,7 +194,7 @@ def _call_ids(chat: bytes) -> list[bytes]:
 
 
 def _first_string(piece: bytes) -> bytes:
-    """A string's letters as they are written, up to its end."""
+    """Return the rest of a JSON string as it is written, up to its closing quote."""
     end = piece.index(b'"')
     if piece[end - 1 : end] != b"\\":
         return piece[:end]
@@ -205,7 +203,7 @@ def _first_string(piece: bytes) -> bytes:
 
 
 def _without_empty(chat: bytes) -> bytes:
-    """Without messages that say nothing; a user or a tool that said nothing is told as such."""
+    """Remove empty messages; empty content of a user or a tool becomes `EMPTY`."""
     if _NOTHING not in chat:
         return chat
     for silent in _SILENT:
@@ -216,32 +214,33 @@ def _without_empty(chat: bytes) -> bytes:
 
 
 def _with_reasoning(chat: bytes, quirks: Quirks) -> bytes:
-    """The reasoning of all replies, under the server's name for it, or none."""
+    """Rename the reasoning of all replies to the server's name for it, or remove it."""
     if quirks.reasoning_back is None:
         first, *others = chat.split(_REASONING)
-        return b"".join([first, *map(_past_reasoning, others)]) if others else chat
+        return b"".join([first, *map(_skip_reasoning, others)]) if others else chat
     name = _encode(quirks.reasoning_back) + b":"
     if quirks.reasoning_required:
-        # Moonshot takes an empty string for none (earendil-works/pi#4178).
+        # Moonshot treats an empty string as missing (earendil-works/pi#4178).
         blank = name + b'" ",'
         chat = chat.replace(_ASSISTANT, _ASSISTANT + blank).replace(blank + _REASONING, _REASONING)
     return chat.replace(_REASONING, name)
 
 
-def _past_reasoning(chat: bytes) -> bytes:
-    """Return the rest of the message after its reasoning: its next key."""
+def _skip_reasoning(chat: bytes) -> bytes:
+    """Return the message from the key after its reasoning on."""
     ends = [at for key in _AFTER_REASONING if (at := chat.find(key)) >= 0]
     return chat[min(ends) + 1 :]
 
 
 def _with_extras(chat: bytes, quirks: Quirks) -> bytes:
-    if _EXTRA not in chat:  # to look for it by the pattern takes longer
+    """Restore the opaque extras of calls, or remove them."""
+    if _EXTRA not in chat:  # faster than the pattern
         return chat
-    return _WITH_EXTRA.sub(_unfold if quirks.extra_content else b"", chat)
+    return _WITH_EXTRA.sub(_restore_extra if quirks.extra_content else b"", chat)
 
 
 def _with_refusals(chat: bytes, quirks: Quirks) -> bytes:
-    """Refusals under the server's name for them, or as the end of what was said."""
+    """Rename refusals to the server's name for them, or append them to the content."""
     if _REFUSAL not in chat:
         return chat
     if quirks.refusal_back:
@@ -253,13 +252,12 @@ def _with_refusals(chat: bytes, quirks: Quirks) -> bytes:
 
 
 def _with_details(chat: bytes, ids: Sequence[bytes], quirks: Quirks, origin: str | None) -> bytes:
-    """The details of reasoning that this server gave, as it gave them; no other server's."""
+    """Restore the reasoning details that came from this server; remove those of other servers."""
     if _DETAILS not in chat:
         return chat
-    fits, fitted = _FORMS[quirks.call_ids]
-    renamed = {call_id: fitted(call_id) for call_id in set(ids) if not fits(call_id)}
+    renamed = _new_call_ids(ids, quirks)
 
-    def unfolded(found: re.Match[bytes]) -> bytes:
+    def restore(found: re.Match[bytes]) -> bytes:
         kept = _decode_details(msgspec.json.decode(found[1], type=str))
         if kept.origin != origin or not quirks.reasoning_details:
             return b""
@@ -269,20 +267,35 @@ def _with_details(chat: bytes, ids: Sequence[bytes], quirks: Quirks, origin: str
         )
         return b'"reasoning_details":' + details + b","
 
-    return _WITH_DETAILS.sub(unfolded, chat)
+    return _WITH_DETAILS.sub(restore, chat)
+
+
+def _new_call_ids(ids: Iterable[bytes], quirks: Quirks) -> dict[bytes, bytes]:
+    """Return new ids for those that the server would reject; each depends on the old id alone."""
+    if quirks.call_ids == "nine":
+        # Nine letters and digits have some 54 bits, so that two ids of a thread stay distinct.
+        return {
+            call_id: base64.b64encode(hashlib.sha256(call_id).digest(), altchars=b"xy")[:9]
+            for call_id in set(ids)
+            if not (len(call_id) == 9 and call_id.isalnum())
+        }
+    return {
+        call_id: b"call_" + hashlib.sha256(call_id).hexdigest()[:32].encode()
+        for call_id in set(ids)
+        if len(call_id) > _MAX_ID_LENGTH
+    }
 
 
 def _with_ids(chat: bytes, ids: Sequence[bytes], quirks: Quirks) -> bytes:
-    """Ids as the server takes them, the same in calls and outputs: read from the id alone."""
-    fits, fitted = _FORMS[quirks.call_ids]
-    unfit = {call_id: fitted(call_id) for call_id in set(ids) if not fits(call_id)}
-    if not unfit:
+    """Replace ids that the server would reject, in calls and outputs."""
+    renamed = _new_call_ids(ids, quirks)
+    if not renamed:
         return chat
     pieces = chat.split(_ID)
     for at in range(1, len(pieces)):
         call_id = _first_string(pieces[at])
-        if call_id in unfit and pieces[at - 1].endswith(_OF_CALLS):
-            pieces[at] = unfit[call_id] + pieces[at][len(call_id) :]
+        if call_id in renamed and pieces[at - 1].endswith(_OF_CALLS):
+            pieces[at] = renamed[call_id] + pieces[at][len(call_id) :]
     return _ID.join(pieces)
 
 
@@ -318,25 +331,8 @@ def _join(messages: Sequence[Message]) -> bytes:
     return _encode(messages)[1:-1]
 
 
-def _unfold(found: re.Match[bytes]) -> bytes:
+def _restore_extra(found: re.Match[bytes]) -> bytes:
     return b',"extra_content":' + msgspec.json.decode(found[1], type=str).encode()
-
-
-def _is_short(call_id: bytes) -> bool:
-    return len(call_id) <= _SHORT
-
-
-def _short(call_id: bytes) -> bytes:
-    return b"call_" + hashlib.sha256(call_id).hexdigest()[:32].encode()
-
-
-def _is_nine(call_id: bytes) -> bool:
-    return len(call_id) == 9 and call_id.isalnum()
-
-
-def _nine(call_id: bytes) -> bytes:
-    """Nine letters and digits: some 54 bits, so that two ids of a thread do not meet in one."""
-    return base64.b64encode(hashlib.sha256(call_id).digest(), altchars=b"xy")[:9]
 
 
 class _Details(msgspec.Struct):
@@ -346,13 +342,13 @@ class _Details(msgspec.Struct):
 
 _decode_details = msgspec.json.Decoder(_Details).decode
 
-# As `messages.chat` writes them. None of these can stand inside a string, where quotes are escaped.
+# As `messages.chat` writes them. None of them occurs inside a string, where quotes are escaped.
 _NOTHING = b'"content":""'
 _SILENT = (b'{"role":"assistant","content":""}', b'{"role":"system","content":""}')
 _ASSISTANT = b'{"role":"assistant",'
 _SYSTEM = b'{"role":"system",'
 _OUTPUT = b'"tool_call_id":'
-_OURS = b'"antiphon:'  # what the next two begin with
+_OURS = b'"antiphon:'  # the beginning of our own keys
 _REASONING = f'"{REASONING}":'.encode()
 _DETAILS = f'"{DETAILS}":'.encode()
 _WITH_DETAILS = re.compile(_DETAILS + rb'("(?:[^"\\]+|\\.)*+"),')
@@ -365,5 +361,4 @@ _CALL_ID = b'{"id":"'
 _ID = b'id":"'
 _OF_CALLS = (b'{"', b'"tool_call_')
 _STRING = re.compile(rb'(?:[^"\\]|\\.)*+')
-_SHORT = 40  # letters; OpenAI's limit
-_FORMS = {"short": (_is_short, _short), "nine": (_is_nine, _nine)}
+_MAX_ID_LENGTH = 40  # characters; OpenAI's limit

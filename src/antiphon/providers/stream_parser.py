@@ -1,7 +1,7 @@
-"""Parser of one chat-completions reply: bytes of a server in, chunks out.
+"""Parser of one chat-completions reply: a server's bytes in, chunks out.
 
-Tolerant of known server mistakes, strict about the end of a reply. `engine/turn` decides which call
-a piece belongs to and whether a call is complete.
+It tolerates known mistakes of servers, but is strict about the end of a reply. `engine/turn`
+decides which call a piece belongs to, and whether a call is complete.
 """
 
 from __future__ import annotations
@@ -32,29 +32,29 @@ from antiphon.types.chunks import (
 from antiphon.types.errors import ProviderError, ProviderProtocol, TooLarge
 from antiphon.wires.sse import MAX_EVENT_BYTES, Decoder, SseFrame
 
-MAX_REPLY_BYTES = 256_000_000  # of the wire, inflated; 64,000 tokens are some 20 MB there
+MAX_REPLY_BYTES = 256_000_000  # decompressed; 64,000 tokens take some 20 MB on the wire
 MAX_EVENT_VALUES = 1_000_000
-"""Of one event. The JSON decoder holds the loop while it works: 0.1 s for so many."""
+"""JSON values in one event: decoding this many blocks the event loop for 0.1 s."""
 
 
 class Quirks(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where a server differs from the others.
+    """Differences of a server from other servers.
 
-    In what it says: `cumulative` text repeats what came before (`auto`: only where nothing else can
-    be meant); `think_tags` wrap reasoning at the beginning of the text, and with `think_prefilled`
-    the first of them is missing, for the prompt holds it; `leaked_calls` stand in the text as
-    `<tool_call>` objects; `comments_are_life` while it works. In what it takes: whether it
-    can `stream` (always, never, or only `without_tools`), whether it knows `stream_options`, and
-    its names for the limit of output tokens and for the seed.
+    Replies: `cumulative` text repeats the text before it (`auto`: only if that is unambiguous).
+    `think_tags` wrap reasoning at the beginning of the text; with `think_prefilled` the opening tag
+    is missing because the prompt contains it. `leaked_calls` come as `<tool_call>` objects in the
+    text. With `comments_are_life`, comments are signs of life.
 
-    In the history it takes: `reasoning_back` is its name for the reasoning of earlier replies,
-    None where it wants none; with `reasoning_required` it refuses an assistant message without any.
-    The opaque `reasoning_details` that it gave go back to it; a refusal goes back under its own
-    name with `refusal_back`, and as text without.
-    `extra_content` says whether it takes a call's opaque extras, `call_ids` what an id looks like
-    (`short`: at most 40 characters; `nine`: exactly nine letters and digits), `roles` who may speak
-    when (`system_first`: one system message, at the beginning; `alternate`: and then user and
-    assistant in turn, the user last).
+    Requests: `stream` is true if the server can stream, or `without_tools`; `stream_options` is
+    true if it accepts that field. `max_tokens` and `seed` are its names of these fields.
+
+    History: `reasoning_back` is its name for the reasoning of earlier replies, None if it accepts
+    none; with `reasoning_required` it rejects assistant messages without reasoning. With
+    `reasoning_details` it accepts the opaque details that it sent; with `refusal_back` a refusal
+    has its own field, else it is sent as text. With `extra_content` it accepts the opaque extras of
+    calls. `call_ids` is the form of ids (`short`: at most 40 characters; `nine`: exactly nine
+    letters and digits). `roles` restricts the order of messages (`system_first`: one system
+    message, at the beginning; `alternate`: and then user and assistant in turn, the user last).
     """
 
     cumulative: bool | Literal["auto"] = False
@@ -76,7 +76,7 @@ class Quirks(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 PLAIN = Quirks()
-"""A server as the others are."""
+"""A server without quirks."""
 
 _REDACT = Redactor()
 
@@ -84,11 +84,11 @@ Spoken = Piece | RefusalPiece
 
 
 class ChatCompletionsParser:
-    """Parses one reply. `finished` after a terminal marker, `done` when no more will be read.
+    """Parses one reply. `finished` is true after a terminal marker, `done` at the end of data.
 
-    `origin` names the server, for data that must go back to it alone. Raises `ProviderError` if the
-    server reports an error, `ProviderProtocol` if the bytes are not a reply. Chunks before the
-    error in the same bytes are returned first; then `check` raises, as does any further `feed`.
+    `origin` identifies the server, for data that is sent back only to it. Raises `ProviderError` if
+    the server reports an error, `ProviderProtocol` if the bytes are not a reply. Chunks before the
+    error in the same bytes are returned first; then `check` and any further `feed` raise it.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class ChatCompletionsParser:
         self._bytes_left = max_bytes
         self._origin = origin
         self._decoder = Decoder(invalid="surrogateescape", error_field=True)
-        self._take: Callable[[bytes], list[Chunk] | None] = self._sniff
+        self._consume: Callable[[bytes], list[Chunk] | None] = self._detect_format
         self._body = bytearray()
         self._begun = False
         self._spoke = False
@@ -120,17 +120,17 @@ class ChatCompletionsParser:
 
     @property
     def pending(self) -> int:
-        """Bytes that wait for the end of their event, or of a body that is no stream."""
+        """Bytes of an incomplete event, or of a body that is not a stream."""
         return self._decoder.pending + len(self._body)
 
     def feed(self, data: bytes) -> list[Chunk] | None:
-        """The chunks that these bytes complete; None where they show no sign of life."""
+        """Return the chunks that these bytes complete; None if they are no sign of life."""
         self.check()
         self._bytes_left -= len(data)
         if self._bytes_left < 0:
             raise ProviderProtocol("The reply is longer than any that is taken.")
         try:
-            return self._take(data)
+            return self._consume(data)
         except RecursionError as error:
             raise ProviderProtocol(_TOO_DEEP) from error
 
@@ -150,7 +150,7 @@ class ChatCompletionsParser:
             raise self._fault
 
     def last_words(self) -> list[Chunk]:
-        """Return text that was held back for a continuation that did not come."""
+        """Return the chunks that were held back for a continuation."""
         out: list[Chunk] = []
         self._settle(out)
         if self._think_tag_parser is not None:
@@ -162,28 +162,28 @@ class ChatCompletionsParser:
                 case (int() | None as index, int() | None as position):
                     out.append(CallPiece(index=index, position=position, arguments="\ufffd"))
                 case _:
-                    self._tell(_SPOKEN.get(channel, ReasoningPiece), "\ufffd", out)
+                    self._emit(_SPOKEN.get(channel, ReasoningPiece), "\ufffd", out)
         if self._leaked is not None:
             self._take_leaked(self._leaked.close(), out)
-        # Behind the calls that came where calls belong: those may be the same.
+        # After the proper calls, because a call in the text may repeat one of them.
         out += self._leaked_calls
         self._leaked_calls.clear()
         return out
 
     def _rest(self) -> list[Chunk]:
-        if self._take == self._hoard:
-            return self._whole(bytes(self._body))
-        if self._take == self._page:
+        if self._consume == self._consume_json:
+            return self._parse_body(bytes(self._body))
+        if self._consume == self._consume_html:
             self._refuse(_PAGE, bytes(self._body))
         rest = self._decoder.close()
-        # Half an event is no protocol error: its stream was cut, and the reply with it.
+        # Half an event is no protocol error: the stream was cut.
         chunks = self._frames([frame for frame in rest if _is_whole(frame)])
         if not self._begun and not rest:
             self._refuse("The answer is not a reply of a model", bytes(self._body))
         return chunks if self.done or self._fault else [*chunks, *self.last_words()]
 
-    def _sniff(self, data: bytes) -> list[Chunk] | None:
-        """Look at what comes, whatever type was announced: servers mislabel both ways."""
+    def _detect_format(self, data: bytes) -> list[Chunk] | None:
+        """Detect the format from the bytes: servers send wrong content types both ways."""
         self._body += data
         data = bytes(self._body)
         start = data.lstrip(_BLANK)[:1]
@@ -192,16 +192,16 @@ class ChatCompletionsParser:
             return None
         match start:
             case b"{" | b"[":
-                self._take = self._hoard
+                self._consume = self._consume_json
             case b"<":
-                self._take = self._page
+                self._consume = self._consume_html
             case _:
-                self._take = self._stream
+                self._consume = self._consume_stream
         self._body.clear()
-        return self._take(data)
+        return self._consume(data)
 
-    def _page(self, data: bytes) -> None:
-        """Read on for a sample: it shall not depend on how the page was cut."""
+    def _consume_html(self, data: bytes) -> None:
+        """Collect a sample of fixed length, so that the error does not depend on the reads."""
         self._sample(data)
         if len(self._body) == _SAMPLE_BYTES:
             self._refuse(_PAGE, bytes(self._body))
@@ -209,11 +209,8 @@ class ChatCompletionsParser:
     def _sample(self, data: bytes) -> None:
         self._body += data[: _SAMPLE_BYTES - len(self._body)]
 
-    def _hoard(self, data: bytes) -> None:
+    def _consume_json(self, data: bytes) -> None:
         self._body += data
-        self._check_size()
-
-    def _check_size(self) -> None:
         if len(self._body) > MAX_EVENT_BYTES:
             self._refuse("The answer is longer than any that is taken", bytes(self._body))
 
@@ -222,7 +219,7 @@ class ChatCompletionsParser:
             what = f"An event of the reply has more than {MAX_EVENT_VALUES} values"
             self._refuse(what, data[:_SAMPLE_BYTES].encode("utf-8", "surrogateescape"))
 
-    def _stream(self, data: bytes) -> list[Chunk] | None:
+    def _consume_stream(self, data: bytes) -> list[Chunk] | None:
         if not self._begun:
             self._sample(data)
         comments = self._decoder.comments
@@ -256,16 +253,21 @@ class ChatCompletionsParser:
     def _take_frame(self, frame: SseFrame, out: list[Chunk]) -> None:
         self._check_values(frame.data)
         try:
-            payload = _decode(frame.data) if frame.event != "error" else self._odd(frame)
+            payload = (
+                _decode(frame.data) if frame.event != "error" else self._parse_leniently(frame)
+            )
         except _UNREADABLE:
-            payload = self._odd(frame)
+            payload = self._parse_leniently(frame)
         if payload is not None:
             self._read(payload, out)
         elif self.done:
             self._end(None, out)
 
-    def _odd(self, frame: SseFrame) -> _Payload | None:
-        """A frame that the typed decoder refuses: repaired, or the end, or a complaint."""
+    def _parse_leniently(self, frame: SseFrame) -> _Payload | None:
+        """Parse a frame that the typed decoder rejects; return None at the end of the stream.
+
+        Raises `ProviderError` for an error that the server reports.
+        """
         data = frame.data.strip()
         if not data:
             return None
@@ -286,8 +288,8 @@ class ChatCompletionsParser:
         self._damaged = text != data
         return self._decode_value(value, text)
 
-    def _whole(self, body: bytes) -> list[Chunk]:
-        """A body that is one JSON value: a reply without a stream, or a complaint."""
+    def _parse_body(self, body: bytes) -> list[Chunk]:
+        """Parse a body that is one JSON value: a reply that was not streamed, or an error."""
         data = body.lstrip(_BLANK).decode("utf-8", "surrogateescape")
         self._check_values(data)
         text = _replace_lost_bytes(data)
@@ -316,37 +318,37 @@ class ChatCompletionsParser:
         if payload.error:
             self._complain(payload.error)
         if payload.choices is None:
-            # A complaint in a shape of its own, or nothing to us.
+            # An error in another shape, or an event without meaning to us.
             if "error" in (payload.object, payload.type):
                 self._complain(payload.message or payload.detail)
         else:
             self._begun = True
             for choice in payload.choices:
-                self._choose(choice, out, whole)
+                self._read_choice(choice, out, whole)
         if usage := payload.usage or _usage_elsewhere(payload):
             self._begun = True
             out.append(UsageReport(parse_usage(_fields(usage))))
         self._damaged = False
 
-    def _choose(self, choice: _Choice, out: list[Chunk], whole: bool) -> None:
-        if _is_number_above_zero(choice.index):
-            return  # one reply was asked for: a second one is no part of the first
+    def _read_choice(self, choice: _Choice, out: list[Chunk], whole: bool) -> None:
+        if isinstance(choice.index, int) and choice.index > 0:
+            return  # a second reply, which was not requested
         reason = _reason(choice)
         if choice.error or reason == "error":
             self._complain(choice.error)
         if choice.delta is not None:
-            self._say(choice.delta, out)
-        # The whole message at the end repeats the deltas; it counts where there were none.
+            self._read_delta(choice.delta, out)
+        # The whole message at the end repeats the deltas; it counts if there were none.
         if choice.message is not None and not self._spoke and (reason or whole):
-            self._say(choice.message, out)
+            self._read_delta(choice.message, out)
         if reason and isinstance(reason, str):
             self._end(reason, out)
 
-    def _say(self, delta: _Delta, out: list[Chunk]) -> None:
-        # Some servers say the same thought under two names at once: the first that is there counts.
+    def _read_delta(self, delta: _Delta, out: list[Chunk]) -> None:
+        # Some servers send the same reasoning in two fields: the first one present counts.
         thought = delta.reasoning_content or delta.reasoning or delta.reasoning_details
         if thought:
-            self._piece(ReasoningPiece, self._news(ReasoningPiece, _words(thought), out), out)
+            self._piece(ReasoningPiece, self._new_text(ReasoningPiece, _words(thought), out), out)
         if delta.reasoning_details and self._quirks.reasoning_details:
             out.append(DetailsPiece(self._origin, tuple(_objects(delta.reasoning_details))))
         content = delta.content
@@ -354,7 +356,7 @@ class ChatCompletionsParser:
             content = _json_answer(content)
         if isinstance(content, str):
             if content:
-                self._text(self._news(TextPiece, content, out), out)
+                self._text(self._new_text(TextPiece, content, out), out)
         elif content:
             self._parts(content, out)
         if isinstance(delta.refusal, str) and delta.refusal:
@@ -367,24 +369,21 @@ class ChatCompletionsParser:
         elif delta.function_call:
             self._call({"function": delta.function_call}, None, out)
 
-    def _news(self, kind: type[Piece], text: str, out: list[Chunk]) -> str:
-        """Return what the text adds, if the server repeats the text each time."""
+    def _new_text(self, kind: type[Piece], text: str, out: list[Chunk]) -> str:
+        """Return the part of cumulative text that is new."""
         if not self._snapshots:
             return text
         self._settle(out, but=kind)
         return self._snapshots[kind].feed(text)
 
     def _settle(self, out: list[Chunk], but: type[Piece] | None = None) -> None:
-        """Say what might have been repeated, now that something else follows."""
+        """Emit text that was held as possibly cumulative: another kind of piece follows."""
         for kind, snapshots in self._snapshots.items():
             if kind is not but and (text := snapshots.settle()):
-                self._say_piece(kind, text, out)
-
-    def _say_piece(self, kind: type[Piece], text: str, out: list[Chunk]) -> None:
-        if kind is TextPiece:
-            self._text(text, out)
-        else:
-            self._piece(kind, text, out)
+                if kind is TextPiece:
+                    self._text(text, out)
+                else:
+                    self._piece(kind, text, out)
 
     def _text(self, text: str, out: list[Chunk]) -> None:
         if self._think_tag_parser is None:
@@ -394,7 +393,7 @@ class ChatCompletionsParser:
                 self._piece(kind, piece, out)
 
     def _parts(self, parts: Any, out: list[Chunk]) -> None:
-        """Content as a list, as Mistral sends it: thinking and text in their order."""
+        """Read content that is a list, as from Mistral: reasoning and text in order."""
         for part in _objects(parts):
             self._piece(_KINDS.get(str(part.get("type")), TextPiece), _words(part), out)
 
@@ -402,12 +401,12 @@ class ChatCompletionsParser:
         if self._halves or not text.isascii() or "\0" in text:
             text = self._join_surrogates(kind, text)
         if text:
-            self._tell(kind, text, out)
+            self._emit(kind, text, out)
 
-    def _tell(self, kind: type[Spoken], text: str, out: list[Chunk]) -> None:
+    def _emit(self, kind: type[Spoken], text: str, out: list[Chunk]) -> None:
         self._spoke = True
         if self._leaked is not None and kind is TextPiece:
-            for at in range(0, len(text), _SLICE):  # each tag in it costs the rest of its slice
+            for at in range(0, len(text), _SLICE):  # each tag copies the rest of its slice
                 self._take_leaked(self._leaked.feed(text[at : at + _SLICE]), out)
         else:
             out.append(kind(text))
@@ -425,8 +424,8 @@ class ChatCompletionsParser:
         index = index if isinstance(index, int) and not isinstance(index, bool) else None
         arguments = _arguments(function.get("arguments"))
         if self._damaged:
-            # U+FFFD may stand for bytes that were lost, and no call may be made with those: a raw
-            # SUBSTITUTE is what JSON cannot hold, so the call counts as broken.
+            # U+FFFD may replace lost bytes. JSON rejects a raw SUBSTITUTE, so such a call is
+            # reported as broken and never run.
             arguments = arguments.replace("\ufffd", "\x1a")
         extra = piece.get("extra_content")
         call = CallPiece(
@@ -443,7 +442,7 @@ class ChatCompletionsParser:
             out.append(call)
 
     def _join_surrogates(self, channel: Hashable, text: str) -> str:
-        """Fit to be kept; half a surrogate pair at the end waits for its other half."""
+        """Return the text sanitized; half a surrogate pair at its end waits for the other half."""
         text = self._halves.pop(channel, "") + text
         if text and "\ud800" <= text[-1] <= "\udbff":
             self._halves[channel] = text[-1]
@@ -453,18 +452,15 @@ class ChatCompletionsParser:
     def _end(self, reason: str | None, out: list[Chunk]) -> None:
         out += self.last_words()
         if self._think_tag_parser is not None and not cut_reason(reason or self._reason):
-            self._answer_unclosed(self._think_tag_parser, out)
+            # A whole reply that never closed its reasoning: the reasoning was the answer.
+            if text := self._think_tag_parser.unclosed:
+                self._emit(TextPiece, text, out)
+                out += self.last_words()
+            self._think_tag_parser.leave()
         if not self.finished or reason not in (None, self._reason):
             self.finished = True
             self._reason = reason
             out.append(Finish(reason and sanitize_text(reason)))
-
-    def _answer_unclosed(self, thought: ThinkTagParser, out: list[Chunk]) -> None:
-        """Give as text what a whole reply said in a thought that it never left."""
-        if text := thought.unclosed:
-            self._tell(TextPiece, text, out)
-            out += self.last_words()
-        thought.leave()
 
     def _complain(self, error: Any) -> NoReturn:
         words = error_text(error) or "The provider reported an error without saying which."
@@ -519,7 +515,7 @@ class _Payload(msgspec.Struct, gc=False):
 
 
 def _usage_elsewhere(payload: _Payload) -> Any:
-    """Moonshot has it in the choice, Groq once had it in an object of its own."""
+    """Return usage from other places: Moonshot's choice, or an object of Groq's."""
     if payload.x_groq:
         return _fields(payload.x_groq).get("usage")
     return next((choice.usage for choice in payload.choices or () if choice.usage), None)
@@ -530,7 +526,7 @@ _UNREADABLE = (msgspec.DecodeError, UnicodeEncodeError)
 
 
 def _loads(text: str) -> Any:
-    """JSON for what msgspec refuses, such as lone surrogates; still no NaN, no endless integers."""
+    """Decode JSON that msgspec rejects, such as lone surrogates; but no NaN and no Infinity."""
     return json.loads(text, parse_constant=_no_constant)
 
 
@@ -542,7 +538,7 @@ def _is_whole(frame: SseFrame) -> bool:
     if frame.event == "error" or frame.data.strip() == "[DONE]":
         return True
     if _has_too_many_values(frame.data):
-        return True  # which is found again, and refused, when it is read
+        return True  # it is rejected when it is read
     try:
         _loads(_replace_lost_bytes(frame.data))
     except (ValueError, RecursionError):
@@ -551,33 +547,33 @@ def _is_whole(frame: SseFrame) -> bool:
 
 
 def _has_too_many_values(data: str) -> bool:
-    """Return whether this JSON holds more values than are decoded, without decoding it."""
+    """Return whether this JSON has too many values, without decoding it."""
     if len(data) <= LARGE_BYTES or _weight(data) <= MAX_EVENT_VALUES:
         return False
     bare = data.replace("\\\\", "").replace('\\"', "")
     if bare.count('"') > MAX_EVENT_VALUES:
         return True
-    # What stands within texts is no value.
+    # Count only outside of strings.
     return _weight("".join(bare.split('"')[::2])) > MAX_EVENT_VALUES
 
 
 def _weight(data: str) -> int:
-    """Return how many values begin in this JSON, a list as ten: the garbage collector counts it."""
+    """Estimate the number of values; a list counts as ten, for its cost to the collector."""
     return data.count(",") + data.count("{") + 10 * data.count("[")
 
 
 def _replace_lost_bytes(data: str) -> str:
-    """With U+FFFD for bytes that were no UTF-8."""
+    """Replace bytes that are not UTF-8 by U+FFFD."""
     return data.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _name(value: Any) -> str | None:
-    """An id or a name; an empty one is none."""
+    """Return an id or a name; None if it is empty or not a string."""
     return sanitize_text(value) if isinstance(value, str) and value else None
 
 
 def _arguments(value: Any) -> str:
-    """Arguments as text; some servers send them as an object."""
+    """Return the arguments as JSON text; some servers send them as an object."""
     match value:
         case None:
             return ""
@@ -592,7 +588,7 @@ def _json(value: Any) -> str:
 
 
 def _is_json_answer(content: Any) -> bool:
-    """Return whether content is the answer itself, as in Cloudflare's JSON mode, and no parts."""
+    """Return whether content is the answer as JSON, as in Cloudflare's JSON mode, and not parts."""
     if _is_object(content):
         return not _is_part(content)
     if not _is_list(content) or not content:
@@ -613,19 +609,15 @@ def _is_part(value: Any) -> bool:
 
 
 def _reason(choice: _Choice) -> Any:
-    """The finish reason; that of the model's own server where a gateway hides a cut behind it."""
+    """Return the finish reason; the native one if a gateway hides a cut behind another."""
     native = choice.native_finish_reason
     if choice.finish_reason and isinstance(native, str) and choice.finish_reason in _WHOLE_WORDS:
         return cut_reason(native) or choice.finish_reason
     return choice.finish_reason
 
 
-def _is_number_above_zero(value: Any) -> bool:
-    return isinstance(value, int) and value > 0
-
-
 def _words(value: Any) -> str:
-    """The text in a part, or in a list of parts."""
+    """Return the text in a part, or in a list of parts."""
     if isinstance(value, str):
         return value
     if _is_list(value):
@@ -654,11 +646,11 @@ def _is_list(value: Any) -> TypeGuard[list[Any]]:
 _BLANK = b" \t\r\n\xef\xbb\xbf"
 _SAMPLE_BYTES = 1_000
 _SLICE = 4_096
-_MAX_BLANK = 1_000  # held at the beginning: what comes in single bytes is looked at with each
+_MAX_BLANK = 1_000  # bytes of leading whitespace that are held; they are scanned with each read
 _PAGE = "The answer is a page, not a reply of a model"
 _TOO_DEEP = "An event of the reply is nested too deeply."
 _WORDS_IN = ("text", "thinking", "summary", "content", "refusal")
 _SPOKEN: dict[Hashable, type[Spoken]] = {TextPiece: TextPiece, RefusalPiece: RefusalPiece}
 _KINDS: dict[str, type[Spoken]] = {"thinking": ReasoningPiece, "refusal": RefusalPiece}
-_PART = frozenset(_WORDS_IN)  # one of which a part of a content list has, beside its type
+_PART = frozenset(_WORDS_IN)  # a part of a content list has one of these beside its type
 _WHOLE_WORDS = ("stop", "tool_calls", "function_call")

@@ -51,7 +51,7 @@ async def otherwise(client: AsyncClient, thread: Thread, number: int, *words: st
 
 
 async def parts(client: AsyncClient, thread: Thread) -> list[Fork]:
-    return thread_list.forks(thread, await thread_list.family(client, thread))
+    return thread_list.find_forks(thread, await thread_list.list_family(client, thread))
 
 
 async def test_a_branch_before_a_message_has_what_was_said_up_to_it(client: AsyncClient) -> None:
@@ -189,7 +189,7 @@ async def test_a_branch_that_has_said_nothing_of_its_own_is_not_led_to(
 async def test_marks_that_lead_in_a_circle_are_followed_once(client: AsyncClient) -> None:
     thread = await talk(client, "one", "two")
     branch = await otherwise(client, thread, 2, "zwei")
-    circle = {thread_list.REPLACES: branch.id, thread_list.BEGINS: "2"}
+    circle = {thread_list.REPLACES: branch.id, thread_list.BRANCH_BEGINS: "2"}
     thread = await client.update_thread(thread.id, metadata=circle)
 
     assert await parts(client, thread) == await parts(client, branch) == []

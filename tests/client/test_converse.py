@@ -119,7 +119,7 @@ class Dialogue:
 
     @property
     def due(self) -> object:
-        return self.conversation.due()
+        return self.conversation.next_step()
 
     def hears(self, *events: Event) -> None:
         for event in events:
@@ -147,7 +147,7 @@ def test_the_tools_of_a_manifest_are_run_and_then_the_next_turn_is_asked_for():
     dialogue.hears(status(Status.QUEUED), *hand_off("c1", "c2"))
     assert dialogue.due == ExecuteActions(RUN, (pending("c1"), pending("c2")))
 
-    dialogue.conversation.finish_answers()
+    dialogue.conversation.finish_outputs()
     assert dialogue.due == NEXT
 
     dialogue.hears(output("c1"), output("c2"), *END)
@@ -174,18 +174,18 @@ def test_every_end_is_an_end_even_without_turn_ended(end: Status):
 def test_a_run_left_waiting_is_taken_up_by_its_open_calls():
     dialogue = Dialogue(RUN)
 
-    dialogue.conversation.take_refusal(OutputsMissing("two"))
+    dialogue.conversation.handle_error(OutputsMissing("two"))
     assert dialogue.due == LOOK
 
-    dialogue.conversation.take_actions([action("c2")])
+    dialogue.conversation.handle_actions([action("c2")])
     assert dialogue.due == ExecuteActions(RUN, (pending("c2"),))
 
 
 def test_a_run_whose_calls_somebody_else_answered_is_asked_for_its_next_turn():
     dialogue = Dialogue(RUN)
-    dialogue.conversation.take_refusal(OutputsMissing("two"))
+    dialogue.conversation.handle_error(OutputsMissing("two"))
 
-    dialogue.conversation.take_actions([])
+    dialogue.conversation.handle_actions([])
 
     assert dialogue.due == NEXT
 
@@ -193,9 +193,9 @@ def test_a_run_whose_calls_somebody_else_answered_is_asked_for_its_next_turn():
 def test_what_another_client_went_on_with_is_caught_up_and_its_open_calls_looked_up():
     dialogue = Dialogue()
     dialogue.hears(status(Status.QUEUED), *hand_off("c1"))
-    dialogue.conversation.finish_answers()
+    dialogue.conversation.finish_outputs()
 
-    dialogue.conversation.take_refusal(OutputsMissing("c2", last_event=9))
+    dialogue.conversation.handle_error(OutputsMissing("c2", last_event=9))
     assert dialogue.due == StreamTurn(Follow(RUN, after=4), until=9)
 
     dialogue.hears(output("c1"), status(Status.QUEUED), *hand_off("c2"))
@@ -205,9 +205,9 @@ def test_what_another_client_went_on_with_is_caught_up_and_its_open_calls_looked
 def test_the_end_that_another_client_reached_is_read_to_its_end():
     dialogue = Dialogue()
     dialogue.hears(status(Status.QUEUED), *hand_off("c1"))
-    dialogue.conversation.finish_answers()
+    dialogue.conversation.finish_outputs()
 
-    dialogue.conversation.take_refusal(RunEnded("completed", last_event=8))
+    dialogue.conversation.handle_error(RunEnded("completed", last_event=8))
     assert dialogue.due == StreamTurn(Follow(RUN, after=4), until=8)
 
     dialogue.hears(output("c1"), *END)
@@ -219,25 +219,25 @@ def test_a_refusal_of_the_first_call_is_the_callers(refusal: Exception):
     dialogue = Dialogue(RUN)
 
     with pytest.raises(type(refusal)):
-        dialogue.conversation.take_refusal(refusal)  # type: ignore[arg-type]
+        dialogue.conversation.handle_error(refusal)  # type: ignore[arg-type]
 
 
 def test_a_run_that_has_ended_and_was_read_to_its_end_is_asked_how():
     dialogue = Dialogue(RUN)
-    dialogue.conversation.take_refusal(RunEnded("completed", last_event=8))
+    dialogue.conversation.handle_error(RunEnded("completed", last_event=8))
     assert dialogue.due == FetchRun(GetRun(RUN))
 
-    dialogue.conversation.take_run(ended(Status.COMPLETED))
+    dialogue.conversation.handle_run(ended(Status.COMPLETED))
     assert (dialogue.due, dialogue.seen.status) == (Finished(), Status.COMPLETED)
 
 
 def test_a_cut_answer_whose_events_came_before_is_read_among_the_messages():
     dialogue = Dialogue(RUN)
-    dialogue.conversation.take_refusal(RunEnded("incomplete", last_event=8))
-    dialogue.conversation.take_run(ended(Status.INCOMPLETE))
+    dialogue.conversation.handle_error(RunEnded("incomplete", last_event=8))
+    dialogue.conversation.handle_run(ended(Status.INCOMPLETE))
     assert dialogue.due == ReadLastReply(ListMessages("thread_1", limit=100))
 
-    dialogue.conversation.take_messages([reply("run_0", "before"), reply(RUN, "half an ans")])
+    dialogue.conversation.handle_messages([reply("run_0", "before"), reply(RUN, "half an ans")])
     with pytest.raises(RunIncomplete) as raised:
         dialogue.seen.raise_for_status()
 
@@ -260,7 +260,7 @@ def test_a_reader_that_names_an_event_of_the_future_is_refused():
     conversation = Conversation(Process(run_id=RUN), RunState(RUN, after=9), resumed=True)
 
     with pytest.raises(InvalidEventId, match="no event 9"):
-        conversation.take_refusal(OutputsMissing("one", last_event=4))
+        conversation.handle_error(OutputsMissing("one", last_event=4))
 
 
 @pytest.mark.parametrize(
@@ -328,7 +328,7 @@ def test_functions_and_a_toolbox_are_one_toolbox_together():
 
 def test_calls_that_the_other_side_runs_are_not_answered_here():
     dialogue = Dialogue(RUN)
-    dialogue.conversation.take_actions([action("a"), replace(action("b"), runs_on="server")])
+    dialogue.conversation.handle_actions([action("a"), replace(action("b"), runs_on="server")])
 
     assert dialogue.due == ExecuteActions(RUN, (pending("a"),))
 

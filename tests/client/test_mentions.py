@@ -17,9 +17,9 @@ from antiphon.client.mentions import (
     PreparedMessage,
     fence_file,
     find_mentions,
+    find_resources,
     format_mention,
-    prepare,
-    resources,
+    prepare_message,
     upload_attachments,
 )
 from antiphon.settings.settings import Settings
@@ -93,7 +93,7 @@ def test_a_path_that_is_written_as_a_mention_is_read_as_that_path(path: str) -> 
 def test_text_comes_with_its_name_in_a_fence_that_it_cannot_end(tmp_path: Path) -> None:
     (tmp_path / "a.md").write_text("```\ncode\n````")
 
-    (file,) = prepare("Sum up @a.md", folder=tmp_path).files
+    (file,) = prepare_message("Sum up @a.md", folder=tmp_path).files
 
     assert (file.name, file.kind) == ("a.md", "text")
     assert (
@@ -125,7 +125,7 @@ def test_pictures_and_pdfs_are_known_by_how_they_begin(
 ) -> None:
     (tmp_path / "thing.txt").write_bytes(begins)
 
-    (file,) = prepare("@thing.txt", folder=tmp_path).files
+    (file,) = prepare_message("@thing.txt", folder=tmp_path).files
 
     assert (file.kind, file.media_type, file.content) == (kind, media_type, begins)
 
@@ -136,7 +136,7 @@ def test_pictures_and_pdfs_are_known_by_how_they_begin(
 def test_text_may_have_a_mark_of_its_byte_order(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.txt").write_bytes(content)
 
-    (file,) = prepare("@a.txt", folder=tmp_path).files
+    (file,) = prepare_message("@a.txt", folder=tmp_path).files
 
     assert file.content.decode() == "né\n"
 
@@ -154,19 +154,21 @@ def test_text_may_have_a_mark_of_its_byte_order(tmp_path: Path, content: bytes) 
     ],
 )
 def test_a_word_that_no_file_is_called_stays_a_word(tmp_path: Path, text: str) -> None:
-    assert prepare(text, folder=tmp_path) == PreparedMessage(text)
+    assert prepare_message(text, folder=tmp_path) == PreparedMessage(text)
 
 
 def test_a_word_that_a_file_is_called_is_that_file(tmp_path: Path) -> None:
     (tmp_path / "Makefile").write_text("all:\n")
 
-    assert [each.name for each in prepare("see @Makefile", folder=tmp_path).files] == ["Makefile"]
+    assert [each.name for each in prepare_message("see @Makefile", folder=tmp_path).files] == [
+        "Makefile"
+    ]
 
 
 def test_a_file_that_is_named_twice_is_read_once(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("a")
 
-    assert len(prepare("@a.txt @a.txt", ["a.txt"], folder=tmp_path).files) == 1
+    assert len(prepare_message("@a.txt @a.txt", ["a.txt"], folder=tmp_path).files) == 1
 
 
 # What is not sent
@@ -174,7 +176,7 @@ def test_a_file_that_is_named_twice_is_read_once(tmp_path: Path) -> None:
 
 def refused(text: str, folder: Path, kind: type[AntiphonError] = InvalidRequest) -> str:
     with pytest.raises(kind) as refusal:
-        prepare(text, folder=folder)
+        prepare_message(text, folder=folder)
     return refusal.value.message
 
 
@@ -227,7 +229,7 @@ def test_where_secrets_are_kept_nothing_is_read(tmp_path: Path, name: str) -> No
 def test_what_only_sounds_like_a_secret_is_sent(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("harmless")
 
-    assert len(prepare(f"@{name}", folder=tmp_path).files) == 1
+    assert len(prepare_message(f"@{name}", folder=tmp_path).files) == 1
 
 
 def test_a_link_to_a_secret_is_one(tmp_path: Path) -> None:
@@ -260,7 +262,7 @@ async def test_pictures_and_pdfs_are_uploaded_and_text_is_said(tmp_path: Path) -
     (tmp_path / "a.txt").write_text("a")
     (tmp_path / "b.png").write_bytes(PNG)
     (tmp_path / "c.pdf").write_bytes(b"%PDF-1.7")
-    prepared = prepare("@a.txt @b.png @c.pdf", folder=tmp_path)
+    prepared = prepare_message("@a.txt @b.png @c.pdf", folder=tmp_path)
 
     async with AsyncClient(settings=SETTINGS) as client:
         parts = await upload_attachments(client, prepared)
@@ -278,7 +280,7 @@ async def test_pictures_and_pdfs_are_uploaded_and_text_is_said(tmp_path: Path) -
 
 async def test_without_files_a_message_is_its_text() -> None:
     async with AsyncClient(settings=SETTINGS) as client:
-        assert await upload_attachments(client, prepare("hello")) == "hello"
+        assert await upload_attachments(client, prepare_message("hello")) == "hello"
 
 
 @pytest.mark.parametrize(
@@ -293,4 +295,4 @@ async def test_without_files_a_message_is_its_text() -> None:
 def test_resources_of_servers_are_found_by_their_colon(
     text: str, found: list[tuple[str, str]]
 ) -> None:
-    assert [(each.server, each.uri) for each in resources(text)] == found
+    assert [(each.server, each.uri) for each in find_resources(text)] == found

@@ -45,7 +45,7 @@ def summing(messages: list[Message], keep: int = 2, window: int | None = None) -
 def carried_out(summing: CompactionPlan) -> list[str]:
     """The questions, each answered by `Summary N.`"""
     asked: list[str] = []
-    while (question := summing.due()) is not None:
+    while (question := summing.next_question()) is not None:
         asked.append(question)
         summing.add_summary(f"Summary {len(asked)}.", Usage(output_tokens=1))
     return asked
@@ -59,8 +59,8 @@ def test_the_last_exchanges_stay_whole():
     assert "User: 1:" in asked
     assert "Assistant: 6:" in asked
     assert "7:" not in asked
-    assert (begun.mark().compacts, begun.mark().role) == (6, "system")
-    assert begun.mark().content == "Summary 1."
+    assert (begun.summary_operation().compacts, begun.summary_operation().role) == (6, "system")
+    assert begun.summary_operation().content == "Summary 1."
 
 
 def test_an_exchange_is_kept_with_its_calls_and_their_outputs():
@@ -76,22 +76,22 @@ def test_an_exchange_is_kept_with_its_calls_and_their_outputs():
     kept = summing(messages, keep=1)
     carried_out(kept)
 
-    assert kept.mark().compacts == 2
+    assert kept.summary_operation().compacts == 2
 
 
 @pytest.mark.parametrize("count", [0, 1, 2])
 def test_where_nothing_is_older_than_what_is_kept_nothing_is_asked(count: int):
     begun = summing(exchanges(count))
 
-    assert begun.due() is None
-    assert not begun.begun
+    assert begun.next_question() is None
+    assert not begun.started
 
 
 def test_all_can_be_summed_up():
     begun = summing(exchanges(3), keep=0)
     carried_out(begun)
 
-    assert begun.mark().compacts == 6
+    assert begun.summary_operation().compacts == 6
 
 
 def test_a_second_summary_begins_with_the_first_and_what_came_since():
@@ -108,7 +108,7 @@ def test_a_second_summary_begins_with_the_first_and_what_came_since():
 def test_what_is_summed_up_already_is_not_summed_up_again():
     messages = [*exchanges(4), message(9, "system", "We met.", compacts=4)]
 
-    assert summing(messages).due() is None
+    assert summing(messages).next_question() is None
 
 
 def test_a_summary_that_was_taken_back_does_not_count():
@@ -154,7 +154,7 @@ def test_what_is_too_long_for_the_model_is_asked_about_in_parts():
     assert len(asked) > 1
     assert all(len(question) < 4 * 2_000 for question in asked)
     assert "Summary 1." in asked[1]
-    assert begun.mark().content == f"Summary {len(asked)}."
+    assert begun.summary_operation().content == f"Summary {len(asked)}."
 
 
 def test_one_message_that_is_too_long_is_shortened():
@@ -169,7 +169,7 @@ def test_what_was_done_is_told_in_tokens():
     begun = summing(messages)
     carried_out(begun)
 
-    done = begun.done(message(11, "system", "Summary 1.", compacts=6))
+    done = begun.result(message(11, "system", "Summary 1.", compacts=6))
 
     assert done.summary == "Summary 1."
     assert done.tokens_before > 1_200 > 600 > done.tokens_after > 400
@@ -187,9 +187,11 @@ def test_nothing_is_summed_up_twice_or_lost(count: int, keep: int, ends: list[in
 
     asked = "\n".join(carried_out(begun))
 
-    if begun.begun:
+    if begun.started:
         said = [each for each in messages if each.compacts is None]
-        old = [each for each in said if cut < each.number <= (begun.mark().compacts or 0)]
+        old = [
+            each for each in said if cut < each.number <= (begun.summary_operation().compacts or 0)
+        ]
         assert [each.number for each in said if f": {each.text}" in asked] == [
             each.number for each in old
         ]
@@ -233,11 +235,11 @@ def test_it_is_told_how_much_is_written():
     told: list[Progress] = []
     hearing = SummaryReader("part 1 of 2", told.append)
 
-    hearing.note(TextDelta(text="We "))
-    hearing.note(TurnRestarted(reason="cut", after=1, attempt=2, message=""))
-    hearing.note(TextDelta(text="We met."))
-    hearing.note(UsageAdded(usage=Usage(output_tokens=3)))
-    hearing.note(MessageCompleted(message=message(2, "assistant", " We met.\n")))
+    hearing.add(TextDelta(text="We "))
+    hearing.add(TurnRestarted(reason="cut", after=1, attempt=2, message=""))
+    hearing.add(TextDelta(text="We met."))
+    hearing.add(UsageAdded(usage=Usage(output_tokens=3)))
+    hearing.add(MessageCompleted(message=message(2, "assistant", " We met.\n")))
 
     assert [each.done for each in told] == [3, 0, 7, 7, 7]
     assert {each.message for each in told} == {"part 1 of 2"}
@@ -247,7 +249,7 @@ def test_it_is_told_how_much_is_written():
 
 def test_a_summary_that_is_not_whole_is_none():
     hearing = SummaryReader("part 1 of 1", quiet)
-    hearing.note(MessageCompleted(message=message(2, "assistant", "We", status="incomplete")))
+    hearing.add(MessageCompleted(message=message(2, "assistant", "We", status="incomplete")))
 
     with pytest.raises(errors.Cut):
         hearing.summary(Status.INCOMPLETE, "length", None)
@@ -257,7 +259,7 @@ def test_a_summary_that_is_not_whole_is_none():
 
 def test_a_summary_without_a_word_is_none():
     hearing = SummaryReader("part 1 of 1", quiet)
-    hearing.note(MessageCompleted(message=message(2, "assistant", " ")))
+    hearing.add(MessageCompleted(message=message(2, "assistant", " ")))
 
     with pytest.raises(errors.Cut):
         hearing.summary(Status.COMPLETED, None, None)

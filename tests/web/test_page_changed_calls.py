@@ -9,7 +9,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, expect
 
 from antiphon import AsyncClient
-from antiphon.client.export import FORMS, told
+from antiphon.client.export import FORMS, export_thread
 from tests.support.terminal.consenting import TOOLS, ran
 from tests.support.web.chats import Chat, chatting
 
@@ -67,7 +67,7 @@ async def test_a_call_shows_the_arguments_with_which_it_ran(chat: Chat, tmp_path
     async with AsyncClient(chat.up.url) as client:
         thread = await client.get_thread(chat.thread)
         for form in FORMS:
-            text = "".join([piece async for piece in told(client, thread, form)])
+            text = "".join([piece async for piece in export_thread(client, thread, form)])
             assert "ran with these" in text or form == "json"
         messages = (await client.list_messages(chat.thread)).data
     assert messages[2].metadata["arguments.0"] == '{"command": "ls"}'

@@ -52,7 +52,7 @@ from antiphon.client.mentions import (
     PreparedMessage,
     classify_file,
     is_picture_or_pdf,
-    prepare,
+    prepare_message,
     upload_attachments,
 )
 from antiphon.settings.loading import LoadedSettings
@@ -249,7 +249,7 @@ async def _cancel(client: AsyncClient, run_id: str | None) -> None:
 def _message(question: Question) -> PreparedMessage:
     """The words, the files and what is piped in; files are named by the words alone."""
     said = " ".join(word for word in question.words if word != "-")
-    prepared = prepare(said, question.files)
+    prepared = prepare_message(said, question.files)
     added = piped(sys.stdin, awaited=not said or "-" in question.words)
     if is_picture_or_pdf(added):
         prepared = replace(prepared, files=(*prepared.files, classify_file("stdin", added)))

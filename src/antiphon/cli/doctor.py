@@ -27,7 +27,7 @@ from antiphon.cli import trust
 from antiphon.cli.flags import CLIENT, RUNTIME
 from antiphon.cli.output import print_json
 from antiphon.client.formatting import count_noun
-from antiphon.client.outcome import advice
+from antiphon.client.outcome import hint_for
 from antiphon.client.sync_client import Client
 from antiphon.mcp.config import discovery
 from antiphon.ports import Store
@@ -165,7 +165,7 @@ def _provider(where: str, listed: int, error: AntiphonError | None) -> Finding:
         "provider",
         "note" if refused else "broken",
         f"{where} does not list its models: {error.message}",
-        _NO_LIST if refused else error.details.get("hint") or advice(error.code),
+        _NO_LIST if refused else error.details.get("hint") or hint_for(error.code),
     )
 
 

@@ -10,7 +10,7 @@ from argparse import ArgumentParser, Namespace
 from antiphon.cli.exit_codes import DONE, of_fault
 from antiphon.cli.flags import CLIENT
 from antiphon.cli.output import note, print_json, table
-from antiphon.client.outcome import advice
+from antiphon.client.outcome import hint_for
 from antiphon.client.sync_client import Client
 from antiphon.settings.loading import LoadedSettings
 
@@ -33,6 +33,6 @@ def run(asked: Namespace, loaded: LoadedSettings) -> int:
         print(table(("model", ""), rows))
     for problem in models.problems:
         note(f"antiphon: {problem.provider} lists no models: {problem.message}")
-        if hint := advice(problem.code):
+        if hint := hint_for(problem.code):
             note(f"antiphon: {hint}")
     return of_fault(models.problems[0].code) if models.problems else DONE

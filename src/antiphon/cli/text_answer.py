@@ -9,7 +9,7 @@ from typing import Protocol
 from antiphon.cli.exit_codes import DONE, FAILED, INCOMPLETE, of_fault
 from antiphon.cli.output import Page, note
 from antiphon.client.formatting import dollars
-from antiphon.client.outcome import advice
+from antiphon.client.outcome import hint_for
 from antiphon.tools.tool_events import ToolEvent
 from antiphon.types.events import (
     Event,
@@ -166,7 +166,7 @@ class Answer:
     def _end(self, run: RunStatus) -> None:
         if run.error is not None:
             note(f"antiphon: {run.error.message} ({run.error.code})")
-            if hint := advice(run.error.code):
+            if hint := hint_for(run.error.code):
                 note(f"antiphon: {hint}")
         elif self.code != DONE:
             note(f"antiphon: the answer is {run.status}{f' ({run.reason})' if run.reason else ''}")

@@ -16,16 +16,16 @@ from antiphon.cli.resolve_thread import which_thread
 from antiphon.client.export import FORMS, Form, exported, guess_form
 from antiphon.client.formatting import count_noun
 from antiphon.client.sections import (
-    Attached,
-    Note,
+    AttachmentsPiece,
+    NotePiece,
     Piece,
+    ReasoningPiece,
     RunSummary,
     Section,
     SectionReader,
-    Thoughts,
+    TextPiece,
     ToolCallPiece,
     ToolResultPiece,
-    Words,
     file_ids,
     summarize_run,
 )
@@ -240,18 +240,18 @@ def _told(section: Section) -> Iterator[str]:
 
 def _piece(piece: Piece) -> str:
     match piece:
-        case Words(text):
+        case TextPiece(text):
             return text
-        case Thoughts(text):
+        case ReasoningPiece(text):
             return f"(thought: {_short(text)})"
         case ToolCallPiece(name, arguments):
             return f"calls {name}({arguments})"
         case ToolResultPiece(name, output, fault):
             became = f"gave no result ({fault})" if fault else "gave"
             return f"{name} {became}: {_short(output)}"
-        case Attached(names):
+        case AttachmentsPiece(names):
             return f"(with {', '.join(names)})"
-        case Note(text):
+        case NotePiece(text):
             return f"({text})"
 
 

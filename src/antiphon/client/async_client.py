@@ -397,10 +397,14 @@ class AsyncClient(RenamedMethods):
         models = (await self.list_models(model=asked)).data if asked else ()
         messages = [each async for each in self.paginate(ListMessages(thread_id, limit=PAGE))]
         summing = CompactionPlan(thread_id, messages, keep, models)
-        while (text := summing.due()) is not None:
-            hearing = SummaryReader(summing.where, tell)
+        while (text := summing.next_question()) is not None:
+            hearing = SummaryReader(summing.progress, tell)
             summing.add_summary(await self._summary(text, asked, hearing), hearing.usage)
-        return summing.done(await self.transport.send(summing.mark())) if summing.begun else None
+        return (
+            summing.result(await self.transport.send(summing.summary_operation()))
+            if summing.started
+            else None
+        )
 
     async def uncompact(self, thread_id: str) -> Message:
         """Let models read the whole thread again. Returns the message that records this."""
@@ -417,7 +421,7 @@ class AsyncClient(RenamedMethods):
         media_type: str | None = None,
     ) -> Upload:
         """Upload a file, given by its path or as bytes with a name."""
-        file = await asyncio.to_thread(uploads.read, source, name, media_type)
+        file = await asyncio.to_thread(uploads.read_attachment, source, name, media_type)
         return await self.transport.upload(file.name, file.media_type, file.content)
 
     async def download_file(self, file_id: str) -> bytes:
@@ -496,29 +500,29 @@ class AsyncClient(RenamedMethods):
             async with aclosing(steps):
                 async for batch in steps:
                     yield batch
-            span.set_attributes(conversation.facts)
+            span.set_attributes(conversation.span_attributes)
 
     async def _steps(self, conversation: Conversation, processor: ToolProcessor) -> AsyncBatches:
         while True:
-            match conversation.due():
+            match conversation.next_step():
                 case StreamTurn() as step:
                     try:
                         async with aclosing(self._stream_step(step, conversation)) as batches:
                             async for batch in batches:
                                 yield batch
                     except (OutputsMissing, RunEnded) as refusal:
-                        conversation.take_refusal(refusal)
+                        conversation.handle_error(refusal)
                     else:
                         conversation.end_stream()
                 case ListPending(call):
-                    conversation.take_actions([action async for action in self.paginate(call)])
+                    conversation.handle_actions([action async for action in self.paginate(call)])
                 case ExecuteActions(run_id, actions):
                     await self._answer(run_id, actions, processor)
-                    conversation.finish_answers()
+                    conversation.finish_outputs()
                 case FetchRun(call):
-                    conversation.take_run(await self.transport.send(call))
+                    conversation.handle_run(await self.transport.send(call))
                 case ReadLastReply(call):
-                    conversation.take_messages([message async for message in self.paginate(call)])
+                    conversation.handle_messages([message async for message in self.paginate(call)])
                 case Finished():
                     return
 
@@ -547,7 +551,7 @@ class AsyncClient(RenamedMethods):
         ) as thread:
             async with _events(self.transport, summary_request(thread.id, text, model)) as events:
                 async for event in events:
-                    hearing.note(event)
+                    hearing.add(event)
             return hearing.summary(events.status, events.reason, events.error)
 
     async def _answer(

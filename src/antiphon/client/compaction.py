@@ -112,19 +112,19 @@ class CompactionPlan:
         self._parts = list(_split_conversation(old, _part_bytes(window)))
         self._place = 0
 
-    def due(self) -> str | None:
+    def next_question(self) -> str | None:
         """Return the next question; None when everything is summarized."""
         if self._place == len(self._parts):
             return None
         return _question(self._parts[self._place], self._summary)
 
     @property
-    def begun(self) -> bool:
+    def started(self) -> bool:
         """True once a part was summarized."""
         return self._place > 0
 
     @property
-    def where(self) -> str:
+    def progress(self) -> str:
         """Words for the part that is being summarized."""
         return f"part {self._place + 1} of {len(self._parts)}"
 
@@ -134,11 +134,11 @@ class CompactionPlan:
         self._usage += usage
         self._place += 1
 
-    def mark(self) -> CreateMessage:
+    def summary_operation(self) -> CreateMessage:
         """Return the operation that adds the summary to the thread."""
         return CreateMessage(self._thread_id, self._summary, role="system", compacts=self._compacts)
 
-    def done(self, message: Message) -> Compaction:
+    def result(self, message: Message) -> Compaction:
         """Return the result, with the saved message."""
         return Compaction(
             message=message,
@@ -162,7 +162,7 @@ class SummaryReader:
         self._letters = 0
         self._text = ""
 
-    def note(self, event: Event) -> None:
+    def add(self, event: Event) -> None:
         """Add the next event, and report the progress."""
         match event:
             case TextDelta(text=text):

@@ -222,7 +222,7 @@ PAGE = 100
 class Conversation:
     """One run from its first or current turn to its end.
 
-    Carry out the step `due()`, then report the result; events are added to `seen` as they come.
+    Carry out `next_step()`, then report its result. Events are added to `seen` as they come.
     `action.required` is trusted only at the end of a turn that this conversation requested. In
     every other case (another client continued the run, its calls expired) the run's actions are
     listed, so that no tool with an output runs again.
@@ -237,7 +237,7 @@ class Conversation:
         self._newest: int | None = None
         self._due: Step = StreamTurn(opening)
 
-    def due(self) -> Step:
+    def next_step(self) -> Step:
         """Return the next step."""
         return self._due
 
@@ -261,7 +261,7 @@ class Conversation:
         else:
             self._due = self._list_pending()
 
-    def take_refusal(self, refusal: AntiphonError) -> None:
+    def handle_error(self, refusal: AntiphonError) -> None:
         """Decide the next step after an error; raise it unless it is about the run's status.
 
         The error contains the run's last event number: unread events are read first.
@@ -277,27 +277,27 @@ class Conversation:
         else:
             self._due = FetchRun(GetRun(self._run_id))
 
-    def take_actions(self, actions: Sequence[Action]) -> None:
+    def handle_actions(self, actions: Sequence[Action]) -> None:
         """Decide the next step from the run's pending actions."""
         waiting = tuple(pending(action) for action in actions if action.awaited)
         self._due = ExecuteActions(self._run_id, waiting) if waiting else self._next_turn()
 
-    def finish_answers(self) -> None:
+    def finish_outputs(self) -> None:
         """Continue after each output was saved or is no longer expected."""
         self._due = self._next_turn()
 
-    def take_run(self, run: Run) -> None:
+    def handle_run(self, run: Run) -> None:
         """Decide the next step from the run's status."""
         self._seen.update(run)
         self._due = self._end() if run.status.ended else self._list_pending()
 
-    def take_messages(self, messages: Sequence[Message]) -> None:
+    def handle_messages(self, messages: Sequence[Message]) -> None:
         """Set the last reply's text from the thread's messages."""
         self._seen.text = last_reply(messages, self._run_id)
         self._due = Finished()
 
     @property
-    def facts(self) -> Attributes:
+    def span_attributes(self) -> Attributes:
         """Attributes for the trace."""
         return genai.conversation_attributes(self._seen.run_id, self._seen.thread_id)
 

@@ -20,8 +20,8 @@ import msgspec
 
 from antiphon.api.operations import ListMessages, ListRuns
 from antiphon.client.async_client import AsyncClient
-from antiphon.client.export_html import Html
-from antiphon.client.export_markdown import Markdown
+from antiphon.client.export_html import HtmlExport
+from antiphon.client.export_markdown import MarkdownExport
 from antiphon.client.sections import RunSummary, SectionReader, file_ids, summarize_run
 from antiphon.types.errors import NotFound
 from antiphon.types.messages import Message
@@ -74,11 +74,11 @@ def export(
     reader = SectionReader({} if names is None else names, {} if runs is None else runs)
     match form:
         case "md":
-            return Markdown(thread, reader)
+            return MarkdownExport(thread, reader)
         case "html":
-            return Html(thread, reader, render)
+            return HtmlExport(thread, reader, render)
         case "json":
-            return Json(thread)
+            return JsonExport(thread)
 
 
 def exported(
@@ -119,7 +119,7 @@ def file_name(thread: Thread, form: Form) -> str:
     return f"{name or thread.id}.{form}"
 
 
-class Json:
+class JsonExport:
     """`{"thread": ..., "messages": [...]}`, as the API gives both.
 
     What would act on a terminal, or turn text around, is escaped: JSON means the same by it.
@@ -156,7 +156,7 @@ _THREAD = ThreadPoolExecutor(1, "antiphon export")
 """One, for setting computes: more would only keep the loop from the interpreter's lock."""
 
 
-async def told(
+async def export_thread(
     client: AsyncClient,
     thread: Thread,
     form: Form,

@@ -13,15 +13,15 @@ from html import escape
 
 from antiphon.client.formatting import moment
 from antiphon.client.sections import (
-    Attached,
-    Note,
+    AttachmentsPiece,
+    NotePiece,
     Piece,
+    ReasoningPiece,
     Section,
     SectionReader,
-    Thoughts,
+    TextPiece,
     ToolCallPiece,
     ToolResultPiece,
-    Words,
     format_arguments,
 )
 from antiphon.types.messages import Message
@@ -78,7 +78,7 @@ POLICY = "; ".join(
 )
 
 
-class Html:
+class HtmlExport:
     """The page, message by message; `render` makes safe HTML of a model's Markdown."""
 
     def __init__(
@@ -126,18 +126,18 @@ class Html:
 
     def _set(self, piece: Piece) -> str:
         match piece:
-            case Words(text, markdown):
+            case TextPiece(text, markdown):
                 return self._said(text, markdown)
-            case Thoughts(text):
+            case ReasoningPiece(text):
                 return _details("Reasoning", f'<pre class="wrapped">{_text(text)}</pre>')
             case ToolCallPiece(name, arguments):
                 code = f"<pre><code>{_text(format_arguments(arguments))}</code></pre>"
                 return f"<p>Calls <code>{_line(name)}</code></p>\n{code}"
             case ToolResultPiece(name, output, fault):
                 return _render_result(name, output, fault)
-            case Attached(names):
+            case AttachmentsPiece(names):
                 return f'<p class="note">Attached: {", ".join(map(_code, names))}</p>'
-            case Note(text):
+            case NotePiece(text):
                 return f'<p class="note">({_line(text)})</p>'
 
     def _said(self, text: str, markdown: bool) -> str:

@@ -11,15 +11,15 @@ import re
 
 from antiphon.client.formatting import moment
 from antiphon.client.sections import (
-    Attached,
-    Note,
+    AttachmentsPiece,
+    NotePiece,
     Piece,
+    ReasoningPiece,
     Section,
     SectionReader,
-    Thoughts,
+    TextPiece,
     ToolCallPiece,
     ToolResultPiece,
-    Words,
     format_arguments,
 )
 from antiphon.types.messages import Message
@@ -27,7 +27,7 @@ from antiphon.types.runs import Thread
 from antiphon.types.terminal_safe import clean, one_line
 
 
-class Markdown:
+class MarkdownExport:
     """The file, message by message."""
 
     def __init__(self, thread: Thread, reader: SectionReader) -> None:
@@ -59,9 +59,9 @@ def _heading(section: Section) -> str:
 
 def _render_piece(piece: Piece) -> str:
     match piece:
-        case Words(text):
+        case TextPiece(text):
             return close_open_markup(clean(text, "code"))
-        case Thoughts(text):
+        case ReasoningPiece(text):
             fenced = _fence(text, "text")
             return f"<details>\n<summary>Reasoning</summary>\n\n{fenced}\n\n</details>"
         case ToolCallPiece(name, arguments):
@@ -69,9 +69,9 @@ def _render_piece(piece: Piece) -> str:
         case ToolResultPiece(name, output, fault):
             became = f"**gave no result** ({_line(fault)})" if fault else "**gave**"
             return f"{_code(name)} {became}\n\n{_fence(output, 'text')}"
-        case Attached(names):
+        case AttachmentsPiece(names):
             return f"Attached: {', '.join(_code(name) for name in names)}"
-        case Note(text):
+        case NotePiece(text):
             return f"*({text})*"
 
 
@@ -121,7 +121,7 @@ def close_open_markup(text: str) -> str:
         if fence is not None:
             said.append(line)
             fence = None if fence.is_closed_by(line, listed) else fence
-        elif (fence := _Fence.opened(line, listed)) is not None:
+        elif (fence := _Fence.parse(line, listed)) is not None:
             said += [
                 *_show_open_tags(prose),
                 line.partition("|")[0],
@@ -143,7 +143,7 @@ class _Fence:
         self.closing = indent + marks
 
     @classmethod
-    def opened(cls, line: str, listed: int) -> _Fence | None:
+    def parse(cls, line: str, listed: int) -> _Fence | None:
         """The one that this line opens, None if it does not: further in, it is code itself."""
         opening = _OPENING.match(line)
         if opening is None or len(opening[1]) > listed + 3:

@@ -92,13 +92,13 @@ def find_mentions(text: str) -> MentionedText:
     return MentionedText("".join((*said, text[place:])), tuple(mentions))
 
 
-def resources(text: str) -> Sequence[Resource]:
+def find_resources(text: str) -> Sequence[Resource]:
     """Return the MCP resources that the text mentions, each once; the server may not exist."""
     named = (found[1].rstrip(_BEHIND) for found in _WITH_A_COLON.finditer(text))
-    return list(dict.fromkeys(each for name in named if (each := resource(name)) is not None))
+    return list(dict.fromkeys(each for name in named if (each := parse_resource(name)) is not None))
 
 
-def resource(name: str) -> Resource | None:
+def parse_resource(name: str) -> Resource | None:
     """Parse `server:uri`; None for what may be a path."""
     found = _RESOURCE.fullmatch(name)
     return Resource(found["server"], found["uri"]) if found else None
@@ -112,7 +112,9 @@ def format_mention(path: str) -> str:
     return '@"{}"'.format(re.sub(r'(["\\])', r"\\\1", path))
 
 
-def prepare(text: str, paths: Sequence[str] = (), *, folder: Path | None = None) -> PreparedMessage:
+def prepare_message(
+    text: str, paths: Sequence[str] = (), *, folder: Path | None = None
+) -> PreparedMessage:
     """Read the files that the text mentions, then those at `paths`, each once.
 
     Paths begin in `folder`, by default where the program runs. Raises `InvalidRequest` and
@@ -128,10 +130,10 @@ def prepare(text: str, paths: Sequence[str] = (), *, folder: Path | None = None)
             expected=f"at most {MAX_FILES}",
             received=str(len(names)),
         )
-    return PreparedMessage(told.text, tuple(read(name, base) for name in names))
+    return PreparedMessage(told.text, tuple(read_file(name, base) for name in names))
 
 
-def read(name: str, folder: Path | None = None) -> AttachedFile:
+def read_file(name: str, folder: Path | None = None) -> AttachedFile:
     """The file of this name. Raises `InvalidRequest` and `TooLarge`, before anything is read where
     the name or the size says enough.
     """
@@ -186,12 +188,12 @@ def fence_file(name: str, text: str) -> str:
 
 # Where mentions stand.
 
-BEGINS = r"""(?<![^\s(\[{<"'])"""
+MENTION_START = r"""(?<![^\s(\[{<"'])"""
 """A mention begins a word, inside of brackets or quotes too."""
 
 _MARKED = re.compile(
     rf"""
-    {BEGINS}
+    {MENTION_START}
     (?: (?P<escaped>\\@)
       | @"(?P<quoted>(?:[^"\\\n]|\\["\\])+)"
       | @(?P<bare>[^\s"'@`|<>]+)
@@ -204,7 +206,7 @@ _BEHIND = ".,;:!?)]}"
 
 _RESOURCE = re.compile(r"(?P<server>[\w-]{2,}|[\w-](?!:[\\/])):(?P<uri>.+)", re.DOTALL)
 """`server:uri`; one letter before `:\\` is a drive."""
-_WITH_A_COLON = re.compile(BEGINS + r"""@([^\s"'`|<>:]+:[^\s"'`|<>]+)""")
+_WITH_A_COLON = re.compile(MENTION_START + r"""@([^\s"'`|<>:]+:[^\s"'`|<>]+)""")
 
 
 def _mention(found: re.Match[str]) -> Mention | None:

@@ -19,7 +19,7 @@ _HINTS = {
 """Advice by the code of what a run failed of."""
 
 
-def advice(code: str) -> str | None:
+def hint_for(code: str) -> str | None:
     """Return what to do about a run that failed of this code; None where nothing is known."""
     return _HINTS.get(code)
 
@@ -42,7 +42,7 @@ def run_error(
             fault = fault or Fault("internal", "No reason was recorded.")
             return RunFailed(
                 f"The run failed: {clean(fault.message)} ({clean(fault.code)})",
-                hint=advice(fault.code),
+                hint=hint_for(fault.code),
                 error_code=fault.code,
                 **ids,
             )

@@ -17,14 +17,14 @@ from antiphon.types.runs import Reason, Run, Status
 Speaker = Literal["user", "assistant", "system", "tool", "summary"]
 
 
-class Words(msgspec.Struct, frozen=True):
+class TextPiece(msgspec.Struct, frozen=True):
     """Text. `markdown` if a model wrote it."""
 
     text: str
     markdown: bool = False
 
 
-class Thoughts(msgspec.Struct, frozen=True):
+class ReasoningPiece(msgspec.Struct, frozen=True):
     """A model's reasoning, to be folded."""
 
     text: str
@@ -53,19 +53,19 @@ class ToolResultPiece(msgspec.Struct, frozen=True):
     fault: str = ""
 
 
-class Attached(msgspec.Struct, frozen=True):
+class AttachmentsPiece(msgspec.Struct, frozen=True):
     """Files that went along, by name."""
 
     names: tuple[str, ...]
 
 
-class Note(msgspec.Struct, frozen=True):
+class NotePiece(msgspec.Struct, frozen=True):
     """A remark about the message, in our own words."""
 
     text: str
 
 
-Piece = Words | Thoughts | ToolCallPiece | ToolResultPiece | Attached | Note
+Piece = TextPiece | ReasoningPiece | ToolCallPiece | ToolResultPiece | AttachmentsPiece | NotePiece
 
 
 class Section(msgspec.Struct, frozen=True):
@@ -129,49 +129,49 @@ class SectionReader:
             case "assistant":
                 run = self._runs.get(message.run_id or "", RunSummary(""))
                 self._called = {call.id: call.name for call in message.tool_calls}
-                pieces = tuple(self._reply(message, run))
+                pieces = tuple(self._reply_pieces(message, run))
                 return Section("assistant", message.created_at, pieces, run.model)
             case "tool":
-                return Section("tool", message.created_at, tuple(self._result(message)))
+                return Section("tool", message.created_at, tuple(self._result_pieces(message)))
             case "system" if message.compacts is not None:
-                return _summary(message, message.compacts)
+                return _summary_section(message, message.compacts)
             case role:
                 return Section(role, message.created_at, tuple(self._content_pieces(message)))
 
     def _content_pieces(self, message: Message) -> Iterator[Piece]:
         if message.text:
-            yield Words(message.text)
-        if names := tuple(self._attached(message)):
-            yield Attached(names)
+            yield TextPiece(message.text)
+        if names := tuple(self._attachment_names(message)):
+            yield AttachmentsPiece(names)
 
-    def _reply(self, message: Message, run: RunSummary) -> Iterator[Piece]:
+    def _reply_pieces(self, message: Message, run: RunSummary) -> Iterator[Piece]:
         if message.reasoning:
-            yield Thoughts(message.reasoning)
+            yield ReasoningPiece(message.reasoning)
         if message.text:
-            yield Words(message.text, markdown=True)
+            yield TextPiece(message.text, markdown=True)
         if message.refusal:
-            yield Note("refuses to answer")
-            yield Words(message.refusal, markdown=True)
-        if names := tuple(self._attached(message)):
-            yield Attached(names)
+            yield NotePiece("refuses to answer")
+            yield TextPiece(message.refusal, markdown=True)
+        if names := tuple(self._attachment_names(message)):
+            yield AttachmentsPiece(names)
         for call in message.tool_calls:
             yield ToolCallPiece(call.name, call.arguments)
         if message.status == "incomplete":
-            yield Note(run.ended or "cut off here")
+            yield NotePiece(run.ended or "cut off here")
         elif not message.content and not message.tool_calls:
-            yield Note("empty answer")
+            yield NotePiece("empty answer")
 
-    def _result(self, message: Message) -> Iterator[Piece]:
+    def _result_pieces(self, message: Message) -> Iterator[Piece]:
         name = self._called.get(message.tool_call_id or "", "a tool")
         if (changed := changed_arguments(message.metadata)) is not None:
-            yield Note("the arguments were changed by the user; it ran with these")
+            yield NotePiece("the arguments were changed by the user; it ran with these")
             yield ToolCallPiece(name, changed)
         fault = message.metadata.get("fault", "failed") if message.is_error else ""
         yield ToolResultPiece(name, message.text, fault.replace("_", " "))
-        if names := tuple(self._attached(message)):
-            yield Attached(names)
+        if names := tuple(self._attachment_names(message)):
+            yield AttachmentsPiece(names)
 
-    def _attached(self, message: Message) -> Iterator[str]:
+    def _attachment_names(self, message: Message) -> Iterator[str]:
         for part in message.content:
             match part:
                 case Image(url=str(url)):
@@ -194,8 +194,8 @@ def file_ids(message: Message) -> Iterator[str]:
     yield from message.kept
 
 
-def _summary(message: Message, compacts: int) -> Section | None:
+def _summary_section(message: Message, compacts: int) -> Section | None:
     if not compacts:
         return None
-    note = Note(f"models were told this in place of the messages up to number {compacts}")
-    return Section("summary", message.created_at, (Words(message.text, markdown=True), note))
+    note = NotePiece(f"models were told this in place of the messages up to number {compacts}")
+    return Section("summary", message.created_at, (TextPiece(message.text, markdown=True), note))

@@ -397,10 +397,14 @@ class Client(RenamedMethods):
         models = self.list_models(model=asked).data if asked else ()
         messages = list(self.paginate(ListMessages(thread_id, limit=PAGE)))
         summing = CompactionPlan(thread_id, messages, keep, models)
-        while (text := summing.due()) is not None:
-            hearing = SummaryReader(summing.where, tell)
+        while (text := summing.next_question()) is not None:
+            hearing = SummaryReader(summing.progress, tell)
             summing.add_summary(self._summary(text, asked, hearing), hearing.usage)
-        return summing.done(self.transport.send(summing.mark())) if summing.begun else None
+        return (
+            summing.result(self.transport.send(summing.summary_operation()))
+            if summing.started
+            else None
+        )
 
     def uncompact(self, thread_id: str) -> Message:
         """Let models read the whole thread again. Returns the message that records this."""
@@ -417,7 +421,7 @@ class Client(RenamedMethods):
         media_type: str | None = None,
     ) -> Upload:
         """Upload a file, given by its path or as bytes with a name."""
-        file = uploads.read(source, name, media_type)
+        file = uploads.read_attachment(source, name, media_type)
         return self.transport.upload(file.name, file.media_type, file.content)
 
     def download_file(self, file_id: str) -> bytes:
@@ -492,28 +496,28 @@ class Client(RenamedMethods):
             steps = self._with_trace_parent(span.trace_context)._steps(conversation, processor)
             with closing(steps):
                 yield from steps
-            span.set_attributes(conversation.facts)
+            span.set_attributes(conversation.span_attributes)
 
     def _steps(self, conversation: Conversation, processor: ToolProcessor) -> Batches:
         while True:
-            match conversation.due():
+            match conversation.next_step():
                 case StreamTurn() as step:
                     try:
                         with closing(self._stream_step(step, conversation)) as batches:
                             yield from batches
                     except (OutputsMissing, RunEnded) as refusal:
-                        conversation.take_refusal(refusal)
+                        conversation.handle_error(refusal)
                     else:
                         conversation.end_stream()
                 case ListPending(call):
-                    conversation.take_actions(list(self.paginate(call)))
+                    conversation.handle_actions(list(self.paginate(call)))
                 case ExecuteActions(run_id, actions):
                     self._answer(run_id, actions, processor)
-                    conversation.finish_answers()
+                    conversation.finish_outputs()
                 case FetchRun(call):
-                    conversation.take_run(self.transport.send(call))
+                    conversation.handle_run(self.transport.send(call))
                 case ReadLastReply(call):
-                    conversation.take_messages(list(self.paginate(call)))
+                    conversation.handle_messages(list(self.paginate(call)))
                 case Finished():
                     return
 
@@ -541,7 +545,7 @@ class Client(RenamedMethods):
         ) as thread:
             with _events(self.transport, summary_request(thread.id, text, model)) as events:
                 for event in events:
-                    hearing.note(event)
+                    hearing.add(event)
             return hearing.summary(events.status, events.reason, events.error)
 
     def _answer(

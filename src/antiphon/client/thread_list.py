@@ -21,9 +21,9 @@ from antiphon.types.messages import Message
 from antiphon.types.runs import Thread
 
 PAGE = 100
-BEGINS = "branch_begins"
+BRANCH_BEGINS = "branch_begins"
 """The key of the number of the first message that is the branch's own."""
-MOST = 200
+MAX_FAMILY = 200
 """Members of a family that are looked at."""
 
 
@@ -57,10 +57,10 @@ async def _mark_branch(
     client: AsyncClient, branch: Thread, source: str, *, replace: bool
 ) -> Thread:
     metadata = {
-        key: value for key, value in branch.metadata.items() if key not in (REPLACES, BEGINS)
+        key: value for key, value in branch.metadata.items() if key not in (REPLACES, BRANCH_BEGINS)
     }
     if replace:
-        metadata |= {REPLACES: source, BEGINS: str(branch.messages + 1)}
+        metadata |= {REPLACES: source, BRANCH_BEGINS: str(branch.messages + 1)}
     if metadata == branch.metadata:
         return branch
     return await client.update_thread(branch.id, metadata=metadata)
@@ -114,27 +114,27 @@ class Fork(msgspec.Struct, frozen=True):
     here: int
 
 
-async def family(client: AsyncClient, thread: Thread) -> list[Thread]:
+async def list_family(client: AsyncClient, thread: Thread) -> list[Thread]:
     """All that replaced each other, this thread among them; the last changed first."""
     listing = ListThreads(limit=PAGE, order="activity", family=thread.id)
     found: dict[str, Thread] = {}
     async for each in client.paginate(listing):
         found[each.id] = each
-        if len(found) == MOST:
+        if len(found) == MAX_FAMILY:
             break
     return list((found | {thread.id: thread}).values())
 
 
 async def delete_family(client: AsyncClient, thread: Thread) -> None:
     """Delete a thread with all that replaced each other: what lists show as one is gone as one."""
-    while others := [each for each in await family(client, thread) if each.id != thread.id]:
+    while others := [each for each in await list_family(client, thread) if each.id != thread.id]:
         for each in others:
             with suppress(NotFound):  # somebody else has deleted it
                 await client.delete_thread(each.id)
     await client.delete_thread(thread.id)
 
 
-def forks(thread: Thread, relatives: Iterable[Thread]) -> list[Fork]:
+def find_forks(thread: Thread, relatives: Iterable[Thread]) -> list[Fork]:
     """Where branches of this family part from what this thread says, by message number."""
     tree = _BranchTree({each.id: each for each in (*relatives, thread)})
     found = (tree.fork(thread, place) for place in tree.places())
@@ -161,34 +161,34 @@ class _BranchTree:
     def fork(self, thread: Thread, place: _Place) -> Fork | None:
         """Return the alternatives at this place, if the thread reaches it and there are several."""
         number = place[1]
-        if not self._comes_to(thread, place):
+        if not self._reaches(thread, place):
             return None
         by_message: dict[str, list[Thread]] = {}
         for each in self._threads.values():
-            if self._comes_to(each, place):
-                by_message.setdefault(self._speaker(each.id, number), []).append(each)
+            if self._reaches(each, place):
+                by_message.setdefault(self._author(each.id, number), []).append(each)
         if len(by_message) == 1:
             return None
-        own = self._speaker(thread.id, number)
-        speakers = sorted(by_message, key=self._made)
+        own = self._author(thread.id, number)
+        speakers = sorted(by_message, key=self._creation_order)
         at = [thread.id if each == own else _latest(by_message[each]) for each in speakers]
         return Fork(number, tuple(at), speakers.index(own))
 
-    def _comes_to(self, thread: Thread, place: _Place) -> bool:
+    def _reaches(self, thread: Thread, place: _Place) -> bool:
         number = place[1]
         return thread.messages >= number and self._place(thread.id, number) == place
 
     def _place(self, thread_id: str, number: int) -> _Place:
         """The place of this number in this thread, as all call it who have come there."""
-        line = self._line(thread_id)
+        line = self._ancestors(thread_id)
         return next((at for at in line if self._own_from(at) < number), thread_id), number
 
-    def _speaker(self, thread_id: str, number: int) -> str:
+    def _author(self, thread_id: str, number: int) -> str:
         """The thread from which it has its message of this number."""
-        line = self._line(thread_id)
+        line = self._ancestors(thread_id)
         return next((at for at in line if self._own_from(at) <= number), thread_id)
 
-    def _line(self, thread_id: str) -> Iterator[str]:
+    def _ancestors(self, thread_id: str) -> Iterator[str]:
         """The thread, and what it was branched from, up to the first, which may be deleted."""
         seen: set[str] = set()
         at: str | None = thread_id
@@ -202,14 +202,14 @@ class _BranchTree:
         thread = self._threads.get(thread_id)
         return _first_own_message(thread) if thread else 0
 
-    def _made(self, thread_id: str) -> tuple[int, str]:
+    def _creation_order(self, thread_id: str) -> tuple[int, str]:
         thread = self._threads.get(thread_id)
         return (thread.created_at if thread else 0), thread_id
 
 
 def _first_own_message(thread: Thread) -> int:
     """The number of the first message that is its own; 0 where it is no branch of its family."""
-    begins = thread.metadata.get(BEGINS, "")
+    begins = thread.metadata.get(BRANCH_BEGINS, "")
     return int(begins) if replaced_thread_id(thread) and begins.isdecimal() else 0
 
 

@@ -22,7 +22,7 @@ class Attachment(msgspec.Struct, frozen=True):
     content: bytes
 
 
-def read(source: Source, name: str | None, media_type: str | None) -> Attachment:
+def read_attachment(source: Source, name: str | None, media_type: str | None) -> Attachment:
     """The file; a path gives its own name, a name its media type. Raises `InvalidRequest`."""
     if isinstance(source, bytes):
         content = source

@@ -29,10 +29,10 @@ async def prepare(state: ChatState, text: str) -> PreparedMessage:
     `@word:...` is plain text if no server has that name. Raises an `AntiphonError` for the first
     part that cannot be sent.
     """
-    message = await asyncio.to_thread(mentions.prepare, text)
+    message = await asyncio.to_thread(mentions.prepare_message, text)
     known = {each.server for each in state.servers.states()}
     resources: list[AttachedFile] = []
-    for mentioned in mentions.resources(text):
+    for mentioned in mentions.find_resources(text):
         if mentioned.server in known:
             resources += await read_resource(state.servers, mentioned.server, mentioned.uri)
     return replace(message, files=(*message.files, *resources, *state.attached))

@@ -26,7 +26,9 @@ from antiphon.types.terminal_safe import one_line
 
 MOST = 200
 """Proposals for one text."""
-_MENTION = re.compile(mentions.BEGINS + r"""@(?:"(?P<quoted>[^"\n]*)|(?P<bare>[^\s"'@`|<>]*))$""")
+_MENTION = re.compile(
+    mentions.MENTION_START + r"""@(?:"(?P<quoted>[^"\n]*)|(?P<bare>[^\s"'@`|<>]*))$"""
+)
 _COMMAND = re.compile(r"/[^\s/]*")
 
 Proposal = tuple[str, str, str]

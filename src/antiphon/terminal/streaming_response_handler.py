@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from antiphon.client.formatting import dollars
-from antiphon.client.outcome import advice
+from antiphon.client.outcome import hint_for
 from antiphon.terminal import spans
 from antiphon.terminal.compact_streaming_display import CompactStreamingDisplay
 from antiphon.terminal.painters import Frame, Phase
@@ -314,7 +314,7 @@ class StreamingResponseHandler:
                 self._note("[stopped]", "warning")
             case Status.FAILED if event.error:
                 self._note(f"failed: {event.error.message} ({event.error.code})", "error")
-                if hint := advice(event.error.code):
+                if hint := hint_for(event.error.code):
                     self._note(hint, "faint")
             case Status.COMPLETED:
                 pass

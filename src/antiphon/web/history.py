@@ -55,7 +55,7 @@ async def opened(client: AsyncClient, thread_id: str, before: int | None, limit:
     """
     thread = await client.get_thread(thread_id)
     said = await _said(client, thread_id, before, limit)
-    relatives = await thread_list.family(client, thread)
+    relatives = await thread_list.list_family(client, thread)
     entries = group_entries(said.messages, said.runs)
     last = said.runs[0] if said.runs else None
     active = None if last is None or last.status.ended else last
@@ -64,7 +64,7 @@ async def opened(client: AsyncClient, thread_id: str, before: int | None, limit:
         messages=await _told(client, [each for each in entries if each.number in said.piece]),
         has_earlier=said.piece.start > 1,
         active_run=_active(active) if active else None,
-        branches=thread_list.forks(thread, relatives),
+        branches=thread_list.find_forks(thread, relatives),
         system=last.instructions if last and last.assistant_id is None else None,
         model=last.model if last else None,
         assistant_id=last.assistant_id if last else None,

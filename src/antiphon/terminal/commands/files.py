@@ -57,9 +57,9 @@ def _parse_paths(words: str) -> list[str]:
 
 async def _read_files(chat: CommandContext, name: str) -> Sequence[AttachedFile]:
     servers = {state.server for state in chat.state.servers.states()}
-    if (found := mentions.resource(name)) and found.server in servers:
+    if (found := mentions.parse_resource(name)) and found.server in servers:
         return await attachments.read_resource(chat.state.servers, found.server, found.uri)
-    return (await asyncio.to_thread(mentions.read, name),)
+    return (await asyncio.to_thread(mentions.read_file, name),)
 
 
 async def _complete_paths(chat: CommandContext, begun: str) -> AsyncIterator[tuple[str, str]]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from antiphon.client import thread_list
-from antiphon.client.export import FORMS, Form, file_name, guess_form, told
+from antiphon.client.export import FORMS, Form, export_thread, file_name, guess_form
 from antiphon.client.formatting import count_noun
 from antiphon.settings.private_files import create_private_file
 from antiphon.terminal import thread_choice
@@ -45,7 +45,7 @@ async def _export(chat: CommandContext, words: str) -> None:
             expected="md, json or html, a folder, or a name with an ending, such as notes.md",
         )
     with create_private_file(place) as file:
-        async for piece in told(chat.client, thread, form, render=html.render_html):
+        async for piece in export_thread(chat.client, thread, form, render=html.render_html):
             file.write(piece)
     count = count_noun(thread.messages, "message is", "messages are")
     chat.ui.say(f"{count} in {place.absolute()}", "faint")
@@ -219,7 +219,7 @@ async def _delete(chat: CommandContext, words: str) -> None:
         if words
         else await _current_thread(chat)
     )
-    versions = await thread_list.family(chat.client, thread)
+    versions = await thread_list.list_family(chat.client, thread)
     match await _confirm_deletion(chat, thread, len(versions)):
         case "y":
             await thread_list.delete_family(chat.client, thread)

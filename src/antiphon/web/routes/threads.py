@@ -13,7 +13,7 @@ from msgspec import Meta
 from antiphon.api import operations
 from antiphon.client import thread_list
 from antiphon.client.async_client import AsyncClient
-from antiphon.client.export import Form, file_name, told
+from antiphon.client.export import Form, export_thread, file_name
 from antiphon.limits.send_budget import PIECE
 from antiphon.types.errors import NotFound
 from antiphon.types.runs import Thread
@@ -140,7 +140,7 @@ def exported(thread_id: str) -> Response:
 async def _export(client: AsyncClient, thread: Thread, form: Form) -> AsyncGenerator[bytes, None]:
     """The file in pieces that are worth being sent each."""
     gathered = bytearray()
-    async for piece in told(client, thread, form):
+    async for piece in export_thread(client, thread, form):
         gathered += piece.encode("utf-8", "replace")
         if len(gathered) >= PIECE:
             yield bytes(gathered)

@@ -48,7 +48,16 @@ from antiphon.providers.servers import SERVERS, ServerTerms
 from antiphon.providers.vendors import VENDORS
 from antiphon.settings.settings import TABLE, Settings
 from antiphon.types import errors
-from antiphon.types.accounts import Act, Holding, Key, Limits, Person, Project, ProviderKey, Spent
+from antiphon.types.accounts import (
+    AuditEntry,
+    Key,
+    Limits,
+    OwnerTotals,
+    Person,
+    Project,
+    ProviderKey,
+    UsageRow,
+)
 from antiphon.types.events import Event, PendingAction
 from antiphon.types.messages import (
     File,
@@ -62,7 +71,7 @@ from antiphon.types.messages import (
     Upload,
 )
 from antiphon.types.runs import (
-    MOVES,
+    TRANSITIONS,
     Assistant,
     Deadlines,
     Fault,
@@ -112,13 +121,13 @@ RECORDS: tuple[type[Any], ...] = (
     NewLimits,
     NewKey,
     Project,
-    Act,
+    AuditEntry,
     LiveRun,
     UsageReport,
-    Spent,
+    UsageRow,
     BackendServer,
     ProviderKey,
-    Holding,
+    OwnerTotals,
     Erasure,
 )
 
@@ -298,7 +307,7 @@ def loops() -> Iterator[str]:
 def moves() -> Iterator[str]:
     """The legal moves of a run, drawn."""
     lines = ["stateDiagram-v2", "    [*] --> queued"]
-    for status, nexts in MOVES.items():
+    for status, nexts in TRANSITIONS.items():
         lines += [f"    {status} --> {after}" for after in Status if after in nexts]
     lines += [f"    {status} --> [*]" for status in Status if status.ended]
     yield "```mermaid\n" + "\n".join(lines) + "\n```\n"

@@ -20,13 +20,13 @@ from antiphon.engine.snapshot import Snapshot as Snapshot
 from antiphon.types.accounts import LOCAL as LOCAL
 from antiphon.types.accounts import (
     Account,
-    Act,
+    AuditEntry,
     Counter,
     CounterValue,
     Person,
     Project,
     ProviderKey,
-    Spent,
+    UsageRow,
 )
 from antiphon.types.accounts import Key as Key
 from antiphon.types.chunks import Chunk, ModelRequest
@@ -380,7 +380,7 @@ class Store(Protocol):
         """Delete an assistant, or a thread with everything in it. Raises `NotFound`."""
         ...
 
-    async def add_key(self, key: Key, digest: bytes, act: Act | None = None) -> None:
+    async def add_key(self, key: Key, digest: bytes, act: AuditEntry | None = None) -> None:
         """Add an API key, stored as the keyed hash of its secret.
 
         Raises `Conflict` where its owner is a disabled project.
@@ -395,11 +395,11 @@ class Store(Protocol):
         """Return all keys, oldest first."""
         ...
 
-    async def change_key(self, key_id: str, amend: AmendKey, act: Act | None = None) -> Key:
+    async def change_key(self, key_id: str, amend: AmendKey, act: AuditEntry | None = None) -> Key:
         """Replace the key by the result of `amend`. Raises `NotFound`."""
         ...
 
-    async def revoke_key(self, key_id: str, act: Act | None = None) -> Key:
+    async def revoke_key(self, key_id: str, act: AuditEntry | None = None) -> Key:
         """Revoke the key. Raises `NotFound`."""
         ...
 
@@ -410,7 +410,7 @@ class Store(Protocol):
         """
         ...
 
-    async def add_person(self, account: Account, act: Act | None = None) -> None:
+    async def add_person(self, account: Account, act: AuditEntry | None = None) -> None:
         """Add a person. Raises `Conflict` where another person has the name or the subject."""
         ...
 
@@ -425,7 +425,7 @@ class Store(Protocol):
         ...
 
     async def change_person(
-        self, person_id: str, amend: AmendAccount, act: Act | None = None
+        self, person_id: str, amend: AmendAccount, act: AuditEntry | None = None
     ) -> Account | None:
         """Replace the account by the result of `amend`; an exception changes nothing and is raised.
 
@@ -434,7 +434,7 @@ class Store(Protocol):
         """
         ...
 
-    async def add_project(self, project: Project, act: Act) -> None:
+    async def add_project(self, project: Project, act: AuditEntry) -> None:
         """Add a project. Raises `Conflict` where another project has the name, in any case."""
         ...
 
@@ -442,7 +442,7 @@ class Store(Protocol):
         """Return all projects, oldest first."""
         ...
 
-    async def change_project(self, id: str, amend: AmendProject, act: Act) -> Project | None:
+    async def change_project(self, id: str, amend: AmendProject, act: AuditEntry) -> Project | None:
         """Replace the project by the result of `amend`; an exception changes nothing and is raised.
 
         When a project is removed or disabled, its keys are revoked in the same transaction. Raises
@@ -450,7 +450,7 @@ class Store(Protocol):
         """
         ...
 
-    async def save_provider_key(self, key: ProviderKey, sealed: bytes, act: Act) -> None:
+    async def save_provider_key(self, key: ProviderKey, sealed: bytes, act: AuditEntry) -> None:
         """Store an owner's encrypted key for a provider in place of the previous one."""
         ...
 
@@ -463,19 +463,19 @@ class Store(Protocol):
         ...
 
     async def replace_encrypted_key(
-        self, owner: str, provider: str, before: bytes, sealed: bytes, act: Act
+        self, owner: str, provider: str, before: bytes, sealed: bytes, act: AuditEntry
     ) -> bool:
         """Replace the encrypted key if it is still `before`; return whether it was."""
         ...
 
-    async def delete_provider_key(self, owner: str, provider: str, act: Act) -> None:
+    async def delete_provider_key(self, owner: str, provider: str, act: AuditEntry) -> None:
         """Delete an owner's key for a provider. Raises `NotFound`."""
         ...
 
     async def owners(
         self, limit: int, after: str | None = None, owner: str | None = None
     ) -> RecordPage:
-        """Return the `Holding` of each owner with threads, files, assistants or provider keys.
+        """Return the `OwnerTotals` of each owner with threads, files, assistants or provider keys.
 
         Sorted by owner, from after `after`, which need not exist; `owner` selects that one.
         """
@@ -517,7 +517,7 @@ class Store(Protocol):
         ...
 
     async def finish_import(
-        self, usage: Sequence[Spent], entries: Sequence[Act], act: Act | None
+        self, usage: Sequence[UsageRow], entries: Sequence[AuditEntry], act: AuditEntry | None
     ) -> None:
         """Write usage and audit entries of an import in one transaction.
 
@@ -526,7 +526,7 @@ class Store(Protocol):
         """
         ...
 
-    async def append_audit_entry(self, act: Act) -> None:
+    async def append_audit_entry(self, act: AuditEntry) -> None:
         """Append an audit entry that belongs to no other write."""
         ...
 
@@ -540,7 +540,7 @@ class Store(Protocol):
         """Return pairs of owner and run for all active runs, newest first, as `list` does."""
         ...
 
-    async def usage(self, since: str, limit: int, owner: str | None = None) -> Sequence[Spent]:
+    async def usage(self, since: str, limit: int, owner: str | None = None) -> Sequence[UsageRow]:
         """Return usage from the day `since` on (`2026-11-21`, UTC), latest day first.
 
         A run counts once, on the day it ended, and keeps counting after its thread is deleted.

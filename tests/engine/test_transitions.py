@@ -16,7 +16,7 @@ from antiphon.types import errors
 from antiphon.types.chunks import Finish, TextPiece
 from antiphon.types.events import RunStatus, ToolOutputAdded, TurnEnded, TurnRestarted
 from antiphon.types.messages import ToolSpec
-from antiphon.types.runs import MOVES, Fault, Status, Thread
+from antiphon.types.runs import TRANSITIONS, Fault, Status, Thread
 from tests.support.engine.world import LEASE_MS, WEEK_MS, World, call
 
 CALLS = Finish("tool_calls")
@@ -429,4 +429,4 @@ def test_every_status_move_told_is_in_the_table(world: World) -> None:
     world.reply(TextPiece("done"), STOP)
 
     told = [event.status for event in world.events if isinstance(event, RunStatus)]
-    assert all(after in MOVES[before] for before, after in itertools.pairwise(told))
+    assert all(after in TRANSITIONS[before] for before, after in itertools.pairwise(told))

@@ -26,14 +26,14 @@ from antiphon.types.events import (
     TurnEnded,
     TurnRestarted,
 )
-from antiphon.types.runs import MOVES, Approval, Fault, Hosted, Status
+from antiphon.types.runs import TRANSITIONS, Approval, Fault, HostedTool, Status
 from tests.support.engine.world import LEASE_MS, WEEK_MS, World, call
 
 CALLS = Finish("tool_calls")
 STOP = Finish("stop")
-HOSTED: Mapping[str, Hosted] = {
-    "far__read": Hosted("far", asks=False),
-    "far__write": Hosted("far", asks=True),
+HOSTED: Mapping[str, HostedTool] = {
+    "far__read": HostedTool("far", asks=False),
+    "far__write": HostedTool("far", asks=True),
 }
 READ, WRITE = "far__read", "far__write"
 YES = '{"approve": true}'
@@ -510,4 +510,4 @@ def test_whatever_happens_the_history_is_legal_and_the_events_tell_it(
     assert not [a for a in world.actions.values() if a.status == "pending"]
     outputs = [e.tool_call_id for e in world.events if isinstance(e, ToolOutputAdded)]
     assert sorted(outputs) == sorted(a.tool_call_id for a in world.actions.values())
-    assert all(after in MOVES[was] for was, after in itertools.pairwise(statuses(world)))
+    assert all(after in TRANSITIONS[was] for was, after in itertools.pairwise(statuses(world)))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from antiphon.engine.transcript import fold_events
 from antiphon.engine.turn import Turn, TurnResult
 from antiphon.types import errors, events
-from antiphon.types.chunks import CallPiece, Chunk, Finish, ReasoningPiece, TextPiece, UsageReport
+from antiphon.types.chunks import CallPiece, Chunk, Finish, ReasoningPiece, TextPiece, UsagePiece
 from antiphon.types.events import (
     Event,
     ReasoningDelta,
@@ -145,7 +145,7 @@ def test_output_without_a_marker_is_disconnected(said: Chunk):
 
 
 @pytest.mark.parametrize(
-    "chunks", [[], [DONE], [UsageReport(Usage(input_tokens=1))], [TextPiece("")]]
+    "chunks", [[], [DONE], [UsagePiece(Usage(input_tokens=1))], [TextPiece("")]]
 )
 def test_nothing_at_all_is_no_reply(chunks: list[Chunk]):
     reply = read(*chunks)
@@ -197,7 +197,7 @@ def test_pieces_may_follow_the_marker():
 
 def test_the_last_report_of_usage_counts_and_is_told_once():
     early, late = Usage(output_tokens=1), Usage(output_tokens=2)
-    told, reply = reply_to([[UsageReport(early), TextPiece("hi"), STOP, UsageReport(late)]])
+    told, reply = reply_to([[UsagePiece(early), TextPiece("hi"), STOP, UsagePiece(late)]])
     assert reply.usage == late
     assert [event for event in told if isinstance(event, UsageAdded)] == [UsageAdded(usage=late)]
 
@@ -616,7 +616,7 @@ any_chunk = st.one_of(
     st.builds(TextPiece, st.text(st.characters(), max_size=3)),
     st.builds(ReasoningPiece, st.text(st.characters(), max_size=3)),
     any_piece,
-    st.builds(UsageReport, st.just(Usage(input_tokens=1))),
+    st.builds(UsagePiece, st.just(Usage(input_tokens=1))),
     st.builds(Finish, st.sampled_from([None, "", "stop", "tool_calls", "length", "error", "x"])),
 )
 any_fault = st.sampled_from(

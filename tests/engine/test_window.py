@@ -13,7 +13,7 @@ from antiphon.engine.context_window import (
     cut_to_window,
     tokens,
 )
-from antiphon.types.messages import Message, Text, chat
+from antiphon.types.messages import Message, Text, to_chat_completions
 
 Said = tuple[str, int]
 """A role, and how many bytes were said."""
@@ -181,7 +181,7 @@ def with_summaries(thread: Iterable[Said], at: dict[int, Message]) -> Context:
     landmarks: list[Landmark] = []
     offset = before = 0
     for number, said in enumerate(thread, start=1):
-        lines.append(chat(at[number]) if number in at else line(number, said))
+        lines.append(to_chat_completions(at[number]) if number in at else line(number, said))
         length = len(lines[-1])
         if number in at or said[0] in ("user", "system"):
             role = "summary" if number in at else said[0]

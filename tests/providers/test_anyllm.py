@@ -18,7 +18,7 @@ from antiphon.types.chunks import (
     ModelRequest,
     ReasoningPiece,
     TextPiece,
-    UsageReport,
+    UsagePiece,
 )
 from antiphon.types.errors import (
     Cut,
@@ -29,7 +29,7 @@ from antiphon.types.errors import (
     class_for_code,
 )
 from antiphon.types.events import ReasoningDelta, TextDelta
-from antiphon.types.messages import Message, ToolCall, ToolSpec, chat
+from antiphon.types.messages import Message, ToolCall, ToolSpec, to_chat_completions
 from antiphon.types.runs import Sampling, Status, Usage
 
 pytest.importorskip("any_llm", reason="antiphon[vendors] is not installed")
@@ -134,7 +134,7 @@ async def test_tokens_are_counted_the_cached_and_the_reasoning_ones_too(
 ):
     chunks = await heard(provider, "text")
 
-    reports = [chunk.usage for chunk in chunks if isinstance(chunk, UsageReport)]
+    reports = [chunk.usage for chunk in chunks if isinstance(chunk, UsagePiece)]
     thinking = {"gemini": 2}.get(vendor, 0)  # Anthropic tells no number of its own
     assert reports[-1] == Usage(
         input_tokens=10, output_tokens=5, cached_tokens=4, reasoning_tokens=thinking
@@ -152,7 +152,7 @@ def test_counts_that_cannot_be_are_none():
         id="", choices=[], created=0, model="m", object="chat.completion.chunk", usage=usage
     )
 
-    assert AnyLlmParser().feed(chunk) == [UsageReport(Usage(input_tokens=5, cached_tokens=5))]
+    assert AnyLlmParser().feed(chunk) == [UsagePiece(Usage(input_tokens=5, cached_tokens=5))]
 
 
 async def test_thinking_comes_before_the_answer(provider: AnyLlmProvider):
@@ -213,8 +213,10 @@ async def test_outputs_go_back_with_the_calls_and_what_only_the_vendor_reads(
     calls = calls_in(await heard(provider, "parallel", tools=(TOOL,)))
     told = [
         HELLO,
-        chat(a_message("assistant", tool_calls=tuple(calls), reasoning="They fly often.")),
-        *(chat(a_message("tool", tool_call_id=call.id)) for call in calls),
+        to_chat_completions(
+            a_message("assistant", tool_calls=tuple(calls), reasoning="They fly often.")
+        ),
+        *(to_chat_completions(a_message("tool", tool_call_id=call.id)) for call in calls),
     ]
 
     chunks = await heard(provider, "parallel", messages=b",".join(told), tools=(TOOL,))
@@ -243,8 +245,8 @@ async def test_calls_that_another_vendor_made_are_taken_too(
     call = ToolCall("functions.f:0", "f", "{}", extra={"extra_content": {"other": {"a": 1}}})
     told = [
         HELLO,
-        chat(a_message("assistant", tool_calls=(call,), reasoning="Elsewhere.")),
-        chat(a_message("tool", tool_call_id=call.id)),
+        to_chat_completions(a_message("assistant", tool_calls=(call,), reasoning="Elsewhere.")),
+        to_chat_completions(a_message("tool", tool_call_id=call.id)),
     ]
 
     chunks = await heard(provider, "text", messages=b",".join(told), tools=(TOOL,))

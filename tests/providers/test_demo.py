@@ -13,7 +13,7 @@ from antiphon.types.chunks import (
     ModelRequest,
     ReasoningPiece,
     TextPiece,
-    UsageReport,
+    UsagePiece,
 )
 from antiphon.types.messages import ToolSpec
 from antiphon.types.runs import Sampling
@@ -157,7 +157,7 @@ def test_a_limit_of_tokens_ends_the_reply_by_length():
 
 
 def test_usage_is_reported():
-    usage = [chunk.usage for chunk in reply(ask("Hello")) if isinstance(chunk, UsageReport)]
+    usage = [chunk.usage for chunk in reply(ask("Hello")) if isinstance(chunk, UsagePiece)]
 
     assert usage
     assert usage[0].input_tokens > 0

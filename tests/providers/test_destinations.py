@@ -27,7 +27,7 @@ def catalog(program: Program, **options: Any) -> Catalog:
 async def destination(program: Program, model: str) -> Destination:
     there = (await catalog(program).open(model)).destination
     assert there is not None
-    assert Destination.read(there.text) == there
+    assert Destination.parse(there.text) == there
     return there
 
 

@@ -23,7 +23,7 @@ from antiphon.types.messages import (
     Role,
     Text,
     ToolCall,
-    chat,
+    to_chat_completions,
 )
 from tests.support.providers.judge import faults
 
@@ -39,7 +39,7 @@ PRINTABLE = st.characters(min_codepoint=32, max_codepoint=126)
 
 def said(role: Role, text: str = "", **fields: Any) -> bytes:
     content = (Text(text),) if text else ()
-    return chat(
+    return to_chat_completions(
         Message(
             **{"content": content, **fields},
             **dict.fromkeys(("id", "thread_id"), "x"),
@@ -143,7 +143,7 @@ def test_whatever_was_thought_takes_nothing_else_with_it(thought: str, text: str
 def test_objects_have_what_only_some_servers_take():
     question = ModelRequest(model="m", messages=called("c1", reasoning="Hm.", extra=SIGNED))
 
-    (message,) = question.decoded()
+    (message,) = question.decode_messages()
     assert message["reasoning_content"] == "Hm."
     assert message["tool_calls"][0]["extra_content"] == SIGNED["extra_content"]
     assert not any("antiphon" in key for key in (*message, *message["tool_calls"][0]))
@@ -189,9 +189,9 @@ def test_whatever_is_refused_takes_nothing_else_with_it(text: str, refusal: str,
 def test_a_refusal_is_text_to_who_asks_for_objects():
     messages = b",".join((refused("No."), refused("No.", "Well.")))
 
-    assert [each["content"] for each in ModelRequest(model="m", messages=messages).decoded()] == [
-        *("No.", "Well.\n\nNo.")
-    ]
+    assert [
+        each["content"] for each in ModelRequest(model="m", messages=messages).decode_messages()
+    ] == [*("No.", "Well.\n\nNo.")]
 
 
 # Details of reasoning.
@@ -272,7 +272,7 @@ def test_details_name_each_call_once_where_one_gets_an_id_that_another_had():
 def test_objects_have_no_details_of_a_server():
     question = ModelRequest(model="m", messages=called("c1", reasoning_details=DETAILS))
 
-    assert question.decoded()[0].keys() == {"role", "tool_calls"}
+    assert question.decode_messages()[0].keys() == {"role", "tool_calls"}
 
 
 # Extras and ids.

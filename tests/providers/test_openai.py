@@ -20,7 +20,7 @@ from antiphon.types.chunks import (
     ModelRequest,
     ReasoningPiece,
     TextPiece,
-    UsageReport,
+    UsagePiece,
 )
 from antiphon.types.errors import (
     AntiphonError,
@@ -270,7 +270,7 @@ async def test_the_finish_says_the_servers_word_or_none(
 async def test_the_last_usage_is_what_was_used(upstream: Upstream, name: str):
     chunks, _ = await listen(upstream, name)
 
-    reports = [chunk.usage for chunk in chunks if isinstance(chunk, UsageReport)]
+    reports = [chunk.usage for chunk in chunks if isinstance(chunk, UsagePiece)]
     assert reports[-1] == Usage(
         input_tokens=10, output_tokens=5, cached_tokens=4, reasoning_tokens=2
     )

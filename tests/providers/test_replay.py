@@ -12,7 +12,7 @@ from antiphon.types.chunks import (
     ModelRequest,
     ReasoningPiece,
     TextPiece,
-    UsageReport,
+    UsagePiece,
 )
 from antiphon.types.errors import ProviderRejected
 
@@ -82,6 +82,6 @@ async def test_foreign_recordings_end_well_however_they_are_cut(name: str):
     text, reasoning, arguments, finishes = summary(whole)
     assert text or reasoning or arguments
     assert len(finishes) == 1
-    assert any(isinstance(chunk, UsageReport) for chunk in whole)
+    assert any(isinstance(chunk, UsagePiece) for chunk in whole)
     for size in (1, 5, 64, 4096):
         assert await play(ReplayProvider(THEIRS, cuts=cut_every(size)), name) == whole

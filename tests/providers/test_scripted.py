@@ -11,7 +11,7 @@ from antiphon.types.chunks import (
     ModelRequest,
     ReasoningPiece,
     TextPiece,
-    UsageReport,
+    UsagePiece,
 )
 from antiphon.types.errors import Disconnected, ProviderRateLimited
 from antiphon.types.runs import Usage
@@ -29,7 +29,7 @@ async def test_a_script_is_played_line_by_line():
     assert await play(provider) == [
         *(ReasoningPiece("Hm"), ReasoningPiece(" so"), TextPiece("a"), TextPiece("\nb")),
         *(CallPiece(index=1, id="call_1", name="f"), CallPiece(index=1, arguments='{"x": 1}')),
-        UsageReport(Usage(input_tokens=10, output_tokens=5)),
+        UsagePiece(Usage(input_tokens=10, output_tokens=5)),
         Finish("tool_calls"),
     ]
 

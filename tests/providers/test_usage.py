@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from antiphon.providers.stream_parser import ChatCompletionsParser
 from antiphon.providers.usage import MAX_COUNT, parse_usage
-from antiphon.types.chunks import UsageReport
+from antiphon.types.chunks import UsagePiece
 from antiphon.types.runs import Usage
 
 
@@ -21,7 +21,7 @@ def report(**frame: Any) -> Usage:
     reply = ChatCompletionsParser()
     event = b"data: " + json.dumps({"choices": [], **frame}).encode() + b"\n\n"
     chunks = [*(reply.feed(event) or []), *reply.close()]
-    (told,) = [chunk.usage for chunk in chunks if isinstance(chunk, UsageReport)]
+    (told,) = [chunk.usage for chunk in chunks if isinstance(chunk, UsagePiece)]
     return told
 
 

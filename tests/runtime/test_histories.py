@@ -159,7 +159,7 @@ class Threads(RuleBasedStateMachine):
         for question in getattr(self, "model", Mouth()).requests[getattr(self, "judged", 0) :]:
             for quirks in PROFILES:
                 assert faults(payload(question, quirks), quirks) == [], (quirks, question.messages)
-            assert history.pair_outputs(question.decoded()) == question.decoded(), (
+            assert history.pair_outputs(question.decode_messages()) == question.decode_messages(), (
                 "kept as it is sent"
             )
             self.judged += 1

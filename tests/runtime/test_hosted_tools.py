@@ -150,7 +150,7 @@ async def test_the_model_reads_what_the_tool_gave() -> None:
 
         asked, asked_again = h.model.requests
         assert [tool.name for tool in asked.tools] == ["far__read", "far__write", "far__wait"]
-        assert [m["role"] for m in asked_again.decoded()] == ["user", "assistant", "tool"]
+        assert [m["role"] for m in asked_again.decode_messages()] == ["user", "assistant", "tool"]
         assert asked_again.turn == 2
 
 

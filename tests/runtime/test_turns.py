@@ -60,7 +60,7 @@ async def test_a_hand_off_and_the_next_turn() -> None:
 
         assert last(again).status == "completed"
         assert again[0][0] == told[-1][0] + 1
-        seen = h.model.requests[1].decoded()
+        seen = h.model.requests[1].decode_messages()
         assert [message["role"] for message in seen] == ["user", "assistant", "tool"]
 
 
@@ -86,7 +86,9 @@ async def test_parallel_outputs_reach_the_model_in_call_order() -> None:
             )
         await h.read(operations.Process(run_id=started(told).run_id))
 
-        outputs = [m["content"] for m in h.model.requests[1].decoded() if m["role"] == "tool"]
+        outputs = [
+            m["content"] for m in h.model.requests[1].decode_messages() if m["role"] == "tool"
+        ]
         assert outputs == ["of look", "of add"]
 
 
@@ -179,7 +181,7 @@ async def test_a_broken_call_is_asked_for_again_and_the_model_is_told_why() -> N
 
         assert restarted.reason == "invalid_tool_call"
         assert last(told).status == "action_required"
-        assert "look" in h.model.requests[1].decoded()[-1]["content"]
+        assert "look" in h.model.requests[1].decode_messages()[-1]["content"]
         assert fold_events(told).calls[0].arguments == '{"q":1}'
         assert len(await h.messages(started(told).thread_id)) == 2
 
@@ -358,7 +360,7 @@ async def test_the_second_turn_reads_its_history_past_the_cache() -> None:
         await h.submit(told)
         await h.read(operations.Process(run_id=started(told).run_id))
 
-        contents = [m.get("content") for m in h.model.requests[1].decoded()]
+        contents = [m.get("content") for m in h.model.requests[1].decode_messages()]
         assert contents[-1] == "42"
 
 
@@ -589,7 +591,7 @@ async def test_an_upload_is_put_before_the_model(media_type: str, given: object)
         content = (Text("What is this? antiphon:no"), File(upload.id))
         await h.read(operations.Process(message=operations.NewMessage(content)))
 
-        (asked,) = h.model.requests[0].decoded()
+        (asked,) = h.model.requests[0].decode_messages()
         assert asked["content"][1] == given
 
 
@@ -599,7 +601,7 @@ async def test_an_image_may_be_an_upload_too() -> None:
         content = (Image(file_id=upload.id),)
         await h.read(operations.Process(message=operations.NewMessage(content)))
 
-        (asked,) = h.model.requests[0].decoded()
+        (asked,) = h.model.requests[0].decode_messages()
         assert asked["content"][0]["image_url"]["url"].startswith("data:image/gif;base64,")
 
 

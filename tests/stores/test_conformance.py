@@ -23,11 +23,11 @@ from antiphon.engine.snapshot import ChangeSet, RunUpdate, Snapshot
 from antiphon.ports import AmendAccount, Claim, IdempotencyKey, Key, LeaseInfo, ReadSet, Store
 from antiphon.stores.rows import LIST_PAGE_BYTES
 from antiphon.types import errors
-from antiphon.types.accounts import Account, Person, Spent
+from antiphon.types.accounts import Account, Person, UsageRow
 from antiphon.types.events import ToolOutputAdded
-from antiphon.types.messages import Message, ToolCall, Upload, chat
+from antiphon.types.messages import Message, ToolCall, Upload, to_chat_completions
 from antiphon.types.runs import (
-    MOVES,
+    TRANSITIONS,
     Action,
     Assistant,
     McpServer,
@@ -335,12 +335,12 @@ async def test_a_thread_is_cut_after_a_number(store: Store) -> None:
 # Moves
 
 
-LEGAL = [(before, after) for before in Status for after in Status if after in MOVES[before]]
+LEGAL = [(before, after) for before in Status for after in Status if after in TRANSITIONS[before]]
 ILLEGAL = [
     (before, after)
     for before in Status
     for after in Status
-    if after not in MOVES[before] and (before is not after or not MOVES[before])
+    if after not in TRANSITIONS[before] and (before is not after or not TRANSITIONS[before])
 ]
 
 
@@ -373,7 +373,7 @@ async def test_no_other_move_can_be_made(store: Store, before: Status, after: St
     await brought_to(store, before)
     log = await whole_log(store, "run_1")
 
-    with pytest.raises(errors.Internal if MOVES[before] else errors.Fenced):
+    with pytest.raises(errors.Internal if TRANSITIONS[before] else errors.Fenced):
         await store.change(ReadSet(owner="ann", run_id="run_1"), move(after))
     assert (await store.get(Run, "ann", "run_1")).status is before
     assert await whole_log(store, "run_1") == log
@@ -961,7 +961,7 @@ async def test_any_text_comes_back_as_it_went_in(store: Store, text: str) -> Non
 
     assert (await store.get(Thread, "ann", "thread_1")).title == text
     assert await store.get(Message, "ann", message.id) == message
-    assert (await store.context("thread_1")).chat == chat(message)
+    assert (await store.context("thread_1")).chat == to_chat_completions(message)
     assert await whole_log(store, "run_1", 2) == lines(text, text)
     found = await store.list(Thread, "ann", limit=9, query=text)
     assert [each.id for each in found.data] == ["thread_1"]
@@ -971,7 +971,7 @@ async def test_any_text_comes_back_as_it_went_in(store: Store, text: str) -> Non
 
 
 def assert_context_is_joined(context: Any, messages: Sequence[Message]) -> None:
-    pieces = [chat(message) for message in messages]
+    pieces = [to_chat_completions(message) for message in messages]
     assert context.chat == b",".join(pieces)
     assert context.messages == len(messages)
     assert context.tokens == sum(tokens(len(piece)) for piece in pieces)
@@ -982,7 +982,7 @@ def assert_context_is_joined(context: Any, messages: Sequence[Message]) -> None:
     ]
     assert context.compacted == any(message.compacts is not None for message in told)
     for mark, message in zip(context.landmarks, told, strict=True):
-        assert context.chat[mark.offset : mark.offset + mark.length] == chat(message)
+        assert context.chat[mark.offset : mark.offset + mark.length] == to_chat_completions(message)
         before = [
             piece for piece, each in zip(pieces, messages, strict=True) if each.number < mark.number
         ]
@@ -1654,8 +1654,8 @@ async def test_what_runs_used_is_summed_by_day_owner_and_model(store: Store, clo
     spent = list(await store.usage("2025-11-20", 9))
 
     assert spent == [
-        Spent(day="2025-11-21", owner="ann", model="other", runs=1),
-        Spent(
+        UsageRow(day="2025-11-21", owner="ann", model="other", runs=1),
+        UsageRow(
             day="2025-11-21",
             owner="ann",
             model="demo",
@@ -1667,7 +1667,7 @@ async def test_what_runs_used_is_summed_by_day_owner_and_model(store: Store, clo
             reasoning_tokens=3,
             cost=0.3,
         ),
-        Spent(
+        UsageRow(
             day="2025-11-20",
             owner="ann",
             model="demo",

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from antiphon.ports import ImportBatch, ImportedEvents, ImportedRun, ReadSet, Store
 from antiphon.types import errors, events
-from antiphon.types.accounts import Act, Holding, Spent
+from antiphon.types.accounts import AuditEntry, OwnerTotals, UsageRow
 from antiphon.types.events import TextDelta
 from antiphon.types.messages import Message, Upload
 from antiphon.types.runs import Action, Assistant, Run, Status, Thread
@@ -42,8 +42,8 @@ EVERYTHING = ImportBatch(
 )
 
 
-def an_entry(number: int = 1, **fields: str) -> Act:
-    return Act(
+def an_entry(number: int = 1, **fields: str) -> AuditEntry:
+    return AuditEntry(
         id=f"audit_{number}",
         at=number,
         actor="local",
@@ -54,8 +54,8 @@ def an_entry(number: int = 1, **fields: str) -> Act:
     )
 
 
-def a_row(runs: int = 1, model: str = "demo", **fields: float) -> Spent:
-    return Spent(**{"day": "2026-11-21", "owner": "ann", "model": model, "runs": runs, **fields})
+def a_row(runs: int = 1, model: str = "demo", **fields: float) -> UsageRow:
+    return UsageRow(**{"day": "2026-11-21", "owner": "ann", "model": model, "runs": runs, **fields})
 
 
 async def listed(store: Store, kind: type, owner: str) -> list[object]:
@@ -166,7 +166,7 @@ async def test_records_are_found_whoever_owns_them(store: Store) -> None:
     assert await store.find_records(Run, ["run_1"]) == {"run_1": ("ann", ENDED)}
     assert await store.find_records(Action, [ACTION.id]) == {ACTION.id: ("ann", ACTION)}
     assert await store.find_records(Upload, ["file_1"]) == {"file_1": ("ann", FILE)}
-    assert await store.find_records(Act, ["audit_1"]) == {"audit_1": ("ann", an_entry())}
+    assert await store.find_records(AuditEntry, ["audit_1"]) == {"audit_1": ("ann", an_entry())}
     assert await store.find_records(Assistant, []) == {}
 
 
@@ -180,8 +180,8 @@ async def test_everything_is_given_to_another_owner_bite_by_bite(store: Store) -
         given.append(bite)
 
     assert sum(given) == 4
-    held = Holding(owner="ann", threads=2, runs=1, files=1, assistants=1)
-    assert [*(await store.owners(9)).data] == [held, Holding(owner="ben", threads=1)]
+    held = OwnerTotals(owner="ann", threads=2, runs=1, files=1, assistants=1)
+    assert [*(await store.owners(9)).data] == [held, OwnerTotals(owner="ben", threads=1)]
     assert await store.get(Run, "ann", "run_1") == ENDED
     assert await store.get(Message, "ann", EVERYTHING.messages[0].id) == EVERYTHING.messages[0]
     with pytest.raises(errors.NotFound):

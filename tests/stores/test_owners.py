@@ -19,10 +19,10 @@ from antiphon.types.accounts import (
     DAY_MS,
     MINUTE_MS,
     Account,
-    Act,
+    AuditEntry,
     Counter,
-    Holding,
     Limits,
+    OwnerTotals,
     Person,
     Project,
     ProviderKey,
@@ -48,8 +48,8 @@ from tests.support.stores.steps import (
 REQUESTS = Counter("key_1", "requests")
 
 
-def an_act(number: int = 1, what: Any = "key.created", **fields: Any) -> Act:
-    act = Act(id=f"audit_{number}", at=number, actor="local", what=what, target="key_1")
+def an_act(number: int = 1, what: Any = "key.created", **fields: Any) -> AuditEntry:
+    act = AuditEntry(id=f"audit_{number}", at=number, actor="local", what=what, target="key_1")
     return replace(act, **fields)
 
 
@@ -425,12 +425,12 @@ async def test_owners_are_listed_with_how_much_they_have(store: Store) -> None:
     await store.save_provider_key(a_provider_key("cem"), b"", an_act(9))
     await store.add_key(a_key(9, "dan"), b"")
 
-    ben = Holding(owner="ben", threads=1, runs=1, files=1, assistants=1)
+    ben = OwnerTotals(owner="ben", threads=1, runs=1, files=1, assistants=1)
     page = await store.owners(2)
-    assert list(page.data) == [Holding(owner="ann", threads=2), ben]
+    assert list(page.data) == [OwnerTotals(owner="ann", threads=2), ben]
     assert page.has_more
     rest = await store.owners(2, "ben")
-    assert list(rest.data) == [Holding(owner="cem")]
+    assert list(rest.data) == [OwnerTotals(owner="cem")]
     assert not rest.has_more
     assert [holding.owner for holding in (await store.owners(1, "aaa")).data] == ["ann"]
     assert await store.owners(9, owner="ben") == RecordPage([ben], has_more=False)

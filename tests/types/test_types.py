@@ -14,8 +14,18 @@ from hypothesis import strategies as st
 
 from antiphon.api import operations
 from antiphon.types import errors, events, ids
-from antiphon.types.messages import File, Image, Message, Part, Role, Text, ToolCall, chat, parts
-from antiphon.types.runs import MOVES, Status, Usage
+from antiphon.types.messages import (
+    File,
+    Image,
+    Message,
+    Part,
+    Role,
+    Text,
+    ToolCall,
+    parts,
+    to_chat_completions,
+)
+from antiphon.types.runs import TRANSITIONS, Status, Usage
 
 # Ids.
 
@@ -144,7 +154,7 @@ def test_event_names_are_a_closed_set():
 
 def test_an_end_is_final_and_only_an_end_is():
     ends = {status for status in Status if status.ended}
-    assert ends == {status for status, moves in MOVES.items() if not moves}
+    assert ends == {status for status, moves in TRANSITIONS.items() if not moves}
     assert ends == {
         Status.COMPLETED,
         Status.INCOMPLETE,
@@ -156,9 +166,9 @@ def test_an_end_is_final_and_only_an_end_is():
 
 def test_every_status_can_be_reached_from_the_first():
     reached = {Status.QUEUED}
-    while (wider := reached.union(*(MOVES[status] for status in reached))) != reached:
+    while (wider := reached.union(*(TRANSITIONS[status] for status in reached))) != reached:
         reached = wider
-    assert reached == set(Status) == set(MOVES)
+    assert reached == set(Status) == set(TRANSITIONS)
 
 
 def test_usage_adds_up_and_its_cost_is_known_where_that_of_every_part_is():
@@ -295,7 +305,7 @@ CHAT_CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments
     ids=lambda value: value.role if isinstance(value, Message) else "",
 )
 def test_a_message_is_told_as_chat_completions_takes_it(said: Message, told: dict[str, Any]):
-    assert json.loads(chat(said)) == told
+    assert json.loads(to_chat_completions(said)) == told
 
 
 # Calls.

@@ -14,17 +14,17 @@ from msgspec import Meta
 
 from antiphon.api.operation import Deleted, Id, Limit, Listed, Name, Operation
 from antiphon.types.accounts import (
-    Act,
+    AuditEntry,
     Count,
-    Holding,
     Key,
     Limits,
+    OwnerTotals,
     Person,
     Project,
     ProviderKey,
     RedactedRepr,
     Role,
-    Spent,
+    UsageRow,
 )
 from antiphon.types.runs import DAY, Run
 
@@ -47,7 +47,7 @@ class UsageReport(msgspec.Struct, frozen=True):
     """What was spent since a day, latest day first; `cut` where there were more rows than these."""
 
     since: str
-    rows: Sequence[Spent]
+    rows: Sequence[UsageRow]
     cut: bool = False
 
 
@@ -282,11 +282,11 @@ class DeleteProject(Operation[Deleted], frozen=True):
     project_id: Id
 
 
-class ListActs(Operation[Listed[Act]], frozen=True):
+class ListActs(Operation[Listed[AuditEntry]], frozen=True):
     """The audit log: what administrators did, newest first; with `owner` to what is theirs."""
 
     route: ClassVar[str] = "GET /v1/acts"
-    answer: ClassVar[Any] = Listed[Act]
+    answer: ClassVar[Any] = Listed[AuditEntry]
     scope: ClassVar[str | None] = "admin"
 
     limit: Limit = 100
@@ -422,11 +422,11 @@ class ListAllProviderKeys(Operation[Listed[ProviderKey]], frozen=True):
     scope: ClassVar[str | None] = "admin"
 
 
-class ListOwners(Operation[Listed[Holding]], frozen=True):
+class ListOwners(Operation[Listed[OwnerTotals]], frozen=True):
     """Everybody who has something, with how much; with `owner` that one alone."""
 
     route: ClassVar[str] = "GET /v1/owners"
-    answer: ClassVar[Any] = Listed[Holding]
+    answer: ClassVar[Any] = Listed[OwnerTotals]
     scope: ClassVar[str | None] = "admin"
 
     limit: Limit = 100

@@ -14,7 +14,7 @@ from antiphon.ports import Store
 from antiphon.runtime.runtime import open_store
 from antiphon.settings.loading import LoadedSettings
 from antiphon.settings.settings import Settings
-from antiphon.types.accounts import Act
+from antiphon.types.accounts import AuditEntry
 
 FLAGS = ("database",)
 NONE = "Nothing is written down."
@@ -54,7 +54,7 @@ async def _print(asked: Namespace, settings: Settings) -> None:
         note(NONE)
 
 
-async def _all(store: Store, owner: str | None) -> AsyncGenerator[Act]:
+async def _all(store: Store, owner: str | None) -> AsyncGenerator[AuditEntry]:
     after: str | None = None
     while True:
         page = await store.audit_entries(_PAGE, after, owner)
@@ -65,6 +65,6 @@ async def _all(store: Store, owner: str | None) -> AsyncGenerator[Act]:
         after = page.data[-1].id
 
 
-def _row(act: Act) -> tuple[str, ...]:
+def _row(act: AuditEntry) -> tuple[str, ...]:
     details = " ".join(f"{name}={value}" for name, value in act.details.items())
     return (moment(act.at), act.actor, act.what, act.target, act.owner or "", details)

@@ -258,7 +258,7 @@ def _fish_quoted(text: str) -> str:
 
 
 FLAGS = ()
-OF_FILES = frozenset({"FILE", "PATH", "CONFIG", "ROOTS", "MODULE[:FUNCTION]"})
+OF_FILES = frozenset({"FILE", "PATH", "CONFIG", "PATHS", "MODULE[:FUNCTION]"})
 """What stands for a value that is a file or a folder."""
 
 

@@ -250,7 +250,7 @@ async def _waiting(store: Store) -> Sequence[Finding]:
 
 def _place_of_words(text: str) -> str:
     try:
-        destination = Destination.read(text)
+        destination = Destination.parse(text)
     except msgspec.DecodeError:
         return "a later version of Antiphon"
     if destination is None:

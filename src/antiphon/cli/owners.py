@@ -18,7 +18,7 @@ from antiphon.runtime.runtime import open_admin
 from antiphon.settings.loading import LoadedSettings
 from antiphon.settings.private_files import create_private_file
 from antiphon.settings.settings import Settings
-from antiphon.types.accounts import Holding, Principal
+from antiphon.types.accounts import OwnerTotals, Principal
 from antiphon.types.errors import InvalidRequest, NotFound
 
 FLAGS = ("database", "redis")
@@ -66,7 +66,7 @@ async def _act(asked: Namespace, settings: Settings) -> None:
 
 
 async def _list(owners: OwnerService, *, as_json: bool) -> None:
-    held: list[Holding] = []
+    held: list[OwnerTotals] = []
     more, after = True, None
     while more:
         page = await owners.dispatch(operations.ListOwners(after=after), Principal())
@@ -106,7 +106,7 @@ async def _export(owners: OwnerService, asked: Namespace) -> None:
 async def _erase(owners: OwnerService, asked: Namespace) -> None:
     held = await _holding(owners, asked.owner)
     if not asked.yes:
-        _confirm(asked.owner, held or Holding(owner=asked.owner))
+        _confirm(asked.owner, held or OwnerTotals(owner=asked.owner))
     erased, done = 0, False
     while not done:
         said = await owners.dispatch(operations.EraseOwner(asked.owner), Principal())
@@ -116,7 +116,7 @@ async def _erase(owners: OwnerService, asked: Namespace) -> None:
     note(f"All of {asked.owner} is gone: {erased:,} things.")
 
 
-def _confirm(owner: str, held: Holding) -> None:
+def _confirm(owner: str, held: OwnerTotals) -> None:
     """Raises `InvalidRequest` unless a person types the owner."""
     if not sys.stdin.isatty():
         raise InvalidRequest(
@@ -130,12 +130,12 @@ def _confirm(owner: str, held: Holding) -> None:
         raise InvalidRequest("That is not the owner: nothing was deleted.")
 
 
-async def _holding(owners: OwnerService, owner: str) -> Holding | None:
+async def _holding(owners: OwnerService, owner: str) -> OwnerTotals | None:
     found = await owners.dispatch(operations.ListOwners(owner=owner), Principal())
     return found.data[0] if found.data else None
 
 
-def _row(held: Holding) -> tuple[str, ...]:
+def _row(held: OwnerTotals) -> tuple[str, ...]:
     return (held.owner, *(f"{getattr(held, kind):,}" for kind in _KINDS))
 
 

@@ -14,7 +14,16 @@ from antiphon.engine.context_window import tokens
 from antiphon.ports import Tell
 from antiphon.types import errors
 from antiphon.types.events import Event, MessageCompleted, TextDelta, TurnRestarted, UsageAdded
-from antiphon.types.messages import File, Image, Message, MessagePart, Progress, Refusal, Text, chat
+from antiphon.types.messages import (
+    File,
+    Image,
+    Message,
+    MessagePart,
+    Progress,
+    Refusal,
+    Text,
+    to_chat_completions,
+)
 from antiphon.types.runs import Fault, Reason, Run, Status, Usage
 
 KEEP = 2
@@ -220,7 +229,7 @@ def _estimate_tokens(messages: Sequence[Message]) -> int:
         if each is newest
         or (each.compacts is None and (each.number > cut or each.role == "system"))
     ]
-    return sum(tokens(len(chat(each))) for each in told)
+    return sum(tokens(len(to_chat_completions(each))) for each in told)
 
 
 def _part_bytes(window: int | None) -> int:

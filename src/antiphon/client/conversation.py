@@ -45,7 +45,7 @@ from antiphon.types.events import (
     PendingAction,
     RunStatus,
     ToolOutputAdded,
-    pending,
+    to_pending_action,
 )
 from antiphon.types.messages import Message, Tool, ToolCall, ToolResult
 from antiphon.types.runs import Action, Deadlines, Fault, McpServer, Reason, Run, Sampling, Status
@@ -279,7 +279,7 @@ class Conversation:
 
     def handle_actions(self, actions: Sequence[Action]) -> None:
         """Decide the next step from the run's pending actions."""
-        waiting = tuple(pending(action) for action in actions if action.awaited)
+        waiting = tuple(to_pending_action(action) for action in actions if action.awaited)
         self._due = ExecuteActions(self._run_id, waiting) if waiting else self._next_turn()
 
     def finish_outputs(self) -> None:

@@ -180,7 +180,7 @@ class SectionReader:
                     yield self._names.get(file_id, file_id)
                 case _:
                     pass
-        yield from (self._names.get(each, each) for each in message.kept)
+        yield from (self._names.get(each, each) for each in message.file_ids)
 
 
 def file_ids(message: Message) -> Iterator[str]:
@@ -191,7 +191,7 @@ def file_ids(message: Message) -> Iterator[str]:
                 yield file_id
             case _:
                 pass
-    yield from message.kept
+    yield from message.file_ids
 
 
 def _summary_section(message: Message, compacts: int) -> Section | None:

@@ -67,7 +67,7 @@ from antiphon.types.errors import (
     RunEnded,
     TooLarge,
 )
-from antiphon.types.events import Event, Numbered, PendingAction, RunStatus, pending
+from antiphon.types.events import Event, Numbered, PendingAction, RunStatus, to_pending_action
 from antiphon.types.messages import Message, ToolCall, ToolResult, Upload
 from antiphon.types.runs import Action, Run, Status
 
@@ -363,7 +363,7 @@ class Client(RenamedMethods):
                 asked_by=self._loop.callback(self._find_model_server),
             )
         answered: list[Action] = []
-        results = self._results(run_id, map(pending, waiting.values()), processor)
+        results = self._results(run_id, map(to_pending_action, waiting.values()), processor)
         with closing(results):
             for call, result in results:
                 action = waiting[call.id]

@@ -87,7 +87,7 @@ def _sign_out(person: Person) -> Person:
 
 def validate_admin_remains(was: Person, person: Person | None, *, others: bool) -> None:
     """Raise `Conflict` if the last admin would be removed, demoted or disabled."""
-    if was.governs and not others and (person is None or not person.governs):
+    if was.is_admin and not others and (person is None or not person.is_admin):
         raise Conflict(
             f"{was.name} is the last admin.",
             expected="an admin who can log in",

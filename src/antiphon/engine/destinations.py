@@ -61,7 +61,7 @@ def is_waiting(run: Run, lease: RunLease) -> bool:
 def provider_name(lease: RunLease) -> str:
     """Return the name of the provider that a worker must be able to ask."""
     try:
-        destination = Destination.read(lease.destination)
+        destination = Destination.parse(lease.destination)
     except msgspec.DecodeError:
         destination = None
     return destination.name if destination else ANY_ASKING_PROGRAM

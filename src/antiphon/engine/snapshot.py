@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from antiphon.types.accounts import Act
+from antiphon.types.accounts import AuditEntry
 from antiphon.types.errors import EventExpired
 from antiphon.types.events import Event, Numbered
 from antiphon.types.messages import Message
@@ -60,7 +60,7 @@ class ChangeSet(msgspec.Struct, frozen=True, kw_only=True):
     messages: tuple[Message, ...] = ()
     run_updates: tuple[RunUpdate, ...] = ()
     actions: tuple[Action, ...] = ()
-    act: Act | None = None
+    act: AuditEntry | None = None
     more: bool = False
 
 

@@ -9,7 +9,7 @@ import msgspec
 from msgspec.structs import replace
 
 from antiphon.types.messages import Tool, ToolSpec
-from antiphon.types.runs import Action, Hosted, Run, Sampling
+from antiphon.types.runs import Action, HostedTool, Run, Sampling
 
 
 class ToolSelection(msgspec.Struct, frozen=True):
@@ -17,7 +17,7 @@ class ToolSelection(msgspec.Struct, frozen=True):
 
     tools: tuple[ToolSpec, ...]
     sampling: Sampling
-    hosted: Mapping[str, Hosted]
+    hosted: Mapping[str, HostedTool]
 
 
 def select_tools(run: Run, there: Sequence[Tool]) -> ToolSelection:
@@ -27,7 +27,7 @@ def select_tools(run: Run, there: Sequence[Tool]) -> ToolSelection:
     """
     servers = {server.name: server for server in run.mcp_servers}
     own = {tool.name for tool in run.tools}
-    hosted: dict[str, Hosted] = {}
+    hosted: dict[str, HostedTool] = {}
     specs: list[ToolSpec] = []
     for tool in there:
         server = servers.get(tool.server or "")
@@ -35,7 +35,7 @@ def select_tools(run: Run, there: Sequence[Tool]) -> ToolSelection:
         if server is None or name in own or name in hosted or not server.offers(tool.own_name):
             continue
         specs.append(tool.spec)
-        hosted[name] = Hosted(server.name, server.asks(tool.own_name), _digest(tool))
+        hosted[name] = HostedTool(server.name, server.asks(tool.own_name), _digest(tool))
     return ToolSelection(
         (*run.tools, *specs), _drop_lost_choice(run.sampling, own | hosted.keys()), hosted
     )

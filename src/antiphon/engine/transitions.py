@@ -2,7 +2,7 @@
 
 Each function takes the `Snapshot` of one transaction and returns the `ChangeSet` to write, or
 raises the error for the caller. The store runs it inside the transaction, so the snapshot still
-holds when the changes are written. `runs.MOVES` is the table of legal status changes; every
+holds when the changes are written. `runs.TRANSITIONS` is the table of legal status changes; every
 transition is checked against it.
 """
 
@@ -21,7 +21,7 @@ from antiphon.engine.snapshot import ChangeSet, RunUpdate, Snapshot
 from antiphon.engine.turn import TurnResult
 from antiphon.engine.unit_of_work import UnitOfWork, rest_deadline, status_event
 from antiphon.types import errors
-from antiphon.types.accounts import Act, Principal
+from antiphon.types.accounts import AuditEntry, Principal
 from antiphon.types.errors import InvalidRequest
 from antiphon.types.ids import Mint
 from antiphon.types.messages import Message, ToolSpec, parts
@@ -30,7 +30,7 @@ from antiphon.types.runs import (
     Approval,
     Deadlines,
     Fault,
-    Hosted,
+    HostedTool,
     McpServer,
     Run,
     RunLease,
@@ -79,7 +79,7 @@ def is_same_approval(action: Action, said: Approval) -> bool:
 
 
 NOT_STARTED = "This call was not carried out: the run reached its limit of {} turns."
-NO_HOSTED_TOOLS: Mapping[str, Hosted] = {}
+NO_HOSTED_TOOLS: Mapping[str, HostedTool] = {}
 LOCAL_PRINCIPAL = Principal()
 
 
@@ -295,7 +295,7 @@ def finish(
     mint: Mint,
     *,
     turn: int,
-    hosted: Mapping[str, Hosted] = NO_HOSTED_TOOLS,
+    hosted: Mapping[str, HostedTool] = NO_HOSTED_TOOLS,
 ) -> ChangeSet:
     """Save the reply of this turn, whole or cut, and decide how the run continues.
 
@@ -456,9 +456,9 @@ def cancel(snapshot: Snapshot, mint: Mint, by: Principal = LOCAL_PRINCIPAL) -> C
         return replace(unit.build(unit.run), more=True)
     unit.cancel()
     change = unit.build(unit.run)
-    if not by.governing:
+    if not by.administering:
         return change
-    act = Act(
+    act = AuditEntry(
         id=mint("audit"),
         at=snapshot.now,
         actor=by.actor,

@@ -26,7 +26,7 @@ from antiphon.types.chunks import (
     ReasoningPiece,
     RefusalPiece,
     TextPiece,
-    UsageReport,
+    UsagePiece,
     cut_reason,
 )
 from antiphon.types.errors import Cut, Internal, ProviderError, ProviderProtocol
@@ -227,7 +227,7 @@ class Turn:
             case DetailsPiece(origin, details):
                 self._origin = origin
                 self._details.add(details)
-            case UsageReport(usage):
+            case UsagePiece(usage):
                 self._usage = usage
             case Finish(reason):
                 self._finished = True

@@ -25,7 +25,7 @@ from antiphon.types.events import (
     ToolOutputAdded,
     TurnEnded,
     TurnRestarted,
-    pending,
+    to_pending_action,
 )
 from antiphon.types.ids import Mint
 from antiphon.types.messages import (
@@ -39,7 +39,17 @@ from antiphon.types.messages import (
     changed_arguments,
     parts,
 )
-from antiphon.types.runs import MOVES, Action, Fault, Hosted, Reason, Run, RunLease, Status, Thread
+from antiphon.types.runs import (
+    TRANSITIONS,
+    Action,
+    Fault,
+    HostedTool,
+    Reason,
+    Run,
+    RunLease,
+    Status,
+    Thread,
+)
 
 CANCELLED = "This call was cancelled before its output came."
 UNANSWERED = "Nobody answered this call in time; it may or may not have been carried out."
@@ -227,7 +237,7 @@ class UnitOfWork:
     def set_status(self, status: Status, **fields: object) -> None:
         """Change the status, if the change is legal, and emit the event."""
         run = self.run
-        if status not in MOVES[run.status]:
+        if status not in TRANSITIONS[run.status]:
             raise errors.Internal(f"A run cannot go from {run.status.value} to {status.value}.")
         self.run = replace(run, **{"status": status, "waiting_for": None, **fields})
         self.emit(status_event(self.run))
@@ -258,7 +268,7 @@ class UnitOfWork:
         self.lease = replace(self.lease, turn_began_after=self.lease.last_event)
 
     def dispatch_tool_calls(
-        self, tool_calls: tuple[ToolCall, ...], hosted: Mapping[str, Hosted]
+        self, tool_calls: tuple[ToolCall, ...], hosted: Mapping[str, HostedTool]
     ) -> None:
         """Create an action for each call, and reserve a place in the thread for each output.
 
@@ -276,7 +286,7 @@ class UnitOfWork:
         # Outputs arrive in any order and are stored in call order: reserve their numbers now.
         self.thread = replace(self.thread, messages=self.thread.messages + len(actions))
         self._last_place = self.thread.messages
-        manifest = tuple(pending(action) for action in actions if action.awaited)
+        manifest = tuple(to_pending_action(action) for action in actions if action.awaited)
         if manifest:
             self._await_client(manifest, expires_at)
         else:
@@ -288,7 +298,7 @@ class UnitOfWork:
         self.lease = replace(self.lease, wanted=False, worker=None, due_at=until, fresh=False)
         self._close_turn()
 
-    def _make_action(self, call: ToolCall, hosted: Hosted | None, expires_at: int) -> Action:
+    def _make_action(self, call: ToolCall, hosted: HostedTool | None, expires_at: int) -> Action:
         run = self.run
         return Action(
             id=self.mint("act"),

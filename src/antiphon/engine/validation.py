@@ -13,7 +13,7 @@ from antiphon.engine.context_window import Context
 from antiphon.engine.snapshot import Snapshot
 from antiphon.types import errors
 from antiphon.types.messages import File, Image, Part, Text, ToolSpec, parts
-from antiphon.types.runs import CHOICES, Sampling
+from antiphon.types.runs import TOOL_CHOICES, Sampling
 
 _IMAGE_SCHEMES = ("https://", "data:image/")
 
@@ -103,7 +103,7 @@ def validate_tool_choice(sampling: Sampling, tools: Sequence[ToolSpec]) -> None:
     ):
         raise errors.InvalidRequest(
             "The model cannot be made to call a tool that is not offered to it.",
-            expected=", ".join([*CHOICES[: 3 if names else 2], *names]),
+            expected=", ".join([*TOOL_CHOICES[: 3 if names else 2], *names]),
             received=forced,
             where="$.sampling.tool_choice",
         )

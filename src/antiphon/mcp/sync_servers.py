@@ -28,7 +28,7 @@ from antiphon.ports import Tell, quiet
 from antiphon.settings.loading import load
 from antiphon.settings.settings import Settings
 from antiphon.tools.blocking import ThreadSafeProgress
-from antiphon.types.messages import Given, Tool, ToolCall, ToolResult
+from antiphon.types.messages import ResultPart, Tool, ToolCall, ToolResult
 
 T = TypeVar("T")
 
@@ -149,7 +149,7 @@ class Servers:
         """Return the resource templates of a server."""
         return self._run(self._servers.resource_templates(server))
 
-    def read_resource(self, server: str, uri: str) -> tuple[Given, ...]:
+    def read_resource(self, server: str, uri: str) -> tuple[ResultPart, ...]:
         """Return the content of a resource."""
         return self._run(self._servers.read_resource(server, uri))
 

@@ -45,7 +45,7 @@ from antiphon.types.chunks import (
     ReasoningPiece,
     RefusalPiece,
     TextPiece,
-    UsageReport,
+    UsagePiece,
 )
 from antiphon.types.errors import (
     AntiphonError,
@@ -205,7 +205,7 @@ class AnyLlmParser:
                 self._reason = choice.finish_reason
                 out.append(Finish(sanitize_text(choice.finish_reason)))
         if chunk.usage:
-            out.append(UsageReport(parse_usage(chunk.usage.model_dump())))
+            out.append(UsagePiece(parse_usage(chunk.usage.model_dump())))
         return out
 
     def _say(self, delta: ChoiceDelta, out: list[Chunk]) -> None:

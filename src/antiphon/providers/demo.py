@@ -22,7 +22,7 @@ from antiphon.types.chunks import (
     ModelRequest,
     ReasoningPiece,
     TextPiece,
-    UsageReport,
+    UsagePiece,
 )
 from antiphon.types.messages import ToolSpec
 from antiphon.types.runs import Usage
@@ -66,7 +66,7 @@ class DemoProvider:
 
 def reply(request: ModelRequest) -> Iterator[Chunk]:
     """Yield the demo model's reply."""
-    asked, outputs = _latest(request.decoded())
+    asked, outputs = _latest(request.decode_messages())
     calls = [] if outputs else _calls(asked, request)
     if calls:
         thought = f"A tool fits: {', '.join(name for name, _ in calls)}. I will ask for it."
@@ -84,7 +84,7 @@ def reply(request: ModelRequest) -> Iterator[Chunk]:
         yield chunk
         count += 1
     cut = next(chunks, None) is not None
-    yield UsageReport(
+    yield UsagePiece(
         Usage(
             # Four letters to a token is the usual guess.
             input_tokens=len(request.messages) // 4,

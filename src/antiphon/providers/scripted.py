@@ -33,7 +33,7 @@ from antiphon.types.chunks import (
     ReasoningPiece,
     RefusalPiece,
     TextPiece,
-    UsageReport,
+    UsagePiece,
 )
 from antiphon.types.runs import Usage
 
@@ -103,7 +103,7 @@ class ScriptedProvider:
                 return self._call_chunks(*rest.partition(" ")[::2])
             case "usage":
                 tokens = [int(count) for count in rest.split()]
-                return [UsageReport(Usage(input_tokens=tokens[0], output_tokens=tokens[1]))]
+                return [UsagePiece(Usage(input_tokens=tokens[0], output_tokens=tokens[1]))]
             case "":
                 return []
             case _:

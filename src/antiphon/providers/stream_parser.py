@@ -26,7 +26,7 @@ from antiphon.types.chunks import (
     ReasoningPiece,
     RefusalPiece,
     TextPiece,
-    UsageReport,
+    UsagePiece,
     cut_reason,
 )
 from antiphon.types.errors import ProviderError, ProviderProtocol, TooLarge
@@ -327,7 +327,7 @@ class ChatCompletionsParser:
                 self._read_choice(choice, out, whole)
         if usage := payload.usage or _usage_elsewhere(payload):
             self._begun = True
-            out.append(UsageReport(parse_usage(_fields(usage))))
+            out.append(UsagePiece(parse_usage(_fields(usage))))
         self._damaged = False
 
     def _read_choice(self, choice: _Choice, out: list[Chunk], whole: bool) -> None:

@@ -19,9 +19,11 @@ from antiphon.api.operations import Content
 from antiphon.engine import validation
 from antiphon.ports import Store
 from antiphon.types.errors import NotFound
-from antiphon.types.messages import ADDRESS, Upload
+from antiphon.types.messages import UPLOAD_PREFIX, Upload
 
-_MARK = f':"{ADDRESS}'.encode()  # as a value; keys of ours begin alike, and text has no bare quote
+_MARK = (
+    f':"{UPLOAD_PREFIX}'.encode()
+)  # as a value; keys of ours begin alike, and text has no bare quote
 _GONE = {"type": "text", "text": "[A file was attached here; it is gone.]"}
 _SHOWN_AS_TEXT = ("text/", "application/json", "application/xml")
 
@@ -77,7 +79,7 @@ def _upload_id(part: Mapping[str, Any]) -> str | None:
             pass
         case _:
             return None
-    return address.removeprefix(ADDRESS) if address.startswith(ADDRESS) else None
+    return address.removeprefix(UPLOAD_PREFIX) if address.startswith(UPLOAD_PREFIX) else None
 
 
 def _inlined_part(part: Mapping[str, Any], upload: Upload, content: bytes) -> dict[str, Any]:

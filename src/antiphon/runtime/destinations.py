@@ -56,7 +56,7 @@ class Destinations:
     def serves(self, text: str) -> bool:
         """Return whether a run with this destination can be run from here."""
         try:
-            wanted = Destination.read(text)
+            wanted = Destination.parse(text)
         except msgspec.DecodeError:  # a later version marks its runs otherwise
             return False
         if wanted is None:
@@ -73,7 +73,7 @@ def check_destination(claim: Claim, opened: ResolvedModel) -> None:
 
     Raises `WrongDestination`.
     """
-    wanted = Destination.read(claim.lease.destination)
+    wanted = Destination.parse(claim.lease.destination)
     if wanted is None:
         return
     if opened.destination is None or opened.destination.digest != wanted.digest:

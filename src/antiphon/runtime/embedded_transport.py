@@ -143,14 +143,14 @@ class AsyncEmbeddedTransport:
     def on_behalf_of(self, owner: str) -> AsyncEmbeddedTransport:
         """Return a transport to the same runtime, which closing the transport leaves open."""
         line = copy(self)
-        line._principal = self._principal.acting(owner=sanitize.validate_owner(owner))
+        line._principal = self._principal.on_behalf_of(owner=sanitize.validate_owner(owner))
         line._source = _BorrowedRuntime(self.runtime)
         return line
 
     def as_actor(self, actor: str) -> AsyncEmbeddedTransport:
         """Return a transport to the same runtime, which closing the transport leaves open."""
         line = copy(self)
-        line._principal = self._principal.acting(actor=sanitize.validate_owner(actor))
+        line._principal = self._principal.on_behalf_of(actor=sanitize.validate_owner(actor))
         line._source = _BorrowedRuntime(self.runtime)
         return line
 
@@ -163,7 +163,7 @@ class AsyncEmbeddedTransport:
         runtime = await self.runtime()
         if run_id is not None:
             try:
-                there = Destination.read((await runtime.store.run_lease(run_id)).destination)
+                there = Destination.parse((await runtime.store.run_lease(run_id)).destination)
             except msgspec.DecodeError as error:
                 said = (
                     f"A later version of Antiphon began run {run_id}: it is not known who answers."

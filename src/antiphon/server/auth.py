@@ -143,7 +143,7 @@ def acting(caller: Caller, scope: Scope) -> Caller:
     if owner is None and actor is None:
         return caller
     check_scope(caller, "admin")
-    return replace(caller, principal=caller.principal.acting(owner=owner, actor=actor))
+    return replace(caller, principal=caller.principal.on_behalf_of(owner=owner, actor=actor))
 
 
 def needed_scope(method: str, asked: str | None = None) -> str:

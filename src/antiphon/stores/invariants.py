@@ -21,7 +21,7 @@ from antiphon.ports import (
     RunUpdate,
     Snapshot,
 )
-from antiphon.types.accounts import Person, Project, Spent, day
+from antiphon.types.accounts import Person, Project, UsageRow, day
 from antiphon.types.errors import (
     Conflict,
     Fenced,
@@ -31,7 +31,7 @@ from antiphon.types.errors import (
     RunActive,
 )
 from antiphon.types.messages import Message
-from antiphon.types.runs import DOLLAR_DIGITS, MOVES, Run, RunLease, Status, Thread, Usage
+from antiphon.types.runs import DOLLAR_DIGITS, TRANSITIONS, Run, RunLease, Status, Thread, Usage
 
 
 def judge_move(before: tuple[Run, RunLease] | None, after: RunUpdate) -> None:
@@ -53,7 +53,7 @@ def judge_move(before: tuple[Run, RunLease] | None, after: RunUpdate) -> None:
                 f"Run {run.id} is {was.status} in epoch {held.epoch}; "
                 f"it cannot become {run.status} in epoch {lease.epoch}."
             )
-        if run.status is not was.status and run.status not in MOVES[was.status]:
+        if run.status is not was.status and run.status not in TRANSITIONS[was.status]:
             raise Internal(f"Run {run.id} cannot go from {was.status} to {run.status}.")
     if lease.last_event != last + len(after.events):
         raise Internal(
@@ -200,11 +200,11 @@ def _tokens(usage: Usage) -> int:
     return usage.input_tokens + usage.output_tokens
 
 
-def spent(owner: str, run: Run, now: int) -> Spent:
+def spent(owner: str, run: Run, now: int) -> UsageRow:
     """What a run that has ended adds to its day."""
     usage = run.usage
     priced = usage.cost is not None or not (usage.input_tokens or usage.output_tokens)
-    return Spent(
+    return UsageRow(
         day=day(run.ended_at or now),
         owner=owner,
         model=run.model,
@@ -218,7 +218,7 @@ def spent(owner: str, run: Run, now: int) -> Spent:
     )
 
 
-def summed(one: Spent | None, other: Spent) -> Spent:
+def summed(one: UsageRow | None, other: UsageRow) -> UsageRow:
     """Both together; they are of the same day, owner and model."""
     if one is None:
         return other
@@ -226,7 +226,7 @@ def summed(one: Spent | None, other: Spent) -> Spent:
     return replace(other, **counted | {"cost": round(counted["cost"], DOLLAR_DIGITS)})
 
 
-def larger(one: Spent | None, other: Spent) -> Spent:
+def larger(one: UsageRow | None, other: UsageRow) -> UsageRow:
     """Of each number the larger one; they are of the same day, owner and model."""
     if one is None:
         return other
@@ -235,7 +235,9 @@ def larger(one: Spent | None, other: Spent) -> Spent:
     )
 
 
-COUNTED = tuple(name for name in Spent.__struct_fields__ if name not in ("day", "owner", "model"))
+COUNTED = tuple(
+    name for name in UsageRow.__struct_fields__ if name not in ("day", "owner", "model")
+)
 
 
 def missing(kind: type[Any], id: str) -> NotFound:

@@ -11,7 +11,7 @@ from antiphon.engine.context_window import SUMMARY
 from antiphon.engine.thread_order import Position
 from antiphon.ports import Context, EventPage, Landmark
 from antiphon.stores import invariants
-from antiphon.types.accounts import Act
+from antiphon.types.accounts import AuditEntry
 from antiphon.types.messages import Message, Upload
 from antiphon.types.runs import Action, Assistant, Run, RunLease, Thread
 
@@ -55,13 +55,13 @@ KINDS: Mapping[type[Any], TableOfKind] = {
 _OWNERS: Mapping[type[Any], str] = {
     Message: "(SELECT threads.owner FROM threads WHERE threads.id = thread_id)",
     Action: "(SELECT runs.owner FROM runs WHERE runs.id = run_id)",
-    Act: "coalesce(owner, '')",
+    AuditEntry: "coalesce(owner, '')",
 }
 
 
 def records_sql(kind: type[Any], among: str) -> str:
     """Return how the id, owner and document of records are selected whose id is `among` some."""
-    table = "acts" if kind is Act else KINDS[kind].table
+    table = "acts" if kind is AuditEntry else KINDS[kind].table
     return f"SELECT id, {_OWNERS.get(kind, 'owner')}, doc FROM {table} WHERE id {among}"  # noqa: S608
 
 
@@ -252,7 +252,7 @@ def decoder(kind: type[T]) -> Callable[[bytes], T]:
     return cast("Callable[[bytes], T]", _DECODERS[kind].decode)
 
 
-_DECODERS = {kind: msgspec.json.Decoder(kind) for kind in (*KINDS, Act)}
+_DECODERS = {kind: msgspec.json.Decoder(kind) for kind in (*KINDS, AuditEntry)}
 _ACTIONS = msgspec.json.Decoder(tuple[Action, ...])
 _LANDMARKS = msgspec.json.Decoder(tuple[Landmark, ...])
 _SUMMARY = f'"{SUMMARY}"'.encode()

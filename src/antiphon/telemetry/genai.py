@@ -92,7 +92,7 @@ def request_attributes(
 def request_content(asked: ModelRequest) -> Attributes:
     """Return the text of a request."""
     words: dict[str, AttributeValue] = {
-        "gen_ai.input.messages": _json(map(_message, asked.decoded()))
+        "gen_ai.input.messages": _json(map(_message, asked.decode_messages()))
     }
     if asked.instructions:
         words["gen_ai.system_instructions"] = _json([_text(asked.instructions)])

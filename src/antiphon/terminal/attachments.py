@@ -17,7 +17,7 @@ from antiphon.client.mentions import MAX_TEXT_BYTES, AttachedFile, PreparedMessa
 from antiphon.mcp.client.server_listing import FilledPrompt
 from antiphon.terminal.chat_state import ChatServers, ChatState
 from antiphon.types.errors import InvalidRequest, TooLarge
-from antiphon.types.messages import Blob, Given, Link, Part, Text, parts
+from antiphon.types.messages import Blob, Link, Part, ResultPart, Text, parts
 
 RESOURCE_SECONDS = 30.0
 """Timeout for reading a resource of a server."""
@@ -82,7 +82,7 @@ def describe_files(files: Sequence[AttachedFile]) -> str:
     return "with " + ", ".join(f"{each.name} ({len(each.content):,} bytes)" for each in files)
 
 
-def _extract_text(given: Given, files: list[AttachedFile], name: str) -> str:
+def _extract_text(given: ResultPart, files: list[AttachedFile], name: str) -> str:
     """Return the text of a part; append binary data to `files`."""
     match given:
         case Text(text=text):

@@ -13,7 +13,7 @@ from antiphon.terminal.paging import Parts
 from antiphon.terminal.spans import Line, Span
 from antiphon.terminal.ui import Ui
 from antiphon.types.events import MessageCompleted
-from antiphon.types.messages import Blob, Given, Link, Text
+from antiphon.types.messages import Blob, Link, ResultPart, Text
 from antiphon.types.runs import Sampling, Status
 from antiphon.types.terminal_safe import clean
 
@@ -133,7 +133,7 @@ def _whole(message: SamplingMessage) -> str:
     return "\n".join(map(given_text, message.content))
 
 
-def given_text(part: Given) -> str:
+def given_text(part: ResultPart) -> str:
     """Return text of a part, or a placeholder for other data."""
     match part:
         case Text(text=text):

@@ -31,7 +31,7 @@ from antiphon.tools.tool_events import (
 )
 from antiphon.tools.tool_manager import StartingToolbox
 from antiphon.types.errors import AntiphonError, InvalidRequest
-from antiphon.types.messages import MOST_FILES, Blob, Progress, Tool, ToolCall, ToolResult
+from antiphon.types.messages import MAX_FILES, Blob, Progress, Tool, ToolCall, ToolResult
 
 ARRIVAL_SECONDS = 30.0
 """Time that a call waits for its starting MCP server before it fails."""
@@ -227,7 +227,7 @@ class ToolProcessor:
     async def _for_submission(self, call: ToolCall, result: ToolResult) -> ToolResult:
         """Return the result to submit: the model's text, and the ids of saved files."""
         blobs = [each for each in result.content if isinstance(each, Blob)]
-        room = MOST_FILES - 1 - len(result.files)  # one is left for the output itself
+        room = MAX_FILES - 1 - len(result.files)  # one is left for the output itself
         kept_blobs = blobs[: max(0, room)]
         files = [
             await self._save_file(each.name or f"{call.name}-{count}", each.media_type, each.data)

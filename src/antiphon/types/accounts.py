@@ -50,7 +50,7 @@ class Person(msgspec.Struct, frozen=True, kw_only=True):
     ended_sessions: dict[str, int] = {}
 
     @property
-    def governs(self) -> bool:
+    def is_admin(self) -> bool:
         """Whether the person can log in and administer."""
         return self.role == "admin" and not self.disabled
 
@@ -74,7 +74,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     tokens_per_day: Count | None = None
 
     @property
-    def bind_runs(self) -> bool:
+    def limit_runs(self) -> bool:
         """Whether they limit new runs."""
         return self.runs_at_once is not None or self.tokens_per_day is not None
 
@@ -132,7 +132,7 @@ class OwnerProviderKey(RedactedRepr, frozen=True, kw_only=True):
     base_url: str | None = None
 
 
-class Holding(msgspec.Struct, frozen=True, kw_only=True):
+class OwnerTotals(msgspec.Struct, frozen=True, kw_only=True):
     """Counts of an owner's objects."""
 
     owner: str
@@ -149,25 +149,25 @@ LOCAL = "local"
 class Principal(msgspec.Struct, frozen=True, kw_only=True):
     """The caller: owner, key, and actor for the audit log.
 
-    `actor` is the id of a key or a person, or `local`; `governing` is true if it is an
+    `actor` is the id of a key or a person, or `local`; `administering` is true if it is an
     administrator at work on another owner's data. `trace` is the W3C `traceparent` of the request.
     """
 
     owner: str = LOCAL
     key_id: str | None = None
     actor: str = LOCAL
-    governing: bool = False
+    administering: bool = False
     limits: Limits = Limits()
     trace: str | None = None
 
-    def acting(self, *, owner: str | None = None, actor: str | None = None) -> Principal:
+    def on_behalf_of(self, *, owner: str | None = None, actor: str | None = None) -> Principal:
         """Return the principal of an administrator who acts for that owner or that person."""
         owner, actor = owner or self.owner, actor or self.actor
-        governing = actor not in (self.key_id, LOCAL, owner)
-        return replace(self, owner=owner, actor=actor, governing=governing)
+        administering = actor not in (self.key_id, LOCAL, owner)
+        return replace(self, owner=owner, actor=actor, administering=administering)
 
 
-Deed = Literal[
+AuditAction = Literal[
     "key.created",
     "key.changed",
     "key.revoked",
@@ -187,7 +187,7 @@ Deed = Literal[
 ]
 
 
-class Act(msgspec.Struct, frozen=True, kw_only=True):
+class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
     """An administrator's action in the audit log; contains no secrets. Time in ms.
 
     `target` is the id of its object, `owner` the owner of that. An entry that came with an import
@@ -197,7 +197,7 @@ class Act(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     at: int
     actor: str
-    what: Deed
+    what: AuditAction
     target: str
     owner: str | None = None
     details: dict[str, str] = {}
@@ -217,7 +217,7 @@ class CounterValue(msgspec.Struct, frozen=True):
     now: int
 
 
-class Spent(msgspec.Struct, frozen=True, kw_only=True):
+class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
     """Usage of one owner's runs with one model that ended on this day (UTC).
 
     `cost` is in US dollars, of the runs with a known cost; `unpriced` counts the others.

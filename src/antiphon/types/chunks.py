@@ -53,7 +53,7 @@ class CallPiece(msgspec.Struct, frozen=True, kw_only=True):
     leaked: bool = False
 
 
-class UsageReport(msgspec.Struct, frozen=True):
+class UsagePiece(msgspec.Struct, frozen=True):
     """Tokens so far; the last report of a reply counts."""
 
     usage: Usage
@@ -65,7 +65,7 @@ class Finish(msgspec.Struct, frozen=True):
     reason: str | None = None
 
 
-Chunk = TextPiece | ReasoningPiece | RefusalPiece | DetailsPiece | CallPiece | UsageReport | Finish
+Chunk = TextPiece | ReasoningPiece | RefusalPiece | DetailsPiece | CallPiece | UsagePiece | Finish
 
 
 class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,7 +86,7 @@ class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
     turn: int = 1
     trace: str | None = None
 
-    def decoded(self) -> list[dict[str, Any]]:
+    def decode_messages(self) -> list[dict[str, Any]]:
         """The conversation as objects, for providers that must look into it.
 
         Reasoning stands in its message as `reasoning_content`, an extra in its call as

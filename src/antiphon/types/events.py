@@ -101,7 +101,7 @@ class PendingAction(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     tool_digest: str | None = None
 
 
-def pending(action: Action) -> PendingAction:
+def to_pending_action(action: Action) -> PendingAction:
     """Return the action as it appears in `action.required`."""
     return PendingAction(
         action_id=action.id,

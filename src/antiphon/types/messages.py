@@ -9,7 +9,7 @@ import msgspec
 
 Role = Literal["system", "user", "assistant", "tool"]
 
-ADDRESS = "antiphon:"
+UPLOAD_PREFIX = "antiphon:"
 """What the address of an upload begins with, where a message's stored form names one."""
 
 REASONING = "antiphon:reasoning"
@@ -149,7 +149,7 @@ def changed_arguments(metadata: Mapping[str, str]) -> str | None:
     return "".join(pieces) or None
 
 
-MOST_FILES = 10
+MAX_FILES = 10
 """Of one result: their ids have to fit one value of a message's metadata."""
 
 ToolFault = Literal[
@@ -181,7 +181,7 @@ class Link(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="lin
     description: str = ""
 
 
-Given = Text | Blob | Link
+ResultPart = Text | Blob | Link
 
 
 class ToolResult(msgspec.Struct, frozen=True):
@@ -196,7 +196,7 @@ class ToolResult(msgspec.Struct, frozen=True):
     output: str
     is_error: bool = False
     fault: ToolFault | None = None
-    content: tuple[Given, ...] = ()
+    content: tuple[ResultPart, ...] = ()
     structured: Any = None
     files: tuple[str, ...] = ()
     arguments: str | None = None
@@ -207,7 +207,7 @@ class ToolResult(msgspec.Struct, frozen=True):
 
         Arguments of more than `ARGUMENT_PIECES` values are left out; the output names them.
         """
-        told = {"fault": self.fault or "", "files": ",".join(self.files[:MOST_FILES])}
+        told = {"fault": self.fault or "", "files": ",".join(self.files[:MAX_FILES])}
         changed = self.arguments or ""
         if len(changed) <= ARGUMENT_PIECES * METADATA_VALUE:
             for place in range(ARGUMENT_PIECES):
@@ -267,10 +267,10 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
         return "\n\n".join(filter(None, (self.text, self.refusal)))
 
     @property
-    def kept(self) -> tuple[str, ...]:
+    def file_ids(self) -> tuple[str, ...]:
         """Of a tool's message: the ids of files that hold what was too much to be said."""
         ids = self.metadata.get("files", "") if self.role == "tool" else ""
-        return tuple(filter(None, ids.split(",")[:MOST_FILES]))
+        return tuple(filter(None, ids.split(",")[:MAX_FILES]))
 
 
 def parts(content: str | Sequence[Part]) -> tuple[Part, ...]:
@@ -280,11 +280,11 @@ def parts(content: str | Sequence[Part]) -> tuple[Part, ...]:
     return tuple(content)
 
 
-def chat(message: Message) -> bytes:
+def to_chat_completions(message: Message) -> bytes:
     """The message as chat completions takes it: what every provider's request begins from.
 
     Stored beside the message, so that a long thread is joined and never rebuilt. An upload stands
-    in it as `ADDRESS` and its id; its bytes are put in when a model is asked. What only some
+    in it as `UPLOAD_PREFIX` and its id; its bytes are put in when a model is asked. What only some
     servers take stands under a key of ours, which `providers/history` renames or takes out.
     """
     if message.role == "tool":
@@ -387,6 +387,6 @@ def _chat_part(part: MessagePart) -> dict[str, Any]:
         case Image(url=str(url)):
             return {"type": "image_url", "image_url": {"url": url}}
         case Image(file_id=file_id):
-            return {"type": "image_url", "image_url": {"url": f"{ADDRESS}{file_id}"}}
+            return {"type": "image_url", "image_url": {"url": f"{UPLOAD_PREFIX}{file_id}"}}
         case File(file_id):
-            return {"type": "file", "file": {"file_id": f"{ADDRESS}{file_id}"}}
+            return {"type": "file", "file": {"file_id": f"{UPLOAD_PREFIX}{file_id}"}}

@@ -26,10 +26,10 @@ class Status(StrEnum):
     @property
     def ended(self) -> bool:
         """Whether the status is final."""
-        return not MOVES[self]
+        return not TRANSITIONS[self]
 
 
-MOVES: dict[Status, frozenset[Status]] = {
+TRANSITIONS: dict[Status, frozenset[Status]] = {
     Status.QUEUED: frozenset({Status.IN_PROGRESS, Status.CANCELLED, Status.EXPIRED, Status.FAILED}),
     Status.IN_PROGRESS: frozenset(
         {
@@ -63,7 +63,7 @@ class Fault(msgspec.Struct, frozen=True):
     message: str
 
 
-CHOICES = ("auto", "none", "required")
+TOOL_CHOICES = ("auto", "none", "required")
 """Words for the choice among tools."""
 
 Bias = Annotated[
@@ -108,7 +108,7 @@ class Sampling(
     def chosen_tool(self) -> str | None:
         """The one tool that the model is made to call; the three words are never tools here."""
         match self.tool_choice:
-            case str(name) if name not in CHOICES:
+            case str(name) if name not in TOOL_CHOICES:
                 return name
             case {"type": "function", "function": {"name": str(name)}}:
                 return name
@@ -130,7 +130,7 @@ class Deadlines(
 
 
 Glob = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
-Asking = Literal["always", "never"]
+ApprovalPolicy = Literal["always", "never"]
 
 
 class McpServer(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -145,9 +145,9 @@ class McpServer(msgspec.Struct, frozen=True, omit_defaults=True):
     name: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_. -]{0,63}$(?!\n)")]
     url: Annotated[str, msgspec.Meta(min_length=1, max_length=2048)] | None = None
     allowed_tools: Annotated[tuple[Glob, ...], msgspec.Meta(max_length=256)] | None = None
-    require_approval: Asking | Annotated[dict[Glob, Asking], msgspec.Meta(max_length=256)] = (
-        "always"
-    )
+    require_approval: (
+        ApprovalPolicy | Annotated[dict[Glob, ApprovalPolicy], msgspec.Meta(max_length=256)]
+    ) = "always"
 
     def offers(self, tool: str) -> bool:
         """Return whether the server's tool of this name may be used."""
@@ -162,7 +162,7 @@ class McpServer(msgspec.Struct, frozen=True, omit_defaults=True):
         return not said or "always" in said
 
 
-class Hosted(msgspec.Struct, frozen=True):
+class HostedTool(msgspec.Struct, frozen=True):
     """A tool that the worker runs: the MCP server that has it, and whether a person is asked.
 
     `digest` tells it from what the server may make of it later.
@@ -268,7 +268,7 @@ class Destination(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_f
         return msgspec.json.encode(self).decode()
 
     @classmethod
-    def read(cls, text: str) -> Destination | None:
+    def parse(cls, text: str) -> Destination | None:
         """Return the destination of this text; None for a run of a version that had none.
 
         Raises `msgspec.DecodeError` for one of a later version.

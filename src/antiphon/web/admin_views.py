@@ -19,7 +19,7 @@ from antiphon.api.operations import (
     ListProjects,
 )
 from antiphon.client.async_client import AsyncClient
-from antiphon.types.accounts import Act, Holding, ProviderKey, Spent
+from antiphon.types.accounts import AuditEntry, OwnerTotals, ProviderKey, UsageRow
 from antiphon.web import assistants
 from antiphon.web.people import LOCAL
 
@@ -49,7 +49,7 @@ class LiveRun(msgspec.Struct, frozen=True):
     person: str
 
 
-class Used(Spent, frozen=True, kw_only=True):
+class Used(UsageRow, frozen=True, kw_only=True):
     """What was spent, and by whom."""
 
     person: str
@@ -83,7 +83,7 @@ class SharedAssistant(msgspec.Struct, frozen=True):
     by: str
 
 
-class Owned(Holding, frozen=True, kw_only=True):
+class Owned(OwnerTotals, frozen=True, kw_only=True):
     """How much somebody has, and who that is."""
 
     name: str
@@ -96,7 +96,7 @@ class OwnKey(ProviderKey, frozen=True, kw_only=True):
     person: str
 
 
-class Done(Act, frozen=True, kw_only=True):
+class Done(AuditEntry, frozen=True, kw_only=True):
     """Something that was done, with the names of who did it and whom it was about."""
 
     who: str

@@ -15,7 +15,7 @@ from antiphon.types import errors
 from antiphon.types.chunks import CallPiece, Chunk
 from antiphon.types.events import Event, Numbered
 from antiphon.types.messages import Message
-from antiphon.types.runs import Action, Hosted, Run, RunLease, Thread
+from antiphon.types.runs import Action, HostedTool, Run, RunLease, Thread
 
 LEASE_MS = 15_000
 WEEK_MS = 7 * 86_400_000
@@ -132,7 +132,7 @@ class World:
         self,
         *chunks: Chunk,
         finish: bool = True,
-        hosted: Mapping[str, Hosted] = transitions.NO_HOSTED_TOOLS,
+        hosted: Mapping[str, HostedTool] = transitions.NO_HOSTED_TOOLS,
     ) -> None:
         turn = Turn(("look", *hosted), lambda: self.mint("call"))
         self.say(*turn.feed(chunks))

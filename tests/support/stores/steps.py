@@ -13,7 +13,7 @@ from antiphon.types import events
 from antiphon.types.events import RunStatus, TextDelta
 from antiphon.types.messages import Message, Text
 from antiphon.types.runs import (
-    MOVES,
+    TRANSITIONS,
     Action,
     Run,
     RunLease,
@@ -71,7 +71,7 @@ def moved(records: Snapshot, to: Status, *told: events.Event, **lease: Any) -> R
     """The run of the records in another status, with an event that says so."""
     assert records.run is not None
     assert records.lease is not None
-    run = replace(records.run, status=to, ended_at=records.now if not MOVES[to] else None)
+    run = replace(records.run, status=to, ended_at=records.now if not TRANSITIONS[to] else None)
     said = (status_of(run), *told)
     last_event = records.lease.last_event + len(said)
     return RunUpdate(run, replace(records.lease, last_event=last_event, **lease), said)

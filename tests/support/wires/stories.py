@@ -16,22 +16,22 @@ from antiphon.types.chunks import (
     ReasoningPiece,
     RefusalPiece,
     TextPiece,
-    UsageReport,
+    UsagePiece,
 )
 from antiphon.types.events import Numbered, TurnRestarted
-from antiphon.types.runs import Fault, Hosted, Status, Usage
+from antiphon.types.runs import Fault, HostedTool, Status, Usage
 
 # The world lives beside the tests of the moves that it was made for.
 from tests.support.engine.world import LEASE_MS, WEEK_MS, World, call
 
 CALLS, STOP = Finish("tool_calls"), Finish("stop")
 READ, WRITE = "far__read", "far__write"
-HOSTED: Mapping[str, Hosted] = {
-    READ: Hosted("far", asks=False),
-    WRITE: Hosted("far", asks=True),
+HOSTED: Mapping[str, HostedTool] = {
+    READ: HostedTool("far", asks=False),
+    WRITE: HostedTool("far", asks=True),
 }
 YES, NO = '{"approve": true}', '{"approve": false, "reason": "Not on Fridays."}'
-USED = UsageReport(Usage(input_tokens=12, output_tokens=5, cost=0.25))
+USED = UsagePiece(Usage(input_tokens=12, output_tokens=5, cost=0.25))
 
 
 class Story(World):
@@ -65,7 +65,7 @@ class Story(World):
         self,
         *chunks: Chunk,
         finish: bool = True,
-        hosted: Mapping[str, Hosted] = transitions.NO_HOSTED_TOOLS,
+        hosted: Mapping[str, HostedTool] = transitions.NO_HOSTED_TOOLS,
     ) -> None:
         self.speaks(*chunks)
         reply = self._turn.close(None if finish else errors.Disconnected("cut"))

@@ -24,7 +24,7 @@ from antiphon.mcp.client.session_monitor import SessionMonitor
 from antiphon.mcp.config.server_config import LogLevel, ServerConfig
 from antiphon.mcp.metadata import clean_line, clean_text
 from antiphon.types.errors import InvalidRequest, NotFound, Unavailable
-from antiphon.types.messages import Given
+from antiphon.types.messages import ResultPart
 
 MOST_PAGES = 100
 MOST_ITEMS = 5_000
@@ -88,7 +88,7 @@ class ServerCatalog:
             for each in await self.all(pages, lambda page: page.resource_templates)
         )
 
-    async def read_resource(self, uri: str) -> tuple[Given, ...]:
+    async def read_resource(self, uri: str) -> tuple[ResultPart, ...]:
         """Return the content of the resource."""
         read = await self._ask(self._client.read_resource(uri))
         return results.convert_resource(read.contents)

@@ -16,7 +16,7 @@ import msgspec
 from antiphon.mcp.client.forms import Form
 from antiphon.mcp.config.server_config import LogLevel
 from antiphon.types.addresses import is_loopback
-from antiphon.types.messages import Given
+from antiphon.types.messages import ResultPart
 
 
 class FormElicitation(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,7 +59,7 @@ class SamplingMessage(msgspec.Struct, frozen=True):
     """One message of the prompt that a server sends to the model."""
 
     role: Literal["user", "assistant"]
-    content: tuple[Given, ...]
+    content: tuple[ResultPart, ...]
 
 
 class SamplingRequest(msgspec.Struct, frozen=True, kw_only=True):

@@ -24,7 +24,7 @@ from mcp_types import (
 from antiphon.mcp.client.session_monitor import CLOSED, SessionMonitor
 from antiphon.mcp.metadata import clean_line, clean_text
 from antiphon.types.errors import AntiphonError
-from antiphon.types.messages import Blob, Given, Link, Text, ToolResult
+from antiphon.types.messages import Blob, Link, ResultPart, Text, ToolResult
 
 LARGEST_TOTAL = 20 * 1024 * 1024
 """Bytes of files that one result may carry; others are replaced by a line of text."""
@@ -49,13 +49,13 @@ def tool_result(result: CallToolResult) -> ToolResult:
     )
 
 
-def convert_content(blocks: Sequence[Content]) -> tuple[Given, ...]:
+def convert_content(blocks: Sequence[Content]) -> tuple[ResultPart, ...]:
     """Convert content blocks in order. One that is too large becomes a line that says so."""
     left = _ByteBudget(LARGEST_TOTAL)
     return tuple(_convert_block(block, left) for block in blocks)
 
 
-def convert_resource(read: Iterable[Contents]) -> tuple[Given, ...]:
+def convert_resource(read: Iterable[Contents]) -> tuple[ResultPart, ...]:
     """Convert the content of a resource."""
     left = _ByteBudget(LARGEST_TOTAL)
     return tuple(_convert_one(each, left) for each in read)
@@ -68,7 +68,7 @@ class _ByteBudget:
         self.left = size
 
 
-def _convert_block(block: Content, room: _ByteBudget) -> Given:
+def _convert_block(block: Content, room: _ByteBudget) -> ResultPart:
     match block:
         case TextContent(text=text):
             return Text(text)
@@ -87,14 +87,14 @@ def _convert_block(block: Content, room: _ByteBudget) -> Given:
             )
 
 
-def _convert_one(resource: Contents, room: _ByteBudget) -> Given:
+def _convert_one(resource: Contents, room: _ByteBudget) -> ResultPart:
     if isinstance(resource, TextResourceContents):
         return Text(resource.text)
     name = clean_line(resource.uri.rstrip("/").rpartition("/")[2], 100)
     return _decode_blob(resource.blob, resource.mime_type, name, room)
 
 
-def _decode_blob(data: str, kind: str | None, name: str, room: _ByteBudget) -> Given:
+def _decode_blob(data: str, kind: str | None, name: str, room: _ByteBudget) -> ResultPart:
     """Decode a file, if the budget allows it."""
     media_type = _media_type(kind)
     size = len(data) * 3 // 4
@@ -108,7 +108,7 @@ def _decode_blob(data: str, kind: str | None, name: str, room: _ByteBudget) -> G
     return Blob(media_type=media_type, data=decoded, name=name)
 
 
-def _model_text(given: Given) -> str:
+def _model_text(given: ResultPart) -> str:
     """Return the text that stands for this content to the model."""
     match given:
         case Text(text):

@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from antiphon.types.messages import Given
+from antiphon.types.messages import ResultPart
 
 Status = Literal["disabled", "starting", "ready", "restarting", "failed", "closed"]
 
@@ -88,7 +88,7 @@ class PromptMessage(msgspec.Struct, frozen=True, kw_only=True):
     """One message of a filled-in prompt."""
 
     role: Literal["user", "assistant"]
-    content: tuple[Given, ...]
+    content: tuple[ResultPart, ...]
 
 
 class FilledPrompt(msgspec.Struct, frozen=True, kw_only=True):

@@ -36,7 +36,7 @@ from antiphon.mcp.metadata import tool_name_prefix
 from antiphon.ports import Tell, quiet
 from antiphon.tools.egress_policy import EgressPolicy
 from antiphon.types.errors import BadSettings, NotFound, Unavailable
-from antiphon.types.messages import Given, Tool, ToolCall, ToolResult
+from antiphon.types.messages import ResultPart, Tool, ToolCall, ToolResult
 
 if TYPE_CHECKING:
     from antiphon.mcp.client.connection import Connection
@@ -228,7 +228,7 @@ class McpServers:
         """Return the resource templates of a server."""
         return await (await self._connect(server, "resources")).catalog.resource_templates()
 
-    async def read_resource(self, server: str, uri: str) -> tuple[Given, ...]:
+    async def read_resource(self, server: str, uri: str) -> tuple[ResultPart, ...]:
         """Return the content of a resource: text, and bytes up to a limit."""
         return await (await self._connect(server, "resources")).catalog.read_resource(uri)
 

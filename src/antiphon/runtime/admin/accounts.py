@@ -18,7 +18,7 @@ from antiphon.api.operations import Deleted
 from antiphon.engine import accounts, sanitize
 from antiphon.ports import Store
 from antiphon.runtime.admin import audit
-from antiphon.types.accounts import Account, Act, Deed, Person, Principal, Role
+from antiphon.types.accounts import Account, AuditAction, AuditEntry, Person, Principal, Role
 from antiphon.types.errors import (
     BadSettings,
     Conflict,
@@ -249,7 +249,9 @@ class AccountService:
         await self._store.add_person(Account(person, hashed), act)
         return person
 
-    async def _create_entry(self, what: Deed, person_id: str, by: Principal, **details: str) -> Act:
+    async def _create_entry(
+        self, what: AuditAction, person_id: str, by: Principal, **details: str
+    ) -> AuditEntry:
         return await audit.create_entry(
             self._store, self._mint, by, what, person_id, person_id, **details
         )

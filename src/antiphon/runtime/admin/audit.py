@@ -9,7 +9,7 @@ import getpass
 from contextlib import suppress
 from typing import Protocol
 
-from antiphon.types.accounts import LOCAL, Act, Deed, Principal
+from antiphon.types.accounts import LOCAL, AuditAction, AuditEntry, Principal
 from antiphon.types.ids import Mint
 
 
@@ -25,13 +25,13 @@ async def create_entry(
     clock: StoreClock,
     mint: Mint,
     by: Principal,
-    what: Deed,
+    what: AuditAction,
     target: str,
     owner: str | None = None,
     **details: str,
-) -> Act:
+) -> AuditEntry:
     """Return an audit entry for the transaction that does the action; `owner` owns the target."""
-    return Act(
+    return AuditEntry(
         id=mint("audit"),
         at=await clock.now(),
         actor=by.actor,

@@ -18,7 +18,7 @@ from antiphon.runtime.admin.owners import OwnerService
 from antiphon.runtime.admin.projects import ProjectService
 from antiphon.runtime.responses import to_listed
 from antiphon.types import errors
-from antiphon.types.accounts import Act, Key, Person, Principal, Project, day
+from antiphon.types.accounts import AuditEntry, Key, Person, Principal, Project, day
 from antiphon.types.ids import Mint
 from antiphon.types.runs import DAY
 
@@ -114,7 +114,7 @@ class AdminDispatcher:
     ) -> operations.Deleted:
         return await self._projects.delete(call.project_id, by)
 
-    async def _list_acts(self, call: operations.ListActs, _: Principal) -> Listed[Act]:
+    async def _list_acts(self, call: operations.ListActs, _: Principal) -> Listed[AuditEntry]:
         return to_listed(await self._store.audit_entries(call.limit, call.after, call.owner))
 
     async def _list_live_runs(self, call: operations.ListLiveRuns, _: Principal) -> Listed[LiveRun]:

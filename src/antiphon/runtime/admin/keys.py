@@ -17,7 +17,7 @@ from antiphon.engine import sanitize
 from antiphon.ports import Store
 from antiphon.runtime.admin import audit
 from antiphon.types import ids
-from antiphon.types.accounts import Deed, Key, Limits, Principal
+from antiphon.types.accounts import AuditAction, Key, Limits, Principal
 from antiphon.types.errors import InvalidRequest, NotFound
 from antiphon.types.ids import Mint
 
@@ -67,7 +67,7 @@ class KeyService:
             return replace(key, limits=replace(key.limits, **limits), **named)
 
         key = await self._get(call.key_id)
-        what: Deed = "limits.changed" if limits else "key.changed"
+        what: AuditAction = "limits.changed" if limits else "key.changed"
         details = _limit_details(amend(key).limits) if limits else {"changed": "name"}
         act = await audit.create_entry(
             self._store, self._mint, by, what, key.id, key.owner, **details

@@ -14,7 +14,7 @@ from antiphon.ports import Store
 from antiphon.runtime.admin.deletion import OwnerDeleter
 from antiphon.runtime.admin.export import Archive, OwnerExporter
 from antiphon.runtime.admin.provider_keys import ProviderKeyService
-from antiphon.types.accounts import Holding, OwnerProviderKey, Principal, ProviderKey
+from antiphon.types.accounts import OwnerProviderKey, OwnerTotals, Principal, ProviderKey
 
 A = TypeVar("A")
 
@@ -92,7 +92,7 @@ class OwnerService:
         await self._keys.delete(by.owner, call.provider, by)
         return Deleted(call.provider)
 
-    async def _list_owners(self, call: operations.ListOwners, _: Principal) -> Listed[Holding]:
+    async def _list_owners(self, call: operations.ListOwners, _: Principal) -> Listed[OwnerTotals]:
         page = await self._store.owners(call.limit, call.after, call.owner)
         last = page.data[-1].owner if page.data and page.has_more else None
         return Listed(tuple(page.data), has_more=page.has_more, next=last)

@@ -11,7 +11,7 @@ from antiphon.api.operations import Deleted
 from antiphon.engine import accounts, sanitize
 from antiphon.ports import Store
 from antiphon.runtime.admin import audit
-from antiphon.types.accounts import Act, Deed, Principal, Project
+from antiphon.types.accounts import AuditAction, AuditEntry, Principal, Project
 from antiphon.types.errors import NotFound
 from antiphon.types.ids import Mint
 
@@ -81,8 +81,8 @@ class ProjectService:
         return Deleted(project_id)
 
     async def _create_entry(
-        self, what: Deed, project_id: str, by: Principal, **details: str
-    ) -> Act:
+        self, what: AuditAction, project_id: str, by: Principal, **details: str
+    ) -> AuditEntry:
         return await audit.create_entry(
             self._store, self._mint, by, what, project_id, project_id, **details
         )

@@ -12,7 +12,7 @@ from antiphon.engine.transitions import RunSpec
 from antiphon.ports import ResolvedModel, Store
 from antiphon.runtime.attachments import inline_attachments
 from antiphon.runtime.destinations import Destinations
-from antiphon.types.messages import Message, chat, parts
+from antiphon.types.messages import Message, parts, to_chat_completions
 from antiphon.types.runs import Assistant, McpServer, Run, Thread
 
 T = TypeVar("T")
@@ -96,7 +96,7 @@ class RunSpecResolver:
             await self._store.get(Thread, owner, call.thread_id)
             said.append(cut_to_window(await self._store.context(call.thread_id), None))
         if isinstance(call, operations.Process) and call.message is not None:
-            said.append(chat(_as_message(call.message)))
+            said.append(to_chat_completions(_as_message(call.message)))
         shown = await inline_attachments(b",".join(filter(None, said)), self._store, owner)
         if found := [lack for mark, lack in missing.items() if mark in shown]:
             raise validation.unsupported_error(opened.name, found)

@@ -273,4 +273,4 @@ class RunService:
 
 def _limited_key(by: Principal) -> str | None:
     """Return the key whose runs are counted; None for a key without limits on runs."""
-    return by.key_id if by.limits.bind_runs else None
+    return by.key_id if by.limits.limit_runs else None

@@ -42,13 +42,13 @@ from antiphon.stores.cached.shared import SharedContextCache
 from antiphon.types import events
 from antiphon.types.accounts import (
     Account,
-    Act,
+    AuditEntry,
     Counter,
     CounterValue,
     Person,
     Project,
     ProviderKey,
-    Spent,
+    UsageRow,
 )
 from antiphon.types.errors import Fenced, NotFound, TryAgain
 from antiphon.types.messages import Upload
@@ -272,7 +272,7 @@ class CachedStore:
 
     # The installation
 
-    async def add_key(self, key: Key, digest: bytes, act: Act | None = None) -> None:
+    async def add_key(self, key: Key, digest: bytes, act: AuditEntry | None = None) -> None:
         """See `Store.add_key`."""
         await self._inner.add_key(key, digest, act)
 
@@ -284,11 +284,11 @@ class CachedStore:
         """See `Store.keys`."""
         return await self._inner.keys()
 
-    async def change_key(self, key_id: str, amend: AmendKey, act: Act | None = None) -> Key:
+    async def change_key(self, key_id: str, amend: AmendKey, act: AuditEntry | None = None) -> Key:
         """See `Store.change_key`."""
         return await self._inner.change_key(key_id, amend, act)
 
-    async def revoke_key(self, key_id: str, act: Act | None = None) -> Key:
+    async def revoke_key(self, key_id: str, act: AuditEntry | None = None) -> Key:
         """See `Store.revoke_key`."""
         return await self._inner.revoke_key(key_id, act)
 
@@ -296,7 +296,7 @@ class CachedStore:
         """See `Store.count_usage`."""
         return await self._inner.count_usage(counter, amount)
 
-    async def add_person(self, account: Account, act: Act | None = None) -> None:
+    async def add_person(self, account: Account, act: AuditEntry | None = None) -> None:
         """See `Store.add_person`."""
         await self._inner.add_person(account, act)
 
@@ -311,12 +311,12 @@ class CachedStore:
         return await self._inner.people()
 
     async def change_person(
-        self, person_id: str, amend: AmendAccount, act: Act | None = None
+        self, person_id: str, amend: AmendAccount, act: AuditEntry | None = None
     ) -> Account | None:
         """See `Store.change_person`."""
         return await self._inner.change_person(person_id, amend, act)
 
-    async def add_project(self, project: Project, act: Act) -> None:
+    async def add_project(self, project: Project, act: AuditEntry) -> None:
         """See `Store.add_project`."""
         await self._inner.add_project(project, act)
 
@@ -324,11 +324,11 @@ class CachedStore:
         """See `Store.projects`."""
         return await self._inner.projects()
 
-    async def change_project(self, id: str, amend: AmendProject, act: Act) -> Project | None:
+    async def change_project(self, id: str, amend: AmendProject, act: AuditEntry) -> Project | None:
         """See `Store.change_project`."""
         return await self._inner.change_project(id, amend, act)
 
-    async def save_provider_key(self, key: ProviderKey, sealed: bytes, act: Act) -> None:
+    async def save_provider_key(self, key: ProviderKey, sealed: bytes, act: AuditEntry) -> None:
         """See `Store.save_provider_key`."""
         await self._inner.save_provider_key(key, sealed, act)
 
@@ -341,12 +341,12 @@ class CachedStore:
         return await self._inner.find_encrypted_key(owner, provider)
 
     async def replace_encrypted_key(
-        self, owner: str, provider: str, before: bytes, sealed: bytes, act: Act
+        self, owner: str, provider: str, before: bytes, sealed: bytes, act: AuditEntry
     ) -> bool:
         """See `Store.replace_encrypted_key`."""
         return await self._inner.replace_encrypted_key(owner, provider, before, sealed, act)
 
-    async def delete_provider_key(self, owner: str, provider: str, act: Act) -> None:
+    async def delete_provider_key(self, owner: str, provider: str, act: AuditEntry) -> None:
         """See `Store.delete_provider_key`."""
         await self._inner.delete_provider_key(owner, provider, act)
 
@@ -382,12 +382,12 @@ class CachedStore:
         return await self._inner.transfer_owned(owner, to, limit)
 
     async def finish_import(
-        self, usage: Sequence[Spent], entries: Sequence[Act], act: Act | None
+        self, usage: Sequence[UsageRow], entries: Sequence[AuditEntry], act: AuditEntry | None
     ) -> None:
         """See `Store.finish_import`."""
         await self._inner.finish_import(usage, entries, act)
 
-    async def append_audit_entry(self, act: Act) -> None:
+    async def append_audit_entry(self, act: AuditEntry) -> None:
         """See `Store.note`."""
         await self._inner.append_audit_entry(act)
 
@@ -401,7 +401,7 @@ class CachedStore:
         """See `Store.live_runs`."""
         return await self._inner.live_runs(limit, after)
 
-    async def usage(self, since: str, limit: int, owner: str | None = None) -> Sequence[Spent]:
+    async def usage(self, since: str, limit: int, owner: str | None = None) -> Sequence[UsageRow]:
         """See `Store.usage`."""
         return await self._inner.usage(since, limit, owner)
 

@@ -9,7 +9,7 @@ from antiphon.ports import AmendAccount, AmendKey, AmendProject, Key, RecordPage
 from antiphon.stores import invariants
 from antiphon.types.accounts import (
     Account,
-    Act,
+    AuditEntry,
     Counter,
     CounterValue,
     Person,
@@ -23,14 +23,14 @@ class Acts:
     """What administrators did, oldest first."""
 
     def __init__(self) -> None:
-        self._acts: list[Act] = []
+        self._acts: list[AuditEntry] = []
 
-    def note(self, act: Act | None) -> None:
+    def note(self, act: AuditEntry | None) -> None:
         """See `Store.note`."""
         if act is not None:
             self._acts.append(act)
 
-    def all(self) -> Sequence[Act]:
+    def all(self) -> Sequence[AuditEntry]:
         """Return all entries."""
         return self._acts
 
@@ -40,7 +40,7 @@ class Acts:
         if after is not None:
             places = [place for place, act in enumerate(acts, 1) if act.id == after]
             if not places:
-                raise invariants.missing(Act, after)
+                raise invariants.missing(AuditEntry, after)
             acts = acts[places[0] :]
         acts = [act for act in acts if owner in (None, act.owner)]
         return RecordPage(acts[:limit], len(acts) > limit)
@@ -54,7 +54,7 @@ class Keys:
         self._keys: dict[str, tuple[Key, bytes]] = {}
         self._used: dict[Counter, tuple[int, int]] = {}
 
-    def keep(self, key: Key, digest: bytes, act: Act | None) -> None:
+    def keep(self, key: Key, digest: bytes, act: AuditEntry | None) -> None:
         """See `Store.keep_key`."""
         self._keys[key.id] = (key, digest)
         self._acts.note(act)
@@ -67,7 +67,7 @@ class Keys:
         """See `Store.keys`."""
         return [key for key, _ in self._keys.values()]
 
-    def change(self, key_id: str, amend: AmendKey, act: Act | None) -> Key:
+    def change(self, key_id: str, amend: AmendKey, act: AuditEntry | None) -> Key:
         """See `Store.change_key`."""
         if key_id not in self._keys:
             raise invariants.missing(Key, key_id)
@@ -124,7 +124,7 @@ class Projects:
         self._keys = keys
         self._projects: dict[str, Project] = {}
 
-    def add(self, project: Project, act: Act) -> None:
+    def add(self, project: Project, act: AuditEntry) -> None:
         """See `Store.add_project`."""
         self._refuse_twin(project)
         self._projects[project.id] = project
@@ -138,7 +138,7 @@ class Projects:
         """See `Store.projects`."""
         return list(self._projects.values())
 
-    def change(self, id: str, amend: AmendProject, act: Act, now: int) -> Project | None:
+    def change(self, id: str, amend: AmendProject, act: AuditEntry, now: int) -> Project | None:
         """See `Store.change_project`."""
         if id not in self._projects:
             raise invariants.missing(Project, id)
@@ -171,7 +171,7 @@ class ProviderKeys:
         self._acts = acts
         self._keys: dict[tuple[str, str], tuple[ProviderKey, bytes]] = {}
 
-    def keep(self, key: ProviderKey, sealed: bytes, act: Act) -> None:
+    def keep(self, key: ProviderKey, sealed: bytes, act: AuditEntry) -> None:
         """See `Store.keep_provider_key`."""
         self._keys[key.owner, key.provider] = (key, sealed)
         self._acts.note(act)
@@ -186,7 +186,9 @@ class ProviderKeys:
         kept = self._keys.get((owner, provider))
         return kept[1] if kept else None
 
-    def reseal(self, owner: str, provider: str, before: bytes, sealed: bytes, act: Act) -> bool:
+    def reseal(
+        self, owner: str, provider: str, before: bytes, sealed: bytes, act: AuditEntry
+    ) -> bool:
         """See `Store.reseal_provider_key`."""
         kept = self._keys.get((owner, provider))
         if kept is None or kept[1] != before:
@@ -194,7 +196,7 @@ class ProviderKeys:
         self.keep(kept[0], sealed, act)
         return True
 
-    def drop(self, owner: str, provider: str, act: Act) -> None:
+    def drop(self, owner: str, provider: str, act: AuditEntry) -> None:
         """See `Store.drop_provider_key`."""
         if self._keys.pop((owner, provider), None) is None:
             raise invariants.no_provider_key(owner, provider)
@@ -219,7 +221,7 @@ class People:
         self._keys = keys
         self._accounts: dict[str, Account] = {}
 
-    def add(self, account: Account, act: Act | None) -> None:
+    def add(self, account: Account, act: AuditEntry | None) -> None:
         """See `Store.add_person`."""
         if account.person.id in self._accounts:
             raise invariants.taken(Person, account.person.id)
@@ -242,13 +244,13 @@ class People:
         return [account.person for account in self._accounts.values()]
 
     def change(
-        self, person_id: str, amend: AmendAccount, act: Act | None, now: int
+        self, person_id: str, amend: AmendAccount, act: AuditEntry | None, now: int
     ) -> Account | None:
         """See `Store.change_person`."""
         account = self._accounts.get(person_id)
         if account is None:
             raise invariants.missing(Person, person_id)
-        others = self._first(lambda person: person.governs and person.id != person_id)
+        others = self._first(lambda person: person.is_admin and person.id != person_id)
         changed = amend(account, others is not None)
         if changed == account:
             return changed

@@ -46,17 +46,17 @@ from antiphon.stores.rows import take_page
 from antiphon.types import events
 from antiphon.types.accounts import (
     Account,
-    Act,
+    AuditEntry,
     Counter,
     CounterValue,
-    Holding,
+    OwnerTotals,
     Person,
     Project,
     ProviderKey,
-    Spent,
+    UsageRow,
 )
 from antiphon.types.events import Numbered
-from antiphon.types.messages import Message, Upload, chat
+from antiphon.types.messages import Message, Upload, to_chat_completions
 from antiphon.types.runs import Action, Assistant, Run, RunLease, Status, Thread
 
 T = TypeVar("T")
@@ -111,7 +111,7 @@ class MemoryStore:
         self._people = People(self._acts, self._keys)
         self._projects = Projects(self._acts, self._keys)
         self._provider_keys = ProviderKeys(self._acts)
-        self._spent: dict[tuple[str, str, str], Spent] = {}
+        self._spent: dict[tuple[str, str, str], UsageRow] = {}
         self._secret = secrets.token_bytes(32)
 
     # The transactions of runs
@@ -336,7 +336,7 @@ class MemoryStore:
             self._spend(invariants.spent(kept.owner, driven.run, self._clock()))
         kept.lines.extend(events.encode(event) for event in driven.events)
 
-    def _spend(self, spent: Spent) -> None:
+    def _spend(self, spent: UsageRow) -> None:
         about = (spent.day, spent.owner, spent.model)
         self._spent[about] = invariants.summed(self._spent.get(about), spent)
 
@@ -365,7 +365,7 @@ class MemoryStore:
         landmarks: list[Landmark] = []
         offset = tokens = 0
         for message in kept.messages:
-            piece = chat(message)
+            piece = to_chat_completions(message)
             if (role := invariants.role(message)) in invariants.LANDMARKS:
                 landmarks.append(Landmark(message.number, role, offset, len(piece), tokens))
             pieces.append(piece)
@@ -560,7 +560,7 @@ class MemoryStore:
 
     # People, and what they spend
 
-    async def add_person(self, account: Account, act: Act | None = None) -> None:
+    async def add_person(self, account: Account, act: AuditEntry | None = None) -> None:
         """See `Store.add_person`."""
         self._people.add(account, act)
 
@@ -575,7 +575,7 @@ class MemoryStore:
         return self._people.everybody()
 
     async def change_person(
-        self, person_id: str, amend: AmendAccount, act: Act | None = None
+        self, person_id: str, amend: AmendAccount, act: AuditEntry | None = None
     ) -> Account | None:
         """See `Store.change_person`."""
         return self._people.change(person_id, amend, act, self._clock())
@@ -590,7 +590,7 @@ class MemoryStore:
         live = [(kept.owner, kept.run) for kept in runs if not kept.run.status.ended]
         return RecordPage(*take_page(live, limit, lambda each: _size(each[1])))
 
-    async def usage(self, since: str, limit: int, owner: str | None = None) -> Sequence[Spent]:
+    async def usage(self, since: str, limit: int, owner: str | None = None) -> Sequence[UsageRow]:
         """See `Store.usage`."""
         newest = sorted(self._spent, reverse=True)
         rows = (self._spent[about] for about in newest if about[0] >= since)
@@ -598,7 +598,7 @@ class MemoryStore:
 
     # Keys, projects, and what was done about them
 
-    async def add_key(self, key: Key, digest: bytes, act: Act | None = None) -> None:
+    async def add_key(self, key: Key, digest: bytes, act: AuditEntry | None = None) -> None:
         """See `Store.add_key`."""
         known = (self._people.find(id=whose) for whose in (key.owner, key.person_id) if whose)
         people = [account.person for account in known if account]
@@ -613,11 +613,11 @@ class MemoryStore:
         """See `Store.keys`."""
         return self._keys.all()
 
-    async def change_key(self, key_id: str, amend: AmendKey, act: Act | None = None) -> Key:
+    async def change_key(self, key_id: str, amend: AmendKey, act: AuditEntry | None = None) -> Key:
         """See `Store.change_key`."""
         return self._keys.change(key_id, amend, act)
 
-    async def revoke_key(self, key_id: str, act: Act | None = None) -> Key:
+    async def revoke_key(self, key_id: str, act: AuditEntry | None = None) -> Key:
         """See `Store.revoke_key`; a second time changes nothing."""
         return self._keys.change(key_id, invariants.revoked(self._clock()), act)
 
@@ -625,7 +625,7 @@ class MemoryStore:
         """See `Store.count_usage`."""
         return self._keys.count(counter, amount, self._clock())
 
-    async def add_project(self, project: Project, act: Act) -> None:
+    async def add_project(self, project: Project, act: AuditEntry) -> None:
         """See `Store.add_project`."""
         self._projects.add(project, act)
 
@@ -633,11 +633,11 @@ class MemoryStore:
         """See `Store.projects`."""
         return self._projects.all()
 
-    async def change_project(self, id: str, amend: AmendProject, act: Act) -> Project | None:
+    async def change_project(self, id: str, amend: AmendProject, act: AuditEntry) -> Project | None:
         """See `Store.change_project`."""
         return self._projects.change(id, amend, act, self._clock())
 
-    async def save_provider_key(self, key: ProviderKey, sealed: bytes, act: Act) -> None:
+    async def save_provider_key(self, key: ProviderKey, sealed: bytes, act: AuditEntry) -> None:
         """See `Store.save_provider_key`."""
         self._provider_keys.keep(key, sealed, act)
 
@@ -650,12 +650,12 @@ class MemoryStore:
         return self._provider_keys.sealed(owner, provider)
 
     async def replace_encrypted_key(
-        self, owner: str, provider: str, before: bytes, sealed: bytes, act: Act
+        self, owner: str, provider: str, before: bytes, sealed: bytes, act: AuditEntry
     ) -> bool:
         """See `Store.replace_encrypted_key`."""
         return self._provider_keys.reseal(owner, provider, before, sealed, act)
 
-    async def delete_provider_key(self, owner: str, provider: str, act: Act) -> None:
+    async def delete_provider_key(self, owner: str, provider: str, act: AuditEntry) -> None:
         """See `Store.delete_provider_key`."""
         self._provider_keys.drop(owner, provider, act)
 
@@ -669,11 +669,11 @@ class MemoryStore:
         later = sorted(whose for whose in found if whose > (after or ""))
         return RecordPage([self._holding(whose) for whose in later[:limit]], len(later) > limit)
 
-    def _holding(self, owner: str) -> Holding:
+    def _holding(self, owner: str) -> OwnerTotals:
         def number(kind: type[Any]) -> int:
             return sum(whose == owner for whose, _ in self._all(kind))
 
-        return Holding(
+        return OwnerTotals(
             owner=owner,
             threads=number(Thread),
             runs=number(Run),
@@ -700,7 +700,9 @@ class MemoryStore:
         """See `Store.find_records`."""
         wanted = frozenset(ids)
         owned: Iterable[tuple[str, Any]] = (
-            ((act.owner or "", act) for act in self._acts.all()) if kind is Act else self._all(kind)
+            ((act.owner or "", act) for act in self._acts.all())
+            if kind is AuditEntry
+            else self._all(kind)
         )
         return {record.id: (whose, record) for whose, record in owned if record.id in wanted}
 
@@ -763,7 +765,7 @@ class MemoryStore:
         return given
 
     async def finish_import(
-        self, usage: Sequence[Spent], entries: Sequence[Act], act: Act | None
+        self, usage: Sequence[UsageRow], entries: Sequence[AuditEntry], act: AuditEntry | None
     ) -> None:
         """See `Store.finish_import`."""
         for row in usage:
@@ -775,7 +777,7 @@ class MemoryStore:
                 self._acts.note(entry)
         self._acts.note(act)
 
-    async def append_audit_entry(self, act: Act) -> None:
+    async def append_audit_entry(self, act: AuditEntry) -> None:
         """See `Store.note`."""
         self._acts.note(act)
 

@@ -18,21 +18,21 @@ from antiphon.stores.rows import LIST_PAGE_BYTES, decoder
 from antiphon.types.accounts import (
     PERIODS,
     Account,
-    Act,
+    AuditEntry,
     Counter,
     CounterValue,
-    Holding,
+    OwnerTotals,
     Person,
     Project,
     ProviderKey,
-    Spent,
+    UsageRow,
 )
 from antiphon.types.runs import DOLLAR_DIGITS, Run
 
 # The audit log in PostgreSQL, as functions of a connection.
 
 
-async def note(connection: Connection[Any], act: Act | None) -> None:
+async def note(connection: Connection[Any], act: AuditEntry | None) -> None:
     """See `Store.note`; part of the transaction that does what the act tells of."""
     if act is not None:
         doc = msgspec.json.encode(act)
@@ -47,7 +47,7 @@ async def page(
     if after is not None:
         place = await value(connection, "place_of_act", id=after)
         if place is None:
-            raise invariants.missing(Act, after)
+            raise invariants.missing(AuditEntry, after)
     if owner is None:
         found = await rows(connection, "acts", place=place, limit=limit + 1)
     else:
@@ -55,14 +55,16 @@ async def page(
     return RecordPage([_ACT.decode(doc) for (doc,) in found[:limit]], len(found) > limit)
 
 
-_ACT = msgspec.json.Decoder(Act)
+_ACT = msgspec.json.Decoder(AuditEntry)
 _NEWEST = 2**63 - 1
 
 
 # Keys in PostgreSQL and what each has used, as functions of a connection.
 
 
-async def keep(connection: Connection[Any], key: Key, digest: bytes, act: Act | None) -> None:
+async def keep(
+    connection: Connection[Any], key: Key, digest: bytes, act: AuditEntry | None
+) -> None:
     """See `Store.keep_key`."""
     async with connection.transaction():
         project = await value(connection, "project_for_update", id=key.owner)
@@ -87,7 +89,7 @@ async def every(connection: Connection[Any]) -> Sequence[Key]:
 
 
 async def change_key(
-    connection: Connection[Any], key_id: str, amend: AmendKey, act: Act | None
+    connection: Connection[Any], key_id: str, amend: AmendKey, act: AuditEntry | None
 ) -> Key:
     """See `Store.change_key`."""
     async with connection.transaction():
@@ -102,7 +104,9 @@ async def change_key(
     return changed
 
 
-async def revoke(connection: Connection[Any], key_id: str, act: Act | None, now: int | None) -> Key:
+async def revoke(
+    connection: Connection[Any], key_id: str, act: AuditEntry | None, now: int | None
+) -> Key:
     """See `Store.revoke_key`."""
     amend = invariants.revoked(await value(connection, "now", now=now))
     return await change_key(connection, key_id, amend, act)
@@ -157,7 +161,7 @@ _PROJECT = msgspec.json.Decoder(Project)
 RUNS_ERASED = 200  # in one bite, with all their events
 
 
-async def add_project(connection: Connection[Any], project: Project, act: Act) -> None:
+async def add_project(connection: Connection[Any], project: Project, act: AuditEntry) -> None:
     """See `Store.add_project`."""
     async with connection.transaction():
         await _write_project(connection, "add_project", project)
@@ -170,7 +174,7 @@ async def projects(connection: Connection[Any]) -> Sequence[Project]:
 
 
 async def change_project(
-    connection: Connection[Any], id: str, amend: AmendProject, act: Act, now: int | None
+    connection: Connection[Any], id: str, amend: AmendProject, act: AuditEntry, now: int | None
 ) -> Project | None:
     """See `Store.change_project`."""
     async with connection.transaction():
@@ -192,7 +196,7 @@ async def change_project(
 
 
 async def keep_provider_key(
-    connection: Connection[Any], key: ProviderKey, sealed: bytes, act: Act
+    connection: Connection[Any], key: ProviderKey, sealed: bytes, act: AuditEntry
 ) -> None:
     """See `Store.keep_provider_key`."""
     values = {"owner": key.owner, "provider": key.provider, "doc": msgspec.json.encode(key)}
@@ -219,7 +223,7 @@ async def reseal_provider_key(
     provider: str,
     before: bytes,
     sealed: bytes,
-    act: Act,
+    act: AuditEntry,
 ) -> bool:
     """See `Store.reseal_provider_key`."""
     values = {"owner": owner, "provider": provider, "before": before, "sealed": sealed}
@@ -231,7 +235,7 @@ async def reseal_provider_key(
 
 
 async def drop_provider_key(
-    connection: Connection[Any], owner: str, provider: str, act: Act
+    connection: Connection[Any], owner: str, provider: str, act: AuditEntry
 ) -> None:
     """See `Store.drop_provider_key`."""
     async with connection.transaction():
@@ -246,7 +250,7 @@ async def owners(
     """See `Store.owners`."""
     values = {"after": after or "", "from": only or "", "only": only, "limit": limit + 1}
     found = [
-        Holding(owner=owner, threads=threads, runs=runs, files=files, assistants=assistants)
+        OwnerTotals(owner=owner, threads=threads, runs=runs, files=files, assistants=assistants)
         for owner, threads, runs, files, assistants in await rows(connection, "owners", **values)
     ]
     return RecordPage(found[:limit], len(found) > limit)
@@ -308,7 +312,7 @@ _PROVIDER_KEY = msgspec.json.Decoder(ProviderKey)
 # People, runs of everybody and what they spent in PostgreSQL, as functions of a connection.
 
 
-async def add(connection: Connection[Any], account: Account, act: Act | None) -> None:
+async def add(connection: Connection[Any], account: Account, act: AuditEntry | None) -> None:
     """See `Store.add_person`."""
     async with connection.transaction():
         await _write_person(connection, "add_person", account)
@@ -339,7 +343,7 @@ async def change_person(
     connection: Connection[Any],
     person_id: str,
     amend: AmendAccount,
-    act: Act | None,
+    act: AuditEntry | None,
     now: int | None,
 ) -> Account | None:
     """See `Store.change_person`."""
@@ -372,15 +376,15 @@ async def live_runs(connection: Connection[Any], limit: int, after: str | None) 
 
 async def spent(
     connection: Connection[Any], since: str, limit: int, owner: str | None
-) -> Sequence[Spent]:
+) -> Sequence[UsageRow]:
     """See `Store.usage`."""
-    names = Spent.__struct_fields__
+    names = UsageRow.__struct_fields__
     found = await rows(connection, "spent", since=since, limit=limit, owner=owner)
     return [_rounded(dict(zip(names, each, strict=True))) for each in found]
 
 
-def _rounded(fields: dict[str, Any]) -> Spent:
-    return Spent(**{**fields, "cost": round(fields["cost"], DOLLAR_DIGITS)})
+def _rounded(fields: dict[str, Any]) -> UsageRow:
+    return UsageRow(**{**fields, "cost": round(fields["cost"], DOLLAR_DIGITS)})
 
 
 async def _write_person(connection: Connection[Any], name: str, account: Account) -> None:
@@ -392,7 +396,7 @@ async def _write_person(connection: Connection[Any], name: str, account: Account
             id=person.id,
             folded=normalize_name(person.name),
             subject=person.subject,
-            governs=person.governs,
+            governs=person.is_admin,
             password=account.password,
             doc=msgspec.json.encode(person),
         )

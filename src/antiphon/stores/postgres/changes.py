@@ -24,7 +24,7 @@ from antiphon.stores.postgres.reads import Read
 from antiphon.telemetry.failpoints import hit
 from antiphon.types import events
 from antiphon.types.errors import Internal
-from antiphon.types.messages import Message, chat
+from antiphon.types.messages import Message, to_chat_completions
 from antiphon.types.runs import Status, Thread
 
 # The one statement that writes a change, put together from what the change consists of.
@@ -234,7 +234,7 @@ def _columns(names: Sequence[str], rows: Any) -> dict[str, list[Any]]:
 
 def message_row(message: Message) -> tuple[Any, ...]:
     """Return the columns of a message but for its thread."""
-    said = chat(message)
+    said = to_chat_completions(message)
     return (
         message.id,
         message.number,

@@ -17,7 +17,7 @@ from antiphon.stores.postgres.changes import SEGMENT, message_row
 from antiphon.stores.postgres.connections import SQL, execute, number_parameters, rows, value
 from antiphon.stores.postgres.migrations import DAY_MS, make_parts
 from antiphon.stores.rows import decoder, records_sql
-from antiphon.types.accounts import Act, Spent
+from antiphon.types.accounts import AuditEntry, UsageRow
 from antiphon.types.messages import Message
 from antiphon.types.runs import Thread
 
@@ -160,7 +160,10 @@ async def transfer_owned(connection: Connection[Any], owner: str, to: str, limit
 
 
 async def finish_import(
-    connection: Connection[Any], usage: Sequence[Spent], entries: Sequence[Act], act: Act | None
+    connection: Connection[Any],
+    usage: Sequence[UsageRow],
+    entries: Sequence[AuditEntry],
+    act: AuditEntry | None,
 ) -> None:
     """See `Store.finish_import`."""
     async with connection.transaction():

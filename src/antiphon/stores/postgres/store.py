@@ -52,13 +52,13 @@ from antiphon.stores.statements import SchemaVersion
 from antiphon.telemetry.failpoints import hit
 from antiphon.types.accounts import (
     Account,
-    Act,
+    AuditEntry,
     Counter,
     CounterValue,
     Person,
     Project,
     ProviderKey,
-    Spent,
+    UsageRow,
 )
 from antiphon.types.errors import InvalidRequest, NotFound
 from antiphon.types.messages import Upload
@@ -300,7 +300,7 @@ class PostgresStore:
 
     # People, and what they spend
 
-    async def add_person(self, account: Account, act: Act | None = None) -> None:
+    async def add_person(self, account: Account, act: AuditEntry | None = None) -> None:
         """See `Store.add_person`."""
         await self._write("person", admin.add, account, act)
 
@@ -315,7 +315,7 @@ class PostgresStore:
         return await self._read(admin.everybody)
 
     async def change_person(
-        self, person_id: str, amend: AmendAccount, act: Act | None = None
+        self, person_id: str, amend: AmendAccount, act: AuditEntry | None = None
     ) -> Account | None:
         """See `Store.change_person`; `amend` runs on the loop."""
         return await self._write("person", admin.change_person, person_id, amend, act, self._now())
@@ -324,13 +324,13 @@ class PostgresStore:
         """See `Store.live_runs`."""
         return await self._read(admin.live_runs, limit, after)
 
-    async def usage(self, since: str, limit: int, owner: str | None = None) -> Sequence[Spent]:
+    async def usage(self, since: str, limit: int, owner: str | None = None) -> Sequence[UsageRow]:
         """See `Store.usage`."""
         return await self._read(admin.spent, since, limit, owner)
 
     # Keys, owners and the audit log
 
-    async def add_key(self, key: Key, digest: bytes, act: Act | None = None) -> None:
+    async def add_key(self, key: Key, digest: bytes, act: AuditEntry | None = None) -> None:
         """See `Store.add_key`."""
         await self._write("key", admin.keep, key, digest, act)
 
@@ -342,11 +342,11 @@ class PostgresStore:
         """See `Store.keys`."""
         return await self._read(admin.every)
 
-    async def change_key(self, key_id: str, amend: AmendKey, act: Act | None = None) -> Key:
+    async def change_key(self, key_id: str, amend: AmendKey, act: AuditEntry | None = None) -> Key:
         """See `Store.change_key`; `amend` runs on the loop."""
         return await self._write("key", admin.change_key, key_id, amend, act)
 
-    async def revoke_key(self, key_id: str, act: Act | None = None) -> Key:
+    async def revoke_key(self, key_id: str, act: AuditEntry | None = None) -> Key:
         """See `Store.revoke_key`; a second time changes nothing."""
         return await self._write("key", admin.revoke, key_id, act, self._now())
 
@@ -354,7 +354,7 @@ class PostgresStore:
         """See `Store.count_usage`."""
         return await self._write("count", admin.count, counter, amount, self._now())
 
-    async def add_project(self, project: Project, act: Act) -> None:
+    async def add_project(self, project: Project, act: AuditEntry) -> None:
         """See `Store.add_project`."""
         await self._write("project", admin.add_project, project, act)
 
@@ -362,11 +362,11 @@ class PostgresStore:
         """See `Store.projects`."""
         return await self._read(admin.projects)
 
-    async def change_project(self, id: str, amend: AmendProject, act: Act) -> Project | None:
+    async def change_project(self, id: str, amend: AmendProject, act: AuditEntry) -> Project | None:
         """See `Store.change_project`; `amend` runs on the loop."""
         return await self._write("project", admin.change_project, id, amend, act, self._now())
 
-    async def save_provider_key(self, key: ProviderKey, sealed: bytes, act: Act) -> None:
+    async def save_provider_key(self, key: ProviderKey, sealed: bytes, act: AuditEntry) -> None:
         """See `Store.save_provider_key`."""
         await self._write("provider_key", admin.keep_provider_key, key, sealed, act)
 
@@ -379,13 +379,13 @@ class PostgresStore:
         return await self._find(admin.sealed_key, owner, provider)
 
     async def replace_encrypted_key(
-        self, owner: str, provider: str, before: bytes, sealed: bytes, act: Act
+        self, owner: str, provider: str, before: bytes, sealed: bytes, act: AuditEntry
     ) -> bool:
         """See `Store.replace_encrypted_key`."""
         work = admin.reseal_provider_key
         return await self._write("provider_key", work, owner, provider, before, sealed, act)
 
-    async def delete_provider_key(self, owner: str, provider: str, act: Act) -> None:
+    async def delete_provider_key(self, owner: str, provider: str, act: AuditEntry) -> None:
         """See `Store.delete_provider_key`."""
         await self._write("provider_key", admin.drop_provider_key, owner, provider, act)
 
@@ -420,13 +420,13 @@ class PostgresStore:
         return await self._write("transfer", work, owner, to, limit, seconds=seconds)
 
     async def finish_import(
-        self, usage: Sequence[Spent], entries: Sequence[Act], act: Act | None
+        self, usage: Sequence[UsageRow], entries: Sequence[AuditEntry], act: AuditEntry | None
     ) -> None:
         """See `Store.finish_import`."""
         seconds, work = UPKEEP_SECONDS, imports.finish_import
         await self._write("finish_import", work, usage, entries, act, seconds=seconds)
 
-    async def append_audit_entry(self, act: Act) -> None:
+    async def append_audit_entry(self, act: AuditEntry) -> None:
         """See `Store.note`."""
         await self._write("note", admin.note, act)
 

@@ -18,14 +18,14 @@ from antiphon.stores.sqlite import reads
 from antiphon.stores.sqlite.reads import SQL
 from antiphon.types.accounts import (
     Account,
-    Act,
+    AuditEntry,
     Counter,
     CounterValue,
-    Holding,
+    OwnerTotals,
     Person,
     Project,
     ProviderKey,
-    Spent,
+    UsageRow,
     period,
 )
 from antiphon.types.runs import DOLLAR_DIGITS, Run
@@ -33,7 +33,7 @@ from antiphon.types.runs import DOLLAR_DIGITS, Run
 # The audit log in SQLite, as functions of a connection.
 
 
-def note(connection: sqlite3.Connection, act: Act | None) -> None:
+def note(connection: sqlite3.Connection, act: AuditEntry | None) -> None:
     """See `Store.note`; part of the transaction that does what the act tells of."""
     if act is not None:
         connection.execute(SQL["add_act"], (act.id, act.owner, msgspec.json.encode(act)))
@@ -47,21 +47,21 @@ def page(
     if after is not None:
         row = reads.one(connection, "place_of_act", after)
         if row is None:
-            raise invariants.missing(Act, after)
+            raise invariants.missing(AuditEntry, after)
         place = row[0]
     values = {"place": place, "limit": limit + 1, "owner": owner}
     rows = connection.execute(SQL["acts_of" if owner else "acts"], values).fetchall()
     return RecordPage([_ACT.decode(doc) for (doc,) in rows[:limit]], len(rows) > limit)
 
 
-_ACT = msgspec.json.Decoder(Act)
+_ACT = msgspec.json.Decoder(AuditEntry)
 _NEWEST = 2**63 - 1
 
 
 # Keys in SQLite and what each has used, as functions of a connection.
 
 
-def keep(connection: sqlite3.Connection, key: Key, digest: bytes, act: Act | None) -> None:
+def keep(connection: sqlite3.Connection, key: Key, digest: bytes, act: AuditEntry | None) -> None:
     """See `Store.keep_key`."""
     project = reads.one(connection, "project", key.owner)
     people = (reads.one(connection, "person", whose) for whose in (key.owner, key.person_id))
@@ -86,7 +86,7 @@ def every(connection: sqlite3.Connection) -> Sequence[Key]:
 
 
 def change_key(
-    connection: sqlite3.Connection, key_id: str, amend: AmendKey, act: Act | None
+    connection: sqlite3.Connection, key_id: str, amend: AmendKey, act: AuditEntry | None
 ) -> Key:
     """See `Store.change_key`."""
     row = reads.one(connection, "key", key_id)
@@ -139,7 +139,7 @@ _PERSON = msgspec.json.Decoder(Person)
 _PROJECT = msgspec.json.Decoder(Project)
 
 
-def add_project(connection: sqlite3.Connection, project: Project, act: Act) -> None:
+def add_project(connection: sqlite3.Connection, project: Project, act: AuditEntry) -> None:
     """See `Store.add_project`."""
     _write_project(connection, "add_project", project)
     note(connection, act)
@@ -151,7 +151,7 @@ def projects(connection: sqlite3.Connection) -> Sequence[Project]:
 
 
 def change_project(
-    connection: sqlite3.Connection, id: str, amend: AmendProject, act: Act, now: int
+    connection: sqlite3.Connection, id: str, amend: AmendProject, act: AuditEntry, now: int
 ) -> Project | None:
     """See `Store.change_project`."""
     row = reads.one(connection, "project", id)
@@ -172,7 +172,7 @@ def change_project(
 
 
 def keep_provider_key(
-    connection: sqlite3.Connection, key: ProviderKey, sealed: bytes, act: Act
+    connection: sqlite3.Connection, key: ProviderKey, sealed: bytes, act: AuditEntry
 ) -> None:
     """See `Store.keep_provider_key`."""
     values = (key.owner, key.provider, sealed, msgspec.json.encode(key))
@@ -201,7 +201,7 @@ def reseal_provider_key(
     provider: str,
     before: bytes,
     sealed: bytes,
-    act: Act,
+    act: AuditEntry,
 ) -> bool:
     """See `Store.reseal_provider_key`."""
     values = (sealed, owner, provider, before)
@@ -211,7 +211,9 @@ def reseal_provider_key(
     return True
 
 
-def drop_provider_key(connection: sqlite3.Connection, owner: str, provider: str, act: Act) -> None:
+def drop_provider_key(
+    connection: sqlite3.Connection, owner: str, provider: str, act: AuditEntry
+) -> None:
     """See `Store.drop_provider_key`."""
     if connection.execute(SQL["drop_provider_key"], (owner, provider)).rowcount == 0:
         raise invariants.no_provider_key(owner, provider)
@@ -222,7 +224,7 @@ def owners(
     connection: sqlite3.Connection, limit: int, after: str | None, only: str | None
 ) -> RecordPage:
     """See `Store.owners`."""
-    holdings: list[Holding] = []
+    holdings: list[OwnerTotals] = []
     owner = _next(connection, after or "", only)
     while owner is not None and len(holdings) < limit:
         holdings.append(_holding(connection, owner))
@@ -246,10 +248,10 @@ def _next(connection: sqlite3.Connection, after: str, only: str | None) -> str |
     return row[0]
 
 
-def _holding(connection: sqlite3.Connection, owner: str) -> Holding:
+def _holding(connection: sqlite3.Connection, owner: str) -> OwnerTotals:
     row = connection.execute(SQL["holding"], {"owner": owner}).fetchone()
     threads, runs, files, assistants = row
-    return Holding(owner=owner, threads=threads, runs=runs, files=files, assistants=assistants)
+    return OwnerTotals(owner=owner, threads=threads, runs=runs, files=files, assistants=assistants)
 
 
 def _write_project(connection: sqlite3.Connection, statement: str, project: Project) -> None:
@@ -285,7 +287,7 @@ _PROVIDER_KEY = msgspec.json.Decoder(ProviderKey)
 # People, runs of everybody and what they spent in SQLite, as functions of a connection.
 
 
-def add(connection: sqlite3.Connection, account: Account, act: Act | None) -> None:
+def add(connection: sqlite3.Connection, account: Account, act: AuditEntry | None) -> None:
     """See `Store.add_person`."""
     _write_person(connection, "add_person", account)
     note(connection, act)
@@ -312,7 +314,11 @@ def everybody(connection: sqlite3.Connection) -> Sequence[Person]:
 
 
 def change_person(
-    connection: sqlite3.Connection, person_id: str, amend: AmendAccount, act: Act | None, now: int
+    connection: sqlite3.Connection,
+    person_id: str,
+    amend: AmendAccount,
+    act: AuditEntry | None,
+    now: int,
 ) -> Account | None:
     """See `Store.change_person`."""
     account = find_person(connection, id=person_id)
@@ -342,22 +348,22 @@ def live_runs(connection: sqlite3.Connection, limit: int, after: str | None) -> 
     return RecordPage([(owner, decoder(Run)(doc)) for owner, doc in rows], more)
 
 
-def spend(connection: sqlite3.Connection, spent: Spent) -> None:
+def spend(connection: sqlite3.Connection, spent: UsageRow) -> None:
     """Add what a run that has ended used to its day."""
     connection.execute(SQL["add_spent"], asdict(spent))
 
 
 def spent(
     connection: sqlite3.Connection, since: str, limit: int, owner: str | None
-) -> Sequence[Spent]:
+) -> Sequence[UsageRow]:
     """See `Store.usage`."""
     rows = reads.every(connection, "spent", since, limit, owner)
-    names = Spent.__struct_fields__
+    names = UsageRow.__struct_fields__
     return [_rounded(dict(zip(names, row, strict=True))) for row in rows]
 
 
-def _rounded(fields: Mapping[str, Any]) -> Spent:
-    return Spent(**{**fields, "cost": round(fields["cost"], DOLLAR_DIGITS)})
+def _rounded(fields: Mapping[str, Any]) -> UsageRow:
+    return UsageRow(**{**fields, "cost": round(fields["cost"], DOLLAR_DIGITS)})
 
 
 def _write_person(connection: sqlite3.Connection, statement: str, account: Account) -> None:
@@ -366,7 +372,7 @@ def _write_person(connection: sqlite3.Connection, statement: str, account: Accou
         "id": person.id,
         "folded": normalize_name(person.name),
         "subject": person.subject,
-        "governs": person.governs,
+        "governs": person.is_admin,
         "password": account.password,
         "doc": msgspec.json.encode(person),
     }

@@ -14,7 +14,7 @@ from antiphon.stores import invariants
 from antiphon.stores.rows import decoder, records_sql
 from antiphon.stores.sqlite import admin, reads, writes
 from antiphon.stores.sqlite.reads import SQL
-from antiphon.types.accounts import Act, Spent
+from antiphon.types.accounts import AuditEntry, UsageRow
 from antiphon.types.messages import Message
 
 T = TypeVar("T")
@@ -116,7 +116,10 @@ def transfer_owned(connection: sqlite3.Connection, owner: str, to: str, limit: i
 
 
 def finish_import(
-    connection: sqlite3.Connection, usage: Sequence[Spent], entries: Sequence[Act], act: Act | None
+    connection: sqlite3.Connection,
+    usage: Sequence[UsageRow],
+    entries: Sequence[AuditEntry],
+    act: AuditEntry | None,
 ) -> None:
     """See `Store.finish_import`."""
     connection.executemany(SQL["import_spent"], map(asdict, usage))

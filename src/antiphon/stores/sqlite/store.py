@@ -47,13 +47,13 @@ from antiphon.stores.sqlite.writer_thread import Write, WriterThread
 from antiphon.stores.statements import SchemaVersion
 from antiphon.types.accounts import (
     Account,
-    Act,
+    AuditEntry,
     Counter,
     CounterValue,
     Person,
     Project,
     ProviderKey,
-    Spent,
+    UsageRow,
 )
 from antiphon.types.messages import Upload
 from antiphon.types.runs import Assistant, RunLease
@@ -292,7 +292,7 @@ class SqliteStore:
 
     # People, and what they spend
 
-    async def add_person(self, account: Account, act: Act | None = None) -> None:
+    async def add_person(self, account: Account, act: AuditEntry | None = None) -> None:
         """See `Store.add_person`."""
         await self._write("person", admin.add, account, act)
 
@@ -307,7 +307,7 @@ class SqliteStore:
         return await self._read(admin.everybody)
 
     async def change_person(
-        self, person_id: str, amend: AmendAccount, act: Act | None = None
+        self, person_id: str, amend: AmendAccount, act: AuditEntry | None = None
     ) -> Account | None:
         """See `Store.change_person`; `amend` runs in the writer's thread."""
         return await self._write(
@@ -318,13 +318,13 @@ class SqliteStore:
         """See `Store.live_runs`."""
         return await self._read(admin.live_runs, limit, after)
 
-    async def usage(self, since: str, limit: int, owner: str | None = None) -> Sequence[Spent]:
+    async def usage(self, since: str, limit: int, owner: str | None = None) -> Sequence[UsageRow]:
         """See `Store.usage`."""
         return await self._read(admin.spent, since, limit, owner)
 
     # Keys, projects, and what was done about them
 
-    async def add_key(self, key: Key, digest: bytes, act: Act | None = None) -> None:
+    async def add_key(self, key: Key, digest: bytes, act: AuditEntry | None = None) -> None:
         """See `Store.add_key`."""
         await self._write("key", admin.keep, key, digest, act)
 
@@ -336,11 +336,11 @@ class SqliteStore:
         """See `Store.keys`."""
         return await self._read(admin.every)
 
-    async def change_key(self, key_id: str, amend: AmendKey, act: Act | None = None) -> Key:
+    async def change_key(self, key_id: str, amend: AmendKey, act: AuditEntry | None = None) -> Key:
         """See `Store.change_key`; `amend` runs in the writer's thread."""
         return await self._write("key", admin.change_key, key_id, amend, act)
 
-    async def revoke_key(self, key_id: str, act: Act | None = None) -> Key:
+    async def revoke_key(self, key_id: str, act: AuditEntry | None = None) -> Key:
         """See `Store.revoke_key`; a second time changes nothing."""
         return await self._write(
             "key", admin.change_key, key_id, invariants.revoked(self._clock()), act
@@ -350,7 +350,7 @@ class SqliteStore:
         """See `Store.count_usage`."""
         return await self._write("count", admin.count, counter, amount, self._clock())
 
-    async def add_project(self, project: Project, act: Act) -> None:
+    async def add_project(self, project: Project, act: AuditEntry) -> None:
         """See `Store.add_project`."""
         await self._write("project", admin.add_project, project, act)
 
@@ -358,11 +358,11 @@ class SqliteStore:
         """See `Store.projects`."""
         return await self._read(admin.projects)
 
-    async def change_project(self, id: str, amend: AmendProject, act: Act) -> Project | None:
+    async def change_project(self, id: str, amend: AmendProject, act: AuditEntry) -> Project | None:
         """See `Store.change_project`; `amend` runs in the writer's thread."""
         return await self._write("project", admin.change_project, id, amend, act, self._clock())
 
-    async def save_provider_key(self, key: ProviderKey, sealed: bytes, act: Act) -> None:
+    async def save_provider_key(self, key: ProviderKey, sealed: bytes, act: AuditEntry) -> None:
         """See `Store.save_provider_key`."""
         await self._write("key", admin.keep_provider_key, key, sealed, act)
 
@@ -375,13 +375,13 @@ class SqliteStore:
         return await self._read(admin.sealed_key, owner, provider)
 
     async def replace_encrypted_key(
-        self, owner: str, provider: str, before: bytes, sealed: bytes, act: Act
+        self, owner: str, provider: str, before: bytes, sealed: bytes, act: AuditEntry
     ) -> bool:
         """See `Store.replace_encrypted_key`."""
         work = admin.reseal_provider_key
         return await self._write("key", work, owner, provider, before, sealed, act)
 
-    async def delete_provider_key(self, owner: str, provider: str, act: Act) -> None:
+    async def delete_provider_key(self, owner: str, provider: str, act: AuditEntry) -> None:
         """See `Store.delete_provider_key`."""
         await self._write("key", admin.drop_provider_key, owner, provider, act)
 
@@ -419,12 +419,12 @@ class SqliteStore:
         return await self._write("transfer", imports.transfer_owned, owner, to, limit)
 
     async def finish_import(
-        self, usage: Sequence[Spent], entries: Sequence[Act], act: Act | None
+        self, usage: Sequence[UsageRow], entries: Sequence[AuditEntry], act: AuditEntry | None
     ) -> None:
         """See `Store.finish_import`."""
         await self._write("finish_import", imports.finish_import, usage, entries, act)
 
-    async def append_audit_entry(self, act: Act) -> None:
+    async def append_audit_entry(self, act: AuditEntry) -> None:
         """See `Store.note`."""
         await self._write("act", admin.note, act)
 

@@ -17,7 +17,7 @@ from antiphon.stores.sqlite import admin, reads
 from antiphon.stores.sqlite.reads import SQL
 from antiphon.types import events
 from antiphon.types.errors import Fenced, Internal
-from antiphon.types.messages import Message, Upload, chat
+from antiphon.types.messages import Message, Upload, to_chat_completions
 from antiphon.types.runs import Action, Assistant, Status, Thread
 
 APPEND_ROWS = 128  # written by one statement
@@ -230,7 +230,7 @@ def _save_thread(connection: sqlite3.Connection, owner: str, thread: Thread) -> 
 
 def message_row(message: Message) -> tuple[Any, ...]:
     """Return the columns of a message, as `add_message` takes them."""
-    said = chat(message)
+    said = to_chat_completions(message)
     return (
         message.id,
         message.thread_id,

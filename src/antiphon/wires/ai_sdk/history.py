@@ -268,7 +268,7 @@ def file_ids(entries: Iterable[UiEntry]) -> set[str]:
         for part in message.content
         if isinstance(part, Image | File) and part.file_id
     }
-    return attached.union(*(message.kept for message in said))
+    return attached.union(*(message.file_ids for message in said))
 
 
 def _message_metadata(message: Message) -> MessageMetadata:
@@ -405,7 +405,7 @@ def _file_data_parts(
     """Yield the files of calls that still exist."""
     for call in calls:
         output = outputs.get(call.id)
-        there = [each for each in output.kept if each in files] if output else []
+        there = [each for each in output.file_ids if each in files] if output else []
         if there:
             attached = [_file_part(each, files) for each in there]
             yield DataFiles(id=call.id, data=CallFiles(tool_call_id=call.id, files=attached))

@@ -19,7 +19,7 @@ import yaml
 from antiphon.settings.loading import load
 from antiphon.settings.settings import TABLE
 from antiphon.telemetry.metrics import MEASURES
-from antiphon.web.policy import policy
+from antiphon.web.policy import read_policy
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
@@ -95,7 +95,7 @@ def test_the_web_chat_of_the_cluster_lets_in_who_it_shall(tmp_path: Path) -> Non
         name: text for each in _of_kind("ConfigMap") for name, text in each["data"].items()
     }
     for environ in ({**compose, "ANTIPHON_HOST": "0.0.0.0"}, manifests):
-        allowed = policy(load({}, {**environ, "HOME": str(tmp_path)}, tmp_path))
+        allowed = read_policy(load({}, {**environ, "HOME": str(tmp_path)}, tmp_path))
         assert allowed.login == "password"
         assert allowed.origin in ("http://localhost:8080", "https://chat.example.org")
 
@@ -132,7 +132,7 @@ def test_every_foreign_image_can_be_pinned_by_its_digest() -> None:
 
 def test_nobody_but_nginx_says_from_where_people_come(tmp_path: Path) -> None:
     environ = {name: _filled(value) for name, value in SERVICES["web"]["environment"].items()}
-    web = policy(load({}, {**environ, "HOME": str(tmp_path)}, tmp_path))
+    web = read_policy(load({}, {**environ, "HOME": str(tmp_path)}, tmp_path))
     nginx = _filled(SERVICES["nginx"]["networks"]["default"]["ipv4_address"])
     (network,) = COMPOSE["networks"]["default"]["ipam"]["config"]
 

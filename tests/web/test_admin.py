@@ -202,7 +202,7 @@ async def test_what_runs_is_listed_with_whose_it_is_and_can_be_stopped(
     chat: Chat, ann: Browser, ben: Browser
 ) -> None:
     owner = await id_of(ben)
-    run_id = await waiting_run(chat.site.client_for(owner), ASK)
+    run_id = await waiting_run(chat.site.client_for_owner(owner), ASK)
     listed = await ann.get(f"{ADMIN}/runs")
     [live] = listed.json["data"]
 
@@ -221,8 +221,8 @@ async def test_what_was_used_is_told_by_day_model_and_person(
     chat: Chat, ann: Browser, ben: Browser
 ) -> None:
     owner = await id_of(ben)
-    run_id = await waiting_run(chat.site.client_for(owner), ASK)
-    await chat.site.client_for(owner).cancel_run(run_id)
+    run_id = await waiting_run(chat.site.client_for_owner(owner), ASK)
+    await chat.site.client_for_owner(owner).cancel_run(run_id)
 
     answer = await ann.get(f"{ADMIN}/usage?days=1")
     [row] = answer.json["data"]
@@ -350,7 +350,7 @@ async def test_owners_are_counted_exported_and_erased(
     chat: Chat, ann: Browser, ben: Browser
 ) -> None:
     owner = await id_of(ben)
-    await waiting_run(chat.site.client_for(owner), ASK)
+    await waiting_run(chat.site.client_for_owner(owner), ASK)
     [held] = [each for each in await told(ann, "owners") if each["owner"] == owner]
     assert (held["name"], held["kind"], held["threads"], held["runs"]) == ("Ben", "person", 1, 1)
 

@@ -15,7 +15,7 @@ from antiphon.runtime.embedded_transport import AsyncEmbeddedTransport
 from antiphon.runtime.runtime import Runtime
 from antiphon.server.serve import Ending, serving
 from antiphon.types.errors import BadSettings
-from antiphon.web.asgi import chat
+from antiphon.web.asgi import open_asgi_app
 from antiphon.web.bridge import Bridge
 from tests.support.web.visiting import FORGETFUL, PASSWORD
 
@@ -31,7 +31,7 @@ async def up(**changes: object) -> AsyncGenerator[httpx2.AsyncClient]:
     async def beside(runtime: Runtime, closing: Ending) -> AsyncGenerator[Bridge]:
         client = AsyncClient.over(AsyncEmbeddedTransport.over(runtime))
         await client.create_person("ann", password=PASSWORD)
-        async with chat(settings, client, closing, servers=False) as bridge:
+        async with open_asgi_app(settings, client, closing, servers=False) as bridge:
             yield bridge
 
     async with (

@@ -92,7 +92,7 @@ async def test_one_persons_heavy_answers_wait_for_one_another_and_not_for_anothe
         )
         paths = dict[Browser, str]()
         for browser in (ann, bob):
-            client = chat.site.client_for(await id_of(browser))
+            client = chat.site.client_for_owner(await id_of(browser))
             thread = await client.create_thread(title="one")
             paths[browser] = f"/api/threads/{thread.id}/messages"
         held = await id_of(ann)

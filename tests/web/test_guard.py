@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from antiphon.web.app import LARGEST
+from antiphon.web.app import MAX_REQUEST_BYTES
 from tests.support.web.every_route import CHANGE, CLIENT, LOGIN, PAGE, READ, ROWS, routes
 from tests.support.web.visiting import Browser, Chat, Headers, opened
 
@@ -280,7 +280,7 @@ async def test_a_body_that_is_too_deep_or_none_at_all_is_refused_and_the_next_is
 async def test_a_body_that_is_too_large_is_refused(chat: Chat) -> None:
     browser = await chat.browser().arrive()
     refused = await browser.open(
-        "POST", "/api/agui", data=b" " * (LARGEST + 1), content_type="application/json"
+        "POST", "/api/agui", data=b" " * (MAX_REQUEST_BYTES + 1), content_type="application/json"
     )
 
     assert refused.status_code == 413

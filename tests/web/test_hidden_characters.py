@@ -60,10 +60,11 @@ def test_the_page_spells_out_all_that_unicode_says_is_not_drawn_where_a_person_d
 
 
 def test_arguments_that_are_edited_in_the_page_have_nothing_hidden_in_them(node: Path) -> None:
+    module = json.dumps((HIDDEN.parent / "json.mjs").as_uri())
     program = f"""
-        const {{ editable }} = await import({json.dumps((HIDDEN.parent / "json.mjs").as_uri())});
+        const {{ layOutForEditor }} = await import({module});
         const text = String.fromCodePoint(...{json.dumps(default_ignorable())});
-        const shown = editable(JSON.stringify({{ text }}));
+        const shown = layOutForEditor(JSON.stringify({{ text }}));
         console.log(JSON.stringify([shown, JSON.parse(shown).text === text]));
     """
     shown, same = _printed(node, program)

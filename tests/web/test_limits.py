@@ -14,11 +14,11 @@ from antiphon.web.limits import (
     GUESSES_OF_AN_ADDRESS,
     MAX_REMEMBERED,
     STREAMS_EACH,
-    Guesses,
-    Rate,
-    Streams,
-    Ticket,
-    limits,
+    LoginGuesses,
+    RateLimit,
+    StreamLimit,
+    StreamTicket,
+    create_limits,
 )
 
 
@@ -32,7 +32,7 @@ class Clock:
         return self.now
 
 
-def taken(rate: Rate, who: str, many: int) -> int:
+def taken(rate: RateLimit, who: str, many: int) -> int:
     """How many of so many were let through."""
     passed = 0
     for _ in range(many):
@@ -46,7 +46,7 @@ def taken(rate: Rate, who: str, many: int) -> int:
 
 def test_so_many_pass_in_a_row_and_then_one_as_often_as_the_pace_has_it() -> None:
     clock = Clock()
-    rate = Rate(6, 60, "messages", clock)
+    rate = RateLimit(6, 60, "messages", clock)
 
     assert taken(rate, "ann", 10) == 6
     clock.now = 10
@@ -57,7 +57,7 @@ def test_so_many_pass_in_a_row_and_then_one_as_often_as_the_pace_has_it() -> Non
 
 def test_who_is_refused_is_told_when_there_is_room_again() -> None:
     clock = Clock()
-    rate = Rate(6, 60, "messages", clock)
+    rate = RateLimit(6, 60, "messages", clock)
     taken(rate, "ann", 6)
 
     with pytest.raises(TooMany) as refused:
@@ -67,22 +67,22 @@ def test_who_is_refused_is_told_when_there_is_room_again() -> None:
 
 
 def test_each_has_their_own() -> None:
-    rate = Rate(2, 60, "messages", Clock())
+    rate = RateLimit(2, 60, "messages", Clock())
 
     assert [taken(rate, who, 3) for who in ("ann", "bob")] == [2, 2]
 
 
 def test_what_was_no_guess_is_given_back() -> None:
-    rate = Rate(1, 60, "logins", Clock())
+    rate = RateLimit(1, 60, "logins", Clock())
 
     for _ in range(5):
         rate.take("ann")
-        rate.give_back("ann")
+        rate.refund("ann")
 
 
 def test_a_flood_of_names_takes_no_more_room_than_was_meant_for_it() -> None:
     clock = Clock()
-    rate = Rate(1, 60, "logins", clock)
+    rate = RateLimit(1, 60, "logins", clock)
     for number in range(MAX_REMEMBERED + 50):
         rate.take(str(number))
 
@@ -96,7 +96,7 @@ def test_in_no_stretch_of_time_do_more_pass_than_twice_the_rate(
     pauses: list[float], many: int
 ) -> None:
     clock = Clock()
-    rate = Rate(many, 60, "messages", clock)
+    rate = RateLimit(many, 60, "messages", clock)
     passed = []
     for pause in pauses:
         clock.now += pause
@@ -108,7 +108,7 @@ def test_in_no_stretch_of_time_do_more_pass_than_twice_the_rate(
 
 
 def test_streams_are_counted_together_and_for_each() -> None:
-    streams = Streams(3, 2)
+    streams = StreamLimit(3, 2)
     places = [streams.admit("ann"), streams.admit("ann")]
 
     with pytest.raises(Overloaded) as refused:
@@ -124,14 +124,14 @@ def test_streams_are_counted_together_and_for_each() -> None:
 
 
 def test_a_place_that_nobody_took_is_free_again() -> None:
-    streams = Streams(1, 1)
+    streams = StreamLimit(1, 1)
     streams.admit("ann")
 
     assert streams.open == 0
 
 
 def test_guesses_count_by_name_however_it_is_written_and_by_address() -> None:
-    guesses = Guesses(Clock())
+    guesses = LoginGuesses(Clock())
     names = ("ann", "ANN", " ann ", "ａｎｎ")
     for number in range(GUESSES_OF_A_NAME):
         guesses.take(names[number % 4], f"198.51.100.{number}")
@@ -142,7 +142,7 @@ def test_guesses_count_by_name_however_it_is_written_and_by_address() -> None:
 
 
 def test_guesses_from_one_network_count_together() -> None:
-    guesses = Guesses(Clock())
+    guesses = LoginGuesses(Clock())
     for number in range(GUESSES_OF_AN_ADDRESS):
         guesses.take(f"name {number}", f"2001:db8::{number:x}")
 
@@ -152,13 +152,13 @@ def test_guesses_from_one_network_count_together() -> None:
 
 
 def test_who_is_alone_may_have_all_streams() -> None:
-    alone = limits(Settings(web_streams=70)).streams
-    among_others = limits(Settings(web_streams=70, login="password")).streams
+    alone = create_limits(Settings(web_streams=70)).streams
+    among_others = create_limits(Settings(web_streams=70, login="password")).streams
 
     assert [len(places(streams, "ann")) for streams in (alone, among_others)] == [70, STREAMS_EACH]
 
 
-def places(streams: Streams, who: str) -> list[Ticket]:
+def places(streams: StreamLimit, who: str) -> list[StreamTicket]:
     """As many as there are for them."""
     found = []
     try:

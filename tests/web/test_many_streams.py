@@ -19,7 +19,7 @@ import httpx2
 import pytest
 
 from antiphon.api.operations import ListMessages
-from antiphon.web.bridge import Pace
+from antiphon.web.bridge import BridgeTimeouts
 from tests.support.web.chats import Installation
 from tests.support.web.served import SECONDS, Served, Stream, chatting
 
@@ -69,7 +69,7 @@ async def test_as_many_streams_as_there_are_places_complete_and_one_more_is_told
 
 
 async def test_who_does_not_read_is_left_and_the_run_ends_all_the_same() -> None:
-    async with chatting(pace=Pace(patience=0.2)) as (here, model):
+    async with chatting(pace=BridgeTimeouts(patience=0.2)) as (here, model):
         with _unread(here) as line:
             reply = await model.asked()
             assert line.fileno() >= 0

@@ -16,7 +16,7 @@ TABLES = {
     for file in sorted((PAGE / "i18n").glob("*.json"))
 }
 OTHERS = sorted(set(TABLES) - {"en"})
-ASKED = re.compile(r"""\b(?P<how>t|counted)\(\s*(?P<quote>["'`])(?P<name>[^"'`]*)(?P=quote)""")
+ASKED = re.compile(r"""\b(?P<how>t|tCount)\(\s*(?P<quote>["'`])(?P<name>[^"'`]*)(?P=quote)""")
 HOLE = re.compile(r"\{\w+\}")
 FILLED = re.compile(r"\$\{[^}]*\}")
 
@@ -35,7 +35,7 @@ def asked() -> Iterator[tuple[str, re.Pattern[str]]]:
             continue
         for found in ASKED.finditer(text):
             parts = map(re.escape, FILLED.split(found["name"]))
-            ending = r"\.(one|other)" if found["how"] == "counted" else ""
+            ending = r"\.(one|other)" if found["how"] == "tCount" else ""
             yield f"{module}: {found['name']}", re.compile("[a-z0-9_.]+".join(parts) + ending)
 
 

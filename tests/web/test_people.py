@@ -8,7 +8,7 @@ from typing import Any, cast
 from antiphon.api.admin_operations import GetPerson
 from antiphon.client.async_client import AsyncClient
 from antiphon.client.async_transport import AsyncTransport
-from antiphon.web.people import People, Person
+from antiphon.web.people import User, UserDirectory
 from tests.support.web.visiting import opened
 
 SECONDS = 10
@@ -32,9 +32,9 @@ class Late:
 async def test_a_record_that_comes_late_does_not_replace_a_newer_one() -> None:
     async with opened() as chat, asyncio.timeout(SECONDS):
         record = await chat.person("ann")
-        ann = Person(id=record.id, name=record.name, generation=record.generation)
+        ann = User(id=record.id, name=record.name, generation=record.generation)
         late = Late(chat.site.client.transport)
-        people = People(AsyncClient.over(cast("AsyncTransport", late)), clock=lambda: 0.0)
+        people = UserDirectory(AsyncClient.over(cast("AsyncTransport", late)), clock=lambda: 0.0)
         looking = asyncio.create_task(people.find(ann.id, ann.generation, "tab"))
         await late.read.wait()
         await people.log_out(ann, "tab")

@@ -8,14 +8,14 @@ import pytest
 
 from antiphon.settings.settings import Settings
 from antiphon.types.errors import BadSettings
-from antiphon.web.policy import host_name, policy
+from antiphon.web.policy import host_name, read_policy
 
 OIDC = {"login": "oidc", "oidc_issuer": "https://id.example.org", "oidc_client_id": "antiphon"}
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
 def test_without_a_login_it_listens_on_loopback(host: str) -> None:
-    assert policy(Settings(host=host)).login == "none"
+    assert read_policy(Settings(host=host)).login == "none"
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def test_what_does_not_fit_together_is_refused_with_what_would(
     settings: dict[str, Any], wanted: str
 ) -> None:
     with pytest.raises(BadSettings, match=wanted) as refused:
-        policy(Settings(**settings))
+        read_policy(Settings(**settings))
 
     assert refused.value.details["expected"]
 
@@ -52,7 +52,7 @@ def test_what_does_not_fit_together_is_refused_with_what_would(
     ],
 )
 def test_with_a_login_and_a_name_it_may_listen_anywhere(settings: dict[str, Any]) -> None:
-    assert policy(Settings(**settings)).login == settings["login"]
+    assert read_policy(Settings(**settings)).login == settings["login"]
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_loopback_names_and_those_of_the_settings_are_answered(host: str) -> Non
         allowed_hosts=("Chat.lan", "other.lan:8443"), public_url="https://open.example.org:444"
     )
 
-    assert policy(named).answers_to(host)
+    assert read_policy(named).answers_to(host)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_loopback_names_and_those_of_the_settings_are_answered(host: str) -> Non
     ],
 )
 def test_any_other_host_is_not_ours(host: str) -> None:
-    assert not policy(Settings(allowed_hosts=("chat.lan", "other.lan:8443"))).answers_to(host)
+    assert not read_policy(Settings(allowed_hosts=("chat.lan", "other.lan:8443"))).answers_to(host)
 
 
 def test_a_host_is_its_name_without_port_and_brackets() -> None:
@@ -100,7 +100,7 @@ def test_a_host_is_its_name_without_port_and_brackets() -> None:
     ]
 
 
-PROXIES = policy(Settings(trusted_proxies=("10.0.0.0/8", "fd00::/8", "127.0.0.1", "unix")))
+PROXIES = read_policy(Settings(trusted_proxies=("10.0.0.0/8", "fd00::/8", "127.0.0.1", "unix")))
 
 
 @pytest.mark.parametrize("peer", ["10.1.2.3", "fd00::7", "127.0.0.1", "::ffff:10.1.2.3", ""])
@@ -111,7 +111,7 @@ def test_proxies_that_were_named_are_trusted(peer: str) -> None:
 @pytest.mark.parametrize("peer", ["11.0.0.1", "::1", "localhost", "::ffff:11.0.0.1", "10.0.0"])
 def test_nobody_else_is(peer: str) -> None:
     assert not PROXIES.trusts(peer)
-    assert not policy(Settings()).trusts("")
+    assert not read_policy(Settings()).trusts("")
 
 
 @pytest.mark.parametrize(
@@ -127,4 +127,4 @@ def test_nobody_else_is(peer: str) -> None:
     ],
 )
 def test_who_asks_is_the_last_that_no_proxy_of_ours_is(peer: str, forwarded: str, who: str) -> None:
-    assert PROXIES.who_asks(peer, forwarded) == who
+    assert PROXIES.client_address(peer, forwarded) == who

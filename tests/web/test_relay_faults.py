@@ -16,7 +16,7 @@ from antiphon.tools.functions import Functions
 from antiphon.types.errors import Unavailable
 from antiphon.types.messages import Progress
 from antiphon.web import relay as relays
-from antiphon.web.people import LOCAL
+from antiphon.web.people import LOCAL_USER
 from antiphon.web.relays import grants_file
 from antiphon.web.submission import created
 from tests.support.terminal.model import Model
@@ -53,7 +53,7 @@ async def test_a_turn_that_nobody_asked_for_any_more_is_asked_for() -> None:
         thread = await client.create_thread()
         await client.create_message(thread.id, "Go")
         run = await created(
-            here.site, LOCAL, CreateRun(thread.id, tools=here.site.tools.specs()), None
+            here.site, LOCAL_USER, CreateRun(thread.id, tools=here.site.tools.specs()), None
         )
         asking = asyncio.create_task(_turn(here, run.id))
         await _called(model, "get_flight_times", "c1", arguments=FLIGHT)

@@ -19,9 +19,12 @@ if TYPE_CHECKING:
 
 
 def web_chat() -> Chat:
-    """`antiphon.web.asgi.chat`. Raises `BadSettings` where the extra is not installed."""
+    """Return `antiphon.web.asgi.open_asgi_app`.
+
+    Raises `BadSettings` where the extra is not installed.
+    """
     try:
-        return cast("Chat", import_module("antiphon.web.asgi").chat)
+        return cast("Chat", import_module("antiphon.web.asgi").open_asgi_app)
     except ModuleNotFoundError as missing:
         raise BadSettings(
             f"the web chat needs {missing.name}, which is not installed",

@@ -21,7 +21,7 @@ from antiphon.api.operations import (
 from antiphon.client.async_client import AsyncClient
 from antiphon.types.accounts import AuditEntry, OwnerTotals, ProviderKey, UsageRow
 from antiphon.web import assistants
-from antiphon.web.people import LOCAL
+from antiphon.web.people import LOCAL_USER
 
 if TYPE_CHECKING:
     from antiphon.web.site import Site
@@ -187,8 +187,8 @@ async def shared_assistants(site: Site) -> list[SharedAssistant]:
 
 async def _shared(site: Site) -> AsyncIterator[SharedAssistant]:
     names = await _names(site.client)
-    for owner in dict.fromkeys((LOCAL.owner, *names)):
-        async for each in site.client_for(owner).paginate(ListAssistants(limit=100)):
+    for owner in dict.fromkeys((LOCAL_USER.owner, *names)):
+        async for each in site.client_for_owner(owner).paginate(ListAssistants(limit=100)):
             token = assistants.token(site.secret, owner, each)
             if token is not None:
                 by = names.get(owner, "")
@@ -208,4 +208,4 @@ def _kind(owner: str, names: Mapping[str, str]) -> Kind:
         case "proj" if owner in names:
             return "project"
         case _:
-            return "everybody" if owner == LOCAL.owner else "other"
+            return "everybody" if owner == LOCAL_USER.owner else "other"

@@ -12,7 +12,7 @@ from antiphon.types import errors
 from antiphon.types.errors import AntiphonError
 from antiphon.web import guard, session
 from antiphon.web.context import KEY
-from antiphon.web.http import problem
+from antiphon.web.http import problem_response
 from antiphon.web.routes import (
     admin,
     admin_owners,
@@ -29,7 +29,7 @@ from antiphon.web.routes import (
 )
 from antiphon.web.site import Site
 
-LARGEST = 32 * 2**20
+MAX_REQUEST_BYTES = 32 * 2**20
 """Bytes of a request: an upload with what is around it."""
 
 BLUEPRINTS = (
@@ -48,40 +48,44 @@ BLUEPRINTS = (
 )
 
 
-def application(site: Site) -> Flask:
+def create_app(site: Site) -> Flask:
     """The web chat of this site, for any WSGI server."""
     app = Flask("antiphon.web", static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = LARGEST
+    app.config["MAX_CONTENT_LENGTH"] = MAX_REQUEST_BYTES
     app.config["MAX_FORM_MEMORY_SIZE"] = 64 * 2**10
     app.extensions[KEY] = site
     session.configure(app, site)
     guard.protect(app)
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
-    app.register_error_handler(AntiphonError, problem)
-    app.register_error_handler(HTTPException, _refused)
-    app.register_error_handler(Exception, _unforeseen)
+    app.register_error_handler(AntiphonError, problem_response)
+    app.register_error_handler(HTTPException, _handle_http_error)
+    app.register_error_handler(Exception, _handle_exception)
     return app
 
 
-def _refused(error: HTTPException) -> Response:
+def _handle_http_error(error: HTTPException) -> Response:
     """What Flask itself refuses, in our words."""
     match error:
         case NotFound():
-            return page.nothing_here() or problem(
+            return page.nothing_here() or problem_response(
                 errors.NotFound("There is nothing at this address.")
             )
         case MethodNotAllowed():
             allow = ", ".join(sorted(error.valid_methods or ()))
-            return problem(
+            return problem_response(
                 problems.MethodNotAllowed("The address exists, and does not do this.", allow=allow)
             )
         case RequestEntityTooLarge():
-            return problem(errors.TooLarge("The body is too large.", expected=f"{LARGEST} bytes"))
+            return problem_response(
+                errors.TooLarge("The body is too large.", expected=f"{MAX_REQUEST_BYTES} bytes")
+            )
         case _:
-            return problem(problems.Malformed("The request cannot be read."))
+            return problem_response(problems.Malformed("The request cannot be read."))
 
 
-def _unforeseen(fault: Exception) -> Response:
+def _handle_exception(fault: Exception) -> Response:
     route = request.url_rule.rule if request.url_rule else "an unknown address"
-    return problem(problems.internal_error(fault, token_hex(8), f"{request.method} {route}"))
+    return problem_response(
+        problems.internal_error(fault, token_hex(8), f"{request.method} {route}")
+    )

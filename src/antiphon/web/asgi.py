@@ -8,13 +8,13 @@ from contextlib import asynccontextmanager
 from antiphon.client.async_client import AsyncClient
 from antiphon.settings.settings import Settings
 from antiphon.tools.functions import Function
-from antiphon.web.app import LARGEST, application
-from antiphon.web.bridge import Bridge, Pace, Scope, peer
-from antiphon.web.site import opened
+from antiphon.web.app import MAX_REQUEST_BYTES, create_app
+from antiphon.web.bridge import Bridge, BridgeTimeouts, Scope, peer
+from antiphon.web.site import open_site
 
 
 @asynccontextmanager
-async def chat(
+async def open_asgi_app(
     settings: Settings,
     client: AsyncClient,
     closing: Callable[[], bool],
@@ -23,15 +23,15 @@ async def chat(
     servers: bool = True,
 ) -> AsyncGenerator[Bridge]:
     """The web chat over this client as an ASGI application, on the loop that runs now."""
-    async with opened(settings, client, tools, servers=servers) as site:
+    async with open_site(settings, client, tools, servers=servers) as site:
 
         def caller(scope: Scope) -> str:
             claimed = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
-            return site.policy.who_asks(peer(scope), b",".join(claimed).decode("latin-1"))
+            return site.policy.client_address(peer(scope), b",".join(claimed).decode("latin-1"))
 
-        pace = Pace(patience=settings.send_timeout)
+        pace = BridgeTimeouts(patience=settings.send_timeout)
         tracer = client.transport.tracer
-        bridge = Bridge(application(site), LARGEST, closing, pace, tracer, caller)
+        bridge = Bridge(create_app(site), MAX_REQUEST_BYTES, closing, pace, tracer, caller)
         try:
             yield bridge
         finally:

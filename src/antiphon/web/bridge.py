@@ -35,8 +35,8 @@ from antiphon.telemetry.asgi_spans import trace_request
 from antiphon.telemetry.tracing import NO_TRACES, Tracer
 from antiphon.types.errors import AntiphonError, Overloaded, TooLarge
 from antiphon.web.checks import API
-from antiphon.web.event_stream import ROOM, SILENCE, EventStream, FileStream, resume
-from antiphon.web.heavy_answers import AwaitedAnswer
+from antiphon.web.event_stream import ROOM, SILENCE, EventStream, FileStream, prepend
+from antiphon.web.heavy_answers import AwaitedResponse
 from antiphon.web.http import problem_headers
 
 # The bodies of requests on their way in: each within its size and time, all within some room.
@@ -50,11 +50,11 @@ PAUSE = 30.0
 """Seconds for which a body may stand still."""
 
 
-class Left(Exception):
+class ClientDisconnected(Exception):
     """Who asked has gone."""
 
 
-class Bodies:
+class BodyReader:
     """Reads bodies of at most `largest` bytes, which may stand still for `pause` seconds."""
 
     def __init__(self, largest: int, pause: float = PAUSE) -> None:
@@ -66,13 +66,13 @@ class Bodies:
     async def read(self, receive: Receive) -> AsyncGenerator[bytes]:
         """The body, which has its room for as long as this is entered.
 
-        Raises `TooLarge`, `TooSlow`, `Overloaded`, and `Left`.
+        Raises `TooLarge`, `TooSlow`, `Overloaded`, and `ClientDisconnected`.
         """
         pieces: list[bytes] = []
         size, more = 0, True
         try:
             while more:
-                piece, more = await _piece(receive, self._pause)
+                piece, more = await _receive_piece(receive, self._pause)
                 size += len(piece)
                 self._room -= len(piece)
                 self._check(size)
@@ -88,7 +88,7 @@ class Bodies:
             raise Overloaded("Too much is being sent at once.", hint="Try again in a moment.")
 
 
-async def _piece(receive: Receive, pause: float) -> tuple[bytes, bool]:
+async def _receive_piece(receive: Receive, pause: float) -> tuple[bytes, bool]:
     try:
         async with asyncio.timeout(pause):
             message = await receive()
@@ -97,7 +97,7 @@ async def _piece(receive: Receive, pause: float) -> tuple[bytes, bool]:
             f"Nothing more of the body came for {pause:g} seconds.", expected="the whole body"
         ) from error
     if message["type"] == "http.disconnect":
-        raise Left
+        raise ClientDisconnected
     return message.get("body", b""), message.get("more_body", False)
 
 
@@ -107,7 +107,7 @@ async def _piece(receive: Receive, pause: float) -> tuple[bytes, bool]:
 Scope = MutableMapping[str, Any]
 
 
-def environ(scope: Scope, body: bytes) -> dict[str, Any]:
+def wsgi_environ(scope: Scope, body: bytes) -> dict[str, Any]:
     """The request in WSGI's words; `body` is the whole of it."""
     host, port = scope.get("server") or ("localhost", 0)
     client = scope.get("client") or ("", 0)
@@ -133,7 +133,7 @@ def environ(scope: Scope, body: bytes) -> dict[str, Any]:
     }
 
 
-class Answer:
+class WsgiResponse:
     """What the application answers: the beginning by WSGI's call, the body whole."""
 
     def __init__(self) -> None:
@@ -142,7 +142,7 @@ class Answer:
         self.body = b""
 
     @property
-    def start(self) -> dict[str, Any]:
+    def asgi_start(self) -> dict[str, Any]:
         """The beginning as ASGI has it."""
         return {
             "type": "http.response.start",
@@ -150,7 +150,7 @@ class Answer:
             "headers": self.headers,
         }
 
-    def begin(
+    def start_response(
         self, status: str, headers: list[tuple[str, str]], exc_info: object = None
     ) -> Callable[[bytes], None]:
         """WSGI's `start_response`."""
@@ -160,7 +160,7 @@ class Answer:
         ]
         return self._write
 
-    def end(self, body: bytes) -> None:
+    def set_body(self, body: bytes) -> None:
         """Add the body, which was not there when the answer was begun."""
         self.body = body
         self.headers.append((b"content-length", b"%d" % len(body)))
@@ -204,7 +204,7 @@ PAGE_THREADS = 8
 _OF_A_BODY = (b"content-type", b"content-length", b"content-disposition")
 
 
-class Pace(NamedTuple):
+class BridgeTimeouts(NamedTuple):
     """How long things may take, in seconds.
 
     A body may stand still for `pause`, and a reader let bytes lie for `patience`. After `silence` a
@@ -217,7 +217,7 @@ class Pace(NamedTuple):
     blink: float = 1.0
 
 
-USUAL = Pace()
+DEFAULT_TIMEOUTS = BridgeTimeouts()
 
 
 def peer(scope: Scope) -> str:
@@ -238,18 +238,18 @@ class Bridge:
         application: Callable[..., Iterable[bytes]],
         largest: int,
         closing: Callable[[], bool] = lambda: False,
-        pace: Pace = USUAL,
+        pace: BridgeTimeouts = DEFAULT_TIMEOUTS,
         tracer: Tracer = NO_TRACES,
         caller: Callable[[Scope], str] = peer,
     ) -> None:
         self._application = application
         self._caller = caller
         self._pace = pace
-        self._bodies = Bodies(largest, pace.pause)
+        self._bodies = BodyReader(largest, pace.pause)
         self._closing = closing
         self._tracer = tracer
-        self._threads = _Threads(THREADS, "antiphon-web")
-        self._page_threads = _Threads(PAGE_THREADS, "antiphon-page")
+        self._threads = _ThreadPool(THREADS, "antiphon-web")
+        self._page_threads = _ThreadPool(PAGE_THREADS, "antiphon-page")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
@@ -259,32 +259,32 @@ class Bridge:
             await self._answer(scope, receive, send)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        room: list[EventStream | AwaitedAnswer] = []
-        answer, caller = Answer(), self._caller(scope)
+        room: list[EventStream | AwaitedResponse] = []
+        answer, caller = WsgiResponse(), self._caller(scope)
         frames: Frames | None = None
         try:
             async with self._bodies.read(receive) as body:
-                asked = environ(scope, body) | {ROOM: room}
+                asked = wsgi_environ(scope, body) | {ROOM: room}
                 threads = self._threads if scope["path"].startswith(API) else self._page_threads
                 await threads.run(caller, partial(self._call, asked, answer))
             match room:
-                case [AwaitedAnswer() as awaited]:
-                    answer.end(await _while_present(receive, awaited.make()))
+                case [AwaitedResponse() as awaited]:
+                    answer.set_body(await _run_while_connected(receive, awaited.make()))
                 case [FileStream() as file]:
-                    frames = await _begin(receive, file.source())
+                    frames = await _read_first_piece(receive, file.source())
                 case [EventStream() as stream]:
                     frames = stream.source()
                 case _:  # the answer is whole
                     pass
-        except Left:
+        except ClientDisconnected:
             return
         except AntiphonError as problem:
-            await _refuse(send, problem, answer.headers)
+            await _send_problem(send, problem, answer.headers)
             return
         if frames is None:
             await _send_whole(scope, caller, answer, send)
             return
-        await send(answer.start)
+        await send(answer.asgi_start)
         alive = room[0].alive if isinstance(room[0], EventStream) else b""
         # A reader who takes nothing, or is gone; or too much waits for readers.
         with suppress(TimeoutError, OSError, Overloaded):
@@ -295,8 +295,8 @@ class Bridge:
         self._threads.close()
         self._page_threads.close()
 
-    def _call(self, asked: dict[str, Any], answer: Answer) -> None:
-        result = self._application(asked, answer.begin)
+    def _call(self, asked: dict[str, Any], answer: WsgiResponse) -> None:
+        result = self._application(asked, answer.start_response)
         try:
             answer.body = b"".join(result)
         finally:
@@ -307,9 +307,9 @@ class Bridge:
         self, frames: Frames, alive: bytes, receive: Receive, send: Send, hold: Hold
     ) -> None:
         """Send the frames as they come, and look up only when nothing moves."""
-        line = _Line(send, self._pace, hold)
-        telling = asyncio.ensure_future(line.tell(frames))
-        left = asyncio.ensure_future(_left(receive))
+        line = _StreamWriter(send, self._pace, hold)
+        telling = asyncio.ensure_future(line.write_all(frames))
+        left = asyncio.ensure_future(_wait_for_disconnect(receive))
         try:
             while True:
                 soon = min(line.due or self._pace.blink, self._pace.blink)
@@ -334,7 +334,7 @@ class Bridge:
             await frames.aclose()
 
 
-class _Threads:
+class _ThreadPool:
     """Threads in which views are called; one caller has at most half of them."""
 
     def __init__(self, most: int, name: str) -> None:
@@ -353,10 +353,10 @@ class _Threads:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
-class _Line:
+class _StreamWriter:
     """What goes out to one reader: since when it is silent, or does not get rid of what it has."""
 
-    def __init__(self, send: Send, pace: Pace, hold: Hold) -> None:
+    def __init__(self, send: Send, pace: BridgeTimeouts, hold: Hold) -> None:
         self.writes = False
         self._hold = hold
         self._send = send
@@ -378,7 +378,7 @@ class _Line:
         """Whether the reader takes nothing."""
         return self.writes and not self.due
 
-    async def tell(self, frames: AsyncGenerator[bytes, None]) -> None:
+    async def write_all(self, frames: AsyncGenerator[bytes, None]) -> None:
         """All frames, and the end."""
         async for frame in frames:
             if frame:
@@ -402,28 +402,31 @@ class _Line:
         return self._pace.patience if self.writes else self._pace.silence
 
 
-async def _send_whole(scope: Scope, caller: str, answer: Answer, send: Send) -> None:
+async def _send_whole(scope: Scope, caller: str, answer: WsgiResponse, send: Send) -> None:
     try:
         with hold_bytes(scope, caller, len(answer.body)):
-            await send(answer.start)
+            await send(answer.asgi_start)
             await send_body(send, answer.body)
     except Overloaded as problem:
-        await _refuse(send, problem)
+        await _send_problem(send, problem)
 
 
-async def _left(receive: Receive) -> None:
+async def _wait_for_disconnect(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
 
 
-async def _while_present(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
-    """Return what the work does; it is cancelled when the reader leaves. Raises `Left`."""
-    left = asyncio.ensure_future(_left(receive))
+async def _run_while_connected(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
+    """Return the result of `work`, which is cancelled when the client disconnects.
+
+    Raises `ClientDisconnected`.
+    """
+    left = asyncio.ensure_future(_wait_for_disconnect(receive))
     working = asyncio.ensure_future(work)
     try:
         await asyncio.wait({left, working}, return_when=FIRST_COMPLETED)
         if not working.done():
-            raise Left
+            raise ClientDisconnected
         return working.result()
     finally:
         left.cancel()
@@ -431,21 +434,21 @@ async def _while_present(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
         await asyncio.wait([left, working])
 
 
-async def _begin(receive: Receive, pieces: Frames) -> Frames:
-    """Return the pieces when the first of them is there. Raises `Left`."""
+async def _read_first_piece(receive: Receive, pieces: Frames) -> Frames:
+    """Return the pieces when the first of them is there. Raises `ClientDisconnected`."""
 
     async def read() -> bytes:
         return await anext(pieces, b"")
 
     try:
-        first = await _while_present(receive, read())
+        first = await _run_while_connected(receive, read())
     except BaseException:
         await pieces.aclose()
         raise
-    return resume(first, pieces)
+    return prepend(first, pieces)
 
 
-async def _refuse(
+async def _send_problem(
     send: Send, problem: AntiphonError, begun: Sequence[tuple[bytes, bytes]] = ()
 ) -> None:
     """Answer with the problem, under those headers of the answer begun that are not of its body.

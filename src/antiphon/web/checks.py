@@ -22,7 +22,7 @@ JSON = "application/json"
 MULTIPART = "multipart/form-data"
 
 
-class Facts(msgspec.Struct, frozen=True, kw_only=True):
+class RequestFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What a request says of itself. `rule` is its route's pattern, or its path where it has none.
 
     `peer` is the address that is connected, "" on a Unix socket. `secure` says that the browser
@@ -43,7 +43,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     named_user: bool = False
 
 
-class Asked(msgspec.Struct, frozen=True, kw_only=True):
+class RouteRequirements(msgspec.Struct, frozen=True, kw_only=True):
     """What a route asks of a request. `body` is the type of what is sent there, if any is."""
 
     person: bool = True
@@ -52,25 +52,27 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     body: str | None = None
 
 
-def asked(method: str, rule: str) -> Asked:
+def route_requirements(method: str, rule: str) -> RouteRequirements:
     """What this route asks: everything, unless it is one of the few that cannot."""
     if not rule.startswith(API):
-        return Asked(person=False, own_origin=False, body=None if method in _READING else JSON)
+        return RouteRequirements(
+            person=False, own_origin=False, body=None if method in _READING else JSON
+        )
     if method in _READING:
-        return Asked()
-    return Asked(
+        return RouteRequirements()
+    return RouteRequirements(
         person=(method, rule) not in _BEFORE_A_LOGIN,
         csrf=not rule.startswith(_FOR_OTHER_CLIENTS) and (method, rule) not in _BEFORE_A_LOGIN,
         body=MULTIPART if (method, rule) == _UPLOAD else JSON,
     )
 
 
-def check_request(facts: Facts, policy: Policy) -> None:
+def check_request(facts: RequestFacts, policy: Policy) -> None:
     """Refuse what no person could have meant.
 
     Raises `Misdirected`, `Forbidden`, `UnsupportedMedia`.
     """
-    wanted = asked(facts.method, facts.rule)
+    wanted = route_requirements(facts.method, facts.rule)
     if facts.rule not in _FOR_PROBES:
         _check_host(facts, policy)
         _check_nearness(facts, policy)
@@ -81,7 +83,7 @@ def check_request(facts: Facts, policy: Policy) -> None:
         _check_body(facts, wanted.body)
 
 
-def check_csrf(facts: Facts, token: str) -> None:
+def check_csrf(facts: RequestFacts, token: str) -> None:
     """Refuse what was not sent by a page that read its token first. Raises `Forbidden`."""
     given = (facts.csrf or "").encode()
     if not (token and hmac.compare_digest(given, token.encode())):
@@ -101,7 +103,7 @@ _FOR_OTHER_CLIENTS = ("/api/messages/process", "/api/agui", "/api/runs/")
 _OWN_SITES = (None, "same-origin", "none")  # `none`: typed in, or a bookmark
 
 
-def _check_host(facts: Facts, policy: Policy) -> None:
+def _check_host(facts: RequestFacts, policy: Policy) -> None:
     """The Host of a request that DNS rebinding sends is the other site's."""
     if not policy.answers_to(facts.host):
         raise Misdirected(
@@ -111,7 +113,7 @@ def _check_host(facts: Facts, policy: Policy) -> None:
         )
 
 
-def _check_nearness(facts: Facts, policy: Policy) -> None:
+def _check_nearness(facts: RequestFacts, policy: Policy) -> None:
     """Without a login whoever asks is on this machine, also behind a proxy that says who asks."""
     if policy.login != "none":
         return
@@ -124,7 +126,7 @@ def _check_nearness(facts: Facts, policy: Policy) -> None:
         )
 
 
-def _check_named_user(facts: Facts, policy: Policy) -> None:
+def _check_named_user(facts: RequestFacts, policy: Policy) -> None:
     if policy.login == "proxy" and facts.named_user and not policy.trusts(facts.peer):
         raise Forbidden(
             f"The header {policy.user_header} comes from an address that is not trusted.",
@@ -132,7 +134,7 @@ def _check_named_user(facts: Facts, policy: Policy) -> None:
         )
 
 
-def _check_origin(facts: Facts, policy: Policy) -> None:
+def _check_origin(facts: RequestFacts, policy: Policy) -> None:
     site = facts.fetch_site.lower() if facts.fetch_site is not None else None
     own = facts.origin is None or facts.origin.lower() in _origins(facts, policy)
     if site not in _OWN_SITES or not own:
@@ -143,14 +145,14 @@ def _check_origin(facts: Facts, policy: Policy) -> None:
         )
 
 
-def _origins(facts: Facts, policy: Policy) -> set[str | None]:
+def _origins(facts: RequestFacts, policy: Policy) -> set[str | None]:
     """What our own pages come from. A proxy may have made https of http, never the other way."""
     host = facts.host.lower()
     plain = None if facts.secure else f"http://{host}"
     return {f"https://{host}", policy.origin, plain}
 
 
-def _check_body(facts: Facts, wanted: str) -> None:
+def _check_body(facts: RequestFacts, wanted: str) -> None:
     """A form can send three types across origins without asking; this is none of them."""
     if facts.method == "DELETE" and not facts.has_body:
         return

@@ -17,11 +17,11 @@ from typing import Any, ClassVar
 from flask import Response
 
 from antiphon.types.errors import TryAgain
-from antiphon.web.context import site
-from antiphon.web.limits import Ticket
-from antiphon.web.people import LOCAL, Person
+from antiphon.web.context import current_site
+from antiphon.web.limits import StreamTicket
+from antiphon.web.people import LOCAL_USER, User
 from antiphon.web.run_stream import Frames
-from antiphon.web.session import person
+from antiphon.web.session import current_user
 from antiphon.web.site import Site
 from antiphon.wires.ai_sdk.message_stream import HEADERS
 from antiphon.wires.framing import HEARTBEAT
@@ -47,7 +47,7 @@ class EventStream(Response):
     def __init__(
         self, source: Source, loop: asyncio.AbstractEventLoop, headers: Mapping[str, str]
     ) -> None:
-        body = _iterated(source, loop, self.alive)
+        body = _iterate_in_thread(source, loop, self.alive)
         super().__init__(body, headers=dict(headers), direct_passthrough=True)
         self.source = source
 
@@ -70,7 +70,7 @@ class FileStream(EventStream):
     alive = b""
 
 
-async def resume(first: bytes, pieces: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+async def prepend(first: bytes, pieces: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
     """Yield the piece that was read already, and the others."""
     async with aclosing(pieces):
         yield first
@@ -78,7 +78,9 @@ async def resume(first: bytes, pieces: AsyncGenerator[bytes, None]) -> AsyncGene
             yield piece
 
 
-def _iterated(source: Source, loop: asyncio.AbstractEventLoop, alive: bytes) -> Iterator[bytes]:
+def _iterate_in_thread(
+    source: Source, loop: asyncio.AbstractEventLoop, alive: bytes
+) -> Iterator[bytes]:
     """The frames in a thread that may wait, with a sign of life whenever they are silent."""
     told = source()
     ends = loop.time() + OLDEST if alive else math.inf
@@ -97,14 +99,14 @@ def _iterated(source: Source, loop: asyncio.AbstractEventLoop, alive: bytes) -> 
             yield frame
     finally:
         if step is None or not step.done():  # not at their end: the reader is let go, or has left
-            asyncio.run_coroutine_threadsafe(_closed(told, step), loop)
+            asyncio.run_coroutine_threadsafe(_close_when_idle(told, step), loop)
 
 
 async def _next(told: AsyncGenerator[bytes, None]) -> bytes:
     return await anext(told, b"")
 
 
-async def _closed(told: AsyncGenerator[bytes, None], step: Future[bytes] | None) -> None:
+async def _close_when_idle(told: AsyncGenerator[bytes, None], step: Future[bytes] | None) -> None:
     """Once the step that was under way has let go."""
     if step is not None:
         step.cancel()
@@ -123,24 +125,26 @@ async def _closed(told: AsyncGenerator[bytes, None], step: Future[bytes] | None)
 LOOK_AGAIN = 2.0  # seconds for which a reader is believed to be still logged in
 
 
-def may_write(site: Site, someone: Person) -> None:
+def count_message(site: Site, someone: User) -> None:
     """Count one message of theirs. Raises `TooMany`. Who is alone here is not counted."""
-    if someone != LOCAL:
+    if someone != LOCAL_USER:
         site.limits.messages.take(someone.id)
 
 
-def take_place(site: Site, someone: Person) -> Ticket:
+def take_place(site: Site, someone: User) -> StreamTicket:
     """A place for one more stream. Raises `Overloaded`."""
     return site.limits.streams.admit(someone.id)
 
 
-async def seated(site: Site, someone: Person, frames: Frames, place: Ticket) -> Frames:
+async def stream_while_signed_in(
+    site: Site, someone: User, frames: Frames, place: StreamTicket
+) -> Frames:
     """The frames, for as long as their reader is let in."""
     looked = time.monotonic()
     try:
         async for frame in frames:
             if time.monotonic() - looked > LOOK_AGAIN:
-                if not await site.people.stands(someone):
+                if not await site.people.is_signed_in(someone):
                     return
                 looked = time.monotonic()
             yield frame
@@ -154,14 +158,16 @@ async def seated(site: Site, someone: Person, frames: Frames, place: Ticket) -> 
 # A stream as the answer to a request, if there is a place for one more.
 
 
-def streamed(
+def stream_response(
     begin: Callable[[], Coroutine[Any, Any, Frames]], headers: Mapping[str, str] = HEADERS
 ) -> Response:
     """The frames as a response. Raises `Overloaded`, and then nothing was begun."""
-    here, someone = site(), person()
+    here, someone = current_site(), current_user()
     place = take_place(here, someone)
     with ExitStack() as unless_begun:
         unless_begun.callback(place.release)
         frames = here.run(begin())
         unless_begun.pop_all()
-    return EventStream(lambda: seated(here, someone, frames, place), here.loop, headers)
+    return EventStream(
+        lambda: stream_while_signed_in(here, someone, frames, place), here.loop, headers
+    )

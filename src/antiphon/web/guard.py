@@ -10,9 +10,9 @@ from antiphon.api.problems import SignedOut
 from antiphon.engine.accounts import MAX_NAME
 from antiphon.types.errors import Forbidden, SignInRefused
 from antiphon.web import checks, origin, session
-from antiphon.web.checks import Facts
-from antiphon.web.context import site
-from antiphon.web.people import LOCAL, Person
+from antiphon.web.checks import RequestFacts
+from antiphon.web.context import current_site
+from antiphon.web.people import LOCAL_USER, User
 from antiphon.web.policy import Policy
 
 ME = "/api/me"
@@ -39,19 +39,19 @@ _NO_PAGES = (checks.API, "/static/", "/login/", "/healthz", "/favicon.ico")
 
 def protect(app: Flask) -> None:
     """Let nothing reach a view that was not looked at, and no answer out without its headers."""
-    app.before_request(_let_in)
-    app.after_request(_let_out)
+    app.before_request(_check_request)
+    app.after_request(_add_headers)
 
 
-def facts(request: Request, policy: Policy) -> Facts:
+def request_facts(request: Request, policy: Policy) -> RequestFacts:
     """What the request says of itself."""
-    return Facts(
+    return RequestFacts(
         method=request.method,
         rule=request.url_rule.rule if request.url_rule else request.path,
         host=origin.host(request),
         peer=origin.peer(request),
-        forwarded_for=origin.forwarded_for(request),
-        secure=origin.over_https(request, policy),
+        forwarded_for=origin.x_forwarded_for(request),
+        secure=origin.is_https(request, policy),
         origin=request.headers.get("Origin"),
         fetch_site=request.headers.get("Sec-Fetch-Site"),
         media_type=request.mimetype,
@@ -61,29 +61,29 @@ def facts(request: Request, policy: Policy) -> Facts:
     )
 
 
-def _let_in() -> None:
-    policy = site().policy
-    said = facts(request, policy)
+def _check_request() -> None:
+    policy = current_site().policy
+    said = request_facts(request, policy)
     checks.check_request(said, policy)
-    wanted = checks.asked(said.method, said.rule)
-    begins = said.method == "GET" and policy.login in _WITHOUT_A_FORM and _begins(said.rule)
+    wanted = checks.route_requirements(said.method, said.rule)
+    begins = said.method == "GET" and policy.login in _WITHOUT_A_FORM and _starts_session(said.rule)
     if wanted.person:
-        g.person = _person(policy, begins=begins)
+        g.person = _authenticate(policy, begins=begins)
     elif begins:
         with suppress(SignInRefused):  # the page asks who is there, and is told
-            g.person = _person(policy, begins=begins)
+            g.person = _authenticate(policy, begins=begins)
     if wanted.person and g.person is None:
         raise SignedOut(
             "Nobody is logged in here.",
             expected="the cookie that a login, or GET / where nobody logs in, has set",
             login=policy.login,
-            site=site().settings.web_title,
+            site=current_site().settings.web_title,
         )
     if wanted.csrf:
-        checks.check_csrf(said, session.csrf())
+        checks.check_csrf(said, session.csrf_token())
 
 
-def _let_out(response: Response) -> Response:
+def _add_headers(response: Response) -> Response:
     for name, value in HEADERS.items():
         response.headers[name] = value
     page = response.mimetype == "text/html"
@@ -93,25 +93,25 @@ def _let_out(response: Response) -> Response:
     return response
 
 
-def _begins(rule: str) -> bool:
+def _starts_session(rule: str) -> bool:
     """Whether what a browser opens there is where it begins: our pages, and who is at them."""
     return rule == ME or not rule.startswith(_NO_PAGES)
 
 
-def _person(policy: Policy, *, begins: bool) -> Person | None:
+def _authenticate(policy: Policy, *, begins: bool) -> User | None:
     """Who asks. Where nobody has to log in for it, a page begins what a request goes on with."""
     match policy.login:
         case "none":
-            return _known(LOCAL, policy, begins=begins)
+            return _continue_or_start_session(LOCAL_USER, policy, begins=begins)
         case "proxy":
-            named = _named_by_proxy(policy)
-            return _known(named, policy, begins=begins) if named else None
+            named = _proxy_user(policy)
+            return _continue_or_start_session(named, policy, begins=begins) if named else None
         case _:
-            return _logged_in(policy)
+            return _session_user(policy)
 
 
-def _known(person: Person, policy: Policy, *, begins: bool) -> Person | None:
-    said = session.entry()
+def _continue_or_start_session(person: User, policy: Policy, *, begins: bool) -> User | None:
+    said = session.current_session()
     if said and (said.person, said.generation, said.by) == (
         person.id,
         person.generation,
@@ -124,14 +124,16 @@ def _known(person: Person, policy: Policy, *, begins: bool) -> Person | None:
     return person
 
 
-def _logged_in(policy: Policy) -> Person | None:
-    said = session.entry()
+def _session_user(policy: Policy) -> User | None:
+    said = session.current_session()
     if said is None or said.by != policy.login:
         return None
-    return site().run(site().people.find(said.person, said.generation, session.name_of(said)))
+    return current_site().run(
+        current_site().people.find(said.person, said.generation, session.session_name(said))
+    )
 
 
-def _named_by_proxy(policy: Policy) -> Person | None:
+def _proxy_user(policy: Policy) -> User | None:
     """Whom the proxy names; that it is trusted was checked."""
     if not policy.trusts(origin.peer(request)):
         return None
@@ -145,7 +147,7 @@ def _named_by_proxy(policy: Policy) -> Person | None:
             expected=f"one name of at most {MAX_NAME} characters, without a comma",
             hint="The proxy must set the header itself, and pass on none that was sent to it.",
         )
-    return site().run(site().people.named_by_proxy(name))
+    return current_site().run(current_site().people.find_or_create_by_proxy_name(name))
 
 
 def _one_name(given: str) -> str | None:

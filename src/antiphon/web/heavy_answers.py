@@ -9,17 +9,17 @@ from typing import Any
 import flask
 from flask import Response, request
 
-from antiphon.web.context import party, site
+from antiphon.web.context import current_site, fairness_key
 from antiphon.web.event_stream import ROOM, FileStream, Source
 from antiphon.web.http import BYTES, NO_STORE, SANDBOX
 
-Make = Callable[[], Coroutine[Any, Any, bytes]]
+MakeBody = Callable[[], Coroutine[Any, Any, bytes]]
 """Makes a body."""
 
 JSON = "application/json"
 
 
-class AwaitedAnswer(Response):
+class AwaitedResponse(Response):
     """A response without its body, which the bridge awaits and sends with its length.
 
     What `make` raises is answered in its place.
@@ -27,7 +27,7 @@ class AwaitedAnswer(Response):
 
     automatically_set_content_length = False
 
-    def __init__(self, make: Make) -> None:
+    def __init__(self, make: MakeBody) -> None:
         super().__init__(headers=NO_STORE, content_type=JSON)
         self.make = make
 
@@ -38,12 +38,12 @@ class AwaitedAnswer(Response):
         return []
 
 
-def answer_in_turn(make: Make) -> Response:
+def respond_in_turn(make: MakeBody) -> Response:
     """Answer with JSON that is made when it is this party's turn to have a heavy answer made.
 
     Another server than our own has nobody who awaits it: there the thread of the view waits.
     """
-    here, who = site(), party()
+    here, who = current_site(), fairness_key()
 
     async def make_in_turn() -> bytes:
         async with here.limits.answers.slot(who):
@@ -51,7 +51,7 @@ def answer_in_turn(make: Make) -> Response:
 
     if ROOM not in request.environ or request.method == "HEAD":
         return Response(here.run(make_in_turn()), headers=NO_STORE, content_type=JSON)
-    return AwaitedAnswer(make_in_turn)
+    return AwaitedResponse(make_in_turn)
 
 
 def send_file(
@@ -67,7 +67,7 @@ def send_file(
     An attachment no browser shows or runs; `size` is in bytes, where it is known. Each piece is
     made when it is this party's turn to have something heavy made.
     """
-    here, who = site(), party()
+    here, who = current_site(), fairness_key()
     headers = flask.send_file(
         BytesIO(),
         media_type,

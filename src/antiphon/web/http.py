@@ -15,7 +15,7 @@ from antiphon.types.errors import AntiphonError, InvalidRequest
 NO_STORE = {"cache-control": "no-store"}
 
 
-def answer(value: Any, status: int = 200) -> Response:
+def json_response(value: Any, status: int = 200) -> Response:
     """The value as JSON, which nobody on the way keeps."""
     body = msgspec.json.encode(value)
     return Response(body, status, NO_STORE, content_type="application/json")
@@ -26,7 +26,7 @@ def problem_headers(error: AntiphonError) -> list[tuple[bytes, bytes]]:
     return [each for each in problems.problem_headers(error) if each[0] != b"www-authenticate"]
 
 
-def problem(error: AntiphonError) -> Response:
+def problem_response(error: AntiphonError) -> Response:
     """The error as a problem document."""
     status, _ = problems.status_and_title(error)
     headers = {name.decode(): value.decode("latin-1") for name, value in problem_headers(error)}
@@ -42,15 +42,15 @@ T = TypeVar("T")
 DEEPEST = 64
 
 
-def read(kind: type[T]) -> T:
+def read_json(kind: type[T]) -> T:
     """The JSON body; the guard has seen that it is one by its type. Other keys are passed over.
 
     Raises `InvalidRequest`.
     """
-    return read_bytes(request.get_data(cache=False), kind)
+    return decode_json(request.get_data(cache=False), kind)
 
 
-def query(kind: type[T]) -> T:
+def read_query(kind: type[T]) -> T:
     """The query as this struct; other keys are passed over. Raises `InvalidRequest`."""
     try:
         asked = request.args.to_dict()
@@ -60,7 +60,7 @@ def query(kind: type[T]) -> T:
         raise invalid_request(error) from error
 
 
-def read_bytes(body: bytes, kind: type[T]) -> T:
+def decode_json(body: bytes, kind: type[T]) -> T:
     """A JSON text as this struct. Raises `InvalidRequest`."""
     try:
         value: Any = msgspec.json.decode(body)
@@ -85,7 +85,7 @@ BYTES = "application/octet-stream"
 SANDBOX = "default-src 'none'; sandbox"
 
 
-def picture(content: bytes) -> str | None:
+def image_type(content: bytes) -> str | None:
     """The media type of a picture that browsers show and nothing in it can act; else None.
 
     By its first bytes: what a file is called, and said to be, is anybody's word.

@@ -37,7 +37,7 @@ ANSWERS_EACH = 2
 MAX_REMEMBERED = 10_000
 
 
-class Rate:
+class RateLimit:
     """So many of something in so many seconds for each who asks, and not all of them anew at once.
 
     Each has a bucket that fills steadily: who kept still for a while may do `many` in a row.
@@ -55,7 +55,7 @@ class Rate:
         """Count one. Raises `TooMany`, which says when there is room again, and counts nothing."""
         with self._lock:
             now = self._clock()
-            spent = self._spent_by(who, now)
+            spent = self._current_spending(who, now)
             if spent + 1 > self._many:
                 raise TooMany(
                     f"Too many {self._what} in a short while.",
@@ -64,17 +64,17 @@ class Rate:
                 )
             self._remember(who, spent + 1, now)
 
-    def give_back(self, who: str) -> None:
+    def refund(self, who: str) -> None:
         """Count one less: it was no guess."""
         with self._lock:
             now = self._clock()
-            self._remember(who, max(0.0, self._spent_by(who, now) - 1), now)
+            self._remember(who, max(0.0, self._current_spending(who, now) - 1), now)
 
     @property
     def _pace(self) -> float:
         return self._many / self._seconds
 
-    def _spent_by(self, who: str, now: float) -> float:
+    def _current_spending(self, who: str, now: float) -> float:
         spent, at = self._spent.get(who, (0.0, now))
         return max(0.0, spent - (now - at) * self._pace)
 
@@ -84,13 +84,13 @@ class Rate:
             self._spent = {
                 other: entry
                 for other, entry in self._spent.items()
-                if self._spent_by(other, now) > 0
+                if self._current_spending(other, now) > 0
             }
         while len(self._spent) > MAX_REMEMBERED:  # that many at once: the oldest are let off
             del self._spent[next(iter(self._spent))]
 
 
-class Ticket:
+class StreamTicket:
     """One stream's place. Given back once, however often it is said, and by being forgotten:
     of a stream that never began nobody says that it has ended.
     """
@@ -110,7 +110,7 @@ class Ticket:
         self.release()
 
 
-class Streams:
+class StreamLimit:
     """How many streams may be open at once, together and for one person."""
 
     def __init__(self, most: int, each: int | None) -> None:
@@ -125,7 +125,7 @@ class Streams:
         with self._lock:
             return sum(self._open.values())
 
-    def admit(self, who: str) -> Ticket:
+    def admit(self, who: str) -> StreamTicket:
         """A place for one more. Raises `Overloaded`."""
         with self._lock:
             mine = self._open.get(who, 0)
@@ -137,16 +137,16 @@ class Streams:
                     retry_after=STREAM_AGAIN,
                 )
             self._open[who] = mine + 1
-        return Ticket(lambda: self._leave(who))
+        return StreamTicket(lambda: self._release(who))
 
-    def _leave(self, who: str) -> None:
+    def _release(self, who: str) -> None:
         with self._lock:
             left = self._open.pop(who) - 1
             if left:
                 self._open[who] = left
 
 
-class Guesses:
+class LoginGuesses:
     """Logins that may be guesses: counted by name and by address before they are tried.
 
     Those from a browser in which that person logged in before are counted by the browser alone, so
@@ -154,28 +154,28 @@ class Guesses:
     """
 
     def __init__(self, clock: Clock = time.monotonic) -> None:
-        self._names = Rate(GUESSES_OF_A_NAME, GUESSES_WITHIN, "logins", clock)
-        self._browsers = Rate(GUESSES_OF_A_NAME, GUESSES_WITHIN, "logins", clock)
-        self._addresses = Rate(GUESSES_OF_AN_ADDRESS, GUESSES_WITHIN, "logins", clock)
+        self._names = RateLimit(GUESSES_OF_A_NAME, GUESSES_WITHIN, "logins", clock)
+        self._browsers = RateLimit(GUESSES_OF_A_NAME, GUESSES_WITHIN, "logins", clock)
+        self._addresses = RateLimit(GUESSES_OF_AN_ADDRESS, GUESSES_WITHIN, "logins", clock)
 
     def take(self, name: str, address: str, browser: str | None = None) -> None:
         """Count one. Raises `TooMany`, for names that exist and names that do not."""
         if browser is not None:
             self._browsers.take(browser)
             return
-        self._addresses.take(_network(address))
-        self._names.take(_person(name))
+        self._addresses.take(_network_key(address))
+        self._names.take(_name_key(name))
 
-    def was_right(self, name: str, address: str, browser: str | None = None) -> None:
+    def refund(self, name: str, address: str, browser: str | None = None) -> None:
         """It was no guess."""
         if browser is not None:
-            self._browsers.give_back(browser)
+            self._browsers.refund(browser)
             return
-        self._addresses.give_back(_network(address))
-        self._names.give_back(_person(name))
+        self._addresses.refund(_network_key(address))
+        self._names.refund(_name_key(name))
 
 
-class Turns:
+class LoginSlots:
     """So many at once, and the next ones wait a moment: each holds a thread that pages need."""
 
     def __init__(self, at_once: int, seconds: float) -> None:
@@ -190,34 +190,34 @@ class Turns:
         self._free.release()
 
 
-class Limits(msgspec.Struct, frozen=True):
+class WebLimits(msgspec.Struct, frozen=True):
     """All of them. `messages` is asked only where people log in: without, they are all one."""
 
-    messages: Rate
-    streams: Streams
-    guesses: Guesses
-    logins: Turns
+    messages: RateLimit
+    streams: StreamLimit
+    guesses: LoginGuesses
+    logins: LoginSlots
     answers: FairQueue
 
 
-def limits(settings: Settings) -> Limits:
+def create_limits(settings: Settings) -> WebLimits:
     """As the settings say."""
     alone = settings.login == "none"
-    return Limits(
-        messages=Rate(settings.web_rate, MINUTE, "messages"),
-        streams=Streams(settings.web_streams, None if alone else STREAMS_EACH),
-        guesses=Guesses(),
-        logins=Turns(LOGINS_AT_ONCE, LOGIN_SECONDS),
+    return WebLimits(
+        messages=RateLimit(settings.web_rate, MINUTE, "messages"),
+        streams=StreamLimit(settings.web_streams, None if alone else STREAMS_EACH),
+        guesses=LoginGuesses(),
+        logins=LoginSlots(LOGINS_AT_ONCE, LOGIN_SECONDS),
         answers=FairQueue(ANSWERS_AT_ONCE, ANSWERS_EACH),
     )
 
 
-def _person(name: str) -> str:
+def _name_key(name: str) -> str:
     """Who is meant, however the name is written."""
     return normalize_name(" ".join(name.split()))
 
 
-def _network(address: str) -> str:
+def _network_key(address: str) -> str:
     """Who may be one and the same: an IPv6 address stands for the network that it can change in."""
     try:
         found = ip_address(address)

@@ -27,7 +27,7 @@ from antiphon.types.addresses import is_local_url
 
 Why = Literal["oidc_unreachable", "oidc_refused", "oidc_stale", "oidc_untrusted"]
 
-PATIENCE = 10.0  # seconds for one answer of the provider
+TIMEOUT = 10.0  # seconds for one answer of the provider
 STATE_SECONDS = 600  # that somebody may take to log in there
 BELIEVED_SECONDS = 3600  # that the provider's own description and keys are
 LEEWAY = 60  # seconds that its clock may differ
@@ -56,7 +56,7 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     email: str | None = None
 
 
-class Provider:
+class OpenIdProvider:
     """One OpenID Connect provider, found by its issuer."""
 
     def __init__(self, issuer: str, client_id: str, client_secret: str | None) -> None:
@@ -65,12 +65,12 @@ class Provider:
         self._client_secret = client_secret
         self._known: Any = None
 
-    def where_to(self, callback: str) -> str:
+    def start_login(self, callback: str) -> str:
         """The provider's page to send the browser to; what to bring back goes into its cookie.
 
         Raises `LoginFailed`.
         """
-        with _failures():
+        with _translate_failures():
             app = self._app()
             asked = app.create_authorization_url(callback)
             url = str(asked.pop("url"))
@@ -78,9 +78,9 @@ class Provider:
             app.save_authorize_data(redirect_uri=callback, **asked)
             return url
 
-    def who(self) -> Identity:
+    def finish_login(self) -> Identity:
         """Who the browser that is back from there is. Raises `LoginFailed`."""
-        with _failures():
+        with _translate_failures():
             app = self._app()
             issuer = app.server_metadata["issuer"]
             if request.args.get("iss", issuer) != issuer:  # RFC 9207
@@ -103,7 +103,7 @@ class Provider:
 
     def _read(self) -> Any:
         app: Any = FlaskOAuth2App(
-            _States(_NAME),
+            _CookieStates(_NAME),
             _NAME,
             client_id=self._client_id,
             client_secret=self._client_secret,
@@ -111,7 +111,7 @@ class Provider:
             client_kwargs={
                 "scope": "openid profile email",
                 "code_challenge_method": "S256",
-                "default_timeout": PATIENCE,
+                "default_timeout": TIMEOUT,
             },
         )
         about = app.load_server_metadata()
@@ -132,11 +132,13 @@ class Provider:
                 raise LoginFailed("oidc_unreachable", f"its {name} is not at an https address")
 
 
-def provider(settings: Settings) -> Provider | None:
+def create_provider(settings: Settings) -> OpenIdProvider | None:
     """The provider of the settings, where people log in by one."""
     if settings.login != "oidc" or not (settings.oidc_issuer and settings.oidc_client_id):
         return None
-    return Provider(settings.oidc_issuer, settings.oidc_client_id, settings.oidc_client_secret)
+    return OpenIdProvider(
+        settings.oidc_issuer, settings.oidc_client_id, settings.oidc_client_secret
+    )
 
 
 _NAME = "oidc"
@@ -146,7 +148,7 @@ _LONGEST = 255  # characters of a subject: OpenID Connect Core, 2
 _NAME_LENGTH = 100
 
 
-class _States(FlaskIntegration):  # type: ignore[misc]
+class _CookieStates(FlaskIntegration):  # type: ignore[misc]
     """Where Authlib keeps what the browser has to bring back: in the cookie, and not for long."""
 
     expires_in = STATE_SECONDS
@@ -163,7 +165,7 @@ def _forget_states() -> None:
 
 
 @contextmanager
-def _failures() -> Generator[None]:
+def _translate_failures() -> Generator[None]:
     """Whatever goes wrong with the provider as `LoginFailed`; the log tells what it was."""
     try:
         yield
@@ -172,16 +174,16 @@ def _failures() -> Generator[None]:
         raise
     except OAuthError as error:
         stale = error.error == "mismatching_state"
-        raise _failed("oidc_stale" if stale else "oidc_refused", error) from error
+        raise _log_failure("oidc_stale" if stale else "oidc_refused", error) from error
     except requests.RequestException as error:
-        raise _failed("oidc_unreachable", error) from error
+        raise _log_failure("oidc_unreachable", error) from error
     except JoseError as error:
-        raise _failed("oidc_untrusted", error) from error
+        raise _log_failure("oidc_untrusted", error) from error
     except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
-        raise _failed("oidc_unreachable", error) from error  # what it sends has another shape
+        raise _log_failure("oidc_unreachable", error) from error  # what it sends has another shape
 
 
-def _failed(why: Why, error: Exception) -> LoginFailed:
+def _log_failure(why: Why, error: Exception) -> LoginFailed:
     """Types alone are logged: messages quote what the provider, or whoever sent the link, wrote."""
     _log.warning("A login by OpenID Connect failed (%s): %s.", why, type(error).__name__)
     return LoginFailed(why, type(error).__name__)

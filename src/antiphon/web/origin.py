@@ -17,17 +17,17 @@ def host(request: Request) -> str:
     return request.headers.get("Host", "")
 
 
-def forwarded_for(request: Request) -> str:
+def x_forwarded_for(request: Request) -> str:
     """What `X-Forwarded-For` claims."""
     return request.headers.get("X-Forwarded-For", "")
 
 
-def who_asks(request: Request, policy: Policy) -> str:
+def client_address(request: Request, policy: Policy) -> str:
     """The address of the browser, as far as it can be known."""
-    return policy.who_asks(peer(request), forwarded_for(request))
+    return policy.client_address(peer(request), x_forwarded_for(request))
 
 
-def over_https(request: Request, policy: Policy) -> bool:
+def is_https(request: Request, policy: Policy) -> bool:
     """Whether the browser came over https: a trusted proxy says so, or the address people open."""
     claimed = request.headers.get("X-Forwarded-Proto", "").split(",")[-1].strip().lower()
     if claimed and policy.trusts(peer(request)):
@@ -35,8 +35,8 @@ def over_https(request: Request, policy: Policy) -> bool:
     return request.is_secure or policy.is_public(host_name(host(request)), "https")
 
 
-def own_address(request: Request, policy: Policy) -> str:
+def base_url(request: Request, policy: Policy) -> str:
     """The address of the web chat as the browser knows it, without a path."""
     if policy.origin:
         return policy.origin
-    return f"{'https' if over_https(request, policy) else 'http'}://{host(request)}"
+    return f"{'https' if is_https(request, policy) else 'http'}://{host(request)}"

@@ -20,7 +20,7 @@ from antiphon.tools.questions import Answer, Question
 from antiphon.types.errors import Forbidden, NotFound, OutputConflict
 from antiphon.types.messages import Message, Refusal
 from antiphon.types.runs import Run, Thread
-from antiphon.web.people import Person
+from antiphon.web.people import User
 from antiphon.web.relay import Relay
 from antiphon.web.run_stream import Frames
 from antiphon.web.site import Site
@@ -73,12 +73,12 @@ def digest(*words: str) -> str:
 Body = Mapping[str, Any]
 
 
-async def use_chat(site: Site, someone: Person, body: Body, sdk: Sdk) -> Frames:
+async def use_chat(site: Site, someone: User, body: Body, sdk: Sdk) -> Frames:
     """What `useChat` posts, and the frames that answer it.
 
     Where a person is asked, its message is finished: their answer comes by another request.
     """
-    asked, client = chat_request.parse_chat_request(body), site.client_of(someone)
+    asked, client = chat_request.parse_chat_request(body), site.client_for_user(someone)
     match asked.kind:
         case "answers":
             run = await _active(client, await _known(client, asked.chat_id))
@@ -99,12 +99,12 @@ async def use_chat(site: Site, someone: Person, body: Body, sdk: Sdk) -> Frames:
     return attached(site, someone, run, UIMessageStream(sdk), 0, _asks)
 
 
-async def ag_ui(site: Site, someone: Person, body: Body) -> Frames:
+async def ag_ui(site: Site, someone: User, body: Body) -> Frames:
     """What an AG-UI client posts, and the frames that answer it, one run of theirs.
 
     Its own tools are not taken: those of the app run here.
     """
-    asked, client = run_input.parse_run_input(body), site.client_of(someone)
+    asked, client = run_input.parse_run_input(body), site.client_for_user(someone)
     after = 0
     if asked.message is None:
         run = await _active(client, await _known(client, asked.thread_id))
@@ -131,19 +131,19 @@ async def ag_ui(site: Site, someone: Person, body: Body) -> Frames:
 
 
 async def _begun(
-    site: Site, someone: Person, thread: Thread, content: operations.Content, key: str | None
+    site: Site, someone: User, thread: Thread, content: operations.Content, key: str | None
 ) -> Run:
     """The run that answers; what was posted before is not said again."""
     message = operations.CreateMessage(thread.id, content)
-    client = site.client_of(someone)
+    client = site.client_for_user(someone)
     await client.transport.send(message, f"{key}.message" if key else None)
     run = operations.CreateRun(thread_id=thread.id, tools=site.tools.specs())
     return await created(site, someone, run, f"{key}.run" if key else None)
 
 
-async def _again(site: Site, someone: Person, thread: Thread, message_id: str | None) -> Run:
+async def _again(site: Site, someone: User, thread: Thread, message_id: str | None) -> Run:
     """Another answer to what was asked before this message, in a branch of the same name."""
-    client = site.client_of(someone)
+    client = site.client_for_user(someone)
     question = await _question(client, thread, message_id)
     branch = await thread_list.branch_before(client, question)
     if NAME in thread.metadata:

@@ -16,7 +16,7 @@ from antiphon.types.accounts import Role
 from antiphon.types.errors import NotFound
 
 
-class Person(msgspec.Struct, frozen=True, kw_only=True):
+class User(msgspec.Struct, frozen=True, kw_only=True):
     """Person who asks. `generation` grows when their logins end; `session` names this login."""
 
     id: str
@@ -36,7 +36,7 @@ class Person(msgspec.Struct, frozen=True, kw_only=True):
         return self.role == "admin"
 
 
-LOCAL = Person(id=OWNER_OF_ALL, name=OWNER_OF_ALL, role="admin")
+LOCAL_USER = User(id=OWNER_OF_ALL, name=OWNER_OF_ALL, role="admin")
 """Who asks where nobody logs in: what is theirs is the terminal's, too."""
 
 MEMORY_SECONDS = 2.0  # what is revoked must end within 5
@@ -46,19 +46,19 @@ MAX_REMEMBERED = 10_000
 T = TypeVar("T")
 
 
-class _Known(NamedTuple):
+class _CachedUser(NamedTuple):
     """A person, None for nobody, and the names of their logins that were ended; until then.
 
     Of two records of a person the one with the higher `number` is the newer.
     """
 
     until: float
-    person: Person | None
+    person: User | None
     ended: frozenset[str]
     number: int
 
 
-class People:
+class UserDirectory:
     """Finds people in the backend, and remembers each for as long as nobody minds.
 
     All of it happens on the web's loop.
@@ -67,11 +67,11 @@ class People:
     def __init__(self, client: AsyncClient, clock: Callable[[], float] = time.monotonic) -> None:
         self._client = client
         self._clock = clock
-        self._known: dict[str, _Known] = {}
+        self._known: dict[str, _CachedUser] = {}
         self._number = 0  # of the last time a person was asked for, or changed
         self._ids: dict[str, str] = {}
 
-    async def find(self, person_id: str, generation: int, session: str = "") -> Person | None:
+    async def find(self, person_id: str, generation: int, session: str = "") -> User | None:
         """The person of a login; None if it is void: they are disabled, gone, or logged out."""
         known = await self._look_up(person_id)
         found = known.person
@@ -79,17 +79,17 @@ class People:
             return None
         return replace(found, session=session)
 
-    async def stands(self, person: Person) -> bool:
+    async def is_signed_in(self, person: User) -> bool:
         """Whether somebody who was let in would still be."""
-        if person == LOCAL:
+        if person == LOCAL_USER:
             return True
         return await self.find(person.id, person.generation, person.session) is not None
 
-    async def log_in(self, name: str, password: str) -> Person:
+    async def log_in(self, name: str, password: str) -> User:
         """The person of this name and password. Raises `SignInRefused`, the same for every no."""
         return self._remember(await self._client.sign_in(name=name, password=password))
 
-    async def come(self, subject: str, name: str, *, admin: bool = False) -> Person:
+    async def find_or_create(self, subject: str, name: str, *, admin: bool = False) -> User:
         """The person whom a provider or a proxy calls `subject`, made at first sight.
 
         `admin` says that they are one whatever they were. Raises `SignInRefused` for one who is
@@ -102,18 +102,18 @@ class People:
             record = await self._client.update_person(record.id, role="admin")
         return self._remember(record)
 
-    async def named_by_proxy(self, name: str) -> Person:
-        """As `come`, for every request of a person whom the proxy in front names."""
+    async def find_or_create_by_proxy_name(self, name: str) -> User:
+        """As `find_or_create`, for every request of a person whom the proxy in front names."""
         subject = f"proxy|{name}"
         person_id = self._ids.get(subject)
         person = (await self._look_up(person_id)).person if person_id else None
         if person is None:
-            person = await self.come(subject, name)
+            person = await self.find_or_create(subject, name)
             self._ids = _with_room(self._ids)
             self._ids[subject] = person.id
         return person
 
-    async def change_password(self, person: Person, old: str, new: str) -> Person:
+    async def change_password(self, person: User, old: str, new: str) -> User:
         """The person with their new password; all their other logins end.
 
         Raises `SignInRefused` for a wrong old one, and what the backend says of the new one.
@@ -121,15 +121,15 @@ class People:
         await self._client.sign_in(name=person.name, password=old)
         return self._remember(await self._client.update_person(person.id, password=new))
 
-    async def log_out(self, person: Person, session: str) -> None:
+    async def log_out(self, person: User, session: str) -> None:
         """End this login of the person wherever its cookie is, and no other."""
         self._remember(await self._client.update_person(person.id, end_session=session))
 
-    async def log_out_everywhere(self, person: Person) -> None:
+    async def log_out_everywhere(self, person: User) -> None:
         """End all logins of the person, this one too."""
         self._remember(await self._client.update_person(person.id, sign_out=True))
 
-    async def _look_up(self, person_id: str) -> _Known:
+    async def _look_up(self, person_id: str) -> _CachedUser:
         known = self._known.get(person_id)
         if known is not None and self._clock() < known.until:
             return known
@@ -141,7 +141,7 @@ class People:
         person = None if record.disabled else _person(record)
         return self._keep(person_id, person, frozenset(record.ended_sessions), number)
 
-    def _remember(self, record: Record) -> Person:
+    def _remember(self, record: Record) -> User:
         """Keep what a change has made of the person: what was asked for before it is older."""
         person, ended = _person(record), frozenset(record.ended_sessions)
         self._keep(record.id, None if record.disabled else person, ended, self._next_number())
@@ -151,18 +151,20 @@ class People:
         self._number += 1
         return self._number
 
-    def _keep(self, key: str, person: Person | None, ended: frozenset[str], number: int) -> _Known:
+    def _keep(
+        self, key: str, person: User | None, ended: frozenset[str], number: int
+    ) -> _CachedUser:
         """Keep the record unless a newer one is known; returns the newest."""
         known = self._known.get(key)
         if known is None or known.number < number:
-            known = _Known(self._clock() + MEMORY_SECONDS, person, ended, number)
+            known = _CachedUser(self._clock() + MEMORY_SECONDS, person, ended, number)
             self._known = _with_room(self._known)
             self._known[key] = known
         return known
 
 
-def _person(record: Record) -> Person:
-    return Person(id=record.id, name=record.name, role=record.role, generation=record.generation)
+def _person(record: Record) -> User:
+    return User(id=record.id, name=record.name, role=record.role, generation=record.generation)
 
 
 def _with_room(known: dict[str, T]) -> dict[str, T]:

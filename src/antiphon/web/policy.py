@@ -54,7 +54,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         address = _address(peer)
         return address is not None and any(address in network for network in self.proxies)
 
-    def who_asks(self, peer: str, forwarded_for: str) -> str:
+    def client_address(self, peer: str, forwarded_for: str) -> str:
         """The address of who asks: the last in `X-Forwarded-For` that is no proxy of ours."""
         if not self.trusts(peer):
             return peer
@@ -63,7 +63,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         return next(elsewhere, steps[0] if steps else peer)
 
 
-def policy(settings: Settings) -> Policy:
+def read_policy(settings: Settings) -> Policy:
     """What the settings mean. Raises `BadSettings` where they would let in anybody or nobody."""
     _check_reach(settings)
     _check_login(settings)

@@ -17,8 +17,8 @@ from flask.sessions import SecureCookieSessionInterface
 
 from antiphon.api.problems import SignedOut
 from antiphon.engine.accounts import normalize_name
-from antiphon.web.origin import over_https
-from antiphon.web.people import Person
+from antiphon.web.origin import is_https
+from antiphon.web.people import User
 from antiphon.web.policy import Login, Policy
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ LIFETIME = timedelta(days=30)
 TOKEN_BYTES = 32
 
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True):
+class SessionData(msgspec.Struct, frozen=True, kw_only=True):
     """What the cookie says: who came in, how and when, and the token that their pages send."""
 
     person: str
@@ -47,10 +47,10 @@ def configure(app: Flask, site: Site) -> None:
     app.config["SESSION_COOKIE_PATH"] = "/"  # `__Host-` wants this, and no Domain
     app.config["SESSION_REFRESH_EACH_REQUEST"] = False  # it ends a month after the login
     app.config["PERMANENT_SESSION_LIFETIME"] = LIFETIME
-    app.session_interface = Cookie(site.policy)
+    app.session_interface = SessionCookie(site.policy)
 
 
-class Cookie(SecureCookieSessionInterface):
+class SessionCookie(SecureCookieSessionInterface):
     """The cookie, which over https is bound to this very host and never leaves https."""
 
     digest_method = staticmethod(hashlib.sha256)
@@ -64,12 +64,12 @@ class Cookie(SecureCookieSessionInterface):
 
     def get_cookie_secure(self, app: Flask) -> bool:
         """Whether the browser is to send it over https alone."""
-        return over_https(request, self._policy)
+        return is_https(request, self._policy)
 
 
-def person() -> Person:
+def current_user() -> User:
     """Who asks. Raises `SignedOut` where nobody was found."""
-    found = cast("Person | None", g.get("person"))
+    found = cast("User | None", g.get("person"))
     if found is None:
         raise SignedOut(
             "Nobody is logged in here.",
@@ -78,29 +78,29 @@ def person() -> Person:
     return found
 
 
-def entry() -> Entry | None:
+def current_session() -> SessionData | None:
     """What the cookie of this request says; None if there is none, or one that is not ours."""
     try:
-        return msgspec.convert(dict(session), Entry)
+        return msgspec.convert(dict(session), SessionData)
     except msgspec.ValidationError:
         return None
 
 
-def csrf() -> str:
+def csrf_token() -> str:
     """The token that pages of this session send along; "" without a session."""
-    found = entry()
+    found = current_session()
     return found.csrf if found else ""
 
 
-def name_of(said: Entry) -> str:
+def session_name(said: SessionData) -> str:
     """Return what a login is called where it is ended: nothing by which anybody gets in."""
     return hashlib.blake2b(said.csrf.encode(), digest_size=16).hexdigest()
 
 
-def begin(who: Person, by: Login) -> None:
+def begin(who: User, by: Login) -> None:
     """Let them in: whatever the cookie said before is gone, and so is its token."""
     session.clear()
-    said = Entry(
+    said = SessionData(
         person=who.id,
         generation=who.generation,
         csrf=secrets.token_urlsafe(TOKEN_BYTES),
@@ -126,10 +126,10 @@ SECONDS = 365 * 86_400
 _SHAPE = re.compile(r"([A-Za-z0-9_-]{22})\.([0-9a-f]{64})", re.ASCII)
 
 
-def remember(response: Response, request: Request, site: Site, name: str) -> Response:
+def remember_browser(response: Response, request: Request, site: Site, name: str) -> Response:
     """Have the browser say from now on that the person of this name logged in there."""
     nonce = secrets.token_urlsafe(16)
-    secure = over_https(request, site.policy)
+    secure = is_https(request, site.policy)
     response.set_cookie(
         _cookie(secure=secure),
         f"{nonce}.{_seal(site, nonce, name)}",
@@ -142,9 +142,9 @@ def remember(response: Response, request: Request, site: Site, name: str) -> Res
     return response
 
 
-def known(request: Request, site: Site, name: str) -> str | None:
+def known_browser(request: Request, site: Site, name: str) -> str | None:
     """Return the browser's own word, if the person of this name logged in there; else None."""
-    given = request.cookies.get(_cookie(secure=over_https(request, site.policy)), "")
+    given = request.cookies.get(_cookie(secure=is_https(request, site.policy)), "")
     found = _SHAPE.fullmatch(given)
     if found is None or not hmac.compare_digest(found[2], _seal(site, found[1], name)):
         return None

@@ -21,15 +21,15 @@ from antiphon.settings.paths import state_folder
 from antiphon.settings.settings import Settings
 from antiphon.tools.functions import Function
 from antiphon.types.errors import AntiphonError, TryAgain
-from antiphon.web.limits import limits
-from antiphon.web.openid import provider
-from antiphon.web.people import People
-from antiphon.web.policy import policy
+from antiphon.web.limits import create_limits
+from antiphon.web.openid import create_provider
+from antiphon.web.people import UserDirectory
+from antiphon.web.policy import read_policy
 from antiphon.web.relays import Relays
 from antiphon.web.toolset import Tooling, tooling
 
 if TYPE_CHECKING:
-    from antiphon.web.people import Person
+    from antiphon.web.people import User
 
 # The secret that signs what browsers keep for us, made once for an installation.
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 NAME = "web-secret"
 
 
-def kept_secret(environ: Mapping[str, str]) -> bytes:
+def load_secret(environ: Mapping[str, str]) -> bytes:
     """The same bytes for every process of this user. Raises `BadSettings` without a place."""
     return private_files.load_or_create_secret(
         state_folder(environ) / NAME,
@@ -47,7 +47,7 @@ def kept_secret(environ: Mapping[str, str]) -> bytes:
 
 
 T = TypeVar("T")
-PATIENCE = 2.0  # seconds until a backend that was not there is asked again
+RETRY_SECONDS = 2.0  # seconds until a backend that was not there is asked again
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ log = logging.getLogger(__name__)
 class Site:
     """An open web chat.
 
-    `client` is the installation's own; what is done for a person goes through `client_of` them.
+    `client` is the installation's own. Requests on behalf of a user go through `client_for_user`.
     """
 
     def __init__(
@@ -65,10 +65,10 @@ class Site:
         self.client = client
         self.tools = tools
         self.secret = secret
-        self.policy = policy(settings)
-        self.people = People(client)
-        self.limits = limits(settings)
-        self.openid = provider(settings)
+        self.policy = read_policy(settings)
+        self.people = UserDirectory(client)
+        self.limits = create_limits(settings)
+        self.openid = create_provider(settings)
         self.relays = Relays(settings, tools, secret)
         self._loop = asyncio.get_running_loop()
 
@@ -81,26 +81,26 @@ class Site:
         """What the coroutine returns, awaited on the loop; for threads that may wait."""
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
-    def client_of(self, person: Person) -> AsyncClient:
+    def client_for_user(self, person: User) -> AsyncClient:
         """A client whose every call is this person's: what is another's is not there for it.
 
         Where nobody logs in, all is the owner's whose key the installation has.
         """
-        return self.client_for(person.owner)
+        return self.client_for_owner(person.owner)
 
-    def client_for(self, owner: str) -> AsyncClient:
+    def client_for_owner(self, owner: str) -> AsyncClient:
         """The same, by the name of the owner."""
         return self.client if owner == LOCAL else self.client.on_behalf_of(owner)
 
-    async def take_up(self) -> None:
+    async def resume_runs(self) -> None:
         """Carry on every run that was left, as by a server that was stopped or killed."""
         while True:
             try:
                 async for live in self.client.paginate(ListLiveRuns()):
-                    client = self.client_for(live.owner)
+                    client = self.client_for_owner(live.owner)
                     self.relays.taken_up(client, live.run, live.owner)
             except TryAgain:
-                await asyncio.sleep(PATIENCE)
+                await asyncio.sleep(RETRY_SECONDS)
             except AntiphonError as problem:
                 log.info("runs that were left are taken up when somebody looks: %s", problem)
                 return
@@ -109,7 +109,7 @@ class Site:
 
 
 @asynccontextmanager
-async def opened(
+async def open_site(
     settings: Settings,
     client: AsyncClient,
     tools: Sequence[str | Function] = (),
@@ -121,9 +121,9 @@ async def opened(
     `tools` are functions, or names of some as `--tools` has them. Raises `BadSettings`.
     """
     async with tooling(settings, tools, servers=servers) as there:
-        site = Site(settings, client, there, kept_secret(os.environ))
+        site = Site(settings, client, there, load_secret(os.environ))
         async with site.relays:
-            taking_up = asyncio.create_task(site.take_up())
+            taking_up = asyncio.create_task(site.resume_runs())
             try:
                 yield site
             finally:

@@ -17,7 +17,7 @@ from antiphon.types.errors import IdempotencyConflict, InvalidEventId
 from antiphon.types.messages import File, Part, Text, ToolSpec
 from antiphon.types.runs import Run
 from antiphon.web.assistants import card, offered
-from antiphon.web.people import Person
+from antiphon.web.people import User
 from antiphon.web.relay import Relay
 from antiphon.web.run_stream import Frames, Wire, followed, never, read
 from antiphon.web.site import Site
@@ -50,15 +50,15 @@ class NewMessage(msgspec.Struct, frozen=True, kw_only=True):
     tools: Annotated[tuple[ToolName, ...], Meta(max_length=512)] | None = None
 
 
-async def posted(site: Site, someone: Person, message: NewMessage, sdk: Sdk) -> Frames:
+async def posted(site: Site, someone: User, message: NewMessage, sdk: Sdk) -> Frames:
     """Save the message and begin its run; the frames that tell it. Done again, it is the same."""
     run = await begun(site, someone, message)
     return attached(site, someone, run, UIMessageStream(sdk))
 
 
-async def begun(site: Site, someone: Person, message: NewMessage) -> Run:
+async def begun(site: Site, someone: User, message: NewMessage) -> Run:
     """The run that answers the message: create_message, create_run."""
-    client = site.client_of(someone)
+    client = site.client_for_user(someone)
     tools = await _offered(site, client, message)
     thread_id = (
         message.thread_id
@@ -76,12 +76,12 @@ async def begun(site: Site, someone: Person, message: NewMessage) -> Run:
     return await created(site, someone, run, _key(message, "run"))
 
 
-async def created(site: Site, someone: Person, run: operations.CreateRun, key: str | None) -> Run:
+async def created(site: Site, someone: User, run: operations.CreateRun, key: str | None) -> Run:
     """This run, which is the web chat's to carry on; the one that was created under the key before.
 
     It is the same one whatever tools there are by now: a server may have come up since.
     """
-    client, ours = site.client_of(someone), site.relays.mark(run.thread_id)
+    client, ours = site.client_for_user(someone), site.relays.mark(run.thread_id)
     named = {**ours, **({ASKED_AS: key} if key else {})}
     try:
         return await client.transport.send(replace(run, metadata=named), key)
@@ -100,12 +100,12 @@ async def _offered(site: Site, client: AsyncClient, message: NewMessage) -> tupl
     return offered(site.tools, card(await client.get_assistant(message.assistant_id)))
 
 
-async def come_so_far(site: Site, someone: Person, cursor: Cursor) -> None:
+async def come_so_far(site: Site, someone: User, cursor: Cursor) -> None:
     """Raises `InvalidEventId` for a cursor that its run has not come to: nothing follows that."""
     relay = site.relays.find(cursor.run_id)
     if cursor.number == 0 or (relay is not None and cursor.number <= relay.last):
         return
-    client = site.client_of(someone)
+    client = site.client_for_user(someone)
     async with client.events(cursor.run_id, after=cursor.number - 1) as events:
         with suppress(TimeoutError):
             async with asyncio.timeout(AT_ONCE):
@@ -119,14 +119,14 @@ async def come_so_far(site: Site, someone: Person, cursor: Cursor) -> None:
     )
 
 
-def resumed(site: Site, someone: Person, run: Run, sdk: Sdk, after: Cursor | None = None) -> Frames:
+def resumed(site: Site, someone: User, run: Run, sdk: Sdk, after: Cursor | None = None) -> Frames:
     """The frames that tell this run from the cursor on."""
     return attached(site, someone, run, UIMessageStream(sdk, after), after.number if after else 0)
 
 
 def attached(
     site: Site,
-    someone: Person,
+    someone: User,
     run: Run,
     wire: Wire,
     after: int = 0,
@@ -136,7 +136,7 @@ def attached(
 
     The stream ends with the run, or when it `rests`. Called on the loop.
     """
-    client = site.client_of(someone)
+    client = site.client_for_user(someone)
     relay = site.relays.taken_up(client, run, someone.owner)
     if relay is None:
         return read(client, run.id, wire)

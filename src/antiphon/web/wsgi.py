@@ -23,7 +23,7 @@ from antiphon.settings.loading import load
 from antiphon.settings.settings import Settings
 from antiphon.tools.functions import Function
 from antiphon.web import app
-from antiphon.web.site import Site, opened
+from antiphon.web.site import Site, open_site
 
 
 def application(
@@ -39,7 +39,7 @@ def application(
 
     async def begin() -> Site:
         client = await stack.enter_async_context(AsyncClient(settings=settings))
-        return await stack.enter_async_context(opened(settings, client, tools, servers=servers))
+        return await stack.enter_async_context(open_site(settings, client, tools, servers=servers))
 
     def end() -> None:
         # So late in a program no thread begins any more, which closing a database may want. What
@@ -50,4 +50,4 @@ def application(
 
     site = portal.run(begin())
     atexit.register(end)
-    return app.application(site)
+    return app.create_app(site)

@@ -23,8 +23,8 @@ from antiphon.server.serve import Ending, serving
 from antiphon.settings.settings import Settings
 from antiphon.tools.functions import Function
 from antiphon.web import site as sites
-from antiphon.web.app import LARGEST, application
-from antiphon.web.bridge import USUAL, Bridge, Pace
+from antiphon.web.app import MAX_REQUEST_BYTES, create_app
+from antiphon.web.bridge import DEFAULT_TIMEOUTS, Bridge, BridgeTimeouts
 from antiphon.web.site import Site
 from antiphon.wires.sse import Decoder
 from tests.support.terminal.model import Model
@@ -121,16 +121,16 @@ async def up(
     tools: Sequence[Function] = (),
     *,
     servers: bool = False,
-    pace: Pace = USUAL,
+    pace: BridgeTimeouts = DEFAULT_TIMEOUTS,
 ) -> AsyncGenerator[Served]:
     made: list[Site] = []
 
     @asynccontextmanager
     async def beside(runtime: Runtime, closing: Ending) -> AsyncGenerator[Bridge]:
         client = AsyncClient.over(AsyncEmbeddedTransport.over(runtime))
-        async with sites.opened(settings, client, tools, servers=servers) as site:
+        async with sites.open_site(settings, client, tools, servers=servers) as site:
             made.append(site)
-            bridge = Bridge(application(site), LARGEST, closing, pace)
+            bridge = Bridge(create_app(site), MAX_REQUEST_BYTES, closing, pace)
             yield bridge
             bridge.close()
 
@@ -145,7 +145,7 @@ async def up(
 
 @asynccontextmanager
 async def chatting(
-    tools: Sequence[Function] = (), *, pace: Pace = USUAL, **changes: Any
+    tools: Sequence[Function] = (), *, pace: BridgeTimeouts = DEFAULT_TIMEOUTS, **changes: Any
 ) -> AsyncGenerator[tuple[Served, Model]]:
     """The web chat, and the model that the test speaks for; `changes` are settings."""
     async with Model() as model:

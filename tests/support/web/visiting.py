@@ -24,7 +24,7 @@ from antiphon.settings.settings import Settings
 from antiphon.tools.functions import Function
 from antiphon.types.accounts import Person
 from antiphon.web import site as sites
-from antiphon.web.app import application
+from antiphon.web.app import create_app
 from antiphon.web.site import Site
 
 PASSWORD = "correct horse battery"
@@ -133,6 +133,6 @@ async def opened(
     settings = msgspec.structs.replace(settings, **changes)
     async with (
         AsyncClient(settings=settings) as client,
-        sites.opened(settings, client, tools, servers=False) as site,
+        sites.open_site(settings, client, tools, servers=False) as site,
     ):
-        yield Chat(site, application(site))
+        yield Chat(site, create_app(site))

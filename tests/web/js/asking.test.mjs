@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { edited, fault, isMeant } from "../../../src/antiphon/web/static/chat/asking.mjs";
+import { editedArguments, jsonError, isMeant } from "../../../src/antiphon/web/static/chat/asking.mjs";
 
 const pressed = { now: 1000, appeared: 0, moved: -Infinity };
 
@@ -24,15 +24,15 @@ test("a held key and a second click of a double click are no answers", () => {
 });
 
 test("typed arguments have to be one object", () => {
-  assert.equal(fault('{"a": 1}'), null);
-  assert.equal(fault("[1]"), "");
-  assert.match(fault("{a: 1}") ?? "", /JSON/);
+  assert.equal(jsonError('{"a": 1}'), null);
+  assert.equal(jsonError("[1]"), "");
+  assert.match(jsonError("{a: 1}") ?? "", /JSON/);
 });
 
 test("only what was changed is sent", () => {
-  assert.equal(edited('{\n  "a": 1\n}', '{"a":1}'), undefined);
-  assert.equal(edited('{"a": 2}', '{"a":1}'), '{"a": 2}');
-  assert.equal(edited('{"a": 2}', "broken"), '{"a": 2}');
+  assert.equal(editedArguments('{\n  "a": 1\n}', '{"a":1}'), undefined);
+  assert.equal(editedArguments('{"a": 2}', '{"a":1}'), '{"a": 2}');
+  assert.equal(editedArguments('{"a": 2}', "broken"), '{"a": 2}');
 });
 
 test("what comes amid typing is no answer", () => {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { MOST, attaching, readableType, readyFiles, refusal } from "../../../src/antiphon/web/static/chat/attaching.mjs";
+import { MAX_FILES, createAttachments, readableType, readyFiles, refusal } from "../../../src/antiphon/web/static/chat/attaching.mjs";
 
 const bytes = (/** @type {string} */ text) => new TextEncoder().encode(text);
 
@@ -28,7 +28,7 @@ test("files that are too large, empty or too many are refused", () => {
 
   assert.equal(refusal({ name: "a", size: 11 }, limits, 0)?.key, "attach.too_large");
   assert.equal(refusal({ name: "a", size: 0 }, limits, 0)?.key, "attach.empty");
-  assert.equal(refusal({ name: "a", size: 1 }, limits, MOST)?.key, "attach.too_many");
+  assert.equal(refusal({ name: "a", size: 1 }, limits, MAX_FILES)?.key, "attach.too_many");
   assert.equal(refusal({ name: "a", size: 10 }, limits, 0), null);
 });
 
@@ -46,7 +46,7 @@ function opened() {
       waiting.shift()?.(begun);
     });
   const begun = () => new Promise((resolve) => waiting.push(resolve));
-  const files = attaching({ items, limits: () => ({ upload_bytes: 100 }), upload: /** @type {any} */ (upload), say: ({ key }) => key });
+  const files = createAttachments({ items, limits: () => ({ upload_bytes: 100 }), upload: /** @type {any} */ (upload), say: ({ key }) => key });
   return { items, uploads, begun, ...files };
 }
 

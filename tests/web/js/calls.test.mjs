@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { arranged } from "../../../src/antiphon/web/static/chat/arrange.mjs";
-import { called, stateOf, tally, toolNamed } from "../../../src/antiphon/web/static/chat/calls.mjs";
-import { lasted, sized } from "../../../src/antiphon/web/static/chat/measures.mjs";
+import { arrangeParts } from "../../../src/antiphon/web/static/chat/arrange.mjs";
+import { countTools, stateOf, tally, splitToolName } from "../../../src/antiphon/web/static/chat/calls.mjs";
+import { formatSeconds, formatBytes } from "../../../src/antiphon/web/static/chat/measures.mjs";
 
 const STEP = { type: "step-start" };
 const call = (/** @type {string} */ id, state = "output-available") => ({
@@ -25,7 +25,7 @@ const asked = (/** @type {string} */ id, /** @type {string} */ state) => ({
 test("thirty calls in thirty turns are one group, with the thoughts between them", () => {
   const turns = Array.from({ length: 30 }, (_, turn) => [STEP, thought("hm"), call(`c${turn}`), status(`c${turn}`)]);
 
-  const shown = arranged([...turns.flat(), STEP, said("It is 42.")]);
+  const shown = arrangeParts([...turns.flat(), STEP, said("It is 42.")]);
 
   assert.deepEqual(shown.map((each) => each.kind), ["reasoning", "tools", "text"]);
   assert.equal(shown[1].items.length, 59);
@@ -33,14 +33,14 @@ test("thirty calls in thirty turns are one group, with the thoughts between them
 
 test("words between calls part their groups", () => {
   assert.deepEqual(
-    arranged([call("a"), said("And now"), call("b"), said("  ")]).map((each) => each.kind),
+    arrangeParts([call("a"), said("And now"), call("b"), said("  ")]).map((each) => each.kind),
     ["tools", "text", "tools"],
   );
 });
 
 test("a group keeps its name while it grows", () => {
-  const [before] = arranged([STEP, call("a")]);
-  const [after] = arranged([STEP, call("a"), STEP, call("b")]);
+  const [before] = arrangeParts([STEP, call("a")]);
+  const [after] = arrangeParts([STEP, call("a"), STEP, call("b")]);
 
   assert.equal(before.name, after.name);
 });
@@ -49,10 +49,10 @@ test("a question stands after its calls until it is answered", () => {
   const calls = [call("a", "input-available"), call("b", "input-available")];
 
   assert.deepEqual(
-    arranged([...calls, asked("a", "requested"), asked("b", "requested")]).map((each) => each.name),
+    arrangeParts([...calls, asked("a", "requested"), asked("b", "requested")]).map((each) => each.name),
     ["tools:a", "approval:a", "approval:b"],
   );
-  const [group, ...rest] = arranged([...calls, asked("a", "approved"), asked("b", "refused")]);
+  const [group, ...rest] = arrangeParts([...calls, asked("a", "approved"), asked("b", "refused")]);
   assert.deepEqual(rest, []);
   assert.equal(group.approvals.b.state, "refused");
 });
@@ -73,21 +73,21 @@ test("a call is what its parts say", () => {
 
 test("calls are counted by how they stand and by their tools", () => {
   assert.deepEqual(tally(["done", "failed", "done"]), { done: 2, failed: 1 });
-  assert.deepEqual(called([{ type: "", toolName: "a" }, { type: "", toolName: "b" }, { type: "", toolName: "b" }]), [["b", 2], ["a", 1]]);
+  assert.deepEqual(countTools([{ type: "", toolName: "a" }, { type: "", toolName: "b" }, { type: "", toolName: "b" }]), [["b", 2], ["a", 1]]);
 });
 
 test("a tool's name is told from its server's", () => {
-  assert.deepEqual(toolNamed("far__write", []), { own: "write", server: "far" });
-  assert.deepEqual(toolNamed("a__b__write", [{ name: "a__b__write", server: "a__b" }]), { own: "write", server: "a__b" });
-  assert.deepEqual(toolNamed("my__function", [{ name: "my__function", server: null }]), { own: "my__function", server: "" });
-  assert.deepEqual(toolNamed("__x", []), { own: "__x", server: "" });
+  assert.deepEqual(splitToolName("far__write", []), { own: "write", server: "far" });
+  assert.deepEqual(splitToolName("a__b__write", [{ name: "a__b__write", server: "a__b" }]), { own: "write", server: "a__b" });
+  assert.deepEqual(splitToolName("my__function", [{ name: "my__function", server: null }]), { own: "my__function", server: "" });
+  assert.deepEqual(splitToolName("__x", []), { own: "__x", server: "" });
 });
 
 test("sizes and times are said as people say them", () => {
-  assert.equal(sized(2_000_000, "en"), "2 MB");
-  assert.equal(sized(1_540, "de"), "1,5 kB");
-  assert.equal(sized(12, "en"), "12 bytes");
-  assert.equal(lasted(0.34, "en", true), "0.3 sec");
-  assert.equal(lasted(12.9, "en"), "12 sec");
-  assert.equal(lasted(125, "en"), "2 min 5 sec");
+  assert.equal(formatBytes(2_000_000, "en"), "2 MB");
+  assert.equal(formatBytes(1_540, "de"), "1,5 kB");
+  assert.equal(formatBytes(12, "en"), "12 bytes");
+  assert.equal(formatSeconds(0.34, "en", true), "0.3 sec");
+  assert.equal(formatSeconds(12.9, "en"), "12 sec");
+  assert.equal(formatSeconds(125, "en"), "2 min 5 sec");
 });

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { askedBefore, merged } from "../../../src/antiphon/web/static/chat/history.mjs";
+import { questionBefore, mergeMessages } from "../../../src/antiphon/web/static/chat/history.mjs";
 
 const user = (id, key) => ({ id, role: "user", parts: [], metadata: {}, ...(key && { key }) });
 const answer = (id) => ({ id, role: "assistant", parts: [], metadata: {} });
@@ -10,13 +10,13 @@ test("what the server has stands in the place of what was shown", () => {
   const shown = [user("m1"), answer("r1")];
   const saved = [user("m1"), answer("r1"), user("m2"), answer("r2")];
 
-  assert.deepEqual(merged(shown, saved), { kept: saved, whole: true });
+  assert.deepEqual(mergeMessages(shown, saved), { kept: saved, whole: true });
 });
 
 test("earlier messages that are shown stay", () => {
   const shown = [user("m1"), answer("r1"), user("m2"), answer("r2")];
   const saved = [user("m2"), answer("r2"), user("m3")];
-  const { kept, whole } = merged(shown, saved);
+  const { kept, whole } = mergeMessages(shown, saved);
 
   assert.deepEqual(kept.map(({ id }) => id), ["m1", "r1", "m2", "r2", "m3"]);
   assert.equal(whole, false);
@@ -26,24 +26,24 @@ test("a message that was shown before it had its id keeps its place on the page"
   const shown = [user("m1"), answer("r1"), user("mine", "mine"), answer("r2")];
   const saved = [user("m1"), answer("r1"), user("m2"), answer("r2")];
 
-  assert.deepEqual(merged(shown, saved).kept[2], user("m2", "mine"));
+  assert.deepEqual(mergeMessages(shown, saved).kept[2], user("m2", "mine"));
 });
 
 test("so does one that has no answer yet", () => {
   const shown = [user("mine", "mine")];
 
-  assert.deepEqual(merged(shown, [user("m1")]).kept, [user("m1", "mine")]);
+  assert.deepEqual(mergeMessages(shown, [user("m1")]).kept, [user("m1", "mine")]);
 });
 
 test("and it keeps it when the history is read again", () => {
   const shown = [user("m1", "mine"), answer("r1")];
 
-  assert.deepEqual(merged(shown, [user("m1"), answer("r1")]).kept[0], user("m1", "mine"));
+  assert.deepEqual(mergeMessages(shown, [user("m1"), answer("r1")]).kept[0], user("m1", "mine"));
 });
 
 test("an answer answers the message before it", () => {
   const messages = [user("m1"), answer("r1"), user("m2"), answer("r2")];
 
-  assert.equal(askedBefore(messages, "r2").id, "m2");
-  assert.equal(askedBefore(messages, "m1").id, "m1");
+  assert.equal(questionBefore(messages, "r2").id, "m2");
+  assert.equal(questionBefore(messages, "m1").id, "m1");
 });

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { compact, editable, inShort, joined, laidOut } from "../../../src/antiphon/web/static/chat/json.mjs";
+import { compact, layOutForEditor, shorten, joinTokens, layOut } from "../../../src/antiphon/web/static/chat/json.mjs";
 
-const shown = (/** @type {string} */ text, /** @type {number} */ limit) => joined(laidOut(text, limit)?.tokens ?? []);
+const shown = (/** @type {string} */ text, /** @type {number} */ limit) => joinTokens(layOut(text, limit)?.tokens ?? []);
 
 test("an object is laid out line by line", () => {
   assert.equal(shown('{"a":1,"b":[true,null],"c":{},"d":[]}'), '{\n  "a": 1,\n  "b": [\n    true,\n    null\n  ],\n  "c": {},\n  "d": []\n}');
@@ -15,7 +15,7 @@ test("numbers keep their digits and names given twice are there twice", () => {
 
 test("names are told from strings", () => {
   assert.deepEqual(
-    laidOut('{"a":"b"}')?.tokens.map(({ kind, text }) => [kind, text]),
+    layOut('{"a":"b"}')?.tokens.map(({ kind, text }) => [kind, text]),
     [["mark", "{\n  "], ["name", '"a"'], ["mark", ": "], ["string", '"b"'], ["mark", "\n}"]],
   );
 });
@@ -30,35 +30,35 @@ test("a line's end in a string breaks the line, a backslash and an n do not", ()
 
 test("what is no object and no list is not laid out", () => {
   for (const text of ["", "12", '"x"', "{broken", "[1,]", "NaN", "A sentence."]) {
-    assert.equal(laidOut(text), null, text);
+    assert.equal(layOut(text), null, text);
   }
 });
 
 test("only the beginning of something large is laid out", () => {
   const large = JSON.stringify(Array.from({ length: 100_000 }, (_, number) => ({ number, text: "x".repeat(10) })));
-  const { tokens, whole } = laidOut(large, 2000) ?? { tokens: [], whole: true };
+  const { tokens, whole } = layOut(large, 2000) ?? { tokens: [], whole: true };
 
   assert.equal(whole, false);
-  assert.ok(joined(tokens).length < 2100);
+  assert.ok(joinTokens(tokens).length < 2100);
 });
 
 test("one string of megabytes is cut within the limit", () => {
-  const { tokens } = laidOut(JSON.stringify({ text: "\\\u0001é\n".repeat(500_000) }), 2000) ?? { tokens: [] };
+  const { tokens } = layOut(JSON.stringify({ text: "\\\u0001é\n".repeat(500_000) }), 2000) ?? { tokens: [] };
 
-  assert.ok(joined(tokens).length < 16_000);
+  assert.ok(joinTokens(tokens).length < 16_000);
 });
 
 test("a hundred thousand brackets are no trouble", () => {
   const deep = "[".repeat(5_000) + "]".repeat(5_000);
 
-  assert.equal(laidOut(deep, 2000)?.whole, false);
-  assert.ok(laidOut(deep)?.whole);
+  assert.equal(layOut(deep, 2000)?.whole, false);
+  assert.ok(layOut(deep)?.whole);
 });
 
 test("what is edited reads back as the same", () => {
   const value = { name: "a\u202eb\u200b\u{e0041}", lines: "one\ntwo", big: 1 };
 
-  const text = editable(JSON.stringify(value));
+  const text = layOutForEditor(JSON.stringify(value));
 
   assert.deepEqual(JSON.parse(text), value);
   assert.match(text, /\\u202e/);
@@ -75,6 +75,6 @@ test("what is no object is refused", () => {
 });
 
 test("arguments in short stand in a line without their braces", () => {
-  assert.equal(inShort('{\n"city": "Berlin",\n"days": 3}', 80), '"city": "Berlin", "days": 3');
-  assert.equal(inShort(JSON.stringify({ text: "x".repeat(500) }), 20).length, 21);
+  assert.equal(shorten('{\n"city": "Berlin",\n"days": 3}', 80), '"city": "Berlin", "days": 3');
+  assert.equal(shorten(JSON.stringify({ text: "x".repeat(500) }), 20).length, 21);
 });

@@ -3,7 +3,7 @@ import { test } from "node:test";
 
 import { outcomeOf } from "../../../src/antiphon/web/static/chat/outcome.mjs";
 import { outcomeWords, problemWords } from "../../../src/antiphon/web/static/chat/problems.mjs";
-import { speak } from "../../../src/antiphon/web/static/chat/t.mjs";
+import { setMessages } from "../../../src/antiphon/web/static/chat/t.mjs";
 
 test("an answer that is whole needs no word", () => {
   assert.equal(outcomeOf({ status: "completed" }, false), null);
@@ -32,10 +32,10 @@ test("a part of an answer can be continued, unless there is none or it was filte
 test("a failure is told in the reader's language, with the server's words where they say more", () => {
   const auth = { key: "message.failed", problem: { code: "provider_auth", message: "Wrong key." }, next: null };
   const table = { "problem.provider_auth": "Schlüssel abgelehnt.", "problem.provider_error": "Fehler." };
-  speak("de", table);
+  setMessages("de", table);
   assert.equal(outcomeWords(auth), "Schlüssel abgelehnt.");
   assert.equal(problemWords("provider_error", "boom"), "Fehler. (boom)");
   assert.equal(problemWords("of_a_later_version", "Some words."), "Some words.");
-  speak("en", table);
+  setMessages("en", table);
   assert.equal(outcomeWords(auth), "Wrong key.");
 });

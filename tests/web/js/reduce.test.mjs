@@ -8,7 +8,7 @@ import {
   isOver,
   isWaiting,
   saysDone,
-  standing,
+  currentParts,
   textOf,
 } from "../../../src/antiphon/web/static/chat/reduce.mjs";
 import { eventReader, isAfter } from "../../../src/antiphon/web/static/chat/sse.mjs";
@@ -119,7 +119,7 @@ test("what was begun again is not shown", () => {
   const { message } = live(told("restarted"));
 
   assert.equal(textOf(message), "It is 42.\n\nYes, 42.");
-  assert.equal(standing(message.parts).filter((part) => part.type === "dynamic-tool").length, 1);
+  assert.equal(currentParts(message.parts).filter((part) => part.type === "dynamic-tool").length, 1);
 });
 
 test("a call's arguments are seen while they come and gone when it is whole", () => {
@@ -196,7 +196,7 @@ test("a step that begins again stays in sight until something is said in its pla
   const before = [{ type: "step-start" }, { type: "text", text: "Half an" }, { type: "data-turn-restarted", data: {} }];
   const silent = [...before, { type: "step-start" }];
   const again = [...silent, { type: "text", text: "Half" }];
-  const texts = (parts, options) => standing(parts, options).filter(({ type }) => type === "text").map(({ text }) => text);
+  const texts = (parts, options) => currentParts(parts, options).filter(({ type }) => type === "text").map(({ text }) => text);
 
   assert.deepEqual(texts(silent, { live: true }), ["Half an"]);
   assert.deepEqual(texts(again, { live: true }), ["Half"]);

@@ -4,9 +4,9 @@ import test from "node:test";
 
 const CHAT = "../../../src/antiphon/web/static/chat";
 const { byDay, keyOf } = await import(`${CHAT}/days.mjs`);
-const { daily, ranked, sum } = await import(`${CHAT}/figures.mjs`);
-const { counted, speak, spokenLanguage, t } = await import(`${CHAT}/t.mjs`);
-const { seenTheme } = await import(`${CHAT}/theme.mjs`);
+const { sumByDay, rank, sum } = await import(`${CHAT}/figures.mjs`);
+const { tCount, setMessages, spokenLanguage, t } = await import(`${CHAT}/t.mjs`);
+const { resolveTheme } = await import(`${CHAT}/theme.mjs`);
 const { total } = await import(`${CHAT}/usage.mjs`);
 
 const NOON = new Date(2026, 10, 21, 12);
@@ -34,7 +34,7 @@ const row = (day, model, person, tokens, cost) => ({ day, model, person, runs: 1
 const ROWS = [row("2026-11-21", "a", "ada", 5, 0.5), row("2026-11-21", "b", "bo", 7, null), row("2026-11-19", "b", "ada", 1, 0.25)];
 
 test("a chart has a bar for each day, days without use among them", () => {
-  const bars = daily(ROWS, "tokens", 4, new Date("2026-11-21T01:00:00Z"));
+  const bars = sumByDay(ROWS, "tokens", 4, new Date("2026-11-21T01:00:00Z"));
 
   assert.deepEqual(bars, [
     { day: "2026-11-18", amount: 0 },
@@ -45,8 +45,8 @@ test("a chart has a bar for each day, days without use among them", () => {
 });
 
 test("who used most stands first, and a cost that nobody knows counts for nothing", () => {
-  assert.deepEqual(ranked(ROWS, "model", "tokens").map(({ name }) => name), ["b", "a"]);
-  assert.deepEqual(ranked(ROWS, "person", "cost"), [{ name: "ada", amount: 0.75 }, { name: "bo", amount: 0 }]);
+  assert.deepEqual(rank(ROWS, "model", "tokens").map(({ name }) => name), ["b", "a"]);
+  assert.deepEqual(rank(ROWS, "person", "cost"), [{ name: "ada", amount: 0.75 }, { name: "bo", amount: 0 }]);
   assert.equal(sum(ROWS, "runs"), 3);
 });
 
@@ -62,12 +62,12 @@ test("a thread costs what its answers cost, where all of them are known", () => 
 });
 
 test("words are filled with what they are given, as text and once", () => {
-  speak("en", { "x.y": "{a} and {b} and {c}", "n.one": "{count} thing", "n.other": "{count} things" });
+  setMessages("en", { "x.y": "{a} and {b} and {c}", "n.one": "{count} thing", "n.other": "{count} things" });
 
   assert.equal(t("x.y", { a: "{b}", b: 2 }), "{b} and 2 and {c}");
   assert.equal(t("x.unknown"), "x.unknown");
-  assert.equal(counted("n", 1), "1 thing");
-  assert.equal(counted("n", 1200), "1,200 things");
+  assert.equal(tCount("n", 1), "1 thing");
+  assert.equal(tCount("n", 1200), "1,200 things");
 });
 
 test("the language is the chosen one, else the first of the browser's that there is", () => {
@@ -78,8 +78,8 @@ test("the language is the chosen one, else the first of the browser's that there
 });
 
 test("colours follow the system until some are chosen", () => {
-  assert.equal(seenTheme("auto", { dark: true, contrast: false }), "dark");
-  assert.equal(seenTheme("auto", { dark: true, contrast: true }), "contrast");
-  assert.equal(seenTheme("light", { dark: true, contrast: true }), "light");
-  assert.equal(seenTheme("something old", { dark: false, contrast: false }), "light");
+  assert.equal(resolveTheme("auto", { dark: true, contrast: false }), "dark");
+  assert.equal(resolveTheme("auto", { dark: true, contrast: true }), "contrast");
+  assert.equal(resolveTheme("light", { dark: true, contrast: true }), "light");
+  assert.equal(resolveTheme("something old", { dark: false, contrast: false }), "light");
 });

@@ -12,9 +12,9 @@ from antiphon.api import operations
 from antiphon.api.operations import GetUsage, ListKeys, ListPeople
 from antiphon.types.accounts import Limits, RedactedRepr, Role
 from antiphon.web import admin_views
-from antiphon.web.context import governing, refuse_others, site
-from antiphon.web.http import answer, query, read
-from antiphon.web.session import person
+from antiphon.web.context import admin_client, current_site, require_admin
+from antiphon.web.http import json_response, read_json, read_query
+from antiphon.web.session import current_user
 
 routes = Blueprint("admin", __name__, url_prefix="/api/admin")
 
@@ -66,7 +66,7 @@ class Span(msgspec.Struct, frozen=True):
     days: Annotated[int, Meta(ge=1, le=366)] = 30
 
 
-routes.before_request(refuse_others)
+routes.before_request(require_admin)
 
 
 # People.
@@ -77,24 +77,24 @@ def people() -> Response:
     """Everybody who may log in."""
 
     async def everybody() -> list[object]:
-        return [each async for each in site().client.paginate(ListPeople())]
+        return [each async for each in current_site().client.paginate(ListPeople())]
 
-    return answer({"data": site().run(everybody())})
+    return json_response({"data": current_site().run(everybody())})
 
 
 @routes.post("/people")
 def person_added() -> Response:
     """Somebody new."""
-    wanted = read(NewPerson)
-    making = governing().create_person(wanted.name, wanted.role, wanted.password)
-    return answer(site().run(making), 201)
+    wanted = read_json(NewPerson)
+    making = admin_client().create_person(wanted.name, wanted.role, wanted.password)
+    return json_response(current_site().run(making), 201)
 
 
 @routes.patch("/people/<person_id>")
 def person_changed(person_id: str) -> Response:
     """Who they are from now on."""
-    wanted = read(ChangedPerson)
-    changing = governing().update_person(
+    wanted = read_json(ChangedPerson)
+    changing = admin_client().update_person(
         person_id,
         name=wanted.name,
         role=wanted.role,
@@ -102,13 +102,13 @@ def person_changed(person_id: str) -> Response:
         password=wanted.password,
         sign_out=wanted.sign_out,
     )
-    return answer(site().run(changing))
+    return json_response(current_site().run(changing))
 
 
 @routes.delete("/people/<person_id>")
 def person_removed(person_id: str) -> Response:
     """They cannot log in any more; their threads stay."""
-    return answer(site().run(governing().delete_person(person_id)))
+    return json_response(current_site().run(admin_client().delete_person(person_id)))
 
 
 # Keys.
@@ -119,38 +119,38 @@ def keys() -> Response:
     """The keys that open something."""
 
     async def standing() -> list[object]:
-        listed = site().client.paginate(ListKeys())
+        listed = current_site().client.paginate(ListKeys())
         return [key async for key in listed if key.revoked_at is None]
 
-    return answer({"data": site().run(standing())})
+    return json_response({"data": current_site().run(standing())})
 
 
 @routes.post("/keys")
 def key_made() -> Response:
     """A key with its text, which is told this once."""
-    wanted = read(KeyWanted)
-    making = governing().create_key(
+    wanted = read_json(KeyWanted)
+    making = admin_client().create_key(
         wanted.name,
         wanted.owner,
         wanted.scopes,
         limits=wanted.limits,
         expires_in=wanted.expires_in,
     )
-    return answer(site().run(making), 201)
+    return json_response(current_site().run(making), 201)
 
 
 @routes.patch("/keys/<key_id>")
 def key_changed(key_id: str) -> Response:
     """How much the key may from now on."""
-    wanted = read(ChangedKey)
-    changing = governing().update_key(key_id, name=wanted.name, limits=wanted.limits)
-    return answer(site().run(changing))
+    wanted = read_json(ChangedKey)
+    changing = admin_client().update_key(key_id, name=wanted.name, limits=wanted.limits)
+    return json_response(current_site().run(changing))
 
 
 @routes.delete("/keys/<key_id>")
 def key_revoked(key_id: str) -> Response:
     """The key opens nothing any more."""
-    return answer(site().run(governing().revoke_key(key_id)))
+    return json_response(current_site().run(admin_client().revoke_key(key_id)))
 
 
 # What goes on.
@@ -159,21 +159,27 @@ def key_revoked(key_id: str) -> Response:
 @routes.get("/runs")
 def runs() -> Response:
     """What runs just now, whoever asked for it."""
-    return answer({"data": site().run(admin_views.live_runs(site().client))})
+    return json_response({"data": current_site().run(admin_views.live_runs(current_site().client))})
 
 
 @routes.post("/runs/<run_id>/stop")
 def run_stopped(run_id: str) -> Response:
     """The run has been told to end."""
-    owner = read(Stopping).owner
-    run = site().run(site().client_for(owner).as_actor(person().id).cancel_run(run_id))
-    return answer({"id": run.id, "status": run.status})
+    owner = read_json(Stopping).owner
+    run = current_site().run(
+        current_site().client_for_owner(owner).as_actor(current_user().id).cancel_run(run_id)
+    )
+    return json_response({"id": run.id, "status": run.status})
 
 
 @routes.get("/usage")
 def usage() -> Response:
     """What was used and what it cost, by day, model and person."""
-    return answer(site().run(admin_views.usage(site().client, GetUsage(query(Span).days))))
+    return json_response(
+        current_site().run(
+            admin_views.usage(current_site().client, GetUsage(read_query(Span).days))
+        )
+    )
 
 
 # What there is.
@@ -182,16 +188,18 @@ def usage() -> Response:
 @routes.get("/servers")
 def servers() -> Response:
     """The MCP servers of the web chat, and those that the backend runs itself."""
-    return answer({"data": site().run(admin_views.servers(site()))})
+    return json_response({"data": current_site().run(admin_views.servers(current_site()))})
 
 
 @routes.get("/models")
 def models() -> Response:
     """The models that can be named."""
-    return answer({"data": site().run(site().client.list_models()).data})
+    return json_response({"data": current_site().run(current_site().client.list_models()).data})
 
 
 @routes.get("/assistants")
 def assistants() -> Response:
     """Every assistant that somebody shares by a link."""
-    return answer({"data": site().run(admin_views.shared_assistants(site()))})
+    return json_response(
+        {"data": current_site().run(admin_views.shared_assistants(current_site()))}
+    )

@@ -16,12 +16,12 @@ from antiphon.api.operations import ListProjects
 from antiphon.types.accounts import RedactedRepr
 from antiphon.types.errors import NotFound
 from antiphon.web import admin_views
-from antiphon.web.context import governing, refuse_others, site
+from antiphon.web.context import admin_client, current_site, require_admin
 from antiphon.web.heavy_answers import send_file
-from antiphon.web.http import answer, query, read
+from antiphon.web.http import json_response, read_json, read_query
 
 routes = Blueprint("admin_owners", __name__, url_prefix="/api/admin")
-routes.before_request(refuse_others)
+routes.before_request(require_admin)
 
 ZIP = "application/zip"
 
@@ -63,29 +63,31 @@ def projects() -> Response:
     """All of them."""
 
     async def everything() -> list[object]:
-        return [each async for each in site().client.paginate(ListProjects())]
+        return [each async for each in current_site().client.paginate(ListProjects())]
 
-    return answer({"data": site().run(everything())})
+    return json_response({"data": current_site().run(everything())})
 
 
 @routes.post("/projects")
 def project_made() -> Response:
     """A new owner that is no person."""
-    return answer(site().run(governing().create_project(read(NewProject).name)), 201)
+    return json_response(
+        current_site().run(admin_client().create_project(read_json(NewProject).name)), 201
+    )
 
 
 @routes.patch("/projects/<project_id>")
 def project_changed(project_id: str) -> Response:
     """What it is from now on."""
-    wanted = read(ChangedProject)
-    changing = governing().update_project(project_id, name=wanted.name, disabled=wanted.disabled)
-    return answer(site().run(changing))
+    wanted = read_json(ChangedProject)
+    changing = admin_client().update_project(project_id, name=wanted.name, disabled=wanted.disabled)
+    return json_response(current_site().run(changing))
 
 
 @routes.delete("/projects/<project_id>")
 def project_removed(project_id: str) -> Response:
     """Its keys open nothing any more; its things stay."""
-    return answer(site().run(governing().delete_project(project_id)))
+    return json_response(current_site().run(admin_client().delete_project(project_id)))
 
 
 # Owners.
@@ -94,22 +96,22 @@ def project_removed(project_id: str) -> Response:
 @routes.get("/owners")
 def owners() -> Response:
     """Everybody who has something, and how much."""
-    return answer({"data": site().run(admin_views.owners(site().client))})
+    return json_response({"data": current_site().run(admin_views.owners(current_site().client))})
 
 
 @routes.get("/owners/<path:owner>/export")
 def owner_exported(owner: str) -> Response:
     """All of an owner as a file, which is sent while it is made."""
-    there = site().run(site().client.list_owners(owner=owner)).data
+    there = current_site().run(current_site().client.list_owners(owner=owner)).data
     if not there:
         raise NotFound(f"There is nothing of the owner {owner!r}.")
-    return send_file(_file_name(owner), partial(governing().export_owner, owner), ZIP)
+    return send_file(_file_name(owner), partial(admin_client().export_owner, owner), ZIP)
 
 
 @routes.delete("/owners/<path:owner>")
 def owner_erased(owner: str) -> Response:
     """How far the owner is erased; asked again until it is done."""
-    return answer(site().run(governing().erase_owner(owner)))
+    return json_response(current_site().run(admin_client().erase_owner(owner)))
 
 
 # Keys of owners at providers.
@@ -118,21 +120,25 @@ def owner_erased(owner: str) -> Response:
 @routes.get("/provider_keys")
 def provider_keys() -> Response:
     """Who has which, by how they end."""
-    return answer({"data": site().run(admin_views.provider_keys(site().client))})
+    return json_response(
+        {"data": current_site().run(admin_views.provider_keys(current_site().client))}
+    )
 
 
 @routes.put("/provider_keys/<provider>/<path:owner>")
 def provider_key_kept(provider: str, owner: str) -> Response:
     """The owner's key there from now on; it is never told again."""
-    wanted = read(OwnKey)
-    keeping = governing().set_owners_provider_key(owner, provider, wanted.key, wanted.base_url)
-    return answer(site().run(keeping))
+    wanted = read_json(OwnKey)
+    keeping = admin_client().set_owners_provider_key(owner, provider, wanted.key, wanted.base_url)
+    return json_response(current_site().run(keeping))
 
 
 @routes.delete("/provider_keys/<provider>/<path:owner>")
 def provider_key_removed(provider: str, owner: str) -> Response:
     """The owner has no key there any more."""
-    return answer(site().run(governing().on_behalf_of(owner).delete_provider_key(provider)))
+    return json_response(
+        current_site().run(admin_client().on_behalf_of(owner).delete_provider_key(provider))
+    )
 
 
 # The audit log.
@@ -141,8 +147,10 @@ def provider_key_removed(provider: str, owner: str) -> Response:
 @routes.get("/acts")
 def acts() -> Response:
     """What administrators did, the newest first."""
-    asked = query(Place)
-    return answer(site().run(admin_views.acts(site().client, asked.after, asked.owner)))
+    asked = read_query(Place)
+    return json_response(
+        current_site().run(admin_views.acts(current_site().client, asked.after, asked.owner))
+    )
 
 
 def _file_name(owner: str) -> str:

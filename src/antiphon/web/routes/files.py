@@ -14,10 +14,10 @@ from antiphon.client.async_transport import AsyncPieces
 from antiphon.engine import sanitize
 from antiphon.types.errors import InvalidRequest, TooLarge
 from antiphon.types.messages import Upload
-from antiphon.web.context import client, site
-from antiphon.web.event_stream import resume
+from antiphon.web.context import current_client, current_site
+from antiphon.web.event_stream import prepend
 from antiphon.web.heavy_answers import send_file
-from antiphon.web.http import BYTES, answer, picture, query
+from antiphon.web.http import BYTES, image_type, json_response, read_query
 
 routes = Blueprint("files", __name__)
 
@@ -44,20 +44,20 @@ class Showing(msgspec.Struct, frozen=True):
 @routes.post("/api/files")
 def uploaded() -> Response:
     """The one file of the form, kept for the person."""
-    name, media_type, content = _sent(site().settings.max_body)
-    upload = site().run(client().upload_file(content, name, media_type))
-    return answer(Kept(upload.id, upload.name, upload.media_type, upload.size), 201)
+    name, media_type, content = _sent(current_site().settings.max_body)
+    upload = current_site().run(current_client().upload_file(content, name, media_type))
+    return json_response(Kept(upload.id, upload.name, upload.media_type, upload.size), 201)
 
 
 @routes.get("/api/files/<file_id>")
 def file(file_id: str) -> Response:
     """The file to be saved; a picture with `?inline=1` to be seen."""
-    asked, here = query(Showing), site()
-    upload, first, pieces = here.run(_open(client(), file_id))
+    asked, here = read_query(Showing), current_site()
+    upload, first, pieces = here.run(_open(current_client(), file_id))
     if request.method == "HEAD":
         here.run(pieces.aclose())
-    kind = picture(first) if asked.inline == "1" else None
-    name, content = plain_name(upload.name), partial(resume, first, pieces)
+    kind = image_type(first) if asked.inline == "1" else None
+    name, content = plain_name(upload.name), partial(prepend, first, pieces)
     return send_file(name, content, kind or BYTES, is_attachment=kind is None, size=upload.size)
 
 
@@ -102,7 +102,7 @@ def _sent(most: int) -> tuple[str, str, bytes]:
 
 def _media_type(said: str, content: bytes) -> str:
     """What the bytes are where that can be told, else what was said."""
-    kind = picture(content)
+    kind = image_type(content)
     if kind is not None:
         return kind
     return BYTES if said in SHOWN else sanitize.parse_media_type(said)

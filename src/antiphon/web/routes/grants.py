@@ -10,9 +10,9 @@ from flask import Blueprint, Response
 from msgspec import Meta
 
 from antiphon.types.terminal_safe import clean
-from antiphon.web.context import site
-from antiphon.web.http import answer, read
-from antiphon.web.session import person
+from antiphon.web.context import current_site
+from antiphon.web.http import json_response, read_json
+from antiphon.web.session import current_user
 
 routes = Blueprint("grants", __name__)
 
@@ -57,16 +57,18 @@ def list_grants() -> Response:
     """List what this person always allowed."""
     servers: dict[tuple[str, str], list[str]] = {}
     newest: dict[tuple[str, str], str] = {}
-    for each in site().relays.grants(person().owner).all():
+    for each in current_site().relays.grants(current_user().owner).all():
         tool = each.server, each.own_name
         newest[tool] = clean(each.description)
         servers.setdefault(tool, []).extend([clean(str(each.asked_by))] if each.asked_by else [])
-    return answer(Granted([Grant(*tool, newest[tool], tuple(by)) for tool, by in servers.items()]))
+    return json_response(
+        Granted([Grant(*tool, newest[tool], tuple(by)) for tool, by in servers.items()])
+    )
 
 
 @routes.post("/api/grants/revoke")
 def revoke_grants() -> Response:
     """Ask the person again from now on, in runs under way too."""
-    wanted = read(Revoking)
-    grants = site().relays.grants(person().owner)
-    return answer(Revoked(grants.revoke(wanted.server, wanted.tool)))
+    wanted = read_json(Revoking)
+    grants = current_site().relays.grants(current_user().owner)
+    return json_response(Revoked(grants.revoke(wanted.server, wanted.tool)))

@@ -13,9 +13,9 @@ from msgspec import Meta
 from antiphon.api.problems import SignedOut
 from antiphon.types.errors import NotFound, SignInRefused
 from antiphon.web import origin, session
-from antiphon.web.context import site
-from antiphon.web.http import answer, read
-from antiphon.web.people import Person
+from antiphon.web.context import current_site
+from antiphon.web.http import json_response, read_json
+from antiphon.web.people import User
 from antiphon.web.policy import Login
 
 routes = Blueprint("login", __name__)
@@ -51,24 +51,26 @@ class SignedIn(msgspec.Struct, frozen=True):
 def log_in() -> Response:
     """Let in who knows the password; every no is the same no."""
     _only_with("password")
-    given = read(Credentials)
+    given = read_json(Credentials)
     try:
         with _one_guess(given.name):
-            person = site().run(site().people.log_in(given.name, given.password))
+            person = current_site().run(current_site().people.log_in(given.name, given.password))
     except SignInRefused as refused:
         raise SignedOut("The name or the password is wrong.") from refused
-    return session.remember(_let_in(person), request, site(), given.name)
+    return session.remember_browser(_let_in(person), request, current_site(), given.name)
 
 
 @routes.post("/api/password")
 def change_password() -> Response:
     """A new password for who knows the old one. All their other logins end."""
     _only_with("password")
-    given = read(Passwords)
-    person = session.person()
+    given = read_json(Passwords)
+    person = session.current_user()
     try:
         with _one_guess(person.name):
-            changed = site().run(site().people.change_password(person, given.old, given.new))
+            changed = current_site().run(
+                current_site().people.change_password(person, given.old, given.new)
+            )
     except SignInRefused as refused:
         raise SignInRefused("The old password is wrong.") from refused
     return _let_in(changed)
@@ -77,24 +79,24 @@ def change_password() -> Response:
 @routes.post("/api/logout")
 def log_out() -> Response:
     """End this login: the browser forgets it, and a copy of its cookie opens nothing."""
-    person, said = session.person(), session.entry()
+    person, said = session.current_user(), session.current_session()
     session.end()
-    if said is not None and site().policy.login in ("password", "oidc"):
-        site().run(site().people.log_out(person, session.name_of(said)))
-    return answer({})
+    if said is not None and current_site().policy.login in ("password", "oidc"):
+        current_site().run(current_site().people.log_out(person, session.session_name(said)))
+    return json_response({})
 
 
 @routes.post("/api/logout/everywhere")
 def log_out_everywhere() -> Response:
     """End all logins of this person, wherever they are."""
     _only_with("password", "oidc", "proxy")
-    site().run(site().people.log_out_everywhere(session.person()))
+    current_site().run(current_site().people.log_out_everywhere(session.current_user()))
     session.end()
-    return answer({})
+    return json_response({})
 
 
 def _only_with(*logins: Login) -> None:
-    used = site().policy.login
+    used = current_site().policy.login
     if used not in logins:
         raise NotFound(
             "People do not log in that way here.",
@@ -106,14 +108,14 @@ def _only_with(*logins: Login) -> None:
 @contextmanager
 def _one_guess(name: str) -> Generator[None]:
     """A password is tried: counted before, and let off where it was right."""
-    limits, address = site().limits, origin.who_asks(request, site().policy)
-    browser = session.known(request, site(), name)
+    limits, address = current_site().limits, origin.client_address(request, current_site().policy)
+    browser = session.known_browser(request, current_site(), name)
     limits.guesses.take(name, address, browser)
     with limits.logins:
         yield
-    limits.guesses.was_right(name, address, browser)
+    limits.guesses.refund(name, address, browser)
 
 
-def _let_in(person: Person) -> Response:
+def _let_in(person: User) -> Response:
     session.begin(person, "password")
-    return answer(SignedIn(person.id, person.name, person.role, session.csrf()))
+    return json_response(SignedIn(person.id, person.name, person.role, session.csrf_token()))

@@ -10,9 +10,9 @@ from werkzeug.wrappers import Response
 
 from antiphon.types.errors import NotFound, Overloaded, SignInRefused
 from antiphon.web import origin, session
-from antiphon.web.context import site
-from antiphon.web.openid import Identity, LoginFailed, Provider
-from antiphon.web.people import Person
+from antiphon.web.context import current_site
+from antiphon.web.openid import Identity, LoginFailed, OpenIdProvider
+from antiphon.web.people import User
 
 routes = Blueprint("login_openid", __name__)
 
@@ -23,10 +23,10 @@ CALLBACK = "/login/oidc/callback"
 def begin() -> Response:
     """Send the browser to the provider; `next` is the page of ours that it was on its way to."""
     provider = _provider()
-    callback = origin.own_address(request, site().policy) + CALLBACK
+    callback = origin.base_url(request, current_site().policy) + CALLBACK
     try:
-        with site().limits.logins:
-            page = provider.where_to(callback)
+        with current_site().limits.logins:
+            page = provider.start_login(callback)
     except LoginFailed as failed:
         return _back_to_the_login(failed.why)
     except Overloaded:
@@ -40,8 +40,8 @@ def come_back() -> Response:
     """Let in whom the provider vouches for."""
     provider = _provider()
     try:
-        with site().limits.logins:
-            identity = provider.who()
+        with current_site().limits.logins:
+            identity = provider.finish_login()
         person = _person(identity)
     except Overloaded:
         return _back_to_the_login("oidc_unreachable")
@@ -58,18 +58,20 @@ _NEXT = "next"
 _OUR_PAGES = re.compile(r"/(?:(?:t|a)/[A-Za-z0-9_-]{1,128}|assistants|admin)?", re.ASCII)
 
 
-def _provider() -> Provider:
-    provider = site().openid
+def _provider() -> OpenIdProvider:
+    provider = current_site().openid
     if provider is None:
         raise NotFound("People do not log in by OpenID Connect here.", expected="login = oidc")
     return provider
 
 
-def _person(who: Identity) -> Person:
+def _person(who: Identity) -> User:
     """The person of this identity, found by nothing else: names and addresses can be chosen."""
-    admins = {address.casefold() for address in site().settings.oidc_admins}
+    admins = {address.casefold() for address in current_site().settings.oidc_admins}
     admin = who.email is not None and who.email.casefold() in admins
-    return site().run(site().people.come(who.subject, who.name, admin=admin))
+    return current_site().run(
+        current_site().people.find_or_create(who.subject, who.name, admin=admin)
+    )
 
 
 def _own_page(path: str) -> str:

@@ -15,8 +15,8 @@ from antiphon.tools.consent import Consent
 from antiphon.tools.permissions import Rules
 from antiphon.types.messages import Tool
 from antiphon.web import session
-from antiphon.web.context import site
-from antiphon.web.http import answer
+from antiphon.web.context import current_site
+from antiphon.web.http import json_response
 from antiphon.web.toolset import Tooling
 
 # Which model answers where none is named, and why.
@@ -122,13 +122,13 @@ class Me(msgspec.Struct, frozen=True, kw_only=True):
 @routes.get("/api/me")
 def me() -> Response:
     """Who asks, and what they may use."""
-    here, person = site(), session.person()
+    here, person = current_site(), session.current_user()
     model, why = here.run(chosen(here.client))
-    return answer(
+    return json_response(
         Me(
             person=Myself(person.id, person.name, person.role),
             login=here.policy.login,
-            csrf=session.csrf(),
+            csrf=session.csrf_token(),
             model=model,
             why=why,
             tools=_usable(here.tools, here.settings),

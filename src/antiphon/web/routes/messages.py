@@ -18,13 +18,13 @@ from antiphon.tools.questions import Answer
 from antiphon.types.errors import InvalidRequest, NotFound
 from antiphon.types.runs import Run
 from antiphon.web import event_stream, other_clients
-from antiphon.web.context import client, site
-from antiphon.web.event_stream import streamed
-from antiphon.web.http import answer, convert, read, read_bytes
+from antiphon.web.context import current_client, current_site
+from antiphon.web.event_stream import stream_response
+from antiphon.web.http import convert, decode_json, json_response, read_json
 from antiphon.web.other_clients import ag_ui, use_chat
 from antiphon.web.relay import Relay
 from antiphon.web.run_stream import Frames
-from antiphon.web.session import person
+from antiphon.web.session import current_user
 from antiphon.web.submission import NewMessage, come_so_far, posted, resumed
 from antiphon.wires import framing
 from antiphon.wires.ai_sdk.parts import Sdk
@@ -47,20 +47,20 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 @routes.post("/api/messages/process")
 def process() -> Response:
     """Save the message, start its run, and answer with the stream at once."""
-    body, sdk = read(dict[str, Any]), _sdk()
-    event_stream.may_write(site(), person())
+    body, sdk = read_json(dict[str, Any]), _sdk()
+    event_stream.count_message(current_site(), current_user())
     if "messages" in body:
-        return streamed(lambda: use_chat(site(), person(), body, sdk))
+        return stream_response(lambda: use_chat(current_site(), current_user(), body, sdk))
     message = convert(body, NewMessage)
-    return streamed(lambda: posted(site(), person(), message, sdk))
+    return stream_response(lambda: posted(current_site(), current_user(), message, sdk))
 
 
 @routes.post("/api/agui")
 def ag_ui_run() -> Response:
     """The same for clients that speak AG-UI."""
-    body = read(dict[str, Any])
-    event_stream.may_write(site(), person())
-    return streamed(lambda: ag_ui(site(), person(), body), framing.HEADERS)
+    body = read_json(dict[str, Any])
+    event_stream.count_message(current_site(), current_user())
+    return stream_response(lambda: ag_ui(current_site(), current_user(), body), framing.HEADERS)
 
 
 @routes.get("/api/messages/process/<thread_id>/stream")
@@ -69,42 +69,42 @@ def resume(thread_id: str) -> Response:
 
     A client that names its chats itself asks by its own name.
     """
-    sdk, run = _sdk(), site().run(_newest_run(client(), thread_id))
+    sdk, run = _sdk(), current_site().run(_newest_run(current_client(), thread_id))
     if run is None or run.status.ended:
         return Response(status=204)
-    return streamed(lambda: _resumed(run, sdk))
+    return stream_response(lambda: _resumed(run, sdk))
 
 
 @routes.get("/api/runs/<run_id>/stream")
 def stream(run_id: str) -> Response:
     """What follows the cursor: `?after=` or `Last-Event-ID`; without one, everything."""
-    sdk, run = _sdk(), site().run(client().get_run(run_id))
+    sdk, run = _sdk(), current_site().run(current_client().get_run(run_id))
     told = request.args.get("after") or request.headers.get("Last-Event-ID")
     after = framing.parse_cursor(told, run.id) if told else None
     if after is not None:
-        site().run(come_so_far(site(), person(), after))
-    return streamed(lambda: _resumed(run, sdk, after))
+        current_site().run(come_so_far(current_site(), current_user(), after))
+    return stream_response(lambda: _resumed(run, sdk, after))
 
 
 @routes.post("/api/runs/<run_id>/stop")
 def stop(run_id: str) -> Response:
     """Stop the run; answers when that is certain."""
-    run = site().run(client().cancel_run(run_id))
-    return answer({"id": run.id, "status": run.status})
+    run = current_site().run(current_client().cancel_run(run_id))
+    return json_response({"id": run.id, "status": run.status})
 
 
 @routes.post("/api/runs/<run_id>/tools/<path:call_id>/stop")
 def stop_tool(run_id: str, call_id: str) -> Response:
     """Stop one tool; the model is told, and the run goes on."""
-    return answer({"stopped": _relay(run_id).stop_tool(call_id)})
+    return json_response({"stopped": _relay(run_id).stop_tool(call_id)})
 
 
 @routes.post("/api/runs/<run_id>/approvals/<path:call_id>")
 def approve(run_id: str, call_id: str) -> Response:
     """What the person says of a call that waits for it."""
-    verdict, relay = read(Verdict), _relay(run_id)
+    verdict, relay = read_json(Verdict), _relay(run_id)
     if verdict.approved and verdict.arguments is not None:
-        read_bytes(verdict.arguments.encode(), dict[str, Any])  # what cannot run answers nothing
+        decode_json(verdict.arguments.encode(), dict[str, Any])  # what cannot run answers nothing
     said = Answer(
         allowed=verdict.approved,
         keep=verdict.keep,
@@ -116,8 +116,8 @@ def approve(run_id: str, call_id: str) -> Response:
     async def answered() -> None:
         relay.answer(call_id, verdict.args_hash, said)
 
-    site().run(answered())
-    return answer({"state": "approved" if verdict.approved else "refused"})
+    current_site().run(answered())
+    return json_response({"state": "approved" if verdict.approved else "refused"})
 
 
 async def _newest_run(client: AsyncClient, name: str) -> Run | None:
@@ -128,15 +128,15 @@ async def _newest_run(client: AsyncClient, name: str) -> Run | None:
 
 def _relay(run_id: str) -> Relay:
     """The relay of a run that is this person's. Raises `NotFound`."""
-    run = site().run(client().get_run(run_id))
-    relay = site().relays.find(run.id)
+    run = current_site().run(current_client().get_run(run_id))
+    relay = current_site().relays.find(run.id)
     if relay is None:
         raise NotFound("Nothing of this run happens here now.")
     return relay
 
 
 def _resumed(run: Run, sdk: Sdk, after: Cursor | None = None) -> Coroutine[Any, Any, Frames]:
-    here, someone = site(), person()
+    here, someone = current_site(), current_user()
 
     async def begun() -> Frames:
         return resumed(here, someone, run, sdk, after)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from flask import Blueprint, Response
 
-from antiphon.web.context import client, site
-from antiphon.web.http import answer
+from antiphon.web.context import current_client, current_site
+from antiphon.web.http import json_response
 
 routes = Blueprint("models", __name__)
 
@@ -13,5 +13,5 @@ routes = Blueprint("models", __name__)
 @routes.get("/api/models")
 def listed() -> Response:
     """All that can be named, the one that is taken unasked marked."""
-    models = site().run(client().list_models()).data
-    return answer({"data": models})
+    models = current_site().run(current_client().list_models()).data
+    return json_response({"data": models})

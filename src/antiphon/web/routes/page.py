@@ -10,7 +10,7 @@ from pathlib import Path
 
 from flask import Blueprint, Response, abort, request
 
-from antiphon.web.http import answer
+from antiphon.web.http import json_response
 
 routes = Blueprint("page", __name__)
 
@@ -60,7 +60,7 @@ def asset(asked: str, name: str) -> Response:
 @routes.get("/healthz")
 def health() -> Response:
     """That this process answers: for whoever starts it anew when it does not."""
-    return answer({"status": "ok"})
+    return json_response({"status": "ok"})
 
 
 @routes.get("/favicon.ico")

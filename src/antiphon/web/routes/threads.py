@@ -18,9 +18,9 @@ from antiphon.limits.send_budget import PIECE
 from antiphon.types.errors import NotFound
 from antiphon.types.runs import Thread
 from antiphon.web import history, thread_rows
-from antiphon.web.context import client, site
-from antiphon.web.heavy_answers import answer_in_turn, send_file
-from antiphon.web.http import answer, query, read
+from antiphon.web.context import current_client, current_site
+from antiphon.web.heavy_answers import respond_in_turn, send_file
+from antiphon.web.http import json_response, read_json, read_query
 from antiphon.web.thread_rows import Row, row
 
 routes = Blueprint("threads", __name__)
@@ -68,28 +68,28 @@ class Exporting(msgspec.Struct, frozen=True):
 @routes.get("/api/threads")
 def listed() -> Response:
     """A page of the person's threads, the last changed first."""
-    asked = query(Listing)
-    here = site()
-    rows = thread_rows.rows(client(), here.relays, asked.q, asked.after, asked.limit)
-    return answer(here.run(rows))
+    asked = read_query(Listing)
+    here = current_site()
+    rows = thread_rows.rows(current_client(), here.relays, asked.q, asked.after, asked.limit)
+    return json_response(here.run(rows))
 
 
 @routes.get("/api/threads/<thread_id>")
 def shown(thread_id: str) -> Response:
     """One thread, as lists show it."""
-    return answer(site().run(_row(client(), thread_id)))
+    return json_response(current_site().run(_row(current_client(), thread_id)))
 
 
 @routes.patch("/api/threads/<thread_id>")
 def renamed(thread_id: str) -> Response:
     """The thread under another title."""
-    wanted = read(Title)
+    wanted = read_json(Title)
 
     async def rename(client: AsyncClient) -> Row:
         await client.update_thread(thread_id, title=wanted.title)
         return await _row(client, thread_id)
 
-    return answer(site().run(rename(client())))
+    return json_response(current_site().run(rename(current_client())))
 
 
 @routes.delete("/api/threads/<thread_id>")
@@ -99,26 +99,26 @@ def deleted(thread_id: str) -> Response:
     async def delete(client: AsyncClient) -> None:
         await thread_list.delete_family(client, await client.get_thread(thread_id))
 
-    site().run(delete(client()))
-    return answer(operations.Deleted(thread_id))
+    current_site().run(delete(current_client()))
+    return json_response(operations.Deleted(thread_id))
 
 
 @routes.get("/api/threads/<thread_id>/messages")
 def messages(thread_id: str) -> Response:
     """The thread as the page shows it, from its end."""
-    asked, by = query(Piece), client()
+    asked, by = read_query(Piece), current_client()
 
     async def make() -> bytes:
         opened = await history.opened(by, thread_id, asked.before, asked.limit)
         return msgspec.json.encode(opened)
 
-    return answer_in_turn(make)
+    return respond_in_turn(make)
 
 
 @routes.post("/api/threads/<thread_id>/branch")
 def branched(thread_id: str) -> Response:
     """A branch that ends before a message, to say something else, or the same once more."""
-    wanted = read(Branching)
+    wanted = read_json(Branching)
 
     async def branch(client: AsyncClient) -> Row:
         message = await client.get_message(wanted.message_id)
@@ -126,14 +126,14 @@ def branched(thread_id: str) -> Response:
             raise NotFound("There is no such message in this thread.")
         return row(await thread_list.branch_before(client, message), running=False)
 
-    return answer(site().run(branch(client())), 201)
+    return json_response(current_site().run(branch(current_client())), 201)
 
 
 @routes.get("/api/threads/<thread_id>/export")
 def exported(thread_id: str) -> Response:
     """The thread as a file, which is sent while it is made."""
-    form, by = query(Exporting).form, client()
-    thread = site().run(by.get_thread(thread_id))
+    form, by = read_query(Exporting).form, current_client()
+    thread = current_site().run(by.get_thread(thread_id))
     return send_file(file_name(thread, form), partial(_export, by, thread, form), TYPES[form])
 
 

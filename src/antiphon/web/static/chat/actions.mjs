@@ -5,8 +5,8 @@
  */
 
 import { get, ping, post } from "./api.mjs";
-import { closeThread, following, isStopping, loadEarlier, loadThread, refresh, stopping, wake } from "./conversation.mjs";
-import { askedBefore, nameOf } from "./history.mjs";
+import { closeThread, isFollowing, isStopping, loadEarlier, loadThread, refresh, markStopping, wake } from "./conversation.mjs";
+import { questionBefore, messageKey } from "./history.mjs";
 import { textOf } from "./reduce.mjs";
 import { navigate, threadOf } from "./router.mjs";
 import {
@@ -19,13 +19,13 @@ import {
   retryPending,
   send,
   stopRun,
-  takeUp,
+  followOtherRun,
 } from "./sending.mjs";
-import { learn } from "./servers.mjs";
+import { refreshServers } from "./servers.mjs";
 import { current, editing, me, opening, path, problem, run, signedOut, threads } from "./store.mjs";
-import { hear } from "./tabs.mjs";
+import { onTabNews } from "./tabs.mjs";
 import { loadThreads } from "./threads.mjs";
-import { told } from "./ui/toasts.mjs";
+import { runAndReport } from "./ui/toasts.mjs";
 
 export { loadEarlier, queueEdit, queueRemove, retryPending, send };
 
@@ -45,36 +45,36 @@ export async function start() {
 }
 
 /** Asks from now on, while the page is seen, what happens elsewhere. @returns {void} */
-export function keepLooking() {
+export function watchForNews() {
   const awake = () => {
     wake();
-    void look();
+    void checkForNews();
   };
   window.addEventListener("online", awake);
   window.addEventListener("focus", awake);
   window.addEventListener("pageshow", awake);
   document.addEventListener("visibilitychange", () => document.hidden || awake());
-  hear(({ thread }) => {
-    if (thread === current.value?.thread.id) void look();
+  onTabNews(({ thread }) => {
+    if (thread === current.value?.thread.id) void checkForNews();
     void loadThreads();
   });
-  setInterval(() => void look(), BEAT_MS);
+  setInterval(() => void checkForNews(), BEAT_MS);
   setInterval(() => document.hidden || void ping(), PING_EVERY_MS);
 }
 
 /** Takes up what began elsewhere: in another tab, in the terminal, by another program. */
-export async function look() {
+export async function checkForNews() {
   if (document.hidden || signedOut.value || !me.value) return;
-  if (me.value.servers.some((/** @type {{status: string}} */ { status }) => !SETTLED.has(status))) void learn();
+  if (me.value.servers.some((/** @type {{status: string}} */ { status }) => !SETTLED.has(status))) void refreshServers();
   if (threads.value.data.some(({ running }) => running)) void loadThreads();
   await deliverElsewhere();
   const open = current.value;
-  if (!open || following() || opening.value !== null) return;
+  if (!open || isFollowing() || opening.value !== null) return;
   const news = await newest(open.thread.id);
-  if (!news || current.value?.thread.id !== open.thread.id || following()) return;
+  if (!news || current.value?.thread.id !== open.thread.id || isFollowing()) return;
   const known = current.value.messages.some(({ id }) => id === news.messages.at(-1)?.id);
   if (!known || news.active_run) await refresh();
-  if (news.active_run) await takeUp(news.active_run.id);
+  if (news.active_run) await followOtherRun(news.active_run.id);
   else await deliver();
 }
 
@@ -108,7 +108,7 @@ export async function openThread(id) {
   if (!answer) return;
   void deliverElsewhere();
   const ours = deliver();
-  if (!following() && answer.active_run) await takeUp(answer.active_run.id);
+  if (!isFollowing() && answer.active_run) await followOtherRun(answer.active_run.id);
   await ours;
 }
 
@@ -125,14 +125,14 @@ export function newThread() {
 
 /** Ends the run that is followed, and all that works for it. */
 export async function stop() {
-  if (!following() || isStopping()) return;
-  stopping();
+  if (!isFollowing() || isStopping()) return;
+  markStopping();
   if (run.value) await stopRun(run.value.id);
 }
 
 /** Ends one call of the run that is followed. @param {string} callId */
 export const stopTool = (callId) =>
-  told(() => post(`/api/runs/${run.value?.id}/tools/${encodeURIComponent(callId)}/stop`));
+  runAndReport(() => post(`/api/runs/${run.value?.id}/tools/${encodeURIComponent(callId)}/stop`));
 
 /**
  * Answers what a person was asked about a call. Rejects with the server's `Problem`.
@@ -155,8 +155,8 @@ export async function answer(data, given) {
 
 /** Asks for another answer to the same message, beside the one that is there. @param {string} messageId of either */
 export async function regenerate(messageId) {
-  const message = askedBefore(current.value?.messages ?? [], messageId);
-  if (message) await sayInstead(message, textOf(message), filesOf(message));
+  const message = questionBefore(current.value?.messages ?? [], messageId);
+  if (message) await sendInBranch(message, textOf(message), filesOf(message));
 }
 
 /**
@@ -165,19 +165,19 @@ export async function regenerate(messageId) {
  * @param {string} name  of the message @param {string} text @param {import("./outbox.mjs").Entry["files"]} [files]
  */
 export async function edit(name, text, files) {
-  const message = current.value?.messages.find((each) => nameOf(each) === name);
-  if (message) await sayInstead(message, text, files ?? filesOf(message));
+  const message = current.value?.messages.find((each) => messageKey(each) === name);
+  if (message) await sendInBranch(message, text, files ?? filesOf(message));
 }
 
 /**
  * @param {import("./reduce.mjs").Message} message
  * @param {string} text @param {import("./outbox.mjs").Entry["files"]} files
  */
-async function sayInstead(message, text, files) {
+async function sendInBranch(message, text, files) {
   const from = current.value?.thread.id;
   if (!from) return;
   const id = await savedId(message);
-  const branch = await told(() => post(`/api/threads/${from}/branch`, { message_id: id }));
+  const branch = await runAndReport(() => post(`/api/threads/${from}/branch`, { message_id: id }));
   if (!branch) return;
   editing.value = null;
   send({ text, files, thread: branch.id });

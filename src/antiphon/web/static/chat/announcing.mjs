@@ -29,9 +29,9 @@ const ENDS = /** @type {Record<string, string>} */ ({
  * @param {number} now milliseconds
  * @returns {Spoken}
  */
-export function spoken(heard, answering, now) {
-  if (!answering) return heard ? ended(heard) : { heard: null, says: [], full: null };
-  if (!heard || heard.id !== answering.id) return begun(heard, answering, now);
+export function nextAnnouncement(heard, answering, now) {
+  if (!answering) return heard ? announceEnd(heard) : { heard: null, says: [], full: null };
+  if (!heard || heard.id !== answering.id) return announceStart(heard, answering, now);
   if (now - heard.spokenAt < DIGEST_MS) return { heard: { ...heard, seen: answering }, says: [], full: null };
   return { heard: { id: answering.id, spokenAt: now, seen: answering }, says: [digest(answering)], full: null };
 }
@@ -40,7 +40,7 @@ export function spoken(heard, answering, now) {
 const LINK = /!?\[([^[\]]*)\]\([^()]*(?:\([^()]*\)[^()]*)?\)/g;
 
 /** Markdown as it is read aloud: words without their signs. @param {string} markdown */
-export const words = (markdown) =>
+export const plainWords = (markdown) =>
   markdown
     .replace(/^[ \t]*(```|~~~).*$/gm, "")
     .replace(LINK, "$1")
@@ -51,8 +51,8 @@ export const words = (markdown) =>
     .trim();
 
 /** @param {Heard} heard @param {Answering} answering @param {number} now @returns {Spoken} */
-function begun(heard, answering, now) {
-  const before = heard ? ended(heard) : { says: [], full: null };
+function announceStart(heard, answering, now) {
+  const before = heard ? announceEnd(heard) : { says: [], full: null };
   return {
     heard: { id: answering.id, spokenAt: now, seen: answering },
     says: [...before.says, { key: "announce.start" }],
@@ -66,11 +66,11 @@ function begun(heard, answering, now) {
  * @param {NonNullable<Heard>} heard
  * @returns {Spoken}
  */
-function ended({ seen }) {
+function announceEnd({ seen }) {
   if (!(seen.status in ENDS)) return { heard: null, says: [], full: null };
   const { outcome = null } = seen;
   const says = outcome?.key === "message.empty" ? { key: "announce.empty" } : { key: ENDS[seen.status], ...(outcome ? { why: outcome } : {}) };
-  return { heard: null, says: [says], full: words(seen.text) || null };
+  return { heard: null, says: [says], full: plainWords(seen.text) || null };
 }
 
 /** @param {Answering} answering @returns {Saying} */

@@ -42,35 +42,35 @@ export class Problem extends Error {
  * @param {string} path
  * @param {{query?: Record<string, string | number | null | undefined>, signal?: AbortSignal}} [options]
  */
-export const get = (path, { query = {}, signal } = {}) => called(withQuery(path, query), { signal });
+export const get = (path, { query = {}, signal } = {}) => sendRequest(withQuery(path, query), { signal });
 
 /** @param {string} path @param {unknown} [body] */
-export const post = (path, body = {}) => called(path, sent("POST", body));
+export const post = (path, body = {}) => sendRequest(path, jsonInit("POST", body));
 
 /** @param {string} path @param {unknown} body */
-export const patch = (path, body) => called(path, sent("PATCH", body));
+export const patch = (path, body) => sendRequest(path, jsonInit("PATCH", body));
 
 /** @param {string} path @param {unknown} body */
-export const put = (path, body) => called(path, sent("PUT", body));
+export const put = (path, body) => sendRequest(path, jsonInit("PUT", body));
 
 /** @param {string} path @param {RequestInit} [init] */
-export const remove = (path, init = {}) => called(path, { ...sent("DELETE", {}), ...init });
+export const remove = (path, init = {}) => sendRequest(path, { ...jsonInit("DELETE", {}), ...init });
 
 /**
  * The answer itself, for who reads it as it comes. Rejects with a `Problem` where it is a refusal.
  *
  * @param {string} path @param {RequestInit} [init] @returns {Promise<Response>}
  */
-export async function asked(path, init = {}) {
-  const response = await reached(path, init);
+export async function fetchOk(path, init = {}) {
+  const response = await fetchOrThrow(path, init);
   if (!response.ok) throw await refusal(response);
   return response;
 }
 
 /** A request that changes something. @param {string} method @param {unknown} body @returns {RequestInit} */
-export const sent = (method, body) => ({
+export const jsonInit = (method, body) => ({
   method,
-  headers: { "content-type": "application/json", ...proof() },
+  headers: { "content-type": "application/json", ...csrfHeaders() },
   body: JSON.stringify(body),
 });
 
@@ -97,19 +97,19 @@ export function upload(file, { onProgress, signal } = {}) {
     request.addEventListener("abort", () => reject(new DOMException("The upload was given up.", "AbortError")));
     signal?.addEventListener("abort", () => request.abort(), { once: true });
     request.open("POST", "/api/files");
-    for (const [name, value] of Object.entries(proof())) request.setRequestHeader(name, value);
+    for (const [name, value] of Object.entries(csrfHeaders())) request.setRequestHeader(name, value);
     request.send(form);
   });
 }
 
 /** Shows that the request comes from the page. */
-const proof = () => (me.value?.csrf ? { "x-antiphon-csrf": me.value.csrf } : {});
+const csrfHeaders = () => (me.value?.csrf ? { "x-antiphon-csrf": me.value.csrf } : {});
 
 /** @param {string} path @param {RequestInit} init */
-async function called(path, init) {
-  const response = await asked(path, init).catch(async (problem) => {
-    if (problem.status !== 403 || !init.body || !(await renewed())) throw problem;
-    return asked(path, { ...init, headers: { ...init.headers, ...proof() } });
+async function sendRequest(path, init) {
+  const response = await fetchOk(path, init).catch(async (problem) => {
+    if (problem.status !== 403 || !init.body || !(await renewSession())) throw problem;
+    return fetchOk(path, { ...init, headers: { ...init.headers, ...csrfHeaders() } });
   });
   if (response.status === 204) return null;
   return response.json();
@@ -119,7 +119,7 @@ async function called(path, init) {
  * Whether another tab has renewed the session since, and this one knows it now. Where somebody else
  * has logged in there, nothing here is theirs, and the page begins anew.
  */
-async function renewed() {
+async function renewSession() {
   const found = await get("/api/me");
   if (found.csrf === me.value?.csrf) return false;
   if (found.person?.id !== me.value?.person?.id) location.reload();
@@ -128,7 +128,7 @@ async function renewed() {
 }
 
 /** @param {string} path @param {RequestInit} init */
-async function reached(path, init) {
+async function fetchOrThrow(path, init) {
   try {
     const response = await fetch(path, { credentials: "same-origin", ...init });
     away.value = GATEWAY.has(response.status);
@@ -143,7 +143,7 @@ async function reached(path, init) {
 /** Asks whether the server is there; `away` says the answer. */
 export async function ping() {
   try {
-    await reached("/healthz", { signal: AbortSignal.timeout(PING_MS) });
+    await fetchOrThrow("/healthz", { signal: AbortSignal.timeout(PING_MS) });
   } catch (/** @type {any} */ error) {
     if (error.name !== "Problem" && error.name !== "TimeoutError") throw error;
     away.value = true;

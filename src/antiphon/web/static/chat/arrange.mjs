@@ -9,7 +9,7 @@
  * @typedef {Single | Group | Question} Shown
  */
 
-import { knownOf } from "./calls.mjs";
+import { getForCall } from "./calls.mjs";
 
 const NOT_SHOWN = new Set(["step-start", "data-status", "data-turn-restarted"]);
 
@@ -22,7 +22,7 @@ const NOT_SHOWN = new Set(["step-start", "data-status", "data-turn-restarted"]);
  * @param {readonly Part[]} parts those that stand
  * @returns {Shown[]}
  */
-export function arranged(parts) {
+export function arrangeParts(parts) {
   const approvals = approvalsOf(parts);
   const files = filesOf(parts);
   /** @type {Shown[]} */
@@ -34,8 +34,8 @@ export function arranged(parts) {
     const calls = row.findLastIndex((item) => item.kind === "tool") + 1;
     const first = row.findIndex((item) => item.kind === "tool");
     const leading = first < 0 ? row : row.slice(0, first);
-    shown.push(...leading.map(single));
-    if (calls) shown.push(...group(row.slice(first, calls), approvals, files), ...row.slice(calls).map(single));
+    shown.push(...leading.map(reasoningItem));
+    if (calls) shown.push(...group(row.slice(first, calls), approvals, files), ...row.slice(calls).map(reasoningItem));
     row = [];
   };
 
@@ -70,15 +70,15 @@ const filesOf = (parts) =>
 function group(items, approvals, files) {
   const calls = items.filter((item) => item.kind === "tool").map((item) => item.part.toolCallId);
   const questions = calls
-    .map((call) => knownOf(approvals, call))
+    .map((call) => getForCall(approvals, call))
     .filter((data) => data?.state === "requested")
     .map((data) => ({ kind: /** @type {const} */ ("approval"), data, name: `approval:${data.toolCallId}` }));
-  const asked = Object.fromEntries(calls.filter((call) => knownOf(approvals, call)).map((call) => [call, approvals[call]]));
+  const asked = Object.fromEntries(calls.filter((call) => getForCall(approvals, call)).map((call) => [call, approvals[call]]));
   return [{ kind: "tools", items, approvals: asked, files, name: `tools:${calls[0]}` }, ...questions];
 }
 
 /** @param {Item} item @returns {Single} */
-const single = ({ part, name }) => ({ kind: "reasoning", part, name });
+const reasoningItem = ({ part, name }) => ({ kind: "reasoning", part, name });
 
 /** @param {Part} part */
 const isBlank = (part) => (part.type === "text" || part.type === "reasoning") && !/\S/.test(part.text);

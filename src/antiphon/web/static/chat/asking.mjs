@@ -26,7 +26,7 @@ export const isMeant = ({ now, appeared, moved, typed = -Infinity, repeated = fa
  * @param {string} typed
  * @returns {string | null}
  */
-export function fault(typed) {
+export function jsonError(typed) {
   try {
     compact(typed);
     return null;
@@ -37,7 +37,7 @@ export function fault(typed) {
 }
 
 /** The arguments to send where they differ from those that were asked about. @param {string} typed @param {string} asked */
-export function edited(typed, asked) {
+export function editedArguments(typed, asked) {
   const now = compact(typed);
-  return fault(asked) === null && compact(asked) === now ? undefined : now;
+  return jsonError(asked) === null && compact(asked) === now ? undefined : now;
 }

@@ -26,7 +26,7 @@ export const assistants = signal(/** @type {Assistant[] | null} */ (null));
 export const models = signal(/** @type {Model[] | null} */ (null));
 
 /** The assistant that answers in new chats, or null. */
-export const chosen = computed(
+export const chosenAssistant = computed(
   () => assistants.value?.find((assistant) => assistant.id === prefs.value.assistant) ?? null,
 );
 
@@ -48,7 +48,7 @@ export async function loadModels() {
 }
 
 /** Keeps an assistant: a new one where it has no id. Gives it as it is kept. */
-export async function keepAssistant(/** @type {string | null} */ id, /** @type {Partial<Assistant>} */ fields) {
+export async function saveAssistant(/** @type {string | null} */ id, /** @type {Partial<Assistant>} */ fields) {
   const kept = id ? await patch(address(id), fields) : await post("/api/assistants", fields);
   await loadAssistants();
   return kept;
@@ -64,7 +64,7 @@ export async function deleteAssistant(/** @type {string} */ id) {
 /** Another assistant that is like this one, under another name. */
 export async function copyAssistant(/** @type {Assistant} */ assistant, /** @type {string} */ name) {
   const { model, instructions, tools, mcp_servers, starters } = assistant;
-  return keepAssistant(null, { name, model, instructions, tools, mcp_servers, starters });
+  return saveAssistant(null, { name, model, instructions, tools, mcp_servers, starters });
 }
 
 /** Makes the link by which others may copy the assistant. */

@@ -23,10 +23,10 @@
 const PICTURES = new Set(["image/png", "image/jpeg", "image/gif", "image/webp"]);
 
 /** Bytes that are looked at to tell text from the rest. */
-const LOOKED_AT = 4096;
+const PROBE_BYTES = 4096;
 
 /** Files of one message. */
-export const MOST = 20;
+export const MAX_FILES = 20;
 
 /**
  * What a file is: its type where models can read such, `text/plain` for what is text by its bytes,
@@ -44,7 +44,7 @@ export function readableType(type, beginning) {
 
 /** Why a file is not taken, before anybody looks into it; null if it may be. @param {{name: string, size: number}} file @param {Limits} limits @param {number} already */
 export function refusal({ size }, limits, already) {
-  if (already >= MOST) return { key: "attach.too_many", values: { most: MOST } };
+  if (already >= MAX_FILES) return { key: "attach.too_many", values: { most: MAX_FILES } };
   if (size === 0) return { key: "attach.empty" };
   if (limits.upload_bytes && size > limits.upload_bytes) return { key: "attach.too_large" };
   return null;
@@ -63,7 +63,7 @@ export const readyFiles = (items) =>
  *
  * @param {{items: {value: Attachment[]}, limits: () => Limits, upload: Upload, say: (refusal: Refusal) => string}} with_
  */
-export function attaching({ items, limits, upload, say }) {
+export function createAttachments({ items, limits, upload, say }) {
   /** @type {Map<string, AbortController>} */
   const going = new Map();
 
@@ -74,7 +74,7 @@ export function attaching({ items, limits, upload, say }) {
   const add = (/** @type {Iterable<File>} */ files) => {
     for (const file of files) {
       const no = refusal(file, limits(), items.value.filter((item) => !item.refused).length);
-      const item = begun(file);
+      const item = newAttachment(file);
       if (no) items.value = [...items.value, { ...item, state: "failed", refused: true, problem: say(no) }];
       else {
         items.value = [...items.value, item];
@@ -122,7 +122,7 @@ export function attaching({ items, limits, upload, say }) {
 }
 
 /** @param {File} file @returns {Attachment} */
-const begun = (file) => ({
+const newAttachment = (file) => ({
   key: crypto.randomUUID(),
   name: file.name || "file",
   size: file.size,
@@ -133,7 +133,7 @@ const begun = (file) => ({
 });
 
 /** @param {File} file */
-const beginningOf = async (file) => new Uint8Array(await file.slice(0, LOOKED_AT).arrayBuffer());
+const beginningOf = async (file) => new Uint8Array(await file.slice(0, PROBE_BYTES).arrayBuffer());
 
 /** @param {Uint8Array} bytes */
 function isText(bytes) {

@@ -15,7 +15,7 @@
  * @param {string} call
  * @returns {T | undefined}
  */
-export const knownOf = (byCall, call) => (byCall && Object.hasOwn(byCall, call) ? byCall[call] : undefined);
+export const getForCall = (byCall, call) => (byCall && Object.hasOwn(byCall, call) ? byCall[call] : undefined);
 
 /**
  * How a call stands. `live`: its run goes on; where it does not, a call without an output was left.
@@ -47,7 +47,7 @@ export function tally(states) {
 }
 
 /** The tools that were called and how often, the most called first. @param {readonly Part[]} parts @returns {[string, number][]} */
-export function called(parts) {
+export function countTools(parts) {
   /** @type {Map<string, number>} */
   const times = new Map();
   for (const { toolName } of parts) times.set(toolName, (times.get(toolName) ?? 0) + 1);
@@ -61,7 +61,7 @@ export function called(parts) {
  * @param {readonly KnownTool[]} known
  * @returns {{own: string, server: string}}
  */
-export function toolNamed(name, known) {
+export function splitToolName(name, known) {
   const tool = known.find((each) => each.name === name);
   if (tool && !tool.server) return { own: name, server: "" };
   const border = tool?.server && name.startsWith(`${tool.server}__`) ? tool.server.length : name.indexOf("__");
@@ -71,10 +71,10 @@ export function toolNamed(name, known) {
 
 /** A call's arguments as text: as the model wrote them where that is still known. @param {Part} part */
 export const argumentsOf = (part) =>
-  typeof part.inputText === "string" ? part.inputText : asText(part.input ?? {});
+  typeof part.inputText === "string" ? part.inputText : toText(part.input ?? {});
 
 /** What a call gave, as text. @param {Part} part */
-export const outputOf = (part) => (part.state === "output-error" ? String(part.errorText ?? "") : asText(part.output ?? ""));
+export const outputOf = (part) => (part.state === "output-error" ? String(part.errorText ?? "") : toText(part.output ?? ""));
 
 /** @param {unknown} value */
-const asText = (value) => (typeof value === "string" ? value : JSON.stringify(value));
+const toText = (value) => (typeof value === "string" ? value : JSON.stringify(value));

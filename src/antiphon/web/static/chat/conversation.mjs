@@ -7,8 +7,8 @@
  * @module
  */
 
-import { asked, get } from "./api.mjs";
-import { merged } from "./history.mjs";
+import { fetchOk, get } from "./api.mjs";
+import { mergeMessages } from "./history.mjs";
 import { CLOCK, follow } from "./stream.mjs";
 import { isWaiting } from "./reduce.mjs";
 import { current, live, lost, opening, phase, problem, run, threadSystem, toolStatus } from "./store.mjs";
@@ -29,20 +29,20 @@ export const PAGE = 40;
  */
 
 /** @type {{followed: Followed | null, opened: AbortController}} */
-const here = { followed: null, opened: new AbortController() };
+const view = { followed: null, opened: new AbortController() };
 
 /** Whether a stream is followed now. */
-export const following = () => here.followed !== null;
+export const isFollowing = () => view.followed !== null;
 
 /** There may be news: the network is back, the page is seen again, a question was answered. */
-export const wake = () => here.followed?.wake();
+export const wake = () => view.followed?.wake();
 
 /** Leaves the thread. Its run goes on without us. */
-export function leave() {
-  here.opened.abort();
-  here.opened = new AbortController();
-  here.followed?.leaving.abort();
-  here.followed = null;
+export function stopFollowing() {
+  view.opened.abort();
+  view.opened = new AbortController();
+  view.followed?.leaving.abort();
+  view.followed = null;
   batch(() => {
     live.value = null;
     run.value = null;
@@ -54,7 +54,7 @@ export function leave() {
 
 /** An empty page. */
 export function closeThread() {
-  leave();
+  stopFollowing();
   batch(() => {
     current.value = null;
     opening.value = null;
@@ -69,8 +69,8 @@ export function closeThread() {
  * @param {string} id
  */
 export async function loadThread(id) {
-  leave();
-  const { signal } = here.opened;
+  stopFollowing();
+  const { signal } = view.opened;
   opening.value = id;
   lost.value = null;
   const answer = await messagesOf(id, { limit: PAGE }, signal);
@@ -84,20 +84,20 @@ export async function loadThread(id) {
 
 /** Reads the newest messages again, and takes what is new. @returns {Promise<Record<string, any> | null>} */
 export async function refresh() {
-  const { signal } = here.opened;
+  const { signal } = view.opened;
   const id = current.value?.thread.id;
   if (!id) return null;
   const answer = await messagesOf(id, { limit: PAGE }, signal);
   if (!answer || signal.aborted || current.value?.thread.id !== id) return null;
   const { messages, hasEarlier } = current.value;
-  const { kept, whole } = merged(messages, answer.messages);
+  const { kept, whole } = mergeMessages(messages, answer.messages);
   show({ ...answer, messages: kept, has_earlier: whole ? answer.has_earlier : hasEarlier });
   return answer;
 }
 
 /** The page of messages before those that are shown. */
 export async function loadEarlier() {
-  const { signal } = here.opened;
+  const { signal } = view.opened;
   const shown = current.value;
   const first = shown?.messages[0]?.metadata.number;
   if (!shown?.hasEarlier || first === undefined) return;
@@ -140,7 +140,7 @@ function show({ thread, messages, branches, system, has_earlier }) {
 
 /** What follows in a run, given what is known of it. @param {string} id @param {Live} known @param {AbortSignal} signal */
 export const attachToRun = (id, known, signal) =>
-  asked(`/api/runs/${id}/stream?sdk=5${known.cursor ? `&after=${encodeURIComponent(known.cursor)}` : ""}`, { signal });
+  fetchOk(`/api/runs/${id}/stream?sdk=5${known.cursor ? `&after=${encodeURIComponent(known.cursor)}` : ""}`, { signal });
 
 /**
  * Follow a run until it is over, drawing it as it grows; returns its end, or null where the thread
@@ -153,9 +153,9 @@ export const attachToRun = (id, known, signal) =>
 export async function followRun(attach, onMessage) {
   const leaving = new AbortController();
   const followed = { leaving, wake: () => {}, connected: true, stopping: false, newest: null };
-  here.followed?.leaving.abort();
-  here.followed = followed;
-  const draw = drawing(followed);
+  view.followed?.leaving.abort();
+  view.followed = followed;
+  const draw = createDrawer(followed);
   let known = false;
   try {
     return await follow({
@@ -180,25 +180,25 @@ export async function followRun(attach, onMessage) {
     if (leaving.signal.aborted) return null;
     throw error;
   } finally {
-    if (here.followed === followed) here.followed = null;
+    if (view.followed === followed) view.followed = null;
   }
 }
 
 /** Marks that a stop was asked for; the stream goes on until the run has ended. */
-export function stopping() {
+export function markStopping() {
   setStopping(true);
 }
 
 /** The stop did not come through. */
-export function notStopping() {
+export function unmarkStopping() {
   setStopping(false);
 }
 
 /** @param {boolean} is */
 function setStopping(is) {
-  if (!here.followed) return;
-  here.followed.stopping = is;
-  phase.value = phaseOf(here.followed);
+  if (!view.followed) return;
+  view.followed.stopping = is;
+  phase.value = phaseOf(view.followed);
 }
 
 /** @param {Followed} followed @returns {import("./store.mjs").Phase} */
@@ -210,15 +210,15 @@ function phaseOf({ connected, stopping, newest }) {
 }
 
 /** Whether a stop was asked for. */
-export const isStopping = () => here.followed?.stopping ?? false;
+export const isStopping = () => view.followed?.stopping ?? false;
 
 /** Shows what has come, at most once per frame of the screen. @param {Followed} followed */
-function drawing(followed) {
+function createDrawer(followed) {
   let due = false;
   const draw = () => {
     due = false;
     const now = followed.newest;
-    if (!now || here.followed !== followed) return;
+    if (!now || view.followed !== followed) return;
     batch(() => {
       live.value = now.message;
       toolStatus.value = now.tools;

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { keep, kept, keptNames } from "./keeping.mjs";
+import { writeStored, readStored, storedNames } from "./keeping.mjs";
 
 const PREFIX = "antiphon.draft.";
 
@@ -19,18 +19,18 @@ const PREFIX = "antiphon.draft.";
 const EMPTY = { text: "", files: [], scroll: null };
 
 /** @param {string} person @param {string | null} thread @returns {Draft} */
-export const draftOf = (person, thread) => ({ ...EMPTY, ...kept(named(person, thread)) });
+export const draftOf = (person, thread) => ({ ...EMPTY, ...readStored(storageName(person, thread)) });
 
 /** Keeps what is given of a draft beside the rest of it. @param {string} person @param {string | null} thread @param {Partial<Draft>} news */
-export function keepDraft(person, thread, news) {
+export function storeDraft(person, thread, news) {
   const draft = { ...draftOf(person, thread), ...news };
   const nothing = !draft.text && !draft.files.length && draft.scroll === null;
-  keep(named(person, thread), nothing ? null : draft);
+  writeStored(storageName(person, thread), nothing ? null : draft);
 }
 
 /** Forgets all that this person has not sent; for who logs out. @param {string} person */
 export const forgetDrafts = (person) =>
-  keptNames(`${PREFIX}${person}.`).forEach((name) => keep(name, null));
+  storedNames(`${PREFIX}${person}.`).forEach((name) => writeStored(name, null));
 
 /** @param {string} person @param {string | null} thread */
-const named = (person, thread) => `${PREFIX}${person}.${thread ?? "new"}`;
+const storageName = (person, thread) => `${PREFIX}${person}.${thread ?? "new"}`;

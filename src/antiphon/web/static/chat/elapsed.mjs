@@ -23,8 +23,8 @@ let ticking = 0;
  * @param {number} [told]
  */
 export function useSeconds(name, running, told = 0) {
-  useEffect(() => (running ? looked() : undefined), [running]);
-  if (running) return since(name, told, Math.max(now.value, performance.now()));
+  useEffect(() => (running ? startTicking() : undefined), [running]);
+  if (running) return secondsSince(name, told, Math.max(now.value, performance.now()));
   const clock = clocks.get(name);
   if (!clock) return told > 0 ? told : null;
   clock.took ??= (performance.now() - clock.begun) / 1000;
@@ -32,14 +32,14 @@ export function useSeconds(name, running, told = 0) {
 }
 
 /** @param {string} name @param {number} told @param {number} at */
-function since(name, told, at) {
+function secondsSince(name, told, at) {
   const kept = clocks.get(name);
   const clock = kept && kept.told >= told ? kept : { begun: at - told * 1000, told, took: null };
   clocks.set(name, clock);
   return (at - clock.begun) / 1000;
 }
 
-function looked() {
+function startTicking() {
   lookers += 1;
   if (lookers === 1) ticking = window.setInterval(() => (now.value = performance.now()), 1000);
   return () => {

@@ -36,7 +36,7 @@ export function sum(/** @type {readonly Row[]} */ rows, /** @type {Measure} */ m
  * @param {number} days
  * @param {Date} now
  */
-export function daily(rows, measure, days, now) {
+export function sumByDay(rows, measure, days, now) {
   const last = Date.UTC(now.getUTCFullYear(), now.getUTCMonth(), now.getUTCDate());
   return Array.from({ length: days }, (_, index) => {
     const day = new Date(last - (days - 1 - index) * 86_400_000).toISOString().slice(0, 10);
@@ -51,7 +51,7 @@ export function daily(rows, measure, days, now) {
  * @param {"model" | "person"} by
  * @param {Measure} measure
  */
-export function ranked(rows, by, measure) {
+export function rank(rows, by, measure) {
   const names = [...new Set(rows.map((row) => row[by]))];
   return names
     .map((name) => ({ name, amount: sum(rows.filter((row) => row[by] === name), measure) }))

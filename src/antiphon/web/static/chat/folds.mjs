@@ -17,7 +17,7 @@ const folds = new Map();
  * @param {boolean} usual
  * @returns {[boolean, (open: boolean) => void]}
  */
-export function fold(name, usual) {
+export function useFold(name, usual) {
   const kept = folds.get(name) ?? signal(/** @type {boolean | null} */ (null));
   folds.set(name, kept);
   return [

@@ -44,14 +44,14 @@ const TAG = /^[\u{e0000}-\u{e007f}]/u;
  * @param {boolean} [judged]
  * @returns {Piece[]}
  */
-export function revealed(text, judged = false) {
+export function revealPieces(text, judged = false) {
   const whole = text.includes("\r") ? text.replace(/\r\n?/g, "\n") : text;
   /** @type {Piece[]} */
   const pieces = [];
   let at = 0;
   for (const odd of whole.matchAll(judged ? ODD_TO_JUDGE : ODD)) {
     if (odd.index > at) pieces.push({ kind: "text", text: whole.slice(at, odd.index) });
-    pieces.push(...told(odd[0]));
+    pieces.push(...hiddenPieces(odd[0]));
     at = odd.index + odd[0].length;
   }
   if (at < whole.length) pieces.push({ kind: "text", text: whole.slice(at) });
@@ -59,8 +59,8 @@ export function revealed(text, judged = false) {
 }
 
 /** The same on one line, for labels that take no elements. @param {string} text @param {boolean} [judged] */
-export function revealedText(text, judged = false) {
-  return revealed(onOneLine(text), judged)
+export function revealText(text, judged = false) {
+  return revealPieces(collapseBlanks(text), judged)
     .map((piece) => piece.text)
     .join("");
 }
@@ -71,14 +71,14 @@ export function revealedText(text, judged = false) {
  *
  * @param {string} text
  */
-export const onOneLine = (text) => text.replace(/[^\S\ufeff]+/g, " ").replace(/^ | $/g, "");
+export const collapseBlanks = (text) => text.replace(/[^\S\ufeff]+/g, " ").replace(/^ | $/g, "");
 
 /**
  * Text of JSON in which all that is not seen, and every blank that is no plain one, stands as an escape.
  *
  * @param {string} written
  */
-export const escaped = (written) =>
+export const escapeHidden = (written) =>
   written.replace(ODD_OR_BLANK, (odd) =>
     [...Array(odd.length).keys()].map((at) => `\\u${odd.charCodeAt(at).toString(16).padStart(4, "0")}`).join(""),
   );
@@ -106,25 +106,25 @@ export const codeOf = (character) =>
   `U+${(character.codePointAt(0) ?? 0).toString(16).toUpperCase().padStart(4, "0")}`;
 
 /** @param {string} odd characters in a row that are not seen @returns {Piece[]} */
-function told(odd) {
+function hiddenPieces(odd) {
   if (BLANK.test(odd) && odd.length > MOST_BLANKS) return [{ kind: "blanks", text: `[${odd.length}]`, count: odd.length }];
   /** @type {Piece[]} */
   const pieces = [];
   for (const group of odd.match(/[\u{e0000}-\u{e007f}]+|[^\u{e0000}-\u{e007f}]+/gu) ?? []) {
-    pieces.push(TAG.test(group) ? tags([...group]) : named([...group]));
+    pieces.push(TAG.test(group) ? tagPiece([...group]) : namedPiece([...group]));
   }
   return pieces;
 }
 
 /** @param {string[]} characters @returns {Piece} */
-function tags(characters) {
+function tagPiece(characters) {
   const letters = characters.map((each) => (each.codePointAt(0) ?? 0) - 0xe0000);
   const text = letters.map((code) => (code >= 0x20 && code < 0x7f ? String.fromCharCode(code) : "")).join("");
   return { kind: "tags", text, count: characters.length };
 }
 
 /** @param {string[]} characters @returns {Piece} */
-function named(characters) {
+function namedPiece(characters) {
   const more = characters.length - MOST_NAMED;
   const signs = characters.slice(0, MOST_NAMED).map(sign).join("");
   return { kind: "hidden", text: more > 0 ? `${signs}… +${more}` : signs, count: characters.length };

@@ -15,7 +15,7 @@
  * @param {readonly Message[]} saved  the newest ones of the thread, without the run in progress
  * @returns {{kept: Message[], whole: boolean}}
  */
-export function merged(shown, saved) {
+export function mergeMessages(shown, saved) {
   const from = saved.length ? shown.findIndex(({ id }) => id === saved[0].id) : -1;
   const before = from > 0 ? shown.slice(0, from) : [];
   const keys = keysOf(shown, saved);
@@ -47,10 +47,10 @@ function keysOf(shown, saved) {
 const lastAsked = (saved, answer) => (answer === undefined ? saved.at(-1) : undefined);
 
 /** What a message is called on the page, whether or not it has its id by now. @param {Message} message */
-export const nameOf = ({ id, key }) => key ?? id;
+export const messageKey = ({ id, key }) => key ?? id;
 
 /** The person's message that this one answers, or is. @param {readonly Message[]} messages @param {string} id */
-export function askedBefore(messages, id) {
+export function questionBefore(messages, id) {
   const at = messages.findIndex((message) => message.id === id);
   return messages.slice(0, at + 1).findLast(({ role }) => role === "user");
 }

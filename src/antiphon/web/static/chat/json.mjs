@@ -8,7 +8,7 @@
  * @typedef {{kind: "mark" | "name" | "string" | "number" | "word", text: string}} Token
  * @typedef {{tokens: Token[], whole: boolean}} LaidOut  `whole`: nothing was left out
  */
-import { escaped } from "./hidden.mjs";
+import { escapeHidden } from "./hidden.mjs";
 
 const STEP = "  ";
 
@@ -25,13 +25,13 @@ const DEEPEST_MARGIN = 24;
  * @param {number} [limit]
  * @returns {LaidOut | null}
  */
-export function laidOut(text, limit = Infinity) {
-  return isStructure(text) ? spread(text, limit, shownString) : null;
+export function layOut(text, limit = Infinity) {
+  return isStructure(text) ? layOutTokens(text, limit, shownString) : null;
 }
 
 /** The text laid out for an editor: JSON still, in which all that is odd is escaped. @param {string} text */
-export function editable(text) {
-  return isStructure(text) ? joined(spread(text, Infinity, escapedString).tokens) : text;
+export function layOutForEditor(text) {
+  return isStructure(text) ? joinTokens(layOutTokens(text, Infinity, escapedString).tokens) : text;
 }
 
 /**
@@ -47,7 +47,7 @@ export function compact(typed) {
 }
 
 /** The arguments of a call in a line, the longest of them cut. @param {string} text @param {number} most */
-export function inShort(text, most) {
+export function shorten(text, most) {
   const line = isStructure(text) ? inner([...firstTokens(text, most)].join("")) : text.replace(/\s+/g, " ").trim();
   return line.length > most ? `${line.slice(0, wholeCharacters(line, most))}…` : line;
 }
@@ -103,7 +103,7 @@ const shownValue = (written) =>
     : { value: written, length: written.length };
 
 /** @param {Token[]} tokens */
-export const joined = (tokens) => tokens.map((token) => token.text).join("");
+export const joinTokens = (tokens) => tokens.map((token) => token.text).join("");
 
 /** @param {string} text */
 function isStructure(text) {
@@ -135,7 +135,7 @@ function* firstTokens(text, most) {
  * @param {(written: string) => string} quoted
  * @returns {LaidOut}
  */
-function spread(text, limit, quoted) {
+function layOutTokens(text, limit, quoted) {
   /** @type {Token[]} */
   const laid = [];
   let length = 0;
@@ -151,7 +151,7 @@ function spread(text, limit, quoted) {
   const line = () => `\n${STEP.repeat(Math.min(depth, DEEPEST_MARGIN))}`;
 
   for (const token of tokens(text)) {
-    if (length >= limit) return { tokens: named(laid), whole: false };
+    if (length >= limit) return { tokens: markNames(laid), whole: false };
     const opened = before === "{" || before === "[";
     if (token === "}" || token === "]") {
       depth -= 1;
@@ -164,7 +164,7 @@ function spread(text, limit, quoted) {
     }
     before = token;
   }
-  return { tokens: named(laid), whole: true };
+  return { tokens: markNames(laid), whole: true };
 
   /** @param {string} token @returns {[Token["kind"], string]} */
   function drawn(token) {
@@ -179,7 +179,7 @@ function spread(text, limit, quoted) {
 }
 
 /** Strings that a colon follows are names. @param {Token[]} laid */
-function named(laid) {
+function markNames(laid) {
   return laid.map((token, place) =>
     token.kind === "string" && laid[place + 1]?.text.startsWith(":") ? { ...token, kind: /** @type {const} */ ("name") } : token,
   );
@@ -199,7 +199,7 @@ const shownString = (written) =>
   JSON.stringify(JSON.parse(written)).replace(/\\./g, (escape) => (escape === "\\n" ? "\\n\n" : escape));
 
 /** @param {string} written */
-const escapedString = (written) => escaped(JSON.stringify(JSON.parse(written)));
+const escapedString = (written) => escapeHidden(JSON.stringify(JSON.parse(written)));
 
 /** The tokens of JSON that was checked before, without the blanks between them. @param {string} text @returns {Generator<string>} */
 function* tokens(text) {

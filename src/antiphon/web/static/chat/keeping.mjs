@@ -7,7 +7,7 @@
  */
 
 /** What was kept under this name, or null. @param {string} name @returns {any} */
-export function kept(name) {
+export function readStored(name) {
   try {
     return JSON.parse(globalThis.localStorage?.getItem(name) ?? "null");
   } catch (error) {
@@ -17,7 +17,7 @@ export function kept(name) {
 }
 
 /** Keeps it; null forgets it. @param {string} name @param {any} value */
-export function keep(name, value) {
+export function writeStored(name, value) {
   try {
     if (value === null) localStorage.removeItem(name);
     else localStorage.setItem(name, JSON.stringify(value));
@@ -27,7 +27,7 @@ export function keep(name, value) {
 }
 
 /** Names of all that is kept and begins so. @param {string} prefix @returns {string[]} */
-export function keptNames(prefix) {
+export function storedNames(prefix) {
   try {
     return Object.keys(localStorage).filter((name) => name.startsWith(prefix));
   } catch (error) {

@@ -29,7 +29,7 @@ export const SHORTCUTS = [
  * @param {boolean} typing whether it went to a field
  * @returns {Shortcut | null}
  */
-export function meaning(pressed, typing) {
+export function shortcutFor(pressed, typing) {
   if (pressed.isComposing || pressed.altKey || pressed.repeat) return null;
   const key = pressed.key.length === 1 ? pressed.key.toLowerCase() : pressed.key;
   const control = pressed.ctrlKey || pressed.metaKey;
@@ -44,7 +44,7 @@ export function meaning(pressed, typing) {
 }
 
 /** The keys as they stand on the keyboard, one by one. @param {Keys} keys @param {boolean} mac */
-export function written({ key, control, shift }, mac) {
+export function keyLabels({ key, control, shift }, mac) {
   const names = /** @type {Record<string, string>} */ ({ Escape: "Esc" });
   return [control && (mac ? "⌘" : "Ctrl"), shift && (mac ? "⇧" : "Shift"), names[key] ?? key.toUpperCase()].filter(
     (name) => typeof name === "string",

@@ -4,9 +4,9 @@
  * @module
  */
 
-import { keepLooking, openPath, start } from "./actions.mjs";
-import { listen } from "./router.mjs";
-import { titleHere } from "./sending.mjs";
+import { watchForNews, openPath, start } from "./actions.mjs";
+import { followHistory } from "./router.mjs";
+import { currentTitle } from "./sending.mjs";
 import { keepPrefs, me, path, phase, prefs, problem } from "./store.mjs";
 import { loadLanguage, t } from "./t.mjs";
 import { applyTheme } from "./theme.mjs";
@@ -14,9 +14,9 @@ import { App } from "./ui/app.mjs";
 import { effect, html, render, untracked } from "./vendor/ui.mjs";
 
 /** The document is called as what it shows. */
-function titled() {
+function updateTitle() {
   const site = me.value?.title || "Antiphon";
-  const thread = path.value.startsWith("/t/") ? titleHere() : null;
+  const thread = path.value.startsWith("/t/") ? currentTitle() : null;
   const sign = phase.value === "idle" ? "" : "… ";
   document.title = sign + (thread ? `${thread} – ${site}` : site);
 }
@@ -33,14 +33,14 @@ async function begin() {
   }
 }
 
-listen();
+followHistory();
 applyTheme(prefs.value.theme);
 await loadLanguage(prefs.value.language);
 keepPrefs();
 render(html`<${App} onSignedIn=${begin} />`, /** @type {HTMLElement} */ (document.getElementById("app")));
-effect(titled);
+effect(updateTitle);
 await begin();
-keepLooking();
+watchForNews();
 effect(() => {
   const address = path.value;
   untracked(() => me.value && void openPath(address));

@@ -122,14 +122,14 @@ async function copyFrom({ target }, labels, onCopied) {
   const block = button?.closest(".code-block");
   if (!button || !block) return;
   const text = codeIn(block);
-  if (!(await copied(text, block))) return;
+  if (!(await copyToClipboard(text, block))) return;
   button.textContent = labels.copied;
   setTimeout(() => (button.textContent = labels.copy), COPIED_SECONDS * 1000);
   onCopied(text);
 }
 
 /** Whether the text could be copied; without https browsers lend the clipboard to a selection only. */
-async function copied(/** @type {string} */ text, /** @type {Element} */ block) {
+async function copyToClipboard(/** @type {string} */ text, /** @type {Element} */ block) {
   try {
     await navigator.clipboard.writeText(text);
     return true;

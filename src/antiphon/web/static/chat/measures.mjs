@@ -3,7 +3,7 @@
 const SIZES = /** @type {const} */ (["byte", "kilobyte", "megabyte", "gigabyte"]);
 
 /** 2_000_000 is "2 MB". @param {number} bytes @param {string} language */
-export function sized(bytes, language) {
+export function formatBytes(bytes, language) {
   let size = bytes;
   let place = 0;
   while (size >= 1000 && place < SIZES.length - 1) {
@@ -14,7 +14,7 @@ export function sized(bytes, language) {
 }
 
 /** 125 is "2 min 5 s"; below ten seconds tenths count if they are asked for. @param {number} seconds @param {string} language @param {boolean} [tenths] */
-export function lasted(seconds, language, tenths = false) {
+export function formatSeconds(seconds, language, tenths = false) {
   if (seconds < 60) return inUnits(tenths ? seconds : Math.floor(seconds), "second", language, tenths && seconds < 9.95 ? 1 : 0);
   const minutes = Math.floor(seconds / 60);
   const rest = Math.floor(seconds % 60);

@@ -7,7 +7,7 @@
  * @module
  */
 
-import { keep, kept, keptNames } from "./keeping.mjs";
+import { writeStored, readStored, storedNames } from "./keeping.mjs";
 
 const PREFIX = "antiphon.outbox.";
 /** What another tab has not brought away in this time it will not: any tab may. */
@@ -28,18 +28,18 @@ export const ADOPTED_AFTER_MS = 30_000;
  */
 
 /** What is yet to be sent, oldest first. @param {string} person @returns {Entry[]} */
-export const keptEntries = (person) =>
-  keptNames(`${PREFIX}${person}.`)
-    .map((name) => /** @type {Entry | null} */ (kept(name)))
+export const storedEntries = (person) =>
+  storedNames(`${PREFIX}${person}.`)
+    .map((name) => /** @type {Entry | null} */ (readStored(name)))
     .filter((entry) => entry !== null)
     .map((entry) => ({ ...entry, restored: entry.state === "sending" }))
     .sort((one, other) => one.at - other.at);
 
 /** @param {string} person @param {Entry} entry */
-export const keepEntry = (person, { restored, ...entry }) => keep(named(person, entry.id), entry);
+export const storeEntry = (person, { restored, ...entry }) => writeStored(storageName(person, entry.id), entry);
 
 /** @param {string} person @param {string} id */
-export const forgetEntry = (person, id) => keep(named(person, id), null);
+export const forgetEntry = (person, id) => writeStored(storageName(person, id), null);
 
 /** Whether the browser's news is about entries of this person. @param {string} person @param {string | null} name */
 export const isOutbox = (person, name) => name === null || name.startsWith(`${PREFIX}${person}.`);
@@ -65,4 +65,4 @@ export const asMessage = ({ id, text, files, at }) => ({
 });
 
 /** @param {string} person @param {string} id */
-const named = (person, id) => `${PREFIX}${person}.${id}`;
+const storageName = (person, id) => `${PREFIX}${person}.${id}`;

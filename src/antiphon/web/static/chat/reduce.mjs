@@ -49,14 +49,14 @@ const UNFINISHED = new Set(["queued", "in_progress", "action_required"]);
 export function foldEvents(live, events) {
   return events.reduce((now, { id, data }) => {
     if (data === DONE || (id !== null && !isAfter(id, now.cursor))) return now;
-    const part = parsed(data);
-    const folded = part ? fold(goesOn(now, part), part) : now;
+    const part = parsePart(data);
+    const folded = part ? fold(withoutWaiting(now, part), part) : now;
     return id === null ? folded : { ...folded, cursor: id };
   }, live);
 }
 
 /** The part that an event is, or null of what is none. @param {string} data @returns {Part | null} */
-function parsed(data) {
+function parsePart(data) {
   try {
     const part = JSON.parse(data);
     return typeof part?.type === "string" ? part : null;
@@ -67,7 +67,7 @@ function parsed(data) {
 }
 
 /** A run that waited for a person and says more waits no longer. @param {Live} live @param {Part} part @returns {Live} */
-const goesOn = (live, part) =>
+const withoutWaiting = (live, part) =>
   isWaiting(live) && part.type !== "finish" ? { ...live, ended: null } : live;
 
 /** Whether these events say that the server has sent all it has. @param {readonly ServerEvent[]} events */
@@ -97,22 +97,22 @@ export function fold(live, part) {
     case "message-metadata":
       return withMetadata(live, part.messageMetadata);
     case "finish":
-      return ended(withMetadata(live, part.messageMetadata), "finish");
+      return withEnd(withMetadata(live, part.messageMetadata), "finish");
     case "abort":
-      return ended(live, "abort");
+      return withEnd(live, "abort");
     case "error":
-      return ended(withMetadata(live, { errorText: part.errorText }), "error");
+      return withEnd(withMetadata(live, { errorText: part.errorText }), "error");
     case "start-step":
-      return added(live, { type: "step-start" });
+      return addPart(live, { type: "step-start" });
     case "text-start":
     case "reasoning-start":
-      return speak(live, kind, part);
+      return startText(live, kind, part);
     case "text-delta":
     case "reasoning-delta":
-      return changedSpeech(live, part.id, (said) => ({ ...said, text: said.text + part.delta }));
+      return changeText(live, part.id, (said) => ({ ...said, text: said.text + part.delta }));
     case "text-end":
     case "reasoning-end":
-      return hush(changedSpeech(live, part.id, (said) => ({ ...said, state: "done" })), part.id);
+      return endText(changeText(live, part.id, (said) => ({ ...said, state: "done" })), part.id);
     default:
       return live;
   }
@@ -128,7 +128,7 @@ export function fold(live, part) {
  * @param {{live?: boolean}} [options]
  * @returns {Part[]}
  */
-export function standing(parts, { live = false } = {}) {
+export function currentParts(parts, { live = false } = {}) {
   /** @type {Part[]} */
   const kept = [];
   parts.forEach((part, place) => {
@@ -149,7 +149,7 @@ export const isRefusal = (part) => part.providerMetadata?.antiphon?.refusal === 
 
 /** All that a message says in words, as its author wrote it. @param {Message} message */
 export const textOf = (message) =>
-  standing(message.parts)
+  currentParts(message.parts)
     .filter((part) => part.type === "text")
     .map((part) => part.text)
     .join("\n\n");
@@ -176,38 +176,38 @@ function withMetadata(live, news) {
 }
 
 /** An error stays the end that it is, also where a `finish` follows. @param {Live} live @param {"finish" | "abort" | "error"} how @returns {Live} */
-const ended = (live, how) => ({
+const withEnd = (live, how) => ({
   ...live,
   ended: how === "finish" && (live.ended === "error" || live.ended === "abort") ? live.ended : how,
 });
 
 /** @param {Live} live @param {Part} part @returns {Live} */
-function added(live, part) {
+function addPart(live, part) {
   if (!live.message) return live;
   return { ...live, message: { ...live.message, parts: [...live.message.parts, part] } };
 }
 
 /** @param {Live} live @param {number} place @param {(part: Part) => Part} change @returns {Live} */
-function changed(live, place, change) {
+function changePart(live, place, change) {
   if (!live.message || place < 0) return live;
   const parts = live.message.parts.with(place, change(live.message.parts[place]));
   return { ...live, message: { ...live.message, parts } };
 }
 
 /** @param {Live} live @param {string} type @param {Part} part @returns {Live} */
-function speak(live, type, { id, providerMetadata }) {
+function startText(live, type, { id, providerMetadata }) {
   if (!live.message) return live;
   const place = live.message.parts.length;
-  const spoken = added(live, { type, text: "", state: "streaming", ...(providerMetadata && { providerMetadata }) });
+  const spoken = addPart(live, { type, text: "", state: "streaming", ...(providerMetadata && { providerMetadata }) });
   return { ...spoken, speaking: { ...live.speaking, [id]: place } };
 }
 
 /** @param {Live} live @param {string} id @param {(part: Part) => Part} change */
-const changedSpeech = (live, id, change) =>
-  changed(live, Object.hasOwn(live.speaking, id) ? live.speaking[id] : -1, change);
+const changeText = (live, id, change) =>
+  changePart(live, Object.hasOwn(live.speaking, id) ? live.speaking[id] : -1, change);
 
 /** @param {Live} live @param {string} id @returns {Live} */
-function hush(live, id) {
+function endText(live, id) {
   const { [id]: _, ...speaking } = live.speaking;
   return { ...live, speaking };
 }
@@ -216,24 +216,24 @@ function hush(live, id) {
 function foldCall(live, part) {
   if (part.type === "tool-input-start") {
     const { toolName, toolCallId } = part;
-    return added(live, { type: "dynamic-tool", toolName, toolCallId, state: "input-streaming", inputText: "" });
+    return addPart(live, { type: "dynamic-tool", toolName, toolCallId, state: "input-streaming", inputText: "" });
   }
   const place = callPlace(live, part.toolCallId);
   switch (part.type) {
     case "tool-input-delta":
-      return changed(live, place, (call) => ({ ...call, inputText: call.inputText + part.inputTextDelta }));
+      return changePart(live, place, (call) => ({ ...call, inputText: call.inputText + part.inputTextDelta }));
     case "tool-input-available":
       // The second time, a person has changed them.
-      return changed(live, place, (call) => ({
-        ...less(call, "inputText"),
+      return changePart(live, place, (call) => ({
+        ...withoutKey(call, "inputText"),
         ...(call.state === "input-available" ? { edited: true } : {}),
         state: "input-available",
         input: part.input,
       }));
     case "tool-output-available":
-      return part.preliminary ? progressed(live, part) : changed(live, place, (call) => output(call, part));
+      return part.preliminary ? withProgress(live, part) : changePart(live, place, (call) => output(call, part));
     case "tool-output-error":
-      return changed(live, place, (call) => ({ ...less(call, "inputText"), state: "output-error", errorText: part.errorText }));
+      return changePart(live, place, (call) => ({ ...withoutKey(call, "inputText"), state: "output-error", errorText: part.errorText }));
     default:
       return live;
   }
@@ -244,30 +244,30 @@ const callPlace = (live, id) =>
   live.message?.parts.findLastIndex((part) => part.toolCallId === id) ?? -1;
 
 /** @param {Part} call @param {Part} part @returns {Part} */
-const output = (call, part) => ({ ...less(call, "inputText"), state: "output-available", output: part.output });
+const output = (call, part) => ({ ...withoutKey(call, "inputText"), state: "output-available", output: part.output });
 
 /** How far a tool is stands beside the message, for it is not kept. @param {Live} live @param {Part} part @returns {Live} */
-function progressed(live, part) {
+function withProgress(live, part) {
   const status = { state: "running", elapsed: 0, ...live.tools[part.toolCallId], progress: part.output.progress };
   return { ...live, tools: { ...live.tools, [part.toolCallId]: status } };
 }
 
 /** @param {Part} part @param {string} key @returns {Part} */
-function less(part, key) {
+function withoutKey(part, key) {
   const { [key]: _, ...rest } = part;
   return /** @type {Part} */ (rest);
 }
 
 /** @param {Live} live @param {Part} part @returns {Live} */
 function foldData(live, part) {
-  if (part.type === "data-tool-status") return statusOf(live, part.data);
+  if (part.type === "data-tool-status") return withToolStatus(live, part.data);
   if (part.transient) return live;
   const place = live.message?.parts.findIndex((each) => part.id && each.type === part.type && each.id === part.id) ?? -1;
-  return place < 0 ? added(live, part) : changed(live, place, (each) => ({ ...each, data: part.data }));
+  return place < 0 ? addPart(live, part) : changePart(live, place, (each) => ({ ...each, data: part.data }));
 }
 
 /** @param {Live} live @param {{toolCallId: string, state: ToolStatus["state"], elapsed: number, servers?: string[]}} data @returns {Live} */
-function statusOf(live, { toolCallId, state, elapsed, servers = [] }) {
+function withToolStatus(live, { toolCallId, state, elapsed, servers = [] }) {
   const status = { ...live.tools[toolCallId], state, elapsed, servers };
   return { ...live, tools: { ...live.tools, [toolCallId]: status } };
 }

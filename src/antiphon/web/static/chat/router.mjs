@@ -16,7 +16,7 @@ export function navigate(to, { replace = false } = {}) {
 }
 
 /** Follows the browser's own buttons from now on. */
-export function listen() {
+export function followHistory() {
   path.value = location.pathname;
   window.addEventListener("popstate", () => (path.value = location.pathname));
 }

@@ -6,7 +6,7 @@
  * @module
  */
 
-import { keep, kept } from "./keeping.mjs";
+import { writeStored, readStored } from "./keeping.mjs";
 import { signal } from "./vendor/ui.mjs";
 
 const NAME = "antiphon.seen";
@@ -17,12 +17,12 @@ const MOST = 1000;
 /** @typedef {{since: number, messages: Record<string, number>}} Seen  `since` in milliseconds */
 
 /** @type {{value: Seen}} */
-const seen = signal(kept(NAME) ?? { since: Date.now(), messages: {} });
+const seen = signal(readStored(NAME) ?? { since: Date.now(), messages: {} });
 
 if (typeof window !== "undefined") {
-  keep(NAME, seen.value);
+  writeStored(NAME, seen.value);
   window.addEventListener("storage", ({ key }) => {
-    if (key === NAME) seen.value = kept(NAME) ?? seen.value;
+    if (key === NAME) seen.value = readStored(NAME) ?? seen.value;
   });
 }
 
@@ -34,7 +34,7 @@ export function markSeen({ id, messages }) {
   seen.value = full
     ? { since: Date.now(), messages: { [id]: messages } }
     : { ...seen.value, messages: { ...known, [id]: messages } };
-  keep(NAME, seen.value);
+  writeStored(NAME, seen.value);
 }
 
 /** Whether a thread has messages that were not seen here. @param {{id: string, messages: number, updated_at: number}} thread */

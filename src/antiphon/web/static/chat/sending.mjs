@@ -7,27 +7,27 @@
  * @module
  */
 
-import { asked, post, sent } from "./api.mjs";
+import { fetchOk, post, jsonInit } from "./api.mjs";
 import { newId } from "./ids.mjs";
 import {
   attachToRun,
   followRun,
-  following,
+  isFollowing,
   isStopping,
-  notStopping,
+  unmarkStopping,
   refresh,
   settle,
   wake,
 } from "./conversation.mjs";
 import { foldEvents, NOTHING, textOf } from "./reduce.mjs";
-import { ADOPTED_AFTER_MS, asMessage, bodyOf, forgetEntry, isOutbox, keepEntry, keptEntries } from "./outbox.mjs";
+import { ADOPTED_AFTER_MS, asMessage, bodyOf, forgetEntry, isOutbox, storeEntry, storedEntries } from "./outbox.mjs";
 import { navigate } from "./router.mjs";
 import { waitingForServers } from "./servers.mjs";
 import { eventReader } from "./sse.mjs";
 import { begunHere, current, me, opening, path, pending, phase, prefs, refill, run, signedOut, threadSystem } from "./store.mjs";
-import { tell } from "./tabs.mjs";
+import { notifyTabs } from "./tabs.mjs";
 import { loadThreads } from "./threads.mjs";
-import { told } from "./ui/toasts.mjs";
+import { runAndReport } from "./ui/toasts.mjs";
 import { batch } from "./vendor/ui.mjs";
 
 /** @typedef {import("./outbox.mjs").Entry} Entry */
@@ -38,7 +38,7 @@ const NEW_CHAT = "/";
 const TITLE_CHARACTERS = 60;
 
 /** Whose drafts and messages these are. */
-export const person = () => me.value?.person?.id ?? "local";
+export const personId = () => me.value?.person?.id ?? "local";
 
 /** A new chat begins: what is written in it belongs to no other. */
 export const beginChat = () => sessionStorage.setItem(CHAT, newId());
@@ -50,7 +50,7 @@ export const isHere = (entry) =>
     : entry.thread === current.value?.thread.id;
 
 /** The title of the thread that is open; the server names it after its first message, which may be on its way. */
-export function titleHere() {
+export function currentTitle() {
   const open = current.value;
   if (!open) return "";
   const first = open.messages.find(({ role }) => role === "user") ?? pending.value.filter(isHere).map(asMessage)[0];
@@ -62,11 +62,11 @@ const titleFrom = (text) => text.trim().slice(0, TITLE_CHARACTERS);
 
 /** Reads what an earlier page has left to send, and what other tabs write. */
 export function restorePending() {
-  pending.value = keptEntries(person());
+  pending.value = storedEntries(personId());
   window.addEventListener("storage", ({ key }) => {
-    if (!isOutbox(person(), key)) return;
+    if (!isOutbox(personId(), key)) return;
     const mine = new Map(pending.value.map((entry) => [entry.id, entry]));
-    pending.value = keptEntries(person()).map((entry) => mine.get(entry.id) ?? entry);
+    pending.value = storedEntries(personId()).map((entry) => mine.get(entry.id) ?? entry);
   });
 }
 
@@ -82,19 +82,19 @@ export function send({ text, files = [], thread = current.value?.thread.id ?? nu
     thread,
     text,
     files: files.map(({ id, name, type, size }) => ({ id, name, type, size })),
-    options: chosen(),
+    options: chosenOptions(),
     state: "queued",
     fault: null,
     chat: sessionStorage.getItem(CHAT),
     at: Date.now(),
   });
-  keepEntry(person(), entry);
+  storeEntry(personId(), entry);
   pending.value = [...pending.value, entry];
   void deliver();
 }
 
 /** What the person has chosen for the next answer. */
-function chosen() {
+function chosenOptions() {
   const { model, assistant } = prefs.value;
   const options = { model, assistant_id: assistant, system: threadSystem.value };
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== null && value !== undefined));
@@ -102,7 +102,7 @@ function chosen() {
 
 /** Sends the next message of the thread that is open, unless a run is busy there. */
 export async function deliver() {
-  if (following() || opening.value !== null || signedOut.value) return;
+  if (isFollowing() || opening.value !== null || signedOut.value) return;
   const entry = pending.value.find((each) => isHere(each) && each.state !== "failed");
   if (!entry) return;
   change(entry.id, { state: "sending", fault: null });
@@ -112,29 +112,29 @@ export async function deliver() {
       (known, signal) =>
         known.message
           ? attachToRun(known.message.id, known, signal)
-          : waitingForServers(() => asked(PROCESS, { ...sent("POST", bodyOf(entry)), signal })).catch((error) => notYet(entry, error)),
-      ({ message }) => message && accepted(entry, message),
+          : waitingForServers(() => fetchOk(PROCESS, { ...jsonInit("POST", bodyOf(entry)), signal })).catch((error) => retryLater(entry, error)),
+      ({ message }) => message && markAccepted(entry, message),
     );
-    if (end) await ended(end);
+    if (end) await finishRun(end);
   } catch (/** @type {any} */ error) {
-    await refused(entry, error);
+    await markRefused(entry, error);
   }
 }
 
 /** Tells why a message has to wait, which is then sent again by itself. @param {Entry} entry @param {any} error @returns {never} */
-function notYet(entry, error) {
+function retryLater(entry, error) {
   if (error.name === "Problem" && error.status && !error.fatal) change(entry.id, { fault: error.message });
   throw error;
 }
 
 /** Follows a run that somebody else began, or this page before it was loaded anew. @param {string} id */
-export async function takeUp(id) {
-  if (following()) return;
+export async function followOtherRun(id) {
+  if (isFollowing()) return;
   phase.value = "streaming";
   run.value = { id, status: "in_progress" };
   try {
     const end = await followRun((known, signal) => attachToRun(id, known, signal));
-    if (end) await ended(end);
+    if (end) await finishRun(end);
   } catch (/** @type {any} */ error) {
     if (error.name !== "Problem") throw error;
     // Its stream is no longer kept, or it never was ours: the history has what there is.
@@ -144,9 +144,9 @@ export async function takeUp(id) {
 }
 
 /** @param {import("./reduce.mjs").Live} end */
-async function ended(end) {
+async function finishRun(end) {
   settle(end);
-  if (current.value) tell({ thread: current.value.thread.id });
+  if (current.value) notifyTabs({ thread: current.value.thread.id });
   await Promise.all([refresh(), loadThreads()]);
   await deliver();
 }
@@ -156,18 +156,18 @@ async function ended(end) {
  *
  * @param {Entry} entry @param {import("./reduce.mjs").Message} message
  */
-function accepted(entry, message) {
+function markAccepted(entry, message) {
   const { threadId } = message.metadata;
   if (isLeaving) setTimeout(() => forget(entry.id), LEFT_MS);
   else forget(entry.id);
   batch(() => {
-    if (entry.thread === null) began(entry, threadId);
+    if (entry.thread === null) moveDraft(entry, threadId);
     if (current.value && !isShown(entry, message.id)) {
       const said = { ...asMessage(entry), key: entry.id };
       current.value = { ...current.value, messages: [...current.value.messages, said] };
     }
   });
-  tell({ thread: threadId });
+  notifyTabs({ thread: threadId });
   void loadThreads();
   if (isStopping()) void stopRun(message.id);
 }
@@ -184,7 +184,7 @@ addEventListener("beforeunload", () => {
 });
 
 /** What was written after the first message of a new chat belongs to its thread now. @param {Entry} entry @param {string} thread */
-function began(entry, thread) {
+function moveDraft(entry, thread) {
   const title = titleFrom(entry.text);
   current.value = {
     thread: { id: thread, title },
@@ -208,13 +208,13 @@ function isShown(entry, runId) {
 }
 
 /** @param {Entry} entry @param {any} error */
-async function refused(entry, error) {
+async function markRefused(entry, error) {
   if (error.name !== "Problem") throw error;
   phase.value = "idle";
   if (error.code === "run_active") {
     change(entry.id, { state: "queued", restored: false });
     const answer = await refresh();
-    if (answer?.active_run) await takeUp(answer.active_run.id);
+    if (answer?.active_run) await followOtherRun(answer.active_run.id);
     return;
   }
   const waits = error.status === 401;
@@ -226,14 +226,14 @@ export async function deliverElsewhere() {
   const orphaned = (/** @type {Entry} */ entry) =>
     entry.thread !== null || entry.chat === sessionStorage.getItem(CHAT) || Date.now() - entry.at > ADOPTED_AFTER_MS;
   for (const entry of pending.value.filter((each) => each.state !== "failed" && !isHere(each) && orphaned(each))) {
-    await bring(entry);
+    await sendUntilStarted(entry);
   }
 }
 
 /** Sends it and reads until its run has begun. @param {Entry} entry */
-async function bring(entry) {
+async function sendUntilStarted(entry) {
   try {
-    const response = await asked(PROCESS, sent("POST", bodyOf(entry)));
+    const response = await fetchOk(PROCESS, jsonInit("POST", bodyOf(entry)));
     const message = await firstMessage(response);
     if (!message) return;
     forget(entry.id);
@@ -282,13 +282,13 @@ export function retryPending(id) {
 
 /** Stops the run; it is stopped when its stream says so. */
 export async function stopRun(/** @type {string} */ id) {
-  const done = await told(async () => {
+  const done = await runAndReport(async () => {
     const { status } = await post(`/api/runs/${id}/stop`);
     if (run.value?.id === id) run.value = { id, status };
     wake();
     return true;
   });
-  if (!done) notStopping();
+  if (!done) unmarkStopping();
 }
 
 /** @param {string} id @param {Partial<Entry>} news */
@@ -296,13 +296,13 @@ function change(id, news) {
   pending.value = pending.value.map((entry) => {
     if (entry.id !== id) return entry;
     const changed = { ...entry, ...news };
-    keepEntry(person(), changed);
+    storeEntry(personId(), changed);
     return changed;
   });
 }
 
 /** @param {string} id */
 function forget(id) {
-  forgetEntry(person(), id);
+  forgetEntry(personId(), id);
   pending.value = pending.value.filter((entry) => entry.id !== id);
 }

@@ -11,7 +11,7 @@ const LATE_MS = 700;
 /** @typedef {{name: string, status: string, problem: string}} Server */
 
 /** Names of the servers that are starting, as far as the page knows. */
-export const starting = computed(() => named((status) => status === "starting"));
+export const starting = computed(() => serverNames((status) => status === "starting"));
 
 /**
  * Shows, while something is on its way, which servers it waits for; and then which are missing.
@@ -22,7 +22,7 @@ export const starting = computed(() => named((status) => status === "starting"))
 export async function waitingForServers(send) {
   let waited = starting.value.length > 0;
   const late = setTimeout(async () => {
-    await learn();
+    await refreshServers();
     waited ||= starting.value.length > 0;
   }, LATE_MS);
   try {
@@ -34,13 +34,13 @@ export async function waitingForServers(send) {
 }
 
 async function tellMissing() {
-  await learn();
-  const servers = named((status) => !["ready", "disabled"].includes(status)).join(", ");
+  await refreshServers();
+  const servers = serverNames((status) => !["ready", "disabled"].includes(status)).join(", ");
   if (servers) toast({ text: t("message.servers_missing", { servers }) });
 }
 
 /** Reads again how the servers are, and which tools there are; nothing changes where that cannot be read. */
-export async function learn() {
+export async function refreshServers() {
   const found = await get("/api/me").catch((/** @type {any} */ error) => {
     if (error.name !== "Problem") throw error;
   });
@@ -48,6 +48,6 @@ export async function learn() {
 }
 
 /** @param {(status: string) => boolean} is */
-function named(is) {
+function serverNames(is) {
   return (me.value?.servers ?? []).filter((/** @type {Server} */ { status }) => is(status)).map((/** @type {Server} */ { name }) => name);
 }

@@ -7,7 +7,7 @@
  * @module
  */
 
-import { keep, kept } from "./keeping.mjs";
+import { writeStored, readStored } from "./keeping.mjs";
 import { effect, signal } from "./vendor/ui.mjs";
 
 /**
@@ -92,7 +92,7 @@ export const threadSystem = signal(/** @type {string | null} */ (null));
 export const toasts = signal(/** @type {any[]} */ ([]));
 
 /** What the person has chosen in this browser. */
-export const prefs = signal({ ...UNCHOSEN, ...kept(PREFS) });
+export const prefs = signal({ ...UNCHOSEN, ...readStored(PREFS) });
 
 /** Keeps what the person chooses from now on. @returns {() => void} what ends it */
-export const keepPrefs = () => effect(() => keep(PREFS, prefs.value));
+export const keepPrefs = () => effect(() => writeStored(PREFS, prefs.value));

@@ -74,7 +74,7 @@ export async function follow(following) {
     if (isOver(live) || (fault === NO_CONTENT && live === before)) break;
     const waiting = isWaiting(live) && !fault;
     if (!waiting) onLine(false);
-    const wait = waiting ? jittered(WAITING_MS, clock) : pauseAfter(vain, fault, clock);
+    const wait = waiting ? withJitter(WAITING_MS, clock) : pauseAfter(vain, fault, clock);
     vain += 1;
     await sleep(wait, signal, clock, onWake);
   }
@@ -153,11 +153,11 @@ function watch(ms, outer, clock) {
 function pauseAfter(vain, fault, clock) {
   const asked = Number(fault?.retryAfter) * 1000;
   const grown = Math.min(FIRST_PAUSE_MS * 2 ** Math.min(vain, 10), LONGEST_PAUSE_MS);
-  return Math.max(jittered(grown, clock), Number.isFinite(asked) ? asked : 0);
+  return Math.max(withJitter(grown, clock), Number.isFinite(asked) ? asked : 0);
 }
 
 /** Half as long to as long again, so that many pages do not come back together. @param {number} ms @param {Clock} clock */
-const jittered = (ms, clock) => ms * (0.5 + clock.random());
+const withJitter = (ms, clock) => ms * (0.5 + clock.random());
 
 /** @param {number} ms @param {AbortSignal} signal @param {Clock} clock @param {Following["onWake"]} onWake */
 async function sleep(ms, signal, clock, onWake) {

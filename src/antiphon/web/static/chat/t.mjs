@@ -36,7 +36,7 @@ export function t(name, values = {}) {
  * @param {string} name
  * @param {number} count
  */
-export function counted(name, count) {
+export function tCount(name, count) {
   const form = new Intl.PluralRules(language.value).select(count) === "one" ? "one" : "other";
   return t(`${name}.${form}`, { count: new Intl.NumberFormat(language.value).format(count) });
 }
@@ -57,11 +57,11 @@ export async function loadLanguage(/** @type {string} */ chosen) {
   const code = spokenLanguage(chosen, navigator.languages ?? []);
   const answer = await fetch(new URL(`./i18n/${code}.json`, import.meta.url));
   if (!answer.ok) throw new Error(`The words of the page were wanted (${code}); the server said ${answer.status}.`);
-  speak(code, await answer.json());
+  setMessages(code, await answer.json());
 }
 
 /** Has the page speak with this table. */
-export function speak(/** @type {string} */ code, /** @type {Record<string, string>} */ table) {
+export function setMessages(/** @type {string} */ code, /** @type {Record<string, string>} */ table) {
   language.value = code;
   messages.value = table;
   if (typeof document !== "undefined") document.documentElement.lang = code;

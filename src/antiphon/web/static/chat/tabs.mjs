@@ -9,7 +9,7 @@
 const channel = globalThis.BroadcastChannel && typeof document !== "undefined" ? new BroadcastChannel("antiphon") : null;
 
 /** Tells the other tabs. @param {News} news */
-export const tell = (news) => channel?.postMessage(news);
+export const notifyTabs = (news) => channel?.postMessage(news);
 
 /** Hears what other tabs tell from now on. @param {(news: News) => void} take */
-export const hear = (take) => channel?.addEventListener("message", ({ data }) => take(data));
+export const onTabNews = (take) => channel?.addEventListener("message", ({ data }) => take(data));

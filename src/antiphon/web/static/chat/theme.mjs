@@ -10,7 +10,7 @@ export const THEMES = /** @type {const} */ (["auto", "light", "dark", "contrast"
  * @param {Theme} theme
  * @param {{dark: boolean, contrast: boolean}} system
  */
-export function seenTheme(theme, system) {
+export function resolveTheme(theme, system) {
   if (theme !== "auto" && THEMES.includes(theme)) return theme;
   if (system.contrast) return "contrast";
   return system.dark ? "dark" : "light";
@@ -27,7 +27,7 @@ export function applyTheme(/** @type {Theme} */ theme) {
 
 function show() {
   const system = { dark: asks("(prefers-color-scheme: dark)"), contrast: asks("(prefers-contrast: more)") };
-  document.documentElement.dataset.theme = seenTheme(applied.theme, system);
+  document.documentElement.dataset.theme = resolveTheme(applied.theme, system);
   const colour = getComputedStyle(document.documentElement).getPropertyValue("--surface-2").trim();
   document.querySelector('meta[name="theme-color"]')?.setAttribute("content", colour);
 }

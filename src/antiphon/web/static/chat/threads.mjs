@@ -3,7 +3,7 @@ import { get, patch, remove } from "./api.mjs";
 import { navigate } from "./router.mjs";
 import { current, threads } from "./store.mjs";
 import { t } from "./t.mjs";
-import { told, toast } from "./ui/toasts.mjs";
+import { runAndReport, toast } from "./ui/toasts.mjs";
 
 const PAGE = 40;
 const UNDO_SECONDS = 8;
@@ -27,7 +27,7 @@ const leaving = new Map();
 
 /** Reads the beginning of the list anew, with what is searched for now; what was read below it stays. */
 export async function loadThreads() {
-  await first((page) => joined(page, threads.value), { unasked: true });
+  await readFirstPage((page) => joinPages(page, threads.value), { unasked: true });
 }
 
 /** Where the page begins that is being read; "" while none is. */
@@ -38,11 +38,11 @@ export async function moreThreads() {
   const { query, next } = threads.value;
   if (!next || reading === next) return;
   reading = next;
-  await told(async () => {
+  await runAndReport(async () => {
     const page = await get(address(query, next));
     if (threads.value.next !== next || threads.value.query !== query) return;
     const { data } = threads.value;
-    threads.value = { query, data: [...data, ...below(kept(page.data), data)], next: page.next };
+    threads.value = { query, data: [...data, ...withoutListed(withoutDeleted(page.data), data)], next: page.next };
   });
   if (reading === next) reading = "";
 }
@@ -50,7 +50,7 @@ export async function moreThreads() {
 /** Shows the threads that hold these words, all for none. */
 export async function searchFor(/** @type {string} */ query) {
   threads.value = { ...threads.value, query };
-  await first(({ data, next }) => ({ data: kept(data), next }));
+  await readFirstPage(({ data, next }) => ({ data: withoutDeleted(data), next }));
 }
 
 /** Gives a thread another title, which is seen before the server has it. */
@@ -59,7 +59,7 @@ export async function renameThread(/** @type {string} */ id, /** @type {string} 
   const before = threads.value.data.find((/** @type {Thread} */ thread) => thread.id === id);
   if (!wanted || wanted === before?.title) return;
   retitle(id, wanted);
-  const renamed = await told(() => patch(`/api/threads/${encodeURIComponent(id)}`, { title: wanted }));
+  const renamed = await runAndReport(() => patch(`/api/threads/${encodeURIComponent(id)}`, { title: wanted }));
   if (!renamed && before) retitle(id, before.title);
 }
 
@@ -68,10 +68,10 @@ export function deleteThread(/** @type {string} */ id) {
   const { data } = threads.value;
   threads.value = { ...threads.value, data: data.filter((/** @type {Thread} */ thread) => thread.id !== id) };
   if (current.value?.thread.id === id) navigate("/");
-  leaving.set(id, setTimeout(() => leave(id), UNDO_SECONDS * 1000));
+  leaving.set(id, setTimeout(() => deleteNow(id), UNDO_SECONDS * 1000));
   toast({
     text: t("threads.deleted"),
-    action: { label: t("common.undo"), run: () => callBack(id) },
+    action: { label: t("common.undo"), run: () => undoDelete(id) },
     seconds: UNDO_SECONDS,
   });
 }
@@ -84,16 +84,16 @@ export function exportThread(/** @type {string} */ id, /** @type {string} */ as)
   link.click();
 }
 
-function callBack(/** @type {string} */ id) {
+function undoDelete(/** @type {string} */ id) {
   clearTimeout(leaving.get(id));
   leaving.delete(id);
   loadThreads();
 }
 
-async function leave(/** @type {string} */ id) {
+async function deleteNow(/** @type {string} */ id) {
   if (!leaving.has(id)) return;
   clearTimeout(leaving.get(id));
-  const gone = await told(() => remove(`/api/threads/${encodeURIComponent(id)}`, { keepalive: true }));
+  const gone = await runAndReport(() => remove(`/api/threads/${encodeURIComponent(id)}`, { keepalive: true }));
   leaving.delete(id);
   if (!gone) loadThreads();
 }
@@ -104,9 +104,9 @@ async function leave(/** @type {string} */ id) {
  * @param {(page: Page) => Page} shown
  * @param {{unasked?: boolean}} [how]
  */
-async function first(shown, how = {}) {
+async function readFirstPage(shown, how = {}) {
   const { query } = threads.value;
-  await told(async () => {
+  await runAndReport(async () => {
     const page = await get(address(query));
     if (threads.value.query === query) threads.value = { query, ...shown(page) };
   }, how);
@@ -118,11 +118,11 @@ async function first(shown, how = {}) {
  * @param {Page} page
  * @param {Page} before
  */
-function joined(page, before) {
+function joinPages(page, before) {
   const last = page.data.at(-1);
   const older = page.next && last ? before.data.filter((one) => one.updated_at <= last.updated_at) : [];
-  const rest = below(older, page.data);
-  return { data: kept([...page.data, ...rest]), next: rest.length > 0 ? before.next : page.next };
+  const rest = withoutListed(older, page.data);
+  return { data: withoutDeleted([...page.data, ...rest]), next: rest.length > 0 ? before.next : page.next };
 }
 
 /**
@@ -131,7 +131,7 @@ function joined(page, before) {
  * @param {Thread[]} data
  * @param {Thread[]} above
  */
-function below(data, above) {
+function withoutListed(data, above) {
   const listed = new Set(above.flatMap(({ id, replaces }) => [id, replaces]));
   return data.filter(({ id }) => !listed.has(id));
 }
@@ -143,7 +143,7 @@ function address(/** @type {string} */ query, /** @type {string} */ after = "") 
   return `/api/threads?${asked}`;
 }
 
-function kept(/** @type {Thread[]} */ data) {
+function withoutDeleted(/** @type {Thread[]} */ data) {
   return data.filter((thread) => !leaving.has(thread.id));
 }
 
@@ -156,5 +156,5 @@ function retitle(/** @type {string} */ id, /** @type {string} */ title) {
 
 if (typeof window !== "undefined") {
   // A page that is left has no time for second thoughts: what was deleted is deleted.
-  window.addEventListener("pagehide", () => leaving.forEach((_, id) => leave(id)));
+  window.addEventListener("pagehide", () => leaving.forEach((_, id) => deleteNow(id)));
 }

@@ -14,12 +14,12 @@ const NOTHING = { inputTokens: 0, outputTokens: 0, cachedTokens: 0, reasoningTok
  */
 export function total(accounts) {
   const spent = accounts.flatMap((account) => (account?.usage ? [account] : []));
-  const usage = spent.reduce((sum, { usage: used }) => added(sum, /** @type {Tokens} */ (used)), NOTHING);
+  const usage = spent.reduce((sum, { usage: used }) => addTokens(sum, /** @type {Tokens} */ (used)), NOTHING);
   const known = spent.length > 0 && spent.every(({ cost }) => typeof cost === "number");
   return { usage, cost: known ? spent.reduce((sum, { cost }) => sum + /** @type {number} */ (cost), 0) : null };
 }
 
-function added(/** @type {Tokens} */ one, /** @type {Tokens} */ other) {
+function addTokens(/** @type {Tokens} */ one, /** @type {Tokens} */ other) {
   return {
     inputTokens: one.inputTokens + (other.inputTokens ?? 0),
     outputTokens: one.outputTokens + (other.outputTokens ?? 0),

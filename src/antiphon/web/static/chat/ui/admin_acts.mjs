@@ -5,7 +5,7 @@ import { html, useState } from "../vendor/ui.mjs";
 import { Loaded, useLoaded } from "./loaded.mjs";
 import { Table } from "./table.mjs";
 import { moment } from "./times.mjs";
-import { told } from "./toasts.mjs";
+import { runAndReport } from "./toasts.mjs";
 
 /** @typedef {{id: string, at: number, who: string, what: string, target: string, whose: string, details: Record<string, string>}} Act */
 
@@ -26,7 +26,7 @@ function Pages(/** @type {{first: {data: Act[], next: string | null}}} */ { firs
   const pages = [first, ...older];
   const next = pages.at(-1)?.next;
   const more = () =>
-    told(async () => {
+    runAndReport(async () => {
       const page = await get("/api/admin/acts", { query: { after: next } });
       setOlder((before) => [...before, page]);
     });

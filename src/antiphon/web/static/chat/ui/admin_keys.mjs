@@ -10,7 +10,7 @@ import { Loaded, useLoaded } from "./loaded.mjs";
 import { possibleOwners } from "./owners.mjs";
 import { Table } from "./table.mjs";
 import { ago, moment } from "./times.mjs";
-import { toast, told } from "./toasts.mjs";
+import { toast, runAndReport } from "./toasts.mjs";
 import { whole } from "./usage.mjs";
 
 /** @typedef {Record<string, number | null>} Limits */
@@ -123,7 +123,7 @@ const bounds = (/** @type {Limits} */ limits) =>
 
 function MadeKey(/** @type {{token: string, onClose: () => void}} */ { token, onClose }) {
   const copy = async () => {
-    if (await told(() => navigator.clipboard.writeText(token))) toast({ text: t("common.copied") });
+    if (await runAndReport(() => navigator.clipboard.writeText(token))) toast({ text: t("common.copied") });
   };
   return html`<${Dialog} title=${t("keys.made_title")} onClose=${onClose}>
     <div class="stack">

@@ -11,7 +11,7 @@ import { Loaded, useLoaded } from "./loaded.mjs";
 import { Menu } from "./menu.mjs";
 import { Table } from "./table.mjs";
 import { ago } from "./times.mjs";
-import { toast, told } from "./toasts.mjs";
+import { toast, runAndReport } from "./toasts.mjs";
 
 const ROLES = ["user", "admin"];
 
@@ -53,7 +53,7 @@ function PeopleTable(/** @type {any} */ { people, setDialog, onDone, onClose }) 
 function choicesFor(/** @type {Person} */ person, /** @type {any} */ setDialog, /** @type {any} */ onDone, /** @type {any} */ onClose) {
   const address = `/api/admin/people/${encodeURIComponent(person.id)}`;
   const change = (/** @type {object} */ fields, /** @type {string} */ news) => async () => {
-    if (await told(() => patch(address, fields))) toast({ text: news });
+    if (await runAndReport(() => patch(address, fields))) toast({ text: news });
     await onDone();
   };
   const other = person.role === "admin" ? "user" : "admin";

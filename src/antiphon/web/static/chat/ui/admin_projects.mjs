@@ -10,7 +10,7 @@ import { Loaded, useLoaded } from "./loaded.mjs";
 import { Menu } from "./menu.mjs";
 import { Table } from "./table.mjs";
 import { ago } from "./times.mjs";
-import { toast, told } from "./toasts.mjs";
+import { toast, runAndReport } from "./toasts.mjs";
 
 /** @typedef {{id: string, name: string, disabled: boolean, created_at: number}} Project */
 
@@ -54,7 +54,7 @@ function ProjectTable(/** @type {any} */ { projects, setDialog, onDone, onClose 
 function choicesFor(/** @type {Project} */ project, /** @type {any} */ setDialog, /** @type {any} */ onDone, /** @type {any} */ onClose) {
   const rename = ({ name }) => patch(address(project), { name });
   const enable = async () => {
-    if (await told(() => patch(address(project), { disabled: false }))) toast({ text: t("projects.enabled_now", { name: project.name }) });
+    if (await runAndReport(() => patch(address(project), { disabled: false }))) toast({ text: t("projects.enabled_now", { name: project.name }) });
     await onDone();
   };
   const asked = (/** @type {string} */ what, /** @type {() => Promise<unknown>} */ act) => () =>

@@ -5,7 +5,7 @@ import { html, useEffect } from "../vendor/ui.mjs";
 import { Loaded, useLoaded } from "./loaded.mjs";
 import { Table } from "./table.mjs";
 import { ago } from "./times.mjs";
-import { told } from "./toasts.mjs";
+import { runAndReport } from "./toasts.mjs";
 
 const BEAT_MILLISECONDS = 3000;
 
@@ -28,7 +28,7 @@ export function LiveRuns() {
 
 function RunTable(/** @type {{runs: LiveRun[], onStopped: () => Promise<void>}} */ { runs, onStopped }) {
   const stop = async (/** @type {LiveRun} */ { run, owner }) => {
-    await told(() => post(`/api/admin/runs/${encodeURIComponent(run.id)}/stop`, { owner }));
+    await runAndReport(() => post(`/api/admin/runs/${encodeURIComponent(run.id)}/stop`, { owner }));
     await onStopped();
   };
   const columns = [

@@ -1,6 +1,6 @@
 /** Charts of what was used: a bar for each day, and who and what used most. */
 import { get } from "../api.mjs";
-import { MEASURES, daily, ranked, sum } from "../figures.mjs";
+import { MEASURES, sumByDay, rank, sum } from "../figures.mjs";
 import { t } from "../t.mjs";
 import { html, useEffect, useRef, useState } from "../vendor/ui.mjs";
 import { Loaded, useLoaded } from "./loaded.mjs";
@@ -43,14 +43,14 @@ function Charts(/** @type {{rows: Row[], days: number, measure: Measure}} */ { r
     <p class="total"><strong class="numbers">${written(sum(rows, measure), measure)}</strong> <span class="muted">${t(`charts.total_${measure}`, { count: days })}</span></p>
     <${Days} rows=${rows} days=${days} measure=${measure} />
     <div class="rankings">
-      <${Ranking} title=${t("charts.by_model")} ranking=${ranked(rows, "model", measure)} measure=${measure} />
-      <${Ranking} title=${t("charts.by_person")} ranking=${ranked(rows, "person", measure)} measure=${measure} />
+      <${Ranking} title=${t("charts.by_model")} ranking=${rank(rows, "model", measure)} measure=${measure} />
+      <${Ranking} title=${t("charts.by_person")} ranking=${rank(rows, "person", measure)} measure=${measure} />
     </div>
   `;
 }
 
 function Days(/** @type {{rows: Row[], days: number, measure: Measure}} */ { rows, days, measure }) {
-  const bars = daily(rows, measure, days, new Date());
+  const bars = sumByDay(rows, measure, days, new Date());
   const most = Math.max(...bars.map((bar) => bar.amount)) || 1;
   const step = 100 / bars.length;
   return html`<figure class="chart">

@@ -3,12 +3,12 @@
  * answer once. Neither is seen, and neither takes the focus.
  */
 import { effect, html, signal, useEffect } from "../vendor/ui.mjs";
-import { spoken } from "../announcing.mjs";
-import { arranged } from "../arrange.mjs";
-import { revealedText } from "../hidden.mjs";
+import { nextAnnouncement } from "../announcing.mjs";
+import { arrangeParts } from "../arrange.mjs";
+import { revealText } from "../hidden.mjs";
 import { outcomeOf } from "../outcome.mjs";
 import { outcomeWords } from "../problems.mjs";
-import { standing, textOf } from "../reduce.mjs";
+import { currentParts, textOf } from "../reduce.mjs";
 import { current, live, phase } from "../store.mjs";
 import { t } from "../t.mjs";
 
@@ -57,7 +57,7 @@ function listening() {
     if (!heard && !answering && last && last.id !== announced) heard = { id: last.id, spokenAt: performance.now(), seen: seenOf(last) };
     if (heard && !answering) heard = { ...heard, seen: lastSeen(heard) };
     announced = answering?.id ?? heard?.id ?? announced;
-    const { heard: after, says, full } = spoken(heard, answering, performance.now());
+    const { heard: after, says, full } = nextAnnouncement(heard, answering, performance.now());
     heard = after;
     for (const { key, values, why } of says) announce(t(key, why ? { why: outcomeWords(why) } : values));
     if (full !== null) answer.value = full;
@@ -85,14 +85,14 @@ function listening() {
 
 /** @param {import("../reduce.mjs").Message} message */
 function seenOf(message) {
-  const parts = standing(message.parts);
+  const parts = currentParts(message.parts);
   const running = parts.findLast((part) => part.type === "dynamic-tool" && part.state === "input-available");
   return {
     id: message.id,
     text: textOf(message),
-    tool: running ? revealedText(running.toolName) : "",
+    tool: running ? revealText(running.toolName) : "",
     status: message.metadata?.status ?? "",
     thinking: parts.at(-1)?.type === "reasoning",
-    outcome: outcomeOf(message.metadata ?? {}, arranged(parts).length === 0),
+    outcome: outcomeOf(message.metadata ?? {}, arrangeParts(parts).length === 0),
   };
 }

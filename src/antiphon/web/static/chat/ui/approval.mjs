@@ -1,10 +1,10 @@
 /** Asks whether a call may run: what is shown is what runs, and nothing is answered by accident. */
 import { html, useEffect, useId, useLayoutEffect, useRef, useState } from "../vendor/ui.mjs";
-import { edited, fault, isMeant } from "../asking.mjs";
-import { toolNamed } from "../calls.mjs";
-import { editable } from "../json.mjs";
+import { editedArguments, jsonError, isMeant } from "../asking.mjs";
+import { splitToolName } from "../calls.mjs";
+import { layOutForEditor } from "../json.mjs";
 import { me } from "../store.mjs";
-import { counted, language, t } from "../t.mjs";
+import { tCount, language, t } from "../t.mjs";
 import { announce } from "./announce.mjs";
 import { Given, Names, useSeen } from "./given.mjs";
 import { Icon } from "./icons.mjs";
@@ -49,7 +49,7 @@ export function Approval({ data, open, onOpen, onAnswer }) {
   const guard = useGuard(`${data.argsHash ?? data.approvalId}:${open}:${seen.all}`);
   const element = useRef(null);
   const title = useId();
-  const wrong = written === null ? null : fault(written);
+  const wrong = written === null ? null : jsonError(written);
   useSpoken(data);
   useFocusHandedOn(element);
 
@@ -65,16 +65,16 @@ export function Approval({ data, open, onOpen, onAnswer }) {
     }
   };
   const yes = (/** @type {Answer["keep"]} */ keep) =>
-    answer({ approved: true, keep, scope: keep === "once" ? "tool" : scope, arguments: written === null || wrong !== null ? undefined : edited(written, asked) });
+    answer({ approved: true, keep, scope: keep === "once" ? "tool" : scope, arguments: written === null || wrong !== null ? undefined : editedArguments(written, asked) });
 
   if (!open) return html`<${Line} data=${data} onOpen=${onOpen} />`;
   // While it is sent its buttons keep the focus, which a disabled one would lose.
   const stuck = wrong !== null || !seen.all;
   return html`<section class="approval" ref=${element} role="group" tabindex="-1" aria-labelledby=${title} aria-busy=${sending} data-open data-approval=${data.toolCallId}>
-    <${Head} data=${data} id=${title} text=${asked} edited=${written !== null && wrong === null && edited(written, asked) !== undefined} />
+    <${Head} data=${data} id=${title} text=${asked} edited=${written !== null && wrong === null && editedArguments(written, asked) !== undefined} />
     <div class="approval-body" ref=${seen.body} role="region" tabindex="0" aria-label=${t("tool.arguments")}>
       ${written === null
-        ? html`<${Given} text=${asked} name=${`approval:${data.approvalId}`} seen=${seen} onEdit=${() => setWritten(editable(asked))} />`
+        ? html`<${Given} text=${asked} name=${`approval:${data.approvalId}`} seen=${seen} onEdit=${() => setWritten(layOutForEditor(asked))} />`
         : html`<${Editor} text=${written} wrong=${wrong} onInput=${setWritten} onUndo=${() => setWritten(null)} />`}
       <${About} data=${data} />
       <label class="approval-reason">
@@ -171,7 +171,7 @@ function Longer({ data, scope, disabled, onScope, yes }) {
         <legend class="visually-hidden">${t("approval.scope")}</legend>
         <label class="check"><input type="radio" name=${id} checked=${scope === "tool"} onChange=${() => (onScope("tool"), setKeep(null))} /><span>${t("approval.this_tool")}</span></label>
         <label class="check"><input type="radio" name=${id} checked=${scope === "server"} onChange=${() => (onScope("server"), setKeep(null))} />
-          <span>${counted("approval.all_tools", others.length + 1)}${" "}<${Word} text=${server} judged /><span class="muted small approval-others">${others.slice(0, 12).map((/** @type {string} */ name, /** @type {number} */ place) => html`${place > 0 && ", "}<${Word} text=${toolNamed(name, known()).own} judged />`)}${others.length > 12 && " …"}</span></span>
+          <span>${tCount("approval.all_tools", others.length + 1)}${" "}<${Word} text=${server} judged /><span class="muted small approval-others">${others.slice(0, 12).map((/** @type {string} */ name, /** @type {number} */ place) => html`${place > 0 && ", "}<${Word} text=${splitToolName(name, known()).own} judged />`)}${others.length > 12 && " …"}</span></span>
         </label>
       </fieldset>`}
       <div class="row">
@@ -257,7 +257,7 @@ function useFocusHandedOn(element) {
 
 /** @param {any} data @returns {{own: string, server: string}} */
 function named(data) {
-  const { own, server } = toolNamed(data.toolName, known());
+  const { own, server } = splitToolName(data.toolName, known());
   return { own, server: data.server ?? server };
 }
 

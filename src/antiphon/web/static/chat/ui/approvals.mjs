@@ -1,7 +1,7 @@
 /** The questions that wait for an answer, in view however far the conversation is scrolled. */
 import { answer } from "../actions.mjs";
-import { arranged } from "../arrange.mjs";
-import { standing } from "../reduce.mjs";
+import { arrangeParts } from "../arrange.mjs";
+import { currentParts } from "../reduce.mjs";
 import { current, live } from "../store.mjs";
 import { html, useState } from "../vendor/ui.mjs";
 import { Approval } from "./approval.mjs";
@@ -11,7 +11,7 @@ export function Approvals() {
   const [chosen, setChosen] = useState(/** @type {string | null} */ (null));
   const message = live.value ?? current.value?.messages.at(-1);
   if (!message || message.role === "user") return null;
-  const questions = arranged(standing(message.parts, { live: message === live.value })).filter((piece) => piece.kind === "approval");
+  const questions = arrangeParts(currentParts(message.parts, { live: message === live.value })).filter((piece) => piece.kind === "approval");
   if (questions.length === 0) return null;
   const open = questions.find(({ data }) => data.approvalId === chosen) ?? questions[0];
   return html`<div class="approvals">

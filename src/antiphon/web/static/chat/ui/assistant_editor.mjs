@@ -1,5 +1,5 @@
 /** Making an assistant, or another one of it: a name, a model, instructions, tools, questions. */
-import { keepAssistant, linkOf, loadModels, models, shareAssistant, unshareAssistant } from "../assistants.mjs";
+import { saveAssistant, linkOf, loadModels, models, shareAssistant, unshareAssistant } from "../assistants.mjs";
 import { navigate } from "../router.mjs";
 import { me } from "../store.mjs";
 import { t } from "../t.mjs";
@@ -7,17 +7,17 @@ import { html, useEffect, useState } from "../vendor/ui.mjs";
 import { Check, Field, Form } from "./forms.mjs";
 import { Icon } from "./icons.mjs";
 import { ModelOptions } from "./picker.mjs";
-import { toast, told } from "./toasts.mjs";
+import { toast, runAndReport } from "./toasts.mjs";
 
 /** @typedef {import("../assistants.mjs").Assistant} Assistant */
 
 /** @param {{assistant: Assistant | null}} props null for a new one */
 export function AssistantEditor({ assistant }) {
   useEffect(() => {
-    if (!models.value) told(loadModels);
+    if (!models.value) runAndReport(loadModels);
   }, []);
   const keep = async (/** @type {Record<string, string>} */ values, /** @type {HTMLFormElement} */ form) => {
-    await keepAssistant(assistant?.id ?? null, fieldsOf(values, new FormData(form)));
+    await saveAssistant(assistant?.id ?? null, fieldsOf(values, new FormData(form)));
     toast({ text: t("assistants.saved") });
     navigate("/assistants");
   };
@@ -101,7 +101,7 @@ function Servers(/** @type {{known: string[], picked: string[]}} */ { known, pic
 function Share(/** @type {{assistant: Assistant}} */ { assistant }) {
   const link = assistant.shared ? linkOf(assistant.shared) : null;
   const copy = async () => {
-    if (await told(() => navigator.clipboard.writeText(link ?? ""))) toast({ text: t("common.copied") });
+    if (await runAndReport(() => navigator.clipboard.writeText(link ?? ""))) toast({ text: t("common.copied") });
   };
   return html`<section class="card stack" aria-labelledby="share">
     <div>
@@ -112,9 +112,9 @@ function Share(/** @type {{assistant: Assistant}} */ { assistant }) {
       ? html`<div class="row">
           <input class="input grow" readonly value=${link} aria-label=${t("assistants.share_link")} onFocus=${(/** @type {any} */ event) => event.currentTarget.select()} />
           <button type="button" class="button" onClick=${copy}><${Icon} name="copy" size=${18} />${t("common.copy")}</button>
-          <button type="button" class="button quiet" onClick=${() => told(() => unshareAssistant(assistant.id))}>${t("assistants.unshare")}</button>
+          <button type="button" class="button quiet" onClick=${() => runAndReport(() => unshareAssistant(assistant.id))}>${t("assistants.unshare")}</button>
         </div>`
-      : html`<div class="row"><button type="button" class="button" onClick=${() => told(() => shareAssistant(assistant.id))}>
+      : html`<div class="row"><button type="button" class="button" onClick=${() => runAndReport(() => shareAssistant(assistant.id))}>
           <${Icon} name="link" size=${18} />${t("assistants.share_make")}
         </button></div>`}
   </section>`;

@@ -2,7 +2,7 @@
 import { get, post } from "../api.mjs";
 import { assistants, chatWith, copyAssistant, deleteAssistant, loadAssistants } from "../assistants.mjs";
 import { navigate } from "../router.mjs";
-import { counted, t } from "../t.mjs";
+import { tCount, t } from "../t.mjs";
 import { html, useEffect, useState } from "../vendor/ui.mjs";
 import { AssistantEditor } from "./assistant_editor.mjs";
 import { Confirm } from "./confirm.mjs";
@@ -12,7 +12,7 @@ import { Loaded, useLoaded } from "./loaded.mjs";
 import { NotFound } from "./lost.mjs";
 import { Menu } from "./menu.mjs";
 import { MenuButton } from "./sidebar.mjs";
-import { toast, told } from "./toasts.mjs";
+import { toast, runAndReport } from "./toasts.mjs";
 
 /** @typedef {import("../assistants.mjs").Assistant} Assistant */
 
@@ -62,7 +62,7 @@ function Card(/** @type {{assistant: Assistant}} */ { assistant }) {
   const [leaving, setLeaving] = useState(false);
   const name = assistant.name || t("assistants.unnamed");
   const copy = async () => {
-    if (await told(() => copyAssistant(assistant, t("assistants.copy_of", { name })))) toast({ text: t("assistants.copied") });
+    if (await runAndReport(() => copyAssistant(assistant, t("assistants.copy_of", { name })))) toast({ text: t("assistants.copied") });
   };
   const edit = () => navigate(`/assistants/${encodeURIComponent(assistant.id)}`);
   const choices = [
@@ -79,7 +79,7 @@ function Card(/** @type {{assistant: Assistant}} */ { assistant }) {
     <p class="muted told" dir="auto">${assistant.instructions || t("assistants.no_instructions")}</p>
     <div class="row">
       ${assistant.model && html`<span class="badge">${assistant.model}</span>`}
-      ${assistant.tools && html`<span class="badge">${counted("assistants.tools", assistant.tools.length)}</span>`}
+      ${assistant.tools && html`<span class="badge">${tCount("assistants.tools", assistant.tools.length)}</span>`}
       ${assistant.shared && html`<span class="badge good"><${Icon} name="link" size=${14} />${t("assistants.shared")}</span>`}
     </div>
     <div class="row"><button type="button" class="button" onClick=${() => chatWith(assistant.id)}>${t("assistants.chat")}</button></div>
@@ -96,9 +96,9 @@ export function SharedAssistant(/** @type {{token: string}} */ { token }) {
   const address = `/api/shared/${encodeURIComponent(token)}`;
   const loaded = useLoaded(() => get(address), [address]);
   const take = async () => {
-    const copy = await told(() => post(address, {}));
+    const copy = await runAndReport(() => post(address, {}));
     if (!copy) return;
-    await told(loadAssistants);
+    await runAndReport(loadAssistants);
     chatWith(copy.id);
   };
   if (/** @type {any} */ (loaded.problem)?.status === 404) return html`<${NotFound} text=${t("shared.gone")} />`;

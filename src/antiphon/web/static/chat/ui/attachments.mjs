@@ -1,8 +1,8 @@
 /** Files that go along with a message: dropped, pasted or chosen; seen before they are sent. */
 import { html, useEffect, useMemo, useRef, useState } from "../vendor/ui.mjs";
-import { MOST, attaching, isPicture } from "../attaching.mjs";
-import { revealedText } from "../hidden.mjs";
-import { sized } from "../measures.mjs";
+import { MAX_FILES, createAttachments, isPicture } from "../attaching.mjs";
+import { revealText } from "../hidden.mjs";
+import { formatBytes } from "../measures.mjs";
 import { language, t } from "../t.mjs";
 import { Icon } from "./icons.mjs";
 import { Word } from "./plain.mjs";
@@ -18,8 +18,8 @@ export function useAttaching({ items, limits, upload }) {
   const now = useRef(limits);
   now.current = limits;
   const say = (/** @type {import("../attaching.mjs").Refusal} */ { key, values }) =>
-    t(key, { ...values, limit: sized(now.current?.upload_bytes ?? 0, language.value) });
-  return useMemo(() => attaching({ items, limits: () => now.current ?? {}, upload, say }), [items, upload]);
+    t(key, { ...values, limit: formatBytes(now.current?.upload_bytes ?? 0, language.value) });
+  return useMemo(() => createAttachments({ items, limits: () => now.current ?? {}, upload, say }), [items, upload]);
 }
 
 /** The files of this list in a row, each with its picture, its progress or what is wrong with it. @param {{items: {value: readonly Attachment[]}, onRemove: (key: string) => void, onRetry: (key: string) => void}} props */
@@ -34,12 +34,12 @@ export function Attachments({ items, onRemove, onRetry }) {
 function Attached({ item, onRemove, onRetry }) {
   const key = item.key ?? item.id ?? "";
   const failed = item.state === "failed";
-  const name = revealedText(item.name);
+  const name = revealText(item.name);
   return html`<li class="attachment" data-state=${item.state ?? "ready"}>
     <${Preview} item=${item} />
     <span class="attachment-words">
       <span class="attachment-name clipped" title=${name}><${Word} text=${item.name} /></span>
-      <span class="attachment-state small ${failed ? "bad" : "muted"}">${failed ? item.problem : sized(item.size, language.value)}</span>
+      <span class="attachment-state small ${failed ? "bad" : "muted"}">${failed ? item.problem : formatBytes(item.size, language.value)}</span>
       ${item.state === "uploading" && html`<progress value=${item.progress} max="1" aria-label=${t("attach.uploading", { name })}></progress>`}
     </span>
     ${failed && !item.refused && html`<button type="button" class="icon-button" aria-label=${t("attach.retry", { name })} title=${t("attach.retry", { name })} onClick=${() => onRetry(key)}><${Icon} name="retry" size=${18} /></button>`}
@@ -72,9 +72,9 @@ function Sent({ part }) {
   const name = part.filename || t("attach.file");
   const ours = /^\/api\/files\/[\w-]+$/.test(part.url ?? "") ? part.url : undefined;
   const picture = ours && isPicture(part.mediaType ?? "") && !broken;
-  return html`<a class=${picture ? "attachment-shown" : "attachment"} href=${ours} download=${name} title=${revealedText(name)}>
+  return html`<a class=${picture ? "attachment-shown" : "attachment"} href=${ours} download=${name} title=${revealText(name)}>
     ${picture
-      ? html`<img src=${`${ours}?inline=1`} alt=${revealedText(name)} loading="lazy" onError=${() => setBroken(true)} />`
+      ? html`<img src=${`${ours}?inline=1`} alt=${revealText(name)} loading="lazy" onError=${() => setBroken(true)} />`
       : html`<span class="attachment-kind" aria-hidden="true">${kindOf(name)}</span><span class="attachment-words"><span class="attachment-name clipped"><${Word} text=${name} /></span></span>`}
   </a>`;
 }
@@ -107,7 +107,7 @@ export function Drop({ onFiles, className = "", children }) {
   useEffect(() => dropping(setOver, (files) => latest.current(files)), []);
   return html`<div class=${`drop ${className}`} data-over=${over > 0}>
     ${children}
-    ${over > 0 && html`<div class="drop-here" aria-hidden="true"><${Icon} name="attach" size=${28} /><span>${t("attach.drop", { most: MOST })}</span></div>`}
+    ${over > 0 && html`<div class="drop-here" aria-hidden="true"><${Icon} name="attach" size=${28} /><span>${t("attach.drop", { most: MAX_FILES })}</span></div>`}
   </div>`;
 }
 

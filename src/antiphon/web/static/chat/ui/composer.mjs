@@ -7,10 +7,10 @@
 import { queueEdit, send, stop } from "../actions.mjs";
 import { upload } from "../api.mjs";
 import { readyFiles } from "../attaching.mjs";
-import { draftOf, keepDraft } from "../drafts.mjs";
-import { nameOf } from "../history.mjs";
+import { draftOf, storeDraft } from "../drafts.mjs";
+import { messageKey } from "../history.mjs";
 import { threadOf } from "../router.mjs";
-import { isHere, person } from "../sending.mjs";
+import { isHere, personId } from "../sending.mjs";
 import { begunHere, current, editing, me, path, pending, phase, prefs, refill } from "../store.mjs";
 import { t } from "../t.mjs";
 import { html, signal, useEffect, useLayoutEffect, useMemo, useRef, useSignal } from "../vendor/ui.mjs";
@@ -126,7 +126,7 @@ function editLast() {
   const waiting = pending.value.findLast((entry) => isHere(entry) && entry.state !== "sending");
   const said = current.value?.messages.findLast(({ role }) => role === "user");
   if (waiting) queueEdit(waiting.id);
-  else if (said) editing.value = nameOf(said);
+  else if (said) editing.value = messageKey(said);
   return Boolean(waiting ?? said);
 }
 
@@ -142,7 +142,7 @@ function useDraft(area, items, empty) {
   const flush = () => {
     clearTimeout(timer.current);
     if (!area.current || place.current === undefined) return;
-    keepDraft(person(), place.current, { text: area.current.value, files: readyFiles(items.value) });
+    storeDraft(personId(), place.current, { text: area.current.value, files: readyFiles(items.value) });
   };
   const note = () => {
     clearTimeout(timer.current);
@@ -152,11 +152,11 @@ function useDraft(area, items, empty) {
     const element = area.current;
     if (!element) return;
     const goesOn = place.current === null && thread !== null && begunHere.value === thread;
-    if (goesOn) keepDraft(person(), null, { text: "", files: [] });
+    if (goesOn) storeDraft(personId(), null, { text: "", files: [] });
     else if (place.current !== undefined) flush();
     place.current = thread;
     if (goesOn) return flush();
-    const { text, files } = draftOf(person(), thread);
+    const { text, files } = draftOf(personId(), thread);
     element.value = text;
     empty.value = text.trim() === "";
     items.value = files.map((file) => ({ ...file, key: file.id, state: "ready", progress: 1 }));

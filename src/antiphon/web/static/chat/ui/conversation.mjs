@@ -1,8 +1,8 @@
 /** The conversation that is open: its messages, what is yet to be sent, and where one writes. */
 import { loadEarlier, send } from "../actions.mjs";
-import { draftOf, keepDraft } from "../drafts.mjs";
+import { draftOf, storeDraft } from "../drafts.mjs";
 import { asMessage } from "../outbox.mjs";
-import { isHere, person, titleHere } from "../sending.mjs";
+import { isHere, personId, currentTitle } from "../sending.mjs";
 import { current, live, opening, pending, phase, problem } from "../store.mjs";
 import { t } from "../t.mjs";
 import { html, useEffect, useLayoutEffect, useRef } from "../vendor/ui.mjs";
@@ -33,7 +33,7 @@ export function Conversation() {
   return html`
     <div class="topbar">
       <${MenuButton} />
-      ${thread ? html`<h1 class="topbar-title clipped grow" dir="auto">${titleHere() || t("threads.untitled")}</h1>` : html`<span class="grow"></span>`}
+      ${thread ? html`<h1 class="topbar-title clipped grow" dir="auto">${currentTitle() || t("threads.untitled")}</h1>` : html`<span class="grow"></span>`}
       <${ThreadUsage} messages=${current.value?.messages ?? []} />
       <${SystemPrompt} />
     </div>
@@ -123,13 +123,13 @@ function useKeptScroll(scroll, thread) {
   useLayoutEffect(() => {
     const element = scroll.current;
     if (!element || thread === null) return undefined;
-    const { scroll: fromEnd } = draftOf(person(), thread);
+    const { scroll: fromEnd } = draftOf(personId(), thread);
     element.scrollTop = element.scrollHeight - element.clientHeight - (fromEnd ?? 0);
     let timer = 0;
     const note = () => {
       clearTimeout(timer);
       const left = Math.round(element.scrollHeight - element.clientHeight - element.scrollTop);
-      timer = window.setTimeout(() => keepDraft(person(), thread, { scroll: left > 40 ? left : null }), STILL_MS);
+      timer = window.setTimeout(() => storeDraft(personId(), thread, { scroll: left > 40 ? left : null }), STILL_MS);
     };
     element.addEventListener("scroll", note, { passive: true });
     return () => {

@@ -1,9 +1,9 @@
 /** The arguments of a call that waits: each one named, each value cut by itself, and whether all was shown. */
 import { html, useLayoutEffect, useMemo, useRef, useState } from "../vendor/ui.mjs";
-import { fold } from "../folds.mjs";
+import { useFold } from "../folds.mjs";
 import { members } from "../json.mjs";
 import { isSeenWhole, nextPart, seenTo } from "../seeing.mjs";
-import { counted, t } from "../t.mjs";
+import { tCount, t } from "../t.mjs";
 import { Icon } from "./icons.mjs";
 import { Plain, Word } from "./plain.mjs";
 
@@ -79,7 +79,7 @@ export function useSeen(question, isOwn) {
 export function Names({ text }) {
   const given = useMemo(() => members(text), [text]);
   if (!given?.length) return null;
-  return html`<p class="approval-names small"><span class="muted">${counted("approval.names", given.length)}</span>${" "}${given
+  return html`<p class="approval-names small"><span class="muted">${tCount("approval.names", given.length)}</span>${" "}${given
     .slice(0, MOST_NAMES)
     .map(({ name }, place) => html`${place > 0 && ", "}<code><${Word} text=${name} judged most=${40} /></code>`)}${given.length > MOST_NAMES && " …"}</p>`;
 }
@@ -104,7 +104,7 @@ export function Given({ text, name, seen, onEdit }) {
 function Argument({ each, name, room, seen }) {
   return html`<div class="argument">
     <p class="argument-name">
-      ${each.name.length <= LONG_NAME && html`<code><${Word} text=${each.name} judged /></code>${" "}`}<span class="muted small">${counted("approval.characters", each.length)}</span>
+      ${each.name.length <= LONG_NAME && html`<code><${Word} text=${each.name} judged /></code>${" "}`}<span class="muted small">${tCount("approval.characters", each.length)}</span>
     </p>
     ${each.name.length > LONG_NAME && html`<${Value} text=${each.name} name=${`${name}:name`} room=${[LONG_NAME, 1]} seen=${seen} label=${t("approval.name")} />`}
     <${Value} text=${each.value} name=${name} room=${room} seen=${seen} label=${each.name} />
@@ -114,7 +114,7 @@ function Argument({ each, name, room, seen }) {
 /** @param {{text: string, name: string, room: number[], seen: Seen, label: string}} props */
 function Value({ text, name, room: [limit, lines], seen, label }) {
   const element = useRef(/** @type {HTMLElement | null} */ (null));
-  const [, setAll] = fold(`all:${name}`, false);
+  const [, setAll] = useFold(`all:${name}`, false);
   return html`<div ref=${element}>
     <${Plain} text=${text} json judged name=${name} limit=${limit} lines=${lines} label=${label} onCut=${(/** @type {boolean} */ isCut) => seen.onCut(name, isCut, () => setAll(true), element.current)} />
   </div>`;

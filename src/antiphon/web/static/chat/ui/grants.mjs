@@ -3,17 +3,17 @@ import { get, post } from "../api.mjs";
 import { t } from "../t.mjs";
 import { html, useEffect, useState } from "../vendor/ui.mjs";
 import { Word } from "./plain.mjs";
-import { told } from "./toasts.mjs";
+import { runAndReport } from "./toasts.mjs";
 
 /** @typedef {{server: string, tool: string, description: string, asked_by: string[]}} Grant */
 
 export function Grants() {
   const [grants, setGrants] = useState(/** @type {Grant[] | null} */ (null));
-  const load = () => told(async () => setGrants((await get("/api/grants")).data));
+  const load = () => runAndReport(async () => setGrants((await get("/api/grants")).data));
   useEffect(() => void load(), []);
   if (!grants?.length) return null;
   const revoke = async (/** @type {Grant} */ { server, tool }) => {
-    await told(() => post("/api/grants/revoke", { server, tool }));
+    await runAndReport(() => post("/api/grants/revoke", { server, tool }));
     await load();
   };
   return html`<section class="stack" aria-labelledby="grants">

@@ -1,7 +1,7 @@
 /** Who are you: a password, or the way to those who know. */
 import { get, post } from "../api.mjs";
 import { me, path } from "../store.mjs";
-import { counted, t } from "../t.mjs";
+import { tCount, t } from "../t.mjs";
 import { html, useEffect, useState } from "../vendor/ui.mjs";
 import { Field, Form } from "./forms.mjs";
 
@@ -65,7 +65,7 @@ function WithPassword(/** @type {{onDone: () => void}} */ { onDone }) {
 function told(problem) {
   if (problem.status === 401) return { code: problem.code, message: t("login.wrong") };
   if (problem.status === 429 && problem.retryAfter) {
-    return { code: problem.code, message: counted("login.locked", Math.ceil(problem.retryAfter / 60)) };
+    return { code: problem.code, message: tCount("login.locked", Math.ceil(problem.retryAfter / 60)) };
   }
   return problem;
 }

@@ -1,10 +1,10 @@
 /** One message: what a person wrote, or all that an assistant said and did for it. */
 import { answer, edit, queueEdit, queueRemove, regenerate, retryPending, send, stopTool } from "../actions.mjs";
-import { arranged } from "../arrange.mjs";
-import { nameOf } from "../history.mjs";
+import { arrangeParts } from "../arrange.mjs";
+import { messageKey } from "../history.mjs";
 import { outcomeOf } from "../outcome.mjs";
 import { outcomeWords } from "../problems.mjs";
-import { isRefusal, standing, textOf } from "../reduce.mjs";
+import { isRefusal, currentParts, textOf } from "../reduce.mjs";
 import { starting } from "../servers.mjs";
 import { editing, phase, toolStatus } from "../store.mjs";
 import { t } from "../t.mjs";
@@ -29,7 +29,7 @@ const COPIED_MS = 1500;
 export function Person({ message, entry }) {
   const text = textOf(message);
   const files = message.parts.filter((part) => part.type === "file");
-  const isEdited = !entry && editing.value === nameOf(message);
+  const isEdited = !entry && editing.value === messageKey(message);
   return html`<article class="message user" data-message=${message.id} data-status=${entry?.state ?? "sent"} aria-label=${t("message.person")}>
     ${isEdited
       ? html`<${Rewrite} message=${message} text=${text} />`
@@ -63,7 +63,7 @@ function PersonBar({ message, text }) {
   return html`<div class="message-bar">
     <${Branches} number=${message.metadata?.number} />
     <${Copy} text=${text} />
-    <${Act} icon="edit" label=${t("message.edit")} onClick=${() => (editing.value = nameOf(message))} />
+    <${Act} icon="edit" label=${t("message.edit")} onClick=${() => (editing.value = messageKey(message))} />
   </div>`;
 }
 
@@ -80,7 +80,7 @@ function Rewrite({ message, text }) {
   };
   const save = () => {
     const written = area.current?.value ?? "";
-    if (written.trim()) void edit(nameOf(message), written);
+    if (written.trim()) void edit(messageKey(message), written);
   };
   const keyed = (/** @type {KeyboardEvent} */ event) => {
     if (event.isComposing) return;
@@ -105,8 +105,8 @@ function Rewrite({ message, text }) {
 
 /** @param {{message: Message, live: boolean}} props */
 export function Assistant({ message, live }) {
-  const parts = useMemo(() => standing(message.parts, { live }), [message.parts, live]);
-  const shown = useMemo(() => arranged(parts), [parts]);
+  const parts = useMemo(() => currentParts(message.parts, { live }), [message.parts, live]);
+  const shown = useMemo(() => arrangeParts(parts), [parts]);
   const name = message.id;
   return html`<article class="message assistant" data-message=${message.id} data-status=${live ? "live" : (message.metadata?.status ?? "completed")} aria-label=${t("message.assistant")}>
     ${shown.map((piece) => html`<${Piece} key=${piece.name} piece=${piece} message=${message} live=${live} name=${name} />`)}

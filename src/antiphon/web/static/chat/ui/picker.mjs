@@ -1,17 +1,17 @@
 /** Who answers, and what they are told first: in the composer's bar and in an empty chat. */
-import { assistants, chosen, loadAssistants, loadModels, models } from "../assistants.mjs";
+import { assistants, chosenAssistant, loadAssistants, loadModels, models } from "../assistants.mjs";
 import { me, prefs, threadSystem } from "../store.mjs";
 import { t } from "../t.mjs";
 import { html, useEffect, useState } from "../vendor/ui.mjs";
 import { Dialog } from "./dialog.mjs";
 import { Field, Form } from "./forms.mjs";
 import { Icon } from "./icons.mjs";
-import { told } from "./toasts.mjs";
+import { runAndReport } from "./toasts.mjs";
 
 /** The assistant and the model of what is sent next. */
 export function Picker() {
   useEffect(() => {
-    told(() => Promise.all([models.value ?? loadModels(), assistants.value ?? loadAssistants()]));
+    runAndReport(() => Promise.all([models.value ?? loadModels(), assistants.value ?? loadAssistants()]));
   }, []);
   return html`<div class="picker">
     ${(assistants.value ?? []).length > 0 && html`<${AssistantPick} />`}
@@ -28,8 +28,8 @@ function AssistantPick() {
     <${Icon} name="assistant" size=${16} />
     <span class="visually-hidden">${t("picker.assistant")}</span>
     <select onChange=${take}>
-      <option value="" selected=${!chosen.value}>${t("picker.no_assistant")}</option>
-      ${list.map((assistant) => html`<option key=${assistant.id} value=${assistant.id} selected=${assistant.id === chosen.value?.id}>${assistant.name || t("assistants.unnamed")}</option>`)}
+      <option value="" selected=${!chosenAssistant.value}>${t("picker.no_assistant")}</option>
+      ${list.map((assistant) => html`<option key=${assistant.id} value=${assistant.id} selected=${assistant.id === chosenAssistant.value?.id}>${assistant.name || t("assistants.unnamed")}</option>`)}
     </select>
   </label>`;
 }
@@ -61,7 +61,7 @@ export function ModelOptions(/** @type {{selected: string | null}} */ { selected
 
 /** The model that answers when none is chosen, by its name. */
 function usualModel() {
-  const model = chosen.value?.model ?? me.value?.model;
+  const model = chosenAssistant.value?.model ?? me.value?.model;
   return model ? t("picker.usual_model", { model: model.split(":").slice(1).join(":") || model }) : t("picker.no_model");
 }
 
@@ -105,7 +105,7 @@ function suggested() {
 
 /** What an empty thread shows: a greeting, and questions to begin with. */
 export function Starters(/** @type {{onPick: (text: string) => void}} */ { onPick }) {
-  const assistant = chosen.value;
+  const assistant = chosenAssistant.value;
   const own = assistant?.starters ?? [];
   const questions = own.length > 0 ? own : suggested();
   return html`<div class="starters">

@@ -1,9 +1,9 @@
 /** Text of strangers, shown as text: what hides in it is revealed, what is long is cut. */
 import { html, useLayoutEffect, useMemo } from "../vendor/ui.mjs";
-import { fold } from "../folds.mjs";
-import { codeOf, lookalikes, onOneLine, revealed } from "../hidden.mjs";
-import { joined, laidOut, wholeCharacters } from "../json.mjs";
-import { sized } from "../measures.mjs";
+import { useFold } from "../folds.mjs";
+import { codeOf, lookalikes, collapseBlanks, revealPieces } from "../hidden.mjs";
+import { joinTokens, layOut, wholeCharacters } from "../json.mjs";
+import { formatBytes } from "../measures.mjs";
 import { language, t } from "../t.mjs";
 
 /** Characters and lines that are shown at first. */
@@ -25,7 +25,7 @@ const BLOCK = 6000;
  * @param {{text: string, name: string, limit?: number, lines?: number, json?: boolean, judged?: boolean, label?: string, onCut?: (cut: boolean) => void}} props
  */
 export function Plain({ text, name, limit = LIMIT, lines = LINES, json = false, judged = false, label, onCut }) {
-  const [all, setAll] = fold(`all:${name}`, false);
+  const [all, setAll] = useFold(`all:${name}`, false);
   const shown = useMemo(() => prepared(text, json, all ? Infinity : limit, all ? Infinity : lines), [text, json, all, limit, lines]);
   const toggle = () => setAll(!all);
   useLayoutEffect(() => onCut?.(!shown.whole), [shown.whole]);
@@ -37,7 +37,7 @@ export function Plain({ text, name, limit = LIMIT, lines = LINES, json = false, 
     >${shown.tokens ? html`<${Tokens} tokens=${shown.tokens} judged=${judged} />` : html`<${Blocks} text=${shown.text} judged=${judged} />`}${!shown.whole && html`<span class="muted">…</span>`}</pre>
     ${(!shown.whole || all) &&
     html`<button type="button" class="plain-more" aria-expanded=${all} onClick=${toggle}>
-      ${all ? t("plain.less") : t("plain.all", { size: sized(text.length, language.value) })}
+      ${all ? t("plain.less") : t("plain.all", { size: formatBytes(text.length, language.value) })}
     </button>`}
   </div>`;
 }
@@ -48,7 +48,7 @@ export function Plain({ text, name, limit = LIMIT, lines = LINES, json = false, 
  * @param {{text: string, judged?: boolean, most?: number}} props
  */
 export function Word({ text, judged = false, most = 120 }) {
-  const line = onOneLine(text);
+  const line = collapseBlanks(text);
   const cut = line.length > most ? `${line.slice(0, wholeCharacters(line, most))}…` : line;
   const foreign = judged ? lookalikes(cut) : [];
   return html`<bdi><${Revealed} text=${cut} judged=${judged} />${foreign.length > 0 &&
@@ -57,7 +57,7 @@ export function Word({ text, judged = false, most = 120 }) {
 
 /** A foreign text with what hides in it marked. @param {{text: string, judged?: boolean}} props */
 export function Revealed({ text, judged = false }) {
-  return revealed(text, judged).map((piece) => (piece.kind === "text" ? piece.text : html`<${Sign} piece=${piece} />`));
+  return revealPieces(text, judged).map((piece) => (piece.kind === "text" ? piece.text : html`<${Sign} piece=${piece} />`));
 }
 
 /** @param {{piece: import("../hidden.mjs").Piece}} props */
@@ -94,9 +94,9 @@ function Blocks({ text, judged }) {
  * @param {number} lines
  */
 function prepared(text, json, limit, lines) {
-  const laid = json ? laidOut(text, limit) : null;
+  const laid = json ? layOut(text, limit) : null;
   if (!laid) return cut(text, limit, lines);
-  const written = joined(laid.tokens);
+  const written = joinTokens(laid.tokens);
   const first = cut(written, limit, lines);
   if (!first.whole) return { ...first, tokens: firstTokens(laid.tokens, first.text.length) };
   return written.length <= MOST_COLOURED ? { text: written, tokens: laid.tokens, whole: laid.whole } : { text: written, whole: laid.whole };

@@ -1,9 +1,9 @@
 /** What a model thought before it spoke: one line, which opens. */
 import { html } from "../vendor/ui.mjs";
 import { useSeconds } from "../elapsed.mjs";
-import { fold } from "../folds.mjs";
-import { lasted } from "../measures.mjs";
-import { counted, language, t } from "../t.mjs";
+import { useFold } from "../folds.mjs";
+import { formatSeconds } from "../measures.mjs";
+import { tCount, language, t } from "../t.mjs";
 import { Icon } from "./icons.mjs";
 import { Markdown } from "./markdown.mjs";
 
@@ -18,9 +18,9 @@ const CHARACTERS_PER_TOKEN = 4;
  */
 export function Reasoning({ part, live, name }) {
   const thinking = live && part.state === "streaming";
-  const [open, setOpen] = fold(name, false);
+  const [open, setOpen] = useFold(name, false);
   const seconds = useSeconds(name, thinking);
-  const size = counted("reasoning.tokens", Math.max(1, Math.round(part.text.length / CHARACTERS_PER_TOKEN)));
+  const size = tCount("reasoning.tokens", Math.max(1, Math.round(part.text.length / CHARACTERS_PER_TOKEN)));
   return html`<section class="reasoning" data-thinking=${thinking}>
     <button type="button" class="reasoning-head" aria-expanded=${open} onClick=${() => setOpen(!open)}>
       ${thinking ? html`<span class="spinner" aria-hidden="true"></span>` : html`<${Icon} name=${open ? "down" : "right"} size=${16} />`}
@@ -33,7 +33,7 @@ export function Reasoning({ part, live, name }) {
 
 /** @param {boolean} thinking @param {number | null} seconds */
 function said(thinking, seconds) {
-  const time = seconds !== null && seconds >= 1 ? lasted(seconds, language.value) : "";
+  const time = seconds !== null && seconds >= 1 ? formatSeconds(seconds, language.value) : "";
   if (thinking) return time ? t("reasoning.thinking_for", { time }) : t("reasoning.thinking");
   return time ? t("reasoning.thought_for", { time }) : t("reasoning.thought");
 }

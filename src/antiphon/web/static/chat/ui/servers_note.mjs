@@ -1,6 +1,6 @@
 /** The MCP servers of this chat that do not work, where one would miss their tools. */
 import { me } from "../store.mjs";
-import { counted, t } from "../t.mjs";
+import { tCount, t } from "../t.mjs";
 import { html } from "../vendor/ui.mjs";
 import { Icon } from "./icons.mjs";
 import { Plain, Word } from "./plain.mjs";
@@ -13,7 +13,7 @@ export function ServersNote() {
   const broken = /** @type {Server[]} */ ((me.value?.servers ?? []).filter((/** @type {Server} */ server) => BROKEN.has(server.status)));
   if (!broken.length) return null;
   return html`<details class="servers-note small">
-    <summary><${Icon} name="warn" size=${16} /> <span>${counted("servers.broken", broken.length)}:</span>${" "}
+    <summary><${Icon} name="warn" size=${16} /> <span>${tCount("servers.broken", broken.length)}:</span>${" "}
       ${broken.map(({ name }, place) => html`${place > 0 && ", "}<${Word} text=${name} />`)}</summary>
     <p class="muted">${t("servers.broken_hint")}</p>
     ${broken.map(

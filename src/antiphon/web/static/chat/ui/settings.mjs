@@ -1,7 +1,7 @@
 /** How the page looks and speaks, and one's own sign-in: a dialog that opens from the sidebar. */
 import { post } from "../api.mjs";
 import { forgetDrafts } from "../drafts.mjs";
-import { person } from "../sending.mjs";
+import { personId } from "../sending.mjs";
 import { me, prefs } from "../store.mjs";
 import { LANGUAGES, LANGUAGE_NAMES, loadLanguage, t } from "../t.mjs";
 import { THEMES, applyTheme } from "../theme.mjs";
@@ -10,7 +10,7 @@ import { Dialog } from "./dialog.mjs";
 import { Check, Field, Form } from "./forms.mjs";
 import { Grants } from "./grants.mjs";
 import { Icon } from "./icons.mjs";
-import { toast, told } from "./toasts.mjs";
+import { toast, runAndReport } from "./toasts.mjs";
 
 const settingsOpen = signal(false);
 
@@ -61,7 +61,7 @@ function Look() {
 function Speech() {
   const take = (/** @type {any} */ event) => {
     choose({ language: event.currentTarget.value });
-    told(() => loadLanguage(prefs.value.language));
+    runAndReport(() => loadLanguage(prefs.value.language));
   };
   return html`
     <${Field} label=${t("settings.language")}>
@@ -79,7 +79,7 @@ function Speech() {
 
 function Account(/** @type {{person: {name: string}, login: string}} */ { person, login }) {
   const everywhere = async () => {
-    if (await told(() => post("/api/logout/everywhere", {}))) leave();
+    if (await runAndReport(() => post("/api/logout/everywhere", {}))) leave();
   };
   return html`<section class="stack account" aria-labelledby="account">
     <div>
@@ -118,12 +118,12 @@ function Password(/** @type {{name: string}} */ { name }) {
 }
 
 async function signOut() {
-  if (await told(() => post("/api/logout", {}))) leave();
+  if (await runAndReport(() => post("/api/logout", {}))) leave();
 }
 
 /** To the login with an empty memory: nothing that the person wrote stays in the browser. */
 function leave() {
   // The composer keeps what is in it when the page goes; this comes after.
-  window.addEventListener("pagehide", () => forgetDrafts(person()), { once: true });
+  window.addEventListener("pagehide", () => forgetDrafts(personId()), { once: true });
   window.location.assign("/login");
 }

@@ -1,6 +1,6 @@
 /** The keys of the page, and the sheet that tells them. */
 import { html, signal, useEffect, useRef } from "../vendor/ui.mjs";
-import { SHORTCUTS, meaning, written } from "../keys.mjs";
+import { SHORTCUTS, shortcutFor, keyLabels } from "../keys.mjs";
 import { t } from "../t.mjs";
 import { Dialog } from "./dialog.mjs";
 
@@ -25,7 +25,7 @@ export function useShortcuts(actions) {
   useEffect(() => {
     const pressed = (/** @type {KeyboardEvent} */ event) => {
       if (event.defaultPrevented || document.querySelector("dialog[open], [popover]:popover-open")) return;
-      const id = meaning(event, isTyping(event.target));
+      const id = shortcutFor(event, isTyping(event.target));
       const action = id && latest.current[id];
       if (action && action() !== false) event.preventDefault();
     };
@@ -47,7 +47,7 @@ export function Help() {
       ${rows.map(
         (id) => html`<div key=${id}>
           <dt>${t(`shortcuts.${id}`)}</dt>
-          <dd>${SHORTCUTS.filter((each) => each.id === id).map((each, place) => html`${place > 0 && html` <span class="muted">${t("shortcuts.or")}</span> `}<${Keys} keys=${written(each, mac)} />`)}</dd>
+          <dd>${SHORTCUTS.filter((each) => each.id === id).map((each, place) => html`${place > 0 && html` <span class="muted">${t("shortcuts.or")}</span> `}<${Keys} keys=${keyLabels(each, mac)} />`)}</dd>
         </div>`,
       )}
       <div><dt>${t("shortcuts.line")}</dt><dd><${Keys} keys=${[mac ? "⇧" : "Shift", "Enter"]} /></dd></div>

@@ -1,7 +1,7 @@
 /** The end of a conversation stays in view while it grows, unless the reader has scrolled up. */
 import { html, signal, useEffect, useLayoutEffect, useMemo } from "../vendor/ui.mjs";
 import { isAway } from "../sticking.mjs";
-import { counted, t } from "../t.mjs";
+import { tCount, t } from "../t.mjs";
 import { Icon } from "./icons.mjs";
 
 /**
@@ -32,7 +32,7 @@ export function useStick(ref, count, thread = null) {
 export function Latest({ stick }) {
   if (!stick.away.value) return null;
   const fresh = stick.fresh.value;
-  const label = fresh > 0 ? counted("stick.fresh", fresh) : t("stick.latest");
+  const label = fresh > 0 ? tCount("stick.fresh", fresh) : t("stick.latest");
   return html`<button type="button" class="latest" onClick=${stick.toEnd}><${Icon} name="down" size=${18} />${label}</button>`;
 }
 

@@ -26,7 +26,7 @@ export function toast(/** @type {News} */ news) {
  * @param {() => Promise<any>} work
  * @param {{unasked?: boolean}} [how]
  */
-export async function told(work, { unasked = false } = {}) {
+export async function runAndReport(work, { unasked = false } = {}) {
   try {
     return (await work()) ?? true;
   } catch (problem) {

@@ -1,12 +1,12 @@
 /** What tools did for an answer: each call as a line that opens, many of them as one group. */
 import { html, useMemo, useState } from "../vendor/ui.mjs";
-import { argumentsOf, called, isOpen, knownOf, outputOf, stateOf, tally, toolNamed } from "../calls.mjs";
+import { argumentsOf, countTools, isOpen, getForCall, outputOf, stateOf, tally, splitToolName } from "../calls.mjs";
 import { useSeconds } from "../elapsed.mjs";
-import { fold } from "../folds.mjs";
-import { inShort } from "../json.mjs";
-import { lasted } from "../measures.mjs";
+import { useFold } from "../folds.mjs";
+import { shorten } from "../json.mjs";
+import { formatSeconds } from "../measures.mjs";
 import { me } from "../store.mjs";
-import { counted, language, t } from "../t.mjs";
+import { tCount, language, t } from "../t.mjs";
 import { AttachmentList } from "./attachments.mjs";
 import { Icon } from "./icons.mjs";
 import { Plain, Revealed, Word } from "./plain.mjs";
@@ -46,9 +46,9 @@ export function Tools({ items, name, ...known }) {
   const calls = items.filter((item) => item.kind === "tool");
   const states = calls.map((item) => stateOf(item.part, about(item, known)));
   const many = calls.length > FEW;
-  const [open, setOpen] = fold(`${known.message}:${name}`, !many);
+  const [open, setOpen] = useFold(`${known.message}:${name}`, !many);
   const shown = open ? items : calls.filter((_, place) => isOpen(states[place]) || states[place] === "failed");
-  return html`<section class="tools" role="group" data-many=${many} aria-label=${counted("tool.calls", calls.length)}>
+  return html`<section class="tools" role="group" data-many=${many} aria-label=${tCount("tool.calls", calls.length)}>
     ${many && html`<${Summary} calls=${calls} states=${states} open=${open} onToggle=${() => setOpen(!open)} />`}
     <div class="tools-list">
       ${shown.map((item) =>
@@ -66,13 +66,13 @@ function Summary({ calls, states, open, onToggle }) {
   const told = /** @type {CallState[]} */ (["running", "waiting", "asking", "writing", "failed", "refused", "stopped", "left"])
     .filter((state) => numbers[state])
     .map((state) => html`<span class=${`tool-number ${state}`} key=${state}>${t(`tool.number_${state}`, { count: numbers[state] ?? 0 })}${" "}</span>`);
-  const tools = called(calls.map((item) => item.part));
+  const tools = countTools(calls.map((item) => item.part));
   const busy = states.some(isOpen);
   return html`<button type="button" class="tools-head" aria-expanded=${open} onClick=${onToggle}>
     <${Sign} state=${busy ? "running" : "done"} />
-    <span class="tools-count">${counted("tool.calls", calls.length)}</span>${" "}
+    <span class="tools-count">${tCount("tool.calls", calls.length)}</span>${" "}
     ${told}
-    <span class="tools-names muted clipped">${tools.slice(0, 4).map(([name, times], place) => html`${place > 0 && ", "}<${Revealed} text=${toolNamed(name, knownTools()).own} /> ×${times}`)}${tools.length > 4 && " …"}</span>
+    <span class="tools-names muted clipped">${tools.slice(0, 4).map(([name, times], place) => html`${place > 0 && ", "}<${Revealed} text=${splitToolName(name, knownTools()).own} /> ×${times}`)}${tools.length > 4 && " …"}</span>
     <${Icon} name=${open ? "down" : "right"} size=${18} />
   </button>`;
 }
@@ -88,29 +88,29 @@ function Tool({ item, brief, ...known }) {
   const state = stateOf(part, of);
   const key = `${known.message}:${item.name}`;
   // A question beneath it shows its arguments already.
-  const [open, setOpen] = fold(key, state !== "asking" && (!brief || state === "failed"));
+  const [open, setOpen] = useFold(key, state !== "asking" && (!brief || state === "failed"));
   const going = state === "running" || state === "waiting";
   const lasting = useSeconds(key, going, of.status?.elapsed);
   // A call that was refused or stopped never ran, and may have looked as if it did before it asked.
   const seconds = state === "refused" || state === "stopped" ? null : lasting;
-  const { own, server } = toolNamed(part.toolName, knownTools());
+  const { own, server } = splitToolName(part.toolName, knownTools());
   const written = (!part.edited && of.approval?.arguments) || argumentsOf(part);
   const output = outputOf(part);
-  const files = knownOf(known.files, part.toolCallId);
-  const line = useMemo(() => inShort(written, LINE), [written]);
+  const files = getForCall(known.files, part.toolCallId);
+  const line = useMemo(() => shorten(written, LINE), [written]);
   const short = line.length <= SHORT;
   return html`<article class="tool" data-state=${state}>
     <button type="button" class="tool-head" aria-expanded=${open} onClick=${() => setOpen(!open)}>
       <${Sign} state=${state} />
       <span class="tool-name"><${Word} text=${own} />${server && html` <span class="muted tool-server"><${Word} text=${server} /></span>`}</span>${" "}
       ${(short || !open) && html`<span class=${`tool-line muted ${short ? "" : "clipped"}`}><bdi><${Revealed} text=${line} /></bdi></span>`}${" "}
-      <span class="tool-state">${told(state, of.status)}${seconds !== null && seconds >= 0.05 && html`, <span class="numbers">${lasted(seconds, language.value, !going)}</span>`}</span>
+      <span class="tool-state">${told(state, of.status)}${seconds !== null && seconds >= 0.05 && html`, <span class="numbers">${formatSeconds(seconds, language.value, !going)}</span>`}</span>
     </button>
     ${going && html`<${Progress} part=${part} status=${of.status} callId=${part.toolCallId} onStop=${known.onStop} name=${key} />`}
     ${open && !short && html`<${Arguments} text=${written} name=${key} />`}
     ${open && !isOpen(state) && html`<${Result} output=${output} state=${state} name=${key} />`}
     ${open && files && html`<${AttachmentList} parts=${files} />`}
-    ${!open && !isOpen(state) && output && html`<p class="tool-brief clipped"><bdi><${Revealed} text=${inShort(output.slice(0, 4 * LINE), LINE)} /></bdi></p>`}
+    ${!open && !isOpen(state) && output && html`<p class="tool-brief clipped"><bdi><${Revealed} text=${shorten(output.slice(0, 4 * LINE), LINE)} /></bdi></p>`}
   </article>`;
 }
 
@@ -183,8 +183,8 @@ function Sign({ state }) {
 
 /** @param {Item} item @param {Known} known */
 const about = (item, known) => ({
-  status: knownOf(known.statuses, item.part.toolCallId),
-  approval: knownOf(known.approvals, item.part.toolCallId),
+  status: getForCall(known.statuses, item.part.toolCallId),
+  approval: getForCall(known.approvals, item.part.toolCallId),
   live: known.live,
 });
 

@@ -204,7 +204,7 @@ async def test_of_several_answers_none_counts_where_one_is_made_up() -> None:
         relay = here.site.relays.find(stream.parts[0]["messageId"])
 
         assert relay
-        assert set(relay.questions) == {"c1", "c2"}
+        assert set(relay.open_questions) == {"c1", "c2"}
         assert called == []
 
 

@@ -18,7 +18,7 @@ from antiphon.types.messages import Progress
 from antiphon.web import relay as relays
 from antiphon.web.people import LOCAL_USER
 from antiphon.web.relays import grants_file
-from antiphon.web.submission import created
+from antiphon.web.submission import create_run
 from tests.support.terminal.model import Model
 from tests.support.web.served import SECONDS, Served, Stream, chatting
 
@@ -52,7 +52,7 @@ async def test_a_turn_that_nobody_asked_for_any_more_is_asked_for() -> None:
         client = here.site.client
         thread = await client.create_thread()
         await client.create_message(thread.id, "Go")
-        run = await created(
+        run = await create_run(
             here.site, LOCAL_USER, CreateRun(thread.id, tools=here.site.tools.specs()), None
         )
         asking = asyncio.create_task(_turn(here, run.id))
@@ -214,7 +214,7 @@ async def test_a_tool_that_tells_a_lot_is_neither_kept_nor_sent_in_full() -> Non
         reply = await model.asked()
         relay = here.site.relays.find((await stream.until("start"))["messageId"])
         assert relay
-        kept = len(relay.happenings)
+        kept = len(relay.tool_events)
         await reply.answer("Well.")
         await stream.end()
 

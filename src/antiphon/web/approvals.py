@@ -10,7 +10,7 @@ from antiphon.types.terminal_safe import clean
 from antiphon.wires.ai_sdk import parts as ui
 
 
-class Asking:
+class PendingApprovals:
     """The questions of one run that wait for a person. Nothing but an answer opens the way."""
 
     def __init__(self) -> None:
@@ -19,14 +19,14 @@ class Asking:
 
     async def __call__(self, question: Question) -> Answer:
         """What the person says; cancelling takes the question away."""
-        self.announce(question)
+        self.add(question)
         try:
             return await self._answers[question.call.id]
         finally:
             self.open.pop(question.call.id, None)
             self._answers.pop(question.call.id, None)
 
-    def announce(self, question: Question) -> None:
+    def add(self, question: Question) -> None:
         """The question stands from now on."""
         if question.call.id not in self._answers:
             self._answers[question.call.id] = asyncio.get_running_loop().create_future()
@@ -62,7 +62,7 @@ MOST_OTHERS = 50
 """Tools of the same server that are named; an answer for the server is for all of them."""
 
 
-def about(question: Question) -> ui.CallFacts:
+def approval_details(question: Question) -> ui.CallFacts:
     """What the person should know before they answer."""
     tool = question.tool
     return ui.CallFacts(

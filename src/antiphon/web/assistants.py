@@ -22,7 +22,7 @@ from antiphon.client.async_client import AsyncClient
 from antiphon.types.errors import InvalidRequest, NotFound
 from antiphon.types.messages import Tool, ToolSpec
 from antiphon.types.runs import Assistant
-from antiphon.web.toolset import Tooling
+from antiphon.web.toolset import Toolset
 
 T = TypeVar("T")
 
@@ -121,7 +121,7 @@ def same(assistant: Assistant) -> Wanted:
     )
 
 
-def offered(tooling: Tooling, card: Card) -> tuple[ToolSpec, ...]:
+def offered(tooling: Toolset, card: Card) -> tuple[ToolSpec, ...]:
     """What a run of this assistant is offered of the app's tools, as they are now."""
     return tuple(tool.spec for tool in tooling.tools() if _may_use(card, tool))
 

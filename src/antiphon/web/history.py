@@ -16,7 +16,7 @@ from antiphon.types.errors import NotFound
 from antiphon.types.messages import Message, Upload
 from antiphon.types.runs import Action, Run
 from antiphon.web.relays import VIA
-from antiphon.web.thread_rows import Row, row
+from antiphon.web.thread_rows import ThreadRow, thread_row
 from antiphon.wires.ai_sdk.history import UiEntry, UIMessage, as_ui_message, file_ids, group_entries
 
 PAGE = 100
@@ -31,13 +31,13 @@ class ActiveRun(msgspec.Struct, frozen=True):
     via: str
 
 
-class Opened(msgspec.Struct, frozen=True, kw_only=True):
+class ThreadView(msgspec.Struct, frozen=True, kw_only=True):
     """What a page shows of a thread. The active run's answer is not among the messages.
 
     `system`, `model` and `assistant_id` are those of the run before.
     """
 
-    thread: Row
+    thread: ThreadRow
     messages: Sequence[UIMessage]
     has_earlier: bool
     active_run: ActiveRun | None
@@ -47,21 +47,25 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True):
     assistant_id: str | None
 
 
-async def opened(client: AsyncClient, thread_id: str, before: int | None, limit: int) -> Opened:
+async def read_thread(
+    client: AsyncClient, thread_id: str, before: int | None, limit: int
+) -> ThreadView:
     """The last messages of the thread, or the last before that number.
 
     At least `limit` of those that are stored, as far as there are so many: a page begins with what
     a person said. Raises `NotFound`.
     """
     thread = await client.get_thread(thread_id)
-    said = await _said(client, thread_id, before, limit)
+    said = await _read_snapshot(client, thread_id, before, limit)
     relatives = await thread_list.list_family(client, thread)
     entries = group_entries(said.messages, said.runs)
     last = said.runs[0] if said.runs else None
     active = None if last is None or last.status.ended else last
-    return Opened(
-        thread=row(thread, running=active is not None),
-        messages=await _told(client, [each for each in entries if each.number in said.piece]),
+    return ThreadView(
+        thread=thread_row(thread, running=active is not None),
+        messages=await _ui_messages(
+            client, [each for each in entries if each.number in said.piece]
+        ),
         has_earlier=said.piece.start > 1,
         active_run=_active(active) if active else None,
         branches=thread_list.find_forks(thread, relatives),
@@ -71,7 +75,7 @@ async def opened(client: AsyncClient, thread_id: str, before: int | None, limit:
     )
 
 
-class _Said(msgspec.Struct, frozen=True):
+class _ThreadSnapshot(msgspec.Struct, frozen=True):
     """Messages of a thread, runs, the newest first, and the numbers that a piece is made of."""
 
     messages: Sequence[Message]
@@ -79,7 +83,9 @@ class _Said(msgspec.Struct, frozen=True):
     piece: range
 
 
-async def _said(client: AsyncClient, thread_id: str, before: int | None, limit: int) -> _Said:
+async def _read_snapshot(
+    client: AsyncClient, thread_id: str, before: int | None, limit: int
+) -> _ThreadSnapshot:
     """What was said, as it was at one moment.
 
     A run that ends or begins while this is read would be told twice or in half: it is read again.
@@ -88,14 +94,14 @@ async def _said(client: AsyncClient, thread_id: str, before: int | None, limit: 
     while True:
         newest = (await client.list_runs(thread_id, limit=1)).data
         messages = await _messages(client, thread_id)
-        piece = _piece(messages, before, limit)
+        piece = _message_range(messages, before, limit)
         runs = await _runs(client, thread_id, piece.start)
         tries -= 1
-        if _standing(newest) == _standing(runs) or not tries:
-            return _Said(messages, runs, piece)
+        if _newest_run_state(newest) == _newest_run_state(runs) or not tries:
+            return _ThreadSnapshot(messages, runs, piece)
 
 
-def _standing(runs: Sequence[Run]) -> list[tuple[str, bool]]:
+def _newest_run_state(runs: Sequence[Run]) -> list[tuple[str, bool]]:
     """The newest run, and whether it has ended."""
     return [(run.id, run.status.ended) for run in runs[:1]]
 
@@ -104,7 +110,7 @@ async def _messages(client: AsyncClient, thread_id: str) -> list[Message]:
     return [each async for each in client.paginate(ListMessages(thread_id, limit=PAGE))]
 
 
-def _piece(messages: Sequence[Message], before: int | None, limit: int) -> range:
+def _message_range(messages: Sequence[Message], before: int | None, limit: int) -> range:
     """The numbers of the piece; from 0 on for the first, with what began before any message."""
     last = messages[-1].number if messages else 0
     end = min(before or last + 1, last + 1)
@@ -128,7 +134,7 @@ def _active(run: Run) -> ActiveRun:
     return ActiveRun(run.id, run.status.value, run.metadata.get(VIA, "other"))
 
 
-async def _told(client: AsyncClient, entries: Sequence[UiEntry]) -> list[UIMessage]:
+async def _ui_messages(client: AsyncClient, entries: Sequence[UiEntry]) -> list[UIMessage]:
     files, actions = await asyncio.gather(
         _files(client, file_ids(entries)),
         asyncio.gather(*(_actions(client, entry.run) for entry in entries)),

@@ -24,7 +24,7 @@ from antiphon.web.people import User
 from antiphon.web.relay import Relay
 from antiphon.web.run_stream import Frames
 from antiphon.web.site import Site
-from antiphon.web.submission import attached, created
+from antiphon.web.submission import attach_reader, create_run
 from antiphon.wires.ag_ui import run_input
 from antiphon.wires.ag_ui.encoder import AgUi, Reader
 from antiphon.wires.ai_sdk import chat_request
@@ -83,12 +83,12 @@ async def use_chat(site: Site, someone: User, body: Body, sdk: Sdk) -> Frames:
         case "answers":
             run = await _active(client, await _known(client, asked.chat_id))
             relay = _carried_on(site, run)
-            cursor = Cursor(run.id, relay.last)
+            cursor = Cursor(run.id, relay.last_number)
             # All are looked at before one counts: where one is forged, nothing runs.
             for said in [each for each in asked.answers if _fits(relay, each)]:
                 _answer(relay, said)
             wire = UIMessageStream(sdk, cursor)
-            return attached(site, someone, run, wire, cursor.number, _asks)
+            return attach_reader(site, someone, run, wire, cursor.number, _asks)
         case "message":
             thread = await made(client, asked.chat_id)
             key = digest(asked.chat_id, asked.message_id) if asked.message_id else None
@@ -96,7 +96,7 @@ async def use_chat(site: Site, someone: User, body: Body, sdk: Sdk) -> Frames:
         case "regenerate":
             thread = await _known(client, asked.chat_id)
             run = await _again(site, someone, thread, asked.regenerate)
-    return attached(site, someone, run, UIMessageStream(sdk), 0, _asks)
+    return attach_reader(site, someone, run, UIMessageStream(sdk), 0, _asks)
 
 
 async def ag_ui(site: Site, someone: User, body: Body) -> Frames:
@@ -109,7 +109,7 @@ async def ag_ui(site: Site, someone: User, body: Body) -> Frames:
     if asked.message is None:
         run = await _active(client, await _known(client, asked.thread_id))
         relay = _carried_on(site, run)
-        after = relay.last
+        after = relay.last_number
         await _approve(client, relay, asked)
     else:
         thread = await made(client, asked.thread_id)
@@ -124,7 +124,7 @@ async def ag_ui(site: Site, someone: User, body: Body) -> Frames:
         here=frozenset(tool.spec.name for tool in site.tools.tools()),
     )
     wire = AgUi(reader)
-    return attached(site, someone, run, wire, after, lambda _: wire.resting)
+    return attach_reader(site, someone, run, wire, after, lambda _: wire.resting)
 
 
 # Messages.
@@ -138,7 +138,7 @@ async def _begun(
     client = site.client_for_user(someone)
     await client.transport.send(message, f"{key}.message" if key else None)
     run = operations.CreateRun(thread_id=thread.id, tools=site.tools.specs())
-    return await created(site, someone, run, f"{key}.run" if key else None)
+    return await create_run(site, someone, run, f"{key}.run" if key else None)
 
 
 async def _again(site: Site, someone: User, thread: Thread, message_id: str | None) -> Run:
@@ -178,7 +178,7 @@ async def _known(client: AsyncClient, name: str) -> Thread:
 
 
 def _asks(relay: Relay) -> bool:
-    return relay.asks
+    return relay.is_waiting_for_user
 
 
 async def _active(client: AsyncClient, thread: Thread) -> Run:
@@ -199,9 +199,9 @@ def _fits(relay: Relay, said: chat_request.CallAnswer) -> bool:
     """Whether it answers a question that stands open. Raises `Forbidden` for what was never asked,
     and `OutputConflict` for an answer to another call.
     """
-    question = relay.questions.get(said.tool_call_id)
+    question = relay.open_questions.get(said.tool_call_id)
     if question is None:
-        if said.tool_call_id in relay.asked:
+        if said.tool_call_id in relay.asked_call_ids:
             return False  # an older answer, which clients send again with each that follows
         raise Forbidden(
             "This approval answers nothing that was asked.",
@@ -218,7 +218,7 @@ def _fits(relay: Relay, said: chat_request.CallAnswer) -> bool:
 
 def _answer(relay: Relay, said: chat_request.CallAnswer) -> None:
     answer = Answer(allowed=said.approved, word=said.reason)
-    relay.answer(said.tool_call_id, relay.questions[said.tool_call_id].digest, answer)
+    relay.answer(said.tool_call_id, relay.open_questions[said.tool_call_id].digest, answer)
 
 
 def _seen(question: Question) -> Any:
@@ -233,9 +233,9 @@ async def _approve(client: AsyncClient, relay: Relay, asked: run_input.AgUiReque
     said: dict[str, Answer] = {}
     for action_id, approval in asked.approvals.items():
         action = await client.get_action(action_id)
-        if action.run_id != relay.run_id or action.tool_call_id not in relay.questions:
+        if action.run_id != relay.run_id or action.tool_call_id not in relay.open_questions:
             raise NotFound("This answers nothing that is asked in this chat now.")
         said[action.tool_call_id] = Answer(allowed=approval.approve, word=approval.reason)
     for call_id, answer in said.items():
-        if (question := relay.questions.get(call_id)) is not None:
+        if (question := relay.open_questions.get(call_id)) is not None:
             relay.answer(call_id, question.digest, answer)

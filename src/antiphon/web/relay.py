@@ -36,20 +36,20 @@ from antiphon.types.errors import AntiphonError, OutputsMissing, RunEnded, TryAg
 from antiphon.types.events import Numbered, RunStatus, TurnEnded
 from antiphon.types.messages import ToolResult
 from antiphon.types.runs import Action, Fault, Run, Status
-from antiphon.web.approvals import Asking
-from antiphon.web.toolset import Tooling
+from antiphon.web.approvals import PendingApprovals
+from antiphon.web.toolset import Toolset
 
 log = logging.getLogger(__name__)
 
-PATIENCE = 2.0
+RETRY_SECONDS = 2.0
 """Seconds until a backend that was away is asked again."""
-_ELSEWHERE = ToolResult("")
+_OMITTED_RESULT = ToolResult("")
 
-Chunks = AsyncGenerator[Sequence[Numbered], None]
+EventBatches = AsyncGenerator[Sequence[Numbered], None]
 """Events of a run with their numbers, as many together as came together."""
 
 
-class Working(msgspec.Struct, frozen=True):
+class RunningTool(msgspec.Struct, frozen=True):
     """A tool at work with these arguments; `since` by the loop's clock."""
 
     since: float
@@ -58,43 +58,44 @@ class Working(msgspec.Struct, frozen=True):
 
 
 class Relay:
-    """A run that is carried on here.
+    """Carries a run to its end in this process.
 
-    `events` are all of the run so far, `happenings` what its tools did here and what persons were
-    asked; both only grow. How far a tool is stands in `working` alone, for some say it a thousand
-    times; calls that wait for their MCP server stand in `awaiting`. `over` when nothing more comes;
-    `fault` where that is no end of the run.
+    `events` holds all events of the run so far. `tool_events` holds what its tools did here and
+    the questions that users were asked. Both only grow. The progress of a tool stands in
+    `running_tools` alone, because some tools report it a thousand times. Calls that wait for
+    their MCP server stand in `awaited_tools`. `is_over` is true when nothing more comes, and
+    `fault` is set if the relay failed before the run ended.
     """
 
     def __init__(
         self,
         client: AsyncClient,
         run: Run,
-        tools: Tooling,
+        tools: Toolset,
         settings: Settings,
         grants: tuple[SessionGrants, Grants],
     ) -> None:
         self.run_id = run.id
         self.thread_id = run.thread_id
         self.events: list[Numbered] = []
-        self.happenings: list[ToolEvent] = []
-        self.working: dict[str, Working] = {}
-        self.awaiting: dict[str, ToolAwaited] = {}
-        self.over = False
+        self.tool_events: list[ToolEvent] = []
+        self.running_tools: dict[str, RunningTool] = {}
+        self.awaited_tools: dict[str, ToolAwaited] = {}
+        self.is_over = False
         self.fault: Fault | None = None
         self.status = run.status
         self._client = client
         self._model = run.model
         self._turns_before = run.turn - (run.status is Status.IN_PROGRESS)
-        self._bells: set[asyncio.Event] = set()
-        self._asking = Asking()
+        self._readers: set[asyncio.Event] = set()
+        self._approvals = PendingApprovals()
         self._processor = ToolProcessor(
             tools.toolbox,
-            consent=_consent(settings, self._asking, grants),
+            consent=_consent(settings, self._approvals, grants),
             at_once=settings.max_parallel_tools,
             seconds=settings.tool_timeout,
-            keep=self._keep,
-            watch=self._happened,
+            keep=self._save_file,
+            watch=self._handle_tool_event,
             tracer=client.transport.tracer,
             asked_by=self._find_model_server,
         )
@@ -102,55 +103,55 @@ class Relay:
     # Told by readers.
 
     @property
-    def asks(self) -> bool:
+    def is_waiting_for_user(self) -> bool:
         """Whether it goes on only when a person has answered."""
-        return bool(self._asking.open) and not self.working
+        return bool(self._approvals.open) and not self.running_tools
 
     @property
-    def last(self) -> int:
+    def last_number(self) -> int:
         """The number of its newest event."""
         return self.events[-1][0] if self.events else 0
 
     @property
     def progress(self) -> dict[str, ToolProgressed]:
         """How far the tools at work are that have said so, by tool call id."""
-        return {call: working.last for call, working in self.working.items() if working.last}
+        return {call: working.last for call, working in self.running_tools.items() if working.last}
 
     @property
-    def asked(self) -> frozenset[str]:
+    def asked_call_ids(self) -> frozenset[str]:
         """The ids of all calls that persons were asked about."""
         return frozenset(
             happening.question.call.id
-            for happening in self.happenings
+            for happening in self.tool_events
             if isinstance(happening, ConsentAsked)
         )
 
     @property
-    def questions(self) -> dict[str, Question]:
+    def open_questions(self) -> dict[str, Question]:
         """What persons are asked just now, by tool call id."""
-        return self._asking.open
+        return self._approvals.open
 
     def answer(self, tool_call_id: str, digest: str, answer: Answer) -> None:
         """What a person said of a call. Raises `NotFound` and `OutputConflict`."""
-        self._asking.answer(tool_call_id, digest, answer)
+        self._approvals.answer(tool_call_id, digest, answer)
 
     def stop_tool(self, tool_call_id: str) -> bool:
         """Stop one call; the model is told, the run goes on. False where it does not run."""
         return self._processor.cancel(tool_call_id)
 
     @contextmanager
-    def bell(self) -> Generator[asyncio.Event]:
+    def subscribe(self) -> Generator[asyncio.Event]:
         """Set whenever there is more to tell, for as long as this is entered."""
         bell = asyncio.Event()
-        self._bells.add(bell)
+        self._readers.add(bell)
         try:
             yield bell
         finally:
-            self._bells.discard(bell)
+            self._readers.discard(bell)
 
     # The run.
 
-    async def carry_on(self) -> None:
+    async def run(self) -> None:
         """Carry the run to its end. What goes wrong is told to the readers, and not raised."""
         tracer = self._client.transport.tracer
         facts = genai.conversation_attributes(self.run_id, self.thread_id)
@@ -158,52 +159,52 @@ class Relay:
             log_context(run_id=self.run_id, thread_id=self.thread_id),
             current_span(tracer, "invoke_agent", "client", facts=facts) as span,
         ):
-            await self._carry_on()
+            await self._run_with_error_handling()
             if self.fault is not None:
                 span.set_error(self.fault.code)
 
-    async def _carry_on(self) -> None:
+    async def _run_with_error_handling(self) -> None:
         try:
             carried = False
             while not carried:
-                carried = await self._carried()
+                carried = await self._run_until_unreachable()
         except AntiphonError as problem:
             self.fault = Fault(problem.code, problem.message)
         except Exception:  # a wall: whatever it is, readers must not wait for ever
             log.exception("run %s cannot be carried on", self.run_id)
             self.fault = Fault("internal", "Something went wrong in the web chat.")
         finally:
-            self.over = True
-            self._ring()
+            self.is_over = True
+            self._notify_readers()
 
-    async def _carried(self) -> bool:
+    async def _run_until_unreachable(self) -> bool:
         """Whether it came to its end; a backend that is away is asked again, tab or no tab."""
         try:
             async with aclosing(self.generate_chunks()) as chunks:
                 async for some in chunks:
-                    self._tell(some)
+                    self._add_events(some)
         except TryAgain as problem:
             log.warning("run %s waits for the backend: %s", self.run_id, problem)
-            await asyncio.sleep(PATIENCE)
+            await asyncio.sleep(RETRY_SECONDS)
             return False
         return True
 
-    async def generate_chunks(self) -> Chunks:
+    async def generate_chunks(self) -> EventBatches:
         """The run's events, turn after turn, its tools run in between.
 
         The first stream, then `poll_and_execute_action`, then the next stream, until the run ends.
         A run that was begun before us is read from its log as far as it has come.
         """
-        async with aclosing(self._told_before()) as told:
+        async with aclosing(self._read_earlier_turns()) as told:
             async for chunks in told:
                 yield chunks
         while not self.status.ended:
             waits = self.status is Status.ACTION_REQUIRED
-            async with aclosing(self._between_turns() if waits else self._turn()) as turn:
+            async with aclosing(self._execute_tools() if waits else self._stream_turn()) as turn:
                 async for chunks in turn:
                     yield chunks
 
-    async def _turn(self) -> Chunks:
+    async def _stream_turn(self) -> EventBatches:
         """One reply of the model: sync_stream.setup, sync_stream.stream_chunks, close."""
         sync_stream = self._client.sync_stream()
         sync_stream.setup(run_id=self.run_id)
@@ -212,13 +213,13 @@ class Relay:
                 yield batch
         except (OutputsMissing, RunEnded):
             # Somebody else asked for this turn and it is over: the log has it.
-            async with aclosing(self._followed(1)) as told:
+            async with aclosing(self._read_log(1)) as told:
                 async for chunks in told:
                     yield chunks
         finally:
             await sync_stream.close()
 
-    async def _between_turns(self) -> Chunks:
+    async def _execute_tools(self) -> EventBatches:
         """`poll_and_execute_action`, and meanwhile each output as it is saved.
 
         A run that ends while its tools run, because a person stops it, ends them.
@@ -228,21 +229,23 @@ class Relay:
         )
         executing = asyncio.create_task(work)
         try:
-            async with aclosing(self._until_done(executing)) as told:
+            async with aclosing(self._read_log_while_executing(executing)) as told:
                 async for chunks in told:
                     yield chunks
             if self.status is Status.ACTION_REQUIRED and not await executing:
                 # Nothing here is ours to answer: it is told when somebody else has.
-                async with aclosing(self._until_it_moves()) as told:
+                async with aclosing(self._read_log_until_status_changes()) as told:
                     async for chunks in told:
                         yield chunks
         finally:
-            await _stopped(executing)
+            await _cancel_and_wait(executing)
         if not self.status.ended:
             self.status = (await self._client.get_run(self.run_id)).status
 
-    async def _until_done(self, executing: asyncio.Task[list[Action]]) -> Chunks:
-        async with aclosing(self._followed()) as told:
+    async def _read_log_while_executing(
+        self, executing: asyncio.Task[list[Action]]
+    ) -> EventBatches:
+        async with aclosing(self._read_log()) as told:
             while self.status is Status.ACTION_REQUIRED:
                 following = asyncio.ensure_future(anext(told, None))
                 try:
@@ -250,32 +253,32 @@ class Relay:
                     if not following.done():
                         return
                 finally:
-                    await _stopped(following)
+                    await _cancel_and_wait(following)
                 chunks = following.result()
                 if chunks is None:
                     return
                 yield chunks
 
-    async def _until_it_moves(self) -> Chunks:
-        async with aclosing(self._followed()) as told:
+    async def _read_log_until_status_changes(self) -> EventBatches:
+        async with aclosing(self._read_log()) as told:
             while self.status is Status.ACTION_REQUIRED:
                 chunks = await anext(told, None)
                 if chunks is None:
                     return
                 yield chunks
 
-    async def _told_before(self) -> Chunks:
+    async def _read_earlier_turns(self) -> EventBatches:
         """What the log has of the turns that were over before we came."""
         told_by_now = sum(isinstance(event, TurnEnded) for _, event in self.events)
         if self._turns_before > told_by_now:
             turns = self._turns_before - told_by_now
-            async with aclosing(self._followed(turns)) as told:
+            async with aclosing(self._read_log(turns)) as told:
                 async for chunks in told:
                     yield chunks
 
-    async def _followed(self, turns: int | None = None) -> Chunks:
+    async def _read_log(self, turns: int | None = None) -> EventBatches:
         """The log from here on, through so many ends of turns."""
-        async with self._client.events(self.run_id, after=self.last) as events:
+        async with self._client.events(self.run_id, after=self.last_number) as events:
             async for chunks in events.batches():
                 for place, (_, event) in enumerate(chunks, 1):
                     turns = turns - 1 if turns and isinstance(event, TurnEnded) else turns
@@ -290,48 +293,52 @@ class Relay:
             return await self._client.transport.model_server(self._model, run_id)
         return None
 
-    async def _keep(self, name: str, media_type: str, content: bytes) -> str:
+    async def _save_file(self, name: str, media_type: str, content: bytes) -> str:
         return (await self._client.upload_file(content, name, media_type)).id
 
     # What readers are told.
 
-    def _tell(self, chunks: Sequence[Numbered]) -> None:
-        last = self.last
+    def _add_events(self, chunks: Sequence[Numbered]) -> None:
+        last = self.last_number
         new = [each for each in chunks if each[0] > last]
         self.events += new
         for _, event in new:
             if isinstance(event, RunStatus):
                 self.status = event.status
         if new:
-            self._ring()
+            self._notify_readers()
 
-    def _happened(self, happening: ToolEvent) -> None:
+    def _handle_tool_event(self, happening: ToolEvent) -> None:
         match happening:
             case ToolAwaited(call=call):
-                self.awaiting[call.id] = happening
+                self.awaited_tools[call.id] = happening
             case ToolBegan(call=call):
-                self.awaiting.pop(call.id, None)
-                self.working[call.id] = Working(time.monotonic(), call.arguments)
-            case ToolProgressed(tool_call_id=id) if id in self.working:
-                self.working[id] = msgspec.structs.replace(self.working[id], last=happening)
+                self.awaited_tools.pop(call.id, None)
+                self.running_tools[call.id] = RunningTool(time.monotonic(), call.arguments)
+            case ToolProgressed(tool_call_id=id) if id in self.running_tools:
+                self.running_tools[id] = msgspec.structs.replace(
+                    self.running_tools[id], last=happening
+                )
             case ToolEnded(tool_call_id=id):
-                self.awaiting.pop(id, None)
-                self.working.pop(id, None)
+                self.awaited_tools.pop(id, None)
+                self.running_tools.pop(id, None)
             case ConsentAsked(question=question):
-                self.awaiting.pop(question.call.id, None)
-                self._asking.announce(question)
+                self.awaited_tools.pop(question.call.id, None)
+                self._approvals.add(question)
             case _:
                 pass
         if not isinstance(happening, ToolProgressed):
-            self.happenings.append(_slim(happening))
-        self._ring()
+            self.tool_events.append(_without_result(happening))
+        self._notify_readers()
 
-    def _ring(self) -> None:
-        for bell in self._bells:
+    def _notify_readers(self) -> None:
+        for bell in self._readers:
             bell.set()
 
 
-def _consent(settings: Settings, asking: Asking, grants: tuple[SessionGrants, Grants]) -> Consent:
+def _consent(
+    settings: Settings, asking: PendingApprovals, grants: tuple[SessionGrants, Grants]
+) -> Consent:
     """What may run by itself, and that a page shows all questions at once."""
     session, always = grants
     return Consent(
@@ -344,16 +351,16 @@ def _consent(settings: Settings, asking: Asking, grants: tuple[SessionGrants, Gr
     )
 
 
-def _slim(happening: ToolEvent) -> ToolEvent:
+def _without_result(happening: ToolEvent) -> ToolEvent:
     """Without the result, which the log has: a thousand large ones are not kept for the run."""
     match happening:
         case ToolEnded():
-            return msgspec.structs.replace(happening, result=_ELSEWHERE)
+            return msgspec.structs.replace(happening, result=_OMITTED_RESULT)
         case _:
             return happening
 
 
-async def _stopped(task: asyncio.Future[Any]) -> None:
+async def _cancel_and_wait(task: asyncio.Future[Any]) -> None:
     """Cancel it, and wait until it has let go. How it failed is of no interest any more."""
     task.cancel()
     await asyncio.wait([task])

@@ -19,7 +19,7 @@ from antiphon.tools.consent import SessionGrants
 from antiphon.tools.permissions import NAME, GrantsFile
 from antiphon.types.runs import Run
 from antiphon.web.relay import Relay, log
-from antiphon.web.toolset import Tooling
+from antiphon.web.toolset import Toolset
 
 VIA, WEB = "via", "web"
 SEAL = "via_seal"
@@ -36,7 +36,7 @@ _PLAIN = re.compile(r"[A-Za-z0-9_-]{1,100}")
 class Relays:
     """Starts relays, finds them, and lets go of those that are over."""
 
-    def __init__(self, settings: Settings, tools: Tooling, secret: bytes) -> None:
+    def __init__(self, settings: Settings, tools: Toolset, secret: bytes) -> None:
         self._settings = settings
         self._secret = secret
         self._tools = tools
@@ -62,24 +62,24 @@ class Relays:
         """The relay of this run, if it is carried on here."""
         return self._relays.get(run_id)
 
-    def carry_on(self, client: AsyncClient, run: Run, owner: str) -> Relay:
+    def start(self, client: AsyncClient, run: Run, owner: str) -> Relay:
         """The relay of this run, begun now if need be; the task lives until the run ends."""
         relay = self._relays.get(run.id)
         if relay is None:
-            grants = self._session(run.thread_id), self._known_grants(owner)
+            grants = self._session_grants(run.thread_id), self._cached_grants(owner)
             relay = self._relays[run.id] = Relay(client, run, self._tools, self._settings, grants)
-            task = asyncio.create_task(self._keep(relay))
+            task = asyncio.create_task(self._run(relay))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         return relay
 
-    def taken_up(self, client: AsyncClient, run: Run, owner: str) -> Relay | None:
+    def resume(self, client: AsyncClient, run: Run, owner: str) -> Relay | None:
         """The relay of a run that is there; None for one that has ended, or is another face's."""
         if run.id not in self._relays and (run.status.ended or not self.is_ours(run)):
             return None
-        return self.carry_on(client, run, owner)
+        return self.start(client, run, owner)
 
-    def mark(self, thread_id: str) -> dict[str, str]:
+    def run_metadata(self, thread_id: str) -> dict[str, str]:
         """What the metadata of a run of this thread says that is to be carried on here."""
         return {VIA: WEB, SEAL: self._seal(thread_id)}
 
@@ -92,18 +92,18 @@ class Relays:
         said, person = thread_id.encode(), b"antiphon run"
         return blake2b(said, key=self._secret, digest_size=16, person=person).hexdigest()
 
-    async def _keep(self, relay: Relay) -> None:
+    async def _run(self, relay: Relay) -> None:
         try:
-            await relay.carry_on()
+            await relay.run()
         finally:
             del self._relays[relay.run_id]
-            self._forget(relay.thread_id)
+            self._drop_session_grants(relay.thread_id)
 
-    def _session(self, thread_id: str) -> SessionGrants:
+    def _session_grants(self, thread_id: str) -> SessionGrants:
         """What was allowed in this thread until the server ends."""
         return self._sessions.setdefault(thread_id, SessionGrants())
 
-    def _forget(self, thread_id: str) -> None:
+    def _drop_session_grants(self, thread_id: str) -> None:
         """Keep what was allowed, in so many threads; most allow nothing."""
         if thread_id in self._sessions and not self._sessions[thread_id].all():
             if all(relay.thread_id != thread_id for relay in self._relays.values()):
@@ -118,7 +118,7 @@ class Relays:
         """
         return GrantsFile(grants_file(data_folder(os.environ), owner), log.warning)
 
-    def _known_grants(self, owner: str) -> GrantsFile:
+    def _cached_grants(self, owner: str) -> GrantsFile:
         """The same, with what was read for an earlier run; for the loop's thread alone."""
         grants = self._grants.pop(owner) if owner in self._grants else self.grants(owner)
         self._grants[owner] = grants  # as the one that was used last

@@ -23,16 +23,16 @@ from antiphon.types.errors import AntiphonError, TryAgain
 from antiphon.types.events import Event, Numbered, ReasoningDelta, RefusalDelta, TextDelta
 from antiphon.types.runs import Fault
 from antiphon.types.terminal_safe import clean
-from antiphon.web.approvals import about
+from antiphon.web.approvals import approval_details
 from antiphon.web.relay import Relay
 from antiphon.wires.ai_sdk.parts import CallFacts
 from antiphon.wires.framing import drop_void_events
 
 Frames = AsyncGenerator[bytes, None]
 
-GATHERED = 0.05
+BATCH_SECONDS = 0.05
 """Seconds for which words are gathered: a write costs more than what is in it."""
-PIECE = 256
+MAX_BATCH = 256
 """Events that are told at once to who comes late: the outputs of a long run fill no memory."""
 
 
@@ -82,34 +82,36 @@ class Wire(Protocol):
         ...
 
 
-def never() -> bool:
+def never_rests() -> bool:
     """The stream of a page of ours lasts as long as its run."""
     return False
 
 
-async def followed(
-    relay: Relay, wire: Wire, after: int = 0, rests: Callable[[], bool] = never
+async def stream_relay(
+    relay: Relay, wire: Wire, after: int = 0, rests: Callable[[], bool] = never_rests
 ) -> Frames:
     """A run that is carried on here, to its end or until it `rests`; the reader has all `after`."""
     events = happenings = 0
     progress: dict[str, ToolProgressed] = {}
     first = True
-    with relay.bell() as bell:
+    with relay.subscribe() as bell:
         known, events = drop_void_events(relay.events, after), len(relay.events)
-        for start in range(0, len(known), PIECE):
-            if frames := wire.feed_all(known[start : start + PIECE]):
+        for start in range(0, len(known), MAX_BATCH):
+            if frames := wire.feed_all(known[start : start + MAX_BATCH]):
                 yield b"".join(frames)
         while True:
             bell.clear()
-            over = relay.over
+            over = relay.is_over
             begins = not events
             new, events = relay.events[events:], len(relay.events)
-            told, happenings = relay.happenings[happenings:], len(relay.happenings)
+            told, happenings = relay.tool_events[happenings:], len(relay.tool_events)
             frames = wire.feed_all(drop_void_events(new, after) if begins else new)
-            frames += _now(wire, relay) if first else _happened(wire, told)
+            frames += (
+                _encode_current_tools(wire, relay) if first else _encode_tool_events(wire, told)
+            )
             told_before, progress = progress, relay.progress
             further = [how for call, how in progress.items() if how is not told_before.get(call)]
-            frames += [] if first else _happened(wire, further)
+            frames += [] if first else _encode_tool_events(wire, further)
             first = first and not events
             if over or rests():
                 yield b"".join([*frames, *_end(wire, relay.fault if over else None)])
@@ -117,11 +119,11 @@ async def followed(
             if frames:
                 yield b"".join(frames)
             if further or any(_is_word(event) for _, event in new):
-                await asyncio.sleep(GATHERED)
+                await asyncio.sleep(BATCH_SECONDS)
             await bell.wait()
 
 
-async def read(client: AsyncClient, run_id: str, wire: Wire) -> Frames:
+async def stream_log(client: AsyncClient, run_id: str, wire: Wire) -> Frames:
     """A run that is carried on elsewhere, or has ended, to its end."""
     fault: Fault | None = None
     try:
@@ -146,30 +148,32 @@ def _is_word(event: Event) -> bool:
     return isinstance(event, TextDelta | ReasoningDelta | RefusalDelta)
 
 
-def _now(wire: Wire, relay: Relay) -> list[bytes]:
+def _encode_current_tools(wire: Wire, relay: Relay) -> list[bytes]:
     """What somebody who comes now must know of the tools here."""
     frames: list[bytes] = []
-    for question in relay.questions.values():
-        frames += wire.approval_asked(question.call.id, question.digest, about(question))
-    frames += _happened(wire, relay.awaiting.values())
-    for call_id, working in relay.working.items():
+    for question in relay.open_questions.values():
+        frames += wire.approval_asked(question.call.id, question.digest, approval_details(question))
+    frames += _encode_tool_events(wire, relay.awaited_tools.values())
+    for call_id, working in relay.running_tools.items():
         elapsed = time.monotonic() - working.since
         frames += wire.tool_status(call_id, "running", elapsed, arguments=working.arguments)
         if working.last is not None:
-            frames += _told(wire, working.last)
+            frames += _encode_tool_event(wire, working.last)
     return frames
 
 
-def _happened(wire: Wire, happenings: Iterable[ToolEvent]) -> list[bytes]:
-    return [frame for happening in happenings for frame in _told(wire, happening)]
+def _encode_tool_events(wire: Wire, happenings: Iterable[ToolEvent]) -> list[bytes]:
+    return [frame for happening in happenings for frame in _encode_tool_event(wire, happening)]
 
 
-def _told(wire: Wire, happening: ToolEvent) -> Sequence[bytes]:
+def _encode_tool_event(wire: Wire, happening: ToolEvent) -> Sequence[bytes]:
     match happening:
         case ToolAwaited(call=call, servers=servers):
             return wire.tool_status(call.id, "waiting", servers=[clean(each) for each in servers])
         case ConsentAsked(question=question):
-            return wire.approval_asked(question.call.id, question.digest, about(question))
+            return wire.approval_asked(
+                question.call.id, question.digest, approval_details(question)
+            )
         case ToolBegan(call=call):
             status = wire.tool_status(call.id, "running", arguments=call.arguments)
             return [*wire.approval_given(call.id), *status]

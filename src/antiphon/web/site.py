@@ -26,7 +26,7 @@ from antiphon.web.openid import create_provider
 from antiphon.web.people import UserDirectory
 from antiphon.web.policy import read_policy
 from antiphon.web.relays import Relays
-from antiphon.web.toolset import Tooling, tooling
+from antiphon.web.toolset import Toolset, open_toolset
 
 if TYPE_CHECKING:
     from antiphon.web.people import User
@@ -59,7 +59,7 @@ class Site:
     """
 
     def __init__(
-        self, settings: Settings, client: AsyncClient, tools: Tooling, secret: bytes
+        self, settings: Settings, client: AsyncClient, tools: Toolset, secret: bytes
     ) -> None:
         self.settings = settings
         self.client = client
@@ -98,7 +98,7 @@ class Site:
             try:
                 async for live in self.client.paginate(ListLiveRuns()):
                     client = self.client_for_owner(live.owner)
-                    self.relays.taken_up(client, live.run, live.owner)
+                    self.relays.resume(client, live.run, live.owner)
             except TryAgain:
                 await asyncio.sleep(RETRY_SECONDS)
             except AntiphonError as problem:
@@ -120,7 +120,7 @@ async def open_site(
 
     `tools` are functions, or names of some as `--tools` has them. Raises `BadSettings`.
     """
-    async with tooling(settings, tools, servers=servers) as there:
+    async with open_toolset(settings, tools, servers=servers) as there:
         site = Site(settings, client, there, load_secret(os.environ))
         async with site.relays:
             taking_up = asyncio.create_task(site.resume_runs())

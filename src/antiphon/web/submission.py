@@ -19,7 +19,7 @@ from antiphon.types.runs import Run
 from antiphon.web.assistants import card, offered
 from antiphon.web.people import User
 from antiphon.web.relay import Relay
-from antiphon.web.run_stream import Frames, Wire, followed, never, read
+from antiphon.web.run_stream import Frames, Wire, never_rests, stream_log, stream_relay
 from antiphon.web.site import Site
 from antiphon.wires.ai_sdk.message_stream import UIMessageStream
 from antiphon.wires.ai_sdk.parts import Sdk
@@ -27,14 +27,14 @@ from antiphon.wires.framing import Cursor
 
 MessageId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{8,64}$(?!\n)")]
 """A name that the browser gives a message: sent again, it is the same message."""
-ASKED_AS = "asked_as"
+IDEMPOTENCY_KEY = "asked_as"
 """A run's metadata says by which key it was asked for."""
-AT_ONCE = 5.0
+CURSOR_TIMEOUT = 5.0
 """Seconds within which an event that is there has come."""
 ToolName = Annotated[str, Meta(max_length=128)]
 
 
-class NewMessage(msgspec.Struct, frozen=True, kw_only=True):
+class PostedMessage(msgspec.Struct, frozen=True, kw_only=True):
     """What a person says, and where. Without a thread there is a new one.
 
     `tools` are the names of those that the run may use, None for the assistant's, or all.
@@ -50,22 +50,26 @@ class NewMessage(msgspec.Struct, frozen=True, kw_only=True):
     tools: Annotated[tuple[ToolName, ...], Meta(max_length=512)] | None = None
 
 
-async def posted(site: Site, someone: User, message: NewMessage, sdk: Sdk) -> Frames:
+async def submit(site: Site, someone: User, message: PostedMessage, sdk: Sdk) -> Frames:
     """Save the message and begin its run; the frames that tell it. Done again, it is the same."""
-    run = await begun(site, someone, message)
-    return attached(site, someone, run, UIMessageStream(sdk))
+    run = await start_run(site, someone, message)
+    return attach_reader(site, someone, run, UIMessageStream(sdk))
 
 
-async def begun(site: Site, someone: User, message: NewMessage) -> Run:
+async def start_run(site: Site, someone: User, message: PostedMessage) -> Run:
     """The run that answers the message: create_message, create_run."""
     client = site.client_for_user(someone)
-    tools = await _offered(site, client, message)
+    tools = await _offered_tools(site, client, message)
     thread_id = (
         message.thread_id
-        or (await client.transport.send(operations.CreateThread(), _key(message, "thread"))).id
+        or (
+            await client.transport.send(
+                operations.CreateThread(), _idempotency_key(message, "thread")
+            )
+        ).id
     )
     said = operations.CreateMessage(thread_id, _content(message))
-    await client.transport.send(said, _key(message, "message"))
+    await client.transport.send(said, _idempotency_key(message, "message"))
     run = operations.CreateRun(
         thread_id=thread_id,
         assistant_id=message.assistant_id,
@@ -73,42 +77,44 @@ async def begun(site: Site, someone: User, message: NewMessage) -> Run:
         instructions=message.system,
         tools=tools,
     )
-    return await created(site, someone, run, _key(message, "run"))
+    return await create_run(site, someone, run, _idempotency_key(message, "run"))
 
 
-async def created(site: Site, someone: User, run: operations.CreateRun, key: str | None) -> Run:
+async def create_run(site: Site, someone: User, run: operations.CreateRun, key: str | None) -> Run:
     """This run, which is the web chat's to carry on; the one that was created under the key before.
 
     It is the same one whatever tools there are by now: a server may have come up since.
     """
-    client, ours = site.client_for_user(someone), site.relays.mark(run.thread_id)
-    named = {**ours, **({ASKED_AS: key} if key else {})}
+    client, ours = site.client_for_user(someone), site.relays.run_metadata(run.thread_id)
+    named = {**ours, **({IDEMPOTENCY_KEY: key} if key else {})}
     try:
         return await client.transport.send(replace(run, metadata=named), key)
     except IdempotencyConflict:
         async for earlier in client.paginate(operations.ListRuns(run.thread_id, limit=100)):
-            if earlier.metadata.get(ASKED_AS) == key:
+            if earlier.metadata.get(IDEMPOTENCY_KEY) == key:
                 return earlier
         raise
 
 
-async def _offered(site: Site, client: AsyncClient, message: NewMessage) -> tuple[ToolSpec, ...]:
+async def _offered_tools(
+    site: Site, client: AsyncClient, message: PostedMessage
+) -> tuple[ToolSpec, ...]:
     """The tools that were named, else those of the assistant, else all that there are soon."""
-    await site.tools.started(message.tools)
+    await site.tools.wait_for_servers(message.tools)
     if message.tools is not None or message.assistant_id is None:
         return site.tools.specs(message.tools)
     return offered(site.tools, card(await client.get_assistant(message.assistant_id)))
 
 
-async def come_so_far(site: Site, someone: User, cursor: Cursor) -> None:
+async def check_cursor(site: Site, someone: User, cursor: Cursor) -> None:
     """Raises `InvalidEventId` for a cursor that its run has not come to: nothing follows that."""
     relay = site.relays.find(cursor.run_id)
-    if cursor.number == 0 or (relay is not None and cursor.number <= relay.last):
+    if cursor.number == 0 or (relay is not None and cursor.number <= relay.last_number):
         return
     client = site.client_for_user(someone)
     async with client.events(cursor.run_id, after=cursor.number - 1) as events:
         with suppress(TimeoutError):
-            async with asyncio.timeout(AT_ONCE):
+            async with asyncio.timeout(CURSOR_TIMEOUT):
                 if await anext(events.batches(), None) is not None:
                     return
     raise InvalidEventId(
@@ -119,12 +125,16 @@ async def come_so_far(site: Site, someone: User, cursor: Cursor) -> None:
     )
 
 
-def resumed(site: Site, someone: User, run: Run, sdk: Sdk, after: Cursor | None = None) -> Frames:
+def resume_stream(
+    site: Site, someone: User, run: Run, sdk: Sdk, after: Cursor | None = None
+) -> Frames:
     """The frames that tell this run from the cursor on."""
-    return attached(site, someone, run, UIMessageStream(sdk, after), after.number if after else 0)
+    return attach_reader(
+        site, someone, run, UIMessageStream(sdk, after), after.number if after else 0
+    )
 
 
-def attached(
+def attach_reader(
     site: Site,
     someone: User,
     run: Run,
@@ -137,13 +147,13 @@ def attached(
     The stream ends with the run, or when it `rests`. Called on the loop.
     """
     client = site.client_for_user(someone)
-    relay = site.relays.taken_up(client, run, someone.owner)
+    relay = site.relays.resume(client, run, someone.owner)
     if relay is None:
-        return read(client, run.id, wire)
-    return followed(relay, wire, after, (lambda: rests(relay)) if rests else never)
+        return stream_log(client, run.id, wire)
+    return stream_relay(relay, wire, after, (lambda: rests(relay)) if rests else never_rests)
 
 
-def _content(message: NewMessage) -> operations.Content:
+def _content(message: PostedMessage) -> operations.Content:
     if not message.attachments:
         return message.content
     said: tuple[Part, ...] = (
@@ -152,6 +162,6 @@ def _content(message: NewMessage) -> operations.Content:
     return (*said, *(File(file_id=each) for each in message.attachments))
 
 
-def _key(message: NewMessage, what: str) -> str | None:
+def _idempotency_key(message: PostedMessage, what: str) -> str | None:
     """Each of the calls that a message is made by is done once, however often it is sent."""
     return f"{message.message_id}.{what}" if message.message_id else None

@@ -20,7 +20,7 @@ RUNS_LOOKED_AT = 100
 """The newest runs of a person, among which those are that have not ended."""
 
 
-class Row(msgspec.Struct, frozen=True, kw_only=True):
+class ThreadRow(msgspec.Struct, frozen=True, kw_only=True):
     """A thread in a list; `running` where a run of it, or of a thread it stands for, is open.
 
     `waiting` says that such a run goes on only when a person has answered.
@@ -36,17 +36,17 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     replaces: str | None
 
 
-class Rows(msgspec.Struct, frozen=True):
+class ThreadRowPage(msgspec.Struct, frozen=True):
     """A page of rows; `next` is what to ask for after it."""
 
-    data: Sequence[Row]
+    data: Sequence[ThreadRow]
     has_more: bool
     next: str | None
 
 
-def row(thread: Thread, *, running: bool, waiting: bool = False) -> Row:
+def thread_row(thread: Thread, *, running: bool, waiting: bool = False) -> ThreadRow:
     """The thread as a row."""
-    return Row(
+    return ThreadRow(
         id=thread.id,
         title=one_line(thread.title),
         messages=thread.messages,
@@ -58,17 +58,17 @@ def row(thread: Thread, *, running: bool, waiting: bool = False) -> Row:
     )
 
 
-async def rows(
+async def list_thread_rows(
     client: AsyncClient, relays: Relays, words: str, after: str | None, limit: int
-) -> Rows:
+) -> ThreadRowPage:
     """Threads that hold these words, the last changed first. Raises `NotFound`."""
     page = await client.transport.send(thread_list.latest_threads(words, limit=limit, after=after))
     waits = await _waits_by_thread(client, relays, {thread.id for thread in page.data})
     shown = [
-        row(thread, running=thread.id in waits, waiting=waits.get(thread.id, False))
+        thread_row(thread, running=thread.id in waits, waiting=waits.get(thread.id, False))
         for thread in page.data
     ]
-    return Rows(shown, page.has_more, page.next)
+    return ThreadRowPage(shown, page.has_more, page.next)
 
 
 async def _waits_by_thread(
@@ -90,4 +90,4 @@ async def _waits_by_thread(
 
 def _waits(relays: Relays, run: Run) -> bool:
     relay = relays.find(run.id)
-    return relay is not None and relay.asks
+    return relay is not None and relay.is_waiting_for_user

@@ -26,7 +26,7 @@ START_SECONDS = 10.0
 ALWAYS: tuple[Function, ...] = (builtin.current_time, builtin.calculate)
 
 
-class Servers(Toolbox, Protocol):
+class McpServersBox(Toolbox, Protocol):
     """MCP servers, each of which may come, fail and go."""
 
     def states(self) -> Sequence[ServerState]:
@@ -38,10 +38,10 @@ class Servers(Toolbox, Protocol):
         ...
 
 
-class Tooling:
+class Toolset:
     """The tools that runs of this installation may use, and the MCP servers among them."""
 
-    def __init__(self, functions: Iterable[Function], servers: Servers | None = None) -> None:
+    def __init__(self, functions: Iterable[Function], servers: McpServersBox | None = None) -> None:
         own = Functions(functions)
         self._servers = servers
         self.toolbox: Toolbox = own if servers is None else ToolManager(own, servers)
@@ -54,7 +54,7 @@ class Tooling:
         """How the MCP servers are."""
         return self._servers.states() if self._servers else ()
 
-    async def started(self, names: Collection[str] | None = None) -> None:
+    async def wait_for_servers(self, names: Collection[str] | None = None) -> None:
         """Wait for servers that have not been ready since the start, at most `START_SECONDS`.
 
         Where tools are named, only until these are there.
@@ -72,17 +72,17 @@ class Tooling:
 
 
 @asynccontextmanager
-async def tooling(
+async def open_toolset(
     settings: Settings, tools: Sequence[str | Function] = (), *, servers: bool = True
-) -> AsyncGenerator[Tooling]:
+) -> AsyncGenerator[Toolset]:
     """Functions, given or named as `--tools` names them, and MCP servers that are written down.
 
     Without `tools` there are samples to try. Raises `BadSettings` for what cannot be loaded.
     """
     named = [function for each in tools for function in _functions(each, settings)]
     functions = _distinct([*ALWAYS, *(named or load("antiphon.tools.samples"))])
-    async with _running(settings, start=servers) as running:
-        yield Tooling(functions, running)
+    async with _run_servers(settings, start=servers) as running:
+        yield Toolset(functions, running)
 
 
 def _functions(named: str | Function, settings: Settings) -> Sequence[Function]:
@@ -94,7 +94,7 @@ def _distinct(functions: Iterable[Function]) -> list[Function]:
 
 
 @asynccontextmanager
-async def _running(settings: Settings, *, start: bool) -> AsyncGenerator[Servers | None]:
+async def _run_servers(settings: Settings, *, start: bool) -> AsyncGenerator[McpServersBox | None]:
     """The servers of this user, or those of `config` and no others; they start meanwhile."""
     if not start:
         yield None

@@ -1,6 +1,6 @@
 /** What the tests of Markdown do inside the page: it is served beside the modules that are tested. */
 import { markdownView } from "/md.mjs";
-import { speak } from "/t.mjs";
+import { setMessages } from "/t.mjs";
 import { Markdown } from "/ui/markdown.mjs";
 import { html, render } from "/vendor/ui.mjs";
 
@@ -79,7 +79,7 @@ export async function drawingsOf(text) {
 
 /** The element for other elements, with the words that it has for its buttons. */
 export async function asElement(text) {
-  speak("en", { "markdown.copy": "Copy it", "markdown.code": "Code" });
+  setMessages("en", { "markdown.copy": "Copy it", "markdown.code": "Code" });
   render(html`<${Markdown} text=${text} />`, document.querySelector("main"));
   return document.querySelector("main").innerHTML;
 }

@@ -17,7 +17,7 @@ from antiphon.types.messages import Tool
 from antiphon.web import session
 from antiphon.web.context import current_site
 from antiphon.web.http import json_response
-from antiphon.web.toolset import Tooling
+from antiphon.web.toolset import Toolset
 
 # Which model answers where none is named, and why.
 
@@ -141,7 +141,7 @@ def me() -> Response:
     )
 
 
-def _usable(tooling: Tooling, settings: Settings) -> list[Usable]:
+def _usable(tooling: Toolset, settings: Settings) -> list[Usable]:
     """Each tool that is not denied, as the settings have it: what was allowed since is not told."""
     consent = Consent(Rules(allow=settings.allow, ask=settings.ask, deny=settings.deny))
     told = ((tool, consent.verdict(tool)) for tool in tooling.tools())
@@ -152,7 +152,7 @@ def _tool(tool: Tool, *, asks: bool) -> Usable:
     return Usable(tool.spec.name, tool.spec.description, tool.server, asks)
 
 
-def _servers(tooling: Tooling, *, with_stderr: bool) -> list[Server]:
+def _servers(tooling: Toolset, *, with_stderr: bool) -> list[Server]:
     return [
         Server(each.server, each.status, each.why, "\n".join(each.stderr) if with_stderr else "")
         for each in tooling.servers()

@@ -25,7 +25,7 @@ from antiphon.web.other_clients import ag_ui, use_chat
 from antiphon.web.relay import Relay
 from antiphon.web.run_stream import Frames
 from antiphon.web.session import current_user
-from antiphon.web.submission import NewMessage, come_so_far, posted, resumed
+from antiphon.web.submission import PostedMessage, check_cursor, resume_stream, submit
 from antiphon.wires import framing
 from antiphon.wires.ai_sdk.parts import Sdk
 from antiphon.wires.framing import Cursor
@@ -51,8 +51,8 @@ def process() -> Response:
     event_stream.count_message(current_site(), current_user())
     if "messages" in body:
         return stream_response(lambda: use_chat(current_site(), current_user(), body, sdk))
-    message = convert(body, NewMessage)
-    return stream_response(lambda: posted(current_site(), current_user(), message, sdk))
+    message = convert(body, PostedMessage)
+    return stream_response(lambda: submit(current_site(), current_user(), message, sdk))
 
 
 @routes.post("/api/agui")
@@ -82,7 +82,7 @@ def stream(run_id: str) -> Response:
     told = request.args.get("after") or request.headers.get("Last-Event-ID")
     after = framing.parse_cursor(told, run.id) if told else None
     if after is not None:
-        current_site().run(come_so_far(current_site(), current_user(), after))
+        current_site().run(check_cursor(current_site(), current_user(), after))
     return stream_response(lambda: _resumed(run, sdk, after))
 
 
@@ -139,7 +139,7 @@ def _resumed(run: Run, sdk: Sdk, after: Cursor | None = None) -> Coroutine[Any, 
     here, someone = current_site(), current_user()
 
     async def begun() -> Frames:
-        return resumed(here, someone, run, sdk, after)
+        return resume_stream(here, someone, run, sdk, after)
 
     return begun()
 

@@ -21,7 +21,7 @@ from antiphon.web import history, thread_rows
 from antiphon.web.context import current_client, current_site
 from antiphon.web.heavy_answers import respond_in_turn, send_file
 from antiphon.web.http import json_response, read_json, read_query
-from antiphon.web.thread_rows import Row, row
+from antiphon.web.thread_rows import ThreadRow, thread_row
 
 routes = Blueprint("threads", __name__)
 
@@ -70,7 +70,9 @@ def listed() -> Response:
     """A page of the person's threads, the last changed first."""
     asked = read_query(Listing)
     here = current_site()
-    rows = thread_rows.rows(current_client(), here.relays, asked.q, asked.after, asked.limit)
+    rows = thread_rows.list_thread_rows(
+        current_client(), here.relays, asked.q, asked.after, asked.limit
+    )
     return json_response(here.run(rows))
 
 
@@ -85,7 +87,7 @@ def renamed(thread_id: str) -> Response:
     """The thread under another title."""
     wanted = read_json(Title)
 
-    async def rename(client: AsyncClient) -> Row:
+    async def rename(client: AsyncClient) -> ThreadRow:
         await client.update_thread(thread_id, title=wanted.title)
         return await _row(client, thread_id)
 
@@ -109,7 +111,7 @@ def messages(thread_id: str) -> Response:
     asked, by = read_query(Piece), current_client()
 
     async def make() -> bytes:
-        opened = await history.opened(by, thread_id, asked.before, asked.limit)
+        opened = await history.read_thread(by, thread_id, asked.before, asked.limit)
         return msgspec.json.encode(opened)
 
     return respond_in_turn(make)
@@ -120,11 +122,11 @@ def branched(thread_id: str) -> Response:
     """A branch that ends before a message, to say something else, or the same once more."""
     wanted = read_json(Branching)
 
-    async def branch(client: AsyncClient) -> Row:
+    async def branch(client: AsyncClient) -> ThreadRow:
         message = await client.get_message(wanted.message_id)
         if message.thread_id != thread_id:
             raise NotFound("There is no such message in this thread.")
-        return row(await thread_list.branch_before(client, message), running=False)
+        return thread_row(await thread_list.branch_before(client, message), running=False)
 
     return json_response(current_site().run(branch(current_client())), 201)
 
@@ -148,7 +150,7 @@ async def _export(client: AsyncClient, thread: Thread, form: Form) -> AsyncGener
     yield bytes(gathered)
 
 
-async def _row(client: AsyncClient, thread_id: str) -> Row:
+async def _row(client: AsyncClient, thread_id: str) -> ThreadRow:
     thread = await client.get_thread(thread_id)
     newest = (await client.list_runs(thread_id, limit=1)).data
-    return row(thread, running=any(not run.status.ended for run in newest))
+    return thread_row(thread, running=any(not run.status.ended for run in newest))

@@ -16,8 +16,13 @@ import pytest
 
 from antiphon.engine.snapshot import ChangeSet, Snapshot
 from antiphon.ports import Claim, ReadSet, Store
-from antiphon.stores.postgres.connections import SQL, ConnectionPool, number_parameters, writing
-from antiphon.stores.postgres.migrations import DAY_MS, DAYS_AHEAD, KNOWN, prepare
+from antiphon.stores.postgres.connections import (
+    SQL,
+    ConnectionPool,
+    change_statement,
+    number_parameters,
+)
+from antiphon.stores.postgres.migrations import DAY_MS, KNOWN, PARTS_AHEAD_DAYS, prepare
 from antiphon.stores.postgres.store import START_SECONDS, PostgresStore
 from antiphon.stores.statements import Migration
 from antiphon.types import errors
@@ -439,10 +444,10 @@ async def test_the_log_has_parts_for_the_coming_days_and_more_as_time_goes_on(
 ) -> None:
     clock = Clock()
     async with opened(address, clock=clock) as store, connected(address) as other:
-        assert await days(other) == list(range(DAYS_AHEAD + 1))
+        assert await days(other) == list(range(PARTS_AHEAD_DAYS + 1))
         clock.now = 3 * DAY_MS
         await store.delete_expired(0, 0)
-        assert await days(other) == list(range(3 + DAYS_AHEAD + 1))
+        assert await days(other) == list(range(3 + PARTS_AHEAD_DAYS + 1))
         clock.now = 40 * DAY_MS
 
         await add_claimed(store)
@@ -463,7 +468,7 @@ async def test_the_events_of_a_day_are_dropped_as_a_whole_once_all_its_runs_are_
         assert await store.delete_expired(2 * DAY_MS, 0) == 2
 
         # Of the first day a run is still at work; what is past retention goes row by row.
-        assert await days(other) == [0, *range(2, 2 + DAYS_AHEAD + 1)]
+        assert await days(other) == [0, *range(2, 2 + PARTS_AHEAD_DAYS + 1)]
         assert await other.fetchval("SELECT count(DISTINCT run) FROM log") == 1
         assert len(await whole_log(store, "run_2")) == 2
         for number in (1, 3):
@@ -502,7 +507,7 @@ HOT = {
         *("remove_drives", "remove_actions", "remove_runs", "remove_messages", "key_for_update"),
     )
 } | {
-    "a change": writing(
+    "a change": change_statement(
         ("threads", "keys", "drives"),
         (
             *("saved", "key_held", "cut", "unsealed", "said", "moved", "run_saved", "told"),
@@ -510,7 +515,7 @@ HOT = {
             *("spent", "noted"),
         ),
     ),
-    "a new thread": writing((), ("thread_added", "said", "begun", "begun_drive")),
+    "a new thread": change_statement((), ("thread_added", "said", "begun", "begun_drive")),
     "a list": number_parameters(
         "SELECT doc FROM threads WHERE owner = :owner AND seq < :place LIMIT :n"
     ),

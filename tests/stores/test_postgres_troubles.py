@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import asyncpg
 import pytest
 
-from antiphon.stores.postgres.migrations import DAYS_AHEAD
+from antiphon.stores.postgres.migrations import PARTS_AHEAD_DAYS
 from antiphon.stores.postgres.store import PostgresStore
 from antiphon.types import errors
 from tests.support.services.postgres import Postgres
@@ -76,7 +76,7 @@ async def test_a_store_opens_while_somebody_else_looks_after_the_log(address: st
     await add_thread(store)
     await store.delete_expired(events_before=0, keys_before=0)
     async with administering(address) as administrator:
-        assert len(await administrator.fetch(NEWEST_PARTS)) == DAYS_AHEAD + 1
+        assert len(await administrator.fetch(NEWEST_PARTS)) == PARTS_AHEAD_DAYS + 1
     await store.close()
 
 

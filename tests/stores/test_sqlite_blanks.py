@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from antiphon.ports import Claim, ReadSet
-from antiphon.stores.sqlite.file import COVER_BYTES
+from antiphon.stores.sqlite.file import OVERWRITE_BYTES
 from antiphon.stores.sqlite.store import SqliteStore
 from antiphon.types.messages import Upload
 from antiphon.types.runs import Thread
@@ -91,14 +91,14 @@ async def test_what_is_anothers_is_there_as_before(store: SqliteStore, path: Pat
 
 
 async def test_many_free_pages_are_blanked_bite_by_bite(store: SqliteStore, path: Path) -> None:
-    large = CANARY.encode() * (2 * COVER_BYTES // len(CANARY))
+    large = CANARY.encode() * (2 * OVERWRITE_BYTES // len(CANARY))
     upload = Upload(id="file_1", name="x", media_type="text/plain", size=9, created_at=1)
     await store.put("ann", upload, None, large)
 
     await erase(store, "ann")
 
     assert set(found(path).values()) == {0}
-    assert path.stat().st_size > COVER_BYTES  # the pages are still there, to be used again
+    assert path.stat().st_size > OVERWRITE_BYTES  # the pages are still there, to be used again
 
 
 async def test_a_reader_in_the_way_delays_the_logs_end_and_nothing_else(

@@ -16,9 +16,11 @@ from antiphon.ports import OnCommit
 from antiphon.stores import invariants
 from antiphon.types.errors import Unavailable
 
-GATHER_SECONDS = 0.010
-RUN_SECONDS = 0.0002  # for each run of the last batch, where that is longer: each wakes a reader
-LONGEST_SECONDS = 0.040  # two words at 50 a second, which nobody sees come together
+MIN_GATHER_SECONDS = 0.010
+GATHER_SECONDS_PER_RUN = (
+    0.0002  # for each run of the last batch, where that is longer: each wakes a reader
+)
+MAX_GATHER_SECONDS = 0.040  # two words at 50 a second, which nobody sees come together
 
 
 @dataclass(slots=True)
@@ -29,7 +31,7 @@ class PendingAppend:
     epoch: int
     first: int
     lines: list[bytes]
-    waiting: list[OnCommit]
+    on_commit: list[OnCommit]
 
     @property
     def last(self) -> int:
@@ -44,7 +46,7 @@ class PendingAppend:
 
 OnWritten = Callable[[Collection[int] | None, Exception | None], None]
 """Told on the loop which places of the batch the fence refused, or what befell all of it."""
-Write = Callable[[Sequence[PendingAppend], OnWritten], None]
+StartWrite = Callable[[Sequence[PendingAppend], OnWritten], None]
 """Starts writing a batch, in which no (run, epoch) occurs twice."""
 
 
@@ -55,15 +57,15 @@ _Key = tuple[str, int]
 class AppendBatcher:
     """The gathering side of `Store.append`; lives on the loop."""
 
-    def __init__(self, write: Write) -> None:
+    def __init__(self, write: StartWrite) -> None:
         self._write = write
         self._loop = asyncio.get_running_loop()
-        self._gathered: dict[_Key, PendingAppend] = {}
+        self._pending: dict[_Key, PendingAppend] = {}
         self._urgent: list[_Key] = []
-        self._patience = GATHER_SECONDS
-        self._alarm: asyncio.Handle | None = None
-        self._late = False
-        self._on_their_way = 0
+        self._gather_for = MIN_GATHER_SECONDS
+        self._timer: asyncio.Handle | None = None
+        self._overdue = False
+        self._in_flight = 0
 
     def add(
         self,
@@ -77,33 +79,33 @@ class AppendBatcher:
     ) -> None:
         """See `Store.append`."""
         key = run_id, epoch
-        batch = self._gathered.get(key)
+        batch = self._pending.get(key)
         if batch is None:
-            self._gathered[key] = PendingAppend(run_id, epoch, first, [*lines], [kept])
+            self._pending[key] = PendingAppend(run_id, epoch, first, [*lines], [kept])
         elif batch.last + 1 == first:
             batch.lines.extend(lines)
-            batch.waiting.append(kept)
+            batch.on_commit.append(kept)
         else:
-            self._loop.call_soon(kept, invariants.not_held(run_id, epoch, first))
+            self._loop.call_soon(kept, invariants.append_fenced_error(run_id, epoch, first))
             return
         if urgent:
             self._hurry(key)
-        elif self._alarm is None and not self._late:
-            self._alarm = self._loop.call_later(self._patience, self._ready)
+        elif self._timer is None and not self._overdue:
+            self._timer = self._loop.call_later(self._gather_for, self._on_timer)
 
     def flush(self) -> None:
         """Hand over what has gathered, even if other batches are still on their way."""
-        if self._alarm is not None:
-            self._alarm.cancel()
-            self._alarm = None
-        self._late = False
-        if self._gathered:
-            self._patience = _patience(len(self._gathered))
-            self._hand_over(list(self._gathered))
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._overdue = False
+        if self._pending:
+            self._gather_for = _gather_seconds(len(self._pending))
+            self._start_write(list(self._pending))
 
     def flush_run(self, run_id: str) -> None:
         """Hand over what has gathered of this run; the others' batch is none the smaller for it."""
-        self._hand_over([key for key in self._gathered if key[0] == run_id])
+        self._start_write([key for key in self._pending if key[0] == run_id])
 
     def _hurry(self, key: _Key) -> None:
         """Hand over what is urgent once the loop has gone round, and nothing else with it."""
@@ -113,43 +115,43 @@ class AppendBatcher:
 
     def _flush_urgent(self) -> None:
         urgent, self._urgent = dict.fromkeys(self._urgent), []
-        self._hand_over([key for key in urgent if key in self._gathered])
+        self._start_write([key for key in urgent if key in self._pending])
 
-    def _hand_over(self, keys: Sequence[_Key]) -> None:
+    def _start_write(self, keys: Sequence[_Key]) -> None:
         if not keys:
             return
-        batch = [self._gathered.pop(key) for key in keys]
-        self._on_their_way += 1
-        settle = partial(self._settle, batch)
+        batch = [self._pending.pop(key) for key in keys]
+        self._in_flight += 1
+        settle = partial(self._on_written, batch)
         try:
             self._write(batch, settle)
         except Unavailable as fault:
             self._loop.call_soon(settle, None, fault)
 
-    def _ready(self) -> None:
-        self._alarm = None
-        if self._on_their_way:
-            self._late = True
+    def _on_timer(self) -> None:
+        self._timer = None
+        if self._in_flight:
+            self._overdue = True
         else:
             self.flush()
 
-    def _settle(
+    def _on_written(
         self,
         batch: Sequence[PendingAppend],
         refused: Collection[int] | None,
         fault: Exception | None,
     ) -> None:
-        self._on_their_way -= 1
+        self._in_flight -= 1
         for place, each in enumerate(batch):
             reason = fault
             if refused and place in refused:
-                reason = invariants.not_held(each.run_id, each.epoch, each.first)
-            for kept in each.waiting:
+                reason = invariants.append_fenced_error(each.run_id, each.epoch, each.first)
+            for kept in each.on_commit:
                 kept(reason)
-        if self._late and not self._on_their_way:
+        if self._overdue and not self._in_flight:
             self.flush()
 
 
-def _patience(runs: int) -> float:
+def _gather_seconds(runs: int) -> float:
     """Seconds to gather after a batch of so many runs."""
-    return min(LONGEST_SECONDS, max(GATHER_SECONDS, runs * RUN_SECONDS))
+    return min(MAX_GATHER_SECONDS, max(MIN_GATHER_SECONDS, runs * GATHER_SECONDS_PER_RUN))

@@ -34,7 +34,7 @@ from antiphon.types.messages import Message
 from antiphon.types.runs import DOLLAR_DIGITS, TRANSITIONS, Run, RunLease, Status, Thread, Usage
 
 
-def judge_move(before: tuple[Run, RunLease] | None, after: RunUpdate) -> None:
+def check_run_update(before: tuple[Run, RunLease] | None, after: RunUpdate) -> None:
     """Pass, if the run may become so.
 
     Raises `Fenced` for a writer that was overtaken: the run has ended or has a higher epoch. Raises
@@ -62,7 +62,7 @@ def judge_move(before: tuple[Run, RunLease] | None, after: RunUpdate) -> None:
         )
 
 
-def judge_thread(before: Thread | None, change: ChangeSet) -> None:
+def check_thread_change(before: Thread | None, change: ChangeSet) -> None:
     """Pass, if the change raises the thread's version when it touches messages, and counts them.
 
     Cached contexts are trusted by version, so a thread that changed without a new one would be
@@ -86,7 +86,7 @@ def judge_thread(before: Thread | None, change: ChangeSet) -> None:
             )
 
 
-def owner_of(about: ReadSet, change: ChangeSet) -> str:
+def require_owner(about: ReadSet, change: ChangeSet) -> str:
     """Whose the new things of a change are."""
     owner = change.owner if change.owner is not None else about.owner
     if owner is None:
@@ -94,7 +94,7 @@ def owner_of(about: ReadSet, change: ChangeSet) -> str:
     return owner
 
 
-def subject(records: Snapshot, change: ChangeSet) -> str | None:
+def answer_subject(records: Snapshot, change: ChangeSet) -> str | None:
     """The thread that the kept answer of a change tells about: the answer is forgotten with it."""
     if change.thread is not None:
         return change.thread.id
@@ -103,7 +103,7 @@ def subject(records: Snapshot, change: ChangeSet) -> str | None:
     return records.thread.id if records.thread else None
 
 
-def already_active(thread_id: str, run_id: str) -> RunActive:
+def run_active_error(thread_id: str, run_id: str) -> RunActive:
     """The error for a second active run in a thread."""
     return RunActive(
         f"Thread {thread_id} is busy with run {run_id}.",
@@ -114,18 +114,18 @@ def already_active(thread_id: str, run_id: str) -> RunActive:
     )
 
 
-def not_held(run_id: str, epoch: int, first: int) -> Fenced:
+def append_fenced_error(run_id: str, epoch: int, first: int) -> Fenced:
     """The error for an append by a worker that was overtaken, or that has lost count."""
     return Fenced(f"Run {run_id} takes no event {first} from a driver of epoch {epoch}.")
 
 
-def check_kept(run_id: str, after: int, kept_after: int) -> None:
+def check_not_expired(run_id: str, after: int, kept_after: int) -> None:
     """Raises `EventExpired` where events above `after` are past retention."""
     if after < kept_after:
         raise events_expired(run_id, kept_after, after)
 
 
-def kept_answer(once: IdempotencyKey, digest: bytes, answer: bytes | None) -> msgspec.Raw:
+def replay_answer(once: IdempotencyKey, digest: bytes, answer: bytes | None) -> msgspec.Raw:
     """The answer given under this key before.
 
     Raises `IdempotencyConflict` if the body was another one, `NotFound` if what the answer told
@@ -146,7 +146,7 @@ def kept_answer(once: IdempotencyKey, digest: bytes, answer: bytes | None) -> ms
     return msgspec.Raw(answer)
 
 
-def name_taken(person: Person) -> Conflict:
+def person_conflict(person: Person) -> Conflict:
     """The error for a name, or a subject, that two would have."""
     return Conflict(
         f"Somebody is called {person.name} already, or logs in as the same person.",
@@ -155,7 +155,7 @@ def name_taken(person: Person) -> Conflict:
     )
 
 
-def project_taken(project: Project) -> Conflict:
+def project_conflict(project: Project) -> Conflict:
     """The error for a name that two projects would have."""
     return Conflict(
         f"A project is called {project.name} already.",
@@ -164,7 +164,7 @@ def project_taken(project: Project) -> Conflict:
     )
 
 
-def refuse_disabled(*holders: Project | Person | None) -> None:
+def require_enabled(*holders: Project | Person | None) -> None:
     """Pass, if keys may be made for all of these; most owners are neither project nor person."""
     for holder in holders:
         if holder is not None and holder.disabled:
@@ -175,22 +175,22 @@ def refuse_disabled(*holders: Project | Person | None) -> None:
             )
 
 
-def no_provider_key(owner: str, provider: str) -> NotFound:
+def provider_key_not_found(owner: str, provider: str) -> NotFound:
     """The error for a key that an owner does not have."""
     return NotFound(f"{owner} has no key of their own for {provider}.")
 
 
-def revoked(now: int) -> AmendKey:
+def revoke_at(now: int) -> AmendKey:
     """Makes of a key one that opens nothing; a second time changes nothing."""
     return lambda key: key if key.revoked_at is not None else replace(key, revoked_at=now)
 
 
-def erased(now: int) -> AmendKey:
+def anonymize_at(now: int) -> AmendKey:
     """Makes of a key one that opens nothing and tells nothing."""
-    return lambda key: replace(revoked(now)(key), name="", person_id=None)
+    return lambda key: replace(revoke_at(now)(key), name="", person_id=None)
 
 
-def grown(before: Run | None, after: Run) -> int:
+def count_new_tokens(before: Run | None, after: Run) -> int:
     """The tokens that a run has used since it was kept last."""
     used = before.usage if before else Usage()
     return _tokens(after.usage) - _tokens(used)
@@ -200,7 +200,7 @@ def _tokens(usage: Usage) -> int:
     return usage.input_tokens + usage.output_tokens
 
 
-def spent(owner: str, run: Run, now: int) -> UsageRow:
+def usage_of_run(owner: str, run: Run, now: int) -> UsageRow:
     """What a run that has ended adds to its day."""
     usage = run.usage
     priced = usage.cost is not None or not (usage.input_tokens or usage.output_tokens)
@@ -218,11 +218,11 @@ def spent(owner: str, run: Run, now: int) -> UsageRow:
     )
 
 
-def summed(one: UsageRow | None, other: UsageRow) -> UsageRow:
+def add_usage(one: UsageRow | None, other: UsageRow) -> UsageRow:
     """Both together; they are of the same day, owner and model."""
     if one is None:
         return other
-    counted = {name: getattr(one, name) + getattr(other, name) for name in COUNTED}
+    counted = {name: getattr(one, name) + getattr(other, name) for name in _USAGE_COUNTS}
     return replace(other, **counted | {"cost": round(counted["cost"], DOLLAR_DIGITS)})
 
 
@@ -231,21 +231,21 @@ def larger(one: UsageRow | None, other: UsageRow) -> UsageRow:
     if one is None:
         return other
     return replace(
-        other, **{name: max(getattr(one, name), getattr(other, name)) for name in COUNTED}
+        other, **{name: max(getattr(one, name), getattr(other, name)) for name in _USAGE_COUNTS}
     )
 
 
-COUNTED = tuple(
+_USAGE_COUNTS = tuple(
     name for name in UsageRow.__struct_fields__ if name not in ("day", "owner", "model")
 )
 
 
-def missing(kind: type[Any], id: str) -> NotFound:
+def not_found(kind: type[Any], id: str) -> NotFound:
     """The error for a thing that is not there, or is another owner's."""
     return NotFound(f"There is no {kind.__name__.lower()} {id!r}.")
 
 
-def taken(kind: type[Any], id: str) -> Internal:
+def duplicate_id(kind: type[Any], id: str) -> Internal:
     """The error for a second thing under one id."""
     return Internal(f"There is a {kind.__name__.lower()} {id!r} already.")
 
@@ -268,7 +268,7 @@ def lease_of_imported(imported: ImportedRun) -> RunLease:
     )
 
 
-def place_taken(message: Message) -> Internal:
+def duplicate_message(message: Message) -> Internal:
     """The error for a second message under one number."""
     return Internal(f"Thread {message.thread_id} has a message {message.number} already.")
 
@@ -277,22 +277,22 @@ LANDMARKS = ("user", "system", SUMMARY)
 """The roles that a `Context` has landmarks of."""
 
 
-def role(message: Message) -> str:
+def landmark_role(message: Message) -> str:
     """The message's role; a summary is apart, so that it is found among the landmarks."""
     return message.role if message.compacts is None else SUMMARY
 
 
-def searchable(text: str) -> str:
+def fold_case(text: str) -> str:
     """Text as the search compares it: without case."""
     return text.casefold()
 
 
-def words(query: str) -> Sequence[str]:
+def split_query(query: str) -> Sequence[str]:
     """Return what a text must hold to be found: words, and phrases in quotation marks.
 
     A dozen are enough to tell; further ones are left out.
     """
-    found = _WORDS.findall(searchable(query))
+    found = _WORDS.findall(fold_case(query))
     return [" ".join(phrase.split()) or word for phrase, word in found if phrase.strip() or word][
         :MAX_WORDS
     ]
@@ -302,9 +302,9 @@ MAX_WORDS = 12
 _WORDS = re.compile(r"""(?<!\S)["“”„«»]([^"“”„«»]+)["“”„«»](?!\S)|(\S+)""")
 
 
-def holds(text: str, query: str) -> bool:
+def matches_query(text: str, query: str) -> bool:
     """Whether a searchable text holds all the words of a query."""
-    return all(word in text for word in words(query))
+    return all(word in text for word in split_query(query))
 
 
 # The clock of stores whose database has none of its own.

@@ -94,7 +94,7 @@ class RecordQuery:
         self._conditions.append(condition)
         self.values |= values
 
-    def require_beyond(self, place: Any) -> None:
+    def require_after(self, place: Any) -> None:
         """Find only what is listed behind the place."""
         if isinstance(place, Position):
             self.require("(updated_at, id) < (:beyond, :beyond_id)")
@@ -117,9 +117,9 @@ class RecordQuery:
             owned = "asked.owner = :owner" if "owner" in self.values else "TRUE"
             self.require(_FAMILY.format(owned=owned), family=family)
         if words:
-            self.require(_holds("threads", contains, words), **words)
+            self.require(_contains_words_sql("threads", contains, words), **words)
         if where.get("branches") == "latest":
-            held = _holds("kin", contains, words) if words else "TRUE"
+            held = _contains_words_sql("kin", contains, words) if words else "TRUE"
             self.require(_LATEST.format(held=held))
 
     def sql(self, column: str) -> str:
@@ -127,10 +127,10 @@ class RecordQuery:
         return (
             f"SELECT {column} FROM {self._how.table} "  # noqa: S608
             f"WHERE {' AND '.join(self._conditions)} "
-            f"ORDER BY {self._ordered(self._order)} LIMIT :limit"
+            f"ORDER BY {self._order_by(self._order)} LIMIT :limit"
         )
 
-    def bounded_sql(self) -> str:
+    def size_limited_sql(self) -> str:
         """Return a statement for the documents of one page, of which the database sends no more
         than `:cap` bytes, or one document. Each row bears how many documents were found.
 
@@ -143,17 +143,17 @@ class RecordQuery:
             " row_number() OVER rows AS place_in_page, count(*) OVER () AS found,"
             " sum(octet_length(doc)) OVER rows AS bytes"
             f" FROM ({self.sql(f'doc, {columns}')}) AS listed"
-            f" WINDOW rows AS (ORDER BY {self._ordered(places)} ROWS UNBOUNDED PRECEDING)"
+            f" WINDOW rows AS (ORDER BY {self._order_by(places)} ROWS UNBOUNDED PRECEDING)"
             ") AS measured WHERE bytes <= :cap::bigint OR place_in_page = 1"
             " ORDER BY place_in_page"
         )
 
-    def _ordered(self, columns: Iterable[str]) -> str:
+    def _order_by(self, columns: Iterable[str]) -> str:
         way = "DESC" if self._how.newest_first else "ASC"
         return ", ".join(f"{column} {way}" for column in columns)
 
     @property
-    def place(self) -> str:
+    def order_column(self) -> str:
         """The column by which the list is ordered."""
         return self._how.key
 
@@ -198,7 +198,7 @@ _LATEST = """has_messages AND coalesce(
 )"""
 
 
-def _holds(thread: str, contains: str, words: Mapping[str, Any]) -> str:
+def _contains_words_sql(thread: str, contains: str, words: Mapping[str, Any]) -> str:
     """Return how SQL says that the title of this thread, or one message of it, holds all words."""
     in_title = " AND ".join(contains.format(text=f"{thread}.words", word=w) for w in words)
     in_message = " AND ".join(contains.format(text="messages.words", word=w) for w in words)
@@ -208,7 +208,7 @@ def _holds(thread: str, contains: str, words: Mapping[str, Any]) -> str:
     )
 
 
-def page(
+def build_event_page(
     run_id: str,
     after: int,
     ended: bool,
@@ -221,13 +221,13 @@ def page(
 
     Raises `EventExpired`.
     """
-    invariants.check_kept(run_id, after, kept_after)
+    invariants.check_not_expired(run_id, after, kept_after)
     lines = joined.split(b"\n")[after + 1 - first :] if joined and first is not None else []
     more = bool(lines) and after + len(lines) < last_event
     return EventPage(after + 1, lines, ended and not more, more)
 
 
-def context(
+def build_context(
     version: int, messages: int, tokens: int, chats: Sequence[bytes], marks: Sequence[bytes]
 ) -> Context:
     """A context from pieces of its chat, and of its landmarks, in order."""
@@ -242,7 +242,7 @@ def context(
     )
 
 
-def actions(joined: bytes | None) -> tuple[Action, ...]:
+def decode_actions(joined: bytes | None) -> tuple[Action, ...]:
     """Actions from their JSON, joined by commas."""
     return _ACTIONS.decode(b"[" + (joined or b"") + b"]")
 

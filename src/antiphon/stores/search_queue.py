@@ -28,13 +28,13 @@ class SearchQueue:
         self.seconds = seconds
         self._room = asyncio.Semaphore(at_once)
         self._owners: dict[str | None, asyncio.Lock] = {}
-        self._asked: Counter[str | None] = Counter()  # those who search and those who wait
+        self._callers: Counter[str | None] = Counter()  # those who search and those who wait
 
     @asynccontextmanager
     async def turn(self, owner: str | None) -> AsyncGenerator[None]:
         """Wait for the owner's turn. Raises `Overloaded` when that takes too long."""
         own = self._owners.setdefault(owner, asyncio.Lock())
-        self._asked[owner] += 1
+        self._callers[owner] += 1
         patience = asyncio.timeout(self.seconds)
         try:
             async with patience, own, self._room:
@@ -50,12 +50,12 @@ class SearchQueue:
                 retry_after=1,
             ) from None
         finally:
-            self._asked[owner] -= 1
-            if not self._asked[owner]:
-                del self._asked[owner], self._owners[owner]
+            self._callers[owner] -= 1
+            if not self._callers[owner]:
+                del self._callers[owner], self._owners[owner]
 
 
-def too_slow(seconds: float) -> Overloaded:
+def search_timeout_error(seconds: float) -> Overloaded:
     """Return the error of a search that was broken off after so many seconds."""
     return Overloaded(
         "The search took too long and was broken off.",

@@ -51,11 +51,11 @@ class AcknowledgesEarly(SqliteStore):
 class _EarlyWriter(WriterThread):
     def _transact(self, operations: Sequence[Write]) -> list[tuple[OnDone, Any, Exception | None]]:
         with transaction(self._connection):
-            outcomes = [self._attempt(operation) for operation in operations]
+            outcomes = [self._run_in_savepoint(operation) for operation in operations]
             self._loop.call_soon_threadsafe(_tell, outcomes)
             time.sleep(WINDOW_SECONDS)
             for operation in operations:
-                failpoints.hit(f"{operation.what}.before_commit")
+                failpoints.hit(f"{operation.name}.before_commit")
         return []
 
 
@@ -108,7 +108,7 @@ class KeepsKeysApart(SqliteStore):
 
 
 def _answered(connection: sqlite3.Connection, once: Any) -> msgspec.Raw | None:
-    row = reads.one(connection, "answer", once.owner, once.route, once.key)
+    row = reads.fetch_one(connection, "answer", once.owner, once.route, once.key)
     return msgspec.Raw(row[1]) if row else None
 
 
@@ -121,15 +121,15 @@ class ClaimsCarelessly(SqliteStore):
         destinations: Sequence[str] | None = None,
         declined: Sequence[str] = (),
     ) -> Claim | None:
-        wanted = await self._read(reads.next_wanted, None, ())
+        wanted = await self._read(reads.find_next_run, None, ())
         if wanted is None:
             return None
         about, now = ReadSet(owner=None, run_id=wanted[0]), system_clock()
-        change = decide(await self._read(reads.records, about, now))
+        change = decide(await self._read(reads.read_snapshot, about, now))
         if change is None:
             return None
         await asyncio.sleep(WINDOW_SECONDS)
-        await self._write("claim", _set, change, self._me)
+        await self._write("claim", _set, change, self._writer_id)
         return Claim("local", change.run_updates[0].run, change.run_updates[0].lease)
 
 

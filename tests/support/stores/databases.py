@@ -58,7 +58,7 @@ class _Lent(PostgresStore):
     async def close(self) -> None:
         give_back, self.give_back = self.give_back, None
         if give_back is not None:
-            await self._appending.flush()
+            await self._appender.flush()
             await give_back()
         await super().close()
 

@@ -33,7 +33,7 @@ class LruCache(Generic[V]):
             self._kept.move_to_end(key)
         return found
 
-    def keep(self, key: str, value: V, size: int) -> None:
+    def put(self, key: str, value: V, size: int) -> None:
         """Put it in place of what is there, as the newest."""
         self.drop(key)
         self._kept[key] = value
@@ -68,35 +68,35 @@ class LogTails:
     """The log tails of runs that are under way, and for a while of those that have ended."""
 
     def __init__(self, max_bytes: int) -> None:
-        self._under_way: LruCache[LogTail] = LruCache(max_bytes)
+        self._active: LruCache[LogTail] = LruCache(max_bytes)
         self._ended: LruCache[LogTail] = LruCache(ENDED_BYTES)
 
     def get(self, run_id: str) -> LogTail | None:
         """The newest events of a run, if they are here."""
-        return self._under_way.get(run_id) or self._ended.get(run_id)
+        return self._active.get(run_id) or self._ended.get(run_id)
 
     def extend(self, run_id: str, first: int, lines: Sequence[bytes], *, ended: bool) -> None:
         """Lines that are kept now; the last ones of the run where it has ended with them."""
-        tail = self._under_way.get(run_id)
+        tail = self._active.get(run_id)
         if tail is None:
             tail = LogTail(first)
-            self._under_way.keep(run_id, tail, 0)
+            self._active.put(run_id, tail, 0)
         size = tail.size
         tail.extend(first, lines, ended=ended)
         if ended:
-            self._under_way.drop(run_id)
-            self._ended.keep(run_id, tail, tail.size)
+            self._active.drop(run_id)
+            self._ended.put(run_id, tail, tail.size)
         else:
-            self._under_way.grow(run_id, tail.size - size)
+            self._active.grow(run_id, tail.size - size)
 
     def drop(self, run_id: str | None) -> None:
         """Forget the run's."""
-        self._under_way.drop(run_id)
+        self._active.drop(run_id)
         self._ended.drop(run_id)
 
     def clear(self) -> None:
         """Forget all."""
-        self._under_way.clear()
+        self._active.clear()
         self._ended.clear()
 
 

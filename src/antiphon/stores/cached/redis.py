@@ -18,7 +18,7 @@ from antiphon.stores.cached.shared import ContextBackendDown
 
 EXPIRY_SECONDS = 600
 CONNECTIONS = 20  # of a process; who finds none free in time reads the database
-SCANNED_AT_ONCE = 1_000
+SCAN_BATCH = 1_000
 
 
 class RedisContextBackend:
@@ -27,18 +27,18 @@ class RedisContextBackend:
     name = "Redis"
 
     def __init__(self, address: str, installation: str) -> None:
-        self._client = _client(address)
+        self._client = _create_client(address)
         self._prefix = f"antiphon:{installation}:context:"
 
     async def get(self, thread_id: str, version: int) -> bytes | None:
         """See `Shelf.get`."""
-        with _translated():
+        with _translate_errors():
             return await self._client.hget(self._prefix + thread_id, str(version))
 
     async def put(self, thread_id: str, version: int, kept: bytes) -> None:
         """See `Shelf.put`."""
         key = self._prefix + thread_id
-        with _translated():
+        with _translate_errors():
             async with self._client.pipeline(transaction=True) as together:
                 together.delete(key)
                 together.hset(key, str(version), kept)
@@ -47,31 +47,31 @@ class RedisContextBackend:
 
     async def drop(self, thread_id: str) -> None:
         """See `Shelf.drop`."""
-        with _translated():
+        with _translate_errors():
             await self._client.delete(self._prefix + thread_id)
 
     async def clear(self) -> None:
         """See `Shelf.clear`."""
-        with _translated():
-            keys = self._client.scan_iter(match=self._prefix + "*", count=SCANNED_AT_ONCE)
+        with _translate_errors():
+            keys = self._client.scan_iter(match=self._prefix + "*", count=SCAN_BATCH)
             async for key in keys:
                 await self._client.delete(key)
 
     async def close(self) -> None:
         """See `Shelf.close`."""
-        with _translated():
+        with _translate_errors():
             await self._client.aclose()
 
 
 @contextmanager
-def _translated() -> Generator[None]:
+def _translate_errors() -> Generator[None]:
     try:
         yield
     except (OSError, RedisError) as fault:
         raise ContextBackendDown(str(fault) or type(fault).__name__) from fault
 
 
-class _Together(Protocol):
+class _PipelineLike(Protocol):
     """What is used here of redis's `Pipeline`."""
 
     def delete(self, key: str) -> object: ...
@@ -83,7 +83,7 @@ class _Together(Protocol):
     async def execute(self) -> object: ...
 
 
-class _Client(Protocol):
+class _RedisLike(Protocol):
     """What is used here of redis's `Redis`."""
 
     async def hget(self, key: str, field: str) -> bytes | None: ...
@@ -92,17 +92,17 @@ class _Client(Protocol):
 
     def scan_iter(self, *, match: str, count: int) -> AsyncIterator[bytes]: ...
 
-    def pipeline(self, *, transaction: bool) -> AbstractAsyncContextManager[_Together]: ...
+    def pipeline(self, *, transaction: bool) -> AbstractAsyncContextManager[_PipelineLike]: ...
 
     async def aclose(self) -> None: ...
 
 
-def _client(address: str) -> _Client:
+def _create_client(address: str) -> _RedisLike:
     pool = cast("Any", BlockingConnectionPool).from_url(
         address,
         client_name="antiphon-contexts",
         max_connections=CONNECTIONS,
         retry=Retry(NoBackoff(), 0),  # the database is asked instead
     )
-    client: _Client = cast("Any", Redis).from_pool(pool)
+    client: _RedisLike = cast("Any", Redis).from_pool(pool)
     return client

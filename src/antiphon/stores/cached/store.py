@@ -56,7 +56,7 @@ from antiphon.types.runs import Assistant, RunLease, Thread
 
 T = TypeVar("T")
 
-LANDMARK_BYTES = 250  # of memory, with its numbers
+LANDMARK_MEMORY_BYTES = 250  # of memory, with its numbers
 
 
 class CachedStore:
@@ -83,7 +83,7 @@ class CachedStore:
         except Fenced:
             self._tails.drop(about.run_id)
             raise
-        self._follow(decided.change)
+        self._apply_change(decided.change)
         return answer
 
     async def find_answer(self, once: IdempotencyKey) -> msgspec.Raw | None:
@@ -99,7 +99,7 @@ class CachedStore:
         """See `Store.claim`."""
         decided = _Remembered(decide)
         claim = await self._inner.claim(decided, destinations, declined)
-        self._follow(decided.change)
+        self._apply_change(decided.change)
         return claim
 
     async def destinations(self) -> Sequence[str]:
@@ -153,7 +153,7 @@ class CachedStore:
         self._tails.clear()
         return await self._inner.delete_expired(events_before, keys_before)
 
-    def _follow(self, change: ChangeSet | None) -> None:
+    def _apply_change(self, change: ChangeSet | None) -> None:
         if change is None:
             return
         if change.thread is not None:
@@ -177,18 +177,18 @@ class CachedStore:
 
     async def context(self, thread_id: str, *, fresh: bool = False) -> Context:
         """See `Store.context`; one cheap read where the copy is still current."""
-        context = None if fresh else await self._current(thread_id)
+        context = None if fresh else await self._find_current(thread_id)
         if context is None:
             context = await self._inner.context(thread_id, fresh=fresh)
             if self._shared is not None:
-                self._shared.keep(thread_id, context, partial(self._deleted, thread_id))
-        self._contexts.keep(thread_id, context, _weight(context))
+                self._shared.put_soon(thread_id, context, partial(self._is_deleted, thread_id))
+        self._contexts.put(thread_id, context, _weight(context))
         return context
 
-    async def _current(self, thread_id: str) -> Context | None:
+    async def _find_current(self, thread_id: str) -> Context | None:
         """A copy of what the thread is now: one of this process, else one that all share."""
         kept = self._contexts.get(thread_id)
-        shared = None if self._shared is None or self._shared.resting else self._shared
+        shared = None if self._shared is None or self._shared.is_suspended else self._shared
         if kept is None and shared is None:
             return None
         version = await self._inner.thread_version(thread_id)
@@ -196,7 +196,7 @@ class CachedStore:
             return kept
         return await shared.get(thread_id, version) if shared else None
 
-    async def _deleted(self, thread_id: str) -> bool:
+    async def _is_deleted(self, thread_id: str) -> bool:
         """Whether it is gone, or may be."""
         try:
             await self._inner.thread_version(thread_id)
@@ -425,7 +425,7 @@ class CachedStore:
 
 
 def _weight(context: Context) -> int:
-    return len(context.chat) + LANDMARK_BYTES * len(context.landmarks)
+    return len(context.chat) + LANDMARK_MEMORY_BYTES * len(context.landmarks)
 
 
 class _Remembered:

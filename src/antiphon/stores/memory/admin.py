@@ -19,14 +19,14 @@ from antiphon.types.accounts import (
 )
 
 
-class Acts:
+class AuditLog:
     """What administrators did, oldest first."""
 
     def __init__(self) -> None:
         self._acts: list[AuditEntry] = []
 
-    def note(self, act: AuditEntry | None) -> None:
-        """See `Store.note`."""
+    def append(self, act: AuditEntry | None) -> None:
+        """See `Store.append`."""
         if act is not None:
             self._acts.append(act)
 
@@ -40,24 +40,24 @@ class Acts:
         if after is not None:
             places = [place for place, act in enumerate(acts, 1) if act.id == after]
             if not places:
-                raise invariants.missing(AuditEntry, after)
+                raise invariants.not_found(AuditEntry, after)
             acts = acts[places[0] :]
         acts = [act for act in acts if owner in (None, act.owner)]
         return RecordPage(acts[:limit], len(acts) > limit)
 
 
-class Keys:
+class KeyTable:
     """Keys with their hashes, oldest first, and what was counted of each."""
 
-    def __init__(self, acts: Acts) -> None:
+    def __init__(self, acts: AuditLog) -> None:
         self._acts = acts
         self._keys: dict[str, tuple[Key, bytes]] = {}
         self._used: dict[Counter, tuple[int, int]] = {}
 
-    def keep(self, key: Key, digest: bytes, act: AuditEntry | None) -> None:
+    def add(self, key: Key, digest: bytes, act: AuditEntry | None) -> None:
         """See `Store.keep_key`."""
         self._keys[key.id] = (key, digest)
-        self._acts.note(act)
+        self._acts.append(act)
 
     def find(self, prefix: str) -> tuple[Key, bytes] | None:
         """See `Store.find_key`."""
@@ -70,30 +70,30 @@ class Keys:
     def change(self, key_id: str, amend: AmendKey, act: AuditEntry | None) -> Key:
         """See `Store.change_key`."""
         if key_id not in self._keys:
-            raise invariants.missing(Key, key_id)
+            raise invariants.not_found(Key, key_id)
         key, digest = self._keys[key_id]
         changed = amend(key)
         if changed != key:
             self._keys[key_id] = (changed, digest)
-            self._acts.note(act)
+            self._acts.append(act)
         return changed
 
-    def revoke_of(self, owner: str, now: int) -> None:
+    def revoke_keys_of(self, owner: str, now: int) -> None:
         """Revoke all that open what is this owner's, or that this person has."""
-        for key in self._of(owner):
-            self.change(key.id, invariants.revoked(now), None)
+        for key in self._keys_of(owner):
+            self.change(key.id, invariants.revoke_at(now), None)
 
-    def erase_of(self, owner: str, now: int) -> int:
+    def erase_keys_of(self, owner: str, now: int) -> int:
         """Revoke them, and forget their names and what they used; how many had any of it."""
-        theirs = self._of(owner)
-        blank = [self.change(key.id, invariants.erased(now), None) for key in theirs]
+        theirs = self._keys_of(owner)
+        blank = [self.change(key.id, invariants.anonymize_at(now), None) for key in theirs]
         ids = {key.id for key in theirs if key.owner == owner}
         used = [counter for counter in self._used if counter.key_id in ids]
         for counter in used:
             del self._used[counter]
         return sum(was != key for was, key in zip(theirs, blank, strict=True)) + len(used)
 
-    def _of(self, owner: str) -> Sequence[Key]:
+    def _keys_of(self, owner: str) -> Sequence[Key]:
         return [key for key in self.all() if owner in (key.owner, key.person_id)]
 
     def count(self, counter: Counter, amount: int, now: int) -> CounterValue:
@@ -110,25 +110,25 @@ class Keys:
         if amount and kept and kept[0].limits.tokens_per_day is not None:
             self.count(Counter(kept[0].id, "tokens"), amount, now)
 
-    def used(self, counter: Counter, now: int) -> int:
+    def read_usage(self, counter: Counter, now: int) -> int:
         """What was counted in the period that is now."""
         then, total = self._used.get(counter, (0, 0))
         return total if then >= period(counter, now) else 0
 
 
-class Projects:
+class ProjectTable:
     """Projects by id, oldest first."""
 
-    def __init__(self, acts: Acts, keys: Keys) -> None:
+    def __init__(self, acts: AuditLog, keys: KeyTable) -> None:
         self._acts = acts
         self._keys = keys
         self._projects: dict[str, Project] = {}
 
     def add(self, project: Project, act: AuditEntry) -> None:
         """See `Store.add_project`."""
-        self._refuse_twin(project)
+        self._check_unique(project)
         self._projects[project.id] = project
-        self._acts.note(act)
+        self._acts.append(act)
 
     def get(self, id: str) -> Project | None:
         """The project, if there is one."""
@@ -141,7 +141,7 @@ class Projects:
     def change(self, id: str, amend: AmendProject, act: AuditEntry, now: int) -> Project | None:
         """See `Store.change_project`."""
         if id not in self._projects:
-            raise invariants.missing(Project, id)
+            raise invariants.not_found(Project, id)
         project = self._projects[id]
         changed = amend(project)
         if changed == project:
@@ -149,62 +149,62 @@ class Projects:
         if changed is None:
             del self._projects[id]
         else:
-            self._refuse_twin(changed)
+            self._check_unique(changed)
             self._projects[id] = changed
         if changed is None or changed.disabled:
-            self._keys.revoke_of(id, now)
-        self._acts.note(act)
+            self._keys.revoke_keys_of(id, now)
+        self._acts.append(act)
         return changed
 
-    def _refuse_twin(self, project: Project) -> None:
+    def _check_unique(self, project: Project) -> None:
         for other in self._projects.values():
             if other.id != project.id and normalize_name(other.name) == normalize_name(
                 project.name
             ):
-                raise invariants.project_taken(project)
+                raise invariants.project_conflict(project)
 
 
-class ProviderKeys:
+class ProviderKeyTable:
     """Sealed keys for providers, by owner and provider."""
 
-    def __init__(self, acts: Acts) -> None:
+    def __init__(self, acts: AuditLog) -> None:
         self._acts = acts
         self._keys: dict[tuple[str, str], tuple[ProviderKey, bytes]] = {}
 
-    def keep(self, key: ProviderKey, sealed: bytes, act: AuditEntry) -> None:
+    def save(self, key: ProviderKey, sealed: bytes, act: AuditEntry) -> None:
         """See `Store.keep_provider_key`."""
         self._keys[key.owner, key.provider] = (key, sealed)
-        self._acts.note(act)
+        self._acts.append(act)
 
-    def of(self, owner: str | None) -> Sequence[ProviderKey]:
+    def all(self, owner: str | None) -> Sequence[ProviderKey]:
         """See `Store.provider_keys`."""
         kept = [self._keys[whose][0] for whose in sorted(self._keys)]
         return [key for key in kept if owner in (None, key.owner)]
 
-    def sealed(self, owner: str, provider: str) -> bytes | None:
+    def find_encrypted(self, owner: str, provider: str) -> bytes | None:
         """See `Store.sealed_key`."""
         kept = self._keys.get((owner, provider))
         return kept[1] if kept else None
 
-    def reseal(
+    def replace_encrypted(
         self, owner: str, provider: str, before: bytes, sealed: bytes, act: AuditEntry
     ) -> bool:
         """See `Store.reseal_provider_key`."""
         kept = self._keys.get((owner, provider))
         if kept is None or kept[1] != before:
             return False
-        self.keep(kept[0], sealed, act)
+        self.save(kept[0], sealed, act)
         return True
 
-    def drop(self, owner: str, provider: str, act: AuditEntry) -> None:
+    def delete(self, owner: str, provider: str, act: AuditEntry) -> None:
         """See `Store.drop_provider_key`."""
         if self._keys.pop((owner, provider), None) is None:
-            raise invariants.no_provider_key(owner, provider)
-        self._acts.note(act)
+            raise invariants.provider_key_not_found(owner, provider)
+        self._acts.append(act)
 
-    def erase_of(self, owner: str) -> int:
+    def delete_keys_of(self, owner: str) -> int:
         """Forget all of an owner; how many there were."""
-        theirs = self.of(owner)
+        theirs = self.all(owner)
         for key in theirs:
             del self._keys[owner, key.provider]
         return len(theirs)
@@ -213,10 +213,10 @@ class ProviderKeys:
 # The people of the store that forgets: found by id, by name whatever its case, or by subject.
 
 
-class People:
+class PeopleTable:
     """Accounts by the id of their person, oldest first."""
 
-    def __init__(self, acts: Acts, keys: Keys) -> None:
+    def __init__(self, acts: AuditLog, keys: KeyTable) -> None:
         self._acts = acts
         self._keys = keys
         self._accounts: dict[str, Account] = {}
@@ -224,10 +224,10 @@ class People:
     def add(self, account: Account, act: AuditEntry | None) -> None:
         """See `Store.add_person`."""
         if account.person.id in self._accounts:
-            raise invariants.taken(Person, account.person.id)
-        self._refuse_twin(account.person)
+            raise invariants.duplicate_id(Person, account.person.id)
+        self._check_unique(account.person)
         self._accounts[account.person.id] = account
-        self._acts.note(act)
+        self._acts.append(act)
 
     def find(
         self, *, id: str | None = None, name: str | None = None, subject: str | None = None
@@ -239,7 +239,7 @@ class People:
             return self._first(lambda person: normalize_name(person.name) == normalize_name(name))
         return self._first(lambda person: subject is not None and person.subject == subject)
 
-    def everybody(self) -> Sequence[Person]:
+    def all(self) -> Sequence[Person]:
         """See `Store.people`."""
         return [account.person for account in self._accounts.values()]
 
@@ -249,7 +249,7 @@ class People:
         """See `Store.change_person`."""
         account = self._accounts.get(person_id)
         if account is None:
-            raise invariants.missing(Person, person_id)
+            raise invariants.not_found(Person, person_id)
         others = self._first(lambda person: person.is_admin and person.id != person_id)
         changed = amend(account, others is not None)
         if changed == account:
@@ -257,17 +257,17 @@ class People:
         if changed is None:
             del self._accounts[person_id]
         else:
-            self._refuse_twin(changed.person)
+            self._check_unique(changed.person)
             self._accounts[person_id] = changed
         if changed is None or changed.person.disabled:
-            self._keys.revoke_of(person_id, now)
-        self._acts.note(act)
+            self._keys.revoke_keys_of(person_id, now)
+        self._acts.append(act)
         return changed
 
     def _first(self, fits: Callable[[Person], bool]) -> Account | None:
         return next((each for each in self._accounts.values() if fits(each.person)), None)
 
-    def _refuse_twin(self, person: Person) -> None:
+    def _check_unique(self, person: Person) -> None:
         for named in (self.find(name=person.name), self.find(subject=person.subject)):
             if named is not None and named.person.id != person.id:
-                raise invariants.name_taken(person)
+                raise invariants.person_conflict(person)

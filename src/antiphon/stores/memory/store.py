@@ -40,7 +40,13 @@ from antiphon.ports import (
 )
 from antiphon.stores import invariants
 from antiphon.stores.invariants import Clock, system_clock
-from antiphon.stores.memory.admin import Acts, Keys, People, Projects, ProviderKeys
+from antiphon.stores.memory.admin import (
+    AuditLog,
+    KeyTable,
+    PeopleTable,
+    ProjectTable,
+    ProviderKeyTable,
+)
 from antiphon.stores.memory.families import Families
 from antiphon.stores.rows import take_page
 from antiphon.types import events
@@ -63,14 +69,14 @@ T = TypeVar("T")
 
 
 @dataclass
-class _Thread:
+class _StoredThread:
     owner: str
     thread: Thread
     messages: list[Message] = field(default_factory=list[Message])
 
 
 @dataclass
-class _Run:
+class _StoredRun:
     """`lines` are the encoded events after `drive.kept_after`."""
 
     owner: str
@@ -81,14 +87,14 @@ class _Run:
 
 
 @dataclass
-class _Kept:
+class _StoredRecord:
     owner: str
     record: Any
     content: bytes = b""
 
 
 @dataclass
-class _Answer:
+class _StoredAnswer:
     digest: bytes
     answer: bytes | None
     subject: str | None
@@ -100,18 +106,18 @@ class MemoryStore:
 
     def __init__(self, clock: Clock = system_clock) -> None:
         self._clock = clock
-        self._threads: dict[str, _Thread] = {}
+        self._threads: dict[str, _StoredThread] = {}
         self._families = Families()
-        self._runs: dict[str, _Run] = {}
+        self._runs: dict[str, _StoredRun] = {}
         self._actions: dict[str, Action] = {}
-        self._records: dict[type[Any], dict[str, _Kept]] = {Assistant: {}, Upload: {}}
-        self._answers: dict[tuple[str, str, str], _Answer] = {}
-        self._acts = Acts()
-        self._keys = Keys(self._acts)
-        self._people = People(self._acts, self._keys)
-        self._projects = Projects(self._acts, self._keys)
-        self._provider_keys = ProviderKeys(self._acts)
-        self._spent: dict[tuple[str, str, str], UsageRow] = {}
+        self._records: dict[type[Any], dict[str, _StoredRecord]] = {Assistant: {}, Upload: {}}
+        self._answers: dict[tuple[str, str, str], _StoredAnswer] = {}
+        self._audit_log = AuditLog()
+        self._keys = KeyTable(self._audit_log)
+        self._people = PeopleTable(self._audit_log, self._keys)
+        self._projects = ProjectTable(self._audit_log, self._keys)
+        self._provider_keys = ProviderKeyTable(self._audit_log)
+        self._usage: dict[tuple[str, str, str], UsageRow] = {}
         self._secret = secrets.token_bytes(32)
 
     # The transactions of runs
@@ -120,22 +126,22 @@ class MemoryStore:
         """See `Store.change`; `decide` runs here and now."""
         if about.once and (kept := await self.find_answer(about.once)) is not None:
             return kept
-        records = self._read(about)
+        records = self._read_snapshot(about)
         change = decide(records)
         if change is None:
             return None
-        self._judge(about, change)
+        self._check(about, change)
         once = None if change.more else about.once
         answer = msgspec.json.encode(change.answer) if once else b""
         self._write(about, change)
         if once:
-            self._remember(once, answer, invariants.subject(records, change))
+            self._save_answer(once, answer, invariants.answer_subject(records, change))
         return change.answer
 
     async def find_answer(self, once: IdempotencyKey) -> msgspec.Raw | None:
         """See `Store.find_answer`."""
         kept = self._answers.get((once.owner, once.route, once.key))
-        return invariants.kept_answer(once, kept.digest, kept.answer) if kept else None
+        return invariants.replay_answer(once, kept.digest, kept.answer) if kept else None
 
     async def claim(
         self,
@@ -146,7 +152,7 @@ class MemoryStore:
         """See `Store.claim`."""
         waiting = [
             kept
-            for kept in self._waiting()
+            for kept in self._queued_runs()
             if (destinations is None or kept.lease.destination in destinations)
             and kept.run.id not in declined
         ]
@@ -160,7 +166,7 @@ class MemoryStore:
 
     async def destinations(self) -> Sequence[str]:
         """See `Store.destinations`."""
-        return list({kept.lease.destination for kept in self._waiting()})
+        return list({kept.lease.destination for kept in self._queued_runs()})
 
     async def find_unclaimed_runs(
         self, destinations: Sequence[str], wanted_before: int, limit: int
@@ -168,13 +174,13 @@ class MemoryStore:
         """See `Store.find_unclaimed_runs`."""
         found = [
             kept
-            for kept in self._waiting()
+            for kept in self._queued_runs()
             if kept.wanted_at < wanted_before and kept.lease.destination not in destinations
         ]
         found.sort(key=lambda kept: kept.wanted_at)
         return [kept.run.id for kept in found[:limit]]
 
-    def _waiting(self) -> Sequence[_Run]:
+    def _queued_runs(self) -> Sequence[_StoredRun]:
         return [
             kept
             for kept in self._runs.values()
@@ -183,7 +189,9 @@ class MemoryStore:
 
     async def renew_leases(self, held: Mapping[str, int], lease_ms: int) -> frozenset[str]:
         """See `Store.renew_leases`."""
-        lost = frozenset(run_id for run_id, epoch in held.items() if not self._held(run_id, epoch))
+        lost = frozenset(
+            run_id for run_id, epoch in held.items() if not self._has_lease(run_id, epoch)
+        )
         for run_id in held.keys() - lost:
             kept = self._runs[run_id]
             kept.lease = replace(kept.lease, due_at=self._clock() + lease_ms)
@@ -201,12 +209,12 @@ class MemoryStore:
     ) -> None:
         """See `Store.append`; kept at once, urgent or not, and told on the loop's next round."""
         refused: Exception | None = None
-        if self._held(run_id, epoch) and self._runs[run_id].lease.last_event == first - 1:
+        if self._has_lease(run_id, epoch) and self._runs[run_id].lease.last_event == first - 1:
             run = self._runs[run_id]
             run.lines.extend(lines)
             run.lease = replace(run.lease, last_event=first - 1 + len(lines))
         else:
-            refused = invariants.not_held(run_id, epoch, first)
+            refused = invariants.append_fenced_error(run_id, epoch, first)
         asyncio.get_running_loop().call_soon(kept, refused)
 
     async def overdue_runs(self, limit: int) -> Sequence[str]:
@@ -232,22 +240,22 @@ class MemoryStore:
         ]
         return leased[:limit]
 
-    def _held(self, run_id: str, epoch: int) -> bool:
+    def _has_lease(self, run_id: str, epoch: int) -> bool:
         kept = self._runs.get(run_id)
         return (
             kept is not None and kept.lease.epoch == epoch and kept.run.status is Status.IN_PROGRESS
         )
 
-    def _read(self, about: ReadSet) -> Snapshot:
+    def _read_snapshot(self, about: ReadSet) -> Snapshot:
         """What the change is about, without what is another owner's."""
-        known = self._known(about.key_id)
+        known = self._read_key_usage(about.key_id)
         run = self._runs.get(about.run_id) if about.run_id else None
         thread_id = about.thread_id or (run.run.thread_id if run else None)
         thread = self._threads.get(thread_id) if thread_id else None
         if thread is None or about.owner not in (None, thread.owner):
             return known
         if about.run_id is None:
-            run = self._active(thread.thread.id)
+            run = self._find_active_run(thread.thread.id)
         if run is None or run.run.thread_id != thread.thread.id:
             return replace(known, thread=thread.thread)
         return replace(
@@ -256,10 +264,10 @@ class MemoryStore:
             run=run.run,
             lease=run.lease,
             actions=self._actions_of(run.run.id, about.tool_call_id),
-            log=_turn(run) if about.turn_log else (),
+            log=_decode_turn(run) if about.turn_log else (),
         )
 
-    def _known(self, key_id: str | None) -> Snapshot:
+    def _read_key_usage(self, key_id: str | None) -> Snapshot:
         """What is known of the key, before anything is known of a thread."""
         now = self._clock()
         if key_id is None:
@@ -267,7 +275,7 @@ class MemoryStore:
         begun = [kept.run for kept in self._runs.values() if kept.lease.key_id == key_id]
         running = sum(not run.status.ended for run in begun)
         return Snapshot(
-            now=now, running=running, tokens=self._keys.used(Counter(key_id, "tokens"), now)
+            now=now, running=running, tokens=self._keys.read_usage(Counter(key_id, "tokens"), now)
         )
 
     def _actions_of(self, run_id: str, tool_call_id: str | None) -> tuple[Action, ...]:
@@ -278,34 +286,34 @@ class MemoryStore:
             each for each in actions if each.turn == turn or each.tool_call_id == tool_call_id
         )
 
-    def _active(self, thread_id: str) -> _Run | None:
+    def _find_active_run(self, thread_id: str) -> _StoredRun | None:
         runs = (kept for kept in self._runs.values() if kept.run.thread_id == thread_id)
         return next((kept for kept in runs if not kept.run.status.ended), None)
 
-    def _judge(self, about: ReadSet, change: ChangeSet) -> None:
+    def _check(self, about: ReadSet, change: ChangeSet) -> None:
         """Raise whatever stands against the change, before any of it is written."""
         thread = self._threads.get(change.thread.id) if change.thread else None
-        invariants.judge_thread(thread.thread if thread else None, change)
+        invariants.check_thread_change(thread.thread if thread else None, change)
         if change.thread and not thread:
-            invariants.owner_of(about, change)
+            invariants.require_owner(about, change)
         if thread:
-            _judge_places(thread.messages, change)
+            _check_message_numbers(thread.messages, change)
         ended = {driven.run.id for driven in change.run_updates if driven.run.status.ended}
         for driven in change.run_updates:
             kept = self._runs.get(driven.run.id)
-            invariants.judge_move((kept.run, kept.lease) if kept else None, driven)
+            invariants.check_run_update((kept.run, kept.lease) if kept else None, driven)
             if not kept:
-                invariants.owner_of(about, change)
-                active = self._active(driven.run.thread_id)
+                invariants.require_owner(about, change)
+                active = self._find_active_run(driven.run.thread_id)
                 if active and active.run.id not in ended:
-                    raise invariants.already_active(active.run.thread_id, active.run.id)
+                    raise invariants.run_active_error(active.run.thread_id, active.run.id)
 
     def _write(self, about: ReadSet, change: ChangeSet) -> None:
         if change.thread is not None:
             kept = self._threads.get(change.thread.id)
             before = kept.thread if kept else None
             if kept is None:
-                kept = _Thread(invariants.owner_of(about, change), change.thread)
+                kept = _StoredThread(invariants.require_owner(about, change), change.thread)
                 self._threads[change.thread.id] = kept
             kept.thread = change.thread
             self._join_family(kept.owner, before, change.thread)
@@ -315,7 +323,7 @@ class MemoryStore:
         for driven in change.run_updates:
             self._write_run(about, change, driven)
         self._actions.update({action.id: action for action in change.actions})
-        self._acts.note(change.act)
+        self._audit_log.append(change.act)
 
     def _join_family(self, owner: str, before: Thread | None, thread: Thread) -> None:
         replaced = self._threads.get(thread.metadata.get(REPLACES, ""))
@@ -324,24 +332,26 @@ class MemoryStore:
 
     def _write_run(self, about: ReadSet, change: ChangeSet, driven: RunUpdate) -> None:
         kept = self._runs.get(driven.run.id)
-        grown = invariants.grown(kept.run if kept else None, driven.run)
+        grown = invariants.count_new_tokens(kept.run if kept else None, driven.run)
         self._keys.count_tokens(driven.lease.key_id, grown, self._clock())
         if kept is None:
-            kept = _Run(invariants.owner_of(about, change), driven.run, RunLease(), self._clock())
+            kept = _StoredRun(
+                invariants.require_owner(about, change), driven.run, RunLease(), self._clock()
+            )
             self._runs[driven.run.id] = kept
         if driven.lease.wanted and not kept.lease.wanted:
             kept.wanted_at = self._clock()
         kept.run, kept.lease = driven.run, driven.lease
         if driven.run.status.ended:
-            self._spend(invariants.spent(kept.owner, driven.run, self._clock()))
+            self._spend(invariants.usage_of_run(kept.owner, driven.run, self._clock()))
         kept.lines.extend(events.encode(event) for event in driven.events)
 
     def _spend(self, spent: UsageRow) -> None:
         about = (spent.day, spent.owner, spent.model)
-        self._spent[about] = invariants.summed(self._spent.get(about), spent)
+        self._usage[about] = invariants.add_usage(self._usage.get(about), spent)
 
-    def _remember(self, once: IdempotencyKey, answer: bytes, subject: str | None) -> None:
-        self._answers[once.owner, once.route, once.key] = _Answer(
+    def _save_answer(self, once: IdempotencyKey, answer: bytes, subject: str | None) -> None:
+        self._answers[once.owner, once.route, once.key] = _StoredAnswer(
             once.digest, answer, subject, self._clock()
         )
 
@@ -351,8 +361,8 @@ class MemoryStore:
         """See `Store.log`; always to the end."""
         kept = self._runs.get(run_id)
         if kept is None:
-            raise invariants.missing(Run, run_id)
-        invariants.check_kept(run_id, after, kept.lease.kept_after)
+            raise invariants.not_found(Run, run_id)
+        invariants.check_not_expired(run_id, after, kept.lease.kept_after)
         lines = kept.lines[after - kept.lease.kept_after :]
         return EventPage(after + 1, lines, kept.run.status.ended)
 
@@ -360,13 +370,13 @@ class MemoryStore:
         """See `Store.context`; there is no cache to go round."""
         kept = self._threads.get(thread_id)
         if kept is None:
-            raise invariants.missing(Thread, thread_id)
+            raise invariants.not_found(Thread, thread_id)
         pieces: list[bytes] = []
         landmarks: list[Landmark] = []
         offset = tokens = 0
         for message in kept.messages:
             piece = to_chat_completions(message)
-            if (role := invariants.role(message)) in invariants.LANDMARKS:
+            if (role := invariants.landmark_role(message)) in invariants.LANDMARKS:
                 landmarks.append(Landmark(message.number, role, offset, len(piece), tokens))
             pieces.append(piece)
             offset += len(piece) + len(b",")
@@ -384,14 +394,14 @@ class MemoryStore:
         """See `Store.version`."""
         kept = self._threads.get(thread_id)
         if kept is None:
-            raise invariants.missing(Thread, thread_id)
+            raise invariants.not_found(Thread, thread_id)
         return kept.thread.version
 
     async def run_lease(self, run_id: str) -> RunLease:
         """See `Store.run_lease`."""
         kept = self._runs.get(run_id)
         if kept is None:
-            raise invariants.missing(Run, run_id)
+            raise invariants.not_found(Run, run_id)
         return kept.lease
 
     async def run_leases(self, run_ids: Sequence[str]) -> Mapping[str, RunLease]:
@@ -400,10 +410,10 @@ class MemoryStore:
 
     async def get(self, kind: type[T], owner: str | None, id: str) -> T:
         """See `Store.get`."""
-        for whose, record in self._all(kind):
+        for whose, record in self._records_of(kind):
             if record.id == id and owner in (None, whose):
                 return cast("T", record)
-        raise invariants.missing(kind, id)
+        raise invariants.not_found(kind, id)
 
     async def call_ids(self, run_id: str) -> frozenset[str]:
         """See `Store.call_ids`."""
@@ -424,7 +434,7 @@ class MemoryStore:
         asked = {name: where.pop(name, None) for name in ("query", "family", "branches")}
         listed = [
             record
-            for whose, record in self._all(kind)
+            for whose, record in self._records_of(kind)
             if owner in (None, whose)
             and all(
                 value is None or getattr(record, name) == value for name, value in where.items()
@@ -440,23 +450,23 @@ class MemoryStore:
         elif start is not None:
             places = [place for place, record in enumerate(listed) if record.id == start]
             if not places:
-                raise invariants.missing(kind, start)
+                raise invariants.not_found(kind, start)
             listed = listed[places[0] + 1 :]
         if status is not None:
             listed = [record for record in listed if record.status == status]
         if kind is Thread:
-            found = self._threads_found(owner, **asked)
+            found = self._find_threads(owner, **asked)
             listed = [thread for thread in listed if thread.id in found]
-        return RecordPage(*take_page(listed, limit, _size))
+        return RecordPage(*take_page(listed, limit, _json_size))
 
-    def _threads_found(
+    def _find_threads(
         self, owner: str | None, query: str | None, family: str | None, branches: str | None
     ) -> set[str]:
         """The ids of the threads that hold the words, are of the family, are the latest of it."""
         found = [
             (kept.owner, kept.thread)
             for kept in self._threads.values()
-            if query is None or self._found(query, kept.thread)
+            if query is None or self._thread_matches(query, kept.thread)
         ]
         ids = {thread.id for _, thread in found}
         if branches == "latest":
@@ -467,7 +477,7 @@ class MemoryStore:
             ids = {thread_id for thread_id in ids if self._families.of(thread_id) == wanted}
         return ids
 
-    def _all(self, kind: type[Any]) -> Iterable[tuple[str, Any]]:
+    def _records_of(self, kind: type[Any]) -> Iterable[tuple[str, Any]]:
         """Everything of a kind with its owner, oldest first; messages in order."""
         if kind is Thread:
             return ((kept.owner, kept.thread) for kept in self._threads.values())
@@ -480,9 +490,9 @@ class MemoryStore:
             return ((self._runs[each.run_id].owner, each) for each in self._actions.values())
         return ((kept.owner, kept.record) for kept in self._records[kind].values())
 
-    def _found(self, query: str, thread: Thread) -> bool:
+    def _thread_matches(self, query: str, thread: Thread) -> bool:
         texts = (thread.title, *(m.full_text for m in self._threads[thread.id].messages))
-        return any(invariants.holds(invariants.searchable(text), query) for text in texts)
+        return any(invariants.matches_query(invariants.fold_case(text), query) for text in texts)
 
     # Writing what is no run
 
@@ -498,10 +508,10 @@ class MemoryStore:
             return kept
         there = self._records[type(record)]
         if record.id in there:
-            raise invariants.taken(type(record), record.id)
-        there[record.id] = _Kept(owner, record, content or b"")
+            raise invariants.duplicate_id(type(record), record.id)
+        there[record.id] = _StoredRecord(owner, record, content or b"")
         if once:
-            self._remember(once, msgspec.json.encode(record), record.id)
+            self._save_answer(once, msgspec.json.encode(record), record.id)
         return record
 
     async def update_assistant(
@@ -509,7 +519,7 @@ class MemoryStore:
     ) -> Assistant:
         """See `Store.update_assistant`."""
         changed = change(await self.get(Assistant, owner, id))
-        self._records[Assistant][id] = _Kept(owner, changed)
+        self._records[Assistant][id] = _StoredRecord(owner, changed)
         return changed
 
     async def content(
@@ -518,7 +528,7 @@ class MemoryStore:
         """See `Store.content`."""
         kept = self._records[Upload].get(upload_id)
         if kept is None or owner not in (None, kept.owner):
-            raise invariants.missing(Upload, upload_id)
+            raise invariants.not_found(Upload, upload_id)
         return kept.content[start : None if size is None else start + size]
 
     async def delete(self, kind: type[Any], owner: str, id: str) -> None:
@@ -572,7 +582,7 @@ class MemoryStore:
 
     async def people(self) -> Sequence[Person]:
         """See `Store.people`."""
-        return self._people.everybody()
+        return self._people.all()
 
     async def change_person(
         self, person_id: str, amend: AmendAccount, act: AuditEntry | None = None
@@ -585,15 +595,15 @@ class MemoryStore:
         runs = list(reversed(self._runs.values()))
         if after is not None:
             if after not in self._runs:
-                raise invariants.missing(Run, after)
+                raise invariants.not_found(Run, after)
             runs = runs[[kept.run.id for kept in runs].index(after) + 1 :]
         live = [(kept.owner, kept.run) for kept in runs if not kept.run.status.ended]
-        return RecordPage(*take_page(live, limit, lambda each: _size(each[1])))
+        return RecordPage(*take_page(live, limit, lambda each: _json_size(each[1])))
 
     async def usage(self, since: str, limit: int, owner: str | None = None) -> Sequence[UsageRow]:
         """See `Store.usage`."""
-        newest = sorted(self._spent, reverse=True)
-        rows = (self._spent[about] for about in newest if about[0] >= since)
+        newest = sorted(self._usage, reverse=True)
+        rows = (self._usage[about] for about in newest if about[0] >= since)
         return [row for row in rows if owner in (None, row.owner)][:limit]
 
     # Keys, projects, and what was done about them
@@ -602,8 +612,8 @@ class MemoryStore:
         """See `Store.add_key`."""
         known = (self._people.find(id=whose) for whose in (key.owner, key.person_id) if whose)
         people = [account.person for account in known if account]
-        invariants.refuse_disabled(self._projects.get(key.owner), *people)
-        self._keys.keep(key, digest, act)
+        invariants.require_enabled(self._projects.get(key.owner), *people)
+        self._keys.add(key, digest, act)
 
     async def find_key(self, prefix: str) -> tuple[Key, bytes] | None:
         """See `Store.find_key`."""
@@ -619,7 +629,7 @@ class MemoryStore:
 
     async def revoke_key(self, key_id: str, act: AuditEntry | None = None) -> Key:
         """See `Store.revoke_key`; a second time changes nothing."""
-        return self._keys.change(key_id, invariants.revoked(self._clock()), act)
+        return self._keys.change(key_id, invariants.revoke_at(self._clock()), act)
 
     async def count_usage(self, counter: Counter, amount: int) -> CounterValue:
         """See `Store.count_usage`."""
@@ -639,39 +649,43 @@ class MemoryStore:
 
     async def save_provider_key(self, key: ProviderKey, sealed: bytes, act: AuditEntry) -> None:
         """See `Store.save_provider_key`."""
-        self._provider_keys.keep(key, sealed, act)
+        self._provider_keys.save(key, sealed, act)
 
     async def provider_keys(self, owner: str | None) -> Sequence[ProviderKey]:
         """See `Store.provider_keys`."""
-        return self._provider_keys.of(owner)
+        return self._provider_keys.all(owner)
 
     async def find_encrypted_key(self, owner: str, provider: str) -> bytes | None:
         """See `Store.find_encrypted_key`."""
-        return self._provider_keys.sealed(owner, provider)
+        return self._provider_keys.find_encrypted(owner, provider)
 
     async def replace_encrypted_key(
         self, owner: str, provider: str, before: bytes, sealed: bytes, act: AuditEntry
     ) -> bool:
         """See `Store.replace_encrypted_key`."""
-        return self._provider_keys.reseal(owner, provider, before, sealed, act)
+        return self._provider_keys.replace_encrypted(owner, provider, before, sealed, act)
 
     async def delete_provider_key(self, owner: str, provider: str, act: AuditEntry) -> None:
         """See `Store.delete_provider_key`."""
-        self._provider_keys.drop(owner, provider, act)
+        self._provider_keys.delete(owner, provider, act)
 
     async def owners(
         self, limit: int, after: str | None = None, owner: str | None = None
     ) -> RecordPage:
         """See `Store.owners`."""
-        having = {whose for kind in (Thread, Upload, Assistant) for whose, _ in self._all(kind)}
-        having |= {key.owner for key in self._provider_keys.of(None)}
+        having = {
+            whose for kind in (Thread, Upload, Assistant) for whose, _ in self._records_of(kind)
+        }
+        having |= {key.owner for key in self._provider_keys.all(None)}
         found = having & {owner} if owner is not None else having
         later = sorted(whose for whose in found if whose > (after or ""))
-        return RecordPage([self._holding(whose) for whose in later[:limit]], len(later) > limit)
+        return RecordPage(
+            [self._count_things(whose) for whose in later[:limit]], len(later) > limit
+        )
 
-    def _holding(self, owner: str) -> OwnerTotals:
+    def _count_things(self, owner: str) -> OwnerTotals:
         def number(kind: type[Any]) -> int:
-            return sum(whose == owner for whose, _ in self._all(kind))
+            return sum(whose == owner for whose, _ in self._records_of(kind))
 
         return OwnerTotals(
             owner=owner,
@@ -688,11 +702,13 @@ class MemoryStore:
             self._remove_thread(thread_id)
         erased = len(threads)
         for records in self._records.values():
-            erased += _drop(records, [each for each in records if records[each].owner == owner])
-        erased += _drop(self._answers, [once for once in self._answers if once[0] == owner])
-        erased += _drop(self._spent, [about for about in self._spent if about[1] == owner])
-        erased += self._provider_keys.erase_of(owner)
-        return erased + self._keys.erase_of(owner, self._clock())
+            erased += _delete_all(
+                records, [each for each in records if records[each].owner == owner]
+            )
+        erased += _delete_all(self._answers, [once for once in self._answers if once[0] == owner])
+        erased += _delete_all(self._usage, [about for about in self._usage if about[1] == owner])
+        erased += self._provider_keys.delete_keys_of(owner)
+        return erased + self._keys.erase_keys_of(owner, self._clock())
 
     # Imports
 
@@ -700,9 +716,9 @@ class MemoryStore:
         """See `Store.find_records`."""
         wanted = frozenset(ids)
         owned: Iterable[tuple[str, Any]] = (
-            ((act.owner or "", act) for act in self._acts.all())
+            ((act.owner or "", act) for act in self._audit_log.all())
             if kind is AuditEntry
-            else self._all(kind)
+            else self._records_of(kind)
         )
         return {record.id: (whose, record) for whose, record in owned if record.id in wanted}
 
@@ -715,11 +731,11 @@ class MemoryStore:
         """See `Store.import_records`."""
         self._refuse_taken(batch)
         for assistant in batch.assistants:
-            self._records[Assistant][assistant.id] = _Kept(owner, assistant)
+            self._records[Assistant][assistant.id] = _StoredRecord(owner, assistant)
         for upload, content in batch.uploads:
-            self._records[Upload][upload.id] = _Kept(owner, upload, content)
+            self._records[Upload][upload.id] = _StoredRecord(owner, upload, content)
         for thread, family in batch.threads:
-            self._threads[thread.id] = _Thread(owner, thread)
+            self._threads[thread.id] = _StoredThread(owner, thread)
             self._families.put(thread.id, family)
         for message in batch.messages:
             self._threads[message.thread_id].messages.append(message)
@@ -727,7 +743,7 @@ class MemoryStore:
             self._threads[thread_id].messages.sort(key=lambda each: each.number)
         for each in batch.runs:
             lease = invariants.lease_of_imported(each)
-            self._runs[each.run.id] = _Run(owner, each.run, lease, each.run.created_at)
+            self._runs[each.run.id] = _StoredRun(owner, each.run, lease, each.run.created_at)
         for events_of in batch.events:
             self._runs[events_of.run_id].lines.extend(events_of.lines)
         self._actions.update({action.id: action for action in batch.actions})
@@ -758,10 +774,12 @@ class MemoryStore:
         """See `Store.transfer_owned`; everything at once."""
         given = 0
         for there in (*self._records.values(), self._threads, self._runs):
-            for kept in cast("dict[str, _Kept | _Thread | _Run]", there).values():
+            for kept in cast(
+                "dict[str, _StoredRecord | _StoredThread | _StoredRun]", there
+            ).values():
                 if kept.owner == owner:
                     kept.owner = to
-                    given += not isinstance(kept, _Run)
+                    given += not isinstance(kept, _StoredRun)
         return given
 
     async def finish_import(
@@ -770,22 +788,22 @@ class MemoryStore:
         """See `Store.finish_import`."""
         for row in usage:
             about = (row.day, row.owner, row.model)
-            self._spent[about] = invariants.larger(self._spent.get(about), row)
-        known = {entry.id for entry in self._acts.all()}
+            self._usage[about] = invariants.larger(self._usage.get(about), row)
+        known = {entry.id for entry in self._audit_log.all()}
         for entry in entries:
             if entry.id not in known:
-                self._acts.note(entry)
-        self._acts.note(act)
+                self._audit_log.append(entry)
+        self._audit_log.append(act)
 
     async def append_audit_entry(self, act: AuditEntry) -> None:
         """See `Store.note`."""
-        self._acts.note(act)
+        self._audit_log.append(act)
 
     async def audit_entries(
         self, limit: int, after: str | None = None, owner: str | None = None
     ) -> RecordPage:
         """See `Store.acts`."""
-        return self._acts.page(limit, after, owner)
+        return self._audit_log.page(limit, after, owner)
 
     # The installation
 
@@ -804,7 +822,7 @@ class MemoryStore:
         """Nothing is held."""
 
 
-def _judge_places(there: Sequence[Message], change: ChangeSet) -> None:
+def _check_message_numbers(there: Sequence[Message], change: ChangeSet) -> None:
     taken = {
         message.number
         for message in there
@@ -812,23 +830,23 @@ def _judge_places(there: Sequence[Message], change: ChangeSet) -> None:
     }
     for message in change.messages:
         if message.number in taken:
-            raise invariants.place_taken(message)
+            raise invariants.duplicate_message(message)
         taken.add(message.number)
 
 
-def _drop(things: dict[T, Any], those: Sequence[T]) -> int:
+def _delete_all(things: dict[T, Any], those: Sequence[T]) -> int:
     for each in those:
         del things[each]
     return len(those)
 
 
-def _turn(run: _Run) -> tuple[Numbered, ...]:
+def _decode_turn(run: _StoredRun) -> tuple[Numbered, ...]:
     """The events after the previous turn, decoded."""
     first = max(run.lease.turn_began_after, run.lease.kept_after) + 1
     lines = run.lines[first - 1 - run.lease.kept_after :]
     return tuple(enumerate(map(events.decode, lines), first))
 
 
-def _size(record: object) -> int:
+def _json_size(record: object) -> int:
     """Return how many bytes the record has as JSON, which is how other stores keep it."""
     return len(msgspec.json.encode(record))

@@ -12,8 +12,8 @@ from asyncpg.connection import Connection
 from antiphon.engine.accounts import normalize_name
 from antiphon.ports import AmendAccount, AmendKey, AmendProject, Key, RecordPage
 from antiphon.stores import invariants
-from antiphon.stores.postgres.connections import SQL, execute, row, rows, value
-from antiphon.stores.postgres.records import remove_what_is_in
+from antiphon.stores.postgres.connections import SQL, execute, fetch_row, fetch_rows, fetch_value
+from antiphon.stores.postgres.records import delete_thread_contents
 from antiphon.stores.rows import LIST_PAGE_BYTES, decoder
 from antiphon.types.accounts import (
     PERIODS,
@@ -32,26 +32,26 @@ from antiphon.types.runs import DOLLAR_DIGITS, Run
 # The audit log in PostgreSQL, as functions of a connection.
 
 
-async def note(connection: Connection[Any], act: AuditEntry | None) -> None:
-    """See `Store.note`; part of the transaction that does what the act tells of."""
+async def append_audit_entry(connection: Connection[Any], act: AuditEntry | None) -> None:
+    """See `Store.append_audit_entry`; part of the transaction that does what the act tells of."""
     if act is not None:
         doc = msgspec.json.encode(act)
         await execute(connection, "add_act", id=act.id, owner=act.owner, doc=doc)
 
 
-async def page(
+async def audit_entries(
     connection: Connection[Any], limit: int, after: str | None, owner: str | None
 ) -> RecordPage:
     """See `Store.acts`."""
     place = _NEWEST
     if after is not None:
-        place = await value(connection, "place_of_act", id=after)
+        place = await fetch_value(connection, "place_of_act", id=after)
         if place is None:
-            raise invariants.missing(AuditEntry, after)
+            raise invariants.not_found(AuditEntry, after)
     if owner is None:
-        found = await rows(connection, "acts", place=place, limit=limit + 1)
+        found = await fetch_rows(connection, "acts", place=place, limit=limit + 1)
     else:
-        found = await rows(connection, "acts_of", place=place, limit=limit + 1, owner=owner)
+        found = await fetch_rows(connection, "acts_of", place=place, limit=limit + 1, owner=owner)
     return RecordPage([_ACT.decode(doc) for (doc,) in found[:limit]], len(found) > limit)
 
 
@@ -62,30 +62,30 @@ _NEWEST = 2**63 - 1
 # Keys in PostgreSQL and what each has used, as functions of a connection.
 
 
-async def keep(
+async def add_key(
     connection: Connection[Any], key: Key, digest: bytes, act: AuditEntry | None
 ) -> None:
     """See `Store.keep_key`."""
     async with connection.transaction():
-        project = await value(connection, "project_for_update", id=key.owner)
-        people = await rows(connection, "people_for_share", ids=[key.owner, key.person_id])
-        invariants.refuse_disabled(
+        project = await fetch_value(connection, "project_for_update", id=key.owner)
+        people = await fetch_rows(connection, "people_for_share", ids=[key.owner, key.person_id])
+        invariants.require_enabled(
             None if project is None else _PROJECT.decode(project),
             *(_PERSON.decode(doc) for (doc,) in people),
         )
-        await execute(connection, "add_key", prefix=key.prefix, digest=digest, **_columns(key))
-        await note(connection, act)
+        await execute(connection, "add_key", prefix=key.prefix, digest=digest, **_key_columns(key))
+        await append_audit_entry(connection, act)
 
 
 async def find_key(connection: Connection[Any], prefix: str) -> tuple[Key, bytes] | None:
     """See `Store.find_key`."""
-    found = await row(connection, SQL["find_key"], prefix=prefix)
+    found = await fetch_row(connection, SQL["find_key"], prefix=prefix)
     return (_KEY.decode(found[0]), found[1]) if found else None
 
 
-async def every(connection: Connection[Any]) -> Sequence[Key]:
+async def list_keys(connection: Connection[Any]) -> Sequence[Key]:
     """See `Store.keys`."""
-    return [_KEY.decode(doc) for (doc,) in await rows(connection, "keys")]
+    return [_KEY.decode(doc) for (doc,) in await fetch_rows(connection, "keys")]
 
 
 async def change_key(
@@ -93,46 +93,49 @@ async def change_key(
 ) -> Key:
     """See `Store.change_key`."""
     async with connection.transaction():
-        doc = await value(connection, "key_for_update", id=key_id)
+        doc = await fetch_value(connection, "key_for_update", id=key_id)
         if doc is None:
-            raise invariants.missing(Key, key_id)
+            raise invariants.not_found(Key, key_id)
         key = _KEY.decode(doc)
         changed = amend(key)
         if changed != key:
-            await execute(connection, "save_key", **_columns(changed))
-            await note(connection, act)
+            await execute(connection, "save_key", **_key_columns(changed))
+            await append_audit_entry(connection, act)
     return changed
 
 
-async def revoke(
+async def revoke_key(
     connection: Connection[Any], key_id: str, act: AuditEntry | None, now: int | None
 ) -> Key:
     """See `Store.revoke_key`."""
-    amend = invariants.revoked(await value(connection, "now", now=now))
+    amend = invariants.revoke_at(await fetch_value(connection, "now", now=now))
     return await change_key(connection, key_id, amend, act)
 
 
-async def revoke_those_of(connection: Connection[Any], owner: str, now: int | None) -> None:
+async def revoke_keys_of(connection: Connection[Any], owner: str, now: int | None) -> None:
     """From now on no key opens what is this owner's; within a transaction."""
-    await change_of(connection, owner, invariants.revoked(await value(connection, "now", now=now)))
+    await change_keys_of(
+        connection, owner, invariants.revoke_at(await fetch_value(connection, "now", now=now))
+    )
 
 
-async def change_of(connection: Connection[Any], owner: str, amend: AmendKey) -> int:
+async def change_keys_of(connection: Connection[Any], owner: str, amend: AmendKey) -> int:
     """Change all that open what is this owner's; how many became different."""
     theirs = [
-        _KEY.decode(doc) for (doc,) in await rows(connection, "keys_of_for_update", owner=owner)
+        _KEY.decode(doc)
+        for (doc,) in await fetch_rows(connection, "keys_of_for_update", owner=owner)
     ]
     changed = [new for key in theirs if (new := amend(key)) != key]
     for key in changed:
-        await execute(connection, "save_key", **_columns(key))
+        await execute(connection, "save_key", **_key_columns(key))
     return len(changed)
 
 
-async def count(
+async def count_usage(
     connection: Connection[Any], counter: Counter, amount: int, now: int | None
 ) -> CounterValue:
-    """See `Store.count`."""
-    total, counted_at = await row(
+    """See `Store.count_usage`."""
+    total, counted_at = await fetch_row(
         connection,
         SQL["count"],
         key_id=counter.key_id,
@@ -144,7 +147,7 @@ async def count(
     return CounterValue(total, counted_at)
 
 
-def _columns(key: Key) -> dict[str, Any]:
+def _key_columns(key: Key) -> dict[str, Any]:
     return {
         "id": key.id,
         "owner": key.owner,
@@ -158,19 +161,19 @@ _PERSON = msgspec.json.Decoder(Person)
 _PROJECT = msgspec.json.Decoder(Project)
 
 
-RUNS_ERASED = 200  # in one bite, with all their events
+MAX_DELETED_RUNS = 200  # in one bite, with all their events
 
 
 async def add_project(connection: Connection[Any], project: Project, act: AuditEntry) -> None:
     """See `Store.add_project`."""
     async with connection.transaction():
         await _write_project(connection, "add_project", project)
-        await note(connection, act)
+        await append_audit_entry(connection, act)
 
 
-async def projects(connection: Connection[Any]) -> Sequence[Project]:
-    """See `Store.projects`."""
-    return [_PROJECT.decode(doc) for (doc,) in await rows(connection, "projects")]
+async def list_projects(connection: Connection[Any]) -> Sequence[Project]:
+    """See `Store.list_projects`."""
+    return [_PROJECT.decode(doc) for (doc,) in await fetch_rows(connection, "projects")]
 
 
 async def change_project(
@@ -178,9 +181,9 @@ async def change_project(
 ) -> Project | None:
     """See `Store.change_project`."""
     async with connection.transaction():
-        doc = await value(connection, "project_for_update", id=id)
+        doc = await fetch_value(connection, "project_for_update", id=id)
         if doc is None:
-            raise invariants.missing(Project, id)
+            raise invariants.not_found(Project, id)
         project = _PROJECT.decode(doc)
         changed = amend(project)
         if changed == project:
@@ -190,34 +193,38 @@ async def change_project(
         else:
             await _write_project(connection, "save_project", changed)
         if changed is None or changed.disabled:
-            await revoke_those_of(connection, id, now)
-        await note(connection, act)
+            await revoke_keys_of(connection, id, now)
+        await append_audit_entry(connection, act)
     return changed
 
 
-async def keep_provider_key(
+async def save_provider_key(
     connection: Connection[Any], key: ProviderKey, sealed: bytes, act: AuditEntry
 ) -> None:
-    """See `Store.keep_provider_key`."""
+    """See `Store.save_provider_key`."""
     values = {"owner": key.owner, "provider": key.provider, "doc": msgspec.json.encode(key)}
     async with connection.transaction():
         await execute(connection, "keep_provider_key", sealed=sealed, **values)
-        await note(connection, act)
+        await append_audit_entry(connection, act)
 
 
 async def provider_keys(connection: Connection[Any], owner: str | None) -> Sequence[ProviderKey]:
     """See `Store.provider_keys`."""
-    found = await rows(connection, "provider_keys", owner=owner)
+    found = await fetch_rows(connection, "provider_keys", owner=owner)
     return [_PROVIDER_KEY.decode(doc) for (doc,) in found]
 
 
-async def sealed_key(connection: Connection[Any], owner: str, provider: str) -> bytes | None:
-    """See `Store.sealed_key`."""
-    sealed: bytes | None = await value(connection, "sealed_key", owner=owner, provider=provider)
+async def find_encrypted_key(
+    connection: Connection[Any], owner: str, provider: str
+) -> bytes | None:
+    """See `Store.find_encrypted_key`."""
+    sealed: bytes | None = await fetch_value(
+        connection, "sealed_key", owner=owner, provider=provider
+    )
     return sealed
 
 
-async def reseal_provider_key(
+async def replace_encrypted_key(
     connection: Connection[Any],
     owner: str,
     provider: str,
@@ -225,23 +232,23 @@ async def reseal_provider_key(
     sealed: bytes,
     act: AuditEntry,
 ) -> bool:
-    """See `Store.reseal_provider_key`."""
+    """See `Store.replace_encrypted_key`."""
     values = {"owner": owner, "provider": provider, "before": before, "sealed": sealed}
     async with connection.transaction():
-        if not await value(connection, "reseal_provider_key", **values):
+        if not await fetch_value(connection, "reseal_provider_key", **values):
             return False
-        await note(connection, act)
+        await append_audit_entry(connection, act)
     return True
 
 
-async def drop_provider_key(
+async def delete_provider_key(
     connection: Connection[Any], owner: str, provider: str, act: AuditEntry
 ) -> None:
-    """See `Store.drop_provider_key`."""
+    """See `Store.delete_provider_key`."""
     async with connection.transaction():
-        if not await value(connection, "drop_provider_key", owner=owner, provider=provider):
-            raise invariants.no_provider_key(owner, provider)
-        await note(connection, act)
+        if not await fetch_value(connection, "drop_provider_key", owner=owner, provider=provider):
+            raise invariants.provider_key_not_found(owner, provider)
+        await append_audit_entry(connection, act)
 
 
 async def owners(
@@ -251,45 +258,47 @@ async def owners(
     values = {"after": after or "", "from": only or "", "only": only, "limit": limit + 1}
     found = [
         OwnerTotals(owner=owner, threads=threads, runs=runs, files=files, assistants=assistants)
-        for owner, threads, runs, files, assistants in await rows(connection, "owners", **values)
+        for owner, threads, runs, files, assistants in await fetch_rows(
+            connection, "owners", **values
+        )
     ]
     return RecordPage(found[:limit], len(found) > limit)
 
 
-async def erase(connection: Connection[Any], owner: str, limit: int, now: int | None) -> int:
-    """A bite of `Store.erase`: of the first kind that there is anything of."""
+async def delete_owned(connection: Connection[Any], owner: str, limit: int, now: int | None) -> int:
+    """A bite of `Store.delete_owned`: of the first kind that there is anything of."""
     async with connection.transaction():
-        if erased := await _erase_runs(connection, owner, min(limit, RUNS_ERASED)):
+        if erased := await _delete_runs(connection, owner, min(limit, MAX_DELETED_RUNS)):
             return erased
-        if erased := await _erase_threads(connection, owner, limit):
+        if erased := await _delete_threads(connection, owner, limit):
             return erased
         for name in _ERASURES:
-            if erased := await value(connection, name, owner=owner, limit=limit):
+            if erased := await fetch_value(connection, name, owner=owner, limit=limit):
                 return int(erased)
-        erased = await value(connection, "erase_counters", owner=owner)
-        blank = invariants.erased(await value(connection, "now", now=now))
-        return int(erased) + await change_of(connection, owner, blank)
+        erased = await fetch_value(connection, "erase_counters", owner=owner)
+        blank = invariants.anonymize_at(await fetch_value(connection, "now", now=now))
+        return int(erased) + await change_keys_of(connection, owner, blank)
 
 
-async def _erase_runs(connection: Connection[Any], owner: str, limit: int) -> int:
+async def _delete_runs(connection: Connection[Any], owner: str, limit: int) -> int:
     """Runs with all that is theirs; how they are driven first, so that no event is added behind."""
-    numbers = await value(connection, "runs_to_erase", owner=owner, limit=limit)
+    numbers = await fetch_value(connection, "runs_to_erase", owner=owner, limit=limit)
     if numbers:
         for name in ("drop_drives", "drop_events", "drop_actions", "drop_runs"):
             await execute(connection, name, runs=numbers)
     return len(numbers)
 
 
-async def _erase_threads(connection: Connection[Any], owner: str, limit: int) -> int:
+async def _delete_threads(connection: Connection[Any], owner: str, limit: int) -> int:
     """Messages of some threads, and these threads once they have none."""
-    threads = await value(connection, "threads_to_erase", owner=owner)
+    threads = await fetch_value(connection, "threads_to_erase", owner=owner)
     if not threads:
         return 0
-    if erased := await value(connection, "erase_messages", threads=threads, limit=limit):
+    if erased := await fetch_value(connection, "erase_messages", threads=threads, limit=limit):
         return int(erased)
     for thread_id in threads[:limit]:
-        await value(connection, "remove_thread", id=thread_id, owner=owner)
-        await remove_what_is_in(connection, thread_id)
+        await fetch_value(connection, "remove_thread", id=thread_id, owner=owner)
+        await delete_thread_contents(connection, thread_id)
     return len(threads[:limit])
 
 
@@ -298,7 +307,7 @@ async def _write_project(connection: Connection[Any], name: str, project: Projec
     try:
         await execute(connection, name, id=project.id, folded=normalize_name(project.name), doc=doc)
     except asyncpg.UniqueViolationError as fault:
-        raise invariants.project_taken(project) from fault
+        raise invariants.project_conflict(project) from fault
 
 
 _ERASURES = (
@@ -312,11 +321,11 @@ _PROVIDER_KEY = msgspec.json.Decoder(ProviderKey)
 # People, runs of everybody and what they spent in PostgreSQL, as functions of a connection.
 
 
-async def add(connection: Connection[Any], account: Account, act: AuditEntry | None) -> None:
+async def add_person(connection: Connection[Any], account: Account, act: AuditEntry | None) -> None:
     """See `Store.add_person`."""
     async with connection.transaction():
         await _write_person(connection, "add_person", account)
-        await note(connection, act)
+        await append_audit_entry(connection, act)
 
 
 async def find_person(
@@ -328,15 +337,17 @@ async def find_person(
 ) -> Account | None:
     """See `Store.find_person`."""
     if id is not None:
-        return _account(await row(connection, SQL["person"], id=id))
+        return _decode_account(await fetch_row(connection, SQL["person"], id=id))
     if name is not None:
-        return _account(await row(connection, SQL["person_by_name"], folded=normalize_name(name)))
-    return _account(await row(connection, SQL["person_by_subject"], subject=subject))
+        return _decode_account(
+            await fetch_row(connection, SQL["person_by_name"], folded=normalize_name(name))
+        )
+    return _decode_account(await fetch_row(connection, SQL["person_by_subject"], subject=subject))
 
 
-async def everybody(connection: Connection[Any]) -> Sequence[Person]:
+async def list_people(connection: Connection[Any]) -> Sequence[Person]:
     """See `Store.people`."""
-    return [_PERSON.decode(doc) for (doc,) in await rows(connection, "people")]
+    return [_PERSON.decode(doc) for (doc,) in await fetch_rows(connection, "people")]
 
 
 async def change_person(
@@ -351,8 +362,8 @@ async def change_person(
         await execute(connection, "lock_people")
         account = await find_person(connection, id=person_id)
         if account is None:
-            raise invariants.missing(Person, person_id)
-        changed = amend(account, await value(connection, "others_govern", id=person_id))
+            raise invariants.not_found(Person, person_id)
+        changed = amend(account, await fetch_value(connection, "others_govern", id=person_id))
         if changed == account:
             return changed
         if changed is None:
@@ -360,30 +371,32 @@ async def change_person(
         else:
             await _write_person(connection, "save_person", changed)
         if changed is None or changed.person.disabled:
-            await revoke_those_of(connection, person_id, now)
-        await note(connection, act)
+            await revoke_keys_of(connection, person_id, now)
+        await append_audit_entry(connection, act)
     return changed
 
 
 async def live_runs(connection: Connection[Any], limit: int, after: str | None) -> RecordPage:
     """See `Store.live_runs`."""
-    if after is not None and await value(connection, "run_number", run_id=after) is None:
-        raise invariants.missing(Run, after)
-    found = await rows(connection, "live_runs", limit=limit + 1, after=after, cap=LIST_PAGE_BYTES)
+    if after is not None and await fetch_value(connection, "run_number", run_id=after) is None:
+        raise invariants.not_found(Run, after)
+    found = await fetch_rows(
+        connection, "live_runs", limit=limit + 1, after=after, cap=LIST_PAGE_BYTES
+    )
     live = [(owner, decoder(Run)(doc)) for owner, doc, _ in found[:limit]]
     return RecordPage(live, bool(found) and found[0][2] > len(live))
 
 
-async def spent(
+async def read_usage(
     connection: Connection[Any], since: str, limit: int, owner: str | None
 ) -> Sequence[UsageRow]:
     """See `Store.usage`."""
     names = UsageRow.__struct_fields__
-    found = await rows(connection, "spent", since=since, limit=limit, owner=owner)
-    return [_rounded(dict(zip(names, each, strict=True))) for each in found]
+    found = await fetch_rows(connection, "spent", since=since, limit=limit, owner=owner)
+    return [_round_cost(dict(zip(names, each, strict=True))) for each in found]
 
 
-def _rounded(fields: dict[str, Any]) -> UsageRow:
+def _round_cost(fields: dict[str, Any]) -> UsageRow:
     return UsageRow(**{**fields, "cost": round(fields["cost"], DOLLAR_DIGITS)})
 
 
@@ -401,8 +414,8 @@ async def _write_person(connection: Connection[Any], name: str, account: Account
             doc=msgspec.json.encode(person),
         )
     except asyncpg.UniqueViolationError as fault:
-        raise invariants.name_taken(person) from fault
+        raise invariants.person_conflict(person) from fault
 
 
-def _account(found: Any) -> Account | None:
+def _decode_account(found: Any) -> Account | None:
     return Account(_PERSON.decode(found[0]), found[1]) if found else None

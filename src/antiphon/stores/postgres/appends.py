@@ -13,7 +13,7 @@ from asyncpg.connection import Connection
 
 from antiphon.ports import OnCommit
 from antiphon.stores.append_batcher import AppendBatcher, OnWritten, PendingAppend
-from antiphon.stores.postgres.connections import BACKGROUND_SECONDS, ConnectionPool, value
+from antiphon.stores.postgres.connections import BACKGROUND_SECONDS, ConnectionPool, fetch_value
 from antiphon.telemetry.failpoints import hit
 from antiphon.types.errors import AntiphonError
 
@@ -23,7 +23,7 @@ class PostgresAppender:
 
     def __init__(self, connections: ConnectionPool) -> None:
         self._connections = connections
-        self._appends = AppendBatcher(self._write)
+        self._batcher = AppendBatcher(self._write)
         self._newest: dict[str, asyncio.Task[None]] = {}
 
     def add(
@@ -37,17 +37,17 @@ class PostgresAppender:
         urgent: bool,
     ) -> None:
         """See `Store.append`."""
-        self._appends.add(run_id, epoch, first, lines, kept, urgent=urgent)
+        self._batcher.add(run_id, epoch, first, lines, kept, urgent=urgent)
 
     async def flush_run(self, run_id: str) -> None:
         """Wait until what was appended to the run is written, or will never be."""
-        self._appends.flush_run(run_id)
+        self._batcher.flush_run(run_id)
         if (task := self._newest.get(run_id)) is not None:
             await asyncio.wait([task])
 
     async def flush(self) -> None:
         """Write all that there is."""
-        self._appends.flush()
+        self._batcher.flush()
         if self._newest:
             await asyncio.wait(set(self._newest.values()))
 
@@ -71,7 +71,7 @@ class PostgresAppender:
         try:
             hit("append.before_commit")
             refused = await self._connections.run(
-                _Batch(batch).write, BACKGROUND_SECONDS, lambda: True
+                _AppendStatement(batch).write, BACKGROUND_SECONDS, lambda: True
             )
             hit("append.after_commit")
         except AntiphonError as fault:
@@ -80,7 +80,7 @@ class PostgresAppender:
             settle(refused, None)
 
 
-class _Batch:
+class _AppendStatement:
     """One statement; where a connection broke, it is found out whether it was carried out."""
 
     def __init__(self, appended: Sequence[PendingAppend]) -> None:
@@ -97,17 +97,17 @@ class _Batch:
     async def write(self, connection: Connection[Any]) -> Collection[int]:
         """Write what has an epoch that still holds; returns the places of what has not."""
         again, self._unclear = self._unclear, True
-        written = await self._written(connection)
+        written = await self._execute_until_unlocked(connection)
         if len(written) < self._count and again:
-            written |= set(await value(connection, "appended", **self._values))
+            written |= set(await fetch_value(connection, "appended", **self._values))
         return [place for place in range(self._count) if place + 1 not in written]
 
-    async def _written(self, connection: Connection[Any]) -> set[int]:
+    async def _execute_until_unlocked(self, connection: Connection[Any]) -> set[int]:
         """Tried until what it writes to is free; how long that may take is its caller's part."""
         while True:
-            with suppress(*_HELD_UP):
-                return set(await value(connection, "append", **self._values))
+            with suppress(*_LOCK_FAULTS):
+                return set(await fetch_value(connection, "append", **self._values))
 
 
-_HELD_UP = (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError)
+_LOCK_FAULTS = (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError)
 """What nothing was written after, and what passes: each is told after a wait, so none is needed."""

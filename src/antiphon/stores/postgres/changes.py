@@ -18,9 +18,9 @@ from antiphon.engine.context_window import tokens
 from antiphon.ports import ChangeSet, Claim, Decide, ReadSet, RunUpdate, Snapshot
 from antiphon.stores import invariants
 from antiphon.stores.postgres import reads
-from antiphon.stores.postgres.connections import execute, value, writing
+from antiphon.stores.postgres.connections import change_statement, execute, fetch_value
 from antiphon.stores.postgres.migrations import DAY_MS, make_parts
-from antiphon.stores.postgres.reads import Read
+from antiphon.stores.postgres.reads import ReadResult
 from antiphon.telemetry.failpoints import hit
 from antiphon.types import events
 from antiphon.types.errors import Internal
@@ -31,25 +31,25 @@ from antiphon.types.runs import Status, Thread
 
 
 SEGMENT = 64  # messages whose chat is joined for good
-SPENT_PARTS = 16  # rows among which an owner's spending of a day is spread
+USAGE_PARTS = 16  # rows among which an owner's spending of a day is spread
 
 _encode = msgspec.json.encode
 
 
-async def write(
-    connection: Connection[Any], about: ReadSet, read: Read, decided: ChangeSet
+async def write_change(
+    connection: Connection[Any], about: ReadSet, read: ReadResult, decided: ChangeSet
 ) -> bool:
     """Write all of the change; False where what it was decided from is so no more.
 
     Raises what speaks against the change.
     """
-    draft = _Draft(about, read, decided)
-    statement = writing(tuple(draft.seen), tuple(draft.pieces))
+    draft = _ChangeStatement(about, read, decided)
+    statement = change_statement(tuple(draft.seen), tuple(draft.pieces))
     values = statement.values(draft.values)
     return bool(await connection.fetchval(statement.sql, *values))
 
 
-async def seal(connection: Connection[Any], read: Read, decided: ChangeSet) -> None:
+async def join_segments(connection: Connection[Any], read: ReadResult, decided: ChangeSet) -> None:
     """Join the chat of many messages for good, where the change completed so many."""
     before, after = read.records.thread, decided.thread
     if after is None or not decided.messages or after.messages < 2 * SEGMENT:
@@ -62,44 +62,44 @@ async def seal(connection: Connection[Any], read: Read, decided: ChangeSet) -> N
     await execute(connection, "seal", changes=changes, **values)
 
 
-class _Draft:
+class _ChangeStatement:
     """The pieces of the statement, in the order in which they may refer to one another."""
 
-    def __init__(self, about: ReadSet, read: Read, decided: ChangeSet) -> None:
+    def __init__(self, about: ReadSet, read: ReadResult, decided: ChangeSet) -> None:
         self.pieces: list[str] = []
         self.seen: list[str] = []
         self.values: dict[str, Any] = {"read_at": read.records.now}
         self._about = about
         self._read = read
         self._decided = decided
-        self._hold()
-        self._say()
+        self._add_checks()
+        self._add_messages()
         for driven in decided.run_updates:
-            self._drive(driven)
-        self._act()
-        self._remember()
+            self._add_run_update(driven)
+        self._add_actions()
+        self._add_answer_and_audit()
         self.pieces.sort(key=_ORDER.index)
 
     def _add(self, *pieces: str, **values: Any) -> None:
         self.pieces += pieces
         self.values |= values
 
-    def _hold(self) -> None:
+    def _add_checks(self) -> None:
         """What was read must still be so; the thread, if it is written, is written with that."""
         seen, thread = self._read.records.thread, self._decided.thread
         known = seen is not None and thread is not None and thread.id == seen.id
-        invariants.judge_thread(seen if known else None, self._decided)
+        invariants.check_thread_change(seen if known else None, self._decided)
         if seen is not None:
             self.seen.append("threads")
             self._add("saved" if known else "held", thread_id=seen.id, changes=self._read.changes)
-        if self._read.begun is not None:
+        if self._read.runs_begun is not None:
             self.seen.append("keys")
-            self._add("key_held", key_id=self._about.key_id, begun=self._read.begun)
-        self._hold_run()
+            self._add("key_held", key_id=self._about.key_id, begun=self._read.runs_begun)
+        self._add_run_check()
         if thread is not None:
-            self._save_thread(thread, known=known)
+            self._add_thread(thread, known=known)
 
-    def _hold_run(self) -> None:
+    def _add_run_check(self) -> None:
         kept = self._read.kept
         if kept is None:
             return
@@ -110,18 +110,18 @@ class _Draft:
             due_at_before=kept.lease.due_at,
         )
 
-    def _save_thread(self, thread: Thread, *, known: bool) -> None:
+    def _add_thread(self, thread: Thread, *, known: bool) -> None:
         self.values |= {
             "version": thread.version,
             "parent_id": thread.parent_id,
-            "words": invariants.searchable(thread.title).encode(),
+            "words": invariants.fold_case(thread.title).encode(),
             "thread": _encode(thread),
         }
         if not known:
-            owner = invariants.owner_of(self._about, self._decided)
+            owner = invariants.require_owner(self._about, self._decided)
             self._add("thread_added", new_thread_id=thread.id, new_owner=owner)
 
-    def _say(self) -> None:
+    def _add_messages(self) -> None:
         """Cut, then add messages; what was joined of a place that is touched is joined anew."""
         thread, messages = self._decided.thread, self._decided.messages
         if thread is None:
@@ -138,57 +138,61 @@ class _Draft:
             self._add("said", **_columns(_MESSAGE, map(message_row, messages)))
         self.values["messages_of"] = thread.id
 
-    def _drive(self, driven: RunUpdate) -> None:
+    def _add_run_update(self, driven: RunUpdate) -> None:
         kept = self._read.kept
         known = kept is not None and kept.run.id == driven.run.id
-        invariants.judge_move((kept.run, kept.lease) if kept and known else None, driven)
+        invariants.check_run_update((kept.run, kept.lease) if kept and known else None, driven)
         if known:
-            self._move(driven)
+            self._add_moved_run(driven)
         elif "begun" not in self.pieces:
-            self._begin(driven)
+            self._add_new_run(driven)
         else:
             raise Internal("A change begins one run at most.")
-        self._count(driven, invariants.grown(kept.run if kept and known else None, driven.run))
+        self._add_token_count(
+            driven, invariants.count_new_tokens(kept.run if kept and known else None, driven.run)
+        )
         if driven.run.status.ended:
-            self._spend(driven)
+            self._add_usage(driven)
 
-    def _move(self, driven: RunUpdate) -> None:
+    def _add_moved_run(self, driven: RunUpdate) -> None:
         kept, now = self._read.kept, self._read.records.now
         waited = kept.wanted_at if kept and kept.lease.wanted else now
-        self._add("moved", **_drive_values(driven, waited))
+        self._add("moved", **_lease_values(driven, waited))
         if kept and kept.run != driven.run:
             self._add("run_saved", run=_encode(driven.run))
         if driven.events:
-            self._add("told", **_told(driven))
+            self._add("told", **_event_values(driven))
 
-    def _begin(self, driven: RunUpdate) -> None:
+    def _add_new_run(self, driven: RunUpdate) -> None:
         run = driven.run
-        values = _drive_values(driven, self._read.records.now) | {
+        values = _lease_values(driven, self._read.records.now) | {
             "run_id": run.id,
-            "owner": invariants.owner_of(self._about, self._decided),
+            "owner": invariants.require_owner(self._about, self._decided),
             "run_of": run.thread_id,
             "run": _encode(run),
-            **_told(driven),
+            **_event_values(driven),
         }
         self._add("begun", "begun_drive", **{f"new_{name}": each for name, each in values.items()})
         if driven.events:
             self._add("begun_told")
 
-    def _count(self, driven: RunUpdate, grown: int) -> None:
+    def _add_token_count(self, driven: RunUpdate, grown: int) -> None:
         """What it has used since, with its key, if that has a limit."""
         if grown and driven.lease.key_id is not None:
             self._add("counted", counted_key=driven.lease.key_id, grown=grown)
 
-    def _spend(self, driven: RunUpdate) -> None:
+    def _add_usage(self, driven: RunUpdate) -> None:
         kept = self._read.kept
         known = kept is not None and kept.run.id == driven.run.id
-        owner = kept.owner if kept and known else invariants.owner_of(self._about, self._decided)
-        spent = asdict(invariants.spent(owner, driven.run, self._read.records.now))
-        part = hash(driven.run.id) % SPENT_PARTS
+        owner = (
+            kept.owner if kept and known else invariants.require_owner(self._about, self._decided)
+        )
+        spent = asdict(invariants.usage_of_run(owner, driven.run, self._read.records.now))
+        part = hash(driven.run.id) % USAGE_PARTS
         values = {f"spent_{name}": each for name, each in spent.items()}
         self._add("spent", spent_part=part, **values)
 
-    def _act(self) -> None:
+    def _add_actions(self) -> None:
         if self._decided.actions:
             rows = (
                 (each.id, each.run_id, each.turn, each.tool_call_id, each.status, _encode(each))
@@ -196,7 +200,7 @@ class _Draft:
             )
             self._add("acted", **_columns(_ACTION, rows))
 
-    def _remember(self) -> None:
+    def _add_answer_and_audit(self) -> None:
         """The answer for whoever asks again, and the act for whoever asks who it was."""
         once, act = self._about.once, self._decided.act
         if act is not None:
@@ -209,7 +213,7 @@ class _Draft:
                 once_key=once.key,
                 digest=once.digest,
                 answer=_encode(self._decided.answer),
-                subject=invariants.subject(self._read.records, self._decided),
+                subject=invariants.answer_subject(self._read.records, self._decided),
             )
 
 
@@ -238,16 +242,16 @@ def message_row(message: Message) -> tuple[Any, ...]:
     return (
         message.id,
         message.number,
-        invariants.role(message),
+        invariants.landmark_role(message),
         len(said),
         tokens(len(said)),
         said,
-        invariants.searchable(message.full_text).encode(),
+        invariants.fold_case(message.full_text).encode(),
         _encode(message),
     )
 
 
-def _drive_values(driven: RunUpdate, waited: int) -> dict[str, Any]:
+def _lease_values(driven: RunUpdate, waited: int) -> dict[str, Any]:
     lease = asdict(driven.lease)
     return lease | {
         "drive_key_id": lease.pop("key_id"),
@@ -257,50 +261,50 @@ def _drive_values(driven: RunUpdate, waited: int) -> dict[str, Any]:
     }
 
 
-def _told(driven: RunUpdate) -> dict[str, Any]:
+def _event_values(driven: RunUpdate) -> dict[str, Any]:
     return {
         "first": driven.lease.last_event - len(driven.events) + 1,
         "lines": b"\n".join(map(events.encode, driven.events)),
     }
 
 
-def refused(constraint: str | None, decided: ChangeSet) -> Exception:
+def translate_conflict(constraint: str | None, decided: ChangeSet) -> Exception:
     """The error for a place or a name that something else has."""
     match constraint:
         case "messages_number" if decided.messages:
-            return invariants.place_taken(decided.messages[0])
+            return invariants.duplicate_message(decided.messages[0])
         case "threads_id" if decided.thread is not None:
-            return invariants.taken(Thread, decided.thread.id)
+            return invariants.duplicate_id(Thread, decided.thread.id)
         case _:
             return Internal(f"The database refused the change: {constraint}.")
 
 
-FREE_TRIES = 4  # before the rows are locked first: whoever is always overtaken gets through
-LONGEST_PAUSE = 0.005  # seconds, so that those who met do not meet again
+TRIES_WITHOUT_LOCK = 4  # before the rows are locked first: whoever is always overtaken gets through
+MAX_PAUSE_SECONDS = 0.005  # seconds, so that those who met do not meet again
 
 
-class Attempt:
+class WriteAttempt:
     """Whether a change may have been written already, so that it must not be made once more."""
 
     def __init__(self) -> None:
-        self.begun = False
+        self.started = False
 
     @property
     def repeatable(self) -> bool:
         """Whether it may be made anew with another connection."""
-        return not self.begun
+        return not self.started
 
 
 class _Overtaken(Exception):
     """What was decided upon is so no more."""
 
 
-class _Made(NamedTuple):
-    read: Read
+class _Written(NamedTuple):
+    read: ReadResult
     decided: ChangeSet
 
 
-class _Among(NamedTuple):
+class _ClaimFilter(NamedTuple):
     """The runs among which one is claimed: the end of the statements' names, and their values."""
 
     suffix: str
@@ -308,15 +312,19 @@ class _Among(NamedTuple):
 
 
 async def change(
-    connection: Connection[Any], about: ReadSet, decide: Decide, now: int | None, attempt: Attempt
+    connection: Connection[Any],
+    about: ReadSet,
+    decide: Decide,
+    now: int | None,
+    attempt: WriteAttempt,
 ) -> Any:
     """See `Store.change`."""
-    made = await _persistently(connection, about, decide, now, attempt)
-    if not isinstance(made, _Made):
+    made = await _change_with_retry(connection, about, decide, now, attempt)
+    if not isinstance(made, _Written):
         return made
     hit(f"{about.what}.after_commit")
     with suppress(asyncpg.PostgresError):  # the next that completes a segment does it
-        await seal(connection, made.read, made.decided)
+        await join_segments(connection, made.read, made.decided)
     return made.decided.answer
 
 
@@ -326,18 +334,18 @@ async def claim(
     destinations: Sequence[str] | None,
     declined: Sequence[str],
     now: int | None,
-    attempt: Attempt,
+    attempt: WriteAttempt,
 ) -> Claim | None:
     """See `Store.claim`; who is forestalled takes what nobody else is about to take."""
-    among = _Among("", {"declined": list(declined)})
+    among = _ClaimFilter("", {"declined": list(declined)})
     if destinations is not None:
-        among = _Among("_of", {**among.values, "destinations": list(destinations)})
-    run_id = await value(connection, f"next_wanted{among.suffix}", **among.values)
+        among = _ClaimFilter("_of", {**among.values, "destinations": list(destinations)})
+    run_id = await fetch_value(connection, f"next_wanted{among.suffix}", **among.values)
     if run_id is None:
         return None
-    wanted = partial(_if_wanted, decide)
-    made = await _claimed(connection, run_id, wanted, among, now, attempt)
-    if not isinstance(made, _Made) or made.read.kept is None:
+    wanted = partial(_decide_if_queued, decide)
+    made = await _claim_run(connection, run_id, wanted, among, now, attempt)
+    if not isinstance(made, _Written) or made.read.kept is None:
         return None
     hit("claim.after_commit")
     for driven in made.decided.run_updates:
@@ -346,26 +354,26 @@ async def claim(
     return None
 
 
-async def _claimed(
+async def _claim_run(
     connection: Connection[Any],
     run_id: str,
     decide: Decide,
-    among: _Among,
+    among: _ClaimFilter,
     now: int | None,
-    attempt: Attempt,
+    attempt: WriteAttempt,
 ) -> Any:
-    with suppress(*_FORESTALLED):
-        return await _try(connection, _claiming(run_id), decide, now, attempt)
+    with suppress(*_RACE_FAULTS):
+        return await _try_change(connection, _claim_read_set(run_id), decide, now, attempt)
     while True:
-        with suppress(*_FORESTALLED):
+        with suppress(*_RACE_FAULTS):
             return await _claim_locked(connection, decide, among, now, attempt)
 
 
-def _claiming(run_id: str) -> ReadSet:
+def _claim_read_set(run_id: str) -> ReadSet:
     return ReadSet(owner=None, run_id=run_id, what="claim")
 
 
-def _if_wanted(decide: Decide, records: Snapshot) -> ChangeSet | None:
+def _decide_if_queued(decide: Decide, records: Snapshot) -> ChangeSet | None:
     run, lease = records.run, records.lease
     if run is None or lease is None or run.status is not Status.QUEUED or not lease.wanted:
         raise _Overtaken
@@ -375,86 +383,98 @@ def _if_wanted(decide: Decide, records: Snapshot) -> ChangeSet | None:
 async def _claim_locked(
     connection: Connection[Any],
     decide: Decide,
-    among: _Among,
+    among: _ClaimFilter,
     now: int | None,
-    attempt: Attempt,
+    attempt: WriteAttempt,
 ) -> Any:
     async with connection.transaction():
-        run_id = await value(connection, f"claim_next_wanted{among.suffix}", **among.values)
+        run_id = await fetch_value(connection, f"claim_next_wanted{among.suffix}", **among.values)
         if run_id is None:
             return None
-        return await _try(connection, _claiming(run_id), decide, now, attempt)
+        return await _try_change(connection, _claim_read_set(run_id), decide, now, attempt)
 
 
-async def _persistently(
-    connection: Connection[Any], about: ReadSet, decide: Decide, now: int | None, attempt: Attempt
+async def _change_with_retry(
+    connection: Connection[Any],
+    about: ReadSet,
+    decide: Decide,
+    now: int | None,
+    attempt: WriteAttempt,
 ) -> Any:
     """Until nobody was quicker: pure as it is, the decision can be made as often as it takes."""
     tries = 0
     while True:
         tries += 1
         try:
-            if tries <= FREE_TRIES:
-                return await _try(connection, about, decide, now, attempt)
-            return await _try_locked(connection, about, decide, now, attempt)
-        except _FORESTALLED:
-            await asyncio.sleep(random.uniform(0, LONGEST_PAUSE))  # noqa: S311 - no secret
+            if tries <= TRIES_WITHOUT_LOCK:
+                return await _try_change(connection, about, decide, now, attempt)
+            return await _try_change_locked(connection, about, decide, now, attempt)
+        except _RACE_FAULTS:
+            await asyncio.sleep(random.uniform(0, MAX_PAUSE_SECONDS))  # noqa: S311 - no secret
         except asyncpg.CheckViolationError:
-            if not await _made_part(connection, now):
+            if not await _make_missing_parts(connection, now):
                 raise
 
 
-async def _made_part(connection: Connection[Any], now: int | None) -> bool:
+async def _make_missing_parts(connection: Connection[Any], now: int | None) -> bool:
     """Whether the log lacked a part for the runs of today, and has it now."""
-    return await make_parts(connection, await value(connection, "now", now=now) // DAY_MS)
+    return await make_parts(connection, await fetch_value(connection, "now", now=now) // DAY_MS)
 
 
-async def _try_locked(
-    connection: Connection[Any], about: ReadSet, decide: Decide, now: int | None, attempt: Attempt
+async def _try_change_locked(
+    connection: Connection[Any],
+    about: ReadSet,
+    decide: Decide,
+    now: int | None,
+    attempt: WriteAttempt,
 ) -> Any:
     async with connection.transaction():
         names = {"thread_id": about.thread_id, "run_id": about.run_id}
-        await value(connection, "lock_change", **names)
-        await value(connection, "lock_key", key_id=about.key_id)
-        await value(connection, "lock_run", **names)
-        return await _try(connection, about, decide, now, attempt)
+        await fetch_value(connection, "lock_change", **names)
+        await fetch_value(connection, "lock_key", key_id=about.key_id)
+        await fetch_value(connection, "lock_run", **names)
+        return await _try_change(connection, about, decide, now, attempt)
 
 
-async def _try(
-    connection: Connection[Any], about: ReadSet, decide: Decide, now: int | None, attempt: Attempt
+async def _try_change(
+    connection: Connection[Any],
+    about: ReadSet,
+    decide: Decide,
+    now: int | None,
+    attempt: WriteAttempt,
 ) -> Any:
     """What was made, or the answer of before, or None; raises `_Overtaken`."""
-    read = await reads.change(connection, about, now)
+    read = await reads.read_change(connection, about, now)
     if read.answer is not None:
         return read.answer
     decided = decide(read.records)
     if decided is None:
         return None
     hit(f"{about.what}.before_commit")
-    attempt.begun = True
+    attempt.started = True
     try:
-        written = await write(connection, about, read, decided)
+        written = await write_change(connection, about, read, decided)
     except asyncpg.UniqueViolationError as fault:
-        raise await _refused(connection, fault, decided) from fault
+        raise await _translate_unique_violation(connection, fault, decided) from fault
     if not written:
-        attempt.begun = False
+        attempt.started = False
         raise _Overtaken
-    return _Made(read, decided)
+    return _Written(read, decided)
 
 
-async def _refused(
+async def _translate_unique_violation(
     connection: Connection[Any], fault: asyncpg.UniqueViolationError, decided: ChangeSet
 ) -> Exception:
     """What two that cannot both be are called."""
     match fault.constraint_name:
         case "active_run" if not connection.is_in_transaction():
             thread_id = decided.run_updates[-1].run.thread_id
-            active = await value(connection, "active_run", thread_id=thread_id)
-            return invariants.already_active(thread_id, active) if active else _Overtaken()
+            active = await fetch_value(connection, "active_run", thread_id=thread_id)
+            return invariants.run_active_error(thread_id, active) if active else _Overtaken()
         case "once_key" | "active_run":
             return _Overtaken()
         case name:
-            return refused(name, decided)
+            return translate_conflict(name, decided)
 
 
-_FORESTALLED = (_Overtaken, asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
+_RACE_FAULTS = (_Overtaken, asyncpg.SerializationError, asyncpg.DeadlockDetectedError)

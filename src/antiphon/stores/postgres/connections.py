@@ -44,27 +44,27 @@ def number_parameters(sql: str) -> Statement:
     return Statement(_PARAMETER.sub(lambda found: numbers[found[1]], sql), names)
 
 
-PIECES = statements.load_statements("postgres")
-SQL: Mapping[str, Statement] = {name: number_parameters(sql) for name, sql in PIECES.items()}
+NAMED_SQL = statements.load_statements("postgres")
+SQL: Mapping[str, Statement] = {name: number_parameters(sql) for name, sql in NAMED_SQL.items()}
 
 
 @cache
-def writing(seen: tuple[str, ...], pieces: tuple[str, ...]) -> Statement:
+def change_statement(seen: tuple[str, ...], pieces: tuple[str, ...]) -> Statement:
     """The one statement that writes a change which consists of these pieces, in this order.
 
     `seen` are the tables of which a row was read that must still be as it was.
     """
     follows = {
-        "seen": _unchanged(seen),
-        "after_cut": PIECES["change_after_cut"] if "cut" in pieces else "",
-        "after_move": PIECES["change_after_move"] if "moved" in pieces else "",
+        "seen": _unchanged_sql(seen),
+        "after_cut": NAMED_SQL["change_after_cut"] if "cut" in pieces else "",
+        "after_move": NAMED_SQL["change_after_move"] if "moved" in pieces else "",
     }
-    parts = [PIECES[f"change_{piece}"].format(**follows) for piece in ("passed", *pieces)]
-    return number_parameters("WITH " + ",\n".join(parts) + "\n" + PIECES["change_end"])
+    parts = [NAMED_SQL[f"change_{piece}"].format(**follows) for piece in ("passed", *pieces)]
+    return number_parameters("WITH " + ",\n".join(parts) + "\n" + NAMED_SQL["change_end"])
 
 
-def _unchanged(seen: tuple[str, ...]) -> str:
-    conditions = "\nAND ".join(PIECES[f"seen_{table}"] for table in seen)
+def _unchanged_sql(seen: tuple[str, ...]) -> str:
+    conditions = "\nAND ".join(NAMED_SQL[f"seen_{table}"] for table in seen)
     return f"FROM {', '.join(seen)} WHERE {conditions} FOR UPDATE" if seen else ""
 
 
@@ -76,9 +76,9 @@ RECONNECT_SECONDS = 0.1
 BACKGROUND_SECONDS = (
     8.0  # for what nobody waits for: streams rather stop for a while than begin anew
 )
-IDLE_KEPT = 256  # statements that a connection keeps prepared
+PREPARED_STATEMENTS = 256  # statements that a connection keeps prepared
 
-OUR_OWN: Mapping[str, str] = {
+SERVER_SETTINGS: Mapping[str, str] = {
     "application_name": "antiphon",
     # What is acknowledged waits for the disk, whatever the database is set to; what may be lost
     # says so itself.
@@ -102,16 +102,18 @@ class ConnectionPool:
     def __init__(self, address: str, most: int) -> None:
         self._address, self._pooled = parse_address(address)
         self._idle: list[Connection[Any]] = []
-        self._most = most
-        self._room = asyncio.Semaphore(most)
-        self._at_work: set[asyncio.Task[Any]] = set()
+        self._max_connections = most
+        self._slots = asyncio.Semaphore(most)
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._closed = False
-        self._refused: Exception | None = None  # why there is no connection, until there is one
+        self._connect_fault: Exception | None = (
+            None  # why there is no connection, until there is one
+        )
 
     def count_by_state(self) -> Mapping[str, int]:
         """How many are busy and idle, and how many works wait for one."""
-        busy = min(len(self._at_work), self._most)
-        return {"busy": busy, "idle": len(self._idle), "waiting": len(self._at_work) - busy}
+        busy = min(len(self._tasks), self._max_connections)
+        return {"busy": busy, "idle": len(self._idle), "waiting": len(self._tasks) - busy}
 
     async def run(
         self,
@@ -126,9 +128,9 @@ class ConnectionPool:
         """
         if self._closed:
             raise closed_error()
-        task = asyncio.create_task(self._run(work, seconds, repeatable))
-        self._at_work.add(task)
-        task.add_done_callback(self._ended)
+        task = asyncio.create_task(self._run_with_retry(work, seconds, repeatable))
+        self._tasks.add(task)
+        task.add_done_callback(self._on_done)
         await asyncio.wait([task])
         if task.cancelled():
             raise closed_error()
@@ -140,9 +142,9 @@ class ConnectionPool:
             self._address,
             timeout=CONNECT_SECONDS,
             # PgBouncer would give the next statement to another of its own connections.
-            statement_cache_size=0 if self._pooled else IDLE_KEPT,
+            statement_cache_size=0 if self._pooled else PREPARED_STATEMENTS,
             max_cached_statement_lifetime=0,
-            server_settings=None if self._pooled else dict(OUR_OWN),
+            server_settings=None if self._pooled else dict(SERVER_SETTINGS),
         )
 
     async def close(self) -> None:
@@ -152,52 +154,52 @@ class ConnectionPool:
         clearing up does, is broken off.
         """
         self._closed = True
-        if self._at_work:
-            _, late = await asyncio.wait(self._at_work, timeout=CALL_SECONDS)
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=CALL_SECONDS)
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
         await asyncio.gather(*map(_close, self._idle))
         self._idle.clear()
 
-    def _ended(self, task: asyncio.Task[Any]) -> None:
-        self._at_work.discard(task)
+    def _on_done(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
         if not task.cancelled():
             task.exception()  # which whoever still waits is told
 
-    async def _run(
+    async def _run_with_retry(
         self,
         work: Callable[[Connection[Any]], Awaitable[T]],
         seconds: float,
         repeatable: Callable[[], bool],
     ) -> T:
         try:
-            async with asyncio.timeout(seconds), self._room:
+            async with asyncio.timeout(seconds), self._slots:
                 while True:
                     try:
-                        return await self._with_a_connection(work)
+                        return await self._run_once(work)
                     except _BROKEN:
                         if not repeatable():
                             raise
         except TimeoutError as late:
-            fault = self._refused or late
+            fault = self._connect_fault or late
             raise translate_error(fault) from fault
         except _FAULTS as fault:
             raise translate_error(fault) from fault
 
-    async def _with_a_connection(self, work: Callable[[Connection[Any]], Awaitable[T]]) -> T:
-        connection = await self._one()
-        self._refused = None
+    async def _run_once(self, work: Callable[[Connection[Any]], Awaitable[T]]) -> T:
+        connection = await self._acquire()
+        self._connect_fault = None
         try:
             return await work(connection)
-        except (asyncio.CancelledError, *_USELESS):
+        except (asyncio.CancelledError, *_UNUSABLE):
             connection.terminate()  # whatever it still does, nobody is told
             raise
         finally:
             if not connection.is_closed():
                 self._idle.append(connection)
 
-    async def _one(self) -> Connection[Any]:
+    async def _acquire(self) -> Connection[Any]:
         """One that is there, or a new one, for which a server that starts again is waited for."""
         while self._idle:
             connection = self._idle.pop()
@@ -206,8 +208,8 @@ class ConnectionPool:
         while True:
             try:
                 return await self.connect()
-            except _AWAY as fault:
-                self._refused = fault
+            except _SERVER_UNAVAILABLE as fault:
+                self._connect_fault = fault
                 await asyncio.sleep(RECONNECT_SECONDS)
 
 
@@ -216,18 +218,18 @@ async def _close(connection: Connection[Any]) -> None:
         await connection.close(timeout=CONNECT_SECONDS)
 
 
-async def row(connection: Connection[Any], statement: Statement, /, **values: Any) -> Any:
+async def fetch_row(connection: Connection[Any], statement: Statement, /, **values: Any) -> Any:
     """The first row, or None."""
     return await connection.fetchrow(statement.sql, *statement.values(values))
 
 
-async def value(connection: Connection[Any], name: str, /, **values: Any) -> Any:
+async def fetch_value(connection: Connection[Any], name: str, /, **values: Any) -> Any:
     """The first value of a named statement's first row."""
     statement = SQL[name]
     return await connection.fetchval(statement.sql, *statement.values(values))
 
 
-async def rows(connection: Connection[Any], name: str, /, **values: Any) -> list[Any]:
+async def fetch_rows(connection: Connection[Any], name: str, /, **values: Any) -> list[Any]:
     """All rows of a named statement."""
     statement = SQL[name]
     return await connection.fetch(statement.sql, *statement.values(values))
@@ -251,12 +253,16 @@ _BROKEN = (
 
 One that was told its end while it was idle seems to be open still, and busy: an internal error.
 """
-_USELESS = (*_BROKEN, asyncpg.ReadOnlySQLTransactionError)
+_UNUSABLE = (*_BROKEN, asyncpg.ReadOnlySQLTransactionError)
 """What no connection is kept after. Its server was told to be read-only when it began, or is a
 standby by now; where it is to be written to again, only a new one learns that.
 """
 _FAULTS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
-_AWAY = (asyncpg.CannotConnectNowError, asyncpg.TooManyConnectionsError, ConnectionError)
+_SERVER_UNAVAILABLE = (
+    asyncpg.CannotConnectNowError,
+    asyncpg.TooManyConnectionsError,
+    ConnectionError,
+)
 """What a server says, or does not, that starts, ends, or has too many connections."""
 
 CONFIGURATION_FAULTS = (
@@ -266,8 +272,10 @@ CONFIGURATION_FAULTS = (
     asyncpg.ClientConfigurationError,
 )
 """What the address, or who made the database, is to blame for."""
-_MAKE = "`createdb antiphon` makes a database; name it with --database."
-_NAME = "`antiphon config` says where the address comes from; the server's log may say more."
+_CREATE_HINT = "`createdb antiphon` makes a database; name it with --database."
+_ADDRESS_HINT = (
+    "`antiphon config` says where the address comes from; the server's log may say more."
+)
 
 
 def translate_error(fault: Exception) -> Exception:
@@ -290,7 +298,9 @@ def translate_error(fault: Exception) -> Exception:
             return BadSettings(
                 f"The database cannot be used: {fault}.",
                 expected="postgresql://user:password@host/database, which this user may write",
-                hint=_MAKE if isinstance(fault, asyncpg.InvalidCatalogNameError) else _NAME,
+                hint=_CREATE_HINT
+                if isinstance(fault, asyncpg.InvalidCatalogNameError)
+                else _ADDRESS_HINT,
             )
         case asyncpg.PostgresError():
             # Its words tell of tables and files, which is for its own log.

@@ -13,8 +13,8 @@ from antiphon.stores.dump import TABLES, Row, Table, another
 from antiphon.stores.postgres.connections import (
     CONNECT_SECONDS,
     ConnectionPool,
+    fetch_value,
     translate_error,
-    value,
 )
 from antiphon.stores.postgres.migrations import DAY_MS, make_parts, prepare, schema
 from antiphon.types.errors import BadSettings, Conflict
@@ -136,7 +136,7 @@ async def _reached(connections: ConnectionPool) -> Connection[Any]:
 
 
 async def _prepare(connection: Connection[Any]) -> None:
-    today = int(await value(connection, "now", now=None)) // DAY_MS
+    today = int(await fetch_value(connection, "now", now=None)) // DAY_MS
     await prepare(connection, today, everything=True, moving=True)
 
 

@@ -12,9 +12,15 @@ from msgspec.structs import asdict
 
 from antiphon.ports import ImportBatch, ImportedRun
 from antiphon.stores import invariants
-from antiphon.stores.postgres.admin import note
+from antiphon.stores.postgres.admin import append_audit_entry
 from antiphon.stores.postgres.changes import SEGMENT, message_row
-from antiphon.stores.postgres.connections import SQL, execute, number_parameters, rows, value
+from antiphon.stores.postgres.connections import (
+    SQL,
+    execute,
+    fetch_rows,
+    fetch_value,
+    number_parameters,
+)
 from antiphon.stores.postgres.migrations import DAY_MS, make_parts
 from antiphon.stores.rows import decoder, records_sql
 from antiphon.types.accounts import AuditEntry, UsageRow
@@ -41,14 +47,14 @@ async def thread_families(
     connection: Connection[Any], thread_ids: Sequence[str]
 ) -> Mapping[str, str]:
     """See `Store.thread_families`."""
-    return dict(await rows(connection, "families", ids=list(thread_ids)))
+    return dict(await fetch_rows(connection, "families", ids=list(thread_ids)))
 
 
 async def import_records(
     connection: Connection[Any], owner: str, batch: ImportBatch, now: int | None
 ) -> None:
     """See `Store.import_records`."""
-    read_at = await value(connection, "now", now=now)
+    read_at = await fetch_value(connection, "now", now=now)
     if batch.events:
         await make_parts(connection, read_at // DAY_MS)
     try:
@@ -76,7 +82,7 @@ async def _insert(connection: Connection[Any], owner: str, batch: ImportBatch, n
                 "owner": owner,
                 "version": thread.version,
                 "parent_id": thread.parent_id,
-                "words": invariants.searchable(thread.title).encode(),
+                "words": invariants.fold_case(thread.title).encode(),
                 "doc": _encode(thread),
                 "family": family,
             }
@@ -130,7 +136,7 @@ async def _insert(connection: Connection[Any], owner: str, batch: ImportBatch, n
 async def _seal(connection: Connection[Any], messages: Sequence[Message]) -> None:
     """Join the chat of many messages for good, as far as they are all there."""
     ids = list({message.thread_id for message in messages})
-    for doc, changes in await rows(connection, "threads_to_seal", ids=ids):
+    for doc, changes in await fetch_rows(connection, "threads_to_seal", ids=ids):
         thread = decoder(Thread)(doc)
         if thread.messages >= 2 * SEGMENT:
             values = {"length": SEGMENT, "messages": thread.messages, "changes": changes}
@@ -154,7 +160,7 @@ def _run_columns(owner: str, imported: ImportedRun) -> dict[str, Any]:
 async def transfer_owned(connection: Connection[Any], owner: str, to: str, limit: int) -> int:
     """See `Store.transfer_owned`."""
     for name in ("transfer_assistants", "transfer_uploads", "transfer_threads"):
-        if given := await value(connection, name, owner=owner, to=to, limit=limit):
+        if given := await fetch_value(connection, name, owner=owner, to=to, limit=limit):
             return int(given)
     return 0
 
@@ -173,7 +179,7 @@ async def finish_import(
             "import_act",
             ({"id": each.id, "owner": each.owner, "doc": _encode(each)} for each in entries),
         )
-        await note(connection, act)
+        await append_audit_entry(connection, act)
 
 
 async def _many(

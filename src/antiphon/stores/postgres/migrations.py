@@ -12,7 +12,7 @@ from asyncpg.connection import Connection
 
 from antiphon.stores import statements
 from antiphon.stores.dump import half_moved
-from antiphon.stores.postgres.connections import execute, rows, value
+from antiphon.stores.postgres.connections import execute, fetch_rows, fetch_value
 from antiphon.stores.statements import Migration, SchemaVersion
 from antiphon.types.errors import BadSettings
 
@@ -22,7 +22,9 @@ KNOWN = statements.load_migrations("postgres")
 DAY_MS = 86_400_000
 RUN_BITS = 36  # of `runs.seq`; what is above them is the day on which the run began
 DAY_RUNS = 1 << RUN_BITS
-DAYS_AHEAD = 7  # parts that are there before they are needed, in case nobody makes any for long
+PARTS_AHEAD_DAYS = (
+    7  # parts that are there before they are needed, in case nobody makes any for long
+)
 OLDEST_POSTGRES = 14  # the oldest that is still looked after, and that detaches beside readers
 
 
@@ -44,8 +46,10 @@ class Part(NamedTuple):
 
 async def schema(connection: Connection[Any]) -> SchemaVersion:
     """The form of the database, which is only read; 0 found where it is new."""
-    there = await value(connection, "has_migrations")
-    return SchemaVersion(await value(connection, "newest_migration") if there else 0, len(KNOWN))
+    there = await fetch_value(connection, "has_migrations")
+    return SchemaVersion(
+        await fetch_value(connection, "newest_migration") if there else 0, len(KNOWN)
+    )
 
 
 async def prepare(
@@ -62,7 +66,7 @@ async def prepare(
     `BadSettings` for a database that this version cannot use, or that another has only partly been
     moved into, but to who is `moving` it.
     """
-    _judge_server(connection)
+    _check_server_version(connection)
     found = (await schema(connection)).found
     if found < len(known):
         found = await _migrate(connection, known, everything=everything)
@@ -73,7 +77,7 @@ async def prepare(
             received=f"schema {found}",
             hint="Upgrade Antiphon, or use another database.",
         )
-    if not moving and await value(connection, "half_moved"):
+    if not moving and await fetch_value(connection, "half_moved"):
         raise half_moved()
     await _make_parts_at_start(connection, today)
     await _warn_of_settings(connection)
@@ -81,7 +85,7 @@ async def prepare(
 
 async def parts(connection: Connection[Any]) -> Sequence[Part]:
     """The parts of the log, oldest first."""
-    return [Part(*each) for each in await rows(connection, "parts")]
+    return [Part(*each) for each in await fetch_rows(connection, "parts")]
 
 
 async def make_parts(connection: Connection[Any], today: int) -> bool:
@@ -89,11 +93,11 @@ async def make_parts(connection: Connection[Any], today: int) -> bool:
 
     False where none is lacking.
     """
-    wanted = set(range(today, today + DAYS_AHEAD + 1))
+    wanted = set(range(today, today + PARTS_AHEAD_DAYS + 1))
     if wanted <= {part.day for part in await parts(connection)}:
         return False
     async with connection.transaction():
-        await _alone(connection)
+        await _lock_migrations(connection)
         for day in sorted(wanted - {part.day for part in await parts(connection)}):
             await _make_part(connection, Part(day))
     return True
@@ -116,14 +120,14 @@ async def drop_parts(connection: Connection[Any], before: int) -> None:
     """
     old = [part for part in await parts(connection) if part.day < before // DAY_MS]
     days = [part.day for part in old]
-    kept: list[int] = await value(connection, "days_to_keep", days=days, before=0)
+    kept: list[int] = await fetch_value(connection, "days_to_keep", days=days, before=0)
     for part in old:
         if part.day not in kept:
-            with suppress(*_LATER):
+            with suppress(*_PART_IN_USE):
                 await _drop_part(connection, part)
 
 
-_LATER = (asyncpg.ObjectNotInPrerequisiteStateError, asyncpg.UndefinedTableError)
+_PART_IN_USE = (asyncpg.ObjectNotInPrerequisiteStateError, asyncpg.UndefinedTableError)
 """What is said of a part that somebody still reads, as a backup does, or else is dropping."""
 
 
@@ -148,9 +152,9 @@ async def _migrate(
 ) -> int:
     """Apply what the database lacks, up to what takes long; returns how far that was."""
     async with connection.transaction():
-        await _alone(connection)
+        await _lock_migrations(connection)
         await execute(connection, "migrations")
-        found = int(await value(connection, "newest_migration"))
+        found = int(await fetch_value(connection, "newest_migration"))
         new = found == 0
         for migration in known[found:]:
             if migration.online and not new:
@@ -172,21 +176,21 @@ async def _migrate_in_use(connection: Connection[Any], lacking: Sequence[Migrati
     One that was broken off begins again, so it first drops what it has made.
     """
     await connection.execute("SET statement_timeout = 0; SET lock_timeout = 0")
-    await value(connection, "lock_online_migrations")
+    await fetch_value(connection, "lock_online_migrations")
     try:
         for migration in lacking:
-            if migration.number > await value(connection, "newest_migration"):
+            if migration.number > await fetch_value(connection, "newest_migration"):
                 await _apply(connection, migration, in_use=True)
     finally:
-        await value(connection, "unlock_online_migrations")
+        await fetch_value(connection, "unlock_online_migrations")
         await connection.execute("RESET statement_timeout; RESET lock_timeout")
     return lacking[-1].number
 
 
-async def _alone(connection: Connection[Any]) -> None:
+async def _lock_migrations(connection: Connection[Any]) -> None:
     """Wait for others who change the form; what this transaction then locks it waits for less."""
     await connection.execute("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = '2min'")
-    await value(connection, "lock_migrations")
+    await fetch_value(connection, "lock_migrations")
     await connection.execute("SET LOCAL lock_timeout = '5s'")
 
 
@@ -197,7 +201,7 @@ async def _apply(connection: Connection[Any], migration: Migration, *, in_use: b
     await execute(connection, "add_migration", number=migration.number, name=migration.name)
 
 
-def _judge_server(connection: Connection[Any]) -> None:
+def _check_server_version(connection: Connection[Any]) -> None:
     version = connection.get_server_version()
     if version.major < OLDEST_POSTGRES:
         raise BadSettings(
@@ -209,7 +213,7 @@ def _judge_server(connection: Connection[Any]) -> None:
 
 
 async def _warn_of_settings(connection: Connection[Any]) -> None:
-    (settings,) = await rows(connection, "settings")
+    (settings,) = await fetch_rows(connection, "settings")
     off = [name for name, setting in zip(_DURABLE, settings, strict=True) if setting == "off"]
     if off:
         log.warning(

@@ -13,7 +13,13 @@ from antiphon.engine.thread_order import Position
 from antiphon.ports import Context, EventPage, IdempotencyKey, ReadSet, RecordPage, Snapshot
 from antiphon.stores import invariants, search_queue
 from antiphon.stores import rows as shapes
-from antiphon.stores.postgres.connections import SQL, number_parameters, row, rows, value
+from antiphon.stores.postgres.connections import (
+    SQL,
+    fetch_row,
+    fetch_rows,
+    fetch_value,
+    number_parameters,
+)
 from antiphon.stores.rows import EVENT_PAGE_BYTES, LIST_PAGE_BYTES, RecordQuery, RunRow, decoder
 from antiphon.types import events
 from antiphon.types.events import Numbered
@@ -22,28 +28,28 @@ from antiphon.types.runs import Run, RunLease, Thread
 
 T = TypeVar("T")
 
-MOST_BYTES = 2**30
+MAX_VALUE_BYTES = 2**30
 """Bytes that no value of PostgreSQL exceeds."""
 CONTAINS = "position(:{word} in {text}) > 0"
 
 
-class Read(NamedTuple):
-    """What a change is about, and by what it is told whether that is still so.
+class ReadResult(NamedTuple):
+    """The records that a change reads, and the values that show whether they are still current.
 
-    `answer` is what was kept under its key; then nothing else was looked at. `begun` counts the
-    runs begun under limits of the key, if there is one, `changes` those of the thread; `number` is
-    how the log knows the run.
+    `answer` is the answer stored under the idempotency key; with one, nothing else was read.
+    `runs_begun` counts runs begun under limits of the API key, `changes` counts changes of the
+    thread, and `number` is the run's number in the log.
     """
 
     records: Snapshot
     answer: msgspec.Raw | None = None
-    begun: int | None = None
+    runs_begun: int | None = None
     changes: int = 0
     kept: RunRow | None = None
     number: int = 0
 
 
-async def change(connection: Connection[Any], about: ReadSet, now: int | None) -> Read:
+async def read_change(connection: Connection[Any], about: ReadSet, now: int | None) -> ReadResult:
     """All that the change is about, without what is another owner's."""
     once = about.once
     values = {
@@ -57,29 +63,29 @@ async def change(connection: Connection[Any], about: ReadSet, now: int | None) -
         "tool_call_id": about.tool_call_id,
         "key_id": about.key_id,
     }
-    found = await row(connection, SQL["read_change"], **values)
+    found = await fetch_row(connection, SQL["read_change"], **values)
     read_at, digest, answer, begun, running, used, owner, thread, changes, *of_run = found
     records = Snapshot(now=read_at, running=running or 0, tokens=used or 0)
     if once and digest is not None:
-        return Read(records, answer=invariants.kept_answer(once, digest, answer))
+        return ReadResult(records, answer=invariants.replay_answer(once, digest, answer))
     if owner is None:
-        return Read(records, begun=begun)
+        return ReadResult(records, runs_begun=begun)
     records = replace(records, thread=decoder(Thread)(thread))
     whose, doc, number, wanted_at, *driven, actions = of_run
     if doc is None:
-        return Read(records, begun=begun, changes=changes)
-    kept = RunRow(whose, decoder(Run)(doc), _drive(driven), wanted_at)
+        return ReadResult(records, runs_begun=begun, changes=changes)
+    kept = RunRow(whose, decoder(Run)(doc), _decode_lease(driven), wanted_at)
     records = replace(
         records,
         run=kept.run,
         lease=kept.lease,
-        actions=shapes.actions(actions),
-        log=await _turn(connection, kept, number) if about.turn_log else (),
+        actions=shapes.decode_actions(actions),
+        log=await _read_turn(connection, kept, number) if about.turn_log else (),
     )
-    return Read(records, None, begun, changes, kept, number)
+    return ReadResult(records, None, begun, changes, kept, number)
 
 
-def _drive(columns: Sequence[Any]) -> RunLease:
+def _decode_lease(columns: Sequence[Any]) -> RunLease:
     epoch, wanted, worker, due_at, last_event, turn_began_after, kept_after, fresh = columns[:8]
     key_id, trace, destination = columns[8:]
     return RunLease(
@@ -97,77 +103,81 @@ def _drive(columns: Sequence[Any]) -> RunLease:
     )
 
 
-async def _turn(connection: Connection[Any], kept: RunRow, number: int) -> tuple[Numbered, ...]:
+async def _read_turn(
+    connection: Connection[Any], kept: RunRow, number: int
+) -> tuple[Numbered, ...]:
     """The events after the previous turn, decoded; what has come since the run was read is not."""
     after = max(kept.lease.turn_began_after, kept.lease.kept_after)
     count = kept.lease.last_event - after
     lines: list[bytes] = []
     while len(lines) < count:
-        page = await log(connection, kept.run.id, number, after + len(lines))
+        page = await read_events(connection, kept.run.id, number, after + len(lines))
         if not page.lines:
             break
         lines += page.lines
     return tuple(enumerate(map(events.decode, lines[:count]), after + 1))
 
 
-async def drive(connection: Connection[Any], run_id: str) -> RunLease:
-    """See `Store.drive`."""
-    found = await row(connection, SQL["drive"], run_id=run_id)
+async def run_lease(connection: Connection[Any], run_id: str) -> RunLease:
+    """See `Store.run_lease`."""
+    found = await fetch_row(connection, SQL["drive"], run_id=run_id)
     if found is None:
-        raise invariants.missing(Run, run_id)
-    return _drive(tuple(found))
+        raise invariants.not_found(Run, run_id)
+    return _decode_lease(tuple(found))
 
 
 async def run_leases(connection: Connection[Any], run_ids: Sequence[str]) -> Mapping[str, RunLease]:
     """See `Store.run_leases`."""
-    found = await rows(connection, "drives", run_ids=list(run_ids))
-    return {run_id: _drive(columns) for run_id, *columns in found}
+    found = await fetch_rows(connection, "drives", run_ids=list(run_ids))
+    return {run_id: _decode_lease(columns) for run_id, *columns in found}
 
 
 async def run_number(connection: Connection[Any], run_id: str) -> int:
     """How the log knows the run; stays so for its life."""
-    number = await value(connection, "run_number", run_id=run_id)
+    number = await fetch_value(connection, "run_number", run_id=run_id)
     if number is None:
-        raise invariants.missing(Run, run_id)
+        raise invariants.not_found(Run, run_id)
     return int(number)
 
 
-async def log(connection: Connection[Any], run_id: str, number: int, after: int) -> EventPage:
-    """See `Store.log`; the run is known by its number too."""
+async def read_events(
+    connection: Connection[Any], run_id: str, number: int, after: int
+) -> EventPage:
+    """See `Store.read_events`; the run is known by its number too."""
     values = {"run_id": run_id, "run": number, "after": after, "cap": EVENT_PAGE_BYTES}
-    found = await row(connection, SQL["log"], **values)
+    found = await fetch_row(connection, SQL["log"], **values)
     if found is None:
-        raise invariants.missing(Run, run_id)
-    return shapes.page(run_id, after, *found)
+        raise invariants.not_found(Run, run_id)
+    return shapes.build_event_page(run_id, after, *found)
 
 
 async def call_ids(connection: Connection[Any], run_id: str) -> frozenset[str]:
     """See `Store.call_ids`."""
-    return frozenset(await value(connection, "call_ids", run_id=run_id))
+    return frozenset(await fetch_value(connection, "call_ids", run_id=run_id))
 
 
-async def answered(connection: Connection[Any], once: IdempotencyKey) -> msgspec.Raw | None:
-    """See `Store.answered`."""
+async def find_answer(connection: Connection[Any], once: IdempotencyKey) -> msgspec.Raw | None:
+    """See `Store.find_answer`."""
     values = {"once_owner": once.owner, "once_route": once.route, "once_key": once.key}
-    found = await row(connection, SQL["answer"], **values)
-    return invariants.kept_answer(once, *found) if found else None
+    found = await fetch_row(connection, SQL["answer"], **values)
+    return invariants.replay_answer(once, *found) if found else None
 
 
 async def context(connection: Connection[Any], thread_id: str) -> Context:
     """See `Store.context`."""
-    found = await row(connection, SQL["context"], thread_id=thread_id)
+    found = await fetch_row(connection, SQL["context"], thread_id=thread_id)
     if found is None:
-        raise invariants.missing(Thread, thread_id)
+        raise invariants.not_found(Thread, thread_id)
     version, messages, tokens, sealed, tail, sealed_marks, marks = found
     chats, landmarks = filter(None, (sealed, tail)), filter(None, (sealed_marks, marks))
-    return shapes.context(version, messages, tokens, [*chats], [*landmarks])
+    return shapes.build_context(version, messages, tokens, [*chats], [*landmarks])
 
 
-async def version(connection: Connection[Any], thread_id: str) -> int:
-    """See `Store.version`."""
-    found = await value(connection, "version", thread_id=thread_id)
+async def thread_version(connection: Connection[Any], thread_id: str) -> int:
+    """See `Store.thread_version`."""
+    found = await fetch_value(connection, "version", thread_id=thread_id)
     if found is None:
-        raise invariants.missing(Thread, thread_id)
+        raise invariants.not_found(Thread, thread_id)
     return int(found)
 
 
@@ -177,11 +187,11 @@ async def get(connection: Connection[Any], kind: type[T], owner: str | None, id:
     search.require("id = :id", id=id)
     docs = await _select(connection, search, "doc")
     if not docs:
-        raise invariants.missing(kind, id)
+        raise invariants.not_found(kind, id)
     return decoder(kind)(docs[0])
 
 
-async def listing(
+async def list_records(
     connection: Connection[Any],
     kind: type[Any],
     owner: str | None,
@@ -193,26 +203,26 @@ async def listing(
     """See `Store.list`; what takes more than so many seconds is broken off in the database."""
     search = RecordQuery(kind, owner, where)
     if isinstance(after, Position):
-        search.require_beyond(after)
+        search.require_after(after)
     elif after is not None:
         place = RecordQuery(kind, owner, where)
         place.require("id = :after", after=after)
-        found = await _select(connection, place, place.place)
+        found = await _select(connection, place, place.order_column)
         if not found:
-            raise invariants.missing(kind, after)
-        search.require_beyond(found[0])
+            raise invariants.not_found(kind, after)
+        search.require_after(found[0])
     if (status := where.get("status")) is not None:
         search.require("status = :status", status=status)
-    words = invariants.words(where.get("query") or "")
+    words = invariants.split_query(where.get("query") or "")
     bound = {f"word{place}": word.encode() for place, word in enumerate(words)}
     if kind is Thread:
         search.require_threads(where, CONTAINS, bound)
-    statement = number_parameters(search.bounded_sql())
+    statement = number_parameters(search.size_limited_sql())
     values = statement.values(search.values | {"limit": limit + 1, "cap": LIST_PAGE_BYTES})
     try:
         docs = await connection.fetch(statement.sql, *values, timeout=seconds)
     except TimeoutError as late:
-        raise search_queue.too_slow(seconds or 0.0) from late
+        raise search_queue.search_timeout_error(seconds or 0.0) from late
     data = [decoder(kind)(doc) for doc, _ in docs[:limit]]
     return RecordPage(data, bool(docs) and docs[0][1] > len(data))
 
@@ -227,8 +237,8 @@ async def content(
     connection: Connection[Any], owner: str | None, upload_id: str, start: int, size: int | None
 ) -> bytes:
     """See `Store.content`; reads no more of the file than is asked for."""
-    values = {"id": upload_id, "start": start, "size": MOST_BYTES if size is None else size}
-    found = await row(connection, SQL["content"], **values)
+    values = {"id": upload_id, "start": start, "size": MAX_VALUE_BYTES if size is None else size}
+    found = await fetch_row(connection, SQL["content"], **values)
     if found is None or owner not in (None, found[0]):
-        raise invariants.missing(Upload, upload_id)
+        raise invariants.not_found(Upload, upload_id)
     return found[1] or b""

@@ -12,13 +12,13 @@ from asyncpg.connection import Connection
 from antiphon.ports import IdempotencyKey
 from antiphon.stores import invariants
 from antiphon.stores.postgres import reads
-from antiphon.stores.postgres.connections import execute, value
+from antiphon.stores.postgres.connections import execute, fetch_value
 from antiphon.stores.postgres.migrations import RUN_BITS
 from antiphon.stores.rows import decoder
 from antiphon.types.messages import Upload
 from antiphon.types.runs import Assistant, Thread
 
-BITE = 500  # runs or answers forgotten in one transaction, so that others get their turn
+BATCH_SIZE = 500  # runs or answers forgotten in one transaction, so that others get their turn
 
 _encode = msgspec.json.encode
 
@@ -32,21 +32,21 @@ async def put(
     now: int | None,
 ) -> Any:
     """See `Store.put`; of two with one key the second finds the answer of the first."""
-    if once and (kept := await reads.answered(connection, once)) is not None:
+    if once and (kept := await reads.find_answer(connection, once)) is not None:
         return kept
     try:
         async with connection.transaction():
             if once:
-                await _keep_answer(connection, once, record, now)
+                await _save_answer(connection, once, record, now)
             await _add(connection, owner, record, content)
     except asyncpg.UniqueViolationError as fault:
         if once and fault.constraint_name == "once_key":
-            return await reads.answered(connection, once)
-        raise invariants.taken(type(record), record.id) from fault
+            return await reads.find_answer(connection, once)
+        raise invariants.duplicate_id(type(record), record.id) from fault
     return record
 
 
-async def _keep_answer(
+async def _save_answer(
     connection: Connection[Any], once: IdempotencyKey, record: Assistant | Upload, now: int | None
 ) -> None:
     await execute(
@@ -77,27 +77,27 @@ async def update_assistant(
 ) -> Assistant:
     """See `Store.update_assistant`."""
     async with connection.transaction():
-        doc = await value(connection, "assistant_for_update", id=id, owner=owner)
+        doc = await fetch_value(connection, "assistant_for_update", id=id, owner=owner)
         if doc is None:
-            raise invariants.missing(Assistant, id)
+            raise invariants.not_found(Assistant, id)
         changed = change(decoder(Assistant)(doc))
         await execute(connection, "save_assistant", id=id, doc=_encode(changed))
     return changed
 
 
-async def remove(connection: Connection[Any], kind: type[Any], owner: str, id: str) -> None:
-    """See `Store.remove`."""
+async def delete(connection: Connection[Any], kind: type[Any], owner: str, id: str) -> None:
+    """See `Store.delete`."""
     async with connection.transaction():
-        if not await value(connection, _REMOVALS[kind], id=id, owner=owner):
-            raise invariants.missing(kind, id)
+        if not await fetch_value(connection, _REMOVALS[kind], id=id, owner=owner):
+            raise invariants.not_found(kind, id)
         if kind is Thread:
-            await remove_what_is_in(connection, id)
+            await delete_thread_contents(connection, id)
         await execute(connection, "empty_answers", id=id)
 
 
-async def remove_what_is_in(connection: Connection[Any], thread_id: str) -> None:
+async def delete_thread_contents(connection: Connection[Any], thread_id: str) -> None:
     """Delete all that belongs to a thread, whose own row is gone."""
-    numbers = await value(connection, "remove_drives", id=thread_id)
+    numbers = await fetch_value(connection, "remove_drives", id=thread_id)
     if numbers:
         await execute(connection, "drop_events", runs=numbers)
     for name in ("remove_actions", "remove_runs", "remove_segments", "remove_messages"):
@@ -107,26 +107,26 @@ async def remove_what_is_in(connection: Connection[Any], thread_id: str) -> None
 _REMOVALS: Mapping[type[Any], str] = {Assistant: "remove_assistant", Thread: "remove_thread"}
 
 
-async def forget_events(connection: Connection[Any], before: int) -> int:
+async def delete_events(connection: Connection[Any], before: int) -> int:
     """A bite of `Store.forget`: events of some runs that ended before; returns how many runs.
 
     Nobody finds them any more. Their rows go with their day, but where that has to stay.
     """
     async with connection.transaction():
-        numbers = await value(connection, "forget_events", before=before, limit=BITE)
+        numbers = await fetch_value(connection, "forget_events", before=before, limit=BATCH_SIZE)
         days = list({number >> RUN_BITS for number in numbers})
-        kept = await value(connection, "days_to_keep", days=days, before=before)
+        kept = await fetch_value(connection, "days_to_keep", days=days, before=before)
         if rows_of_kept := [number for number in numbers if number >> RUN_BITS in kept]:
             await execute(connection, "drop_events", runs=rows_of_kept)
     return len(numbers)
 
 
-async def forget_answers(connection: Connection[Any], before: int) -> int:
+async def delete_answers(connection: Connection[Any], before: int) -> int:
     """A bite of `Store.forget`: answers kept before; returns how many."""
-    return int(await value(connection, "forget_answers", before=before, limit=BITE))
+    return int(await fetch_value(connection, "forget_answers", before=before, limit=BATCH_SIZE))
 
 
-async def meta(connection: Connection[Any], name: str, offered: bytes) -> bytes:
+async def get_or_add_meta(connection: Connection[Any], name: str, offered: bytes) -> bytes:
     """The value under that name: what is there, else what is offered."""
     await execute(connection, "offer_meta", name=name, value=offered)
-    return bytes(await value(connection, "meta", name=name))
+    return bytes(await fetch_value(connection, "meta", name=name))

@@ -38,13 +38,13 @@ from antiphon.stores import search_queue
 from antiphon.stores.invariants import Clock
 from antiphon.stores.postgres import admin, imports, reads, records
 from antiphon.stores.postgres.appends import PostgresAppender
-from antiphon.stores.postgres.changes import Attempt, change, claim
+from antiphon.stores.postgres.changes import WriteAttempt, change, claim
 from antiphon.stores.postgres.connections import (
     CALL_SECONDS,
     ConnectionPool,
     execute,
-    rows,
-    value,
+    fetch_rows,
+    fetch_value,
 )
 from antiphon.stores.postgres.migrations import DAY_MS, drop_parts, make_parts, prepare, schema
 from antiphon.stores.search_queue import SearchQueue
@@ -68,10 +68,10 @@ T = TypeVar("T")
 P = ParamSpec("P")
 
 CONNECTIONS = 10
-UPKEEP_SECONDS = 30.0  # for deleting and searching, which may have much to look at
+MAINTENANCE_SECONDS = 30.0  # for deleting and searching, which may have much to look at
 MIGRATION_SECONDS = 3600.0
 START_SECONDS = 5.0  # for a server that is started beside us, or again
-NUMBERS_KEPT = 20_000  # of runs, by which the log knows them
+CACHED_RUN_NUMBERS = 20_000  # of runs, by which the log knows them
 
 
 class PostgresStore:
@@ -83,7 +83,7 @@ class PostgresStore:
         self._connections = connections
         self._searches = SearchQueue(seconds=search_seconds)
         self._clock = clock
-        self._appending = PostgresAppender(connections)
+        self._appender = PostgresAppender(connections)
         self._numbers: OrderedDict[str, int] = OrderedDict()
 
     @classmethod
@@ -106,8 +106,10 @@ class PostgresStore:
         now = clock() if clock else None
         async with AsyncExitStack() as undo:
             undo.push_async_callback(reached.close)
-            await reached.run(_answers, START_SECONDS, _always)
-            await reached.run(partial(_prepare, now=now, everything=everything), MIGRATION_SECONDS)
+            await reached.run(_check_answers, START_SECONDS, _always)
+            await reached.run(
+                partial(_prepare_schema, now=now, everything=everything), MIGRATION_SECONDS
+            )
             undo.pop_all()
         return cls(reached, clock, search_seconds)
 
@@ -132,12 +134,12 @@ class PostgresStore:
     async def change(self, about: ReadSet, decide: Decide) -> Any:
         """See `Store.change`; `decide` runs on the loop, and again where somebody was quicker."""
         if about.run_id is not None:
-            await self._appending.flush_run(about.run_id)
+            await self._appender.flush_run(about.run_id)
         return await self._change(change, about, decide)
 
     async def find_answer(self, once: IdempotencyKey) -> msgspec.Raw | None:
         """See `Store.find_answer`."""
-        return await self._read(reads.answered, once)
+        return await self._read(reads.find_answer, once)
 
     async def claim(
         self,
@@ -150,14 +152,14 @@ class PostgresStore:
 
     async def destinations(self) -> Sequence[str]:
         """See `Store.destinations`."""
-        return [text for (text,) in await self._read(rows, "destinations")]
+        return [text for (text,) in await self._read(fetch_rows, "destinations")]
 
     async def find_unclaimed_runs(
         self, destinations: Sequence[str], wanted_before: int, limit: int
     ) -> Sequence[str]:
         """See `Store.find_unclaimed_runs`."""
         found = await self._read(
-            rows,
+            fetch_rows,
             "unclaimed",
             destinations=list(destinations),
             wanted_before=wanted_before,
@@ -168,8 +170,8 @@ class PostgresStore:
     async def renew_leases(self, held: Mapping[str, int], lease_ms: int) -> frozenset[str]:
         """See `Store.renew_leases`."""
         hit("beat.before_commit")
-        kept = await self._work(
-            rows,
+        kept = await self._run(
+            fetch_rows,
             "beat",
             run_ids=list(held),
             epochs=list(held.values()),
@@ -190,28 +192,33 @@ class PostgresStore:
         urgent: bool,
     ) -> None:
         """See `Store.append`."""
-        self._appending.add(run_id, epoch, first, lines, kept, urgent=urgent)
+        self._appender.add(run_id, epoch, first, lines, kept, urgent=urgent)
 
     async def overdue_runs(self, limit: int) -> Sequence[str]:
         """See `Store.overdue_runs`."""
-        return [run_id for (run_id,) in await self._read(rows, "due", now=self._now(), limit=limit)]
+        return [
+            run_id
+            for (run_id,) in await self._read(fetch_rows, "due", now=self._now(), limit=limit)
+        ]
 
     async def leases(self, limit: int) -> Sequence[LeaseInfo]:
         """See `Store.leases`."""
-        return [LeaseInfo(*each) for each in await self._read(rows, "leased", limit=limit)]
+        return [LeaseInfo(*each) for each in await self._read(fetch_rows, "leased", limit=limit)]
 
     async def delete_expired(self, events_before: int, keys_before: int) -> int:
         """See `Store.delete_expired`; done in bites, a transaction each. Days go as a whole."""
         hit("forget.before_commit")
         dropped = 0
-        while bite := await self._work(
-            records.forget_events, events_before, seconds=UPKEEP_SECONDS
+        while bite := await self._run(
+            records.delete_events, events_before, seconds=MAINTENANCE_SECONDS
         ):
             dropped += bite
-        while bite := await self._work(records.forget_answers, keys_before, seconds=UPKEEP_SECONDS):
+        while bite := await self._run(
+            records.delete_answers, keys_before, seconds=MAINTENANCE_SECONDS
+        ):
             dropped += bite
         await self._make_parts()
-        await self._work(drop_parts, events_before, seconds=UPKEEP_SECONDS)
+        await self._run(drop_parts, events_before, seconds=MAINTENANCE_SECONDS)
         hit("forget.after_commit")
         return dropped
 
@@ -223,9 +230,9 @@ class PostgresStore:
         if number is None:
             number = await self._read(reads.run_number, run_id)
             self._numbers[run_id] = number
-            if len(self._numbers) > NUMBERS_KEPT:
+            if len(self._numbers) > CACHED_RUN_NUMBERS:
                 self._numbers.popitem(last=False)
-        return await self._read(reads.log, run_id, number, after)
+        return await self._read(reads.read_events, run_id, number, after)
 
     async def context(self, thread_id: str, *, fresh: bool = False) -> Context:
         """See `Store.context`; there is no cache to go round."""
@@ -233,11 +240,11 @@ class PostgresStore:
 
     async def thread_version(self, thread_id: str) -> int:
         """See `Store.version`."""
-        return await self._read(reads.version, thread_id)
+        return await self._read(reads.thread_version, thread_id)
 
     async def run_lease(self, run_id: str) -> RunLease:
         """See `Store.run_lease`."""
-        return await self._read(reads.drive, run_id)
+        return await self._read(reads.run_lease, run_id)
 
     async def run_leases(self, run_ids: Sequence[str]) -> Mapping[str, RunLease]:
         """See `Store.run_leases`."""
@@ -262,13 +269,15 @@ class PostgresStore:
     ) -> RecordPage:
         """See `Store.list`; a search may take its time."""
         start = list_start(after, where.get("order"))
-        read = partial(reads.listing, kind=kind, owner=owner, limit=limit, after=start, where=where)
+        read = partial(
+            reads.list_records, kind=kind, owner=owner, limit=limit, after=start, where=where
+        )
         if not where.get("query"):
-            return await self._reading(read)
+            return await self._read_within(read)
         seconds = self._searches.seconds
         async with self._searches.turn(owner):
             # PostgreSQL is told to break it off; if it is not heard, the connection is given up.
-            return await self._reading(partial(read, seconds=seconds), seconds + CALL_SECONDS)
+            return await self._read_within(partial(read, seconds=seconds), seconds + CALL_SECONDS)
 
     async def content(
         self, owner: str | None, upload_id: str, start: int = 0, size: int | None = None
@@ -296,13 +305,13 @@ class PostgresStore:
 
     async def delete(self, kind: type[Any], owner: str, id: str) -> None:
         """See `Store.remove`."""
-        await self._write("delete", records.remove, kind, owner, id, seconds=UPKEEP_SECONDS)
+        await self._write("delete", records.delete, kind, owner, id, seconds=MAINTENANCE_SECONDS)
 
     # People, and what they spend
 
     async def add_person(self, account: Account, act: AuditEntry | None = None) -> None:
         """See `Store.add_person`."""
-        await self._write("person", admin.add, account, act)
+        await self._write("person", admin.add_person, account, act)
 
     async def find_person(
         self, *, id: str | None = None, name: str | None = None, subject: str | None = None
@@ -312,7 +321,7 @@ class PostgresStore:
 
     async def people(self) -> Sequence[Person]:
         """See `Store.people`."""
-        return await self._read(admin.everybody)
+        return await self._read(admin.list_people)
 
     async def change_person(
         self, person_id: str, amend: AmendAccount, act: AuditEntry | None = None
@@ -326,13 +335,13 @@ class PostgresStore:
 
     async def usage(self, since: str, limit: int, owner: str | None = None) -> Sequence[UsageRow]:
         """See `Store.usage`."""
-        return await self._read(admin.spent, since, limit, owner)
+        return await self._read(admin.read_usage, since, limit, owner)
 
     # Keys, owners and the audit log
 
     async def add_key(self, key: Key, digest: bytes, act: AuditEntry | None = None) -> None:
         """See `Store.add_key`."""
-        await self._write("key", admin.keep, key, digest, act)
+        await self._write("key", admin.add_key, key, digest, act)
 
     async def find_key(self, prefix: str) -> tuple[Key, bytes] | None:
         """See `Store.find_key`."""
@@ -340,7 +349,7 @@ class PostgresStore:
 
     async def keys(self) -> Sequence[Key]:
         """See `Store.keys`."""
-        return await self._read(admin.every)
+        return await self._read(admin.list_keys)
 
     async def change_key(self, key_id: str, amend: AmendKey, act: AuditEntry | None = None) -> Key:
         """See `Store.change_key`; `amend` runs on the loop."""
@@ -348,11 +357,11 @@ class PostgresStore:
 
     async def revoke_key(self, key_id: str, act: AuditEntry | None = None) -> Key:
         """See `Store.revoke_key`; a second time changes nothing."""
-        return await self._write("key", admin.revoke, key_id, act, self._now())
+        return await self._write("key", admin.revoke_key, key_id, act, self._now())
 
     async def count_usage(self, counter: Counter, amount: int) -> CounterValue:
         """See `Store.count_usage`."""
-        return await self._write("count", admin.count, counter, amount, self._now())
+        return await self._write("count", admin.count_usage, counter, amount, self._now())
 
     async def add_project(self, project: Project, act: AuditEntry) -> None:
         """See `Store.add_project`."""
@@ -360,7 +369,7 @@ class PostgresStore:
 
     async def projects(self) -> Sequence[Project]:
         """See `Store.projects`."""
-        return await self._read(admin.projects)
+        return await self._read(admin.list_projects)
 
     async def change_project(self, id: str, amend: AmendProject, act: AuditEntry) -> Project | None:
         """See `Store.change_project`; `amend` runs on the loop."""
@@ -368,7 +377,7 @@ class PostgresStore:
 
     async def save_provider_key(self, key: ProviderKey, sealed: bytes, act: AuditEntry) -> None:
         """See `Store.save_provider_key`."""
-        await self._write("provider_key", admin.keep_provider_key, key, sealed, act)
+        await self._write("provider_key", admin.save_provider_key, key, sealed, act)
 
     async def provider_keys(self, owner: str | None) -> Sequence[ProviderKey]:
         """See `Store.provider_keys`."""
@@ -376,30 +385,32 @@ class PostgresStore:
 
     async def find_encrypted_key(self, owner: str, provider: str) -> bytes | None:
         """See `Store.find_encrypted_key`."""
-        return await self._find(admin.sealed_key, owner, provider)
+        return await self._find(admin.find_encrypted_key, owner, provider)
 
     async def replace_encrypted_key(
         self, owner: str, provider: str, before: bytes, sealed: bytes, act: AuditEntry
     ) -> bool:
         """See `Store.replace_encrypted_key`."""
-        work = admin.reseal_provider_key
+        work = admin.replace_encrypted_key
         return await self._write("provider_key", work, owner, provider, before, sealed, act)
 
     async def delete_provider_key(self, owner: str, provider: str, act: AuditEntry) -> None:
         """See `Store.delete_provider_key`."""
-        await self._write("provider_key", admin.drop_provider_key, owner, provider, act)
+        await self._write("provider_key", admin.delete_provider_key, owner, provider, act)
 
     async def owners(
         self, limit: int, after: str | None = None, owner: str | None = None
     ) -> RecordPage:
         """See `Store.owners`."""
         count = partial(admin.owners, limit=limit, after=after, only=owner)
-        return await self._reading(count, UPKEEP_SECONDS)
+        return await self._read_within(count, MAINTENANCE_SECONDS)
 
     async def delete_owned(self, owner: str, limit: int) -> int:
         """See `Store.erase`; what was in its rows goes when PostgreSQL cleans up after them."""
-        seconds = UPKEEP_SECONDS
-        return await self._write("erase", admin.erase, owner, limit, self._now(), seconds=seconds)
+        seconds = MAINTENANCE_SECONDS
+        return await self._write(
+            "erase", admin.delete_owned, owner, limit, self._now(), seconds=seconds
+        )
 
     async def find_records(self, kind: type[T], ids: Sequence[str]) -> Mapping[str, tuple[str, T]]:
         """See `Store.find_records`."""
@@ -411,40 +422,40 @@ class PostgresStore:
 
     async def import_records(self, owner: str, batch: ImportBatch) -> None:
         """See `Store.import_records`."""
-        seconds, work = UPKEEP_SECONDS, imports.import_records
+        seconds, work = MAINTENANCE_SECONDS, imports.import_records
         await self._write("import", work, owner, batch, self._now(), seconds=seconds)
 
     async def transfer_owned(self, owner: str, to: str, limit: int) -> int:
         """See `Store.transfer_owned`."""
-        seconds, work = UPKEEP_SECONDS, imports.transfer_owned
+        seconds, work = MAINTENANCE_SECONDS, imports.transfer_owned
         return await self._write("transfer", work, owner, to, limit, seconds=seconds)
 
     async def finish_import(
         self, usage: Sequence[UsageRow], entries: Sequence[AuditEntry], act: AuditEntry | None
     ) -> None:
         """See `Store.finish_import`."""
-        seconds, work = UPKEEP_SECONDS, imports.finish_import
+        seconds, work = MAINTENANCE_SECONDS, imports.finish_import
         await self._write("finish_import", work, usage, entries, act, seconds=seconds)
 
     async def append_audit_entry(self, act: AuditEntry) -> None:
         """See `Store.note`."""
-        await self._write("note", admin.note, act)
+        await self._write("note", admin.append_audit_entry, act)
 
     async def audit_entries(
         self, limit: int, after: str | None = None, owner: str | None = None
     ) -> RecordPage:
         """See `Store.acts`."""
-        return await self._read(admin.page, limit, after, owner)
+        return await self._read(admin.audit_entries, limit, after, owner)
 
     # The installation
 
     async def installation_secret(self) -> bytes:
         """See `Store.secret`."""
-        return await self._write("key", records.meta, "secret", secrets.token_bytes(32))
+        return await self._write("key", records.get_or_add_meta, "secret", secrets.token_bytes(32))
 
     async def now(self) -> int:
         """See `Store.now`: the database's clock, whatever the machines think."""
-        return int(await self._read(value, "now", now=self._now()))
+        return int(await self._read(fetch_value, "now", now=self._now()))
 
     async def check(self) -> None:
         """See `Store.check`: a write like any other."""
@@ -452,7 +463,7 @@ class PostgresStore:
 
     async def close(self) -> None:
         """Finish what was asked for, and let go of the connections."""
-        await self._appending.flush()
+        await self._appender.flush()
         await self._connections.close()
 
     # How it is done
@@ -467,9 +478,9 @@ class PostgresStore:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        return await self._reading(lambda connection: work(connection, *args, **kwargs))
+        return await self._read_within(lambda connection: work(connection, *args, **kwargs))
 
-    async def _reading(
+    async def _read_within(
         self, work: Callable[[Connection[Any]], Awaitable[T]], seconds: float = CALL_SECONDS
     ) -> T:
         """Read; what the database could not keep, such as a NUL in an id, it does not have."""
@@ -498,11 +509,11 @@ class PostgresStore:
         **kwargs: Any,
     ) -> T:
         hit(f"{what}.before_commit")
-        answer = await self._work(work, *args, seconds=seconds, **kwargs)
+        answer = await self._run(work, *args, seconds=seconds, **kwargs)
         hit(f"{what}.after_commit")
         return answer
 
-    async def _work(
+    async def _run(
         self,
         work: Callable[..., Awaitable[T]],
         *args: Any,
@@ -514,7 +525,7 @@ class PostgresStore:
         )
 
     async def _change(self, work: Callable[..., Awaitable[T]], *args: Any) -> T:
-        attempt = Attempt()
+        attempt = WriteAttempt()
         return await self._connections.run(
             lambda connection: work(connection, *args, self._now(), attempt),
             CALL_SECONDS,
@@ -523,16 +534,18 @@ class PostgresStore:
 
     async def _make_parts(self) -> None:
         now = await self.now()
-        await self._work(make_parts, now // DAY_MS, seconds=UPKEEP_SECONDS)
+        await self._run(make_parts, now // DAY_MS, seconds=MAINTENANCE_SECONDS)
 
 
-async def _prepare(connection: Connection[Any], now: int | None, *, everything: bool) -> None:
-    today = await value(connection, "now", now=now) // DAY_MS
+async def _prepare_schema(
+    connection: Connection[Any], now: int | None, *, everything: bool
+) -> None:
+    today = await fetch_value(connection, "now", now=now) // DAY_MS
     await prepare(connection, today, everything=everything)
 
 
-async def _answers(connection: Connection[Any]) -> None:
-    await value(connection, "now", now=None)
+async def _check_answers(connection: Connection[Any]) -> None:
+    await fetch_value(connection, "now", now=None)
 
 
 def _always() -> bool:

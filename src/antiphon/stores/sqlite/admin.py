@@ -33,21 +33,21 @@ from antiphon.types.runs import DOLLAR_DIGITS, Run
 # The audit log in SQLite, as functions of a connection.
 
 
-def note(connection: sqlite3.Connection, act: AuditEntry | None) -> None:
-    """See `Store.note`; part of the transaction that does what the act tells of."""
+def append_audit_entry(connection: sqlite3.Connection, act: AuditEntry | None) -> None:
+    """See `Store.append_audit_entry`; part of the transaction that does what the act tells of."""
     if act is not None:
         connection.execute(SQL["add_act"], (act.id, act.owner, msgspec.json.encode(act)))
 
 
-def page(
+def audit_entries(
     connection: sqlite3.Connection, limit: int, after: str | None, owner: str | None
 ) -> RecordPage:
     """See `Store.acts`."""
     place = _NEWEST
     if after is not None:
-        row = reads.one(connection, "place_of_act", after)
+        row = reads.fetch_one(connection, "place_of_act", after)
         if row is None:
-            raise invariants.missing(AuditEntry, after)
+            raise invariants.not_found(AuditEntry, after)
         place = row[0]
     values = {"place": place, "limit": limit + 1, "owner": owner}
     rows = connection.execute(SQL["acts_of" if owner else "acts"], values).fetchall()
@@ -61,56 +61,60 @@ _NEWEST = 2**63 - 1
 # Keys in SQLite and what each has used, as functions of a connection.
 
 
-def keep(connection: sqlite3.Connection, key: Key, digest: bytes, act: AuditEntry | None) -> None:
+def add_key(
+    connection: sqlite3.Connection, key: Key, digest: bytes, act: AuditEntry | None
+) -> None:
     """See `Store.keep_key`."""
-    project = reads.one(connection, "project", key.owner)
-    people = (reads.one(connection, "person", whose) for whose in (key.owner, key.person_id))
-    invariants.refuse_disabled(
+    project = reads.fetch_one(connection, "project", key.owner)
+    people = (reads.fetch_one(connection, "person", whose) for whose in (key.owner, key.person_id))
+    invariants.require_enabled(
         _PROJECT.decode(project[0]) if project else None,
         *(_PERSON.decode(row[0]) for row in people if row),
     )
     doc = msgspec.json.encode(key)
     connection.execute(SQL["add_key"], (key.id, key.prefix, digest, doc))
-    note(connection, act)
+    append_audit_entry(connection, act)
 
 
 def find_key(connection: sqlite3.Connection, prefix: str) -> tuple[Key, bytes] | None:
     """See `Store.find_key`."""
-    row = reads.one(connection, "find_key", prefix)
+    row = reads.fetch_one(connection, "find_key", prefix)
     return (_KEY.decode(row[0]), row[1]) if row else None
 
 
-def every(connection: sqlite3.Connection) -> Sequence[Key]:
+def list_keys(connection: sqlite3.Connection) -> Sequence[Key]:
     """See `Store.keys`."""
-    return [_KEY.decode(doc) for (doc,) in reads.every(connection, "keys")]
+    return [_KEY.decode(doc) for (doc,) in reads.fetch_all(connection, "keys")]
 
 
 def change_key(
     connection: sqlite3.Connection, key_id: str, amend: AmendKey, act: AuditEntry | None
 ) -> Key:
     """See `Store.change_key`."""
-    row = reads.one(connection, "key", key_id)
+    row = reads.fetch_one(connection, "key", key_id)
     if row is None:
-        raise invariants.missing(Key, key_id)
+        raise invariants.not_found(Key, key_id)
     key = _KEY.decode(row[0])
     changed = amend(key)
     if changed != key:
-        _save(connection, changed)
-        note(connection, act)
+        _save_key(connection, changed)
+        append_audit_entry(connection, act)
     return changed
 
 
-def change_of(connection: sqlite3.Connection, owner: str, amend: AmendKey) -> int:
+def change_keys_of(connection: sqlite3.Connection, owner: str, amend: AmendKey) -> int:
     """Change all that open what is this owner's or that this person has; how many became others."""
-    theirs = [_KEY.decode(doc) for (doc,) in reads.every(connection, "keys_of", owner)]
+    theirs = [_KEY.decode(doc) for (doc,) in reads.fetch_all(connection, "keys_of", owner)]
     changed = [new for key in theirs if (new := amend(key)) != key]
     for key in changed:
-        _save(connection, key)
+        _save_key(connection, key)
     return len(changed)
 
 
-def count(connection: sqlite3.Connection, counter: Counter, amount: int, now: int) -> CounterValue:
-    """See `Store.count`."""
+def count_usage(
+    connection: sqlite3.Connection, counter: Counter, amount: int, now: int
+) -> CounterValue:
+    """See `Store.count_usage`."""
     values = {
         "key_id": counter.key_id,
         "what": counter.what,
@@ -127,10 +131,10 @@ def count_tokens(connection: sqlite3.Connection, key_id: str | None, amount: int
         return
     (limited,) = connection.execute(SQL["has_tokens_limit"], (key_id,)).fetchone()
     if limited:
-        count(connection, Counter(key_id, "tokens"), amount, now)
+        count_usage(connection, Counter(key_id, "tokens"), amount, now)
 
 
-def _save(connection: sqlite3.Connection, key: Key) -> None:
+def _save_key(connection: sqlite3.Connection, key: Key) -> None:
     connection.execute(SQL["save_key"], (msgspec.json.encode(key), key.id))
 
 
@@ -142,21 +146,21 @@ _PROJECT = msgspec.json.Decoder(Project)
 def add_project(connection: sqlite3.Connection, project: Project, act: AuditEntry) -> None:
     """See `Store.add_project`."""
     _write_project(connection, "add_project", project)
-    note(connection, act)
+    append_audit_entry(connection, act)
 
 
-def projects(connection: sqlite3.Connection) -> Sequence[Project]:
-    """See `Store.projects`."""
-    return [_PROJECT.decode(doc) for (doc,) in reads.every(connection, "projects")]
+def list_projects(connection: sqlite3.Connection) -> Sequence[Project]:
+    """See `Store.list_projects`."""
+    return [_PROJECT.decode(doc) for (doc,) in reads.fetch_all(connection, "projects")]
 
 
 def change_project(
     connection: sqlite3.Connection, id: str, amend: AmendProject, act: AuditEntry, now: int
 ) -> Project | None:
     """See `Store.change_project`."""
-    row = reads.one(connection, "project", id)
+    row = reads.fetch_one(connection, "project", id)
     if row is None:
-        raise invariants.missing(Project, id)
+        raise invariants.not_found(Project, id)
     project = _PROJECT.decode(row[0])
     changed = amend(project)
     if changed == project:
@@ -166,36 +170,36 @@ def change_project(
     else:
         _write_project(connection, "save_project", changed)
     if changed is None or changed.disabled:
-        change_of(connection, id, invariants.revoked(now))
-    note(connection, act)
+        change_keys_of(connection, id, invariants.revoke_at(now))
+    append_audit_entry(connection, act)
     return changed
 
 
-def keep_provider_key(
+def save_provider_key(
     connection: sqlite3.Connection, key: ProviderKey, sealed: bytes, act: AuditEntry
 ) -> None:
-    """See `Store.keep_provider_key`."""
+    """See `Store.save_provider_key`."""
     values = (key.owner, key.provider, sealed, msgspec.json.encode(key))
     connection.execute(SQL["keep_provider_key"], values)
-    note(connection, act)
+    append_audit_entry(connection, act)
 
 
 def provider_keys(connection: sqlite3.Connection, owner: str | None) -> Sequence[ProviderKey]:
     """See `Store.provider_keys`."""
     if owner is None:
-        rows = reads.every(connection, "provider_keys")
+        rows = reads.fetch_all(connection, "provider_keys")
     else:
-        rows = reads.every(connection, "provider_keys_of", owner)
+        rows = reads.fetch_all(connection, "provider_keys_of", owner)
     return [_PROVIDER_KEY.decode(doc) for (doc,) in rows]
 
 
-def sealed_key(connection: sqlite3.Connection, owner: str, provider: str) -> bytes | None:
-    """See `Store.sealed_key`."""
-    row = reads.one(connection, "sealed_key", owner, provider)
+def find_encrypted_key(connection: sqlite3.Connection, owner: str, provider: str) -> bytes | None:
+    """See `Store.find_encrypted_key`."""
+    row = reads.fetch_one(connection, "sealed_key", owner, provider)
     return bytes(row[0]) if row else None
 
 
-def reseal_provider_key(
+def replace_encrypted_key(
     connection: sqlite3.Connection,
     owner: str,
     provider: str,
@@ -203,21 +207,21 @@ def reseal_provider_key(
     sealed: bytes,
     act: AuditEntry,
 ) -> bool:
-    """See `Store.reseal_provider_key`."""
+    """See `Store.replace_encrypted_key`."""
     values = (sealed, owner, provider, before)
     if connection.execute(SQL["reseal_provider_key"], values).rowcount == 0:
         return False
-    note(connection, act)
+    append_audit_entry(connection, act)
     return True
 
 
-def drop_provider_key(
+def delete_provider_key(
     connection: sqlite3.Connection, owner: str, provider: str, act: AuditEntry
 ) -> None:
-    """See `Store.drop_provider_key`."""
+    """See `Store.delete_provider_key`."""
     if connection.execute(SQL["drop_provider_key"], (owner, provider)).rowcount == 0:
-        raise invariants.no_provider_key(owner, provider)
-    note(connection, act)
+        raise invariants.provider_key_not_found(owner, provider)
+    append_audit_entry(connection, act)
 
 
 def owners(
@@ -225,24 +229,24 @@ def owners(
 ) -> RecordPage:
     """See `Store.owners`."""
     holdings: list[OwnerTotals] = []
-    owner = _next(connection, after or "", only)
+    owner = _next_owner(connection, after or "", only)
     while owner is not None and len(holdings) < limit:
         holdings.append(_holding(connection, owner))
-        owner = _next(connection, owner, only)
+        owner = _next_owner(connection, owner, only)
     return RecordPage(holdings, owner is not None)
 
 
-def erase(connection: sqlite3.Connection, owner: str, limit: int, now: int) -> int:
-    """A bite of `Store.erase`: of the first kind that there is anything of."""
+def delete_owned(connection: sqlite3.Connection, owner: str, limit: int, now: int) -> int:
+    """A bite of `Store.delete_owned`: of the first kind that there is anything of."""
     values = {"owner": owner, "limit": limit}
     for statement in _ERASURES:
         if erased := connection.execute(SQL[statement], values).rowcount:
             return erased
     erased = connection.execute(SQL["erase_counters"], (owner,)).rowcount
-    return erased + change_of(connection, owner, invariants.erased(now))
+    return erased + change_keys_of(connection, owner, invariants.anonymize_at(now))
 
 
-def _next(connection: sqlite3.Connection, after: str, only: str | None) -> str | None:
+def _next_owner(connection: sqlite3.Connection, after: str, only: str | None) -> str | None:
     values = {"after": after, "from": only or "", "only": only}
     row: tuple[str | None] = connection.execute(SQL["next_owner"], values).fetchone()
     return row[0]
@@ -263,7 +267,7 @@ def _write_project(connection: sqlite3.Connection, statement: str, project: Proj
     try:
         connection.execute(SQL[statement], values)
     except sqlite3.IntegrityError as fault:
-        raise invariants.project_taken(project) from fault
+        raise invariants.project_conflict(project) from fault
 
 
 _ERASURES = (
@@ -287,10 +291,10 @@ _PROVIDER_KEY = msgspec.json.Decoder(ProviderKey)
 # People, runs of everybody and what they spent in SQLite, as functions of a connection.
 
 
-def add(connection: sqlite3.Connection, account: Account, act: AuditEntry | None) -> None:
+def add_person(connection: sqlite3.Connection, account: Account, act: AuditEntry | None) -> None:
     """See `Store.add_person`."""
     _write_person(connection, "add_person", account)
-    note(connection, act)
+    append_audit_entry(connection, act)
 
 
 def find_person(
@@ -302,15 +306,15 @@ def find_person(
 ) -> Account | None:
     """See `Store.find_person`."""
     if id is not None:
-        return _account(reads.one(connection, "person", id))
+        return _decode_account(reads.fetch_one(connection, "person", id))
     if name is not None:
-        return _account(reads.one(connection, "person_by_name", normalize_name(name)))
-    return _account(reads.one(connection, "person_by_subject", subject))
+        return _decode_account(reads.fetch_one(connection, "person_by_name", normalize_name(name)))
+    return _decode_account(reads.fetch_one(connection, "person_by_subject", subject))
 
 
-def everybody(connection: sqlite3.Connection) -> Sequence[Person]:
+def list_people(connection: sqlite3.Connection) -> Sequence[Person]:
     """See `Store.people`."""
-    return [_PERSON.decode(doc) for (doc,) in reads.every(connection, "people")]
+    return [_PERSON.decode(doc) for (doc,) in reads.fetch_all(connection, "people")]
 
 
 def change_person(
@@ -323,7 +327,7 @@ def change_person(
     """See `Store.change_person`."""
     account = find_person(connection, id=person_id)
     if account is None:
-        raise invariants.missing(Person, person_id)
+        raise invariants.not_found(Person, person_id)
     (others,) = connection.execute(SQL["others_govern"], (person_id,)).fetchone()
     changed = amend(account, bool(others))
     if changed == account:
@@ -333,36 +337,36 @@ def change_person(
     else:
         _write_person(connection, "save_person", changed)
     if changed is None or changed.person.disabled:
-        change_of(connection, person_id, invariants.revoked(now))
-    note(connection, act)
+        change_keys_of(connection, person_id, invariants.revoke_at(now))
+    append_audit_entry(connection, act)
     return changed
 
 
 def live_runs(connection: sqlite3.Connection, limit: int, after: str | None) -> RecordPage:
     """See `Store.live_runs`."""
-    if after is not None and reads.run(connection, after) is None:
-        raise invariants.missing(Run, after)
+    if after is not None and reads.find_run(connection, after) is None:
+        raise invariants.not_found(Run, after)
     values = {"limit": limit + 1, "after": after}
     with closing(connection.execute(SQL["live_runs"], values)) as found:
         rows, more = take_page(found, limit, lambda row: len(row[1]))
     return RecordPage([(owner, decoder(Run)(doc)) for owner, doc in rows], more)
 
 
-def spend(connection: sqlite3.Connection, spent: UsageRow) -> None:
+def add_usage(connection: sqlite3.Connection, spent: UsageRow) -> None:
     """Add what a run that has ended used to its day."""
     connection.execute(SQL["add_spent"], asdict(spent))
 
 
-def spent(
+def read_usage(
     connection: sqlite3.Connection, since: str, limit: int, owner: str | None
 ) -> Sequence[UsageRow]:
     """See `Store.usage`."""
-    rows = reads.every(connection, "spent", since, limit, owner)
+    rows = reads.fetch_all(connection, "spent", since, limit, owner)
     names = UsageRow.__struct_fields__
-    return [_rounded(dict(zip(names, row, strict=True))) for row in rows]
+    return [_round_cost(dict(zip(names, row, strict=True))) for row in rows]
 
 
-def _rounded(fields: Mapping[str, Any]) -> UsageRow:
+def _round_cost(fields: Mapping[str, Any]) -> UsageRow:
     return UsageRow(**{**fields, "cost": round(fields["cost"], DOLLAR_DIGITS)})
 
 
@@ -379,8 +383,8 @@ def _write_person(connection: sqlite3.Connection, statement: str, account: Accou
     try:
         connection.execute(SQL[statement], values)
     except sqlite3.IntegrityError as fault:
-        raise invariants.name_taken(person) from fault
+        raise invariants.person_conflict(person) from fault
 
 
-def _account(row: tuple[Any, ...] | None) -> Account | None:
+def _decode_account(row: tuple[Any, ...] | None) -> Account | None:
     return Account(_PERSON.decode(row[0]), row[1]) if row else None

@@ -11,11 +11,11 @@ from pathlib import Path
 import msgspec
 
 from antiphon.settings.private_files import put_in_place
-from antiphon.stores.sqlite.file import connect, schema
+from antiphon.stores.sqlite.file import connect, read_schema
 from antiphon.stores.sqlite.reads import SQL
 from antiphon.types.errors import BadSettings
 
-PAGES = 4096
+PAGES_PER_STEP = 4096
 """Pages that are copied between two looks at whether somebody interrupts: 16 MB."""
 
 
@@ -34,7 +34,7 @@ def back_up(database: Path, target: Path) -> Copy:
     The copy is one file with mode 0600. Raises `BadSettings` where there is no database, where the
     target exists, or where the copy is damaged, which is then deleted.
     """
-    if not schema(database).found:
+    if not read_schema(database).found:
         raise BadSettings(
             "There is no database to back up.",
             expected="the file of a database of Antiphon",
@@ -57,7 +57,7 @@ def restore(backup: Path, database: Path) -> Copy:
             received=str(backup),
         )
     try:
-        form = schema(backup)
+        form = read_schema(backup)
     except BadSettings as fault:
         raise BadSettings(
             f"{backup} is no backup: {fault.__cause__ or fault.message}.",
@@ -72,13 +72,13 @@ def restore(backup: Path, database: Path) -> Copy:
         )
     for beside in ("-wal", "-shm", "-journal"):
         if (left := database.with_name(database.name + beside)).exists():
-            raise _already_there(left)
+            raise _exists_error(left)
     return _make_copy(backup, database)
 
 
 def _make_copy(source: Path, target: Path) -> Copy:
     if target.exists():
-        raise _already_there(target)
+        raise _exists_error(target)
     made = target.with_name(f".{target.name}-{secrets.token_hex(8)}")
     try:
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -86,10 +86,10 @@ def _make_copy(source: Path, target: Path) -> Copy:
         with closing(connect(made)) as copy:
             _copy(source, copy)
             threads, sealed = _check(copy, source)
-        _name_durably(made, target)
+        _rename_durably(made, target)
         return Copy(target, target.stat().st_size, threads, sealed)
     except FileExistsError:
-        raise _already_there(target) from None
+        raise _exists_error(target) from None
     except (OSError, sqlite3.Error) as fault:
         raise BadSettings(
             f"{source} cannot be copied: {fault}.",
@@ -107,7 +107,7 @@ def _copy(source: Path, copy: sqlite3.Connection) -> None:
         # somebody writes. Writers go on, for a log that is written ahead has both.
         connection.execute("BEGIN")
         connection.execute(SQL["has_migrations"]).fetchone()
-        connection.backup(copy, pages=PAGES, progress=_interruptible)
+        connection.backup(copy, pages=PAGES_PER_STEP, progress=_interruptible)
     # Without a log beside it the copy is one file, which can be read anywhere.
     copy.execute("PRAGMA journal_mode = DELETE")
 
@@ -148,7 +148,7 @@ def _count(copy: sqlite3.Connection, statement: str) -> int:
     return int(count)
 
 
-def _name_durably(made: Path, target: Path) -> None:
+def _rename_durably(made: Path, target: Path) -> None:
     """Give the finished copy its name, unless something has it; durable when this returns."""
     with made.open("rb") as written:
         os.fsync(written.fileno())
@@ -161,7 +161,7 @@ def _name_durably(made: Path, target: Path) -> None:
             os.close(folder)
 
 
-def _already_there(path: Path) -> BadSettings:
+def _exists_error(path: Path) -> BadSettings:
     return BadSettings(
         f"There is something at {path} already.",
         expected="a file that is not there yet: nothing is overwritten",

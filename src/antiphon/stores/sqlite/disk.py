@@ -10,12 +10,12 @@ from pathlib import Path
 
 from antiphon.types.errors import Unavailable
 
-LEAST_FREE = 16_000_000
+MIN_FREE_BYTES = 16_000_000
 """Bytes that have to be free: so much the write-ahead log may grow."""
-PROBE = 4_000_000
+PROBE_BYTES = 4_000_000
 """Bytes that are reserved for a moment, which quotas and limits of a process may refuse."""
 
-_NOT_HERE = frozenset({errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS})
+_UNSUPPORTED = frozenset({errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS})
 
 
 class DatabaseFile:
@@ -49,13 +49,13 @@ def check_room(path: Path) -> None:
     except OSError as fault:
         raise Unavailable(
             f"Nothing more can be written beside the database: {fault.strerror}.",
-            expected=f"{LEAST_FREE} bytes that are free, and that this process may use",
+            expected=f"{MIN_FREE_BYTES} bytes that are free, and that this process may use",
             hint="Make room on the disk of the database.",
         ) from fault
 
 
 def _look_at_disk(folder: Path) -> None:
-    if shutil.disk_usage(folder).free < LEAST_FREE:
+    if shutil.disk_usage(folder).free < MIN_FREE_BYTES:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
@@ -64,9 +64,9 @@ def _reserve(folder: Path) -> None:
         return
     with tempfile.TemporaryFile(dir=folder) as probe:
         try:
-            os.posix_fallocate(probe.fileno(), 0, PROBE)
+            os.posix_fallocate(probe.fileno(), 0, PROBE_BYTES)
         except OSError as fault:
-            if fault.errno not in _NOT_HERE:  # a file system that cannot reserve
+            if fault.errno not in _UNSUPPORTED:  # a file system that cannot reserve
                 raise
 
 

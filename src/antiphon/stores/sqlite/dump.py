@@ -11,7 +11,7 @@ from typing import Any
 from antiphon.stores import statements
 from antiphon.stores.dump import TABLES, Row, Table, another
 from antiphon.stores.invariants import system_clock
-from antiphon.stores.sqlite.file import connect, open_database, schema
+from antiphon.stores.sqlite.file import connect, open_database, read_schema
 from antiphon.stores.sqlite.writer_thread import transaction
 from antiphon.types.errors import BadSettings, Conflict, Unavailable
 
@@ -80,7 +80,7 @@ class SqliteInventory:
 def _opened(path: Path, new: bool) -> sqlite3.Connection:
     if new:
         return open_database(path, system_clock(), moving=True)
-    found, known = schema(path)
+    found, known = read_schema(path)
     if found != known:
         raise BadSettings(
             "The database has not this version's form.",

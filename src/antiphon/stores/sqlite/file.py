@@ -11,7 +11,7 @@ from pathlib import Path
 from antiphon.stores import statements
 from antiphon.stores.dump import half_moved
 from antiphon.stores.sqlite.reads import SQL
-from antiphon.stores.sqlite.writer_thread import CHECKPOINT_PAGES, PATIENCE_SECONDS, transaction
+from antiphon.stores.sqlite.writer_thread import CHECKPOINT_PAGES, LOCK_SECONDS, transaction
 from antiphon.stores.statements import SchemaVersion
 from antiphon.types.errors import BadSettings
 
@@ -46,7 +46,7 @@ def open_database(path: Path, now: int, *, moving: bool = False) -> sqlite3.Conn
                 raise half_moved()
             undo.pop_all()
     except (OSError, sqlite3.Error) as fault:
-        raise _unusable(path, fault) from fault
+        raise _unusable_error(path, fault) from fault
     return connection
 
 
@@ -55,7 +55,7 @@ def connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode=rw",
         uri=True,
-        timeout=PATIENCE_SECONDS,
+        timeout=LOCK_SECONDS,
         isolation_level=None,  # transactions are begun where they begin
         check_same_thread=False,  # a connection is made in one thread and closed in another
         cached_statements=256,
@@ -64,7 +64,7 @@ def connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def schema(path: Path) -> SchemaVersion:
+def read_schema(path: Path) -> SchemaVersion:
     """The form of a file, which is only read; 0 found where it is new or not there.
 
     Raises `BadSettings` for a file that is no database or cannot be read.
@@ -77,12 +77,12 @@ def schema(path: Path) -> SchemaVersion:
     how = "mode=ro" if at_work else "mode=ro&immutable=1"
     try:
         with closing(
-            sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True, timeout=PATIENCE_SECONDS)
+            sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True, timeout=LOCK_SECONDS)
         ) as connection:
             (migrated,) = connection.execute(SQL["has_migrations"]).fetchone()
-            return SchemaVersion(_applied(connection) if migrated else 0, known)
+            return SchemaVersion(_count_applied(connection) if migrated else 0, known)
     except (OSError, sqlite3.Error) as fault:
-        raise _unusable(path, fault) from fault
+        raise _unusable_error(path, fault) from fault
 
 
 _PRAGMAS = (
@@ -95,7 +95,7 @@ _PRAGMAS = (
 
 def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
     """Switch once; SQLite does not wait for others here, so we do."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + LOCK_SECONDS
     while True:
         try:
             (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
@@ -110,7 +110,7 @@ def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
             "The database cannot keep a write-ahead log here.",
             expected="a file on a disk of this machine",
             received=f"a file system that offers journal mode {mode!r}",
-            hint=_ANOTHER,
+            hint=_ANOTHER_HINT,
         )
 
 
@@ -119,7 +119,7 @@ def _migrate(connection: sqlite3.Connection, path: Path, now: int) -> None:
     known = statements.load_migrations("sqlite")
     with transaction(connection):
         connection.execute(SQL["migrations"])
-        applied = _applied(connection)
+        applied = _count_applied(connection)
         if applied > len(known):
             raise BadSettings(
                 f"The database {path} was made by a newer version of Antiphon.",
@@ -134,46 +134,46 @@ def _migrate(connection: sqlite3.Connection, path: Path, now: int) -> None:
             connection.execute(SQL["add_migration"], values)
 
 
-def _applied(connection: sqlite3.Connection) -> int:
+def _count_applied(connection: sqlite3.Connection) -> int:
     (number,) = connection.execute(SQL["newest_migration"]).fetchone()
     return int(number)
 
 
-_ANOTHER = "Name another database with --database or ANTIPHON_DATABASE."
+_ANOTHER_HINT = "Name another database with --database or ANTIPHON_DATABASE."
 
 
-def _unusable(path: Path, fault: Exception) -> BadSettings:
+def _unusable_error(path: Path, fault: Exception) -> BadSettings:
     return BadSettings(
         f"The database {path} cannot be used: {fault}.",
         expected="a file that can be written, and is new or a database of Antiphon",
-        hint=_ANOTHER,
+        hint=_ANOTHER_HINT,
     )
 
 
 # What is gone from a SQLite file is gone from its bytes too.
 
 
-COVER_BYTES = 8_000_000
+OVERWRITE_BYTES = 8_000_000
 
 
-def cover(connection: sqlite3.Connection) -> bool:
+def overwrite_free_pages(connection: sqlite3.Connection) -> bool:
     """Lay zeros on some of the free pages; whether there were any."""
     (free,) = connection.execute("PRAGMA freelist_count").fetchone()
     (size,) = connection.execute("PRAGMA page_size").fetchone()
     if not free:
         return False
-    connection.execute(SQL["cover"], (min(free * size, COVER_BYTES),))
+    connection.execute(SQL["cover"], (min(free * size, OVERWRITE_BYTES),))
     return True
 
 
-def uncover(connection: sqlite3.Connection) -> bool:
+def release_overwritten_pages(connection: sqlite3.Connection) -> bool:
     """Give some of the covered pages back, all of their bytes zero; whether there were any."""
-    with _thorough(connection):
+    with _secure_delete(connection):
         return connection.execute(SQL["uncover"]).rowcount > 0
 
 
 @contextmanager
-def _thorough(connection: sqlite3.Connection) -> Generator[None]:
+def _secure_delete(connection: sqlite3.Connection) -> Generator[None]:
     """Meanwhile what is deleted is written over, whatever that costs."""
     connection.execute("PRAGMA secure_delete = TRUE")
     try:

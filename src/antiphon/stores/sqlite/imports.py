@@ -34,7 +34,7 @@ def find_records(
 
 def thread_families(connection: sqlite3.Connection, thread_ids: Sequence[str]) -> dict[str, str]:
     """See `Store.thread_families`."""
-    return dict(reads.every(connection, "families", _json(thread_ids)))
+    return dict(reads.fetch_all(connection, "families", _json(thread_ids)))
 
 
 def import_records(connection: sqlite3.Connection, owner: str, batch: ImportBatch) -> None:
@@ -58,7 +58,7 @@ def _insert(connection: sqlite3.Connection, owner: str, batch: ImportBatch) -> N
                 thread.id,
                 owner,
                 thread.version,
-                invariants.searchable(thread.title),
+                invariants.fold_case(thread.title),
                 _encode(thread),
                 family,
             )
@@ -66,7 +66,7 @@ def _insert(connection: sqlite3.Connection, owner: str, batch: ImportBatch) -> N
         ),
     )
     many(SQL["add_message"], map(writes.message_row, batch.messages))
-    _seal(connection, batch.messages)
+    _join_segments(connection, batch.messages)
     many(SQL["add_run"], (_run_columns(owner, each) for each in batch.runs))
     many(
         SQL["import_events"],
@@ -81,14 +81,14 @@ def _insert(connection: sqlite3.Connection, owner: str, batch: ImportBatch) -> N
     )
 
 
-def _seal(connection: sqlite3.Connection, messages: Sequence[Message]) -> None:
+def _join_segments(connection: sqlite3.Connection, messages: Sequence[Message]) -> None:
     added: dict[str, list[Message]] = {}
     for message in messages:
         added.setdefault(message.thread_id, []).append(message)
     for thread_id, of_thread in added.items():
-        kept = reads.thread(connection, thread_id)
+        kept = reads.find_thread(connection, thread_id)
         if kept and kept[1].messages >= 2 * writes.SEGMENT:
-            writes.seal(connection, of_thread, kept[1])
+            writes.join_segments(connection, of_thread, kept[1])
 
 
 def _run_columns(owner: str, imported: ImportedRun) -> dict[str, Any]:
@@ -125,7 +125,7 @@ def finish_import(
     connection.executemany(SQL["import_spent"], map(asdict, usage))
     rows = ((entry.id, entry.owner, _encode(entry)) for entry in entries)
     connection.executemany(SQL["import_act"], rows)
-    admin.note(connection, act)
+    admin.append_audit_entry(connection, act)
 
 
 def _json(ids: Sequence[str]) -> str:

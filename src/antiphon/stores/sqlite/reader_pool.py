@@ -14,13 +14,13 @@ from typing import TypeVar
 
 from antiphon.stores.sqlite.disk import DatabaseFile
 from antiphon.stores.sqlite.file import connect
-from antiphon.stores.sqlite.writer_thread import closed, unavailable
+from antiphon.stores.sqlite.writer_thread import closed_error, translate_error
 
 T = TypeVar("T")
 
 CACHE_BYTES = 4_000_000  # in each thread: a long thread is read from memory; SQLite would keep half
 
-STEPS = 2_000
+PROGRESS_STEPS = 2_000
 """Instructions of SQLite's machine between two looks at the clock."""
 
 
@@ -33,7 +33,7 @@ class ReaderPool:
 
     def __init__(self, file: DatabaseFile, threads: int, name: str) -> None:
         self._file = file
-        self._mine = _Mine()
+        self._mine = _ThreadLocal()
         self._connections: list[sqlite3.Connection] = []
         self._threads = ThreadPoolExecutor(threads, name)
         self._waiting: dict[str | None, deque[Callable[[], None]]] = {}  # in the order of turns
@@ -65,7 +65,7 @@ class ReaderPool:
             try:
                 self._threads.submit(self._run_next)
             except RuntimeError as fault:  # the pool takes nothing any more
-                raise closed() from fault
+                raise closed_error() from fault
             self._waiting.setdefault(owner, deque()).append(read)
         try:
             return await asyncio.wrap_future(reading)
@@ -95,10 +95,10 @@ class ReaderPool:
         try:
             self._file.check()
             connection = self._connection()
-            with _limit(connection, seconds, left):
+            with _time_limit(connection, seconds, left):
                 return work(connection)
         except sqlite3.Error as fault:
-            raise unavailable(fault) from fault
+            raise translate_error(fault) from fault
 
     def _connection(self) -> sqlite3.Connection:
         """This thread's own; where it could not be opened, the next read tries again."""
@@ -112,7 +112,7 @@ class ReaderPool:
 
 
 @contextmanager
-def _limit(
+def _time_limit(
     connection: sqlite3.Connection, seconds: float | None, left: threading.Event
 ) -> Generator[None]:
     """Break off what takes longer, or what nobody waits for any more. Raises `TimeoutError`."""
@@ -120,7 +120,7 @@ def _limit(
         yield
         return
     end = time.monotonic() + seconds
-    connection.set_progress_handler(lambda: left.is_set() or time.monotonic() > end, STEPS)
+    connection.set_progress_handler(lambda: left.is_set() or time.monotonic() > end, PROGRESS_STEPS)
     try:
         yield
     except sqlite3.OperationalError as fault:
@@ -131,5 +131,5 @@ def _limit(
         connection.set_progress_handler(None, 0)
 
 
-class _Mine(threading.local):
+class _ThreadLocal(threading.local):
     connection: sqlite3.Connection | None = None

@@ -31,27 +31,27 @@ SQL = statements.load_statements("sqlite")
 CONTAINS = "instr({text}, :{word})"
 
 
-def one(connection: sqlite3.Connection, name: str, *values: Any) -> tuple[Any, ...] | None:
+def fetch_one(connection: sqlite3.Connection, name: str, *values: Any) -> tuple[Any, ...] | None:
     """The first row of a named statement."""
     return cast("tuple[Any, ...] | None", connection.execute(SQL[name], values).fetchone())
 
 
-def every(connection: sqlite3.Connection, name: str, *values: Any) -> list[tuple[Any, ...]]:
+def fetch_all(connection: sqlite3.Connection, name: str, *values: Any) -> list[tuple[Any, ...]]:
     """All rows of a named statement."""
     return connection.execute(SQL[name], values).fetchall()
 
 
-def records(connection: sqlite3.Connection, about: ReadSet, now: int) -> Snapshot:
+def read_snapshot(connection: sqlite3.Connection, about: ReadSet, now: int) -> Snapshot:
     """What a change is about, without what is another owner's."""
-    known = _known(connection, about.key_id, now)
-    kept = run(connection, about.run_id) if about.run_id else None
+    known = _read_key_usage(connection, about.key_id, now)
+    kept = find_run(connection, about.run_id) if about.run_id else None
     thread_id = about.thread_id or (kept.run.thread_id if kept else None)
-    found = thread(connection, thread_id) if thread_id else None
+    found = find_thread(connection, thread_id) if thread_id else None
     if found is None or about.owner not in (None, found[0]):
         return known
     if about.run_id is None:
-        active = active_run(connection, found[1].id)
-        kept = run(connection, active) if active else None
+        active = find_active_run(connection, found[1].id)
+        kept = find_run(connection, active) if active else None
     if kept is None or kept.run.thread_id != found[1].id:
         return replace(known, thread=found[1])
     return replace(
@@ -60,30 +60,30 @@ def records(connection: sqlite3.Connection, about: ReadSet, now: int) -> Snapsho
         run=kept.run,
         lease=kept.lease,
         actions=_actions(connection, kept.run.id, about.tool_call_id),
-        log=_turn(connection, kept) if about.turn_log else (),
+        log=_read_turn(connection, kept) if about.turn_log else (),
     )
 
 
-def _known(connection: sqlite3.Connection, key_id: str | None, now: int) -> Snapshot:
+def _read_key_usage(connection: sqlite3.Connection, key_id: str | None, now: int) -> Snapshot:
     """What is known of the key, before anything is known of a thread."""
     if key_id is None:
         return Snapshot(now=now)
     tokens = Counter(key_id, "tokens")
     (running,) = connection.execute(SQL["running"], (key_id,)).fetchone()
-    used = one(connection, "used", key_id, tokens.what, period(tokens, now))
+    used = fetch_one(connection, "used", key_id, tokens.what, period(tokens, now))
     return Snapshot(now=now, running=running, tokens=used[0] if used else 0)
 
 
-def run(connection: sqlite3.Connection, run_id: str) -> RunRow | None:
+def find_run(connection: sqlite3.Connection, run_id: str) -> RunRow | None:
     """The run, whoever's it is."""
-    row = one(connection, "run", run_id)
+    row = fetch_one(connection, "run", run_id)
     if row is None:
         return None
     owner, doc, wanted_at, *driven = row
-    return RunRow(owner, decoder(Run)(doc), _drive(driven), wanted_at)
+    return RunRow(owner, decoder(Run)(doc), _decode_lease(driven), wanted_at)
 
 
-def _drive(columns: Sequence[Any]) -> RunLease:
+def _decode_lease(columns: Sequence[Any]) -> RunLease:
     epoch, wanted, worker, due_at, last_event, turn_began_after, kept_after, fresh = columns[:8]
     key_id, trace, destination = columns[8:]
     return RunLease(
@@ -109,26 +109,26 @@ def _actions(
     return _ACTIONS.decode(actions)
 
 
-def active_run(connection: sqlite3.Connection, thread_id: str) -> str | None:
+def find_active_run(connection: sqlite3.Connection, thread_id: str) -> str | None:
     """The id of the thread's run that has not ended."""
-    row = one(connection, "active_run", thread_id)
+    row = fetch_one(connection, "active_run", thread_id)
     return row[0] if row else None
 
 
-def next_wanted(
+def find_next_run(
     connection: sqlite3.Connection, destinations: Sequence[str] | None, declined: Sequence[str]
 ) -> tuple[str] | None:
     """Return the id of the run that `Store.claim` changes."""
     if destinations is None:
-        return one(connection, "next_wanted", _json(declined))
-    return one(connection, "next_wanted_of", _json(destinations), _json(declined))
+        return fetch_one(connection, "next_wanted", _json(declined))
+    return fetch_one(connection, "next_wanted_of", _json(destinations), _json(declined))
 
 
-def unclaimed(
+def find_unclaimed_runs(
     connection: sqlite3.Connection, destinations: Sequence[str], wanted_before: int, limit: int
 ) -> Sequence[str]:
-    """See `Store.unclaimed`."""
-    found = every(connection, "unclaimed", _json(destinations), wanted_before, limit)
+    """See `Store.find_unclaimed_runs`."""
+    found = fetch_all(connection, "unclaimed", _json(destinations), wanted_before, limit)
     return [run_id for (run_id,) in found]
 
 
@@ -136,43 +136,45 @@ def _json(texts: Sequence[str]) -> str:
     return msgspec.json.encode(texts).decode()
 
 
-def thread(connection: sqlite3.Connection, thread_id: str) -> tuple[str, Thread] | None:
+def find_thread(connection: sqlite3.Connection, thread_id: str) -> tuple[str, Thread] | None:
     """A thread and its owner."""
-    row = one(connection, "thread", thread_id)
+    row = fetch_one(connection, "thread", thread_id)
     return (row[0], decoder(Thread)(row[1])) if row else None
 
 
-def drive(connection: sqlite3.Connection, run_id: str) -> RunLease:
-    """See `Store.drive`."""
-    kept = run(connection, run_id)
+def run_lease(connection: sqlite3.Connection, run_id: str) -> RunLease:
+    """See `Store.run_lease`."""
+    kept = find_run(connection, run_id)
     if kept is None:
-        raise invariants.missing(Run, run_id)
+        raise invariants.not_found(Run, run_id)
     return kept.lease
 
 
 def run_leases(connection: sqlite3.Connection, run_ids: Sequence[str]) -> Mapping[str, RunLease]:
     """See `Store.run_leases`."""
-    found = every(connection, "drives", _json(run_ids))
-    return {run_id: _drive(columns) for run_id, *columns in found}
+    found = fetch_all(connection, "drives", _json(run_ids))
+    return {run_id: _decode_lease(columns) for run_id, *columns in found}
 
 
-def log(connection: sqlite3.Connection, run_id: str, after: int) -> EventPage:
-    """See `Store.log`."""
+def read_events(connection: sqlite3.Connection, run_id: str, after: int) -> EventPage:
+    """See `Store.read_events`."""
     values = {"run_id": run_id, "after": after, "cap": EVENT_PAGE_BYTES}
     row = connection.execute(SQL["log"], values).fetchone()
     if row is None:
-        raise invariants.missing(Run, run_id)
+        raise invariants.not_found(Run, run_id)
     ended, kept_after, last_event, first, joined = row
-    return shapes.page(run_id, after, bool(ended), kept_after, last_event, first, joined)
+    return shapes.build_event_page(
+        run_id, after, bool(ended), kept_after, last_event, first, joined
+    )
 
 
-def _turn(connection: sqlite3.Connection, kept: RunRow) -> tuple[Numbered, ...]:
+def _read_turn(connection: sqlite3.Connection, kept: RunRow) -> tuple[Numbered, ...]:
     """The events after the previous turn, decoded."""
     after = max(kept.lease.turn_began_after, kept.lease.kept_after)
     lines: list[bytes] = []
     more = True
     while more:
-        page = log(connection, kept.run.id, after + len(lines))
+        page = read_events(connection, kept.run.id, after + len(lines))
         lines += page.lines
         more = page.more
     return tuple(enumerate(map(events.decode, lines), after + 1))
@@ -184,17 +186,17 @@ def call_ids(connection: sqlite3.Connection, run_id: str) -> frozenset[str]:
     return _IDS.decode(ids)
 
 
-def answered(connection: sqlite3.Connection, once: IdempotencyKey) -> msgspec.Raw | None:
-    """See `Store.answered`."""
-    row = one(connection, "answer", once.owner, once.route, once.key)
-    return invariants.kept_answer(once, *row) if row else None
+def find_answer(connection: sqlite3.Connection, once: IdempotencyKey) -> msgspec.Raw | None:
+    """See `Store.find_answer`."""
+    row = fetch_one(connection, "answer", once.owner, once.route, once.key)
+    return invariants.replay_answer(once, *row) if row else None
 
 
-def version(connection: sqlite3.Connection, thread_id: str) -> int:
-    """See `Store.version`."""
-    row = one(connection, "version", thread_id)
+def thread_version(connection: sqlite3.Connection, thread_id: str) -> int:
+    """See `Store.thread_version`."""
+    row = fetch_one(connection, "version", thread_id)
     if row is None:
-        raise invariants.missing(Thread, thread_id)
+        raise invariants.not_found(Thread, thread_id)
     return int(row[0])
 
 
@@ -202,10 +204,10 @@ def context(connection: sqlite3.Connection, thread_id: str) -> Context:
     """See `Store.context`."""
     row = connection.execute(SQL["context"], {"thread_id": thread_id}).fetchone()
     if row is None:
-        raise invariants.missing(Thread, thread_id)
+        raise invariants.not_found(Thread, thread_id)
     number, messages, tokens, chat, sealed_landmarks, landmarks = row
     marks = filter(None, (sealed_landmarks, landmarks))
-    return shapes.context(number, messages, tokens, [chat or b""], [*marks])
+    return shapes.build_context(number, messages, tokens, [chat or b""], [*marks])
 
 
 def newest_rows(connection: sqlite3.Connection) -> tuple[int, int]:
@@ -217,7 +219,7 @@ def newest_rows(connection: sqlite3.Connection) -> tuple[int, int]:
 def foreign_runs(
     connection: sqlite3.Connection, above: tuple[int, int], writer: int
 ) -> Sequence[str]:
-    """The ids of runs to which somebody else has added rows above these of `fresh` and `log`.
+    """Return ids of runs to which another writer added rows above these of `fresh` and `log`.
 
     Rows that were folded since are found in the log, and so perhaps a second time.
     """
@@ -232,11 +234,11 @@ def get(connection: sqlite3.Connection, kind: type[T], owner: str | None, id: st
     search.require("id = :id", id=id)
     docs = _select(connection, search, "doc")
     if not docs:
-        raise invariants.missing(kind, id)
+        raise invariants.not_found(kind, id)
     return decoder(kind)(docs[0])
 
 
-def listing(
+def list_records(
     connection: sqlite3.Connection,
     kind: type[Any],
     owner: str | None,
@@ -247,17 +249,17 @@ def listing(
     """See `Store.list`."""
     search = RecordQuery(kind, owner, where)
     if isinstance(after, Position):
-        search.require_beyond(after)
+        search.require_after(after)
     elif after is not None:
         place = RecordQuery(kind, owner, where)
         place.require("id = :after", after=after)
-        found = _select(connection, place, place.place)
+        found = _select(connection, place, place.order_column)
         if not found:
-            raise invariants.missing(kind, after)
-        search.require_beyond(found[0])
+            raise invariants.not_found(kind, after)
+        search.require_after(found[0])
     if (status := where.get("status")) is not None:
         search.require("status = :status", status=status)
-    words = invariants.words(where.get("query") or "")
+    words = invariants.split_query(where.get("query") or "")
     bound = {f"word{place}": word for place, word in enumerate(words)}
     if kind is Thread:
         search.require_threads(where, CONTAINS, bound)
@@ -282,9 +284,9 @@ def content(
     """See `Store.content`; reads no more of the file than is asked for."""
     connection.execute("BEGIN")  # one snapshot: a row's number may be another file's later
     try:
-        row = one(connection, "content", upload_id)
+        row = fetch_one(connection, "content", upload_id)
         if row is None or owner not in (None, row[0]):
-            raise invariants.missing(Upload, upload_id)
+            raise invariants.not_found(Upload, upload_id)
         with connection.blobopen("contents", "content", row[1], readonly=True) as blob:
             blob.seek(min(start, len(blob)))
             return blob.read(-1 if size is None else size)

@@ -41,7 +41,7 @@ from antiphon.stores.invariants import Clock, system_clock
 from antiphon.stores.search_queue import SearchQueue
 from antiphon.stores.sqlite import admin, file, imports, reads, writes
 from antiphon.stores.sqlite.disk import DatabaseFile, check_room
-from antiphon.stores.sqlite.file import open_database, schema
+from antiphon.stores.sqlite.file import open_database, read_schema
 from antiphon.stores.sqlite.reader_pool import ReaderPool
 from antiphon.stores.sqlite.writer_thread import Write, WriterThread
 from antiphon.stores.statements import SchemaVersion
@@ -62,10 +62,10 @@ T = TypeVar("T")
 P = ParamSpec("P")
 
 READERS = 2  # threads that read what is found by an index
-FRESH_ROWS = 2_000  # appended by this process, until they are folded: some pages of an index
-FRESH_BYTES = 1_000_000  # the same; a folded row is not much larger
+MAX_FRESH_ROWS = 2_000  # appended by this process, until they are folded: some pages of an index
+MAX_FRESH_BYTES = 1_000_000  # the same; a folded row is not much larger
 
-Heard = Callable[[Sequence[str]], None]
+OnForeignRuns = Callable[[Sequence[str]], None]
 
 
 class SqliteStore:
@@ -76,19 +76,23 @@ class SqliteStore:
         path: Path,
         connection: sqlite3.Connection,
         clock: Clock,
-        on_foreign: Heard | None,
+        on_foreign: OnForeignRuns | None,
         listening: Callable[[], bool],
         fresh_rows: int,
         search_seconds: float,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._clock = clock
-        self._me = secrets.randbits(62)
+        self._writer_id = secrets.randbits(62)
         self._on_foreign = on_foreign
-        self._heard_up_to = reads.newest_rows(connection)
+        self._seen_rows = reads.newest_rows(connection)
         self._file = file = DatabaseFile(path)
         self._writer = WriterThread(
-            connection, writes.fold, self._hear if on_foreign else None, listening, file
+            connection,
+            writes.fold,
+            self._report_foreign_runs if on_foreign else None,
+            listening,
+            file,
         )
         self._readers = ReaderPool(file, READERS, "antiphon sqlite reader")
         # A search reads everything an owner has; nothing that is quick shall wait behind it.
@@ -96,7 +100,7 @@ class SqliteStore:
             file, search_queue.MAX_CONCURRENT_SEARCHES, "antiphon sqlite search"
         )
         self._searches = SearchQueue(seconds=search_seconds)
-        self._appends = AppendBatcher(self._append)
+        self._batcher = AppendBatcher(self._append)
         self._changed = False  # since the last claim
         self._most_fresh_rows = fresh_rows
         self._fresh_rows = self._fresh_bytes = 0
@@ -107,9 +111,9 @@ class SqliteStore:
         path: str | Path,
         *,
         clock: Clock = system_clock,
-        on_foreign: Heard | None = None,
+        on_foreign: OnForeignRuns | None = None,
         listening: Callable[[], bool] = lambda: True,
-        fresh_rows: int = FRESH_ROWS,
+        fresh_rows: int = MAX_FRESH_ROWS,
         search_seconds: float = search_queue.SEARCH_SECONDS,
     ) -> SqliteStore:
         """Open the file, made and brought to this version's schema where needed.
@@ -129,7 +133,7 @@ class SqliteStore:
 
         Raises `BadSettings` for a file that is no database or cannot be read.
         """
-        return schema(Path(path))
+        return read_schema(Path(path))
 
     # The transactions of runs
 
@@ -137,18 +141,18 @@ class SqliteStore:
         """See `Store.change`; `decide` runs in the writer's thread."""
         # What was appended before this is written before it.
         if about.run_id is not None:
-            self._appends.flush_run(about.run_id)
+            self._batcher.flush_run(about.run_id)
         elif about.thread_id is not None:
-            self._appends.flush()
+            self._batcher.flush()
         answer = await self._write(
-            about.what, writes.change, about, decide, self._clock(), self._me
+            about.what, writes.change, about, decide, self._clock(), self._writer_id
         )
         self._changed = True
         return answer
 
     async def find_answer(self, once: IdempotencyKey) -> msgspec.Raw | None:
         """See `Store.find_answer`."""
-        return await self._read(reads.answered, once)
+        return await self._read(reads.find_answer, once)
 
     async def claim(
         self,
@@ -160,25 +164,25 @@ class SqliteStore:
         # A look costs a reader nothing; a transaction would cost every idle worker one. After a
         # change of our own there is something more often than not, and a first token waits for it.
         changed, self._changed = self._changed, False
-        wanted = partial(reads.next_wanted, destinations=destinations, declined=declined)
+        wanted = partial(reads.find_next_run, destinations=destinations, declined=declined)
         if not changed and await self._read(wanted) is None:
             return None
         work = writes.claim
-        return await self._write("claim", work, wanted, decide, self._clock(), self._me)
+        return await self._write("claim", work, wanted, decide, self._clock(), self._writer_id)
 
     async def destinations(self) -> Sequence[str]:
         """See `Store.destinations`."""
-        return [text for (text,) in await self._read(reads.every, "destinations")]
+        return [text for (text,) in await self._read(reads.fetch_all, "destinations")]
 
     async def find_unclaimed_runs(
         self, destinations: Sequence[str], wanted_before: int, limit: int
     ) -> Sequence[str]:
         """See `Store.find_unclaimed_runs`."""
-        return await self._read(reads.unclaimed, destinations, wanted_before, limit)
+        return await self._read(reads.find_unclaimed_runs, destinations, wanted_before, limit)
 
     async def renew_leases(self, held: Mapping[str, int], lease_ms: int) -> frozenset[str]:
         """See `Store.renew_leases`."""
-        return await self._write("beat", writes.beat, held, self._clock() + lease_ms)
+        return await self._write("beat", writes.renew_leases, held, self._clock() + lease_ms)
 
     def append(
         self,
@@ -191,22 +195,24 @@ class SqliteStore:
         urgent: bool,
     ) -> None:
         """See `Store.append`."""
-        self._appends.add(run_id, epoch, first, lines, kept, urgent=urgent)
+        self._batcher.add(run_id, epoch, first, lines, kept, urgent=urgent)
 
     async def overdue_runs(self, limit: int) -> Sequence[str]:
         """See `Store.overdue_runs`."""
-        rows = await self._read(reads.every, "due", self._clock(), limit)
+        rows = await self._read(reads.fetch_all, "due", self._clock(), limit)
         return [run_id for (run_id,) in rows]
 
     async def leases(self, limit: int) -> Sequence[LeaseInfo]:
         """See `Store.leases`."""
-        rows = await self._read(reads.every, "leased", limit)
+        rows = await self._read(reads.fetch_all, "leased", limit)
         return [LeaseInfo(*row) for row in rows]
 
     async def delete_expired(self, events_before: int, keys_before: int) -> int:
         """See `Store.delete_expired`; done in bites, a transaction each."""
         dropped = 0
-        while bite := await self._write("forget", writes.forget, events_before, keys_before):
+        while bite := await self._write(
+            "forget", writes.delete_expired, events_before, keys_before
+        ):
             dropped += bite
         return dropped
 
@@ -214,7 +220,7 @@ class SqliteStore:
 
     async def read_events(self, run_id: str, after: int) -> EventPage:
         """See `Store.log`."""
-        return await self._read(reads.log, run_id, after)
+        return await self._read(reads.read_events, run_id, after)
 
     async def context(self, thread_id: str, *, fresh: bool = False) -> Context:
         """See `Store.context`; there is no cache to go round."""
@@ -222,11 +228,11 @@ class SqliteStore:
 
     async def thread_version(self, thread_id: str) -> int:
         """See `Store.version`."""
-        return await self._read(reads.version, thread_id)
+        return await self._read(reads.thread_version, thread_id)
 
     async def run_lease(self, run_id: str) -> RunLease:
         """See `Store.run_lease`."""
-        return await self._read(reads.drive, run_id)
+        return await self._read(reads.run_lease, run_id)
 
     async def run_leases(self, run_ids: Sequence[str]) -> Mapping[str, RunLease]:
         """See `Store.run_leases`."""
@@ -252,14 +258,16 @@ class SqliteStore:
     ) -> RecordPage:
         """See `Store.list`; a search waits for other searches alone."""
         start = list_start(after, where.get("order"))
-        read = partial(reads.listing, kind=kind, owner=owner, limit=limit, after=start, where=where)
+        read = partial(
+            reads.list_records, kind=kind, owner=owner, limit=limit, after=start, where=where
+        )
         if not where.get("query"):
             return await self._readers.run(read, owner=owner)
         async with self._searches.turn(owner):
             try:
                 return await self._searcher.run(read, self._searches.seconds)
             except TimeoutError as late:
-                raise search_queue.too_slow(self._searches.seconds) from late
+                raise search_queue.search_timeout_error(self._searches.seconds) from late
 
     async def content(
         self, owner: str | None, upload_id: str, start: int = 0, size: int | None = None
@@ -288,13 +296,13 @@ class SqliteStore:
 
     async def delete(self, kind: type[Any], owner: str, id: str) -> None:
         """See `Store.remove`."""
-        await self._write("delete", writes.remove, kind, owner, id)
+        await self._write("delete", writes.delete, kind, owner, id)
 
     # People, and what they spend
 
     async def add_person(self, account: Account, act: AuditEntry | None = None) -> None:
         """See `Store.add_person`."""
-        await self._write("person", admin.add, account, act)
+        await self._write("person", admin.add_person, account, act)
 
     async def find_person(
         self, *, id: str | None = None, name: str | None = None, subject: str | None = None
@@ -304,7 +312,7 @@ class SqliteStore:
 
     async def people(self) -> Sequence[Person]:
         """See `Store.people`."""
-        return await self._read(admin.everybody)
+        return await self._read(admin.list_people)
 
     async def change_person(
         self, person_id: str, amend: AmendAccount, act: AuditEntry | None = None
@@ -320,13 +328,13 @@ class SqliteStore:
 
     async def usage(self, since: str, limit: int, owner: str | None = None) -> Sequence[UsageRow]:
         """See `Store.usage`."""
-        return await self._read(admin.spent, since, limit, owner)
+        return await self._read(admin.read_usage, since, limit, owner)
 
     # Keys, projects, and what was done about them
 
     async def add_key(self, key: Key, digest: bytes, act: AuditEntry | None = None) -> None:
         """See `Store.add_key`."""
-        await self._write("key", admin.keep, key, digest, act)
+        await self._write("key", admin.add_key, key, digest, act)
 
     async def find_key(self, prefix: str) -> tuple[Key, bytes] | None:
         """See `Store.find_key`."""
@@ -334,7 +342,7 @@ class SqliteStore:
 
     async def keys(self) -> Sequence[Key]:
         """See `Store.keys`."""
-        return await self._read(admin.every)
+        return await self._read(admin.list_keys)
 
     async def change_key(self, key_id: str, amend: AmendKey, act: AuditEntry | None = None) -> Key:
         """See `Store.change_key`; `amend` runs in the writer's thread."""
@@ -343,12 +351,12 @@ class SqliteStore:
     async def revoke_key(self, key_id: str, act: AuditEntry | None = None) -> Key:
         """See `Store.revoke_key`; a second time changes nothing."""
         return await self._write(
-            "key", admin.change_key, key_id, invariants.revoked(self._clock()), act
+            "key", admin.change_key, key_id, invariants.revoke_at(self._clock()), act
         )
 
     async def count_usage(self, counter: Counter, amount: int) -> CounterValue:
         """See `Store.count_usage`."""
-        return await self._write("count", admin.count, counter, amount, self._clock())
+        return await self._write("count", admin.count_usage, counter, amount, self._clock())
 
     async def add_project(self, project: Project, act: AuditEntry) -> None:
         """See `Store.add_project`."""
@@ -356,7 +364,7 @@ class SqliteStore:
 
     async def projects(self) -> Sequence[Project]:
         """See `Store.projects`."""
-        return await self._read(admin.projects)
+        return await self._read(admin.list_projects)
 
     async def change_project(self, id: str, amend: AmendProject, act: AuditEntry) -> Project | None:
         """See `Store.change_project`; `amend` runs in the writer's thread."""
@@ -364,7 +372,7 @@ class SqliteStore:
 
     async def save_provider_key(self, key: ProviderKey, sealed: bytes, act: AuditEntry) -> None:
         """See `Store.save_provider_key`."""
-        await self._write("key", admin.keep_provider_key, key, sealed, act)
+        await self._write("key", admin.save_provider_key, key, sealed, act)
 
     async def provider_keys(self, owner: str | None) -> Sequence[ProviderKey]:
         """See `Store.provider_keys`."""
@@ -372,18 +380,18 @@ class SqliteStore:
 
     async def find_encrypted_key(self, owner: str, provider: str) -> bytes | None:
         """See `Store.find_encrypted_key`."""
-        return await self._read(admin.sealed_key, owner, provider)
+        return await self._read(admin.find_encrypted_key, owner, provider)
 
     async def replace_encrypted_key(
         self, owner: str, provider: str, before: bytes, sealed: bytes, act: AuditEntry
     ) -> bool:
         """See `Store.replace_encrypted_key`."""
-        work = admin.reseal_provider_key
+        work = admin.replace_encrypted_key
         return await self._write("key", work, owner, provider, before, sealed, act)
 
     async def delete_provider_key(self, owner: str, provider: str, act: AuditEntry) -> None:
         """See `Store.delete_provider_key`."""
-        await self._write("key", admin.drop_provider_key, owner, provider, act)
+        await self._write("key", admin.delete_provider_key, owner, provider, act)
 
     async def owners(
         self, limit: int, after: str | None = None, owner: str | None = None
@@ -393,13 +401,13 @@ class SqliteStore:
 
     async def delete_owned(self, owner: str, limit: int) -> int:
         """See `Store.erase`; at its end the file's bytes tell nothing either."""
-        erased = await self._write("erase", writes.erase, owner, limit, self._clock())
+        erased = await self._write("erase", writes.delete_owned, owner, limit, self._clock())
         if not erased:
-            while await self._write("blank", file.cover):
+            while await self._write("blank", file.overwrite_free_pages):
                 pass
-            while await self._write("blank", file.uncover):
+            while await self._write("blank", file.release_overwritten_pages):
                 pass
-            await self._writer.empty_log()
+            await self._writer.truncate_log()
         return erased
 
     async def find_records(self, kind: type[T], ids: Sequence[str]) -> Mapping[str, tuple[str, T]]:
@@ -426,19 +434,19 @@ class SqliteStore:
 
     async def append_audit_entry(self, act: AuditEntry) -> None:
         """See `Store.note`."""
-        await self._write("act", admin.note, act)
+        await self._write("act", admin.append_audit_entry, act)
 
     async def audit_entries(
         self, limit: int, after: str | None = None, owner: str | None = None
     ) -> RecordPage:
         """See `Store.acts`."""
-        return await self._read(admin.page, limit, after, owner)
+        return await self._read(admin.audit_entries, limit, after, owner)
 
     # The installation
 
     async def installation_secret(self) -> bytes:
         """See `Store.secret`."""
-        return await self._write("key", writes.meta, "secret", secrets.token_bytes(32))
+        return await self._write("key", writes.get_or_add_meta, "secret", secrets.token_bytes(32))
 
     async def now(self) -> int:
         """See `Store.now`: the machine's clock, for SQLite's users share a machine."""
@@ -448,11 +456,11 @@ class SqliteStore:
         """See `Store.check`: room to write, and a write and a read like any other."""
         await asyncio.to_thread(check_room, self._file.path)
         await self._write("check", writes.save_meta, "checked_at", self._clock())
-        await self._read(reads.one, "meta", "checked_at")
+        await self._read(reads.fetch_one, "meta", "checked_at")
 
     async def close(self) -> None:
         """Finish what was asked for, and let go of the file."""
-        self._appends.flush()
+        self._batcher.flush()
         await self._writer.close()
         await self._readers.close()
         await self._searcher.close()
@@ -470,13 +478,13 @@ class SqliteStore:
         return cast("T", await self._writer.run(what, bound, relaxed=what in _RELAXED))
 
     def _append(self, batch: Sequence[PendingAppend], settle: OnWritten) -> None:
-        work = partial(writes.append, appended=batch, writer=self._me)
+        work = partial(writes.append, appended=batch, writer=self._writer_id)
         self._writer.submit(Write("append", work, settle, relaxed=True))
         self._fresh_rows += len(batch)
         self._fresh_bytes += sum(each.size for each in batch)
-        if self._fresh_rows >= self._most_fresh_rows or self._fresh_bytes > FRESH_BYTES:
+        if self._fresh_rows >= self._most_fresh_rows or self._fresh_bytes > MAX_FRESH_BYTES:
             self._fresh_rows = self._fresh_bytes = 0
-            self._writer.submit(Write("fold", writes.fold, _unheard, relaxed=True))
+            self._writer.submit(Write("fold", writes.fold, _ignore_result, relaxed=True))
 
     async def _read(
         self,
@@ -489,12 +497,12 @@ class SqliteStore:
 
         return await self._readers.run(bound)
 
-    def _hear(self, connection: sqlite3.Connection) -> None:
+    def _report_foreign_runs(self, connection: sqlite3.Connection) -> None:
         """In the writer's thread: tell the loop which runs another process has added to."""
         # What is added while we look may be heard of twice, but not never.
         newest = reads.newest_rows(connection)
-        run_ids = reads.foreign_runs(connection, self._heard_up_to, self._me)
-        self._heard_up_to = newest
+        run_ids = reads.foreign_runs(connection, self._seen_rows, self._writer_id)
+        self._seen_rows = newest
         if run_ids and self._on_foreign:
             with suppress(RuntimeError):  # the loop was closed without us
                 self._loop.call_soon_threadsafe(self._on_foreign, run_ids)
@@ -503,5 +511,5 @@ class SqliteStore:
 _RELAXED = frozenset({"claim", "beat", "count"})
 
 
-def _unheard(_: Any, fault: Exception | None) -> None:
+def _ignore_result(_: Any, fault: Exception | None) -> None:
     """Nobody waits for a fold: what it did not do the next one does."""

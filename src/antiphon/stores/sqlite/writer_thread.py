@@ -23,17 +23,17 @@ from antiphon.telemetry.failpoints import hit
 from antiphon.types.errors import AntiphonError, Internal, Unavailable
 
 BUSY_SECONDS = 1.5  # how long another process may hold the file before callers are told
-PATIENCE_SECONDS = 5.0  # the same for what nobody waits for, and at the start
-LISTEN_SECONDS = 0.02  # between looks at what other processes wrote, while somebody waits for it
-IDLE_SECONDS = 0.25  # the same while nobody does
-EMPTY_SECONDS = 0.5  # how long a reader is waited for, so that the log can be emptied
-REST_SECONDS = 1.0  # without a write, before the log is moved into the database
+LOCK_SECONDS = 5.0  # the same for what nobody waits for, and at the start
+POLL_SECONDS = 0.02  # between looks at what other processes wrote, while somebody waits for it
+IDLE_POLL_SECONDS = 0.25  # the same while nobody does
+TRUNCATE_SECONDS = 0.5  # how long a reader is waited for, so that the log can be emptied
+CHECKPOINT_AFTER_SECONDS = 1.0  # without a write, before the log is moved into the database
 CHECKPOINT_PAGES = 4000  # a log of 16 MB is moved even under load
 
-LOOK_SECONDS = 1.0  # between looks whether the file is still there
+FILE_CHECK_SECONDS = 1.0  # between looks whether the file is still there
 
 _log = logging.getLogger("antiphon.stores.sqlite")
-_HURRIED = frozenset(
+_FAIL_FAST = frozenset(
     (
         *("ask", "cancel", "message", "output", "run", "thread", "put", "delete"),
         *("act", "check", "count", "key", "person", "project"),
@@ -48,13 +48,13 @@ OnDone = Callable[[Any, Exception | None], None]
 class Write:
     """What to do in the transaction, and whom to tell, on the loop, what came of it.
 
-    `what` names its failpoints. A `relaxed` operation acknowledges nothing to anybody outside: it
+    `name` names its failpoints. A `relaxed` operation acknowledges nothing to anybody outside: it
     may be lost with the machine, though not with the process.
     """
 
-    what: str
+    name: str
     work: Callable[[sqlite3.Connection], Any]
-    settle: OnDone
+    on_done: OnDone
     relaxed: bool = False
 
 
@@ -76,28 +76,28 @@ class WriterThread:
     ) -> None:
         self._connection = connection
         self._file = file
-        self._looked_at = time.monotonic()
+        self._checked_file_at = time.monotonic()
         self._lost = False  # the file, at the last look
         self._loop = asyncio.get_running_loop()
         self._tidy = tidy
-        self._heard = heard
-        self._listening = listening
+        self._on_foreign_write = heard
+        self._is_awaited = listening
         self._waiting: queue.SimpleQueue[Write | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="antiphon sqlite", daemon=True)
         self._closed = False
         self._relaxed = False
-        self._unsaved = True  # a process that was killed may have left something to tidy
-        self._overfull = False  # the log holds what shall be gone
+        self._needs_checkpoint = True  # a process that was killed may have left something to tidy
+        self._needs_truncate = False  # the log holds what shall be gone
         self._wrote_at = time.monotonic()
         self._version = self._data_version()
-        self._listened_at = 0.0
+        self._polled_at = 0.0
         connection.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000:.0f}")
         self._thread.start()
 
     def submit(self, operation: Write) -> None:
         """Queue an operation. Raises `Unavailable` after `close`."""
         if self._closed:
-            raise closed()
+            raise closed_error()
         self._waiting.put(operation)
 
     async def run(
@@ -117,14 +117,14 @@ class WriterThread:
         self.submit(Write(what, work, settle, relaxed))
         return await done
 
-    async def empty_log(self) -> None:
+    async def truncate_log(self) -> None:
         """Move the log into the database and cut it off, so that nothing old stays in it.
 
         Where a reader is in the way it is tried again later.
         """
-        self._overfull = True
+        self._needs_truncate = True
         for _ in range(2):  # the thread takes up the second when it is through with the first
-            await self.run("log", _nothing)
+            await self.run("log", _write_nothing)
 
     async def close(self) -> None:
         """Finish what is queued, move the log into the database, end the thread."""
@@ -143,19 +143,19 @@ class WriterThread:
             gathered, open_ = self._gather()
             if gathered:
                 self._write(gathered)
-                self._empty()
-            elif time.monotonic() - self._wrote_at >= REST_SECONDS:
-                self._rest()
+                self._truncate_log_if_asked()
+            elif time.monotonic() - self._wrote_at >= CHECKPOINT_AFTER_SECONDS:
+                self._tidy_and_checkpoint()
             if open_:
-                self._listen()
-                self._look_at_file()
-        self._rest()
+                self._poll_foreign_writes()
+                self._check_file()
+        self._tidy_and_checkpoint()
 
     def _gather(self) -> tuple[list[Write], bool]:
         """All that waits, after a rest until something does; False at the end."""
         gathered: list[Write] = []
         try:
-            operation = self._waiting.get(timeout=self._patience())
+            operation = self._waiting.get(timeout=self._poll_seconds())
             while operation is not None:
                 gathered.append(operation)
                 operation = self._waiting.get_nowait()
@@ -163,40 +163,40 @@ class WriterThread:
             return gathered, True
         return gathered, False
 
-    def _patience(self) -> float | None:
-        if self._heard is not None:
-            return LISTEN_SECONDS if self._listening() else IDLE_SECONDS
-        return IDLE_SECONDS if self._unsaved else None
+    def _poll_seconds(self) -> float | None:
+        if self._on_foreign_write is not None:
+            return POLL_SECONDS if self._is_awaited() else IDLE_POLL_SECONDS
+        return IDLE_POLL_SECONDS if self._needs_checkpoint else None
 
     def _write(self, gathered: Sequence[Write]) -> None:
         operations = self._begin(gathered)
         try:
             outcomes = self._transact(operations) if operations else []
         except (sqlite3.Error, AntiphonError) as fault:
-            outcomes = _failed(operations, fault)
-        self._tell(outcomes)
+            outcomes = _fail_all(operations, fault)
+        self._report(outcomes)
 
     def _begin(self, operations: Sequence[Write]) -> Sequence[Write]:
         """Begin a transaction; gives what is to be done in it, without those who were told to go.
 
         While another process holds the file, who comes meanwhile is told too.
         """
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        deadline = time.monotonic() + LOCK_SECONDS
         while operations:
             try:
-                self._relax(all(operation.relaxed for operation in operations))
+                self._set_synchronous(all(operation.relaxed for operation in operations))
                 self._connection.execute("BEGIN IMMEDIATE")
             except sqlite3.Error as fault:
-                patient = _busy(fault) and time.monotonic() < deadline
-                waiting = [*operations, *self._queued()]
-                operations = [each for each in waiting if patient and each.what not in _HURRIED]
-                told = [each for each in waiting if not patient or each.what in _HURRIED]
-                self._tell(_failed(told, fault))
+                patient = _is_busy(fault) and time.monotonic() < deadline
+                waiting = [*operations, *self._take_queued()]
+                operations = [each for each in waiting if patient and each.name not in _FAIL_FAST]
+                told = [each for each in waiting if not patient or each.name in _FAIL_FAST]
+                self._report(_fail_all(told, fault))
             else:
                 break
         return operations
 
-    def _queued(self) -> list[Write]:
+    def _take_queued(self) -> list[Write]:
         """What came meanwhile."""
         queued: list[Write] = []
         with suppress(queue.Empty):
@@ -205,23 +205,23 @@ class WriterThread:
             self._waiting.put(None)
         return queued
 
-    def _tell(self, outcomes: list[tuple[OnDone, Any, Exception | None]]) -> None:
+    def _report(self, outcomes: list[tuple[OnDone, Any, Exception | None]]) -> None:
         with suppress(RuntimeError):  # the loop was closed without us: nobody is left to be told
-            self._loop.call_soon_threadsafe(_settle, outcomes)
+            self._loop.call_soon_threadsafe(_call_all, outcomes)
 
     def _transact(self, operations: Sequence[Write]) -> list[tuple[OnDone, Any, Exception | None]]:
         with transaction(self._connection):
             self._file.check()
-            outcomes = [self._attempt(operation) for operation in operations]
+            outcomes = [self._run_in_savepoint(operation) for operation in operations]
             for operation in operations:
-                hit(f"{operation.what}.before_commit")
-        self._unsaved = True
+                hit(f"{operation.name}.before_commit")
+        self._needs_checkpoint = True
         self._wrote_at = time.monotonic()
         for operation in operations:
-            hit(f"{operation.what}.after_commit")
+            hit(f"{operation.name}.after_commit")
         return outcomes
 
-    def _attempt(self, operation: Write) -> tuple[OnDone, Any, Exception | None]:
+    def _run_in_savepoint(self, operation: Write) -> tuple[OnDone, Any, Exception | None]:
         """One operation, undone alone if it raises; a fault of the database undoes all."""
         connection = self._connection
         connection.execute("SAVEPOINT attempt")
@@ -230,62 +230,64 @@ class WriterThread:
         except sqlite3.IntegrityError as fault:
             refused = Internal(f"The database refused the change: {fault}.")
             refused.__cause__ = fault
-            return self._undo(operation, refused)
+            return self._roll_back(operation, refused)
         except sqlite3.Error:
             raise
         except Exception as fault:  # noqa: BLE001 - a wall: `decide` is the caller's, and so is its error
-            return self._undo(operation, fault)
+            return self._roll_back(operation, fault)
         connection.execute("RELEASE attempt")
-        return operation.settle, result, None
+        return operation.on_done, result, None
 
-    def _undo(self, operation: Write, fault: Exception) -> tuple[OnDone, Any, Exception | None]:
+    def _roll_back(
+        self, operation: Write, fault: Exception
+    ) -> tuple[OnDone, Any, Exception | None]:
         self._connection.execute("ROLLBACK TO attempt")
         self._connection.execute("RELEASE attempt")
-        return operation.settle, None, fault
+        return operation.on_done, None, fault
 
-    def _relax(self, relaxed: bool) -> None:
+    def _set_synchronous(self, relaxed: bool) -> None:
         """Wait for the disk, or do not, at the coming commits."""
         if relaxed != self._relaxed:
             level = "NORMAL" if relaxed else "FULL"
             self._connection.execute(f"PRAGMA synchronous = {level}")
             self._relaxed = relaxed
 
-    def _rest(self) -> None:
+    def _tidy_and_checkpoint(self) -> None:
         """Tidy, and move the log into the database, while nobody waits; readers go on."""
-        if self._unsaved:
-            self._unsaved = False
+        if self._needs_checkpoint:
+            self._needs_checkpoint = False
             with suppress(sqlite3.Error):  # it is tried again after the next write
                 with transaction(self._connection):
                     self._tidy(self._connection)
                 self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
 
-    def _empty(self) -> None:
-        if not self._overfull:
+    def _truncate_log_if_asked(self) -> None:
+        if not self._needs_truncate:
             return
         with suppress(sqlite3.Error):
-            self._connection.execute(f"PRAGMA busy_timeout = {EMPTY_SECONDS * 1000:.0f}")
+            self._connection.execute(f"PRAGMA busy_timeout = {TRUNCATE_SECONDS * 1000:.0f}")
             busy, *_ = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-            self._overfull = bool(busy)
+            self._needs_truncate = bool(busy)
         self._connection.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000:.0f}")
 
-    def _listen(self) -> None:
-        """Notice what another process wrote, at most every `LISTEN_SECONDS`."""
+    def _poll_foreign_writes(self) -> None:
+        """Notice what another process wrote, at most every `POLL_SECONDS`."""
         now = time.monotonic()
-        if self._heard is None or now - self._listened_at < LISTEN_SECONDS:
+        if self._on_foreign_write is None or now - self._polled_at < POLL_SECONDS:
             return
-        self._listened_at = now
+        self._polled_at = now
         with suppress(sqlite3.Error):  # a wake-up may be lost
             version = self._data_version()
             if version != self._version:
                 self._version = version
-                self._heard(self._connection)
+                self._on_foreign_write(self._connection)
 
-    def _look_at_file(self) -> None:
+    def _check_file(self) -> None:
         """Log that the file was deleted or replaced, though nobody writes or reads."""
         now = time.monotonic()
-        if now - self._looked_at < LOOK_SECONDS:
+        if now - self._checked_file_at < FILE_CHECK_SECONDS:
             return
-        self._looked_at = now
+        self._checked_file_at = now
         try:
             self._file.check()
         except Unavailable as fault:
@@ -318,24 +320,24 @@ def transaction(connection: sqlite3.Connection) -> Generator[None]:
         raise
 
 
-def _nothing(_: sqlite3.Connection) -> None:
+def _write_nothing(_: sqlite3.Connection) -> None:
     """Write nothing."""
 
 
-def _busy(fault: sqlite3.Error) -> bool:
+def _is_busy(fault: sqlite3.Error) -> bool:
     """Whether another process holds the file."""
     code: int = getattr(fault, "sqlite_errorcode", 0)  # faults of Python's own module have none
     return code & 0xFF == sqlite3.SQLITE_BUSY
 
 
-def _failed(
+def _fail_all(
     operations: Sequence[Write], fault: Exception
 ) -> list[tuple[OnDone, Any, Exception | None]]:
-    unclear = unavailable(fault)
-    return [(each.settle, None, unclear) for each in operations]
+    unclear = translate_error(fault)
+    return [(each.on_done, None, unclear) for each in operations]
 
 
-def unavailable(fault: Exception) -> Exception:
+def translate_error(fault: Exception) -> Exception:
     """A database's fault as what the caller can do about it: try again."""
     if isinstance(fault, AntiphonError):
         return fault
@@ -347,11 +349,11 @@ def unavailable(fault: Exception) -> Exception:
     return translated
 
 
-def closed() -> Unavailable:
+def closed_error() -> Unavailable:
     """The error for whoever comes after the close."""
     return Unavailable("The store is closed.")
 
 
-def _settle(outcomes: Sequence[tuple[OnDone, Any, Exception | None]]) -> None:
+def _call_all(outcomes: Sequence[tuple[OnDone, Any, Exception | None]]) -> None:
     for settle, result, fault in outcomes:
         settle(result, fault)

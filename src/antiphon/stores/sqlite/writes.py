@@ -22,7 +22,9 @@ from antiphon.types.runs import Action, Assistant, Status, Thread
 
 APPEND_ROWS = 128  # written by one statement
 SEGMENT = 64  # messages whose chat is joined for good
-FORGET_RUNS = 200  # whose events are dropped in one transaction, so that others get their turn
+EXPIRY_BATCH_RUNS = (
+    200  # whose events are dropped in one transaction, so that others get their turn
+)
 
 _encode = msgspec.json.encode
 
@@ -31,9 +33,9 @@ def change(
     connection: sqlite3.Connection, about: ReadSet, decide: Decide, now: int, writer: int
 ) -> Any:
     """See `Store.change`."""
-    if about.once and (kept := reads.answered(connection, about.once)) is not None:
+    if about.once and (kept := reads.find_answer(connection, about.once)) is not None:
         return kept
-    records = reads.records(connection, about, now)
+    records = reads.read_snapshot(connection, about, now)
     decided = decide(records)
     if decided is None:
         return None
@@ -42,10 +44,10 @@ def change(
         _write_run(connection, about, decided, driven, now, writer)
     for action in decided.actions:
         _write_action(connection, action)
-    admin.note(connection, decided.act)
+    admin.append_audit_entry(connection, decided.act)
     if about.once and not decided.more:
-        answer, subject = _encode(decided.answer), invariants.subject(records, decided)
-        _keep_answer(connection, about.once, answer, subject, now)
+        answer, subject = _encode(decided.answer), invariants.answer_subject(records, decided)
+        _save_answer(connection, about.once, answer, subject, now)
     return decided.answer
 
 
@@ -61,14 +63,16 @@ def claim(
     if wanted is None:
         return None
     change(connection, ReadSet(owner=None, run_id=wanted[0]), decide, now, writer)
-    kept = reads.run(connection, wanted[0])
+    kept = reads.find_run(connection, wanted[0])
     if kept is None or kept.run.status is not Status.IN_PROGRESS:
         return None
     return Claim(kept.owner, kept.run, kept.lease)
 
 
-def beat(connection: sqlite3.Connection, held: Mapping[str, int], due_at: int) -> frozenset[str]:
-    """See `Store.beat`."""
+def renew_leases(
+    connection: sqlite3.Connection, held: Mapping[str, int], due_at: int
+) -> frozenset[str]:
+    """See `Store.renew_leases`."""
     return frozenset(
         run_id
         for run_id, epoch in held.items()
@@ -85,16 +89,16 @@ def append(
         for each in appended
     ]
     fenced: set[int] = set()
-    for start, end in _spans(len(rows)):
+    for start, end in _split_in_powers_of_two(len(rows)):
         group = rows[start:end]
         flat = [value for row in group for value in row]
         written = connection.execute(_append_sql(len(group)), flat).rowcount
         if written != len(group):
-            fenced |= {start + place for place in _refused(connection, group)}
+            fenced |= {start + place for place in _find_refused(connection, group)}
     return frozenset(fenced)
 
 
-def _spans(count: int) -> Iterator[tuple[int, int]]:
+def _split_in_powers_of_two(count: int) -> Iterator[tuple[int, int]]:
     """Powers of two that make up the count: few different statements, all of them prepared once."""
     start = 0
     while start < count:
@@ -108,9 +112,11 @@ def _append_sql(rows: int) -> str:
     return SQL["append"].format(rows=", ".join(["(?, ?, ?, ?, ?, ?)"] * rows))
 
 
-def _refused(connection: sqlite3.Connection, group: Sequence[tuple[Any, ...]]) -> Iterator[int]:
+def _find_refused(
+    connection: sqlite3.Connection, group: Sequence[tuple[Any, ...]]
+) -> Iterator[int]:
     for place, (run_id, _, first, last, writer, lines) in enumerate(group):
-        if reads.one(connection, "appended", run_id, last, first, writer, lines) is None:
+        if reads.fetch_one(connection, "appended", run_id, last, first, writer, lines) is None:
             yield place
 
 
@@ -129,13 +135,13 @@ def put(
     now: int,
 ) -> Any:
     """See `Store.put`."""
-    if once and (kept := reads.answered(connection, once)) is not None:
+    if once and (kept := reads.find_answer(connection, once)) is not None:
         return kept
     _add_record(connection, owner, record)
     if content is not None:
         connection.execute(SQL["add_content"], (record.id, content))
     if once:
-        _keep_answer(connection, once, _encode(record), record.id, now)
+        _save_answer(connection, once, _encode(record), record.id, now)
     return record
 
 
@@ -148,29 +154,29 @@ def update_assistant(
     return changed
 
 
-def remove(connection: sqlite3.Connection, kind: type[Any], owner: str, id: str) -> None:
-    """See `Store.remove`."""
+def delete(connection: sqlite3.Connection, kind: type[Any], owner: str, id: str) -> None:
+    """See `Store.delete`."""
     if connection.execute(SQL[_REMOVALS[kind]], (id, owner)).rowcount == 0:
-        raise invariants.missing(kind, id)
+        raise invariants.not_found(kind, id)
     connection.execute(SQL["empty_answers"], (id,))
 
 
-def forget(connection: sqlite3.Connection, events_before: int, keys_before: int) -> int:
-    """A bite of `Store.forget`; returns how many runs and answers it took."""
+def delete_expired(connection: sqlite3.Connection, events_before: int, keys_before: int) -> int:
+    """A bite of `Store.delete_expired`; returns how many runs and answers it took."""
     fold(connection)  # so that there is one table to forget from
-    values = {"before": events_before, "limit": FORGET_RUNS}
+    values = {"before": events_before, "limit": EXPIRY_BATCH_RUNS}
     connection.execute(SQL["forget_events"], values)
     runs = connection.execute(SQL["mark_forgotten"], values).rowcount
     return runs + connection.execute(SQL["forget_answers"], (keys_before,)).rowcount
 
 
-def erase(connection: sqlite3.Connection, owner: str, limit: int, now: int) -> int:
-    """See `Store.erase`."""
+def delete_owned(connection: sqlite3.Connection, owner: str, limit: int, now: int) -> int:
+    """See `Store.delete_owned`."""
     fold(connection)  # so that there is one table to erase events from
-    return admin.erase(connection, owner, limit, now)
+    return admin.delete_owned(connection, owner, limit, now)
 
 
-def meta(connection: sqlite3.Connection, name: str, offered: Any) -> Any:
+def get_or_add_meta(connection: sqlite3.Connection, name: str, offered: Any) -> Any:
     """The value under that name: what is there, else what is offered."""
     connection.execute(SQL["offer_meta"], (name, offered))
     (value,) = connection.execute(SQL["meta"], (name,)).fetchone()
@@ -182,7 +188,7 @@ def save_meta(connection: sqlite3.Connection, name: str, value: Any) -> None:
     connection.execute(SQL["save_meta"], (name, value))
 
 
-def _keep_answer(
+def _save_answer(
     connection: sqlite3.Connection,
     once: IdempotencyKey,
     answer: bytes,
@@ -195,21 +201,21 @@ def _keep_answer(
 
 def _write_thread(connection: sqlite3.Connection, about: ReadSet, decided: ChangeSet) -> None:
     thread = decided.thread
-    kept = reads.thread(connection, thread.id) if thread else None
-    invariants.judge_thread(kept[1] if kept else None, decided)
+    kept = reads.find_thread(connection, thread.id) if thread else None
+    invariants.check_thread_change(kept[1] if kept else None, decided)
     if thread is None:
         return
-    _save_thread(connection, kept[0] if kept else invariants.owner_of(about, decided), thread)
+    _save_thread(connection, kept[0] if kept else invariants.require_owner(about, decided), thread)
     if decided.keep_messages is not None:
         connection.execute(SQL["cut_messages"], (thread.id, decided.keep_messages))
         connection.execute(SQL["unseal"], (thread.id, decided.keep_messages + 1))
     if decided.messages:
         connection.executemany(SQL["add_message"], map(message_row, decided.messages))
         if thread.messages >= 2 * SEGMENT:
-            seal(connection, decided.messages, thread)
+            join_segments(connection, decided.messages, thread)
 
 
-def seal(connection: sqlite3.Connection, added: Sequence[Message], thread: Thread) -> None:
+def join_segments(connection: sqlite3.Connection, added: Sequence[Message], thread: Thread) -> None:
     """Join the chat of many messages for good, as far as they are all there."""
     connection.execute(SQL["unseal"], (thread.id, min(message.number for message in added)))
     values = {"thread_id": thread.id, "length": SEGMENT, "messages": thread.messages}
@@ -222,7 +228,7 @@ def _save_thread(connection: sqlite3.Connection, owner: str, thread: Thread) -> 
         thread.id,
         owner,
         thread.version,
-        invariants.searchable(thread.title),
+        invariants.fold_case(thread.title),
         _encode(thread),
     )
     connection.execute(SQL["save_thread"], values)
@@ -235,11 +241,11 @@ def message_row(message: Message) -> tuple[Any, ...]:
         message.id,
         message.thread_id,
         message.number,
-        invariants.role(message),
+        invariants.landmark_role(message),
         len(said),
         tokens(len(said)),
         said,
-        invariants.searchable(message.full_text),
+        invariants.fold_case(message.full_text),
         _encode(message),
     )
 
@@ -253,8 +259,8 @@ def _write_run(
     writer: int,
 ) -> None:
     """The run as it shall be, unless its status or epoch has changed since it was read."""
-    kept = reads.run(connection, driven.run.id)
-    invariants.judge_move((kept.run, kept.lease) if kept else None, driven)
+    kept = reads.find_run(connection, driven.run.id)
+    invariants.check_run_update((kept.run, kept.lease) if kept else None, driven)
     run, lease = driven.run, driven.lease
     waited = kept.wanted_at if kept and kept.lease.wanted else now
     values = {
@@ -267,16 +273,16 @@ def _write_run(
         "doc": _encode(run),
     }
     if kept is None:
-        _add_run(connection, values | {"owner": invariants.owner_of(about, decided)})
+        _add_run(connection, values | {"owner": invariants.require_owner(about, decided)})
     else:
         before = {"status_before": kept.run.status.value, "epoch_before": kept.lease.epoch}
         if connection.execute(SQL["move_run"], values | before).rowcount == 0:
             raise Fenced(f"Run {run.id} has moved on since it was read.")
-    grown = invariants.grown(kept.run if kept else None, run)
+    grown = invariants.count_new_tokens(kept.run if kept else None, run)
     admin.count_tokens(connection, lease.key_id, grown, now)
     if run.status.ended:
-        owner = kept.owner if kept else invariants.owner_of(about, decided)
-        admin.spend(connection, invariants.spent(owner, run, now))
+        owner = kept.owner if kept else invariants.require_owner(about, decided)
+        admin.add_usage(connection, invariants.usage_of_run(owner, run, now))
     if driven.events:
         first = lease.last_event - len(driven.events) + 1
         lines = b"\n".join(map(events.encode, driven.events))
@@ -287,10 +293,10 @@ def _add_run(connection: sqlite3.Connection, values: Mapping[str, Any]) -> None:
     try:
         connection.execute(SQL["add_run"], values)
     except sqlite3.IntegrityError as fault:
-        active = reads.active_run(connection, values["thread_id"])
+        active = reads.find_active_run(connection, values["thread_id"])
         if active is None:
             raise Internal(f"Run {values['id']} cannot be added: {fault}.") from fault
-        raise invariants.already_active(values["thread_id"], active) from fault
+        raise invariants.run_active_error(values["thread_id"], active) from fault
 
 
 def _write_action(connection: sqlite3.Connection, action: Action) -> None:
@@ -309,7 +315,7 @@ def _add_record(connection: sqlite3.Connection, owner: str, record: Assistant | 
     try:
         connection.execute(SQL[_ADDITIONS[type(record)]], (record.id, owner, _encode(record)))
     except sqlite3.IntegrityError as fault:
-        raise invariants.taken(type(record), record.id) from fault
+        raise invariants.duplicate_id(type(record), record.id) from fault
 
 
 _ADDITIONS: Mapping[type[Any], str] = {Assistant: "add_assistant", Upload: "add_upload"}

@@ -1,4 +1,4 @@
-"""Turns an operation of the API into a client method with the operation's signature.
+"""Turn an operation of the API into a client method with the operation's signature.
 
 Each operation is declared once, in `antiphon.api.operations`, and bound once in each client:
 
@@ -6,7 +6,7 @@ Each operation is declared once, in `antiphon.api.operations`, and bound once in
         create_run = sync_method(operations.CreateRun)  # (thread_id: str, ...) -> Run
 
     class AsyncClient:
-        create_run = async_method(operations.CreateRun)  # the same, to be awaited
+        create_run = async_method(operations.CreateRun)  # the same, as a coroutine
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _NEW_NAMES = {
 
 
 class RenamedMethods:
-    """Base of both clients: old names work for one more version and warn with the new one."""
+    """Base of both clients: old names work for one more version, with a warning."""
 
     if not TYPE_CHECKING:
 
@@ -61,7 +61,7 @@ class HasTransport(Protocol[L_co]):
 def sync_method(
     call: Callable[P, Operation[A]],
 ) -> Callable[Concatenate[HasTransport[Transport], P], A]:
-    """Return a method that sends this operation and returns its answer."""
+    """Return a method that sends this operation and returns its response."""
 
     def method(client: HasTransport[Transport], /, *args: P.args, **kwargs: P.kwargs) -> A:
         return client.transport.send(call(*args, **kwargs))
@@ -72,7 +72,7 @@ def sync_method(
 def async_method(
     call: Callable[P, Operation[A]],
 ) -> Callable[Concatenate[HasTransport[AsyncTransport], P], Coroutine[Any, Any, A]]:
-    """Return a coroutine method that sends this operation and returns its answer."""
+    """Return a coroutine method that sends this operation and returns its response."""
 
     async def method(
         client: HasTransport[AsyncTransport], /, *args: P.args, **kwargs: P.kwargs
@@ -85,7 +85,7 @@ def async_method(
 def stream_method(
     call: Callable[P, Operation[Any]], events: Callable[[L, Operation[Any]], E]
 ) -> Callable[Concatenate[HasTransport[L], P], E]:
-    """Return a method that returns the operation's events; the first event requested sends it."""
+    """Return a method that returns the operation's events; reading the first one sends it."""
 
     def method(client: HasTransport[L], /, *args: P.args, **kwargs: P.kwargs) -> E:
         return events(client.transport, call(*args, **kwargs))

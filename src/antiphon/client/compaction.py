@@ -1,6 +1,6 @@
-"""Compaction: which messages of a thread a summary replaces, and how a model is asked for it.
+"""Compaction: choose the messages that a summary replaces, and request it from a model.
 
-The decisions are made here, once. `compact` of both clients carries them out.
+This module decides and does no I/O; `compact` of both clients carries it out.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from antiphon.types.messages import (
 from antiphon.types.runs import Fault, Reason, Run, Status, Usage
 
 KEEP = 2
-"""Exchanges at the end that stay whole: what "that" and "the second one" still point to."""
+"""Exchanges at the end that stay whole: words such as "that one" refer to them."""
 
 SHARE = 0.8
-"""Of a window: what is left takes one long exchange, and the summary of the rest."""
+"""Share of the window at which to compact: the rest holds a long exchange and the summary."""
 
 TITLE = "A summary is being written"
-"""Of the thread in which that is asked for, while it is there."""
+"""Title of the temporary thread in which a model writes the summary."""
 
-PAGE = 100  # messages of a thread that are read at once
-PART_TOKENS = 16_000  # asked about at once where nobody knows how much the model takes
-MOST_PART_TOKENS = 200_000  # and where it takes more than a good summary comes from
-OUTPUT_LETTERS = 2_000  # of a tool's output: its beginning and its end
+PAGE = 100  # messages per request
+PART_TOKENS = 16_000  # summarized at once if the model's window is unknown
+MOST_PART_TOKENS = 200_000  # at once at most: summaries of more are worse
+OUTPUT_LETTERS = 2_000  # kept of a tool's output: the beginning and the end
 ARGUMENT_LETTERS = 1_000
 
 INSTRUCTIONS = """\
@@ -57,8 +57,8 @@ questions. Answer with the summary alone."""
 class Compaction(msgspec.Struct, frozen=True, kw_only=True):
     """Result of a compaction: `message` is the summary in the thread.
 
-    `tokens_before` and `tokens_after` estimate the thread's tokens for a model. `usage` is that of
-    writing the summary.
+    `tokens_before` and `tokens_after` estimate the tokens of the thread for a model. `usage` is
+    the usage of writing the summary.
     """
 
     message: Message
@@ -73,7 +73,7 @@ class Compaction(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def due(used_tokens: int, window_tokens: int | None, share: float = SHARE) -> bool:
-    """Return whether it is time to compact; False if the model's window is unknown.
+    """Return whether to compact now; False if the model's window is unknown.
 
     `used_tokens` are the input tokens of the last reply, `window_tokens` the model's
     `context_tokens`.
@@ -105,7 +105,7 @@ def choose_model(runs: Sequence[Run], named: str | None) -> str | None:
 
 
 class CompactionPlan:
-    """One compaction: asks a model for a summary, part after part."""
+    """One compaction: a summary that a model writes part by part."""
 
     def __init__(
         self, thread_id: str, messages: Sequence[Message], keep: int, models: Sequence[Model]
@@ -118,30 +118,32 @@ class CompactionPlan:
         self._compacts = _last_summarized(messages, self._cut, keep)
         old = [each for each in messages if self._cut < each.number <= self._compacts]
         window = models[0].context_tokens if models else None
-        self._parts = list(_split_conversation(old, _part_bytes(window)))
-        self._place = 0
+        # Half of the window: the answer needs room, and the number of tokens is an estimate.
+        part_tokens = min(window // 2, MOST_PART_TOKENS) if window else PART_TOKENS
+        self._parts = list(_split_conversation(old, 4 * part_tokens))
+        self._index = 0
 
     def next_question(self) -> str | None:
         """Return the next question; None when everything is summarized."""
-        if self._place == len(self._parts):
+        if self._index == len(self._parts):
             return None
-        return _question(self._parts[self._place], self._summary)
+        return _question(self._parts[self._index], self._summary)
 
     @property
     def started(self) -> bool:
         """True once a part was summarized."""
-        return self._place > 0
+        return self._index > 0
 
     @property
     def progress(self) -> str:
         """Words for the part that is being summarized."""
-        return f"part {self._place + 1} of {len(self._parts)}"
+        return f"part {self._index + 1} of {len(self._parts)}"
 
     def add_summary(self, summary: str, usage: Usage) -> None:
         """Add the model's summary of a part."""
         self._summary = summary
         self._usage += usage
-        self._place += 1
+        self._index += 1
 
     def summary_operation(self) -> CreateMessage:
         """Return the operation that adds the summary to the thread."""
@@ -201,14 +203,14 @@ class SummaryReader:
 
 
 def summary_request(thread_id: str, text: str, model: str | None) -> Process:
-    """Return the operation that asks a model in a thread of its own."""
+    """Return the operation that requests the summary in the temporary thread."""
     return Process(
         thread_id=thread_id, message=NewMessage(text), model=model, instructions=INSTRUCTIONS
     )
 
 
 def _last_summarized(messages: Sequence[Message], cut: int, keep: int) -> int:
-    """The number of the last message to be summed up, before the exchanges that are kept."""
+    """Return the number of the last message to summarize, before the exchanges that stay."""
     if keep < 0:
         raise errors.InvalidRequest(
             "No such number of exchanges can be kept.", expected="keep, from 0", received=str(keep)
@@ -220,29 +222,24 @@ def _last_summarized(messages: Sequence[Message], cut: int, keep: int) -> int:
 
 
 def _estimate_tokens(messages: Sequence[Message]) -> int:
-    """About how many tokens a model is told of these."""
+    """Estimate the tokens of the messages that a model reads."""
     newest = current_summary(messages)
     cut = (newest.compacts or 0) if newest else 0
-    told = [
+    visible = [
         each
         for each in messages
         if each is newest
         or (each.compacts is None and (each.number > cut or each.role == "system"))
     ]
-    return sum(tokens(len(to_chat_completions(each))) for each in told)
-
-
-def _part_bytes(window: int | None) -> int:
-    """Half of the window, for the rest has to take the answer, and tokens are only guessed."""
-    return 4 * (min(window // 2, MOST_PART_TOKENS) if window else PART_TOKENS)
+    return sum(tokens(len(to_chat_completions(each))) for each in visible)
 
 
 def _split_conversation(messages: Iterable[Message], most: int) -> Iterator[str]:
-    """The conversation as text, in parts of about so many bytes at most."""
+    """Yield the conversation as text, in parts of at most about this many bytes."""
     part: list[str] = []
     size = 0
     for message in messages:
-        said = _shorten_middle(_message_as_text(message), most // 4)  # letters, of up to four bytes
+        said = _shorten_middle(_message_as_text(message), most // 4)  # a letter: up to 4 bytes
         length = len(said.encode())
         if part and size + length > most:
             yield "\n\n".join(part)
@@ -255,7 +252,7 @@ def _split_conversation(messages: Iterable[Message], most: int) -> Iterator[str]
 
 
 def _message_as_text(message: Message) -> str:
-    """A message as it stands in the text; nothing for what models are told in any case."""
+    """Return a message as text; "" for system messages, which models read in any case."""
     text = "".join(map(_part_as_text, message.content))
     match message.role:
         case "user":
@@ -285,7 +282,7 @@ def _part_as_text(part: MessagePart) -> str:
 
 
 def _shorten_middle(text: str, most: int) -> str:
-    """The text; of one with more letters, the beginning and the end."""
+    """Return the text; only its beginning and end if it has more letters than `most`."""
     if len(text) <= most:
         return text
     left_out = len(text) - most

@@ -1,7 +1,6 @@
 """The conversation loop as a state machine: stream a turn, run its tools, submit, repeat.
 
-The decisions are made here, once. The clients in `sync_client` and `async_client` only carry out
-the steps.
+This module decides the next step and does no I/O; both clients carry out its steps.
 """
 
 from __future__ import annotations
@@ -55,8 +54,8 @@ class RunState:
     """State of one run, read from its events.
 
     `waiting` holds the calls without an output by tool call id, from the last `action.required`.
-    `text` is the last reply's text, None if its beginning was not read. `after` is the number of
-    the event after which reading begins, None for wherever the run is.
+    `text` is the text of the last reply, None if its beginning was not read. `after` is the number
+    of the event after which reading begins, None for the current position of the run.
     """
 
     def __init__(self, run_id: str | None = None, after: int | None = None) -> None:
@@ -84,7 +83,7 @@ class RunState:
                 self.run_id, self.thread_id = event.run_id, event.thread_id
                 self.status, self.reason, self.error = event.status, event.reason, event.error
                 if event.status is not Status.ACTION_REQUIRED:
-                    self.waiting.clear()  # what was approved has no output that would tell
+                    self.waiting.clear()  # approved calls have no output event
                 if event.status is Status.IN_PROGRESS:
                     self.text = ""
             case MessageCompleted(message=message) if message.role == "assistant":
@@ -113,48 +112,48 @@ class RunState:
 class RunView:
     """Read-only view of a run's state, for readers of its events."""
 
-    def __init__(self, seen: RunState, processor: ToolProcessor | None = None) -> None:
-        self._seen = seen
+    def __init__(self, state: RunState, processor: ToolProcessor | None = None) -> None:
+        self._state = state
         self._processor = processor
 
     @property
     def run_id(self) -> str | None:
-        """The run, from its first event on."""
-        return self._seen.run_id
+        """Id of the run; None before its first event."""
+        return self._state.run_id
 
     @property
     def thread_id(self) -> str | None:
-        """The run's thread, from the first `run.status` on."""
-        return self._seen.thread_id
+        """Id of the run's thread; None before the first `run.status`."""
+        return self._state.thread_id
 
     @property
     def last_event(self) -> int:
         """Number of the last event read: `events(run_id, after=...)` continues from here."""
-        return self._seen.last_event
+        return self._state.last_event
 
     @property
     def status(self) -> Status | None:
-        """The run's status."""
-        return self._seen.status
+        """Status of the run; None before the first `run.status`."""
+        return self._state.status
 
     @property
     def reason(self) -> Reason | None:
-        """Why the run is `incomplete`."""
-        return self._seen.reason
+        """Reason of an `incomplete` run."""
+        return self._state.reason
 
     @property
     def error(self) -> Fault | None:
-        """Why the run `failed`."""
-        return self._seen.error
+        """Error of a `failed` run."""
+        return self._state.error
 
     def raise_for_status(self) -> None:
         """Raise the `RunError` of a run that has ended without completing; else do nothing."""
-        self._seen.raise_for_status()
+        self._state.raise_for_status()
 
     def cancel_tool(self, tool_call_id: str) -> bool:
-        """Cancel a tool that runs here, from any thread; the model gets an output, the run goes on.
+        """Cancel a tool that runs in this process; return False if it is not running.
 
-        Returns False if it is not running.
+        Any thread may call this. The model gets an output, and the run goes on.
         """
         return self._processor is not None and self._processor.cancel(tool_call_id)
 
@@ -179,7 +178,7 @@ class Options(TypedDict, total=False):
 
 
 class StreamTurn(msgspec.Struct, frozen=True):
-    """Stream the events of this operation, up to number `until` or to the end."""
+    """Stream the events of this operation, up to event number `until` or to the end."""
 
     call: Process | Follow
     until: int | None = None
@@ -192,7 +191,7 @@ class ListPending(msgspec.Struct, frozen=True):
 
 
 class ExecuteActions(msgspec.Struct, frozen=True):
-    """Run these tools, ask for these approvals, and submit each output when it is ready."""
+    """Run these tools, request these approvals, and submit each output when it is ready."""
 
     run_id: str
     actions: tuple[PendingAction, ...]
@@ -222,107 +221,107 @@ PAGE = 100
 class Conversation:
     """One run from its first or current turn to its end.
 
-    Carry out `next_step()`, then report its result. Events are added to `seen` as they come.
+    Carry out `next_step()`, then report its result. Events are added to `state` as they come.
     `action.required` is trusted only at the end of a turn that this conversation requested. In
-    every other case (another client continued the run, its calls expired) the run's actions are
-    listed, so that no tool with an output runs again.
+    all other cases (another client continued the run, its calls expired) the run's actions are
+    listed, so that a tool with an output does not run again.
 
     Event numbers have no gaps: if a stream begins later than the last event, `find_missed` returns
-    how to read the events in between. With `resumed` this holds from the first event on.
+    the step that reads the events in between. With `resumed` this includes the first event.
     """
 
-    def __init__(self, opening: Process, seen: RunState, *, resumed: bool = False) -> None:
-        self._seen = seen
+    def __init__(self, opening: Process, state: RunState, *, resumed: bool = False) -> None:
+        self._state = state
         self._resumed = resumed
         self._newest: int | None = None
-        self._due: Step = StreamTurn(opening)
+        self._next_step: Step = StreamTurn(opening)
 
     def next_step(self) -> Step:
         """Return the next step."""
-        return self._due
+        return self._next_step
 
     def find_missed(self, step: StreamTurn, batch: Sequence[Numbered]) -> StreamTurn | None:
         """Return the step that reads the events between the last one and this batch, if any."""
         self._newest = batch[-1][0]
         before = batch[0][0] - 1
-        if isinstance(step.call, Follow) or not self._in_order or before <= self._seen.last_event:
+        if isinstance(step.call, Follow) or not self._in_order or before <= self._state.last_event:
             return None
         return self._up_to(before)
 
     def end_stream(self) -> None:
         """Decide the next step after the stream ended."""
-        own = isinstance(self._due, StreamTurn) and isinstance(self._due.call, Process)
+        own = isinstance(self._next_step, StreamTurn) and isinstance(self._next_step.call, Process)
         if own:
             self._check_not_ahead(self._newest)
-        if self._seen.status is not None and self._seen.status.ended:
-            self._due = self._end()
-        elif own and self._seen.waiting:
-            self._due = ExecuteActions(self._run_id, tuple(self._seen.waiting.values()))
+        if self._state.status is not None and self._state.status.ended:
+            self._next_step = self._end()
+        elif own and self._state.waiting:
+            self._next_step = ExecuteActions(self._run_id, tuple(self._state.waiting.values()))
         else:
-            self._due = self._list_pending()
+            self._next_step = self._list_pending()
 
     def handle_error(self, refusal: AntiphonError) -> None:
-        """Decide the next step after an error; raise it unless it is about the run's status.
+        """Decide the next step after an error; raise the error unless it is about the run's status.
 
         The error contains the run's last event number: unread events are read first.
         """
         if not isinstance(refusal, OutputsMissing | RunEnded):
             raise refusal
-        newest = refusal.details.get("last_event", self._seen.last_event)
+        newest = refusal.details.get("last_event", self._state.last_event)
         self._check_not_ahead(newest)
-        if self._in_order and newest > self._seen.last_event:
-            self._due = self._up_to(newest)
+        if self._in_order and newest > self._state.last_event:
+            self._next_step = self._up_to(newest)
         elif isinstance(refusal, OutputsMissing):
-            self._due = self._list_pending()
+            self._next_step = self._list_pending()
         else:
-            self._due = FetchRun(GetRun(self._run_id))
+            self._next_step = FetchRun(GetRun(self._run_id))
 
     def handle_actions(self, actions: Sequence[Action]) -> None:
         """Decide the next step from the run's pending actions."""
         waiting = tuple(to_pending_action(action) for action in actions if action.awaited)
-        self._due = ExecuteActions(self._run_id, waiting) if waiting else self._next_turn()
+        self._next_step = ExecuteActions(self._run_id, waiting) if waiting else self._next_turn()
 
     def finish_outputs(self) -> None:
-        """Continue after each output was saved or is no longer expected."""
-        self._due = self._next_turn()
+        """Continue after all outputs were saved or are no longer expected."""
+        self._next_step = self._next_turn()
 
     def handle_run(self, run: Run) -> None:
         """Decide the next step from the run's status."""
-        self._seen.update(run)
-        self._due = self._end() if run.status.ended else self._list_pending()
+        self._state.update(run)
+        self._next_step = self._end() if run.status.ended else self._list_pending()
 
     def handle_messages(self, messages: Sequence[Message]) -> None:
         """Set the last reply's text from the thread's messages."""
-        self._seen.text = last_reply(messages, self._run_id)
-        self._due = Finished()
+        self._state.text = last_reply(messages, self._run_id)
+        self._next_step = Finished()
 
     @property
     def span_attributes(self) -> Attributes:
-        """Attributes for the trace."""
-        return genai.conversation_attributes(self._seen.run_id, self._seen.thread_id)
+        """Attributes of the conversation's span."""
+        return genai.conversation_attributes(self._state.run_id, self._state.thread_id)
 
     @property
     def _run_id(self) -> str:
-        if self._seen.run_id is None:
+        if self._state.run_id is None:
             raise InvalidRequest("The stream ended before it said which run it is of.")
-        return self._seen.run_id
+        return self._state.run_id
 
     @property
     def _in_order(self) -> bool:
         """True if the number of the next event is known."""
-        return self._resumed or self._seen.last_event > 0
+        return self._resumed or self._state.last_event > 0
 
     def _check_not_ahead(self, newest: int | None) -> None:
-        if newest is not None and self._seen.last_event > newest:
+        if newest is not None and self._state.last_event > newest:
             raise InvalidEventId(
-                f"Run {self._run_id} has no event {self._seen.last_event}.",
+                f"Run {self._run_id} has no event {self._state.last_event}.",
                 expected=f"0 to {newest}",
-                received=str(self._seen.last_event),
+                received=str(self._state.last_event),
                 hint="after=0 is the start.",
             )
 
     def _up_to(self, number: int) -> StreamTurn:
-        return StreamTurn(Follow(self._run_id, after=self._seen.last_event), until=number)
+        return StreamTurn(Follow(self._run_id, after=self._state.last_event), until=number)
 
     def _list_pending(self) -> ListPending:
         return ListPending(ListActions(self._run_id, status="pending"))
@@ -331,10 +330,10 @@ class Conversation:
         return StreamTurn(Process(run_id=self._run_id, force_refresh=True))
 
     def _end(self) -> ReadLastReply | Finished:
-        """Return the last step: an incomplete reply is read if its events were not."""
-        seen = self._seen
-        if seen.status is Status.INCOMPLETE and seen.text is None and seen.thread_id is not None:
-            return ReadLastReply(ListMessages(seen.thread_id, limit=PAGE))
+        """Return the last step, which reads an incomplete reply if its events were not read."""
+        state = self._state
+        if state.status is Status.INCOMPLETE and state.text is None and state.thread_id is not None:
+            return ReadLastReply(ListMessages(state.thread_id, limit=PAGE))
         return Finished()
 
 
@@ -386,7 +385,7 @@ def tool_call(action: PendingAction) -> ToolCall:
 
 
 def rejected_output(refusal: AntiphonError) -> ToolResult:
-    """Return the error output for a rejected one, so that the run does not wait for ever."""
+    """Return an error output to submit for a rejected output, which the run would wait for."""
     return ToolResult(f"The tool's output cannot be saved: {refusal.message}", is_error=True)
 
 

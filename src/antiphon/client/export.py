@@ -1,6 +1,6 @@
-"""Exports a thread as Markdown, as a web page, or as complete JSON.
+"""Export a thread as Markdown, as a web page, or as complete JSON.
 
-Only the current message is held, so threads may be of any length:
+Only one message at a time is held in memory, so threads may be of any length:
 
     with open("talk.md", "w") as file:
         for piece in exported(thread, client.paginate(ListMessages(thread.id)), "md"):
@@ -38,18 +38,18 @@ SUFFIXES: Mapping[str, Form] = {
     ".htm": "html",
 }
 NAME_LETTERS = 60
-"""Of a file's name, without its suffix: a title may be as long as it likes."""
+"""Most letters of a file's name, without its suffix: a title may be much longer."""
 
 
 class Export(Protocol):
-    """An export in progress: its beginning, its messages in order, its end."""
+    """An export in progress: call `begin`, `message` for each message in order, then `end`."""
 
     def begin(self) -> str:
         """Return the text before the first message."""
         ...
 
     def message(self, message: Message) -> str:
-        """Return the next message; "" for a message that is left out."""
+        """Return the text of the next message; "" for a message that is left out."""
         ...
 
     def end(self) -> str:
@@ -67,9 +67,9 @@ def export(
 ) -> Export:
     """Return an export to feed message by message.
 
-    `names` are file names by id, `runs` results of `summarize_run` by id: both may be filled
-    meanwhile. `render` makes safe HTML of a model's Markdown; without it a page shows Markdown as
-    written.
+    `names` are file names by id, `runs` results of `summarize_run` by id; both may be filled
+    meanwhile. `render` turns a model's Markdown into safe HTML; without it a page shows Markdown
+    as it was written.
     """
     reader = SectionReader({} if names is None else names, {} if runs is None else runs)
     match form:
@@ -100,14 +100,14 @@ def exported(
 
 
 def guess_form(file_name: str) -> Form | None:
-    """Return the form for a file name's suffix; None for an unknown one."""
+    """Return the form for the suffix of a file name; None for an unknown suffix."""
     return SUFFIXES.get(PurePath(file_name).suffix.lower())
 
 
 def file_name(thread: Thread, form: Form) -> str:
-    """Return a name for the thread's file: letters, digits and hyphens of its title.
+    """Return a name for the thread's file: the letters and digits of its title, with hyphens.
 
-    It begins with a letter or digit, so that it is no hidden file, path or flag.
+    It begins with a letter or digit, so that it is not a hidden file, a path or a flag.
     """
     words = re.findall(r"[^\W_]+", thread.title)
     name = ""
@@ -120,9 +120,10 @@ def file_name(thread: Thread, form: Form) -> str:
 
 
 class JsonExport:
-    """`{"thread": ..., "messages": [...]}`, as the API gives both.
+    """JSON export: `{"thread": ..., "messages": [...]}`, both as the API returns them.
 
-    What would act on a terminal, or turn text around, is escaped: JSON means the same by it.
+    Control characters and those that change the direction of text are escaped, which does not
+    change the meaning of JSON.
     """
 
     def __init__(self, thread: Thread) -> None:
@@ -130,17 +131,17 @@ class JsonExport:
         self._between = ""
 
     def begin(self) -> str:
-        """The thread."""
+        """Return the thread and the beginning of the list."""
         return f'{{"thread":{_json(self._thread)},"messages":['
 
     def message(self, message: Message) -> str:
-        """The next message."""
+        """Return the next message."""
         piece = f"{self._between}{_json(message)}"
         self._between = ",\n"
         return piece
 
     def end(self) -> str:
-        """The end of the list."""
+        """Return the end of the list."""
         return "]}\n"
 
 
@@ -148,12 +149,11 @@ def _json(value: Thread | Message) -> str:
     return json_text(msgspec.json.encode(value))
 
 
-# A thread read to be written down, on a loop: message by message, with what else is told of it.
-
+# Export on an event loop, with the runs and files of the thread.
 
 PAGE = 100
-_THREAD = ThreadPoolExecutor(1, "antiphon export")
-"""One, for setting computes: more would only keep the loop from the interpreter's lock."""
+_RENDERING_THREAD = ThreadPoolExecutor(1, "antiphon export")
+"""One thread, because rendering computes: more would keep the loop waiting for the GIL."""
 
 
 async def export_thread(
@@ -171,8 +171,10 @@ async def export_thread(
     yield file.begin()
     async for message in client.paginate(ListMessages(thread.id, limit=PAGE)):
         await _load_file_names(client, message, names)
-        # A long answer takes a while to be set, and the loop has other things to do meanwhile.
-        yield await asyncio.get_running_loop().run_in_executor(_THREAD, file.message, message)
+        # Rendering a long answer takes a while and must not block the loop.
+        yield await asyncio.get_running_loop().run_in_executor(
+            _RENDERING_THREAD, file.message, message
+        )
     yield file.end()
 
 
@@ -181,5 +183,5 @@ async def _load_file_names(client: AsyncClient, message: Message, names: dict[st
         if file_id not in names:
             try:
                 names[file_id] = (await client.get_file(file_id)).name
-            except NotFound:  # it was deleted since
+            except NotFound:  # deleted meanwhile
                 names[file_id] = file_id

@@ -1,7 +1,7 @@
-"""A thread as one web page: nothing runs in it, nothing is loaded by it.
+"""Export of a thread as one web page, without scripts and without external files.
 
-Everything foreign is escaped. The policy that the page carries forbids scripts, pictures, frames,
-forms and every style but its own, should anything get past that.
+All text of users, models and tools is escaped. In addition, the page has a content security policy
+that forbids scripts, pictures, frames, forms and all styles but its own.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ POLICY = "; ".join(
 
 
 class HtmlExport:
-    """The page, message by message; `render` makes safe HTML of a model's Markdown."""
+    """HTML export; `render` turns a model's Markdown into safe HTML."""
 
     def __init__(
         self, thread: Thread, reader: SectionReader, render: Callable[[str], str] | None = None
@@ -89,7 +89,7 @@ class HtmlExport:
         self._render = render
 
     def begin(self) -> str:
-        """The head, the title, and which thread this is."""
+        """Return the head of the page, with title and id of the thread."""
         title = _line(self._thread.title) or "A conversation"
         return f"""<!DOCTYPE html>
 <html lang="und">
@@ -110,24 +110,25 @@ class HtmlExport:
 """
 
     def message(self, message: Message) -> str:
-        """The next message as an article."""
+        """Return the next message as an article."""
         section = self._reader.section(message)
         if section is None:
             return ""
-        pieces = "\n".join(self._set(piece) for piece in section.pieces)
+        pieces = "\n".join(self._render_piece(piece) for piece in section.pieces)
         return (
             f'<article class="{section.speaker}" dir="auto">\n'
             f"<h2>{_heading(section)}</h2>\n{pieces}\n</article>\n"
         )
 
     def end(self) -> str:
-        """Close what was opened."""
+        """Return the closing tags."""
         return "</main>\n</body>\n</html>\n"
 
-    def _set(self, piece: Piece) -> str:
+    def _render_piece(self, piece: Piece) -> str:
         match piece:
             case TextPiece(text, markdown):
-                return self._said(text, markdown)
+                plain = f'<div class="said">{_text(text)}</div>'
+                return self._render(text) if markdown and self._render else plain
             case ReasoningPiece(text):
                 return _details("Reasoning", f'<pre class="wrapped">{_text(text)}</pre>')
             case ToolCallPiece(name, arguments):
@@ -139,11 +140,6 @@ class HtmlExport:
                 return f'<p class="note">Attached: {", ".join(map(_code, names))}</p>'
             case NotePiece(text):
                 return f'<p class="note">({_line(text)})</p>'
-
-    def _said(self, text: str, markdown: bool) -> str:
-        if markdown and self._render is not None:
-            return self._render(text)
-        return f'<div class="said">{_text(text)}</div>'
 
 
 def _heading(section: Section) -> str:
@@ -178,10 +174,10 @@ def _code(text: str) -> str:
 
 
 def _line(text: str) -> str:
-    """Foreign words in a line of their own."""
+    """Return the text escaped, on one line."""
     return escape(one_line(text))
 
 
 def _text(text: str) -> str:
-    """Foreign text in lines as they are."""
+    """Return the text escaped, with its line breaks."""
     return escape(clean(text, "code"))

@@ -1,4 +1,4 @@
-"""Numbers as people say them: so many things, so many tokens, so many dollars."""
+"""Numbers and times for people: counts, tokens, dollars, moments."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from datetime import UTC, datetime
 
 
 def count_noun(number: int, one: str, several: str = "") -> str:
-    """`1 reply` or `2 replies`; `several` need not be named where an s makes it."""
+    """Return `1 reply` or `2 replies`; `several` defaults to `one` with an s."""
     return f"{number:,} {one if number == 1 else several or f'{one}s'}"
 
 
 def short_number(tokens: int) -> str:
-    """A number of tokens: 900, 8.2k, 128k, 1M."""
+    """Return a number of tokens as 900, 8.2k, 128k or 1M."""
     for size, unit in ((1_000_000, "M"), (1_000, "k")):
         if tokens >= 10 * size:
             return f"{tokens / size:.0f}{unit}"
@@ -27,9 +27,6 @@ def dollars(cost: float | None) -> str:
     return "less than $0.0001" if 0 < cost < 0.0001 else f"${cost:.4f}"
 
 
-# Times as they are written in what is kept: in UTC, as ISO 8601 has them.
-
-
 def moment(milliseconds: int) -> str:
-    """A time in milliseconds since 1970, to the second."""
+    """Return a time in milliseconds since 1970 in UTC as ISO 8601, to the second."""
     return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,8 +1,8 @@
-"""Files that a message names: `@notes.txt`, `@"my notes.txt"`.
+"""Files mentioned in a message: `@notes.txt`, `@"my notes.txt"`.
 
-A mention begins a word. `\\@` is an at sign and nothing more; `@server:uri` belongs to the
-resources of MCP servers, and an address of mail has something before its at sign. Only what a
-person has typed is looked through: text that was piped in, or that a model wrote, opens no files.
+A mention begins a word. `\\@` is a plain at sign; `@server:uri` is a resource of an MCP server, and
+an e-mail address has text before its at sign. Only text that a person typed is searched: text from
+a pipe or from a model opens no files.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MAX_FILES = 100
 
 
 class Mention(msgspec.Struct, frozen=True):
-    """A path as it stands in a text, from `start` to `end`; `quoted` ones are always meant."""
+    """A path in a text, from `start` to `end`; a `quoted` one always means a file."""
 
     path: str
     start: int
@@ -36,9 +36,9 @@ class Mention(msgspec.Struct, frozen=True):
 
 
 class MentionedText(msgspec.Struct, frozen=True):
-    """A text as it is to be sent, without its escapes, and what was mentioned in it.
+    """A text to send, with its escapes removed, and its mentions.
 
-    `mentions` say where they stood in the text that was typed.
+    The positions of `mentions` refer to the text before the escapes were removed.
     """
 
     text: str
@@ -46,14 +46,14 @@ class MentionedText(msgspec.Struct, frozen=True):
 
 
 class Resource(msgspec.Struct, frozen=True):
-    """A resource of an MCP server, by the server's name and the resource's address."""
+    """A resource of an MCP server: the server's name and the resource's URI."""
 
     server: str
     uri: str
 
 
 class AttachedFile(msgspec.Struct, frozen=True):
-    """A file that was read: its name as it was told, and what can be made of its bytes."""
+    """A file that was read: its name as it was given, and the kind and type of its bytes."""
 
     name: str
     kind: Literal["text", "image", "file"]
@@ -62,44 +62,44 @@ class AttachedFile(msgspec.Struct, frozen=True):
 
 
 class PreparedMessage(msgspec.Struct, frozen=True):
-    """A message whose files are read, and which is not sent yet."""
+    """A message to send, with the contents of its files."""
 
     text: str
     files: tuple[AttachedFile, ...] = ()
 
 
 class Uploads(Protocol):
-    """A client, as far as it is needed here."""
+    """The part of a client that uploads files."""
 
     async def upload_file(
         self, source: bytes, name: str | None = None, media_type: str | None = None
     ) -> Upload:
-        """Keep the bytes."""
+        """Upload the bytes."""
         ...
 
 
 def find_mentions(text: str) -> MentionedText:
-    """Return the file mentions in a text. One that no file matches may be a plain word."""
-    said: list[str] = []
+    """Return the mentions in a text. A mention that matches no file may be a plain word."""
+    parts: list[str] = []
     mentions: list[Mention] = []
     place = 0
     for found in _MARKED.finditer(text):
         if found["escaped"]:
-            said += text[place : found.start()], "@"
+            parts += text[place : found.start()], "@"
             place = found.end()
         elif (mention := _mention(found)) is not None:
             mentions.append(mention)
-    return MentionedText("".join((*said, text[place:])), tuple(mentions))
+    return MentionedText("".join((*parts, text[place:])), tuple(mentions))
 
 
 def find_resources(text: str) -> Sequence[Resource]:
-    """Return the MCP resources that the text mentions, each once; the server may not exist."""
+    """Return the MCP resources that the text mentions, each once; their servers may not exist."""
     named = (found[1].rstrip(_BEHIND) for found in _WITH_A_COLON.finditer(text))
     return list(dict.fromkeys(each for name in named if (each := parse_resource(name)) is not None))
 
 
 def parse_resource(name: str) -> Resource | None:
-    """Parse `server:uri`; None for what may be a path."""
+    """Parse `server:uri`; return None if it may be a path."""
     found = _RESOURCE.fullmatch(name)
     return Resource(found["server"], found["uri"]) if found else None
 
@@ -117,12 +117,12 @@ def prepare_message(
 ) -> PreparedMessage:
     """Read the files that the text mentions, then those at `paths`, each once.
 
-    Paths begin in `folder`, by default where the program runs. Raises `InvalidRequest` and
-    `TooLarge` for the first file that cannot be sent, and says why.
+    Paths are relative to `folder`, by default the current one. Raises `InvalidRequest` and
+    `TooLarge` for the first file that cannot be sent.
     """
     base = folder or Path()
-    told = find_mentions(text)
-    names = [each.path for each in told.mentions if each.quoted or _is_meant(each.path, base)]
+    found = find_mentions(text)
+    names = [each.path for each in found.mentions if each.quoted or _is_meant(each.path, base)]
     names = list(dict.fromkeys((*names, *paths)))
     if len(names) > MAX_FILES:
         raise TooLarge(
@@ -130,12 +130,13 @@ def prepare_message(
             expected=f"at most {MAX_FILES}",
             received=str(len(names)),
         )
-    return PreparedMessage(told.text, tuple(read_file(name, base) for name in names))
+    return PreparedMessage(found.text, tuple(read_file(name, base) for name in names))
 
 
 def read_file(name: str, folder: Path | None = None) -> AttachedFile:
-    """The file of this name. Raises `InvalidRequest` and `TooLarge`, before anything is read where
-    the name or the size says enough.
+    """Return the file of this name.
+
+    Raises `InvalidRequest` and `TooLarge`, before reading if the name or the size is the reason.
     """
     path = _resolve_path(name, folder or Path())
     _check_not_secret(name, path)
@@ -143,7 +144,7 @@ def read_file(name: str, folder: Path | None = None) -> AttachedFile:
 
 
 def is_picture_or_pdf(content: bytes) -> bool:
-    """Return whether the bytes begin like a picture or a PDF."""
+    """Return whether the bytes begin with the signature of a picture or a PDF."""
     return any(begins.match(content) for begins, _, _ in _KINDS)
 
 
@@ -161,11 +162,11 @@ def classify_file(name: str, content: bytes) -> AttachedFile:
 
 
 async def upload_attachments(client: Uploads, message: PreparedMessage) -> str | tuple[Part, ...]:
-    """Return the content to send: texts inline, pictures and PDFs uploaded by the client."""
+    """Return the content to send: texts inline, pictures and PDFs as uploads of the client."""
     if not message.files:
         return message.text
-    said = (Text(message.text),) if message.text else ()
-    return (*said, *[await _part(client, each) for each in message.files])
+    parts = (Text(message.text),) if message.text else ()
+    return (*parts, *[await _part(client, each) for each in message.files])
 
 
 async def _part(client: Uploads, file: AttachedFile) -> Part:
@@ -176,9 +177,9 @@ async def _part(client: Uploads, file: AttachedFile) -> Part:
 
 
 def fence_file(name: str, text: str) -> str:
-    """A file's text for a model: its name, and a fence that nothing in the text can end.
+    """Return a file's text for a model: its name, then the text in a fence that it cannot close.
 
-    It begins with a blank line, for the texts of a message are joined.
+    It begins with a blank line, because the texts of a message are joined.
     """
     longest = max(map(len, re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
@@ -186,10 +187,10 @@ def fence_file(name: str, text: str) -> str:
     return f"\n\nThe file {one_line(name)}:\n\n{fence}\n{text}{end}{fence}\n"
 
 
-# Where mentions stand.
+# Syntax of mentions.
 
 MENTION_START = r"""(?<![^\s(\[{<"'])"""
-"""A mention begins a word, inside of brackets or quotes too."""
+"""A mention begins a word, also inside brackets or quotes."""
 
 _MARKED = re.compile(
     rf"""
@@ -202,7 +203,7 @@ _MARKED = re.compile(
     re.VERBOSE,
 )
 _BEHIND = ".,;:!?)]}"
-"""What ends a sentence or a bracket, and no name."""
+"""Characters that end a sentence or a bracket; a name does not end with them."""
 
 _RESOURCE = re.compile(r"(?P<server>[\w-]{2,}|[\w-](?!:[\\/])):(?P<uri>.+)", re.DOTALL)
 """`server:uri`; one letter before `:\\` is a drive."""
@@ -220,12 +221,12 @@ def _mention(found: re.Match[str]) -> Mention | None:
 
 
 def _is_meant(name: str, folder: Path) -> bool:
-    """Return whether a file is meant, not a person, package or decorator."""
+    """Return whether the name means a file, not a person, package or decorator."""
     if _looks_like_a_file(name):
         return True
     try:
         return _resolve_path(name, folder).exists()
-    except (OSError, ValueError):  # too long for a name, or with what no name has
+    except (OSError, ValueError):  # a name that is too long or has invalid characters
         return False
 
 
@@ -240,17 +241,17 @@ _ENDING = re.compile(
     r"\.(?:bat|c|cc|cfg|conf|cpp|cs|env|gitignore|go|gradle|h|hpp|ini|ipynb|java|jsonl|jsx|kt|lock"
     r"|log|lua|md|nix|php|pl|proto|r|rb|rs|rst|scala|sh|sql|swift|tex|tf|toml|ts|tsx|vue|ya?ml|zig)"
 )
-"""What `mimetypes` does not know everywhere. `@app.task` is a decorator, and `@v1.2` no file."""
+"""Suffixes that `mimetypes` does not always know. `@app.task` is a decorator, `@v1.2` no file."""
 
 
 def _resolve_path(name: str, folder: Path) -> Path:
     try:
         return folder / Path(name).expanduser()
-    except RuntimeError as error:  # ~somebody, whom this machine does not know
+    except RuntimeError as error:  # `~name` of an unknown user
         raise InvalidRequest(f"there is no file {one_line(name)}") from error
 
 
-# What is not sent.
+# Secrets, which are not sent.
 
 _SECRET_FOLDERS = frozenset({".ssh", ".aws", ".azure", ".gnupg", ".kube", ".password-store"})
 _SECRET_FILES = re.compile(
@@ -265,7 +266,7 @@ _PRIVATE_KEY = re.compile(
 
 
 def _check_not_secret(name: str, path: Path) -> None:
-    """By the name as it was told, and by the one that it leads to."""
+    """Check the path as it was given, and the path to which its links lead."""
     try:
         places = (Path(os.path.abspath(path)), path.resolve())
     except (OSError, ValueError, RuntimeError) as error:
@@ -297,7 +298,7 @@ def _secret_error(name: str, why: str) -> InvalidRequest:
     )
 
 
-# What is read.
+# Contents.
 
 _KINDS: tuple[tuple[re.Pattern[bytes], Literal["image", "file"], str], ...] = (
     (re.compile(rb"\x89PNG\r\n\x1a\n"), "image", "image/png"),
@@ -306,12 +307,12 @@ _KINDS: tuple[tuple[re.Pattern[bytes], Literal["image", "file"], str], ...] = (
     (re.compile(rb"RIFF....WEBP", re.DOTALL), "image", "image/webp"),
     (re.compile(rb"%PDF-"), "file", "application/pdf"),
 )
-"""What files are is told by how they begin: their names may say anything."""
+"""Signatures at the beginning of files. Names are not used: they may be wrong."""
 
 
 def _read_bytes(name: str, path: Path) -> bytes:
     try:
-        # A pipe that nobody writes to must not hold up whoever looks at it.
+        # Do not block on a pipe without a writer.
         descriptor = os.open(path, os.O_RDONLY | _AT_ONCE)
         with os.fdopen(descriptor, "rb") as file:
             _check_readable(name, os.fstat(descriptor))
@@ -349,7 +350,7 @@ def _unreadable_error(name: str, path: Path, error: OSError) -> InvalidRequest:
             )
         case IsADirectoryError():
             return _folder_error(name)
-        case PermissionError() if path.is_dir():  # as Windows says it
+        case PermissionError() if path.is_dir():  # on Windows, a folder is reported so
             return _folder_error(name)
         case _:
             return InvalidRequest(f"{one_line(name)} cannot be read: {error.strerror}")

@@ -1,4 +1,4 @@
-"""The error of a run that did not complete, made of how it ended."""
+"""Errors of runs that did not complete."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _HINTS = {
     "provider_unavailable": "Check that the provider's address is right and that it answers.",
     "bad_settings": "Correct the setting, then create a new run in the thread.",
 }
-"""Advice by the code of what a run failed of."""
+"""Advice by error code of a failed run."""
 
 
 def hint_for(code: str) -> str | None:
-    """Return what to do about a run that failed of this code; None where nothing is known."""
+    """Return advice for a run that failed with this error code; None if there is none."""
     return _HINTS.get(code)
 
 
@@ -32,9 +32,9 @@ def run_error(
     fault: Fault | None,
     text: str,
 ) -> RunError | None:
-    """Return the error of a run in this status; None where it goes on or has completed.
+    """Return the error of a run in this status; None if it goes on or has completed.
 
-    The message is safe to print: what a provider said is cleaned.
+    The message is safe to print: control characters in the provider's words are removed.
     """
     ids = {"run_id": run_id, "thread_id": thread_id, "run_status": status.value}
     match status:
@@ -67,6 +67,6 @@ def run_error(
 
 
 def last_reply(messages: Sequence[Message], run_id: str) -> str:
-    """Return the text of this run's last reply; "" where none was kept."""
+    """Return the text of this run's last reply; "" if there is none."""
     replies = [each for each in messages if each.run_id == run_id and each.role == "assistant"]
     return replies[-1].text if replies else ""

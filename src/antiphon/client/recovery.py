@@ -1,4 +1,4 @@
-"""Recovery from broken connections: whether to retry, when, and where to resume."""
+"""Recovery from broken connections: retries, and the event where a stream resumes."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import msgspec
 
 from antiphon.api.operations import Follow, GetRun, Operation
 from antiphon.types import errors, events
-from antiphon.types.errors import AntiphonError, ConnectionLost, TryAgain
+from antiphon.types.errors import AntiphonError, CallerError, ConnectionLost, TryAgain
 from antiphon.types.events import TYPES, Event, Numbered, RunStatus, TurnEnded
 from antiphon.types.runs import Run, Status
 from antiphon.wires.sse import Decoder, SseFrame
 
 PAUSES = (0.0, 0.1, 0.3, 1.0, 3.0)
-"""Seconds before each retry. The first is immediate: usually an idle connection had died."""
+"""Seconds before each retry. The first is immediate: most often an idle connection was closed."""
 MAX_PAUSE = 5.0
 
 
@@ -24,10 +24,10 @@ _TURN_ENDINGS = (Status.COMPLETED, Status.INCOMPLETE)
 
 
 class RetrySchedule:
-    """Retries of one operation: how often, how far apart, for how long. The clock is an argument.
+    """Schedule of the retries of one operation. It reads no clock: the time is an argument.
 
-    `patience` is the number of seconds between the first failure and the last retry; it may grow
-    meanwhile.
+    `patience` is the time between the first failure and the last retry, in seconds; it may be
+    raised meanwhile.
     """
 
     def __init__(self, patience: float) -> None:
@@ -36,18 +36,18 @@ class RetrySchedule:
         self._failing_since: float | None = None
 
     def pause(self, failure: AntiphonError, now: float, asked: float = 0.0) -> float:
-        """Return the seconds until the next retry. Raises the failure if a retry is pointless.
+        """Return the seconds until the next retry. Raises the failure if a retry cannot help.
 
         The pause is at least the failure's `retry_after`, and at least `asked`.
         """
-        told = failure.details.get("retry_after")
-        if not isinstance(failure, TryAgain) and told is None:
+        retry_after = failure.details.get("retry_after")
+        if not isinstance(failure, TryAgain) and retry_after is None:
             raise failure
         if self._failing_since is None:
             self._failing_since = now
         usual = PAUSES[self._failures] if self._failures < len(PAUSES) else MAX_PAUSE
         self._failures += 1
-        pause = max(usual * uniform(0.5, 1.0), float(told or 0.0), asked)  # noqa: S311 - spreads load
+        pause = max(usual * uniform(0.5, 1.0), float(retry_after or 0.0), asked)  # noqa: S311 - spreads load
         if now + pause > self._failing_since + self.patience:
             raise failure
         return pause
@@ -61,9 +61,9 @@ class RetrySchedule:
 class ResumableStream:
     """One stream of events over any number of connections.
 
-    Feed it the bytes of each connection; it returns every event once, in order. An operation whose
-    first response was lost is sent again under its idempotency key and joins the same turn. `pause`
-    is the number of seconds that the server wants between two connections.
+    Feed it the bytes of each connection; it returns each event once, in order. An operation whose
+    first response was lost is sent again with its idempotency key and joins the same turn. `pause`
+    is the time that the server requests between two connections, in seconds.
     """
 
     def __init__(self, call: Operation[Any]) -> None:
@@ -89,29 +89,29 @@ class ResumableStream:
 
     def feed(self, data: bytes) -> list[Numbered]:
         """Return the events completed by this data. Raises `ConnectionLost` if one is missing."""
-        heard: list[Numbered] = []
+        new: list[Numbered] = []
         last = self._last
         frames = self._decoder.feed(data)
         if self._decoder.retry is not None:
             self.pause = self._decoder.retry / 1000
         for frame in frames:
-            number = _number(frame)
+            number = _event_number(frame)
             if last is not None and number != last + 1:
                 if number <= last:
                     continue
                 raise ConnectionLost(f"Event {number} came after event {last}.")
             last = number
-            event = _event(frame)
+            event = _decode_event(frame)
             if event is not None:
-                self._note(event)
-                heard.append((number, event))
+                self._apply(event)
+                new.append((number, event))
             if self.over:
                 break
         self._last = last
-        self._received_events = self._received_events or bool(heard)
-        return heard
+        self._received_events = self._received_events or bool(new)
+        return new
 
-    def _note(self, event: Event) -> None:
+    def _apply(self, event: Event) -> None:
         self._turn_ended = type(event) is TurnEnded
         if self._turn_ended:
             self.over = not self._whole_run
@@ -123,18 +123,19 @@ class ResumableStream:
         """Note that the server closed the connection, perhaps after the last event."""
         self._closed_cleanly = True
         ended = self._status is not None and self._status.ended
-        # A run that ends at rest has no `turn.ended`; that nothing follows, silence has to say.
+        # A run that ends between turns has no `turn.ended`: it is over if a connection without
+        # events was closed.
         last = self._turn_ended or (self._status not in _TURN_ENDINGS and self._received_nothing)
         self.over = self.over or (ended and last)
 
     def status_check(self) -> GetRun | None:
-        """Return the operation to send first if only the run's status can tell the end."""
+        """Return the operation that checks if the run has ended, if a check is needed."""
         silent = self._whole_run and self._closed_cleanly and self._received_nothing
         return GetRun(self.run_id) if self.run_id is not None and silent else None
 
     @property
     def _received_nothing(self) -> bool:
-        """Whether this connection brought no data, not even the beginning of an event."""
+        """True if this connection brought no data, not even a part of an event."""
         return not self._received_events and not self._decoder.pending
 
     def set_status(self, run: Run) -> None:
@@ -142,7 +143,7 @@ class ResumableStream:
         self.over = run.status.ended
 
 
-def _number(frame: SseFrame) -> int:
+def _event_number(frame: SseFrame) -> int:
     if frame.id is None or not frame.id.isdecimal():
         raise ConnectionLost(
             "The stream holds an event without a number.",
@@ -152,7 +153,7 @@ def _number(frame: SseFrame) -> int:
     return int(frame.id)
 
 
-def _event(frame: SseFrame) -> Event | None:
+def _decode_event(frame: SseFrame) -> Event | None:
     """Return the event; None for a type of a newer server."""
     try:
         return events.decode(frame.data)
@@ -164,7 +165,7 @@ def _event(frame: SseFrame) -> Event | None:
         raise ConnectionLost(f"Event {frame.id} is not JSON: {error}") from error
 
 
-# Responses of the server, as values or errors.
+# Responses.
 
 
 A = TypeVar("A")
@@ -198,7 +199,7 @@ def error_from_problem(status: int, headers: Mapping[str, str], content: bytes) 
     code = str(members.pop("code", ""))
     kind = errors.class_for_code(code)
     if kind is AntiphonError:
-        kind = _error_class(status)
+        kind = _BY_STATUS.get(status) or (CallerError if 400 <= status < 500 else AntiphonError)
         members |= {"code": code} if code else {}
     detail = members.pop("detail", None) or f"The server answered with HTTP status {status}."
     error = kind(str(detail))
@@ -217,13 +218,7 @@ _BY_STATUS: dict[int, type[AntiphonError]] = {
     404: errors.NotFound,
     413: errors.TooLarge,
     429: errors.Overloaded,
-    502: errors.Unavailable,  # these two are proxies', whose server is away
-    504: errors.Unavailable,
+    502: errors.Unavailable,  # 502 and 504 come from a proxy whose server is down
     503: errors.Unavailable,
+    504: errors.Unavailable,
 }
-
-
-def _error_class(status: int) -> type[AntiphonError]:
-    if status in _BY_STATUS:
-        return _BY_STATUS[status]
-    return errors.CallerError if 400 <= status < 500 else AntiphonError

@@ -1,7 +1,7 @@
-"""A conversation to be read, in sections: what each message says, whoever sets it down and how.
+"""A conversation in sections, for exports in any format.
 
-A section is one message under its heading. What is foreign in it is whole and as it was written;
-whoever sets it makes it safe for the place where it goes.
+A section is one message under its heading. Text of users, models and tools is complete and
+unchanged: the export must escape it.
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ Speaker = Literal["user", "assistant", "system", "tool", "summary"]
 
 
 class TextPiece(msgspec.Struct, frozen=True):
-    """Text. `markdown` if a model wrote it."""
+    """Text of the message. `markdown` if a model wrote it."""
 
     text: str
     markdown: bool = False
 
 
 class ReasoningPiece(msgspec.Struct, frozen=True):
-    """A model's reasoning, to be folded."""
+    """Reasoning of a model, which exports fold."""
 
     text: str
 
 
 class ToolCallPiece(msgspec.Struct, frozen=True):
-    """A tool was called; `arguments` is JSON, where it is whole."""
+    """A tool call; `arguments` is JSON unless the reply was cut off."""
 
     name: str
     arguments: str
 
 
 def format_arguments(arguments: str) -> str:
-    """Arguments over lines, to be read; as they are where they are no JSON."""
+    """Return arguments as indented JSON; unchanged if they are not JSON."""
     try:
         return msgspec.json.format(arguments, indent=2)
     except msgspec.DecodeError:
@@ -46,7 +46,7 @@ def format_arguments(arguments: str) -> str:
 
 
 class ToolResultPiece(msgspec.Struct, frozen=True):
-    """Result of a call; `fault` says in words why there is none, "" if there is one."""
+    """Result of a call; `fault` is the reason of a failure in words, "" without one."""
 
     name: str
     output: str
@@ -54,13 +54,13 @@ class ToolResultPiece(msgspec.Struct, frozen=True):
 
 
 class AttachmentsPiece(msgspec.Struct, frozen=True):
-    """Files that went along, by name."""
+    """Names of attached files."""
 
     names: tuple[str, ...]
 
 
 class NotePiece(msgspec.Struct, frozen=True):
-    """A remark about the message, in our own words."""
+    """A remark about the message, by the export itself."""
 
     text: str
 
@@ -69,7 +69,7 @@ Piece = TextPiece | ReasoningPiece | ToolCallPiece | ToolResultPiece | Attachmen
 
 
 class Section(msgspec.Struct, frozen=True):
-    """One message. `model` is who answered, as far as it is known; `at` is in ms since 1970."""
+    """One message. `model` wrote it, "" if unknown; `at` is in milliseconds since 1970."""
 
     speaker: Speaker
     at: int
@@ -78,7 +78,7 @@ class Section(msgspec.Struct, frozen=True):
 
 
 class RunSummary(msgspec.Struct, frozen=True):
-    """Facts of a run for exports: its model, and how it ended if not normally."""
+    """Facts of a run for exports: its model, and its end if that was not normal."""
 
     model: str
     ended: str = ""
@@ -109,26 +109,26 @@ REASONS: Mapping[Reason, str] = {
     "worker_lost": "what ran it is gone",
     "max_turns": "as many turns as were allowed were taken",
 }
-"""Each reason of an incomplete run in words for a person."""
+"""Reasons of an incomplete run, in words for people."""
 
 
 class SectionReader:
-    """Reads messages in order, and remembers the last calls to name their results.
+    """Reads messages in order, and names results by the calls before them.
 
-    `names` are file names by id, `runs` facts of runs by id: both may grow meanwhile.
+    `names` are file names by id, `runs` facts of runs by id; both may be filled meanwhile.
     """
 
     def __init__(self, names: Mapping[str, str], runs: Mapping[str, RunSummary]) -> None:
         self._names = names
         self._runs = runs
-        self._called: dict[str, str] = {}
+        self._tool_names: dict[str, str] = {}
 
     def section(self, message: Message) -> Section | None:
-        """The message as a section; None for the mark that takes a summary back."""
+        """Return the message as a section; None for the message that revokes a summary."""
         match message.role:
             case "assistant":
                 run = self._runs.get(message.run_id or "", RunSummary(""))
-                self._called = {call.id: call.name for call in message.tool_calls}
+                self._tool_names = {call.id: call.name for call in message.tool_calls}
                 pieces = tuple(self._reply_pieces(message, run))
                 return Section("assistant", message.created_at, pieces, run.model)
             case "tool":
@@ -162,7 +162,7 @@ class SectionReader:
             yield NotePiece("empty answer")
 
     def _result_pieces(self, message: Message) -> Iterator[Piece]:
-        name = self._called.get(message.tool_call_id or "", "a tool")
+        name = self._tool_names.get(message.tool_call_id or "", "a tool")
         if (changed := changed_arguments(message.metadata)) is not None:
             yield NotePiece("the arguments were changed by the user; it ran with these")
             yield ToolCallPiece(name, changed)
@@ -184,7 +184,7 @@ class SectionReader:
 
 
 def file_ids(message: Message) -> Iterator[str]:
-    """The uploads that the message names, whose names an export wants to know."""
+    """Yield the ids of the uploads in the message, whose names an export needs."""
     for part in message.content:
         match part:
             case Image(file_id=str(file_id)) | File(file_id):

@@ -77,28 +77,28 @@ T = TypeVar("T")
 class Events(RunView, Iterator[Event]):
     """Events of a run as they happen, each exactly once.
 
-    A lost connection is resumed. The request is sent when the first event is awaited. Closing the
-    iterator stops reading, not the run. An iterator that is dropped without `close` or `with`
-    is closed by the garbage collector.
+    The request is sent when the first event is read. If the connection is lost, reading resumes
+    where it stopped. Closing the iterator stops reading; the run goes on. An iterator that is
+    dropped without `close` or `with` is closed by the garbage collector.
     """
 
     def __init__(
-        self, batches: Batches, seen: RunState, processor: ToolProcessor | None = None
+        self, batches: Batches, state: RunState, processor: ToolProcessor | None = None
     ) -> None:
-        super().__init__(seen, processor)
+        super().__init__(state, processor)
         self._batches = batches
-        self._each = _iterate_events(batches, seen)
+        self._single_events = _iterate_events(batches, state)
 
     def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> Event:
-        return next(self._each)
+        return next(self._single_events)
 
     def batches(self) -> Generator[list[Numbered]]:
-        """Yield the events with their numbers in batches as they arrived: less overhead."""
+        """Yield the events with their numbers, in batches as they arrive: less overhead."""
         for batch in self._batches:
-            if new := self._seen.add_batch(batch):
+            if new := self._state.add_batch(batch):
                 yield new
 
     def __enter__(self) -> Self:
@@ -113,25 +113,25 @@ class Events(RunView, Iterator[Event]):
         self.close()
 
     def close(self) -> None:
-        """Stop reading; tools that still run are cancelled."""
-        self._each.close()
+        """Stop reading and cancel the tools that still run."""
+        self._single_events.close()
         self._batches.close()
 
 
-def _iterate_events(batches: Batches, seen: RunState) -> Generator[Event]:
-    """Yield single events; a method would be a reference cycle."""
+def _iterate_events(batches: Batches, state: RunState) -> Generator[Event]:
+    """Yield single events. This is no method, which would make a reference cycle."""
     for batch in batches:
         for number, event in batch:
-            if number > seen.last_event:
-                seen.add(number, event)
+            if number > state.last_event:
+                state.add(number, event)
                 yield event
 
 
-def _raise_at_end(batches: Batches, seen: RunState) -> Batches:
+def _raise_at_end(batches: Batches, state: RunState) -> Batches:
     """Yield the batches, then raise the `RunError` of a run that did not complete."""
     with closing(batches):
         yield from batches
-    seen.raise_for_status()
+    state.raise_for_status()
 
 
 def _events(transport: Transport, call: Operation[Any]) -> Events:
@@ -168,11 +168,11 @@ class Stream:
         """
         if self._run_id is None:
             raise InvalidRequest("Which run? Call setup(run_id=...) first.")
-        seen = RunState(self._run_id)
+        state = RunState(self._run_id)
         batches = self._transport.stream(operations.Complete(self._run_id))
         if raise_on_failure:
-            batches = _raise_at_end(batches, seen)
-        self._events = Events(batches, seen)
+            batches = _raise_at_end(batches, state)
+        self._events = Events(batches, state)
         return self._events
 
     def close(self) -> None:
@@ -290,26 +290,25 @@ class Client(RenamedMethods):
     ) -> Events:
         """Run a conversation from a message to the final answer, with the tools run here.
 
-        A run that does not complete raises after its last event: `RunFailed`, `RunIncomplete` with
-        the text that came, `RunExpired` or `RunCancelled`, each a `RunError` with `run_id` and
-        `thread_id`. With `raise_on_failure=False` only the events and their `status` tell it.
+        If the run does not complete, its `RunError` is raised after the last event: `RunFailed`,
+        `RunIncomplete` with the text so far, `RunExpired` or `RunCancelled`, each with `run_id` and
+        `thread_id`. With `raise_on_failure=False`, check the `status` of the events instead.
 
         `run_id` resumes a run that this client or another left unfinished. With `after`, the number
-        of the last event that was read, all later events come first. A run that has ended meanwhile
-        yields its remaining events and ends in the same way.
+        of the last event that was read, all later events come first. If the run has ended
+        meanwhile, its remaining events are yielded, and it ends in the same way.
 
         At most `max_tools` tools run at once, each for at most `tool_timeout` seconds. `toolbox`
         holds tools that are not functions, such as those of MCP servers. `consent` decides whether
-        a call may run; without it functions run, and every other call is refused. `watch` is called
-        with each event of the tools here; `cancel_tool` of the returned events stops a running
-        tool.
+        a call may run; without it functions run, and all other calls are refused. `watch` is called
+        with each event of these tools; `cancel_tool` of the returned events cancels one.
         """
-        tried = combine_toolboxes(tools, toolbox)
-        seen = initial_state(run_id, after)
-        asked = first_request(text, tried.tools(), run_id, options)
-        conversation = Conversation(asked, seen, resumed=after is not None)
+        combined = combine_toolboxes(tools, toolbox)
+        state = initial_state(run_id, after)
+        opening = first_request(text, combined.tools(), run_id, options)
+        conversation = Conversation(opening, state, resumed=after is not None)
         processor = ToolProcessor(
-            tried,
+            combined,
             consent=consent,
             at_once=max_tools,
             seconds=tool_timeout,
@@ -318,10 +317,10 @@ class Client(RenamedMethods):
             tracer=self.transport.tracer,
             asked_by=self._loop.callback(self._find_model_server),
         )
-        batches = self._carry_out(conversation, processor)
+        batches = self._run_traced(conversation, processor)
         if raise_on_failure:
-            batches = _raise_at_end(batches, seen)
-        return Events(batches, seen, processor)
+            batches = _raise_at_end(batches, state)
+        return Events(batches, state, processor)
 
     def poll_and_execute_action(
         self,
@@ -336,11 +335,11 @@ class Client(RenamedMethods):
     ) -> list[Action]:
         """Wait until the run needs its client, then answer its calls by `handler(name, arguments)`.
 
-        The handler may be async. Outputs are saved as tool messages. Calls that the server runs and
-        that wait for approval are decided by `consent`; without it they are refused. A
+        The handler may be async. Outputs are saved as tool messages. `consent` decides the calls
+        that the server runs and that wait for approval; without it they are refused. A
         `ToolProcessor` as handler has its own consent, watch and limits. Returns the answered
-        actions in their new state; none if the run has completed. A run that ended otherwise raises
-        its `RunError`, unless `raise_on_failure` is False.
+        actions in their new state; none if the run has completed. If the run ended otherwise, its
+        `RunError` is raised, unless `raise_on_failure` is False.
         """
         run = self._wait_until_settled(run_id)
         if raise_on_failure:
@@ -363,13 +362,13 @@ class Client(RenamedMethods):
                 asked_by=self._loop.callback(self._find_model_server),
             )
         answered: list[Action] = []
-        results = self._results(run_id, map(to_pending_action, waiting.values()), processor)
+        results = self._run_tools(run_id, map(to_pending_action, waiting.values()), processor)
         with closing(results):
             for call, result in results:
                 action = waiting[call.id]
-                save = self._as_message(action)
-                if action.approval is not None:  # which says nothing in the thread
-                    save = self._as_output(run_id, call)
+                save = self._message_saver(action)
+                if action.approval is not None:  # an approval is not a message of the thread
+                    save = self._output_saver(run_id, call)
                 if not self._save_result(result, save):
                     if raise_on_failure:
                         self._raise_for_status(self.get_run(run_id))
@@ -387,8 +386,8 @@ class Client(RenamedMethods):
     ) -> Compaction | None:
         """Summarize the older messages of a thread; models read the summary instead of them.
 
-        The last `keep` exchanges stay whole, and nothing is deleted: see `uncompact`. The summary
-        is written by `model`, else by the model of the thread's last run, in a temporary thread.
+        The last `keep` exchanges stay whole, and nothing is deleted: see `uncompact`. `model`
+        writes the summary, by default the model of the thread's last run, in a temporary thread.
         `tell` is called with the number of letters written so far. Returns None if nothing is older
         than the kept exchanges. Raises `RunActive` and the errors of runs; the thread is then
         unchanged.
@@ -396,15 +395,13 @@ class Client(RenamedMethods):
         asked = choose_model(self.list_runs(thread_id, limit=1).data, model)
         models = self.list_models(model=asked).data if asked else ()
         messages = list(self.paginate(ListMessages(thread_id, limit=PAGE)))
-        summing = CompactionPlan(thread_id, messages, keep, models)
-        while (text := summing.next_question()) is not None:
-            hearing = SummaryReader(summing.progress, tell)
-            summing.add_summary(self._summary(text, asked, hearing), hearing.usage)
-        return (
-            summing.result(self.transport.send(summing.summary_operation()))
-            if summing.started
-            else None
-        )
+        plan = CompactionPlan(thread_id, messages, keep, models)
+        while (text := plan.next_question()) is not None:
+            reader = SummaryReader(plan.progress, tell)
+            plan.add_summary(self._write_summary(text, asked, reader), reader.usage)
+        if not plan.started:
+            return None
+        return plan.result(self.transport.send(plan.summary_operation()))
 
     def uncompact(self, thread_id: str) -> Message:
         """Let models read the whole thread again. Returns the message that records this."""
@@ -431,8 +428,8 @@ class Client(RenamedMethods):
     def export_owner(self, owner: str) -> Pieces:
         """Yield everything that an owner has as a zip file, in pieces.
 
-        Close the iterator to stop early. Raises `ConnectionLost` if the export breaks off; start
-        again then.
+        Close the iterator to stop early. Raises `ConnectionLost` if the export breaks off; it
+        cannot be resumed.
         """
         return self.transport.export(owner)
 
@@ -455,8 +452,8 @@ class Client(RenamedMethods):
     def on_behalf_of(self, owner: str) -> Client:
         """Return a client over the same transport that acts for this owner.
 
-        It sees only the things of that owner. Closing it leaves this client open. A server requires
-        the scope `admin`; an embedded runtime requires nothing. Raises `InvalidRequest` if `owner`
+        It sees only what belongs to that owner. Closing it leaves this client open. A server
+        requires the scope `admin`; an embedded runtime does not. Raises `InvalidRequest` if `owner`
         is not valid.
         """
         acting = copy(self)
@@ -466,16 +463,16 @@ class Client(RenamedMethods):
     def as_actor(self, actor: str) -> Client:
         """Return a client whose changes the audit log attributes to this person.
 
-        For programs in which administrators log in. It uses the same transport; closing it leaves
-        this client open. Needs the scope `admin`. Raises `InvalidRequest` if `actor` is not a valid
-        id.
+        This is for programs in which administrators log in. The client uses the same transport;
+        closing it leaves this client open. Requires the scope `admin`. Raises `InvalidRequest` if
+        `actor` is not a valid id.
         """
         acting = copy(self)
         acting.transport, acting._loop = self.transport.as_actor(actor), Portal()
         return acting
 
     def close(self) -> None:
-        """Close the connections; an embedded runtime ends."""
+        """Close the connections; end an embedded runtime."""
         self._loop.close()
         self.transport.close()
 
@@ -490,20 +487,20 @@ class Client(RenamedMethods):
     ) -> None:
         self.close()
 
-    def _carry_out(self, conversation: Conversation, processor: ToolProcessor) -> Batches:
+    def _run_traced(self, conversation: Conversation, processor: ToolProcessor) -> Batches:
         tracer, parent = self.transport.tracer, self.transport.parent
         with open_span(tracer, "invoke_agent", "client", parent=parent) as span:
-            steps = self._with_trace_parent(span.trace_context)._steps(conversation, processor)
+            steps = self._with_trace_parent(span.trace_context)._run_steps(conversation, processor)
             with closing(steps):
                 yield from steps
             span.set_attributes(conversation.span_attributes)
 
-    def _steps(self, conversation: Conversation, processor: ToolProcessor) -> Batches:
+    def _run_steps(self, conversation: Conversation, processor: ToolProcessor) -> Batches:
         while True:
             match conversation.next_step():
                 case StreamTurn() as step:
                     try:
-                        with closing(self._stream_step(step, conversation)) as batches:
+                        with closing(self._stream_events(step, conversation)) as batches:
                             yield from batches
                     except (OutputsMissing, RunEnded) as refusal:
                         conversation.handle_error(refusal)
@@ -512,7 +509,7 @@ class Client(RenamedMethods):
                 case ListPending(call):
                     conversation.handle_actions(list(self.paginate(call)))
                 case ExecuteActions(run_id, actions):
-                    self._answer(run_id, actions, processor)
+                    self._execute_actions(run_id, actions, processor)
                     conversation.finish_outputs()
                 case FetchRun(call):
                     conversation.handle_run(self.transport.send(call))
@@ -521,43 +518,43 @@ class Client(RenamedMethods):
                 case Finished():
                     return
 
-    def _stream_step(self, step: StreamTurn, conversation: Conversation) -> Batches:
-        """Yield the events of this step, preceded by those that were missed."""
+    def _stream_events(self, step: StreamTurn, conversation: Conversation) -> Batches:
+        """Yield the events of this step, after those that were missed."""
         with closing(self.transport.stream(step.call)) as batches:
             for batch in batches:
                 if missed := conversation.find_missed(step, batch):
-                    with closing(self._stream_step(missed, conversation)) as earlier:
+                    with closing(self._stream_events(missed, conversation)) as earlier:
                         yield from earlier
                 yield batch
                 if step.until is not None and batch[-1][0] >= step.until:
                     return
 
     def _with_trace_parent(self, place: str | None) -> Client:
-        """Return this client with its operations and tools below `place` in a trace."""
+        """Return this client with `place` in a trace as the parent of its operations and tools."""
         client = copy(self)
         client.transport = self.transport.with_trace_parent(place)
         return client
 
-    def _summary(self, text: str, model: str | None, hearing: SummaryReader) -> str:
-        """Return a model's summary, written in a thread that is always deleted."""
+    def _write_summary(self, text: str, model: str | None, reader: SummaryReader) -> str:
+        """Return a model's summary, written in a temporary thread."""
         with sync_temporary(
             partial(self.create_thread, title=TITLE), lambda thread: self.delete_thread(thread.id)
         ) as thread:
             with _events(self.transport, summary_request(thread.id, text, model)) as events:
                 for event in events:
-                    hearing.add(event)
-            return hearing.summary(events.status, events.reason, events.error)
+                    reader.add(event)
+            return reader.summary(events.status, events.reason, events.error)
 
-    def _answer(
+    def _execute_actions(
         self, run_id: str, actions: Sequence[PendingAction], processor: ToolProcessor
     ) -> None:
-        """Run the tools and submit each output as it is ready, until the run waits for no more."""
-        with closing(self._results(run_id, actions, processor)) as results:
+        """Run the tools; submit each output when it is ready, while the run waits for outputs."""
+        with closing(self._run_tools(run_id, actions, processor)) as results:
             for call, result in results:
-                if not self._save_result(result, self._as_output(run_id, call)):
+                if not self._save_result(result, self._output_saver(run_id, call)):
                     return
 
-    def _results(
+    def _run_tools(
         self, run_id: str, actions: Iterable[PendingAction], processor: ToolProcessor
     ) -> Generator[tuple[ToolCall, ToolResult]]:
         return self._loop.stream(
@@ -568,16 +565,16 @@ class Client(RenamedMethods):
         return self.transport.upload(name, media_type, content).id
 
     def _find_model_server(self, run_id: str) -> ModelServer | None:
-        """Return the model server of this run; None if it cannot be found out."""
+        """Return the model server of this run; None if it cannot be determined."""
         try:
             return self.transport.model_server(self.get_run(run_id).model, run_id)
         except AntiphonError:
             return None
 
     def _save_result(self, result: ToolResult, save: Callable[[ToolResult], object]) -> bool:
-        """Save a result. Return whether the run may wait for more.
+        """Save a result; return False if the run no longer waits for results.
 
-        An output that another client saved stands.
+        An output that another client saved first is kept.
         """
         try:
             try:
@@ -590,7 +587,7 @@ class Client(RenamedMethods):
             return False
         return True
 
-    def _as_output(self, run_id: str, call: ToolCall) -> Callable[[ToolResult], object]:
+    def _output_saver(self, run_id: str, call: ToolCall) -> Callable[[ToolResult], object]:
         return lambda result: self.submit_tool_output(
             run_id,
             call.id,
@@ -599,7 +596,7 @@ class Client(RenamedMethods):
             metadata=result.metadata,
         )
 
-    def _as_message(self, action: Action) -> Callable[[ToolResult], object]:
+    def _message_saver(self, action: Action) -> Callable[[ToolResult], object]:
         return lambda result: self.create_message(
             action.thread_id,
             result.output,
@@ -616,16 +613,16 @@ class Client(RenamedMethods):
         with self.events(run_id) as events:
             for event in events:
                 stops = isinstance(event, RunStatus) and is_settled(event.status)
-                # The log begins with earlier turns; only the run has the current status.
+                # The log begins with earlier turns: only the run itself has its current status.
                 if stops and is_settled((run := self.get_run(run_id)).status):
                     return run
         return self.get_run(run_id)
 
     def _raise_for_status(self, run: Run) -> None:
         """Raise the `RunError` of a run that has ended without completing."""
-        seen = RunState(run.id)
-        seen.update(run)
+        state = RunState(run.id)
+        state.update(run)
         if run.status is Status.INCOMPLETE:
             listing = ListMessages(run.thread_id, limit=PAGE)
-            seen.text = last_reply(list(self.paginate(listing)), run.id)
-        seen.raise_for_status()
+            state.text = last_reply(list(self.paginate(listing)), run.id)
+        state.raise_for_status()

@@ -1,8 +1,8 @@
-"""Branches of a thread: what is said otherwise goes on in a copy, and nothing is lost.
+"""Lists of threads, and branches: copies of a thread that continue differently.
 
-A branch that stands in the place of another thread says so in its metadata. Together they are a
-family: lists show the one that changed last, and at a message where they part a face can lead from
-one to the other.
+The metadata of a branch names the thread that it replaces. Threads that replace each other are a
+family: lists show only the member that changed last, and a user interface can switch between the
+members at the messages where they differ.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from antiphon.types.runs import Thread
 
 PAGE = 100
 BRANCH_BEGINS = "branch_begins"
-"""The key of the number of the first message that is the branch's own."""
+"""Metadata key: number of the first message that is the branch's own."""
 MAX_FAMILY = 200
-"""Members of a family that are looked at."""
+"""Most members of a family that are listed."""
 
 
-# Branching off.
+# Branches.
 
 
 async def branch_before(client: AsyncClient, message: Message, *, replace: bool = True) -> Thread:
-    """A branch of its thread that ends before this message, to say something else instead.
+    """Create a branch of the thread that ends before this message, to send another instead.
 
-    With `replace` it stands in the place of that thread in lists.
+    With `replace`, lists show the branch in place of the thread.
     """
     thread = await client.get_thread(message.thread_id)
     first = message.number == 1 and _is_titled_by(thread.title, message)
@@ -43,13 +43,13 @@ async def branch_before(client: AsyncClient, message: Message, *, replace: bool 
 
 
 async def branch_after(client: AsyncClient, message: Message, *, replace: bool = True) -> Thread:
-    """The same, ending with this message: to hear another answer, or to go on elsewhere."""
+    """Create a branch that ends with this message, for another answer or another direction."""
     branch = await client.fork_thread(message.thread_id, message.id)
     return await _mark_branch(client, branch, message.thread_id, replace=replace)
 
 
 def _is_titled_by(title: str, message: Message) -> bool:
-    """Return whether the title came from the thread's first message and should be replaced."""
+    """Return whether the title was made from the thread's first message."""
     return message.text.strip().startswith(title.removesuffix("…"))
 
 
@@ -70,17 +70,17 @@ async def _mark_branch(
 
 
 def replaced_thread_id(thread: Thread) -> str | None:
-    """The thread in whose place this one stands."""
+    """Return the id of the thread that this one replaces."""
     return thread.metadata.get(REPLACES)
 
 
 def latest_threads(
     words: str = "", *, hidden: bool = False, limit: int = PAGE, after: str | None = None
 ) -> ListThreads:
-    """Return the call that lists threads that hold these words as every face shows them.
+    """Return the operation that lists threads with these words as all user interfaces do.
 
-    The last changed first, one of each family; threads without messages are left out. `hidden`
-    lists all threads.
+    The last changed comes first, with one thread of each family and without empty threads.
+    `hidden` lists all threads.
     """
     return ListThreads(
         limit=limit,
@@ -94,7 +94,7 @@ def latest_threads(
 async def list_latest_threads(
     client: AsyncClient, words: str = "", *, hidden: bool = False
 ) -> AsyncIterator[Thread]:
-    """Yield all threads that hold these words, as `latest_threads` orders them, page by page."""
+    """Yield all threads with these words in the order of `latest_threads`, page by page."""
     async for thread in client.paginate(latest_threads(words, hidden=hidden)):
         if thread.messages:
             yield thread
@@ -104,9 +104,9 @@ async def list_latest_threads(
 
 
 class Fork(msgspec.Struct, frozen=True):
-    """A place where branches part: at message `number`; `at` are threads, `here` which one it is.
+    """A message at which branches differ: its number, and a thread for each alternative.
 
-    In each of `at` one of the messages that were said there stands, in the order of their making.
+    `at` are thread ids, oldest first; `here` is the index of the current thread's alternative.
     """
 
     number: int
@@ -115,7 +115,7 @@ class Fork(msgspec.Struct, frozen=True):
 
 
 async def list_family(client: AsyncClient, thread: Thread) -> list[Thread]:
-    """All that replaced each other, this thread among them; the last changed first."""
+    """Return the threads of this thread's family, itself included; the last changed first."""
     listing = ListThreads(limit=PAGE, order="activity", family=thread.id)
     found: dict[str, Thread] = {}
     async for each in client.paginate(listing):
@@ -126,33 +126,33 @@ async def list_family(client: AsyncClient, thread: Thread) -> list[Thread]:
 
 
 async def delete_family(client: AsyncClient, thread: Thread) -> None:
-    """Delete a thread with all that replaced each other: what lists show as one is gone as one."""
+    """Delete a thread with its family, which lists show as one thread."""
     while others := [each for each in await list_family(client, thread) if each.id != thread.id]:
         for each in others:
-            with suppress(NotFound):  # somebody else has deleted it
+            with suppress(NotFound):  # deleted by another client
                 await client.delete_thread(each.id)
     await client.delete_thread(thread.id)
 
 
 def find_forks(thread: Thread, relatives: Iterable[Thread]) -> list[Fork]:
-    """Where branches of this family part from what this thread says, by message number."""
+    """Return the messages at which branches of this family differ from this thread, in order."""
     tree = _BranchTree({each.id: each for each in (*relatives, thread)})
     found = (tree.fork(thread, place) for place in tree.places())
     return sorted((each for each in found if each is not None), key=lambda fork: fork.number)
 
 
 _Place = tuple[str, int]
-"""A message's number, and the thread that first came to it: where others may say another one."""
+"""A message's number, and the first thread that reached it: branches may differ there."""
 
 
 class _BranchTree:
-    """A family by its branches; what they have in common belongs to the first that said it."""
+    """A family as a tree; a common message belongs to the first thread that had it."""
 
     def __init__(self, threads: Mapping[str, Thread]) -> None:
         self._threads = threads
 
     def places(self) -> Iterator[_Place]:
-        """Where any branch begins."""
+        """Yield the places at which branches begin."""
         branches = [each for each in self._threads.values() if _first_own_message(each)]
         yield from dict.fromkeys(
             self._place(each.id, _first_own_message(each)) for each in branches
@@ -179,17 +179,17 @@ class _BranchTree:
         return thread.messages >= number and self._place(thread.id, number) == place
 
     def _place(self, thread_id: str, number: int) -> _Place:
-        """The place of this number in this thread, as all call it who have come there."""
+        """Return the place of this message number, which is equal for all threads that reach it."""
         line = self._ancestors(thread_id)
         return next((at for at in line if self._own_from(at) < number), thread_id), number
 
     def _author(self, thread_id: str, number: int) -> str:
-        """The thread from which it has its message of this number."""
+        """Return the id of the thread in which the message of this number was written."""
         line = self._ancestors(thread_id)
         return next((at for at in line if self._own_from(at) <= number), thread_id)
 
     def _ancestors(self, thread_id: str) -> Iterator[str]:
-        """The thread, and what it was branched from, up to the first, which may be deleted."""
+        """Yield the thread and its ancestors up to the first, which may be deleted."""
         seen: set[str] = set()
         at: str | None = thread_id
         while at is not None and at not in seen:
@@ -208,7 +208,7 @@ class _BranchTree:
 
 
 def _first_own_message(thread: Thread) -> int:
-    """The number of the first message that is its own; 0 where it is no branch of its family."""
+    """Return the number of the thread's first own message; 0 if the thread is no branch."""
     begins = thread.metadata.get(BRANCH_BEGINS, "")
     return int(begins) if replaced_thread_id(thread) and begins.isdecimal() else 0
 

@@ -1,4 +1,4 @@
-"""A file to upload: where its bytes, its name and its media type come from."""
+"""Files to upload: their bytes, names and media types."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ class Attachment(msgspec.Struct, frozen=True):
 
 
 def read_attachment(source: Source, name: str | None, media_type: str | None) -> Attachment:
-    """The file; a path gives its own name, a name its media type. Raises `InvalidRequest`."""
+    """Return the file. By default its name comes from the path, its media type from the name.
+
+    Raises `InvalidRequest` for bytes without a name.
+    """
     if isinstance(source, bytes):
         content = source
     else:

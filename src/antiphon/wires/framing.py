@@ -47,7 +47,7 @@ class Cursor(msgspec.Struct, frozen=True):
 def parse_cursor(text: str, run_id: str) -> Cursor:
     """Return the cursor in a frame id of this run. Raises `InvalidEventId`.
 
-    Whether the run has such an event is checked by the reader of its events.
+    The reader of the events checks that the run has such an event.
     """
     found = _ID.fullmatch(text)
     if found is None or found["run"] != run_id:
@@ -117,10 +117,12 @@ NOT_ANSWERED = "The run ended before this call had an output; it was not carried
 TAKEN_BACK = "The turn began again; this call was not carried out."
 
 
-# A run's events without those that a restart made void.
+# Events that a restart made void.
 
 
-_SAID = TextDelta | ReasoningDelta | RefusalDelta | ToolCallStarted | ToolCallDelta | ToolCallReady
+_VOIDABLE = (
+    TextDelta | ReasoningDelta | RefusalDelta | ToolCallStarted | ToolCallDelta | ToolCallReady
+)
 
 
 def drop_void_events(events: Iterable[Numbered], after: int = 0) -> list[Numbered]:
@@ -133,6 +135,6 @@ def drop_void_events(events: Iterable[Numbered], after: int = 0) -> list[Numbere
     for number, event in events:
         if isinstance(event, TurnRestarted) and not event.after < after <= number:
             void = event.after
-            kept = [said for said in kept if said[0] <= void or not isinstance(said[1], _SAID)]
+            kept = [each for each in kept if each[0] <= void or not isinstance(each[1], _VOIDABLE)]
         kept.append((number, event))
     return kept

@@ -13,7 +13,7 @@ import msgspec
 from antiphon.types.errors import TooLarge
 from antiphon.types.events import TYPES
 
-MAX_EVENT_BYTES = 16_000_000  # far above any honest event, far below what hurts
+MAX_EVENT_BYTES = 16_000_000  # far above real events, far below what exhausts memory
 
 
 class SseFrame(msgspec.Struct, frozen=True, gc=False):

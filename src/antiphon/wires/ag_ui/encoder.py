@@ -99,23 +99,26 @@ class AgUi:
 
     def feed_all(self, events: Iterable[Numbered]) -> list[bytes]:
         """Return the frames of these events, with consecutive deltas merged."""
-        told: list[tuple[int, ag.AgUiEvent]] = []
+        out: list[tuple[int, ag.AgUiEvent]] = []
         for number, event in events:
             if number <= self._last:
                 continue
             if number > self._reader.after:
-                told += self._catch_up()
+                out += self._catch_up()
             self._last = number
-            new = [(number, each) for each in self._encode_event(event)]
+            new: list[tuple[int, ag.AgUiEvent]] = []
+            for each in self._events_for(event):
+                self._messages.apply(each)
+                new.append((number, each))
             if number > self._reader.after:
-                told += new
+                out += new
             elif number == self._reader.after:
-                told += self._catch_up()
-        return self._frames(_merge_deltas([each for each in told if not self._knows(each[1])]))
+                out += self._catch_up()
+        return self._frames(_merge_deltas([each for each in out if not self._is_known(each[1])]))
 
     @property
     def resting(self) -> bool:
-        """Whether the client's run has ended, whatever the state of ours."""
+        """True once the client's run has ended, whatever the state of ours."""
         return self._run is not None and self._theirs is None
 
     def close(self) -> Sequence[bytes]:
@@ -172,21 +175,17 @@ class AgUi:
 
     # Frames.
 
-    def _encode_event(self, event: Event) -> Iterator[ag.AgUiEvent]:
-        for each in self._events_for(event):
-            self._messages.apply(each)
-            yield each
-
-    def _knows(self, event: ag.AgUiEvent) -> bool:
+    def _is_known(self, event: ag.AgUiEvent) -> bool:
+        """Return whether the event is the output of a call that the client answered itself."""
         return isinstance(event, ag.ToolCallResult) and event.tool_call_id in self._reader.answered
 
-    def _frames(self, told: Sequence[tuple[int, ag.AgUiEvent]]) -> list[bytes]:
+    def _frames(self, numbered: Sequence[tuple[int, ag.AgUiEvent]]) -> list[bytes]:
         """Frame the events. Only the last frame of each event has an id."""
         run_id = self._run.run_id if self._run else ""
-        last = {number: place for place, (number, _) in enumerate(told)}
+        last = {number: place for place, (number, _) in enumerate(numbered)}
         return [
             frame(event, f"{run_id}:{number}" if last[number] == place else "")
-            for place, (number, event) in enumerate(told)
+            for place, (number, event) in enumerate(numbered)
         ]
 
     def _catch_up(self) -> Iterator[tuple[int, ag.AgUiEvent]]:
@@ -454,10 +453,10 @@ class AgUi:
         yield ag.MessagesSnapshot(messages=self._messages.all())
 
 
-def _merge_deltas(told: Sequence[tuple[int, ag.AgUiEvent]]) -> list[tuple[int, ag.AgUiEvent]]:
+def _merge_deltas(numbered: Sequence[tuple[int, ag.AgUiEvent]]) -> list[tuple[int, ag.AgUiEvent]]:
     """Merge consecutive deltas; each result has the number of its last delta."""
     joined: list[tuple[int, ag.AgUiEvent]] = []
-    for number, event in told:
+    for number, event in numbered:
         match joined[-1][1] if joined else None, event:
             case (
                 (

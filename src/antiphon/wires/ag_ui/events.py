@@ -26,7 +26,7 @@ class AgUiEvent(CamelStruct, frozen=True, tag_field="type"):
     """Base of all events."""
 
 
-# Runs. Ours may be several of theirs: what is handed to the client ends one.
+# Runs. One of ours may be several of the client's: a hand-off to the client ends one.
 
 
 class ModelUsage(CamelStruct, frozen=True):
@@ -104,7 +104,7 @@ class StepFinished(AgUiEvent, frozen=True, tag="STEP_FINISHED"):
     step_name: str
 
 
-# What is said.
+# Messages.
 
 
 class TextMessageStart(AgUiEvent, frozen=True, tag="TEXT_MESSAGE_START"):

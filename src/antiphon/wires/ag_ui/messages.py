@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from msgspec import UNSET
 
 from antiphon.types.events import PendingAction
-from antiphon.types.messages import Message, ToolCall
+from antiphon.types.messages import Message
 from antiphon.types.terminal_safe import clean
 from antiphon.wires.ag_ui import events as ag
 from antiphon.wires.ag_ui.events import Json
@@ -36,21 +36,21 @@ def as_messages(thread: Iterable[Message]) -> list[Json]:
     Text only: uploads and summaries are left out.
     """
     replies: Counter[str] = Counter()
-    told: list[Json] = []
+    messages: list[Json] = []
     for message in thread:
         match message.role:
             case "assistant" if message.run_id:
                 replies[message.run_id] += 1
-                told += _reply(reply_id(message.run_id, replies[message.run_id]), message)
+                messages += _reply(reply_id(message.run_id, replies[message.run_id]), message)
             case "assistant":
-                told += _reply(message.id, message)
+                messages += _reply(message.id, message)
             case "tool":
-                told.append(_output(message))
+                messages.append(_output(message))
             case _ if message.compacts is None:
-                told.append({"id": message.id, "role": message.role, "content": message.text})
+                messages.append({"id": message.id, "role": message.role, "content": message.text})
             case _:
                 pass
-    return told
+    return messages
 
 
 class Messages:
@@ -158,7 +158,9 @@ class _MessageBuilder:
 def _reply(id: str, message: Message) -> list[Json]:
     reply: Json = {"id": id, "role": "assistant", "content": message.full_text}
     if message.tool_calls:
-        reply["toolCalls"] = [_stored_call(call) for call in message.tool_calls]
+        reply["toolCalls"] = [
+            _call(call.id, call.name, call.arguments) for call in message.tool_calls
+        ]
     if not message.reasoning:
         return [reply]
     thought = {"id": reasoning_id(id), "role": "reasoning", "content": message.reasoning}
@@ -171,15 +173,11 @@ def _output(message: Message) -> Json:
     return {"id": named, "role": "tool", "toolCallId": call, "content": message.text}
 
 
-def _stored_call(call: ToolCall) -> Json:
-    return _call(call.id, call.name, call.arguments)
-
-
 def _call(id: str, name: str, arguments: str) -> Json:
     return {"id": id, "type": "function", "function": {"name": name, "arguments": arguments}}
 
 
-# Tool calls, their outputs, and the approvals that some of them need, as AG-UI tells them.
+# Tool calls, their outputs and approvals as AG-UI events.
 
 
 APPROVAL: ag.Json = {
@@ -187,14 +185,13 @@ APPROVAL: ag.Json = {
     "properties": {"approved": {"type": "boolean"}, "reason": {"type": "string"}},
     "required": ["approved"],
 }
-"""What answers an interrupt; a reason is told to the model."""
+"""Schema of the answer to an interrupt; the model reads the reason."""
 
 
 class AgUiCall:
     """A tool call as sent so far; `reply` is the message that contains it.
 
-    `asked` is its open question to a person; `handed_out` is true if it is not the worker that runs
-    it.
+    `asked` is its open question to a person; `handed_out` is true if the worker does not run it.
     """
 
     __slots__ = ("answered", "asked", "handed_out", "id", "name", "open", "reply")
@@ -241,7 +238,7 @@ class AgUiCalls:
         """The calls with incomplete arguments."""
         return [call for call in self._calls.values() if call.open]
 
-    # What is told of each.
+    # Events of a call.
 
     def start_call(self, id: str, name: str, reply: str) -> Iterator[ag.AgUiEvent]:
         """Yield the start of a call."""

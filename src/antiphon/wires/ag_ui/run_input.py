@@ -1,8 +1,8 @@
 """Parses an AG-UI client's request, its `RunAgentInput`.
 
-A client sends the whole conversation each time. Only what is new is believed: its last message, the
-outputs of its own tools, and its answers to questions. The rest is kept to be sent back to it.
-`state`, `context` and `forwardedProps` are not read.
+A client sends the whole conversation each time. Only what is new is used: its last message, the
+outputs of its own tools, and its answers to questions. The rest is kept for snapshots that are sent
+back to it. `state`, `context` and `forwardedProps` are ignored.
 """
 
 from __future__ import annotations
@@ -37,11 +37,12 @@ class ClientOutput(msgspec.Struct, frozen=True):
 
 
 class AgUiRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """A request, as far as it is believed; both ids are the client's own names.
+    """The new part of a request; both ids are the client's own names.
 
-    `message_id` is the client's name of the new message: the same again is the same message.
-    `outputs` are those of all its messages since, some perhaps told to it by us. `approvals` are
-    by the ids of the actions. `tools` are the client's to carry out. `history` is its messages.
+    `message_id` is the client's name of the new message: the same id again is the same message.
+    `outputs` are those in all messages since the user's last one; some may have come from us.
+    `approvals` are keyed by the ids of the actions. `tools` are run by the client. `history` are
+    all of the client's messages.
     """
 
     thread_id: str
@@ -56,7 +57,7 @@ class AgUiRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def parse_run_input(body: Mapping[str, Any]) -> AgUiRequest:
-    """The request in a JSON body. Raises `InvalidRequest` where it is none, or asks for nothing."""
+    """Parse a JSON body. Raises `InvalidRequest` if it is invalid or requests nothing."""
     sent = _convert(body, _RunAgentInput)
     heads = _convert(body, _Heads).messages
     spoke = max((place for place, head in enumerate(heads) if head.role == "user"), default=-1)
@@ -82,7 +83,7 @@ def parse_run_input(body: Mapping[str, Any]) -> AgUiRequest:
     return asked
 
 
-# How it is written.
+# The request's JSON.
 
 
 class _ClientTool(CamelStruct, frozen=True):
@@ -125,7 +126,7 @@ class _UserMessage(msgspec.Struct, frozen=True):
     content: str | list[Json]
 
 
-# What is made of it.
+# Conversion.
 
 
 def _message(sent: Json) -> NewMessage:
@@ -178,7 +179,7 @@ def _approvals(resume: Sequence[_Resume]) -> dict[str, Approval]:
 
 
 def _approval(entry: _Resume) -> Approval:
-    """Nothing but a plain yes is one."""
+    """Convert an answer to an interrupt. Only `approved: true` approves."""
     match entry:
         case _Resume(status="cancelled"):
             return Approval(approve=False, reason=DROPPED)

@@ -1,8 +1,7 @@
-"""What `useChat` of the AI SDK sends, as what our calls need.
+"""Parses a request of the AI SDK's `useChat`.
 
-A client sends the whole conversation each time. Of that only what is new is believed: the last
-message of the user, or the answers to questions that stand in the last message. Nothing that a
-client says of earlier messages is carried out.
+A client sends the whole conversation each time. Only what is new is used: the user's last message,
+or the answers to approval requests in the last message. Earlier messages are ignored.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from antiphon.types.messages import File, Part, Text
 from antiphon.types.terminal_safe import clean
 
 FILES = "/api/files/"
-"""Where our own files are: no other address of one is believed."""
+"""Path of uploaded files; files at other addresses are rejected."""
 
 _T = TypeVar("_T")
 _Name = Annotated[str, Meta(min_length=1, max_length=128)]
@@ -27,7 +26,7 @@ _Json = dict[str, Any]
 
 
 class CallAnswer(msgspec.Struct, frozen=True):
-    """What a person said of the call `tool_call_id`, whose arguments they saw as `input`."""
+    """A person's answer about a tool call; `input` are the arguments that the person saw."""
 
     tool_call_id: str
     approved: bool
@@ -36,10 +35,10 @@ class CallAnswer(msgspec.Struct, frozen=True):
 
 
 class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """A request, as far as it is believed; `chat_id` is the client's own name of the thread.
+    """The new part of a request; `chat_id` is the client's own name of the thread.
 
-    Either `content`, which the client calls `message_id`; or `answers` to what was asked of calls;
-    or `regenerate`, the message that shall be made anew, None for the last one.
+    It is a new message of this `content`, which the client calls `message_id`; or `answers` about
+    tool calls; or the message to `regenerate`, None for the last one.
     """
 
     chat_id: str
@@ -51,7 +50,7 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def parse_chat_request(body: Mapping[str, Any]) -> ChatRequest:
-    """The request in a JSON body. Raises `InvalidRequest` where it is none, or says nothing new."""
+    """Parse a JSON body. Raises `InvalidRequest` if it is invalid or contains nothing new."""
     sent = _convert(body, _ChatBody)
     if sent.trigger == "regenerate-message":
         return ChatRequest(chat_id=sent.id, kind="regenerate", regenerate=sent.message_id)
@@ -59,9 +58,11 @@ def parse_chat_request(body: Mapping[str, Any]) -> ChatRequest:
     match last:
         case _SentMessage(role="user", parts=parts):
             content = tuple(part for sent_part in parts for part in _content(sent_part))
-            return ChatRequest(
-                chat_id=sent.id, kind="message", content=_some(content), message_id=last.id
-            )
+            if not content:
+                raise InvalidRequest(
+                    "The new message is empty.", expected="a text", received="none"
+                )
+            return ChatRequest(chat_id=sent.id, kind="message", content=content, message_id=last.id)
         case _SentMessage(role="assistant", parts=parts) if answers := tuple(_answers(parts)):
             return ChatRequest(chat_id=sent.id, kind="answers", answers=answers)
         case _:
@@ -72,7 +73,7 @@ def parse_chat_request(body: Mapping[str, Any]) -> ChatRequest:
             )
 
 
-# How it is written.
+# The request's JSON.
 
 
 class _SentMessage(msgspec.Struct, frozen=True):
@@ -88,7 +89,7 @@ class _ChatBody(msgspec.Struct, frozen=True, rename="camel"):
     message_id: Annotated[str, Meta(max_length=128)] | None = None
 
 
-# What is made of it.
+# Conversion.
 
 
 def _content(part: _Json) -> Sequence[Part]:
@@ -113,14 +114,8 @@ def _content(part: _Json) -> Sequence[Part]:
             )
 
 
-def _some(content: tuple[Part, ...]) -> tuple[Part, ...]:
-    if not content:
-        raise InvalidRequest("The new message is empty.", expected="a text", received="none")
-    return content
-
-
 def _answers(parts: Sequence[_Json]) -> Sequence[CallAnswer]:
-    """The last of each call: whoever answers in two tabs has said the later."""
+    """Return the last answer about each call: a person may have answered in two tabs."""
     found: dict[str, CallAnswer] = {}
     for part in parts:
         match part:

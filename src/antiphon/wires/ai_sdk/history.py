@@ -1,11 +1,11 @@
-"""A stored thread as messages of the AI SDK: what a client made of the streams, without them.
+"""Converts a stored thread to messages of the AI SDK, as a client builds them from the streams.
 
     for entry in group_entries(messages, runs):
         show(as_ui_message(entry, actions=..., files=...))
 
-A run that has ended is one message, its id the run's, with the parts that folding its stream as
-version 5 gives. What the store does not keep is not told: how reasoning and text took turns within
-a reply, and calls that were cut before they were whole.
+A run that has ended is one message with the run's id, and with the parts that a client of version 5
+builds from its stream. Two things are not stored and therefore missing: the order of reasoning and
+text within a reply, and calls that were cut before they were complete.
 """
 
 from __future__ import annotations
@@ -308,7 +308,7 @@ def _status_part(run: Run) -> ui.DataStatus:
     return ui.DataStatus(id=run.id, data=done)
 
 
-# What a person or the program said.
+# Messages of the user and the system.
 
 
 def _words(message: Message, files: Mapping[str, Upload]) -> Iterator[StoredPart]:
@@ -325,7 +325,7 @@ def _words(message: Message, files: Mapping[str, Upload]) -> Iterator[StoredPart
             case Image(file_id=file_id) | File(file_id=file_id):
                 yield _file_part(file_id or "", files)
             case Refusal():
-                pass  # what a person sends has none
+                pass  # only models refuse
 
 
 def _picture_type(url: str) -> str:
@@ -355,9 +355,10 @@ def _replies(
 ) -> Iterator[StoredPart]:
     outputs = {message.tool_call_id: message for message in messages if message.role == "tool"}
     if run is not None and run.reason == "max_turns":
-        # The calls of the last turn were never handed out, and no event told of their outputs.
-        unheard = [message.tool_calls for message in messages if message.tool_calls][-1:]
-        outputs = _without(outputs, unheard[0] if unheard else ())
+        # The calls of the last turn were never handed out, so the stream had no outputs of them.
+        for message in [message for message in messages if message.tool_calls][-1:]:
+            for call in message.tool_calls:
+                outputs.pop(call.id, None)
     asked = {action.tool_call_id: action for action in actions if action.approval is not None}
     for message in messages:
         if message.role == "assistant":
@@ -366,13 +367,6 @@ def _replies(
             yield from _file_data_parts(message.tool_calls, outputs, files)
             yield from _approvals(message.tool_calls, asked, outputs)
             yield from _completes(message.tool_calls, outputs)
-
-
-def _without(
-    outputs: Mapping[str | None, Message], calls: Sequence[ToolCall]
-) -> dict[str | None, Message]:
-    gone = {call.id for call in calls}
-    return {call_id: output for call_id, output in outputs.items() if call_id not in gone}
 
 
 def _reply(message: Message) -> Iterator[StoredPart]:

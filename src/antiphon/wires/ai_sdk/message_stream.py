@@ -39,7 +39,6 @@ from antiphon.types.events import (
     TurnRestarted,
     UsageAdded,
 )
-from antiphon.types.messages import Message
 from antiphon.types.runs import Fault, Reason, Status, Usage
 from antiphon.types.terminal_safe import clean
 from antiphon.wires import framing
@@ -216,7 +215,11 @@ class UIMessageStream:
             case ActionRequired() | ToolOutputAdded():
                 yield from self._calls.encode(event, self._replies)
             case MessageCompleted(message=message):
-                yield from self._on_message(message)
+                whole = {call.id for call in message.tool_calls}
+                earlier = self._calls.before(self._replies)
+                yield from self._calls.close(NOT_WHOLE, but=whole | earlier)
+                yield from self._end_step()
+                self._replies += 1
             case TurnRestarted():
                 yield from self._on_restart(event)
             case UsageAdded(usage=usage):
@@ -320,7 +323,7 @@ class UIMessageStream:
     def _on_restart(self, event: TurnRestarted) -> Iterator[ui.UiPart]:
         earlier = self._calls.before(self._replies)
         if self._sdk >= ui.ResetStep.since:
-            # In a step from here on, whether or not the void was told: so ids stay the same.
+            # A step is open from here on, with or without the reset, so that ids stay the same.
             yield ui.ResetStep() if self._in_step else ui.StartStep()
             self._in_step, self._spoken, self._speaking = True, 0, None
         elif self._in_step:
@@ -330,12 +333,6 @@ class UIMessageStream:
             yield ui.DataTurnRestarted(data=again)
             yield from self._end_step()
         self._calls.forget(but=earlier)
-
-    def _on_message(self, message: Message) -> Iterator[ui.UiPart]:
-        whole = {call.id for call in message.tool_calls}
-        yield from self._calls.close(NOT_WHOLE, but=whole | self._calls.before(self._replies))
-        yield from self._end_step()
-        self._replies += 1
 
 
 class _Kind(msgspec.Struct, frozen=True):

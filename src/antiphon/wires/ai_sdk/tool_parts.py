@@ -39,12 +39,12 @@ class ToolCallState:
 
     @property
     def running(self) -> bool:
-        """Whether its tool may be running."""
+        """True while the tool may be running."""
         return self.input is not None and self.approval is None and not self.answered
 
     @property
     def call_fields(self) -> dict[str, Any]:
-        """Fields that every part of a complete call has."""
+        """The fields of every part about a complete call."""
         return {"tool_call_id": self.id, "tool_name": self.name, "input": self.input}
 
 
@@ -64,7 +64,7 @@ class ToolParts:
 
     @property
     def wait_for_a_person(self) -> bool:
-        """Whether only a person's answer is missing."""
+        """True if only a person's answer is missing."""
         waiting = [call for call in self._calls.values() if not call.answered]
         asked = any(call.approval for call in waiting)
         return asked and not any(call.handed_out and not call.approval for call in waiting)
@@ -156,7 +156,7 @@ class ToolParts:
                 approval_id=asked.approval_id, approved=state == "approved"
             )
 
-    # What happens to a call.
+    # Events of a call.
 
     def _on_start(self, tool_call_id: str, name: str, reply: int) -> Iterator[ui.UiPart]:
         self._calls[tool_call_id] = ToolCallState(tool_call_id, name, reply)

@@ -10,8 +10,8 @@ from antiphon.telemetry.metrics import (
     FIRST_TOKEN,
     INFO,
     LAG,
+    MAX_SERIES,
     MEASURES,
-    MOST_SERIES,
     REQUESTS,
     STORE_FAULTS,
     STORED,
@@ -67,15 +67,15 @@ def test_numbers_of_several_processes_add_up_also_after_a_way_as_json() -> None:
 def test_a_label_can_neither_end_its_line_nor_make_series_without_end() -> None:
     metrics = Metrics()
     metrics.add(TURNS, 'a"b\\c\nd')
-    for count in range(2 * MOST_SERIES):
+    for count in range(2 * MAX_SERIES):
         metrics.add(TURNS, f"outcome {count}")
 
     told = families(metrics.snapshot().to_prometheus())[TURNS.name].samples
 
     assert dict(told[-1].labels)["outcome"] != "", told[-1]
     assert (("outcome", r"a\"b\\c\nd"),) in [sample.labels for sample in told]
-    assert len(told) == MOST_SERIES + 1
-    assert sum(sample.value for sample in told) == 2 * MOST_SERIES + 1
+    assert len(told) == MAX_SERIES + 1
+    assert sum(sample.value for sample in told) == 2 * MAX_SERIES + 1
 
 
 def test_the_lag_of_an_event_is_told_where_its_reader_had_come_to_the_end() -> None:

@@ -90,19 +90,23 @@ def apply_summary(context: Context) -> Context:
     summary = msgspec.json.decode(_message_bytes(context, newest), type=_Summary)
     last = min(summary.compacts, newest.number - 1)  # a rollback may have removed messages
     left_out = [mark for mark in context.landmarks if mark.number <= last]
-    told = context.landmarks[len(left_out) :]
-    retold = _ContextBuilder(context)
-    begins = _WindowPosition(0, 0)
+    kept = context.landmarks[len(left_out) :]
+    builder = _ContextBuilder(context)
+    begin = _WindowPosition(0, 0)
     if summary.compacts:
         for mark in left_out:
             if mark.role == "system":
-                retold.message(mark.number, "system", _message_bytes(context, mark))
-        retold.message(newest.number, "system", summary.to_message())
-        begins = _place_before(told[0])
-    for stretch, older in _split_at_summaries(told):
-        retold.stretch(begins, _place_before(older) if older else _end_place(context), stretch)
-        begins = _place_after(older) if older else begins
-    return retold.context()
+                builder.add_message(mark.number, "system", _message_bytes(context, mark))
+        builder.add_message(newest.number, "system", summary.to_message())
+        begin = _position_before(kept[0])
+    context_end = _WindowPosition(len(context.chat) + 1, context.tokens)
+    for landmarks, older in _split_at_summaries(kept):
+        builder.add_stretch(begin, _position_before(older) if older else context_end, landmarks)
+        if older:
+            begin = _WindowPosition(
+                older.offset + older.length + 1, older.tokens_before + tokens(older.length)
+            )
+    return builder.build()
 
 
 def _split_at_summaries(
@@ -118,22 +122,14 @@ def _split_at_summaries(
 
 
 class _WindowPosition(msgspec.Struct, frozen=True):
-    """A place in a context where a message begins, in bytes and in tokens."""
+    """The position in a context where a message begins, in bytes and in tokens."""
 
     offset: int
     tokens: int
 
 
-def _place_before(mark: Landmark) -> _WindowPosition:
+def _position_before(mark: Landmark) -> _WindowPosition:
     return _WindowPosition(mark.offset, mark.tokens_before)
-
-
-def _place_after(mark: Landmark) -> _WindowPosition:
-    return _WindowPosition(mark.offset + mark.length + 1, mark.tokens_before + tokens(mark.length))
-
-
-def _end_place(context: Context) -> _WindowPosition:
-    return _WindowPosition(len(context.chat) + 1, context.tokens)
 
 
 class _Summary(msgspec.Struct, frozen=True):
@@ -159,12 +155,12 @@ class _ContextBuilder:
         self._offset = 0
         self._tokens = 0
 
-    def message(self, number: int, role: str, said: bytes) -> None:
+    def add_message(self, number: int, role: str, message: bytes) -> None:
         """Append one message and its landmark."""
-        self._landmarks.append(Landmark(number, role, self._offset, len(said), self._tokens))
-        self._add(said, tokens(len(said)))
+        self._landmarks.append(Landmark(number, role, self._offset, len(message), self._tokens))
+        self._add(message, tokens(len(message)))
 
-    def stretch(
+    def add_stretch(
         self, begins: _WindowPosition, ends: _WindowPosition, landmarks: Sequence[Landmark]
     ) -> None:
         """Append the text between two places, with its landmarks."""
@@ -176,7 +172,7 @@ class _ContextBuilder:
         last = max(begins.offset, ends.offset - 1)
         self._add(self._whole.chat[begins.offset : last], ends.tokens - begins.tokens)
 
-    def context(self) -> Context:
+    def build(self) -> Context:
         """Return the built context."""
         return replace(
             self._whole,
@@ -186,10 +182,10 @@ class _ContextBuilder:
             compacted=False,
         )
 
-    def _add(self, said: bytes, tokens: int) -> None:
-        if said:
-            self._pieces.append(said)
-            self._offset += len(said) + len(b",")
+    def _add(self, piece: bytes, tokens: int) -> None:
+        if piece:
+            self._pieces.append(piece)
+            self._offset += len(piece) + len(b",")
             self._tokens += tokens
 
 
@@ -203,7 +199,7 @@ def _message_bytes(context: Context, mark: Landmark) -> bytes:
 
 
 class _Cut(msgspec.Struct, frozen=True):
-    """A place where the thread may be cut, and the tokens that this saves."""
+    """An offset at which the thread may be cut, and the tokens that the cut saves."""
 
     offset: int
     saves: int

@@ -41,13 +41,13 @@ class DetailsBuilder:
         Entries of one chunk stay apart, so that a reply that arrived whole is stored as it came.
         """
         before = len(self._entries)
-        for said in pieces:
-            piece = _sanitize_piece(said) if self._room >= 0 else None
+        for raw in pieces:
+            piece = _sanitize_piece(raw) if self._room >= 0 else None
             if piece is None:
                 self._room = -1
                 return
-            entry = self._continued_entry(piece, before)
-            if entry is None:
+            entry = self._latest.get(_place(piece))
+            if entry is None or entry.number >= before or not entry.takes(piece):
                 entry = _Entry(len(self._entries))
                 self._entries.append(entry)
             self._latest[_place(piece)] = entry
@@ -65,12 +65,6 @@ class DetailsBuilder:
             {**entry, "id": ids[entry["id"]]} if _text_or_empty(entry.get("id")) in ids else entry
             for entry in whole
         )
-
-    def _continued_entry(self, piece: dict[str, Any], before: int) -> _Entry | None:
-        entry = self._latest.get(_place(piece))
-        if entry is None or entry.number >= before or not entry.takes(piece):
-            return None
-        return entry
 
 
 class _Entry:

@@ -50,8 +50,7 @@ def has_changed(action: Action, there: Sequence[Tool]) -> bool:
 
 def _digest(tool: Tool) -> str:
     facts = (tool.origin, tool.own_name, tool.spec, tool.hints)
-    said = msgspec.json.encode(facts, order="deterministic")
-    return sha256(said).hexdigest()
+    return sha256(msgspec.json.encode(facts, order="deterministic")).hexdigest()
 
 
 def _drop_lost_choice(sampling: Sampling, names: set[str]) -> Sampling:

@@ -159,9 +159,10 @@ class TurnRequested(msgspec.Struct, frozen=True):
 
 
 def add_message(snapshot: Snapshot, call: operations.CreateMessage, mint: Mint) -> ChangeSet:
-    """Add a user or system message to a thread without an active run."""
+    """Add a user or system message to a thread without an active run. Raises `RunActive`."""
     unit = UnitOfWork(snapshot, mint)
-    _require_idle(snapshot)
+    if unit.busy:
+        raise _run_active_error(unit.run)
     role: Literal["user", "system"] = "system" if call.role == "system" else "user"
     message = unit.add_message(role, parts(call.content), call.metadata, call.compacts)
     return unit.build(message)
@@ -193,7 +194,10 @@ def create_run(
     if displaced and unit.close_some_calls(Status.CANCELLED):
         return replace(unit.build(), more=True)
     if displaced:
-        _make_way(unit, if_busy)
+        keep = unit.run.messages_before
+        unit.cancel(keep_partial=if_busy != "rollback")
+        if if_busy == "rollback":
+            unit.roll_back(keep)
     messages_before = unit.thread.messages
     if message is not None:
         unit.add_message(message.role, parts(message.content))
@@ -390,7 +394,8 @@ def save_output(
     action = _find_action(snapshot, tool_call_id)
     if action.runs_on == "server":
         return _save_approval(snapshot, action, read_approval(action, output), mint)
-    if action.status in ("completed", "failed") and _is_same_output(action, output, is_error):
+    is_same = (action.output, action.is_error) == (output, is_error)
+    if action.status in ("completed", "failed") and is_same:
         return ChangeSet(answer=action)
     if not _may_answer(run, action):
         raise _output_error(run, action)
@@ -512,7 +517,7 @@ def release(snapshot: Snapshot, epoch: int, mint: Mint) -> ChangeSet | None:
     if run.status is not Status.IN_PROGRESS or lease.epoch != epoch:
         return None
     unit = UnitOfWork(snapshot, mint)
-    more = _handle_lost_worker(unit, fence=False)  # or the rest could not be given back
+    more = _handle_lost_worker(unit, fence=False)  # a raised epoch would refuse the next part
     return replace(unit.build(unit.run), more=more)
 
 
@@ -558,18 +563,6 @@ def fork(
     return replace(thread, messages=len(copies), version=1 if copies else 0), copies
 
 
-def _make_way(unit: UnitOfWork, if_busy: operations.IfBusy) -> None:
-    run = unit.run
-    unit.cancel(keep_partial=if_busy != "rollback")
-    if if_busy == "rollback":
-        unit.roll_back(run.messages_before)
-
-
-def _require_idle(snapshot: Snapshot) -> None:
-    if snapshot.run is not None and not snapshot.run.status.ended:
-        raise _run_active_error(snapshot.run)
-
-
 def _run_active_error(run: Run) -> errors.RunActive:
     return errors.RunActive(
         f"Thread {run.thread_id} is busy with run {run.id} ({run.status.value}).",
@@ -593,10 +586,6 @@ def _require_lease(snapshot: Snapshot, epoch: int) -> Run:
     if lease.epoch != epoch or run.status is not Status.IN_PROGRESS:
         raise errors.Fenced(f"Run {run.id} is in other hands: epoch {lease.epoch}, not {epoch}.")
     return run
-
-
-def _is_same_output(action: Action, output: str, is_error: bool) -> bool:
-    return (action.output, action.is_error) == (output, is_error)
 
 
 def _ids(actions: Iterable[Action]) -> tuple[str, ...]:

@@ -186,18 +186,22 @@ class Turn:
         if self._finished and isinstance(fault, Cut):
             fault = None  # the reply had ended before its connection did
         if self.over:
-            reply = self._exceeded_result()
+            reply = self._build_exceeded()
+        elif fault or not self._finished:
+            reply = self._build_cut(fault)
         else:
-            reply = (
-                self._cut_result(fault) if fault or not self._finished else self._completed_result()
-            )
+            reply = self._build_whole()
+        reasoning_details = None
+        if reply.outcome in ("completed", "calls"):
+            details = self._details.entries(self._calls.renamed)
+            reasoning_details = ReasoningDetails(self._origin, details) if details else None
         usage = (UsageAdded(usage=self._usage),) if self._usage else ()
         return msgspec.structs.replace(
             reply,
             text="".join(self._text),
             reasoning="".join(self._reasoning) or None,
             refusal="".join(self._refusal) or None,
-            reasoning_details=self._reasoning_details(reply.outcome),
+            reasoning_details=reasoning_details,
             usage=self._usage,
             finish_reason=self._finish_reason,
             events=reply.events + usage,
@@ -242,22 +246,16 @@ class Turn:
         said = self._text or self._reasoning or self._refusal or self._calls.all
         return not (said or self._finish_reason)
 
-    def _reasoning_details(self, outcome: Outcome) -> ReasoningDetails | None:
-        if outcome not in ("completed", "calls"):
-            return None
-        details = self._details.entries(self._calls.renamed)
-        return ReasoningDetails(self._origin, details) if details else None
-
-    def _exceeded_result(self) -> TurnResult:
+    def _build_exceeded(self) -> TurnResult:
         if not self._too_many_calls:
             return TurnResult(outcome="incomplete", reason="length")
-        said = (
+        message = (
             f"Your reply made more than {self._most_calls} tool calls. At most {self._most_calls} "
             "can be made in one reply; call again for the rest when their outputs have come."
         )
-        return TurnResult(outcome="invalid_tool_call", fault=Fault("invalid_tool_call", said))
+        return TurnResult(outcome="invalid_tool_call", fault=Fault("invalid_tool_call", message))
 
-    def _cut_result(self, fault: Exception | None) -> TurnResult:
+    def _build_cut(self, fault: Exception | None) -> TurnResult:
         match fault:
             case Cut():
                 return TurnResult(outcome="incomplete", reason=cast("Reason", fault.code))
@@ -272,7 +270,7 @@ class Turn:
                     Internal.code, "Something went wrong here, not at the model's side."
                 )
 
-    def _completed_result(self) -> TurnResult:
+    def _build_whole(self) -> TurnResult:
         word = self._finish_reason or ""
         if reason := cut_reason(word):
             return TurnResult(outcome="incomplete", reason=reason)
@@ -281,17 +279,16 @@ class Turn:
         if self._is_empty:
             return _failure(ProviderProtocol.code, "The model's server ended without a reply.")
         if self._calls.all:
-            return self._calls_result()
+            return self._build_calls()
         if word in _TOOL_CALL_REASONS and not (self._text or self._refusal):
             return _failure(ProviderProtocol.code, "The reply asked for tools but named no call.")
         return TurnResult(outcome="completed")
 
-    def _calls_result(self) -> TurnResult:
+    def _build_calls(self) -> TurnResult:
         verdicts = [call.validate(self._offered) for call in self._calls.all]
         broken = [verdict for verdict in verdicts if isinstance(verdict, _BrokenCall)]
         if broken:
-            said = " ".join(verdict.message for verdict in broken)
-            fault = Fault("invalid_tool_call", said)
+            fault = Fault("invalid_tool_call", " ".join(verdict.message for verdict in broken))
             return TurnResult(outcome="invalid_tool_call", fault=fault, broken=broken[0].sample)
         whole = [verdict for verdict in verdicts if isinstance(verdict, _CompleteCall)]
         return TurnResult(
@@ -366,12 +363,12 @@ class _CallBuilder:
 
     @property
     def blank(self) -> bool:
-        """Whether the arguments so far are only whitespace."""
+        """True while the arguments are only whitespace."""
         return not self._first
 
     @property
     def finished(self) -> bool:
-        """Whether the arguments so far are complete."""
+        """True once the arguments are complete."""
         if self._first != "n":
             return self.shape.whole
         return self._size <= _MAX_NULL_LENGTH and self._text.strip() == "null"
@@ -406,7 +403,7 @@ class _CallBuilder:
         return "".join(self._pieces[shown:])
 
     def validate(self, offered: Collection[str]) -> _CompleteCall | _BrokenCall:
-        """Return whether the finished call may be run."""
+        """Return the complete call, or the reason why it may not be run."""
         if not self.name or not self.id:
             return self._broken("A tool call came without the name of a tool.")
         if self.name not in offered:
@@ -424,7 +421,7 @@ class _CallBuilder:
         return self._whole(self.id, self.name, text + closers, added=closers)
 
     def _repeats(self, piece: CallPiece) -> bool:
-        # Some servers say the whole call once more at its end; only its id makes that sure.
+        # Some servers repeat the whole call at its end; only the id makes a repetition certain.
         return (
             bool(piece.id)
             and self.shape.whole
@@ -498,7 +495,10 @@ class _CallCollector:
         if not piece.leaked:
             self._register(call, piece)
         if call.id is None and call.name:
-            call.id = self._id_for(call)
+            said = call.said_id or ""
+            usable = 0 < len(said) <= _MAX_ID_LENGTH and said.isascii() and said.isprintable()
+            call.id = said if usable and said not in self._taken else self._mint()
+            self._taken.add(call.id)
             events.append(ToolCallStarted(tool_call_id=call.id, name=call.name))
 
     def flush(self, events: list[Event]) -> None:
@@ -576,21 +576,14 @@ class _CallCollector:
         if piece.position is not None:
             self._by_position[piece.position] = call
 
-    def _id_for(self, call: _CallBuilder) -> str:
-        said = call.said_id or ""
-        usable = 0 < len(said) <= _MAX_ID_LENGTH and said.isascii() and said.isprintable()
-        chosen = said if usable and said not in self._taken else self._mint()
-        self._taken.add(chosen)
-        return chosen
-
 
 def _canonical_call(name: str | None, arguments: str) -> str | None:
     """Return the call in one spelling; None if it cannot be parsed."""
     try:
-        said = partial_json.parse(arguments.strip() or "{}")
+        parsed = partial_json.parse(arguments.strip() or "{}")
     except ValueError:
         return None
-    return json.dumps([name, said], sort_keys=True) if name else None
+    return json.dumps([name, parsed], sort_keys=True) if name else None
 
 
 def _is_late_id(placed: _CallBuilder, piece: CallPiece) -> bool:
@@ -619,7 +612,7 @@ _NO_TEXT = re.compile("[\0\ud800-\udfff]")
 _SECRET_LIKE = re.compile(r"[\w+/=-]{20,}")
 _SAMPLE = 200
 _TEXT_KINDS = (TextPiece, ReasoningPiece, RefusalPiece, CallPiece)
-_MAX_NULL_LENGTH = 1_000  # with the blanks around it: looked at with each piece
+_MAX_NULL_LENGTH = 1_000  # with the whitespace around it, which is scanned with each piece
 
 _encode = msgspec.json.Encoder().encode
 

@@ -91,7 +91,7 @@ class UnitOfWork:
 
     @property
     def busy(self) -> bool:
-        """Whether the thread has an active run."""
+        """True if the thread has an active run."""
         return self._run is not None and not self._run.status.ended
 
     @property
@@ -120,12 +120,12 @@ class UnitOfWork:
     def build(self, answer: object = None) -> ChangeSet:
         """Return the collected changes."""
         self._flush_run()
-        said = bool(self._messages) or self._keep_messages is not None
-        if said:
+        has_changed = bool(self._messages) or self._keep_messages is not None
+        if has_changed:
             self.thread = replace(self.thread, version=self.thread.version + 1, updated_at=self.now)
         return ChangeSet(
             answer=answer,
-            thread=self.thread if said else None,
+            thread=self.thread if has_changed else None,
             keep_messages=self._keep_messages,
             messages=tuple(self._messages),
             run_updates=tuple(self._run_updates),
@@ -172,13 +172,16 @@ class UnitOfWork:
         status: Literal["completed", "incomplete"] = "completed",
     ) -> None:
         """Add the assistant's message and emit its event."""
+        content: tuple[MessagePart, ...] = (Text(text),) if text else ()
+        if refusal:
+            content = (*content, Refusal(refusal))
         message = self._append(
             Message(
                 id=self.mint("msg"),
                 thread_id=self.thread.id,
                 number=self.thread.messages + 1,
                 role="assistant",
-                content=_reply_content(text, refusal),
+                content=content,
                 tool_calls=calls,
                 reasoning=reasoning or None,
                 reasoning_details=details,
@@ -202,8 +205,8 @@ class UnitOfWork:
         The turn may have saved several replies, with outputs between them.
         """
         saved = max((n for n, event in log if isinstance(event, MessageCompleted)), default=0)
-        said = fold_events(numbered for numbered in log if numbered[0] > saved)
-        self.add_partial_reply(said.text, said.reasoning, said.refusal)
+        reply = fold_events(numbered for numbered in log if numbered[0] > saved)
+        self.add_partial_reply(reply.text, reply.reasoning, reply.refusal)
 
     def add_output(self, tool_call_id: str, output: str) -> None:
         """Append a tool message for a call that never became an action."""
@@ -470,11 +473,6 @@ class UnitOfWork:
         self._keep_messages = messages
         self._messages = []
         self.thread = replace(self.thread, messages=messages)
-
-
-def _reply_content(text: str, refusal: str | None) -> tuple[MessagePart, ...]:
-    said: tuple[MessagePart, ...] = (Text(text),) if text else ()
-    return (*said, Refusal(refusal)) if refusal else said
 
 
 def output_message_id(action: Action) -> str:

@@ -113,7 +113,7 @@ def validate_provider_support(
     provider: str, lacks: AbstractSet[str], sampling: Sampling, tools: Sequence[object]
 ) -> None:
     """Raise `UnsupportedByProvider` for settings that the provider lacks."""
-    if missing := [asked for asked in _requested_features(sampling, tools) if asked in lacks]:
+    if missing := [name for name in _list_features(sampling, tools) if name in lacks]:
         raise unsupported_error(provider, missing)
 
 
@@ -130,7 +130,7 @@ def unsupported_error(provider: str, missing: Sequence[str]) -> errors.Unsupport
     )
 
 
-def _requested_features(sampling: Sampling, tools: Sequence[object]) -> Iterator[str]:
+def _list_features(sampling: Sampling, tools: Sequence[object]) -> Iterator[str]:
     """Yield the settings that a run uses, and the values that not every provider supports.
 
     Defaults of every provider count as unused, as do settings about tools without any.

@@ -21,9 +21,8 @@ from antiphon.ports import Store
 from antiphon.types.errors import NotFound
 from antiphon.types.messages import UPLOAD_PREFIX, Upload
 
-_MARK = (
-    f':"{UPLOAD_PREFIX}'.encode()
-)  # as a value; keys of ours begin alike, and text has no bare quote
+_MARK = f':"{UPLOAD_PREFIX}'.encode()
+"""Beginning of a value. Our keys begin alike, but have no colon before them; text is escaped."""
 _GONE = {"type": "text", "text": "[A file was attached here; it is gone.]"}
 _SHOWN_AS_TEXT = ("text/", "application/json", "application/xml")
 
@@ -37,7 +36,8 @@ async def check_attachments(store: Store, content: Content, owner: str) -> None:
 async def inline_attachments(chat: bytes, store: Store, owner: str) -> bytes:
     """Return the conversation (chat-completions objects joined by commas) with uploads inlined.
 
-    Only the owner's uploads are. Decoding and encoding run in a thread, because a picture is large.
+    Uploads of other owners count as deleted. Decoding and encoding run in a thread, because
+    pictures are large.
     """
     if _MARK not in chat:
         return chat
@@ -64,9 +64,12 @@ def _parts(messages: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 def _inline(messages: Sequence[dict[str, Any]], found: Mapping[str, tuple[Upload, bytes]]) -> bytes:
     for part in _parts(messages):
         if file_id := _upload_id(part):
-            shown = _inlined_part(part, *found[file_id]) if file_id in found else _GONE
+            inlined = _GONE
+            if file_id in found:
+                inline = _image if part["type"] == "image_url" else _file
+                inlined = inline(*found[file_id])
             part.clear()
-            part.update(shown)
+            part.update(inlined)
     return msgspec.json.encode(messages)[1:-1]
 
 
@@ -82,27 +85,19 @@ def _upload_id(part: Mapping[str, Any]) -> str | None:
     return address.removeprefix(UPLOAD_PREFIX) if address.startswith(UPLOAD_PREFIX) else None
 
 
-def _inlined_part(part: Mapping[str, Any], upload: Upload, content: bytes) -> dict[str, Any]:
-    show = _image if part["type"] == "image_url" else _file
-    return show(upload, content)
-
-
 def _image(upload: Upload, content: bytes) -> dict[str, Any]:
     return {"type": "image_url", "image_url": {"url": _data(upload, content)}}
 
 
 def _file(upload: Upload, content: bytes) -> dict[str, Any]:
-    """Return a picture as an image, text as text, which any model reads, the rest as a file."""
+    """Return a picture as an image, text as text, which every model reads, the rest as a file."""
     if upload.media_type.startswith("image/"):
         return _image(upload, content)
     if upload.media_type.startswith(_SHOWN_AS_TEXT):
-        return _text(f"File {upload.name}:\n\n{content.decode('utf-8', 'replace')}")
+        text = f"File {upload.name}:\n\n{content.decode('utf-8', 'replace')}"
+        return {"type": "text", "text": text}
     return {"type": "file", "file": {"filename": upload.name, "file_data": _data(upload, content)}}
 
 
 def _data(upload: Upload, content: bytes) -> str:
     return f"data:{upload.media_type};base64,{base64.b64encode(content).decode()}"
-
-
-def _text(text: str) -> dict[str, Any]:
-    return {"type": "text", "text": text}

@@ -1,7 +1,7 @@
 """Transports that send operations to a runtime in this process.
 
-Requests and responses take the same shapes as over HTTP, so that a program cannot tell the two
-apart: a list where a tuple was given, an error where a number stands for a word.
+Requests and responses are converted as over HTTP, so that a program sees no difference: a list
+instead of a tuple, and an error for a number instead of a string.
 """
 
 from __future__ import annotations
@@ -50,13 +50,13 @@ class AsyncEmbeddedTransport:
     def over(cls, runtime: Runtime) -> AsyncEmbeddedTransport:
         """Return a transport to an open runtime, which closing the transport leaves open."""
 
-        async def lent() -> Runtime:
+        async def get_runtime() -> Runtime:
             return runtime
 
         line = cls.__new__(cls)
         line.tracer, line.parent = runtime.tracer, None
         line._settings, line._principal = runtime.settings, Principal()
-        line._source = _BorrowedRuntime(lent)
+        line._source = _BorrowedRuntime(get_runtime)
         return line
 
     async def send(self, call: Operation[A], key: str | None = None) -> A:
@@ -208,17 +208,17 @@ class _OwnRuntime:
         if self._holding is not None:
             await self._holding
 
-    async def _run(self, told: asyncio.Future[Runtime]) -> None:
+    async def _run(self, opened: asyncio.Future[Runtime]) -> None:
         """Open and close the runtime in one task, whichever tasks use it meanwhile."""
         try:
             async with open_runtime(self._settings, drives=False) as runtime:
-                told.set_result(runtime)
+                opened.set_result(runtime)
                 await self._closing.wait()
-        except Exception as error:  # told to whoever waits for it, whatever it is
-            if told.done():
+        except Exception as error:  # raised in the tasks that wait for the runtime
+            if opened.done():
                 raise
-            told.set_exception(error)
-            self._opened = None  # the next call may find what this one missed
+            opened.set_exception(error)
+            self._opened = None  # the next operation tries again
 
 
 class _BorrowedRuntime:

@@ -1,7 +1,7 @@
 """Reads a run's event log: the loop of every reader, through whichever interface.
 
-It subscribes first, then reads, then waits: what is appended in between notifies the subscription,
-and a lost notification costs at most `PATIENCE` seconds.
+A reader subscribes, then reads, then waits. An append in between notifies the subscription; a lost
+notification costs at most `PATIENCE` seconds.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from antiphon.ports import Bus, EventPage, Store
 from antiphon.telemetry.failpoints import hit
 from antiphon.types.errors import TryAgain
 
-PATIENCE = 1.0  # seconds a reader waits for a ring before it looks for itself
-MISSES = 4  # looks in a row at a database that is away: a restart of some seconds is only a pause
+PATIENCE = 1.0  # seconds a reader waits for a notification before it reads anyway
+MISSES = 4  # failed reads in a row that are ignored, so that a restarted database is only a pause
 
 _TURN_ENDED = b'{"type":"turn.ended"'
 

@@ -13,7 +13,7 @@ from antiphon.telemetry.metrics import STORED, Metrics
 from antiphon.types import events
 from antiphon.types.events import Event, TurnRestarted
 
-BEHIND_BYTES = 1_000_000  # of events not yet kept, before the model is made to wait
+BEHIND_BYTES = 1_000_000  # of events that are not stored yet, before the model has to wait
 
 
 class EventWriter:
@@ -31,7 +31,7 @@ class EventWriter:
         self._size = 0
         self._idle: asyncio.Future[None] | None = None
         self._fault: Exception | None = None
-        self._urgent = True  # the first event of a reply does not wait for company
+        self._urgent = True  # the first event of a reply is not batched
         self._metrics = metrics
 
     @property
@@ -39,25 +39,25 @@ class EventWriter:
         """True while so much is not yet stored that the model should wait."""
         return self._size > BEHIND_BYTES
 
-    def write(self, told: Sequence[Event]) -> None:
+    def write(self, new: Sequence[Event]) -> None:
         """Append events in order; return at once. Raises the error of an earlier append."""
         if self._fault is not None:
             raise self._fault
-        if not told:
+        if not new:
             return
-        lines = [events.encode(event) for event in told]
+        lines = [events.encode(event) for event in new]
         size = sum(map(len, lines))
         first = self.last + 1
         self.last += len(lines)
         self._size += size
         self._pending += 1
-        tell, self.on_first_commit = self.on_first_commit, None
-        kept = partial(self._on_commit, size, self.last, monotonic(), tell)
-        self._store.append(self._run_id, self._epoch, first, lines, kept, urgent=self._urgent)
+        callback, self.on_first_commit = self.on_first_commit, None
+        on_commit = partial(self._on_commit, size, self.last, monotonic(), callback)
+        self._store.append(self._run_id, self._epoch, first, lines, on_commit, urgent=self._urgent)
         self._urgent = False
 
     def restart(self, reason: str, after: int, message: str) -> None:
-        """Write that everything after event `after` is void, and why."""
+        """Write that all events after `after` are void, with the reason."""
         restarted = TurnRestarted(
             reason=reason, after=after, attempt=self._attempt, message=message
         )
@@ -77,7 +77,7 @@ class EventWriter:
         size: int,
         last: int,
         began: float,
-        tell: Callable[[], None] | None,
+        callback: Callable[[], None] | None,
         fault: Exception | None,
     ) -> None:
         self._pending -= 1
@@ -85,12 +85,12 @@ class EventWriter:
         if fault is None:
             self._metrics.record_commit(self._run_id, last)
             self._metrics.observe(STORED, monotonic() - began, "append")
-            if tell is not None:
-                tell()
+            if callback is not None:
+                callback()
             self._bus.notify(self._run_id)
             hit("append.after_wake")
         elif self._fault is None:
-            self._fault = fault  # what follows it is refused, for it would leave a gap
+            self._fault = fault  # later events are refused: they would leave a gap
         if self._idle is not None and not self._pending:
             if not self._idle.done():
                 self._idle.set_result(None)

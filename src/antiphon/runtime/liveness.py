@@ -40,7 +40,7 @@ def _has_ended(pid: int, began: str) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return True
-    except OSError:  # it is somebody else's
+    except OSError:  # a process of another user
         return False
     return _start_ticks(pid) not in (began, None)
 

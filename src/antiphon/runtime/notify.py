@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from antiphon.engine.snapshot import ChangeSet, Snapshot
 from antiphon.ports import LEASES, QUEUE, Bus, ReadSet, Store
 from antiphon.telemetry.metrics import TOOLS, Metrics
-from antiphon.types.runs import Action
 
 Decide = Callable[[Snapshot], ChangeSet | None]
 
@@ -49,7 +48,7 @@ class ChangeCommitter:
         self._metrics = metrics
 
     async def commit_and_notify(self, about: ReadSet, decide: Decide) -> Any:
-        """Commit the change, notify everyone concerned, and return its answer.
+        """Commit the change, notify its subscribers, and return its answer.
 
         A change in parts is committed completely, with other changes in between.
         """
@@ -62,17 +61,13 @@ class ChangeCommitter:
                 return answer
 
     def _notify(self, written: ChangeSet) -> None:
-        self._record_outputs(written.actions)
-        for driven in written.run_updates:
-            self._bus.notify(driven.run.id)
-            if driven.lease.wanted:
-                self._bus.notify(QUEUE)
-            if driven.run.status.ended:
-                self._bus.notify(LEASES)
-
-    def _record_outputs(self, actions: Sequence[Action]) -> None:
-        """Record how long clients took to return tool outputs; calls run here do not count."""
-        for action in actions:
+        for action in written.actions:
             if action.runs_on == "client" and action.ended_at is not None:
                 seconds = (action.ended_at - action.created_at) / 1000
                 self._metrics.observe(TOOLS, seconds, "client", action.status)
+        for update in written.run_updates:
+            self._bus.notify(update.run.id)
+            if update.lease.wanted:
+                self._bus.notify(QUEUE)
+            if update.run.status.ended:
+                self._bus.notify(LEASES)

@@ -12,7 +12,7 @@ from antiphon.telemetry.metrics import FAULTS, FIRST_TOKEN, REPLIES, SPEED, TOKE
 from antiphon.telemetry.tracing import Tracer, TraceSpan, current_span
 from antiphon.types.chunks import ModelRequest
 
-FEWEST = 10  # output tokens of which a speed can be told
+MIN_TOKENS = 10  # output tokens of a reply whose speed is recorded
 
 
 class ReplyMetrics:
@@ -85,7 +85,7 @@ class ReplySpan:
         for kind, count in kinds.items():
             self._metrics.add(TOKENS, self._provider, kind, by=count)
         writing = self._since() - (self._first_chunk or 0.0)
-        if used.output_tokens >= FEWEST and writing > 0:
+        if used.output_tokens >= MIN_TOKENS and writing > 0:
             self._metrics.observe(SPEED, used.output_tokens / writing, self._provider)
 
     def _since(self) -> float:

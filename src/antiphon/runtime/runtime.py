@@ -84,12 +84,12 @@ class Runtime:
 
     @property
     def degraded(self) -> Sequence[str]:
-        """What is unavailable now while all else works, only slower."""
+        """Parts that are unavailable now, without which this process works but is slower."""
         down = isinstance(self.bus, SharedBus) and not self.bus.connected
         return ["wake-ups between processes"] if down else []
 
     async def ready(self) -> None:
-        """Return if this process can work. Raises `Unavailable` that names what is away."""
+        """Return if this process can work. Raises `Unavailable` with the reason."""
         if self.draining:
             raise errors.Unavailable("This process is shutting down.", retry_after=1)
         await self.store.check()
@@ -190,9 +190,7 @@ async def open_runtime(settings: Settings, *, drives: bool = True) -> AsyncGener
     Without `drives` no run is claimed or expired before `Runtime.start_worker`.
     """
     if settings.secret_key is not None:
-        wiring.create_cipher(
-            settings
-        )  # one that cannot be used is told now, and not to who needs it first
+        wiring.create_cipher(settings)  # an unusable key is reported now, not at its first use
     async with AsyncExitStack() as stack:
         tracer = tracing.create_tracer(settings.telemetry, "antiphon", content=settings.log_content)
         if tracer is not NO_TRACES:
@@ -200,9 +198,7 @@ async def open_runtime(settings: Settings, *, drives: bool = True) -> AsyncGener
         local = LocalBus()
 
         def foreign(run_ids: Sequence[str]) -> None:
-            runtime.on_external_change(
-                run_ids
-            )  # there by then: nothing below waits before it is made
+            runtime.on_external_change(run_ids)  # called only after the runtime was created
 
         def listening() -> bool:
             return local.subscribers_of("run") > 0
@@ -215,7 +211,7 @@ async def open_runtime(settings: Settings, *, drives: bool = True) -> AsyncGener
         servers = await asyncio.to_thread(wiring.create_servers, settings)
         stack.push_async_callback(servers.close)
         unmarked = _has_equal_settings(settings, drives)
-        # The processes of a file have a clock each, those of a PostgreSQL have its.
+        # Processes on an SQLite file have a clock each; those on PostgreSQL use its clock.
         elapsed = time.monotonic if settings.database.startswith(SQLITE) else None
         runtime = Runtime(
             *(settings, store, bus, catalog, servers, tracer, provider_keys),
@@ -234,9 +230,9 @@ async def open_runtime(settings: Settings, *, drives: bool = True) -> AsyncGener
 
 
 def _has_equal_settings(settings: Settings, drives: bool) -> bool:
-    """Return whether all processes on the database have the settings of this one.
+    """Return whether all processes on the database have this process's settings.
 
-    A memory store has this process alone, and a PostgreSQL has servers with equal settings. An
+    A memory store has one process, and the servers on a PostgreSQL database have equal settings. An
     SQLite file may be used by any program of its user.
     """
     return settings.database == "memory:" or (drives and not settings.database.startswith(SQLITE))
@@ -251,8 +247,8 @@ class _Pool(Protocol):
         ...
 
 
-def _count_connections(pooled: _Pool, state: str) -> float:
-    return pooled.connections()[state]
+def _count_connections(pool: _Pool, state: str) -> float:
+    return pool.connections()[state]
 
 
 @asynccontextmanager
@@ -297,7 +293,7 @@ async def count_undecryptable_keys(settings: Settings, store: Store) -> int:
 
 
 def mint(prefix: Prefix) -> str:
-    """Return a new id; time and randomness enter here and nowhere further in."""
+    """Return a new id. Only here do time and randomness enter."""
     return ids.make(prefix, time.time_ns() // 1_000_000, os.urandom(ids.RANDOM_BYTES))
 
 

@@ -50,10 +50,10 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-ASK_AGAIN = 2  # times a model is told that its tool call was broken
-FINALIZE_PAUSE = 0.5  # seconds between tries to keep a reply in a store that is away
-CALLS_AT_ONCE = 1_000  # that are looked up together; more are run after them
-SLACK = 0.5  # seconds: the deadline is moved this seldom, and is this much later
+ASK_AGAIN = 2  # further requests after a broken tool call
+FINALIZE_PAUSE = 0.5  # seconds between attempts to store a reply while the store is unavailable
+CALLS_AT_ONCE = 1_000  # actions in one page; further pages follow
+SLACK = 0.5  # seconds between moves of the deadline, which is later by as much
 
 
 class ModelResolver(Protocol):
@@ -148,11 +148,11 @@ class TurnRunner:
         except WrongDestination:
             raise
         except errors.TryAgain as fault:
-            # The lease runs out, and whoever comes next finds the store again.
+            # The lease runs out, and the next worker continues the run.
             log.warning("run %s: %s", claim.run.id, fault.message)
         except errors.AntiphonError as fault:
             await self._fail_run(claim, Fault(fault.code, fault.message))
-        except Exception:  # a wall: a provider of other people's may raise anything
+        except Exception:  # a provider of a plugin may raise anything
             log.exception("run %s broke in our hands", claim.run.id)
             await self._fail_run(claim, Fault("internal", "Something went wrong in this runtime."))
 
@@ -384,14 +384,14 @@ class TurnRunner:
         cost = await self._cost(model, usage)
         return reply if cost is None else _with_usage(reply, replace(usage, cost=cost))
 
-    def _timeouts(self, wished: Deadlines, usual: Deadlines) -> _TurnTimeouts:
+    def _timeouts(self, run: Deadlines, provider: Deadlines) -> _TurnTimeouts:
         """Return the timeouts of this turn, from the run, its provider, then the settings."""
         settings = self._settings
-        chunk = wished.chunk or usual.chunk or settings.chunk_timeout
-        lasts = wished.turn or usual.turn or settings.turn_timeout
-        first = wished.first_chunk or usual.first_chunk or settings.first_chunk_timeout
+        chunk = run.chunk or provider.chunk or settings.chunk_timeout
+        lasts = run.turn or provider.turn or settings.turn_timeout
+        first = run.first_chunk or provider.first_chunk or settings.first_chunk_timeout
         if first is None and not settings.stream:
-            first = lasts  # a reply that comes whole begins when it is at its end
+            first = lasts  # a reply that is not streamed begins at its end
         return _TurnTimeouts(
             chunk=chunk,
             first_chunk=first or chunk,
@@ -492,8 +492,8 @@ def _used(reply: TurnResult) -> Usage:
 
 def _with_usage(reply: TurnResult, usage: Usage) -> TurnResult:
     """Return the reply with this usage."""
-    told = tuple(event for event in reply.events if not isinstance(event, UsageAdded))
-    return replace(reply, usage=usage, events=(*told, UsageAdded(usage=usage)))
+    others = tuple(event for event in reply.events if not isinstance(event, UsageAdded))
+    return replace(reply, usage=usage, events=(*others, UsageAdded(usage=usage)))
 
 
 def _with_correction(request: ModelRequest, why: str) -> ModelRequest:
@@ -503,5 +503,5 @@ def _with_correction(request: ModelRequest, why: str) -> ModelRequest:
         "Answer again; where you call a tool, use one of the tools offered, with arguments that "
         "are one complete JSON object."
     )
-    said = msgspec.json.encode({"role": "user", "content": note})
-    return replace(request, messages=b",".join(filter(None, (request.messages, said))))
+    message = msgspec.json.encode({"role": "user", "content": note})
+    return replace(request, messages=b",".join(filter(None, (request.messages, message))))

@@ -36,7 +36,7 @@ from antiphon.types import errors
 
 log = logging.getLogger(__name__)
 
-WAKES_SECONDS = 3  # that are given to wake-ups to come through
+WAKES_SECONDS = 3  # to wait for a wake-up
 
 
 async def create_store(
@@ -76,7 +76,7 @@ async def create_store(
             raise errors.BadSettings(
                 "The setting database is no address of a database.",
                 expected="sqlite:///path, postgresql://host/name or memory:",
-                # What stands behind the colon may be a password.
+                # The text after the colon may contain a password.
                 received=f"{scheme}:..." if colon else scheme,
                 hint="Set --database or ANTIPHON_DATABASE.",
             )
@@ -258,7 +258,7 @@ def _create_redis(address: str, secret: bytes) -> _RedisAdapters:
     try:
         bus_backend = buses.RedisBackend(address, f"antiphon:{name}")
         context_backend = caches.RedisContextBackend(address, name)
-    except ValueError:  # which may tell of a part of the password
+    except ValueError:  # its message may contain a part of the password
         raise errors.BadSettings(
             "The address of Redis cannot be understood.",
             expected=TABLE["redis"].wanted,

@@ -41,14 +41,14 @@ from antiphon.types.runs import Run, Status
 log = logging.getLogger(__name__)
 
 FORGET_SECONDS = 600.0
-CLAIM_PATIENCE = 1.0  # seconds until the queue is looked at though nobody rang
-LEASES_PATIENCE = 60.0  # the beat looks at the leases oftener than this anyway
-STOP_PATIENCE = 6.0  # a claim may wait for a busy database as long as any write
-PAUSE = 1.0  # seconds after a failure, so that a store that is away is not hammered
+CLAIM_PATIENCE = 1.0  # seconds between claims without a notification
+LEASES_PATIENCE = 60.0  # the heartbeat checks the leases more often than this
+STOP_PATIENCE = 6.0  # as long as a claim may wait for a busy database
+PAUSE = 1.0  # seconds after a failure, so that an unavailable store is not overloaded
 SWEPT_AT_ONCE = 1000
-STUCK_SECONDS = 3600.0  # the longest pause of an overdue run that cannot be moved on
-UNCLAIMED_SECONDS = 10.0  # until a run says what it waits for; a claim takes one at most
-KEYS_KEPT = 2 * 86_400.0  # seconds an idempotency key is remembered; 24 h are promised
+STUCK_SECONDS = 3600.0  # the longest pause of an overdue run that cannot be expired
+UNCLAIMED_SECONDS = 10.0  # until a queued run is marked as waiting; a claim takes one at most
+KEYS_KEPT = 2 * 86_400.0  # seconds an idempotency key is stored; 24 h are promised
 
 
 class _Stuck(NamedTuple):
@@ -61,9 +61,9 @@ class _Stuck(NamedTuple):
 class Worker:
     """Claims and runs the runs of one process; `name` is stored with its leases.
 
-    `is_dead` returns whether the worker of a name is certainly dead; `serves` whether runs with a
-    destination can be run from here: no others are claimed. With `watch` a lease counts as lost
-    only when that says so too.
+    `dead` returns whether the worker of a name is certainly dead; `serves` whether runs with a
+    destination can be run from here: no others are claimed. With `watch`, a lease counts as lost
+    only if the watch agrees.
     """
 
     def __init__(
@@ -89,9 +89,9 @@ class Worker:
         self._metrics = metrics or Metrics()
         self._serves = serves
         self._watch = watch
-        self._destinations: list[str] = []  # served from here, of runs that have waited
-        self._declined: list[str] = []  # runs that are not for this program, though it seemed so
-        self._marked: set[str] = set()  # runs of which it was said what they wait for
+        self._destinations: list[str] = []  # of runs that have waited, and can be run from here
+        self._declined: list[str] = []  # runs that were claimed, but are for other programs
+        self._marked: set[str] = set()  # runs that are marked as waiting
         self._running: dict[str, tuple[Claim, asyncio.Task[None]]] = {}
         self._stuck: dict[str, _Stuck] = {}
         self._room = asyncio.Event()
@@ -224,7 +224,7 @@ class Worker:
     async def _heartbeat(self) -> float:
         hit("lease.before_beat")
         await self._check_leases()
-        # Three to a lease at least: with fewer a worker in good health would lose its runs.
+        # At least three in a lease, so that a healthy worker does not lose its runs.
         return min(self._settings.heartbeat_interval, self._settings.lease_duration / 3)
 
     async def _watch_leases(self) -> None:
@@ -232,9 +232,7 @@ class Worker:
             await _run_forever(partial(self._check_when_notified, subscription))
 
     async def _check_when_notified(self, subscription: Subscription) -> float:
-        await subscription.wait(
-            LEASES_PATIENCE
-        )  # less where no ring would come, hence whatever it says
+        await subscription.wait(LEASES_PATIENCE)
         await self._check_leases()
         return 0
 
@@ -251,9 +249,9 @@ class Worker:
                 task.cancel()
 
     async def sweep(self) -> None:
-        """Expire every overdue run; a run that fails blocks no other and is retried less and less.
+        """Expire every overdue run; a run that fails is retried after a pause that doubles.
 
-        If two runs in a row cannot be written, the store is unavailable: raises `TryAgain`.
+        Raises `TryAgain` if two runs in a row cannot be written: the store is unavailable.
         """
         due = await self._store.overdue_runs(SWEPT_AT_ONCE)
         if self._watch is not None:
@@ -274,7 +272,7 @@ class Worker:
                 log.warning("run %s is overdue and waits: %s", run_id, fault.message)
                 self._postpone(run_id)
                 continue
-            except Exception:  # whatever is wrong with this one, the others' time has run out too
+            except Exception:  # one broken run must not keep the others from expiring
                 log.exception("run %s is overdue and cannot be moved on", run_id)
                 self._postpone(run_id)
             away = False
@@ -292,7 +290,7 @@ class Worker:
         return self._settings.expiry_interval
 
     async def _mark_waiting_runs(self) -> None:
-        """Mark runs that wait for a destination that only other processes serve and none claims."""
+        """Mark runs that only other processes can run and that none has claimed."""
         before = await self._store.now() - int(UNCLAIMED_SECONDS * 1000)
         waiting = await self._store.find_unclaimed_runs(self._destinations, before, SWEPT_AT_ONCE)
         self._marked.intersection_update(waiting)
@@ -312,7 +310,7 @@ class Worker:
         self._bus.notify(run_id)
 
     async def _expire_run(self, run_id: str) -> None:
-        moved = False  # what is moved on in parts changes with each of them
+        moved = False  # a change in parts is checked once: each part changes the lease
 
         def overdue(records: Snapshot) -> ChangeSet | None:
             nonlocal moved

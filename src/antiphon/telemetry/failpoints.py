@@ -1,15 +1,15 @@
-"""Named places where a test may make this process die, stumble or freeze, always the same way.
+"""Named points in the code at which a test can kill, fail or freeze this process.
 
-`arm("append.after_commit:kill@3,claim.before_commit:pause")` does each deed at that pass, the first
-where no number is given. Deeds: `kill` (SIGKILL to ourselves), `raise` (`Unavailable`), `pause`
-(`PAUSE_SECONDS`, blocking whoever passes: the place is frozen as by SIGSTOP), `spin` (compute
-without end, holding the interpreter's lock). Until something is
-armed a point costs one look into an empty dictionary. The command line arms what the environment
-variable `FAILPOINTS` says; nothing here reads it.
+`arm("append.after_commit:kill@3,claim.before_commit:pause")` performs each action at the given
+pass, or at the first one. Actions: `kill` (SIGKILL to this process), `raise` (`Unavailable`),
+`pause` (block the thread for `PAUSE_SECONDS`, as SIGSTOP would), `spin` (compute without end,
+holding the interpreter's lock). A point that is not armed costs one lookup in an empty dictionary.
+The command line arms the points in the environment variable `FAILPOINTS`; this module does not read
+it.
 
 The points:
 
-- `X.before_commit`, `X.after_commit` around a store's transaction, where X is what it is about:
+- `X.before_commit`, `X.after_commit` around a store's transaction, where X is its work:
   `append`, `claim`, `beat`, `put`, `delete`, `forget`, `key`, `check`, `import`, `transfer`,
   `finish_import`, or the `About.what` of a
   change: `message`, `run`, `output`, `cancel`, `finalize`, `result`, `expire`, `give_back`,
@@ -49,15 +49,15 @@ _armed: dict[str, _Point] = {}
 def arm(spec: str) -> None:
     """Arm `name:deed` or `name:deed@pass`, separated by commas; "" disarms all.
 
-    Raises `BadSettings` for what is no such thing.
+    Raises `BadSettings` for anything else.
     """
-    points = dict(_point(one.strip()) for one in spec.split(",") if one.strip())
+    points = dict(_point(part.strip()) for part in spec.split(",") if part.strip())
     _armed.clear()
     _armed.update(points)
 
 
 def hit(name: str) -> None:
-    """Pass this place: perform the action that is armed for it. Safe from any thread."""
+    """Pass this point and perform the action that is armed for it. Safe from any thread."""
     point = _armed.get(name)
     if point is not None:
         _pass(name, point)

@@ -1,8 +1,8 @@
 """Span attributes of agents, requests, replies and tool calls.
 
 The names are those of OpenTelemetry's conventions for generative AI, as of semantic conventions
-1.41: https://github.com/open-telemetry/semantic-conventions-genai. Attributes that hold what people
-and models wrote are separate, because most who collect traces may not see them.
+1.41: https://github.com/open-telemetry/semantic-conventions-genai. Attributes with text of people
+and models are separate, because most operators of traces may not see that text.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _PLAIN = re.compile(r"[A-Za-z0-9_.:/@-]{1,128}")
 
 
 def span_name(operation: str, what: str) -> str:
-    """Return a span's name: with the model or tool if that is a name and not any text."""
+    """Return a span's name: with the model or tool if that is a plain name."""
     return f"{operation} {what}" if _PLAIN.fullmatch(what) else operation
 
 

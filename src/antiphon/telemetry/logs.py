@@ -1,8 +1,8 @@
-"""Log lines as text or JSON: one for each record, without secrets and without what people wrote.
+"""Log lines as text or JSON: one per record, without secrets and without text of users.
 
-What people write reaches a log inside exceptions and inside values marked as `UserContent`. Both
-are left out unless the operator wants them; types, places and codes are always there. Nothing that
-is logged can end its line early or act on a terminal.
+Text of users reaches a log in exceptions and in values marked as `UserContent`. Both are left out
+unless the operator wants them; types, places and codes are always logged. No record can end its
+line early or control a terminal.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from types import MappingProxyType, TracebackType
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -24,7 +24,7 @@ import msgspec
 from antiphon.settings.settings import Settings
 from antiphon.types.terminal_safe import one_line
 
-MOST_FRAMES = 20  # of an exception, the innermost
+MAX_FRAMES = 20  # of an exception, the innermost
 
 _LEVELS = {
     "debug": logging.DEBUG,
@@ -64,7 +64,7 @@ def log_context(**ids: str | None) -> Generator[None]:
 def configure_logging(settings: Settings) -> None:
     """Write log lines to stderr as the settings say; other libraries log from warnings up."""
     as_json = settings.log_format == "json"
-    # One of several processes may have its name put before each line, which is no JSON.
+    # `sys.stderr` of one of several processes may prefix lines with a name, which breaks JSON.
     handler = logging.StreamHandler(sys.__stderr__ if as_json else sys.stderr)
     formatter = JsonLogFormatter if as_json else TextLogFormatter
     handler.setFormatter(formatter(content=settings.log_content))
@@ -91,7 +91,7 @@ class LogFormatter(logging.Formatter):
             record = logging.makeLogRecord({**record.__dict__, "args": _redact_args(record.args)})
         try:
             return _safe(record.getMessage())
-        except (TypeError, ValueError):  # a library's own slip: its line says what it can
+        except (TypeError, ValueError):  # a library's arguments do not match its format
             return _safe(str(record.msg))
 
     def _describe_exception(self, record: logging.LogRecord) -> list[str]:
@@ -115,7 +115,7 @@ class JsonLogFormatter(LogFormatter):
     """Formats a record as a JSON object, for programs."""
 
     def _line(self, record: logging.LogRecord, ids: Mapping[str, str]) -> str:
-        told: dict[str, Any] = {
+        fields: dict[str, Any] = {
             "time": _time(record),
             "level": record.levelname.lower(),
             "logger": record.name,
@@ -124,8 +124,8 @@ class JsonLogFormatter(LogFormatter):
             **ids,
         }
         if fault := self._describe_exception(record):
-            told["error"] = fault
-        return msgspec.json.encode(told).decode()
+            fields["error"] = fault
+        return msgspec.json.encode(fields).decode()
 
 
 def _time(record: logging.LogRecord) -> str:
@@ -161,9 +161,5 @@ def _describe_error(error: BaseException, *, content: bool) -> Iterator[str]:
         yield from _describe_error(cause, content=content)
     kind = f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins.")
     yield f"{kind}: {error}" if content else kind
-    yield from _describe_frames(error.__traceback__)
-
-
-def _describe_frames(trace: TracebackType | None) -> Iterator[str]:
-    for frame in traceback.extract_tb(trace)[-MOST_FRAMES:]:
+    for frame in traceback.extract_tb(error.__traceback__)[-MAX_FRAMES:]:
         yield f"at {frame.filename}:{frame.lineno} in {frame.name}"

@@ -136,11 +136,11 @@ MEASURES = (
 """The table, in the order of exposition."""
 
 
-# Counts what happens in one process, and tells it as Prometheus reads it.
+# Counters of one process, and their exposition for Prometheus.
 
 
-MOST_SERIES = 500  # of one measure; what comes beyond is counted together
-MOST_KEPT = 10_000  # runs whose newest event's time is remembered
+MAX_SERIES = 500  # of one measure; further ones are counted together
+MAX_RUNS = 10_000  # whose newest event's time is remembered
 
 _OTHERS = "other"
 _TABLE = {measure.name: measure for measure in MEASURES}
@@ -201,8 +201,8 @@ class Metrics:
 
     def record_commit(self, run_id: str, number: int) -> None:
         """Record that the event of this number is stored now."""
-        self._kept.pop(run_id, None)  # so that those which are written to are the newest
-        if len(self._kept) >= MOST_KEPT:
+        self._kept.pop(run_id, None)  # so that the runs are in the order of their last write
+        if len(self._kept) >= MAX_RUNS:
             del self._kept[next(iter(self._kept))]
         self._kept[run_id] = (number, monotonic())
 
@@ -217,24 +217,24 @@ class Metrics:
 
     def snapshot(self) -> MetricsSnapshot:
         """Return the current values."""
-        told = {
+        values = {
             name: {_labels(_TABLE[name], labels): list(cells) for labels, cells in series.items()}
             for name, series in self._counted.items()
         }
         if self._sent:
-            told[EVENTS.name] = {
+            values[EVENTS.name] = {
                 _labels(EVENTS, (kind.decode(),)): [float(count)]
                 for kind, count in self._sent.items()
             }
         for measure, labels, look in self._gauges:
-            told.setdefault(measure.name, {})[_labels(measure, labels)] = [look()]
-        return MetricsSnapshot(told)
+            values.setdefault(measure.name, {})[_labels(measure, labels)] = [look()]
+        return MetricsSnapshot(values)
 
     def _series(self, measure: Measure, labels: tuple[str, ...]) -> list[float]:
         series = self._counted.setdefault(measure.name, {})
         cells = series.get(labels)
         if cells is None:
-            if len(series) >= MOST_SERIES:
+            if len(series) >= MAX_SERIES:
                 labels = (_OTHERS,) * len(labels)
             cells = series.setdefault(labels, [0.0] * _width(measure))
         return cells

@@ -29,8 +29,8 @@ from antiphon.telemetry.tracing import (
     trace_headers,
 )
 
-LAST_WORDS = 2.0  # seconds for what was not sent yet, when a program ends
-LONGEST = 32_000  # characters of one attribute: content may be long
+FLUSH_SECONDS = 2.0  # to send queued spans when a program ends
+MAX_CHARACTERS = 32_000  # in one attribute: content may be long
 
 _KINDS = {
     "internal": trace.SpanKind.INTERNAL,
@@ -47,7 +47,7 @@ class OtlpTracer:
         self.content = content
         self._own: TracerProvider | None = None
         provider = trace.get_tracer_provider()
-        if isinstance(provider, trace.ProxyTracerProvider):  # nobody has set one up
+        if isinstance(provider, trace.ProxyTracerProvider):  # the program has configured none
             provider = self._own = _provider(service)
         self._tracer = provider.get_tracer("antiphon")
 
@@ -87,7 +87,7 @@ class OtlpTracer:
         if self._own is not None:
             ending = threading.Thread(target=self._own.shutdown, daemon=True)
             ending.start()
-            ending.join(LAST_WORDS)
+            ending.join(FLUSH_SECONDS)
 
 
 class _Span:
@@ -135,4 +135,4 @@ def _place(span: trace.Span) -> str | None:
 
 
 def _fit(fact: AttributeValue) -> AttributeValue:
-    return fact[:LONGEST] if isinstance(fact, str) else fact
+    return fact[:MAX_CHARACTERS] if isinstance(fact, str) else fact

@@ -170,7 +170,7 @@ def open_span(
     span = tracer.start_span(name, kind, parent=parent, facts=facts)
     try:
         yield span
-    except GeneratorExit:  # whoever listened has heard enough
+    except GeneratorExit:  # the consumer has closed the generator
         raise
     except BaseException as error:
         span.set_error(error_type(error))

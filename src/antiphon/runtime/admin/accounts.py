@@ -29,7 +29,7 @@ from antiphon.types.errors import (
 )
 from antiphon.types.ids import Mint
 
-# Passwords as hashes that are slow to guess (argon2id): made and tried in threads, few at once.
+# Password hashes (argon2id), computed in threads, few at once.
 
 
 AT_ONCE = 2
@@ -47,7 +47,7 @@ class PasswordHasher:
     """Hashes and verifies passwords; imports argon2 on first use."""
 
     cost: ClassVar[Mapping[str, int]] = {}
-    """Parameters of argon2 other than its library's defaults. Tests of other things lower them."""
+    """Parameters of argon2 other than its library's defaults; tests lower them."""
 
     def __init__(self) -> None:
         self._turns = asyncio.Semaphore(AT_ONCE)
@@ -66,18 +66,18 @@ class PasswordHasher:
             return await asyncio.to_thread(self._try, password, kept)
 
     def _hash(self, password: str) -> str:
-        made: str = self._load_hasher().hash(password)
-        return made
+        hashed: str = self._load_hasher().hash(password)
+        return hashed
 
     def _try(self, password: str, kept: str | None) -> PasswordCheck:
         hasher = self._load_hasher()
-        nobodys = self._dummy_hash or hasher.hash(secrets.token_hex(16))
-        self._dummy_hash = nobodys
+        self._dummy_hash = self._dummy_hash or hasher.hash(secrets.token_hex(16))
+        hashed = kept or self._dummy_hash
         try:
-            hasher.verify(kept or nobodys, password)
+            hasher.verify(hashed, password)
         except self._argon2.exceptions.VerificationError:
             return PasswordCheck(fits=False)
-        return PasswordCheck(kept is not None, hasher.check_needs_rehash(kept or nobodys))
+        return PasswordCheck(kept is not None, hasher.check_needs_rehash(hashed))
 
     def _load_hasher(self) -> Any:
         if self._hasher is None:
@@ -155,7 +155,7 @@ class AccountService:
             )
 
         act = None
-        if changed_fields := _changed_fields(call):
+        if changed_fields := _describe_changes(call):
             act = await self._create_entry(
                 "person.changed", call.person_id, by, changed=changed_fields
             )
@@ -214,7 +214,7 @@ class AccountService:
             name = wanted if number == 1 else f"{wanted[: accounts.MAX_NAME - _NAME_ROOM]} {number}"
             if await self._store.find_person(name=name) is not None:
                 continue
-            with suppress(Conflict):  # somebody was quicker, perhaps the same person elsewhere
+            with suppress(Conflict):  # a concurrent sign-in has taken the name or the subject
                 await self._add(name, call.role, call.subject, None, by)
             if (known := await self._store.find_person(subject=call.subject)) is not None:
                 return known
@@ -257,7 +257,7 @@ class AccountService:
         )
 
 
-def _changed_fields(call: operations.UpdatePerson) -> str:
+def _describe_changes(call: operations.UpdatePerson) -> str:
     """Return the changed fields for the audit log, without the values of secret ones."""
     given = [name for name in _FIELDS if getattr(call, name) is not msgspec.UNSET]
     words = [f"{name}={getattr(call, name)}".lower() if name in _PLAIN else name for name in given]

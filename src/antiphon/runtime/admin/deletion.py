@@ -18,9 +18,9 @@ from antiphon.types.accounts import Account, Principal
 from antiphon.types.errors import Conflict, NotFound
 from antiphon.types.ids import Mint
 
-BITE = 500  # things that are deleted in one transaction
+BATCH = 500  # records deleted in one transaction
 PAGE = 100
-SETTLE_SECONDS = 3.0  # until keys that were revoked and runs that were cancelled are so everywhere
+SETTLE_SECONDS = 3.0  # until revoked keys and cancelled runs have ended in every process
 
 
 class OwnerDeleter:
@@ -35,7 +35,7 @@ class OwnerDeleter:
         self._settle = settle
 
     async def delete(self, owner: str, by: Principal) -> AsyncGenerator[int, None]:
-        """Yield the number of deleted things after each batch; end when nothing is left.
+        """Yield the number of deleted records after each batch; end when nothing is left.
 
         A person is deleted with what they own, and so is a project. Raises `Conflict` for the last
         admin, and for the owner of the key that asks.
@@ -50,12 +50,12 @@ class OwnerDeleter:
                         self._store, self._mint, by, "owner.erased", owner, owner
                     )
                 )
-            while bite := await self._store.delete_owned(owner, BITE):
-                erased += bite
+            while deleted := await self._store.delete_owned(owner, BATCH):
+                erased += deleted
                 yield erased
             if again or not ended:
                 return
-            # Whoever was let in just before may have begun something since.
+            # A request that was admitted just before may have created records since.
             await asyncio.sleep(self._settle)
 
     async def _stop_everything(self, owner: str, by: Principal) -> bool:

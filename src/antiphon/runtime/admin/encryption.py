@@ -22,7 +22,7 @@ from antiphon.types.errors import BadSettings
 
 SUFFIX = ".key"  # of the file beside an SQLite database
 
-# What is sealed: the form, the key's mark, the nonce, the sealed bytes with their tag.
+# The format: a version byte, the key's fingerprint, the nonce, the ciphertext with its tag.
 _FORM = b"\x01"
 _MARK_BYTES = 8
 _NONCE_BYTES = 12
@@ -41,7 +41,7 @@ class AesCipher:
         nonce = secrets.token_bytes(_NONCE_BYTES)
         head = _FORM + self._fingerprint
         cipher = self._ciphers[self._fingerprint]
-        return head + nonce + cipher.encrypt(nonce, plain, _authenticated_data(head, about))
+        return head + nonce + cipher.encrypt(nonce, plain, _build_aad(head, about))
 
     def decrypt(self, sealed: bytes, about: Sequence[str]) -> bytes:
         """Return the plaintext of this context. Raises `BadSettings` where decryption fails."""
@@ -54,9 +54,7 @@ class AesCipher:
                 received="another one",
             )
         try:
-            return cipher.decrypt(
-                nonce, sealed[_HEAD + _NONCE_BYTES :], _authenticated_data(head, about)
-            )
+            return cipher.decrypt(nonce, sealed[_HEAD + _NONCE_BYTES :], _build_aad(head, about))
         except (InvalidTag, ValueError) as error:
             raise BadSettings(
                 "What was sealed has been changed, or was sealed about something else.",
@@ -88,7 +86,7 @@ def _load_key(settings: Settings) -> bytes:
     if settings.secret_key is not None:
         return _key(settings.secret_key, "secret_key")
     if settings.database == "memory:":
-        return secrets.token_bytes(BYTES)  # forgotten with what it seals
+        return secrets.token_bytes(BYTES)  # lost together with the data that it encrypts
     database = database_file(settings)
     if database is None:
         raise BadSettings(
@@ -126,7 +124,7 @@ def _fingerprint(key: bytes) -> bytes:
     return blake2b(b"antiphon seal", key=key, digest_size=_MARK_BYTES).digest()
 
 
-def _authenticated_data(head: bytes, about: Sequence[str]) -> bytes:
+def _build_aad(head: bytes, about: Sequence[str]) -> bytes:
     """Return the authenticated data: each text after its length, so that it is unambiguous."""
     texts = (text.encode() for text in about)
     return head + b"".join(len(text).to_bytes(4) + text for text in texts)

@@ -26,13 +26,13 @@ from antiphon.types.ids import Mint
 from antiphon.types.messages import Message, Upload
 from antiphon.types.runs import Action, Assistant, Run, Thread
 
-# A zip archive that is sent while it is made: nothing is held but what was not fetched yet.
+# The zip stream: an archive that is sent while it is written.
 
 
 class ZipStream:
-    """Takes entries one after the other; `take` gives the bytes that are ready.
+    """Writes a zip archive entry by entry; `take` returns the finished bytes.
 
-    Every entry bears the time `made`, and is for its owner's eyes where it is unpacked.
+    Every entry has the time `made`, and is readable only by its owner when it is unpacked.
     """
 
     def __init__(self, made: datetime) -> None:
@@ -42,7 +42,7 @@ class ZipStream:
 
     @contextmanager
     def entry(self, name: str) -> Generator[IO[bytes]]:
-        """A file to be written into the archive, of any length."""
+        """Open a new entry, to which any number of bytes may be written."""
         about = ZipInfo(name, self._made)
         about.compress_type = ZIP_DEFLATED
         about.external_attr = 0o600 << 16
@@ -50,17 +50,17 @@ class ZipStream:
             yield entry
 
     def take(self) -> bytes:
-        """The bytes that were not taken yet."""
+        """Return the bytes written since the last call."""
         return self._ready.take()
 
     def close(self) -> bytes:
-        """The last bytes: the list of all entries."""
+        """Return the last bytes: the list of all entries."""
         self._zip.close()
         return self._ready.take()
 
 
 class _PieceBuffer:
-    """A file that can only be written to, and is emptied now and then."""
+    """A write-only file; `take` empties it."""
 
     def __init__(self) -> None:
         self._pieces: list[bytes] = []
@@ -81,17 +81,20 @@ class _PieceBuffer:
         return ready
 
 
+# The export.
+
+
 T = TypeVar("T")
 
-FORM = 1  # of the archive; it grows when a reader of an older one would be misled
-PAGE_BYTES = 1_000_000  # about as much of a list is held at once
-FIRST_PAGE = 10  # things, before it is known how large they are
-MOST_AT_ONCE = 200
-REMEMBERED = 1_000  # ids of what was seen, for what may be deleted meanwhile
-NAME_LETTERS = 100
+FORM = 1  # of the archive; raised for a change that readers of older archives cannot ignore
+PAGE_BYTES = 1_000_000  # about as much of a list is in memory at once
+FIRST_PAGE = 10  # records in the first page, before their size is known
+MAX_PAGE = 200
+REMEMBERED = 1_000  # ids of exported records: the last one may be deleted meanwhile
+MAX_NAME_LENGTH = 100
 
 _THREADS = ThreadPoolExecutor(2, "antiphon export")
-"""Threads of their own: archives do not keep sign-ins and probes from the others."""
+"""Threads for compression, so that archives do not delay sign-ins and probes."""
 
 _encode = msgspec.json.Encoder().encode
 _UNSAFE = re.compile(r"[^\w .()+-]")
@@ -195,15 +198,15 @@ class _Export:
 
     def _manifest(self) -> AsyncGenerator[bytes, None]:
         """Yield the manifest: format, owner and counts. It comes last, to show completeness."""
-        told = {
+        manifest = {
             "form": FORM,
             "owner": self._owner,
             "made_at": self._now,
             "counts": self._counts,
         }
-        return _whole(msgspec.json.format(_encode(told), indent=2) + b"\n")
+        return _whole(msgspec.json.format(_encode(manifest), indent=2) + b"\n")
 
-    # What there is.
+    # Records.
 
     async def _messages(self) -> AsyncGenerator[Message, None]:
         async for thread in self._every(Thread):
@@ -233,7 +236,10 @@ class _Export:
     async def _runs(self) -> AsyncGenerator[bytes, None]:
         """Yield a line for each run, with those of its events that are still stored."""
         async for run in self._every(Run):
-            after = await self._kept_after(run.id)
+            try:
+                after = (await self._store.run_lease(run.id)).kept_after
+            except NotFound:  # deleted meanwhile
+                after = 0
             yield b'{"run":%b,"events_after":%d,"events":[' % (_encode(run), after)
             between = b""
             async for lines in self._log(run.id, after):
@@ -242,19 +248,13 @@ class _Export:
             yield b"]}\n"
             self._counts["runs"] += 1
 
-    async def _kept_after(self, run_id: str) -> int:
-        try:
-            return (await self._store.run_lease(run_id)).kept_after
-        except NotFound:  # deleted meanwhile
-            return 0
-
     async def _log(self, run_id: str, after: int) -> AsyncGenerator[Sequence[bytes], None]:
         """Yield the events above this number that exist now."""
         more = True
         while more:
             try:
                 page = await self._store.read_events(run_id, after)
-            except (NotFound, EventExpired):  # deleted or forgotten meanwhile
+            except (NotFound, EventExpired):  # deleted or past retention meanwhile
                 return
             if page.lines:
                 yield page.lines
@@ -271,7 +271,7 @@ class _Export:
                 yield thing
             seen.extend(thing.id for thing in page.data)
             size = sum(len(_encode(thing)) for thing in page.data)
-            limit = max(1, min(MOST_AT_ONCE, limit * PAGE_BYTES // max(size, 1)))
+            limit = max(1, min(MAX_PAGE, limit * PAGE_BYTES // max(size, 1)))
             more = page.has_more
 
     async def _page(
@@ -292,5 +292,5 @@ async def _whole(content: bytes) -> AsyncGenerator[bytes, None]:
 
 def _place(upload: Upload) -> str:
     """Return a file's path in the archive, which is harmless wherever it is unpacked."""
-    name = _UNSAFE.sub("_", upload.name)[-NAME_LETTERS:].strip(". ")
+    name = _UNSAFE.sub("_", upload.name)[-MAX_NAME_LENGTH:].strip(". ")
     return f"files/{upload.id}-{name or 'file'}"

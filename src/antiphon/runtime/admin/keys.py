@@ -7,7 +7,6 @@ import re
 import secrets
 from collections.abc import Sequence
 from hashlib import blake2b
-from typing import Any
 
 import msgspec
 from msgspec.structs import asdict, replace
@@ -22,10 +21,10 @@ from antiphon.types.errors import InvalidRequest, NotFound
 from antiphon.types.ids import Mint
 
 SCOPES = ("read", "write", "metrics", "admin")
-SECRET_BYTES = 32  # 256 bits to be believed by
+SECRET_BYTES = 32  # 256 bits that prove the key
 
 _MARK = "ak_"
-_PREFIX_BYTES = 9  # 72 bits to be found by
+_PREFIX_BYTES = 9  # 72 bits by which the key is found
 PREFIX_LENGTH = len(_MARK) + 12
 SHAPE = re.compile(r"ak_[A-Za-z0-9_-]{12}[A-Za-z0-9_-]{43}", re.ASCII)
 
@@ -60,7 +59,9 @@ class KeyService:
 
     async def update(self, call: operations.UpdateKey, by: Principal) -> Key:
         """Change a key's name or limits. Raises `NotFound`."""
-        limits = _changed_limits(call.limits)
+        limits = {
+            name: value for name, value in asdict(call.limits).items() if value is not msgspec.UNSET
+        }
         named = {} if call.name is msgspec.UNSET else {"name": call.name}
 
         def amend(key: Key) -> Key:
@@ -121,11 +122,6 @@ def new_key(now: int, owner: str, name: str, scopes: Sequence[str]) -> tuple[Key
 def digest(token: str, installation: bytes) -> bytes:
     """Return the hash by which the installation finds a key."""
     return blake2b(token.encode(), key=installation, digest_size=SECRET_BYTES).digest()
-
-
-def _changed_limits(limits: operations.NewLimits) -> dict[str, Any]:
-    """Return the limits that the request changes."""
-    return {name: value for name, value in asdict(limits).items() if value is not msgspec.UNSET}
 
 
 def _limit_details(limits: Limits) -> dict[str, str]:

@@ -18,7 +18,7 @@ from antiphon.types.accounts import OwnerProviderKey, OwnerTotals, Principal, Pr
 
 A = TypeVar("A")
 
-ERASE_SECONDS = 10.0  # of one call, before it says how far it is
+ERASE_SECONDS = 10.0  # of one request, before it returns its progress
 
 CheckProviderKey = Callable[[str, OwnerProviderKey], None]
 """Raises `InvalidRequest` for a key that no provider of this name could use."""
@@ -54,8 +54,8 @@ class OwnerService:
 
     async def dispatch(self, call: Operation[A], by: Principal) -> A:
         """Execute the operation."""
-        told: A = await self.handlers[type(call)](call, by)
-        return told
+        answer: A = await self.handlers[type(call)](call, by)
+        return answer
 
     async def reencrypt_keys(self, by: Principal) -> int:
         """Encrypt again with the current key what an older key encrypted; return how many keys."""
@@ -99,8 +99,8 @@ class OwnerService:
 
     async def _erase(self, call: operations.EraseOwner, by: Principal) -> Erasure:
         owner, ends, erased = sanitize.validate_owner(call.owner), self._clock() + ERASE_SECONDS, 0
-        async with aclosing(self._eraser.delete(owner, by)) as bites:
-            async for erased in bites:
+        async with aclosing(self._eraser.delete(owner, by)) as batches:
+            async for erased in batches:
                 if self._clock() >= ends:
                     return Erasure(owner, erased, done=False)
         return Erasure(owner, erased, done=True)

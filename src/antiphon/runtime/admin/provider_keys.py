@@ -18,10 +18,10 @@ from antiphon.types.accounts import OwnerProviderKey, Principal, ProviderKey
 from antiphon.types.errors import BadSettings
 from antiphon.types.ids import Mint
 
-MEMORY_SECONDS = 2.0  # how long a look-up is believed; a key that was removed elsewhere ends then
+MEMORY_SECONDS = 2.0  # that a key is cached; a key that was deleted elsewhere is used as long
 MAX_REMEMBERED = 10_000
-_TOLD = 4  # letters of its end by which a person knows a key again
-_LONG_ENOUGH = 20  # letters, of a key of which so much may be told
+_HINT_LENGTH = 4  # last characters of a key, by which a person recognizes it
+_MIN_LENGTH = 20  # characters of a key that has a hint
 
 
 class Cipher(Protocol):
@@ -172,4 +172,4 @@ class ProviderKeyService:
 
 def _hint(key: str) -> str:
     """Return the key's last characters, by which people recognize it; "" for a short key."""
-    return f"...{key[-_TOLD:]}" if len(key) >= _LONG_ENOUGH else ""
+    return f"...{key[-_HINT_LENGTH:]}" if len(key) >= _MIN_LENGTH else ""

@@ -82,7 +82,7 @@ class Dispatcher:
         if self._admin.handles(call):
             return Response(await self._admin.dispatch(call, by), call.http_status)
         once = _once(call, by.owner, key)
-        # What was answered once is answered so again, whatever has become of the things it names.
+        # The stored answer is returned again, even if its records have changed since.
         value = await self._find_answer(once)
         if value is None:
             value = await self._handlers[type(call)](call, by, once)
@@ -103,15 +103,15 @@ class Dispatcher:
         if isinstance(call, operations.Follow):
             return await self._runs.follow(call.run_id, call.after, by.owner)
         once = _once(call, by.owner, key)
-        told = await self._find_answer(once) or await self._request_turn(call, by, once)
-        if isinstance(told, TurnRequested):
-            asked = told
+        answer = await self._find_answer(once) or await self._request_turn(call, by, once)
+        if isinstance(answer, TurnRequested):
+            asked = answer
         else:
             asked = await self._runs.ensure_turn_requested(
-                msgspec.json.decode(told, type=TurnRequested), by
+                msgspec.json.decode(answer, type=TurnRequested), by
             )
         if isinstance(call, operations.Process) and call.background:
-            return Response(asked.run, 202, replayed=told is not asked)
+            return Response(asked.run, 202, replayed=answer is not asked)
         return RunEventReader(self._store, self._bus, asked.run.id, asked.after, whole=False)
 
     async def _request_turn(
@@ -120,7 +120,7 @@ class Dispatcher:
         by: Principal,
         once: IdempotencyKey | None,
     ) -> TurnRequested | msgspec.Raw:
-        """Return the requested turn; `Raw` where a request with the same key was quicker."""
+        """Request the turn; return `Raw` if a request with the same key was first."""
         match call:
             case operations.Complete(run_id, fresh):
                 return await self._runs.request_turn(run_id, by, once, fresh=fresh)

@@ -54,7 +54,7 @@ class RunSpecResolver:
         model = call.model or assistant.model or await self._default_model()
         opened = await self._open_model(model, owner)
         validation.validate_sampling(sampling)
-        if not servers:  # what these offer is known when the model is asked
+        if not servers:  # their tools are known only when the turn runs
             validation.validate_tool_choice(sampling, tools)
         validation.validate_provider_support(opened.name, opened.lacks, sampling, tools or servers)
         await self._check_attachments(opened, call, owner)
@@ -96,16 +96,19 @@ class RunSpecResolver:
             await self._store.get(Thread, owner, call.thread_id)
             said.append(cut_to_window(await self._store.context(call.thread_id), None))
         if isinstance(call, operations.Process) and call.message is not None:
-            said.append(to_chat_completions(_as_message(call.message)))
+            new = call.message
+            message = Message(
+                id="",
+                thread_id="",
+                number=0,
+                role=new.role,
+                content=parts(new.content),
+                created_at=0,
+            )
+            said.append(to_chat_completions(message))
         shown = await inline_attachments(b",".join(filter(None, said)), self._store, owner)
         if found := [lack for mark, lack in missing.items() if mark in shown]:
             raise validation.unsupported_error(opened.name, found)
-
-
-def _as_message(new: operations.NewMessage) -> Message:
-    return Message(
-        id="", thread_id="", number=0, role=new.role, content=parts(new.content), created_at=0
-    )
 
 
 def _first(given: T | None, fallback: T) -> T:

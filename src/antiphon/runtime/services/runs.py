@@ -86,7 +86,7 @@ class RunService:
     async def request_turn(
         self, run_id: str, by: Principal, once: IdempotencyKey | None, *, fresh: bool
     ) -> TurnRequested | msgspec.Raw:
-        """Request the run's next turn; return `Raw` if a request with the key was quicker."""
+        """Request the run's next turn; return `Raw` if a request with the same key was first."""
         about = ReadSet(
             owner=by.owner, run_id=run_id, once=once, key_id=_limited_key(by), what="ask"
         )
@@ -96,7 +96,7 @@ class RunService:
         asked: TurnRequested | msgspec.Raw
         try:
             asked = await self._changes.commit_and_notify(about, decide)
-        except DestinationUnknown:  # an earlier version made it; who asks for it says where it goes
+        except DestinationUnknown:  # a run of an earlier version: this request sets its destination
             run = await self._store.get(Run, by.owner, run_id)
             adopt = await self._run_specs.destination(run, by.owner)
             asked = await self._changes.commit_and_notify(about, partial(decide, adopt=adopt))

@@ -146,7 +146,10 @@ class ThreadService:
     async def _create_message(
         self, call: operations.CreateMessage, by: Principal, once: IdempotencyKey | None
     ) -> object:
-        await self._check_summary(call, by.owner)
+        if call.compacts is not None:
+            await self._store.get(Thread, by.owner, call.thread_id)
+            context = await self._store.context(call.thread_id)
+            validation.validate_summary(call, call.compacts, context)
         if call.role == "tool":
             return await self._save_output_message(call, by, once)
         validation.validate_no_output_fields(call)
@@ -155,13 +158,6 @@ class ThreadService:
         return await self._store.change(
             about, lambda records: transitions.add_message(records, call, self._mint)
         )
-
-    async def _check_summary(self, call: operations.CreateMessage, owner: str) -> None:
-        if call.compacts is None:
-            return
-        await self._store.get(Thread, owner, call.thread_id)
-        context = await self._store.context(call.thread_id)
-        validation.validate_summary(call, call.compacts, context)
 
     async def _save_output_message(
         self, call: operations.CreateMessage, by: Principal, once: IdempotencyKey | None
@@ -188,10 +184,10 @@ class ThreadService:
             saved = change.answer
             return replace(change, answer=change.messages[0]) if change.messages else None
 
-        told = await self._changes.commit_and_notify(about, decide)
-        if told is None and saved is not None:  # it was saved before
+        message = await self._changes.commit_and_notify(about, decide)
+        if message is None and saved is not None:  # it was saved before
             return await self._store.get(Message, by.owner, output_message_id(saved))
-        return told
+        return message
 
     async def _list_messages(
         self, call: operations.ListMessages, by: Principal, _: IdempotencyKey | None

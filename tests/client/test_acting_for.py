@@ -16,7 +16,7 @@ from antiphon.client.sync_client import Client
 from antiphon.runtime.admin.keys import create_unaudited_key
 from antiphon.runtime.embedded_transport import AsyncEmbeddedTransport
 from antiphon.runtime.runtime import open_runtime
-from antiphon.server.serve import serving
+from antiphon.server.serve import run_server
 from antiphon.types import errors
 from antiphon.types.accounts import Principal
 from tests.support.client.either_transport import LINES, SETTINGS, waiting_run
@@ -131,7 +131,7 @@ async def test_the_sync_client_acts_for_owners_too():
             talk(client)
 
     await asyncio.to_thread(in_this_process)
-    async with serving(SETTINGS) as url:
+    async with run_server(SETTINGS) as url:
         await asyncio.to_thread(over_http, url)
 
 
@@ -177,5 +177,5 @@ async def locked() -> AsyncIterator[tuple[str, dict[str, str]]]:
     async with open_runtime(SETTINGS) as runtime:
         _, ann = await create_unaudited_key(runtime.store, "ann")
         _, root = await create_unaudited_key(runtime.store, "local", scopes=("admin",))
-        async with serving(SETTINGS, lambda _: nullcontext(runtime)) as url:
+        async with run_server(SETTINGS, lambda _: nullcontext(runtime)) as url:
             yield url, {"ann": ann, "root": root}

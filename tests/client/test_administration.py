@@ -9,7 +9,7 @@ import pytest
 
 from antiphon.api.operations import ListKeys, ListLiveRuns, ListPeople
 from antiphon.client.async_client import AsyncClient
-from antiphon.server.serve import serving
+from antiphon.server.serve import run_server
 from antiphon.types import errors
 from tests.support.client.either_transport import LINES, SETTINGS, waiting_run
 
@@ -183,7 +183,7 @@ async def test_a_password_is_in_no_answer_and_no_complaint(client: AsyncClient):
 
 
 async def test_a_key_is_told_once_and_revoked_for_good():
-    async with serving(SETTINGS) as url, AsyncClient(url) as first:
+    async with run_server(SETTINGS) as url, AsyncClient(url) as first:
         made = await first.create_key("web", "local", ("admin",))
         async with AsyncClient(url, api_key=made.token) as root:
             anns = await root.create_key("laptop", "ann")
@@ -202,7 +202,7 @@ async def test_a_key_is_told_once_and_revoked_for_good():
 
 
 async def test_the_keys_of_who_is_disabled_are_revoked():
-    async with serving(SETTINGS) as url, AsyncClient(url) as first:
+    async with run_server(SETTINGS) as url, AsyncClient(url) as first:
         root = AsyncClient(url, api_key=(await first.create_key("root", "local", ("admin",))).token)
         ann = await root.create_person("Ann")
         key = (await root.create_key("laptop", ann.id)).key

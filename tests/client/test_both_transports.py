@@ -15,7 +15,7 @@ from antiphon.api.operations import (
     UpdateThread,
 )
 from antiphon.client.async_client import AsyncClient
-from antiphon.server.serve import serving
+from antiphon.server.serve import run_server
 from antiphon.settings.settings import Settings
 from antiphon.types import errors
 from antiphon.types.errors import AntiphonError
@@ -28,7 +28,7 @@ SETTINGS = Settings(model="demo", database="memory:", demo_delay=0, port=0, shut
 @pytest.fixture
 async def lines() -> AsyncIterator[tuple[AsyncClient, AsyncClient]]:
     async with (
-        serving(SETTINGS) as url,
+        run_server(SETTINGS) as url,
         AsyncClient(url) as remote,
         AsyncClient(settings=SETTINGS) as embedded,
     ):

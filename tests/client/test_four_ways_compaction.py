@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from antiphon.api.operations import NewMessage
 from antiphon.client.async_client import AsyncClient
 from antiphon.client.sync_client import Client
-from antiphon.server.serve import serving
+from antiphon.server.serve import run_server
 from antiphon.settings.settings import Settings
 from antiphon.types import errors
 from antiphon.types.errors import AntiphonError
@@ -221,7 +221,7 @@ async def slow(request: pytest.FixtureRequest) -> AsyncIterator[AsyncClient]:
         async with AsyncClient(settings=settings) as client:
             yield client
         return
-    async with serving(settings) as url, AsyncClient(url) as client:
+    async with run_server(settings) as url, AsyncClient(url) as client:
         yield client
 
 

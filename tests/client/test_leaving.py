@@ -15,7 +15,7 @@ import pytest
 
 from antiphon.client.async_client import AsyncClient
 from antiphon.client.sync_client import Client
-from antiphon.server.serve import serving
+from antiphon.server.serve import run_server
 from antiphon.settings.settings import Settings
 
 SETTINGS = Settings(model="demo", database="memory:", port=0, demo_delay=0, shutdown_timeout=0.1)
@@ -30,7 +30,7 @@ client = Client(settings=Settings(model="demo", database="memory:"))
 
 @pytest.fixture
 async def server() -> AsyncIterator[str]:
-    async with serving(SETTINGS) as url:
+    async with run_server(SETTINGS) as url:
         yield url
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from antiphon.client.async_client import AsyncClient
-from antiphon.server.serve import serving
+from antiphon.server.serve import run_server
 from antiphon.settings.settings import Settings
 from antiphon.types.errors import AntiphonError, InvalidRequest, UnsupportedByProvider
 from antiphon.types.messages import File, Image, Text, ToolSpec
@@ -30,7 +30,7 @@ async def client(request: pytest.FixtureRequest) -> AsyncIterator[AsyncClient]:
         async with AsyncClient(settings=SETTINGS) as client:
             yield client
     else:
-        async with serving(SETTINGS) as url, AsyncClient(url) as client:
+        async with run_server(SETTINGS) as url, AsyncClient(url) as client:
             yield client
 
 

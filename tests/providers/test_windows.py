@@ -9,7 +9,7 @@ from antiphon.client.async_client import AsyncClient
 from antiphon.providers.catalog import Catalog
 from antiphon.providers.model_info import ModelWindows, Offer, WindowList
 from antiphon.providers.price_list import context_tokens
-from antiphon.server.serve import serving
+from antiphon.server.serve import run_server
 from antiphon.settings.settings import Settings
 from antiphon.types.errors import BadSettings
 
@@ -79,7 +79,7 @@ async def test_models_are_listed_with_their_windows_in_both_lines():
         model="mine:small", database="memory:", port=0, **mine({"small": 8192})  # type: ignore[arg-type]
     )  # fmt: skip
     async with (
-        serving(settings) as url,
+        run_server(settings) as url,
         AsyncClient(url) as remote,
         AsyncClient(settings=settings) as embedded,
     ):

@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from antiphon.server.streaming import Pace
+from antiphon.server.streaming import StreamTimeouts
 from tests.support.server.served import Served, served
 from tests.support.services.postgres import Postgres
 
@@ -23,9 +23,9 @@ async def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def impatient() -> Pace:
+def impatient() -> StreamTimeouts:
     """A second of silence, a second of patience, a second between two looks."""
-    return Pace(silence=1.0, patience=1.0, recheck=1.0)
+    return StreamTimeouts(silence=1.0, patience=1.0, recheck=1.0)
 
 
 @pytest.fixture

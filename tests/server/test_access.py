@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from antiphon.api.operations import OPERATIONS, path_fields
 from antiphon.runtime.admin.keys import create_unaudited_key
 from antiphon.server.auth import check_bind, check_origin
-from antiphon.server.serve import serving
+from antiphon.server.serve import run_server
 from antiphon.types.errors import AntiphonError, BadSettings, InvalidRequest
 from tests.support.server.served import SETTINGS, Served, eventually, served
 
@@ -223,7 +223,7 @@ def test_another_address_is_bound_only_with_a_key(host: str) -> None:
 
 async def test_a_server_without_keys_refuses_another_address() -> None:
     with pytest.raises(BadSettings):
-        async with serving(replace(SETTINGS, host="0.0.0.0")):
+        async with run_server(replace(SETTINGS, host="0.0.0.0")):
             pass
 
 

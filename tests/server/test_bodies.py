@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antiphon.api.problems import TooSlow
-from antiphon.server.request_parsing import MAX_ITEMS, body, json_object
+from antiphon.server.request_parsing import MAX_ITEMS, parse_json_object, read_body
 from antiphon.types.errors import InvalidRequest, TooLarge
 from tests.support.server.served import DEADLINE, SETTINGS, Served
 
@@ -173,7 +173,7 @@ def test_a_body_that_comes_in_drops_is_given_up() -> None:
         return {"type": "http.request", "body": b"x", "more_body": True}
 
     with asyncio.Runner(loop_factory=Hurried) as runner, pytest.raises(TooSlow):
-        runner.run(body({"headers": []}, drop, 1_000_000))
+        runner.run(read_body({"headers": []}, drop, 1_000_000))
 
 
 async def test_a_million_keys_are_refused() -> None:
@@ -181,7 +181,7 @@ async def test_a_million_keys_are_refused() -> None:
     began = time.process_time()
 
     with pytest.raises(TooLarge):
-        json_object(body, SCOPE, 64)
+        parse_json_object(body, SCOPE, 64)
     assert time.process_time() - began < 5
 
 
@@ -196,9 +196,9 @@ def test_the_depth_that_is_found_is_the_depth_there_is(value: object) -> None:
     text = json.dumps(value, ensure_ascii=False).encode()
     deep = _depth(value)
 
-    assert json_object(text, SCOPE, deep) == json.loads(text)
+    assert parse_json_object(text, SCOPE, deep) == json.loads(text)
     with pytest.raises(TooLarge):
-        json_object(text, SCOPE, deep - 1)
+        parse_json_object(text, SCOPE, deep - 1)
 
 
 @given(st.binary(max_size=200) | st.text(alphabet='[]{}",:\\0u ').map(str.encode))
@@ -206,7 +206,7 @@ def test_whatever_the_bytes_they_are_read_or_refused(body: bytes) -> None:
     body = body + b" " * MAX_ITEMS
 
     with suppress(InvalidRequest, TooLarge):
-        json_object(body, SCOPE, 64)
+        parse_json_object(body, SCOPE, 64)
 
 
 def _depth(value: object) -> int:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.server.files import disposition
+from antiphon.server.files import content_disposition
 from tests.support.server.served import SETTINGS, Served
 
 HTML = b"<script>alert(1)</script>"
@@ -189,7 +189,7 @@ async def test_a_name_cannot_break_out_of_its_header(server: Served, name: str) 
 
 @given(st.text())
 def test_a_disposition_is_one_ascii_line_that_holds_the_name(name: str) -> None:
-    value = disposition(name)
+    value = content_disposition(name)
     plain, _, encoded = value.removeprefix('attachment; filename="').partition(
         "\"; filename*=UTF-8''"
     )

@@ -25,7 +25,7 @@ from antiphon.runtime.admin.provider_keys import Cipher, ProviderKeyService
 from antiphon.runtime.embedded_transport import AsyncEmbeddedTransport
 from antiphon.runtime.runtime import mint
 from antiphon.server.auth import MEMORY_SECONDS
-from antiphon.server.streaming import Pace
+from antiphon.server.streaming import StreamTimeouts
 from antiphon.types.accounts import Principal
 from antiphon.types.errors import BadSettings
 from tests.support.server.owner_data import (
@@ -207,7 +207,7 @@ async def test_what_is_deleted_while_it_is_exported_breaks_nothing(server: Serve
 
 
 async def test_who_loses_the_key_meanwhile_gets_no_whole_export(tmp_path: Path) -> None:
-    async with served(settings(tmp_path), pace=Pace(recheck=0.0)) as server:
+    async with served(settings(tmp_path), pace=StreamTimeouts(recheck=0.0)) as server:
         for number in range(12):
             await server.runtime.dispatcher.upload("ann", f"{number}", "", os.urandom(1_000_000))
         token = await server.key("ops", "admin")

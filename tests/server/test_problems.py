@@ -16,9 +16,9 @@ from starlette.types import Receive, Scope, Send
 
 from antiphon.api import problems
 from antiphon.runtime.runtime import Runtime, open_runtime
-from antiphon.server.app import Opener, app
+from antiphon.server.app import RuntimeOpener, create_app
 from antiphon.server.request_context import field
-from antiphon.server.serve import serving
+from antiphon.server.serve import run_server
 from antiphon.settings.settings import Settings
 from antiphon.types import errors
 from antiphon.types.errors import AntiphonError
@@ -97,7 +97,7 @@ def test_a_header_value_from_outside_is_one_line() -> None:
 async def test_a_fault_of_ours_tells_the_caller_an_id_and_the_log_a_place(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    async with serving(SETTINGS, _broken) as url, httpx2.AsyncClient(trust_env=False) as client:
+    async with run_server(SETTINGS, _broken) as url, httpx2.AsyncClient(trust_env=False) as client:
         answer = await client.post(
             f"{url}/v1/threads", json={"title": SECRET}, headers={"idempotency-key": SECRET}
         )
@@ -174,7 +174,7 @@ async def _hangs() -> None:
     await asyncio.Event().wait()
 
 
-def _with(fails: dict[str, Callable[[], Awaitable[Any]]]) -> Opener:
+def _with(fails: dict[str, Callable[[], Awaitable[Any]]]) -> RuntimeOpener:
     @asynccontextmanager
     async def failing(settings: Settings) -> AsyncGenerator[Runtime]:
         async with open_runtime(settings) as runtime:
@@ -191,7 +191,7 @@ async def test_readiness_names_what_does_not_answer_and_life_goes_on(
     fails: Callable[[], Awaitable[Any]],
 ) -> None:
     async with (
-        serving(SETTINGS, _with({"check": fails})) as url,
+        run_server(SETTINGS, _with({"check": fails})) as url,
         httpx2.AsyncClient(base_url=url, trust_env=False) as client,
     ):
         ready, alive = await client.get("/readyz"), await client.get("/healthz")
@@ -205,7 +205,7 @@ async def test_readiness_names_what_does_not_answer_and_life_goes_on(
 async def test_a_database_that_hangs_leaves_the_process_alive_and_unready() -> None:
     fails: dict[str, Callable[[], Awaitable[Any]]] = {}
     async with (
-        serving(SETTINGS, _with(fails)) as url,
+        run_server(SETTINGS, _with(fails)) as url,
         httpx2.AsyncClient(base_url=url, trust_env=False) as client,
     ):
         fails |= dict.fromkeys(("keys", "check"), _hangs)
@@ -217,7 +217,7 @@ async def test_a_database_that_hangs_leaves_the_process_alive_and_unready() -> N
 
 
 async def test_an_application_that_was_not_opened_says_so() -> None:
-    async with asgi(app(SETTINGS)) as url, httpx2.AsyncClient(trust_env=False) as client:
+    async with asgi(create_app(SETTINGS)) as url, httpx2.AsyncClient(trust_env=False) as client:
         answers = [await client.get(url + path) for path in ("/v1/threads", "/readyz")]
 
     assert [answer.status_code for answer in answers] == [503, 503]

@@ -15,8 +15,8 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from antiphon.server.connection import Connection
-from antiphon.server.serve import serving
+from antiphon.server.connection import HttpConnection
+from antiphon.server.serve import run_server
 from antiphon.types import events
 from antiphon.types.errors import BadSettings
 from antiphon.wires import sse
@@ -158,13 +158,13 @@ async def test_a_port_that_is_taken_is_told_with_a_way_out() -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         with pytest.raises(BadSettings, match="cannot be listened on") as refused:
-            async with serving(replace(SETTINGS, port=taken.getsockname()[1])):
+            async with run_server(replace(SETTINGS, port=taken.getsockname()[1])):
                 pass
 
     assert "--port 0" in refused.value.details["hint"]
 
 
-class Hasty(Connection):
+class Hasty(HttpConnection):
     head_patience = 0.3
 
 

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from antiphon.limits.fair_queue import FairQueue
 from antiphon.runtime.admin.keys import create_unaudited_key
 from antiphon.runtime.runtime import open_store
-from antiphon.server.limits import AT_ONCE, OF_ONE, Places
+from antiphon.server.limits import AT_ONCE, OF_ONE, ConcurrencyLimiter
 from antiphon.settings.settings import Settings
 from antiphon.types.errors import Overloaded
 from tests.support.harness.servers import started
@@ -109,12 +109,12 @@ async def test_a_key_that_lets_go_may_come_back() -> None:
 
 
 def test_alone_one_gets_half_and_two_get_a_third_each() -> None:
-    places = Places(90)
+    places = ConcurrencyLimiter(90)
 
     with ExitStack() as stack:
         assert _most(stack, places, "ada") == 45
         assert _most(stack, places, "bob") == 23
-        with places.place(), places.held("eve"):
+        with places.enter(), places.share("eve"):
             pass
 
 
@@ -264,14 +264,14 @@ async def test_a_slot_that_nobody_waits_for_any_more_goes_to_the_next() -> None:
     assert left.cancelled()
 
 
-def _most(stack: ExitStack, places: Places, who: str) -> int:
+def _most(stack: ExitStack, places: ConcurrencyLimiter, who: str) -> int:
     """How many requests this caller gets open, which stay open."""
     got = 0
     while True:
         with ExitStack() as request:
-            request.enter_context(places.place())
+            request.enter_context(places.enter())
             try:
-                request.enter_context(places.held(who))
+                request.enter_context(places.share(who))
             except Overloaded:
                 return got
             stack.push(request.pop_all())

@@ -17,8 +17,8 @@ import pytest
 from msgspec.structs import replace
 
 from antiphon.server.auth import Caller
-from antiphon.server.request_context import Exchange
-from antiphon.server.streaming import Pace, Welcome, tell
+from antiphon.server.request_context import RequestContext
+from antiphon.server.streaming import SessionCheck, StreamTimeouts, send_events
 from antiphon.telemetry.metrics import Metrics
 from antiphon.types import events
 from antiphon.types.accounts import Principal
@@ -182,7 +182,7 @@ async def test_a_run_in_the_background_is_answered_at_once(client: httpx2.AsyncC
     assert answer.json()["id"].startswith("run_")
 
 
-async def test_silence_is_told_by_comments(impatient: Pace) -> None:
+async def test_silence_is_told_by_comments(impatient: StreamTimeouts) -> None:
     async with served(pace=impatient) as server:
         client = await server.client()
         run = await _resting(client)
@@ -279,13 +279,15 @@ async def _stands_no_more() -> bool:
     return False
 
 
-def _telling(pages: Endless, pace: Pace, still: Callable[[], Awaitable[bool]] = _stands) -> object:
+def _telling(
+    pages: Endless, pace: StreamTimeouts, still: Callable[[], Awaitable[bool]] = _stands
+) -> object:
     async def application(scope, receive, send):  # type: ignore[no-untyped-def]
         await receive()
-        exchange = Exchange(
+        exchange = RequestContext(
             scope, receive, send, Caller(Principal(), frozenset()), time.monotonic()
         )
-        await tell(exchange, pages, Welcome(lambda: False, still), Metrics(), pace)
+        await send_events(exchange, pages, SessionCheck(lambda: False, still), Metrics(), pace)
 
     return application
 
@@ -294,7 +296,7 @@ TEXT = events.encode(events.TextDelta(text="x" * 1000))
 
 
 async def test_a_reader_who_does_not_read_is_cut_and_costs_a_fixed_buffer(
-    impatient: Pace,
+    impatient: StreamTimeouts,
 ) -> None:
     pages = Endless([TEXT] * 64)
     async with asgi(_telling(pages, impatient)) as url:
@@ -317,7 +319,7 @@ async def test_a_reader_who_does_not_read_is_cut_and_costs_a_fixed_buffer(
     assert pages.told * len(TEXT) * 64 < 8_000_000
 
 
-async def test_a_key_is_looked_at_while_the_stream_is_busy(impatient: Pace) -> None:
+async def test_a_key_is_looked_at_while_the_stream_is_busy(impatient: StreamTimeouts) -> None:
     pages = Endless([TEXT])
     async with (
         asgi(_telling(pages, impatient, _stands_no_more)) as url,
@@ -329,7 +331,9 @@ async def test_a_key_is_looked_at_while_the_stream_is_busy(impatient: Pace) -> N
     assert answer.status_code == 200
 
 
-async def test_a_key_that_cannot_be_looked_at_just_now_ends_no_stream(impatient: Pace) -> None:
+async def test_a_key_that_cannot_be_looked_at_just_now_ends_no_stream(
+    impatient: StreamTimeouts,
+) -> None:
     told: list[int] = []
 
     async def away_at_first() -> bool:
@@ -353,7 +357,7 @@ async def test_a_key_that_cannot_be_looked_at_just_now_ends_no_stream(impatient:
     "line", [b'{"type":"text.delta"}\n', b'{"type":"a\\nid: 1"}', b'{"type":"x\r"}']
 )
 async def test_nothing_gets_into_a_stream_but_our_names_and_one_line(
-    line: bytes, impatient: Pace
+    line: bytes, impatient: StreamTimeouts
 ) -> None:
     pages = Endless([line])
     async with (
@@ -408,7 +412,9 @@ async def test_who_leaves_while_waiting_for_a_busy_thread_starts_nothing(
     assert [run["id"] for run in runs] == [busy]
 
 
-async def test_a_key_that_is_revoked_may_not_wait_for_a_busy_thread(impatient: Pace) -> None:
+async def test_a_key_that_is_revoked_may_not_wait_for_a_busy_thread(
+    impatient: StreamTimeouts,
+) -> None:
     async with served(pace=impatient) as server:
         key = await server.key("ann")
         other = await server.client(await server.key("ann"))

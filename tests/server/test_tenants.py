@@ -39,7 +39,7 @@ SECRET = base64.b64encode(bytes(32)).decode()  # seals those keys
 SHOWN = 32  # letters of what was sent, in a problem
 OWN_MOVES = ("date", "content-length")  # headers in which two answers may differ
 
-DOCUMENT: Json = msgspec.json.decode(openapi.document())
+DOCUMENT: Json = msgspec.json.decode(openapi.build_document())
 WAYS = list(ways(DOCUMENT))
 OWNED = [way for way in WAYS if way.scope is None]
 GOVERNED = [way for way in WAYS if way.scope is not None]

@@ -13,7 +13,7 @@ import pytest
 from antiphon.buses.local import LocalBus
 from antiphon.providers.catalog import Catalog
 from antiphon.runtime.runtime import Runtime
-from antiphon.server.serve import serving
+from antiphon.server.serve import run_server
 from antiphon.settings.settings import Settings
 from antiphon.stores.cached.store import CachedStore
 from antiphon.stores.sqlite.store import SqliteStore
@@ -44,7 +44,7 @@ class World:
             model=MODEL,
             port=0,
         )
-        self.url = await self._stack.enter_async_context(serving(settings, self._opened))
+        self.url = await self._stack.enter_async_context(run_server(settings, self._opened))
         return self
 
     async def __aexit__(self, *_: object) -> None:

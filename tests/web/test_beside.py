@@ -13,7 +13,7 @@ import pytest
 from antiphon.client.async_client import AsyncClient
 from antiphon.runtime.embedded_transport import AsyncEmbeddedTransport
 from antiphon.runtime.runtime import Runtime
-from antiphon.server.serve import Ending, serving
+from antiphon.server.serve import IsClosing, run_server
 from antiphon.types.errors import BadSettings
 from antiphon.web.asgi import open_asgi_app
 from antiphon.web.bridge import Bridge
@@ -28,14 +28,14 @@ async def up(**changes: object) -> AsyncGenerator[httpx2.AsyncClient]:
     settings = msgspec.structs.replace(SETTINGS, **changes)
 
     @asynccontextmanager
-    async def beside(runtime: Runtime, closing: Ending) -> AsyncGenerator[Bridge]:
+    async def beside(runtime: Runtime, closing: IsClosing) -> AsyncGenerator[Bridge]:
         client = AsyncClient.over(AsyncEmbeddedTransport.over(runtime))
         await client.create_person("ann", password=PASSWORD)
         async with open_asgi_app(settings, client, closing, servers=False) as bridge:
             yield bridge
 
     async with (
-        serving(settings, beside=beside) as address,
+        run_server(settings, beside=beside) as address,
         httpx2.AsyncClient(base_url=address, timeout=20, trust_env=False) as client,
     ):
         yield client

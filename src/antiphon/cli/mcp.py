@@ -24,8 +24,8 @@ from antiphon.cli.interrupt import interruptible
 from antiphon.client.async_client import AsyncClient
 from antiphon.ports import LOCAL
 from antiphon.runtime.runtime import open_store
-from antiphon.server.auth import Access, check_scope
-from antiphon.server.quotas import Requests
+from antiphon.server.auth import AccessControl, check_scope
+from antiphon.server.quotas import RequestQuota
 from antiphon.settings.loading import LoadedSettings, refuse_untrusted
 from antiphon.settings.settings import Settings
 from antiphon.settings.trust import FolderFile
@@ -113,8 +113,8 @@ async def _door(settings: Settings) -> AsyncGenerator[Admit]:
         yield _with_key(settings.api_key)
         return
     async with open_store(settings) as store:
-        access = Access(store, was_locked=bool(await store.keys()))
-        requests = Requests(store)
+        access = AccessControl(store, was_locked=bool(await store.keys()))
+        requests = RequestQuota(store)
 
         async def admit(scope: MutableMapping[str, Any]) -> None:
             caller = await access.admit(scope)

@@ -10,7 +10,7 @@ from argparse import ArgumentParser, Namespace
 
 from antiphon.cli.flags import CLIENT, LOOKS, WEB, take_silently
 from antiphon.server.serve import serve
-from antiphon.server.workers import serve_together
+from antiphon.server.workers import serve_workers
 from antiphon.settings.loading import LoadedSettings
 from antiphon.settings.settings import TABLE
 
@@ -28,6 +28,6 @@ def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
 def run(asked: Namespace, loaded: LoadedSettings) -> int:
     """Returns once runs and streams have ended."""
     if loaded.settings.workers > 1:
-        return serve_together(loaded.settings)
+        return serve_workers(loaded.settings)
     serve(loaded.settings)
     return 0

@@ -17,7 +17,7 @@ from antiphon.cli.web_parts import chosen_tools, tool_arguments, web_chat
 from antiphon.client.async_client import AsyncClient
 from antiphon.runtime.embedded_transport import AsyncEmbeddedTransport
 from antiphon.runtime.runtime import Runtime
-from antiphon.server.serve import Ending, serve
+from antiphon.server.serve import IsClosing, serve
 from antiphon.settings.loading import LoadedSettings
 from antiphon.settings.settings import TABLE
 from antiphon.types.errors import BadSettings
@@ -50,7 +50,7 @@ def run(asked: Namespace, loaded: LoadedSettings) -> int:
     chat = web_chat()
 
     @asynccontextmanager
-    async def beside(runtime: Runtime, closing: Ending) -> AsyncGenerator[Bridge]:
+    async def beside(runtime: Runtime, closing: IsClosing) -> AsyncGenerator[Bridge]:
         client = AsyncClient.over(AsyncEmbeddedTransport.over(runtime))
         async with chat(settings, client, closing, **chosen_tools(asked)) as bridge:
             yield bridge

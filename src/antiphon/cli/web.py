@@ -16,7 +16,7 @@ from antiphon.cli.output import note
 from antiphon.cli.up import FLAGS as OF_UP
 from antiphon.cli.web_parts import chosen_tools, tool_arguments, web_chat
 from antiphon.client.async_client import AsyncClient
-from antiphon.server.serve import Ending, host
+from antiphon.server.serve import IsClosing, serve_app
 from antiphon.settings.loading import LoadedSettings
 from antiphon.settings.settings import Settings
 from antiphon.types.errors import BadSettings, Forbidden, InvalidRequest, TryAgain, Unauthorized
@@ -60,7 +60,7 @@ def run(asked: Namespace, loaded: LoadedSettings) -> int:
     chat = web_chat()
 
     @asynccontextmanager
-    async def alone(closing: Ending) -> AsyncGenerator[Bridge]:
+    async def alone(closing: IsClosing) -> AsyncGenerator[Bridge]:
         async with (
             AsyncClient(settings=settings) as client,
             _answered(client, settings),
@@ -68,7 +68,7 @@ def run(asked: Namespace, loaded: LoadedSettings) -> int:
         ):
             yield bridge
 
-    host(settings, alone)
+    serve_app(settings, alone)
     return 0
 
 

@@ -38,11 +38,16 @@ from antiphon.limits.fair_queue import FairQueue
 from antiphon.runtime.runtime import Runtime, open_runtime
 from antiphon.runtime.services.dispatch import Dispatcher, Response
 from antiphon.server import auth, files, openapi, request_parsing, streaming
-from antiphon.server.auth import Access, Caller
+from antiphon.server.auth import AccessControl, Caller
 from antiphon.server.connection import CROWDED
-from antiphon.server.limits import AT_ONCE, HEAVY_AT_ONCE, HEAVY_OF_ONE, OF_ONE, Places
-from antiphon.server.quotas import Requests
-from antiphon.server.request_context import Exchange, Gone, refuse, while_present
+from antiphon.server.limits import AT_ONCE, HEAVY_AT_ONCE, HEAVY_OF_ONE, OF_ONE, ConcurrencyLimiter
+from antiphon.server.quotas import RequestQuota
+from antiphon.server.request_context import (
+    ClientDisconnected,
+    RequestContext,
+    run_while_connected,
+    send_problem,
+)
 from antiphon.settings.settings import Settings
 from antiphon.telemetry.asgi_spans import ROUTE, trace_request
 from antiphon.telemetry.asgi_spans import ROUTE as _ROUTE
@@ -55,7 +60,7 @@ from antiphon.types.errors import AntiphonError, NotFound, Overloaded, Unauthori
 # One address of the server: who may ask there, and what each method does.
 
 
-Handler = Callable[[Exchange], Awaitable[None]]
+Handler = Callable[[RequestContext], Awaitable[None]]
 
 
 class Resource:
@@ -69,10 +74,10 @@ class Resource:
         held: Callable[[Caller], AbstractContextManager[None]],
     ) -> None:
         self._path = path
-        self._does = does
+        self._handlers = does
         self._admit = admit
-        self._held = held
-        self._allow = ", ".join(sorted({*does, *_implied(path, does)}))
+        self._hold_slot = held
+        self._allow = ", ".join(sorted({*does, *_implied_methods(path, does)}))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI, behind the router."""
@@ -84,9 +89,9 @@ class Resource:
             await send({"type": "http.response.body"})
             return
         caller = await self._admit(scope)
-        handler = self._does.get(method)
+        handler = self._handlers.get(method)
         if method == "HEAD" and "HEAD" in self._allow:
-            handler = self._does["GET"]
+            handler = self._handlers["GET"]
         if handler is None:
             raise MethodNotAllowed(
                 f"{method[:32]} is not done here.",
@@ -95,16 +100,16 @@ class Resource:
                 allow=self._allow,
             )
         named = {name: scope["path_params"].get(name) for name in ("run_id", "thread_id")}
-        with self._held(caller), log_context(key_id=caller.principal.key_id, **named):
-            await handler(Exchange(scope, receive, send, caller, time.monotonic()))
+        with self._hold_slot(caller), log_context(key_id=caller.principal.key_id, **named):
+            await handler(RequestContext(scope, receive, send, caller, time.monotonic()))
 
 
-def pattern(path: str) -> str:
+def route_pattern(path: str) -> str:
     """The path as the router knows it: an owner may have slashes in it."""
     return path.replace("{owner}", "{owner:path}")
 
 
-def _implied(path: str, does: Mapping[str, Handler]) -> set[str]:
+def _implied_methods(path: str, does: Mapping[str, Handler]) -> set[str]:
     """Methods that follow from others: HEAD from GET, but where an answer has no end."""
     return {"OPTIONS", "HEAD"} if "GET" in does and path not in _ENDLESS else {"OPTIONS"}
 
@@ -112,13 +117,13 @@ def _implied(path: str, does: Mapping[str, Handler]) -> set[str]:
 _ENDLESS = frozenset(kind.route.split(" ")[1] for kind in OPERATIONS if kind.streams or kind.file)
 
 
-Opener = Callable[[Settings], AbstractAsyncContextManager[Runtime]]
+RuntimeOpener = Callable[[Settings], AbstractAsyncContextManager[Runtime]]
 T = TypeVar("T")
 
 READY_PATIENCE = 2.0  # seconds until a store that does not answer counts as down
 
 _log = logging.getLogger("antiphon.server")
-_NOBODY = Caller(Principal(owner=""), frozenset())
+_ANONYMOUS = Caller(Principal(owner=""), frozenset())
 _SCOPES = {kind.route: kind.scope for kind in OPERATIONS} | {"GET /metrics": "metrics"}
 _OURS = ("/v1", "/metrics")
 _COUNTED = "/v1"
@@ -127,15 +132,15 @@ _HEAVY = (ListMessages, ListActions)
 """Calls whose answer may be of megabytes, of which each takes a moment to be read and written."""
 
 
-def app(
+def create_app(
     settings: Settings,
-    opener: Opener = open_runtime,
+    opener: RuntimeOpener = open_runtime,
     elsewhere: ASGIApp | None = None,
-    pace: streaming.Pace = streaming.Pace(),  # noqa: B008 - a frozen value
+    pace: streaming.StreamTimeouts = streaming.StreamTimeouts(),  # noqa: B008 - a frozen value
 ) -> Application:
     """The server over a runtime, which is opened and closed with the application.
 
-    `elsewhere` answers what is at none of our addresses, and guards itself. Where people log in
+    `other_metrics` answers what is at none of our addresses, and guards itself. Where people log in
     there, a key is needed here, for a proxy on this machine lets others come from loopback.
     """
     return Application(settings, opener, elsewhere, pace)
@@ -145,31 +150,35 @@ class Application:
     """Lets requests in, hands each to its route, and turns every error into a problem document."""
 
     def __init__(
-        self, settings: Settings, opener: Opener, elsewhere: ASGIApp | None, pace: streaming.Pace
+        self,
+        settings: Settings,
+        opener: RuntimeOpener,
+        elsewhere: ASGIApp | None,
+        pace: streaming.StreamTimeouts,
     ) -> None:
         self.metrics = Metrics()
-        self.elsewhere: Callable[[], MetricsSnapshot] = _nothing_counted
+        self.other_metrics: Callable[[], MetricsSnapshot] = _no_metrics
         self.leaving = False
         self.draining = False
         self.closing = False
-        self._places = Places(settings.max_requests)
-        self._calls = FairQueue(AT_ONCE, OF_ONE)
-        self._heavy = FairQueue(HEAVY_AT_ONCE, HEAVY_OF_ONE)
-        self._inside: _Inside | None = None
+        self._limiter = ConcurrencyLimiter(settings.max_requests)
+        self._light_queue = FairQueue(AT_ONCE, OF_ONE)
+        self._heavy_queue = FairQueue(HEAVY_AT_ONCE, HEAVY_OF_ONE)
+        self._inside: _Services | None = None
         self._tracer = NO_TRACES
         self._settings = settings
         self._alone = elsewhere is None
         self._others_log_in = elsewhere is not None and settings.login != "none"
         self._opener = opener
         self._pace = pace
-        self._document = openapi.document()
+        self._document = openapi.build_document()
         self._router = Router(
             [
-                Route(pattern(path), self._resource(path, does))
-                for path, does in self._table().items()
+                Route(route_pattern(path), self._resource(path, does))
+                for path, does in self._handlers_by_path().items()
             ],
             redirect_slashes=False,
-            default=_beside(elsewhere) if elsewhere else _nowhere,
+            default=_with_fallback(elsewhere) if elsewhere else _raise_not_found,
             lifespan=self._lifespan,
         )
 
@@ -178,16 +187,16 @@ class Application:
         if scope["type"] != "http":
             await self._router(scope, receive, send)
         elif self._tracer is not NO_TRACES and scope["path"].startswith(_COUNTED):
-            await trace_request(self._tracer, self._http, scope, receive, send)
+            await trace_request(self._tracer, self._handle_http, scope, receive, send)
         else:
-            await self._http(scope, receive, send)
+            await self._handle_http(scope, receive, send)
 
     @asynccontextmanager
     async def _lifespan(self, _: object) -> AsyncGenerator[None]:
         async with self._opener(self._settings) as runtime:
             locked = bool(await runtime.store.keys())
-            access = Access(runtime.store, was_locked=locked or self._others_log_in)
-            self._inside = _Inside(runtime, access, Requests(runtime.store))
+            access = AccessControl(runtime.store, was_locked=locked or self._others_log_in)
+            self._inside = _Services(runtime, access, RequestQuota(runtime.store))
             self.metrics = runtime.metrics
             self._tracer = runtime.tracer
             self.metrics.gauge(INFO, lambda: 1, __version__)
@@ -197,7 +206,7 @@ class Application:
                 self._inside = None
 
     @property
-    def _opened(self) -> _Inside:
+    def _services(self) -> _Services:
         if self._inside is None:
             raise Unavailable(
                 "The server is not open.",
@@ -208,17 +217,17 @@ class Application:
 
     @property
     def _runtime(self) -> Runtime:
-        return self._opened.runtime
+        return self._services.runtime
 
     @property
-    def _desk(self) -> Dispatcher:
+    def _dispatcher(self) -> Dispatcher:
         return self._runtime.dispatcher
 
     @property
-    def _access(self) -> Access:
-        return self._opened.access
+    def _access(self) -> AccessControl:
+        return self._services.access
 
-    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _handle_http(self, scope: Scope, receive: Receive, send: Send) -> None:
         status = 0
         crowded = CROWDED in scope.get("extensions", {})
 
@@ -228,29 +237,31 @@ class Application:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 if crowded or self.leaving:
-                    message = _last_on_its_connection(message)
+                    message = _with_connection_close(message)
             return send(message)
 
         try:
-            with self._places.place() as free:
-                await self._routed(scope, receive, watched, free=free and not crowded)
-        except Gone:
+            with self._limiter.enter() as free:
+                await self._check_and_route(scope, receive, watched, free=free and not crowded)
+        except ClientDisconnected:
             status = 499  # as nginx counts those who left
         except AntiphonError as error:
             self.metrics.add(PROBLEMS, error.code)
             if not status:
-                await refuse(watched, error)
+                await send_problem(watched, error)
         except Exception as fault:  # noqa: BLE001 - the wall: whatever it is, a problem is told
             route = f"{scope['method']} {scope.get(_ROUTE, 'elsewhere')}"
             internal = problems.internal_error(fault, token_hex(8), route)
             if not status:
-                await refuse(watched, internal)
+                await send_problem(watched, internal)
         finally:
             route = scope.get(_ROUTE, "elsewhere")
             self.metrics.add(REQUESTS, route, str(status))
             _log.debug("%s %s was answered %d", scope["method"][:32], route, status)
 
-    async def _routed(self, scope: Scope, receive: Receive, send: Send, *, free: bool) -> None:
+    async def _check_and_route(
+        self, scope: Scope, receive: Receive, send: Send, *, free: bool
+    ) -> None:
         public = scope["path"] in _PUBLIC  # which is answered even while the store is not
         if not free and not public:
             raise Overloaded(
@@ -265,15 +276,15 @@ class Application:
         await self._router(scope, receive, send)
 
     def _resource(self, path: str, does: Mapping[str, Handler]) -> Resource:
-        admit = self._nobody if path in _PUBLIC else self._somebody
-        return Resource(path, does, admit, self._held)
+        admit = self._admit_anyone if path in _PUBLIC else self._admit
+        return Resource(path, does, admit, self._share_slot)
 
-    def _held(self, caller: Caller) -> AbstractContextManager[None]:
+    def _share_slot(self, caller: Caller) -> AbstractContextManager[None]:
         """The place of a request is the caller's; without keys there is nobody to share with."""
-        return nullcontext() if caller.token is None else self._places.held(caller.who)
+        return nullcontext() if caller.token is None else self._limiter.share(caller.share_key)
 
     @asynccontextmanager
-    async def _slot(self, caller: Caller, call: Operation[Any]) -> AsyncGenerator[None]:
+    async def _hold_slots(self, caller: Caller, call: Operation[Any]) -> AsyncGenerator[None]:
         """Hold the slots that this call needs. Raises `Overloaded` where none comes free in time.
 
         Heavy calls have slots of their own, so that light ones of the same caller do not wait for
@@ -281,28 +292,28 @@ class Application:
         """
         async with AsyncExitStack() as slots:
             if isinstance(call, _HEAVY):
-                await slots.enter_async_context(self._heavy.slot(caller.who))
+                await slots.enter_async_context(self._heavy_queue.slot(caller.share_key))
             if caller.token is not None:
-                await slots.enter_async_context(self._calls.slot(caller.who))
+                await slots.enter_async_context(self._light_queue.slot(caller.share_key))
             yield
 
-    async def _somebody(self, scope: Scope) -> Caller:
+    async def _admit(self, scope: Scope) -> Caller:
         caller = await self._access.admit(scope)
         method = "GET" if scope["method"] == "HEAD" else scope["method"]
         asked = _SCOPES.get(f"{method} {scope[_ROUTE]}")
-        auth.check_scope(caller, auth.needed_scope(method, asked))
+        auth.check_scope(caller, auth.required_scope(method, asked))
         if scope[_ROUTE].startswith(_COUNTED):
-            await self._opened.requests.admit(caller.principal)
-        caller = auth.acting(caller, scope)
+            await self._services.requests.admit(caller.principal)
+        caller = auth.apply_delegation(caller, scope)
         trace = self._tracer.current_context()
         if trace is None:
             return caller
         return replace(caller, principal=replace(caller.principal, trace=trace))
 
-    async def _nobody(self, _: Scope) -> Caller:
-        return _NOBODY
+    async def _admit_anyone(self, _: Scope) -> Caller:
+        return _ANONYMOUS
 
-    def _table(self) -> dict[str, dict[str, Handler]]:
+    def _handlers_by_path(self) -> dict[str, dict[str, Handler]]:
         """What each address does, by method."""
         table: dict[str, dict[str, Handler]] = {
             "/healthz": {"GET": self._healthz},
@@ -318,8 +329,8 @@ class Application:
         return table
 
     def _handler(self, kind: type[Operation[Any]]) -> Handler:
-        async def handle(exchange: Exchange) -> None:
-            call = await request_parsing.call(
+        async def handle(exchange: RequestContext) -> None:
+            call = await request_parsing.parse_request(
                 kind, exchange.scope, exchange.receive, self._settings
             )
             key = request_parsing.idempotency_key(exchange.scope) if kind.creates else None
@@ -329,72 +340,72 @@ class Application:
                 case ExportOwner():
                     await self._export(exchange, call)
                 case _:
-                    work = self._desk.dispatch(call, exchange.caller.principal, key)
-                    await _answer(exchange, await self._done(exchange, call, work))
+                    work = self._dispatcher.dispatch(call, exchange.caller.principal, key)
+                    await _send_response(exchange, await self._run_operation(exchange, call, work))
 
         return handle
 
     async def _stream(
-        self, exchange: Exchange, call: Process | Complete | Follow, key: str | None
+        self, exchange: RequestContext, call: Process | Complete | Follow, key: str | None
     ) -> None:
         if self.draining and not isinstance(call, Follow):
             raise _shutting_down()
-        work = self._desk.open_stream(call, exchange.caller.principal, key)
-        told = await self._done(exchange, call, work)
+        work = self._dispatcher.open_stream(call, exchange.caller.principal, key)
+        told = await self._run_operation(exchange, call, work)
         if isinstance(told, Response):
-            await _answer(exchange, told)
+            await _send_response(exchange, told)
             return
-        await streaming.tell(
-            exchange, told, self._welcome(exchange.caller), self.metrics, self._pace
+        await streaming.send_events(
+            exchange, told, self._session_check(exchange.caller), self.metrics, self._pace
         )
 
-    async def _export(self, exchange: Exchange, call: ExportOwner) -> None:
-        archive = await self._desk.export(call, exchange.caller.principal)
-        pieces = self._heavy.make_pieces(exchange.caller.who, archive.pieces)
-        welcome = self._welcome(exchange.caller)
-        await files.send(
+    async def _export(self, exchange: RequestContext, call: ExportOwner) -> None:
+        archive = await self._dispatcher.export(call, exchange.caller.principal)
+        pieces = self._heavy_queue.make_pieces(exchange.caller.share_key, archive.pieces)
+        welcome = self._session_check(exchange.caller)
+        await files.send_archive(
             exchange, archive._replace(pieces=pieces), str(call.file), welcome, self._pace
         )
 
-    async def _done(
-        self, exchange: Exchange, call: Operation[Any], work: Coroutine[Any, Any, T]
+    async def _run_operation(
+        self, exchange: RequestContext, call: Operation[Any], work: Coroutine[Any, Any, T]
     ) -> T:
         """The work; where it waits for another run to end, only for as long as the caller may."""
 
         async def welcome() -> None:
             if self.draining:
                 raise _shutting_down()
-            if not await self._access.stands(exchange.caller):
+            if not await self._access.is_still_admitted(exchange.caller):
                 raise Unauthorized("The key was revoked.", hint="Ask for a new one.")
 
         match call:
             case CreateRun(if_busy="wait") | Process(if_busy="wait"):
                 recheck = self._pace.recheck
-                return await while_present(exchange.receive, work, welcome, recheck)
+                return await run_while_connected(exchange.receive, work, welcome, recheck)
             case _:
                 try:
-                    async with self._slot(exchange.caller, call):
+                    async with self._hold_slots(exchange.caller, call):
                         return await work
                 finally:
                     work.close()  # if its slot never came
 
-    def _welcome(self, caller: Caller) -> streaming.Welcome:
+    def _session_check(self, caller: Caller) -> streaming.SessionCheck:
         async def stands() -> bool:
-            return not self.closing and await self._access.stands(caller)
+            return not self.closing and await self._access.is_still_admitted(caller)
 
-        return streaming.Welcome(lambda: self.closing, stands)
+        return streaming.SessionCheck(lambda: self.closing, stands)
 
-    async def _upload(self, exchange: Exchange) -> None:
-        await files.upload(exchange, self._desk, self._settings)
+    async def _upload(self, exchange: RequestContext) -> None:
+        await files.receive_upload(exchange, self._dispatcher, self._settings)
 
-    async def _download(self, exchange: Exchange) -> None:
-        welcome = self._welcome(exchange.caller)
-        await files.download(exchange, self._desk, self._heavy, welcome, self._pace)
+    async def _download(self, exchange: RequestContext) -> None:
+        welcome = self._session_check(exchange.caller)
+        await files.send_upload(exchange, self._dispatcher, self._heavy_queue, welcome, self._pace)
 
-    async def _healthz(self, exchange: Exchange) -> None:
-        await exchange.say(200, {"status": "alive"})
+    async def _healthz(self, exchange: RequestContext) -> None:
+        await exchange.respond_json(200, {"status": "alive"})
 
-    async def _readyz(self, exchange: Exchange) -> None:
+    async def _readyz(self, exchange: RequestContext) -> None:
         if self.leaving or self.draining:
             raise _shutting_down()
         try:
@@ -406,53 +417,55 @@ class Application:
                 f"The database did not answer within {READY_PATIENCE:g} seconds.", retry_after=1
             ) from None
         lacks = self._runtime.degraded
-        await exchange.say(200, {"status": "ready", **({"degraded": lacks} if lacks else {})})
+        await exchange.respond_json(
+            200, {"status": "ready", **({"degraded": lacks} if lacks else {})}
+        )
 
-    async def _metrics(self, exchange: Exchange) -> None:
+    async def _metrics(self, exchange: RequestContext) -> None:
         media_type = b"text/plain; version=0.0.4; charset=utf-8"
-        numbers = self.metrics.snapshot() + self.elsewhere()
-        await exchange.reply(200, numbers.to_prometheus().encode(), media_type)
+        numbers = self.metrics.snapshot() + self.other_metrics()
+        await exchange.respond(200, numbers.to_prometheus().encode(), media_type)
 
-    async def _openapi(self, exchange: Exchange) -> None:
-        await exchange.reply(200, self._document, b"application/json")
+    async def _openapi(self, exchange: RequestContext) -> None:
+        await exchange.respond(200, self._document, b"application/json")
 
 
-def _nothing_counted() -> MetricsSnapshot:
+def _no_metrics() -> MetricsSnapshot:
     """What other processes have counted, where there are none."""
     return MetricsSnapshot({})
 
 
-class _Inside(NamedTuple):
+class _Services(NamedTuple):
     """What there is while the application is open."""
 
     runtime: Runtime
-    access: Access
-    requests: Requests
+    access: AccessControl
+    requests: RequestQuota
 
 
-async def _answer(exchange: Exchange, answer: Response) -> None:
+async def _send_response(exchange: RequestContext, answer: Response) -> None:
     replayed = [(b"idempotency-replayed", b"true")] if answer.replayed else []
-    await exchange.say(answer.status, answer.value, replayed)
+    await exchange.respond_json(answer.status, answer.value, replayed)
 
 
-def _beside(elsewhere: ASGIApp) -> ASGIApp:
+def _with_fallback(elsewhere: ASGIApp) -> ASGIApp:
     """The application for addresses without a route: ours are nowhere, all others elsewhere."""
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         ours = scope["type"] == "http" and f"{scope['path']}/".startswith(f"{_COUNTED}/")
-        await (_nowhere if ours else elsewhere)(scope, receive, send)
+        await (_raise_not_found if ours else elsewhere)(scope, receive, send)
 
     return answer
 
 
-async def _nowhere(scope: Scope, _: Receive, send: Send) -> None:
+async def _raise_not_found(scope: Scope, _: Receive, send: Send) -> None:
     if scope["type"] != "http":  # a websocket: there are none
         await send({"type": "websocket.close"})
         return
     raise NotFound("There is nothing at this address.", hint="GET /openapi.json lists what is.")
 
 
-def _last_on_its_connection(message: Message) -> Message:
+def _with_connection_close(message: Message) -> Message:
     """The head of an answer behind which the connection is closed: the next goes elsewhere."""
     return {**message, "headers": [*message.get("headers", ()), (b"connection", b"close")]}
 

@@ -44,12 +44,12 @@ class Caller(msgspec.Struct, frozen=True):
         return self.principal.owner
 
     @property
-    def who(self) -> tuple[str | None, str]:
+    def share_key(self) -> tuple[str | None, str]:
         """Whom the server shares itself out to: a key, or each owner for whom it acts."""
         return self.token, self.owner
 
 
-class Access:
+class AccessControl:
     """Lets callers in by their key, and forgets within seconds what it knows of one.
 
     `was_locked` is what `locked` said last, for who must not wait for the store.
@@ -64,17 +64,17 @@ class Access:
 
     async def admit(self, scope: Scope) -> Caller:
         """The caller of this request. Raises `Unauthorized`."""
-        token = _bearer(scope)
+        token = _bearer_token(scope)
         if await self.locked(fresh=token is not None):
-            return await self._holder(token)
-        return _on_loopback(scope)
+            return await self._authenticate(token)
+        return _admit_loopback(scope)
 
-    async def stands(self, caller: Caller) -> bool:
+    async def is_still_admitted(self, caller: Caller) -> bool:
         """Whether a caller who was let in would still be."""
         if caller.token is None:
             return not await self.locked()
         try:
-            await self._holder(caller.token)
+            await self._authenticate(caller.token)
         except Unauthorized:
             return False
         return True
@@ -86,12 +86,12 @@ class Access:
             self._open_until = time.monotonic() + MEMORY_SECONDS
         return self.was_locked
 
-    async def _holder(self, token: str | None) -> Caller:
+    async def _authenticate(self, token: str | None) -> Caller:
         if token is None:
             raise Unauthorized("This server asks for a key.", expected="Authorization: Bearer KEY")
         if SHAPE.fullmatch(token):
-            key, kept_digest = await self._find(token[:PREFIX_LENGTH])
-            given = digest(token, await self._installation())
+            key, kept_digest = await self._find_key(token[:PREFIX_LENGTH])
+            given = digest(token, await self._installation_secret())
             if (
                 hmac.compare_digest(given, kept_digest)
                 and key is not None
@@ -103,7 +103,7 @@ class Access:
             expected="a key that `antiphon keys create` gave out",
         )
 
-    async def _find(self, prefix: str) -> tuple[Key | None, bytes]:
+    async def _find_key(self, prefix: str) -> tuple[Key | None, bytes]:
         """The key that begins so; for none a digest that nothing has: both shall cost the same."""
         now = time.monotonic()
         remembered = self._known.get(prefix)
@@ -115,11 +115,11 @@ class Access:
             return None, bytes(SECRET_BYTES)
         if len(self._known) >= MAX_REMEMBERED:
             self._known.clear()
-        key, seconds = await self._aged(found[0])
+        key, seconds = await self._with_expiry(found[0])
         self._known[prefix] = (now + seconds, key, found[1])
         return key, found[1]
 
-    async def _aged(self, key: Key) -> tuple[Key, float]:
+    async def _with_expiry(self, key: Key) -> tuple[Key, float]:
         """The key as it stands at this time, and for how many seconds that can be believed."""
         if key.expires_at is None:
             return key, MEMORY_SECONDS
@@ -128,25 +128,25 @@ class Access:
             return replace(key, revoked_at=key.expires_at), MEMORY_SECONDS
         return key, min(left, MEMORY_SECONDS)
 
-    async def _installation(self) -> bytes:
+    async def _installation_secret(self) -> bytes:
         if self._secret is None:
             self._secret = await self._store.installation_secret()
         return self._secret
 
 
-def acting(caller: Caller, scope: Scope) -> Caller:
+def apply_delegation(caller: Caller, scope: Scope) -> Caller:
     """The caller as the owner of `Antiphon-Owner`, on behalf of whom `Antiphon-Actor` names.
 
     Both are for administrators. Raises `Forbidden` and `InvalidRequest`.
     """
-    owner, actor = _named(scope, OWNER_HEADER), _named(scope, ACTOR_HEADER)
+    owner, actor = _read_header(scope, OWNER_HEADER), _read_header(scope, ACTOR_HEADER)
     if owner is None and actor is None:
         return caller
     check_scope(caller, "admin")
     return replace(caller, principal=caller.principal.on_behalf_of(owner=owner, actor=actor))
 
 
-def needed_scope(method: str, asked: str | None = None) -> str:
+def required_scope(method: str, asked: str | None = None) -> str:
     """What a key must be for: what the call itself asks, else `read` to GET and `write` to do."""
     return asked or _NEEDED.get(method, "write")
 
@@ -168,7 +168,7 @@ def check_origin(scope: Scope, *, locked: bool) -> None:
     """
     headers = Headers(scope=scope)
     hosts, origins = headers.getlist("host"), headers.getlist("origin")
-    if not locked and (len(hosts) != 1 or not is_loopback(_name(hosts[0]))):
+    if not locked and (len(hosts) != 1 or not is_loopback(_host_name(hosts[0]))):
         raise Forbidden(
             "Without keys this server answers loopback names only.",
             expected="Host: localhost or a loopback address",
@@ -195,7 +195,7 @@ def check_bind(host: str, has_keys: bool) -> None:
         )
 
 
-def _named(scope: Scope, header: str) -> str | None:
+def _read_header(scope: Scope, header: str) -> str | None:
     given = Headers(scope=scope).getlist(header)
     if len(given) > 1:
         raise InvalidRequest(
@@ -212,7 +212,7 @@ def _principal(key: Key) -> Principal:
     )
 
 
-def _bearer(scope: Scope) -> str | None:
+def _bearer_token(scope: Scope) -> str | None:
     given = Headers(scope=scope).getlist("authorization")
     if not given:
         return None
@@ -224,7 +224,7 @@ def _bearer(scope: Scope) -> str | None:
     return token.strip()
 
 
-def _on_loopback(scope: Scope) -> Caller:
+def _admit_loopback(scope: Scope) -> Caller:
     client = scope.get("client")
     if client and not is_loopback(client[0]):
         raise Unauthorized(
@@ -234,7 +234,7 @@ def _on_loopback(scope: Scope) -> Caller:
     return Caller(Principal(), frozenset(SCOPES))
 
 
-def _name(host: str) -> str:
+def _host_name(host: str) -> str:
     """The host in a Host header, without its port and the brackets of an IPv6 address."""
     if host.startswith("["):
         inside, end, rest = host[1:].partition("]")

@@ -31,7 +31,7 @@ CROWDED = "antiphon.crowded"
 """The ASGI extension that a request bears whose connection is one too many."""
 
 
-class Connection(HttpToolsProtocol):
+class HttpConnection(HttpToolsProtocol):
     """A connection whose requests must begin with a header of bounded size in bounded time.
 
     `head_patience` is the seconds from a request's first byte, or the connection's, to its last
@@ -203,14 +203,16 @@ class Connection(HttpToolsProtocol):
         self.transport.close()
 
 
-def within(max_connections: int, send_timeout: float, max_unsent: int) -> type[Connection]:
+def connection_class(
+    max_connections: int, send_timeout: float, max_unsent: int
+) -> type[HttpConnection]:
     """Return the connections of one process, with its limits; `max_unsent` is in bytes."""
     limits = {
         "max_connections": max_connections,
         "send_timeout": send_timeout,
         "unsent": UnsentBytes(max_unsent),
     }
-    return type("Connection", (Connection,), limits)
+    return type("Connection", (HttpConnection,), limits)
 
 
 def _too_large() -> HeadTooLarge:

@@ -18,26 +18,26 @@ from antiphon.limits.fair_queue import FairQueue
 from antiphon.runtime.admin.export import Archive
 from antiphon.runtime.services.dispatch import Dispatcher
 from antiphon.server import request_parsing, streaming
-from antiphon.server.request_context import Exchange, Field, departure, field
+from antiphon.server.request_context import Field, RequestContext, field, watch_disconnect
 from antiphon.settings.settings import Settings
 from antiphon.types.errors import InvalidRequest
 
 # An answer that is sent piece by piece, as fast as its reader takes it.
 
 
-async def send_pieces(
-    exchange: Exchange,
+async def stream_file(
+    exchange: RequestContext,
     headers: Iterable[Field],
     pieces: AsyncGenerator[bytes, None],
-    welcome: streaming.Welcome,
-    pace: streaming.Pace,
+    welcome: streaming.SessionCheck,
+    pace: streaming.StreamTimeouts,
 ) -> None:
     """Send 200 with these headers and the pieces.
 
     A reader who has left, takes nothing or is not welcome any more is cut off: half a file has no
     end. What fails before the first piece is there is raised; what fails later cuts the answer off.
     """
-    async with departure(exchange.receive) as left, aclosing(pieces):
+    async with watch_disconnect(exchange.receive) as left, aclosing(pieces):
         first = await anext(pieces, b"")
         await exchange.send(
             {"type": "http.response.start", "status": 200, "headers": [*headers, *HEADERS]}
@@ -45,36 +45,36 @@ async def send_pieces(
         if exchange.scope["method"] == "HEAD":
             await exchange.send({"type": "http.response.body", "body": b""})
             return
-        whole = await _send(exchange, first, pieces, left, welcome, pace)
+        whole = await _send_pieces(exchange, first, pieces, left, welcome, pace)
         if whole:
             await exchange.send({"type": "http.response.body", "body": b""})
             return
-    streaming.cutter(exchange.scope)()
+    streaming.connection_aborter(exchange.scope)()
 
 
-async def _send(
-    exchange: Exchange,
+async def _send_pieces(
+    exchange: RequestContext,
     first: bytes,
     pieces: AsyncGenerator[bytes, None],
     left: asyncio.Task[None],
-    welcome: streaming.Welcome,
-    pace: streaming.Pace,
+    welcome: streaming.SessionCheck,
+    pace: streaming.StreamTimeouts,
 ) -> bool:
     """Send all pieces; returns whether the reader took them."""
-    if not await _take(exchange, first, pace.patience):
+    if not await _send_piece(exchange, first, pace.patience):
         return False
     checked = time.monotonic()
     async for piece in pieces:
         if time.monotonic() - checked >= pace.recheck:
             checked = time.monotonic()
-            if not await welcome.stands():
+            if not await welcome.is_valid():
                 return False
-        if left.done() or not await _take(exchange, piece, pace.patience):
+        if left.done() or not await _send_piece(exchange, piece, pace.patience):
             return False
     return True
 
 
-async def _take(exchange: Exchange, piece: bytes, patience: float) -> bool:
+async def _send_piece(exchange: RequestContext, piece: bytes, patience: float) -> bool:
     """Hand the piece over; returns whether the reader took what came before it in time."""
     if not piece:
         return True
@@ -99,52 +99,52 @@ HEADERS = [
 _FORM = "multipart/form-data"
 
 
-async def upload(exchange: Exchange, desk: Dispatcher, settings: Settings) -> None:
+async def receive_upload(exchange: RequestContext, desk: Dispatcher, settings: Settings) -> None:
     """Keep the one file of a form, or a body that is the file, named by `?name=`."""
     key = request_parsing.idempotency_key(exchange.scope)
-    content = await request_parsing.body(exchange.scope, exchange.receive, settings.max_body)
+    content = await request_parsing.read_body(exchange.scope, exchange.receive, settings.max_body)
     media_type = Headers(scope=exchange.scope).get("content-type", "")
     if media_type.lower().startswith(_FORM):
-        name, media_type, content = await _from_form(exchange, content)
+        name, media_type, content = await _read_form(exchange, content)
     else:
-        name = _asked_name(exchange)
+        name = _name_from_query(exchange)
     named, typed = sanitize.validate_file_name(name), sanitize.parse_media_type(media_type)
     answer = await desk.upload(exchange.caller.owner, named, typed, content, key)
     replayed = [(b"idempotency-replayed", b"true")] if answer.replayed else []
-    await exchange.say(answer.status, answer.value, replayed)
+    await exchange.respond_json(answer.status, answer.value, replayed)
 
 
-async def download(
-    exchange: Exchange,
+async def send_upload(
+    exchange: RequestContext,
     desk: Dispatcher,
     queue: FairQueue,
-    welcome: streaming.Welcome,
-    pace: streaming.Pace,
+    welcome: streaming.SessionCheck,
+    pace: streaming.StreamTimeouts,
 ) -> None:
     """Send the bytes of a file in a wrapping in which no browser runs them.
 
     Each piece is read in a slot of the queue.
     """
-    await request_parsing.body(exchange.scope, exchange.receive, 0)
-    file_id = request_parsing.path(exchange.scope)["file_id"]
+    await request_parsing.read_body(exchange.scope, exchange.receive, 0)
+    file_id = request_parsing.path_parameters(exchange.scope)["file_id"]
     about, pieces = await desk.open_file(exchange.caller.owner, file_id)
     headers = [
         field(b"content-type", sanitize.parse_media_type(about.media_type)),
         (b"content-length", b"%d" % about.size),
-        field(b"content-disposition", disposition(about.name)),
+        field(b"content-disposition", content_disposition(about.name)),
     ]
-    pieces = queue.make_pieces(exchange.caller.who, pieces)
-    await send_pieces(exchange, headers, pieces, welcome, pace)
+    pieces = queue.make_pieces(exchange.caller.share_key, pieces)
+    await stream_file(exchange, headers, pieces, welcome, pace)
 
 
-def disposition(name: str) -> str:
+def content_disposition(name: str) -> str:
     """An attachment by that name (RFC 6266): ASCII for the old, RFC 5987 for everybody else."""
     plain = re.sub(r"[^ !#-\[\]-~]|[%/\\]", "_", name)
     whole = quote(name, safe="", errors="replace")
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{whole}"
 
 
-async def _from_form(exchange: Exchange, body: bytes) -> tuple[str, str, bytes]:
+async def _read_form(exchange: RequestContext, body: bytes) -> tuple[str, str, bytes]:
     async def pieces() -> AsyncGenerator[bytes, None]:
         yield body
 
@@ -168,8 +168,8 @@ async def _from_form(exchange: Exchange, body: bytes) -> tuple[str, str, bytes]:
         await form.close()
 
 
-def _asked_name(exchange: Exchange) -> str:
-    asked = request_parsing.query(exchange.scope)
+def _name_from_query(exchange: RequestContext) -> str:
+    asked = request_parsing.parse_query(exchange.scope)
     if asked.keys() != {"name"}:
         raise InvalidRequest(
             "A body that is a file needs a name.",
@@ -182,16 +182,16 @@ def _asked_name(exchange: Exchange) -> str:
 # A file that is made while it is sent: everything of an owner.
 
 
-async def send(
-    exchange: Exchange,
+async def send_archive(
+    exchange: RequestContext,
     archive: Archive,
     media_type: str,
-    welcome: streaming.Welcome,
-    pace: streaming.Pace,
+    welcome: streaming.SessionCheck,
+    pace: streaming.StreamTimeouts,
 ) -> None:
     """Send it piece by piece, as fast as the reader takes it."""
     headers = [
         (b"content-type", media_type.encode()),
-        field(b"content-disposition", disposition(archive.name)),
+        field(b"content-disposition", content_disposition(archive.name)),
     ]
-    await send_pieces(exchange, headers, archive.pieces, welcome, pace)
+    await stream_file(exchange, headers, archive.pieces, welcome, pace)

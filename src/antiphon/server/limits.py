@@ -18,7 +18,7 @@ HEAVY_OF_ONE = 2
 """Of one caller: as many as SQLite has readers."""
 
 
-class Places:
+class ConcurrencyLimiter:
     """Open requests. A caller may hold as many as are still free, and always one.
 
     So alone it gets at most half of them, with another one a third, and a newcomer finds room.
@@ -30,7 +30,7 @@ class Places:
         self._held: Counter[Hashable] = Counter()
 
     @contextmanager
-    def place(self) -> Generator[bool]:
+    def enter(self) -> Generator[bool]:
         """A place for a request, whoever asks; says whether there was one."""
         self.taken += 1
         try:
@@ -39,7 +39,7 @@ class Places:
             self.taken -= 1
 
     @contextmanager
-    def held(self, who: Hashable) -> Generator[None]:
+    def share(self, who: Hashable) -> Generator[None]:
         """The place belongs to this caller. Raises `Overloaded` if it has its share already."""
         mine, free = self._held[who], self.most - self.taken
         if mine and mine > free:

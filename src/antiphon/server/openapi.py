@@ -28,7 +28,7 @@ _REFERENCE = "#/components/schemas/{name}"
 _JSON, _PROBLEM, _SSE = "application/json", "application/problem+json", "text/event-stream"
 
 
-def document() -> bytes:
+def build_document() -> bytes:
     """The document as JSON: the same at every start of the same version."""
     answers = [call.answer for call in OPERATIONS if call.answer is not None]
     # Events apart: a discriminated union must be of components, and has no name of its own.
@@ -40,7 +40,7 @@ def document() -> bytes:
     paths: Json = {}
     for kind in OPERATIONS:
         method, path = kind.route.split(" ")
-        fields = _precise(calls[kind.__name__])
+        fields = _add_bounds(calls[kind.__name__])
         paths.setdefault(path, {})[method.lower()] = _operation(kind, method, fields)
     _add_files(paths)
     _add_probes(paths)
@@ -57,8 +57,12 @@ def document() -> bytes:
             "security": [{"key": []}],
             "paths": paths,
             "components": {
-                "schemas": {**_tidied(schemas), "Event": event, "Problem": _problem()},
-                "responses": _responses(),
+                "schemas": {
+                    **_with_clean_descriptions(schemas),
+                    "Event": event,
+                    "Problem": _problem_schema(),
+                },
+                "responses": _error_components(),
                 "securitySchemes": {
                     "key": {
                         "type": "http",
@@ -86,7 +90,7 @@ def _operation(kind: type[Operation[Any]], method: str, schema: Json) -> Json:
         "tags": [_tag(kind)],
         "summary": summary.rstrip(".;"),
         "parameters": parameters,
-        "responses": _answers(kind),
+        "responses": _describe_responses(kind),
     }
     if rest.strip():
         operation["description"] = rest.strip()
@@ -100,7 +104,7 @@ def _operation(kind: type[Operation[Any]], method: str, schema: Json) -> Json:
         needed = sorted(required - set(in_path))
         operation["requestBody"] = {
             "required": bool(needed),
-            "content": {_JSON: {"schema": _object(body, needed)}},
+            "content": {_JSON: {"schema": _object_schema(body, needed)}},
         }
     if kind.creates:
         parameters.append(_IDEMPOTENCY_KEY)
@@ -109,7 +113,7 @@ def _operation(kind: type[Operation[Any]], method: str, schema: Json) -> Json:
     return operation
 
 
-def _answers(kind: type[Operation[Any]]) -> Json:
+def _describe_responses(kind: type[Operation[Any]]) -> Json:
     answers: Json = {}
     if kind.streams:
         answers["200"] = {
@@ -128,20 +132,20 @@ def _answers(kind: type[Operation[Any]]) -> Json:
     if kind.file:
         answers["200"] = {"description": "The file.", "content": {kind.file: {"schema": {}}}}
     if kind is Process:
-        answers["202"] = _success(kind.answer, "With `background`: the run.")
+        answers["202"] = _success_response(kind.answer, "With `background`: the run.")
     elif kind.answer is not None:
-        answers[str(kind.http_status)] = _success(kind.answer, "Done.")
+        answers[str(kind.http_status)] = _success_response(kind.answer, "Done.")
         if kind.http_status == 202:
-            answers["200"] = _success(kind.answer, "It had ended: nothing has changed.")
-    return {**answers, **_refusals(kind)}
+            answers["200"] = _success_response(kind.answer, "It had ended: nothing has changed.")
+    return {**answers, **_error_responses(kind)}
 
 
-def _success(answer: Any, description: str) -> Json:
+def _success_response(answer: Any, description: str) -> Json:
     (schema,), _ = msgspec.json.schema_components([answer], ref_template=_REFERENCE)
     return {"description": description, "content": {_JSON: {"schema": schema}}}
 
 
-def _refusals(kind: type[Operation[Any]]) -> Json:
+def _error_responses(kind: type[Operation[Any]]) -> Json:
     statuses = {400, 401, 403, 404, 408, 413, 422, 429, 500, 503}
     if not kind.route.startswith("GET"):
         statuses |= {409, 415}
@@ -149,24 +153,24 @@ def _refusals(kind: type[Operation[Any]]) -> Json:
         statuses.add(410)
     if kind.route == "GET /v1/models":
         statuses.add(502)
-    return _referred(statuses)
+    return _response_references(statuses)
 
 
-def _referred(statuses: set[int]) -> Json:
+def _response_references(statuses: set[int]) -> Json:
     return {
         str(status): {"$ref": f"#/components/responses/{status}"} for status in sorted(statuses)
     }
 
 
-def _responses() -> Json:
+def _error_components() -> Json:
     """One response for each status of the table of errors."""
     kinds: dict[int, list[type[AntiphonError]]] = {}
     for kind, (status, _) in problems.STATUS.items():
         kinds.setdefault(status, []).append(kind)
-    return {str(status): _response(status, kinds[status]) for status in sorted(kinds)}
+    return {str(status): _error_component(status, kinds[status]) for status in sorted(kinds)}
 
 
-def _response(status: int, kinds: list[type[AntiphonError]]) -> Json:
+def _error_component(status: int, kinds: list[type[AntiphonError]]) -> Json:
     response: Json = {
         "description": "; ".join(dict.fromkeys(problems.STATUS[kind][1] for kind in kinds)) + ".",
         "content": {_PROBLEM: {"schema": {"$ref": _REFERENCE.format(name="Problem")}}},
@@ -177,7 +181,7 @@ def _response(status: int, kinds: list[type[AntiphonError]]) -> Json:
     return response
 
 
-def _problem() -> Json:
+def _problem_schema() -> Json:
     said = {"type": "string"}
     return {
         "type": "object",
@@ -220,7 +224,7 @@ def _add_files(paths: Json) -> None:
             "required": False,  # no bytes are a file too
             "content": {
                 "multipart/form-data": {
-                    "schema": _object(
+                    "schema": _object_schema(
                         {"file": {"type": "string", "contentMediaType": _BYTES}}, ["file"]
                     )
                 },
@@ -228,8 +232,8 @@ def _add_files(paths: Json) -> None:
             },
         },
         "responses": {
-            "201": _success(Upload, "Kept."),
-            **_referred({400, 401, 403, 408, 409, 413, 415, 422, 429, 500, 503}),
+            "201": _success_response(Upload, "Kept."),
+            **_response_references({400, 401, 403, 408, 409, 413, 415, 422, 429, 500, 503}),
         },
     }
     paths["/v1/files"]["post"] = upload
@@ -242,7 +246,7 @@ def _add_files(paths: Json) -> None:
             "parameters": [_parameter("file_id", identity, "path", needed=True)],
             "responses": {
                 "200": {"description": "The file.", "content": {"*/*": {"schema": {}}}},
-                **_referred({400, 401, 403, 404, 413, 429, 500, 503}),
+                **_response_references({400, 401, 403, 404, 413, 429, 500, 503}),
             },
         }
     }
@@ -258,7 +262,7 @@ def _add_probes(paths: Json) -> None:
                 "security": [{"key": []}] if path == "/metrics" else [],
                 "responses": {
                     "200": {"description": summary + ".", "content": {media_type: {"schema": {}}}},
-                    **_referred(refusals),
+                    **_response_references(refusals),
                 },
             }
         }
@@ -273,10 +277,10 @@ _PROBES = (
 
 
 def _parameter(name: str, schema: Json, place: str, *, needed: bool) -> Json:
-    return {"name": name, "in": place, "required": needed, "schema": _sayable(schema)}
+    return {"name": name, "in": place, "required": needed, "schema": _query_schema(schema)}
 
 
-def _sayable(schema: Json) -> Json:
+def _query_schema(schema: Json) -> Json:
     """A query cannot say null: an optional field is left out instead."""
     kinds = [kind for kind in schema.get("anyOf", ()) if kind != {"type": "null"}]
     rest = {key: value for key, value in schema.items() if key != "anyOf"}
@@ -293,31 +297,31 @@ def _sayable(schema: Json) -> Json:
             return {**rest, "anyOf": kinds}
 
 
-def _object(fields: Json, needed: list[str]) -> Json:
+def _object_schema(fields: Json, needed: list[str]) -> Json:
     schema: Json = {"type": "object", "properties": fields, "additionalProperties": False}
     return {**schema, "required": needed} if needed else schema
 
 
-def _tidied(schemas: Json) -> Json:
+def _with_clean_descriptions(schemas: Json) -> Json:
     """Docstrings without the indentation that they have in the source."""
     return {
         name: {**schema, "description": inspect.cleandoc(schema["description"])}
         if "description" in schema
         else schema
-        for name, schema in _precise(schemas).items()
+        for name, schema in _add_bounds(schemas).items()
     }
 
 
-def _precise(node: Any) -> Any:
+def _add_bounds(node: Any) -> Any:
     """Return the same schema, in which integers have bounds and enums a type.
 
     The bounds are numbers that a reader of JSON with 64-bit floats gets exactly, within int64.
     """
     if isinstance(node, list):
-        return [_precise(inner) for inner in cast("Sequence[Any]", node)]
+        return [_add_bounds(inner) for inner in cast("Sequence[Any]", node)]
     if not isinstance(node, dict):
         return node
-    schema = {name: _precise(inner) for name, inner in cast("Json", node).items()}
+    schema = {name: _add_bounds(inner) for name, inner in cast("Json", node).items()}
     if schema.get("type") == "integer":
         return {"minimum": -LARGEST, "maximum": LARGEST, "format": "int64", **schema}
     if isinstance(schema.get("enum"), list) and "type" not in schema:

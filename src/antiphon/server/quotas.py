@@ -11,7 +11,7 @@ from antiphon.types.accounts import Counter, Principal
 MAX_REMEMBERED = 10_000
 
 
-class Requests:
+class RequestQuota:
     """Lets a key make as many requests in a minute as it may.
 
     A key without that limit costs nothing, one that has used it up no look into the store.
@@ -32,10 +32,10 @@ class Requests:
         counted = await self._store.count_usage(Counter(by.key_id, "requests"), 1)
         if counted.total > limit:
             left = quotas.seconds_left_in_minute(counted.now)
-            self._remember((by.key_id, limit), left)
+            self._remember_refusal((by.key_id, limit), left)
             raise quotas.request_limit_error(limit, left)
 
-    def _remember(self, whose: tuple[str, int], left: float) -> None:
+    def _remember_refusal(self, whose: tuple[str, int], left: float) -> None:
         if len(self._refused) >= MAX_REMEMBERED:
             self._refused.clear()
         self._refused[whose] = time.monotonic() + left

@@ -25,7 +25,7 @@ _ALWAYS = [(b"cache-control", b"no-store"), (b"x-content-type-options", b"nosnif
 _CONTROLS = bytes([*range(0x20), 0x7F])
 
 
-class Exchange(msgspec.Struct, frozen=True):
+class RequestContext(msgspec.Struct, frozen=True):
     """A request that was let in; `began` is by the monotonic clock."""
 
     scope: Scope
@@ -34,20 +34,20 @@ class Exchange(msgspec.Struct, frozen=True):
     caller: Caller
     began: float
 
-    async def say(self, status: int, value: Any, more: Iterable[Field] = ()) -> None:
+    async def respond_json(self, status: int, value: Any, more: Iterable[Field] = ()) -> None:
         """Answer with a value as JSON; `msgspec.Raw` goes out as it is. Raises `Overloaded`."""
-        await self.reply(status, _encode(value), b"application/json", more)
+        await self.respond(status, _encode(value), b"application/json", more)
 
-    async def reply(
+    async def respond(
         self, status: int, body: bytes, media_type: bytes, more: Iterable[Field] = ()
     ) -> None:
         """Answer with these bytes. Raises `Overloaded` where too much waits to be read."""
         with self.hold_bytes(len(body)):
-            await reply(self.send, status, body, media_type, more)
+            await send_response(self.send, status, body, media_type, more)
 
     def hold_bytes(self, size: int) -> AbstractContextManager[None]:
         """Count so many bytes as held for this caller. Entering it raises `Overloaded`."""
-        return hold_bytes(self.scope, self.caller.who, size)
+        return hold_bytes(self.scope, self.caller.share_key, size)
 
 
 def field(name: bytes, value: str) -> Field:
@@ -55,7 +55,7 @@ def field(name: bytes, value: str) -> Field:
     return name, value.encode("latin-1", "replace").translate(None, _CONTROLS)
 
 
-async def reply(
+async def send_response(
     send: Send, status: int, body: bytes, media_type: bytes, more: Iterable[Field] = ()
 ) -> None:
     """A whole answer at once."""
@@ -69,11 +69,11 @@ async def reply(
     await send_body(send, body)
 
 
-async def refuse(send: Send, error: AntiphonError) -> None:
+async def send_problem(send: Send, error: AntiphonError) -> None:
     """An error as a problem document."""
     status, _ = problems.status_and_title(error)
     body = problems.problem_document(error)
-    await reply(send, status, body, problems.MEDIA_TYPE, problems.problem_headers(error))
+    await send_response(send, status, body, problems.MEDIA_TYPE, problems.problem_headers(error))
 
 
 # Whether the caller is still there.
@@ -82,12 +82,12 @@ async def refuse(send: Send, error: AntiphonError) -> None:
 T = TypeVar("T")
 
 
-class Gone(Exception):
+class ClientDisconnected(Exception):
     """The caller has left before there was an answer."""
 
 
 @asynccontextmanager
-async def departure(receive: Receive) -> AsyncGenerator[asyncio.Task[None]]:
+async def watch_disconnect(receive: Receive) -> AsyncGenerator[asyncio.Task[None]]:
     """A task that is done when the caller has left; the request's body must have been read."""
 
     async def watch() -> None:
@@ -101,18 +101,18 @@ async def departure(receive: Receive) -> AsyncGenerator[asyncio.Task[None]]:
         watching.cancel()
 
 
-async def while_present(
+async def run_while_connected(
     receive: Receive,
     work: Coroutine[Any, Any, T],
-    welcome: Callable[[], Awaitable[None]],
+    check: Callable[[], Awaitable[None]],
     recheck: float,
 ) -> T:
     """The result of work that is done for this caller alone: it is cancelled when they leave.
 
-    `welcome` is asked every `recheck` seconds and raises when they may not wait any longer: what
-    it raises is what they are told. Raises `Gone`.
+    `check` is asked every `recheck` seconds and raises when they may not wait any longer: what
+    it raises is what they are told. Raises `ClientDisconnected`.
     """
-    async with departure(receive) as left:
+    async with watch_disconnect(receive) as left:
         working = asyncio.create_task(work)
         try:
             while not working.done():
@@ -120,9 +120,9 @@ async def while_present(
                     {left, working}, timeout=recheck, return_when=asyncio.FIRST_COMPLETED
                 )
                 if left.done() and not working.done():
-                    raise Gone
+                    raise ClientDisconnected
                 if not working.done():
-                    await welcome()
+                    await check()
             return await working
         finally:
             working.cancel()

@@ -20,7 +20,7 @@ from antiphon.api import operations
 from antiphon.api.operations import Operation, invalid_request
 from antiphon.api.problems import Malformed, TooSlow, UnsupportedMedia
 from antiphon.engine import sanitize
-from antiphon.server.request_context import Gone
+from antiphon.server.request_context import ClientDisconnected
 from antiphon.settings.settings import Settings
 from antiphon.types.errors import InvalidEventId, InvalidRequest, TooLarge
 
@@ -34,32 +34,32 @@ _KEY = re.compile(r"[\x21-\x7e]{1,255}", re.ASCII)
 _MAYBE_ODD = re.compile(rb"\\u0000|[0-9]{19}")
 
 
-async def call(kind: type[C], scope: Scope, receive: Receive, settings: Settings) -> C:
+async def parse_request(kind: type[C], scope: Scope, receive: Receive, settings: Settings) -> C:
     """The call that this request makes, by the fields of its path, query and body."""
     method = kind.route.split(" ")[0]
-    held = path(scope)
+    held = path_parameters(scope)
     if method == "GET":
-        await body(scope, receive, 0)
-        asked = _cursor(scope) if kind is operations.Follow else query(scope)
-        return _converted(kind, _joined(asked, held), strict=False)
+        await read_body(scope, receive, 0)
+        asked = _parse_event_cursor(scope) if kind is operations.Follow else parse_query(scope)
+        return _convert(kind, _merge_path_fields(asked, held), strict=False)
     if scope["query_string"]:
         raise InvalidRequest(
             f"{method} takes its fields in the body.",
             expected="no query",
             received="a query",
         )
-    sent = await body(scope, receive, 0 if method == "DELETE" else settings.max_body)
-    fields = json_object(sent, scope, settings.max_depth) if sent else {}
-    return _converted(kind, _joined(fields, held), strict=True)
+    sent = await read_body(scope, receive, 0 if method == "DELETE" else settings.max_body)
+    fields = parse_json_object(sent, scope, settings.max_depth) if sent else {}
+    return _convert(kind, _merge_path_fields(fields, held), strict=True)
 
 
-async def body(scope: Scope, receive: Receive, limit: int) -> bytes:
+async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
     """The request's body, `limit` bytes at most; refused by its announced length if it has one."""
     headers = Headers(scope=scope)
     announced = headers.get("content-length", "0")
     if not announced.isdecimal():
         raise Malformed("Content-Length is not a number.", expected="decimal digits")
-    _within(int(announced), limit)
+    _check_size(int(announced), limit)
     encoding = headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("", "identity"):
         raise UnsupportedMedia(
@@ -72,16 +72,16 @@ async def body(scope: Scope, receive: Receive, limit: int) -> bytes:
     size, more = 0, True
     began = asyncio.get_running_loop().time()
     while more:
-        message = await _next(receive, began + BODY_PAUSE + size / BODY_RATE)
+        message = await _receive_piece(receive, began + BODY_PAUSE + size / BODY_RATE)
         piece = message.get("body", b"")
         more = message.get("more_body", False)
         size += len(piece)
-        _within(size, limit)
+        _check_size(size, limit)
         pieces.append(piece)
     return b"".join(pieces)
 
 
-def json_object(sent: bytes, scope: Scope, max_depth: int) -> dict[str, Any]:
+def parse_json_object(sent: bytes, scope: Scope, max_depth: int) -> dict[str, Any]:
     """The object in a JSON body."""
     media_type = Headers(scope=scope).get("content-type", "")
     essence, _, parameters = media_type.lower().partition(";")
@@ -110,7 +110,7 @@ def json_object(sent: bytes, scope: Scope, max_depth: int) -> dict[str, Any]:
     return value
 
 
-def query(scope: Scope) -> dict[str, str]:
+def parse_query(scope: Scope) -> dict[str, str]:
     """The query's fields, each at most once."""
     try:
         pairs = parse_qsl(
@@ -131,7 +131,7 @@ def query(scope: Scope) -> dict[str, str]:
     return fields
 
 
-def path(scope: Scope) -> dict[str, str]:
+def path_parameters(scope: Scope) -> dict[str, str]:
     """The fields in the path."""
     return {str(name): str(value) for name, value in scope.get("path_params", {}).items()}
 
@@ -150,9 +150,9 @@ def idempotency_key(scope: Scope) -> str | None:
     return given[0]
 
 
-def _cursor(scope: Scope) -> dict[str, str]:
+def _parse_event_cursor(scope: Scope) -> dict[str, str]:
     """Where to go on reading events: the header of a returning reader, else the query."""
-    fields = query(scope)
+    fields = parse_query(scope)
     headers = [value for name, value in scope["headers"] if name == b"last-event-id"]
     asked = headers or [fields["after"].encode()] if headers or "after" in fields else []
     for value in asked:
@@ -167,7 +167,7 @@ def _cursor(scope: Scope) -> dict[str, str]:
     return fields
 
 
-async def _next(receive: Receive, deadline: float) -> Mapping[str, Any]:
+async def _receive_piece(receive: Receive, deadline: float) -> Mapping[str, Any]:
     """The next piece. Raises `TooSlow` for drops that would hold a place for ever."""
     try:
         async with asyncio.timeout_at(deadline):
@@ -178,11 +178,11 @@ async def _next(receive: Receive, deadline: float) -> Mapping[str, Any]:
             expected=f"all of it within {BODY_PAUSE:g} seconds, or {BODY_RATE} bytes a second",
         ) from None
     if message["type"] == "http.disconnect":
-        raise Gone
+        raise ClientDisconnected
     return message
 
 
-def _within(size: int, limit: int) -> None:
+def _check_size(size: int, limit: int) -> None:
     if size > limit:
         raise TooLarge(
             "The body is too large." if limit else "This call takes no body.",
@@ -191,7 +191,7 @@ def _within(size: int, limit: int) -> None:
         )
 
 
-def _joined(fields: dict[str, Any], held: dict[str, str]) -> dict[str, Any]:
+def _merge_path_fields(fields: dict[str, Any], held: dict[str, str]) -> dict[str, Any]:
     """Fields of body or query with those of the path, which stand there and nowhere else."""
     for name in held.keys() & fields.keys():
         raise InvalidRequest(
@@ -200,7 +200,7 @@ def _joined(fields: dict[str, Any], held: dict[str, str]) -> dict[str, Any]:
     return {**fields, **held}
 
 
-def _converted(kind: type[C], fields: dict[str, Any], *, strict: bool) -> C:
+def _convert(kind: type[C], fields: dict[str, Any], *, strict: bool) -> C:
     for name, value in fields.items():
         if not strict or name in operations.path_fields(kind):
             _check_values(value, name)

@@ -18,12 +18,12 @@ from starlette.types import ASGIApp
 
 import antiphon
 from antiphon.runtime.runtime import Runtime, open_runtime
-from antiphon.server.app import Application, Opener, app
+from antiphon.server.app import Application, RuntimeOpener, create_app
 from antiphon.server.auth import check_bind
-from antiphon.server.connection import within
-from antiphon.server.shared_metrics import Board
-from antiphon.server.sockets import address, bound, room
-from antiphon.server.streaming import Pace
+from antiphon.server.connection import connection_class
+from antiphon.server.shared_metrics import SharedMetrics
+from antiphon.server.sockets import bind_socket, raise_file_limit, url_of
+from antiphon.server.streaming import StreamTimeouts
 from antiphon.server.watchdog import count_turns, watched_loop
 from antiphon.settings.settings import TABLE, Settings, masked_value
 from antiphon.telemetry import logs
@@ -37,60 +37,60 @@ PINNED_EVERY = 1.0  # seconds: so old may the numbers of another process be
 LAST_WORDS = 5  # seconds for answers that are on their way when everything else has ended
 
 
-Ending = Callable[[], bool]
+IsClosing = Callable[[], bool]
 """Whether the server is about to end: who waits for nothing in particular shall stop waiting."""
 
-Beside = Callable[[Runtime, Ending], AbstractAsyncContextManager[ASGIApp]]
+CompanionOpener = Callable[[Runtime, IsClosing], AbstractAsyncContextManager[ASGIApp]]
 """An application over the same runtime: it answers what is at none of the backend's addresses."""
 
-Alone = Callable[[Ending], AbstractAsyncContextManager[ASGIApp]]
+AppOpener = Callable[[IsClosing], AbstractAsyncContextManager[ASGIApp]]
 """An application without a runtime of its own."""
 
 
-class Share(NamedTuple):
+class WorkerContext(NamedTuple):
     """What one of several processes of one server is given by whoever started them.
 
     It calls `ready` with what it serves, and ends in order when `lifeline`, a pipe, is closed at
     the other end: nobody looks after it any more. What it counts, it pins up at its `place` of the
-    `board`.
+    `metrics`.
     """
 
     listener: socket.socket
     lifeline: int
     ready: Callable[[str], None]
-    board: Board
+    metrics: SharedMetrics
     place: int
 
 
-def serve(settings: Settings, beside: Beside | None = None) -> None:
+def serve(settings: Settings, beside: CompanionOpener | None = None) -> None:
     """Serve until SIGTERM or SIGINT, then let runs and streams end; a second signal does not wait.
 
     What is served is said on stderr; `listening on http://...` comes when it can be connected to.
     Raises `BadSettings` and `Unavailable` for what keeps it from starting.
     """
     logs.configure_logging(settings)
-    _run(_serve(settings, beside))
+    _run_loop(_serve(settings, beside))
 
 
-def serve_share(settings: Settings, share: Share) -> None:
+def serve_worker(settings: Settings, share: WorkerContext) -> None:
     """Serve, as one of several, until SIGTERM; SIGINT is meant for the one who started them."""
     logs.configure_logging(settings)
-    _run(_serve_share(settings, share))
+    _run_loop(_serve_worker(settings, share))
 
 
-def host(settings: Settings, alone: Alone) -> None:
+def serve_app(settings: Settings, alone: AppOpener) -> None:
     """Serve this application in the backend's place, by the same rules."""
     logs.configure_logging(settings)
-    _run(_host(settings, alone))
+    _run_loop(_serve_app(settings, alone))
 
 
-def _run(serving: Coroutine[Any, Any, None]) -> None:
-    factory = uvicorn.Config(_nothing, log_config=None).get_loop_factory()
+def _run_loop(serving: Coroutine[Any, Any, None]) -> None:
+    factory = uvicorn.Config(_do_nothing, log_config=None).get_loop_factory()
     with asyncio.Runner(loop_factory=factory) as runner:
         runner.run(serving)
 
 
-def _spare_the_collector() -> None:
+def _tune_gc() -> None:
     """What is there at the start stays; what comes later is mostly free of cycles.
 
     By its defaults the collector takes a tenth of a busy server's time and finds nothing.
@@ -100,50 +100,55 @@ def _spare_the_collector() -> None:
 
 
 @asynccontextmanager
-async def serving(
+async def run_server(
     settings: Settings,
-    opener: Opener = open_runtime,
-    beside: Beside | None = None,
-    pace: Pace = Pace(),  # noqa: B008 - a frozen value
+    opener: RuntimeOpener = open_runtime,
+    beside: CompanionOpener | None = None,
+    pace: StreamTimeouts = StreamTimeouts(),  # noqa: B008 - a frozen value
 ) -> AsyncGenerator[str]:
     """A server in this event loop for as long as the block lasts; gives its address."""
-    async with _bound(settings, opener, beside, pace) as (server, listener):
+    async with _server_and_socket(settings, opener, beside, pace) as (server, listener):
         running = asyncio.create_task(server.serve(sockets=[listener]))
         try:
-            await server.until_open()
-            yield address(listener)
+            await server.wait_until_open()
+            yield url_of(listener)
         finally:
             server.stop()
             await running
 
 
-async def _serve(settings: Settings, beside: Beside | None) -> None:
-    async with _bound(settings, open_runtime, beside, _pace(settings)) as (server, listener):
-        server.when_open = lambda: _say(f"listening on {address(listener)}")
-        _spare_the_collector()
-        others = _others_log_in(settings, beside)
-        _say(await _about(server.runtime, settings, "the web chat" if others else "this machine"))
+async def _serve(settings: Settings, beside: CompanionOpener | None) -> None:
+    async with _server_and_socket(settings, open_runtime, beside, _stream_timeouts(settings)) as (
+        server,
+        listener,
+    ):
+        server.when_open = lambda: _print_line(f"listening on {url_of(listener)}")
+        _tune_gc()
+        others = _has_logins(settings, beside)
+        _print_line(
+            await _describe(server.runtime, settings, "the web chat" if others else "this machine")
+        )
         with watched_loop(settings.watchdog_timeout):
             await server.serve(sockets=[listener])
 
 
-async def _serve_share(settings: Settings, share: Share) -> None:
+async def _serve_worker(settings: Settings, share: WorkerContext) -> None:
     loop = asyncio.get_running_loop()
-    async with _prepared(settings, open_runtime, None, _pace(settings)) as server:
-        about = await _about(server.runtime, settings, "this machine")
+    async with _open_server(settings, open_runtime, None, _stream_timeouts(settings)) as server:
+        about = await _describe(server.runtime, settings, "this machine")
 
         def orphaned() -> None:
             loop.remove_reader(share.lifeline)
             server.stop()
 
         loop.add_reader(share.lifeline, orphaned)
-        server.heeds = (signal.SIGTERM,)
+        server.stop_signals = (signal.SIGTERM,)
         server.when_open = lambda: share.ready(about)
-        server.face.elsewhere = partial(_counted_elsewhere, server.runtime, share)
+        server.app.other_metrics = partial(_read_other_metrics, server.runtime, share)
         hit("serve.before_open")
-        _spare_the_collector()
-        pinning = asyncio.create_task(_pin_up(server.runtime, share))
-        count = partial(share.board.count_turn, share.place)
+        _tune_gc()
+        pinning = asyncio.create_task(_publish_metrics(server.runtime, share))
+        count = partial(share.metrics.count_turn, share.place)
         turning = asyncio.create_task(count_turns(count, settings.stall_timeout))
         try:
             with watched_loop(settings.watchdog_timeout):
@@ -151,34 +156,34 @@ async def _serve_share(settings: Settings, share: Share) -> None:
         finally:
             pinning.cancel()
             turning.cancel()
-            share.board.pin(share.place, server.runtime.metrics.snapshot())
+            share.metrics.publish(share.place, server.runtime.metrics.snapshot())
 
 
-def _counted_elsewhere(runtime: Runtime, share: Share) -> MetricsSnapshot:
+def _read_other_metrics(runtime: Runtime, share: WorkerContext) -> MetricsSnapshot:
     """What the others have counted. What is about to be told of us stays, though we be killed."""
-    share.board.pin(share.place, runtime.metrics.snapshot())
-    return share.board.without(share.place)
+    share.metrics.publish(share.place, runtime.metrics.snapshot())
+    return share.metrics.read_others(share.place)
 
 
-async def _pin_up(runtime: Runtime, share: Share) -> None:
+async def _publish_metrics(runtime: Runtime, share: WorkerContext) -> None:
     while True:
-        share.board.pin(share.place, runtime.metrics.snapshot())
+        share.metrics.publish(share.place, runtime.metrics.snapshot())
         await asyncio.sleep(PINNED_EVERY)
 
 
-async def _host(settings: Settings, alone: Alone) -> None:
-    guest = _Guest()
+async def _serve_app(settings: Settings, alone: AppOpener) -> None:
+    guest = _ShutdownFlags()
     async with alone(lambda: guest.closing) as application:
-        with bound(settings.host, settings.port) as listener:
+        with bind_socket(settings.host, settings.port) as listener:
             # It was opened around this block, and has no lifespan to run.
-            server = Hosting(_config(application, settings, lifespan="off"), guest)
-            server.when_open = lambda: _say(f"listening on {address(listener)}")
-            _spare_the_collector()
+            server = GracefulServer(_uvicorn_config(application, settings, lifespan="off"), guest)
+            server.when_open = lambda: _print_line(f"listening on {url_of(listener)}")
+            _tune_gc()
             with watched_loop(settings.watchdog_timeout):
                 await server.serve(sockets=[listener])
 
 
-class _Closing(Protocol):
+class _Shutdown(Protocol):
     """What is told that the end is near."""
 
     leaving: bool
@@ -186,7 +191,7 @@ class _Closing(Protocol):
     closing: bool
 
 
-class _Guest:
+class _ShutdownFlags:
     """An application that only has to know that the end is near."""
 
     def __init__(self) -> None:
@@ -195,24 +200,24 @@ class _Guest:
         self.closing = False
 
 
-class Hosting(uvicorn.Server):
+class GracefulServer(uvicorn.Server):
     """uvicorn, with an end in which what is under way is given its time.
 
-    It `heeds` these signals; for `delay` seconds of its end it is only not ready any more.
+    It `stop_signals` these signals; for `delay` seconds of its end it is only not ready any more.
     """
 
     delay = 0.0
 
-    def __init__(self, config: uvicorn.Config, face: _Closing) -> None:
+    def __init__(self, config: uvicorn.Config, face: _Shutdown) -> None:
         super().__init__(config)
-        self.when_open: Callable[[], None] = _nothing
-        self.heeds: Container[int] = (signal.SIGINT, signal.SIGTERM)
-        self._face = face
+        self.when_open: Callable[[], None] = _do_nothing
+        self.stop_signals: Container[int] = (signal.SIGINT, signal.SIGTERM)
+        self._app = face
         self._open = asyncio.Event()
         self._stopping = False
         self._drain: asyncio.Task[None] | None = None
 
-    async def until_open(self) -> None:
+    async def wait_until_open(self) -> None:
         """Wait until connections are taken."""
         await self._open.wait()
 
@@ -230,51 +235,51 @@ class Hosting(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """A signal asks for the end. It is not raised again afterwards: this end is a good one."""
-        if sig in self.heeds:
+        if sig in self.stop_signals:
             self.stop()
 
     async def on_tick(self, counter: int) -> bool:
         """uvicorn's heartbeat: the place from which a signal is noticed."""
         if self._stopping and self._drain is None:
-            self._drain = asyncio.create_task(self._end())
+            self._drain = asyncio.create_task(self._shut_down())
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Close the socket and the connections."""
-        self._face.closing = True
+        self._app.closing = True
         if self._drain is not None and not self._drain.done():
             self._drain.cancel()
             with suppress(asyncio.CancelledError):
                 await self._drain
         await super().shutdown(sockets)
 
-    async def _end(self) -> None:
+    async def _shut_down(self) -> None:
         """Say on `/readyz` to ask others, then take nothing new, let end what runs, and end."""
-        self._face.leaving = True
+        self._app.leaving = True
         try:
             await asyncio.sleep(self.delay)
-            self._face.draining = True
-            await self._drained()
+            self._app.draining = True
+            await self._wait_for_work()
         finally:
             self.should_exit = True
 
-    async def _drained(self) -> None:
+    async def _wait_for_work(self) -> None:
         """Once nothing is under way any more, or has had its time."""
 
 
-class Server(Hosting):
+class RuntimeServer(GracefulServer):
     """The server of a runtime, whose runs are given their time."""
 
     def __init__(self, config: uvicorn.Config, face: Application, runtime: Runtime) -> None:
         super().__init__(config, face)
-        self.face = face
+        self.app = face
         self.runtime = runtime
         self.delay = runtime.settings.drain_delay
 
-    async def _drained(self) -> None:
+    async def _wait_for_work(self) -> None:
         grace = self.runtime.settings.shutdown_timeout
         said = f"ending; runs that are under way have {grace:g} s, a second Ctrl+C does not wait"
-        telling = asyncio.get_running_loop().call_later(SOON, _say, said)
+        telling = asyncio.get_running_loop().call_later(SOON, _print_line, said)
         try:
             await self.runtime.drain(grace)
         finally:
@@ -282,54 +287,56 @@ class Server(Hosting):
 
 
 @asynccontextmanager
-async def _bound(
-    settings: Settings, opener: Opener, beside: Beside | None, pace: Pace
-) -> AsyncGenerator[tuple[Server, socket.socket]]:
+async def _server_and_socket(
+    settings: Settings, opener: RuntimeOpener, beside: CompanionOpener | None, pace: StreamTimeouts
+) -> AsyncGenerator[tuple[RuntimeServer, socket.socket]]:
     """The server, and the socket of its own that it will listen on."""
-    async with _prepared(settings, opener, beside, pace) as server:
-        with bound(settings.host, settings.port) as listener:
+    async with _open_server(settings, opener, beside, pace) as server:
+        with bind_socket(settings.host, settings.port) as listener:
             yield server, listener
 
 
 @asynccontextmanager
-async def _prepared(
-    settings: Settings, opener: Opener, beside: Beside | None, pace: Pace
-) -> AsyncGenerator[Server]:
+async def _open_server(
+    settings: Settings, opener: RuntimeOpener, beside: CompanionOpener | None, pace: StreamTimeouts
+) -> AsyncGenerator[RuntimeServer]:
     """A runtime, and the server over it."""
     faces: list[Application] = []
 
     def closing() -> bool:
         return any(face.closing for face in faces)
 
-    async with opener(settings) as runtime, _opened(beside, runtime, closing) as elsewhere:
-        locked = bool(await runtime.store.keys()) or _others_log_in(settings, beside)
+    async with opener(settings) as runtime, _open_companion(beside, runtime, closing) as elsewhere:
+        locked = bool(await runtime.store.keys()) or _has_logins(settings, beside)
         check_bind(settings.host, locked)
-        face = app(settings, lambda _: nullcontext(runtime), elsewhere, pace)
+        face = create_app(settings, lambda _: nullcontext(runtime), elsewhere, pace)
         faces.append(face)
-        yield Server(_config(face, settings), face, runtime)
+        yield RuntimeServer(_uvicorn_config(face, settings), face, runtime)
 
 
-def _others_log_in(settings: Settings, beside: Beside | None) -> bool:
+def _has_logins(settings: Settings, beside: CompanionOpener | None) -> bool:
     """Whether there are people who come by a login of theirs; the backend then asks for keys."""
     return beside is not None and settings.login != "none"
 
 
-def _opened(
-    beside: Beside | None, runtime: Runtime, closing: Ending
+def _open_companion(
+    beside: CompanionOpener | None, runtime: Runtime, closing: IsClosing
 ) -> AbstractAsyncContextManager[ASGIApp | None]:
     return nullcontext() if beside is None else beside(runtime, closing)
 
 
-def _pace(settings: Settings) -> Pace:
-    return Pace(patience=settings.send_timeout)
+def _stream_timeouts(settings: Settings) -> StreamTimeouts:
+    return StreamTimeouts(patience=settings.send_timeout)
 
 
-def _config(
+def _uvicorn_config(
     face: ASGIApp, settings: Settings, lifespan: Literal["on", "off"] = "on"
 ) -> uvicorn.Config:
     return uvicorn.Config(
         face,
-        http=within(room(settings.max_connections), settings.send_timeout, settings.max_unsent),
+        http=connection_class(
+            raise_file_limit(settings.max_connections), settings.send_timeout, settings.max_unsent
+        ),
         ws="none",
         lifespan=lifespan,
         interface="asgi3",
@@ -344,7 +351,7 @@ def _config(
     )
 
 
-async def _about(runtime: Runtime, settings: Settings, keyless: str) -> str:
+async def _describe(runtime: Runtime, settings: Settings, keyless: str) -> str:
     choice = await runtime.choice()
     locked = bool(await runtime.store.keys())
     return (
@@ -355,9 +362,9 @@ async def _about(runtime: Runtime, settings: Settings, keyless: str) -> str:
     )
 
 
-def _say(line: str) -> None:
+def _print_line(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def _nothing() -> None:
+def _do_nothing() -> None:
     """What is done when there is nothing to do."""

@@ -26,7 +26,7 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(MetricsSnapshot).decode
 
 
-class Board:
+class SharedMetrics:
     """Places by number; the last is for what those have counted who are gone."""
 
     def __init__(self, places: int) -> None:
@@ -43,7 +43,7 @@ class Board:
         (turns,) = _TURNS.unpack_from(self._turns, place * _TURNS.size)
         return int(turns)
 
-    def pin(self, place: int, numbers: MetricsSnapshot) -> None:
+    def publish(self, place: int, numbers: MetricsSnapshot) -> None:
         """Show these numbers in the place of those that were there; only its owner does."""
         told = _encode(numbers)
         if len(told) + _HEAD.size > BYTES:
@@ -53,7 +53,7 @@ class Board:
         self._memory[start + _HEAD.size : start + _HEAD.size + len(told)] = told
         _HEAD.pack_into(self._memory, start, len(told), crc32(told))
 
-    def without(self, place: int) -> MetricsSnapshot:
+    def read_others(self, place: int) -> MetricsSnapshot:
         """What all others have counted."""
         numbers = _NOTHING
         for other in range(self._gone + 1):
@@ -61,10 +61,10 @@ class Board:
                 numbers += self._read(other)
         return numbers
 
-    def bury(self, place: int) -> None:
+    def retire(self, place: int) -> None:
         """Keep what a process has counted that is gone, and leave its place empty."""
-        self.pin(self._gone, self._read(self._gone) + self._read(place).without_gauges())
-        self.pin(place, _NOTHING)
+        self.publish(self._gone, self._read(self._gone) + self._read(place).without_gauges())
+        self.publish(place, _NOTHING)
 
     def _read(self, place: int) -> MetricsSnapshot:
         start = place * BYTES

@@ -15,7 +15,7 @@ would keep megabytes for each connection, and a reader who takes nothing would n
 OWN_FILES = 128  # for the database, providers, tools and whatever else a server has open
 
 
-def bound(host: str, port: int) -> socket.socket:
+def bind_socket(host: str, port: int) -> socket.socket:
     """A socket on that address, and on no other. Raises `BadSettings`.
 
     `socket.create_server` leaves the protocol at 0, upon which asyncio does not switch Nagle's
@@ -43,13 +43,13 @@ def bound(host: str, port: int) -> socket.socket:
     return listener
 
 
-def address(listener: socket.socket) -> str:
+def url_of(listener: socket.socket) -> str:
     """Where it can be connected to."""
     host, port, *_ = listener.getsockname()
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def room(connections: int) -> int:
+def raise_file_limit(connections: int) -> int:
     """As many of these connections as there are files for: the system's limit is raised first.
 
     Beyond it, connections could not even be refused: they would hang.

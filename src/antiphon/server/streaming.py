@@ -18,7 +18,7 @@ import msgspec
 from starlette.types import Scope
 
 from antiphon.limits.send_budget import PIECE
-from antiphon.server.request_context import Exchange, departure
+from antiphon.server.request_context import RequestContext, watch_disconnect
 from antiphon.telemetry.metrics import FIRST_EVENT, Metrics
 from antiphon.types.errors import AntiphonError, TryAgain
 from antiphon.types.events import type_of
@@ -41,7 +41,7 @@ _ALIVE = sse.comment("")
 _Page = tuple[int, Sequence[bytes]]
 
 
-class Pace(msgspec.Struct, frozen=True):
+class StreamTimeouts(msgspec.Struct, frozen=True):
     """The times of a stream, in seconds.
 
     A comment follows `silence`; with pages every second no gap is above 10. Bytes that a reader
@@ -54,7 +54,7 @@ class Pace(msgspec.Struct, frozen=True):
     recheck: float = 2.0
 
 
-class Pages(Protocol):
+class EventPages(Protocol):
     """What is read aloud: pages of encoded events, and an empty one after each silent second."""
 
     run_id: str
@@ -64,37 +64,37 @@ class Pages(Protocol):
         ...
 
 
-class Welcome(msgspec.Struct, frozen=True):
+class SessionCheck(msgspec.Struct, frozen=True):
     """How long a reader may stay.
 
-    `closing` is asked when there is nothing to send, so that a run's last words go out; `stands`
+    `closing` is asked when there is nothing to send, so that a run's last words go out; `is_valid`
     every few seconds.
     """
 
     closing: Callable[[], bool]
-    stands: Callable[[], Awaitable[bool]]
+    is_valid: Callable[[], Awaitable[bool]]
 
 
-async def tell(
-    exchange: Exchange,
-    listening: Pages,
-    welcome: Welcome,
+async def send_events(
+    exchange: RequestContext,
+    listening: EventPages,
+    welcome: SessionCheck,
     metrics: Metrics,
-    pace: Pace = Pace(),  # noqa: B008 - a frozen value
+    pace: StreamTimeouts = StreamTimeouts(),  # noqa: B008 - a frozen value
 ) -> None:
     """Send the pages until they end, the reader has left, or it is not welcome any more.
 
     An end without `turn.ended` tells the reader to come back, which gets it a proper answer.
     """
-    async with departure(exchange.receive) as left:
-        telling = _Telling(exchange, listening.run_id, welcome, metrics, pace, left)
-        with metrics.count_open_stream(), telling.watched():
-            await telling.begin()
-            await _apart(telling.read_aloud(listening))
-            await telling.end()
+    async with watch_disconnect(exchange.receive) as left:
+        telling = _EventStreamSender(exchange, listening.run_id, welcome, metrics, pace, left)
+        with metrics.count_open_stream(), telling.cut_off_slow_reader():
+            await telling.send_headers()
+            await _run_in_task(telling.send_pages(listening))
+            await telling.send_end()
 
 
-async def _apart(work: Coroutine[Any, Any, None]) -> None:
+async def _run_in_task(work: Coroutine[Any, Any, None]) -> None:
     """Do the work in a task of its own.
 
     Each event wakes it, and a wake-up climbs through all that awaits: here that is a dozen frames.
@@ -108,20 +108,20 @@ async def _apart(work: Coroutine[Any, Any, None]) -> None:
             await asyncio.wait([task])
 
 
-class _Over(Exception):
+class _StreamEnded(Exception):
     """The reader is to be told no more."""
 
 
-class _Telling:
+class _EventStreamSender:
     """One reader being told: what it was sent, and when it was last looked at."""
 
     def __init__(
         self,
-        exchange: Exchange,
+        exchange: RequestContext,
         run_id: str,
-        welcome: Welcome,
+        welcome: SessionCheck,
         metrics: Metrics,
-        pace: Pace,
+        pace: StreamTimeouts,
         left: asyncio.Task[None],
     ) -> None:
         self._scope = exchange.scope
@@ -137,12 +137,12 @@ class _Telling:
         self._waiting = True
 
     @contextmanager
-    def watched(self) -> Generator[None]:
+    def cut_off_slow_reader(self) -> Generator[None]:
         """Look now and then whether the reader takes what it is handed, and cut it off if not.
 
         One timer a stream: a timeout around each send costs more than all else for an event.
         """
-        cut = cutter(self._scope)
+        cut = connection_aborter(self._scope)
         later = partial(asyncio.get_running_loop().call_later, self._pace.patience / 4)
         timer: list[asyncio.TimerHandle] = []
 
@@ -158,35 +158,35 @@ class _Telling:
         finally:
             timer[0].cancel()
 
-    async def begin(self) -> None:
+    async def send_headers(self) -> None:
         """The header, before there is anything to tell."""
         await self._send({"type": "http.response.start", "status": 200, "headers": HEADERS})
 
-    async def read_aloud(self, listening: Pages) -> None:
+    async def send_pages(self, listening: EventPages) -> None:
         """Page for page, until there is an end to it."""
         async with aclosing(listening.pages()) as pages:
             try:
                 async for first, lines in pages:
                     if (size := sum(map(len, lines))) > PIECE:
                         with self._held(size):
-                            await self._events(first, lines)
+                            await self._send_events(first, lines)
                     else:
-                        await (self._events(first, lines) if lines else self._silence())
-            except _Over:
+                        await (self._send_events(first, lines) if lines else self._on_silence())
+            except _StreamEnded:
                 pass
             except AntiphonError as error:
                 _log.warning("a stream ends early: %s", error.code)
 
-    async def end(self) -> None:
+    async def send_end(self) -> None:
         """The end of the answer, for a reader who is still there."""
         if not self._left.done():
-            await self._pass(b"", more=False)
+            await self._send_body(b"", more=False)
 
-    async def _events(self, first: int, lines: Sequence[bytes]) -> None:
+    async def _send_events(self, first: int, lines: Sequence[bytes]) -> None:
         for start in range(0, len(lines), EVENTS_AT_ONCE):
             now = time.monotonic()
             if self._left.done() or now - self._checked >= self._pace.recheck:
-                await self._check()
+                await self._check_session()
             some = lines[start : start + EVENTS_AT_ONCE]
             types = [type_of(line) for line in some]
             numbers = range(first + start, first + start + len(some))
@@ -201,28 +201,28 @@ class _Telling:
             self._metrics.observe(FIRST_EVENT, time.monotonic() - self._began)
             self._waiting = False
 
-    async def _silence(self) -> None:
-        await self._check()
+    async def _on_silence(self) -> None:
+        await self._check_session()
         if self._welcome.closing():
-            raise _Over
+            raise _StreamEnded
         if time.monotonic() - self._said >= self._pace.silence:
-            await self._pass(_ALIVE)
+            await self._send_body(_ALIVE)
 
-    async def _check(self) -> None:
-        """Raises `_Over` when the reader has left, or is not welcome any more."""
+    async def _check_session(self) -> None:
+        """Raises `_StreamEnded` when the reader has left, or is not welcome any more."""
         if self._left.done():
-            raise _Over
+            raise _StreamEnded
         now = time.monotonic()
         if now - self._checked >= self._pace.recheck:
             try:
-                stands = await self._welcome.stands()
+                stands = await self._welcome.is_valid()
             except TryAgain:
                 return  # a database that is away tells nothing new either; it is asked again soon
             if not stands:
-                raise _Over
+                raise _StreamEnded
             self._checked = now
 
-    async def _pass(self, body: bytes, *, more: bool = True) -> None:
+    async def _send_body(self, body: bytes, *, more: bool = True) -> None:
         """Hand bytes on; waits while the reader does not take what it was handed before."""
         self._handing = time.monotonic()
         await self._send({"type": "http.response.body", "body": body, "more_body": more})
@@ -230,7 +230,7 @@ class _Telling:
         self._handing = None
 
 
-def cutter(scope: Scope) -> Callable[[], object]:
+def connection_aborter(scope: Scope) -> Callable[[], object]:
     """Drops the connection: closing it in order would wait for the reader who does not read."""
     cut: Callable[[], object] | None = scope.get("extensions", {}).get(CUT, {}).get("now")
     if cut is not None:

@@ -39,7 +39,7 @@ def watched_loop(seconds: float) -> Generator[None]:
         return
     # The handler is in C and needs no lock; behind it the signal does what it does by default.
     faulthandler.register(signal.SIGPROF, file=2, all_threads=True, chain=True)
-    beating = asyncio.create_task(_beat(seconds), name="antiphon watchdog")
+    beating = asyncio.create_task(_reset_timer(seconds), name="antiphon watchdog")
     try:
         yield
     finally:
@@ -103,7 +103,7 @@ def is_stopped(pid: int) -> bool:
     return stat.rpartition(b") ")[2][:1] in (b"T", b"t")
 
 
-async def _beat(seconds: float) -> None:
+async def _reset_timer(seconds: float) -> None:
     """Give the loop so many seconds from each of its turns on."""
     while True:
         if sys.platform != "win32":

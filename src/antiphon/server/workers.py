@@ -21,9 +21,9 @@ from typing import Any, NoReturn, TextIO, cast
 
 import msgspec
 
-from antiphon.server.serve import LAST_WORDS, Share, serve_share
-from antiphon.server.shared_metrics import Board
-from antiphon.server.sockets import address, bound
+from antiphon.server.serve import LAST_WORDS, WorkerContext, serve_worker
+from antiphon.server.shared_metrics import SharedMetrics
+from antiphon.server.sockets import bind_socket, url_of
 from antiphon.server.watchdog import SIGNAL, StallWatch, is_stopped
 from antiphon.settings.settings import Settings
 from antiphon.types import errors
@@ -40,17 +40,17 @@ _STOP = (signal.SIGINT, signal.SIGTERM)
 _HEEDED = (*_STOP, signal.SIGCHLD)
 
 
-def serve_together(settings: Settings) -> int:
+def serve_workers(settings: Settings) -> int:
     """Serve in `settings.workers` processes until SIGTERM or SIGINT; returns the exit code.
 
     Raises what kept them from starting.
     """
-    _check(settings)
-    with bound(settings.host, settings.port) as listener, _woken() as bell:
+    _check_settings(settings)
+    with bind_socket(settings.host, settings.port) as listener, _signals_as_bytes() as bell:
         return _Supervisor(settings, listener, bell).run()
 
 
-def _check(settings: Settings) -> None:
+def _check_settings(settings: Settings) -> None:
     if settings.database.startswith("memory:"):
         raise BadSettings(
             "Several processes cannot share a memory.",
@@ -68,12 +68,12 @@ def _check(settings: Settings) -> None:
 
 
 @contextmanager
-def _woken() -> Generator[socket.socket]:
+def _signals_as_bytes() -> Generator[socket.socket]:
     """Signals as bytes that can be waited for; each byte is the number of one."""
     bell, ringing = socket.socketpair()
     ringing.setblocking(False)
     bell.setblocking(False)
-    before = {number: signal.signal(number, _heed) for number in _HEEDED}
+    before = {number: signal.signal(number, _ignore_signal) for number in _HEEDED}
     earlier = signal.set_wakeup_fd(ringing.fileno(), warn_on_full_buffer=False)
     try:
         with bell, ringing:
@@ -84,11 +84,11 @@ def _woken() -> Generator[socket.socket]:
             signal.signal(number, handler)
 
 
-def _heed(*_: object) -> None:
+def _ignore_signal(*_: object) -> None:
     """The byte that was written says it all."""
 
 
-class _Told(msgspec.Struct, omit_defaults=True):
+class _Report(msgspec.Struct, omit_defaults=True):
     """What a process says once: what it serves, or why it does not."""
 
     about: str = ""
@@ -103,30 +103,30 @@ class _Told(msgspec.Struct, omit_defaults=True):
 
 
 @dataclass
-class _Child:
+class _WorkerProcess:
     """A process that was started: what it says, and how it ended."""
 
     pid: int
-    line: int
+    pipe: int
     began: float
-    said: bytes = b""
-    told: _Told | None = None
+    received: bytes = b""
+    report: _Report | None = None
     stalled_at: float | None = None
 
     def read(self) -> bool:
         """Take in what it says; whether it has become ready by that."""
-        piece = os.read(self.line, 65_536)
-        self.said += piece
-        if not piece or self.told is not None:
+        piece = os.read(self.pipe, 65_536)
+        self.received += piece
+        if not piece or self.report is not None:
             return False
-        if self.said.endswith(b"\n"):
-            self.told = msgspec.json.decode(self.said, type=_Told)
+        if self.received.endswith(b"\n"):
+            self.report = msgspec.json.decode(self.received, type=_Report)
         return self.ready
 
     @property
     def ready(self) -> bool:
         """Whether it ever served."""
-        return self.told is not None and not self.told.code
+        return self.report is not None and not self.report.code
 
     @property
     def serves(self) -> bool:
@@ -135,11 +135,11 @@ class _Child:
 
 
 @dataclass
-class _Place:
+class _WorkerSlot:
     """One of the processes, whichever it is just now. `due` is when it is to be started."""
 
     number: int
-    child: _Child | None = None
+    child: _WorkerProcess | None = None
     due: float = 0.0
     deaths: int = 0
     unready: int = 0
@@ -151,11 +151,11 @@ class _Supervisor:
     def __init__(self, settings: Settings, listener: socket.socket, bell: socket.socket) -> None:
         self._settings = settings
         self._listener = listener
-        self._bell = bell
-        self._board = Board(settings.workers)
+        self._signal_socket = bell
+        self._metrics = SharedMetrics(settings.workers)
         self._watch = StallWatch(settings.stall_timeout, time.monotonic)
-        self._places = [_Place(number + 1) for number in range(settings.workers)]
-        self._lifeline, self._held = os.pipe()
+        self._slots = [_WorkerSlot(number + 1) for number in range(settings.workers)]
+        self._lifeline, self._lifeline_end = os.pipe()
         self._served = False
         self._ended_by: float | None = None
         self._killed = False
@@ -165,30 +165,30 @@ class _Supervisor:
     def run(self) -> int:
         """Until all have ended; raises what is wrong with all of them."""
         try:
-            while self._ended_by is None or self._living():
-                self._tend()
+            while self._ended_by is None or self._running_workers():
+                self._start_or_kill()
                 self._end_stalled()
-                self._wait()
-                self._bury()
+                self._wait_for_news()
+                self._reap()
         finally:
-            os.close(self._held)
+            os.close(self._lifeline_end)
             os.close(self._lifeline)
         if self._fault is not None:
             raise self._fault
         return self._code
 
-    def _living(self) -> Sequence[_Child]:
-        return [place.child for place in self._places if place.child is not None]
+    def _running_workers(self) -> Sequence[_WorkerProcess]:
+        return [place.child for place in self._slots if place.child is not None]
 
-    def _tend(self) -> None:
+    def _start_or_kill(self) -> None:
         """Start who is due; end who has not ended in time."""
         now = time.monotonic()
         if self._ended_by is None:
-            for place in self._places:
+            for place in self._slots:
                 if place.child is None and place.due <= now:
                     self._start(place)
         elif now >= self._ended_by and not self._killed:
-            _say("some processes did not end in time: they are killed")
+            _print_line("some processes did not end in time: they are killed")
             self._killed, self._code = True, self._code or 1
             self._signal(signal.SIGKILL)
 
@@ -197,24 +197,24 @@ class _Supervisor:
         if self._ended_by is not None or self._watch.pause != 0:
             return
         now = time.monotonic()
-        for child in self._living():
+        for child in self._running_workers():
             if child.stalled_at is not None and now - child.stalled_at > SPARE:
                 os.kill(child.pid, signal.SIGKILL)
         serving = {
             place.number: place.child
-            for place in self._places
+            for place in self._slots
             if place.child is not None and place.child.serves and not is_stopped(place.child.pid)
         }
-        turns = {number: self._board.turns(number - 1) for number in serving}
+        turns = {number: self._metrics.turns(number - 1) for number in serving}
         for number in self._watch.find_stalled(turns):
             serving[number].stalled_at = now
             os.kill(serving[number].pid, SIGNAL or signal.SIGKILL)
 
-    def _wait(self) -> None:
+    def _wait_for_news(self) -> None:
         """Until there is something to do."""
-        bell = self._bell.fileno()
-        lines = {child.line: child for child in self._living() if child.told is None}
-        due = [place.due for place in self._places if place.child is None]
+        bell = self._signal_socket.fileno()
+        lines = {child.pipe: child for child in self._running_workers() if child.report is None}
+        due = [place.due for place in self._slots if place.child is None]
         if self._ended_by is not None:
             due = [] if self._killed else [self._ended_by]
         elif (pause := self._watch.pause) is not None:
@@ -223,26 +223,26 @@ class _Supervisor:
         ready, _, _ = select.select([bell, *lines], [], [], patience)
         for line in ready:
             if line == bell:
-                self._heed(self._bell.recv(4096))
+                self._handle_signals(self._signal_socket.recv(4096))
             elif lines[line].read():
-                self._announce(cast("_Told", lines[line].told).about)
+                self._announce(cast("_Report", lines[line].report).about)
 
-    def _heed(self, signals: bytes) -> None:
+    def _handle_signals(self, signals: bytes) -> None:
         for number in signals:
             if number in _STOP:
-                self._end()
+                self._stop_all()
 
     def _announce(self, about: str) -> None:
         """Say it when all serve for the first time."""
-        if self._served or not all(child.ready for child in self._living()):
+        if self._served or not all(child.ready for child in self._running_workers()):
             return
-        if len(self._living()) < len(self._places):
+        if len(self._running_workers()) < len(self._slots):
             return
         self._served = True
-        _say(f"{about}, {len(self._places)} processes")
-        _say(f"listening on {address(self._listener)}")
+        _print_line(f"{about}, {len(self._slots)} processes")
+        _print_line(f"listening on {url_of(self._listener)}")
 
-    def _end(self) -> None:
+    def _stop_all(self) -> None:
         """Tell all to end; told twice, they do not wait for what is under way."""
         if self._ended_by is None:
             asked = self._settings
@@ -251,11 +251,11 @@ class _Supervisor:
         self._signal(signal.SIGTERM)
 
     def _signal(self, number: signal.Signals) -> None:
-        for child in self._living():
+        for child in self._running_workers():
             os.kill(child.pid, number)  # it is ours, and not yet waited for
 
-    def _bury(self) -> None:
-        for place in self._places:
+    def _reap(self) -> None:
+        for place in self._slots:
             child = place.child
             if child is None:
                 continue
@@ -264,34 +264,34 @@ class _Supervisor:
                 continue
             with suppress(msgspec.DecodeError):  # it was killed in the middle of a word
                 child.read()
-            os.close(child.line)
+            os.close(child.pipe)
             place.child = None
-            self._board.bury(place.number - 1)
-            self._judge(place, child, os.waitstatus_to_exitcode(status))
+            self._metrics.retire(place.number - 1)
+            self._handle_exit(place, child, os.waitstatus_to_exitcode(status))
 
-    def _judge(self, place: _Place, child: _Child, code: int) -> None:
+    def _handle_exit(self, place: _WorkerSlot, child: _WorkerProcess, code: int) -> None:
         """What follows from the death: another start, sooner or later, or the end of all."""
-        fault = child.told.fault if child.told else None
+        fault = child.report.fault if child.report else None
         if self._ended_by is not None:
             if code not in (0, -signal.SIGTERM) and not fault and not self._killed:
-                _say(f"worker {place.number} {_how(code)}")
+                _print_line(f"worker {place.number} {_describe_exit(code)}")
             return
-        how = _STALLED if child.stalled_at is not None else _how(code)
+        how = _STALLED if child.stalled_at is not None else _describe_exit(code)
         lived = time.monotonic() - child.began
         place.deaths = 0 if child.ready and lived >= HEALTHY else place.deaths + 1
         place.unready = 0 if child.ready else place.unready + 1
-        if self._hopeless(place, fault):
+        if self._is_hopeless(place, fault):
             self._fault, self._code = fault, _exit_code(code)
             if fault is None:
-                _say(f"worker {place.number} {how} before it served, {HOPELESS} times")
-            self._end()
+                _print_line(f"worker {place.number} {how} before it served, {HOPELESS} times")
+            self._stop_all()
             return
         pause = PAUSES[min(place.deaths, len(PAUSES)) - 1] if place.deaths else 0.0
         place.due = time.monotonic() + pause
         why = f"could not start: {fault.message}" if fault else how
-        _say(f"worker {place.number} {why}; it is started again")
+        _print_line(f"worker {place.number} {why}; it is started again")
 
-    def _hopeless(self, place: _Place, fault: AntiphonError | None) -> bool:
+    def _is_hopeless(self, place: _WorkerSlot, fault: AntiphonError | None) -> bool:
         """Whether another start would only fail again."""
         if isinstance(fault, TryAgain):  # what it needs is away, and may come back to the others
             return not self._served
@@ -299,7 +299,7 @@ class _Supervisor:
             return True
         return place.unready >= HOPELESS
 
-    def _start(self, place: _Place) -> None:
+    def _start(self, place: _WorkerSlot) -> None:
         read, write = os.pipe()
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
@@ -307,36 +307,38 @@ class _Supervisor:
         try:
             pid = os.fork()
             if not pid:
-                self._be_born(place.number, write)
+                self._run_worker(place.number, write)
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _HEEDED)
         os.close(write)
-        place.child = _Child(pid, read, time.monotonic())
+        place.child = _WorkerProcess(pid, read, time.monotonic())
 
-    def _be_born(self, number: int, line: int) -> NoReturn:
+    def _run_worker(self, number: int, line: int) -> NoReturn:
         """In the new process: serve, and never return into what the other was doing."""
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C comes to all; one passes it on
         for each in (signal.SIGTERM, signal.SIGCHLD):
             signal.signal(each, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _HEEDED)
-        os.close(self._held)
-        for child in self._living():
-            os.close(child.line)
+        os.close(self._lifeline_end)
+        for child in self._running_workers():
+            os.close(child.pipe)
         code = 1
         try:
-            sys.stderr = cast("TextIO", _Named(sys.stderr, f"worker {number}: "))
+            sys.stderr = cast("TextIO", _PrefixedStream(sys.stderr, f"worker {number}: "))
 
             def ready(about: str) -> None:
-                _tell(line, _Told(about=about))
+                _send_report(line, _Report(about=about))
 
-            serve_share(
+            serve_worker(
                 self._settings,
-                Share(self._listener, self._lifeline, ready, self._board, number - 1),
+                WorkerContext(self._listener, self._lifeline, ready, self._metrics, number - 1),
             )
             code = 0
         except AntiphonError as fault:
-            _tell(line, _Told(code=fault.code, message=fault.message, details=fault.details))
+            _send_report(
+                line, _Report(code=fault.code, message=fault.message, details=fault.details)
+            )
         except BaseException:  # noqa: BLE001 - the wall: nothing may get out into the other's frames
             traceback.print_exc()
         finally:
@@ -346,7 +348,7 @@ class _Supervisor:
             os._exit(code)
 
 
-class _Named:
+class _PrefixedStream:
     """A stream whose lines begin with a name."""
 
     def __init__(self, stream: TextIO, name: str) -> None:
@@ -366,12 +368,12 @@ class _Named:
         return len(text)
 
 
-def _tell(line: int, told: _Told) -> None:
+def _send_report(line: int, told: _Report) -> None:
     with suppress(OSError):  # nobody listens any more
         os.write(line, msgspec.json.encode(told, enc_hook=str) + b"\n")
 
 
-def _how(code: int) -> str:
+def _describe_exit(code: int) -> str:
     if SIGNAL is not None and code == -SIGNAL:
         return "computed without a pause for longer than watchdog_timeout and was ended"
     return f"was ended by signal {-code}" if code < 0 else f"ended with code {code}"
@@ -382,5 +384,5 @@ def _exit_code(code: int) -> int:
     return 128 - code if code < 0 else code or 1
 
 
-def _say(line: str) -> None:
+def _print_line(line: str) -> None:
     print(line, file=sys.stderr, flush=True)

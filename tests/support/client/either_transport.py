@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 from antiphon.api.operations import NewMessage
 from antiphon.client.async_client import AsyncClient
-from antiphon.server.serve import serving
+from antiphon.server.serve import run_server
 from antiphon.settings.settings import Settings
 from antiphon.types.messages import ToolSpec
 
@@ -18,7 +18,7 @@ TOOL = ToolSpec("get_flight_times", "", {"type": "object", "properties": {}})
 
 @asynccontextmanager
 async def over_http() -> AsyncGenerator[AsyncClient]:
-    async with serving(SETTINGS) as url, AsyncClient(url) as client:
+    async with run_server(SETTINGS) as url, AsyncClient(url) as client:
         yield client
 
 

@@ -20,7 +20,7 @@ import msgspec
 
 from antiphon.client.async_client import AsyncClient, AsyncStream
 from antiphon.client.sync_client import Client
-from antiphon.server.serve import serving
+from antiphon.server.serve import run_server
 from antiphon.settings.settings import Settings
 from antiphon.types.errors import AntiphonError
 
@@ -90,7 +90,7 @@ def _served(settings: Settings) -> Iterator[str]:
     over = threading.Event()
 
     async def serve() -> None:
-        async with serving(settings) as url:
+        async with run_server(settings) as url:
             address.set_result(url)
             await asyncio.to_thread(over.wait)
 

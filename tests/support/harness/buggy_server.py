@@ -24,7 +24,7 @@ from antiphon.engine.snapshot import ChangeSet, Snapshot
 from antiphon.ports import Claim, Decide, OnCommit, ReadSet
 from antiphon.providers.catalog import Catalog
 from antiphon.runtime.runtime import Runtime
-from antiphon.server.serve import serving
+from antiphon.server.serve import run_server
 from antiphon.settings import loading
 from antiphon.settings.settings import Settings, database_file
 from antiphon.stores.cached.store import CachedStore
@@ -188,7 +188,7 @@ def main(_: Sequence[str]) -> int:
 async def _serve(asked: Settings) -> None:
     over = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(15, over.set)
-    async with serving(asked, _opened) as url:
+    async with run_server(asked, _opened) as url:
         print(f"listening on {url}", file=sys.stderr, flush=True)
         asyncio.get_running_loop().add_signal_handler(15, over.set)
         await over.wait()

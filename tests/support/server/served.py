@@ -14,9 +14,9 @@ import uvicorn
 
 from antiphon.runtime.admin.keys import create_unaudited_key
 from antiphon.runtime.runtime import Runtime, open_runtime
-from antiphon.server.app import Opener
-from antiphon.server.connection import Connection
-from antiphon.server.serve import serving
+from antiphon.server.app import RuntimeOpener
+from antiphon.server.connection import HttpConnection
+from antiphon.server.serve import run_server
 from antiphon.settings.settings import Settings
 
 DEADLINE = 20.0
@@ -67,7 +67,7 @@ class Served:
 
 @asynccontextmanager
 async def served(
-    settings: Settings = SETTINGS, opener: Opener = open_runtime, **options: Any
+    settings: Settings = SETTINGS, opener: RuntimeOpener = open_runtime, **options: Any
 ) -> AsyncGenerator[Served]:
     runtimes: list[Runtime] = []
 
@@ -77,12 +77,14 @@ async def served(
             runtimes.append(runtime)
             yield runtime
 
-    async with serving(settings, kept, **options) as url, AsyncExitStack() as clients:
+    async with run_server(settings, kept, **options) as url, AsyncExitStack() as clients:
         yield Served(url, runtimes[0], clients)
 
 
 @asynccontextmanager
-async def asgi(application: Any, connection: type[Connection] = Connection) -> AsyncGenerator[str]:
+async def asgi(
+    application: Any, connection: type[HttpConnection] = HttpConnection
+) -> AsyncGenerator[str]:
     """Any ASGI application behind our connections."""
     config = uvicorn.Config(
         application, port=0, http=connection, lifespan="off", ws="none", log_config=None

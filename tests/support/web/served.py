@@ -19,7 +19,7 @@ import msgspec
 from antiphon.client.async_client import AsyncClient
 from antiphon.runtime.embedded_transport import AsyncEmbeddedTransport
 from antiphon.runtime.runtime import Runtime
-from antiphon.server.serve import Ending, serving
+from antiphon.server.serve import IsClosing, run_server
 from antiphon.settings.settings import Settings
 from antiphon.tools.functions import Function
 from antiphon.web import site as sites
@@ -126,7 +126,7 @@ async def up(
     made: list[Site] = []
 
     @asynccontextmanager
-    async def beside(runtime: Runtime, closing: Ending) -> AsyncGenerator[Bridge]:
+    async def beside(runtime: Runtime, closing: IsClosing) -> AsyncGenerator[Bridge]:
         client = AsyncClient.over(AsyncEmbeddedTransport.over(runtime))
         async with sites.open_site(settings, client, tools, servers=servers) as site:
             made.append(site)
@@ -136,7 +136,7 @@ async def up(
 
     settings = msgspec.structs.replace(settings, port=0)
     async with (
-        serving(settings, beside=beside) as url,
+        run_server(settings, beside=beside) as url,
         httpx2.AsyncClient(base_url=url, timeout=SECONDS) as http,
     ):
         await http.get("/")

@@ -1,4 +1,4 @@
-"""Old names of modules and settings, which work for one more version and warn with the new name."""
+"""Old names of modules, settings and arguments: they work for one more version, with a warning."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 if TYPE_CHECKING:
     from importlib.abc import Loader
+
+T = TypeVar("T")
 
 MODULES = {
     "antiphon.calls": "antiphon.api.operations",
@@ -126,6 +128,14 @@ class DeprecatedModules:
         """Give the module back the spec of its new name, under which it was executed."""
         if module.__spec__ is not None and module.__spec__.name in MODULES:
             module.__spec__ = module.__spec__.loader_state
+
+
+def renamed_argument(old: str, given: T | None, new: str, value: T) -> T:
+    """Return the argument of a renamed parameter: `given` by the old name, with a warning."""
+    if given is None:
+        return value
+    warnings.warn(f"`{old}=` is now `{new}=`.", DeprecationWarning, stacklevel=3)
+    return given
 
 
 def install() -> None:

@@ -139,7 +139,7 @@ def test_a_tool_is_stopped_and_the_run_goes_on(client: Any) -> object:
         if isinstance(happening, ToolBegan):
             assert events.cancel_tool(happening.call.id)
 
-    events = client.converse(QUESTION, tools=[get_flight_times], watch=watch)
+    events = client.converse(QUESTION, tools=[get_flight_times], on_tool_event=watch)
     heard = list(events)
     never.set()
 
@@ -159,7 +159,7 @@ def test_what_happens_to_a_tool_is_told_as_it_happens(client: Any) -> object:
         tell(Progress(1, 2, "asking the airline"))
         return "09:05"
 
-    list(client.converse(QUESTION, tools=[get_flight_times], watch=told.append))
+    list(client.converse(QUESTION, tools=[get_flight_times], on_tool_event=told.append))
 
     began, progressed, ended = told
     assert isinstance(began, ToolBegan)

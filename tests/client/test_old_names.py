@@ -4,6 +4,13 @@ import pytest
 
 from antiphon import AsyncClient, Client, Settings
 from antiphon.tools.deadlines import unhurried
+from antiphon.tools.tool_events import ToolBegan, ToolEnded
+
+
+def now() -> str:
+    """Tell the time."""
+    return "noon"
+
 
 SETTINGS = Settings(database="memory:", model="demo")
 RENAMED = [
@@ -30,6 +37,18 @@ def test_an_old_name_of_a_client_is_the_new_one_and_warns(
 def test_a_name_that_never_was_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         Client(settings=SETTINGS).nothing  # noqa: B018
+
+
+def test_the_old_name_of_an_argument_works_and_warns():
+    happened: list[object] = []
+
+    with Client(settings=SETTINGS) as client:
+        with pytest.warns(DeprecationWarning, match="`watch=` is now `on_tool_event=`") as warned:
+            events = client.converse("Please use now", tools=[now], watch=happened.append)
+        list(events)
+
+    assert warned[0].filename == __file__
+    assert [type(each) for each in happened] == [ToolBegan, ToolEnded]
 
 
 def test_the_old_name_of_a_pause_warns():

@@ -96,7 +96,7 @@ class Processing:
     def __init__(self, toolbox: Toolbox, asked: Sequence[ToolCall], **given: Any) -> None:
         self.told: list[ToolEvent] = []
         given.setdefault("consent", Consent(Rules(allow=("*",))))
-        self.processor = ToolProcessor(toolbox, watch=self.told.append, **given)
+        self.processor = ToolProcessor(toolbox, on_tool_event=self.told.append, **given)
         self.results: dict[str, ToolResult] = {}
         self.task = asyncio.create_task(self._take(asked))
 

@@ -182,7 +182,7 @@ async def _ask(
             tools=tools,
             toolbox=servers,
             consent=consent(settings, yes=question.yes),
-            watch=watch,
+            on_tool_event=watch,
             max_tools=settings.max_parallel_tools,
             tool_timeout=settings.tool_timeout,
             raise_on_failure=False,

@@ -50,6 +50,7 @@ from antiphon.client.outcome import last_reply
 from antiphon.client.portal import Portal, sync_temporary
 from antiphon.client.sync_transport import Batches, Pieces, Transport
 from antiphon.client.transport import create_transport
+from antiphon.deprecated import renamed_argument
 from antiphon.ports import Tell, Toolbox, quiet
 from antiphon.settings.settings import Settings
 from antiphon.telemetry.tracing import open_span
@@ -282,10 +283,11 @@ class Client(RenamedMethods):
         run_id: str | None = None,
         after: int | None = None,
         consent: Consent | None = None,
-        watch: OnToolEvent = ignore_event,
+        on_tool_event: OnToolEvent = ignore_event,
         max_tools: int = AT_ONCE,
         tool_timeout: float = SECONDS,
         raise_on_failure: bool = True,
+        watch: OnToolEvent | None = None,
         **options: Unpack[Options],
     ) -> Events:
         """Run a conversation from a message to the final answer, with the tools run here.
@@ -300,8 +302,9 @@ class Client(RenamedMethods):
 
         At most `max_tools` tools run at once, each for at most `tool_timeout` seconds. `toolbox`
         holds tools that are not functions, such as those of MCP servers. `consent` decides whether
-        a call may run; without it functions run, and all other calls are refused. `watch` is called
-        with each event of these tools; `cancel_tool` of the returned events cancels one.
+        a call may run; without it functions run, and all other calls are refused. `on_tool_event`
+        is called with each event of these tools; `cancel_tool` of the returned events cancels one.
+        `watch` is the deprecated name of `on_tool_event`.
         """
         combined = combine_toolboxes(tools, toolbox)
         state = initial_state(run_id, after)
@@ -313,7 +316,7 @@ class Client(RenamedMethods):
             at_once=max_tools,
             seconds=tool_timeout,
             keep=self._loop.callback(self._upload_output),
-            watch=watch,
+            on_tool_event=renamed_argument("watch", watch, "on_tool_event", on_tool_event),
             tracer=self.transport.tracer,
             asked_by=self._loop.callback(self._find_model_server),
         )
@@ -328,16 +331,17 @@ class Client(RenamedMethods):
         handler: Callable[[str, dict[str, Any]], Any] | ToolProcessor,
         *,
         consent: Consent | None = None,
-        watch: OnToolEvent = ignore_event,
+        on_tool_event: OnToolEvent = ignore_event,
         max_tools: int = AT_ONCE,
         tool_timeout: float = SECONDS,
         raise_on_failure: bool = True,
+        watch: OnToolEvent | None = None,
     ) -> list[Action]:
         """Wait until the run needs its client, then answer its calls by `handler(name, arguments)`.
 
         The handler may be async. Outputs are saved as tool messages. `consent` decides the calls
         that the server runs and that wait for approval; without it they are refused. A
-        `ToolProcessor` as handler has its own consent, watch and limits. Returns the answered
+        `ToolProcessor` as handler has its own consent, callback and limits. Returns the answered
         actions in their new state; none if the run has completed. If the run ended otherwise, its
         `RunError` is raised, unless `raise_on_failure` is False.
         """
@@ -357,7 +361,7 @@ class Client(RenamedMethods):
                 at_once=max_tools,
                 seconds=tool_timeout,
                 keep=self._loop.callback(self._upload_output),
-                watch=watch,
+                on_tool_event=renamed_argument("watch", watch, "on_tool_event", on_tool_event),
                 tracer=self.transport.tracer,
                 asked_by=self._loop.callback(self._find_model_server),
             )
@@ -408,8 +412,10 @@ class Client(RenamedMethods):
         return self.create_message(thread_id, "", role="system", compacts=0)
 
     def sync_stream(self) -> Stream:
-        """Return a new stream of one turn."""
+        """Return a new stream of one turn; `turn_stream` is the same."""
         return Stream(self.transport)
+
+    turn_stream = sync_stream
 
     def upload_file(
         self,

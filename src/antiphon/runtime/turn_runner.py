@@ -205,7 +205,7 @@ class TurnRunner:
             at_once=self._settings.max_parallel_tools,
             seconds=self._settings.tool_timeout,
             keep=partial(self._save_file, claim.owner),
-            watch=self._record_tool,
+            on_tool_event=self._record_tool,
             tracer=self._tracer,
         )
         while due := await self._find_due_actions(claim.run):

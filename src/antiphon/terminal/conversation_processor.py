@@ -120,7 +120,7 @@ class ConversationProcessor:
             toolbox=self.toolbox,
             run_id=run_id,
             consent=self._consent,
-            watch=lambda happening: self._on_tool_event(handler, happening),
+            on_tool_event=lambda happening: self._on_tool_event(handler, happening),
             max_tools=self._max_tools,
             tool_timeout=self._tool_timeout,
             raise_on_failure=False,

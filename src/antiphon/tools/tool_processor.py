@@ -12,6 +12,7 @@ from contextlib import suppress
 
 from msgspec.structs import replace
 
+from antiphon.deprecated import renamed_argument
 from antiphon.engine import sanitize
 from antiphon.ports import Toolbox
 from antiphon.telemetry import genai
@@ -44,8 +45,8 @@ class ToolProcessor:
     """Runs calls concurrently, at most `at_once` of them, each for at most `seconds`.
 
     Outputs longer than `most` characters are truncated for the model. `keep` receives the tool's
-    files, and the whole of a long output. `watch` receives events. `asked_by` returns the model
-    server of a run, which consent is bound to.
+    files, and the whole of a long output. `on_tool_event` receives events; `watch` is its
+    deprecated name. `asked_by` returns the model server of a run, to which consent is bound.
     """
 
     def __init__(
@@ -57,9 +58,10 @@ class ToolProcessor:
         seconds: float = SECONDS,
         most: int = CHARACTERS,
         keep: SaveFile | None = None,
-        watch: OnToolEvent = ignore_event,
+        on_tool_event: OnToolEvent = ignore_event,
         tracer: Tracer = NO_TRACES,
         asked_by: AskedBy | None = None,
+        watch: OnToolEvent | None = None,
     ) -> None:
         self._toolbox = toolbox
         self._asked_by = asked_by
@@ -69,7 +71,7 @@ class ToolProcessor:
         self._gate = Gate(toolbox, at_once=at_once, seconds=seconds)
         self._most = most
         self._keep = keep
-        self._watch = watch
+        self._on_tool_event = renamed_argument("watch", watch, "on_tool_event", on_tool_event)
         self._tracer = tracer
         self._working: dict[str, asyncio.Task[ToolResult]] = {}
         self._began: dict[str, float] = {}
@@ -128,7 +130,7 @@ class ToolProcessor:
         finally:
             self._working.pop(call.id, None)
             seconds = self._ran(call.id)
-        self._watch(ToolEnded(call.id, result, seconds))
+        self._on_tool_event(ToolEnded(call.id, result, seconds))
         return call, await self._for_submission(call, result)
 
     async def _approve(
@@ -138,7 +140,7 @@ class ToolProcessor:
 
     async def _permit(self, run_id: str, call: ToolCall, tools: Tools) -> Permitted | Refused:
         asked_by = None if self._asked_by is None else self._server_of
-        return await self._consent.permit(run_id, call, tools, self._watch, asked_by)
+        return await self._consent.permit(run_id, call, tools, self._on_tool_event, asked_by)
 
     async def _server_of(self, run_id: str) -> ModelServer | None:
         """Return the model server of the run, looked up once.
@@ -177,7 +179,7 @@ class ToolProcessor:
             return
         toolbox.retry(call.name)
         if servers := toolbox.starting(call.name):
-            self._watch(ToolAwaited(call, servers))
+            self._on_tool_event(ToolAwaited(call, servers))
             await toolbox.arrival(call.name, ARRIVAL_SECONDS)
 
     def _check_arguments(self, call: ToolCall) -> ToolResult | None:
@@ -210,9 +212,9 @@ class ToolProcessor:
 
         def tell(progress: Progress) -> None:
             if call.id in self._working:  # a tool that was left behind may still tell
-                self._watch(ToolProgressed(call.id, progress))
+                self._on_tool_event(ToolProgressed(call.id, progress))
 
-        self._watch(ToolBegan(call))
+        self._on_tool_event(ToolBegan(call))
         self._began[call.id] = _now()
         result = await self._gate.run(call, tell)
         if permitted.edited:

@@ -95,7 +95,7 @@ class Relay:
             at_once=settings.max_parallel_tools,
             seconds=settings.tool_timeout,
             keep=self._save_file,
-            watch=self._handle_tool_event,
+            on_tool_event=self._handle_tool_event,
             tracer=client.transport.tracer,
             asked_by=self._find_model_server,
         )

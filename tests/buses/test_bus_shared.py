@@ -128,7 +128,7 @@ async def test_more_topics_than_are_remembered_wake_everybody(
 @pytest.mark.parametrize("seed", range(5))
 async def test_readers_elsewhere_miss_nothing_however_bad_the_carrier(seed: int) -> None:
     switchboard = BadSwitchboard(seed)
-    buses = [SharedBus(switchboard, pace=QUICK) for _ in range(3)]
+    buses = [SharedBus(switchboard, timing=QUICK) for _ in range(3)]
     log: list[int] = []
     length = 100
 
@@ -235,7 +235,7 @@ async def test_a_line_that_takes_too_long_to_open_is_given_up_and_opened_anew(
     switchboard: Switchboard,
 ) -> None:
     switchboard.silent = True
-    here = SharedBus(switchboard, pace=QUICK)
+    here = SharedBus(switchboard, timing=QUICK)
     with here.subscribe("nothing") as bell:
         while switchboard.waiting < 2:
             await bell.wait(0.01)
@@ -250,7 +250,7 @@ async def test_a_carrier_that_is_away_is_told_once_in_plain_words_and_so_is_its_
 ) -> None:
     caplog.set_level(logging.WARNING)  # as a server logs that was told nothing
     switchboard.away = True
-    here = SharedBus(switchboard, pace=QUICK)
+    here = SharedBus(switchboard, timing=QUICK)
     with here.subscribe("run_1") as bell:
         here.notify("run_1")
         assert await bell.wait(SOON)

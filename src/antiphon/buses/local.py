@@ -1,7 +1,7 @@
-"""Wakes readers in this process.
+"""Bus of a single process.
 
-Rings happen on the loop's own thread; from elsewhere it takes
-`loop.call_soon_threadsafe(bus.ring, topic)`.
+Methods are called on the event loop's thread; from another thread use
+`loop.call_soon_threadsafe(bus.notify, topic)`.
 """
 
 from __future__ import annotations
@@ -13,111 +13,111 @@ from contextlib import contextmanager
 
 
 class LocalSubscription:
-    """One watcher's bell: a ring is kept until `wait` has seen it.
+    """A subscription to a topic: a notification is kept until `wait` returns it.
 
-    A wait costs no timer of its own: the bell keeps one, which looks at its time how long the
-    watcher has been waiting, and is set again only then.
+    A wait creates no timer of its own. The subscription has one, which checks the latest deadline
+    when it fires and is set again only then.
     """
 
-    __slots__ = ("_alarm", "_deadline", "_loop", "_rung", "_waiting")
+    __slots__ = ("_deadline", "_loop", "_notified", "_timer", "_waiting")
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._rung = False
+        self._notified = False
         self._waiting: asyncio.Future[None] | None = None
-        self._alarm: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._deadline = 0.0
 
     def notify(self) -> None:
-        """Let the watcher's wait, or else its next one, return."""
-        self._rung = True
+        """Let the current `wait`, or else the next one, return True."""
+        self._notified = True
         if self._waiting is not None:
             _release(self._waiting)
 
     async def wait(self, seconds: float) -> bool:
-        """True when rung, False after `seconds`; for one task at a time."""
-        if not self._rung:
+        """Return True on a notification, False after `seconds`; for one task at a time."""
+        if not self._notified:
             self._waiting = self._loop.create_future()
-            self._set_alarm(self._loop.time() + seconds)
+            self._set_timer(self._loop.time() + seconds)
             try:
                 await self._waiting
             finally:
                 self._waiting = None
-        rung, self._rung = self._rung, False
-        return rung
+        notified, self._notified = self._notified, False
+        return notified
 
     def close(self) -> None:
-        """Nobody watches any more."""
-        if self._alarm is not None:
-            self._alarm.cancel()
-            self._alarm = None
+        """Cancel the timer."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
-    def _set_alarm(self, deadline: float) -> None:
+    def _set_timer(self, deadline: float) -> None:
         self._deadline = deadline
-        if self._alarm is None:
-            self._alarm = self._loop.call_at(deadline, self._look)
-        elif deadline < self._alarm.when():
-            self._alarm.cancel()
-            self._alarm = self._loop.call_at(deadline, self._look)
+        if self._timer is None:
+            self._timer = self._loop.call_at(deadline, self._on_timer)
+        elif deadline < self._timer.when():
+            self._timer.cancel()
+            self._timer = self._loop.call_at(deadline, self._on_timer)
 
-    def _look(self) -> None:
-        self._alarm = None
+    def _on_timer(self) -> None:
+        self._timer = None
         if self._waiting is None:
             return
         if self._loop.time() < self._deadline:
-            self._set_alarm(self._deadline)
+            self._set_timer(self._deadline)
         else:
             _release(self._waiting)
 
 
 class LocalBus:
-    """The bus of a single process; `subscribers` is how many watch any topic."""
+    """The bus of a single process; `subscribers` counts the subscriptions to all topics."""
 
     def __init__(self) -> None:
-        self._bells: dict[str, set[LocalSubscription]] = {}
-        self._of_kind: Counter[str] = Counter()
+        self._subscriptions: dict[str, set[LocalSubscription]] = {}
+        self._by_kind: Counter[str] = Counter()
         self.subscribers = 0
 
     def subscribers_of(self, kind: str) -> int:
-        """How many watch topics of a kind, which is what stands before the first `_`, as in ids.
+        """Count the subscriptions to topics of a kind: the part before the first `_`, as in ids.
 
-        May be asked from any thread.
+        Thread-safe.
         """
-        return self._of_kind[kind]
+        return self._by_kind[kind]
 
     @contextmanager
     def subscribe(self, topic: str) -> Generator[LocalSubscription]:
-        """A bell for this topic; subscribe first, then read."""
-        bell = LocalSubscription()
-        self._bells.setdefault(topic, set()).add(bell)
+        """See `Bus.subscribe`."""
+        subscription = LocalSubscription()
+        self._subscriptions.setdefault(topic, set()).add(subscription)
         self._count(topic, 1)
         try:
-            yield bell
+            yield subscription
         finally:
-            bell.close()
+            subscription.close()
             self._count(topic, -1)
-            bells = self._bells[topic]
-            bells.discard(bell)
-            if not bells:
-                del self._bells[topic]
+            subscriptions = self._subscriptions[topic]
+            subscriptions.discard(subscription)
+            if not subscriptions:
+                del self._subscriptions[topic]
 
     def notify(self, topic: str) -> None:
-        """Wake whoever watches the topic."""
-        for bell in self._bells.get(topic, ()):
-            bell.notify()
+        """Notify the subscribers of the topic."""
+        for subscription in self._subscriptions.get(topic, ()):
+            subscription.notify()
 
     def notify_all(self) -> None:
-        """Wake everybody."""
-        for bells in self._bells.values():
-            for bell in bells:
-                bell.notify()
+        """Notify the subscribers of every topic."""
+        for subscriptions in self._subscriptions.values():
+            for subscription in subscriptions:
+                subscription.notify()
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: the bus holds no resources."""
 
     def _count(self, topic: str, change: int) -> None:
         self.subscribers += change
-        self._of_kind[topic.partition("_")[0]] += change
+        self._by_kind[topic.partition("_")[0]] += change
 
 
 def _release(waiting: asyncio.Future[None]) -> None:

@@ -1,8 +1,8 @@
-"""Carries wake-ups by PostgreSQL's LISTEN and NOTIFY, on one connection beside the store's own.
+"""Bus backend over PostgreSQL's LISTEN and NOTIFY, on one connection beside the store's own.
 
 A NOTIFY is never part of a transaction that writes anything: it takes a lock of the whole server
-until its commit. A pooler that hands connections round (PgBouncer in transaction mode) loses
-notifications; Redis is the carrier there.
+until its commit. A pooler that shares connections between clients (PgBouncer in transaction mode)
+loses notifications; use Redis there.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 CHANNEL = "antiphon"
 CLOSE_SECONDS = 0.5
 NOTIFY = "SELECT pg_notify($1, $2)"
-RELAXED = "SET synchronous_commit TO off"  # a wake-up that a crash loses is lost anyway
-NAME = {"application_name": "antiphon wake-ups"}
+NO_WAIT_FOR_DISK = "SET synchronous_commit TO off"  # a notification may be lost in a crash anyway
+SERVER_SETTINGS = {"application_name": "antiphon wake-ups"}
 _FAULTS = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 
 class PostgresBackend:
-    """See `Carrier`; `address` is the database's."""
+    """See `BusBackend`; `address` is the database's."""
 
     name = "PostgreSQL"
     max_bytes = 7_900  # of 7,999
@@ -38,45 +38,42 @@ class PostgresBackend:
 
     @asynccontextmanager
     async def connect(
-        self, hear: Callable[[str], None], hung_up: Callable[[], None]
+        self, on_message: Callable[[str], None], on_disconnect: Callable[[], None]
     ) -> AsyncGenerator[PostgresBusConnection]:
-        """See `Carrier.connect`."""
+        """See `BusBackend.connect`."""
 
-        def heard(_connection: object, _pid: int, _channel: str, message: object) -> None:
-            hear(str(message))
+        def on_notify(_connection: object, _pid: int, _channel: str, message: object) -> None:
+            on_message(str(message))
 
-        connection = await self._connected()
         try:
-            connection.add_termination_listener(lambda _: hung_up())
-            await connection.execute(RELAXED)
-            await connection.add_listener(CHANNEL, heard)
+            connection = await asyncpg.connect(self._address, server_settings=SERVER_SETTINGS)
+        except _FAULTS as fault:
+            raise BackendDown(_describe(fault)) from fault
+        try:
+            connection.add_termination_listener(lambda _: on_disconnect())
+            await connection.execute(NO_WAIT_FOR_DISK)
+            await connection.add_listener(CHANNEL, on_notify)
             yield PostgresBusConnection(connection)
         except _FAULTS as fault:
-            raise BackendDown(_told(fault)) from fault
+            raise BackendDown(_describe(fault)) from fault
         finally:
             with suppress(*_FAULTS):
                 await connection.close(timeout=CLOSE_SECONDS)
 
-    async def _connected(self) -> Connection:
-        try:
-            return await asyncpg.connect(self._address, server_settings=NAME)
-        except _FAULTS as fault:
-            raise BackendDown(_told(fault)) from fault
-
 
 class PostgresBusConnection:
-    """See `Line`."""
+    """See `BusConnection`."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     async def publish(self, message: str) -> None:
-        """See `Line.publish`."""
+        """See `BusConnection.publish`."""
         try:
             await self._connection.execute(NOTIFY, CHANNEL, message)
         except _FAULTS as fault:
-            raise BackendDown(_told(fault)) from fault
+            raise BackendDown(_describe(fault)) from fault
 
 
-def _told(fault: Exception) -> str:
+def _describe(fault: Exception) -> str:
     return str(fault) or type(fault).__name__

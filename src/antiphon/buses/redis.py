@@ -1,4 +1,4 @@
-"""Carries wake-ups by Redis's publish and subscribe, on a connection for each."""
+"""Bus backend over Redis's publish and subscribe, with one connection for each."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _FAULTS = (OSError, TimeoutError, RedisError)
 
 
 class RedisBackend:
-    """See `Carrier`; processes hear one another that name the same channel.
+    """See `BusBackend`; processes that name the same channel notify each other.
 
-    Raises `ValueError` for an address that is none.
+    Raises `ValueError` for an invalid address.
     """
 
     name = "Redis"
@@ -31,59 +31,61 @@ class RedisBackend:
         self._address = address
         self._channel = channel
         try:
-            _client(address).connection_pool.make_connection()
-        except TypeError as fault:  # an option in it that nobody knows
+            _create_client(address).connection_pool.make_connection()
+        except TypeError as fault:  # the address has an unknown option
             raise ValueError(str(fault)) from fault
 
     @asynccontextmanager
     async def connect(
-        self, hear: Callable[[str], None], hung_up: Callable[[], None]
+        self, on_message: Callable[[str], None], on_disconnect: Callable[[], None]
     ) -> AsyncGenerator[RedisBusConnection]:
-        """See `Carrier.connect`."""
-        client = _client(self._address)
-        incoming = client.pubsub(ignore_subscribe_messages=True)
+        """See `BusBackend.connect`."""
+        client = _create_client(self._address)
+        subscription = client.pubsub(ignore_subscribe_messages=True)
         listening: asyncio.Task[None] | None = None
         try:
-            await incoming.subscribe(self._channel)
-            listening = asyncio.create_task(_listen(incoming, hear), name="antiphon redis")
-            listening.add_done_callback(lambda _: hung_up())
+            await subscription.subscribe(self._channel)
+            listening = asyncio.create_task(
+                _listen(subscription, on_message), name="antiphon redis"
+            )
+            listening.add_done_callback(lambda _: on_disconnect())
             yield RedisBusConnection(client, self._channel)
         except _FAULTS as fault:
-            raise BackendDown(_told(fault)) from fault
+            raise BackendDown(_describe(fault)) from fault
         finally:
             if listening is not None:
                 listening.cancel()
                 await asyncio.wait([listening])
             with suppress(*_FAULTS):
-                await incoming.aclose()
+                await subscription.aclose()
             with suppress(*_FAULTS):
                 await client.aclose()
 
 
 class RedisBusConnection:
-    """See `Line`."""
+    """See `BusConnection`."""
 
-    def __init__(self, client: _Client, channel: str) -> None:
+    def __init__(self, client: _RedisClient, channel: str) -> None:
         self._client = client
         self._channel = channel
 
     async def publish(self, message: str) -> None:
-        """See `Line.publish`."""
+        """See `BusConnection.publish`."""
         try:
             await self._client.publish(self._channel, message)
         except _FAULTS as fault:
-            raise BackendDown(_told(fault)) from fault
+            raise BackendDown(_describe(fault)) from fault
 
 
-async def _listen(incoming: _Incoming, hear: Callable[[str], None]) -> None:
-    """Until the connection breaks, which is no fault: there will be another one."""
+async def _listen(subscription: _PubSub, on_message: Callable[[str], None]) -> None:
+    """Pass on messages until the connection breaks, which is no error: `SharedBus` reconnects."""
     with suppress(*_FAULTS):
-        async for message in incoming.listen():
-            hear(str(message["data"]))
+        async for message in subscription.listen():
+            on_message(str(message["data"]))
 
 
-class _Incoming(Protocol):
-    """What is used here of redis's `PubSub`."""
+class _PubSub(Protocol):
+    """The used part of redis's `PubSub`."""
 
     async def subscribe(self, channel: str) -> None: ...
 
@@ -92,10 +94,10 @@ class _Incoming(Protocol):
     async def aclose(self) -> None: ...
 
 
-class _Client(Protocol):
-    """What is used here of redis's `Redis`."""
+class _RedisClient(Protocol):
+    """The used part of redis's `Redis`."""
 
-    def pubsub(self, *, ignore_subscribe_messages: bool) -> _Incoming: ...
+    def pubsub(self, *, ignore_subscribe_messages: bool) -> _PubSub: ...
 
     connection_pool: Any
 
@@ -104,17 +106,17 @@ class _Client(Protocol):
     async def aclose(self) -> None: ...
 
 
-def _client(address: str) -> _Client:
-    opened: Callable[..., Any] = cast("Any", Redis).from_url
-    client: _Client = opened(
+def _create_client(address: str) -> _RedisClient:
+    from_url: Callable[..., Any] = cast("Any", Redis).from_url
+    client: _RedisClient = from_url(
         address,
         client_name="antiphon-wake-ups",
         decode_responses=True,
         encoding_errors="replace",
-        retry=Retry(NoBackoff(), 0),  # what is tried again is the line, see `SharedBus`
+        retry=Retry(NoBackoff(), 0),  # `SharedBus` retries with a new connection
     )
     return client
 
 
-def _told(fault: Exception) -> str:
+def _describe(fault: Exception) -> str:
     return str(fault) or type(fault).__name__

@@ -1,9 +1,10 @@
-"""Wakes readers of every process: here at once, elsewhere through a carrier of short messages.
+"""Bus of many processes: notifies this process at once, the others through a backend.
 
-A process has one line to its carrier, however many watch. What rang is gathered as a set of topics:
-the first goes out at once, what follows within the carrier's pause goes with the next message. A
-line is believed while it brings back what was sent on it; until then nobody waits long for a ring,
-and after it broke everybody is woken once, for rings may have been missed.
+A process has one connection to its backend, however many subscribers it has. Topics to send are
+gathered in a set: the first is sent at once, those that follow within the backend's `pause` go with
+the next message. A connection counts as open while it echoes what was sent on it. Until then no
+subscriber waits long for a notification, and after a connection was lost every subscriber is
+notified once, because notifications may have been missed.
 """
 
 from __future__ import annotations
@@ -31,24 +32,24 @@ from antiphon.types.terminal_safe import one_line
 
 log = logging.getLogger(__name__)
 
-EVERYTHING = "*"
-"""In the place of topics: wake everybody."""
+ALL_TOPICS = "*"
+"""Sent in place of topics: notify every subscriber."""
 
-DOWN_PATIENCE = 1.0  # seconds anybody waits for a ring that nobody would carry
-HEAD_START = 0.03
-"""Seconds for which a turn is offered here alone: a run is told cheapest where it is driven, and
-who asked for the turn is connected here."""
-MAX_PENDING_TOPICS = 20_000  # gathered; beyond that everybody is woken, which takes less to say
-CLOSE_SECONDS = 0.5  # in which the last rings go out
-UNHEARD = "what is sent does not come back"
+DISCONNECTED_WAIT_SECONDS = 1.0  # of a subscriber, while no notification could arrive
+LOCAL_HEAD_START_SECONDS = 0.03
+"""For so long a requested turn is offered to this process alone: a run is streamed most cheaply
+where it runs, and the client that asked for the turn is connected to this process."""
+MAX_PENDING_TOPICS = 20_000  # beyond that all subscribers are notified, which is shorter to send
+CLOSE_SECONDS = 0.5  # to send the last notifications
+NO_ECHO = "what is sent does not come back"
 
 
 class BusTiming(msgspec.Struct, frozen=True):
-    """How soon a bus looks after its line, in seconds.
+    """Seconds after which a connection is probed, given up, and opened again.
 
-    After `probe` of silence something is sent, to see whether it comes back. It may be on its way
-    for `echo`: a busy service is no broken one. A line is opened anew after the first of `retry`,
-    then the second; the last one comes again and again.
+    After `probe` of silence a message is sent, to see whether it comes back. It may take `echo`: a
+    busy service is not a broken one. The delays before the attempts to reconnect are those of
+    `retry`; the last one repeats.
     """
 
     probe: float = 2.0
@@ -57,14 +58,14 @@ class BusTiming(msgspec.Struct, frozen=True):
 
 
 class BackendDown(Exception):
-    """A line cannot be opened or has broken."""
+    """A connection cannot be opened or has broken."""
 
 
 class BusConnection(Protocol):
-    """An open line; one message at a time."""
+    """An open connection; it sends one message at a time."""
 
     async def publish(self, message: str) -> None:
-        """Send it to every process, this one included. Raises `BackendDown`."""
+        """Send the message to every process, this one included. Raises `BackendDown`."""
         ...
 
 
@@ -79,63 +80,63 @@ class BusBackend(Protocol):
     pause: float
 
     def connect(
-        self, hear: Callable[[str], None], hung_up: Callable[[], None]
+        self, on_message: Callable[[str], None], on_disconnect: Callable[[], None]
     ) -> AbstractAsyncContextManager[BusConnection]:
-        """A line on which `hear` is told each message; opening it raises `BackendDown`.
+        """Open a connection that passes each message to `on_message`. Raises `BackendDown`.
 
-        Both are called on the loop, `hung_up` when nothing will be heard any more.
+        Both are called on the loop, `on_disconnect` when no more messages will come.
         """
         ...
 
 
 class SharedSubscription:
-    """A bell that knows whether it is rung from elsewhere just now."""
+    """A subscription whose waits are short while the bus is disconnected."""
 
-    __slots__ = ("_bell", "_bus")
+    __slots__ = ("_bus", "_local")
 
-    def __init__(self, bell: LocalSubscription, bus: SharedBus) -> None:
-        self._bell = bell
+    def __init__(self, local: LocalSubscription, bus: SharedBus) -> None:
+        self._local = local
         self._bus = bus
 
     async def wait(self, seconds: float) -> bool:
-        """See `Bell.wait`; False comes early where the carrier is down."""
-        return await self._bell.wait(
-            seconds if self._bus.connected else min(seconds, DOWN_PATIENCE)
-        )
+        """See `Subscription.wait`; returns False early while the bus is disconnected."""
+        if not self._bus.connected:
+            seconds = min(seconds, DISCONNECTED_WAIT_SECONDS)
+        return await self._local.wait(seconds)
 
 
 class SharedBus:
-    """The bus of one process among many; to be made on the loop that uses it.
+    """The bus of one process among many; create it on the loop that uses it.
 
-    `local` notifies the readers of this process. `connected` is true while notifications reach
+    `local` notifies the subscribers of this process. `connected` is true while notifications reach
     other processes; `messages_sent` counts messages. `on_reconnect` is called when a connection is
     open again after one was lost.
     """
 
     def __init__(
         self,
-        carrier: BusBackend,
+        backend: BusBackend,
         local: LocalBus | None = None,
-        pace: BusTiming = BusTiming(),  # noqa: B008 - frozen
+        timing: BusTiming = BusTiming(),  # noqa: B008 - frozen
     ) -> None:
         self.connected = False
         self.messages_sent = 0
         self.on_reconnect: Callable[[], None] = lambda: None
-        self._lines = 0
-        self._me = secrets.token_hex(8)
-        self._carrier = carrier
-        self._pace = pace
+        self._connections = 0  # opened so far
+        self._sender = secrets.token_hex(8)
+        self._backend = backend
+        self._timing = timing
         self._local = local or LocalBus()
-        self._gathered: dict[str, None] = {}
-        self._offered: asyncio.TimerHandle | None = None  # a turn, here alone so far
-        self._stirred = asyncio.Event()  # there is something to send, or the line has broken
+        self._pending: dict[str, None] = {}  # topics to send, in order
+        self._head_start: asyncio.TimerHandle | None = None  # of a turn that is offered here alone
+        self._work = asyncio.Event()  # there is something to send, or the connection was lost
         self._closing = False
-        self._told = False  # people were told that the carrier is down
-        self._keeping = asyncio.create_task(self._keep_a_line(), name="antiphon wake-ups")
+        self._warned = False  # the log says that the backend is down
+        self._task = asyncio.create_task(self._keep_connected(), name="antiphon wake-ups")
 
     @property
     def subscribers(self) -> int:
-        """How many watch any topic in this process."""
+        """The number of subscriptions in this process."""
         return self._local.subscribers
 
     def subscribers_of(self, kind: str) -> int:
@@ -144,206 +145,206 @@ class SharedBus:
 
     @contextmanager
     def subscribe(self, topic: str) -> Generator[SharedSubscription]:
-        """See `Bus.watch`."""
-        with self._local.subscribe(topic) as bell:
-            yield SharedSubscription(bell, self)
+        """See `Bus.subscribe`."""
+        with self._local.subscribe(topic) as local:
+            yield SharedSubscription(local, self)
 
     def notify(self, topic: str) -> None:
-        """See `Bus.ring`."""
+        """See `Bus.notify`."""
         self._local.notify(topic)
         if topic != QUEUE:
-            self._gather(topic)
-        elif self._offered is None:
-            self._offered = asyncio.get_running_loop().call_later(HEAD_START, self._offer)
+            self._add_pending(topic)
+        elif self._head_start is None:
+            loop = asyncio.get_running_loop()
+            self._head_start = loop.call_later(LOCAL_HEAD_START_SECONDS, self._end_head_start)
 
-    def _offer(self) -> None:
-        """Tell everybody of a turn that was offered here."""
-        self._offered = None
-        self._gather(QUEUE)
+    def _end_head_start(self) -> None:
+        self._head_start = None
+        self._add_pending(QUEUE)
 
-    def _gather(self, topic: str) -> None:
-        if topic in self._gathered:
+    def _add_pending(self, topic: str) -> None:
+        if topic in self._pending:
             return
-        if len(self._gathered) >= MAX_PENDING_TOPICS:
-            self._gathered.clear()
-            topic = EVERYTHING
-        self._gathered[topic] = None
-        self._stirred.set()
+        if len(self._pending) >= MAX_PENDING_TOPICS:
+            self._pending.clear()
+            topic = ALL_TOPICS
+        self._pending[topic] = None
+        self._work.set()
 
     async def close(self) -> None:
-        """Send the last rings, if they go out soon, and hang up."""
+        """Send the last notifications, for `CLOSE_SECONDS` at most, and disconnect."""
         self._closing = True
-        if self._offered is not None:
-            self._offered.cancel()
-            self._offer()
-        self._stirred.set()
-        if self.connected or (self._gathered and not self._told):
-            await asyncio.wait([self._keeping], timeout=CLOSE_SECONDS)
-        self._keeping.cancel()
-        await asyncio.wait([self._keeping])
+        if self._head_start is not None:
+            self._head_start.cancel()
+            self._end_head_start()
+        self._work.set()
+        if self.connected or (self._pending and not self._warned):
+            await asyncio.wait([self._task], timeout=CLOSE_SECONDS)
+        self._task.cancel()
+        await asyncio.wait([self._task])
 
-    async def _keep_a_line(self) -> None:
-        """Open one after the other; whatever befalls the carrier ends no more than one."""
+    async def _keep_connected(self) -> None:
+        """Open one connection after another; no fault of the backend ends more than one of them."""
         tries = 0
         while True:
             try:
-                await self._hold_a_line()
+                await self._run_connection()
             except BackendDown as fault:
                 why = one_line(str(fault))
-            except Exception:  # a wall to a library: a bus without a line is only slower
+            except Exception:  # any error of a library: without a connection a bus is only slower
                 why = "for a reason that was logged"
-                if not self._told:
-                    log.exception("the line to %s stumbled", self._carrier.name)
+                if not self._warned:
+                    log.exception("the connection to %s failed", self._backend.name)
             else:
                 return
             tries = 0 if self.connected else tries + 1
-            self._go_down(why)
+            self._on_lost(why)
             if self._closing:
                 return
-            usual = self._pace.retry[min(tries, len(self._pace.retry) - 1)]
-            await asyncio.sleep(usual * uniform(0.5, 1))  # noqa: S311 - spreads load
+            delay = self._timing.retry[min(tries, len(self._timing.retry) - 1)]
+            await asyncio.sleep(delay * uniform(0.5, 1))  # noqa: S311 - spreads load
 
-    async def _hold_a_line(self) -> None:
-        echo = _Echo(self._pace.echo)
+    async def _run_connection(self) -> None:
+        """Open a connection, wait for an echo, and send until it breaks or the bus closes."""
+        echo = _EchoMonitor(self._timing.echo)
 
-        def hung_up() -> None:
-            echo.lost = True
-            self._stirred.set()
+        def on_disconnect() -> None:
+            echo.disconnected = True
+            self._work.set()
 
         async with AsyncExitStack() as stack:
-            opening = self._carrier.connect(partial(self._hear, echo), hung_up)
-            async with _in_time(self._pace.echo, "nobody answers"):
-                line = await stack.enter_async_context(opening)
-            await self._say(line, echo, ())
-            await echo.heard()
-            self._come_up()
-            await self._carry(line, echo)
+            opening = self._backend.connect(partial(self._receive, echo), on_disconnect)
+            async with _deadline(self._timing.echo, "nobody answers"):
+                connection = await stack.enter_async_context(opening)
+            await self._publish(connection, echo, ())
+            await echo.wait_for_first()
+            self._on_connected()
+            while not self._closing or self._pending:
+                await self._wait_for_work(echo)
+                echo.check()
+                if self._pending or not echo.is_due:
+                    await self._send_pending(connection, echo)
+                await asyncio.sleep(0 if self._closing else self._backend.pause)
 
-    async def _carry(self, line: BusConnection, echo: _Echo) -> None:
-        """Send what rings, until the line breaks or the bus closes."""
-        while not self._closing or self._gathered:
-            await self._something_to_send(echo)
-            echo.check()
-            if self._gathered or not echo.awaited:
-                await self._send(line, echo)
-            await asyncio.sleep(0 if self._closing else self._carrier.pause)
-
-    async def _something_to_send(self, echo: _Echo) -> None:
-        """Or that it is time to look at the line."""
-        if self._gathered or self._closing or echo.lost:
+    async def _wait_for_work(self, echo: _EchoMonitor) -> None:
+        """Wait until there is something to send, or it is time to probe the connection."""
+        if self._pending or self._closing or echo.disconnected:
             return
-        self._stirred.clear()
+        self._work.clear()
         with suppress(TimeoutError):
-            async with asyncio.timeout(self._pace.probe):
-                await self._stirred.wait()
+            async with asyncio.timeout(self._timing.probe):
+                await self._work.wait()
 
-    async def _send(self, line: BusConnection, echo: _Echo) -> None:
-        topics = self._taken()
+    async def _send_pending(self, connection: BusConnection, echo: _EchoMonitor) -> None:
+        topics = self._take_pending()
         try:
-            await self._say(line, echo, topics)
+            await self._publish(connection, echo, topics)
         except BaseException:
-            self._gathered |= dict.fromkeys(topics)  # nobody knows whether they went out
+            self._pending |= dict.fromkeys(topics)  # they may or may not have been sent
             raise
 
-    async def _say(self, line: BusConnection, echo: _Echo, topics: Sequence[str]) -> None:
-        echo.awaits()
-        async with _in_time(self._pace.echo, "nothing can be sent"):
-            await line.publish(" ".join([self._me, *topics]))
+    async def _publish(
+        self, connection: BusConnection, echo: _EchoMonitor, topics: Sequence[str]
+    ) -> None:
+        echo.mark_sent()
+        async with _deadline(self._timing.echo, "nothing can be sent"):
+            await connection.publish(" ".join([self._sender, *topics]))
         self.messages_sent += 1
 
-    def _taken(self) -> Sequence[str]:
-        """The topics of the next message: those that have waited longest."""
-        room = self._carrier.max_bytes - len(self._me)
+    def _take_pending(self) -> Sequence[str]:
+        """Remove and return the topics of the next message: those that have waited longest."""
+        room = self._backend.max_bytes - len(self._sender)
         taken: list[str] = []
-        for topic in self._gathered:
+        for topic in self._pending:
             room -= len(" ") + len(topic.encode())
             if room < 0:
                 break
             taken.append(topic)
-        if self._gathered and not taken:  # one that no message holds
-            self._gathered.clear()
-            return [EVERYTHING]
+        if self._pending and not taken:  # the first topic is too long for any message
+            self._pending.clear()
+            return [ALL_TOPICS]
         for topic in taken:
-            del self._gathered[topic]
+            del self._pending[topic]
         return taken
 
-    def _hear(self, echo: _Echo, message: str) -> None:
+    def _receive(self, echo: _EchoMonitor, message: str) -> None:
         sender, *topics = message.split(" ")
-        if sender == self._me:
-            echo.came()
+        if sender == self._sender:
+            echo.mark_received()
             return
         for topic in topics:
-            if topic == EVERYTHING:
+            if topic == ALL_TOPICS:
                 self._local.notify_all()
             else:
                 self._local.notify(topic)
 
-    def _come_up(self) -> None:
+    def _on_connected(self) -> None:
         self.connected = True
-        self._lines += 1
-        if self._lines > 1:
+        self._connections += 1
+        if self._connections > 1:
             self.on_reconnect()
-        if self._told:
-            self._told = False
-            # As loud as the trouble was: who read of that must read that it is over.
-            log.warning("wake-ups come through %s again", self._carrier.name)
+        if self._warned:
+            self._warned = False
+            # At the level of the warning: an operator who read that must read that it is over.
+            log.warning("wake-ups come through %s again", self._backend.name)
         self._local.notify_all()
 
-    def _go_down(self, why: str) -> None:
-        was_up, self.connected = self.connected, False
-        if was_up:
-            self._local.notify_all()  # who waits long shall wait anew, and not so long
-        if not self._told and not self._closing:
-            self._told = True
+    def _on_lost(self, why: str) -> None:
+        was_connected, self.connected = self.connected, False
+        if was_connected:
+            self._local.notify_all()  # a subscriber in a long wait waits again, now for less
+        if not self._warned and not self._closing:
+            self._warned = True
             log.warning(
                 "no wake-ups come through %s (%s); readers look for themselves each second",
-                self._carrier.name,
+                self._backend.name,
                 why,
             )
 
 
-class _Echo:
-    """Whether a line still brings back what was sent on it."""
+class _EchoMonitor:
+    """Checks that a connection still brings back what was sent on it."""
 
-    def __init__(self, patience: float) -> None:
-        self.lost = False
-        self._patience = patience
+    def __init__(self, max_delay: float) -> None:
+        self.disconnected = False
+        self._max_delay = max_delay
         self._loop = asyncio.get_running_loop()
-        self._since: float | None = None
-        self._heard = asyncio.Event()
+        self._sent_at: float | None = None
+        self._received = asyncio.Event()
 
     @property
-    def awaited(self) -> bool:
-        """Whether something was sent and nothing has come since."""
-        return self._since is not None
+    def is_due(self) -> bool:
+        """True if something was sent and nothing has come back since."""
+        return self._sent_at is not None
 
-    def awaits(self) -> None:
-        """Something is sent."""
-        if self._since is None:
-            self._since = self._loop.time()
+    def mark_sent(self) -> None:
+        """Note that something is sent."""
+        if self._sent_at is None:
+            self._sent_at = self._loop.time()
 
-    def came(self) -> None:
-        """Something has come back."""
-        self._since = None
-        self._heard.set()
+    def mark_received(self) -> None:
+        """Note that something has come back."""
+        self._sent_at = None
+        self._received.set()
 
     def check(self) -> None:
-        """Raise `BackendDown` where nothing will come any more."""
-        if self.lost:
+        """Raise `BackendDown` if the connection was closed or the echo is late."""
+        if self.disconnected:
             raise BackendDown("the connection was closed")
-        if self._since is not None and self._loop.time() - self._since > self._patience:
-            raise BackendDown(UNHEARD)
+        if self._sent_at is not None and self._loop.time() - self._sent_at > self._max_delay:
+            raise BackendDown(NO_ECHO)
 
-    async def heard(self) -> None:
-        """Until something has come back for the first time. Raises `BackendDown`."""
-        async with _in_time(self._patience, UNHEARD):
-            await self._heard.wait()
+    async def wait_for_first(self) -> None:
+        """Wait until something has come back for the first time. Raises `BackendDown`."""
+        async with _deadline(self._max_delay, NO_ECHO):
+            await self._received.wait()
 
 
 @asynccontextmanager
-async def _in_time(seconds: float, otherwise: str) -> AsyncGenerator[None]:
+async def _deadline(seconds: float, fault: str) -> AsyncGenerator[None]:
+    """Raise `BackendDown` with this text if the block takes longer."""
     try:
         async with asyncio.timeout(seconds):
             yield
     except TimeoutError:
-        raise BackendDown(otherwise) from None
+        raise BackendDown(fault) from None

@@ -14,7 +14,7 @@ SOON = 30.0  # seconds; far more than any wake-up takes
 
 async def up(carrier: BusBackend, pace: BusTiming = BusTiming()) -> SharedBus:  # noqa: B008 - frozen
     """A bus whose line is there."""
-    bus = SharedBus(carrier, pace=pace)
+    bus = SharedBus(carrier, timing=pace)
     await comes_up(bus)
     return bus
 

@@ -70,6 +70,7 @@ from antiphon.types.messages import (
     ToolSpec,
     Upload,
 )
+from antiphon.types.run_ends import RUN_ENDS
 from antiphon.types.runs import (
     TRANSITIONS,
     Assistant,
@@ -279,6 +280,12 @@ def _statuses(kind: type[errors.AntiphonError]) -> str:
     )
 
 
+def reasons() -> Iterator[str]:
+    """Every reason of an incomplete run."""
+    rows = [(f"`{end.reason}`", end.meaning) for end in RUN_ENDS if end.reason]
+    yield from _table(("reason", "meaning"), rows)
+
+
 def tree() -> Iterator[str]:
     """The tree of errors, as the module draws it."""
     drawn = inspect.cleandoc(errors.__doc__ or "").partition("\n\n")[2]
@@ -324,6 +331,7 @@ SECTIONS: dict[str, Callable[[], Iterator[str]]] = {
     "commands": commands,
     "codes": problem_codes,
     "exit_codes": exit_codes,
+    "reasons": reasons,
     "tree": tree,
     "methods": methods,
     "loops": loops,

@@ -1,7 +1,5 @@
 """What is due next: the conversation as a dialogue of steps and of what came of them."""
 
-from typing import get_args
-
 import pytest
 from msgspec.structs import replace
 
@@ -18,7 +16,6 @@ from antiphon.client.conversation import (
     combine_toolboxes,
     first_request,
 )
-from antiphon.client.sections import REASONS
 from antiphon.tools.functions import Functions
 from antiphon.types.errors import (
     InvalidEventId,
@@ -292,10 +289,6 @@ def test_what_a_provider_said_of_its_failure_is_safe_to_print():
 
     assert raised.value.error_code == "provider_auth"
     assert str(raised.value).isprintable()
-
-
-def test_every_reason_has_its_words():
-    assert set(REASONS) == set(get_args(Reason))
 
 
 @pytest.mark.parametrize("end", [None, Status.COMPLETED, Status.IN_PROGRESS])

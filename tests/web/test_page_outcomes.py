@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import get_args
 
 import pytest
 from playwright.async_api import expect
 
 from antiphon.types import errors
-from antiphon.types.runs import Reason
 from tests.support.web.chats import Chat
 
 I18N = Path(__file__).parents[2] / "src/antiphon/web/static/chat/i18n"
@@ -92,9 +90,3 @@ def test_every_code_of_an_error_has_a_sentence_in_each_language(language: str) -
     table = json.loads((I18N / f"{language}.json").read_text())
 
     assert {code for code in codes() if f"problem.{code}" not in table} == set()
-
-
-def test_every_reason_of_the_runtime_has_a_sentence_in_the_page() -> None:
-    known = (I18N.parent / "outcome.mjs").read_text()
-
-    assert [reason for reason in get_args(Reason) if f'["{reason}", "message.' not in known] == []

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from antiphon.client.sections import REASONS
 from antiphon.types.errors import RunCancelled, RunError, RunExpired, RunFailed, RunIncomplete
 from antiphon.types.messages import Message
+from antiphon.types.run_ends import find_run_end
 from antiphon.types.runs import Fault, Reason, Status
 from antiphon.types.terminal_safe import clean
 
@@ -47,7 +47,7 @@ def run_error(
                 **ids,
             )
         case Status.INCOMPLETE:
-            why = REASONS.get(reason, reason) if reason else "no reason was recorded"
+            why = find_run_end(status, reason).why or reason or "no reason was recorded"
             return RunIncomplete(
                 f"The answer is incomplete: {why} ({reason}).",
                 reason=reason or "",

@@ -12,7 +12,8 @@ from typing import Literal
 import msgspec
 
 from antiphon.types.messages import File, Image, Message, changed_arguments
-from antiphon.types.runs import Reason, Run, Status
+from antiphon.types.run_ends import find_run_end
+from antiphon.types.runs import Run
 
 Speaker = Literal["user", "assistant", "system", "tool", "summary"]
 
@@ -86,30 +87,7 @@ class RunSummary(msgspec.Struct, frozen=True):
 
 def summarize_run(run: Run) -> RunSummary:
     """Return the facts of this run for exports."""
-    return RunSummary(run.model, _ending_words(run.status, run.reason))
-
-
-def _ending_words(status: Status, reason: Reason | None) -> str:
-    match status:
-        case Status.CANCELLED:
-            return "stopped here"
-        case Status.FAILED:
-            return "cut off here: the run failed"
-        case Status.INCOMPLETE if reason is not None:
-            return f"cut off here: {REASONS[reason]}"
-        case _:
-            return ""
-
-
-REASONS: Mapping[Reason, str] = {
-    "length": "it became too long",
-    "content_filter": "the provider's filter stepped in",
-    "stalled": "nothing more came in time",
-    "disconnected": "the provider's answer broke off",
-    "worker_lost": "what ran it is gone",
-    "max_turns": "as many turns as were allowed were taken",
-}
-"""Reasons of an incomplete run, in words for people."""
+    return RunSummary(run.model, find_run_end(run.status, run.reason).export_note)
 
 
 class SectionReader:

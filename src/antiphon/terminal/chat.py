@@ -35,7 +35,8 @@ from antiphon.tools.consent import Consent
 from antiphon.tools.functions import Function
 from antiphon.tools.questions import ModelServer
 from antiphon.types.errors import AntiphonError
-from antiphon.types.runs import Reason, Run, Status, Thread, Usage
+from antiphon.types.run_ends import find_run_end
+from antiphon.types.runs import Run, Thread, Usage
 
 ABSENT = ("starting", "restarting", "failed", "closed")
 """States of servers that the status row shows: their tools cannot be used now."""
@@ -337,8 +338,8 @@ class Chat:
             self.state.last_turn = outcome.last
         if outcome.run_id is None and draft:
             self.ui.keyboard.refill(draft)
-        if outcome.status is Status.INCOMPLETE:
-            self.ui.say(_continue_hint(outcome.reason), "faint")
+        if outcome.status and (hint := find_run_end(outcome.status, outcome.reason).hint):
+            self.ui.say(hint, "faint")
         if outcome.run_id is not None:
             self._tasks.start(self._load_title())
         return outcome
@@ -370,13 +371,3 @@ class Chat:
             if state.status == "starting":
                 self.ui.say(f"{state.server} is still starting; not waited for.", "faint")
         self._waited_for_servers = True
-
-
-def _continue_hint(reason: Reason | None) -> str:
-    match reason:
-        case "stalled":
-            return "/continue goes on. --chunk-timeout and --turn-timeout say how long to wait."
-        case "max_turns":
-            return "/continue goes on. --max-turns says how many turns a run may take."
-        case _:
-            return "/continue goes on."

@@ -1,0 +1,101 @@
+"""The table of ways in which a run can end, with the words for each.
+
+Errors, exports, the terminal, the web chat and the reference take their words from it. Tests check
+that every status and reason has a row, and that page and reference know each row.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from antiphon.types.runs import Reason, Status
+
+
+class RunEnd(msgspec.Struct, frozen=True, kw_only=True):
+    """One way in which a run can end.
+
+    `why` is the cause in words for people, `meaning` its explanation in `docs/reference/errors.md`,
+    `hint` the terminal's advice. `page` is the key of the web chat's sentence, "" for none.
+    """
+
+    status: Status
+    reason: Reason | None = None
+    why: str = ""
+    meaning: str = ""
+    hint: str = ""
+    page: str = ""
+
+    @property
+    def export_note(self) -> str:
+        """The note below a cut answer in exports; "" if there is nothing to add."""
+        if self.status is Status.CANCELLED:
+            return "stopped here"
+        return f"cut off here: {self.why}" if self.why else ""
+
+
+RUN_ENDS = (
+    RunEnd(status=Status.COMPLETED),
+    RunEnd(status=Status.CANCELLED, page="message.stopped"),
+    RunEnd(status=Status.EXPIRED, page="message.expired"),
+    RunEnd(status=Status.FAILED, why="the run failed", page="message.failed"),
+    RunEnd(status=Status.INCOMPLETE, hint="/continue goes on.", page="message.cut"),
+    RunEnd(
+        status=Status.INCOMPLETE,
+        reason="length",
+        why="it became too long",
+        meaning="the model reached its limit of tokens, or its reply the limit of bytes, "
+        "`max_reply`",
+        hint="/continue goes on.",
+        page="message.incomplete_length",
+    ),
+    RunEnd(
+        status=Status.INCOMPLETE,
+        reason="content_filter",
+        why="the provider's filter stepped in",
+        meaning="the provider's filter stopped it",
+        hint="/continue goes on.",
+        page="message.incomplete_content_filter",
+    ),
+    RunEnd(
+        status=Status.INCOMPLETE,
+        reason="stalled",
+        why="nothing more came in time",
+        meaning="nothing came for too long, or the turn took too long",
+        hint="/continue goes on. --chunk-timeout and --turn-timeout say how long to wait.",
+        page="message.incomplete_stalled",
+    ),
+    RunEnd(
+        status=Status.INCOMPLETE,
+        reason="disconnected",
+        why="the provider's answer broke off",
+        meaning="the provider's stream closed without an end",
+        hint="/continue goes on.",
+        page="message.incomplete_disconnected",
+    ),
+    RunEnd(
+        status=Status.INCOMPLETE,
+        reason="worker_lost",
+        why="what ran it is gone",
+        meaning="each attempt lost its worker",
+        hint="/continue goes on.",
+        page="message.incomplete_worker_lost",
+    ),
+    RunEnd(
+        status=Status.INCOMPLETE,
+        reason="max_turns",
+        why="as many turns as were allowed were taken",
+        meaning="the run reached its limit of turns",
+        hint="/continue goes on. --max-turns says how many turns a run may take.",
+        page="message.incomplete_max_turns",
+    ),
+)
+
+_ROWS = {(end.status, end.reason): end for end in RUN_ENDS}
+
+
+def find_run_end(status: Status, reason: Reason | None = None) -> RunEnd:
+    """Return the row of a run with this status; the row without a reason if the reason is unknown.
+
+    A run that has not ended has an empty row.
+    """
+    return _ROWS.get((status, reason)) or _ROWS.get((status, None)) or RunEnd(status=status)

@@ -26,7 +26,7 @@ def test_what_the_terminal_reveals_the_page_reveals(place: Place, judged: bool, 
         const {{ revealed }} = await import({json.dumps(HIDDEN.as_uri())});
         const shown = (code) => {{
           const character = String.fromCodePoint(code);
-          const pieces = revealed(character, {json.dumps(judged)});
+          const pieces = revealPieces(character, {json.dumps(judged)});
           return pieces.map((piece) => piece.text).join("") === character;
         }};
         const hidden = [];
@@ -43,10 +43,10 @@ def test_the_page_spells_out_all_that_unicode_says_is_not_drawn_where_a_person_d
 ) -> None:
     ignorable = default_ignorable()
     program = f"""
-        const {{ revealedText }} = await import({json.dumps(HIDDEN.as_uri())});
+        const {{ revealText }} = await import({json.dumps(HIDDEN.as_uri())});
         const codes = {json.dumps(ignorable)};
         const passes = codes.filter((code) =>
-          revealedText(`a${{String.fromCodePoint(code)}}b`, true).length <= 3);
+          revealText(`a${{String.fromCodePoint(code)}}b`, true).length <= 3);
         const known = [];
         for (let code = 0; code < 0x110000; code += 1)
           if (/\\p{{Default_Ignorable_Code_Point}}/u.test(String.fromCodePoint(code)))

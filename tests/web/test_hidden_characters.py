@@ -23,7 +23,7 @@ EVERY = [*range(0xD800), *range(0xE000, 0x110000)]
 @pytest.mark.parametrize(("place", "judged"), [("notice", False), ("approval", True)])
 def test_what_the_terminal_reveals_the_page_reveals(place: Place, judged: bool, node: Path) -> None:
     program = f"""
-        const {{ revealed }} = await import({json.dumps(HIDDEN.as_uri())});
+        const {{ revealPieces }} = await import({json.dumps(HIDDEN.as_uri())});
         const shown = (code) => {{
           const character = String.fromCodePoint(code);
           const pieces = revealPieces(character, {json.dumps(judged)});

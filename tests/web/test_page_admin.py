@@ -43,6 +43,21 @@ async def test_who_is_added_comes_in_and_does_not_administrate(locked: Chat) -> 
     await expect(locked.page.get_by_role("link", name="Administration")).to_have_count(0)
 
 
+async def test_the_tabs_stay_on_one_line_and_scroll(locked: Chat) -> None:
+    await enter(locked, ADMIN)
+    await locked.page.set_viewport_size({"width": 1280, "height": 720})
+    await locked.open("/admin/acts")
+    tabs = locked.page.locator(".sections > a")
+    await expect(tabs.last).to_be_in_viewport(ratio=1)
+
+    tops = await tabs.evaluate_all("tabs => tabs.map((tab) => tab.getBoundingClientRect().top)")
+    assert len(set(tops)) == 1
+    assert await locked.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+    await tabs.first.focus()
+    await expect(tabs.first).to_be_in_viewport(ratio=1)
+
+
 async def add(chat: Chat, name: str) -> None:
     """A person, by the form."""
     await chat.page.get_by_role("button", name="Add a person").click()

@@ -32,6 +32,14 @@ def fail(at: str = "") -> str:
     raise ValueError(f"There is no {at}.")
 
 @tool
+def wordy(name: str, tell: Tell) -> str:
+    """Say much about what is done, until a file is there."""
+    tell(Progress(1, 4, "reading " + "page " * 100 + "and the last"))
+    while not Path(name).exists():
+        threading.Event().wait(0.02)
+    return "at last"
+
+@tool
 def slow(name: str, tell: Tell) -> str:
     """Take time, until a file is there."""
     tell(Progress(1, 4, "reading page 1"))
@@ -190,6 +198,22 @@ async def test_a_long_tool_tells_its_time_and_can_be_stopped_alone(
     reply = await chat.model.asked()
     await expect(slow).to_have_attribute("data-state", "stopped")
     await reply.answer("Never mind.")
+    await chat.settled()
+
+
+async def test_long_words_of_a_running_tool_are_cut_and_open(chat: Chat, tmp_path: Path) -> None:
+    await chat.say("Wait.")
+    asked = await chat.model.asked()
+    await asked.call("wordy", {"name": str(tmp_path / "there")}, id="c0")
+    await asked.end("tool_calls")
+    said = tool(chat, "wordy").locator(".tool-said")
+
+    await expect(said.locator("pre")).to_have_text(re.compile(r"^reading page.*…$"))
+    await said.get_by_role("button", name="Show all").click()
+    await expect(said.locator("pre")).to_have_text(re.compile(r"and the last$"))
+    (tmp_path / "there").touch()
+    reply = await chat.model.asked()
+    await reply.answer("Done.")
     await chat.settled()
 
 

@@ -1,1 +1,1 @@
-"""The chat in a browser: a Flask application over the client, on any WSGI server or ours."""
+"""The web chat: a Flask application over the client, on our own server or any WSGI server."""

@@ -31,7 +31,7 @@ Kind = Literal["person", "project", "everybody", "other"]
 MOST_RUNS = 500  # a list that is longer tells a person nothing more
 
 
-class Running(msgspec.Struct, frozen=True):
+class RunOverview(msgspec.Struct, frozen=True):
     """A run as the list shows it: nothing of what is said in it."""
 
     id: str
@@ -41,29 +41,29 @@ class Running(msgspec.Struct, frozen=True):
     created_at: int
 
 
-class LiveRun(msgspec.Struct, frozen=True):
+class OwnedRun(msgspec.Struct, frozen=True):
     """A run that has not ended, and whose it is."""
 
-    run: Running
+    run: RunOverview
     owner: str
     person: str
 
 
-class Used(UsageRow, frozen=True, kw_only=True):
+class NamedUsageRow(UsageRow, frozen=True, kw_only=True):
     """What was spent, and by whom."""
 
     person: str
 
 
-class Usage(msgspec.Struct, frozen=True):
+class UsageTable(msgspec.Struct, frozen=True):
     """Rows since a day; `cut` where there were more."""
 
-    data: Sequence[Used]
+    data: Sequence[NamedUsageRow]
     since: str
     cut: bool
 
 
-class Server(msgspec.Struct, frozen=True):
+class ServerRow(msgspec.Struct, frozen=True):
     """An MCP server: one of the web chat's tools, or one that the backend runs itself."""
 
     name: str
@@ -83,125 +83,130 @@ class SharedAssistant(msgspec.Struct, frozen=True):
     by: str
 
 
-class Owned(OwnerTotals, frozen=True, kw_only=True):
+class NamedOwnerTotals(OwnerTotals, frozen=True, kw_only=True):
     """How much somebody has, and who that is."""
 
     name: str
     kind: Kind
 
 
-class OwnKey(ProviderKey, frozen=True, kw_only=True):
+class NamedProviderKey(ProviderKey, frozen=True, kw_only=True):
     """That an owner has a key at a provider, and who that is."""
 
     person: str
 
 
-class Done(AuditEntry, frozen=True, kw_only=True):
+class NamedAuditEntry(AuditEntry, frozen=True, kw_only=True):
     """Something that was done, with the names of who did it and whom it was about."""
 
     who: str
     whose: str
 
 
-class Acts(msgspec.Struct, frozen=True):
+class AuditPage(msgspec.Struct, frozen=True):
     """A page of the audit log; `next` is what to ask for after it."""
 
-    data: Sequence[Done]
+    data: Sequence[NamedAuditEntry]
     next: str | None
 
 
-async def owners(client: AsyncClient) -> list[Owned]:
+async def list_owners(client: AsyncClient) -> list[NamedOwnerTotals]:
     """Everybody who has something."""
-    names = await _names(client)
+    names = await _read_names(client)
     return [
-        Owned(
+        NamedOwnerTotals(
             **msgspec.structs.asdict(held),
             name=names.get(held.owner, held.owner),
-            kind=_kind(held.owner, names),
+            kind=_owner_kind(held.owner, names),
         )
         async for held in client.paginate(ListOwners())
     ]
 
 
-async def provider_keys(client: AsyncClient) -> list[OwnKey]:
+async def list_provider_keys(client: AsyncClient) -> list[NamedProviderKey]:
     """Those of everybody."""
-    names = await _names(client)
+    names = await _read_names(client)
     return [
-        OwnKey(**msgspec.structs.asdict(key), person=names.get(key.owner, key.owner))
+        NamedProviderKey(**msgspec.structs.asdict(key), person=names.get(key.owner, key.owner))
         for key in (await client.list_all_provider_keys()).data
     ]
 
 
-async def acts(client: AsyncClient, after: str | None, owner: str | None) -> Acts:
+async def list_audit_entries(
+    client: AsyncClient, after: str | None, owner: str | None
+) -> AuditPage:
     """A page of what administrators did."""
     page = await client.list_acts(after=after, owner=owner)
-    names = await _names(client)
+    names = await _read_names(client)
     data = [
-        Done(
+        NamedAuditEntry(
             **msgspec.structs.asdict(act),
             who=names.get(act.actor, act.actor),
             whose=names.get(act.owner or act.target, act.owner or ""),
         )
         for act in page.data
     ]
-    return Acts(data, page.next)
+    return AuditPage(data, page.next)
 
 
-async def live_runs(client: AsyncClient) -> list[LiveRun]:
+async def list_live_runs(client: AsyncClient) -> list[OwnedRun]:
     """The newest of the runs that have not ended."""
-    names = await _names(client)
-    live: list[LiveRun] = []
+    names = await _read_names(client)
+    live: list[OwnedRun] = []
     async for each in client.paginate(ListLiveRuns()):
         run = each.run
-        told = Running(run.id, run.thread_id, run.status.value, run.model, run.created_at)
-        live.append(LiveRun(told, each.owner, names.get(each.owner, each.owner)))
+        told = RunOverview(run.id, run.thread_id, run.status.value, run.model, run.created_at)
+        live.append(OwnedRun(told, each.owner, names.get(each.owner, each.owner)))
         if len(live) == MOST_RUNS:
             break
     return live
 
 
-async def usage(client: AsyncClient, asked: GetUsage) -> Usage:
+async def read_usage(client: AsyncClient, asked: GetUsage) -> UsageTable:
     """What was used, by whom."""
     report = await client.transport.send(asked)
-    names = await _names(client)
+    names = await _read_names(client)
     rows = [
-        Used(**msgspec.structs.asdict(row), person=names.get(row.owner, row.owner))
+        NamedUsageRow(**msgspec.structs.asdict(row), person=names.get(row.owner, row.owner))
         for row in report.rows
     ]
-    return Usage(rows, report.since, report.cut)
+    return UsageTable(rows, report.since, report.cut)
 
 
-async def servers(site: Site) -> list[Server]:
+async def list_servers(site: Site) -> list[ServerRow]:
     """Those of the web chat first."""
     there = (await site.client.list_servers()).data
     return [
-        *(Server(state.server, state.status, state.why, "web") for state in site.tools.servers()),
-        *(Server(each.name, each.status, each.problem, "backend") for each in there),
+        *(
+            ServerRow(state.server, state.status, state.why, "web")
+            for state in site.tools.servers()
+        ),
+        *(ServerRow(each.name, each.status, each.problem, "backend") for each in there),
     ]
 
 
-async def shared_assistants(site: Site) -> list[SharedAssistant]:
+async def list_shared_assistants(site: Site) -> list[SharedAssistant]:
     """Those of everybody that have a link."""
     return [each async for each in _shared(site)]
 
 
 async def _shared(site: Site) -> AsyncIterator[SharedAssistant]:
-    names = await _names(site.client)
+    names = await _read_names(site.client)
     for owner in dict.fromkeys((LOCAL_USER.owner, *names)):
         async for each in site.client_for_owner(owner).paginate(ListAssistants(limit=100)):
-            token = assistants.token(site.secret, owner, each)
+            token = assistants.link_token(site.secret, owner, each)
             if token is not None:
                 by = names.get(owner, "")
                 yield SharedAssistant(each.id, each.name, each.model, token, owner, by)
 
 
-async def _names(client: AsyncClient) -> Mapping[str, str]:
+async def _read_names(client: AsyncClient) -> Mapping[str, str]:
     """What people and projects are called, by the owner that they are."""
     names = {person.id: person.name async for person in client.paginate(ListPeople())}
     return names | {project.id: project.name async for project in client.paginate(ListProjects())}
 
 
-def _kind(owner: str, names: Mapping[str, str]) -> Kind:
+def _owner_kind(owner: str, names: Mapping[str, str]) -> Kind:
     match owner.partition("_")[0]:
         case "person" if owner in names:
             return "person"

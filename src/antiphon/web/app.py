@@ -1,4 +1,4 @@
-"""The Flask application: routes, and every error as a problem document."""
+"""The Flask application: its routes, and every error as a problem document."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from antiphon.web.routes import (
 from antiphon.web.site import Site
 
 MAX_REQUEST_BYTES = 32 * 2**20
-"""Bytes of a request: an upload with what is around it."""
+"""Largest request in bytes: an upload and the form around it."""
 
 BLUEPRINTS = (
     page.routes,
@@ -49,7 +49,7 @@ BLUEPRINTS = (
 
 
 def create_app(site: Site) -> Flask:
-    """The web chat of this site, for any WSGI server."""
+    """Return the Flask application that serves this site."""
     app = Flask("antiphon.web", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_REQUEST_BYTES
     app.config["MAX_FORM_MEMORY_SIZE"] = 64 * 2**10
@@ -65,10 +65,10 @@ def create_app(site: Site) -> Flask:
 
 
 def _handle_http_error(error: HTTPException) -> Response:
-    """What Flask itself refuses, in our words."""
+    """Return the problem document for a request that Flask refuses."""
     match error:
         case NotFound():
-            return page.nothing_here() or problem_response(
+            return page.not_found_page() or problem_response(
                 errors.NotFound("There is nothing at this address.")
             )
         case MethodNotAllowed():

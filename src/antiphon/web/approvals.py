@@ -1,4 +1,4 @@
-"""Persons in a browser are asked whether a call may run; the answer comes by another request."""
+"""Questions to the user whether a tool call may run; answers come by another request."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from antiphon.wires.ai_sdk import parts as ui
 
 
 class PendingApprovals:
-    """The questions of one run that wait for a person. Nothing but an answer opens the way."""
+    """Open questions of one run. A call runs only after an answer."""
 
     def __init__(self) -> None:
         self.open: dict[str, Question] = {}
         self._answers: dict[str, asyncio.Future[Answer]] = {}
 
     async def __call__(self, question: Question) -> Answer:
-        """What the person says; cancelling takes the question away."""
+        """Ask the user and return the answer; cancellation withdraws the question."""
         self.add(question)
         try:
             return await self._answers[question.call.id]
@@ -27,16 +27,16 @@ class PendingApprovals:
             self._answers.pop(question.call.id, None)
 
     def add(self, question: Question) -> None:
-        """The question stands from now on."""
+        """Add an open question."""
         if question.call.id not in self._answers:
             self._answers[question.call.id] = asyncio.get_running_loop().create_future()
         self.open[question.call.id] = question
 
     def answer(self, tool_call_id: str, digest: str, answer: Answer) -> None:
-        """The person's answer to the question that they saw, which `digest` names.
+        """Answer the question that the user saw, identified by `digest`.
 
-        Raises `NotFound` where nothing is asked of the call, `OutputConflict` where it is another
-        question by now, or was answered already.
+        Raises `NotFound` if the call has no open question, `OutputConflict` if the question has
+        changed or was answered already.
         """
         question, waiting = self.open.get(tool_call_id), self._answers.get(tool_call_id)
         if question is None or waiting is None:
@@ -59,11 +59,11 @@ class PendingApprovals:
 
 
 MOST_OTHERS = 50
-"""Tools of the same server that are named; an answer for the server is for all of them."""
+"""Most tools of the same server that are listed; an answer for the server covers all of them."""
 
 
 def approval_details(question: Question) -> ui.CallFacts:
-    """What the person should know before they answer."""
+    """Return the details of a call that the page shows with the question."""
     tool = question.tool
     return ui.CallFacts(
         args_hash=question.digest,

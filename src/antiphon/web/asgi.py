@@ -1,4 +1,4 @@
-"""The web chat on our own server: beside the backend, or alone in front of one."""
+"""The web chat as an ASGI application, beside the backend or alone in front of one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ async def open_asgi_app(
     *,
     servers: bool = True,
 ) -> AsyncGenerator[Bridge]:
-    """The web chat over this client as an ASGI application, on the loop that runs now."""
+    """Open the web chat over this client on the running loop, as an ASGI application."""
     async with open_site(settings, client, tools, servers=servers) as site:
 
         def caller(scope: Scope) -> str:

@@ -35,13 +35,13 @@ Names = Annotated[tuple[Annotated[str, Meta(max_length=128)], ...], Meta(max_len
 Starters = Annotated[tuple[Annotated[str, Meta(max_length=300)], ...], Meta(max_length=6)]
 
 _LISTS = ("tools", "mcp_servers", "starters")
-_LONGEST = 512
+_MAX_VALUE = 512
 """Characters of a value in metadata: a longer list goes over several of them."""
-_MOST = 4
+_MAX_VALUES = 4
 """Values that a list may take, of the sixteen that there are."""
 
 
-class Card(msgspec.Struct, frozen=True, kw_only=True):
+class AssistantView(msgspec.Struct, frozen=True, kw_only=True):
     """An assistant as its owner sees it, and what it may use.
 
     Functions of the app are those named in `tools`, all for None. Tools of MCP servers are those
@@ -60,7 +60,7 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     updated_at: int
 
 
-class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+class AssistantChanges(msgspec.Struct, frozen=True, kw_only=True):
     """What a person says of an assistant; what is left out stays as it is."""
 
     name: operations.Name | UnsetType = UNSET
@@ -71,47 +71,49 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     starters: Starters | UnsetType = UNSET
 
 
-def card(assistant: Assistant, shared: str | None = None) -> Card:
+def assistant_view(assistant: Assistant, shared: str | None = None) -> AssistantView:
     """The assistant as a card; `shared` is the token of its link."""
-    return Card(
+    return AssistantView(
         id=assistant.id,
         name=assistant.name,
         model=assistant.model,
         instructions=assistant.instructions,
-        tools=_read(assistant, "tools"),
-        mcp_servers=_read(assistant, "mcp_servers"),
-        starters=_read(assistant, "starters") or (),
+        tools=_read_list(assistant, "tools"),
+        mcp_servers=_read_list(assistant, "mcp_servers"),
+        starters=_read_list(assistant, "starters") or (),
         shared=shared,
         created_at=assistant.created_at,
         updated_at=assistant.updated_at,
     )
 
 
-def making(wanted: Wanted, metadata: dict[str, str] | None = None) -> CreateAssistant:
+def create_operation(
+    wanted: AssistantChanges, metadata: dict[str, str] | None = None
+) -> CreateAssistant:
     """The call that makes the assistant."""
     return CreateAssistant(
-        name=_given(wanted.name, ""),
-        model=_given(wanted.model, None),
-        instructions=_given(wanted.instructions, None),
-        metadata=_written(wanted, metadata or {}),
+        name=_value_or(wanted.name, ""),
+        model=_value_or(wanted.model, None),
+        instructions=_value_or(wanted.instructions, None),
+        metadata=_updated_metadata(wanted, metadata or {}),
     )
 
 
-def changing(wanted: Wanted, assistant: Assistant) -> UpdateAssistant:
+def update_operation(wanted: AssistantChanges, assistant: Assistant) -> UpdateAssistant:
     """The call that makes of the assistant what is wanted."""
     return UpdateAssistant(
         assistant.id,
         name=wanted.name,
         model=wanted.model,
         instructions=wanted.instructions,
-        metadata=_written(wanted, assistant.metadata),
+        metadata=_updated_metadata(wanted, assistant.metadata),
     )
 
 
-def same(assistant: Assistant) -> Wanted:
+def changes_to_copy(assistant: Assistant) -> AssistantChanges:
     """What makes another assistant like this one."""
-    like = card(assistant)
-    return Wanted(
+    like = assistant_view(assistant)
+    return AssistantChanges(
         name=like.name,
         model=like.model,
         instructions=like.instructions,
@@ -121,59 +123,60 @@ def same(assistant: Assistant) -> Wanted:
     )
 
 
-def offered(tooling: Toolset, card: Card) -> tuple[ToolSpec, ...]:
+def allowed_tools(tooling: Toolset, card: AssistantView) -> tuple[ToolSpec, ...]:
     """What a run of this assistant is offered of the app's tools, as they are now."""
     return tuple(tool.spec for tool in tooling.tools() if _may_use(card, tool))
 
 
-def _may_use(card: Card, tool: Tool) -> bool:
+def _may_use(card: AssistantView, tool: Tool) -> bool:
     if card.tools is None and (tool.server is None or card.mcp_servers is None):
         return True
     named = card.tools is not None and tool.spec.name in card.tools
     return named or (card.mcp_servers is not None and tool.server in card.mcp_servers)
 
 
-def _given(value: T | UnsetType, otherwise: T) -> T:
+def _value_or(value: T | UnsetType, otherwise: T) -> T:
     return otherwise if value is UNSET else value
 
 
 # Lists in metadata, whose values are short texts.
 
 
-def _read(assistant: Assistant, name: str) -> tuple[str, ...] | None:
-    text = "".join(assistant.metadata.get(key, "") for key in _keys(name))
+def _read_list(assistant: Assistant, name: str) -> tuple[str, ...] | None:
+    text = "".join(assistant.metadata.get(key, "") for key in _list_keys(name))
     try:
         return msgspec.json.decode(text, type=tuple[str, ...]) if text else None
     except msgspec.DecodeError:  # another program has written there
         return None
 
 
-def _written(wanted: Wanted, metadata: dict[str, str]) -> dict[str, str]:
+def _updated_metadata(wanted: AssistantChanges, metadata: dict[str, str]) -> dict[str, str]:
     lists: dict[str, Sequence[str] | UnsetType | None] = {
         name: getattr(wanted, name) for name in _LISTS
     }
     for name, values in lists.items():
         if values is not UNSET:
-            metadata = {key: text for key, text in metadata.items() if key not in _keys(name)}
-            metadata |= {} if values is None else _pieces(name, values)
+            metadata = {key: text for key, text in metadata.items() if key not in _list_keys(name)}
+            metadata |= {} if values is None else _split_list(name, values)
     return metadata
 
 
-def _pieces(name: str, values: Sequence[str] | UnsetType) -> dict[str, str]:
+def _split_list(name: str, values: Sequence[str] | UnsetType) -> dict[str, str]:
     text = msgspec.json.encode(values).decode()
-    pieces = [text[at : at + _LONGEST] for at in range(0, len(text), _LONGEST)]
-    if len(pieces) > _MOST:
+    pieces = [text[at : at + _MAX_VALUE] for at in range(0, len(text), _MAX_VALUE)]
+    if len(pieces) > _MAX_VALUES:
         raise InvalidRequest(
             f"The list of {name.replace('_', ' ')} is too long.",
-            expected=f"at most {_MOST * _LONGEST} characters in all, or null for all of them",
+            expected=f"at most {_MAX_VALUES * _MAX_VALUE} characters in all, or null for all of"
+            " them",
             received=f"{len(text)} characters",
             where=f"$.{name}",
         )
-    return dict(zip(_keys(name), pieces, strict=False))
+    return dict(zip(_list_keys(name), pieces, strict=False))
 
 
-def _keys(name: str) -> tuple[str, ...]:
-    return tuple(f"{name}.{place}" for place in range(_MOST))
+def _list_keys(name: str) -> tuple[str, ...]:
+    return tuple(f"{name}.{place}" for place in range(_MAX_VALUES))
 
 
 # Links to assistants: whoever of this installation has one gets a copy of their own.
@@ -183,11 +186,11 @@ PAGE = 100
 PURPOSE = b"antiphon assistant link\0"
 DIGEST = "sha256"
 DIGEST_BYTES = 32
-LONGEST = 1024
+MAX_TOKEN = 1024
 MARK_BYTES = 12
 
 
-class Named(msgspec.Struct, frozen=True, array_like=True):
+class LinkToken(msgspec.Struct, frozen=True, array_like=True):
     """What a token says; `mark` is new whenever the assistant is shared anew."""
 
     owner: str
@@ -195,12 +198,12 @@ class Named(msgspec.Struct, frozen=True, array_like=True):
     mark: str
 
 
-def token(secret: bytes, owner: str, assistant: Assistant) -> str | None:
+def link_token(secret: bytes, owner: str, assistant: Assistant) -> str | None:
     """The token of the assistant's link; None where it is not shared."""
     mark = assistant.metadata.get(SHARED)
     if not mark:
         return None
-    said = msgspec.json.encode(Named(owner, assistant.id, mark))
+    said = msgspec.json.encode(LinkToken(owner, assistant.id, mark))
     return base64.urlsafe_b64encode(_signature(secret, said) + said).rstrip(b"=").decode()
 
 
@@ -220,12 +223,12 @@ async def unshare(client: AsyncClient, assistant_id: str) -> Assistant:
     return await client.update_assistant(assistant_id, metadata=metadata)
 
 
-async def behind(client: AsyncClient, secret: bytes, given: str) -> tuple[str, Assistant]:
+async def resolve_link(client: AsyncClient, secret: bytes, given: str) -> tuple[str, Assistant]:
     """The owner and the assistant that the link leads to. Raises `NotFound`.
 
     `client` is the installation's own.
     """
-    named = _named(secret, given)
+    named = _parse_token(secret, given)
     if named is None:
         raise _no_such_link()
     try:
@@ -237,7 +240,7 @@ async def behind(client: AsyncClient, secret: bytes, given: str) -> tuple[str, A
     return named.owner, assistant
 
 
-async def copied(client: AsyncClient, shared: Assistant) -> Assistant:
+async def find_or_create_copy(client: AsyncClient, shared: Assistant) -> Assistant:
     """The person's own copy, made at the first time; the oldest, should there be several."""
     own = [
         assistant
@@ -246,18 +249,20 @@ async def copied(client: AsyncClient, shared: Assistant) -> Assistant:
     ]
     if own:
         return min(own, key=lambda assistant: (assistant.created_at, assistant.id))
-    return await client.transport.send(making(same(shared), {COPIED_FROM: shared.id}))
+    return await client.transport.send(
+        create_operation(changes_to_copy(shared), {COPIED_FROM: shared.id})
+    )
 
 
-def _named(secret: bytes, given: str) -> Named | None:
-    if len(given) > LONGEST or not given.isascii():
+def _parse_token(secret: bytes, given: str) -> LinkToken | None:
+    if len(given) > MAX_TOKEN or not given.isascii():
         return None
     try:
         whole = base64.b64decode(given + "=" * (-len(given) % 4), altchars=b"-_", validate=True)
         signature, said = whole[:DIGEST_BYTES], whole[DIGEST_BYTES:]
         if not hmac.compare_digest(signature, _signature(secret, said)):
             return None
-        return msgspec.json.decode(said, type=Named)
+        return msgspec.json.decode(said, type=LinkToken)
     except (binascii.Error, msgspec.DecodeError):
         return None
 

@@ -1,7 +1,7 @@
-"""Which requests are let in: judged by what they say of themselves, before anybody answers them.
+"""Checks of a request by its headers alone, before any view runs.
 
-A page elsewhere can make a browser send much, but not under our name, not from our origin, not with
-a JSON type and not with a token that only our own pages can read.
+A page of another site can make a browser send many requests, but not with our host name, from our
+origin, with a JSON content type, or with a token that only our own pages can read.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ MULTIPART = "multipart/form-data"
 
 
 class RequestFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What a request says of itself. `rule` is its route's pattern, or its path where it has none.
+    """Properties of a request that the checks read.
 
-    `peer` is the address that is connected, "" on a Unix socket. `secure` says that the browser
-    came over https.
+    `rule` is the pattern of its route, or its path if no route matches. `peer` is the address of
+    the connection, empty on a Unix socket. `secure` is true if the browser came over https.
     """
 
     method: str
@@ -44,7 +44,7 @@ class RequestFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RouteRequirements(msgspec.Struct, frozen=True, kw_only=True):
-    """What a route asks of a request. `body` is the type of what is sent there, if any is."""
+    """Requirements of a route. `body` is the media type of its body, None if it takes none."""
 
     person: bool = True
     own_origin: bool = True
@@ -53,7 +53,9 @@ class RouteRequirements(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def route_requirements(method: str, rule: str) -> RouteRequirements:
-    """What this route asks: everything, unless it is one of the few that cannot."""
+    """Return the requirements of a route: all of them, except on the few routes that cannot meet
+    them.
+    """
     if not rule.startswith(API):
         return RouteRequirements(
             person=False, own_origin=False, body=None if method in _READING else JSON
@@ -68,7 +70,7 @@ def route_requirements(method: str, rule: str) -> RouteRequirements:
 
 
 def check_request(facts: RequestFacts, policy: Policy) -> None:
-    """Refuse what no person could have meant.
+    """Refuse requests that no user can have meant.
 
     Raises `Misdirected`, `Forbidden`, `UnsupportedMedia`.
     """
@@ -84,7 +86,7 @@ def check_request(facts: RequestFacts, policy: Policy) -> None:
 
 
 def check_csrf(facts: RequestFacts, token: str) -> None:
-    """Refuse what was not sent by a page that read its token first. Raises `Forbidden`."""
+    """Refuse a request without the CSRF token of its session. Raises `Forbidden`."""
     given = (facts.csrf or "").encode()
     if not (token and hmac.compare_digest(given, token.encode())):
         raise Forbidden(
@@ -99,12 +101,12 @@ _FOR_PROBES = frozenset({"/healthz"})  # those of an orchestrator come by addres
 _BEFORE_A_LOGIN = frozenset({("POST", "/api/login")})
 _UPLOAD = ("POST", "/api/files")
 _FOR_OTHER_CLIENTS = ("/api/messages/process", "/api/agui", "/api/runs/")
-"""What other programs' chat clients and curl must be able to use: they know of no token."""
+"""Paths that chat clients of other programs and curl use, which know no CSRF token."""
 _OWN_SITES = (None, "same-origin", "none")  # `none`: typed in, or a bookmark
 
 
 def _check_host(facts: RequestFacts, policy: Policy) -> None:
-    """The Host of a request that DNS rebinding sends is the other site's."""
+    """Check the `Host` header: after DNS rebinding it names the attacker's site."""
     if not policy.answers_to(facts.host):
         raise Misdirected(
             "The web chat does not go by that name.",
@@ -114,7 +116,7 @@ def _check_host(facts: RequestFacts, policy: Policy) -> None:
 
 
 def _check_nearness(facts: RequestFacts, policy: Policy) -> None:
-    """Without a login whoever asks is on this machine, also behind a proxy that says who asks."""
+    """Without a login, accept requests from this machine only, also behind a proxy."""
     if policy.login != "none":
         return
     steps = [step.strip() for step in facts.forwarded_for.split(",") if step.strip()]
@@ -146,14 +148,16 @@ def _check_origin(facts: RequestFacts, policy: Policy) -> None:
 
 
 def _origins(facts: RequestFacts, policy: Policy) -> set[str | None]:
-    """What our own pages come from. A proxy may have made https of http, never the other way."""
+    """Return the origins of our own pages. A proxy may turn http into https, never the reverse."""
     host = facts.host.lower()
     plain = None if facts.secure else f"http://{host}"
     return {f"https://{host}", policy.origin, plain}
 
 
 def _check_body(facts: RequestFacts, wanted: str) -> None:
-    """A form can send three types across origins without asking; this is none of them."""
+    """Check the media type: forms can send three types across origins, and none of them is
+    accepted.
+    """
     if facts.method == "DELETE" and not facts.has_body:
         return
     if facts.media_type != wanted:

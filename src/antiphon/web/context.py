@@ -1,4 +1,4 @@
-"""What a view works with: the site that it belongs to, and a client for who asks."""
+"""The site, the user and the client of the current request, for views."""
 
 from __future__ import annotations
 
@@ -18,19 +18,20 @@ KEY = "antiphon"
 
 
 def current_site() -> Site:
-    """The site of the application that answers now."""
+    """Return the site of the current application."""
     return cast("Site", current_app.extensions[KEY])
 
 
 def admin_client() -> AsyncClient:
-    """A client for the whole installation; what it does, the audit log says was this person."""
+    """Return a client for the whole installation; the audit log names the current user as actor."""
     return current_site().client.as_actor(session.current_user().id)
 
 
 def fairness_key() -> Hashable:
-    """Return the party that heavy answers are shared out to.
+    """Return the key by which heavy responses are shared out fairly.
 
-    It is the person who asks; where nobody logs in, and all are one person, the address.
+    It is the id of the user. Where nobody logs in, all requests have the same user, and the key is
+    the address.
     """
     someone = current_user()
     if someone != LOCAL_USER:
@@ -39,7 +40,7 @@ def fairness_key() -> Hashable:
 
 
 def current_client() -> AsyncClient:
-    """A client whose every call is that of the person who asks now."""
+    """Return a client that makes every call on behalf of the current user."""
     return current_site().client_for_user(session.current_user())
 
 
@@ -47,7 +48,7 @@ def current_client() -> AsyncClient:
 
 
 def require_admin() -> None:
-    """Raise `Forbidden` for everybody else, whatever is at the address."""
+    """Raise `Forbidden` unless the current user is an administrator."""
     if not current_user().is_admin:
         raise Forbidden(
             "This is for those who run the installation.",

@@ -1,4 +1,4 @@
-"""What every request passes on its way in, and every answer on its way out."""
+"""Checks before every view, and security headers on every response."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ _NO_PAGES = (checks.API, "/static/", "/login/", "/healthz", "/favicon.ico")
 
 
 def protect(app: Flask) -> None:
-    """Let nothing reach a view that was not looked at, and no answer out without its headers."""
+    """Register the checks before every view and the headers on every response."""
     app.before_request(_check_request)
     app.after_request(_add_headers)
 
 
 def request_facts(request: Request, policy: Policy) -> RequestFacts:
-    """What the request says of itself."""
+    """Return what the request's headers and connection say, as input of the checks."""
     return RequestFacts(
         method=request.method,
         rule=request.url_rule.rule if request.url_rule else request.path,
@@ -94,12 +94,12 @@ def _add_headers(response: Response) -> Response:
 
 
 def _starts_session(rule: str) -> bool:
-    """Whether what a browser opens there is where it begins: our pages, and who is at them."""
+    """Return true for routes that may start a session without a login: pages, and `/api/me`."""
     return rule == ME or not rule.startswith(_NO_PAGES)
 
 
 def _authenticate(policy: Policy, *, begins: bool) -> User | None:
-    """Who asks. Where nobody has to log in for it, a page begins what a request goes on with."""
+    """Return the user of the request; `begins` lets a session start where no login is needed."""
     match policy.login:
         case "none":
             return _continue_or_start_session(LOCAL_USER, policy, begins=begins)
@@ -134,7 +134,7 @@ def _session_user(policy: Policy) -> User | None:
 
 
 def _proxy_user(policy: Policy) -> User | None:
-    """Whom the proxy names; that it is trusted was checked."""
+    """Return the user that the trusted proxy in front names; None if it names none."""
     if not policy.trusts(origin.peer(request)):
         return None
     given = request.headers.get(policy.user_header, "").strip()
@@ -151,7 +151,9 @@ def _proxy_user(policy: Policy) -> User | None:
 
 
 def _one_name(given: str) -> str | None:
-    """The name in a header, which servers hand on byte by byte; None if it is none, or several."""
+    """Return the UTF-8 name in a header that servers pass on as latin-1; None if it is not exactly
+    one.
+    """
     try:
         name = given.encode("latin-1").decode("utf-8")
     except UnicodeError:

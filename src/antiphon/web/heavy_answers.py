@@ -1,4 +1,4 @@
-"""Heavy answers: each is made on the loop, in its party's turn, and no thread waits for it."""
+"""Heavy responses, made on the loop in fair order among users, without a waiting thread."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from antiphon.web.event_stream import ROOM, FileStream, Source
 from antiphon.web.http import BYTES, NO_STORE, SANDBOX
 
 MakeBody = Callable[[], Coroutine[Any, Any, bytes]]
-"""Makes a body."""
+"""Returns the body of a response."""
 
 JSON = "application/json"
 

@@ -1,4 +1,4 @@
-"""A thread as a page opens it: a piece of it from the end, and what there is to know beside."""
+"""A thread as a page opens it: its last messages, and what belongs to them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TRIES = 3
 
 
 class ActiveRun(msgspec.Struct, frozen=True):
-    """The run that has not ended; `via` is the face that carries it on."""
+    """Run that has not ended; `via` names the face that carries it on."""
 
     id: str
     status: str
@@ -32,9 +32,9 @@ class ActiveRun(msgspec.Struct, frozen=True):
 
 
 class ThreadView(msgspec.Struct, frozen=True, kw_only=True):
-    """What a page shows of a thread. The active run's answer is not among the messages.
+    """Part of a thread as a page shows it, without the reply of the active run.
 
-    `system`, `model` and `assistant_id` are those of the run before.
+    `system`, `model` and `assistant_id` are those of the last run.
     """
 
     thread: ThreadRow
@@ -50,10 +50,10 @@ class ThreadView(msgspec.Struct, frozen=True, kw_only=True):
 async def read_thread(
     client: AsyncClient, thread_id: str, before: int | None, limit: int
 ) -> ThreadView:
-    """The last messages of the thread, or the last before that number.
+    """Return the last messages of the thread, or the last before that number.
 
-    At least `limit` of those that are stored, as far as there are so many: a page begins with what
-    a person said. Raises `NotFound`.
+    Returns at least `limit` stored messages if there are so many: a page begins with a user's
+    message. Raises `NotFound`.
     """
     thread = await client.get_thread(thread_id)
     said = await _read_snapshot(client, thread_id, before, limit)
@@ -76,7 +76,7 @@ async def read_thread(
 
 
 class _ThreadSnapshot(msgspec.Struct, frozen=True):
-    """Messages of a thread, runs, the newest first, and the numbers that a piece is made of."""
+    """Messages of a thread, its runs (newest first), and the message numbers to show."""
 
     messages: Sequence[Message]
     runs: Sequence[Run]
@@ -86,9 +86,10 @@ class _ThreadSnapshot(msgspec.Struct, frozen=True):
 async def _read_snapshot(
     client: AsyncClient, thread_id: str, before: int | None, limit: int
 ) -> _ThreadSnapshot:
-    """What was said, as it was at one moment.
+    """Read messages and runs as they were at one moment.
 
-    A run that ends or begins while this is read would be told twice or in half: it is read again.
+    If a run starts or ends during the read, its reply would be there twice or in part, so it is
+    read again.
     """
     tries = TRIES
     while True:
@@ -102,7 +103,7 @@ async def _read_snapshot(
 
 
 def _newest_run_state(runs: Sequence[Run]) -> list[tuple[str, bool]]:
-    """The newest run, and whether it has ended."""
+    """Return the newest run's id, and true if it has ended."""
     return [(run.id, run.status.ended) for run in runs[:1]]
 
 
@@ -111,7 +112,7 @@ async def _messages(client: AsyncClient, thread_id: str) -> list[Message]:
 
 
 def _message_range(messages: Sequence[Message], before: int | None, limit: int) -> range:
-    """The numbers of the piece; from 0 on for the first, with what began before any message."""
+    """Return the message numbers to show; the first page starts at 0, before any message."""
     last = messages[-1].number if messages else 0
     end = min(before or last + 1, last + 1)
     for message in reversed(messages):
@@ -121,7 +122,7 @@ def _message_range(messages: Sequence[Message], before: int | None, limit: int) 
 
 
 async def _runs(client: AsyncClient, thread_id: str, begin: int) -> list[Run]:
-    """Those that may have a part in what follows that number, the newest first."""
+    """Return the runs that may belong to messages from `begin` on, newest first."""
     runs: list[Run] = []
     async for run in client.paginate(ListRuns(thread_id, limit=PAGE)):
         runs.append(run)
@@ -154,7 +155,7 @@ async def _files(client: AsyncClient, ids: set[str]) -> dict[str, Upload]:
 
 
 async def _actions(client: AsyncClient, run: Run | None) -> list[Action]:
-    """Those of a run that may have had calls to be approved: what its servers' tools did."""
+    """Return the actions of a run that has tools of MCP servers in the backend."""
     if run is None or not run.mcp_servers:
         return []
     return [each async for each in client.paginate(ListActions(run.id))]

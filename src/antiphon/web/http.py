@@ -1,4 +1,4 @@
-"""What views return: our structs as JSON, and problems as problem documents."""
+"""JSON responses, problem documents, and request bodies as structs."""
 
 from __future__ import annotations
 
@@ -16,18 +16,20 @@ NO_STORE = {"cache-control": "no-store"}
 
 
 def json_response(value: Any, status: int = 200) -> Response:
-    """The value as JSON, which nobody on the way keeps."""
+    """Return the value as JSON, not to be cached."""
     body = msgspec.json.encode(value)
     return Response(body, status, NO_STORE, content_type="application/json")
 
 
 def problem_headers(error: AntiphonError) -> list[tuple[bytes, bytes]]:
-    """Return the header fields of a problem, but that by which a browser asks for a password."""
+    """Return the headers of a problem, without `WWW-Authenticate`, at which browsers ask for a
+    password.
+    """
     return [each for each in problems.problem_headers(error) if each[0] != b"www-authenticate"]
 
 
 def problem_response(error: AntiphonError) -> Response:
-    """The error as a problem document."""
+    """Return the error as a problem document."""
     status, _ = problems.status_and_title(error)
     headers = {name.decode(): value.decode("latin-1") for name, value in problem_headers(error)}
     kind = problems.MEDIA_TYPE.decode()
@@ -43,15 +45,15 @@ DEEPEST = 64
 
 
 def read_json(kind: type[T]) -> T:
-    """The JSON body; the guard has seen that it is one by its type. Other keys are passed over.
+    """Decode the JSON body of the request as `kind`; unknown keys are ignored.
 
-    Raises `InvalidRequest`.
+    The guard has checked the media type. Raises `InvalidRequest`.
     """
     return decode_json(request.get_data(cache=False), kind)
 
 
 def read_query(kind: type[T]) -> T:
-    """The query as this struct; other keys are passed over. Raises `InvalidRequest`."""
+    """Decode the query string as `kind`; unknown keys are ignored. Raises `InvalidRequest`."""
     try:
         asked = request.args.to_dict()
         sanitize.validate_text(asked, "query")
@@ -61,7 +63,7 @@ def read_query(kind: type[T]) -> T:
 
 
 def decode_json(body: bytes, kind: type[T]) -> T:
-    """A JSON text as this struct. Raises `InvalidRequest`."""
+    """Decode JSON text as `kind`. Raises `InvalidRequest`."""
     try:
         value: Any = msgspec.json.decode(body)
         sanitize.validate_depth(value, DEEPEST)
@@ -71,7 +73,7 @@ def decode_json(body: bytes, kind: type[T]) -> T:
 
 
 def convert(value: object, kind: type[T]) -> T:
-    """What was read as this struct. Raises `InvalidRequest`."""
+    """Convert decoded JSON to `kind`. Raises `InvalidRequest`."""
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
@@ -86,9 +88,9 @@ SANDBOX = "default-src 'none'; sandbox"
 
 
 def image_type(content: bytes) -> str | None:
-    """The media type of a picture that browsers show and nothing in it can act; else None.
+    """Return the media type of an image that browsers show safely; else None.
 
-    By its first bytes: what a file is called, and said to be, is anybody's word.
+    It is detected by the first bytes: names and declared types are not reliable.
     """
     match content[:12]:
         case head if head.startswith(b"\x89PNG\r\n\x1a\n"):

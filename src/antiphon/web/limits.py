@@ -1,6 +1,6 @@
-"""How much one may ask for: messages in a minute, streams at once, guesses at a password.
+"""Limits on messages, streams, logins and heavy responses.
 
-Counted in this process: several processes allow as many times more.
+They are counted in this process: several processes allow that many times more.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ LOGINS_AT_ONCE = 4  # a slow provider, or a flood of passwords, leaves the other
 LOGIN_SECONDS = 1.0
 LOGIN_AGAIN = 5
 ANSWERS_AT_ONCE = 8
-"""Heavy answers, or pieces of them, that are made at once; light ones do not wait for them."""
+"""Heavy responses, or pieces of them, that are made at once; light ones do not wait for them."""
 ANSWERS_EACH = 2
-"""Of them, those of one person; of one address where nobody logs in."""
+"""Of these, the most for one user, or for one address where nobody logs in."""
 MAX_REMEMBERED = 10_000
 
 
 class RateLimit:
-    """So many of something in so many seconds for each who asks, and not all of them anew at once.
+    """Token bucket for each key: `many` in `seconds`, refilled steadily.
 
-    Each has a bucket that fills steadily: who kept still for a while may do `many` in a row.
+    A key that was idle may do `many` in a row.
     """
 
     def __init__(self, many: int, seconds: float, what: str, clock: Clock = time.monotonic) -> None:
@@ -52,7 +52,7 @@ class RateLimit:
         self._lock = threading.Lock()
 
     def take(self, who: str) -> None:
-        """Count one. Raises `TooMany`, which says when there is room again, and counts nothing."""
+        """Count one. Raises `TooMany` with the time to wait, and then counts nothing."""
         with self._lock:
             now = self._clock()
             spent = self._current_spending(who, now)
@@ -65,7 +65,7 @@ class RateLimit:
             self._remember(who, spent + 1, now)
 
     def refund(self, who: str) -> None:
-        """Count one less: it was no guess."""
+        """Take back one that was counted."""
         with self._lock:
             now = self._clock()
             self._remember(who, max(0.0, self._current_spending(who, now) - 1), now)
@@ -91,8 +91,9 @@ class RateLimit:
 
 
 class StreamTicket:
-    """One stream's place. Given back once, however often it is said, and by being forgotten:
-    of a stream that never began nobody says that it has ended.
+    """Place of one stream, released once: explicitly, or when the ticket is garbage-collected.
+
+    A stream that never started has nothing that could release it.
     """
 
     def __init__(self, give_back: Callable[[], None]) -> None:
@@ -100,7 +101,7 @@ class StreamTicket:
         self._lock = threading.Lock()
 
     def release(self) -> None:
-        """The stream has ended."""
+        """Give the place back; further calls do nothing."""
         with self._lock:
             give_back, self._give_back = self._give_back, None
         if give_back is not None:
@@ -111,7 +112,7 @@ class StreamTicket:
 
 
 class StreamLimit:
-    """How many streams may be open at once, together and for one person."""
+    """Limit on open streams, in total and for each user."""
 
     def __init__(self, most: int, each: int | None) -> None:
         self._most = most
@@ -121,12 +122,12 @@ class StreamLimit:
 
     @property
     def open(self) -> int:
-        """How many there are now."""
+        """Number of open streams."""
         with self._lock:
             return sum(self._open.values())
 
     def admit(self, who: str) -> StreamTicket:
-        """A place for one more. Raises `Overloaded`."""
+        """Take a place for one more stream. Raises `Overloaded`."""
         with self._lock:
             mine = self._open.get(who, 0)
             if self.open >= self._most or mine >= self._each:
@@ -147,10 +148,10 @@ class StreamLimit:
 
 
 class LoginGuesses:
-    """Logins that may be guesses: counted by name and by address before they are tried.
+    """Rate limits on logins by name and by address, counted before the password is checked.
 
-    Those from a browser in which that person logged in before are counted by the browser alone, so
-    that strangers who guess do not shut out who knows the password.
+    Logins from a browser in which the same person logged in before are counted by browser alone, so
+    that strangers who guess cannot lock out the person.
     """
 
     def __init__(self, clock: Clock = time.monotonic) -> None:
@@ -167,7 +168,7 @@ class LoginGuesses:
         self._names.take(_name_key(name))
 
     def refund(self, name: str, address: str, browser: str | None = None) -> None:
-        """It was no guess."""
+        """Take back a login that was counted: its password was right."""
         if browser is not None:
             self._browsers.refund(browser)
             return
@@ -176,7 +177,7 @@ class LoginGuesses:
 
 
 class LoginSlots:
-    """So many at once, and the next ones wait a moment: each holds a thread that pages need."""
+    """Semaphore for logins, each of which holds a thread; the others wait briefly for a slot."""
 
     def __init__(self, at_once: int, seconds: float) -> None:
         self._free = threading.BoundedSemaphore(at_once)
@@ -191,7 +192,7 @@ class LoginSlots:
 
 
 class WebLimits(msgspec.Struct, frozen=True):
-    """All of them. `messages` is asked only where people log in: without, they are all one."""
+    """All limits. `messages` applies only where people log in: without a login all are one user."""
 
     messages: RateLimit
     streams: StreamLimit
@@ -201,7 +202,7 @@ class WebLimits(msgspec.Struct, frozen=True):
 
 
 def create_limits(settings: Settings) -> WebLimits:
-    """As the settings say."""
+    """Return the limits of the settings."""
     alone = settings.login == "none"
     return WebLimits(
         messages=RateLimit(settings.web_rate, MINUTE, "messages"),
@@ -213,12 +214,12 @@ def create_limits(settings: Settings) -> WebLimits:
 
 
 def _name_key(name: str) -> str:
-    """Who is meant, however the name is written."""
+    """Return the key of a name, the same for each of its spellings."""
     return normalize_name(" ".join(name.split()))
 
 
 def _network_key(address: str) -> str:
-    """Who may be one and the same: an IPv6 address stands for the network that it can change in."""
+    """Return the key of an address: for IPv6 its /64 network, in which a client can change it."""
     try:
         found = ip_address(address)
     except ValueError:

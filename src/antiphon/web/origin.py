@@ -1,4 +1,4 @@
-"""How a request came here: over https or not, and from where, past proxies that are believed."""
+"""Where a request came from: https or not, and the client's address behind trusted proxies."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from antiphon.web.policy import Policy, host_name
 
 
 def peer(request: Request) -> str:
-    """The address that is connected, "" on a Unix socket."""
+    """Return the address of the connection, empty on a Unix socket."""
     return request.remote_addr or ""
 
 
 def host(request: Request) -> str:
-    """The `Host` that is asked, "" where there is none; never what the server calls itself."""
+    """Return the `Host` header, or an empty string; never the server's own name."""
     return request.headers.get("Host", "")
 
 
 def x_forwarded_for(request: Request) -> str:
-    """What `X-Forwarded-For` claims."""
+    """Return the `X-Forwarded-For` header, or an empty string."""
     return request.headers.get("X-Forwarded-For", "")
 
 
 def client_address(request: Request, policy: Policy) -> str:
-    """The address of the browser, as far as it can be known."""
+    """Return the browser's address as far as it is known."""
     return policy.client_address(peer(request), x_forwarded_for(request))
 
 
 def is_https(request: Request, policy: Policy) -> bool:
-    """Whether the browser came over https: a trusted proxy says so, or the address people open."""
+    """Return true if the browser came over https, as a trusted proxy or the public URL says."""
     claimed = request.headers.get("X-Forwarded-Proto", "").split(",")[-1].strip().lower()
     if claimed and policy.trusts(peer(request)):
         return claimed == "https"
@@ -36,7 +36,7 @@ def is_https(request: Request, policy: Policy) -> bool:
 
 
 def base_url(request: Request, policy: Policy) -> str:
-    """The address of the web chat as the browser knows it, without a path."""
+    """Return the address of the web chat as the browser knows it, without a path."""
     if policy.origin:
         return policy.origin
     return f"{'https' if is_https(request, policy) else 'http'}://{host(request)}"

@@ -35,37 +35,39 @@ from antiphon.wires.framing import Cursor
 # Threads by the names that other clients give them: each keeps its own, and sends no other.
 
 
-OURS = "thread_"
+THREAD_PREFIX = "thread_"
 NAME = "client_name"
 """The key, in a thread's metadata, of the name that a client gave it."""
 PAGE = 100
-LOOKED_AT = 1000
+MAX_THREADS_READ = 1000
 """Threads that are looked at, the newest first."""
 
 
-async def found(client: AsyncClient, name: str) -> Thread | None:
+async def find_thread(client: AsyncClient, name: str) -> Thread | None:
     """The newest thread of this name. One of ours is named by its id. Raises `NotFound`."""
-    if name.startswith(OURS):
+    if name.startswith(THREAD_PREFIX):
         return await client.get_thread(name)
     looked_at = 0
     async for thread in client.paginate(ListThreads(limit=PAGE)):
         if thread.metadata.get(NAME) == name:
             return thread
         looked_at += 1
-        if looked_at == LOOKED_AT:
+        if looked_at == MAX_THREADS_READ:
             break
     return None
 
 
-async def made(client: AsyncClient, name: str) -> Thread:
+async def find_or_create_thread(client: AsyncClient, name: str) -> Thread:
     """The thread of this name, made now if there is none: once, however often it is asked for."""
-    thread = await found(client, name)
+    thread = await find_thread(client, name)
     if thread is not None:
         return thread
-    return await client.transport.send(CreateThread(metadata={NAME: name}), digest("thread", name))
+    return await client.transport.send(
+        CreateThread(metadata={NAME: name}), idempotency_key("thread", name)
+    )
 
 
-def digest(*words: str) -> str:
+def idempotency_key(*words: str) -> str:
     """An idempotency key of what a client calls something, whatever letters it uses."""
     return hashlib.sha256("\0".join(words).encode("utf-8", "replace")).hexdigest()
 
@@ -73,7 +75,7 @@ def digest(*words: str) -> str:
 Body = Mapping[str, Any]
 
 
-async def use_chat(site: Site, someone: User, body: Body, sdk: Sdk) -> Frames:
+async def handle_use_chat(site: Site, someone: User, body: Body, sdk: Sdk) -> Frames:
     """What `useChat` posts, and the frames that answer it.
 
     Where a person is asked, its message is finished: their answer comes by another request.
@@ -81,25 +83,25 @@ async def use_chat(site: Site, someone: User, body: Body, sdk: Sdk) -> Frames:
     asked, client = chat_request.parse_chat_request(body), site.client_for_user(someone)
     match asked.kind:
         case "answers":
-            run = await _active(client, await _known(client, asked.chat_id))
-            relay = _carried_on(site, run)
+            run = await _get_active_run(client, await _get_thread(client, asked.chat_id))
+            relay = _get_relay(site, run)
             cursor = Cursor(run.id, relay.last_number)
             # All are looked at before one counts: where one is forged, nothing runs.
-            for said in [each for each in asked.answers if _fits(relay, each)]:
+            for said in [each for each in asked.answers if _is_for_open_question(relay, each)]:
                 _answer(relay, said)
             wire = UIMessageStream(sdk, cursor)
             return attach_reader(site, someone, run, wire, cursor.number, _asks)
         case "message":
-            thread = await made(client, asked.chat_id)
-            key = digest(asked.chat_id, asked.message_id) if asked.message_id else None
-            run = await _begun(site, someone, thread, asked.content, key)
+            thread = await find_or_create_thread(client, asked.chat_id)
+            key = idempotency_key(asked.chat_id, asked.message_id) if asked.message_id else None
+            run = await _start_run(site, someone, thread, asked.content, key)
         case "regenerate":
-            thread = await _known(client, asked.chat_id)
-            run = await _again(site, someone, thread, asked.regenerate)
+            thread = await _get_thread(client, asked.chat_id)
+            run = await _regenerate(site, someone, thread, asked.regenerate)
     return attach_reader(site, someone, run, UIMessageStream(sdk), 0, _asks)
 
 
-async def ag_ui(site: Site, someone: User, body: Body) -> Frames:
+async def handle_ag_ui(site: Site, someone: User, body: Body) -> Frames:
     """What an AG-UI client posts, and the frames that answer it, one run of theirs.
 
     Its own tools are not taken: those of the app run here.
@@ -107,14 +109,14 @@ async def ag_ui(site: Site, someone: User, body: Body) -> Frames:
     asked, client = run_input.parse_run_input(body), site.client_for_user(someone)
     after = 0
     if asked.message is None:
-        run = await _active(client, await _known(client, asked.thread_id))
-        relay = _carried_on(site, run)
+        run = await _get_active_run(client, await _get_thread(client, asked.thread_id))
+        relay = _get_relay(site, run)
         after = relay.last_number
         await _approve(client, relay, asked)
     else:
-        thread = await made(client, asked.thread_id)
-        key = digest(asked.thread_id, asked.message_id or asked.run_id)
-        run = await _begun(site, someone, thread, asked.message.content, key)
+        thread = await find_or_create_thread(client, asked.thread_id)
+        key = idempotency_key(asked.thread_id, asked.message_id or asked.run_id)
+        run = await _start_run(site, someone, thread, asked.message.content, key)
     reader = Reader(
         version=asked.version,
         thread_id=asked.thread_id,
@@ -130,7 +132,7 @@ async def ag_ui(site: Site, someone: User, body: Body) -> Frames:
 # Messages.
 
 
-async def _begun(
+async def _start_run(
     site: Site, someone: User, thread: Thread, content: operations.Content, key: str | None
 ) -> Run:
     """The run that answers; what was posted before is not said again."""
@@ -141,19 +143,19 @@ async def _begun(
     return await create_run(site, someone, run, f"{key}.run" if key else None)
 
 
-async def _again(site: Site, someone: User, thread: Thread, message_id: str | None) -> Run:
+async def _regenerate(site: Site, someone: User, thread: Thread, message_id: str | None) -> Run:
     """Another answer to what was asked before this message, in a branch of the same name."""
     client = site.client_for_user(someone)
-    question = await _question(client, thread, message_id)
+    question = await _find_question(client, thread, message_id)
     branch = await thread_list.branch_before(client, question)
     if NAME in thread.metadata:
         named = branch.metadata | {NAME: thread.metadata[NAME]}
         branch = await client.update_thread(branch.id, metadata=named)
     asked = tuple(part for part in question.content if not isinstance(part, Refusal))
-    return await _begun(site, someone, branch, asked, None)
+    return await _start_run(site, someone, branch, asked, None)
 
 
-async def _question(client: AsyncClient, thread: Thread, message_id: str | None) -> Message:
+async def _find_question(client: AsyncClient, thread: Thread, message_id: str | None) -> Message:
     """The user's message that this one, or the last run, answers. Raises `NotFound`."""
     asked: Message | None = None
     async for message in client.paginate(operations.ListMessages(thread.id, limit=100)):
@@ -167,8 +169,8 @@ async def _question(client: AsyncClient, thread: Thread, message_id: str | None)
     return asked
 
 
-async def _known(client: AsyncClient, name: str) -> Thread:
-    thread = await found(client, name)
+async def _get_thread(client: AsyncClient, name: str) -> Thread:
+    thread = await find_thread(client, name)
     if thread is None:
         raise NotFound("There is no chat of this name.")
     return thread
@@ -181,21 +183,21 @@ def _asks(relay: Relay) -> bool:
     return relay.is_waiting_for_user
 
 
-async def _active(client: AsyncClient, thread: Thread) -> Run:
+async def _get_active_run(client: AsyncClient, thread: Thread) -> Run:
     runs = (await client.list_runs(thread.id, limit=1)).data
     if not runs or runs[0].status.ended:
         raise NotFound("Nothing is asked in this chat now.", hint="Its last run has ended.")
     return runs[0]
 
 
-def _carried_on(site: Site, run: Run) -> Relay:
+def _get_relay(site: Site, run: Run) -> Relay:
     relay = site.relays.find(run.id)
     if relay is None:
         raise NotFound("Nothing of this run happens here now.")
     return relay
 
 
-def _fits(relay: Relay, said: chat_request.CallAnswer) -> bool:
+def _is_for_open_question(relay: Relay, said: chat_request.CallAnswer) -> bool:
     """Whether it answers a question that stands open. Raises `Forbidden` for what was never asked,
     and `OutputConflict` for an answer to another call.
     """
@@ -208,7 +210,7 @@ def _fits(relay: Relay, said: chat_request.CallAnswer) -> bool:
             hint="A call runs only after the question of this server, never because a client says"
             " that it was answered.",
         )
-    if said.input != _seen(question):
+    if said.input != _shown_arguments(question):
         raise OutputConflict(
             "The answer is to a call with other arguments.",
             expected="the arguments as they were shown",
@@ -221,7 +223,7 @@ def _answer(relay: Relay, said: chat_request.CallAnswer) -> None:
     relay.answer(said.tool_call_id, relay.open_questions[said.tool_call_id].digest, answer)
 
 
-def _seen(question: Question) -> Any:
+def _shown_arguments(question: Question) -> Any:
     try:
         return msgspec.json.decode(question.call.arguments)
     except (msgspec.DecodeError, UnicodeError, RecursionError):

@@ -1,4 +1,4 @@
-"""The people who may log in, as the backend knows them; believed for a moment, not for longer."""
+"""Users of the web chat, read from the backend and cached for two seconds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from antiphon.types.errors import NotFound
 
 
 class User(msgspec.Struct, frozen=True, kw_only=True):
-    """Person who asks. `generation` grows when their logins end; `session` names this login."""
+    """User of a request. `generation` grows when all logins end; `session` names this login."""
 
     id: str
     name: str
@@ -27,17 +27,17 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def owner(self) -> str:
-        """Whose threads they see."""
+        """The owner of the threads that the user sees."""
         return self.id
 
     @property
     def is_admin(self) -> bool:
-        """Whether they may see to people, keys and what runs."""
+        """True if the user may administrate the installation."""
         return self.role == "admin"
 
 
 LOCAL_USER = User(id=OWNER_OF_ALL, name=OWNER_OF_ALL, role="admin")
-"""Who asks where nobody logs in: what is theirs is the terminal's, too."""
+"""User of every request where nobody logs in; has the same threads as the terminal."""
 
 MEMORY_SECONDS = 2.0  # what is revoked must end within 5
 MAX_REMEMBERED = 10_000
@@ -47,9 +47,10 @@ T = TypeVar("T")
 
 
 class _CachedUser(NamedTuple):
-    """A person, None for nobody, and the names of their logins that were ended; until then.
+    """Cached record of a user; `user` is None if the account is gone or disabled.
 
-    Of two records of a person the one with the higher `number` is the newer.
+    `ended` holds the names of logins that were ended, `until` when the entry expires. Of two
+    records the one with the higher `number` is newer.
     """
 
     until: float
@@ -59,9 +60,9 @@ class _CachedUser(NamedTuple):
 
 
 class UserDirectory:
-    """Finds people in the backend, and remembers each for as long as nobody minds.
+    """Finds users in the backend and caches each for `MEMORY_SECONDS`.
 
-    All of it happens on the web's loop.
+    Runs on the web chat's loop only.
     """
 
     def __init__(self, client: AsyncClient, clock: Callable[[], float] = time.monotonic) -> None:
@@ -72,7 +73,7 @@ class UserDirectory:
         self._ids: dict[str, str] = {}
 
     async def find(self, person_id: str, generation: int, session: str = "") -> User | None:
-        """The person of a login; None if it is void: they are disabled, gone, or logged out."""
+        """Return the user of a login; None if they are disabled, gone or logged out."""
         known = await self._look_up(person_id)
         found = known.person
         if found is None or found.generation != generation or session in known.ended:
@@ -80,20 +81,21 @@ class UserDirectory:
         return replace(found, session=session)
 
     async def is_signed_in(self, person: User) -> bool:
-        """Whether somebody who was let in would still be."""
+        """Return true if the login of this user is still valid."""
         if person == LOCAL_USER:
             return True
         return await self.find(person.id, person.generation, person.session) is not None
 
     async def log_in(self, name: str, password: str) -> User:
-        """The person of this name and password. Raises `SignInRefused`, the same for every no."""
+        """Return the user of this name and password. Raises `SignInRefused`, alike for every
+        reason.
+        """
         return self._remember(await self._client.sign_in(name=name, password=password))
 
     async def find_or_create(self, subject: str, name: str, *, admin: bool = False) -> User:
-        """The person whom a provider or a proxy calls `subject`, made at first sight.
+        """Return the user whom a provider or a proxy calls `subject`; create them at first sight.
 
-        `admin` says that they are one whatever they were. Raises `SignInRefused` for one who is
-        disabled.
+        `admin` makes the user an administrator. Raises `SignInRefused` if the account is disabled.
         """
         record = await self._client.sign_in(
             subject=subject, name=name, create=True, role="admin" if admin else "user"
@@ -103,7 +105,7 @@ class UserDirectory:
         return self._remember(record)
 
     async def find_or_create_by_proxy_name(self, name: str) -> User:
-        """As `find_or_create`, for every request of a person whom the proxy in front names."""
+        """Like `find_or_create`, cached, for the user that a proxy names with every request."""
         subject = f"proxy|{name}"
         person_id = self._ids.get(subject)
         person = (await self._look_up(person_id)).person if person_id else None
@@ -114,19 +116,19 @@ class UserDirectory:
         return person
 
     async def change_password(self, person: User, old: str, new: str) -> User:
-        """The person with their new password; all their other logins end.
+        """Set a new password and return the user; all their other logins end.
 
-        Raises `SignInRefused` for a wrong old one, and what the backend says of the new one.
+        Raises `SignInRefused` for a wrong old password, and the backend's error for a new one.
         """
         await self._client.sign_in(name=person.name, password=old)
         return self._remember(await self._client.update_person(person.id, password=new))
 
     async def log_out(self, person: User, session: str) -> None:
-        """End this login of the person wherever its cookie is, and no other."""
+        """End this login, on every copy of its cookie, and no other."""
         self._remember(await self._client.update_person(person.id, end_session=session))
 
     async def log_out_everywhere(self, person: User) -> None:
-        """End all logins of the person, this one too."""
+        """End all logins of the user, this one too."""
         self._remember(await self._client.update_person(person.id, sign_out=True))
 
     async def _look_up(self, person_id: str) -> _CachedUser:
@@ -142,7 +144,7 @@ class UserDirectory:
         return self._keep(person_id, person, frozenset(record.ended_sessions), number)
 
     def _remember(self, record: Record) -> User:
-        """Keep what a change has made of the person: what was asked for before it is older."""
+        """Cache the record that a change returned; a record requested earlier is older."""
         person, ended = _person(record), frozenset(record.ended_sessions)
         self._keep(record.id, None if record.disabled else person, ended, self._next_number())
         return person
@@ -154,7 +156,7 @@ class UserDirectory:
     def _keep(
         self, key: str, person: User | None, ended: frozenset[str], number: int
     ) -> _CachedUser:
-        """Keep the record unless a newer one is known; returns the newest."""
+        """Cache the record unless a newer one is there; return the newest."""
         known = self._known.get(key)
         if known is None or known.number < number:
             known = _CachedUser(self._clock() + MEMORY_SECONDS, person, ended, number)
@@ -168,5 +170,5 @@ def _person(record: Record) -> User:
 
 
 def _with_room(known: dict[str, T]) -> dict[str, T]:
-    """What is remembered, or nothing once it is too much."""
+    """Return the cache, or an empty one if it is full."""
     return known if len(known) < MAX_REMEMBERED else {}

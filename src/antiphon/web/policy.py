@@ -1,4 +1,4 @@
-"""Whom the web chat lets in, as the settings say: read once, and refused where it does not fit."""
+"""Access policy of the web chat: host names, trusted proxies and the way to log in."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ Login = Literal["none", "password", "oidc", "proxy"]
 Network = IPv4Network | IPv6Network
 
 SOCKET = "unix"
-"""What a proxy is called that comes over a Unix socket, and so has no address."""
+"""Entry of `trusted_proxies` for a proxy that connects over a Unix socket, without an address."""
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
-    """Which names are answered to, which proxies are believed, and how people are known.
+    """Host names that are accepted, proxies that are trusted, and the way to log in.
 
-    `origin` is that of the address people open, where it was said.
+    `origin` is the origin of `public_url`, None if it is not set.
     """
 
     login: Login = "none"
@@ -35,12 +35,12 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     user_header: str = "X-Forwarded-User"
 
     def answers_to(self, host: str) -> bool:
-        """Whether this `Host` is ours: a loopback name, or one that was named, with its port."""
+        """Return true for a `Host` of ours: a loopback name, or a configured name with its port."""
         name = host_name(host)
         return bool(name) and (is_loopback(name) or not self.hosts.isdisjoint((name, host.lower())))
 
     def is_public(self, name: str, scheme: str) -> bool:
-        """Whether people open the web chat by this name, and with this scheme."""
+        """Return true if `public_url` has this host name and scheme."""
         return (
             self.origin is not None
             and self.origin.startswith(f"{scheme}://")
@@ -48,14 +48,14 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def trusts(self, peer: str) -> bool:
-        """Whether the headers of who is connected from there are believed."""
+        """Return true if headers of a proxy at this address are trusted."""
         if not peer:
             return self.socket_is_proxy
         address = _address(peer)
         return address is not None and any(address in network for network in self.proxies)
 
     def client_address(self, peer: str, forwarded_for: str) -> str:
-        """The address of who asks: the last in `X-Forwarded-For` that is no proxy of ours."""
+        """Return the last address in `X-Forwarded-For` that is no trusted proxy."""
         if not self.trusts(peer):
             return peer
         steps = [step.strip() for step in forwarded_for.split(",") if _address(step.strip())]
@@ -64,7 +64,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_policy(settings: Settings) -> Policy:
-    """What the settings mean. Raises `BadSettings` where they would let in anybody or nobody."""
+    """Return the policy of the settings. Raises `BadSettings` if they admit everybody or nobody."""
     _check_reach(settings)
     _check_login(settings)
     return Policy(
@@ -78,7 +78,7 @@ def read_policy(settings: Settings) -> Policy:
 
 
 def host_name(host: str) -> str:
-    """The name in a `Host` header in small letters, without port and brackets; "" if it is none."""
+    """Return the lower-case name in a `Host` header, without port; empty if it is not valid."""
     found = _HOST.fullmatch(host)
     return (found["v6"] or found["name"]).lower() if found else ""
 
@@ -166,7 +166,7 @@ def _networks(proxies: Sequence[str]) -> Iterator[Network]:
 
 
 def _address(text: str) -> Address | None:
-    """The address that this is, IPv4 inside IPv6 as IPv4; None if it is none."""
+    """Parse an IP address, IPv4-mapped IPv6 as IPv4; None if it is not one."""
     try:
         address = ip_address(text)
     except ValueError:

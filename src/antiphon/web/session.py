@@ -1,4 +1,4 @@
-"""Who is at this browser: one signed cookie, and the person of the request that is answered now."""
+"""Login sessions in a signed cookie, and the user of the current request."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TOKEN_BYTES = 32
 
 
 class SessionData(msgspec.Struct, frozen=True, kw_only=True):
-    """What the cookie says: who came in, how and when, and the token that their pages send."""
+    """Contents of the session cookie: the user, how and when they logged in, and the CSRF token."""
 
     person: str
     generation: int
@@ -40,7 +40,7 @@ class SessionData(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def configure(app: Flask, site: Site) -> None:
-    """Sign the cookie with the site's secret, and keep it from scripts and other sites."""
+    """Sign the cookie with the site's secret, and hide it from scripts and other sites."""
     app.secret_key = site.secret
     app.config["SESSION_COOKIE_HTTPONLY"] = True
     app.config["SESSION_COOKIE_SAMESITE"] = "Lax"
@@ -51,7 +51,9 @@ def configure(app: Flask, site: Site) -> None:
 
 
 class SessionCookie(SecureCookieSessionInterface):
-    """The cookie, which over https is bound to this very host and never leaves https."""
+    """Flask session interface: over https the cookie is bound to this host and never sent without
+    TLS.
+    """
 
     digest_method = staticmethod(hashlib.sha256)
 
@@ -59,16 +61,16 @@ class SessionCookie(SecureCookieSessionInterface):
         self._policy = policy
 
     def get_cookie_name(self, app: Flask) -> str:
-        """Its name; browsers take one that begins with `__Host-` from nobody but this host."""
+        """Return the cookie's name; `__Host-` stops other hosts from setting it."""
         return f"__Host-{COOKIE}" if self.get_cookie_secure(app) else COOKIE
 
     def get_cookie_secure(self, app: Flask) -> bool:
-        """Whether the browser is to send it over https alone."""
+        """Return true if the browser must send the cookie over https only."""
         return is_https(request, self._policy)
 
 
 def current_user() -> User:
-    """Who asks. Raises `SignedOut` where nobody was found."""
+    """Return the user of the current request. Raises `SignedOut` if there is none."""
     found = cast("User | None", g.get("person"))
     if found is None:
         raise SignedOut(
@@ -79,7 +81,7 @@ def current_user() -> User:
 
 
 def current_session() -> SessionData | None:
-    """What the cookie of this request says; None if there is none, or one that is not ours."""
+    """Return the session of the current request; None if its cookie is missing or not valid."""
     try:
         return msgspec.convert(dict(session), SessionData)
     except msgspec.ValidationError:
@@ -87,18 +89,18 @@ def current_session() -> SessionData | None:
 
 
 def csrf_token() -> str:
-    """The token that pages of this session send along; "" without a session."""
+    """Return the CSRF token of the current session; empty without a session."""
     found = current_session()
     return found.csrf if found else ""
 
 
 def session_name(said: SessionData) -> str:
-    """Return what a login is called where it is ended: nothing by which anybody gets in."""
+    """Return the public name of a session, by which one login is ended; it grants no access."""
     return hashlib.blake2b(said.csrf.encode(), digest_size=16).hexdigest()
 
 
 def begin(who: User, by: Login) -> None:
-    """Let them in: whatever the cookie said before is gone, and so is its token."""
+    """Start a new session for the user; the old session and its CSRF token are dropped."""
     session.clear()
     said = SessionData(
         person=who.id,
@@ -113,7 +115,7 @@ def begin(who: User, by: Login) -> None:
 
 
 def end() -> None:
-    """Let the browser forget it."""
+    """Remove the session from the browser."""
     session.clear()
     g.person = None
 
@@ -127,7 +129,7 @@ _SHAPE = re.compile(r"([A-Za-z0-9_-]{22})\.([0-9a-f]{64})", re.ASCII)
 
 
 def remember_browser(response: Response, request: Request, site: Site, name: str) -> Response:
-    """Have the browser say from now on that the person of this name logged in there."""
+    """Set a cookie that marks the browser as one in which the person of this name logged in."""
     nonce = secrets.token_urlsafe(16)
     secure = is_https(request, site.policy)
     response.set_cookie(
@@ -143,7 +145,7 @@ def remember_browser(response: Response, request: Request, site: Site, name: str
 
 
 def known_browser(request: Request, site: Site, name: str) -> str | None:
-    """Return the browser's own word, if the person of this name logged in there; else None."""
+    """Return the browser's nonce if the person of this name logged in there before; else None."""
     given = request.cookies.get(_cookie(secure=is_https(request, site.policy)), "")
     found = _SHAPE.fullmatch(given)
     if found is None or not hmac.compare_digest(found[2], _seal(site, found[1], name)):

@@ -1,7 +1,7 @@
-"""What the web chat holds, whichever server runs it: a client, tools, and the runs it carries on.
+"""The state of an open web chat: a client, tools, and the runs that are carried on.
 
-Everything that waits lives on one loop: the server's own where it has one, else a loop in a thread.
-The views of Flask are called in threads of their own, and hand their work over by `run`.
+All tasks live on one loop: the server's own, or else a loop in a thread. Flask calls its views in
+other threads, which pass coroutines to the loop with `Site.run`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,11 @@ NAME = "web-secret"
 
 
 def load_secret(environ: Mapping[str, str]) -> bytes:
-    """The same bytes for every process of this user. Raises `BadSettings` without a place."""
+    """Return the secret that signs cookies, made once for an installation.
+
+    It is the same for every process of this operating-system user. Raises `BadSettings` if it
+    cannot be stored.
+    """
     return private_files.load_or_create_secret(
         state_folder(environ) / NAME,
         "secret of the web chat",
@@ -53,7 +57,7 @@ log = logging.getLogger(__name__)
 
 
 class Site:
-    """An open web chat.
+    """State of an open web chat, shared by all its requests.
 
     `client` is the installation's own. Requests on behalf of a user go through `client_for_user`.
     """
@@ -74,26 +78,27 @@ class Site:
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
-        """Where all that waits lives."""
+        """The loop on which all tasks of the web chat run."""
         return self._loop
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """What the coroutine returns, awaited on the loop; for threads that may wait."""
+        """Run the coroutine on the loop and return its result; blocks the calling thread."""
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     def client_for_user(self, person: User) -> AsyncClient:
-        """A client whose every call is this person's: what is another's is not there for it.
+        """Return a client that makes every call on behalf of this user, with access to their data
+        only.
 
-        Where nobody logs in, all is the owner's whose key the installation has.
+        Where nobody logs in, everything belongs to the owner of the installation's key.
         """
         return self.client_for_owner(person.owner)
 
     def client_for_owner(self, owner: str) -> AsyncClient:
-        """The same, by the name of the owner."""
+        """Return a client that makes every call on behalf of this owner."""
         return self.client if owner == LOCAL else self.client.on_behalf_of(owner)
 
     async def resume_runs(self) -> None:
-        """Carry on every run that was left, as by a server that was stopped or killed."""
+        """Resume every run that an earlier process left, stopped or killed."""
         while True:
             try:
                 async for live in self.client.paginate(ListLiveRuns()):
@@ -116,9 +121,9 @@ async def open_site(
     *,
     servers: bool = True,
 ) -> AsyncGenerator[Site]:
-    """The web chat over this client, on the loop that runs now. Runs go on when it closes.
+    """Open the web chat over this client on the running loop. Runs go on when it closes.
 
-    `tools` are functions, or names of some as `--tools` has them. Raises `BadSettings`.
+    `tools` are functions, or names of functions in the form of `--tools`. Raises `BadSettings`.
     """
     async with open_toolset(settings, tools, servers=servers) as there:
         site = Site(settings, client, there, load_secret(os.environ))

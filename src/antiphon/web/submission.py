@@ -16,7 +16,7 @@ from antiphon.client.async_client import AsyncClient
 from antiphon.types.errors import IdempotencyConflict, InvalidEventId
 from antiphon.types.messages import File, Part, Text, ToolSpec
 from antiphon.types.runs import Run
-from antiphon.web.assistants import card, offered
+from antiphon.web.assistants import allowed_tools, assistant_view
 from antiphon.web.people import User
 from antiphon.web.relay import Relay
 from antiphon.web.run_stream import Frames, Wire, never_rests, stream_log, stream_relay
@@ -103,7 +103,9 @@ async def _offered_tools(
     await site.tools.wait_for_servers(message.tools)
     if message.tools is not None or message.assistant_id is None:
         return site.tools.specs(message.tools)
-    return offered(site.tools, card(await client.get_assistant(message.assistant_id)))
+    return allowed_tools(
+        site.tools, assistant_view(await client.get_assistant(message.assistant_id))
+    )
 
 
 async def check_cursor(site: Site, someone: User, cursor: Cursor) -> None:

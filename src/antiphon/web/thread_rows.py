@@ -1,4 +1,4 @@
-"""The threads of a person as a page lists them, one row for each family of branches."""
+"""Rows of the thread list: one for each family of branches."""
 
 from __future__ import annotations
 
@@ -14,16 +14,15 @@ from antiphon.web.relays import Relays
 
 PAGE = 100
 FAMILIES_LOOKED_AT = 20
-"""Threads with a run that are not listed, of which it is known what other threads they stand for.
-"""
+"""Most threads with an open run, not on the page, whose families are read."""
 RUNS_LOOKED_AT = 100
-"""The newest runs of a person, among which those are that have not ended."""
+"""Number of the user's newest runs that are searched for open ones."""
 
 
 class ThreadRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A thread in a list; `running` where a run of it, or of a thread it stands for, is open.
+    """Thread in the list; `running` is true if it, or a thread it stands for, has an open run.
 
-    `waiting` says that such a run goes on only when a person has answered.
+    `waiting` is true if that run waits for an answer of the user.
     """
 
     id: str
@@ -37,7 +36,7 @@ class ThreadRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ThreadRowPage(msgspec.Struct, frozen=True):
-    """A page of rows; `next` is what to ask for after it."""
+    """Page of rows; `next` is the cursor of the page after it."""
 
     data: Sequence[ThreadRow]
     has_more: bool
@@ -45,7 +44,7 @@ class ThreadRowPage(msgspec.Struct, frozen=True):
 
 
 def thread_row(thread: Thread, *, running: bool, waiting: bool = False) -> ThreadRow:
-    """The thread as a row."""
+    """Return the thread as a row."""
     return ThreadRow(
         id=thread.id,
         title=one_line(thread.title),
@@ -61,7 +60,7 @@ def thread_row(thread: Thread, *, running: bool, waiting: bool = False) -> Threa
 async def list_thread_rows(
     client: AsyncClient, relays: Relays, words: str, after: str | None, limit: int
 ) -> ThreadRowPage:
-    """Threads that hold these words, the last changed first. Raises `NotFound`."""
+    """Return threads that contain these words, last changed first. Raises `NotFound`."""
     page = await client.transport.send(thread_list.latest_threads(words, limit=limit, after=after))
     waits = await _waits_by_thread(client, relays, {thread.id for thread in page.data})
     shown = [
@@ -74,9 +73,9 @@ async def list_thread_rows(
 async def _waits_by_thread(
     client: AsyncClient, relays: Relays, listed: Set[str]
 ) -> dict[str, bool]:
-    """The threads with an open run, and their families: whether it waits for a person.
+    """Return the threads that have an open run, and their families; true if it waits for the user.
 
-    A thread that is listed is the only one of its family that is, so its family is not asked for.
+    A listed thread is the only listed one of its family, so its family is not read.
     """
     newest = (await client.list_runs(limit=RUNS_LOOKED_AT)).data
     waits = {run.thread_id: _waits(relays, run) for run in newest if not run.status.ended}

@@ -1,4 +1,4 @@
-"""The tools of the app: Python functions, the samples for a first minute, and MCP servers."""
+"""Tools of the web chat: Python functions, samples for a first try, and MCP servers."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ from antiphon.types.messages import Tool, ToolSpec
 log = logging.getLogger(__name__)
 
 START_SECONDS = 10.0
-"""How long a message waits for MCP servers that are starting; then it goes on without them."""
+"""Seconds for which a message waits for MCP servers that are starting."""
 
 ALWAYS: tuple[Function, ...] = (builtin.current_time, builtin.calculate)
 
 
 class McpServersBox(Toolbox, Protocol):
-    """MCP servers, each of which may come, fail and go."""
+    """Toolbox of MCP servers, each of which may start, fail and stop."""
 
     def states(self) -> Sequence[ServerState]:
-        """How each of them is."""
+        """Return the state of each server."""
         ...
 
     async def ready(self, seconds: float) -> Sequence[ServerState]:
-        """Wait for those that are starting, at most so long; returns those that are not ready."""
+        """Wait up to `seconds` for servers that are starting; return those that are not ready."""
         ...
 
 
 class Toolset:
-    """The tools that runs of this installation may use, and the MCP servers among them."""
+    """Tools that runs of this installation may use, and the MCP servers among them."""
 
     def __init__(self, functions: Iterable[Function], servers: McpServersBox | None = None) -> None:
         own = Functions(functions)
@@ -47,17 +47,17 @@ class Toolset:
         self.toolbox: Toolbox = own if servers is None else ToolManager(own, servers)
 
     def tools(self) -> Sequence[Tool]:
-        """What can be called just now."""
+        """Return the tools that can be called now."""
         return self.toolbox.tools()
 
     def servers(self) -> Sequence[ServerState]:
-        """How the MCP servers are."""
+        """Return the state of each MCP server."""
         return self._servers.states() if self._servers else ()
 
     async def wait_for_servers(self, names: Collection[str] | None = None) -> None:
         """Wait for servers that have not been ready since the start, at most `START_SECONDS`.
 
-        Where tools are named, only until these are there.
+        If `names` are given, wait only until these tools are there.
         """
         known = {tool.spec.name for tool in self.tools()}
         if self._servers is None or (names is not None and known.issuperset(names)):
@@ -66,7 +66,7 @@ class Toolset:
             await self._servers.ready(START_SECONDS)
 
     def specs(self, names: Collection[str] | None = None) -> tuple[ToolSpec, ...]:
-        """What a run is offered: the tools of these names, or all."""
+        """Return the specifications of the tools of these names, or of all."""
         tools = self.toolbox.tools()
         return tuple(tool.spec for tool in tools if names is None or tool.spec.name in names)
 
@@ -75,9 +75,9 @@ class Toolset:
 async def open_toolset(
     settings: Settings, tools: Sequence[str | Function] = (), *, servers: bool = True
 ) -> AsyncGenerator[Toolset]:
-    """Functions, given or named as `--tools` names them, and MCP servers that are written down.
+    """Open the toolset: functions, given or named as in `--tools`, and the configured MCP servers.
 
-    Without `tools` there are samples to try. Raises `BadSettings` for what cannot be loaded.
+    Without `tools` it has samples to try. Raises `BadSettings` if a tool cannot be loaded.
     """
     named = [function for each in tools for function in _functions(each, settings)]
     functions = _distinct([*ALWAYS, *(named or load("antiphon.tools.samples"))])
@@ -95,7 +95,7 @@ def _distinct(functions: Iterable[Function]) -> list[Function]:
 
 @asynccontextmanager
 async def _run_servers(settings: Settings, *, start: bool) -> AsyncGenerator[McpServersBox | None]:
-    """The servers of this user, or those of `config` and no others; they start meanwhile."""
+    """Run the user's MCP servers, or only those of `config`; they start in the background."""
     if not start:
         yield None
         return

@@ -2,9 +2,9 @@
 
     gunicorn --workers 1 --threads 600 'antiphon.web.wsgi:application()'
 
-Settings come from `antiphon.toml` and the environment, as everywhere. One worker, for the runs that
-it carries on are its own; as many threads as there shall be streams and pages at a time. Our own
-server needs no thread for a stream: `antiphon up`, `antiphon web`.
+Settings come from `antiphon.toml` and the environment. Use one worker, because runs are carried on
+in its process, and as many threads as streams and pages are served at a time. Our own server
+(`antiphon up`, `antiphon web`) needs no thread for a stream.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from antiphon.web.site import Site, open_site
 def application(
     tools: Sequence[str | Function] = (), *, settings: Settings | None = None, servers: bool = True
 ) -> Flask:
-    """The web chat, opened on a loop in a thread of its own; it closes when the program ends.
+    """Open the web chat on a loop in a thread of its own; it closes when the program ends.
 
-    `tools` are functions, or names of some as `--tools` has them. Raises `BadSettings`.
+    `tools` are functions, or names of functions in the form of `--tools`. Raises `BadSettings`.
     """
     settings = settings or load({}, os.environ, Path.cwd())
     stack = AsyncExitStack()

@@ -37,7 +37,7 @@ class ChangedPerson(RedactedRepr, frozen=True):
     sign_out: bool = False
 
 
-class KeyWanted(msgspec.Struct, frozen=True):
+class NewApiKey(msgspec.Struct, frozen=True):
     """What the key is for, whose threads it opens, and what it may do."""
 
     name: operations.Name
@@ -54,13 +54,13 @@ class ChangedKey(msgspec.Struct, frozen=True):
     limits: operations.NewLimits = operations.NewLimits()
 
 
-class Stopping(msgspec.Struct, frozen=True):
+class RunOwner(msgspec.Struct, frozen=True):
     """Whose run it is."""
 
     owner: operations.Id
 
 
-class Span(msgspec.Struct, frozen=True):
+class UsageDays(msgspec.Struct, frozen=True):
     """How far back."""
 
     days: Annotated[int, Meta(ge=1, le=366)] = 30
@@ -73,7 +73,7 @@ routes.before_request(require_admin)
 
 
 @routes.get("/people")
-def people() -> Response:
+def list_people() -> Response:
     """Everybody who may log in."""
 
     async def everybody() -> list[object]:
@@ -83,7 +83,7 @@ def people() -> Response:
 
 
 @routes.post("/people")
-def person_added() -> Response:
+def create_person() -> Response:
     """Somebody new."""
     wanted = read_json(NewPerson)
     making = admin_client().create_person(wanted.name, wanted.role, wanted.password)
@@ -91,7 +91,7 @@ def person_added() -> Response:
 
 
 @routes.patch("/people/<person_id>")
-def person_changed(person_id: str) -> Response:
+def update_person(person_id: str) -> Response:
     """Who they are from now on."""
     wanted = read_json(ChangedPerson)
     changing = admin_client().update_person(
@@ -106,7 +106,7 @@ def person_changed(person_id: str) -> Response:
 
 
 @routes.delete("/people/<person_id>")
-def person_removed(person_id: str) -> Response:
+def delete_person(person_id: str) -> Response:
     """They cannot log in any more; their threads stay."""
     return json_response(current_site().run(admin_client().delete_person(person_id)))
 
@@ -115,7 +115,7 @@ def person_removed(person_id: str) -> Response:
 
 
 @routes.get("/keys")
-def keys() -> Response:
+def list_keys() -> Response:
     """The keys that open something."""
 
     async def standing() -> list[object]:
@@ -126,9 +126,9 @@ def keys() -> Response:
 
 
 @routes.post("/keys")
-def key_made() -> Response:
+def create_key() -> Response:
     """A key with its text, which is told this once."""
-    wanted = read_json(KeyWanted)
+    wanted = read_json(NewApiKey)
     making = admin_client().create_key(
         wanted.name,
         wanted.owner,
@@ -140,7 +140,7 @@ def key_made() -> Response:
 
 
 @routes.patch("/keys/<key_id>")
-def key_changed(key_id: str) -> Response:
+def update_key(key_id: str) -> Response:
     """How much the key may from now on."""
     wanted = read_json(ChangedKey)
     changing = admin_client().update_key(key_id, name=wanted.name, limits=wanted.limits)
@@ -148,7 +148,7 @@ def key_changed(key_id: str) -> Response:
 
 
 @routes.delete("/keys/<key_id>")
-def key_revoked(key_id: str) -> Response:
+def revoke_key(key_id: str) -> Response:
     """The key opens nothing any more."""
     return json_response(current_site().run(admin_client().revoke_key(key_id)))
 
@@ -157,15 +157,17 @@ def key_revoked(key_id: str) -> Response:
 
 
 @routes.get("/runs")
-def runs() -> Response:
+def list_runs() -> Response:
     """What runs just now, whoever asked for it."""
-    return json_response({"data": current_site().run(admin_views.live_runs(current_site().client))})
+    return json_response(
+        {"data": current_site().run(admin_views.list_live_runs(current_site().client))}
+    )
 
 
 @routes.post("/runs/<run_id>/stop")
-def run_stopped(run_id: str) -> Response:
+def stop_run(run_id: str) -> Response:
     """The run has been told to end."""
-    owner = read_json(Stopping).owner
+    owner = read_json(RunOwner).owner
     run = current_site().run(
         current_site().client_for_owner(owner).as_actor(current_user().id).cancel_run(run_id)
     )
@@ -173,11 +175,11 @@ def run_stopped(run_id: str) -> Response:
 
 
 @routes.get("/usage")
-def usage() -> Response:
+def read_usage() -> Response:
     """What was used and what it cost, by day, model and person."""
     return json_response(
         current_site().run(
-            admin_views.usage(current_site().client, GetUsage(read_query(Span).days))
+            admin_views.read_usage(current_site().client, GetUsage(read_query(UsageDays).days))
         )
     )
 
@@ -186,20 +188,20 @@ def usage() -> Response:
 
 
 @routes.get("/servers")
-def servers() -> Response:
+def list_servers() -> Response:
     """The MCP servers of the web chat, and those that the backend runs itself."""
-    return json_response({"data": current_site().run(admin_views.servers(current_site()))})
+    return json_response({"data": current_site().run(admin_views.list_servers(current_site()))})
 
 
 @routes.get("/models")
-def models() -> Response:
+def list_models() -> Response:
     """The models that can be named."""
     return json_response({"data": current_site().run(current_site().client.list_models()).data})
 
 
 @routes.get("/assistants")
-def assistants() -> Response:
+def list_shared_assistants() -> Response:
     """Every assistant that somebody shares by a link."""
     return json_response(
-        {"data": current_site().run(admin_views.shared_assistants(current_site()))}
+        {"data": current_site().run(admin_views.list_shared_assistants(current_site()))}
     )

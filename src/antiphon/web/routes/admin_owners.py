@@ -39,7 +39,7 @@ class ChangedProject(msgspec.Struct, frozen=True):
     disabled: bool | UnsetType = UNSET
 
 
-class OwnKey(RedactedRepr, frozen=True):
+class NewProviderKey(RedactedRepr, frozen=True):
     """A key that an owner has at a provider, and where it is sent if not there."""
 
     secrets: ClassVar[tuple[str, ...]] = ("key",)
@@ -48,7 +48,7 @@ class OwnKey(RedactedRepr, frozen=True):
     base_url: operations.BaseUrl | None = None
 
 
-class Place(msgspec.Struct, frozen=True):
+class AuditQuery(msgspec.Struct, frozen=True):
     """Behind which act, and about whom."""
 
     after: operations.Id | None = None
@@ -59,7 +59,7 @@ class Place(msgspec.Struct, frozen=True):
 
 
 @routes.get("/projects")
-def projects() -> Response:
+def list_projects() -> Response:
     """All of them."""
 
     async def everything() -> list[object]:
@@ -69,7 +69,7 @@ def projects() -> Response:
 
 
 @routes.post("/projects")
-def project_made() -> Response:
+def create_project() -> Response:
     """A new owner that is no person."""
     return json_response(
         current_site().run(admin_client().create_project(read_json(NewProject).name)), 201
@@ -77,7 +77,7 @@ def project_made() -> Response:
 
 
 @routes.patch("/projects/<project_id>")
-def project_changed(project_id: str) -> Response:
+def update_project(project_id: str) -> Response:
     """What it is from now on."""
     wanted = read_json(ChangedProject)
     changing = admin_client().update_project(project_id, name=wanted.name, disabled=wanted.disabled)
@@ -85,7 +85,7 @@ def project_changed(project_id: str) -> Response:
 
 
 @routes.delete("/projects/<project_id>")
-def project_removed(project_id: str) -> Response:
+def delete_project(project_id: str) -> Response:
     """Its keys open nothing any more; its things stay."""
     return json_response(current_site().run(admin_client().delete_project(project_id)))
 
@@ -94,13 +94,15 @@ def project_removed(project_id: str) -> Response:
 
 
 @routes.get("/owners")
-def owners() -> Response:
+def list_owners() -> Response:
     """Everybody who has something, and how much."""
-    return json_response({"data": current_site().run(admin_views.owners(current_site().client))})
+    return json_response(
+        {"data": current_site().run(admin_views.list_owners(current_site().client))}
+    )
 
 
 @routes.get("/owners/<path:owner>/export")
-def owner_exported(owner: str) -> Response:
+def export_owner(owner: str) -> Response:
     """All of an owner as a file, which is sent while it is made."""
     there = current_site().run(current_site().client.list_owners(owner=owner)).data
     if not there:
@@ -109,7 +111,7 @@ def owner_exported(owner: str) -> Response:
 
 
 @routes.delete("/owners/<path:owner>")
-def owner_erased(owner: str) -> Response:
+def erase_owner(owner: str) -> Response:
     """How far the owner is erased; asked again until it is done."""
     return json_response(current_site().run(admin_client().erase_owner(owner)))
 
@@ -118,23 +120,23 @@ def owner_erased(owner: str) -> Response:
 
 
 @routes.get("/provider_keys")
-def provider_keys() -> Response:
+def list_provider_keys() -> Response:
     """Who has which, by how they end."""
     return json_response(
-        {"data": current_site().run(admin_views.provider_keys(current_site().client))}
+        {"data": current_site().run(admin_views.list_provider_keys(current_site().client))}
     )
 
 
 @routes.put("/provider_keys/<provider>/<path:owner>")
-def provider_key_kept(provider: str, owner: str) -> Response:
+def set_provider_key(provider: str, owner: str) -> Response:
     """The owner's key there from now on; it is never told again."""
-    wanted = read_json(OwnKey)
+    wanted = read_json(NewProviderKey)
     keeping = admin_client().set_owners_provider_key(owner, provider, wanted.key, wanted.base_url)
     return json_response(current_site().run(keeping))
 
 
 @routes.delete("/provider_keys/<provider>/<path:owner>")
-def provider_key_removed(provider: str, owner: str) -> Response:
+def delete_provider_key(provider: str, owner: str) -> Response:
     """The owner has no key there any more."""
     return json_response(
         current_site().run(admin_client().on_behalf_of(owner).delete_provider_key(provider))
@@ -145,11 +147,13 @@ def provider_key_removed(provider: str, owner: str) -> Response:
 
 
 @routes.get("/acts")
-def acts() -> Response:
+def list_audit_entries() -> Response:
     """What administrators did, the newest first."""
-    asked = read_query(Place)
+    asked = read_query(AuditQuery)
     return json_response(
-        current_site().run(admin_views.acts(current_site().client, asked.after, asked.owner))
+        current_site().run(
+            admin_views.list_audit_entries(current_site().client, asked.after, asked.owner)
+        )
     )
 
 

@@ -21,12 +21,12 @@ from antiphon.web.http import BYTES, image_type, json_response, read_query
 
 routes = Blueprint("files", __name__)
 
-FIELD = "file"
-NAMELESS = "file"
-SHOWN = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
+FORM_FIELD = "file"
+DEFAULT_NAME = "file"
+IMAGE_TYPES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
 
 
-class Kept(msgspec.Struct, frozen=True):
+class UploadedFile(msgspec.Struct, frozen=True):
     """A file that was uploaded; `size` in bytes."""
 
     id: str
@@ -35,24 +35,24 @@ class Kept(msgspec.Struct, frozen=True):
     size: int
 
 
-class Showing(msgspec.Struct, frozen=True):
+class FileQuery(msgspec.Struct, frozen=True):
     """Whether a picture is shown where it stands."""
 
     inline: Literal["0", "1"] = "0"
 
 
 @routes.post("/api/files")
-def uploaded() -> Response:
+def upload_file() -> Response:
     """The one file of the form, kept for the person."""
-    name, media_type, content = _sent(current_site().settings.max_body)
+    name, media_type, content = _read_form_file(current_site().settings.max_body)
     upload = current_site().run(current_client().upload_file(content, name, media_type))
-    return json_response(Kept(upload.id, upload.name, upload.media_type, upload.size), 201)
+    return json_response(UploadedFile(upload.id, upload.name, upload.media_type, upload.size), 201)
 
 
 @routes.get("/api/files/<file_id>")
-def file(file_id: str) -> Response:
+def get_file(file_id: str) -> Response:
     """The file to be saved; a picture with `?inline=1` to be seen."""
-    asked, here = read_query(Showing), current_site()
+    asked, here = read_query(FileQuery), current_site()
     upload, first, pieces = here.run(_open(current_client(), file_id))
     if request.method == "HEAD":
         here.run(pieces.aclose())
@@ -72,10 +72,10 @@ def plain_name(given: str) -> str:
     """The last step of what may be a path, without what is not seen or turns text round."""
     last = re.split(r"[/\\]", sanitize.sanitize_text(given))[-1]
     name = "".join(letter for letter in last if letter.isprintable()).strip(". ")
-    return _short(name) or NAMELESS
+    return _shorten(name) or DEFAULT_NAME
 
 
-def _short(name: str) -> str:
+def _shorten(name: str) -> str:
     """As many characters as a name may have; its ending is kept, for it says what it is."""
     if len(name) <= sanitize.MAX_NAME:
         return name
@@ -85,13 +85,13 @@ def _short(name: str) -> str:
     return f"{stem[: sanitize.MAX_NAME - len(ending) - 1]}.{ending}"
 
 
-def _sent(most: int) -> tuple[str, str, bytes]:
+def _read_form_file(most: int) -> tuple[str, str, bytes]:
     """Name, media type and bytes of the file in the form, which the guard has seen that it is."""
-    files = request.files.getlist(FIELD)
+    files = request.files.getlist(FORM_FIELD)
     if len(files) != 1:
         raise InvalidRequest(
             "The form does not hold one file.",
-            expected=f"one field `{FIELD}` with a filename",
+            expected=f"one field `{FORM_FIELD}` with a filename",
             received=f"{len(files)} of them",
         )
     content = files[0].stream.read(most + 1)
@@ -105,4 +105,4 @@ def _media_type(said: str, content: bytes) -> str:
     kind = image_type(content)
     if kind is not None:
         return kind
-    return BYTES if said in SHOWN else sanitize.parse_media_type(said)
+    return BYTES if said in IMAGE_TYPES else sanitize.parse_media_type(said)

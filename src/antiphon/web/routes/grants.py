@@ -19,7 +19,7 @@ routes = Blueprint("grants", __name__)
 Named = Annotated[str, Meta(max_length=1024)]
 
 
-class Grant(msgspec.Struct, frozen=True):
+class GrantView(msgspec.Struct, frozen=True):
     """A tool that runs without a question; `server` is "" for a function of the app.
 
     `description` is what the tool said of itself when it was allowed. `asked_by` are the model
@@ -33,14 +33,14 @@ class Grant(msgspec.Struct, frozen=True):
     asked_by: tuple[str, ...] = ()
 
 
-class Granted(msgspec.Struct, frozen=True):
+class GrantList(msgspec.Struct, frozen=True):
     """All of a person's, in the order in which they were allowed."""
 
-    data: Sequence[Grant]
+    data: Sequence[GrantView]
 
 
 class Revoking(msgspec.Struct, frozen=True):
-    """The tool, as `Grant` names it; all tools of the server without one."""
+    """The tool, as `GrantView` names it; all tools of the server without one."""
 
     server: Named
     tool: Named | None = None
@@ -62,7 +62,7 @@ def list_grants() -> Response:
         newest[tool] = clean(each.description)
         servers.setdefault(tool, []).extend([clean(str(each.asked_by))] if each.asked_by else [])
     return json_response(
-        Granted([Grant(*tool, newest[tool], tuple(by)) for tool, by in servers.items()])
+        GrantList([GrantView(*tool, newest[tool], tuple(by)) for tool, by in servers.items()])
     )
 
 

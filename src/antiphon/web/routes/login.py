@@ -31,7 +31,7 @@ class Credentials(msgspec.Struct, frozen=True):
     password: Password
 
 
-class Passwords(msgspec.Struct, frozen=True):
+class PasswordChange(msgspec.Struct, frozen=True):
     """The one that goes, and the one that comes."""
 
     old: Password
@@ -50,30 +50,30 @@ class SignedIn(msgspec.Struct, frozen=True):
 @routes.post("/api/login")
 def log_in() -> Response:
     """Let in who knows the password; every no is the same no."""
-    _only_with("password")
+    _require_login_by("password")
     given = read_json(Credentials)
     try:
-        with _one_guess(given.name):
+        with _count_guess(given.name):
             person = current_site().run(current_site().people.log_in(given.name, given.password))
     except SignInRefused as refused:
         raise SignedOut("The name or the password is wrong.") from refused
-    return session.remember_browser(_let_in(person), request, current_site(), given.name)
+    return session.remember_browser(_start_session(person), request, current_site(), given.name)
 
 
 @routes.post("/api/password")
 def change_password() -> Response:
     """A new password for who knows the old one. All their other logins end."""
-    _only_with("password")
-    given = read_json(Passwords)
+    _require_login_by("password")
+    given = read_json(PasswordChange)
     person = session.current_user()
     try:
-        with _one_guess(person.name):
+        with _count_guess(person.name):
             changed = current_site().run(
                 current_site().people.change_password(person, given.old, given.new)
             )
     except SignInRefused as refused:
         raise SignInRefused("The old password is wrong.") from refused
-    return _let_in(changed)
+    return _start_session(changed)
 
 
 @routes.post("/api/logout")
@@ -89,13 +89,13 @@ def log_out() -> Response:
 @routes.post("/api/logout/everywhere")
 def log_out_everywhere() -> Response:
     """End all logins of this person, wherever they are."""
-    _only_with("password", "oidc", "proxy")
+    _require_login_by("password", "oidc", "proxy")
     current_site().run(current_site().people.log_out_everywhere(session.current_user()))
     session.end()
     return json_response({})
 
 
-def _only_with(*logins: Login) -> None:
+def _require_login_by(*logins: Login) -> None:
     used = current_site().policy.login
     if used not in logins:
         raise NotFound(
@@ -106,7 +106,7 @@ def _only_with(*logins: Login) -> None:
 
 
 @contextmanager
-def _one_guess(name: str) -> Generator[None]:
+def _count_guess(name: str) -> Generator[None]:
     """A password is tried: counted before, and let off where it was right."""
     limits, address = current_site().limits, origin.client_address(request, current_site().policy)
     browser = session.known_browser(request, current_site(), name)
@@ -116,6 +116,6 @@ def _one_guess(name: str) -> Generator[None]:
     limits.guesses.refund(name, address, browser)
 
 
-def _let_in(person: User) -> Response:
+def _start_session(person: User) -> Response:
     session.begin(person, "password")
     return json_response(SignedIn(person.id, person.name, person.role, session.csrf_token()))

@@ -28,28 +28,28 @@ def begin() -> Response:
         with current_site().limits.logins:
             page = provider.start_login(callback)
     except LoginFailed as failed:
-        return _back_to_the_login(failed.why)
+        return _redirect_to_login(failed.why)
     except Overloaded:
-        return _back_to_the_login("oidc_unreachable")
-    cookie[_NEXT] = _own_page(request.args.get("next", "/"))
+        return _redirect_to_login("oidc_unreachable")
+    cookie[_NEXT] = _safe_path(request.args.get("next", "/"))
     return redirect(page, 303)
 
 
 @routes.get(CALLBACK)
-def come_back() -> Response:
+def handle_callback() -> Response:
     """Let in whom the provider vouches for."""
     provider = _provider()
     try:
         with current_site().limits.logins:
             identity = provider.finish_login()
-        person = _person(identity)
+        person = _find_or_create_user(identity)
     except Overloaded:
-        return _back_to_the_login("oidc_unreachable")
+        return _redirect_to_login("oidc_unreachable")
     except LoginFailed as failed:
-        return _back_to_the_login(failed.why)
+        return _redirect_to_login(failed.why)
     except SignInRefused:
-        return _back_to_the_login("person_disabled")
-    page = _own_page(str(cookie.get(_NEXT, "/")))
+        return _redirect_to_login("person_disabled")
+    page = _safe_path(str(cookie.get(_NEXT, "/")))
     session.begin(person, "oidc")
     return redirect(page, 303)
 
@@ -65,7 +65,7 @@ def _provider() -> OpenIdProvider:
     return provider
 
 
-def _person(who: Identity) -> User:
+def _find_or_create_user(who: Identity) -> User:
     """The person of this identity, found by nothing else: names and addresses can be chosen."""
     admins = {address.casefold() for address in current_site().settings.oidc_admins}
     admin = who.email is not None and who.email.casefold() in admins
@@ -74,10 +74,10 @@ def _person(who: Identity) -> User:
     )
 
 
-def _own_page(path: str) -> str:
+def _safe_path(path: str) -> str:
     """The page if it is one of ours, for nobody is to be sent elsewhere from here."""
     return path if _OUR_PAGES.fullmatch(path) else "/"
 
 
-def _back_to_the_login(why: str) -> Response:
+def _redirect_to_login(why: str) -> Response:
     return redirect(f"/login?problem={why}", 303)

@@ -22,7 +22,7 @@ from antiphon.web.toolset import Toolset
 # Which model answers where none is named, and why.
 
 
-class Choice(Protocol):
+class DefaultModel(Protocol):
     """A model as `provider:name`, and the reason in words."""
 
     @property
@@ -37,11 +37,11 @@ class Choice(Protocol):
 
 
 class _Choosing(Protocol):
-    async def choice(self) -> Choice: ...
+    async def choice(self) -> DefaultModel: ...
 
 
 @runtime_checkable
-class _Embedded(Protocol):
+class _HasRuntime(Protocol):
     """A line into this process, known by its shape: the web chat knows no runtime."""
 
     async def runtime(self) -> _Choosing:
@@ -49,9 +49,9 @@ class _Embedded(Protocol):
         ...
 
 
-async def chosen(client: AsyncClient) -> tuple[str | None, str]:
+async def default_model(client: AsyncClient) -> tuple[str | None, str]:
     """The model, None where it is not known, and why it is that one."""
-    if isinstance(client.transport, _Embedded):
+    if isinstance(client.transport, _HasRuntime):
         choice = await (await client.transport.runtime()).choice()
         return choice.model, choice.why
     listed = (await client.list_models()).data
@@ -66,7 +66,7 @@ MESSAGE_CHARACTERS = 4_000_000
 """The longest text that the backend takes in one message."""
 
 
-class Myself(msgspec.Struct, frozen=True):
+class UserView(msgspec.Struct, frozen=True):
     """Who is at this browser."""
 
     id: str
@@ -74,7 +74,7 @@ class Myself(msgspec.Struct, frozen=True):
     role: str
 
 
-class Usable(msgspec.Struct, frozen=True):
+class UsableTool(msgspec.Struct, frozen=True):
     """A tool of the app's; `asks` says that a person is asked before it runs."""
 
     name: str
@@ -83,7 +83,7 @@ class Usable(msgspec.Struct, frozen=True):
     asks: bool
 
 
-class Server(msgspec.Struct, frozen=True):
+class ServerStatus(msgspec.Struct, frozen=True):
     """An MCP server of the app's, and what is wrong with it.
 
     `stderr` is the end of what it wrote there. It may hold what only operators should see, so it
@@ -96,7 +96,7 @@ class Server(msgspec.Struct, frozen=True):
     stderr: str = ""
 
 
-class Limits(msgspec.Struct, frozen=True):
+class RequestLimits(msgspec.Struct, frozen=True):
     """How much fits into a request."""
 
     upload_bytes: int
@@ -106,34 +106,34 @@ class Limits(msgspec.Struct, frozen=True):
 class Me(msgspec.Struct, frozen=True, kw_only=True):
     """The answer to the first question of a page; `why` is why the model is that one."""
 
-    person: Myself
+    person: UserView
     login: str
     csrf: str
     model: str | None
     why: str
-    tools: Sequence[Usable]
-    servers: Sequence[Server]
-    limits: Limits
+    tools: Sequence[UsableTool]
+    servers: Sequence[ServerStatus]
+    limits: RequestLimits
     languages: Sequence[str]
     version: str
     title: str
 
 
 @routes.get("/api/me")
-def me() -> Response:
+def get_me() -> Response:
     """Who asks, and what they may use."""
     here, person = current_site(), session.current_user()
-    model, why = here.run(chosen(here.client))
+    model, why = here.run(default_model(here.client))
     return json_response(
         Me(
-            person=Myself(person.id, person.name, person.role),
+            person=UserView(person.id, person.name, person.role),
             login=here.policy.login,
             csrf=session.csrf_token(),
             model=model,
             why=why,
-            tools=_usable(here.tools, here.settings),
+            tools=_usable_tools(here.tools, here.settings),
             servers=_servers(here.tools, with_stderr=person.is_admin),
-            limits=Limits(here.settings.max_body, MESSAGE_CHARACTERS),
+            limits=RequestLimits(here.settings.max_body, MESSAGE_CHARACTERS),
             languages=LANGUAGES,
             version=__version__,
             title=here.settings.web_title,
@@ -141,19 +141,21 @@ def me() -> Response:
     )
 
 
-def _usable(tooling: Toolset, settings: Settings) -> list[Usable]:
+def _usable_tools(tooling: Toolset, settings: Settings) -> list[UsableTool]:
     """Each tool that is not denied, as the settings have it: what was allowed since is not told."""
     consent = Consent(Rules(allow=settings.allow, ask=settings.ask, deny=settings.deny))
     told = ((tool, consent.verdict(tool)) for tool in tooling.tools())
     return [_tool(tool, asks=verdict == "ask") for tool, verdict in told if verdict != "deny"]
 
 
-def _tool(tool: Tool, *, asks: bool) -> Usable:
-    return Usable(tool.spec.name, tool.spec.description, tool.server, asks)
+def _tool(tool: Tool, *, asks: bool) -> UsableTool:
+    return UsableTool(tool.spec.name, tool.spec.description, tool.server, asks)
 
 
-def _servers(tooling: Toolset, *, with_stderr: bool) -> list[Server]:
+def _servers(tooling: Toolset, *, with_stderr: bool) -> list[ServerStatus]:
     return [
-        Server(each.server, each.status, each.why, "\n".join(each.stderr) if with_stderr else "")
+        ServerStatus(
+            each.server, each.status, each.why, "\n".join(each.stderr) if with_stderr else ""
+        )
         for each in tooling.servers()
     ]

@@ -21,7 +21,7 @@ from antiphon.web import event_stream, other_clients
 from antiphon.web.context import current_client, current_site
 from antiphon.web.event_stream import stream_response
 from antiphon.web.http import convert, decode_json, json_response, read_json
-from antiphon.web.other_clients import ag_ui, use_chat
+from antiphon.web.other_clients import handle_ag_ui, handle_use_chat
 from antiphon.web.relay import Relay
 from antiphon.web.run_stream import Frames
 from antiphon.web.session import current_user
@@ -33,7 +33,7 @@ from antiphon.wires.framing import Cursor
 routes = Blueprint("messages", __name__)
 
 
-class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+class ApprovalAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """What a person says of a call; `args_hash` is that of the question which they saw."""
 
     approved: bool
@@ -45,49 +45,51 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @routes.post("/api/messages/process")
-def process() -> Response:
+def process_message() -> Response:
     """Save the message, start its run, and answer with the stream at once."""
-    body, sdk = read_json(dict[str, Any]), _sdk()
+    body, sdk = read_json(dict[str, Any]), _sdk_version()
     event_stream.count_message(current_site(), current_user())
     if "messages" in body:
-        return stream_response(lambda: use_chat(current_site(), current_user(), body, sdk))
+        return stream_response(lambda: handle_use_chat(current_site(), current_user(), body, sdk))
     message = convert(body, PostedMessage)
     return stream_response(lambda: submit(current_site(), current_user(), message, sdk))
 
 
 @routes.post("/api/agui")
-def ag_ui_run() -> Response:
+def process_ag_ui() -> Response:
     """The same for clients that speak AG-UI."""
     body = read_json(dict[str, Any])
     event_stream.count_message(current_site(), current_user())
-    return stream_response(lambda: ag_ui(current_site(), current_user(), body), framing.HEADERS)
+    return stream_response(
+        lambda: handle_ag_ui(current_site(), current_user(), body), framing.HEADERS
+    )
 
 
 @routes.get("/api/messages/process/<thread_id>/stream")
-def resume(thread_id: str) -> Response:
+def resume_thread_stream(thread_id: str) -> Response:
     """The whole stream of the run that the thread has now; 204 where there is none.
 
     A client that names its chats itself asks by its own name.
     """
-    sdk, run = _sdk(), current_site().run(_newest_run(current_client(), thread_id))
+    sdk, run = _sdk_version(), current_site().run(_newest_run(current_client(), thread_id))
     if run is None or run.status.ended:
         return Response(status=204)
-    return stream_response(lambda: _resumed(run, sdk))
+    return stream_response(lambda: _resume_stream(run, sdk))
 
 
 @routes.get("/api/runs/<run_id>/stream")
-def stream(run_id: str) -> Response:
+def stream_run(run_id: str) -> Response:
     """What follows the cursor: `?after=` or `Last-Event-ID`; without one, everything."""
-    sdk, run = _sdk(), current_site().run(current_client().get_run(run_id))
+    sdk, run = _sdk_version(), current_site().run(current_client().get_run(run_id))
     told = request.args.get("after") or request.headers.get("Last-Event-ID")
     after = framing.parse_cursor(told, run.id) if told else None
     if after is not None:
         current_site().run(check_cursor(current_site(), current_user(), after))
-    return stream_response(lambda: _resumed(run, sdk, after))
+    return stream_response(lambda: _resume_stream(run, sdk, after))
 
 
 @routes.post("/api/runs/<run_id>/stop")
-def stop(run_id: str) -> Response:
+def stop_run(run_id: str) -> Response:
     """Stop the run; answers when that is certain."""
     run = current_site().run(current_client().cancel_run(run_id))
     return json_response({"id": run.id, "status": run.status})
@@ -96,13 +98,13 @@ def stop(run_id: str) -> Response:
 @routes.post("/api/runs/<run_id>/tools/<path:call_id>/stop")
 def stop_tool(run_id: str, call_id: str) -> Response:
     """Stop one tool; the model is told, and the run goes on."""
-    return json_response({"stopped": _relay(run_id).stop_tool(call_id)})
+    return json_response({"stopped": _get_relay(run_id).stop_tool(call_id)})
 
 
 @routes.post("/api/runs/<run_id>/approvals/<path:call_id>")
-def approve(run_id: str, call_id: str) -> Response:
+def answer_approval(run_id: str, call_id: str) -> Response:
     """What the person says of a call that waits for it."""
-    verdict, relay = read_json(Verdict), _relay(run_id)
+    verdict, relay = read_json(ApprovalAnswer), _get_relay(run_id)
     if verdict.approved and verdict.arguments is not None:
         decode_json(verdict.arguments.encode(), dict[str, Any])  # what cannot run answers nothing
     said = Answer(
@@ -121,12 +123,12 @@ def approve(run_id: str, call_id: str) -> Response:
 
 
 async def _newest_run(client: AsyncClient, name: str) -> Run | None:
-    thread = await other_clients.found(client, name)
+    thread = await other_clients.find_thread(client, name)
     runs = (await client.list_runs(thread.id, limit=1)).data if thread else ()
     return runs[0] if runs else None
 
 
-def _relay(run_id: str) -> Relay:
+def _get_relay(run_id: str) -> Relay:
     """The relay of a run that is this person's. Raises `NotFound`."""
     run = current_site().run(current_client().get_run(run_id))
     relay = current_site().relays.find(run.id)
@@ -135,7 +137,7 @@ def _relay(run_id: str) -> Relay:
     return relay
 
 
-def _resumed(run: Run, sdk: Sdk, after: Cursor | None = None) -> Coroutine[Any, Any, Frames]:
+def _resume_stream(run: Run, sdk: Sdk, after: Cursor | None = None) -> Coroutine[Any, Any, Frames]:
     here, someone = current_site(), current_user()
 
     async def begun() -> Frames:
@@ -144,7 +146,7 @@ def _resumed(run: Run, sdk: Sdk, after: Cursor | None = None) -> Coroutine[Any, 
     return begun()
 
 
-def _sdk() -> Sdk:
+def _sdk_version() -> Sdk:
     """The version of the AI SDK that the client declares; the oldest where it says nothing."""
     match request.args.get("sdk", "5"):
         case "5":

@@ -11,7 +11,7 @@ routes = Blueprint("models", __name__)
 
 
 @routes.get("/api/models")
-def listed() -> Response:
+def list_models() -> Response:
     """All that can be named, the one that is taken unasked marked."""
     models = current_site().run(current_client().list_models()).data
     return json_response({"data": models})

@@ -18,7 +18,7 @@ STATIC = Path(str(files("antiphon.web"))) / "static"
 SHELL = Path(str(files("antiphon.web"))) / "templates" / "shell.html"
 FOREVER = {"cache-control": "public, max-age=31536000, immutable"}
 NO_PAGES = ("/api/", "/static/")
-ASKED_ANEW = {"cache-control": "no-cache"}
+NO_CACHE = {"cache-control": "no-cache"}
 TYPES = {".mjs": "text/javascript", ".js": "text/javascript", ".json": "application/json"}
 
 
@@ -30,24 +30,24 @@ TYPES = {".mjs": "text/javascript", ".js": "text/javascript", ".json": "applicat
 @routes.get("/admin")
 @routes.get("/admin/<section>")
 @routes.get("/login")
-def shell(**_: str) -> Response:
+def get_page(**_: str) -> Response:
     """The same for every address: what is shown there, the page asks for itself."""
     page = SHELL.read_text(encoding="utf-8").replace("{{ assets }}", f"/static/{version()}")
-    return Response(page, headers=ASKED_ANEW, content_type="text/html; charset=utf-8")
+    return Response(page, headers=NO_CACHE, content_type="text/html; charset=utf-8")
 
 
-def nothing_here() -> Response | None:
+def not_found_page() -> Response | None:
     """The page, which says that there is nothing; None for what is no browser that opens a page."""
     on_its_way = request.method == "GET" and request.accept_mimetypes.accept_html
     if not on_its_way or request.path.startswith(NO_PAGES) or not request.headers.get("accept"):
         return None
-    page = shell()
+    page = get_page()
     page.status_code = 404
     return page
 
 
 @routes.get("/static/<asked>/<path:name>")
-def asset(asked: str, name: str) -> Response:
+def get_asset(asked: str, name: str) -> Response:
     """A file of the page. One of another version is not there: its page has to be loaded anew."""
     if asked != version() or name not in _assets():
         abort(404)
@@ -58,13 +58,13 @@ def asset(asked: str, name: str) -> Response:
 
 
 @routes.get("/healthz")
-def health() -> Response:
+def get_health() -> Response:
     """That this process answers: for whoever starts it anew when it does not."""
     return json_response({"status": "ok"})
 
 
 @routes.get("/favicon.ico")
-def icon() -> Response:
+def get_icon() -> Response:
     """Browsers ask for one; the shell names the page's own."""
     return Response(status=204)
 

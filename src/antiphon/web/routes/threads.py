@@ -11,9 +11,9 @@ from flask import Blueprint, Response
 from msgspec import Meta
 
 from antiphon.api import operations
-from antiphon.client import thread_list
+from antiphon.client import export, thread_list
 from antiphon.client.async_client import AsyncClient
-from antiphon.client.export import Form, export_thread, file_name
+from antiphon.client.export import Form, file_name
 from antiphon.limits.send_budget import PIECE
 from antiphon.types.errors import NotFound
 from antiphon.types.runs import Thread
@@ -32,7 +32,7 @@ TYPES: dict[Form, str] = {
 }
 
 
-class Listing(msgspec.Struct, frozen=True):
+class ThreadQuery(msgspec.Struct, frozen=True):
     """Which threads."""
 
     q: operations.Name = ""
@@ -40,35 +40,35 @@ class Listing(msgspec.Struct, frozen=True):
     limit: operations.Limit = 30
 
 
-class Piece(msgspec.Struct, frozen=True):
+class MessageQuery(msgspec.Struct, frozen=True):
     """Which messages: the last of those before a number."""
 
     before: Annotated[int, Meta(ge=1)] | None = None
     limit: Annotated[int, Meta(ge=1, le=500)] = 100
 
 
-class Title(msgspec.Struct, frozen=True):
+class NewTitle(msgspec.Struct, frozen=True):
     """What a thread is called from now on."""
 
     title: operations.Title
 
 
-class Branching(msgspec.Struct, frozen=True):
+class NewBranch(msgspec.Struct, frozen=True):
     """The message that the branch does not have any more."""
 
     message_id: operations.Id
 
 
-class Exporting(msgspec.Struct, frozen=True):
+class ExportQuery(msgspec.Struct, frozen=True):
     """As what."""
 
     form: Form = msgspec.field(default="md", name="as")
 
 
 @routes.get("/api/threads")
-def listed() -> Response:
+def list_threads() -> Response:
     """A page of the person's threads, the last changed first."""
-    asked = read_query(Listing)
+    asked = read_query(ThreadQuery)
     here = current_site()
     rows = thread_rows.list_thread_rows(
         current_client(), here.relays, asked.q, asked.after, asked.limit
@@ -77,25 +77,25 @@ def listed() -> Response:
 
 
 @routes.get("/api/threads/<thread_id>")
-def shown(thread_id: str) -> Response:
+def get_thread(thread_id: str) -> Response:
     """One thread, as lists show it."""
-    return json_response(current_site().run(_row(current_client(), thread_id)))
+    return json_response(current_site().run(_read_thread_row(current_client(), thread_id)))
 
 
 @routes.patch("/api/threads/<thread_id>")
-def renamed(thread_id: str) -> Response:
+def rename_thread(thread_id: str) -> Response:
     """The thread under another title."""
-    wanted = read_json(Title)
+    wanted = read_json(NewTitle)
 
     async def rename(client: AsyncClient) -> ThreadRow:
         await client.update_thread(thread_id, title=wanted.title)
-        return await _row(client, thread_id)
+        return await _read_thread_row(client, thread_id)
 
     return json_response(current_site().run(rename(current_client())))
 
 
 @routes.delete("/api/threads/<thread_id>")
-def deleted(thread_id: str) -> Response:
+def delete_thread(thread_id: str) -> Response:
     """The thread is gone, and with it all whose place it took: none of them comes up instead."""
 
     async def delete(client: AsyncClient) -> None:
@@ -106,9 +106,9 @@ def deleted(thread_id: str) -> Response:
 
 
 @routes.get("/api/threads/<thread_id>/messages")
-def messages(thread_id: str) -> Response:
+def list_messages(thread_id: str) -> Response:
     """The thread as the page shows it, from its end."""
-    asked, by = read_query(Piece), current_client()
+    asked, by = read_query(MessageQuery), current_client()
 
     async def make() -> bytes:
         opened = await history.read_thread(by, thread_id, asked.before, asked.limit)
@@ -118,9 +118,9 @@ def messages(thread_id: str) -> Response:
 
 
 @routes.post("/api/threads/<thread_id>/branch")
-def branched(thread_id: str) -> Response:
+def create_branch(thread_id: str) -> Response:
     """A branch that ends before a message, to say something else, or the same once more."""
-    wanted = read_json(Branching)
+    wanted = read_json(NewBranch)
 
     async def branch(client: AsyncClient) -> ThreadRow:
         message = await client.get_message(wanted.message_id)
@@ -132,17 +132,21 @@ def branched(thread_id: str) -> Response:
 
 
 @routes.get("/api/threads/<thread_id>/export")
-def exported(thread_id: str) -> Response:
+def export_thread(thread_id: str) -> Response:
     """The thread as a file, which is sent while it is made."""
-    form, by = read_query(Exporting).form, current_client()
+    form, by = read_query(ExportQuery).form, current_client()
     thread = current_site().run(by.get_thread(thread_id))
-    return send_file(file_name(thread, form), partial(_export, by, thread, form), TYPES[form])
+    return send_file(
+        file_name(thread, form), partial(_export_pieces, by, thread, form), TYPES[form]
+    )
 
 
-async def _export(client: AsyncClient, thread: Thread, form: Form) -> AsyncGenerator[bytes, None]:
+async def _export_pieces(
+    client: AsyncClient, thread: Thread, form: Form
+) -> AsyncGenerator[bytes, None]:
     """The file in pieces that are worth being sent each."""
     gathered = bytearray()
-    async for piece in export_thread(client, thread, form):
+    async for piece in export.export_thread(client, thread, form):
         gathered += piece.encode("utf-8", "replace")
         if len(gathered) >= PIECE:
             yield bytes(gathered)
@@ -150,7 +154,7 @@ async def _export(client: AsyncClient, thread: Thread, form: Form) -> AsyncGener
     yield bytes(gathered)
 
 
-async def _row(client: AsyncClient, thread_id: str) -> ThreadRow:
+async def _read_thread_row(client: AsyncClient, thread_id: str) -> ThreadRow:
     thread = await client.get_thread(thread_id)
     newest = (await client.list_runs(thread_id, limit=1)).data
     return thread_row(thread, running=any(not run.status.ended for run in newest))

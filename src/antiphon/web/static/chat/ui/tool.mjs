@@ -35,6 +35,9 @@ const LINE = 160;
 /** Arguments of so many characters stand in the line as a whole, and nowhere else. */
 const SHORT = 72;
 
+/** Characters of a tool's own words on its progress that are shown at first. */
+const SAID = 400;
+
 const SIGNS = { done: "check", failed: "warn", refused: "close", stopped: "stop", left: "stop" };
 
 /**
@@ -155,7 +158,7 @@ function Progress({ part, status, callId, name, onStop }) {
   };
   return html`<div class="tool-progress">
     ${progress && html`<${Bar} progress=${progress} />`}
-    ${progress?.message && html`<p class="tool-said" dir="auto"><${Revealed} text=${progress.message.slice(0, 400)} /></p>`}
+    ${progress?.message && html`<div class="tool-said"><${Plain} text=${progress.message} name=${`${name}:progress`} limit=${SAID} label=${t("tool.progress")} /></div>`}
     ${partial && html`<${Plain} text=${partial} json name=${`${name}:partial`} label=${t("tool.result")} />`}
     ${onStop && status?.state === "running" &&
     html`<button type="button" class="button quiet small" disabled=${stopping} onClick=${stop}>

@@ -35,17 +35,23 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from antiphon.cli.ask_tools import Refusals, come, consent, report_missing, running
-from antiphon.cli.default_model import choice
+from antiphon.cli.ask_tools import (
+    RefusalNotes,
+    make_consent,
+    note_missing_servers,
+    start_servers,
+    wait_for_servers,
+)
+from antiphon.cli.default_model import find_default_model
 from antiphon.cli.exit_codes import DONE, REFUSED, SERVER_MISSING
 from antiphon.cli.flags import CLIENT, RUNTIME
-from antiphon.cli.interrupt import interruptible
-from antiphon.cli.json_answer import Lines, Whole
-from antiphon.cli.output import Page, Paper, note
-from antiphon.cli.question import Question, answer_arguments, read, tool_arguments
+from antiphon.cli.interrupt import run_interruptibly
+from antiphon.cli.json_answer import JsonLinesWriter, JsonObjectWriter
+from antiphon.cli.output import StreamOutput, TextOutput, note
+from antiphon.cli.question import AskRequest, answer_arguments, read_request, tool_arguments
 from antiphon.cli.resolve_thread import last_answered
-from antiphon.cli.stdin import piped
-from antiphon.cli.text_answer import Answer, Speech, Thoughts
+from antiphon.cli.stdin import read_piped
+from antiphon.cli.text_answer import AnswerWriter, ReasoningWriter, TextWriter
 from antiphon.client.async_client import AsyncClient, AsyncEvents
 from antiphon.client.conversation import Options
 from antiphon.client.mentions import (
@@ -100,21 +106,21 @@ def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
 
 def run(asked: Namespace, loaded: LoadedSettings) -> int:
     """Ask, and write the answer as it comes."""
-    return once(read(asked, asked.text, last=asked.last), loaded.settings)
+    return ask_once(read_request(asked, asked.text, last=asked.last), loaded.settings)
 
 
-def once(question: Question, settings: Settings) -> int:
+def ask_once(question: AskRequest, settings: Settings) -> int:
     """Ask this, and write the answer as it comes; returns the exit code."""
-    _refuse_contradictions(question)
-    speech = _speech(question, settings)
+    _check_contradictions(question)
+    speech = _answer_writer(question, settings)
     with redirect_stdout(sys.stderr):  # tools may print; stdout is the answer's
         tools = [function for spec in question.tools for function in load(spec, settings)]
         options = _options(question, settings)
         message = _message(question)
-        return interruptible(lambda: _ask(message, tools, options, speech, question, settings))
+        return run_interruptibly(lambda: _ask(message, tools, options, speech, question, settings))
 
 
-def _refuse_contradictions(question: Question) -> None:
+def _check_contradictions(question: AskRequest) -> None:
     both = (
         ("--last", question.last, "--thread", bool(question.thread)),
         ("--no-tools", question.no_tools, "--tools", bool(question.tools)),
@@ -125,29 +131,29 @@ def _refuse_contradictions(question: Question) -> None:
             raise InvalidRequest(f"{one} and {other} exclude each other", hint="leave one out.")
 
 
-def _speech(question: Question, settings: Settings) -> Speech:
-    speech: Speech
+def _answer_writer(question: AskRequest, settings: Settings) -> AnswerWriter:
+    speech: AnswerWriter
     match question.output:
         case "lines":
-            speech = Lines(Paper(sys.stdout))
+            speech = JsonLinesWriter(StreamOutput(sys.stdout))
         case "json":
-            speech = Whole(Paper(sys.stdout))
+            speech = JsonObjectWriter(StreamOutput(sys.stdout))
         case "text":
-            speech = Answer(_page(question, settings), quiet=question.quiet)
-    return Thoughts(speech) if question.thinking else speech
+            speech = TextWriter(_open_output(question, settings), quiet=question.quiet)
+    return ReasoningWriter(speech) if question.thinking else speech
 
 
-def _page(question: Question, settings: Settings) -> Page:
+def _open_output(question: AskRequest, settings: Settings) -> TextOutput:
     """Set on a terminal that can show it, if what sets is installed; else as it comes."""
     if question.raw_output or not sys.stdout.isatty() or not os.environ.get("TERM"):
-        return Paper(sys.stdout, raw=question.raw_output)
+        return StreamOutput(sys.stdout, raw=question.raw_output)
     try:
         typeset = import_module("antiphon.cli.markdown_answer")
     except ModuleNotFoundError as missing:
         if missing.name not in OF_TERMINAL:
             raise
-        return Paper(sys.stdout)
-    page: Page = typeset.Typeset(sys.stdout, settings, os.environ)
+        return StreamOutput(sys.stdout)
+    page: TextOutput = typeset.MarkdownOutput(sys.stdout, settings, os.environ)
     return page
 
 
@@ -155,23 +161,23 @@ async def _ask(
     message: PreparedMessage,
     tools: Sequence[Function],
     options: Options,
-    speech: Speech,
-    question: Question,
+    speech: AnswerWriter,
+    question: AskRequest,
     settings: Settings,
 ) -> int:
     # A reader who is slow must not hold up the runtime in this process.
     pen = ThreadPoolExecutor(max_workers=1, thread_name_prefix="antiphon-pen")
-    starting = nullcontext() if question.no_tools else running(settings)
+    starting = nullcontext() if question.no_tools else start_servers(settings)
     async with starting as servers, AsyncClient(settings=settings) as client:
         if not question.quiet:
-            await _introduce(client, message, question, settings)
+            await _note_start(client, message, question, settings)
         if servers is not None:
-            await come(servers)
-        if report_missing(question.require, servers):
+            await wait_for_servers(servers)
+        if note_missing_servers(question.require, servers):
             return SERVER_MISSING
         if question.last:
             options["thread_id"] = await _last_thread(client)
-        refusals = Refusals(settings)
+        refusals = RefusalNotes(settings)
 
         def watch(happening: ToolEvent) -> None:
             refusals.note(happening)
@@ -181,18 +187,20 @@ async def _ask(
             await upload_attachments(client, message),
             tools=tools,
             toolbox=servers,
-            consent=consent(settings, yes=question.yes),
+            consent=make_consent(settings, yes=question.yes),
             on_tool_event=watch,
             max_tools=settings.max_parallel_tools,
             tool_timeout=settings.tool_timeout,
             raise_on_failure=False,
             **options,
         )
-        await _speak(speech, events, pen, client)
+        await _write_events(speech, events, pen, client)
     return REFUSED if speech.code == DONE and refusals.any else speech.code
 
 
-async def _speak(speech: Speech, events: AsyncEvents, pen: Executor, client: AsyncClient) -> None:
+async def _write_events(
+    speech: AnswerWriter, events: AsyncEvents, pen: Executor, client: AsyncClient
+) -> None:
     """Tell every event; what cuts that short ends the run too."""
     written = partial(asyncio.get_running_loop().run_in_executor, pen)
     try:
@@ -207,11 +215,11 @@ async def _speak(speech: Speech, events: AsyncEvents, pen: Executor, client: Asy
         raise
 
 
-async def _introduce(
-    client: AsyncClient, message: PreparedMessage, question: Question, settings: Settings
+async def _note_start(
+    client: AsyncClient, message: PreparedMessage, question: AskRequest, settings: Settings
 ) -> None:
     """Say who answers, and whatever else is not as always."""
-    note(await _who_answers(client, settings))
+    note(await _describe_model(client, settings))
     for file in message.files:
         note(f"antiphon: {file.name} is sent along ({len(file.content):,} bytes)")
     if question.yes:
@@ -229,8 +237,8 @@ async def _last_thread(client: AsyncClient) -> str:
     return thread_id
 
 
-async def _who_answers(client: AsyncClient, settings: Settings) -> str:
-    if chosen := await choice(client):
+async def _describe_model(client: AsyncClient, settings: Settings) -> str:
+    if chosen := await find_default_model(client):
         model, why = chosen
         return f"antiphon: {model} answers: {why}"
     return f"antiphon: {settings.server} answers"
@@ -246,11 +254,11 @@ async def _cancel(client: AsyncClient, run_id: str | None) -> None:
         note(f"antiphon: the run {run_id} could not be cancelled: {error}")
 
 
-def _message(question: Question) -> PreparedMessage:
+def _message(question: AskRequest) -> PreparedMessage:
     """The words, the files and what is piped in; files are named by the words alone."""
     said = " ".join(word for word in question.words if word != "-")
     prepared = prepare_message(said, question.files)
-    added = piped(sys.stdin, awaited=not said or "-" in question.words)
+    added = read_piped(sys.stdin, awaited=not said or "-" in question.words)
     if is_picture_or_pdf(added):
         prepared = replace(prepared, files=(*prepared.files, classify_file("stdin", added)))
     elif b"\0" in added:
@@ -269,7 +277,7 @@ def _message(question: Question) -> PreparedMessage:
     return prepared
 
 
-def _options(question: Question, settings: Settings) -> Options:
+def _options(question: AskRequest, settings: Settings) -> Options:
     options = Options()
     if question.thread:
         options["thread_id"] = question.thread

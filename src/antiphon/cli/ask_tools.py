@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from fnmatch import fnmatchcase
 
-from antiphon.cli.mcp_discovery import found
+from antiphon.cli.mcp_discovery import find_and_report
 from antiphon.cli.output import note
 from antiphon.mcp.client.authorization import authorizer
 from antiphon.mcp.client.protocol_versions import open_protocol_cache
@@ -20,7 +20,7 @@ from antiphon.tools.permissions import NAME, GrantsFile, Rules
 from antiphon.tools.tool_events import ConsentRefused, ToolEvent
 
 
-def consent(settings: Settings, *, yes: bool) -> Consent:
+def make_consent(settings: Settings, *, yes: bool) -> Consent:
     """By the settings, and by what was allowed for good; `yes` allows all that is not denied."""
     rules = Rules(allow=settings.allow, ask=settings.ask, deny=settings.deny)
     return Consent(
@@ -30,7 +30,7 @@ def consent(settings: Settings, *, yes: bool) -> Consent:
     )
 
 
-class Refusals:
+class RefusalNotes:
     """Says which calls were refused, and what would allow them; `any` where consent was wanting."""
 
     def __init__(self, settings: Settings) -> None:
@@ -67,9 +67,9 @@ SECONDS = 30.0
 
 
 @asynccontextmanager
-async def running(settings: Settings) -> AsyncGenerator[McpServers | None]:
+async def start_servers(settings: Settings) -> AsyncGenerator[McpServers | None]:
     """The servers that are written down, which start meanwhile; None where there are none."""
-    usable = discovery.resolve(found(settings).servers, os.environ)
+    usable = discovery.resolve(find_and_report(settings).servers, os.environ)
     for problem in usable.problems:
         note(f"antiphon: the MCP server {problem.server} cannot be used: {problem.why}")
     if not any(config.enabled for config in usable.configs):
@@ -82,7 +82,7 @@ async def running(settings: Settings) -> AsyncGenerator[McpServers | None]:
         yield servers
 
 
-async def come(servers: McpServers, seconds: float = SECONDS) -> None:
+async def wait_for_servers(servers: McpServers, seconds: float = SECONDS) -> None:
     """Wait for the servers, and say which did not come, and why."""
     for state in await servers.ready(seconds):
         why = state.why or f"it did not answer within {seconds:g} s"
@@ -91,7 +91,7 @@ async def come(servers: McpServers, seconds: float = SECONDS) -> None:
             note(f"    {line}")
 
 
-def report_missing(required: Sequence[str], servers: McpServers | None) -> list[str]:
+def note_missing_servers(required: Sequence[str], servers: McpServers | None) -> list[str]:
     """Those of the required servers that are not there; each is told once more."""
     states = servers.states() if servers is not None else ()
     there = {state.server for state in states if state.status == "ready"}

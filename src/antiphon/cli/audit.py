@@ -9,7 +9,7 @@ import asyncio
 from argparse import ArgumentParser, Namespace
 from collections.abc import AsyncGenerator
 
-from antiphon.cli.output import moment, note, print_json, table
+from antiphon.cli.output import format_table, format_time, note, print_json
 from antiphon.ports import Store
 from antiphon.runtime.runtime import open_store
 from antiphon.settings.loading import LoadedSettings
@@ -40,21 +40,21 @@ def run(asked: Namespace, loaded: LoadedSettings) -> int:
 async def _print(asked: Namespace, settings: Settings) -> None:
     async with open_store(settings) as store:
         if asked.json:
-            async for act in _all(store, asked.owner):
+            async for act in _iterate_entries(store, asked.owner):
                 print_json(act)
             return
         rows: list[tuple[str, ...]] = []
-        async for act in _all(store, asked.owner):
+        async for act in _iterate_entries(store, asked.owner):
             if len(rows) >= asked.limit:
                 break
             rows.append(_row(act))
     if rows:
-        print(table(("when", "who", "what", "to", "owner", "details"), rows))
+        print(format_table(("when", "who", "what", "to", "owner", "details"), rows))
     else:
         note(NONE)
 
 
-async def _all(store: Store, owner: str | None) -> AsyncGenerator[AuditEntry]:
+async def _iterate_entries(store: Store, owner: str | None) -> AsyncGenerator[AuditEntry]:
     after: str | None = None
     while True:
         page = await store.audit_entries(_PAGE, after, owner)
@@ -67,4 +67,4 @@ async def _all(store: Store, owner: str | None) -> AsyncGenerator[AuditEntry]:
 
 def _row(act: AuditEntry) -> tuple[str, ...]:
     details = " ".join(f"{name}={value}" for name, value in act.details.items())
-    return (moment(act.at), act.actor, act.what, act.target, act.owner or "", details)
+    return (format_time(act.at), act.actor, act.what, act.target, act.owner or "", details)

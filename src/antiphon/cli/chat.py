@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from antiphon.cli.flags import CLIENT, LOOKS, RUNTIME
-from antiphon.cli.question import ANSWER, answer_arguments, read, tool_arguments
+from antiphon.cli.question import ASK_ONLY_FLAGS, answer_arguments, read_request, tool_arguments
 from antiphon.settings.loading import LoadedSettings, refuse_untrusted
 from antiphon.settings.trust import FolderFile
 from antiphon.types.errors import BadSettings, InvalidRequest, install_hint
@@ -54,7 +54,7 @@ def decide(asked: Namespace, file: FolderFile) -> bool:
     """Ask the person, before anything of the file is used; with -p there is none to be asked."""
     if asked.prompt is not None:
         return refuse_untrusted(file)
-    counts: bool = import_module("antiphon.cli.trust").ask(file)
+    counts: bool = import_module("antiphon.cli.trust").ask_trust(file)
     return counts
 
 
@@ -63,8 +63,8 @@ def run(asked: Namespace, loaded: LoadedSettings) -> int:
     if asked.no_tools and asked.tools:
         raise InvalidRequest("--no-tools and --tools exclude each other", hint="leave one out.")
     if asked.prompt is not None:
-        return _once(asked, loaded)
-    for name, flag in ANSWER.items():
+        return _ask_once(asked, loaded)
+    for name, flag in ASK_ONLY_FLAGS.items():
         if getattr(asked, name):
             raise InvalidRequest(f"{flag} goes with -p, for one question", hint="-p TEXT asks it.")
     try:
@@ -86,7 +86,9 @@ def run(asked: Namespace, loaded: LoadedSettings) -> int:
     return code
 
 
-def _once(asked: Namespace, loaded: LoadedSettings) -> int:
+def _ask_once(asked: Namespace, loaded: LoadedSettings) -> int:
     asking = import_module("antiphon.cli.ask")
-    code: int = asking.once(read(asked, [asked.prompt], last=asked.resume), loaded.settings)
+    code: int = asking.ask_once(
+        read_request(asked, [asked.prompt], last=asked.resume), loaded.settings
+    )
     return code

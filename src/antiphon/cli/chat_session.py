@@ -9,9 +9,9 @@ from collections.abc import AsyncGenerator, Iterable, Iterator
 from contextlib import asynccontextmanager, nullcontext
 
 from antiphon.cli import config, doctor
-from antiphon.cli.default_model import choice
-from antiphon.cli.exit_codes import of_failure
-from antiphon.cli.mcp_discovery import looked_for, unstarted
+from antiphon.cli.default_model import find_default_model
+from antiphon.cli.exit_codes import code_for_failure
+from antiphon.cli.mcp_discovery import describe_unstarted, find_servers
 from antiphon.client.async_client import AsyncClient
 from antiphon.mcp.client.authorization import authorizer
 from antiphon.mcp.client.protocol_versions import open_protocol_cache
@@ -38,12 +38,12 @@ from antiphon.tools.permissions import NAME, GrantsFile, Rules
 
 
 @asynccontextmanager
-async def attended(chat: Chat, settings: Settings) -> AsyncGenerator[None]:
+async def run_servers(chat: Chat, settings: Settings) -> AsyncGenerator[None]:
     """The servers that are written down are the chat's as long as this is entered.
 
     Raises `BadSettings` for a file that cannot be read.
     """
-    usable = await _usable(chat, settings)
+    usable = await _find_usable_servers(chat, settings)
     known = chat.state.servers
     announcer = ServerAnnouncer(chat.ui, known, chat.prompt_commands, usable.problems)
     if not any(config.enabled for config in usable.configs):
@@ -65,10 +65,10 @@ async def attended(chat: Chat, settings: Settings) -> AsyncGenerator[None]:
         yield
 
 
-async def _usable(chat: Chat, settings: Settings) -> ResolvedServers:
+async def _find_usable_servers(chat: Chat, settings: Settings) -> ResolvedServers:
     """What can be started; files and keyrings may be slow, so they are read in a thread."""
-    found = await asyncio.to_thread(looked_for, settings)
-    for each in unstarted(found):
+    found = await asyncio.to_thread(find_servers, settings)
+    for each in describe_unstarted(found):
         chat.ui.say(each, "warning")
     return await asyncio.to_thread(discovery.resolve, found.servers, os.environ)
 
@@ -81,26 +81,26 @@ async def chat(ui: UiManager, asked: Namespace, loaded: LoadedSettings) -> int:
         system=asked.system,
         resume=asked.thread or (LAST if asked.resume else None),
         max_turns=asked.max_turns,
-        functions=tuple(_functions(ui, asked.tools, settings)),
+        functions=tuple(_load_functions(ui, asked.tools, settings)),
         reports={
             "settings": lambda: asyncio.to_thread(config.rows, loaded),
             "doctor": lambda: asyncio.to_thread(doctor.rows, loaded),
         },
     )
     async with AsyncClient(settings=settings) as client:
-        consent = _consent(ui, settings, asked.yes)
-        chat = Chat(ui, client, settings, consent, start, lambda: _usual(client))
-        async with nullcontext() if asked.no_tools else attended(chat, settings):
+        consent = _make_consent(ui, settings, asked.yes)
+        chat = Chat(ui, client, settings, consent, start, lambda: _default_model(client))
+        async with nullcontext() if asked.no_tools else run_servers(chat, settings):
             await chat.run()
-        return of_failure(chat.failure)
+        return code_for_failure(chat.failure)
 
 
-async def _usual(client: AsyncClient) -> str:
-    chosen = await choice(client)
+async def _default_model(client: AsyncClient) -> str:
+    chosen = await find_default_model(client)
     return chosen[0] if chosen else ""
 
 
-def _functions(ui: UiManager, specs: Iterable[str], settings: Settings) -> Iterator[Function]:
+def _load_functions(ui: UiManager, specs: Iterable[str], settings: Settings) -> Iterator[Function]:
     """What --tools names; in a chat there is somebody to be asked."""
     ask_user = builtin.UserAsker(Questions(ui)).ask_user
     for spec in specs:
@@ -110,7 +110,7 @@ def _functions(ui: UiManager, specs: Iterable[str], settings: Settings) -> Itera
             yield ask_user
 
 
-def _consent(ui: UiManager, settings: Settings, yes: bool) -> Consent:
+def _make_consent(ui: UiManager, settings: Settings, yes: bool) -> Consent:
     def warn(text: str) -> None:
         ui.say(text, "warning")
 

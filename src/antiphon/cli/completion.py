@@ -17,7 +17,7 @@ from typing import Any, Literal
 import msgspec
 
 from antiphon.cli.command_names import ABOUT, COMMANDS
-from antiphon.cli.flags import parser_of
+from antiphon.cli.flags import build_parser
 from antiphon.settings.loading import LoadedSettings
 from antiphon.settings.trust import FolderFile
 
@@ -35,13 +35,13 @@ class Flag(msgspec.Struct, frozen=True):
     values: Values | None
 
 
-class Place(msgspec.Struct, frozen=True):
+class CommandNode(msgspec.Struct, frozen=True):
     """A command or an action, by the words that lead to it."""
 
     words: tuple[str, ...]
     meaning: str
     flags: tuple[Flag, ...]
-    below: tuple[Place, ...] = ()
+    below: tuple[CommandNode, ...] = ()
 
     @property
     def path(self) -> str:
@@ -49,44 +49,48 @@ class Place(msgspec.Struct, frozen=True):
         return " ".join(self.words)
 
 
-def bash(program: Place) -> str:
+def bash_script(program: CommandNode) -> str:
     """Also for the bash 3.2 of macOS: where nothing is offered, bash offers files."""
     choices = "\n".join(
-        f"{cases}) _antiphon_offer {_quoted(_choices(values))}; return ;;"
-        for values, cases in _valued(program)
+        f"{cases}) _antiphon_offer {_quote(_choices(values))}; return ;;"
+        for values, cases in _flags_by_values(program)
     )
     places = "\n".join(
-        f"{_quoted(place.path)})\n"
-        f"    flags={_quoted(' '.join(name for flag in place.flags for name in flag.names))}\n"
-        f"    below={_quoted(' '.join(each.words[-1] for each in place.below))} ;;"
-        for place in _all(program)
+        f"{_quote(place.path)})\n"
+        f"    flags={_quote(' '.join(name for flag in place.flags for name in flag.names))}\n"
+        f"    below={_quote(' '.join(each.words[-1] for each in place.below))} ;;"
+        for place in _walk(program)
     )
-    return _filled(_BASH, steps=_steps(program, "|"), choices=choices, places=places)
+    return _fill(_BASH, steps=_steps(program, "|"), choices=choices, places=places)
 
 
-def zsh(program: Place) -> str:
+def zsh_script(program: CommandNode) -> str:
     """For `eval` behind compinit, and as a file `_antiphon` in a folder of `fpath`."""
     choices = "\n".join(
-        f"({cases}) {_zsh_values(values)}; return ;;" for values, cases in _valued(program)
+        f"({cases}) {_zsh_values(values)}; return ;;" for values, cases in _flags_by_values(program)
     )
     places = "\n".join(
-        f"({_quoted(place.path)})\n"
-        f"    flags=({' '.join(_described(flag.names, flag.meaning) for flag in place.flags)})\n"
-        "    below=({}) ;;".format(
-            " ".join(_described(each.words[-1:], each.meaning) for each in place.below)
+        "({})\n    flags=({})\n    below=({}) ;;".format(
+            _quote(place.path),
+            " ".join(_zsh_descriptions(flag.names, flag.meaning) for flag in place.flags),
+            " ".join(_zsh_descriptions(each.words[-1:], each.meaning) for each in place.below),
         )
-        for place in _all(program)
+        for place in _walk(program)
     )
-    return _filled(_ZSH, steps=_steps(program, "|"), choices=choices, places=places)
+    return _fill(_ZSH, steps=_steps(program, "|"), choices=choices, places=places)
 
 
-def fish(program: Place) -> str:
+def fish_script(program: CommandNode) -> str:
     """For a file in fish's own folder of completions."""
-    lines = "\n".join(line for place in _all(program) for line in _fish_lines(place))
-    return _filled(_FISH, steps=_steps(program, " ", _fish_quoted), lines=lines)
+    lines = "\n".join(line for place in _walk(program) for line in _fish_lines(place))
+    return _fill(_FISH, steps=_steps(program, " ", _fish_quote), lines=lines)
 
 
-SCRIPTS: Mapping[str, Callable[[Place], str]] = {"bash": bash, "zsh": zsh, "fish": fish}
+SCRIPTS: Mapping[str, Callable[[CommandNode], str]] = {
+    "bash": bash_script,
+    "zsh": zsh_script,
+    "fish": fish_script,
+}
 
 _BASH = """\
 # Completion of antiphon for bash.
@@ -172,7 +176,7 @@ end
 """
 
 
-def _filled(script: str, **parts: str) -> str:
+def _fill(script: str, **parts: str) -> str:
     """The script with its parts in their places, each as far to the right as its place is."""
     for name, part in parts.items():
         before, _, after = script.partition(f"{{{name}}}")
@@ -182,20 +186,20 @@ def _filled(script: str, **parts: str) -> str:
     return script
 
 
-def _all(place: Place) -> Iterator[Place]:
+def _walk(place: CommandNode) -> Iterator[CommandNode]:
     yield place
     for each in place.below:
-        yield from _all(each)
+        yield from _walk(each)
 
 
-def _valued(program: Place) -> Iterator[tuple[Values, str]]:
+def _flags_by_values(program: CommandNode) -> Iterator[tuple[Values, str]]:
     """What may follow, and all the flags that it follows where they take a value."""
     cases: dict[Values, list[str]] = {}
-    for place in _all(program):
+    for place in _walk(program):
         for flag in place.flags:
             if flag.values is not None:
                 cases.setdefault(flag.values, []).extend(
-                    _quoted(f"{place.path} {name}") for name in flag.names
+                    _quote(f"{place.path} {name}") for name in flag.names
                 )
     for values, alike in cases.items():
         yield values, "|".join(alike)
@@ -205,35 +209,35 @@ def _choices(values: Values) -> str:
     return " ".join(values) if isinstance(values, tuple) else ""
 
 
-def _steps(program: Place, between: str, quoted: Callable[[str], str] | None = None) -> str:
-    paths = [place.path for place in _all(program)][1:]
-    return between.join(map(quoted or _quoted, paths))
+def _steps(program: CommandNode, between: str, quoted: Callable[[str], str] | None = None) -> str:
+    paths = [place.path for place in _walk(program)][1:]
+    return between.join(map(quoted or _quote, paths))
 
 
 def _zsh_values(values: Values) -> str:
     match values:
         case tuple():
-            return f"compadd -- {' '.join(map(_quoted, values))}"
+            return f"compadd -- {' '.join(map(_quote, values))}"
         case "files":
             return "_files"
         case "any":
             return "_message value"
 
 
-def _described(names: Iterable[str], meaning: str) -> str:
+def _zsh_descriptions(names: Iterable[str], meaning: str) -> str:
     """Names with one meaning, as `_describe` takes them: a colon parts the two."""
-    return " ".join(_quoted(f"{name}:{meaning}") for name in names)
+    return " ".join(_quote(f"{name}:{meaning}") for name in names)
 
 
-def _fish_lines(place: Place) -> Iterator[str]:
-    at = f"complete -c antiphon -n {_fish_quoted(f'__antiphon_at {place.path}')}"
+def _fish_lines(place: CommandNode) -> Iterator[str]:
+    at = f"complete -c antiphon -n {_fish_quote(f'__antiphon_at {place.path}')}"
     for each in place.below:
-        yield f"{at} -f -a {each.words[-1]} -d {_fish_quoted(each.meaning)}"
+        yield f"{at} -f -a {each.words[-1]} -d {_fish_quote(each.meaning)}"
     for flag in place.flags:
         names = " ".join(
             f"-l {name[2:]}" if name.startswith("--") else f"-s {name[1:]}" for name in flag.names
         )
-        yield f"{at} {names} {_fish_values(flag)}-d {_fish_quoted(flag.meaning)}"
+        yield f"{at} {names} {_fish_values(flag)}-d {_fish_quote(flag.meaning)}"
 
 
 def _fish_values(flag: Flag) -> str:
@@ -241,24 +245,24 @@ def _fish_values(flag: Flag) -> str:
         case None:
             return ""
         case tuple(values):
-            return f"-x -a {_fish_quoted(' '.join(values))} "
+            return f"-x -a {_fish_quote(' '.join(values))} "
         case "files":
             return "-r -F "
         case "any":
             return "-x "
 
 
-def _quoted(text: str) -> str:
+def _quote(text: str) -> str:
     """As one word, as it is, for bash and zsh."""
     return "'{}'".format(text.replace("'", "'\\''"))
 
 
-def _fish_quoted(text: str) -> str:
+def _fish_quote(text: str) -> str:
     return "'{}'".format(text.replace("\\", "\\\\").replace("'", "\\'"))
 
 
 FLAGS = ()
-OF_FILES = frozenset({"FILE", "PATH", "CONFIG", "PATHS", "MODULE[:FUNCTION]"})
+FILE_METAVARS = frozenset({"FILE", "PATH", "CONFIG", "PATHS", "MODULE[:FUNCTION]"})
 """What stands for a value that is a file or a folder."""
 
 
@@ -274,30 +278,32 @@ def decide(asked: Namespace, file: FolderFile) -> bool:
 
 def run(asked: Namespace, loaded: LoadedSettings) -> int:
     """Print it."""
-    print(SCRIPTS[asked.shell](_program()), end="")
+    print(SCRIPTS[asked.shell](_build_tree()), end="")
     return 0
 
 
-def _program() -> Place:
+def _build_tree() -> CommandNode:
     """The program itself; without a command it is the chat."""
     below = tuple(
-        _place(("antiphon", name), meaning, parser_of(name)) for name, meaning in COMMANDS.items()
+        _node(("antiphon", name), meaning, build_parser(name)) for name, meaning in COMMANDS.items()
     )
     chat = next(each for each in below if each.words[-1] == "chat")
     about = (Flag((name,), "", None) for name in ABOUT)
     known = {name for flag in chat.flags for name in flag.names}
     flags = (*chat.flags, *(flag for flag in about if not known.intersection(flag.names)))
-    return Place(("antiphon",), "", flags, below)
+    return CommandNode(("antiphon",), "", flags, below)
 
 
-def _place(words: tuple[str, ...], meaning: str, parser: ArgumentParser) -> Place:
-    return Place(words, _said(meaning), tuple(_flags(parser)), tuple(_below(words, parser)))
+def _node(words: tuple[str, ...], meaning: str, parser: ArgumentParser) -> CommandNode:
+    return CommandNode(
+        words, _one_line(meaning), tuple(_flags(parser)), tuple(_subcommands(words, parser))
+    )
 
 
 def _flags(parser: ArgumentParser) -> Iterator[Flag]:
     for action in parser._actions:  # argparse tells nobody else what a parser takes
         if action.option_strings and action.help is not SUPPRESS:
-            yield Flag(tuple(action.option_strings), _said(action.help or ""), _values(action))
+            yield Flag(tuple(action.option_strings), _one_line(action.help or ""), _values(action))
 
 
 def _values(action: Action) -> Values | None:
@@ -305,18 +311,18 @@ def _values(action: Action) -> Values | None:
         return None
     if action.choices is not None:
         return tuple(map(str, action.choices))
-    return "files" if action.metavar in OF_FILES else "any"
+    return "files" if action.metavar in FILE_METAVARS else "any"
 
 
-def _below(words: tuple[str, ...], parser: ArgumentParser) -> Iterator[Place]:
+def _subcommands(words: tuple[str, ...], parser: ArgumentParser) -> Iterator[CommandNode]:
     for action in parser._actions:
         if action.nargs == PARSER:
             actions: Any = action
             meanings = {each.dest: each.help or "" for each in actions._choices_actions}
             for name, below in actions.choices.items():
-                yield _place((*words, name), meanings.get(name, ""), below)
+                yield _node((*words, name), meanings.get(name, ""), below)
 
 
-def _said(meaning: str) -> str:
+def _one_line(meaning: str) -> str:
     """On one line, without what is true on one machine alone."""
     return " ".join(re.sub(r" \(default: .*\)", "", meaning).replace("%%", "%").split())

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from antiphon.cli import trust
-from antiphon.cli.output import note, print_json, table
+from antiphon.cli.output import format_table, note, print_json
 from antiphon.settings.loading import LoadedSettings
 from antiphon.settings.paths import data_folder
 from antiphon.settings.settings import MASK, TABLE, masked_value
@@ -39,7 +39,7 @@ def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
 
 def decide(asked: Namespace, file: FolderFile) -> bool:
     """Go on without it, and say so: this command is how a person learns what counts."""
-    return trust.leave(file)
+    return trust.ignore_file(file)
 
 
 def run(asked: Namespace, loaded: LoadedSettings) -> int:
@@ -56,7 +56,7 @@ def run(asked: Namespace, loaded: LoadedSettings) -> int:
         }
         print_json(both)
     else:
-        print(table(("setting", "value", "from"), rows(loaded)))
+        print(format_table(("setting", "value", "from"), rows(loaded)))
     if loaded.folder_file is not None and loaded.counted:
         note(f"antiphon: {trust.explain_counted(loaded.folder_file)}")
     return 0
@@ -87,7 +87,7 @@ def _show_grants(grants: GrantsFile, *, as_json: bool) -> int:
             (each.server or "-", each.own_name, each.origin or "-", _asked_by(each))
             for each in allowed
         ]
-        print(table(("server", "tool", "what the server is", "where this asks"), rows))
+        print(format_table(("server", "tool", "what the server is", "where this asks"), rows))
     return 0
 
 

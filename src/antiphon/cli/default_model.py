@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 @runtime_checkable
-class _Embedded(Protocol):
+class _EmbeddedTransport(Protocol):
     """A line into this process; known by its shape, so that `--server` need not load a runtime."""
 
     async def runtime(self) -> Runtime:
@@ -19,12 +19,12 @@ class _Embedded(Protocol):
         ...
 
 
-async def choice(client: AsyncClient) -> tuple[str, str] | None:
+async def find_default_model(client: AsyncClient) -> tuple[str, str] | None:
     """The model that the runtime in this process takes, and why; None where a server chooses.
 
     Raises `AntiphonError` where the runtime cannot be opened.
     """
-    if isinstance(client.transport, _Embedded):
+    if isinstance(client.transport, _EmbeddedTransport):
         chosen = await (await client.transport.runtime()).choice()
         return chosen.model, chosen.why
     return None

@@ -60,25 +60,25 @@ MEANINGS: Mapping[int, tuple[str, str]] = {
 _OF_SETTINGS = frozenset({"bad_settings", "provider_auth", "unauthorized", "forbidden"})
 
 
-def of_problem(problem: AntiphonError) -> int:
+def code_for_error(problem: AntiphonError) -> int:
     """The exit code of a command that ended with this."""
-    code = of_fault(problem.code)
+    code = code_for_fault(problem.code)
     return WRONG_USAGE if code == FAILED and isinstance(problem, InvalidRequest) else code
 
 
-def of_failure(error: AntiphonError | None) -> int:
+def code_for_failure(error: AntiphonError | None) -> int:
     """The exit code of a command that has told of this error, or of none, and gone on."""
     match error:
         case None:
             return DONE
         case RunFailed():
-            return of_fault(error.error_code)
+            return code_for_fault(error.error_code)
         case RunIncomplete() | RunExpired():
             return INCOMPLETE
         case _:
-            return of_problem(error)
+            return code_for_error(error)
 
 
-def of_fault(code: str) -> int:
+def code_for_fault(code: str) -> int:
     """The exit code of a run that failed with this error's code."""
     return MISCONFIGURED if code in _OF_SETTINGS else FAILED

@@ -78,7 +78,7 @@ LOOKS = (
 """How the terminal chat looks, and whose keys edit its line."""
 
 
-class Command(Protocol):
+class CommandModule(Protocol):
     """Interface of every command's module, whose docstring is its help.
 
     A module may also have a function `decide(asked, file)`: whether a settings file of the working
@@ -100,7 +100,7 @@ class Command(Protocol):
         ...
 
 
-class WholeWords(HelpFormatter):
+class UnbrokenWordsFormatter(HelpFormatter):
     """Sets help so that an address or a path stays in one piece, as long as it may be."""
 
     def _split_lines(self, text: str, width: int) -> list[str]:
@@ -111,7 +111,7 @@ class Parser(ArgumentParser):
     """Says in one line what is wrong, as all commands do, and where help is."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(formatter_class=WholeWords, **options)
+        super().__init__(formatter_class=UnbrokenWordsFormatter, **options)
 
     def error(self, message: str) -> NoReturn:
         """Raise `InvalidRequest`."""
@@ -122,10 +122,10 @@ class Parser(ArgumentParser):
         print(self.format_help(), end="", file=file)
 
 
-def carry_out(name: str, arguments: Sequence[str]) -> int:
+def run_command(name: str, arguments: Sequence[str]) -> int:
     """Load the command and do what it is asked. Raises `AntiphonError`, where misused too."""
-    command = _loaded(name)
-    parser = parser_of(name)
+    command = _import_command(name)
+    parser = build_parser(name)
     try:
         asked, unknown = parser.parse_known_args(arguments)
     except SystemExit:  # it has printed the help
@@ -142,7 +142,7 @@ def carry_out(name: str, arguments: Sequence[str]) -> int:
         )
     taken = (*command.FLAGS, *getattr(asked, "flags", ()))
     given = {
-        name: _joined(getattr(asked, name, None))
+        name: _join_values(getattr(asked, name, None))
         for new in taken
         for name in (*_old_names(new), new)
     }
@@ -177,10 +177,10 @@ def _refuse(asked: Namespace, file: FolderFile) -> bool:
     return refuse_untrusted(file)
 
 
-def parser_of(name: str) -> Parser:
+def build_parser(name: str) -> Parser:
     """What the command takes."""
-    command = _loaded(name)
-    flags = setting_flags(command.FLAGS)
+    command = _import_command(name)
+    flags = settings_parser(command.FLAGS)
     parser = Parser(
         prog=f"antiphon {name}",
         description=cleandoc(command.__doc__ or ""),
@@ -191,11 +191,11 @@ def parser_of(name: str) -> Parser:
     return parser
 
 
-def _loaded(name: str) -> Command:
-    return cast("Command", import_module(f"antiphon.cli.{name.replace('-', '_')}"))
+def _import_command(name: str) -> CommandModule:
+    return cast("CommandModule", import_module(f"antiphon.cli.{name.replace('-', '_')}"))
 
 
-def _joined(given: str | bool | list[str] | None) -> str | None:
+def _join_values(given: str | bool | list[str] | None) -> str | None:
     """What was given by one flag or several, as a text: commas part those of a list everywhere."""
     match given:
         case list():
@@ -206,7 +206,7 @@ def _joined(given: str | bool | list[str] | None) -> str | None:
             return given
 
 
-def setting_flags(names: Sequence[str]) -> ArgumentParser:
+def settings_parser(names: Sequence[str]) -> ArgumentParser:
     """A parser of settings alone. What is not given leaves no trace, so that an action's parser
     does not undo what its command's parser has read.
     """
@@ -217,8 +217,8 @@ def setting_flags(names: Sequence[str]) -> ArgumentParser:
         )
         for name in names:
             setting = TABLE[name]
-            group.add_argument(setting.flag, help=_help(setting), **_taken(setting))
-            _take_old_names(parser, setting)
+            group.add_argument(setting.flag, help=_help(setting), **_argument_options(setting))
+            _accept_old_names(parser, setting)
         group.add_argument(
             "--config-file",
             metavar="FILE",
@@ -227,24 +227,24 @@ def setting_flags(names: Sequence[str]) -> ArgumentParser:
     return parser
 
 
-def take_silently(parser: ArgumentParser, names: Sequence[str]) -> None:
+def accept_silently(parser: ArgumentParser, names: Sequence[str]) -> None:
     """Let these settings be given, though they mean nothing here and help has no word of them.
 
     A command line that had them goes on to work, and a wrong value is refused as everywhere.
     """
     for name in names:
         setting = TABLE[name]
-        parser.add_argument(setting.flag, help=SUPPRESS, **_taken(setting))
-        _take_old_names(parser, setting)
+        parser.add_argument(setting.flag, help=SUPPRESS, **_argument_options(setting))
+        _accept_old_names(parser, setting)
     parser.set_defaults(flags=names)
 
 
-def _take_old_names(parser: ArgumentParser, setting: Setting) -> None:
+def _accept_old_names(parser: ArgumentParser, setting: Setting) -> None:
     for old in _old_names(setting.name):
-        parser.add_argument(flag_name(old), help=SUPPRESS, **_taken(setting))
+        parser.add_argument(flag_name(old), help=SUPPRESS, **_argument_options(setting))
 
 
-def _taken(setting: Setting) -> dict[str, Any]:
+def _argument_options(setting: Setting) -> dict[str, Any]:
     """What stands behind the flag, in argparse's words; nothing behind one that is on or off."""
     if setting.switch:
         return {"action": BooleanOptionalAction, "default": SUPPRESS}

@@ -12,12 +12,12 @@ SIGNALS = tuple(
 )
 
 
-def interruptible(work: Callable[[], Coroutine[Any, Any, int]]) -> int:
+def run_interruptibly(work: Callable[[], Coroutine[Any, Any, int]]) -> int:
     """Run to the end, or cancel at a signal and return its exit code; a second one ends at once."""
-    return asyncio.run(_interruptible(work))
+    return asyncio.run(_cancel_on_signal(work))
 
 
-async def _interruptible(work: Callable[[], Coroutine[Any, Any, int]]) -> int:
+async def _cancel_on_signal(work: Callable[[], Coroutine[Any, Any, int]]) -> int:
     loop = asyncio.get_running_loop()
     task = asyncio.create_task(work())
     caught: list[int] = []

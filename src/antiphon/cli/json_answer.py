@@ -8,8 +8,8 @@ from collections.abc import Mapping
 import msgspec
 
 from antiphon.cli.exit_codes import FAILED
-from antiphon.cli.output import Page
-from antiphon.cli.text_answer import code
+from antiphon.cli.output import TextOutput
+from antiphon.cli.text_answer import exit_code_of
 from antiphon.tools.tool_events import ConsentAsked, ToolEnded, ToolEvent
 from antiphon.types import events
 from antiphon.types.errors import AntiphonError
@@ -28,13 +28,13 @@ from antiphon.types.runs import Fault, Reason, Usage
 from antiphon.types.terminal_safe import json_text
 
 
-class Lines:
+class JsonLinesWriter:
     """Writes every event as one line of JSON that begins with its number.
 
     The last line has the final status: `turn.ended`, or `local.ended` where the end came from here.
     """
 
-    def __init__(self, page: Page) -> None:
+    def __init__(self, page: TextOutput) -> None:
         self.code = FAILED
         self._page = page
         self._ended = False
@@ -44,7 +44,7 @@ class Lines:
         self._page.write(f'{{"id":{number},{json_text(events.encode(event))[1:]}\n')
         if isinstance(event, RunStatus) and event.status.ended:
             self._ended = True
-            self.code = code(event)
+            self.code = exit_code_of(event)
 
     def happened(self, happening: ToolEvent) -> None:
         """What happens to a tool here; its output comes as an event."""
@@ -66,14 +66,14 @@ class Lines:
     def close(self, end: BaseException | None = None) -> None:
         """No more will come."""
         if end is not None and not self._ended:
-            status, fault = _cut_short(end)
+            status, fault = _status_of_end(end)
             self._write({"type": "local.ended", "status": status, "error": fault})
 
     def _write(self, told: Mapping[str, object] | ToolEvent) -> None:
         self._page.write(f"{json_text(msgspec.json.encode(told))}\n")
 
 
-class Called(msgspec.Struct, frozen=True, kw_only=True):
+class CallRecord(msgspec.Struct, frozen=True, kw_only=True):
     """A tool call and its output, None where it has none; `arguments` are JSON as it came."""
 
     id: str
@@ -83,7 +83,7 @@ class Called(msgspec.Struct, frozen=True, kw_only=True):
     is_error: bool = False
 
 
-class Told(msgspec.Struct, kw_only=True):
+class RunRecord(msgspec.Struct, kw_only=True):
     """A run and its answer, as one object of JSON.
 
     `cost` is in US dollars, None if unknown; `refusal` is why the model would not answer.
@@ -98,22 +98,22 @@ class Told(msgspec.Struct, kw_only=True):
     cost: float | None = None
     thread_id: str | None = None
     run_id: str | None = None
-    tool_calls: list[Called] = []
+    tool_calls: list[CallRecord] = []
 
 
-class Whole:
+class JsonObjectWriter:
     """Writes one object of JSON when all is over."""
 
-    def __init__(self, page: Page) -> None:
+    def __init__(self, page: TextOutput) -> None:
         self.code = FAILED
         self._page = page
-        self._told = Told()
+        self._told = RunRecord()
         self._ended = False
         self._texts: list[str] = []
         self._refusals: list[str] = []
         self._refused: list[str] = []
         self._fresh: list[str] = []
-        self._calls: dict[str, Called] = {}
+        self._calls: dict[str, CallRecord] = {}
         self._open: list[str] = []
         self._used = Usage()
 
@@ -128,7 +128,7 @@ class Whole:
                 self._end_text()
                 self._open = []
             case ToolCallReady(tool_call_id=call, name=name, arguments=arguments):
-                self._calls[call] = Called(id=call, name=name, arguments=arguments)
+                self._calls[call] = CallRecord(id=call, name=name, arguments=arguments)
                 self._open.append(call)
             case ToolOutputAdded(tool_call_id=call, output=output, is_error=is_error):
                 if known := self._calls.get(call):
@@ -150,7 +150,7 @@ class Whole:
     def close(self, end: BaseException | None = None) -> None:
         """No more will come: write what there is."""
         if end is not None and not self._ended:
-            self._told.status, self._told.error = _cut_short(end)
+            self._told.status, self._told.error = _status_of_end(end)
         self._end_text()
         used = self._used
         self._told.text = "\n\n".join(self._texts)
@@ -185,10 +185,10 @@ class Whole:
         told.status, told.reason, told.error = run.status, run.reason, run.error
         if run.status.ended:
             self._ended = True
-            self.code = code(run)
+            self.code = exit_code_of(run)
 
 
-def _cut_short(end: BaseException) -> tuple[str, Fault | None]:
+def _status_of_end(end: BaseException) -> tuple[str, Fault | None]:
     """The status of an answer that this ended, and why."""
     match end:
         case AntiphonError():

@@ -12,7 +12,7 @@ from argparse import ArgumentParser, ArgumentTypeError, Namespace
 import msgspec
 
 from antiphon.api import operations
-from antiphon.cli.output import moment, note, print_json, table
+from antiphon.cli.output import format_table, format_time, note, print_json
 from antiphon.ports import Store
 from antiphon.runtime.admin.keys import SCOPES, KeyService
 from antiphon.runtime.runtime import mint, open_store
@@ -73,11 +73,11 @@ def _limit_arguments(parser: ArgumentParser, more: str) -> None:
 
 def run(asked: Namespace, loaded: LoadedSettings) -> int:
     """Do it on the database of the settings."""
-    asyncio.run(_act(asked, loaded.settings))
+    asyncio.run(_run_action(asked, loaded.settings))
     return 0
 
 
-async def _act(asked: Namespace, settings: Settings) -> None:
+async def _run_action(asked: Namespace, settings: Settings) -> None:
     async with open_store(settings) as store:
         keys = KeyService(store, mint)
         match asked.action:
@@ -88,7 +88,8 @@ async def _act(asked: Namespace, settings: Settings) -> None:
             case "limit":
                 limits = operations.NewLimits(**_limits(asked))
                 key = await keys.update(operations.UpdateKey(asked.id, limits=limits), Principal())
-                note(f"{key.id} ({key.name}) may: {_told(key.limits) or 'whatever it likes'}.")
+                limited = _describe_limits(key.limits) or "whatever it likes"
+                note(f"{key.id} ({key.name}) may: {limited}.")
             case _:
                 key = await keys.revoke(asked.id, Principal())
                 note(f"{key.id} ({key.name}) opens nothing any more.")
@@ -105,7 +106,7 @@ async def _create(keys: KeyService, asked: Namespace) -> None:
     )
     key, token = await keys.create(call, Principal())
     print(token)
-    until = f" Good until {moment(key.expires_at)}." if key.expires_at else ""
+    until = f" Good until {format_time(key.expires_at)}." if key.expires_at else ""
     note(
         f"{key.id} for owner {key.owner}: {', '.join(key.scopes)}.{until} Keep the key: it is not"
         " shown again."
@@ -121,7 +122,7 @@ async def _list(store: Store, *, as_json: bool) -> None:
         note(NONE)
         return
     head = ("id", "name", "owner", "scopes", "limits", "created", "expires", "revoked")
-    print(table(head, map(_row, keys)))
+    print(format_table(head, map(_row, keys)))
 
 
 def _row(key: Key) -> tuple[str, ...]:
@@ -130,10 +131,10 @@ def _row(key: Key) -> tuple[str, ...]:
         key.name,
         key.owner,
         ",".join(key.scopes),
-        _told(key.limits),
-        moment(key.created_at),
-        moment(key.expires_at),
-        moment(key.revoked_at),
+        _describe_limits(key.limits),
+        format_time(key.created_at),
+        format_time(key.expires_at),
+        format_time(key.revoked_at),
     )
 
 
@@ -141,7 +142,7 @@ def _limits(asked: Namespace) -> dict[str, int | msgspec.UnsetType | None]:
     return {name: getattr(asked, name) for name in _LIMITS}
 
 
-def _told(limits: Limits) -> str:
+def _describe_limits(limits: Limits) -> str:
     """The limits that there are, in a few words."""
     bounds = {unit: getattr(limits, name) for name, (_, unit) in _LIMITS.items()}
     return ", ".join(f"{bound} {unit}" for unit, bound in bounds.items() if bound is not None)

@@ -13,7 +13,7 @@ from textwrap import dedent
 
 import antiphon
 from antiphon.cli.command_names import ABOUT, COMMANDS
-from antiphon.cli.exit_codes import BY_SIGNAL, FAILED, of_problem
+from antiphon.cli.exit_codes import BY_SIGNAL, FAILED, code_for_error
 from antiphon.telemetry import failpoints
 from antiphon.types.errors import AntiphonError, InvalidRequest
 from antiphon.types.terminal_safe import clean
@@ -21,21 +21,21 @@ from antiphon.types.terminal_safe import clean
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line says; returns the exit code."""
-    _lead_closed_streams_nowhere()
+    _open_closed_streams()
     try:
-        return _run(sys.argv[1:] if arguments is None else arguments)
+        return _run_with_error_handling(sys.argv[1:] if arguments is None else arguments)
     finally:
         _drop_unread_notes()
 
 
-def _run(arguments: Sequence[str]) -> int:
+def _run_with_error_handling(arguments: Sequence[str]) -> int:
     try:
         failpoints.arm(os.environ.get("FAILPOINTS", ""))
-        code = _carry_out(arguments)
+        code = _dispatch(arguments)
         sys.stdout.flush()
     except AntiphonError as problem:
-        _say(_told(problem))
-        return of_problem(problem)
+        _print_error(_format_error(problem))
+        return code_for_error(problem)
     except KeyboardInterrupt:
         return BY_SIGNAL + signal.SIGINT
     except BrokenPipeError:
@@ -46,13 +46,13 @@ def _run(arguments: Sequence[str]) -> int:
             raise
         # A full disk behind stdout, for one; what commands themselves open, they answer for.
         _drop_output()
-        _say(clean(str(error)))
+        _print_error(clean(str(error)))
         return FAILED
     return code
 
 
-def _carry_out(arguments: Sequence[str]) -> int:
-    name, rest = _command(arguments)
+def _dispatch(arguments: Sequence[str]) -> int:
+    name, rest = _split_command(arguments)
     match name:
         case "-h" | "--help":
             print(_help())
@@ -61,7 +61,7 @@ def _carry_out(arguments: Sequence[str]) -> int:
             print(f"antiphon {antiphon.__version__}")
             return 0
         case _ if name in COMMANDS:
-            code: int = import_module("antiphon.cli.flags").carry_out(name, rest)
+            code: int = import_module("antiphon.cli.flags").run_command(name, rest)
             return code
         case _:
             near = difflib.get_close_matches(name, COMMANDS, n=1)
@@ -71,14 +71,14 @@ def _carry_out(arguments: Sequence[str]) -> int:
             )
 
 
-def _command(arguments: Sequence[str]) -> tuple[str, Sequence[str]]:
+def _split_command(arguments: Sequence[str]) -> tuple[str, Sequence[str]]:
     """The command and what is said to it; the chat where only flags are named, or nothing."""
     if arguments and (not arguments[0].startswith("-") or arguments[0] in ABOUT):
         return arguments[0], arguments[1:]
     return "chat", arguments
 
 
-def _lead_closed_streams_nowhere() -> None:
+def _open_closed_streams() -> None:
     """A database would else get the number of a stream that is closed, and be printed into."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
@@ -99,7 +99,7 @@ def _drop_unread_notes() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
-def _say(text: str) -> None:
+def _print_error(text: str) -> None:
     with suppress(OSError):  # nobody can be told
         print(f"antiphon: {text}", file=sys.stderr, flush=True)
 
@@ -118,12 +118,12 @@ def _help() -> str:
     )
 
 
-def _told(problem: AntiphonError) -> str:
+def _format_error(problem: AntiphonError) -> str:
     """What was wanted, what came, what to do; foreign words in it cannot act on the terminal."""
-    return clean("; ".join(_parts(problem)))
+    return clean("; ".join(_error_parts(problem)))
 
 
-def _parts(problem: AntiphonError) -> Iterable[str]:
+def _error_parts(problem: AntiphonError) -> Iterable[str]:
     yield problem.message.rstrip(".")
     for name, word in (("expected", "wanted "), ("received", "got "), ("hint", "")):
         if text := problem.details.get(name):

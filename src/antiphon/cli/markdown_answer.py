@@ -15,7 +15,7 @@ from antiphon.terminal.spans import Line
 from antiphon.terminal.themes import BARE, Ink, Theme, choose_theme
 
 
-class Typeset:
+class MarkdownOutput:
     """Writes each line once, when it is finished; nothing is drawn again."""
 
     on_terminal = True

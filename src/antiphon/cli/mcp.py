@@ -19,8 +19,8 @@ from importlib import import_module
 from typing import Any
 
 from antiphon.cli import mcp_servers, trust
-from antiphon.cli.flags import CLIENT, RUNTIME, setting_flags
-from antiphon.cli.interrupt import interruptible
+from antiphon.cli.flags import CLIENT, RUNTIME, settings_parser
+from antiphon.cli.interrupt import run_interruptibly
 from antiphon.client.async_client import AsyncClient
 from antiphon.ports import LOCAL
 from antiphon.runtime.runtime import open_store
@@ -50,7 +50,7 @@ def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
     mcp_servers.arguments(actions, flags)
     serve = actions.add_parser(
         "serve",
-        parents=[setting_flags((*FLAGS, *OF_SERVE))],
+        parents=[settings_parser((*FLAGS, *OF_SERVE))],
         help="offer threads and assistants to other programs",
     )
     serve.set_defaults(flags=OF_SERVE)
@@ -71,7 +71,7 @@ def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
 
 def decide(asked: Namespace, file: FolderFile) -> bool:
     """Go on without it: nothing that is looked at or written down here is the file's."""
-    return refuse_untrusted(file) if asked.action == "serve" else trust.leave(file)
+    return refuse_untrusted(file) if asked.action == "serve" else trust.ignore_file(file)
 
 
 def run(asked: Namespace, loaded: LoadedSettings) -> int:
@@ -84,19 +84,19 @@ def run(asked: Namespace, loaded: LoadedSettings) -> int:
 
 
 def _serve(asked: Namespace, settings: Settings) -> int:
-    serving = _loaded("antiphon.mcp.server.process")
+    serving = _import_mcp("antiphon.mcp.server.process")
     with redirect_stdout(sys.stderr):  # tools may print; stdout carries the protocol
         functions = [function for spec in asked.tools for function in load(spec, settings)]
-    return interruptible(lambda: _served(serving, asked, settings, functions))
+    return run_interruptibly(lambda: _run_server(serving, asked, settings, functions))
 
 
-async def _served(
+async def _run_server(
     serving: Any, asked: Namespace, settings: Settings, functions: Sequence[Function]
 ) -> int:
     async with AsyncClient(settings=settings) as client:
         options = {"each_assistant": asked.assistants}
         if asked.http:
-            async with _door(settings) as admit:
+            async with _open_admission(settings) as admit:
                 await serving.serve_http(client, settings, functions, admit, **options)
         else:
             await serving.serve_stdio(client, settings, functions, **options)
@@ -104,13 +104,13 @@ async def _served(
 
 
 @asynccontextmanager
-async def _door(settings: Settings) -> AsyncGenerator[Admit]:
+async def _open_admission(settings: Settings) -> AsyncGenerator[Admit]:
     """Who is let in over HTTP: whoever has a key of this database, once there is one.
 
     In front of a server it is whoever has the key that this process has for that server.
     """
     if settings.server is not None:
-        yield _with_key(settings.api_key)
+        yield _require_key(settings.api_key)
         return
     async with open_store(settings) as store:
         access = AccessControl(store, was_locked=bool(await store.keys()))
@@ -126,7 +126,7 @@ async def _door(settings: Settings) -> AsyncGenerator[Admit]:
         yield admit
 
 
-def _with_key(key: str | None) -> Admit:
+def _require_key(key: str | None) -> Admit:
     async def admit(scope: MutableMapping[str, Any]) -> None:
         given: bytes = dict(scope["headers"]).get(b"authorization", b"")
         if key is not None and not hmac.compare_digest(given, f"Bearer {key}".encode()):
@@ -135,7 +135,7 @@ def _with_key(key: str | None) -> Admit:
     return admit
 
 
-def _loaded(name: str) -> Any:
+def _import_mcp(name: str) -> Any:
     """A module of the extra `mcp`. Raises `BadSettings` where that is not installed."""
     try:
         return import_module(name)

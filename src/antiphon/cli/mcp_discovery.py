@@ -13,15 +13,15 @@ from antiphon.settings.settings import Settings
 from antiphon.types.errors import install_hint
 
 
-def found(settings: Settings) -> DiscoveredServers:
+def find_and_report(settings: Settings) -> DiscoveredServers:
     """The servers that are meant here."""
-    found = looked_for(settings)
-    for each in unstarted(found):
+    found = find_servers(settings)
+    for each in describe_unstarted(found):
         note(f"antiphon: {each}")
     return found
 
 
-def looked_for(settings: Settings) -> DiscoveredServers:
+def find_servers(settings: Settings) -> DiscoveredServers:
     """The same, without a word."""
     return discovery.find_servers(settings, os.environ, Path.cwd())
 
@@ -32,7 +32,7 @@ def note_missing_extra() -> None:
         note(f"antiphon: MCP servers need an extra to be started. {install_hint('mcp')}")
 
 
-def unstarted(found: DiscoveredServers) -> Iterator[str]:
+def describe_unstarted(found: DiscoveredServers) -> Iterator[str]:
     """What to say of files whose servers were not approved."""
     for each in found.unapproved:
         names = ", ".join(each.servers)

@@ -12,8 +12,8 @@ from threading import Thread
 from msgspec.structs import replace
 
 from antiphon.cli.exit_codes import FAILED
-from antiphon.cli.interrupt import interruptible
-from antiphon.cli.mcp_discovery import found
+from antiphon.cli.interrupt import run_interruptibly
+from antiphon.cli.mcp_discovery import find_and_report
 from antiphon.cli.output import note
 from antiphon.mcp.client.authorization import PERSON_SECONDS, authorizer, open_logins
 from antiphon.mcp.client.toolbox import McpServers
@@ -27,7 +27,7 @@ def log_in(asked: Namespace, settings: Settings) -> int:
     """Log in at a server; returns the exit code."""
     config = _over_http(asked.name, settings)
     person = AtTerminal(opens=not asked.no_browser)
-    return interruptible(lambda: _logged_in(config, settings, person))
+    return run_interruptibly(lambda: _logged_in(config, settings, person))
 
 
 async def _logged_in(config: ServerConfig, settings: Settings, person: AtTerminal) -> int:
@@ -54,7 +54,7 @@ def log_out(asked: Namespace, settings: Settings) -> int:
 
 
 def _over_http(name: str, settings: Settings) -> ServerConfig:
-    server = found(settings).get(name)
+    server = find_and_report(settings).get(name)
     if server.config.transport == "stdio":
         raise InvalidRequest(f"the server {name} is a program, at which nobody logs in")
     usable = discovery.resolve([server], os.environ)

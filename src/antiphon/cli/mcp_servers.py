@@ -14,12 +14,12 @@ from typing import Any
 import msgspec
 
 from antiphon.cli.flags import Parser
-from antiphon.cli.interrupt import interruptible
-from antiphon.cli.mcp_discovery import found, note_missing_extra
+from antiphon.cli.interrupt import run_interruptibly
+from antiphon.cli.mcp_discovery import find_and_report, note_missing_extra
 from antiphon.cli.mcp_login import log_in, log_out
-from antiphon.cli.mcp_test import Tried, attempt, trial
-from antiphon.cli.output import note, print_json, table
-from antiphon.cli.trust import look_and_trust
+from antiphon.cli.mcp_test import ServerProbe, probe_servers, run_test
+from antiphon.cli.output import format_table, note, print_json
+from antiphon.cli.trust import review_and_trust
 from antiphon.mcp.config import discovery
 from antiphon.mcp.config.parser import ParsedServer, legal_names, parse_servers
 from antiphon.mcp.config.server_config import ServerConfig
@@ -30,7 +30,7 @@ from antiphon.types.errors import InvalidRequest
 FLAGS = ("config", "private_hosts")
 
 
-class Listed(msgspec.Struct, frozen=True, kw_only=True):
+class ServerRow(msgspec.Struct, frozen=True, kw_only=True):
     """A server as it is written down; what `target` refers to is left open, and is no secret."""
 
     name: str
@@ -40,7 +40,7 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True):
     enabled: bool
     problem: str = ""
     ignored: tuple[str, ...] = ()
-    state: Tried | None = None
+    state: ServerProbe | None = None
 
 
 class SplitParser(Parser):
@@ -117,7 +117,7 @@ def _add(asked: Namespace, settings: Settings) -> int:
             received=name,
             hint=f"for instance {legal_names([name])[name]}",
         )
-    entry = _entry(asked)
+    entry = _config_entry(asked)
     (made,) = parse_servers({name: entry}, "the command line")
     if made.problem:
         raise InvalidRequest(f"the server {name} cannot be used: {made.problem}")
@@ -131,7 +131,7 @@ def _add(asked: Namespace, settings: Settings) -> int:
     return 0
 
 
-def _entry(asked: Namespace) -> dict[str, Any]:
+def _config_entry(asked: Namespace) -> dict[str, Any]:
     """The server as the JSON of everybody has it."""
     command = [*asked.command, *getattr(asked, "behind", ())]
     if bool(command) == bool(asked.url):
@@ -141,7 +141,7 @@ def _entry(asked: Namespace) -> dict[str, Any]:
             hint="antiphon mcp add time -- uvx mcp-server-time",
         )
     if asked.url:
-        _refuse_no_address(asked.url)
+        _check_url(asked.url)
         entry: dict[str, Any] = {"type": "sse" if asked.sse else "http", "url": asked.url}
         if asked.header:
             entry["headers"] = dict(_pair(each, ":") for each in asked.header)
@@ -152,7 +152,7 @@ def _entry(asked: Namespace) -> dict[str, Any]:
     return entry
 
 
-def _refuse_no_address(url: str) -> None:
+def _check_url(url: str) -> None:
     if not url.startswith(("http://", "https://", "${")):
         raise InvalidRequest(
             "this is no address of a server",
@@ -178,26 +178,30 @@ def _remove(asked: Namespace, settings: Settings) -> int:
     if own.remove(name):
         note(f"antiphon: {name} is removed from {own.file}.")
         return 0
-    written_in = found(settings).get(name).origin
+    written_in = find_and_report(settings).get(name).origin
     raise InvalidRequest(
         f"the server {name} is not in {own.file}", hint=f"it is in {written_in}: change it there."
     )
 
 
 def _trust(asked: Namespace, settings: Settings) -> int:
-    return look_and_trust([Path(asked.file)], yes=asked.yes)
+    return review_and_trust([Path(asked.file)], yes=asked.yes)
 
 
 def _list(asked: Namespace, settings: Settings) -> int:
-    servers = found(settings).servers
-    results: list[Tried] = []
-    code = interruptible(lambda: attempt(servers, settings, results)) if asked.test else 0
+    servers = find_and_report(settings).servers
+    results: list[ServerProbe] = []
+    code = run_interruptibly(lambda: probe_servers(servers, settings, results)) if asked.test else 0
     tried = {each.server: each for each in results}
-    listed = [_listed(each, tried.get(each.config.name)) for each in servers]
+    listed = [_server_row(each, tried.get(each.config.name)) for each in servers]
     if asked.json:
         print_json(listed)
     elif listed:
-        print(table(("name", "transport", "command or url", "from", "state"), map(_row, listed)))
+        print(
+            format_table(
+                ("name", "transport", "command or url", "from", "state"), map(_row, listed)
+            )
+        )
         if not asked.test:
             note_missing_extra()
     else:
@@ -205,9 +209,9 @@ def _list(asked: Namespace, settings: Settings) -> int:
     return code
 
 
-def _listed(server: ParsedServer, tried: Tried | None) -> Listed:
+def _server_row(server: ParsedServer, tried: ServerProbe | None) -> ServerRow:
     config = server.config
-    return Listed(
+    return ServerRow(
         name=config.name,
         transport=config.transport,
         target=_target(config),
@@ -219,7 +223,7 @@ def _listed(server: ParsedServer, tried: Tried | None) -> Listed:
     )
 
 
-def _row(each: Listed) -> tuple[str, ...]:
+def _row(each: ServerRow) -> tuple[str, ...]:
     if each.state is not None:
         state = ": ".join(part for part in (each.state.status, each.state.why) if part)
     elif not each.enabled:
@@ -245,7 +249,7 @@ ACTIONS: Mapping[str, Callable[[Namespace, Settings], int]] = {
     "add": _add,
     "list": _list,
     "remove": _remove,
-    "test": trial,
+    "test": run_test,
     "login": log_in,
     "logout": log_out,
     "trust": _trust,

@@ -16,8 +16,8 @@ from typing import Any
 import msgspec
 
 from antiphon.cli.exit_codes import FAILED
-from antiphon.cli.interrupt import interruptible
-from antiphon.cli.mcp_discovery import found
+from antiphon.cli.interrupt import run_interruptibly
+from antiphon.cli.mcp_discovery import find_and_report
 from antiphon.cli.output import note, print_json
 from antiphon.mcp.client.authorization import authorizer
 from antiphon.mcp.client.client_features import NoClientFeatures
@@ -37,14 +37,14 @@ SETTLE_SECONDS = 3.0
 """The longest wait for that."""
 
 
-class Declining(NoClientFeatures):
+class DecliningFeatures(NoClientFeatures):
     """A host that can do what the terminal chat can, and declines whatever is asked."""
 
     asks = True
     samples = True
 
 
-class Tried(msgspec.Struct, frozen=True, kw_only=True):
+class ServerProbe(msgspec.Struct, frozen=True, kw_only=True):
     """What became of a server that was started to see whether it can be."""
 
     server: str
@@ -61,22 +61,22 @@ class Tried(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
 
 
-def trial(asked: Namespace, settings: Settings) -> int:
+def run_test(asked: Namespace, settings: Settings) -> int:
     """Start a server, or all, and print what became of them; returns the exit code."""
-    known = found(settings)
+    known = find_and_report(settings)
     servers = [known.get(asked.name)] if asked.name else list(known.servers)
     if not servers:
         note("antiphon: no MCP server is written down; antiphon mcp add --help says how.")
-    results: list[Tried] = []
-    code = interruptible(lambda: attempt(servers, settings, results))
+    results: list[ServerProbe] = []
+    code = run_interruptibly(lambda: probe_servers(servers, settings, results))
     if asked.json:
         print_json(results)
     elif results:
-        print(clean("\n".join(line for each in results for line in _told(each))))
+        print(clean("\n".join(line for each in results for line in _describe(each))))
     return code
 
 
-def _told(tried: Tried) -> Iterator[str]:
+def _describe(tried: ServerProbe) -> Iterator[str]:
     yield f"{tried.server}: {tried.status}{': ' if tried.why else ''}{tried.why}"
     if tried.status == "ready":
         who = " ".join(part for part in (tried.title, tried.version) if part)
@@ -92,11 +92,13 @@ def _told(tried: Tried) -> Iterator[str]:
         yield from (f"    {line}" for line in tried.stderr)
 
 
-async def attempt(servers: Sequence[ParsedServer], settings: Settings, results: list[Tried]) -> int:
+async def probe_servers(
+    servers: Sequence[ParsedServer], settings: Settings, results: list[ServerProbe]
+) -> int:
     """Start the servers, and put down what became of each; returns the exit code."""
     usable = discovery.resolve(servers, os.environ)
     results += [
-        Tried(server=problem.server, status="failed", seconds=0, why=problem.why)
+        ServerProbe(server=problem.server, status="failed", seconds=0, why=problem.why)
         for problem in usable.problems
     ]
     began = time.monotonic()
@@ -112,18 +114,23 @@ async def attempt(servers: Sequence[ParsedServer], settings: Settings, results: 
     auth = authorizer(settings, os.environ)
     known = open_protocol_cache(os.environ)
     async with McpServers(
-        usable.configs, Declining(), auth=auth, changed=changed, delays=(), protocol_cache=known
+        usable.configs,
+        DecliningFeatures(),
+        auth=auth,
+        changed=changed,
+        delays=(),
+        protocol_cache=known,
     ) as running:
         await running.ready(max((each.connect_timeout for each in usable.configs), default=0) + 5)
-        await _quiet(news)
+        await _wait_until_quiet(news)
         for state in running.states():
-            results.append(await _tried(running, state, ready_after.get(state.server, 0)))
+            results.append(await _probe_result(running, state, ready_after.get(state.server, 0)))
     order = [each.config.name for each in servers]
     results.sort(key=lambda tried: order.index(tried.server))
     return 0 if all(each.status in {"ready", "disabled"} for each in results) else FAILED
 
 
-async def _quiet(news: asyncio.Event) -> None:
+async def _wait_until_quiet(news: asyncio.Event) -> None:
     """Wait until servers have told of the tools that they add once they know their client."""
     try:
         async with asyncio.timeout(SETTLE_SECONDS):
@@ -137,9 +144,9 @@ async def _quiet(news: asyncio.Event) -> None:
         return  # it tells without end; what it has offered so far is shown
 
 
-async def _tried(running: McpServers, state: ServerState, seconds: float) -> Tried:
+async def _probe_result(running: McpServers, state: ServerState, seconds: float) -> ServerProbe:
     ready = state.status == "ready"
-    return Tried(
+    return ServerProbe(
         server=state.server,
         status=state.status,
         seconds=round(seconds, 3),

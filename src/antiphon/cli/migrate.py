@@ -37,7 +37,7 @@ BAR_SECONDS = 0.1
 LINE_SECONDS = 5.0
 
 
-class Advance:
+class ProgressBar:
     """Tells steps on a stream; leave it to end the line of the bar."""
 
     def __init__(self, out: TextIO) -> None:
@@ -46,7 +46,7 @@ class Advance:
         self._told_at = 0.0
         self._told = ""
 
-    def __enter__(self) -> Advance:
+    def __enter__(self) -> ProgressBar:
         return self
 
     def __exit__(
@@ -103,7 +103,7 @@ def run(asked: Namespace, loaded: LoadedSettings) -> int:
     match asked.source, asked.target:
         case None, None if not asked.check:
             asyncio.run(_migrate(loaded.settings))
-            note(f"{_shown(loaded.settings.database)} has this version's form.")
+            note(f"{_display_name(loaded.settings.database)} has this version's form.")
         case str(source), str(target):
             asyncio.run(_move(source, target, check=asked.check))
         case _:
@@ -125,7 +125,7 @@ async def _move(source: str, target: str, *, check: bool) -> None:
             raise BadSettings(
                 "There is nothing to move.",
                 expected="--from with a database that is there",
-                received=_shown(source),
+                received=_display_name(source),
             )
         there = await stack.enter_async_context(open_dump(target, new=not check))
         if there is None:
@@ -133,10 +133,11 @@ async def _move(source: str, target: str, *, check: bool) -> None:
         elif check:
             _tell_plan(await planned(here, there), source, target)
         else:
-            with Advance(sys.stderr) as advance:
+            with ProgressBar(sys.stderr) as advance:
                 plan = await move(here, there, advance.tell)
-            note(f"{plan.rows:,} rows are in {_shown(target)}, and equal to those they came from.")
-            note(_next(plan, target))
+            there_now = f"{plan.rows:,} rows are in {_display_name(target)}"
+            note(f"{there_now}, and equal to those they came from.")
+            note(_next_step(plan, target))
 
 
 def _tell_plan(plan: Plan, source: str, target: str) -> None:
@@ -144,11 +145,12 @@ def _tell_plan(plan: Plan, source: str, target: str) -> None:
         if count:
             print(f"{name:14} {count:,}")
     begun = f", of which {plan.done:,} are there" if plan.done else ""
-    note(f"{plan.rows:,} rows can be moved from {_shown(source)} to {_shown(target)}{begun}.")
+    names = f"from {_display_name(source)} to {_display_name(target)}"
+    note(f"{plan.rows:,} rows can be moved {names}{begun}.")
 
 
-def _next(plan: Plan, target: str) -> str:
-    said = f"Name it from now on: --database {_shown(target)}, or ANTIPHON_DATABASE."
+def _next_step(plan: Plan, target: str) -> str:
+    said = f"Name it from now on: --database {_display_name(target)}, or ANTIPHON_DATABASE."
     if plan.counts["provider_keys"]:
         said += (
             " Keys at providers stay sealed by the same secret: see secret_key in the page about"
@@ -157,5 +159,5 @@ def _next(plan: Plan, target: str) -> str:
     return said
 
 
-def _shown(database: str) -> str:
+def _display_name(database: str) -> str:
     return one_line(masked_value(TABLE["database"], database))

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
-from antiphon.cli.exit_codes import DONE, of_fault
+from antiphon.cli.exit_codes import DONE, code_for_fault
 from antiphon.cli.flags import CLIENT
-from antiphon.cli.output import note, print_json, table
+from antiphon.cli.output import format_table, note, print_json
 from antiphon.client.outcome import hint_for
 from antiphon.client.sync_client import Client
 from antiphon.settings.loading import LoadedSettings
@@ -30,9 +30,9 @@ def run(asked: Namespace, loaded: LoadedSettings) -> int:
         print_json(models.data)
     else:
         rows = [(model.id, "default" if model.default else "") for model in models.data]
-        print(table(("model", ""), rows))
+        print(format_table(("model", ""), rows))
     for problem in models.problems:
         note(f"antiphon: {problem.provider} lists no models: {problem.message}")
         if hint := hint_for(problem.code):
             note(f"antiphon: {hint}")
-    return of_fault(models.problems[0].code) if models.problems else DONE
+    return code_for_fault(models.problems[0].code) if models.problems else DONE

@@ -39,7 +39,7 @@ def _same_stream(stdout: TextIO | None, stderr: TextIO | None) -> bool:
 # Lists for people: columns as wide as they must be, and nothing that acts on a terminal.
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def format_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Lines of columns under their names."""
     lines = [[one_line(text) for text in row] for row in (head, *rows)]
     widths = [max(len(cell) for cell in column) for column in zip(*lines, strict=True)]
@@ -49,7 +49,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     )
 
 
-def moment(milliseconds: int | None) -> str:
+def format_time(milliseconds: int | None) -> str:
     """A time in milliseconds since 1970, in this machine's zone; empty for none."""
     if milliseconds is None:
         return ""
@@ -67,7 +67,7 @@ def print_json(value: object) -> None:
 # Where an answer is written: a pipe gets it as it is, a terminal what cannot act on it.
 
 
-class Page(Protocol):
+class TextOutput(Protocol):
     """Where an answer is written."""
 
     on_terminal: bool
@@ -90,7 +90,7 @@ class Page(Protocol):
         ...
 
 
-class Paper:
+class StreamOutput:
     """Where bytes are written at once: as they are into a pipe, cleaned on a terminal.
 
     `raw`: as they are on a terminal too.

@@ -12,7 +12,7 @@ from contextlib import aclosing
 from pathlib import Path
 
 from antiphon.api import operations
-from antiphon.cli.output import note, print_json, table
+from antiphon.cli.output import format_table, note, print_json
 from antiphon.runtime.admin.owners import OwnerService
 from antiphon.runtime.runtime import open_admin
 from antiphon.settings.loading import LoadedSettings
@@ -44,7 +44,7 @@ def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
 
 def run(asked: Namespace, loaded: LoadedSettings) -> int:
     """Do it on the database of the settings."""
-    asyncio.run(_act(asked, loaded.settings))
+    asyncio.run(_run_action(asked, loaded.settings))
     return 0
 
 
@@ -52,7 +52,7 @@ def _owner_argument(parser: ArgumentParser) -> None:
     parser.add_argument("owner", help="as `antiphon owners list` shows it")
 
 
-async def _act(asked: Namespace, settings: Settings) -> None:
+async def _run_action(asked: Namespace, settings: Settings) -> None:
     async with open_admin(settings) as owners:
         match asked.action:
             case "list":
@@ -75,7 +75,7 @@ async def _list(owners: OwnerService, *, as_json: bool) -> None:
     if as_json:
         print_json(held)
     elif held:
-        print(table(("owner", *_KINDS), map(_row, held)))
+        print(format_table(("owner", *_KINDS), map(_row, held)))
     else:
         note(NONE)
 
@@ -87,7 +87,7 @@ async def _show(owners: OwnerService, asked: Namespace) -> None:
     if asked.json:
         print_json(held)
     else:
-        print(table(("owner", *_KINDS), [_row(held)]))
+        print(format_table(("owner", *_KINDS), [_row(held)]))
 
 
 async def _export(owners: OwnerService, asked: Namespace) -> None:

@@ -12,8 +12,8 @@ from argparse import ArgumentParser, Namespace
 from typing import cast, get_args
 
 from antiphon.api import operations
-from antiphon.cli.output import moment, note, print_json, table
-from antiphon.cli.stdin import first_line, typed
+from antiphon.cli.output import format_table, format_time, note, print_json
+from antiphon.cli.stdin import read_first_line, read_secret
 from antiphon.engine.accounts import validate_password
 from antiphon.ports import Store
 from antiphon.runtime.admin.accounts import AccountService
@@ -52,7 +52,7 @@ def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
 
 def run(asked: Namespace, loaded: LoadedSettings) -> int:
     """Do it on the database of the settings."""
-    asyncio.run(_act(asked, loaded.settings))
+    asyncio.run(_run_action(asked, loaded.settings))
     return 0
 
 
@@ -68,7 +68,7 @@ def _password_argument(parser: ArgumentParser) -> None:
     )
 
 
-async def _act(asked: Namespace, settings: Settings) -> None:
+async def _run_action(asked: Namespace, settings: Settings) -> None:
     async with open_store(settings) as store:
         accounts = AccountService(store, mint)
         match asked.action:
@@ -99,7 +99,7 @@ async def _list(store: Store, *, as_json: bool) -> None:
         note(NONE)
         return
     head = ("id", "name", "role", "state", "made", "logged in")
-    print(table(head, map(_row, people)))
+    print(format_table(head, map(_row, people)))
 
 
 async def _password(accounts: AccountService, asked: Namespace) -> None:
@@ -128,23 +128,23 @@ def _row(person: Person) -> tuple[str, ...]:
         person.name,
         person.role,
         "disabled" if person.disabled else "active",
-        moment(person.created_at),
-        moment(person.signed_in_at),
+        format_time(person.created_at),
+        format_time(person.signed_in_at),
     )
 
 
 def _read_password(asked: Namespace) -> str:
     """The password: the first line of stdin where that was said, else what a person types twice."""
     if asked.password_stdin:
-        return validate_password(first_line("password"))
+        return validate_password(read_first_line("password"))
     if not sys.stdin.isatty():
         raise InvalidRequest(
             "Nobody is here to type a password.",
             expected="a terminal, or --password-stdin",
             hint="printf '%s' \"$PASSWORD\" | antiphon people add NAME --password-stdin",
         )
-    password = validate_password(typed("Password: ", "password"))
-    if typed("Once more: ", "password") != password:
+    password = validate_password(read_secret("Password: ", "password"))
+    if read_secret("Once more: ", "password") != password:
         raise InvalidRequest("The two passwords are not the same.", hint="Try again.")
     return password
 

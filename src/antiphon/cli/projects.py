@@ -9,7 +9,7 @@ import asyncio
 from argparse import ArgumentParser, Namespace
 
 from antiphon.api import operations
-from antiphon.cli.output import moment, note, print_json, table
+from antiphon.cli.output import format_table, format_time, note, print_json
 from antiphon.ports import Store
 from antiphon.runtime.admin.projects import ProjectService
 from antiphon.runtime.runtime import mint, open_store
@@ -48,11 +48,11 @@ def _which_argument(parser: ArgumentParser) -> None:
 
 def run(asked: Namespace, loaded: LoadedSettings) -> int:
     """Do it on the database of the settings."""
-    asyncio.run(_act(asked, loaded.settings))
+    asyncio.run(_run_action(asked, loaded.settings))
     return 0
 
 
-async def _act(asked: Namespace, settings: Settings) -> None:
+async def _run_action(asked: Namespace, settings: Settings) -> None:
     async with open_store(settings) as store:
         projects = ProjectService(store, mint)
         match asked.action:
@@ -89,11 +89,11 @@ async def _list(store: Store, *, as_json: bool) -> None:
     if not projects:
         note(NONE)
         return
-    print(table(("id", "name", "state", "made"), map(_row, projects)))
+    print(format_table(("id", "name", "state", "made"), map(_row, projects)))
 
 
 def _row(project: Project) -> tuple[str, ...]:
-    return (project.id, project.name, _state(project), moment(project.created_at))
+    return (project.id, project.name, _state(project), format_time(project.created_at))
 
 
 def _state(project: Project) -> str:

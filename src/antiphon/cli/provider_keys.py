@@ -11,8 +11,8 @@ import sys
 from argparse import ArgumentParser, Namespace
 
 from antiphon.api import operations
-from antiphon.cli.output import moment, note, print_json, table
-from antiphon.cli.stdin import first_line, typed
+from antiphon.cli.output import format_table, format_time, note, print_json
+from antiphon.cli.stdin import read_first_line, read_secret
 from antiphon.client.formatting import count_noun
 from antiphon.runtime.admin.owners import OwnerService
 from antiphon.runtime.runtime import open_admin
@@ -52,7 +52,7 @@ def run(asked: Namespace, loaded: LoadedSettings) -> int:
     if asked.action == "secret":
         print(new_secret_key())
     else:
-        asyncio.run(_act(asked, loaded.settings))
+        asyncio.run(_run_action(asked, loaded.settings))
     return 0
 
 
@@ -61,7 +61,7 @@ def _which_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--owner", default=LOCAL, help="whose; by default that of this machine")
 
 
-async def _act(asked: Namespace, settings: Settings) -> None:
+async def _run_action(asked: Namespace, settings: Settings) -> None:
     key = _read_key(asked.provider) if asked.action == "set" else ""
     async with open_admin(settings) as owners:
         match asked.action:
@@ -91,15 +91,15 @@ async def _list(owners: OwnerService, asked: Namespace) -> None:
     elif keys:
         head = ("owner", "provider", "ends", "asked at", "since")
         rows = [
-            (key.owner, key.provider, key.hint, key.base_url or "", moment(key.created_at))
+            (key.owner, key.provider, key.hint, key.base_url or "", format_time(key.created_at))
             for key in keys
         ]
-        print(table(head, rows))
+        print(format_table(head, rows))
     else:
         note(NONE)
 
 
 def _read_key(provider: str) -> str:
     if sys.stdin.isatty():
-        return typed(f"Key for {provider}: ", "key")
-    return first_line("key")
+        return read_secret(f"Key for {provider}: ", "key")
+    return read_first_line("key")

@@ -11,7 +11,7 @@ import msgspec
 from antiphon.types.errors import InvalidRequest
 
 
-class Flags(Protocol):
+class FlagParser(Protocol):
     """A parser, or a group of one."""
 
     def add_argument(self, *names: str, **options: Any) -> Any:
@@ -19,7 +19,7 @@ class Flags(Protocol):
         ...
 
 
-class Question(msgspec.Struct, frozen=True, kw_only=True):
+class AskRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What is asked, and how it is to be answered: what the flags say. `words` are joined."""
 
     words: Sequence[str] = ()
@@ -39,7 +39,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     quiet: bool = False
 
 
-ANSWER = {
+ASK_ONLY_FLAGS = {
     "file": "--file",
     "output_schema": "--output-schema",
     "json": "--json",
@@ -52,7 +52,7 @@ ANSWER = {
 """What only a question that is asked once may say."""
 
 
-def answer_arguments(parser: Flags) -> None:
+def answer_arguments(parser: FlagParser) -> None:
     """How the answer is to be, and what goes along with the question."""
     parser.add_argument(
         "-f",
@@ -89,7 +89,7 @@ def answer_arguments(parser: Flags) -> None:
     )
 
 
-def tool_arguments(parser: Flags) -> None:
+def tool_arguments(parser: FlagParser) -> None:
     """Which tools there are, and what they may."""
     parser.add_argument(
         "--tools",
@@ -110,14 +110,14 @@ def tool_arguments(parser: Flags) -> None:
     )
 
 
-def read(asked: Namespace, words: Sequence[str], *, last: bool) -> Question:
+def read_request(asked: Namespace, words: Sequence[str], *, last: bool) -> AskRequest:
     """The question that these flags are about."""
     if asked.json and asked.output == "json":
         raise InvalidRequest(
             "--json and --output json exclude each other",
             hint="--json writes a line for every event, --output json one object at the end.",
         )
-    return Question(
+    return AskRequest(
         words=words,
         files=asked.file,
         system=asked.system,

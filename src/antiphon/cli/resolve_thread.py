@@ -19,14 +19,14 @@ def last_answered(newest: Sequence[Run]) -> str | None:
     return newest[0].thread_id if newest else None
 
 
-def which_thread(client: Client, said: str) -> Thread:
+def resolve_thread(client: Client, said: str) -> Thread:
     """The one that is meant. Raises `NotFound` for none, `InvalidRequest` for several."""
     if said == LAST:
         return client.get_thread(_last(client))
     try:
         return client.get_thread(said)
     except NotFound:
-        found = _begun(client, said)
+        found = _find_by_prefix(client, said)
         if found is None:
             raise
         return found
@@ -39,7 +39,7 @@ def _last(client: Client) -> str:
     return thread_id
 
 
-def _begun(client: Client, said: str) -> Thread | None:
+def _find_by_prefix(client: Client, said: str) -> Thread | None:
     wanted = PREFIX + said.removeprefix(PREFIX)
     found = None
     for thread in client.paginate(ListThreads(limit=PAGE)):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
-from antiphon.cli.flags import CLIENT, LOOKS, WEB, take_silently
+from antiphon.cli.flags import CLIENT, LOOKS, WEB, accept_silently
 from antiphon.server.serve import serve
 from antiphon.server.workers import serve_workers
 from antiphon.settings.loading import LoadedSettings
@@ -22,7 +22,7 @@ FLAGS = tuple(
 
 def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
     """Settings are all there is."""
-    take_silently(parser, LOOKS)
+    accept_silently(parser, LOOKS)
 
 
 def run(asked: Namespace, loaded: LoadedSettings) -> int:

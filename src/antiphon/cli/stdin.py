@@ -13,7 +13,7 @@ from antiphon.types.errors import InvalidRequest
 PATIENCE = 1.0  # seconds; an inherited pipe that nobody writes to looks like a slow writer's
 
 
-def piped(stdin: TextIO | None, *, awaited: bool) -> bytes:
+def read_piped(stdin: TextIO | None, *, awaited: bool) -> bytes:
     """All of stdin; empty where it is closed, empty or a terminal.
 
     Unless it is `awaited`, a stdin that stays open and silent is left alone, and stderr says so.
@@ -21,7 +21,7 @@ def piped(stdin: TextIO | None, *, awaited: bool) -> bytes:
     """
     if stdin is None or stdin.closed or stdin.isatty():
         return b""
-    if not awaited and not _speaks(stdin):
+    if not awaited and not _has_input(stdin):
         note(
             f"antiphon: stdin is open but said nothing for {PATIENCE:g} s, so it is not read;"
             " a further argument `-` waits for it"
@@ -30,7 +30,7 @@ def piped(stdin: TextIO | None, *, awaited: bool) -> bytes:
     return stdin.buffer.read()
 
 
-def _speaks(stdin: TextIO) -> bool:
+def _has_input(stdin: TextIO) -> bool:
     try:
         readable, _, _ = select.select([stdin], [], [], PATIENCE)
     except OSError:  # Windows can ask this of sockets only
@@ -41,7 +41,7 @@ def _speaks(stdin: TextIO) -> bool:
 # A secret is typed without being seen, or comes by stdin; never by the command line.
 
 
-def typed(prompt: str, name: str) -> str:
+def read_secret(prompt: str, name: str) -> str:
     """What a person types at this prompt. Raises `InvalidRequest` where nobody does."""
     try:
         return getpass.getpass(prompt)
@@ -49,7 +49,7 @@ def typed(prompt: str, name: str) -> str:
         raise InvalidRequest(f"No {name} was typed.", hint="Try again.") from None
 
 
-def first_line(name: str) -> str:
+def read_first_line(name: str) -> str:
     """The first line of stdin. Raises `InvalidRequest` where it is no text."""
     try:
         return sys.stdin.readline().rstrip("\r\n")

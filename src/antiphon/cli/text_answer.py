@@ -6,8 +6,8 @@ import sys
 from contextlib import suppress
 from typing import Protocol
 
-from antiphon.cli.exit_codes import DONE, FAILED, INCOMPLETE, of_fault
-from antiphon.cli.output import Page, note
+from antiphon.cli.exit_codes import DONE, FAILED, INCOMPLETE, code_for_fault
+from antiphon.cli.output import TextOutput, note
 from antiphon.client.formatting import dollars
 from antiphon.client.outcome import hint_for
 from antiphon.tools.tool_events import ToolEvent
@@ -34,12 +34,12 @@ _CODES = {
 _WIDTH = 200  # characters of a tool's arguments or output that a note shows
 
 
-def code(run: RunStatus) -> int:
+def exit_code_of(run: RunStatus) -> int:
     """The exit code of a run that has ended so."""
-    return of_fault(run.error.code) if run.error else _CODES.get(run.status, FAILED)
+    return code_for_fault(run.error.code) if run.error else _CODES.get(run.status, FAILED)
 
 
-class Speech(Protocol):
+class AnswerWriter(Protocol):
     """What is made of a run's events."""
 
     @property
@@ -60,10 +60,10 @@ class Speech(Protocol):
         ...
 
 
-class Thoughts:
+class ReasoningWriter:
     """Writes a model's reasoning to stderr, with whatever else is made of its events."""
 
-    def __init__(self, speech: Speech) -> None:
+    def __init__(self, speech: AnswerWriter) -> None:
         self._speech = speech
         self._cleaner = Cleaner()
         self._mid_line = False
@@ -101,10 +101,10 @@ class Thoughts:
             self._think("\n")
 
 
-class Answer:
-    """Writes the text of a run's events; `code` is the exit code they come to."""
+class TextWriter:
+    """Writes the text of a run's events; `exit_code_of` is the exit code they come to."""
 
-    def __init__(self, page: Page, *, quiet: bool) -> None:
+    def __init__(self, page: TextOutput, *, quiet: bool) -> None:
         self.code = FAILED
         self._page = page
         self._quiet = quiet
@@ -138,7 +138,7 @@ class Answer:
             case UsageAdded(usage=usage):
                 self._used += usage
             case RunStatus(status=status) if status.ended:
-                self.code = code(event)
+                self.code = exit_code_of(event)
                 # On one screen, or in one file, the answer's line ends before another begins.
                 self._page.end()
                 self._end(event)

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from antiphon.api.operations import ListMessages, ListRuns, ListThreads
 from antiphon.cli.flags import CLIENT
-from antiphon.cli.output import moment, note, print_json, table
-from antiphon.cli.resolve_thread import which_thread
+from antiphon.cli.output import format_table, format_time, note, print_json
+from antiphon.cli.resolve_thread import resolve_thread
 from antiphon.client.export import FORMS, Form, exported, guess_form
 from antiphon.client.formatting import count_noun
 from antiphon.client.sections import (
@@ -44,7 +44,7 @@ PAGE = 100
 SETS_MARKDOWN = "markdown_it"
 
 
-class Noted:
+class ThreadReader:
     """Messages of a thread as they come; who answered and what files are called is noted."""
 
     def __init__(self, client: Client, thread_id: str) -> None:
@@ -72,18 +72,18 @@ class Noted:
             self.names[file_id] = file_id
 
 
-def exported_thread(client: Client, thread: Thread, form: Form) -> Iterator[str]:
+def export_thread(client: Client, thread: Thread, form: Form) -> Iterator[str]:
     """The thread in this form, piece by piece."""
     if form == "json":  # as the messages are: there is nothing to be known beside
         return exported(thread, client.paginate(ListMessages(thread.id, limit=PAGE)), form)
-    noted = Noted(client, thread.id)
-    render = _render() if form == "html" else None
+    noted = ThreadReader(client, thread.id)
+    render = _find_html_renderer() if form == "html" else None
     return exported(
         thread, noted.messages(), form, names=noted.names, runs=noted.runs, render=render
     )
 
 
-def _render() -> Callable[[str], str] | None:
+def _find_html_renderer() -> Callable[[str], str] | None:
     """What makes HTML of Markdown; None without the extra `terminal`, which brings it."""
     try:
         hypertext = import_module("antiphon.terminal.markdown.html")
@@ -163,11 +163,11 @@ def run(asked: Namespace, loaded: LoadedSettings) -> int:
             case "export":
                 _export(client, asked)
             case "rename":
-                thread = which_thread(client, asked.id)
+                thread = resolve_thread(client, asked.id)
                 client.update_thread(thread.id, title=asked.title)
                 note(f"{thread.id} is renamed.")
             case "fork":
-                source = which_thread(client, asked.id)
+                source = resolve_thread(client, asked.id)
                 print(client.fork_thread(source.id, message_id=asked.message, title=asked.title).id)
             case _:
                 _delete(client, asked)
@@ -206,15 +206,15 @@ def _list(client: Client, asked: Namespace) -> None:
         note("There are no such conversations.")
         return
     rows = [
-        (thread.id, moment(thread.updated_at), str(thread.messages), thread.title)
+        (thread.id, format_time(thread.updated_at), str(thread.messages), thread.title)
         for thread in threads
     ]
-    print(table(("id", "changed", "messages", "title"), rows))
+    print(format_table(("id", "changed", "messages", "title"), rows))
 
 
 def _show(client: Client, said: str) -> None:
-    thread = which_thread(client, said)
-    noted = Noted(client, thread.id)
+    thread = resolve_thread(client, said)
+    noted = ThreadReader(client, thread.id)
     for message in noted.messages():
         section = noted.reader.section(message)
         if section is not None:
@@ -234,7 +234,7 @@ def _show_waiting(client: Client, thread_id: str) -> None:
 
 def _told(section: Section) -> Iterator[str]:
     model = f" ({section.model})" if section.model else ""
-    yield f"{section.speaker}{model}, {moment(section.at)}"
+    yield f"{section.speaker}{model}, {format_time(section.at)}"
     yield from map(_piece, section.pieces)
 
 
@@ -261,16 +261,16 @@ def _short(text: str) -> str:
 
 
 def _export(client: Client, asked: Namespace) -> None:
-    thread = which_thread(client, asked.id)
+    thread = resolve_thread(client, asked.id)
     if asked.output in (None, "-"):
-        sys.stdout.writelines(exported_thread(client, thread, asked.format or "json"))
+        sys.stdout.writelines(export_thread(client, thread, asked.format or "json"))
         return
     file = Path(asked.output)
     form = asked.format or guess_form(file.name) or "json"
     with create_private_file(
         file, over=asked.force, hint="--force puts this in its place."
     ) as written:
-        written.writelines(exported_thread(client, thread, form))
+        written.writelines(export_thread(client, thread, form))
     count = count_noun(thread.messages, "message")
     note(f"{count} of {thread.id} written to {file}")
 

@@ -19,10 +19,10 @@ from typing import Any, Literal
 import msgspec
 
 from antiphon.cli.exit_codes import DONE, FAILED
-from antiphon.cli.output import note, print_json, table
+from antiphon.cli.output import format_table, note, print_json
 from antiphon.mcp.config import discovery
 from antiphon.mcp.config.interpolation import find_references
-from antiphon.settings.loading import LoadedSettings, look_at, refuse_untrusted
+from antiphon.settings.loading import LoadedSettings, read_folder_file, refuse_untrusted
 from antiphon.settings.trust import FolderFile, digest, place
 from antiphon.types.errors import AntiphonError, InvalidRequest
 from antiphon.types.terminal_safe import clean
@@ -39,7 +39,7 @@ GUTTER = "  | "
 """In front of every row of a file, so that none can pass for a word of ours."""
 
 
-class Seen(msgspec.Struct, frozen=True):
+class ReviewedFile(msgspec.Struct, frozen=True):
     """A file as it is shown: its text, a summary, and the digest that trust is bound to."""
 
     path: Path
@@ -48,7 +48,7 @@ class Seen(msgspec.Struct, frozen=True):
     digest: str
 
 
-def leave(file: FolderFile) -> bool:
+def ignore_file(file: FolderFile) -> bool:
     """Decide for a command that looks at things: go on without the file, and say so."""
     note(f"antiphon: {explain_ignored(file)}")
     return False
@@ -71,9 +71,9 @@ def explain_counted(file: FolderFile) -> str:
     return f"{file.path} counts: it sets nothing that needs trust"
 
 
-def ask(file: FolderFile) -> bool:
+def ask_trust(file: FolderFile) -> bool:
     """Decide for a chat: show the file, ask, and remember a yes. Without a terminal, raise."""
-    if not somebody_there():
+    if not can_ask():
         return refuse_untrusted(file)
     if file.fault is not None:
         raise file.fault
@@ -90,7 +90,7 @@ def ask(file: FolderFile) -> bool:
     return True
 
 
-def somebody_there() -> bool:
+def can_ask() -> bool:
     """Return whether a question can be asked on this terminal."""
     streams = (sys.stdin, sys.stderr)
     return all(stream is not None and stream.isatty() for stream in streams)
@@ -104,7 +104,7 @@ def confirm(question: str) -> bool:
     return sys.stdin.readline().strip().lower() == "yes"
 
 
-def look(file: Path) -> Seen:
+def review(file: Path) -> ReviewedFile:
     """Read a file that a folder brings, once.
 
     Raises `BadSettings` for one that cannot be used: trust in it would help nobody.
@@ -118,11 +118,11 @@ def look(file: Path) -> Seen:
             received=str(file),
             hint="A file that you name, by --config-file or --config, counts as it is.",
         )
-    content = look_at(file, os.environ).content
+    content = read_folder_file(file, os.environ).content
     return _settings(file, content, tuple(tomllib.loads(content.decode("utf-8"))))
 
 
-def show(seen: Seen) -> None:
+def show(seen: ReviewedFile) -> None:
     """Print all of it to stderr, with nothing hidden, and what it comes to below."""
     note(f"antiphon: {seen.path}:")
     for row in _rows(clean(seen.text, "approval")):
@@ -130,22 +130,22 @@ def show(seen: Seen) -> None:
     note(f"antiphon: {seen.summary}")
 
 
-def _settings(path: Path, content: bytes, names: tuple[str, ...]) -> Seen:
+def _settings(path: Path, content: bytes, names: tuple[str, ...]) -> ReviewedFile:
     text = content.decode("utf-8", "backslashreplace")
-    return Seen(path, text, f"It sets: {_listed(names)}", digest(content))
+    return ReviewedFile(path, text, f"It sets: {_join_names(names)}", digest(content))
 
 
-def _servers(path: Path) -> Seen:
+def _servers(path: Path) -> ReviewedFile:
     tables: dict[str, dict[str, Any]] = discovery.read_foreign_tables(path)
     # All of it: a variable, or a folder, may matter as much as the program.
     text = msgspec.json.format(msgspec.json.encode(tables), indent=2).decode()
-    summary = f"It starts or asks the MCP servers: {_listed(tuple(tables))}"
+    summary = f"It starts or asks the MCP servers: {_join_names(tuple(tables))}"
     if wanted := sorted({reference.name for reference in find_references(tables)}):
-        summary += f"; they are given {_listed(tuple(wanted))}, as it is here"
-    return Seen(path, text, summary, discovery.tables_digest(tables))
+        summary += f"; they are given {_join_names(tuple(wanted))}, as it is here"
+    return ReviewedFile(path, text, summary, discovery.tables_digest(tables))
 
 
-def _listed(names: tuple[str, ...]) -> str:
+def _join_names(names: tuple[str, ...]) -> str:
     return ", ".join(clean(name, "approval") for name in names) or "nothing"
 
 
@@ -160,7 +160,7 @@ def _rows(text: str) -> Iterator[str]:
 FLAGS = ()
 
 
-class Listed(msgspec.Struct, frozen=True):
+class TrustedRow(msgspec.Struct, frozen=True):
     """A file that was trusted once, and whether it still counts."""
 
     file: str
@@ -187,15 +187,15 @@ def run(asked: Namespace, loaded: LoadedSettings) -> int:
     if asked.list:
         return _list(as_json=asked.json)
     given = Path(asked.path or ".")
-    return _revoke(given) if asked.revoke else look_and_trust(_files(given), yes=asked.yes)
+    return _revoke(given) if asked.revoke else review_and_trust(_files(given), yes=asked.yes)
 
 
-def look_and_trust(files: Sequence[Path], *, yes: bool) -> int:
+def review_and_trust(files: Sequence[Path], *, yes: bool) -> int:
     """Show each file and ask about it; what was shown is what is trusted."""
     record = discovery.open_approvals(os.environ)
     code = DONE
     for file in files:
-        seen = look(file)
+        seen = review(file)
         show(seen)
         if record.covers(seen.path, seen.digest):
             note("antiphon: It is trusted as it stands.")
@@ -209,7 +209,7 @@ def look_and_trust(files: Sequence[Path], *, yes: bool) -> int:
 
 
 def _confirm(file: Path) -> bool:
-    if not somebody_there():
+    if not can_ask():
         raise InvalidRequest(
             "nobody can be asked whether this file is trusted",
             hint=f"look at it, then: antiphon trust {file} --yes",
@@ -245,11 +245,13 @@ def _revoke(given: Path) -> int:
 
 def _list(*, as_json: bool) -> int:
     known = discovery.open_approvals(os.environ).all()
-    listed = [Listed(file, _state(Path(file), digest)) for file, digest in sorted(known.items())]
+    listed = [
+        TrustedRow(file, _state(Path(file), digest)) for file, digest in sorted(known.items())
+    ]
     if as_json:
         print_json(listed)
     elif listed:
-        print(table(("file", "state"), [(each.file, each.state) for each in listed]))
+        print(format_table(("file", "state"), [(each.file, each.state) for each in listed]))
     else:
         note("No file of a folder is trusted; `antiphon trust --help` says how.")
     return DONE
@@ -259,6 +261,6 @@ def _state(file: Path, digest: str) -> Literal["trusted", "changed", "gone"]:
     if not os.path.lexists(file):
         return "gone"
     try:
-        return "trusted" if look(file).digest == digest else "changed"
+        return "trusted" if review(file).digest == digest else "changed"
     except AntiphonError:
         return "changed"

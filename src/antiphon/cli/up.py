@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from antiphon.cli.flags import CLIENT, LOOKS
-from antiphon.cli.web_parts import chosen_tools, tool_arguments, web_chat
+from antiphon.cli.web_parts import load_web_chat, tool_arguments, tool_options
 from antiphon.client.async_client import AsyncClient
 from antiphon.runtime.embedded_transport import AsyncEmbeddedTransport
 from antiphon.runtime.runtime import Runtime
@@ -47,12 +47,12 @@ def run(asked: Namespace, loaded: LoadedSettings) -> int:
             f" {settings.workers}`; put `antiphon web --server URL` in front of them.",
         )
 
-    chat = web_chat()
+    chat = load_web_chat()
 
     @asynccontextmanager
     async def beside(runtime: Runtime, closing: IsClosing) -> AsyncGenerator[Bridge]:
         client = AsyncClient.over(AsyncEmbeddedTransport.over(runtime))
-        async with chat(settings, client, closing, **chosen_tools(asked)) as bridge:
+        async with chat(settings, client, closing, **tool_options(asked)) as bridge:
             yield bridge
 
     serve(settings, beside)

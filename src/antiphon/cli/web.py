@@ -11,10 +11,10 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from antiphon.cli.flags import CLIENT, RUNTIME, take_silently
+from antiphon.cli.flags import CLIENT, RUNTIME, accept_silently
 from antiphon.cli.output import note
 from antiphon.cli.up import FLAGS as OF_UP
-from antiphon.cli.web_parts import chosen_tools, tool_arguments, web_chat
+from antiphon.cli.web_parts import load_web_chat, tool_arguments, tool_options
 from antiphon.client.async_client import AsyncClient
 from antiphon.server.serve import IsClosing, serve_app
 from antiphon.settings.loading import LoadedSettings
@@ -44,7 +44,7 @@ FLAGS = (*CLIENT, *(name for name in OF_UP if name not in (*RUNTIME, *OF_BACKEND
 def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
     """Which tools the app has."""
     tool_arguments(parser)
-    take_silently(parser, OF_BACKEND)
+    accept_silently(parser, OF_BACKEND)
 
 
 def run(asked: Namespace, loaded: LoadedSettings) -> int:
@@ -57,14 +57,14 @@ def run(asked: Namespace, loaded: LoadedSettings) -> int:
             hint="`antiphon up` serves both on one port.",
         )
 
-    chat = web_chat()
+    chat = load_web_chat()
 
     @asynccontextmanager
     async def alone(closing: IsClosing) -> AsyncGenerator[Bridge]:
         async with (
             AsyncClient(settings=settings) as client,
             _answered(client, settings),
-            chat(settings, client, closing, **chosen_tools(asked)) as bridge,
+            chat(settings, client, closing, **tool_options(asked)) as bridge,
         ):
             yield bridge
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     Chat = Callable[..., AbstractAsyncContextManager[Bridge]]
 
 
-def web_chat() -> Chat:
+def load_web_chat() -> Chat:
     """Return `antiphon.web.asgi.open_asgi_app`.
 
     Raises `BadSettings` where the extra is not installed.
@@ -56,6 +56,6 @@ def tool_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--no-servers", action="store_true", help="start no MCP server")
 
 
-def chosen_tools(asked: Namespace) -> Tools:
+def tool_options(asked: Namespace) -> Tools:
     """What was asked for."""
     return Tools(tools=asked.tools, servers=not asked.no_servers)

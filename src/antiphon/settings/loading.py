@@ -121,7 +121,7 @@ def load_with_origins(
     own_folder = _is_own(cwd / _FILE, own)
     found = None if config_file or own_folder else _folder_file(cwd / _FILE, own, environ)
     file, theirs = found or (None, ())
-    counted = file is not None and _counts(file, environ, decide)
+    counted = file is not None and _is_counted(file, environ, decide)
     theirs = theirs if counted else ()
     named = () if config_file is None else _from_file(cwd / config_file, named=True)
     mine = (*_from_file(own), *named)
@@ -129,7 +129,7 @@ def load_with_origins(
     for given in everything:
         if given.name == "providers" and given in theirs:
             foreign += [name for name, table in given.value.items() if "base_url" in table]
-        values[given.name] = _read(given, environ, values.get(given.name))
+        values[given.name] = _convert_value(given, environ, values.get(given.name))
         origins[given.name] = given.origin
     of_folder = {given.origin for given in theirs}
     for address, key in _KEY_OF.items():
@@ -144,7 +144,7 @@ def load_with_origins(
     return LoadedSettings(Settings(**values), origins, file, counted=counted, warnings=warnings)
 
 
-def look_at(file: Path, environ: Mapping[str, str]) -> FolderFile:
+def read_folder_file(file: Path, environ: Mapping[str, str]) -> FolderFile:
     """Read a settings file that a folder brings, whether it is trusted or not.
 
     Raises `BadSettings` for one that cannot be used, and `InvalidRequest` for the user's own.
@@ -220,7 +220,7 @@ def _folder_file(
         wants = tuple(each.name for each in given if each.name not in UNTRUSTED)
         harmless = [_HARMLESS.get(each.name, _accept)(each, own) for each in given]
         for each in harmless:
-            _read(each, environ, None)
+            _convert_value(each, environ, None)
         return FolderFile(file, content, wants), harmless
     except (FileNotFoundError, NotADirectoryError):
         return None
@@ -231,7 +231,7 @@ def _folder_file(
     return FolderFile(file, content, fault=problem), ()
 
 
-def _counts(file: FolderFile, environ: Mapping[str, str], decide: TrustDecision) -> bool:
+def _is_counted(file: FolderFile, environ: Mapping[str, str], decide: TrustDecision) -> bool:
     """Return whether the file is read into the settings. Raises `BadSettings`."""
     if file.fault is None and (
         not file.wants or open_trust_record(environ).covers(file.path, digest(file.content))
@@ -260,7 +260,7 @@ def _parse(file: Path, content: bytes) -> Sequence[_RawValue]:
         raise BadSettings(f"{file} cannot be read: {error}") from error
     for name in values:
         if name not in TABLE and name not in _IN_FILES and name not in deprecated.SETTINGS:
-            raise _unknown(name, file)
+            raise _unknown_setting_error(name, file)
     return list(
         _read_place(values, lambda name: str(file), lambda name: f"`{name}` in {file}", file.parent)
     )
@@ -273,7 +273,7 @@ def _accept(given: _RawValue, own: Path) -> _RawValue:
 def _harmless_paths(given: _RawValue, own: Path) -> _RawValue:
     """Check that a folder's file opens only paths in its own folder."""
     here = given.folder.resolve()
-    for path in _read(given, {}, None):
+    for path in _convert_value(given, {}, None):
         if not Path(path).resolve().is_relative_to(here):
             raise BadSettings(
                 f"{given.origin}: `{given.given_as}` may not name what is outside its folder.",
@@ -354,13 +354,13 @@ def _own_file(environ: Mapping[str, str]) -> Path:
     return config_folder(environ) / _FILE
 
 
-def _unknown(name: str, file: Path) -> BadSettings:
+def _unknown_setting_error(name: str, file: Path) -> BadSettings:
     near = nearest_setting(name, [*TABLE, *_IN_FILES])
     hint = f"did you mean `{near}`?" if near else "`antiphon config` shows all settings."
     return BadSettings(f"{file}: there is no setting `{name}`", received=name, hint=hint)
 
 
-def _read(given: _RawValue, environ: Mapping[str, str], weaker: Any) -> Any:
+def _convert_value(given: _RawValue, environ: Mapping[str, str], weaker: Any) -> Any:
     """Return the value of a setting; tables and rules are merged with the weaker place's."""
     if given.name in _TABLED:
         return (weaker or {}) | _convert(given, _Tables, _TABLED[given.name])
@@ -386,10 +386,10 @@ def _convert(given: _RawValue, kind: Any, wanted: str, *, secret: bool = False) 
     try:
         return msgspec.convert(given.value, kind, strict=not isinstance(given.value, str))
     except msgspec.ValidationError as error:
-        raise _unusable(given, wanted, secret=secret) from error
+        raise _unusable_error(given, wanted, secret=secret) from error
 
 
-def _unusable(
+def _unusable_error(
     given: _RawValue, wanted: str, *, secret: bool = False, hint: str | None = None
 ) -> BadSettings:
     return BadSettings(
@@ -414,6 +414,8 @@ def _database(given: _RawValue, environ: Mapping[str, str]) -> str:
         return text
     if text.startswith(("postgresql:", "postgres:")):
         hint = "what is no letter or digit in a user or a password is written as %40, %2F, ..."
-        raise _unusable(given, wanted, secret=True, hint=hint)  # such an address holds a password
+        raise _unusable_error(
+            given, wanted, secret=True, hint=hint
+        )  # such an address holds a password
     hint = None if ":" in text else f"did you mean sqlite:///{text}?"
-    raise _unusable(given, wanted, hint=hint)
+    raise _unusable_error(given, wanted, hint=hint)

@@ -501,9 +501,9 @@ _PASSWORD = re.compile(r"(://)[^/@\s]+@")
 SQLITE = "sqlite:///"
 
 
-def _table() -> Iterator[Setting]:
+def _build_table() -> Iterator[Setting]:
     for name, kind in get_type_hints(Settings, include_extras=True).items():
-        notes = list(_notes(kind))
+        notes = list(_iterate_meta(kind))
         extra: dict[str, bool] = {
             key: flag for note in notes for key, flag in (note.extra or {}).items()
         }
@@ -521,14 +521,14 @@ def _table() -> Iterator[Setting]:
             )
 
 
-def _notes(kind: Any) -> Iterator[Meta]:
+def _iterate_meta(kind: Any) -> Iterator[Meta]:
     """Yield the `Meta` of a type and of its parts, from outside to inside."""
     yield from (note for note in getattr(kind, "__metadata__", ()) if isinstance(note, Meta))
     for part in get_args(kind):
-        yield from _notes(part)
+        yield from _iterate_meta(part)
 
 
-TABLE: Mapping[str, Setting] = {setting.name: setting for setting in _table()}
+TABLE: Mapping[str, Setting] = {setting.name: setting for setting in _build_table()}
 """All settings by name; the `[providers.NAME]` and `[servers.NAME]` tables are besides."""
 
 

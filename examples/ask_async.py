@@ -1,9 +1,9 @@
-"""Several questions at once on one loop; the tool is an async function.
+"""Ask several questions at once on one event loop; the tool is an async function.
 
-python examples/ask_async.py [MODEL]
+    python examples/ask_async.py [MODEL]
 
-The model is the offline demo unless another is named. A run that does not complete ends the program
-with its error on stderr and exit code 1.
+The model is the offline demo unless you name another. If a run does not complete, the program ends
+with the run's error on stderr and exit code 1.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ QUESTIONS = (
 @tool
 async def get_flight_times(departure: str, arrival: str) -> dict[str, str]:
     """Departure of the next flight between two airports, as IATA codes."""
-    await asyncio.sleep(0.1)  # where a real one would ask a timetable
+    await asyncio.sleep(0.1)  # a real tool would query a timetable here
     return {"from": departure, "to": arrival, "departure_time": "16:35"}
 
 
 async def ask(client: AsyncClient, question: str, model: str) -> str:
-    """The whole answer to one question, its tool calls included."""
+    """Ask one question, run the tools that it needs, and return the answer."""
     pieces: list[str] = []
     async for event in client.converse(question, tools=[get_flight_times], model=model):
         match event:
@@ -40,7 +40,7 @@ async def ask(client: AsyncClient, question: str, model: str) -> str:
 
 
 async def main(model: str = "demo") -> None:
-    """Ask all, then print the answers in the order of the questions."""
+    """Ask all questions at once, then print the answers in order."""
     async with AsyncClient() as client:
         answers = await asyncio.gather(*(ask(client, question, model) for question in QUESTIONS))
     for question, answer in zip(QUESTIONS, answers, strict=True):

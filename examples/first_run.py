@@ -1,6 +1,6 @@
-"""What `make run` does: backend and web chat, one conversation, and how to go on from there.
+"""Start the backend and the web chat, show one conversation, and print how to continue.
 
-The server is `antiphon up` with your settings; Ctrl+C ends it.
+`make run` runs this program. The server is `antiphon up` with your settings; Ctrl+C stops it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from antiphon.settings.loading import load
 from antiphon.settings.settings import Settings, database_file
 from antiphon.types.errors import BadSettings
 
-READY_SECONDS = 60.0  # the first start compiles everything, maybe on a busy machine
+READY_SECONDS = 60.0  # the first start compiles all modules
 CLOSE_SECONDS = 20.0
 HOW_TO_GO_ON = """
 The web chat is at {url}  <- open it in a browser
@@ -43,7 +43,7 @@ Ctrl+C ends it."""
 
 
 def main() -> int:
-    """Returns the exit code."""
+    """Run the server until it ends; return the exit code."""
     try:
         settings = load({}, os.environ, Path.cwd())
     except BadSettings as problem:
@@ -51,13 +51,13 @@ def main() -> int:
         return 2
     port = free_port(settings)
     url = f"http://127.0.0.1:{port}"
-    # SIGINT too: a shell starts what it puts in the background with that one ignored.
+    # SIGINT too: a shell starts background programs with SIGINT ignored.
     for ending in (signal.SIGINT, signal.SIGTERM):
         signal.signal(ending, interrupt)
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup wants it
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup ignores SIGHUP
         signal.signal(signal.SIGHUP, interrupt)
     command = [sys.executable, "-m", "antiphon", "up", "--port", str(port)]
-    # In a group of its own: Ctrl+C reaches us alone, and the server is told once.
+    # In a separate process group: Ctrl+C reaches only this program, which stops the server once.
     with subprocess.Popen(command, process_group=0) as server:
         try:
             if not ready(url, server):
@@ -77,7 +77,7 @@ def main() -> int:
 
 
 def free_port(settings: Settings) -> int:
-    """The port of the settings, or the next one that nobody listens on."""
+    """Return the port of the settings, or the next free one."""
     for port in range(settings.port, 65_536):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -91,7 +91,7 @@ def free_port(settings: Settings) -> int:
 
 
 def ready(url: str, server: subprocess.Popen[bytes]) -> bool:
-    """Wait until the server can work; False where it ended or took too long."""
+    """Wait until the server is ready; return False if it ended or took too long."""
     deadline = time.monotonic() + READY_SECONDS
     while time.monotonic() < deadline and server.poll() is None:
         try:
@@ -104,14 +104,14 @@ def ready(url: str, server: subprocess.Popen[bytes]) -> bool:
 
 
 def trouble(server: subprocess.Popen[bytes]) -> str:
-    """Why there is nothing to talk to."""
+    """Return the reason why the server is not ready."""
     if server.poll() is None:
         return f"The server did not answer within {READY_SECONDS:.0f} seconds; try again."
     return "The server did not come up; its own words are above."
 
 
 def end(server: subprocess.Popen[bytes]) -> None:
-    """Ask the server to end, which it does when its runs have; insist after a while."""
+    """Stop the server; kill it if it does not end in time."""
     server.terminate()
     try:
         server.wait(CLOSE_SECONDS)
@@ -120,7 +120,7 @@ def end(server: subprocess.Popen[bytes]) -> None:
 
 
 def interrupt(signum: int, frame: FrameType | None) -> None:
-    """Whoever ends this ends the server too, as Ctrl+C does."""
+    """Handle a signal like Ctrl+C, so that the server is stopped too."""
     raise KeyboardInterrupt
 
 

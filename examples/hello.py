@@ -1,10 +1,10 @@
-"""One conversation over plain HTTP: the model asks for a tool, this program runs it, it answers.
+"""One conversation over plain HTTP: the model calls a tool, and this program runs it.
 
     antiphon serve
     python examples/hello.py http://127.0.0.1:8000
 
-The model is the offline `demo`; with another as second argument, `openai:gpt-5` for instance, the
-steps are the same. Where the server wants a key, it is taken from ANTIPHON_API_KEY.
+The model is the offline `demo` unless the second argument names another, such as `openai:gpt-5`.
+If the server requires a key, set ANTIPHON_API_KEY.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ TIMETABLE = {
 
 
 def get_flight_times(departure: str, arrival: str) -> dict[str, str]:
-    """The tool. It runs here, in this process; the server only ever sees its output."""
+    """Look up a flight. The tool runs in this process; the server only receives its output."""
     return TIMETABLE.get((departure, arrival), {"error": "no such flight"})
 
 
 def main(url: str, model: str = "demo") -> None:
-    """Ask, run what is asked for, ask for the rest."""
+    """Ask the question, run the tools that the model calls, and print the answer."""
     key = os.environ.get("ANTIPHON_API_KEY")
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     with httpx2.Client(base_url=url, headers=headers, timeout=60) as http:
@@ -64,7 +64,7 @@ def main(url: str, model: str = "demo") -> None:
 
 
 def turn(http: httpx2.Client, body: dict[str, Any]) -> dict[str, Any] | None:
-    """Stream one turn; returns the manifest of the tools it asks for, None when it answers."""
+    """Stream one turn; return the manifest of its tool calls, None if it has none."""
     print(f"> POST /v1/process {json.dumps(body)[:72]}...")
     manifest: dict[str, Any] | None = None
     why = ""
@@ -94,7 +94,7 @@ def turn(http: httpx2.Client, body: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def events(http: httpx2.Client, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The events of one turn, as they arrive."""
+    """Yield the events of one turn as they arrive."""
     decoder = Decoder()
     with http.stream("POST", "/v1/process", json=body) as response:
         check(response)
@@ -103,7 +103,7 @@ def events(http: httpx2.Client, body: dict[str, Any]) -> Iterator[dict[str, Any]
 
 
 def submit(http: httpx2.Client, run_id: str, tool_call_id: str, output: str) -> None:
-    """Hand one output in; once this returns it is durable."""
+    """Submit one output; when this returns, the output is durable."""
     body = {"run_id": run_id, "tool_call_id": tool_call_id, "output": output}
     response = http.post("/v1/submit_tool_output", json=body)
     check(response)
@@ -111,7 +111,7 @@ def submit(http: httpx2.Client, run_id: str, tool_call_id: str, output: str) -> 
 
 
 def check(response: httpx2.Response) -> None:
-    """End with the server's own words where it says no."""
+    """End the program with the server's message if the response is an error."""
     if response.is_error:
         problem = json.loads(response.read())
         told = [problem[part] for part in ("detail", "expected", "hint") if part in problem]

@@ -1,9 +1,9 @@
-"""Two tools in one turn: they run at the same time, and each output is submitted when it is ready.
+"""Run two tools of one turn at the same time, and submit each output when it is ready.
 
     python examples/parallel_tools.py [MODEL]
 
-A tool that fails is a result too: the model is told, and the conversation goes on. A run that does
-not complete ends the program with its error on stderr and exit code 1.
+If a tool fails, the model gets the error as its output, and the conversation goes on. If the run
+does not complete, the program ends with the run's error on stderr and exit code 1.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def get_news(city: str) -> str:
 
 
 def main(model: str = "demo") -> None:
-    """Converse, and say when what happened."""
+    """Converse, and print each event with its time."""
     began = time.monotonic()
     with Client() as client:
         tools = [get_weather, get_news]

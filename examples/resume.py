@@ -1,11 +1,11 @@
-"""A reader that stops in the middle comes back and misses nothing.
+"""Stop reading in the middle of a run, and resume later without missing an event.
 
     python examples/resume.py [MODEL]                          # a runtime in this process
     ANTIPHON_SERVER=http://127.0.0.1:8000 python examples/resume.py
 
-The run goes on while nobody listens. Whoever knows its id and the number of the last event that was
-read gets exactly the rest, from any process that shares the database. That holds after the run has
-ended, too: a run that did not complete raises its error.
+The run goes on without a reader. With its id and the number of the last event that was read, any
+process that shares the database can read exactly the rest, even after the run has ended. If the run
+did not complete, its error is raised.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ ENOUGH = 100  # letters
 
 
 def main(model: str = "demo") -> int:
-    """Read a part, go away, read the rest, compare; returns the exit code."""
+    """Read a part, stop, read the rest, and compare; return the exit code."""
     text: list[str] = []
     with Client() as client:
         with client.converse("100 words", model=model) as first:

@@ -3,9 +3,9 @@
     python examples/turn_protocol.py                                  # a runtime in this process
     python examples/turn_protocol.py --server http://127.0.0.1:8000   # or a server, as `serve` says
 
-Without `--server` the address is that of ANTIPHON_SERVER, if it is set. Some steps happen in the
-backend; each of those is told when the client sees its effect. `client.converse(...)` does all of
-this in one call; here every step is a call of its own. The curl twin is turn_protocol.sh.
+Without `--server` the address is that of ANTIPHON_SERVER, if it is set. A step of the backend is
+printed when the client sees its effect. `client.converse(...)` does all of this in one call; here
+each step is a separate call. turn_protocol.sh does the same with curl.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def get_flight_times(departure: str, arrival: str) -> dict[str, str]:
 
 
 def main() -> int:
-    """Both turns; returns the exit code."""
+    """Run both turns; return the exit code."""
     parser = argparse.ArgumentParser(description="The sixteen steps of the turn protocol.")
     parser.add_argument("--server", help="an address; without one ANTIPHON_SERVER, then embedded")
     parser.add_argument("--model", default="demo", help="provider:name; the offline demo if unset")
@@ -67,7 +67,7 @@ def main() -> int:
 
 
 def first_turn(turn: Events) -> tuple[PendingAction, ...]:
-    """Steps 2 to 6: until the server has handed the call over and closed the connection."""
+    """Steps 2 to 6: read until the server has sent the calls and closed the connection."""
     actions: tuple[PendingAction, ...] = ()
     for event in turn:
         match event:
@@ -90,7 +90,7 @@ def first_turn(turn: Events) -> tuple[PendingAction, ...]:
 
 
 def answer(client: Client, run_id: str, action: PendingAction) -> None:
-    """Steps 7 to 10: the tool runs here, and its output is durable once the server has said 200."""
+    """Steps 7 to 10: run the tool here; its output is durable when the server answers 200."""
     output = get_flight_times(**action.arguments)
     step(7, f"local tool: {action.name}(**{action.arguments}) = {output}")
     step(8, f"POST /submit_tool_output for {action.tool_call_id}")
@@ -100,7 +100,7 @@ def answer(client: Client, run_id: str, action: PendingAction) -> None:
 
 
 def next_turn(client: Client, turn: Events) -> tuple[PendingAction, ...]:
-    """Steps 12 to 16; a model that asks for more tools begins again at step 7."""
+    """Steps 12 to 16; if the model calls more tools, continue at step 7."""
     actions: tuple[PendingAction, ...] = ()
     speaking = False
     for event in turn:
@@ -130,17 +130,17 @@ def next_turn(client: Client, turn: Events) -> tuple[PendingAction, ...]:
 
 
 def step(number: int, what: str) -> None:
-    """One step as it happens."""
+    """Print one step."""
     print(f"[{number:2}] {what}", flush=True)
 
 
 def note(what: str) -> None:
-    """What belongs to the step above."""
+    """Print a detail of the step above."""
     print(f"     {what}", flush=True)
 
 
 def short(identity: str) -> str:
-    """An id that fits a line."""
+    """Return an id shortened to fit a line."""
     return f"{identity[:16]}..."
 
 

@@ -4,8 +4,9 @@
 #   antiphon serve                                       # in another terminal
 #   examples/turn_protocol.sh http://127.0.0.1:8000      # or set ANTIPHON_SERVER
 #
-# A key goes into ANTIPHON_API_KEY, another model than the offline demo into ANTIPHON_MODEL. JSON is
-# read with python3, so that nothing else need be installed. The Python twin is turn_protocol.py.
+# Set ANTIPHON_API_KEY if the server requires a key, and ANTIPHON_MODEL for another model than the
+# offline demo. JSON is read with python3, to need no other program. turn_protocol.py does the same
+# in Python.
 set -euo pipefail
 
 server=${1:-${ANTIPHON_SERVER:-http://127.0.0.1:8000}}
@@ -21,10 +22,10 @@ step() { printf '[%2d] %s\n' "$1" "$2"; }
 
 post() { curl -sS -N --fail-with-body "${headers[@]}" "$server/v1/$1" -d "$2"; }
 
-# The data of every event of one type in the stream that was kept, one line each.
+# Print the data of each event of one type in the saved stream, one line each.
 events() { awk -v wanted="event: $1" '$0 == wanted { getline; print substr($0, 7) }' "$stream"; }
 
-# What a Python expression makes of the JSON on stdin, which it calls `it`.
+# Print the value of a Python expression about `it`, the JSON on stdin.
 json() { python3 -c "import json, sys; it = json.load(sys.stdin); print($1)"; }
 
 get_flight_times() { # the tool: it runs here, in this shell
@@ -82,12 +83,12 @@ print(json.dumps({"run_id": os.environ["RUN"], "tool_call_id": os.environ["CALL"
   post process "{\"run_id\": \"$run\", \"force_refresh\": true}" > "$stream"
   step 12 'set_up_context(force_refresh=True)'
   history=$(curl -sS -f "${headers[@]}" "$server/v1/messages?thread_id=$thread&limit=100")
-  # Its last message is the answer, which came after.
+  # The last message is the answer, which came after the history was read.
   step 13 "the whole history was read: $(json '", ".join(one["role"] for one in it["data"][:-1])' <<< "$history")"
   step 14 "inference: the model saw the tool's output"
 done
 
-# A run that did not complete says why, on stderr.
+# If the run did not complete, print the reason on stderr.
 run_error='(it.get("error") or {}).get("message") or it.get("reason") or it["status"]'
 status=$(events turn.ended | json 'it["status"]')
 if [[ $status != completed ]]; then

@@ -3,15 +3,15 @@
     python examples/web_chat.py                                  # a runtime in this process
     python examples/web_chat.py --server http://127.0.0.1:8000   # or a server, as `serve` says
 
-`process_message` is what a web framework's view does; what it returns are lines of server-sent
-events. In Flask:
+`process_message` is the body of a view in a web framework; it returns lines of server-sent events.
+In Flask:
 
     @app.post("/api/messages/process")
     def process():
         lines = process_message(client, request.json["content"])
         return Response(lines, mimetype="text/event-stream")
 
-No framework is needed to see it: run as a program, this file plays the browser too.
+No framework is needed to try it: as a program, this file also plays the browser.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def get_flight_times(departure: str, arrival: str) -> dict[str, str]:
 
 
 def tool_handler(name: str, arguments: dict[str, Any]) -> dict[str, str]:
-    """Runs the tool that the model asked for; what it raises the model is told."""
+    """Run the tool that the model called; if this raises, the model gets the error."""
     log.info("15. tool_handler(%r, %r)", name, arguments)
     match name:
         case "get_flight_times":
@@ -57,7 +57,7 @@ def tool_handler(name: str, arguments: dict[str, Any]) -> dict[str, str]:
 def process_message(
     client: Client, content: str, thread_id: str | None = None, model: str | None = None
 ) -> Iterator[str]:
-    """What the view does with a user's message: save it, start a run, return the response."""
+    """Save a user's message, start a run, and return the response."""
     thread = client.get_thread(thread_id) if thread_id else client.create_thread()
     message = client.create_message(thread.id, content)
     log.info("2. create_message")
@@ -71,7 +71,7 @@ def process_message(
 
 
 def response(client: Client, run_id: str) -> Iterator[str]:
-    """What the browser gets: the chunks, and where the run does not complete why."""
+    """Yield the chunks for the browser, and the error if the run does not complete."""
     try:
         yield from generate_chunks(client, run_id)
     except RunError as error:
@@ -79,7 +79,7 @@ def response(client: Client, run_id: str) -> Iterator[str]:
 
 
 def generate_chunks(client: Client, run_id: str) -> Iterator[str]:
-    """The chunks: the model's words, the tool's status, the rest of its words, the end."""
+    """Yield the chunks: the events of each turn, the status of each tool, the end."""
     sync_stream = client.sync_stream()
     with closing(sync_stream):
         log.info("7. sync_stream.setup, sync_stream.stream_chunks")
@@ -89,7 +89,7 @@ def generate_chunks(client: Client, run_id: str) -> Iterator[str]:
             yield sse(event.type, events.encode(event))
     log.info("9. sync_stream.close")
 
-    # Once round for each turn that asks for tools: the flow draws one, a model may want more.
+    # Once for each turn with tool calls: the flow draws one, a model may need more.
     while client.get_run(run_id).status is Status.ACTION_REQUIRED:
         log.info("10. the run's status is action_required")
         for action in execute(client, run_id):
@@ -111,7 +111,7 @@ def generate_chunks(client: Client, run_id: str) -> Iterator[str]:
 
 
 def execute(client: Client, run_id: str) -> list[Action]:
-    """Steps 11 to 18: returns once every output is saved."""
+    """Steps 11 to 18: run the tools; return when all outputs are saved."""
     log.info("11. poll_and_execute_action")
     log.info("12. the SDK's loop: 13. GET /v1/runs/{id}, 14. GET /v1/actions")
     actions = client.poll_and_execute_action(run_id, tool_handler)
@@ -123,17 +123,17 @@ def execute(client: Client, run_id: str) -> list[Action]:
 
 
 def status(word: str, **about: Any) -> str:
-    """One of the words that the page learns beside the model's events."""
+    """Return a status event for the page, which is not an event of the model."""
     return sse("status", json.dumps({"status": word, **about}).encode())
 
 
 def sse(event: str, data: bytes) -> str:
-    """One server-sent event; the data is JSON, so it has no line breaks."""
+    """Return one server-sent event; the data is JSON, so it has no line breaks."""
     return f"event: {event}\ndata: {data.decode()}\n\n"
 
 
 def main() -> int:
-    """Play the browser: post one message, show what comes back; returns the exit code."""
+    """Play the browser: post one message, show the response, return the exit code."""
     parser = argparse.ArgumentParser(description="The twenty-four steps of the web chat.")
     parser.add_argument("--server", help="an address; without one ANTIPHON_SERVER, then embedded")
     parser.add_argument("--model", default="demo", help="provider:name; the offline demo if unset")
@@ -146,7 +146,7 @@ def main() -> int:
 
 
 def show(lines: Iterable[str]) -> int:
-    """The page: the answer's text as text, everything else by its name; returns the exit code."""
+    """Print the answer as text and all other events by name; return the exit code."""
     decoder = Decoder()
     code, in_text = 1, False
     for line in lines:

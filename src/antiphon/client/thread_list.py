@@ -36,8 +36,9 @@ async def branch_before(client: AsyncClient, message: Message, *, replace: bool 
     With `replace`, lists show the branch in place of the thread.
     """
     thread = await client.get_thread(message.thread_id)
-    first = message.number == 1 and _is_titled_by(thread.title, message)
-    title = "" if first else None
+    title = None
+    if message.number == 1 and message.text.strip().startswith(thread.title.removesuffix("…")):
+        title = ""  # it was made from the message that will be replaced
     branch = await client.fork_thread(thread.id, message.id, title=title, before=True)
     return await _mark_branch(client, branch, thread.id, replace=replace)
 
@@ -46,11 +47,6 @@ async def branch_after(client: AsyncClient, message: Message, *, replace: bool =
     """Create a branch that ends with this message, for another answer or another direction."""
     branch = await client.fork_thread(message.thread_id, message.id)
     return await _mark_branch(client, branch, message.thread_id, replace=replace)
-
-
-def _is_titled_by(title: str, message: Message) -> bool:
-    """Return whether the title was made from the thread's first message."""
-    return message.text.strip().startswith(title.removesuffix("…"))
 
 
 async def _mark_branch(
@@ -171,7 +167,10 @@ class _BranchTree:
             return None
         own = self._author(thread.id, number)
         speakers = sorted(by_message, key=self._creation_order)
-        at = [thread.id if each == own else _latest(by_message[each]) for each in speakers]
+        at = [
+            thread.id if each == own else max(by_message[each], key=position_of).id
+            for each in speakers
+        ]
         return Fork(number, tuple(at), speakers.index(own))
 
     def _reaches(self, thread: Thread, place: _Place) -> bool:
@@ -211,7 +210,3 @@ def _first_own_message(thread: Thread) -> int:
     """Return the number of the thread's first own message; 0 if the thread is no branch."""
     begins = thread.metadata.get(BRANCH_BEGINS, "")
     return int(begins) if replaced_thread_id(thread) and begins.isdecimal() else 0
-
-
-def _latest(threads: Iterable[Thread]) -> str:
-    return max(threads, key=position_of).id

@@ -1,6 +1,6 @@
-"""What goes on in the whole installation, with the names of those whose it is.
+"""Lists of the whole installation for administrators, with the names of owners.
 
-`owner` is the id by which the backend knows somebody, `person` what they are called.
+`owner` is the id that the backend uses, `person` the name of that owner.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ MOST_RUNS = 500  # a list that is longer tells a person nothing more
 
 
 class RunOverview(msgspec.Struct, frozen=True):
-    """A run as the list shows it: nothing of what is said in it."""
+    """Run in the list, without any of its contents."""
 
     id: str
     thread_id: str
@@ -42,7 +42,7 @@ class RunOverview(msgspec.Struct, frozen=True):
 
 
 class OwnedRun(msgspec.Struct, frozen=True):
-    """A run that has not ended, and whose it is."""
+    """Run that has not ended, and its owner."""
 
     run: RunOverview
     owner: str
@@ -50,13 +50,13 @@ class OwnedRun(msgspec.Struct, frozen=True):
 
 
 class NamedUsageRow(UsageRow, frozen=True, kw_only=True):
-    """What was spent, and by whom."""
+    """Row of usage with the name of its owner."""
 
     person: str
 
 
 class UsageTable(msgspec.Struct, frozen=True):
-    """Rows since a day; `cut` where there were more."""
+    """Rows of usage since a day; `cut` if there were more."""
 
     data: Sequence[NamedUsageRow]
     since: str
@@ -64,7 +64,7 @@ class UsageTable(msgspec.Struct, frozen=True):
 
 
 class ServerRow(msgspec.Struct, frozen=True):
-    """An MCP server: one of the web chat's tools, or one that the backend runs itself."""
+    """MCP server of the web chat's tools, or one that the backend runs."""
 
     name: str
     status: str
@@ -73,7 +73,7 @@ class ServerRow(msgspec.Struct, frozen=True):
 
 
 class SharedAssistant(msgspec.Struct, frozen=True):
-    """An assistant that has a link; `by` is what its owner is called."""
+    """Assistant that has a link; `by` is the name of its owner."""
 
     id: str
     name: str
@@ -84,34 +84,34 @@ class SharedAssistant(msgspec.Struct, frozen=True):
 
 
 class NamedOwnerTotals(OwnerTotals, frozen=True, kw_only=True):
-    """How much somebody has, and who that is."""
+    """Totals of an owner, with their name."""
 
     name: str
     kind: Kind
 
 
 class NamedProviderKey(ProviderKey, frozen=True, kw_only=True):
-    """That an owner has a key at a provider, and who that is."""
+    """Key of an owner at a provider, with the owner's name."""
 
     person: str
 
 
 class NamedAuditEntry(AuditEntry, frozen=True, kw_only=True):
-    """Something that was done, with the names of who did it and whom it was about."""
+    """Audit entry with the names of actor and owner."""
 
     who: str
     whose: str
 
 
 class AuditPage(msgspec.Struct, frozen=True):
-    """A page of the audit log; `next` is what to ask for after it."""
+    """Page of the audit log; `next` is the cursor of the page after it."""
 
     data: Sequence[NamedAuditEntry]
     next: str | None
 
 
 async def list_owners(client: AsyncClient) -> list[NamedOwnerTotals]:
-    """Everybody who has something."""
+    """Return every owner of data with their totals."""
     names = await _read_names(client)
     return [
         NamedOwnerTotals(
@@ -124,7 +124,7 @@ async def list_owners(client: AsyncClient) -> list[NamedOwnerTotals]:
 
 
 async def list_provider_keys(client: AsyncClient) -> list[NamedProviderKey]:
-    """Those of everybody."""
+    """Return the provider keys of all owners."""
     names = await _read_names(client)
     return [
         NamedProviderKey(**msgspec.structs.asdict(key), person=names.get(key.owner, key.owner))
@@ -135,7 +135,7 @@ async def list_provider_keys(client: AsyncClient) -> list[NamedProviderKey]:
 async def list_audit_entries(
     client: AsyncClient, after: str | None, owner: str | None
 ) -> AuditPage:
-    """A page of what administrators did."""
+    """Return a page of the audit log."""
     page = await client.list_acts(after=after, owner=owner)
     names = await _read_names(client)
     data = [
@@ -150,7 +150,7 @@ async def list_audit_entries(
 
 
 async def list_live_runs(client: AsyncClient) -> list[OwnedRun]:
-    """The newest of the runs that have not ended."""
+    """Return the newest runs that have not ended."""
     names = await _read_names(client)
     live: list[OwnedRun] = []
     async for each in client.paginate(ListLiveRuns()):
@@ -163,7 +163,7 @@ async def list_live_runs(client: AsyncClient) -> list[OwnedRun]:
 
 
 async def read_usage(client: AsyncClient, asked: GetUsage) -> UsageTable:
-    """What was used, by whom."""
+    """Return usage rows with the names of owners."""
     report = await client.transport.send(asked)
     names = await _read_names(client)
     rows = [
@@ -174,7 +174,7 @@ async def read_usage(client: AsyncClient, asked: GetUsage) -> UsageTable:
 
 
 async def list_servers(site: Site) -> list[ServerRow]:
-    """Those of the web chat first."""
+    """Return the MCP servers, those of the web chat first."""
     there = (await site.client.list_servers()).data
     return [
         *(
@@ -186,7 +186,7 @@ async def list_servers(site: Site) -> list[ServerRow]:
 
 
 async def list_shared_assistants(site: Site) -> list[SharedAssistant]:
-    """Those of everybody that have a link."""
+    """Return all assistants that have a link."""
     return [each async for each in _shared(site)]
 
 
@@ -201,7 +201,7 @@ async def _shared(site: Site) -> AsyncIterator[SharedAssistant]:
 
 
 async def _read_names(client: AsyncClient) -> Mapping[str, str]:
-    """What people and projects are called, by the owner that they are."""
+    """Return the names of people and projects by owner id."""
     names = {person.id: person.name async for person in client.paginate(ListPeople())}
     return names | {project.id: project.name async for project in client.paginate(ListProjects())}
 

@@ -1,7 +1,7 @@
-"""An assistant as the page has it: what to begin with, and which of the app's tools it may use.
+"""Assistants as the page shows them: starters, and the app's tools that they may use.
 
-The backend's own tools and servers of an assistant are left alone: what the page says of tools is
-about those that this app runs, and stands in the assistant's metadata.
+Which tools of this app an assistant may use is stored in its metadata. The backend's own tools and
+MCP servers of an assistant are not touched.
 """
 
 from __future__ import annotations
@@ -27,25 +27,26 @@ from antiphon.web.toolset import Toolset
 T = TypeVar("T")
 
 SHARED = "shared"
-"""The key, in an assistant's metadata, of what its link has to name; without it there is none."""
+"""Key, in an assistant's metadata, of the secret mark that its link must contain; unset if not
+shared."""
 COPIED_FROM = "copied_from"
-"""The key, in a copy's metadata, of the assistant that it was made from."""
+"""Key, in a copy's metadata, of the id of the original assistant."""
 
 Names = Annotated[tuple[Annotated[str, Meta(max_length=128)], ...], Meta(max_length=128)]
 Starters = Annotated[tuple[Annotated[str, Meta(max_length=300)], ...], Meta(max_length=6)]
 
 _LISTS = ("tools", "mcp_servers", "starters")
 _MAX_VALUE = 512
-"""Characters of a value in metadata: a longer list goes over several of them."""
+"""Characters of one value in metadata; a longer list is split over several values."""
 _MAX_VALUES = 4
-"""Values that a list may take, of the sixteen that there are."""
+"""Values that one list may take, of the sixteen in metadata."""
 
 
 class AssistantView(msgspec.Struct, frozen=True, kw_only=True):
-    """An assistant as its owner sees it, and what it may use.
+    """Assistant as its owner sees it, with the tools that it may use.
 
-    Functions of the app are those named in `tools`, all for None. Tools of MCP servers are those
-    named in `tools`, and all tools of the servers named in `mcp_servers`; where both are None, all.
+    `tools` names functions of the app, None for all. It may also name tools of MCP servers, and all
+    tools of servers in `mcp_servers` may be used; if both are None, all tools may.
     """
 
     id: str
@@ -61,7 +62,7 @@ class AssistantView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AssistantChanges(msgspec.Struct, frozen=True, kw_only=True):
-    """What a person says of an assistant; what is left out stays as it is."""
+    """Changes of an assistant; fields that are not set stay."""
 
     name: operations.Name | UnsetType = UNSET
     model: operations.Name | UnsetType | None = UNSET
@@ -72,7 +73,7 @@ class AssistantChanges(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def assistant_view(assistant: Assistant, shared: str | None = None) -> AssistantView:
-    """The assistant as a card; `shared` is the token of its link."""
+    """Return the assistant as its owner sees it; `shared` is the token of its link."""
     return AssistantView(
         id=assistant.id,
         name=assistant.name,
@@ -90,7 +91,7 @@ def assistant_view(assistant: Assistant, shared: str | None = None) -> Assistant
 def create_operation(
     wanted: AssistantChanges, metadata: dict[str, str] | None = None
 ) -> CreateAssistant:
-    """The call that makes the assistant."""
+    """Return the operation that creates the assistant."""
     return CreateAssistant(
         name=_value_or(wanted.name, ""),
         model=_value_or(wanted.model, None),
@@ -100,7 +101,7 @@ def create_operation(
 
 
 def update_operation(wanted: AssistantChanges, assistant: Assistant) -> UpdateAssistant:
-    """The call that makes of the assistant what is wanted."""
+    """Return the operation that applies the changes to the assistant."""
     return UpdateAssistant(
         assistant.id,
         name=wanted.name,
@@ -111,7 +112,7 @@ def update_operation(wanted: AssistantChanges, assistant: Assistant) -> UpdateAs
 
 
 def changes_to_copy(assistant: Assistant) -> AssistantChanges:
-    """What makes another assistant like this one."""
+    """Return the changes that make a new assistant equal to this one."""
     like = assistant_view(assistant)
     return AssistantChanges(
         name=like.name,
@@ -124,7 +125,7 @@ def changes_to_copy(assistant: Assistant) -> AssistantChanges:
 
 
 def allowed_tools(tooling: Toolset, card: AssistantView) -> tuple[ToolSpec, ...]:
-    """What a run of this assistant is offered of the app's tools, as they are now."""
+    """Return the app's tools that a run of this assistant may use, as of now."""
     return tuple(tool.spec for tool in tooling.tools() if _may_use(card, tool))
 
 
@@ -191,7 +192,7 @@ MARK_BYTES = 12
 
 
 class LinkToken(msgspec.Struct, frozen=True, array_like=True):
-    """What a token says; `mark` is new whenever the assistant is shared anew."""
+    """Contents of a link's token; `mark` is new whenever the assistant is shared again."""
 
     owner: str
     assistant_id: str
@@ -199,7 +200,7 @@ class LinkToken(msgspec.Struct, frozen=True, array_like=True):
 
 
 def link_token(secret: bytes, owner: str, assistant: Assistant) -> str | None:
-    """The token of the assistant's link; None where it is not shared."""
+    """Return the token of the assistant's link; None if it is not shared."""
     mark = assistant.metadata.get(SHARED)
     if not mark:
         return None
@@ -208,7 +209,7 @@ def link_token(secret: bytes, owner: str, assistant: Assistant) -> str | None:
 
 
 async def share(client: AsyncClient, assistant_id: str) -> Assistant:
-    """The assistant, which has a link from now on."""
+    """Give the assistant a link, and return it."""
     assistant = await client.get_assistant(assistant_id)
     if assistant.metadata.get(SHARED):
         return assistant
@@ -217,14 +218,14 @@ async def share(client: AsyncClient, assistant_id: str) -> Assistant:
 
 
 async def unshare(client: AsyncClient, assistant_id: str) -> Assistant:
-    """The assistant, whose link leads nowhere from now on. Copies stay."""
+    """Remove the assistant's link, and return it. Copies stay."""
     assistant = await client.get_assistant(assistant_id)
     metadata = {key: text for key, text in assistant.metadata.items() if key != SHARED}
     return await client.update_assistant(assistant_id, metadata=metadata)
 
 
 async def resolve_link(client: AsyncClient, secret: bytes, given: str) -> tuple[str, Assistant]:
-    """The owner and the assistant that the link leads to. Raises `NotFound`.
+    """Return the owner and the assistant of a link. Raises `NotFound`.
 
     `client` is the installation's own.
     """
@@ -241,7 +242,7 @@ async def resolve_link(client: AsyncClient, secret: bytes, given: str) -> tuple[
 
 
 async def find_or_create_copy(client: AsyncClient, shared: Assistant) -> Assistant:
-    """The person's own copy, made at the first time; the oldest, should there be several."""
+    """Return the user's own copy, created on first use; the oldest if there are several."""
     own = [
         assistant
         async for assistant in client.paginate(ListAssistants(limit=PAGE))

@@ -1,8 +1,8 @@
-"""A WSGI application on our own server: views in threads, event streams on the loop.
+"""WSGI-to-ASGI bridge: views run in threads, event streams on the loop.
 
-General bridges never notice that a reader has left, or carry one stream at a time. This one needs
-no more than our application does: a body that is read before the view is called, an answer that is
-whole, one whose body is awaited, or one that is a stream of events or of the pieces of a file.
+General bridges do not notice when a client disconnects, or carry one stream at a time. This one
+supports just what the web chat needs: a request body that is read before the view runs, and a
+response that is complete, awaited, or a stream of events or of the pieces of a file.
 """
 
 from __future__ import annotations
@@ -47,15 +47,15 @@ Receive = Callable[[], Any]
 AT_ONCE = 8
 """Bodies of the largest size that are held at once."""
 PAUSE = 30.0
-"""Seconds for which a body may stand still."""
+"""Seconds without a byte after which a request body is given up."""
 
 
 class ClientDisconnected(Exception):
-    """Who asked has gone."""
+    """The client has disconnected."""
 
 
 class BodyReader:
-    """Reads bodies of at most `largest` bytes, which may stand still for `pause` seconds."""
+    """Reads bodies of at most `largest` bytes, which may pause for `pause` seconds."""
 
     def __init__(self, largest: int, pause: float = PAUSE) -> None:
         self._largest = largest
@@ -64,9 +64,9 @@ class BodyReader:
 
     @asynccontextmanager
     async def read(self, receive: Receive) -> AsyncGenerator[bytes]:
-        """The body, which has its room for as long as this is entered.
+        """Yield the whole body; its memory is accounted for until the context exits.
 
-        Raises `TooLarge`, `TooSlow`, `Overloaded`, and `ClientDisconnected`.
+        Raises `TooLarge`, `TooSlow`, `Overloaded` and `ClientDisconnected`.
         """
         pieces: list[bytes] = []
         size, more = 0, True
@@ -108,7 +108,7 @@ Scope = MutableMapping[str, Any]
 
 
 def wsgi_environ(scope: Scope, body: bytes) -> dict[str, Any]:
-    """The request in WSGI's words; `body` is the whole of it."""
+    """Return the WSGI environment of an ASGI request; `body` is the whole body."""
     host, port = scope.get("server") or ("localhost", 0)
     client = scope.get("client") or ("", 0)
     return {
@@ -134,7 +134,7 @@ def wsgi_environ(scope: Scope, body: bytes) -> dict[str, Any]:
 
 
 class WsgiResponse:
-    """What the application answers: the beginning by WSGI's call, the body whole."""
+    """Response of the WSGI application: status and headers, and the complete body."""
 
     def __init__(self) -> None:
         self.status = 0
@@ -143,7 +143,7 @@ class WsgiResponse:
 
     @property
     def asgi_start(self) -> dict[str, Any]:
-        """The beginning as ASGI has it."""
+        """The start of the response as an ASGI message."""
         return {
             "type": "http.response.start",
             "status": self.status,
@@ -161,7 +161,7 @@ class WsgiResponse:
         return self._write
 
     def set_body(self, body: bytes) -> None:
-        """Add the body, which was not there when the answer was begun."""
+        """Set a body that was made after the response started."""
         self.body = body
         self.headers.append((b"content-length", b"%d" % len(body)))
 
@@ -191,24 +191,24 @@ T = TypeVar("T")
 Frames = AsyncGenerator[bytes, None]
 Send = Callable[[MutableMapping[str, Any]], Any]
 Hold = Callable[[int], AbstractContextManager[None]]
-"""Counts so many bytes as waiting for their reader."""
+"""Counts bytes as waiting for their reader."""
 
 THREADS = 64
-"""Calls of our API that are answered at once; one may wait as long as the backend does.
+"""Calls of the API that run at once; each may wait as long as the backend does.
 
-Of these threads, as of those for pages, one address has at most half.
+One address has at most half of these threads, and of those for pages.
 """
 PAGE_THREADS = 8
-"""Pages and what belongs to them: a backend that does not answer does not keep these waiting."""
+"""Threads for pages and their files, which a slow backend does not block."""
 
 _OF_A_BODY = (b"content-type", b"content-length", b"content-disposition")
 
 
 class BridgeTimeouts(NamedTuple):
-    """How long things may take, in seconds.
+    """Timeouts in seconds.
 
-    A body may stand still for `pause`, and a reader let bytes lie for `patience`. After `silence` a
-    stream gives a sign of life. Each `blink` it looks whether the server is about to end.
+    A request body may pause for `pause`, and a reader may leave bytes unread for `patience`. A
+    stream sends a heartbeat after `silence`, and checks every `blink` if the server is closing.
     """
 
     pause: float = PAUSE
@@ -227,10 +227,10 @@ def peer(scope: Scope) -> str:
 
 
 class Bridge:
-    """The application as ASGI; `largest` is the most bytes of a request's body.
+    """The WSGI application as ASGI; `largest` is the most bytes of a request's body.
 
-    `closing` is asked while no frame is written: streams end with the server, and readers come
-    back. `caller` names the address for which answers are counted that wait to be read.
+    `closing` is called while no frame is written: streams end when the server does, and readers
+    reconnect. `caller` returns the address for which unread bytes are counted.
     """
 
     def __init__(
@@ -252,7 +252,7 @@ class Bridge:
         self._page_threads = _ThreadPool(PAGE_THREADS, "antiphon-page")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI."""
+        """ASGI entry point."""
         if self._tracer is not NO_TRACES and scope["path"].startswith(API):
             await trace_request(self._tracer, self._answer, scope, receive, send)
         else:
@@ -291,7 +291,7 @@ class Bridge:
             await self._pump(frames, alive, receive, send, partial(hold_bytes, scope, caller))
 
     def close(self) -> None:
-        """Wait for the views that run."""
+        """Start no more views."""
         self._threads.close()
         self._page_threads.close()
 
@@ -306,7 +306,7 @@ class Bridge:
     async def _pump(
         self, frames: Frames, alive: bytes, receive: Receive, send: Send, hold: Hold
     ) -> None:
-        """Send the frames as they come, and look up only when nothing moves."""
+        """Send the frames as they come, with heartbeats, until they end or the client is gone."""
         line = _StreamWriter(send, self._pace, hold)
         telling = asyncio.ensure_future(line.write_all(frames))
         left = asyncio.ensure_future(_wait_for_disconnect(receive))
@@ -335,26 +335,26 @@ class Bridge:
 
 
 class _ThreadPool:
-    """Threads in which views are called; one caller has at most half of them."""
+    """Threads in which views run; one caller has at most half of them."""
 
     def __init__(self, most: int, name: str) -> None:
         self._threads = ThreadPoolExecutor(most, name)
         self._queue = FairQueue(most, most // 2)
 
     async def run(self, caller: str, work: Callable[[], None]) -> None:
-        """Do the work in a thread. Raises `Overloaded` where none comes free in time."""
+        """Run the work in a thread. Raises `Overloaded` if none gets free in time."""
         context = copy_context()  # whose span the view's work is below
         async with self._queue.slot(caller):
             loop = asyncio.get_running_loop()
             await loop.run_in_executor(self._threads, context.run, work)
 
     def close(self) -> None:
-        """Begin no work any more."""
+        """Start no more work."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
 class _StreamWriter:
-    """What goes out to one reader: since when it is silent, or does not get rid of what it has."""
+    """Writes a stream to one reader, and knows for how long nothing has moved."""
 
     def __init__(self, send: Send, pace: BridgeTimeouts, hold: Hold) -> None:
         self.writes = False
@@ -365,28 +365,28 @@ class _StreamWriter:
 
     @property
     def due(self) -> float:
-        """Seconds after which it is silent or stuck, unless something moves."""
+        """Seconds until it is silent or stuck, unless something moves."""
         return max(0.0, self._since + self._patience - time.monotonic())
 
     @property
     def silent(self) -> bool:
-        """Whether the reader may wonder if anybody is there."""
+        """True if nothing was written for so long that a heartbeat is due."""
         return not self.writes and not self.due
 
     @property
     def stuck(self) -> bool:
-        """Whether the reader takes nothing."""
+        """True if the reader has taken nothing for too long."""
         return self.writes and not self.due
 
     async def write_all(self, frames: AsyncGenerator[bytes, None]) -> None:
-        """All frames, and the end."""
+        """Write all frames and end the body."""
         async for frame in frames:
             if frame:
                 await self.write(frame)
         await self.write(b"", more=False)
 
     async def write(self, body: bytes, *, more: bool = True) -> None:
-        """Hand over these bytes; waits while the reader has too many."""
+        """Write these bytes; waits while the reader has too many unread."""
         self.writes = True
         with self._hold(len(body)):
             for start in range(0, len(body) or 1, PIECE):
@@ -435,7 +435,7 @@ async def _run_while_connected(receive: Receive, work: Coroutine[Any, Any, T]) -
 
 
 async def _read_first_piece(receive: Receive, pieces: Frames) -> Frames:
-    """Return the pieces when the first of them is there. Raises `ClientDisconnected`."""
+    """Wait for the first piece, and return all pieces. Raises `ClientDisconnected`."""
 
     async def read() -> bytes:
         return await anext(pieces, b"")
@@ -451,9 +451,10 @@ async def _read_first_piece(receive: Receive, pieces: Frames) -> Frames:
 async def _send_problem(
     send: Send, problem: AntiphonError, begun: Sequence[tuple[bytes, bytes]] = ()
 ) -> None:
-    """Answer with the problem, under those headers of the answer begun that are not of its body.
+    """Send a problem document, with the headers of the started response that are not about its
+    body.
 
-    Of a body that was not read to its end nobody reads the rest.
+    The connection is closed, because the request's body may be unread.
     """
     status, _ = problems.status_and_title(problem)
     body = problems.problem_document(problem)

@@ -1,7 +1,7 @@
-"""A response that is an async generator of bytes: awaited where the server can, else iterated.
+"""Responses whose body is an async generator of bytes.
 
-Our own server finds the generator in the environment, where its bridge has left room for it, and
-awaits it on the loop: a stream costs no thread. Any other WSGI server iterates, a thread a stream.
+The bridge of our own server recognises the body, and awaits the generator on the loop: a stream
+costs no thread. Any other WSGI server iterates over it, with one thread for each stream.
 """
 
 from __future__ import annotations
@@ -29,20 +29,22 @@ from antiphon.wires.framing import HEARTBEAT
 ROOM = "antiphon.async_body"
 """The key of the WSGI environment under which the bridge has a list to put the response in."""
 SILENCE = 12.0
-"""Seconds without a frame after which a sign of life is sent."""
+"""Seconds without a frame after which a heartbeat is sent."""
 OLDEST = 600.0
-"""Seconds after which a stream in a thread ends, and its reader comes back: where a server does not
-notice that a reader is gone, nothing holds its thread for longer."""
+"""Seconds after which a stream in a thread ends, and its reader reconnects.
+
+Some servers do not notice that a client is gone; no thread is held for longer than this.
+"""
 
 Source = Callable[[], AsyncGenerator[bytes, None]]
-"""Begins the frames, once a server wants them."""
+"""Starts the frames when a server asks for them."""
 
 
 class EventStream(Response):
-    """Frames as the body of a response; a reader who leaves ends the frames and nothing else."""
+    """Response whose body is a stream of frames; a disconnect ends the frames and nothing else."""
 
     alive: ClassVar[bytes] = HEARTBEAT
-    """The sign of life that may stand between two frames."""
+    """Heartbeat that may be sent between two frames."""
 
     def __init__(
         self, source: Source, loop: asyncio.AbstractEventLoop, headers: Mapping[str, str]
@@ -62,16 +64,16 @@ class EventStream(Response):
 
 
 class FileStream(EventStream):
-    """A file in pieces: nothing may stand between them, and what is not whole has no end.
+    """File in pieces, without heartbeats between them.
 
-    What fails before the first piece is answered in its place.
+    An error before the first piece is sent as the response.
     """
 
     alive = b""
 
 
 async def prepend(first: bytes, pieces: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
-    """Yield the piece that was read already, and the others."""
+    """Yield the piece that was read already, then the others."""
     async with aclosing(pieces):
         yield first
         async for piece in pieces:
@@ -81,7 +83,7 @@ async def prepend(first: bytes, pieces: AsyncGenerator[bytes, None]) -> AsyncGen
 def _iterate_in_thread(
     source: Source, loop: asyncio.AbstractEventLoop, alive: bytes
 ) -> Iterator[bytes]:
-    """The frames in a thread that may wait, with a sign of life whenever they are silent."""
+    """Yield the frames in a thread that may block, with a heartbeat after each silence."""
     told = source()
     ends = loop.time() + OLDEST if alive else math.inf
     step: Future[bytes] | None = None
@@ -107,7 +109,7 @@ async def _next(told: AsyncGenerator[bytes, None]) -> bytes:
 
 
 async def _close_when_idle(told: AsyncGenerator[bytes, None], step: Future[bytes] | None) -> None:
-    """Once the step that was under way has let go."""
+    """Close the generator as soon as its running step has ended."""
     if step is not None:
         step.cancel()
     while True:
@@ -126,20 +128,20 @@ LOOK_AGAIN = 2.0  # seconds for which a reader is believed to be still logged in
 
 
 def count_message(site: Site, someone: User) -> None:
-    """Count one message of theirs. Raises `TooMany`. Who is alone here is not counted."""
+    """Count one message of the user. Raises `TooMany`. Without a login nothing is counted."""
     if someone != LOCAL_USER:
         site.limits.messages.take(someone.id)
 
 
 def take_place(site: Site, someone: User) -> StreamTicket:
-    """A place for one more stream. Raises `Overloaded`."""
+    """Take a place for one more stream. Raises `Overloaded`."""
     return site.limits.streams.admit(someone.id)
 
 
 async def stream_while_signed_in(
     site: Site, someone: User, frames: Frames, place: StreamTicket
 ) -> Frames:
-    """The frames, for as long as their reader is let in."""
+    """Yield the frames as long as the user is signed in; release the place at the end."""
     looked = time.monotonic()
     try:
         async for frame in frames:
@@ -161,7 +163,7 @@ async def stream_while_signed_in(
 def stream_response(
     begin: Callable[[], Coroutine[Any, Any, Frames]], headers: Mapping[str, str] = HEADERS
 ) -> Response:
-    """The frames as a response. Raises `Overloaded`, and then nothing was begun."""
+    """Return the frames as a response. Raises `Overloaded`, and then nothing was started."""
     here, someone = current_site(), current_user()
     place = take_place(here, someone)
     with ExitStack() as unless_begun:

@@ -20,9 +20,9 @@ JSON = "application/json"
 
 
 class AwaitedResponse(Response):
-    """A response without its body, which the bridge awaits and sends with its length.
+    """Response whose body the bridge awaits and sends with its length.
 
-    What `make` raises is answered in its place.
+    An error of `make` is sent in its place.
     """
 
     automatically_set_content_length = False
@@ -39,9 +39,9 @@ class AwaitedResponse(Response):
 
 
 def respond_in_turn(make: MakeBody) -> Response:
-    """Answer with JSON that is made when it is this party's turn to have a heavy answer made.
+    """Return JSON that is made when it is this user's turn for a heavy response.
 
-    Another server than our own has nobody who awaits it: there the thread of the view waits.
+    On another server than our own, the view's thread waits for it.
     """
     here, who = current_site(), fairness_key()
 
@@ -62,10 +62,10 @@ def send_file(
     is_attachment: bool = True,
     size: int | None = None,
 ) -> FileStream:
-    """Send a file by that name, piece by piece (RFC 6266 for its name).
+    """Return a file under this name, sent piece by piece (RFC 6266 for the name).
 
-    An attachment no browser shows or runs; `size` is in bytes, where it is known. Each piece is
-    made when it is this party's turn to have something heavy made.
+    Browsers save an attachment, and neither show nor run it; `size` in bytes, if known. Each piece
+    is made when it is this user's turn.
     """
     here, who = current_site(), fairness_key()
     headers = flask.send_file(

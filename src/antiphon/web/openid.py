@@ -1,7 +1,7 @@
-"""Login through OpenID Connect: the provider is asked who somebody is, and its token is checked.
+"""Login through OpenID Connect: authorization-code flow with PKCE, state and nonce, by Authlib.
 
-The code flow with PKCE, state and nonce, which Authlib carries out. What the browser has to bring
-back is in its own signed cookie, so that a login cannot be begun by one and ended by another.
+The state of a login is kept in the browser's own signed cookie, so that one browser cannot finish a
+login that another started.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ ALGORITHMS = (
     *("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"),
     *("ES256", "ES384", "ES512", "EdDSA", "Ed25519"),
 )
-"""Signatures that only the provider can make."""
+"""Asymmetric signatures: only the provider can make them."""
 
 _log = logging.getLogger("antiphon.web")
 
 
 class LoginFailed(Exception):
-    """The provider did not say who it is. `why` is a code of ours, for the login page."""
+    """The provider did not confirm an identity. `why` is our code for the login page."""
 
     def __init__(self, why: Why, told: str) -> None:
         super().__init__(told)
@@ -49,7 +49,7 @@ class LoginFailed(Exception):
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
-    """Who somebody is at the provider. `email` is one that the provider has verified."""
+    """Identity at the provider. `email` is set only if the provider has verified it."""
 
     subject: str
     name: str
@@ -57,7 +57,7 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OpenIdProvider:
-    """One OpenID Connect provider, found by its issuer."""
+    """OpenID Connect provider, discovered by its issuer."""
 
     def __init__(self, issuer: str, client_id: str, client_secret: str | None) -> None:
         self._issuer = issuer.rstrip("/")
@@ -66,7 +66,7 @@ class OpenIdProvider:
         self._known: Any = None
 
     def start_login(self, callback: str) -> str:
-        """The provider's page to send the browser to; what to bring back goes into its cookie.
+        """Return the provider's login page; the state of the login is stored in the cookie.
 
         Raises `LoginFailed`.
         """
@@ -79,7 +79,7 @@ class OpenIdProvider:
             return url
 
     def finish_login(self) -> Identity:
-        """Who the browser that is back from there is. Raises `LoginFailed`."""
+        """Return the identity of the browser that came back. Raises `LoginFailed`."""
         with _translate_failures():
             app = self._app()
             issuer = app.server_metadata["issuer"]
@@ -95,7 +95,7 @@ class OpenIdProvider:
             return _identity(self._issuer, token.get("userinfo"))
 
     def _app(self) -> Any:
-        """Authlib's side of it, with what the provider said of itself not long ago."""
+        """Return Authlib's client, with metadata of the provider that is at most an hour old."""
         known = self._known
         if known is None or time.time() - known.server_metadata["_loaded_at"] > BELIEVED_SECONDS:
             known = self._known = self._read()
@@ -133,7 +133,7 @@ class OpenIdProvider:
 
 
 def create_provider(settings: Settings) -> OpenIdProvider | None:
-    """The provider of the settings, where people log in by one."""
+    """Return the provider of the settings; None unless people log in by OpenID Connect."""
     if settings.login != "oidc" or not (settings.oidc_issuer and settings.oidc_client_id):
         return None
     return OpenIdProvider(
@@ -149,7 +149,7 @@ _NAME_LENGTH = 100
 
 
 class _CookieStates(FlaskIntegration):  # type: ignore[misc]
-    """Where Authlib keeps what the browser has to bring back: in the cookie, and not for long."""
+    """Store of Authlib for the state of a login: the session cookie, for a short time."""
 
     expires_in = STATE_SECONDS
 
@@ -159,14 +159,14 @@ class _CookieStates(FlaskIntegration):  # type: ignore[misc]
 
 
 def _forget_states() -> None:
-    """A browser logs in once at a time: a cookie has no room for all that was begun and left."""
+    """Drop older states: a browser logs in once at a time, and a cookie has little room."""
     for key in [key for key in session if key.startswith(_STATE)]:
         session.pop(key)
 
 
 @contextmanager
 def _translate_failures() -> Generator[None]:
-    """Whatever goes wrong with the provider as `LoginFailed`; the log tells what it was."""
+    """Raise every failure of the provider as `LoginFailed`, and log its cause."""
     try:
         yield
     except LoginFailed as failed:
@@ -184,7 +184,7 @@ def _translate_failures() -> Generator[None]:
 
 
 def _log_failure(why: Why, error: Exception) -> LoginFailed:
-    """Types alone are logged: messages quote what the provider, or whoever sent the link, wrote."""
+    """Log the type of the error only: messages quote what the provider or a forged link says."""
     _log.warning("A login by OpenID Connect failed (%s): %s.", why, type(error).__name__)
     return LoginFailed(why, type(error).__name__)
 
@@ -204,7 +204,7 @@ def _identity(issuer: str, claims: Any) -> Identity:
 
 
 def _text(value: object) -> str | None:
-    """A claim as a text that can be shown; None if it is none."""
+    """Return a claim as printable text; None if it is not a text."""
     if not isinstance(value, str):
         return None
     return "".join(character for character in value if character.isprintable()).strip() or None

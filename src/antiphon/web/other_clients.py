@@ -1,7 +1,7 @@
-"""What clients of other people post: `useChat` of the AI SDK, and whoever speaks AG-UI.
+"""Requests of other chat clients: `useChat` of the AI SDK, and AG-UI.
 
-Both send the whole conversation. Only what is new in it is believed, and answers to questions are
-answers only where that very question stands open here.
+Both send the whole conversation. Only its new message is used, and an answer to a question counts
+only if that very question is open here.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ from antiphon.wires.framing import Cursor
 
 THREAD_PREFIX = "thread_"
 NAME = "client_name"
-"""The key, in a thread's metadata, of the name that a client gave it."""
+"""Key, in a thread's metadata, of the name that a client gave it."""
 PAGE = 100
 MAX_THREADS_READ = 1000
-"""Threads that are looked at, the newest first."""
+"""Most threads that are searched for a name, newest first."""
 
 
 async def find_thread(client: AsyncClient, name: str) -> Thread | None:
-    """The newest thread of this name. One of ours is named by its id. Raises `NotFound`."""
+    """Return the newest thread of this name; ours are named by id. Raises `NotFound`."""
     if name.startswith(THREAD_PREFIX):
         return await client.get_thread(name)
     looked_at = 0
@@ -58,7 +58,7 @@ async def find_thread(client: AsyncClient, name: str) -> Thread | None:
 
 
 async def find_or_create_thread(client: AsyncClient, name: str) -> Thread:
-    """The thread of this name, made now if there is none: once, however often it is asked for."""
+    """Return the thread of this name, created once, however often it is requested."""
     thread = await find_thread(client, name)
     if thread is not None:
         return thread
@@ -68,7 +68,7 @@ async def find_or_create_thread(client: AsyncClient, name: str) -> Thread:
 
 
 def idempotency_key(*words: str) -> str:
-    """An idempotency key of what a client calls something, whatever letters it uses."""
+    """Return an idempotency key for a client's names, which may hold any characters."""
     return hashlib.sha256("\0".join(words).encode("utf-8", "replace")).hexdigest()
 
 
@@ -76,9 +76,9 @@ Body = Mapping[str, Any]
 
 
 async def handle_use_chat(site: Site, someone: User, body: Body, sdk: Sdk) -> Frames:
-    """What `useChat` posts, and the frames that answer it.
+    """Do what `useChat` posts, and return the frames of the response.
 
-    Where a person is asked, its message is finished: their answer comes by another request.
+    When the user is asked, its message ends: the answer comes with another request.
     """
     asked, client = chat_request.parse_chat_request(body), site.client_for_user(someone)
     match asked.kind:
@@ -102,9 +102,9 @@ async def handle_use_chat(site: Site, someone: User, body: Body, sdk: Sdk) -> Fr
 
 
 async def handle_ag_ui(site: Site, someone: User, body: Body) -> Frames:
-    """What an AG-UI client posts, and the frames that answer it, one run of theirs.
+    """Do what an AG-UI client posts, and return the frames of one run of its protocol.
 
-    Its own tools are not taken: those of the app run here.
+    Tools of the client are ignored: the app's own run here.
     """
     asked, client = run_input.parse_run_input(body), site.client_for_user(someone)
     after = 0
@@ -135,7 +135,7 @@ async def handle_ag_ui(site: Site, someone: User, body: Body) -> Frames:
 async def _start_run(
     site: Site, someone: User, thread: Thread, content: operations.Content, key: str | None
 ) -> Run:
-    """The run that answers; what was posted before is not said again."""
+    """Create the message and its run; messages posted before are not created again."""
     message = operations.CreateMessage(thread.id, content)
     client = site.client_for_user(someone)
     await client.transport.send(message, f"{key}.message" if key else None)
@@ -144,7 +144,7 @@ async def _start_run(
 
 
 async def _regenerate(site: Site, someone: User, thread: Thread, message_id: str | None) -> Run:
-    """Another answer to what was asked before this message, in a branch of the same name."""
+    """Answer again the question before this message, in a branch of the same name."""
     client = site.client_for_user(someone)
     question = await _find_question(client, thread, message_id)
     branch = await thread_list.branch_before(client, question)
@@ -156,7 +156,7 @@ async def _regenerate(site: Site, someone: User, thread: Thread, message_id: str
 
 
 async def _find_question(client: AsyncClient, thread: Thread, message_id: str | None) -> Message:
-    """The user's message that this one, or the last run, answers. Raises `NotFound`."""
+    """Return the user's message that this one, or the last run, answers. Raises `NotFound`."""
     asked: Message | None = None
     async for message in client.paginate(operations.ListMessages(thread.id, limit=100)):
         if message_id is not None and message_id in (message.run_id, message.id):
@@ -198,8 +198,9 @@ def _get_relay(site: Site, run: Run) -> Relay:
 
 
 def _is_for_open_question(relay: Relay, said: chat_request.CallAnswer) -> bool:
-    """Whether it answers a question that stands open. Raises `Forbidden` for what was never asked,
-    and `OutputConflict` for an answer to another call.
+    """Return true if the answer belongs to an open question.
+
+    Raises `Forbidden` if the call was never asked about, `OutputConflict` if its arguments differ.
     """
     question = relay.open_questions.get(said.tool_call_id)
     if question is None:
@@ -231,7 +232,9 @@ def _shown_arguments(question: Question) -> Any:
 
 
 async def _approve(client: AsyncClient, relay: Relay, asked: run_input.AgUiRequest) -> None:
-    """Answers by the ids of actions, all or none. Raises `NotFound` for one of another run."""
+    """Answer questions by the ids of actions, all or none. Raises `NotFound` for one of another
+    run.
+    """
     said: dict[str, Answer] = {}
     for action_id, approval in asked.approvals.items():
         action = await client.get_action(action_id)

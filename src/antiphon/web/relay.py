@@ -1,7 +1,7 @@
-"""One run on its way to its end: its turns are streamed, its tools run here, its readers told.
+"""A relay carries one run to its end: it streams turns, runs tools, and notifies readers.
 
-A relay does steps 7 to 24 of the web chat's flow (docs/flows/web.md). It belongs to no request: who
-posted the message may close the tab, and the run goes on. Readers follow it, see `following`.
+It does steps 7 to 24 of the web chat's flow (docs/flows/web.md). It belongs to no request: the tab
+that posted the message may close, and the run goes on. For readers see `run_stream.stream_relay`.
 """
 
 from __future__ import annotations
@@ -42,15 +42,15 @@ from antiphon.web.toolset import Toolset
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 2.0
-"""Seconds until a backend that was away is asked again."""
+"""Seconds until a backend that was unreachable is tried again."""
 _OMITTED_RESULT = ToolResult("")
 
 EventBatches = AsyncGenerator[Sequence[Numbered], None]
-"""Events of a run with their numbers, as many together as came together."""
+"""Numbered events of a run, in batches as they arrived."""
 
 
 class RunningTool(msgspec.Struct, frozen=True):
-    """A tool at work with these arguments; `since` by the loop's clock."""
+    """Tool that runs with these arguments; `since` by the monotonic clock."""
 
     since: float
     arguments: str
@@ -104,22 +104,22 @@ class Relay:
 
     @property
     def is_waiting_for_user(self) -> bool:
-        """Whether it goes on only when a person has answered."""
+        """True if the run goes on only after an answer of the user."""
         return bool(self._approvals.open) and not self.running_tools
 
     @property
     def last_number(self) -> int:
-        """The number of its newest event."""
+        """Number of the newest event."""
         return self.events[-1][0] if self.events else 0
 
     @property
     def progress(self) -> dict[str, ToolProgressed]:
-        """How far the tools at work are that have said so, by tool call id."""
+        """Last reported progress of the running tools, by tool call id."""
         return {call: working.last for call, working in self.running_tools.items() if working.last}
 
     @property
     def asked_call_ids(self) -> frozenset[str]:
-        """The ids of all calls that persons were asked about."""
+        """Ids of all calls that the user was asked about."""
         return frozenset(
             happening.question.call.id
             for happening in self.tool_events
@@ -128,20 +128,22 @@ class Relay:
 
     @property
     def open_questions(self) -> dict[str, Question]:
-        """What persons are asked just now, by tool call id."""
+        """Open questions, by tool call id."""
         return self._approvals.open
 
     def answer(self, tool_call_id: str, digest: str, answer: Answer) -> None:
-        """What a person said of a call. Raises `NotFound` and `OutputConflict`."""
+        """Answer the question about a call. Raises `NotFound` and `OutputConflict`."""
         self._approvals.answer(tool_call_id, digest, answer)
 
     def stop_tool(self, tool_call_id: str) -> bool:
-        """Stop one call; the model is told, the run goes on. False where it does not run."""
+        """Stop one call; the model gets to know, and the run goes on. Return False if it does not
+        run.
+        """
         return self._processor.cancel(tool_call_id)
 
     @contextmanager
     def subscribe(self) -> Generator[asyncio.Event]:
-        """Set whenever there is more to tell, for as long as this is entered."""
+        """Yield an event that is set whenever there is news, until the context exits."""
         bell = asyncio.Event()
         self._readers.add(bell)
         try:
@@ -152,7 +154,7 @@ class Relay:
     # The run.
 
     async def run(self) -> None:
-        """Carry the run to its end. What goes wrong is told to the readers, and not raised."""
+        """Carry the run to its end. Errors are passed to the readers as `fault`, not raised."""
         tracer = self._client.transport.tracer
         facts = genai.conversation_attributes(self.run_id, self.thread_id)
         with (
@@ -178,7 +180,7 @@ class Relay:
             self._notify_readers()
 
     async def _run_until_unreachable(self) -> bool:
-        """Whether it came to its end; a backend that is away is asked again, tab or no tab."""
+        """Return True at the run's end, False after a pause if the backend was unreachable."""
         try:
             async with aclosing(self.generate_chunks()) as chunks:
                 async for some in chunks:
@@ -190,10 +192,10 @@ class Relay:
         return True
 
     async def generate_chunks(self) -> EventBatches:
-        """The run's events, turn after turn, its tools run in between.
+        """Yield the run's events, turn after turn, and run its tools in between.
 
-        The first stream, then `poll_and_execute_action`, then the next stream, until the run ends.
-        A run that was begun before us is read from its log as far as it has come.
+        Each turn streams a reply, then `poll_and_execute_action` runs its tools, until the run
+        ends. Turns that were over before this relay started are read from the log.
         """
         async with aclosing(self._read_earlier_turns()) as told:
             async for chunks in told:
@@ -205,7 +207,7 @@ class Relay:
                     yield chunks
 
     async def _stream_turn(self) -> EventBatches:
-        """One reply of the model: sync_stream.setup, sync_stream.stream_chunks, close."""
+        """Stream one reply of the model: sync_stream.setup, sync_stream.stream_chunks, close."""
         sync_stream = self._client.sync_stream()
         sync_stream.setup(run_id=self.run_id)
         try:
@@ -220,9 +222,9 @@ class Relay:
             await sync_stream.close()
 
     async def _execute_tools(self) -> EventBatches:
-        """`poll_and_execute_action`, and meanwhile each output as it is saved.
+        """Run `poll_and_execute_action`, and yield each output as it is saved.
 
-        A run that ends while its tools run, because a person stops it, ends them.
+        If the user stops the run while its tools run, the tools are cancelled.
         """
         work = self._client.poll_and_execute_action(
             self.run_id, self._processor, raise_on_failure=False
@@ -268,7 +270,7 @@ class Relay:
                 yield chunks
 
     async def _read_earlier_turns(self) -> EventBatches:
-        """What the log has of the turns that were over before we came."""
+        """Yield the events of turns that were over before this relay started."""
         told_by_now = sum(isinstance(event, TurnEnded) for _, event in self.events)
         if self._turns_before > told_by_now:
             turns = self._turns_before - told_by_now
@@ -277,7 +279,7 @@ class Relay:
                     yield chunks
 
     async def _read_log(self, turns: int | None = None) -> EventBatches:
-        """The log from here on, through so many ends of turns."""
+        """Yield the log from the newest known event on, until that many turns have ended."""
         async with self._client.events(self.run_id, after=self.last_number) as events:
             async for chunks in events.batches():
                 for place, (_, event) in enumerate(chunks, 1):
@@ -288,7 +290,7 @@ class Relay:
                 yield chunks
 
     async def _find_model_server(self, run_id: str) -> ModelServer | None:
-        """The model server of the run; None where that cannot be learned."""
+        """Return the model server of the run; None if it cannot be determined."""
         with suppress(AntiphonError):
             return await self._client.transport.model_server(self._model, run_id)
         return None
@@ -339,7 +341,7 @@ class Relay:
 def _consent(
     settings: Settings, asking: PendingApprovals, grants: tuple[SessionGrants, Grants]
 ) -> Consent:
-    """What may run by itself, and that a page shows all questions at once."""
+    """Return the rules for tools of this run; the page shows all questions at once."""
     session, always = grants
     return Consent(
         Rules(allow=settings.allow, ask=settings.ask, deny=settings.deny),
@@ -352,7 +354,7 @@ def _consent(
 
 
 def _without_result(happening: ToolEvent) -> ToolEvent:
-    """Without the result, which the log has: a thousand large ones are not kept for the run."""
+    """Return the event without the tool's result: the log has it, and many would fill memory."""
     match happening:
         case ToolEnded():
             return msgspec.structs.replace(happening, result=_OMITTED_RESULT)
@@ -361,7 +363,7 @@ def _without_result(happening: ToolEvent) -> ToolEvent:
 
 
 async def _cancel_and_wait(task: asyncio.Future[Any]) -> None:
-    """Cancel it, and wait until it has let go. How it failed is of no interest any more."""
+    """Cancel the task and wait until it has ended; its error is ignored."""
     task.cancel()
     await asyncio.wait([task])
     if not task.cancelled():

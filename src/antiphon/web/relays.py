@@ -1,4 +1,4 @@
-"""The runs that are carried on in this process: each once, whoever asks for it."""
+"""The relays of this process: one for each run that it carries on."""
 
 from __future__ import annotations
 
@@ -23,18 +23,19 @@ from antiphon.web.toolset import Toolset
 
 VIA, WEB = "via", "web"
 SEAL = "via_seal"
-"""Keys of a run's metadata, which say that the web chat carries it on: others are followed only.
-The seal proves that the web chat said so: who creates runs elsewhere has no tool of the app run.
+"""Keys of a run's metadata by which the web chat knows its own runs; others are only followed.
+
+The seal proves that the web chat created the run: other clients cannot make it run the app's tools.
 """
 MAX_SESSIONS = 10_000
-"""Threads in which something was allowed until the server ends; the oldest are asked anew."""
+"""Most threads whose grants for the session are kept; the oldest are dropped."""
 MAX_OWNERS = 100
-"""Owners whose grants are kept as they were read; of the others they are read with each run."""
+"""Most owners whose grants are cached; those of others are read with each run."""
 _PLAIN = re.compile(r"[A-Za-z0-9_-]{1,100}")
 
 
 class Relays:
-    """Starts relays, finds them, and lets go of those that are over."""
+    """Starts relays, finds them, and drops those whose runs are over."""
 
     def __init__(self, settings: Settings, tools: Toolset, secret: bytes) -> None:
         self._settings = settings
@@ -59,11 +60,11 @@ class Relays:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def find(self, run_id: str) -> Relay | None:
-        """The relay of this run, if it is carried on here."""
+        """Return the relay of this run; None if it is not carried on here."""
         return self._relays.get(run_id)
 
     def start(self, client: AsyncClient, run: Run, owner: str) -> Relay:
-        """The relay of this run, begun now if need be; the task lives until the run ends."""
+        """Return the relay of this run, started if necessary; its task lives until the run ends."""
         relay = self._relays.get(run.id)
         if relay is None:
             grants = self._session_grants(run.thread_id), self._cached_grants(owner)
@@ -74,17 +75,17 @@ class Relays:
         return relay
 
     def resume(self, client: AsyncClient, run: Run, owner: str) -> Relay | None:
-        """The relay of a run that is there; None for one that has ended, or is another face's."""
+        """Return the relay of an existing run; None if the run has ended or is another face's."""
         if run.id not in self._relays and (run.status.ended or not self.is_ours(run)):
             return None
         return self.start(client, run, owner)
 
     def run_metadata(self, thread_id: str) -> dict[str, str]:
-        """What the metadata of a run of this thread says that is to be carried on here."""
+        """Return the metadata that marks a run of this thread as the web chat's."""
         return {VIA: WEB, SEAL: self._seal(thread_id)}
 
     def is_ours(self, run: Run) -> bool:
-        """Whether the run bears that mark."""
+        """Return true if the run has the web chat's mark."""
         sealed = run.metadata.get(SEAL, "").encode()
         return hmac.compare_digest(sealed, self._seal(run.thread_id).encode())
 
@@ -100,11 +101,11 @@ class Relays:
             self._drop_session_grants(relay.thread_id)
 
     def _session_grants(self, thread_id: str) -> SessionGrants:
-        """What was allowed in this thread until the server ends."""
+        """Return the grants of this thread, which hold until the server ends."""
         return self._sessions.setdefault(thread_id, SessionGrants())
 
     def _drop_session_grants(self, thread_id: str) -> None:
-        """Keep what was allowed, in so many threads; most allow nothing."""
+        """Drop the thread's grants if there are none, or the oldest if there are too many."""
         if thread_id in self._sessions and not self._sessions[thread_id].all():
             if all(relay.thread_id != thread_id for relay in self._relays.values()):
                 del self._sessions[thread_id]
@@ -112,14 +113,14 @@ class Relays:
             del self._sessions[next(iter(self._sessions))]
 
     def grants(self, owner: str) -> GrantsFile:
-        """Return what this owner always allowed, to be read and revoked.
+        """Return the grants that this owner gave for always, to list and revoke them.
 
-        That of this machine's user holds in every face.
+        The local user's are shared by all faces.
         """
         return GrantsFile(grants_file(data_folder(os.environ), owner), log.warning)
 
     def _cached_grants(self, owner: str) -> GrantsFile:
-        """The same, with what was read for an earlier run; for the loop's thread alone."""
+        """Like `grants`, cached from earlier runs; for the loop's thread only."""
         grants = self._grants.pop(owner) if owner in self._grants else self.grants(owner)
         self._grants[owner] = grants  # as the one that was used last
         if len(self._grants) > MAX_OWNERS:
@@ -128,7 +129,7 @@ class Relays:
 
 
 def grants_file(folder: Path, owner: str) -> Path:
-    """Where what an owner allowed is kept. Who makes an API key may give its owner any name."""
+    """Return the path of an owner's grants, with a safe file name: owners may have any name."""
     if owner == LOCAL:
         return folder / NAME
     plain = _PLAIN.fullmatch(owner) is not None

@@ -1,6 +1,6 @@
-"""A reader of a run, as frames of a wire: of a relay here, else of the log.
+"""A run as frames for one reader: from a relay in this process, or from the log.
 
-What a reader is sent depends on the events alone, so that a replay builds the same message.
+Frames depend on the events alone, so that a replay builds the same message.
 """
 
 from __future__ import annotations
@@ -31,24 +31,24 @@ from antiphon.wires.framing import drop_void_events
 Frames = AsyncGenerator[bytes, None]
 
 BATCH_SECONDS = 0.05
-"""Seconds for which words are gathered: a write costs more than what is in it."""
+"""Seconds for which deltas are batched: a write costs more than its contents."""
 MAX_BATCH = 256
-"""Events that are told at once to who comes late: the outputs of a long run fill no memory."""
+"""Most events that are encoded at once for a late reader, to bound memory."""
 
 
 class Wire(Protocol):
-    """An encoder of `antiphon.wires`: a run for one reader."""
+    """Encoder of `antiphon.wires` for one run and one reader."""
 
     def feed_all(self, events: Iterable[Numbered]) -> list[bytes]:
-        """The frames that tell these events."""
+        """Return the frames of these events."""
         ...
 
     def close(self) -> Sequence[bytes]:
-        """The end of the stream."""
+        """Return the frames that end the stream."""
         ...
 
     def fail(self, fault: Fault) -> Sequence[bytes]:
-        """The stream cannot go on."""
+        """Return the frames that report a fault."""
         ...
 
     def tool_status(
@@ -59,38 +59,41 @@ class Wire(Protocol):
         servers: Sequence[str] = (),
         arguments: str | None = None,
     ) -> Sequence[bytes]:
-        """Tell what a tool does now; `servers` are those that it waits for.
+        """Return the frames with a tool's state; `servers` are those that it waits for.
 
-        `arguments` are those with which it runs, which a person may have changed.
+        `arguments` are those with which it runs, which the user may have edited.
         """
         ...
 
     def progress(
         self, tool_call_id: str, done: float, total: float | None = None, message: str = ""
     ) -> Sequence[bytes]:
-        """How far it is."""
+        """Return the frames with a tool's progress."""
         ...
 
     def approval_asked(
         self, tool_call_id: str, approval_id: str, about: CallFacts | None = None
     ) -> Sequence[bytes]:
-        """A person is asked about a call."""
+        """Return the frames that ask the user about a call."""
         ...
 
     def approval_given(self, tool_call_id: str) -> Sequence[bytes]:
-        """They said yes."""
+        """Return the frames that say the user has agreed."""
         ...
 
 
 def never_rests() -> bool:
-    """The stream of a page of ours lasts as long as its run."""
+    """Return False: the page's own streams last as long as their run."""
     return False
 
 
 async def stream_relay(
     relay: Relay, wire: Wire, after: int = 0, rests: Callable[[], bool] = never_rests
 ) -> Frames:
-    """A run that is carried on here, to its end or until it `rests`; the reader has all `after`."""
+    """Yield the frames of a run that is carried on here, to its end or until it `rests`.
+
+    Events up to `after` are left out, as the reader has them.
+    """
     events = happenings = 0
     progress: dict[str, ToolProgressed] = {}
     first = True
@@ -124,7 +127,7 @@ async def stream_relay(
 
 
 async def stream_log(client: AsyncClient, run_id: str, wire: Wire) -> Frames:
-    """A run that is carried on elsewhere, or has ended, to its end."""
+    """Yield the frames of a run that is carried on elsewhere or has ended, to its end."""
     fault: Fault | None = None
     try:
         async with client.events(run_id) as events:
@@ -149,7 +152,7 @@ def _is_word(event: Event) -> bool:
 
 
 def _encode_current_tools(wire: Wire, relay: Relay) -> list[bytes]:
-    """What somebody who comes now must know of the tools here."""
+    """Return the frames with the present state of tools, for a reader that joins now."""
     frames: list[bytes] = []
     for question in relay.open_questions.values():
         frames += wire.approval_asked(question.call.id, question.digest, approval_details(question))

@@ -1,4 +1,4 @@
-"""A person's message becomes a run: what the view of the flow does before it answers."""
+"""From a posted message to a run and its stream."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ from antiphon.wires.ai_sdk.parts import Sdk
 from antiphon.wires.framing import Cursor
 
 MessageId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{8,64}$(?!\n)")]
-"""A name that the browser gives a message: sent again, it is the same message."""
+"""Id that the browser gives a message; a message posted twice is stored once."""
 IDEMPOTENCY_KEY = "asked_as"
-"""A run's metadata says by which key it was asked for."""
+"""Key, in a run's metadata, of the idempotency key that created it."""
 CURSOR_TIMEOUT = 5.0
-"""Seconds within which an event that is there has come."""
+"""Seconds within which an existing event has been read."""
 ToolName = Annotated[str, Meta(max_length=128)]
 
 
 class PostedMessage(msgspec.Struct, frozen=True, kw_only=True):
-    """What a person says, and where. Without a thread there is a new one.
+    """Message of a user as the page posts it. Without a thread, a new one is created.
 
-    `tools` are the names of those that the run may use, None for the assistant's, or all.
+    `tools` are the names of the tools that the run may use; None for the assistant's, or else all.
     """
 
     content: operations.Content
@@ -51,13 +51,13 @@ class PostedMessage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def submit(site: Site, someone: User, message: PostedMessage, sdk: Sdk) -> Frames:
-    """Save the message and begin its run; the frames that tell it. Done again, it is the same."""
+    """Save the message, start its run and return the frames. Idempotent by the message's id."""
     run = await start_run(site, someone, message)
     return attach_reader(site, someone, run, UIMessageStream(sdk))
 
 
 async def start_run(site: Site, someone: User, message: PostedMessage) -> Run:
-    """The run that answers the message: create_message, create_run."""
+    """Create the message and the run that answers it."""
     client = site.client_for_user(someone)
     tools = await _offered_tools(site, client, message)
     thread_id = (
@@ -81,9 +81,9 @@ async def start_run(site: Site, someone: User, message: PostedMessage) -> Run:
 
 
 async def create_run(site: Site, someone: User, run: operations.CreateRun, key: str | None) -> Run:
-    """This run, which is the web chat's to carry on; the one that was created under the key before.
+    """Create the run with the web chat's mark, or return the run created under this key before.
 
-    It is the same one whatever tools there are by now: a server may have come up since.
+    The earlier run counts even if the tools differ by now: an MCP server may have started since.
     """
     client, ours = site.client_for_user(someone), site.relays.run_metadata(run.thread_id)
     named = {**ours, **({IDEMPOTENCY_KEY: key} if key else {})}
@@ -99,7 +99,7 @@ async def create_run(site: Site, someone: User, run: operations.CreateRun, key: 
 async def _offered_tools(
     site: Site, client: AsyncClient, message: PostedMessage
 ) -> tuple[ToolSpec, ...]:
-    """The tools that were named, else those of the assistant, else all that there are soon."""
+    """Wait for starting servers; return the named tools, else the assistant's, else all."""
     await site.tools.wait_for_servers(message.tools)
     if message.tools is not None or message.assistant_id is None:
         return site.tools.specs(message.tools)
@@ -109,7 +109,7 @@ async def _offered_tools(
 
 
 async def check_cursor(site: Site, someone: User, cursor: Cursor) -> None:
-    """Raises `InvalidEventId` for a cursor that its run has not come to: nothing follows that."""
+    """Raise `InvalidEventId` if the run has no such event yet: nothing would ever follow it."""
     relay = site.relays.find(cursor.run_id)
     if cursor.number == 0 or (relay is not None and cursor.number <= relay.last_number):
         return
@@ -130,7 +130,7 @@ async def check_cursor(site: Site, someone: User, cursor: Cursor) -> None:
 def resume_stream(
     site: Site, someone: User, run: Run, sdk: Sdk, after: Cursor | None = None
 ) -> Frames:
-    """The frames that tell this run from the cursor on."""
+    """Return the frames of this run from the cursor on."""
     return attach_reader(
         site, someone, run, UIMessageStream(sdk, after), after.number if after else 0
     )
@@ -144,9 +144,9 @@ def attach_reader(
     after: int = 0,
     rests: Callable[[Relay], bool] | None = None,
 ) -> Frames:
-    """A run on this wire; it is taken up if nobody carries it on.
+    """Return the run's frames on this wire; the run is resumed if nothing carries it on.
 
-    The stream ends with the run, or when it `rests`. Called on the loop.
+    The stream ends with the run, or when it `rests`. Call it on the loop.
     """
     client = site.client_for_user(someone)
     relay = site.relays.resume(client, run, someone.owner)
@@ -165,5 +165,5 @@ def _content(message: PostedMessage) -> operations.Content:
 
 
 def _idempotency_key(message: PostedMessage, what: str) -> str | None:
-    """Each of the calls that a message is made by is done once, however often it is sent."""
+    """Return the key for one call of a message, so that each call is done once."""
     return f"{message.message_id}.{what}" if message.message_id else None

@@ -1,1 +1,1 @@
-"""What the browser can ask for, a module for each kind of thing."""
+"""Routes of the web chat: one module for each resource."""

@@ -1,4 +1,4 @@
-"""For those who run the installation: who uses it, with which keys, what runs and what it cost."""
+"""Administration: people, API keys, live runs, usage, and what the installation offers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ routes = Blueprint("admin", __name__, url_prefix="/api/admin")
 
 
 class NewPerson(RedactedRepr, frozen=True):
-    """Somebody who shall be able to log in."""
+    """Person to create, who can log in."""
 
     name: operations.PersonName
     role: Role = "user"
@@ -28,7 +28,7 @@ class NewPerson(RedactedRepr, frozen=True):
 
 
 class ChangedPerson(RedactedRepr, frozen=True):
-    """What is given changes; `sign_out` ends all logins of the person."""
+    """Changes of a person; `sign_out` ends all their logins."""
 
     name: operations.PersonName | UnsetType = UNSET
     role: Role | UnsetType = UNSET
@@ -38,7 +38,7 @@ class ChangedPerson(RedactedRepr, frozen=True):
 
 
 class NewApiKey(msgspec.Struct, frozen=True):
-    """What the key is for, whose threads it opens, and what it may do."""
+    """Key to create: its name, owner, scopes, limits and lifetime."""
 
     name: operations.Name
     owner: operations.Id
@@ -48,20 +48,20 @@ class NewApiKey(msgspec.Struct, frozen=True):
 
 
 class ChangedKey(msgspec.Struct, frozen=True):
-    """What is given changes; null takes a limit away."""
+    """Changes of a key; null removes a limit."""
 
     name: operations.Name | UnsetType = UNSET
     limits: operations.NewLimits = operations.NewLimits()
 
 
 class RunOwner(msgspec.Struct, frozen=True):
-    """Whose run it is."""
+    """Owner of the run."""
 
     owner: operations.Id
 
 
 class UsageDays(msgspec.Struct, frozen=True):
-    """How far back."""
+    """Number of days, counted back from today."""
 
     days: Annotated[int, Meta(ge=1, le=366)] = 30
 
@@ -74,7 +74,7 @@ routes.before_request(require_admin)
 
 @routes.get("/people")
 def list_people() -> Response:
-    """Everybody who may log in."""
+    """List everybody who may log in."""
 
     async def everybody() -> list[object]:
         return [each async for each in current_site().client.paginate(ListPeople())]
@@ -84,7 +84,7 @@ def list_people() -> Response:
 
 @routes.post("/people")
 def create_person() -> Response:
-    """Somebody new."""
+    """Create a person."""
     wanted = read_json(NewPerson)
     making = admin_client().create_person(wanted.name, wanted.role, wanted.password)
     return json_response(current_site().run(making), 201)
@@ -92,7 +92,7 @@ def create_person() -> Response:
 
 @routes.patch("/people/<person_id>")
 def update_person(person_id: str) -> Response:
-    """Who they are from now on."""
+    """Change a person."""
     wanted = read_json(ChangedPerson)
     changing = admin_client().update_person(
         person_id,
@@ -107,7 +107,7 @@ def update_person(person_id: str) -> Response:
 
 @routes.delete("/people/<person_id>")
 def delete_person(person_id: str) -> Response:
-    """They cannot log in any more; their threads stay."""
+    """Delete a person; they cannot log in again, and their threads stay."""
     return json_response(current_site().run(admin_client().delete_person(person_id)))
 
 
@@ -116,7 +116,7 @@ def delete_person(person_id: str) -> Response:
 
 @routes.get("/keys")
 def list_keys() -> Response:
-    """The keys that open something."""
+    """List the keys that are not revoked."""
 
     async def standing() -> list[object]:
         listed = current_site().client.paginate(ListKeys())
@@ -127,7 +127,7 @@ def list_keys() -> Response:
 
 @routes.post("/keys")
 def create_key() -> Response:
-    """A key with its text, which is told this once."""
+    """Create a key; its token is returned this once."""
     wanted = read_json(NewApiKey)
     making = admin_client().create_key(
         wanted.name,
@@ -141,7 +141,7 @@ def create_key() -> Response:
 
 @routes.patch("/keys/<key_id>")
 def update_key(key_id: str) -> Response:
-    """How much the key may from now on."""
+    """Change a key's name or limits."""
     wanted = read_json(ChangedKey)
     changing = admin_client().update_key(key_id, name=wanted.name, limits=wanted.limits)
     return json_response(current_site().run(changing))
@@ -149,7 +149,7 @@ def update_key(key_id: str) -> Response:
 
 @routes.delete("/keys/<key_id>")
 def revoke_key(key_id: str) -> Response:
-    """The key opens nothing any more."""
+    """Revoke a key."""
     return json_response(current_site().run(admin_client().revoke_key(key_id)))
 
 
@@ -158,7 +158,7 @@ def revoke_key(key_id: str) -> Response:
 
 @routes.get("/runs")
 def list_runs() -> Response:
-    """What runs just now, whoever asked for it."""
+    """List the runs of all owners that have not ended."""
     return json_response(
         {"data": current_site().run(admin_views.list_live_runs(current_site().client))}
     )
@@ -166,7 +166,7 @@ def list_runs() -> Response:
 
 @routes.post("/runs/<run_id>/stop")
 def stop_run(run_id: str) -> Response:
-    """The run has been told to end."""
+    """Cancel a run of any owner."""
     owner = read_json(RunOwner).owner
     run = current_site().run(
         current_site().client_for_owner(owner).as_actor(current_user().id).cancel_run(run_id)
@@ -176,7 +176,7 @@ def stop_run(run_id: str) -> Response:
 
 @routes.get("/usage")
 def read_usage() -> Response:
-    """What was used and what it cost, by day, model and person."""
+    """Return usage and costs by day, model and owner."""
     return json_response(
         current_site().run(
             admin_views.read_usage(current_site().client, GetUsage(read_query(UsageDays).days))
@@ -189,19 +189,19 @@ def read_usage() -> Response:
 
 @routes.get("/servers")
 def list_servers() -> Response:
-    """The MCP servers of the web chat, and those that the backend runs itself."""
+    """List the MCP servers of the web chat, and those that the backend runs."""
     return json_response({"data": current_site().run(admin_views.list_servers(current_site()))})
 
 
 @routes.get("/models")
 def list_models() -> Response:
-    """The models that can be named."""
+    """List the models."""
     return json_response({"data": current_site().run(current_site().client.list_models()).data})
 
 
 @routes.get("/assistants")
 def list_shared_assistants() -> Response:
-    """Every assistant that somebody shares by a link."""
+    """List all assistants that have a link."""
     return json_response(
         {"data": current_site().run(admin_views.list_shared_assistants(current_site()))}
     )

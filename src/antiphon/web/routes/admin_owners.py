@@ -1,4 +1,4 @@
-"""For those who run the installation: whose things there are, and what was done about them."""
+"""Administration: projects, data of owners, provider keys, and the audit log."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ ZIP = "application/zip"
 
 
 class NewProject(msgspec.Struct, frozen=True):
-    """What it shall be called."""
+    """Name of a project to create."""
 
     name: operations.PersonName
 
 
 class ChangedProject(msgspec.Struct, frozen=True):
-    """What is given changes."""
+    """Changes of a project."""
 
     name: operations.PersonName | UnsetType = UNSET
     disabled: bool | UnsetType = UNSET
 
 
 class NewProviderKey(RedactedRepr, frozen=True):
-    """A key that an owner has at a provider, and where it is sent if not there."""
+    """Key of an owner at a provider, and the provider's address if it is not the usual one."""
 
     secrets: ClassVar[tuple[str, ...]] = ("key",)
 
@@ -49,7 +49,7 @@ class NewProviderKey(RedactedRepr, frozen=True):
 
 
 class AuditQuery(msgspec.Struct, frozen=True):
-    """Behind which act, and about whom."""
+    """Query of the audit log: entries after this one, about this owner."""
 
     after: operations.Id | None = None
     owner: operations.Id | None = None
@@ -60,7 +60,7 @@ class AuditQuery(msgspec.Struct, frozen=True):
 
 @routes.get("/projects")
 def list_projects() -> Response:
-    """All of them."""
+    """List all projects."""
 
     async def everything() -> list[object]:
         return [each async for each in current_site().client.paginate(ListProjects())]
@@ -70,7 +70,7 @@ def list_projects() -> Response:
 
 @routes.post("/projects")
 def create_project() -> Response:
-    """A new owner that is no person."""
+    """Create a project: an owner that is not a person."""
     return json_response(
         current_site().run(admin_client().create_project(read_json(NewProject).name)), 201
     )
@@ -78,7 +78,7 @@ def create_project() -> Response:
 
 @routes.patch("/projects/<project_id>")
 def update_project(project_id: str) -> Response:
-    """What it is from now on."""
+    """Change a project."""
     wanted = read_json(ChangedProject)
     changing = admin_client().update_project(project_id, name=wanted.name, disabled=wanted.disabled)
     return json_response(current_site().run(changing))
@@ -86,7 +86,7 @@ def update_project(project_id: str) -> Response:
 
 @routes.delete("/projects/<project_id>")
 def delete_project(project_id: str) -> Response:
-    """Its keys open nothing any more; its things stay."""
+    """Delete a project; its keys stop working, and its data stays."""
     return json_response(current_site().run(admin_client().delete_project(project_id)))
 
 
@@ -95,7 +95,7 @@ def delete_project(project_id: str) -> Response:
 
 @routes.get("/owners")
 def list_owners() -> Response:
-    """Everybody who has something, and how much."""
+    """List every owner of data with their totals."""
     return json_response(
         {"data": current_site().run(admin_views.list_owners(current_site().client))}
     )
@@ -103,7 +103,7 @@ def list_owners() -> Response:
 
 @routes.get("/owners/<path:owner>/export")
 def export_owner(owner: str) -> Response:
-    """All of an owner as a file, which is sent while it is made."""
+    """Send all data of an owner as a ZIP file, made while it is sent."""
     there = current_site().run(current_site().client.list_owners(owner=owner)).data
     if not there:
         raise NotFound(f"There is nothing of the owner {owner!r}.")
@@ -112,7 +112,7 @@ def export_owner(owner: str) -> Response:
 
 @routes.delete("/owners/<path:owner>")
 def erase_owner(owner: str) -> Response:
-    """How far the owner is erased; asked again until it is done."""
+    """Erase data of an owner; call it again until the response says that it is done."""
     return json_response(current_site().run(admin_client().erase_owner(owner)))
 
 
@@ -121,7 +121,7 @@ def erase_owner(owner: str) -> Response:
 
 @routes.get("/provider_keys")
 def list_provider_keys() -> Response:
-    """Who has which, by how they end."""
+    """List the provider keys of all owners by their last characters."""
     return json_response(
         {"data": current_site().run(admin_views.list_provider_keys(current_site().client))}
     )
@@ -129,7 +129,7 @@ def list_provider_keys() -> Response:
 
 @routes.put("/provider_keys/<provider>/<path:owner>")
 def set_provider_key(provider: str, owner: str) -> Response:
-    """The owner's key there from now on; it is never told again."""
+    """Set an owner's key at a provider; it is never returned."""
     wanted = read_json(NewProviderKey)
     keeping = admin_client().set_owners_provider_key(owner, provider, wanted.key, wanted.base_url)
     return json_response(current_site().run(keeping))
@@ -137,7 +137,7 @@ def set_provider_key(provider: str, owner: str) -> Response:
 
 @routes.delete("/provider_keys/<provider>/<path:owner>")
 def delete_provider_key(provider: str, owner: str) -> Response:
-    """The owner has no key there any more."""
+    """Delete an owner's key at a provider."""
     return json_response(
         current_site().run(admin_client().on_behalf_of(owner).delete_provider_key(provider))
     )
@@ -148,7 +148,7 @@ def delete_provider_key(provider: str, owner: str) -> Response:
 
 @routes.get("/acts")
 def list_audit_entries() -> Response:
-    """What administrators did, the newest first."""
+    """List the acts of administrators, newest first."""
     asked = read_query(AuditQuery)
     return json_response(
         current_site().run(

@@ -1,4 +1,4 @@
-"""Assistants of a person's own, and the links by which others get a copy."""
+"""A user's assistants, and links by which others get a copy."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ routes = Blueprint("assistants", __name__)
 
 
 class AssistantQuery(msgspec.Struct, frozen=True):
-    """Which assistants."""
+    """Page of assistants to list."""
 
     after: operations.Id | None = None
     limit: operations.Limit = 100
 
 
 class AssistantLink(msgspec.Struct, frozen=True):
-    """By which others get to an assistant; `url` is what the browser is to open."""
+    """Link of an assistant; `url` is the address to open."""
 
     token: str
     url: str
 
 
 class SharedAssistantView(msgspec.Struct, frozen=True):
-    """What somebody sees of an assistant that is shared with them; `by` is whose it is."""
+    """Shared assistant as others see it; `by` is the name of its owner."""
 
     name: str
     model: str | None
@@ -51,7 +51,7 @@ class SharedAssistantView(msgspec.Struct, frozen=True):
 
 @routes.get("/api/assistants")
 def list_assistants() -> Response:
-    """The person's assistants, the newest first."""
+    """List the user's assistants, newest first."""
     asked = read_query(AssistantQuery)
     page = current_site().run(
         current_client().transport.send(ListAssistants(asked.limit, asked.after))
@@ -63,7 +63,7 @@ def list_assistants() -> Response:
 
 @routes.post("/api/assistants")
 def create_assistant() -> Response:
-    """A new one."""
+    """Create an assistant."""
     wanted = read_json(AssistantChanges)
     return json_response(
         _view(current_site().run(current_client().transport.send(create_operation(wanted)))), 201
@@ -72,13 +72,13 @@ def create_assistant() -> Response:
 
 @routes.get("/api/assistants/<assistant_id>")
 def get_assistant(assistant_id: str) -> Response:
-    """One of them."""
+    """Return an assistant."""
     return json_response(_view(current_site().run(current_client().get_assistant(assistant_id))))
 
 
 @routes.patch("/api/assistants/<assistant_id>")
 def update_assistant(assistant_id: str) -> Response:
-    """What is given is changed; the rest stays."""
+    """Change an assistant; fields that are not given stay."""
     wanted = read_json(AssistantChanges)
 
     async def change(client: AsyncClient) -> Assistant:
@@ -90,13 +90,13 @@ def update_assistant(assistant_id: str) -> Response:
 
 @routes.delete("/api/assistants/<assistant_id>")
 def delete_assistant(assistant_id: str) -> Response:
-    """It is gone, and its link with it; what was said to it stays."""
+    """Delete an assistant and its link; threads with it stay."""
     return json_response(current_site().run(current_client().delete_assistant(assistant_id)))
 
 
 @routes.post("/api/assistants/<assistant_id>/share")
 def share_assistant(assistant_id: str) -> Response:
-    """Its link, the same until it is taken back."""
+    """Return the assistant's link, the same until it is removed."""
     assistant = current_site().run(assistants.share(current_client(), assistant_id))
     token = _token(assistant) or ""
     address = origin.base_url(request, current_site().policy)
@@ -105,7 +105,7 @@ def share_assistant(assistant_id: str) -> Response:
 
 @routes.delete("/api/assistants/<assistant_id>/share")
 def unshare_assistant(assistant_id: str) -> Response:
-    """Its link leads nowhere any more."""
+    """Remove the assistant's link."""
     return json_response(
         _view(current_site().run(assistants.unshare(current_client(), assistant_id)))
     )
@@ -113,7 +113,7 @@ def unshare_assistant(assistant_id: str) -> Response:
 
 @routes.get("/api/shared/<token>")
 def get_shared_assistant(token: str) -> Response:
-    """What is behind a link."""
+    """Return the assistant of a link."""
     owner, assistant = _resolve_link(token)
     by = current_site().run(_owner_name(owner))
     like = assistant_view(assistant)
@@ -122,7 +122,7 @@ def get_shared_assistant(token: str) -> Response:
 
 @routes.post("/api/shared/<token>")
 def copy_shared_assistant(token: str) -> Response:
-    """The person's own copy, the same each time; who shared it gets their own assistant."""
+    """Return the user's own copy, the same each time; its owner gets the original."""
     owner, assistant = _resolve_link(token)
     if owner != current_user().owner:
         assistant = current_site().run(assistants.find_or_create_copy(current_client(), assistant))
@@ -144,7 +144,7 @@ def _resolve_link(token: str) -> tuple[str, Assistant]:
 
 
 async def _owner_name(owner: str) -> str:
-    """What the owner is called; nothing where nobody logs in, or they are gone."""
+    """Return the owner's name; empty if nobody logs in or the person is gone."""
     if owner == LOCAL_USER.owner:
         return ""
     try:

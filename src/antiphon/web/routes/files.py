@@ -1,4 +1,4 @@
-"""Attachments: taken from a form, and given back as files."""
+"""Attachments: uploaded by a form, downloaded as files."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ IMAGE_TYPES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
 
 
 class UploadedFile(msgspec.Struct, frozen=True):
-    """A file that was uploaded; `size` in bytes."""
+    """File that was uploaded; `size` in bytes."""
 
     id: str
     name: str
@@ -36,14 +36,14 @@ class UploadedFile(msgspec.Struct, frozen=True):
 
 
 class FileQuery(msgspec.Struct, frozen=True):
-    """Whether a picture is shown where it stands."""
+    """Query of a download; `inline=1` shows an image in place."""
 
     inline: Literal["0", "1"] = "0"
 
 
 @routes.post("/api/files")
 def upload_file() -> Response:
-    """The one file of the form, kept for the person."""
+    """Store the one file of the form for the user."""
     name, media_type, content = _read_form_file(current_site().settings.max_body)
     upload = current_site().run(current_client().upload_file(content, name, media_type))
     return json_response(UploadedFile(upload.id, upload.name, upload.media_type, upload.size), 201)
@@ -51,7 +51,7 @@ def upload_file() -> Response:
 
 @routes.get("/api/files/<file_id>")
 def get_file(file_id: str) -> Response:
-    """The file to be saved; a picture with `?inline=1` to be seen."""
+    """Send the file to be saved, or with `?inline=1` an image to be shown."""
     asked, here = read_query(FileQuery), current_site()
     upload, first, pieces = here.run(_open(current_client(), file_id))
     if request.method == "HEAD":
@@ -62,21 +62,21 @@ def get_file(file_id: str) -> Response:
 
 
 async def _open(client: AsyncClient, file_id: str) -> tuple[Upload, bytes, AsyncPieces]:
-    """Return what is known of the file, its first bytes, and the pieces after them."""
+    """Return the file's metadata, its first bytes, and the pieces after them."""
     upload = await client.get_file(file_id)
     pieces = client.transport.read_file(file_id)
     return upload, await anext(pieces, b""), pieces
 
 
 def plain_name(given: str) -> str:
-    """The last step of what may be a path, without what is not seen or turns text round."""
+    """Return the last segment of a path, without invisible and direction-changing characters."""
     last = re.split(r"[/\\]", sanitize.sanitize_text(given))[-1]
     name = "".join(letter for letter in last if letter.isprintable()).strip(". ")
     return _shorten(name) or DEFAULT_NAME
 
 
 def _shorten(name: str) -> str:
-    """As many characters as a name may have; its ending is kept, for it says what it is."""
+    """Cut the name to its longest length, and keep its extension."""
     if len(name) <= sanitize.MAX_NAME:
         return name
     stem, _, ending = name.rpartition(".")
@@ -86,7 +86,7 @@ def _shorten(name: str) -> str:
 
 
 def _read_form_file(most: int) -> tuple[str, str, bytes]:
-    """Name, media type and bytes of the file in the form, which the guard has seen that it is."""
+    """Return name, media type and bytes of the file in the form."""
     files = request.files.getlist(FORM_FIELD)
     if len(files) != 1:
         raise InvalidRequest(
@@ -101,7 +101,7 @@ def _read_form_file(most: int) -> tuple[str, str, bytes]:
 
 
 def _media_type(said: str, content: bytes) -> str:
-    """What the bytes are where that can be told, else what was said."""
+    """Return the media type by the bytes if they are an image, else the declared one."""
     kind = image_type(content)
     if kind is not None:
         return kind

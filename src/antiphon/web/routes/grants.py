@@ -1,4 +1,4 @@
-"""Tools that a person always allowed: each person sees and takes back their own."""
+"""Tools that the user always allows: list and revoke."""
 
 from __future__ import annotations
 
@@ -20,11 +20,10 @@ Named = Annotated[str, Meta(max_length=1024)]
 
 
 class GrantView(msgspec.Struct, frozen=True):
-    """A tool that runs without a question; `server` is "" for a function of the app.
+    """Tool that runs without a question; `server` is empty for a function of the app.
 
-    `description` is what the tool said of itself when it was allowed. `asked_by` are the model
-    servers whose calls run; a grant of a version that did not tell them apart names none, and the
-    person is asked.
+    `description` is the tool's own at the time it was allowed. `asked_by` are the model servers
+    whose calls run; grants of older versions name none, and the user is asked.
     """
 
     server: str
@@ -34,27 +33,27 @@ class GrantView(msgspec.Struct, frozen=True):
 
 
 class GrantList(msgspec.Struct, frozen=True):
-    """All of a person's, in the order in which they were allowed."""
+    """All grants of the user, in the order in which they were given."""
 
     data: Sequence[GrantView]
 
 
 class Revoking(msgspec.Struct, frozen=True):
-    """The tool, as `GrantView` names it; all tools of the server without one."""
+    """Tool to revoke, as in `GrantView`; without `tool` all tools of the server."""
 
     server: Named
     tool: Named | None = None
 
 
 class Revoked(msgspec.Struct, frozen=True):
-    """Answer to a revocation: how many tools are asked about again."""
+    """Number of tools about which the user is asked again."""
 
     revoked: int
 
 
 @routes.get("/api/grants")
 def list_grants() -> Response:
-    """List what this person always allowed."""
+    """List the tools that this user always allows."""
     servers: dict[tuple[str, str], list[str]] = {}
     newest: dict[tuple[str, str], str] = {}
     for each in current_site().relays.grants(current_user().owner).all():
@@ -68,7 +67,7 @@ def list_grants() -> Response:
 
 @routes.post("/api/grants/revoke")
 def revoke_grants() -> Response:
-    """Ask the person again from now on, in runs under way too."""
+    """Revoke grants, also for runs under way."""
     wanted = read_json(Revoking)
     grants = current_site().relays.grants(current_user().owner)
     return json_response(Revoked(grants.revoke(wanted.server, wanted.tool)))

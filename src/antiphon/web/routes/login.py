@@ -1,4 +1,4 @@
-"""In by a name and a password, and out again: here, or everywhere."""
+"""Login by name and password, and logout here or everywhere."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ Password = Annotated[str, Meta(min_length=1, max_length=1024)]
 
 
 class Credentials(msgspec.Struct, frozen=True):
-    """What a person types in."""
+    """Name and password of a login."""
 
     name: Name
     password: Password
 
 
 class PasswordChange(msgspec.Struct, frozen=True):
-    """The one that goes, and the one that comes."""
+    """Old and new password."""
 
     old: Password
     new: Password
 
 
 class SignedIn(msgspec.Struct, frozen=True):
-    """Who is logged in now, and the token of their new session."""
+    """Logged-in user, and the CSRF token of the new session."""
 
     id: str
     name: str
@@ -49,7 +49,7 @@ class SignedIn(msgspec.Struct, frozen=True):
 
 @routes.post("/api/login")
 def log_in() -> Response:
-    """Let in who knows the password; every no is the same no."""
+    """Log in by password; every failure gives the same error."""
     _require_login_by("password")
     given = read_json(Credentials)
     try:
@@ -62,7 +62,7 @@ def log_in() -> Response:
 
 @routes.post("/api/password")
 def change_password() -> Response:
-    """A new password for who knows the old one. All their other logins end."""
+    """Change the password, given the old one. All other logins of the user end."""
     _require_login_by("password")
     given = read_json(PasswordChange)
     person = session.current_user()
@@ -78,7 +78,7 @@ def change_password() -> Response:
 
 @routes.post("/api/logout")
 def log_out() -> Response:
-    """End this login: the browser forgets it, and a copy of its cookie opens nothing."""
+    """End this login: the session is dropped, and copies of its cookie stop working."""
     person, said = session.current_user(), session.current_session()
     session.end()
     if said is not None and current_site().policy.login in ("password", "oidc"):
@@ -88,7 +88,7 @@ def log_out() -> Response:
 
 @routes.post("/api/logout/everywhere")
 def log_out_everywhere() -> Response:
-    """End all logins of this person, wherever they are."""
+    """End all logins of this user."""
     _require_login_by("password", "oidc", "proxy")
     current_site().run(current_site().people.log_out_everywhere(session.current_user()))
     session.end()
@@ -107,7 +107,7 @@ def _require_login_by(*logins: Login) -> None:
 
 @contextmanager
 def _count_guess(name: str) -> Generator[None]:
-    """A password is tried: counted before, and let off where it was right."""
+    """Count a try of a password before it is checked, and refund it if the password was right."""
     limits, address = current_site().limits, origin.client_address(request, current_site().policy)
     browser = session.known_browser(request, current_site(), name)
     limits.guesses.take(name, address, browser)

@@ -1,4 +1,4 @@
-"""In through OpenID Connect: to the provider's page, and back from there."""
+"""Login through OpenID Connect: redirect to the provider, and its callback."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CALLBACK = "/login/oidc/callback"
 
 @routes.get("/login/oidc")
 def begin() -> Response:
-    """Send the browser to the provider; `next` is the page of ours that it was on its way to."""
+    """Redirect to the provider; `next` is our page to return to."""
     provider = _provider()
     callback = origin.base_url(request, current_site().policy) + CALLBACK
     try:
@@ -37,7 +37,7 @@ def begin() -> Response:
 
 @routes.get(CALLBACK)
 def handle_callback() -> Response:
-    """Let in whom the provider vouches for."""
+    """Log in the user whom the provider has identified."""
     provider = _provider()
     try:
         with current_site().limits.logins:
@@ -66,7 +66,7 @@ def _provider() -> OpenIdProvider:
 
 
 def _find_or_create_user(who: Identity) -> User:
-    """The person of this identity, found by nothing else: names and addresses can be chosen."""
+    """Return the user of this identity, found by subject alone: names can be chosen."""
     admins = {address.casefold() for address in current_site().settings.oidc_admins}
     admin = who.email is not None and who.email.casefold() in admins
     return current_site().run(
@@ -75,7 +75,7 @@ def _find_or_create_user(who: Identity) -> User:
 
 
 def _safe_path(path: str) -> str:
-    """The page if it is one of ours, for nobody is to be sent elsewhere from here."""
+    """Return the path if it is a page of ours, else `/`, so that nobody is redirected elsewhere."""
     return path if _OUR_PAGES.fullmatch(path) else "/"
 
 

@@ -1,4 +1,4 @@
-"""What a page has to know before it can show anything: who is there, and what there is."""
+"""First request of a page: the user, the model, and the tools."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from antiphon.web.toolset import Toolset
 
 
 class DefaultModel(Protocol):
-    """A model as `provider:name`, and the reason in words."""
+    """Model as `provider:name`, and the reason for it."""
 
     @property
     def model(self) -> str:
@@ -32,7 +32,7 @@ class DefaultModel(Protocol):
 
     @property
     def why(self) -> str:
-        """The reason."""
+        """The reason, in words."""
         ...
 
 
@@ -42,15 +42,15 @@ class _Choosing(Protocol):
 
 @runtime_checkable
 class _HasRuntime(Protocol):
-    """A line into this process, known by its shape: the web chat knows no runtime."""
+    """Transport into this process, known by its shape: the web chat does not import the runtime."""
 
     async def runtime(self) -> _Choosing:
-        """What answers there."""
+        """Return the runtime."""
         ...
 
 
 async def default_model(client: AsyncClient) -> tuple[str | None, str]:
-    """The model, None where it is not known, and why it is that one."""
+    """Return the model that answers by default, None if unknown, and the reason."""
     if isinstance(client.transport, _HasRuntime):
         choice = await (await client.transport.runtime()).choice()
         return choice.model, choice.why
@@ -63,11 +63,11 @@ routes = Blueprint("me", __name__)
 
 LANGUAGES = ("en", "de", "es")
 MESSAGE_CHARACTERS = 4_000_000
-"""The longest text that the backend takes in one message."""
+"""Longest text that the backend accepts in one message."""
 
 
 class UserView(msgspec.Struct, frozen=True):
-    """Who is at this browser."""
+    """User of this browser."""
 
     id: str
     name: str
@@ -75,7 +75,7 @@ class UserView(msgspec.Struct, frozen=True):
 
 
 class UsableTool(msgspec.Struct, frozen=True):
-    """A tool of the app's; `asks` says that a person is asked before it runs."""
+    """Tool of the app; `asks` if the user is asked before it runs."""
 
     name: str
     description: str
@@ -84,10 +84,10 @@ class UsableTool(msgspec.Struct, frozen=True):
 
 
 class ServerStatus(msgspec.Struct, frozen=True):
-    """An MCP server of the app's, and what is wrong with it.
+    """State of an MCP server of the app, and its problem.
 
-    `stderr` is the end of what it wrote there. It may hold what only operators should see, so it
-    is empty for everybody but administrators.
+    `stderr` is the end of its error output. It may hold details for operators, so only
+    administrators get it.
     """
 
     name: str
@@ -97,14 +97,14 @@ class ServerStatus(msgspec.Struct, frozen=True):
 
 
 class RequestLimits(msgspec.Struct, frozen=True):
-    """How much fits into a request."""
+    """Largest upload and longest message."""
 
     upload_bytes: int
     message_characters: int
 
 
 class Me(msgspec.Struct, frozen=True, kw_only=True):
-    """The answer to the first question of a page; `why` is why the model is that one."""
+    """Response of `/api/me`; `why` is the reason for the model."""
 
     person: UserView
     login: str
@@ -121,7 +121,7 @@ class Me(msgspec.Struct, frozen=True, kw_only=True):
 
 @routes.get("/api/me")
 def get_me() -> Response:
-    """Who asks, and what they may use."""
+    """Return the current user, and what they can use."""
     here, person = current_site(), session.current_user()
     model, why = here.run(default_model(here.client))
     return json_response(
@@ -142,7 +142,7 @@ def get_me() -> Response:
 
 
 def _usable_tools(tooling: Toolset, settings: Settings) -> list[UsableTool]:
-    """Each tool that is not denied, as the settings have it: what was allowed since is not told."""
+    """Return the tools that are not denied by the settings; grants are not considered."""
     consent = Consent(Rules(allow=settings.allow, ask=settings.ask, deny=settings.deny))
     told = ((tool, consent.verdict(tool)) for tool in tooling.tools())
     return [_tool(tool, asks=verdict == "ask") for tool, verdict in told if verdict != "deny"]

@@ -1,7 +1,7 @@
-"""A message is posted, and its run streamed: `POST /api/messages/process`, and the ways back to it.
+"""Messages and streams of runs: `POST /api/messages/process`, and reconnecting to a stream.
 
-The view does steps 2 to 6 of the flow (docs/flows/web.md); the relay's `generate_chunks` does 7 to
-24, and outlives the reader.
+The view does steps 2 to 6 of the flow (docs/flows/web.md). The relay's `generate_chunks` does 7 to
+24, and outlives the request.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ routes = Blueprint("messages", __name__)
 
 
 class ApprovalAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """What a person says of a call; `args_hash` is that of the question which they saw."""
+    """Answer of the user about a call; `args_hash` identifies the question that they saw."""
 
     approved: bool
     args_hash: str
@@ -46,7 +46,7 @@ class ApprovalAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 @routes.post("/api/messages/process")
 def process_message() -> Response:
-    """Save the message, start its run, and answer with the stream at once."""
+    """Save the message, start its run, and respond with its stream at once."""
     body, sdk = read_json(dict[str, Any]), _sdk_version()
     event_stream.count_message(current_site(), current_user())
     if "messages" in body:
@@ -57,7 +57,7 @@ def process_message() -> Response:
 
 @routes.post("/api/agui")
 def process_ag_ui() -> Response:
-    """The same for clients that speak AG-UI."""
+    """Do the same for AG-UI clients."""
     body = read_json(dict[str, Any])
     event_stream.count_message(current_site(), current_user())
     return stream_response(
@@ -67,9 +67,9 @@ def process_ag_ui() -> Response:
 
 @routes.get("/api/messages/process/<thread_id>/stream")
 def resume_thread_stream(thread_id: str) -> Response:
-    """The whole stream of the run that the thread has now; 204 where there is none.
+    """Stream the thread's active run from its start; 204 if there is none.
 
-    A client that names its chats itself asks by its own name.
+    Clients that name their threads themselves use their own name.
     """
     sdk, run = _sdk_version(), current_site().run(_newest_run(current_client(), thread_id))
     if run is None or run.status.ended:
@@ -79,7 +79,7 @@ def resume_thread_stream(thread_id: str) -> Response:
 
 @routes.get("/api/runs/<run_id>/stream")
 def stream_run(run_id: str) -> Response:
-    """What follows the cursor: `?after=` or `Last-Event-ID`; without one, everything."""
+    """Stream the run after the cursor in `?after=` or `Last-Event-ID`, else from its start."""
     sdk, run = _sdk_version(), current_site().run(current_client().get_run(run_id))
     told = request.args.get("after") or request.headers.get("Last-Event-ID")
     after = framing.parse_cursor(told, run.id) if told else None
@@ -90,20 +90,20 @@ def stream_run(run_id: str) -> Response:
 
 @routes.post("/api/runs/<run_id>/stop")
 def stop_run(run_id: str) -> Response:
-    """Stop the run; answers when that is certain."""
+    """Stop the run; responds when it is certain."""
     run = current_site().run(current_client().cancel_run(run_id))
     return json_response({"id": run.id, "status": run.status})
 
 
 @routes.post("/api/runs/<run_id>/tools/<path:call_id>/stop")
 def stop_tool(run_id: str, call_id: str) -> Response:
-    """Stop one tool; the model is told, and the run goes on."""
+    """Stop one tool call; the model gets to know, and the run goes on."""
     return json_response({"stopped": _get_relay(run_id).stop_tool(call_id)})
 
 
 @routes.post("/api/runs/<run_id>/approvals/<path:call_id>")
 def answer_approval(run_id: str, call_id: str) -> Response:
-    """What the person says of a call that waits for it."""
+    """Answer the question about a call."""
     verdict, relay = read_json(ApprovalAnswer), _get_relay(run_id)
     if verdict.approved and verdict.arguments is not None:
         decode_json(verdict.arguments.encode(), dict[str, Any])  # what cannot run answers nothing
@@ -129,7 +129,7 @@ async def _newest_run(client: AsyncClient, name: str) -> Run | None:
 
 
 def _get_relay(run_id: str) -> Relay:
-    """The relay of a run that is this person's. Raises `NotFound`."""
+    """Return the relay of a run of this user. Raises `NotFound`."""
     run = current_site().run(current_client().get_run(run_id))
     relay = current_site().relays.find(run.id)
     if relay is None:
@@ -147,7 +147,7 @@ def _resume_stream(run: Run, sdk: Sdk, after: Cursor | None = None) -> Coroutine
 
 
 def _sdk_version() -> Sdk:
-    """The version of the AI SDK that the client declares; the oldest where it says nothing."""
+    """Return the AI SDK version that the client declares, the oldest by default."""
     match request.args.get("sdk", "5"):
         case "5":
             return 5

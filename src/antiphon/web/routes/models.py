@@ -1,4 +1,4 @@
-"""The models that can be chosen."""
+"""The models to choose from."""
 
 from __future__ import annotations
 
@@ -12,6 +12,6 @@ routes = Blueprint("models", __name__)
 
 @routes.get("/api/models")
 def list_models() -> Response:
-    """All that can be named, the one that is taken unasked marked."""
+    """List the models; the default one is marked."""
     models = current_site().run(current_client().list_models()).data
     return json_response({"data": models})

@@ -1,4 +1,4 @@
-"""The page: a shell without data, and its files at addresses that change with what is in them."""
+"""The page: a shell without data, and its files under versioned addresses."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ TYPES = {".mjs": "text/javascript", ".js": "text/javascript", ".json": "applicat
 @routes.get("/admin/<section>")
 @routes.get("/login")
 def get_page(**_: str) -> Response:
-    """The same for every address: what is shown there, the page asks for itself."""
+    """Return the shell, the same for every address; the page loads its data itself."""
     page = SHELL.read_text(encoding="utf-8").replace("{{ assets }}", f"/static/{version()}")
     return Response(page, headers=NO_CACHE, content_type="text/html; charset=utf-8")
 
 
 def not_found_page() -> Response | None:
-    """The page, which says that there is nothing; None for what is no browser that opens a page."""
+    """Return the page with status 404; None if the client is not a browser that opens a page."""
     on_its_way = request.method == "GET" and request.accept_mimetypes.accept_html
     if not on_its_way or request.path.startswith(NO_PAGES) or not request.headers.get("accept"):
         return None
@@ -48,7 +48,7 @@ def not_found_page() -> Response | None:
 
 @routes.get("/static/<asked>/<path:name>")
 def get_asset(asked: str, name: str) -> Response:
-    """A file of the page. One of another version is not there: its page has to be loaded anew."""
+    """Return a file of the page; 404 for another version, whose page must reload."""
     if asked != version() or name not in _assets():
         abort(404)
     content = (STATIC / name).read_bytes()
@@ -59,19 +59,21 @@ def get_asset(asked: str, name: str) -> Response:
 
 @routes.get("/healthz")
 def get_health() -> Response:
-    """That this process answers: for whoever starts it anew when it does not."""
+    """Return that this process is alive, for probes of an orchestrator."""
     return json_response({"status": "ok"})
 
 
 @routes.get("/favicon.ico")
 def get_icon() -> Response:
-    """Browsers ask for one; the shell names the page's own."""
+    """Return no content: browsers ask for this icon, and the shell names another."""
     return Response(status=204)
 
 
 @cache
 def version() -> str:
-    """A name for what is in all the files together: modules name each other without it."""
+    """Return a digest over all files, used as the version of all: modules import each other without
+    it.
+    """
     digest = hashlib.sha256()
     for name in sorted(_assets()):
         digest.update(name.encode() + b"\0" + (STATIC / name).read_bytes())

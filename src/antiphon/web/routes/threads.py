@@ -1,4 +1,4 @@
-"""Threads: listed, opened, renamed, deleted, branched off from and taken home."""
+"""Threads: list, read, rename, delete, branch, export."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ TYPES: dict[Form, str] = {
 
 
 class ThreadQuery(msgspec.Struct, frozen=True):
-    """Which threads."""
+    """Page of threads to list, and words to search for."""
 
     q: operations.Name = ""
     after: Annotated[str, Meta(max_length=200)] | None = None
@@ -41,33 +41,33 @@ class ThreadQuery(msgspec.Struct, frozen=True):
 
 
 class MessageQuery(msgspec.Struct, frozen=True):
-    """Which messages: the last of those before a number."""
+    """Messages to read: the last of those before a number."""
 
     before: Annotated[int, Meta(ge=1)] | None = None
     limit: Annotated[int, Meta(ge=1, le=500)] = 100
 
 
 class NewTitle(msgspec.Struct, frozen=True):
-    """What a thread is called from now on."""
+    """New title of a thread."""
 
     title: operations.Title
 
 
 class NewBranch(msgspec.Struct, frozen=True):
-    """The message that the branch does not have any more."""
+    """First message that the branch leaves out."""
 
     message_id: operations.Id
 
 
 class ExportQuery(msgspec.Struct, frozen=True):
-    """As what."""
+    """Format of an export."""
 
     form: Form = msgspec.field(default="md", name="as")
 
 
 @routes.get("/api/threads")
 def list_threads() -> Response:
-    """A page of the person's threads, the last changed first."""
+    """List the user's threads, last changed first."""
     asked = read_query(ThreadQuery)
     here = current_site()
     rows = thread_rows.list_thread_rows(
@@ -78,13 +78,13 @@ def list_threads() -> Response:
 
 @routes.get("/api/threads/<thread_id>")
 def get_thread(thread_id: str) -> Response:
-    """One thread, as lists show it."""
+    """Return a thread as in the list."""
     return json_response(current_site().run(_read_thread_row(current_client(), thread_id)))
 
 
 @routes.patch("/api/threads/<thread_id>")
 def rename_thread(thread_id: str) -> Response:
-    """The thread under another title."""
+    """Set the thread's title."""
     wanted = read_json(NewTitle)
 
     async def rename(client: AsyncClient) -> ThreadRow:
@@ -96,7 +96,7 @@ def rename_thread(thread_id: str) -> Response:
 
 @routes.delete("/api/threads/<thread_id>")
 def delete_thread(thread_id: str) -> Response:
-    """The thread is gone, and with it all whose place it took: none of them comes up instead."""
+    """Delete the thread and all threads that it replaces, so that none reappears."""
 
     async def delete(client: AsyncClient) -> None:
         await thread_list.delete_family(client, await client.get_thread(thread_id))
@@ -107,7 +107,7 @@ def delete_thread(thread_id: str) -> Response:
 
 @routes.get("/api/threads/<thread_id>/messages")
 def list_messages(thread_id: str) -> Response:
-    """The thread as the page shows it, from its end."""
+    """Return the thread as the page shows it, from its end."""
     asked, by = read_query(MessageQuery), current_client()
 
     async def make() -> bytes:
@@ -119,7 +119,7 @@ def list_messages(thread_id: str) -> Response:
 
 @routes.post("/api/threads/<thread_id>/branch")
 def create_branch(thread_id: str) -> Response:
-    """A branch that ends before a message, to say something else, or the same once more."""
+    """Create a branch that ends before a message, to edit or repeat it."""
     wanted = read_json(NewBranch)
 
     async def branch(client: AsyncClient) -> ThreadRow:
@@ -133,7 +133,7 @@ def create_branch(thread_id: str) -> Response:
 
 @routes.get("/api/threads/<thread_id>/export")
 def export_thread(thread_id: str) -> Response:
-    """The thread as a file, which is sent while it is made."""
+    """Send the thread as a file, made while it is sent."""
     form, by = read_query(ExportQuery).form, current_client()
     thread = current_site().run(by.get_thread(thread_id))
     return send_file(
@@ -144,7 +144,7 @@ def export_thread(thread_id: str) -> Response:
 async def _export_pieces(
     client: AsyncClient, thread: Thread, form: Form
 ) -> AsyncGenerator[bytes, None]:
-    """The file in pieces that are worth being sent each."""
+    """Yield the file in pieces large enough to send."""
     gathered = bytearray()
     async for piece in export.export_thread(client, thread, form):
         gathered += piece.encode("utf-8", "replace")

@@ -48,7 +48,7 @@ async def test_another_model_answers_from_now_on(tmp_path: Path) -> None:
         await chat.sees("I am small.")
 
         assert model.requests[-1]["model"] == "other-small"
-        assert chat.rows[-1].startswith("other-small · ")
+        await chat.until(lambda: chat.rows[-1].startswith("other-small · "))
 
 
 async def test_a_model_that_is_not_there_says_which_is_near(tmp_path: Path) -> None:
@@ -83,11 +83,11 @@ async def test_models_are_listed_with_what_they_take(tmp_path: Path) -> None:
         chat.say("/models OTHER")
         await chat.sees("/model NAME has it answer")
 
-        assert "other-small" in chat.text
+        await chat.sees("other-small")
         assert "told  " not in chat.text
         chat.say("/models")
         await chat.sees("answers here")
-        assert "1k tokens" in chat.text
+        await chat.sees("1k tokens")
         chat.say("/models nothing-like-it")
         await chat.sees("No model has nothing-like-it in its name")
         assert not chat.foreign
@@ -159,8 +159,8 @@ async def test_the_context_is_told_in_sentences(tmp_path: Path) -> None:
         chat.say("/context")
         await chat.sees("told takes 1,000; 25% of that is used.")
 
-        assert "4 messages in this thread." in chat.text
-        assert "No summary stands in for any of them." in chat.text
+        await chat.sees("4 messages in this thread.")
+        await chat.sees("No summary stands in for any of them.")
 
 
 async def test_a_thread_is_compacted_and_told_whole_again(tmp_path: Path) -> None:
@@ -299,7 +299,7 @@ async def test_without_a_stream_an_answer_comes_whole_the_same_way(tmp_path: Pat
         await chat.sees("10 in, 5 out")
 
         assert model.requests[-1]["stream"] is False
-        assert "It is all here." in chat.text
+        await chat.sees("It is all here.")
         assert not chat.foreign
 
 

@@ -104,7 +104,7 @@ async def test_a_long_thread_is_shown_by_its_end(tmp_path: Path, model: Model) -
     async with Chatting(model, "--resume", home=tmp_path, rows=16) as chat:
         await chat.sees("Answer 11")
 
-        assert "earlier messages; /export shows all." in chat.text
+        await chat.sees("earlier messages; /export shows all.")
         assert "> Question 0" not in chat.text
 
 
@@ -119,7 +119,7 @@ async def test_a_thread_that_is_not_there_ends_the_chat_and_is_named(
 ) -> None:
     async with Chatting(model, "--thread", "thread_nowhere", home=tmp_path) as chat:
         assert await chat.ended() != 0
-        assert "No thread has 'thread_nowhere' in it" in chat.text
+        await chat.sees("No thread has 'thread_nowhere' in it")
         assert "Traceback" not in chat.text
 
 
@@ -145,7 +145,7 @@ async def test_a_chat_that_was_killed_amid_an_answer_goes_on_with_all_that_came(
 
         contents = [message["content"] for message in model.requests[-1]["messages"]]
         assert contents == ["Hello", "Hi.", "Tell me", "In a hole in the ground.", "More"]
-        assert "worker_lost" in chat.text
+        await chat.sees("worker_lost")
 
 
 async def test_a_tool_that_ran_when_the_chat_was_killed_is_asked_about_and_run_again(
@@ -170,7 +170,7 @@ async def test_a_tool_that_ran_when_the_chat_was_killed_is_asked_about_and_run_a
         await (await model.asked()).answer("It weighs 3 kg.")
         await chat.sees(FOOTER)
 
-        assert "A hen: 3 kg" in chat.text
+        await chat.sees("A hen: 3 kg")
         assert chat.text.count("I weigh.") == 1
         assert model.requests[-1]["messages"][-1]["content"] == "A hen: 3 kg"
 

@@ -152,7 +152,7 @@ async def test_tools_lists_them_by_server_with_what_consent_says(tmp_path: Path)
         await chat.sees("/tools NAME shows")
         rows = {row.split()[0]: row for row in chat.rows if row.startswith("  ")}
 
-        assert "Python functions: 1 tool, about" in chat.text
+        await chat.sees("Python functions: 1 tool, about")
         assert "Greet them." in rows["greet"]
         assert "runs" in rows["whole__add"]
         assert "denied" in rows["whole__echo"]
@@ -168,7 +168,7 @@ async def test_tools_with_a_name_shows_what_it_takes(tmp_path: Path) -> None:
         chat.say("/tools whole__add")
         await chat.sees('"required": [')
 
-        assert "is asked about first" in chat.text
+        await chat.sees("is asked about first")
 
 
 async def test_servers_tells_of_each_and_restarts_one_that_failed(tmp_path: Path) -> None:
@@ -181,8 +181,8 @@ async def test_servers_tells_of_each_and_restarts_one_that_failed(tmp_path: Path
         await chat.sees("raw is there")
         chat.say("/servers")
         await chat.sees("/servers NAME tells more")
-        assert "the variable NOT_SET_ANYWHERE is not set" in chat.text
-        assert "protocol 2025-11-25" in chat.text
+        await chat.sees("the variable NOT_SET_ANYWHERE is not set")
+        await chat.sees("protocol 2025-11-25")
 
         program.symlink_to(raw()["command"])
         chat.say("/servers restart late")

@@ -256,7 +256,7 @@ async def test_a_listener_answers_by_number_and_hears_all_of_the_arguments(tmp_p
         await reply.call("shell", {"command": "ls", "note": lines}, id="call_0")
         await reply.end("tool_calls")
         await chat.sees("Number from 0")
-        assert '"line 39"' in chat.text
+        await chat.sees('"line 39"')
         await deliberate()
         chat.say("1")
         await model.asked()

@@ -65,7 +65,7 @@ async def test_a_refusal_of_the_provider_is_no_answer(chat: Chatting, model: Mod
     await chat.sees("(provider_auth)")
     await chat.sees("Check the provider's key and address; `antiphon doctor` names")
 
-    assert "answered 403: nothing is sold to people of your" in chat.text
+    await chat.sees("answered 403: nothing is sold to people of your")
     assert assistant(await told_next(chat, model)) == []
 
 
@@ -127,7 +127,7 @@ async def test_arguments_that_are_cut_off_run_nothing_and_this_is_said(
     await again.answer("Never mind.")
     await chat.sees("Never mind.")
 
-    assert 'note({"text": "half a) not run' in chat.text
+    await chat.sees('note({"text": "half a) not run')
     assert not (tmp_path / "notes").exists()
     assert "not a JSON object" in again.messages[-1]["content"]
 
@@ -142,6 +142,6 @@ async def test_a_cut_within_arguments_runs_nothing(
     await chat.sees("the answer is incomplete (disconnected)")
     messages = await told_next(chat, model)
 
-    assert "not run" in chat.text
+    await chat.sees("not run")
     assert not (tmp_path / "notes").exists()
     assert "tool_calls" not in str(messages)

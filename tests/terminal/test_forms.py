@@ -116,7 +116,7 @@ async def test_a_form_is_filled_in_field_by_field_and_sent_once_it_was_seen(tmp_
         await chat.sees("6 of 6")
         chat.press("enter")
         await chat.sees("send this to desk")
-        assert "days: 1, 3" in chat.text
+        await chat.sees("days: 1, 3")
         await press(chat, "a")
         answer = json.loads(await told(model))
 
@@ -178,7 +178,7 @@ async def test_a_page_is_shown_whole_and_opened_only_when_it_is_asked_for(tmp_pa
         await called(chat, model)
         await chat.sees("sends you to a page of evil.example")
         assert url in "".join(chat.rows)
-        assert "What stands before the @ is a name" in chat.text
+        await chat.sees("What stands before the @ is a name")
         assert not (tmp_path / "opened").exists()
         await press(chat, "o")
 
@@ -225,7 +225,7 @@ async def test_a_server_has_an_answer_of_the_model_once_the_person_has_seen_what
     async with Model() as model, Chatting(model, *flags, home=tmp_path) as chat:
         await called(chat, model, "whole__think")
         await chat.sees("wants an answer of the model")
-        assert "user: a word?" in chat.text
+        await chat.sees("user: a word?")
         assert model.waiting == 0
         await press(chat, "y")
         sampled = await model.asked()

@@ -155,8 +155,8 @@ async def test_a_chat_shows_the_folders_file_and_goes_on_without_it(tmp_path: Pa
         own(tmp_path, model)
         async with Chatting(None, home=tmp_path, columns=120) as chat:
             await chat.sees(TRUST)
-            assert f'  | base_url = "{stranger.url}"' in chat.rows
-            assert "It sets: base_url, model" in chat.text
+            await chat.until(lambda: f'  | base_url = "{stranger.url}"' in chat.rows)
+            await chat.sees("It sets: base_url, model")
             chat.say("y")  # no whole word, so it is a no
             await chat.ready()
             chat.say("Hello")

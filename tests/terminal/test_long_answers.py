@@ -64,7 +64,7 @@ async def test_an_answer_of_500_lines_goes_by_while_a_person_types(tmp_path: Pat
         await chat.until(lambda: eye.looks() and "10 in, 5 out" in chat.text)
 
         assert numbers(chat.text) == list(range(500))
-        assert chat.rows[-2] == f"> {DRAFT}"
+        await chat.until(lambda: chat.rows[-2] == f"> {DRAFT}")
         assert not chat.foreign
 
 

@@ -126,7 +126,7 @@ async def test_themes_are_listed_and_a_wrong_one_is_named(tmp_path: Path) -> Non
         await chat.sees("Now: auto.")
         chat.say("/theme solarised")
         await chat.sees("no theme solarised")
-        assert "> /theme solarised" in chat.rows
+        await chat.until(lambda: "> /theme solarised" in chat.rows)
 
         assert all(f"  {name} " in chat.text for name in THEMES)
 
@@ -138,7 +138,7 @@ async def test_in_ascii_there_is_nothing_beyond_it_of_ours(tmp_path: Path) -> No
     async with Model() as model, Chatting(model, "--ascii", home=tmp_path) as chat:
         await answered(chat, model)
 
-        assert "- two three" in chat.text
+        await chat.sees("- two three")
         assert not SIGNS.search(chat.written.replace("·", ""))
 
 
@@ -248,7 +248,7 @@ async def test_clear_begins_a_new_thread(tmp_path: Path) -> None:
         await chat.sees("Hi again.")
 
         assert "First" not in str(model.requests[-1]["messages"])
-        assert "First" in chat.text
+        await chat.sees("First")
 
 
 @pytest.mark.parametrize("columns", [100, 40])

@@ -27,7 +27,7 @@ async def test_a_thought_is_one_line_and_its_tokens_are_counted_once(tmp_path: P
 
         assert len(thinking) <= 3
         assert chat.text.count("tokens") == 1
-        assert f"{len(''.join(pieces)) // 4:,} tokens" in chat.text
+        await chat.sees(f"{len(''.join(pieces)) // 4:,} tokens")
         assert "step" not in chat.text
         assert "un broken" not in "".join(thinking)
 

@@ -59,4 +59,4 @@ async def test_the_terminal_is_believed_rather_than_the_environment(tmp_path: Pa
         chat.say("How wide is it?")
         await chat.sees("10 in, 5 out")
 
-        assert "word " * 11 + "word" in chat.rows
+        await chat.until(lambda: "word " * 11 + "word" in chat.rows)

@@ -112,7 +112,7 @@ async def test_a_new_thread_is_not_as_full_as_the_one_before(tmp_path: Path) -> 
         chat.say("/new")
         await chat.sees("A new thread begins with your next message.")
 
-        assert chat.rows[-1] == "told · /help"
+        await chat.until(lambda: chat.rows[-1] == "told · /help")
 
 
 async def test_it_tells_who_will_answer_before_anybody_has(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ MARGIN = 3.0
 """Factor that a linear cost may lie above its share: for caches and collections."""
 LEAST_CPU = 0.2
 """Seconds of the processor below which a cost says nothing of how it grows."""
-LEAST_HOLD = 0.5
+LEAST_HOLD = 0.8
 """Seconds of the processor in one wait that a bystander without a turn may have caused itself."""
 LEAST_BYTES = 30_000_000
 """Bytes below which memory says nothing of it: an allocator takes and keeps it in such pieces."""

@@ -4,12 +4,14 @@
 # configuration. Who prefers `uv sync --all-extras` gets the same environment.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench soak lock clean
+.PHONY: help run quick test check format bench soak lock clean
 
 UV := $(shell uv --version >/dev/null 2>&1 && command -v uv || echo .tools/uv/bin/uv)
 BIN := .venv/bin
 # Compiled once, and not by each of some thousand processes, whatever the environment says.
 PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/pytest
+QUICK = $(addprefix tests/,types engine wires settings telemetry providers stores buses tools runtime)
+SLOW_IMPORT = tests/providers/test_anyllm.py
 COMPILE = $(UV) pip compile --quiet --universal --generate-hashes --upgrade \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
@@ -18,6 +20,9 @@ help: ## show this list
 
 run: .venv/.ready ## start backend and web chat on port 8000 or the next free one, until Ctrl+C
 	@$(BIN)/python examples/first_run.py
+
+quick: .venv/.ready ## pure tests and tests in one process, below a minute
+	@$(PYTEST) -n 2 --dist worksteal -m "not soak and not processes" $(QUICK) --ignore $(SLOW_IMPORT)
 
 test: check ## everything that must hold before a change is taken
 	@$(BIN)/python tests/support/install_programs.py

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.cli.place import SECONDS, Place, Upstream
+from tests.support.cli.place import SECONDS, Place
+from tests.support.cli.scripted_upstream import Upstream
 
 PNG = b"\x89PNG\r\n\x1a\n\0\0"
 RAW = [sys.executable, "-I", "-S", str(Path(__file__).parents[1] / "support/mcp/servers/raw.py")]

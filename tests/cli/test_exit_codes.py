@@ -13,7 +13,8 @@ import pytest
 from antiphon.cli import ask, exit_codes
 from antiphon.cli.command_names import COMMANDS
 from antiphon.cli.exit_codes import MEANINGS
-from tests.support.cli.place import SECONDS, Place, Upstream
+from tests.support.cli.place import SECONDS, Place
+from tests.support.cli.scripted_upstream import Upstream
 
 AWAY = ("--server", "http://127.0.0.1:9")
 

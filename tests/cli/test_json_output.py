@@ -12,7 +12,8 @@ from antiphon import Tool
 from antiphon.tools.permissions import GrantsFile
 from antiphon.tools.questions import tool_identity
 from antiphon.types.messages import ToolSpec
-from tests.support.cli.place import Place, Upstream
+from tests.support.cli.place import Place
+from tests.support.cli.scripted_upstream import Upstream
 
 HOSTILE = "a\u009b31m\u202e\u2066\x7f\x1b]0;x\x07\ufeff\U000e0041 \U0001f469\u200d\U0001f4bb z"
 ACTING = re.compile(

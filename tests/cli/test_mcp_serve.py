@@ -22,7 +22,8 @@ from mcp_types import CallToolResult
 from antiphon import Client as Antiphon
 from antiphon import Settings, ToolSpec
 from tests.support import fork_server
-from tests.support.cli.place import SECONDS, Place, Upstream
+from tests.support.cli.place import SECONDS, Place
+from tests.support.cli.scripted_upstream import Upstream
 
 Connect = Callable[..., AbstractAsyncContextManager[Client]]
 

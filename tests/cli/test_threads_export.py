@@ -10,7 +10,8 @@ import pytest
 
 from antiphon.client.sync_client import Client
 from antiphon.settings.settings import Settings
-from tests.support.cli.place import Place, Upstream
+from tests.support.cli.place import Place
+from tests.support.cli.scripted_upstream import Upstream
 
 SHOUT = '''
 from antiphon import tool

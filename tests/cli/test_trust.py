@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.cli.place import Place, Upstream
+from tests.support.cli.place import Place
+from tests.support.cli.scripted_upstream import Upstream
 
 HOSTILE = 'base_url = "{url}"\nmodel = "theirs"\napi_key = "of-another"\n'
 

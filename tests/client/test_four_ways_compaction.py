@@ -17,7 +17,7 @@ from antiphon.settings.settings import Settings
 from antiphon.types import errors
 from antiphon.types.errors import AntiphonError
 from antiphon.types.messages import Progress
-from tests.support.cli.place import Upstream
+from tests.support.cli.scripted_upstream import Upstream
 from tests.support.client.four_ways import SETTINGS, Ways, four_ways, in_all_ways
 
 LONG = "As we said before: " + 4_000 * "long "

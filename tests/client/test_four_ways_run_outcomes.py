@@ -22,7 +22,7 @@ from antiphon.types.errors import (
 )
 from antiphon.types.events import Event, ToolOutputAdded, TurnEnded
 from antiphon.types.runs import Status
-from tests.support.cli.place import Upstream
+from tests.support.cli.scripted_upstream import Upstream
 from tests.support.client.four_ways import Ways, four_ways, in_all_ways
 
 QUESTION = "Flight times from LAX to JFK. Ask twice, in parallel."

@@ -12,8 +12,8 @@ from antiphon.stores.cached.store import CachedStore
 from antiphon.stores.memory.store import MemoryStore
 from antiphon.types import errors
 from antiphon.types.runs import Status, Thread
-from tests.stores.test_conformance import Clock
 from tests.support.stores.appending import appended
+from tests.support.stores.openers import Clock
 from tests.support.stores.steps import (
     a_message,
     add_claimed,

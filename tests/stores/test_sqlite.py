@@ -29,8 +29,8 @@ from antiphon.telemetry import failpoints
 from antiphon.types import errors
 from antiphon.types.messages import Message
 from antiphon.types.runs import Run, Status, Thread, Usage
-from tests.stores.test_conformance import Clock
 from tests.support.stores.appending import appended
+from tests.support.stores.openers import Clock
 from tests.support.stores.steps import (
     a_message,
     a_run,

@@ -36,6 +36,10 @@ settings.load_profile("patient")
 CPU_SECONDS = 20
 LONG = ("system", "terminal", "cli", "web", "client")
 """Folders whose tests take longest."""
+SERVICES = {"postgres", "redis", "databases", "chromium", "node", "npm_packages", "python_with"}
+"""Fixtures that start or install programs."""
+POSTGRES_KINDS = ("postgres", "cached_postgres")
+"""Parameters of fixtures that ask for PostgreSQL when they are set up."""
 
 # A shell lets what runs in the background ignore Ctrl+C, and so would every program of a test.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -55,9 +59,21 @@ def pytest_configure() -> None:
         providers._get_local_constants = lambda: providers._local_constants
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Start with the long ones: what is left at the end can then be shared out evenly."""
+    """Mark tests that need services; start with the long ones, so that the end is shared evenly."""
+    for item in items:
+        if _needs_services(item):
+            item.add_marker(pytest.mark.processes)
     items.sort(key=lambda item: item.path.parent.name not in LONG)
+
+
+def _needs_services(item: pytest.Item) -> bool:
+    parameters = getattr(item, "callspec", None)
+    kinds = parameters.params.values() if parameters else ()
+    return not SERVICES.isdisjoint(getattr(item, "fixturenames", ())) or any(
+        isinstance(kind, str) and kind.startswith(POSTGRES_KINDS) for kind in kinds
+    )
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -67,28 +66,3 @@ class Place:
         """Everything that was said here, newest conversation first."""
         listed = json.loads(self.run("threads", "list", "--json").stdout)
         return [json.loads(self.run("threads", "export", each["id"]).stdout) for each in listed]
-
-
-class Upstream:
-    """Answers every request with the lines it is given; then it ends, or holds the line.
-
-    `keys` has the key of each question for its models.
-    """
-
-    def __init__(self) -> None:
-        self.url = ""
-        self.asked: list[dict[str, Any]] = []
-        self.keys: list[str | None] = []
-        self.status = 200
-        self.says: Sequence[str] = ()
-        self.holds = False
-        self.gone = threading.Event()
-
-    def text(self, *pieces: str, finish: str | None = "stop") -> None:
-        """Say this text, and then why it ends; None ends without a word."""
-        chunks = [{"delta": {"content": piece}} for piece in pieces]
-        if finish is not None:
-            chunks.append({"delta": {}, "finish_reason": finish})
-        self.says = [json.dumps({"choices": [{"index": 0, **chunk}]}) for chunk in chunks]
-        if finish is not None:
-            self.says.append("[DONE]")

@@ -1,4 +1,4 @@
-"""The four ports: Provider, Store, Bus and Toolbox.
+"""The ports: Provider, RunStore and AdminStore, Bus, Toolbox.
 
 An adapter behind a port can be exchanged. Every implementation of a port passes the same
 conformance file in `tests/`.
@@ -92,7 +92,7 @@ class ReadSet(msgspec.Struct, frozen=True, kw_only=True):
     With both, the run is read only if it belongs to the thread. `owner` is None for the runtime's
     own work. `tool_call_id` also reads that call's action, of whichever turn; `turn_log` reads the
     events of the turn. `key_id` locks the key, so that of two changes the second counts what the
-    first started, and fills `Records.running` and `tokens`. `what` names the change in failpoints.
+    first started, and fills `Snapshot.running` and `tokens`. `what` names the change in failpoints.
     """
 
     owner: str | None
@@ -117,7 +117,7 @@ It must not raise.
 
 
 class Claim(msgspec.Struct, frozen=True):
-    """A run that this worker holds under a lease, fenced by `drive.epoch`."""
+    """A run that this worker holds under a lease, fenced by `lease.epoch`."""
 
     owner: str
     run: Run
@@ -207,19 +207,19 @@ class ImportBatch(msgspec.Struct, frozen=True, kw_only=True):
     events: Sequence[ImportedEvents] = ()
 
 
-class Store(Protocol):
-    """Stores everything. Each method is one transaction; a failure leaves nothing behind.
+class RunStore(Protocol):
+    """Stores threads, messages, runs and their events, actions, assistants and files.
 
-    Every write of a running turn carries the run's epoch and raises `Fenced` when the run has
-    another epoch by now. Events are numbered 1, 2, 3 ... in a run and never changed. Time is the
-    store's clock. A method raises `Unavailable` when the store cannot be reached. An audit entry is
-    stored with the change that it describes or not at all; it is not stored where nothing changed.
+    Each method is one transaction; a failure leaves nothing behind. Every write of a running turn
+    carries the run's epoch and raises `Fenced` when the run has another epoch by now. Events are
+    numbered 1, 2, 3 ... in a run and never change. Time is the store's clock. A method raises
+    `Unavailable` when the store cannot be reached.
     """
 
-    async def change(self, about: ReadSet, decide: Decide) -> Any:
+    async def change(self, read_set: ReadSet, decide: Decide) -> Any:
         """Read the records, decide, and write the change in one transaction; return its `answer`.
 
-        If `about.once` was used before with the same digest, nothing is decided and the stored
+        If `read_set.once` was used before with the same digest, nothing is decided and the stored
         answer is returned as `msgspec.Raw`; with another digest `IdempotencyConflict` is raised. A
         status or an epoch cannot change in between, and a thread cannot get a second active run.
         The growth of a run's usage is counted as tokens of the key that the run was started with,
@@ -243,7 +243,7 @@ class Store(Protocol):
     ) -> Claim | None:
         """Claim the run that has waited longest, if one is queued and no worker holds it.
 
-        Only runs with one of these `Drive.destination` are considered, all where it is None, and
+        Only runs with one of these `RunLease.destination` are considered, all where it is None, and
         none whose id is in `declined`.
         """
         ...
@@ -262,7 +262,7 @@ class Store(Protocol):
         ...
 
     async def renew_leases(self, held: Mapping[str, int], lease_ms: int) -> frozenset[str]:
-        """Renew the leases of these runs (id to epoch); return the ids of those that were lost."""
+        """Renew the leases of these runs (id to epoch); return the ids whose lease was lost."""
         ...
 
     def append(
@@ -271,7 +271,7 @@ class Store(Protocol):
         epoch: int,
         first: int,
         lines: Sequence[bytes],
-        kept: OnCommit,
+        on_commit: OnCommit,
         *,
         urgent: bool,
     ) -> None:
@@ -306,20 +306,20 @@ class Store(Protocol):
         """Delete events of ended runs and idempotency keys older than these times (ms)."""
         ...
 
-    async def get(self, kind: type[T], owner: str | None, id: str) -> T:
-        """Return the Assistant, Thread, Message, Run, Action or Upload. Raises `NotFound`."""
-        ...
-
     async def run_lease(self, run_id: str) -> RunLease:
         """Return the run's lease and the state of its log. Raises `NotFound`."""
         ...
 
     async def run_leases(self, run_ids: Sequence[str]) -> Mapping[str, RunLease]:
-        """Return how these runs are driven just now, by id, without those that are not there."""
+        """Return the leases of these runs by id, without runs that do not exist."""
         ...
 
     async def call_ids(self, run_id: str) -> frozenset[str]:
         """Return the ids of all tool calls of the run; empty where there is no such run."""
+        ...
+
+    async def get(self, kind: type[T], owner: str | None, id: str) -> T:
+        """Return the Assistant, Thread, Message, Run, Action or Upload. Raises `NotFound`."""
         ...
 
     async def list(
@@ -380,7 +380,20 @@ class Store(Protocol):
         """Delete an assistant, or a thread with everything in it. Raises `NotFound`."""
         ...
 
-    async def add_key(self, key: Key, digest: bytes, act: AuditEntry | None = None) -> None:
+    async def now(self) -> int:
+        """Return the store's time, ms since 1970."""
+        ...
+
+
+class AdminStore(Protocol):
+    """Stores keys, people, projects, what owners have and use, and the audit log.
+
+    Each method is one transaction; a failure leaves nothing behind. An audit entry is stored with
+    the change that it describes or not at all; it is not stored where nothing changed. A method
+    raises `Unavailable` when the store cannot be reached.
+    """
+
+    async def add_key(self, key: Key, digest: bytes, entry: AuditEntry | None = None) -> None:
         """Add an API key, stored as the keyed hash of its secret.
 
         Raises `Conflict` where its owner is a disabled project.
@@ -395,11 +408,13 @@ class Store(Protocol):
         """Return all keys, oldest first."""
         ...
 
-    async def change_key(self, key_id: str, amend: AmendKey, act: AuditEntry | None = None) -> Key:
+    async def change_key(
+        self, key_id: str, amend: AmendKey, entry: AuditEntry | None = None
+    ) -> Key:
         """Replace the key by the result of `amend`. Raises `NotFound`."""
         ...
 
-    async def revoke_key(self, key_id: str, act: AuditEntry | None = None) -> Key:
+    async def revoke_key(self, key_id: str, entry: AuditEntry | None = None) -> Key:
         """Revoke the key. Raises `NotFound`."""
         ...
 
@@ -410,7 +425,7 @@ class Store(Protocol):
         """
         ...
 
-    async def add_person(self, account: Account, act: AuditEntry | None = None) -> None:
+    async def add_person(self, account: Account, entry: AuditEntry | None = None) -> None:
         """Add a person. Raises `Conflict` where another person has the name or the subject."""
         ...
 
@@ -425,7 +440,7 @@ class Store(Protocol):
         ...
 
     async def change_person(
-        self, person_id: str, amend: AmendAccount, act: AuditEntry | None = None
+        self, person_id: str, amend: AmendAccount, entry: AuditEntry | None = None
     ) -> Account | None:
         """Replace the account by the result of `amend`; an exception changes nothing and is raised.
 
@@ -434,7 +449,7 @@ class Store(Protocol):
         """
         ...
 
-    async def add_project(self, project: Project, act: AuditEntry) -> None:
+    async def add_project(self, project: Project, entry: AuditEntry) -> None:
         """Add a project. Raises `Conflict` where another project has the name, in any case."""
         ...
 
@@ -442,7 +457,9 @@ class Store(Protocol):
         """Return all projects, oldest first."""
         ...
 
-    async def change_project(self, id: str, amend: AmendProject, act: AuditEntry) -> Project | None:
+    async def change_project(
+        self, id: str, amend: AmendProject, entry: AuditEntry
+    ) -> Project | None:
         """Replace the project by the result of `amend`; an exception changes nothing and is raised.
 
         When a project is removed or disabled, its keys are revoked in the same transaction. Raises
@@ -450,7 +467,9 @@ class Store(Protocol):
         """
         ...
 
-    async def save_provider_key(self, key: ProviderKey, sealed: bytes, act: AuditEntry) -> None:
+    async def save_provider_key(
+        self, key: ProviderKey, encrypted: bytes, entry: AuditEntry
+    ) -> None:
         """Store an owner's encrypted key for a provider in place of the previous one."""
         ...
 
@@ -463,12 +482,12 @@ class Store(Protocol):
         ...
 
     async def replace_encrypted_key(
-        self, owner: str, provider: str, before: bytes, sealed: bytes, act: AuditEntry
+        self, owner: str, provider: str, before: bytes, encrypted: bytes, entry: AuditEntry
     ) -> bool:
         """Replace the encrypted key if it is still `before`; return whether it was."""
         ...
 
-    async def delete_provider_key(self, owner: str, provider: str, act: AuditEntry) -> None:
+    async def delete_provider_key(self, owner: str, provider: str, entry: AuditEntry) -> None:
         """Delete an owner's key for a provider. Raises `NotFound`."""
         ...
 
@@ -489,10 +508,31 @@ class Store(Protocol):
         """
         ...
 
+    async def live_runs(self, limit: int, after: str | None = None) -> RecordPage:
+        """Return pairs of owner and run for all active runs, newest first, as `list` does."""
+        ...
+
+    async def usage(self, since: str, limit: int, owner: str | None = None) -> Sequence[UsageRow]:
+        """Return usage from the day `since` on (`2026-11-21`, UTC), latest day first.
+
+        A run counts once, on the day it ended, and keeps counting after its thread is deleted.
+        """
+        ...
+
+    async def append_audit_entry(self, entry: AuditEntry) -> None:
+        """Append an audit entry that belongs to no other write."""
+        ...
+
+    async def audit_entries(
+        self, limit: int, after: str | None = None, owner: str | None = None
+    ) -> RecordPage:
+        """Return audit entries, newest first, as `list` does; all, or those about `owner`."""
+        ...
+
     async def find_records(self, kind: type[T], ids: Sequence[str]) -> Mapping[str, tuple[str, T]]:
         """Return the owner and the record of each of these ids that exists, whoever owns it.
 
-        `kind` is one of `get`, or `Act`, whose owner may be "".
+        `kind` is one of `get`, or `AuditEntry`, whose owner may be "".
         """
         ...
 
@@ -517,43 +557,26 @@ class Store(Protocol):
         ...
 
     async def finish_import(
-        self, usage: Sequence[UsageRow], entries: Sequence[AuditEntry], act: AuditEntry | None
+        self, usage: Sequence[UsageRow], entries: Sequence[AuditEntry], entry: AuditEntry | None
     ) -> None:
         """Write usage and audit entries of an import in one transaction.
 
         Of a row of usage that exists, each number becomes the larger one. Entries whose id exists
-        are left as they are. `act` is the last entry.
+        are left as they are. `entry` is appended last.
         """
         ...
 
-    async def append_audit_entry(self, act: AuditEntry) -> None:
-        """Append an audit entry that belongs to no other write."""
-        ...
-
-    async def audit_entries(
-        self, limit: int, after: str | None = None, owner: str | None = None
-    ) -> RecordPage:
-        """Return audit entries, newest first, as `list` does; all, or those about `owner`."""
-        ...
-
-    async def live_runs(self, limit: int, after: str | None = None) -> RecordPage:
-        """Return pairs of owner and run for all active runs, newest first, as `list` does."""
-        ...
-
-    async def usage(self, since: str, limit: int, owner: str | None = None) -> Sequence[UsageRow]:
-        """Return usage from the day `since` on (`2026-11-21`, UTC), latest day first.
-
-        A run counts once, on the day it ended, and keeps counting after its thread is deleted.
-        """
+    async def now(self) -> int:
+        """Return the store's time, ms since 1970."""
         ...
 
     async def installation_secret(self) -> bytes:
         """Return 32 random bytes, created on first use and equal in every process."""
         ...
 
-    async def now(self) -> int:
-        """Return the store's time, ms since 1970."""
-        ...
+
+class Store(RunStore, AdminStore, Protocol):
+    """A database that implements both ports; only the wiring needs all of it."""
 
     async def check(self) -> None:
         """Return if writes are durable and can be read back. Raises `Unavailable`."""
@@ -579,14 +602,14 @@ class Subscription(Protocol):
 
 
 class Bus(Protocol):
-    """Wakes readers of a topic; carries no data; may lose or repeat a notification."""
+    """Notifies subscribers of a topic; carries no data; may lose or repeat a notification."""
 
     def subscribe(self, topic: str) -> AbstractContextManager[Subscription]:
         """Subscribe to the topic; subscribe first, then read."""
         ...
 
     def notify(self, topic: str) -> None:
-        """Wake the topic's subscribers here and, soon, elsewhere. Never blocks, never raises."""
+        """Notify subscribers here and, soon, in other processes. Never blocks, never raises."""
         ...
 
     async def close(self) -> None:

@@ -10,7 +10,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import AsyncGenerator
 
 from antiphon.cli.output import format_table, format_time, note, print_json
-from antiphon.ports import Store
+from antiphon.ports import AdminStore
 from antiphon.runtime.runtime import open_store
 from antiphon.settings.loading import LoadedSettings
 from antiphon.settings.settings import Settings
@@ -54,7 +54,7 @@ async def _print(asked: Namespace, settings: Settings) -> None:
         note(NONE)
 
 
-async def _iterate_entries(store: Store, owner: str | None) -> AsyncGenerator[AuditEntry]:
+async def _iterate_entries(store: AdminStore, owner: str | None) -> AsyncGenerator[AuditEntry]:
     after: str | None = None
     while True:
         page = await store.audit_entries(_PAGE, after, owner)

@@ -13,7 +13,7 @@ import msgspec
 
 from antiphon.api import operations
 from antiphon.cli.output import format_table, format_time, note, print_json
-from antiphon.ports import Store
+from antiphon.ports import AdminStore
 from antiphon.runtime.admin.keys import SCOPES, KeyService
 from antiphon.runtime.runtime import mint, open_store
 from antiphon.settings.loading import LoadedSettings
@@ -113,7 +113,7 @@ async def _create(keys: KeyService, asked: Namespace) -> None:
     )
 
 
-async def _list(store: Store, *, as_json: bool) -> None:
+async def _list(store: AdminStore, *, as_json: bool) -> None:
     keys = await store.keys()
     if as_json:
         print_json(keys)

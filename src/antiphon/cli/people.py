@@ -15,7 +15,7 @@ from antiphon.api import operations
 from antiphon.cli.output import format_table, format_time, note, print_json
 from antiphon.cli.stdin import read_first_line, read_secret
 from antiphon.engine.accounts import validate_password
-from antiphon.ports import Store
+from antiphon.ports import AdminStore
 from antiphon.runtime.admin.accounts import AccountService
 from antiphon.runtime.runtime import mint, open_store
 from antiphon.settings.loading import LoadedSettings
@@ -90,7 +90,7 @@ async def _add(accounts: AccountService, asked: Namespace) -> None:
     note(f"{person.name} ({person.id}) may log in, as {_a(person.role)}.")
 
 
-async def _list(store: Store, *, as_json: bool) -> None:
+async def _list(store: AdminStore, *, as_json: bool) -> None:
     people = await store.people()
     if as_json:
         print_json(people)

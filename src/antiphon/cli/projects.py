@@ -10,7 +10,7 @@ from argparse import ArgumentParser, Namespace
 
 from antiphon.api import operations
 from antiphon.cli.output import format_table, format_time, note, print_json
-from antiphon.ports import Store
+from antiphon.ports import AdminStore
 from antiphon.runtime.admin.projects import ProjectService
 from antiphon.runtime.runtime import mint, open_store
 from antiphon.settings.loading import LoadedSettings
@@ -81,7 +81,7 @@ async def _change(projects: ProjectService, asked: Namespace) -> None:
     note(f"{changed.name} ({changed.id}) is {_state(changed)}.")
 
 
-async def _list(store: Store, *, as_json: bool) -> None:
+async def _list(store: AdminStore, *, as_json: bool) -> None:
     projects = await store.projects()
     if as_json:
         print_json(projects)

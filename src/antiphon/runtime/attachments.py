@@ -17,7 +17,7 @@ import msgspec
 
 from antiphon.api.operations import Content
 from antiphon.engine import validation
-from antiphon.ports import Store
+from antiphon.ports import RunStore
 from antiphon.types.errors import NotFound
 from antiphon.types.messages import UPLOAD_PREFIX, Upload
 
@@ -27,13 +27,13 @@ _GONE = {"type": "text", "text": "[A file was attached here; it is gone.]"}
 _SHOWN_AS_TEXT = ("text/", "application/json", "application/xml")
 
 
-async def check_attachments(store: Store, content: Content, owner: str) -> None:
+async def check_attachments(store: RunStore, content: Content, owner: str) -> None:
     """Check that each attached file belongs to the owner. Raises `NotFound`."""
     for file_id in validation.attachment_ids(content):
         await store.get(Upload, owner, file_id)
 
 
-async def inline_attachments(chat: bytes, store: Store, owner: str) -> bytes:
+async def inline_attachments(chat: bytes, store: RunStore, owner: str) -> bytes:
     """Return the conversation (chat-completions objects joined by commas) with uploads inlined.
 
     Uploads of other owners count as deleted. Decoding and encoding run in a thread, because

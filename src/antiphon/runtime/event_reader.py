@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 
-from antiphon.ports import Bus, EventPage, Store
+from antiphon.ports import Bus, EventPage, RunStore
 from antiphon.telemetry.failpoints import hit
 from antiphon.types.errors import TryAgain
 
@@ -21,7 +21,7 @@ _TURN_ENDED = b'{"type":"turn.ended"'
 class RunEventReader:
     """One reader of a run's log: where it starts, and whether it ends with the turn."""
 
-    def __init__(self, store: Store, bus: Bus, run_id: str, after: int, *, whole: bool) -> None:
+    def __init__(self, store: RunStore, bus: Bus, run_id: str, after: int, *, whole: bool) -> None:
         self.run_id = run_id
         self.after = after
         self._store = store

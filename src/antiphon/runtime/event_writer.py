@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from time import monotonic
 
-from antiphon.ports import Bus, Claim, Store
+from antiphon.ports import Bus, Claim, RunStore
 from antiphon.telemetry.failpoints import hit
 from antiphon.telemetry.metrics import STORED, Metrics
 from antiphon.types import events
@@ -19,7 +19,7 @@ BEHIND_BYTES = 1_000_000  # of events that are not stored yet, before the model 
 class EventWriter:
     """Writer of a turn's events; `on_first_commit` is called once, after the next commit."""
 
-    def __init__(self, store: Store, bus: Bus, claim: Claim, metrics: Metrics) -> None:
+    def __init__(self, store: RunStore, bus: Bus, claim: Claim, metrics: Metrics) -> None:
         self.last = claim.lease.last_event
         self.on_first_commit: Callable[[], None] | None = None
         self._store = store

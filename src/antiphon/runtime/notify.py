@@ -6,13 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 from antiphon.engine.snapshot import ChangeSet, Snapshot
-from antiphon.ports import LEASES, QUEUE, Bus, ReadSet, Store
+from antiphon.ports import LEASES, QUEUE, Bus, ReadSet, RunStore
 from antiphon.telemetry.metrics import TOOLS, Metrics
 
 Decide = Callable[[Snapshot], ChangeSet | None]
 
 
-async def commit_in_parts(store: Store, about: ReadSet, decide: Decide) -> Any:
+async def commit_in_parts(store: RunStore, about: ReadSet, decide: Decide) -> Any:
     """Commit the change part by part; return the answer of the last part.
 
     Each part is a transaction of its own, so that other writers get their turn in between. An
@@ -25,7 +25,7 @@ async def commit_in_parts(store: Store, about: ReadSet, decide: Decide) -> Any:
 
 
 async def _commit_part(
-    store: Store, about: ReadSet, decide: Decide
+    store: RunStore, about: ReadSet, decide: Decide
 ) -> tuple[ChangeSet | None, Any]:
     """Commit one part; return what was written, None for nothing, and its answer."""
     written: ChangeSet | None = None
@@ -42,7 +42,7 @@ async def _commit_part(
 class ChangeCommitter:
     """Commits changes that other tasks or processes may wait for."""
 
-    def __init__(self, store: Store, bus: Bus, metrics: Metrics) -> None:
+    def __init__(self, store: RunStore, bus: Bus, metrics: Metrics) -> None:
         self._store = store
         self._bus = bus
         self._metrics = metrics

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from antiphon.api.operations import Listed
-from antiphon.ports import RecordPage, Store
+from antiphon.ports import RecordPage, RunStore
 
 OperationHandler = Callable[..., Awaitable[Any]]
 """Executes an operation for a principal, under an idempotency key if there is one."""
@@ -33,7 +33,7 @@ def to_listed(page: RecordPage) -> Listed[Any]:
 
 
 async def paginate(
-    store: Store,
+    store: RunStore,
     kind: type[Any],
     owner: str,
     limit: int,

@@ -22,7 +22,7 @@ from antiphon.engine.context_window import cut_to_window
 from antiphon.engine.snapshot import ChangeSet, RunUpdate, Snapshot
 from antiphon.engine.tool_selection import ToolSelection, has_changed, select_tools
 from antiphon.engine.turn import Turn, TurnResult, large
-from antiphon.ports import Bus, Claim, Context, ReadSet, ResolvedModel, Store, Toolbox
+from antiphon.ports import Bus, Claim, Context, ReadSet, ResolvedModel, RunStore, Toolbox
 from antiphon.runtime.attachments import inline_attachments
 from antiphon.runtime.destinations import WrongDestination, check_destination
 from antiphon.runtime.event_writer import EventWriter
@@ -107,7 +107,7 @@ class TurnRunner:
 
     def __init__(
         self,
-        store: Store,
+        store: RunStore,
         bus: Bus,
         models: ModelResolver,
         settings: Settings,

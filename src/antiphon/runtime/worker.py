@@ -23,8 +23,8 @@ from antiphon.ports import (
     ChangeSet,
     Claim,
     ReadSet,
+    RunStore,
     Snapshot,
-    Store,
     Subscription,
 )
 from antiphon.runtime.destinations import WrongDestination
@@ -68,7 +68,7 @@ class Worker:
 
     def __init__(
         self,
-        store: Store,
+        store: RunStore,
         bus: Bus,
         runner: TurnRunner,
         settings: Settings,

@@ -17,7 +17,7 @@ from starlette.datastructures import Headers
 from starlette.types import Scope
 
 from antiphon.engine import sanitize
-from antiphon.ports import Store
+from antiphon.ports import AdminStore
 from antiphon.runtime.admin.keys import PREFIX_LENGTH, SCOPES, SECRET_BYTES, SHAPE, digest
 from antiphon.types.accounts import Key, Principal
 from antiphon.types.addresses import is_loopback
@@ -55,7 +55,7 @@ class AccessControl:
     `was_locked` is what `locked` said last, for who must not wait for the store.
     """
 
-    def __init__(self, store: Store, *, was_locked: bool) -> None:
+    def __init__(self, store: AdminStore, *, was_locked: bool) -> None:
         self.was_locked = was_locked
         self._store = store
         self._secret: bytes | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from antiphon.engine import quotas
-from antiphon.ports import Store
+from antiphon.ports import AdminStore
 from antiphon.types.accounts import Counter, Principal
 
 MAX_REMEMBERED = 10_000
@@ -17,7 +17,7 @@ class RequestQuota:
     A key without that limit costs nothing, one that has used it up no look into the store.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: AdminStore) -> None:
         self._store = store
         self._refused: dict[tuple[str, int], float] = {}
 

@@ -55,7 +55,7 @@ _Key = tuple[str, int]
 
 
 class AppendBatcher:
-    """The gathering side of `Store.append`; lives on the loop."""
+    """The gathering side of `RunStore.append`; lives on the loop."""
 
     def __init__(self, write: StartWrite) -> None:
         self._write = write
@@ -73,20 +73,20 @@ class AppendBatcher:
         epoch: int,
         first: int,
         lines: Sequence[bytes],
-        kept: OnCommit,
+        on_commit: OnCommit,
         *,
         urgent: bool,
     ) -> None:
-        """See `Store.append`."""
+        """See `RunStore.append`."""
         key = run_id, epoch
         batch = self._pending.get(key)
         if batch is None:
-            self._pending[key] = PendingAppend(run_id, epoch, first, [*lines], [kept])
+            self._pending[key] = PendingAppend(run_id, epoch, first, [*lines], [on_commit])
         elif batch.last + 1 == first:
             batch.lines.extend(lines)
-            batch.on_commit.append(kept)
+            batch.on_commit.append(on_commit)
         else:
-            self._loop.call_soon(kept, invariants.append_fenced_error(run_id, epoch, first))
+            self._loop.call_soon(on_commit, invariants.append_fenced_error(run_id, epoch, first))
             return
         if urgent:
             self._hurry(key)
@@ -146,8 +146,8 @@ class AppendBatcher:
             reason = fault
             if refused and place in refused:
                 reason = invariants.append_fenced_error(each.run_id, each.epoch, each.first)
-            for kept in each.on_commit:
-                kept(reason)
+            for on_commit in each.on_commit:
+                on_commit(reason)
         if self._overdue and not self._in_flight:
             self.flush()
 

@@ -86,9 +86,9 @@ def check_thread_change(before: Thread | None, change: ChangeSet) -> None:
             )
 
 
-def require_owner(about: ReadSet, change: ChangeSet) -> str:
+def require_owner(read_set: ReadSet, change: ChangeSet) -> str:
     """Whose the new things of a change are."""
-    owner = change.owner if change.owner is not None else about.owner
+    owner = change.owner if change.owner is not None else read_set.owner
     if owner is None:
         raise Internal("A new thread or run needs an owner.")
     return owner
@@ -128,8 +128,8 @@ def check_not_expired(run_id: str, after: int, kept_after: int) -> None:
 def replay_answer(once: IdempotencyKey, digest: bytes, answer: bytes | None) -> msgspec.Raw:
     """The answer given under this key before.
 
-    Raises `IdempotencyConflict` if the body was another one, `NotFound` if what the answer told
-    about has been deleted since.
+    Raises `IdempotencyConflict` if the body was another one, `NotFound` if the object of the answer
+    was deleted since.
     """
     if digest != once.digest:
         raise IdempotencyConflict(

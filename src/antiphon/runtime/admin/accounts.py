@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from antiphon.api import operations
 from antiphon.api.operations import Deleted
 from antiphon.engine import accounts, sanitize
-from antiphon.ports import Store
+from antiphon.ports import AdminStore
 from antiphon.runtime.admin import audit
 from antiphon.types.accounts import Account, AuditAction, AuditEntry, Person, Principal, Role
 from antiphon.types.errors import (
@@ -101,7 +101,7 @@ _NAME_ROOM = 8  # characters that a number behind a name may take
 class AccountService:
     """Service for the people of an installation. `mint` creates their ids."""
 
-    def __init__(self, store: Store, mint: Mint) -> None:
+    def __init__(self, store: AdminStore, mint: Mint) -> None:
         self._store = store
         self._mint = mint
         self._passwords = PasswordHasher()

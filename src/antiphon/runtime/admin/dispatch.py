@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from antiphon.api import operations
 from antiphon.api.operations import BackendServer, Listed, LiveRun, NewKey, Operation, UsageReport
-from antiphon.ports import Store
+from antiphon.ports import AdminStore
 from antiphon.runtime.admin.accounts import AccountService
 from antiphon.runtime.admin.export import Archive
 from antiphon.runtime.admin.keys import KeyService
@@ -36,7 +36,7 @@ class AdminDispatcher:
 
     def __init__(
         self,
-        store: Store,
+        store: AdminStore,
         mint: Mint,
         servers: Callable[[], Sequence[BackendServer]],
         owners: OwnerService,

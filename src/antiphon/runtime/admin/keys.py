@@ -13,7 +13,7 @@ from msgspec.structs import asdict, replace
 
 from antiphon.api import operations
 from antiphon.engine import sanitize
-from antiphon.ports import Store
+from antiphon.ports import AdminStore
 from antiphon.runtime.admin import audit
 from antiphon.types import ids
 from antiphon.types.accounts import AuditAction, Key, Limits, Principal
@@ -32,7 +32,7 @@ SHAPE = re.compile(r"ak_[A-Za-z0-9_-]{12}[A-Za-z0-9_-]{43}", re.ASCII)
 class KeyService:
     """Service for an installation's API keys. `mint` creates the ids of audit entries."""
 
-    def __init__(self, store: Store, mint: Mint) -> None:
+    def __init__(self, store: AdminStore, mint: Mint) -> None:
         self._store = store
         self._mint = mint
 
@@ -91,7 +91,7 @@ class KeyService:
 
 
 async def create_unaudited_key(
-    store: Store, owner: str, name: str = "", scopes: Sequence[str] = ("read", "write")
+    store: AdminStore, owner: str, name: str = "", scopes: Sequence[str] = ("read", "write")
 ) -> tuple[Key, str]:
     """Create a key without an audit entry: for programs that set up their own installation."""
     key, token = new_key(await store.now(), owner, name, scopes)

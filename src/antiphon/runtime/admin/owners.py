@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from antiphon.api import operations
 from antiphon.api.operations import Deleted, Erasure, Listed, Operation
 from antiphon.engine import sanitize
-from antiphon.ports import Store
+from antiphon.ports import AdminStore
 from antiphon.runtime.admin.deletion import OwnerDeleter
 from antiphon.runtime.admin.export import Archive, OwnerExporter
 from antiphon.runtime.admin.provider_keys import ProviderKeyService
@@ -29,7 +29,7 @@ class OwnerService:
 
     def __init__(
         self,
-        store: Store,
+        store: AdminStore,
         keys: ProviderKeyService,
         check: CheckProviderKey,
         eraser: OwnerDeleter,

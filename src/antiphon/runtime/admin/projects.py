@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from antiphon.api import operations
 from antiphon.api.operations import Deleted
 from antiphon.engine import accounts, sanitize
-from antiphon.ports import Store
+from antiphon.ports import AdminStore
 from antiphon.runtime.admin import audit
 from antiphon.types.accounts import AuditAction, AuditEntry, Principal, Project
 from antiphon.types.errors import NotFound
@@ -19,7 +19,7 @@ from antiphon.types.ids import Mint
 class ProjectService:
     """Service for the projects of an installation. `mint` creates their ids."""
 
-    def __init__(self, store: Store, mint: Mint) -> None:
+    def __init__(self, store: AdminStore, mint: Mint) -> None:
         self._store = store
         self._mint = mint
 

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import msgspec
 
-from antiphon.ports import Store
+from antiphon.ports import AdminStore
 from antiphon.runtime.admin import audit
 from antiphon.types.accounts import OwnerProviderKey, Principal, ProviderKey
 from antiphon.types.errors import BadSettings
@@ -50,7 +50,7 @@ class ProviderKeyService:
 
     def __init__(
         self,
-        store: Store,
+        store: AdminStore,
         mint: Mint,
         seal: Callable[[], Cipher],
         clock: Callable[[], float] = time.monotonic,

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from antiphon.api import operations
 from antiphon.api.operations import Deleted, Listed, Operation, field_values, given_fields
 from antiphon.engine import validation
-from antiphon.ports import IdempotencyKey, ResolvedModel, Store
+from antiphon.ports import IdempotencyKey, ResolvedModel, RunStore
 from antiphon.runtime.responses import OperationHandler, paginate
 from antiphon.types.accounts import Principal
 from antiphon.types.ids import Mint
@@ -23,7 +23,7 @@ class AssistantService:
 
     def __init__(
         self,
-        store: Store,
+        store: RunStore,
         mint: Mint,
         open_model: Callable[[str, str], Awaitable[ResolvedModel]],
         check_servers: Callable[[Sequence[McpServer]], Awaitable[None]],

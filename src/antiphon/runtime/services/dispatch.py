@@ -16,7 +16,7 @@ from antiphon.api import operations
 from antiphon.api.operations import Listed, Operation
 from antiphon.engine import validation
 from antiphon.engine.transitions import TurnRequested
-from antiphon.ports import Bus, IdempotencyKey, ResolvedModel, Store
+from antiphon.ports import Bus, IdempotencyKey, ResolvedModel, RunStore
 from antiphon.runtime.admin.dispatch import AdminDispatcher
 from antiphon.runtime.admin.export import Archive
 from antiphon.runtime.destinations import Destinations
@@ -43,7 +43,7 @@ class Dispatcher:
 
     def __init__(
         self,
-        store: Store,
+        store: RunStore,
         bus: Bus,
         mint: Mint,
         default_model: Callable[[], Awaitable[str]],

@@ -9,7 +9,7 @@ from antiphon.api import operations
 from antiphon.engine import validation
 from antiphon.engine.context_window import cut_to_window
 from antiphon.engine.transitions import RunSpec
-from antiphon.ports import ResolvedModel, Store
+from antiphon.ports import ResolvedModel, RunStore
 from antiphon.runtime.attachments import inline_attachments
 from antiphon.runtime.destinations import Destinations
 from antiphon.types.messages import Message, parts, to_chat_completions
@@ -29,7 +29,7 @@ class RunSpecResolver:
 
     def __init__(
         self,
-        store: Store,
+        store: RunStore,
         default_model: Callable[[], Awaitable[str]],
         open_model: Callable[[str, str], Awaitable[ResolvedModel]],
         check_servers: Callable[[Sequence[McpServer]], Awaitable[None]],

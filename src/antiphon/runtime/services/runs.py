@@ -17,7 +17,7 @@ from antiphon.engine import transitions, validation
 from antiphon.engine.destinations import DestinationUnknown, is_waiting, provider_name
 from antiphon.engine.snapshot import ChangeSet, Snapshot, events_expired
 from antiphon.engine.transitions import TurnRequested
-from antiphon.ports import Bus, IdempotencyKey, ReadSet, Store
+from antiphon.ports import Bus, IdempotencyKey, ReadSet, RunStore
 from antiphon.runtime.attachments import check_attachments
 from antiphon.runtime.event_reader import PATIENCE, RunEventReader
 from antiphon.runtime.notify import ChangeCommitter
@@ -35,7 +35,7 @@ class RunService:
 
     def __init__(
         self,
-        store: Store,
+        store: RunStore,
         bus: Bus,
         changes: ChangeCommitter,
         mint: Mint,

@@ -13,7 +13,7 @@ from antiphon.engine import transitions, validation
 from antiphon.engine.snapshot import ChangeSet, Snapshot
 from antiphon.engine.thread_order import position_of
 from antiphon.engine.unit_of_work import output_message_id
-from antiphon.ports import LEASES, Bus, IdempotencyKey, ReadSet, Store
+from antiphon.ports import LEASES, Bus, IdempotencyKey, ReadSet, RunStore
 from antiphon.runtime.attachments import check_attachments
 from antiphon.runtime.notify import ChangeCommitter
 from antiphon.runtime.responses import OperationHandler, paginate, to_listed
@@ -29,7 +29,7 @@ FORK_PAGE = 1000
 class ThreadService:
     """Creates, reads, changes, forks and deletes threads and messages."""
 
-    def __init__(self, store: Store, bus: Bus, changes: ChangeCommitter, mint: Mint) -> None:
+    def __init__(self, store: RunStore, bus: Bus, changes: ChangeCommitter, mint: Mint) -> None:
         self._store = store
         self._bus = bus
         self._changes = changes

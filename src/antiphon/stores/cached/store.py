@@ -75,19 +75,19 @@ class CachedStore:
 
     # The transactions of runs
 
-    async def change(self, about: ReadSet, decide: Decide) -> Any:
-        """See `Store.change`."""
+    async def change(self, read_set: ReadSet, decide: Decide) -> Any:
+        """See `RunStore.change`."""
         decided = _Remembered(decide)
         try:
-            answer = await self._inner.change(about, decided)
+            answer = await self._inner.change(read_set, decided)
         except Fenced:
-            self._tails.drop(about.run_id)
+            self._tails.drop(read_set.run_id)
             raise
         self._apply_change(decided.change)
         return answer
 
     async def find_answer(self, once: IdempotencyKey) -> msgspec.Raw | None:
-        """See `Store.find_answer`."""
+        """See `RunStore.find_answer`."""
         return await self._inner.find_answer(once)
 
     async def claim(
@@ -96,24 +96,24 @@ class CachedStore:
         destinations: Sequence[str] | None = None,
         declined: Sequence[str] = (),
     ) -> Claim | None:
-        """See `Store.claim`."""
+        """See `RunStore.claim`."""
         decided = _Remembered(decide)
         claim = await self._inner.claim(decided, destinations, declined)
         self._apply_change(decided.change)
         return claim
 
     async def destinations(self) -> Sequence[str]:
-        """See `Store.destinations`."""
+        """See `RunStore.destinations`."""
         return await self._inner.destinations()
 
     async def find_unclaimed_runs(
         self, destinations: Sequence[str], wanted_before: int, limit: int
     ) -> Sequence[str]:
-        """See `Store.find_unclaimed_runs`."""
+        """See `RunStore.find_unclaimed_runs`."""
         return await self._inner.find_unclaimed_runs(destinations, wanted_before, limit)
 
     async def renew_leases(self, held: Mapping[str, int], lease_ms: int) -> frozenset[str]:
-        """See `Store.renew_leases`."""
+        """See `RunStore.renew_leases`."""
         lost = await self._inner.renew_leases(held, lease_ms)
         for run_id in lost:
             self._tails.drop(run_id)
@@ -125,31 +125,31 @@ class CachedStore:
         epoch: int,
         first: int,
         lines: Sequence[bytes],
-        kept: OnCommit,
+        on_commit: OnCommit,
         *,
         urgent: bool,
     ) -> None:
-        """See `Store.append`; the lines are remembered before whoever waits hears of them."""
+        """See `RunStore.append`; the lines are remembered before whoever waits hears of them."""
 
         def appended(fault: Exception | None) -> None:
             if fault is None:
                 self._tails.extend(run_id, first, lines, ended=False)
             else:
                 self._tails.drop(run_id)
-            kept(fault)
+            on_commit(fault)
 
         self._inner.append(run_id, epoch, first, lines, appended, urgent=urgent)
 
     async def overdue_runs(self, limit: int) -> Sequence[str]:
-        """See `Store.overdue_runs`."""
+        """See `RunStore.overdue_runs`."""
         return await self._inner.overdue_runs(limit)
 
     async def leases(self, limit: int) -> Sequence[LeaseInfo]:
-        """See `Store.leases`."""
+        """See `RunStore.leases`."""
         return await self._inner.leases(limit)
 
     async def delete_expired(self, events_before: int, keys_before: int) -> int:
-        """See `Store.delete_expired`."""
+        """See `RunStore.delete_expired`."""
         self._tails.clear()
         return await self._inner.delete_expired(events_before, keys_before)
 
@@ -169,14 +169,14 @@ class CachedStore:
     # Reading
 
     async def read_events(self, run_id: str, after: int) -> EventPage:
-        """See `Store.log`; a reader of this process's own run never waits here."""
+        """See `RunStore.read_events`; a reader of this process's own run never waits here."""
         tail = self._tails.get(run_id)
         if tail is not None and (lines := tail.after(after)):
             return EventPage(after + 1, lines, tail.ended)
         return await self._inner.read_events(run_id, after)
 
     async def context(self, thread_id: str, *, fresh: bool = False) -> Context:
-        """See `Store.context`; one cheap read where the copy is still current."""
+        """See `RunStore.context`; one cheap read where the copy is still current."""
         context = None if fresh else await self._find_current(thread_id)
         if context is None:
             context = await self._inner.context(thread_id, fresh=fresh)
@@ -205,23 +205,23 @@ class CachedStore:
         return False
 
     async def thread_version(self, thread_id: str) -> int:
-        """See `Store.version`."""
+        """See `RunStore.thread_version`."""
         return await self._inner.thread_version(thread_id)
 
     async def run_lease(self, run_id: str) -> RunLease:
-        """See `Store.run_lease`."""
+        """See `RunStore.run_lease`."""
         return await self._inner.run_lease(run_id)
 
     async def run_leases(self, run_ids: Sequence[str]) -> Mapping[str, RunLease]:
-        """See `Store.run_leases`."""
+        """See `RunStore.run_leases`."""
         return await self._inner.run_leases(run_ids)
 
     async def get(self, kind: type[T], owner: str | None, id: str) -> T:
-        """See `Store.get`."""
+        """See `RunStore.get`."""
         return await self._inner.get(kind, owner, id)
 
     async def call_ids(self, run_id: str) -> frozenset[str]:
-        """See `Store.call_ids`."""
+        """See `RunStore.call_ids`."""
         return await self._inner.call_ids(run_id)
 
     async def list(
@@ -233,13 +233,13 @@ class CachedStore:
         after: str | None = None,
         **where: str | None,
     ) -> RecordPage:
-        """See `Store.list`."""
+        """See `RunStore.list`."""
         return await self._inner.list(kind, owner, limit=limit, after=after, **where)
 
     async def content(
         self, owner: str | None, upload_id: str, start: int = 0, size: int | None = None
     ) -> bytes:
-        """See `Store.content`."""
+        """See `RunStore.content`."""
         return await self._inner.content(owner, upload_id, start, size)
 
     # Writing what is no run
@@ -251,17 +251,17 @@ class CachedStore:
         once: IdempotencyKey | None = None,
         content: bytes | None = None,
     ) -> Any:
-        """See `Store.put`."""
+        """See `RunStore.put`."""
         return await self._inner.put(owner, record, once, content)
 
     async def update_assistant(
         self, owner: str, id: str, change: Callable[[Assistant], Assistant]
     ) -> Assistant:
-        """See `Store.update_assistant`."""
+        """See `RunStore.update_assistant`."""
         return await self._inner.update_assistant(owner, id, change)
 
     async def delete(self, kind: type[Any], owner: str, id: str) -> None:
-        """See `Store.remove`; what is deleted is gone from here too."""
+        """See `RunStore.delete`; what is deleted is gone from here too."""
         await self._inner.delete(kind, owner, id)
         if kind is Thread:
             self._contexts.drop(id)
@@ -272,92 +272,98 @@ class CachedStore:
 
     # The installation
 
-    async def add_key(self, key: Key, digest: bytes, act: AuditEntry | None = None) -> None:
-        """See `Store.add_key`."""
-        await self._inner.add_key(key, digest, act)
+    async def add_key(self, key: Key, digest: bytes, entry: AuditEntry | None = None) -> None:
+        """See `AdminStore.add_key`."""
+        await self._inner.add_key(key, digest, entry)
 
     async def find_key(self, prefix: str) -> tuple[Key, bytes] | None:
-        """See `Store.find_key`."""
+        """See `AdminStore.find_key`."""
         return await self._inner.find_key(prefix)
 
     async def keys(self) -> Sequence[Key]:
-        """See `Store.keys`."""
+        """See `AdminStore.keys`."""
         return await self._inner.keys()
 
-    async def change_key(self, key_id: str, amend: AmendKey, act: AuditEntry | None = None) -> Key:
-        """See `Store.change_key`."""
-        return await self._inner.change_key(key_id, amend, act)
+    async def change_key(
+        self, key_id: str, amend: AmendKey, entry: AuditEntry | None = None
+    ) -> Key:
+        """See `AdminStore.change_key`."""
+        return await self._inner.change_key(key_id, amend, entry)
 
-    async def revoke_key(self, key_id: str, act: AuditEntry | None = None) -> Key:
-        """See `Store.revoke_key`."""
-        return await self._inner.revoke_key(key_id, act)
+    async def revoke_key(self, key_id: str, entry: AuditEntry | None = None) -> Key:
+        """See `AdminStore.revoke_key`."""
+        return await self._inner.revoke_key(key_id, entry)
 
     async def count_usage(self, counter: Counter, amount: int) -> CounterValue:
-        """See `Store.count_usage`."""
+        """See `AdminStore.count_usage`."""
         return await self._inner.count_usage(counter, amount)
 
-    async def add_person(self, account: Account, act: AuditEntry | None = None) -> None:
-        """See `Store.add_person`."""
-        await self._inner.add_person(account, act)
+    async def add_person(self, account: Account, entry: AuditEntry | None = None) -> None:
+        """See `AdminStore.add_person`."""
+        await self._inner.add_person(account, entry)
 
     async def find_person(
         self, *, id: str | None = None, name: str | None = None, subject: str | None = None
     ) -> Account | None:
-        """See `Store.find_person`."""
+        """See `AdminStore.find_person`."""
         return await self._inner.find_person(id=id, name=name, subject=subject)
 
     async def people(self) -> Sequence[Person]:
-        """See `Store.people`."""
+        """See `AdminStore.people`."""
         return await self._inner.people()
 
     async def change_person(
-        self, person_id: str, amend: AmendAccount, act: AuditEntry | None = None
+        self, person_id: str, amend: AmendAccount, entry: AuditEntry | None = None
     ) -> Account | None:
-        """See `Store.change_person`."""
-        return await self._inner.change_person(person_id, amend, act)
+        """See `AdminStore.change_person`."""
+        return await self._inner.change_person(person_id, amend, entry)
 
-    async def add_project(self, project: Project, act: AuditEntry) -> None:
-        """See `Store.add_project`."""
-        await self._inner.add_project(project, act)
+    async def add_project(self, project: Project, entry: AuditEntry) -> None:
+        """See `AdminStore.add_project`."""
+        await self._inner.add_project(project, entry)
 
     async def projects(self) -> Sequence[Project]:
-        """See `Store.projects`."""
+        """See `AdminStore.projects`."""
         return await self._inner.projects()
 
-    async def change_project(self, id: str, amend: AmendProject, act: AuditEntry) -> Project | None:
-        """See `Store.change_project`."""
-        return await self._inner.change_project(id, amend, act)
+    async def change_project(
+        self, id: str, amend: AmendProject, entry: AuditEntry
+    ) -> Project | None:
+        """See `AdminStore.change_project`."""
+        return await self._inner.change_project(id, amend, entry)
 
-    async def save_provider_key(self, key: ProviderKey, sealed: bytes, act: AuditEntry) -> None:
-        """See `Store.save_provider_key`."""
-        await self._inner.save_provider_key(key, sealed, act)
+    async def save_provider_key(
+        self, key: ProviderKey, encrypted: bytes, entry: AuditEntry
+    ) -> None:
+        """See `AdminStore.save_provider_key`."""
+        await self._inner.save_provider_key(key, encrypted, entry)
 
     async def provider_keys(self, owner: str | None) -> Sequence[ProviderKey]:
-        """See `Store.provider_keys`."""
+        """See `AdminStore.provider_keys`."""
         return await self._inner.provider_keys(owner)
 
     async def find_encrypted_key(self, owner: str, provider: str) -> bytes | None:
-        """See `Store.find_encrypted_key`."""
+        """See `AdminStore.find_encrypted_key`."""
         return await self._inner.find_encrypted_key(owner, provider)
 
     async def replace_encrypted_key(
-        self, owner: str, provider: str, before: bytes, sealed: bytes, act: AuditEntry
+        self, owner: str, provider: str, before: bytes, encrypted: bytes, entry: AuditEntry
     ) -> bool:
-        """See `Store.replace_encrypted_key`."""
-        return await self._inner.replace_encrypted_key(owner, provider, before, sealed, act)
+        """See `AdminStore.replace_encrypted_key`."""
+        return await self._inner.replace_encrypted_key(owner, provider, before, encrypted, entry)
 
-    async def delete_provider_key(self, owner: str, provider: str, act: AuditEntry) -> None:
-        """See `Store.delete_provider_key`."""
-        await self._inner.delete_provider_key(owner, provider, act)
+    async def delete_provider_key(self, owner: str, provider: str, entry: AuditEntry) -> None:
+        """See `AdminStore.delete_provider_key`."""
+        await self._inner.delete_provider_key(owner, provider, entry)
 
     async def owners(
         self, limit: int, after: str | None = None, owner: str | None = None
     ) -> RecordPage:
-        """See `Store.owners`."""
+        """See `AdminStore.owners`."""
         return await self._inner.owners(limit, after, owner)
 
     async def delete_owned(self, owner: str, limit: int) -> int:
-        """See `Store.erase`; whose the copies here are is not known, so all go."""
+        """See `AdminStore.delete_owned`; whose the copies here are is not known, so all go."""
         erased = await self._inner.delete_owned(owner, limit)
         self._contexts.clear()
         self._tails.clear()
@@ -366,51 +372,51 @@ class CachedStore:
         return erased
 
     async def find_records(self, kind: type[T], ids: Sequence[str]) -> Mapping[str, tuple[str, T]]:
-        """See `Store.find_records`."""
+        """See `AdminStore.find_records`."""
         return await self._inner.find_records(kind, ids)
 
     async def thread_families(self, thread_ids: Sequence[str]) -> Mapping[str, str]:
-        """See `Store.thread_families`."""
+        """See `AdminStore.thread_families`."""
         return await self._inner.thread_families(thread_ids)
 
     async def import_records(self, owner: str, batch: ImportBatch) -> None:
-        """See `Store.import_records`; nothing here is known of what is new."""
+        """See `AdminStore.import_records`; nothing here is known of what is new."""
         await self._inner.import_records(owner, batch)
 
     async def transfer_owned(self, owner: str, to: str, limit: int) -> int:
-        """See `Store.transfer_owned`; no copy here depends on the owner."""
+        """See `AdminStore.transfer_owned`; no copy here depends on the owner."""
         return await self._inner.transfer_owned(owner, to, limit)
 
     async def finish_import(
-        self, usage: Sequence[UsageRow], entries: Sequence[AuditEntry], act: AuditEntry | None
+        self, usage: Sequence[UsageRow], entries: Sequence[AuditEntry], entry: AuditEntry | None
     ) -> None:
-        """See `Store.finish_import`."""
-        await self._inner.finish_import(usage, entries, act)
+        """See `AdminStore.finish_import`."""
+        await self._inner.finish_import(usage, entries, entry)
 
-    async def append_audit_entry(self, act: AuditEntry) -> None:
-        """See `Store.note`."""
-        await self._inner.append_audit_entry(act)
+    async def append_audit_entry(self, entry: AuditEntry) -> None:
+        """See `AdminStore.append_audit_entry`."""
+        await self._inner.append_audit_entry(entry)
 
     async def audit_entries(
         self, limit: int, after: str | None = None, owner: str | None = None
     ) -> RecordPage:
-        """See `Store.acts`."""
+        """See `AdminStore.audit_entries`."""
         return await self._inner.audit_entries(limit, after, owner)
 
     async def live_runs(self, limit: int, after: str | None = None) -> RecordPage:
-        """See `Store.live_runs`."""
+        """See `AdminStore.live_runs`."""
         return await self._inner.live_runs(limit, after)
 
     async def usage(self, since: str, limit: int, owner: str | None = None) -> Sequence[UsageRow]:
-        """See `Store.usage`."""
+        """See `AdminStore.usage`."""
         return await self._inner.usage(since, limit, owner)
 
     async def installation_secret(self) -> bytes:
-        """See `Store.secret`."""
+        """See `AdminStore.installation_secret`."""
         return await self._inner.installation_secret()
 
     async def now(self) -> int:
-        """See `Store.now`."""
+        """See `RunStore.now`."""
         return await self._inner.now()
 
     async def check(self) -> None:

@@ -25,24 +25,24 @@ class AuditLog:
     def __init__(self) -> None:
         self._acts: list[AuditEntry] = []
 
-    def append(self, act: AuditEntry | None) -> None:
-        """See `Store.append`."""
-        if act is not None:
-            self._acts.append(act)
+    def append(self, entry: AuditEntry | None) -> None:
+        """See `AdminStore.append_audit_entry`."""
+        if entry is not None:
+            self._acts.append(entry)
 
     def all(self) -> Sequence[AuditEntry]:
         """Return all entries."""
         return self._acts
 
     def page(self, limit: int, after: str | None, owner: str | None) -> RecordPage:
-        """See `Store.acts`."""
+        """See `AdminStore.audit_entries`."""
         acts = list(reversed(self._acts))
         if after is not None:
-            places = [place for place, act in enumerate(acts, 1) if act.id == after]
+            places = [place for place, entry in enumerate(acts, 1) if entry.id == after]
             if not places:
                 raise invariants.not_found(AuditEntry, after)
             acts = acts[places[0] :]
-        acts = [act for act in acts if owner in (None, act.owner)]
+        acts = [entry for entry in acts if owner in (None, entry.owner)]
         return RecordPage(acts[:limit], len(acts) > limit)
 
 
@@ -54,28 +54,28 @@ class KeyTable:
         self._keys: dict[str, tuple[Key, bytes]] = {}
         self._used: dict[Counter, tuple[int, int]] = {}
 
-    def add(self, key: Key, digest: bytes, act: AuditEntry | None) -> None:
-        """See `Store.keep_key`."""
+    def add(self, key: Key, digest: bytes, entry: AuditEntry | None) -> None:
+        """See `AdminStore.add_key`."""
         self._keys[key.id] = (key, digest)
-        self._acts.append(act)
+        self._acts.append(entry)
 
     def find(self, prefix: str) -> tuple[Key, bytes] | None:
-        """See `Store.find_key`."""
+        """See `AdminStore.find_key`."""
         return next((kept for kept in self._keys.values() if kept[0].prefix == prefix), None)
 
     def all(self) -> Sequence[Key]:
-        """See `Store.keys`."""
+        """See `AdminStore.keys`."""
         return [key for key, _ in self._keys.values()]
 
-    def change(self, key_id: str, amend: AmendKey, act: AuditEntry | None) -> Key:
-        """See `Store.change_key`."""
+    def change(self, key_id: str, amend: AmendKey, entry: AuditEntry | None) -> Key:
+        """See `AdminStore.change_key`."""
         if key_id not in self._keys:
             raise invariants.not_found(Key, key_id)
         key, digest = self._keys[key_id]
         changed = amend(key)
         if changed != key:
             self._keys[key_id] = (changed, digest)
-            self._acts.append(act)
+            self._acts.append(entry)
         return changed
 
     def revoke_keys_of(self, owner: str, now: int) -> None:
@@ -97,7 +97,7 @@ class KeyTable:
         return [key for key in self.all() if owner in (key.owner, key.person_id)]
 
     def count(self, counter: Counter, amount: int, now: int) -> CounterValue:
-        """See `Store.count`."""
+        """See `AdminStore.count_usage`."""
         then, total = self._used.get(counter, (0, 0))
         current = period(counter, now)
         total = amount if current > then else total + amount
@@ -124,22 +124,22 @@ class ProjectTable:
         self._keys = keys
         self._projects: dict[str, Project] = {}
 
-    def add(self, project: Project, act: AuditEntry) -> None:
-        """See `Store.add_project`."""
+    def add(self, project: Project, entry: AuditEntry) -> None:
+        """See `AdminStore.add_project`."""
         self._check_unique(project)
         self._projects[project.id] = project
-        self._acts.append(act)
+        self._acts.append(entry)
 
     def get(self, id: str) -> Project | None:
         """The project, if there is one."""
         return self._projects.get(id)
 
     def all(self) -> Sequence[Project]:
-        """See `Store.projects`."""
+        """See `AdminStore.projects`."""
         return list(self._projects.values())
 
-    def change(self, id: str, amend: AmendProject, act: AuditEntry, now: int) -> Project | None:
-        """See `Store.change_project`."""
+    def change(self, id: str, amend: AmendProject, entry: AuditEntry, now: int) -> Project | None:
+        """See `AdminStore.change_project`."""
         if id not in self._projects:
             raise invariants.not_found(Project, id)
         project = self._projects[id]
@@ -153,7 +153,7 @@ class ProjectTable:
             self._projects[id] = changed
         if changed is None or changed.disabled:
             self._keys.revoke_keys_of(id, now)
-        self._acts.append(act)
+        self._acts.append(entry)
         return changed
 
     def _check_unique(self, project: Project) -> None:
@@ -171,36 +171,36 @@ class ProviderKeyTable:
         self._acts = acts
         self._keys: dict[tuple[str, str], tuple[ProviderKey, bytes]] = {}
 
-    def save(self, key: ProviderKey, sealed: bytes, act: AuditEntry) -> None:
-        """See `Store.keep_provider_key`."""
-        self._keys[key.owner, key.provider] = (key, sealed)
-        self._acts.append(act)
+    def save(self, key: ProviderKey, encrypted: bytes, entry: AuditEntry) -> None:
+        """See `AdminStore.save_provider_key`."""
+        self._keys[key.owner, key.provider] = (key, encrypted)
+        self._acts.append(entry)
 
     def all(self, owner: str | None) -> Sequence[ProviderKey]:
-        """See `Store.provider_keys`."""
+        """See `AdminStore.provider_keys`."""
         kept = [self._keys[whose][0] for whose in sorted(self._keys)]
         return [key for key in kept if owner in (None, key.owner)]
 
     def find_encrypted(self, owner: str, provider: str) -> bytes | None:
-        """See `Store.sealed_key`."""
+        """See `AdminStore.find_encrypted_key`."""
         kept = self._keys.get((owner, provider))
         return kept[1] if kept else None
 
     def replace_encrypted(
-        self, owner: str, provider: str, before: bytes, sealed: bytes, act: AuditEntry
+        self, owner: str, provider: str, before: bytes, encrypted: bytes, entry: AuditEntry
     ) -> bool:
-        """See `Store.reseal_provider_key`."""
+        """See `AdminStore.replace_encrypted_key`."""
         kept = self._keys.get((owner, provider))
         if kept is None or kept[1] != before:
             return False
-        self.save(kept[0], sealed, act)
+        self.save(kept[0], encrypted, entry)
         return True
 
-    def delete(self, owner: str, provider: str, act: AuditEntry) -> None:
-        """See `Store.drop_provider_key`."""
+    def delete(self, owner: str, provider: str, entry: AuditEntry) -> None:
+        """See `AdminStore.delete_provider_key`."""
         if self._keys.pop((owner, provider), None) is None:
             raise invariants.provider_key_not_found(owner, provider)
-        self._acts.append(act)
+        self._acts.append(entry)
 
     def delete_keys_of(self, owner: str) -> int:
         """Forget all of an owner; how many there were."""
@@ -221,18 +221,18 @@ class PeopleTable:
         self._keys = keys
         self._accounts: dict[str, Account] = {}
 
-    def add(self, account: Account, act: AuditEntry | None) -> None:
-        """See `Store.add_person`."""
+    def add(self, account: Account, entry: AuditEntry | None) -> None:
+        """See `AdminStore.add_person`."""
         if account.person.id in self._accounts:
             raise invariants.duplicate_id(Person, account.person.id)
         self._check_unique(account.person)
         self._accounts[account.person.id] = account
-        self._acts.append(act)
+        self._acts.append(entry)
 
     def find(
         self, *, id: str | None = None, name: str | None = None, subject: str | None = None
     ) -> Account | None:
-        """See `Store.find_person`."""
+        """See `AdminStore.find_person`."""
         if id is not None:
             return self._accounts.get(id)
         if name is not None:
@@ -240,13 +240,13 @@ class PeopleTable:
         return self._first(lambda person: subject is not None and person.subject == subject)
 
     def all(self) -> Sequence[Person]:
-        """See `Store.people`."""
+        """See `AdminStore.people`."""
         return [account.person for account in self._accounts.values()]
 
     def change(
-        self, person_id: str, amend: AmendAccount, act: AuditEntry | None, now: int
+        self, person_id: str, amend: AmendAccount, entry: AuditEntry | None, now: int
     ) -> Account | None:
-        """See `Store.change_person`."""
+        """See `AdminStore.change_person`."""
         account = self._accounts.get(person_id)
         if account is None:
             raise invariants.not_found(Person, person_id)
@@ -261,7 +261,7 @@ class PeopleTable:
             self._accounts[person_id] = changed
         if changed is None or changed.person.disabled:
             self._keys.revoke_keys_of(person_id, now)
-        self._acts.append(act)
+        self._acts.append(entry)
         return changed
 
     def _first(self, fits: Callable[[Person], bool]) -> Account | None:

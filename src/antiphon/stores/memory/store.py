@@ -122,24 +122,24 @@ class MemoryStore:
 
     # The transactions of runs
 
-    async def change(self, about: ReadSet, decide: Decide) -> Any:
-        """See `Store.change`; `decide` runs here and now."""
-        if about.once and (kept := await self.find_answer(about.once)) is not None:
+    async def change(self, read_set: ReadSet, decide: Decide) -> Any:
+        """See `RunStore.change`; `decide` runs here and now."""
+        if read_set.once and (kept := await self.find_answer(read_set.once)) is not None:
             return kept
-        records = self._read_snapshot(about)
+        records = self._read_snapshot(read_set)
         change = decide(records)
         if change is None:
             return None
-        self._check(about, change)
-        once = None if change.more else about.once
+        self._check(read_set, change)
+        once = None if change.more else read_set.once
         answer = msgspec.json.encode(change.answer) if once else b""
-        self._write(about, change)
+        self._write(read_set, change)
         if once:
             self._save_answer(once, answer, invariants.answer_subject(records, change))
         return change.answer
 
     async def find_answer(self, once: IdempotencyKey) -> msgspec.Raw | None:
-        """See `Store.find_answer`."""
+        """See `RunStore.find_answer`."""
         kept = self._answers.get((once.owner, once.route, once.key))
         return invariants.replay_answer(once, kept.digest, kept.answer) if kept else None
 
@@ -149,7 +149,7 @@ class MemoryStore:
         destinations: Sequence[str] | None = None,
         declined: Sequence[str] = (),
     ) -> Claim | None:
-        """See `Store.claim`."""
+        """See `RunStore.claim`."""
         waiting = [
             kept
             for kept in self._queued_runs()
@@ -165,13 +165,13 @@ class MemoryStore:
         return Claim(chosen.owner, chosen.run, chosen.lease)
 
     async def destinations(self) -> Sequence[str]:
-        """See `Store.destinations`."""
+        """See `RunStore.destinations`."""
         return list({kept.lease.destination for kept in self._queued_runs()})
 
     async def find_unclaimed_runs(
         self, destinations: Sequence[str], wanted_before: int, limit: int
     ) -> Sequence[str]:
-        """See `Store.find_unclaimed_runs`."""
+        """See `RunStore.find_unclaimed_runs`."""
         found = [
             kept
             for kept in self._queued_runs()
@@ -188,7 +188,7 @@ class MemoryStore:
         ]
 
     async def renew_leases(self, held: Mapping[str, int], lease_ms: int) -> frozenset[str]:
-        """See `Store.renew_leases`."""
+        """See `RunStore.renew_leases`."""
         lost = frozenset(
             run_id for run_id, epoch in held.items() if not self._has_lease(run_id, epoch)
         )
@@ -203,11 +203,11 @@ class MemoryStore:
         epoch: int,
         first: int,
         lines: Sequence[bytes],
-        kept: OnCommit,
+        on_commit: OnCommit,
         *,
         urgent: bool,
     ) -> None:
-        """See `Store.append`; kept at once, urgent or not, and told on the loop's next round."""
+        """See `RunStore.append`; kept at once, urgent or not, and told on the loop's next round."""
         refused: Exception | None = None
         if self._has_lease(run_id, epoch) and self._runs[run_id].lease.last_event == first - 1:
             run = self._runs[run_id]
@@ -215,10 +215,10 @@ class MemoryStore:
             run.lease = replace(run.lease, last_event=first - 1 + len(lines))
         else:
             refused = invariants.append_fenced_error(run_id, epoch, first)
-        asyncio.get_running_loop().call_soon(kept, refused)
+        asyncio.get_running_loop().call_soon(on_commit, refused)
 
     async def overdue_runs(self, limit: int) -> Sequence[str]:
-        """See `Store.overdue_runs`."""
+        """See `RunStore.overdue_runs`."""
         now = self._clock()
         due = [
             (kept.lease.due_at, kept.run.id)
@@ -230,7 +230,7 @@ class MemoryStore:
         return [run_id for _, run_id in sorted(due)[:limit]]
 
     async def leases(self, limit: int) -> Sequence[LeaseInfo]:
-        """See `Store.leases`."""
+        """See `RunStore.leases`."""
         leased = [
             LeaseInfo(kept.run.id, kept.lease.epoch, kept.lease.worker, kept.lease.due_at)
             for kept in self._runs.values()
@@ -246,15 +246,15 @@ class MemoryStore:
             kept is not None and kept.lease.epoch == epoch and kept.run.status is Status.IN_PROGRESS
         )
 
-    def _read_snapshot(self, about: ReadSet) -> Snapshot:
+    def _read_snapshot(self, read_set: ReadSet) -> Snapshot:
         """What the change is about, without what is another owner's."""
-        known = self._read_key_usage(about.key_id)
-        run = self._runs.get(about.run_id) if about.run_id else None
-        thread_id = about.thread_id or (run.run.thread_id if run else None)
+        known = self._read_key_usage(read_set.key_id)
+        run = self._runs.get(read_set.run_id) if read_set.run_id else None
+        thread_id = read_set.thread_id or (run.run.thread_id if run else None)
         thread = self._threads.get(thread_id) if thread_id else None
-        if thread is None or about.owner not in (None, thread.owner):
+        if thread is None or read_set.owner not in (None, thread.owner):
             return known
-        if about.run_id is None:
+        if read_set.run_id is None:
             run = self._find_active_run(thread.thread.id)
         if run is None or run.run.thread_id != thread.thread.id:
             return replace(known, thread=thread.thread)
@@ -263,8 +263,8 @@ class MemoryStore:
             thread=thread.thread,
             run=run.run,
             lease=run.lease,
-            actions=self._actions_of(run.run.id, about.tool_call_id),
-            log=_decode_turn(run) if about.turn_log else (),
+            actions=self._actions_of(run.run.id, read_set.tool_call_id),
+            log=_decode_turn(run) if read_set.turn_log else (),
         )
 
     def _read_key_usage(self, key_id: str | None) -> Snapshot:
@@ -290,12 +290,12 @@ class MemoryStore:
         runs = (kept for kept in self._runs.values() if kept.run.thread_id == thread_id)
         return next((kept for kept in runs if not kept.run.status.ended), None)
 
-    def _check(self, about: ReadSet, change: ChangeSet) -> None:
+    def _check(self, read_set: ReadSet, change: ChangeSet) -> None:
         """Raise whatever stands against the change, before any of it is written."""
         thread = self._threads.get(change.thread.id) if change.thread else None
         invariants.check_thread_change(thread.thread if thread else None, change)
         if change.thread and not thread:
-            invariants.require_owner(about, change)
+            invariants.require_owner(read_set, change)
         if thread:
             _check_message_numbers(thread.messages, change)
         ended = {driven.run.id for driven in change.run_updates if driven.run.status.ended}
@@ -303,17 +303,17 @@ class MemoryStore:
             kept = self._runs.get(driven.run.id)
             invariants.check_run_update((kept.run, kept.lease) if kept else None, driven)
             if not kept:
-                invariants.require_owner(about, change)
+                invariants.require_owner(read_set, change)
                 active = self._find_active_run(driven.run.thread_id)
                 if active and active.run.id not in ended:
                     raise invariants.run_active_error(active.run.thread_id, active.run.id)
 
-    def _write(self, about: ReadSet, change: ChangeSet) -> None:
+    def _write(self, read_set: ReadSet, change: ChangeSet) -> None:
         if change.thread is not None:
             kept = self._threads.get(change.thread.id)
             before = kept.thread if kept else None
             if kept is None:
-                kept = _StoredThread(invariants.require_owner(about, change), change.thread)
+                kept = _StoredThread(invariants.require_owner(read_set, change), change.thread)
                 self._threads[change.thread.id] = kept
             kept.thread = change.thread
             self._join_family(kept.owner, before, change.thread)
@@ -321,7 +321,7 @@ class MemoryStore:
                 kept.messages = [m for m in kept.messages if m.number <= change.keep_messages]
             kept.messages = sorted((*kept.messages, *change.messages), key=lambda m: m.number)
         for driven in change.run_updates:
-            self._write_run(about, change, driven)
+            self._write_run(read_set, change, driven)
         self._actions.update({action.id: action for action in change.actions})
         self._audit_log.append(change.act)
 
@@ -330,13 +330,13 @@ class MemoryStore:
         own = replaced is not None and replaced.owner == owner
         self._families.join(before, thread, is_there=own)
 
-    def _write_run(self, about: ReadSet, change: ChangeSet, driven: RunUpdate) -> None:
+    def _write_run(self, read_set: ReadSet, change: ChangeSet, driven: RunUpdate) -> None:
         kept = self._runs.get(driven.run.id)
         grown = invariants.count_new_tokens(kept.run if kept else None, driven.run)
         self._keys.count_tokens(driven.lease.key_id, grown, self._clock())
         if kept is None:
             kept = _StoredRun(
-                invariants.require_owner(about, change), driven.run, RunLease(), self._clock()
+                invariants.require_owner(read_set, change), driven.run, RunLease(), self._clock()
             )
             self._runs[driven.run.id] = kept
         if driven.lease.wanted and not kept.lease.wanted:
@@ -358,7 +358,7 @@ class MemoryStore:
     # Reading
 
     async def read_events(self, run_id: str, after: int) -> EventPage:
-        """See `Store.log`; always to the end."""
+        """See `RunStore.read_events`; always to the end."""
         kept = self._runs.get(run_id)
         if kept is None:
             raise invariants.not_found(Run, run_id)
@@ -367,7 +367,7 @@ class MemoryStore:
         return EventPage(after + 1, lines, kept.run.status.ended)
 
     async def context(self, thread_id: str, *, fresh: bool = False) -> Context:
-        """See `Store.context`; there is no cache to go round."""
+        """See `RunStore.context`; there is no cache to go round."""
         kept = self._threads.get(thread_id)
         if kept is None:
             raise invariants.not_found(Thread, thread_id)
@@ -391,32 +391,32 @@ class MemoryStore:
         )
 
     async def thread_version(self, thread_id: str) -> int:
-        """See `Store.version`."""
+        """See `RunStore.thread_version`."""
         kept = self._threads.get(thread_id)
         if kept is None:
             raise invariants.not_found(Thread, thread_id)
         return kept.thread.version
 
     async def run_lease(self, run_id: str) -> RunLease:
-        """See `Store.run_lease`."""
+        """See `RunStore.run_lease`."""
         kept = self._runs.get(run_id)
         if kept is None:
             raise invariants.not_found(Run, run_id)
         return kept.lease
 
     async def run_leases(self, run_ids: Sequence[str]) -> Mapping[str, RunLease]:
-        """See `Store.run_leases`."""
+        """See `RunStore.run_leases`."""
         return {each: self._runs[each].lease for each in run_ids if each in self._runs}
 
     async def get(self, kind: type[T], owner: str | None, id: str) -> T:
-        """See `Store.get`."""
+        """See `RunStore.get`."""
         for whose, record in self._records_of(kind):
             if record.id == id and owner in (None, whose):
                 return cast("T", record)
         raise invariants.not_found(kind, id)
 
     async def call_ids(self, run_id: str) -> frozenset[str]:
-        """See `Store.call_ids`."""
+        """See `RunStore.call_ids`."""
         actions = self._actions.values()
         return frozenset(each.tool_call_id for each in actions if each.run_id == run_id)
 
@@ -429,7 +429,7 @@ class MemoryStore:
         after: str | None = None,
         **where: str | None,
     ) -> RecordPage:
-        """See `Store.list`."""
+        """See `RunStore.list`."""
         status, order = where.pop("status", None), where.pop("order", None)
         asked = {name: where.pop(name, None) for name in ("query", "family", "branches")}
         listed = [
@@ -503,7 +503,7 @@ class MemoryStore:
         once: IdempotencyKey | None = None,
         content: bytes | None = None,
     ) -> Any:
-        """See `Store.put`."""
+        """See `RunStore.put`."""
         if once and (kept := await self.find_answer(once)) is not None:
             return kept
         there = self._records[type(record)]
@@ -517,7 +517,7 @@ class MemoryStore:
     async def update_assistant(
         self, owner: str, id: str, change: Callable[[Assistant], Assistant]
     ) -> Assistant:
-        """See `Store.update_assistant`."""
+        """See `RunStore.update_assistant`."""
         changed = change(await self.get(Assistant, owner, id))
         self._records[Assistant][id] = _StoredRecord(owner, changed)
         return changed
@@ -525,14 +525,14 @@ class MemoryStore:
     async def content(
         self, owner: str | None, upload_id: str, start: int = 0, size: int | None = None
     ) -> bytes:
-        """See `Store.content`."""
+        """See `RunStore.content`."""
         kept = self._records[Upload].get(upload_id)
         if kept is None or owner not in (None, kept.owner):
             raise invariants.not_found(Upload, upload_id)
         return kept.content[start : None if size is None else start + size]
 
     async def delete(self, kind: type[Any], owner: str, id: str) -> None:
-        """See `Store.remove`."""
+        """See `RunStore.delete`."""
         await self.get(kind, owner, id)
         if kind is Thread:
             self._remove_thread(id)
@@ -555,7 +555,7 @@ class MemoryStore:
         }
 
     async def delete_expired(self, events_before: int, keys_before: int) -> int:
-        """See `Store.delete_expired`."""
+        """See `RunStore.delete_expired`."""
         dropped = 0
         for kept in self._runs.values():
             ended_at = kept.run.ended_at
@@ -570,28 +570,28 @@ class MemoryStore:
 
     # People, and what they spend
 
-    async def add_person(self, account: Account, act: AuditEntry | None = None) -> None:
-        """See `Store.add_person`."""
-        self._people.add(account, act)
+    async def add_person(self, account: Account, entry: AuditEntry | None = None) -> None:
+        """See `AdminStore.add_person`."""
+        self._people.add(account, entry)
 
     async def find_person(
         self, *, id: str | None = None, name: str | None = None, subject: str | None = None
     ) -> Account | None:
-        """See `Store.find_person`."""
+        """See `AdminStore.find_person`."""
         return self._people.find(id=id, name=name, subject=subject)
 
     async def people(self) -> Sequence[Person]:
-        """See `Store.people`."""
+        """See `AdminStore.people`."""
         return self._people.all()
 
     async def change_person(
-        self, person_id: str, amend: AmendAccount, act: AuditEntry | None = None
+        self, person_id: str, amend: AmendAccount, entry: AuditEntry | None = None
     ) -> Account | None:
-        """See `Store.change_person`."""
-        return self._people.change(person_id, amend, act, self._clock())
+        """See `AdminStore.change_person`."""
+        return self._people.change(person_id, amend, entry, self._clock())
 
     async def live_runs(self, limit: int, after: str | None = None) -> RecordPage:
-        """See `Store.live_runs`."""
+        """See `AdminStore.live_runs`."""
         runs = list(reversed(self._runs.values()))
         if after is not None:
             if after not in self._runs:
@@ -601,78 +601,84 @@ class MemoryStore:
         return RecordPage(*take_page(live, limit, lambda each: _json_size(each[1])))
 
     async def usage(self, since: str, limit: int, owner: str | None = None) -> Sequence[UsageRow]:
-        """See `Store.usage`."""
+        """See `AdminStore.usage`."""
         newest = sorted(self._usage, reverse=True)
         rows = (self._usage[about] for about in newest if about[0] >= since)
         return [row for row in rows if owner in (None, row.owner)][:limit]
 
     # Keys, projects, and what was done about them
 
-    async def add_key(self, key: Key, digest: bytes, act: AuditEntry | None = None) -> None:
-        """See `Store.add_key`."""
+    async def add_key(self, key: Key, digest: bytes, entry: AuditEntry | None = None) -> None:
+        """See `AdminStore.add_key`."""
         known = (self._people.find(id=whose) for whose in (key.owner, key.person_id) if whose)
         people = [account.person for account in known if account]
         invariants.require_enabled(self._projects.get(key.owner), *people)
-        self._keys.add(key, digest, act)
+        self._keys.add(key, digest, entry)
 
     async def find_key(self, prefix: str) -> tuple[Key, bytes] | None:
-        """See `Store.find_key`."""
+        """See `AdminStore.find_key`."""
         return self._keys.find(prefix)
 
     async def keys(self) -> Sequence[Key]:
-        """See `Store.keys`."""
+        """See `AdminStore.keys`."""
         return self._keys.all()
 
-    async def change_key(self, key_id: str, amend: AmendKey, act: AuditEntry | None = None) -> Key:
-        """See `Store.change_key`."""
-        return self._keys.change(key_id, amend, act)
+    async def change_key(
+        self, key_id: str, amend: AmendKey, entry: AuditEntry | None = None
+    ) -> Key:
+        """See `AdminStore.change_key`."""
+        return self._keys.change(key_id, amend, entry)
 
-    async def revoke_key(self, key_id: str, act: AuditEntry | None = None) -> Key:
-        """See `Store.revoke_key`; a second time changes nothing."""
-        return self._keys.change(key_id, invariants.revoke_at(self._clock()), act)
+    async def revoke_key(self, key_id: str, entry: AuditEntry | None = None) -> Key:
+        """See `AdminStore.revoke_key`; a second time changes nothing."""
+        return self._keys.change(key_id, invariants.revoke_at(self._clock()), entry)
 
     async def count_usage(self, counter: Counter, amount: int) -> CounterValue:
-        """See `Store.count_usage`."""
+        """See `AdminStore.count_usage`."""
         return self._keys.count(counter, amount, self._clock())
 
-    async def add_project(self, project: Project, act: AuditEntry) -> None:
-        """See `Store.add_project`."""
-        self._projects.add(project, act)
+    async def add_project(self, project: Project, entry: AuditEntry) -> None:
+        """See `AdminStore.add_project`."""
+        self._projects.add(project, entry)
 
     async def projects(self) -> Sequence[Project]:
-        """See `Store.projects`."""
+        """See `AdminStore.projects`."""
         return self._projects.all()
 
-    async def change_project(self, id: str, amend: AmendProject, act: AuditEntry) -> Project | None:
-        """See `Store.change_project`."""
-        return self._projects.change(id, amend, act, self._clock())
+    async def change_project(
+        self, id: str, amend: AmendProject, entry: AuditEntry
+    ) -> Project | None:
+        """See `AdminStore.change_project`."""
+        return self._projects.change(id, amend, entry, self._clock())
 
-    async def save_provider_key(self, key: ProviderKey, sealed: bytes, act: AuditEntry) -> None:
-        """See `Store.save_provider_key`."""
-        self._provider_keys.save(key, sealed, act)
+    async def save_provider_key(
+        self, key: ProviderKey, encrypted: bytes, entry: AuditEntry
+    ) -> None:
+        """See `AdminStore.save_provider_key`."""
+        self._provider_keys.save(key, encrypted, entry)
 
     async def provider_keys(self, owner: str | None) -> Sequence[ProviderKey]:
-        """See `Store.provider_keys`."""
+        """See `AdminStore.provider_keys`."""
         return self._provider_keys.all(owner)
 
     async def find_encrypted_key(self, owner: str, provider: str) -> bytes | None:
-        """See `Store.find_encrypted_key`."""
+        """See `AdminStore.find_encrypted_key`."""
         return self._provider_keys.find_encrypted(owner, provider)
 
     async def replace_encrypted_key(
-        self, owner: str, provider: str, before: bytes, sealed: bytes, act: AuditEntry
+        self, owner: str, provider: str, before: bytes, encrypted: bytes, entry: AuditEntry
     ) -> bool:
-        """See `Store.replace_encrypted_key`."""
-        return self._provider_keys.replace_encrypted(owner, provider, before, sealed, act)
+        """See `AdminStore.replace_encrypted_key`."""
+        return self._provider_keys.replace_encrypted(owner, provider, before, encrypted, entry)
 
-    async def delete_provider_key(self, owner: str, provider: str, act: AuditEntry) -> None:
-        """See `Store.delete_provider_key`."""
-        self._provider_keys.delete(owner, provider, act)
+    async def delete_provider_key(self, owner: str, provider: str, entry: AuditEntry) -> None:
+        """See `AdminStore.delete_provider_key`."""
+        self._provider_keys.delete(owner, provider, entry)
 
     async def owners(
         self, limit: int, after: str | None = None, owner: str | None = None
     ) -> RecordPage:
-        """See `Store.owners`."""
+        """See `AdminStore.owners`."""
         having = {
             whose for kind in (Thread, Upload, Assistant) for whose, _ in self._records_of(kind)
         }
@@ -696,7 +702,7 @@ class MemoryStore:
         )
 
     async def delete_owned(self, owner: str, limit: int) -> int:
-        """See `Store.erase`; everything at once."""
+        """See `AdminStore.delete_owned`; everything at once."""
         threads = [kept.thread.id for kept in self._threads.values() if kept.owner == owner]
         for thread_id in threads:
             self._remove_thread(thread_id)
@@ -713,22 +719,22 @@ class MemoryStore:
     # Imports
 
     async def find_records(self, kind: type[T], ids: Sequence[str]) -> Mapping[str, tuple[str, T]]:
-        """See `Store.find_records`."""
+        """See `AdminStore.find_records`."""
         wanted = frozenset(ids)
         owned: Iterable[tuple[str, Any]] = (
-            ((act.owner or "", act) for act in self._audit_log.all())
+            ((entry.owner or "", entry) for entry in self._audit_log.all())
             if kind is AuditEntry
             else self._records_of(kind)
         )
         return {record.id: (whose, record) for whose, record in owned if record.id in wanted}
 
     async def thread_families(self, thread_ids: Sequence[str]) -> Mapping[str, str]:
-        """See `Store.thread_families`."""
+        """See `AdminStore.thread_families`."""
         found = {each: self._families.of(each) for each in thread_ids}
         return {each: family for each, family in found.items() if family != each}
 
     async def import_records(self, owner: str, batch: ImportBatch) -> None:
-        """See `Store.import_records`."""
+        """See `AdminStore.import_records`."""
         self._refuse_taken(batch)
         for assistant in batch.assistants:
             self._records[Assistant][assistant.id] = _StoredRecord(owner, assistant)
@@ -771,7 +777,7 @@ class MemoryStore:
                 raise invariants.taken_meanwhile(f"message {message.id}")
 
     async def transfer_owned(self, owner: str, to: str, limit: int) -> int:
-        """See `Store.transfer_owned`; everything at once."""
+        """See `AdminStore.transfer_owned`; everything at once."""
         given = 0
         for there in (*self._records.values(), self._threads, self._runs):
             for kept in cast(
@@ -783,36 +789,36 @@ class MemoryStore:
         return given
 
     async def finish_import(
-        self, usage: Sequence[UsageRow], entries: Sequence[AuditEntry], act: AuditEntry | None
+        self, usage: Sequence[UsageRow], entries: Sequence[AuditEntry], entry: AuditEntry | None
     ) -> None:
-        """See `Store.finish_import`."""
+        """See `AdminStore.finish_import`."""
         for row in usage:
             about = (row.day, row.owner, row.model)
             self._usage[about] = invariants.larger(self._usage.get(about), row)
-        known = {entry.id for entry in self._audit_log.all()}
-        for entry in entries:
-            if entry.id not in known:
-                self._audit_log.append(entry)
-        self._audit_log.append(act)
+        known = {each.id for each in self._audit_log.all()}
+        for each in entries:
+            if each.id not in known:
+                self._audit_log.append(each)
+        self._audit_log.append(entry)
 
-    async def append_audit_entry(self, act: AuditEntry) -> None:
-        """See `Store.note`."""
-        self._audit_log.append(act)
+    async def append_audit_entry(self, entry: AuditEntry) -> None:
+        """See `AdminStore.append_audit_entry`."""
+        self._audit_log.append(entry)
 
     async def audit_entries(
         self, limit: int, after: str | None = None, owner: str | None = None
     ) -> RecordPage:
-        """See `Store.acts`."""
+        """See `AdminStore.audit_entries`."""
         return self._audit_log.page(limit, after, owner)
 
     # The installation
 
     async def installation_secret(self) -> bytes:
-        """See `Store.secret`."""
+        """See `AdminStore.installation_secret`."""
         return self._secret
 
     async def now(self) -> int:
-        """See `Store.now`."""
+        """See `RunStore.now`."""
         return self._clock()
 
     async def check(self) -> None:

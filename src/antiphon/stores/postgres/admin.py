@@ -32,17 +32,17 @@ from antiphon.types.runs import DOLLAR_DIGITS, Run
 # The audit log in PostgreSQL, as functions of a connection.
 
 
-async def append_audit_entry(connection: Connection[Any], act: AuditEntry | None) -> None:
-    """See `Store.append_audit_entry`; part of the transaction that does what the act tells of."""
-    if act is not None:
-        doc = msgspec.json.encode(act)
-        await execute(connection, "add_act", id=act.id, owner=act.owner, doc=doc)
+async def append_audit_entry(connection: Connection[Any], entry: AuditEntry | None) -> None:
+    """Append the entry, if any, in the transaction of the change that it describes."""
+    if entry is not None:
+        doc = msgspec.json.encode(entry)
+        await execute(connection, "add_act", id=entry.id, owner=entry.owner, doc=doc)
 
 
 async def audit_entries(
     connection: Connection[Any], limit: int, after: str | None, owner: str | None
 ) -> RecordPage:
-    """See `Store.acts`."""
+    """See `AdminStore.audit_entries`."""
     place = _NEWEST
     if after is not None:
         place = await fetch_value(connection, "place_of_act", id=after)
@@ -63,9 +63,9 @@ _NEWEST = 2**63 - 1
 
 
 async def add_key(
-    connection: Connection[Any], key: Key, digest: bytes, act: AuditEntry | None
+    connection: Connection[Any], key: Key, digest: bytes, entry: AuditEntry | None
 ) -> None:
-    """See `Store.keep_key`."""
+    """See `AdminStore.add_key`."""
     async with connection.transaction():
         project = await fetch_value(connection, "project_for_update", id=key.owner)
         people = await fetch_rows(connection, "people_for_share", ids=[key.owner, key.person_id])
@@ -74,24 +74,24 @@ async def add_key(
             *(_PERSON.decode(doc) for (doc,) in people),
         )
         await execute(connection, "add_key", prefix=key.prefix, digest=digest, **_key_columns(key))
-        await append_audit_entry(connection, act)
+        await append_audit_entry(connection, entry)
 
 
 async def find_key(connection: Connection[Any], prefix: str) -> tuple[Key, bytes] | None:
-    """See `Store.find_key`."""
+    """See `AdminStore.find_key`."""
     found = await fetch_row(connection, SQL["find_key"], prefix=prefix)
     return (_KEY.decode(found[0]), found[1]) if found else None
 
 
 async def list_keys(connection: Connection[Any]) -> Sequence[Key]:
-    """See `Store.keys`."""
+    """See `AdminStore.keys`."""
     return [_KEY.decode(doc) for (doc,) in await fetch_rows(connection, "keys")]
 
 
 async def change_key(
-    connection: Connection[Any], key_id: str, amend: AmendKey, act: AuditEntry | None
+    connection: Connection[Any], key_id: str, amend: AmendKey, entry: AuditEntry | None
 ) -> Key:
-    """See `Store.change_key`."""
+    """See `AdminStore.change_key`."""
     async with connection.transaction():
         doc = await fetch_value(connection, "key_for_update", id=key_id)
         if doc is None:
@@ -100,16 +100,16 @@ async def change_key(
         changed = amend(key)
         if changed != key:
             await execute(connection, "save_key", **_key_columns(changed))
-            await append_audit_entry(connection, act)
+            await append_audit_entry(connection, entry)
     return changed
 
 
 async def revoke_key(
-    connection: Connection[Any], key_id: str, act: AuditEntry | None, now: int | None
+    connection: Connection[Any], key_id: str, entry: AuditEntry | None, now: int | None
 ) -> Key:
-    """See `Store.revoke_key`."""
+    """See `AdminStore.revoke_key`."""
     amend = invariants.revoke_at(await fetch_value(connection, "now", now=now))
-    return await change_key(connection, key_id, amend, act)
+    return await change_key(connection, key_id, amend, entry)
 
 
 async def revoke_keys_of(connection: Connection[Any], owner: str, now: int | None) -> None:
@@ -134,7 +134,7 @@ async def change_keys_of(connection: Connection[Any], owner: str, amend: AmendKe
 async def count_usage(
     connection: Connection[Any], counter: Counter, amount: int, now: int | None
 ) -> CounterValue:
-    """See `Store.count_usage`."""
+    """See `AdminStore.count_usage`."""
     total, counted_at = await fetch_row(
         connection,
         SQL["count"],
@@ -164,22 +164,22 @@ _PROJECT = msgspec.json.Decoder(Project)
 MAX_DELETED_RUNS = 200  # in one bite, with all their events
 
 
-async def add_project(connection: Connection[Any], project: Project, act: AuditEntry) -> None:
-    """See `Store.add_project`."""
+async def add_project(connection: Connection[Any], project: Project, entry: AuditEntry) -> None:
+    """See `AdminStore.add_project`."""
     async with connection.transaction():
         await _write_project(connection, "add_project", project)
-        await append_audit_entry(connection, act)
+        await append_audit_entry(connection, entry)
 
 
 async def list_projects(connection: Connection[Any]) -> Sequence[Project]:
-    """See `Store.list_projects`."""
+    """See `AdminStore.projects`."""
     return [_PROJECT.decode(doc) for (doc,) in await fetch_rows(connection, "projects")]
 
 
 async def change_project(
-    connection: Connection[Any], id: str, amend: AmendProject, act: AuditEntry, now: int | None
+    connection: Connection[Any], id: str, amend: AmendProject, entry: AuditEntry, now: int | None
 ) -> Project | None:
-    """See `Store.change_project`."""
+    """See `AdminStore.change_project`."""
     async with connection.transaction():
         doc = await fetch_value(connection, "project_for_update", id=id)
         if doc is None:
@@ -194,22 +194,22 @@ async def change_project(
             await _write_project(connection, "save_project", changed)
         if changed is None or changed.disabled:
             await revoke_keys_of(connection, id, now)
-        await append_audit_entry(connection, act)
+        await append_audit_entry(connection, entry)
     return changed
 
 
 async def save_provider_key(
-    connection: Connection[Any], key: ProviderKey, sealed: bytes, act: AuditEntry
+    connection: Connection[Any], key: ProviderKey, encrypted: bytes, entry: AuditEntry
 ) -> None:
-    """See `Store.save_provider_key`."""
+    """See `AdminStore.save_provider_key`."""
     values = {"owner": key.owner, "provider": key.provider, "doc": msgspec.json.encode(key)}
     async with connection.transaction():
-        await execute(connection, "keep_provider_key", sealed=sealed, **values)
-        await append_audit_entry(connection, act)
+        await execute(connection, "keep_provider_key", sealed=encrypted, **values)
+        await append_audit_entry(connection, entry)
 
 
 async def provider_keys(connection: Connection[Any], owner: str | None) -> Sequence[ProviderKey]:
-    """See `Store.provider_keys`."""
+    """See `AdminStore.provider_keys`."""
     found = await fetch_rows(connection, "provider_keys", owner=owner)
     return [_PROVIDER_KEY.decode(doc) for (doc,) in found]
 
@@ -217,11 +217,11 @@ async def provider_keys(connection: Connection[Any], owner: str | None) -> Seque
 async def find_encrypted_key(
     connection: Connection[Any], owner: str, provider: str
 ) -> bytes | None:
-    """See `Store.find_encrypted_key`."""
-    sealed: bytes | None = await fetch_value(
+    """See `AdminStore.find_encrypted_key`."""
+    encrypted: bytes | None = await fetch_value(
         connection, "sealed_key", owner=owner, provider=provider
     )
-    return sealed
+    return encrypted
 
 
 async def replace_encrypted_key(
@@ -229,32 +229,32 @@ async def replace_encrypted_key(
     owner: str,
     provider: str,
     before: bytes,
-    sealed: bytes,
-    act: AuditEntry,
+    encrypted: bytes,
+    entry: AuditEntry,
 ) -> bool:
-    """See `Store.replace_encrypted_key`."""
-    values = {"owner": owner, "provider": provider, "before": before, "sealed": sealed}
+    """See `AdminStore.replace_encrypted_key`."""
+    values = {"owner": owner, "provider": provider, "before": before, "sealed": encrypted}
     async with connection.transaction():
         if not await fetch_value(connection, "reseal_provider_key", **values):
             return False
-        await append_audit_entry(connection, act)
+        await append_audit_entry(connection, entry)
     return True
 
 
 async def delete_provider_key(
-    connection: Connection[Any], owner: str, provider: str, act: AuditEntry
+    connection: Connection[Any], owner: str, provider: str, entry: AuditEntry
 ) -> None:
-    """See `Store.delete_provider_key`."""
+    """See `AdminStore.delete_provider_key`."""
     async with connection.transaction():
         if not await fetch_value(connection, "drop_provider_key", owner=owner, provider=provider):
             raise invariants.provider_key_not_found(owner, provider)
-        await append_audit_entry(connection, act)
+        await append_audit_entry(connection, entry)
 
 
 async def owners(
     connection: Connection[Any], limit: int, after: str | None, only: str | None
 ) -> RecordPage:
-    """See `Store.owners`."""
+    """See `AdminStore.owners`."""
     values = {"after": after or "", "from": only or "", "only": only, "limit": limit + 1}
     found = [
         OwnerTotals(owner=owner, threads=threads, runs=runs, files=files, assistants=assistants)
@@ -266,7 +266,7 @@ async def owners(
 
 
 async def delete_owned(connection: Connection[Any], owner: str, limit: int, now: int | None) -> int:
-    """A bite of `Store.delete_owned`: of the first kind that there is anything of."""
+    """A bite of `AdminStore.delete_owned`: of the first kind that there is anything of."""
     async with connection.transaction():
         if erased := await _delete_runs(connection, owner, min(limit, MAX_DELETED_RUNS)):
             return erased
@@ -321,11 +321,13 @@ _PROVIDER_KEY = msgspec.json.Decoder(ProviderKey)
 # People, runs of everybody and what they spent in PostgreSQL, as functions of a connection.
 
 
-async def add_person(connection: Connection[Any], account: Account, act: AuditEntry | None) -> None:
-    """See `Store.add_person`."""
+async def add_person(
+    connection: Connection[Any], account: Account, entry: AuditEntry | None
+) -> None:
+    """See `AdminStore.add_person`."""
     async with connection.transaction():
         await _write_person(connection, "add_person", account)
-        await append_audit_entry(connection, act)
+        await append_audit_entry(connection, entry)
 
 
 async def find_person(
@@ -335,7 +337,7 @@ async def find_person(
     name: str | None = None,
     subject: str | None = None,
 ) -> Account | None:
-    """See `Store.find_person`."""
+    """See `AdminStore.find_person`."""
     if id is not None:
         return _decode_account(await fetch_row(connection, SQL["person"], id=id))
     if name is not None:
@@ -346,7 +348,7 @@ async def find_person(
 
 
 async def list_people(connection: Connection[Any]) -> Sequence[Person]:
-    """See `Store.people`."""
+    """See `AdminStore.people`."""
     return [_PERSON.decode(doc) for (doc,) in await fetch_rows(connection, "people")]
 
 
@@ -354,10 +356,10 @@ async def change_person(
     connection: Connection[Any],
     person_id: str,
     amend: AmendAccount,
-    act: AuditEntry | None,
+    entry: AuditEntry | None,
     now: int | None,
 ) -> Account | None:
-    """See `Store.change_person`."""
+    """See `AdminStore.change_person`."""
     async with connection.transaction():
         await execute(connection, "lock_people")
         account = await find_person(connection, id=person_id)
@@ -372,12 +374,12 @@ async def change_person(
             await _write_person(connection, "save_person", changed)
         if changed is None or changed.person.disabled:
             await revoke_keys_of(connection, person_id, now)
-        await append_audit_entry(connection, act)
+        await append_audit_entry(connection, entry)
     return changed
 
 
 async def live_runs(connection: Connection[Any], limit: int, after: str | None) -> RecordPage:
-    """See `Store.live_runs`."""
+    """See `AdminStore.live_runs`."""
     if after is not None and await fetch_value(connection, "run_number", run_id=after) is None:
         raise invariants.not_found(Run, after)
     found = await fetch_rows(
@@ -390,7 +392,7 @@ async def live_runs(connection: Connection[Any], limit: int, after: str | None) 
 async def read_usage(
     connection: Connection[Any], since: str, limit: int, owner: str | None
 ) -> Sequence[UsageRow]:
-    """See `Store.usage`."""
+    """See `AdminStore.usage`."""
     names = UsageRow.__struct_fields__
     found = await fetch_rows(connection, "spent", since=since, limit=limit, owner=owner)
     return [_round_cost(dict(zip(names, each, strict=True))) for each in found]

@@ -32,12 +32,12 @@ class PostgresAppender:
         epoch: int,
         first: int,
         lines: Sequence[bytes],
-        kept: OnCommit,
+        on_commit: OnCommit,
         *,
         urgent: bool,
     ) -> None:
-        """See `Store.append`."""
-        self._batcher.add(run_id, epoch, first, lines, kept, urgent=urgent)
+        """See `RunStore.append`."""
+        self._batcher.add(run_id, epoch, first, lines, on_commit, urgent=urgent)
 
     async def flush_run(self, run_id: str) -> None:
         """Wait until what was appended to the run is written, or will never be."""

@@ -37,13 +37,13 @@ _encode = msgspec.json.encode
 
 
 async def write_change(
-    connection: Connection[Any], about: ReadSet, read: ReadResult, decided: ChangeSet
+    connection: Connection[Any], read_set: ReadSet, read: ReadResult, decided: ChangeSet
 ) -> bool:
     """Write all of the change; False where what it was decided from is so no more.
 
     Raises what speaks against the change.
     """
-    draft = _ChangeStatement(about, read, decided)
+    draft = _ChangeStatement(read_set, read, decided)
     statement = change_statement(tuple(draft.seen), tuple(draft.pieces))
     values = statement.values(draft.values)
     return bool(await connection.fetchval(statement.sql, *values))
@@ -65,11 +65,11 @@ async def join_segments(connection: Connection[Any], read: ReadResult, decided: 
 class _ChangeStatement:
     """The pieces of the statement, in the order in which they may refer to one another."""
 
-    def __init__(self, about: ReadSet, read: ReadResult, decided: ChangeSet) -> None:
+    def __init__(self, read_set: ReadSet, read: ReadResult, decided: ChangeSet) -> None:
         self.pieces: list[str] = []
         self.seen: list[str] = []
         self.values: dict[str, Any] = {"read_at": read.records.now}
-        self._about = about
+        self._read_set = read_set
         self._read = read
         self._decided = decided
         self._add_checks()
@@ -94,7 +94,7 @@ class _ChangeStatement:
             self._add("saved" if known else "held", thread_id=seen.id, changes=self._read.changes)
         if self._read.runs_begun is not None:
             self.seen.append("keys")
-            self._add("key_held", key_id=self._about.key_id, begun=self._read.runs_begun)
+            self._add("key_held", key_id=self._read_set.key_id, begun=self._read.runs_begun)
         self._add_run_check()
         if thread is not None:
             self._add_thread(thread, known=known)
@@ -118,7 +118,7 @@ class _ChangeStatement:
             "thread": _encode(thread),
         }
         if not known:
-            owner = invariants.require_owner(self._about, self._decided)
+            owner = invariants.require_owner(self._read_set, self._decided)
             self._add("thread_added", new_thread_id=thread.id, new_owner=owner)
 
     def _add_messages(self) -> None:
@@ -167,7 +167,7 @@ class _ChangeStatement:
         run = driven.run
         values = _lease_values(driven, self._read.records.now) | {
             "run_id": run.id,
-            "owner": invariants.require_owner(self._about, self._decided),
+            "owner": invariants.require_owner(self._read_set, self._decided),
             "run_of": run.thread_id,
             "run": _encode(run),
             **_event_values(driven),
@@ -185,7 +185,9 @@ class _ChangeStatement:
         kept = self._read.kept
         known = kept is not None and kept.run.id == driven.run.id
         owner = (
-            kept.owner if kept and known else invariants.require_owner(self._about, self._decided)
+            kept.owner
+            if kept and known
+            else invariants.require_owner(self._read_set, self._decided)
         )
         spent = asdict(invariants.usage_of_run(owner, driven.run, self._read.records.now))
         part = hash(driven.run.id) % USAGE_PARTS
@@ -201,10 +203,10 @@ class _ChangeStatement:
             self._add("acted", **_columns(_ACTION, rows))
 
     def _add_answer_and_audit(self) -> None:
-        """The answer for whoever asks again, and the act for whoever asks who it was."""
-        once, act = self._about.once, self._decided.act
-        if act is not None:
-            self._add("noted", act_id=act.id, act_owner=act.owner, act=_encode(act))
+        """The answer for whoever asks again, and the entry for whoever asks who it was."""
+        once, entry = self._read_set.once, self._decided.act
+        if entry is not None:
+            self._add("noted", act_id=entry.id, act_owner=entry.owner, act=_encode(entry))
         if once is not None and not self._decided.more:
             self._add(
                 "answered",
@@ -313,16 +315,16 @@ class _ClaimFilter(NamedTuple):
 
 async def change(
     connection: Connection[Any],
-    about: ReadSet,
+    read_set: ReadSet,
     decide: Decide,
     now: int | None,
     attempt: WriteAttempt,
 ) -> Any:
-    """See `Store.change`."""
-    made = await _change_with_retry(connection, about, decide, now, attempt)
+    """See `RunStore.change`."""
+    made = await _change_with_retry(connection, read_set, decide, now, attempt)
     if not isinstance(made, _Written):
         return made
-    hit(f"{about.what}.after_commit")
+    hit(f"{read_set.what}.after_commit")
     with suppress(asyncpg.PostgresError):  # the next that completes a segment does it
         await join_segments(connection, made.read, made.decided)
     return made.decided.answer
@@ -336,7 +338,7 @@ async def claim(
     now: int | None,
     attempt: WriteAttempt,
 ) -> Claim | None:
-    """See `Store.claim`; who is forestalled takes what nobody else is about to take."""
+    """See `RunStore.claim`; who is forestalled takes what nobody else is about to take."""
     among = _ClaimFilter("", {"declined": list(declined)})
     if destinations is not None:
         among = _ClaimFilter("_of", {**among.values, "destinations": list(destinations)})
@@ -396,7 +398,7 @@ async def _claim_locked(
 
 async def _change_with_retry(
     connection: Connection[Any],
-    about: ReadSet,
+    read_set: ReadSet,
     decide: Decide,
     now: int | None,
     attempt: WriteAttempt,
@@ -407,8 +409,8 @@ async def _change_with_retry(
         tries += 1
         try:
             if tries <= TRIES_WITHOUT_LOCK:
-                return await _try_change(connection, about, decide, now, attempt)
-            return await _try_change_locked(connection, about, decide, now, attempt)
+                return await _try_change(connection, read_set, decide, now, attempt)
+            return await _try_change_locked(connection, read_set, decide, now, attempt)
         except _RACE_FAULTS:
             await asyncio.sleep(random.uniform(0, MAX_PAUSE_SECONDS))  # noqa: S311 - no secret
         except asyncpg.CheckViolationError:
@@ -423,37 +425,37 @@ async def _make_missing_parts(connection: Connection[Any], now: int | None) -> b
 
 async def _try_change_locked(
     connection: Connection[Any],
-    about: ReadSet,
+    read_set: ReadSet,
     decide: Decide,
     now: int | None,
     attempt: WriteAttempt,
 ) -> Any:
     async with connection.transaction():
-        names = {"thread_id": about.thread_id, "run_id": about.run_id}
+        names = {"thread_id": read_set.thread_id, "run_id": read_set.run_id}
         await fetch_value(connection, "lock_change", **names)
-        await fetch_value(connection, "lock_key", key_id=about.key_id)
+        await fetch_value(connection, "lock_key", key_id=read_set.key_id)
         await fetch_value(connection, "lock_run", **names)
-        return await _try_change(connection, about, decide, now, attempt)
+        return await _try_change(connection, read_set, decide, now, attempt)
 
 
 async def _try_change(
     connection: Connection[Any],
-    about: ReadSet,
+    read_set: ReadSet,
     decide: Decide,
     now: int | None,
     attempt: WriteAttempt,
 ) -> Any:
     """What was made, or the answer of before, or None; raises `_Overtaken`."""
-    read = await reads.read_change(connection, about, now)
+    read = await reads.read_change(connection, read_set, now)
     if read.answer is not None:
         return read.answer
     decided = decide(read.records)
     if decided is None:
         return None
-    hit(f"{about.what}.before_commit")
+    hit(f"{read_set.what}.before_commit")
     attempt.started = True
     try:
-        written = await write_change(connection, about, read, decided)
+        written = await write_change(connection, read_set, read, decided)
     except asyncpg.UniqueViolationError as fault:
         raise await _translate_unique_violation(connection, fault, decided) from fault
     if not written:

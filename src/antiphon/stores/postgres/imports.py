@@ -36,7 +36,7 @@ _MESSAGE = ("id", "number", "role", "size", "tokens", "chat", "words", "doc")
 async def find_records(
     connection: Connection[Any], kind: type[T], ids: Sequence[str]
 ) -> Mapping[str, tuple[str, T]]:
-    """See `Store.find_records`."""
+    """See `AdminStore.find_records`."""
     statement = number_parameters(records_sql(kind, "= ANY (:ids::text[])"))
     read = decoder(kind)
     found = await connection.fetch(statement.sql, list(ids))
@@ -46,14 +46,14 @@ async def find_records(
 async def thread_families(
     connection: Connection[Any], thread_ids: Sequence[str]
 ) -> Mapping[str, str]:
-    """See `Store.thread_families`."""
+    """See `AdminStore.thread_families`."""
     return dict(await fetch_rows(connection, "families", ids=list(thread_ids)))
 
 
 async def import_records(
     connection: Connection[Any], owner: str, batch: ImportBatch, now: int | None
 ) -> None:
-    """See `Store.import_records`."""
+    """See `AdminStore.import_records`."""
     read_at = await fetch_value(connection, "now", now=now)
     if batch.events:
         await make_parts(connection, read_at // DAY_MS)
@@ -158,7 +158,7 @@ def _run_columns(owner: str, imported: ImportedRun) -> dict[str, Any]:
 
 
 async def transfer_owned(connection: Connection[Any], owner: str, to: str, limit: int) -> int:
-    """See `Store.transfer_owned`."""
+    """See `AdminStore.transfer_owned`."""
     for name in ("transfer_assistants", "transfer_uploads", "transfer_threads"):
         if given := await fetch_value(connection, name, owner=owner, to=to, limit=limit):
             return int(given)
@@ -169,9 +169,9 @@ async def finish_import(
     connection: Connection[Any],
     usage: Sequence[UsageRow],
     entries: Sequence[AuditEntry],
-    act: AuditEntry | None,
+    entry: AuditEntry | None,
 ) -> None:
-    """See `Store.finish_import`."""
+    """See `AdminStore.finish_import`."""
     async with connection.transaction():
         await _many(connection, "import_spent", map(asdict, usage))
         await _many(
@@ -179,7 +179,7 @@ async def finish_import(
             "import_act",
             ({"id": each.id, "owner": each.owner, "doc": _encode(each)} for each in entries),
         )
-        await append_audit_entry(connection, act)
+        await append_audit_entry(connection, entry)
 
 
 async def _many(

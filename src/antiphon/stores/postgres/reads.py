@@ -49,19 +49,21 @@ class ReadResult(NamedTuple):
     number: int = 0
 
 
-async def read_change(connection: Connection[Any], about: ReadSet, now: int | None) -> ReadResult:
+async def read_change(
+    connection: Connection[Any], read_set: ReadSet, now: int | None
+) -> ReadResult:
     """All that the change is about, without what is another owner's."""
-    once = about.once
+    once = read_set.once
     values = {
         "now": now,
         "once_owner": once.owner if once else None,
         "once_route": once.route if once else None,
         "once_key": once.key if once else None,
-        "owner": about.owner,
-        "thread_id": about.thread_id,
-        "run_id": about.run_id,
-        "tool_call_id": about.tool_call_id,
-        "key_id": about.key_id,
+        "owner": read_set.owner,
+        "thread_id": read_set.thread_id,
+        "run_id": read_set.run_id,
+        "tool_call_id": read_set.tool_call_id,
+        "key_id": read_set.key_id,
     }
     found = await fetch_row(connection, SQL["read_change"], **values)
     read_at, digest, answer, begun, running, used, owner, thread, changes, *of_run = found
@@ -80,7 +82,7 @@ async def read_change(connection: Connection[Any], about: ReadSet, now: int | No
         run=kept.run,
         lease=kept.lease,
         actions=shapes.decode_actions(actions),
-        log=await _read_turn(connection, kept, number) if about.turn_log else (),
+        log=await _read_turn(connection, kept, number) if read_set.turn_log else (),
     )
     return ReadResult(records, None, begun, changes, kept, number)
 
@@ -119,7 +121,7 @@ async def _read_turn(
 
 
 async def run_lease(connection: Connection[Any], run_id: str) -> RunLease:
-    """See `Store.run_lease`."""
+    """See `RunStore.run_lease`."""
     found = await fetch_row(connection, SQL["drive"], run_id=run_id)
     if found is None:
         raise invariants.not_found(Run, run_id)
@@ -127,7 +129,7 @@ async def run_lease(connection: Connection[Any], run_id: str) -> RunLease:
 
 
 async def run_leases(connection: Connection[Any], run_ids: Sequence[str]) -> Mapping[str, RunLease]:
-    """See `Store.run_leases`."""
+    """See `RunStore.run_leases`."""
     found = await fetch_rows(connection, "drives", run_ids=list(run_ids))
     return {run_id: _decode_lease(columns) for run_id, *columns in found}
 
@@ -143,7 +145,7 @@ async def run_number(connection: Connection[Any], run_id: str) -> int:
 async def read_events(
     connection: Connection[Any], run_id: str, number: int, after: int
 ) -> EventPage:
-    """See `Store.read_events`; the run is known by its number too."""
+    """See `RunStore.read_events`; the run is known by its number too."""
     values = {"run_id": run_id, "run": number, "after": after, "cap": EVENT_PAGE_BYTES}
     found = await fetch_row(connection, SQL["log"], **values)
     if found is None:
@@ -152,19 +154,19 @@ async def read_events(
 
 
 async def call_ids(connection: Connection[Any], run_id: str) -> frozenset[str]:
-    """See `Store.call_ids`."""
+    """See `RunStore.call_ids`."""
     return frozenset(await fetch_value(connection, "call_ids", run_id=run_id))
 
 
 async def find_answer(connection: Connection[Any], once: IdempotencyKey) -> msgspec.Raw | None:
-    """See `Store.find_answer`."""
+    """See `RunStore.find_answer`."""
     values = {"once_owner": once.owner, "once_route": once.route, "once_key": once.key}
     found = await fetch_row(connection, SQL["answer"], **values)
     return invariants.replay_answer(once, *found) if found else None
 
 
 async def context(connection: Connection[Any], thread_id: str) -> Context:
-    """See `Store.context`."""
+    """See `RunStore.context`."""
     found = await fetch_row(connection, SQL["context"], thread_id=thread_id)
     if found is None:
         raise invariants.not_found(Thread, thread_id)
@@ -174,7 +176,7 @@ async def context(connection: Connection[Any], thread_id: str) -> Context:
 
 
 async def thread_version(connection: Connection[Any], thread_id: str) -> int:
-    """See `Store.thread_version`."""
+    """See `RunStore.thread_version`."""
     found = await fetch_value(connection, "version", thread_id=thread_id)
     if found is None:
         raise invariants.not_found(Thread, thread_id)
@@ -182,7 +184,7 @@ async def thread_version(connection: Connection[Any], thread_id: str) -> int:
 
 
 async def get(connection: Connection[Any], kind: type[T], owner: str | None, id: str) -> T:
-    """See `Store.get`."""
+    """See `RunStore.get`."""
     search = RecordQuery(kind, owner, {})
     search.require("id = :id", id=id)
     docs = await _select(connection, search, "doc")
@@ -200,7 +202,7 @@ async def list_records(
     where: Mapping[str, str | None],
     seconds: float | None = None,
 ) -> RecordPage:
-    """See `Store.list`; what takes more than so many seconds is broken off in the database."""
+    """See `RunStore.list`; what takes more than so many seconds is broken off in the database."""
     search = RecordQuery(kind, owner, where)
     if isinstance(after, Position):
         search.require_after(after)
@@ -236,7 +238,7 @@ async def _select(connection: Connection[Any], search: RecordQuery, column: str)
 async def content(
     connection: Connection[Any], owner: str | None, upload_id: str, start: int, size: int | None
 ) -> bytes:
-    """See `Store.content`; reads no more of the file than is asked for."""
+    """See `RunStore.content`; reads no more of the file than is asked for."""
     values = {"id": upload_id, "start": start, "size": MAX_VALUE_BYTES if size is None else size}
     found = await fetch_row(connection, SQL["content"], **values)
     if found is None or owner not in (None, found[0]):

@@ -31,7 +31,7 @@ async def put(
     content: bytes | None,
     now: int | None,
 ) -> Any:
-    """See `Store.put`; of two with one key the second finds the answer of the first."""
+    """See `RunStore.put`; of two with one key the second finds the answer of the first."""
     if once and (kept := await reads.find_answer(connection, once)) is not None:
         return kept
     try:
@@ -75,7 +75,7 @@ async def _add(
 async def update_assistant(
     connection: Connection[Any], owner: str, id: str, change: Callable[[Assistant], Assistant]
 ) -> Assistant:
-    """See `Store.update_assistant`."""
+    """See `RunStore.update_assistant`."""
     async with connection.transaction():
         doc = await fetch_value(connection, "assistant_for_update", id=id, owner=owner)
         if doc is None:
@@ -86,7 +86,7 @@ async def update_assistant(
 
 
 async def delete(connection: Connection[Any], kind: type[Any], owner: str, id: str) -> None:
-    """See `Store.delete`."""
+    """See `RunStore.delete`."""
     async with connection.transaction():
         if not await fetch_value(connection, _REMOVALS[kind], id=id, owner=owner):
             raise invariants.not_found(kind, id)
@@ -108,9 +108,10 @@ _REMOVALS: Mapping[type[Any], str] = {Assistant: "remove_assistant", Thread: "re
 
 
 async def delete_events(connection: Connection[Any], before: int) -> int:
-    """A bite of `Store.forget`: events of some runs that ended before; returns how many runs.
+    """Delete the events of some runs that ended before this time (ms); return how many runs.
 
-    Nobody finds them any more. Their rows go with their day, but where that has to stay.
+    The events can no longer be read. Their rows are deleted here only if the part of the log for
+    their day has to stay; else they are dropped with that part.
     """
     async with connection.transaction():
         numbers = await fetch_value(connection, "forget_events", before=before, limit=BATCH_SIZE)
@@ -122,7 +123,7 @@ async def delete_events(connection: Connection[Any], before: int) -> int:
 
 
 async def delete_answers(connection: Connection[Any], before: int) -> int:
-    """A bite of `Store.forget`: answers kept before; returns how many."""
+    """A bite of `RunStore.delete_expired`: answers kept before; returns how many."""
     return int(await fetch_value(connection, "forget_answers", before=before, limit=BATCH_SIZE))
 
 

@@ -131,14 +131,14 @@ class PostgresStore:
 
     # The transactions of runs
 
-    async def change(self, about: ReadSet, decide: Decide) -> Any:
-        """See `Store.change`; `decide` runs on the loop, and again where somebody was quicker."""
-        if about.run_id is not None:
-            await self._appender.flush_run(about.run_id)
-        return await self._change(change, about, decide)
+    async def change(self, read_set: ReadSet, decide: Decide) -> Any:
+        """See `RunStore.change`; `decide` runs on the loop, again after each lost race."""
+        if read_set.run_id is not None:
+            await self._appender.flush_run(read_set.run_id)
+        return await self._change(change, read_set, decide)
 
     async def find_answer(self, once: IdempotencyKey) -> msgspec.Raw | None:
-        """See `Store.find_answer`."""
+        """See `RunStore.find_answer`."""
         return await self._read(reads.find_answer, once)
 
     async def claim(
@@ -147,17 +147,17 @@ class PostgresStore:
         destinations: Sequence[str] | None = None,
         declined: Sequence[str] = (),
     ) -> Claim | None:
-        """See `Store.claim`."""
+        """See `RunStore.claim`."""
         return await self._change(claim, decide, destinations, declined)
 
     async def destinations(self) -> Sequence[str]:
-        """See `Store.destinations`."""
+        """See `RunStore.destinations`."""
         return [text for (text,) in await self._read(fetch_rows, "destinations")]
 
     async def find_unclaimed_runs(
         self, destinations: Sequence[str], wanted_before: int, limit: int
     ) -> Sequence[str]:
-        """See `Store.find_unclaimed_runs`."""
+        """See `RunStore.find_unclaimed_runs`."""
         found = await self._read(
             fetch_rows,
             "unclaimed",
@@ -168,7 +168,7 @@ class PostgresStore:
         return [run_id for (run_id,) in found]
 
     async def renew_leases(self, held: Mapping[str, int], lease_ms: int) -> frozenset[str]:
-        """See `Store.renew_leases`."""
+        """See `RunStore.renew_leases`."""
         hit("beat.before_commit")
         kept = await self._run(
             fetch_rows,
@@ -187,26 +187,26 @@ class PostgresStore:
         epoch: int,
         first: int,
         lines: Sequence[bytes],
-        kept: OnCommit,
+        on_commit: OnCommit,
         *,
         urgent: bool,
     ) -> None:
-        """See `Store.append`."""
-        self._appender.add(run_id, epoch, first, lines, kept, urgent=urgent)
+        """See `RunStore.append`."""
+        self._appender.add(run_id, epoch, first, lines, on_commit, urgent=urgent)
 
     async def overdue_runs(self, limit: int) -> Sequence[str]:
-        """See `Store.overdue_runs`."""
+        """See `RunStore.overdue_runs`."""
         return [
             run_id
             for (run_id,) in await self._read(fetch_rows, "due", now=self._now(), limit=limit)
         ]
 
     async def leases(self, limit: int) -> Sequence[LeaseInfo]:
-        """See `Store.leases`."""
+        """See `RunStore.leases`."""
         return [LeaseInfo(*each) for each in await self._read(fetch_rows, "leased", limit=limit)]
 
     async def delete_expired(self, events_before: int, keys_before: int) -> int:
-        """See `Store.delete_expired`; done in bites, a transaction each. Days go as a whole."""
+        """See `RunStore.delete_expired`; done in bites, a transaction each. Days go as a whole."""
         hit("forget.before_commit")
         dropped = 0
         while bite := await self._run(
@@ -225,7 +225,7 @@ class PostgresStore:
     # Reading
 
     async def read_events(self, run_id: str, after: int) -> EventPage:
-        """See `Store.log`."""
+        """See `RunStore.read_events`."""
         number = self._numbers.get(run_id)
         if number is None:
             number = await self._read(reads.run_number, run_id)
@@ -235,27 +235,27 @@ class PostgresStore:
         return await self._read(reads.read_events, run_id, number, after)
 
     async def context(self, thread_id: str, *, fresh: bool = False) -> Context:
-        """See `Store.context`; there is no cache to go round."""
+        """See `RunStore.context`; there is no cache to go round."""
         return await self._read(reads.context, thread_id)
 
     async def thread_version(self, thread_id: str) -> int:
-        """See `Store.version`."""
+        """See `RunStore.thread_version`."""
         return await self._read(reads.thread_version, thread_id)
 
     async def run_lease(self, run_id: str) -> RunLease:
-        """See `Store.run_lease`."""
+        """See `RunStore.run_lease`."""
         return await self._read(reads.run_lease, run_id)
 
     async def run_leases(self, run_ids: Sequence[str]) -> Mapping[str, RunLease]:
-        """See `Store.run_leases`."""
+        """See `RunStore.run_leases`."""
         return await self._read(reads.run_leases, run_ids)
 
     async def get(self, kind: type[T], owner: str | None, id: str) -> T:
-        """See `Store.get`."""
+        """See `RunStore.get`."""
         return await self._read(reads.get, kind, owner, id)
 
     async def call_ids(self, run_id: str) -> frozenset[str]:
-        """See `Store.call_ids`."""
+        """See `RunStore.call_ids`."""
         return await self._read(reads.call_ids, run_id)
 
     async def list(
@@ -267,7 +267,7 @@ class PostgresStore:
         after: str | None = None,
         **where: str | None,
     ) -> RecordPage:
-        """See `Store.list`; a search may take its time."""
+        """See `RunStore.list`; a search may take its time."""
         start = list_start(after, where.get("order"))
         read = partial(
             reads.list_records, kind=kind, owner=owner, limit=limit, after=start, where=where
@@ -282,7 +282,7 @@ class PostgresStore:
     async def content(
         self, owner: str | None, upload_id: str, start: int = 0, size: int | None = None
     ) -> bytes:
-        """See `Store.content`."""
+        """See `RunStore.content`."""
         return await self._read(reads.content, owner, upload_id, start, size)
 
     # Writing what is no run
@@ -294,167 +294,175 @@ class PostgresStore:
         once: IdempotencyKey | None = None,
         content: bytes | None = None,
     ) -> Any:
-        """See `Store.put`."""
+        """See `RunStore.put`."""
         return await self._write("put", records.put, owner, record, once, content, self._now())
 
     async def update_assistant(
         self, owner: str, id: str, change: Callable[[Assistant], Assistant]
     ) -> Assistant:
-        """See `Store.update_assistant`; `change` runs on the loop."""
+        """See `RunStore.update_assistant`; `change` runs on the loop."""
         return await self._write("put", records.update_assistant, owner, id, change)
 
     async def delete(self, kind: type[Any], owner: str, id: str) -> None:
-        """See `Store.remove`."""
+        """See `RunStore.delete`."""
         await self._write("delete", records.delete, kind, owner, id, seconds=MAINTENANCE_SECONDS)
 
     # People, and what they spend
 
-    async def add_person(self, account: Account, act: AuditEntry | None = None) -> None:
-        """See `Store.add_person`."""
-        await self._write("person", admin.add_person, account, act)
+    async def add_person(self, account: Account, entry: AuditEntry | None = None) -> None:
+        """See `AdminStore.add_person`."""
+        await self._write("person", admin.add_person, account, entry)
 
     async def find_person(
         self, *, id: str | None = None, name: str | None = None, subject: str | None = None
     ) -> Account | None:
-        """See `Store.find_person`."""
+        """See `AdminStore.find_person`."""
         return await self._find(admin.find_person, id=id, name=name, subject=subject)
 
     async def people(self) -> Sequence[Person]:
-        """See `Store.people`."""
+        """See `AdminStore.people`."""
         return await self._read(admin.list_people)
 
     async def change_person(
-        self, person_id: str, amend: AmendAccount, act: AuditEntry | None = None
+        self, person_id: str, amend: AmendAccount, entry: AuditEntry | None = None
     ) -> Account | None:
-        """See `Store.change_person`; `amend` runs on the loop."""
-        return await self._write("person", admin.change_person, person_id, amend, act, self._now())
+        """See `AdminStore.change_person`; `amend` runs on the loop."""
+        return await self._write(
+            "person", admin.change_person, person_id, amend, entry, self._now()
+        )
 
     async def live_runs(self, limit: int, after: str | None = None) -> RecordPage:
-        """See `Store.live_runs`."""
+        """See `AdminStore.live_runs`."""
         return await self._read(admin.live_runs, limit, after)
 
     async def usage(self, since: str, limit: int, owner: str | None = None) -> Sequence[UsageRow]:
-        """See `Store.usage`."""
+        """See `AdminStore.usage`."""
         return await self._read(admin.read_usage, since, limit, owner)
 
     # Keys, owners and the audit log
 
-    async def add_key(self, key: Key, digest: bytes, act: AuditEntry | None = None) -> None:
-        """See `Store.add_key`."""
-        await self._write("key", admin.add_key, key, digest, act)
+    async def add_key(self, key: Key, digest: bytes, entry: AuditEntry | None = None) -> None:
+        """See `AdminStore.add_key`."""
+        await self._write("key", admin.add_key, key, digest, entry)
 
     async def find_key(self, prefix: str) -> tuple[Key, bytes] | None:
-        """See `Store.find_key`."""
+        """See `AdminStore.find_key`."""
         return await self._find(admin.find_key, prefix)
 
     async def keys(self) -> Sequence[Key]:
-        """See `Store.keys`."""
+        """See `AdminStore.keys`."""
         return await self._read(admin.list_keys)
 
-    async def change_key(self, key_id: str, amend: AmendKey, act: AuditEntry | None = None) -> Key:
-        """See `Store.change_key`; `amend` runs on the loop."""
-        return await self._write("key", admin.change_key, key_id, amend, act)
+    async def change_key(
+        self, key_id: str, amend: AmendKey, entry: AuditEntry | None = None
+    ) -> Key:
+        """See `AdminStore.change_key`; `amend` runs on the loop."""
+        return await self._write("key", admin.change_key, key_id, amend, entry)
 
-    async def revoke_key(self, key_id: str, act: AuditEntry | None = None) -> Key:
-        """See `Store.revoke_key`; a second time changes nothing."""
-        return await self._write("key", admin.revoke_key, key_id, act, self._now())
+    async def revoke_key(self, key_id: str, entry: AuditEntry | None = None) -> Key:
+        """See `AdminStore.revoke_key`; a second time changes nothing."""
+        return await self._write("key", admin.revoke_key, key_id, entry, self._now())
 
     async def count_usage(self, counter: Counter, amount: int) -> CounterValue:
-        """See `Store.count_usage`."""
+        """See `AdminStore.count_usage`."""
         return await self._write("count", admin.count_usage, counter, amount, self._now())
 
-    async def add_project(self, project: Project, act: AuditEntry) -> None:
-        """See `Store.add_project`."""
-        await self._write("project", admin.add_project, project, act)
+    async def add_project(self, project: Project, entry: AuditEntry) -> None:
+        """See `AdminStore.add_project`."""
+        await self._write("project", admin.add_project, project, entry)
 
     async def projects(self) -> Sequence[Project]:
-        """See `Store.projects`."""
+        """See `AdminStore.projects`."""
         return await self._read(admin.list_projects)
 
-    async def change_project(self, id: str, amend: AmendProject, act: AuditEntry) -> Project | None:
-        """See `Store.change_project`; `amend` runs on the loop."""
-        return await self._write("project", admin.change_project, id, amend, act, self._now())
+    async def change_project(
+        self, id: str, amend: AmendProject, entry: AuditEntry
+    ) -> Project | None:
+        """See `AdminStore.change_project`; `amend` runs on the loop."""
+        return await self._write("project", admin.change_project, id, amend, entry, self._now())
 
-    async def save_provider_key(self, key: ProviderKey, sealed: bytes, act: AuditEntry) -> None:
-        """See `Store.save_provider_key`."""
-        await self._write("provider_key", admin.save_provider_key, key, sealed, act)
+    async def save_provider_key(
+        self, key: ProviderKey, encrypted: bytes, entry: AuditEntry
+    ) -> None:
+        """See `AdminStore.save_provider_key`."""
+        await self._write("provider_key", admin.save_provider_key, key, encrypted, entry)
 
     async def provider_keys(self, owner: str | None) -> Sequence[ProviderKey]:
-        """See `Store.provider_keys`."""
+        """See `AdminStore.provider_keys`."""
         return await self._read(admin.provider_keys, owner)
 
     async def find_encrypted_key(self, owner: str, provider: str) -> bytes | None:
-        """See `Store.find_encrypted_key`."""
+        """See `AdminStore.find_encrypted_key`."""
         return await self._find(admin.find_encrypted_key, owner, provider)
 
     async def replace_encrypted_key(
-        self, owner: str, provider: str, before: bytes, sealed: bytes, act: AuditEntry
+        self, owner: str, provider: str, before: bytes, encrypted: bytes, entry: AuditEntry
     ) -> bool:
-        """See `Store.replace_encrypted_key`."""
+        """See `AdminStore.replace_encrypted_key`."""
         work = admin.replace_encrypted_key
-        return await self._write("provider_key", work, owner, provider, before, sealed, act)
+        return await self._write("provider_key", work, owner, provider, before, encrypted, entry)
 
-    async def delete_provider_key(self, owner: str, provider: str, act: AuditEntry) -> None:
-        """See `Store.delete_provider_key`."""
-        await self._write("provider_key", admin.delete_provider_key, owner, provider, act)
+    async def delete_provider_key(self, owner: str, provider: str, entry: AuditEntry) -> None:
+        """See `AdminStore.delete_provider_key`."""
+        await self._write("provider_key", admin.delete_provider_key, owner, provider, entry)
 
     async def owners(
         self, limit: int, after: str | None = None, owner: str | None = None
     ) -> RecordPage:
-        """See `Store.owners`."""
+        """See `AdminStore.owners`."""
         count = partial(admin.owners, limit=limit, after=after, only=owner)
         return await self._read_within(count, MAINTENANCE_SECONDS)
 
     async def delete_owned(self, owner: str, limit: int) -> int:
-        """See `Store.erase`; what was in its rows goes when PostgreSQL cleans up after them."""
+        """See `AdminStore.delete_owned`; a vacuum of PostgreSQL frees the deleted rows."""
         seconds = MAINTENANCE_SECONDS
         return await self._write(
             "erase", admin.delete_owned, owner, limit, self._now(), seconds=seconds
         )
 
     async def find_records(self, kind: type[T], ids: Sequence[str]) -> Mapping[str, tuple[str, T]]:
-        """See `Store.find_records`."""
+        """See `AdminStore.find_records`."""
         return await self._read(imports.find_records, kind, ids)
 
     async def thread_families(self, thread_ids: Sequence[str]) -> Mapping[str, str]:
-        """See `Store.thread_families`."""
+        """See `AdminStore.thread_families`."""
         return await self._read(imports.thread_families, thread_ids)
 
     async def import_records(self, owner: str, batch: ImportBatch) -> None:
-        """See `Store.import_records`."""
+        """See `AdminStore.import_records`."""
         seconds, work = MAINTENANCE_SECONDS, imports.import_records
         await self._write("import", work, owner, batch, self._now(), seconds=seconds)
 
     async def transfer_owned(self, owner: str, to: str, limit: int) -> int:
-        """See `Store.transfer_owned`."""
+        """See `AdminStore.transfer_owned`."""
         seconds, work = MAINTENANCE_SECONDS, imports.transfer_owned
         return await self._write("transfer", work, owner, to, limit, seconds=seconds)
 
     async def finish_import(
-        self, usage: Sequence[UsageRow], entries: Sequence[AuditEntry], act: AuditEntry | None
+        self, usage: Sequence[UsageRow], entries: Sequence[AuditEntry], entry: AuditEntry | None
     ) -> None:
-        """See `Store.finish_import`."""
+        """See `AdminStore.finish_import`."""
         seconds, work = MAINTENANCE_SECONDS, imports.finish_import
-        await self._write("finish_import", work, usage, entries, act, seconds=seconds)
+        await self._write("finish_import", work, usage, entries, entry, seconds=seconds)
 
-    async def append_audit_entry(self, act: AuditEntry) -> None:
-        """See `Store.note`."""
-        await self._write("note", admin.append_audit_entry, act)
+    async def append_audit_entry(self, entry: AuditEntry) -> None:
+        """See `AdminStore.append_audit_entry`."""
+        await self._write("note", admin.append_audit_entry, entry)
 
     async def audit_entries(
         self, limit: int, after: str | None = None, owner: str | None = None
     ) -> RecordPage:
-        """See `Store.acts`."""
+        """See `AdminStore.audit_entries`."""
         return await self._read(admin.audit_entries, limit, after, owner)
 
     # The installation
 
     async def installation_secret(self) -> bytes:
-        """See `Store.secret`."""
+        """See `AdminStore.installation_secret`."""
         return await self._write("key", records.get_or_add_meta, "secret", secrets.token_bytes(32))
 
     async def now(self) -> int:
-        """See `Store.now`: the database's clock, whatever the machines think."""
+        """See `RunStore.now`: the database's clock, whatever the machines think."""
         return int(await self._read(fetch_value, "now", now=self._now()))
 
     async def check(self) -> None:

@@ -542,9 +542,9 @@ SELECT
     day, owner, model, runs, unpriced,
     input_tokens, output_tokens, cached_tokens, reasoning_tokens, cost
 FROM spent
-WHERE day >= ?1 AND (?3 IS NULL OR owner = ?3)
+WHERE day >= :since AND (:owner IS NULL OR owner = :owner)
 ORDER BY day DESC, owner DESC, model DESC
-LIMIT ?2
+LIMIT :limit
 
 -- name: add_act
 INSERT INTO acts (id, owner, doc) VALUES (?, ?, ?)

@@ -33,16 +33,16 @@ from antiphon.types.runs import DOLLAR_DIGITS, Run
 # The audit log in SQLite, as functions of a connection.
 
 
-def append_audit_entry(connection: sqlite3.Connection, act: AuditEntry | None) -> None:
-    """See `Store.append_audit_entry`; part of the transaction that does what the act tells of."""
-    if act is not None:
-        connection.execute(SQL["add_act"], (act.id, act.owner, msgspec.json.encode(act)))
+def append_audit_entry(connection: sqlite3.Connection, entry: AuditEntry | None) -> None:
+    """Append the entry, if any, in the transaction of the change that it describes."""
+    if entry is not None:
+        connection.execute(SQL["add_act"], (entry.id, entry.owner, msgspec.json.encode(entry)))
 
 
 def audit_entries(
     connection: sqlite3.Connection, limit: int, after: str | None, owner: str | None
 ) -> RecordPage:
-    """See `Store.acts`."""
+    """See `AdminStore.audit_entries`."""
     place = _NEWEST
     if after is not None:
         row = reads.fetch_one(connection, "place_of_act", after)
@@ -62,9 +62,9 @@ _NEWEST = 2**63 - 1
 
 
 def add_key(
-    connection: sqlite3.Connection, key: Key, digest: bytes, act: AuditEntry | None
+    connection: sqlite3.Connection, key: Key, digest: bytes, entry: AuditEntry | None
 ) -> None:
-    """See `Store.keep_key`."""
+    """See `AdminStore.add_key`."""
     project = reads.fetch_one(connection, "project", key.owner)
     people = (reads.fetch_one(connection, "person", whose) for whose in (key.owner, key.person_id))
     invariants.require_enabled(
@@ -73,24 +73,24 @@ def add_key(
     )
     doc = msgspec.json.encode(key)
     connection.execute(SQL["add_key"], (key.id, key.prefix, digest, doc))
-    append_audit_entry(connection, act)
+    append_audit_entry(connection, entry)
 
 
 def find_key(connection: sqlite3.Connection, prefix: str) -> tuple[Key, bytes] | None:
-    """See `Store.find_key`."""
+    """See `AdminStore.find_key`."""
     row = reads.fetch_one(connection, "find_key", prefix)
     return (_KEY.decode(row[0]), row[1]) if row else None
 
 
 def list_keys(connection: sqlite3.Connection) -> Sequence[Key]:
-    """See `Store.keys`."""
+    """See `AdminStore.keys`."""
     return [_KEY.decode(doc) for (doc,) in reads.fetch_all(connection, "keys")]
 
 
 def change_key(
-    connection: sqlite3.Connection, key_id: str, amend: AmendKey, act: AuditEntry | None
+    connection: sqlite3.Connection, key_id: str, amend: AmendKey, entry: AuditEntry | None
 ) -> Key:
-    """See `Store.change_key`."""
+    """See `AdminStore.change_key`."""
     row = reads.fetch_one(connection, "key", key_id)
     if row is None:
         raise invariants.not_found(Key, key_id)
@@ -98,7 +98,7 @@ def change_key(
     changed = amend(key)
     if changed != key:
         _save_key(connection, changed)
-        append_audit_entry(connection, act)
+        append_audit_entry(connection, entry)
     return changed
 
 
@@ -114,7 +114,7 @@ def change_keys_of(connection: sqlite3.Connection, owner: str, amend: AmendKey) 
 def count_usage(
     connection: sqlite3.Connection, counter: Counter, amount: int, now: int
 ) -> CounterValue:
-    """See `Store.count_usage`."""
+    """See `AdminStore.count_usage`."""
     values = {
         "key_id": counter.key_id,
         "what": counter.what,
@@ -143,21 +143,21 @@ _PERSON = msgspec.json.Decoder(Person)
 _PROJECT = msgspec.json.Decoder(Project)
 
 
-def add_project(connection: sqlite3.Connection, project: Project, act: AuditEntry) -> None:
-    """See `Store.add_project`."""
+def add_project(connection: sqlite3.Connection, project: Project, entry: AuditEntry) -> None:
+    """See `AdminStore.add_project`."""
     _write_project(connection, "add_project", project)
-    append_audit_entry(connection, act)
+    append_audit_entry(connection, entry)
 
 
 def list_projects(connection: sqlite3.Connection) -> Sequence[Project]:
-    """See `Store.list_projects`."""
+    """See `AdminStore.projects`."""
     return [_PROJECT.decode(doc) for (doc,) in reads.fetch_all(connection, "projects")]
 
 
 def change_project(
-    connection: sqlite3.Connection, id: str, amend: AmendProject, act: AuditEntry, now: int
+    connection: sqlite3.Connection, id: str, amend: AmendProject, entry: AuditEntry, now: int
 ) -> Project | None:
-    """See `Store.change_project`."""
+    """See `AdminStore.change_project`."""
     row = reads.fetch_one(connection, "project", id)
     if row is None:
         raise invariants.not_found(Project, id)
@@ -171,21 +171,21 @@ def change_project(
         _write_project(connection, "save_project", changed)
     if changed is None or changed.disabled:
         change_keys_of(connection, id, invariants.revoke_at(now))
-    append_audit_entry(connection, act)
+    append_audit_entry(connection, entry)
     return changed
 
 
 def save_provider_key(
-    connection: sqlite3.Connection, key: ProviderKey, sealed: bytes, act: AuditEntry
+    connection: sqlite3.Connection, key: ProviderKey, encrypted: bytes, entry: AuditEntry
 ) -> None:
-    """See `Store.save_provider_key`."""
-    values = (key.owner, key.provider, sealed, msgspec.json.encode(key))
+    """See `AdminStore.save_provider_key`."""
+    values = (key.owner, key.provider, encrypted, msgspec.json.encode(key))
     connection.execute(SQL["keep_provider_key"], values)
-    append_audit_entry(connection, act)
+    append_audit_entry(connection, entry)
 
 
 def provider_keys(connection: sqlite3.Connection, owner: str | None) -> Sequence[ProviderKey]:
-    """See `Store.provider_keys`."""
+    """See `AdminStore.provider_keys`."""
     if owner is None:
         rows = reads.fetch_all(connection, "provider_keys")
     else:
@@ -194,7 +194,7 @@ def provider_keys(connection: sqlite3.Connection, owner: str | None) -> Sequence
 
 
 def find_encrypted_key(connection: sqlite3.Connection, owner: str, provider: str) -> bytes | None:
-    """See `Store.find_encrypted_key`."""
+    """See `AdminStore.find_encrypted_key`."""
     row = reads.fetch_one(connection, "sealed_key", owner, provider)
     return bytes(row[0]) if row else None
 
@@ -204,30 +204,30 @@ def replace_encrypted_key(
     owner: str,
     provider: str,
     before: bytes,
-    sealed: bytes,
-    act: AuditEntry,
+    encrypted: bytes,
+    entry: AuditEntry,
 ) -> bool:
-    """See `Store.replace_encrypted_key`."""
-    values = (sealed, owner, provider, before)
+    """See `AdminStore.replace_encrypted_key`."""
+    values = (encrypted, owner, provider, before)
     if connection.execute(SQL["reseal_provider_key"], values).rowcount == 0:
         return False
-    append_audit_entry(connection, act)
+    append_audit_entry(connection, entry)
     return True
 
 
 def delete_provider_key(
-    connection: sqlite3.Connection, owner: str, provider: str, act: AuditEntry
+    connection: sqlite3.Connection, owner: str, provider: str, entry: AuditEntry
 ) -> None:
-    """See `Store.delete_provider_key`."""
+    """See `AdminStore.delete_provider_key`."""
     if connection.execute(SQL["drop_provider_key"], (owner, provider)).rowcount == 0:
         raise invariants.provider_key_not_found(owner, provider)
-    append_audit_entry(connection, act)
+    append_audit_entry(connection, entry)
 
 
 def owners(
     connection: sqlite3.Connection, limit: int, after: str | None, only: str | None
 ) -> RecordPage:
-    """See `Store.owners`."""
+    """See `AdminStore.owners`."""
     holdings: list[OwnerTotals] = []
     owner = _next_owner(connection, after or "", only)
     while owner is not None and len(holdings) < limit:
@@ -237,7 +237,7 @@ def owners(
 
 
 def delete_owned(connection: sqlite3.Connection, owner: str, limit: int, now: int) -> int:
-    """A bite of `Store.delete_owned`: of the first kind that there is anything of."""
+    """A bite of `AdminStore.delete_owned`: of the first kind that there is anything of."""
     values = {"owner": owner, "limit": limit}
     for statement in _ERASURES:
         if erased := connection.execute(SQL[statement], values).rowcount:
@@ -291,10 +291,10 @@ _PROVIDER_KEY = msgspec.json.Decoder(ProviderKey)
 # People, runs of everybody and what they spent in SQLite, as functions of a connection.
 
 
-def add_person(connection: sqlite3.Connection, account: Account, act: AuditEntry | None) -> None:
-    """See `Store.add_person`."""
+def add_person(connection: sqlite3.Connection, account: Account, entry: AuditEntry | None) -> None:
+    """See `AdminStore.add_person`."""
     _write_person(connection, "add_person", account)
-    append_audit_entry(connection, act)
+    append_audit_entry(connection, entry)
 
 
 def find_person(
@@ -304,7 +304,7 @@ def find_person(
     name: str | None = None,
     subject: str | None = None,
 ) -> Account | None:
-    """See `Store.find_person`."""
+    """See `AdminStore.find_person`."""
     if id is not None:
         return _decode_account(reads.fetch_one(connection, "person", id))
     if name is not None:
@@ -313,7 +313,7 @@ def find_person(
 
 
 def list_people(connection: sqlite3.Connection) -> Sequence[Person]:
-    """See `Store.people`."""
+    """See `AdminStore.people`."""
     return [_PERSON.decode(doc) for (doc,) in reads.fetch_all(connection, "people")]
 
 
@@ -321,10 +321,10 @@ def change_person(
     connection: sqlite3.Connection,
     person_id: str,
     amend: AmendAccount,
-    act: AuditEntry | None,
+    entry: AuditEntry | None,
     now: int,
 ) -> Account | None:
-    """See `Store.change_person`."""
+    """See `AdminStore.change_person`."""
     account = find_person(connection, id=person_id)
     if account is None:
         raise invariants.not_found(Person, person_id)
@@ -338,12 +338,12 @@ def change_person(
         _write_person(connection, "save_person", changed)
     if changed is None or changed.person.disabled:
         change_keys_of(connection, person_id, invariants.revoke_at(now))
-    append_audit_entry(connection, act)
+    append_audit_entry(connection, entry)
     return changed
 
 
 def live_runs(connection: sqlite3.Connection, limit: int, after: str | None) -> RecordPage:
-    """See `Store.live_runs`."""
+    """See `AdminStore.live_runs`."""
     if after is not None and reads.find_run(connection, after) is None:
         raise invariants.not_found(Run, after)
     values = {"limit": limit + 1, "after": after}
@@ -360,8 +360,9 @@ def add_usage(connection: sqlite3.Connection, spent: UsageRow) -> None:
 def read_usage(
     connection: sqlite3.Connection, since: str, limit: int, owner: str | None
 ) -> Sequence[UsageRow]:
-    """See `Store.usage`."""
-    rows = reads.fetch_all(connection, "spent", since, limit, owner)
+    """See `AdminStore.usage`."""
+    values = {"since": since, "limit": limit, "owner": owner}
+    rows = connection.execute(SQL["spent"], values).fetchall()
     names = UsageRow.__struct_fields__
     return [_round_cost(dict(zip(names, row, strict=True))) for row in rows]
 

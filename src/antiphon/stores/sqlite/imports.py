@@ -25,7 +25,7 @@ _encode = msgspec.json.encode
 def find_records(
     connection: sqlite3.Connection, kind: type[T], ids: Sequence[str]
 ) -> Mapping[str, tuple[str, T]]:
-    """See `Store.find_records`."""
+    """See `AdminStore.find_records`."""
     sql = records_sql(kind, "IN (SELECT value FROM json_each(?))")
     read = decoder(kind)
     found = connection.execute(sql, (_json(ids),))
@@ -33,12 +33,12 @@ def find_records(
 
 
 def thread_families(connection: sqlite3.Connection, thread_ids: Sequence[str]) -> dict[str, str]:
-    """See `Store.thread_families`."""
+    """See `AdminStore.thread_families`."""
     return dict(reads.fetch_all(connection, "families", _json(thread_ids)))
 
 
 def import_records(connection: sqlite3.Connection, owner: str, batch: ImportBatch) -> None:
-    """See `Store.import_records`."""
+    """See `AdminStore.import_records`."""
     try:
         _insert(connection, owner, batch)
     except sqlite3.IntegrityError as fault:
@@ -106,7 +106,7 @@ def _run_columns(owner: str, imported: ImportedRun) -> dict[str, Any]:
 
 
 def transfer_owned(connection: sqlite3.Connection, owner: str, to: str, limit: int) -> int:
-    """See `Store.transfer_owned`."""
+    """See `AdminStore.transfer_owned`."""
     values = {"owner": owner, "to": to, "limit": limit}
     for name in ("transfer_assistants", "transfer_uploads"):
         if given := connection.execute(SQL[name], values).rowcount:
@@ -119,13 +119,13 @@ def finish_import(
     connection: sqlite3.Connection,
     usage: Sequence[UsageRow],
     entries: Sequence[AuditEntry],
-    act: AuditEntry | None,
+    entry: AuditEntry | None,
 ) -> None:
-    """See `Store.finish_import`."""
+    """See `AdminStore.finish_import`."""
     connection.executemany(SQL["import_spent"], map(asdict, usage))
-    rows = ((entry.id, entry.owner, _encode(entry)) for entry in entries)
+    rows = ((each.id, each.owner, _encode(each)) for each in entries)
     connection.executemany(SQL["import_act"], rows)
-    admin.append_audit_entry(connection, act)
+    admin.append_audit_entry(connection, entry)
 
 
 def _json(ids: Sequence[str]) -> str:

@@ -41,15 +41,15 @@ def fetch_all(connection: sqlite3.Connection, name: str, *values: Any) -> list[t
     return connection.execute(SQL[name], values).fetchall()
 
 
-def read_snapshot(connection: sqlite3.Connection, about: ReadSet, now: int) -> Snapshot:
+def read_snapshot(connection: sqlite3.Connection, read_set: ReadSet, now: int) -> Snapshot:
     """What a change is about, without what is another owner's."""
-    known = _read_key_usage(connection, about.key_id, now)
-    kept = find_run(connection, about.run_id) if about.run_id else None
-    thread_id = about.thread_id or (kept.run.thread_id if kept else None)
+    known = _read_key_usage(connection, read_set.key_id, now)
+    kept = find_run(connection, read_set.run_id) if read_set.run_id else None
+    thread_id = read_set.thread_id or (kept.run.thread_id if kept else None)
     found = find_thread(connection, thread_id) if thread_id else None
-    if found is None or about.owner not in (None, found[0]):
+    if found is None or read_set.owner not in (None, found[0]):
         return known
-    if about.run_id is None:
+    if read_set.run_id is None:
         active = find_active_run(connection, found[1].id)
         kept = find_run(connection, active) if active else None
     if kept is None or kept.run.thread_id != found[1].id:
@@ -59,8 +59,8 @@ def read_snapshot(connection: sqlite3.Connection, about: ReadSet, now: int) -> S
         thread=found[1],
         run=kept.run,
         lease=kept.lease,
-        actions=_actions(connection, kept.run.id, about.tool_call_id),
-        log=_read_turn(connection, kept) if about.turn_log else (),
+        actions=_actions(connection, kept.run.id, read_set.tool_call_id),
+        log=_read_turn(connection, kept) if read_set.turn_log else (),
     )
 
 
@@ -118,7 +118,7 @@ def find_active_run(connection: sqlite3.Connection, thread_id: str) -> str | Non
 def find_next_run(
     connection: sqlite3.Connection, destinations: Sequence[str] | None, declined: Sequence[str]
 ) -> tuple[str] | None:
-    """Return the id of the run that `Store.claim` changes."""
+    """Return the id of the run that `RunStore.claim` changes."""
     if destinations is None:
         return fetch_one(connection, "next_wanted", _json(declined))
     return fetch_one(connection, "next_wanted_of", _json(destinations), _json(declined))
@@ -127,7 +127,7 @@ def find_next_run(
 def find_unclaimed_runs(
     connection: sqlite3.Connection, destinations: Sequence[str], wanted_before: int, limit: int
 ) -> Sequence[str]:
-    """See `Store.find_unclaimed_runs`."""
+    """See `RunStore.find_unclaimed_runs`."""
     found = fetch_all(connection, "unclaimed", _json(destinations), wanted_before, limit)
     return [run_id for (run_id,) in found]
 
@@ -143,7 +143,7 @@ def find_thread(connection: sqlite3.Connection, thread_id: str) -> tuple[str, Th
 
 
 def run_lease(connection: sqlite3.Connection, run_id: str) -> RunLease:
-    """See `Store.run_lease`."""
+    """See `RunStore.run_lease`."""
     kept = find_run(connection, run_id)
     if kept is None:
         raise invariants.not_found(Run, run_id)
@@ -151,13 +151,13 @@ def run_lease(connection: sqlite3.Connection, run_id: str) -> RunLease:
 
 
 def run_leases(connection: sqlite3.Connection, run_ids: Sequence[str]) -> Mapping[str, RunLease]:
-    """See `Store.run_leases`."""
+    """See `RunStore.run_leases`."""
     found = fetch_all(connection, "drives", _json(run_ids))
     return {run_id: _decode_lease(columns) for run_id, *columns in found}
 
 
 def read_events(connection: sqlite3.Connection, run_id: str, after: int) -> EventPage:
-    """See `Store.read_events`."""
+    """See `RunStore.read_events`."""
     values = {"run_id": run_id, "after": after, "cap": EVENT_PAGE_BYTES}
     row = connection.execute(SQL["log"], values).fetchone()
     if row is None:
@@ -181,19 +181,19 @@ def _read_turn(connection: sqlite3.Connection, kept: RunRow) -> tuple[Numbered, 
 
 
 def call_ids(connection: sqlite3.Connection, run_id: str) -> frozenset[str]:
-    """See `Store.call_ids`."""
+    """See `RunStore.call_ids`."""
     (ids,) = connection.execute(SQL["call_ids"], (run_id,)).fetchone()
     return _IDS.decode(ids)
 
 
 def find_answer(connection: sqlite3.Connection, once: IdempotencyKey) -> msgspec.Raw | None:
-    """See `Store.find_answer`."""
+    """See `RunStore.find_answer`."""
     row = fetch_one(connection, "answer", once.owner, once.route, once.key)
     return invariants.replay_answer(once, *row) if row else None
 
 
 def thread_version(connection: sqlite3.Connection, thread_id: str) -> int:
-    """See `Store.thread_version`."""
+    """See `RunStore.thread_version`."""
     row = fetch_one(connection, "version", thread_id)
     if row is None:
         raise invariants.not_found(Thread, thread_id)
@@ -201,7 +201,7 @@ def thread_version(connection: sqlite3.Connection, thread_id: str) -> int:
 
 
 def context(connection: sqlite3.Connection, thread_id: str) -> Context:
-    """See `Store.context`."""
+    """See `RunStore.context`."""
     row = connection.execute(SQL["context"], {"thread_id": thread_id}).fetchone()
     if row is None:
         raise invariants.not_found(Thread, thread_id)
@@ -229,7 +229,7 @@ def foreign_runs(
 
 
 def get(connection: sqlite3.Connection, kind: type[T], owner: str | None, id: str) -> T:
-    """See `Store.get`."""
+    """See `RunStore.get`."""
     search = RecordQuery(kind, owner, {})
     search.require("id = :id", id=id)
     docs = _select(connection, search, "doc")
@@ -246,7 +246,7 @@ def list_records(
     after: Position | str | None,
     where: Mapping[str, str | None],
 ) -> RecordPage:
-    """See `Store.list`."""
+    """See `RunStore.list`."""
     search = RecordQuery(kind, owner, where)
     if isinstance(after, Position):
         search.require_after(after)
@@ -281,7 +281,7 @@ def content(
     start: int,
     size: int | None,
 ) -> bytes:
-    """See `Store.content`; reads no more of the file than is asked for."""
+    """See `RunStore.content`; reads no more of the file than is asked for."""
     connection.execute("BEGIN")  # one snapshot: a row's number may be another file's later
     try:
         row = fetch_one(connection, "content", upload_id)

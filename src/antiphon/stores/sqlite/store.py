@@ -137,21 +137,21 @@ class SqliteStore:
 
     # The transactions of runs
 
-    async def change(self, about: ReadSet, decide: Decide) -> Any:
-        """See `Store.change`; `decide` runs in the writer's thread."""
+    async def change(self, read_set: ReadSet, decide: Decide) -> Any:
+        """See `RunStore.change`; `decide` runs in the writer's thread."""
         # What was appended before this is written before it.
-        if about.run_id is not None:
-            self._batcher.flush_run(about.run_id)
-        elif about.thread_id is not None:
+        if read_set.run_id is not None:
+            self._batcher.flush_run(read_set.run_id)
+        elif read_set.thread_id is not None:
             self._batcher.flush()
         answer = await self._write(
-            about.what, writes.change, about, decide, self._clock(), self._writer_id
+            read_set.what, writes.change, read_set, decide, self._clock(), self._writer_id
         )
         self._changed = True
         return answer
 
     async def find_answer(self, once: IdempotencyKey) -> msgspec.Raw | None:
-        """See `Store.find_answer`."""
+        """See `RunStore.find_answer`."""
         return await self._read(reads.find_answer, once)
 
     async def claim(
@@ -160,7 +160,7 @@ class SqliteStore:
         destinations: Sequence[str] | None = None,
         declined: Sequence[str] = (),
     ) -> Claim | None:
-        """See `Store.claim`."""
+        """See `RunStore.claim`."""
         # A look costs a reader nothing; a transaction would cost every idle worker one. After a
         # change of our own there is something more often than not, and a first token waits for it.
         changed, self._changed = self._changed, False
@@ -171,17 +171,17 @@ class SqliteStore:
         return await self._write("claim", work, wanted, decide, self._clock(), self._writer_id)
 
     async def destinations(self) -> Sequence[str]:
-        """See `Store.destinations`."""
+        """See `RunStore.destinations`."""
         return [text for (text,) in await self._read(reads.fetch_all, "destinations")]
 
     async def find_unclaimed_runs(
         self, destinations: Sequence[str], wanted_before: int, limit: int
     ) -> Sequence[str]:
-        """See `Store.find_unclaimed_runs`."""
+        """See `RunStore.find_unclaimed_runs`."""
         return await self._read(reads.find_unclaimed_runs, destinations, wanted_before, limit)
 
     async def renew_leases(self, held: Mapping[str, int], lease_ms: int) -> frozenset[str]:
-        """See `Store.renew_leases`."""
+        """See `RunStore.renew_leases`."""
         return await self._write("beat", writes.renew_leases, held, self._clock() + lease_ms)
 
     def append(
@@ -190,25 +190,25 @@ class SqliteStore:
         epoch: int,
         first: int,
         lines: Sequence[bytes],
-        kept: OnCommit,
+        on_commit: OnCommit,
         *,
         urgent: bool,
     ) -> None:
-        """See `Store.append`."""
-        self._batcher.add(run_id, epoch, first, lines, kept, urgent=urgent)
+        """See `RunStore.append`."""
+        self._batcher.add(run_id, epoch, first, lines, on_commit, urgent=urgent)
 
     async def overdue_runs(self, limit: int) -> Sequence[str]:
-        """See `Store.overdue_runs`."""
+        """See `RunStore.overdue_runs`."""
         rows = await self._read(reads.fetch_all, "due", self._clock(), limit)
         return [run_id for (run_id,) in rows]
 
     async def leases(self, limit: int) -> Sequence[LeaseInfo]:
-        """See `Store.leases`."""
+        """See `RunStore.leases`."""
         rows = await self._read(reads.fetch_all, "leased", limit)
         return [LeaseInfo(*row) for row in rows]
 
     async def delete_expired(self, events_before: int, keys_before: int) -> int:
-        """See `Store.delete_expired`; done in bites, a transaction each."""
+        """See `RunStore.delete_expired`; done in bites, a transaction each."""
         dropped = 0
         while bite := await self._write(
             "forget", writes.delete_expired, events_before, keys_before
@@ -219,32 +219,32 @@ class SqliteStore:
     # Reading
 
     async def read_events(self, run_id: str, after: int) -> EventPage:
-        """See `Store.log`."""
+        """See `RunStore.read_events`."""
         return await self._read(reads.read_events, run_id, after)
 
     async def context(self, thread_id: str, *, fresh: bool = False) -> Context:
-        """See `Store.context`; there is no cache to go round."""
+        """See `RunStore.context`; there is no cache to go round."""
         return await self._read(reads.context, thread_id)
 
     async def thread_version(self, thread_id: str) -> int:
-        """See `Store.version`."""
+        """See `RunStore.thread_version`."""
         return await self._read(reads.thread_version, thread_id)
 
     async def run_lease(self, run_id: str) -> RunLease:
-        """See `Store.run_lease`."""
+        """See `RunStore.run_lease`."""
         return await self._read(reads.run_lease, run_id)
 
     async def run_leases(self, run_ids: Sequence[str]) -> Mapping[str, RunLease]:
-        """See `Store.run_leases`."""
+        """See `RunStore.run_leases`."""
         return await self._read(reads.run_leases, run_ids)
 
     async def get(self, kind: type[T], owner: str | None, id: str) -> T:
-        """See `Store.get`."""
+        """See `RunStore.get`."""
         read = partial(reads.get, kind=kind, owner=owner, id=id)
         return await self._readers.run(read, owner=owner)
 
     async def call_ids(self, run_id: str) -> frozenset[str]:
-        """See `Store.call_ids`."""
+        """See `RunStore.call_ids`."""
         return await self._read(reads.call_ids, run_id)
 
     async def list(
@@ -256,7 +256,7 @@ class SqliteStore:
         after: str | None = None,
         **where: str | None,
     ) -> RecordPage:
-        """See `Store.list`; a search waits for other searches alone."""
+        """See `RunStore.list`; a search waits for other searches alone."""
         start = list_start(after, where.get("order"))
         read = partial(
             reads.list_records, kind=kind, owner=owner, limit=limit, after=start, where=where
@@ -272,7 +272,7 @@ class SqliteStore:
     async def content(
         self, owner: str | None, upload_id: str, start: int = 0, size: int | None = None
     ) -> bytes:
-        """See `Store.content`."""
+        """See `RunStore.content`."""
         read = partial(reads.content, owner=owner, upload_id=upload_id, start=start, size=size)
         return await self._readers.run(read, owner=owner)
 
@@ -285,122 +285,128 @@ class SqliteStore:
         once: IdempotencyKey | None = None,
         content: bytes | None = None,
     ) -> Any:
-        """See `Store.put`."""
+        """See `RunStore.put`."""
         return await self._write("put", writes.put, owner, record, once, content, self._clock())
 
     async def update_assistant(
         self, owner: str, id: str, change: Callable[[Assistant], Assistant]
     ) -> Assistant:
-        """See `Store.update_assistant`; `change` runs in the writer's thread."""
+        """See `RunStore.update_assistant`; `change` runs in the writer's thread."""
         return await self._write("put", writes.update_assistant, owner, id, change)
 
     async def delete(self, kind: type[Any], owner: str, id: str) -> None:
-        """See `Store.remove`."""
+        """See `RunStore.delete`."""
         await self._write("delete", writes.delete, kind, owner, id)
 
     # People, and what they spend
 
-    async def add_person(self, account: Account, act: AuditEntry | None = None) -> None:
-        """See `Store.add_person`."""
-        await self._write("person", admin.add_person, account, act)
+    async def add_person(self, account: Account, entry: AuditEntry | None = None) -> None:
+        """See `AdminStore.add_person`."""
+        await self._write("person", admin.add_person, account, entry)
 
     async def find_person(
         self, *, id: str | None = None, name: str | None = None, subject: str | None = None
     ) -> Account | None:
-        """See `Store.find_person`."""
+        """See `AdminStore.find_person`."""
         return await self._read(admin.find_person, id=id, name=name, subject=subject)
 
     async def people(self) -> Sequence[Person]:
-        """See `Store.people`."""
+        """See `AdminStore.people`."""
         return await self._read(admin.list_people)
 
     async def change_person(
-        self, person_id: str, amend: AmendAccount, act: AuditEntry | None = None
+        self, person_id: str, amend: AmendAccount, entry: AuditEntry | None = None
     ) -> Account | None:
-        """See `Store.change_person`; `amend` runs in the writer's thread."""
+        """See `AdminStore.change_person`; `amend` runs in the writer's thread."""
         return await self._write(
-            "person", admin.change_person, person_id, amend, act, self._clock()
+            "person", admin.change_person, person_id, amend, entry, self._clock()
         )
 
     async def live_runs(self, limit: int, after: str | None = None) -> RecordPage:
-        """See `Store.live_runs`."""
+        """See `AdminStore.live_runs`."""
         return await self._read(admin.live_runs, limit, after)
 
     async def usage(self, since: str, limit: int, owner: str | None = None) -> Sequence[UsageRow]:
-        """See `Store.usage`."""
+        """See `AdminStore.usage`."""
         return await self._read(admin.read_usage, since, limit, owner)
 
     # Keys, projects, and what was done about them
 
-    async def add_key(self, key: Key, digest: bytes, act: AuditEntry | None = None) -> None:
-        """See `Store.add_key`."""
-        await self._write("key", admin.add_key, key, digest, act)
+    async def add_key(self, key: Key, digest: bytes, entry: AuditEntry | None = None) -> None:
+        """See `AdminStore.add_key`."""
+        await self._write("key", admin.add_key, key, digest, entry)
 
     async def find_key(self, prefix: str) -> tuple[Key, bytes] | None:
-        """See `Store.find_key`."""
+        """See `AdminStore.find_key`."""
         return await self._read(admin.find_key, prefix)
 
     async def keys(self) -> Sequence[Key]:
-        """See `Store.keys`."""
+        """See `AdminStore.keys`."""
         return await self._read(admin.list_keys)
 
-    async def change_key(self, key_id: str, amend: AmendKey, act: AuditEntry | None = None) -> Key:
-        """See `Store.change_key`; `amend` runs in the writer's thread."""
-        return await self._write("key", admin.change_key, key_id, amend, act)
+    async def change_key(
+        self, key_id: str, amend: AmendKey, entry: AuditEntry | None = None
+    ) -> Key:
+        """See `AdminStore.change_key`; `amend` runs in the writer's thread."""
+        return await self._write("key", admin.change_key, key_id, amend, entry)
 
-    async def revoke_key(self, key_id: str, act: AuditEntry | None = None) -> Key:
-        """See `Store.revoke_key`; a second time changes nothing."""
+    async def revoke_key(self, key_id: str, entry: AuditEntry | None = None) -> Key:
+        """See `AdminStore.revoke_key`; a second time changes nothing."""
         return await self._write(
-            "key", admin.change_key, key_id, invariants.revoke_at(self._clock()), act
+            "key", admin.change_key, key_id, invariants.revoke_at(self._clock()), entry
         )
 
     async def count_usage(self, counter: Counter, amount: int) -> CounterValue:
-        """See `Store.count_usage`."""
+        """See `AdminStore.count_usage`."""
         return await self._write("count", admin.count_usage, counter, amount, self._clock())
 
-    async def add_project(self, project: Project, act: AuditEntry) -> None:
-        """See `Store.add_project`."""
-        await self._write("project", admin.add_project, project, act)
+    async def add_project(self, project: Project, entry: AuditEntry) -> None:
+        """See `AdminStore.add_project`."""
+        await self._write("project", admin.add_project, project, entry)
 
     async def projects(self) -> Sequence[Project]:
-        """See `Store.projects`."""
+        """See `AdminStore.projects`."""
         return await self._read(admin.list_projects)
 
-    async def change_project(self, id: str, amend: AmendProject, act: AuditEntry) -> Project | None:
-        """See `Store.change_project`; `amend` runs in the writer's thread."""
-        return await self._write("project", admin.change_project, id, amend, act, self._clock())
+    async def change_project(
+        self, id: str, amend: AmendProject, entry: AuditEntry
+    ) -> Project | None:
+        """See `AdminStore.change_project`; `amend` runs in the writer's thread."""
+        return await self._write("project", admin.change_project, id, amend, entry, self._clock())
 
-    async def save_provider_key(self, key: ProviderKey, sealed: bytes, act: AuditEntry) -> None:
-        """See `Store.save_provider_key`."""
-        await self._write("key", admin.save_provider_key, key, sealed, act)
+    async def save_provider_key(
+        self, key: ProviderKey, encrypted: bytes, entry: AuditEntry
+    ) -> None:
+        """See `AdminStore.save_provider_key`."""
+        await self._write("key", admin.save_provider_key, key, encrypted, entry)
 
     async def provider_keys(self, owner: str | None) -> Sequence[ProviderKey]:
-        """See `Store.provider_keys`."""
+        """See `AdminStore.provider_keys`."""
         return await self._read(admin.provider_keys, owner)
 
     async def find_encrypted_key(self, owner: str, provider: str) -> bytes | None:
-        """See `Store.find_encrypted_key`."""
+        """See `AdminStore.find_encrypted_key`."""
         return await self._read(admin.find_encrypted_key, owner, provider)
 
     async def replace_encrypted_key(
-        self, owner: str, provider: str, before: bytes, sealed: bytes, act: AuditEntry
+        self, owner: str, provider: str, before: bytes, encrypted: bytes, entry: AuditEntry
     ) -> bool:
-        """See `Store.replace_encrypted_key`."""
+        """See `AdminStore.replace_encrypted_key`."""
         work = admin.replace_encrypted_key
-        return await self._write("key", work, owner, provider, before, sealed, act)
+        return await self._write("key", work, owner, provider, before, encrypted, entry)
 
-    async def delete_provider_key(self, owner: str, provider: str, act: AuditEntry) -> None:
-        """See `Store.delete_provider_key`."""
-        await self._write("key", admin.delete_provider_key, owner, provider, act)
+    async def delete_provider_key(self, owner: str, provider: str, entry: AuditEntry) -> None:
+        """See `AdminStore.delete_provider_key`."""
+        await self._write("key", admin.delete_provider_key, owner, provider, entry)
 
     async def owners(
         self, limit: int, after: str | None = None, owner: str | None = None
     ) -> RecordPage:
-        """See `Store.owners`; counting waits for searches alone."""
+        """See `AdminStore.owners`; counting waits for searches alone."""
         return await self._searcher.run(partial(admin.owners, limit=limit, after=after, only=owner))
 
     async def delete_owned(self, owner: str, limit: int) -> int:
-        """See `Store.erase`; at its end the file's bytes tell nothing either."""
+        """See `AdminStore.delete_owned`; at its end the file's bytes tell nothing either."""
         erased = await self._write("erase", writes.delete_owned, owner, limit, self._clock())
         if not erased:
             while await self._write("blank", file.overwrite_free_pages):
@@ -411,45 +417,45 @@ class SqliteStore:
         return erased
 
     async def find_records(self, kind: type[T], ids: Sequence[str]) -> Mapping[str, tuple[str, T]]:
-        """See `Store.find_records`."""
+        """See `AdminStore.find_records`."""
         return await self._read(imports.find_records, kind, ids)
 
     async def thread_families(self, thread_ids: Sequence[str]) -> Mapping[str, str]:
-        """See `Store.thread_families`."""
+        """See `AdminStore.thread_families`."""
         return await self._read(imports.thread_families, thread_ids)
 
     async def import_records(self, owner: str, batch: ImportBatch) -> None:
-        """See `Store.import_records`."""
+        """See `AdminStore.import_records`."""
         await self._write("import", imports.import_records, owner, batch)
 
     async def transfer_owned(self, owner: str, to: str, limit: int) -> int:
-        """See `Store.transfer_owned`."""
+        """See `AdminStore.transfer_owned`."""
         return await self._write("transfer", imports.transfer_owned, owner, to, limit)
 
     async def finish_import(
-        self, usage: Sequence[UsageRow], entries: Sequence[AuditEntry], act: AuditEntry | None
+        self, usage: Sequence[UsageRow], entries: Sequence[AuditEntry], entry: AuditEntry | None
     ) -> None:
-        """See `Store.finish_import`."""
-        await self._write("finish_import", imports.finish_import, usage, entries, act)
+        """See `AdminStore.finish_import`."""
+        await self._write("finish_import", imports.finish_import, usage, entries, entry)
 
-    async def append_audit_entry(self, act: AuditEntry) -> None:
-        """See `Store.note`."""
-        await self._write("act", admin.append_audit_entry, act)
+    async def append_audit_entry(self, entry: AuditEntry) -> None:
+        """See `AdminStore.append_audit_entry`."""
+        await self._write("act", admin.append_audit_entry, entry)
 
     async def audit_entries(
         self, limit: int, after: str | None = None, owner: str | None = None
     ) -> RecordPage:
-        """See `Store.acts`."""
+        """See `AdminStore.audit_entries`."""
         return await self._read(admin.audit_entries, limit, after, owner)
 
     # The installation
 
     async def installation_secret(self) -> bytes:
-        """See `Store.secret`."""
+        """See `AdminStore.installation_secret`."""
         return await self._write("key", writes.get_or_add_meta, "secret", secrets.token_bytes(32))
 
     async def now(self) -> int:
-        """See `Store.now`: the machine's clock, for SQLite's users share a machine."""
+        """See `RunStore.now`: the machine's clock, for SQLite's users share a machine."""
         return self._clock()
 
     async def check(self) -> None:

@@ -30,24 +30,24 @@ _encode = msgspec.json.encode
 
 
 def change(
-    connection: sqlite3.Connection, about: ReadSet, decide: Decide, now: int, writer: int
+    connection: sqlite3.Connection, read_set: ReadSet, decide: Decide, now: int, writer: int
 ) -> Any:
-    """See `Store.change`."""
-    if about.once and (kept := reads.find_answer(connection, about.once)) is not None:
+    """See `RunStore.change`."""
+    if read_set.once and (kept := reads.find_answer(connection, read_set.once)) is not None:
         return kept
-    records = reads.read_snapshot(connection, about, now)
+    records = reads.read_snapshot(connection, read_set, now)
     decided = decide(records)
     if decided is None:
         return None
-    _write_thread(connection, about, decided)
+    _write_thread(connection, read_set, decided)
     for driven in decided.run_updates:
-        _write_run(connection, about, decided, driven, now, writer)
+        _write_run(connection, read_set, decided, driven, now, writer)
     for action in decided.actions:
         _write_action(connection, action)
     admin.append_audit_entry(connection, decided.act)
-    if about.once and not decided.more:
+    if read_set.once and not decided.more:
         answer, subject = _encode(decided.answer), invariants.answer_subject(records, decided)
-        _save_answer(connection, about.once, answer, subject, now)
+        _save_answer(connection, read_set.once, answer, subject, now)
     return decided.answer
 
 
@@ -58,7 +58,7 @@ def claim(
     now: int,
     writer: int,
 ) -> Claim | None:
-    """See `Store.claim`; `next_wanted` reads the id of the run that is to be claimed."""
+    """See `RunStore.claim`; `next_wanted` reads the id of the run that is to be claimed."""
     wanted = next_wanted(connection)
     if wanted is None:
         return None
@@ -72,7 +72,7 @@ def claim(
 def renew_leases(
     connection: sqlite3.Connection, held: Mapping[str, int], due_at: int
 ) -> frozenset[str]:
-    """See `Store.renew_leases`."""
+    """See `RunStore.renew_leases`."""
     return frozenset(
         run_id
         for run_id, epoch in held.items()
@@ -134,7 +134,7 @@ def put(
     content: bytes | None,
     now: int,
 ) -> Any:
-    """See `Store.put`."""
+    """See `RunStore.put`."""
     if once and (kept := reads.find_answer(connection, once)) is not None:
         return kept
     _add_record(connection, owner, record)
@@ -148,21 +148,21 @@ def put(
 def update_assistant(
     connection: sqlite3.Connection, owner: str, id: str, change: Callable[[Assistant], Assistant]
 ) -> Assistant:
-    """See `Store.update_assistant`."""
+    """See `RunStore.update_assistant`."""
     changed = change(reads.get(connection, Assistant, owner, id))
     connection.execute(SQL["save_assistant"], (_encode(changed), id))
     return changed
 
 
 def delete(connection: sqlite3.Connection, kind: type[Any], owner: str, id: str) -> None:
-    """See `Store.delete`."""
+    """See `RunStore.delete`."""
     if connection.execute(SQL[_REMOVALS[kind]], (id, owner)).rowcount == 0:
         raise invariants.not_found(kind, id)
     connection.execute(SQL["empty_answers"], (id,))
 
 
 def delete_expired(connection: sqlite3.Connection, events_before: int, keys_before: int) -> int:
-    """A bite of `Store.delete_expired`; returns how many runs and answers it took."""
+    """A bite of `RunStore.delete_expired`; returns how many runs and answers it took."""
     fold(connection)  # so that there is one table to forget from
     values = {"before": events_before, "limit": EXPIRY_BATCH_RUNS}
     connection.execute(SQL["forget_events"], values)
@@ -171,7 +171,7 @@ def delete_expired(connection: sqlite3.Connection, events_before: int, keys_befo
 
 
 def delete_owned(connection: sqlite3.Connection, owner: str, limit: int, now: int) -> int:
-    """See `Store.delete_owned`."""
+    """See `AdminStore.delete_owned`."""
     fold(connection)  # so that there is one table to erase events from
     return admin.delete_owned(connection, owner, limit, now)
 
@@ -199,13 +199,15 @@ def _save_answer(
     connection.execute(SQL["keep_answer"], values)
 
 
-def _write_thread(connection: sqlite3.Connection, about: ReadSet, decided: ChangeSet) -> None:
+def _write_thread(connection: sqlite3.Connection, read_set: ReadSet, decided: ChangeSet) -> None:
     thread = decided.thread
     kept = reads.find_thread(connection, thread.id) if thread else None
     invariants.check_thread_change(kept[1] if kept else None, decided)
     if thread is None:
         return
-    _save_thread(connection, kept[0] if kept else invariants.require_owner(about, decided), thread)
+    _save_thread(
+        connection, kept[0] if kept else invariants.require_owner(read_set, decided), thread
+    )
     if decided.keep_messages is not None:
         connection.execute(SQL["cut_messages"], (thread.id, decided.keep_messages))
         connection.execute(SQL["unseal"], (thread.id, decided.keep_messages + 1))
@@ -252,7 +254,7 @@ def message_row(message: Message) -> tuple[Any, ...]:
 
 def _write_run(
     connection: sqlite3.Connection,
-    about: ReadSet,
+    read_set: ReadSet,
     decided: ChangeSet,
     driven: RunUpdate,
     now: int,
@@ -273,7 +275,7 @@ def _write_run(
         "doc": _encode(run),
     }
     if kept is None:
-        _add_run(connection, values | {"owner": invariants.require_owner(about, decided)})
+        _add_run(connection, values | {"owner": invariants.require_owner(read_set, decided)})
     else:
         before = {"status_before": kept.run.status.value, "epoch_before": kept.lease.epoch}
         if connection.execute(SQL["move_run"], values | before).rowcount == 0:
@@ -281,7 +283,7 @@ def _write_run(
     grown = invariants.count_new_tokens(kept.run if kept else None, run)
     admin.count_tokens(connection, lease.key_id, grown, now)
     if run.status.ended:
-        owner = kept.owner if kept else invariants.require_owner(about, decided)
+        owner = kept.owner if kept else invariants.require_owner(read_set, decided)
         admin.add_usage(connection, invariants.usage_of_run(owner, run, now))
     if driven.events:
         first = lease.last_event - len(driven.events) + 1

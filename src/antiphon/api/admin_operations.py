@@ -1,7 +1,7 @@
-"""The calls of administration: people, projects, keys, what runs, what it cost.
+"""Operations of administrators: people, projects, keys, live runs, usage and owners.
 
-What holds a password or gives a token takes no idempotency key, for the answer, and a digest of the
-body, are kept under it.
+An operation whose body holds a password, or whose response holds a token, takes no idempotency key,
+because the response and a digest of the body are stored under it.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ from antiphon.types.runs import DAY, Run
 
 
 class LiveRun(msgspec.Struct, frozen=True):
-    """A run that has not ended, and whose it is."""
+    """A run that has not ended, and its owner."""
 
     run: Run
     owner: str
 
 
 class NewKey(RedactedRepr, frozen=True):
-    """A key with its text, which is told now and never again."""
+    """A new key with its secret text, which is returned this once only."""
 
     key: Key
     token: str
 
 
 class UsageReport(msgspec.Struct, frozen=True):
-    """What was spent since a day, latest day first; `cut` where there were more rows than these."""
+    """Usage since a day, latest day first; `cut` is true if there are more rows than these."""
 
     since: str
     rows: Sequence[UsageRow]
@@ -52,10 +52,10 @@ class UsageReport(msgspec.Struct, frozen=True):
 
 
 class BackendServer(msgspec.Struct, frozen=True):
-    """An MCP server that runs may name, and how it is.
+    """State of an MCP server that runs may name.
 
-    `status` is `idle` until a run has named it, then `starting`, `ready`, `restarting`, `failed` or
-    `closed`; `unusable` where its configuration is at fault. `problem` says why, in one line.
+    `status` is `idle` until a run names it, then `starting`, `ready`, `restarting`, `failed` or
+    `closed`; `unusable` if its configuration is wrong. `problem` gives the reason in one line.
     """
 
     name: str
@@ -65,7 +65,7 @@ class BackendServer(msgspec.Struct, frozen=True):
     problem: str = ""
 
 
-MAX_KEY_LENGTH = 3650 * DAY  # seconds: a key that shall be good for longer has no end
+MAX_KEY_LENGTH = 3650 * DAY  # seconds; a key that is to last longer has no expiry
 KeySeconds = Annotated[int, Meta(ge=1, le=MAX_KEY_LENGTH)]
 PersonName = Annotated[str, Meta(max_length=128)]
 OwnerName = Annotated[
@@ -77,9 +77,10 @@ KeyScope = Literal["read", "write", "metrics", "admin"]
 
 
 class CreatePerson(RedactedRepr, Operation[Person], frozen=True):
-    """Let somebody log in: by a password of at least 8 characters, or as `subject` elsewhere.
+    """Create a person who may log in, by password or as `subject` of an external login.
 
-    Names are unique whatever their case. Raises `Conflict` for one that is taken.
+    A password has at least 8 characters. Names are unique regardless of case. Raises `Conflict` if
+    the name is taken.
     """
 
     route: ClassVar[str] = "POST /v1/people"
@@ -94,7 +95,7 @@ class CreatePerson(RedactedRepr, Operation[Person], frozen=True):
 
 
 class ListPeople(Operation[Listed[Person]], frozen=True):
-    """Everybody who may log in, or might if they were not disabled; oldest first."""
+    """List the people who may log in, including disabled ones, oldest first."""
 
     route: ClassVar[str] = "GET /v1/people"
     answer: ClassVar[Any] = Listed[Person]
@@ -105,7 +106,7 @@ class ListPeople(Operation[Listed[Person]], frozen=True):
 
 
 class GetPerson(Operation[Person], frozen=True):
-    """One person."""
+    """Get one person."""
 
     route: ClassVar[str] = "GET /v1/people/{person_id}"
     answer: ClassVar[Any] = Person
@@ -115,11 +116,11 @@ class GetPerson(Operation[Person], frozen=True):
 
 
 class UpdatePerson(RedactedRepr, Operation[Person], frozen=True):
-    """Change what is given; the rest stays. `sign_out` voids every login there is.
+    """Change the given fields of a person; the others stay.
 
-    So does a new password, and `disabled`, which revokes their keys besides. The last admin can be
-    neither demoted nor disabled. `end_session` voids one login, by what the face that let them in
-    calls it; the audit log does not hold it.
+    `sign_out` ends every login of the person. So does a new password, and `disabled`, which also
+    revokes the person's keys. The last admin can be neither demoted nor disabled. `end_session`
+    ends one login, by the id that the web chat gave it; it is not written to the audit log.
     """
 
     route: ClassVar[str] = "PATCH /v1/people/{person_id}"
@@ -136,7 +137,9 @@ class UpdatePerson(RedactedRepr, Operation[Person], frozen=True):
 
 
 class DeletePerson(Operation[Deleted], frozen=True):
-    """Remove somebody, and revoke their keys. Their threads stay; the last admin does too."""
+    """Delete a person and revoke their keys. Their threads stay.
+
+    Raises `Conflict` for the last admin."""
 
     route: ClassVar[str] = "DELETE /v1/people/{person_id}"
     answer: ClassVar[Any] = Deleted
@@ -146,11 +149,12 @@ class DeletePerson(Operation[Deleted], frozen=True):
 
 
 class SignIn(RedactedRepr, Operation[Person], frozen=True):
-    """Who it is that logs in with this name and password, or whom the caller has proven.
+    """Return the person who logs in with this name and password, or with this `subject`.
 
-    `subject` is who they are where they have just logged in; with `create` they are made where they
-    are unknown, called `name` (a number is added where that is taken), in that `role`. An unknown
-    name, a wrong password and somebody disabled are `SignInRefused`.
+    `subject` is the identity at an external login, which the caller has verified. With `create`, an
+    unknown subject becomes a new person in that `role`, called `name` (a number is added if the
+    name is taken). Raises `SignInRefused` for an unknown name, a wrong password or a disabled
+    person.
     """
 
     route: ClassVar[str] = "POST /v1/sign_in"
@@ -165,10 +169,10 @@ class SignIn(RedactedRepr, Operation[Person], frozen=True):
 
 
 class CreateKey(Operation[NewKey], frozen=True):
-    """Make an API key. The first one locks the server: from then on every call needs one.
+    """Create an API key. Once there is a key, every request needs one.
 
-    `owner` is whose things it opens: a person's or a project's id, or any word of yours. It expires
-    in so many seconds; `person_id` is who has it, for the audit log.
+    The key gives access to the data of `owner`: a person's or project's id, or any name of yours.
+    `expires_in` is in seconds. `person_id` is the key's holder, for the audit log.
     """
 
     route: ClassVar[str] = "POST /v1/keys"
@@ -185,7 +189,7 @@ class CreateKey(Operation[NewKey], frozen=True):
 
 
 class ListKeys(Operation[Listed[Key]], frozen=True):
-    """The keys without their secrets, the revoked ones too; oldest first."""
+    """List the keys, including revoked ones, without their secrets, oldest first."""
 
     route: ClassVar[str] = "GET /v1/keys"
     answer: ClassVar[Any] = Listed[Key]
@@ -196,7 +200,7 @@ class ListKeys(Operation[Listed[Key]], frozen=True):
 
 
 class NewLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is given changes; null takes the limit away."""
+    """New limits of a key: the given ones change, null removes a limit."""
 
     requests_per_minute: Count | msgspec.UnsetType | None = msgspec.UNSET
     runs_at_once: Count | msgspec.UnsetType | None = msgspec.UNSET
@@ -204,7 +208,7 @@ class NewLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class UpdateKey(Operation[Key], frozen=True):
-    """Change what is given; the rest stays. New limits hold within seconds."""
+    """Change the given fields of a key; the others stay. New limits apply within seconds."""
 
     route: ClassVar[str] = "PATCH /v1/keys/{key_id}"
     answer: ClassVar[Any] = Key
@@ -216,7 +220,7 @@ class UpdateKey(Operation[Key], frozen=True):
 
 
 class RevokeKey(Operation[Key], frozen=True):
-    """From now on the key opens nothing."""
+    """Revoke a key, at once and for good."""
 
     route: ClassVar[str] = "DELETE /v1/keys/{key_id}"
     answer: ClassVar[Any] = Key
@@ -226,9 +230,9 @@ class RevokeKey(Operation[Key], frozen=True):
 
 
 class CreateProject(Operation[Project], frozen=True):
-    """Make an owner that is no person: make keys for it by its id.
+    """Create a project: an owner that is not a person. Its id is the `owner` of its keys.
 
-    Names are unique whatever their case. Raises `Conflict` for one that is taken.
+    Names are unique regardless of case. Raises `Conflict` if the name is taken.
     """
 
     route: ClassVar[str] = "POST /v1/projects"
@@ -240,7 +244,7 @@ class CreateProject(Operation[Project], frozen=True):
 
 
 class ListProjects(Operation[Listed[Project]], frozen=True):
-    """The projects, oldest first."""
+    """List the projects, oldest first."""
 
     route: ClassVar[str] = "GET /v1/projects"
     answer: ClassVar[Any] = Listed[Project]
@@ -251,7 +255,7 @@ class ListProjects(Operation[Listed[Project]], frozen=True):
 
 
 class GetProject(Operation[Project], frozen=True):
-    """One project."""
+    """Get one project."""
 
     route: ClassVar[str] = "GET /v1/projects/{project_id}"
     answer: ClassVar[Any] = Project
@@ -261,7 +265,7 @@ class GetProject(Operation[Project], frozen=True):
 
 
 class UpdateProject(Operation[Project], frozen=True):
-    """Change what is given; the rest stays. Disabling revokes its keys, for good."""
+    """Change the given fields of a project; the others stay. Disabling it revokes its keys."""
 
     route: ClassVar[str] = "PATCH /v1/projects/{project_id}"
     answer: ClassVar[Any] = Project
@@ -273,7 +277,7 @@ class UpdateProject(Operation[Project], frozen=True):
 
 
 class DeleteProject(Operation[Deleted], frozen=True):
-    """Remove a project, and revoke its keys. Its things stay until the owner is erased."""
+    """Delete a project and revoke its keys. Its data stays until its owner is erased."""
 
     route: ClassVar[str] = "DELETE /v1/projects/{project_id}"
     answer: ClassVar[Any] = Deleted
@@ -283,7 +287,9 @@ class DeleteProject(Operation[Deleted], frozen=True):
 
 
 class ListActs(Operation[Listed[AuditEntry]], frozen=True):
-    """The audit log: what administrators did, newest first; with `owner` to what is theirs."""
+    """List the audit log of administrators' actions, newest first.
+
+    `owner` selects the actions on this owner's objects."""
 
     route: ClassVar[str] = "GET /v1/acts"
     answer: ClassVar[Any] = Listed[AuditEntry]
@@ -295,7 +301,7 @@ class ListActs(Operation[Listed[AuditEntry]], frozen=True):
 
 
 class ListLiveRuns(Operation[Listed[LiveRun]], frozen=True):
-    """The runs of everybody that have not ended, newest first."""
+    """List the runs of all owners that have not ended, newest first."""
 
     route: ClassVar[str] = "GET /v1/live_runs"
     answer: ClassVar[Any] = Listed[LiveRun]
@@ -306,9 +312,9 @@ class ListLiveRuns(Operation[Listed[LiveRun]], frozen=True):
 
 
 class GetUsage(Operation[UsageReport], frozen=True):
-    """What runs used and cost in the last `days`, by the day they ended, the model and the owner.
+    """Get the tokens and cost of runs in the last `days`, by day of their end, model and owner.
 
-    What a thread has used stays when the thread is deleted.
+    Deleting a thread does not change its usage.
     """
 
     route: ClassVar[str] = "GET /v1/usage"
@@ -319,7 +325,7 @@ class GetUsage(Operation[UsageReport], frozen=True):
 
 
 class ListServers(Operation[Listed[BackendServer]], frozen=True):
-    """The MCP servers that this side runs, and how they are."""
+    """List the MCP servers that the backend runs, with their state."""
 
     route: ClassVar[str] = "GET /v1/servers"
     answer: ClassVar[Any] = Listed[BackendServer]
@@ -349,7 +355,7 @@ ADMIN_OPERATIONS: tuple[type[Operation[Any]], ...] = (
 )
 
 
-# The calls about owners: what each has, the keys they have at providers, and an end to all of it.
+# Owners: their data and its deletion, and their own keys for providers.
 
 
 ProviderName = Annotated[str, Meta(max_length=64)]
@@ -358,7 +364,7 @@ BaseUrl = Annotated[str, Meta(max_length=2048)]
 
 
 class Erasure(msgspec.Struct, frozen=True):
-    """How far an owner is erased: so many things now, and `done` when nothing is left."""
+    """Progress of deleting an owner: objects deleted by this request; `done` if none is left."""
 
     owner: str
     erased: int
@@ -370,9 +376,9 @@ class _HidesKey(RedactedRepr, frozen=True):
 
 
 class SetProviderKey(_HidesKey, Operation[ProviderKey], frozen=True):
-    """From now on the caller's runs ask this provider with this key, in place of any other.
+    """Set the caller's own key for a provider, which only the caller's runs use.
 
-    Nobody else's do. It is kept encrypted and can be replaced or deleted, but not read.
+    The key is stored encrypted. It can be replaced or deleted, but not read.
     """
 
     route: ClassVar[str] = "PUT /v1/provider_keys/{provider}"
@@ -383,14 +389,14 @@ class SetProviderKey(_HidesKey, Operation[ProviderKey], frozen=True):
 
 
 class ListProviderKeys(Operation[Listed[ProviderKey]], frozen=True):
-    """The providers for which the caller has a key of their own, and how each key ends."""
+    """List the caller's own provider keys, each with its last characters only."""
 
     route: ClassVar[str] = "GET /v1/provider_keys"
     answer: ClassVar[Any] = Listed[ProviderKey]
 
 
 class DeleteProviderKey(Operation[Deleted], frozen=True):
-    """The caller has no key of their own there any more; within seconds no run is asked with it."""
+    """Delete the caller's own key for a provider. Runs stop using it within seconds."""
 
     route: ClassVar[str] = "DELETE /v1/provider_keys/{provider}"
     answer: ClassVar[Any] = Deleted
@@ -399,9 +405,9 @@ class DeleteProviderKey(Operation[Deleted], frozen=True):
 
 
 class SetOwnersProviderKey(_HidesKey, Operation[ProviderKey], frozen=True):
-    """As `SetProviderKey`, for any owner, and with the address of a server of their own.
+    """Set the provider key of any owner, optionally with the address of the owner's own server.
 
-    At `base_url` the provider's language is spoken; it is only ever asked with this key.
+    The server at `base_url` speaks the provider's API, and is only ever asked with this key.
     """
 
     route: ClassVar[str] = "PUT /v1/owners/{owner}/provider_keys/{provider}"
@@ -415,7 +421,7 @@ class SetOwnersProviderKey(_HidesKey, Operation[ProviderKey], frozen=True):
 
 
 class ListAllProviderKeys(Operation[Listed[ProviderKey]], frozen=True):
-    """The providers for which anybody has a key of their own, by owner."""
+    """List the provider keys of all owners, by owner."""
 
     route: ClassVar[str] = "GET /v1/all_provider_keys"
     answer: ClassVar[Any] = Listed[ProviderKey]
@@ -423,7 +429,7 @@ class ListAllProviderKeys(Operation[Listed[ProviderKey]], frozen=True):
 
 
 class ListOwners(Operation[Listed[OwnerTotals]], frozen=True):
-    """Everybody who has something, with how much; with `owner` that one alone."""
+    """List the owners of data with the number of their objects; with `owner`, that one only."""
 
     route: ClassVar[str] = "GET /v1/owners"
     answer: ClassVar[Any] = Listed[OwnerTotals]
@@ -435,9 +441,9 @@ class ListOwners(Operation[Listed[OwnerTotals]], frozen=True):
 
 
 class ExportOwner(Operation[None], frozen=True):
-    """Everything of an owner as a zip: JSON lines of each kind, and the files.
+    """Export all data of an owner as a zip: JSON lines of each kind, and the files.
 
-    Secrets are not in it. What is written while it is read may be in it or not.
+    It contains no secrets. Data written during the export may be missing from it.
     """
 
     route: ClassVar[str] = "GET /v1/owners/{owner}/export"
@@ -449,11 +455,11 @@ class ExportOwner(Operation[None], frozen=True):
 
 
 class EraseOwner(Operation[Erasure], frozen=True):
-    """Delete everything of an owner, for good: ask again until it is `done`.
+    """Delete all data of an owner, for good. Repeat the request until it is `done`.
 
-    Their runs are cancelled and their keys revoked first. A person or a project goes with it. What
-    is in the audit log stays. Raises `Conflict` for the last admin, and for the owner of the key
-    that asks.
+    The owner's runs are cancelled and keys revoked first. The person or project itself is deleted
+    too; the audit log stays. Raises `Conflict` for the last admin, and for the owner of the key
+    that makes the request.
     """
 
     route: ClassVar[str] = "DELETE /v1/owners/{owner}"
@@ -471,5 +477,5 @@ OWNER_OPERATIONS: tuple[type[Operation[Any]], ...] = (
     ListOwners,
     ExportOwner,
     SetOwnersProviderKey,
-    EraseOwner,  # last, for an owner may look like the end of the others' addresses
+    EraseOwner,  # last: an owner's name may look like the end of the other paths
 )

@@ -87,8 +87,8 @@ IfBusy = Literal["reject", "wait", "interrupt", "rollback"]
 class Model(msgspec.Struct, frozen=True):
     """A model that can be named: `id` is `provider:name`.
 
-    `context_tokens` is how much of a conversation it is told at most, where that is known: what the
-    model takes, or less where the settings say so.
+    `context_tokens` is how much of a conversation the model gets at most, if that is known: the
+    model's own limit, or a smaller one from the settings.
     """
 
     id: str
@@ -98,7 +98,7 @@ class Model(msgspec.Struct, frozen=True):
 
 
 class ProviderProblem(msgspec.Struct, frozen=True):
-    """A provider that could not be asked for its models; `code` and `message` are of its error."""
+    """A provider whose models could not be listed, with `code` and `message` of the error."""
 
     provider: str
     code: str
@@ -106,20 +106,20 @@ class ProviderProblem(msgspec.Struct, frozen=True):
 
 
 class ModelList(Listed[Model], frozen=True):
-    """The models of all providers that answered, and the others' `problems`."""
+    """The models of all providers that answered; `problems` lists the other providers."""
 
     problems: Sequence[ProviderProblem] = ()
 
 
 class NewMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A message as `/process` takes it."""
+    """A new message for `/process`."""
 
     content: Content
     role: Literal["user", "system"] = "user"
 
 
 class CreateAssistant(Operation[Assistant], frozen=True):
-    """Define who answers."""
+    """Create an assistant: a model, instructions, tools and sampling settings."""
 
     route: ClassVar[str] = "POST /v1/assistants"
     answer: ClassVar[Any] = Assistant
@@ -136,7 +136,7 @@ class CreateAssistant(Operation[Assistant], frozen=True):
 
 
 class ListAssistants(Operation[Listed[Assistant]], frozen=True):
-    """Assistants, newest first."""
+    """List assistants, newest first."""
 
     route: ClassVar[str] = "GET /v1/assistants"
     answer: ClassVar[Any] = Listed[Assistant]
@@ -146,7 +146,7 @@ class ListAssistants(Operation[Listed[Assistant]], frozen=True):
 
 
 class GetAssistant(Operation[Assistant], frozen=True):
-    """One assistant."""
+    """Get one assistant."""
 
     route: ClassVar[str] = "GET /v1/assistants/{assistant_id}"
     answer: ClassVar[Any] = Assistant
@@ -155,7 +155,7 @@ class GetAssistant(Operation[Assistant], frozen=True):
 
 
 class UpdateAssistant(Operation[Assistant], frozen=True):
-    """Change what is given; the rest stays."""
+    """Change the given fields of an assistant; the others stay."""
 
     route: ClassVar[str] = "PATCH /v1/assistants/{assistant_id}"
     answer: ClassVar[Any] = Assistant
@@ -180,7 +180,7 @@ class DeleteAssistant(Operation[Deleted], frozen=True):
 
 
 class CreateThread(Operation[Thread], frozen=True):
-    """Begin an empty conversation."""
+    """Create an empty thread."""
 
     route: ClassVar[str] = "POST /v1/threads"
     answer: ClassVar[Any] = Thread
@@ -192,18 +192,17 @@ class CreateThread(Operation[Thread], frozen=True):
 
 
 class ListThreads(Operation[Listed[Thread]], frozen=True):
-    """Threads, newest first; `q` searches titles and messages.
+    """List threads, newest first; `q` searches titles and messages.
 
-    `q` finds the threads whose title, or one of whose messages, holds all of its words, and its
-    phrases in quotation marks as they stand. With `parent_id` those alone that were forked from
-    that thread. The default `order` is `created`; `activity` lists the thread that was changed
-    last first, and a thread that is continued moves to the front. Pass `next` of a page as `after`
-    with the same `order`.
+    `q` finds the threads whose title, or one of whose messages, contains all of its words and its
+    quoted phrases. `parent_id` selects the threads that were forked from that thread. The default
+    `order` is `created`; `activity` lists the last changed thread first. Pass `next` of a page as
+    `after`, with the same `order`.
 
-    Threads that replaced each other, as an edited message makes them, are a family: their metadata
-    name under `replaces` the thread whose place they take. The default `branches` is `all`;
-    `latest` lists of each family the last changed thread alone, and leaves out threads without
-    messages. `family` is the id of a thread, for all threads of its family.
+    Threads that replaced each other, as editing a message does, are a family: the metadata field
+    `replaces` of a thread is the id of the thread whose place it takes. The default `branches` is
+    `all`; `latest` lists only the last changed thread of each family and omits threads without
+    messages. `family` is the id of a thread and selects its whole family.
     """
 
     route: ClassVar[str] = "GET /v1/threads"
@@ -219,7 +218,7 @@ class ListThreads(Operation[Listed[Thread]], frozen=True):
 
 
 class GetThread(Operation[Thread], frozen=True):
-    """One thread."""
+    """Get one thread."""
 
     route: ClassVar[str] = "GET /v1/threads/{thread_id}"
     answer: ClassVar[Any] = Thread
@@ -228,7 +227,7 @@ class GetThread(Operation[Thread], frozen=True):
 
 
 class UpdateThread(Operation[Thread], frozen=True):
-    """Change what is given; the rest stays."""
+    """Change the given fields of a thread; the others stay."""
 
     route: ClassVar[str] = "PATCH /v1/threads/{thread_id}"
     answer: ClassVar[Any] = Thread
@@ -248,10 +247,10 @@ class DeleteThread(Operation[Deleted], frozen=True):
 
 
 class ForkThread(Operation[Thread], frozen=True):
-    """A new thread that begins with this one's messages up to `message_id`, or with all of them.
+    """Create a thread from a copy of this one's messages up to `message_id`, or of all of them.
 
-    With `before` that message is the first that is left out. A tool call whose output would be left
-    behind is left behind with it.
+    With `before`, that message is left out. A tool call whose output is not copied is not copied
+    either.
     """
 
     route: ClassVar[str] = "POST /v1/threads/{thread_id}/fork"
@@ -268,9 +267,9 @@ class ForkThread(Operation[Thread], frozen=True):
 class CreateMessage(Operation[Message], frozen=True):
     """Append a user or system message; with role `tool`, save a tool output.
 
-    A tool output needs `tool_call_id`, and `run_id` unless it is the thread's active run. A system
-    message with `compacts` is a summary: from now on models are told it in place of the messages up
-    to that number, which stay in the thread. 0 takes back every summary before it.
+    A tool output needs `tool_call_id`, and `run_id` unless it is for the thread's active run. A
+    system message with `compacts` is a summary: models get it in place of the messages up to that
+    number, which stay in the thread. 0 cancels all earlier summaries.
     """
 
     route: ClassVar[str] = "POST /v1/messages"
@@ -289,7 +288,7 @@ class CreateMessage(Operation[Message], frozen=True):
 
 
 class ListMessages(Operation[Listed[Message]], frozen=True):
-    """A thread's messages, in order."""
+    """List a thread's messages, in order."""
 
     route: ClassVar[str] = "GET /v1/messages"
     answer: ClassVar[Any] = Listed[Message]
@@ -300,7 +299,7 @@ class ListMessages(Operation[Listed[Message]], frozen=True):
 
 
 class GetMessage(Operation[Message], frozen=True):
-    """One message."""
+    """Get one message."""
 
     route: ClassVar[str] = "GET /v1/messages/{message_id}"
     answer: ClassVar[Any] = Message
@@ -309,10 +308,10 @@ class GetMessage(Operation[Message], frozen=True):
 
 
 class RunCall(Operation[A_co], Generic[A_co], frozen=True, kw_only=True):
-    """What both ways to start a run may say of it; what is not given follows the assistant.
+    """Fields of both operations that start a run; those not given are the assistant's.
 
-    `mcp_servers` are servers whose tools this side runs, where its operator allows that. `if_busy`
-    says what becomes of an active run in the thread.
+    `mcp_servers` are MCP servers whose tools the backend runs, if its operator allows that.
+    `if_busy` decides what happens to an active run of the thread.
     """
 
     assistant_id: Id | None = None
@@ -332,10 +331,10 @@ class RunCall(Operation[A_co], Generic[A_co], frozen=True, kw_only=True):
 
 
 class CreateRun(RunCall[Run], frozen=True):
-    """Start a run; `tools` are those that the caller will execute itself.
+    """Create a run; `tools` are those that the caller runs itself.
 
-    The run waits in `queued` until its first turn is asked for by `/process` or `/completions`, or
-    at once with `background`.
+    The run stays `queued` until `/process` or `/completions` requests its first turn. With
+    `background`, the first turn starts at once.
     """
 
     route: ClassVar[str] = "POST /v1/runs"
@@ -347,7 +346,7 @@ class CreateRun(RunCall[Run], frozen=True):
 
 
 class ListRuns(Operation[Listed[Run]], frozen=True):
-    """Runs, newest first; with `thread_id`, that thread's."""
+    """List runs, newest first; with `thread_id`, those of that thread."""
 
     route: ClassVar[str] = "GET /v1/runs"
     answer: ClassVar[Any] = Listed[Run]
@@ -358,7 +357,7 @@ class ListRuns(Operation[Listed[Run]], frozen=True):
 
 
 class GetRun(Operation[Run], frozen=True):
-    """One run."""
+    """Get one run."""
 
     route: ClassVar[str] = "GET /v1/runs/{run_id}"
     answer: ClassVar[Any] = Run
@@ -367,7 +366,7 @@ class GetRun(Operation[Run], frozen=True):
 
 
 class CancelRun(Operation[Run], frozen=True):
-    """Stop a run. 202 with the cancelled run; 200 and unchanged if it had ended."""
+    """Cancel a run. Returns 202 with the cancelled run; 200, unchanged, if it had ended."""
 
     route: ClassVar[str] = "POST /v1/runs/{run_id}/cancel"
     answer: ClassVar[Any] = Run
@@ -377,11 +376,11 @@ class CancelRun(Operation[Run], frozen=True):
 
 
 class SubmitToolOutput(Operation[Action], frozen=True):
-    """Save the output of one tool call, once. The same body again gives the same answer.
+    """Save the output of one tool call, once. Repeating the same body returns the same response.
 
-    Of an action of kind `approval` the output is `{"approve": true}`, or
-    `{"approve": false, "reason": "..."}`.
-    `metadata` goes to the tool message, such as the ids of `files` that a person may look at.
+    For an action of kind `approval`, the output is `{"approve": true}` or
+    `{"approve": false, "reason": "..."}`. `metadata` becomes that of the tool message, such as the
+    ids of `files` for the user.
     """
 
     route: ClassVar[str] = "POST /v1/submit_tool_output"
@@ -395,7 +394,7 @@ class SubmitToolOutput(Operation[Action], frozen=True):
 
 
 class ListActions(Operation[Listed[Action]], frozen=True):
-    """The hand-off records of a run, in call order."""
+    """List the hand-off records of a run, in call order."""
 
     route: ClassVar[str] = "GET /v1/actions"
     answer: ClassVar[Any] = Listed[Action]
@@ -407,7 +406,7 @@ class ListActions(Operation[Listed[Action]], frozen=True):
 
 
 class GetAction(Operation[Action], frozen=True):
-    """One hand-off record."""
+    """Get one hand-off record."""
 
     route: ClassVar[str] = "GET /v1/actions/{action_id}"
     answer: ClassVar[Any] = Action
@@ -416,7 +415,7 @@ class GetAction(Operation[Action], frozen=True):
 
 
 class Complete(Operation[None], frozen=True):
-    """Run the next turn of this run and stream it."""
+    """Start the next turn of a run and stream its events."""
 
     route: ClassVar[str] = "POST /v1/completions"
     answer: ClassVar[Any] = None
@@ -428,10 +427,10 @@ class Complete(Operation[None], frozen=True):
 
 
 class Process(RunCall[None], frozen=True, kw_only=True):
-    """Make what is missing (thread, message, run), then stream the turn.
+    """Create the thread, message and run as needed, then stream the turn.
 
-    With `run_id` it is that run's next turn, or the turn in progress. With `background` the answer
-    is the run, at once.
+    With `run_id`, stream that run's next turn or its turn in progress. With `background`, return
+    the run at once.
     """
 
     route: ClassVar[str] = "POST /v1/process"
@@ -446,7 +445,7 @@ class Process(RunCall[None], frozen=True, kw_only=True):
 
 
 class Follow(Operation[None], frozen=True):
-    """Replay a run's events above `after`, then follow them until the run has ended."""
+    """Stream a run's events after number `after`, stored and new ones, until the run ends."""
 
     route: ClassVar[str] = "GET /v1/runs/{run_id}/events"
     answer: ClassVar[Any] = None
@@ -457,7 +456,7 @@ class Follow(Operation[None], frozen=True):
 
 
 class ListFiles(Operation[Listed[Upload]], frozen=True):
-    """Uploaded files, newest first."""
+    """List uploaded files, newest first."""
 
     route: ClassVar[str] = "GET /v1/files"
     answer: ClassVar[Any] = Listed[Upload]
@@ -467,7 +466,7 @@ class ListFiles(Operation[Listed[Upload]], frozen=True):
 
 
 class GetFile(Operation[Upload], frozen=True):
-    """What is known of one file; its bytes are at `/v1/files/{file_id}/content`."""
+    """Get the record of one file; its bytes are at `/v1/files/{file_id}/content`."""
 
     route: ClassVar[str] = "GET /v1/files/{file_id}"
     answer: ClassVar[Any] = Upload
@@ -476,7 +475,7 @@ class GetFile(Operation[Upload], frozen=True):
 
 
 class ListModels(Operation[ModelList], frozen=True):
-    """The models that can be named here; with `model` that one, without asking any provider."""
+    """List the available models; with `model`, only that one, without asking its provider."""
 
     route: ClassVar[str] = "GET /v1/models"
     answer: ClassVar[Any] = ModelList

@@ -18,13 +18,13 @@ class Malformed(errors.InvalidRequest):
 
 
 class MethodNotAllowed(errors.CallerError):
-    """The address exists, and does not do this."""
+    """The address does not support this method."""
 
     code = "method_not_allowed"
 
 
 class UnsupportedMedia(errors.CallerError):
-    """The body is in a format or an encoding that this call does not take."""
+    """The body is in a format or an encoding that this operation does not accept."""
 
     code = "unsupported_media_type"
 
@@ -40,19 +40,19 @@ class SignedOut(errors.Unauthorized):
 
 
 class Misdirected(errors.CallerError):
-    """The request is for a host that this server is not."""
+    """The request names a host that this server does not serve."""
 
     code = "misdirected"
 
 
 class TooMany(errors.TryAgain):
-    """Too many requests of this kind from one person or address."""
+    """One person or address made too many requests of this kind."""
 
     code = "too_many_requests"
 
 
 class HeadTooLarge(errors.TooLarge):
-    """A request line and header fields that go beyond the limit."""
+    """The request line and header fields exceed the limit."""
 
 
 STATUS: dict[type[AntiphonError], tuple[int, str]] = {

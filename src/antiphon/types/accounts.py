@@ -51,7 +51,7 @@ class Person(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_admin(self) -> bool:
-        """Whether the person can log in and administer."""
+        """True if the person can log in and is an administrator."""
         return self.role == "admin" and not self.disabled
 
 
@@ -75,7 +75,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     @property
     def limit_runs(self) -> bool:
-        """Whether they limit new runs."""
+        """True if they limit new runs."""
         return self.runs_at_once is not None or self.tokens_per_day is not None
 
 

@@ -1,4 +1,4 @@
-"""The words that a provider speaks while a model answers, and the question it was asked."""
+"""Chunks of a model's streamed reply, and the request that it answers."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ class ReasoningPiece(msgspec.Struct, frozen=True):
 
 
 class RefusalPiece(msgspec.Struct, frozen=True):
-    """The next characters of why the model will not answer, where its server tells them apart."""
+    """The next characters of a refusal, from servers that send refusals apart from the answer."""
 
     text: str
 
 
 class DetailsPiece(msgspec.Struct, frozen=True):
-    """Opaque pieces of the reasoning, which the server `origin` wants back with the reply."""
+    """Opaque pieces of the reasoning, which are returned to the server `origin` with the reply."""
 
     origin: str
     details: tuple[dict[str, Any], ...]
 
 
 class CallPiece(msgspec.Struct, frozen=True, kw_only=True):
-    """A piece of a tool call, with exactly what the provider said of where it belongs.
+    """A piece of a tool call, with the provider's own information on the call that it continues.
 
-    `index` and `id` are None where the provider gave none (an empty id is none); `position` is the
-    piece's place in its chunk where the chunk held several. Which call the piece continues is
-    decided in `engine/turn`. A `leaked` piece is a whole call that stood in the text: the provider
-    may have given the same call where calls belong as well.
+    `index` and `id` are None if the provider sent none (an empty id counts as none); `position` is
+    the piece's place in a chunk with several. `engine/turn` decides which call the piece continues.
+    A `leaked` piece is a whole call found in the text; the provider may also have sent the same
+    call as a proper tool call.
     """
 
     index: int | None = None
@@ -54,13 +54,13 @@ class CallPiece(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class UsagePiece(msgspec.Struct, frozen=True):
-    """Tokens so far; the last report of a reply counts."""
+    """Usage so far; the last one of a reply counts."""
 
     usage: Usage
 
 
 class Finish(msgspec.Struct, frozen=True):
-    """A terminal marker: a finish reason, None for a bare `[DONE]`. Pieces may still follow."""
+    """End marker with a finish reason, None for a bare `[DONE]`. More chunks may follow."""
 
     reason: str | None = None
 
@@ -71,10 +71,10 @@ Chunk = TextPiece | ReasoningPiece | RefusalPiece | DetailsPiece | CallPiece | U
 class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
     """One request to a model.
 
-    `model` is the provider's own name for it. `messages` is the conversation as chat completions
-    takes it, JSON objects joined by commas without the brackets: long threads travel as bytes.
-    `run_id` and `turn` name the request in logs and let a scripted provider know where it is; a
-    provider that may know which `trace` it belongs to is told.
+    `model` is the provider's name of the model. `messages` is the conversation in the form of chat
+    completions: JSON objects joined by commas, without the brackets, so that long threads stay
+    bytes. `run_id` and `turn` identify the request in logs and to a scripted provider. `trace` is
+    sent to providers that may know it.
     """
 
     model: str
@@ -87,11 +87,11 @@ class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
     trace: str | None = None
 
     def decode_messages(self) -> list[dict[str, Any]]:
-        """The conversation as objects, for providers that must look into it.
+        """Return the conversation as objects.
 
-        Reasoning stands in its message as `reasoning_content`, an extra in its call as
-        `extra_content`: only some servers take them. A refusal is a part of its message's text, and
-        what one server alone wants back is left out.
+        Reasoning is the field `reasoning_content` of its message, an extra the field
+        `extra_content` of its call: only some servers accept these. A refusal becomes part of its
+        message's text. Reasoning details, which are for one server only, are left out.
         """
         decoded: list[dict[str, Any]] = msgspec.json.decode(b"[" + self.messages + b"]")
         for message in decoded:
@@ -107,7 +107,7 @@ class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
         return decoded
 
 
-# The words by which servers say why a reply ended, where they mean that it was cut.
+# Finish reasons of servers that mean that a reply was cut off.
 
 
 _CUT: dict[str, Reason] = {
@@ -126,5 +126,5 @@ _CUT: dict[str, Reason] = {
 
 
 def cut_reason(word: str | None) -> Reason | None:
-    """Return why a reply that ended with this word is incomplete; None where it is whole."""
+    """Return why a reply with this finish reason is incomplete; None if it is complete."""
     return _CUT.get(word.lower()) if word else None

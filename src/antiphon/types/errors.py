@@ -1,7 +1,7 @@
-"""Everything that can go wrong, one tree, sorted by what the caller can do about it.
+"""The tree of errors, sorted by what the caller can do about them.
 
 AntiphonError
-├── CallerError             fix the call
+├── CallerError             fix the request
 │   ├── InvalidRequest          invalid_request
 │   ├── InvalidEventId          invalid_event_id
 │   ├── Unauthorized            unauthorized
@@ -20,7 +20,7 @@ AntiphonError
 │   ├── TooLarge                too_large
 │   ├── UnsupportedByProvider   unsupported_by_provider
 │   └── BadSettings             bad_settings
-├── TryAgain                the same call may succeed later
+├── TryAgain                the same request may succeed later
 │   ├── Overloaded              overloaded
 │   ├── QuotaExceeded           quota_exceeded
 │   ├── Unavailable             unavailable
@@ -49,9 +49,9 @@ from typing import Any, ClassVar
 
 
 class AntiphonError(Exception):
-    """Base of the tree. `code` is stable; `details` become members of the problem document.
+    """Base of all errors. `code` is stable; `details` become members of the problem document.
 
-    `expected`, `received` and `hint` say what was wanted, what came and what to do.
+    `expected` describes a valid value, `received` is the value that came, `hint` is a remedy.
     """
 
     code: ClassVar[str] = "internal"
@@ -87,29 +87,29 @@ class AntiphonError(Exception):
 
 
 class CallerError(AntiphonError):
-    """The call is wrong as it stands: repeating it unchanged gives the same answer."""
+    """The request is wrong; repeating it unchanged gives the same error."""
 
 
 class InvalidRequest(CallerError):
-    """A field, a type, a size or a combination that no call of this kind may have."""
+    """A field, type, size or combination of fields is not valid."""
 
     code = "invalid_request"
 
 
 class InvalidEventId(CallerError):
-    """An event number that this run never gave out."""
+    """The run has no event with this number."""
 
     code = "invalid_event_id"
 
 
 class Unauthorized(CallerError):
-    """No key, or one that is unknown or revoked."""
+    """The key is missing, unknown or revoked."""
 
     code = "unauthorized"
 
 
 class Forbidden(CallerError):
-    """The key is good, but not for this."""
+    """The key is valid but lacks the scope for this."""
 
     code = "forbidden"
 
@@ -121,13 +121,13 @@ class SignInRefused(CallerError):
 
 
 class NotFound(CallerError):
-    """No such thing for this caller; another owner's thing is answered in the same words."""
+    """The object does not exist, or belongs to another owner."""
 
     code = "not_found"
 
 
 class UnknownToolCall(NotFound):
-    """An output for a call that this run's model never made."""
+    """The output is for a tool call that the run's model did not make."""
 
     code = "unknown_tool_call"
 
@@ -139,175 +139,175 @@ class RunActive(CallerError):
 
 
 class RunEnded(CallerError):
-    """The run has reached its end, and an end is final."""
+    """The run has ended, which is final."""
 
     code = "run_ended"
 
 
 class OutputsMissing(CallerError):
-    """The next turn was asked for while calls still wait for their outputs."""
+    """The next turn was requested while tool calls wait for their outputs."""
 
     code = "outputs_missing"
 
 
 class ProviderMismatch(CallerError):
-    """The run's words go to a provider that this program asks with other settings, or not at all.
+    """This program has other settings for the run's provider, or none.
 
-    `details["provider"]` names it.
+    `details["provider"]` is the provider's name.
     """
 
     code = "provider_mismatch"
 
 
 class OutputConflict(CallerError):
-    """This call already has an output, and it is another one."""
+    """The tool call already has a different output."""
 
     code = "output_conflict"
 
 
 class IdempotencyConflict(CallerError):
-    """The Idempotency-Key was used before, with another body."""
+    """The Idempotency-Key was used before with another body."""
 
     code = "idempotency_conflict"
 
 
 class EventExpired(CallerError):
-    """The events asked for are past retention; the stored messages are still there."""
+    """The requested events are past retention; the messages are still stored."""
 
     code = "event_expired"
 
 
 class Conflict(CallerError):
-    """It contradicts what is there: a name that somebody has, an admin who is the last."""
+    """The change conflicts with the stored state: a taken name, the last admin."""
 
     code = "conflict"
 
 
 class TooLarge(CallerError):
-    """More bytes, depth or items than the limits allow."""
+    """The request has more bytes, depth or items than the limits allow."""
 
     code = "too_large"
 
 
 class UnsupportedByProvider(CallerError):
-    """The model's provider has not got what was asked; `details["settings"]` names what."""
+    """The model's provider lacks a requested feature; `details["settings"]` names it."""
 
     code = "unsupported_by_provider"
 
 
 class BadSettings(CallerError):
-    """A setting that cannot be used; says which, from where, and what would be right."""
+    """A setting cannot be used; the message names the setting and its origin."""
 
     code = "bad_settings"
 
 
 class TryAgain(AntiphonError):
-    """Nothing is wrong with the call. `details["retry_after"]`, in seconds, where it is known."""
+    """The same request may succeed later, after `details["retry_after"]` seconds if known."""
 
 
 class Overloaded(TryAgain):
-    """A limit on what runs at once is reached."""
+    """A limit on concurrent work is reached."""
 
     code = "overloaded"
 
 
 class QuotaExceeded(TryAgain):
-    """A limit of the caller's key is reached; `details["retry_after"]` is when to ask again."""
+    """A limit of the caller's key is reached; retry after `details["retry_after"]` seconds."""
 
     code = "quota_exceeded"
 
 
 class Unavailable(TryAgain):
-    """Something this runtime needs does not answer."""
+    """A service that the runtime needs does not answer."""
 
     code = "unavailable"
 
 
 class ConnectionLost(TryAgain):
-    """The server could not be reached, or went away and did not come back."""
+    """The server could not be reached, or the connection was lost and not restored."""
 
     code = "connection_lost"
 
 
 class ProviderError(AntiphonError):
-    """The model's side said no, or said something that is not a reply."""
+    """The provider returned an error, or a response that is not a reply."""
 
     code = "provider_error"
 
 
 class ProviderAuth(ProviderError):
-    """401 or 403: the key is missing or wrong."""
+    """The provider returned 401 or 403: the key is missing or wrong."""
 
     code = "provider_auth"
 
 
 class ProviderRejected(ProviderError):
-    """Another 4xx: this request will not be taken, whoever sends it."""
+    """The provider returned another 4xx: it does not accept the request."""
 
     code = "provider_rejected"
 
 
 class ProviderRateLimited(ProviderError):
-    """429, after the retries."""
+    """The provider returned 429, also after the retries."""
 
     code = "provider_rate_limited"
 
 
 class ProviderUnavailable(ProviderError):
-    """5xx, or no connection, after the retries."""
+    """The provider returned 5xx or was not reachable, also after the retries."""
 
     code = "provider_unavailable"
 
 
 class ProviderProtocol(ProviderError):
-    """Bytes that no reading makes a reply of; a redacted sample is in the message."""
+    """The provider's response cannot be parsed; the message has a redacted sample."""
 
     code = "provider_protocol"
 
 
 class Cut(AntiphonError):
-    """The reply ended before its end; what came is kept."""
+    """The reply was cut off; the received part is kept."""
 
 
 class Disconnected(Cut):
-    """The stream closed without a terminal marker."""
+    """The stream closed without an end marker."""
 
     code = "disconnected"
 
 
 class Stalled(Cut):
-    """Nothing came for longer than the deadline."""
+    """No chunk arrived within the deadline."""
 
     code = "stalled"
 
 
 class RunError(AntiphonError):
-    """A run ended without completing; everything that it said has been given before."""
+    """A run ended without completing; all its events were returned before."""
 
     @property
     def run_id(self) -> str:
-        """The run."""
+        """The id of the run."""
         return str(self.details.get("run_id", ""))
 
     @property
     def thread_id(self) -> str:
-        """The run's thread, which a new run can be started in."""
+        """The id of the run's thread, in which a new run can be started."""
         return str(self.details.get("thread_id", ""))
 
 
 class RunFailed(RunError):
-    """The run failed: the model's side said no, or the turn could not be asked for."""
+    """The run failed: the provider returned an error, or the turn could not be started."""
 
     code = "run_failed"
 
     @property
     def error_code(self) -> str:
-        """The stable code of what the run failed of, such as `provider_auth`."""
+        """The stable code of the run's error, such as `provider_auth`."""
         return str(self.details.get("error_code", ""))
 
 
 class RunIncomplete(RunError):
-    """The answer was cut; `reason` says why, and `text` is what came of it."""
+    """The answer was cut off; `reason` is the cause, `text` the received part."""
 
     code = "run_incomplete"
 
@@ -318,12 +318,12 @@ class RunIncomplete(RunError):
 
     @property
     def text(self) -> str:
-        """The text of the last reply, as far as it came."""
+        """The received text of the last reply."""
         return str(self.details.get("text", ""))
 
 
 class RunExpired(RunError):
-    """The run waited for outputs, or to be asked for its next turn, for longer than it may."""
+    """The run waited too long for tool outputs or for the request of its next turn."""
 
     code = "run_expired"
 
@@ -341,13 +341,13 @@ class Fenced(AntiphonError):
 
 
 class Internal(AntiphonError):
-    """A fault of our own; the log has the traceback, the caller does not."""
+    """An internal error; only the log has the traceback."""
 
     code = "internal"
 
 
 def install_hint(extra: str) -> str:
-    """Say how an extra that is missing is installed."""
+    """Return the instruction for installing a missing extra."""
     return f"Install the extra `{extra}`: pip install '.[{extra}]' in a checkout of Antiphon."
 
 

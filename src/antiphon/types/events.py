@@ -1,6 +1,6 @@
 """Events of a run, and their JSON.
 
-They are numbered 1, 2, 3 ... over all turns of the run. The number travels beside the event (the
+Events are numbered 1, 2, 3 ... over all turns of a run. The number is sent beside the event (the
 SSE `id`), the type inside it.
 """
 
@@ -22,10 +22,10 @@ class _Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", omit_d
 
 
 class RunStatus(_Event, frozen=True, tag="run.status"):
-    """The run's status changed. The first event of every run: it has the ids of run and thread.
+    """The run's status changed. The first event of every run, with the ids of run and thread.
 
-    In a queued run that no worker has claimed, `waiting_for` names the provider that one must
-    reach.
+    If no worker has claimed a queued run, `waiting_for` is the provider that a worker must be able
+    to reach.
     """
 
     run_id: str
@@ -49,13 +49,13 @@ class ReasoningDelta(_Event, frozen=True, tag="reasoning.delta"):
 
 
 class RefusalDelta(_Event, frozen=True, tag="refusal.delta"):
-    """The next characters of why the model will not answer."""
+    """The next characters of the model's refusal to answer."""
 
     text: str
 
 
 class ToolCallStarted(_Event, frozen=True, tag="tool_call.started"):
-    """The model began a tool call."""
+    """The model started a tool call."""
 
     tool_call_id: str
     name: str
@@ -69,7 +69,7 @@ class ToolCallDelta(_Event, frozen=True, tag="tool_call.delta"):
 
 
 class ToolCallReady(_Event, frozen=True, tag="tool_call.ready"):
-    """The call is whole. `repaired` where missing closers were added to its arguments."""
+    """The tool call is complete. `repaired` if missing brackets were added to its arguments."""
 
     tool_call_id: str
     name: str
@@ -78,17 +78,18 @@ class ToolCallReady(_Event, frozen=True, tag="tool_call.ready"):
 
 
 class MessageCompleted(_Event, frozen=True, tag="message.completed"):
-    """The message as it was saved."""
+    """A message was saved."""
 
     message: Message
 
 
 class PendingAction(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One line of the manifest; `arguments` is an object, `expires_at` milliseconds since 1970.
+    """An action of the manifest; `arguments` is an object, `expires_at` milliseconds since 1970.
 
-    Of kind `approval` the call is one of `server`'s, which this side runs once the client has
-    submitted `{"approve": true}` as its output; `{"approve": false, "reason": "..."}` refuses it.
-    `tool_digest` tells that tool from every other, whatever its name.
+    An action of kind `approval` is a call of a tool of the MCP server `server`. The backend runs it
+    once the client has submitted `{"approve": true}` as its output;
+    `{"approve": false, "reason": "..."}` refuses it. `tool_digest` identifies the tool as it was
+    then, regardless of its name.
     """
 
     action_id: str
@@ -118,7 +119,7 @@ def to_pending_action(action: Action) -> PendingAction:
 class ActionRequired(_Event, frozen=True, tag="action.required"):
     """The manifest: every action of this turn that waits for the client.
 
-    They are durable before this is seen.
+    The actions are durable before this event is sent.
     """
 
     run_id: str
@@ -126,10 +127,10 @@ class ActionRequired(_Event, frozen=True, tag="action.required"):
 
 
 class ToolOutputAdded(_Event, frozen=True, tag="tool_output.added"):
-    """An output was saved. `refused` where it is one because the call was not allowed to run.
+    """A tool output was saved.
 
-    `cancelled` where the call was stopped. `arguments` is the JSON with which the tool ran, where
-    a person changed what the model had written.
+    `refused` if the call was not allowed to run, `cancelled` if it was stopped. `arguments` is the
+    JSON with which the tool ran, if a person changed the model's.
     """
 
     tool_call_id: str
@@ -141,7 +142,7 @@ class ToolOutputAdded(_Event, frozen=True, tag="tool_output.added"):
 
 
 class TurnRestarted(_Event, frozen=True, tag="turn.restarted"):
-    """The turn begins again: what came after event `after` is void and comes anew."""
+    """The turn restarts: all events after number `after` are void and come again."""
 
     reason: str
     after: int

@@ -1,9 +1,9 @@
-"""Sortable ids with a prefix. Clock and randomness are arguments.
+"""Sortable ids with a prefix; time and randomness are arguments.
 
 An id is `prefix_` and 35 characters of Crockford's base 32: 9 for the millisecond, which makes ids
-sort by birth until the year 3084, and 26 for 128 random bits, which makes them unguessable (an id
-is never the only authority, but it may leak into logs). With its prefix that is at most 40 for a
-call: OpenAI takes no longer ones.
+sort by creation time until the year 3084, and 26 for 128 random bits, which makes them unguessable
+(an id alone gives no access, but it may leak into logs). The id of a tool call has 40 characters
+with its prefix, the most that OpenAI accepts.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ Prefix = Literal[
     "asst", "thread", "msg", "run", "act", "call", "file", "key", "person", "proj", "audit"
 ]
 Mint = Callable[[Prefix], str]
-"""Makes a new id of a kind; the runtime hands one down that holds clock and dice."""
+"""Creates a new id with this prefix, from the runtime's clock and random source."""
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 RANDOM_BYTES = 16
 
 
 def make(prefix: Prefix, milliseconds: int, randomness: bytes) -> str:
-    """An id of that kind, born at `milliseconds` since 1970; `randomness` is 16 bytes."""
+    """Return an id created at `milliseconds` since 1970; `randomness` is 16 bytes."""
     return f"{prefix}_{_base32(milliseconds, 9)}{_base32(int.from_bytes(randomness), 26)}"
 
 

@@ -10,26 +10,26 @@ import msgspec
 Role = Literal["system", "user", "assistant", "tool"]
 
 UPLOAD_PREFIX = "antiphon:"
-"""What the address of an upload begins with, where a message's stored form names one."""
+"""Prefix of an upload's id in the stored form of a message."""
 
 REASONING = "antiphon:reasoning"
-"""The key of an assistant message's reasoning in its stored form: not every server takes it."""
+"""Key of the reasoning in the stored form of an assistant message; not every server accepts it."""
 
 REFUSAL = "antiphon:refusal"
-"""The key of an assistant message's refusal in its stored form; `content` is then a string."""
+"""Key of the refusal in the stored form of an assistant message; `content` is then a string."""
 
 DETAILS = "antiphon:details"
-"""The key of the opaque details of its reasoning: the JSON of `ReasoningDetails`, as a string."""
+"""Key of the opaque details of its reasoning: the JSON of `ReasoningDetails`, as a string."""
 
 EXTRA = "antiphon:extra"
-"""The key of a call's opaque extra in its stored form: its JSON, as a string."""
+"""Key of the opaque extra in the stored form of a tool call: its JSON, as a string."""
 
 COMPACTS = "antiphon:compacts"
-"""The key, in a summary's stored form, of the number that it stands in up to."""
+"""Key, in the stored form of a summary, of the number of the last message that it replaces."""
 
 
 class Text(msgspec.Struct, frozen=True, tag_field="type", tag="text"):
-    """Plain text, or Markdown where a model wrote it."""
+    """Plain text; Markdown if a model wrote it."""
 
     text: str
 
@@ -48,16 +48,16 @@ class File(msgspec.Struct, frozen=True, tag_field="type", tag="file"):
 
 
 class Refusal(msgspec.Struct, frozen=True, tag_field="type", tag="refusal"):
-    """A model's reason not to answer, in its own words. Only replies have it."""
+    """The model's own text of a refusal. Only replies have it."""
 
     refusal: str
 
 
 Part = Text | Image | File
-"""What a caller may send as content."""
+"""A part of the content that a caller may send."""
 
 MessagePart = Part | Refusal
-"""What a message may hold."""
+"""A part of the content of a stored message."""
 
 
 class Upload(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,7 +71,7 @@ class Upload(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ToolSpec(msgspec.Struct, frozen=True):
-    """A tool as it is offered to a model. `parameters` is a JSON Schema of type object."""
+    """A tool as offered to a model. `parameters` is a JSON Schema of type object."""
 
     name: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.-]{1,128}$(?!\n)")]
     description: str = ""
@@ -81,9 +81,9 @@ class ToolSpec(msgspec.Struct, frozen=True):
 
 
 class Hints(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Claims of a tool's server about it (MCP's annotations); None without a claim.
+    """Annotations of a tool by its MCP server; None if the server says nothing.
 
-    They are believed only if the server is trusted.
+    They count only if the server is trusted.
     """
 
     title: str | None = None
@@ -94,12 +94,11 @@ class Hints(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Tool(msgspec.Struct, frozen=True, kw_only=True):
-    """A tool that can be called, and whose it is.
+    """A tool that can be called, with its origin.
 
-    `spec.name` is the name that the model uses. `server` is the MCP server by the name in the
-    settings, None for a function of the program's own; `own_name` is what the server calls it, and
-    `origin` what the server is: another program has another one. `trusted` servers' hints are
-    believed.
+    `spec.name` is the name for the model. `server` is the name of the MCP server in the settings,
+    None for a function of the program itself; `own_name` is the server's name of the tool.
+    `origin` identifies the server's program or address. Hints of a `trusted` server count.
     """
 
     spec: ToolSpec
@@ -113,8 +112,8 @@ class Tool(msgspec.Struct, frozen=True, kw_only=True):
 class ToolCall(msgspec.Struct, frozen=True, omit_defaults=True):
     """A tool call of the model. `arguments` is one JSON object as text, byte for byte as it came.
 
-    `provider_id` is the provider's own id where ours had to differ (missing or repeated ids);
-    `extra` holds opaque fields that must go back to the provider with the call, such as Gemini's
+    `provider_id` is the provider's id if ours had to differ (missing or repeated ids). `extra`
+    holds opaque fields that must be returned to the provider with the call, such as Gemini's
     `extra_content` (open-webui/computer#224).
     """
 
@@ -127,10 +126,10 @@ class ToolCall(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ReasoningDetails(msgspec.Struct, frozen=True):
-    """Details that a provider wants back with its reply, as OpenRouter's `reasoning_details`.
+    """Opaque details to return to the provider with its reply, such as `reasoning_details`.
 
-    Opaque: kept in order, and sent to the provider that gave it and to no other. `origin` tells
-    that one from the others without naming its address.
+    They are kept in order and sent only to the provider that they came from. `origin` identifies
+    that provider without naming its address.
     """
 
     origin: str
@@ -138,19 +137,19 @@ class ReasoningDetails(msgspec.Struct, frozen=True):
 
 
 METADATA_VALUE = 512
-"""Characters of one value of a message's metadata."""
+"""Maximum characters of one value of a message's metadata."""
 ARGUMENT_PIECES = 12
-"""Values of a tool message's metadata that hold the arguments that a person changed."""
+"""Maximum number of metadata values of a tool message that hold changed arguments."""
 
 
 def changed_arguments(metadata: Mapping[str, str]) -> str | None:
-    """Return the JSON with which a tool ran, from its message's metadata, where it was changed."""
+    """Return a tool call's changed JSON arguments from its message's metadata, None if none."""
     pieces = (metadata.get(f"arguments.{place}", "") for place in range(ARGUMENT_PIECES))
     return "".join(pieces) or None
 
 
 MAX_FILES = 10
-"""Of one result: their ids have to fit one value of a message's metadata."""
+"""Maximum files of one result: their ids must fit one metadata value of a message."""
 
 ToolFault = Literal[
     "unknown_tool",
@@ -161,11 +160,11 @@ ToolFault = Literal[
     "unavailable",
     "failed",
 ]
-"""Why a call has no result: what a person is shown in short; the model reads the output."""
+"""Why a tool call has no result, in short for a person; the model gets the output."""
 
 
 class Blob(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="blob"):
-    """Bytes that a tool gave: a picture, a sound, a file. In JSON they are base64."""
+    """Binary result of a tool: a picture, a sound, a file. Base64 in JSON."""
 
     media_type: str
     data: bytes
@@ -173,7 +172,7 @@ class Blob(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="blo
 
 
 class Link(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="link"):
-    """Something that a tool points to and did not send."""
+    """Reference to a resource that the tool did not send."""
 
     uri: str
     name: str = ""
@@ -227,11 +226,11 @@ class Progress(msgspec.Struct, frozen=True):
 class Message(msgspec.Struct, frozen=True, kw_only=True):
     """One message of a thread; `number` counts from 1 in its thread, without a gap.
 
-    `status` is `incomplete` where a reply was cut; `created_at` is milliseconds since 1970.
+    `status` is `incomplete` if a reply was cut off; `created_at` is milliseconds since 1970.
     `parent_id` is the message that this one was copied from when its thread was forked.
 
-    A system message with `compacts` is a summary: a model is told it in place of the messages up to
-    that number, 0 for none. The newest of a thread holds.
+    A system message with `compacts` is a summary: a model gets it in place of the messages up to
+    that number, 0 for none. The newest summary of a thread counts.
     """
 
     id: str
@@ -258,7 +257,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def refusal(self) -> str:
-        """The model's reason not to answer; empty where it answered."""
+        """The text of the model's refusal; empty if it answered."""
         return "".join(part.refusal for part in self.content if isinstance(part, Refusal))
 
     @property
@@ -268,7 +267,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def file_ids(self) -> tuple[str, ...]:
-        """Of a tool's message: the ids of files that hold what was too much to be said."""
+        """Ids of files that hold parts of a tool's result that are too long for its output."""
         ids = self.metadata.get("files", "") if self.role == "tool" else ""
         return tuple(filter(None, ids.split(",")[:MAX_FILES]))
 
@@ -281,11 +280,11 @@ def parts(content: str | Sequence[Part]) -> tuple[Part, ...]:
 
 
 def to_chat_completions(message: Message) -> bytes:
-    """The message as chat completions takes it: what every provider's request begins from.
+    """Encode a message in the form of chat completions, the basis of every provider's request.
 
-    Stored beside the message, so that a long thread is joined and never rebuilt. An upload stands
-    in it as `UPLOAD_PREFIX` and its id; its bytes are put in when a model is asked. What only some
-    servers take stands under a key of ours, which `providers/history` renames or takes out.
+    The result is stored beside the message, so that the messages of a long thread are only joined.
+    An upload is `UPLOAD_PREFIX` and its id; its bytes are inserted for the request. Fields that
+    only some servers accept have keys of our own, which `providers/history` renames or removes.
     """
     if message.role == "tool":
         said = _blank_to_empty(message.text)
@@ -302,7 +301,7 @@ def _chat_reply(message: Message) -> _ChatAssistant:
     calls = tuple(_chat_call(call) for call in message.tool_calls)
     refusal = _blank_to_empty(message.refusal) if isinstance(content, str) else ""
     if not (content or calls or refusal):
-        # Reasoning alone is nothing that was said; without it, such a message is one string.
+        # A message with reasoning only is stored as an empty string.
         return _ChatAssistant(content="")
     details = message.reasoning_details
     return _ChatAssistant(
@@ -335,7 +334,7 @@ class _ChatMessage(msgspec.Struct, frozen=True):
 
 
 class _ChatSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """As the user's: it holds what anybody said, which shall not speak as the system."""
+    """Has the user's role, because text of users must not get the weight of a system message."""
 
     role: str = "user"
     compacts: int = msgspec.field(name=COMPACTS)
@@ -376,7 +375,7 @@ def _chat_content(content: Sequence[MessagePart]) -> str | list[dict[str, Any]]:
 
 
 def _blank_to_empty(text: str) -> str:
-    """The text; nothing for blanks alone, which some servers refuse like no text at all."""
+    """Return the text; empty for blanks only, which some servers refuse."""
     return "" if text.isspace() else text
 
 

@@ -25,7 +25,7 @@ class Status(StrEnum):
 
     @property
     def ended(self) -> bool:
-        """Whether the status is final."""
+        """True if the status is final."""
         return not TRANSITIONS[self]
 
 
@@ -57,14 +57,14 @@ Seconds = Annotated[float, msgspec.Meta(gt=0, le=DAY)]
 
 
 class Fault(msgspec.Struct, frozen=True):
-    """Why a run failed: a code from the closed list in `errors`, and words for a person."""
+    """Reason of a failed run: a code of the closed list in `errors`, and a message for a person."""
 
     code: str
     message: str
 
 
 TOOL_CHOICES = ("auto", "none", "required")
-"""Words for the choice among tools."""
+"""Values of `tool_choice` that name no tool."""
 
 Bias = Annotated[
     dict[
@@ -73,7 +73,7 @@ Bias = Annotated[
     ],
     msgspec.Meta(min_length=1, max_length=1024),
 ]
-"""How much more or less likely tokens become, by their numbers."""
+"""Bias of tokens by their numbers: above 0 is more likely, below 0 less likely."""
 
 
 class Sampling(
@@ -106,7 +106,7 @@ class Sampling(
 
     @property
     def chosen_tool(self) -> str | None:
-        """The one tool that the model is made to call; the three words are never tools here."""
+        """The tool that the model must call; None if `tool_choice` names no tool."""
         match self.tool_choice:
             case str(name) if name not in TOOL_CHOICES:
                 return name
@@ -119,9 +119,9 @@ class Sampling(
 class Deadlines(
     msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
 ):
-    """Seconds: how long a model may be silent, at first and between chunks, and a turn may last.
+    """Deadlines in seconds: for the first chunk, between chunks, and for a whole turn.
 
-    What is None follows the settings; `first_chunk` follows `chunk`.
+    None means the value of the settings; for `first_chunk` that of `chunk`.
     """
 
     chunk: Seconds | None = None
@@ -136,10 +136,10 @@ ApprovalPolicy = Literal["always", "never"]
 class McpServer(msgspec.Struct, frozen=True, omit_defaults=True):
     """An MCP server whose tools the worker runs; off unless the operator allows it.
 
-    Without `url` it is the server of that name in the operator's own configuration. The tools are
-    those that match one of `allowed_tools`, or all. `require_approval` says whether a person must
-    approve each call; globs over the server's own names of its tools say it for some of them, and
-    what none of them names, or one says `always` of, is asked about. No command can be named here.
+    Without `url` it is the server of that name in the operator's own configuration. Its tools are
+    those that match one of `allowed_tools`, or all. `require_approval` decides whether a person
+    must approve each call, for all tools or by globs of the server's own tool names; a tool that no
+    glob matches, or that one matches with `always`, needs approval. A command cannot be given.
     """
 
     name: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_. -]{0,63}$(?!\n)")]
@@ -163,9 +163,9 @@ class McpServer(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class HostedTool(msgspec.Struct, frozen=True):
-    """A tool that the worker runs: the MCP server that has it, and whether a person is asked.
+    """A tool of an MCP server that the worker runs; `asks` if a call needs approval.
 
-    `digest` tells it from what the server may make of it later.
+    `digest` identifies the tool as it is now; the server may change it later.
     """
 
     server: str
@@ -181,7 +181,7 @@ class Approval(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
 
 
 class Assistant(msgspec.Struct, frozen=True, kw_only=True):
-    """Who answers: a model as `provider:name`, instructions, tools, sampling. Times in ms."""
+    """A model as `provider:name`, with instructions, tools and sampling. Times in ms."""
 
     id: str
     name: str = ""
@@ -196,9 +196,9 @@ class Assistant(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Thread(msgspec.Struct, frozen=True, kw_only=True):
-    """An ordered conversation. `version` grows with every change a model would see.
+    """An ordered conversation. `version` grows with every change that a model would see.
 
-    `messages` counts places, those that are kept for the outputs of open tool calls included.
+    `messages` counts the messages, including places reserved for outputs of open tool calls.
     """
 
     id: str
@@ -212,14 +212,14 @@ class Thread(msgspec.Struct, frozen=True, kw_only=True):
 
 
 DOLLAR_DIGITS = 12
-"""Decimals of a cost: more than any price has, and fewer than where binary fractions show."""
+"""Decimals of a cost: more than any price has, few enough to hide errors of binary fractions."""
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Tokens, and cost in US dollars where the price is known.
+    """Tokens, and cost in US dollars if the price is known.
 
-    `cached_tokens` are among the input tokens, `reasoning_tokens` among the output tokens. The cost
-    of a sum is known where that of each part is.
+    `cached_tokens` are part of the input tokens, `reasoning_tokens` of the output tokens. The cost
+    of a sum is known if the cost of each part is.
     """
 
     input_tokens: int = 0
@@ -241,14 +241,14 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Destination(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """Place where the words of a run go, by the settings of the program that began it.
+    """Provider that a run's text is sent to, by the settings of the program that started the run.
 
-    `provider` is the catalog's name for who is asked, "" for the server at the setting `base_url`.
-    `address` is the scheme, host and port of that server, "" where the provider's library knows it.
-    `digest` is of the settings that decide where the words go, none of which is a secret: another
-    program serves the run in the same way where it has the same one. `seal` is the mark of what
-    opens the owner's own key at the provider, "" where the key is the program's. `servers` are the
-    MCP servers that the run names of the operator's own.
+    `provider` is its name in the catalog, "" for the server at the setting `base_url`. `address` is
+    the scheme, host and port of that server, "" if the provider's library knows it. `digest` is of
+    the settings that decide where the text is sent, none of them a secret: a program with the same
+    digest can serve the run. `seal` identifies the secret that encrypts the owner's own provider
+    key, "" if the program's key is used. `servers` are the operator's MCP servers that the run
+    names.
     """
 
     provider: str
@@ -259,7 +259,7 @@ class Destination(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_f
 
     @property
     def name(self) -> str:
-        """The provider's name for people."""
+        """The provider's name for display."""
         return self.provider or self.address.rpartition("/")[2]
 
     @property
@@ -269,21 +269,21 @@ class Destination(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_f
 
     @classmethod
     def parse(cls, text: str) -> Destination | None:
-        """Return the destination of this text; None for a run of a version that had none.
+        """Return the destination of this text; None for the empty text of an older version.
 
-        Raises `msgspec.DecodeError` for one of a later version.
+        Raises `msgspec.DecodeError` for the text of a later version.
         """
         return msgspec.json.decode(text, type=cls) if text else None
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
-    """From a user's message to the final answer; one id through all its turns.
+    """All turns from a user's message to the final answer.
 
-    `turn` counts the turns that were begun, `attempt` the tries at this one; a turn begins with
-    what the worker has to run of the calls of the turn before. `expires_in` is how
-    many seconds its actions wait for their outputs. `messages_before` is how many messages the
-    thread held before the run, and the message that came with it, began. `waiting_for` is the
-    provider that a queued run waits for: no program that can ask it has taken the run yet.
+    `turn` counts the started turns, `attempt` the attempts at the current one; a turn begins with
+    the calls of the previous turn that the worker runs itself. Actions wait `expires_in` seconds
+    for their outputs. `messages_before` is the number of messages in the thread before the run and
+    the message that came with it. `waiting_for` is the provider that a queued run waits for: no
+    worker that can reach it has claimed the run yet.
     """
 
     id: str
@@ -317,13 +317,13 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
 class RunLease(msgspec.Struct, frozen=True, kw_only=True):
     """Lease and log position of a run: for workers and readers, not for callers.
 
-    `wanted` records that the next turn was requested. `last_event` is the number of the newest
-    event, `turn_began_after` that of the previous turn's `turn.ended` (0 for the first turn),
-    `kept_after` that of the newest event past retention. `due_at` is when a worker must look at the
-    run even without a request: its lease, its actions or its wait have expired. Times in ms.
-    `key_id` is the key that began the run, `trace` the W3C `traceparent` of the request for its
-    next turn. `destination` is the text of the run's `Destination`, "" without one: a worker claims
-    only runs that it would send to the same place.
+    `wanted` is true if the next turn was requested. `last_event` is the number of the newest event,
+    `turn_began_after` that of the previous turn's `turn.ended` (0 for the first turn), `kept_after`
+    that of the newest event past retention. At `due_at` a worker must handle the run even without a
+    request, because its lease, its actions or its wait have expired. Times in ms. `key_id` is the
+    key that started the run, `trace` the W3C `traceparent` of the request for its next turn.
+    `destination` is the text of the run's `Destination`, "" without one: a worker claims only runs
+    whose text it would send to the same place.
     """
 
     epoch: int = 0
@@ -340,11 +340,11 @@ class RunLease(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Action(msgspec.Struct, frozen=True, kw_only=True):
-    """The hand-off record of one tool call; `arguments` as the object the tool gets.
+    """The hand-off record of one tool call; `arguments` is the object for the tool.
 
-    A call of an MCP server of the run's, `server` by name, `runs_on` the server's side; where
-    `approval` is required the client is asked for that, and for no output; `tool_digest` is of the
-    tool as it was then.
+    The backend runs a call of one of the run's MCP servers, named by `server`: then `runs_on` is
+    `server`. If `approval` is required, the client submits an approval instead of an output.
+    `tool_digest` identifies the tool as it was at the call.
     """
 
     id: str
@@ -367,12 +367,12 @@ class Action(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def awaited(self) -> bool:
-        """Whether it waits for the client to run the tool or approve the call."""
+        """True if it waits for the client to run the tool or approve the call."""
         return self.status == "pending" and (
             self.runs_on == "client" or self.approval == "required"
         )
 
     @property
     def due(self) -> bool:
-        """Whether the worker has to run it."""
+        """True if the worker must run it."""
         return self.status == "pending" and not self.awaited

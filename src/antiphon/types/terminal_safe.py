@@ -1,9 +1,9 @@
-"""Foreign text made safe to print: what would act on a terminal is shown, or left out, instead.
+"""Make foreign text safe to print on a terminal: show or remove what would control it.
 
-One table says which characters act; a place says what becomes of them. A notice hides nothing: an
-escape sequence appears as the letters it is made of, behind a picture of its escape character.
-Prose and code lose whole sequences, which nobody wants to read; what a person decides upon shows
-even the joiners. The store keeps the original.
+One table lists the characters with effects; the place of the text decides what happens to them. A
+notice hides nothing: an escape sequence is shown as its letters, after a picture of the escape
+character. Prose and code lose whole sequences; approvals show even joiners. The store keeps the
+original.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ from collections.abc import Iterator
 from typing import Literal
 
 Place = Literal["notice", "prose", "code", "source", "approval"]
-"""Where text is going to stand.
+"""Use of a text.
 
-`notice`: errors, tables, names; nothing is removed. `prose`: what a model says; sequences and
-controls of direction are removed. `code`: as prose, but controls of direction are shown.
-`source`: as both, before it is known which is which; controls of direction stay, so it is cleaned
-again before it is drawn. `approval`: nothing is removed, and joiners are shown too.
+`notice`: errors, tables, names; nothing is removed. `prose`: text of a model; sequences and
+direction controls are removed. `code`: like prose, but direction controls are shown. `source`: text
+that may become either; direction controls stay, so it is cleaned again before it is drawn.
+`approval`: nothing is removed, and joiners are shown too.
 """
 
 LONGEST_SEQUENCE = 4096
-"""Characters of a sequence that are held back for its end; a longer one is none, and is shown."""
+"""Maximum length of a sequence; longer text is shown as text."""
 
 
 class Cleaner:
-    """Cleans text that comes in pieces; however it is cut, the pieces joined are the same.
+    """Cleans text in pieces; the joined result does not depend on where the text is cut.
 
-    In prose and code, what may be the beginning of a sequence is held back until more is known:
-    `close` gives it out.
+    In prose and code, a possible beginning of a sequence is held back until the next piece;
+    `close` returns it.
     """
 
     def __init__(self, place: Place = "notice") -> None:
@@ -45,7 +45,7 @@ class Cleaner:
         return self._clean(self._held + text, ended=False)
 
     def close(self) -> str:
-        """Return the held-back text; no more may be fed."""
+        """Return the held-back text; do not call `feed` afterwards."""
         return self._clean(self._held, ended=True)
 
     def _clean(self, text: str, *, ended: bool) -> str:
@@ -65,11 +65,11 @@ class Cleaner:
 
 
 def clean(text: str, place: Place = "notice") -> str:
-    """The printable form of a whole text.
+    """Return the printable form of a whole text.
 
     Line feeds and tabs stay, every other line end becomes a line feed. Other control characters
-    become their Unicode pictures or `<U+009B>`; joiners and variation selectors stay, for scripts
-    and emoji need them: but see `Place`.
+    become their Unicode pictures or `<U+009B>`; joiners and variation selectors stay, because
+    scripts and emoji need them, except in approvals.
     """
     if not _ODD.search(text):
         return text
@@ -78,14 +78,14 @@ def clean(text: str, place: Place = "notice") -> str:
 
 
 def one_line(text: str, place: Place = "notice") -> str:
-    """The printable form of a text on one line: for names, titles and the cells of a table."""
+    """Return the printable form of a text on one line, for names, titles and table cells."""
     return " ".join(clean(text, place).split())
 
 
 def json_text(encoded: bytes) -> str:
-    """Return JSON as a text that neither acts on a terminal nor turns text round.
+    """Return JSON text of the same meaning that has no effect on a terminal or on text direction.
 
-    It means the same: such characters are escaped, and encoders escape ASCII's controls alone.
+    Such characters are escaped; encoders escape only the control characters of ASCII.
     """
     return _IN_JSON.sub(lambda found: _escape(ord(found[0])), encoded.decode())
 
@@ -130,7 +130,7 @@ _JOINERS = (
     (0x1D173, 0x1D17A),  # musical format controls
     (0xE0100, 0xE01EF),
 )
-"""What scripts, signs and emoji are written with, and what therefore stays outside approvals."""
+"""Characters that scripts, signs and emoji need; they stay, except in approvals."""
 
 Ranges = tuple[tuple[int, int], ...]
 
@@ -160,19 +160,19 @@ _WITHOUT_SEQUENCES: frozenset[Place] = frozenset({"prose", "code", "source"})
 
 
 def _members(ranges: Ranges) -> str:
-    """The inside of a character class that matches these."""
+    """Return the inside of a character class that matches these ranges."""
     return "".join(f"{chr(first)}-{chr(last)}" for first, last in ranges)
 
 
 HIDING = _members(_C1 + _DIRECTION + _BREAKS + _UNSEEN)
-"""Inside of a character class of a regular expression: what turns or hides text everywhere."""
+"""Inside of a regular expression's character class: characters that turn or hide text."""
 
 INVISIBLE = HIDING + _members(_JOINERS)
-"""The same with what is not seen but has a use in some script: all that an approval spells out,
-beside the controls of ASCII. Unicode's default ignorable code points are among it."""
+"""`HIDING`, and invisible characters that some scripts need: all that an approval spells out,
+besides ASCII controls. It includes Unicode's default ignorable code points."""
 
 _ODD = re.compile(rf"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff{INVISIBLE}]")
-"""Whatever is not the same in every place."""
+"""Characters whose form depends on the place."""
 
 _IN_JSON = re.compile(rf"[\x7f{HIDING}]")
 
@@ -181,7 +181,7 @@ _STRING = r"(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x90\x98\x9b-\x9f]{
 _SHORT = r"\x1b[ -/]{0,%d}"
 _PARTS = tuple(part.replace("%d", str(LONGEST_SEQUENCE)) for part in (_CONTROL, _STRING, _SHORT))
 _SEQUENCE = re.compile("{}[@-~]|{}(?:\x07|\x1b\\\\|\x9c)|{}(?![\\[\\]PX^_])[0-~]".format(*_PARTS))
-"""A whole one: a control sequence, a string that ends as xterm lets it end, an escape of a few."""
+"""A whole sequence: a control sequence, a string with an end that xterm accepts, a short escape."""
 
 _BEGUN = re.compile(r"(?:{}|{}\x1b?|{})\Z".format(*_PARTS))
-"""What is one if more comes."""
+"""A possible beginning of a sequence."""

@@ -11,7 +11,7 @@ from antiphon.api import problems
 from antiphon.types import errors
 from antiphon.types.errors import AntiphonError
 from antiphon.web import guard, session
-from antiphon.web.context import KEY
+from antiphon.web.context import EXTENSION, WebState
 from antiphon.web.http import problem_response
 from antiphon.web.routes import (
     admin,
@@ -48,12 +48,12 @@ BLUEPRINTS = (
 )
 
 
-def create_app(site: Site) -> Flask:
-    """Return the Flask application that serves this site."""
+def create_app(site: Site, *, is_bridged: bool = False) -> Flask:
+    """Return the Flask application that serves this site; `is_bridged` if `Bridge` runs it."""
     app = Flask("antiphon.web", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_REQUEST_BYTES
     app.config["MAX_FORM_MEMORY_SIZE"] = 64 * 2**10
-    app.extensions[KEY] = site
+    app.extensions[EXTENSION] = WebState(site=site, is_bridged=is_bridged)
     session.configure(app, site)
     guard.protect(app)
     for blueprint in BLUEPRINTS:

@@ -31,7 +31,9 @@ async def open_asgi_app(
 
         pace = BridgeTimeouts(patience=settings.send_timeout)
         tracer = client.transport.tracer
-        bridge = Bridge(create_app(site), MAX_REQUEST_BYTES, closing, pace, tracer, caller)
+        bridge = Bridge(
+            create_app(site, is_bridged=True), MAX_REQUEST_BYTES, closing, pace, tracer, caller
+        )
         try:
             yield bridge
         finally:

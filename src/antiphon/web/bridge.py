@@ -35,8 +35,8 @@ from antiphon.telemetry.asgi_spans import trace_request
 from antiphon.telemetry.tracing import NO_TRACES, Tracer
 from antiphon.types.errors import AntiphonError, Overloaded, TooLarge
 from antiphon.web.checks import API
-from antiphon.web.event_stream import ROOM, SILENCE, EventStream, FileStream, prepend
-from antiphon.web.heavy_answers import AwaitedResponse
+from antiphon.web.event_stream import SILENCE, StreamedBody, prepend
+from antiphon.web.heavy_answers import AwaitedBody
 from antiphon.web.http import problem_headers
 
 # The bodies of requests on their way in: each within its size and time, all within some room.
@@ -259,52 +259,57 @@ class Bridge:
             await self._answer(scope, receive, send)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        room: list[EventStream | AwaitedResponse] = []
-        answer, caller = WsgiResponse(), self._caller(scope)
+        response, caller = WsgiResponse(), self._caller(scope)
         frames: Frames | None = None
+        heartbeat = b""
         try:
             async with self._bodies.read(receive) as body:
-                asked = wsgi_environ(scope, body) | {ROOM: room}
                 threads = self._threads if scope["path"].startswith(API) else self._page_threads
-                await threads.run(caller, partial(self._call, asked, answer))
-            match room:
-                case [AwaitedResponse() as awaited]:
-                    answer.set_body(await _run_while_connected(receive, awaited.make()))
-                case [FileStream() as file]:
-                    frames = await _read_first_piece(receive, file.source())
-                case [EventStream() as stream]:
-                    frames = stream.source()
-                case _:  # the answer is whole
+                call = partial(self._call, wsgi_environ(scope, body), response)
+                result = await threads.run(caller, call)
+            match result:
+                case AwaitedBody():
+                    response.set_body(await _run_while_connected(receive, result.make()))
+                case StreamedBody(heartbeat=b""):
+                    frames = await _read_first_piece(receive, result.source())
+                case StreamedBody():
+                    frames, heartbeat = result.source(), result.heartbeat
+                case None:
                     pass
         except ClientDisconnected:
             return
         except AntiphonError as problem:
-            await _send_problem(send, problem, answer.headers)
+            await _send_problem(send, problem, response.headers)
             return
         if frames is None:
-            await _send_whole(scope, caller, answer, send)
+            await _send_whole(scope, caller, response, send)
             return
-        await send(answer.asgi_start)
-        alive = room[0].alive if isinstance(room[0], EventStream) else b""
+        await send(response.asgi_start)
         # A reader who takes nothing, or is gone; or too much waits for readers.
         with suppress(TimeoutError, OSError, Overloaded):
-            await self._pump(frames, alive, receive, send, partial(hold_bytes, scope, caller))
+            await self._pump(frames, heartbeat, receive, send, partial(hold_bytes, scope, caller))
 
     def close(self) -> None:
         """Start no more views."""
         self._threads.close()
         self._page_threads.close()
 
-    def _call(self, asked: dict[str, Any], answer: WsgiResponse) -> None:
-        result = self._application(asked, answer.start_response)
+    def _call(
+        self, environ: dict[str, Any], response: WsgiResponse
+    ) -> AwaitedBody | StreamedBody | None:
+        """Call the application; return the body if it is not complete yet."""
+        result = self._application(environ, response.start_response)
+        if isinstance(result, AwaitedBody | StreamedBody):
+            return result
         try:
-            answer.body = b"".join(result)
+            response.body = b"".join(result)
         finally:
             if close := getattr(result, "close", None):
                 close()
+        return None
 
     async def _pump(
-        self, frames: Frames, alive: bytes, receive: Receive, send: Send, hold: Hold
+        self, frames: Frames, heartbeat: bytes, receive: Receive, send: Send, hold: Hold
     ) -> None:
         """Send the frames as they come, with heartbeats, until they end or the client is gone."""
         line = _StreamWriter(send, self._pace, hold)
@@ -318,13 +323,13 @@ class Bridge:
                     return telling.result()
                 if left.done() or line.stuck:
                     return None
-                last = bool(alive) and self._closing() and not line.writes
+                last = bool(heartbeat) and self._closing() and not line.writes
                 if last:  # and nobody writes after it
                     telling.cancel()
                     await asyncio.wait([telling])
-                if last or (alive and line.silent):
+                if last or (heartbeat and line.silent):
                     async with asyncio.timeout(self._pace.patience):
-                        await line.write(alive, more=not last)
+                        await line.write(heartbeat, more=not last)
                 if last:
                     return None
         finally:
@@ -341,12 +346,12 @@ class _ThreadPool:
         self._threads = ThreadPoolExecutor(most, name)
         self._queue = FairQueue(most, most // 2)
 
-    async def run(self, caller: str, work: Callable[[], None]) -> None:
+    async def run(self, caller: str, work: Callable[[], T]) -> T:
         """Run the work in a thread. Raises `Overloaded` if none gets free in time."""
         context = copy_context()  # whose span the view's work is below
         async with self._queue.slot(caller):
             loop = asyncio.get_running_loop()
-            await loop.run_in_executor(self._threads, context.run, work)
+            return await loop.run_in_executor(self._threads, context.run, work)
 
     def close(self) -> None:
         """Start no more work."""
@@ -402,11 +407,11 @@ class _StreamWriter:
         return self._pace.patience if self.writes else self._pace.silence
 
 
-async def _send_whole(scope: Scope, caller: str, answer: WsgiResponse, send: Send) -> None:
+async def _send_whole(scope: Scope, caller: str, response: WsgiResponse, send: Send) -> None:
     try:
-        with hold_bytes(scope, caller, len(answer.body)):
-            await send(answer.asgi_start)
-            await send_body(send, answer.body)
+        with hold_bytes(scope, caller, len(response.body)):
+            await send(response.asgi_start)
+            await send_body(send, response.body)
     except Overloaded as problem:
         await _send_problem(send, problem)
 

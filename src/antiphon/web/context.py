@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import cast
 
+import msgspec
 from flask import current_app, request
 
 from antiphon.client.async_client import AsyncClient
@@ -14,12 +15,29 @@ from antiphon.web.people import LOCAL_USER
 from antiphon.web.session import current_user
 from antiphon.web.site import Site
 
-KEY = "antiphon"
+EXTENSION = "antiphon"
+"""Name of the web chat's state among the Flask extensions."""
+
+
+class WebState(msgspec.Struct, frozen=True, kw_only=True):
+    """State of a Flask application: its site, and `is_bridged` if `Bridge` serves it."""
+
+    site: Site
+    is_bridged: bool
+
+
+def _state() -> WebState:
+    return cast("WebState", current_app.extensions[EXTENSION])
 
 
 def current_site() -> Site:
     """Return the site of the current application."""
-    return cast("Site", current_app.extensions[KEY])
+    return _state().site
+
+
+def is_bridged() -> bool:
+    """Return true if the current application is served by `Bridge`."""
+    return _state().is_bridged
 
 
 def admin_client() -> AsyncClient:
@@ -42,9 +60,6 @@ def fairness_key() -> Hashable:
 def current_client() -> AsyncClient:
     """Return a client that makes every call on behalf of the current user."""
     return current_site().client_for_user(session.current_user())
-
-
-# Who may see to the whole installation.
 
 
 def require_admin() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import ExitStack, aclosing
 from typing import Any, ClassVar
@@ -26,8 +26,6 @@ from antiphon.web.site import Site
 from antiphon.wires.ai_sdk.message_stream import HEADERS
 from antiphon.wires.framing import HEARTBEAT
 
-ROOM = "antiphon.async_body"
-"""The key of the WSGI environment under which the bridge has a list to put the response in."""
 SILENCE = 12.0
 """Seconds without a frame after which a heartbeat is sent."""
 OLDEST = 600.0
@@ -40,36 +38,45 @@ Source = Callable[[], AsyncGenerator[bytes, None]]
 """Starts the frames when a server asks for them."""
 
 
+class StreamedBody:
+    """Body of frames: the bridge awaits `source`, any other WSGI server iterates in a thread.
+
+    Without a `heartbeat` it is a file: nothing may be sent between its pieces, and an error before
+    the first piece is sent as the response.
+    """
+
+    def __init__(
+        self, source: Source, loop: asyncio.AbstractEventLoop, heartbeat: bytes = b""
+    ) -> None:
+        self.source = source
+        self.heartbeat = heartbeat
+        self._frames = _iterate_in_thread(source, loop, heartbeat)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._frames
+
+    def close(self) -> None:
+        """End the iteration; called by WSGI servers."""
+        self._frames.close()
+
+
 class EventStream(Response):
     """Response whose body is a stream of frames; a disconnect ends the frames and nothing else."""
 
-    alive: ClassVar[bytes] = HEARTBEAT
-    """Heartbeat that may be sent between two frames."""
+    heartbeat: ClassVar[bytes] = HEARTBEAT
+    """Bytes that may be sent between two frames."""
 
     def __init__(
         self, source: Source, loop: asyncio.AbstractEventLoop, headers: Mapping[str, str]
     ) -> None:
-        body = _iterate_in_thread(source, loop, self.alive)
+        body = StreamedBody(source, loop, self.heartbeat)
         super().__init__(body, headers=dict(headers), direct_passthrough=True)
-        self.source = source
-
-    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        """WSGI, or the bridge."""
-        room = environ.get(ROOM)
-        if room is None or environ["REQUEST_METHOD"] == "HEAD":
-            return super().__call__(environ, start_response)
-        room.append(self)
-        start_response(self.status, self.get_wsgi_headers(environ).to_wsgi_list())
-        return []
 
 
 class FileStream(EventStream):
-    """File in pieces, without heartbeats between them.
+    """Response that is a file in pieces."""
 
-    An error before the first piece is sent as the response.
-    """
-
-    alive = b""
+    heartbeat = b""
 
 
 async def prepend(first: bytes, pieces: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
@@ -81,40 +88,40 @@ async def prepend(first: bytes, pieces: AsyncGenerator[bytes, None]) -> AsyncGen
 
 
 def _iterate_in_thread(
-    source: Source, loop: asyncio.AbstractEventLoop, alive: bytes
-) -> Iterator[bytes]:
+    source: Source, loop: asyncio.AbstractEventLoop, heartbeat: bytes
+) -> Generator[bytes]:
     """Yield the frames in a thread that may block, with a heartbeat after each silence."""
-    told = source()
-    ends = loop.time() + OLDEST if alive else math.inf
+    frames = source()
+
+    async def next_frame() -> bytes:
+        return await anext(frames, b"")
+
+    ends = loop.time() + OLDEST if heartbeat else math.inf
     step: Future[bytes] | None = None
     try:
         while loop.time() < ends:
-            step = step or asyncio.run_coroutine_threadsafe(_next(told), loop)
+            step = step or asyncio.run_coroutine_threadsafe(next_frame(), loop)
             try:
                 frame = step.result(SILENCE)
             except TimeoutError:
-                yield alive
+                yield heartbeat
                 continue
             if not frame:
                 return
             step = None
             yield frame
     finally:
-        if step is None or not step.done():  # not at their end: the reader is let go, or has left
-            asyncio.run_coroutine_threadsafe(_close_when_idle(told, step), loop)
+        if step is None or not step.done():  # not at their end
+            asyncio.run_coroutine_threadsafe(_close_when_idle(frames, step), loop)
 
 
-async def _next(told: AsyncGenerator[bytes, None]) -> bytes:
-    return await anext(told, b"")
-
-
-async def _close_when_idle(told: AsyncGenerator[bytes, None], step: Future[bytes] | None) -> None:
+async def _close_when_idle(frames: AsyncGenerator[bytes, None], step: Future[bytes] | None) -> None:
     """Close the generator as soon as its running step has ended."""
     if step is not None:
         step.cancel()
     while True:
         try:
-            await told.aclose()
+            await frames.aclose()
         except RuntimeError:  # it still runs
             await asyncio.sleep(0)
         else:

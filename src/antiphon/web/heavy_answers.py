@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterator
 from io import BytesIO
 from typing import Any
 
 import flask
 from flask import Response, request
 
-from antiphon.web.context import current_site, fairness_key
-from antiphon.web.event_stream import ROOM, FileStream, Source
+from antiphon.web.context import current_site, fairness_key, is_bridged
+from antiphon.web.event_stream import FileStream, Source
 from antiphon.web.http import BYTES, NO_STORE, SANDBOX
 
 MakeBody = Callable[[], Coroutine[Any, Any, bytes]]
@@ -19,29 +19,33 @@ MakeBody = Callable[[], Coroutine[Any, Any, bytes]]
 JSON = "application/json"
 
 
-class AwaitedResponse(Response):
-    """Response whose body the bridge awaits and sends with its length.
+class AwaitedBody:
+    """Body that the bridge awaits and sends with its length; it cannot be iterated.
 
-    An error of `make` is sent in its place.
+    An error of `make` is sent as the response.
     """
+
+    def __init__(self, make: MakeBody) -> None:
+        self.make = make
+
+    def __iter__(self) -> Iterator[bytes]:
+        raise TypeError("Only the bridge can send this body.")
+
+
+class AwaitedResponse(Response):
+    """JSON response with an `AwaitedBody`."""
 
     automatically_set_content_length = False
 
     def __init__(self, make: MakeBody) -> None:
-        super().__init__(headers=NO_STORE, content_type=JSON)
-        self.make = make
-
-    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        """Leave it to the bridge."""
-        environ[ROOM].append(self)
-        start_response(self.status, self.get_wsgi_headers(environ).to_wsgi_list())
-        return []
+        body = AwaitedBody(make)
+        super().__init__(body, headers=NO_STORE, content_type=JSON, direct_passthrough=True)
 
 
 def respond_in_turn(make: MakeBody) -> Response:
     """Return JSON that is made when it is this user's turn for a heavy response.
 
-    On another server than our own, the view's thread waits for it.
+    Behind another server than our own, the view's thread waits for it.
     """
     here, who = current_site(), fairness_key()
 
@@ -49,7 +53,7 @@ def respond_in_turn(make: MakeBody) -> Response:
         async with here.limits.answers.slot(who):
             return await make()
 
-    if ROOM not in request.environ or request.method == "HEAD":
+    if not is_bridged() or request.method == "HEAD":
         return Response(here.run(make_in_turn()), headers=NO_STORE, content_type=JSON)
     return AwaitedResponse(make_in_turn)
 

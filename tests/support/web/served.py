@@ -130,7 +130,7 @@ async def up(
         client = AsyncClient.over(AsyncEmbeddedTransport.over(runtime))
         async with sites.open_site(settings, client, tools, servers=servers) as site:
             made.append(site)
-            bridge = Bridge(create_app(site), MAX_REQUEST_BYTES, closing, pace)
+            bridge = Bridge(create_app(site, is_bridged=True), MAX_REQUEST_BYTES, closing, pace)
             yield bridge
             bridge.close()
 

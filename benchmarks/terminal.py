@@ -7,7 +7,7 @@ import time
 
 from antiphon.terminal.markdown.highlighting import Highlighter
 from antiphon.terminal.painters import InputRows, Region
-from antiphon.terminal.spans import Span
+from antiphon.terminal.spans import StyledText
 from antiphon.terminal.streaming_response_handler import StreamingResponseHandler
 from antiphon.terminal.themes import THEMES, Ink
 from antiphon.types.events import ReasoningDelta, TextDelta
@@ -16,7 +16,7 @@ from benchmarks.bench import Bench
 from benchmarks.report import Figure, Row, row
 
 _STEP = 5 * TOKEN  # characters between two redraws
-_TYPED = InputRows(rows=((Span("> "),),), cursor=(0, 2))
+_TYPED = InputRows(rows=((StyledText("> "),),), cursor=(0, 2))
 
 
 async def measure(bench: Bench) -> list[Row]:

@@ -21,16 +21,16 @@ if TYPE_CHECKING:
     from antiphon.client.sync_client import Client as Client
     from antiphon.client.sync_client import Events as Events
     from antiphon.client.sync_client import Stream as Stream
-    from antiphon.mcp.sync_servers import Servers as Servers
-    from antiphon.ports import Tell as Tell
+    from antiphon.mcp.sync_servers import McpServerPool as McpServerPool
+    from antiphon.ports import ProgressCallback as ProgressCallback
     from antiphon.ports import Toolbox as Toolbox
     from antiphon.settings.settings import Settings as Settings
     from antiphon.tools.consent import Consent as Consent
     from antiphon.tools.functions import Functions as Functions
     from antiphon.tools.functions import tool as tool
     from antiphon.tools.permissions import Rules as Rules
-    from antiphon.tools.questions import Answer as Answer
-    from antiphon.tools.questions import Question as Question
+    from antiphon.tools.questions import ConsentAnswer as ConsentAnswer
+    from antiphon.tools.questions import ConsentRequest as ConsentRequest
     from antiphon.tools.tool_manager import ToolManager as ToolManager
     from antiphon.tools.tool_processor import ToolProcessor as ToolProcessor
     from antiphon.types import errors as errors
@@ -85,7 +85,7 @@ __version__ = "0.1.0"
 _NAMES: dict[str, tuple[str, ...]] = {
     "antiphon.client.async_client": ("AsyncClient", "AsyncEvents", "AsyncStream"),
     "antiphon.client.compaction": ("Compaction",),
-    "antiphon.mcp.sync_servers": ("Servers",),
+    "antiphon.mcp.sync_servers": ("McpServerPool",),
     "antiphon.client.sync_client": ("Client", "Events", "Stream"),
     "antiphon.types.errors": (
         "AntiphonError",
@@ -128,7 +128,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "ToolSpec",
         "Upload",
     ),
-    "antiphon.ports": ("Tell", "Toolbox"),
+    "antiphon.ports": ("ProgressCallback", "Toolbox"),
     "antiphon.types.runs": (
         "Action",
         "Assistant",
@@ -145,7 +145,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "antiphon.tools.consent": ("Consent",),
     "antiphon.tools.functions": ("Functions", "tool"),
     "antiphon.tools.tool_processor": ("ToolProcessor",),
-    "antiphon.tools.questions": ("Answer", "Question"),
+    "antiphon.tools.questions": ("ConsentAnswer", "ConsentRequest"),
     "antiphon.tools.permissions": ("Rules",),
 }
 _MODULES = {
@@ -166,6 +166,10 @@ def __getattr__(name: str) -> Any:
         value = getattr(importlib.import_module(_HOME[name]), name)
     elif name in _MODULES:
         value = importlib.import_module(_MODULES[name])
+    elif name in deprecated.NAMES:
+        new = deprecated.NAMES[name]
+        deprecated.warn(deprecated.explain_renamed(f"antiphon.{name}", new, both=False))
+        return __getattr__(new)
     elif f"antiphon.{name}" in deprecated.MODULES:
         return importlib.import_module(f"antiphon.{name}")
     else:

@@ -39,6 +39,14 @@ MODULES = {
 }
 """The new name of each module that the documentation named by an old one."""
 
+NAMES = {
+    "Answer": "ConsentAnswer",
+    "Question": "ConsentRequest",
+    "Servers": "McpServerPool",
+    "Tell": "ProgressCallback",
+}
+"""The new name of each old one in `antiphon` itself."""
+
 
 def _swap_animation(value: Any) -> Any:
     return {"calm": "reduced", "reduced": "calm"}.get(value, value)

@@ -51,7 +51,7 @@ class Provider(Protocol):
         ...
 
     async def models(self) -> Sequence[str]:
-        """Return the names that `Question.model` may have; empty where the provider cannot tell."""
+        """Return the names of the models; empty if the provider has no list."""
         ...
 
     async def close(self) -> None:
@@ -617,7 +617,7 @@ class Bus(Protocol):
         ...
 
 
-Tell = Callable[[Progress], None]
+ProgressCallback = Callable[[Progress], None]
 """Called on the event loop with a tool's progress; must not raise."""
 
 
@@ -635,6 +635,6 @@ class Toolbox(Protocol):
         """Return the tools that can be called now; a server's tools may come, change and go."""
         ...
 
-    async def call(self, call: ToolCall, tell: Tell = quiet) -> ToolResult:
+    async def call(self, call: ToolCall, tell: ProgressCallback = quiet) -> ToolResult:
         """Run the tool; cancelling the task cancels the tool as far as possible."""
         ...

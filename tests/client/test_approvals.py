@@ -13,12 +13,12 @@ import pytest
 
 from antiphon import (
     ActionRequired,
-    Answer,
     AsyncClient,
     Client,
     Consent,
+    ConsentAnswer,
+    ConsentRequest,
     McpServer,
-    Question,
     Rules,
     TextDelta,
     ToolOutputAdded,
@@ -49,10 +49,10 @@ def calls(tmp_path: Path) -> Callable[[], int]:
     return lambda: len(log.read_text().splitlines()) if log.exists() else 0
 
 
-def answering(*answers: Answer) -> tuple[Consent, list[Question]]:
-    asked: list[Question] = []
+def answering(*answers: ConsentAnswer) -> tuple[Consent, list[ConsentRequest]]:
+    asked: list[ConsentRequest] = []
 
-    async def ask(question: Question) -> Answer:
+    async def ask(question: ConsentRequest) -> ConsentAnswer:
         asked.append(question)
         return answers[len(asked) - 1]
 
@@ -72,7 +72,7 @@ def output(events: list[Any]) -> ToolOutputAdded:
 async def test_a_person_sees_whose_tool_it_is_and_a_yes_lets_the_backend_run_it(
     settings: Settings, calls: Callable[[], int]
 ) -> None:
-    consent, asked = answering(Answer(allowed=True))
+    consent, asked = answering(ConsentAnswer(allowed=True))
     events = await conversed(settings, consent)
 
     (question,) = asked
@@ -86,7 +86,7 @@ async def test_a_person_sees_whose_tool_it_is_and_a_yes_lets_the_backend_run_it(
 async def test_a_no_and_its_word_reach_the_model_and_nothing_runs(
     settings: Settings, calls: Callable[[], int]
 ) -> None:
-    consent, _ = answering(Answer(word="Ask me tomorrow."))
+    consent, _ = answering(ConsentAnswer(word="Ask me tomorrow."))
     events = await conversed(settings, consent)
 
     assert output(events).is_error
@@ -97,7 +97,7 @@ async def test_a_no_and_its_word_reach_the_model_and_nothing_runs(
 async def test_other_arguments_are_a_no_that_says_them(
     settings: Settings, calls: Callable[[], int]
 ) -> None:
-    consent, _ = answering(Answer(allowed=True, arguments='{"x":2}'))
+    consent, _ = answering(ConsentAnswer(allowed=True, arguments='{"x":2}'))
     events = await conversed(settings, consent)
 
     assert '{"x":2}' in output(events).output
@@ -125,7 +125,7 @@ async def test_a_rule_approves_without_a_question(
 async def test_what_was_allowed_for_good_holds_for_this_tool_and_no_namesake_elsewhere(
     settings: Settings, tmp_path: Path
 ) -> None:
-    consent, asked = answering(*[Answer(allowed=True, keep="always")] * 2)
+    consent, asked = answering(*[ConsentAnswer(allowed=True, keep="always")] * 2)
     await conversed(settings, consent)
     await conversed(settings, consent)
     assert len(asked) == 1

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from antiphon import Answer, AsyncClient, Consent, Question, Tool, ToolCall
+from antiphon import AsyncClient, Consent, ConsentAnswer, ConsentRequest, Tool, ToolCall
 from antiphon.client.async_client import AsyncEvents
-from antiphon.ports import Tell, quiet
+from antiphon.ports import ProgressCallback, quiet
 from antiphon.settings.settings import Settings
 from antiphon.tools.questions import ModelServer, tool_identity
 from antiphon.types.addresses import origin
@@ -30,7 +30,7 @@ class Files:
     def tools(self) -> Sequence[Tool]:
         return [self.tool]
 
-    async def call(self, call: ToolCall, tell: Tell = quiet) -> ToolResult:
+    async def call(self, call: ToolCall, tell: ProgressCallback = quiet) -> ToolResult:
         return ToolResult("secret")
 
 
@@ -41,11 +41,11 @@ async def test_a_run_that_another_program_left_is_its_model_servers(tmp_path: Pa
         async with AsyncClient(settings=theirs) as client:
             run_id = await _left(client, stranger)
 
-        questions: asyncio.Queue[Question] = asyncio.Queue()
+        questions: asyncio.Queue[ConsentRequest] = asyncio.Queue()
 
-        async def no(question: Question) -> Answer:
+        async def no(question: ConsentRequest) -> ConsentAnswer:
             await questions.put(question)
-            return Answer()
+            return ConsentAnswer()
 
         consent = Consent(asker=no)
         consent.session.add([tool_identity(Files.tool)], ModelServer("", origin(own.url)))

@@ -14,7 +14,7 @@ import pytest
 from antiphon.api import operations
 from antiphon.api.operations import NewMessage
 from antiphon.client.sync_client import Client
-from antiphon.ports import Tell, quiet
+from antiphon.ports import ProgressCallback, quiet
 from antiphon.tools.functions import Functions
 from antiphon.types import errors
 from antiphon.types.errors import AntiphonError
@@ -321,7 +321,7 @@ class Echo:
         schema = {"type": "object", "properties": {"word": {}}}
         return (Tool(spec=ToolSpec("echo", "", schema)),)
 
-    async def call(self, call: ToolCall, tell: Tell = quiet) -> ToolResult:
+    async def call(self, call: ToolCall, tell: ProgressCallback = quiet) -> ToolResult:
         return ToolResult(f"{call.name} {call.arguments}")
 
 

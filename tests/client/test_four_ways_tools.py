@@ -10,7 +10,17 @@ from typing import Any
 import msgspec
 import pytest
 
-from antiphon import Answer, Consent, Progress, Question, Rules, Status, Tell, Tool, ToolCall
+from antiphon import (
+    Consent,
+    ConsentAnswer,
+    ConsentRequest,
+    Progress,
+    ProgressCallback,
+    Rules,
+    Status,
+    Tool,
+    ToolCall,
+)
 from antiphon.api.operations import NewMessage
 from antiphon.ports import quiet
 from antiphon.tools.permissions import GrantsFile
@@ -39,7 +49,7 @@ class Server:
     def tools(self) -> Sequence[Tool]:
         return [Tool(spec=self._spec, server="s", own_name="echo")]
 
-    async def call(self, call: ToolCall, tell: Tell = quiet) -> ToolResult:
+    async def call(self, call: ToolCall, tell: ProgressCallback = quiet) -> ToolResult:
         self.called.append(call)
         picture = Blob(media_type="image/png", data=b"png", name="echo.png")
         return ToolResult(f"echo {call.arguments}", content=(picture,))
@@ -62,11 +72,11 @@ def test_a_servers_tool_is_refused_where_nobody_can_be_asked(client: Any) -> obj
 
 @in_all_ways
 def test_a_person_who_waits_is_asked_and_their_word_reaches_the_model(client: Any) -> object:
-    asked: list[Question] = []
+    asked: list[ConsentRequest] = []
 
-    def ask(question: Question) -> Answer:
+    def ask(question: ConsentRequest) -> ConsentAnswer:
         asked.append(question)
-        return Answer(word="not today")
+        return ConsentAnswer(word="not today")
 
     heard = list(client.converse(ECHO, toolbox=Server(), consent=Consent(asker=ask)))
 
@@ -79,8 +89,8 @@ def test_a_person_who_waits_is_asked_and_their_word_reaches_the_model(client: An
 def test_what_a_person_changes_is_what_runs(client: Any) -> object:
     server = Server()
 
-    async def ask(question: Question) -> Answer:
-        return Answer(allowed=True, arguments='{"w":"changed"}')
+    async def ask(question: ConsentRequest) -> ConsentAnswer:
+        return ConsentAnswer(allowed=True, arguments='{"w":"changed"}')
 
     heard = list(client.converse(ECHO, toolbox=server, consent=Consent(asker=ask)))
 
@@ -94,11 +104,11 @@ def test_what_a_person_changes_is_what_runs(client: Any) -> object:
 def test_always_holds_for_the_next_program_until_the_tool_changes(
     ways: Ways, tmp_path: Path
 ) -> None:
-    always = Answer(allowed=True, keep="always")
+    always = ConsentAnswer(allowed=True, keep="always")
     for name, client in ways.items():
-        asked: list[Question] = []
+        asked: list[ConsentRequest] = []
 
-        def ask(question: Question, asked: list[Question] = asked) -> Answer:
+        def ask(question: ConsentRequest, asked: list[ConsentRequest] = asked) -> ConsentAnswer:
             asked.append(question)
             return always
 
@@ -155,7 +165,7 @@ def test_a_tool_is_stopped_and_the_run_goes_on(client: Any) -> object:
 def test_what_happens_to_a_tool_is_told_as_it_happens(client: Any) -> object:
     told: list[ToolEvent] = []
 
-    def get_flight_times(departure: str, arrival: str, tell: Tell) -> str:
+    def get_flight_times(departure: str, arrival: str, tell: ProgressCallback) -> str:
         tell(Progress(1, 2, "asking the airline"))
         return "09:05"
 

@@ -49,6 +49,12 @@ def test_an_old_name_in_the_package_is_the_same_module_and_warns(
         assert antiphon.calls is antiphon.operations
 
 
+@pytest.mark.parametrize(("old", "new"), deprecated.NAMES.items())
+def test_an_old_name_of_the_sdk_is_the_new_thing_and_warns(old: str, new: str):
+    with pytest.warns(DeprecationWarning, match=f"{old} is called {new} now"):
+        assert getattr(antiphon, old) is getattr(antiphon, new)
+
+
 def test_settings_are_still_found_where_they_were():
     with pytest.warns(DeprecationWarning, match=r"antiphon\.settings\.settings\.Settings now"):
         from antiphon.settings import Settings

@@ -16,7 +16,7 @@ from antiphon.mcp.client.protocol_versions import (
     open_protocol_cache,
 )
 from antiphon.mcp.client.server_listing import ServerState
-from antiphon.mcp.client.toolbox import McpServers
+from antiphon.mcp.client.toolbox import AsyncMcpServerPool
 from antiphon.mcp.config.server_config import ServerConfig
 from tests.support.mcp.serving import raw
 
@@ -31,7 +31,7 @@ async def started(config: ServerConfig, known: ProtocolCache) -> tuple[ServerSta
     began = time.monotonic()
     async with (
         asyncio.timeout(60),
-        McpServers([config], delays=(), protocol_cache=known) as servers,
+        AsyncMcpServerPool([config], delays=(), protocol_cache=known) as servers,
     ):
         await servers.ready(30)
         took = time.monotonic() - began

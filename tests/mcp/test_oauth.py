@@ -22,7 +22,7 @@ from antiphon.mcp.client.authorization import Login, StoredLogins
 from antiphon.mcp.client.oauth import create_auth
 from antiphon.mcp.client.oauth_callback import LoginCallback
 from antiphon.mcp.client.oauth_http import OAuthHttpClient
-from antiphon.mcp.client.toolbox import McpServers
+from antiphon.mcp.client.toolbox import AsyncMcpServerPool
 from antiphon.mcp.config.keyrings import system_keyring
 from antiphon.mcp.config.server_config import OAuth, ServerConfig
 from antiphon.tools.egress_policy import INTERNET, BlockedAddress
@@ -117,14 +117,14 @@ async def test_a_server_that_wants_a_login_is_failed_and_says_so(
     def auth(config: ServerConfig) -> httpx2.Auth | None:
         return create_auth(config, logins)
 
-    async with McpServers([config(server)], auth=auth) as servers:
+    async with AsyncMcpServerPool([config(server)], auth=auth) as servers:
         (state,) = await servers.ready(50)
     assert state.status == "failed"
     assert state.why == "it needs a login: antiphon mcp login locked"
     assert state.http_status == 401
 
     await asked(server, logins, Browser())
-    async with McpServers([config(server)], auth=auth) as servers:
+    async with AsyncMcpServerPool([config(server)], auth=auth) as servers:
         assert await servers.ready(50) == ()
         assert [tool.own_name for tool in servers.tools()] == ["secret_word"]
 

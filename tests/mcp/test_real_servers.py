@@ -22,7 +22,7 @@ import pytest
 pytest.importorskip("mcp", reason="the extra antiphon[mcp] is not installed")
 
 from antiphon.mcp.client.client_features import ElicitationAnswer, FormElicitation, UrlElicitation
-from antiphon.mcp.client.toolbox import McpServers
+from antiphon.mcp.client.toolbox import AsyncMcpServerPool
 from antiphon.mcp.config.server_config import ServerConfig
 from antiphon.types.errors import NotFound
 from antiphon.types.messages import Blob, Link, Progress, Text
@@ -64,8 +64,8 @@ def python(request: pytest.FixtureRequest, python_with) -> tuple[str, str]:
 @asynccontextmanager
 async def running(
     *configs: ServerConfig, host: Someone | None = None, **options
-) -> AsyncIterator[McpServers]:
-    async with asyncio.timeout(60), McpServers(configs, host, **options) as servers:
+) -> AsyncIterator[AsyncMcpServerPool]:
+    async with asyncio.timeout(60), AsyncMcpServerPool(configs, host, **options) as servers:
         assert await servers.ready(50) == ()
         yield servers
 

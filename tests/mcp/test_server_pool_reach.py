@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from antiphon.mcp.client.toolbox import McpServers
+from antiphon.mcp.client.toolbox import AsyncMcpServerPool
 from antiphon.mcp.config.server_config import ServerConfig
 from antiphon.mcp.hosted import ServerPool
 from antiphon.tools.egress_policy import INTERNET, EgressPolicy, parse_exemptions
@@ -37,7 +37,7 @@ async def test_a_connection_goes_only_where_it_may_whatever_was_named() -> None:
     """The words of an address are judged when it is named; this is what holds when it is used."""
     async with far_server() as far, asyncio.timeout(SECONDS):
         config = ServerConfig(name="new", transport="http", url=far.url("/mcp"))
-        async with McpServers([config], reach=INTERNET) as servers:
+        async with AsyncMcpServerPool([config], reach=INTERNET) as servers:
             (state,) = await servers.ready(SECONDS)
 
         assert state.status == "failed"

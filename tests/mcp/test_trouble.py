@@ -22,7 +22,7 @@ from antiphon.mcp.client.server import RETRIES
 from antiphon.mcp.client.server_listing import ServerState
 from antiphon.mcp.client.session_monitor import SessionMonitor
 from antiphon.mcp.client.stdio import stdio
-from antiphon.mcp.client.toolbox import McpServers
+from antiphon.mcp.client.toolbox import AsyncMcpServerPool
 from antiphon.mcp.config.server_config import ServerConfig
 from antiphon.tools.consent import Consent
 from antiphon.tools.egress_policy import EgressPolicy, Exemption
@@ -53,14 +53,14 @@ class Seen:
 
 
 @asynccontextmanager
-async def running(*configs: ServerConfig, **options) -> AsyncIterator[McpServers]:
+async def running(*configs: ServerConfig, **options) -> AsyncIterator[AsyncMcpServerPool]:
     options.setdefault("delays", (0.01,))
-    async with asyncio.timeout(60), McpServers(configs, **options) as servers:
+    async with asyncio.timeout(60), AsyncMcpServerPool(configs, **options) as servers:
         await servers.ready(50)
         yield servers
 
 
-async def hanging(servers: McpServers) -> tuple[asyncio.Task[ToolResult], int]:
+async def hanging(servers: AsyncMcpServerPool) -> tuple[asyncio.Task[ToolResult], int]:
     """A call that will not end, and the process it is in."""
     begun: asyncio.Future[Progress] = asyncio.get_running_loop().create_future()
     task = asyncio.create_task(servers.call(call("raw__hang"), begun.set_result))
@@ -304,7 +304,7 @@ async def test_many_servers_start_together_and_each_that_fails_is_named_with_its
         "gone": ServerConfig(name="gone", transport="http", url="http://127.0.0.1:9/mcp"),
     }
     sound = [raw(name=f"good{n}") for n in range(5)]
-    async with asyncio.timeout(60), McpServers([*broken.values(), *sound]) as servers:
+    async with asyncio.timeout(60), AsyncMcpServerPool([*broken.values(), *sound]) as servers:
         early = servers.tools()
         missing = {state.server: state for state in await servers.ready(50)}
         outputs = [await servers.call(call(f"good{n}__echo")) for n in range(5)]
@@ -323,7 +323,7 @@ async def test_many_servers_start_together_and_each_that_fails_is_named_with_its
 
 
 async def test_ready_waits_no_longer_than_it_is_told():
-    async with McpServers([raw("silent")]) as servers:
+    async with AsyncMcpServerPool([raw("silent")]) as servers:
         began = time.monotonic()
         missing = await servers.ready(0.1)
         took = time.monotonic() - began
@@ -584,7 +584,7 @@ async def test_a_picture_is_taken_only_as_it_can_be(kind: str, data: str, line: 
 async def test_a_server_that_wants_a_login_is_told_from_one_that_is_broken():
     async with refusing(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n") as port:
         config = ServerConfig(name="web", transport="http", url=f"http://127.0.0.1:{port}/")
-        async with asyncio.timeout(60), McpServers([config]) as servers:
+        async with asyncio.timeout(60), AsyncMcpServerPool([config]) as servers:
             state = (await servers.ready(50))[0]
 
     assert state.why == "HTTP 401 Unauthorized"
@@ -597,7 +597,7 @@ async def test_an_answer_over_http_that_is_too_large_is_not_read():
         config = ServerConfig(
             name="web", transport="http", url=f"http://127.0.0.1:{port}/", mode="legacy"
         )
-        async with asyncio.timeout(60), McpServers([config]) as servers:
+        async with asyncio.timeout(60), AsyncMcpServerPool([config]) as servers:
             state = (await servers.ready(50))[0]
 
     assert "larger than 32 MB" in state.why
@@ -684,7 +684,7 @@ async def test_servers_that_came_and_went_leave_nothing_behind(http_port: int):
 
 
 async def test_servers_that_were_not_entered_are_not_waited_for():
-    servers = McpServers([raw()])
+    servers = AsyncMcpServerPool([raw()])
 
     with pytest.raises(Unavailable, match="it is closed"):
         await servers.resources("raw")

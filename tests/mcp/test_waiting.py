@@ -14,7 +14,7 @@ import pytest
 
 pytest.importorskip("mcp", reason="the extra antiphon[mcp] is not installed")
 
-from antiphon import Client, Consent, Rules, Servers, Settings
+from antiphon import Client, Consent, McpServerPool, Rules, Settings
 from antiphon.mcp.client.client_features import Elicitation, ElicitationAnswer
 from antiphon.tools.gate import Gate
 from antiphon.types.errors import BadSettings, NotFound, Unavailable
@@ -27,7 +27,7 @@ ALL = Rules(allow=("*",))
 
 
 def test_a_conversation_uses_their_tools():
-    with Servers([raw()]) as servers, Client(settings=EMBEDDED) as client:
+    with McpServerPool([raw()]) as servers, Client(settings=EMBEDDED) as client:
         assert servers.ready(30) == ()
         events = list(
             client.converse("Please use raw__echo", toolbox=servers, consent=Consent(ALL))
@@ -40,7 +40,7 @@ def test_a_conversation_uses_their_tools():
 
 
 def test_the_rest_of_a_server_is_there_too():
-    with Servers([whole(mode="legacy")]) as servers:
+    with McpServerPool([whole(mode="legacy")]) as servers:
         servers.ready(30)
         resources = {each.uri for each in servers.resources("whole")}
         (template,) = servers.resource_templates("whole")
@@ -65,7 +65,7 @@ def test_the_rest_of_a_server_is_there_too():
 
 def test_changes_and_log_lines_are_asked_for():
     host = Someone()
-    with Servers([raw()], host) as servers, Client(settings=EMBEDDED) as client:
+    with McpServerPool([raw()], host) as servers, Client(settings=EMBEDDED) as client:
         servers.ready(30)
         servers.set_logging_level("raw", "info")
         servers.subscribe("raw", "note://1")
@@ -78,7 +78,7 @@ def test_changes_and_log_lines_are_asked_for():
 
 async def test_progress_comes_on_the_loop_of_whoever_calls():
     told: list[tuple[Progress, int]] = []
-    with Servers([whole()]) as servers:
+    with McpServerPool([whole()]) as servers:
         await asyncio.to_thread(servers.ready, 30)
         await servers.call(
             call("whole__steps"), lambda each: told.append((each, threading.get_ident()))
@@ -91,7 +91,7 @@ async def test_progress_comes_on_the_loop_of_whoever_calls():
 async def test_cancelling_a_call_reaches_the_server(tmp_path: Path):
     mark = tmp_path / "cancelled"
     begun = asyncio.Event()
-    with Servers([raw("good", str(mark))]) as servers:
+    with McpServerPool([raw("good", str(mark))]) as servers:
         await asyncio.to_thread(servers.ready, 30)
         task = asyncio.create_task(servers.call(call("raw__hang"), lambda each: begun.set()))
         await begun.wait()
@@ -109,7 +109,7 @@ async def test_a_persons_time_to_think_counts_on_neither_loop():
             await asyncio.sleep(0.6)
             return ElicitationAnswer("accept", {"x": "well"})
 
-    with Servers([raw(timeout=0.3)], Slow()) as servers:
+    with McpServerPool([raw(timeout=0.3)], Slow()) as servers:
         await asyncio.to_thread(servers.ready, 30)
         result = await Gate(servers, seconds=0.3).call(call("raw__ask"))
 
@@ -118,7 +118,7 @@ async def test_a_persons_time_to_think_counts_on_neither_loop():
 
 async def test_what_ends_under_a_call_fails_it():
     begun = asyncio.Event()
-    with Servers([raw()]) as servers:
+    with McpServerPool([raw()]) as servers:
         await asyncio.to_thread(servers.ready, 30)
         task = asyncio.create_task(servers.call(call("raw__hang"), lambda each: begun.set()))
         await begun.wait()
@@ -129,7 +129,7 @@ async def test_what_ends_under_a_call_fails_it():
 
 
 async def test_servers_outside_of_their_block_are_not_there():
-    servers = Servers([raw()])
+    servers = McpServerPool([raw()])
     assert (await servers.call(call("raw__echo"))).fault == "unavailable"
     with servers:
         await asyncio.to_thread(servers.ready, 30)
@@ -145,7 +145,7 @@ def test_the_servers_of_a_file_are_used_as_they_are_written(tmp_path: Path):
     good = {"command": sys.executable, "args": ["-I", "-S", str(SERVERS / "raw.py")]}
     bad = {"command": "x", "env": {"KEY": "${NOT_SET_ANYWHERE}"}}
     file.write_text(json.dumps({"mcpServers": {"good": good, "bad": bad}}))
-    with Servers.written(file) as servers:
+    with McpServerPool.from_config(file) as servers:
         (missing,) = servers.ready(30)
         names = {tool.spec.name for tool in servers.tools()}
         statuses = {state.server: state.status for state in servers.states()}
@@ -157,7 +157,7 @@ def test_the_servers_of_a_file_are_used_as_they_are_written(tmp_path: Path):
 
 def test_a_file_that_is_not_there_is_told(tmp_path: Path):
     with pytest.raises(BadSettings, match="cannot be read"):
-        Servers.written(tmp_path / "nothing.json")
+        McpServerPool.from_config(tmp_path / "nothing.json")
 
 
 LEFT_OPEN = f"""

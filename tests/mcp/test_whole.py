@@ -24,7 +24,7 @@ from antiphon.mcp.client.client_features import (
 from antiphon.mcp.client.http import http
 from antiphon.mcp.client.server_listing import Prompt, PromptArgument, ServerState
 from antiphon.mcp.client.session_monitor import SessionMonitor
-from antiphon.mcp.client.toolbox import McpServers
+from antiphon.mcp.client.toolbox import AsyncMcpServerPool
 from antiphon.mcp.config.server_config import ServerConfig
 from antiphon.types.errors import NotFound, Unavailable
 from antiphon.types.messages import Blob, Hints, Link, Progress, Text, ToolResult
@@ -45,7 +45,7 @@ def config(request: pytest.FixtureRequest) -> ServerConfig:
 
 @asynccontextmanager
 async def running(config: ServerConfig, host: Someone | None = None, **options):
-    async with asyncio.timeout(60), McpServers([config], host, **options) as servers:
+    async with asyncio.timeout(60), AsyncMcpServerPool([config], host, **options) as servers:
         assert await servers.ready(50) == ()
         yield servers
 
@@ -159,7 +159,7 @@ async def test_tools_that_come_later_are_listed_again(config: ServerConfig):
         if any(tool.own_name == name for tool in servers.tools()):
             grown.set()
 
-    servers = McpServers([config], changed=changed)
+    servers = AsyncMcpServerPool([config], changed=changed)
     async with asyncio.timeout(60), servers:
         await servers.ready(50)
         await servers.call(call("whole__grow", name=name))
@@ -349,7 +349,7 @@ async def test_an_unknown_tool_of_a_known_server_is_unknown(config: ServerConfig
 
 
 async def test_an_unknown_server_is_not_found():
-    async with McpServers([]) as servers:
+    async with AsyncMcpServerPool([]) as servers:
         with pytest.raises(NotFound):
             await servers.resources("nobody")
 
@@ -372,7 +372,7 @@ async def test_the_answer_to_a_call_is_waited_for_however_quiet_it_is_meanwhile(
 async def test_a_server_over_http_that_dies_fails_its_calls_at_once():
     with listening("http") as port:
         config = at(port)
-    async with asyncio.timeout(60), McpServers([config], delays=()) as servers:
+    async with asyncio.timeout(60), AsyncMcpServerPool([config], delays=()) as servers:
         missing = await servers.ready(50)
         with pytest.raises(Unavailable, match="cannot be reached"):
             await servers.resources("whole")

@@ -218,7 +218,7 @@ async def test_every_server_is_asked_for_its_models_and_one_that_is_away_is_name
     away = f"http://127.0.0.1:{unused_tcp_port}/v1"
     found = catalog(providers={"house": {"base_url": upstream.url}, "gone": {"base_url": away}})
 
-    listings = {each.provider: each for each in await found.listings()}
+    listings = {each.provider: each for each in await found.list_all()}
     await found.close()
 
     assert "quirk:ok" in listings["house"].names
@@ -229,7 +229,7 @@ async def test_every_server_is_asked_for_its_models_and_one_that_is_away_is_name
 async def test_an_ollama_is_missed_only_where_it_was_named(unused_tcp_port: int):
     unnamed, named = catalog(), catalog(providers=no_ollama(unused_tcp_port))
 
-    listings = [await found.listings() for found in (unnamed, named)]
+    listings = [await found.list_all() for found in (unnamed, named)]
     for found in (unnamed, named):
         await found.close()
 

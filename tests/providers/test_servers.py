@@ -206,7 +206,7 @@ async def test_a_list_of_another_shape_is_a_protocol_error(upstream: Upstream, l
 async def test_a_server_without_a_list_has_its_models_in_its_entry(upstream: Upstream):
     found = Catalog(Settings(), {"PERPLEXITY_API_KEY": "k", "AZURE_OPENAI_API_KEY": "k"})
 
-    listings = await found.listings()
+    listings = await found.list_all()
     models = [each.prefix + name for each in listings for name in each.names]
     await found.close()
 
@@ -220,7 +220,7 @@ async def test_a_list_may_have_a_path_of_its_own(upstream: Upstream):
         Settings(providers={"house": {"base_url": upstream.url, "models": "chat/models"}}), {}
     )
 
-    listings = await found.listings()
+    listings = await found.list_all()
     models = [each.prefix + name for each in listings for name in each.names]
     await found.close()
 

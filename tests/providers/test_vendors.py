@@ -167,7 +167,7 @@ async def test_a_vendor_that_can_list_its_models_is_asked(monkeypatch: pytest.Mo
     async with AnthropicUpstream() as upstream:
         monkeypatch.setenv("ANTHROPIC_BASE_URL", upstream.url)
         found = catalog({"ANTHROPIC_API_KEY": "k"}, providers=NO_OLLAMA)
-        listings = {each.provider: each for each in await found.listings()}
+        listings = {each.provider: each for each in await found.list_all()}
         await found.close()
 
     assert listings["anthropic"].prefix == "anthropic:"

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from antiphon.api import operations
 from antiphon.engine.transcript import Transcript
 from antiphon.engine.unit_of_work import CANCELLED
-from antiphon.ports import ReadSet, Tell, Toolbox, quiet
+from antiphon.ports import ProgressCallback, ReadSet, Toolbox, quiet
 from antiphon.providers.scripted import ScriptGate
 from antiphon.settings.settings import Settings
 from antiphon.types import errors
@@ -79,7 +79,7 @@ class Far:
             for n in names
         ]
 
-    async def call(self, call: ToolCall, tell: Tell = quiet) -> ToolResult:
+    async def call(self, call: ToolCall, tell: ProgressCallback = quiet) -> ToolResult:
         self.calls.append(call)
         return await self._deeds[call.name.removeprefix("far__")](call)
 

@@ -9,7 +9,17 @@ from typing import Any
 
 import pytest
 
-from antiphon import Answer, AsyncClient, Consent, Question, Rules, Settings, Status, Tell, Tool
+from antiphon import (
+    AsyncClient,
+    Consent,
+    ConsentAnswer,
+    ConsentRequest,
+    ProgressCallback,
+    Rules,
+    Settings,
+    Status,
+    Tool,
+)
 from antiphon.ports import quiet
 from antiphon.types.messages import Hints, ToolCall, ToolResult, ToolSpec
 from tests.support.providers.upstream import (
@@ -53,7 +63,7 @@ class Server:
         hints = Hints(read_only=True, destructive=False)
         return [Tool(spec=spec, server="s", own_name="drop", hints=hints)]
 
-    async def call(self, call: ToolCall, tell: Tell = quiet) -> ToolResult:
+    async def call(self, call: ToolCall, tell: ProgressCallback = quiet) -> ToolResult:
         self.dropped.append(call.arguments)
         return ToolResult("dropped")
 
@@ -69,17 +79,17 @@ async def model() -> AsyncIterator[Obedient]:
         yield model
 
 
-def asked(questions: list[Question]) -> Consent:
-    def ask(question: Question) -> Answer:
+def asked(questions: list[ConsentRequest]) -> Consent:
+    def ask(question: ConsentRequest) -> ConsentAnswer:
         questions.append(question)
-        return Answer()
+        return ConsentAnswer()
 
     return Consent(asker=ask)
 
 
 @pytest.mark.parametrize("who", ["nobody", "a person", "a rule"])
 async def test_what_a_tool_says_makes_no_other_tool_run(model: Obedient, who: str) -> None:
-    server, questions = Server(), list[Question]()
+    server, questions = Server(), list[ConsentRequest]()
     consents = {
         "nobody": None,
         "a person": asked(questions),

@@ -21,7 +21,7 @@ from antiphon.terminal.markdown.nodes import (
     Paragraph,
     Piece,
     Rule,
-    Table,
+    TableNode,
 )
 from antiphon.terminal.markdown.source import HARD, SOFT, is_settled
 from tests.support.terminal.markdown_documents import cut_documents, short_documents
@@ -48,9 +48,9 @@ def outline(pieces: Iterable[Piece]) -> list[Any]:
                 found[-1][3] += f"\n{piece.text}"
             case Heading():
                 found.append([where, f"h{piece.level}", piece.text])
-            case Table(begins=True):
+            case TableNode(begins=True):
                 found.append([where, "table", piece.header, *piece.rows])
-            case Table():
+            case TableNode():
                 found[-1] += piece.rows
             case Rule():
                 found.append([where, "hr"])
@@ -169,7 +169,7 @@ def said(piece: Piece) -> str:
     match piece:
         case Paragraph(text=text) | Heading(text=text) | Code(text=str(text)):
             return text
-        case Table(header=header, rows=rows):
+        case TableNode(header=header, rows=rows):
             return "".join(cell for row in (header, *rows) for cell in row)
         case _:
             return ""
@@ -206,7 +206,7 @@ def test_a_table_is_held_until_its_columns_can_be_measured():
     then = blocks.feed("| 1 |\n")
 
     assert before == []
-    assert [len(piece.rows) for piece in (*first, *then) if isinstance(piece, Table)] == [
+    assert [len(piece.rows) for piece in (*first, *then) if isinstance(piece, TableNode)] == [
         MEASURED_ROWS,
         1,
     ]

@@ -13,8 +13,8 @@ from antiphon.terminal import arguments, spans
 from antiphon.terminal.consent import ConsentPrompt
 from antiphon.terminal.input.keyboard import Box, Field
 from antiphon.terminal.paging import Parts
-from antiphon.terminal.spans import Line, Span
-from antiphon.tools.questions import Answer, Question
+from antiphon.terminal.spans import Line, StyledText
+from antiphon.tools.questions import ConsentAnswer, ConsentRequest
 from antiphon.types.messages import Hints, Tool, ToolCall, ToolSpec
 from antiphon.types.terminal_safe import clean
 from tests.support.hostile_arguments import CASES, SMALL, Case
@@ -56,7 +56,7 @@ async def asked(case: Case, *keys: str, size: tuple[int, int] = (80, 24), **tool
     surface: Any = SimpleNamespace(keyboard=person, size=lambda: size, question_lock=asyncio.Lock())
     call = ToolCall(id="c", name="shell", arguments=case.arguments)
     spec = ToolSpec("shell", description="It runs a command. " * 40)
-    question = Question(
+    question = ConsentRequest(
         run_id="r", call=call, tool=Tool(spec=spec, server="far", **tool), digest="d"
     )
     return await ConsentPrompt(surface)(question), person
@@ -70,7 +70,7 @@ async def test_nothing_can_be_allowed_before_all_of_it_was_shown(
     answer, person = await asked(case, "y", size=size)
     every = _flat("".join(person.views))
 
-    assert answer == Answer(allowed=True)
+    assert answer == ConsentAnswer(allowed=True)
     assert not any({"y", "s", "a"} & set(offered) for offered in person.offered[:-1])
     assert case.hidden in every
 
@@ -121,7 +121,7 @@ async def test_what_has_room_can_be_allowed_at_once(size: tuple[int, int]) -> No
 
 def test_a_head_that_grows_midway_leaves_nothing_unshown() -> None:
     surface: Any = SimpleNamespace(keyboard=Person((), (80, 24)), size=lambda: (80, 24))
-    lines: list[Line] = [(Span(f"line {number:03}"),) for number in range(60)]
+    lines: list[Line] = [(StyledText(f"line {number:03}"),) for number in range(60)]
     head = lines[:1]
     parts = Parts(surface, head=lambda: head, lines=lambda: lines)
     views = [*parts.rows(80)]
@@ -144,7 +144,7 @@ def test_a_head_that_grows_midway_leaves_nothing_unshown() -> None:
 async def test_what_holds_on_takes_a_second_key_which_is_another_one(key: str, keep: Any) -> None:
     answer, person = await asked(SMALL, key, "c", hints=Hints(destructive=True))
 
-    assert answer == Answer(allowed=True, keep=keep)
+    assert answer == ConsentAnswer(allowed=True, keep=keep)
     assert key not in person.offered[1]
     assert "said to destroy or overwrite: shell" in _flat(person.views[1])
 
@@ -152,7 +152,7 @@ async def test_what_holds_on_takes_a_second_key_which_is_another_one(key: str, k
 async def test_whoever_does_not_confirm_is_asked_again() -> None:
     answer, person = await asked(SMALL, "a", "n", "n")
 
-    assert answer == Answer()
+    assert answer == ConsentAnswer()
     assert len(person.views) == 3
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from antiphon.terminal import spans
 from antiphon.terminal.compact_streaming_display import CompactStreamingDisplay
-from antiphon.terminal.spans import Line, Span
+from antiphon.terminal.spans import Line, StyledText
 from antiphon.terminal.themes import BARE, THEMES, Ink, choose_theme
 from antiphon.types.terminal_safe import clean
 from tests.support.terminal.markdown_documents import cut_documents
@@ -231,7 +231,7 @@ def test_what_is_pending_is_what_an_end_would_print(cut: tuple[str, list[str]], 
 def test_folded_rows_hold_all_of_a_line_and_fit(text: str, columns: int):
     text = text.replace("\t", " ")
 
-    rows = spans.fold([Span(text)], columns)
+    rows = spans.fold([StyledText(text)], columns)
 
     assert "".join(map(spans.text, rows)) == text
     assert all(spans.line_width(row) <= max(2, columns) for row in rows)
@@ -239,4 +239,4 @@ def test_folded_rows_hold_all_of_a_line_and_fit(text: str, columns: int):
 
 @given(drawn, st.integers(1, 12))
 def test_clipped_lines_fit(text: str, columns: int):
-    assert spans.line_width(spans.clip([Span(text)], columns, "…")) <= columns
+    assert spans.line_width(spans.clip([StyledText(text)], columns, "…")) <= columns

@@ -10,7 +10,7 @@ import pytest
 from antiphon.terminal import spans
 from antiphon.terminal.chat_display_manager import ChatDisplayManager
 from antiphon.terminal.painters import Frame, InputRows
-from antiphon.terminal.spans import Span
+from antiphon.terminal.spans import StyledText
 from antiphon.terminal.streaming_response_handler import StreamingResponseHandler
 from antiphon.terminal.themes import THEMES
 from antiphon.types.events import RunStatus, TextDelta
@@ -118,6 +118,6 @@ async def test_lines_of_the_program_s_own_go_above_what_is_typed():
     canvas = Canvas()
     display, _ = displayed(canvas)
 
-    display.paint((Span("/help says"),))
+    display.paint((StyledText("/help says"),))
 
     assert canvas.shown == "/help says"

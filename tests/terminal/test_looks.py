@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from antiphon.terminal.painters import Frame, InputRows, Phase, ReducedMotion, Region
-from antiphon.terminal.spans import Span
+from antiphon.terminal.spans import StyledText
 from antiphon.terminal.themes import THEMES, Ink, choose_theme
 from tests.support.terminal.chatting import Chatting
 from tests.support.terminal.emulator import Emulator
@@ -162,10 +162,12 @@ def test_in_calm_only_what_has_happened_is_drawn() -> None:
 
     def paint(seconds: int, phase: Phase, typed: str = "", said: str = "") -> str:
         before = len(emulator.written)
-        region = ((Span(f"{phase} {seconds} s"),),)
-        finished = ((Span(said),),) if said else ()
+        region = ((StyledText(f"{phase} {seconds} s"),),)
+        finished = ((StyledText(said),),) if said else ()
         frame = Frame(phase=phase, region=region, finished=finished)
-        calm.paint(frame, InputRows(rows=((Span(f"> {typed}"),),), cursor=(0, 2)), 40, seconds)
+        calm.paint(
+            frame, InputRows(rows=((StyledText(f"> {typed}"),),), cursor=(0, 2)), 40, seconds
+        )
         return emulator.written[before:]
 
     assert "waiting 1 s" in paint(1, "waiting")

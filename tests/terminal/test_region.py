@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from antiphon.terminal.compact_streaming_display import CompactStreamingDisplay
 from antiphon.terminal.painters import Frame, InputRows, Region
-from antiphon.terminal.spans import Span
+from antiphon.terminal.spans import StyledText
 from antiphon.terminal.streaming_response_handler import StreamingResponseHandler
 from antiphon.terminal.themes import THEMES, Ink
 from antiphon.types.events import RunStatus, TextDelta
@@ -19,7 +19,7 @@ from tests.support.terminal.emulator import ALLOWED, Emulator
 from tests.support.terminal.markdown_documents import cut_documents
 
 DARK = THEMES["dark"]
-PROMPT = InputRows(rows=((Span("> draft"),),), cursor=(0, 7))
+PROMPT = InputRows(rows=((StyledText("> draft"),),), cursor=(0, 7))
 
 
 def ended() -> RunStatus:
@@ -105,7 +105,7 @@ def test_a_resize_on_the_way_loses_and_repeats_nothing(
 def test_an_unchanged_frame_writes_nothing():
     emulator = Emulator(40, 10)
     region = Region(emulator, Ink(DARK))
-    frame = Frame(region=((Span("open"),),))
+    frame = Frame(region=((StyledText("open"),),))
     region.paint(frame, PROMPT, 40, 0)
     before = emulator.written
 
@@ -117,10 +117,14 @@ def test_an_unchanged_frame_writes_nothing():
 def test_a_row_that_has_not_changed_is_not_written_again():
     emulator = Emulator(40, 10)
     region = Region(emulator, Ink(DARK))
-    region.paint(Frame(region=((Span("the same"),), (Span("one"),))), InputRows(), 40, 0)
+    region.paint(
+        Frame(region=((StyledText("the same"),), (StyledText("one"),))), InputRows(), 40, 0
+    )
     before = len(emulator.written)
 
-    region.paint(Frame(region=((Span("the same"),), (Span("two"),))), InputRows(), 40, 1)
+    region.paint(
+        Frame(region=((StyledText("the same"),), (StyledText("two"),))), InputRows(), 40, 1
+    )
 
     assert "same" not in emulator.written[before:]
     assert emulator.rows == ["the same", "two"]
@@ -129,9 +133,13 @@ def test_a_row_that_has_not_changed_is_not_written_again():
 def test_the_cursor_stands_where_a_person_types():
     emulator = Emulator(40, 10)
     region = Region(emulator, Ink(DARK))
-    typed = InputRows(rows=((Span("> one"),), (Span("  two"),), (Span("hint"),)), cursor=(1, 5))
+    typed = InputRows(
+        rows=((StyledText("> one"),), (StyledText("  two"),), (StyledText("hint"),)), cursor=(1, 5)
+    )
 
-    region.paint(Frame(finished=((Span("said"),),), region=((Span("open"),),)), typed, 40, 0)
+    region.paint(
+        Frame(finished=((StyledText("said"),),), region=((StyledText("open"),),)), typed, 40, 0
+    )
 
     assert (emulator.screen.cursor.y, emulator.screen.cursor.x) == (3, 5)
     assert not emulator.screen.cursor.hidden
@@ -141,13 +149,15 @@ def test_the_cursor_stands_where_a_person_types():
 def test_rows_that_the_terminal_has_wrapped_anew_are_erased_too():
     emulator = Emulator(40, 10)
     region = Region(emulator, Ink(DARK), reflows=True)
-    region.paint(Frame(finished=((Span("said"),),), region=((Span("o" * 30),),)), PROMPT, 40, 0)
+    region.paint(
+        Frame(finished=((StyledText("said"),),), region=((StyledText("o" * 30),),)), PROMPT, 40, 0
+    )
     # As a terminal of 20 columns shows it after wrapping, its cursor where it was in the text.
     emulator = Emulator(20, 10)
     emulator.write("said\r\n" + "o" * 20 + "\r\n" + "o" * 10 + "\r\n> draft")
     region._out = emulator
 
-    region.paint(Frame(region=((Span("o" * 19),),)), PROMPT, 20, 1)
+    region.paint(Frame(region=((StyledText("o" * 19),),)), PROMPT, 20, 1)
 
     assert emulator.rows == ["said", "o" * 19, "> draft"]
 
@@ -155,7 +165,9 @@ def test_rows_that_the_terminal_has_wrapped_anew_are_erased_too():
 def test_closing_leaves_what_is_finished_and_a_cursor():
     emulator = Emulator(40, 10)
     region = Region(emulator, Ink(DARK))
-    region.paint(Frame(finished=((Span("said"),),), region=((Span("open"),),)), PROMPT, 40, 0)
+    region.paint(
+        Frame(finished=((StyledText("said"),),), region=((StyledText("open"),),)), PROMPT, 40, 0
+    )
 
     region.close()
 

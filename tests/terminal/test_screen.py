@@ -11,7 +11,7 @@ from antiphon.terminal.painters import Frame, InputRows, Region
 from antiphon.terminal.streaming_context import StreamingContext
 from antiphon.terminal.streaming_response_handler import StreamingResponseHandler
 from antiphon.terminal.themes import BARE, THEMES, Ink, Theme
-from antiphon.tools.questions import Question
+from antiphon.tools.questions import ConsentRequest
 from antiphon.tools.tool_events import (
     ConsentAsked,
     ConsentRefused,
@@ -80,8 +80,8 @@ def completed(text: str, *calls: ToolCall) -> MessageCompleted:
     )
 
 
-def question(call: ToolCall) -> Question:
-    return Question(run_id="r", call=call, tool=Tool(spec=ToolSpec(call.name)), digest="d")
+def question(call: ToolCall) -> ConsentRequest:
+    return ConsentRequest(run_id="r", call=call, tool=Tool(spec=ToolSpec(call.name)), digest="d")
 
 
 class Watched:

@@ -20,7 +20,7 @@ from typing import Self
 import pytest
 
 from antiphon.terminal import spans
-from antiphon.terminal.input.keyboard import Box, Choice, Field
+from antiphon.terminal.input.keyboard import Box, Field, KeyChoice
 from antiphon.terminal.input.line_mode import LineKeyboard
 from antiphon.terminal.painters import Frame, InputRows
 from antiphon.terminal.streaming_context import StreamingContext
@@ -202,7 +202,9 @@ async def test_a_text_that_is_there_is_taken_by_enter_alone() -> None:
     assert person.heard == ["Enter alone takes this: Ada"]
 
 
-ERASE = Box(rows=lambda columns: [], choices=(Choice("y", "yes"), Choice("n", "no")), default="n")
+ERASE = Box(
+    rows=lambda columns: [], choices=(KeyChoice("y", "yes"), KeyChoice("n", "no")), default="n"
+)
 
 
 async def test_a_line_that_was_begun_before_the_question_answers_nothing_however_it_ends() -> None:

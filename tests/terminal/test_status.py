@@ -8,11 +8,11 @@ import pytest
 
 from antiphon.client.formatting import short_number
 from antiphon.terminal import spans, status
-from antiphon.terminal.status import Facts
+from antiphon.terminal.status import StatusFacts
 from tests.support.terminal.chatting import Chatting
 from tests.support.terminal.model import Model
 
-FULL = Facts(
+FULL = StatusFacts(
     model="openai:gpt-5.4-mini",
     title="About the tides of the North Sea and their tables",
     context_tokens=15_400,
@@ -23,7 +23,7 @@ FULL = Facts(
 )
 
 
-def said(facts: Facts, columns: int) -> str:
+def said(facts: StatusFacts, columns: int) -> str:
     return "".join(span.text for span in status.row(facts, columns, "…"))
 
 
@@ -52,20 +52,20 @@ def test_a_narrow_one_is_told_what_matters_most(columns: int, row: str) -> None:
 
 
 def test_what_is_not_known_is_not_told() -> None:
-    assert said(Facts(), 80) == "/help"
-    assert said(Facts(model="demo", context_tokens=100), 80) == "demo · /help"
-    assert said(Facts(model="demo", window=8_192), 80) == "demo · /help"
+    assert said(StatusFacts(), 80) == "/help"
+    assert said(StatusFacts(model="demo", context_tokens=100), 80) == "demo · /help"
+    assert said(StatusFacts(model="demo", window=8_192), 80) == "demo · /help"
 
 
 def test_nothing_in_it_acts_or_breaks_the_row() -> None:
-    row = said(Facts(model="a\x1b]0;owned\x07b", title="two\nlines"), 80)
+    row = said(StatusFacts(model="a\x1b]0;owned\x07b", title="two\nlines"), 80)
 
     assert "\x1b" not in row
     assert "two lines" in row
 
 
 def test_a_title_of_wide_letters_is_cut_in_cells() -> None:
-    (_, _, title, *_) = status.row(Facts(model="m", title="字" * 40), 200, "…")
+    (_, _, title, *_) = status.row(StatusFacts(model="m", title="字" * 40), 200, "…")
 
     assert spans.line_width([title]) <= status.TITLE + 1
 

@@ -6,11 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antiphon.terminal import spans
-from antiphon.terminal.spans import Span
+from antiphon.terminal.spans import StyledText
 
 
 def rows(columns: int, *texts: str) -> list[str]:
-    return [spans.text(row) for row in spans.wrap(map(Span, texts), columns)]
+    return [spans.text(row) for row in spans.wrap(map(StyledText, texts), columns)]
 
 
 def test_a_row_ends_between_words() -> None:
@@ -25,4 +25,6 @@ def test_all_but_blanks_at_ends_of_rows_stays(texts: list[str], columns: int) ->
     found = rows(columns, *texts)
 
     assert "".join(found).replace(" ", "") == "".join(texts).replace(" ", "")
-    assert all(spans.line_width([Span(row)]) <= columns or " " not in row.strip() for row in found)
+    assert all(
+        spans.line_width([StyledText(row)]) <= columns or " " not in row.strip() for row in found
+    )

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 
-from antiphon.ports import Tell, quiet
+from antiphon.ports import ProgressCallback, quiet
 from antiphon.tools.tool_manager import ToolManager
 from antiphon.types.messages import Progress, Tool, ToolCall, ToolResult, ToolSpec
 
@@ -18,7 +18,7 @@ class Box:
     def tools(self) -> Sequence[Tool]:
         return [Tool(spec=ToolSpec(name), server=self.mark, own_name=name) for name in self.names]
 
-    async def call(self, call: ToolCall, tell: Tell = quiet) -> ToolResult:
+    async def call(self, call: ToolCall, tell: ProgressCallback = quiet) -> ToolResult:
         tell(Progress(1))
         return ToolResult(f"{self.mark} {call.name} {call.id}")
 

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from antiphon.ports import Tell
+from antiphon.ports import ProgressCallback
 from antiphon.settings.settings import Settings
 from antiphon.tools.builtin import builtins
 from antiphon.tools.deadlines import CallDeadline, DeadlineGroup, pause_deadline, run_within
@@ -104,7 +104,7 @@ async def test_progress_that_is_told_during_a_question_costs_nothing():
     told: list[Progress] = []
 
     @tool
-    async def asks(tell: Tell) -> str:
+    async def asks(tell: ProgressCallback) -> str:
         """Asks, and says so."""
         with pause_deadline():
             tell(Progress(1))

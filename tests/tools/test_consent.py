@@ -11,26 +11,26 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from antiphon.tools.consent import Consent, Permitted, Refused, SessionGrants
+from antiphon.tools.consent import Approved, Consent, Refused, SessionGrants
 from antiphon.tools.permissions import GrantsFile, Rules, Verdict
 from antiphon.tools.questions import (
     UNBOUND,
-    Answer,
     AskedBy,
-    Grant,
+    ConsentAnswer,
+    ConsentRequest,
     ModelServer,
-    Question,
+    ToolGrant,
     ToolIdentity,
-    question_digest,
+    request_digest,
     tool_identity,
 )
 from antiphon.tools.tool_events import ConsentAsked, ConsentRefused, ToolEvent
 from antiphon.types.errors import BadSettings
 from antiphon.types.messages import Hints, Tool, ToolCall, ToolSpec
 
-YES, NO = Answer(allowed=True), Answer()
-SESSION = Answer(allowed=True, keep="session")
-ALWAYS = Answer(allowed=True, keep="always")
+YES, NO = ConsentAnswer(allowed=True), ConsentAnswer()
+SESSION = ConsentAnswer(allowed=True, keep="session")
+ALWAYS = ConsentAnswer(allowed=True, keep="always")
 NOBODY = "git__push needs a person's consent, and there is nobody to be asked."
 
 
@@ -52,12 +52,12 @@ CALL = ToolCall("c1", "git__push", '{"to":"origin"}')
 class Person:
     """Gives the answers that it is told to, in order, and remembers what it was asked."""
 
-    def __init__(self, *answers: Answer, then: Callable[[], None] = lambda: None) -> None:
-        self.asked: list[Question] = []
+    def __init__(self, *answers: ConsentAnswer, then: Callable[[], None] = lambda: None) -> None:
+        self.asked: list[ConsentRequest] = []
         self._answers = list(answers)
         self._then = then
 
-    async def __call__(self, question: Question) -> Answer:
+    async def __call__(self, question: ConsentRequest) -> ConsentAnswer:
         self.asked.append(question)
         self._then()
         return self._answers.pop(0)
@@ -69,12 +69,12 @@ def one(given: Tool) -> Callable[[], Sequence[Tool]]:
 
 async def asked(
     person: Person, *calls: ToolCall, tools: Sequence[Tool] = (PUSH,), **given: Any
-) -> list[Permitted | Refused]:
+) -> list[Approved | Refused]:
     consent = Consent(asker=person, **given)
     return [await consent.permit("run_1", call, lambda: tools) for call in calls]
 
 
-def output(decided: Permitted | Refused) -> str:
+def output(decided: Approved | Refused) -> str:
     assert isinstance(decided, Refused)
     assert decided.result.is_error
     assert decided.result.fault == "refused"
@@ -204,10 +204,10 @@ async def test_a_denied_call_is_refused_without_a_question():
 async def test_a_question_that_cannot_be_put_is_a_no(fault: BaseException, on_the_loop: bool):
     warned: list[str] = []
 
-    def fail(question: Question) -> Answer:
+    def fail(question: ConsentRequest) -> ConsentAnswer:
         raise fault
 
-    async def fail_on_the_loop(question: Question) -> Answer:
+    async def fail_on_the_loop(question: ConsentRequest) -> ConsentAnswer:
         raise fault
 
     consent = Consent(asker=fail_on_the_loop if on_the_loop else fail, warn=warned.append)
@@ -221,20 +221,22 @@ async def test_a_question_that_cannot_be_put_is_a_no(fault: BaseException, on_th
 
 
 async def test_no_is_the_default_in_everything():
-    assert Answer() == Answer(allowed=False, keep="once", scope="tool", word="", arguments=None)
+    assert ConsentAnswer() == ConsentAnswer(
+        allowed=False, keep="once", scope="tool", word="", arguments=None
+    )
 
 
 async def test_a_refusal_refuses_one_call_and_its_word_reaches_the_model():
-    person = Person(Answer(word="not on a Friday"), YES)
+    person = Person(ConsentAnswer(word="not on a Friday"), YES)
 
     first, second = await asked(person, CALL, replace(CALL, id="c2"))
 
     assert output(first) == "The user refused this call. They said: not on a Friday"
-    assert isinstance(second, Permitted)
+    assert isinstance(second, Approved)
 
 
 async def test_a_refusal_without_a_word_says_nothing_of_one():
-    (decided,) = await asked(Person(Answer(word="  ")), CALL)
+    (decided,) = await asked(Person(ConsentAnswer(word="  ")), CALL)
 
     assert output(decided) == "The user refused this call."
 
@@ -244,17 +246,17 @@ async def test_a_yes_holds_once():
 
     first, second = await asked(person, CALL, CALL)
 
-    assert isinstance(first, Permitted)
+    assert isinstance(first, Approved)
     assert isinstance(second, Refused)
 
 
 @pytest.mark.parametrize("answer", [SESSION, ALWAYS])
-async def test_a_yes_for_longer_is_not_asked_again(answer: Answer):
+async def test_a_yes_for_longer_is_not_asked_again(answer: ConsentAnswer):
     person = Person(answer)
 
     decided = await asked(person, CALL, replace(CALL, id="c2", arguments='{"to":"fork"}'))
 
-    assert all(isinstance(each, Permitted) for each in decided)
+    assert all(isinstance(each, Approved) for each in decided)
     assert len(person.asked) == 1
 
 
@@ -289,7 +291,7 @@ CHANGES: dict[str, Callable[[Tool], Tool]] = {
 @pytest.mark.parametrize("what", CHANGES)
 @pytest.mark.parametrize("answer", [SESSION, ALWAYS])
 async def test_what_was_allowed_is_asked_about_again_when_the_tool_changes(
-    what: str, answer: Answer, tmp_path: Path
+    what: str, answer: ConsentAnswer, tmp_path: Path
 ):
     before = replace(PUSH, hints=Hints(destructive=False))
     tools = [before]
@@ -345,7 +347,7 @@ async def test_the_first_question_about_a_tool_knows_of_no_change():
 @pytest.mark.parametrize("keep", ["session", "always"])
 async def test_a_yes_for_the_server_is_for_all_its_tools_as_they_were_shown(keep: Any):
     pull, elsewhere, own = tool("pull"), tool(server="hub"), tool("f", server=None)
-    person = Person(Answer(allowed=True, keep=keep, scope="server"))
+    person = Person(ConsentAnswer(allowed=True, keep=keep, scope="server"))
     consent = Consent(asker=person)
     await consent.permit("run_1", CALL, lambda: [PUSH, pull, elsewhere, own])
 
@@ -357,7 +359,7 @@ async def test_a_yes_for_the_server_is_for_all_its_tools_as_they_were_shown(keep
 
 
 async def test_a_yes_to_one_call_is_not_for_the_server_even_if_it_says_so():
-    person = Person(Answer(allowed=True, scope="server"))
+    person = Person(ConsentAnswer(allowed=True, scope="server"))
     consent = Consent(asker=person)
 
     await consent.permit("run_1", CALL, one(PUSH))
@@ -367,7 +369,7 @@ async def test_a_yes_to_one_call_is_not_for_the_server_even_if_it_says_so():
 
 async def test_a_yes_for_the_server_of_a_function_is_for_that_function():
     first, second = tool("f", server=None), tool("g", server=None)
-    person = Person(Answer(allowed=True, keep="session", scope="server"))
+    person = Person(ConsentAnswer(allowed=True, keep="session", scope="server"))
     consent = Consent(Rules(ask=("*",)), asker=person)
 
     await consent.permit("run_1", ToolCall("c1", "f", "{}"), lambda: [first, second])
@@ -378,7 +380,7 @@ async def test_a_yes_for_the_server_of_a_function_is_for_that_function():
 
 async def test_a_tool_that_the_rules_deny_stays_denied_whatever_the_server_was_allowed():
     drop = tool("drop")
-    person = Person(Answer(allowed=True, keep="always", scope="server"))
+    person = Person(ConsentAnswer(allowed=True, keep="always", scope="server"))
     consent = Consent(Rules(deny=("git__drop",)), asker=person)
 
     await consent.permit("run_1", CALL, lambda: [PUSH, drop])
@@ -393,12 +395,12 @@ class Slow:
     """A person who answers when they are told to."""
 
     def __init__(self) -> None:
-        self.asked: list[Question] = []
-        self.answers: asyncio.Queue[Answer] = asyncio.Queue()
+        self.asked: list[ConsentRequest] = []
+        self.answers: asyncio.Queue[ConsentAnswer] = asyncio.Queue()
         self.seen = asyncio.Event()
         self.at_once = self.most = 0
 
-    async def __call__(self, question: Question) -> Answer:
+    async def __call__(self, question: ConsentRequest) -> ConsentAnswer:
         self.asked.append(question)
         self.at_once += 1
         self.most = max(self.most, self.at_once)
@@ -419,7 +421,7 @@ async def test_questions_come_one_at_a_time_in_the_order_of_the_calls():
 
     decided = [type(each) for each in await asyncio.gather(*deciding)]
 
-    assert decided == [Permitted, Refused, Permitted]
+    assert decided == [Approved, Refused, Approved]
     assert [each.call.id for each in person.asked] == ["c0", "c1", "c2"]
     assert person.most == 1
 
@@ -434,7 +436,7 @@ async def test_a_question_that_the_one_before_has_answered_is_not_asked():
 
     decided = await asyncio.gather(*deciding)
 
-    assert [each.call.id for each in decided if isinstance(each, Permitted)] == ["c0", "c1", "c2"]
+    assert [each.call.id for each in decided if isinstance(each, Approved)] == ["c0", "c1", "c2"]
     assert len(person.asked) == 1
 
 
@@ -446,7 +448,7 @@ async def test_what_needs_no_question_does_not_wait_for_one():
 
     decided = await consent.permit("run_1", replace(CALL, name="git__pull"), one(tool("pull")))
 
-    assert isinstance(decided, Permitted)
+    assert isinstance(decided, Approved)
     waiting.cancel()
 
 
@@ -459,24 +461,24 @@ async def test_a_call_that_is_cancelled_makes_way_for_the_next_question():
     first.cancel()
     person.answers.put_nowait(YES)
 
-    assert isinstance(await second, Permitted)
+    assert isinstance(await second, Approved)
     assert [each.call.id for each in person.asked] == ["c1", "c2"]
 
 
 async def test_an_asker_that_waits_does_so_in_a_thread_of_its_own():
     threads: list[int] = []
 
-    def ask(question: Question) -> Answer:
+    def ask(question: ConsentRequest) -> ConsentAnswer:
         threads.append(threading.get_ident())
         return YES
 
     class Face:
-        def __call__(self, question: Question) -> Answer:
+        def __call__(self, question: ConsentRequest) -> ConsentAnswer:
             return ask(question)
 
     for asker in (ask, Face()):
         decided = await Consent(asker=asker).permit("run_1", CALL, one(PUSH))
-        assert isinstance(decided, Permitted)
+        assert isinstance(decided, Approved)
     assert threading.get_ident() not in threads
 
 
@@ -484,20 +486,20 @@ async def test_an_asker_that_waits_does_so_in_a_thread_of_its_own():
 
 
 def test_a_digest_is_of_run_call_tool_and_arguments():
-    same = question_digest("run_1", CALL, tool_identity(PUSH))
+    same = request_digest("run_1", CALL, tool_identity(PUSH))
     others = [
-        question_digest("run_2", CALL, tool_identity(PUSH)),
-        question_digest("run_1", replace(CALL, id="c2"), tool_identity(PUSH)),
-        question_digest("run_1", replace(CALL, name="git__pull"), tool_identity(PUSH)),
-        question_digest("run_1", replace(CALL, arguments="{}"), tool_identity(PUSH)),
+        request_digest("run_2", CALL, tool_identity(PUSH)),
+        request_digest("run_1", replace(CALL, id="c2"), tool_identity(PUSH)),
+        request_digest("run_1", replace(CALL, name="git__pull"), tool_identity(PUSH)),
+        request_digest("run_1", replace(CALL, arguments="{}"), tool_identity(PUSH)),
         *(
-            question_digest("run_1", CALL, tool_identity(change(PUSH)))
+            request_digest("run_1", CALL, tool_identity(change(PUSH)))
             for change in CHANGES.values()
         ),
-        question_digest("run_1c", replace(CALL, id="1"), tool_identity(PUSH)),
+        request_digest("run_1c", replace(CALL, id="1"), tool_identity(PUSH)),
     ]
 
-    assert question_digest("run_1", CALL, tool_identity(PUSH)) == same
+    assert request_digest("run_1", CALL, tool_identity(PUSH)) == same
     unchanged = CHANGES["hint withdrawn"](PUSH) == PUSH
     assert unchanged
     assert len({same, *others}) == len(others)  # all but that one differ
@@ -510,24 +512,24 @@ async def test_a_question_shows_the_very_bytes_that_run():
     (decided,) = await asked(person, odd)
 
     assert person.asked[0].call == odd
-    assert isinstance(decided, Permitted)
+    assert isinstance(decided, Approved)
     assert decided.call == odd
 
 
 async def test_edited_arguments_are_what_runs():
-    person = Person(Answer(allowed=True, arguments='{"to":"fork"}'))
+    person = Person(ConsentAnswer(allowed=True, arguments='{"to":"fork"}'))
 
     (decided,) = await asked(person, CALL)
 
-    assert isinstance(decided, Permitted)
+    assert isinstance(decided, Approved)
     assert decided.call == replace(CALL, arguments='{"to":"fork"}')
     assert decided.edited
 
 
 async def test_arguments_that_come_back_as_they_went_are_not_edited():
-    (decided,) = await asked(Person(Answer(allowed=True, arguments=CALL.arguments)), CALL)
+    (decided,) = await asked(Person(ConsentAnswer(allowed=True, arguments=CALL.arguments)), CALL)
 
-    assert isinstance(decided, Permitted)
+    assert isinstance(decided, Approved)
     assert not decided.edited
 
 
@@ -535,7 +537,7 @@ async def test_arguments_that_come_back_as_they_went_are_not_edited():
     "broken", ["", "[]", "{", "null", '{"a":"\ud800"}', '{"a":' * 5_000 + "1" + "}" * 5_000]
 )
 async def test_arguments_edited_into_no_json_object_do_not_run(broken: str):
-    (decided,) = await asked(Person(Answer(allowed=True, arguments=broken)), CALL)
+    (decided,) = await asked(Person(ConsentAnswer(allowed=True, arguments=broken)), CALL)
 
     assert "no JSON object" in output(decided)
 
@@ -543,7 +545,7 @@ async def test_arguments_edited_into_no_json_object_do_not_run(broken: str):
 async def test_a_permit_holds_while_the_tool_is_the_one_that_was_permitted():
     (decided,) = await asked(Person(YES), CALL)
 
-    assert isinstance(decided, Permitted)
+    assert isinstance(decided, Approved)
     assert decided.holds([PUSH])
     assert not any(
         decided.holds([change(PUSH)]) for change in CHANGES.values() if change(PUSH) != PUSH
@@ -554,7 +556,7 @@ async def test_a_permit_holds_while_the_tool_is_the_one_that_was_permitted():
 async def test_a_name_that_nobody_knows_is_permitted_only_as_long_as_nobody_knows_it():
     decided = await Consent().permit("run_1", CALL, list)
 
-    assert isinstance(decided, Permitted)
+    assert isinstance(decided, Approved)
     assert decided.holds([])
     assert not decided.holds([PUSH])
 
@@ -585,13 +587,13 @@ async def test_who_watches_is_told_of_questions_and_refusals():
 class Unwritable:
     """Grants that cannot be kept."""
 
-    def known(self, server: str, own_name: str, by: ModelServer = UNBOUND) -> Grant | None:
+    def known(self, server: str, own_name: str, by: ModelServer = UNBOUND) -> ToolGrant | None:
         return None
 
     def add(self, shapes: Sequence[ToolIdentity], by: ModelServer = UNBOUND) -> None:
         raise BadSettings("the disk is full")
 
-    def all(self) -> Sequence[Grant]:
+    def all(self) -> Sequence[ToolGrant]:
         return ()
 
 
@@ -600,7 +602,7 @@ async def test_what_cannot_be_kept_for_good_holds_for_the_session_and_is_told():
 
     decided = await asked(Person(ALWAYS), CALL, CALL, grants=Unwritable(), warn=warned.append)
 
-    assert all(isinstance(each, Permitted) for each in decided)
+    assert all(isinstance(each, Approved) for each in decided)
     assert warned == ["It is allowed for this session only. the disk is full"]
 
 
@@ -618,18 +620,18 @@ def by(server: ModelServer | None) -> AskedBy:
 
 @pytest.mark.parametrize("answer", [SESSION, ALWAYS])
 async def test_what_was_allowed_for_one_model_server_is_asked_about_for_another(
-    answer: Answer, tmp_path: Path
+    answer: ConsentAnswer, tmp_path: Path
 ):
     person = Person(answer, NO, NO)
     consent = Consent(asker=person, grants=GrantsFile(tmp_path / "g.json"))
 
-    async def decided(server: ModelServer | None) -> Permitted | Refused:
+    async def decided(server: ModelServer | None) -> Approved | Refused:
         return await consent.permit("run_1", CALL, one(PUSH), asked_by=by(server))
 
-    assert isinstance(await decided(MINE), Permitted)
+    assert isinstance(await decided(MINE), Approved)
     assert isinstance(await decided(THEIRS), Refused)
     assert isinstance(await decided(None), Refused)
-    assert isinstance(await decided(MINE), Permitted)
+    assert isinstance(await decided(MINE), Approved)
     assert [each.elsewhere for each in person.asked] == [
         "",
         f"You have allowed push for {MINE}; now {THEIRS} asks.",
@@ -646,7 +648,7 @@ async def test_where_it_is_not_known_who_asks_a_yes_holds_once():
     first = await consent.permit("run_1", CALL, one(PUSH), asked_by=by(None))
     second = await consent.permit("run_1", CALL, one(PUSH), asked_by=by(None))
 
-    assert (type(first), type(second)) == (Permitted, Refused)
+    assert (type(first), type(second)) == (Approved, Refused)
     assert warned == ["It is allowed this once: which model server asks could not be learned."]
 
 
@@ -656,7 +658,7 @@ async def test_who_asks_is_looked_up_only_where_it_matters():
 
     consent = Consent(Rules(allow=("git__push",), deny=("git__pull",)))
 
-    for name, kind in (("push", Permitted), ("pull", Refused)):
+    for name, kind in (("push", Approved), ("pull", Refused)):
         call, given = replace(CALL, name=f"git__{name}"), tool(name)
         assert type(await consent.permit("r", call, one(given), asked_by=looked_up)) is kind
 

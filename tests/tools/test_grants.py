@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from antiphon.tools.permissions import SETTLED_SECONDS, GrantsFile
-from antiphon.tools.questions import Grant, ModelServer, ToolIdentity
+from antiphon.tools.questions import ModelServer, ToolGrant, ToolIdentity
 from antiphon.types.errors import BadSettings
 from antiphon.types.messages import Hints
 
@@ -28,7 +28,7 @@ def allowed(own_name: str = "push", server: str = "git", description: str = "") 
     )
 
 
-def shapes(grants: Iterable[Grant | None]) -> list[ToolIdentity]:
+def shapes(grants: Iterable[ToolGrant | None]) -> list[ToolIdentity]:
     """The tools alone of these grants."""
     return [each.shape for each in grants if each is not None]
 
@@ -42,7 +42,7 @@ def test_where_there_is_no_file_nothing_is_allowed(file: Path):
     grants = GrantsFile(file)
 
     assert grants.all() == []
-    assert grants.known("git", "push") is None
+    assert grants.find("git", "push") is None
     assert not file.parent.exists()
 
 
@@ -57,8 +57,8 @@ def test_what_is_added_is_known_to_whoever_reads_the_file(file: Path):
 
     other = GrantsFile(file)
 
-    assert shapes([other.known("git", "push")]) == [allowed()]
-    assert other.known("git", "drop") is None
+    assert shapes([other.find("git", "push")]) == [allowed()]
+    assert other.find("git", "drop") is None
     assert shapes(other.all()) == [allowed(), allowed("pull")]
 
 
@@ -68,7 +68,7 @@ def test_a_program_that_runs_already_sees_what_another_one_adds(file: Path):
 
     GrantsFile(file).add([allowed("pull")])
 
-    assert shapes([running.known("git", "pull")]) == [allowed("pull")]
+    assert shapes([running.find("git", "pull")]) == [allowed("pull")]
 
 
 @pytest.fixture
@@ -90,11 +90,11 @@ def test_a_file_that_has_not_changed_is_not_read_again(file: Path, opened: list[
     running = GrantsFile(file)
     running.add([allowed()])
     wait_until_settled(file)
-    running.known("git", "push")
+    running.find("git", "push")
     opened.clear()
 
     for _ in range(100):
-        assert running.known("git", "push") is not None
+        assert running.find("git", "push") is not None
         assert len(running.all()) == 1
 
     assert str(file) not in opened
@@ -106,13 +106,13 @@ def test_what_another_program_revokes_is_asked_about_at_once(file: Path, settled
     running.add([allowed()])
     if settled:
         wait_until_settled(file)
-    assert running.known("git", "push") is not None
+    assert running.find("git", "push") is not None
 
     GrantsFile(file).revoke("git")
-    assert running.known("git", "push") is None
+    assert running.find("git", "push") is None
 
     running.add([allowed()])
-    assert running.known("git", "push") is not None
+    assert running.find("git", "push") is not None
     file.unlink()
     assert running.all() == []
 
@@ -169,7 +169,7 @@ def test_a_file_that_is_broken_allows_nothing_says_so_once_and_stays_as_it_is(
     grants = GrantsFile(file, warned.append)
 
     assert grants.all() == []
-    assert grants.known("git", "push") is None
+    assert grants.find("git", "push") is None
     with pytest.raises(BadSettings, match="cannot be read, so nothing in it is allowed"):
         grants.add([allowed()])
     with pytest.raises(BadSettings):
@@ -186,13 +186,13 @@ def test_a_file_that_others_may_write_allows_nothing_and_says_so(file: Path, mod
     file.chmod(mode)
     grants = GrantsFile(file, warned.append)
 
-    assert grants.known("git", "push") is None
+    assert grants.find("git", "push") is None
     with pytest.raises(BadSettings, match="can be written by others"):
         grants.add([allowed("pull")])
     assert len(warned) == 1
 
     file.chmod(0o600)
-    assert shapes([grants.known("git", "push")]) == [allowed()]
+    assert shapes([grants.find("git", "push")]) == [allowed()]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
@@ -228,7 +228,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from antiphon.types.messages import Hints
 from antiphon.tools.permissions import GrantsFile
-from antiphon.tools.questions import Grant, ModelServer, ToolIdentity
+from antiphon.tools.questions import ToolIdentity
 
 grants = GrantsFile(Path(sys.argv[1]))
 print("ready", flush=True)
@@ -269,13 +269,13 @@ def test_what_is_allowed_is_allowed_for_one_model_server(file: Path):
     grants = GrantsFile(file)
     grants.add([allowed()], MINE)
 
-    assert shapes([grants.known("git", "push", MINE)]) == [allowed()]
-    assert grants.known("git", "push", THEIRS) is None
-    assert grants.known("git", "push") is None
+    assert shapes([grants.find("git", "push", MINE)]) == [allowed()]
+    assert grants.find("git", "push", THEIRS) is None
+    assert grants.find("git", "push") is None
 
     grants.add([allowed()], THEIRS)
     grants.add([allowed(description="new")], THEIRS)
-    assert shapes([grants.known("git", "push", MINE)]) == [allowed()]
+    assert shapes([grants.find("git", "push", MINE)]) == [allowed()]
     assert [each.asked_by for each in grants.all()] == [MINE, THEIRS]
     assert grants.revoke("git", "push") == 2
 
@@ -288,7 +288,7 @@ def test_what_was_allowed_before_model_servers_were_told_apart_counts_for_none(f
     file.write_text(json.dumps(content))
     grants = GrantsFile(file)
 
-    assert grants.known("git", "push") is None
+    assert grants.find("git", "push") is None
     assert [each.asked_by for each in grants.all()] == [None, None]
 
     grants.add([allowed()], MINE)

@@ -6,15 +6,15 @@ import threading
 import pytest
 from msgspec.structs import replace
 
-from antiphon.tools.consent import Consent, Permitted, Refused
+from antiphon.tools.consent import Approved, Consent, Refused
 from antiphon.tools.open_questions import OpenQuestion, OpenQuestions
-from antiphon.tools.questions import Answer
+from antiphon.tools.questions import ConsentAnswer
 from antiphon.types.errors import InvalidRequest, NotFound
 from antiphon.types.messages import Tool, ToolCall, ToolSpec
 
 PUSH = Tool(spec=ToolSpec("git__push"), server="git", own_name="push")
 CALL = ToolCall("c1", "git__push", "{}")
-YES = Answer(allowed=True)
+YES = ConsentAnswer(allowed=True)
 
 
 class Page:
@@ -28,7 +28,7 @@ class Page:
         )
         self.consent = Consent(asker=self.questions)
 
-    def ask(self, call: ToolCall = CALL) -> "asyncio.Task[Permitted | Refused]":
+    def ask(self, call: ToolCall = CALL) -> "asyncio.Task[Approved | Refused]":
         return asyncio.create_task(self.consent.permit("run_1", call, lambda: [PUSH]))
 
 
@@ -40,7 +40,7 @@ async def test_a_question_is_open_until_it_is_answered():
 
     page.questions.answer(opened.id, opened.question.digest, YES)
 
-    assert isinstance(await asking, Permitted)
+    assert isinstance(await asking, Approved)
     assert page.questions.open() == ()
     assert page.gone == [opened.id]
 
@@ -52,7 +52,7 @@ async def test_an_answer_comes_from_any_thread():
 
     await asyncio.to_thread(page.questions.answer, opened.id, opened.question.digest, YES)
 
-    assert isinstance(await asking, Permitted)
+    assert isinstance(await asking, Approved)
 
 
 async def test_a_question_is_answered_once_whoever_is_first():
@@ -65,7 +65,9 @@ async def test_a_question_is_answered_once_whoever_is_first():
     def answer(number: int) -> None:
         start.wait()
         try:
-            page.questions.answer(opened.id, opened.question.digest, Answer(word=str(number)))
+            page.questions.answer(
+                opened.id, opened.question.digest, ConsentAnswer(word=str(number))
+            )
             outcomes.append(f"They said: {number}")
         except NotFound:
             pass

@@ -11,9 +11,9 @@ import pytest
 import uvicorn
 from msgspec.structs import replace
 
-from antiphon.mcp.client.toolbox import McpServers
+from antiphon.mcp.client.toolbox import AsyncMcpServerPool
 from antiphon.mcp.config.server_config import ServerConfig
-from antiphon.ports import Tell, Toolbox, quiet
+from antiphon.ports import ProgressCallback, Toolbox, quiet
 from antiphon.tools.functions import Functions
 from antiphon.tools.gate import Gate
 from antiphon.types.messages import Tool, ToolCall, ToolResult
@@ -73,7 +73,9 @@ async def over_mcp(bench: Bench) -> AsyncIterator[Toolbox]:
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve([listening]))
     url = f"http://127.0.0.1:{listening.getsockname()[1]}/mcp"
-    async with McpServers([ServerConfig(name="bench", transport="http", url=url)]) as servers:
+    async with AsyncMcpServerPool(
+        [ServerConfig(name="bench", transport="http", url=url)]
+    ) as servers:
         assert await servers.ready(50) == ()
         yield servers
     server.should_exit = server.force_exit = True
@@ -197,7 +199,7 @@ class Odd:
     def tools(self) -> Sequence[Tool]:
         return []
 
-    async def call(self, call: ToolCall, tell: Tell = quiet) -> ToolResult:
+    async def call(self, call: ToolCall, tell: ProgressCallback = quiet) -> ToolResult:
         return ToolResult(self._output, is_error=True)
 
 

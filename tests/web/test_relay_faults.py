@@ -11,7 +11,7 @@ import pytest
 
 from antiphon.api.operations import CreateRun, Operation
 from antiphon.client.async_transport import AsyncBatches
-from antiphon.ports import Tell
+from antiphon.ports import ProgressCallback
 from antiphon.tools.functions import Functions
 from antiphon.types.errors import Unavailable
 from antiphon.types.messages import Progress
@@ -202,7 +202,7 @@ async def test_two_answers_at_once_are_one() -> None:
 
 
 async def test_a_tool_that_tells_a_lot_is_neither_kept_nor_sent_in_full() -> None:
-    async def work(tell: Tell) -> str:
+    async def work(tell: ProgressCallback) -> str:
         """Tells each step."""
         for step in range(TOLD):
             tell(Progress(step, TOLD))

@@ -11,7 +11,7 @@ from antiphon.cli.mcp_discovery import find_and_report
 from antiphon.cli.output import note
 from antiphon.mcp.client.authorization import authorizer
 from antiphon.mcp.client.protocol_versions import open_protocol_cache
-from antiphon.mcp.client.toolbox import McpServers
+from antiphon.mcp.client.toolbox import AsyncMcpServerPool
 from antiphon.mcp.config import discovery
 from antiphon.settings.paths import data_folder
 from antiphon.settings.settings import Settings
@@ -67,7 +67,7 @@ SECONDS = 30.0
 
 
 @asynccontextmanager
-async def start_servers(settings: Settings) -> AsyncGenerator[McpServers | None]:
+async def start_servers(settings: Settings) -> AsyncGenerator[AsyncMcpServerPool | None]:
     """The servers that are written down, which start meanwhile; None where there are none."""
     usable = discovery.resolve(find_and_report(settings).servers, os.environ)
     for problem in usable.problems:
@@ -76,13 +76,13 @@ async def start_servers(settings: Settings) -> AsyncGenerator[McpServers | None]
         yield None
         return
     auth = authorizer(settings, os.environ)
-    async with McpServers(
+    async with AsyncMcpServerPool(
         usable.configs, auth=auth, protocol_cache=open_protocol_cache(os.environ)
     ) as servers:
         yield servers
 
 
-async def wait_for_servers(servers: McpServers, seconds: float = SECONDS) -> None:
+async def wait_for_servers(servers: AsyncMcpServerPool, seconds: float = SECONDS) -> None:
     """Wait for the servers, and say which did not come, and why."""
     for state in await servers.ready(seconds):
         why = state.why or f"it did not answer within {seconds:g} s"
@@ -91,7 +91,7 @@ async def wait_for_servers(servers: McpServers, seconds: float = SECONDS) -> Non
             note(f"    {line}")
 
 
-def note_missing_servers(required: Sequence[str], servers: McpServers | None) -> list[str]:
+def note_missing_servers(required: Sequence[str], servers: AsyncMcpServerPool | None) -> list[str]:
     """Those of the required servers that are not there; each is told once more."""
     states = servers.states() if servers is not None else ()
     there = {state.server for state in states if state.status == "ready"}

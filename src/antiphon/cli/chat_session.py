@@ -15,15 +15,15 @@ from antiphon.cli.mcp_discovery import describe_unstarted, find_servers
 from antiphon.client.async_client import AsyncClient
 from antiphon.mcp.client.authorization import authorizer
 from antiphon.mcp.client.protocol_versions import open_protocol_cache
-from antiphon.mcp.client.toolbox import McpServers
+from antiphon.mcp.client.toolbox import AsyncMcpServerPool
 from antiphon.mcp.config import discovery
 from antiphon.mcp.config.discovery import ResolvedServers
 from antiphon.settings.loading import LoadedSettings
 from antiphon.settings.paths import data_folder
 from antiphon.settings.settings import Settings
-from antiphon.terminal.chat import Chat, Start
+from antiphon.terminal.chat import Chat, ChatOptions
 from antiphon.terminal.consent import ConsentPrompt
-from antiphon.terminal.person import Person
+from antiphon.terminal.person import ServerRequestHandler
 from antiphon.terminal.questions import Questions
 from antiphon.terminal.sampling import sample
 from antiphon.terminal.servers import ServerAnnouncer
@@ -49,9 +49,9 @@ async def run_servers(chat: Chat, settings: Settings) -> AsyncGenerator[None]:
     if not any(config.enabled for config in usable.configs):
         yield
         return
-    servers = McpServers(
+    servers = AsyncMcpServerPool(
         usable.configs,
-        Person(
+        ServerRequestHandler(
             chat.ui,
             lambda wanted: sample(chat.client, chat.state.model, wanted),
             verbose=settings.verbose,
@@ -76,7 +76,7 @@ async def _find_usable_servers(chat: Chat, settings: Settings) -> ResolvedServer
 async def chat(ui: UiManager, asked: Namespace, loaded: LoadedSettings) -> int:
     """Chat until the user leaves; return the exit code of what failed."""
     settings = loaded.settings
-    start = Start(
+    start = ChatOptions(
         model=settings.model,
         system=asked.system,
         resume=asked.thread or (LAST if asked.resume else None),

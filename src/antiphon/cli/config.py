@@ -20,7 +20,7 @@ from antiphon.settings.paths import data_folder
 from antiphon.settings.settings import MASK, TABLE, masked_value
 from antiphon.settings.trust import FolderFile
 from antiphon.tools.permissions import NAME, GrantsFile
-from antiphon.tools.questions import Grant
+from antiphon.tools.questions import ToolGrant
 from antiphon.types.errors import InvalidRequest
 
 FLAGS = tuple(name for name, setting in TABLE.items() if setting.on_the_line)
@@ -91,7 +91,7 @@ def _show_grants(grants: GrantsFile, *, as_json: bool) -> int:
     return 0
 
 
-def _asked_by(grant: Grant) -> str:
+def _asked_by(grant: ToolGrant) -> str:
     return "none: it is asked about again" if grant.asked_by is None else str(grant.asked_by)
 
 

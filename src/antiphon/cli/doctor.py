@@ -147,7 +147,7 @@ async def _models(settings: Settings) -> AsyncIterator[Finding]:
                 yield _broken("model", problem)
                 if settings.base_url:
                     return  # what the base URL lists has been asked for
-            for listing in await catalog.configured_listings():
+            for listing in await catalog.list_configured():
                 yield _provider(listing.where, len(listing.names), listing.error)
     except AntiphonError as problem:
         yield _broken("model", problem)

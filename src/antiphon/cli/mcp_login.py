@@ -16,7 +16,7 @@ from antiphon.cli.interrupt import run_interruptibly
 from antiphon.cli.mcp_discovery import find_and_report
 from antiphon.cli.output import note
 from antiphon.mcp.client.authorization import PERSON_SECONDS, authorizer, open_logins
-from antiphon.mcp.client.toolbox import McpServers
+from antiphon.mcp.client.toolbox import AsyncMcpServerPool
 from antiphon.mcp.config import discovery
 from antiphon.mcp.config.server_config import ServerConfig
 from antiphon.settings.settings import Settings
@@ -33,7 +33,7 @@ def log_in(asked: Namespace, settings: Settings) -> int:
 async def _logged_in(config: ServerConfig, settings: Settings, person: AtTerminal) -> int:
     patient = replace(config, enabled=True, connect_timeout=PERSON_SECONDS + 30)
     auth = authorizer(settings, os.environ, person)
-    async with McpServers([patient], auth=auth, delays=()) as running:
+    async with AsyncMcpServerPool([patient], auth=auth, delays=()) as running:
         await running.ready(PERSON_SECONDS + 60)
         (state,) = running.states()
     if state.why:

@@ -23,7 +23,7 @@ from antiphon.mcp.client.authorization import authorizer
 from antiphon.mcp.client.client_features import NoClientFeatures
 from antiphon.mcp.client.protocol_versions import open_protocol_cache
 from antiphon.mcp.client.server_listing import ServerState
-from antiphon.mcp.client.toolbox import McpServers
+from antiphon.mcp.client.toolbox import AsyncMcpServerPool
 from antiphon.mcp.config import discovery
 from antiphon.mcp.config.parser import ParsedServer
 from antiphon.mcp.metadata import clean_line
@@ -113,7 +113,7 @@ async def probe_servers(
 
     auth = authorizer(settings, os.environ)
     known = open_protocol_cache(os.environ)
-    async with McpServers(
+    async with AsyncMcpServerPool(
         usable.configs,
         DecliningFeatures(),
         auth=auth,
@@ -144,7 +144,9 @@ async def _wait_until_quiet(news: asyncio.Event) -> None:
         return  # it tells without end; what it has offered so far is shown
 
 
-async def _probe_result(running: McpServers, state: ServerState, seconds: float) -> ServerProbe:
+async def _probe_result(
+    running: AsyncMcpServerPool, state: ServerState, seconds: float
+) -> ServerProbe:
     ready = state.status == "ready"
     return ServerProbe(
         server=state.server,

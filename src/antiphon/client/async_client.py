@@ -50,7 +50,7 @@ from antiphon.client.outcome import last_reply
 from antiphon.client.portal import CallerLoop, async_temporary
 from antiphon.client.transport import create_async_transport
 from antiphon.deprecated import renamed_argument
-from antiphon.ports import Tell, Toolbox, quiet
+from antiphon.ports import ProgressCallback, Toolbox, quiet
 from antiphon.settings.settings import Settings
 from antiphon.telemetry.tracing import open_span
 from antiphon.tools.consent import Consent
@@ -386,7 +386,7 @@ class AsyncClient(RenamedMethods):
         *,
         keep: int = KEEP,
         model: str | None = None,
-        tell: Tell = quiet,
+        tell: ProgressCallback = quiet,
     ) -> Compaction | None:
         """Summarize the older messages of a thread; models read the summary instead of them.
 

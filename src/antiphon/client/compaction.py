@@ -11,7 +11,7 @@ import msgspec
 
 from antiphon.api.operations import CreateMessage, Model, NewMessage, Process
 from antiphon.engine.context_window import tokens
-from antiphon.ports import Tell
+from antiphon.ports import ProgressCallback
 from antiphon.types import errors
 from antiphon.types.events import Event, MessageCompleted, TextDelta, TurnRestarted, UsageAdded
 from antiphon.types.messages import (
@@ -166,7 +166,7 @@ class CompactionPlan:
 class SummaryReader:
     """Reads one summary from the events of its run."""
 
-    def __init__(self, where: str, tell: Tell) -> None:
+    def __init__(self, where: str, tell: ProgressCallback) -> None:
         self.usage = Usage()
         self._where = where
         self._tell = tell

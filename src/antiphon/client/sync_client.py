@@ -51,7 +51,7 @@ from antiphon.client.portal import Portal, sync_temporary
 from antiphon.client.sync_transport import Batches, Pieces, Transport
 from antiphon.client.transport import create_transport
 from antiphon.deprecated import renamed_argument
-from antiphon.ports import Tell, Toolbox, quiet
+from antiphon.ports import ProgressCallback, Toolbox, quiet
 from antiphon.settings.settings import Settings
 from antiphon.telemetry.tracing import open_span
 from antiphon.tools.consent import Consent
@@ -386,7 +386,7 @@ class Client(RenamedMethods):
         *,
         keep: int = KEEP,
         model: str | None = None,
-        tell: Tell = quiet,
+        tell: ProgressCallback = quiet,
     ) -> Compaction | None:
         """Summarize the older messages of a thread; models read the summary instead of them.
 

@@ -114,10 +114,10 @@ def validate_provider_support(
 ) -> None:
     """Raise `UnsupportedByProvider` for settings that the provider lacks."""
     if missing := [name for name in _list_features(sampling, tools) if name in lacks]:
-        raise unsupported_error(provider, missing)
+        raise lacks_error(provider, missing)
 
 
-def unsupported_error(provider: str, missing: Sequence[str]) -> errors.UnsupportedByProvider:
+def lacks_error(provider: str, missing: Sequence[str]) -> errors.UnsupportedByProvider:
     """Return the error for features that this provider lacks."""
     named = ", ".join(missing)
     return errors.UnsupportedByProvider(

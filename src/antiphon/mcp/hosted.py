@@ -18,9 +18,9 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from antiphon.api.operations import BackendServer
-from antiphon.mcp.client.toolbox import McpServers
+from antiphon.mcp.client.toolbox import AsyncMcpServerPool
 from antiphon.mcp.config.server_config import ServerConfig
-from antiphon.ports import Tell, Toolbox, quiet
+from antiphon.ports import ProgressCallback, Toolbox, quiet
 from antiphon.tools.egress_policy import INTERNET, BlockedAddress, EgressPolicy
 from antiphon.tools.functions import Functions
 from antiphon.types.addresses import parse_address
@@ -217,16 +217,16 @@ class ServerPool:
         pooled.take()
         return pooled
 
-    def _create_servers(self, server: McpServer) -> McpServers:
+    def _create_servers(self, server: McpServer) -> AsyncMcpServerPool:
         if server.url is None:
-            return McpServers([self._configs[server.name]], auth=self._auth)
+            return AsyncMcpServerPool([self._configs[server.name]], auth=self._auth)
         config = ServerConfig(
             name=server.name,
             transport="http",
             url=server.url,
             connect_timeout=self._list_seconds,
         )
-        return McpServers([config], reach=self._reach)
+        return AsyncMcpServerPool([config], reach=self._reach)
 
     def _release(self, pooled: _PooledServer) -> None:
         pooled.users -= 1
@@ -249,7 +249,7 @@ class ServerPool:
 class _PooledServer:
     """Connection to one server, with a count of its users."""
 
-    def __init__(self, key: tuple[str, ...], servers: McpServers, patience: float) -> None:
+    def __init__(self, key: tuple[str, ...], servers: AsyncMcpServerPool, patience: float) -> None:
         self.key = key
         self.servers = servers
         self.users = 0
@@ -289,7 +289,7 @@ class _PooledTools:
     def tools(self) -> Sequence[Tool]:
         return [tool for pooled in self._pooled for tool in pooled.servers.tools()]
 
-    async def call(self, call: ToolCall, tell: Tell = quiet) -> ToolResult:
+    async def call(self, call: ToolCall, tell: ProgressCallback = quiet) -> ToolResult:
         for pooled in self._pooled:
             if any(tool.spec.name == call.name for tool in pooled.servers.tools()):
                 return await pooled.servers.call(call, tell)

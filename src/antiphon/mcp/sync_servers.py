@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from antiphon import deprecated
 from antiphon.client.portal import Portal
 from antiphon.mcp.client.authorization import authorizer
 from antiphon.mcp.client.client_features import ClientFeatures
@@ -21,10 +22,10 @@ from antiphon.mcp.client.server_listing import (
     ServerResource,
     ServerState,
 )
-from antiphon.mcp.client.toolbox import McpServers
+from antiphon.mcp.client.toolbox import AsyncMcpServerPool
 from antiphon.mcp.config import discovery
 from antiphon.mcp.config.server_config import LogLevel, ServerConfig
-from antiphon.ports import Tell, quiet
+from antiphon.ports import ProgressCallback, quiet
 from antiphon.settings.loading import load
 from antiphon.settings.settings import Settings
 from antiphon.tools.blocking import ThreadSafeProgress
@@ -33,28 +34,28 @@ from antiphon.types.messages import ResultPart, Tool, ToolCall, ToolResult
 T = TypeVar("T")
 
 
-class Servers:
+class McpServerPool:
     """MCP servers as a toolbox for `Client`, in a `with` block; threads may share it.
 
-        with Servers.written("server_config.json") as servers, Client() as client:
+        with McpServerPool.from_config("server_config.json") as servers, Client() as client:
             servers.ready(30)
             for event in client.converse("...", toolbox=servers):
                 ...
 
-    Takes what `McpServers` takes, which is the same for `async with`; the host is called on the
-    servers' loop. What the methods do and raise is told there.
+    Takes the arguments of `AsyncMcpServerPool`, which is the same for `async with` and documents
+    the methods. The host is called on the servers' loop.
     """
 
     def __init__(
         self, configs: Iterable[ServerConfig], host: ClientFeatures | None = None, **options: Any
     ) -> None:
-        self._servers = McpServers(configs, host, **options)
+        self._servers = AsyncMcpServerPool(configs, host, **options)
         self._portal = Portal()
         self._entered = False
         self._unusable: tuple[ServerState, ...] = ()
 
     @classmethod
-    def written(
+    def from_config(
         cls,
         file: str | os.PathLike[str] | None = None,
         host: ClientFeatures | None = None,
@@ -82,6 +83,18 @@ class Servers:
         )
         return servers
 
+    @classmethod
+    def written(
+        cls,
+        file: str | os.PathLike[str] | None = None,
+        host: ClientFeatures | None = None,
+        *,
+        settings: Settings | None = None,
+    ) -> Self:
+        """Call `from_config`; deprecated."""
+        deprecated.warn(deprecated.explain_renamed("written", "from_config", both=False))
+        return cls.from_config(file, host, settings=settings)
+
     def __enter__(self) -> Self:
         """Start every enabled server without waiting for it."""
         self._portal.run(self._servers.__aenter__())
@@ -107,7 +120,7 @@ class Servers:
         """Return the tools that are available now."""
         return self._servers.tools()
 
-    async def call(self, call: ToolCall, tell: Tell = quiet) -> ToolResult:
+    async def call(self, call: ToolCall, tell: ProgressCallback = quiet) -> ToolResult:
         """Call the tool, from any event loop."""
         if not self._entered:
             return _unavailable("are not started")

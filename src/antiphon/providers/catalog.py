@@ -206,7 +206,7 @@ class Catalog:
         named += [name for vendor in self._vendors.values() for name in vendor.keys]
         return [name for name in named if name and self._environ.get(name)]
 
-    async def listings(self) -> Sequence[ProviderListing]:
+    async def list_all(self) -> Sequence[ProviderListing]:
         """List the models of the server at the base URL, else of all providers whose key is set.
 
         An Ollama that does not respond is left out unless the settings name it.
@@ -217,7 +217,7 @@ class Catalog:
         found = await asyncio.gather(*map(self._list_models, asked))
         return [each for each in found if not each.error or named or each.provider != "ollama"]
 
-    async def configured_listings(self) -> Sequence[ProviderListing]:
+    async def list_configured(self) -> Sequence[ProviderListing]:
         """List the models of the providers in the settings only.
 
         These are the server at the base URL, else each table with an address, and the provider of

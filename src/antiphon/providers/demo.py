@@ -155,7 +155,7 @@ def _calls(asked: str, request: ModelRequest) -> list[tuple[str, str]]:
 def _fitting(
     asked: str, tools: Sequence[ToolSpec], choice: str | dict[str, Any] | None
 ) -> list[ToolSpec]:
-    forced = [spec for spec in tools if spec.name == _chosen_tool(choice)]
+    forced = [spec for spec in tools if spec.name == _find_chosen(choice)]
     if forced:
         return forced
     words = _words(asked)
@@ -168,7 +168,7 @@ def _fitting(
     return [spec for _, spec in sorted(fitting, key=lambda each: each[0] < best)]
 
 
-def _chosen_tool(choice: Any) -> Any:
+def _find_chosen(choice: Any) -> Any:
     """Return the tool that a choice names, as a string or as OpenAI's object."""
     match choice:
         case {"function": {"name": name}}:

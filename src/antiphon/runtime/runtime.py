@@ -151,7 +151,7 @@ class Runtime:
         if model is not None:
             named = [(model, (await self.catalog.open(model, owner)).name)]
             return operations.ModelList(await self._describe_models(named, default), has_more=False)
-        listings = await self.catalog.listings()
+        listings = await self.catalog.list_all()
         named = [(each.prefix + name, each.provider) for each in listings for name in each.names]
         named.append(("demo", "demo"))
         if not any(name == default for name, _ in named):

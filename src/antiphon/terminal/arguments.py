@@ -16,7 +16,7 @@ import msgspec
 
 from antiphon.mcp.metadata import is_list
 from antiphon.terminal import spans
-from antiphon.terminal.spans import Line, Span
+from antiphon.terminal.spans import Line, StyledText
 from antiphon.types.errors import InvalidRequest
 from antiphon.types.terminal_safe import clean
 
@@ -34,7 +34,7 @@ DEEPEST_MARGIN = 12
 LONGEST_NAME = 60
 """Characters of an argument's name in an overview; longer names are cut, with their length."""
 
-Quoted = Callable[[str], Iterator[Span]]
+Quoted = Callable[[str], Iterator[StyledText]]
 Printable = Callable[[str], str]
 
 
@@ -55,7 +55,7 @@ def format_arguments(arguments: str) -> list[Line]:
     try:
         return _split_lines(_format(_parse(arguments), "\n", _display))
     except (ValueError, RecursionError):
-        said = Span("These are no JSON:", "warning")
+        said = StyledText("These are no JSON:", "warning")
         return [
             (said,),
             *_split_lines(_count_blanks(arguments, lambda text: clean(text, "approval"))),
@@ -93,7 +93,7 @@ def overview(given: Sequence[Argument], columns: int, most: int) -> list[Line]:
         rows = [row for one in given[: most - 1] for row in _summarize(one, columns, 1)]
         names = ", ".join(short_name(one.name) for one in given[most - 1 :])
         more = f"and {len(given) - most + 1} more: {names}"
-        return [*rows, spans.clip([Span(more, "warning")], columns, "...")]
+        return [*rows, spans.clip([StyledText(more, "warning")], columns, "...")]
     shares = _share_rows([len(spans.fold_all(one.lines, columns)) for one in given], most)
     return [
         row
@@ -108,7 +108,7 @@ def names_row(given: Sequence[Argument], columns: int) -> list[Line]:
     if not names:
         return []
     told = f"{len(names)} arguments: " if len(names) > 1 else "1 argument: "
-    return [spans.clip([Span(told, "faint"), Span(", ".join(names))], columns, "...")]
+    return [spans.clip([StyledText(told, "faint"), StyledText(", ".join(names))], columns, "...")]
 
 
 def short_name(name: str) -> str:
@@ -124,9 +124,9 @@ def _summarize(given: Argument, columns: int, most: int) -> list[Line]:
     if len(rows) <= most:
         return rows
     words = " characters" if columns >= ROOM_FOR_WORDS else ""
-    cut = Span(f" ... ({given.length:,}{words})", "warning")
+    cut = StyledText(f" ... ({given.length:,}{words})", "warning")
     if len(given.name) > LONGEST_NAME:
-        rows = [spans.clip([Span(f'"{short_name(given.name)}": ')], columns), *rows]
+        rows = [spans.clip([StyledText(f'"{short_name(given.name)}": ')], columns), *rows]
     if most == 1:
         return [(*spans.clip(rows[0], columns - spans.line_width([cut])), cut)]
     return [*rows[: most - 1], (cut._replace(text=cut.text.strip()),)]
@@ -166,7 +166,7 @@ def to_compact_json(typed: str) -> str:
 def paragraph(text: str, style: str = "") -> list[Line]:
     """Return text from outside as lines, of any length, with nothing hidden in it."""
     counted = _count_blanks(text, lambda part: clean(part, "approval"))
-    return _split_lines(span if span.style else Span(span.text, style) for span in counted)
+    return _split_lines(span if span.style else StyledText(span.text, style) for span in counted)
 
 
 def _parse(text: str) -> Any:
@@ -181,7 +181,7 @@ def _parse(text: str) -> Any:
 
 
 def _make_argument(name: str, value: Any) -> Argument:
-    lines = _split_lines([*_display(name), Span(": "), *_format(value, "\n", _display)])
+    lines = _split_lines([*_display(name), StyledText(": "), *_format(value, "\n", _display)])
     length = len(value) if isinstance(value, str) else sum(len(spans.text(row)) for row in lines)
     return Argument(name, lines, length)
 
@@ -190,49 +190,49 @@ def _reject_constant(name: str) -> Any:
     raise ValueError(f"{name} is no number of JSON")
 
 
-def _format(value: Any, margin: str, quoted: Quoted) -> Iterator[Span]:
+def _format(value: Any, margin: str, quoted: Quoted) -> Iterator[StyledText]:
     """Yield the value's text. `margin` begins each line; "" puts all of it on one line."""
     inner = margin and (margin + _STEP)[: 1 + DEEPEST_MARGIN * len(_STEP)]
     between = "," if margin else ", "
     match value:
         case _Object(pairs) if pairs:
-            yield Span("{")
+            yield StyledText("{")
             for number, (name, part) in enumerate(pairs):
-                yield Span(f"{between if number else ''}{inner}")
+                yield StyledText(f"{between if number else ''}{inner}")
                 yield from quoted(name)
-                yield Span(": ")
+                yield StyledText(": ")
                 yield from _format(part, inner, quoted)
-            yield Span(f"{margin}}}")
+            yield StyledText(f"{margin}}}")
         case _Object():
-            yield Span("{}")
+            yield StyledText("{}")
         case [_, *_]:
-            yield Span("[")
+            yield StyledText("[")
             for number, part in enumerate(_items(value)):
-                yield Span(f"{between if number else ''}{inner}")
+                yield StyledText(f"{between if number else ''}{inner}")
                 yield from _format(part, inner, quoted)
-            yield Span(f"{margin}]")
+            yield StyledText(f"{margin}]")
         case str():
             yield from quoted(value)
         case _Number(written):
-            yield Span(written)
+            yield StyledText(written)
         case _:
-            yield Span(json.dumps(value))
+            yield StyledText(json.dumps(value))
 
 
 def _items(value: Any) -> list[Any]:
     return value if is_list(value) else []
 
 
-def _display(text: str) -> Iterator[Span]:
+def _display(text: str) -> Iterator[StyledText]:
     """Yield a string as it is shown."""
-    yield Span('"')
+    yield StyledText('"')
     yield from _count_blanks(text, lambda part: clean(_json_body(part), "approval"))
-    yield Span('"')
+    yield StyledText('"')
 
 
-def _escape(text: str) -> Iterator[Span]:
+def _escape(text: str) -> Iterator[StyledText]:
     """Yield a string as it is edited: it parses to the same string."""
-    yield Span(f'"{"".join(map(_escape_character, text))}"')
+    yield StyledText(f'"{"".join(map(_escape_character, text))}"')
 
 
 def _escape_character(character: str) -> str:
@@ -245,18 +245,18 @@ def _json_body(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)[1:-1]
 
 
-def _count_blanks(text: str, printable: Printable) -> Iterator[Span]:
+def _count_blanks(text: str, printable: Printable) -> Iterator[StyledText]:
     """Yield the printable text, with long runs of blanks replaced by their length."""
     at = 0
     for blanks in _BLANKS.finditer(text):
-        yield Span(printable(text[at : blanks.start()]))
-        yield Span(f"[{len(blanks[0])} blanks]", "warning")
+        yield StyledText(printable(text[at : blanks.start()]))
+        yield StyledText(f"[{len(blanks[0])} blanks]", "warning")
         at = blanks.end()
-    yield Span(printable(text[at:]))
+    yield StyledText(printable(text[at:]))
 
 
-def _split_lines(spans: Iterable[Span]) -> list[Line]:
-    lines: list[list[Span]] = [[]]
+def _split_lines(spans: Iterable[StyledText]) -> list[Line]:
+    lines: list[list[StyledText]] = [[]]
     for span in spans:
         first, *rest = span.text.split("\n")
         lines[-1].append(span._replace(text=first))

@@ -13,7 +13,7 @@ from antiphon.api.operations import Content
 from antiphon.client import mentions, thread_list
 from antiphon.client.async_client import AsyncClient
 from antiphon.client.conversation import Options
-from antiphon.mcp.client.toolbox import McpServers
+from antiphon.mcp.client.toolbox import AsyncMcpServerPool
 from antiphon.settings.settings import Settings
 from antiphon.terminal import (
     attachments,
@@ -25,11 +25,11 @@ from antiphon.terminal import (
 )
 from antiphon.terminal.chat_state import ChatState
 from antiphon.terminal.commands import answers, table
-from antiphon.terminal.commands.command import Command, Group, Report
+from antiphon.terminal.commands.command import Group, Report, SlashCommand
 from antiphon.terminal.commands.table import ParsedCommand
 from antiphon.terminal.conversation_processor import ConversationProcessor, RunOutcome
 from antiphon.terminal.spans import Line
-from antiphon.terminal.status import Facts, ReplyLimit
+from antiphon.terminal.status import ReplyLimit, StatusFacts
 from antiphon.terminal.ui_manager import UiManager
 from antiphon.tools.consent import Consent
 from antiphon.tools.functions import Function
@@ -72,7 +72,7 @@ class Tasks:
             task.cancel()
 
 
-class Start(msgspec.Struct, frozen=True, kw_only=True):
+class ChatOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Start of a chat: in a new thread, or in the one that `resume` names, as /resume does.
 
     `reports` are reports of commands of the shell, for the slash commands of the same names.
@@ -99,7 +99,7 @@ class Chat:
         client: AsyncClient,
         settings: Settings,
         consent: Consent,
-        start: Start,
+        start: ChatOptions,
         find_usual_model: Callable[[], Awaitable[str]],
     ) -> None:
         self.ui = ui
@@ -108,7 +108,7 @@ class Chat:
         self.consent = consent
         self.functions = tuple(start.functions)
         self.reports = start.reports
-        self.prompt_commands: dict[str, Command] = {}
+        self.prompt_commands: dict[str, SlashCommand] = {}
         self.failure: AntiphonError | None = None
         self.state = ChatState(model=start.model, system=start.system)
         self._processor = ConversationProcessor(
@@ -150,7 +150,7 @@ class Chat:
             self._tasks.stop()
             await self._processor.close()
 
-    def use_servers(self, servers: McpServers) -> None:
+    def use_servers(self, servers: AsyncMcpServerPool) -> None:
         """Give the chat its MCP servers; their tools are offered from the next message on."""
         self.state.servers.toolbox = self._processor.toolbox = servers
 
@@ -211,7 +211,7 @@ class Chat:
         """Return the row at the bottom."""
         columns, _ = self.ui.size()
         states = self.state.servers.states()
-        facts = Facts(
+        facts = StatusFacts(
             model=self.state.answering_model,
             title=self.state.title,
             context_tokens=self.state.context_tokens,
@@ -309,7 +309,7 @@ class Chat:
             raise table.unknown_command(parsed.name, list(self.prompt_commands))
         await command.run(self, parsed.words)
 
-    def _find_command(self, name: str) -> Command | None:
+    def _find_command(self, name: str) -> SlashCommand | None:
         return table.COMMANDS.get(name) or self.prompt_commands.get(name)
 
     # Runs.

@@ -10,7 +10,7 @@ import msgspec
 from antiphon.api.operations import ListThreads, Model
 from antiphon.client.mentions import AttachedFile
 from antiphon.mcp.client.server_listing import ServerState
-from antiphon.mcp.client.toolbox import McpServers
+from antiphon.mcp.client.toolbox import AsyncMcpServerPool
 from antiphon.types.errors import InvalidRequest
 from antiphon.types.messages import Tool
 from antiphon.types.runs import Thread, Usage
@@ -30,7 +30,7 @@ class Window(msgspec.Struct, frozen=True):
 class ChatServers:
     """The MCP servers of a chat: those that run, and those that cannot be started."""
 
-    toolbox: McpServers | None = None
+    toolbox: AsyncMcpServerPool | None = None
     unusable: Sequence[ServerState] = ()
 
     def states(self) -> Sequence[ServerState]:
@@ -42,7 +42,7 @@ class ChatServers:
         tools = self.toolbox.tools() if self.toolbox else ()
         return [tool for tool in tools if tool.server == server]
 
-    def require(self) -> McpServers:
+    def require(self) -> AsyncMcpServerPool:
         """Return the servers that run. Raises `InvalidRequest` if the chat has none."""
         if self.toolbox is None:
             raise InvalidRequest("No MCP server runs here", hint="`antiphon mcp add` adds one.")

@@ -16,11 +16,11 @@ from prompt_toolkit.document import Document
 
 from antiphon.client import mentions
 from antiphon.terminal.commands import resources, table
-from antiphon.terminal.commands.command import Command, CommandContext
+from antiphon.terminal.commands.command import CommandContext, SlashCommand
 from antiphon.terminal.commands.table import ParsedCommand
 from antiphon.terminal.input import path_completion
 from antiphon.terminal.input.editor import Editor
-from antiphon.terminal.input.path_completion import Place
+from antiphon.terminal.input.path_completion import PathEntry
 from antiphon.types.errors import AntiphonError
 from antiphon.types.terminal_safe import one_line
 
@@ -51,7 +51,7 @@ def is_memorable(chat: CommandContext, text: str) -> bool:
     )
 
 
-def _commands(chat: CommandContext) -> Iterator[Command]:
+def _commands(chat: CommandContext) -> Iterator[SlashCommand]:
     for group in chat.command_groups:
         yield from group.commands
 
@@ -136,7 +136,7 @@ async def _no_proposals() -> AsyncGenerator[Proposal]:
     yield  # so that it is a generator
 
 
-def _format_mention(place: Place, *, quoted: bool) -> str:
+def _format_mention(place: PathEntry, *, quoted: bool) -> str:
     """Return the path as written in a message; quotes around a folder stay open for a file."""
     written = mentions.format_mention(place.path)
     if quoted and not written.startswith('@"'):

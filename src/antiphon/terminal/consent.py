@@ -12,12 +12,12 @@ from typing import Any, Literal
 
 from antiphon.mcp.metadata import is_object
 from antiphon.terminal import arguments, paging, spans
-from antiphon.terminal.input.keyboard import Box, Choice, Field
+from antiphon.terminal.input.keyboard import Box, Field, KeyChoice
 from antiphon.terminal.paging import Parts
-from antiphon.terminal.spans import Line, Span
+from antiphon.terminal.spans import Line, StyledText
 from antiphon.terminal.ui import Ui
 from antiphon.tools import schemas
-from antiphon.tools.questions import Answer, Question, ToolIdentity, tool_identity
+from antiphon.tools.questions import ConsentAnswer, ConsentRequest, ToolIdentity, tool_identity
 from antiphon.types.errors import InvalidRequest
 from antiphon.types.messages import Hints, Tool
 from antiphon.types.terminal_safe import clean, one_line
@@ -58,10 +58,10 @@ def _parameter_change(name: str, was: object, become: object) -> Iterator[Line]:
 
 
 def _change_line(what: str, was: str, become: str) -> Line:
-    said = [Span(f"  {_short(what)}: ", "faint")]
+    said = [StyledText(f"  {_short(what)}: ", "faint")]
     if was:
-        said += [Span(_short(was)), Span(" -> ", "faint")]
-    return (*said, Span(_short(become), "strong"))
+        said += [StyledText(_short(was)), StyledText(" -> ", "faint")]
+    return (*said, StyledText(_short(become), "strong"))
 
 
 def _short(text: str) -> str:
@@ -121,7 +121,7 @@ class ConsentPrompt:
         self.place: Place = lambda: (1, 1)
         self._ui = ui
 
-    async def __call__(self, question: Question) -> Answer:
+    async def __call__(self, question: ConsentRequest) -> ConsentAnswer:
         """Return the user's answer. Cancelling removes the question."""
         async with self._ui.question_lock:
             return await _ConsentDialog(self._ui, question, self.place).answer()
@@ -130,7 +130,7 @@ class ConsentPrompt:
 class _ConsentDialog:
     """One question, from its first box to its answer."""
 
-    def __init__(self, ui: Ui, question: Question, place: Place) -> None:
+    def __init__(self, ui: Ui, question: ConsentRequest, place: Place) -> None:
         self._ui = ui
         self._question = question
         self._place = place
@@ -147,7 +147,7 @@ class _ConsentDialog:
             below=self._below,
         )
 
-    async def answer(self) -> Answer:
+    async def answer(self) -> ConsentAnswer:
         """Return the answer; keys that look, edit or widen the scope come before it."""
         while True:
             match await self._ui.keyboard.choose(self._box()):
@@ -161,9 +161,9 @@ class _ConsentDialog:
                         return self._allow("always")
                 case "w":
                     if (word := await self._ask_why()) is not None:
-                        return Answer(word=word)
+                        return ConsentAnswer(word=word)
                 case "n":
-                    return Answer()
+                    return ConsentAnswer()
                 case key:
                     await self._look(key)
 
@@ -180,8 +180,8 @@ class _ConsentDialog:
             case _:
                 self._parts.turn()
 
-    def _allow(self, keep: Literal["once", "session", "always"]) -> Answer:
-        return Answer(
+    def _allow(self, keep: Literal["once", "session", "always"]) -> ConsentAnswer:
+        return ConsentAnswer(
             allowed=True,
             keep=keep,
             scope="server" if self._wide else "tool",
@@ -198,7 +198,7 @@ class _ConsentDialog:
                 text=arguments.to_editable(self._arguments),
                 wrong=self._find_fault,
                 rows=lambda columns: [
-                    (Span("Enter takes them, Esc leaves them as they were.", "faint"),)
+                    (StyledText("Enter takes them, Esc leaves them as they were.", "faint"),)
                 ],
             )
         )
@@ -235,7 +235,7 @@ class _ConsentDialog:
         """Return True if a lasting yes is meant: a second, different key confirms it."""
         box = Box(
             rows=lambda columns: spans.fold_all(self._lasting_scope(until), columns - 1),
-            choices=(Choice("n", "no, back"), Choice("c", f"confirm: {until}")),
+            choices=(KeyChoice("n", "no, back"), KeyChoice("c", f"confirm: {until}")),
             default="n",
         )
         return await self._ui.keyboard.choose(box) == "c"
@@ -244,22 +244,22 @@ class _ConsentDialog:
 
     def _box(self) -> Box:
         allowing = [
-            Choice("y", "yes, once"),
-            Choice("s", "this session"),
-            Choice("a", "always"),
+            KeyChoice("y", "yes, once"),
+            KeyChoice("s", "this session"),
+            KeyChoice("a", "always"),
         ]
         choices = [
-            Choice("n", "no"),
+            KeyChoice("n", "no"),
             *(allowing if self._parts.shown else ()),
             *self._parts.choices,
             *(
-                [Choice("t", "this tool only" if self._wide else "all tools")]
+                [KeyChoice("t", "this tool only" if self._wide else "all tools")]
                 if self._others
                 else []
             ),
-            Choice("e", "edit"),
-            Choice("w", "no, and why"),
-            *([] if self._listened else [Choice("v", "view all")]),
+            KeyChoice("e", "edit"),
+            KeyChoice("w", "no, and why"),
+            *([] if self._listened else [KeyChoice("v", "view all")]),
         ]
         return Box(rows=self._parts.rows, choices=tuple(choices), default="n")
 
@@ -267,28 +267,28 @@ class _ConsentDialog:
         tool, question = self._question.tool, self._question
         number, of = self._place()
         yield (
-            Span(f"{number} of {of}: " if of > 1 else "", "faint"),
-            Span("May the model call "),
-            Span(_name(tool), "strong"),
+            StyledText(f"{number} of {of}: " if of > 1 else "", "faint"),
+            StyledText("May the model call "),
+            StyledText(_name(tool), "strong"),
             *self._owner(),
-            Span(" with this, as edited?" if self._edited else " with this?"),
+            StyledText(" with this, as edited?" if self._edited else " with this?"),
         )
         if tool.hints.destructive:
-            yield (Span(f"{self._server} says of it: it destroys or overwrites.", "warning"),)
+            yield (StyledText(f"{self._server} says of it: it destroys or overwrites.", "warning"),)
         elif tool.hints.read_only:
-            yield (Span(f"{self._server} says of it: it only reads.", "faint"),)
+            yield (StyledText(f"{self._server} says of it: it only reads.", "faint"),)
         if question.elsewhere:
-            yield (Span(clean(question.elsewhere, "approval"), "warning"),)
+            yield (StyledText(clean(question.elsewhere, "approval"), "warning"),)
         if question.before is not None:
             said = "You have allowed it before, but it has changed:"
-            yield (Span(said, "warning"),)
+            yield (StyledText(said, "warning"),)
             yield from islice(describe_changes(question.before, tool_identity(tool)), MOST_CHANGES)
 
     def _lines(self) -> list[Line]:
         if self._listened:
             return arguments.format_arguments(self._arguments)
         return [line for one in self._given for line in one.lines] or [
-            (Span("(no arguments)", "faint"),)
+            (StyledText("(no arguments)", "faint"),)
         ]
 
     def _below(self, columns: int) -> Sequence[Line]:
@@ -303,25 +303,25 @@ class _ConsentDialog:
         asker = self._question.asked_by
         by = f" by {clean(str(asker), 'approval')}" if asker else ""
         yield (
-            Span("Then "),
-            Span(said, "strong"),
+            StyledText("Then "),
+            StyledText(said, "strong"),
             *(() if self._wide else self._owner()),
-            Span(f" may be called{by} with any arguments, without a question, {until}."),
+            StyledText(f" may be called{by} with any arguments, without a question, {until}."),
         )
         if destroying := [_name(each) for each in tools if each.hints.destructive]:
             named = ", ".join(destroying[:LONGEST_LIST])
             more = len(destroying) - LONGEST_LIST
             known = f"{named}, and {more} more" if more > 0 else named
-            yield (Span(f"It is said to destroy or overwrite: {known}.", "warning"),)
+            yield (StyledText(f"It is said to destroy or overwrite: {known}.", "warning"),)
 
     def _owner(self) -> Line:
         match self._question.tool.server:
             case None:
-                return (Span(", a function of this program,"),)
+                return (StyledText(", a function of this program,"),)
             case "":
-                return (Span(", which runs on the server,"),)
+                return (StyledText(", which runs on the server,"),)
             case _:
-                return (Span(" of "), Span(self._server, "strong"))
+                return (StyledText(" of "), StyledText(self._server, "strong"))
 
     def _description(self) -> Iterator[Line]:
         tool = self._question.tool
@@ -329,22 +329,24 @@ class _ConsentDialog:
             return
         first, *rest = arguments.paragraph(tool.spec.description.strip(), "quote")
         whose = f"{self._server} says: " if tool.server else "It says of itself: "
-        yield (Span(whose, "faint"), *first)
+        yield (StyledText(whose, "faint"), *first)
         yield from rest
 
     def _scope(self) -> Iterator[Line]:
         """Yield the scope of a lasting answer, if it can be chosen."""
         if self._others:
             many = f"all {len(self._others) + 1} tools of {self._server}"
-            held = Span(many if self._wide else "this tool", "warning" if self._wide else "strong")
-            yield (Span("This session and always mean: ", "faint"), held)
+            held = StyledText(
+                many if self._wide else "this tool", "warning" if self._wide else "strong"
+            )
+            yield (StyledText("This session and always mean: ", "faint"), held)
 
     def _list_others(self) -> Iterator[Line]:
-        yield (Span(f"The other tools of {self._server}:"),)
+        yield (StyledText(f"The other tools of {self._server}:"),)
         for each in self._others[:LONGEST_LIST]:
-            yield (Span(f"  {_name(each)}"),)
+            yield (StyledText(f"  {_name(each)}"),)
         if (more := len(self._others) - LONGEST_LIST) > 0:
-            yield (Span(f"  and {more} more"),)
+            yield (StyledText(f"  and {more} more"),)
 
     @property
     def _arguments(self) -> str:

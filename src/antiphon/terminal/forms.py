@@ -15,9 +15,9 @@ from antiphon.mcp.client.forms import Form, FormField
 from antiphon.mcp.metadata import is_list
 from antiphon.terminal import arguments
 from antiphon.terminal.input import keyboard
-from antiphon.terminal.input.keyboard import Box, Choice, Rows, in_rows
+from antiphon.terminal.input.keyboard import Box, KeyChoice, Rows, in_rows
 from antiphon.terminal.paging import Parts
-from antiphon.terminal.spans import Line, Span
+from antiphon.terminal.spans import Line, StyledText
 from antiphon.terminal.ui import Ui
 from antiphon.types.errors import InvalidRequest
 from antiphon.types.terminal_safe import clean
@@ -81,10 +81,10 @@ class FormDialog:
         before = self._values.get(field.name, field.default)
         values = {key: value for key, _, value in options}
         default = next((key for key, value in values.items() if value == before), "")
-        choices = [Choice(key, clean(meaning)) for key, meaning, _ in options]
+        choices = [KeyChoice(key, clean(meaning)) for key, meaning, _ in options]
         if not field.required and field.default is None:
-            choices.append(Choice("s", "skip"))
-        choices.append(Choice("x", "leave the form"))
+            choices.append(KeyChoice("s", "skip"))
+        choices.append(KeyChoice("x", "leave the form"))
         default = default or ("x" if field.required else "s")
         key = await self._ui.keyboard.choose(
             Box(rows=self._rows(field, place), choices=tuple(choices), default=default)
@@ -110,15 +110,17 @@ class FormDialog:
         lines = list(self._head(f" ({place})"))
         if field.secret:
             said = f"This looks like a secret, which {self._asked.server} should not ask for here."
-            lines.append((Span(said, "warning"),))
+            lines.append((StyledText(said, "warning"),))
         name = field.title or field.name
-        lines.append((Span(name, "strong"), Span(f"  {_describe_expected(field)}", "faint")))
+        lines.append(
+            (StyledText(name, "strong"), StyledText(f"  {_describe_expected(field)}", "faint"))
+        )
         lines += _quote(field.description, "faint")
         return in_rows(lines)
 
     def _head(self, place: str = "") -> Iterator[Line]:
         asked = self._asked
-        yield (Span(clean(asked.server), "strong"), Span(f" asks you{place}:"))
+        yield (StyledText(clean(asked.server), "strong"), StyledText(f" asks you{place}:"))
         yield from _quote(asked.message, "quote")
 
     def _parts(self) -> Parts:
@@ -127,18 +129,20 @@ class FormDialog:
             head=lambda: [*self._head()],
             lines=lambda: [self._summary_line(field) for field in self._form.fields],
             below=lambda columns: (
-                in_rows([(Span(self._missing(), "warning"),)])(columns) if self._missing() else ()
+                in_rows([(StyledText(self._missing(), "warning"),)])(columns)
+                if self._missing()
+                else ()
             ),
         )
 
     async def _ask_decision(self, parts: Parts) -> str:
-        sent = Choice("a", f"send this to {clean(self._asked.server)}")
+        sent = KeyChoice("a", f"send this to {clean(self._asked.server)}")
         choices = [
-            Choice("c", "cancel"),
+            KeyChoice("c", "cancel"),
             *([sent] if parts.shown and not self._missing() else []),
             *parts.choices,
-            *([Choice("e", "edit")] if self._form.fields else []),
-            Choice("d", "decline"),
+            *([KeyChoice("e", "edit")] if self._form.fields else []),
+            KeyChoice("d", "decline"),
         ]
         return await self._ui.keyboard.choose(
             Box(rows=parts.rows, choices=tuple(choices), default="c")
@@ -158,8 +162,8 @@ class FormDialog:
             said = "*" * len(said)
         elif len(said) > SHOWN_VALUE:
             said = f"{said[:SHOWN_VALUE]} ... ({len(said)} characters)"
-        shown = Span(clean(said, "approval")) if said else Span("(nothing)", "faint")
-        return (Span(f"{clean(field.title or field.name)}: ", "faint"), shown)
+        shown = StyledText(clean(said, "approval")) if said else StyledText("(nothing)", "faint")
+        return (StyledText(f"{clean(field.title or field.name)}: ", "faint"), shown)
 
 
 class _Aborted(msgspec.Struct, frozen=True):

@@ -9,8 +9,8 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 
 from antiphon.terminal import spans
-from antiphon.terminal.input.keyboard import NEXT_PART, Choice, Rows
-from antiphon.terminal.spans import Line, Span
+from antiphon.terminal.input.keyboard import NEXT_PART, KeyChoice, Rows
+from antiphon.terminal.spans import Line, StyledText
 from antiphon.terminal.ui import Ui
 from antiphon.types.terminal_safe import clean, one_line
 
@@ -72,11 +72,11 @@ class Parts:
         return not self._left
 
     @property
-    def choices(self) -> list[Choice]:
+    def choices(self) -> list[KeyChoice]:
         """The key that shows the next part, if there are several."""
         if self._whole or not (many := self._fit()):
             return []
-        return [Choice(NEXT_PART, f"more: part {self._at % many + 1} of {many}")]
+        return [KeyChoice(NEXT_PART, f"more: part {self._at % many + 1} of {many}")]
 
     def turn(self) -> None:
         """Move to the next part, and after the last to the first."""
@@ -100,7 +100,7 @@ class Parts:
         left = self._room(columns)
         if self._at == 0 and self._brief:
             brief, most = self._brief, left + len(self._names_rows(columns))
-            rows = self._cached("brief", columns, lambda: brief(columns - 1, most), most)
+            rows = self._get_cached("brief", columns, lambda: brief(columns - 1, most), most)
             return [*rows, self._part_note(many, columns)]
         first = max(0, self._at - 1) * left
         rows = self._all(columns)[first : first + left]
@@ -108,11 +108,11 @@ class Parts:
 
     def _part_note(self, many: int, columns: int) -> Line:
         if self.shown:
-            said = Span(f"(part {self._at} of {many}; all of it was shown)", "faint")
+            said = StyledText(f"(part {self._at} of {many}; all of it was shown)", "faint")
         else:
             next_part = self._at % many + 1
             words = f"({NEXT_PART} shows part {next_part} of {many}; you can agree after the last)"
-            said = Span(words, "warning")
+            said = StyledText(words, "warning")
         return spans.clip([said], columns - 1)
 
     def _fit(self) -> int:
@@ -133,7 +133,7 @@ class Parts:
                 self._left.discard(1)
         return many
 
-    def _cached(
+    def _get_cached(
         self, what: str, columns: int, make: Callable[[], Sequence[Line]], most: int = 0
     ) -> Sequence[Line]:
         """Return rows made once for these columns: they may be many, and are asked for often."""
@@ -143,7 +143,7 @@ class Parts:
         return self._memo[key]
 
     def _all(self, columns: int) -> Sequence[Line]:
-        return self._cached("all", columns, lambda: self._all_folded(columns))
+        return self._get_cached("all", columns, lambda: self._all_folded(columns))
 
     def _all_folded(self, columns: int) -> Sequence[Line]:
         lines = [*self._lines()]
@@ -155,16 +155,16 @@ class Parts:
         return spans.fold_all(self._head(), columns - 1)
 
     def _names_rows(self, columns: int) -> Sequence[Line]:
-        return self._cached("names", columns, lambda: self._names(columns))
+        return self._get_cached("names", columns, lambda: self._names(columns))
 
     def _below_rows(self, columns: int) -> Sequence[Line]:
-        return self._cached("below", columns, lambda: self._below(columns))
+        return self._get_cached("below", columns, lambda: self._below(columns))
 
     def _top(self, columns: int) -> Sequence[Line]:
         """Return the rows of the head that stay visible."""
         rows = self._head_rows(columns)
         most = max(2, self._total() // 2)
-        return rows if len(rows) <= most else [*rows[: most - 1], (Span("..."),)]
+        return rows if len(rows) <= most else [*rows[: most - 1], (StyledText("..."),)]
 
     def _total(self) -> int:
         _, rows = self._ui.size()

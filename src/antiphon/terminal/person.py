@@ -22,9 +22,9 @@ from antiphon.mcp.client.client_features import (
     is_openable,
 )
 from antiphon.terminal.forms import FormDialog
-from antiphon.terminal.input.keyboard import Box, Choice, Rows, in_rows
+from antiphon.terminal.input.keyboard import Box, KeyChoice, Rows, in_rows
 from antiphon.terminal.sampling import ask_to_sample
-from antiphon.terminal.spans import Line, Span
+from antiphon.terminal.spans import Line, StyledText
 from antiphon.terminal.ui import Ui
 from antiphon.types.terminal_safe import clean, one_line
 
@@ -37,9 +37,9 @@ async def ask_to_open_page(ui: Ui, asked: UrlElicitation) -> ElicitationAnswer:
     ui.show([_address_line(asked.url)])
     may_open = is_openable(asked.url)
     choices = [
-        Choice("n", "no"),
-        *([Choice("o", "open it in the browser")] if may_open else []),
-        Choice("y", "I open it myself"),
+        KeyChoice("n", "no"),
+        *([KeyChoice("o", "open it in the browser")] if may_open else []),
+        KeyChoice("y", "I open it myself"),
     ]
     key = await ui.keyboard.choose(Box(rows=_page_rows(asked), choices=tuple(choices), default="n"))
     if key == "n":
@@ -55,9 +55,9 @@ def _address_line(url: str) -> Line:
     shown = clean(url, "approval")
     at = shown.lower().find(host, shown.rfind("@", 0, _path_start(shown)) + 1) if host else -1
     if at < 0:
-        return (Span(shown),)
+        return (StyledText(shown),)
     end = at + len(host)
-    return (Span(shown[:at]), Span(shown[at:end], "strong"), Span(shown[end:]))
+    return (StyledText(shown[:at]), StyledText(shown[at:end], "strong"), StyledText(shown[end:]))
 
 
 def _path_start(url: str) -> int:
@@ -71,15 +71,15 @@ def _page_rows(asked: UrlElicitation) -> Rows:
     parts = urlsplit(asked.url)
     lines: list[Line] = [
         (
-            Span(clean(asked.server), "strong"),
-            Span(" sends you to a page of "),
-            Span(clean(parts.hostname or asked.url, "approval"), "strong"),
-            Span(". The whole address stands above."),
+            StyledText(clean(asked.server), "strong"),
+            StyledText(" sends you to a page of "),
+            StyledText(clean(parts.hostname or asked.url, "approval"), "strong"),
+            StyledText(". The whole address stands above."),
         )
     ]
     if parts.username is not None:
         said = "What stands before the @ is a name, and not where the page is."
-        lines.append((Span(said, "warning"),))
+        lines.append((StyledText(said, "warning"),))
     return in_rows(lines)
 
 
@@ -164,7 +164,7 @@ Sampler = Callable[[SamplingRequest], Awaitable[SamplingReply | None]]
 _TROUBLE = ("warning", "error", "critical", "alert", "emergency")
 
 
-class Person:
+class ServerRequestHandler:
     """Answers requests of the chat's servers, one question at a time.
 
     Without a `sampler`, servers cannot ask the model. `verbose` prints everything that servers log.

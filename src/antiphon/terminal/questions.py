@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from antiphon.terminal import arguments
-from antiphon.terminal.input.keyboard import NEXT_PART, Box, Choice, Field, in_rows
+from antiphon.terminal.input.keyboard import NEXT_PART, Box, Field, KeyChoice, in_rows
 from antiphon.terminal.paging import Parts
-from antiphon.terminal.spans import Line, Span
+from antiphon.terminal.spans import Line, StyledText
 from antiphon.terminal.ui import Ui
 from antiphon.types.terminal_safe import clean
 
-_HEAD: Line = (Span("The model asks you:", "faint"),)
+_HEAD: Line = (StyledText("The model asks you:", "faint"),)
 BY_KEY = 9
 """Answers that get a key each; more are listed, and one is typed."""
 
@@ -35,10 +35,10 @@ class Questions:
 
     async def _ask_choice(self, parts: Parts, numbered: Mapping[str, str]) -> str:
         choices = (
-            *(Choice(key, clean(choice)) for key, choice in numbered.items()),
+            *(KeyChoice(key, clean(choice)) for key, choice in numbered.items()),
             *parts.choices,
-            Choice("o", "something else"),
-            Choice("x", "no answer"),
+            KeyChoice("o", "something else"),
+            KeyChoice("x", "no answer"),
         )
         return await self._ui.keyboard.choose(Box(rows=parts.rows, choices=choices, default="x"))
 

@@ -9,7 +9,7 @@ import msgspec
 
 from antiphon.client.formatting import count_noun
 from antiphon.terminal import spans
-from antiphon.terminal.spans import Line, Span, Wrapper
+from antiphon.terminal.spans import Line, StyledText, Wrapper
 from antiphon.terminal.themes import Glyphs
 from antiphon.types.events import ToolOutputAdded
 from antiphon.types.messages import Progress, ToolResult
@@ -107,24 +107,24 @@ class CallRow(msgspec.Struct, frozen=True, kw_only=True):
 
     def line(self, now: float, glyphs: Glyphs) -> Line:
         """Return its row."""
-        arguments = spans.clip([Span(self.arguments)], _ARGUMENTS, glyphs.more)
+        arguments = spans.clip([StyledText(self.arguments)], _ARGUMENTS, glyphs.more)
         head = (
-            Span(f"{self._sign(now, glyphs)} ", self._style),
-            Span(self.name, "name"),
-            Span("("),
+            StyledText(f"{self._sign(now, glyphs)} ", self._style),
+            StyledText(self.name, "name"),
+            StyledText("("),
             *arguments,
-            Span(") "),
+            StyledText(") "),
         )
         match self.state:
             case "asking":
-                return (*head, Span("waits for you", "warning"))
+                return (*head, StyledText("waits for you", "warning"))
             case "running":
-                seconds = Span(f"{now - self.since:.0f} s", "faint")
-                return (*head, seconds, Span(f" {self.progress}", "faint"))
+                seconds = StyledText(f"{now - self.since:.0f} s", "faint")
+                return (*head, seconds, StyledText(f" {self.progress}", "faint"))
             case "ok" | "failed":
-                return (*head, Span(self.word, self._style))
+                return (*head, StyledText(self.word, self._style))
             case _:
-                return (*head, Span(self.word, "faint")) if self.word else head
+                return (*head, StyledText(self.word, "faint")) if self.word else head
 
     def lines(self, glyphs: Glyphs, columns: int) -> list[Line]:
         """Return the final lines, of a settled call or of one that will not settle any more."""
@@ -134,7 +134,7 @@ class CallRow(msgspec.Struct, frozen=True, kw_only=True):
             return [spans.clip(gone.line(0, glyphs), columns, glyphs.more)]
         shown = [self.line(0, glyphs)]
         if self.result:
-            shown.append((Span("  "), Span(self.result, "faint")))
+            shown.append((StyledText("  "), StyledText(self.result, "faint")))
         return [spans.strip(spans.clip(line, columns, glyphs.more)) for line in shown]
 
     @property
@@ -203,8 +203,8 @@ class Reasoning:
             return []
         end = clean(self._end(2 * PREVIEW * columns), "prose").replace("\n", " ")
         wrapper = Wrapper(breaking=True)
-        preview = wrapper.feed([Span(end, "faint")], max(1, columns - 2)) + wrapper.close()
-        shown = [(Span("  "), *line) for line in preview[-PREVIEW:]]
+        preview = wrapper.feed([StyledText(end, "faint")], max(1, columns - 2)) + wrapper.close()
+        shown = [(StyledText("  "), *line) for line in preview[-PREVIEW:]]
         sign = glyphs.spinner[int(now * 10) % len(glyphs.spinner)]
         told = self._with_size(f"{sign} thinking {now - self._since:.0f} s")
         return [spans.clip(told, columns, glyphs.more), *shown]
@@ -219,7 +219,7 @@ class Reasoning:
 
     def _with_size(self, words: str) -> Line:
         tokens = max(1, self._size // _CHARACTERS_PER_TOKEN)
-        return (Span(f"{words}, {count_noun(tokens, 'token')}", "faint"),)
+        return (StyledText(f"{words}, {count_noun(tokens, 'token')}", "faint"),)
 
     def _end(self, size: int) -> str:
         found: list[str] = []

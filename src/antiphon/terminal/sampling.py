@@ -8,9 +8,9 @@ from antiphon.client.async_client import AsyncClient
 from antiphon.client.conversation import Options
 from antiphon.mcp.client.client_features import SamplingMessage, SamplingReply, SamplingRequest
 from antiphon.terminal import arguments, paging
-from antiphon.terminal.input.keyboard import Box, Choice, in_rows
+from antiphon.terminal.input.keyboard import Box, KeyChoice, in_rows
 from antiphon.terminal.paging import Parts
-from antiphon.terminal.spans import Line, Span
+from antiphon.terminal.spans import Line, StyledText
 from antiphon.terminal.ui import Ui
 from antiphon.types.events import MessageCompleted
 from antiphon.types.messages import Blob, Link, ResultPart, Text
@@ -24,14 +24,14 @@ async def ask_to_sample(ui: Ui, wanted: SamplingRequest) -> str:
     parts = Parts(ui, head=lambda: _head(wanted), lines=lambda: arguments.paragraph(whole))
     while True:
         allowing = (
-            Choice("y", "yes, once"),
-            Choice("s", f"this session, whatever {clean(wanted.server)} asks"),
+            KeyChoice("y", "yes, once"),
+            KeyChoice("s", f"this session, whatever {clean(wanted.server)} asks"),
         )
         choices = (
-            Choice("n", "no"),
+            KeyChoice("n", "no"),
             *(allowing if parts.shown else ()),
             *parts.choices,
-            Choice("v", "see all of it"),
+            KeyChoice("v", "see all of it"),
         )
         key = await ui.keyboard.choose(Box(rows=parts.rows, choices=choices, default="n"))
         match key:
@@ -50,26 +50,26 @@ async def _confirm(ui: Ui, wanted: SamplingRequest) -> bool:
     """Return True if a yes for the session is meant: a second, different key confirms it."""
     head: Sequence[Line] = [
         (
-            Span("Then the model answers whatever "),
-            Span(clean(wanted.server), "strong"),
-            Span(" asks, without a question, until this chat ends."),
+            StyledText("Then the model answers whatever "),
+            StyledText(clean(wanted.server), "strong"),
+            StyledText(" asks, without a question, until this chat ends."),
         )
     ]
-    choices = (Choice("n", "no, back"), Choice("c", "confirm: this session"))
+    choices = (KeyChoice("n", "no, back"), KeyChoice("c", "confirm: this session"))
     return await ui.keyboard.choose(Box(rows=in_rows(head), choices=choices, default="n")) == "c"
 
 
 def _head(wanted: SamplingRequest) -> Sequence[Line]:
     likes = f", by {' or '.join(wanted.models)} if it may choose" if wanted.models else ""
     said = f" wants an answer of the model, of at most {wanted.max_tokens} tokens{likes}:"
-    return [(Span(clean(wanted.server), "strong"), Span(clean(said)))]
+    return [(StyledText(clean(wanted.server), "strong"), StyledText(clean(said)))]
 
 
 def _describe_request(wanted: SamplingRequest) -> str:
     """Return everything that the model would be sent."""
     parts = [f"instructions: {wanted.system}"] if wanted.system else []
     parts += [
-        f"{message.role}: {' '.join(map(given_text, message.content))}"
+        f"{message.role}: {' '.join(map(part_text, message.content))}"
         for message in wanted.messages
     ]
     return "\n".join(parts)
@@ -130,10 +130,10 @@ def _text(wanted: SamplingRequest) -> str:
 
 
 def _whole(message: SamplingMessage) -> str:
-    return "\n".join(map(given_text, message.content))
+    return "\n".join(map(part_text, message.content))
 
 
-def given_text(part: ResultPart) -> str:
+def part_text(part: ResultPart) -> str:
     """Return text of a part, or a placeholder for other data."""
     match part:
         case Text(text=text):

@@ -10,7 +10,7 @@ from antiphon.mcp.client.server_listing import ServerState
 from antiphon.mcp.config.discovery import ServerProblem
 from antiphon.terminal.chat_state import ChatServers
 from antiphon.terminal.commands import prompts
-from antiphon.terminal.commands.command import Command
+from antiphon.terminal.commands.command import SlashCommand
 from antiphon.terminal.ui import Ui
 from antiphon.types.errors import AntiphonError
 from antiphon.types.messages import Tool
@@ -24,7 +24,7 @@ PROMPT_SECONDS = 10.0
 
 
 class ServerAnnouncer:
-    """Prints what becomes of a chat's servers; `McpServers` calls `on_change`.
+    """Prints what becomes of a chat's servers; `AsyncMcpServerPool` calls `on_change`.
 
     `problems` are errors of servers that cannot be started at all. `commands` gets the prompts.
     """
@@ -33,7 +33,7 @@ class ServerAnnouncer:
         self,
         ui: Ui,
         servers: ChatServers,
-        commands: dict[str, Command],
+        commands: dict[str, SlashCommand],
         problems: Iterable[ServerProblem] = (),
     ) -> None:
         self._ui = ui

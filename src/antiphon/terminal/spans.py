@@ -38,7 +38,7 @@ def _cell(letter: str) -> int:
     return 1 if letter == _WIDE_SELECTOR else max(0, wcwidth(letter))
 
 
-class Span(NamedTuple):
+class StyledText(NamedTuple):
     """Text of one style; `style` names roles, separated by blanks, which a theme maps to a look.
 
     `link` is an address as the source has it; the writer decides whether it may be a link.
@@ -49,20 +49,20 @@ class Span(NamedTuple):
     link: str = ""
 
 
-Line = tuple[Span, ...]
+Line = tuple[StyledText, ...]
 
 
-def text(line: Iterable[Span]) -> str:
+def text(line: Iterable[StyledText]) -> str:
     """Return the text of a line."""
     return "".join(span.text for span in line)
 
 
-def line_width(line: Iterable[Span]) -> int:
+def line_width(line: Iterable[StyledText]) -> int:
     """Return the cells of a line."""
     return sum(width(span.text) for span in line)
 
 
-def strip(line: Sequence[Span]) -> Line:
+def strip(line: Sequence[StyledText]) -> Line:
     """Return the line without trailing blanks."""
     kept = list(line)
     while kept:
@@ -72,25 +72,25 @@ def strip(line: Sequence[Span]) -> Line:
     return ()
 
 
-def clip(line: Iterable[Span], columns: int, end: str = "") -> Line:
+def clip(line: Iterable[StyledText], columns: int, end: str = "") -> Line:
     """Return the line cut to `columns` cells, with `end` in place of what is missing."""
     line = _expand_tabs(line)
     if line_width(line) <= columns:
         return line
     left = columns - width(end)
-    kept: list[Span] = []
+    kept: list[StyledText] = []
     for span in line:
         part = head(span.text, left)
         kept.append(span._replace(text=part))
         left -= width(part)
         if part != span.text:
             break
-    return (*kept, Span(end))
+    return (*kept, StyledText(end))
 
 
-def fold(line: Iterable[Span], columns: int) -> list[Line]:
+def fold(line: Iterable[StyledText], columns: int) -> list[Line]:
     """Return the line as rows of at most `columns` cells, broken anywhere."""
-    rows: list[list[Span]] = [[]]
+    rows: list[list[StyledText]] = [[]]
     left = columns
     for span in _expand_tabs(line):
         rest = span.text
@@ -113,7 +113,7 @@ def fold_all(lines: Iterable[Line], columns: int) -> list[Line]:
     return [row for line in lines for row in fold(line, max(1, columns))]
 
 
-def wrap(line: Iterable[Span], columns: int) -> list[Line]:
+def wrap(line: Iterable[StyledText], columns: int) -> list[Line]:
     """Return the line as rows of at most `columns` cells, broken at blanks.
 
     A longer word is left to the terminal's own wrapping, so that an address is copied whole.
@@ -143,7 +143,7 @@ def _row_end(whole: str, at: int, columns: int) -> int:
     return after if after > 0 else len(whole)
 
 
-def _part(line: Line, start: int, end: int) -> Iterator[Span]:
+def _part(line: Line, start: int, end: int) -> Iterator[StyledText]:
     at = 0
     for span in line:
         if piece := span.text[max(0, start - at) : max(0, end - at)]:
@@ -151,12 +151,12 @@ def _part(line: Line, start: int, end: int) -> Iterator[Span]:
         at += len(span.text)
 
 
-def _expand_tabs(line: Iterable[Span]) -> Line:
+def _expand_tabs(line: Iterable[StyledText]) -> Line:
     line = tuple(line)
     if not any("\t" in span.text for span in line):
         return line
     column = 0
-    found: list[Span] = []
+    found: list[StyledText] = []
     for span in line:
         parts: list[str] = []
         for number, part in enumerate(span.text.split("\t")):
@@ -187,13 +187,13 @@ class Wrapper:
 
     def __init__(self, *, breaking: bool = False) -> None:
         self._breaking = breaking
-        self._line: tuple[Span, ...] = ()
+        self._line: tuple[StyledText, ...] = ()
         self._used = 0  # cells of the line
-        self._blank: Span | None = None  # between the line and the word
-        self._word: tuple[Span, ...] = ()
+        self._blank: StyledText | None = None  # between the line and the word
+        self._word: tuple[StyledText, ...] = ()
         self._columns = 0
 
-    def feed(self, words: Iterable[Span], columns: int) -> list[Line]:
+    def feed(self, words: Iterable[StyledText], columns: int) -> list[Line]:
         """Return the lines that are full now, of at most `columns` cells."""
         lines: list[Line] = []
         if columns != self._columns:
@@ -226,7 +226,7 @@ class Wrapper:
             self._break(lines)
         return lines
 
-    def _parts(self, span: Span) -> list[str]:
+    def _parts(self, span: StyledText) -> list[str]:
         """Split where lines may break; inline code is one part, blanks included."""
         whole = "code" in span.style and not self._breaking
         return [span.text] if whole else _PART.findall(span.text)
@@ -256,9 +256,9 @@ class Wrapper:
         self._line, self._used, self._blank = (), 0, None
 
 
-def _merge(line: Iterable[Span]) -> Line:
+def _merge(line: Iterable[StyledText]) -> Line:
     """Join neighbouring spans of one style, which writes fewer escapes."""
-    found: list[Span] = []
+    found: list[StyledText] = []
     for span in line:
         if found and found[-1][1:] == span[1:]:
             found[-1] = span._replace(text=found[-1].text + span.text)

@@ -110,7 +110,7 @@ async def _run_chat(chatting: Chatting, settings: Settings) -> int:
     ending = _SignalHandler(ui)
     code = 0
     try:
-        with ending.installed():
+        with ending.install():
             if ui.keyboard.echoes:
                 print(WELCOME)
             async with ui:
@@ -229,7 +229,7 @@ class _SignalHandler:
         self._ui = ui
 
     @contextmanager
-    def installed(self) -> Generator[None]:
+    def install(self) -> Generator[None]:
         """Install the handlers."""
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
 

@@ -16,7 +16,7 @@ from antiphon.client.formatting import dollars, short_number
 from antiphon.settings.settings import Settings
 from antiphon.terminal import spans
 from antiphon.terminal.chat_state import ChatState, Window
-from antiphon.terminal.spans import Line, Span
+from antiphon.terminal.spans import Line, StyledText
 from antiphon.types.errors import NotFound
 from antiphon.types.runs import DAY, Deadlines
 from antiphon.types.terminal_safe import one_line
@@ -26,7 +26,7 @@ TITLE = 30
 BETWEEN = " · "
 
 
-class Facts(msgspec.Struct, frozen=True, kw_only=True):
+class StatusFacts(msgspec.Struct, frozen=True, kw_only=True):
     """Facts for the row; none of them is cleaned.
 
     `context_tokens` are the tokens of the last turn, `window` those of the context window.
@@ -52,17 +52,17 @@ class _Part(msgspec.Struct, frozen=True):
     style: str = "faint"
 
 
-def row(facts: Facts, columns: int, more: str) -> Line:
+def row(facts: StatusFacts, columns: int, more: str) -> Line:
     """Return the row in at most `columns` cells; `more` marks a title that is cut."""
     parts = [part for part in _parts(facts, more) if part.text]
     while len(parts) > 1 and _width(parts) > columns:
         parts.remove(max(parts, key=lambda part: part.rank))
-    spans = [Span(part.text, part.style) for part in parts]
-    between = Span(BETWEEN, "faint")
+    spans = [StyledText(part.text, part.style) for part in parts]
+    between = StyledText(BETWEEN, "faint")
     return tuple(each for span in spans for each in (between, span))[1:]
 
 
-def _parts(facts: Facts, more: str) -> Iterator[_Part]:
+def _parts(facts: StatusFacts, more: str) -> Iterator[_Part]:
     """Yield all parts in order."""
     yield _Part(0, one_line(facts.activity), "strong")
     yield _Part(3, one_line(facts.model))
@@ -76,7 +76,7 @@ def _parts(facts: Facts, more: str) -> Iterator[_Part]:
     yield _Part(7, "/help")
 
 
-def _share(facts: Facts) -> _Part:
+def _share(facts: StatusFacts) -> _Part:
     if not facts.context_tokens or not facts.window:
         return _Part(4, "")
     share = facts.context_tokens / facts.window

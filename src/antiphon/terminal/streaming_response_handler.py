@@ -15,7 +15,7 @@ from antiphon.terminal import spans
 from antiphon.terminal.compact_streaming_display import CompactStreamingDisplay
 from antiphon.terminal.painters import Frame, Phase
 from antiphon.terminal.rows import CallChange, CallRow, Reasoning
-from antiphon.terminal.spans import Line, Span
+from antiphon.terminal.spans import Line, StyledText
 from antiphon.terminal.themes import Theme
 from antiphon.tools.tool_events import (
     ConsentAsked,
@@ -215,7 +215,7 @@ class StreamingResponseHandler:
             self._gap = self._anything
             self._separate()
             if self._theme.roles:
-                self._finished.append((Span("Assistant:", "name"),))
+                self._finished.append((StyledText("Assistant:", "name"),))
         self._anything = True
         self._text.append(text)
         self._fresh.append(text)
@@ -321,7 +321,7 @@ class StreamingResponseHandler:
             case status:
                 reason = f" ({event.reason})" if event.reason else ""
                 self._note(f"the answer is {status}{reason}", "warning")
-        self._finished.append((Span(footer(self.usage, now - self._began), "faint"),))
+        self._finished.append((StyledText(footer(self.usage, now - self._began), "faint"),))
 
     def _finish(self, now: float) -> None:
         self._end_text(now)
@@ -330,7 +330,7 @@ class StreamingResponseHandler:
 
     def _note(self, text: str, style: str) -> None:
         for line in clean(text).split("\n"):
-            self._finished += spans.wrap([Span(line, style)], self._columns)
+            self._finished += spans.wrap([StyledText(line, style)], self._columns)
         self._anything = True
 
     # The region.
@@ -374,9 +374,9 @@ class StreamingResponseHandler:
             "running": f"running {_name_running(self._calls.values())}",
             "asking": "waiting for you",
         }.get(self.phase, self.phase)
-        line = (Span(f"{sign} {said}  {now - self._began:.0f} s", "faint"),)
+        line = (StyledText(f"{sign} {said}  {now - self._began:.0f} s", "faint"),)
         if left := self._seconds_left(now):
-            return (*line, Span(f"  cut off in {left:.0f} s", "warning"))
+            return (*line, StyledText(f"  cut off in {left:.0f} s", "warning"))
         return line
 
     def _seconds_left(self, now: float) -> float:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from antiphon.terminal.spans import Span
+from antiphon.terminal.spans import StyledText
 from antiphon.types.terminal_safe import clean
 
 
@@ -211,11 +211,11 @@ class Ink:
         self.theme = theme
         self._looks = dict(theme.styles)
 
-    def render(self, line: Iterable[Span]) -> str:
+    def render(self, line: Iterable[StyledText]) -> str:
         """Return the line as a terminal gets it, styles closed, without a line feed."""
         return "".join(map(self._render_span, line))
 
-    def _render_span(self, span: Span) -> str:
+    def _render_span(self, span: StyledText) -> str:
         text = clean(span.text, "code").replace("\n", " ")
         if span.style and (look := self._look(span.style)):
             text = f"\x1b[{look}m{text}\x1b[0m"

@@ -9,8 +9,8 @@ from antiphon.client.async_client import AsyncClient
 from antiphon.client.thread_list import latest_threads, list_latest_threads
 from antiphon.terminal import transcript_view
 from antiphon.terminal.chat_state import ChatState
-from antiphon.terminal.input.keyboard import Box, Choice
-from antiphon.terminal.spans import Line, Span
+from antiphon.terminal.input.keyboard import Box, KeyChoice
+from antiphon.terminal.spans import Line, StyledText
 from antiphon.terminal.ui import Ui
 from antiphon.types.errors import InvalidRequest, NotFound
 from antiphon.types.messages import Message
@@ -130,9 +130,9 @@ async def _confirm_takeover(client: AsyncClient, ui: Ui, run: Run) -> bool:
     waiting = {clean(action.name, "approval") async for action in client.paginate(listing)}
     names = ", ".join(sorted(waiting))
     rows: list[Line] = [
-        (Span(f"Tool calls wait in this thread: {names}", "strong"),),
-        (Span("Another chat may be running them. Shall this one?", "faint"),),
+        (StyledText(f"Tool calls wait in this thread: {names}", "strong"),),
+        (StyledText("Another chat may be running them. Shall this one?", "faint"),),
     ]
-    choices = (Choice("n", "no, leave them"), Choice("y", "yes, go on here"))
+    choices = (KeyChoice("n", "no, leave them"), KeyChoice("y", "yes, go on here"))
     box = Box(rows=lambda columns: rows, choices=choices, default="n")
     return await ui.keyboard.choose(box) == "y"

@@ -11,7 +11,7 @@ from itertools import groupby
 
 import msgspec
 
-from antiphon.terminal.spans import Line, Span
+from antiphon.terminal.spans import Line, StyledText
 from antiphon.terminal.streaming_response_handler import StreamingResponseHandler
 from antiphon.terminal.themes import Theme
 from antiphon.types.events import (
@@ -46,8 +46,8 @@ def user_lines(text: str, theme: Theme) -> list[Line]:
     """Return a user's message as it stands above its answer."""
     mark = "You: " if theme.roles else "> "
     first, *more = clean(text).split("\n")
-    said: list[Line] = [(Span(mark, "mark"), Span(first))]
-    said += ((Span(" " * len(mark)), Span(line)) for line in more)
+    said: list[Line] = [(StyledText(mark, "mark"), StyledText(first))]
+    said += ((StyledText(" " * len(mark)), StyledText(line)) for line in more)
     return said if theme.roles else [(), *said, ()]
 
 
@@ -68,7 +68,7 @@ def recent(
             break
         lines, earlier = [*more, *lines], earlier - len(exchange)
     if len(lines) > room:
-        left = (Span(f"({len(lines) - room} more lines of this answer)", "faint"),)
+        left = (StyledText(f"({len(lines) - room} more lines of this answer)", "faint"),)
         lines = [left, *lines[-room:]]
     return TranscriptTail(lines, earlier)
 
@@ -113,8 +113,8 @@ def _draw_message(role: str, message: Message, theme: Theme) -> list[Line]:
             " ".join(filter(None, (*_attachment_marks(message), message.text))), theme
         )
     if message.compacts is not None:
-        return [(Span("(here a summary stands in for what was said before)", "faint"),)]
-    return [(Span(f"(system: {one_line(message.text)})", "faint"),)]
+        return [(StyledText("(here a summary stands in for what was said before)", "faint"),)]
+    return [(StyledText(f"(system: {one_line(message.text)})", "faint"),)]
 
 
 def _attachment_marks(message: Message) -> Iterator[str]:

@@ -16,7 +16,7 @@ from antiphon.terminal import spans
 from antiphon.terminal.chat_display_manager import ChatDisplayManager
 from antiphon.terminal.input.keyboard import Keyboard, Listener
 from antiphon.terminal.painters import InputRows, Painter
-from antiphon.terminal.spans import Line, Span
+from antiphon.terminal.spans import Line, StyledText
 from antiphon.terminal.themes import Ink, Theme
 from antiphon.types.terminal_safe import Place, clean
 
@@ -148,7 +148,7 @@ class UiManager(Listener):
 
     def say(self, text: str, style: str = "", place: Place = "notice") -> None:
         """Print a text above, cleaned so that it cannot control the terminal."""
-        self.show([(Span(line, style),) for line in clean(text, place).split("\n")])
+        self.show([(StyledText(line, style),) for line in clean(text, place).split("\n")])
 
     def show(self, lines: Iterable[Line]) -> None:
         """Print lines above, wrapped to the terminal."""
@@ -251,12 +251,12 @@ class UiManager(Listener):
 
     def _waiting(self) -> Generator[Line]:
         for text in list(self._queue)[:SHOWN_QUEUE]:
-            yield (Span(f"next: {clean(' '.join(text.split()))}", "faint"),)
+            yield (StyledText(f"next: {clean(' '.join(text.split()))}", "faint"),)
         if (more := len(self._queue) - SHOWN_QUEUE) > 0:
-            yield (Span(f"and {more} more", "faint"),)
+            yield (StyledText(f"and {more} more", "faint"),)
 
     def _bottom_line(self) -> Line:
         text, since = self._hint
         if text and self.clock() - since < HINT_SECONDS:
-            return (Span(clean(text), "faint"),)
-        return self._chat.status_line() if self._chat else (Span("starting", "faint"),)
+            return (StyledText(clean(text), "faint"),)
+        return self._chat.status_line() if self._chat else (StyledText("starting", "faint"),)

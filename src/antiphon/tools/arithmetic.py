@@ -182,10 +182,10 @@ def _unknown(name: str) -> InvalidExpression:
 
 def _number(text: str) -> Number:
     digits = text.replace("_", "")
-    return _bounded(int(digits)) if digits.isdigit() else _ARITHMETIC.create_decimal(digits)
+    return _check_bounds(int(digits)) if digits.isdigit() else _ARITHMETIC.create_decimal(digits)
 
 
-def _bounded(value: int) -> int:
+def _check_bounds(value: int) -> int:
     if value.bit_length() > MAX_BITS:
         raise OverflowError
     return value
@@ -197,13 +197,13 @@ def _decimal(value: Number) -> Decimal:
 
 def _multiply(a: Number, b: Number) -> Number:
     if isinstance(a, int) and isinstance(b, int):
-        return _bounded(a * b)
+        return _check_bounds(a * b)
     return _ARITHMETIC.multiply(_decimal(a), _decimal(b))
 
 
 def _add(a: Number, b: Number) -> Number:
     if isinstance(a, int) and isinstance(b, int):
-        return _bounded(a + b)
+        return _check_bounds(a + b)
     return _ARITHMETIC.add(_decimal(a), _decimal(b))
 
 
@@ -237,7 +237,7 @@ def _power(base: Number, exponent: Number) -> Number:
             return int(base ** min(exponent, 2 - exponent % 2))
         if exponent > MAX_BITS or base.bit_length() * exponent > 2 * MAX_BITS:
             raise OverflowError
-        return _bounded(int(base**exponent))
+        return _check_bounds(int(base**exponent))
     return _ARITHMETIC.power(_decimal(base), _decimal(exponent))
 
 
@@ -246,7 +246,7 @@ def _whole(value: Number, rounding: str) -> int:
         return value
     if value.adjusted() > MAX_BITS * 0.3:
         raise OverflowError
-    return _bounded(int(value.to_integral_value(rounding)))
+    return _check_bounds(int(value.to_integral_value(rounding)))
 
 
 def _floor(value: Number) -> int:

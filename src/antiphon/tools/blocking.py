@@ -10,7 +10,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import ParamSpec, Self, TypeVar
 
-from antiphon.ports import Tell
+from antiphon.ports import ProgressCallback
 from antiphon.types.messages import Progress
 
 P = ParamSpec("P")
@@ -71,8 +71,8 @@ class ThreadSafeProgress:
     On the event loop's own thread it reports at once.
     """
 
-    def __init__(self, tell: Tell) -> None:
-        self._tell: Tell | None = tell
+    def __init__(self, tell: ProgressCallback) -> None:
+        self._tell: ProgressCallback | None = tell
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
 

@@ -21,14 +21,14 @@ from antiphon.tools.blocking import run_in_daemon_thread
 from antiphon.tools.permissions import NO_RULES, Rules, Verdict, default_verdict
 from antiphon.tools.questions import (
     UNBOUND,
-    Answer,
     AskedBy,
     Asker,
-    Grant,
+    ConsentAnswer,
+    ConsentRequest,
     ModelServer,
-    Question,
+    ToolGrant,
     ToolIdentity,
-    question_digest,
+    request_digest,
     tool_identity,
 )
 from antiphon.tools.tool_events import ConsentAsked, ConsentRefused, OnToolEvent, ignore_event
@@ -41,10 +41,10 @@ Tools = Callable[[], Sequence[Tool]]
 """Returns the tools that are available now."""
 
 
-class Grants(Protocol):
+class GrantStore(Protocol):
     """Grants that last longer than one call; `GrantsFile` stores them."""
 
-    def known(self, server: str, own_name: str, by: ModelServer = UNBOUND) -> Grant | None:
+    def find(self, server: str, own_name: str, by: ModelServer = UNBOUND) -> ToolGrant | None:
         """Return the tool as granted for calls of this model server, None if it is not."""
         ...
 
@@ -55,7 +55,7 @@ class Grants(Protocol):
         """
         ...
 
-    def all(self) -> Sequence[Grant]:
+    def all(self) -> Sequence[ToolGrant]:
         """Return all grants, oldest first."""
         ...
 
@@ -71,18 +71,18 @@ class SessionGrants:
     """Grants that last as long as the program."""
 
     def __init__(self) -> None:
-        self._grants: dict[tuple[str, str, ModelServer], Grant] = {}
+        self._grants: dict[tuple[str, str, ModelServer], ToolGrant] = {}
 
-    def known(self, server: str, own_name: str, by: ModelServer = UNBOUND) -> Grant | None:
+    def find(self, server: str, own_name: str, by: ModelServer = UNBOUND) -> ToolGrant | None:
         """Return the tool as granted for calls of this model server, None if it is not."""
         return self._grants.get((server, own_name, by))
 
     def add(self, shapes: Sequence[ToolIdentity], by: ModelServer = UNBOUND) -> None:
         """Grant these tools until the program ends, for calls of this model server."""
         for each in shapes:
-            self._grants[each.server, each.own_name, by] = Grant.of(each, by)
+            self._grants[each.server, each.own_name, by] = ToolGrant.of(each, by)
 
-    def all(self) -> Sequence[Grant]:
+    def all(self) -> Sequence[ToolGrant]:
         """Return all grants, oldest first."""
         return tuple(self._grants.values())
 
@@ -94,7 +94,7 @@ class SessionGrants:
         return len(gone)
 
 
-class Permitted(msgspec.Struct, frozen=True):
+class Approved(msgspec.Struct, frozen=True):
     """Permission to run the call as it is here, while its tool has this fingerprint.
 
     `edited` is True if a person changed its arguments.
@@ -130,7 +130,7 @@ class Consent:
         rules: Rules = NO_RULES,
         *,
         session: SessionGrants | None = None,
-        grants: Grants | None = None,
+        grants: GrantStore | None = None,
         asker: Asker | None = None,
         warn: Callable[[str], None] | None = None,
         together: bool = False,
@@ -163,7 +163,7 @@ class Consent:
         tools: Tools,
         watch: OnToolEvent = ignore_event,
         asked_by: AskedBy | None = None,
-    ) -> Permitted | Refused:
+    ) -> Approved | Refused:
         """Return the permission or the refusal of a call; `tools` returns the available tools.
 
         If the tool changes while the person reads, they are asked once more. `asked_by` returns the
@@ -184,7 +184,7 @@ class Consent:
 
     async def _permit_in_turn(
         self, run_id: str, call: ToolCall, tools: Tools, watch: OnToolEvent, by: ModelServer | None
-    ) -> Permitted | Refused:
+    ) -> Approved | Refused:
         """Ask the person about the call, after the questions before it."""
         approved: ToolIdentity | None = None
         async with self._turn:
@@ -208,12 +208,12 @@ class Consent:
 
     def _decide(
         self, call: ToolCall, offered: Sequence[Tool], watch: OnToolEvent, by: ModelServer | None
-    ) -> Permitted | Refused | None:
+    ) -> Approved | Refused | None:
         """Return the decision that needs no person, None if one must be asked."""
         tool = find_tool(call.name, offered)
         match self.verdict(tool, by):
             case "allow":
-                return Permitted(call, tool_identity(tool).fingerprint)
+                return Approved(call, tool_identity(tool).fingerprint)
             case "deny":
                 said = f"The settings here do not allow {call.name}. Do not try it again."
                 return _refuse(said, call, "rule", watch)
@@ -225,7 +225,7 @@ class Consent:
             case "ask":
                 return None
 
-    async def _ask_person(self, question: Question) -> Answer | None:
+    async def _ask_person(self, question: ConsentRequest) -> ConsentAnswer | None:
         """Return the person's answer, None if the question did not reach them."""
         if self._ask is None:
             return None
@@ -242,23 +242,23 @@ class Consent:
         offered: Sequence[Tool],
         approved: ToolIdentity | None,
         by: ModelServer | None,
-    ) -> Question:
+    ) -> ConsentRequest:
         tool = find_tool(call.name, offered)
         now = tool_identity(tool)
         known = next(self._matching_grants(now, by), None)
         before = approved or (known.shape if known else None)
-        return Question(
+        return ConsentRequest(
             run_id=run_id,
             call=call,
             tool=tool,
-            digest=question_digest(run_id, call, now),
+            digest=request_digest(run_id, call, now),
             before=before,
             others=tuple(each for each in offered if _is_sibling(tool, each)),
             asked_by=by,
             elsewhere="" if before else self._elsewhere(now, by),
         )
 
-    async def _save_answer(self, answer: Answer, question: Question) -> None:
+    async def _save_answer(self, answer: ConsentAnswer, question: ConsentRequest) -> None:
         """Save the grant of what the person saw: a tool that changed since is not covered."""
         if answer.keep == "once":
             return
@@ -286,11 +286,11 @@ class Consent:
         now = tool_identity(tool)
         return any(_same(now, known) for known in self._matching_grants(now, by))
 
-    def _matching_grants(self, now: ToolIdentity, by: ModelServer | None) -> Iterator[Grant]:
+    def _matching_grants(self, now: ToolIdentity, by: ModelServer | None) -> Iterator[ToolGrant]:
         """Yield the grants of this tool for calls of this model server."""
         if by is not None:
             for kept in (self.session, self.grants):
-                if (known := kept.known(now.server, now.own_name, by)) is not None:
+                if (known := kept.find(now.server, now.own_name, by)) is not None:
                     yield known
 
     def _elsewhere(self, now: ToolIdentity, by: ModelServer | None) -> str:
@@ -320,25 +320,27 @@ def _is_sibling(tool: Tool, other: Tool) -> bool:
     return same_server and tool.spec.name != other.spec.name
 
 
-def _as_async(asker: Asker) -> Callable[[Question], Awaitable[Answer]]:
+def _as_async(asker: Asker) -> Callable[[ConsentRequest], Awaitable[ConsentAnswer]]:
     called = asker if inspect.isroutine(asker) else type(asker).__call__
     if inspect.iscoroutinefunction(called):
-        return cast("Callable[[Question], Awaitable[Answer]]", asker)
+        return cast("Callable[[ConsentRequest], Awaitable[ConsentAnswer]]", asker)
     return lambda question: run_in_daemon_thread(
-        cast("Callable[[Question], Answer]", asker), question
+        cast("Callable[[ConsentRequest], ConsentAnswer]", asker), question
     )
 
 
-def _apply_answer(question: Question, answer: Answer, watch: OnToolEvent) -> Permitted | Refused:
+def _apply_answer(
+    question: ConsentRequest, answer: ConsentAnswer, watch: OnToolEvent
+) -> Approved | Refused:
     call, fingerprint = question.call, tool_identity(question.tool).fingerprint
     if answer.arguments is None or answer.arguments == call.arguments:
-        return Permitted(call, fingerprint)
+        return Approved(call, fingerprint)
     try:
         msgspec.json.decode(answer.arguments, type=dict[str, object])
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         said = f"The user changed the arguments to what is no JSON object: {error}."
         return _refuse(said, call, "person", watch)
-    return Permitted(replace(call, arguments=answer.arguments), fingerprint, edited=True)
+    return Approved(replace(call, arguments=answer.arguments), fingerprint, edited=True)
 
 
 def _refuse(
@@ -370,14 +372,14 @@ def remote_tool(action: PendingAction) -> Tool:
     )
 
 
-def approval_output(decided: Permitted | Refused) -> ToolResult:
+def approval_output(decided: Approved | Refused) -> ToolResult:
     """Return the decision as the output that the call waits for."""
     match decided:
         case Refused(result):
             approval = Approval(approve=False, reason=result.output)
-        case Permitted(call, edited=True):
+        case Approved(call, edited=True):
             wish = f"The user wants it called with other arguments: {call.arguments}"
             approval = Approval(approve=False, reason=wish)
-        case Permitted():
+        case Approved():
             approval = Approval(approve=True)
     return ToolResult(msgspec.json.encode(approval).decode(), is_error=not approval.approve)

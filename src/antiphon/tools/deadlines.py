@@ -49,7 +49,7 @@ class CallDeadline:
         with self._lock:
             return self._end - (self._held_at if self._holds else _now())
 
-    def elapsed(self) -> float:
+    def seconds_elapsed(self) -> float:
         """Return the seconds elapsed, without pauses."""
         with self._lock:
             return (self._held_at if self._holds else _now()) - self._began - self._held

@@ -54,7 +54,7 @@ class EgressPolicy(msgspec.Struct, frozen=True):
         """
         if not 0 < port < 65_536 or (self.ports is not None and port not in self.ports):
             raise BlockedAddress(
-                f"No request may go to port {port}.", expected=self._allowed_ports()
+                f"No request may go to port {port}.", expected=self._describe_ports()
             )
         addresses = await _addresses(host, port, resolve)
         for address in addresses:
@@ -70,7 +70,7 @@ class EgressPolicy(msgspec.Struct, frozen=True):
         """Return whether this private address is exempt."""
         return any(each.covers(host, address, port) for each in self.private)
 
-    def _allowed_ports(self) -> str:
+    def _describe_ports(self) -> str:
         return "1 to 65535" if self.ports is None else ", ".join(map(str, sorted(self.ports)))
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Union, cast, get_args, get_origin, get_type_h
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from antiphon.ports import Tell, quiet
+from antiphon.ports import ProgressCallback, quiet
 from antiphon.types.messages import ToolCall
 
 
@@ -31,8 +31,8 @@ class Parameters:
     """Parameters of one function, from its signature.
 
     A parameter annotated as `ToolCall` receives the call itself, whose id lets a tool recognize a
-    repeated call. One annotated as `Tell` receives the progress callback. The model does not see
-    either.
+    repeated call. A parameter annotated as `ProgressCallback` receives the progress callback. The
+    model sees neither.
     """
 
     def __init__(self, function: Callable[..., Any], descriptions: Mapping[str, str]) -> None:
@@ -63,7 +63,7 @@ class Parameters:
             )
         if parameter.kind is parameter.POSITIONAL_ONLY:
             raise TypeError(f"A tool is called by keyword, and `{name}` is positional only.")
-        if kind is ToolCall or kind == Tell:
+        if kind is ToolCall or kind == ProgressCallback:
             self._injected[name] = kind
             return
         self._fields[name] = _with_description(kind, descriptions.get(name))
@@ -105,7 +105,7 @@ class Parameters:
         except (TypeError, ValueError):  # a sentinel, which means nothing to a model
             return {}
 
-    def arguments(self, call: ToolCall, tell: Tell = quiet) -> dict[str, Any]:
+    def arguments(self, call: ToolCall, tell: ProgressCallback = quiet) -> dict[str, Any]:
         """Return the keyword arguments for this call. Raises `InvalidArguments`."""
         given = decode_arguments(call.arguments)
         self._check_names(given)
@@ -281,15 +281,15 @@ def _numpy_header(lines: list[str], at: int) -> str | None:
 def _parameters(lines: list[str], at: int) -> Iterator[tuple[str, str]]:
     if (field := _SPHINX.match(lines[at])) and field["field"] in _SPHINX_PARAMETERS:
         name = field["words"].split()[-1:] or [""]
-        yield name[0].lstrip("*"), _join([field["text"], *_indented_block(lines[at + 1 :])])
+        yield name[0].lstrip("*"), _join([field["text"], *_leading_block(lines[at + 1 :])])
     elif _numpy_header(lines, at) in _PARAMETERS:
         yield from _entries(_until_section(lines, at + 2), _NUMPY_ENTRY.fullmatch)
     elif _google_header(lines[at]) in _PARAMETERS:
-        body = inspect.cleandoc("\n" + "\n".join(_indented_block(lines[at + 1 :]))).splitlines()
+        body = inspect.cleandoc("\n" + "\n".join(_leading_block(lines[at + 1 :]))).splitlines()
         yield from _entries(body, _GOOGLE_ENTRY.fullmatch)
 
 
-def _indented_block(lines: list[str]) -> Iterator[str]:
+def _leading_block(lines: list[str]) -> Iterator[str]:
     """Yield the leading indented lines."""
     for line in lines:
         if line and not line[0].isspace():
@@ -306,7 +306,7 @@ def _entries(lines: list[str], entry: _Entry) -> Iterator[tuple[str, str]]:
     """Yield each entry at the margin, with the indented lines below it."""
     for at, line in enumerate(lines):
         if found := entry(line):
-            text = _join([found["text"], *_indented_block(lines[at + 1 :])])
+            text = _join([found["text"], *_leading_block(lines[at + 1 :])])
             for name in found["names"].split(","):
                 yield name.strip(), text
 

@@ -28,7 +28,7 @@ from typing import Any, TypeVar, overload
 
 import msgspec
 
-from antiphon.ports import Tell, quiet
+from antiphon.ports import ProgressCallback, quiet
 from antiphon.settings.settings import Settings
 from antiphon.tools.blocking import ThreadSafeProgress, is_task_cancelled, run_in_daemon_thread
 from antiphon.tools.function_schema import (
@@ -79,7 +79,7 @@ class Functions:
     Sync functions run in threads, with the caller's context variables; async ones on the event
     loop. A string is returned as it is, a `ToolResult` too, anything else as JSON. An exception
     becomes a result with its type and message, without the traceback. A parameter annotated as
-    `Tell` receives the progress callback, in threads too.
+    `ProgressCallback` receives the progress callback, in threads too.
 
     Raises `UnfitTool`, which is also a `TypeError`, for a function that cannot be a tool, for
     instance because JSON cannot express the type of a parameter.
@@ -105,7 +105,7 @@ class Functions:
         """Return the functions as tools."""
         return tuple(Tool(spec=spec) for spec in self.specs())
 
-    async def call(self, call: ToolCall, tell: Tell = quiet) -> ToolResult:
+    async def call(self, call: ToolCall, tell: ProgressCallback = quiet) -> ToolResult:
         """Run the function that the call names."""
         wanted = self._tools.get(call.name)
         if wanted is None:
@@ -133,7 +133,7 @@ class Handler:
         """Return nothing: only the handler knows its tools."""
         return ()
 
-    async def call(self, call: ToolCall, tell: Tell = quiet) -> ToolResult:
+    async def call(self, call: ToolCall, tell: ProgressCallback = quiet) -> ToolResult:
         """Run the handler."""
         try:
             arguments = decode_arguments(call.arguments)

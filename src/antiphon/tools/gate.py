@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from msgspec.structs import replace
 
 from antiphon.engine.sanitize import sanitize_text
-from antiphon.ports import Tell, Toolbox, quiet
+from antiphon.ports import ProgressCallback, Toolbox, quiet
 from antiphon.tools.deadlines import CallDeadline, run_within
 from antiphon.types.messages import Progress, Tool, ToolCall, ToolResult
 
@@ -38,7 +38,7 @@ class Gate:
         """Return the tools behind the gate."""
         return self._toolbox.tools()
 
-    async def call(self, call: ToolCall, tell: Tell = quiet) -> ToolResult:
+    async def call(self, call: ToolCall, tell: ProgressCallback = quiet) -> ToolResult:
         """Run the tool when a slot is free; a timeout is a result."""
         async with self.slot():
             return await self.run(call, tell)
@@ -49,7 +49,7 @@ class Gate:
         async with self._slots:
             yield
 
-    async def run(self, call: ToolCall, tell: Tell = quiet) -> ToolResult:
+    async def run(self, call: ToolCall, tell: ProgressCallback = quiet) -> ToolResult:
         """Run the tool now; the caller holds a slot."""
         clock = CallDeadline(self._seconds)
 
@@ -60,7 +60,7 @@ class Gate:
         working = await run_within(clock, self._call_safely(call, report))
         return _timeout_result(call.name, clock) if working is None else _result(working)
 
-    async def _call_safely(self, call: ToolCall, tell: Tell) -> ToolResult:
+    async def _call_safely(self, call: ToolCall, tell: ProgressCallback) -> ToolResult:
         try:
             result = await self._toolbox.call(call, tell)
             return replace(result, output=sanitize_text(result.output))
@@ -70,7 +70,7 @@ class Gate:
 
 def _timeout_result(name: str, clock: CallDeadline) -> ToolResult:
     """Return the result of a call that timed out."""
-    in_all = f", nor within {clock.elapsed():.0f} s in all" if clock.was_restarted else ""
+    in_all = f", nor within {clock.seconds_elapsed():.0f} s in all" if clock.was_restarted else ""
     return ToolResult(
         f"TimeoutError: {name} gave no result within {clock.seconds:g} s{in_all}; "
         "it may or may not have been carried out.",

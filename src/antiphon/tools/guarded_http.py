@@ -82,13 +82,13 @@ class GuardedClient(httpx2.AsyncClient):
                 break
             await response.aclose()
             past.append(response)
-            request, auth = _redirected_request(response, response.next_request, len(past)), None
+            request, auth = _follow_redirect(response, response.next_request, len(past)), None
         if not stream:
             await response.aread()
         return response
 
 
-def guarded_transport(
+def create_guarded_transport(
     reach: EgressPolicy = INTERNET, *, resolve: Resolve = resolve_host
 ) -> httpx2.AsyncBaseTransport:
     """Return the transport alone, for clients with their own redirect handling."""
@@ -142,7 +142,7 @@ async def _first(response: httpx2.Response, max_bytes: int) -> tuple[bytes, bool
     return bytes(said), False
 
 
-def _redirected_request(
+def _follow_redirect(
     answer: httpx2.Response, following: httpx2.Request, redirects: int
 ) -> httpx2.Request:
     """Return the redirected request without what another origin must not see.

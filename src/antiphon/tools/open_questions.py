@@ -11,7 +11,7 @@ from contextlib import suppress
 
 import msgspec
 
-from antiphon.tools.questions import Answer, Question
+from antiphon.tools.questions import ConsentAnswer, ConsentRequest
 from antiphon.types.errors import InvalidRequest, NotFound
 
 
@@ -19,12 +19,12 @@ class OpenQuestion(msgspec.Struct, frozen=True):
     """Question under an unguessable id."""
 
     id: str
-    question: Question
+    question: ConsentRequest
 
 
 class _Waiting(msgspec.Struct, frozen=True):
     opened: OpenQuestion
-    answer: asyncio.Future[Answer]
+    answer: asyncio.Future[ConsentAnswer]
 
 
 def _unseen(opened: OpenQuestion) -> None:
@@ -48,10 +48,10 @@ class OpenQuestions:
         self._waiting: dict[str, _Waiting] = {}
         self._lock = threading.Lock()
 
-    async def __call__(self, question: Question) -> Answer:
+    async def __call__(self, question: ConsentRequest) -> ConsentAnswer:
         """Wait for the answer; cancelling withdraws the question."""
         opened = OpenQuestion(secrets.token_urlsafe(24), question)
-        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[ConsentAnswer] = asyncio.get_running_loop().create_future()
         with self._lock:
             self._waiting[opened.id] = _Waiting(opened, answer)
         try:
@@ -67,7 +67,7 @@ class OpenQuestions:
         with self._lock:
             return tuple(each.opened for each in self._waiting.values())
 
-    def answer(self, id: str, digest: str, answer: Answer) -> None:
+    def answer(self, id: str, digest: str, answer: ConsentAnswer) -> None:
         """Answer a question, once; `digest` is that of the question which the person saw.
 
         Raises `NotFound` if it is no longer open, and `InvalidRequest` for another digest (another
@@ -87,6 +87,6 @@ class OpenQuestions:
             waiting.answer.get_loop().call_soon_threadsafe(_settle, waiting.answer, answer)
 
 
-def _settle(future: asyncio.Future[Answer], answer: Answer) -> None:
+def _settle(future: asyncio.Future[ConsentAnswer], answer: ConsentAnswer) -> None:
     if not future.done():
         future.set_result(answer)

@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from antiphon.settings import private_files
-from antiphon.tools.questions import UNBOUND, Grant, ModelServer, ToolIdentity
+from antiphon.tools.questions import UNBOUND, ModelServer, ToolGrant, ToolIdentity
 from antiphon.types.errors import BadSettings
 from antiphon.types.messages import Tool
 
@@ -81,15 +81,15 @@ SETTLED_SECONDS = 0.1  # until a file that changes again shows it, on systems wi
 
 
 class _Content(msgspec.Struct):
-    grants: list[Grant] = []
+    grants: list[ToolGrant] = []
 
 
 class _Snapshot(NamedTuple):
     """Grants of the file, and its status when read; None if it may still change unnoticed."""
 
     identity: tuple[int, ...] | None
-    grants: Sequence[Grant]
-    by_tool: Mapping[tuple[str, str, ModelServer | None], Grant]
+    grants: Sequence[ToolGrant]
+    by_tool: Mapping[tuple[str, str, ModelServer | None], ToolGrant]
 
 
 class GrantsFile:
@@ -108,11 +108,11 @@ class GrantsFile:
         self._warned: set[str] = set()
         self._last = _NOTHING
 
-    def known(self, server: str, own_name: str, by: ModelServer = UNBOUND) -> Grant | None:
+    def find(self, server: str, own_name: str, by: ModelServer = UNBOUND) -> ToolGrant | None:
         """Return the tool as granted for calls of this model server, None if it is not."""
         return self._current().by_tool.get((server, own_name, by))
 
-    def all(self) -> list[Grant]:
+    def all(self) -> list[ToolGrant]:
         """Return all grants, oldest first."""
         return list(self._current().grants)
 
@@ -128,7 +128,7 @@ class GrantsFile:
                 for each in grants
                 if (each.server, each.own_name) not in new or each.asked_by not in (by, None)
             ]
-            grants[:] = [*kept, *(Grant.of(each, by) for each in shapes)]
+            grants[:] = [*kept, *(ToolGrant.of(each, by) for each in shapes)]
 
     def revoke(self, server: str, own_name: str | None = None) -> int:
         """Revoke the grants of this tool, or of all tools of the server; return their number."""
@@ -143,7 +143,7 @@ class GrantsFile:
         return revoked
 
     @contextmanager
-    def _edit(self) -> Generator[list[Grant]]:
+    def _edit(self) -> Generator[list[ToolGrant]]:
         """Yield the grants, then write them back; other programs wait meanwhile."""
         try:
             with private_files.lock_file(self._file):

@@ -63,7 +63,7 @@ AskedBy = Callable[[str], Awaitable[ModelServer | None]]
 """Returns the model server of a run, by the run's id; None if it cannot be determined."""
 
 
-class Grant(ToolIdentity, frozen=True, kw_only=True):
+class ToolGrant(ToolIdentity, frozen=True, kw_only=True):
     """Lasting grant of a tool for calls of one model server.
 
     One without `asked_by` is from a version that did not distinguish model servers; it is ignored.
@@ -72,7 +72,7 @@ class Grant(ToolIdentity, frozen=True, kw_only=True):
     asked_by: ModelServer | None = None
 
     @classmethod
-    def of(cls, shape: ToolIdentity, by: ModelServer) -> Grant:
+    def of(cls, shape: ToolIdentity, by: ModelServer) -> ToolGrant:
         """Return the grant of this tool to that model server."""
         return cls(
             **{name: getattr(shape, name) for name in ToolIdentity.__struct_fields__}, asked_by=by
@@ -91,7 +91,7 @@ class Grant(ToolIdentity, frozen=True, kw_only=True):
         return self.shape.fingerprint
 
 
-class Question(msgspec.Struct, frozen=True, kw_only=True):
+class ConsentRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Question to a person: may this call run?
 
     `digest` covers run, call, tool and arguments; an answer given elsewhere must repeat it.
@@ -110,7 +110,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     elsewhere: str = ""
 
 
-class Answer(msgspec.Struct, frozen=True, kw_only=True):
+class ConsentAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """Answer of a person. Every default is a no.
 
     `keep` is how long a yes lasts, `scope` which tools it covers. A no may carry a `word` to the
@@ -124,13 +124,15 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     arguments: str | None = None
 
 
-Asker = Callable[[Question], Awaitable[Answer]] | Callable[[Question], Answer]
+Asker = (
+    Callable[[ConsentRequest], Awaitable[ConsentAnswer]] | Callable[[ConsentRequest], ConsentAnswer]
+)
 """Shows the question to a person; may take as long as the person does. One that is no coroutine
 function is called in a thread of its own.
 """
 
 
-def question_digest(run_id: str, call: ToolCall, now: ToolIdentity) -> str:
+def request_digest(run_id: str, call: ToolCall, now: ToolIdentity) -> str:
     """Return a digest of run, call, tool and arguments."""
     said = msgspec.json.encode((run_id, call.id, call.name, call.arguments, now.fingerprint))
     return hashlib.sha256(said).hexdigest()

@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from antiphon.tools.questions import Question
+from antiphon.tools.questions import ConsentRequest
 from antiphon.types.messages import Progress, ToolCall, ToolResult
 
 
@@ -21,7 +21,7 @@ class ToolAwaited(msgspec.Struct, frozen=True, tag_field="type", tag="local.tool
 class ConsentAsked(msgspec.Struct, frozen=True, tag_field="type", tag="local.consent_asked"):
     """A person is asked now; the call holds no slot while it waits."""
 
-    question: Question
+    question: ConsentRequest
 
 
 class ConsentRefused(msgspec.Struct, frozen=True, tag_field="type", tag="local.consent_refused"):

@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 
 from msgspec.structs import replace
 
-from antiphon.ports import Tell, Toolbox, quiet
+from antiphon.ports import ProgressCallback, Toolbox, quiet
 from antiphon.types.messages import Tool, ToolCall, ToolResult
 
 
@@ -47,20 +47,20 @@ class ToolManager:
 
     def tools(self) -> Sequence[Tool]:
         """Return all tools, those of the first toolbox first."""
-        return [tool for tool, _, _ in self._named_tools()]
+        return [tool for tool, _, _ in self._name_tools()]
 
-    async def call(self, call: ToolCall, tell: Tell = quiet) -> ToolResult:
+    async def call(self, call: ToolCall, tell: ProgressCallback = quiet) -> ToolResult:
         """Run the tool."""
         return await self.execute_tool(call, tell)
 
-    async def execute_tool(self, call: ToolCall, tell: Tell = quiet) -> ToolResult:
+    async def execute_tool(self, call: ToolCall, tell: ProgressCallback = quiet) -> ToolResult:
         """Run the tool."""
-        for tool, toolbox, own_name in self._named_tools():
+        for tool, toolbox, own_name in self._name_tools():
             if tool.spec.name == call.name:
                 return await toolbox.call(replace(call, name=own_name), tell)
         return self._unknown(call.name)
 
-    def _named_tools(self) -> Iterator[tuple[Tool, Toolbox, str]]:
+    def _name_tools(self) -> Iterator[tuple[Tool, Toolbox, str]]:
         """Yield each tool under its unique name, with its toolbox and its name there."""
         for place, toolbox in enumerate(self._toolboxes):
             for tool in toolbox.tools():

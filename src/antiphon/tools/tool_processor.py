@@ -19,7 +19,7 @@ from antiphon.telemetry import genai
 from antiphon.telemetry.tracing import NO_TRACES, Tracer, current_span
 from antiphon.tools import schemas
 from antiphon.tools.blocking import is_task_cancelled
-from antiphon.tools.consent import Consent, Permitted, Refused, Tools, approval_output, find_tool
+from antiphon.tools.consent import Approved, Consent, Refused, Tools, approval_output, find_tool
 from antiphon.tools.gate import AT_ONCE, CHARACTERS, SECONDS, Gate, truncate
 from antiphon.tools.questions import AskedBy, ModelServer
 from antiphon.tools.tool_events import (
@@ -138,7 +138,7 @@ class ToolProcessor:
     ) -> tuple[ToolCall, ToolResult]:
         return call, approval_output(await self._permit(run_id, call, lambda: (tool,)))
 
-    async def _permit(self, run_id: str, call: ToolCall, tools: Tools) -> Permitted | Refused:
+    async def _permit(self, run_id: str, call: ToolCall, tools: Tools) -> Approved | Refused:
         asked_by = None if self._asked_by is None else self._server_of
         return await self._consent.permit(run_id, call, tools, self._on_tool_event, asked_by)
 
@@ -192,7 +192,7 @@ class ToolProcessor:
             return None
         return ToolResult(wrong, is_error=True, fault="invalid_arguments")
 
-    async def _run_traced(self, run_id: str, permitted: Permitted, trace: str | None) -> ToolResult:
+    async def _run_traced(self, run_id: str, permitted: Approved, trace: str | None) -> ToolResult:
         """Run the tool within a span."""
         call, tracer = permitted.call, self._tracer
         name, facts = (
@@ -207,7 +207,7 @@ class ToolProcessor:
                 span.set_attributes(genai.tool_content(call, result))
             return result
 
-    async def _run_in_gate(self, permitted: Permitted) -> ToolResult:
+    async def _run_in_gate(self, permitted: Approved) -> ToolResult:
         call = permitted.call
 
         def tell(progress: Progress) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from antiphon.tools.questions import Answer, Question
+from antiphon.tools.questions import ConsentAnswer, ConsentRequest
 from antiphon.types.errors import NotFound, OutputConflict
 from antiphon.types.terminal_safe import clean
 from antiphon.wires.ai_sdk import parts as ui
@@ -14,10 +14,10 @@ class PendingApprovals:
     """Open questions of one run. A call runs only after an answer."""
 
     def __init__(self) -> None:
-        self.open: dict[str, Question] = {}
-        self._answers: dict[str, asyncio.Future[Answer]] = {}
+        self.open: dict[str, ConsentRequest] = {}
+        self._answers: dict[str, asyncio.Future[ConsentAnswer]] = {}
 
-    async def __call__(self, question: Question) -> Answer:
+    async def __call__(self, question: ConsentRequest) -> ConsentAnswer:
         """Ask the user and return the answer; cancellation withdraws the question."""
         self.add(question)
         try:
@@ -26,13 +26,13 @@ class PendingApprovals:
             self.open.pop(question.call.id, None)
             self._answers.pop(question.call.id, None)
 
-    def add(self, question: Question) -> None:
+    def add(self, question: ConsentRequest) -> None:
         """Add an open question."""
         if question.call.id not in self._answers:
             self._answers[question.call.id] = asyncio.get_running_loop().create_future()
         self.open[question.call.id] = question
 
-    def answer(self, tool_call_id: str, digest: str, answer: Answer) -> None:
+    def answer(self, tool_call_id: str, digest: str, answer: ConsentAnswer) -> None:
         """Answer the question that the user saw, identified by `digest`.
 
         Raises `NotFound` if the call has no open question, `OutputConflict` if the question has
@@ -62,7 +62,7 @@ MOST_OTHERS = 50
 """Most tools of the same server that are listed; an answer for the server covers all of them."""
 
 
-def approval_details(question: Question) -> ui.CallFacts:
+def approval_details(question: ConsentRequest) -> ui.CallFacts:
     """Return the details of a call that the page shows with the question."""
     tool = question.tool
     return ui.CallFacts(

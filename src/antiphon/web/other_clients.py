@@ -16,7 +16,7 @@ from antiphon.api import operations
 from antiphon.api.operations import CreateThread, ListThreads
 from antiphon.client import thread_list
 from antiphon.client.async_client import AsyncClient
-from antiphon.tools.questions import Answer, Question
+from antiphon.tools.questions import ConsentAnswer, ConsentRequest
 from antiphon.types.errors import Forbidden, NotFound, OutputConflict
 from antiphon.types.messages import Message, Refusal
 from antiphon.types.runs import Run, Thread
@@ -220,11 +220,11 @@ def _is_for_open_question(relay: Relay, said: chat_request.CallAnswer) -> bool:
 
 
 def _answer(relay: Relay, said: chat_request.CallAnswer) -> None:
-    answer = Answer(allowed=said.approved, word=said.reason)
+    answer = ConsentAnswer(allowed=said.approved, word=said.reason)
     relay.answer(said.tool_call_id, relay.open_questions[said.tool_call_id].digest, answer)
 
 
-def _shown_arguments(question: Question) -> Any:
+def _shown_arguments(question: ConsentRequest) -> Any:
     try:
         return msgspec.json.decode(question.call.arguments)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
@@ -235,12 +235,12 @@ async def _approve(client: AsyncClient, relay: Relay, asked: run_input.AgUiReque
     """Answer questions by the ids of actions, all or none. Raises `NotFound` for one of another
     run.
     """
-    said: dict[str, Answer] = {}
+    said: dict[str, ConsentAnswer] = {}
     for action_id, approval in asked.approvals.items():
         action = await client.get_action(action_id)
         if action.run_id != relay.run_id or action.tool_call_id not in relay.open_questions:
             raise NotFound("This answers nothing that is asked in this chat now.")
-        said[action.tool_call_id] = Answer(allowed=approval.approve, word=approval.reason)
+        said[action.tool_call_id] = ConsentAnswer(allowed=approval.approve, word=approval.reason)
     for call_id, answer in said.items():
         if (question := relay.open_questions.get(call_id)) is not None:
             relay.answer(call_id, question.digest, answer)

@@ -20,9 +20,9 @@ from antiphon.settings.settings import Settings
 from antiphon.telemetry import genai
 from antiphon.telemetry.logs import log_context
 from antiphon.telemetry.tracing import current_span
-from antiphon.tools.consent import Consent, Grants, SessionGrants
+from antiphon.tools.consent import Consent, GrantStore, SessionGrants
 from antiphon.tools.permissions import Rules
-from antiphon.tools.questions import Answer, ModelServer, Question
+from antiphon.tools.questions import ConsentAnswer, ConsentRequest, ModelServer
 from antiphon.tools.tool_events import (
     ConsentAsked,
     ToolAwaited,
@@ -73,7 +73,7 @@ class Relay:
         run: Run,
         tools: Toolset,
         settings: Settings,
-        grants: tuple[SessionGrants, Grants],
+        grants: tuple[SessionGrants, GrantStore],
     ) -> None:
         self.run_id = run.id
         self.thread_id = run.thread_id
@@ -127,11 +127,11 @@ class Relay:
         )
 
     @property
-    def open_questions(self) -> dict[str, Question]:
+    def open_questions(self) -> dict[str, ConsentRequest]:
         """Open questions, by tool call id."""
         return self._approvals.open
 
-    def answer(self, tool_call_id: str, digest: str, answer: Answer) -> None:
+    def answer(self, tool_call_id: str, digest: str, answer: ConsentAnswer) -> None:
         """Answer the question about a call. Raises `NotFound` and `OutputConflict`."""
         self._approvals.answer(tool_call_id, digest, answer)
 
@@ -339,7 +339,7 @@ class Relay:
 
 
 def _consent(
-    settings: Settings, asking: PendingApprovals, grants: tuple[SessionGrants, Grants]
+    settings: Settings, asking: PendingApprovals, grants: tuple[SessionGrants, GrantStore]
 ) -> Consent:
     """Return the rules for tools of this run; the page shows all questions at once."""
     session, always = grants

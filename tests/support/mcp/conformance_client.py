@@ -30,7 +30,7 @@ from antiphon.mcp.client.client_features import (
     SamplingRequest,
 )
 from antiphon.mcp.client.oauth import create_auth
-from antiphon.mcp.client.toolbox import McpServers
+from antiphon.mcp.client.toolbox import AsyncMcpServerPool
 from antiphon.mcp.config.server_config import OAuth, ServerConfig
 from antiphon.types.messages import Tool, ToolCall
 
@@ -77,7 +77,7 @@ class Browser:
 class Suite:
     """A server of the suite, and calls of its tools."""
 
-    def __init__(self, servers: McpServers) -> None:
+    def __init__(self, servers: AsyncMcpServerPool) -> None:
         self._servers = servers
         self._number = 0
 
@@ -188,7 +188,9 @@ async def main(scenario: str, url: str, told: dict[str, Any], folder: Path) -> i
         config = replace(config, oauth=await login(scenario, url, told))
         auth = partial(create_auth, logins=StoredLogins(folder / "logins.json"), person=Browser())
     act = SCENARIOS.get(scenario, every_tool if auth else lists)
-    async with McpServers([config], Willing(), roots=[folder], auth=auth, delays=()) as servers:
+    async with AsyncMcpServerPool(
+        [config], Willing(), roots=[folder], auth=auth, delays=()
+    ) as servers:
         missing = await servers.ready(READY_SECONDS)
         for state in missing:
             print(f"{state.server} is {state.status}: {state.why}", file=sys.stderr)

@@ -9,7 +9,7 @@ import termios
 import tty
 
 from antiphon.terminal.painters import InputRows, Region
-from antiphon.terminal.spans import Span
+from antiphon.terminal.spans import StyledText
 from antiphon.terminal.streaming_response_handler import StreamingResponseHandler
 from antiphon.terminal.themes import THEMES, Ink
 from antiphon.types.events import RunStatus, TextDelta
@@ -32,7 +32,7 @@ def main(socket: str) -> None:
 def talk(socket: str) -> None:
     handler = StreamingResponseHandler(THEMES["dark"])
     region = Region(sys.stdout, Ink(THEMES["dark"]))
-    typed = InputRows(rows=((Span("> draft"),),), cursor=(0, 7))
+    typed = InputRows(rows=((StyledText("> draft"),),), cursor=(0, 7))
     for number in range(SENTENCES + 1):
         if number == SENTENCES:
             ended = RunStatus(run_id="r", thread_id="t", status=Status.COMPLETED)

@@ -149,7 +149,10 @@ class LoginPrompt(Protocol):
 def authorizer(
     settings: Settings, environ: Mapping[str, str], person: LoginPrompt | None = None
 ) -> Callable[[ServerConfig], Any]:
-    """Return the `auth` argument of `McpServers`. Without `person`, interactive logins fail."""
+    """Return the `auth` argument of `AsyncMcpServerPool`.
+
+    Without `person`, interactive logins fail.
+    """
 
     def auth(config: ServerConfig) -> Any:
         if config.transport == "stdio":

@@ -15,7 +15,7 @@ from antiphon.mcp.client.session_monitor import SessionMonitor
 from antiphon.mcp.config.server_config import ServerConfig
 from antiphon.mcp.metadata import clean_line
 from antiphon.tools.egress_policy import EgressPolicy
-from antiphon.tools.guarded_http import guarded_transport
+from antiphon.tools.guarded_http import create_guarded_transport
 from antiphon.types.errors import Unavailable
 
 LARGEST_OF_A_STRANGER = 4 * 1024 * 1024
@@ -92,7 +92,9 @@ async def sse(
 
 def _egress_options(reach: EgressPolicy | None) -> dict[str, Any]:
     """Return client options that enforce the policy; redirects never leave the origin anyway."""
-    return {} if reach is None else {"transport": guarded_transport(reach), "trust_env": False}
+    return (
+        {} if reach is None else {"transport": create_guarded_transport(reach), "trust_env": False}
+    )
 
 
 def _check_url(config: ServerConfig) -> None:

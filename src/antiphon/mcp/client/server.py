@@ -188,7 +188,7 @@ class ServerSupervisor:
             session, was_ready, why = await self._run_session()
             if self._stopping.is_set():
                 return
-            died = _exited_before_handshake(session)
+            died = _has_exited_early(session)
             if not was_ready and await self._negotiation.handle_failure(
                 exited_before_handshake=died
             ):
@@ -322,5 +322,5 @@ def _describe_load_error(error: Exception) -> str:
     return f"{type(error).__name__}: {clean_line(str(error))}"
 
 
-def _exited_before_handshake(session: Connection | None) -> bool:
+def _has_exited_early(session: Connection | None) -> bool:
     return session is not None and session.monitor.ended.is_set() and not session.protocol

@@ -16,7 +16,7 @@ from antiphon.mcp.client.results import describe_loss, error_text
 from antiphon.mcp.client.session_monitor import SessionMonitor
 from antiphon.mcp.config.server_config import LogLevel, ServerConfig
 from antiphon.mcp.metadata import clean_line, clean_text
-from antiphon.ports import Tell
+from antiphon.ports import ProgressCallback
 from antiphon.tools.deadlines import CallDeadline, run_within
 from antiphon.tools.schemas import TooCostly
 from antiphon.types.messages import Progress, ToolFault, ToolResult
@@ -46,7 +46,9 @@ class ToolCaller:
         self._monitor = monitor
         self._callbacks = callbacks
 
-    async def call(self, tool: str, arguments: dict[str, Any], id: str, tell: Tell) -> ToolResult:
+    async def call(
+        self, tool: str, arguments: dict[str, Any], id: str, tell: ProgressCallback
+    ) -> ToolResult:
         """Call a tool by the server's own name for it. Cancelling the task reaches the server."""
         meta: dict[str, Any] = {CALL_ID: id}
         if self._monitor.modern and self.log_level is not None:
@@ -82,7 +84,7 @@ class ToolCaller:
             return await self._handle_error(tool, error)
         except Exception as error:  # noqa: BLE001 - a wall to the SDK and to what is no result
             if self._monitor.ended.is_set():
-                return self._lost(tool)
+                return self._loss_result(tool)
             return self._fault("failed", f"gave no valid result for {tool}: {error_text(error)}")
 
     async def _check_output(self, tool: str, result: types.CallToolResult) -> None:
@@ -110,7 +112,7 @@ class ToolCaller:
     async def _handle_error(self, tool: str, error: MCPError) -> ToolResult:
         """Return the result of a call that the server refused."""
         if self._monitor.ended.is_set():
-            return self._lost(tool)
+            return self._loss_result(tool)
         if error.code == types.URL_ELICITATION_REQUIRED:
             return await self._require_urls(tool, error)
         said = clean_text(error.message, 2_000)
@@ -139,7 +141,7 @@ class ToolCaller:
             "failed", f"takes {tool} only after the user has opened an address; the user {then}"
         )
 
-    def _lost(self, tool: str) -> ToolResult:
+    def _loss_result(self, tool: str) -> ToolResult:
         said = f"{describe_loss(self._monitor, self._name)} As to the call of {tool}, {_PERHAPS}."
         return ToolResult(said, is_error=True, fault="unavailable")
 

@@ -1,6 +1,6 @@
 """All configured MCP servers as one toolbox.
 
-    async with McpServers(configs, host) as servers:
+    async with AsyncMcpServerPool(configs, host) as servers:
         missing = await servers.ready(2.0)
         result = await servers.call(ToolCall("c1", "files__read", '{"path": "a.txt"}'))
 
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from antiphon import deprecated
 from antiphon.mcp.client.client_features import ClientFeatures, NoClientFeatures
 from antiphon.mcp.client.protocol_versions import ProtocolCache
 from antiphon.mcp.client.server import DELAYS, ServerSupervisor
@@ -33,7 +34,7 @@ from antiphon.mcp.client.server_listing import (
 )
 from antiphon.mcp.config.server_config import LogLevel, ServerConfig
 from antiphon.mcp.metadata import tool_name_prefix
-from antiphon.ports import Tell, quiet
+from antiphon.ports import ProgressCallback, quiet
 from antiphon.tools.egress_policy import EgressPolicy
 from antiphon.types.errors import BadSettings, NotFound, Unavailable
 from antiphon.types.messages import ResultPart, Tool, ToolCall, ToolResult
@@ -49,7 +50,7 @@ def _ignore_state(state: ServerState) -> None:
     """Ignore a change of state."""
 
 
-class McpServers:
+class AsyncMcpServerPool:
     """MCP servers as a toolbox; an async context manager.
 
     `roots` are folders passed to every server besides its own. `auth` returns the `httpx2.Auth` of
@@ -93,7 +94,7 @@ class McpServers:
                 clock,
             )
 
-    async def __aenter__(self) -> McpServers:
+    async def __aenter__(self) -> AsyncMcpServerPool:
         """Start every enabled server without waiting for it."""
         for server in self._servers.values():
             server.start()
@@ -122,7 +123,7 @@ class McpServers:
         """Return the known tools of all servers, in the order of the configuration."""
         return tuple(tool for _, tool in self._table().values())
 
-    async def call(self, call: ToolCall, tell: Tell = quiet) -> ToolResult:
+    async def call(self, call: ToolCall, tell: ProgressCallback = quiet) -> ToolResult:
         """Call the tool on its server, which validates the arguments."""
         found = self._table().get(call.name)
         if found is None:
@@ -148,7 +149,7 @@ class McpServers:
 
     async def ready(self, seconds: float) -> tuple[ServerState, ...]:
         """Wait for the servers, at most so long; return the states of those that are not ready."""
-        enabled = self._enabled()
+        enabled = self._enabled_servers()
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 for server in enabled:
@@ -166,7 +167,7 @@ class McpServers:
 
     def retry_all(self) -> None:
         """Restart every failed server, as `retry` does."""
-        for server in self._enabled():
+        for server in self._enabled_servers():
             server.retry()
 
     def starting(self, name: str) -> tuple[str, ...]:
@@ -197,15 +198,19 @@ class McpServers:
         """Return the starting servers that may offer this absent tool."""
         if name in self._table():
             return []
-        return [each for each in self._candidates(name) or self._enabled() if each.is_starting]
+        return [
+            each for each in self._candidates(name) or self._enabled_servers() if each.is_starting
+        ]
 
     def _candidates(self, name: str) -> list[ServerSupervisor]:
         """Return the enabled servers whose tool names begin as this name does."""
         return [
-            each for each in self._enabled() if name.startswith(tool_name_prefix(each.config.name))
+            each
+            for each in self._enabled_servers()
+            if name.startswith(tool_name_prefix(each.config.name))
         ]
 
-    def _enabled(self) -> list[ServerSupervisor]:
+    def _enabled_servers(self) -> list[ServerSupervisor]:
         return [server for server in self._servers.values() if server.config.enabled]
 
     def states(self) -> tuple[ServerState, ...]:
@@ -304,3 +309,10 @@ class McpServers:
         """Return a text about absent servers that may have offered the tool."""
         absent = [each for each in self.states() if each.status not in {"ready", "disabled"}]
         return " ".join(f"{each.server} is {each.status}." for each in absent)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "McpServers":
+        deprecated.warn(deprecated.explain_renamed(name, "AsyncMcpServerPool", both=False))
+        return AsyncMcpServerPool
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -108,7 +108,7 @@ class RunSpecResolver:
             said.append(to_chat_completions(message))
         shown = await inline_attachments(b",".join(filter(None, said)), self._store, owner)
         if found := [lack for mark, lack in missing.items() if mark in shown]:
-            raise validation.unsupported_error(opened.name, found)
+            raise validation.lacks_error(opened.name, found)
 
 
 def _first(given: T | None, fallback: T) -> T:

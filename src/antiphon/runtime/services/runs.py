@@ -87,9 +87,7 @@ class RunService:
         self, run_id: str, by: Principal, once: IdempotencyKey | None, *, fresh: bool
     ) -> TurnRequested | msgspec.Raw:
         """Request the run's next turn; return `Raw` if a request with the same key was first."""
-        about = ReadSet(
-            owner=by.owner, run_id=run_id, once=once, key_id=_limited_key(by), what="ask"
-        )
+        about = ReadSet(owner=by.owner, run_id=run_id, once=once, key_id=_quota_key(by), what="ask")
         decide = partial(
             transitions.request_turn, by=by, fresh=fresh, serves=self._run_specs.serves
         )
@@ -237,7 +235,7 @@ class RunService:
             thread_id=call.thread_id,
             once=once,
             turn_log=call.if_busy in ("interrupt", "rollback"),
-            key_id=_limited_key(by),
+            key_id=_quota_key(by),
             what="run",
         )
         until = asyncio.get_running_loop().time() + self._busy_seconds
@@ -271,6 +269,6 @@ class RunService:
                 await subscription.wait(PATIENCE)
 
 
-def _limited_key(by: Principal) -> str | None:
+def _quota_key(by: Principal) -> str | None:
     """Return the key whose runs are counted; None for a key without limits on runs."""
     return by.key_id if by.limits.limit_runs else None

@@ -14,8 +14,8 @@ from markdown_it import MarkdownIt
 
 from antiphon.client.formatting import count_noun
 from antiphon.terminal import paging, thread_choice
-from antiphon.terminal.commands.command import Command, CommandContext
-from antiphon.terminal.spans import Line, Span
+from antiphon.terminal.commands.command import CommandContext, SlashCommand
+from antiphon.terminal.spans import Line, StyledText
 from antiphon.terminal.ui import Ui
 from antiphon.types.errors import InvalidRequest, NotFound, TooLarge
 from antiphon.types.messages import Message, ToolCall
@@ -158,7 +158,7 @@ async def _copy(chat: CommandContext, words: str) -> None:
 async def _raw(chat: CommandContext, words: str) -> None:
     source = await _find_answer(chat, words)
     # Not folded: the terminal wraps the lines, so that they are copied as they are.
-    chat.ui.display.paint(*((Span(line),) for line in clean(source, "code").split("\n")))
+    chat.ui.display.paint(*((StyledText(line),) for line in clean(source, "code").split("\n")))
 
 
 async def _find_answer(chat: CommandContext, words: str) -> str:
@@ -220,35 +220,35 @@ async def _show_reasoning(chat: CommandContext, words: str) -> None:
 
 def _row(number: int, fold: Fold) -> Line:
     return (
-        Span(f"{number:>3}  ", "mark"),
-        Span(f"{_describe_size(fold.text)}  ", "faint"),
-        Span(one_line(fold.title)),
+        StyledText(f"{number:>3}  ", "mark"),
+        StyledText(f"{_describe_size(fold.text)}  ", "faint"),
+        StyledText(one_line(fold.title)),
     )
 
 
-COMMANDS: tuple[Command, ...] = (
-    Command(
+COMMANDS: tuple[SlashCommand, ...] = (
+    SlashCommand(
         name="copy",
         arguments="[N] [code [K]]",
         meaning="copy the last answer, or the Nth last, or the Kth piece of code in it",
         run=_copy,
         at_once=True,
     ),
-    Command(
+    SlashCommand(
         name="raw",
         arguments="[N]",
         meaning="print the last answer, or the Nth last, as it was written",
         run=_raw,
         at_once=True,
     ),
-    Command(
+    SlashCommand(
         name="open",
         arguments="[N]",
         meaning="open whole what was shown in short last, or Nth last (Ctrl+O)",
         run=open_fold,
         at_once=True,
     ),
-    Command(
+    SlashCommand(
         name="reasoning",
         arguments="[N]",
         meaning="list what was thought before the last replies, or open it",

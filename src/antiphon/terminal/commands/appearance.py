@@ -6,8 +6,8 @@ import os
 from collections.abc import AsyncIterator
 
 from antiphon.settings.paths import config_folder
-from antiphon.terminal.commands.command import Command, CommandContext
-from antiphon.terminal.spans import Span
+from antiphon.terminal.commands.command import CommandContext, SlashCommand
+from antiphon.terminal.spans import StyledText
 from antiphon.terminal.themes import BARE, THEMES, choose_theme
 from antiphon.types.errors import InvalidRequest
 from antiphon.types.terminal_safe import clean
@@ -25,7 +25,10 @@ async def _set_theme(chat: CommandContext, words: str) -> None:
     ui = chat.ui
     if not words:
         width = max(map(len, THEMES)) + 2
-        ui.show((Span(f"  {name:<{width}}", "mark"), Span(_MEANINGS[name])) for name in THEMES)
+        ui.show(
+            (StyledText(f"  {name:<{width}}", "mark"), StyledText(_MEANINGS[name]))
+            for name in THEMES
+        )
         ui.say(f"Now: {ui.theme.name}. /theme NAME changes it.", "faint")
         return
     if words not in THEMES:
@@ -53,9 +56,9 @@ async def _show_settings(chat: CommandContext, words: str) -> None:
     width = max(len(name) for name, *_ in rows) + 2
     chat.ui.show(
         (
-            Span(f"{name:<{width}}", "mark"),
-            Span(clean(value)),
-            Span(f"  ({clean(origin)})", "faint"),
+            StyledText(f"{name:<{width}}", "mark"),
+            StyledText(clean(value)),
+            StyledText(f"  ({clean(origin)})", "faint"),
         )
         for name, value, origin in found
     )
@@ -64,14 +67,14 @@ async def _show_settings(chat: CommandContext, words: str) -> None:
 async def _show_report(chat: CommandContext, words: str) -> None:
     for state, about, found, to_do in await chat.reports["doctor"]():
         style = {"ok": "ok", "broken": "error"}.get(state, "warning")
-        head = (Span(f"{state:<8}", style), Span(f"{about:<10}", "strong"))
-        chat.ui.show([(*head, Span(clean(found)))])
+        head = (StyledText(f"{state:<8}", style), StyledText(f"{about:<10}", "strong"))
+        chat.ui.show([(*head, StyledText(clean(found)))])
         if to_do:
-            chat.ui.show([(Span(f"{'':<18}"), Span(clean(to_do)))])
+            chat.ui.show([(StyledText(f"{'':<18}"), StyledText(clean(to_do)))])
 
 
-COMMANDS: tuple[Command, ...] = (
-    Command(
+COMMANDS: tuple[SlashCommand, ...] = (
+    SlashCommand(
         name="theme",
         arguments="[NAME]",
         meaning="other colours, or a list of what there is",
@@ -79,14 +82,14 @@ COMMANDS: tuple[Command, ...] = (
         at_once=True,
         proposals=_complete_themes,
     ),
-    Command(
+    SlashCommand(
         name="settings",
         arguments="[WORD]",
         meaning="the settings in force, and where each comes from",
         run=_show_settings,
         at_once=True,
     ),
-    Command(
+    SlashCommand(
         name="doctor",
         meaning="what is there, what is missing, and what to do about it",
         run=_show_report,

@@ -8,12 +8,12 @@ from typing import Literal
 
 import msgspec
 
-from antiphon.terminal.commands.command import Command, CommandContext
+from antiphon.terminal.commands.command import CommandContext, SlashCommand
 from antiphon.terminal.commands.tools import available_tools
-from antiphon.terminal.spans import Line, Span
+from antiphon.terminal.spans import Line, StyledText
 from antiphon.tools.blocking import run_in_daemon_thread
 from antiphon.tools.consent import Consent
-from antiphon.tools.questions import Grant, ToolIdentity, tool_identity
+from antiphon.tools.questions import ToolGrant, ToolIdentity, tool_identity
 from antiphon.types.errors import InvalidRequest, NotFound
 from antiphon.types.messages import Tool
 from antiphon.types.terminal_safe import clean
@@ -21,10 +21,10 @@ from antiphon.types.terminal_safe import clean
 REVOKE = "revoke"
 
 
-class Granted(msgspec.Struct, frozen=True):
+class ActiveGrant(msgspec.Struct, frozen=True):
     """Tool that the user allowed, and for how long."""
 
-    shape: Grant
+    shape: ToolGrant
     until: Literal["this session", "always"]
 
     @property
@@ -91,17 +91,17 @@ async def _allow(chat: CommandContext, words: str) -> None:
     chat.ui.say(f"Runs without a question this session, where {by} asks: {names}")
 
 
-async def _load_granted(consent: Consent) -> Sequence[Granted]:
+async def _load_granted(consent: Consent) -> Sequence[ActiveGrant]:
     """Return the grants, sorted by server and tool; lasting ones are read from a file."""
     kept = await run_in_daemon_thread(consent.grants.all)
     session = consent.session.all()
     return [
-        *(Granted(each, "always") for each in sorted(kept, key=_sort_key)),
-        *(Granted(each, "this session") for each in sorted(session, key=_sort_key)),
+        *(ActiveGrant(each, "always") for each in sorted(kept, key=_sort_key)),
+        *(ActiveGrant(each, "this session") for each in sorted(session, key=_sort_key)),
     ]
 
 
-def _match_granted(granted: Sequence[Granted], words: str) -> Iterator[Granted]:
+def _match_granted(granted: Sequence[ActiveGrant], words: str) -> Iterator[ActiveGrant]:
     if words.isdecimal() and 0 < int(words) <= len(granted):
         yield granted[int(words) - 1]
         return
@@ -128,18 +128,23 @@ def _rule_lines(consent: Consent) -> Iterator[Line]:
     ):
         if patterns:
             said = clean(", ".join(patterns))
-            yield (Span(f"{verdict} by the settings: ", "faint"), Span(said))
+            yield (StyledText(f"{verdict} by the settings: ", "faint"), StyledText(said))
 
 
-def _row(number: int, granted: Granted, now: ToolIdentity | None) -> Line:
+def _row(number: int, granted: ActiveGrant, now: ToolIdentity | None) -> Line:
     name = clean(granted.name, "approval").replace("\n", " ")
-    note, by = Span(""), granted.shape.asked_by
+    note, by = StyledText(""), granted.shape.asked_by
     if now is not None and now.fingerprint != granted.shape.fingerprint:
-        note = Span("  asks again: it has changed", "warning")
+        note = StyledText("  asks again: it has changed", "warning")
     elif by is None:
-        note = Span("  asks again: allowed for no model server of its own", "warning")
+        note = StyledText("  asks again: allowed for no model server of its own", "warning")
     until = granted.until if by is None else f"{granted.until}, where {clean(str(by))} asks"
-    return (Span(f"{number:>3} ", "mark"), Span(name), Span(f"  {until}", "faint"), note)
+    return (
+        StyledText(f"{number:>3} ", "mark"),
+        StyledText(name),
+        StyledText(f"  {until}", "faint"),
+        note,
+    )
 
 
 async def _complete(chat: CommandContext, begun: str) -> AsyncIterator[tuple[str, str]]:
@@ -156,7 +161,7 @@ async def _complete(chat: CommandContext, begun: str) -> AsyncIterator[tuple[str
 
 
 COMMANDS = (
-    Command(
+    SlashCommand(
         name="approve",
         arguments="[TOOL | revoke NUMBER]",
         meaning="what may run without a question; allow a tool this session, or take it back",

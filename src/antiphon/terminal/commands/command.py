@@ -13,7 +13,7 @@ from antiphon.client.async_client import AsyncClient
 from antiphon.settings.settings import Settings
 from antiphon.terminal import spans
 from antiphon.terminal.chat_state import ChatState
-from antiphon.terminal.spans import Line, Span
+from antiphon.terminal.spans import Line, StyledText
 from antiphon.terminal.ui import Ui
 from antiphon.tools.consent import Consent
 from antiphon.tools.functions import Function
@@ -69,7 +69,7 @@ class CommandContext(Protocol):
         ...
 
     @property
-    def prompt_commands(self) -> Mapping[str, Command]:
+    def prompt_commands(self) -> Mapping[str, SlashCommand]:
         """Commands of the prompts of servers, by name."""
         ...
 
@@ -116,7 +116,7 @@ async def no_proposals(chat: CommandContext, begun: str) -> AsyncIterator[tuple[
     yield  # so that it is a generator
 
 
-class Command(msgspec.Struct, frozen=True, kw_only=True):
+class SlashCommand(msgspec.Struct, frozen=True, kw_only=True):
     """One command. `arguments` is their notation in the help, "" if it takes none.
 
     A command that is `at_once` does not wait until what runs has ended. `run` raises
@@ -140,7 +140,7 @@ class Group(msgspec.Struct, frozen=True):
     """Commands about one subject, which the help lists together."""
 
     title: str
-    commands: Sequence[Command]
+    commands: Sequence[SlashCommand]
 
 
 def show_table(ui: Ui, rows: Sequence[Sequence[str]]) -> None:
@@ -153,9 +153,9 @@ def show_table(ui: Ui, rows: Sequence[Sequence[str]]) -> None:
 def _align(row: Sequence[str], widths: Sequence[int]) -> Line:
     first, *rest = zip(row, widths, strict=True)
     name, width = first
-    head = Span(name + " " * (width - spans.width(name)), "mark")
+    head = StyledText(name + " " * (width - spans.width(name)), "mark")
     return spans.strip(
-        (head, *(Span(" " * (2 + width - spans.width(cell)) + cell) for cell, width in rest))
+        (head, *(StyledText(" " * (2 + width - spans.width(cell)) + cell) for cell, width in rest))
     )
 
 

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from antiphon.client import mentions
 from antiphon.client.mentions import AttachedFile
 from antiphon.terminal import attachments
-from antiphon.terminal.commands.command import Command, CommandContext, split_words
+from antiphon.terminal.commands.command import CommandContext, SlashCommand, split_words
 from antiphon.terminal.input import path_completion
 from antiphon.types.errors import InvalidRequest
 
@@ -68,15 +68,15 @@ async def _complete_paths(chat: CommandContext, begun: str) -> AsyncIterator[tup
         yield before + blank + (shlex.quote(each.path) if not each.folder else each.path), each.what
 
 
-COMMANDS: tuple[Command, ...] = (
-    Command(
+COMMANDS: tuple[SlashCommand, ...] = (
+    SlashCommand(
         name="attach",
         arguments="[PATH...|clear]",
         meaning="send files along with the next message; without a path, what goes along",
         run=_attach,
         proposals=_complete_paths,
     ),
-    Command(
+    SlashCommand(
         name="image",
         arguments="PATH",
         meaning="send a picture along with the next message",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import textwrap
 from collections.abc import AsyncIterator, Iterable, Iterator
 
-from antiphon.terminal.commands.command import Command, CommandContext
-from antiphon.terminal.spans import Line, Span
+from antiphon.terminal.commands.command import CommandContext, SlashCommand
+from antiphon.terminal.spans import Line, StyledText
 from antiphon.types.errors import InvalidRequest
 from antiphon.types.terminal_safe import clean
 
@@ -50,7 +50,7 @@ async def _show_help(chat: CommandContext, words: str) -> None:
             rows = [(command.usage, command.meaning) for command in group.commands]
             shown += _section(chat, group.title, rows)
     shown += _section(chat, "Keys", _LINES if chat.ui.keyboard.by_lines else _KEYS)
-    chat.ui.show([*shown, (), (Span("/help COMMAND says more of one.", "faint"),)])
+    chat.ui.show([*shown, (), (StyledText("/help COMMAND says more of one.", "faint"),)])
 
 
 def _explain(chat: CommandContext, name: str) -> None:
@@ -66,9 +66,9 @@ def _explain(chat: CommandContext, name: str) -> None:
 
 def _section(chat: CommandContext, title: str, rows: _Rows) -> Iterator[Line]:
     yield ()
-    yield (Span(title, "heading"),)
+    yield (StyledText(title, "heading"),)
     if chat.ui.keyboard.by_lines:
-        yield from ((Span(f"{clean(name)}: {clean(meaning)}"),) for name, meaning in rows)
+        yield from ((StyledText(f"{clean(name)}: {clean(meaning)}"),) for name, meaning in rows)
         return
     columns, _ = chat.ui.size()
     for name, meaning in rows:
@@ -81,11 +81,11 @@ def _two_columns(name: str, meaning: str, columns: int) -> Iterator[Line]:
     indent = " " * (_WIDEST + 4 if room >= _NARROWEST else 4)
     first, *more = textwrap.wrap(meaning, max(8, columns - len(indent))) or [""]
     if room >= _NARROWEST and len(name) <= _WIDEST:
-        yield (Span(f"  {name:<{_WIDEST}}  ", "mark"), Span(first))
+        yield (StyledText(f"  {name:<{_WIDEST}}  ", "mark"), StyledText(first))
     else:
-        yield (Span(f"  {name}", "mark"),)
-        yield (Span(f"{indent}{first}"),)
-    yield from ((Span(f"{indent}{each}"),) for each in more)
+        yield (StyledText(f"  {name}", "mark"),)
+        yield (StyledText(f"{indent}{first}"),)
+    yield from ((StyledText(f"{indent}{each}"),) for each in more)
 
 
 async def _complete_names(chat: CommandContext, begun: str) -> AsyncIterator[tuple[str, str]]:
@@ -100,7 +100,7 @@ async def _quit(chat: CommandContext, words: str) -> None:
 
 
 COMMANDS = (
-    Command(
+    SlashCommand(
         name="help",
         arguments="[COMMAND]",
         meaning="this list, and the keys",
@@ -108,5 +108,5 @@ COMMANDS = (
         at_once=True,
         proposals=_complete_names,
     ),
-    Command(name="quit", meaning="leave; the thread is kept", run=_quit, at_once=True),
+    SlashCommand(name="quit", meaning="leave; the thread is kept", run=_quit, at_once=True),
 )

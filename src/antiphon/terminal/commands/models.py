@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from antiphon.api.operations import Model
 from antiphon.client.formatting import short_number
 from antiphon.terminal import status
-from antiphon.terminal.commands.command import Command, CommandContext, show_table
+from antiphon.terminal.commands.command import CommandContext, SlashCommand, show_table
 from antiphon.types.errors import InvalidRequest
 
 LISTED = 50
@@ -98,22 +98,22 @@ async def _set_instructions(chat: CommandContext, words: str) -> None:
             chat.ui.say("The model is told this from your next message on.", "faint")
 
 
-COMMANDS: tuple[Command, ...] = (
-    Command(
+COMMANDS: tuple[SlashCommand, ...] = (
+    SlashCommand(
         name="model",
         arguments="[NAME]",
         meaning="who answers; another model answers from now on",
         run=_set_model,
         proposals=_complete_models,
     ),
-    Command(
+    SlashCommand(
         name="models",
         arguments="[WORDS]",
         meaning="list models, or those with these words",
         run=_list_models,
         at_once=True,
     ),
-    Command(
+    SlashCommand(
         name="system",
         arguments="[TEXT|clear]",
         meaning="what the model is told beforehand",

@@ -10,9 +10,9 @@ from contextlib import suppress
 
 from antiphon.mcp.client.server_listing import FilledPrompt, Prompt, PromptArgument
 from antiphon.terminal import attachments, transcript_view
-from antiphon.terminal.commands.command import Command, CommandContext, split_words
+from antiphon.terminal.commands.command import CommandContext, SlashCommand, split_words
 from antiphon.terminal.input.keyboard import Field
-from antiphon.terminal.spans import Line, Span
+from antiphon.terminal.spans import Line, StyledText
 from antiphon.types.errors import AntiphonError, InvalidRequest
 from antiphon.types.messages import Text
 from antiphon.types.terminal_safe import clean, one_line
@@ -25,7 +25,7 @@ LISTED = 100
 """Prompts of one server that become commands."""
 
 
-def prompt_commands(server: str, prompts: Iterable[Prompt]) -> Iterator[Command]:
+def prompt_commands(server: str, prompts: Iterable[Prompt]) -> Iterator[SlashCommand]:
     """Yield a command for each prompt of the server; of equal names, the first wins."""
     seen: set[str] = set()
     for prompt in prompts:
@@ -40,7 +40,7 @@ def command_name(server: str, prompt: Prompt) -> str:
     return f"{server}.{re.sub(r'[^A-Za-z0-9_.-]+', '_', prompt.name).strip('_') or 'prompt'}"
 
 
-def _make_command(name: str, server: str, prompt: Prompt) -> Command:
+def _make_command(name: str, server: str, prompt: Prompt) -> SlashCommand:
     async def carry_out(chat: CommandContext, words: str) -> None:
         given = _parse_arguments(prompt, words)
         values = await _ask_missing(chat, server, prompt, given)
@@ -55,7 +55,7 @@ def _make_command(name: str, server: str, prompt: Prompt) -> Command:
             yield each
 
     meaning = one_line(prompt.title or prompt.description or f"a prompt of {server}")
-    return Command(
+    return SlashCommand(
         name=name,
         arguments=_describe_arguments(prompt.arguments),
         meaning=meaning[:80],
@@ -111,7 +111,7 @@ async def _ask_missing(
 
 def _field(server: str, argument: PromptArgument) -> Field:
     said = argument.description or "its prompt wants this"
-    row: Line = (Span(f"{server}: {one_line(said)}", "faint"),)
+    row: Line = (StyledText(f"{server}: {one_line(said)}", "faint"),)
 
     def wrong(text: str) -> str | None:
         return None if text.strip() else "It cannot be empty; Esc sends nothing."
@@ -150,7 +150,7 @@ async def _send(chat: CommandContext, filled: FilledPrompt) -> None:
     lines = transcript_view.user_lines(said, chat.ui.theme)
     left = len(lines) - SEEN
     if left > 1:
-        lines = [*lines[:SEEN], (Span(f"  ({left} more lines)", "faint"),)]
+        lines = [*lines[:SEEN], (StyledText(f"  ({left} more lines)", "faint"),)]
     chat.ui.show(lines)
     await chat.send(content)
 
@@ -165,13 +165,14 @@ async def _list_prompts(chat: CommandContext, words: str) -> None:
         chat.ui.say(said, "faint")
         return
     chat.ui.show_rows(
-        (Span(f"  {clean(each.usage)}  ", "mark"), Span(each.meaning, "faint")) for each in known
+        (StyledText(f"  {clean(each.usage)}  ", "mark"), StyledText(each.meaning, "faint"))
+        for each in known
     )
     chat.ui.say("What is required and missing is asked for.", "faint")
 
 
-COMMANDS: tuple[Command, ...] = (
-    Command(
+COMMANDS: tuple[SlashCommand, ...] = (
+    SlashCommand(
         name="prompts",
         arguments="[SERVER]",
         meaning="messages that servers have ready, each a command of its own",

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Sequence
 
 from antiphon.mcp.client.server_listing import ResourceTemplate, ServerResource
 from antiphon.terminal import attachments
-from antiphon.terminal.commands.command import Command, CommandContext
-from antiphon.terminal.spans import Span
+from antiphon.terminal.commands.command import CommandContext, SlashCommand
+from antiphon.terminal.spans import StyledText
 from antiphon.types.errors import AntiphonError
 from antiphon.types.terminal_safe import clean, one_line
 
@@ -59,10 +59,10 @@ async def _list_resources(chat: CommandContext, server: str) -> None:
     except AntiphonError as problem:
         chat.ui.say(f"{server}: {problem.told}", "warning")
         return
-    chat.ui.show([(Span(clean(f"{server}: {len(listed)} to read"), "strong"),)])
+    chat.ui.show([(StyledText(clean(f"{server}: {len(listed)} to read"), "strong"),)])
     shown: list[ServerResource | ResourceTemplate] = [*listed[:LISTED], *templates[:LISTED]]
     chat.ui.show_rows(
-        (Span(f"  {clean(_address(each))}  ", "mark"), Span(_title(each), "faint"))
+        (StyledText(f"  {clean(_address(each))}  ", "mark"), StyledText(_title(each), "faint"))
         for each in shown
     )
     if len(listed) > LISTED:
@@ -117,8 +117,8 @@ async def complete_uris(
             yield each.uri, _title(each)
 
 
-COMMANDS: tuple[Command, ...] = (
-    Command(
+COMMANDS: tuple[SlashCommand, ...] = (
+    SlashCommand(
         name="resources",
         arguments="[SERVER [URI]]",
         meaning="what servers give to read; @SERVER:URI in a message sends it along",

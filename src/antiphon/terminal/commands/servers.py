@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from antiphon.client.formatting import count_noun
 from antiphon.mcp.client.server_listing import ServerState
 from antiphon.terminal.commands import prompts, resources
-from antiphon.terminal.commands.command import Command, CommandContext
+from antiphon.terminal.commands.command import CommandContext, SlashCommand
 from antiphon.terminal.commands.tools import describe_cost
-from antiphon.terminal.spans import Line, Span
+from antiphon.terminal.spans import Line, StyledText
 from antiphon.types.errors import InvalidRequest, NotFound
 from antiphon.types.terminal_safe import clean
 
@@ -57,9 +57,9 @@ def _show_states(chat: CommandContext, states: Sequence[ServerState]) -> None:
 
 def _row(chat: CommandContext, state: ServerState, width: int) -> Line:
     return (
-        Span(f"  {clean(state.server):<{width}}  ", "mark"),
-        Span(f"{state.status:<10}  ", "warning" if state.status == "failed" else "faint"),
-        Span(_summary(chat, state)),
+        StyledText(f"  {clean(state.server):<{width}}  ", "mark"),
+        StyledText(f"{state.status:<10}  ", "warning" if state.status == "failed" else "faint"),
+        StyledText(_summary(chat, state)),
     )
 
 
@@ -73,7 +73,7 @@ def _summary(chat: CommandContext, state: ServerState) -> str:
 
 
 def _show_server(chat: CommandContext, state: ServerState) -> None:
-    chat.ui.show([(Span(clean(state.server), "strong"), Span(f" {state.status}"))])
+    chat.ui.show([(StyledText(clean(state.server), "strong"), StyledText(f" {state.status}"))])
     for name, said in _facts(chat, state):
         first, *more = said.split("\n")
         chat.ui.say(f"  {name + ':':<13} {first}")
@@ -119,8 +119,8 @@ async def _complete_servers(chat: CommandContext, begun: str) -> AsyncIterator[t
         yield RESTART, "try one again that has failed"
 
 
-COMMANDS: tuple[Command, ...] = (
-    Command(
+COMMANDS: tuple[SlashCommand, ...] = (
+    SlashCommand(
         name="servers",
         arguments="[[restart] NAME]",
         meaning="MCP servers: how they are, what they offer, why one is not there",

@@ -18,7 +18,7 @@ from antiphon.terminal.commands import (
     tools,
     usage,
 )
-from antiphon.terminal.commands.command import Command, Group
+from antiphon.terminal.commands.command import Group, SlashCommand
 from antiphon.types.errors import InvalidRequest
 
 GROUPS: tuple[Group, ...] = (
@@ -30,7 +30,7 @@ GROUPS: tuple[Group, ...] = (
     Group("Looks and settings", appearance.COMMANDS),
     Group("Help, and the way out", general.COMMANDS),
 )
-TABLE: tuple[Command, ...] = tuple(command for group in GROUPS for command in group.commands)
+TABLE: tuple[SlashCommand, ...] = tuple(command for group in GROUPS for command in group.commands)
 COMMANDS = {command.name: command for command in TABLE}
 
 

@@ -16,11 +16,11 @@ from antiphon.client.export import FORMS, Form, export_thread, file_name, guess_
 from antiphon.client.formatting import count_noun
 from antiphon.settings.private_files import create_private_file
 from antiphon.terminal import thread_choice
-from antiphon.terminal.commands.command import Command, CommandContext
+from antiphon.terminal.commands.command import CommandContext, SlashCommand
 from antiphon.terminal.input import path_completion
-from antiphon.terminal.input.keyboard import Box, Choice
+from antiphon.terminal.input.keyboard import Box, KeyChoice
 from antiphon.terminal.markdown import html
-from antiphon.terminal.spans import Line, Span
+from antiphon.terminal.spans import Line, StyledText
 from antiphon.types.errors import InvalidRequest
 from antiphon.types.messages import Message, Text
 from antiphon.types.runs import Thread
@@ -100,15 +100,15 @@ async def _complete_export(chat: CommandContext, begun: str) -> AsyncIterator[tu
             yield form + blank + place.path, place.what
 
 
-EXPORT_COMMANDS: tuple[Command, ...] = (
-    Command(
+EXPORT_COMMANDS: tuple[SlashCommand, ...] = (
+    SlashCommand(
         name="export",
         arguments="[md|json|html] [FILE]",
         meaning="write this thread to a file: to be read, or with everything as JSON",
         run=_export,
         proposals=_complete_export,
     ),
-    Command(
+    SlashCommand(
         name="save",
         arguments="FILE",
         meaning="the same; the file's name says how: .md, .json or .html",
@@ -163,10 +163,10 @@ def _row(number: int, thread: Thread, chat: CommandContext) -> Line:
         note for note, so in (("branch", branch), ("here", thread.id == chat.state.thread_id)) if so
     ]
     return (
-        Span(f"{number:>3}  ", "mark"),
-        Span(f"{_format_time(thread.updated_at)}  {_message_count(thread):>12}  ", "faint"),
-        Span(_title(thread)),
-        Span(f"  ({', '.join(notes)})" if notes else "", "faint"),
+        StyledText(f"{number:>3}  ", "mark"),
+        StyledText(f"{_format_time(thread.updated_at)}  {_message_count(thread):>12}  ", "faint"),
+        StyledText(_title(thread)),
+        StyledText(f"  ({', '.join(notes)})" if notes else "", "faint"),
     )
 
 
@@ -241,14 +241,14 @@ async def _confirm_deletion(chat: CommandContext, thread: Thread, versions: int)
     several = f", in all {versions} versions" if versions > 1 else ""
     question = f"Delete “{_title(thread)}” with its {_message_count(thread)}{several}?"
     rows: list[Line] = [
-        (Span(question, "strong"),),
-        (Span("It cannot be brought back.", "faint"),),
+        (StyledText(question, "strong"),),
+        (StyledText("It cannot be brought back.", "faint"),),
     ]
-    choices = [Choice("n", "no")]
+    choices = [KeyChoice("n", "no")]
     if several:
-        choices += [Choice("y", "yes, delete all of them"), Choice("o", "only this version")]
+        choices += [KeyChoice("y", "yes, delete all of them"), KeyChoice("o", "only this version")]
     else:
-        choices.append(Choice("y", "yes, delete it"))
+        choices.append(KeyChoice("y", "yes, delete it"))
     box = Box(rows=lambda columns: rows, choices=tuple(choices), default="n")
     return await chat.ui.keyboard.choose(box)
 
@@ -353,50 +353,50 @@ async def _continue(chat: CommandContext, words: str) -> None:
             await chat.send(None)
 
 
-COMMANDS: tuple[Command, ...] = (
-    Command(
+COMMANDS: tuple[SlashCommand, ...] = (
+    SlashCommand(
         name="threads",
         arguments="[WORDS]",
         meaning="list threads, or those with these words; `all` shows replaced ones too",
         run=_list_threads,
     ),
-    Command(
+    SlashCommand(
         name="resume",
         arguments="[NUMBER|ID|WORDS]",
         meaning="go on with another thread: the last one, or that one",
         run=_resume,
         proposals=_complete_threads,
     ),
-    Command(name="new", arguments="[TITLE]", meaning="begin a new thread", run=_start_thread),
-    Command(
+    SlashCommand(name="new", arguments="[TITLE]", meaning="begin a new thread", run=_start_thread),
+    SlashCommand(
         name="clear",
         meaning="forget what was said: a new thread begins; the screen and the old thread stay",
         run=_clear,
     ),
-    Command(name="rename", arguments="TITLE", meaning="give this thread a title", run=_rename),
-    Command(
+    SlashCommand(name="rename", arguments="TITLE", meaning="give this thread a title", run=_rename),
+    SlashCommand(
         name="fork",
         arguments="[N]",
         meaning="go on in a branch: from here, or from before your Nth last message",
         run=_fork,
     ),
-    Command(
+    SlashCommand(
         name="undo",
         meaning="take back your last message and its answer; a branch replaces this thread",
         run=_undo,
     ),
-    Command(
+    SlashCommand(
         name="edit",
         meaning="change your last message and say it again, in the same way",
         run=_undo,
     ),
-    Command(
+    SlashCommand(
         name="retry",
         meaning="another answer to your last message, in the same way",
         run=_retry,
     ),
-    Command(name="continue", meaning="go on with an answer that was cut off", run=_continue),
-    Command(
+    SlashCommand(name="continue", meaning="go on with an answer that was cut off", run=_continue),
+    SlashCommand(
         name="delete",
         arguments="[NUMBER|ID|WORDS]",
         meaning="delete this thread, or that one, after a question",

@@ -11,8 +11,8 @@ import msgspec
 from antiphon.client.conversation import combine_toolboxes
 from antiphon.client.formatting import count_noun
 from antiphon.engine import context_window
-from antiphon.terminal.commands.command import Command, CommandContext
-from antiphon.terminal.spans import Span
+from antiphon.terminal.commands.command import CommandContext, SlashCommand
+from antiphon.terminal.spans import StyledText
 from antiphon.tools.questions import ModelServer
 from antiphon.types.errors import InvalidRequest
 from antiphon.types.messages import Tool
@@ -51,12 +51,12 @@ def _show_group(
         f"{server or 'Python functions'}: {count_noun(len(tools), 'tool')}, {describe_cost(tools)}"
     )
     width = min(40, max(len(tool.spec.name) for tool in tools))
-    chat.ui.show([(Span(clean(title), "strong"),)])
+    chat.ui.show([(StyledText(clean(title), "strong"),)])
     chat.ui.show_rows(
         (
-            Span(f"  {clean(tool.spec.name):<{width}}  ", "mark"),
-            Span(f"{_CONSENT[chat.consent.verdict(tool, by)]:<10}  ", "faint"),
-            Span(_summary(tool)),
+            StyledText(f"  {clean(tool.spec.name):<{width}}  ", "mark"),
+            StyledText(f"{_CONSENT[chat.consent.verdict(tool, by)]:<10}  ", "faint"),
+            StyledText(_summary(tool)),
         )
         for tool in tools
     )
@@ -70,7 +70,7 @@ def _summary(tool: Tool) -> str:
 
 def _show_tool(chat: CommandContext, tool: Tool, by: ModelServer | None) -> None:
     ui = chat.ui
-    ui.show([(Span(clean(tool.spec.name), "strong"),)])
+    ui.show([(StyledText(clean(tool.spec.name), "strong"),)])
     if tool.server:
         ui.say(f"{tool.own_name} of {tool.server}, in its own words:", "faint")
     ui.say(tool.spec.description or "(no description)")
@@ -130,8 +130,8 @@ async def _stop(chat: CommandContext, words: str) -> None:
         )
 
 
-COMMANDS: tuple[Command, ...] = (
-    Command(
+COMMANDS: tuple[SlashCommand, ...] = (
+    SlashCommand(
         name="tools",
         arguments="[NAME|WORDS]",
         meaning="what a model may call here, what each takes, and whether you are asked",
@@ -139,7 +139,7 @@ COMMANDS: tuple[Command, ...] = (
         at_once=True,
         proposals=_complete_tools,
     ),
-    Command(
+    SlashCommand(
         name="stop",
         arguments="[N]",
         meaning="stop the answer, or only the Nth tool call that runs",

@@ -8,7 +8,7 @@ from antiphon.api.operations import ListRuns
 from antiphon.client.compaction import SHARE, current_summary
 from antiphon.client.formatting import count_noun, dollars
 from antiphon.terminal import compaction, status, thread_choice
-from antiphon.terminal.commands.command import Command, CommandContext, show_table
+from antiphon.terminal.commands.command import CommandContext, SlashCommand, show_table
 from antiphon.types.errors import InvalidRequest
 from antiphon.types.messages import Message
 from antiphon.types.runs import Run, Usage
@@ -114,20 +114,20 @@ async def _compact(chat: CommandContext, words: str) -> None:
             )
 
 
-COMMANDS: tuple[Command, ...] = (
-    Command(
+COMMANDS: tuple[SlashCommand, ...] = (
+    SlashCommand(
         name="usage",
         meaning="what this thread took: turns, tokens, cost, time",
         run=_show_usage,
         at_once=True,
     ),
-    Command(
+    SlashCommand(
         name="context",
         meaning="how full the model's window is",
         run=_show_context,
         at_once=True,
     ),
-    Command(
+    SlashCommand(
         name="compact",
         arguments="[undo]",
         meaning="have the model told a summary of the older messages, or all of them again",

@@ -37,7 +37,7 @@ from antiphon.terminal import spans
 from antiphon.terminal.input.keyboard import Box, Field, KeyGuard, Listener, run_program
 from antiphon.terminal.input.keys import EditorActions, bindings
 from antiphon.terminal.painters import InputRows
-from antiphon.terminal.spans import Line, Span
+from antiphon.terminal.spans import Line, StyledText
 from antiphon.types.terminal_safe import clean
 
 # Typed text as rows of the region: folded by cells, with the cursor.
@@ -70,7 +70,8 @@ def draft_rows(
             shown.insert(row, ())
     first = min(max(0, row - most + 1), max(0, len(shown) - most))
     marked = [
-        (Span(" " * margin if number else mark, "mark"), *line) for number, line in enumerate(shown)
+        (StyledText(" " * margin if number else mark, "mark"), *line)
+        for number, line in enumerate(shown)
     ]
     return InputRows(
         rows=tuple(marked[first : first + most]), cursor=(row - first, margin + column)
@@ -84,7 +85,7 @@ def _visible_part(text: str, at: int) -> tuple[str, int]:
 
 
 def _rows(text: str, room: int) -> list[Line]:
-    return [row for line in text.split("\n") for row in spans.fold([Span(line)], room)]
+    return [row for line in text.split("\n") for row in spans.fold([StyledText(line)], room)]
 
 
 PROPOSALS = 6
@@ -276,7 +277,7 @@ class Editor:
         rows = list(box.rows(columns))
         if len(rows) > BOX_SHARE:
             left = len(rows) - BOX_SHARE + 1
-            rows[BOX_SHARE - 1 :] = [(Span(f"({left} more lines)", "faint"),)]
+            rows[BOX_SHARE - 1 :] = [(StyledText(f"({left} more lines)", "faint"),)]
         return InputRows(rows=(*rows, *_choice_rows(box, columns - 1), *self._draft_tail(columns)))
 
     def _draft_tail(self, columns: int) -> Iterator[Line]:
@@ -287,7 +288,7 @@ class Editor:
     def _render_field(self, field: Field, columns: int) -> InputRows:
         above = list(field.rows(columns))
         if self._wrong:
-            above.append(spans.clip([Span(clean(self._wrong), "warning")], columns - 1))
+            above.append(spans.clip([StyledText(clean(self._wrong), "warning")], columns - 1))
         text = self._field_buffer.text
         shown = "*" * len(text) if field.hidden else text
         line = draft_rows(
@@ -318,7 +319,7 @@ class Editor:
             style = "chosen" if number == chosen else ""
             meaning = fragment_list_to_text(to_formatted_text(each.display_meta))
             name = clean(fragment_list_to_text(to_formatted_text(each.display)))
-            line = [Span(f"  {name}", style), Span(f"  {clean(meaning)}", "faint")]
+            line = [StyledText(f"  {name}", style), StyledText(f"  {clean(meaning)}", "faint")]
             yield spans.clip(line, columns - 1)
 
 
@@ -348,10 +349,10 @@ class _Utf8Buffer(Buffer):
 
 def _choice_rows(box: Box, columns: int) -> Iterator[Line]:
     """Yield the answers, each whole on one row if it fits."""
-    row: list[Span] = []
+    row: list[StyledText] = []
     for choice in box.choices:
         style = "strong" if choice.key == box.default else ""
-        each = [Span(f" {choice.key} ", "mark"), Span(f"{choice.meaning} ", style)]
+        each = [StyledText(f" {choice.key} ", "mark"), StyledText(f"{choice.meaning} ", style)]
         if row and spans.line_width([*row, *each]) > columns:
             yield from spans.fold(row, columns)
             row = []

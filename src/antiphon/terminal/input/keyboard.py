@@ -41,7 +41,7 @@ def in_rows(lines: Sequence[Line]) -> Rows:
     return lambda columns: spans.fold_all(lines, columns - 1)
 
 
-class Choice(msgspec.Struct, frozen=True):
+class KeyChoice(msgspec.Struct, frozen=True):
     """Possible answer, chosen by a key, or by its number in line mode."""
 
     key: str
@@ -56,7 +56,7 @@ class Box(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     rows: Rows
-    choices: tuple[Choice, ...]
+    choices: tuple[KeyChoice, ...]
     default: str
 
 

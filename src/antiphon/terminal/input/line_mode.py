@@ -24,13 +24,13 @@ from antiphon.terminal.input.keyboard import (
     STOP_FIRST,
     TWICE,
     Box,
-    Choice,
     Field,
+    KeyChoice,
     Listener,
     run_program,
 )
 from antiphon.terminal.painters import InputRows
-from antiphon.terminal.spans import Line, Span
+from antiphon.terminal.spans import Line, StyledText
 from antiphon.types.terminal_safe import clean
 
 if sys.platform != "win32":
@@ -120,7 +120,7 @@ class LineKeyboard:
         else:
             label = "Next line: " if self._lines else "You: "
         return InputRows(
-            rows=((Span(label, "mark"),),), cursor=(0, spans.line_width([Span(label)]))
+            rows=((StyledText(label, "mark"),),), cursor=(0, spans.line_width([StyledText(label)]))
         )
 
     def refill(self, text: str) -> None:
@@ -332,7 +332,7 @@ class LineKeyboard:
             self._answer.set_result(answer)
 
     def _say(self, text: str) -> None:
-        self._show([(Span(line),) for line in clean(text).split("\n")])
+        self._show([(StyledText(line),) for line in clean(text).split("\n")])
 
     @contextmanager
     def _hide_input(self) -> Generator[None]:
@@ -372,12 +372,12 @@ def _take_half_line(source: TextIO) -> str:
 _ASKED = "Number from 0 to {}, or Enter for 0: "
 
 
-def _default_first(box: Box) -> list[Choice]:
+def _default_first(box: Box) -> list[KeyChoice]:
     """Return the choices with the default first, for Enter alone chooses it."""
     return sorted(box.choices, key=lambda choice: choice.key != box.default)
 
 
-def _parse_choice(text: str, numbered: Sequence[Choice]) -> str | None:
+def _parse_choice(text: str, numbered: Sequence[KeyChoice]) -> str | None:
     """Return the key for a number or a key; the default for an empty text."""
     if text.isdecimal():
         return numbered[int(text)].key if int(text) < len(numbered) else None

@@ -14,7 +14,7 @@ LOOKED_AT = 5_000
 """Names of a folder that are examined: a larger folder is not worth the pause."""
 
 
-class Place(msgspec.Struct, frozen=True):
+class PathEntry(msgspec.Struct, frozen=True):
     """File, or folder, whose path ends in a slash."""
 
     path: str
@@ -26,7 +26,7 @@ class Place(msgspec.Struct, frozen=True):
         return "folder" if self.folder else ""
 
 
-def beginning(begun: str, base: Path | None = None) -> list[Place]:
+def beginning(begun: str, base: Path | None = None) -> list[PathEntry]:
     """Return paths that begin with `begun`: folders, then files; hidden ones only after a dot.
 
     Names with control characters are left out: they could not be typed either.
@@ -34,7 +34,7 @@ def beginning(begun: str, base: Path | None = None) -> list[Place]:
     head, slash, name = begun.rpartition("/")
     folder = (base or Path()) / _expand_user(head + slash)
     found = [
-        Place(head + slash + each.name + ("/" if _is_folder(each) else ""), _is_folder(each))
+        PathEntry(head + slash + each.name + ("/" if _is_folder(each) else ""), _is_folder(each))
         for each in _scan(folder)
         if each.name.startswith(name)
         and (name.startswith(".") or not each.name.startswith("."))

@@ -22,7 +22,7 @@ from markdown_it.common.html_blocks import block_names
 from antiphon.terminal.markdown import source
 from antiphon.terminal.markdown.leaf_blocks import (
     Fence,
-    Html,
+    HtmlBlock,
     Indented,
     Leaf,
     OpenParagraph,
@@ -241,7 +241,7 @@ class Blocks:
             interrupts = isinstance(above, OpenParagraph | OpenTable)
             found, end = html_start(text, interrupts=interrupts)
             if found:
-                self._start(Html(end=end), depth, line)
+                self._start(HtmlBlock(end=end), depth, line)
             return found
         return True
 

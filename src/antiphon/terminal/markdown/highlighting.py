@@ -16,7 +16,7 @@ from pygments.token import Comment, Keyword, Name, Number, String
 from pygments.token import Generic as Patch
 from pygments.util import ClassNotFound
 
-from antiphon.terminal.spans import Span
+from antiphon.terminal.spans import StyledText
 
 WINDOW = 16
 """Lines read again at most while no string or comment is open."""
@@ -59,23 +59,23 @@ class Highlighter:
         twin.__dict__.update(self.__dict__)
         return twin
 
-    def line(self, text: str) -> list[Span]:
+    def line(self, text: str) -> list[StyledText]:
         """Return the next line, coloured."""
         if not self._lexer or len(text) > LONGEST:
-            return [Span(text)]
+            return [StyledText(text)]
         source = "".join(f"{line}\n" for line in (*self._above, text))
         try:
             tokens = list(self._lexer.get_tokens_unprocessed(source))
         except Exception:  # noqa: BLE001 - five hundred lexers by as many authors
             self._lexer = None
-            return [Span(text)]
-        start, spans = len(source) - len(text) - 1, list[Span]()
+            return [StyledText(text)]
+        start, spans = len(source) - len(text) - 1, list[StyledText]()
         last: Any = Name
         for at, kind, value in tokens:
             if at + len(value) > start:
                 last = kind
                 if shown := value[max(0, start - at) :].rstrip("\n"):
-                    spans.append(Span(shown, _role(kind)))
+                    spans.append(StyledText(shown, _role(kind)))
         self._remember(text, closed=last not in String and last not in Comment.Multiline)
         return spans
 

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from antiphon.terminal.spans import Span
+from antiphon.terminal.spans import StyledText
 from antiphon.types.terminal_safe import clean
 
 _READER = MarkdownIt("commonmark").enable("strikethrough")
@@ -41,35 +41,35 @@ class Inline:
         tokens = _DEFINITIONS.parse(text, self._known)
         return next((token.content for token in tokens if token.type == "inline"), "")
 
-    def spans(self, text: str) -> list[Span]:
+    def spans(self, text: str) -> list[StyledText]:
         """Return the spans of the text, in order."""
         if text.isalnum():
-            return [Span(text)]
+            return [StyledText(text)]
         (token,) = _READER.parseInline(text, self._known)
         return [
             span._replace(text=clean(span.text, "code" if "code" in span.style else "prose"))
             for span in self._spans(token.children or ())
         ]
 
-    def _spans(self, tokens: Iterable[Token]) -> Iterator[Span]:
+    def _spans(self, tokens: Iterable[Token]) -> Iterator[StyledText]:
         roles: list[str] = []
         link, shown = "", ""
         for token in tokens:
             match token.type:
                 case "text" | "html_inline":
                     shown += token.content
-                    yield Span(token.content, " ".join(roles), link)
+                    yield StyledText(token.content, " ".join(roles), link)
                 case "code_inline":
                     shown += token.content
-                    yield Span(self._code(token), " ".join([*roles, "code"]), link)
+                    yield StyledText(self._code(token), " ".join([*roles, "code"]), link)
                 case "softbreak":
-                    yield Span(" ", " ".join(roles), link)
+                    yield StyledText(" ", " ".join(roles), link)
                 case "hardbreak":
-                    yield Span("\n")
+                    yield StyledText("\n")
                 case "image":
                     source = str(token.attrs.get("src", ""))
                     alt = "".join(child.content for child in token.children or ())
-                    yield Span(f"[image: {alt or source}]", "link", source)
+                    yield StyledText(f"[image: {alt or source}]", "link", source)
                     yield from _link_target(source, alt)
                 case "link_open":
                     link, shown = str(token.attrs.get("href", "")), ""
@@ -81,7 +81,7 @@ class Inline:
                 case _:
                     name = token.type.rpartition("_")[0]
                     if self._marks:
-                        yield Span(token.markup)
+                        yield StyledText(token.markup)
                     if token.nesting > 0:
                         roles.append(_ROLES.get(name, name))
                     elif token.nesting < 0:
@@ -91,11 +91,11 @@ class Inline:
         return f"{token.markup}{token.content}{token.markup}" if self._marks else token.content
 
 
-def _link_target(address: str, shown: str) -> Iterator[Span]:
+def _link_target(address: str, shown: str) -> Iterator[StyledText]:
     """Yield the host of a link, unless its text shows it."""
     host = _host(address)
     if host and shown not in (address, host, address.removeprefix("mailto:")):
-        yield Span(f" ({host})", "host")
+        yield StyledText(f" ({host})", "host")
 
 
 def _host(address: str) -> str:

@@ -24,10 +24,10 @@ from antiphon.terminal.markdown.nodes import (
     Piece,
     Quote,
     Rule,
-    Table,
+    TableNode,
     Where,
 )
-from antiphon.terminal.spans import Line, Span, Wrapper
+from antiphon.terminal.spans import Line, StyledText, Wrapper
 from antiphon.terminal.themes import Glyphs, Theme
 from antiphon.types.terminal_safe import clean
 
@@ -37,7 +37,7 @@ from antiphon.types.terminal_safe import clean
 NARROWEST_COLUMN = 6
 """Least cells of a column; with less room, the table is set as records."""
 
-Cell = Sequence[Span]
+Cell = Sequence[StyledText]
 
 
 class Grid:
@@ -71,7 +71,7 @@ class Grid:
             for cell in self._header
         ]
         rule = self._glyphs.crossing.join(self._glyphs.rule * width for width in self._widths)
-        return [*self._lines(bold), (Span(rule, "rule"),)]
+        return [*self._lines(bold), (StyledText(rule, "rule"),)]
 
     def row(self, cells: Sequence[Cell]) -> list[Line]:
         """Return the lines of one row."""
@@ -80,10 +80,10 @@ class Grid:
     def _lines(self, cells: Sequence[Cell]) -> Iterator[Line]:
         columns = [_wrap_cell(cell, width) for cell, width in zip(cells, self._widths, strict=True)]
         for parts in zip_longest(*columns, fillvalue=()):
-            line: list[Span] = []
+            line: list[StyledText] = []
             for part, width, align in zip(parts, self._widths, self._aligns, strict=True):
                 if line:
-                    line.append(Span(self._glyphs.column, "rule"))
+                    line.append(StyledText(self._glyphs.column, "rule"))
                 line += _align(part, width - spans.line_width(part), align)
             yield tuple(line)
 
@@ -93,7 +93,7 @@ class Grid:
         self._records += 1
         for name, cell in zip(self._header, cells, strict=True):
             label = [span._replace(style="header") for span in name]
-            yield from _wrap_cell([*label, Span(": "), *cell], self._room)
+            yield from _wrap_cell([*label, StyledText(": "), *cell], self._room)
 
 
 def _fit_widths(natural: Sequence[int], room: int) -> list[int]:
@@ -115,13 +115,13 @@ def _wrap_cell(cell: Cell, width: int) -> list[Line]:
     return wrapper.feed(cell, width) + wrapper.close()
 
 
-def _align(part: Line, blanks: int, align: Align) -> Iterator[Span]:
+def _align(part: Line, blanks: int, align: Align) -> Iterator[StyledText]:
     before = {"right": blanks, "center": blanks // 2}.get(align, 0)
     if before > 0:
-        yield Span(" " * before)
+        yield StyledText(" " * before)
     yield from part
     if blanks > before:
-        yield Span(" " * (blanks - before))
+        yield StyledText(" " * (blanks - before))
 
 
 PROSE = 100
@@ -166,14 +166,14 @@ class Typesetter:
             case Heading():
                 yield from self._gap(piece)
                 yield from self._heading(piece, columns)
-            case Table():
+            case TableNode():
                 yield from self._gap(piece)
                 yield from self._table(piece, columns)
             case Rule():
                 yield from self._gap(piece)
                 room = min(_RULE, self._room(piece.where, columns))
                 yield from self._place(
-                    piece.where, [(Span(self._theme.glyphs.rule * room, "rule"),)]
+                    piece.where, [(StyledText(self._theme.glyphs.rule * room, "rule"),)]
                 )
             case Empty():
                 yield from self._gap(piece)
@@ -214,7 +214,7 @@ class Typesetter:
         style = f"heading {piece.level}" if piece.level == 1 else "heading"
         words = self._inline.spans(piece.text)
         if self._theme.marks:
-            words = [Span("#" * piece.level + " "), *words]
+            words = [StyledText("#" * piece.level + " "), *words]
         wrapper = Wrapper()
         styled = (
             span if span.style == "host" else span._replace(style=f"{style} {span.style}".strip())
@@ -233,7 +233,7 @@ class Typesetter:
             texts = clean(piece.text, "code").split("\n")
             yield from self._place(quotes, [tuple(self._highlighter.line(text)) for text in texts])
 
-    def _table(self, piece: Table, columns: int) -> Iterator[Line]:
+    def _table(self, piece: TableNode, columns: int) -> Iterator[Line]:
         rows = [tuple(map(self._inline.spans, row)) for row in piece.rows]
         if piece.begins or not self._grid:
             header = tuple(map(self._inline.spans, piece.header))
@@ -253,14 +253,14 @@ class Typesetter:
         for line in lines:
             yield spans.strip([*self._prefix(where), *line])
 
-    def _prefix(self, where: Where) -> Iterator[Span]:
+    def _prefix(self, where: Where) -> Iterator[StyledText]:
         """Yield marks that are not printed yet, and blanks for those that are."""
         for depth, at in enumerate(where):
             mark = self._mark(where, depth)
             if isinstance(at, Item) and at.serial <= self._marked:
-                mark = (Span(" " * spans.line_width(mark)),)
+                mark = (StyledText(" " * spans.line_width(mark)),)
             elif isinstance(at, Item) and at is where[-1] and self._task is not None:
-                box = Span(f"{self._box} ", "mark")
+                box = StyledText(f"{self._box} ", "mark")
                 mark = (box,) if at.number is None else (*mark, box)
                 self._task = None
             yield from mark
@@ -275,12 +275,12 @@ class Typesetter:
         glyphs = self._theme.glyphs
         match where[depth]:
             case Quote():
-                return (Span(f"{glyphs.quote} ", "quote"),)
+                return (StyledText(f"{glyphs.quote} ", "quote"),)
             case Item(number=None):
                 lists = sum(isinstance(at, Item) for at in where[:depth])
-                return (Span(f"{glyphs.bullets[lists % len(glyphs.bullets)]} ", "mark"),)
+                return (StyledText(f"{glyphs.bullets[lists % len(glyphs.bullets)]} ", "mark"),)
             case Item(number=number, mark=mark):
-                return (Span(f"{number}{mark} ", "mark"),)
+                return (StyledText(f"{number}{mark} ", "mark"),)
 
 
 _TASK = re.compile(r"\[([ xX])\][ \t]+")

@@ -8,7 +8,15 @@ from collections.abc import Sequence
 import msgspec
 
 from antiphon.terminal.markdown import source
-from antiphon.terminal.markdown.nodes import Align, Code, Heading, Paragraph, Piece, Table, Where
+from antiphon.terminal.markdown.nodes import (
+    Align,
+    Code,
+    Heading,
+    Paragraph,
+    Piece,
+    TableNode,
+    Where,
+)
 from antiphon.terminal.markdown.source import CODE_INDENT, SourceLine
 
 # Tables: the delimiter line, and the cells of a row.
@@ -171,8 +179,8 @@ class OpenTable(Leaf, frozen=True):
             return (), table
         return (table._piece(),), msgspec.structs.replace(table, rows=(), begins=False)
 
-    def _piece(self) -> Table:
-        return Table(
+    def _piece(self) -> TableNode:
+        return TableNode(
             where=self.where,
             gap=self.gap,
             begins=self.begins,
@@ -261,7 +269,7 @@ class Indented(Verbatim, frozen=True):
         return (*self.blanks, line.rest), msgspec.structs.replace(self, blanks=()), False
 
 
-class Html(Verbatim, frozen=True):
+class HtmlBlock(Verbatim, frozen=True):
     """HTML block. `end` matches its last line; None if an empty line ends it."""
 
     end: re.Pattern[str] | None

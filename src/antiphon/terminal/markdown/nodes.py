@@ -70,7 +70,7 @@ class Code(_Piece, frozen=True):
     text: str | None
 
 
-class Table(_Piece, frozen=True):
+class TableNode(_Piece, frozen=True):
     """Rows of a table. Only the first part has the `header`."""
 
     header: tuple[str, ...]
@@ -86,4 +86,4 @@ class Empty(_Piece, frozen=True):
     """Container without content, such as a list item that is yet to be written."""
 
 
-Piece = Paragraph | Heading | Code | Table | Rule | Empty
+Piece = Paragraph | Heading | Code | TableNode | Rule | Empty

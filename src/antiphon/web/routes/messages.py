@@ -14,7 +14,7 @@ from flask import Blueprint, Response, request
 from msgspec import Meta
 
 from antiphon.client.async_client import AsyncClient
-from antiphon.tools.questions import Answer
+from antiphon.tools.questions import ConsentAnswer
 from antiphon.types.errors import InvalidRequest, NotFound
 from antiphon.types.runs import Run
 from antiphon.web import event_stream, other_clients
@@ -107,7 +107,7 @@ def answer_approval(run_id: str, call_id: str) -> Response:
     verdict, relay = read_json(ApprovalAnswer), _get_relay(run_id)
     if verdict.approved and verdict.arguments is not None:
         decode_json(verdict.arguments.encode(), dict[str, Any])  # what cannot run answers nothing
-    said = Answer(
+    said = ConsentAnswer(
         allowed=verdict.approved,
         keep=verdict.keep,
         scope=verdict.scope,

@@ -8,12 +8,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
-from msgspec.structs import replace
 
 from antiphon.engine.context_window import SUMMARY
 from antiphon.engine.snapshot import events_expired
 from antiphon.ports import (
-    AmendKey,
     ChangeSet,
     IdempotencyKey,
     ImportedRun,
@@ -21,7 +19,6 @@ from antiphon.ports import (
     RunUpdate,
     Snapshot,
 )
-from antiphon.types.accounts import Person, Project, UsageRow, day
 from antiphon.types.errors import (
     Conflict,
     Fenced,
@@ -31,7 +28,7 @@ from antiphon.types.errors import (
     RunActive,
 )
 from antiphon.types.messages import Message
-from antiphon.types.runs import DOLLAR_DIGITS, TRANSITIONS, Run, RunLease, Status, Thread, Usage
+from antiphon.types.runs import TRANSITIONS, Run, RunLease, Status, Thread
 
 
 def check_run_update(before: tuple[Run, RunLease] | None, after: RunUpdate) -> None:
@@ -146,108 +143,18 @@ def replay_answer(once: IdempotencyKey, digest: bytes, answer: bytes | None) -> 
     return msgspec.Raw(answer)
 
 
-def person_conflict(person: Person) -> Conflict:
-    """The error for a name, or a subject, that two would have."""
-    return Conflict(
-        f"Somebody is called {person.name} already, or logs in as the same person.",
-        expected="a name and a subject that nobody has",
-        hint="Choose another name.",
-    )
-
-
-def project_conflict(project: Project) -> Conflict:
-    """The error for a name that two projects would have."""
-    return Conflict(
-        f"A project is called {project.name} already.",
-        expected="a name that no project has",
-        hint="Choose another name.",
-    )
-
-
-def require_enabled(*holders: Project | Person | None) -> None:
-    """Pass, if keys may be made for all of these; most owners are neither project nor person."""
-    for holder in holders:
-        if holder is not None and holder.disabled:
-            raise Conflict(
-                f"{holder.name} ({holder.id}) is disabled.",
-                expected="a project or a person that is not",
-                hint="Enable them first.",
-            )
-
-
-def provider_key_not_found(owner: str, provider: str) -> NotFound:
-    """The error for a key that an owner does not have."""
-    return NotFound(f"{owner} has no key of their own for {provider}.")
-
-
-def revoke_at(now: int) -> AmendKey:
-    """Makes of a key one that opens nothing; a second time changes nothing."""
-    return lambda key: key if key.revoked_at is not None else replace(key, revoked_at=now)
-
-
-def anonymize_at(now: int) -> AmendKey:
-    """Makes of a key one that opens nothing and tells nothing."""
-    return lambda key: replace(revoke_at(now)(key), name="", person_id=None)
-
-
-def count_new_tokens(before: Run | None, after: Run) -> int:
-    """The tokens that a run has used since it was kept last."""
-    used = before.usage if before else Usage()
-    return _tokens(after.usage) - _tokens(used)
-
-
-def _tokens(usage: Usage) -> int:
-    return usage.input_tokens + usage.output_tokens
-
-
-def usage_of_run(owner: str, run: Run, now: int) -> UsageRow:
-    """What a run that has ended adds to its day."""
-    usage = run.usage
-    priced = usage.cost is not None or not (usage.input_tokens or usage.output_tokens)
-    return UsageRow(
-        day=day(run.ended_at or now),
-        owner=owner,
-        model=run.model,
-        runs=1,
-        unpriced=0 if priced else 1,
-        input_tokens=usage.input_tokens,
-        output_tokens=usage.output_tokens,
-        cached_tokens=usage.cached_tokens,
-        reasoning_tokens=usage.reasoning_tokens,
-        cost=usage.cost or 0.0,
-    )
-
-
-def add_usage(one: UsageRow | None, other: UsageRow) -> UsageRow:
-    """Both together; they are of the same day, owner and model."""
-    if one is None:
-        return other
-    counted = {name: getattr(one, name) + getattr(other, name) for name in _USAGE_COUNTS}
-    return replace(other, **counted | {"cost": round(counted["cost"], DOLLAR_DIGITS)})
-
-
-def larger(one: UsageRow | None, other: UsageRow) -> UsageRow:
-    """Of each number the larger one; they are of the same day, owner and model."""
-    if one is None:
-        return other
-    return replace(
-        other, **{name: max(getattr(one, name), getattr(other, name)) for name in _USAGE_COUNTS}
-    )
-
-
-_USAGE_COUNTS = tuple(
-    name for name in UsageRow.__struct_fields__ if name not in ("day", "owner", "model")
-)
-
-
 def not_found(kind: type[Any], id: str) -> NotFound:
     """The error for a thing that is not there, or is another owner's."""
-    return NotFound(f"There is no {kind.__name__.lower()} {id!r}.")
+    return NotFound(f"There is no {_kind_name(kind)} {id!r}.")
 
 
 def duplicate_id(kind: type[Any], id: str) -> Internal:
     """The error for a second thing under one id."""
-    return Internal(f"There is a {kind.__name__.lower()} {id!r} already.")
+    return Internal(f"There is a {_kind_name(kind)} {id!r} already.")
+
+
+def _kind_name(kind: type[Any]) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", kind.__name__).lower()
 
 
 def taken_meanwhile(what: str) -> Conflict:

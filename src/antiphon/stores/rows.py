@@ -11,7 +11,7 @@ from antiphon.engine.context_window import SUMMARY
 from antiphon.engine.thread_order import Position
 from antiphon.ports import Context, EventPage, Landmark
 from antiphon.stores import invariants
-from antiphon.types.accounts import AuditEntry
+from antiphon.types.accounts import AuditEntry, Key, Person, Project, ProviderKey
 from antiphon.types.messages import Message, Upload
 from antiphon.types.runs import Action, Assistant, Run, RunLease, Thread
 
@@ -248,11 +248,14 @@ def decode_actions(joined: bytes | None) -> tuple[Action, ...]:
 
 
 def decoder(kind: type[T]) -> Callable[[bytes], T]:
-    """Reads the JSON of a kind."""
+    """Return the function that decodes the JSON of a kind."""
     return cast("Callable[[bytes], T]", _DECODERS[kind].decode)
 
 
-_DECODERS = {kind: msgspec.json.Decoder(kind) for kind in (*KINDS, AuditEntry)}
+_DECODERS = {
+    kind: msgspec.json.Decoder(kind)
+    for kind in (*KINDS, AuditEntry, Key, Person, Project, ProviderKey)
+}
 _ACTIONS = msgspec.json.Decoder(tuple[Action, ...])
 _LANDMARKS = msgspec.json.Decoder(tuple[Landmark, ...])
 _SUMMARY = f'"{SUMMARY}"'.encode()

@@ -1,4 +1,4 @@
-"""The keys, projects and acts of the store that forgets, and what its keys have used."""
+"""Administration in memory: audit log, keys and their usage, projects, provider keys, people."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from antiphon.engine.accounts import normalize_name
 from antiphon.ports import AmendAccount, AmendKey, AmendProject, Key, RecordPage
-from antiphon.stores import invariants
+from antiphon.stores import admin_rules, invariants
 from antiphon.types.accounts import (
     Account,
     AuditEntry,
@@ -20,44 +20,44 @@ from antiphon.types.accounts import (
 
 
 class AuditLog:
-    """What administrators did, oldest first."""
+    """Audit entries, oldest first."""
 
     def __init__(self) -> None:
-        self._acts: list[AuditEntry] = []
+        self._entries: list[AuditEntry] = []
 
     def append(self, entry: AuditEntry | None) -> None:
         """See `AdminStore.append_audit_entry`."""
         if entry is not None:
-            self._acts.append(entry)
+            self._entries.append(entry)
 
     def all(self) -> Sequence[AuditEntry]:
         """Return all entries."""
-        return self._acts
+        return self._entries
 
     def page(self, limit: int, after: str | None, owner: str | None) -> RecordPage:
         """See `AdminStore.audit_entries`."""
-        acts = list(reversed(self._acts))
+        entries = list(reversed(self._entries))
         if after is not None:
-            places = [place for place, entry in enumerate(acts, 1) if entry.id == after]
+            places = [place for place, entry in enumerate(entries, 1) if entry.id == after]
             if not places:
                 raise invariants.not_found(AuditEntry, after)
-            acts = acts[places[0] :]
-        acts = [entry for entry in acts if owner in (None, entry.owner)]
-        return RecordPage(acts[:limit], len(acts) > limit)
+            entries = entries[places[0] :]
+        entries = [entry for entry in entries if owner in (None, entry.owner)]
+        return RecordPage(entries[:limit], len(entries) > limit)
 
 
 class KeyTable:
-    """Keys with their hashes, oldest first, and what was counted of each."""
+    """Keys with their hashes, oldest first, and the usage counted for each."""
 
-    def __init__(self, acts: AuditLog) -> None:
-        self._acts = acts
+    def __init__(self, audit_log: AuditLog) -> None:
+        self._audit_log = audit_log
         self._keys: dict[str, tuple[Key, bytes]] = {}
         self._used: dict[Counter, tuple[int, int]] = {}
 
     def add(self, key: Key, digest: bytes, entry: AuditEntry | None) -> None:
         """See `AdminStore.add_key`."""
         self._keys[key.id] = (key, digest)
-        self._acts.append(entry)
+        self._audit_log.append(entry)
 
     def find(self, prefix: str) -> tuple[Key, bytes] | None:
         """See `AdminStore.find_key`."""
@@ -75,18 +75,18 @@ class KeyTable:
         changed = amend(key)
         if changed != key:
             self._keys[key_id] = (changed, digest)
-            self._acts.append(entry)
+            self._audit_log.append(entry)
         return changed
 
     def revoke_keys_of(self, owner: str, now: int) -> None:
-        """Revoke all that open what is this owner's, or that this person has."""
+        """Revoke the keys that act for this owner or belong to this person."""
         for key in self._keys_of(owner):
-            self.change(key.id, invariants.revoke_at(now), None)
+            self.change(key.id, admin_rules.revoke_at(now), None)
 
     def erase_keys_of(self, owner: str, now: int) -> int:
-        """Revoke them, and forget their names and what they used; how many had any of it."""
+        """Revoke and anonymize these keys and delete their usage; return how many rows changed."""
         theirs = self._keys_of(owner)
-        blank = [self.change(key.id, invariants.anonymize_at(now), None) for key in theirs]
+        blank = [self.change(key.id, admin_rules.anonymize_at(now), None) for key in theirs]
         ids = {key.id for key in theirs if key.owner == owner}
         used = [counter for counter in self._used if counter.key_id in ids]
         for counter in used:
@@ -105,13 +105,13 @@ class KeyTable:
         return CounterValue(total, now)
 
     def count_tokens(self, key_id: str | None, amount: int, now: int) -> None:
-        """Count what a run has used, if its key has a limit of that."""
+        """Count tokens that a run has used, if its key has a token limit."""
         kept = self._keys.get(key_id or "")
         if amount and kept and kept[0].limits.tokens_per_day is not None:
             self.count(Counter(kept[0].id, "tokens"), amount, now)
 
     def read_usage(self, counter: Counter, now: int) -> int:
-        """What was counted in the period that is now."""
+        """Return the usage counted in the current period."""
         then, total = self._used.get(counter, (0, 0))
         return total if then >= period(counter, now) else 0
 
@@ -119,8 +119,8 @@ class KeyTable:
 class ProjectTable:
     """Projects by id, oldest first."""
 
-    def __init__(self, acts: AuditLog, keys: KeyTable) -> None:
-        self._acts = acts
+    def __init__(self, audit_log: AuditLog, keys: KeyTable) -> None:
+        self._audit_log = audit_log
         self._keys = keys
         self._projects: dict[str, Project] = {}
 
@@ -128,10 +128,10 @@ class ProjectTable:
         """See `AdminStore.add_project`."""
         self._check_unique(project)
         self._projects[project.id] = project
-        self._acts.append(entry)
+        self._audit_log.append(entry)
 
     def get(self, id: str) -> Project | None:
-        """The project, if there is one."""
+        """Return the project, if there is one."""
         return self._projects.get(id)
 
     def all(self) -> Sequence[Project]:
@@ -143,38 +143,37 @@ class ProjectTable:
         if id not in self._projects:
             raise invariants.not_found(Project, id)
         project = self._projects[id]
-        changed = amend(project)
-        if changed == project:
-            return changed
-        if changed is None:
-            del self._projects[id]
-        else:
-            self._check_unique(changed)
-            self._projects[id] = changed
-        if changed is None or changed.disabled:
-            self._keys.revoke_keys_of(id, now)
-        self._acts.append(entry)
-        return changed
+        amended = admin_rules.amend_project(project, amend)
+        if amended.is_change:
+            if amended.after is None:
+                del self._projects[id]
+            else:
+                self._check_unique(amended.after)
+                self._projects[id] = amended.after
+            if amended.revokes_keys:
+                self._keys.revoke_keys_of(id, now)
+            self._audit_log.append(entry)
+        return amended.after
 
     def _check_unique(self, project: Project) -> None:
         for other in self._projects.values():
             if other.id != project.id and normalize_name(other.name) == normalize_name(
                 project.name
             ):
-                raise invariants.project_conflict(project)
+                raise admin_rules.project_conflict(project)
 
 
 class ProviderKeyTable:
-    """Sealed keys for providers, by owner and provider."""
+    """Encrypted keys for providers, by owner and provider."""
 
-    def __init__(self, acts: AuditLog) -> None:
-        self._acts = acts
+    def __init__(self, audit_log: AuditLog) -> None:
+        self._audit_log = audit_log
         self._keys: dict[tuple[str, str], tuple[ProviderKey, bytes]] = {}
 
     def save(self, key: ProviderKey, encrypted: bytes, entry: AuditEntry) -> None:
         """See `AdminStore.save_provider_key`."""
         self._keys[key.owner, key.provider] = (key, encrypted)
-        self._acts.append(entry)
+        self._audit_log.append(entry)
 
     def all(self, owner: str | None) -> Sequence[ProviderKey]:
         """See `AdminStore.provider_keys`."""
@@ -199,25 +198,22 @@ class ProviderKeyTable:
     def delete(self, owner: str, provider: str, entry: AuditEntry) -> None:
         """See `AdminStore.delete_provider_key`."""
         if self._keys.pop((owner, provider), None) is None:
-            raise invariants.provider_key_not_found(owner, provider)
-        self._acts.append(entry)
+            raise admin_rules.provider_key_not_found(owner, provider)
+        self._audit_log.append(entry)
 
     def delete_keys_of(self, owner: str) -> int:
-        """Forget all of an owner; how many there were."""
+        """Delete all keys of an owner; return how many."""
         theirs = self.all(owner)
         for key in theirs:
             del self._keys[owner, key.provider]
         return len(theirs)
 
 
-# The people of the store that forgets: found by id, by name whatever its case, or by subject.
-
-
 class PeopleTable:
-    """Accounts by the id of their person, oldest first."""
+    """Accounts by the id of their person, oldest first; names are unique without case."""
 
-    def __init__(self, acts: AuditLog, keys: KeyTable) -> None:
-        self._acts = acts
+    def __init__(self, audit_log: AuditLog, keys: KeyTable) -> None:
+        self._audit_log = audit_log
         self._keys = keys
         self._accounts: dict[str, Account] = {}
 
@@ -227,7 +223,7 @@ class PeopleTable:
             raise invariants.duplicate_id(Person, account.person.id)
         self._check_unique(account.person)
         self._accounts[account.person.id] = account
-        self._acts.append(entry)
+        self._audit_log.append(entry)
 
     def find(
         self, *, id: str | None = None, name: str | None = None, subject: str | None = None
@@ -251,23 +247,22 @@ class PeopleTable:
         if account is None:
             raise invariants.not_found(Person, person_id)
         others = self._first(lambda person: person.is_admin and person.id != person_id)
-        changed = amend(account, others is not None)
-        if changed == account:
-            return changed
-        if changed is None:
-            del self._accounts[person_id]
-        else:
-            self._check_unique(changed.person)
-            self._accounts[person_id] = changed
-        if changed is None or changed.person.disabled:
-            self._keys.revoke_keys_of(person_id, now)
-        self._acts.append(entry)
-        return changed
+        amended = admin_rules.amend_account(account, amend, has_other_admin=others is not None)
+        if amended.is_change:
+            if amended.after is None:
+                del self._accounts[person_id]
+            else:
+                self._check_unique(amended.after.person)
+                self._accounts[person_id] = amended.after
+            if amended.revokes_keys:
+                self._keys.revoke_keys_of(person_id, now)
+            self._audit_log.append(entry)
+        return amended.after
 
     def _first(self, fits: Callable[[Person], bool]) -> Account | None:
         return next((each for each in self._accounts.values() if fits(each.person)), None)
 
     def _check_unique(self, person: Person) -> None:
-        for named in (self.find(name=person.name), self.find(subject=person.subject)):
-            if named is not None and named.person.id != person.id:
-                raise invariants.person_conflict(person)
+        for other in (self.find(name=person.name), self.find(subject=person.subject)):
+            if other is not None and other.person.id != person.id:
+                raise admin_rules.person_conflict(person)

@@ -38,7 +38,7 @@ from antiphon.ports import (
     RunUpdate,
     Snapshot,
 )
-from antiphon.stores import invariants
+from antiphon.stores import admin_rules, invariants
 from antiphon.stores.invariants import Clock, system_clock
 from antiphon.stores.memory.admin import (
     AuditLog,
@@ -332,7 +332,7 @@ class MemoryStore:
 
     def _write_run(self, read_set: ReadSet, change: ChangeSet, driven: RunUpdate) -> None:
         kept = self._runs.get(driven.run.id)
-        grown = invariants.count_new_tokens(kept.run if kept else None, driven.run)
+        grown = admin_rules.count_new_tokens(kept.run if kept else None, driven.run)
         self._keys.count_tokens(driven.lease.key_id, grown, self._clock())
         if kept is None:
             kept = _StoredRun(
@@ -343,12 +343,12 @@ class MemoryStore:
             kept.wanted_at = self._clock()
         kept.run, kept.lease = driven.run, driven.lease
         if driven.run.status.ended:
-            self._spend(invariants.usage_of_run(kept.owner, driven.run, self._clock()))
+            self._spend(admin_rules.usage_of_run(kept.owner, driven.run, self._clock()))
         kept.lines.extend(events.encode(event) for event in driven.events)
 
     def _spend(self, spent: UsageRow) -> None:
         about = (spent.day, spent.owner, spent.model)
-        self._usage[about] = invariants.add_usage(self._usage.get(about), spent)
+        self._usage[about] = admin_rules.add_usage(self._usage.get(about), spent)
 
     def _save_answer(self, once: IdempotencyKey, answer: bytes, subject: str | None) -> None:
         self._answers[once.owner, once.route, once.key] = _StoredAnswer(
@@ -612,7 +612,7 @@ class MemoryStore:
         """See `AdminStore.add_key`."""
         known = (self._people.find(id=whose) for whose in (key.owner, key.person_id) if whose)
         people = [account.person for account in known if account]
-        invariants.require_enabled(self._projects.get(key.owner), *people)
+        admin_rules.require_enabled(self._projects.get(key.owner), *people)
         self._keys.add(key, digest, entry)
 
     async def find_key(self, prefix: str) -> tuple[Key, bytes] | None:
@@ -631,7 +631,7 @@ class MemoryStore:
 
     async def revoke_key(self, key_id: str, entry: AuditEntry | None = None) -> Key:
         """See `AdminStore.revoke_key`; a second time changes nothing."""
-        return self._keys.change(key_id, invariants.revoke_at(self._clock()), entry)
+        return self._keys.change(key_id, admin_rules.revoke_at(self._clock()), entry)
 
     async def count_usage(self, counter: Counter, amount: int) -> CounterValue:
         """See `AdminStore.count_usage`."""
@@ -794,7 +794,7 @@ class MemoryStore:
         """See `AdminStore.finish_import`."""
         for row in usage:
             about = (row.day, row.owner, row.model)
-            self._usage[about] = invariants.larger(self._usage.get(about), row)
+            self._usage[about] = admin_rules.larger_usage(self._usage.get(about), row)
         known = {each.id for each in self._audit_log.all()}
         for each in entries:
             if each.id not in known:

@@ -1,4 +1,7 @@
-"""Projects, owners and their keys for providers in PostgreSQL, as functions of a connection."""
+"""Administration in PostgreSQL, as functions of a connection.
+
+The audit log, keys, projects, provider keys, owners, people, and usage.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from asyncpg.connection import Connection
 
 from antiphon.engine.accounts import normalize_name
 from antiphon.ports import AmendAccount, AmendKey, AmendProject, Key, RecordPage
-from antiphon.stores import invariants
+from antiphon.stores import admin_rules, invariants
 from antiphon.stores.postgres.connections import SQL, execute, fetch_row, fetch_rows, fetch_value
 from antiphon.stores.postgres.records import delete_thread_contents
 from antiphon.stores.rows import LIST_PAGE_BYTES, decoder
@@ -27,9 +30,9 @@ from antiphon.types.accounts import (
     ProviderKey,
     UsageRow,
 )
-from antiphon.types.runs import DOLLAR_DIGITS, Run
+from antiphon.types.runs import Run
 
-# The audit log in PostgreSQL, as functions of a connection.
+# Audit log.
 
 
 async def append_audit_entry(connection: Connection[Any], entry: AuditEntry | None) -> None:
@@ -52,14 +55,14 @@ async def audit_entries(
         found = await fetch_rows(connection, "acts", place=place, limit=limit + 1)
     else:
         found = await fetch_rows(connection, "acts_of", place=place, limit=limit + 1, owner=owner)
-    return RecordPage([_ACT.decode(doc) for (doc,) in found[:limit]], len(found) > limit)
+    return RecordPage([_decode_entry(doc) for (doc,) in found[:limit]], len(found) > limit)
 
 
-_ACT = msgspec.json.Decoder(AuditEntry)
+_decode_entry = decoder(AuditEntry)
 _NEWEST = 2**63 - 1
 
 
-# Keys in PostgreSQL and what each has used, as functions of a connection.
+# Keys, and what each has used.
 
 
 async def add_key(
@@ -69,9 +72,9 @@ async def add_key(
     async with connection.transaction():
         project = await fetch_value(connection, "project_for_update", id=key.owner)
         people = await fetch_rows(connection, "people_for_share", ids=[key.owner, key.person_id])
-        invariants.require_enabled(
-            None if project is None else _PROJECT.decode(project),
-            *(_PERSON.decode(doc) for (doc,) in people),
+        admin_rules.require_enabled(
+            None if project is None else _decode_project(project),
+            *(_decode_person(doc) for (doc,) in people),
         )
         await execute(connection, "add_key", prefix=key.prefix, digest=digest, **_key_columns(key))
         await append_audit_entry(connection, entry)
@@ -80,12 +83,12 @@ async def add_key(
 async def find_key(connection: Connection[Any], prefix: str) -> tuple[Key, bytes] | None:
     """See `AdminStore.find_key`."""
     found = await fetch_row(connection, SQL["find_key"], prefix=prefix)
-    return (_KEY.decode(found[0]), found[1]) if found else None
+    return (_decode_key(found[0]), found[1]) if found else None
 
 
 async def list_keys(connection: Connection[Any]) -> Sequence[Key]:
     """See `AdminStore.keys`."""
-    return [_KEY.decode(doc) for (doc,) in await fetch_rows(connection, "keys")]
+    return [_decode_key(doc) for (doc,) in await fetch_rows(connection, "keys")]
 
 
 async def change_key(
@@ -96,7 +99,7 @@ async def change_key(
         doc = await fetch_value(connection, "key_for_update", id=key_id)
         if doc is None:
             raise invariants.not_found(Key, key_id)
-        key = _KEY.decode(doc)
+        key = _decode_key(doc)
         changed = amend(key)
         if changed != key:
             await execute(connection, "save_key", **_key_columns(changed))
@@ -108,24 +111,21 @@ async def revoke_key(
     connection: Connection[Any], key_id: str, entry: AuditEntry | None, now: int | None
 ) -> Key:
     """See `AdminStore.revoke_key`."""
-    amend = invariants.revoke_at(await fetch_value(connection, "now", now=now))
+    amend = admin_rules.revoke_at(await fetch_value(connection, "now", now=now))
     return await change_key(connection, key_id, amend, entry)
 
 
 async def revoke_keys_of(connection: Connection[Any], owner: str, now: int | None) -> None:
-    """From now on no key opens what is this owner's; within a transaction."""
+    """Revoke the keys that act for this owner or belong to this person."""
     await change_keys_of(
-        connection, owner, invariants.revoke_at(await fetch_value(connection, "now", now=now))
+        connection, owner, admin_rules.revoke_at(await fetch_value(connection, "now", now=now))
     )
 
 
 async def change_keys_of(connection: Connection[Any], owner: str, amend: AmendKey) -> int:
-    """Change all that open what is this owner's; how many became different."""
-    theirs = [
-        _KEY.decode(doc)
-        for (doc,) in await fetch_rows(connection, "keys_of_for_update", owner=owner)
-    ]
-    changed = [new for key in theirs if (new := amend(key)) != key]
+    """Change the keys that act for this owner or belong to this person; return how many changed."""
+    found = await fetch_rows(connection, "keys_of_for_update", owner=owner)
+    changed = admin_rules.amend_keys((_decode_key(doc) for (doc,) in found), amend)
     for key in changed:
         await execute(connection, "save_key", **_key_columns(key))
     return len(changed)
@@ -156,12 +156,15 @@ def _key_columns(key: Key) -> dict[str, Any]:
     }
 
 
-_KEY = msgspec.json.Decoder(Key)
-_PERSON = msgspec.json.Decoder(Person)
-_PROJECT = msgspec.json.Decoder(Project)
+_decode_key = decoder(Key)
+_decode_person = decoder(Person)
+_decode_project = decoder(Project)
 
 
-MAX_DELETED_RUNS = 200  # in one bite, with all their events
+# Projects, provider keys and owners.
+
+
+MAX_DELETED_RUNS = 200  # in one transaction, with all their events
 
 
 async def add_project(connection: Connection[Any], project: Project, entry: AuditEntry) -> None:
@@ -173,7 +176,7 @@ async def add_project(connection: Connection[Any], project: Project, entry: Audi
 
 async def list_projects(connection: Connection[Any]) -> Sequence[Project]:
     """See `AdminStore.projects`."""
-    return [_PROJECT.decode(doc) for (doc,) in await fetch_rows(connection, "projects")]
+    return [_decode_project(doc) for (doc,) in await fetch_rows(connection, "projects")]
 
 
 async def change_project(
@@ -184,18 +187,17 @@ async def change_project(
         doc = await fetch_value(connection, "project_for_update", id=id)
         if doc is None:
             raise invariants.not_found(Project, id)
-        project = _PROJECT.decode(doc)
-        changed = amend(project)
-        if changed == project:
-            return changed
-        if changed is None:
-            await execute(connection, "remove_project", id=id)
-        else:
-            await _write_project(connection, "save_project", changed)
-        if changed is None or changed.disabled:
-            await revoke_keys_of(connection, id, now)
-        await append_audit_entry(connection, entry)
-    return changed
+        project = _decode_project(doc)
+        amended = admin_rules.amend_project(project, amend)
+        if amended.is_change:
+            if amended.after is None:
+                await execute(connection, "remove_project", id=id)
+            else:
+                await _write_project(connection, "save_project", amended.after)
+            if amended.revokes_keys:
+                await revoke_keys_of(connection, id, now)
+            await append_audit_entry(connection, entry)
+    return amended.after
 
 
 async def save_provider_key(
@@ -211,7 +213,7 @@ async def save_provider_key(
 async def provider_keys(connection: Connection[Any], owner: str | None) -> Sequence[ProviderKey]:
     """See `AdminStore.provider_keys`."""
     found = await fetch_rows(connection, "provider_keys", owner=owner)
-    return [_PROVIDER_KEY.decode(doc) for (doc,) in found]
+    return [_decode_provider_key(doc) for (doc,) in found]
 
 
 async def find_encrypted_key(
@@ -247,7 +249,7 @@ async def delete_provider_key(
     """See `AdminStore.delete_provider_key`."""
     async with connection.transaction():
         if not await fetch_value(connection, "drop_provider_key", owner=owner, provider=provider):
-            raise invariants.provider_key_not_found(owner, provider)
+            raise admin_rules.provider_key_not_found(owner, provider)
         await append_audit_entry(connection, entry)
 
 
@@ -266,22 +268,22 @@ async def owners(
 
 
 async def delete_owned(connection: Connection[Any], owner: str, limit: int, now: int | None) -> int:
-    """A bite of `AdminStore.delete_owned`: of the first kind that there is anything of."""
+    """See `AdminStore.delete_owned`; deletes rows of the first kind that the owner has."""
     async with connection.transaction():
-        if erased := await _delete_runs(connection, owner, min(limit, MAX_DELETED_RUNS)):
-            return erased
-        if erased := await _delete_threads(connection, owner, limit):
-            return erased
-        for name in _ERASURES:
-            if erased := await fetch_value(connection, name, owner=owner, limit=limit):
-                return int(erased)
-        erased = await fetch_value(connection, "erase_counters", owner=owner)
-        blank = invariants.anonymize_at(await fetch_value(connection, "now", now=now))
-        return int(erased) + await change_keys_of(connection, owner, blank)
+        if deleted := await _delete_runs(connection, owner, min(limit, MAX_DELETED_RUNS)):
+            return deleted
+        if deleted := await _delete_threads(connection, owner, limit):
+            return deleted
+        for name in _DELETIONS:
+            if deleted := await fetch_value(connection, name, owner=owner, limit=limit):
+                return int(deleted)
+        deleted = await fetch_value(connection, "erase_counters", owner=owner)
+        anonymize = admin_rules.anonymize_at(await fetch_value(connection, "now", now=now))
+        return int(deleted) + await change_keys_of(connection, owner, anonymize)
 
 
 async def _delete_runs(connection: Connection[Any], owner: str, limit: int) -> int:
-    """Runs with all that is theirs; how they are driven first, so that no event is added behind."""
+    """Delete runs with all their rows; leases first, so that no event is added meanwhile."""
     numbers = await fetch_value(connection, "runs_to_erase", owner=owner, limit=limit)
     if numbers:
         for name in ("drop_drives", "drop_events", "drop_actions", "drop_runs"):
@@ -290,12 +292,12 @@ async def _delete_runs(connection: Connection[Any], owner: str, limit: int) -> i
 
 
 async def _delete_threads(connection: Connection[Any], owner: str, limit: int) -> int:
-    """Messages of some threads, and these threads once they have none."""
+    """Delete messages of some threads, and these threads once they have none."""
     threads = await fetch_value(connection, "threads_to_erase", owner=owner)
     if not threads:
         return 0
-    if erased := await fetch_value(connection, "erase_messages", threads=threads, limit=limit):
-        return int(erased)
+    if deleted := await fetch_value(connection, "erase_messages", threads=threads, limit=limit):
+        return int(deleted)
     for thread_id in threads[:limit]:
         await fetch_value(connection, "remove_thread", id=thread_id, owner=owner)
         await delete_thread_contents(connection, thread_id)
@@ -303,22 +305,21 @@ async def _delete_threads(connection: Connection[Any], owner: str, limit: int) -
 
 
 async def _write_project(connection: Connection[Any], name: str, project: Project) -> None:
-    doc = msgspec.json.encode(project)
     try:
-        await execute(connection, name, id=project.id, folded=normalize_name(project.name), doc=doc)
+        await execute(connection, name, **admin_rules.project_columns(project))
     except asyncpg.UniqueViolationError as fault:
-        raise invariants.project_conflict(project) from fault
+        raise admin_rules.project_conflict(project) from fault
 
 
-_ERASURES = (
+_DELETIONS = (
     *("erase_uploads", "erase_assistants", "erase_answers"),
     *("erase_spent", "erase_provider_keys"),
 )
 
-_PROVIDER_KEY = msgspec.json.Decoder(ProviderKey)
+_decode_provider_key = decoder(ProviderKey)
 
 
-# People, runs of everybody and what they spent in PostgreSQL, as functions of a connection.
+# People, their runs and their usage.
 
 
 async def add_person(
@@ -349,7 +350,7 @@ async def find_person(
 
 async def list_people(connection: Connection[Any]) -> Sequence[Person]:
     """See `AdminStore.people`."""
-    return [_PERSON.decode(doc) for (doc,) in await fetch_rows(connection, "people")]
+    return [_decode_person(doc) for (doc,) in await fetch_rows(connection, "people")]
 
 
 async def change_person(
@@ -365,17 +366,17 @@ async def change_person(
         account = await find_person(connection, id=person_id)
         if account is None:
             raise invariants.not_found(Person, person_id)
-        changed = amend(account, await fetch_value(connection, "others_govern", id=person_id))
-        if changed == account:
-            return changed
-        if changed is None:
-            await execute(connection, "remove_person", id=person_id)
-        else:
-            await _write_person(connection, "save_person", changed)
-        if changed is None or changed.person.disabled:
-            await revoke_keys_of(connection, person_id, now)
-        await append_audit_entry(connection, entry)
-    return changed
+        others = await fetch_value(connection, "others_govern", id=person_id)
+        amended = admin_rules.amend_account(account, amend, has_other_admin=others)
+        if amended.is_change:
+            if amended.after is None:
+                await execute(connection, "remove_person", id=person_id)
+            else:
+                await _write_person(connection, "save_person", amended.after)
+            if amended.revokes_keys:
+                await revoke_keys_of(connection, person_id, now)
+            await append_audit_entry(connection, entry)
+    return amended.after
 
 
 async def live_runs(connection: Connection[Any], limit: int, after: str | None) -> RecordPage:
@@ -393,31 +394,16 @@ async def read_usage(
     connection: Connection[Any], since: str, limit: int, owner: str | None
 ) -> Sequence[UsageRow]:
     """See `AdminStore.usage`."""
-    names = UsageRow.__struct_fields__
     found = await fetch_rows(connection, "spent", since=since, limit=limit, owner=owner)
-    return [_round_cost(dict(zip(names, each, strict=True))) for each in found]
-
-
-def _round_cost(fields: dict[str, Any]) -> UsageRow:
-    return UsageRow(**{**fields, "cost": round(fields["cost"], DOLLAR_DIGITS)})
+    return [admin_rules.decode_usage(each) for each in found]
 
 
 async def _write_person(connection: Connection[Any], name: str, account: Account) -> None:
-    person = account.person
     try:
-        await execute(
-            connection,
-            name,
-            id=person.id,
-            folded=normalize_name(person.name),
-            subject=person.subject,
-            governs=person.is_admin,
-            password=account.password,
-            doc=msgspec.json.encode(person),
-        )
+        await execute(connection, name, **admin_rules.account_columns(account))
     except asyncpg.UniqueViolationError as fault:
-        raise invariants.person_conflict(person) from fault
+        raise admin_rules.person_conflict(account.person) from fault
 
 
 def _decode_account(found: Any) -> Account | None:
-    return Account(_PERSON.decode(found[0]), found[1]) if found else None
+    return Account(_decode_person(found[0]), found[1]) if found else None

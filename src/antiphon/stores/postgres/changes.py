@@ -16,7 +16,7 @@ from msgspec.structs import asdict
 
 from antiphon.engine.context_window import tokens
 from antiphon.ports import ChangeSet, Claim, Decide, ReadSet, RunUpdate, Snapshot
-from antiphon.stores import invariants
+from antiphon.stores import admin_rules, invariants
 from antiphon.stores.postgres import reads
 from antiphon.stores.postgres.connections import change_statement, execute, fetch_value
 from antiphon.stores.postgres.migrations import DAY_MS, make_parts
@@ -149,7 +149,7 @@ class _ChangeStatement:
         else:
             raise Internal("A change begins one run at most.")
         self._add_token_count(
-            driven, invariants.count_new_tokens(kept.run if kept and known else None, driven.run)
+            driven, admin_rules.count_new_tokens(kept.run if kept and known else None, driven.run)
         )
         if driven.run.status.ended:
             self._add_usage(driven)
@@ -189,7 +189,7 @@ class _ChangeStatement:
             if kept and known
             else invariants.require_owner(self._read_set, self._decided)
         )
-        spent = asdict(invariants.usage_of_run(owner, driven.run, self._read.records.now))
+        spent = asdict(admin_rules.usage_of_run(owner, driven.run, self._read.records.now))
         part = hash(driven.run.id) % USAGE_PARTS
         values = {f"spent_{name}": each for name, each in spent.items()}
         self._add("spent", spent_part=part, **values)

@@ -1,9 +1,12 @@
-"""Projects, owners and their keys for providers in SQLite, as functions of a connection."""
+"""Administration in SQLite, as functions of a connection inside its transaction.
+
+The audit log, keys, projects, provider keys, owners, people, and usage.
+"""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from typing import Any
 
@@ -12,7 +15,7 @@ from msgspec.structs import asdict
 
 from antiphon.engine.accounts import normalize_name
 from antiphon.ports import AmendAccount, AmendKey, AmendProject, Key, RecordPage
-from antiphon.stores import invariants
+from antiphon.stores import admin_rules, invariants
 from antiphon.stores.rows import decoder, take_page
 from antiphon.stores.sqlite import reads
 from antiphon.stores.sqlite.reads import SQL
@@ -28,9 +31,9 @@ from antiphon.types.accounts import (
     UsageRow,
     period,
 )
-from antiphon.types.runs import DOLLAR_DIGITS, Run
+from antiphon.types.runs import Run
 
-# The audit log in SQLite, as functions of a connection.
+# Audit log.
 
 
 def append_audit_entry(connection: sqlite3.Connection, entry: AuditEntry | None) -> None:
@@ -51,14 +54,14 @@ def audit_entries(
         place = row[0]
     values = {"place": place, "limit": limit + 1, "owner": owner}
     rows = connection.execute(SQL["acts_of" if owner else "acts"], values).fetchall()
-    return RecordPage([_ACT.decode(doc) for (doc,) in rows[:limit]], len(rows) > limit)
+    return RecordPage([_decode_entry(doc) for (doc,) in rows[:limit]], len(rows) > limit)
 
 
-_ACT = msgspec.json.Decoder(AuditEntry)
+_decode_entry = decoder(AuditEntry)
 _NEWEST = 2**63 - 1
 
 
-# Keys in SQLite and what each has used, as functions of a connection.
+# Keys, and what each has used.
 
 
 def add_key(
@@ -67,9 +70,9 @@ def add_key(
     """See `AdminStore.add_key`."""
     project = reads.fetch_one(connection, "project", key.owner)
     people = (reads.fetch_one(connection, "person", whose) for whose in (key.owner, key.person_id))
-    invariants.require_enabled(
-        _PROJECT.decode(project[0]) if project else None,
-        *(_PERSON.decode(row[0]) for row in people if row),
+    admin_rules.require_enabled(
+        _decode_project(project[0]) if project else None,
+        *(_decode_person(row[0]) for row in people if row),
     )
     doc = msgspec.json.encode(key)
     connection.execute(SQL["add_key"], (key.id, key.prefix, digest, doc))
@@ -79,12 +82,12 @@ def add_key(
 def find_key(connection: sqlite3.Connection, prefix: str) -> tuple[Key, bytes] | None:
     """See `AdminStore.find_key`."""
     row = reads.fetch_one(connection, "find_key", prefix)
-    return (_KEY.decode(row[0]), row[1]) if row else None
+    return (_decode_key(row[0]), row[1]) if row else None
 
 
 def list_keys(connection: sqlite3.Connection) -> Sequence[Key]:
     """See `AdminStore.keys`."""
-    return [_KEY.decode(doc) for (doc,) in reads.fetch_all(connection, "keys")]
+    return [_decode_key(doc) for (doc,) in reads.fetch_all(connection, "keys")]
 
 
 def change_key(
@@ -94,7 +97,7 @@ def change_key(
     row = reads.fetch_one(connection, "key", key_id)
     if row is None:
         raise invariants.not_found(Key, key_id)
-    key = _KEY.decode(row[0])
+    key = _decode_key(row[0])
     changed = amend(key)
     if changed != key:
         _save_key(connection, changed)
@@ -103,9 +106,9 @@ def change_key(
 
 
 def change_keys_of(connection: sqlite3.Connection, owner: str, amend: AmendKey) -> int:
-    """Change all that open what is this owner's or that this person has; how many became others."""
-    theirs = [_KEY.decode(doc) for (doc,) in reads.fetch_all(connection, "keys_of", owner)]
-    changed = [new for key in theirs if (new := amend(key)) != key]
+    """Change the keys that act for this owner or belong to this person; return how many changed."""
+    keys = (_decode_key(doc) for (doc,) in reads.fetch_all(connection, "keys_of", owner))
+    changed = admin_rules.amend_keys(keys, amend)
     for key in changed:
         _save_key(connection, key)
     return len(changed)
@@ -126,7 +129,7 @@ def count_usage(
 
 
 def count_tokens(connection: sqlite3.Connection, key_id: str | None, amount: int, now: int) -> None:
-    """Count what a run has used, if its key has a limit of that."""
+    """Count tokens that a run has used, if its key has a token limit."""
     if not amount or key_id is None:
         return
     (limited,) = connection.execute(SQL["has_tokens_limit"], (key_id,)).fetchone()
@@ -138,9 +141,12 @@ def _save_key(connection: sqlite3.Connection, key: Key) -> None:
     connection.execute(SQL["save_key"], (msgspec.json.encode(key), key.id))
 
 
-_KEY = msgspec.json.Decoder(Key)
-_PERSON = msgspec.json.Decoder(Person)
-_PROJECT = msgspec.json.Decoder(Project)
+_decode_key = decoder(Key)
+_decode_person = decoder(Person)
+_decode_project = decoder(Project)
+
+
+# Projects and provider keys.
 
 
 def add_project(connection: sqlite3.Connection, project: Project, entry: AuditEntry) -> None:
@@ -151,7 +157,7 @@ def add_project(connection: sqlite3.Connection, project: Project, entry: AuditEn
 
 def list_projects(connection: sqlite3.Connection) -> Sequence[Project]:
     """See `AdminStore.projects`."""
-    return [_PROJECT.decode(doc) for (doc,) in reads.fetch_all(connection, "projects")]
+    return [_decode_project(doc) for (doc,) in reads.fetch_all(connection, "projects")]
 
 
 def change_project(
@@ -161,18 +167,17 @@ def change_project(
     row = reads.fetch_one(connection, "project", id)
     if row is None:
         raise invariants.not_found(Project, id)
-    project = _PROJECT.decode(row[0])
-    changed = amend(project)
-    if changed == project:
-        return changed
-    if changed is None:
-        connection.execute(SQL["remove_project"], (id,))
-    else:
-        _write_project(connection, "save_project", changed)
-    if changed is None or changed.disabled:
-        change_keys_of(connection, id, invariants.revoke_at(now))
-    append_audit_entry(connection, entry)
-    return changed
+    project = _decode_project(row[0])
+    amended = admin_rules.amend_project(project, amend)
+    if amended.is_change:
+        if amended.after is None:
+            connection.execute(SQL["remove_project"], (id,))
+        else:
+            _write_project(connection, "save_project", amended.after)
+        if amended.revokes_keys:
+            change_keys_of(connection, id, admin_rules.revoke_at(now))
+        append_audit_entry(connection, entry)
+    return amended.after
 
 
 def save_provider_key(
@@ -190,7 +195,7 @@ def provider_keys(connection: sqlite3.Connection, owner: str | None) -> Sequence
         rows = reads.fetch_all(connection, "provider_keys")
     else:
         rows = reads.fetch_all(connection, "provider_keys_of", owner)
-    return [_PROVIDER_KEY.decode(doc) for (doc,) in rows]
+    return [_decode_provider_key(doc) for (doc,) in rows]
 
 
 def find_encrypted_key(connection: sqlite3.Connection, owner: str, provider: str) -> bytes | None:
@@ -220,7 +225,7 @@ def delete_provider_key(
 ) -> None:
     """See `AdminStore.delete_provider_key`."""
     if connection.execute(SQL["drop_provider_key"], (owner, provider)).rowcount == 0:
-        raise invariants.provider_key_not_found(owner, provider)
+        raise admin_rules.provider_key_not_found(owner, provider)
     append_audit_entry(connection, entry)
 
 
@@ -228,22 +233,22 @@ def owners(
     connection: sqlite3.Connection, limit: int, after: str | None, only: str | None
 ) -> RecordPage:
     """See `AdminStore.owners`."""
-    holdings: list[OwnerTotals] = []
+    totals: list[OwnerTotals] = []
     owner = _next_owner(connection, after or "", only)
-    while owner is not None and len(holdings) < limit:
-        holdings.append(_holding(connection, owner))
+    while owner is not None and len(totals) < limit:
+        totals.append(_count_things(connection, owner))
         owner = _next_owner(connection, owner, only)
-    return RecordPage(holdings, owner is not None)
+    return RecordPage(totals, owner is not None)
 
 
 def delete_owned(connection: sqlite3.Connection, owner: str, limit: int, now: int) -> int:
-    """A bite of `AdminStore.delete_owned`: of the first kind that there is anything of."""
+    """See `AdminStore.delete_owned`; deletes rows of the first kind that the owner has."""
     values = {"owner": owner, "limit": limit}
-    for statement in _ERASURES:
-        if erased := connection.execute(SQL[statement], values).rowcount:
-            return erased
-    erased = connection.execute(SQL["erase_counters"], (owner,)).rowcount
-    return erased + change_keys_of(connection, owner, invariants.anonymize_at(now))
+    for statement in _DELETIONS:
+        if deleted := connection.execute(SQL[statement], values).rowcount:
+            return deleted
+    deleted = connection.execute(SQL["erase_counters"], (owner,)).rowcount
+    return deleted + change_keys_of(connection, owner, admin_rules.anonymize_at(now))
 
 
 def _next_owner(connection: sqlite3.Connection, after: str, only: str | None) -> str | None:
@@ -252,25 +257,20 @@ def _next_owner(connection: sqlite3.Connection, after: str, only: str | None) ->
     return row[0]
 
 
-def _holding(connection: sqlite3.Connection, owner: str) -> OwnerTotals:
+def _count_things(connection: sqlite3.Connection, owner: str) -> OwnerTotals:
     row = connection.execute(SQL["holding"], {"owner": owner}).fetchone()
     threads, runs, files, assistants = row
     return OwnerTotals(owner=owner, threads=threads, runs=runs, files=files, assistants=assistants)
 
 
 def _write_project(connection: sqlite3.Connection, statement: str, project: Project) -> None:
-    values = {
-        "id": project.id,
-        "folded": normalize_name(project.name),
-        "doc": msgspec.json.encode(project),
-    }
     try:
-        connection.execute(SQL[statement], values)
+        connection.execute(SQL[statement], admin_rules.project_columns(project))
     except sqlite3.IntegrityError as fault:
-        raise invariants.project_conflict(project) from fault
+        raise admin_rules.project_conflict(project) from fault
 
 
-_ERASURES = (
+_DELETIONS = (
     "erase_events",
     "erase_actions",
     "erase_runs",
@@ -283,12 +283,12 @@ _ERASURES = (
     "erase_spent",
     "erase_provider_keys",
 )
-"""What is of many rows goes before what it belongs to, so that no bite is large."""
+"""Rows of many are deleted before the rows that they belong to, so that no step is large."""
 
-_PROVIDER_KEY = msgspec.json.Decoder(ProviderKey)
+_decode_provider_key = decoder(ProviderKey)
 
 
-# People, runs of everybody and what they spent in SQLite, as functions of a connection.
+# People, their runs and their usage.
 
 
 def add_person(connection: sqlite3.Connection, account: Account, entry: AuditEntry | None) -> None:
@@ -314,7 +314,7 @@ def find_person(
 
 def list_people(connection: sqlite3.Connection) -> Sequence[Person]:
     """See `AdminStore.people`."""
-    return [_PERSON.decode(doc) for (doc,) in reads.fetch_all(connection, "people")]
+    return [_decode_person(doc) for (doc,) in reads.fetch_all(connection, "people")]
 
 
 def change_person(
@@ -329,17 +329,16 @@ def change_person(
     if account is None:
         raise invariants.not_found(Person, person_id)
     (others,) = connection.execute(SQL["others_govern"], (person_id,)).fetchone()
-    changed = amend(account, bool(others))
-    if changed == account:
-        return changed
-    if changed is None:
-        connection.execute(SQL["remove_person"], (person_id,))
-    else:
-        _write_person(connection, "save_person", changed)
-    if changed is None or changed.person.disabled:
-        change_keys_of(connection, person_id, invariants.revoke_at(now))
-    append_audit_entry(connection, entry)
-    return changed
+    amended = admin_rules.amend_account(account, amend, has_other_admin=bool(others))
+    if amended.is_change:
+        if amended.after is None:
+            connection.execute(SQL["remove_person"], (person_id,))
+        else:
+            _write_person(connection, "save_person", amended.after)
+        if amended.revokes_keys:
+            change_keys_of(connection, person_id, admin_rules.revoke_at(now))
+        append_audit_entry(connection, entry)
+    return amended.after
 
 
 def live_runs(connection: sqlite3.Connection, limit: int, after: str | None) -> RecordPage:
@@ -353,7 +352,7 @@ def live_runs(connection: sqlite3.Connection, limit: int, after: str | None) -> 
 
 
 def add_usage(connection: sqlite3.Connection, spent: UsageRow) -> None:
-    """Add what a run that has ended used to its day."""
+    """Add the usage of a run that has ended to its day."""
     connection.execute(SQL["add_spent"], asdict(spent))
 
 
@@ -363,29 +362,15 @@ def read_usage(
     """See `AdminStore.usage`."""
     values = {"since": since, "limit": limit, "owner": owner}
     rows = connection.execute(SQL["spent"], values).fetchall()
-    names = UsageRow.__struct_fields__
-    return [_round_cost(dict(zip(names, row, strict=True))) for row in rows]
-
-
-def _round_cost(fields: Mapping[str, Any]) -> UsageRow:
-    return UsageRow(**{**fields, "cost": round(fields["cost"], DOLLAR_DIGITS)})
+    return [admin_rules.decode_usage(row) for row in rows]
 
 
 def _write_person(connection: sqlite3.Connection, statement: str, account: Account) -> None:
-    person = account.person
-    values = {
-        "id": person.id,
-        "folded": normalize_name(person.name),
-        "subject": person.subject,
-        "governs": person.is_admin,
-        "password": account.password,
-        "doc": msgspec.json.encode(person),
-    }
     try:
-        connection.execute(SQL[statement], values)
+        connection.execute(SQL[statement], admin_rules.account_columns(account))
     except sqlite3.IntegrityError as fault:
-        raise invariants.person_conflict(person) from fault
+        raise admin_rules.person_conflict(account.person) from fault
 
 
 def _decode_account(row: tuple[Any, ...] | None) -> Account | None:
-    return Account(_PERSON.decode(row[0]), row[1]) if row else None
+    return Account(_decode_person(row[0]), row[1]) if row else None

@@ -35,7 +35,7 @@ from antiphon.ports import (
     ReadSet,
     RecordPage,
 )
-from antiphon.stores import invariants, search_queue
+from antiphon.stores import admin_rules, search_queue
 from antiphon.stores.append_batcher import AppendBatcher, OnWritten, PendingAppend
 from antiphon.stores.invariants import Clock, system_clock
 from antiphon.stores.search_queue import SearchQueue
@@ -353,7 +353,7 @@ class SqliteStore:
     async def revoke_key(self, key_id: str, entry: AuditEntry | None = None) -> Key:
         """See `AdminStore.revoke_key`; a second time changes nothing."""
         return await self._write(
-            "key", admin.change_key, key_id, invariants.revoke_at(self._clock()), entry
+            "key", admin.change_key, key_id, admin_rules.revoke_at(self._clock()), entry
         )
 
     async def count_usage(self, counter: Counter, amount: int) -> CounterValue:

@@ -11,7 +11,7 @@ import msgspec
 
 from antiphon.engine.context_window import tokens
 from antiphon.ports import ChangeSet, Claim, Decide, IdempotencyKey, ReadSet, RunUpdate
-from antiphon.stores import invariants
+from antiphon.stores import admin_rules, invariants
 from antiphon.stores.append_batcher import PendingAppend
 from antiphon.stores.sqlite import admin, reads
 from antiphon.stores.sqlite.reads import SQL
@@ -280,11 +280,11 @@ def _write_run(
         before = {"status_before": kept.run.status.value, "epoch_before": kept.lease.epoch}
         if connection.execute(SQL["move_run"], values | before).rowcount == 0:
             raise Fenced(f"Run {run.id} has moved on since it was read.")
-    grown = invariants.count_new_tokens(kept.run if kept else None, run)
+    grown = admin_rules.count_new_tokens(kept.run if kept else None, run)
     admin.count_tokens(connection, lease.key_id, grown, now)
     if run.status.ended:
         owner = kept.owner if kept else invariants.require_owner(read_set, decided)
-        admin.add_usage(connection, invariants.usage_of_run(owner, run, now))
+        admin.add_usage(connection, admin_rules.usage_of_run(owner, run, now))
     if driven.events:
         first = lease.last_event - len(driven.events) + 1
         lines = b"\n".join(map(events.encode, driven.events))

@@ -15,11 +15,11 @@ from antiphon.types.messages import Hints, Tool, ToolSpec
 from tests.support.cli.place import Place
 
 FLIGHTS = '''
-from antiphon import Progress, Tell, tool
+from antiphon import Progress, ProgressCallback, tool
 
 
 @tool
-def get_flight_times(departure: str, arrival: str, tell: Tell) -> str:
+def get_flight_times(departure: str, arrival: str, tell: ProgressCallback) -> str:
     """Flight times."""
     tell(Progress(1, 2, "asking"))
     open("ran", "a").write("x")

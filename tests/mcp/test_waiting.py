@@ -162,11 +162,11 @@ def test_a_file_that_is_not_there_is_told(tmp_path: Path):
 
 LEFT_OPEN = f"""
 import sys
-from antiphon import Servers
+from antiphon import McpServerPool
 from antiphon.mcp.config.server_config import ServerConfig
 
 args = ("-I", "-S", {str(SERVERS / "raw.py")!r})
-servers = Servers([ServerConfig(name="raw", command=sys.executable, args=args)]).__enter__()
+servers = McpServerPool([ServerConfig(name="raw", command=sys.executable, args=args)]).__enter__()
 print(servers.ready(30), flush=True)
 """
 

@@ -18,7 +18,7 @@ TOOLS = '''
 import threading
 from pathlib import Path
 
-from antiphon import Progress, Tell
+from antiphon import Progress, ProgressCallback
 from antiphon.tools.functions import tool
 
 @tool
@@ -32,7 +32,7 @@ def fail(at: str = "") -> str:
     raise ValueError(f"There is no {at}.")
 
 @tool
-def wordy(name: str, tell: Tell) -> str:
+def wordy(name: str, tell: ProgressCallback) -> str:
     """Say much about what is done, until a file is there."""
     tell(Progress(1, 4, "reading " + "page " * 100 + "and the last"))
     while not Path(name).exists():
@@ -40,7 +40,7 @@ def wordy(name: str, tell: Tell) -> str:
     return "at last"
 
 @tool
-def slow(name: str, tell: Tell) -> str:
+def slow(name: str, tell: ProgressCallback) -> str:
     """Take time, until a file is there."""
     tell(Progress(1, 4, "reading page 1"))
     while not Path(name).exists():

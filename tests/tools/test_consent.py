@@ -587,7 +587,7 @@ async def test_who_watches_is_told_of_questions_and_refusals():
 class Unwritable:
     """Grants that cannot be kept."""
 
-    def known(self, server: str, own_name: str, by: ModelServer = UNBOUND) -> ToolGrant | None:
+    def find(self, server: str, own_name: str, by: ModelServer = UNBOUND) -> ToolGrant | None:
         return None
 
     def add(self, shapes: Sequence[ToolIdentity], by: ModelServer = UNBOUND) -> None:

@@ -207,7 +207,7 @@ def _format(value: Any, margin: str, quoted: Quoted) -> Iterator[StyledText]:
             yield StyledText("{}")
         case [_, *_]:
             yield StyledText("[")
-            for number, part in enumerate(_items(value)):
+            for number, part in enumerate(value if is_list(value) else []):
                 yield StyledText(f"{between if number else ''}{inner}")
                 yield from _format(part, inner, quoted)
             yield StyledText(f"{margin}]")
@@ -217,10 +217,6 @@ def _format(value: Any, margin: str, quoted: Quoted) -> Iterator[StyledText]:
             yield StyledText(written)
         case _:
             yield StyledText(json.dumps(value))
-
-
-def _items(value: Any) -> list[Any]:
-    return value if is_list(value) else []
 
 
 def _display(text: str) -> Iterator[StyledText]:

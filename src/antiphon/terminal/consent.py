@@ -160,7 +160,8 @@ class _ConsentDialog:
                     if await self._confirm("always, until it changes"):
                         return self._allow("always")
                 case "w":
-                    if (word := await self._ask_why()) is not None:
+                    field = Field(label="No. Tell the model why:")
+                    if (word := await self._ui.keyboard.write(field)) is not None:
                         return ConsentAnswer(word=word)
                 case "n":
                     return ConsentAnswer()
@@ -213,9 +214,6 @@ class _ConsentDialog:
         except InvalidRequest as problem:
             return problem.message
         return schemas.find_argument_errors(found, self._question.tool.spec.parameters)
-
-    async def _ask_why(self) -> str | None:
-        return await self._ui.keyboard.write(Field(label="No. Tell the model why:"))
 
     async def _open(self) -> None:
         """Show all of it in a pager, with nothing in it that could control the terminal."""

@@ -155,7 +155,7 @@ def _needs_line_mode(settings: Settings, environ: Mapping[str, str]) -> bool:
 
 def _make_drawn_ui(settings: Settings) -> tuple[UiManager, PainterGuard]:
     theme = choose_theme(settings.theme, os.environ, color=settings.color)
-    bare = settings.ascii or not _is_utf_8()
+    bare = settings.ascii or codecs.lookup(sys.stdout.encoding).name != "utf-8"
     ink = Ink(theme.in_ascii() if bare else theme, links=settings.links)
     region = Region(sys.stdout, ink)
     painter = PainterGuard(ReducedMotion(region) if settings.animation == "reduced" else region)
@@ -173,10 +173,6 @@ def _make_drawn_ui(settings: Settings) -> tuple[UiManager, PainterGuard]:
         )
 
     return UiManager(painter, ink, make_editor, size=_terminal_size, clock=time.monotonic), painter
-
-
-def _is_utf_8() -> bool:
-    return codecs.lookup(sys.stdout.encoding).name == "utf-8"
 
 
 def _make_line_ui(settings: Settings) -> tuple[UiManager, PainterGuard]:

@@ -1,4 +1,4 @@
-"""What an expression comes to: exact for whole numbers, in decimals of fifty digits else.
+"""Evaluation of arithmetic: exact for whole numbers, else decimals of fifty digits.
 
     sum     = product (("+" | "-") product)*
     product = sign (("*" | "/" | "//" | "%") sign)*

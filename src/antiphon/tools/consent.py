@@ -199,7 +199,9 @@ class Consent:
                 if answer is None:
                     return _refuse("The user could not be asked.", call, "nobody", watch)
                 if not answer.allowed:
-                    said = "The user refused this call." + _quote(answer.word)
+                    said = "The user refused this call."
+                    if answer.word.strip():
+                        said += f" They said: {answer.word}"
                     return _refuse(said, call, "person", watch)
                 approved = tool_identity(question.tool)
                 if _same(tool_identity(find_tool(call.name, tools())), approved):
@@ -348,10 +350,6 @@ def _refuse(
 ) -> Refused:
     watch(ConsentRefused(call, by))
     return Refused(ToolResult(why, is_error=True, fault="refused"))
-
-
-def _quote(word: str) -> str:
-    return f" They said: {word}" if word.strip() else ""
 
 
 def _ignore_warning(text: str) -> None:

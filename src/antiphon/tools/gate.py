@@ -58,7 +58,11 @@ class Gate:
             tell(progress)
 
         working = await run_within(clock, self._call_safely(call, report))
-        return _timeout_result(call.name, clock) if working is None else _result(working)
+        if working is None:
+            return _timeout_result(call.name, clock)
+        if working.cancelled():  # the tool has cancelled itself
+            return _failure(asyncio.CancelledError())
+        return working.result()
 
     async def _call_safely(self, call: ToolCall, tell: ProgressCallback) -> ToolResult:
         try:
@@ -77,11 +81,6 @@ def _timeout_result(name: str, clock: CallDeadline) -> ToolResult:
         is_error=True,
         fault="timed_out",
     )
-
-
-def _result(working: asyncio.Task[ToolResult]) -> ToolResult:
-    """Return the result of a call; one that cancelled itself has failed."""
-    return _failure(asyncio.CancelledError()) if working.cancelled() else working.result()
 
 
 def _failure(error: BaseException) -> ToolResult:

@@ -86,7 +86,7 @@ def _object_errors(
     for name, item in value.items():
         if name in known:
             yield from _errors(item, known[name], _path(where, name), budget)
-        elif closed and not _has_combinators(schema):
+        elif closed and not any(word in schema for word in _COMBINING):
             names = ", ".join(each[:LONGEST_NAME] for each in islice(known, 20)) or "none"
             yield f"{_path(where, name)} is unknown (there are: {names})"
 
@@ -109,11 +109,9 @@ def _types(said: Any) -> Sequence[str]:
 
 def _fits(value: Any, wanted: Sequence[str]) -> bool:
     # A server may read "3" as 3, "[1]" as a list, and null as nothing.
-    return isinstance(value, str) or value is None or _kind(value) in _readings(wanted)
-
-
-def _readings(wanted: Sequence[str]) -> set[str]:
-    return {kind for name in wanted for kind in _TYPES[name]}
+    if isinstance(value, str) or value is None:
+        return True
+    return any(_kind(value) in _TYPES[name] for name in wanted)
 
 
 def _kind(value: Any) -> str:
@@ -152,10 +150,6 @@ def _is_object(value: Any) -> TypeGuard[dict[str, Any]]:
 
 def _is_list(value: Any) -> TypeGuard[list[Any]]:
     return isinstance(value, list)
-
-
-def _has_combinators(schema: dict[str, Any]) -> bool:
-    return any(word in schema for word in _COMBINING)
 
 
 def _path(where: str, name: str) -> str:

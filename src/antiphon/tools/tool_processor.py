@@ -7,7 +7,7 @@ result.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import suppress
 
 from msgspec.structs import replace
@@ -243,7 +243,11 @@ class ToolProcessor:
             output = truncate(output, self._most, where)
         if left_out := len(blobs) - len(kept_blobs):
             output += f"\n[{left_out} more files were left out: they were too many.]"
-        return replace(result, output=output, files=_present([*result.files, *files]))
+        return replace(
+            result,
+            output=output,
+            files=(*result.files, *(each for each in files if each is not None)),
+        )
 
     async def _save_file(self, name: str, media_type: str, content: bytes) -> str | None:
         """Save a file; return its id, or None if that fails: the result matters more."""
@@ -267,7 +271,3 @@ def _file_name(said: str) -> str:
         return sanitize.validate_file_name(said)
     except InvalidRequest:
         return "tool-output"
-
-
-def _present(files: Sequence[str | None]) -> tuple[str, ...]:
-    return tuple(each for each in files if each is not None)

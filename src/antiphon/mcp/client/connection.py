@@ -94,7 +94,7 @@ class Connection:
                     scope.deadline = anyio.current_time() + LEAVE_SECONDS
             finally:
                 leaving.cancel()
-        if scope.cancelled_caught and not self._is_ending(stop):
+        if scope.cancelled_caught and not (stop.is_set() or self.monitor.ended.is_set()):
             raise Unavailable(f"it did not answer within {limit:g} s")
 
     def reason(self, error: BaseException | None) -> str:
@@ -161,9 +161,6 @@ class Connection:
                 group.start_soon(self._listen_for_changes)
             await _wait_either(self.monitor.ended, stop)
             group.cancel_scope.cancel()
-
-    def _is_ending(self, stop: asyncio.Event) -> bool:
-        return stop.is_set() or self.monitor.ended.is_set()
 
     async def _relist_on_change(self) -> None:
         """List the tools again whenever the server reports a change."""

@@ -39,7 +39,7 @@ def tool_result(result: CallToolResult) -> ToolResult:
     structured = result.structured_content
     lines = [_model_text(each) for each in given]
     if structured is not None and not any(isinstance(each, Text) for each in given):
-        lines.insert(0, _to_json(structured))
+        lines.insert(0, msgspec.json.encode(structured).decode())
     return ToolResult(
         "\n".join(lines),
         is_error=result.is_error,
@@ -137,10 +137,6 @@ def _size(count: int) -> str:
             return f"{count} {unit}"
         count //= 1_000
     return f"{count} MB"
-
-
-def _to_json(value: object) -> str:
-    return msgspec.json.encode(value).decode()
 
 
 # Texts about failed sessions and requests, for people and models.

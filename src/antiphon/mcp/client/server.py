@@ -188,7 +188,7 @@ class ServerSupervisor:
             session, was_ready, why = await self._run_session()
             if self._stopping.is_set():
                 return
-            died = _has_exited_early(session)
+            died = session is not None and session.monitor.ended.is_set() and not session.protocol
             if not was_ready and await self._negotiation.handle_failure(
                 exited_before_handshake=died
             ):
@@ -320,7 +320,3 @@ def _describe_load_error(error: Exception) -> str:
     if isinstance(error, ImportError):
         return f"MCP needs an extra that is not installed. {install_hint('mcp')}"
     return f"{type(error).__name__}: {clean_line(str(error))}"
-
-
-def _has_exited_early(session: Connection | None) -> bool:
-    return session is not None and session.monitor.ended.is_set() and not session.protocol

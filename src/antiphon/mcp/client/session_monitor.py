@@ -94,7 +94,7 @@ class SessionMonitor:
         """
         match item:
             case SessionMessage(message=JSONRPCResponse(result=result)):
-                if _lists_tools(result):
+                if "tools" in result and "content" not in result:  # a list, not a call's result
                     self.left_out.update(normalize_tools(result, modern=self.modern))
                     self.output_schemas |= pop_output_schemas(result)
                 truncate_lists(result, MOST_ITEMS)
@@ -137,10 +137,6 @@ class monitored:  # noqa: N801 - used as a function: `monitored(transport, monit
         trace: TracebackType | None,
     ) -> bool | None:
         return await self._transport.__aexit__(kind, error, trace)
-
-
-def _lists_tools(result: dict[str, Any]) -> bool:
-    return "tools" in result and "content" not in result  # the latter is what a call gives
 
 
 _RATE_LIMITED = ("notifications/message", "notifications/progress")

@@ -208,7 +208,9 @@ def find_servers(settings: Settings, environ: Mapping[str, str], cwd: Path) -> D
             servers=_with_absolute_cwd(parse_servers(_read(file), str(file)), file.parent)
         )
     folder = config_folder(environ)
-    own = _servers_of_place(folder, NAME, _read_if_exists(folder / NAME), settings.servers)
+    file = folder / NAME
+    tables = _read(file) if file.is_file() else {}
+    own = _servers_of_place(folder, NAME, tables, settings.servers)
     theirs, unapproved = _foreign_servers(settings, cwd, open_approvals(environ))
     names = {each.config.name for each in theirs}
     return DiscoveredServers(
@@ -283,15 +285,6 @@ def _read(file: Path) -> dict[str, dict[str, Any]]:
         ) from error
 
 
-def _read_if_exists(file: Path) -> dict[str, dict[str, Any]]:
-    return _read(file) if file.is_file() else {}
-
-
-def _read_foreign_if_exists(file: Path) -> Tables:
-    """Read the servers of a folder's file; none if there is no such file."""
-    return read_foreign_tables(file) if file.is_file() else _NOTHING
-
-
 def _servers_of_place(
     folder: Path, name: str, listed: Tables, tables: Tables
 ) -> tuple[ParsedServer, ...]:
@@ -314,7 +307,7 @@ def _foreign_servers(
     file, listed, unapproved = cwd / PROJECTS, _NOTHING, _NONE
     tables = settings.foreign_servers
     try:
-        listed = _read_foreign_if_exists(file)
+        listed = read_foreign_tables(file) if file.is_file() else _NOTHING
     except BadSettings as error:  # a stranger's file must not disable the user's own servers
         unapproved = (UnapprovedFile(file, problem=error.message),)
     if listed and not approvals.covers_tables(file, listed):
@@ -323,18 +316,14 @@ def _foreign_servers(
         tables = {name: each for name, each in tables.items() if name not in listed}
         listed = _NOTHING
     servers = _servers_of_place(cwd, PROJECTS, listed, tables)
+    # Only the user's own files may trust a server or use it in the backend.
     return tuple(
-        replace(each, config=_without_privileges(each.config)) for each in servers
+        replace(each, config=replace(each.config, trusted=False, backend=False)) for each in servers
     ), unapproved
 
 
 _NOTHING: Tables = {}
 _NONE: tuple[UnapprovedFile, ...] = ()
-
-
-def _without_privileges(config: ServerConfig) -> ServerConfig:
-    """Remove the options that only the user's own files may set."""
-    return replace(config, trusted=False, backend=False)
 
 
 def _with_absolute_cwd(servers: Iterable[ParsedServer], folder: Path) -> tuple[ParsedServer, ...]:

@@ -22,7 +22,7 @@ SPEAKS = Hints(read_only=False, destructive=False, idempotent=False, open_world=
 
 
 class AskOutput(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What the assistant said. `thread_id` goes on with the conversation in a further call.
+    """The assistant's answer. Pass `thread_id` to continue the conversation in a further call.
 
     `status` is `completed`, or `incomplete` where the answer was cut, for the `reason`.
     """

@@ -132,7 +132,8 @@ class LineKeyboard:
     async def choose(self, box: Box) -> str:
         """Return the key of the answer. Cancelling removes the question."""
         async with self._one_at_a_time:
-            numbered = _default_first(box)
+            # The default is first: Enter alone chooses it.
+            numbered = sorted(box.choices, key=lambda choice: choice.key != box.default)
             self._begin_question()
             self._show(box.rows(self._columns()))
             for number, choice in enumerate(numbered):
@@ -370,11 +371,6 @@ def _take_half_line(source: TextIO) -> str:
 
 
 _ASKED = "Number from 0 to {}, or Enter for 0: "
-
-
-def _default_first(box: Box) -> list[KeyChoice]:
-    """Return the choices with the default first, for Enter alone chooses it."""
-    return sorted(box.choices, key=lambda choice: choice.key != box.default)
 
 
 def _parse_choice(text: str, numbered: Sequence[KeyChoice]) -> str | None:

@@ -1,4 +1,4 @@
-"""The ASGI application: routes made from the table of calls, and the few that are none."""
+"""The ASGI application: a route for each operation of the API, and a few others."""
 
 from __future__ import annotations
 
@@ -57,14 +57,11 @@ from antiphon.telemetry.tracing import NO_TRACES
 from antiphon.types.accounts import Principal
 from antiphon.types.errors import AntiphonError, NotFound, Overloaded, Unauthorized, Unavailable
 
-# One address of the server: who may ask there, and what each method does.
-
-
 Handler = Callable[[RequestContext], Awaitable[None]]
 
 
 class Resource:
-    """One address: who may ask, and what each method does."""
+    """One path: admits callers, and calls the handler of the request's method."""
 
     def __init__(
         self,
@@ -80,7 +77,7 @@ class Resource:
         self._allow = ", ".join(sorted({*does, *_implied_methods(path, does)}))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI, behind the router."""
+        """Handle a request as ASGI application; called by the router."""
         scope[ROUTE] = self._path
         method = scope["method"]
         if method == "OPTIONS":
@@ -105,12 +102,12 @@ class Resource:
 
 
 def route_pattern(path: str) -> str:
-    """The path as the router knows it: an owner may have slashes in it."""
+    """Return the path in the router's syntax; an owner may contain slashes."""
     return path.replace("{owner}", "{owner:path}")
 
 
 def _implied_methods(path: str, does: Mapping[str, Handler]) -> set[str]:
-    """Methods that follow from others: HEAD from GET, but where an answer has no end."""
+    """Return the methods implied by the others: OPTIONS, and HEAD unless a GET is endless."""
     return {"OPTIONS", "HEAD"} if "GET" in does and path not in _ENDLESS else {"OPTIONS"}
 
 
@@ -120,7 +117,7 @@ _ENDLESS = frozenset(kind.route.split(" ")[1] for kind in OPERATIONS if kind.str
 RuntimeOpener = Callable[[Settings], AbstractAsyncContextManager[Runtime]]
 T = TypeVar("T")
 
-READY_PATIENCE = 2.0  # seconds until a store that does not answer counts as down
+READY_PATIENCE = 2.0  # seconds; a store that does not answer in time counts as down
 
 _log = logging.getLogger("antiphon.server")
 _ANONYMOUS = Caller(Principal(owner=""), frozenset())
@@ -129,7 +126,7 @@ _OURS = ("/v1", "/metrics")
 _COUNTED = "/v1"
 _PUBLIC = ("/healthz", "/readyz", "/openapi.json")
 _HEAVY = (ListMessages, ListActions)
-"""Calls whose answer may be of megabytes, of which each takes a moment to be read and written."""
+"""Operations whose responses may have megabytes, and take long to read and encode."""
 
 
 def create_app(
@@ -138,16 +135,16 @@ def create_app(
     elsewhere: ASGIApp | None = None,
     pace: streaming.StreamTimeouts = streaming.StreamTimeouts(),  # noqa: B008 - a frozen value
 ) -> Application:
-    """The server over a runtime, which is opened and closed with the application.
+    """Return the server over a runtime, which is opened and closed with the application.
 
-    `other_metrics` answers what is at none of our addresses, and guards itself. Where people log in
-    there, a key is needed here, for a proxy on this machine lets others come from loopback.
+    `elsewhere` is an application for all other paths, with access control of its own. If people log
+    in there, the API needs a key, because a proxy on this machine makes others come from loopback.
     """
     return Application(settings, opener, elsewhere, pace)
 
 
 class Application:
-    """Lets requests in, hands each to its route, and turns every error into a problem document."""
+    """Admits requests, routes them, and turns every error into a problem document."""
 
     def __init__(
         self,
@@ -183,7 +180,7 @@ class Application:
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI."""
+        """Handle a request or the lifespan as ASGI application."""
         if scope["type"] != "http":
             await self._router(scope, receive, send)
         elif self._tracer is not NO_TRACES and scope["path"].startswith(_COUNTED):
@@ -232,7 +229,7 @@ class Application:
         crowded = CROWDED in scope.get("extensions", {})
 
         def watched(message: Message) -> Awaitable[None]:
-            # No coroutine of its own: every event of every stream passes here.
+            # Not a coroutine, for speed: every event of every stream passes here.
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -244,12 +241,12 @@ class Application:
             with self._limiter.enter() as free:
                 await self._check_and_route(scope, receive, watched, free=free and not crowded)
         except ClientDisconnected:
-            status = 499  # as nginx counts those who left
+            status = 499  # the status that nginx logs for clients that disconnected
         except AntiphonError as error:
             self.metrics.add(PROBLEMS, error.code)
             if not status:
                 await send_problem(watched, error)
-        except Exception as fault:  # noqa: BLE001 - the wall: whatever it is, a problem is told
+        except Exception as fault:  # noqa: BLE001 - last resort: every error gets a response
             route = f"{scope['method']} {scope.get(_ROUTE, 'elsewhere')}"
             internal = problems.internal_error(fault, token_hex(8), route)
             if not status:
@@ -262,7 +259,7 @@ class Application:
     async def _check_and_route(
         self, scope: Scope, receive: Receive, send: Send, *, free: bool
     ) -> None:
-        public = scope["path"] in _PUBLIC  # which is answered even while the store is not
+        public = scope["path"] in _PUBLIC  # answered even if the store is not reachable
         if not free and not public:
             raise Overloaded(
                 "Too many requests or connections are open.",
@@ -280,15 +277,15 @@ class Application:
         return Resource(path, does, admit, self._share_slot)
 
     def _share_slot(self, caller: Caller) -> AbstractContextManager[None]:
-        """The place of a request is the caller's; without keys there is nobody to share with."""
+        """Count the request as this caller's; without keys there are no callers to share with."""
         return nullcontext() if caller.token is None else self._limiter.share(caller.share_key)
 
     @asynccontextmanager
     async def _hold_slots(self, caller: Caller, call: Operation[Any]) -> AsyncGenerator[None]:
-        """Hold the slots that this call needs. Raises `Overloaded` where none comes free in time.
+        """Hold the slots that this operation needs. Raises `Overloaded` if none is free in time.
 
-        Heavy calls have slots of their own, so that light ones of the same caller do not wait for
-        them. Without keys light ones need none: there is nobody to share with.
+        Heavy operations have slots of their own, so that light ones of the same caller do not wait
+        for them. Without keys light ones need none, as there are no callers to share with.
         """
         async with AsyncExitStack() as slots:
             if isinstance(call, _HEAVY):
@@ -314,7 +311,7 @@ class Application:
         return _ANONYMOUS
 
     def _handlers_by_path(self) -> dict[str, dict[str, Handler]]:
-        """What each address does, by method."""
+        """Return the handlers of each path by method."""
         table: dict[str, dict[str, Handler]] = {
             "/healthz": {"GET": self._healthz},
             "/readyz": {"GET": self._readyz},
@@ -370,7 +367,7 @@ class Application:
     async def _run_operation(
         self, exchange: RequestContext, call: Operation[Any], work: Coroutine[Any, Any, T]
     ) -> T:
-        """The work; where it waits for another run to end, only for as long as the caller may."""
+        """Run the operation in a slot; one that waits for a run is cancelled on disconnect."""
 
         async def welcome() -> None:
             if self.draining:
@@ -387,7 +384,7 @@ class Application:
                     async with self._hold_slots(exchange.caller, call):
                         return await work
                 finally:
-                    work.close()  # if its slot never came
+                    work.close()  # if no slot was free
 
     def _session_check(self, caller: Caller) -> streaming.SessionCheck:
         async def stands() -> bool:
@@ -431,12 +428,12 @@ class Application:
 
 
 def _no_metrics() -> MetricsSnapshot:
-    """What other processes have counted, where there are none."""
+    """Return the metrics of other processes where there are none."""
     return MetricsSnapshot({})
 
 
 class _Services(NamedTuple):
-    """What there is while the application is open."""
+    """Services that exist while the application is open."""
 
     runtime: Runtime
     access: AccessControl
@@ -449,7 +446,7 @@ async def _send_response(exchange: RequestContext, answer: Response) -> None:
 
 
 def _with_fallback(elsewhere: ASGIApp) -> ASGIApp:
-    """The application for addresses without a route: ours are nowhere, all others elsewhere."""
+    """Return the application for paths without a route: 404 below `/v1`, else `elsewhere`."""
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         ours = scope["type"] == "http" and f"{scope['path']}/".startswith(f"{_COUNTED}/")
@@ -466,7 +463,7 @@ async def _raise_not_found(scope: Scope, _: Receive, send: Send) -> None:
 
 
 def _with_connection_close(message: Message) -> Message:
-    """The head of an answer behind which the connection is closed: the next goes elsewhere."""
+    """Return the response start with `connection: close`, so that the next request reconnects."""
     return {**message, "headers": [*message.get("headers", ()), (b"connection", b"close")]}
 
 

@@ -1,8 +1,8 @@
-"""Keys, and what they open.
+"""Authentication by key, scopes, and checks of Origin and Host.
 
-Until the first key is made the server answers loopback alone, as the one owner `local`; from then
-on nothing under `/v1` is answered without a key. A revoked key is a key: revoking the last one
-locks the door, it does not remove it.
+Without any key the server answers only loopback, as the single owner `local`. Once a key exists,
+every request under `/v1` needs one. A revoked key counts as existing: revoking the last key does
+not open the server again.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from antiphon.types.errors import BadSettings, Forbidden, InvalidRequest, Unauth
 
 OWNER_HEADER = "antiphon-owner"
 ACTOR_HEADER = "antiphon-actor"
-MEMORY_SECONDS = 2.0  # how long a lookup is believed; revocation must bite within 5
+MEMORY_SECONDS = 2.0  # lifetime of a cached lookup; a revocation must apply within 5 seconds
 MAX_REMEMBERED = 10_000
 
 _NEEDED = {"GET": "read"}
 
 
 class Caller(msgspec.Struct, frozen=True):
-    """Who asks. `token`, None where no key was needed, is looked at again while a stream lasts."""
+    """The caller of a request. `token` is None if no key was needed; streams recheck it."""
 
     principal: Principal
     scopes: frozenset[str]
@@ -40,19 +40,19 @@ class Caller(msgspec.Struct, frozen=True):
 
     @property
     def owner(self) -> str:
-        """Whose things they see."""
+        """The owner whose data the caller sees."""
         return self.principal.owner
 
     @property
     def share_key(self) -> tuple[str | None, str]:
-        """Whom the server shares itself out to: a key, or each owner for whom it acts."""
+        """Identity for fair sharing: the key, and the owner that it acts for."""
         return self.token, self.owner
 
 
 class AccessControl:
-    """Lets callers in by their key, and forgets within seconds what it knows of one.
+    """Authenticates callers by key; lookups are cached for seconds.
 
-    `was_locked` is what `locked` said last, for who must not wait for the store.
+    `was_locked` is the last result of `locked`, for code that must not wait for the store.
     """
 
     def __init__(self, store: AdminStore, *, was_locked: bool) -> None:
@@ -63,14 +63,14 @@ class AccessControl:
         self._open_until = 0.0
 
     async def admit(self, scope: Scope) -> Caller:
-        """The caller of this request. Raises `Unauthorized`."""
+        """Return the caller of this request. Raises `Unauthorized`."""
         token = _bearer_token(scope)
         if await self.locked(fresh=token is not None):
             return await self._authenticate(token)
         return _admit_loopback(scope)
 
     async def is_still_admitted(self, caller: Caller) -> bool:
-        """Whether a caller who was let in would still be."""
+        """Return whether an admitted caller would still be admitted."""
         if caller.token is None:
             return not await self.locked()
         try:
@@ -80,7 +80,7 @@ class AccessControl:
         return True
 
     async def locked(self, *, fresh: bool = False) -> bool:
-        """Whether a key is needed. `fresh` asks the store although it said no just now."""
+        """Return whether a key is needed. `fresh` bypasses a cached no."""
         if not self.was_locked and (fresh or time.monotonic() >= self._open_until):
             self.was_locked = bool(await self._store.keys())
             self._open_until = time.monotonic() + MEMORY_SECONDS
@@ -104,7 +104,7 @@ class AccessControl:
         )
 
     async def _find_key(self, prefix: str) -> tuple[Key | None, bytes]:
-        """The key that begins so; for none a digest that nothing has: both shall cost the same."""
+        """Return the key with this prefix, or a digest that no key has, to take equal time."""
         now = time.monotonic()
         remembered = self._known.get(prefix)
         if remembered and now < remembered[0]:
@@ -120,7 +120,7 @@ class AccessControl:
         return key, found[1]
 
     async def _with_expiry(self, key: Key) -> tuple[Key, float]:
-        """The key as it stands at this time, and for how many seconds that can be believed."""
+        """Return the key, revoked if it has expired, and the seconds to cache it."""
         if key.expires_at is None:
             return key, MEMORY_SECONDS
         left = (key.expires_at - await self._store.now()) / 1000
@@ -135,9 +135,9 @@ class AccessControl:
 
 
 def apply_delegation(caller: Caller, scope: Scope) -> Caller:
-    """The caller as the owner of `Antiphon-Owner`, on behalf of whom `Antiphon-Actor` names.
+    """Return the caller with the owner and actor of `Antiphon-Owner` and `Antiphon-Actor`.
 
-    Both are for administrators. Raises `Forbidden` and `InvalidRequest`.
+    Both headers are for administrators. Raises `Forbidden` and `InvalidRequest`.
     """
     owner, actor = _read_header(scope, OWNER_HEADER), _read_header(scope, ACTOR_HEADER)
     if owner is None and actor is None:
@@ -147,12 +147,12 @@ def apply_delegation(caller: Caller, scope: Scope) -> Caller:
 
 
 def required_scope(method: str, asked: str | None = None) -> str:
-    """What a key must be for: what the call itself asks, else `read` to GET and `write` to do."""
+    """Return the scope that a key needs: the operation's own, else `read` for GET, else `write`."""
     return asked or _NEEDED.get(method, "write")
 
 
 def check_scope(caller: Caller, needed: str) -> None:
-    """Whether the key has this scope, or `admin`, which is all of them. Raises `Forbidden`."""
+    """Raise `Forbidden` unless the key has this scope, or `admin`, which includes all."""
     if not caller.scopes & {needed, "admin"}:
         raise Forbidden(
             "The key does not open this.",
@@ -162,9 +162,9 @@ def check_scope(caller: Caller, needed: str) -> None:
 
 
 def check_origin(scope: Scope, *, locked: bool) -> None:
-    """Refuse what a web page elsewhere makes a browser send. Raises `Forbidden`.
+    """Raise `Forbidden` for a browser's request from a page of another origin.
 
-    Without keys a Host that is no loopback name is refused too: that is what DNS rebinding sends.
+    Without keys, also for a Host that is no loopback name, as DNS rebinding sends.
     """
     headers = Headers(scope=scope)
     hosts, origins = headers.getlist("host"), headers.getlist("origin")
@@ -185,7 +185,7 @@ def check_origin(scope: Scope, *, locked: bool) -> None:
 
 
 def check_bind(host: str, has_keys: bool) -> None:
-    """Refuse to be reachable by others before there is a key. Raises `BadSettings`."""
+    """Raise `BadSettings` for an address that others can reach while no key exists."""
     if not has_keys and not is_loopback(host):
         raise BadSettings(
             "Without a key this server listens on loopback only.",
@@ -235,7 +235,7 @@ def _admit_loopback(scope: Scope) -> Caller:
 
 
 def _host_name(host: str) -> str:
-    """The host in a Host header, without its port and the brackets of an IPv6 address."""
+    """Return the host of a Host header, without port and IPv6 brackets; empty if malformed."""
     if host.startswith("["):
         inside, end, rest = host[1:].partition("]")
         return inside if end and re.fullmatch(r"(:[0-9]{1,5})?", rest, re.ASCII) else ""

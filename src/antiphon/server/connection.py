@@ -1,8 +1,8 @@
-"""One HTTP connection: uvicorn's, with the limits that it lacks.
+"""HTTP connection of uvicorn with limits on slow and large headers and on slow readers.
 
-uvicorn waits for ever for a header that does not end, and keeps all of it. It waits for ever for a
-reader who takes nothing of an answer, too. Requests that cannot be parsed are answered here,
-because no application ever sees them.
+uvicorn waits without limit for the end of a header and keeps all of it. It also waits without limit
+for a client that does not read its response. Requests that cannot be parsed are answered here,
+because they never reach the application.
 """
 
 from __future__ import annotations
@@ -23,26 +23,27 @@ from antiphon.limits.send_budget import UNSENT, UnsentBytes
 from antiphon.server.streaming import CUT
 from antiphon.types.errors import AntiphonError
 
-MAX_HEAD = 32_768  # bytes of request line and header fields: four times what browsers send
-LOOKS = 4  # at a reader who takes nothing, until its time is over
-REFUSED_AT_ONCE = 0.1  # of the connections that may be open: so many more are told that it is full
+MAX_HEAD = 32_768  # bytes of request line and header fields: four times the most that browsers send
+LOOKS = 4  # checks of a reader during its timeout
+REFUSED_AT_ONCE = (
+    0.1  # share of `max_connections` that may connect beyond it, to be refused with a response
+)
 
 CROWDED = "antiphon.crowded"
-"""The ASGI extension that a request bears whose connection is one too many."""
+"""ASGI extension of requests on a connection beyond the limit."""
 
 
 class HttpConnection(HttpToolsProtocol):
-    """A connection whose requests must begin with a header of bounded size in bounded time.
+    """A connection with limits on header size, header time and unread responses.
 
-    `head_patience` is the seconds from a request's first byte, or the connection's, to its last
-    header field. Beyond `max_connections` a connection is only told that it is one too many, and
-    when there are too many of these, nothing: who is dropped at once knows as much as by waiting.
+    `head_patience` is the seconds from the start of a request, or of the connection, to the last
+    header field. Requests on a connection beyond `max_connections` are refused; if there are too
+    many such connections, they are closed at once.
 
-    A reader who takes no byte of an answer for `send_timeout` seconds loses the connection,
-    whatever answers: while it is sent, and while its rest waits behind the last piece.
+    A client that reads no byte of a response for `send_timeout` seconds loses the connection.
 
-    Fields that come after the body are not kept: none of ours belongs there, and a
-    key or an address that a proxy has looked at in the header must not change behind it.
+    Trailer fields after the body are dropped: a key or an address that a proxy has checked in the
+    header must not change afterwards.
     """
 
     head_patience = 10.0
@@ -51,16 +52,16 @@ class HttpConnection(HttpToolsProtocol):
     unsent = UnsentBytes(sys.maxsize)
 
     _crowded = False
-    _field_bytes = 0  # since the last byte that belonged to no field
+    _field_bytes = 0  # bytes of header fields since the last other byte
     _in_head = True
     _too_large = False
     _deadline: asyncio.TimerHandle | None = None
-    _watch: asyncio.TimerHandle | None = None  # over a reader who has not taken everything
-    _left_unsent = 0  # bytes, at the last look
-    _taken_at = 0.0  # when the reader was last seen to take something, by the loop's clock
+    _watch: asyncio.TimerHandle | None = None  # timer of the next check of a slow reader
+    _left_unsent = 0  # bytes at the last check
+    _taken_at = 0.0  # loop time of the reader's last progress
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to wait for a request."""
+        """Start waiting for a request."""
         super().connection_made(transport)
         most = self.max_connections
         if most is not None and len(self.connections) > most:
@@ -71,36 +72,36 @@ class HttpConnection(HttpToolsProtocol):
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Wait no longer."""
+        """Cancel the timers."""
         self._forget_deadline()
         self._forget_watch()
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
-        """Bytes wait for the reader: watch whether it takes any."""
+        """Start to watch the reader, as bytes wait for it."""
         super().pause_writing()
         self._watch_reader()
 
     def resume_writing(self) -> None:
-        """Go on sending; what remains is watched at the next pause, or at the end."""
+        """Stop watching; the rest is watched at the next pause or at the end."""
         self._forget_watch()
         super().resume_writing()
 
     def on_response_complete(self) -> None:
-        """An answer was handed over whole: watch whether the reader takes the rest of it."""
+        """Watch the reader until it has read the rest of a finished response."""
         super().on_response_complete()
         if self._watch is None and self.transport.get_write_buffer_size():
             self._watch_reader()
 
     def data_received(self, data: bytes) -> None:
-        """Feed the parser, counting while a header is on its way, or fields after a body."""
+        """Feed the parser and limit the bytes of header and trailer fields."""
         self._field_bytes += len(data)
         super().data_received(data)
         if self._field_bytes > MAX_HEAD:
             self._give_up(_too_large())
 
     def on_message_begin(self) -> None:
-        """A request begins; it can be dropped without waiting for its reader."""
+        """Start a request, with the ASGI extensions to abort it and to account for its bytes."""
         super().on_message_begin()
         self._await_head()
         self.scope["extensions"] = {
@@ -111,33 +112,33 @@ class HttpConnection(HttpToolsProtocol):
             self.scope["extensions"][CROWDED] = {}
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A field, which counts if it comes before the body."""
+        """Pass on a header field; drop a trailer field."""
         if self._in_head:
             super().on_header(name, value)
 
     def on_body(self, body: bytes) -> None:
-        """A piece of the body."""
+        """Pass on a piece of the body."""
         self._field_bytes = 0
         super().on_body(body)
 
     def on_headers_complete(self) -> None:
-        """The header is whole: uvicorn takes over, unless it came too large in one piece."""
+        """Pass a complete header to uvicorn, unless it is too large."""
         self._in_head, self._field_bytes = False, 0
         self._forget_deadline()
         size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
         if size > MAX_HEAD:
             self._too_large = True
-            # Ends the parser, upon which `send_400_response` answers.
+            # Ends the parser, which then calls `send_400_response`.
             raise ValueError("the header is too large")
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
-        """What comes now is another request."""
+        """Reset the count for the next request."""
         self._field_bytes = 0
         super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what is no HTTP; uvicorn's words for it say less than ours."""
+        """Respond with a problem document in place of uvicorn's text."""
         not_http = Malformed("This is not HTTP/1.1.", expected="an HTTP request")
         self._give_up(_too_large() if self._too_large else not_http)
 
@@ -164,9 +165,9 @@ class HttpConnection(HttpToolsProtocol):
         self._watch = self.loop.call_later(self.send_timeout / LOOKS, self._look_at_reader)
 
     def _look_at_reader(self) -> None:
-        """Drop a reader who has taken nothing for too long.
+        """Abort the connection of a reader that has read nothing for too long.
 
-        Less is left when the reader has taken something; more, when another answer was begun.
+        Fewer unsent bytes mean that the reader made progress; more, that another response began.
         """
         self._watch = None
         left, now = self.transport.get_write_buffer_size(), self.loop.time()
@@ -206,7 +207,7 @@ class HttpConnection(HttpToolsProtocol):
 def connection_class(
     max_connections: int, send_timeout: float, max_unsent: int
 ) -> type[HttpConnection]:
-    """Return the connections of one process, with its limits; `max_unsent` is in bytes."""
+    """Return the connection class of one process with its limits; `max_unsent` is in bytes."""
     limits = {
         "max_connections": max_connections,
         "send_timeout": send_timeout,

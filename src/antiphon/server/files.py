@@ -1,4 +1,4 @@
-"""Attachments over HTTP: in by form or as they are, out as a download and never as a page."""
+"""Upload by form or raw body, download as attachment, and other responses sent in pieces."""
 
 from __future__ import annotations
 
@@ -22,8 +22,6 @@ from antiphon.server.request_context import Field, RequestContext, field, watch_
 from antiphon.settings.settings import Settings
 from antiphon.types.errors import InvalidRequest
 
-# An answer that is sent piece by piece, as fast as its reader takes it.
-
 
 async def stream_file(
     exchange: RequestContext,
@@ -34,8 +32,8 @@ async def stream_file(
 ) -> None:
     """Send 200 with these headers and the pieces.
 
-    A reader who has left, takes nothing or is not welcome any more is cut off: half a file has no
-    end. What fails before the first piece is there is raised; what fails later cuts the answer off.
+    The connection is aborted if the client has left, reads too slowly or loses its access, so that
+    half a file never looks complete. An error before the first piece is raised; a later one aborts.
     """
     async with watch_disconnect(exchange.receive) as left, aclosing(pieces):
         first = await anext(pieces, b"")
@@ -60,7 +58,7 @@ async def _send_pieces(
     welcome: streaming.SessionCheck,
     pace: streaming.StreamTimeouts,
 ) -> bool:
-    """Send all pieces; returns whether the reader took them."""
+    """Send all pieces; return whether the client read them."""
     if not await _send_piece(exchange, first, pace.patience):
         return False
     checked = time.monotonic()
@@ -75,7 +73,7 @@ async def _send_pieces(
 
 
 async def _send_piece(exchange: RequestContext, piece: bytes, patience: float) -> bool:
-    """Hand the piece over; returns whether the reader took what came before it in time."""
+    """Send one piece; return whether the client read the previous ones in time."""
     if not piece:
         return True
     try:
@@ -100,7 +98,7 @@ _FORM = "multipart/form-data"
 
 
 async def receive_upload(exchange: RequestContext, desk: Dispatcher, settings: Settings) -> None:
-    """Keep the one file of a form, or a body that is the file, named by `?name=`."""
+    """Store an upload: the file of a form, or the whole body with its name in `?name=`."""
     key = request_parsing.idempotency_key(exchange.scope)
     content = await request_parsing.read_body(exchange.scope, exchange.receive, settings.max_body)
     media_type = Headers(scope=exchange.scope).get("content-type", "")
@@ -121,7 +119,7 @@ async def send_upload(
     welcome: streaming.SessionCheck,
     pace: streaming.StreamTimeouts,
 ) -> None:
-    """Send the bytes of a file in a wrapping in which no browser runs them.
+    """Send the bytes of an upload, with headers that keep browsers from running it.
 
     Each piece is read in a slot of the queue.
     """
@@ -138,7 +136,7 @@ async def send_upload(
 
 
 def content_disposition(name: str) -> str:
-    """An attachment by that name (RFC 6266): ASCII for the old, RFC 5987 for everybody else."""
+    """Return a Content-Disposition for this name (RFC 6266), in ASCII and in RFC 5987 form."""
     plain = re.sub(r"[^ !#-\[\]-~]|[%/\\]", "_", name)
     whole = quote(name, safe="", errors="replace")
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{whole}"
@@ -179,9 +177,6 @@ def _name_from_query(exchange: RequestContext) -> str:
     return asked["name"]
 
 
-# A file that is made while it is sent: everything of an owner.
-
-
 async def send_archive(
     exchange: RequestContext,
     archive: Archive,
@@ -189,7 +184,7 @@ async def send_archive(
     welcome: streaming.SessionCheck,
     pace: streaming.StreamTimeouts,
 ) -> None:
-    """Send it piece by piece, as fast as the reader takes it."""
+    """Send an owner's archive in pieces, as fast as the client reads them."""
     headers = [
         (b"content-type", media_type.encode()),
         field(b"content-disposition", content_disposition(archive.name)),

@@ -1,4 +1,4 @@
-"""What a server does at once, shared out: nobody takes all of it from the others."""
+"""Limits on concurrent requests, shared fairly between callers."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from contextlib import contextmanager
 from antiphon.types.errors import Overloaded
 
 AT_ONCE = 32
-"""Short calls of all callers that run together: more only wait for one another in the store."""
+"""Concurrent light operations of all callers: more would only wait for the store."""
 OF_ONE = 5
-"""Of one caller: the other half of a process's ten connections to PostgreSQL is for others."""
+"""Concurrent light operations of one caller: half of the ten connections to PostgreSQL."""
 HEAVY_AT_ONCE = 8
-"""Pages of messages, and pieces of files, that are made together."""
+"""Concurrent heavy operations: pages of messages, pieces of files."""
 HEAVY_OF_ONE = 2
-"""Of one caller: as many as SQLite has readers."""
+"""Concurrent heavy operations of one caller: the number of SQLite readers."""
 
 
 class ConcurrencyLimiter:
-    """Open requests. A caller may hold as many as are still free, and always one.
+    """Limits open requests. A caller may hold as many as are still free, and always one.
 
-    So alone it gets at most half of them, with another one a third, and a newcomer finds room.
+    A single caller gets at most half of them, two callers a third each, and a new one finds room.
     """
 
     def __init__(self, most: int) -> None:
@@ -31,7 +31,7 @@ class ConcurrencyLimiter:
 
     @contextmanager
     def enter(self) -> Generator[bool]:
-        """A place for a request, whoever asks; says whether there was one."""
+        """Count a request during the block; yields whether it is within the limit."""
         self.taken += 1
         try:
             yield self.taken <= self.most
@@ -40,7 +40,7 @@ class ConcurrencyLimiter:
 
     @contextmanager
     def share(self, who: Hashable) -> Generator[None]:
-        """The place belongs to this caller. Raises `Overloaded` if it has its share already."""
+        """Count the request as this caller's. Raises `Overloaded` beyond the caller's share."""
         mine, free = self._held[who], self.most - self.taken
         if mine and mine > free:
             raise Overloaded(

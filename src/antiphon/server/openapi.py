@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document, made from the table of calls."""
+"""The OpenAPI 3.1 document, generated from the table of operations."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ _JSON, _PROBLEM, _SSE = "application/json", "application/problem+json", "text/ev
 
 
 def build_document() -> bytes:
-    """The document as JSON: the same at every start of the same version."""
+    """Return the document as JSON; it is the same for every start of one version."""
     answers = [call.answer for call in OPERATIONS if call.answer is not None]
-    # Events apart: a discriminated union must be of components, and has no name of its own.
+    # Events are separate: a discriminated union consists of components and has no name itself.
     _, schemas = msgspec.json.schema_components(
         [*OPERATIONS, *answers, Upload, Event], ref_template=_REFERENCE
     )
@@ -68,8 +68,8 @@ def build_document() -> bytes:
                         "type": "http",
                         "scheme": "bearer",
                         "description": "A key of `antiphon keys create`. A server on loopback "
-                        "without any key asks for none. With a key of scope `admin` the header "
-                        "`Antiphon-Owner` says whose the call is.",
+                        "without any key needs none. With a key of scope `admin`, the header "
+                        "`Antiphon-Owner` sets the owner of the request.",
                     }
                 },
             },
@@ -79,7 +79,7 @@ def build_document() -> bytes:
 
 
 def _operation(kind: type[Operation[Any]], method: str, schema: Json) -> Json:
-    """One call as an operation; what stands in its path is taken out of its body."""
+    """Describe one operation; fields in its path are not in its body."""
     in_path = path_fields(kind)
     fields: Json = schema.get("properties", {})
     required = set(schema.get("required", ()))
@@ -117,8 +117,8 @@ def _describe_responses(kind: type[Operation[Any]]) -> Json:
     answers: Json = {}
     if kind.streams:
         answers["200"] = {
-            "description": "The events, numbered, each as one line of JSON; comments are signs of "
-            "life. The stream of a turn ends with `turn.ended`.",
+            "description": "Numbered events, each as one line of JSON; comments are keep-alives. "
+            "The stream of a turn ends with `turn.ended`.",
             "content": {
                 _SSE: {
                     "schema": {
@@ -136,7 +136,7 @@ def _describe_responses(kind: type[Operation[Any]]) -> Json:
     elif kind.answer is not None:
         answers[str(kind.http_status)] = _success_response(kind.answer, "Done.")
         if kind.http_status == 202:
-            answers["200"] = _success_response(kind.answer, "It had ended: nothing has changed.")
+            answers["200"] = _success_response(kind.answer, "The run had ended; nothing changed.")
     return {**answers, **_error_responses(kind)}
 
 
@@ -163,7 +163,7 @@ def _response_references(statuses: set[int]) -> Json:
 
 
 def _error_components() -> Json:
-    """One response for each status of the table of errors."""
+    """Describe one response for each status of the table of errors."""
     kinds: dict[int, list[type[AntiphonError]]] = {}
     for kind, (status, _) in problems.STATUS.items():
         kinds.setdefault(status, []).append(kind)
@@ -185,7 +185,7 @@ def _problem_schema() -> Json:
     said = {"type": "string"}
     return {
         "type": "object",
-        "description": "What went wrong (RFC 9457). Other members depend on the code, such as "
+        "description": "A problem document (RFC 9457). Other members depend on the code, such as "
         "`run_id` and `retry_after`.",
         "properties": {
             "type": {"type": "string", "format": "uri-reference"},
@@ -210,7 +210,7 @@ def _add_files(paths: Json) -> None:
     upload: Json = {
         "operationId": "upload_file",
         "tags": ["files"],
-        "summary": "Upload a file, by form or as it is",
+        "summary": "Upload a file, by form or as raw body",
         "parameters": [
             _parameter(
                 "name",
@@ -221,7 +221,7 @@ def _add_files(paths: Json) -> None:
             _IDEMPOTENCY_KEY,
         ],
         "requestBody": {
-            "required": False,  # no bytes are a file too
+            "required": False,  # an empty file is valid
             "content": {
                 "multipart/form-data": {
                     "schema": _object_schema(
@@ -232,7 +232,7 @@ def _add_files(paths: Json) -> None:
             },
         },
         "responses": {
-            "201": _success_response(Upload, "Kept."),
+            "201": _success_response(Upload, "The stored file."),
             **_response_references({400, 401, 403, 408, 409, 413, 415, 422, 429, 500, 503}),
         },
     }
@@ -242,7 +242,7 @@ def _add_files(paths: Json) -> None:
         "get": {
             "operationId": "download_file",
             "tags": ["files"],
-            "summary": "The bytes of a file, as an attachment",
+            "summary": "Download the bytes of a file, as an attachment",
             "parameters": [_parameter("file_id", identity, "path", needed=True)],
             "responses": {
                 "200": {"description": "The file.", "content": {"*/*": {"schema": {}}}},
@@ -270,9 +270,9 @@ def _add_probes(paths: Json) -> None:
 
 _BYTES = "application/octet-stream"
 _PROBES = (
-    ("/healthz", "The process is alive", _JSON, {403}),
-    ("/readyz", "Work can be done here", _JSON, {403, 503}),
-    ("/metrics", "Counters for Prometheus", "text/plain", {401, 403, 503}),
+    ("/healthz", "Check that the process is alive", _JSON, {403}),
+    ("/readyz", "Check that the process can serve requests", _JSON, {403, 503}),
+    ("/metrics", "Get metrics for Prometheus", "text/plain", {401, 403, 503}),
 )
 
 
@@ -281,7 +281,7 @@ def _parameter(name: str, schema: Json, place: str, *, needed: bool) -> Json:
 
 
 def _query_schema(schema: Json) -> Json:
-    """A query cannot say null: an optional field is left out instead."""
+    """Return the schema of a query field without null, which a query cannot express."""
     kinds = [kind for kind in schema.get("anyOf", ()) if kind != {"type": "null"}]
     rest = {key: value for key, value in schema.items() if key != "anyOf"}
     if rest.get("default", ...) is None:
@@ -303,7 +303,7 @@ def _object_schema(fields: Json, needed: list[str]) -> Json:
 
 
 def _with_clean_descriptions(schemas: Json) -> Json:
-    """Docstrings without the indentation that they have in the source."""
+    """Return the schemas with docstrings without their indentation."""
     return {
         name: {**schema, "description": inspect.cleandoc(schema["description"])}
         if "description" in schema
@@ -342,13 +342,13 @@ _IDEMPOTENCY_KEY: Json = {
     "name": "Idempotency-Key",
     "in": "header",
     "required": False,
-    "description": "The same key and body again get the same answer, and nothing happens twice.",
+    "description": "Repeating the key and body returns the same response; nothing happens twice.",
     "schema": {"type": "string", "pattern": "^[!-~]{1,255}$"},
 }
 _LAST_EVENT_ID: Json = {
     "name": "Last-Event-ID",
     "in": "header",
     "required": False,
-    "description": "The last event that the reader has; stronger than `after`.",
+    "description": "The last event that the reader has; overrides `after`.",
     "schema": {"type": "string", "pattern": "^[0-9]{1,18}$"},
 }

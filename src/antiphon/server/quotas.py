@@ -1,4 +1,4 @@
-"""Counts the requests of keys that have a limit of them: in the store, for all processes."""
+"""Requests per minute of limited keys, counted in the store for all processes."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ MAX_REMEMBERED = 10_000
 
 
 class RequestQuota:
-    """Lets a key make as many requests in a minute as it may.
+    """Enforces the limit of requests per minute of a key.
 
-    A key without that limit costs nothing, one that has used it up no look into the store.
+    A key without a limit costs nothing; a key beyond its limit costs no access to the store.
     """
 
     def __init__(self, store: AdminStore) -> None:

@@ -1,6 +1,6 @@
-"""One request and its answer on their way: what came, who asks, and how to answer.
+"""A request with its caller, its responses, and the detection of disconnects.
 
-Header fields that go out cannot be broken out of, and every error is a problem document.
+Header fields of responses cannot contain line breaks; every error is a problem document.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _CONTROLS = bytes([*range(0x20), 0x7F])
 
 
 class RequestContext(msgspec.Struct, frozen=True):
-    """A request that was let in; `began` is by the monotonic clock."""
+    """An admitted request; `began` is a time of the monotonic clock."""
 
     scope: Scope
     receive: Receive
@@ -35,18 +35,18 @@ class RequestContext(msgspec.Struct, frozen=True):
     began: float
 
     async def respond_json(self, status: int, value: Any, more: Iterable[Field] = ()) -> None:
-        """Answer with a value as JSON; `msgspec.Raw` goes out as it is. Raises `Overloaded`."""
+        """Respond with a value as JSON; `msgspec.Raw` is sent as it is. Raises `Overloaded`."""
         await self.respond(status, _encode(value), b"application/json", more)
 
     async def respond(
         self, status: int, body: bytes, media_type: bytes, more: Iterable[Field] = ()
     ) -> None:
-        """Answer with these bytes. Raises `Overloaded` where too much waits to be read."""
+        """Respond with these bytes. Raises `Overloaded` if too many bytes wait to be read."""
         with self.hold_bytes(len(body)):
             await send_response(self.send, status, body, media_type, more)
 
     def hold_bytes(self, size: int) -> AbstractContextManager[None]:
-        """Count so many bytes as held for this caller. Entering it raises `Overloaded`."""
+        """Count these bytes as held for this caller. Raises `Overloaded` on entry."""
         return hold_bytes(self.scope, self.caller.share_key, size)
 
 
@@ -58,7 +58,7 @@ def field(name: bytes, value: str) -> Field:
 async def send_response(
     send: Send, status: int, body: bytes, media_type: bytes, more: Iterable[Field] = ()
 ) -> None:
-    """A whole answer at once."""
+    """Send a complete response."""
     fields = [
         (b"content-type", media_type),
         (b"content-length", b"%d" % len(body)),
@@ -70,25 +70,22 @@ async def send_response(
 
 
 async def send_problem(send: Send, error: AntiphonError) -> None:
-    """An error as a problem document."""
+    """Send an error as a problem document."""
     status, _ = problems.status_and_title(error)
     body = problems.problem_document(error)
     await send_response(send, status, body, problems.MEDIA_TYPE, problems.problem_headers(error))
-
-
-# Whether the caller is still there.
 
 
 T = TypeVar("T")
 
 
 class ClientDisconnected(Exception):
-    """The caller has left before there was an answer."""
+    """The client disconnected before the response."""
 
 
 @asynccontextmanager
 async def watch_disconnect(receive: Receive) -> AsyncGenerator[asyncio.Task[None]]:
-    """A task that is done when the caller has left; the request's body must have been read."""
+    """Yield a task that ends when the client disconnects; read the request's body before."""
 
     async def watch() -> None:
         while (await receive())["type"] != "http.disconnect":
@@ -107,10 +104,10 @@ async def run_while_connected(
     check: Callable[[], Awaitable[None]],
     recheck: float,
 ) -> T:
-    """The result of work that is done for this caller alone: it is cancelled when they leave.
+    """Return the result of `work`, which is cancelled when the client disconnects.
 
-    `check` is asked every `recheck` seconds and raises when they may not wait any longer: what
-    it raises is what they are told. Raises `ClientDisconnected`.
+    `check` is called every `recheck` seconds; its exception ends the wait and is raised. Raises
+    `ClientDisconnected`.
     """
     async with watch_disconnect(receive) as left:
         working = asyncio.create_task(work)

@@ -1,7 +1,7 @@
-"""An HTTP request becomes a call, or an error that says what is wrong with it.
+"""Parse an HTTP request into an operation.
 
-Sizes are checked before anything is kept, depth before anything is decoded, so that no body can
-cost much more than its own length.
+Sizes are checked before a body is kept, nesting before it is decoded, so that no body costs much
+more than its own length.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from antiphon.types.errors import InvalidEventId, InvalidRequest, TooLarge
 
 C = TypeVar("C", bound=Operation[Any])
 
-BODY_PAUSE = 30.0  # seconds a body may stand still, and by which it may be late in all
-BODY_RATE = 10_000  # bytes a second that it has to bring beyond that
-MAX_ITEMS = 200_000  # in one JSON body: a million keys cost a second of everybody's time
+BODY_PAUSE = 30.0  # seconds that a body may be late in all, besides its time at `BODY_RATE`
+BODY_RATE = 10_000  # bytes a second
+MAX_ITEMS = 200_000  # in one JSON body: a million keys block the process for a second
 _EVENT_ID = re.compile(rb"[0-9]{1,18}", re.ASCII)
 _KEY = re.compile(r"[\x21-\x7e]{1,255}", re.ASCII)
 _MAYBE_ODD = re.compile(rb"\\u0000|[0-9]{19}")
 
 
 async def parse_request(kind: type[C], scope: Scope, receive: Receive, settings: Settings) -> C:
-    """The call that this request makes, by the fields of its path, query and body."""
+    """Return the operation of this request, with the fields of its path, query and body."""
     method = kind.route.split(" ")[0]
     held = path_parameters(scope)
     if method == "GET":
@@ -54,7 +54,7 @@ async def parse_request(kind: type[C], scope: Scope, receive: Receive, settings:
 
 
 async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
-    """The request's body, `limit` bytes at most; refused by its announced length if it has one."""
+    """Return the request's body of at most `limit` bytes. Raises `TooLarge`, early if announced."""
     headers = Headers(scope=scope)
     announced = headers.get("content-length", "0")
     if not announced.isdecimal():
@@ -82,7 +82,7 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
 
 
 def parse_json_object(sent: bytes, scope: Scope, max_depth: int) -> dict[str, Any]:
-    """The object in a JSON body."""
+    """Return the object of a JSON body."""
     media_type = Headers(scope=scope).get("content-type", "")
     essence, _, parameters = media_type.lower().partition(";")
     charset = parameters.partition("charset=")[2].strip(' "') or "utf-8"
@@ -101,9 +101,9 @@ def parse_json_object(sent: bytes, scope: Scope, max_depth: int) -> dict[str, An
             expected="UTF-8",
         ) from error
     except msgspec.ValidationError as error:
-        _check_json(sent)  # what is said of it first may be that it is no object
+        _check_json(sent)  # raises another error if the body is no JSON at all
         raise invalid_request(error) from error
-    except msgspec.DecodeError as error:  # lone surrogates are among what it refuses
+    except msgspec.DecodeError as error:  # lone surrogates too
         raise Malformed(f"The body is not JSON: {error}.", expected="JSON") from error
     if _MAYBE_ODD.search(sent):
         _check_values(value, "$")
@@ -111,7 +111,7 @@ def parse_json_object(sent: bytes, scope: Scope, max_depth: int) -> dict[str, An
 
 
 def parse_query(scope: Scope) -> dict[str, str]:
-    """The query's fields, each at most once."""
+    """Return the query's fields, each at most once."""
     try:
         pairs = parse_qsl(
             scope["query_string"].decode("ascii"),
@@ -132,12 +132,12 @@ def parse_query(scope: Scope) -> dict[str, str]:
 
 
 def path_parameters(scope: Scope) -> dict[str, str]:
-    """The fields in the path."""
+    """Return the fields in the path."""
     return {str(name): str(value) for name, value in scope.get("path_params", {}).items()}
 
 
 def idempotency_key(scope: Scope) -> str | None:
-    """The Idempotency-Key, if the caller sent one."""
+    """Return the Idempotency-Key, if there is one."""
     given = Headers(scope=scope).getlist("idempotency-key")
     if not given:
         return None
@@ -151,7 +151,7 @@ def idempotency_key(scope: Scope) -> str | None:
 
 
 def _parse_event_cursor(scope: Scope) -> dict[str, str]:
-    """Where to go on reading events: the header of a returning reader, else the query."""
+    """Return the query's fields; `Last-Event-ID` overrides `after`."""
     fields = parse_query(scope)
     headers = [value for name, value in scope["headers"] if name == b"last-event-id"]
     asked = headers or [fields["after"].encode()] if headers or "after" in fields else []
@@ -168,7 +168,7 @@ def _parse_event_cursor(scope: Scope) -> dict[str, str]:
 
 
 async def _receive_piece(receive: Receive, deadline: float) -> Mapping[str, Any]:
-    """The next piece. Raises `TooSlow` for drops that would hold a place for ever."""
+    """Return the next piece of the body. Raises `TooSlow` after the deadline."""
     try:
         async with asyncio.timeout_at(deadline):
             message = await receive()
@@ -192,7 +192,7 @@ def _check_size(size: int, limit: int) -> None:
 
 
 def _merge_path_fields(fields: dict[str, Any], held: dict[str, str]) -> dict[str, Any]:
-    """Fields of body or query with those of the path, which stand there and nowhere else."""
+    """Return the fields of body or query with those of the path, which may be there only."""
     for name in held.keys() & fields.keys():
         raise InvalidRequest(
             f"`{name}` stands in the path.", expected=f"no field {name}", received=name, where=name
@@ -215,7 +215,7 @@ def _check_json(sent: bytes) -> None:
     try:
         msgspec.json.decode(sent)
     except msgspec.ValidationError:
-        return  # a number that JSON allows, and nothing here holds
+        return  # valid JSON, such as a number that is too large
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Malformed(f"The body is not JSON: {error}.", expected="JSON") from error
 
@@ -225,11 +225,11 @@ _REST = bytes(set(range(256)) - set(b"[]{},"))
 
 
 def _check_shape(sent: bytes, max_depth: int) -> None:
-    """Refuse what is nested too deep or has too many items, in a few passes at C speed.
+    """Raise `TooLarge` for too deep nesting or too many items, in a few passes at C speed.
 
-    With escapes taken out, every second piece between quotes is a string. Of what remains, each
-    pass removes the innermost pairs of brackets, so there are as many passes as levels. Openings
-    that nothing closes are levels too: the decoder would go down all of them.
+    Without escapes, every second piece between quotes is a string. Each pass removes the innermost
+    pairs of brackets from the rest, so there are as many passes as levels. Unclosed brackets count
+    as levels too, because the decoder would descend into them.
     """
     if len(sent) <= MAX_ITEMS and sent.count(b"[") + sent.count(b"{") <= max_depth:
         return
@@ -245,7 +245,7 @@ def _check_shape(sent: bytes, max_depth: int) -> None:
 
 
 def _check_values(value: Any, where: str) -> None:
-    """Refuse what no store keeps."""
+    """Raise `Malformed` for text that no store can hold."""
     try:
         sanitize.validate_text(value, where)
     except InvalidRequest as error:

@@ -1,4 +1,4 @@
-"""The server as a process: one socket, one runtime, and an orderly end."""
+"""The server process: one socket, one runtime, and a graceful shutdown."""
 
 from __future__ import annotations
 
@@ -31,28 +31,28 @@ from antiphon.telemetry.failpoints import hit
 from antiphon.telemetry.metrics import MetricsSnapshot
 
 BACKLOG = 2048
-KEEP_ALIVE = 75  # seconds: longer than the proxies in front keep theirs, or they meet a closed one
-SOON = 0.5  # seconds after which an end that waits says so
-PINNED_EVERY = 1.0  # seconds: so old may the numbers of another process be
-LAST_WORDS = 5  # seconds for answers that are on their way when everything else has ended
+KEEP_ALIVE = 75  # seconds; longer than proxies keep theirs, which would else use a closed one
+SOON = 0.5  # seconds after which a waiting shutdown is announced
+PINNED_EVERY = 1.0  # seconds between updates of the metrics for other processes
+LAST_WORDS = 5  # seconds for responses in progress after everything else has ended
 
 
 IsClosing = Callable[[], bool]
-"""Whether the server is about to end: who waits for nothing in particular shall stop waiting."""
+"""Returns whether the server is closing, so that idle waits end."""
 
 CompanionOpener = Callable[[Runtime, IsClosing], AbstractAsyncContextManager[ASGIApp]]
-"""An application over the same runtime: it answers what is at none of the backend's addresses."""
+"""Opens an application over the same runtime, for all paths that the backend does not serve."""
 
 AppOpener = Callable[[IsClosing], AbstractAsyncContextManager[ASGIApp]]
-"""An application without a runtime of its own."""
+"""Opens an application without a runtime."""
 
 
 class WorkerContext(NamedTuple):
-    """What one of several processes of one server is given by whoever started them.
+    """Resources that the supervisor passes to a worker process.
 
-    It calls `ready` with what it serves, and ends in order when `lifeline`, a pipe, is closed at
-    the other end: nobody looks after it any more. What it counts, it pins up at its `place` of the
-    `metrics`.
+    The worker calls `ready` with a description once it serves, and shuts down when the other end of
+    the pipe `lifeline` is closed, because its supervisor is gone. It publishes its metrics at its
+    `place` of `metrics`.
     """
 
     listener: socket.socket
@@ -63,23 +63,23 @@ class WorkerContext(NamedTuple):
 
 
 def serve(settings: Settings, beside: CompanionOpener | None = None) -> None:
-    """Serve until SIGTERM or SIGINT, then let runs and streams end; a second signal does not wait.
+    """Serve until SIGTERM or SIGINT, then let runs and streams end; a second signal ends at once.
 
-    What is served is said on stderr; `listening on http://...` comes when it can be connected to.
-    Raises `BadSettings` and `Unavailable` for what keeps it from starting.
+    A description is printed to stderr, and `listening on http://...` once connections are accepted.
+    Raises `BadSettings` and `Unavailable` if it cannot start.
     """
     logs.configure_logging(settings)
     _run_loop(_serve(settings, beside))
 
 
 def serve_worker(settings: Settings, share: WorkerContext) -> None:
-    """Serve, as one of several, until SIGTERM; SIGINT is meant for the one who started them."""
+    """Serve as a worker process until SIGTERM; SIGINT is left to the supervisor."""
     logs.configure_logging(settings)
     _run_loop(_serve_worker(settings, share))
 
 
 def serve_app(settings: Settings, alone: AppOpener) -> None:
-    """Serve this application in the backend's place, by the same rules."""
+    """Serve this application alone, with the same limits and shutdown as the backend."""
     logs.configure_logging(settings)
     _run_loop(_serve_app(settings, alone))
 
@@ -91,9 +91,10 @@ def _run_loop(serving: Coroutine[Any, Any, None]) -> None:
 
 
 def _tune_gc() -> None:
-    """What is there at the start stays; what comes later is mostly free of cycles.
+    """Let the garbage collector run less often: it finds next to nothing here.
 
-    By its defaults the collector takes a tenth of a busy server's time and finds nothing.
+    With its defaults it takes a tenth of a busy server's time. Objects of the start stay for ever,
+    later ones rarely form cycles.
     """
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
@@ -106,7 +107,7 @@ async def run_server(
     beside: CompanionOpener | None = None,
     pace: StreamTimeouts = StreamTimeouts(),  # noqa: B008 - a frozen value
 ) -> AsyncGenerator[str]:
-    """A server in this event loop for as long as the block lasts; gives its address."""
+    """Run a server in this event loop during the block; yields its URL."""
     async with _server_and_socket(settings, opener, beside, pace) as (server, listener):
         running = asyncio.create_task(server.serve(sockets=[listener]))
         try:
@@ -160,7 +161,7 @@ async def _serve_worker(settings: Settings, share: WorkerContext) -> None:
 
 
 def _read_other_metrics(runtime: Runtime, share: WorkerContext) -> MetricsSnapshot:
-    """What the others have counted. What is about to be told of us stays, though we be killed."""
+    """Return the metrics of the other processes; publish our own, in case we are killed."""
     share.metrics.publish(share.place, runtime.metrics.snapshot())
     return share.metrics.read_others(share.place)
 
@@ -175,7 +176,7 @@ async def _serve_app(settings: Settings, alone: AppOpener) -> None:
     guest = _ShutdownFlags()
     async with alone(lambda: guest.closing) as application:
         with bind_socket(settings.host, settings.port) as listener:
-            # It was opened around this block, and has no lifespan to run.
+            # The application is open already, so there is no lifespan to run.
             server = GracefulServer(_uvicorn_config(application, settings, lifespan="off"), guest)
             server.when_open = lambda: _print_line(f"listening on {url_of(listener)}")
             _tune_gc()
@@ -184,7 +185,7 @@ async def _serve_app(settings: Settings, alone: AppOpener) -> None:
 
 
 class _Shutdown(Protocol):
-    """What is told that the end is near."""
+    """Flags by which the server tells its application of the shutdown."""
 
     leaving: bool
     draining: bool
@@ -192,7 +193,7 @@ class _Shutdown(Protocol):
 
 
 class _ShutdownFlags:
-    """An application that only has to know that the end is near."""
+    """Flags of an application that is served alone."""
 
     def __init__(self) -> None:
         self.leaving = False
@@ -201,9 +202,9 @@ class _ShutdownFlags:
 
 
 class GracefulServer(uvicorn.Server):
-    """uvicorn, with an end in which what is under way is given its time.
+    """uvicorn with a graceful shutdown.
 
-    It `stop_signals` these signals; for `delay` seconds of its end it is only not ready any more.
+    It shuts down on `stop_signals`; for the first `delay` seconds it only reports itself unready.
     """
 
     delay = 0.0
@@ -218,28 +219,28 @@ class GracefulServer(uvicorn.Server):
         self._drain: asyncio.Task[None] | None = None
 
     async def wait_until_open(self) -> None:
-        """Wait until connections are taken."""
+        """Wait until connections are accepted."""
         await self._open.wait()
 
     def stop(self) -> None:
-        """Begin the end; asked twice, give back what runs and end streams at once."""
+        """Start the shutdown; the second call releases runs and ends streams at once."""
         if self._stopping:
             self.should_exit = True
         self._stopping = True
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to take connections, and say so."""
+        """Start to accept connections, and call `when_open`."""
         await super().startup(sockets)
         self._open.set()
         self.when_open()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """A signal asks for the end. It is not raised again afterwards: this end is a good one."""
+        """Start the shutdown on a signal, which is not raised again afterwards."""
         if sig in self.stop_signals:
             self.stop()
 
     async def on_tick(self, counter: int) -> bool:
-        """uvicorn's heartbeat: the place from which a signal is noticed."""
+        """Start the shutdown task once it was requested; called periodically by uvicorn."""
         if self._stopping and self._drain is None:
             self._drain = asyncio.create_task(self._shut_down())
         return await super().on_tick(counter)
@@ -254,7 +255,7 @@ class GracefulServer(uvicorn.Server):
         await super().shutdown(sockets)
 
     async def _shut_down(self) -> None:
-        """Say on `/readyz` to ask others, then take nothing new, let end what runs, and end."""
+        """Report unready for `delay` seconds, refuse new work, wait for running work, then exit."""
         self._app.leaving = True
         try:
             await asyncio.sleep(self.delay)
@@ -264,11 +265,11 @@ class GracefulServer(uvicorn.Server):
             self.should_exit = True
 
     async def _wait_for_work(self) -> None:
-        """Once nothing is under way any more, or has had its time."""
+        """Return when no work is left, or its time is over."""
 
 
 class RuntimeServer(GracefulServer):
-    """The server of a runtime, whose runs are given their time."""
+    """The server of a runtime, whose runs may finish within `shutdown_timeout`."""
 
     def __init__(self, config: uvicorn.Config, face: Application, runtime: Runtime) -> None:
         super().__init__(config, face)
@@ -290,7 +291,7 @@ class RuntimeServer(GracefulServer):
 async def _server_and_socket(
     settings: Settings, opener: RuntimeOpener, beside: CompanionOpener | None, pace: StreamTimeouts
 ) -> AsyncGenerator[tuple[RuntimeServer, socket.socket]]:
-    """The server, and the socket of its own that it will listen on."""
+    """Yield the server and the socket that it will listen on."""
     async with _open_server(settings, opener, beside, pace) as server:
         with bind_socket(settings.host, settings.port) as listener:
             yield server, listener
@@ -300,7 +301,7 @@ async def _server_and_socket(
 async def _open_server(
     settings: Settings, opener: RuntimeOpener, beside: CompanionOpener | None, pace: StreamTimeouts
 ) -> AsyncGenerator[RuntimeServer]:
-    """A runtime, and the server over it."""
+    """Open a runtime, and yield the server over it."""
     faces: list[Application] = []
 
     def closing() -> bool:
@@ -315,7 +316,7 @@ async def _open_server(
 
 
 def _has_logins(settings: Settings, beside: CompanionOpener | None) -> bool:
-    """Whether there are people who come by a login of theirs; the backend then asks for keys."""
+    """Return whether people log in to the web chat beside; the backend then needs keys."""
     return beside is not None and settings.login != "none"
 
 
@@ -344,7 +345,7 @@ def _uvicorn_config(
         log_level="error",
         access_log=False,
         server_header=False,
-        proxy_headers=False,  # who asks is who is connected; what a header claims is not believed
+        proxy_headers=False,  # the client is the peer of the connection; headers are not trusted
         backlog=BACKLOG,
         timeout_keep_alive=KEEP_ALIVE,
         timeout_graceful_shutdown=LAST_WORDS,
@@ -367,4 +368,4 @@ def _print_line(line: str) -> None:
 
 
 def _do_nothing() -> None:
-    """What is done when there is nothing to do."""
+    """Do nothing."""

@@ -1,9 +1,9 @@
-"""The numbers of several processes, on a board that all of them see: each has a place there.
+"""Metrics of several processes in shared memory, one place for each process.
 
-Beside them each process counts the turns of its event loop, for whoever looks after it.
+Each process also counts the turns of its event loop there, for the supervisor.
 
-It is memory that forks share. Who asks for numbers waits for nobody, and what a process has counted
-stays when it has died.
+Forked processes share the memory. Reading never waits, and the metrics of a process stay after its
+death.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ import msgspec
 
 from antiphon.telemetry.metrics import MetricsSnapshot
 
-BYTES = 4_194_304  # of a place: more than all series take; what is never written costs nothing
-GLANCES = 10  # at a place that is written just then
+BYTES = 4_194_304  # of a place: more than all series take; unused pages cost nothing
+GLANCES = 10  # reads of a place that is being written
 
 _NOTHING = MetricsSnapshot({})
-_HEAD = Struct("<II")  # how many bytes, and their sum
+_HEAD = Struct("<II")  # length and checksum
 _TURNS = Struct("<Q")
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(MetricsSnapshot).decode
 
 
 class SharedMetrics:
-    """Places by number; the last is for what those have counted who are gone."""
+    """Places by number; the last one sums up the metrics of dead processes."""
 
     def __init__(self, places: int) -> None:
         self._gone = places
@@ -35,7 +35,7 @@ class SharedMetrics:
         self._turns = mmap.mmap(-1, places * _TURNS.size)
 
     def count_turn(self, place: int) -> None:
-        """Count another turn of a process's event loop; only its owner does."""
+        """Count a turn of the event loop; called only by the process of this place."""
         _TURNS.pack_into(self._turns, place * _TURNS.size, self.turns(place) + 1)
 
     def turns(self, place: int) -> int:
@@ -44,7 +44,7 @@ class SharedMetrics:
         return int(turns)
 
     def publish(self, place: int, numbers: MetricsSnapshot) -> None:
-        """Show these numbers in the place of those that were there; only its owner does."""
+        """Replace the metrics of this place; called only by its process."""
         told = _encode(numbers)
         if len(told) + _HEAD.size > BYTES:
             return
@@ -54,7 +54,7 @@ class SharedMetrics:
         _HEAD.pack_into(self._memory, start, len(told), crc32(told))
 
     def read_others(self, place: int) -> MetricsSnapshot:
-        """What all others have counted."""
+        """Return the sum of the metrics of all other places."""
         numbers = _NOTHING
         for other in range(self._gone + 1):
             if other != place:
@@ -62,7 +62,7 @@ class SharedMetrics:
         return numbers
 
     def retire(self, place: int) -> None:
-        """Keep what a process has counted that is gone, and leave its place empty."""
+        """Add the metrics of a dead process to the last place, and clear its own."""
         self.publish(self._gone, self._read(self._gone) + self._read(place).without_gauges())
         self.publish(place, _NOTHING)
 

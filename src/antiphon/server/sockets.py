@@ -1,4 +1,4 @@
-"""The socket that a server listens on, and how many connections the system lets it hold."""
+"""The listening socket, and the system's limit of open files."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ from importlib import import_module
 from antiphon.types.errors import BadSettings
 
 UNSENT_IN_SYSTEM = 131_072
-"""Bytes of an answer that the system keeps beyond what the reader's window takes. Left to itself it
-would keep megabytes for each connection, and a reader who takes nothing would not be noticed."""
-OWN_FILES = 128  # for the database, providers, tools and whatever else a server has open
+"""Bytes of a response that the kernel buffers beyond the client's window.
+
+By default it buffers megabytes for each connection, and a client that does not read is unnoticed.
+"""
+OWN_FILES = 128  # files besides connections: database, providers, tools
 
 
 def bind_socket(host: str, port: int) -> socket.socket:
-    """A socket on that address, and on no other. Raises `BadSettings`.
+    """Return a socket bound to exactly this address. Raises `BadSettings`.
 
-    `socket.create_server` leaves the protocol at 0, upon which asyncio does not switch Nagle's
-    algorithm off: each answer would wait for the reader's delayed acknowledgement, 40 ms.
+    `socket.create_server` leaves the protocol at 0, so that asyncio does not disable Nagle's
+    algorithm: each response would wait 40 ms for the client's delayed acknowledgement.
     """
     listener: socket.socket | None = None
     try:
@@ -29,7 +31,7 @@ def bind_socket(host: str, port: int) -> socket.socket:
         listener = socket.socket(family, kind, socket.IPPROTO_TCP)
         if os.name == "posix":  # elsewhere it would let two servers share a port
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if hasattr(socket, "TCP_NOTSENT_LOWAT"):  # connections have it from their listener
+        if hasattr(socket, "TCP_NOTSENT_LOWAT"):  # connections inherit it
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_IN_SYSTEM)
         listener.bind(where)
     except OSError as error:
@@ -44,15 +46,15 @@ def bind_socket(host: str, port: int) -> socket.socket:
 
 
 def url_of(listener: socket.socket) -> str:
-    """Where it can be connected to."""
+    """Return the URL of a listening socket."""
     host, port, *_ = listener.getsockname()
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def raise_file_limit(connections: int) -> int:
-    """As many of these connections as there are files for: the system's limit is raised first.
+    """Raise the limit of open files; return how many of these connections fit into it.
 
-    Beyond it, connections could not even be refused: they would hang.
+    Beyond the limit, connections would hang, because they could not even be refused.
     """
     if os.name != "posix":
         return connections

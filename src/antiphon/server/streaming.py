@@ -1,7 +1,7 @@
-"""A run's log as server-sent events, resumable by Last-Event-ID.
+"""Send a run's event log as server-sent events, resumable by Last-Event-ID.
 
-The connection carries the log and nothing of the run: a reader who leaves, is too slow or loses its
-key loses the connection, and the run goes on.
+The connection only carries the log: a client that leaves, is too slow or loses its key loses the
+connection, and the run goes on.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from antiphon.types.errors import AntiphonError, TryAgain
 from antiphon.types.events import type_of
 from antiphon.wires import sse
 
-EVENTS_AT_ONCE = 256  # framed and sent together: bounds what lies in memory for a slow reader
+EVENTS_AT_ONCE = 256  # sent together: bounds the memory for a slow client
 
 HEADERS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -34,7 +34,7 @@ HEADERS = [
 ]
 
 CUT = "antiphon.cut"
-"""The ASGI extension by which a connection is dropped without waiting for its reader."""
+"""ASGI extension that aborts a connection without waiting for the client."""
 
 _log = logging.getLogger("antiphon.server")
 _ALIVE = sse.comment("")
@@ -42,11 +42,11 @@ _Page = tuple[int, Sequence[bytes]]
 
 
 class StreamTimeouts(msgspec.Struct, frozen=True):
-    """The times of a stream, in seconds.
+    """Timeouts of a stream, in seconds.
 
-    A comment follows `silence`; with pages every second no gap is above 10. Bytes that a reader
-    lets lie for `patience` end the stream. The key is looked at every `recheck`; with what `access`
-    remembers that is below 5.
+    A comment is sent after `silence`; as pages come every second, no gap exceeds 10. The stream is
+    cut off if the client does not read for `patience`. The key is checked every `recheck`; with
+    the cache of `auth`, a revocation applies within 5.
     """
 
     silence: float = 9.0
@@ -55,20 +55,20 @@ class StreamTimeouts(msgspec.Struct, frozen=True):
 
 
 class EventPages(Protocol):
-    """What is read aloud: pages of encoded events, and an empty one after each silent second."""
+    """Source of pages of encoded events, with an empty page after each second without events."""
 
     run_id: str
 
     def pages(self) -> AsyncGenerator[_Page, None]:
-        """Each page with the number of its first event."""
+        """Yield each page with the number of its first event."""
         ...
 
 
 class SessionCheck(msgspec.Struct, frozen=True):
-    """How long a reader may stay.
+    """Conditions under which a stream goes on.
 
-    `closing` is asked when there is nothing to send, so that a run's last words go out; `is_valid`
-    every few seconds.
+    `closing` is called only when there is nothing to send, so that the last events are sent;
+    `is_valid` every few seconds.
     """
 
     closing: Callable[[], bool]
@@ -82,9 +82,9 @@ async def send_events(
     metrics: Metrics,
     pace: StreamTimeouts = StreamTimeouts(),  # noqa: B008 - a frozen value
 ) -> None:
-    """Send the pages until they end, the reader has left, or it is not welcome any more.
+    """Send the pages until they end, the client has left, or its access has ended.
 
-    An end without `turn.ended` tells the reader to come back, which gets it a proper answer.
+    An end without `turn.ended` makes the client reconnect, and so receive the proper error.
     """
     async with watch_disconnect(exchange.receive) as left:
         telling = _EventStreamSender(exchange, listening.run_id, welcome, metrics, pace, left)
@@ -95,9 +95,9 @@ async def send_events(
 
 
 async def _run_in_task(work: Coroutine[Any, Any, None]) -> None:
-    """Do the work in a task of its own.
+    """Run the work in a task of its own, for speed.
 
-    Each event wakes it, and a wake-up climbs through all that awaits: here that is a dozen frames.
+    Each event resumes the coroutine through all frames that await it: here that is a dozen.
     """
     task = asyncio.create_task(work)
     try:
@@ -109,11 +109,11 @@ async def _run_in_task(work: Coroutine[Any, Any, None]) -> None:
 
 
 class _StreamEnded(Exception):
-    """The reader is to be told no more."""
+    """The stream ends without further events."""
 
 
 class _EventStreamSender:
-    """One reader being told: what it was sent, and when it was last looked at."""
+    """Sends one stream, and checks its client and its session."""
 
     def __init__(
         self,
@@ -138,9 +138,9 @@ class _EventStreamSender:
 
     @contextmanager
     def cut_off_slow_reader(self) -> Generator[None]:
-        """Look now and then whether the reader takes what it is handed, and cut it off if not.
+        """Abort the connection during the block if the client stops reading.
 
-        One timer a stream: a timeout around each send costs more than all else for an event.
+        One timer per stream: a timeout around each send would cost more than the event itself.
         """
         cut = connection_aborter(self._scope)
         later = partial(asyncio.get_running_loop().call_later, self._pace.patience / 4)
@@ -159,11 +159,11 @@ class _EventStreamSender:
             timer[0].cancel()
 
     async def send_headers(self) -> None:
-        """The header, before there is anything to tell."""
+        """Send the response's headers."""
         await self._send({"type": "http.response.start", "status": 200, "headers": HEADERS})
 
     async def send_pages(self, listening: EventPages) -> None:
-        """Page for page, until there is an end to it."""
+        """Send the pages until they end or the stream has to end."""
         async with aclosing(listening.pages()) as pages:
             try:
                 async for first, lines in pages:
@@ -178,7 +178,7 @@ class _EventStreamSender:
                 _log.warning("a stream ends early: %s", error.code)
 
     async def send_end(self) -> None:
-        """The end of the answer, for a reader who is still there."""
+        """End the response if the client is still connected."""
         if not self._left.done():
             await self._send_body(b"", more=False)
 
@@ -209,7 +209,7 @@ class _EventStreamSender:
             await self._send_body(_ALIVE)
 
     async def _check_session(self) -> None:
-        """Raises `_StreamEnded` when the reader has left, or is not welcome any more."""
+        """Raise `_StreamEnded` if the client has left or its access has ended."""
         if self._left.done():
             raise _StreamEnded
         now = time.monotonic()
@@ -217,13 +217,13 @@ class _EventStreamSender:
             try:
                 stands = await self._welcome.is_valid()
             except TryAgain:
-                return  # a database that is away tells nothing new either; it is asked again soon
+                return  # the database is away, so there are no new events either; check again soon
             if not stands:
                 raise _StreamEnded
             self._checked = now
 
     async def _send_body(self, body: bytes, *, more: bool = True) -> None:
-        """Hand bytes on; waits while the reader does not take what it was handed before."""
+        """Send bytes; waits while the client has not read the previous ones."""
         self._handing = time.monotonic()
         await self._send({"type": "http.response.body", "body": body, "more_body": more})
         self._said = self._handing
@@ -231,9 +231,9 @@ class _EventStreamSender:
 
 
 def connection_aborter(scope: Scope) -> Callable[[], object]:
-    """Drops the connection: closing it in order would wait for the reader who does not read."""
+    """Return a function that aborts the connection; closing it would wait for the client."""
     cut: Callable[[], object] | None = scope.get("extensions", {}).get(CUT, {}).get("now")
     if cut is not None:
         return cut
-    # Another server than ours: to end this task is all that is left.
+    # Under another ASGI server, only cancelling this task remains.
     return cast("asyncio.Task[None]", asyncio.current_task()).cancel

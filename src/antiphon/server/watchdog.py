@@ -1,12 +1,12 @@
-"""Watchdog: finds processes whose event loops have no turns any more, so that others can begin.
+"""Watchdog: detects processes whose event loops are blocked, so that they can be replaced.
 
-A loop that computes without a pause is found by its own process. A thread could not do that, for
-what spins may hold the interpreter's lock. The kernel counts the processor time of the process
-instead, and the loop sets the count back as long as it has its turns. Time in which the process is
-stopped, the machine asleep or busy with others does not count.
+A loop that computes without a pause is detected by its own process. A thread could not do that,
+because the blocking code may hold the interpreter's lock. Instead the kernel counts the processor
+time of the process, and the loop resets the timer at each turn. Time in which the process is
+stopped, or the machine asleep or busy with others, does not count.
 
-A loop that waits without using the processor, as in a deadlock, is found from outside: it counts
-its turns, and the supervisor of several processes looks at the counts.
+A loop that blocks without using the processor, as in a deadlock, is detected by the supervisor of
+several processes: each loop counts its turns, and the supervisor checks the counts.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ from contextlib import contextmanager
 from pathlib import Path
 
 SIGNAL: int | None = signal.SIGPROF if sys.platform != "win32" else None
-"""Ends the process, after the stacks of all its threads were written to stderr."""
-BEATS = 5  # in the time that the loop has
+"""Signal that writes the stacks of all threads to stderr and ends the process."""
+BEATS = 5  # timer resets within the allowed time
 LONGEST_BEAT = 1.0  # seconds
-LOOKS = 12  # at the turns of other processes, in the time that these have
-LATE_LOOKS = 3  # looks that may be missed before one is late
+LOOKS = 12  # checks of other processes' turns within their timeout
+LATE_LOOKS = 3  # missed checks after which a check counts as late
 
 
 @contextmanager
 def watched_loop(seconds: float) -> Generator[None]:
-    """Watch the running loop for as long as the block lasts; not at all with 0 seconds.
+    """Watch the running loop during the block; 0 seconds switches it off.
 
-    The loop may use so many seconds of the processor, with all threads of the process, between two
-    of its turns. Nothing is watched on Windows, which cannot count them.
+    The process, with all its threads, may use this many seconds of processor time between two turns
+    of the loop. Nothing is watched on Windows, which cannot count them.
     """
     if not seconds or sys.platform == "win32":
         yield
         return
-    # The handler is in C and needs no lock; behind it the signal does what it does by default.
+    # The handler is in C and needs no lock; chained to it is the signal's default action.
     faulthandler.register(signal.SIGPROF, file=2, all_threads=True, chain=True)
     beating = asyncio.create_task(_reset_timer(seconds), name="antiphon watchdog")
     try:
@@ -49,16 +49,16 @@ def watched_loop(seconds: float) -> Generator[None]:
 
 
 async def count_turns(count: Callable[[], None], seconds: float) -> None:
-    """Count turns of the running loop, often enough for a `StallWatch` of so many seconds."""
+    """Count turns of the running loop, often enough for a `StallWatch` with this timeout."""
     while True:
         count()
         await asyncio.sleep(min(LONGEST_BEAT, seconds / BEATS) if seconds else LONGEST_BEAT)
 
 
 class StallWatch:
-    """Since when the loop of each process has had no turn, by the time in which others had theirs.
+    """Finds processes whose loops have had no turn for `timeout` seconds; 0 is never.
 
-    `timeout` is in seconds, 0 for never; `elapsed` gives seconds since some moment.
+    `elapsed` returns seconds since some moment.
     """
 
     def __init__(self, timeout: float, elapsed: Callable[[], float]) -> None:
@@ -69,7 +69,7 @@ class StallWatch:
 
     @property
     def pause(self) -> float | None:
-        """The seconds until the next look is due; None where none ever is."""
+        """Seconds until the next check; None if there are no checks."""
         if not self._timeout:
             return None
         return max(0.0, self._looked + self._timeout / LOOKS - self._elapsed())
@@ -77,9 +77,9 @@ class StallWatch:
     def find_stalled(self, turns: Mapping[int, int]) -> Sequence[int]:
         """Return the processes whose loops had no turn for the timeout.
 
-        `turns` are the counts of those that serve now; what is known of any other is forgotten.
-        After a look that came late, as after a machine was asleep, all have the whole time again:
-        nobody knows whether they could have had a turn.
+        `turns` are the counts of the processes that serve now; others are forgotten. After a late
+        check, as when the machine was asleep, all timeouts start again, because the processes may
+        not have had a chance to run.
         """
         now = self._elapsed()
         late = now - self._looked > LATE_LOOKS * self._timeout / LOOKS
@@ -95,7 +95,7 @@ class StallWatch:
 
 
 def is_stopped(pid: int) -> bool:
-    """Return whether a signal or a debugger has stopped the process, where the system says so."""
+    """Return whether a signal or a debugger has stopped the process; False if unknown."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:
@@ -104,7 +104,7 @@ def is_stopped(pid: int) -> bool:
 
 
 async def _reset_timer(seconds: float) -> None:
-    """Give the loop so many seconds from each of its turns on."""
+    """Reset the timer to these seconds at each turn of the loop."""
     while True:
         if sys.platform != "win32":
             signal.setitimer(signal.ITIMER_PROF, seconds)

@@ -1,8 +1,8 @@
-"""Many processes of one server: one that looks after the others, which share its socket.
+"""Several processes of one server: a supervisor, and workers that share its socket.
 
-It loads the program and opens nothing but the socket, so that each of the others can be forked from
-it at any time, in milliseconds, and shares what is loaded. It runs no loop and no thread: a fork
-copies the thread that forks and no other.
+The supervisor loads the program and opens nothing but the socket, so that workers can be forked
+from it at any time, in milliseconds, and share its memory. It runs no event loop and no thread,
+because a fork copies only the thread that forks.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from antiphon.settings.settings import Settings
 from antiphon.types import errors
 from antiphon.types.errors import AntiphonError, BadSettings, TryAgain
 
-HOPELESS = 5  # deaths one after the other before a process was ready
+HOPELESS = 5  # consecutive deaths of a worker that was never ready
 PAUSES = (0.0, 0.1, 0.5, 1.0, 3.0, 5.0)
-"""Seconds before a process is started again; the first death is taken for an accident."""
-HEALTHY = 10.0  # seconds: who lived so long starts again without a pause
-SPARE = 5.0  # seconds beyond those that an end may take until it is ended
+"""Seconds before a worker is restarted; after its first death it is restarted at once."""
+HEALTHY = 10.0  # seconds; a worker that lived so long is restarted at once
+SPARE = 5.0  # seconds beyond the time of a shutdown until workers are killed
 
 _STALLED = "had no turn of its event loop for longer than stall_timeout and was ended"
 _STOP = (signal.SIGINT, signal.SIGTERM)
@@ -41,9 +41,9 @@ _HEEDED = (*_STOP, signal.SIGCHLD)
 
 
 def serve_workers(settings: Settings) -> int:
-    """Serve in `settings.workers` processes until SIGTERM or SIGINT; returns the exit code.
+    """Serve in `settings.workers` processes until SIGTERM or SIGINT; return the exit code.
 
-    Raises what kept them from starting.
+    Raises the error that keeps them from starting.
     """
     _check_settings(settings)
     with bind_socket(settings.host, settings.port) as listener, _signals_as_bytes() as bell:
@@ -69,7 +69,7 @@ def _check_settings(settings: Settings) -> None:
 
 @contextmanager
 def _signals_as_bytes() -> Generator[socket.socket]:
-    """Signals as bytes that can be waited for; each byte is the number of one."""
+    """Yield a socket that receives each signal as a byte, the signal's number."""
     bell, ringing = socket.socketpair()
     ringing.setblocking(False)
     bell.setblocking(False)
@@ -85,11 +85,11 @@ def _signals_as_bytes() -> Generator[socket.socket]:
 
 
 def _ignore_signal(*_: object) -> None:
-    """The byte that was written says it all."""
+    """Do nothing; the byte on the socket is enough."""
 
 
 class _Report(msgspec.Struct, omit_defaults=True):
-    """What a process says once: what it serves, or why it does not."""
+    """The single report of a worker: a description of what it serves, or its error."""
 
     about: str = ""
     code: str = ""
@@ -98,13 +98,13 @@ class _Report(msgspec.Struct, omit_defaults=True):
 
     @property
     def fault(self) -> AntiphonError | None:
-        """Why it does not serve, if that is so."""
+        """The error that keeps the worker from serving, if any."""
         return errors.class_for_code(self.code)(self.message, **self.details) if self.code else None
 
 
 @dataclass
 class _WorkerProcess:
-    """A process that was started: what it says, and how it ended."""
+    """A worker process and its report."""
 
     pid: int
     pipe: int
@@ -114,7 +114,7 @@ class _WorkerProcess:
     stalled_at: float | None = None
 
     def read(self) -> bool:
-        """Take in what it says; whether it has become ready by that."""
+        """Read from the pipe; return whether the worker is ready now."""
         piece = os.read(self.pipe, 65_536)
         self.received += piece
         if not piece or self.report is not None:
@@ -125,18 +125,18 @@ class _WorkerProcess:
 
     @property
     def ready(self) -> bool:
-        """Whether it ever served."""
+        """True if the worker has ever served."""
         return self.report is not None and not self.report.code
 
     @property
     def serves(self) -> bool:
-        """Return whether it has begun to serve and its loop was not found to stand still."""
+        """True if the worker serves and its loop is not stalled."""
         return self.ready and self.stalled_at is None
 
 
 @dataclass
 class _WorkerSlot:
-    """One of the processes, whichever it is just now. `due` is when it is to be started."""
+    """Slot for one worker. `due` is the time of the next start."""
 
     number: int
     child: _WorkerProcess | None = None
@@ -146,7 +146,7 @@ class _WorkerSlot:
 
 
 class _Supervisor:
-    """Starts what is missing, buries what died, and ends all when it is told."""
+    """Starts missing workers, reaps dead ones, and stops all on a signal."""
 
     def __init__(self, settings: Settings, listener: socket.socket, bell: socket.socket) -> None:
         self._settings = settings
@@ -163,7 +163,7 @@ class _Supervisor:
         self._code = 0
 
     def run(self) -> int:
-        """Until all have ended; raises what is wrong with all of them."""
+        """Run until all workers have ended. Raises the error that they have in common."""
         try:
             while self._ended_by is None or self._running_workers():
                 self._start_or_kill()
@@ -181,7 +181,7 @@ class _Supervisor:
         return [place.child for place in self._slots if place.child is not None]
 
     def _start_or_kill(self) -> None:
-        """Start who is due; end who has not ended in time."""
+        """Start workers that are due; kill those that have not ended in time."""
         now = time.monotonic()
         if self._ended_by is None:
             for place in self._slots:
@@ -193,7 +193,7 @@ class _Supervisor:
             self._signal(signal.SIGKILL)
 
     def _end_stalled(self) -> None:
-        """End the processes whose loops have no turns any more; others take on what they held."""
+        """End workers whose loops are stalled; other workers take over their runs."""
         if self._ended_by is not None or self._watch.pause != 0:
             return
         now = time.monotonic()
@@ -211,7 +211,7 @@ class _Supervisor:
             os.kill(serving[number].pid, SIGNAL or signal.SIGKILL)
 
     def _wait_for_news(self) -> None:
-        """Until there is something to do."""
+        """Wait for a signal, a report, or the time of the next action."""
         bell = self._signal_socket.fileno()
         lines = {child.pipe: child for child in self._running_workers() if child.report is None}
         due = [place.due for place in self._slots if place.child is None]
@@ -233,7 +233,7 @@ class _Supervisor:
                 self._stop_all()
 
     def _announce(self, about: str) -> None:
-        """Say it when all serve for the first time."""
+        """Print the description once all workers serve for the first time."""
         if self._served or not all(child.ready for child in self._running_workers()):
             return
         if len(self._running_workers()) < len(self._slots):
@@ -243,7 +243,7 @@ class _Supervisor:
         _print_line(f"listening on {url_of(self._listener)}")
 
     def _stop_all(self) -> None:
-        """Tell all to end; told twice, they do not wait for what is under way."""
+        """Send SIGTERM to all workers; the second time they end at once."""
         if self._ended_by is None:
             asked = self._settings
             patience = asked.drain_delay + asked.shutdown_timeout + LAST_WORDS + SPARE
@@ -252,7 +252,7 @@ class _Supervisor:
 
     def _signal(self, number: signal.Signals) -> None:
         for child in self._running_workers():
-            os.kill(child.pid, number)  # it is ours, and not yet waited for
+            os.kill(child.pid, number)  # the pid is still ours: it was not waited for
 
     def _reap(self) -> None:
         for place in self._slots:
@@ -262,7 +262,7 @@ class _Supervisor:
             pid, status = os.waitpid(child.pid, os.WNOHANG)
             if not pid:
                 continue
-            with suppress(msgspec.DecodeError):  # it was killed in the middle of a word
+            with suppress(msgspec.DecodeError):  # killed while it wrote its report
                 child.read()
             os.close(child.pipe)
             place.child = None
@@ -270,7 +270,7 @@ class _Supervisor:
             self._handle_exit(place, child, os.waitstatus_to_exitcode(status))
 
     def _handle_exit(self, place: _WorkerSlot, child: _WorkerProcess, code: int) -> None:
-        """What follows from the death: another start, sooner or later, or the end of all."""
+        """Schedule another start of a dead worker, or stop all."""
         fault = child.report.fault if child.report else None
         if self._ended_by is not None:
             if code not in (0, -signal.SIGTERM) and not fault and not self._killed:
@@ -292,8 +292,8 @@ class _Supervisor:
         _print_line(f"worker {place.number} {why}; it is started again")
 
     def _is_hopeless(self, place: _WorkerSlot, fault: AntiphonError | None) -> bool:
-        """Whether another start would only fail again."""
-        if isinstance(fault, TryAgain):  # what it needs is away, and may come back to the others
+        """Return whether another start would fail in the same way."""
+        if isinstance(fault, TryAgain):  # a service is away, and may come back
             return not self._served
         if fault is not None and not self._served:
             return True
@@ -314,9 +314,11 @@ class _Supervisor:
         place.child = _WorkerProcess(pid, read, time.monotonic())
 
     def _run_worker(self, number: int, line: int) -> NoReturn:
-        """In the new process: serve, and never return into what the other was doing."""
+        """Serve in the new process, and never return into the supervisor's code."""
         signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C comes to all; one passes it on
+        signal.signal(
+            signal.SIGINT, signal.SIG_IGN
+        )  # Ctrl+C reaches all processes; the supervisor passes it on
         for each in (signal.SIGTERM, signal.SIGCHLD):
             signal.signal(each, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _HEEDED)
@@ -339,7 +341,7 @@ class _Supervisor:
             _send_report(
                 line, _Report(code=fault.code, message=fault.message, details=fault.details)
             )
-        except BaseException:  # noqa: BLE001 - the wall: nothing may get out into the other's frames
+        except BaseException:  # noqa: BLE001 - nothing may reach the supervisor's frames
             traceback.print_exc()
         finally:
             for stream in (sys.stdout, sys.stderr):
@@ -349,7 +351,7 @@ class _Supervisor:
 
 
 class _PrefixedStream:
-    """A stream whose lines begin with a name."""
+    """A text stream whose lines begin with a prefix."""
 
     def __init__(self, stream: TextIO, name: str) -> None:
         self._stream = stream
@@ -360,7 +362,7 @@ class _PrefixedStream:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
-        """Keep what is no whole line yet, so that lines of several processes do not mingle."""
+        """Write whole lines only, so that lines of several processes do not mix."""
         *lines, self._begun = (self._begun + text).split("\n")
         if lines:
             self._stream.write("".join(f"{self._name}{line}\n" for line in lines))
@@ -369,7 +371,7 @@ class _PrefixedStream:
 
 
 def _send_report(line: int, told: _Report) -> None:
-    with suppress(OSError):  # nobody listens any more
+    with suppress(OSError):  # the supervisor is gone
         os.write(line, msgspec.json.encode(told, enc_hook=str) + b"\n")
 
 
@@ -380,7 +382,7 @@ def _describe_exit(code: int) -> str:
 
 
 def _exit_code(code: int) -> int:
-    """As shells say it."""
+    """Return the exit code as shells report it."""
     return 128 - code if code < 0 else code or 1
 
 

@@ -22,7 +22,7 @@ from tests.support.mcp.serving import raw
 
 
 @pytest.fixture
-def find(tmp_path: Path) -> ProtocolCache:
+def known(tmp_path: Path) -> ProtocolCache:
     return ProtocolCache(tmp_path / "of this user" / "known.json")
 
 

@@ -20,7 +20,7 @@ from antiphon.api.operations import (
     SubmitToolOutput,
 )
 from antiphon.client.async_http_transport import AsyncHttpTransport
-from antiphon.client.http_requests import FIRST_PATIENCE
+from antiphon.client.http_messages import FIRST_PATIENCE
 from antiphon.client.recovery import RetrySchedule
 from antiphon.client.sync_http_transport import HttpTransport
 from antiphon.types import errors

@@ -17,7 +17,7 @@ import httpx2
 from antiphon.api import operations
 from antiphon.api.operations import Operation
 from antiphon.client.async_transport import AsyncBatches, AsyncPieces
-from antiphon.client.http_requests import (
+from antiphon.client.http_messages import (
     ACTOR_HEADER,
     OWNER_HEADER,
     PATIENCE,
@@ -26,20 +26,18 @@ from antiphon.client.http_requests import (
     check_event_stream,
     client_options,
     connection_error,
+    decode_response,
     download_request,
     ended_early_error,
+    error_from_problem,
     named_model_server,
     new_key,
+    parse_response,
     request_span,
     upload_request,
     with_headers,
 )
-from antiphon.client.recovery import (
-    ResumableStream,
-    decode_response,
-    error_from_problem,
-    parse_response,
-)
+from antiphon.client.recovery import ResumableStream
 from antiphon.engine import sanitize
 from antiphon.telemetry import tracing
 from antiphon.telemetry.tracing import NO_TRACES, Tracer

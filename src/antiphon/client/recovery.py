@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from random import uniform
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
 from antiphon.api.operations import Follow, GetRun, Operation
-from antiphon.types import errors, events
-from antiphon.types.errors import AntiphonError, CallerError, ConnectionLost, TryAgain
+from antiphon.types import events
+from antiphon.types.errors import AntiphonError, ConnectionLost, TryAgain
 from antiphon.types.events import TYPES, Event, Numbered, RunStatus, TurnEnded
 from antiphon.types.runs import Run, Status
 from antiphon.wires.sse import Decoder, SseFrame
@@ -18,7 +17,6 @@ from antiphon.wires.sse import Decoder, SseFrame
 PAUSES = (0.0, 0.1, 0.3, 1.0, 3.0)
 """Seconds before each retry. The first is immediate: most often an idle connection was closed."""
 MAX_PAUSE = 5.0
-
 
 _TURN_ENDINGS = (Status.COMPLETED, Status.INCOMPLETE)
 
@@ -163,62 +161,3 @@ def _decode_event(frame: SseFrame) -> Event | None:
         raise ConnectionLost(f"Event {frame.id} cannot be read: {error}") from error
     except msgspec.DecodeError as error:
         raise ConnectionLost(f"Event {frame.id} is not JSON: {error}") from error
-
-
-# Responses.
-
-
-A = TypeVar("A")
-
-
-def parse_response(call: Operation[A], content: bytes) -> A:
-    """Decode the response of this operation. Raises `BadSettings` if it is not Antiphon's."""
-    answer: A = decode_response(content, call.answer)
-    return answer
-
-
-def decode_response(content: bytes, kind: Any) -> Any:
-    """Decode bytes as a value of this type. Raises `BadSettings`."""
-    try:
-        return msgspec.json.decode(content, type=kind)
-    except msgspec.DecodeError as error:
-        raise errors.BadSettings(
-            f"The server's answer cannot be read: {error}",
-            expected="an Antiphon server, of this version or near it",
-            received=repr(content[:80]),
-            hint="Is the address right?",
-        ) from error
-
-
-def error_from_problem(status: int, headers: Mapping[str, str], content: bytes) -> AntiphonError:
-    """Return the error of a problem document (RFC 9457), else one by the HTTP status."""
-    try:
-        members = msgspec.json.decode(content, type=dict[str, Any])
-    except msgspec.DecodeError:
-        members = {}
-    code = str(members.pop("code", ""))
-    kind = errors.class_for_code(code)
-    if kind is AntiphonError:
-        kind = _BY_STATUS.get(status) or (CallerError if 400 <= status < 500 else AntiphonError)
-        members |= {"code": code} if code else {}
-    detail = members.pop("detail", None) or f"The server answered with HTTP status {status}."
-    error = kind(str(detail))
-    for name in ("type", "title", "status", "instance"):
-        members.pop(name, None)
-    retry_after = headers.get("retry-after", "")
-    if retry_after.isdecimal():
-        members.setdefault("retry_after", int(retry_after))
-    error.details.update(members)
-    return error
-
-
-_BY_STATUS: dict[int, type[AntiphonError]] = {
-    401: errors.Unauthorized,
-    403: errors.Forbidden,
-    404: errors.NotFound,
-    413: errors.TooLarge,
-    429: errors.Overloaded,
-    502: errors.Unavailable,  # 502 and 504 come from a proxy whose server is down
-    503: errors.Unavailable,
-    504: errors.Unavailable,
-}

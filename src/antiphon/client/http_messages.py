@@ -1,16 +1,17 @@
-"""Requests over HTTP: what both transports send, their deadlines, retries, spans and errors."""
+"""Requests, responses and errors of the API over HTTP, for both transports."""
 
 from __future__ import annotations
 
 import platform
 import time
 import uuid
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
 
 import httpx2
+import msgspec
 
 from antiphon import __version__
 from antiphon.api import operations
@@ -20,8 +21,11 @@ from antiphon.engine import sanitize
 from antiphon.telemetry import tracing
 from antiphon.telemetry.tracing import Tracer, TraceSpan
 from antiphon.tools.questions import ModelServer
+from antiphon.types import errors
 from antiphon.types.addresses import connection_reason, origin
-from antiphon.types.errors import AntiphonError, BadSettings, ConnectionLost
+from antiphon.types.errors import AntiphonError, BadSettings, CallerError, ConnectionLost
+
+A = TypeVar("A")
 
 PATIENCE = 60.0  # seconds of retries: longer than a server takes to restart
 FIRST_PATIENCE = 3.0  # before its first answer: a wrong address is likelier than a restart
@@ -111,6 +115,14 @@ def client_options(server: str, api_key: str | None) -> dict[str, Any]:
     }
 
 
+def _is_address(server: str) -> bool:
+    try:
+        parts = urlsplit(server)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # an unclosed bracket, a port that is not a number
+        return False
+
+
 def build_request(call: Operation[Any], key: str) -> dict[str, Any]:
     """Return this operation as an httpx2 request. Raises `InvalidRequest`."""
     sanitize.request_fields(call)  # first: what a server rejects may not be expressible in JSON
@@ -167,12 +179,65 @@ def _timeout(call: Operation[Any]) -> httpx2.Timeout:
             return httpx2.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS)
 
 
-def _is_address(server: str) -> bool:
+def new_key() -> str:
+    """Return a new idempotency key."""
+    return uuid.uuid4().hex
+
+
+# Responses.
+
+
+def parse_response(call: Operation[A], content: bytes) -> A:
+    """Decode the response of this operation. Raises `BadSettings` if it is not Antiphon's."""
+    answer: A = decode_response(content, call.answer)
+    return answer
+
+
+def decode_response(content: bytes, kind: Any) -> Any:
+    """Decode bytes as a value of this type. Raises `BadSettings`."""
     try:
-        parts = urlsplit(server)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # an unclosed bracket, a port that is not a number
-        return False
+        return msgspec.json.decode(content, type=kind)
+    except msgspec.DecodeError as error:
+        raise BadSettings(
+            f"The server's answer cannot be read: {error}",
+            expected="an Antiphon server, of this version or near it",
+            received=repr(content[:80]),
+            hint="Is the address right?",
+        ) from error
+
+
+def error_from_problem(status: int, headers: Mapping[str, str], content: bytes) -> AntiphonError:
+    """Return the error of a problem document (RFC 9457), else one by the HTTP status."""
+    try:
+        members = msgspec.json.decode(content, type=dict[str, Any])
+    except msgspec.DecodeError:
+        members = {}
+    code = str(members.pop("code", ""))
+    kind = errors.class_for_code(code)
+    if kind is AntiphonError:
+        kind = _BY_STATUS.get(status) or (CallerError if 400 <= status < 500 else AntiphonError)
+        members |= {"code": code} if code else {}
+    detail = members.pop("detail", None) or f"The server answered with HTTP status {status}."
+    error = kind(str(detail))
+    for name in ("type", "title", "status", "instance"):
+        members.pop(name, None)
+    retry_after = headers.get("retry-after", "")
+    if retry_after.isdecimal():
+        members.setdefault("retry_after", int(retry_after))
+    error.details.update(members)
+    return error
+
+
+_BY_STATUS: dict[int, type[AntiphonError]] = {
+    401: errors.Unauthorized,
+    403: errors.Forbidden,
+    404: errors.NotFound,
+    413: errors.TooLarge,
+    429: errors.Overloaded,
+    502: errors.Unavailable,  # 502 and 504 come from a proxy whose server is down
+    503: errors.Unavailable,
+    504: errors.Unavailable,
+}
 
 
 def check_event_stream(response: httpx2.Response) -> None:
@@ -185,11 +250,6 @@ def check_event_stream(response: httpx2.Response) -> None:
             received=media_type or "no Content-Type",
             hint="Is the address that of an Antiphon server?",
         )
-
-
-def new_key() -> str:
-    """Return a new idempotency key."""
-    return uuid.uuid4().hex
 
 
 def ended_early_error() -> ConnectionLost:

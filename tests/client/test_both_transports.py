@@ -1,5 +1,6 @@
 """What one line refuses the other refuses too, in the same words."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -15,6 +16,7 @@ from antiphon.api.operations import (
     UpdateThread,
 )
 from antiphon.client.async_client import AsyncClient
+from antiphon.client.sync_client import Client
 from antiphon.server.serve import run_server
 from antiphon.settings.settings import Settings
 from antiphon.types import errors
@@ -123,3 +125,17 @@ async def test_a_file_that_cannot_be_named_cannot_be_asked_for(
 
 def _told(error: AntiphonError) -> dict[str, Any]:
     return {name: value for name, value in error.details.items() if name != "request_id"}
+
+
+async def test_a_file_is_read_in_pieces_by_sync_transports_too():
+    def read(client: Client) -> bytes:
+        upload = client.upload_file(b"old pond" * 100_000, "haiku.txt")
+        return b"".join(client.transport.read_file(upload.id))
+
+    with Client(settings=SETTINGS) as client:
+        embedded = await asyncio.to_thread(read, client)
+    async with run_server(SETTINGS) as url:
+        with Client(url) as client:
+            remote = await asyncio.to_thread(read, client)
+
+    assert embedded == remote == b"old pond" * 100_000

@@ -53,11 +53,11 @@ class AsyncEmbeddedTransport:
         async def get_runtime() -> Runtime:
             return runtime
 
-        line = cls.__new__(cls)
-        line.tracer, line.parent = runtime.tracer, None
-        line._settings, line._principal = runtime.settings, Principal()
-        line._source = _BorrowedRuntime(get_runtime)
-        return line
+        transport = cls.__new__(cls)
+        transport.tracer, transport.parent = runtime.tracer, None
+        transport._settings, transport._principal = runtime.settings, Principal()
+        transport._source = _BorrowedRuntime(get_runtime)
+        return transport
 
     async def send(self, call: Operation[A], key: str | None = None) -> A:
         """Send the operation; return its response."""
@@ -142,17 +142,17 @@ class AsyncEmbeddedTransport:
 
     def on_behalf_of(self, owner: str) -> AsyncEmbeddedTransport:
         """Return a transport to the same runtime, which closing the transport leaves open."""
-        line = copy(self)
-        line._principal = self._principal.on_behalf_of(owner=sanitize.validate_owner(owner))
-        line._source = _BorrowedRuntime(self.runtime)
-        return line
+        transport = copy(self)
+        transport._principal = self._principal.on_behalf_of(owner=sanitize.validate_owner(owner))
+        transport._source = _BorrowedRuntime(self.runtime)
+        return transport
 
     def as_actor(self, actor: str) -> AsyncEmbeddedTransport:
         """Return a transport to the same runtime, which closing the transport leaves open."""
-        line = copy(self)
-        line._principal = self._principal.on_behalf_of(actor=sanitize.validate_owner(actor))
-        line._source = _BorrowedRuntime(self.runtime)
-        return line
+        transport = copy(self)
+        transport._principal = self._principal.on_behalf_of(actor=sanitize.validate_owner(actor))
+        transport._source = _BorrowedRuntime(self.runtime)
+        return transport
 
     async def model_server(self, model: str, run_id: str | None = None) -> ModelServer:
         """Return the provider and the address of the run's destination, else this process's.
@@ -175,9 +175,9 @@ class AsyncEmbeddedTransport:
 
     def with_trace_parent(self, place: str | None) -> AsyncEmbeddedTransport:
         """Return a transport to the same runtime whose operations belong to that trace."""
-        line = copy(self)
-        line.parent, line._source = place, _BorrowedRuntime(self.runtime)
-        return line
+        transport = copy(self)
+        transport.parent, transport._source = place, _BorrowedRuntime(self.runtime)
+        return transport
 
     async def close(self) -> None:
         """Close the runtime; what it acknowledged is stored."""
@@ -240,70 +240,79 @@ class EmbeddedTransport:
 
     def __init__(self, settings: Settings) -> None:
         self._portal = Portal()
-        self._line = AsyncEmbeddedTransport(settings)
-        self._lent = False
+        self._async_transport = AsyncEmbeddedTransport(settings)
+        self._borrowed = False
 
     @property
     def tracer(self) -> Tracer:
         """The tracer of the operations."""
-        return self._line.tracer
+        return self._async_transport.tracer
 
     @property
     def parent(self) -> str | None:
         """The trace context that the operations belong to."""
-        return self._line.parent
+        return self._async_transport.parent
 
     def send(self, call: Operation[A], key: str | None = None) -> A:
         """Send the operation; return its response."""
-        return self._portal.run(self._line.send(call, key))
+        return self._portal.run(self._async_transport.send(call, key))
 
     def stream(self, call: Operation[Any], key: str | None = None) -> Batches:
         """Yield the events; each switch between the threads brings all there are."""
-        return self._portal.stream(self._line.stream(call, key))
+        return self._portal.stream(self._async_transport.stream(call, key))
 
     def upload(self, name: str, media_type: str, content: bytes, key: str | None = None) -> Upload:
         """Upload a file."""
-        return self._portal.run(self._line.upload(name, media_type, content, key))
+        return self._portal.run(self._async_transport.upload(name, media_type, content, key))
 
     def download(self, file_id: str) -> bytes:
         """Return the bytes of a file."""
-        return self._portal.run(self._line.download(file_id))
+        return self._portal.run(self._async_transport.download(file_id))
 
     def read_file(self, file_id: str) -> Pieces:
         """Yield the bytes of a file in pieces."""
-        return self._portal.stream(self._line.read_file(file_id))
+        return self._portal.stream(self._async_transport.read_file(file_id))
 
     def export(self, owner: str) -> Pieces:
         """Yield everything of an owner as a zip, piece by piece."""
-        return self._portal.stream(self._line.export(owner))
+        return self._portal.stream(self._async_transport.export(owner))
 
     def on_behalf_of(self, owner: str) -> EmbeddedTransport:
         """Return a transport to the same runtime on the same loop; closing it leaves both open."""
-        acting = copy(self)
-        acting._line, acting._lent = self._line.on_behalf_of(owner), True
-        return acting
+        transport = copy(self)
+        transport._async_transport, transport._borrowed = (
+            self._async_transport.on_behalf_of(owner),
+            True,
+        )
+        return transport
 
     def as_actor(self, actor: str) -> EmbeddedTransport:
         """Return a transport to the same runtime on the same loop; closing it leaves both open."""
-        acting = copy(self)
-        acting._line, acting._lent = self._line.as_actor(actor), True
-        return acting
+        transport = copy(self)
+        transport._async_transport, transport._borrowed = (
+            self._async_transport.as_actor(actor),
+            True,
+        )
+        return transport
 
     def model_server(self, model: str, run_id: str | None = None) -> ModelServer:
         """Return the provider and the address of the run's destination, else this process's."""
-        return self._portal.run(self._line.model_server(model, run_id))
+        return self._portal.run(self._async_transport.model_server(model, run_id))
 
     def with_trace_parent(self, place: str | None) -> EmbeddedTransport:
         """Return a transport to the same runtime whose operations belong to that trace."""
-        line = copy(self)
-        line._line, line._lent = self._line.with_trace_parent(place), True
-        return line
+        transport = copy(self)
+        transport._async_transport, transport._borrowed = (
+            self._async_transport.with_trace_parent(place),
+            True,
+        )
+        return transport
 
     def close(self) -> None:
         """Close the runtime and its event loop."""
-        if self._lent:
+        if self._borrowed:
             return
-        self._portal.run(self._line.close())
+        self._portal.run(self._async_transport.close())
         self._portal.close()
 
 

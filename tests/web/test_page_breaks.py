@@ -102,7 +102,7 @@ async def test_a_line_that_says_nothing_is_told_within_twenty_seconds_and_gone_o
     chromium: Browser, tmp_path: Path
 ) -> None:
     async with (
-        chatting(chromium, tmp_path, "--no-servers") as chat,
+        chatting(chromium, tmp_path, "--no-servers", fresh=True) as chat,
         Line(chat.up.url) as line,
     ):
         chat.up.url = line.url

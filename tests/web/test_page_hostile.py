@@ -54,7 +54,7 @@ async def test_no_word_of_a_stranger_acts_wherever_it_is_shown(
 ) -> None:
     (tmp_path / "tools.py").write_text(TOOLS)
     flags = ("--no-servers", "--web-title", MARKUP, "--tools", str(tmp_path / "tools.py"))
-    async with chatting(chromium, tmp_path, *flags) as chat:
+    async with chatting(chromium, tmp_path, *flags, fresh=True) as chat:
         await chat.context.add_init_script(WATCH)
         await chat.open()
         await chat.say(MARKUP)

@@ -16,12 +16,16 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import re
 import signal
+import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
+from weakref import WeakKeyDictionary
 
 import pytest
 import pytest_asyncio
@@ -65,13 +69,14 @@ class Installation:
         *flags: str,
         environ: Mapping[str, str] | None = None,
         command: str = "up",
+        port: int = 0,
     ) -> None:
         self.url = ""
         self._home = home
         self._flags = flags
         self._command = command
         self._environ = environ or {}
-        self._port = 0
+        self.port = port
         self._child: fork_server.Child | None = None
 
     async def __aenter__(self) -> Self:
@@ -87,7 +92,7 @@ class Installation:
         nothing = os.open(os.devnull, os.O_RDWR)
         folders = {f"XDG_{name}_HOME": str(self._home / name.lower()) for name in FOLDERS}
         kept = {"PATH": os.environ["PATH"], "HOME": str(self._home), "LANG": "C.UTF-8"}
-        arguments = [self._command, "--port", str(self._port), *self._flags]
+        arguments = [self._command, "--port", str(self.port), *self._flags]
         environ = {**kept, **folders, **self._environ}
         try:
             self._child = await fork_server.born(
@@ -98,7 +103,7 @@ class Installation:
             os.close(nothing)
         self._told = await _reading(out)
         self.url = await self._address()
-        self._port = int(self.url.rsplit(":", 1)[1])
+        self.port = int(self.url.rsplit(":", 1)[1])
 
     async def kill(self) -> None:
         """As if the power went."""
@@ -243,17 +248,60 @@ def _texts(message: dict[str, Any]) -> list[str]:
 
 @asynccontextmanager
 async def chatting(
-    chromium: Browser, home: Path, *flags: str, environ: Mapping[str, str] | None = None
+    chromium: Browser,
+    home: Path,
+    *flags: str,
+    environ: Mapping[str, str] | None = None,
+    fresh: bool = False,
 ) -> AsyncGenerator[Chat]:
-    """A page on an installation of its own with these flags, at an empty chat."""
-    async with (
-        Model() as model,
-        Installation(home, *_told(model), *flags, environ=environ) as up,
-        opened(chromium) as context,
-    ):
-        await context.add_init_script(WATCH)
-        async with _at(Chat(up, model, context, await context.new_page())) as chat:
-            yield chat
+    """A page on an installation of its own with these flags, at an empty chat.
+
+    The browser keeps nothing of the test before but its cache, for which all of them have one
+    address. With `fresh` the context is new too: for a test that changes more of it than
+    `_forgetful` takes back, such as its clock.
+    """
+    async with AsyncExitStack() as stack:
+        place = None if fresh else _free_places.setdefault(chromium, [_Place()])
+        own = place.pop() if place else _Place()
+        if place is not None:
+            stack.callback(place.append, own)
+        model = await stack.enter_async_context(Model())
+        own.port = own.port if _is_free(own.port) else _find_port()
+        up = Installation(home, *_told(model), *flags, environ=environ, port=own.port)
+        await stack.enter_async_context(up)
+        if own.context is None:
+            own.context = await chromium.new_context()
+            await own.context.add_init_script(WATCH)
+        if place is None:
+            stack.push_async_callback(own.context.close)
+        page = await _forgetful(own.context, up.url)
+        yield await stack.enter_async_context(_at(Chat(up, model, own.context, page)))
+
+
+def _find_port() -> int:
+    """Return a free port that no system gives to who asks for any."""
+    return next(filter(_is_free, iter(lambda: random.randrange(20_000, 32_000), None)))
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            trial.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return port > 0
+
+
+@dataclass
+class _Place:
+    """A browser's context and a port, which tests use one after the other."""
+
+    port: int = 0
+    context: BrowserContext | None = None
+
+
+_free_places: WeakKeyDictionary[Browser, list[_Place]] = WeakKeyDictionary()
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

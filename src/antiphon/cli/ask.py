@@ -91,7 +91,7 @@ OF_TERMINAL = ("markdown_it", "pygments", "wcwidth")
 
 
 def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
-    """The text, and how it is to be answered."""
+    """Add the text and the options of the answer."""
     parser.add_argument(
         "text", nargs="*", help="what to ask; `-` waits for stdin, `@path` sends a file along"
     )
@@ -105,7 +105,7 @@ def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
 
 
 def run(asked: Namespace, loaded: LoadedSettings) -> int:
-    """Ask, and write the answer as it comes."""
+    """Ask, and write the answer as it arrives."""
     return ask_once(read_request(asked, asked.text, last=asked.last), loaded.settings)
 
 
@@ -144,7 +144,7 @@ def _answer_writer(question: AskRequest, settings: Settings) -> AnswerWriter:
 
 
 def _open_output(question: AskRequest, settings: Settings) -> TextOutput:
-    """Set on a terminal that can show it, if what sets is installed; else as it comes."""
+    """Format Markdown if stdout is a terminal and the extra is installed; else write plainly."""
     if question.raw_output or not sys.stdout.isatty() or not os.environ.get("TERM"):
         return StreamOutput(sys.stdout, raw=question.raw_output)
     try:
@@ -181,7 +181,7 @@ async def _ask(
 
         def watch(happening: ToolEvent) -> None:
             refusals.note(happening)
-            pen.submit(speech.happened, happening)
+            pen.submit(speech.on_tool_event, happening)
 
         events = client.converse(
             await upload_attachments(client, message),
@@ -201,11 +201,11 @@ async def _ask(
 async def _write_events(
     speech: AnswerWriter, events: AsyncEvents, pen: Executor, client: AsyncClient
 ) -> None:
-    """Tell every event; what cuts that short ends the run too."""
+    """Write every event. An exception or a cancellation also cancels the run."""
     written = partial(asyncio.get_running_loop().run_in_executor, pen)
     try:
         async for event in events:
-            await written(speech.tell, events.last_event, event)
+            await written(speech.write_event, events.last_event, event)
         await written(speech.close)
     except BaseException as end:
         # Whatever it is, Ctrl+C or a reader who left: nobody reads on, so nobody pays on.
@@ -218,7 +218,7 @@ async def _write_events(
 async def _note_start(
     client: AsyncClient, message: PreparedMessage, question: AskRequest, settings: Settings
 ) -> None:
-    """Say who answers, and whatever else is not as always."""
+    """Note the model, the attachments and unusual options on stderr."""
     note(await _describe_model(client, settings))
     for file in message.files:
         note(f"antiphon: {file.name} is sent along ({len(file.content):,} bytes)")
@@ -255,7 +255,7 @@ async def _cancel(client: AsyncClient, run_id: str | None) -> None:
 
 
 def _message(question: AskRequest) -> PreparedMessage:
-    """The words, the files and what is piped in; files are named by the words alone."""
+    """Return the text with its files and piped input; only the text can name files."""
     said = " ".join(word for word in question.words if word != "-")
     prepared = prepare_message(said, question.files)
     added = read_piped(sys.stdin, awaited=not said or "-" in question.words)

@@ -1,4 +1,4 @@
-"""Consent where nobody can be asked: what the rules and a person's earlier word allow, runs."""
+"""Tools of commands without a dialog: consent by rules and stored grants, and MCP servers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from antiphon.tools.tool_events import ConsentRefused, ToolEvent
 
 
 def make_consent(settings: Settings, *, yes: bool) -> Consent:
-    """By the settings, and by what was allowed for good; `yes` allows all that is not denied."""
+    """Return the consent of settings and stored grants; `yes` allows all that is not denied."""
     rules = Rules(allow=settings.allow, ask=settings.ask, deny=settings.deny)
     return Consent(
         Rules(allow=("*",), deny=settings.deny) if yes else rules,
@@ -31,25 +31,25 @@ def make_consent(settings: Settings, *, yes: bool) -> Consent:
 
 
 class RefusalNotes:
-    """Says which calls were refused, and what would allow them; `any` where consent was wanting."""
+    """Notes refused calls and what would allow them; `any` if a call lacked consent."""
 
     def __init__(self, settings: Settings) -> None:
         self.any = False
         self._asked = [each.replace(":", "__", 1) for each in settings.ask]
 
     def note(self, happening: ToolEvent) -> None:
-        """What happens to a tool."""
+        """Note the event if it is a refusal."""
         match happening:
             case ConsentRefused(call=call, by="nobody"):
                 self.any = True
-                why = f"nobody could be asked; {self._way_out(call.name)}"
+                why = f"nobody could be asked; {self._remedy(call.name)}"
             case ConsentRefused(call=call):
                 why = "the settings deny it"
             case _:
                 return
         note(f"antiphon: {call.name} was refused: {why}")
 
-    def _way_out(self, name: str) -> str:
+    def _remedy(self, name: str) -> str:
         if any(fnmatchcase(name, pattern) for pattern in self._asked):
             return "the setting `ask` names it, which only --yes overrules"
         return f"--allow {name} allows it"
@@ -68,7 +68,7 @@ SECONDS = 30.0
 
 @asynccontextmanager
 async def start_servers(settings: Settings) -> AsyncGenerator[AsyncMcpServerPool | None]:
-    """The servers that are written down, which start meanwhile; None where there are none."""
+    """Yield the configured servers while they start; None if there are none."""
     usable = discovery.resolve(find_and_report(settings).servers, os.environ)
     for problem in usable.problems:
         note(f"antiphon: the MCP server {problem.server} cannot be used: {problem.why}")
@@ -83,7 +83,7 @@ async def start_servers(settings: Settings) -> AsyncGenerator[AsyncMcpServerPool
 
 
 async def wait_for_servers(servers: AsyncMcpServerPool, seconds: float = SECONDS) -> None:
-    """Wait for the servers, and say which did not come, and why."""
+    """Wait for the servers, and note which did not start, and why."""
     for state in await servers.ready(seconds):
         why = state.why or f"it did not answer within {seconds:g} s"
         note(f"antiphon: the MCP server {state.server} is not there: {why}")
@@ -92,7 +92,7 @@ async def wait_for_servers(servers: AsyncMcpServerPool, seconds: float = SECONDS
 
 
 def note_missing_servers(required: Sequence[str], servers: AsyncMcpServerPool | None) -> list[str]:
-    """Those of the required servers that are not there; each is told once more."""
+    """Return the required servers that are not ready, and note each."""
     states = servers.states() if servers is not None else ()
     there = {state.server for state in states if state.status == "ready"}
     missing = [name for name in required if name not in there]

@@ -23,7 +23,7 @@ _PAGE = 100
 
 
 def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
-    """About whom, and how much of it."""
+    """Add the owner and the limits."""
     parser.add_argument("--owner", help="only what was done to what is this owner's")
     parser.add_argument(
         "--limit", type=int, default=_PAGE, metavar="N", help="at most so many; by default 100"

@@ -38,7 +38,7 @@ FLAGS = (
 
 
 def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
-    """Which thread, and what the model is told."""
+    """Add the thread, the instructions and the options of a single question."""
     parser.add_argument("-s", "--system", metavar="TEXT", help="instructions for the model")
     parser.add_argument("--thread", metavar="ID", help="go on with this thread")
     parser.add_argument("-r", "--resume", action="store_true", help="go on with the last thread")

@@ -1,4 +1,4 @@
-"""Behind the prompt of the terminal chat: the runtime, the servers, the chat itself."""
+"""A session of the terminal chat: its client, its MCP servers and its consent."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from antiphon.tools.permissions import NAME, GrantsFile, Rules
 
 @asynccontextmanager
 async def run_servers(chat: Chat, settings: Settings) -> AsyncGenerator[None]:
-    """The servers that are written down are the chat's as long as this is entered.
+    """Run the configured servers for the chat during the block.
 
     Raises `BadSettings` for a file that cannot be read.
     """
@@ -66,7 +66,7 @@ async def run_servers(chat: Chat, settings: Settings) -> AsyncGenerator[None]:
 
 
 async def _find_usable_servers(chat: Chat, settings: Settings) -> ResolvedServers:
-    """What can be started; files and keyrings may be slow, so they are read in a thread."""
+    """Return the servers that can be started; files and keyrings are read in a thread."""
     found = await asyncio.to_thread(find_servers, settings)
     for each in describe_unstarted(found):
         chat.ui.say(each, "warning")
@@ -101,7 +101,7 @@ async def _default_model(client: AsyncClient) -> str:
 
 
 def _load_functions(ui: UiManager, specs: Iterable[str], settings: Settings) -> Iterator[Function]:
-    """What --tools names; in a chat there is somebody to be asked."""
+    """Yield the functions of --tools; `ask_user` asks the person at the terminal."""
     ask_user = builtin.UserAsker(Questions(ui)).ask_user
     for spec in specs:
         for function in load(spec, settings):

@@ -1,4 +1,4 @@
-"""What the commands are called, and what each is for."""
+"""Names of the commands, and a line on each."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ Values = tuple[str, ...] | Literal["files", "any"]
 
 
 class Flag(msgspec.Struct, frozen=True):
-    """A flag by all its names; `values` are those to choose from, `files` or `any`, or none."""
+    """A flag by all its names; `values` are its choices, `files`, `any`, or None for no value."""
 
     names: tuple[str, ...]
     meaning: str
@@ -45,12 +45,12 @@ class CommandNode(msgspec.Struct, frozen=True):
 
     @property
     def path(self) -> str:
-        """The words as they are typed."""
+        """The words, joined by spaces."""
         return " ".join(self.words)
 
 
 def bash_script(program: CommandNode) -> str:
-    """Also for the bash 3.2 of macOS: where nothing is offered, bash offers files."""
+    """Return a script for bash, from 3.2 of macOS on; it offers files where it has no words."""
     choices = "\n".join(
         f"{cases}) _antiphon_offer {_quote(_choices(values))}; return ;;"
         for values, cases in _flags_by_values(program)
@@ -65,7 +65,7 @@ def bash_script(program: CommandNode) -> str:
 
 
 def zsh_script(program: CommandNode) -> str:
-    """For `eval` behind compinit, and as a file `_antiphon` in a folder of `fpath`."""
+    """Return a script for zsh, for `eval` after compinit or as file `_antiphon` in `fpath`."""
     choices = "\n".join(
         f"({cases}) {_zsh_values(values)}; return ;;" for values, cases in _flags_by_values(program)
     )
@@ -81,7 +81,7 @@ def zsh_script(program: CommandNode) -> str:
 
 
 def fish_script(program: CommandNode) -> str:
-    """For a file in fish's own folder of completions."""
+    """Return a script for fish, for a file in its folder of completions."""
     lines = "\n".join(line for place in _walk(program) for line in _fish_lines(place))
     return _fill(_FISH, steps=_steps(program, " ", _fish_quote), lines=lines)
 
@@ -177,7 +177,7 @@ end
 
 
 def _fill(script: str, **parts: str) -> str:
-    """The script with its parts in their places, each as far to the right as its place is."""
+    """Return the script with its parts in their places, indented like the place."""
     for name, part in parts.items():
         before, _, after = script.partition(f"{{{name}}}")
         margin = before.rpartition("\n")[2]
@@ -193,7 +193,7 @@ def _walk(place: CommandNode) -> Iterator[CommandNode]:
 
 
 def _flags_by_values(program: CommandNode) -> Iterator[tuple[Values, str]]:
-    """What may follow, and all the flags that it follows where they take a value."""
+    """Yield each set of values with the flags that take it."""
     cases: dict[Values, list[str]] = {}
     for place in _walk(program):
         for flag in place.flags:
@@ -225,7 +225,7 @@ def _zsh_values(values: Values) -> str:
 
 
 def _zsh_descriptions(names: Iterable[str], meaning: str) -> str:
-    """Names with one meaning, as `_describe` takes them: a colon parts the two."""
+    """Return names with their meaning in the form of `_describe`: `name:meaning`."""
     return " ".join(_quote(f"{name}:{meaning}") for name in names)
 
 
@@ -253,7 +253,7 @@ def _fish_values(flag: Flag) -> str:
 
 
 def _quote(text: str) -> str:
-    """As one word, as it is, for bash and zsh."""
+    """Quote a text as one word for bash and zsh."""
     return "'{}'".format(text.replace("'", "'\\''"))
 
 
@@ -267,12 +267,12 @@ FILE_METAVARS = frozenset({"FILE", "PATH", "CONFIG", "PATHS", "MODULE[:FUNCTION]
 
 
 def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
-    """Which shell."""
+    """Add the shell."""
     parser.add_argument("shell", choices=tuple(SCRIPTS), help="whose script is printed")
 
 
 def decide(asked: Namespace, file: FolderFile) -> bool:
-    """Never, and without a word: no setting matters to it, and shells call it when they start."""
+    """Ignore the file silently: settings do not matter, and shells run this when they start."""
     return False
 
 
@@ -283,7 +283,7 @@ def run(asked: Namespace, loaded: LoadedSettings) -> int:
 
 
 def _build_tree() -> CommandNode:
-    """The program itself; without a command it is the chat."""
+    """Return the tree of commands; its root has the flags of the chat."""
     below = tuple(
         _node(("antiphon", name), meaning, build_parser(name)) for name, meaning in COMMANDS.items()
     )
@@ -324,5 +324,5 @@ def _subcommands(words: tuple[str, ...], parser: ArgumentParser) -> Iterator[Com
 
 
 def _one_line(meaning: str) -> str:
-    """On one line, without what is true on one machine alone."""
+    """Return a help text on one line, without defaults, which differ between machines."""
     return " ".join(re.sub(r" \(default: .*\)", "", meaning).replace("%%", "%").split())

@@ -27,7 +27,7 @@ FLAGS = tuple(name for name, setting in TABLE.items() if setting.on_the_line)
 
 
 def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
-    """Whether a program reads it."""
+    """Add the output format and the actions on grants."""
     parser.add_argument("--json", action="store_true", help="as one JSON object")
     parser.add_argument("--grants", action="store_true", help="the tools that are allowed for good")
     parser.add_argument(
@@ -38,7 +38,7 @@ def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
 
 
 def decide(asked: Namespace, file: FolderFile) -> bool:
-    """Go on without it, and say so: this command is how a person learns what counts."""
+    """Ignore the file with a note: this command shows which files count."""
     return trust.ignore_file(file)
 
 
@@ -63,7 +63,7 @@ def run(asked: Namespace, loaded: LoadedSettings) -> int:
 
 
 def rows(loaded: LoadedSettings) -> Sequence[tuple[str, str, str]]:
-    """Each setting with its value and where that comes from."""
+    """Return each setting with its value and origin."""
     return [(name, _text(value), loaded.origins[name]) for name, value in _values(loaded).items()]
 
 

@@ -1,4 +1,4 @@
-"""Which model answers where none is named, and why: known before anything is asked."""
+"""The model that answers if none is named, and why."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class _EmbeddedTransport(Protocol):
-    """A line into this process; known by its shape, so that `--server` need not load a runtime."""
+    """Structural type of a transport into this process, so that `--server` loads no runtime."""
 
     async def runtime(self) -> Runtime:
-        """What answers there."""
+        """Return the runtime."""
         ...
 
 
 async def find_default_model(client: AsyncClient) -> tuple[str, str] | None:
-    """The model that the runtime in this process takes, and why; None where a server chooses.
+    """Return the default model of the runtime in this process, and why; None with a server.
 
-    Raises `AntiphonError` where the runtime cannot be opened.
+    Raises `AntiphonError` if the runtime cannot be opened.
     """
     if isinstance(client.transport, _EmbeddedTransport):
         chosen = await (await client.transport.runtime()).choice()

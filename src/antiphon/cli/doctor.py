@@ -60,7 +60,7 @@ _ANOTHER_PLACE = "Set --database or ANTIPHON_DATABASE to a place that can be wri
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """One thing that was looked at. What is not `ok` says what to do."""
+    """Result of one check. `to_do` is the remedy if it is not `ok`."""
 
     about: str
     state: Literal["ok", "note", "broken"]
@@ -69,7 +69,7 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
-    """Whether a program reads it."""
+    """Add the output format."""
     parser.add_argument("--json", action="store_true", help="as one JSON list")
 
 
@@ -79,24 +79,24 @@ def decide(asked: Namespace, file: FolderFile) -> bool:
 
 
 def run(asked: Namespace, loaded: LoadedSettings) -> int:
-    """Look, tell, judge."""
+    """Run all checks and print the findings; return 1 if something is broken."""
     # The rows say what a log would, which without a handler goes to stderr.
     logging.getLogger("antiphon").addHandler(logging.NullHandler())
     findings = asyncio.run(_all(loaded))
     if asked.json:
         print_json(findings)
     else:
-        print(clean("\n".join(line for finding in findings for line in _told(finding))))
+        print(clean("\n".join(line for finding in findings for line in _format_finding(finding))))
     return 1 if any(finding.state == "broken" for finding in findings) else 0
 
 
 def rows(loaded: LoadedSettings) -> Sequence[tuple[str, str, str, str]]:
-    """State, what about, what was found and what to do; for a thread that has no loop."""
+    """Return state, subject, finding and remedy of each check; for a thread without event loop."""
     findings = asyncio.run(_all(loaded))
     return [(each.state, each.about, each.found, each.to_do or "") for each in findings]
 
 
-def _told(finding: Finding) -> Iterator[str]:
+def _format_finding(finding: Finding) -> Iterator[str]:
     yield f"{finding.state:<8}{finding.about:<10}{finding.found}"
     if finding.to_do:
         yield f"{'':<18}{finding.to_do}"
@@ -144,19 +144,19 @@ async def _models(settings: Settings) -> AsyncIterator[Finding]:
                 choice = await catalog.choose()
                 yield Finding("model", "ok", f"{choice.model}: {choice.why}")
             except BadSettings as problem:
-                yield _broken("model", problem)
+                yield _broken_finding("model", problem)
                 if settings.base_url:
                     return  # what the base URL lists has been asked for
             for listing in await catalog.list_configured():
                 yield _provider(listing.where, len(listing.names), listing.error)
     except AntiphonError as problem:
-        yield _broken("model", problem)
+        yield _broken_finding("model", problem)
 
 
 def _provider(where: str, listed: int, error: AntiphonError | None) -> Finding:
-    """How a provider answers that the settings lead to: none is asked for a reply, which costs.
+    """Check the providers that the settings name, without a request that costs money.
 
-    Some servers give replies and have no list, so a refusal of the list alone is only noted.
+    Some servers give replies but have no list of models, so an error of the list is only noted.
     """
     if error is None:
         return Finding("provider", "ok", f"{where} lists {count_noun(listed, 'model')}")
@@ -183,15 +183,15 @@ async def _database(settings: Settings) -> AsyncIterator[Finding]:
             return
         async with open_store(settings) as store:
             keys = [key for key in await store.keys() if key.revoked_at is None]
-            sealed = await _sealed(settings, store)
-            waiting = await _waiting(store)
+            sealed = await _check_encrypted_keys(settings, store)
+            waiting = await _find_waiting_runs(store)
         formed = f"{where}: answers, has this version's form" if form else where
         yield _written(file) if file else Finding("database", "ok", formed)
         yield _access(len(keys), settings)
         for finding in (*sealed, *waiting):
             yield finding
     except AntiphonError as problem:
-        yield _broken("database", problem)
+        yield _broken_finding("database", problem)
 
 
 async def _wake_ups(settings: Settings) -> AsyncIterator[Finding]:
@@ -206,13 +206,13 @@ async def _wake_ups(settings: Settings) -> AsyncIterator[Finding]:
             case None:
                 pass
     except AntiphonError as problem:
-        yield _broken("wake-ups", problem)
+        yield _broken_finding("wake-ups", problem)
 
 
-async def _sealed(settings: Settings, store: Store) -> Sequence[Finding]:
-    """Whether owners' keys can be opened; one kept in a file beside the database is not looked for.
+async def _check_encrypted_keys(settings: Settings, store: Store) -> Sequence[Finding]:
+    """Check that owners' keys can be decrypted.
 
-    To look for it would make it.
+    The key file beside the database is not looked for, because that would create it.
     """
     count = len(await store.provider_keys(None))
     if settings.secret_key is None and (count == 0 or database_file(settings)):
@@ -220,15 +220,15 @@ async def _sealed(settings: Settings, store: Store) -> Sequence[Finding]:
     try:
         lost = await count_undecryptable_keys(settings, store)
     except AntiphonError as problem:
-        return [_broken("secrets", problem)]
+        return [_broken_finding("secrets", problem)]
     if lost:
         found = f"{lost} of {count} keys of owners at providers cannot be opened"
         return [Finding("secrets", "broken", found, _SEALED_OTHERWISE)]
     return [Finding("secrets", "ok", "secret_key opens what it has to")]
 
 
-async def _waiting(store: Store) -> Sequence[Finding]:
-    """Runs that no worker has taken: each kind by the provider that it waits for."""
+async def _find_waiting_runs(store: Store) -> Sequence[Finding]:
+    """Return the runs that no worker has claimed, by the provider that they wait for."""
     before = await store.now() - int(UNCLAIMED_SECONDS * 1000)
     found: dict[str, list[str]] = {}
     run_ids = await store.find_unclaimed_runs([], before, MOST_WAITING)
@@ -297,14 +297,14 @@ def _port(settings: Settings) -> Finding:
         )
         socket.create_server(address[:2], family=family).close()
     except OSError as error:
-        if _answers(settings):
+        if _is_answering(settings):
             return Finding("port", "ok", f"{where}: a server is running there")
         found = f"{where} cannot be listened on: {error.strerror or error}"
         return Finding("port", "note", found, "`antiphon serve --port 0` takes any that is free.")
     return Finding("port", "ok", f"{where} is free")
 
 
-def _answers(settings: Settings) -> bool:
+def _is_answering(settings: Settings) -> bool:
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     try:
         with urllib.request.urlopen(
@@ -320,16 +320,16 @@ def _server(settings: Settings) -> Finding:
         with Client(settings=settings) as client:
             client.list_models()
     except AntiphonError as problem:
-        return _broken("server", problem)
+        return _broken_finding("server", problem)
     return Finding("server", "ok", f"{masked_value(TABLE['server'], settings.server)} answers")
 
 
 def _servers(settings: Settings) -> Iterator[Finding]:
-    """The MCP servers that are written down; none is started."""
+    """Check the configured MCP servers without starting them."""
     try:
         known = discovery.find_servers(settings, os.environ, Path.cwd())
     except AntiphonError as problem:
-        yield _broken("mcp", problem)
+        yield _broken_finding("mcp", problem)
         return
     usable = discovery.resolve(known.servers, os.environ)
     names = ", ".join(config.name for config in usable.configs if config.enabled)
@@ -345,7 +345,7 @@ def _servers(settings: Settings) -> Iterator[Finding]:
         yield Finding("mcp", "note", found, to_do)
 
 
-def _broken(about: str, problem: AntiphonError) -> Finding:
+def _broken_finding(about: str, problem: AntiphonError) -> Finding:
     details = problem.details
     to_do = details.get("hint") or (
         f"Wanted: {details['expected']}" if "expected" in details else None

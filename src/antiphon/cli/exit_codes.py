@@ -1,4 +1,4 @@
-"""How a command ends, for the shell or the script that started it."""
+"""Exit codes of the commands."""
 
 from __future__ import annotations
 
@@ -61,13 +61,13 @@ _OF_SETTINGS = frozenset({"bad_settings", "provider_auth", "unauthorized", "forb
 
 
 def code_for_error(problem: AntiphonError) -> int:
-    """The exit code of a command that ended with this."""
+    """Return the exit code of a command that ended with this error."""
     code = code_for_fault(problem.code)
     return WRONG_USAGE if code == FAILED and isinstance(problem, InvalidRequest) else code
 
 
 def code_for_failure(error: AntiphonError | None) -> int:
-    """The exit code of a command that has told of this error, or of none, and gone on."""
+    """Return the exit code for the last error of a session; 0 without one."""
     match error:
         case None:
             return DONE
@@ -80,5 +80,5 @@ def code_for_failure(error: AntiphonError | None) -> int:
 
 
 def code_for_fault(code: str) -> int:
-    """The exit code of a run that failed with this error's code."""
+    """Return the exit code for the error code of a failed run."""
     return MISCONFIGURED if code in _OF_SETTINGS else FAILED

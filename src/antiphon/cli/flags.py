@@ -1,4 +1,4 @@
-"""How a command is used: the arguments it takes, and which settings are flags of it."""
+"""Arguments of the commands: settings as flags, parsing, help, and running a command."""
 
 from __future__ import annotations
 
@@ -81,34 +81,34 @@ LOOKS = (
 class CommandModule(Protocol):
     """Interface of every command's module, whose docstring is its help.
 
-    A module may also have a function `decide(asked, file)`: whether a settings file of the working
-    folder that is not trusted counts. Without one such a file ends the command.
+    A module may also have a function `decide(asked, file)`, which returns whether an untrusted
+    settings file of the working folder counts. Without it, such a file ends the command.
     """
 
     __doc__: str | None
     FLAGS: Sequence[str]  # the settings that it takes as flags, those of one action apart
 
     def arguments(self, parser: ArgumentParser, flags: ArgumentParser) -> None:
-        """Add what is its own; `flags` is the parent that the parser of an action needs.
+        """Add the command's own arguments; `flags` is the parent parser for those of actions.
 
-        An action that takes further settings names them in its parser's default `flags`.
+        An action with further settings lists them in its parser's default `flags`.
         """
         ...
 
     def run(self, asked: Namespace, loaded: LoadedSettings) -> int:
-        """Do it; returns the exit code."""
+        """Run the command; return the exit code."""
         ...
 
 
 class UnbrokenWordsFormatter(HelpFormatter):
-    """Sets help so that an address or a path stays in one piece, as long as it may be."""
+    """Formats help without breaking addresses and paths."""
 
     def _split_lines(self, text: str, width: int) -> list[str]:
         return wrap(text, width, break_long_words=False, break_on_hyphens=False)
 
 
 class Parser(ArgumentParser):
-    """Says in one line what is wrong, as all commands do, and where help is."""
+    """Parser whose errors are one line with a reference to the help."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(formatter_class=UnbrokenWordsFormatter, **options)
@@ -123,7 +123,7 @@ class Parser(ArgumentParser):
 
 
 def run_command(name: str, arguments: Sequence[str]) -> int:
-    """Load the command and do what it is asked. Raises `AntiphonError`, where misused too."""
+    """Load the command and run it. Raises `AntiphonError`, also for wrong usage."""
     command = _import_command(name)
     parser = build_parser(name)
     try:
@@ -173,12 +173,12 @@ def _old_names(name: str) -> Sequence[str]:
 
 
 def _refuse(asked: Namespace, file: FolderFile) -> bool:
-    """Decide for a command that says nothing of its own: a file without trust ends it."""
+    """Decide for commands without `decide`: an untrusted file ends them."""
     return refuse_untrusted(file)
 
 
 def build_parser(name: str) -> Parser:
-    """What the command takes."""
+    """Return the parser of a command."""
     command = _import_command(name)
     flags = settings_parser(command.FLAGS)
     parser = Parser(
@@ -196,7 +196,7 @@ def _import_command(name: str) -> CommandModule:
 
 
 def _join_values(given: str | bool | list[str] | None) -> str | None:
-    """What was given by one flag or several, as a text: commas part those of a list everywhere."""
+    """Return the value of a flag, or of a repeated one, as a text with commas."""
     match given:
         case list():
             return ",".join(given)
@@ -207,8 +207,10 @@ def _join_values(given: str | bool | list[str] | None) -> str | None:
 
 
 def settings_parser(names: Sequence[str]) -> ArgumentParser:
-    """A parser of settings alone. What is not given leaves no trace, so that an action's parser
-    does not undo what its command's parser has read.
+    """Return a parser of settings only.
+
+    Flags that are not given leave no attribute, so that an action's parser does not overwrite what
+    its command's parser has read.
     """
     parser = ArgumentParser(add_help=False, argument_default=SUPPRESS)
     if names:
@@ -228,9 +230,9 @@ def settings_parser(names: Sequence[str]) -> ArgumentParser:
 
 
 def accept_silently(parser: ArgumentParser, names: Sequence[str]) -> None:
-    """Let these settings be given, though they mean nothing here and help has no word of them.
+    """Accept settings that have no effect on this command, without showing them in help.
 
-    A command line that had them goes on to work, and a wrong value is refused as everywhere.
+    Command lines that have them go on to work, and a wrong value is still refused.
     """
     for name in names:
         setting = TABLE[name]
@@ -245,7 +247,7 @@ def _accept_old_names(parser: ArgumentParser, setting: Setting) -> None:
 
 
 def _argument_options(setting: Setting) -> dict[str, Any]:
-    """What stands behind the flag, in argparse's words; nothing behind one that is on or off."""
+    """Return the argparse options of a setting's flag."""
     if setting.switch:
         return {"action": BooleanOptionalAction, "default": SUPPRESS}
     named = {"metavar": _metavar(setting)}
@@ -263,7 +265,7 @@ def _metavar(setting: Setting) -> str:
 
 
 def _help(setting: Setting) -> str:
-    """What the setting means, and what it is if nothing is said."""
+    """Return the help of a setting: its meaning and its default."""
     default = getattr(Settings(), setting.name)
     if default in (None, ()) or setting.secret or setting.switch:
         return setting.meaning

@@ -1,4 +1,4 @@
-"""Ctrl+C and its relatives as a cancellation, so that what is under way can be put in order."""
+"""Turn SIGINT, SIGTERM and SIGHUP into a cancellation, so that commands can clean up."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SIGNALS = tuple(
 
 
 def run_interruptibly(work: Callable[[], Coroutine[Any, Any, int]]) -> int:
-    """Run to the end, or cancel at a signal and return its exit code; a second one ends at once."""
+    """Run a coroutine; a signal cancels it and sets the exit code, a second one ends at once."""
     return asyncio.run(_cancel_on_signal(work))
 
 

@@ -1,4 +1,4 @@
-"""An answer as JSON, for programs: a line for every event, or one object when all is over."""
+"""Write an answer as JSON: a line for every event, or one object at the end."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ from antiphon.types.terminal_safe import json_text
 
 
 class JsonLinesWriter:
-    """Writes every event as one line of JSON that begins with its number.
+    """Writes every event as a line of JSON that begins with the event's number.
 
-    The last line has the final status: `turn.ended`, or `local.ended` where the end came from here.
+    The last line has the final status: `turn.ended`, or `local.ended` if this program ended it.
     """
 
     def __init__(self, page: TextOutput) -> None:
@@ -39,15 +39,15 @@ class JsonLinesWriter:
         self._page = page
         self._ended = False
 
-    def tell(self, number: int, event: Event) -> None:
-        """The next event."""
+    def write_event(self, number: int, event: Event) -> None:
+        """Write the next event."""
         self._page.write(f'{{"id":{number},{json_text(events.encode(event))[1:]}\n')
         if isinstance(event, RunStatus) and event.status.ended:
             self._ended = True
             self.code = exit_code_of(event)
 
-    def happened(self, happening: ToolEvent) -> None:
-        """What happens to a tool here; its output comes as an event."""
+    def on_tool_event(self, happening: ToolEvent) -> None:
+        """Write an event of a tool here; its output comes as an event of the run."""
         match happening:
             case ToolEnded(tool_call_id=call_id, result=result, seconds=seconds):
                 told = {
@@ -64,7 +64,7 @@ class JsonLinesWriter:
                 self._write(happening)
 
     def close(self, end: BaseException | None = None) -> None:
-        """No more will come."""
+        """Write `local.ended` if the answer was cut short here."""
         if end is not None and not self._ended:
             status, fault = _status_of_end(end)
             self._write({"type": "local.ended", "status": status, "error": fault})
@@ -74,7 +74,7 @@ class JsonLinesWriter:
 
 
 class CallRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A tool call and its output, None where it has none; `arguments` are JSON as it came."""
+    """A tool call with its output, None without one; `arguments` are the model's JSON text."""
 
     id: str
     name: str
@@ -84,9 +84,9 @@ class CallRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunRecord(msgspec.Struct, kw_only=True):
-    """A run and its answer, as one object of JSON.
+    """A run and its answer, as one JSON object.
 
-    `cost` is in US dollars, None if unknown; `refusal` is why the model would not answer.
+    `cost` is in US dollars, None if unknown; `refusal` is the text of the model's refusal.
     """
 
     text: str = ""
@@ -102,12 +102,12 @@ class RunRecord(msgspec.Struct, kw_only=True):
 
 
 class JsonObjectWriter:
-    """Writes one object of JSON when all is over."""
+    """Writes one JSON object at the end."""
 
     def __init__(self, page: TextOutput) -> None:
         self.code = FAILED
         self._page = page
-        self._told = RunRecord()
+        self._record = RunRecord()
         self._ended = False
         self._texts: list[str] = []
         self._refusals: list[str] = []
@@ -117,8 +117,8 @@ class JsonObjectWriter:
         self._open: list[str] = []
         self._used = Usage()
 
-    def tell(self, number: int, event: Event) -> None:
-        """The next event."""
+    def write_event(self, number: int, event: Event) -> None:
+        """Collect the next event."""
         match event:
             case TextDelta(text=text):
                 self._fresh.append(text)
@@ -136,34 +136,34 @@ class JsonObjectWriter:
                         known, output=output, is_error=is_error
                     )
             case TurnRestarted():
-                self._take_back()
+                self._discard_reply()
             case UsageAdded(usage=usage):
                 self._used += usage
             case RunStatus():
-                self._move(event)
+                self._set_status(event)
             case _:
                 pass
 
-    def happened(self, happening: ToolEvent) -> None:
-        """What happens to a tool here: its output comes as an event."""
+    def on_tool_event(self, happening: ToolEvent) -> None:
+        """Do nothing: the output comes as an event of the run."""
 
     def close(self, end: BaseException | None = None) -> None:
-        """No more will come: write what there is."""
+        """Write the object."""
         if end is not None and not self._ended:
-            self._told.status, self._told.error = _status_of_end(end)
+            self._record.status, self._record.error = _status_of_end(end)
         self._end_text()
         used = self._used
-        self._told.text = "\n\n".join(self._texts)
-        self._told.refusal = "\n\n".join(self._refusals) or None
-        self._told.tool_calls = list(self._calls.values())
-        self._told.cost = used.cost
-        self._told.usage = {
+        self._record.text = "\n\n".join(self._texts)
+        self._record.refusal = "\n\n".join(self._refusals) or None
+        self._record.tool_calls = list(self._calls.values())
+        self._record.cost = used.cost
+        self._record.usage = {
             "input_tokens": used.input_tokens,
             "output_tokens": used.output_tokens,
             "cached_tokens": used.cached_tokens,
             "reasoning_tokens": used.reasoning_tokens,
         }
-        self._page.write(f"{json_text(msgspec.json.encode(self._told))}\n")
+        self._page.write(f"{json_text(msgspec.json.encode(self._record))}\n")
 
     def _end_text(self) -> None:
         if text := "".join(self._fresh):
@@ -172,15 +172,15 @@ class JsonObjectWriter:
             self._refusals.append(refusal)
         self._fresh, self._refused = [], []
 
-    def _take_back(self) -> None:
-        """What was written of a reply that begins again is void."""
+    def _discard_reply(self) -> None:
+        """Discard the reply of a turn that restarts."""
         self._fresh, self._refused = [], []
         for call in self._open:
             del self._calls[call]
         self._open = []
 
-    def _move(self, run: RunStatus) -> None:
-        told = self._told
+    def _set_status(self, run: RunStatus) -> None:
+        told = self._record
         told.run_id, told.thread_id = run.run_id, run.thread_id
         told.status, told.reason, told.error = run.status, run.reason, run.error
         if run.status.ended:
@@ -189,7 +189,7 @@ class JsonObjectWriter:
 
 
 def _status_of_end(end: BaseException) -> tuple[str, Fault | None]:
-    """The status of an answer that this ended, and why."""
+    """Return the status and error of an answer that this exception cut short."""
     match end:
         case AntiphonError():
             return "failed", Fault(end.code, end.message)

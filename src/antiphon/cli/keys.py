@@ -33,7 +33,7 @@ _LIMITS = {
 
 
 def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
-    """One action, and what it is about."""
+    """Add the actions and their arguments."""
     said = "create|list|limit|revoke"
     actions = parser.add_subparsers(dest="action", required=True, metavar=said)
     create = actions.add_parser("create", parents=[flags], help="make a key and print it once")
@@ -72,7 +72,7 @@ def _limit_arguments(parser: ArgumentParser, more: str) -> None:
 
 
 def run(asked: Namespace, loaded: LoadedSettings) -> int:
-    """Do it on the database of the settings."""
+    """Run the action on the database of the settings."""
     asyncio.run(_run_action(asked, loaded.settings))
     return 0
 
@@ -143,7 +143,7 @@ def _limits(asked: Namespace) -> dict[str, int | msgspec.UnsetType | None]:
 
 
 def _describe_limits(limits: Limits) -> str:
-    """The limits that there are, in a few words."""
+    """Return the limits in a few words."""
     bounds = {unit: getattr(limits, name) for name, (_, unit) in _LIMITS.items()}
     return ", ".join(f"{bound} {unit}" for unit, bound in bounds.items() if bound is not None)
 

@@ -1,4 +1,4 @@
-"""The command line: finds the command that was asked for, and loads no other."""
+"""The command line: finds the command, and loads no other."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from antiphon.types.terminal_safe import clean
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Do what the command line says; returns the exit code."""
+    """Run the command line; return the exit code."""
     _open_closed_streams()
     try:
         return _run_with_error_handling(sys.argv[1:] if arguments is None else arguments)
@@ -72,14 +72,14 @@ def _dispatch(arguments: Sequence[str]) -> int:
 
 
 def _split_command(arguments: Sequence[str]) -> tuple[str, Sequence[str]]:
-    """The command and what is said to it; the chat where only flags are named, or nothing."""
+    """Return the command and its arguments; the chat if no command is named."""
     if arguments and (not arguments[0].startswith("-") or arguments[0] in ABOUT):
         return arguments[0], arguments[1:]
     return "chat", arguments
 
 
 def _open_closed_streams() -> None:
-    """A database would else get the number of a stream that is closed, and be printed into."""
+    """Open closed standard streams on the null device, lest a database gets their number."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             nowhere = os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
@@ -87,12 +87,12 @@ def _open_closed_streams() -> None:
 
 
 def _drop_output() -> None:
-    """What stdout still holds, Python would try to write once more at exit."""
+    """Redirect stdout to the null device: Python would flush it again at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _drop_unread_notes() -> None:
-    """Drop what stderr still holds for a reader that has left: at exit it would be code 120."""
+    """Drop buffered stderr of a closed reader: at exit it would cause code 120."""
     try:
         sys.stderr.flush()
     except OSError:
@@ -119,7 +119,7 @@ def _help() -> str:
 
 
 def _format_error(problem: AntiphonError) -> str:
-    """What was wanted, what came, what to do; foreign words in it cannot act on the terminal."""
+    """Return message, expectation, received value and hint as one printable line."""
     return clean("; ".join(_error_parts(problem)))
 
 

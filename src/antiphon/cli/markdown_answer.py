@@ -1,6 +1,6 @@
-"""An answer set for a terminal: Markdown as headings, tables and colours, line after line.
+"""Write an answer to a terminal as formatted Markdown, line by line.
 
-It needs the extra `terminal`, so it is loaded by its name, and only where there is a terminal.
+It needs the extra `terminal`, so it is imported by name, and only for a terminal.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from antiphon.terminal.themes import BARE, Ink, Theme, choose_theme
 
 
 class MarkdownOutput:
-    """Writes each line once, when it is finished; nothing is drawn again."""
+    """Writes each line once, when it is complete; nothing is redrawn."""
 
     on_terminal = True
 
@@ -29,13 +29,13 @@ class MarkdownOutput:
         self.used = False
 
     def write(self, text: str) -> None:
-        """The next piece; the lines that it finishes are seen at once."""
+        """Write the next piece; complete lines are shown at once."""
         if text:
             self.used = self._mid_text = True
             self._print(self._display.feed(text, _columns()))
 
     def end(self) -> None:
-        """What is still open is printed; what follows is set anew."""
+        """Write the incomplete rest; the next text starts a new document."""
         if self._mid_text:
             self._mid_text = False
             self._print(self._display.close(_columns()))

@@ -40,7 +40,7 @@ Admit = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
 def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
-    """One action, and what it is about."""
+    """Add the actions and their arguments."""
     actions: Any = parser.add_subparsers(
         dest="action",
         required=True,
@@ -70,12 +70,12 @@ def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
 
 
 def decide(asked: Namespace, file: FolderFile) -> bool:
-    """Go on without it: nothing that is looked at or written down here is the file's."""
+    """Ignore the file with a note; `serve` needs it trusted."""
     return refuse_untrusted(file) if asked.action == "serve" else trust.ignore_file(file)
 
 
 def run(asked: Namespace, loaded: LoadedSettings) -> int:
-    """Do it until the other side has seen enough."""
+    """Run one action; return the exit code."""
     match asked.action:
         case "serve":
             return _serve(asked, loaded.settings)
@@ -105,9 +105,9 @@ async def _run_server(
 
 @asynccontextmanager
 async def _open_admission(settings: Settings) -> AsyncGenerator[Admit]:
-    """Who is let in over HTTP: whoever has a key of this database, once there is one.
+    """Yield the check of HTTP requests: a key of this database, once there is one.
 
-    In front of a server it is whoever has the key that this process has for that server.
+    With --server, the key is that of this process for the server.
     """
     if settings.server is not None:
         yield _require_key(settings.api_key)
@@ -136,7 +136,7 @@ def _require_key(key: str | None) -> Admit:
 
 
 def _import_mcp(name: str) -> Any:
-    """A module of the extra `mcp`. Raises `BadSettings` where that is not installed."""
+    """Import a module of the extra `mcp`. Raises `BadSettings` if it is not installed."""
     try:
         return import_module(name)
     except ModuleNotFoundError as missing:

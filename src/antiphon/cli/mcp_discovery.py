@@ -1,4 +1,4 @@
-"""Which MCP servers are written down, and a word on stderr about those that start nothing."""
+"""The configured MCP servers, and notes on those that are not started."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from antiphon.types.errors import install_hint
 
 
 def find_and_report(settings: Settings) -> DiscoveredServers:
-    """The servers that are meant here."""
+    """Return the configured servers, and note those that are not started."""
     found = find_servers(settings)
     for each in describe_unstarted(found):
         note(f"antiphon: {each}")
@@ -22,18 +22,18 @@ def find_and_report(settings: Settings) -> DiscoveredServers:
 
 
 def find_servers(settings: Settings) -> DiscoveredServers:
-    """The same, without a word."""
+    """Return the configured servers."""
     return discovery.find_servers(settings, os.environ, Path.cwd())
 
 
 def note_missing_extra() -> None:
-    """Say on stderr what is to be installed before a server can be started."""
+    """Note the extra that must be installed before servers can be started."""
     if not discovery.has_extra():
         note(f"antiphon: MCP servers need an extra to be started. {install_hint('mcp')}")
 
 
 def describe_unstarted(found: DiscoveredServers) -> Iterator[str]:
-    """What to say of files whose servers were not approved."""
+    """Yield a line for each file whose servers are not approved."""
     for each in found.unapproved:
         names = ", ".join(each.servers)
         yield each.problem or (

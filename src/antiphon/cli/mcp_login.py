@@ -24,7 +24,7 @@ from antiphon.types.errors import InvalidRequest
 
 
 def log_in(asked: Namespace, settings: Settings) -> int:
-    """Log in at a server; returns the exit code."""
+    """Log in at a server; return the exit code."""
     config = _over_http(asked.name, settings)
     person = AtTerminal(opens=not asked.no_browser)
     return run_interruptibly(lambda: _logged_in(config, settings, person))
@@ -45,7 +45,7 @@ async def _logged_in(config: ServerConfig, settings: Settings, person: AtTermina
 
 
 def log_out(asked: Namespace, settings: Settings) -> int:
-    """Forget a login, here; returns the exit code."""
+    """Forget a login; return the exit code."""
     name: str = asked.name
     config = _over_http(name, settings)
     known = open_logins(os.environ).forget(config.url)
@@ -64,10 +64,10 @@ def _over_http(name: str, settings: Settings) -> ServerConfig:
 
 
 class AtTerminal:
-    """Somebody at a terminal, who may have no browser here.
+    """Shows a login page to the person at the terminal.
 
-    The page was vetted; it is printed always, and opened where there is a screen to open it on.
-    Python hands it to the browser as an argument or by the system's own call, never to a shell.
+    The URL was checked. It is always printed, and opened if there is a screen. Python passes it to
+    the browser as an argument or by a system call, never to a shell.
     """
 
     def __init__(self, *, opens: bool) -> None:
@@ -88,12 +88,12 @@ class AtTerminal:
             await asyncio.to_thread(webbrowser.open, url)
 
     async def read_pasted_url(self) -> str:
-        """The next line that is typed."""
+        """Return the next typed line."""
         return await self._lines.get()
 
 
 def _has_screen() -> bool:
-    """Whether a browser can show itself; one in the terminal would be in the way."""
+    """Return whether a graphical browser can be shown."""
     if sys.platform in {"win32", "darwin"}:
         return "SSH_CONNECTION" not in os.environ
     return any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER"))

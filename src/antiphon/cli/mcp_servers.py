@@ -31,7 +31,7 @@ FLAGS = ("config", "private_hosts")
 
 
 class ServerRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A server as it is written down; what `target` refers to is left open, and is no secret."""
+    """A configured server; references in `target` are not resolved, so it holds no secret."""
 
     name: str
     transport: str
@@ -44,12 +44,12 @@ class ServerRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SplitParser(Parser):
-    """What stands behind `--` is a server's command, whatever it looks like."""
+    """Parser that takes all arguments after `--` as a server's command."""
 
     def parse_known_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: Namespace | None = None
     ) -> tuple[Namespace, list[str]]:
-        """Read what stands before."""
+        """Parse the arguments before `--`."""
         given = list(sys.argv[1:] if args is None else args)
         namespace = namespace or Namespace()
         at = given.index("--") if "--" in given else len(given)
@@ -104,7 +104,7 @@ def arguments(actions: Any, flags: ArgumentParser) -> None:
 
 
 def run(asked: Namespace, loaded: LoadedSettings) -> int:
-    """Do one of the actions; returns the exit code."""
+    """Run one of the actions; return the exit code."""
     return ACTIONS[asked.action](asked, loaded.settings)
 
 
@@ -132,7 +132,7 @@ def _add(asked: Namespace, settings: Settings) -> int:
 
 
 def _config_entry(asked: Namespace) -> dict[str, Any]:
-    """The server as the JSON of everybody has it."""
+    """Return the server as an entry of `mcpServers` JSON."""
     command = [*asked.command, *getattr(asked, "behind", ())]
     if bool(command) == bool(asked.url):
         raise InvalidRequest(
@@ -236,7 +236,7 @@ def _row(each: ServerRow) -> tuple[str, ...]:
 
 
 def _target(config: ServerConfig) -> str:
-    """What is started or asked, without a password that stands in an address."""
+    """Return the command or URL, without a password."""
     if config.transport != "stdio":
         return _PASSWORD.sub(r"\1****@", config.url)
     return shlex.join((config.command, *config.args))

@@ -1,7 +1,7 @@
-"""Start MCP servers to see whether they can be, what they offer, and why not.
+"""Start MCP servers to check them and list what they offer.
 
-Servers are told what the terminal chat tells them, so that they offer the same tools: some have
-more for a client that can put questions to a person or to a model.
+Servers get the same client features as from the terminal chat, so that they offer the same tools:
+some offer more to a client that can ask a person or a model.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ SETTLE_SECONDS = 3.0
 
 
 class DecliningFeatures(NoClientFeatures):
-    """A host that can do what the terminal chat can, and declines whatever is asked."""
+    """Client features of the terminal chat that decline every request."""
 
     asks = True
     samples = True
 
 
 class ServerProbe(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of a server that was started to see whether it can be."""
+    """Result of starting a server."""
 
     server: str
     status: str
@@ -62,7 +62,7 @@ class ServerProbe(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def run_test(asked: Namespace, settings: Settings) -> int:
-    """Start a server, or all, and print what became of them; returns the exit code."""
+    """Start one server or all, and print the results; return the exit code."""
     known = find_and_report(settings)
     servers = [known.get(asked.name)] if asked.name else list(known.servers)
     if not servers:
@@ -95,7 +95,7 @@ def _describe(tried: ServerProbe) -> Iterator[str]:
 async def probe_servers(
     servers: Sequence[ParsedServer], settings: Settings, results: list[ServerProbe]
 ) -> int:
-    """Start the servers, and put down what became of each; returns the exit code."""
+    """Start the servers and add their results; return the exit code."""
     usable = discovery.resolve(servers, os.environ)
     results += [
         ServerProbe(server=problem.server, status="failed", seconds=0, why=problem.why)
@@ -131,7 +131,7 @@ async def probe_servers(
 
 
 async def _wait_until_quiet(news: asyncio.Event) -> None:
-    """Wait until servers have told of the tools that they add once they know their client."""
+    """Wait until servers have announced the tools that they add for this client."""
     try:
         async with asyncio.timeout(SETTLE_SECONDS):
             while True:

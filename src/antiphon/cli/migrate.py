@@ -38,7 +38,7 @@ LINE_SECONDS = 5.0
 
 
 class ProgressBar:
-    """Tells steps on a stream; leave it to end the line of the bar."""
+    """Shows the progress of steps on a stream; leaving it ends the line of the bar."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
@@ -58,8 +58,8 @@ class ProgressBar:
         if self._bar and self._told:
             print(file=self._out)
 
-    def tell(self, step: Step) -> None:
-        """Not each, but whoever looks knows how far it is."""
+    def show(self, step: Step) -> None:
+        """Show a step, unless another one was shown just now."""
         now = time.monotonic()
         last = step.done >= step.of
         if not last and now - self._told_at < (BAR_SECONDS if self._bar else LINE_SECONDS):
@@ -86,7 +86,7 @@ FLAGS = ("database",)
 
 
 def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
-    """Two databases, where one is to be moved."""
+    """Add the databases of a move."""
     parser.add_argument(
         "--from", dest="source", metavar="DATABASE", help="move this database; it is only read"
     )
@@ -99,7 +99,7 @@ def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
 
 
 def run(asked: Namespace, loaded: LoadedSettings) -> int:
-    """Open, check that a write would be kept, close; or move."""
+    """Migrate the database and check that it can be written, or move it."""
     match asked.source, asked.target:
         case None, None if not asked.check:
             asyncio.run(_migrate(loaded.settings))
@@ -134,7 +134,7 @@ async def _move(source: str, target: str, *, check: bool) -> None:
             _tell_plan(await planned(here, there), source, target)
         else:
             with ProgressBar(sys.stderr) as advance:
-                plan = await move(here, there, advance.tell)
+                plan = await move(here, there, advance.show)
             there_now = f"{plan.rows:,} rows are in {_display_name(target)}"
             note(f"{there_now}, and equal to those they came from.")
             note(_next_step(plan, target))

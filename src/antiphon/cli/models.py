@@ -18,12 +18,12 @@ FLAGS = ("model", "base_url", *CLIENT)
 
 
 def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
-    """Whether a program reads it."""
+    """Add the output format."""
     parser.add_argument("--json", action="store_true", help="as one JSON list")
 
 
 def run(asked: Namespace, loaded: LoadedSettings) -> int:
-    """Print what the providers list, and what is wrong with those that could not be asked."""
+    """Print the models of the providers, and note the providers that returned an error."""
     with Client(settings=loaded.settings) as client:
         models = client.list_models()
     if asked.json:

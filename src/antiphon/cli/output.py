@@ -1,4 +1,4 @@
-"""What is said beside an answer: lines on stderr."""
+"""Output of the commands: notes on stderr, tables, JSON, and answers on stdout."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from antiphon.types.terminal_safe import Cleaner, clean, json_text, one_line
 
 
 def note(text: str) -> None:
-    """Print a line to stderr; foreign words in it cannot act on the terminal.
+    """Print a line to stderr, with control characters made visible.
 
-    An answer is not lost because nobody reads the notes. Raises `BrokenPipeError` where stdout is
-    the same pipe, so that its reader has left as well.
+    An error of stderr is ignored, so that it does not end an answer. Raises `BrokenPipeError` if
+    stdout is the same pipe, so that its reader has left too.
     """
     try:
         print(clean(text), file=sys.stderr, flush=True)
@@ -29,7 +29,7 @@ def note(text: str) -> None:
 
 
 def _same_stream(stdout: TextIO | None, stderr: TextIO | None) -> bool:
-    """Return whether both lead to the same place, as after `2>&1`."""
+    """Return whether both are the same file, as after `2>&1`."""
     try:
         return bool(stdout and stderr and os.path.sameopenfile(stdout.fileno(), stderr.fileno()))
     except (OSError, ValueError):  # one of them is closed
@@ -40,7 +40,7 @@ def _same_stream(stdout: TextIO | None, stderr: TextIO | None) -> bool:
 
 
 def format_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Lines of columns under their names."""
+    """Return rows as aligned columns below a head."""
     lines = [[one_line(text) for text in row] for row in (head, *rows)]
     widths = [max(len(cell) for cell in column) for column in zip(*lines, strict=True)]
     return "\n".join(
@@ -50,7 +50,7 @@ def format_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def format_time(milliseconds: int | None) -> str:
-    """A time in milliseconds since 1970, in this machine's zone; empty for none."""
+    """Return a time in ms since 1970 in the local zone; empty for None."""
     if milliseconds is None:
         return ""
     return datetime.fromtimestamp(milliseconds / 1000, UTC).astimezone().strftime("%Y-%m-%d %H:%M")
@@ -68,32 +68,32 @@ def print_json(value: object) -> None:
 
 
 class TextOutput(Protocol):
-    """Where an answer is written."""
+    """Interface of the output of an answer."""
 
     on_terminal: bool
 
     @property
     def used(self) -> bool:
-        """Whether anything was written."""
+        """True if anything was written."""
         ...
 
     def write(self, text: str) -> None:
-        """The next piece of the answer."""
+        """Write the next piece of the answer."""
         ...
 
     def end(self) -> None:
-        """End the line, if one is begun."""
+        """End the current line, if there is one."""
         ...
 
     def blank(self) -> None:
-        """Leave a line blank; what follows is another paragraph."""
+        """Write a blank line."""
         ...
 
 
 class StreamOutput:
-    """Where bytes are written at once: as they are into a pipe, cleaned on a terminal.
+    """Unbuffered output: raw into a pipe, made safe on a terminal.
 
-    `raw`: as they are on a terminal too.
+    `raw` writes raw text to a terminal too.
     """
 
     def __init__(self, out: TextIO, *, raw: bool = False) -> None:
@@ -104,11 +104,11 @@ class StreamOutput:
 
     @property
     def used(self) -> bool:
-        """Whether anything was written."""
+        """True if anything was written."""
         return bool(self._last)
 
     def write(self, text: str) -> None:
-        """The next piece; it is seen at once."""
+        """Write and flush the next piece."""
         if not text:
             return
         self._last = text[-1]
@@ -117,11 +117,11 @@ class StreamOutput:
         self._out.buffer.flush()
 
     def end(self) -> None:
-        """End the line, if one is begun."""
+        """End the current line, if there is one."""
         if self._last and self._last != "\n":
             self.write("\n")
 
     def blank(self) -> None:
-        """Leave a line blank."""
+        """Write a blank line."""
         self.end()
         self.write("\n")

@@ -26,7 +26,7 @@ NONE = "Nobody has anything yet."
 
 
 def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
-    """One action, and which owner."""
+    """Add the actions and their arguments."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="list|show|export|erase")
     listing = actions.add_parser("list", parents=[flags], help="everybody who has something")
     listing.add_argument("--json", action="store_true", help="as one JSON list")
@@ -43,7 +43,7 @@ def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
 
 
 def run(asked: Namespace, loaded: LoadedSettings) -> int:
-    """Do it on the database of the settings."""
+    """Run the action on the database of the settings."""
     asyncio.run(_run_action(asked, loaded.settings))
     return 0
 
@@ -81,7 +81,7 @@ async def _list(owners: OwnerService, *, as_json: bool) -> None:
 
 
 async def _show(owners: OwnerService, asked: Namespace) -> None:
-    held = await _holding(owners, asked.owner)
+    held = await _find_totals(owners, asked.owner)
     if held is None:
         raise _unknown(asked.owner)
     if asked.json:
@@ -104,7 +104,7 @@ async def _export(owners: OwnerService, asked: Namespace) -> None:
 
 
 async def _erase(owners: OwnerService, asked: Namespace) -> None:
-    held = await _holding(owners, asked.owner)
+    held = await _find_totals(owners, asked.owner)
     if not asked.yes:
         _confirm(asked.owner, held or OwnerTotals(owner=asked.owner))
     erased, done = 0, False
@@ -117,7 +117,7 @@ async def _erase(owners: OwnerService, asked: Namespace) -> None:
 
 
 def _confirm(owner: str, held: OwnerTotals) -> None:
-    """Raises `InvalidRequest` unless a person types the owner."""
+    """Raise `InvalidRequest` unless a person types the owner."""
     if not sys.stdin.isatty():
         raise InvalidRequest(
             "Nobody is here to say that all of this shall go.",
@@ -130,7 +130,7 @@ def _confirm(owner: str, held: OwnerTotals) -> None:
         raise InvalidRequest("That is not the owner: nothing was deleted.")
 
 
-async def _holding(owners: OwnerService, owner: str) -> OwnerTotals | None:
+async def _find_totals(owners: OwnerService, owner: str) -> OwnerTotals | None:
     found = await owners.dispatch(operations.ListOwners(owner=owner), Principal())
     return found.data[0] if found.data else None
 

@@ -29,7 +29,7 @@ ROLES = get_args(Role)
 
 
 def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
-    """One action, and whom it is about."""
+    """Add the actions and their arguments."""
     said = "add|list|password|role|remove"
     actions = parser.add_subparsers(dest="action", required=True, metavar=said)
     add = actions.add_parser("add", parents=[flags], help="let somebody log in")
@@ -134,7 +134,7 @@ def _row(person: Person) -> tuple[str, ...]:
 
 
 def _read_password(asked: Namespace) -> str:
-    """The password: the first line of stdin where that was said, else what a person types twice."""
+    """Return the first line of stdin if so requested, else a password that is typed twice."""
     if asked.password_stdin:
         return validate_password(read_first_line("password"))
     if not sys.stdin.isatty():

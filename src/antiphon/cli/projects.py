@@ -22,7 +22,7 @@ NONE = "There is no project. `antiphon projects create NAME` makes one."
 
 
 def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
-    """One action, and which project it is about."""
+    """Add the actions and their arguments."""
     said = "create|list|rename|disable|enable|delete"
     actions = parser.add_subparsers(dest="action", required=True, metavar=said)
     create = actions.add_parser("create", parents=[flags], help="make a project")

@@ -26,7 +26,7 @@ NONE = "No owner has a key of their own. `antiphon provider-keys set PROVIDER --
 
 
 def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
-    """One action, and whose key for which provider."""
+    """Add the actions and their arguments."""
     said = "set|list|remove|secret|seal-anew"
     actions = parser.add_subparsers(dest="action", required=True, metavar=said)
     put = actions.add_parser(
@@ -48,7 +48,7 @@ def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
 
 
 def run(asked: Namespace, loaded: LoadedSettings) -> int:
-    """Do it on the database of the settings."""
+    """Run the action on the database of the settings."""
     if asked.action == "secret":
         print(new_secret_key())
     else:

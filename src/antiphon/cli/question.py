@@ -1,4 +1,4 @@
-"""What is asked once, by `antiphon ask` or `antiphon chat -p`, and the flags that say it."""
+"""A single question of `antiphon ask` or `antiphon chat -p`, and its flags."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from antiphon.types.errors import InvalidRequest
 
 
 class FlagParser(Protocol):
-    """A parser, or a group of one."""
+    """A parser, or a group of its arguments."""
 
     def add_argument(self, *names: str, **options: Any) -> Any:
-        """Take one more."""
+        """Add an argument."""
         ...
 
 
 class AskRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What is asked, and how it is to be answered: what the flags say. `words` are joined."""
+    """A question and its options. `words` are joined by spaces."""
 
     words: Sequence[str] = ()
     files: Sequence[str] = ()
@@ -53,7 +53,7 @@ ASK_ONLY_FLAGS = {
 
 
 def answer_arguments(parser: FlagParser) -> None:
-    """How the answer is to be, and what goes along with the question."""
+    """Add the flags of the answer and the attachments."""
     parser.add_argument(
         "-f",
         "--file",
@@ -90,7 +90,7 @@ def answer_arguments(parser: FlagParser) -> None:
 
 
 def tool_arguments(parser: FlagParser) -> None:
-    """Which tools there are, and what they may."""
+    """Add the flags of tools and their consent."""
     parser.add_argument(
         "--tools",
         action="append",
@@ -111,7 +111,7 @@ def tool_arguments(parser: FlagParser) -> None:
 
 
 def read_request(asked: Namespace, words: Sequence[str], *, last: bool) -> AskRequest:
-    """The question that these flags are about."""
+    """Return the request of these flags."""
     if asked.json and asked.output == "json":
         raise InvalidRequest(
             "--json and --output json exclude each other",

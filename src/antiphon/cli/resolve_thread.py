@@ -1,4 +1,4 @@
-"""Which thread is meant: by its id, by what its id begins with, or `last`."""
+"""Find a thread by its id, the beginning of its id, or `last`."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ PAGE = 100
 
 
 def last_answered(newest: Sequence[Run]) -> str | None:
-    """The id of the thread that was last answered in, from the newest run; None where none was."""
+    """Return the thread of the newest run; None if there is none."""
     return newest[0].thread_id if newest else None
 
 
 def resolve_thread(client: Client, said: str) -> Thread:
-    """The one that is meant. Raises `NotFound` for none, `InvalidRequest` for several."""
+    """Return the thread. Raises `NotFound` for none, `InvalidRequest` for several."""
     if said == LAST:
         return client.get_thread(_last(client))
     try:

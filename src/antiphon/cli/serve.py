@@ -21,12 +21,12 @@ FLAGS = tuple(
 
 
 def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
-    """Settings are all there is."""
+    """Accept the terminal's settings without effect."""
     accept_silently(parser, LOOKS)
 
 
 def run(asked: Namespace, loaded: LoadedSettings) -> int:
-    """Returns once runs and streams have ended."""
+    """Serve; return once runs and streams have ended."""
     if loaded.settings.workers > 1:
         return serve_workers(loaded.settings)
     serve(loaded.settings)

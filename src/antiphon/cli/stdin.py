@@ -1,4 +1,4 @@
-"""What is piped in, without ever waiting for a pipe that only happens to be open."""
+"""Read piped input, without waiting for a pipe that is merely open; and secrets."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ PATIENCE = 1.0  # seconds; an inherited pipe that nobody writes to looks like a 
 
 
 def read_piped(stdin: TextIO | None, *, awaited: bool) -> bytes:
-    """All of stdin; empty where it is closed, empty or a terminal.
+    """Return all of stdin; empty if it is closed, empty or a terminal.
 
-    Unless it is `awaited`, a stdin that stays open and silent is left alone, and stderr says so.
-    Once the first byte has come it is read to its end.
+    Unless it is `awaited`, an open stdin without data is not read, with a note on stderr. After the
+    first byte it is read to its end.
     """
     if stdin is None or stdin.closed or stdin.isatty():
         return b""
@@ -42,7 +42,7 @@ def _has_input(stdin: TextIO) -> bool:
 
 
 def read_secret(prompt: str, name: str) -> str:
-    """What a person types at this prompt. Raises `InvalidRequest` where nobody does."""
+    """Return what a person types at this prompt. Raises `InvalidRequest` at end of input."""
     try:
         return getpass.getpass(prompt)
     except EOFError:
@@ -50,7 +50,7 @@ def read_secret(prompt: str, name: str) -> str:
 
 
 def read_first_line(name: str) -> str:
-    """The first line of stdin. Raises `InvalidRequest` where it is no text."""
+    """Return the first line of stdin. Raises `InvalidRequest` if it is not UTF-8."""
     try:
         return sys.stdin.readline().rstrip("\r\n")
     except UnicodeDecodeError:

@@ -1,4 +1,4 @@
-"""An answer as it is spoken: text to a page, what else happens to stderr."""
+"""Write an answer as text, with notes on stderr."""
 
 from __future__ import annotations
 
@@ -35,61 +35,61 @@ _WIDTH = 200  # characters of a tool's arguments or output that a note shows
 
 
 def exit_code_of(run: RunStatus) -> int:
-    """The exit code of a run that has ended so."""
+    """Return the exit code of an ended run."""
     return code_for_fault(run.error.code) if run.error else _CODES.get(run.status, FAILED)
 
 
 class AnswerWriter(Protocol):
-    """What is made of a run's events."""
+    """Interface of the writers of a run's events."""
 
     @property
     def code(self) -> int:
-        """The exit code that they come to."""
+        """The exit code."""
         ...
 
-    def tell(self, number: int, event: Event) -> None:
-        """The next event."""
+    def write_event(self, number: int, event: Event) -> None:
+        """Write the next event."""
         ...
 
-    def happened(self, happening: ToolEvent) -> None:
-        """What happens to a tool here."""
+    def on_tool_event(self, happening: ToolEvent) -> None:
+        """Write an event of a tool here."""
         ...
 
     def close(self, end: BaseException | None = None) -> None:
-        """No more will come; `end` is what cut it short."""
+        """Finish; `end` is the exception that cut the answer short."""
         ...
 
 
 class ReasoningWriter:
-    """Writes a model's reasoning to stderr, with whatever else is made of its events."""
+    """Writes the model's reasoning to stderr, and passes the events on to another writer."""
 
     def __init__(self, speech: AnswerWriter) -> None:
-        self._speech = speech
+        self._writer = speech
         self._cleaner = Cleaner()
         self._mid_line = False
 
     @property
     def code(self) -> int:
-        """That of the speech."""
-        return self._speech.code
+        """The exit code of the other writer."""
+        return self._writer.code
 
-    def tell(self, number: int, event: Event) -> None:
-        """The next event."""
+    def write_event(self, number: int, event: Event) -> None:
+        """Write the next event."""
         if isinstance(event, ReasoningDelta):
-            self._speech.tell(number, event)
+            self._writer.write_event(number, event)
             self._think(event.text)
             return
         self._end_line()
-        self._speech.tell(number, event)
+        self._writer.write_event(number, event)
 
-    def happened(self, happening: ToolEvent) -> None:
-        """What happens to a tool here."""
-        self._speech.happened(happening)
+    def on_tool_event(self, happening: ToolEvent) -> None:
+        """Pass on an event of a tool here."""
+        self._writer.on_tool_event(happening)
 
     def close(self, end: BaseException | None = None) -> None:
-        """No more will come."""
+        """Finish."""
         self._end_line()
-        self._speech.close(end)
+        self._writer.close(end)
 
     def _think(self, text: str) -> None:
         with suppress(OSError):
@@ -102,7 +102,7 @@ class ReasoningWriter:
 
 
 class TextWriter:
-    """Writes the text of a run's events; `exit_code_of` is the exit code they come to."""
+    """Writes the text of a run's events; `code` is the exit code."""
 
     def __init__(self, page: TextOutput, *, quiet: bool) -> None:
         self.code = FAILED
@@ -112,8 +112,8 @@ class TextWriter:
         self._refused = False
         self._used = Usage()
 
-    def tell(self, number: int, event: Event) -> None:
-        """The next event."""
+    def write_event(self, number: int, event: Event) -> None:
+        """Write the next event."""
         match event:
             case TextDelta(text=text):
                 if self._paragraph:
@@ -128,13 +128,13 @@ class TextWriter:
                 self._paragraph = self._page.used
                 self._refused = False
             case ToolCallReady(name=name, arguments=arguments):
-                self._aside(f"{name}({_short(arguments)})")
+                self._note(f"{name}({_short(arguments)})")
             case ToolOutputAdded(output=output, is_error=is_error):
-                self._aside(f"{'failed' if is_error else 'gave'}: {_short(output)}")
+                self._note(f"{'failed' if is_error else 'gave'}: {_short(output)}")
             case TurnRestarted(reason=reason):
                 self._page.end()
                 self._paragraph = self._refused = False
-                self._aside(f"the reply begins again ({reason}); what was written of it is void")
+                self._note(f"the reply begins again ({reason}); what was written of it is void")
             case UsageAdded(usage=usage):
                 self._used += usage
             case RunStatus(status=status) if status.ended:
@@ -142,25 +142,25 @@ class TextWriter:
                 # On one screen, or in one file, the answer's line ends before another begins.
                 self._page.end()
                 self._end(event)
-                self._bill()
+                self._note_usage()
             case _:
                 pass
 
-    def happened(self, happening: ToolEvent) -> None:
-        """What happens to a tool here: what is worth a line comes as an event too."""
+    def on_tool_event(self, happening: ToolEvent) -> None:
+        """Do nothing: the call and its output come as events of the run."""
 
     def close(self, end: BaseException | None = None) -> None:
-        """No more will come: the last line ends."""
+        """End the last line."""
         self._page.end()
 
     def _refuse(self, text: str) -> None:
-        """Write why the model will not answer in the answer's place, and say that it is that."""
+        """Write a refusal in place of the answer, with a note."""
         if not self._refused:
             self._refused = True
             if self._page.used:
                 self._page.blank()
             self._paragraph = False
-            self._aside("antiphon: the model refuses to answer")
+            self._note("antiphon: the model refuses to answer")
         self._page.write(text)
 
     def _end(self, run: RunStatus) -> None:
@@ -171,13 +171,13 @@ class TextWriter:
         elif self.code != DONE:
             note(f"antiphon: the answer is {run.status}{f' ({run.reason})' if run.reason else ''}")
 
-    def _bill(self) -> None:
+    def _note_usage(self) -> None:
         used = self._used
         if used.cost is not None:
             tokens = f"{used.input_tokens:,} tokens in, {used.output_tokens:,} out"
-            self._aside(f"antiphon: {tokens}, {dollars(used.cost)}")
+            self._note(f"antiphon: {tokens}, {dollars(used.cost)}")
 
-    def _aside(self, text: str) -> None:
+    def _note(self, text: str) -> None:
         if self._quiet:
             return
         if self._page.on_terminal:

@@ -45,7 +45,7 @@ SETS_MARKDOWN = "markdown_it"
 
 
 class ThreadReader:
-    """Messages of a thread as they come; who answered and what files are called is noted."""
+    """Reads a thread page by page, with the names of its files and the data of its runs."""
 
     def __init__(self, client: Client, thread_id: str) -> None:
         self._client = client
@@ -55,7 +55,7 @@ class ThreadReader:
         self.reader = SectionReader(self.names, self.runs)
 
     def messages(self) -> Iterator[Message]:
-        """All of them, in order; what is to be known of each is there when it comes."""
+        """Yield all messages in order; file names and runs of a message are read before it."""
         for run in self._client.paginate(ListRuns(self._thread_id, limit=PAGE)):
             self.runs[run.id] = summarize_run(run)
         for message in self._client.paginate(ListMessages(self._thread_id, limit=PAGE)):
@@ -73,7 +73,7 @@ class ThreadReader:
 
 
 def export_thread(client: Client, thread: Thread, form: Form) -> Iterator[str]:
-    """The thread in this form, piece by piece."""
+    """Yield the thread in this form, in pieces."""
     if form == "json":  # as the messages are: there is nothing to be known beside
         return exported(thread, client.paginate(ListMessages(thread.id, limit=PAGE)), form)
     noted = ThreadReader(client, thread.id)
@@ -84,7 +84,7 @@ def export_thread(client: Client, thread: Thread, form: Form) -> Iterator[str]:
 
 
 def _find_html_renderer() -> Callable[[str], str] | None:
-    """What makes HTML of Markdown; None without the extra `terminal`, which brings it."""
+    """Return the renderer of Markdown as HTML; None without the extra `terminal`."""
     try:
         hypertext = import_module("antiphon.terminal.markdown.html")
     except ModuleNotFoundError as missing:
@@ -103,7 +103,7 @@ MEANT = "its id, what the id begins with, or `last`"
 
 
 def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
-    """One action, and what it is about."""
+    """Add the actions and their arguments."""
     actions = parser.add_subparsers(
         dest="action", required=True, metavar="list|show|export|rename|fork|delete"
     )
@@ -153,7 +153,7 @@ def _export_arguments(export: ArgumentParser) -> None:
 
 
 def run(asked: Namespace, loaded: LoadedSettings) -> int:
-    """Do it through a client, as any program would."""
+    """Run the action through a client."""
     with Client(settings=loaded.settings) as client:
         match asked.action:
             case "list":
@@ -175,7 +175,7 @@ def run(asked: Namespace, loaded: LoadedSettings) -> int:
 
 
 def _delete(client: Client, asked: Namespace) -> None:
-    """Delete what a list shows as one conversation as one, unless one version is meant alone."""
+    """Delete threads with all their versions, or one version with --alone."""
     gone: set[str] = set()
     for thread_id in asked.id:
         if thread_id in gone:
@@ -218,12 +218,12 @@ def _show(client: Client, said: str) -> None:
     for message in noted.messages():
         section = noted.reader.section(message)
         if section is not None:
-            print(clean("\n".join(_told(section))), end="\n\n")
+            print(clean("\n".join(_format_section(section))), end="\n\n")
     _show_waiting(client, thread.id)
 
 
 def _show_waiting(client: Client, thread_id: str) -> None:
-    """Say of the thread's newest run what it waits for, where it cannot go on from here."""
+    """Note what the thread's newest run waits for, if anything."""
     for run in client.list_runs(thread_id=thread_id, limit=1).data:
         if run.waiting_for is not None:
             note(
@@ -232,7 +232,7 @@ def _show_waiting(client: Client, thread_id: str) -> None:
             )
 
 
-def _told(section: Section) -> Iterator[str]:
+def _format_section(section: Section) -> Iterator[str]:
     model = f" ({section.model})" if section.model else ""
     yield f"{section.speaker}{model}, {format_time(section.at)}"
     yield from map(_piece, section.pieces)

@@ -40,7 +40,7 @@ GUTTER = "  | "
 
 
 class ReviewedFile(msgspec.Struct, frozen=True):
-    """A file as it is shown: its text, a summary, and the digest that trust is bound to."""
+    """A file as shown to the person: its text, a summary, and the digest that is trusted."""
 
     path: Path
     text: str
@@ -49,7 +49,7 @@ class ReviewedFile(msgspec.Struct, frozen=True):
 
 
 def ignore_file(file: FolderFile) -> bool:
-    """Decide for a command that looks at things: go on without the file, and say so."""
+    """Decide for a command that only shows things: ignore the file with a note."""
     note(f"antiphon: {explain_ignored(file)}")
     return False
 
@@ -72,7 +72,7 @@ def explain_counted(file: FolderFile) -> str:
 
 
 def ask_trust(file: FolderFile) -> bool:
-    """Decide for a chat: show the file, ask, and remember a yes. Without a terminal, raise."""
+    """Decide for a chat: show the file, ask, and store a yes. Raises without a terminal."""
     if not can_ask():
         return refuse_untrusted(file)
     if file.fault is not None:
@@ -83,7 +83,7 @@ def ask_trust(file: FolderFile) -> bool:
         "antiphon: The folder brings these settings. Trusted, they say where your words go and what"
         " is used, until the file changes."
     )
-    if not confirm("antiphon: Type yes to trust this file; anything else goes on without it:"):
+    if not ask_yes("antiphon: Type yes to trust this file; anything else goes on without it:"):
         note(f"antiphon: {file.path} does not count in this chat.")
         return False
     discovery.open_approvals(os.environ).trust(seen.path, seen.digest)
@@ -96,8 +96,8 @@ def can_ask() -> bool:
     return all(stream is not None and stream.isatty() for stream in streams)
 
 
-def confirm(question: str) -> bool:
-    """Ask on the terminal; only the whole word yes is one, and none that was typed before."""
+def ask_yes(question: str) -> bool:
+    """Ask on the terminal; only a newly typed `yes` counts."""
     if termios is not None:
         termios.tcflush(sys.stdin, termios.TCIFLUSH)
     note(question)
@@ -105,9 +105,9 @@ def confirm(question: str) -> bool:
 
 
 def review(file: Path) -> ReviewedFile:
-    """Read a file that a folder brings, once.
+    """Read a file that a folder brings.
 
-    Raises `BadSettings` for one that cannot be used: trust in it would help nobody.
+    Raises `BadSettings` for a file that cannot be used.
     """
     if file.name == discovery.PROJECTS:
         return _servers(file)
@@ -123,7 +123,7 @@ def review(file: Path) -> ReviewedFile:
 
 
 def show(seen: ReviewedFile) -> None:
-    """Print all of it to stderr, with nothing hidden, and what it comes to below."""
+    """Print all of the file to stderr, with nothing hidden, and the summary."""
     note(f"antiphon: {seen.path}:")
     for row in _rows(clean(seen.text, "approval")):
         note(GUTTER + row)
@@ -150,7 +150,7 @@ def _join_names(names: tuple[str, ...]) -> str:
 
 
 def _rows(text: str) -> Iterator[str]:
-    """The rows of a text, none of them wider than the terminal: the gutter is before each."""
+    """Yield the rows of a text, wrapped to the terminal's width less the gutter."""
     columns = max(20, get_terminal_size().columns - len(GUTTER) - 1)
     for line in text.replace("\t", "    ").split("\n"):
         width = columns if line.isascii() else columns // 2
@@ -161,7 +161,7 @@ FLAGS = ()
 
 
 class TrustedRow(msgspec.Struct, frozen=True):
-    """A file that was trusted once, and whether it still counts."""
+    """A file that was trusted, and whether it still counts."""
 
     file: str
     state: Literal["trusted", "changed", "gone"]
@@ -178,12 +178,12 @@ def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
 
 
 def decide(asked: Namespace, file: FolderFile) -> bool:
-    """Go on without it: this command is how a file comes to count."""
+    """Ignore the file: this command makes it count."""
     return False
 
 
 def run(asked: Namespace, loaded: LoadedSettings) -> int:
-    """Show and ask, list, or take back; returns the exit code."""
+    """Show and ask, list, or revoke; return the exit code."""
     if asked.list:
         return _list(as_json=asked.json)
     given = Path(asked.path or ".")
@@ -191,7 +191,7 @@ def run(asked: Namespace, loaded: LoadedSettings) -> int:
 
 
 def review_and_trust(files: Sequence[Path], *, yes: bool) -> int:
-    """Show each file and ask about it; what was shown is what is trusted."""
+    """Show each file and ask about it; trust exactly what was shown."""
     record = discovery.open_approvals(os.environ)
     code = DONE
     for file in files:
@@ -214,7 +214,7 @@ def _confirm(file: Path) -> bool:
             "nobody can be asked whether this file is trusted",
             hint=f"look at it, then: antiphon trust {file} --yes",
         )
-    return confirm("antiphon: Type yes to trust this file:")
+    return ask_yes("antiphon: Type yes to trust this file:")
 
 
 def _files(given: Path) -> Sequence[Path]:

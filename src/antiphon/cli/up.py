@@ -31,12 +31,12 @@ FLAGS = tuple(
 
 
 def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
-    """Which tools the app has."""
+    """Add the tools of the app."""
     tool_arguments(parser)
 
 
 def run(asked: Namespace, loaded: LoadedSettings) -> int:
-    """Returns once runs and streams have ended."""
+    """Serve; return once runs and streams have ended."""
     settings = loaded.settings
     if settings.workers > 1:
         raise BadSettings(

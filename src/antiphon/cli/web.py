@@ -42,13 +42,13 @@ FLAGS = (*CLIENT, *(name for name in OF_UP if name not in (*RUNTIME, *OF_BACKEND
 
 
 def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
-    """Which tools the app has."""
+    """Add the tools of the app."""
     tool_arguments(parser)
     accept_silently(parser, OF_BACKEND)
 
 
 def run(asked: Namespace, loaded: LoadedSettings) -> int:
-    """Returns once streams have ended."""
+    """Serve; return once streams have ended."""
     settings = loaded.settings
     if settings.server is None:
         raise InvalidRequest(
@@ -63,7 +63,7 @@ def run(asked: Namespace, loaded: LoadedSettings) -> int:
     async def alone(closing: IsClosing) -> AsyncGenerator[Bridge]:
         async with (
             AsyncClient(settings=settings) as client,
-            _answered(client, settings),
+            _check_backend_key(client, settings),
             chat(settings, client, closing, **tool_options(asked)) as bridge,
         ):
             yield bridge
@@ -73,10 +73,11 @@ def run(asked: Namespace, loaded: LoadedSettings) -> int:
 
 
 @asynccontextmanager
-async def _answered(client: AsyncClient, settings: Settings) -> AsyncGenerator[None]:
-    """Ask the backend whether the web chat may speak for its people, before any of them comes.
+async def _check_backend_key(client: AsyncClient, settings: Settings) -> AsyncGenerator[None]:
+    """Check that the backend accepts the web chat's key, before people come.
 
-    Raises `BadSettings` where the key is not enough. A backend that is not there yet may come.
+    Raises `BadSettings` if the key lacks a scope. If the backend is not there yet, go on with a
+    note.
     """
     try:
         if settings.login == "none":

@@ -1,4 +1,4 @@
-"""The web chat, loaded when it is wanted: what it needs is an extra."""
+"""The web chat, which needs an extra and is loaded only when it is used."""
 
 from __future__ import annotations
 
@@ -19,10 +19,7 @@ if TYPE_CHECKING:
 
 
 def load_web_chat() -> Chat:
-    """Return `antiphon.web.asgi.open_asgi_app`.
-
-    Raises `BadSettings` where the extra is not installed.
-    """
+    """Return `antiphon.web.asgi.open_asgi_app`. Raises `BadSettings` without the extra."""
     try:
         return cast("Chat", import_module("antiphon.web.asgi").open_asgi_app)
     except ModuleNotFoundError as missing:
@@ -37,14 +34,14 @@ def load_web_chat() -> Chat:
 
 
 class Tools(TypedDict):
-    """What `antiphon.web` is to load: functions by their names, and MCP servers or none."""
+    """Options of `antiphon.web`: names of functions, and whether MCP servers are started."""
 
     tools: Sequence[str]
     servers: bool
 
 
 def tool_arguments(parser: ArgumentParser) -> None:
-    """Which tools there are."""
+    """Add the flags of tools."""
     parser.add_argument(
         "--tools",
         action="append",
@@ -57,5 +54,5 @@ def tool_arguments(parser: ArgumentParser) -> None:
 
 
 def tool_options(asked: Namespace) -> Tools:
-    """What was asked for."""
+    """Return the options of these flags."""
     return Tools(tools=asked.tools, servers=not asked.no_servers)

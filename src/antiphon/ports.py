@@ -116,12 +116,26 @@ It must not raise.
 """
 
 
+class Committed(msgspec.Struct, frozen=True):
+    """The outcome of a change: its answer, and the change that was written.
+
+    `change` is None where nothing was written: nothing was decided, or the answer is a stored one.
+    """
+
+    answer: Any = None
+    change: ChangeSet | None = None
+
+
 class Claim(msgspec.Struct, frozen=True):
-    """A run that this worker holds under a lease, fenced by `lease.epoch`."""
+    """A run that this worker holds under a lease, fenced by `lease.epoch`.
+
+    `change` is the change that claimed it.
+    """
 
     owner: str
     run: Run
     lease: RunLease
+    change: ChangeSet | None = None
 
 
 class LeaseInfo(msgspec.Struct, frozen=True):
@@ -216,11 +230,11 @@ class RunStore(Protocol):
     `Unavailable` when the store cannot be reached.
     """
 
-    async def change(self, read_set: ReadSet, decide: Decide) -> Any:
-        """Read the records, decide, and write the change in one transaction; return its `answer`.
+    async def change(self, read_set: ReadSet, decide: Decide) -> Committed:
+        """Read the records, decide, and write the change in one transaction.
 
-        If `read_set.once` was used before with the same digest, nothing is decided and the stored
-        answer is returned as `msgspec.Raw`; with another digest `IdempotencyConflict` is raised. A
+        If `read_set.once` was used before with the same digest, nothing is decided and the answer
+        is the stored one, as `msgspec.Raw`; with another digest `IdempotencyConflict` is raised. A
         status or an epoch cannot change in between, and a thread cannot get a second active run.
         The growth of a run's usage is counted as tokens of the key that the run was started with,
         if that key has a token limit at that time.

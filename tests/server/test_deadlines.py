@@ -19,7 +19,7 @@ import pytest
 from msgspec.structs import replace
 
 from antiphon.buses.local import LocalBus
-from antiphon.ports import Decide, ReadSet
+from antiphon.ports import Committed, Decide, ReadSet
 from antiphon.providers.catalog import Catalog
 from antiphon.runtime.runtime import Runtime
 from antiphon.settings.settings import Settings
@@ -225,7 +225,7 @@ class Stubborn(MemoryStore):
     stuck = ""
     tries = 0
 
-    async def change(self, about: ReadSet, decide: Decide) -> Any:
+    async def change(self, about: ReadSet, decide: Decide) -> Committed:
         if about.run_id == self.stuck:
             self.tries += 1
             raise Unavailable("it takes too long")

@@ -20,7 +20,16 @@ from msgspec.structs import replace
 from antiphon.engine import transitions
 from antiphon.engine.context_window import tokens
 from antiphon.engine.snapshot import ChangeSet, RunUpdate, Snapshot
-from antiphon.ports import AmendAccount, Claim, IdempotencyKey, Key, LeaseInfo, ReadSet, Store
+from antiphon.ports import (
+    AmendAccount,
+    Claim,
+    Committed,
+    IdempotencyKey,
+    Key,
+    LeaseInfo,
+    ReadSet,
+    Store,
+)
 from antiphon.stores.rows import LIST_PAGE_BYTES
 from antiphon.types import errors
 from antiphon.types.accounts import Account, Person, UsageRow
@@ -79,11 +88,18 @@ async def test_a_change_is_there_for_every_later_reader(store: Store) -> None:
 async def test_a_change_returns_its_answer(store: Store) -> None:
     await add_thread(store)
 
-    assert await store.change(ReadSet(owner="ann", thread_id="thread_1"), begin(a_run())) == "run_1"
+    read_set = ReadSet(owner="ann", thread_id="thread_1")
+    begun = begin(a_run())
+
+    committed = await store.change(read_set, begun)
+
+    assert committed.answer == "run_1"
+    assert committed.change is not None
+    assert [update.run.id for update in committed.change.run_updates] == ["run_1"]
 
 
 async def test_a_decision_for_nothing_changes_nothing(store: Store) -> None:
-    assert await store.change(ReadSet(owner="ann"), lambda records: None) is None
+    assert await store.change(ReadSet(owner="ann"), lambda records: None) == Committed()
 
 
 async def test_a_decision_sees_the_thread_and_its_active_run(store: Store, clock: Clock) -> None:
@@ -463,9 +479,10 @@ async def test_a_repeated_request_gets_the_answer_that_was_kept(store: Store) ->
     first = await store.change(ReadSet(owner="ann", once=once()), new_thread(1))
     second = await store.change(ReadSet(owner="ann", once=once()), new_thread(2))
 
-    assert first == a_thread(1)
-    assert isinstance(second, msgspec.Raw)
-    assert msgspec.json.decode(second, type=Thread) == first
+    assert first.answer == a_thread(1)
+    assert isinstance(second.answer, msgspec.Raw)
+    assert msgspec.json.decode(second.answer, type=Thread) == first.answer
+    assert second.change is None
     assert await page_through(store, Thread, 9) == ["thread_1"]
 
 
@@ -475,7 +492,7 @@ async def test_a_kept_answer_can_be_looked_up_before_anything_is_asked(store: St
     kept = await store.find_answer(once())
 
     assert kept is not None
-    assert msgspec.json.decode(kept, type=Thread) == made
+    assert msgspec.json.decode(kept, type=Thread) == made.answer
     assert await store.find_answer(once(key="other")) is None
     assert await store.find_answer(once(owner="bob")) is None
     with pytest.raises(errors.IdempotencyConflict):
@@ -495,9 +512,9 @@ async def test_a_key_used_with_another_body_is_refused(store: Store) -> None:
 
 async def test_a_key_is_bound_to_its_owner(store: Store) -> None:
     await store.change(ReadSet(owner="ann", once=once()), new_thread(1))
-    answer = await store.change(ReadSet(owner="bob", once=once(owner="bob")), new_thread(2))
+    made = await store.change(ReadSet(owner="bob", once=once(owner="bob")), new_thread(2))
 
-    assert answer == a_thread(2)
+    assert made.answer == a_thread(2)
 
 
 async def test_nothing_is_kept_under_a_key_whose_request_failed(store: Store) -> None:
@@ -507,17 +524,19 @@ async def test_nothing_is_kept_under_a_key_whose_request_failed(store: Store) ->
     with pytest.raises(errors.InvalidRequest):
         await store.change(ReadSet(owner="ann", once=once()), refuse)
 
-    assert await store.change(ReadSet(owner="ann", once=once()), new_thread(1)) == a_thread(1)
+    made = await store.change(ReadSet(owner="ann", once=once()), new_thread(1))
+    assert made.answer == a_thread(1)
 
 
 async def test_of_the_same_requests_at_once_one_is_carried_out(store: Store) -> None:
-    answers = await asyncio.gather(
+    outcomes = await asyncio.gather(
         *(
             store.change(ReadSet(owner="ann", once=once()), new_thread(number))
             for number in range(16)
         )
     )
 
+    answers = [outcome.answer for outcome in outcomes]
     (made,) = (answer for answer in answers if isinstance(answer, Thread))
     repeated = [answer for answer in answers if isinstance(answer, msgspec.Raw)]
     assert [msgspec.json.decode(answer, type=Thread) for answer in repeated] == [made] * 15
@@ -532,7 +551,7 @@ async def test_a_key_outlives_neither_its_time_nor_what_it_made(store: Store, cl
     await store.delete(Thread, "ann", "thread_2")
 
     again = await store.change(ReadSet(owner="ann", once=once(key="old")), new_thread(3))
-    assert again == a_thread(3)
+    assert again.answer == a_thread(3)
     with pytest.raises(errors.NotFound):
         await store.change(ReadSet(owner="ann", once=once(key="new")), new_thread(4))
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-from antiphon.engine.snapshot import ChangeSet, Snapshot
-from antiphon.ports import LEASES, QUEUE, Bus, ReadSet, RunStore
+from antiphon.engine.snapshot import ChangeSet
+from antiphon.ports import LEASES, QUEUE, Bus, Decide, ReadSet, RunStore
 from antiphon.telemetry.metrics import TOOLS, Metrics
-
-Decide = Callable[[Snapshot], ChangeSet | None]
 
 
 async def commit_in_parts(store: RunStore, about: ReadSet, decide: Decide) -> Any:
@@ -19,24 +16,9 @@ async def commit_in_parts(store: RunStore, about: ReadSet, decide: Decide) -> An
     interrupted change is continued by deciding again.
     """
     while True:
-        written, answer = await _commit_part(store, about, decide)
-        if written is None or not written.more:
-            return answer
-
-
-async def _commit_part(
-    store: RunStore, about: ReadSet, decide: Decide
-) -> tuple[ChangeSet | None, Any]:
-    """Commit one part; return what was written, None for nothing, and its answer."""
-    written: ChangeSet | None = None
-
-    def decide_once(records: Snapshot) -> ChangeSet | None:
-        nonlocal written
-        written = decide(records)
-        return written
-
-    answer = await store.change(about, decide_once)
-    return written, answer
+        committed = await store.change(about, decide)
+        if committed.change is None or not committed.change.more:
+            return committed.answer
 
 
 class ChangeCommitter:
@@ -54,11 +36,11 @@ class ChangeCommitter:
         """
         while True:
             with self._metrics.measure_store(about.what):
-                written, answer = await _commit_part(self._store, about, decide)
-            if written is not None:
-                self._notify(written)
-            if written is None or not written.more:
-                return answer
+                committed = await self._store.change(about, decide)
+            if committed.change is not None:
+                self._notify(committed.change)
+            if committed.change is None or not committed.change.more:
+                return committed.answer
 
     def _notify(self, written: ChangeSet) -> None:
         for action in written.actions:

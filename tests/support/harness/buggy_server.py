@@ -21,7 +21,7 @@ from msgspec.structs import replace
 
 from antiphon.buses.local import LocalBus
 from antiphon.engine.snapshot import ChangeSet, Snapshot
-from antiphon.ports import Claim, Decide, OnCommit, ReadSet
+from antiphon.ports import Claim, Committed, Decide, OnCommit, ReadSet
 from antiphon.providers.catalog import Catalog
 from antiphon.runtime.runtime import Runtime
 from antiphon.server.serve import run_server
@@ -85,7 +85,7 @@ class KeepsKeysApart(SqliteStore):
             connection.execute("COMMIT")
         return store
 
-    async def change(self, about: ReadSet, decide: Decide) -> Any:
+    async def change(self, about: ReadSet, decide: Decide) -> Committed:
         if about.what not in ("message", "output"):
             return await super().change(about, decide)
         decided: list[ChangeSet] = []
@@ -101,7 +101,7 @@ class KeepsKeysApart(SqliteStore):
             return replace(decided[-1], thread=None, messages=()) if decided else None
 
         if about.once and (kept := await self._read(_answered, about.once)):
-            return kept
+            return Committed(kept)
         await super().change(replace(about, once=None), message_alone)
         await asyncio.sleep(WINDOW_SECONDS)
         return await super().change(about, the_rest)

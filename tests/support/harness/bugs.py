@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from antiphon.cli.main import main as run_command_line
 from antiphon.engine.snapshot import ChangeSet, Snapshot
-from antiphon.ports import Claim, Decide, OnCommit, ReadSet, Store
+from antiphon.ports import Claim, Committed, Decide, OnCommit, ReadSet, Store
 from antiphon.runtime import wiring
 from antiphon.settings.settings import Settings
 from antiphon.types import events
@@ -40,7 +40,7 @@ class Before:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
 
-    async def _decided(self, about: ReadSet, decide: Decide) -> tuple[Any, ChangeSet | None]:
+    async def _decided(self, about: ReadSet, decide: Decide) -> tuple[Committed, ChangeSet | None]:
         """What the change would be, which is not written; or the answer that was kept before."""
         decided: list[ChangeSet | None] = []
 
@@ -60,14 +60,14 @@ class Before:
 class AcknowledgesEarly(Before):
     """Tells that something is kept, and keeps it a little later: write-behind."""
 
-    async def change(self, about: ReadSet, decide: Decide) -> Any:
+    async def change(self, about: ReadSet, decide: Decide) -> Committed:
         if about.what not in ACKNOWLEDGED:
             return await self._inner.change(about, decide)
         kept, change = await self._decided(about, decide)
         if change is None:
             return kept
         self._do_later(self._keep(about, change))
-        return change.answer
+        return Committed(change.answer, change)
 
     async def _keep(self, about: ReadSet, change: ChangeSet) -> None:
         await asyncio.sleep(WINDOW_SECONDS)
@@ -78,16 +78,16 @@ class AcknowledgesEarly(Before):
 class KeepsKeysApart(Before):
     """What makes a second try harmless is kept in a second transaction."""
 
-    async def change(self, about: ReadSet, decide: Decide) -> Any:
+    async def change(self, about: ReadSet, decide: Decide) -> Committed:
         if about.once is None:
             return await self._inner.change(about, decide)
         if kept := await self._inner.find_answer(about.once):
-            return kept
-        answer = await self._inner.change(replace(about, once=None), decide)
+            return Committed(kept)
+        committed = await self._inner.change(replace(about, once=None), decide)
         await asyncio.sleep(WINDOW_SECONDS)
         key_alone = ReadSet(owner=about.owner, once=about.once, what="key")
-        await self._inner.change(key_alone, lambda _: ChangeSet(answer=answer))
-        return answer
+        await self._inner.change(key_alone, lambda _: ChangeSet(answer=committed.answer))
+        return committed
 
 
 class TellsBeforeItKeeps(Before):
@@ -109,7 +109,7 @@ class TellsBeforeItKeeps(Before):
             WINDOW_SECONDS, lambda: append(run_id, epoch, first, lines, _unheard, urgent=urgent)
         )
 
-    async def change(self, about: ReadSet, decide: Decide) -> Any:
+    async def change(self, about: ReadSet, decide: Decide) -> Committed:
         """What was told is written before this."""
         if about.what == "finalize":
             await asyncio.sleep(2 * WINDOW_SECONDS)
@@ -204,7 +204,7 @@ class SweepsByItsOwnClock(Before):
             await connection.close()
         return [row[0] for row in rows]
 
-    async def change(self, about: ReadSet, decide: Decide) -> Any:
+    async def change(self, about: ReadSet, decide: Decide) -> Committed:
         if about.what != "expire":
             return await self._inner.change(about, decide)
         now = _own_time()

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, closing, suppress
 from typing import Any
 from urllib.parse import urlsplit
 
-from antiphon.ports import Decide, ReadSet, Store
+from antiphon.ports import Committed, Decide, ReadSet, Store
 from tests.support.providers.upstream import Request, Upstream
 
 Story = list[str]
@@ -21,17 +21,11 @@ class ToldStore:
         self._inner = inner
         self._story = story
 
-    async def change(self, about: ReadSet, decide: Decide) -> Any:
-        kept: list[str] = []
-
-        def noticed(records: Any) -> Any:
-            change = decide(records)
-            kept[:] = _kept(change) if change else []
-            return change
-
-        answer = await self._inner.change(about, noticed)
+    async def change(self, about: ReadSet, decide: Decide) -> Committed:
+        committed = await self._inner.change(about, decide)
+        kept = _kept(committed.change) if committed.change else []
         self._story.append(" ".join([f"store: {about.what}", *kept]))
-        return answer
+        return committed
 
     async def context(self, thread_id: str, *, fresh: bool = False) -> Any:
         context = await self._inner.context(thread_id, fresh=fresh)

@@ -6,7 +6,7 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from antiphon.api import operations
 from antiphon.buses.local import LocalBus
@@ -14,6 +14,7 @@ from antiphon.engine.destinations import serve_all
 from antiphon.mcp.hosted import NoServers
 from antiphon.ports import (
     Claim,
+    Committed,
     Decide,
     ReadSet,
     ResolvedModel,
@@ -65,7 +66,7 @@ class Troubled(CachedStore):
         self.trouble: Callable[[ReadSet], Exception | None] = lambda _: None
         self.slow_claims: ScriptGate | None = None
 
-    async def change(self, about: ReadSet, decide: Decide) -> Any:
+    async def change(self, about: ReadSet, decide: Decide) -> Committed:
         if trouble := self.trouble(about):
             raise trouble
         return await super().change(about, decide)

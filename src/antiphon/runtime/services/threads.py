@@ -53,7 +53,8 @@ class ThreadService:
             thread = new_thread(self._mint, records.now, title=call.title, metadata=call.metadata)
             return ChangeSet(answer=thread, owner=by.owner, thread=thread)
 
-        return await self._store.change(ReadSet(owner=by.owner, once=once, what="thread"), decide)
+        about = ReadSet(owner=by.owner, once=once, what="thread")
+        return (await self._store.change(about, decide)).answer
 
     async def _list_threads(
         self, call: operations.ListThreads, by: Principal, _: IdempotencyKey | None
@@ -90,7 +91,7 @@ class ThreadService:
             return ChangeSet(answer=changed, thread=changed)
 
         about = ReadSet(owner=by.owner, thread_id=call.thread_id, what="thread")
-        return await self._store.change(about, decide)
+        return (await self._store.change(about, decide)).answer
 
     async def _delete_thread(
         self, call: operations.DeleteThread, by: Principal, _: IdempotencyKey | None
@@ -119,9 +120,8 @@ class ThreadService:
         # Made here: what a transaction of the store takes long for, all others wait for.
         thread, copies = transitions.fork(messages, new, self._mint, now)
         change = ChangeSet(answer=thread, owner=by.owner, thread=thread, messages=copies)
-        return await self._store.change(
-            ReadSet(owner=by.owner, once=once, what="thread"), lambda _: change
-        )
+        about = ReadSet(owner=by.owner, once=once, what="thread")
+        return (await self._store.change(about, lambda _: change)).answer
 
     async def _messages_up_to(
         self, owner: str, thread_id: str, message_id: str | None
@@ -155,9 +155,10 @@ class ThreadService:
         validation.validate_no_output_fields(call)
         await check_attachments(self._store, call.content, by.owner)
         about = ReadSet(owner=by.owner, thread_id=call.thread_id, once=once, what="message")
-        return await self._store.change(
+        committed = await self._store.change(
             about, lambda records: transitions.add_message(records, call, self._mint)
         )
+        return committed.answer
 
     async def _save_output_message(
         self, call: operations.CreateMessage, by: Principal, once: IdempotencyKey | None

@@ -23,6 +23,7 @@ from antiphon.ports import (
     AmendProject,
     ChangeSet,
     Claim,
+    Committed,
     Context,
     Decide,
     EventPage,
@@ -33,8 +34,6 @@ from antiphon.ports import (
     OnCommit,
     ReadSet,
     RecordPage,
-    RunUpdate,
-    Snapshot,
     Store,
 )
 from antiphon.stores.cached.log_tails import LogTails, LruCache
@@ -75,16 +74,16 @@ class CachedStore:
 
     # The transactions of runs
 
-    async def change(self, read_set: ReadSet, decide: Decide) -> Any:
+    async def change(self, read_set: ReadSet, decide: Decide) -> Committed:
         """See `RunStore.change`."""
-        decided = _Remembered(decide)
         try:
-            answer = await self._inner.change(read_set, decided)
+            committed = await self._inner.change(read_set, decide)
         except Fenced:
             self._tails.drop(read_set.run_id)
             raise
-        self._apply_change(decided.change)
-        return answer
+        if committed.change is not None:
+            self._apply_change(committed.change)
+        return committed
 
     async def find_answer(self, once: IdempotencyKey) -> msgspec.Raw | None:
         """See `RunStore.find_answer`."""
@@ -97,9 +96,9 @@ class CachedStore:
         declined: Sequence[str] = (),
     ) -> Claim | None:
         """See `RunStore.claim`."""
-        decided = _Remembered(decide)
-        claim = await self._inner.claim(decided, destinations, declined)
-        self._apply_change(decided.change)
+        claim = await self._inner.claim(decide, destinations, declined)
+        if claim is not None and claim.change is not None:
+            self._apply_change(claim.change)
         return claim
 
     async def destinations(self) -> Sequence[str]:
@@ -153,18 +152,13 @@ class CachedStore:
         self._tails.clear()
         return await self._inner.delete_expired(events_before, keys_before)
 
-    def _apply_change(self, change: ChangeSet | None) -> None:
-        if change is None:
-            return
+    def _apply_change(self, change: ChangeSet) -> None:
         if change.thread is not None:
             self._contexts.drop(change.thread.id)
-        for driven in change.run_updates:
-            self._follow_run(driven)
-
-    def _follow_run(self, driven: RunUpdate) -> None:
-        lines = [events.encode(event) for event in driven.events]
-        first = driven.lease.last_event - len(lines) + 1
-        self._tails.extend(driven.run.id, first, lines, ended=driven.run.status.ended)
+        for update in change.run_updates:
+            lines = [events.encode(event) for event in update.events]
+            first = update.lease.last_event - len(lines) + 1
+            self._tails.extend(update.run.id, first, lines, ended=update.run.status.ended)
 
     # Reading
 
@@ -432,16 +426,3 @@ class CachedStore:
 
 def _weight(context: Context) -> int:
     return len(context.chat) + LANDMARK_MEMORY_BYTES * len(context.landmarks)
-
-
-class _Remembered:
-    """A `Decide` that remembers what it decided last: a store may try again."""
-
-    def __init__(self, decide: Decide) -> None:
-        self._decide = decide
-        self.change: ChangeSet | None = None
-
-    def __call__(self, records: Snapshot) -> ChangeSet | None:
-        self.change = None
-        self.change = self._decide(records)
-        return self.change

@@ -24,6 +24,7 @@ from antiphon.ports import (
     AmendProject,
     ChangeSet,
     Claim,
+    Committed,
     Context,
     Decide,
     EventPage,
@@ -122,21 +123,21 @@ class MemoryStore:
 
     # The transactions of runs
 
-    async def change(self, read_set: ReadSet, decide: Decide) -> Any:
+    async def change(self, read_set: ReadSet, decide: Decide) -> Committed:
         """See `RunStore.change`; `decide` runs here and now."""
         if read_set.once and (kept := await self.find_answer(read_set.once)) is not None:
-            return kept
+            return Committed(kept)
         records = self._read_snapshot(read_set)
         change = decide(records)
         if change is None:
-            return None
+            return Committed()
         self._check(read_set, change)
         once = None if change.more else read_set.once
         answer = msgspec.json.encode(change.answer) if once else b""
         self._write(read_set, change)
         if once:
             self._save_answer(once, answer, invariants.answer_subject(records, change))
-        return change.answer
+        return Committed(change.answer, change)
 
     async def find_answer(self, once: IdempotencyKey) -> msgspec.Raw | None:
         """See `RunStore.find_answer`."""
@@ -159,10 +160,11 @@ class MemoryStore:
         if not waiting:
             return None
         chosen = min(waiting, key=lambda kept: kept.wanted_at)
-        await self.change(ReadSet(owner=None, run_id=chosen.run.id, what="claim"), decide)
+        read_set = ReadSet(owner=None, run_id=chosen.run.id, what="claim")
+        committed = await self.change(read_set, decide)
         if chosen.run.status is not Status.IN_PROGRESS:
             return None
-        return Claim(chosen.owner, chosen.run, chosen.lease)
+        return Claim(chosen.owner, chosen.run, chosen.lease, committed.change)
 
     async def destinations(self) -> Sequence[str]:
         """See `RunStore.destinations`."""

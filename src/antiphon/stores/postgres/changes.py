@@ -15,7 +15,7 @@ from asyncpg.connection import Connection
 from msgspec.structs import asdict
 
 from antiphon.engine.context_window import tokens
-from antiphon.ports import ChangeSet, Claim, Decide, ReadSet, RunUpdate, Snapshot
+from antiphon.ports import ChangeSet, Claim, Committed, Decide, ReadSet, RunUpdate, Snapshot
 from antiphon.stores import admin_rules, invariants
 from antiphon.stores.postgres import reads
 from antiphon.stores.postgres.connections import change_statement, execute, fetch_value
@@ -319,15 +319,15 @@ async def change(
     decide: Decide,
     now: int | None,
     attempt: WriteAttempt,
-) -> Any:
+) -> Committed:
     """See `RunStore.change`."""
     made = await _change_with_retry(connection, read_set, decide, now, attempt)
     if not isinstance(made, _Written):
-        return made
+        return Committed(made)
     hit(f"{read_set.what}.after_commit")
     with suppress(asyncpg.PostgresError):  # the next that completes a segment does it
         await join_segments(connection, made.read, made.decided)
-    return made.decided.answer
+    return Committed(made.decided.answer, made.decided)
 
 
 async def claim(
@@ -352,7 +352,7 @@ async def claim(
     hit("claim.after_commit")
     for driven in made.decided.run_updates:
         if driven.run.status is Status.IN_PROGRESS:
-            return Claim(made.read.kept.owner, driven.run, driven.lease)
+            return Claim(made.read.kept.owner, driven.run, driven.lease, made.decided)
     return None
 
 

@@ -23,6 +23,7 @@ from antiphon.ports import (
     AmendKey,
     AmendProject,
     Claim,
+    Committed,
     Context,
     Decide,
     EventPage,
@@ -131,7 +132,7 @@ class PostgresStore:
 
     # The transactions of runs
 
-    async def change(self, read_set: ReadSet, decide: Decide) -> Any:
+    async def change(self, read_set: ReadSet, decide: Decide) -> Committed:
         """See `RunStore.change`; `decide` runs on the loop, again after each lost race."""
         if read_set.run_id is not None:
             await self._appender.flush_run(read_set.run_id)

@@ -24,6 +24,7 @@ from antiphon.ports import (
     AmendKey,
     AmendProject,
     Claim,
+    Committed,
     Context,
     Decide,
     EventPage,
@@ -137,7 +138,7 @@ class SqliteStore:
 
     # The transactions of runs
 
-    async def change(self, read_set: ReadSet, decide: Decide) -> Any:
+    async def change(self, read_set: ReadSet, decide: Decide) -> Committed:
         """See `RunStore.change`; `decide` runs in the writer's thread."""
         # What was appended before this is written before it.
         if read_set.run_id is not None:

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from antiphon.engine.context_window import tokens
-from antiphon.ports import ChangeSet, Claim, Decide, IdempotencyKey, ReadSet, RunUpdate
+from antiphon.ports import ChangeSet, Claim, Committed, Decide, IdempotencyKey, ReadSet, RunUpdate
 from antiphon.stores import admin_rules, invariants
 from antiphon.stores.append_batcher import PendingAppend
 from antiphon.stores.sqlite import admin, reads
@@ -31,14 +31,14 @@ _encode = msgspec.json.encode
 
 def change(
     connection: sqlite3.Connection, read_set: ReadSet, decide: Decide, now: int, writer: int
-) -> Any:
+) -> Committed:
     """See `RunStore.change`."""
     if read_set.once and (kept := reads.find_answer(connection, read_set.once)) is not None:
-        return kept
+        return Committed(kept)
     records = reads.read_snapshot(connection, read_set, now)
     decided = decide(records)
     if decided is None:
-        return None
+        return Committed()
     _write_thread(connection, read_set, decided)
     for driven in decided.run_updates:
         _write_run(connection, read_set, decided, driven, now, writer)
@@ -48,7 +48,7 @@ def change(
     if read_set.once and not decided.more:
         answer, subject = _encode(decided.answer), invariants.answer_subject(records, decided)
         _save_answer(connection, read_set.once, answer, subject, now)
-    return decided.answer
+    return Committed(decided.answer, decided)
 
 
 def claim(
@@ -62,11 +62,12 @@ def claim(
     wanted = next_wanted(connection)
     if wanted is None:
         return None
-    change(connection, ReadSet(owner=None, run_id=wanted[0]), decide, now, writer)
+    read_set = ReadSet(owner=None, run_id=wanted[0])
+    committed = change(connection, read_set, decide, now, writer)
     kept = reads.find_run(connection, wanted[0])
     if kept is None or kept.run.status is not Status.IN_PROGRESS:
         return None
-    return Claim(kept.owner, kept.run, kept.lease)
+    return Claim(kept.owner, kept.run, kept.lease, committed.change)
 
 
 def renew_leases(

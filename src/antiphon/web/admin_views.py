@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 Kind = Literal["person", "project", "everybody", "other"]
 
-MOST_RUNS = 500  # a list that is longer tells a person nothing more
+MOST_RUNS = 500  # a longer list is of no use
 
 
 class RunOverview(msgspec.Struct, frozen=True):
@@ -187,17 +187,15 @@ async def list_servers(site: Site) -> list[ServerRow]:
 
 async def list_shared_assistants(site: Site) -> list[SharedAssistant]:
     """Return all assistants that have a link."""
-    return [each async for each in _shared(site)]
-
-
-async def _shared(site: Site) -> AsyncIterator[SharedAssistant]:
     names = await _read_names(site.client)
+    shared: list[SharedAssistant] = []
     for owner in dict.fromkeys((LOCAL_USER.owner, *names)):
         async for each in site.client_for_owner(owner).paginate(ListAssistants(limit=100)):
             token = assistants.link_token(site.secret, owner, each)
             if token is not None:
                 by = names.get(owner, "")
-                yield SharedAssistant(each.id, each.name, each.model, token, owner, by)
+                shared.append(SharedAssistant(each.id, each.name, each.model, token, owner, by))
+    return shared
 
 
 async def _read_names(client: AsyncClient) -> Mapping[str, str]:

@@ -23,7 +23,6 @@ from antiphon.web.routes import (
     login_openid,
     me,
     messages,
-    models,
     page,
     threads,
 )
@@ -39,7 +38,6 @@ BLUEPRINTS = (
     threads.routes,
     files.routes,
     assistants.routes,
-    models.routes,
     grants.routes,
     admin.routes,
     admin_owners.routes,

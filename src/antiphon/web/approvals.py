@@ -55,9 +55,6 @@ class PendingApprovals:
         waiting.set_result(answer)
 
 
-# What a person in a browser is told of a call that may run only if they agree.
-
-
 MOST_OTHERS = 50
 """Most tools of the same server that are listed; an answer for the server covers all of them."""
 

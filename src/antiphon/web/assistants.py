@@ -89,25 +89,25 @@ def assistant_view(assistant: Assistant, shared: str | None = None) -> Assistant
 
 
 def create_operation(
-    wanted: AssistantChanges, metadata: dict[str, str] | None = None
+    changes: AssistantChanges, metadata: dict[str, str] | None = None
 ) -> CreateAssistant:
     """Return the operation that creates the assistant."""
     return CreateAssistant(
-        name=_value_or(wanted.name, ""),
-        model=_value_or(wanted.model, None),
-        instructions=_value_or(wanted.instructions, None),
-        metadata=_updated_metadata(wanted, metadata or {}),
+        name=_value_or(changes.name, ""),
+        model=_value_or(changes.model, None),
+        instructions=_value_or(changes.instructions, None),
+        metadata=_updated_metadata(changes, metadata or {}),
     )
 
 
-def update_operation(wanted: AssistantChanges, assistant: Assistant) -> UpdateAssistant:
+def update_operation(changes: AssistantChanges, assistant: Assistant) -> UpdateAssistant:
     """Return the operation that applies the changes to the assistant."""
     return UpdateAssistant(
         assistant.id,
-        name=wanted.name,
-        model=wanted.model,
-        instructions=wanted.instructions,
-        metadata=_updated_metadata(wanted, assistant.metadata),
+        name=changes.name,
+        model=changes.model,
+        instructions=changes.instructions,
+        metadata=_updated_metadata(changes, assistant.metadata),
     )
 
 
@@ -124,9 +124,9 @@ def changes_to_copy(assistant: Assistant) -> AssistantChanges:
     )
 
 
-def allowed_tools(tooling: Toolset, card: AssistantView) -> tuple[ToolSpec, ...]:
+def allowed_tools(toolset: Toolset, card: AssistantView) -> tuple[ToolSpec, ...]:
     """Return the app's tools that a run of this assistant may use, as of now."""
-    return tuple(tool.spec for tool in tooling.tools() if _may_use(card, tool))
+    return tuple(tool.spec for tool in toolset.tools() if _may_use(card, tool))
 
 
 def _may_use(card: AssistantView, tool: Tool) -> bool:
@@ -140,20 +140,20 @@ def _value_or(value: T | UnsetType, otherwise: T) -> T:
     return otherwise if value is UNSET else value
 
 
-# Lists in metadata, whose values are short texts.
+# Lists in metadata, split over short values.
 
 
 def _read_list(assistant: Assistant, name: str) -> tuple[str, ...] | None:
     text = "".join(assistant.metadata.get(key, "") for key in _list_keys(name))
     try:
         return msgspec.json.decode(text, type=tuple[str, ...]) if text else None
-    except msgspec.DecodeError:  # another program has written there
+    except msgspec.DecodeError:  # written by another program
         return None
 
 
-def _updated_metadata(wanted: AssistantChanges, metadata: dict[str, str]) -> dict[str, str]:
+def _updated_metadata(changes: AssistantChanges, metadata: dict[str, str]) -> dict[str, str]:
     lists: dict[str, Sequence[str] | UnsetType | None] = {
-        name: getattr(wanted, name) for name in _LISTS
+        name: getattr(changes, name) for name in _LISTS
     }
     for name, values in lists.items():
         if values is not UNSET:
@@ -180,7 +180,7 @@ def _list_keys(name: str) -> tuple[str, ...]:
     return tuple(f"{name}.{place}" for place in range(_MAX_VALUES))
 
 
-# Links to assistants: whoever of this installation has one gets a copy of their own.
+# Links, by which other users of the installation get a copy.
 
 
 PAGE = 100
@@ -204,8 +204,8 @@ def link_token(secret: bytes, owner: str, assistant: Assistant) -> str | None:
     mark = assistant.metadata.get(SHARED)
     if not mark:
         return None
-    said = msgspec.json.encode(LinkToken(owner, assistant.id, mark))
-    return base64.urlsafe_b64encode(_signature(secret, said) + said).rstrip(b"=").decode()
+    payload = msgspec.json.encode(LinkToken(owner, assistant.id, mark))
+    return base64.urlsafe_b64encode(_signature(secret, payload) + payload).rstrip(b"=").decode()
 
 
 async def share(client: AsyncClient, assistant_id: str) -> Assistant:
@@ -260,16 +260,16 @@ def _parse_token(secret: bytes, given: str) -> LinkToken | None:
         return None
     try:
         whole = base64.b64decode(given + "=" * (-len(given) % 4), altchars=b"-_", validate=True)
-        signature, said = whole[:DIGEST_BYTES], whole[DIGEST_BYTES:]
-        if not hmac.compare_digest(signature, _signature(secret, said)):
+        signature, payload = whole[:DIGEST_BYTES], whole[DIGEST_BYTES:]
+        if not hmac.compare_digest(signature, _signature(secret, payload)):
             return None
-        return msgspec.json.decode(said, type=LinkToken)
+        return msgspec.json.decode(payload, type=LinkToken)
     except (binascii.Error, msgspec.DecodeError):
         return None
 
 
-def _signature(secret: bytes, said: bytes) -> bytes:
-    return hmac.digest(secret, PURPOSE + said, DIGEST)
+def _signature(secret: bytes, payload: bytes) -> bytes:
+    return hmac.digest(secret, PURPOSE + payload, DIGEST)
 
 
 def _no_such_link() -> NotFound:

@@ -39,9 +39,6 @@ from antiphon.web.event_stream import SILENCE, StreamedBody, prepend
 from antiphon.web.heavy_answers import AwaitedBody
 from antiphon.web.http import problem_headers
 
-# The bodies of requests on their way in: each within its size and time, all within some room.
-
-
 Receive = Callable[[], Any]
 
 AT_ONCE = 8
@@ -101,7 +98,7 @@ async def _receive_piece(receive: Receive, pause: float) -> tuple[bytes, bool]:
     return message.get("body", b""), message.get("more_body", False)
 
 
-# A request of ASGI as WSGI has it, and an answer of WSGI as ASGI sends it (PEP 3333).
+# From ASGI to WSGI and back (PEP 3333).
 
 
 Scope = MutableMapping[str, Any]
@@ -175,11 +172,11 @@ def _headers(scope: Scope) -> dict[str, str]:
         name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
         match name:
             case "content-length" | "transfer-encoding":
-                continue  # the body is whole by now
+                continue  # the body was read whole
             case "content-type":
                 found["CONTENT_TYPE"] = value
             case _ if "_" in name:
-                continue  # it would be taken for the one with hyphens
+                continue  # WSGI cannot tell it from the one with hyphens
             case _:
                 key = "HTTP_" + name.upper().replace("-", "_")
                 joined = "; " if name == "cookie" else ","
@@ -285,7 +282,7 @@ class Bridge:
             await _send_whole(scope, caller, response, send)
             return
         await send(response.asgi_start)
-        # A reader who takes nothing, or is gone; or too much waits for readers.
+        # The reader takes nothing or is gone, or too many bytes wait for readers.
         with suppress(TimeoutError, OSError, Overloaded):
             await self._pump(frames, heartbeat, receive, send, partial(hold_bytes, scope, caller))
 
@@ -324,7 +321,7 @@ class Bridge:
                 if left.done() or line.stuck:
                     return None
                 last = bool(heartbeat) and self._closing() and not line.writes
-                if last:  # and nobody writes after it
+                if last:  # nothing may be written after it
                     telling.cancel()
                     await asyncio.wait([telling])
                 if last or (heartbeat and line.silent):
@@ -348,7 +345,7 @@ class _ThreadPool:
 
     async def run(self, caller: str, work: Callable[[], T]) -> T:
         """Run the work in a thread. Raises `Overloaded` if none gets free in time."""
-        context = copy_context()  # whose span the view's work is below
+        context = copy_context()  # keeps the request's span as parent of the view's
         async with self._queue.slot(caller):
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(self._threads, context.run, work)

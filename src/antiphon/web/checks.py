@@ -97,12 +97,12 @@ def check_csrf(facts: RequestFacts, token: str) -> None:
 
 
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
-_FOR_PROBES = frozenset({"/healthz"})  # those of an orchestrator come by address; they learn "ok"
+_FOR_PROBES = frozenset({"/healthz"})  # orchestrators probe by address, and learn "ok" only
 _BEFORE_A_LOGIN = frozenset({("POST", "/api/login")})
 _UPLOAD = ("POST", "/api/files")
 _FOR_OTHER_CLIENTS = ("/api/messages/process", "/api/agui", "/api/runs/")
 """Paths that chat clients of other programs and curl use, which know no CSRF token."""
-_OWN_SITES = (None, "same-origin", "none")  # `none`: typed in, or a bookmark
+_OWN_SITES = (None, "same-origin", "none")  # `none`: a typed address or a bookmark
 
 
 def _check_host(facts: RequestFacts, policy: Policy) -> None:
@@ -138,20 +138,17 @@ def _check_named_user(facts: RequestFacts, policy: Policy) -> None:
 
 def _check_origin(facts: RequestFacts, policy: Policy) -> None:
     site = facts.fetch_site.lower() if facts.fetch_site is not None else None
-    own = facts.origin is None or facts.origin.lower() in _origins(facts, policy)
+    host = facts.host.lower()
+    # A proxy may turn http into https, never the reverse.
+    plain = None if facts.secure else f"http://{host}"
+    own_origins = (f"https://{host}", policy.origin, plain)
+    own = facts.origin is None or facts.origin.lower() in own_origins
     if site not in _OWN_SITES or not own:
         raise Forbidden(
             "The request comes from a page of another origin.",
             expected="no Origin, or that of the web chat itself",
             hint="Behind a proxy, `public_url` says which origin that is.",
         )
-
-
-def _origins(facts: RequestFacts, policy: Policy) -> set[str | None]:
-    """Return the origins of our own pages. A proxy may turn http into https, never the reverse."""
-    host = facts.host.lower()
-    plain = None if facts.secure else f"http://{host}"
-    return {f"https://{host}", policy.origin, plain}
 
 
 def _check_body(facts: RequestFacts, wanted: str) -> None:

@@ -51,9 +51,9 @@ def fairness_key() -> Hashable:
     It is the id of the user. Where nobody logs in, all requests have the same user, and the key is
     the address.
     """
-    someone = current_user()
-    if someone != LOCAL_USER:
-        return someone.id
+    user = current_user()
+    if user != LOCAL_USER:
+        return user.id
     return origin.client_address(request, current_site().policy)
 
 

@@ -122,61 +122,61 @@ async def _close_when_idle(frames: AsyncGenerator[bytes, None], step: Future[byt
     while True:
         try:
             await frames.aclose()
-        except RuntimeError:  # it still runs
+        except RuntimeError:  # its step still runs
             await asyncio.sleep(0)
         else:
             return
 
 
-# A stream's place: taken before anything is done for it, given back when it ends.
+# Places of streams: taken before any work, released at the end.
 
 
-LOOK_AGAIN = 2.0  # seconds for which a reader is believed to be still logged in
+LOOK_AGAIN = 2.0  # seconds between two checks that the user is still logged in
 
 
-def count_message(site: Site, someone: User) -> None:
+def count_message(site: Site, user: User) -> None:
     """Count one message of the user. Raises `TooMany`. Without a login nothing is counted."""
-    if someone != LOCAL_USER:
-        site.limits.messages.take(someone.id)
+    if user != LOCAL_USER:
+        site.limits.messages.take(user.id)
 
 
-def take_place(site: Site, someone: User) -> StreamTicket:
+def take_place(site: Site, user: User) -> StreamTicket:
     """Take a place for one more stream. Raises `Overloaded`."""
-    return site.limits.streams.admit(someone.id)
+    return site.limits.streams.admit(user.id)
 
 
 async def stream_while_signed_in(
-    site: Site, someone: User, frames: Frames, place: StreamTicket
+    site: Site, user: User, frames: Frames, place: StreamTicket
 ) -> Frames:
     """Yield the frames as long as the user is signed in; release the place at the end."""
     looked = time.monotonic()
     try:
         async for frame in frames:
             if time.monotonic() - looked > LOOK_AGAIN:
-                if not await site.people.is_signed_in(someone):
+                if not await site.people.is_signed_in(user):
                     return
                 looked = time.monotonic()
             yield frame
     except TryAgain:
-        return  # the backend cannot be asked just now: the reader comes back
+        return  # the backend is unreachable: the reader reconnects
     finally:
         place.release()
         await frames.aclose()
 
 
-# A stream as the answer to a request, if there is a place for one more.
+# Responses.
 
 
 def stream_response(
     begin: Callable[[], Coroutine[Any, Any, Frames]], headers: Mapping[str, str] = HEADERS
 ) -> Response:
     """Return the frames as a response. Raises `Overloaded`, and then nothing was started."""
-    here, someone = current_site(), current_user()
-    place = take_place(here, someone)
+    site, user = current_site(), current_user()
+    place = take_place(site, user)
     with ExitStack() as unless_begun:
         unless_begun.callback(place.release)
-        frames = here.run(begin())
+        frames = site.run(begin())
         unless_begun.pop_all()
     return EventStream(
-        lambda: stream_while_signed_in(here, someone, frames, place), here.loop, headers
+        lambda: stream_while_signed_in(site, user, frames, place), site.loop, headers
     )

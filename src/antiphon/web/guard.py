@@ -63,24 +63,26 @@ def request_facts(request: Request, policy: Policy) -> RequestFacts:
 
 def _check_request() -> None:
     policy = current_site().policy
-    said = request_facts(request, policy)
-    checks.check_request(said, policy)
-    wanted = checks.route_requirements(said.method, said.rule)
-    begins = said.method == "GET" and policy.login in _WITHOUT_A_FORM and _starts_session(said.rule)
-    if wanted.person:
+    facts = request_facts(request, policy)
+    checks.check_request(facts, policy)
+    required = checks.route_requirements(facts.method, facts.rule)
+    begins = (
+        facts.method == "GET" and policy.login in _WITHOUT_A_FORM and _starts_session(facts.rule)
+    )
+    if required.person:
         g.person = _authenticate(policy, begins=begins)
     elif begins:
-        with suppress(SignInRefused):  # the page asks who is there, and is told
+        with suppress(SignInRefused):  # the page then shows a login
             g.person = _authenticate(policy, begins=begins)
-    if wanted.person and g.person is None:
+    if required.person and g.person is None:
         raise SignedOut(
             "Nobody is logged in here.",
             expected="the cookie that a login, or GET / where nobody logs in, has set",
             login=policy.login,
             site=current_site().settings.web_title,
         )
-    if wanted.csrf:
-        checks.check_csrf(said, session.csrf_token())
+    if required.csrf:
+        checks.check_csrf(facts, session.csrf_token())
 
 
 def _add_headers(response: Response) -> Response:
@@ -111,8 +113,8 @@ def _authenticate(policy: Policy, *, begins: bool) -> User | None:
 
 
 def _continue_or_start_session(person: User, policy: Policy, *, begins: bool) -> User | None:
-    said = session.current_session()
-    if said and (said.person, said.generation, said.by) == (
+    data = session.current_session()
+    if data and (data.person, data.generation, data.by) == (
         person.id,
         person.generation,
         policy.login,
@@ -125,11 +127,11 @@ def _continue_or_start_session(person: User, policy: Policy, *, begins: bool) ->
 
 
 def _session_user(policy: Policy) -> User | None:
-    said = session.current_session()
-    if said is None or said.by != policy.login:
+    data = session.current_session()
+    if data is None or data.by != policy.login:
         return None
     return current_site().run(
-        current_site().people.find(said.person, said.generation, session.session_name(said))
+        current_site().people.find(data.person, data.generation, session.session_name(data))
     )
 
 

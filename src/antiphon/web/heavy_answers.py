@@ -47,14 +47,14 @@ def respond_in_turn(make: MakeBody) -> Response:
 
     Behind another server than our own, the view's thread waits for it.
     """
-    here, who = current_site(), fairness_key()
+    site, key = current_site(), fairness_key()
 
     async def make_in_turn() -> bytes:
-        async with here.limits.answers.slot(who):
+        async with site.limits.answers.slot(key):
             return await make()
 
     if not is_bridged() or request.method == "HEAD":
-        return Response(here.run(make_in_turn()), headers=NO_STORE, content_type=JSON)
+        return Response(site.run(make_in_turn()), headers=NO_STORE, content_type=JSON)
     return AwaitedResponse(make_in_turn)
 
 
@@ -71,7 +71,7 @@ def send_file(
     Browsers save an attachment, and neither show nor run it; `size` in bytes, if known. Each piece
     is made when it is this user's turn.
     """
-    here, who = current_site(), fairness_key()
+    site, key = current_site(), fairness_key()
     headers = flask.send_file(
         BytesIO(),
         media_type,
@@ -86,5 +86,5 @@ def send_file(
     if size is not None:
         headers["Content-Length"] = str(size)
     return FileStream(
-        lambda: here.limits.answers.make_pieces(who, content()), here.loop, dict(headers)
+        lambda: site.limits.answers.make_pieces(key, content()), site.loop, dict(headers)
     )

@@ -56,18 +56,22 @@ async def read_thread(
     message. Raises `NotFound`.
     """
     thread = await client.get_thread(thread_id)
-    said = await _read_snapshot(client, thread_id, before, limit)
+    snapshot = await _read_snapshot(client, thread_id, before, limit)
     relatives = await thread_list.list_family(client, thread)
-    entries = group_entries(said.messages, said.runs)
-    last = said.runs[0] if said.runs else None
+    entries = group_entries(snapshot.messages, snapshot.runs)
+    last = snapshot.runs[0] if snapshot.runs else None
     active = None if last is None or last.status.ended else last
     return ThreadView(
         thread=thread_row(thread, running=active is not None),
         messages=await _ui_messages(
-            client, [each for each in entries if each.number in said.piece]
+            client, [each for each in entries if each.number in snapshot.piece]
         ),
-        has_earlier=said.piece.start > 1,
-        active_run=_active(active) if active else None,
+        has_earlier=snapshot.piece.start > 1,
+        active_run=(
+            ActiveRun(active.id, active.status.value, active.metadata.get(VIA, "other"))
+            if active
+            else None
+        ),
         branches=thread_list.find_forks(thread, relatives),
         system=last.instructions if last and last.assistant_id is None else None,
         model=last.model if last else None,
@@ -94,7 +98,8 @@ async def _read_snapshot(
     tries = TRIES
     while True:
         newest = (await client.list_runs(thread_id, limit=1)).data
-        messages = await _messages(client, thread_id)
+        listing = client.paginate(ListMessages(thread_id, limit=PAGE))
+        messages = [message async for message in listing]
         piece = _message_range(messages, before, limit)
         runs = await _runs(client, thread_id, piece.start)
         tries -= 1
@@ -105,10 +110,6 @@ async def _read_snapshot(
 def _newest_run_state(runs: Sequence[Run]) -> list[tuple[str, bool]]:
     """Return the newest run's id, and true if it has ended."""
     return [(run.id, run.status.ended) for run in runs[:1]]
-
-
-async def _messages(client: AsyncClient, thread_id: str) -> list[Message]:
-    return [each async for each in client.paginate(ListMessages(thread_id, limit=PAGE))]
 
 
 def _message_range(messages: Sequence[Message], before: int | None, limit: int) -> range:
@@ -131,10 +132,6 @@ async def _runs(client: AsyncClient, thread_id: str, begin: int) -> list[Run]:
     return runs
 
 
-def _active(run: Run) -> ActiveRun:
-    return ActiveRun(run.id, run.status.value, run.metadata.get(VIA, "other"))
-
-
 async def _ui_messages(client: AsyncClient, entries: Sequence[UiEntry]) -> list[UIMessage]:
     files, actions = await asyncio.gather(
         _files(client, file_ids(entries)),
@@ -149,7 +146,7 @@ async def _ui_messages(client: AsyncClient, entries: Sequence[UiEntry]) -> list[
 async def _files(client: AsyncClient, ids: set[str]) -> dict[str, Upload]:
     files: dict[str, Upload] = {}
     for file_id in ids:
-        with suppress(NotFound):  # it was deleted since
+        with suppress(NotFound):  # deleted since
             files[file_id] = await client.get_file(file_id)
     return files
 

@@ -36,7 +36,7 @@ def problem_response(error: AntiphonError) -> Response:
     return Response(problems.problem_document(error), status, NO_STORE | headers, content_type=kind)
 
 
-# A request's body as a struct of ours, within its limits.
+# Requests.
 
 
 T = TypeVar("T")
@@ -55,9 +55,9 @@ def read_json(kind: type[T]) -> T:
 def read_query(kind: type[T]) -> T:
     """Decode the query string as `kind`; unknown keys are ignored. Raises `InvalidRequest`."""
     try:
-        asked = request.args.to_dict()
-        sanitize.validate_text(asked, "query")
-        return msgspec.convert(asked, kind, strict=False)
+        given = request.args.to_dict()
+        sanitize.validate_text(given, "query")
+        return msgspec.convert(given, kind, strict=False)
     except msgspec.ValidationError as error:
         raise invalid_request(error) from error
 
@@ -80,7 +80,7 @@ def convert(value: object, kind: type[T]) -> T:
         raise invalid_request(error) from error
 
 
-# Foreign bytes to a browser: as a file to be saved, or as a picture if they are one.
+# Files.
 
 
 BYTES = "application/octet-stream"

@@ -22,12 +22,12 @@ from antiphon.types.errors import Overloaded
 Clock = Callable[[], float]
 
 MINUTE = 60.0
-STREAMS_EACH = 50  # of one person: as many tabs as anybody reads
-STREAM_AGAIN = 2  # seconds after which to ask for a stream again
+STREAMS_EACH = 50  # of one user: more tabs than anybody reads
+STREAM_AGAIN = 2  # seconds after which to retry
 GUESSES_OF_A_NAME = 10
-GUESSES_OF_AN_ADDRESS = 50  # an office of people shares one
+GUESSES_OF_AN_ADDRESS = 50  # people in one office share it
 GUESSES_WITHIN = 15 * MINUTE
-LOGINS_AT_ONCE = 4  # a slow provider, or a flood of passwords, leaves the other threads alone
+LOGINS_AT_ONCE = 4  # a slow provider or a flood of logins must not take all threads
 LOGIN_SECONDS = 1.0
 LOGIN_AGAIN = 5
 ANSWERS_AT_ONCE = 8
@@ -86,7 +86,7 @@ class RateLimit:
                 for other, entry in self._spent.items()
                 if self._current_spending(other, now) > 0
             }
-        while len(self._spent) > MAX_REMEMBERED:  # that many at once: the oldest are let off
+        while len(self._spent) > MAX_REMEMBERED:  # still too many: forget the oldest
             del self._spent[next(iter(self._spent))]
 
 
@@ -118,7 +118,7 @@ class StreamLimit:
         self._most = most
         self._each = most if each is None else each
         self._open: dict[str, int] = {}
-        self._lock = threading.RLock()  # a ticket may be forgotten in the midst of anything
+        self._lock = threading.RLock()  # a ticket may be garbage-collected while it is held
 
     @property
     def open(self) -> int:

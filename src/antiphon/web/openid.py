@@ -27,10 +27,10 @@ from antiphon.types.addresses import is_local_url
 
 Why = Literal["oidc_unreachable", "oidc_refused", "oidc_stale", "oidc_untrusted"]
 
-TIMEOUT = 10.0  # seconds for one answer of the provider
-STATE_SECONDS = 600  # that somebody may take to log in there
-BELIEVED_SECONDS = 3600  # that the provider's own description and keys are
-LEEWAY = 60  # seconds that its clock may differ
+TIMEOUT = 10.0  # seconds for one response of the provider
+STATE_SECONDS = 600  # seconds that a login at the provider may take
+BELIEVED_SECONDS = 3600  # seconds for which the provider's metadata and keys are cached
+LEEWAY = 60  # seconds by which its clock may differ
 ALGORITHMS = (
     *("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"),
     *("ES256", "ES384", "ES512", "EdDSA", "Ed25519"),
@@ -74,7 +74,9 @@ class OpenIdProvider:
             app = self._app()
             asked = app.create_authorization_url(callback)
             url = str(asked.pop("url"))
-            _forget_states()
+            # A browser logs in once at a time, and a cookie has little room for older states.
+            for key in [key for key in session if key.startswith(_STATE)]:
+                session.pop(key)
             app.save_authorize_data(redirect_uri=callback, **asked)
             return url
 
@@ -158,12 +160,6 @@ class _CookieStates(FlaskIntegration):  # type: ignore[misc]
         return kept.get("data") if kept.get("exp", 0) > time.time() else None
 
 
-def _forget_states() -> None:
-    """Drop older states: a browser logs in once at a time, and a cookie has little room."""
-    for key in [key for key in session if key.startswith(_STATE)]:
-        session.pop(key)
-
-
 @contextmanager
 def _translate_failures() -> Generator[None]:
     """Raise every failure of the provider as `LoginFailed`, and log its cause."""
@@ -180,7 +176,7 @@ def _translate_failures() -> Generator[None]:
     except JoseError as error:
         raise _log_failure("oidc_untrusted", error) from error
     except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
-        raise _log_failure("oidc_unreachable", error) from error  # what it sends has another shape
+        raise _log_failure("oidc_unreachable", error) from error  # a malformed response
 
 
 def _log_failure(why: Why, error: Exception) -> LoginFailed:

@@ -32,9 +32,6 @@ from antiphon.wires.ai_sdk.message_stream import UIMessageStream
 from antiphon.wires.ai_sdk.parts import Sdk
 from antiphon.wires.framing import Cursor
 
-# Threads by the names that other clients give them: each keeps its own, and sends no other.
-
-
 THREAD_PREFIX = "thread_"
 NAME = "client_name"
 """Key, in a thread's metadata, of the name that a client gave it."""
@@ -75,84 +72,88 @@ def idempotency_key(*words: str) -> str:
 Body = Mapping[str, Any]
 
 
-async def handle_use_chat(site: Site, someone: User, body: Body, sdk: Sdk) -> Frames:
+async def handle_use_chat(site: Site, user: User, body: Body, sdk: Sdk) -> Frames:
     """Do what `useChat` posts, and return the frames of the response.
 
     When the user is asked, its message ends: the answer comes with another request.
     """
-    asked, client = chat_request.parse_chat_request(body), site.client_for_user(someone)
-    match asked.kind:
+    posted, client = chat_request.parse_chat_request(body), site.client_for_user(user)
+    match posted.kind:
         case "answers":
-            run = await _get_active_run(client, await _get_thread(client, asked.chat_id))
+            run = await _get_active_run(client, await _get_thread(client, posted.chat_id))
             relay = _get_relay(site, run)
             cursor = Cursor(run.id, relay.last_number)
-            # All are looked at before one counts: where one is forged, nothing runs.
-            for said in [each for each in asked.answers if _is_for_open_question(relay, each)]:
-                _answer(relay, said)
+            # Check all before the first is used: if one is forged, nothing runs.
+            for call_answer in [
+                each for each in posted.answers if _is_for_open_question(relay, each)
+            ]:
+                digest = relay.open_questions[call_answer.tool_call_id].digest
+                answer = ConsentAnswer(allowed=call_answer.approved, word=call_answer.reason)
+                relay.answer(call_answer.tool_call_id, digest, answer)
             wire = UIMessageStream(sdk, cursor)
-            return attach_reader(site, someone, run, wire, cursor.number, _asks)
+            return attach_reader(site, user, run, wire, cursor.number, _is_waiting)
         case "message":
-            thread = await find_or_create_thread(client, asked.chat_id)
-            key = idempotency_key(asked.chat_id, asked.message_id) if asked.message_id else None
-            run = await _start_run(site, someone, thread, asked.content, key)
+            thread = await find_or_create_thread(client, posted.chat_id)
+            key = idempotency_key(posted.chat_id, posted.message_id) if posted.message_id else None
+            run = await _start_run(site, user, thread, posted.content, key)
         case "regenerate":
-            thread = await _get_thread(client, asked.chat_id)
-            run = await _regenerate(site, someone, thread, asked.regenerate)
-    return attach_reader(site, someone, run, UIMessageStream(sdk), 0, _asks)
+            thread = await _get_thread(client, posted.chat_id)
+            run = await _regenerate(site, user, thread, posted.regenerate)
+    return attach_reader(site, user, run, UIMessageStream(sdk), 0, _is_waiting)
 
 
-async def handle_ag_ui(site: Site, someone: User, body: Body) -> Frames:
+async def handle_ag_ui(site: Site, user: User, body: Body) -> Frames:
     """Do what an AG-UI client posts, and return the frames of one run of its protocol.
 
     Tools of the client are ignored: the app's own run here.
     """
-    asked, client = run_input.parse_run_input(body), site.client_for_user(someone)
+    posted, client = run_input.parse_run_input(body), site.client_for_user(user)
     after = 0
-    if asked.message is None:
-        run = await _get_active_run(client, await _get_thread(client, asked.thread_id))
+    if posted.message is None:
+        run = await _get_active_run(client, await _get_thread(client, posted.thread_id))
         relay = _get_relay(site, run)
         after = relay.last_number
-        await _approve(client, relay, asked)
+        await _approve(client, relay, posted)
     else:
-        thread = await find_or_create_thread(client, asked.thread_id)
-        key = idempotency_key(asked.thread_id, asked.message_id or asked.run_id)
-        run = await _start_run(site, someone, thread, asked.message.content, key)
+        thread = await find_or_create_thread(client, posted.thread_id)
+        key = idempotency_key(posted.thread_id, posted.message_id or posted.run_id)
+        run = await _start_run(site, user, thread, posted.message.content, key)
     reader = Reader(
-        version=asked.version,
-        thread_id=asked.thread_id,
-        run_id=asked.run_id,
+        version=posted.version,
+        thread_id=posted.thread_id,
+        run_id=posted.run_id,
         after=after,
-        history=asked.history,
+        history=posted.history,
         here=frozenset(tool.spec.name for tool in site.tools.tools()),
     )
     wire = AgUi(reader)
-    return attach_reader(site, someone, run, wire, after, lambda _: wire.resting)
+    return attach_reader(site, user, run, wire, after, lambda _: wire.resting)
 
 
 # Messages.
 
 
 async def _start_run(
-    site: Site, someone: User, thread: Thread, content: operations.Content, key: str | None
+    site: Site, user: User, thread: Thread, content: operations.Content, key: str | None
 ) -> Run:
     """Create the message and its run; messages posted before are not created again."""
     message = operations.CreateMessage(thread.id, content)
-    client = site.client_for_user(someone)
+    client = site.client_for_user(user)
     await client.transport.send(message, f"{key}.message" if key else None)
     run = operations.CreateRun(thread_id=thread.id, tools=site.tools.specs())
-    return await create_run(site, someone, run, f"{key}.run" if key else None)
+    return await create_run(site, user, run, f"{key}.run" if key else None)
 
 
-async def _regenerate(site: Site, someone: User, thread: Thread, message_id: str | None) -> Run:
+async def _regenerate(site: Site, user: User, thread: Thread, message_id: str | None) -> Run:
     """Answer again the question before this message, in a branch of the same name."""
-    client = site.client_for_user(someone)
+    client = site.client_for_user(user)
     question = await _find_question(client, thread, message_id)
     branch = await thread_list.branch_before(client, question)
     if NAME in thread.metadata:
         named = branch.metadata | {NAME: thread.metadata[NAME]}
         branch = await client.update_thread(branch.id, metadata=named)
     asked = tuple(part for part in question.content if not isinstance(part, Refusal))
-    return await _start_run(site, someone, branch, asked, None)
+    return await _start_run(site, user, branch, asked, None)
 
 
 async def _find_question(client: AsyncClient, thread: Thread, message_id: str | None) -> Message:
@@ -176,10 +177,10 @@ async def _get_thread(client: AsyncClient, name: str) -> Thread:
     return thread
 
 
-# Answers to what a person was asked.
+# Answers to what a person was posted.
 
 
-def _asks(relay: Relay) -> bool:
+def _is_waiting(relay: Relay) -> bool:
     return relay.is_waiting_for_user
 
 
@@ -197,31 +198,26 @@ def _get_relay(site: Site, run: Run) -> Relay:
     return relay
 
 
-def _is_for_open_question(relay: Relay, said: chat_request.CallAnswer) -> bool:
+def _is_for_open_question(relay: Relay, call_answer: chat_request.CallAnswer) -> bool:
     """Return true if the answer belongs to an open question.
 
     Raises `Forbidden` if the call was never asked about, `OutputConflict` if its arguments differ.
     """
-    question = relay.open_questions.get(said.tool_call_id)
+    question = relay.open_questions.get(call_answer.tool_call_id)
     if question is None:
-        if said.tool_call_id in relay.asked_call_ids:
-            return False  # an older answer, which clients send again with each that follows
+        if call_answer.tool_call_id in relay.asked_call_ids:
+            return False  # an older answer, which clients send again with each later one
         raise Forbidden(
             "This approval answers nothing that was asked.",
             hint="A call runs only after the question of this server, never because a client says"
             " that it was answered.",
         )
-    if said.input != _shown_arguments(question):
+    if call_answer.input != _shown_arguments(question):
         raise OutputConflict(
             "The answer is to a call with other arguments.",
             expected="the arguments as they were shown",
         )
     return True
-
-
-def _answer(relay: Relay, said: chat_request.CallAnswer) -> None:
-    answer = ConsentAnswer(allowed=said.approved, word=said.reason)
-    relay.answer(said.tool_call_id, relay.open_questions[said.tool_call_id].digest, answer)
 
 
 def _shown_arguments(question: ConsentRequest) -> Any:
@@ -231,16 +227,17 @@ def _shown_arguments(question: ConsentRequest) -> Any:
         return question.call.arguments
 
 
-async def _approve(client: AsyncClient, relay: Relay, asked: run_input.AgUiRequest) -> None:
-    """Answer questions by the ids of actions, all or none. Raises `NotFound` for one of another
-    run.
+async def _approve(client: AsyncClient, relay: Relay, posted: run_input.AgUiRequest) -> None:
+    """Answer questions by the ids of actions, all or none.
+
+    Raises `NotFound` for an action of another run.
     """
-    said: dict[str, ConsentAnswer] = {}
-    for action_id, approval in asked.approvals.items():
+    answers: dict[str, ConsentAnswer] = {}
+    for action_id, approval in posted.approvals.items():
         action = await client.get_action(action_id)
         if action.run_id != relay.run_id or action.tool_call_id not in relay.open_questions:
             raise NotFound("This answers nothing that is asked in this chat now.")
-        said[action.tool_call_id] = ConsentAnswer(allowed=approval.approve, word=approval.reason)
-    for call_id, answer in said.items():
+        answers[action.tool_call_id] = ConsentAnswer(allowed=approval.approve, word=approval.reason)
+    for call_id, answer in answers.items():
         if (question := relay.open_questions.get(call_id)) is not None:
             relay.answer(call_id, question.digest, answer)

@@ -39,7 +39,7 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
 LOCAL_USER = User(id=OWNER_OF_ALL, name=OWNER_OF_ALL, role="admin")
 """User of every request where nobody logs in; has the same threads as the terminal."""
 
-MEMORY_SECONDS = 2.0  # what is revoked must end within 5
+MEMORY_SECONDS = 2.0  # revoked access must end within 5
 MAX_REMEMBERED = 10_000
 
 
@@ -69,7 +69,7 @@ class UserDirectory:
         self._client = client
         self._clock = clock
         self._known: dict[str, _CachedUser] = {}
-        self._number = 0  # of the last time a person was asked for, or changed
+        self._number = 0  # of the last read or change
         self._ids: dict[str, str] = {}
 
     async def find(self, person_id: str, generation: int, session: str = "") -> User | None:

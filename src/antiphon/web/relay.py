@@ -100,7 +100,7 @@ class Relay:
             asked_by=self._find_model_server,
         )
 
-    # Told by readers.
+    # For readers.
 
     @property
     def is_waiting_for_user(self) -> bool:
@@ -167,12 +167,11 @@ class Relay:
 
     async def _run_with_error_handling(self) -> None:
         try:
-            carried = False
-            while not carried:
-                carried = await self._run_until_unreachable()
+            while not await self._run_until_unreachable():
+                pass
         except AntiphonError as problem:
             self.fault = Fault(problem.code, problem.message)
-        except Exception:  # a wall: whatever it is, readers must not wait for ever
+        except Exception:  # readers must not wait forever, whatever it is
             log.exception("run %s cannot be carried on", self.run_id)
             self.fault = Fault("internal", "Something went wrong in the web chat.")
         finally:
@@ -182,9 +181,9 @@ class Relay:
     async def _run_until_unreachable(self) -> bool:
         """Return True at the run's end, False after a pause if the backend was unreachable."""
         try:
-            async with aclosing(self.generate_chunks()) as chunks:
-                async for some in chunks:
-                    self._add_events(some)
+            async with aclosing(self.generate_chunks()) as batches:
+                async for batch in batches:
+                    self._add_events(batch)
         except TryAgain as problem:
             log.warning("run %s waits for the backend: %s", self.run_id, problem)
             await asyncio.sleep(RETRY_SECONDS)
@@ -197,14 +196,14 @@ class Relay:
         Each turn streams a reply, then `poll_and_execute_action` runs its tools, until the run
         ends. Turns that were over before this relay started are read from the log.
         """
-        async with aclosing(self._read_earlier_turns()) as told:
-            async for chunks in told:
-                yield chunks
+        async with aclosing(self._read_earlier_turns()) as batches:
+            async for batch in batches:
+                yield batch
         while not self.status.ended:
             waits = self.status is Status.ACTION_REQUIRED
             async with aclosing(self._execute_tools() if waits else self._stream_turn()) as turn:
-                async for chunks in turn:
-                    yield chunks
+                async for batch in turn:
+                    yield batch
 
     async def _stream_turn(self) -> EventBatches:
         """Stream one reply of the model: sync_stream.setup, sync_stream.stream_chunks, close."""
@@ -214,10 +213,10 @@ class Relay:
             async for batch in sync_stream.stream_chunks(raise_on_failure=False).batches():
                 yield batch
         except (OutputsMissing, RunEnded):
-            # Somebody else asked for this turn and it is over: the log has it.
-            async with aclosing(self._read_log(1)) as told:
-                async for chunks in told:
-                    yield chunks
+            # Another process requested this turn and it is over: the log has it.
+            async with aclosing(self._read_log(1)) as batches:
+                async for logged in batches:
+                    yield logged
         finally:
             await sync_stream.close()
 
@@ -231,14 +230,14 @@ class Relay:
         )
         executing = asyncio.create_task(work)
         try:
-            async with aclosing(self._read_log_while_executing(executing)) as told:
-                async for chunks in told:
-                    yield chunks
+            async with aclosing(self._read_log_while_executing(executing)) as batches:
+                async for batch in batches:
+                    yield batch
             if self.status is Status.ACTION_REQUIRED and not await executing:
-                # Nothing here is ours to answer: it is told when somebody else has.
-                async with aclosing(self._read_log_until_status_changes()) as told:
-                    async for chunks in told:
-                        yield chunks
+                # Another client has to answer: wait for it.
+                async with aclosing(self._read_log_until_status_changes()) as batches:
+                    async for batch in batches:
+                        yield batch
         finally:
             await _cancel_and_wait(executing)
         if not self.status.ended:
@@ -247,47 +246,46 @@ class Relay:
     async def _read_log_while_executing(
         self, executing: asyncio.Task[list[Action]]
     ) -> EventBatches:
-        async with aclosing(self._read_log()) as told:
+        async with aclosing(self._read_log()) as batches:
             while self.status is Status.ACTION_REQUIRED:
-                following = asyncio.ensure_future(anext(told, None))
+                following = asyncio.ensure_future(anext(batches, None))
                 try:
                     await asyncio.wait({executing, following}, return_when=asyncio.FIRST_COMPLETED)
                     if not following.done():
                         return
                 finally:
                     await _cancel_and_wait(following)
-                chunks = following.result()
-                if chunks is None:
+                batch = following.result()
+                if batch is None:
                     return
-                yield chunks
+                yield batch
 
     async def _read_log_until_status_changes(self) -> EventBatches:
-        async with aclosing(self._read_log()) as told:
+        async with aclosing(self._read_log()) as batches:
             while self.status is Status.ACTION_REQUIRED:
-                chunks = await anext(told, None)
-                if chunks is None:
+                batch = await anext(batches, None)
+                if batch is None:
                     return
-                yield chunks
+                yield batch
 
     async def _read_earlier_turns(self) -> EventBatches:
         """Yield the events of turns that were over before this relay started."""
-        told_by_now = sum(isinstance(event, TurnEnded) for _, event in self.events)
-        if self._turns_before > told_by_now:
-            turns = self._turns_before - told_by_now
-            async with aclosing(self._read_log(turns)) as told:
-                async for chunks in told:
-                    yield chunks
+        known = sum(isinstance(event, TurnEnded) for _, event in self.events)
+        if self._turns_before > known:
+            async with aclosing(self._read_log(self._turns_before - known)) as batches:
+                async for batch in batches:
+                    yield batch
 
     async def _read_log(self, turns: int | None = None) -> EventBatches:
         """Yield the log from the newest known event on, until that many turns have ended."""
         async with self._client.events(self.run_id, after=self.last_number) as events:
-            async for chunks in events.batches():
-                for place, (_, event) in enumerate(chunks, 1):
+            async for batch in events.batches():
+                for place, (_, event) in enumerate(batch, 1):
                     turns = turns - 1 if turns and isinstance(event, TurnEnded) else turns
                     if turns == 0:
-                        yield chunks[:place]
+                        yield batch[:place]
                         return
-                yield chunks
+                yield batch
 
     async def _find_model_server(self, run_id: str) -> ModelServer | None:
         """Return the model server of the run; None if it cannot be determined."""
@@ -298,11 +296,11 @@ class Relay:
     async def _save_file(self, name: str, media_type: str, content: bytes) -> str:
         return (await self._client.upload_file(content, name, media_type)).id
 
-    # What readers are told.
+    # News for readers.
 
-    def _add_events(self, chunks: Sequence[Numbered]) -> None:
+    def _add_events(self, batch: Sequence[Numbered]) -> None:
         last = self.last_number
-        new = [each for each in chunks if each[0] > last]
+        new = [each for each in batch if each[0] > last]
         self.events += new
         for _, event in new:
             if isinstance(event, RunStatus):

@@ -43,7 +43,7 @@ class Relays:
         self._tools = tools
         self._relays: dict[str, Relay] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._sessions: dict[str, SessionGrants] = {}
+        self._sessions: dict[str, SessionGrants] = {}  # by thread; they hold until the server ends
         self._grants: dict[str, GrantsFile] = {}
 
     async def __aenter__(self) -> Self:
@@ -67,7 +67,8 @@ class Relays:
         """Return the relay of this run, started if necessary; its task lives until the run ends."""
         relay = self._relays.get(run.id)
         if relay is None:
-            grants = self._session_grants(run.thread_id), self._cached_grants(owner)
+            session_grants = self._sessions.setdefault(run.thread_id, SessionGrants())
+            grants = session_grants, self._cached_grants(owner)
             relay = self._relays[run.id] = Relay(client, run, self._tools, self._settings, grants)
             task = asyncio.create_task(self._run(relay))
             self._tasks.add(task)
@@ -100,10 +101,6 @@ class Relays:
             del self._relays[relay.run_id]
             self._drop_session_grants(relay.thread_id)
 
-    def _session_grants(self, thread_id: str) -> SessionGrants:
-        """Return the grants of this thread, which hold until the server ends."""
-        return self._sessions.setdefault(thread_id, SessionGrants())
-
     def _drop_session_grants(self, thread_id: str) -> None:
         """Drop the thread's grants if there are none, or the oldest if there are too many."""
         if thread_id in self._sessions and not self._sessions[thread_id].all():
@@ -122,7 +119,7 @@ class Relays:
     def _cached_grants(self, owner: str) -> GrantsFile:
         """Like `grants`, cached from earlier runs; for the loop's thread only."""
         grants = self._grants.pop(owner) if owner in self._grants else self.grants(owner)
-        self._grants[owner] = grants  # as the one that was used last
+        self._grants[owner] = grants  # move it to the end: last used
         if len(self._grants) > MAX_OWNERS:
             del self._grants[next(iter(self._grants))]
         return grants

@@ -20,7 +20,7 @@ from antiphon.tools.tool_events import (
     ToolProgressed,
 )
 from antiphon.types.errors import AntiphonError, TryAgain
-from antiphon.types.events import Event, Numbered, ReasoningDelta, RefusalDelta, TextDelta
+from antiphon.types.events import Numbered, ReasoningDelta, RefusalDelta, TextDelta
 from antiphon.types.runs import Fault
 from antiphon.types.terminal_safe import clean
 from antiphon.web.approvals import approval_details
@@ -32,6 +32,7 @@ Frames = AsyncGenerator[bytes, None]
 
 BATCH_SECONDS = 0.05
 """Seconds for which deltas are batched: a write costs more than its contents."""
+DELTAS = (TextDelta, ReasoningDelta, RefusalDelta)
 MAX_BATCH = 256
 """Most events that are encoded at once for a late reader, to bound memory."""
 
@@ -121,7 +122,7 @@ async def stream_relay(
                 return
             if frames:
                 yield b"".join(frames)
-            if further or any(_is_word(event) for _, event in new):
+            if further or any(isinstance(event, DELTAS) for _, event in new):
                 await asyncio.sleep(BATCH_SECONDS)
             await bell.wait()
 
@@ -135,7 +136,7 @@ async def stream_log(client: AsyncClient, run_id: str, wire: Wire) -> Frames:
                 if frames := wire.feed_all(batch):
                     yield b"".join(frames)
     except TryAgain:
-        pass  # the reader comes back
+        pass  # the reader reconnects
     except AntiphonError as problem:
         fault = Fault(problem.code, problem.message)
     yield b"".join(_end(wire, fault))
@@ -145,10 +146,6 @@ def _end(wire: Wire, fault: Fault | None) -> Iterator[bytes]:
     if fault is not None:
         yield from wire.fail(fault)
     yield from wire.close()
-
-
-def _is_word(event: Event) -> bool:
-    return isinstance(event, TextDelta | ReasoningDelta | RefusalDelta)
 
 
 def _encode_current_tools(wire: Wire, relay: Relay) -> list[bytes]:

@@ -44,8 +44,8 @@ def configure(app: Flask, site: Site) -> None:
     app.secret_key = site.secret
     app.config["SESSION_COOKIE_HTTPONLY"] = True
     app.config["SESSION_COOKIE_SAMESITE"] = "Lax"
-    app.config["SESSION_COOKIE_PATH"] = "/"  # `__Host-` wants this, and no Domain
-    app.config["SESSION_REFRESH_EACH_REQUEST"] = False  # it ends a month after the login
+    app.config["SESSION_COOKIE_PATH"] = "/"  # `__Host-` requires this, and no Domain
+    app.config["SESSION_REFRESH_EACH_REQUEST"] = False  # the session ends a month after the login
     app.config["PERMANENT_SESSION_LIFETIME"] = LIFETIME
     app.session_interface = SessionCookie(site.policy)
 
@@ -120,7 +120,7 @@ def end() -> None:
     g.person = None
 
 
-# Browsers in which a person logged in before: known by a cookie that outlives the login.
+# Known browsers: a cookie that outlives the login.
 
 
 KNOWN_COOKIE = "antiphon_known"

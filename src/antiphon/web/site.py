@@ -31,9 +31,6 @@ from antiphon.web.toolset import Toolset, open_toolset
 if TYPE_CHECKING:
     from antiphon.web.people import User
 
-# The secret that signs what browsers keep for us, made once for an installation.
-
-
 NAME = "web-secret"
 
 
@@ -51,7 +48,7 @@ def load_secret(environ: Mapping[str, str]) -> bytes:
 
 
 T = TypeVar("T")
-RETRY_SECONDS = 2.0  # seconds until a backend that was not there is asked again
+RETRY_SECONDS = 2.0  # seconds until an unreachable backend is tried again
 
 log = logging.getLogger(__name__)
 

@@ -50,15 +50,15 @@ class PostedMessage(msgspec.Struct, frozen=True, kw_only=True):
     tools: Annotated[tuple[ToolName, ...], Meta(max_length=512)] | None = None
 
 
-async def submit(site: Site, someone: User, message: PostedMessage, sdk: Sdk) -> Frames:
+async def submit(site: Site, user: User, message: PostedMessage, sdk: Sdk) -> Frames:
     """Save the message, start its run and return the frames. Idempotent by the message's id."""
-    run = await start_run(site, someone, message)
-    return attach_reader(site, someone, run, UIMessageStream(sdk))
+    run = await start_run(site, user, message)
+    return attach_reader(site, user, run, UIMessageStream(sdk))
 
 
-async def start_run(site: Site, someone: User, message: PostedMessage) -> Run:
+async def start_run(site: Site, user: User, message: PostedMessage) -> Run:
     """Create the message and the run that answers it."""
-    client = site.client_for_user(someone)
+    client = site.client_for_user(user)
     tools = await _offered_tools(site, client, message)
     thread_id = (
         message.thread_id
@@ -77,15 +77,15 @@ async def start_run(site: Site, someone: User, message: PostedMessage) -> Run:
         instructions=message.system,
         tools=tools,
     )
-    return await create_run(site, someone, run, _idempotency_key(message, "run"))
+    return await create_run(site, user, run, _idempotency_key(message, "run"))
 
 
-async def create_run(site: Site, someone: User, run: operations.CreateRun, key: str | None) -> Run:
+async def create_run(site: Site, user: User, run: operations.CreateRun, key: str | None) -> Run:
     """Create the run with the web chat's mark, or return the run created under this key before.
 
     The earlier run counts even if the tools differ by now: an MCP server may have started since.
     """
-    client, ours = site.client_for_user(someone), site.relays.run_metadata(run.thread_id)
+    client, ours = site.client_for_user(user), site.relays.run_metadata(run.thread_id)
     named = {**ours, **({IDEMPOTENCY_KEY: key} if key else {})}
     try:
         return await client.transport.send(replace(run, metadata=named), key)
@@ -108,12 +108,12 @@ async def _offered_tools(
     )
 
 
-async def check_cursor(site: Site, someone: User, cursor: Cursor) -> None:
+async def check_cursor(site: Site, user: User, cursor: Cursor) -> None:
     """Raise `InvalidEventId` if the run has no such event yet: nothing would ever follow it."""
     relay = site.relays.find(cursor.run_id)
     if cursor.number == 0 or (relay is not None and cursor.number <= relay.last_number):
         return
-    client = site.client_for_user(someone)
+    client = site.client_for_user(user)
     async with client.events(cursor.run_id, after=cursor.number - 1) as events:
         with suppress(TimeoutError):
             async with asyncio.timeout(CURSOR_TIMEOUT):
@@ -128,17 +128,15 @@ async def check_cursor(site: Site, someone: User, cursor: Cursor) -> None:
 
 
 def resume_stream(
-    site: Site, someone: User, run: Run, sdk: Sdk, after: Cursor | None = None
+    site: Site, user: User, run: Run, sdk: Sdk, after: Cursor | None = None
 ) -> Frames:
     """Return the frames of this run from the cursor on."""
-    return attach_reader(
-        site, someone, run, UIMessageStream(sdk, after), after.number if after else 0
-    )
+    return attach_reader(site, user, run, UIMessageStream(sdk, after), after.number if after else 0)
 
 
 def attach_reader(
     site: Site,
-    someone: User,
+    user: User,
     run: Run,
     wire: Wire,
     after: int = 0,
@@ -148,8 +146,8 @@ def attach_reader(
 
     The stream ends with the run, or when it `rests`. Call it on the loop.
     """
-    client = site.client_for_user(someone)
-    relay = site.relays.resume(client, run, someone.owner)
+    client = site.client_for_user(user)
+    relay = site.relays.resume(client, run, user.owner)
     if relay is None:
         return stream_log(client, run.id, wire)
     return stream_relay(relay, wire, after, (lambda: rests(relay)) if rests else never_rests)

@@ -8,7 +8,7 @@ import msgspec
 
 from antiphon.client import thread_list
 from antiphon.client.async_client import AsyncClient
-from antiphon.types.runs import Run, Thread
+from antiphon.types.runs import Thread
 from antiphon.types.terminal_safe import one_line
 from antiphon.web.relays import Relays
 
@@ -78,15 +78,14 @@ async def _waits_by_thread(
     A listed thread is the only listed one of its family, so its family is not read.
     """
     newest = (await client.list_runs(limit=RUNS_LOOKED_AT)).data
-    waits = {run.thread_id: _waits(relays, run) for run in newest if not run.status.ended}
+    waits: dict[str, bool] = {}
+    for run in newest:
+        if not run.status.ended:
+            relay = relays.find(run.id)
+            waits[run.thread_id] = relay is not None and relay.is_waiting_for_user
     elsewhere = sorted(each for each in waits.items() if each[0] not in listed)
     for thread_id, is_waiting in elsewhere[:FAMILIES_LOOKED_AT]:
         kin = await client.list_threads(family=thread_id, limit=PAGE)
         for thread in kin.data:
             waits[thread.id] = waits.get(thread.id, False) or is_waiting
     return waits
-
-
-def _waits(relays: Relays, run: Run) -> bool:
-    relay = relays.find(run.id)
-    return relay is not None and relay.is_waiting_for_user

@@ -79,18 +79,12 @@ async def open_toolset(
 
     Without `tools` it has samples to try. Raises `BadSettings` if a tool cannot be loaded.
     """
-    named = [function for each in tools for function in _functions(each, settings)]
-    functions = _distinct([*ALWAYS, *(named or load("antiphon.tools.samples"))])
+    named: list[Function] = []
+    for each in tools:
+        named += load(each, settings) if isinstance(each, str) else [each]
+    functions = dict.fromkeys([*ALWAYS, *(named or load("antiphon.tools.samples"))])
     async with _run_servers(settings, start=servers) as running:
         yield Toolset(functions, running)
-
-
-def _functions(named: str | Function, settings: Settings) -> Sequence[Function]:
-    return load(named, settings) if isinstance(named, str) else [named]
-
-
-def _distinct(functions: Iterable[Function]) -> list[Function]:
-    return list(dict.fromkeys(functions))
 
 
 @asynccontextmanager
@@ -99,7 +93,7 @@ async def _run_servers(settings: Settings, *, start: bool) -> AsyncGenerator[Mcp
     if not start:
         yield None
         return
-    # By name: the library behind them takes a second to load, which nobody without a server waits.
+    # Imported late: the library takes a second to load, and most users have no MCP server.
     places = import_module("antiphon.mcp.config.discovery")
     usable = places.resolve(
         places.find_servers(settings, os.environ, Path.cwd()).servers, os.environ

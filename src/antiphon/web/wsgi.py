@@ -42,8 +42,8 @@ def application(
         return await stack.enter_async_context(open_site(settings, client, tools, servers=servers))
 
     def end() -> None:
-        # So late in a program no thread begins any more, which closing a database may want. What
-        # was acknowledged is kept, and runs that are under way are taken up by the next one.
+        # At interpreter shutdown no thread can start, which closing a database may need. Data that
+        # was acknowledged is stored, and the next process resumes runs under way.
         with suppress(RuntimeError):
             portal.run(stack.aclose())
         portal.close()

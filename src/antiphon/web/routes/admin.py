@@ -85,22 +85,22 @@ def list_people() -> Response:
 @routes.post("/people")
 def create_person() -> Response:
     """Create a person."""
-    wanted = read_json(NewPerson)
-    making = admin_client().create_person(wanted.name, wanted.role, wanted.password)
+    body = read_json(NewPerson)
+    making = admin_client().create_person(body.name, body.role, body.password)
     return json_response(current_site().run(making), 201)
 
 
 @routes.patch("/people/<person_id>")
 def update_person(person_id: str) -> Response:
     """Change a person."""
-    wanted = read_json(ChangedPerson)
+    body = read_json(ChangedPerson)
     changing = admin_client().update_person(
         person_id,
-        name=wanted.name,
-        role=wanted.role,
-        disabled=wanted.disabled,
-        password=wanted.password,
-        sign_out=wanted.sign_out,
+        name=body.name,
+        role=body.role,
+        disabled=body.disabled,
+        password=body.password,
+        sign_out=body.sign_out,
     )
     return json_response(current_site().run(changing))
 
@@ -128,13 +128,13 @@ def list_keys() -> Response:
 @routes.post("/keys")
 def create_key() -> Response:
     """Create a key; its token is returned this once."""
-    wanted = read_json(NewApiKey)
+    body = read_json(NewApiKey)
     making = admin_client().create_key(
-        wanted.name,
-        wanted.owner,
-        wanted.scopes,
-        limits=wanted.limits,
-        expires_in=wanted.expires_in,
+        body.name,
+        body.owner,
+        body.scopes,
+        limits=body.limits,
+        expires_in=body.expires_in,
     )
     return json_response(current_site().run(making), 201)
 
@@ -142,8 +142,8 @@ def create_key() -> Response:
 @routes.patch("/keys/<key_id>")
 def update_key(key_id: str) -> Response:
     """Change a key's name or limits."""
-    wanted = read_json(ChangedKey)
-    changing = admin_client().update_key(key_id, name=wanted.name, limits=wanted.limits)
+    body = read_json(ChangedKey)
+    changing = admin_client().update_key(key_id, name=body.name, limits=body.limits)
     return json_response(current_site().run(changing))
 
 

@@ -79,8 +79,8 @@ def create_project() -> Response:
 @routes.patch("/projects/<project_id>")
 def update_project(project_id: str) -> Response:
     """Change a project."""
-    wanted = read_json(ChangedProject)
-    changing = admin_client().update_project(project_id, name=wanted.name, disabled=wanted.disabled)
+    body = read_json(ChangedProject)
+    changing = admin_client().update_project(project_id, name=body.name, disabled=body.disabled)
     return json_response(current_site().run(changing))
 
 
@@ -107,7 +107,10 @@ def export_owner(owner: str) -> Response:
     there = current_site().run(current_site().client.list_owners(owner=owner)).data
     if not there:
         raise NotFound(f"There is nothing of the owner {owner!r}.")
-    return send_file(_file_name(owner), partial(admin_client().export_owner, owner), ZIP)
+    name = re.sub(r"[^A-Za-z0-9_-]", "_", owner)
+    day = datetime.now(UTC).date().isoformat()
+    export = partial(admin_client().export_owner, owner)
+    return send_file(f"antiphon-{name}-{day}.zip", export, ZIP)
 
 
 @routes.delete("/owners/<path:owner>")
@@ -130,8 +133,8 @@ def list_provider_keys() -> Response:
 @routes.put("/provider_keys/<provider>/<path:owner>")
 def set_provider_key(provider: str, owner: str) -> Response:
     """Set an owner's key at a provider; it is never returned."""
-    wanted = read_json(NewProviderKey)
-    keeping = admin_client().set_owners_provider_key(owner, provider, wanted.key, wanted.base_url)
+    body = read_json(NewProviderKey)
+    keeping = admin_client().set_owners_provider_key(owner, provider, body.key, body.base_url)
     return json_response(current_site().run(keeping))
 
 
@@ -149,14 +152,9 @@ def delete_provider_key(provider: str, owner: str) -> Response:
 @routes.get("/acts")
 def list_audit_entries() -> Response:
     """List the acts of administrators, newest first."""
-    asked = read_query(AuditQuery)
+    query = read_query(AuditQuery)
     return json_response(
         current_site().run(
-            admin_views.list_audit_entries(current_site().client, asked.after, asked.owner)
+            admin_views.list_audit_entries(current_site().client, query.after, query.owner)
         )
     )
-
-
-def _file_name(owner: str) -> str:
-    day = datetime.now(UTC).date().isoformat()
-    return f"antiphon-{re.sub(r'[^A-Za-z0-9_-]', '_', owner)}-{day}.zip"

@@ -52,9 +52,9 @@ class SharedAssistantView(msgspec.Struct, frozen=True):
 @routes.get("/api/assistants")
 def list_assistants() -> Response:
     """List the user's assistants, newest first."""
-    asked = read_query(AssistantQuery)
+    query = read_query(AssistantQuery)
     page = current_site().run(
-        current_client().transport.send(ListAssistants(asked.limit, asked.after))
+        current_client().transport.send(ListAssistants(query.limit, query.after))
     )
     return json_response(
         operations.Listed([_view(each) for each in page.data], page.has_more, page.next)
@@ -64,9 +64,9 @@ def list_assistants() -> Response:
 @routes.post("/api/assistants")
 def create_assistant() -> Response:
     """Create an assistant."""
-    wanted = read_json(AssistantChanges)
+    body = read_json(AssistantChanges)
     return json_response(
-        _view(current_site().run(current_client().transport.send(create_operation(wanted)))), 201
+        _view(current_site().run(current_client().transport.send(create_operation(body)))), 201
     )
 
 
@@ -79,11 +79,11 @@ def get_assistant(assistant_id: str) -> Response:
 @routes.patch("/api/assistants/<assistant_id>")
 def update_assistant(assistant_id: str) -> Response:
     """Change an assistant; fields that are not given stay."""
-    wanted = read_json(AssistantChanges)
+    body = read_json(AssistantChanges)
 
     async def change(client: AsyncClient) -> Assistant:
         assistant = await client.get_assistant(assistant_id)
-        return await client.transport.send(update_operation(wanted, assistant))
+        return await client.transport.send(update_operation(body, assistant))
 
     return json_response(_view(current_site().run(change(current_client()))))
 

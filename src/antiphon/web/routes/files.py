@@ -52,10 +52,10 @@ def upload_file() -> Response:
 @routes.get("/api/files/<file_id>")
 def get_file(file_id: str) -> Response:
     """Send the file to be saved, or with `?inline=1` an image to be shown."""
-    asked, here = read_query(FileQuery), current_site()
-    upload, first, pieces = here.run(_open(current_client(), file_id))
+    asked, site = read_query(FileQuery), current_site()
+    upload, first, pieces = site.run(_open(current_client(), file_id))
     if request.method == "HEAD":
-        here.run(pieces.aclose())
+        site.run(pieces.aclose())
     kind = image_type(first) if asked.inline == "1" else None
     name, content = plain_name(upload.name), partial(prepend, first, pieces)
     return send_file(name, content, kind or BYTES, is_attachment=kind is None, size=upload.size)

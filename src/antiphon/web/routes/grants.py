@@ -68,6 +68,6 @@ def list_grants() -> Response:
 @routes.post("/api/grants/revoke")
 def revoke_grants() -> Response:
     """Revoke grants, also for runs under way."""
-    wanted = read_json(Revoking)
+    body = read_json(Revoking)
     grants = current_site().relays.grants(current_user().owner)
-    return json_response(Revoked(grants.revoke(wanted.server, wanted.tool)))
+    return json_response(Revoked(grants.revoke(body.server, body.tool)))

@@ -1,4 +1,4 @@
-"""First request of a page: the user, the model, and the tools."""
+"""Requests of a page when it opens: the user, the tools, and the models."""
 
 from __future__ import annotations
 
@@ -13,13 +13,10 @@ from antiphon.client.async_client import AsyncClient
 from antiphon.settings.settings import Settings
 from antiphon.tools.consent import Consent
 from antiphon.tools.permissions import Rules
-from antiphon.types.messages import Tool
 from antiphon.web import session
-from antiphon.web.context import current_site
+from antiphon.web.context import current_client, current_site
 from antiphon.web.http import json_response
 from antiphon.web.toolset import Toolset
-
-# Which model answers where none is named, and why.
 
 
 class DefaultModel(Protocol):
@@ -122,40 +119,46 @@ class Me(msgspec.Struct, frozen=True, kw_only=True):
 @routes.get("/api/me")
 def get_me() -> Response:
     """Return the current user, and what they can use."""
-    here, person = current_site(), session.current_user()
-    model, why = here.run(default_model(here.client))
+    site, person = current_site(), session.current_user()
+    model, why = site.run(default_model(site.client))
     return json_response(
         Me(
             person=UserView(person.id, person.name, person.role),
-            login=here.policy.login,
+            login=site.policy.login,
             csrf=session.csrf_token(),
             model=model,
             why=why,
-            tools=_usable_tools(here.tools, here.settings),
-            servers=_servers(here.tools, with_stderr=person.is_admin),
-            limits=RequestLimits(here.settings.max_body, MESSAGE_CHARACTERS),
+            tools=_usable_tools(site.tools, site.settings),
+            servers=_servers(site.tools, with_stderr=person.is_admin),
+            limits=RequestLimits(site.settings.max_body, MESSAGE_CHARACTERS),
             languages=LANGUAGES,
             version=__version__,
-            title=here.settings.web_title,
+            title=site.settings.web_title,
         )
     )
 
 
-def _usable_tools(tooling: Toolset, settings: Settings) -> list[UsableTool]:
+def _usable_tools(toolset: Toolset, settings: Settings) -> list[UsableTool]:
     """Return the tools that are not denied by the settings; grants are not considered."""
     consent = Consent(Rules(allow=settings.allow, ask=settings.ask, deny=settings.deny))
-    told = ((tool, consent.verdict(tool)) for tool in tooling.tools())
-    return [_tool(tool, asks=verdict == "ask") for tool, verdict in told if verdict != "deny"]
+    verdicts = ((tool, consent.verdict(tool)) for tool in toolset.tools())
+    return [
+        UsableTool(tool.spec.name, tool.spec.description, tool.server, verdict == "ask")
+        for tool, verdict in verdicts
+        if verdict != "deny"
+    ]
 
 
-def _tool(tool: Tool, *, asks: bool) -> UsableTool:
-    return UsableTool(tool.spec.name, tool.spec.description, tool.server, asks)
-
-
-def _servers(tooling: Toolset, *, with_stderr: bool) -> list[ServerStatus]:
+def _servers(toolset: Toolset, *, with_stderr: bool) -> list[ServerStatus]:
     return [
         ServerStatus(
             each.server, each.status, each.why, "\n".join(each.stderr) if with_stderr else ""
         )
-        for each in tooling.servers()
+        for each in toolset.servers()
     ]
+
+
+@routes.get("/api/models")
+def list_models() -> Response:
+    """List the models; the default one is marked."""
+    return json_response({"data": current_site().run(current_client().list_models()).data})

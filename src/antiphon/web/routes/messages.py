@@ -106,7 +106,9 @@ def answer_approval(run_id: str, call_id: str) -> Response:
     """Answer the question about a call."""
     verdict, relay = read_json(ApprovalAnswer), _get_relay(run_id)
     if verdict.approved and verdict.arguments is not None:
-        decode_json(verdict.arguments.encode(), dict[str, Any])  # what cannot run answers nothing
+        decode_json(
+            verdict.arguments.encode(), dict[str, Any]
+        )  # refuse arguments that are not JSON
     said = ConsentAnswer(
         allowed=verdict.approved,
         keep=verdict.keep,
@@ -115,10 +117,10 @@ def answer_approval(run_id: str, call_id: str) -> Response:
         arguments=verdict.arguments,
     )
 
-    async def answered() -> None:
+    async def give_answer() -> None:
         relay.answer(call_id, verdict.args_hash, said)
 
-    current_site().run(answered())
+    current_site().run(give_answer())
     return json_response({"state": "approved" if verdict.approved else "refused"})
 
 
@@ -138,12 +140,12 @@ def _get_relay(run_id: str) -> Relay:
 
 
 def _resume_stream(run: Run, sdk: Sdk, after: Cursor | None = None) -> Coroutine[Any, Any, Frames]:
-    here, someone = current_site(), current_user()
+    site, user = current_site(), current_user()
 
-    async def begun() -> Frames:
-        return resume_stream(here, someone, run, sdk, after)
+    async def resume() -> Frames:
+        return resume_stream(site, user, run, sdk, after)
 
-    return begun()
+    return resume()
 
 
 def _sdk_version() -> Sdk:

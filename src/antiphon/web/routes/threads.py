@@ -68,12 +68,12 @@ class ExportQuery(msgspec.Struct, frozen=True):
 @routes.get("/api/threads")
 def list_threads() -> Response:
     """List the user's threads, last changed first."""
-    asked = read_query(ThreadQuery)
-    here = current_site()
+    query = read_query(ThreadQuery)
+    site = current_site()
     rows = thread_rows.list_thread_rows(
-        current_client(), here.relays, asked.q, asked.after, asked.limit
+        current_client(), site.relays, query.q, query.after, query.limit
     )
-    return json_response(here.run(rows))
+    return json_response(site.run(rows))
 
 
 @routes.get("/api/threads/<thread_id>")
@@ -85,10 +85,10 @@ def get_thread(thread_id: str) -> Response:
 @routes.patch("/api/threads/<thread_id>")
 def rename_thread(thread_id: str) -> Response:
     """Set the thread's title."""
-    wanted = read_json(NewTitle)
+    body = read_json(NewTitle)
 
     async def rename(client: AsyncClient) -> ThreadRow:
-        await client.update_thread(thread_id, title=wanted.title)
+        await client.update_thread(thread_id, title=body.title)
         return await _read_thread_row(client, thread_id)
 
     return json_response(current_site().run(rename(current_client())))
@@ -108,10 +108,10 @@ def delete_thread(thread_id: str) -> Response:
 @routes.get("/api/threads/<thread_id>/messages")
 def list_messages(thread_id: str) -> Response:
     """Return the thread as the page shows it, from its end."""
-    asked, by = read_query(MessageQuery), current_client()
+    query, by = read_query(MessageQuery), current_client()
 
     async def make() -> bytes:
-        opened = await history.read_thread(by, thread_id, asked.before, asked.limit)
+        opened = await history.read_thread(by, thread_id, query.before, query.limit)
         return msgspec.json.encode(opened)
 
     return respond_in_turn(make)
@@ -120,10 +120,10 @@ def list_messages(thread_id: str) -> Response:
 @routes.post("/api/threads/<thread_id>/branch")
 def create_branch(thread_id: str) -> Response:
     """Create a branch that ends before a message, to edit or repeat it."""
-    wanted = read_json(NewBranch)
+    body = read_json(NewBranch)
 
     async def branch(client: AsyncClient) -> ThreadRow:
-        message = await client.get_message(wanted.message_id)
+        message = await client.get_message(body.message_id)
         if message.thread_id != thread_id:
             raise NotFound("There is no such message in this thread.")
         return thread_row(await thread_list.branch_before(client, message), running=False)

@@ -93,7 +93,7 @@ class Flaky:
 async def test_a_run_whose_backend_was_away_goes_on_though_nobody_looks(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(relays, "PATIENCE", 0.01)
+    monkeypatch.setattr(relays, "RETRY_SECONDS", 0.01)
     async with chatting([get_flight_times]) as (here, model):
         here.site.client.transport = flaky = Flaky(here.site.client.transport, 2)  # type: ignore[assignment]
         async with here.post({"content": "Go"}) as stream:

@@ -106,9 +106,8 @@ def answer_approval(run_id: str, call_id: str) -> Response:
     """Answer the question about a call."""
     verdict, relay = read_json(ApprovalAnswer), _get_relay(run_id)
     if verdict.approved and verdict.arguments is not None:
-        decode_json(
-            verdict.arguments.encode(), dict[str, Any]
-        )  # refuse arguments that are not JSON
+        # Refuse arguments that are not a JSON object.
+        decode_json(verdict.arguments.encode(), dict[str, Any])
     said = ConsentAnswer(
         allowed=verdict.approved,
         keep=verdict.keep,

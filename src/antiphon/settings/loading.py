@@ -1,7 +1,8 @@
 """Loads the settings from flags, environment and files, with the origin of each value.
 
-A file in the working folder may be anybody's: beyond how the chat looks, nothing in it counts
-before a person has seen and trusted it. Even then it may not name anything that opens this machine.
+A file in the working folder may come from anybody: except for the looks of the chat, nothing in it
+counts until a person has seen and trusted it. Even then it may not set anything that gives access
+to this machine.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ from antiphon.settings.trust import (
 from antiphon.types.errors import BadSettings, InvalidRequest
 
 PROVIDER_KEY = "ANTIPHON_PROVIDER_KEY"
-"""The only variable that a file in the working folder may have sent to addresses it names."""
+"""The only variable that a file in the working folder may send to its own addresses."""
 _KEY_OF = {"base_url": "provider_key", "server": "api_key"}
 _Tables = dict[str, dict[str, Any]]
 _POSTGRES = re.compile(r"postgres(ql)?://([^/?#@\s]*@)?[^/?#@\s]*(/[^?#@\s]*)?(\?[^#\s]*)?\Z")
@@ -53,22 +54,23 @@ _TABLED = {
 _IN_FILES = ("providers", "servers")
 _FILE = "antiphon.toml"
 UNTRUSTED = frozenset({"theme", "color", "ascii", "screen_reader", "plain", "keys", "animation"})
-"""The settings that count in a file that nobody has trusted: how the chat looks, and whose keys
-edit its line. Every other setting, a new one too, needs trust.
+"""Settings that count in an untrusted file: looks and key bindings of the chat.
+
+Every other setting, including new ones, needs trust.
 """
 
 TrustDecision = Callable[[FolderFile], bool]
-"""Decides whether an untrusted file of the working folder counts this time.
+"""Returns whether an untrusted file of the working folder counts this time.
 
-A person may have been shown it just now. False continues without the file.
+It may ask a person. False continues without the file.
 """
 
 
 class LoadedSettings(msgspec.Struct, frozen=True):
     """Settings, and the origin of each value by name.
 
-    `folder_file` is the working folder's file where there is one; `counted` says whether it was
-    read into the settings. `warnings` has a sentence for each old name of a setting that was used.
+    `folder_file` is the working folder's file, if there is one; `counted` is true if it was read
+    into the settings. `warnings` has a sentence for each old name of a setting that was used.
     """
 
     settings: Settings
@@ -79,7 +81,7 @@ class LoadedSettings(msgspec.Struct, frozen=True):
 
 
 def refuse_untrusted(file: FolderFile) -> bool:
-    """Decide where no person can be asked: raise the reason why the file does not count."""
+    """Raise the reason why the file does not count, where no person can be asked."""
     raise file.fault or untrusted_error(file)
 
 
@@ -92,12 +94,12 @@ def load(
 ) -> Settings:
     """Load the settings: a flag overrides the environment, that TOML, that the default.
 
-    `flags` holds what was given on the command line by setting name, None for what was not. The
-    `antiphon.toml` in `cwd` overrides the one in the user's config folder; since a folder may come
-    from anybody, it counts once a person has trusted it, and an address in it never receives a key
-    that was meant for another. A `config_file` is read instead, and may name whatever the user's
-    own file may. An empty variable counts as unset. Raises `BadSettings` that names the place to
-    fix, or the file that is not trusted.
+    `flags` holds the values of the command line by setting name, None for flags that were not
+    given. The `antiphon.toml` in `cwd` overrides the one in the user's config folder. As a folder
+    may come from anybody, it counts only once a person has trusted it, and its addresses never
+    receive a key of another address. A `config_file` is read in its place, and may set whatever the
+    user's own file may. An empty variable counts as unset. Raises `BadSettings` with the place to
+    fix, or with the file that is not trusted.
     """
     loaded = load_with_origins(flags, environ, cwd, config_file=config_file)
     for text in loaded.warnings:
@@ -297,10 +299,10 @@ def _foreign_servers(given: _RawValue, own: Path) -> _RawValue:
 
 
 def _harmless_providers(given: _RawValue, own: Path) -> _RawValue:
-    """Restrict the providers of a folder's file: it has addresses, so it chooses no secrets.
+    """Restrict the providers of a folder's file, which may send secrets to its addresses.
 
-    It may name one environment variable, which is meant for this. A known provider at an address of
-    the file's has no key of its own there.
+    It may name only the one environment variable for this purpose. A known provider at an address
+    of the file does not get its own key.
     """
     tables: _Tables = _convert(given, _Tables, _TABLED[given.name])
     for name, table in tables.items():
@@ -321,7 +323,7 @@ def _harmless_providers(given: _RawValue, own: Path) -> _RawValue:
 
 
 def _harmless_database(given: _RawValue, own: Path) -> _RawValue:
-    """Check that a folder's file names a local database: what people write goes to no server."""
+    """Check that a folder's file names a local database, so that no text leaves the machine."""
     return given if str(given.value).startswith(("sqlite:", "memory:")) else _reject(given, own)
 
 
@@ -331,14 +333,14 @@ _HARMLESS: Mapping[str, Callable[[_RawValue, Path], _RawValue]] = {
     "allowed_paths": _harmless_paths,
     "private_hosts": _reject,
     "config": _reject,
-    "redis": _reject,  # what people write would go there
+    "redis": _reject,  # it would receive what people write
     "allow": _reject,
     "backend_mcp": _reject,
     "servers": _foreign_servers,
     "secret_key": _reject,
     "old_secret_keys": _reject,
     "log_content": _reject,
-    "login": _reject,  # what follows says whom the web chat lets in
+    "login": _reject,  # this and what follows controls access to the web chat
     "allowed_hosts": _reject,
     "public_url": _reject,
     "oidc_issuer": _reject,
@@ -372,7 +374,7 @@ def _convert_value(given: _RawValue, environ: Mapping[str, str], weaker: Any) ->
     match given.name:
         case "database":
             return _database(given, environ)
-        case "allow" | "ask" | "deny":  # no place takes back what another one denies
+        case "allow" | "ask" | "deny":  # no place cancels what another one denies
             return tuple(dict.fromkeys([*(weaker or ()), *value]))
         case "allowed_paths":
             return tuple(str(given.folder / from_home(path, environ)) for path in value)

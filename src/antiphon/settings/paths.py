@@ -1,4 +1,4 @@
-"""The user's folders, by the conventions of the system; none is created here."""
+"""Folders of the user, by the conventions of the system; none is created here."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def config_folder(environ: Mapping[str, str]) -> Path:
 
 
 def state_folder(environ: Mapping[str, str]) -> Path:
-    """Return the folder of what may be lost, such as input history."""
+    """Return the folder for files that may be lost, such as input history."""
     return _folder(environ, "XDG_STATE_HOME", ".local/state")
 
 

@@ -47,13 +47,13 @@ Switch = Annotated[bool, Meta(title="true or false", extra={"switch": True})]
 Port = Annotated[int, Meta(ge=0, le=65_535, title="a whole number from 0 (any free port) to 65535")]
 
 _SECRET = {"secret": True}
-_UNSPOKEN = {"secret": True, "on_the_line": False}  # every process can read a command line
+_UNSPOKEN = {"secret": True, "on_the_line": False}  # other processes can read a command line
 
 
 class _AcceptOldNames(StructMeta):
-    """Accepts settings as keywords by their old names, and names what is near an unknown one."""
+    """Accepts old names of settings as keywords; an unknown one raises with the nearest name."""
 
-    if not TYPE_CHECKING:  # which know the new names alone
+    if not TYPE_CHECKING:  # type checkers know the new names only
 
         def __call__(cls, **given: Any) -> Settings:  # noqa: N805
             for old in [name for name in given if name in deprecated.SETTINGS]:
@@ -74,11 +74,11 @@ class _AcceptOldNames(StructMeta):
 class Settings(msgspec.Struct, frozen=True, kw_only=True, metaclass=_AcceptOldNames):
     """The settings of a runtime and its clients. Times in seconds, sizes in bytes.
 
-    `providers` holds the catalog entries of the `[providers.NAME]` tables. `foreign_base_url` says
-    that `base_url` comes from a file in the working folder, `foreign_providers` which of the
-    providers have their addresses from there: no key that was meant for a provider goes to these.
+    `providers` holds the catalog entries of the `[providers.NAME]` tables. `foreign_base_url` is
+    true if `base_url` comes from a file in the working folder; `foreign_providers` are the
+    providers with an address from there: no key of another provider is sent to these addresses.
     `servers` holds the `[servers.NAME]` tables of the user's own file, `foreign_servers` those of
-    the working folder's, which start nothing before they are approved.
+    the working folder's, which start nothing until they are approved.
     """
 
     model: Annotated[
@@ -86,7 +86,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, metaclass=_AcceptOldNa
         Meta(description="provider:name, such as openai:gpt-5, ollama:qwen3 or demo"),
     ] = None
     base_url: Annotated[
-        Address | None, Meta(description="any OpenAI-compatible server to ask for replies")
+        Address | None, Meta(description="the base URL of any OpenAI-compatible server")
     ] = None
     provider_key: Annotated[
         Words | None, Meta(description="the key for the server at base_url", extra=_UNSPOKEN)
@@ -107,58 +107,61 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, metaclass=_AcceptOldNa
     secret_key: Annotated[
         Words | None,
         Meta(
-            description="seals what only this installation may read, such as owners' keys at"
-            " providers: 32 bytes in base64; by default a file beside an SQLite database",
+            description="encrypts secrets in the database, such as owners' keys at providers:"
+            " 32 bytes in base64; by default a file beside an SQLite database",
             extra=_UNSPOKEN,
         ),
     ] = None
     old_secret_keys: Annotated[
         Several,
         Meta(
-            description="earlier values of secret_key, which still open what they sealed",
+            description="earlier values of secret_key, which still decrypt what they encrypted",
             extra={"several": True, **_UNSPOKEN},
         ),
     ] = ()
     redis: Annotated[
         RedisAddress | None,
-        Meta(description="a Redis by which processes wake one another, and share what they read"),
+        Meta(description="a Redis for notifications between processes, and a shared cache"),
     ] = None
     host: Annotated[Words, Meta(description="the address to listen on")] = "127.0.0.1"
     port: Annotated[Port, Meta(description="the port to listen on")] = 8000
     server: Annotated[
-        Address | None, Meta(description="a server to use instead of a runtime in this process")
+        Address | None,
+        Meta(description="the URL of a server to use instead of a runtime in this process"),
     ] = None
     api_key: Annotated[Words | None, Meta(description="the key for that server", extra=_SECRET)] = (
         None
     )
     chunk_timeout: Annotated[
-        Seconds, Meta(description="how long a model may be silent before its reply counts as cut")
+        Seconds, Meta(description="the longest pause in a reply before it counts as cut off")
     ] = 45.0
     first_chunk_timeout: Annotated[
         Seconds | None,
-        Meta(description="how long a model may take to begin; as chunk_timeout by default"),
+        Meta(description="the longest wait for the start of a reply; chunk_timeout by default"),
     ] = None
-    turn_timeout: Annotated[Seconds, Meta(description="how long one reply may take")] = 300.0
+    turn_timeout: Annotated[Seconds, Meta(description="the longest time of one reply")] = 300.0
     stream: Annotated[
         Switch,
         Meta(
-            description="replies of servers come as they are written; if not, each comes whole,"
-            " and may take as long as turn_timeout to begin"
+            description="stream replies; if not, each arrives whole, and may take turn_timeout to"
+            " begin"
         ),
     ] = True
     busy_timeout: Annotated[
         Seconds,
-        Meta(description="how long a request may wait for the run before it in its thread"),
+        Meta(description="how long a request may wait for the previous run in its thread"),
     ] = 300.0
     search_timeout: Annotated[
         Seconds,
         Meta(
-            description="how long a search of threads may wait for its turn, and how long it may"
-            " then take"
+            description="how long a search of threads may wait to start, and how long it may then"
+            " take"
         ),
     ] = 10.0
     tool_timeout: Annotated[Seconds, Meta(description="how long one tool may take")] = 120.0
-    max_parallel_tools: Annotated[Count, Meta(description="how many tools run at once")] = 4
+    max_parallel_tools: Annotated[
+        Count, Meta(description="how many tools of a reply run at once")
+    ] = 4
     max_calls: Annotated[
         Count, Meta(description="how many tools a model may call in one reply")
     ] = 128
@@ -172,8 +175,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, metaclass=_AcceptOldNa
         Several,
         Meta(description="tools that run without a question, such as git__status or time__*"),
     ] = ()
-    ask: Annotated[Several, Meta(description="tools that run only if a person agrees")] = ()
-    deny: Annotated[Several, Meta(description="tools that never run, whoever agrees")] = ()
+    ask: Annotated[
+        Several, Meta(description="tools that run only if a person approves the call")
+    ] = ()
+    deny: Annotated[Several, Meta(description="tools that never run")] = ()
     config: Annotated[
         Words | None,
         Meta(description="a file of MCP servers (mcpServers JSON) to use, and no others"),
@@ -184,8 +189,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, metaclass=_AcceptOldNa
         Literal["off", "configured", "urls"],
         Meta(
             title="off, configured or urls",
-            description="whose MCP tools runs may have run here: nobody's (off), those of your"
-            " servers marked `backend` (configured), or those of any https address too (urls)",
+            description="which MCP servers runs may use in the backend: none (off), your servers"
+            " marked `backend` (configured), or any https address too (urls)",
         ),
     ] = "off"
     allowed_paths: Annotated[
@@ -209,26 +214,23 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, metaclass=_AcceptOldNa
         Literal["auto", "always", "never"],
         Meta(
             title="auto, always or never",
-            description="whether there are colours: auto asks the terminal and NO_COLOR,"
-            " always and never do not",
+            description="whether to use colours: auto depends on the terminal and NO_COLOR",
         ),
     ] = "auto"
-    ascii: Annotated[
-        Switch, Meta(description="no box characters and no other signs beyond ASCII of ours")
-    ] = False
+    ascii: Annotated[Switch, Meta(description="draw with ASCII characters only")] = False
     screen_reader: Annotated[
         Switch,
-        Meta(description="words instead of signs, and nothing is drawn twice: for screen readers"),
+        Meta(description="for screen readers: words instead of signs, and nothing is redrawn"),
     ] = False
     plain: Annotated[
-        Switch, Meta(description="the chat as lines, one below the other, without a drawn prompt")
+        Switch, Meta(description="show the chat as plain lines, without a drawn prompt")
     ] = False
     keys: Annotated[
         Literal["emacs", "vi"],
-        Meta(title="emacs or vi", description="whose keys edit the line: emacs or vi"),
+        Meta(title="emacs or vi", description="the key bindings of the input line: emacs or vi"),
     ] = "emacs"
     links: Annotated[
-        Switch, Meta(description="addresses can be clicked, in terminals that know OSC 8")
+        Switch, Meta(description="make URLs clickable, in terminals that support OSC 8")
     ] = False
     animation: Annotated[
         Literal["normal", "reduced"],
@@ -246,57 +248,56 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, metaclass=_AcceptOldNa
         Literal["none", "password", "oidc", "proxy"],
         Meta(
             title="none, password, oidc or proxy",
-            description="who may use the web chat: whoever is at this machine (none), or people who"
-            " are known by a password, by OpenID Connect or by a proxy in front",
+            description="who may use the web chat: anybody on this machine (none), or people who"
+            " log in by password, by OpenID Connect or at a proxy in front",
         ),
     ] = "none"
     allowed_hosts: Annotated[
         Several,
         Meta(
-            description="names that the web chat answers to, beside those of this machine,"
+            description="host names that the web chat answers to, besides those of this machine,"
             " such as chat.example.org"
         ),
     ] = ()
     public_url: Annotated[
         Site | None,
-        Meta(description="the address that people open the web chat at, if a proxy is in front"),
+        Meta(description="the URL at which people open the web chat, if a proxy is in front"),
     ] = None
     oidc_issuer: Annotated[
-        Address | None, Meta(description="the OpenID Connect provider that knows the people")
+        Address | None, Meta(description="the URL of the OpenID Connect provider")
     ] = None
     oidc_client_id: Annotated[
-        Words | None, Meta(description="what that provider calls this web chat")
+        Words | None, Meta(description="the client id of this web chat at that provider")
     ] = None
     oidc_client_secret: Annotated[
         Words | None,
-        Meta(description="by what that provider knows this web chat", extra=_UNSPOKEN),
+        Meta(description="the client secret of this web chat at that provider", extra=_UNSPOKEN),
     ] = None
     oidc_admins: Annotated[
-        Several, Meta(description="e-mail addresses of people who come as admins from there")
+        Several,
+        Meta(description="e-mail addresses of people who log in there as admins"),
     ] = ()
     proxy_user_header: Annotated[
-        Header, Meta(description="the header in which the proxy in front names the person")
+        Header, Meta(description="the header with the person's name from the proxy in front")
     ] = "X-Forwarded-User"
     trusted_proxies: Annotated[
         Several,
         Meta(
-            description="addresses and networks of proxies in front of the web chat, whose headers"
-            " are believed; unix for one on a socket"
+            description="addresses and networks of proxies in front of the web chat whose headers"
+            " are trusted; unix for one on a socket"
         ),
     ] = ()
     web_streams: Annotated[
         Count, Meta(description="how many answers the web chat streams at once")
     ] = 500
     web_rate: Annotated[
-        Count, Meta(description="how many messages a person who logged in may send in a minute")
+        Count, Meta(description="how many messages a person may send in a minute")
     ] = 60
-    web_title: Annotated[Words, Meta(description="what the web chat is called")] = "Antiphon"
-    max_concurrent_runs: Annotated[Count, Meta(description="how many runs are driven at once")] = (
-        1000
-    )
-    workers: Annotated[
-        Count, Meta(description="how many processes serve together, on one port")
-    ] = 1
+    web_title: Annotated[Words, Meta(description="the title of the web chat")] = "Antiphon"
+    max_concurrent_runs: Annotated[
+        Count, Meta(description="how many runs a process works on at once")
+    ] = 1000
+    workers: Annotated[Count, Meta(description="how many processes serve on one port")] = 1
     max_requests: Annotated[
         Count,
         Meta(description="how many requests a process has open at once, streams included"),
@@ -307,15 +308,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, metaclass=_AcceptOldNa
     send_timeout: Annotated[
         Seconds,
         Meta(
-            description="how long a reader may take nothing of an answer before its connection is"
+            description="how long a client may read nothing of a response before its connection is"
             " closed"
         ),
     ] = 30.0
     max_unsent: Annotated[
         Count,
         Meta(
-            description="how many bytes of answers a process holds for readers that have not taken"
-            " them; one key or address at most half of them"
+            description="how many bytes of unread responses a process holds in memory; at most half"
+            " of them for one key or address"
         ),
     ] = 128_000_000
     drain_delay: Annotated[
@@ -324,12 +325,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, metaclass=_AcceptOldNa
             ge=0,
             le=3600,
             title="a number of seconds from 0 to 3600",
-            description="how long a server that is told to stop only says so on /readyz,"
-            " so that a load balancer can turn away",
+            description="how long a stopping server only reports itself unready on /readyz, so that"
+            " a load balancer stops sending requests",
         ),
     ] = 0.0
     shutdown_timeout: Annotated[
-        Seconds, Meta(description="how long runs and streams may take to end when a server stops")
+        Seconds,
+        Meta(description="how long runs and streams may take to finish when a server stops"),
     ] = 10.0
     watchdog_timeout: Annotated[
         float,
@@ -337,8 +339,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, metaclass=_AcceptOldNa
             ge=0,
             le=3600,
             title="a number of seconds from 0 to 3600",
-            description="how long a server may compute without serving anybody until it is ended,"
-            " to be started again; 0 is for ever",
+            description="how long the event loop may be blocked by computation before the process"
+            " is ended, to be restarted; 0 is no limit",
         ),
     ] = 30.0
     stall_timeout: Annotated[
@@ -347,51 +349,51 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, metaclass=_AcceptOldNa
             ge=0,
             le=3600,
             title="a number of seconds from 0 to 3600",
-            description="how long one of several processes may have no turn of its event loop"
-            " until it is replaced; 0 is for ever",
+            description="how long the event loop of one of several processes may be blocked before"
+            " the process is replaced; 0 is no limit",
         ),
-    ] = 60.0  # no disk that works holds a loop so long, and who waits has not given up yet
+    ] = 60.0  # longer than any working disk blocks a loop, shorter than clients wait
     lease_duration: Annotated[
         Seconds,
-        Meta(description="for experts: how long a run stays with a worker that is not heard of"),
-    ] = 15.0  # three missed beats
+        Meta(description="for experts: how long a run stays with a worker without heartbeats"),
+    ] = 15.0  # three missed heartbeats
     heartbeat_interval: Annotated[
-        Seconds, Meta(description="for experts: how often a worker says that it is there")
+        Seconds, Meta(description="for experts: how often a worker renews its leases")
     ] = 5.0
     expiry_interval: Annotated[
         Seconds,
-        Meta(description="for experts: how often runs whose time has run out are looked for"),
+        Meta(description="for experts: how often expired runs and leases are looked for"),
     ] = 5.0
     max_body: Annotated[Count, Meta(description="the largest request, in bytes")] = 10_000_000
     max_depth: Annotated[Count, Meta(description="the deepest JSON in a request")] = 64
     context_tokens: Annotated[
         Count | None,
-        Meta(description="how much of a long thread a model sees, in tokens; all of it by default"),
+        Meta(description="how much of a long thread a model gets, in tokens; all of it by default"),
     ] = None
     telemetry: Annotated[
         Literal["off", "otlp"],
         Meta(
             title="off or otlp",
-            description="whether traces are sent, to where the OTEL_EXPORTER_OTLP_* variables say",
+            description="whether to send traces, by the OTEL_EXPORTER_OTLP_* variables",
         ),
     ] = "off"
     propagate_trace_to_providers: Annotated[
-        Switch, Meta(description="tell the providers of models which trace a request belongs to")
+        Switch, Meta(description="send `traceparent` headers to the providers of models")
     ] = False
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"],
         Meta(
             title="debug, info, warning or error",
-            description="from where on a server logs; debug has a line for each answer",
+            description="the lowest level that a server logs; debug has a line for each request",
         ),
     ] = "warning"
     log_format: Annotated[
         Literal["text", "json"],
-        Meta(title="text or json", description="how a server's log lines look"),
+        Meta(title="text or json", description="the format of a server's log lines"),
     ] = "text"
     log_content: Annotated[
         Switch,
-        Meta(description="let logs and traces hold what people and models write, for trials"),
+        Meta(description="include texts of people and models in logs and traces, for debugging"),
     ] = False
     event_retention: Annotated[
         float,
@@ -399,7 +401,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, metaclass=_AcceptOldNa
             ge=60,
             le=100 * 365 * 86_400,
             title="a number of seconds from 60 up",
-            description="how long the events of ended runs are kept",
+            description="how long the events of ended runs are stored",
         ),
     ] = 30 * 86_400.0
     demo_delay: Annotated[
@@ -423,7 +425,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, metaclass=_AcceptOldNa
             return convert(getattr(self, new))
 
     def __post_init__(self) -> None:
-        """Raise `TypeError` for a string where a tuple is due: its letters would be items."""
+        """Raise `TypeError` for a string in place of a tuple: its letters would be the items."""
         for name in _SEVERAL:
             given: object = getattr(self, name)
             if isinstance(given, str):
@@ -529,7 +531,7 @@ def _iterate_meta(kind: Any) -> Iterator[Meta]:
 
 
 TABLE: Mapping[str, Setting] = {setting.name: setting for setting in _build_table()}
-"""All settings by name; the `[providers.NAME]` and `[servers.NAME]` tables are besides."""
+"""All settings by name; except the `[providers.NAME]` and `[servers.NAME]` tables."""
 
 
 def without_password(value: Any) -> Any:

@@ -1,7 +1,7 @@
-"""Trust in files that a folder brings, recorded by content and place.
+"""Trust in files that a folder brings, stored by content and path.
 
-A folder may come from anybody. A file found in it counts only while its content, at that place, is
-the content that a person has seen: the bytes that are compared are the bytes that are used.
+A folder may come from anybody. A file in it counts only while its content at this path is the
+content that a person has seen: the bytes that are compared are the bytes that are used.
 """
 
 from __future__ import annotations
@@ -25,10 +25,9 @@ LARGEST = 1024 * 1024
 
 
 class FolderFile(msgspec.Struct, frozen=True):
-    """A settings file of the working folder as it was read, once.
+    """A settings file of the working folder, read once.
 
-    `wants` are the settings in it that count only where the file is trusted, by name. With a
-    `fault` it cannot be used at all, trusted or not.
+    `wants` are its settings that need trust. With a `fault` the file cannot be used at all.
     """
 
     path: Path
@@ -43,17 +42,17 @@ class FolderFile(msgspec.Struct, frozen=True):
 
 
 class TrustedFiles:
-    """Digests of trusted content by place. A record that others can write trusts nothing."""
+    """Digests of trusted content by path. A record that others can write is ignored."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
 
     def covers(self, file: Path, digest: str) -> bool:
-        """Return whether content of this digest is trusted at this place."""
+        """Return whether content with this digest is trusted at this path."""
         return self.all().get(place(file)) == digest
 
     def all(self) -> dict[str, str]:
-        """Return every digest by place; nothing where the record cannot be read or believed."""
+        """Return every digest by path; empty if the record cannot be read or trusted."""
         try:
             with self.file.open("rb") as opened:
                 if _writable_by_others(os.fstat(opened.fileno())):
@@ -69,10 +68,10 @@ def open_trust_record(environ: Mapping[str, str]) -> TrustedFiles:
 
 
 def place(file: Path) -> str:
-    """Return the name under which a file is trusted: its real folder and its own name in it.
+    """Return the path under which a file is trusted: its real folder and its own name.
 
-    A link is not followed: the paths in a file are relative to the folder in which it is found, so
-    a link to a trusted file of another folder is another file.
+    A link is not followed: relative paths in a file start at the folder in which it is found, so a
+    link to a trusted file of another folder is another file.
     """
     return str(file.parent.resolve() / file.name)
 
@@ -83,9 +82,9 @@ def digest(content: bytes) -> str:
 
 
 def read_regular(file: Path, largest: int = LARGEST) -> bytes:
-    """Return the bytes of a regular file, in one reading. Raises `OSError` for anything else.
+    """Return the bytes of a regular file, read once. Raises `OSError` for any other file.
 
-    Neither a pipe nor an endless file of a folder can hold up the program.
+    Neither a pipe nor an endless file can block the program.
     """
     descriptor = os.open(file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     with os.fdopen(descriptor, "rb") as opened:

@@ -418,7 +418,7 @@ def test_the_explicit_steps_of_the_web_flow(client: Any) -> object:
 @in_all_ways
 def test_a_stream_needs_a_run(client: Any) -> object:
     return [
-        refused(lambda: client.sync_stream().stream_chunks()),
+        refused(lambda: client.turn_stream().stream_chunks()),
         refused(lambda: client.sync_stream().setup(run_id="run_none").stream_chunks()),
         refused(lambda: client.process(message=NewMessage("hi"), background=True)),
     ]

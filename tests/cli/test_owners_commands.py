@@ -133,3 +133,51 @@ def test_erasing_without_a_question_says_how_much_is_gone(place: Place) -> None:
     assert "0 things" in again.stderr
     acts = [json.loads(line) for line in place.run("audit", "--json").stdout.splitlines()]
     assert [act["what"] for act in acts] == ["owner.erased", "owner.erased"]
+
+
+def test_what_was_exported_is_imported_into_another_database(place: Place) -> None:
+    filled(place)
+    place.run("owners", "export", "local", "--output", "all.zip")
+    elsewhere = {"ANTIPHON_DATABASE": f"sqlite:///{place.root}/other.db"}
+
+    checked = place.run("owners", "import", "all.zip", "--check", environ=elsewhere)
+    first = place.run("owners", "import", "all.zip", "--json", environ=elsewhere)
+    again = place.run("owners", "import", "all.zip", environ=elsewhere)
+    held = json.loads(place.run("owners", "list", "--json", environ=elsewhere).stdout)
+
+    assert checked.returncode == 0, checked.stderr
+    assert "nothing was written" in checked.stderr
+    assert json.loads(first.stdout)["added"]["threads"] == 1
+    assert (again.returncode, "nothing was changed" in again.stderr) == (0, True)
+    assert "messages" in again.stdout
+    assert [(one["owner"], one["threads"], one["runs"]) for one in held] == [("local", 1, 1)]
+    shown = place.run("threads", "show", "last", environ=elsewhere)
+    assert "canary-4711" in shown.stdout
+
+
+def test_an_import_comes_in_for_another_owner_beside_what_is_there(place: Place) -> None:
+    filled(place)
+    place.run("owners", "export", "local", "--output", "all.zip")
+
+    taken = place.run("owners", "import", "all.zip", "--owner", "ann")
+    beside = place.run("owners", "import", "all.zip", "--owner", "ann", "--new-ids")
+
+    assert taken.returncode != 0
+    assert "belongs to another owner" in taken.stderr
+    assert "--new-ids" in taken.stderr
+    assert beside.returncode == 0, beside.stderr
+    assert [one["owner"] for one in listed(place)] == ["ann", "local"]
+
+
+def test_a_file_that_is_no_export_is_refused_with_its_place(place: Place) -> None:
+    filled(place)
+    place.run("owners", "export", "local", "--output", "all.zip")
+    whole = (place.root / "all.zip").read_bytes()
+    (place.root / "half.zip").write_bytes(whole[: len(whole) // 2])
+
+    half = place.run("owners", "import", "half.zip")
+    missing = place.run("owners", "import", "none.zip")
+
+    assert (half.returncode, missing.returncode) == (2, 1)
+    assert "not all of one" in half.stderr
+    assert "There is no file none.zip" in missing.stderr

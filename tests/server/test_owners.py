@@ -20,6 +20,7 @@ import pytest
 from antiphon.api import operations
 from antiphon.runtime.admin.deletion import OwnerDeleter
 from antiphon.runtime.admin.export import OwnerExporter
+from antiphon.runtime.admin.import_owner import OwnerImporter
 from antiphon.runtime.admin.owners import OwnerService
 from antiphon.runtime.admin.provider_keys import Cipher, ProviderKeyService
 from antiphon.runtime.embedded_transport import AsyncEmbeddedTransport
@@ -87,7 +88,8 @@ async def test_an_export_holds_everything_of_an_owner_and_nothing_of_another(
     assert archive.testzip() is None
     manifest = json.loads(archive.read("manifest.json"))
     counts = {"assistants": 1, "threads": 2, "messages": 4, "runs": 2, "actions": 1, "files": 1}
-    assert manifest["counts"] == {**counts, "keys": 1, "provider_keys": 1}
+    told = {"keys": 1, "provider_keys": 1, "usage": 1, "audit": 2, "events": 2}
+    assert manifest["counts"] == {**counts, **told}
     assert manifest["owner"] == "ann"
     for kind in ("threads", "runs", "assistants"):
         told = (await ann.get(f"/v1/{kind}")).json()["data"]
@@ -107,12 +109,15 @@ async def test_an_export_holds_the_events_of_runs_as_they_were_told(
 ) -> None:
     ann = await fill(server, "ann")
 
-    [_, ended] = lines(await exported(admin, "ann"), "runs.jsonl")
+    archive = await exported(admin, "ann")
+    [_, ended] = lines(archive, "runs.jsonl")
+    [_, log] = lines(archive, "events.jsonl")
 
     told = await ann.get(f"/v1/runs/{ended['run']['id']}/events")
     events = [json.loads(line[6:]) for line in told.text.splitlines() if line.startswith("data: ")]
-    assert ended["events"] == events
-    assert ended["events_after"] == 0
+    assert (log["run_id"], log["first"]) == (ended["run"]["id"], 1)
+    assert log["events"] == events
+    assert (ended["events_after"], ended["last_event"]) == (0, len(events))
 
 
 EVIL = (
@@ -334,7 +339,8 @@ def owners_of(server: Served, clock: Callable[[], float]) -> OwnerService:
 
     keys = ProviderKeyService(store, mint, seal)
     eraser = OwnerDeleter(store, bus, mint, settle=0)
-    return OwnerService(store, keys, lambda *_: None, eraser, OwnerExporter(store, mint), clock)
+    exporter, importer = OwnerExporter(store, mint), OwnerImporter(store, mint)
+    return OwnerService(store, keys, lambda *_: None, eraser, exporter, importer, clock)
 
 
 async def test_an_owner_may_be_called_whatever_a_header_can_carry(

@@ -454,6 +454,44 @@ class ExportOwner(Operation[None], frozen=True):
     owner: OwnerName
 
 
+class OwnerImport(msgspec.Struct, frozen=True, kw_only=True):
+    """Result of an import: numbers of records by kind, without those that are 0.
+
+    `added` is what was not there, or would be added where it was only checked; `unchanged` what was
+    there already. `skipped` are keys, which are never imported, and records whose thread or run
+    was deleted, or made, while the export was written. `ended_runs` had not ended then; they come
+    in as `cancelled`.
+    """
+
+    owner: str
+    checked_only: bool = False
+    added: dict[str, int] = {}
+    unchanged: dict[str, int] = {}
+    skipped: dict[str, int] = {}
+    ended_runs: int = 0
+
+
+class ImportOwner(Operation[OwnerImport], frozen=True):
+    """Import what `ExportOwner` gave, here or elsewhere; the zip is the body.
+
+    Everything comes in for `owner`, or for the owner that the export names, and is seen when all
+    of it is there. Ids are kept, or with `new_ids` made anew. With `check` nothing is written.
+    What is there already is left as it is, so the same import again changes nothing, and one that
+    broke off goes on. Keys are not imported, and no run is started: one that had not ended comes in
+    as cancelled. Raises `Conflict` where an id is taken by something else, `InvalidRequest` and
+    `TooLarge` for a file that no export is; nothing was written then.
+    """
+
+    route: ClassVar[str] = "POST /v1/imports"
+    answer: ClassVar[Any] = OwnerImport
+    upload: ClassVar[str | None] = "application/zip"
+    scope: ClassVar[str | None] = "admin"
+
+    owner: OwnerName | None = None
+    new_ids: bool = False
+    check: bool = False
+
+
 class EraseOwner(Operation[Erasure], frozen=True):
     """Delete all data of an owner, for good. Repeat the request until it is `done`.
 
@@ -476,6 +514,7 @@ OWNER_OPERATIONS: tuple[type[Operation[Any]], ...] = (
     ListAllProviderKeys,
     ListOwners,
     ExportOwner,
+    ImportOwner,
     SetOwnersProviderKey,
     EraseOwner,  # last: an owner's name may look like the end of the other paths
 )

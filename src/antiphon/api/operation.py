@@ -1,7 +1,7 @@
 """Base of every operation of the API, and its form in HTTP.
 
-The fields of an operation travel in the path where the route names them, in the query of a GET, and
-in the JSON body of everything else.
+The fields of an operation travel in the path where the route names them, in the query of a GET or
+of an upload, and in the JSON body of everything else.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ class Operation(msgspec.Struct, Generic[A_co], frozen=True, forbid_unknown_field
 
     `http_status` is the status of success. If `creates`, an `Idempotency-Key` is honoured. `scope`
     is the scope that a key needs; by default `read` for a GET and `write` for everything else. If
-    the response is a file, `file` is its media type.
+    the response is a file, `file` is its media type; if the body is one, `upload` is, and the
+    fields travel in the query.
     """
 
     route: ClassVar[str]
@@ -51,6 +52,7 @@ class Operation(msgspec.Struct, Generic[A_co], frozen=True, forbid_unknown_field
     creates: ClassVar[bool] = False
     streams: ClassVar[bool] = False
     file: ClassVar[str | None] = None
+    upload: ClassVar[str | None] = None
     scope: ClassVar[str | None] = None
 
 
@@ -82,10 +84,14 @@ def to_http(call: Operation[Any]) -> tuple[str, str, dict[str, str], bytes | Non
         _quote(str(held[piece[1:-1]])) if piece.startswith("{") else piece
         for piece in template.split("/")
     )
-    if method in ("GET", "DELETE"):
-        query = {name: str(value) for name, value in fields.items() if value is not None}
+    if method in ("GET", "DELETE") or call.upload:
+        query = {name: _query_text(value) for name, value in fields.items() if value is not None}
         return method, path, query, None
     return method, path, {}, msgspec.json.encode(fields)
+
+
+def _query_text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")

@@ -28,6 +28,7 @@ from antiphon.api.admin_operations import ExportOwner as ExportOwner
 from antiphon.api.admin_operations import GetPerson as GetPerson
 from antiphon.api.admin_operations import GetProject as GetProject
 from antiphon.api.admin_operations import GetUsage as GetUsage
+from antiphon.api.admin_operations import ImportOwner as ImportOwner
 from antiphon.api.admin_operations import KeyScope as KeyScope
 from antiphon.api.admin_operations import KeySeconds as KeySeconds
 from antiphon.api.admin_operations import ListActs as ListActs
@@ -42,6 +43,7 @@ from antiphon.api.admin_operations import ListServers as ListServers
 from antiphon.api.admin_operations import LiveRun as LiveRun
 from antiphon.api.admin_operations import NewKey as NewKey
 from antiphon.api.admin_operations import NewLimits as NewLimits
+from antiphon.api.admin_operations import OwnerImport as OwnerImport
 from antiphon.api.admin_operations import Password as Password
 from antiphon.api.admin_operations import PersonName as PersonName
 from antiphon.api.admin_operations import ProviderName as ProviderName

@@ -14,7 +14,7 @@ COMMANDS = {
     "keys": "make, list, limit or revoke the server's keys",
     "projects": "owners whose things several keys and people share",
     "people": "make, list or remove the people who may log in to the web chat",
-    "owners": "list who has things here; export or erase all of one",
+    "owners": "list who has things here; export, import or erase all of one",
     "provider-keys": "keys that owners have of their own at providers",
     "audit": "what administrators have done",
     "models": "the models that can be named here",

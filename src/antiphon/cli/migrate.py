@@ -12,75 +12,19 @@ database stays as it is.
 from __future__ import annotations
 
 import asyncio
-import shutil
 import sys
-import time
 from argparse import ArgumentParser, Namespace
 from contextlib import AsyncExitStack
-from types import TracebackType
-from typing import TextIO
 
 from antiphon.cli.output import note
+from antiphon.cli.progress import ProgressBar
 from antiphon.runtime.runtime import open_store
 from antiphon.runtime.wiring import open_dump
 from antiphon.settings.loading import LoadedSettings
 from antiphon.settings.settings import TABLE, Settings, masked_value
-from antiphon.stores.copy import Plan, Step, move, planned
+from antiphon.stores.copy import Plan, move, planned
 from antiphon.types.errors import BadSettings, InvalidRequest
 from antiphon.types.terminal_safe import one_line
-
-# How far something long is: a bar that moves on a terminal, a line now and then elsewhere.
-
-
-BAR = 24
-BAR_SECONDS = 0.1
-LINE_SECONDS = 5.0
-
-
-class ProgressBar:
-    """Shows the progress of steps on a stream; leaving it ends the line of the bar."""
-
-    def __init__(self, out: TextIO) -> None:
-        self._out = out
-        self._bar = out.isatty()
-        self._told_at = 0.0
-        self._told = ""
-
-    def __enter__(self) -> ProgressBar:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        fault: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._bar and self._told:
-            print(file=self._out)
-
-    def show(self, step: Step) -> None:
-        """Show a step, unless another one was shown just now."""
-        now = time.monotonic()
-        last = step.done >= step.of
-        if not last and now - self._told_at < (BAR_SECONDS if self._bar else LINE_SECONDS):
-            return
-        self._told_at = now
-        share = step.done / step.of if step.of else 1.0
-        line = f"{step.doing} {share:4.0%}  {step.done:,} of {step.of:,} rows  {step.table}"
-        if line == self._told:
-            return
-        self._told = line
-        if self._bar:
-            self._draw(share, line)
-        else:
-            print(line, file=self._out, flush=True)
-
-    def _draw(self, share: float, line: str) -> None:
-        full = round(share * BAR)
-        whole = f"[{'#' * full}{'.' * (BAR - full)}] {line}"
-        columns = shutil.get_terminal_size().columns - 1
-        print(f"\r{whole[:columns]:{columns}}", end="", file=self._out, flush=True)
-
 
 FLAGS = ("database",)
 
@@ -133,8 +77,8 @@ async def _move(source: str, target: str, *, check: bool) -> None:
         elif check:
             _tell_plan(await planned(here, there), source, target)
         else:
-            with ProgressBar(sys.stderr) as advance:
-                plan = await move(here, there, advance.show)
+            with ProgressBar(sys.stderr, "rows") as bar:
+                plan = await move(here, there, lambda step: bar.show(*step))
             there_now = f"{plan.rows:,} rows are in {_display_name(target)}"
             note(f"{there_now}, and equal to those they came from.")
             note(_next_step(plan, target))

@@ -1,6 +1,11 @@
-"""List the owners of what is kept on this database, and export or erase all of one.
+"""List the owners of what is kept on this database, and export, import or erase all of one.
 
 An owner is whose a thread is: `local`, a person's or a project's id, or what a key says.
+
+An export can be imported here or elsewhere. The file is checked whole before anything is written,
+and nothing of it is seen before all of it is there. The same import again changes nothing; one
+that broke off goes on when it is run again. Keys are not imported, and runs that had not ended
+come in as cancelled.
 """
 
 from __future__ import annotations
@@ -13,6 +18,7 @@ from pathlib import Path
 
 from antiphon.api import operations
 from antiphon.cli.output import format_table, note, print_json
+from antiphon.cli.progress import ProgressBar
 from antiphon.runtime.admin.owners import OwnerService
 from antiphon.runtime.runtime import open_admin
 from antiphon.settings.loading import LoadedSettings
@@ -27,7 +33,9 @@ NONE = "Nobody has anything yet."
 
 def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
     """Add the actions and their arguments."""
-    actions = parser.add_subparsers(dest="action", required=True, metavar="list|show|export|erase")
+    actions = parser.add_subparsers(
+        dest="action", required=True, metavar="list|show|export|import|erase"
+    )
     listing = actions.add_parser("list", parents=[flags], help="everybody who has something")
     listing.add_argument("--json", action="store_true", help="as one JSON list")
     show = actions.add_parser("show", parents=[flags], help="how much one has")
@@ -37,6 +45,16 @@ def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
     _owner_argument(export)
     export.add_argument("-o", "--output", help="the file; by default named for owner and day")
     export.add_argument("--force", action="store_true", help="put it in the place of another file")
+    imports = actions.add_parser("import", parents=[flags], help="add what an export holds")
+    imports.add_argument("file", metavar="FILE", help="a zip that `antiphon owners export` wrote")
+    imports.add_argument("--owner", metavar="ID", help="for this owner, not for the one it names")
+    imports.add_argument(
+        "--new-ids", action="store_true", help="with new ids, beside what has the old ones"
+    )
+    imports.add_argument(
+        "--check", action="store_true", help="only say what would be added, and whether it can be"
+    )
+    imports.add_argument("--json", action="store_true", help="as one JSON object")
     erase = actions.add_parser("erase", parents=[flags], help="delete all of one, for good")
     _owner_argument(erase)
     erase.add_argument("--yes", action="store_true", help="do not ask to have the owner typed")
@@ -61,6 +79,8 @@ async def _run_action(asked: Namespace, settings: Settings) -> None:
                 await _show(owners, asked)
             case "export":
                 await _export(owners, asked)
+            case "import":
+                await _import(owners, asked)
             case _:
                 await _erase(owners, asked)
 
@@ -101,6 +121,41 @@ async def _export(owners: OwnerService, asked: Namespace) -> None:
             async for piece in pieces:
                 written += file.buffer.write(piece)
     note(f"All of {asked.owner} is in {place}: {written:,} bytes.")
+
+
+async def _import(owners: OwnerService, asked: Namespace) -> None:
+    call = operations.ImportOwner(asked.owner, asked.new_ids, asked.check)
+    path = Path(asked.file)
+    if not await asyncio.to_thread(path.is_file):
+        raise NotFound(
+            f"There is no file {asked.file}.", hint="`antiphon owners export` writes one."
+        )
+    with ProgressBar(sys.stderr) as bar:
+        result = await owners.import_owner(call, path, Principal(), lambda step: bar.show(*step))
+    if asked.json:
+        print_json(result)
+        return
+    for counts, word in (
+        (result.added, "to add" if asked.check else "added"),
+        (result.unchanged, "unchanged"),
+        (result.skipped, "left out"),
+    ):
+        for kind, count in counts.items():
+            print(f"{kind:14} {count:>10,} {word}")
+    note(_summary(result))
+
+
+def _summary(result: operations.OwnerImport) -> str:
+    if not result.added:
+        return f"All of it is there already for {result.owner}: nothing was changed."
+    if result.checked_only:
+        return f"This can be imported for {result.owner}; nothing was written."
+    said = f"All of it is there for {result.owner}."
+    if result.ended_runs:
+        said += f" Runs that had not ended are cancelled: {result.ended_runs:,}."
+    if "keys" in result.skipped or "provider_keys" in result.skipped:
+        said += " Keys are not imported: make new ones."
+    return said
 
 
 async def _erase(owners: OwnerService, asked: Namespace) -> None:

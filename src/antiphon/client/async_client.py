@@ -7,13 +7,22 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import aclosing
 from copy import copy
 from functools import partial
+from os import PathLike
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
 from msgspec.structs import replace
 
 from antiphon.api import operations
-from antiphon.api.operations import Content, ListActions, Listed, ListMessages, Operation
+from antiphon.api.operations import (
+    Content,
+    ListActions,
+    Listed,
+    ListMessages,
+    Operation,
+    OwnerImport,
+)
 from antiphon.client import uploads
 from antiphon.client.async_transport import AsyncBatches, AsyncPieces, AsyncTransport
 from antiphon.client.bind import RenamedMethods, async_method, stream_method
@@ -438,6 +447,24 @@ class AsyncClient(RenamedMethods):
         cannot be resumed.
         """
         return self.transport.export(owner)
+
+    async def import_owner(
+        self,
+        path: str | PathLike[str],
+        owner: str | None = None,
+        *,
+        new_ids: bool = False,
+        check: bool = False,
+    ) -> OwnerImport:
+        """Import the zip file at this path, which `export_owner` gave, here or elsewhere.
+
+        Everything comes in for `owner`, or for the owner that it was exported of. Ids are kept, or
+        with `new_ids` replaced by new ones. With `check` nothing is written. The same import again
+        changes nothing, and one that broke off goes on. Raises `Conflict` where an id is taken by
+        something else, `InvalidRequest` and `TooLarge` for a file that is not an export.
+        """
+        call = operations.ImportOwner(owner, new_ids, check)
+        return await self.transport.import_archive(call, Path(path))
 
     async def paginate(self, listing: Operation[Listed[T]]) -> AsyncIterator[T]:
         """Iterate over all pages of a list: `paginate(operations.ListThreads(q="flight"))`."""

@@ -10,12 +10,13 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, asynccontextmanager
 from copy import copy
+from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx2
 
 from antiphon.api import operations
-from antiphon.api.operations import Operation
+from antiphon.api.operations import ImportOwner, Operation, OwnerImport
 from antiphon.client.async_transport import AsyncBatches, AsyncPieces
 from antiphon.client.http_messages import (
     ACTOR_HEADER,
@@ -30,6 +31,7 @@ from antiphon.client.http_messages import (
     download_request,
     ended_early_error,
     error_from_problem,
+    import_request,
     named_model_server,
     new_key,
     parse_response,
@@ -38,6 +40,7 @@ from antiphon.client.http_messages import (
     with_headers,
 )
 from antiphon.client.recovery import ResumableStream
+from antiphon.client.uploads import AsyncFileBody
 from antiphon.engine import sanitize
 from antiphon.telemetry import tracing
 from antiphon.telemetry.tracing import NO_TRACES, Tracer
@@ -119,6 +122,11 @@ class AsyncHttpTransport:
     def export(self, owner: str) -> AsyncPieces:
         """Yield everything that an owner has as a zip file in pieces."""
         return self._read_pieces(build_request(operations.ExportOwner(owner), new_key()))
+
+    async def import_archive(self, call: ImportOwner, path: Path) -> OwnerImport:
+        """Send the zip file at this path until it is imported."""
+        request = import_request(call, path)
+        return parse_response(call, await self._fetch({**request, "content": AsyncFileBody(path)}))
 
     async def _read_pieces(self, request: dict[str, Any]) -> AsyncPieces:
         try:

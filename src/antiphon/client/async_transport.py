@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from antiphon.api.operations import Operation
+from antiphon.api.operations import ImportOwner, Operation, OwnerImport
 from antiphon.telemetry.tracing import Tracer
 from antiphon.tools.questions import ModelServer
 from antiphon.types.events import Numbered
@@ -60,6 +61,10 @@ class AsyncTransport(Protocol):
 
     def export(self, owner: str) -> AsyncPieces:
         """Yield everything that an owner has as a zip file in pieces; it cannot be resumed."""
+        ...
+
+    async def import_archive(self, call: ImportOwner, path: Path) -> OwnerImport:
+        """Send the zip file at this path, and return what was imported."""
         ...
 
     def on_behalf_of(self, owner: str) -> AsyncTransport:

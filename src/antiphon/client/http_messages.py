@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
 
@@ -15,7 +16,7 @@ import msgspec
 
 from antiphon import __version__
 from antiphon.api import operations
-from antiphon.api.operations import CreateRun, Follow, Operation, Process
+from antiphon.api.operations import CreateRun, Follow, ImportOwner, Operation, Process
 from antiphon.client.recovery import RetrySchedule
 from antiphon.engine import sanitize
 from antiphon.telemetry import tracing
@@ -157,6 +158,16 @@ def upload_request(name: str, media_type: str, content: bytes, key: str) -> dict
         "headers": {"content-type": sanitize.parse_media_type(media_type), "idempotency-key": key},
         "timeout": httpx2.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
     }
+
+
+def import_request(call: ImportOwner, path: Path) -> dict[str, Any]:
+    """Return the request of an import but for its body. Raises `InvalidRequest`."""
+    headers = {
+        "content-type": str(call.upload),
+        "content-length": str(path.stat().st_size),
+    }
+    timeout = httpx2.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS, read=BUSY_SECONDS)
+    return {**build_request(call, ""), "headers": headers, "timeout": timeout}
 
 
 def download_request(file_id: str) -> dict[str, Any]:

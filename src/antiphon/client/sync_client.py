@@ -8,13 +8,22 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from copy import copy
 from functools import partial
+from os import PathLike
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
 from msgspec.structs import replace
 
 from antiphon.api import operations
-from antiphon.api.operations import Content, ListActions, Listed, ListMessages, Operation
+from antiphon.api.operations import (
+    Content,
+    ListActions,
+    Listed,
+    ListMessages,
+    Operation,
+    OwnerImport,
+)
 from antiphon.client import uploads
 from antiphon.client.bind import RenamedMethods, stream_method, sync_method
 from antiphon.client.compaction import (
@@ -438,6 +447,24 @@ class Client(RenamedMethods):
         cannot be resumed.
         """
         return self.transport.export(owner)
+
+    def import_owner(
+        self,
+        path: str | PathLike[str],
+        owner: str | None = None,
+        *,
+        new_ids: bool = False,
+        check: bool = False,
+    ) -> OwnerImport:
+        """Import the zip file at this path, which `export_owner` gave, here or elsewhere.
+
+        Everything comes in for `owner`, or for the owner that it was exported of. Ids are kept, or
+        with `new_ids` replaced by new ones. With `check` nothing is written. The same import again
+        changes nothing, and one that broke off goes on. Raises `Conflict` where an id is taken by
+        something else, `InvalidRequest` and `TooLarge` for a file that is not an export.
+        """
+        call = operations.ImportOwner(owner, new_ids, check)
+        return self.transport.import_archive(call, Path(path))
 
     def paginate(self, listing: Operation[Listed[T]]) -> Iterator[T]:
         """Iterate over all pages of a list: `paginate(operations.ListThreads(q="flight"))`."""

@@ -12,12 +12,13 @@ import time
 from collections.abc import Generator
 from contextlib import closing, contextmanager
 from copy import copy
+from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx2
 
 from antiphon.api import operations
-from antiphon.api.operations import Operation
+from antiphon.api.operations import ImportOwner, Operation, OwnerImport
 from antiphon.client.http_messages import (
     ACTOR_HEADER,
     OWNER_HEADER,
@@ -31,6 +32,7 @@ from antiphon.client.http_messages import (
     download_request,
     ended_early_error,
     error_from_problem,
+    import_request,
     named_model_server,
     new_key,
     parse_response,
@@ -40,6 +42,7 @@ from antiphon.client.http_messages import (
 )
 from antiphon.client.recovery import ResumableStream
 from antiphon.client.sync_transport import Batches, Pieces
+from antiphon.client.uploads import FileBody
 from antiphon.engine import sanitize
 from antiphon.telemetry import tracing
 from antiphon.telemetry.tracing import NO_TRACES, Tracer
@@ -119,6 +122,11 @@ class HttpTransport:
     def export(self, owner: str) -> Pieces:
         """Yield everything that an owner has as a zip file in pieces."""
         return self._read_pieces(build_request(operations.ExportOwner(owner), new_key()))
+
+    def import_archive(self, call: ImportOwner, path: Path) -> OwnerImport:
+        """Send the zip file at this path until it is imported."""
+        request = import_request(call, path)
+        return parse_response(call, self._fetch({**request, "content": FileBody(path)}))
 
     def _read_pieces(self, request: dict[str, Any]) -> Pieces:
         try:

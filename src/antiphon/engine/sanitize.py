@@ -24,6 +24,8 @@ UNKNOWN_TYPE = "application/octet-stream"
 _CONTAINERS = (dict, list, tuple)
 _INT64 = range(-(2**63), 2**63)
 _INVALID_CHARACTERS = re.compile("[\0\ud800-\udfff]")
+_BRACKETS = bytes.maketrans(b"{}", b"[]")
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{},"))
 _MEDIA_TYPE = re.compile(r"[\w!#$&^.+-]{1,127}/[\w!#$&^.+-]{1,127}", re.ASCII)
 _OWNER = re.compile(r"[\x21-\x7e]{1,128}", re.ASCII)
 _UNSAFE_NAME = re.compile(
@@ -107,6 +109,26 @@ def validate_depth(value: Any, max_depth: int) -> None:
         if not level:
             return
     raise TooLarge("The JSON is nested too deep.", expected=f"at most {max_depth} levels")
+
+
+def validate_shape(sent: bytes, max_depth: int, max_items: int) -> None:
+    """Raise `TooLarge` for JSON nested too deep or with too many items, before it is decoded.
+
+    Without escapes, every second piece between quotes is a string. Each pass removes the innermost
+    pairs of brackets from the rest, so there are as many passes as levels. Unclosed brackets count
+    as levels too, because the decoder would descend into them.
+    """
+    if len(sent) <= max_items and sent.count(b"[") + sent.count(b"{") <= max_depth:
+        return
+    unescaped = sent.replace(b"\\\\", b"").replace(b'\\"', b"")
+    shape = b"".join(unescaped.split(b'"')[::2]).translate(_BRACKETS, _NO_BRACKETS)
+    brackets = shape.replace(b",", b"")
+    if len(shape) - len(brackets) > max_items or brackets.count(b"[") > max_items:
+        raise TooLarge("The JSON has too many items.", expected=f"at most {max_items}")
+    for _ in range(max_depth):
+        brackets = brackets.replace(b"[]", b"")
+    if b"[]" in brackets or brackets.count(b"[") > max_depth:
+        raise TooLarge("The JSON is nested too deep.", expected=f"at most {max_depth} levels")
 
 
 def validate_file_name(name: str) -> str:

@@ -10,13 +10,14 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from copy import copy
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import msgspec
 from msgspec.structs import replace
 
 from antiphon.api import operations
-from antiphon.api.operations import Operation, invalid_request
+from antiphon.api.operations import ImportOwner, Operation, OwnerImport, invalid_request
 from antiphon.client.async_transport import AsyncBatches, AsyncPieces
 from antiphon.client.portal import Portal
 from antiphon.client.sync_transport import Batches, Pieces
@@ -119,6 +120,14 @@ class AsyncEmbeddedTransport:
         async with aclosing(archive.pieces) as pieces:
             async for piece in pieces:
                 yield piece
+
+    async def import_archive(self, call: ImportOwner, path: Path) -> OwnerImport:
+        """Import the zip file at this path."""
+        dispatcher = (await self.runtime()).dispatcher
+        sanitize.request_fields(call)
+        answer = await dispatcher.import_owner(call, path, self._by)
+        imported: OwnerImport = _as_client_reads(answer, OwnerImport)
+        return imported
 
     async def runtime(self) -> Runtime:
         """Return the runtime; open it if it is not open yet."""
@@ -276,6 +285,10 @@ class EmbeddedTransport:
     def export(self, owner: str) -> Pieces:
         """Yield everything of an owner as a zip, piece by piece."""
         return self._portal.stream(self._async_transport.export(owner))
+
+    def import_archive(self, call: ImportOwner, path: Path) -> OwnerImport:
+        """Import the zip file at this path."""
+        return self._portal.run(self._async_transport.import_archive(call, path))
 
     def on_behalf_of(self, owner: str) -> EmbeddedTransport:
         """Return a transport to the same runtime on the same loop; closing it leaves both open."""

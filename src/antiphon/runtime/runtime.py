@@ -23,6 +23,7 @@ from antiphon.runtime import liveness, wiring
 from antiphon.runtime.admin.deletion import OwnerDeleter
 from antiphon.runtime.admin.dispatch import AdminDispatcher
 from antiphon.runtime.admin.export import OwnerExporter
+from antiphon.runtime.admin.import_owner import OwnerImporter
 from antiphon.runtime.admin.owners import OwnerService
 from antiphon.runtime.admin.provider_keys import ProviderKeyService
 from antiphon.runtime.destinations import Destinations
@@ -301,7 +302,8 @@ def _create_owner_service(
     store: Store, bus: LocalBus | SharedBus, catalog: Catalog, provider_keys: ProviderKeyService
 ) -> OwnerService:
     eraser, exporter = OwnerDeleter(store, bus, mint), OwnerExporter(store, mint)
-    return OwnerService(store, provider_keys, catalog.check_own, eraser, exporter)
+    importer = OwnerImporter(store, mint)
+    return OwnerService(store, provider_keys, catalog.check_own, eraser, exporter, importer)
 
 
 def _create_provider_keys(settings: Settings, store: Store) -> ProviderKeyService:

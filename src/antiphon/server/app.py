@@ -28,6 +28,7 @@ from antiphon.api.operations import (
     CreateRun,
     ExportOwner,
     Follow,
+    ImportOwner,
     ListActions,
     ListMessages,
     Operation,
@@ -336,6 +337,8 @@ class Application:
                     await self._stream(exchange, call, key)
                 case ExportOwner():
                     await self._export(exchange, call)
+                case ImportOwner():
+                    await self._import(exchange, call)
                 case _:
                     work = self._dispatcher.dispatch(call, exchange.caller.principal, key)
                     await _send_response(exchange, await self._run_operation(exchange, call, work))
@@ -364,16 +367,30 @@ class Application:
             exchange, archive._replace(pieces=pieces), str(call.file), welcome, self._pace
         )
 
+    async def _import(self, exchange: RequestContext, call: ImportOwner) -> None:
+        if self.draining:
+            raise _shutting_down()
+
+        async def check_admitted() -> None:
+            await self._check_admitted(exchange.caller)
+
+        response = await files.import_owner(exchange, call, self._dispatcher, check_admitted)
+        await _send_response(exchange, response)
+
+    async def _check_admitted(self, caller: Caller) -> None:
+        """Raise `Unavailable` while this process ends, and `Unauthorized` for a revoked key."""
+        if self.draining:
+            raise _shutting_down()
+        if not await self._access.is_still_admitted(caller):
+            raise Unauthorized("The key was revoked.", hint="Ask for a new one.")
+
     async def _run_operation(
         self, exchange: RequestContext, call: Operation[Any], work: Coroutine[Any, Any, T]
     ) -> T:
         """Run the operation in a slot; one that waits for a run is cancelled on disconnect."""
 
         async def welcome() -> None:
-            if self.draining:
-                raise _shutting_down()
-            if not await self._access.is_still_admitted(exchange.caller):
-                raise Unauthorized("The key was revoked.", hint="Ask for a new one.")
+            await self._check_admitted(exchange.caller)
 
         match call:
             case CreateRun(if_busy="wait") | Process(if_busy="wait"):

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import re
+import shutil
 import time
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import IO
 from urllib.parse import quote
 
 from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
+from antiphon.api.operations import ImportOwner
 from antiphon.api.problems import Malformed
 from antiphon.engine import sanitize
 from antiphon.limits.fair_queue import FairQueue
 from antiphon.runtime.admin.export import Archive
-from antiphon.runtime.services.dispatch import Dispatcher
+from antiphon.runtime.services.dispatch import Dispatcher, Response
 from antiphon.server import request_parsing, streaming
 from antiphon.server.request_context import Field, RequestContext, field, watch_disconnect
 from antiphon.settings.settings import Settings
-from antiphon.types.errors import InvalidRequest
+from antiphon.types.errors import InvalidRequest, Unavailable
 
 
 async def stream_file(
@@ -94,6 +99,9 @@ HEADERS = [
 ]
 
 
+MAX_ARCHIVE = 1 << 40  # bytes of an import
+SAVE_BYTES = 1_000_000  # written at once
+MIN_ROOM = 256_000_000  # bytes that an upload leaves on the disk
 _FORM = "multipart/form-data"
 
 
@@ -190,3 +198,49 @@ async def send_archive(
         field(b"content-disposition", content_disposition(archive.name)),
     ]
     await stream_file(exchange, headers, archive.pieces, welcome, pace)
+
+
+async def import_owner(
+    exchange: RequestContext,
+    call: ImportOwner,
+    dispatcher: Dispatcher,
+    check_admitted: Callable[[], Awaitable[None]],
+) -> Response:
+    """Save the body in a file of its own, and import it.
+
+    Raises what `check_admitted` raises for a caller who lost the key meanwhile.
+    """
+    with TemporaryDirectory(prefix="antiphon-upload-") as folder:
+        path = Path(folder) / "archive.zip"
+        async with aclosing(
+            request_parsing.stream_body(exchange.scope, exchange.receive, MAX_ARCHIVE)
+        ) as pieces:
+            await _save(pieces, path)
+        await check_admitted()
+        return await dispatcher.import_owner(call, path, exchange.caller.principal)
+
+
+async def _save(pieces: AsyncGenerator[bytes, None], path: Path) -> None:
+    """Write the pieces into a file. Raises `Unavailable` where they have no room."""
+    held: list[bytes] = []
+    size = 0
+    with path.open("xb") as file:
+        async for piece in pieces:
+            held.append(piece)
+            size += len(piece)
+            if size >= SAVE_BYTES:
+                await asyncio.to_thread(_append, file, held)
+                held, size = [], 0
+        await asyncio.to_thread(_append, file, held)
+
+
+def _append(file: IO[bytes], pieces: Sequence[bytes]) -> None:
+    room = shutil.disk_usage(file.name).free
+    if room < MIN_ROOM:
+        raise Unavailable(
+            "The server has no room for the upload.",
+            expected=f"{MIN_ROOM:,} bytes that are free beyond it",
+            received=f"{room:,} bytes",
+            hint="TMPDIR names another folder; `antiphon owners import` reads a file in place.",
+        )
+    file.writelines(pieces)

@@ -94,7 +94,9 @@ def _operation(kind: type[Operation[Any]], method: str, schema: Json) -> Json:
     }
     if rest.strip():
         operation["description"] = rest.strip()
-    if method == "GET":
+    if kind.upload:
+        operation["requestBody"] = {"required": True, "content": {kind.upload: {"schema": {}}}}
+    if method == "GET" or kind.upload:
         parameters += [
             _parameter(name, field, "query", needed=name in required)
             for name, field in fields.items()

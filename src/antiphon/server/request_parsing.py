@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
@@ -35,13 +35,19 @@ _MAYBE_ODD = re.compile(rb"\\u0000|[0-9]{19}")
 
 
 async def parse_request(kind: type[C], scope: Scope, receive: Receive, settings: Settings) -> C:
-    """Return the operation of this request, with the fields of its path, query and body."""
+    """Return the operation of this request, with the fields of its path, query and body.
+
+    The body of an upload is not read.
+    """
     method = kind.route.split(" ")[0]
     held = path_parameters(scope)
     if method == "GET":
         await read_body(scope, receive, 0)
         asked = _parse_event_cursor(scope) if kind is operations.Follow else parse_query(scope)
         return _convert(kind, _merge_path_fields(asked, held), strict=False)
+    if kind.upload:
+        _check_media_type(scope, kind.upload)
+        return _convert(kind, _merge_path_fields(parse_query(scope), held), strict=False)
     if scope["query_string"]:
         raise InvalidRequest(
             f"{method} takes its fields in the body.",
@@ -55,6 +61,11 @@ async def parse_request(kind: type[C], scope: Scope, receive: Receive, settings:
 
 async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
     """Return the request's body of at most `limit` bytes. Raises `TooLarge`, early if announced."""
+    return b"".join([piece async for piece in stream_body(scope, receive, limit)])
+
+
+async def stream_body(scope: Scope, receive: Receive, limit: int) -> AsyncGenerator[bytes, None]:
+    """Yield the request's body of at most `limit` bytes in pieces. Raises as `read_body`."""
     headers = Headers(scope=scope)
     announced = headers.get("content-length", "0")
     if not announced.isdecimal():
@@ -68,7 +79,6 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
             received=encoding[:64],
             hint="Send it as it is.",
         )
-    pieces: list[bytes] = []
     size, more = 0, True
     began = asyncio.get_running_loop().time()
     while more:
@@ -77,8 +87,17 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
         more = message.get("more_body", False)
         size += len(piece)
         _check_size(size, limit)
-        pieces.append(piece)
-    return b"".join(pieces)
+        yield piece
+
+
+def _check_media_type(scope: Scope, wanted: str) -> None:
+    media_type = Headers(scope=scope).get("content-type", "")
+    if sanitize.parse_media_type(media_type) != wanted:
+        raise UnsupportedMedia(
+            "The body is not declared as what is wanted here.",
+            expected=f"Content-Type: {wanted}",
+            received=media_type[:64] or "no Content-Type",
+        )
 
 
 def parse_json_object(sent: bytes, scope: Scope, max_depth: int) -> dict[str, Any]:
@@ -92,7 +111,7 @@ def parse_json_object(sent: bytes, scope: Scope, max_depth: int) -> dict[str, An
             expected="Content-Type: application/json",
             received=media_type[:64] or "no Content-Type",
         )
-    _check_shape(sent, max_depth)
+    sanitize.validate_shape(sent, max_depth, MAX_ITEMS)
     try:
         value = msgspec.json.decode(sent, type=dict[str, Any])
     except UnicodeDecodeError as error:
@@ -218,30 +237,6 @@ def _check_json(sent: bytes) -> None:
         return  # valid JSON, such as a number that is too large
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Malformed(f"The body is not JSON: {error}.", expected="JSON") from error
-
-
-_BRACKETS = bytes.maketrans(b"{}", b"[]")
-_REST = bytes(set(range(256)) - set(b"[]{},"))
-
-
-def _check_shape(sent: bytes, max_depth: int) -> None:
-    """Raise `TooLarge` for too deep nesting or too many items, in a few passes at C speed.
-
-    Without escapes, every second piece between quotes is a string. Each pass removes the innermost
-    pairs of brackets from the rest, so there are as many passes as levels. Unclosed brackets count
-    as levels too, because the decoder would descend into them.
-    """
-    if len(sent) <= MAX_ITEMS and sent.count(b"[") + sent.count(b"{") <= max_depth:
-        return
-    unescaped = sent.replace(b"\\\\", b"").replace(b'\\"', b"")
-    shape = b"".join(unescaped.split(b'"')[::2]).translate(_BRACKETS, _REST)
-    brackets = shape.replace(b",", b"")
-    if len(shape) - len(brackets) > MAX_ITEMS or brackets.count(b"[") > MAX_ITEMS:
-        raise TooLarge("The JSON has too many items.", expected=f"at most {MAX_ITEMS}")
-    for _ in range(max_depth):
-        brackets = brackets.replace(b"[]", b"")
-    if b"[]" in brackets or brackets.count(b"[") > max_depth:
-        raise TooLarge("The JSON is nested too deep.", expected=f"at most {max_depth} levels")
 
 
 def _check_values(value: Any, where: str) -> None:

@@ -24,6 +24,7 @@ from antiphon.providers.scripted import ScriptedProvider, ScriptGate
 from antiphon.runtime.admin.deletion import OwnerDeleter
 from antiphon.runtime.admin.dispatch import AdminDispatcher
 from antiphon.runtime.admin.export import OwnerExporter
+from antiphon.runtime.admin.import_owner import OwnerImporter
 from antiphon.runtime.admin.owners import OwnerService
 from antiphon.runtime.admin.provider_keys import Cipher, ProviderKeyService
 from antiphon.runtime.destinations import Destinations
@@ -124,9 +125,9 @@ class House:
     def owners(self) -> OwnerService:
         keys = ProviderKeyService(self.store, self._mint, _no_seal)
         eraser = OwnerDeleter(self.store, self.bus, self._mint, settle=0)
-        return OwnerService(
-            self.store, keys, lambda *_: None, eraser, OwnerExporter(self.store, self._mint)
-        )
+        exporter = OwnerExporter(self.store, self._mint)
+        importer = OwnerImporter(self.store, self._mint)
+        return OwnerService(self.store, keys, lambda *_: None, eraser, exporter, importer)
 
     def new_worker(
         self, name: str, *dead: str, serves: Callable[[str], bool] = serve_all

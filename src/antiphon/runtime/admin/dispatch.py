@@ -6,10 +6,19 @@ They concern the installation, so no owner is checked; the server checks the cal
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 from antiphon.api import operations
-from antiphon.api.operations import BackendServer, Listed, LiveRun, NewKey, Operation, UsageReport
+from antiphon.api.operations import (
+    BackendServer,
+    Listed,
+    LiveRun,
+    NewKey,
+    Operation,
+    OwnerImport,
+    UsageReport,
+)
 from antiphon.ports import AdminStore
 from antiphon.runtime.admin.accounts import AccountService
 from antiphon.runtime.admin.export import Archive
@@ -82,6 +91,12 @@ class AdminDispatcher:
     async def export(self, call: operations.ExportOwner, by: Principal) -> Archive:
         """Return everything of an owner as an archive. Raises `NotFound`."""
         return await self._owners.export(call, by)
+
+    async def import_owner(
+        self, call: operations.ImportOwner, path: Path, by: Principal
+    ) -> OwnerImport:
+        """Import the archive at this path."""
+        return await self._owners.import_owner(call, path, by)
 
     async def _list_people(self, call: operations.ListPeople, _: Principal) -> Listed[Person]:
         return _page(await self._store.people(), call.limit, call.after)

@@ -9,18 +9,30 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import Counter, deque
-from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing, contextmanager, suppress
 from datetime import UTC, datetime
 from typing import IO, Any, NamedTuple, TypeVar
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 import msgspec
+from msgspec.structs import asdict
 
 from antiphon.ports import RecordPage, Store
 from antiphon.runtime.admin import audit
-from antiphon.types.accounts import Key, Principal, ProviderKey
+from antiphon.runtime.admin.archive import (
+    FILES,
+    FORM,
+    MANIFEST,
+    EventsRecord,
+    FileRecord,
+    Manifest,
+    RunRecord,
+    ThreadRecord,
+    member,
+)
+from antiphon.types.accounts import AuditEntry, Key, Principal, ProviderKey, UsageRow
 from antiphon.types.errors import Conflict, EventExpired, NotFound
 from antiphon.types.ids import Mint
 from antiphon.types.messages import Message, Upload
@@ -86,12 +98,14 @@ class _PieceBuffer:
 
 T = TypeVar("T")
 
-FORM = 1  # of the archive; raised for a change that readers of older archives cannot ignore
 PAGE_BYTES = 1_000_000  # about as much of a list is in memory at once
 FIRST_PAGE = 10  # records in the first page, before their size is known
 MAX_PAGE = 200
 REMEMBERED = 1_000  # ids of exported records: the last one may be deleted meanwhile
+MAX_LINES = 10_000  # events in one record
 MAX_NAME_LENGTH = 100
+MAX_USAGE = 1_000_000  # rows: ten models a day for centuries
+TRIES = 5  # to read a run and its log's end while both change
 
 _THREADS = ThreadPoolExecutor(2, "antiphon export")
 """Threads for compression, so that archives do not delay sign-ins and probes."""
@@ -141,22 +155,24 @@ class _Export:
 
     async def pieces(self) -> AsyncGenerator[bytes, None]:
         """Yield the bytes of the archive."""
-        for name, things in (
+        for kind, records in (
             ("assistants", self._every(Assistant)),
-            ("threads", self._every(Thread)),
+            ("threads", self._threads()),
             ("messages", self._messages()),
+            ("runs", self._runs()),
+            ("events", self._events()),
             ("actions", self._actions()),
+            ("files", self._uploads()),
+            ("usage", self._usage()),
+            ("audit", self._audit()),
             ("keys", self._keys()),
             ("provider_keys", self._provider_keys()),
-            ("files", self._uploads()),
         ):
-            async for piece in self._entry(f"{name}.jsonl", self._lines(name, things)):
+            async for piece in self._entry(member(kind), self._lines(kind, records)):
                 yield piece
-        async for piece in self._entry("runs.jsonl", self._runs()):
-            yield piece
         async for piece in self._contents():
             yield piece
-        async for piece in self._entry("manifest.json", self._manifest()):
+        async for piece in self._entry(MANIFEST, self._manifest()):
             yield piece
         yield self._zip.close()
 
@@ -197,26 +213,77 @@ class _Export:
                 yield piece
 
     def _manifest(self) -> AsyncGenerator[bytes, None]:
-        """Yield the manifest: format, owner and counts. It comes last, to show completeness."""
-        manifest = {
-            "form": FORM,
-            "owner": self._owner,
-            "made_at": self._now,
-            "counts": self._counts,
-        }
+        """Yield the manifest. It comes last, to show completeness."""
+        manifest = Manifest(FORM, self._owner, self._now, self._counts)
         return _whole(msgspec.json.format(_encode(manifest), indent=2) + b"\n")
 
     # Records.
+
+    async def _threads(self) -> AsyncGenerator[Thread, None]:
+        """Yield each thread, with its family where that is another thread's."""
+        async for page in self._pages(Thread):
+            families = await self._store.thread_families([thread.id for thread in page])
+            for thread in page:
+                family = families.get(thread.id)
+                yield ThreadRecord(**asdict(thread), family=family) if family else thread
 
     async def _messages(self) -> AsyncGenerator[Message, None]:
         async for thread in self._every(Thread):
             async for message in self._every(Message, thread_id=thread.id):
                 yield message
 
+    async def _runs(self) -> AsyncGenerator[RunRecord, None]:
+        """Yield each run with how far its log goes."""
+        async for run in self._every(Run):
+            with suppress(NotFound):  # deleted meanwhile
+                yield await self._run_record(run)
+
+    async def _run_record(self, run: Run) -> RunRecord:
+        """Return a run and its log's end as they were at one moment."""
+        for _ in range(TRIES):
+            lease, before = await self._store.run_lease(run.id), run
+            if run.status.ended:
+                break
+            run = await self._store.get(Run, self._owner, run.id)
+            if run == before:
+                break
+        return RunRecord(run, lease.kept_after, lease.last_event)
+
+    async def _events(self) -> AsyncGenerator[EventsRecord, None]:
+        """Yield the events of each run that are still stored."""
+        async for run in self._every(Run):
+            with suppress(NotFound, EventExpired):  # deleted or forgotten meanwhile
+                after, more = (await self._store.run_lease(run.id)).kept_after, True
+                while more:
+                    page = await self._store.read_events(run.id, after)
+                    for first, lines in _parts(page.first, page.lines):
+                        yield EventsRecord(run.id, first, tuple(map(msgspec.Raw, lines)))
+                    after += len(page.lines)
+                    more = page.more
+
     async def _actions(self) -> AsyncGenerator[Action, None]:
         async for run in self._every(Run):
             async for action in self._every(Action, run_id=run.id):
                 yield action
+
+    async def _uploads(self) -> AsyncGenerator[FileRecord, None]:
+        """Yield each upload with its path in the archive."""
+        async for upload in self._every(Upload):
+            yield FileRecord(**asdict(upload), place=_place(upload))
+
+    async def _usage(self) -> AsyncGenerator[UsageRow, None]:
+        for row in await self._store.usage("", MAX_USAGE, self._owner):
+            yield row
+
+    async def _audit(self) -> AsyncGenerator[AuditEntry, None]:
+        """Yield the audit entries about the owner."""
+        after, more = None, True
+        while more:
+            page = await self._store.audit_entries(MAX_PAGE, after, self._owner)
+            for entry in page.data:
+                yield entry
+            more = page.has_more
+            after = page.data[-1].id if page.data else None
 
     async def _keys(self) -> AsyncGenerator[Key, None]:
         """Yield the keys, without their secrets, which are not stored."""
@@ -228,47 +295,19 @@ class _Export:
         for key in await self._store.provider_keys(self._owner):
             yield key
 
-    async def _uploads(self) -> AsyncGenerator[dict[str, Any], None]:
-        """Yield each upload's record and its path in the archive."""
-        async for upload in self._every(Upload):
-            yield {**msgspec.to_builtins(upload), "place": _place(upload)}
-
-    async def _runs(self) -> AsyncGenerator[bytes, None]:
-        """Yield a line for each run, with those of its events that are still stored."""
-        async for run in self._every(Run):
-            try:
-                after = (await self._store.run_lease(run.id)).kept_after
-            except NotFound:  # deleted meanwhile
-                after = 0
-            yield b'{"run":%b,"events_after":%d,"events":[' % (_encode(run), after)
-            between = b""
-            async for lines in self._log(run.id, after):
-                yield between + b",".join(lines)
-                between = b","
-            yield b"]}\n"
-            self._counts["runs"] += 1
-
-    async def _log(self, run_id: str, after: int) -> AsyncGenerator[Sequence[bytes], None]:
-        """Yield the events above this number that exist now."""
-        more = True
-        while more:
-            try:
-                page = await self._store.read_events(run_id, after)
-            except (NotFound, EventExpired):  # deleted or past retention meanwhile
-                return
-            if page.lines:
-                yield page.lines
-            after += len(page.lines)
-            more = page.more
-
     async def _every(self, kind: type[T], **where: str) -> AsyncGenerator[T, None]:
-        """Yield all records of a kind, in pages of about `PAGE_BYTES`."""
+        """Yield all records of a kind."""
+        async for page in self._pages(kind, **where):
+            for record in page:
+                yield record
+
+    async def _pages(self, kind: type[T], **where: str) -> AsyncGenerator[Sequence[T], None]:
+        """Yield all records of a kind in pages of about `PAGE_BYTES`."""
         limit, seen = FIRST_PAGE, deque[str](maxlen=REMEMBERED)
         more = True
         while more:
             page = await self._page(kind, limit, seen, where)
-            for thing in page.data:
-                yield thing
+            yield page.data
             seen.extend(thing.id for thing in page.data)
             size = sum(len(_encode(thing)) for thing in page.data)
             limit = max(1, min(MAX_PAGE, limit * PAGE_BYTES // max(size, 1)))
@@ -286,6 +325,16 @@ class _Export:
         raise Conflict("What is to be exported is being deleted.", hint="Begin anew.")
 
 
+def _parts(first: int, lines: Sequence[bytes]) -> Iterator[tuple[int, Sequence[bytes]]]:
+    """Yield the lines in parts of about `PAGE_BYTES`, each with the number of its first line."""
+    start = size = 0
+    for end, line in enumerate(lines, 1):
+        size += len(line)
+        if size >= PAGE_BYTES or end - start == MAX_LINES or end == len(lines):
+            yield first + start, lines[start:end]
+            start, size = end, 0
+
+
 async def _whole(content: bytes) -> AsyncGenerator[bytes, None]:
     yield content
 
@@ -293,4 +342,4 @@ async def _whole(content: bytes) -> AsyncGenerator[bytes, None]:
 def _place(upload: Upload) -> str:
     """Return a file's path in the archive, which is harmless wherever it is unpacked."""
     name = _UNSAFE.sub("_", upload.name)[-MAX_NAME_LENGTH:].strip(". ")
-    return f"files/{upload.id}-{name or 'file'}"
+    return f"{FILES}{upload.id}-{name or 'file'}"

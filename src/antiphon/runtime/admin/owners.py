@@ -5,14 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
+from pathlib import Path
 from typing import Any, TypeVar
 
 from antiphon.api import operations
-from antiphon.api.operations import Deleted, Erasure, Listed, Operation
+from antiphon.api.operations import Deleted, Erasure, Listed, Operation, OwnerImport
 from antiphon.engine import sanitize
 from antiphon.ports import AdminStore
 from antiphon.runtime.admin.deletion import OwnerDeleter
 from antiphon.runtime.admin.export import Archive, OwnerExporter
+from antiphon.runtime.admin.import_owner import OwnerImporter, Tell, quiet
 from antiphon.runtime.admin.provider_keys import ProviderKeyService
 from antiphon.types.accounts import OwnerProviderKey, OwnerTotals, Principal, ProviderKey
 
@@ -34,6 +36,7 @@ class OwnerService:
         check: CheckProviderKey,
         eraser: OwnerDeleter,
         exporter: OwnerExporter,
+        importer: OwnerImporter,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
@@ -41,6 +44,7 @@ class OwnerService:
         self._check = check
         self._eraser = eraser
         self._exporter = exporter
+        self._importer = importer
         self._clock = clock
         self.handlers: Mapping[type[Operation[Any]], Callable[[Any, Principal], Awaitable[Any]]] = {
             operations.SetProviderKey: self._set_own_key,
@@ -64,6 +68,12 @@ class OwnerService:
     async def export(self, call: operations.ExportOwner, by: Principal) -> Archive:
         """Return everything of an owner as an archive. Raises `NotFound`."""
         return await self._exporter.begin(sanitize.validate_owner(call.owner), by)
+
+    async def import_owner(
+        self, call: operations.ImportOwner, path: Path, by: Principal, tell: Tell = quiet
+    ) -> OwnerImport:
+        """Import the archive at this path. Raises as `OwnerImporter.run`."""
+        return await self._importer.run(call, path, by, tell)
 
     async def _set_own_key(self, call: operations.SetProviderKey, by: Principal) -> ProviderKey:
         return await self._set(by.owner, call.provider, OwnerProviderKey(key=call.key), by)

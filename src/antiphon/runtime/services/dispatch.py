@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from hashlib import blake2b
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -174,6 +175,12 @@ class Dispatcher:
     async def export(self, call: operations.ExportOwner, by: Principal) -> Archive:
         """Return everything of an owner as an archive. Raises `NotFound`."""
         return await self._admin.export(call, by)
+
+    async def import_owner(
+        self, call: operations.ImportOwner, path: Path, by: Principal
+    ) -> Response:
+        """Import the archive at this path. Raises as `OwnerImporter.run`."""
+        return Response(await self._admin.import_owner(call, path, by), call.http_status)
 
     # Files and models.
 

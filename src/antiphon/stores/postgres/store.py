@@ -228,11 +228,13 @@ class PostgresStore:
     async def read_events(self, run_id: str, after: int) -> EventPage:
         """See `RunStore.read_events`."""
         number = self._numbers.get(run_id)
-        if number is None:
-            number = await self._read(reads.run_number, run_id)
-            self._numbers[run_id] = number
-            if len(self._numbers) > CACHED_RUN_NUMBERS:
-                self._numbers.popitem(last=False)
+        if number is not None:
+            with suppress(NotFound):  # deleted; an import may have brought it back
+                return await self._read(reads.read_events, run_id, number, after)
+        number = await self._read(reads.run_number, run_id)
+        self._numbers[run_id] = number
+        if len(self._numbers) > CACHED_RUN_NUMBERS:
+            self._numbers.popitem(last=False)
         return await self._read(reads.read_events, run_id, number, after)
 
     async def context(self, thread_id: str, *, fresh: bool = False) -> Context:

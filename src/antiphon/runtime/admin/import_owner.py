@@ -1,0 +1,511 @@
+"""Imports an owner's archive: checked whole, written bite by bite, seen at its end.
+
+Everything is checked before anything is written. Records are then added under an owner of the
+import's own, which nobody's key opens, and given to the target when all of them are there. An
+import that was broken off goes on where it was when it is run again: ids and the import's owner
+follow from the file and the target.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import shutil
+import threading
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing
+from hashlib import blake2b
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple, TypeVar, cast
+
+import msgspec
+from msgspec.structs import asdict, replace
+
+from antiphon.api.operations import ImportOwner, OwnerImport
+from antiphon.engine import sanitize
+from antiphon.ports import ImportBatch, ImportedEvents, ImportedRun, Store
+from antiphon.runtime.admin import audit
+from antiphon.runtime.admin.archive import FileRecord, RunRecord, ThreadRecord
+from antiphon.runtime.admin.archive_ids import keep, renew
+from antiphon.runtime.admin.archive_loader import Loaded, load
+from antiphon.runtime.admin.archive_reader import ArchiveReader, Bounds
+from antiphon.stores.spool import Record, Spool, State
+from antiphon.types.accounts import AuditEntry, Principal, UsageRow
+from antiphon.types.errors import Conflict, Unavailable
+from antiphon.types.ids import Mint
+from antiphon.types.messages import Message, Upload
+from antiphon.types.runs import Action, Assistant, Run, Thread
+
+T = TypeVar("T")
+
+BATCH_BYTES = 1_000_000  # about as much is written in one transaction
+BATCH_RECORDS = 500
+PAGE = 200  # records that are looked up at once
+MAX_USAGE = 1_000_000
+NAMED = 10  # conflicts that the error names
+STAGING = "import_"
+
+_KINDS: Mapping[str, type[Any]] = {
+    "assistants": Assistant,
+    "files": Upload,
+    "threads": Thread,
+    "messages": Message,
+    "runs": Run,
+    "actions": Action,
+}
+"""Kinds of records that are added, each behind those that it may belong to."""
+
+_PARENTS = {"messages": "threads", "runs": "threads", "actions": "runs"}
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Step(NamedTuple):
+    """Progress: `done` of `of`, in bytes while it is read and in records then."""
+
+    doing: str
+    what: str
+    done: int
+    of: int
+
+
+Tell = Callable[[Step], None]
+"""Called with each step, in the event loop's thread or in another one; must not raise."""
+
+
+def quiet(step: Step) -> None:
+    """Ignore the step."""
+
+
+class OwnerImporter:
+    """Imports archives, and audits each import that changed something."""
+
+    def __init__(self, store: Store, mint: Mint, bounds: Bounds = Bounds()) -> None:  # noqa: B008 - a frozen value
+        self._store = store
+        self._mint = mint
+        self._bounds = bounds
+
+    async def run(
+        self, call: ImportOwner, path: Path, by: Principal, tell: Tell = quiet
+    ) -> OwnerImport:
+        """Import the archive at this path, or only check it.
+
+        Raises `InvalidRequest` and `TooLarge` for a file that cannot be imported, and `Conflict`
+        where ids are taken; nothing is written then.
+        """
+        if call.owner is not None:
+            sanitize.validate_owner(call.owner)
+        secret = await self._store.installation_secret()
+        with TemporaryDirectory(prefix="antiphon-import-") as folder:
+            archive = await asyncio.to_thread(ArchiveReader, path, self._bounds)
+            try:
+                _check_room(Path(folder), 2 * archive.record_bytes)
+                digest = await _in_thread(_digest, path)
+                spool = Spool(Path(folder) / "records.db")
+                try:
+                    work = _Import(self._store, archive, spool, call, tell)
+                    return await work.run(secret, digest, self._mint, by)
+                finally:
+                    spool.close()
+            finally:
+                archive.close()
+
+
+def _check_room(folder: Path, needed: int) -> None:
+    """Raise `Unavailable` where the records have no room to be checked in."""
+    room = shutil.disk_usage(folder).free
+    if needed > room:
+        raise Unavailable(
+            f"There is not enough room in {folder.parent} to check the file.",
+            expected=f"{needed:,} bytes",
+            received=f"{room:,} bytes",
+            hint="TMPDIR names another folder.",
+        )
+
+
+def _digest(stopped: threading.Event, path: Path) -> bytes:
+    digest = blake2b(digest_size=32)
+    with path.open("rb") as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+            _check_stopped(stopped)
+    return digest.digest()
+
+
+def _check_stopped(stopped: threading.Event) -> None:
+    if stopped.is_set():
+        raise Unavailable("The import was stopped.")
+
+
+class _Import:
+    """One import."""
+
+    def __init__(
+        self, store: Store, archive: ArchiveReader, spool: Spool, call: ImportOwner, tell: Tell
+    ) -> None:
+        self._store = store
+        self._archive = archive
+        self._spool = spool
+        self._call = call
+        self._tell = tell
+        self._owner = call.owner or archive.manifest.owner
+        self._staging = ""
+        self._counts: Mapping[str, Counter[State]] = {}
+        self._conflicts: list[str] = []
+        self._conflict_count = 0
+
+    async def run(self, secret: bytes, digest: bytes, mint: Mint, by: Principal) -> OwnerImport:
+        """Check, write, give to the owner."""
+        about = _encode(["import", digest.hex(), self._owner, self._call.new_ids])
+        seed = hmac.digest(secret, about, "sha256")
+        self._staging = STAGING + seed.hex()[:32]
+        new_ids = renew(seed) if self._call.new_ids else keep
+        loaded: Loaded = await _in_thread(self._load, new_ids)
+        await self._check()
+        self._counts = await asyncio.to_thread(self._spool.counts)
+        history = await self._history(secret)
+        if not self._call.check:
+            await self._write()
+            await self._finish(history, mint, by)
+        return self._answer(loaded, history)
+
+    def _load(self, stopped: threading.Event, new_ids: Any) -> Loaded:
+        read, of = 0, self._archive.record_bytes + self._archive.file_bytes
+
+        def advance(size: int) -> None:
+            nonlocal read
+            _check_stopped(stopped)
+            read += size
+            self._tell(Step("reading", "bytes", read, of))
+
+        return load(self._archive, self._spool, self._owner, new_ids, advance)
+
+    # What is there already.
+
+    async def _check(self) -> None:
+        """Note of each record whether it is there. Raises `Conflict` where something else is."""
+        counts = await asyncio.to_thread(self._spool.counts)
+        of = sum(counts[kind].total() for kind in _KINDS)
+        done = 0
+        for kind in _KINDS:
+            async with aclosing(self._pages(kind)) as pages:
+                async for page in pages:
+                    states = await self._compare(kind, page)
+                    await asyncio.to_thread(self._spool.set_states, states)
+                    done += len(page)
+                    self._tell(Step("checking", kind, done, of))
+        if self._conflict_count:
+            more = self._conflict_count - len(self._conflicts)
+            raise Conflict(
+                f"{self._conflict_count:,} records are in the way of the import.",
+                expected="ids that are free, or hold the same for the same owner",
+                received="; ".join(self._conflicts) + (f"; and {more:,} more" if more else ""),
+                hint="With new ids (--new-ids) everything comes in beside what is there.",
+                conflicts=list(self._conflicts),
+            )
+
+    async def _compare(self, kind: str, page: Sequence[Record]) -> dict[int, State]:
+        found = await self._store.find_records(_KINDS[kind], [each.id for each in page])
+        parents = await self._states_of_parents(kind, page)
+        states: dict[int, State] = {}
+        for record in page:
+            there = found.get(record.id)
+            parent = parents.get(record.parent or "")
+            if there is None:
+                if parent != "present":
+                    states[record.seq] = "new"
+                elif record.made:  # the run is still active here, and stays so
+                    states[record.seq] = "present"
+                else:
+                    self._refuse(kind, record, f"is missing in {record.parent}")
+            elif there[0] not in (self._owner, self._staging):
+                self._refuse(kind, record, "belongs to another owner")
+            elif not await self._is_same(kind, record, there[1]):
+                self._refuse(kind, record, "has other content")
+            else:
+                states[record.seq] = "staged" if there[0] == self._staging else "present"
+        return states
+
+    async def _states_of_parents(self, kind: str, page: Sequence[Record]) -> Mapping[str, State]:
+        if kind not in _PARENTS:
+            return {}
+        ids = list({each.parent for each in page if each.parent})
+        return await asyncio.to_thread(self._spool.states, _PARENTS[kind], ids)
+
+    async def _is_same(self, kind: str, record: Record, there: Any) -> bool:
+        """Return whether what is there is what the archive has, as it came or as it was ended."""
+        docs = [doc for doc in (record.doc, record.before) if doc is not None]
+        known = [_stored(kind, doc) for doc in docs]
+        if there not in known:
+            return False
+        if kind == "files":
+            return await self._has_same_bytes(record, there)
+        return True
+
+    async def _has_same_bytes(self, record: Record, upload: Upload) -> bool:
+        content = await asyncio.to_thread(self._archive.content, str(record.parent))
+        for start in range(0, upload.size, BATCH_BYTES):
+            part = await self._store.content(None, upload.id, start, BATCH_BYTES)
+            if part != content[start : start + BATCH_BYTES]:
+                return False
+        return True
+
+    def _refuse(self, kind: str, record: Record, why: str) -> None:
+        self._conflict_count += 1
+        if len(self._conflicts) < NAMED:
+            self._conflicts.append(f"{kind}: {record.id} {why}")
+
+    # Usage and audit entries.
+
+    async def _history(self, secret: bytes) -> _History:
+        """Return the usage and the audit entries that are not there yet."""
+        known = {
+            (row.day, row.model): row for row in await self._store.usage("", MAX_USAGE, self._owner)
+        }
+        usage = [
+            row
+            async for row in self._decoded("usage", UsageRow)
+            if _exceeds(row, known.get((row.day, row.model)))
+        ]
+        entries: list[AuditEntry] = []
+        async with aclosing(self._pages("audit", reverse=True)) as pages:
+            async for page in pages:
+                entries += await self._lacking_entries(page, secret)
+        return _History(usage, entries)
+
+    async def _lacking_entries(self, page: Sequence[Record], secret: bytes) -> list[AuditEntry]:
+        """Return the entries of a page that this installation's log has not got.
+
+        An entry of its own log is there under its id. Any other comes in under an id that only
+        this installation can make, so that no file can take the place of an entry, or forge one.
+        """
+        came = [msgspec.json.decode(each.doc, type=AuditEntry) for each in page]
+        own = await self._store.find_records(AuditEntry, [entry.id for entry in came])
+        others = [entry for entry in came if own.get(entry.id, ("", None))[1] != entry]
+        renewed = renew(hmac.digest(secret, f"audit of {self._owner}".encode(), "sha256"))
+        marked = {renewed(entry.id): entry for entry in others}
+        known = await self._store.find_records(AuditEntry, list(marked))
+        return [
+            replace(entry, id=new, details={**entry.details, "imported_id": entry.id})
+            for new, entry in marked.items()
+            if new not in known
+        ]
+
+    async def _decoded(self, kind: str, type: type[T]) -> AsyncGenerator[T, None]:
+        async with aclosing(self._pages(kind)) as pages:
+            async for page in pages:
+                for each in page:
+                    yield msgspec.json.decode(each.doc, type=type)
+
+    # Writing.
+
+    async def _write(self) -> None:
+        """Add what is new to the import's own owner, each kind behind what it belongs to."""
+        of = sum(self._counts[kind]["new"] for kind in _KINDS)
+        done = 0
+        for kind in _KINDS:
+            async with aclosing(self._batches(kind)) as batches:
+                async for batch, records in batches:
+                    await self._store.import_records(self._staging, batch)
+                    done += records
+                    self._tell(Step("writing", kind, done, of))
+
+    async def _batches(self, kind: str) -> AsyncGenerator[tuple[ImportBatch, int], None]:
+        """Yield what is new of a kind, in batches of about `BATCH_BYTES`."""
+        if kind == "runs":
+            async for parts in self._parts_of_runs():
+                yield _batch_of_runs(parts), sum(isinstance(each, ImportedRun) for each in parts)
+            return
+        batch: list[Any] = []
+        size = 0
+        newest_first = kind in ("assistants", "files", "threads")
+        async with aclosing(self._pages(kind, reverse=newest_first)) as pages:
+            async for page in pages:
+                for record in page:
+                    if record.state != "new":
+                        continue
+                    item, weight = await self._item(kind, record)
+                    if batch and (size + weight > BATCH_BYTES or len(batch) == BATCH_RECORDS):
+                        yield _batch(kind, batch), len(batch)
+                        batch, size = [], 0
+                    batch.append(item)
+                    size += weight
+        if batch:
+            yield _batch(kind, batch), len(batch)
+
+    async def _item(self, kind: str, record: Record) -> tuple[Any, int]:
+        """Return what is written for a record, and its bytes."""
+        if kind == "files":
+            content = await asyncio.to_thread(self._archive.content, str(record.parent))
+            return (_stored(kind, record.doc), content), len(record.doc) + len(content)
+        if kind == "threads":
+            thread = msgspec.json.decode(record.doc, type=ThreadRecord)
+            family = thread.family if isinstance(thread.family, str) else None
+            return (_stored(kind, record.doc), family), len(record.doc)
+        return _stored(kind, record.doc), len(record.doc)
+
+    async def _parts_of_runs(self) -> AsyncGenerator[list[ImportedRun | ImportedEvents], None]:
+        """Yield runs with their events, oldest first.
+
+        A run is in one part with its events, unless these are more than `BATCH_BYTES`.
+        """
+        batch: list[ImportedRun | ImportedEvents] = []
+        size = 0
+        async with aclosing(self._pages("runs", reverse=True)) as pages:
+            async for page in pages:
+                for record in page:
+                    if record.state == "present":
+                        continue
+                    weight = self._spool.size("events", record.id)
+                    if batch and (size + weight > BATCH_BYTES or len(batch) >= BATCH_RECORDS):
+                        yield batch
+                        batch, size = [], 0
+                    reach = await self._reach(record, weight)
+                    if record.state == "new":
+                        batch.append(_imported_run(record))
+                        size += len(record.doc)
+                    for part in self._spool.children("events", record.id):
+                        if weight > BATCH_BYTES < size:
+                            yield batch
+                            batch, size = [], 0
+                        lines = part.doc.split(b"\n")
+                        events = ImportedEvents(record.id, cast("int", part.mark), lines)
+                        if events.first > reach:
+                            batch.append(events)
+                            size += len(part.doc)
+        if batch:
+            yield batch
+
+    async def _reach(self, record: Record, weight: int) -> int:
+        """Return the number of the last event of a run that an earlier try has written."""
+        run = msgspec.json.decode(record.doc, type=RunRecord)
+        if record.state == "new":
+            return 0
+        if weight <= BATCH_BYTES:
+            return run.last_event  # they were written with the run
+        after, more = (await self._store.run_lease(record.id)).kept_after, True
+        while more:
+            page = await self._store.read_events(record.id, after)
+            after += len(page.lines)
+            more = bool(page.lines)
+        return after
+
+    async def _finish(self, history: _History, mint: Mint, by: Principal) -> None:
+        """Write usage and audit entries, then give everything to the owner."""
+        added = {kind: self._added(kind) for kind in _KINDS}
+        if not (any(added.values()) or any(history)):
+            return
+        act = await audit.create_entry(
+            self._store,
+            mint,
+            by,
+            "owner.imported",
+            self._owner,
+            self._owner,
+            **{kind: str(count) for kind, count in added.items() if count},
+        )
+        entries = [
+            replace(entry, details={**entry.details, "imported": act.id})
+            for entry in history.entries
+        ]
+        await self._store.finish_import(history.usage, entries, act)
+        while await self._store.transfer_owned(self._staging, self._owner, BATCH_RECORDS):
+            pass
+
+    def _answer(self, loaded: Loaded, history: _History) -> OwnerImport:
+        added: Counter[str] = Counter()
+        unchanged: Counter[str] = Counter()
+        for kind in _KINDS:
+            unchanged[kind] = self._counts[kind]["present"]
+            added[kind] = self._added(kind)
+        for kind, lacking in (("usage", history.usage), ("audit", history.entries)):
+            added[kind] = len(lacking)
+            unchanged[kind] = self._counts[kind].total() - len(lacking)
+        return OwnerImport(
+            owner=self._owner,
+            checked_only=self._call.check,
+            added=_nonzero(added),
+            unchanged=_nonzero(unchanged),
+            skipped=dict(loaded.skipped),
+            ended_runs=loaded.ended_runs,
+        )
+
+    def _added(self, kind: str) -> int:
+        """Return how many records of a kind were not in their place when the import began."""
+        return self._counts[kind]["new"] + self._counts[kind]["staged"]
+
+    async def _pages(
+        self, kind: str, *, reverse: bool = False
+    ) -> AsyncGenerator[Sequence[Record], None]:
+        """Yield the records of a kind, as they came or in the other direction."""
+        after: int | None = None
+        while page := await asyncio.to_thread(self._spool.page, kind, after, PAGE, reverse=reverse):
+            yield page
+            after = page[-1].seq
+
+
+class _History(NamedTuple):
+    """Usage and audit entries that are to be written."""
+
+    usage: Sequence[UsageRow]
+    entries: Sequence[AuditEntry]
+
+
+def _stored(kind: str, doc: bytes) -> Any:
+    """Return the record as a store has it."""
+    match kind:
+        case "runs":
+            return msgspec.json.decode(doc, type=RunRecord).run
+        case "files":
+            record = msgspec.json.decode(doc, type=FileRecord)
+            fields = asdict(record)
+            del fields["place"]
+            return Upload(**fields)
+        case _:
+            return msgspec.json.decode(doc, type=_KINDS[kind])
+
+
+def _imported_run(record: Record) -> ImportedRun:
+    run = msgspec.json.decode(record.doc, type=RunRecord)
+    return ImportedRun(run.run, run.last_event, run.events_after)
+
+
+def _batch(kind: str, items: Sequence[Any]) -> ImportBatch:
+    return ImportBatch(**{"uploads" if kind == "files" else kind: items})
+
+
+def _batch_of_runs(parts: Sequence[ImportedRun | ImportedEvents]) -> ImportBatch:
+    return ImportBatch(
+        runs=[each for each in parts if isinstance(each, ImportedRun)],
+        events=[each for each in parts if isinstance(each, ImportedEvents)],
+    )
+
+
+def _exceeds(row: UsageRow, known: UsageRow | None) -> bool:
+    """Return whether a number of the row is larger than the one that is there."""
+    return known is None or any(
+        getattr(row, name) > getattr(known, name)
+        for name in row.__struct_fields__
+        if name not in ("day", "owner", "model")
+    )
+
+
+def _nonzero(counts: Mapping[str, int]) -> dict[str, int]:
+    return {name: count for name, count in counts.items() if count}
+
+
+async def _in_thread(work: Callable[..., T], *args: Any) -> T:
+    """Run blocking work in a thread; where the caller is cancelled, stop it and wait for its end.
+
+    `work` gets an event that is set then.
+    """
+    stopped = threading.Event()
+    task = asyncio.ensure_future(asyncio.to_thread(work, stopped, *args))
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        stopped.set()
+        await asyncio.wait([task])
+        raise

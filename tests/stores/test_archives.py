@@ -1,0 +1,423 @@
+"""Exports and imports on every store: what went out comes in as it was, once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from antiphon.ports import ReadSet, Store
+from antiphon.telemetry import failpoints
+from antiphon.types import errors, events
+from antiphon.types.messages import Message
+from antiphon.types.runs import Action, Assistant, Run, Status, Thread
+from tests.support.runtime.archives import (
+    ASSISTANT,
+    CONTENT,
+    CUT,
+    DRIVEN,
+    ENDED,
+    FILE,
+    LONG,
+    PAUSED,
+    THREAD,
+    WAITING,
+    Contents,
+    add_active,
+    contents,
+    exported,
+    fill,
+    imported,
+    told,
+    write,
+)
+from tests.support.stores.openers import Clock, Opener, opened
+from tests.support.stores.steps import a_message, add_thread, say, take, whole_log
+
+
+@pytest.fixture
+def clock() -> Clock:
+    clock = Clock()
+    clock.now = 1_700_000_000_000  # no zip tells of a time before 1980
+    return clock
+
+
+@pytest.fixture
+async def other(opener: Opener, tmp_path: Path, clock: Clock) -> AsyncIterator[Store]:
+    """An empty store of another installation."""
+    (tmp_path / "other").mkdir()
+    async with opened(opener, tmp_path / "other", clock) as store:
+        yield store
+
+
+async def test_an_import_into_an_empty_store_exports_as_the_same(
+    store: Store, other: Store, tmp_path: Path
+) -> None:
+    await fill(store, messages=LONG)
+    first = await exported(store, tmp_path / "first.zip")
+
+    result = await imported(other, first)
+
+    assert told(await exported(other, tmp_path / "second.zip")) == told(first)
+    assert (await other.content("ann", FILE)) == CONTENT
+    assert result.added == {
+        "assistants": 1,
+        "threads": 2,
+        "messages": LONG + 3,
+        "runs": 1,
+        "actions": 1,
+        "files": 1,
+        "usage": 1,
+        "audit": 2,
+    }
+    assert (result.unchanged, result.ended_runs) == ({}, 0)
+    assert result.skipped == {"keys": 1, "provider_keys": 1}
+
+
+async def test_what_is_told_of_a_thread_is_the_same(
+    store: Store, other: Store, tmp_path: Path
+) -> None:
+    await fill(store, messages=LONG)
+    await imported(other, await exported(store, tmp_path / "a.zip"))
+
+    assert await other.context(THREAD) == await store.context(THREAD)
+    assert await whole_log(other, ENDED) == await whole_log(store, ENDED)
+    assert await other.run_lease(ENDED) == replace(
+        await store.run_lease(ENDED), epoch=0, worker=None, due_at=None, wanted=False
+    )
+    found = await other.list(Thread, "ann", limit=9, query="größe")
+    assert [thread.id for thread in found.data] == [THREAD]
+
+
+async def test_the_same_file_again_changes_nothing_and_says_so(
+    store: Store, other: Store, tmp_path: Path
+) -> None:
+    await fill(store)
+    file = await exported(store, tmp_path / "a.zip")
+    first = await imported(other, file)
+    before = (await other.audit_entries(99)).data
+
+    again = await imported(other, file)
+
+    assert (again.added, again.unchanged) == ({}, first.added)
+    assert (await other.audit_entries(99)).data == before
+    assert told(await exported(other, tmp_path / "b.zip")) == told(file)
+
+
+async def test_an_export_changes_nothing_where_it_came_from(store: Store, tmp_path: Path) -> None:
+    await fill(store)
+    await add_active(store)
+    file = await exported(store, tmp_path / "a.zip")
+    before = (await store.audit_entries(99)).data
+
+    result = await imported(store, file)
+
+    assert result.added == {}
+    assert result.ended_runs == 2
+    assert (await store.get(Run, "ann", DRIVEN)).status is Status.IN_PROGRESS
+    assert len((await store.list(Message, "ann", limit=9, thread_id=CUT)).data) == 1
+    assert (await store.audit_entries(99)).data == before
+
+
+async def test_what_was_deleted_since_comes_back(store: Store, tmp_path: Path) -> None:
+    await fill(store)
+    file = await exported(store, tmp_path / "a.zip")
+    await store.delete(Thread, "ann", THREAD)
+    await store.delete(Assistant, "ann", ASSISTANT)
+
+    result = await imported(store, file)
+
+    assert result.added == {"assistants": 1, "threads": 1, "messages": 7, "runs": 1, "actions": 1}
+    assert len(await whole_log(store, ENDED)) == 8
+    found = await store.list(Thread, "ann", limit=9, family=THREAD)
+    assert len(found.data) == 2
+
+
+async def test_everything_comes_in_for_another_owner_with_new_ids(
+    store: Store, tmp_path: Path
+) -> None:
+    await fill(store)
+    await add_active(store)
+    file = await exported(store, tmp_path / "a.zip")
+
+    first = await imported(store, file, "ben", new_ids=True)
+    again = await imported(store, file, "ben", new_ids=True)
+
+    assert first.added["threads"] == 4
+    assert again.added == {}
+    mine, theirs = told(file), told(await exported(store, tmp_path / "b.zip", "ben"))
+    text = json.dumps({name: held for name, held in theirs.items() if name.endswith("jsonl")})
+    for record in (*mine["threads.jsonl"], *mine["messages.jsonl"], *mine["actions.jsonl"]):
+        assert record["id"] not in text
+    assert FILE not in text
+    assert [len(each) for each in theirs.values()][:3] == [1, 4, 12]
+    await same_shape(store, theirs)
+
+
+async def same_shape(store: Store, theirs: Contents) -> None:
+    """Everything refers to what is there."""
+    threads = {record["id"]: record for record in theirs["threads.jsonl"]}
+    runs = {record["run"]["id"] for record in theirs["runs.jsonl"]}
+    [file] = theirs["files.jsonl"]
+    branch = next(each for each in threads.values() if "replaces" in each["metadata"])
+    assert branch["parent_id"] == branch["family"] == branch["metadata"]["replaces"]
+    assert branch["parent_id"] in threads
+    for message in theirs["messages.jsonl"]:
+        assert message["thread_id"] in threads
+        assert message["run_id"] is None or message["run_id"] in runs
+        for part in message["content"]:
+            assert part.get("file_id", file["id"]) == file["id"]
+        assert message["metadata"].get("files", file["id"]) == file["id"]
+    outputs = {m["id"] for m in theirs["messages.jsonl"] if m["role"] == "tool"}
+    for action in theirs["actions.jsonl"]:
+        assert "msg_" + action["id"].removeprefix("act_") in outputs
+        assert (action["run_id"], action["thread_id"]) <= (max(runs), max(threads))
+    for record in theirs["events.jsonl"]:
+        assert record["run_id"] in runs
+        for event in record["events"]:
+            assert event.get("run_id", record["run_id"]) == record["run_id"]
+            assert event.get("thread_id", next(iter(threads))) in threads
+    assert await store.content("ben", file["id"]) == CONTENT
+
+
+async def test_runs_that_had_not_ended_come_in_as_cancelled(
+    store: Store, other: Store, tmp_path: Path, clock: Clock
+) -> None:
+    await add_active(store)
+    clock.now += 5
+
+    result = await imported(other, await exported(store, tmp_path / "a.zip"))
+    clock.now += 10**9
+
+    assert result.ended_runs == 2
+    for run_id in (DRIVEN, PAUSED):
+        run = await other.get(Run, "ann", run_id)
+        assert run.status is Status.CANCELLED
+        assert run.ended_at is not None
+        log = [events.decode(line) for line in await whole_log(other, run_id)]
+        assert any(getattr(event, "status", None) is Status.CANCELLED for event in log)
+    assert await other.claim(take()) is None
+    assert await other.overdue_runs(9) == []
+    [_, cut] = (await other.list(Message, "ann", limit=9, thread_id=CUT)).data
+    assert (cut.text, cut.status) == ("half an answ", "incomplete")
+    [_, output] = (await other.list(Message, "ann", limit=9, thread_id=WAITING)).data
+    assert (output.role, output.tool_call_id, output.is_error) == ("tool", "call_1", True)
+    [action] = (await other.list(Action, "ann", limit=9, run_id=PAUSED)).data
+    assert action.status == "cancelled"
+    again = await imported(other, tmp_path / "a.zip")
+    assert again.added == {}
+
+
+async def test_a_thread_goes_on_after_its_import(
+    store: Store, other: Store, tmp_path: Path
+) -> None:
+    await add_active(store)
+    await imported(other, await exported(store, tmp_path / "a.zip"))
+
+    about = ReadSet(owner="ann", thread_id=WAITING)
+    await other.change(about, say(a_message(3, "and now?", WAITING)))
+
+    assert (await other.context(WAITING)).messages == 3
+
+
+async def test_what_is_in_the_way_is_named_and_nothing_is_written(
+    store: Store, other: Store, tmp_path: Path
+) -> None:
+    await fill(store)
+    file = await exported(store, tmp_path / "a.zip")
+    await fill(other, "ben")
+    before = await everything(other)
+
+    with pytest.raises(errors.Conflict) as refused:
+        await imported(other, file)
+
+    assert "14 records" in refused.value.message
+    assert f"assistants: {ASSISTANT} belongs to another owner" in refused.value.told
+    assert "--new-ids" in refused.value.told
+    assert await everything(other) == before
+
+
+async def test_a_thread_that_has_changed_since_is_in_the_way(store: Store, tmp_path: Path) -> None:
+    await fill(store)
+    file = await exported(store, tmp_path / "a.zip")
+    about = ReadSet(owner="ann", thread_id=THREAD)
+    await store.change(about, say(a_message(8, "later", THREAD)))
+
+    with pytest.raises(errors.Conflict) as refused:
+        await imported(store, file)
+
+    assert f"threads: {THREAD} has other content" in refused.value.told
+
+
+async def test_a_check_tells_what_would_be_added_and_writes_nothing(
+    store: Store, other: Store, tmp_path: Path
+) -> None:
+    await fill(store)
+    file = await exported(store, tmp_path / "a.zip")
+    before = await everything(other)
+
+    checked = await imported(other, file, check=True)
+
+    assert checked.checked_only
+    assert await everything(other) == before
+    done = await imported(other, file)
+    assert (done.added, done.skipped) == (checked.added, checked.skipped)
+
+
+async def everything(store: Store) -> list[Any]:
+    return [
+        [*(await store.owners(9)).data],
+        [*(await store.audit_entries(99)).data],
+        [*await store.usage("", 99)],
+        *[
+            [*(await store.list(kind, None, limit=500)).data]
+            for kind in (Thread, Message, Run, Action, Assistant)
+        ],
+    ]
+
+
+# The audit log
+
+
+async def test_entries_that_came_in_are_marked_and_the_import_is_one(
+    store: Store, other: Store, tmp_path: Path
+) -> None:
+    await fill(store)
+    file = await exported(store, tmp_path / "a.zip")
+    own = [entry.id for entry in (await store.audit_entries(9)).data]
+
+    await imported(other, file, "ben")
+
+    act, *came = (await other.audit_entries(9)).data
+    assert (act.what, act.target, act.owner) == ("owner.imported", "ben", "ben")
+    assert act.details["threads"] == "2"
+    assert "imported" not in act.details
+    assert [entry.what for entry in came] == ["owner.exported", "key.created"]
+    assert [entry.details["imported_id"] for entry in came] == own
+    for entry in came:
+        assert entry.details["imported"] == act.id
+        assert entry.owner == "ben"
+        assert entry.id not in own
+
+
+async def test_no_file_forges_an_entry_of_this_installation(store: Store, tmp_path: Path) -> None:
+    await fill(store)
+    members = contents(await exported(store, tmp_path / "a.zip"))
+    forged = {**members["audit.jsonl"][0], "actor": "mallory", "details": {"imported": "audit_x"}}
+    new = {**forged, "id": "audit_00000000000000000000000000000000000"}
+    members["audit.jsonl"] = [forged, new, members["audit.jsonl"][1]]
+    own = (await store.audit_entries(9)).data
+
+    await imported(store, write(tmp_path / "b.zip", members))
+
+    act, *came = (await store.audit_entries(9)).data
+    assert came[2:] == own
+    assert {entry.details["imported"] for entry in came[:2]} == {act.id}
+    assert {entry.details["imported_id"] for entry in came[:2]} == {forged["id"], new["id"]}
+    assert not {entry.id for entry in came[:2]} & {forged["id"], new["id"]}
+
+
+# Usage
+
+
+async def test_usage_comes_along_and_is_never_counted_twice(
+    store: Store, other: Store, tmp_path: Path
+) -> None:
+    await fill(store)
+    file = await exported(store, tmp_path / "a.zip")
+    await imported(other, file)
+    [row] = await other.usage("", 9)
+    assert (row.owner, row.runs, row.input_tokens, row.cost) == ("ann", 1, 7, 0.25)
+
+    await imported(other, file, "ben", new_ids=True)
+    await imported(other, file)
+
+    assert {(row.owner, row.runs) for row in await other.usage("", 9)} == {("ann", 1), ("ben", 1)}
+
+
+# What breaks off
+
+
+durable = pytest.mark.parametrize("opener", ["sqlite", "postgres"], indirect=True)
+"""Stores that pass failpoints."""
+POINTS = ("import", "transfer", "finish_import")
+
+
+@durable
+@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize("place", ["before", "after"])
+@pytest.mark.parametrize("passes", [1, 2, 4])
+async def test_what_was_broken_off_goes_on_when_it_is_run_again(
+    store: Store, other: Store, tmp_path: Path, point: str, place: str, passes: int
+) -> None:
+    await fill(store)
+    await add_active(store)
+    await add_thread(other, 1, "ben")
+    file = await exported(store, tmp_path / "a.zip")
+
+    failpoints.arm(f"{point}.{place}_commit:raise@{passes}")
+    try:
+        await imported(other, file)
+    except errors.Unavailable:
+        assert passes <= 7
+    finally:
+        failpoints.arm("")
+    await imported(other, file)
+
+    (tmp_path / "third").mkdir()
+    assert [owner.owner for owner in (await other.owners(9)).data] == ["ann", "ben"]
+    assert told(await exported(other, tmp_path / "b.zip"))["events.jsonl"]
+    again = await imported(other, file)
+    assert again.added == {}
+    entries = [entry.what for entry in (await other.audit_entries(99)).data]
+    assert entries.count("key.created") == 1
+    [row] = await other.usage("", 9)
+    assert row.runs == 1
+
+
+@durable
+async def test_nothing_is_seen_of_half_an_import(
+    store: Store, other: Store, tmp_path: Path
+) -> None:
+    await fill(store)
+    file = await exported(store, tmp_path / "a.zip")
+
+    failpoints.arm("import.before_commit:raise@4")
+    with pytest.raises(errors.Unavailable):
+        await imported(other, file)
+    failpoints.arm("")
+
+    [half] = (await other.owners(9)).data
+    assert half.owner.startswith("import_")
+    with pytest.raises(errors.NotFound):
+        await other.get(Thread, "ann", THREAD)
+    while await other.delete_owned(half.owner, 100):
+        pass
+    assert (await imported(other, file)).added["threads"] == 2
+
+
+@durable
+async def test_a_log_of_many_events_goes_on_in_its_middle(
+    store: Store, other: Store, tmp_path: Path
+) -> None:
+    await fill(store)
+    members = contents(await exported(store, tmp_path / "a.zip"))
+    [run] = members["runs.jsonl"]
+    text = {"type": "text.delta", "text": "x" * 100_000}
+    run["last_event"] = 40
+    members["events.jsonl"] = [
+        {"run_id": ENDED, "first": first, "events": [text] * 4} for first in range(1, 41, 4)
+    ]
+    file = write(tmp_path / "b.zip", members)
+
+    failpoints.arm("import.before_commit:raise@7")
+    with pytest.raises(errors.Unavailable):
+        await imported(other, file)
+    failpoints.arm("")
+    await imported(other, file)
+
+    assert len(await whole_log(other, ENDED)) == 40

@@ -17,7 +17,7 @@ from antiphon.types.chunks import Finish, TextPiece
 from antiphon.types.events import RunStatus, ToolOutputAdded, TurnEnded, TurnRestarted
 from antiphon.types.messages import ToolSpec
 from antiphon.types.runs import TRANSITIONS, Fault, Status, Thread
-from tests.support.engine.world import LEASE_MS, WEEK_MS, World, call
+from tests.support.engine.world import LEASE_MS, WEEK_MS, World, call, run_spec
 
 CALLS = Finish("tool_calls")
 STOP = Finish("stop")
@@ -48,7 +48,7 @@ def test_a_plain_answer_goes_from_queued_through_in_progress_to_completed(world:
 
 
 def test_a_run_waits_to_be_asked(world: World) -> None:
-    wish = transitions.RunSpec(model="demo", expires_in=60)
+    wish = run_spec(expires_in=60)
     world.apply(
         lambda records: transitions.create_run(
             records, wish, world.mint, by=transitions.LOCAL_PRINCIPAL

@@ -24,6 +24,7 @@ from antiphon.settings.settings import Settings
 from antiphon.stores.sqlite.store import SqliteStore
 from antiphon.types.accounts import Principal
 from antiphon.types.runs import Run, Status
+from tests.support.engine.world import run_spec
 
 HOUR = 3_600_000
 BEAT = 5
@@ -62,7 +63,7 @@ class Machine:
 
     async def driven(self) -> Run:
         """A run in the hands of the healthy worker."""
-        wish = transitions.RunSpec(model="demo", expires_in=60)
+        wish = run_spec(expires_in=60)
         await self.healthy.change(
             ReadSet(owner="ann"),
             lambda records: transitions.create_run(

@@ -69,7 +69,20 @@ from antiphon.api.operation import invalid_request as invalid_request
 from antiphon.api.operation import path_fields as path_fields
 from antiphon.api.operation import to_http as to_http
 from antiphon.types.messages import Message, Part, ToolSpec, Upload
-from antiphon.types.runs import DAY, Action, Assistant, Deadlines, McpServer, Run, Sampling, Thread
+from antiphon.types.runs import (
+    DAY,
+    EXPIRES_IN,
+    MAX_ATTEMPTS,
+    MAX_TURNS,
+    Action,
+    Assistant,
+    Deadlines,
+    McpServer,
+    OnExpiry,
+    Run,
+    Sampling,
+    Thread,
+)
 
 Title = Annotated[str, Meta(max_length=512)]
 Long = Annotated[str, Meta(max_length=1_000_000)]
@@ -324,10 +337,10 @@ class RunCall(Operation[A_co], Generic[A_co], frozen=True, kw_only=True):
     sampling: Sampling | None = None
     deadlines: Deadlines = Deadlines()
     background: bool = False
-    max_turns: Annotated[int, Meta(ge=1, le=1000)] = 50
-    max_attempts: Annotated[int, Meta(ge=1, le=10)] = 3
-    on_expiry: Literal["continue", "expire"] = "continue"
-    expires_in: Seconds = 7 * DAY
+    max_turns: Annotated[int, Meta(ge=1, le=1000)] = MAX_TURNS
+    max_attempts: Annotated[int, Meta(ge=1, le=10)] = MAX_ATTEMPTS
+    on_expiry: OnExpiry = "continue"
+    expires_in: Seconds = EXPIRES_IN
     if_busy: IfBusy = "reject"
     metadata: Metadata = {}
 

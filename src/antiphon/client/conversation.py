@@ -6,7 +6,7 @@ This module decides the next step and does no I/O; both clients carry out its st
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal, TypedDict
+from typing import Any, TypedDict
 
 import msgspec
 
@@ -47,7 +47,17 @@ from antiphon.types.events import (
     to_pending_action,
 )
 from antiphon.types.messages import Message, Tool, ToolCall, ToolResult
-from antiphon.types.runs import Action, Deadlines, Fault, McpServer, Reason, Run, Sampling, Status
+from antiphon.types.runs import (
+    Action,
+    Deadlines,
+    Fault,
+    McpServer,
+    OnExpiry,
+    Reason,
+    Run,
+    Sampling,
+    Status,
+)
 
 
 class RunState:
@@ -170,7 +180,7 @@ class Options(TypedDict, total=False):
     deadlines: Deadlines
     max_turns: int
     max_attempts: int
-    on_expiry: Literal["continue", "expire"]
+    on_expiry: OnExpiry
     expires_in: int
     if_busy: IfBusy
     metadata: dict[str, str]

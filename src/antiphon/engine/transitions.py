@@ -24,17 +24,14 @@ from antiphon.types import errors
 from antiphon.types.accounts import AuditEntry, Principal
 from antiphon.types.errors import InvalidRequest
 from antiphon.types.ids import Mint
-from antiphon.types.messages import Message, ToolSpec, parts
+from antiphon.types.messages import Message, parts
 from antiphon.types.runs import (
     Action,
     Approval,
-    Deadlines,
     Fault,
     HostedTool,
-    McpServer,
     Run,
     RunLease,
-    Sampling,
     Status,
     Thread,
 )
@@ -129,25 +126,14 @@ def next_move(snapshot: Snapshot) -> Move:
     return RunTools(due) if due else AskModel()
 
 
-class RunSpec(msgspec.Struct, frozen=True, kw_only=True):
+class RunSpec(msgspec.Struct, frozen=True):
     """A requested run, with the defaults of its assistant and of the settings filled in.
 
-    `destination` is where its messages go under the settings of this program.
+    `draft` has no id, thread and time of creation yet. `destination` is where the run's messages go
+    under the settings of this program.
     """
 
-    model: str
-    assistant_id: str | None = None
-    instructions: str | None = None
-    tools: tuple[ToolSpec, ...] = ()
-    mcp_servers: tuple[McpServer, ...] = ()
-    sampling: Sampling = Sampling()
-    deadlines: Deadlines = Deadlines()
-    background: bool = False
-    max_turns: int = 50
-    max_attempts: int = 3
-    on_expiry: Literal["continue", "expire"] = "continue"
-    expires_in: int
-    metadata: dict[str, str] = {}
+    draft: Run
     destination: str = ""
 
 
@@ -202,18 +188,16 @@ def create_run(
     if message is not None:
         unit.add_message(message.role, parts(message.content))
     now = snapshot.now
-    fields = msgspec.structs.asdict(spec)
-    destination = fields.pop("destination")
-    run = Run(
+    run = replace(
+        spec.draft,
         id=mint("run"),
         thread_id=unit.thread.id,
         created_at=now,
         messages_before=messages_before,
-        **fields,
     )
-    wanted = ask or spec.background
+    wanted = ask or run.background
     lease = RunLease(wanted=wanted, fresh=fresh, due_at=rest_deadline(run, now, wanted=wanted))
-    lease = replace(lease, key_id=by.key_id, trace=by.trace, destination=destination)
+    lease = replace(lease, key_id=by.key_id, trace=by.trace, destination=spec.destination)
     unit.begin_run(run, lease)
     unit.emit(status_event(run))
     change = unit.build(TurnRequested(run, 0))

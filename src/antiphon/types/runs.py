@@ -276,6 +276,15 @@ class Destination(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_f
         return msgspec.json.decode(text, type=cls) if text else None
 
 
+# Defaults of a run: of requests, and of stored runs from a version without the field.
+MAX_TURNS = 50
+MAX_ATTEMPTS = 3
+EXPIRES_IN = 7 * DAY
+
+OnExpiry = Literal["continue", "expire"]
+"""Reaction of a run whose actions have expired: it waits for its next turn, or ends."""
+
+
 class Run(msgspec.Struct, frozen=True, kw_only=True):
     """All turns from a user's message to the final answer.
 
@@ -300,10 +309,10 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     sampling: Sampling = Sampling()
     deadlines: Deadlines = Deadlines()
     background: bool = False
-    max_turns: int = 50
-    max_attempts: int = 3
-    on_expiry: Literal["continue", "expire"] = "continue"
-    expires_in: int = 7 * DAY
+    max_turns: int = MAX_TURNS
+    max_attempts: int = MAX_ATTEMPTS
+    on_expiry: OnExpiry = "continue"
+    expires_in: int = EXPIRES_IN
     turn: int = 0
     attempt: int = 0
     usage: Usage = Usage()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -19,6 +20,13 @@ from antiphon.types.runs import Action, HostedTool, Run, RunLease, Thread
 
 LEASE_MS = 15_000
 WEEK_MS = 7 * 86_400_000
+
+
+def run_spec(**fields: Any) -> transitions.RunSpec:
+    """Return the specification of a run of the demo model with these fields."""
+    return transitions.RunSpec(
+        Run(**{"id": "", "thread_id": "", "created_at": 0, "model": "demo", **fields})
+    )
 
 
 class World:
@@ -101,7 +109,7 @@ class World:
     def begin(
         self, text: str = "hello", if_busy: operations.IfBusy = "reject", **wish: object
     ) -> None:
-        wished = transitions.RunSpec(**{"model": "demo", "expires_in": 604_800, **wish})  # type: ignore[arg-type]
+        wished = run_spec(**wish)
         self.apply(
             lambda records: transitions.create_run(
                 records,

@@ -58,9 +58,12 @@ class RunSpecResolver:
             validation.validate_tool_choice(sampling, tools)
         validation.validate_provider_support(opened.name, opened.lacks, sampling, tools or servers)
         await self._check_attachments(opened, call, owner)
-        return RunSpec(
-            model=model,
+        draft = Run(
+            id="",
+            thread_id="",
+            created_at=0,
             assistant_id=call.assistant_id,
+            model=model,
             instructions=_first(call.instructions, assistant.instructions),
             tools=tools,
             mcp_servers=servers,
@@ -72,8 +75,8 @@ class RunSpecResolver:
             on_expiry=call.on_expiry,
             expires_in=call.expires_in,
             metadata=call.metadata,
-            destination=self._destinations.of(opened, servers),
         )
+        return RunSpec(draft, self._destinations.of(opened, servers))
 
     async def destination(self, run: Run, owner: str) -> str:
         """Return where this run's text would be sent from here. Raises `BadSettings`."""

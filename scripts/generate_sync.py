@@ -153,7 +153,7 @@ def _edit_words(text: _Text) -> Iterator[tuple[int, int, str]]:
 
 
 def _edit_expressions(text: _Text) -> Iterator[tuple[int, int, str]]:
-    """Remove what stands around an awaited value: parentheses, threads and types."""
+    """Remove parentheses, threads and types around awaited values."""
     for node in ast.walk(text.tree):
         match node:
             case (

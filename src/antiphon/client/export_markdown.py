@@ -185,8 +185,11 @@ def _show_open_tags(lines: list[str]) -> list[str]:
     if not _TAG.search(text):
         return lines
     paragraphs = _BLANK_LINES.split(text)  # at odd indexes, the blank lines between them
-    shown = "".join(each if _is_plain(each) else _escape_tags(each) for each in paragraphs)
-    return shown.split("\n")
+    shown = (
+        each if _is_plain(each) else _REACHING.sub(_as_text, _BLOCK.sub(_as_text, each))
+        for each in paragraphs
+    )
+    return "".join(shown).split("\n")
 
 
 def _is_plain(paragraph: str) -> bool:
@@ -209,11 +212,8 @@ def _is_plain(paragraph: str) -> bool:
     return True
 
 
-def _escape_tags(paragraph: str) -> str:
-    return _REACHING.sub(_as_text, _BLOCK.sub(_as_text, paragraph))
-
-
 def _as_text(tag: re.Match[str]) -> str:
+    """Return the beginning of a tag with its `<` escaped, unless it already is."""
     is_text = tag["marks"].endswith("\\") and len(tag["marks"]) % 2
     return tag[0] if is_text else f"{tag[0][:-1]}\\<"
 

@@ -222,7 +222,10 @@ def _mention(found: re.Match[str]) -> Mention | None:
 
 def _is_meant(name: str, folder: Path) -> bool:
     """Return whether the name means a file, not a person, package or decorator."""
-    if _looks_like_a_file(name):
+    if name.startswith(("/", "./", "../", "~/")):
+        return True
+    suffix = PurePath(name).suffix.lower()
+    if _SUFFIX.fullmatch(suffix) or mimetypes.guess_type(f"x{suffix}")[0] is not None:
         return True
     try:
         return _resolve_path(name, folder).exists()
@@ -230,14 +233,7 @@ def _is_meant(name: str, folder: Path) -> bool:
         return False
 
 
-def _looks_like_a_file(name: str) -> bool:
-    if name.startswith(("/", "./", "../", "~/")):
-        return True
-    ending = PurePath(name).suffix.lower()
-    return bool(_ENDING.fullmatch(ending)) or mimetypes.guess_type(f"x{ending}")[0] is not None
-
-
-_ENDING = re.compile(
+_SUFFIX = re.compile(
     r"\.(?:bat|c|cc|cfg|conf|cpp|cs|env|gitignore|go|gradle|h|hpp|ini|ipynb|java|jsonl|jsx|kt|lock"
     r"|log|lua|md|nix|php|pl|proto|r|rb|rs|rst|scala|sh|sql|swift|tex|tf|toml|ts|tsx|vue|ya?ml|zig)"
 )

@@ -1,7 +1,7 @@
 """The event loop below a client: the caller's own, or for sync code one in a separate thread.
 
 The sync client needs a loop for the embedded runtime and for the tools that it runs. It is
-generated from the async client: what the two do differently is here in pairs.
+generated from the async client: this module holds the pairs in which the two differ.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from typing import Any, ParamSpec, TypeVar
 P = ParamSpec("P")
 T = TypeVar("T")
 
-CLOSE_SECONDS = 15.0  # what lives on the loop has its own, shorter deadlines for ending
+CLOSE_SECONDS = 15.0  # everything on the loop has shorter deadlines for its end
 
 
 class CallerLoop:

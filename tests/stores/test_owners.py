@@ -13,7 +13,7 @@ import pytest
 from msgspec.structs import replace
 
 from antiphon.engine.snapshot import ChangeSet, RunUpdate, Snapshot
-from antiphon.ports import IdempotencyKey, Key, ReadSet, RecordPage, Store
+from antiphon.ports import Committed, IdempotencyKey, Key, ReadSet, RecordPage, Store
 from antiphon.types import errors
 from antiphon.types.accounts import (
     DAY_MS,
@@ -175,7 +175,7 @@ async def test_of_many_runs_begun_at_once_no_more_than_the_limit_are_begun(
         )
 
         assert [await of_key(store) for store in stores] == [(3, 0), (3, 0)]
-        assert {type(fault) for fault in begun} == {type(None), errors.QuotaExceeded}
+        assert {type(outcome) for outcome in begun} == {Committed, errors.QuotaExceeded}
 
 
 def using(tokens: int) -> Any:

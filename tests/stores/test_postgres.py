@@ -15,7 +15,7 @@ import asyncpg
 import pytest
 
 from antiphon.engine.snapshot import ChangeSet, Snapshot
-from antiphon.ports import Claim, ReadSet, Store
+from antiphon.ports import Claim, Committed, ReadSet, Store
 from antiphon.stores.postgres.connections import (
     SQL,
     ConnectionPool,
@@ -123,7 +123,7 @@ async def test_two_processes_begin_one_run_in_a_thread(address: str) -> None:
             return_exceptions=True,
         )
 
-        assert len([answer for answer in begun if isinstance(answer, str)]) == 1
+        assert len([outcome for outcome in begun if isinstance(outcome, Committed)]) == 1
         assert len([fault for fault in begun if isinstance(fault, errors.RunActive)]) == 31
 
 

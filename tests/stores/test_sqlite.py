@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from antiphon.ports import ReadSet, Store
+from antiphon.ports import Committed, ReadSet, Store
 from antiphon.stores.sqlite.disk import DatabaseFile
 from antiphon.stores.sqlite.reader_pool import ReaderPool
 from antiphon.stores.sqlite.reads import SQL
@@ -286,7 +286,7 @@ async def test_two_stores_on_one_file_begin_one_run_in_a_thread(path: Path) -> N
             return_exceptions=True,
         )
 
-        assert len([answer for answer in begun if isinstance(answer, str)]) == 1
+        assert len([outcome for outcome in begun if isinstance(outcome, Committed)]) == 1
         assert len([fault for fault in begun if isinstance(fault, errors.RunActive)]) == 31
 
 

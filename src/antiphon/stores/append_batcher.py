@@ -1,8 +1,8 @@
-"""Appends of many runs, gathered for a few milliseconds and written together.
+"""Batching of appends: those of many runs are gathered for milliseconds and written together.
 
-A transaction per event and stream is what a database cannot bear; a wait of some milliseconds is
-what nobody sees. While one batch is being written the next one gathers. With hundreds of runs the
-wait is longer: several events of a run then cost one row, one wake-up and one packet.
+No database bears a transaction per event and stream, and no reader sees a wait of milliseconds.
+While one batch is being written the next one is gathered. With hundreds of runs the wait is longer:
+several events of a run then cost one row, one notification and one packet.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MAX_GATHER_SECONDS = 0.040  # two words at 50 a second, which nobody sees come t
 
 @dataclass(slots=True)
 class PendingAppend:
-    """What one driver of a run appends, and who waits for it."""
+    """Consecutive events of a run in one epoch, and the callbacks to call once they are written."""
 
     run_id: str
     epoch: int
@@ -45,17 +45,17 @@ class PendingAppend:
 
 
 OnWritten = Callable[[Collection[int] | None, Exception | None], None]
-"""Told on the loop which places of the batch the fence refused, or what befell all of it."""
+"""Called on the loop with the places in the batch that were fenced, or with the error of all."""
 StartWrite = Callable[[Sequence[PendingAppend], OnWritten], None]
-"""Starts writing a batch, in which no (run, epoch) occurs twice."""
+"""Starts to write a batch, in which no (run, epoch) occurs twice."""
 
 
 _Key = tuple[str, int]
-"""A driver of a run: its id, and the epoch."""
+"""A run's id and an epoch."""
 
 
 class AppendBatcher:
-    """The gathering side of `RunStore.append`; lives on the loop."""
+    """Gathers what `RunStore.append` is given, and starts a write per batch; used on the loop."""
 
     def __init__(self, write: StartWrite) -> None:
         self._write = write
@@ -94,7 +94,7 @@ class AppendBatcher:
             self._timer = self._loop.call_later(self._gather_for, self._on_timer)
 
     def flush(self) -> None:
-        """Hand over what has gathered, even if other batches are still on their way."""
+        """Write what is gathered, even if other batches are being written."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -104,11 +104,11 @@ class AppendBatcher:
             self._start_write(list(self._pending))
 
     def flush_run(self, run_id: str) -> None:
-        """Hand over what has gathered of this run; the others' batch is none the smaller for it."""
+        """Write what is gathered of this run, apart from the batch of the other runs."""
         self._start_write([key for key in self._pending if key[0] == run_id])
 
     def _hurry(self, key: _Key) -> None:
-        """Hand over what is urgent once the loop has gone round, and nothing else with it."""
+        """Write urgent appends on the loop's next iteration, apart from others."""
         if not self._urgent:
             self._loop.call_soon(self._flush_urgent)
         self._urgent.append(key)
@@ -153,5 +153,5 @@ class AppendBatcher:
 
 
 def _gather_seconds(runs: int) -> float:
-    """Seconds to gather after a batch of so many runs."""
+    """Return for how long to gather after a batch of so many runs."""
     return min(MAX_GATHER_SECONDS, max(MIN_GATHER_SECONDS, runs * GATHER_SECONDS_PER_RUN))

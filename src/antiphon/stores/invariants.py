@@ -1,4 +1,4 @@
-"""What every store holds a change to before it writes it, and what all stores do alike."""
+"""Checks that every store makes before it writes a change, and helpers that all stores share."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ from antiphon.types.runs import TRANSITIONS, Run, RunLease, Status, Thread
 
 
 def check_run_update(before: tuple[Run, RunLease] | None, after: RunUpdate) -> None:
-    """Pass, if the run may become so.
+    """Raise if the run's update is not allowed.
 
-    Raises `Fenced` for a writer that was overtaken: the run has ended or has a higher epoch. Raises
-    `Internal` for a move that is not in the table, or events that would leave a gap.
+    Raises `Fenced` if the run has ended or has a higher epoch. Raises `Internal` for a transition
+    that is not in the table, or for events that would leave a gap.
     """
     run, lease = after.run, after.lease
     last = 0
@@ -60,17 +60,16 @@ def check_run_update(before: tuple[Run, RunLease] | None, after: RunUpdate) -> N
 
 
 def check_thread_change(before: Thread | None, change: ChangeSet) -> None:
-    """Pass, if the change raises the thread's version when it touches messages, and counts them.
+    """Raise `Internal` unless a change of messages raises the thread's version and counts them.
 
-    Cached contexts are trusted by version, so a thread that changed without a new one would be
-    remembered wrongly. The count may run ahead of the messages: places are kept for tool outputs.
-    Raises `Internal`.
+    Cached contexts are valid for a version, so a change without a new version would leave a stale
+    context in use. The count may exceed the messages: numbers are reserved for tool outputs.
     """
     touched = bool(change.messages) or change.keep_messages is not None
     thread = change.thread
     if thread is None:
         if touched:
-            raise Internal("A change of messages must hold the thread as it shall be.")
+            raise Internal("A change of messages must hold the new thread.")
         return
     if before and touched and thread.version <= before.version:
         raise Internal(f"Thread {thread.id} changed, but its version stayed {before.version}.")
@@ -84,7 +83,7 @@ def check_thread_change(before: Thread | None, change: ChangeSet) -> None:
 
 
 def require_owner(read_set: ReadSet, change: ChangeSet) -> str:
-    """Whose the new things of a change are."""
+    """Return the owner of the new records of a change. Raises `Internal` if it has none."""
     owner = change.owner if change.owner is not None else read_set.owner
     if owner is None:
         raise Internal("A new thread or run needs an owner.")
@@ -92,7 +91,7 @@ def require_owner(read_set: ReadSet, change: ChangeSet) -> str:
 
 
 def answer_subject(records: Snapshot, change: ChangeSet) -> str | None:
-    """The thread that the kept answer of a change tells about: the answer is forgotten with it."""
+    """Return the thread that the stored answer is about: the answer is deleted with it."""
     if change.thread is not None:
         return change.thread.id
     if change.run_updates:
@@ -101,7 +100,7 @@ def answer_subject(records: Snapshot, change: ChangeSet) -> str | None:
 
 
 def run_active_error(thread_id: str, run_id: str) -> RunActive:
-    """The error for a second active run in a thread."""
+    """Return the error for a second active run in a thread."""
     return RunActive(
         f"Thread {thread_id} is busy with run {run_id}.",
         expected="a thread without an active run",
@@ -112,21 +111,21 @@ def run_active_error(thread_id: str, run_id: str) -> RunActive:
 
 
 def append_fenced_error(run_id: str, epoch: int, first: int) -> Fenced:
-    """The error for an append by a worker that was overtaken, or that has lost count."""
+    """Return the error for an append with an old epoch or a wrong number."""
     return Fenced(f"Run {run_id} takes no event {first} from a driver of epoch {epoch}.")
 
 
 def check_not_expired(run_id: str, after: int, kept_after: int) -> None:
-    """Raises `EventExpired` where events above `after` are past retention."""
+    """Raise `EventExpired` if events above `after` were deleted by retention."""
     if after < kept_after:
         raise events_expired(run_id, kept_after, after)
 
 
 def replay_answer(once: IdempotencyKey, digest: bytes, answer: bytes | None) -> msgspec.Raw:
-    """The answer given under this key before.
+    """Return the answer stored under this key.
 
-    Raises `IdempotencyConflict` if the body was another one, `NotFound` if the object of the answer
-    was deleted since.
+    Raises `IdempotencyConflict` if the body was a different one, `NotFound` if the object of the
+    answer was deleted since.
     """
     if digest != once.digest:
         raise IdempotencyConflict(
@@ -144,12 +143,12 @@ def replay_answer(once: IdempotencyKey, digest: bytes, answer: bytes | None) -> 
 
 
 def not_found(kind: type[Any], id: str) -> NotFound:
-    """The error for a thing that is not there, or is another owner's."""
+    """Return the error for a record that does not exist or belongs to another owner."""
     return NotFound(f"There is no {_kind_name(kind)} {id!r}.")
 
 
 def duplicate_id(kind: type[Any], id: str) -> Internal:
-    """The error for a second thing under one id."""
+    """Return the error for a second record with one id."""
     return Internal(f"There is a {_kind_name(kind)} {id!r} already.")
 
 
@@ -158,7 +157,7 @@ def _kind_name(kind: type[Any]) -> str:
 
 
 def taken_meanwhile(what: str) -> Conflict:
-    """The error for something under an id that was free when the import looked."""
+    """Return the error for an id that was free when the import checked and is taken now."""
     return Conflict(
         f"Something else has taken the place of the {what} meanwhile.",
         expected="an import that is alone at work on these ids",
@@ -167,7 +166,7 @@ def taken_meanwhile(what: str) -> Conflict:
 
 
 def lease_of_imported(imported: ImportedRun) -> RunLease:
-    """Return the lease of a run that has ended elsewhere: nobody has it, nothing is due."""
+    """Return the lease of an imported run: no worker holds it, nothing is due."""
     return RunLease(
         last_event=imported.last_event,
         turn_began_after=imported.last_event,
@@ -176,7 +175,7 @@ def lease_of_imported(imported: ImportedRun) -> RunLease:
 
 
 def duplicate_message(message: Message) -> Internal:
-    """The error for a second message under one number."""
+    """Return the error for a second message with one number."""
     return Internal(f"Thread {message.thread_id} has a message {message.number} already.")
 
 
@@ -185,19 +184,19 @@ LANDMARKS = ("user", "system", SUMMARY)
 
 
 def landmark_role(message: Message) -> str:
-    """The message's role; a summary is apart, so that it is found among the landmarks."""
+    """Return the message's role, or `SUMMARY`, so that summaries are found among landmarks."""
     return message.role if message.compacts is None else SUMMARY
 
 
 def fold_case(text: str) -> str:
-    """Text as the search compares it: without case."""
+    """Return the text without case, as the search compares it."""
     return text.casefold()
 
 
 def split_query(query: str) -> Sequence[str]:
-    """Return what a text must hold to be found: words, and phrases in quotation marks.
+    """Return the words of a query, and its phrases in quotation marks.
 
-    A dozen are enough to tell; further ones are left out.
+    At most `MAX_WORDS`; further ones are ignored.
     """
     found = _WORDS.findall(fold_case(query))
     return [" ".join(phrase.split()) or word for phrase, word in found if phrase.strip() or word][
@@ -210,17 +209,16 @@ _WORDS = re.compile(r"""(?<!\S)["“”„«»]([^"“”„«»]+)["“”„«
 
 
 def matches_query(text: str, query: str) -> bool:
-    """Whether a searchable text holds all the words of a query."""
+    """Return whether a text without case contains all words of a query."""
     return all(word in text for word in split_query(query))
 
 
-# The clock of stores whose database has none of its own.
-
+# Clock of stores whose database has none.
 
 Clock = Callable[[], int]
 """Milliseconds since 1970."""
 
 
 def system_clock() -> int:
-    """The clock of this machine."""
+    """Return this machine's time."""
     return time.time_ns() // 1_000_000

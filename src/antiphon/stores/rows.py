@@ -1,4 +1,4 @@
-"""What stores that speak SQL have in common: rows as values, and lists of things of a kind."""
+"""Helpers of the SQL stores: values from rows, and queries for lists of records."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from antiphon.types.runs import Action, Assistant, Run, RunLease, Thread
 
 T = TypeVar("T")
 
-EVENT_PAGE_BYTES = 1_000_000  # of the log in one page, about
+EVENT_PAGE_BYTES = 1_000_000  # about, of the log in one page
 LIST_PAGE_BYTES = 2_000_000  # of a list in one page; a single item may be larger
 
 
 class TableOfKind(NamedTuple):
-    """How things of a kind are found; all of it is ours, nothing a caller's."""
+    """The table and columns of a kind of record; constants, nothing comes from a caller."""
 
     table: str
     key: str = "seq"
@@ -66,7 +66,7 @@ def records_sql(kind: type[Any], among: str) -> str:
 
 
 class RunRow(NamedTuple):
-    """A run as it is kept, with how it is driven."""
+    """A run as it is stored, with its owner and lease."""
 
     owner: str
     run: Run
@@ -75,7 +75,7 @@ class RunRow(NamedTuple):
 
 
 class RecordQuery:
-    """A SELECT of one kind, put together from the table of kinds; what callers say is bound."""
+    """A SELECT of one kind of record; values of callers are bound parameters."""
 
     def __init__(self, kind: type[Any], owner: str | None, where: Mapping[str, str | None]) -> None:
         self._how = KINDS[kind]
@@ -90,12 +90,12 @@ class RecordQuery:
                 self.require(condition, **{name: where[name]})
 
     def require(self, condition: str, **values: Any) -> None:
-        """Find only what this is true of."""
+        """Add a condition."""
         self._conditions.append(condition)
         self.values |= values
 
     def require_after(self, place: Any) -> None:
-        """Find only what is listed behind the place."""
+        """Select only records that are listed after the place."""
         if isinstance(place, Position):
             self.require("(updated_at, id) < (:beyond, :beyond_id)")
             self.values |= {"beyond": place.updated_at, "beyond_id": place.id}
@@ -107,9 +107,9 @@ class RecordQuery:
     def require_threads(
         self, where: Mapping[str, str | None], contains: str, words: Mapping[str, Any]
     ) -> None:
-        """Find only threads whose title, or one of whose messages, holds all of these words.
+        """Select only threads whose title, or one of whose messages, contains all of these words.
 
-        `contains` is how SQL says that a `text` holds a `word`. `where` may also name a thread
+        `contains` is the SQL for a `text` that contains a `word`. `where` may also name a thread
         whose `family` is wanted, or `latest` as `branches`: of each family only the thread that
         was changed last, of those that hold the words.
         """
@@ -123,7 +123,7 @@ class RecordQuery:
             self.require(_LATEST.format(held=held))
 
     def sql(self, column: str) -> str:
-        """The statement; `:limit` is to be given with the `values`."""
+        """Return the statement; bind `:limit` with the `values`."""
         return (
             f"SELECT {column} FROM {self._how.table} "  # noqa: S608
             f"WHERE {' AND '.join(self._conditions)} "
@@ -154,7 +154,7 @@ class RecordQuery:
 
     @property
     def order_column(self) -> str:
-        """The column by which the list is ordered."""
+        """The column that orders the list."""
         return self._how.key
 
 
@@ -194,12 +194,12 @@ _LATEST = """has_messages AND coalesce(
         ORDER BY kin.updated_at DESC, kin.id DESC
         LIMIT 1
     ),
-    FALSE  -- so that planners take it for as likely as not, and read the index until it is enough
+    FALSE  -- so that planners estimate half of the rows, and read the index until the limit
 )"""
 
 
 def _contains_words_sql(thread: str, contains: str, words: Mapping[str, Any]) -> str:
-    """Return how SQL says that the title of this thread, or one message of it, holds all words."""
+    """Return the SQL for a thread whose title, or one of whose messages, contains all words."""
     in_title = " AND ".join(contains.format(text=f"{thread}.words", word=w) for w in words)
     in_message = " AND ".join(contains.format(text="messages.words", word=w) for w in words)
     return (
@@ -217,7 +217,7 @@ def build_event_page(
     first: int | None,
     joined: bytes | None,
 ) -> EventPage:
-    """A page of the log from its joined lines, of which the first is numbered `first`.
+    """Return a page of the log from joined lines, of which the first is numbered `first`.
 
     Raises `EventExpired`.
     """
@@ -230,7 +230,7 @@ def build_event_page(
 def build_context(
     version: int, messages: int, tokens: int, chats: Sequence[bytes], marks: Sequence[bytes]
 ) -> Context:
-    """A context from pieces of its chat, and of its landmarks, in order."""
+    """Return a context from pieces of its chat and of its landmarks, in order."""
     joined = b",".join(marks)
     return Context(
         version=version,
@@ -243,7 +243,7 @@ def build_context(
 
 
 def decode_actions(joined: bytes | None) -> tuple[Action, ...]:
-    """Actions from their JSON, joined by commas."""
+    """Return actions from their JSON, joined by commas."""
     return _ACTIONS.decode(b"[" + (joined or b"") + b"]")
 
 

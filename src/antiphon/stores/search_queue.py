@@ -1,7 +1,7 @@
-"""Searches take turns: one of an owner at a time, some of all, each in bounded time.
+"""Queue of searches: one per owner at a time, some in all, each in bounded time.
 
-A search reads everything that its owner has. Without turns, one owner's would keep the others' from
-the threads or connections that all of them share.
+A search reads everything that its owner has. Without a queue, one owner's searches could occupy all
+threads or connections.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from antiphon.types.errors import Overloaded
 MAX_CONCURRENT_SEARCHES = 2
 """Searches of different owners that run together in a process."""
 SEARCH_SECONDS = 10.0
-"""For how long a search may wait for its turn, and how long it may then take."""
+"""Limit of the wait for a turn, and of the search itself."""
 
 
 class SearchQueue:
-    """Turns for searches. Of owners who wait, the one who has waited longest is next."""
+    """Gives searches their turns; of the waiting owners the longest wait is next."""
 
     def __init__(
         self, at_once: int = MAX_CONCURRENT_SEARCHES, seconds: float = SEARCH_SECONDS
@@ -28,7 +28,7 @@ class SearchQueue:
         self.seconds = seconds
         self._room = asyncio.Semaphore(at_once)
         self._owners: dict[str | None, asyncio.Lock] = {}
-        self._callers: Counter[str | None] = Counter()  # those who search and those who wait
+        self._callers: Counter[str | None] = Counter()  # running and waiting searches
 
     @asynccontextmanager
     async def turn(self, owner: str | None) -> AsyncGenerator[None]:

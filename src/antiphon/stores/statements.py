@@ -1,4 +1,4 @@
-"""SQL kept as SQL: named statements and numbered migrations, read from `.sql` files."""
+"""Named statements and numbered migrations, read from `.sql` files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _FOLDER = files("antiphon.stores") / "sql"
 class Migration(msgspec.Struct, frozen=True):
     """One step of a schema: `number` counts from 1, without a gap.
 
-    One that is `online` may take long, and is made while others read and write.
+    An `online` migration may take long, and runs while others read and write.
     """
 
     number: int
@@ -26,22 +26,22 @@ class Migration(msgspec.Struct, frozen=True):
 
 
 class SchemaVersion(NamedTuple):
-    """How many migrations a database has had, and how many this version knows."""
+    """The number of migrations that a database has had, and that this program knows."""
 
     found: int
     known: int
 
 
 def load_statements(dialect: str) -> Mapping[str, str]:
-    """The statements of `sql/DIALECT.sql`: each follows its line `-- name: NAME`."""
+    """Return the statements of `sql/DIALECT.sql`: each follows its line `-- name: NAME`."""
     _, *pieces = _NAME.split((_FOLDER / f"{dialect}.sql").read_text("utf-8"))
     return dict(zip(pieces[::2], map(str.strip, pieces[1::2]), strict=True))
 
 
 def load_migrations(dialect: str) -> Sequence[Migration]:
-    """The migrations in `sql/DIALECT/`, files named `0001_what_it_does.sql`, in order.
+    """Return the migrations in `sql/DIALECT/`, files named `0001_what_it_does.sql`, in order.
 
-    One that is online has `.online.sql`. A statement ends with a semicolon at the end of a line.
+    Files of online ones end in `.online.sql`. A statement ends with a semicolon at a line's end.
     """
     scripts = sorted((_FOLDER / dialect).iterdir(), key=lambda script: script.name)
     return [

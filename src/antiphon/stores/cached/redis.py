@@ -1,6 +1,6 @@
-"""Keeps contexts in Redis for some minutes, as one hash for each thread: its version, its bytes.
+"""Contexts in Redis for some minutes, in one hash per thread: its version, its bytes.
 
-Keys begin with the installation's name, so that several can share a Redis.
+Keys begin with the installation's name, so that installations can share a Redis.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from redis.exceptions import RedisError
 from antiphon.stores.cached.shared import ContextBackendDown
 
 EXPIRY_SECONDS = 600
-CONNECTIONS = 20  # of a process; who finds none free in time reads the database
+CONNECTIONS = 20  # of a process; a reader that gets none in time reads the database
 SCAN_BATCH = 1_000
 
 
 class RedisContextBackend:
-    """See `Shelf`. Raises `ValueError` for an address that is none."""
+    """See `ContextBackend`. Raises `ValueError` for an invalid address."""
 
     name = "Redis"
 
@@ -31,12 +31,12 @@ class RedisContextBackend:
         self._prefix = f"antiphon:{installation}:context:"
 
     async def get(self, thread_id: str, version: int) -> bytes | None:
-        """See `Shelf.get`."""
+        """See `ContextBackend.get`."""
         with _translate_errors():
             return await self._client.hget(self._prefix + thread_id, str(version))
 
     async def put(self, thread_id: str, version: int, kept: bytes) -> None:
-        """See `Shelf.put`."""
+        """See `ContextBackend.put`."""
         key = self._prefix + thread_id
         with _translate_errors():
             async with self._client.pipeline(transaction=True) as together:
@@ -46,19 +46,19 @@ class RedisContextBackend:
                 await together.execute()
 
     async def drop(self, thread_id: str) -> None:
-        """See `Shelf.drop`."""
+        """See `ContextBackend.drop`."""
         with _translate_errors():
             await self._client.delete(self._prefix + thread_id)
 
     async def clear(self) -> None:
-        """See `Shelf.clear`."""
+        """See `ContextBackend.clear`."""
         with _translate_errors():
             keys = self._client.scan_iter(match=self._prefix + "*", count=SCAN_BATCH)
             async for key in keys:
                 await self._client.delete(key)
 
     async def close(self) -> None:
-        """See `Shelf.close`."""
+        """See `ContextBackend.close`."""
         with _translate_errors():
             await self._client.aclose()
 
@@ -72,7 +72,7 @@ def _translate_errors() -> Generator[None]:
 
 
 class _PipelineLike(Protocol):
-    """What is used here of redis's `Pipeline`."""
+    """The used part of redis's `Pipeline`."""
 
     def delete(self, key: str) -> object: ...
 
@@ -84,7 +84,7 @@ class _PipelineLike(Protocol):
 
 
 class _RedisLike(Protocol):
-    """What is used here of redis's `Redis`."""
+    """The used part of redis's `Redis`."""
 
     async def hget(self, key: str, field: str) -> bytes | None: ...
 
@@ -102,7 +102,7 @@ def _create_client(address: str) -> _RedisLike:
         address,
         client_name="antiphon-contexts",
         max_connections=CONNECTIONS,
-        retry=Retry(NoBackoff(), 0),  # the database is asked instead
+        retry=Retry(NoBackoff(), 0),  # the database is read instead
     )
     client: _RedisLike = cast("Any", Redis).from_pool(pool)
     return client

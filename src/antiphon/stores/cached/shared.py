@@ -1,9 +1,9 @@
-"""Contexts that all processes of an installation share: threads as a model is told them.
+"""Cache of contexts that all processes of an installation share.
 
-What is found there is as good as nothing until it is shown to be true. Each is sealed with a key
-of the installation, so that nobody else's bytes are ever taken for one, and is asked for by the
-version that its thread has now. Whatever befalls the service costs time, and little of that: each
-call has a deadline, and after a fault it is left in peace for a while.
+An entry is not trusted until it is verified: it carries a MAC with a key of the installation, so
+that no foreign bytes are accepted, and it is read by the version that its thread has now. A fault
+of the service costs little time: each call has a deadline, and after a fault a circuit breaker
+suspends calls for a while.
 """
 
 from __future__ import annotations
@@ -25,51 +25,51 @@ V = TypeVar("V")
 
 log = logging.getLogger(__name__)
 
-GET_SECONDS = 0.05  # seconds; the database would have answered by then
-DROP_SECONDS = 0.5  # of the second in which what was deleted is to be gone
+GET_SECONDS = 0.05  # the database would have answered by then
+DROP_SECONDS = 0.5  # of the one second after which deleted text must be gone
 CLEAR_SECONDS = 10.0
-PUT_SECONDS = 5.0  # nobody waits for it
-MAX_CONTEXT_BYTES = 1_000_000  # of a context; a larger one comes as soon from the database
-MAX_PENDING_PUTS = 32  # contexts on their way there; more are not shared
+PUT_SECONDS = 5.0  # no caller waits for it
+MAX_CONTEXT_BYTES = 1_000_000  # a larger context is read as fast from the database
+MAX_PENDING_PUTS = 32  # at once; further contexts are not shared
 BACKOFF_SECONDS = (1.0, 30.0)
 MAC_BYTES = 32
 
 
 class ContextBackendDown(Exception):
-    """The service does not answer, or not so that it can be understood."""
+    """The service does not answer, or its answer is invalid."""
 
 
 class ContextBackend(Protocol):
-    """Where bytes lie for a while. Every method raises `ContextBackendDown`."""
+    """A key-value service for bytes. Every method raises `ContextBackendDown`."""
 
     name: str
 
     async def get(self, thread_id: str, version: int) -> bytes | None:
-        """What was put there for this version; nothing where another one was put since."""
+        """Return the bytes put for this version; None if another version was put since."""
         ...
 
     async def put(self, thread_id: str, version: int, kept: bytes) -> None:
-        """In place of every other version; for some minutes."""
+        """Replace every other version; the bytes expire after some minutes."""
         ...
 
     async def drop(self, thread_id: str) -> None:
-        """What is there of the thread is gone."""
+        """Delete the thread's entry."""
         ...
 
     async def clear(self) -> None:
-        """Everything of this installation is gone."""
+        """Delete every entry of this installation."""
         ...
 
     async def close(self) -> None:
-        """Let go of the service."""
+        """Close the connections."""
         ...
 
 
 class SharedContextCache:
-    """Never raises for what befalls the shelf. `secret` is the installation's.
+    """Contexts in a backend; raises no error of the backend. `secret` is the installation's.
 
-    After a fault the shelf is left in peace for so many seconds, longer each time, at most for the
-    second of the two.
+    After a fault no call is made for a while: for the first of `peace` in seconds, then longer each
+    time, up to the second.
     """
 
     def __init__(
@@ -82,11 +82,11 @@ class SharedContextCache:
 
     @property
     def is_suspended(self) -> bool:
-        """Whether nothing will be found, for the shelf is left in peace."""
+        """True while calls are suspended, so that nothing will be found."""
         return self._breaker.is_open
 
     async def get(self, thread_id: str, version: int) -> Context | None:
-        """The thread at that version, if it is there."""
+        """Return the thread's context at that version, if cached."""
         if not self._breaker.allows_call():
             return None
         found = await self._breaker.call(GET_SECONDS, lambda: self._backend.get(thread_id, version))
@@ -96,10 +96,10 @@ class SharedContextCache:
     def put_soon(
         self, thread_id: str, context: Context, deleted: Callable[[], Awaitable[bool]]
     ) -> None:
-        """Put it there, soon; `deleted` is asked afterwards whether the thread is gone meanwhile.
+        """Put the context in a task; `deleted` then tells if the thread was deleted meanwhile.
 
-        Who deletes a thread drops it after that, and who keeps it looks after that: whichever comes
-        last, nothing of it stays.
+        A deletion drops the entry after it deleted the thread, and this checks after it put the
+        entry: whichever comes last, nothing of the thread stays.
         """
         if len(context.chat) > MAX_CONTEXT_BYTES or len(self._puts) >= MAX_PENDING_PUTS:
             return
@@ -119,15 +119,15 @@ class SharedContextCache:
         task.add_done_callback(self._puts.discard)
 
     async def drop(self, thread_id: str) -> None:
-        """The thread was deleted; tried also where the shelf is left in peace."""
+        """Delete the entry of a deleted thread; tried also while calls are suspended."""
         await self._breaker.call(DROP_SECONDS, lambda: self._backend.drop(thread_id))
 
     async def clear(self) -> None:
-        """Whatever may be anybody's was deleted."""
+        """Delete every entry, because an owner's data was deleted."""
         await self._breaker.call(CLEAR_SECONDS, self._backend.clear)
 
     async def close(self) -> None:
-        """Let go of the shelf; what is on its way there goes no further."""
+        """Cancel pending puts and close the backend."""
         for task in self._puts:
             task.cancel()
         if self._puts:
@@ -146,7 +146,7 @@ class SharedContextCache:
             return None
         try:
             return msgspec.msgpack.decode(kept, type=Context)
-        except msgspec.DecodeError:  # of another version of this program
+        except msgspec.DecodeError:  # written by another version of this program
             return None
 
     def _mac(self, thread_id: str, kept: bytes) -> bytes:
@@ -156,7 +156,7 @@ class SharedContextCache:
 
 
 class _CircuitBreaker:
-    """Leaves a service in peace after a fault, longer each time, until it answers again."""
+    """Suspends calls to a service after a fault, longer each time, until it answers again."""
 
     def __init__(self, name: str, peace: float, most: float) -> None:
         self._name = name
@@ -169,11 +169,11 @@ class _CircuitBreaker:
 
     @property
     def is_open(self) -> bool:
-        """Whether nobody asks just now."""
+        """True while no call is allowed."""
         return self._loop.time() < self._open_until
 
     def allows_call(self) -> bool:
-        """Whether to ask just now: in peace nobody does, afterwards one, and then all."""
+        """Return whether a call may be made: none while open, then one to try, then all."""
         if self.is_open:
             return False
         if self._failures:
@@ -181,7 +181,7 @@ class _CircuitBreaker:
         return True
 
     async def call(self, seconds: float, call: Callable[[], Awaitable[V]]) -> V | None:
-        """What the call gives; None where it fails or takes longer."""
+        """Return the result of the call; None if it fails or takes longer than `seconds`."""
         try:
             async with asyncio.timeout(seconds):
                 answer = await call()
@@ -189,8 +189,8 @@ class _CircuitBreaker:
             self._record_failure("no answer in time")
         except ContextBackendDown as fault:
             self._record_failure(one_line(str(fault)))
-        except Exception:  # a wall to a library: the database has whatever is asked for
-            log.exception("%s stumbled", self._name)
+        except Exception:  # any error of a library: the database has everything
+            log.exception("a call to %s failed", self._name)
             self._record_failure("for a reason that was logged")
         else:
             self._record_success()
@@ -200,14 +200,14 @@ class _CircuitBreaker:
     def _record_failure(self, why: str) -> None:
         self._open_until = self._loop.time() + min(self._most, self._peace * 2**self._failures)
         self._failures = min(self._failures + 1, 10)
-        if self._failures > 1 and not self._warned:  # the first may be of our own being busy
+        if self._failures > 1 and not self._warned:  # the first may mean that this process is busy
             self._warned = True
             log.warning("no contexts are shared through %s (%s)", self._name, why)
 
     def _record_success(self) -> None:
         if self._warned:
             self._warned = False
-            # As loud as the trouble was: who read of that must read that it is over.
+            # At the level of the warning: an operator who read that must read that it is over.
             log.warning("contexts are shared through %s again", self._name)
         self._failures = 0
         self._open_until = 0.0

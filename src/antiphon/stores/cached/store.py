@@ -1,12 +1,12 @@
-"""A store in front of a store: what this process has just read or written, without the database.
+"""Store that caches contexts and log tails in front of another store.
 
-Nothing here is ever the only copy, and nothing is believed longer than it is true:
+The cache is never the only copy, and never serves what is out of date:
 
-- A thread's context is served when the inner store still has the version it was read at; where
-  processes share theirs, one that another process has read is as good.
-- The end of a run's log is served to the readers of what this process wrote itself, once it is
-  kept. Where it holds nothing new the inner store is asked, so that another process's events and
-  ends are seen; what it holds can only be short of the truth, for events never change.
+- A thread's context is served if the inner store still has the version it was read at. Processes
+  may share contexts.
+- The newest events of a run are served from memory if this process wrote them, once they are
+  stored. If there are none above the given number, the inner store is read, so that events of other
+  processes are seen. Events never change, so a tail may be incomplete, never wrong.
 """
 
 from __future__ import annotations
@@ -55,13 +55,13 @@ from antiphon.types.runs import Assistant, RunLease, Thread
 
 T = TypeVar("T")
 
-LANDMARK_MEMORY_BYTES = 250  # of memory, with its numbers
+LANDMARK_MEMORY_BYTES = 250  # about, with its numbers
 
 
 class CachedStore:
-    """Remembers at most `max_bytes` of contexts and as many of the log tails of runs under way.
+    """Caches at most `max_bytes` of contexts, and as many of log tails of active runs.
 
-    What was not used for longest goes first; the tails of runs that have ended go soon.
+    The least recently used entries are evicted first, tails of ended runs soon.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class CachedStore:
         self._contexts: LruCache[Context] = LruCache(max_bytes)
         self._tails = LogTails(max_bytes)
 
-    # The transactions of runs
+    # Transactions of runs
 
     async def change(self, read_set: ReadSet, decide: Decide) -> Committed:
         """See `RunStore.change`."""
@@ -128,7 +128,7 @@ class CachedStore:
         *,
         urgent: bool,
     ) -> None:
-        """See `RunStore.append`; the lines are remembered before whoever waits hears of them."""
+        """See `RunStore.append`; the lines are cached before the callback is called."""
 
         def appended(fault: Exception | None) -> None:
             if fault is None:
@@ -163,14 +163,14 @@ class CachedStore:
     # Reading
 
     async def read_events(self, run_id: str, after: int) -> EventPage:
-        """See `RunStore.read_events`; a reader of this process's own run never waits here."""
+        """See `RunStore.read_events`; events that this process wrote come from memory."""
         tail = self._tails.get(run_id)
         if tail is not None and (lines := tail.after(after)):
             return EventPage(after + 1, lines, tail.ended)
         return await self._inner.read_events(run_id, after)
 
     async def context(self, thread_id: str, *, fresh: bool = False) -> Context:
-        """See `RunStore.context`; one cheap read where the copy is still current."""
+        """See `RunStore.context`; one cheap read if the cached context is current."""
         context = None if fresh else await self._find_current(thread_id)
         if context is None:
             context = await self._inner.context(thread_id, fresh=fresh)
@@ -180,7 +180,7 @@ class CachedStore:
         return context
 
     async def _find_current(self, thread_id: str) -> Context | None:
-        """A copy of what the thread is now: one of this process, else one that all share."""
+        """Return the current context from this process's cache, else from the shared one."""
         kept = self._contexts.get(thread_id)
         shared = None if self._shared is None or self._shared.is_suspended else self._shared
         if kept is None and shared is None:
@@ -191,7 +191,7 @@ class CachedStore:
         return await shared.get(thread_id, version) if shared else None
 
     async def _is_deleted(self, thread_id: str) -> bool:
-        """Whether it is gone, or may be."""
+        """Return True if the thread is deleted, or may be."""
         try:
             await self._inner.thread_version(thread_id)
         except (NotFound, TryAgain):
@@ -236,7 +236,7 @@ class CachedStore:
         """See `RunStore.content`."""
         return await self._inner.content(owner, upload_id, start, size)
 
-    # Writing what is no run
+    # Assistants, files and deletions
 
     async def put(
         self,
@@ -255,16 +255,16 @@ class CachedStore:
         return await self._inner.update_assistant(owner, id, change)
 
     async def delete(self, kind: type[Any], owner: str, id: str) -> None:
-        """See `RunStore.delete`; what is deleted is gone from here too."""
+        """See `RunStore.delete`; a deleted thread is dropped from the caches too."""
         await self._inner.delete(kind, owner, id)
         if kind is Thread:
             self._contexts.drop(id)
-            # Which runs were the thread's is not known here, and deleting is rare.
+            # The thread's runs are not known here, and deletions are rare.
             self._tails.clear()
             if self._shared is not None:
                 await self._shared.drop(id)
 
-    # The installation
+    # Administration
 
     async def add_key(self, key: Key, digest: bytes, entry: AuditEntry | None = None) -> None:
         """See `AdminStore.add_key`."""
@@ -357,11 +357,11 @@ class CachedStore:
         return await self._inner.owners(limit, after, owner)
 
     async def delete_owned(self, owner: str, limit: int) -> int:
-        """See `AdminStore.delete_owned`; whose the copies here are is not known, so all go."""
+        """See `AdminStore.delete_owned`; drops all entries, whose owners are not known."""
         erased = await self._inner.delete_owned(owner, limit)
         self._contexts.clear()
         self._tails.clear()
-        if self._shared is not None and not erased:  # nothing is left that could be shared anew
+        if self._shared is not None and not erased:  # nothing is left that could be shared again
             await self._shared.clear()
         return erased
 
@@ -418,7 +418,7 @@ class CachedStore:
         await self._inner.check()
 
     async def close(self) -> None:
-        """Let go of what is shared, and close the inner store."""
+        """Close the shared cache and the inner store."""
         if self._shared is not None:
             await self._shared.close()
         await self._inner.close()

@@ -1,4 +1,4 @@
-"""Families of threads in memory, and lists that show one thread of each."""
+"""Families of threads in memory: the threads that replaced each other."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Families:
             self._joined[thread_id] = family
 
     def leave(self, thread_id: str) -> None:
-        """Forget a thread that was deleted; its branches stay in the family."""
+        """Remove a deleted thread; its branches stay in the family."""
         self._joined.pop(thread_id, None)
 
     def latest(self, threads: Iterable[tuple[str, Thread]]) -> set[str]:

@@ -1,7 +1,7 @@
-"""Forgets everything at its end: the reference implementation of a store. Read it first.
+"""Store in memory: the reference implementation, to read before the others.
 
-Every method runs to its end without an `await` between its reads and its writes, so each is a
-transaction as it stands. What may refuse a change is asked before anything is touched.
+No method awaits between its reads and its writes, so each is a transaction. All checks of a change
+run before anything is written.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class _StoredThread:
 
 @dataclass
 class _StoredRun:
-    """`lines` are the encoded events after `drive.kept_after`."""
+    """`lines` are the encoded events after `lease.kept_after`."""
 
     owner: str
     run: Run
@@ -103,7 +103,7 @@ class _StoredAnswer:
 
 
 class MemoryStore:
-    """A store in dictionaries, oldest entry first."""
+    """A store in dictionaries, oldest entry first; `clock` returns ms since 1970."""
 
     def __init__(self, clock: Clock = system_clock) -> None:
         self._clock = clock
@@ -121,10 +121,10 @@ class MemoryStore:
         self._usage: dict[tuple[str, str, str], UsageRow] = {}
         self._secret = secrets.token_bytes(32)
 
-    # The transactions of runs
+    # Transactions of runs
 
     async def change(self, read_set: ReadSet, decide: Decide) -> Committed:
-        """See `RunStore.change`; `decide` runs here and now."""
+        """See `RunStore.change`; `decide` runs at once."""
         if read_set.once and (kept := await self.find_answer(read_set.once)) is not None:
             return Committed(kept)
         records = self._read_snapshot(read_set)
@@ -209,7 +209,7 @@ class MemoryStore:
         *,
         urgent: bool,
     ) -> None:
-        """See `RunStore.append`; kept at once, urgent or not, and told on the loop's next round."""
+        """See `RunStore.append`; writes at once and calls back on the loop's next iteration."""
         refused: Exception | None = None
         if self._has_lease(run_id, epoch) and self._runs[run_id].lease.last_event == first - 1:
             run = self._runs[run_id]
@@ -249,7 +249,7 @@ class MemoryStore:
         )
 
     def _read_snapshot(self, read_set: ReadSet) -> Snapshot:
-        """What the change is about, without what is another owner's."""
+        """Return the records that a change reads, without those of other owners."""
         known = self._read_key_usage(read_set.key_id)
         run = self._runs.get(read_set.run_id) if read_set.run_id else None
         thread_id = read_set.thread_id or (run.run.thread_id if run else None)
@@ -270,7 +270,7 @@ class MemoryStore:
         )
 
     def _read_key_usage(self, key_id: str | None) -> Snapshot:
-        """What is known of the key, before anything is known of a thread."""
+        """Return a snapshot with the key's usage alone."""
         now = self._clock()
         if key_id is None:
             return Snapshot(now=now)
@@ -281,7 +281,7 @@ class MemoryStore:
         )
 
     def _actions_of(self, run_id: str, tool_call_id: str | None) -> tuple[Action, ...]:
-        """Those of the last turn that handed out calls, and the one asked for."""
+        """Return the actions of the last turn that requested tool calls, and the one asked for."""
         actions = [each for each in self._actions.values() if each.run_id == run_id]
         turn = max((each.turn for each in actions), default=0)
         return tuple(
@@ -293,7 +293,7 @@ class MemoryStore:
         return next((kept for kept in runs if not kept.run.status.ended), None)
 
     def _check(self, read_set: ReadSet, change: ChangeSet) -> None:
-        """Raise whatever stands against the change, before any of it is written."""
+        """Raise if the change is not allowed, before any of it is written."""
         thread = self._threads.get(change.thread.id) if change.thread else None
         invariants.check_thread_change(thread.thread if thread else None, change)
         if change.thread and not thread:
@@ -360,7 +360,7 @@ class MemoryStore:
     # Reading
 
     async def read_events(self, run_id: str, after: int) -> EventPage:
-        """See `RunStore.read_events`; always to the end."""
+        """See `RunStore.read_events`; a page always reaches the end."""
         kept = self._runs.get(run_id)
         if kept is None:
             raise invariants.not_found(Run, run_id)
@@ -369,7 +369,7 @@ class MemoryStore:
         return EventPage(after + 1, lines, kept.run.status.ended)
 
     async def context(self, thread_id: str, *, fresh: bool = False) -> Context:
-        """See `RunStore.context`; there is no cache to go round."""
+        """See `RunStore.context`; there is no cache to bypass."""
         kept = self._threads.get(thread_id)
         if kept is None:
             raise invariants.not_found(Thread, thread_id)
@@ -464,7 +464,7 @@ class MemoryStore:
     def _find_threads(
         self, owner: str | None, query: str | None, family: str | None, branches: str | None
     ) -> set[str]:
-        """The ids of the threads that hold the words, are of the family, are the latest of it."""
+        """Return ids of threads that match the query, the family and the branches asked for."""
         found = [
             (kept.owner, kept.thread)
             for kept in self._threads.values()
@@ -480,7 +480,7 @@ class MemoryStore:
         return ids
 
     def _records_of(self, kind: type[Any]) -> Iterable[tuple[str, Any]]:
-        """Everything of a kind with its owner, oldest first; messages in order."""
+        """Return all records of a kind with their owners, oldest first; messages in order."""
         if kind is Thread:
             return ((kept.owner, kept.thread) for kept in self._threads.values())
         if kind is Message:
@@ -496,7 +496,7 @@ class MemoryStore:
         texts = (thread.title, *(m.full_text for m in self._threads[thread.id].messages))
         return any(invariants.matches_query(invariants.fold_case(text), query) for text in texts)
 
-    # Writing what is no run
+    # Assistants, files and deletions
 
     async def put(
         self,
@@ -570,7 +570,7 @@ class MemoryStore:
             del self._answers[key]
         return dropped + len(old)
 
-    # People, and what they spend
+    # People, live runs and usage
 
     async def add_person(self, account: Account, entry: AuditEntry | None = None) -> None:
         """See `AdminStore.add_person`."""
@@ -608,7 +608,7 @@ class MemoryStore:
         rows = (self._usage[about] for about in newest if about[0] >= since)
         return [row for row in rows if owner in (None, row.owner)][:limit]
 
-    # Keys, projects, and what was done about them
+    # Keys, projects and provider keys
 
     async def add_key(self, key: Key, digest: bytes, entry: AuditEntry | None = None) -> None:
         """See `AdminStore.add_key`."""
@@ -704,7 +704,7 @@ class MemoryStore:
         )
 
     async def delete_owned(self, owner: str, limit: int) -> int:
-        """See `AdminStore.delete_owned`; everything at once."""
+        """See `AdminStore.delete_owned`; deletes everything at once."""
         threads = [kept.thread.id for kept in self._threads.values() if kept.owner == owner]
         for thread_id in threads:
             self._remove_thread(thread_id)
@@ -779,7 +779,7 @@ class MemoryStore:
                 raise invariants.taken_meanwhile(f"message {message.id}")
 
     async def transfer_owned(self, owner: str, to: str, limit: int) -> int:
-        """See `AdminStore.transfer_owned`; everything at once."""
+        """See `AdminStore.transfer_owned`; deletes everything at once."""
         given = 0
         for there in (*self._records.values(), self._threads, self._runs):
             for kept in cast(
@@ -824,10 +824,10 @@ class MemoryStore:
         return self._clock()
 
     async def check(self) -> None:
-        """A dictionary always answers."""
+        """Do nothing: a dictionary is always reachable."""
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: there are no resources to close."""
 
 
 def _check_message_numbers(there: Sequence[Message], change: ChangeSet) -> None:
@@ -849,12 +849,12 @@ def _delete_all(things: dict[T, Any], those: Sequence[T]) -> int:
 
 
 def _decode_turn(run: _StoredRun) -> tuple[Numbered, ...]:
-    """The events after the previous turn, decoded."""
+    """Return the decoded events after the previous turn."""
     first = max(run.lease.turn_began_after, run.lease.kept_after) + 1
     lines = run.lines[first - 1 - run.lease.kept_after :]
     return tuple(enumerate(map(events.decode, lines), first))
 
 
 def _json_size(record: object) -> int:
-    """Return how many bytes the record has as JSON, which is how other stores keep it."""
+    """Return the record's size in bytes as JSON, as other stores store it."""
     return len(msgspec.json.encode(record))

@@ -1,4 +1,4 @@
-"""What many runs append, written together: one statement, and one wait for the disk."""
+"""Appends of many runs in one statement, with one wait for the disk."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from antiphon.types.errors import AntiphonError
 
 
 class PostgresAppender:
-    """Appends on their way: those of a run one after the other, others side by side."""
+    """Writes batches of appends: those of one run in order, others concurrently."""
 
     def __init__(self, connections: ConnectionPool) -> None:
         self._connections = connections
@@ -40,13 +40,13 @@ class PostgresAppender:
         self._batcher.add(run_id, epoch, first, lines, on_commit, urgent=urgent)
 
     async def flush_run(self, run_id: str) -> None:
-        """Wait until what was appended to the run is written, or will never be."""
+        """Wait until all appends to the run are written or have failed."""
         self._batcher.flush_run(run_id)
         if (task := self._newest.get(run_id)) is not None:
             await asyncio.wait([task])
 
     async def flush(self) -> None:
-        """Write all that there is."""
+        """Write everything that is gathered, and wait for it."""
         self._batcher.flush()
         if self._newest:
             await asyncio.wait(set(self._newest.values()))
@@ -81,7 +81,7 @@ class PostgresAppender:
 
 
 class _AppendStatement:
-    """One statement; where a connection broke, it is found out whether it was carried out."""
+    """The statement of a batch; after a broken connection it checks which appends were written."""
 
     def __init__(self, appended: Sequence[PendingAppend]) -> None:
         self._count = len(appended)
@@ -95,7 +95,7 @@ class _AppendStatement:
         self._unclear = False
 
     async def write(self, connection: Connection[Any]) -> Collection[int]:
-        """Write what has an epoch that still holds; returns the places of what has not."""
+        """Write appends whose epoch is current; return the places of the others."""
         again, self._unclear = self._unclear, True
         written = await self._execute_until_unlocked(connection)
         if len(written) < self._count and again:
@@ -103,11 +103,11 @@ class _AppendStatement:
         return [place for place in range(self._count) if place + 1 not in written]
 
     async def _execute_until_unlocked(self, connection: Connection[Any]) -> set[int]:
-        """Tried until what it writes to is free; how long that may take is its caller's part."""
+        """Retry while rows are locked; the caller bounds the time."""
         while True:
             with suppress(*_LOCK_FAULTS):
                 return set(await fetch_value(connection, "append", **self._values))
 
 
 _LOCK_FAULTS = (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError)
-"""What nothing was written after, and what passes: each is told after a wait, so none is needed."""
+"""Errors after which nothing was written. The server raises them after a wait of its own."""

@@ -1,4 +1,4 @@
-"""Changes and claims in PostgreSQL: read, decide, write, and anew where somebody was quicker."""
+"""Changes and claims in PostgreSQL: read, decide, write, and retry after a lost race."""
 
 from __future__ import annotations
 
@@ -27,8 +27,7 @@ from antiphon.types.errors import Internal
 from antiphon.types.messages import Message, to_chat_completions
 from antiphon.types.runs import Status, Thread
 
-# The one statement that writes a change, put together from what the change consists of.
-
+# The one statement that writes a change, built from the parts of the change.
 
 SEGMENT = 64  # messages whose chat is joined for good
 USAGE_PARTS = 16  # rows among which an owner's spending of a day is spread
@@ -39,9 +38,9 @@ _encode = msgspec.json.encode
 async def write_change(
     connection: Connection[Any], read_set: ReadSet, read: ReadResult, decided: ChangeSet
 ) -> bool:
-    """Write all of the change; False where what it was decided from is so no more.
+    """Write the change; return False if the records it was decided from have changed.
 
-    Raises what speaks against the change.
+    Raises if the change is not allowed.
     """
     draft = _ChangeStatement(read_set, read, decided)
     statement = change_statement(tuple(draft.seen), tuple(draft.pieces))
@@ -50,7 +49,7 @@ async def write_change(
 
 
 async def join_segments(connection: Connection[Any], read: ReadResult, decided: ChangeSet) -> None:
-    """Join the chat of many messages for good, where the change completed so many."""
+    """Join the JSON of full segments of messages, if the change completed a segment."""
     before, after = read.records.thread, decided.thread
     if after is None or not decided.messages or after.messages < 2 * SEGMENT:
         return
@@ -63,7 +62,7 @@ async def join_segments(connection: Connection[Any], read: ReadResult, decided: 
 
 
 class _ChangeStatement:
-    """The pieces of the statement, in the order in which they may refer to one another."""
+    """Builds the statement from its pieces, in an order in which later ones use earlier ones."""
 
     def __init__(self, read_set: ReadSet, read: ReadResult, decided: ChangeSet) -> None:
         self.pieces: list[str] = []
@@ -85,7 +84,7 @@ class _ChangeStatement:
         self.values |= values
 
     def _add_checks(self) -> None:
-        """What was read must still be so; the thread, if it is written, is written with that."""
+        """Check that the records are as they were read; write the thread in the same piece."""
         seen, thread = self._read.records.thread, self._decided.thread
         known = seen is not None and thread is not None and thread.id == seen.id
         invariants.check_thread_change(seen if known else None, self._decided)
@@ -122,7 +121,7 @@ class _ChangeStatement:
             self._add("thread_added", new_thread_id=thread.id, new_owner=owner)
 
     def _add_messages(self) -> None:
-        """Cut, then add messages; what was joined of a place that is touched is joined anew."""
+        """Cut, then add messages; segments that contain a changed message are dropped."""
         thread, messages = self._decided.thread, self._decided.messages
         if thread is None:
             return
@@ -177,7 +176,7 @@ class _ChangeStatement:
             self._add("begun_told")
 
     def _add_token_count(self, driven: RunUpdate, grown: int) -> None:
-        """What it has used since, with its key, if that has a limit."""
+        """Count the run's new tokens for its key, if that has a limit."""
         if grown and driven.lease.key_id is not None:
             self._add("counted", counted_key=driven.lease.key_id, grown=grown)
 
@@ -203,7 +202,7 @@ class _ChangeStatement:
             self._add("acted", **_columns(_ACTION, rows))
 
     def _add_answer_and_audit(self) -> None:
-        """The answer for whoever asks again, and the entry for whoever asks who it was."""
+        """Add the stored answer of an idempotency key, and the audit entry."""
         once, entry = self._read_set.once, self._decided.act
         if entry is not None:
             self._add("noted", act_id=entry.id, act_owner=entry.owner, act=_encode(entry))
@@ -225,7 +224,7 @@ _ORDER = (
     *("moved", "run_saved", "told", "begun", "begun_drive", "begun_told"),
     *("acted", "answered", "counted", "spent", "noted"),
 )
-"""All pieces, each behind those that it reads."""
+"""All pieces, each after those that it uses."""
 
 _MESSAGE = (
     *("message_ids", "numbers", "roles", "sizes", "tokens"),
@@ -271,7 +270,7 @@ def _event_values(driven: RunUpdate) -> dict[str, Any]:
 
 
 def translate_conflict(constraint: str | None, decided: ChangeSet) -> Exception:
-    """The error for a place or a name that something else has."""
+    """Return the error for a message number or a thread id that is taken."""
     match constraint:
         case "messages_number" if decided.messages:
             return invariants.duplicate_message(decided.messages[0])
@@ -281,24 +280,26 @@ def translate_conflict(constraint: str | None, decided: ChangeSet) -> Exception:
             return Internal(f"The database refused the change: {constraint}.")
 
 
-TRIES_WITHOUT_LOCK = 4  # before the rows are locked first: whoever is always overtaken gets through
-MAX_PAUSE_SECONDS = 0.005  # seconds, so that those who met do not meet again
+TRIES_WITHOUT_LOCK = (
+    4  # then rows are locked first, so that a change that always loses gets through
+)
+MAX_PAUSE_SECONDS = 0.005  # so that two changes that met do not meet again
 
 
 class WriteAttempt:
-    """Whether a change may have been written already, so that it must not be made once more."""
+    """Tracks if a change may have been written, so that it must not be repeated."""
 
     def __init__(self) -> None:
         self.started = False
 
     @property
     def repeatable(self) -> bool:
-        """Whether it may be made anew with another connection."""
+        """True if the change can be repeated with another connection."""
         return not self.started
 
 
 class _Overtaken(Exception):
-    """What was decided upon is so no more."""
+    """The records that the change was decided from have changed."""
 
 
 class _Written(NamedTuple):
@@ -307,7 +308,7 @@ class _Written(NamedTuple):
 
 
 class _ClaimFilter(NamedTuple):
-    """The runs among which one is claimed: the end of the statements' names, and their values."""
+    """Limits the runs to claim: a suffix of statement names, and values."""
 
     suffix: str
     values: dict[str, list[str]]
@@ -325,7 +326,7 @@ async def change(
     if not isinstance(made, _Written):
         return Committed(made)
     hit(f"{read_set.what}.after_commit")
-    with suppress(asyncpg.PostgresError):  # the next that completes a segment does it
+    with suppress(asyncpg.PostgresError):  # the next change that completes a segment retries it
         await join_segments(connection, made.read, made.decided)
     return Committed(made.decided.answer, made.decided)
 
@@ -338,7 +339,7 @@ async def claim(
     now: int | None,
     attempt: WriteAttempt,
 ) -> Claim | None:
-    """See `RunStore.claim`; who is forestalled takes what nobody else is about to take."""
+    """See `RunStore.claim`; after a lost race it takes a run that no other worker takes."""
     among = _ClaimFilter("", {"declined": list(declined)})
     if destinations is not None:
         among = _ClaimFilter("_of", {**among.values, "destinations": list(destinations)})
@@ -403,7 +404,7 @@ async def _change_with_retry(
     now: int | None,
     attempt: WriteAttempt,
 ) -> Any:
-    """Until nobody was quicker: pure as it is, the decision can be made as often as it takes."""
+    """Retry the change after each lost race; the decision is pure, so it can be repeated."""
     tries = 0
     while True:
         tries += 1
@@ -419,7 +420,7 @@ async def _change_with_retry(
 
 
 async def _make_missing_parts(connection: Connection[Any], now: int | None) -> bool:
-    """Whether the log lacked a part for the runs of today, and has it now."""
+    """Make the parts of the log that are missing today; return whether any was."""
     return await make_parts(connection, await fetch_value(connection, "now", now=now) // DAY_MS)
 
 
@@ -445,7 +446,7 @@ async def _try_change(
     now: int | None,
     attempt: WriteAttempt,
 ) -> Any:
-    """What was made, or the answer of before, or None; raises `_Overtaken`."""
+    """Return what was written, or the stored answer, or None. Raises `_Overtaken`."""
     read = await reads.read_change(connection, read_set, now)
     if read.answer is not None:
         return read.answer
@@ -467,7 +468,7 @@ async def _try_change(
 async def _translate_unique_violation(
     connection: Connection[Any], fault: asyncpg.UniqueViolationError, decided: ChangeSet
 ) -> Exception:
-    """What two that cannot both be are called."""
+    """Return the error for two changes of which only one is possible."""
     match fault.constraint_name:
         case "active_run" if not connection.is_in_transaction():
             thread_id = decided.run_updates[-1].run.thread_id

@@ -1,7 +1,7 @@
-"""Connections to PostgreSQL, and what a caller is told when it does not answer.
+"""Connection pool and named statements of PostgreSQL, and translation of its errors.
 
-A statement is never broken off because its caller went away: the connection would be lost with it.
-What does not answer in time is given up, and its connection with it.
+A statement is not cancelled with its caller, because that would cost the connection. A statement
+that takes too long is abandoned together with its connection.
 """
 
 from __future__ import annotations
@@ -20,25 +20,24 @@ from asyncpg.connection import Connection
 from antiphon.stores import statements
 from antiphon.types.errors import AntiphonError, BadSettings, Internal, InvalidRequest, Unavailable
 
-# The statements of PostgreSQL: written with names, sent with numbers.
-
+# Statements are written with named parameters and sent with numbered ones.
 
 _PARAMETER = re.compile(r"(?<!:):([a-z]\w*)")
 
 
 class Statement(NamedTuple):
-    """SQL with `$1`, `$2`, ..., and the names of the values that belong there."""
+    """SQL with `$1`, `$2`, ... and the names of these parameters."""
 
     sql: str
     names: tuple[str, ...]
 
     def values(self, given: Mapping[str, Any]) -> list[Any]:
-        """The values in the order of their numbers; a name that is not given is an error."""
+        """Return the values in the order of their numbers. Raises `KeyError` for a missing name."""
         return [given[name] for name in self.names]
 
 
 def number_parameters(sql: str) -> Statement:
-    """The statement with each `:name` as a number, the same one wherever it occurs."""
+    """Return the statement with each `:name` as a number."""
     names = tuple(dict.fromkeys(_PARAMETER.findall(sql)))
     numbers = {name: f"${number}" for number, name in enumerate(names, 1)}
     return Statement(_PARAMETER.sub(lambda found: numbers[found[1]], sql), names)
@@ -50,9 +49,9 @@ SQL: Mapping[str, Statement] = {name: number_parameters(sql) for name, sql in NA
 
 @cache
 def change_statement(seen: tuple[str, ...], pieces: tuple[str, ...]) -> Statement:
-    """The one statement that writes a change which consists of these pieces, in this order.
+    """Return the statement that writes a change made of these pieces, in this order.
 
-    `seen` are the tables of which a row was read that must still be as it was.
+    `seen` names the tables with a row that must be as it was read.
     """
     follows = {
         "seen": _unchanged_sql(seen),
@@ -70,8 +69,8 @@ def _unchanged_sql(seen: tuple[str, ...]) -> str:
 
 T = TypeVar("T")
 
-CALL_SECONDS = 1.8  # an answer that takes longer is none: callers are promised a refusal within two
-CONNECT_SECONDS = 1.5  # so that a server that takes no connections is noticed within the same
+CALL_SECONDS = 1.8  # callers are promised an error within two seconds
+CONNECT_SECONDS = 1.5  # so that an unreachable server is noticed within the same time
 RECONNECT_SECONDS = 0.1
 BACKGROUND_SECONDS = (
     8.0  # for what nobody waits for: streams rather stop for a while than begin anew
@@ -80,14 +79,14 @@ PREPARED_STATEMENTS = 256  # statements that a connection keeps prepared
 
 SERVER_SETTINGS: Mapping[str, str] = {
     "application_name": "antiphon",
-    # What is acknowledged waits for the disk, whatever the database is set to; what may be lost
-    # says so itself.
+    # Commits wait for the disk, whatever the database is set to; statements that need not
+    # wait turn this off themselves.
     "synchronous_commit": "on",
     "lock_timeout": "1500",
-    "statement_timeout": "30000",  # of a client that is gone; those that wait have given up before
-    "idle_in_transaction_session_timeout": "3000",  # a client that froze holds nobody up
-    # Each statement is made for its index, and planned once for a connection's life. A table that
-    # is small then, or of which nothing is known, would be read whole, and later on still.
+    "statement_timeout": "30000",  # of a client that is gone; others give up before
+    "idle_in_transaction_session_timeout": "3000",  # a frozen client blocks no other
+    # Each statement is written for its index, and planned once per connection. A table that is
+    # small at that time, or has no statistics, would be scanned from then on.
     "plan_cache_mode": "force_generic_plan",
     "enable_seqscan": "off",
     "enable_hashjoin": "off",
@@ -97,7 +96,7 @@ SERVER_SETTINGS: Mapping[str, str] = {
 
 
 class ConnectionPool:
-    """As many connections as may be, made when they are needed."""
+    """A pool of connections, opened on demand."""
 
     def __init__(self, address: str, most: int) -> None:
         self._address, self._pooled = parse_address(address)
@@ -107,11 +106,11 @@ class ConnectionPool:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._closed = False
         self._connect_fault: Exception | None = (
-            None  # why there is no connection, until there is one
+            None  # the last error of connecting, until a connection is open
         )
 
     def count_by_state(self) -> Mapping[str, int]:
-        """How many are busy and idle, and how many works wait for one."""
+        """Count busy and idle connections, and calls that wait for one."""
         busy = min(len(self._tasks), self._max_connections)
         return {"busy": busy, "idle": len(self._idle), "waiting": len(self._tasks) - busy}
 
@@ -121,10 +120,10 @@ class ConnectionPool:
         seconds: float = CALL_SECONDS,
         repeatable: Callable[[], bool] = lambda: False,
     ) -> T:
-        """Do the work with a connection of its own, to its end, even if nobody waits any more.
+        """Run `work` with a connection of its own, to its end, even if the caller is cancelled.
 
-        While it is `repeatable` a connection that breaks is replaced, and the work done anew.
-        Raises `Unavailable` where the database does not answer within so many seconds.
+        If the connection breaks while `repeatable()` is true, the work is repeated with a new one.
+        Raises `Unavailable` if it takes more than `seconds`.
         """
         if self._closed:
             raise closed_error()
@@ -137,21 +136,20 @@ class ConnectionPool:
         return task.result()
 
     async def connect(self) -> Connection[Any]:
-        """A connection for somebody who closes it. Raises what `asyncpg.connect` does."""
+        """Open a connection that the caller closes. Raises what `asyncpg.connect` does."""
         return await asyncpg.connect(
             self._address,
             timeout=CONNECT_SECONDS,
-            # PgBouncer would give the next statement to another of its own connections.
+            # PgBouncer may send the next statement over another connection.
             statement_cache_size=0 if self._pooled else PREPARED_STATEMENTS,
             max_cached_statement_lifetime=0,
             server_settings=None if self._pooled else dict(SERVER_SETTINGS),
         )
 
     async def close(self) -> None:
-        """Finish what was asked for, and let go of the connections.
+        """Finish running calls and close the connections.
 
-        A server that does not answer holds nobody up: what takes longer than an answer may, as
-        clearing up does, is broken off.
+        Calls that take more than `CALL_SECONDS` are cancelled.
         """
         self._closed = True
         if self._tasks:
@@ -165,7 +163,7 @@ class ConnectionPool:
     def _on_done(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled():
-            task.exception()  # which whoever still waits is told
+            task.exception()  # mark it as retrieved; `run` raises it
 
     async def _run_with_retry(
         self,
@@ -193,14 +191,14 @@ class ConnectionPool:
         try:
             return await work(connection)
         except (asyncio.CancelledError, *_UNUSABLE):
-            connection.terminate()  # whatever it still does, nobody is told
+            connection.terminate()  # its result would be lost
             raise
         finally:
             if not connection.is_closed():
                 self._idle.append(connection)
 
     async def _acquire(self) -> Connection[Any]:
-        """One that is there, or a new one, for which a server that starts again is waited for."""
+        """Return an idle connection or open one, waiting for a server that restarts."""
         while self._idle:
             connection = self._idle.pop()
             if not connection.is_closed():
@@ -219,24 +217,24 @@ async def _close(connection: Connection[Any]) -> None:
 
 
 async def fetch_row(connection: Connection[Any], statement: Statement, /, **values: Any) -> Any:
-    """The first row, or None."""
+    """Return the first row of a statement, or None."""
     return await connection.fetchrow(statement.sql, *statement.values(values))
 
 
 async def fetch_value(connection: Connection[Any], name: str, /, **values: Any) -> Any:
-    """The first value of a named statement's first row."""
+    """Return the first value of the first row of a named statement."""
     statement = SQL[name]
     return await connection.fetchval(statement.sql, *statement.values(values))
 
 
 async def fetch_rows(connection: Connection[Any], name: str, /, **values: Any) -> list[Any]:
-    """All rows of a named statement."""
+    """Return all rows of a named statement."""
     statement = SQL[name]
     return await connection.fetch(statement.sql, *statement.values(values))
 
 
 async def execute(connection: Connection[Any], name: str, /, **values: Any) -> None:
-    """Carry out a named statement."""
+    """Execute a named statement."""
     statement = SQL[name]
     await connection.execute(statement.sql, *statement.values(values))
 
@@ -249,13 +247,13 @@ _BROKEN = (
     asyncpg.InternalClientError,
     ConnectionError,
 )
-"""What a connection ends with; asyncpg has its own errors for one that was lost.
+"""Errors of a lost connection; asyncpg has some of its own.
 
-One that was told its end while it was idle seems to be open still, and busy: an internal error.
+A connection that the server closed while it was idle still seems open, and busy: an internal error.
 """
 _UNUSABLE = (*_BROKEN, asyncpg.ReadOnlySQLTransactionError)
-"""What no connection is kept after. Its server was told to be read-only when it began, or is a
-standby by now; where it is to be written to again, only a new one learns that.
+"""Errors after which a connection is closed. A server that is read-only, or a standby by now, may
+become writable again, which only a new connection notices.
 """
 _FAULTS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 _SERVER_UNAVAILABLE = (
@@ -263,7 +261,7 @@ _SERVER_UNAVAILABLE = (
     asyncpg.TooManyConnectionsError,
     ConnectionError,
 )
-"""What a server says, or does not, that starts, ends, or has too many connections."""
+"""Errors of a server that starts, stops, or has too many connections."""
 
 CONFIGURATION_FAULTS = (
     asyncpg.InvalidCatalogNameError,
@@ -271,7 +269,7 @@ CONFIGURATION_FAULTS = (
     asyncpg.InsufficientPrivilegeError,
     asyncpg.ClientConfigurationError,
 )
-"""What the address, or who made the database, is to blame for."""
+"""Errors of the address, or of how the database was created."""
 _CREATE_HINT = "`createdb antiphon` makes a database; name it with --database."
 _ADDRESS_HINT = (
     "`antiphon config` says where the address comes from; the server's log may say more."
@@ -279,7 +277,7 @@ _ADDRESS_HINT = (
 
 
 def translate_error(fault: Exception) -> Exception:
-    """A database's fault as what the caller can do about it."""
+    """Return the error of ours for an error of the database."""
     match fault:
         case AntiphonError():
             return fault
@@ -303,7 +301,7 @@ def translate_error(fault: Exception) -> Exception:
                 else _ADDRESS_HINT,
             )
         case asyncpg.PostgresError():
-            # Its words tell of tables and files, which is for its own log.
+            # Its text names tables and files, which belong in the server's own log.
             said = f"it reports {type(fault).__name__} ({fault.sqlstate})"
         case _:
             said = str(fault) or type(fault).__name__
@@ -314,12 +312,12 @@ def translate_error(fault: Exception) -> Exception:
 
 
 def closed_error() -> Unavailable:
-    """The error for whoever comes after the close."""
+    """Return the error for a call after `close`."""
     return Unavailable("The store is closed.")
 
 
 def parse_address(address: str) -> tuple[str, bool]:
-    """The address without what is ours in it, and whether a pooler stands before the database."""
+    """Return the address without our options, and whether PgBouncer is in front of the database."""
     parts = urlsplit(address)
     options = parse_qsl(parts.query, keep_blank_values=True)
     ours = {name: given for name, given in options if name == "pgbouncer"}

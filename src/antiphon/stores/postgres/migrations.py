@@ -1,4 +1,4 @@
-"""How a PostgreSQL database is brought to its form, and how its log is parted into days."""
+"""Migrations of a PostgreSQL database, and the partitions of its log by day."""
 
 from __future__ import annotations
 
@@ -20,18 +20,16 @@ log = logging.getLogger(__name__)
 
 KNOWN = statements.load_migrations("postgres")
 DAY_MS = 86_400_000
-RUN_BITS = 36  # of `runs.seq`; what is above them is the day on which the run began
+RUN_BITS = 36  # of `runs.seq`; the bits above are the day on which the run began
 DAY_RUNS = 1 << RUN_BITS
-PARTS_AHEAD_DAYS = (
-    7  # parts that are there before they are needed, in case nobody makes any for long
-)
-OLDEST_POSTGRES = 14  # the oldest that is still looked after, and that detaches beside readers
+PARTS_AHEAD_DAYS = 7  # made ahead of time, in case none are made for a while
+OLDEST_POSTGRES = 14  # the oldest supported version; it can detach concurrently
 
 
 class Part(NamedTuple):
-    """A table with the events of the runs that began on one day, counted from 1970.
+    """A partition of the log: the events of the runs that began on one day, counted from 1970.
 
-    `attached` while it is a part of the log; `leaving` when somebody began to detach it.
+    `attached` while it belongs to the log; `leaving` once detaching it has begun.
     """
 
     day: int
@@ -40,12 +38,12 @@ class Part(NamedTuple):
 
     @property
     def table(self) -> str:
-        """Its name."""
+        """The name of its table."""
         return f"log_{self.day}"
 
 
 async def schema(connection: Connection[Any]) -> SchemaVersion:
-    """The form of the database, which is only read; 0 found where it is new."""
+    """Return the database's schema version, 0 if it is new; changes nothing."""
     there = await fetch_value(connection, "has_migrations")
     return SchemaVersion(
         await fetch_value(connection, "newest_migration") if there else 0, len(KNOWN)
@@ -60,11 +58,11 @@ async def prepare(
     known: Sequence[Migration] = KNOWN,
     moving: bool = False,
 ) -> None:
-    """Bring the database to this version's form, and make the parts of the coming days.
+    """Migrate the database to this version, and make the parts of the coming days.
 
-    What takes long on a database that is in use is left out, but for `everything`. Raises
-    `BadSettings` for a database that this version cannot use, or that another has only partly been
-    moved into, but to who is `moving` it.
+    Migrations that take long on a database in use run only with `everything`. Raises `BadSettings`
+    for a database that this version cannot use, or, except with `moving`, that a move has not
+    finished filling.
     """
     _check_server_version(connection)
     found = (await schema(connection)).found
@@ -84,14 +82,14 @@ async def prepare(
 
 
 async def parts(connection: Connection[Any]) -> Sequence[Part]:
-    """The parts of the log, oldest first."""
+    """Return the parts of the log, oldest first."""
     return [Part(*each) for each in await fetch_rows(connection, "parts")]
 
 
 async def make_parts(connection: Connection[Any], today: int) -> bool:
-    """Make the parts for the runs of today and the coming days (days since 1970) that lack one.
+    """Make the missing parts for the runs of today and the coming days (days since 1970).
 
-    False where none is lacking.
+    Returns False if none is missing.
     """
     wanted = set(range(today, today + PARTS_AHEAD_DAYS + 1))
     if wanted <= {part.day for part in await parts(connection)}:
@@ -104,7 +102,7 @@ async def make_parts(connection: Connection[Any], today: int) -> bool:
 
 
 async def _make_parts_at_start(connection: Connection[Any], today: int) -> None:
-    """What is lacking of the days ahead can wait while somebody else has taken hold of the log."""
+    """Make missing parts; those of days ahead can wait while another process locks the log."""
     try:
         await make_parts(connection, today)
     except asyncpg.LockNotAvailableError:
@@ -113,10 +111,10 @@ async def _make_parts_at_start(connection: Connection[Any], today: int) -> None:
 
 
 async def drop_parts(connection: Connection[Any], before: int) -> None:
-    """Drop the days that ended before this time (ms), and of which every run is forgotten.
+    """Drop the parts of days before this time (ms) of which every run's events are deleted.
 
-    That takes no longer the more is in them, and readers of the log do not wait for it: a part is
-    detached beside them, and gone when nobody reads it any more.
+    The time does not depend on the part's size, and readers of the log do not wait: the part is
+    detached concurrently, and dropped when it is no longer read.
     """
     old = [part for part in await parts(connection) if part.day < before // DAY_MS]
     days = [part.day for part in old]
@@ -128,7 +126,7 @@ async def drop_parts(connection: Connection[Any], before: int) -> None:
 
 
 _PART_IN_USE = (asyncpg.ObjectNotInPrerequisiteStateError, asyncpg.UndefinedTableError)
-"""What is said of a part that somebody still reads, as a backup does, or else is dropping."""
+"""Errors for a part that is still read, as by a backup, or that another process is dropping."""
 
 
 async def _drop_part(connection: Connection[Any], part: Part) -> None:
@@ -139,7 +137,7 @@ async def _drop_part(connection: Connection[Any], part: Part) -> None:
 
 
 async def _make_part(connection: Connection[Any], part: Part) -> None:
-    """Attached, and not made as a part: nobody who reads or writes the log has to wait."""
+    """Create a table and attach it, so that readers and writers of the log do not wait."""
     await connection.execute(f'CREATE TABLE "{part.table}" (LIKE log INCLUDING ALL)')
     first, after = part.day * DAY_RUNS, (part.day + 1) * DAY_RUNS
     await connection.execute(
@@ -150,7 +148,7 @@ async def _make_part(connection: Connection[Any], part: Part) -> None:
 async def _migrate(
     connection: Connection[Any], known: Sequence[Migration], *, everything: bool
 ) -> int:
-    """Apply what the database lacks, up to what takes long; returns how far that was."""
+    """Apply missing migrations up to the first that takes long; return the version reached."""
     async with connection.transaction():
         await _lock_migrations(connection)
         await execute(connection, "migrations")
@@ -171,9 +169,9 @@ async def _migrate(
 
 
 async def _migrate_in_use(connection: Connection[Any], lacking: Sequence[Migration]) -> int:
-    """Apply the rest one by one, those that are made beside readers and writers on their own.
+    """Apply the rest one by one; online ones outside a transaction, beside readers and writers.
 
-    One that was broken off begins again, so it first drops what it has made.
+    An interrupted migration starts over, so it first drops what it has created.
     """
     await connection.execute("SET statement_timeout = 0; SET lock_timeout = 0")
     await fetch_value(connection, "lock_online_migrations")
@@ -188,7 +186,7 @@ async def _migrate_in_use(connection: Connection[Any], lacking: Sequence[Migrati
 
 
 async def _lock_migrations(connection: Connection[Any]) -> None:
-    """Wait for others who change the form; what this transaction then locks it waits for less."""
+    """Wait for other migrations to end; later locks of this transaction wait less."""
     await connection.execute("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = '2min'")
     await fetch_value(connection, "lock_migrations")
     await connection.execute("SET LOCAL lock_timeout = '5s'")

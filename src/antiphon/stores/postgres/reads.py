@@ -1,4 +1,4 @@
-"""What is read from PostgreSQL, as functions of a connection; one round trip where it can be."""
+"""Reads of PostgreSQL, as functions of a connection; one round trip where possible."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from antiphon.types.runs import Run, RunLease, Thread
 T = TypeVar("T")
 
 MAX_VALUE_BYTES = 2**30
-"""Bytes that no value of PostgreSQL exceeds."""
+"""The largest size of a value in PostgreSQL."""
 CONTAINS = "position(:{word} in {text}) > 0"
 
 
@@ -52,7 +52,7 @@ class ReadResult(NamedTuple):
 async def read_change(
     connection: Connection[Any], read_set: ReadSet, now: int | None
 ) -> ReadResult:
-    """All that the change is about, without what is another owner's."""
+    """Return the records that a change reads, without those of other owners."""
     once = read_set.once
     values = {
         "now": now,
@@ -108,7 +108,7 @@ def _decode_lease(columns: Sequence[Any]) -> RunLease:
 async def _read_turn(
     connection: Connection[Any], kept: RunRow, number: int
 ) -> tuple[Numbered, ...]:
-    """The events after the previous turn, decoded; what has come since the run was read is not."""
+    """Return the decoded events after the previous turn, as of when the run was read."""
     after = max(kept.lease.turn_began_after, kept.lease.kept_after)
     count = kept.lease.last_event - after
     lines: list[bytes] = []
@@ -135,7 +135,7 @@ async def run_leases(connection: Connection[Any], run_ids: Sequence[str]) -> Map
 
 
 async def run_number(connection: Connection[Any], run_id: str) -> int:
-    """How the log knows the run; stays so for its life."""
+    """Return the run's number in the log, which never changes. Raises `NotFound`."""
     number = await fetch_value(connection, "run_number", run_id=run_id)
     if number is None:
         raise invariants.not_found(Run, run_id)
@@ -145,7 +145,7 @@ async def run_number(connection: Connection[Any], run_id: str) -> int:
 async def read_events(
     connection: Connection[Any], run_id: str, number: int, after: int
 ) -> EventPage:
-    """See `RunStore.read_events`; the run is known by its number too."""
+    """See `RunStore.read_events`; `number` is the run's number in the log."""
     values = {"run_id": run_id, "run": number, "after": after, "cap": EVENT_PAGE_BYTES}
     found = await fetch_row(connection, SQL["log"], **values)
     if found is None:
@@ -202,7 +202,7 @@ async def list_records(
     where: Mapping[str, str | None],
     seconds: float | None = None,
 ) -> RecordPage:
-    """See `RunStore.list`; what takes more than so many seconds is broken off in the database."""
+    """See `RunStore.list`; a query is cancelled in the database after `seconds`."""
     search = RecordQuery(kind, owner, where)
     if isinstance(after, Position):
         search.require_after(after)
@@ -238,7 +238,7 @@ async def _select(connection: Connection[Any], search: RecordQuery, column: str)
 async def content(
     connection: Connection[Any], owner: str | None, upload_id: str, start: int, size: int | None
 ) -> bytes:
-    """See `RunStore.content`; reads no more of the file than is asked for."""
+    """See `RunStore.content`; reads only the given part of the file."""
     values = {"id": upload_id, "start": start, "size": MAX_VALUE_BYTES if size is None else size}
     found = await fetch_row(connection, SQL["content"], **values)
     if found is None or owner not in (None, found[0]):

@@ -1,4 +1,4 @@
-"""What is no run, in PostgreSQL: assistants and files, and what is taken away again."""
+"""Assistants, files and deletions in PostgreSQL, as functions of a connection."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from antiphon.stores.rows import decoder
 from antiphon.types.messages import Upload
 from antiphon.types.runs import Assistant, Thread
 
-BATCH_SIZE = 500  # runs or answers forgotten in one transaction, so that others get their turn
+BATCH_SIZE = 500  # runs or answers deleted in one transaction, so that other writers get their turn
 
 _encode = msgspec.json.encode
 
@@ -31,7 +31,7 @@ async def put(
     content: bytes | None,
     now: int | None,
 ) -> Any:
-    """See `RunStore.put`; of two with one key the second finds the answer of the first."""
+    """See `RunStore.put`; a second request with one key returns the answer of the first."""
     if once and (kept := await reads.find_answer(connection, once)) is not None:
         return kept
     try:
@@ -96,7 +96,7 @@ async def delete(connection: Connection[Any], kind: type[Any], owner: str, id: s
 
 
 async def delete_thread_contents(connection: Connection[Any], thread_id: str) -> None:
-    """Delete all that belongs to a thread, whose own row is gone."""
+    """Delete everything in a thread whose own row is deleted."""
     numbers = await fetch_value(connection, "remove_drives", id=thread_id)
     if numbers:
         await execute(connection, "drop_events", runs=numbers)
@@ -123,11 +123,11 @@ async def delete_events(connection: Connection[Any], before: int) -> int:
 
 
 async def delete_answers(connection: Connection[Any], before: int) -> int:
-    """A bite of `RunStore.delete_expired`: answers kept before; returns how many."""
+    """Delete some answers stored before this time (ms); return how many."""
     return int(await fetch_value(connection, "forget_answers", before=before, limit=BATCH_SIZE))
 
 
 async def get_or_add_meta(connection: Connection[Any], name: str, offered: bytes) -> bytes:
-    """The value under that name: what is there, else what is offered."""
+    """Return the value stored under the name; store `offered` if there is none."""
     await execute(connection, "offer_meta", name=name, value=offered)
     return bytes(await fetch_value(connection, "meta", name=name))

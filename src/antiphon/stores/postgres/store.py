@@ -1,8 +1,8 @@
-"""The store of a cluster: one PostgreSQL, shared by any number of processes on any machines.
+"""Store in PostgreSQL, shared by any number of processes on any machines.
 
 A change is read in one round trip, decided on the loop, and written by one statement, which writes
-nothing if somebody was quicker; then it is decided anew. What many streams append is one statement
-for all of them. Time is the database's. The statements are in `sql/postgres.sql`.
+nothing if the records have changed meanwhile; then it is decided again. One statement appends the
+events of many streams. Time is the database's. The statements are in `sql/postgres.sql`.
 """
 
 from __future__ import annotations
@@ -69,14 +69,14 @@ T = TypeVar("T")
 P = ParamSpec("P")
 
 CONNECTIONS = 10
-MAINTENANCE_SECONDS = 30.0  # for deleting and searching, which may have much to look at
+MAINTENANCE_SECONDS = 30.0  # for deletions and counts, which may read many rows
 MIGRATION_SECONDS = 3600.0
-START_SECONDS = 5.0  # for a server that is started beside us, or again
-CACHED_RUN_NUMBERS = 20_000  # of runs, by which the log knows them
+START_SECONDS = 5.0  # for a server that starts at the same time, or restarts
+CACHED_RUN_NUMBERS = 20_000  # numbers of runs in the log
 
 
 class PostgresStore:
-    """A store in one database. Made by `open`, on the loop that will use it."""
+    """A store in one database; create it with `open`, on the loop that will use it."""
 
     def __init__(
         self, connections: ConnectionPool, clock: Clock | None, search_seconds: float
@@ -97,10 +97,10 @@ class PostgresStore:
         everything: bool = False,
         search_seconds: float = search_queue.SEARCH_SECONDS,
     ) -> PostgresStore:
-        """Reach the database, made and brought to this version's form where needed.
+        """Connect to the database and migrate it to this version.
 
-        What takes long on a database in use is left to `everything`. `clock` stands in for the
-        database's own. Raises `BadSettings` for a database that this version cannot use, and
+        Migrations that take long on a database in use run only with `everything`. `clock` replaces
+        the database's own. Raises `BadSettings` for a database that this version cannot use, and
         `Unavailable`.
         """
         reached = ConnectionPool(address, connections)
@@ -116,7 +116,7 @@ class PostgresStore:
 
     @staticmethod
     async def schema(address: str) -> SchemaVersion:
-        """The form of the database and of this version, without opening it for use.
+        """Return the schema versions of the database and of this program; changes nothing.
 
         Raises `BadSettings` and `Unavailable`.
         """
@@ -127,10 +127,10 @@ class PostgresStore:
             await reached.close()
 
     def connections(self) -> Mapping[str, int]:
-        """The connections of this process, counted by state."""
+        """Count the connections of this process by state."""
         return self._connections.count_by_state()
 
-    # The transactions of runs
+    # Transactions of runs
 
     async def change(self, read_set: ReadSet, decide: Decide) -> Committed:
         """See `RunStore.change`; `decide` runs on the loop, again after each lost race."""
@@ -207,7 +207,7 @@ class PostgresStore:
         return [LeaseInfo(*each) for each in await self._read(fetch_rows, "leased", limit=limit)]
 
     async def delete_expired(self, events_before: int, keys_before: int) -> int:
-        """See `RunStore.delete_expired`; done in bites, a transaction each. Days go as a whole."""
+        """See `RunStore.delete_expired`; in steps of one transaction each, or whole days."""
         hit("forget.before_commit")
         dropped = 0
         while bite := await self._run(
@@ -238,7 +238,7 @@ class PostgresStore:
         return await self._read(reads.read_events, run_id, number, after)
 
     async def context(self, thread_id: str, *, fresh: bool = False) -> Context:
-        """See `RunStore.context`; there is no cache to go round."""
+        """See `RunStore.context`; there is no cache to bypass."""
         return await self._read(reads.context, thread_id)
 
     async def thread_version(self, thread_id: str) -> int:
@@ -270,7 +270,7 @@ class PostgresStore:
         after: str | None = None,
         **where: str | None,
     ) -> RecordPage:
-        """See `RunStore.list`; a search may take its time."""
+        """See `RunStore.list`; a search has a longer timeout."""
         start = list_start(after, where.get("order"))
         read = partial(
             reads.list_records, kind=kind, owner=owner, limit=limit, after=start, where=where
@@ -279,7 +279,7 @@ class PostgresStore:
             return await self._read_within(read)
         seconds = self._searches.seconds
         async with self._searches.turn(owner):
-            # PostgreSQL is told to break it off; if it is not heard, the connection is given up.
+            # PostgreSQL is asked to cancel the query; if that fails, the connection is closed.
             return await self._read_within(partial(read, seconds=seconds), seconds + CALL_SECONDS)
 
     async def content(
@@ -288,7 +288,7 @@ class PostgresStore:
         """See `RunStore.content`."""
         return await self._read(reads.content, owner, upload_id, start, size)
 
-    # Writing what is no run
+    # Assistants, files and deletions
 
     async def put(
         self,
@@ -310,7 +310,7 @@ class PostgresStore:
         """See `RunStore.delete`."""
         await self._write("delete", records.delete, kind, owner, id, seconds=MAINTENANCE_SECONDS)
 
-    # People, and what they spend
+    # People, live runs and usage
 
     async def add_person(self, account: Account, entry: AuditEntry | None = None) -> None:
         """See `AdminStore.add_person`."""
@@ -342,7 +342,7 @@ class PostgresStore:
         """See `AdminStore.usage`."""
         return await self._read(admin.read_usage, since, limit, owner)
 
-    # Keys, owners and the audit log
+    # Keys, projects, owners and the audit log
 
     async def add_key(self, key: Key, digest: bytes, entry: AuditEntry | None = None) -> None:
         """See `AdminStore.add_key`."""
@@ -363,7 +363,7 @@ class PostgresStore:
         return await self._write("key", admin.change_key, key_id, amend, entry)
 
     async def revoke_key(self, key_id: str, entry: AuditEntry | None = None) -> Key:
-        """See `AdminStore.revoke_key`; a second time changes nothing."""
+        """See `AdminStore.revoke_key`; revoking twice changes nothing."""
         return await self._write("key", admin.revoke_key, key_id, entry, self._now())
 
     async def count_usage(self, counter: Counter, amount: int) -> CounterValue:
@@ -465,22 +465,22 @@ class PostgresStore:
         return await self._write("key", records.get_or_add_meta, "secret", secrets.token_bytes(32))
 
     async def now(self) -> int:
-        """See `RunStore.now`: the database's clock, whatever the machines think."""
+        """See `RunStore.now`: the database's clock."""
         return int(await self._read(fetch_value, "now", now=self._now()))
 
     async def check(self) -> None:
-        """See `Store.check`: a write like any other."""
+        """See `Store.check`; writes a row."""
         await self._write("check", execute, "check")
 
     async def close(self) -> None:
-        """Finish what was asked for, and let go of the connections."""
+        """Finish running calls and close the connections."""
         await self._appender.flush()
         await self._connections.close()
 
-    # How it is done
+    # Helpers
 
     def _now(self) -> int | None:
-        """What stands in for the database's clock, if anything does."""
+        """Return the time of `clock`, None for the database's own."""
         return self._clock() if self._clock else None
 
     async def _read(
@@ -494,7 +494,7 @@ class PostgresStore:
     async def _read_within(
         self, work: Callable[[Connection[Any]], Awaitable[T]], seconds: float = CALL_SECONDS
     ) -> T:
-        """Read; what the database could not keep, such as a NUL in an id, it does not have."""
+        """Read; a value that no column can hold, such as a NUL in an id, is not found."""
         try:
             return await self._connections.run(work, seconds, _always)
         except InvalidRequest as fault:
@@ -506,7 +506,7 @@ class PostgresStore:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T | None:
-        """Read what may be missing."""
+        """Read a record that may be missing."""
         with suppress(NotFound):
             return await self._read(work, *args, **kwargs)
         return None

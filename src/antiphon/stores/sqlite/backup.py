@@ -1,4 +1,4 @@
-"""Copies of a SQLite database as it is at one instant, made while others write, and checked."""
+"""Backups of a SQLite database: checked copies of one instant, made while others write."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from antiphon.stores.sqlite.reads import SQL
 from antiphon.types.errors import BadSettings
 
 PAGES_PER_STEP = 4096
-"""Pages that are copied between two looks at whether somebody interrupts: 16 MB."""
+"""Pages that are copied between two checks for an interrupt: 16 MB."""
 
 
 class Copy(msgspec.Struct, frozen=True):
@@ -50,7 +50,7 @@ def restore(backup: Path, database: Path) -> Copy:
     Raises `BadSettings` for what is no sound backup of this version or an older one, and where
     there is a database, or a log of one, already.
     """
-    if not backup.is_file():  # a pipe would be waited for, a folder has no form
+    if not backup.is_file():  # opening a pipe would block, and a folder has no schema
         raise BadSettings(
             "There is no backup to restore.",
             expected="a file of `antiphon backup`",
@@ -117,7 +117,7 @@ def _interruptible(status: int, remaining: int, total: int) -> None:
 
 
 def _open(source: Path) -> sqlite3.Connection:
-    """A connection to read from; a file on a disk that cannot be written will do."""
+    """Open the file for reading, also on a read-only disk."""
     connection = connect(source)
     try:
         connection.execute(SQL["has_migrations"]).fetchone()
@@ -143,13 +143,13 @@ def _check(copy: sqlite3.Connection, source: Path) -> tuple[int, int]:
 def _count(copy: sqlite3.Connection, statement: str) -> int:
     try:
         (count,) = copy.execute(SQL[statement]).fetchone()
-    except sqlite3.OperationalError:  # an older form lacks the table
+    except sqlite3.OperationalError:  # an older schema lacks the table
         return 0
     return int(count)
 
 
 def _rename_durably(made: Path, target: Path) -> None:
-    """Give the finished copy its name, unless something has it; durable when this returns."""
+    """Rename the finished copy unless the name is taken; durable when this returns."""
     with made.open("rb") as written:
         os.fsync(written.fileno())
     put_in_place(made, target)

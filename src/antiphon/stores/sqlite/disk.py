@@ -1,4 +1,4 @@
-"""The disk and the file under a SQLite store: room to write, and still the file that was opened."""
+"""Checks of a SQLite store's disk and file: room to write, and still the same file."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from pathlib import Path
 from antiphon.types.errors import Unavailable
 
 MIN_FREE_BYTES = 16_000_000
-"""Bytes that have to be free: so much the write-ahead log may grow."""
+"""Free bytes required: the write-ahead log may grow by so much."""
 PROBE_BYTES = 4_000_000
-"""Bytes that are reserved for a moment, which quotas and limits of a process may refuse."""
+"""Bytes reserved for a moment, to notice quotas and limits of the process."""
 
 _UNSUPPORTED = frozenset({errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS})
 
 
 class DatabaseFile:
-    """The file at a path as it was when it was opened."""
+    """The identity of a database file when it was opened."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

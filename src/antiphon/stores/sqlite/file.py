@@ -1,4 +1,4 @@
-"""How the file of a SQLite store is opened: made where it is new, checked, brought to its form."""
+"""Opening of a SQLite file: creation, checks, migrations, and erasure of free pages."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ OLDEST_SQLITE = (3, 37, 0)  # the first with strict tables
 
 
 def open_database(path: Path, now: int, *, moving: bool = False) -> sqlite3.Connection:
-    """A connection to a file that has this version's schema, made where there is none.
+    """Open the file, create it if needed, and migrate it to this version's schema.
 
-    Raises `BadSettings` for a file that this version cannot use, and for one that is only half
-    moved, but to who is `moving` it.
+    Raises `BadSettings` for a file that this version cannot use and, except with `moving`, for one
+    that a move has not finished filling.
     """
     if sqlite3.sqlite_version_info < OLDEST_SQLITE:
         raise BadSettings(
@@ -33,7 +33,7 @@ def open_database(path: Path, now: int, *, moving: bool = False) -> sqlite3.Conn
         )
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # Conversations are nobody else's business; SQLite gives its other files the same mode.
+        # Conversations are private; SQLite gives its other files the same mode.
         path.touch(mode=0o600)
         with ExitStack() as undo:
             connection = connect(path)
@@ -51,13 +51,13 @@ def open_database(path: Path, now: int, *, moving: bool = False) -> sqlite3.Conn
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """A connection to a file that is there. Raises `sqlite3.Error`."""
+    """Open a connection to an existing file. Raises `sqlite3.Error`."""
     connection = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode=rw",
         uri=True,
         timeout=LOCK_SECONDS,
-        isolation_level=None,  # transactions are begun where they begin
-        check_same_thread=False,  # a connection is made in one thread and closed in another
+        isolation_level=None,  # transactions are begun explicitly
+        check_same_thread=False,  # a connection is opened in one thread and closed in another
         cached_statements=256,
     )
     connection.execute("PRAGMA foreign_keys = TRUE")
@@ -65,14 +65,14 @@ def connect(path: Path) -> sqlite3.Connection:
 
 
 def read_schema(path: Path) -> SchemaVersion:
-    """The form of a file, which is only read; 0 found where it is new or not there.
+    """Return the file's schema version, 0 if it is new or missing; changes nothing.
 
     Raises `BadSettings` for a file that is no database or cannot be read.
     """
     known = len(statements.load_migrations("sqlite"))
     if not path.exists():
         return SchemaVersion(0, known)
-    # Without a log nobody is at work, and SQLite need not make one to read what the file holds.
+    # Without a log the file is not in use, and SQLite need not create one to read it.
     at_work = path.with_name(f"{path.name}-wal").exists()
     how = "mode=ro" if at_work else "mode=ro&immutable=1"
     try:
@@ -86,15 +86,15 @@ def read_schema(path: Path) -> SchemaVersion:
 
 
 _PRAGMAS = (
-    "synchronous = FULL",  # until the writer says otherwise; what SQLite was built with may differ
-    "fullfsync = TRUE",  # macOS: without it the disk may still forget
+    "synchronous = FULL",  # until the writer changes it; the compiled default may differ
+    "fullfsync = TRUE",  # macOS: without it the disk may lose commits
     f"wal_autocheckpoint = {CHECKPOINT_PAGES}",
-    "secure_delete = FAST",  # deleted text is overwritten where that costs no further page
+    "secure_delete = FAST",  # overwrite deleted text where that needs no further page
 )
 
 
 def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
-    """Switch once; SQLite does not wait for others here, so we do."""
+    """Switch to WAL mode; SQLite does not wait for locks here, so this retries."""
     deadline = time.monotonic() + LOCK_SECONDS
     while True:
         try:
@@ -115,7 +115,7 @@ def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
 
 
 def _migrate(connection: sqlite3.Connection, path: Path, now: int) -> None:
-    """Apply what the file lacks; whoever comes second finds it done."""
+    """Apply missing migrations in one transaction."""
     known = statements.load_migrations("sqlite")
     with transaction(connection):
         connection.execute(SQL["migrations"])
@@ -150,14 +150,14 @@ def _unusable_error(path: Path, fault: Exception) -> BadSettings:
     )
 
 
-# What is gone from a SQLite file is gone from its bytes too.
+# Erasure: deleted text is overwritten in the file's free pages.
 
 
 OVERWRITE_BYTES = 8_000_000
 
 
 def overwrite_free_pages(connection: sqlite3.Connection) -> bool:
-    """Lay zeros on some of the free pages; whether there were any."""
+    """Allocate and zero some of the free pages; return whether there were any."""
     (free,) = connection.execute("PRAGMA freelist_count").fetchone()
     (size,) = connection.execute("PRAGMA page_size").fetchone()
     if not free:
@@ -167,14 +167,14 @@ def overwrite_free_pages(connection: sqlite3.Connection) -> bool:
 
 
 def release_overwritten_pages(connection: sqlite3.Connection) -> bool:
-    """Give some of the covered pages back, all of their bytes zero; whether there were any."""
+    """Free some of the zeroed pages again; return whether there were any."""
     with _secure_delete(connection):
         return connection.execute(SQL["uncover"]).rowcount > 0
 
 
 @contextmanager
 def _secure_delete(connection: sqlite3.Connection) -> Generator[None]:
-    """Meanwhile what is deleted is written over, whatever that costs."""
+    """Overwrite everything that is deleted in the block, whatever that costs."""
     connection.execute("PRAGMA secure_delete = TRUE")
     try:
         yield

@@ -1,4 +1,4 @@
-"""Threads that read from SQLite: each sees a snapshot, and none waits for a write."""
+"""Pool of threads that read from SQLite: each sees a snapshot, and none waits for a write."""
 
 from __future__ import annotations
 
@@ -18,17 +18,19 @@ from antiphon.stores.sqlite.writer_thread import closed_error, translate_error
 
 T = TypeVar("T")
 
-CACHE_BYTES = 4_000_000  # in each thread: a long thread is read from memory; SQLite would keep half
+CACHE_BYTES = (
+    4_000_000  # of each connection, twice SQLite's default: a long conversation is read from memory
+)
 
 PROGRESS_STEPS = 2_000
-"""Instructions of SQLite's machine between two looks at the clock."""
+"""Instructions of SQLite's virtual machine between two checks of the clock."""
 
 
 class ReaderPool:
-    """Some threads with a connection each.
+    """Threads with a connection each.
 
-    Owners take turns: a thread that is free reads for the waiting owner that was served longest
-    ago. The threads choose by themselves, so that none is idle while the loop is busy.
+    Owners take turns: a free thread reads for the waiting owner that was served longest ago. The
+    threads choose by themselves, so that none is idle while the loop is busy.
     """
 
     def __init__(self, file: DatabaseFile, threads: int, name: str) -> None:
@@ -36,7 +38,9 @@ class ReaderPool:
         self._mine = _ThreadLocal()
         self._connections: list[sqlite3.Connection] = []
         self._threads = ThreadPoolExecutor(threads, name)
-        self._waiting: dict[str | None, deque[Callable[[], None]]] = {}  # in the order of turns
+        self._waiting: dict[
+            str | None, deque[Callable[[], None]]
+        ] = {}  # in the order of their turns
         self._lock = threading.Lock()
 
     async def run(
@@ -45,11 +49,10 @@ class ReaderPool:
         seconds: float | None = None,
         owner: str | None = None,
     ) -> T:
-        """Read in a thread, for so many seconds at most, in the turn of this owner or of None.
+        """Run the read in a thread, in the owner's turn, for at most `seconds`.
 
-        What has such a bound is also broken off when its caller is cancelled, so that the thread is
-        free again. Raises `Unavailable` where the database does not answer, `TimeoutError` after
-        the seconds.
+        A read with a limit is also interrupted when its caller is cancelled, so that the thread is
+        free again. Raises `Unavailable` if the database does not answer, and `TimeoutError`.
         """
         reading, left = Future[T](), threading.Event()
 
@@ -61,10 +64,10 @@ class ReaderPool:
             except BaseException as fault:  # noqa: BLE001 - the caller raises it
                 reading.set_exception(fault)
 
-        with self._lock:  # a thread takes as many reads as were submitted
+        with self._lock:  # the threads take as many reads as were submitted
             try:
                 self._threads.submit(self._run_next)
-            except RuntimeError as fault:  # the pool takes nothing any more
+            except RuntimeError as fault:  # the pool is shut down
                 raise closed_error() from fault
             self._waiting.setdefault(owner, deque()).append(read)
         try:
@@ -73,7 +76,7 @@ class ReaderPool:
             left.set()
 
     async def close(self) -> None:
-        """Finish what was asked for."""
+        """Finish the reads that were submitted, and close the connections."""
         await asyncio.to_thread(self._threads.shutdown)
         for connection in self._connections:
             connection.close()
@@ -101,7 +104,7 @@ class ReaderPool:
             raise translate_error(fault) from fault
 
     def _connection(self) -> sqlite3.Connection:
-        """This thread's own; where it could not be opened, the next read tries again."""
+        """Return this thread's connection, opened at its first read."""
         if self._mine.connection is None:
             connection = connect(self._file.path)
             connection.execute("PRAGMA query_only = TRUE")
@@ -115,7 +118,7 @@ class ReaderPool:
 def _time_limit(
     connection: sqlite3.Connection, seconds: float | None, left: threading.Event
 ) -> Generator[None]:
-    """Break off what takes longer, or what nobody waits for any more. Raises `TimeoutError`."""
+    """Interrupt the block after `seconds` or when its caller has left. Raises `TimeoutError`."""
     if seconds is None:
         yield
         return

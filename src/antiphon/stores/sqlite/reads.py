@@ -1,7 +1,7 @@
-"""What is read from SQLite, as functions of a connection; each a single statement where it can be.
+"""Reads of SQLite, as functions of a connection; each a single statement where possible.
 
-Every step of a cursor gives the interpreter's lock away and has to get it back from a busy loop, so
-rows are joined by the database and split here.
+Every step of a cursor releases the interpreter's lock and has to get it back from a busy loop, so
+the database joins rows and this module splits them.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ CONTAINS = "instr({text}, :{word})"
 
 
 def fetch_one(connection: sqlite3.Connection, name: str, *values: Any) -> tuple[Any, ...] | None:
-    """The first row of a named statement."""
+    """Return the first row of a named statement."""
     return cast("tuple[Any, ...] | None", connection.execute(SQL[name], values).fetchone())
 
 
 def fetch_all(connection: sqlite3.Connection, name: str, *values: Any) -> list[tuple[Any, ...]]:
-    """All rows of a named statement."""
+    """Return all rows of a named statement."""
     return connection.execute(SQL[name], values).fetchall()
 
 
 def read_snapshot(connection: sqlite3.Connection, read_set: ReadSet, now: int) -> Snapshot:
-    """What a change is about, without what is another owner's."""
+    """Return the records that a change reads, without those of other owners."""
     known = _read_key_usage(connection, read_set.key_id, now)
     kept = find_run(connection, read_set.run_id) if read_set.run_id else None
     thread_id = read_set.thread_id or (kept.run.thread_id if kept else None)
@@ -65,7 +65,7 @@ def read_snapshot(connection: sqlite3.Connection, read_set: ReadSet, now: int) -
 
 
 def _read_key_usage(connection: sqlite3.Connection, key_id: str | None, now: int) -> Snapshot:
-    """What is known of the key, before anything is known of a thread."""
+    """Return a snapshot with the key's usage alone."""
     if key_id is None:
         return Snapshot(now=now)
     tokens = Counter(key_id, "tokens")
@@ -75,7 +75,7 @@ def _read_key_usage(connection: sqlite3.Connection, key_id: str | None, now: int
 
 
 def find_run(connection: sqlite3.Connection, run_id: str) -> RunRow | None:
-    """The run, whoever's it is."""
+    """Return the run, of whichever owner."""
     row = fetch_one(connection, "run", run_id)
     if row is None:
         return None
@@ -110,7 +110,7 @@ def _actions(
 
 
 def find_active_run(connection: sqlite3.Connection, thread_id: str) -> str | None:
-    """The id of the thread's run that has not ended."""
+    """Return the id of the thread's run that has not ended."""
     row = fetch_one(connection, "active_run", thread_id)
     return row[0] if row else None
 
@@ -137,7 +137,7 @@ def _json(texts: Sequence[str]) -> str:
 
 
 def find_thread(connection: sqlite3.Connection, thread_id: str) -> tuple[str, Thread] | None:
-    """A thread and its owner."""
+    """Return a thread and its owner."""
     row = fetch_one(connection, "thread", thread_id)
     return (row[0], decoder(Thread)(row[1])) if row else None
 
@@ -169,7 +169,7 @@ def read_events(connection: sqlite3.Connection, run_id: str, after: int) -> Even
 
 
 def _read_turn(connection: sqlite3.Connection, kept: RunRow) -> tuple[Numbered, ...]:
-    """The events after the previous turn, decoded."""
+    """Return the decoded events after the previous turn."""
     after = max(kept.lease.turn_began_after, kept.lease.kept_after)
     lines: list[bytes] = []
     more = True
@@ -211,7 +211,7 @@ def context(connection: sqlite3.Connection, thread_id: str) -> Context:
 
 
 def newest_rows(connection: sqlite3.Connection) -> tuple[int, int]:
-    """The newest row that there was in `fresh`, and the newest in `log`."""
+    """Return the numbers of the newest rows of `fresh` and of `log`."""
     fresh, folded = connection.execute(SQL["newest_rows"]).fetchone()
     return fresh, folded
 
@@ -221,7 +221,7 @@ def foreign_runs(
 ) -> Sequence[str]:
     """Return ids of runs to which another writer added rows above these of `fresh` and `log`.
 
-    Rows that were folded since are found in the log, and so perhaps a second time.
+    Rows that were folded since are found in the log, so a run may be reported twice.
     """
     fresh, folded = above
     values = {"fresh": fresh, "folded": folded, "me": writer}
@@ -281,7 +281,7 @@ def content(
     start: int,
     size: int | None,
 ) -> bytes:
-    """See `RunStore.content`; reads no more of the file than is asked for."""
+    """See `RunStore.content`; reads only the given part of the file."""
     connection.execute("BEGIN")  # one snapshot: a row's number may be another file's later
     try:
         row = fetch_one(connection, "content", upload_id)

@@ -1,8 +1,8 @@
-"""The default store: one SQLite file, shared by any number of processes of this machine.
+"""Store in one SQLite file, shared by any number of processes on this machine. The default.
 
-All writes of a process go through one thread (`thread`), which commits together what waits
-together; reads have connections of their own, see a snapshot, and never wait for a write. What many
-streams append is one statement for all of them. The statements are in `sql/sqlite.sql`.
+All writes of a process go through one thread (`writer_thread`), which commits together what is
+queued. Reads have connections of their own, see a snapshot, and never wait for a write. One
+statement appends the events of many streams. The statements are in `sql/sqlite.sql`.
 """
 
 from __future__ import annotations
@@ -62,15 +62,15 @@ from antiphon.types.runs import Assistant, RunLease
 T = TypeVar("T")
 P = ParamSpec("P")
 
-READERS = 2  # threads that read what is found by an index
-MAX_FRESH_ROWS = 2_000  # appended by this process, until they are folded: some pages of an index
+READERS = 2  # threads for reads that use an index
+MAX_FRESH_ROWS = 2_000  # appended by this process until they are folded: a few pages of an index
 MAX_FRESH_BYTES = 1_000_000  # the same; a folded row is not much larger
 
 OnForeignRuns = Callable[[Sequence[str]], None]
 
 
 class SqliteStore:
-    """A store in one file. Made by `open`, on the loop that will use it."""
+    """A store in one file; create it with `open`, on the loop that will use it."""
 
     def __init__(
         self,
@@ -96,7 +96,7 @@ class SqliteStore:
             file,
         )
         self._readers = ReaderPool(file, READERS, "antiphon sqlite reader")
-        # A search reads everything an owner has; nothing that is quick shall wait behind it.
+        # A search reads everything an owner has; quick reads must not wait for it.
         self._searcher = ReaderPool(
             file, search_queue.MAX_CONCURRENT_SEARCHES, "antiphon sqlite search"
         )
@@ -117,12 +117,12 @@ class SqliteStore:
         fresh_rows: int = MAX_FRESH_ROWS,
         search_seconds: float = search_queue.SEARCH_SECONDS,
     ) -> SqliteStore:
-        """Open the file, made and brought to this version's schema where needed.
+        """Open the file, create it if needed, and migrate it to this version's schema.
 
-        `on_foreign` is called on the loop with the ids of runs whose log another process has added
-        to: soon after it did while `listening` says that somebody waits, else within a quarter of
-        a second. `listening` is called in another thread. So many `fresh_rows` are appended before
-        they are folded into the log. A search waits and runs for `search_seconds` each. Raises
+        `on_foreign` is called on the loop with the ids of runs to whose log another process has
+        appended: at once while `listening()` is true, else within a quarter of a second.
+        `listening` is called in another thread. `fresh_rows` rows are appended before they are
+        folded into the log. A search may wait for `search_seconds`, and then take as long. Raises
         `BadSettings` for a file that this version cannot use.
         """
         connection = await asyncio.to_thread(open_database, Path(path), clock())
@@ -130,17 +130,17 @@ class SqliteStore:
 
     @staticmethod
     def schema(path: str | Path) -> SchemaVersion:
-        """The form of the file and of this version, without opening it for use; blocks.
+        """Return the schema versions of the file and of this program; changes nothing; blocks.
 
         Raises `BadSettings` for a file that is no database or cannot be read.
         """
         return read_schema(Path(path))
 
-    # The transactions of runs
+    # Transactions of runs
 
     async def change(self, read_set: ReadSet, decide: Decide) -> Committed:
         """See `RunStore.change`; `decide` runs in the writer's thread."""
-        # What was appended before this is written before it.
+        # Earlier appends are written before the change.
         if read_set.run_id is not None:
             self._batcher.flush_run(read_set.run_id)
         elif read_set.thread_id is not None:
@@ -162,8 +162,8 @@ class SqliteStore:
         declined: Sequence[str] = (),
     ) -> Claim | None:
         """See `RunStore.claim`."""
-        # A look costs a reader nothing; a transaction would cost every idle worker one. After a
-        # change of our own there is something more often than not, and a first token waits for it.
+        # A read is cheap, while a transaction of every idle worker is not. After a change of this
+        # process there usually is a run to claim, and its first token waits for it.
         changed, self._changed = self._changed, False
         wanted = partial(reads.find_next_run, destinations=destinations, declined=declined)
         if not changed and await self._read(wanted) is None:
@@ -209,7 +209,7 @@ class SqliteStore:
         return [LeaseInfo(*row) for row in rows]
 
     async def delete_expired(self, events_before: int, keys_before: int) -> int:
-        """See `RunStore.delete_expired`; done in bites, a transaction each."""
+        """See `RunStore.delete_expired`; in steps of one transaction each."""
         dropped = 0
         while bite := await self._write(
             "forget", writes.delete_expired, events_before, keys_before
@@ -224,7 +224,7 @@ class SqliteStore:
         return await self._read(reads.read_events, run_id, after)
 
     async def context(self, thread_id: str, *, fresh: bool = False) -> Context:
-        """See `RunStore.context`; there is no cache to go round."""
+        """See `RunStore.context`; there is no cache to bypass."""
         return await self._read(reads.context, thread_id)
 
     async def thread_version(self, thread_id: str) -> int:
@@ -257,7 +257,7 @@ class SqliteStore:
         after: str | None = None,
         **where: str | None,
     ) -> RecordPage:
-        """See `RunStore.list`; a search waits for other searches alone."""
+        """See `RunStore.list`; a search waits only for other searches."""
         start = list_start(after, where.get("order"))
         read = partial(
             reads.list_records, kind=kind, owner=owner, limit=limit, after=start, where=where
@@ -277,7 +277,7 @@ class SqliteStore:
         read = partial(reads.content, owner=owner, upload_id=upload_id, start=start, size=size)
         return await self._readers.run(read, owner=owner)
 
-    # Writing what is no run
+    # Assistants, files and deletions
 
     async def put(
         self,
@@ -299,7 +299,7 @@ class SqliteStore:
         """See `RunStore.delete`."""
         await self._write("delete", writes.delete, kind, owner, id)
 
-    # People, and what they spend
+    # People, live runs and usage
 
     async def add_person(self, account: Account, entry: AuditEntry | None = None) -> None:
         """See `AdminStore.add_person`."""
@@ -331,7 +331,7 @@ class SqliteStore:
         """See `AdminStore.usage`."""
         return await self._read(admin.read_usage, since, limit, owner)
 
-    # Keys, projects, and what was done about them
+    # Keys, projects, owners and the audit log
 
     async def add_key(self, key: Key, digest: bytes, entry: AuditEntry | None = None) -> None:
         """See `AdminStore.add_key`."""
@@ -352,7 +352,7 @@ class SqliteStore:
         return await self._write("key", admin.change_key, key_id, amend, entry)
 
     async def revoke_key(self, key_id: str, entry: AuditEntry | None = None) -> Key:
-        """See `AdminStore.revoke_key`; a second time changes nothing."""
+        """See `AdminStore.revoke_key`; revoking twice changes nothing."""
         return await self._write(
             "key", admin.change_key, key_id, admin_rules.revoke_at(self._clock()), entry
         )
@@ -403,11 +403,11 @@ class SqliteStore:
     async def owners(
         self, limit: int, after: str | None = None, owner: str | None = None
     ) -> RecordPage:
-        """See `AdminStore.owners`; counting waits for searches alone."""
+        """See `AdminStore.owners`; runs in the thread of searches, because it counts rows."""
         return await self._searcher.run(partial(admin.owners, limit=limit, after=after, only=owner))
 
     async def delete_owned(self, owner: str, limit: int) -> int:
-        """See `AdminStore.delete_owned`; at its end the file's bytes tell nothing either."""
+        """See `AdminStore.delete_owned`; at the end deleted text is overwritten in the file too."""
         erased = await self._write("erase", writes.delete_owned, owner, limit, self._clock())
         if not erased:
             while await self._write("blank", file.overwrite_free_pages):
@@ -456,17 +456,17 @@ class SqliteStore:
         return await self._write("key", writes.get_or_add_meta, "secret", secrets.token_bytes(32))
 
     async def now(self) -> int:
-        """See `RunStore.now`: the machine's clock, for SQLite's users share a machine."""
+        """See `RunStore.now`: the machine's clock, which all users of the file share."""
         return self._clock()
 
     async def check(self) -> None:
-        """See `Store.check`: room to write, and a write and a read like any other."""
+        """See `Store.check`; checks the free room, then writes and reads a row."""
         await asyncio.to_thread(check_room, self._file.path)
         await self._write("check", writes.save_meta, "checked_at", self._clock())
         await self._read(reads.fetch_one, "meta", "checked_at")
 
     async def close(self) -> None:
-        """Finish what was asked for, and let go of the file."""
+        """Finish what was requested and close the file."""
         self._batcher.flush()
         await self._writer.close()
         await self._readers.close()
@@ -505,13 +505,13 @@ class SqliteStore:
         return await self._readers.run(bound)
 
     def _report_foreign_runs(self, connection: sqlite3.Connection) -> None:
-        """In the writer's thread: tell the loop which runs another process has added to."""
-        # What is added while we look may be heard of twice, but not never.
+        """Report runs to which another process has appended; runs in the writer's thread."""
+        # Rows added meanwhile may be reported twice, but are not missed.
         newest = reads.newest_rows(connection)
         run_ids = reads.foreign_runs(connection, self._seen_rows, self._writer_id)
         self._seen_rows = newest
         if run_ids and self._on_foreign:
-            with suppress(RuntimeError):  # the loop was closed without us
+            with suppress(RuntimeError):  # the loop is closed
                 self._loop.call_soon_threadsafe(self._on_foreign, run_ids)
 
 
@@ -519,4 +519,4 @@ _RELAXED = frozenset({"claim", "beat", "count"})
 
 
 def _ignore_result(_: Any, fault: Exception | None) -> None:
-    """Nobody waits for a fold: what it did not do the next one does."""
+    """Ignore the result of a fold: a later fold retries a failed one."""

@@ -1,8 +1,8 @@
-"""The one thread of a process that writes to SQLite: what waits is committed together.
+"""The one thread of a process that writes to SQLite; queued writes are committed together.
 
-A commit costs far more than what is in it, and the loop must not wait for either. So every
-operation goes into a queue; the thread takes all that is there, runs each in a savepoint of one
-transaction, commits once, and tells the loop once. Nobody hears of an operation before it is kept.
+A commit costs far more than its statements, and the loop must not wait for either. So every write
+goes into a queue; the thread takes all that is queued, runs each in a savepoint of one transaction,
+commits once, and reports to the loop once. No caller gets a result before it is committed.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from antiphon.stores.sqlite.disk import DatabaseFile
 from antiphon.telemetry.failpoints import hit
 from antiphon.types.errors import AntiphonError, Internal, Unavailable
 
-BUSY_SECONDS = 1.5  # how long another process may hold the file before callers are told
-LOCK_SECONDS = 5.0  # the same for what nobody waits for, and at the start
-POLL_SECONDS = 0.02  # between looks at what other processes wrote, while somebody waits for it
-IDLE_POLL_SECONDS = 0.25  # the same while nobody does
-TRUNCATE_SECONDS = 0.5  # how long a reader is waited for, so that the log can be emptied
-CHECKPOINT_AFTER_SECONDS = 1.0  # without a write, before the log is moved into the database
-CHECKPOINT_PAGES = 4000  # a log of 16 MB is moved even under load
+BUSY_SECONDS = 1.5  # how long another process may lock the file before callers get an error
+LOCK_SECONDS = 5.0  # the same for writes without a waiting caller, and at the start
+POLL_SECONDS = 0.02  # between checks for writes of other processes, while a reader waits for them
+IDLE_POLL_SECONDS = 0.25  # the same while none does
+TRUNCATE_SECONDS = 0.5  # how long to wait for readers before the log is truncated
+CHECKPOINT_AFTER_SECONDS = 1.0  # without a write, before a checkpoint
+CHECKPOINT_PAGES = 4000  # a log of 16 MB is checkpointed even under load
 
-FILE_CHECK_SECONDS = 1.0  # between looks whether the file is still there
+FILE_CHECK_SECONDS = 1.0  # between checks that the file still exists
 
 _log = logging.getLogger("antiphon.stores.sqlite")
 _FAIL_FAST = frozenset(
@@ -39,17 +39,17 @@ _FAIL_FAST = frozenset(
         *("act", "check", "count", "key", "person", "project"),
     )
 )
-"""Operations whose callers are told that they should come again, sooner than they would wait."""
+"""Writes whose callers get a retryable error soon, rather than wait for a locked file."""
 
 OnDone = Callable[[Any, Exception | None], None]
 
 
 @dataclass(frozen=True)
 class Write:
-    """What to do in the transaction, and whom to tell, on the loop, what came of it.
+    """A function to run in the transaction, and the callback on the loop for its result.
 
-    `name` names its failpoints. A `relaxed` operation acknowledges nothing to anybody outside: it
-    may be lost with the machine, though not with the process.
+    `name` names its failpoints. A `relaxed` write acknowledges nothing to a client: it may be lost
+    if the machine crashes, though not if the process does.
     """
 
     name: str
@@ -59,7 +59,7 @@ class Write:
 
 
 class WriterThread:
-    """Runs operations in the order they were given, group by group.
+    """Runs writes in their order, group by group.
 
     `tidy` is called in a transaction of its own when nobody has written for a while, and at the
     end; `heard` every now and then when another process has written; `listening` says how eagerly
@@ -77,7 +77,7 @@ class WriterThread:
         self._connection = connection
         self._file = file
         self._checked_file_at = time.monotonic()
-        self._lost = False  # the file, at the last look
+        self._lost = False  # the file, at the last check
         self._loop = asyncio.get_running_loop()
         self._tidy = tidy
         self._on_foreign_write = heard
@@ -86,8 +86,8 @@ class WriterThread:
         self._thread = threading.Thread(target=self._run, name="antiphon sqlite", daemon=True)
         self._closed = False
         self._relaxed = False
-        self._needs_checkpoint = True  # a process that was killed may have left something to tidy
-        self._needs_truncate = False  # the log holds what shall be gone
+        self._needs_checkpoint = True  # a process that was killed may have left fresh rows
+        self._needs_truncate = False  # the log holds deleted text
         self._wrote_at = time.monotonic()
         self._version = self._data_version()
         self._polled_at = 0.0
@@ -95,7 +95,7 @@ class WriterThread:
         self._thread.start()
 
     def submit(self, operation: Write) -> None:
-        """Queue an operation. Raises `Unavailable` after `close`."""
+        """Queue a write. Raises `Unavailable` after `close`."""
         if self._closed:
             raise closed_error()
         self._waiting.put(operation)
@@ -103,7 +103,7 @@ class WriterThread:
     async def run(
         self, what: str, work: Callable[[sqlite3.Connection], Any], *, relaxed: bool = False
     ) -> Any:
-        """Queue an operation and wait until it is kept; raises what it raised."""
+        """Queue a write and wait until it is committed; raises what it raised."""
         done: asyncio.Future[Any] = self._loop.create_future()
 
         def settle(result: Any, fault: Exception | None) -> None:
@@ -118,16 +118,16 @@ class WriterThread:
         return await done
 
     async def truncate_log(self) -> None:
-        """Move the log into the database and cut it off, so that nothing old stays in it.
+        """Checkpoint and truncate the log, so that no deleted text stays in it.
 
-        Where a reader is in the way it is tried again later.
+        If a reader blocks it, it is retried later.
         """
         self._needs_truncate = True
-        for _ in range(2):  # the thread takes up the second when it is through with the first
+        for _ in range(2):  # the second runs after the thread has finished with the first
             await self.run("log", _write_nothing)
 
     async def close(self) -> None:
-        """Finish what is queued, move the log into the database, end the thread."""
+        """Finish queued writes, checkpoint, and end the thread."""
         if self._closed:
             return
         self._closed = True
@@ -152,7 +152,7 @@ class WriterThread:
         self._tidy_and_checkpoint()
 
     def _gather(self) -> tuple[list[Write], bool]:
-        """All that waits, after a rest until something does; False at the end."""
+        """Wait for writes, for a while, and return all that are queued; False at the end."""
         gathered: list[Write] = []
         try:
             operation = self._waiting.get(timeout=self._poll_seconds())
@@ -177,9 +177,9 @@ class WriterThread:
         self._report(outcomes)
 
     def _begin(self, operations: Sequence[Write]) -> Sequence[Write]:
-        """Begin a transaction; gives what is to be done in it, without those who were told to go.
+        """Begin a transaction; return the writes to run in it, without those that failed fast.
 
-        While another process holds the file, who comes meanwhile is told too.
+        While another process locks the file, writes that arrive meanwhile fail fast too.
         """
         deadline = time.monotonic() + LOCK_SECONDS
         while operations:
@@ -197,7 +197,7 @@ class WriterThread:
         return operations
 
     def _take_queued(self) -> list[Write]:
-        """What came meanwhile."""
+        """Return the writes that were queued meanwhile."""
         queued: list[Write] = []
         with suppress(queue.Empty):
             while (operation := self._waiting.get_nowait()) is not None:
@@ -206,7 +206,7 @@ class WriterThread:
         return queued
 
     def _report(self, outcomes: list[tuple[OnDone, Any, Exception | None]]) -> None:
-        with suppress(RuntimeError):  # the loop was closed without us: nobody is left to be told
+        with suppress(RuntimeError):  # the loop is closed: no caller is left
             self._loop.call_soon_threadsafe(_call_all, outcomes)
 
     def _transact(self, operations: Sequence[Write]) -> list[tuple[OnDone, Any, Exception | None]]:
@@ -222,7 +222,7 @@ class WriterThread:
         return outcomes
 
     def _run_in_savepoint(self, operation: Write) -> tuple[OnDone, Any, Exception | None]:
-        """One operation, undone alone if it raises; a fault of the database undoes all."""
+        """Run one write; if it raises it is rolled back alone. A database error rolls back all."""
         connection = self._connection
         connection.execute("SAVEPOINT attempt")
         try:
@@ -246,17 +246,17 @@ class WriterThread:
         return operation.on_done, None, fault
 
     def _set_synchronous(self, relaxed: bool) -> None:
-        """Wait for the disk, or do not, at the coming commits."""
+        """Choose whether the next commits wait for the disk."""
         if relaxed != self._relaxed:
             level = "NORMAL" if relaxed else "FULL"
             self._connection.execute(f"PRAGMA synchronous = {level}")
             self._relaxed = relaxed
 
     def _tidy_and_checkpoint(self) -> None:
-        """Tidy, and move the log into the database, while nobody waits; readers go on."""
+        """Fold fresh rows and checkpoint the log while no write waits; readers go on."""
         if self._needs_checkpoint:
             self._needs_checkpoint = False
-            with suppress(sqlite3.Error):  # it is tried again after the next write
+            with suppress(sqlite3.Error):  # retried after the next write
                 with transaction(self._connection):
                     self._tidy(self._connection)
                 self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
@@ -271,7 +271,7 @@ class WriterThread:
         self._connection.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000:.0f}")
 
     def _poll_foreign_writes(self) -> None:
-        """Notice what another process wrote, at most every `POLL_SECONDS`."""
+        """Check for writes of other processes, at most every `POLL_SECONDS`."""
         now = time.monotonic()
         if self._on_foreign_write is None or now - self._polled_at < POLL_SECONDS:
             return
@@ -283,7 +283,7 @@ class WriterThread:
                 self._on_foreign_write(self._connection)
 
     def _check_file(self) -> None:
-        """Log that the file was deleted or replaced, though nobody writes or reads."""
+        """Log an error if the file was deleted or replaced, even without writes or reads."""
         now = time.monotonic()
         if now - self._checked_file_at < FILE_CHECK_SECONDS:
             return
@@ -298,16 +298,16 @@ class WriterThread:
             self._lost = False
 
     def _data_version(self) -> int:
-        """A number that is another one after another connection has committed."""
+        """Return a number that changes when another connection has committed."""
         (version,) = self._connection.execute("PRAGMA data_version").fetchone()
         return int(version)
 
 
 @contextmanager
 def transaction(connection: sqlite3.Connection) -> Generator[None]:
-    """A write transaction: commits at the end, undoes everything if something is raised.
+    """Run the block in a write transaction: commit at its end, roll back if it raises.
 
-    One that has begun already is gone on with.
+    A transaction that has begun already is used.
     """
     if not connection.in_transaction:
         connection.execute("BEGIN IMMEDIATE")
@@ -325,8 +325,8 @@ def _write_nothing(_: sqlite3.Connection) -> None:
 
 
 def _is_busy(fault: sqlite3.Error) -> bool:
-    """Whether another process holds the file."""
-    code: int = getattr(fault, "sqlite_errorcode", 0)  # faults of Python's own module have none
+    """Return whether another process locks the file."""
+    code: int = getattr(fault, "sqlite_errorcode", 0)  # errors of Python's own module have none
     return code & 0xFF == sqlite3.SQLITE_BUSY
 
 
@@ -338,7 +338,7 @@ def _fail_all(
 
 
 def translate_error(fault: Exception) -> Exception:
-    """A database's fault as what the caller can do about it: try again."""
+    """Return the error of ours for an error of the database; callers may retry."""
     if isinstance(fault, AntiphonError):
         return fault
     translated = Unavailable(
@@ -350,7 +350,7 @@ def translate_error(fault: Exception) -> Exception:
 
 
 def closed_error() -> Unavailable:
-    """The error for whoever comes after the close."""
+    """Return the error for a call after `close`."""
     return Unavailable("The store is closed.")
 
 

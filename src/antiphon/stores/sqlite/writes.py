@@ -1,4 +1,4 @@
-"""What is written to SQLite, as functions of a connection inside its transaction."""
+"""Writes to SQLite, as functions of a connection inside its transaction."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from antiphon.types.messages import Message, Upload, to_chat_completions
 from antiphon.types.runs import Action, Assistant, Status, Thread
 
 APPEND_ROWS = 128  # written by one statement
-SEGMENT = 64  # messages whose chat is joined for good
+SEGMENT = 64  # messages whose JSON is stored joined
 EXPIRY_BATCH_RUNS = (
-    200  # whose events are dropped in one transaction, so that others get their turn
+    200  # whose events are deleted in one transaction, so that other writes get their turn
 )
 
 _encode = msgspec.json.encode
@@ -84,7 +84,7 @@ def renew_leases(
 def append(
     connection: sqlite3.Connection, appended: Sequence[PendingAppend], writer: int
 ) -> frozenset[int]:
-    """Write what has an epoch that still holds; returns the places of what has not."""
+    """Write appends whose epoch is current; return the places of the others."""
     rows = [
         (each.run_id, each.epoch, each.first, each.last, writer, b"\n".join(each.lines))
         for each in appended
@@ -100,7 +100,7 @@ def append(
 
 
 def _split_in_powers_of_two(count: int) -> Iterator[tuple[int, int]]:
-    """Powers of two that make up the count: few different statements, all of them prepared once."""
+    """Split the count into powers of two: few different statements, each prepared once."""
     start = 0
     while start < count:
         size = min(APPEND_ROWS, 1 << ((count - start).bit_length() - 1))
@@ -122,7 +122,7 @@ def _find_refused(
 
 
 def fold(connection: sqlite3.Connection) -> None:
-    """Move what is fresh into the log."""
+    """Move the rows of `fresh` into `log`."""
     if connection.execute(SQL["fold"]).rowcount:
         connection.execute(SQL["empty_fresh"])
 
@@ -163,8 +163,8 @@ def delete(connection: sqlite3.Connection, kind: type[Any], owner: str, id: str)
 
 
 def delete_expired(connection: sqlite3.Connection, events_before: int, keys_before: int) -> int:
-    """A bite of `RunStore.delete_expired`; returns how many runs and answers it took."""
-    fold(connection)  # so that there is one table to forget from
+    """Delete some expired events and answers; return how many runs and answers."""
+    fold(connection)  # so that events are in one table
     values = {"before": events_before, "limit": EXPIRY_BATCH_RUNS}
     connection.execute(SQL["forget_events"], values)
     runs = connection.execute(SQL["mark_forgotten"], values).rowcount
@@ -173,19 +173,19 @@ def delete_expired(connection: sqlite3.Connection, events_before: int, keys_befo
 
 def delete_owned(connection: sqlite3.Connection, owner: str, limit: int, now: int) -> int:
     """See `AdminStore.delete_owned`."""
-    fold(connection)  # so that there is one table to erase events from
+    fold(connection)  # so that events are in one table
     return admin.delete_owned(connection, owner, limit, now)
 
 
 def get_or_add_meta(connection: sqlite3.Connection, name: str, offered: Any) -> Any:
-    """The value under that name: what is there, else what is offered."""
+    """Return the value stored under the name; store `offered` if there is none."""
     connection.execute(SQL["offer_meta"], (name, offered))
     (value,) = connection.execute(SQL["meta"], (name,)).fetchone()
     return value
 
 
 def save_meta(connection: sqlite3.Connection, name: str, value: Any) -> None:
-    """From now on this value is under that name."""
+    """Store the value under the name."""
     connection.execute(SQL["save_meta"], (name, value))
 
 
@@ -219,7 +219,7 @@ def _write_thread(connection: sqlite3.Connection, read_set: ReadSet, decided: Ch
 
 
 def join_segments(connection: sqlite3.Connection, added: Sequence[Message], thread: Thread) -> None:
-    """Join the chat of many messages for good, as far as they are all there."""
+    """Join the JSON of full segments of messages."""
     connection.execute(SQL["unseal"], (thread.id, min(message.number for message in added)))
     values = {"thread_id": thread.id, "length": SEGMENT, "messages": thread.messages}
     while connection.execute(SQL["seal"], values).rowcount:
@@ -261,7 +261,7 @@ def _write_run(
     now: int,
     writer: int,
 ) -> None:
-    """The run as it shall be, unless its status or epoch has changed since it was read."""
+    """Write the new run and lease. Raises `Fenced` if its status or epoch has changed."""
     kept = reads.find_run(connection, driven.run.id)
     invariants.check_run_update((kept.run, kept.lease) if kept else None, driven)
     run, lease = driven.run, driven.lease

@@ -1,20 +1,19 @@
-"""Ask once: the answer goes to stdout and nothing else does.
+"""Ask one question. Only the answer is written to stdout.
 
-What is piped in is added to the text, or is the text where there is none. A stdin that stays open
-and silent is left alone; `-` waits for it. A file is sent with the text by `@path` in it or by
---file; `\\@` is an at sign. Tools, the choice of the model and problems are told on stderr. MCP
-servers that are written down (`antiphon mcp list`), or those of --config and no others, start while
-the model is chosen, and are waited for up to 30 s.
+Piped input is added to the text, or is the text if there is none. A stdin that stays open without
+data is ignored; `-` waits for it. `@path` in the text, or --file, attaches a file; `\\@` is an at
+sign. Tool calls, the choice of the model and problems are written to stderr. The configured MCP
+servers (`antiphon mcp list`), or only those of --config, are started and waited for up to 30 s.
 
-Nobody is asked whether a tool may run: functions may, and the tools of servers where --allow or a
-setting says so, or where you said "always" before. --yes allows all that is not denied.
+There is nobody to approve tools: functions may run, and tools of MCP servers that --allow, a
+setting or an earlier "always" of yours allows. --yes allows all that is not denied.
 
-A pipe gets the answer byte for byte as it comes. On a terminal it is set, and nothing in it acts on
-the terminal.
+A pipe gets the bytes of the answer as they arrive. On a terminal the answer is formatted, and
+nothing in it can control the terminal.
 
-Exit codes: 0 answered, 1 failed, 2 wrong usage, 3 incomplete (cut, stalled, too long, expired),
+Exit codes: 0 answered, 1 failed, 2 wrong usage, 3 incomplete (cut off, stalled, too long, expired),
 4 answered, but a tool was refused because nobody could be asked, 5 a setting cannot be used, or a
-key is missing or refused, 6 a server of --require is not there, 129 the terminal was closed,
+key is missing or refused, 6 a server of --require is not ready, 129 the terminal was closed,
 130 interrupted, 143 terminated, 141 the reader of stdout has left.
 """
 
@@ -93,12 +92,12 @@ OF_TERMINAL = ("markdown_it", "pygments", "wcwidth")
 def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
     """Add the text and the options of the answer."""
     parser.add_argument(
-        "text", nargs="*", help="what to ask; `-` waits for stdin, `@path` sends a file along"
+        "text", nargs="*", help="the question; `-` waits for stdin, `@path` attaches a file"
     )
     parser.add_argument("-s", "--system", metavar="TEXT", help="instructions for the model")
-    parser.add_argument("--thread", metavar="ID", help="go on with this thread")
+    parser.add_argument("--thread", metavar="ID", help="continue this thread")
     parser.add_argument(
-        "--last", action="store_true", help="go on with the thread that was last answered in"
+        "--last", action="store_true", help="continue the thread of the last answer"
     )
     tool_arguments(parser)
     answer_arguments(parser)

@@ -1,6 +1,6 @@
-"""What administrators have done on this database, newest first: who, what, to what, and when.
+"""List the actions of administrators on this database, newest first.
 
-Who worked on this machine is `local`, with the name of their account on it.
+Actions on this machine are by `local`, with the name of the system account.
 """
 
 from __future__ import annotations
@@ -24,11 +24,13 @@ _PAGE = 100
 
 def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
     """Add the owner and the limits."""
-    parser.add_argument("--owner", help="only what was done to what is this owner's")
+    parser.add_argument("--owner", help="only actions on objects of this owner")
     parser.add_argument(
-        "--limit", type=int, default=_PAGE, metavar="N", help="at most so many; by default 100"
+        "--limit", type=int, default=_PAGE, metavar="N", help="the maximum number, 100 by default"
     )
-    parser.add_argument("--json", action="store_true", help="a line of JSON for each, all of them")
+    parser.add_argument(
+        "--json", action="store_true", help="one line of JSON for each, without a limit"
+    )
 
 
 def run(asked: Namespace, loaded: LoadedSettings) -> int:

@@ -1,8 +1,8 @@
-"""Copy the SQLite database to a new file, and check the copy; servers may go on meanwhile.
+"""Copy the SQLite database to a new file and check the copy, while servers may go on.
 
-The copy is the database as it was at one instant: copying the file itself leaves out what is only
-in the log beside it. It is one file that only you can read, and is never written over another.
-`antiphon restore` makes a database of it. PostgreSQL has pg_dump.
+The copy is the database at one instant; copying the file itself would miss what is only in the log
+beside it. The copy is readable only by you, and never overwrites a file. `antiphon restore` makes a
+database of it. For PostgreSQL use pg_dump.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ FLAGS = ("database",)
 
 def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
     """Take the name of the file."""
-    parser.add_argument("file", metavar="FILE", help="where the copy goes; not there yet")
+    parser.add_argument("file", metavar="FILE", help="the copy, a new file")
 
 
 def run(asked: Namespace, loaded: LoadedSettings) -> int:

@@ -1,9 +1,9 @@
-"""The terminal chat: your words, a model's answers as they come, and tools that run here.
+"""The terminal chat: answers stream as they are written, and tools run on this machine.
 
-Every conversation is a thread of the runtime, in this process or with --server elsewhere; --resume
-goes on with the last one. MCP servers that are written down (`antiphon mcp list`) start behind the
-prompt. /help lists the commands and keys. Lines that come through a pipe are sent one after the
-other, and the exit code is that of the last one that failed, as of `antiphon ask`.
+Every conversation is a thread of the runtime in this process, or of the server of --server;
+--resume continues the last one. The configured MCP servers (`antiphon mcp list`) start in the
+background. /help lists the commands and keys. Piped lines are sent one after the other; the exit
+code is that of the last one that failed, as of `antiphon ask`.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ FLAGS = (
 def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
     """Add the thread, the instructions and the options of a single question."""
     parser.add_argument("-s", "--system", metavar="TEXT", help="instructions for the model")
-    parser.add_argument("--thread", metavar="ID", help="go on with this thread")
-    parser.add_argument("-r", "--resume", action="store_true", help="go on with the last thread")
+    parser.add_argument("--thread", metavar="ID", help="continue this thread")
+    parser.add_argument("-r", "--resume", action="store_true", help="continue the last thread")
     tool_arguments(parser)
     once = parser.add_argument_group("one question", "asked without a chat, as `antiphon ask` does")
     once.add_argument(
-        "-p", "--prompt", metavar="TEXT", help="ask this, write the answer to stdout, and end"
+        "-p", "--prompt", metavar="TEXT", help="ask this, write the answer to stdout, and exit"
     )
     answer_arguments(once)
 

@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 COMMANDS = {
-    "chat": "the terminal chat, which `antiphon` alone opens too",
+    "chat": "the terminal chat; also `antiphon` without a command",
     "ask": "one answer to stdout; reads stdin",
     "serve": "the backend, for clients on this machine or elsewhere",
     "up": "the backend and the web chat on one port",
     "web": "the web chat alone, in front of a backend",
     "threads": "list, show, export or delete conversations",
-    "mcp": "MCP servers as tools of yours, and Antiphon as an MCP server",
-    "trust": "see what a folder's settings and servers are, and have them count",
-    "keys": "make, list, limit or revoke the server's keys",
-    "projects": "owners whose things several keys and people share",
-    "people": "make, list or remove the people who may log in to the web chat",
-    "owners": "list who has things here; export, import or erase all of one",
-    "provider-keys": "keys that owners have of their own at providers",
-    "audit": "what administrators have done",
-    "models": "the models that can be named here",
-    "config": "the settings in force, and where each comes from",
-    "doctor": "what is there, what is missing, and what to do about it",
-    "migrate": "bring the database to this version's form",
+    "mcp": "MCP servers as tools, and Antiphon as an MCP server",
+    "trust": "show and trust the settings and MCP servers of a folder",
+    "keys": "create, list, limit or revoke the server's keys",
+    "projects": "owners whose data several keys and people share",
+    "people": "create, list or remove people who may log in to the web chat",
+    "owners": "list the owners of data; export, import or erase all data of one",
+    "provider-keys": "owners' own keys for providers",
+    "audit": "the audit log of administrators' actions",
+    "models": "list the available models",
+    "config": "the settings in force, and their origins",
+    "doctor": "check the installation, and say what to do",
+    "migrate": "migrate the database to this version, or move it",
     "backup": "copy the SQLite database to a file, while it is in use",
     "restore": "make a database of a backup",
-    "completion": "a script by which a shell completes commands and flags",
+    "completion": "print a script for shells to complete commands and flags",
 }
 """Each is a module of its name in `antiphon.cli`, with `_` for a dash."""
 
 ABOUT = ("-h", "--help", "--version")
-"""What is said to the program itself, and to no command."""
+"""Flags of the program itself."""

@@ -1,9 +1,9 @@
-"""Print a script by which a shell completes commands, flags and files.
+"""Print a script for a shell to complete commands, flags and files.
 
-bash: `eval "$(antiphon completion bash)"` in ~/.bashrc. zsh: the same with zsh, behind compinit, in
+bash: `eval "$(antiphon completion bash)"` in ~/.bashrc. zsh: the same with zsh, after compinit, in
 ~/.zshrc. fish: `antiphon completion fish > ~/.config/fish/completions/antiphon.fish`.
 
-The script calls nothing when it completes. Print it anew after an upgrade.
+The script runs no program when it completes. Print it again after an upgrade.
 """
 
 from __future__ import annotations
@@ -268,7 +268,7 @@ FILE_METAVARS = frozenset({"FILE", "PATH", "CONFIG", "PATHS", "MODULE[:FUNCTION]
 
 def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
     """Add the shell."""
-    parser.add_argument("shell", choices=tuple(SCRIPTS), help="whose script is printed")
+    parser.add_argument("shell", choices=tuple(SCRIPTS), help="the shell")
 
 
 def decide(asked: Namespace, file: FolderFile) -> bool:

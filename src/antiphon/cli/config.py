@@ -1,7 +1,6 @@
-"""Show the settings in force, and where each comes from. Secrets are masked.
+"""Show the settings in force and their origins. Secrets are masked.
 
-With --grants, the tools that were allowed for good when a model wanted to use them; --revoke has
-one of them asked about again.
+--grants lists the tools that are always allowed; --revoke has one of them asked about again.
 """
 
 from __future__ import annotations
@@ -29,11 +28,13 @@ FLAGS = tuple(name for name, setting in TABLE.items() if setting.on_the_line)
 def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
     """Add the output format and the actions on grants."""
     parser.add_argument("--json", action="store_true", help="as one JSON object")
-    parser.add_argument("--grants", action="store_true", help="the tools that are allowed for good")
+    parser.add_argument(
+        "--grants", action="store_true", help="list the tools that are always allowed"
+    )
     parser.add_argument(
         "--revoke",
         metavar="SERVER[:TOOL]",
-        help="ask again for this tool, or all of the server's; `:NAME` is a function",
+        help="ask again about this tool, or all of the server's; `:NAME` is a function",
     )
 
 

@@ -1,9 +1,9 @@
-"""Say what is there, what is missing, and what to do about it.
+"""Check the installation: what works, what is missing, and what to do about it.
 
-Nothing is made or changed; a database keeps its form. Keys are told by the names of their
-variables, never by their values. Providers are asked for their list of models where the settings
-lead to them: the base URL, or tables with an address and the model that is used. Exit code 1 if
-something is broken.
+Nothing is created or changed; a database is not migrated. Keys are shown by the names of their
+variables, never by their values. Providers are asked for their list of models if the settings name
+them: by the base URL, or by tables with an address and the model in use. Exit code 1 if something
+is broken.
 """
 
 from __future__ import annotations

@@ -224,7 +224,7 @@ def settings_parser(names: Sequence[str]) -> ArgumentParser:
         group.add_argument(
             "--config-file",
             metavar="FILE",
-            help="a settings file of yours to read in place of the working folder's antiphon.toml",
+            help="a settings file to read in place of the working folder's antiphon.toml",
         )
     return parser
 

@@ -1,6 +1,6 @@
-"""Make, list, limit or revoke the keys of a server that runs on this database.
+"""Create, list, limit or revoke the keys of a server on this database.
 
-The first key locks the server: from then on nothing under /v1 is answered without one.
+Once there is a key, every request under /v1 needs one.
 """
 
 from __future__ import annotations
@@ -36,31 +36,33 @@ def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
     """Add the actions and their arguments."""
     said = "create|list|limit|revoke"
     actions = parser.add_subparsers(dest="action", required=True, metavar=said)
-    create = actions.add_parser("create", parents=[flags], help="make a key and print it once")
-    create.add_argument("name", help="what it is for, in your own words")
+    create = actions.add_parser("create", parents=[flags], help="create a key and print it once")
+    create.add_argument("name", help="a name of your choice")
     create.add_argument(
-        "--owner", default=LOCAL, help="whose threads it opens; by default those of this machine"
+        "--owner", default=LOCAL, help="the owner of the data; by default that of this machine"
     )
     create.add_argument(
-        "--scope", action="append", choices=SCOPES, help="what it may do; by default read and write"
+        "--scope", action="append", choices=SCOPES, help="a scope; by default read and write"
     )
     create.add_argument(
-        "--expires-in", type=_seconds, metavar="TIME", help="for how long it is good, such as 90d"
+        "--expires-in", type=_seconds, metavar="TIME", help="the lifetime, such as 90d"
     )
     _limit_arguments(create, "; by default as many as it likes")
-    listing = actions.add_parser("list", parents=[flags], help="all keys, without their secrets")
+    listing = actions.add_parser(
+        "list", parents=[flags], help="list all keys, without their secrets"
+    )
     listing.add_argument("--json", action="store_true", help="as one JSON list")
     limit = actions.add_parser(
-        "limit", parents=[flags], help="change how much a key may; what is not named stays"
+        "limit", parents=[flags], help="change the limits of a key; others stay"
     )
     _id_argument(limit)
     _limit_arguments(limit, ", or `none`")
-    withdraw = actions.add_parser("revoke", parents=[flags], help="close what a key opened")
+    withdraw = actions.add_parser("revoke", parents=[flags], help="revoke a key")
     _id_argument(withdraw)
 
 
 def _id_argument(parser: ArgumentParser) -> None:
-    parser.add_argument("id", help="as `antiphon keys list` shows it")
+    parser.add_argument("id", help="the key's id, as in `antiphon keys list`")
 
 
 def _limit_arguments(parser: ArgumentParser, more: str) -> None:

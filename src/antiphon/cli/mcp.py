@@ -1,11 +1,11 @@
-"""MCP servers as tools of yours, and Antiphon as an MCP server.
+"""MCP servers as tools, and Antiphon as an MCP server.
 
-A server is a program or an address that `add` writes down; `list` and `test` show what there is and
-how it is, `login` shows a page to log in at. A folder's own files start servers once they are
-trusted: `antiphon trust`.
+A server is a command or a URL that `add` writes to your mcp.json; `list` and `test` show the
+servers and their state, `login` opens a login page. Files of a folder start servers only once they
+are trusted: `antiphon trust`.
 
-`antiphon mcp serve` offers threads and assistants as tools to other programs: by default to the one
-that starts it, over stdin and stdout, with --http to all on this machine.
+`antiphon mcp serve` offers threads and assistants as tools to other programs: over stdin and stdout
+to the program that starts it, or with --http to all programs on this machine.
 """
 
 from __future__ import annotations
@@ -55,10 +55,10 @@ def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
     )
     serve.set_defaults(flags=OF_SERVE)
     serve.add_argument(
-        "--http", action="store_true", help="over HTTP on this machine, at --port and /mcp"
+        "--http", action="store_true", help="serve over HTTP on this machine, at --port and /mcp"
     )
     serve.add_argument(
-        "--assistants", action="store_true", help="every assistant is a tool of its own too"
+        "--assistants", action="store_true", help="also offer each assistant as a tool"
     )
     serve.add_argument(
         "--tools",

@@ -63,44 +63,48 @@ def arguments(actions: Any, flags: ArgumentParser) -> None:
     add = actions.add_parser(
         "add",
         parents=[flags],
-        help="write a server down in your own mcp.json",
+        help="add a server to your own mcp.json",
         usage="antiphon mcp add [options] NAME (-- COMMAND ARGS... | --url URL)",
         description="Write a server down in your own mcp.json, or in the file of --config.",
         epilog="Secrets are better referred to than written: ${VAR}, ${keyring:service/name}.",
     )
     add.add_argument("name", metavar="NAME", help="letters, digits, - and _")
     add.add_argument("command", nargs="*", metavar="COMMAND", help="a program and its arguments")
-    add.add_argument("--url", help="the address of a server over HTTP")
-    add.add_argument("--sse", action="store_true", help="it speaks the older HTTP with SSE")
+    add.add_argument("--url", help="the URL of a server over HTTP")
+    add.add_argument("--sse", action="store_true", help="use the older HTTP with SSE")
     add.add_argument(
-        "--header", action="append", default=[], metavar="NAME:VALUE", help="to send with requests"
+        "--header",
+        action="append",
+        default=[],
+        metavar="NAME:VALUE",
+        help="a header to send with requests",
     )
     add.add_argument(
         "--env",
         action="append",
         default=[],
         metavar="NAME[=VALUE]",
-        help="a variable for the program; without a value it is the one of that name here, then",
+        help="a variable for the program; without a value, that of the environment at its start",
     )
-    add.add_argument("--replace", action="store_true", help="in place of one of that name")
-    listing = actions.add_parser("list", parents=[flags], help="servers, and where each comes from")
-    listing.add_argument("--test", action="store_true", help="start each, and say how it is")
+    add.add_argument("--replace", action="store_true", help="replace a server of that name")
+    listing = actions.add_parser("list", parents=[flags], help="list servers and their origins")
+    listing.add_argument("--test", action="store_true", help="start each, and show its state")
     listing.add_argument("--json", action="store_true", help="as one JSON list")
-    remove = actions.add_parser("remove", parents=[flags], help="strike a server out")
+    remove = actions.add_parser("remove", parents=[flags], help="remove a server")
     remove.add_argument("name", metavar="NAME")
     test = actions.add_parser(
-        "test", parents=[flags], help="start a server, or all, and say what it offers or why not"
+        "test", parents=[flags], help="start a server, or all, and show what it offers or its error"
     )
     test.add_argument("name", nargs="?", metavar="NAME")
     test.add_argument("--json", action="store_true", help="as one JSON list")
     login = actions.add_parser("login", parents=[flags], help="log in at a server, in a browser")
     login.add_argument("name", metavar="NAME")
-    login.add_argument("--no-browser", action="store_true", help="only print where to go")
+    login.add_argument("--no-browser", action="store_true", help="only print the URL")
     logout = actions.add_parser("logout", parents=[flags], help="forget a login")
     logout.add_argument("name", metavar="NAME")
     trust = actions.add_parser("trust", parents=[flags], help="as `antiphon trust FILE`")
     trust.add_argument("file", metavar="FILE")
-    trust.add_argument("--yes", action="store_true", help="without asking")
+    trust.add_argument("--yes", action="store_true", help="do not ask")
 
 
 def run(asked: Namespace, loaded: LoadedSettings) -> int:

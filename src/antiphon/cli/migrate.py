@@ -1,12 +1,11 @@
-"""Bring the database to this version's form, or move it: from SQLite to PostgreSQL, or back.
+"""Migrate the database to this version, or move it between SQLite and PostgreSQL.
 
-`antiphon serve` and the other commands that use the database do the first when they start, but for
-`doctor` and for what takes long: this is for doing it before, and alone.
+`antiphon serve` and other commands migrate the database when they start, except for `doctor` and
+for long migrations; this command does it beforehand.
 
-With --from and --to everything is moved into a database that is empty: conversations, files,
-people, keys, usage, the audit log. Stop what serves the old one first. A move that was broken off
-goes on where it was when it is asked for again. At the end all rows of both are compared. The old
-database stays as it is.
+With --from and --to, everything is moved into an empty database: conversations, files, people,
+keys, usage, the audit log. Stop the servers of the old one first. An interrupted move continues
+when it is repeated. At the end all rows of both are compared. The old database is not changed.
 """
 
 from __future__ import annotations
@@ -32,13 +31,15 @@ FLAGS = ("database",)
 def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
     """Add the databases of a move."""
     parser.add_argument(
-        "--from", dest="source", metavar="DATABASE", help="move this database; it is only read"
+        "--from", dest="source", metavar="DATABASE", help="the database to move; it is only read"
     )
     parser.add_argument(
-        "--to", dest="target", metavar="DATABASE", help="into this one, which has nothing yet"
+        "--to", dest="target", metavar="DATABASE", help="the new database, which must be empty"
     )
     parser.add_argument(
-        "--check", action="store_true", help="only say what would be moved, and whether it can be"
+        "--check",
+        action="store_true",
+        help="only show what would be moved, and check that it can be",
     )
 
 

@@ -1,6 +1,6 @@
-"""List the models that can be named, here or on a server; the one used by default is marked.
+"""List the available models, here or on a server; the default one is marked.
 
-A provider that could not be asked is named on stderr with the reason, and the exit code is not 0.
+Providers that returned an error are named on stderr, and the exit code is then not 0.
 """
 
 from __future__ import annotations

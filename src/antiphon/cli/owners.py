@@ -1,11 +1,11 @@
-"""List the owners of what is kept on this database, and export, import or erase all of one.
+"""List the owners of data on this database, and export, import or erase all data of one.
 
-An owner is whose a thread is: `local`, a person's or a project's id, or what a key says.
+The owner of a thread is `local`, the id of a person or a project, or the owner of a key.
 
-An export can be imported here or elsewhere. The file is checked whole before anything is written,
-and nothing of it is seen before all of it is there. The same import again changes nothing; one
-that broke off goes on when it is run again. Keys are not imported, and runs that had not ended
-come in as cancelled.
+An export can be imported here or into another installation. The file is checked completely before
+anything is written, and nothing of it is visible before all of it is there. Repeating an import
+changes nothing; an interrupted import continues when it is repeated. Keys are not imported, and
+runs that had not ended are imported as cancelled.
 """
 
 from __future__ import annotations
@@ -36,28 +36,32 @@ def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
     actions = parser.add_subparsers(
         dest="action", required=True, metavar="list|show|export|import|erase"
     )
-    listing = actions.add_parser("list", parents=[flags], help="everybody who has something")
+    listing = actions.add_parser("list", parents=[flags], help="list the owners of data")
     listing.add_argument("--json", action="store_true", help="as one JSON list")
-    show = actions.add_parser("show", parents=[flags], help="how much one has")
+    show = actions.add_parser("show", parents=[flags], help="count the objects of an owner")
     _owner_argument(show)
     show.add_argument("--json", action="store_true", help="as one JSON object")
-    export = actions.add_parser("export", parents=[flags], help="write all of one into a zip")
+    export = actions.add_parser("export", parents=[flags], help="write an owner's data to a zip")
     _owner_argument(export)
-    export.add_argument("-o", "--output", help="the file; by default named for owner and day")
-    export.add_argument("--force", action="store_true", help="put it in the place of another file")
-    imports = actions.add_parser("import", parents=[flags], help="add what an export holds")
-    imports.add_argument("file", metavar="FILE", help="a zip that `antiphon owners export` wrote")
-    imports.add_argument("--owner", metavar="ID", help="for this owner, not for the one it names")
+    export.add_argument("-o", "--output", help="the file; by default named after owner and day")
+    export.add_argument("--force", action="store_true", help="overwrite the file")
+    imports = actions.add_parser("import", parents=[flags], help="import an export")
+    imports.add_argument("file", metavar="FILE", help="a zip of `antiphon owners export`")
     imports.add_argument(
-        "--new-ids", action="store_true", help="with new ids, beside what has the old ones"
+        "--owner", metavar="ID", help="import for this owner instead of the export's own"
     )
     imports.add_argument(
-        "--check", action="store_true", help="only say what would be added, and whether it can be"
+        "--new-ids", action="store_true", help="create new ids, beside objects with the old ones"
+    )
+    imports.add_argument(
+        "--check",
+        action="store_true",
+        help="only show what would be imported, and check that it can be",
     )
     imports.add_argument("--json", action="store_true", help="as one JSON object")
-    erase = actions.add_parser("erase", parents=[flags], help="delete all of one, for good")
+    erase = actions.add_parser("erase", parents=[flags], help="delete an owner's data, for good")
     _owner_argument(erase)
-    erase.add_argument("--yes", action="store_true", help="do not ask to have the owner typed")
+    erase.add_argument("--yes", action="store_true", help="do not ask to type the owner")
 
 
 def run(asked: Namespace, loaded: LoadedSettings) -> int:
@@ -67,7 +71,7 @@ def run(asked: Namespace, loaded: LoadedSettings) -> int:
 
 
 def _owner_argument(parser: ArgumentParser) -> None:
-    parser.add_argument("owner", help="as `antiphon owners list` shows it")
+    parser.add_argument("owner", help="the owner, as in `antiphon owners list`")
 
 
 async def _run_action(asked: Namespace, settings: Settings) -> None:

@@ -1,7 +1,7 @@
-"""Make, list or remove the people who may log in to the web chat, on this database.
+"""Create, list or remove the people who may log in to the web chat, on this database.
 
-Whoever logs in sees their own threads and nobody else's. The first admin is made here; from then on
-admins can do all of it in the web chat, too.
+Each person sees only their own threads. The first admin is created here; after that, admins can do
+the same in the web chat.
 """
 
 from __future__ import annotations
@@ -32,21 +32,23 @@ def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
     """Add the actions and their arguments."""
     said = "add|list|password|role|remove"
     actions = parser.add_subparsers(dest="action", required=True, metavar=said)
-    add = actions.add_parser("add", parents=[flags], help="let somebody log in")
-    add.add_argument("name", help="what they are called, and log in as")
-    add.add_argument("--role", choices=ROLES, default="user", help="admins run the installation")
+    add = actions.add_parser("add", parents=[flags], help="create a person who may log in")
+    add.add_argument("name", help="the name to log in with")
+    add.add_argument(
+        "--role", choices=ROLES, default="user", help="admins administer the installation"
+    )
     _password_argument(add)
-    listing = actions.add_parser("list", parents=[flags], help="everybody")
+    listing = actions.add_parser("list", parents=[flags], help="list all people")
     listing.add_argument("--json", action="store_true", help="as one JSON list")
     password = actions.add_parser(
-        "password", parents=[flags], help="give a new password, which ends every login"
+        "password", parents=[flags], help="set a new password, which ends every login"
     )
     _who_argument(password)
     _password_argument(password)
-    role = actions.add_parser("role", parents=[flags], help="make an admin, or an ordinary user")
+    role = actions.add_parser("role", parents=[flags], help="change the role")
     _who_argument(role)
-    role.add_argument("role", choices=ROLES, help="what they are from now on")
-    remove = actions.add_parser("remove", parents=[flags], help="let them in no more")
+    role.add_argument("role", choices=ROLES, help="the new role")
+    remove = actions.add_parser("remove", parents=[flags], help="delete a person")
     _who_argument(remove)
 
 
@@ -57,14 +59,14 @@ def run(asked: Namespace, loaded: LoadedSettings) -> int:
 
 
 def _who_argument(parser: ArgumentParser) -> None:
-    parser.add_argument("name", help="what they are called, or their id")
+    parser.add_argument("name", help="the name or the id")
 
 
 def _password_argument(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--password-stdin",
         action="store_true",
-        help="read the password from stdin, for scripts; without it you are asked",
+        help="read the password from stdin, for scripts; else you are asked",
     )
 
 

@@ -25,25 +25,27 @@ def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
     """Add the actions and their arguments."""
     said = "create|list|rename|disable|enable|delete"
     actions = parser.add_subparsers(dest="action", required=True, metavar=said)
-    create = actions.add_parser("create", parents=[flags], help="make a project")
-    create.add_argument("name", help="what it is called")
-    listing = actions.add_parser("list", parents=[flags], help="all projects")
+    create = actions.add_parser("create", parents=[flags], help="create a project")
+    create.add_argument("name", help="the name")
+    listing = actions.add_parser("list", parents=[flags], help="list all projects")
     listing.add_argument("--json", action="store_true", help="as one JSON list")
-    rename = actions.add_parser("rename", parents=[flags], help="call it otherwise")
+    rename = actions.add_parser("rename", parents=[flags], help="rename a project")
     _which_argument(rename)
-    rename.add_argument("to", metavar="NEW", help="what it is called from now on")
-    disable = actions.add_parser("disable", parents=[flags], help="revoke its keys, for good")
+    rename.add_argument("to", metavar="NEW", help="the new name")
+    disable = actions.add_parser(
+        "disable", parents=[flags], help="disable a project and revoke its keys, for good"
+    )
     _which_argument(disable)
-    enable = actions.add_parser("enable", parents=[flags], help="let it have new keys")
+    enable = actions.add_parser("enable", parents=[flags], help="enable a project, for new keys")
     _which_argument(enable)
     delete = actions.add_parser(
-        "delete", parents=[flags], help="remove it and revoke its keys; its things stay"
+        "delete", parents=[flags], help="delete a project and revoke its keys; its data stays"
     )
     _which_argument(delete)
 
 
 def _which_argument(parser: ArgumentParser) -> None:
-    parser.add_argument("name", help="what it is called, or its id")
+    parser.add_argument("name", help="the name or the id")
 
 
 def run(asked: Namespace, loaded: LoadedSettings) -> int:

@@ -1,7 +1,7 @@
-"""Keys that owners have of their own at the providers of models, on this database.
+"""Owners' own keys for the providers of models, on this database.
 
-An owner's runs ask a provider with the owner's key, and nobody else's do. Keys are kept encrypted,
-with the setting secret_key or with a file beside an SQLite database, and are never shown again.
+Only the owner's runs use such a key. Keys are stored encrypted, by the setting secret_key or a file
+beside an SQLite database, and are never shown again.
 """
 
 from __future__ import annotations
@@ -30,14 +30,18 @@ def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
     said = "set|list|remove|secret|seal-anew"
     actions = parser.add_subparsers(dest="action", required=True, metavar=said)
     put = actions.add_parser(
-        "set", parents=[flags], help="keep a key, which is typed, or read from stdin"
+        "set", parents=[flags], help="store a key, which is typed or read from stdin"
     )
     _which_arguments(put)
-    put.add_argument("--base-url", dest="address", help="ask another server with it, there")
-    listing = actions.add_parser("list", parents=[flags], help="who has keys, and how these end")
-    listing.add_argument("--owner", help="this one's alone")
+    put.add_argument(
+        "--base-url", dest="address", help="the base URL of another server, to use the key there"
+    )
+    listing = actions.add_parser(
+        "list", parents=[flags], help="list owners with keys, and the last characters of these"
+    )
+    listing.add_argument("--owner", help="only this owner's")
     listing.add_argument("--json", action="store_true", help="as one JSON list")
-    remove = actions.add_parser("remove", parents=[flags], help="forget a key")
+    remove = actions.add_parser("remove", parents=[flags], help="delete a key")
     _which_arguments(remove)
     actions.add_parser("secret", help="print a new value for the setting secret_key")
     actions.add_parser(
@@ -57,8 +61,8 @@ def run(asked: Namespace, loaded: LoadedSettings) -> int:
 
 
 def _which_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("provider", help="such as openai, as in the names of its models")
-    parser.add_argument("--owner", default=LOCAL, help="whose; by default that of this machine")
+    parser.add_argument("provider", help="the provider, such as openai, as in the names of models")
+    parser.add_argument("--owner", default=LOCAL, help="the owner; by default that of this machine")
 
 
 async def _run_action(asked: Namespace, settings: Settings) -> None:

@@ -60,33 +60,31 @@ def answer_arguments(parser: FlagParser) -> None:
         action="append",
         default=[],
         metavar="PATH",
-        help="send this file along: text, a picture or a PDF; can be repeated",
+        help="attach this file: text, a picture or a PDF; can be repeated",
     )
     parser.add_argument(
         "--require",
         action="append",
         default=[],
         metavar="SERVER",
-        help="ask nothing unless this MCP server is there; can be repeated",
+        help="fail unless this MCP server is ready; can be repeated",
     )
-    parser.add_argument(
-        "--output-schema", metavar="FILE", help="a JSON Schema that the answer is to follow"
-    )
+    parser.add_argument("--output-schema", metavar="FILE", help="a JSON Schema for the answer")
     parser.add_argument("--json", action="store_true", help="every event as one line of JSON")
     parser.add_argument(
         "--output",
         choices=("text", "json"),
-        help="the text as it comes (default), or one JSON object at the end",
+        help="the text as it arrives (default), or one JSON object at the end",
     )
-    parser.add_argument("--thinking", action="store_true", help="the model's reasoning, on stderr")
+    parser.add_argument(
+        "--thinking", action="store_true", help="write the model's reasoning to stderr"
+    )
     parser.add_argument(
         "--raw-output",
         action="store_true",
-        help="on a terminal too the answer's bytes as they are: they may act on it",
+        help="write the answer's raw bytes to a terminal too, which they may control",
     )
-    parser.add_argument(
-        "-q", "--quiet", action="store_true", help="nothing on stderr but what went wrong"
-    )
+    parser.add_argument("-q", "--quiet", action="store_true", help="write only errors to stderr")
 
 
 def tool_arguments(parser: FlagParser) -> None:
@@ -100,13 +98,16 @@ def tool_arguments(parser: FlagParser) -> None:
         " a path to a .py file does too; can be repeated",
     )
     parser.add_argument(
-        "--no-tools", action="store_true", help="no tool, and no MCP server is started"
+        "--no-tools", action="store_true", help="use no tools, and start no MCP server"
     )
     parser.add_argument(
-        "--max-turns", type=_turns, metavar="N", help="replies that tools may lead to, at most"
+        "--max-turns",
+        type=_turns,
+        metavar="N",
+        help="the maximum number of turns, which tool calls lead to",
     )
     parser.add_argument(
-        "-y", "--yes", action="store_true", help="every tool may run that is not denied"
+        "-y", "--yes", action="store_true", help="allow every tool that is not denied"
     )
 
 

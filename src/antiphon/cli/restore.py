@@ -1,7 +1,7 @@
-"""Make a SQLite database of a backup, where there is none yet.
+"""Make an SQLite database of a backup, where there is none yet.
 
-End what uses the old database, and move that away first, with the files beside it: nothing is
-overwritten. A backup of an older version is brought up by the next start, or `antiphon migrate`.
+Stop the users of the old database and move it away first, with the files beside it: nothing is
+overwritten. A backup of an older version is migrated by the next start, or by `antiphon migrate`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ FLAGS = ("database",)
 
 def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
     """Take the name of the backup."""
-    parser.add_argument("file", metavar="FILE", help="what `antiphon backup` made")
+    parser.add_argument("file", metavar="FILE", help="a file made by `antiphon backup`")
 
 
 def run(asked: Namespace, loaded: LoadedSettings) -> int:

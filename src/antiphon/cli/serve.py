@@ -1,7 +1,7 @@
 """Serve the backend until Ctrl+C or SIGTERM.
 
-Without a key it answers this machine only; `antiphon keys create` makes the first one. With
---workers it is so many processes on one port and one database.
+Without a key it answers only this machine; `antiphon keys create` makes the first key. --workers
+starts several processes on one port and one database.
 """
 
 from __future__ import annotations

@@ -99,7 +99,7 @@ FLAGS = ("database", "redis", "search_timeout", *CLIENT)
 MOST = 1_000_000  # conversations of one list
 SHORT = 300
 """Letters of reasoning and of a tool's output that are shown: `export` has them whole."""
-MEANT = "its id, what the id begins with, or `last`"
+MEANT = "the id, its beginning, or `last`"
 
 
 def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
@@ -108,35 +108,29 @@ def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
         dest="action", required=True, metavar="list|show|export|rename|fork|delete"
     )
     listing = actions.add_parser(
-        "list", parents=[flags], help="conversations, the last changed first"
+        "list", parents=[flags], help="list conversations, the last changed first"
     )
-    listing.add_argument("--search", metavar="WORDS", help="only those that hold these words")
+    listing.add_argument("--search", metavar="WORDS", help="only those with these words")
     listing.add_argument(
-        "--limit", type=_limit, default=20, metavar="N", help="how many, 20 by default"
+        "--limit", type=_limit, default=20, metavar="N", help="the maximum number, 20 by default"
     )
-    listing.add_argument(
-        "--all", action="store_true", help="also empty ones, and those that branches stand for"
-    )
+    listing.add_argument("--all", action="store_true", help="also empty ones, and earlier versions")
     listing.add_argument("--json", action="store_true", help="as one JSON list")
-    show = actions.add_parser("show", parents=[flags], help="what was said, to be read")
+    show = actions.add_parser("show", parents=[flags], help="show a conversation")
     show.add_argument("id", help=MEANT)
-    _export_arguments(
-        actions.add_parser("export", parents=[flags], help="all of it, to be kept or read")
-    )
-    rename = actions.add_parser("rename", parents=[flags], help="give it another title")
+    _export_arguments(actions.add_parser("export", parents=[flags], help="export a conversation"))
+    rename = actions.add_parser("rename", parents=[flags], help="rename a conversation")
     rename.add_argument("id", help=MEANT)
     rename.add_argument("title")
-    fork = actions.add_parser("fork", parents=[flags], help="a new one that begins as this one did")
+    fork = actions.add_parser("fork", parents=[flags], help="copy a conversation, or its beginning")
     fork.add_argument("id", help=MEANT)
-    fork.add_argument("--message", metavar="ID", help="the last that is taken along; else all are")
-    fork.add_argument("--title", help="of the new one; else the same")
+    fork.add_argument("--message", metavar="ID", help="the last message to copy; by default all")
+    fork.add_argument("--title", help="the new title; by default the same")
     delete = actions.add_parser(
-        "delete", parents=[flags], help="for good, with all that belongs to it"
+        "delete", parents=[flags], help="delete conversations with all their versions, for good"
     )
-    delete.add_argument("id", nargs="+", help="the whole id")
-    delete.add_argument(
-        "--alone", action="store_true", help="this version only, not those that it stands for"
-    )
+    delete.add_argument("id", nargs="+", help="whole ids")
+    delete.add_argument("--alone", action="store_true", help="only this version")
 
 
 def _export_arguments(export: ArgumentParser) -> None:
@@ -144,12 +138,12 @@ def _export_arguments(export: ArgumentParser) -> None:
     export.add_argument(
         "--format",
         choices=FORMS,
-        help="json has everything, md and html are to be read; as FILE is called, else json",
+        help="json is complete, md and html are for reading; by default by FILE's name, else json",
     )
     export.add_argument(
-        "-o", "--output", metavar="FILE", help="where it goes, for your eyes only; else stdout"
+        "-o", "--output", metavar="FILE", help="the file, readable only by you; by default stdout"
     )
-    export.add_argument("--force", action="store_true", help="in place of a FILE that is there")
+    export.add_argument("--force", action="store_true", help="overwrite FILE")
 
 
 def run(asked: Namespace, loaded: LoadedSettings) -> int:

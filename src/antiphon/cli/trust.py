@@ -1,8 +1,8 @@
-"""Show a file that a folder brings, and have it count from now on.
+"""Show a settings file of a folder, and trust it.
 
-An antiphon.toml or a .mcp.json in the working folder may come from anybody: it says where words go
-and what is started, so it counts only once you have seen and trusted it, and no longer than it
-stays as it was. Without PATH it is those of the working folder; a chat asks by itself.
+An antiphon.toml or a .mcp.json in the working folder may come from anybody, and decides where texts
+are sent and what is started. So it counts only after you have seen and trusted it, until it
+changes. Without PATH it is the files of the working folder. A chat asks by itself.
 """
 
 from __future__ import annotations
@@ -170,10 +170,12 @@ class TrustedRow(msgspec.Struct, frozen=True):
 def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
     """Take the file, or what else is to be done."""
     parser.add_argument("path", nargs="?", metavar="PATH", help="the file, or its folder")
-    parser.add_argument("--yes", action="store_true", help="trust what is shown without asking")
+    parser.add_argument("--yes", action="store_true", help="trust without asking")
     other = parser.add_mutually_exclusive_group()
-    other.add_argument("--list", action="store_true", help="what is trusted, and whether it counts")
-    other.add_argument("--revoke", action="store_true", help="trust the file no more")
+    other.add_argument(
+        "--list", action="store_true", help="list trusted files, and whether they still count"
+    )
+    other.add_argument("--revoke", action="store_true", help="revoke the trust in the file")
     parser.add_argument("--json", action="store_true", help="with --list: as one JSON list")
 
 

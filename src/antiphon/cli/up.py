@@ -1,8 +1,8 @@
 """Serve the backend under /v1 and the web chat at / on one port, until Ctrl+C or SIGTERM.
 
-Open the address that is printed. Without a login everybody at this machine is one person, whom the
-terminal chat knows too. --tools brings functions of yours, MCP servers are those that are written
-down (`antiphon mcp list`), or those of --config and no others.
+Open the printed address. Without a login, everybody on this machine is the same person, who is also
+the user of the terminal chat. --tools adds functions of yours. MCP servers are the configured ones
+(`antiphon mcp list`), or only those of --config.
 """
 
 from __future__ import annotations

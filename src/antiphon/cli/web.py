@@ -1,7 +1,7 @@
-"""Serve the web chat alone, in front of the backend at --server, until Ctrl+C or SIGTERM.
+"""Serve only the web chat, in front of the backend at --server, until Ctrl+C or SIGTERM.
 
-The key of --api-key needs the scope `admin`, for the web chat acts for each of its people. Any WSGI
-server runs it too: gunicorn --threads 600 'antiphon.web.wsgi:application()'.
+The key of --api-key needs the scope `admin`, because the web chat acts for all of its people. Any
+WSGI server can run it too: gunicorn --threads 600 'antiphon.web.wsgi:application()'.
 """
 
 from __future__ import annotations

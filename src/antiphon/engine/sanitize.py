@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, cast
 
 import msgspec
@@ -104,8 +104,9 @@ def validate_depth(value: Any, max_depth: int) -> None:
     """Raise `TooLarge` for JSON of more levels."""
     level: list[Any] = [value] if isinstance(value, _CONTAINERS) else []
     for _ in range(max_depth):
-        children = (held.values() if isinstance(held, dict) else held for held in level)
-        level = [item for items in children for item in items if isinstance(item, _CONTAINERS)]
+        level = [
+            item for held in level for item in _children(held) if isinstance(item, _CONTAINERS)
+        ]
         if not level:
             return
     raise TooLarge("The JSON is nested too deep.", expected=f"at most {max_depth} levels")
@@ -175,6 +176,10 @@ def _invalid_text_error(odd: str, where: str) -> InvalidRequest:
         received=f"U+{ord(odd):04X}",
         where=where,
     )
+
+
+def _children(value: dict[str, Any] | Sequence[Any]) -> Collection[Any]:
+    return value.values() if isinstance(value, dict) else value
 
 
 def _extend_path(where: str, step: str) -> str:

@@ -167,7 +167,10 @@ class _ContextBuilder:
         moved = self._offset - begins.offset
         added = self._tokens - begins.tokens
         if moved or added:
-            landmarks = [_shift_landmark(each, moved, added) for each in landmarks]
+            landmarks = [
+                replace(each, offset=each.offset + moved, tokens_before=each.tokens_before + added)
+                for each in landmarks
+            ]
         self._landmarks += landmarks
         last = max(begins.offset, ends.offset - 1)
         self._add(self._whole.chat[begins.offset : last], ends.tokens - begins.tokens)
@@ -187,11 +190,6 @@ class _ContextBuilder:
             self._pieces.append(piece)
             self._offset += len(piece) + len(b",")
             self._tokens += tokens
-
-
-def _shift_landmark(mark: Landmark, bytes: int, tokens: int) -> Landmark:
-    number, role = mark.number, mark.role
-    return Landmark(number, role, mark.offset + bytes, mark.length, mark.tokens_before + tokens)
 
 
 def _message_bytes(context: Context, mark: Landmark) -> bytes:

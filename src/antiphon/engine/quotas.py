@@ -8,7 +8,7 @@ from antiphon.engine.snapshot import Snapshot
 from antiphon.types.accounts import PERIODS, Limits
 from antiphon.types.errors import QuotaExceeded
 
-RETRY_AFTER_SECONDS = 5  # seconds; when a run of the key ends nobody knows
+RETRY_AFTER_SECONDS = 5  # a guess: the end of the key's runs is not known
 
 _RAISE = "An admin can raise the limit of the key."
 

@@ -17,7 +17,7 @@ from antiphon.api import operations
 from antiphon.api.operations import Operation
 from antiphon.types.errors import InvalidRequest, TooLarge
 
-MAX_PLACE = 200  # characters of a place in a body, as it is told
+MAX_PLACE = 200  # characters of a JSON path in an error
 MAX_NAME = 255
 UNKNOWN_TYPE = "application/octet-stream"
 

@@ -48,7 +48,7 @@ Outcome = Literal["completed", "calls", "incomplete", "failed", "invalid_tool_ca
 _TOOL_CALL_REASONS = frozenset({"tool_calls", "function_call"})
 
 _MAX_ID_LENGTH = 128
-"""Longest id that the API takes; a longer one of a provider gets one of ours beside it."""
+"""Longest id that the API takes; a call with a longer one gets an id of ours."""
 
 MAX_REPLY_BYTES = 8_000_000
 """Of one reply: about two million tokens; its saved message fits into one event."""
@@ -235,7 +235,7 @@ class Turn:
                 self._usage = usage
             case Finish(reason):
                 self._finished = True
-                # Later words do not count, but for one that says that something is missing.
+                # The first reason counts, unless a later one says that the reply was cut.
                 if reason and (not self._finish_reason or cut_reason(reason)):
                     self._finish_reason = _replace_invalid(reason)
             case _:
@@ -487,7 +487,10 @@ class _CallCollector:
             return
         if piece.leaked and self._repeats_a_call(piece):
             return
-        call = self._call_of(piece)
+        if piece.leaked:
+            call = self._open(piece)
+        else:
+            call = self._with_id(piece) if piece.id else self._without_id(piece)
         if call is not self._pending_call:
             self.flush(events)
             self._pending_call = call
@@ -506,11 +509,6 @@ class _CallCollector:
         call, self._pending_call = self._pending_call, None
         if call and call.id and (arguments := call.take_new_arguments()):
             events.append(ToolCallDelta(tool_call_id=call.id, arguments=arguments))
-
-    def _call_of(self, piece: CallPiece) -> _CallBuilder:
-        if piece.leaked:
-            return self._open(piece)
-        return self._with_id(piece) if piece.id else self._without_id(piece)
 
     def _repeats_a_call(self, leaked: CallPiece) -> bool:
         """Return whether this call in the text also came as a proper call; each counts once."""

@@ -233,7 +233,8 @@ class Catalog:
 
     def check_own(self, provider: str, own: OwnerProviderKey) -> None:
         """Raise `InvalidRequest` for an owner's key that the provider cannot use."""
-        takers = {**self._vendors_with_keys(), **self._servers}
+        with_keys = {name: vendor for name, vendor in self._vendors.items() if vendor.keys}
+        takers = {**with_keys, **self._servers}
         endpoints.check_owner_key(provider, takers.get(provider), own, list(takers))
 
     async def close(self) -> None:
@@ -528,9 +529,6 @@ class Catalog:
 
     def _names(self) -> list[str]:
         return sorted({*self._servers, *self._vendors, *_plugins(), "demo"})
-
-    def _vendors_with_keys(self) -> dict[str, Vendor]:
-        return {name: vendor for name, vendor in self._vendors.items() if vendor.keys}
 
 
 def _plugins() -> dict[str, EntryPoint]:

@@ -188,7 +188,7 @@ class _Model(msgspec.Struct):
 
     @property
     def chats(self) -> bool:
-        """True unless the list says that it is not for chats."""
+        """True unless the list marks the model as unfit for chats."""
         match self:
             case _Model(type=str(kind)) if kind in _NO_CHAT:
                 return False

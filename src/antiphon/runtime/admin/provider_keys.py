@@ -131,7 +131,7 @@ class ProviderKeyService:
             act = await audit.create_entry(
                 self._store, self._mint, by, "provider_key.kept", provider, owner
             )
-            # Whoever has given another key meanwhile, or taken it away, shall have it so.
+            # A key that was replaced or deleted meanwhile stays as it is.
             renewed += await self._store.replace_encrypted_key(owner, provider, sealed, again, act)
         return renewed
 

@@ -242,7 +242,9 @@ def as_ui_message(
         case UiEntry(run=Run() as run):
             parts: list[StoredPart] = [
                 *_replies(entry.messages, run, actions, files),
-                _status_part(run),
+                ui.DataStatus(
+                    id=run.id, data=ui.RunDone(run_id=run.id, run_status=run.status.value)
+                ),
             ]
             return UIMessage(
                 id=run.id, role="assistant", parts=parts, metadata=_account(run, entry.number)
@@ -301,11 +303,6 @@ def _problem(run: Run) -> ui.Problem | UnsetType:
         return UNSET
     fault = run.error or Fault("internal", "The run failed.")
     return ui.Problem(code=fault.code, message=clean(fault.message))
-
-
-def _status_part(run: Run) -> ui.DataStatus:
-    done = ui.RunDone(run_id=run.id, run_status=run.status.value)
-    return ui.DataStatus(id=run.id, data=done)
 
 
 # Messages of the user and the system.

@@ -1,5 +1,5 @@
 /**
- * What a person can do in the conversation.
+ * Actions of the user in the conversation.
  *
  * @module
  */
@@ -29,13 +29,13 @@ import { runAndReport } from "./ui/toasts.mjs";
 
 export { loadEarlier, queueEdit, queueRemove, retryPending, send };
 
-/** How often a page that is looked at asks whether something goes on that it does not know of. */
+/** Interval at which a visible page asks for runs that it does not know of. */
 const BEAT_MS = 8_000;
 
-/** How often it asks whether the server is there. With the patience of `ping` a silent one is told within 5 s. */
+/** Interval of pings. With the timeout of `ping` a silent server is reported within 5 s. */
 const PING_EVERY_MS = 2_500;
 
-/** Learns who is there, and goes on where an earlier page stopped. */
+/** Loads the current user, and continues where an earlier page stopped. */
 export async function start() {
   me.value = await get("/api/me");
   signedOut.value = false;
@@ -44,7 +44,7 @@ export async function start() {
   await openPath(path.value);
 }
 
-/** Asks from now on, while the page is seen, what happens elsewhere. @returns {void} */
+/** Starts to check for news from elsewhere while the page is visible. @returns {void} */
 export function watchForNews() {
   const awake = () => {
     wake();
@@ -62,7 +62,7 @@ export function watchForNews() {
   setInterval(() => document.hidden || void ping(), PING_EVERY_MS);
 }
 
-/** Takes up what began elsewhere: in another tab, in the terminal, by another program. */
+/** Follows runs that were started in another tab, in the terminal or by another program. */
 export async function checkForNews() {
   if (document.hidden || signedOut.value || !me.value) return;
   if (me.value.servers.some((/** @type {{status: string}} */ { status }) => !SETTLED.has(status))) void refreshServers();
@@ -81,7 +81,7 @@ export async function checkForNews() {
 /** Statuses of MCP servers that stay unless somebody changes something. */
 const SETTLED = new Set(["ready", "disabled", "closed"]);
 
-/** The newest message of a thread, or null where it cannot be had now. @param {string} id */
+/** Returns the newest message of a thread, null if it cannot be loaded. @param {string} id */
 async function newest(id) {
   try {
     return await get(`/api/threads/${id}/messages`, { query: { limit: 1 } });
@@ -112,7 +112,7 @@ export async function openThread(id) {
   await ours;
 }
 
-/** An empty chat. What was written in the one before and not sent stays there. */
+/** Opens an empty chat; the draft of the previous one stays there. */
 export function newThread() {
   editing.value = null;
   const wasHere = current.value !== null;
@@ -135,7 +135,7 @@ export const stopTool = (callId) =>
   runAndReport(() => post(`/api/runs/${run.value?.id}/tools/${encodeURIComponent(callId)}/stop`));
 
 /**
- * Answers what a person was asked about a call. Rejects with the server's `Problem`.
+ * Sends the user's answer about a call. Rejects with the server's `Problem`.
  *
  * @param {Record<string, any>} data  of the `data-approval` part
  * @param {Record<string, any>} given
@@ -153,14 +153,14 @@ export async function answer(data, given) {
   }
 }
 
-/** Asks for another answer to the same message, beside the one that is there. @param {string} messageId of either */
+/** Requests another answer to the same message, in a branch. @param {string} messageId of either */
 export async function regenerate(messageId) {
   const message = questionBefore(current.value?.messages ?? [], messageId);
   if (message) await sendInBranch(message, textOf(message), filesOf(message));
 }
 
 /**
- * Says something else in place of an earlier message, which stays where it is in its own branch.
+ * Replaces an earlier message in a new branch; the original branch stays.
  *
  * @param {string} name  of the message @param {string} text @param {import("./outbox.mjs").Entry["files"]} [files]
  */
@@ -184,7 +184,7 @@ async function sendInBranch(message, text, files) {
   await openThread(branch.id);
 }
 
-/** The id that the server has for a message, which it may have been shown without. @param {any} message */
+/** Returns the server's id of a message, which may be shown before it has one. @param {any} message */
 async function savedId(message) {
   if (!message.key) return message.id;
   await refresh();

@@ -1,6 +1,6 @@
 /**
- * What is said aloud of an answer to who listens to the page: that it begins, now and then how far it
- * is, its end, and once all of its words. Never its pieces.
+ * Announcements of an answer for screen readers: its start, its progress from time to time, its end,
+ * and once its whole text. Never its deltas.
  *
  * @typedef {{id: string, text: string, tool: string, status: string, thinking: boolean, outcome?: import("./outcome.mjs").Outcome | null}} Answering
  *   what is seen of an answer; `outcome` is why it is not whole
@@ -10,7 +10,7 @@
  * @typedef {{heard: Heard, says: Saying[], full: string | null}} Spoken
  */
 
-/** Between two words on how far it is. */
+/** Milliseconds between two announcements of progress. */
 export const DIGEST_MS = 7000;
 
 const ENDS = /** @type {Record<string, string>} */ ({
@@ -22,7 +22,7 @@ const ENDS = /** @type {Record<string, string>} */ ({
 });
 
 /**
- * What is to be said now. `answering` is null where nothing is being answered.
+ * Returns what to announce now. `answering` is null if no answer is in progress.
  *
  * @param {Heard} heard
  * @param {Answering | null} answering
@@ -36,10 +36,10 @@ export function nextAnnouncement(heard, answering, now) {
   return { heard: { id: answering.id, spokenAt: now, seen: answering }, says: [digest(answering)], full: null };
 }
 
-/** A link or picture without another in it: the words of a link may be a picture, so it is looked for twice. */
+/** Link or image without a nested one. The text of a link may be an image, so it is applied twice. */
 const LINK = /!?\[([^[\]]*)\]\([^()]*(?:\([^()]*\)[^()]*)?\)/g;
 
-/** Markdown as it is read aloud: words without their signs. @param {string} markdown */
+/** Returns the text of Markdown without its markup, to be read aloud. @param {string} markdown */
 export const plainWords = (markdown) =>
   markdown
     .replace(/^[ \t]*(```|~~~).*$/gm, "")
@@ -61,7 +61,7 @@ function announceStart(heard, answering, now) {
 }
 
 /**
- * The end, where it is one: who goes to another thread leaves an answer that goes on.
+ * Returns the announcement of the end, if the answer has ended: it may go on in a thread that was left.
  *
  * @param {NonNullable<Heard>} heard
  * @returns {Spoken}

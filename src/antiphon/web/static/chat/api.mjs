@@ -1,5 +1,5 @@
 /**
- * Calls to the server: JSON there and back, refusals as `Problem`s.
+ * Requests to the server: JSON both ways, errors as `Problem`s.
  *
  * @module
  */
@@ -7,19 +7,19 @@
 import { problemWords } from "./problems.mjs";
 import { away, me, signedOut } from "./store.mjs";
 
-/** Statuses after which the same request may well succeed. */
+/** Statuses after which the same request may succeed later. */
 const PASSING = new Set([0, 408, 425, 429, 502, 503, 504]);
 
-/** What a proxy says in the place of a server that is not there. */
+/** Statuses with which a proxy reports an unreachable server. */
 const GATEWAY = new Set([502, 504]);
 
-/** Milliseconds in which a server that is there answers a ping. */
+/** Timeout of a ping in milliseconds. */
 const PING_MS = 2000;
 
 /**
- * What the server said no with, or that it could not be reached (`status` 0, `code` "offline").
+ * Error response of the server, or that it is unreachable (`status` 0, `code` "offline").
  *
- * `message` is for people, in their language; `fatal` says that asking again is in vain.
+ * `message` is for the user, in their language; `fatal` is true if a retry cannot succeed.
  */
 export class Problem extends Error {
   /** @param {{status: number, code: string, title: string, detail?: string, hint?: string, retryAfter?: number, login?: string, site?: string}} what */
@@ -57,7 +57,7 @@ export const put = (path, body) => sendRequest(path, jsonInit("PUT", body));
 export const remove = (path, init = {}) => sendRequest(path, { ...jsonInit("DELETE", {}), ...init });
 
 /**
- * The answer itself, for who reads it as it comes. Rejects with a `Problem` where it is a refusal.
+ * Returns the response itself, for streaming. Rejects with a `Problem` if it is an error.
  *
  * @param {string} path @param {RequestInit} [init] @returns {Promise<Response>}
  */
@@ -67,7 +67,7 @@ export async function fetchOk(path, init = {}) {
   return response;
 }
 
-/** A request that changes something. @param {string} method @param {unknown} body @returns {RequestInit} */
+/** Returns the init of a request with a JSON body. @param {string} method @param {unknown} body @returns {RequestInit} */
 export const jsonInit = (method, body) => ({
   method,
   headers: { "content-type": "application/json", ...csrfHeaders() },
@@ -75,14 +75,14 @@ export const jsonInit = (method, body) => ({
 });
 
 /**
- * Uploads a file, and tells how far it is, from 0 to 1.
+ * Uploads a file, and reports its progress from 0 to 1.
  *
  * @param {File} file
  * @param {{onProgress?: (fraction: number) => void, signal?: AbortSignal}} [options]
  * @returns {Promise<{id: string, name: string, media_type: string, size: number}>}
  */
 export function upload(file, { onProgress, signal } = {}) {
-  // `fetch` does not tell how much of a body is gone.
+  // `fetch` does not report upload progress.
   const request = new XMLHttpRequest();
   const form = new FormData();
   form.append("file", file, file.name);
@@ -102,7 +102,7 @@ export function upload(file, { onProgress, signal } = {}) {
   });
 }
 
-/** Shows that the request comes from the page. */
+/** Returns the CSRF token's header. */
 const csrfHeaders = () => (me.value?.csrf ? { "x-antiphon-csrf": me.value.csrf } : {});
 
 /** @param {string} path @param {RequestInit} init */
@@ -116,8 +116,8 @@ async function sendRequest(path, init) {
 }
 
 /**
- * Whether another tab has renewed the session since, and this one knows it now. Where somebody else
- * has logged in there, nothing here is theirs, and the page begins anew.
+ * Returns true if another tab has renewed the session, which this page then uses. If another user has
+ * logged in there, the page reloads.
  */
 async function renewSession() {
   const found = await get("/api/me");
@@ -140,7 +140,7 @@ async function fetchOrThrow(path, init) {
   }
 }
 
-/** Asks whether the server is there; `away` says the answer. */
+/** Checks if the server is reachable, and sets `away`. */
 export async function ping() {
   try {
     await fetchOrThrow("/healthz", { signal: AbortSignal.timeout(PING_MS) });
@@ -150,7 +150,7 @@ export async function ping() {
   }
 }
 
-/** What was said, with the end of a sentence. @param {string | undefined} said */
+/** Returns the text with a full stop at its end. @param {string | undefined} said */
 const sentence = (said) => (/[.!?:…]$/.test(said ?? "") ? said : `${said}.`);
 
 const unreachable = () => new Problem({ status: 0, code: "offline", title: "The server could not be reached." });

@@ -1,5 +1,5 @@
 /**
- * A message's parts as they are shown: calls in a row as one group, whatever turns they came in.
+ * Display order of a message's parts: consecutive calls form one group, across turns.
  *
  * @typedef {{type: string, [key: string]: any}} Part
  * @typedef {{kind: "tool" | "reasoning", part: Part, name: string}} Item
@@ -14,10 +14,10 @@ import { getForCall } from "./calls.mjs";
 const NOT_SHOWN = new Set(["step-start", "data-status", "data-turn-restarted"]);
 
 /**
- * What is shown, in order; each has a name that stays while the message grows.
+ * Returns what is shown, in order; each item has a name that stays while the message grows.
  *
- * Reasoning between two calls belongs to their group. A question that waits for its answer stands
- * after the group; an answered one is told by the call itself.
+ * Reasoning between two calls belongs to their group. An open question follows the group; the call
+ * itself shows an answered one.
  *
  * @param {readonly Part[]} parts those that stand
  * @returns {Shown[]}
@@ -58,11 +58,11 @@ export function arrangeParts(parts) {
   return shown;
 }
 
-/** What was asked about each call, the last time it was. @param {readonly Part[]} parts @returns {Record<string, any>} */
+/** Returns the last question about each call. @param {readonly Part[]} parts @returns {Record<string, any>} */
 const approvalsOf = (parts) =>
   Object.fromEntries(parts.filter((part) => part.type === "data-approval").map((part) => [part.data.toolCallId, part.data]));
 
-/** What each call gave beside its words. @param {readonly Part[]} parts @returns {Record<string, Part[]>} */
+/** Returns the files of each call. @param {readonly Part[]} parts @returns {Record<string, Part[]>} */
 const filesOf = (parts) =>
   Object.fromEntries(parts.filter((part) => part.type === "data-files").map((part) => [part.data.toolCallId, part.data.files]));
 

@@ -1,18 +1,18 @@
-/** What a person answers about a call, and when a key or a click may be meant for it. */
+/** Answers about a call, and protection from accidental keys and clicks. */
 import { compact } from "./json.mjs";
 
-/** Milliseconds in which whoever presses a key has not read the question that just came. */
+/** Milliseconds in which nobody can have read a question that has just appeared. */
 const TOO_SOON_MS = 300;
 
-/** Milliseconds without typing after which a key or a click may be meant for a question. */
+/** Milliseconds after the last typing in which keys and clicks do not count as an answer. */
 const PAUSE_MS = 1000;
 
 /**
- * Whether something pressed now may be an answer to what appeared then.
+ * Returns true if a key or click may be meant as an answer.
  *
- * `moved` is when anything else last was answered: what stood below has moved up under the pointer.
- * `typed` is when something was last typed or pasted elsewhere in the page. A key that is held down
- * repeats, and says nothing.
+ * `appeared` is when the question appeared. `moved` is when another one was last answered, which moves
+ * the layout under the pointer. `typed` is when something was last typed or pasted elsewhere in the
+ * page. Repeats of a held key do not count.
  *
  * @param {{now: number, appeared: number, moved: number, typed?: number, repeated?: boolean, clicks?: number}} pressed
  */
@@ -20,8 +20,8 @@ export const isMeant = ({ now, appeared, moved, typed = -Infinity, repeated = fa
   !repeated && clicks <= 1 && now - appeared >= TOO_SOON_MS && now - moved >= TOO_SOON_MS && now - typed >= PAUSE_MS;
 
 /**
- * What is wrong with typed arguments: null where nothing is, an empty text where they are JSON and
- * no object.
+ * Returns the error in typed arguments: null if there is none, an empty text if they are JSON but not
+ * an object.
  *
  * @param {string} typed
  * @returns {string | null}

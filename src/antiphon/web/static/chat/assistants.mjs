@@ -1,4 +1,4 @@
-/** One's assistants, and the models there are: what can be chosen to answer. */
+/** The user's assistants, and the models to choose from. */
 import { get, patch, post, remove } from "./api.mjs";
 import { newThread } from "./actions.mjs";
 import { navigate } from "./router.mjs";
@@ -19,18 +19,18 @@ import { computed, signal } from "./vendor/ui.mjs";
  * @typedef {{id: string, provider: string, default: boolean, context_tokens: number | null}} Model
  */
 
-/** One's assistants, or null before they are known. */
+/** The user's assistants, null until they are loaded. */
 export const assistants = signal(/** @type {Assistant[] | null} */ (null));
 
-/** The models that may be asked for, or null before they are known. */
+/** The models to choose from, null until they are loaded. */
 export const models = signal(/** @type {Model[] | null} */ (null));
 
-/** The assistant that answers in new chats, or null. */
+/** The assistant of new chats, or null. */
 export const chosenAssistant = computed(
   () => assistants.value?.find((assistant) => assistant.id === prefs.value.assistant) ?? null,
 );
 
-/** Learns all of one's assistants, page after page. */
+/** Loads all assistants of the user, page by page. */
 export async function loadAssistants() {
   const all = [];
   for (let after = null; ; ) {
@@ -42,12 +42,12 @@ export async function loadAssistants() {
   assistants.value = all;
 }
 
-/** Learns which models may be asked for. */
+/** Loads the models. */
 export async function loadModels() {
   models.value = (await get("/api/models")).data;
 }
 
-/** Keeps an assistant: a new one where it has no id. Gives it as it is kept. */
+/** Saves an assistant, a new one if it has no id, and returns it. */
 export async function saveAssistant(/** @type {string | null} */ id, /** @type {Partial<Assistant>} */ fields) {
   const kept = id ? await patch(address(id), fields) : await post("/api/assistants", fields);
   await loadAssistants();
@@ -61,20 +61,20 @@ export async function deleteAssistant(/** @type {string} */ id) {
   await loadAssistants();
 }
 
-/** Another assistant that is like this one, under another name. */
+/** Creates a copy of the assistant under another name. */
 export async function copyAssistant(/** @type {Assistant} */ assistant, /** @type {string} */ name) {
   const { model, instructions, tools, mcp_servers, starters } = assistant;
   return saveAssistant(null, { name, model, instructions, tools, mcp_servers, starters });
 }
 
-/** Makes the link by which others may copy the assistant. */
+/** Creates the link by which others may copy the assistant. */
 export async function shareAssistant(/** @type {string} */ id) {
   const { token } = await post(`${address(id)}/share`, {});
   await loadAssistants();
   return linkOf(token);
 }
 
-/** Takes the link back: it leads nowhere any more. */
+/** Removes the assistant's link. */
 export async function unshareAssistant(/** @type {string} */ id) {
   await remove(`${address(id)}/share`);
   await loadAssistants();

@@ -1,5 +1,5 @@
 /**
- * Files that go along with a message: looked at before they leave, uploaded, kept until it is sent.
+ * Attachments of a message: checked, uploaded, and kept until it is sent.
  *
  * @typedef {object} Attachment
  * @property {string} key
@@ -19,18 +19,18 @@
  * @typedef {{key: string, values?: Record<string, string | number>}} Refusal
  */
 
-/** Pictures that every browser shows, and that cannot act. */
+/** Image types that every browser shows and that hold no scripts. */
 const PICTURES = new Set(["image/png", "image/jpeg", "image/gif", "image/webp"]);
 
-/** Bytes that are looked at to tell text from the rest. */
+/** Bytes that are read to detect text. */
 const PROBE_BYTES = 4096;
 
 /** Files of one message. */
 export const MAX_FILES = 20;
 
 /**
- * What a file is: its type where models can read such, `text/plain` for what is text by its bytes,
- * whatever the browser takes it for (a program in TypeScript is no film), null for what is neither.
+ * Returns the file's type if models can read it, `text/plain` for text whatever the browser's guess
+ * (TypeScript is guessed to be video), null for anything else.
  *
  * @param {string} type as the browser says
  * @param {Uint8Array} beginning
@@ -42,7 +42,7 @@ export function readableType(type, beginning) {
   return /^text\/|^application\/(json|xml)$/.test(type) ? type : "text/plain";
 }
 
-/** Why a file is not taken, before anybody looks into it; null if it may be. @param {{name: string, size: number}} file @param {Limits} limits @param {number} already */
+/** Returns the reason to refuse a file unread; null if there is none. @param {{name: string, size: number}} file @param {Limits} limits @param {number} already */
 export function refusal({ size }, limits, already) {
   if (already >= MAX_FILES) return { key: "attach.too_many", values: { most: MAX_FILES } };
   if (size === 0) return { key: "attach.empty" };
@@ -50,16 +50,16 @@ export function refusal({ size }, limits, already) {
   return null;
 }
 
-/** Whether a browser may show this as a picture. @param {string} type */
+/** Returns true if a browser can show this type as an image. @param {string} type */
 export const isPicture = (type) => PICTURES.has(type);
 
-/** Those that have been uploaded, as a message and a draft name them. @param {readonly Attachment[]} items */
+/** Returns the uploaded files in the form that messages and drafts use. @param {readonly Attachment[]} items */
 export const readyFiles = (items) =>
   items.flatMap(({ id, name, type, size }) => (id ? [{ id, name, type, size }] : []));
 
 /**
- * Adds, removes and uploads files of one message, whose list is the signal `items`. `say` puts a
- * refusal into words.
+ * Creates the attachments of one message, whose list is the signal `items`. `say` returns the text of
+ * a refusal.
  *
  * @param {{items: {value: Attachment[]}, limits: () => Limits, upload: Upload, say: (refusal: Refusal) => string}} with_
  */
@@ -143,6 +143,6 @@ function isText(bytes) {
     new TextDecoder("utf-8", { fatal: true }).decode(bytes, { stream: true });
     return true;
   } catch {
-    return false; // another encoding, or no text: a model could read neither
+    return false; // another encoding, or not text
   }
 }

@@ -1,5 +1,5 @@
 /**
- * How tool calls stand, one and many.
+ * States of tool calls.
  *
  * @typedef {import("./arrange.mjs").Part} Part
  * @typedef {"writing" | "asking" | "waiting" | "running" | "done" | "failed" | "refused" | "stopped" | "left"} CallState
@@ -8,7 +8,7 @@
  */
 
 /**
- * What is known of a call. Models name their calls as they like: `constructor` is a name as any other.
+ * Returns the entry of a call. Models choose the ids of calls: `constructor` is a valid one.
  *
  * @template T
  * @param {Readonly<Record<string, T>> | undefined} byCall
@@ -18,7 +18,7 @@
 export const getForCall = (byCall, call) => (byCall && Object.hasOwn(byCall, call) ? byCall[call] : undefined);
 
 /**
- * How a call stands. `live`: its run goes on; where it does not, a call without an output was left.
+ * Returns the state of a call. `live` if its run goes on; else a call without an output was abandoned.
  *
  * @param {Part} part
  * @param {{status?: Status, approval?: {state: string}, live?: boolean}} known
@@ -35,10 +35,10 @@ export function stateOf(part, { status, approval, live } = {}) {
   return status?.state === "waiting" ? "waiting" : "running";
 }
 
-/** Whether something is still to come of a call that stands so. @param {CallState} state */
+/** Returns true if a call in this state is not over. @param {CallState} state */
 export const isOpen = (state) => ["writing", "asking", "waiting", "running"].includes(state);
 
-/** How many calls stand how. @param {readonly CallState[]} states @returns {Partial<Record<CallState, number>>} */
+/** Counts calls by state. @param {readonly CallState[]} states @returns {Partial<Record<CallState, number>>} */
 export function tally(states) {
   /** @type {Partial<Record<CallState, number>>} */
   const numbers = {};
@@ -46,7 +46,7 @@ export function tally(states) {
   return numbers;
 }
 
-/** The tools that were called and how often, the most called first. @param {readonly Part[]} parts @returns {[string, number][]} */
+/** Counts calls by tool, the most called first. @param {readonly Part[]} parts @returns {[string, number][]} */
 export function countTools(parts) {
   /** @type {Map<string, number>} */
   const times = new Map();
@@ -55,7 +55,7 @@ export function countTools(parts) {
 }
 
 /**
- * A tool's own name and its server's: what is not known is told by its name, `server__tool`.
+ * Splits a name into the tool's own and its server's; unknown tools are split as `server__tool`.
  *
  * @param {string} name
  * @param {readonly KnownTool[]} known
@@ -69,11 +69,11 @@ export function splitToolName(name, known) {
   return { own: name.slice(border + 2), server: tool?.server ?? name.slice(0, border) };
 }
 
-/** A call's arguments as text: as the model wrote them where that is still known. @param {Part} part */
+/** Returns a call's arguments as text, if possible as the model wrote them. @param {Part} part */
 export const argumentsOf = (part) =>
   typeof part.inputText === "string" ? part.inputText : toText(part.input ?? {});
 
-/** What a call gave, as text. @param {Part} part */
+/** Returns a call's output as text. @param {Part} part */
 export const outputOf = (part) => (part.state === "output-error" ? String(part.errorText ?? "") : toText(part.output ?? ""));
 
 /** @param {unknown} value */

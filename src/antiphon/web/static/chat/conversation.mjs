@@ -1,8 +1,8 @@
 /**
- * The thread that is open: its messages, and the run that is followed in it.
+ * The open thread: its messages, and the run whose stream is read.
  *
- * A run is followed by at most one stream. Leaving the thread ends the stream and not the run; who
- * comes back is shown the whole of it again.
+ * A run is followed by at most one stream. Leaving the thread ends the stream, not the run; coming back
+ * shows all of it again.
  *
  * @module
  */
@@ -14,7 +14,7 @@ import { isWaiting } from "./reduce.mjs";
 import { current, live, lost, opening, phase, problem, run, threadSystem, toolStatus } from "./store.mjs";
 import { batch } from "./vendor/ui.mjs";
 
-/** Messages in a page: what fills the tallest screen, and is there at once. */
+/** Messages in a page: enough for the tallest screen, and fast to load. */
 export const PAGE = 40;
 
 /** @typedef {import("./reduce.mjs").Live} Live */
@@ -31,13 +31,13 @@ export const PAGE = 40;
 /** @type {{followed: Followed | null, opened: AbortController}} */
 const view = { followed: null, opened: new AbortController() };
 
-/** Whether a stream is followed now. */
+/** Returns true if a stream is being read. */
 export const isFollowing = () => view.followed !== null;
 
-/** There may be news: the network is back, the page is seen again, a question was answered. */
+/** Reconnects at once: the network is back, the page is visible again, or a question was answered. */
 export const wake = () => view.followed?.wake();
 
-/** Leaves the thread. Its run goes on without us. */
+/** Leaves the thread; its run goes on. */
 export function stopFollowing() {
   view.opened.abort();
   view.opened = new AbortController();
@@ -52,7 +52,7 @@ export function stopFollowing() {
   });
 }
 
-/** An empty page. */
+/** Shows an empty chat. */
 export function closeThread() {
   stopFollowing();
   batch(() => {
@@ -64,7 +64,7 @@ export function closeThread() {
 }
 
 /**
- * Opens a thread at its end. Returns what the server said, or null where another was opened meanwhile.
+ * Opens a thread at its end. Returns the response, or null if another thread was opened meanwhile.
  *
  * @param {string} id
  */
@@ -82,7 +82,7 @@ export async function loadThread(id) {
   return answer;
 }
 
-/** Reads the newest messages again, and takes what is new. @returns {Promise<Record<string, any> | null>} */
+/** Reloads the newest messages and merges them. @returns {Promise<Record<string, any> | null>} */
 export async function refresh() {
   const { signal } = view.opened;
   const id = current.value?.thread.id;
@@ -95,7 +95,7 @@ export async function refresh() {
   return answer;
 }
 
-/** The page of messages before those that are shown. */
+/** Loads the page of messages before the first one shown. */
 export async function loadEarlier() {
   const { signal } = view.opened;
   const shown = current.value;
@@ -138,13 +138,13 @@ function show({ thread, messages, branches, system, has_earlier }) {
   threadSystem.value = system ?? null;
 }
 
-/** What follows in a run, given what is known of it. @param {string} id @param {Live} known @param {AbortSignal} signal */
+/** Requests the stream of a run after the known events. @param {string} id @param {Live} known @param {AbortSignal} signal */
 export const attachToRun = (id, known, signal) =>
   fetchOk(`/api/runs/${id}/stream?sdk=5${known.cursor ? `&after=${encodeURIComponent(known.cursor)}` : ""}`, { signal });
 
 /**
- * Follow a run until it is over, drawing it as it grows; returns its end, or null where the thread
- * was left before. Rejects with the `Problem` that makes it vain.
+ * Follows a run until it is over and draws it as it grows. Returns its final state, or null if the
+ * thread was left. Rejects with a fatal `Problem`.
  *
  * @param {(live: Live, signal: AbortSignal) => Promise<Response>} attach
  * @param {(live: Live) => void} [onMessage]  called once, when the first part has come
@@ -184,12 +184,12 @@ export async function followRun(attach, onMessage) {
   }
 }
 
-/** Marks that a stop was asked for; the stream goes on until the run has ended. */
+/** Marks that a stop was requested; the stream goes on until the run has ended. */
 export function markStopping() {
   setStopping(true);
 }
 
-/** The stop did not come through. */
+/** Removes that mark after a stop has failed. */
 export function unmarkStopping() {
   setStopping(false);
 }
@@ -209,10 +209,10 @@ function phaseOf({ connected, stopping, newest }) {
   return isWaiting(newest) || isAsking(newest) ? "asking" : "streaming";
 }
 
-/** Whether a stop was asked for. */
+/** Returns true if a stop was requested. */
 export const isStopping = () => view.followed?.stopping ?? false;
 
-/** Shows what has come, at most once per frame of the screen. @param {Followed} followed */
+/** Returns a function that draws new state, at most once per animation frame. @param {Followed} followed */
 function createDrawer(followed) {
   let due = false;
   const draw = () => {
@@ -229,18 +229,18 @@ function createDrawer(followed) {
     followed.newest = now;
     if (due) return;
     due = true;
-    // A page that nobody sees has no frames.
+    // Hidden pages have no animation frames.
     if (document.hidden) setTimeout(draw, 250);
     else requestAnimationFrame(draw);
   };
 }
 
-/** Whether a person is asked about a call. @param {Live} now */
+/** Returns true if the user is asked about a call. @param {Live} now */
 const isAsking = (now) =>
   now.message?.parts.some((part) => part.type === "data-approval" && part.data.state === "requested") ?? false;
 
 /**
- * The run has ended: what was live is one of the messages, in the same place and with the same key.
+ * Moves the message of an ended run into the messages, at the same place and with the same key.
  *
  * @param {Live} now
  */

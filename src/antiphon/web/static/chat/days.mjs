@@ -1,4 +1,4 @@
-/** Days as a person counts them back from today, for lists in which the newest is first. */
+/** Grouping by day, counted back from today. */
 
 const DAY = 24 * 60 * 60 * 1000;
 
@@ -8,7 +8,7 @@ const DAY = 24 * 60 * 60 * 1000;
  */
 
 /**
- * The items under the headings of their days: today, yesterday, the last 7 and 30 days, then months.
+ * Groups items by day: today, yesterday, the last 7 and 30 days, then months.
  *
  * The items come last changed first, and stay so. Days begin at midnight where the reader is.
  *
@@ -29,7 +29,7 @@ export function byDay(items, now) {
   return groups;
 }
 
-/** A name for the group that no other has: "today", "2026-3". */
+/** Returns the group's unique name: "today", "2026-3". */
 export function keyOf(/** @type {Group<any>["day"]} */ day) {
   return "name" in day ? day.name : `${day.month.getFullYear()}-${day.month.getMonth()}`;
 }

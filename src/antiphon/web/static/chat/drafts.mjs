@@ -1,5 +1,5 @@
 /**
- * What was written and not sent, per person and thread; and how far its thread was read.
+ * Drafts for each user and thread, and the scroll position of the thread.
  *
  * @module
  */
@@ -21,14 +21,14 @@ const EMPTY = { text: "", files: [], scroll: null };
 /** @param {string} person @param {string | null} thread @returns {Draft} */
 export const draftOf = (person, thread) => ({ ...EMPTY, ...readStored(storageName(person, thread)) });
 
-/** Keeps what is given of a draft beside the rest of it. @param {string} person @param {string | null} thread @param {Partial<Draft>} news */
+/** Stores these fields of a draft. @param {string} person @param {string | null} thread @param {Partial<Draft>} news */
 export function storeDraft(person, thread, news) {
   const draft = { ...draftOf(person, thread), ...news };
   const nothing = !draft.text && !draft.files.length && draft.scroll === null;
   writeStored(storageName(person, thread), nothing ? null : draft);
 }
 
-/** Forgets all that this person has not sent; for who logs out. @param {string} person */
+/** Removes all drafts of a user, at logout. @param {string} person */
 export const forgetDrafts = (person) =>
   storedNames(`${PREFIX}${person}.`).forEach((name) => writeStored(name, null));
 

@@ -1,22 +1,22 @@
 /**
- * How long things take, counted in the page: a server that says it every second would be noise.
+ * Elapsed times, counted in the page so that the server need not report them every second.
  *
- * Beginnings are kept by name beside the elements, which come and go while an answer streams.
+ * Start times are stored by name outside the elements, which are replaced while an answer streams.
  */
 import { signal, useEffect } from "./vendor/ui.mjs";
 
 /** @type {Map<string, {begun: number, told: number, took: number | null}>} */
 const clocks = new Map();
 
-/** The page's time in milliseconds; it moves only while somebody looks. */
+/** The page's time in milliseconds; updated only while a component uses it. */
 const now = signal(0);
 let lookers = 0;
 let ticking = 0;
 
 /**
- * Seconds for which this goes on, or went on; null where that was never seen.
+ * Returns the seconds that something has run, or ran; null if its start was not seen.
  *
- * `told` are seconds that the server counted: it may have begun before the page was there.
+ * `told` are seconds counted by the server: it may have started before the page was open.
  *
  * @param {string} name
  * @param {boolean} running

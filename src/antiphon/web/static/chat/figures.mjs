@@ -1,4 +1,4 @@
-/** What was used, added up for charts: by day, by model, by person. */
+/** Usage added up for charts: by day, by model, by owner. */
 
 /**
  * @typedef {object} Row  what one model did for one person on one day
@@ -28,8 +28,7 @@ export function sum(/** @type {readonly Row[]} */ rows, /** @type {Measure} */ m
 }
 
 /**
- * One amount for each of the last days, today last, and days without use among them. Days are those
- * of the server, in UTC.
+ * Returns one amount for each of the last days, today last, days without use included. Days are in UTC.
  *
  * @param {readonly Row[]} rows
  * @param {Measure} measure
@@ -45,7 +44,7 @@ export function sumByDay(rows, measure, days, now) {
 }
 
 /**
- * The amounts of each model or person, the largest first.
+ * Returns the amount of each model or owner, the largest first.
  *
  * @param {readonly Row[]} rows
  * @param {"model" | "person"} by

@@ -1,8 +1,8 @@
 /**
- * What the reader opened or closed, by name.
+ * Sections that the reader opened or closed, by name.
  *
- * It is kept beside the elements, which come and go while an answer streams: what was closed stays
- * closed when the message in progress becomes the saved one.
+ * State is stored outside the elements, which are replaced while an answer streams: a closed section
+ * stays closed when the live message becomes the saved one.
  */
 import { signal } from "./vendor/ui.mjs";
 
@@ -10,8 +10,8 @@ import { signal } from "./vendor/ui.mjs";
 const folds = new Map();
 
 /**
- * Whether this is open, and a way to open or close it. As long as the reader has not said, `usual`
- * holds, which may change.
+ * Returns if a section is open, and a setter. `usual` is the default until the reader chooses; it may
+ * change.
  *
  * @param {string} name
  * @param {boolean} usual

@@ -1,8 +1,8 @@
 /**
- * What an eye would not see in a text: controls, turns of direction, joiners, tags, many blanks.
+ * Invisible characters in a text: controls, direction marks, joiners, tags, long runs of blanks.
  *
- * Foreign text is cut into pieces. What is seen stays as it is; what hides becomes a piece of its own
- * that says what stands there. The same table as in `types/terminal_safe.py`: a test compares them.
+ * Untrusted text is split into pieces. Visible text stays; invisible characters become pieces that name
+ * them. The table equals that of `types/terminal_safe.py`: a test compares them.
  *
  * @typedef {{kind: "text", text: string}} Seen
  * @typedef {{kind: "hidden", text: string, count: number}} Hidden  a sign, or the name of a character
@@ -19,10 +19,10 @@ const JOINERS =
   "\\u00ad\\u034f\\u115f\\u1160\\u17b4\\u17b5\\u180b-\\u180f\\u200b-\\u200d\\u2060-\\u2065\\u3164\\ufe00-\\ufe0f\\uffa0" +
   "\\u{13430}-\\u{13440}\\u{16fe4}\\u{1bca0}-\\u{1bca3}\\u{1d159}\\u{1d173}-\\u{1d17a}\\u{e0100}-\\u{e01ef}";
 
-/** More blanks in a row than this are counted, for what stands behind them is out of sight. */
+/** Longer runs of blanks are counted, because text behind them is out of sight. */
 const MOST_BLANKS = 20;
 
-/** Characters of one kind in a row that are named one by one; of more, the number is told. */
+/** Most characters of one kind in a row that are named one by one; longer runs are counted. */
 const MOST_NAMED = 8;
 
 const ODD = new RegExp(`[${CONTROLS}${DIRECTION}${UNSEEN}]+`, "gu");
@@ -35,10 +35,10 @@ const BLANK = /^[\s\u2800]/u;
 const TAG = /^[\u{e0000}-\u{e007f}]/u;
 
 /**
- * The pieces of a foreign text, in order.
+ * Splits untrusted text into pieces.
  *
- * `judged` is for what a person decides upon: there joiners show too, which scripts and emoji need
- * elsewhere, and many blanks are counted.
+ * `judged` is for text that the user decides about: joiners, which scripts and emoji need elsewhere,
+ * are shown too, and long runs of blanks are counted.
  *
  * @param {string} text
  * @param {boolean} [judged]
@@ -58,7 +58,7 @@ export function revealPieces(text, judged = false) {
   return pieces;
 }
 
-/** The same on one line, for labels that take no elements. @param {string} text @param {boolean} [judged] */
+/** Returns the same as plain text on one line, for labels. @param {string} text @param {boolean} [judged] */
 export function revealText(text, judged = false) {
   return revealPieces(collapseBlanks(text), judged)
     .map((piece) => piece.text)
@@ -66,15 +66,15 @@ export function revealText(text, judged = false) {
 }
 
 /**
- * The text with one blank for each row of blanks, and none at its ends. A byte order mark is a blank
- * to JavaScript, but not to an eye: it stays, to be revealed.
+ * Collapses runs of blanks to one, and trims the text. A byte order mark is a blank to JavaScript but
+ * invisible to readers, so it stays and is revealed.
  *
  * @param {string} text
  */
 export const collapseBlanks = (text) => text.replace(/[^\S\ufeff]+/g, " ").replace(/^ | $/g, "");
 
 /**
- * Text of JSON in which all that is not seen, and every blank that is no plain one, stands as an escape.
+ * Escapes all invisible characters and unusual blanks in JSON text.
  *
  * @param {string} written
  */
@@ -84,8 +84,7 @@ export const escapeHidden = (written) =>
   );
 
 /**
- * Letters of other alphabets inside a word of Latin letters: `pаypal` with a Cyrillic а. Their
- * places, for a reader cannot see them.
+ * Finds letters of other alphabets inside a word of Latin letters: `pаypal` with a Cyrillic а.
  *
  * @param {string} text
  * @returns {{at: number, letter: string}[]}

@@ -1,5 +1,5 @@
 /**
- * Bringing together the messages that are shown and those that the server has.
+ * Merging of the shown messages with those of the server.
  *
  * @module
  */
@@ -7,9 +7,9 @@
 /** @typedef {import("./reduce.mjs").Message & {key?: string}} Message */
 
 /**
- * The messages that are shown from now on: those of the server from its first on, and what is shown
- * before them. A message that was shown before it had its id keeps its key, so that it stays where
- * it stands on the page. `whole` says that nothing of what was shown stands before the server's.
+ * Returns the shown messages before the server's first one, then the server's. A message that was
+ * shown before it had its id keeps its key, and so its element. `whole` is true if no shown message
+ * precedes the server's.
  *
  * @param {readonly Message[]} shown
  * @param {readonly Message[]} saved  the newest ones of the thread, without the run in progress
@@ -24,8 +24,8 @@ export function mergeMessages(shown, saved) {
 }
 
 /**
- * The keys that saved messages are shown by: their own since before, or that of the message that
- * stood in front of the same answer.
+ * Returns the keys of saved messages: their earlier key, or that of the message that preceded the same
+ * answer.
  *
  * @param {readonly Message[]} shown @param {readonly Message[]} saved
  * @returns {Map<string, string>}
@@ -43,13 +43,13 @@ function keysOf(shown, saved) {
   return keys;
 }
 
-/** The last message, where no answer to it is there yet. @param {readonly Message[]} saved @param {string | undefined} answer */
+/** Returns the last message if it has no answer yet. @param {readonly Message[]} saved @param {string | undefined} answer */
 const lastAsked = (saved, answer) => (answer === undefined ? saved.at(-1) : undefined);
 
-/** What a message is called on the page, whether or not it has its id by now. @param {Message} message */
+/** Returns the message's key on the page, which stays when the message gets its id. @param {Message} message */
 export const messageKey = ({ id, key }) => key ?? id;
 
-/** The person's message that this one answers, or is. @param {readonly Message[]} messages @param {string} id */
+/** Returns the user's message that this message answers, or is. @param {readonly Message[]} messages @param {string} id */
 export function questionBefore(messages, id) {
   const at = messages.findIndex((message) => message.id === id);
   return messages.slice(0, at + 1).findLast(({ role }) => role === "user");

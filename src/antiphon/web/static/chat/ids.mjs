@@ -1,11 +1,11 @@
 /**
- * Ids that the page makes: nobody guesses one, and no two are alike.
+ * Unique, unguessable ids.
  *
  * @module
  */
 
 const BYTES = 16;
 
-/** Not `crypto.randomUUID`, which there is only behind https and on the machine itself. */
+/** Returns a new id. `crypto.randomUUID` exists only over https and on localhost. */
 export const newId = () =>
   [...crypto.getRandomValues(new Uint8Array(BYTES))].map((byte) => byte.toString(16).padStart(2, "0")).join("");

@@ -1,9 +1,8 @@
 /**
- * JSON as it is read by a person: laid out, and otherwise as it was written.
+ * JSON laid out for reading, otherwise as it was written.
  *
- * Numbers keep all their digits and a name that is given twice is there twice, which a parsed object
- * would lose. Only as much is laid out as is asked for, so that a result of megabytes costs no more
- * than its beginning.
+ * Numbers keep all digits and duplicate names stay, both of which parsing would lose. Only the requested
+ * part is laid out, so that megabytes cost no more than their beginning.
  *
  * @typedef {{kind: "mark" | "name" | "string" | "number" | "word", text: string}} Token
  * @typedef {{tokens: Token[], whole: boolean}} LaidOut  `whole`: nothing was left out
@@ -12,14 +11,14 @@ import { escapeHidden } from "./hidden.mjs";
 
 const STEP = "  ";
 
-/** Deeper than this nothing moves further to the right. */
+/** Deepest level that is indented further. */
 const DEEPEST_MARGIN = 24;
 
 /**
- * The text laid out, up to about `limit` characters; null where it is no JSON object or list.
+ * Lays out the text up to about `limit` characters; null if it is not a JSON object or list.
  *
- * In a string a line's end stands as `\n` and then breaks the line, so that a file in an argument can
- * be read. No string can pretend to be what surrounds it: its own backslashes stand doubled.
+ * A line break in a string is shown as `\n` and a line break, so that files in arguments are readable.
+ * Strings cannot imitate their surroundings: their own backslashes are doubled.
  *
  * @param {string} text
  * @param {number} [limit]
@@ -29,14 +28,14 @@ export function layOut(text, limit = Infinity) {
   return isStructure(text) ? layOutTokens(text, limit, shownString) : null;
 }
 
-/** The text laid out for an editor: JSON still, in which all that is odd is escaped. @param {string} text */
+/** Lays out the text as valid JSON for an editor, with invisible characters escaped. @param {string} text */
 export function layOutForEditor(text) {
   return isStructure(text) ? joinTokens(layOutTokens(text, Infinity, escapedString).tokens) : text;
 }
 
 /**
- * One object on one line, for what a person typed. Throws a `SyntaxError` that says what is wrong;
- * its message is empty where the text is JSON and no object.
+ * Returns a typed JSON object on one line. Throws a `SyntaxError`; its message is empty if the text is
+ * JSON but not an object.
  *
  * @param {string} typed
  */
@@ -46,21 +45,21 @@ export function compact(typed) {
   return [...tokens(typed)].map((token) => (token === "," || token === ":" ? `${token} ` : token)).join("");
 }
 
-/** The arguments of a call in a line, the longest of them cut. @param {string} text @param {number} most */
+/** Returns a call's arguments on one line, long ones cut. @param {string} text @param {number} most */
 export function shorten(text, most) {
   const line = isStructure(text) ? inner([...firstTokens(text, most)].join("")) : text.replace(/\s+/g, " ").trim();
   return line.length > most ? `${line.slice(0, wholeCharacters(line, most))}…` : line;
 }
 
-/** A place in the text that cuts no character in two, at `most` or one before. @param {string} text @param {number} most */
+/** Returns an index at or just before `most` that splits no character. @param {string} text @param {number} most */
 export function wholeCharacters(text, most) {
   const code = text.charCodeAt(most - 1);
   return code >= 0xd800 && code <= 0xdbff ? most - 1 : most;
 }
 
 /**
- * The members of an object in the order and with the names and values that were written; null where
- * the text is no JSON object. `length` are the characters of the value.
+ * Returns the members of an object as written, in order; null if the text is not a JSON object.
+ * `length` is the length of the value in characters.
  *
  * @param {string} text
  * @returns {{name: string, value: string, length: number}[] | null}

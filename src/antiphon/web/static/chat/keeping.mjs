@@ -1,12 +1,12 @@
 /**
- * What outlives the page, in the browser's own store: preferences, drafts, and what is to be sent.
+ * Local storage: preferences, drafts, and unsent messages.
  *
- * A browser may refuse (private windows, no room): then the page works, and only forgets.
+ * If the browser refuses (private window, quota), the page works without it.
  *
  * @module
  */
 
-/** What was kept under this name, or null. @param {string} name @returns {any} */
+/** Returns the value stored under this name, or null. @param {string} name @returns {any} */
 export function readStored(name) {
   try {
     return JSON.parse(globalThis.localStorage?.getItem(name) ?? "null");
@@ -16,7 +16,7 @@ export function readStored(name) {
   }
 }
 
-/** Keeps it; null forgets it. @param {string} name @param {any} value */
+/** Stores a value; null removes it. @param {string} name @param {any} value */
 export function writeStored(name, value) {
   try {
     if (value === null) localStorage.removeItem(name);
@@ -26,7 +26,7 @@ export function writeStored(name, value) {
   }
 }
 
-/** Names of all that is kept and begins so. @param {string} prefix @returns {string[]} */
+/** Returns the stored names with this prefix. @param {string} prefix @returns {string[]} */
 export function storedNames(prefix) {
   try {
     return Object.keys(localStorage).filter((name) => name.startsWith(prefix));

@@ -1,5 +1,5 @@
 /**
- * The few keys that work everywhere in the page.
+ * Keyboard shortcuts of the page.
  *
  * @typedef {"new" | "search" | "compose" | "stop" | "copy" | "sidebar" | "settings" | "approval" | "help"} Shortcut
  * @typedef {{id: Shortcut, key: string, control?: boolean, shift?: boolean, typing?: boolean}} Keys
@@ -23,7 +23,7 @@ export const SHORTCUTS = [
 ];
 
 /**
- * What a key means, if anything.
+ * Returns the shortcut of a key press, or null.
  *
  * @param {{key: string, ctrlKey: boolean, metaKey: boolean, altKey: boolean, shiftKey: boolean, isComposing?: boolean, repeat?: boolean}} pressed
  * @param {boolean} typing whether it went to a field
@@ -43,7 +43,7 @@ export function shortcutFor(pressed, typing) {
   return found?.id ?? null;
 }
 
-/** The keys as they stand on the keyboard, one by one. @param {Keys} keys @param {boolean} mac */
+/** Returns the labels of a shortcut's keys. @param {Keys} keys @param {boolean} mac */
 export function keyLabels({ key, control, shift }, mac) {
   const names = /** @type {Record<string, string>} */ ({ Escape: "Esc" });
   return [control && (mac ? "⌘" : "Ctrl"), shift && (mac ? "⇧" : "Shift"), names[key] ?? key.toUpperCase()].filter(

@@ -1,5 +1,5 @@
 /**
- * The page begins here.
+ * Entry point of the page.
  *
  * @module
  */
@@ -13,7 +13,7 @@ import { applyTheme } from "./theme.mjs";
 import { App } from "./ui/app.mjs";
 import { effect, html, render, untracked } from "./vendor/ui.mjs";
 
-/** The document is called as what it shows. */
+/** Sets the document's title. */
 function updateTitle() {
   const site = me.value?.title || "Antiphon";
   const thread = path.value.startsWith("/t/") ? currentTitle() : null;
@@ -21,7 +21,7 @@ function updateTitle() {
   document.title = sign + (thread ? `${thread} – ${site}` : site);
 }
 
-/** Begins, and where the server cannot be reached says so and tries until it can. */
+/** Starts the page; if the server is unreachable, shows it and retries. */
 async function begin() {
   try {
     await start();

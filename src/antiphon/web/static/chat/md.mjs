@@ -1,12 +1,11 @@
 /**
- * An answer in Markdown, drawn while it is being written and safe whatever it says.
+ * Markdown of an answer, rendered safely while it streams.
  *
- * Settled blocks are drawn once and never touched again; only what may yet change is drawn anew, at
- * most once a frame. See `markdown/growth.mjs` for what is settled, `markdown/safe.mjs` for why
- * nothing in an answer can act.
+ * Settled blocks are drawn once; only blocks that may change are redrawn, at most once per frame.
+ * `markdown/growth.mjs` decides which are settled, and `markdown/safe.mjs` sanitizes.
  */
 import { codeBlock, codeIn } from "./markdown/code.mjs";
-import { drawnAgain } from "./markdown/drawing.mjs";
+import { redrawBlock } from "./markdown/drawing.mjs";
 import { blocksOf, isShown, languageOf } from "./markdown/grammar.mjs";
 import { NOTHING_YET, continues, grown, withPlainLines } from "./markdown/growth.mjs";
 import { frames, sight } from "./markdown/pace.mjs";
@@ -37,7 +36,7 @@ const COPIED_SECONDS = 2;
 const QUIET_MS = 200;
 
 /**
- * Draws an answer into an element, which is this view's alone.
+ * Creates a view that draws an answer into an element of its own.
  *
  * @param {HTMLElement} element
  * @param {{labels?: Labels, onCopied?: (text: string) => void, pace?: ReturnType<typeof frames>}} [options]
@@ -53,7 +52,7 @@ export function markdownView(element, { labels = ENGLISH, onCopied = () => {}, p
   let growth = NOTHING_YET;
   let live = false;
 
-  /** What stands in a block that is drawn anew each frame would only flicker: it waits for a rest. */
+  /** Delays work inside a block that changes each frame, which would only flicker. */
   const whenQuiet = (/** @type {Element} */ inside, /** @type {() => void} */ work) =>
     eyes.whenSeen(inside, () => (live ? setTimeout(() => inside.isConnected && work(), QUIET_MS) : work()));
   const draw = (/** @type {number} */ place, /** @type {Block[]} */ blocks) => {
@@ -63,7 +62,7 @@ export function markdownView(element, { labels = ENGLISH, onCopied = () => {}, p
   };
   const renew = (/** @type {number} */ place, /** @type {Block} */ block) => {
     const before = drawn[place];
-    const after = block.type === "code" ? codeAgain(before, block) : drawnAgain(before, block, labels, whenQuiet);
+    const after = block.type === "code" ? codeAgain(before, block) : redrawBlock(before, block, labels, whenQuiet);
     drawn[place] = after;
     if (!before) element.append(...after.nodes);
     else if (before.nodes !== after.nodes) replaceNodes(before.nodes, after.nodes);
@@ -111,7 +110,7 @@ function replaceNodes(before, after) {
 }
 
 /**
- * Copies the code whose button was pressed.
+ * Copies the code block whose button was pressed.
  *
  * @param {Event} event
  * @param {Labels} labels
@@ -128,7 +127,7 @@ async function copyFrom({ target }, labels, onCopied) {
   onCopied(text);
 }
 
-/** Whether the text could be copied; without https browsers lend the clipboard to a selection only. */
+/** Copies the text; returns false on failure. Without https only a selection can be copied. */
 async function copyToClipboard(/** @type {string} */ text, /** @type {Element} */ block) {
   try {
     await navigator.clipboard.writeText(text);

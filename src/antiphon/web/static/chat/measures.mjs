@@ -1,4 +1,4 @@
-/** Sizes and times as people say them, in their language. */
+/** Sizes and durations in the user's language. */
 
 const SIZES = /** @type {const} */ (["byte", "kilobyte", "megabyte", "gigabyte"]);
 

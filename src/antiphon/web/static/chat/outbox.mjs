@@ -1,8 +1,8 @@
 /**
- * Messages that a person has sent and no run has taken yet. They outlive the page.
+ * Messages that were sent but not accepted yet, in local storage.
  *
- * Each has an id that the page made, under which the server takes it once: so it may be sent again
- * whenever it is not known whether it arrived.
+ * Each has an id made by the page, which the server uses as idempotency key: a message may be sent
+ * again whenever its arrival is uncertain.
  *
  * @module
  */
@@ -10,7 +10,7 @@
 import { writeStored, readStored, storedNames } from "./keeping.mjs";
 
 const PREFIX = "antiphon.outbox.";
-/** What another tab has not brought away in this time it will not: any tab may. */
+/** Milliseconds after which any tab may send a message that its own tab has not sent. */
 export const ADOPTED_AFTER_MS = 30_000;
 
 /**
@@ -27,7 +27,7 @@ export const ADOPTED_AFTER_MS = 30_000;
  * @property {boolean} [restored]  sent by a page before this one: it may have arrived
  */
 
-/** What is yet to be sent, oldest first. @param {string} person @returns {Entry[]} */
+/** Returns the unsent messages, oldest first. @param {string} person @returns {Entry[]} */
 export const storedEntries = (person) =>
   storedNames(`${PREFIX}${person}.`)
     .map((name) => /** @type {Entry | null} */ (readStored(name)))
@@ -41,10 +41,10 @@ export const storeEntry = (person, { restored, ...entry }) => writeStored(storag
 /** @param {string} person @param {string} id */
 export const forgetEntry = (person, id) => writeStored(storageName(person, id), null);
 
-/** Whether the browser's news is about entries of this person. @param {string} person @param {string | null} name */
+/** Returns true if a storage event is about entries of this user. @param {string} person @param {string | null} name */
 export const isOutbox = (person, name) => name === null || name.startsWith(`${PREFIX}${person}.`);
 
-/** The body that sends it. @param {Entry} entry */
+/** Returns the request body of an entry. @param {Entry} entry */
 export const bodyOf = ({ id, thread, text, files, options }) => ({
   content: text,
   message_id: id,
@@ -53,7 +53,7 @@ export const bodyOf = ({ id, thread, text, files, options }) => ({
   ...options,
 });
 
-/** How it looks among the messages. @param {Entry} entry @returns {import("./reduce.mjs").Message} */
+/** Returns the entry as a message to show. @param {Entry} entry @returns {import("./reduce.mjs").Message} */
 export const asMessage = ({ id, text, files, at }) => ({
   id,
   role: "user",

@@ -1,5 +1,5 @@
 /**
- * How an answer ended, where that is worth a word: below the answer, and read aloud.
+ * Notices on how an answer ended: shown below it, and announced.
  *
  * @typedef {object} Outcome
  * @property {string} key  the sentence, as `t` knows it
@@ -7,7 +7,7 @@
  * @property {"continue" | "retry" | null} next  what can be done now
  */
 
-/** Sentences for the runtime's reasons why an answer is not whole. */
+/** Message keys for the runtime's reasons of an incomplete answer. */
 const INCOMPLETE = new Map([
   ["length", "message.incomplete_length"],
   ["content_filter", "message.incomplete_content_filter"],
@@ -18,7 +18,7 @@ const INCOMPLETE = new Map([
 ]);
 
 /**
- * The outcome of a run, or null for an answer that speaks for itself.
+ * Returns the outcome of a run, null if it needs no notice.
  *
  * @param {Record<string, any>} metadata  of the message
  * @param {boolean} isEmpty  whether the message shows nothing

@@ -1,18 +1,18 @@
 /**
- * Refusals and failures in the reader's language.
+ * Errors in the user's language.
  *
- * The server speaks English. Each of its codes has a sentence of the page, which stands in its place
- * in other languages; the server's own words follow where they say more than the code does.
+ * The server's messages are English. In other languages the page shows its own sentence for the code,
+ * followed by the server's message if that says more.
  */
 import { language, t } from "./t.mjs";
 
-/** Codes whose sentence leaves open what was wrong. */
+/** Codes whose sentence needs the server's message too. */
 const NEEDS_DETAIL = new Set(
   `bad_settings conflict internal invalid_request provider_error provider_protocol provider_rejected
    sign_in_refused too_large unsupported_by_provider`.split(/\s+/),
 );
 
-/** What to tell a person of a problem. @param {string} code @param {string} message the server's words */
+/** Returns the text of a problem. @param {string} code @param {string} message the server's words */
 export function problemWords(code, message) {
   const own = t(`problem.${code}`);
   const isKnown = own !== `problem.${code}`;
@@ -21,7 +21,7 @@ export function problemWords(code, message) {
   return NEEDS_DETAIL.has(code) ? `${own} (${message})` : own;
 }
 
-/** The words for an outcome that `outcomeOf` gives. @param {import("./outcome.mjs").Outcome} outcome */
+/** Returns the text of an outcome from `outcomeOf`. @param {import("./outcome.mjs").Outcome} outcome */
 export function outcomeWords({ key, problem }) {
   return problem ? problemWords(problem.code, problem.message) : t(key);
 }

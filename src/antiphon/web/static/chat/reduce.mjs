@@ -1,8 +1,8 @@
 /**
- * A run's stream as the message that it makes: events to parts, parts to a message.
+ * Folds a run's stream into its message: events to parts, parts to a message.
  *
- * All pure: the page gives it what came and shows what comes out. The same parts make the same
- * message, whether they come live, again from the beginning, or after a cursor.
+ * All functions are pure. The same parts make the same message, whether they come live, in a replay, or
+ * after a cursor.
  *
  * @module
  */
@@ -40,7 +40,7 @@ const DONE = "[DONE]";
 const UNFINISHED = new Set(["queued", "in_progress", "action_required"]);
 
 /**
- * What follows from these events. An event that is in it already changes nothing.
+ * Applies events. An event that was applied already changes nothing.
  *
  * @param {Live} live
  * @param {readonly ServerEvent[]} events
@@ -55,7 +55,7 @@ export function foldEvents(live, events) {
   }, live);
 }
 
-/** The part that an event is, or null of what is none. @param {string} data @returns {Part | null} */
+/** Returns the part of an event, null if it holds none. @param {string} data @returns {Part | null} */
 function parsePart(data) {
   try {
     const part = JSON.parse(data);
@@ -66,22 +66,22 @@ function parsePart(data) {
   }
 }
 
-/** A run that waited for a person and says more waits no longer. @param {Live} live @param {Part} part @returns {Live} */
+/** Ends the wait of a run that waited for the user and goes on. @param {Live} live @param {Part} part @returns {Live} */
 const withoutWaiting = (live, part) =>
   isWaiting(live) && part.type !== "finish" ? { ...live, ended: null } : live;
 
-/** Whether these events say that the server has sent all it has. @param {readonly ServerEvent[]} events */
+/** Returns true if these events end the stream. @param {readonly ServerEvent[]} events */
 export const saysDone = (events) => events.some(({ data }) => data === DONE);
 
-/** Whether the run waits for a person: its stream is finished, and the run is not. @param {Live} live */
+/** Returns true if the run waits for the user: its stream has ended, and the run has not. @param {Live} live */
 export const isWaiting = (live) =>
   live.ended === "finish" && UNFINISHED.has(live.message?.metadata.status);
 
-/** Whether nothing follows. A stream that stops before that was cut. @param {Live} live */
+/** Returns true if nothing follows. A stream that stops earlier was cut. @param {Live} live */
 export const isOver = (live) => live.ended !== null && !isWaiting(live);
 
 /**
- * What follows from one part. Parts of kinds that are unknown here are passed over.
+ * Applies one part. Unknown types are ignored.
  *
  * @param {Live} live
  * @param {Part} part
@@ -119,10 +119,10 @@ export function fold(live, part) {
 }
 
 /**
- * The parts of a message that stand: a step that was begun again is left out.
+ * Returns the valid parts of a message: a step that was restarted is left out.
  *
- * While the message is `live` such a step stays in sight until something is said in its place, for
- * a server that stops may be away for a while.
+ * While the message is `live`, such a step stays until its replacement has content, because a stopped
+ * server may be away for a while.
  *
  * @param {readonly Part[]} parts
  * @param {{live?: boolean}} [options]
@@ -141,13 +141,13 @@ export function currentParts(parts, { live = false } = {}) {
   return kept;
 }
 
-/** Parts that say nothing in place of what they follow. */
+/** Parts without content of their own. */
 const SILENT = new Set(["step-start", "data-turn-restarted"]);
 
-/** Whether a text is why the model would not answer. @param {Part} part */
+/** Returns true if a text is the model's refusal. @param {Part} part */
 export const isRefusal = (part) => part.providerMetadata?.antiphon?.refusal === true;
 
-/** All that a message says in words, as its author wrote it. @param {Message} message */
+/** Returns the text of a message. @param {Message} message */
 export const textOf = (message) =>
   currentParts(message.parts)
     .filter((part) => part.type === "text")
@@ -175,7 +175,7 @@ function withMetadata(live, news) {
   };
 }
 
-/** An error stays the end that it is, also where a `finish` follows. @param {Live} live @param {"finish" | "abort" | "error"} how @returns {Live} */
+/** Marks the end; an error stays the end even if a `finish` follows. @param {Live} live @param {"finish" | "abort" | "error"} how @returns {Live} */
 const withEnd = (live, how) => ({
   ...live,
   ended: how === "finish" && (live.ended === "error" || live.ended === "abort") ? live.ended : how,
@@ -223,7 +223,7 @@ function foldCall(live, part) {
     case "tool-input-delta":
       return changePart(live, place, (call) => ({ ...call, inputText: call.inputText + part.inputTextDelta }));
     case "tool-input-available":
-      // The second time, a person has changed them.
+      // The second time, the user has edited them.
       return changePart(live, place, (call) => ({
         ...withoutKey(call, "inputText"),
         ...(call.state === "input-available" ? { edited: true } : {}),
@@ -239,14 +239,14 @@ function foldCall(live, part) {
   }
 }
 
-/** The newest call of that id: a turn that begins again may use one twice. @param {Live} live @param {string} id */
+/** Returns the index of the newest call of that id: a restarted turn may repeat one. @param {Live} live @param {string} id */
 const callPlace = (live, id) =>
   live.message?.parts.findLastIndex((part) => part.toolCallId === id) ?? -1;
 
 /** @param {Part} call @param {Part} part @returns {Part} */
 const output = (call, part) => ({ ...withoutKey(call, "inputText"), state: "output-available", output: part.output });
 
-/** How far a tool is stands beside the message, for it is not kept. @param {Live} live @param {Part} part @returns {Live} */
+/** Sets the progress of a tool, which is not part of the message. @param {Live} live @param {Part} part @returns {Live} */
 function withProgress(live, part) {
   const status = { state: "running", elapsed: 0, ...live.tools[part.toolCallId], progress: part.output.progress };
   return { ...live, tools: { ...live.tools, [part.toolCallId]: status } };

@@ -1,5 +1,5 @@
 /**
- * Addresses of the page's views; going there loads nothing anew.
+ * Navigation between the page's views without a reload.
  *
  * @module
  */
@@ -15,7 +15,7 @@ export function navigate(to, { replace = false } = {}) {
   path.value = to;
 }
 
-/** Follows the browser's own buttons from now on. */
+/** Starts to follow the browser's back and forward buttons. */
 export function followHistory() {
   path.value = location.pathname;
   window.addEventListener("popstate", () => (path.value = location.pathname));

@@ -1,5 +1,5 @@
 /**
- * How much of each thread was seen in this browser, so that a list can mark what is new.
+ * Seen messages of each thread in this browser, to mark unread threads.
  *
  * Threads that were never opened here are new when they changed after this browser's first visit.
  *

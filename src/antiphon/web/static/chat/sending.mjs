@@ -1,8 +1,8 @@
 /**
- * Bringing what a person has written to the server, each message once.
+ * Delivery of messages to the server, each exactly once.
  *
- * A message waits in `pending` until its run has begun. It carries the key that the server knows it
- * by, so it is sent again wherever it is not certain that it arrived.
+ * A message waits in `pending` until its run has started. It has an idempotency key, so it is sent again
+ * whenever its arrival is uncertain.
  *
  * @module
  */
@@ -37,19 +37,19 @@ const CHAT = "antiphon.chat";
 const NEW_CHAT = "/";
 const TITLE_CHARACTERS = 60;
 
-/** Whose drafts and messages these are. */
+/** Returns the id of the user, who owns drafts and messages. */
 export const personId = () => me.value?.person?.id ?? "local";
 
-/** A new chat begins: what is written in it belongs to no other. */
+/** Starts a new chat with an id of its own. */
 export const beginChat = () => sessionStorage.setItem(CHAT, newId());
 
-/** What is yet to be sent where the page is now. @param {Entry} entry */
+/** Returns true if an entry belongs to the open thread or chat. @param {Entry} entry */
 export const isHere = (entry) =>
   entry.thread === null
     ? path.value === NEW_CHAT && entry.chat === sessionStorage.getItem(CHAT)
     : entry.thread === current.value?.thread.id;
 
-/** The title of the thread that is open; the server names it after its first message, which may be on its way. */
+/** Returns the open thread's title; before the server has one, it is taken from the first message. */
 export function currentTitle() {
   const open = current.value;
   if (!open) return "";
@@ -60,7 +60,7 @@ export function currentTitle() {
 /** @param {string} text */
 const titleFrom = (text) => text.trim().slice(0, TITLE_CHARACTERS);
 
-/** Reads what an earlier page has left to send, and what other tabs write. */
+/** Loads messages that an earlier page left unsent, and follows other tabs' storage. */
 export function restorePending() {
   pending.value = storedEntries(personId());
   window.addEventListener("storage", ({ key }) => {
@@ -93,7 +93,7 @@ export function send({ text, files = [], thread = current.value?.thread.id ?? nu
   void deliver();
 }
 
-/** What the person has chosen for the next answer. */
+/** Returns the user's choices for the next answer. */
 function chosenOptions() {
   const { model, assistant } = prefs.value;
   const options = { model, assistant_id: assistant, system: threadSystem.value };
@@ -121,13 +121,13 @@ export async function deliver() {
   }
 }
 
-/** Tells why a message has to wait, which is then sent again by itself. @param {Entry} entry @param {any} error @returns {never} */
+/** Shows why a message has to wait; it is retried automatically. @param {Entry} entry @param {any} error @returns {never} */
 function retryLater(entry, error) {
   if (error.name === "Problem" && error.status && !error.fatal) change(entry.id, { fault: error.message });
   throw error;
 }
 
-/** Follows a run that somebody else began, or this page before it was loaded anew. @param {string} id */
+/** Follows a run that was started elsewhere, or by this page before a reload. @param {string} id */
 export async function followOtherRun(id) {
   if (isFollowing()) return;
   phase.value = "streaming";
@@ -173,8 +173,8 @@ function markAccepted(entry, message) {
 }
 
 /**
- * Whether this page is about to be gone. What it hears then, the next one has to hear: it sends the
- * message again, which is the same message, and comes to its thread.
+ * Time for which the page may be unloading. Responses in that time are left to the next page, which
+ * sends the message again under the same id.
  */
 let isLeaving = false;
 const LEFT_MS = 5000;
@@ -183,7 +183,7 @@ addEventListener("beforeunload", () => {
   setTimeout(() => (isLeaving = false), LEFT_MS); // it was a download, and nobody left
 });
 
-/** What was written after the first message of a new chat belongs to its thread now. @param {Entry} entry @param {string} thread */
+/** Moves the draft of a new chat to its thread. @param {Entry} entry @param {string} thread */
 function moveDraft(entry, thread) {
   const title = titleFrom(entry.text);
   current.value = {
@@ -201,7 +201,7 @@ function moveDraft(entry, thread) {
   navigate(`/t/${thread}`, { replace: true });
 }
 
-/** Whether the history showed the message before its run was known here. @param {Entry} entry @param {string} runId */
+/** Returns true if the history has the message already. @param {Entry} entry @param {string} runId */
 function isShown(entry, runId) {
   const messages = current.value?.messages ?? [];
   return messages.some(({ id }) => id === runId) || (entry.restored === true && messages.at(-1)?.role === "user");
@@ -221,7 +221,7 @@ async function markRefused(entry, error) {
   change(entry.id, { state: waits ? "queued" : "failed", fault: waits ? null : error.message });
 }
 
-/** Sends what was written in threads that are not open, where their runs have ended. */
+/** Sends messages of other threads whose runs have ended. */
 export async function deliverElsewhere() {
   const orphaned = (/** @type {Entry} */ entry) =>
     entry.thread !== null || entry.chat === sessionStorage.getItem(CHAT) || Date.now() - entry.at > ADOPTED_AFTER_MS;
@@ -230,7 +230,7 @@ export async function deliverElsewhere() {
   }
 }
 
-/** Sends it and reads until its run has begun. @param {Entry} entry */
+/** Sends an entry and reads until its run has started. @param {Entry} entry */
 async function sendUntilStarted(entry) {
   try {
     const response = await fetchOk(PROCESS, jsonInit("POST", bodyOf(entry)));
@@ -260,7 +260,7 @@ async function firstMessage(response) {
   return now.message;
 }
 
-/** Takes a message that is not sent yet back into the composer. @param {string} id */
+/** Moves an unsent message back into the composer. @param {string} id */
 export function queueEdit(id) {
   const entry = pending.value.find((each) => each.id === id);
   if (!entry || entry.state === "sending") return;
@@ -280,7 +280,7 @@ export function retryPending(id) {
   void deliver();
 }
 
-/** Stops the run; it is stopped when its stream says so. */
+/** Requests to stop the run; it has stopped when its stream says so. */
 export async function stopRun(/** @type {string} */ id) {
   const done = await runAndReport(async () => {
     const { status } = await post(`/api/runs/${id}/stop`);

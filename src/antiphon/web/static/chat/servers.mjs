@@ -1,11 +1,11 @@
-/** The MCP servers of the installation: which are starting, and which a message has to do without. */
+/** MCP servers of the installation that are starting or missing. */
 import { get } from "./api.mjs";
 import { me } from "./store.mjs";
 import { t } from "./t.mjs";
 import { toast } from "./ui/toasts.mjs";
 import { computed } from "./vendor/ui.mjs";
 
-/** A message that has not arrived after so long may be waiting for servers. */
+/** Milliseconds after which an unanswered message may be waiting for servers. */
 const LATE_MS = 700;
 
 /** @typedef {{name: string, status: string, problem: string}} Server */
@@ -14,7 +14,7 @@ const LATE_MS = 700;
 export const starting = computed(() => serverNames((status) => status === "starting"));
 
 /**
- * Shows, while something is on its way, which servers it waits for; and then which are missing.
+ * Shows which servers a request waits for, and then which are missing.
  *
  * @template T
  * @param {() => Promise<T>} send
@@ -39,7 +39,7 @@ async function tellMissing() {
   if (servers) toast({ text: t("message.servers_missing", { servers }) });
 }
 
-/** Reads again how the servers are, and which tools there are; nothing changes where that cannot be read. */
+/** Reloads servers and tools; keeps the old state on failure. */
 export async function refreshServers() {
   const found = await get("/api/me").catch((/** @type {any} */ error) => {
     if (error.name !== "Problem") throw error;

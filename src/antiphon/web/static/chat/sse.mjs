@@ -7,7 +7,7 @@
 /** @typedef {{id: string | null, data: string}} ServerEvent */
 
 /**
- * A reader of server-sent events: give it text as it comes, it gives back the events that are whole.
+ * Creates a parser of server-sent events: pass text as it comes, and it returns the complete events.
  *
  * Its work grows with what is given, not with how finely it was cut. `comment` events are left out.
  *
@@ -51,8 +51,8 @@ export function eventReader() {
 }
 
 /**
- * Whether an event's id comes after another's: ids are `<run>:<number>` for all that an event is
- * told as, `<run>:<number>.<place>` for a piece of it. Ids of different runs follow each other.
+ * Returns true if an event's id follows the cursor. An id is `<run>:<number>` for a whole event,
+ * `<run>:<number>.<place>` for one of its frames. An id of another run always follows.
  *
  * @param {string} id
  * @param {string | null} cursor

@@ -1,5 +1,5 @@
 /**
- * Whether the view follows the end of a conversation, judged by where the reader scrolls.
+ * Decides by scroll positions if the view follows the end of a conversation.
  *
  * @typedef {{top: number, height: number, view: number}} Scrolled  where it is, of how much, seen at once
  */
@@ -14,7 +14,7 @@ const ROUNDING = 1;
 const gap = ({ top, height, view }) => height - view - top;
 
 /**
- * Whether the reader is away from the end, after the view moved.
+ * Returns true if the reader has left the end, after the view moved.
  *
  * Up is away, however little. A view that stays at the end when the text shrinks has not gone up.
  * Down is back once the end is near.

@@ -1,5 +1,5 @@
 /**
- * What the page knows, as signals and nothing else.
+ * State of the page, as signals.
  *
  * `actions.mjs` and `router.mjs` write them; components read `.value`, and are drawn anew when what
  * they read has changed. Only preferences, drafts and what is yet to be sent outlive the page.
@@ -37,10 +37,10 @@ const UNCHOSEN = { theme: "auto", language: "auto", model: null, assistant: null
 /** The answer of `/api/me`, or null before it has come. */
 export const me = signal(/** @type {Record<string, any> | null} */ (null));
 
-/** True where somebody has to log in first. */
+/** True if the user has to log in. */
 export const signedOut = signal(false);
 
-/** Whether the server did not answer when it was asked last. */
+/** True if the server did not answer the last request. */
 export const away = signal(false);
 
 /** The address of the view, which `navigate` changes. */
@@ -70,10 +70,10 @@ export const run = signal(/** @type {{id: string, status: string} | null} */ (nu
 /** What goes on in the thread that is open. */
 export const phase = signal(/** @type {Phase} */ ("idle"));
 
-/** What went wrong last, and was not told elsewhere. */
+/** The last error that is not shown elsewhere. */
 export const problem = signal(/** @type {import("./api.mjs").Problem | null} */ (null));
 
-/** What a person has sent and no run has taken yet, of every thread, oldest first. */
+/** Unaccepted messages of all threads, oldest first. */
 export const pending = signal(/** @type {import("./outbox.mjs").Entry[]} */ ([]));
 
 /** What tools do now, by call id. */
@@ -94,5 +94,5 @@ export const toasts = signal(/** @type {any[]} */ ([]));
 /** What the person has chosen in this browser. */
 export const prefs = signal({ ...UNCHOSEN, ...readStored(PREFS) });
 
-/** Keeps what the person chooses from now on. @returns {() => void} what ends it */
+/** Stores preferences whenever they change. @returns {() => void} stops it */
 export const keepPrefs = () => effect(() => writeStored(PREFS, prefs.value));

@@ -1,8 +1,8 @@
 /**
- * Following one run to its end, whatever breaks on the way.
+ * Follows one run to its end, through disconnects.
  *
- * One attach at a time. Where the stream stops before the run does, it is attached to again after
- * the last event that came; the more often in vain, the later. Silence counts as broken.
+ * One connection at a time. If the stream stops before the run does, it reconnects after the last event,
+ * with growing pauses. Silence counts as a disconnect.
  *
  * @module
  */
@@ -10,11 +10,11 @@
 import { NOTHING, foldEvents, isOver, isWaiting, saysDone } from "./reduce.mjs";
 import { eventReader } from "./sse.mjs";
 
-/** Servers send a sign of life every ten seconds; two of them missed are no chance. */
+/** Silence that counts as a disconnect: two missed heartbeats of ten seconds. */
 const SILENCE_MS = 20_000;
-/** After so long without a byte a line is not trusted when the machine or the network comes back. */
+/** Silence after which a connection is not trusted once the machine or the network is back. */
 const DOUBTFUL_MS = 12_000;
-/** How often a run that waits for a person is looked at: another tab may have answered. */
+/** Interval at which a run that waits for the user is checked: another tab may have answered. */
 const WAITING_MS = 4_000;
 const FIRST_PAUSE_MS = 300;
 const LONGEST_PAUSE_MS = 15_000;
@@ -81,7 +81,7 @@ export async function follow(following) {
   return live;
 }
 
-/** There is nothing to follow: the run has ended, and its message is in the history. */
+/** Result of a 204: the run has ended, and its message is in the history. */
 const NO_CONTENT = Symbol("no content");
 
 /**
@@ -127,7 +127,7 @@ async function readAll(body, live, take, heard) {
 }
 
 /**
- * Aborts after so long a silence.
+ * Returns a signal that aborts after a silence.
  *
  * @param {number} ms @param {AbortSignal} outer @param {Clock} clock
  */
@@ -156,7 +156,7 @@ function pauseAfter(vain, fault, clock) {
   return Math.max(withJitter(grown, clock), Number.isFinite(asked) ? asked : 0);
 }
 
-/** Half as long to as long again, so that many pages do not come back together. @param {number} ms @param {Clock} clock */
+/** Returns 0.5 to 1.5 times the duration, so that pages do not all reconnect at once. @param {number} ms @param {Clock} clock */
 const withJitter = (ms, clock) => ms * (0.5 + clock.random());
 
 /** @param {number} ms @param {AbortSignal} signal @param {Clock} clock @param {Following["onWake"]} onWake */

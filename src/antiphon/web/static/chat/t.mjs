@@ -1,26 +1,26 @@
 /**
- * The words of the page in the reader's language.
+ * Messages of the page in the user's language.
  *
- * One flat table of messages per language, `i18n/{en,de,es}.json`. Whoever reads a message while they
- * draw is drawn again when the language changes, for the table is a signal.
+ * One flat table of messages per language, `i18n/{en,de,es}.json`. The table is a signal: components are
+ * redrawn when the language changes.
  */
 import { signal } from "./vendor/ui.mjs";
 
 export const LANGUAGES = /** @type {const} */ (["en", "de", "es"]);
 
-/** What each language is called by those who speak it. */
+/** Native names of the languages. */
 export const LANGUAGE_NAMES = { en: "English", de: "Deutsch", es: "Español" };
 
 /** @type {{value: Record<string, string>}} */
 const messages = signal({});
 
-/** The language that is spoken now; dates and numbers are written in it too. */
+/** The current language, also for dates and numbers. */
 export const language = signal("en");
 
 /**
- * The message of this name, with `{placeholders}` filled.
+ * Returns the message of this name with `{placeholders}` filled.
  *
- * A name that there is not is shown as it is: a test finds it before a reader does.
+ * An unknown name is returned as it is; a test finds such names.
  *
  * @param {string} name
  * @param {Record<string, string | number>} [values]
@@ -31,7 +31,7 @@ export function t(name, values = {}) {
 }
 
 /**
- * The message for so many things, in the grammar of the language: `name.one`, `name.other`.
+ * Returns the message for a count in the plural form of the language: `name.one`, `name.other`.
  *
  * @param {string} name
  * @param {number} count
@@ -42,7 +42,7 @@ export function tCount(name, count) {
 }
 
 /**
- * The language to speak: the one that was chosen, else the first of the browser's that we have.
+ * Returns the language to use: the chosen one, else the browser's first that is available.
  *
  * @param {string} chosen "auto" or a language's code
  * @param {readonly string[]} spoken what the browser's person reads, the dearest first
@@ -52,7 +52,7 @@ export function spokenLanguage(chosen, spoken) {
   return known(chosen) ?? spoken.map(known).find(Boolean) ?? "en";
 }
 
-/** Has the page speak this language from now on; "auto" asks the browser. */
+/** Loads and sets the language; "auto" uses the browser's. */
 export async function loadLanguage(/** @type {string} */ chosen) {
   const code = spokenLanguage(chosen, navigator.languages ?? []);
   const answer = await fetch(new URL(`./i18n/${code}.json`, import.meta.url));
@@ -60,7 +60,7 @@ export async function loadLanguage(/** @type {string} */ chosen) {
   setMessages(code, await answer.json());
 }
 
-/** Has the page speak with this table. */
+/** Sets the language and its table. */
 export function setMessages(/** @type {string} */ code, /** @type {Record<string, string>} */ table) {
   language.value = code;
   messages.value = table;

@@ -1,5 +1,5 @@
 /**
- * News between the tabs of one browser, so that none has to ask the server.
+ * Messages between the tabs of one browser.
  *
  * @module
  */
@@ -8,8 +8,8 @@
 
 const channel = globalThis.BroadcastChannel && typeof document !== "undefined" ? new BroadcastChannel("antiphon") : null;
 
-/** Tells the other tabs. @param {News} news */
+/** Notifies the other tabs. @param {News} news */
 export const notifyTabs = (news) => channel?.postMessage(news);
 
-/** Hears what other tabs tell from now on. @param {(news: News) => void} take */
+/** Registers a handler for news of other tabs. @param {(news: News) => void} take */
 export const onTabNews = (take) => channel?.addEventListener("message", ({ data }) => take(data));

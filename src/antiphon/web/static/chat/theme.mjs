@@ -1,11 +1,11 @@
-/** The colours of the page: what the person chose, or what their system asks for. */
+/** Colour theme of the page: the user's choice, or the system's. */
 
 /** @typedef {"auto"|"light"|"dark"|"contrast"} Theme */
 
 export const THEMES = /** @type {const} */ (["auto", "light", "dark", "contrast"]);
 
 /**
- * The colours that are seen: "auto" goes by what the system asks for.
+ * Resolves "auto" to the system's theme.
  *
  * @param {Theme} theme
  * @param {{dark: boolean, contrast: boolean}} system

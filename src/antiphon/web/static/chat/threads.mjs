@@ -1,4 +1,4 @@
-/** The list of one's threads: read in pages, searched, renamed, deleted with a way back. */
+/** The user's threads: paging, search, rename, delete with undo. */
 import { get, patch, remove } from "./api.mjs";
 import { navigate } from "./router.mjs";
 import { current, threads } from "./store.mjs";
@@ -25,7 +25,7 @@ const UNDO_SECONDS = 8;
 /** @type {Map<string, ReturnType<typeof setTimeout>>} What is to be deleted unless it is called back. */
 const leaving = new Map();
 
-/** Reads the beginning of the list anew, with what is searched for now; what was read below it stays. */
+/** Reloads the first page of the current search; the rows below it stay. */
 export async function loadThreads() {
   await readFirstPage((page) => joinPages(page, threads.value), { unasked: true });
 }
@@ -53,7 +53,7 @@ export async function searchFor(/** @type {string} */ query) {
   await readFirstPage(({ data, next }) => ({ data: withoutDeleted(data), next }));
 }
 
-/** Gives a thread another title, which is seen before the server has it. */
+/** Renames a thread; the new title is shown at once. */
 export async function renameThread(/** @type {string} */ id, /** @type {string} */ title) {
   const wanted = title.trim();
   const before = threads.value.data.find((/** @type {Thread} */ thread) => thread.id === id);
@@ -63,7 +63,7 @@ export async function renameThread(/** @type {string} */ id, /** @type {string} 
   if (!renamed && before) retitle(id, before.title);
 }
 
-/** Takes a thread away, at first from sight only: for some seconds it can be called back. */
+/** Deletes a thread after some seconds in which it can be undone. */
 export function deleteThread(/** @type {string} */ id) {
   const { data } = threads.value;
   threads.value = { ...threads.value, data: data.filter((/** @type {Thread} */ thread) => thread.id !== id) };
@@ -99,7 +99,7 @@ async function deleteNow(/** @type {string} */ id) {
 }
 
 /**
- * Reads the first page, and shows what is made of it unless something else is searched for by then.
+ * Reads the first page, and shows it unless the search has changed.
  *
  * @param {(page: Page) => Page} shown
  * @param {{unasked?: boolean}} [how]
@@ -126,7 +126,7 @@ function joinPages(page, before) {
 }
 
 /**
- * Those that are not listed above already, neither themselves nor by a thread in their place.
+ * Returns the threads that are not listed above, neither themselves nor by a replacement.
  *
  * @param {Thread[]} data
  * @param {Thread[]} above
@@ -155,6 +155,6 @@ function retitle(/** @type {string} */ id, /** @type {string} */ title) {
 }
 
 if (typeof window !== "undefined") {
-  // A page that is left has no time for second thoughts: what was deleted is deleted.
+  // When the page is left, pending deletions are done.
   window.addEventListener("pagehide", () => leaving.forEach((_, id) => deleteNow(id)));
 }

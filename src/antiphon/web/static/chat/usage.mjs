@@ -1,4 +1,4 @@
-/** Adding up what answers used. */
+/** Sums of usage. */
 
 /** @typedef {{inputTokens: number, outputTokens: number, cachedTokens: number, reasoningTokens: number}} Tokens */
 /** @typedef {{usage?: Tokens, cost?: number | null}} Account */
@@ -7,7 +7,7 @@
 const NOTHING = { inputTokens: 0, outputTokens: 0, cachedTokens: 0, reasoningTokens: 0 };
 
 /**
- * What they used together. The cost of a sum is known where that of each part is, else it is null.
+ * Returns the total usage. Its cost is null unless every part has one.
  *
  * @param {readonly (Account | undefined)[]} accounts
  * @returns {{usage: Tokens, cost: number | null}}

@@ -27,16 +27,16 @@ const MOST_COLOURED = 60_000;
 export function codeBlock(info, labels, whenSeen) {
   const lang = languageOf(info);
   const words = document.createTextNode("");
-  const code = made("code", lang && `language-${lang}`, words);
-  const pre = made("pre", "", code);
+  const code = createElement("code", lang && `language-${lang}`, words);
+  const pre = createElement("pre", "", code);
   pre.tabIndex = 0; // it scrolls, and not everybody has a wheel
   pre.setAttribute("role", "group");
   pre.setAttribute("aria-label", lang ? `${labels.code}: ${lang}` : labels.code);
-  const element = made("div", "code-block", made("div", "code-head", made("span", "code-language", lang), copyButton(labels)), pre);
+  const element = createElement("div", "code-block", createElement("div", "code-head", createElement("span", "code-language", lang), copyButton(labels)), pre);
   element.dir = "ltr";
   const write = (/** @type {string} */ text, /** @type {boolean} */ open) => {
-    if (text !== code.textContent) rewrite(code, words, text);
-    if (!open && lang) whenSeen(element, () => colour(code, words, lang));
+    if (text !== code.textContent) updateText(code, words, text);
+    if (!open && lang) whenSeen(element, () => highlight(code, words, lang));
   };
   return { element, lang, write };
 }
@@ -47,7 +47,7 @@ export function codeIn(/** @type {Element} */ block) {
 }
 
 /** New text at the end is added, for that is what it mostly is; the rest of the page need not know. */
-function rewrite(/** @type {HTMLElement} */ code, /** @type {Text} */ words, /** @type {string} */ text) {
+function updateText(/** @type {HTMLElement} */ code, /** @type {Text} */ words, /** @type {string} */ text) {
   if (words.parentNode !== code) code.replaceChildren(words);
   if (text.startsWith(words.data)) words.appendData(text.slice(words.length));
   else words.data = text;
@@ -55,7 +55,7 @@ function rewrite(/** @type {HTMLElement} */ code, /** @type {Text} */ words, /**
 }
 
 /** @param {HTMLElement} code @param {Text} words @param {string} lang */
-function colour(code, words, lang) {
+function highlight(code, words, lang) {
   if (words.length > MOST_COLOURED || words.parentNode !== code) return;
   withHighlighter((highlighter) => {
     if (!highlighter.getLanguage(lang) || words.parentNode !== code) return;
@@ -66,13 +66,13 @@ function colour(code, words, lang) {
 
 /** @param {import("../md.mjs").Labels} labels */
 function copyButton(labels) {
-  const button = /** @type {HTMLButtonElement} */ (made("button", "copy", labels.copy));
+  const button = /** @type {HTMLButtonElement} */ (createElement("button", "copy", labels.copy));
   button.type = "button";
   return button;
 }
 
 /** @param {string} tag @param {string} name its class @param {(string | Node)[]} inside */
-function made(tag, name, ...inside) {
+function createElement(tag, name, ...inside) {
   const element = document.createElement(tag);
   if (name) element.className = name;
   element.append(...inside);

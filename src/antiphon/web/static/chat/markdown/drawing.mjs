@@ -30,7 +30,7 @@ const HOLDERS_OF_TEXTS = "ul, ol, blockquote, table";
  * @param {WhenSeen} whenSeen
  * @returns {Drawn}
  */
-export function drawnAgain(before, block, labels, whenSeen) {
+export function redrawBlock(before, block, labels, whenSeen) {
   const nodes = (/** @type {string} */ markup) => nodesOf(markup, labels, whenSeen);
   const framed = partsOf(block);
   const markup = framed?.frame ?? markupOf(block);
@@ -53,14 +53,14 @@ export function drawnAgain(before, block, labels, whenSeen) {
  */
 function renewParts(drawn, parts, kept, draw) {
   if (kept === parts.length && kept === drawn.parts?.length) return;
-  const holder = holderIn(drawn.nodes);
+  const holder = partsContainer(drawn.nodes);
   for (const old of [...holder.children].slice(kept)) old.remove();
-  if (kept < parts.length) holder.append(...holderIn(draw(parts.slice(kept))).children);
+  if (kept < parts.length) holder.append(...partsContainer(draw(parts.slice(kept))).children);
   if (holder.localName !== "tbody") holder.setAttribute("dir", directionOf(holder.firstElementChild?.textContent ?? ""));
 }
 
 /** Where the parts of a frame stand: in its body if it is a table. */
-function holderIn(/** @type {Node[]} */ [node]) {
+function partsContainer(/** @type {Node[]} */ [node]) {
   const frame = /** @type {Element} */ (node);
   return frame.querySelector("tbody") ?? frame;
 }

@@ -1,4 +1,4 @@
-/** For those who run the installation: who uses it, with what, and for how much. */
+/** Administration page, with one tab for each section. */
 import { me } from "../store.mjs";
 import { t } from "../t.mjs";
 import { html, useEffect, useRef } from "../vendor/ui.mjs";

@@ -1,4 +1,4 @@
-/** What administrators did, the newest first. */
+/** The audit log, newest first. */
 import { get } from "../api.mjs";
 import { t } from "../t.mjs";
 import { html, useState } from "../vendor/ui.mjs";
@@ -20,7 +20,7 @@ export function Acts() {
   `;
 }
 
-/** The first page, and as many older ones as somebody asks for. */
+/** The first page, and older ones on request. */
 function Pages(/** @type {{first: {data: Act[], next: string | null}}} */ { first }) {
   const [older, setOlder] = useState(/** @type {{data: Act[], next: string | null}[]} */ ([]));
   const pages = [first, ...older];
@@ -36,8 +36,8 @@ function Pages(/** @type {{first: {data: Act[], next: string | null}}} */ { firs
   `;
 }
 
-/** What was done, in words. */
-function done(/** @type {string} */ what) {
+/** Returns the action in words. */
+function actWords(/** @type {string} */ what) {
   const deed = what.replaceAll(".", "_");
   return t(`acts.did_${deed}`);
 }
@@ -46,7 +46,7 @@ function ActTable(/** @type {{acts: Act[]}} */ { acts }) {
   const columns = [
     { name: t("acts.at"), show: (/** @type {Act} */ act) => moment(act.at) },
     { name: t("acts.who"), show: (/** @type {Act} */ act) => html`<strong dir="auto">${act.who}</strong>` },
-    { name: t("acts.what"), show: (/** @type {Act} */ act) => html`<span class="words">${done(act.what)}</span>` },
+    { name: t("acts.what"), show: (/** @type {Act} */ act) => html`<span class="words">${actWords(act.what)}</span>` },
     { name: t("acts.target"), show: (/** @type {Act} */ act) => html`<span class="mono small clipped id" title=${act.target}>${act.target}</span>` },
     { name: t("acts.whose"), show: (/** @type {Act} */ act) => act.whose !== act.target && html`<span dir="auto">${act.whose}</span>` },
     { name: t("acts.details"), show: (/** @type {Act} */ act) => Object.entries(act.details).map(([name, value]) => `${name}: ${value}`).join(", ") },

@@ -1,8 +1,8 @@
-/** Keys for programs: made, shown once, limited, revoked. */
+/** API keys: create, show once, limit, revoke. */
 import { get, patch, post, remove } from "../api.mjs";
 import { t } from "../t.mjs";
 import { html, useState } from "../vendor/ui.mjs";
-import { Confirm } from "./confirm.mjs";
+import { ConfirmDialog } from "./confirm.mjs";
 import { Dialog } from "./dialog.mjs";
 import { Check, Field, Form } from "./forms.mjs";
 import { Icon } from "./icons.mjs";
@@ -60,7 +60,7 @@ function KeyTable(/** @type {{keys: Key[], names: Map<string, string>, onLimit: 
     { name: t("keys.name"), show: (/** @type {Key} */ key) => html`<strong dir="auto">${key.name}</strong>` },
     { name: t("keys.owner"), show: (/** @type {Key} */ key) => names.get(key.owner) ?? key.owner },
     { name: t("keys.scopes"), show: (/** @type {Key} */ key) => html`<span class="row">${key.scopes.map((scope) => html`<span class="badge" key=${scope}>${t(`keys.scope_${scope}`)}</span>`)}</span>` },
-    { name: t("keys.limits"), show: (/** @type {Key} */ key) => bounds(key.limits) && html`<span class="small">${bounds(key.limits)}</span>` },
+    { name: t("keys.limits"), show: (/** @type {Key} */ key) => limitWords(key.limits) && html`<span class="small">${limitWords(key.limits)}</span>` },
     { name: t("keys.made"), show: (/** @type {Key} */ key) => ago(key.created_at) },
     { name: t("keys.expires"), show: (/** @type {Key} */ key) => (key.expires_at ? moment(key.expires_at) : t("people.never")) },
     { name: "", show: (/** @type {Key} */ key) => html`<span class="row">
@@ -93,7 +93,7 @@ function NewKey(/** @type {{names: Map<string, string>, onMade: (token: string) 
   <//>`;
 }
 
-/** How much a key may; an empty field is no limit. */
+/** Fields for a key's limits; an empty field is no limit. */
 function LimitFields(/** @type {{limits?: Limits}} */ { limits = {} }) {
   return html`<fieldset>
     <legend class="label">${t("keys.limits")}</legend>
@@ -117,8 +117,8 @@ function Limited(/** @type {{of: Key, onDone: () => Promise<void>, onClose: () =
 const limitsOf = (/** @type {Record<string, string>} */ values) =>
   Object.fromEntries(LIMITS.map((name) => [name, values[name] ? Number(values[name]) : null]));
 
-/** The limits in words; nothing where there are none. */
-const bounds = (/** @type {Limits} */ limits) =>
+/** Returns the limits in words, empty if there are none. */
+const limitWords = (/** @type {Limits} */ limits) =>
   LIMITS.filter((name) => limits[name]).map((name) => t(`keys.bound_${name}`, { count: whole(/** @type {number} */ (limits[name])) })).join(" · ");
 
 function MadeKey(/** @type {{token: string, onClose: () => void}} */ { token, onClose }) {
@@ -142,7 +142,7 @@ function Revoke(/** @type {{of: Key, onDone: () => Promise<void>, onClose: () =>
     await remove(`/api/admin/keys/${encodeURIComponent(of.id)}`);
     await onDone();
   };
-  return html`<${Confirm}
+  return html`<${ConfirmDialog}
     title=${t("keys.revoke_title", { name: of.name })} text=${t("keys.revoke_text")} action=${t("keys.revoke")}
     onConfirm=${revoke} onClose=${onClose}
   />`;

@@ -1,4 +1,4 @@
-/** What the installation offers: its models, its MCP servers, the assistants that are shared. */
+/** Lists of models, MCP servers and shared assistants. */
 import { get } from "../api.mjs";
 import { t } from "../t.mjs";
 import { html } from "../vendor/ui.mjs";

@@ -1,9 +1,9 @@
-/** Whose things there are: counted, taken out as one file, or erased for good. */
+/** Owners of data: totals, export and erasure. */
 import { get, remove } from "../api.mjs";
 import { t } from "../t.mjs";
 import { html, useEffect, useRef, useState } from "../vendor/ui.mjs";
 import { Dialog } from "./dialog.mjs";
-import { Field, Form, NotTaken } from "./forms.mjs";
+import { Field, Form, FormError } from "./forms.mjs";
 import { Icon } from "./icons.mjs";
 import { Loaded, useLoaded } from "./loaded.mjs";
 import { Table } from "./table.mjs";
@@ -15,7 +15,7 @@ import { whole } from "./usage.mjs";
 const KINDS = /** @type {const} */ (["threads", "runs", "files", "assistants"]);
 
 const address = (/** @type {Owner} */ { owner }) => `/api/admin/owners/${encodeURIComponent(owner)}`;
-const called = (/** @type {Owner} */ { kind, name }) => (kind === "everybody" ? t("people.everybody") : name);
+const ownerName = (/** @type {Owner} */ { kind, name }) => (kind === "everybody" ? t("people.everybody") : name);
 
 export function Owners() {
   const loaded = useLoaded(() => get("/api/admin/owners"));
@@ -32,17 +32,17 @@ export function Owners() {
 
 function OwnerTable(/** @type {{owners: Owner[], onErase: (owner: Owner) => void}} */ { owners, onErase }) {
   const columns = [
-    { name: t("owners.owner"), show: (/** @type {Owner} */ owner) => html`<strong dir="auto">${called(owner)}</strong> <span class="badge">${t(`owners.kind_${owner.kind}`)}</span>` },
+    { name: t("owners.owner"), show: (/** @type {Owner} */ owner) => html`<strong dir="auto">${ownerName(owner)}</strong> <span class="badge">${t(`owners.kind_${owner.kind}`)}</span>` },
     ...KINDS.map((kind) => ({ name: t(`owners.${kind}`), number: true, show: (/** @type {Owner} */ owner) => whole(owner[kind]) })),
     { name: "", show: (/** @type {Owner} */ owner) => html`<span class="row">
-      <a class="button small" href=${`${address(owner)}/export`} download aria-label=${t("owners.export_of", { name: called(owner) })}><${Icon} name="export" size=${16} />${t("owners.export")}</a>
-      <button type="button" class="button small danger" aria-label=${t("owners.erase_of", { name: called(owner) })} onClick=${() => onErase(owner)}>${t("owners.erase")}</button>
+      <a class="button small" href=${`${address(owner)}/export`} download aria-label=${t("owners.export_of", { name: ownerName(owner) })}><${Icon} name="export" size=${16} />${t("owners.export")}</a>
+      <button type="button" class="button small danger" aria-label=${t("owners.erase_of", { name: ownerName(owner) })} onClick=${() => onErase(owner)}>${t("owners.erase")}</button>
     </span>` },
   ];
   return html`<${Table} caption=${t("admin.owners")} columns=${columns} rows=${owners} keyOf=${(/** @type {Owner} */ owner) => owner.owner} />`;
 }
 
-/** Has the owner's name typed, and then asks until all of it is gone. */
+/** Dialog that erases an owner after their name was typed, and repeats until all data is gone. */
 function Erasure(/** @type {{of: Owner, onDone: () => Promise<void>, onClose: () => void}} */ { of, onDone, onClose }) {
   const [erased, setErased] = useState(0);
   const here = useRef(true);
@@ -50,7 +50,7 @@ function Erasure(/** @type {{of: Owner, onDone: () => Promise<void>, onClose: ()
     here.current = false;
   }, []);
   const erase = async (/** @type {Record<string, string>} */ { typed }) => {
-    if (typed.trim() !== called(of)) throw new NotTaken(t("owners.typed_wrong"));
+    if (typed.trim() !== ownerName(of)) throw new FormError(t("owners.typed_wrong"));
     let done = false;
     let gone = 0;
     // A dialog that was closed leaves the rest: what is gone is gone, and it can be asked for again.
@@ -60,15 +60,15 @@ function Erasure(/** @type {{of: Owner, onDone: () => Promise<void>, onClose: ()
       gone += said.erased;
       if (here.current) setErased(gone);
     }
-    if (done) toast({ text: t("owners.erased", { name: called(of), count: whole(gone) }) });
+    if (done) toast({ text: t("owners.erased", { name: ownerName(of), count: whole(gone) }) });
     if (here.current) onClose();
     await onDone();
   };
-  return html`<${Dialog} title=${t("owners.erase_title", { name: called(of) })} onClose=${onClose}>
+  return html`<${Dialog} title=${t("owners.erase_title", { name: ownerName(of) })} onClose=${onClose}>
     <${Form} onSubmit=${erase} action=${t("owners.erase_all")} onCancel=${onClose} destroys>
       <p>${t("owners.erase_text")}</p>
       <p class="muted">${KINDS.map((kind) => `${t(`owners.${kind}`)}: ${whole(of[kind])}`).join(" · ")}</p>
-      <${Field} label=${t("owners.type_name", { name: called(of) })}><input class="input" name="typed" required autocomplete="off" spellcheck="false" autocapitalize="off" /><//>
+      <${Field} label=${t("owners.type_name", { name: ownerName(of) })}><input class="input" name="typed" required autocomplete="off" spellcheck="false" autocapitalize="off" /><//>
       <p role="status">${erased > 0 && t("owners.progress", { count: whole(erased) })}</p>
     <//>
   <//>`;

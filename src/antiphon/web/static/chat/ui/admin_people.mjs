@@ -1,9 +1,9 @@
-/** The people of the installation: added, given a role, kept out, let in again, removed. */
+/** People of the installation: add, change role, disable, remove. */
 import { get, patch, post, remove } from "../api.mjs";
 import { me } from "../store.mjs";
 import { t } from "../t.mjs";
 import { html, useState } from "../vendor/ui.mjs";
-import { Confirm } from "./confirm.mjs";
+import { ConfirmDialog } from "./confirm.mjs";
 import { Dialog } from "./dialog.mjs";
 import { Field, Form } from "./forms.mjs";
 import { Icon } from "./icons.mjs";
@@ -109,7 +109,7 @@ function Removal(/** @type {any} */ { person, address, onDone, onClose }) {
     toast({ text: t("people.removed", { name: person.name }) });
     await onDone();
   };
-  return html`<${Confirm}
+  return html`<${ConfirmDialog}
     title=${t("people.remove_title", { name: person.name })} text=${t("people.remove_text")} action=${t("people.remove")}
     onConfirm=${leave} onClose=${onClose}
   />`;

@@ -1,8 +1,8 @@
-/** Owners that are no persons: made, renamed, switched off, removed. */
+/** Projects: create, rename, disable, remove. */
 import { get, patch, post, remove } from "../api.mjs";
 import { t } from "../t.mjs";
 import { html, useState } from "../vendor/ui.mjs";
-import { Confirm } from "./confirm.mjs";
+import { ConfirmDialog } from "./confirm.mjs";
 import { Dialog } from "./dialog.mjs";
 import { Field, Form } from "./forms.mjs";
 import { Icon } from "./icons.mjs";
@@ -31,7 +31,7 @@ export function Projects() {
         <h2>${t("admin.projects")}</h2>
         <p class="muted">${t("projects.hint")}</p>
       </div>
-      <button type="button" class="button primary" onClick=${() => setDialog(html`<${Named} title=${t("projects.make")} save=${make} onDone=${done} onClose=${close} />`)}>
+      <button type="button" class="button primary" onClick=${() => setDialog(html`<${NameDialog} title=${t("projects.make")} save=${make} onDone=${done} onClose=${close} />`)}>
         <${Icon} name="new" size=${18} />${t("projects.make")}
       </button>
     </div>
@@ -58,7 +58,7 @@ function choicesFor(/** @type {Project} */ project, /** @type {any} */ setDialog
     await onDone();
   };
   const asked = (/** @type {string} */ what, /** @type {() => Promise<unknown>} */ act) => () =>
-    setDialog(html`<${Confirm}
+    setDialog(html`<${ConfirmDialog}
       title=${t(`projects.${what}_title`, { name: project.name })} text=${t(`projects.${what}_text`)} action=${t(`projects.${what}`)}
       onConfirm=${async () => {
         await act();
@@ -67,7 +67,7 @@ function choicesFor(/** @type {Project} */ project, /** @type {any} */ setDialog
       onClose=${onClose}
     />`);
   return [
-    { label: t("projects.rename"), icon: "edit", run: () => setDialog(html`<${Named} title=${t("projects.rename")} name=${project.name} save=${rename} onDone=${onDone} onClose=${onClose} />`) },
+    { label: t("projects.rename"), icon: "edit", run: () => setDialog(html`<${NameDialog} title=${t("projects.rename")} name=${project.name} save=${rename} onDone=${onDone} onClose=${onClose} />`) },
     project.disabled
       ? { label: t("people.enable"), icon: "check", run: enable }
       : { label: t("projects.disable"), icon: "stop", run: asked("disable", () => patch(address(project), { disabled: true })) },
@@ -76,7 +76,7 @@ function choicesFor(/** @type {Project} */ project, /** @type {any} */ setDialog
 }
 
 /** Asks for a name. */
-function Named(/** @type {{title: string, name?: string, save: (values: any) => Promise<unknown>, onDone: () => Promise<void>, onClose: () => void}} */ { title, name, save, onDone, onClose }) {
+function NameDialog(/** @type {{title: string, name?: string, save: (values: any) => Promise<unknown>, onDone: () => Promise<void>, onClose: () => void}} */ { title, name, save, onDone, onClose }) {
   const submit = async (/** @type {Record<string, string>} */ values) => {
     await save(values);
     await onDone();

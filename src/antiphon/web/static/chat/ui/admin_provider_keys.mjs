@@ -1,8 +1,8 @@
-/** Keys that owners have of their own at the providers of models: written here, and never shown. */
+/** Owners' own keys at model providers: set here, never shown. */
 import { get, put, remove } from "../api.mjs";
 import { t } from "../t.mjs";
 import { html, useState } from "../vendor/ui.mjs";
-import { Confirm } from "./confirm.mjs";
+import { ConfirmDialog } from "./confirm.mjs";
 import { Dialog } from "./dialog.mjs";
 import { Field, Form } from "./forms.mjs";
 import { Icon } from "./icons.mjs";
@@ -86,7 +86,7 @@ function Removal(/** @type {{of: OwnKey, onDone: () => Promise<void>, onClose: (
     await remove(address(of.provider, of.owner));
     await onDone();
   };
-  return html`<${Confirm}
+  return html`<${ConfirmDialog}
     title=${t("provider_keys.remove_title", { provider: of.provider })} text=${t("provider_keys.remove_text")} action=${t("provider_keys.remove")}
     onConfirm=${leave} onClose=${onClose}
   />`;

@@ -1,4 +1,4 @@
-/** What runs now, whoever asked for it, and a way to end it. */
+/** Live runs of all owners, and a button to stop each. */
 import { get, post } from "../api.mjs";
 import { t } from "../t.mjs";
 import { html, useEffect } from "../vendor/ui.mjs";

@@ -1,4 +1,4 @@
-/** Charts of what was used: a bar for each day, and who and what used most. */
+/** Usage charts: a bar for each day, and rankings of owners and models. */
 import { get } from "../api.mjs";
 import { MEASURES, sumByDay, rank, sum } from "../figures.mjs";
 import { t } from "../t.mjs";
@@ -40,7 +40,7 @@ export function UsageCharts() {
 function Charts(/** @type {{rows: Row[], days: number, measure: Measure}} */ { rows, days, measure }) {
   if (rows.length === 0) return html`<p class="empty">${t("charts.none")}</p>`;
   return html`
-    <p class="total"><strong class="numbers">${written(sum(rows, measure), measure)}</strong> <span class="muted">${t(`charts.total_${measure}`, { count: days })}</span></p>
+    <p class="total"><strong class="numbers">${formatAmount(sum(rows, measure), measure)}</strong> <span class="muted">${t(`charts.total_${measure}`, { count: days })}</span></p>
     <${Days} rows=${rows} days=${days} measure=${measure} />
     <div class="rankings">
       <${Ranking} title=${t("charts.by_model")} ranking=${rank(rows, "model", measure)} measure=${measure} />
@@ -54,16 +54,16 @@ function Days(/** @type {{rows: Row[], days: number, measure: Measure}} */ { row
   const most = Math.max(...bars.map((bar) => bar.amount)) || 1;
   const step = 100 / bars.length;
   return html`<figure class="chart">
-    <svg width="100%" height=${HEIGHT} role="img" aria-label=${described(bars, measure)}>
+    <svg width="100%" height=${HEIGHT} role="img" aria-label=${describeBars(bars, measure)}>
       ${bars.map(({ day: name, amount }, index) => {
         const height = amount > 0 ? Math.max(2, (amount / most) * (HEIGHT - 8)) : 0;
         return html`<g key=${name}>
           <rect class="bar" x=${`${(index + 0.14) * step}%`} y=${HEIGHT - height} width=${`${step * 0.72}%`} height=${height} rx="3" />
-          <rect class="bar-field" x=${`${index * step}%`} y="0" width=${`${step}%`} height=${HEIGHT}><title>${`${day(name)}: ${written(amount, measure)}`}</title></rect>
+          <rect class="bar-field" x=${`${index * step}%`} y="0" width=${`${step}%`} height=${HEIGHT}><title>${`${day(name)}: ${formatAmount(amount, measure)}`}</title></rect>
         </g>`;
       })}
     </svg>
-    <figcaption class="row apart muted small"><span>${day(bars[0].day)}</span><span>${t("charts.most", { amount: written(most, measure) })}</span><span>${t("days.today")}</span></figcaption>
+    <figcaption class="row apart muted small"><span>${day(bars[0].day)}</span><span>${t("charts.most", { amount: formatAmount(most, measure) })}</span><span>${t("days.today")}</span></figcaption>
   </figure>`;
 }
 
@@ -74,7 +74,7 @@ function Ranking(/** @type {{title: string, ranking: {name: string, amount: numb
     <ul class="ranking">
       ${ranking.slice(0, 12).map(
         ({ name, amount }) => html`<li key=${name}>
-          <span class="row apart"><span class="clipped grow" dir="auto" title=${name}>${name}</span><span class="numbers">${written(amount, measure)}</span></span>
+          <span class="row apart"><span class="clipped grow" dir="auto" title=${name}>${name}</span><span class="numbers">${formatAmount(amount, measure)}</span></span>
           <${Meter} share=${amount / most} />
         </li>`,
       )}
@@ -91,11 +91,11 @@ function Meter(/** @type {{share: number}} */ { share }) {
   return html`<span class="meter" aria-hidden="true"><span ref=${bar}></span></span>`;
 }
 
-function written(/** @type {number} */ amount, /** @type {Measure} */ measure) {
+function formatAmount(/** @type {number} */ amount, /** @type {Measure} */ measure) {
   return measure === "cost" ? money(amount) : short(amount);
 }
 
-function described(/** @type {{day: string, amount: number}[]} */ bars, /** @type {Measure} */ measure) {
+function describeBars(/** @type {{day: string, amount: number}[]} */ bars, /** @type {Measure} */ measure) {
   const used = bars.filter((bar) => bar.amount > 0);
-  return [t(`charts.${measure}`), ...used.map((bar) => `${day(bar.day)}: ${written(bar.amount, measure)}`)].join(", ");
+  return [t(`charts.${measure}`), ...used.map((bar) => `${day(bar.day)}: ${formatAmount(bar.amount, measure)}`)].join(", ");
 }

@@ -1,6 +1,6 @@
 /**
- * What who listens to the page hears: a status that is said when it changes, and a log that gets each
- * answer once. Neither is seen, and neither takes the focus.
+ * Live regions for screen readers: a status that is read when it changes, and a log that gets each
+ * answer once. Both are invisible and take no focus.
  */
 import { effect, html, signal, useEffect } from "../vendor/ui.mjs";
 import { nextAnnouncement } from "../announcing.mjs";
@@ -12,10 +12,10 @@ import { currentParts, textOf } from "../reduce.mjs";
 import { current, live, phase } from "../store.mjs";
 import { t } from "../t.mjs";
 
-/** How often it is looked whether something is to be said. */
+/** Interval of checks for an announcement. */
 const LOOK_MS = 500;
 
-/** Sayings that are kept: one that is gone before it was read aloud is not heard. */
+/** Announcements that are kept: one that is removed too early is not read. */
 const KEPT = 3;
 
 /** @type {{value: {number: number, text: string}[]}} */
@@ -23,7 +23,7 @@ const sayings = signal([]);
 const answer = signal("");
 let number = 0;
 
-/** Says this to who listens, when they have heard what is said now. @param {string} text */
+/** Announces a text after the current one. @param {string} text */
 export function announce(text) {
   number += 1;
   sayings.value = [...sayings.value, { number, text }].slice(-KEPT);
@@ -31,7 +31,7 @@ export function announce(text) {
 
 /** The two regions; once in the page. */
 export function Announcer() {
-  useEffect(listening, []);
+  useEffect(watchAnswer, []);
   return html`
     <div class="visually-hidden" role="status" aria-live="polite" data-announced="status">
       ${sayings.value.map((saying) => html`<p key=${saying.number}>${saying.text}</p>`)}
@@ -43,7 +43,7 @@ export function Announcer() {
 }
 
 /** Looks at the answer in progress until it is told to stop. */
-function listening() {
+function watchAnswer() {
   /** @type {import("../announcing.mjs").Heard} */
   let heard = null;
   /** @type {import("../reduce.mjs").Message | null} */

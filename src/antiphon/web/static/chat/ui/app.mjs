@@ -12,7 +12,7 @@ import { Away } from "./away.mjs";
 import { focusComposer } from "./composer.mjs";
 import { Conversation } from "./conversation.mjs";
 import { Login } from "./login.mjs";
-import { Failed, NotFound } from "./lost.mjs";
+import { PageFailed, NotFound } from "./lost.mjs";
 import { openSettings, Settings } from "./settings.mjs";
 import { Help, useShortcuts } from "./shortcuts.mjs";
 import { searchThreads, Sidebar, toggleSidebar } from "./sidebar.mjs";
@@ -21,9 +21,9 @@ import { Toasts } from "./toasts.mjs";
 /** @param {{onSignedIn: () => Promise<void>}} props */
 export function App({ onSignedIn }) {
   const [broken] = useErrorBoundary((error) => console.error(error));
-  if (broken) return html`<${Failed} />`;
+  if (broken) return html`<${PageFailed} />`;
   if (signedOut.value || path.value === "/login") {
-    return html`<${Login} onDone=${() => arrived(onSignedIn)} /><${Toasts} />`;
+    return html`<${Login} onDone=${() => startAfterLogin(onSignedIn)} /><${Toasts} />`;
   }
   return html`<${Inside} />`;
 }
@@ -66,7 +66,7 @@ function View({ address }) {
 }
 
 /** @param {() => Promise<void>} onSignedIn */
-async function arrived(onSignedIn) {
+async function startAfterLogin(onSignedIn) {
   if (path.value === "/login") navigate("/", { replace: true });
   await onSignedIn();
 }

@@ -1,4 +1,4 @@
-/** Asks whether a call may run: what is shown is what runs, and nothing is answered by accident. */
+/** Question if a call may run, with exactly the arguments that run, and safe from accidental answers. */
 import { html, useEffect, useId, useLayoutEffect, useRef, useState } from "../vendor/ui.mjs";
 import { editedArguments, jsonError, isMeant } from "../asking.mjs";
 import { splitToolName } from "../calls.mjs";
@@ -6,7 +6,7 @@ import { layOutForEditor } from "../json.mjs";
 import { me } from "../store.mjs";
 import { tCount, language, t } from "../t.mjs";
 import { announce } from "./announce.mjs";
-import { Given, Names, useSeen } from "./given.mjs";
+import { Arguments, ArgumentNames, useSeen } from "./given.mjs";
 import { Icon } from "./icons.mjs";
 import { Plain, Word } from "./plain.mjs";
 
@@ -33,8 +33,8 @@ document.addEventListener("keydown", ({ key, shiftKey, target }) => {
 }, true);
 
 /**
- * One question. `data` is that of its part; `onAnswer` sends what was said, and rejects with a problem
- * if that could not be taken. Of several one is `open`, the others are a line; `onOpen` opens it.
+ * One question. `data` is that of its part; `onAnswer` sends the answer, and rejects with a problem if it
+ * is refused. Of several questions one is `open`, the others are a line; `onOpen` opens one.
  *
  * @param {{data: any, open: boolean, onOpen: () => void, onAnswer: (answer: Answer) => Promise<unknown>}} props
  */
@@ -50,7 +50,7 @@ export function Approval({ data, open, onOpen, onAnswer }) {
   const element = useRef(null);
   const title = useId();
   const wrong = written === null ? null : jsonError(written);
-  useSpoken(data);
+  useAnnouncement(data);
   useFocusHandedOn(element);
 
   const answer = (/** @type {Answer} */ said) => async (/** @type {MouseEvent} */ event) => {
@@ -74,14 +74,14 @@ export function Approval({ data, open, onOpen, onAnswer }) {
     <${Head} data=${data} id=${title} text=${asked} edited=${written !== null && wrong === null && editedArguments(written, asked) !== undefined} />
     <div class="approval-body" ref=${seen.body} role="region" tabindex="0" aria-label=${t("tool.arguments")}>
       ${written === null
-        ? html`<${Given} text=${asked} name=${`approval:${data.approvalId}`} seen=${seen} onEdit=${() => setWritten(layOutForEditor(asked))} />`
+        ? html`<${Arguments} text=${asked} name=${`approval:${data.approvalId}`} seen=${seen} onEdit=${() => setWritten(layOutForEditor(asked))} />`
         : html`<${Editor} text=${written} wrong=${wrong} onInput=${setWritten} onUndo=${() => setWritten(null)} />`}
       <${About} data=${data} />
       <label class="approval-reason">
         <span class="visually-hidden">${t("approval.reason")}</span>
         <input class="input" type="text" maxlength="2000" value=${reason} placeholder=${t("approval.reason")} onInput=${(/** @type {any} */ event) => setReason(event.currentTarget.value)} />
       </label>
-      <${Longer} data=${data} scope=${scope} onScope=${setScope} disabled=${stuck} yes=${yes} />
+      <${LastingAnswer} data=${data} scope=${scope} onScope=${setScope} disabled=${stuck} yes=${yes} />
     </div>
     ${problem && html`<p class="note bad" role="alert">${problem.status === 404 ? t("approval.answered_elsewhere") : problem.message}</p>`}
     <div class="approval-answers">
@@ -97,7 +97,7 @@ export function Approval({ data, open, onOpen, onAnswer }) {
 /** A question that is not open. @param {{data: any, onOpen: () => void}} props */
 function Line({ data, onOpen }) {
   return html`<section class="approval line" data-approval=${data.toolCallId}>
-    <button type="button" class="button quiet" onClick=${onOpen}><${Place} data=${data} />${t("approval.title")}${" "}<${Word} text=${named(data).own} judged most=${40} /></button>
+    <button type="button" class="button quiet" onClick=${onOpen}><${Place} data=${data} />${t("approval.title")}${" "}<${Word} text=${splitName(data).own} judged most=${40} /></button>
   </section>`;
 }
 
@@ -106,7 +106,7 @@ const Place = ({ data }) => data.of > 1 && html`<span class="badge">${t("approva
 
 /** Which tool of whom, and what it would be called with, by name. @param {{data: any, id: string, text: string, edited: boolean}} props */
 function Head({ data, id, text, edited: changed }) {
-  const { own, server } = named(data);
+  const { own, server } = splitName(data);
   return html`<header class="approval-head">
     <p class="approval-title" id=${id}>
       <${Place} data=${data} />
@@ -115,7 +115,7 @@ function Head({ data, id, text, edited: changed }) {
     ${data.destructive && html`<p class="approval-warning">${t("approval.destructive")}</p>`}
     ${data.changed && html`<p class="approval-warning">${t("approval.changed")}</p>`}
     ${data.elsewhere && html`<p class="approval-warning">${t("approval.elsewhere")}</p>`}
-    <${Names} text=${text} />
+    <${ArgumentNames} text=${text} />
   </header>`;
 }
 
@@ -148,16 +148,16 @@ function Editor({ text, wrong, onInput, onUndo }) {
 }
 
 /**
- * A yes that holds on, for this tool or for all of its server: said by one button, meant by another.
+ * Lasting approval, for this tool or for all of its server, with a button to confirm it.
  *
  * @param {{data: any, scope: string, disabled: boolean, onScope: (scope: "tool" | "server") => void, yes: (keep: Answer["keep"]) => (event: MouseEvent) => unknown}} props
  */
-function Longer({ data, scope, disabled, onScope, yes }) {
+function LastingAnswer({ data, scope, disabled, onScope, yes }) {
   const [open, setOpen] = useState(false);
   const [keep, setKeep] = useState(/** @type {"session" | "always" | null} */ (null));
   const id = useId();
   const panel = useRef(/** @type {HTMLElement | null} */ (null));
-  const { own, server } = named(data);
+  const { own, server } = splitName(data);
   const others = data.others ?? [];
   useEffect(() => void (open && panel.current?.scrollIntoView({ block: "nearest" })), [open, keep]);
   const choose = (/** @type {"session" | "always"} */ wanted) => () => setKeep(wanted);
@@ -194,8 +194,8 @@ function Confirm({ keep, what, askedBy, destructive, disabled, onYes }) {
 }
 
 /**
- * Tells whether a click may be an answer: nobody answers what they have not had the time to see, a
- * page that lies behind another one shows nothing, and a held key says nothing.
+ * Returns a check if a click may be an answer: not before there was time to read, not while the page is
+ * hidden, and not for the repeats of a held key.
  *
  * @param {string} question
  */
@@ -228,16 +228,16 @@ function useGuard(question) {
     });
 }
 
-/** Says once, to who listens, that an answer is wanted. @param {any} data */
-function useSpoken(data) {
+/** Announces the question once. @param {any} data */
+function useAnnouncement(data) {
   useEffect(() => {
-    if (data.state === "requested") announce(t("approval.spoken", { tool: named(data).own }));
+    if (data.state === "requested") announce(t("approval.spoken", { tool: splitName(data).own }));
   }, [data.approvalId]);
 }
 
 /**
- * Whoever answered by keys goes on at the next question, or where they write: never at the top of
- * the page, where the browser would put them.
+ * Moves the keyboard focus from an answered question to the next one, or to the composer, instead of
+ * losing it to the top of the page.
  *
  * @param {{current: HTMLElement | null}} element
  */
@@ -256,7 +256,7 @@ function useFocusHandedOn(element) {
 }
 
 /** @param {any} data @returns {{own: string, server: string}} */
-function named(data) {
+function splitName(data) {
   const { own, server } = splitToolName(data.toolName, known());
   return { own, server: data.server ?? server };
 }

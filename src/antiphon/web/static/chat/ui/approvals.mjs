@@ -1,4 +1,4 @@
-/** The questions that wait for an answer, in view however far the conversation is scrolled. */
+/** Open questions, always in view. */
 import { answer } from "../actions.mjs";
 import { arrangeParts } from "../arrange.mjs";
 import { currentParts } from "../reduce.mjs";

@@ -1,11 +1,11 @@
-/** One's assistants: those there are, and the card by which one is shared. */
+/** The user's assistants, and the card of a shared one. */
 import { get, post } from "../api.mjs";
 import { assistants, chatWith, copyAssistant, deleteAssistant, loadAssistants } from "../assistants.mjs";
 import { navigate } from "../router.mjs";
 import { tCount, t } from "../t.mjs";
 import { html, useEffect, useState } from "../vendor/ui.mjs";
 import { AssistantEditor } from "./assistant_editor.mjs";
-import { Confirm } from "./confirm.mjs";
+import { ConfirmDialog } from "./confirm.mjs";
 import { Icon } from "./icons.mjs";
 import { Link } from "./link.mjs";
 import { Loaded, useLoaded } from "./loaded.mjs";
@@ -84,14 +84,14 @@ function Card(/** @type {{assistant: Assistant}} */ { assistant }) {
     </div>
     <div class="row"><button type="button" class="button" onClick=${() => chatWith(assistant.id)}>${t("assistants.chat")}</button></div>
     ${leaving &&
-    html`<${Confirm}
+    html`<${ConfirmDialog}
       title=${t("assistants.delete_title", { name })} text=${t("assistants.delete_text")} action=${t("common.delete")}
       onConfirm=${() => deleteAssistant(assistant.id)} onClose=${() => setLeaving(false)}
     />`}
   </li>`;
 }
 
-/** What the link of a shared assistant opens: who it is, and a copy of one's own. */
+/** Page of a shared assistant's link, with a button to copy it. */
 export function SharedAssistant(/** @type {{token: string}} */ { token }) {
   const address = `/api/shared/${encodeURIComponent(token)}`;
   const loaded = useLoaded(() => get(address), [address]);

@@ -14,7 +14,7 @@ import { Word } from "./plain.mjs";
  *
  * @param {{items: {value: Attachment[]}, limits: import("../attaching.mjs").Limits | undefined, upload: import("../attaching.mjs").Upload}} props
  */
-export function useAttaching({ items, limits, upload }) {
+export function useAttachments({ items, limits, upload }) {
   const now = useRef(limits);
   now.current = limits;
   const say = (/** @type {import("../attaching.mjs").Refusal} */ { key, values }) =>
@@ -104,7 +104,7 @@ export function Drop({ onFiles, className = "", children }) {
   const [over, setOver] = useState(0);
   const latest = useRef(onFiles);
   latest.current = onFiles;
-  useEffect(() => dropping(setOver, (files) => latest.current(files)), []);
+  useEffect(() => listenForDrops(setOver, (files) => latest.current(files)), []);
   return html`<div class=${`drop ${className}`} data-over=${over > 0}>
     ${children}
     ${over > 0 && html`<div class="drop-here" aria-hidden="true"><${Icon} name="attach" size=${28} /><span>${t("attach.drop", { most: MAX_FILES })}</span></div>`}
@@ -117,7 +117,7 @@ export function Drop({ onFiles, className = "", children }) {
  * @param {(change: (depth: number) => number) => void} setOver
  * @param {(files: File[]) => void} take
  */
-function dropping(setOver, take) {
+function listenForDrops(setOver, take) {
   const heard = {
     dragenter: () => setOver((depth) => depth + 1),
     dragleave: () => setOver((depth) => Math.max(0, depth - 1)),

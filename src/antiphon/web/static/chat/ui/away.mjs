@@ -1,4 +1,4 @@
-/** That the server does not answer, for as long as it does not. */
+/** Notice while the server is unreachable. */
 import { away } from "../store.mjs";
 import { t } from "../t.mjs";
 import { html, useEffect, useRef } from "../vendor/ui.mjs";

@@ -1,4 +1,4 @@
-/** Going between the branches of a conversation, at the message where they part. */
+/** Switch between branches, at the message where they fork. */
 import { navigate } from "../router.mjs";
 import { current } from "../store.mjs";
 import { t } from "../t.mjs";
@@ -9,7 +9,7 @@ import { Icon } from "./icons.mjs";
 let wanted = /** @type {{number: number | undefined, step: string} | null} */ (null);
 
 /** @param {{number: number | undefined}} props  of the message */
-export function Branches({ number }) {
+export function BranchSwitch({ number }) {
   const group = useRef(/** @type {HTMLElement | null} */ (null));
   const fork = current.value?.branches.find((each) => each.number === number);
   useEffect(() => {

@@ -1,8 +1,7 @@
 /**
- * Where one writes.
+ * The composer.
  *
- * The field keeps its own text: a key that is typed draws nothing anew, however long the text and
- * the conversation are.
+ * The field keeps its own text: typing redraws nothing, however long the text and the conversation.
  */
 import { queueEdit, send, stop } from "../actions.mjs";
 import { upload } from "../api.mjs";
@@ -14,7 +13,7 @@ import { isHere, personId } from "../sending.mjs";
 import { begunHere, current, editing, me, path, pending, phase, prefs, refill } from "../store.mjs";
 import { t } from "../t.mjs";
 import { html, signal, useEffect, useLayoutEffect, useMemo, useRef, useSignal } from "../vendor/ui.mjs";
-import { AttachButton, Attachments, Drop, pastedFiles, useAttaching } from "./attachments.mjs";
+import { AttachButton, Attachments, Drop, pastedFiles, useAttachments } from "./attachments.mjs";
 import { Icon } from "./icons.mjs";
 import { Picker } from "./picker.mjs";
 import { toast } from "./toasts.mjs";
@@ -25,7 +24,7 @@ const MOST_ROWS = 12;
 
 /** @typedef {import("../drafts.mjs").Draft["files"]} Files */
 
-/** Puts the cursor where one writes. */
+/** Focuses the composer. */
 export function focusComposer() {
   document.getElementById("composer")?.focus();
 }
@@ -35,7 +34,7 @@ export function Composer({ onSent }) {
   const area = useRef(/** @type {HTMLTextAreaElement | null} */ (null));
   const empty = useSignal(true);
   const items = useMemo(() => signal(/** @type {any[]} */ ([])), []);
-  const attaching = useAttaching({ items, limits: me.value?.limits, upload });
+  const attaching = useAttachments({ items, limits: me.value?.limits, upload });
   const draft = useDraft(area, items, empty);
   useRefill(area, items, draft);
 

@@ -1,4 +1,4 @@
-/** Asks before what cannot be taken back. */
+/** Confirmation of an irreversible action. */
 import { html } from "../vendor/ui.mjs";
 import { Dialog } from "./dialog.mjs";
 import { Form } from "./forms.mjs";
@@ -6,7 +6,7 @@ import { Form } from "./forms.mjs";
 /**
  * @param {{title: string, text: string, action: string, onConfirm: () => Promise<unknown>, onClose: () => void}} props
  */
-export function Confirm({ title, text, action, onConfirm, onClose }) {
+export function ConfirmDialog({ title, text, action, onConfirm, onClose }) {
   const confirm = async () => {
     await onConfirm();
     onClose();

@@ -1,4 +1,4 @@
-/** The conversation that is open: its messages, what is yet to be sent, and where one writes. */
+/** The open conversation: messages, unsent messages, and the composer. */
 import { loadEarlier, send } from "../actions.mjs";
 import { draftOf, storeDraft } from "../drafts.mjs";
 import { asMessage } from "../outbox.mjs";
@@ -67,20 +67,20 @@ function useRows() {
   const now = live.value;
   const last = messages.at(-1);
   return [
-    ...messages.filter(({ id }) => id !== now?.id).map((message) => row(message, () => saved(message))),
+    ...messages.filter(({ id }) => id !== now?.id).map((message) => row(message, () => savedRow(message))),
     ...(now ? [row(now, () => html`<${Assistant} key=${now.id} message=${now} live=${true} />`)] : []),
-    ...pending.value.filter((entry) => isHere(entry) && !isThere(entry, last)).map((entry) => row(entry, () => waiting(entry))),
+    ...pending.value.filter((entry) => isHere(entry) && !isInHistory(entry, last)).map((entry) => row(entry, () => pendingRow(entry))),
   ];
 }
 
 /** @param {Message} message */
-const saved = (message) =>
+const savedRow = (message) =>
   message.role === "user"
     ? html`<${Person} key=${message.key ?? message.id} message=${message} />`
     : html`<${Assistant} key=${message.id} message=${message} live=${false} />`;
 
 /** @param {import("../outbox.mjs").Entry} entry */
-const waiting = (entry) => html`<${Person} key=${entry.id} message=${asMessage(entry)} entry=${entry} />`;
+const pendingRow = (entry) => html`<${Person} key=${entry.id} message=${asMessage(entry)} entry=${entry} />`;
 
 /**
  * Whether a message that was sent by a page before this one is in the history already: it is not
@@ -88,14 +88,14 @@ const waiting = (entry) => html`<${Person} key=${entry.id} message=${asMessage(e
  *
  * @param {import("../outbox.mjs").Entry} entry @param {Message | undefined} last
  */
-const isThere = (entry, last) =>
+const isInHistory = (entry, last) =>
   entry.restored === true && last?.role === "user" && last.parts.some((part) => part.type === "text" && part.text === entry.text);
 
 /** Asks for the messages before these when one comes near them. @param {{root: {current: HTMLElement | null}, first: string | undefined}} props */
 function Earlier({ root, first }) {
   const mark = useRef(null);
   useEffect(() => {
-    const near = new IntersectionObserver(([{ isIntersecting }]) => isIntersecting && void stay(root.current), {
+    const near = new IntersectionObserver(([{ isIntersecting }]) => isIntersecting && void keepScrollPosition(root.current), {
       root: root.current,
       rootMargin: EARLY,
     });
@@ -106,7 +106,7 @@ function Earlier({ root, first }) {
 }
 
 /** What is read stays where it is while earlier messages come above it. @param {HTMLElement | null} scroll */
-async function stay(scroll) {
+async function keepScrollPosition(scroll) {
   const first = current.value?.messages[0];
   const mark = first && document.querySelector(`[data-message="${CSS.escape(first.id)}"]`);
   const before = mark?.getBoundingClientRect().top ?? 0;
@@ -139,7 +139,7 @@ function useKeptScroll(scroll, thread) {
   }, [thread]);
 }
 
-/** What went wrong in this thread, with a way to try again. */
+/** Error of this thread, with a button to retry. */
 function Trouble() {
   const trouble = problem.value;
   if (!trouble) return null;

@@ -1,4 +1,4 @@
-/** One thing at a time before the rest of the page: what is behind it rests until it is closed. */
+/** Modal dialog. */
 import { html, useId, useLayoutEffect, useRef } from "../vendor/ui.mjs";
 import { t } from "../t.mjs";
 import { Icon } from "./icons.mjs";

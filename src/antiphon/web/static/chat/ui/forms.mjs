@@ -1,4 +1,4 @@
-/** Labels, fields, and forms that say beside the button what went wrong. */
+/** Labels, fields, and forms that show errors beside their button. */
 import { t } from "../t.mjs";
 import { cloneElement, html, useId, useState } from "../vendor/ui.mjs";
 import { sentence } from "./toasts.mjs";
@@ -29,7 +29,7 @@ export function Check({ label, hint, onChange, ...rest }) {
 }
 
 /** What a form itself does not take, in words for people: no server was asked. */
-export class NotTaken extends Error {
+export class FormError extends Error {
   code = "not_taken";
 }
 

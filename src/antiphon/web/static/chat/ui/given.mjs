@@ -1,4 +1,4 @@
-/** The arguments of a call that waits: each one named, each value cut by itself, and whether all was shown. */
+/** Arguments of a call that waits for approval: long values are cut one by one, and it is tracked if all were seen. */
 import { html, useLayoutEffect, useMemo, useRef, useState } from "../vendor/ui.mjs";
 import { useFold } from "../folds.mjs";
 import { members } from "../json.mjs";
@@ -19,7 +19,7 @@ const ROOM = { few: [600, 8], some: [300, 4], many: [160, 2] };
 /** @typedef {ReturnType<typeof useSeen>} Seen */
 
 /**
- * Whether a reader has had all arguments of a question in view, and a way on to what they have not.
+ * Tracks if all arguments of a question have been in view, and scrolls on to the others.
  *
  * @param {string} question @param {boolean} isOwn  whether they write the arguments themselves
  */
@@ -76,7 +76,7 @@ export function useSeen(question, isOwn) {
 }
 
 /** The names of the arguments, in the head of the question. @param {{text: string}} props */
-export function Names({ text }) {
+export function ArgumentNames({ text }) {
   const given = useMemo(() => members(text), [text]);
   if (!given?.length) return null;
   return html`<p class="approval-names small"><span class="muted">${tCount("approval.names", given.length)}</span>${" "}${given
@@ -85,7 +85,7 @@ export function Names({ text }) {
 }
 
 /** All of them. @param {{text: string, name: string, seen: Seen, onEdit: () => void}} props */
-export function Given({ text, name, seen, onEdit }) {
+export function Arguments({ text, name, seen, onEdit }) {
   const given = useMemo(() => members(text), [text]);
   const empty = /^\s*(\{\s*\})?\s*$/.test(text);
   const room = !given || given.length <= 3 ? ROOM.few : given.length <= 8 ? ROOM.some : ROOM.many;

@@ -1,4 +1,4 @@
-/** The tools that the person always allowed, each with a way to be asked again. */
+/** Tools that are always allowed, each with a button to revoke it. */
 import { get, post } from "../api.mjs";
 import { t } from "../t.mjs";
 import { html, useEffect, useState } from "../vendor/ui.mjs";

@@ -1,4 +1,4 @@
-/** What a view waits for: a spinner while it comes, and what went wrong with a way to try again. */
+/** Loading of a view's data: spinner, error, and retry. */
 import { t } from "../t.mjs";
 import { html, useCallback, useEffect, useRef, useState } from "../vendor/ui.mjs";
 import { sentence } from "./toasts.mjs";

@@ -1,4 +1,4 @@
-/** Who are you: a password, or the way to those who know. */
+/** Login by password, or a link to the identity provider. */
 import { get, post } from "../api.mjs";
 import { me, path } from "../store.mjs";
 import { tCount, t } from "../t.mjs";
@@ -14,7 +14,7 @@ const PROBLEMS = ["oidc_unreachable", "oidc_refused", "oidc_stale", "oidc_untrus
 export function Login({ onDone }) {
   const [{ way, site }, setWay] = useState({ way: me.value?.login, site: me.value?.title || "Antiphon" });
   useEffect(() => {
-    if (!way) wayIn().then(setWay);
+    if (!way) readLoginOptions().then(setWay);
   }, []);
   if (!way) return null;
   return html`<main class="login">
@@ -22,15 +22,15 @@ export function Login({ onDone }) {
       <img class="login-mark" src=${new URL("../icon.svg", import.meta.url).href} alt="" width="48" height="48" />
       <h1>${t("login.title", { title: site })}</h1>
       <${Trouble} />
-      ${ways(way, onDone ?? arrive)}
+      ${loginForms(way, onDone ?? arrive)}
     </div>
   </main>`;
 }
 
-function ways(/** @type {string | undefined} */ way, /** @type {() => void} */ done) {
+function loginForms(/** @type {string | undefined} */ way, /** @type {() => void} */ done) {
   switch (way) {
     case "oidc":
-      return html`<a class="button primary wide" href=${`/login/oidc?next=${encodeURIComponent(wanted())}`}>${t("login.oidc")}</a>`;
+      return html`<a class="button primary wide" href=${`/login/oidc?next=${encodeURIComponent(targetPath())}`}>${t("login.oidc")}</a>`;
     case "proxy":
       return html`<p class="muted">${t("login.proxy")}</p>`;
     case "none":
@@ -45,7 +45,7 @@ function WithPassword(/** @type {{onDone: () => void}} */ { onDone }) {
     try {
       await post("/api/login", { name, password });
     } catch (problem) {
-      throw told(problem);
+      throw refusalWords(problem);
     }
     onDone();
   };
@@ -62,7 +62,7 @@ function WithPassword(/** @type {{onDone: () => void}} */ { onDone }) {
 }
 
 /** A refusal in words of the page. @param {import("../api.mjs").Problem} problem */
-function told(problem) {
+function refusalWords(problem) {
   if (problem.status === 401) return { code: problem.code, message: t("login.wrong") };
   if (problem.status === 429 && problem.retryAfter) {
     return { code: problem.code, message: tCount("login.locked", Math.ceil(problem.retryAfter / 60)) };
@@ -70,15 +70,15 @@ function told(problem) {
   return problem;
 }
 
-/** Why one is here again: what the provider's answer came to. */
+/** Error of a login at the provider. */
 function Trouble() {
   const said = new URLSearchParams(window.location.search).get("problem");
   if (!said) return null;
   return html`<p class="note bad" role="alert">${PROBLEMS.includes(said) ? t(`login.${said}`) : t("login.failed")}</p>`;
 }
 
-/** How people come in here, and what it is called, as the server says to who is not in yet. */
-async function wayIn() {
+/** Reads the way to log in and the site's name from the server's 401 response. */
+async function readLoginOptions() {
   try {
     const { login, title } = await get("/api/me");
     return { way: login, site: title || "Antiphon" };
@@ -88,11 +88,11 @@ async function wayIn() {
 }
 
 /** Where the person wanted to go, always a place of this page. */
-function wanted() {
+function targetPath() {
   // Two slashes would name another host.
   return path.value.startsWith("/login") || !/^\/(?!\/)/.test(path.value) ? "/" : path.value;
 }
 
 function arrive() {
-  window.location.assign(wanted());
+  window.location.assign(targetPath());
 }

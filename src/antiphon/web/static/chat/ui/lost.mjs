@@ -1,4 +1,4 @@
-/** What is shown where there is nothing to show: an address that leads nowhere, a page that broke. */
+/** Pages for unknown addresses and for errors of the page itself. */
 import { t } from "../t.mjs";
 import { html } from "../vendor/ui.mjs";
 import { Link } from "./link.mjs";
@@ -14,7 +14,7 @@ export function NotFound(/** @type {{text?: string}} */ { text }) {
 }
 
 /** The page itself broke: nothing but loading it anew helps, and nothing that was sent is lost. */
-export function Failed() {
+export function PageFailed() {
   return html`<div class="lost" role="alert">
     <h1>${t("failed.title")}</h1>
     <p class="muted">${t("failed.text")}</p>

@@ -1,4 +1,4 @@
-/** One message: what a person wrote, or all that an assistant said and did for it. */
+/** One message of the user or the assistant. */
 import { answer, edit, queueEdit, queueRemove, regenerate, retryPending, send, stopTool } from "../actions.mjs";
 import { arrangeParts } from "../arrange.mjs";
 import { messageKey } from "../history.mjs";
@@ -10,7 +10,7 @@ import { editing, phase, toolStatus } from "../store.mjs";
 import { t } from "../t.mjs";
 import { html, useEffect, useMemo, useRef, useState } from "../vendor/ui.mjs";
 import { AttachmentList } from "./attachments.mjs";
-import { Branches } from "./branches.mjs";
+import { BranchSwitch } from "./branches.mjs";
 import { Icon } from "./icons.mjs";
 import { Markdown } from "./markdown.mjs";
 import { Plain } from "./plain.mjs";
@@ -61,7 +61,7 @@ function Waiting({ entry: { id, state, fault } }) {
 /** @param {{message: Message, text: string}} props */
 function PersonBar({ message, text }) {
   return html`<div class="message-bar">
-    <${Branches} number=${message.metadata?.number} />
+    <${BranchSwitch} number=${message.metadata?.number} />
     <${Copy} text=${text} />
     <${Act} icon="edit" label=${t("message.edit")} onClick=${() => (editing.value = messageKey(message))} />
   </div>`;
@@ -132,7 +132,7 @@ function Piece({ piece, message, live, name }) {
   }
 }
 
-/** That something goes on, and what. @param {{empty: boolean}} props */
+/** Shows what is going on. @param {{empty: boolean}} props */
 function Progress({ empty }) {
   if (phase.value === "reconnecting") return html`<p class="message-note muted small"><span class="spinner" aria-hidden="true"></span> ${t("chat.reconnecting")}</p>`;
   if (phase.value === "stopping") return html`<p class="message-note muted small"><span class="spinner" aria-hidden="true"></span> ${t("chat.stopping")}</p>`;
@@ -141,7 +141,7 @@ function Progress({ empty }) {
   return html`<p class="message-note muted small"><span class="spinner" aria-hidden="true"></span> ${t("chat.waiting")}</p>`;
 }
 
-/** How it ended, where that is worth a word, and what can be done now. @param {{message: Message, isEmpty: boolean}} props */
+/** Notice on how an answer ended, and what to do. @param {{message: Message, isEmpty: boolean}} props */
 function Outcome({ message, isEmpty }) {
   const { metadata = {} } = message;
   const outcome = outcomeOf(metadata, isEmpty);

@@ -1,4 +1,4 @@
-/** Who can have something: everybody without a login, people, and projects. */
+/** Possible owners: the local user, people, and projects. */
 import { get } from "../api.mjs";
 import { t } from "../t.mjs";
 

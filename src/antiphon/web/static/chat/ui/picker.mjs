@@ -1,4 +1,4 @@
-/** Who answers, and what they are told first: in the composer's bar and in an empty chat. */
+/** Choice of assistant, model and system prompt. */
 import { assistants, chosenAssistant, loadAssistants, loadModels, models } from "../assistants.mjs";
 import { me, prefs, threadSystem } from "../store.mjs";
 import { t } from "../t.mjs";
@@ -42,7 +42,7 @@ function ModelPick() {
     <${Icon} name="model" size=${16} />
     <span class="visually-hidden">${t("picker.model")}</span>
     <select onChange=${take}>
-      <option value="" selected=${!prefs.value.model}>${usualModel()}</option>
+      <option value="" selected=${!prefs.value.model}>${defaultModelName()}</option>
       <${ModelOptions} selected=${prefs.value.model} />
     </select>
   </label>`;
@@ -60,7 +60,7 @@ export function ModelOptions(/** @type {{selected: string | null}} */ { selected
 }
 
 /** The model that answers when none is chosen, by its name. */
-function usualModel() {
+function defaultModelName() {
   const model = chosenAssistant.value?.model ?? me.value?.model;
   return model ? t("picker.usual_model", { model: model.split(":").slice(1).join(":") || model }) : t("picker.no_model");
 }
@@ -98,7 +98,7 @@ export function SystemPrompt() {
 const SUGGESTED = { flights: "get_flight_times", weather: "get_weather", arithmetic: "calculate" };
 
 /** Those of them that this chat has a tool for. */
-function suggested() {
+function suggestedStarters() {
   const offered = new Set((me.value?.tools ?? []).map((/** @type {{name: string}} */ tool) => tool.name));
   return Object.entries(SUGGESTED).filter(([, tool]) => offered.has(tool)).map(([about]) => t(`starters.${about}`));
 }
@@ -107,7 +107,7 @@ function suggested() {
 export function Starters(/** @type {{onPick: (text: string) => void}} */ { onPick }) {
   const assistant = chosenAssistant.value;
   const own = assistant?.starters ?? [];
-  const questions = own.length > 0 ? own : suggested();
+  const questions = own.length > 0 ? own : suggestedStarters();
   return html`<div class="starters">
     <h1 dir="auto">${assistant?.name || t("starters.greeting")}</h1>
     <p class="muted">${assistant ? t("starters.with_assistant") : t("starters.hint")}</p>

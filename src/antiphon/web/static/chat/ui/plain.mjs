@@ -1,4 +1,4 @@
-/** Text of strangers, shown as text: what hides in it is revealed, what is long is cut. */
+/** Untrusted text: invisible characters are revealed, long text is cut and can be opened. */
 import { html, useLayoutEffect, useMemo } from "../vendor/ui.mjs";
 import { useFold } from "../folds.mjs";
 import { codeOf, lookalikes, collapseBlanks, revealPieces } from "../hidden.mjs";
@@ -26,7 +26,7 @@ const BLOCK = 6000;
  */
 export function Plain({ text, name, limit = LIMIT, lines = LINES, json = false, judged = false, label, onCut }) {
   const [all, setAll] = useFold(`all:${name}`, false);
-  const shown = useMemo(() => prepared(text, json, all ? Infinity : limit, all ? Infinity : lines), [text, json, all, limit, lines]);
+  const shown = useMemo(() => prepareText(text, json, all ? Infinity : limit, all ? Infinity : lines), [text, json, all, limit, lines]);
   const toggle = () => setAll(!all);
   useLayoutEffect(() => onCut?.(!shown.whole), [shown.whole]);
   const long = all && text.length > limit;
@@ -82,7 +82,7 @@ function Tokens({ tokens, judged }) {
 /** @param {{text: string, judged: boolean}} props */
 function Blocks({ text, judged }) {
   if (text.length <= BLOCK) return html`<${Revealed} text=${text} judged=${judged} />`;
-  return blocks(text).map((block, place) => html`<span class="plain-block" key=${place}><${Revealed} text=${block} judged=${judged} /></span>`);
+  return splitBlocks(text).map((block, place) => html`<span class="plain-block" key=${place}><${Revealed} text=${block} judged=${judged} /></span>`);
 }
 
 /**
@@ -93,11 +93,11 @@ function Blocks({ text, judged }) {
  * @param {number} limit
  * @param {number} lines
  */
-function prepared(text, json, limit, lines) {
+function prepareText(text, json, limit, lines) {
   const laid = json ? layOut(text, limit) : null;
-  if (!laid) return cut(text, limit, lines);
+  if (!laid) return cutText(text, limit, lines);
   const written = joinTokens(laid.tokens);
-  const first = cut(written, limit, lines);
+  const first = cutText(written, limit, lines);
   if (!first.whole) return { ...first, tokens: firstTokens(laid.tokens, first.text.length) };
   return written.length <= MOST_COLOURED ? { text: written, tokens: laid.tokens, whole: laid.whole } : { text: written, whole: laid.whole };
 }
@@ -122,7 +122,7 @@ function firstTokens(tokens, most) {
  * @param {number} lines
  * @returns {{text: string, whole: boolean, tokens?: import("../json.mjs").Token[]}}
  */
-function cut(text, limit, lines) {
+function cutText(text, limit, lines) {
   let end = text.length > limit ? wholeCharacters(text, limit) : text.length;
   for (let at = -1, line = 1; line <= lines; line += 1) {
     at = text.indexOf("\n", at + 1);
@@ -133,7 +133,7 @@ function cut(text, limit, lines) {
 }
 
 /** Blocks that end where a line ends, if one does. @param {string} text */
-function blocks(text) {
+function splitBlocks(text) {
   const found = [];
   for (let at = 0; at < text.length; ) {
     const rest = text.length - at;

@@ -1,4 +1,4 @@
-/** What a model thought before it spoke: one line, which opens. */
+/** Reasoning of the model: one line, which opens. */
 import { html } from "../vendor/ui.mjs";
 import { useSeconds } from "../elapsed.mjs";
 import { useFold } from "../folds.mjs";
@@ -24,7 +24,7 @@ export function Reasoning({ part, live, name }) {
   return html`<section class="reasoning" data-thinking=${thinking}>
     <button type="button" class="reasoning-head" aria-expanded=${open} onClick=${() => setOpen(!open)}>
       ${thinking ? html`<span class="spinner" aria-hidden="true"></span>` : html`<${Icon} name=${open ? "down" : "right"} size=${16} />`}
-      <span>${said(thinking, seconds)}</span>${" "}
+      <span>${reasoningLabel(thinking, seconds)}</span>${" "}
       <span class="muted numbers">${size}</span>
     </button>
     ${open && html`<div class="reasoning-text"><${Markdown} text=${part.text} live=${thinking} /></div>`}
@@ -32,7 +32,7 @@ export function Reasoning({ part, live, name }) {
 }
 
 /** @param {boolean} thinking @param {number | null} seconds */
-function said(thinking, seconds) {
+function reasoningLabel(thinking, seconds) {
   const time = seconds !== null && seconds >= 1 ? formatSeconds(seconds, language.value) : "";
   if (thinking) return time ? t("reasoning.thinking_for", { time }) : t("reasoning.thinking");
   return time ? t("reasoning.thought_for", { time }) : t("reasoning.thought");

@@ -1,4 +1,4 @@
-/** The MCP servers of this chat that do not work, where one would miss their tools. */
+/** Notice on MCP servers that do not work. */
 import { me } from "../store.mjs";
 import { tCount, t } from "../t.mjs";
 import { html } from "../vendor/ui.mjs";

@@ -1,4 +1,4 @@
-/** How the page looks and speaks, and one's own sign-in: a dialog that opens from the sidebar. */
+/** Settings dialog: appearance, language and the user's login. */
 import { post } from "../api.mjs";
 import { forgetDrafts } from "../drafts.mjs";
 import { personId } from "../sending.mjs";
@@ -26,8 +26,8 @@ export function Settings() {
   const known = me.value;
   return html`<${Dialog} title=${t("settings.title")} onClose=${close}>
     <div class="settings">
-      <${Look} />
-      <${Speech} />
+      <${Appearance} />
+      <${LanguageChoice} />
       <${Grants} />
       ${known?.login !== "none" && known?.person && html`<${Account} person=${known.person} login=${known.login} />`}
       <p class="muted small">${t("settings.version", { version: known?.version ?? "" })}</p>
@@ -39,7 +39,7 @@ function choose(/** @type {Record<string, unknown>} */ chosen) {
   prefs.value = { ...prefs.value, ...chosen };
 }
 
-function Look() {
+function Appearance() {
   const seen = prefs.value.theme ?? "auto";
   const take = (/** @type {import("../theme.mjs").Theme} */ theme) => () => {
     choose({ theme });
@@ -58,7 +58,7 @@ function Look() {
   </fieldset>`;
 }
 
-function Speech() {
+function LanguageChoice() {
   const take = (/** @type {any} */ event) => {
     choose({ language: event.currentTarget.value });
     runAndReport(() => loadLanguage(prefs.value.language));

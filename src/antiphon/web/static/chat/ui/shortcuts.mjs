@@ -1,4 +1,4 @@
-/** The keys of the page, and the sheet that tells them. */
+/** Keyboard shortcuts, and the sheet that lists them. */
 import { html, signal, useEffect, useRef } from "../vendor/ui.mjs";
 import { SHORTCUTS, shortcutFor, keyLabels } from "../keys.mjs";
 import { t } from "../t.mjs";
@@ -21,7 +21,7 @@ function openHelp() {
  */
 export function useShortcuts(actions) {
   const latest = useRef(actions);
-  latest.current = { help: openHelp, approval: toApproval, compose: toComposer, ...actions };
+  latest.current = { help: openHelp, approval: focusApproval, compose: focusComposerField, ...actions };
   useEffect(() => {
     const pressed = (/** @type {KeyboardEvent} */ event) => {
       if (event.defaultPrevented || document.querySelector("dialog[open], [popover]:popover-open")) return;
@@ -60,13 +60,13 @@ export function Help() {
 const Keys = ({ keys }) => html`<span class="key-row">${keys.map((key) => html`<kbd key=${key}>${key}</kbd>`)}</span>`;
 
 /** To the question that is open: the card itself, so that no key that comes right behind is an answer. */
-function toApproval() {
+function focusApproval() {
   const question = document.querySelector(".approval[data-open]");
   if (question instanceof HTMLElement) question.focus();
   return Boolean(question);
 }
 
-function toComposer() {
+function focusComposerField() {
   const composer = document.getElementById("composer");
   composer?.focus();
   return Boolean(composer);

@@ -1,4 +1,4 @@
-/** Beside the conversation: one's threads by day, and the ways to everything else. */
+/** Sidebar: threads by day, and links to the other views. */
 import { byDay, keyOf } from "../days.mjs";
 import { newThread } from "../actions.mjs";
 import { isUnread, markSeen } from "../seen.mjs";

@@ -1,4 +1,4 @@
-/** The end of a conversation stays in view while it grows, unless the reader has scrolled up. */
+/** Keeps the end of a conversation in view unless the reader has scrolled up. */
 import { html, signal, useEffect, useLayoutEffect, useMemo } from "../vendor/ui.mjs";
 import { isAway } from "../sticking.mjs";
 import { tCount, t } from "../t.mjs";
@@ -21,7 +21,7 @@ import { Icon } from "./icons.mjs";
  * @returns {Stick}
  */
 export function useStick(ref, count, thread = null) {
-  const stick = useMemo(() => sticking(ref), []);
+  const stick = useMemo(() => createStick(ref), []);
   useLayoutEffect(() => stick.begin(), [thread]);
   useLayoutEffect(() => stick.watch(), []);
   useEffect(() => stick.counted(count), [count]);
@@ -37,7 +37,7 @@ export function Latest({ stick }) {
 }
 
 /** @param {{current: HTMLElement | null}} ref */
-function sticking(ref) {
+function createStick(ref) {
   const away = signal(false);
   const fresh = signal(0);
   let count = 0;
@@ -49,7 +49,7 @@ function sticking(ref) {
     if (!element) return;
     away.value = false;
     element.scrollTop = element.scrollHeight;
-    last = measured(element);
+    last = measure(element);
   };
   const grown = () => {
     if (!away.value) toEnd();
@@ -62,7 +62,7 @@ function sticking(ref) {
   const scrolled = () => {
     const element = ref.current;
     if (!element) return;
-    const now = measured(element);
+    const now = measure(element);
     if (isAway(away.value, last, now)) leave();
     else away.value = false;
     last = now;
@@ -105,7 +105,7 @@ function sticking(ref) {
 }
 
 /** @param {HTMLElement} element */
-const measured = ({ scrollTop: top, scrollHeight: height, clientHeight: view }) => ({ top, height, view });
+const measure = ({ scrollTop: top, scrollHeight: height, clientHeight: view }) => ({ top, height, view });
 
 /** Whether something between the two takes the wheel for itself. @param {EventTarget | null} target @param {HTMLElement} outer */
 function scrollsInside(target, outer) {

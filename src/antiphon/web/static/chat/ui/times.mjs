@@ -1,4 +1,4 @@
-/** Moments as a person reads them. */
+/** Dates and times for display. */
 import { language, t } from "../t.mjs";
 
 const STEPS = /** @type {const} */ ([

@@ -1,4 +1,4 @@
-/** Short news at the edge of the page, some with one thing to do about them. */
+/** Toasts: short notices, some with one action. */
 import { html, useEffect, useRef } from "../vendor/ui.mjs";
 import { toasts } from "../store.mjs";
 import { t } from "../t.mjs";
@@ -20,8 +20,8 @@ export function toast(/** @type {News} */ news) {
 }
 
 /**
- * Does what may fail for reasons a person should hear, and tells them; what it gives, or `true`, if
- * it went well, `undefined` if not. `unasked`: that the server is away is no news to who asked nothing.
+ * Runs work and shows its error as a toast. Returns its result, or `true`, on success, `undefined` on
+ * failure. With `unasked` an unreachable server is not reported.
  *
  * @param {() => Promise<any>} work
  * @param {{unasked?: boolean}} [how]
@@ -36,7 +36,7 @@ export async function runAndReport(work, { unasked = false } = {}) {
   }
 }
 
-/** What a problem says to a person: what it is, and what to do. */
+/** Returns the text of a problem: what it is, and what to do. */
 export function sentence(/** @type {any} */ problem) {
   return problem?.code && problem.message ? problem.message : t("problem.unknown");
 }

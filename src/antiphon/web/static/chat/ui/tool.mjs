@@ -1,4 +1,4 @@
-/** What tools did for an answer: each call as a line that opens, many of them as one group. */
+/** Tool calls of an answer: each a line that opens, many of them as one group. */
 import { html, useMemo, useState } from "../vendor/ui.mjs";
 import { argumentsOf, countTools, isOpen, getForCall, outputOf, stateOf, tally, splitToolName } from "../calls.mjs";
 import { useSeconds } from "../elapsed.mjs";
@@ -47,7 +47,7 @@ const SIGNS = { done: "check", failed: "warn", refused: "close", stopped: "stop"
  */
 export function Tools({ items, name, ...known }) {
   const calls = items.filter((item) => item.kind === "tool");
-  const states = calls.map((item) => stateOf(item.part, about(item, known)));
+  const states = calls.map((item) => stateOf(item.part, statusFor(item, known)));
   const many = calls.length > FEW;
   const [open, setOpen] = useFold(`${known.message}:${name}`, !many);
   const shown = open ? items : calls.filter((_, place) => isOpen(states[place]) || states[place] === "failed");
@@ -87,7 +87,7 @@ function Summary({ calls, states, open, onToggle }) {
  */
 function Tool({ item, brief, ...known }) {
   const { part } = item;
-  const of = about(item, known);
+  const of = statusFor(item, known);
   const state = stateOf(part, of);
   const key = `${known.message}:${item.name}`;
   // A question beneath it shows its arguments already.
@@ -107,7 +107,7 @@ function Tool({ item, brief, ...known }) {
       <${Sign} state=${state} />
       <span class="tool-name"><${Word} text=${own} />${server && html` <span class="muted tool-server"><${Word} text=${server} /></span>`}</span>${" "}
       ${(short || !open) && html`<span class=${`tool-line muted ${short ? "" : "clipped"}`}><bdi><${Revealed} text=${line} /></bdi></span>`}${" "}
-      <span class="tool-state">${told(state, of.status)}${seconds !== null && seconds >= 0.05 && html`, <span class="numbers">${formatSeconds(seconds, language.value, !going)}</span>`}</span>
+      <span class="tool-state">${stateWords(state, of.status)}${seconds !== null && seconds >= 0.05 && html`, <span class="numbers">${formatSeconds(seconds, language.value, !going)}</span>`}</span>
     </button>
     ${going && html`<${Progress} part=${part} status=${of.status} callId=${part.toolCallId} onStop=${known.onStop} name=${key} />`}
     ${open && !short && html`<${Arguments} text=${written} name=${key} />`}
@@ -117,8 +117,8 @@ function Tool({ item, brief, ...known }) {
   </article>`;
 }
 
-/** How a call stands, in words. @param {CallState} state @param {Status | undefined} status */
-function told(state, status) {
+/** Returns the state of a call in words. @param {CallState} state @param {Status | undefined} status */
+function stateWords(state, status) {
   const servers = state === "waiting" && status?.servers?.length ? status.servers.join(", ") : "";
   return servers ? t("tool.awaiting", { servers }) : t(`tool.${state}`);
 }
@@ -144,7 +144,7 @@ function Result({ output, state, name }) {
 }
 
 /**
- * How far a running tool is, in its own words, what it gave so far, and a way to stop it alone.
+ * Progress of a running tool, its output so far, and a button to stop it alone.
  *
  * @param {{part: import("../arrange.mjs").Part, status?: Status, callId: string, name: string, onStop?: Known["onStop"]}} props
  */
@@ -185,7 +185,7 @@ function Sign({ state }) {
 }
 
 /** @param {Item} item @param {Known} known */
-const about = (item, known) => ({
+const statusFor = (item, known) => ({
   status: getForCall(known.statuses, item.part.toolCallId),
   approval: getForCall(known.approvals, item.part.toolCallId),
   live: known.live,

@@ -1,4 +1,4 @@
-/** What an answer used: tokens, money, and how they add up over a thread. */
+/** Tokens and costs of an answer, and their sums over a thread. */
 import { language, t } from "../t.mjs";
 import { total } from "../usage.mjs";
 import { html, useState } from "../vendor/ui.mjs";

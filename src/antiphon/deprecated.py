@@ -106,7 +106,7 @@ _PACKAGES = {name.rsplit(".", 1)[0] for name in MODULES} - {"antiphon"}
 
 
 class DeprecatedModules:
-    """Finder and loader of modules by their old names: the module itself, under both names."""
+    """Finder and loader that resolves the old name of a module to the module itself."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -114,7 +114,7 @@ class DeprecatedModules:
         """Return a spec where the name is an old one, else None."""
         if fullname in MODULES:
             return ModuleSpec(fullname, cast("Loader", self))
-        if fullname in _PACKAGES:  # a package that is gone, below which old names are
+        if fullname in _PACKAGES:  # a removed package with old names below it
             return ModuleSpec(fullname, cast("Loader", self), is_package=True)
         return None
 
@@ -133,7 +133,7 @@ class DeprecatedModules:
         return module
 
     def exec_module(self, module: ModuleType) -> None:
-        """Give the module back the spec of its new name, under which it was executed."""
+        """Restore the spec of the module's new name, under which it was executed."""
         if module.__spec__ is not None and module.__spec__.name in MODULES:
             module.__spec__ = module.__spec__.loader_state
 
@@ -147,6 +147,6 @@ def renamed_argument(old: str, given: T | None, new: str, value: T) -> T:
 
 
 def install() -> None:
-    """Have Python find old names, after all other finders."""
+    """Add the finder of old names after all other finders."""
     if not any(isinstance(finder, DeprecatedModules) for finder in sys.meta_path):
         sys.meta_path.append(DeprecatedModules())

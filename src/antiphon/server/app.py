@@ -282,14 +282,14 @@ class Application:
         return nullcontext() if caller.token is None else self._limiter.share(caller.share_key)
 
     @asynccontextmanager
-    async def _hold_slots(self, caller: Caller, call: Operation[Any]) -> AsyncGenerator[None]:
+    async def _hold_slots(self, caller: Caller, operation: Operation[Any]) -> AsyncGenerator[None]:
         """Hold the slots that this operation needs. Raises `Overloaded` if none is free in time.
 
         Heavy operations have slots of their own, so that light ones of the same caller do not wait
         for them. Without keys light ones need none, as there are no callers to share with.
         """
         async with AsyncExitStack() as slots:
-            if isinstance(call, _HEAVY):
+            if isinstance(operation, _HEAVY):
                 await slots.enter_async_context(self._heavy_queue.slot(caller.share_key))
             if caller.token is not None:
                 await slots.enter_async_context(self._light_queue.slot(caller.share_key))
@@ -327,55 +327,57 @@ class Application:
         return table
 
     def _handler(self, kind: type[Operation[Any]]) -> Handler:
-        async def handle(exchange: RequestContext) -> None:
-            call = await request_parsing.parse_request(
-                kind, exchange.scope, exchange.receive, self._settings
+        async def handle(context: RequestContext) -> None:
+            operation = await request_parsing.parse_request(
+                kind, context.scope, context.receive, self._settings
             )
-            key = request_parsing.idempotency_key(exchange.scope) if kind.creates else None
-            match call:
+            key = request_parsing.idempotency_key(context.scope) if kind.creates else None
+            match operation:
                 case Process() | Complete() | Follow():
-                    await self._stream(exchange, call, key)
+                    await self._stream(context, operation, key)
                 case ExportOwner():
-                    await self._export(exchange, call)
+                    await self._export(context, operation)
                 case ImportOwner():
-                    await self._import(exchange, call)
+                    await self._import(context, operation)
                 case _:
-                    work = self._dispatcher.dispatch(call, exchange.caller.principal, key)
-                    await _send_response(exchange, await self._run_operation(exchange, call, work))
+                    work = self._dispatcher.dispatch(operation, context.caller.principal, key)
+                    await _send_response(
+                        context, await self._run_operation(context, operation, work)
+                    )
 
         return handle
 
     async def _stream(
-        self, exchange: RequestContext, call: Process | Complete | Follow, key: str | None
+        self, context: RequestContext, operation: Process | Complete | Follow, key: str | None
     ) -> None:
-        if self.draining and not isinstance(call, Follow):
+        if self.draining and not isinstance(operation, Follow):
             raise _shutting_down()
-        work = self._dispatcher.open_stream(call, exchange.caller.principal, key)
-        told = await self._run_operation(exchange, call, work)
-        if isinstance(told, Response):
-            await _send_response(exchange, told)
+        work = self._dispatcher.open_stream(operation, context.caller.principal, key)
+        result = await self._run_operation(context, operation, work)
+        if isinstance(result, Response):
+            await _send_response(context, result)
             return
         await streaming.send_events(
-            exchange, told, self._session_check(exchange.caller), self.metrics, self._pace
+            context, result, self._session_check(context.caller), self.metrics, self._pace
         )
 
-    async def _export(self, exchange: RequestContext, call: ExportOwner) -> None:
-        archive = await self._dispatcher.export(call, exchange.caller.principal)
-        pieces = self._heavy_queue.make_pieces(exchange.caller.share_key, archive.pieces)
-        welcome = self._session_check(exchange.caller)
+    async def _export(self, context: RequestContext, operation: ExportOwner) -> None:
+        archive = await self._dispatcher.export(operation, context.caller.principal)
+        pieces = self._heavy_queue.make_pieces(context.caller.share_key, archive.pieces)
+        session = self._session_check(context.caller)
         await files.send_archive(
-            exchange, archive._replace(pieces=pieces), str(call.file), welcome, self._pace
+            context, archive._replace(pieces=pieces), str(operation.file), session, self._pace
         )
 
-    async def _import(self, exchange: RequestContext, call: ImportOwner) -> None:
+    async def _import(self, context: RequestContext, operation: ImportOwner) -> None:
         if self.draining:
             raise _shutting_down()
 
         async def check_admitted() -> None:
-            await self._check_admitted(exchange.caller)
+            await self._check_admitted(context.caller)
 
-        response = await files.import_owner(exchange, call, self._dispatcher, check_admitted)
-        await _send_response(exchange, response)
+        response = await files.import_owner(context, operation, self._dispatcher, check_admitted)
+        await _send_response(context, response)
 
     async def _check_admitted(self, caller: Caller) -> None:
         """Raise `Unavailable` while this process ends, and `Unauthorized` for a revoked key."""
@@ -385,20 +387,20 @@ class Application:
             raise Unauthorized("The key was revoked.", hint="Ask for a new one.")
 
     async def _run_operation(
-        self, exchange: RequestContext, call: Operation[Any], work: Coroutine[Any, Any, T]
+        self, context: RequestContext, operation: Operation[Any], work: Coroutine[Any, Any, T]
     ) -> T:
         """Run the operation in a slot; one that waits for a run is cancelled on disconnect."""
 
-        async def welcome() -> None:
-            await self._check_admitted(exchange.caller)
+        async def check() -> None:
+            await self._check_admitted(context.caller)
 
-        match call:
+        match operation:
             case CreateRun(if_busy="wait") | Process(if_busy="wait"):
                 recheck = self._pace.recheck
-                return await run_while_connected(exchange.receive, work, welcome, recheck)
+                return await run_while_connected(context.receive, work, check, recheck)
             case _:
                 try:
-                    async with self._hold_slots(exchange.caller, call):
+                    async with self._hold_slots(context.caller, operation):
                         return await work
                 finally:
                     work.close()  # if no slot was free
@@ -409,17 +411,17 @@ class Application:
 
         return streaming.SessionCheck(lambda: self.closing, stands)
 
-    async def _upload(self, exchange: RequestContext) -> None:
-        await files.receive_upload(exchange, self._dispatcher, self._settings)
+    async def _upload(self, context: RequestContext) -> None:
+        await files.receive_upload(context, self._dispatcher, self._settings)
 
-    async def _download(self, exchange: RequestContext) -> None:
-        welcome = self._session_check(exchange.caller)
-        await files.send_upload(exchange, self._dispatcher, self._heavy_queue, welcome, self._pace)
+    async def _download(self, context: RequestContext) -> None:
+        session = self._session_check(context.caller)
+        await files.send_upload(context, self._dispatcher, self._heavy_queue, session, self._pace)
 
-    async def _healthz(self, exchange: RequestContext) -> None:
-        await exchange.respond_json(200, {"status": "alive"})
+    async def _healthz(self, context: RequestContext) -> None:
+        await context.respond_json(200, {"status": "alive"})
 
-    async def _readyz(self, exchange: RequestContext) -> None:
+    async def _readyz(self, context: RequestContext) -> None:
         if self.leaving or self.draining:
             raise _shutting_down()
         try:
@@ -431,17 +433,17 @@ class Application:
                 f"The database did not answer within {READY_PATIENCE:g} seconds.", retry_after=1
             ) from None
         lacks = self._runtime.degraded
-        await exchange.respond_json(
+        await context.respond_json(
             200, {"status": "ready", **({"degraded": lacks} if lacks else {})}
         )
 
-    async def _metrics(self, exchange: RequestContext) -> None:
+    async def _metrics(self, context: RequestContext) -> None:
         media_type = b"text/plain; version=0.0.4; charset=utf-8"
         numbers = self.metrics.snapshot() + self.other_metrics()
-        await exchange.respond(200, numbers.to_prometheus().encode(), media_type)
+        await context.respond(200, numbers.to_prometheus().encode(), media_type)
 
-    async def _openapi(self, exchange: RequestContext) -> None:
-        await exchange.respond(200, self._document, b"application/json")
+    async def _openapi(self, context: RequestContext) -> None:
+        await context.respond(200, self._document, b"application/json")
 
 
 def _no_metrics() -> MetricsSnapshot:
@@ -457,9 +459,9 @@ class _Services(NamedTuple):
     requests: RequestQuota
 
 
-async def _send_response(exchange: RequestContext, answer: Response) -> None:
+async def _send_response(context: RequestContext, answer: Response) -> None:
     replayed = [(b"idempotency-replayed", b"true")] if answer.replayed else []
-    await exchange.respond_json(answer.status, answer.value, replayed)
+    await context.respond_json(answer.status, answer.value, replayed)
 
 
 def _with_fallback(elsewhere: ASGIApp) -> ASGIApp:

@@ -29,10 +29,10 @@ from antiphon.types.errors import InvalidRequest, Unavailable
 
 
 async def stream_file(
-    exchange: RequestContext,
+    context: RequestContext,
     headers: Iterable[Field],
     pieces: AsyncGenerator[bytes, None],
-    welcome: streaming.SessionCheck,
+    session: streaming.SessionCheck,
     pace: streaming.StreamTimeouts,
 ) -> None:
     """Send 200 with these headers and the pieces.
@@ -40,53 +40,51 @@ async def stream_file(
     The connection is aborted if the client has left, reads too slowly or loses its access, so that
     half a file never looks complete. An error before the first piece is raised; a later one aborts.
     """
-    async with watch_disconnect(exchange.receive) as left, aclosing(pieces):
+    async with watch_disconnect(context.receive) as left, aclosing(pieces):
         first = await anext(pieces, b"")
-        await exchange.send(
+        await context.send(
             {"type": "http.response.start", "status": 200, "headers": [*headers, *HEADERS]}
         )
-        if exchange.scope["method"] == "HEAD":
-            await exchange.send({"type": "http.response.body", "body": b""})
+        if context.scope["method"] == "HEAD":
+            await context.send({"type": "http.response.body", "body": b""})
             return
-        whole = await _send_pieces(exchange, first, pieces, left, welcome, pace)
+        whole = await _send_pieces(context, first, pieces, left, session, pace)
         if whole:
-            await exchange.send({"type": "http.response.body", "body": b""})
+            await context.send({"type": "http.response.body", "body": b""})
             return
-    streaming.connection_aborter(exchange.scope)()
+    streaming.connection_aborter(context.scope)()
 
 
 async def _send_pieces(
-    exchange: RequestContext,
+    context: RequestContext,
     first: bytes,
     pieces: AsyncGenerator[bytes, None],
     left: asyncio.Task[None],
-    welcome: streaming.SessionCheck,
+    session: streaming.SessionCheck,
     pace: streaming.StreamTimeouts,
 ) -> bool:
     """Send all pieces; return whether the client read them."""
-    if not await _send_piece(exchange, first, pace.patience):
+    if not await _send_piece(context, first, pace.patience):
         return False
     checked = time.monotonic()
     async for piece in pieces:
         if time.monotonic() - checked >= pace.recheck:
             checked = time.monotonic()
-            if not await welcome.is_valid():
+            if not await session.is_valid():
                 return False
-        if left.done() or not await _send_piece(exchange, piece, pace.patience):
+        if left.done() or not await _send_piece(context, piece, pace.patience):
             return False
     return True
 
 
-async def _send_piece(exchange: RequestContext, piece: bytes, patience: float) -> bool:
+async def _send_piece(context: RequestContext, piece: bytes, patience: float) -> bool:
     """Send one piece; return whether the client read the previous ones in time."""
     if not piece:
         return True
     try:
-        with exchange.hold_bytes(len(piece)):
+        with context.hold_bytes(len(piece)):
             async with asyncio.timeout(patience):
-                await exchange.send(
-                    {"type": "http.response.body", "body": piece, "more_body": True}
-                )
+                await context.send({"type": "http.response.body", "body": piece, "more_body": True})
     except TimeoutError:
         return False
     return True
@@ -105,42 +103,44 @@ MIN_ROOM = 256_000_000  # bytes that an upload leaves on the disk
 _FORM = "multipart/form-data"
 
 
-async def receive_upload(exchange: RequestContext, desk: Dispatcher, settings: Settings) -> None:
+async def receive_upload(
+    context: RequestContext, dispatcher: Dispatcher, settings: Settings
+) -> None:
     """Store an upload: the file of a form, or the whole body with its name in `?name=`."""
-    key = request_parsing.idempotency_key(exchange.scope)
-    content = await request_parsing.read_body(exchange.scope, exchange.receive, settings.max_body)
-    media_type = Headers(scope=exchange.scope).get("content-type", "")
+    key = request_parsing.idempotency_key(context.scope)
+    content = await request_parsing.read_body(context.scope, context.receive, settings.max_body)
+    media_type = Headers(scope=context.scope).get("content-type", "")
     if media_type.lower().startswith(_FORM):
-        name, media_type, content = await _read_form(exchange, content)
+        name, media_type, content = await _read_form(context, content)
     else:
-        name = _name_from_query(exchange)
+        name = _name_from_query(context)
     named, typed = sanitize.validate_file_name(name), sanitize.parse_media_type(media_type)
-    answer = await desk.upload(exchange.caller.owner, named, typed, content, key)
+    answer = await dispatcher.upload(context.caller.owner, named, typed, content, key)
     replayed = [(b"idempotency-replayed", b"true")] if answer.replayed else []
-    await exchange.respond_json(answer.status, answer.value, replayed)
+    await context.respond_json(answer.status, answer.value, replayed)
 
 
 async def send_upload(
-    exchange: RequestContext,
-    desk: Dispatcher,
+    context: RequestContext,
+    dispatcher: Dispatcher,
     queue: FairQueue,
-    welcome: streaming.SessionCheck,
+    session: streaming.SessionCheck,
     pace: streaming.StreamTimeouts,
 ) -> None:
     """Send the bytes of an upload, with headers that keep browsers from running it.
 
     Each piece is read in a slot of the queue.
     """
-    await request_parsing.read_body(exchange.scope, exchange.receive, 0)
-    file_id = request_parsing.path_parameters(exchange.scope)["file_id"]
-    about, pieces = await desk.open_file(exchange.caller.owner, file_id)
+    await request_parsing.read_body(context.scope, context.receive, 0)
+    file_id = request_parsing.path_parameters(context.scope)["file_id"]
+    about, pieces = await dispatcher.open_file(context.caller.owner, file_id)
     headers = [
         field(b"content-type", sanitize.parse_media_type(about.media_type)),
         (b"content-length", b"%d" % about.size),
         field(b"content-disposition", content_disposition(about.name)),
     ]
-    pieces = queue.make_pieces(exchange.caller.share_key, pieces)
-    await stream_file(exchange, headers, pieces, welcome, pace)
+    pieces = queue.make_pieces(context.caller.share_key, pieces)
+    await stream_file(context, headers, pieces, session, pace)
 
 
 def content_disposition(name: str) -> str:
@@ -150,11 +150,11 @@ def content_disposition(name: str) -> str:
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{whole}"
 
 
-async def _read_form(exchange: RequestContext, body: bytes) -> tuple[str, str, bytes]:
+async def _read_form(context: RequestContext, body: bytes) -> tuple[str, str, bytes]:
     async def pieces() -> AsyncGenerator[bytes, None]:
         yield body
 
-    parser = MultiPartParser(Headers(scope=exchange.scope), pieces(), max_files=1, max_fields=0)
+    parser = MultiPartParser(Headers(scope=context.scope), pieces(), max_files=1, max_fields=0)
     try:
         form = await parser.parse()
     except MultiPartException as error:
@@ -174,8 +174,8 @@ async def _read_form(exchange: RequestContext, body: bytes) -> tuple[str, str, b
         await form.close()
 
 
-def _name_from_query(exchange: RequestContext) -> str:
-    asked = request_parsing.parse_query(exchange.scope)
+def _name_from_query(context: RequestContext) -> str:
+    asked = request_parsing.parse_query(context.scope)
     if asked.keys() != {"name"}:
         raise InvalidRequest(
             "A body that is a file needs a name.",
@@ -186,10 +186,10 @@ def _name_from_query(exchange: RequestContext) -> str:
 
 
 async def send_archive(
-    exchange: RequestContext,
+    context: RequestContext,
     archive: Archive,
     media_type: str,
-    welcome: streaming.SessionCheck,
+    session: streaming.SessionCheck,
     pace: streaming.StreamTimeouts,
 ) -> None:
     """Send an owner's archive in pieces, as fast as the client reads them."""
@@ -197,11 +197,11 @@ async def send_archive(
         (b"content-type", media_type.encode()),
         field(b"content-disposition", content_disposition(archive.name)),
     ]
-    await stream_file(exchange, headers, archive.pieces, welcome, pace)
+    await stream_file(context, headers, archive.pieces, session, pace)
 
 
 async def import_owner(
-    exchange: RequestContext,
+    context: RequestContext,
     call: ImportOwner,
     dispatcher: Dispatcher,
     check_admitted: Callable[[], Awaitable[None]],
@@ -213,11 +213,11 @@ async def import_owner(
     with TemporaryDirectory(prefix="antiphon-upload-") as folder:
         path = Path(folder) / "archive.zip"
         async with aclosing(
-            request_parsing.stream_body(exchange.scope, exchange.receive, MAX_ARCHIVE)
+            request_parsing.stream_body(context.scope, context.receive, MAX_ARCHIVE)
         ) as pieces:
             await _save(pieces, path)
         await check_admitted()
-        return await dispatcher.import_owner(call, path, exchange.caller.principal)
+        return await dispatcher.import_owner(call, path, context.caller.principal)
 
 
 async def _save(pieces: AsyncGenerator[bytes, None], path: Path) -> None:

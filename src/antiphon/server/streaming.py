@@ -76,9 +76,9 @@ class SessionCheck(msgspec.Struct, frozen=True):
 
 
 async def send_events(
-    exchange: RequestContext,
+    context: RequestContext,
     listening: EventPages,
-    welcome: SessionCheck,
+    session: SessionCheck,
     metrics: Metrics,
     pace: StreamTimeouts = StreamTimeouts(),  # noqa: B008 - a frozen value
 ) -> None:
@@ -86,8 +86,8 @@ async def send_events(
 
     An end without `turn.ended` makes the client reconnect, and so receive the proper error.
     """
-    async with watch_disconnect(exchange.receive) as left:
-        telling = _EventStreamSender(exchange, listening.run_id, welcome, metrics, pace, left)
+    async with watch_disconnect(context.receive) as left:
+        telling = _EventStreamSender(context, listening.run_id, session, metrics, pace, left)
         with metrics.count_open_stream(), telling.cut_off_slow_reader():
             await telling.send_headers()
             await _run_in_task(telling.send_pages(listening))
@@ -117,20 +117,20 @@ class _EventStreamSender:
 
     def __init__(
         self,
-        exchange: RequestContext,
+        context: RequestContext,
         run_id: str,
-        welcome: SessionCheck,
+        session: SessionCheck,
         metrics: Metrics,
         pace: StreamTimeouts,
         left: asyncio.Task[None],
     ) -> None:
-        self._scope = exchange.scope
-        self._held = exchange.hold_bytes
-        self._send = exchange.send
+        self._scope = context.scope
+        self._held = context.hold_bytes
+        self._send = context.send
         self._run_id = run_id
         self._handing: float | None = None
-        self._began = self._checked = self._said = exchange.began
-        self._welcome = welcome
+        self._began = self._checked = self._said = context.began
+        self._welcome = session
         self._metrics = metrics
         self._pace = pace
         self._left = left

@@ -1,4 +1,4 @@
-"""Many replies are read by the tide, few as they come."""
+"""Many replies are read by the coalescer, few as they come."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ PATIENCE = 10.0
 
 @pytest.fixture
 def many() -> Iterator[ReadCoalescer]:
-    """A tide with more replies under way than are read as they come."""
-    tide = ReadCoalescer()
+    """A coalescer with more replies under way than are read as they come."""
+    coalescer = ReadCoalescer()
     with ExitStack() as replies:
         for _ in range(UNCOALESCED_REPLIES + 1):
-            replies.enter_context(tide.join())
-        yield tide
+            replies.enter_context(coalescer.join())
+        yield coalescer
 
 
 async def test_among_few_replies_nobody_rests() -> None:
-    tide = ReadCoalescer()
-    with tide.join() as place:
-        resting = tide.wait_for_round(place)
+    coalescer = ReadCoalescer()
+    with coalescer.join() as place:
+        resting = coalescer.wait_for_round(place)
 
         with pytest.raises(StopIteration):
             resting.send(None)  # at its end without having waited for anything
@@ -52,10 +52,10 @@ async def test_a_reply_that_is_broken_off_while_it_rests_holds_up_nobody(
 
 
 async def test_what_has_ended_is_not_under_way() -> None:
-    tide = ReadCoalescer()
+    coalescer = ReadCoalescer()
     with ExitStack() as replies:
         for _ in range(UNCOALESCED_REPLIES + 1):
-            replies.enter_context(tide.join())
+            replies.enter_context(coalescer.join())
 
     with pytest.raises(StopIteration):
-        tide.wait_for_round(0).send(None)
+        coalescer.wait_for_round(0).send(None)

@@ -78,7 +78,7 @@ export async function checkForNews() {
   else await deliver();
 }
 
-/** Statuses of MCP servers that stay unless somebody changes something. */
+/** Statuses of MCP servers that do not change by themselves. */
 const SETTLED = new Set(["ready", "disabled", "closed"]);
 
 /** Returns the newest message of a thread, null if it cannot be loaded. @param {string} id */

@@ -37,7 +37,7 @@ export function markSeen({ id, messages }) {
   writeStored(NAME, seen.value);
 }
 
-/** Whether a thread has messages that were not seen here. @param {{id: string, messages: number, updated_at: number}} thread */
+/** Returns true if a thread has messages that were not seen here. @param {{id: string, messages: number, updated_at: number}} thread */
 export function isUnread({ id, messages, updated_at }) {
   const { since, messages: known } = seen.value;
   return Object.hasOwn(known, id) ? messages > known[id] : updated_at > since;

@@ -4,7 +4,7 @@
  * @typedef {{top: number, height: number, view: number}} Scrolled  where it is, of how much, seen at once
  */
 
-/** Pixels from the end that are still the end for who comes back down. */
+/** Pixels from the end that count as the end when scrolling down. */
 const NEAR = 24;
 
 /** Rounding of pixels on screens that have more or fewer of them. */

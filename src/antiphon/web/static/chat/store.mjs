@@ -67,7 +67,7 @@ export const live = signal(/** @type {Message | null} */ (null));
 /** The run that is followed. */
 export const run = signal(/** @type {{id: string, status: string} | null} */ (null));
 
-/** What goes on in the thread that is open. */
+/** Phase of the open thread. */
 export const phase = signal(/** @type {Phase} */ ("idle"));
 
 /** The last error that is not shown elsewhere. */
@@ -76,7 +76,7 @@ export const problem = signal(/** @type {import("./api.mjs").Problem | null} */ 
 /** Unaccepted messages of all threads, oldest first. */
 export const pending = signal(/** @type {import("./outbox.mjs").Entry[]} */ ([]));
 
-/** What tools do now, by call id. */
+/** Status of running tools by call id. */
 export const toolStatus = signal(/** @type {Readonly<Record<string, import("./reduce.mjs").ToolStatus>>} */ ({}));
 
 /** Name of the person's message that is being written anew, as `nameOf` gives it. */
@@ -85,13 +85,13 @@ export const editing = signal(/** @type {string | null} */ (null));
 /** Words and files that go back into the composer, to be written on. */
 export const refill = signal(/** @type {{text: string, files: any[]} | null} */ (null));
 
-/** What this thread's model is told first; null for what the assistant says. */
+/** System prompt of this thread; null for the assistant's. */
 export const threadSystem = signal(/** @type {string | null} */ (null));
 
 /** Short news that is seen just now. */
 export const toasts = signal(/** @type {any[]} */ ([]));
 
-/** What the person has chosen in this browser. */
+/** Preferences of the user in this browser. */
 export const prefs = signal({ ...UNCHOSEN, ...readStored(PREFS) });
 
 /** Stores preferences whenever they change. @returns {() => void} stops it */

@@ -17,7 +17,7 @@ const MOST_COLOURED = 60_000;
  */
 
 /**
- * A block of code that can still grow: what is there stays, so whoever marks or scrolls it is not disturbed.
+ * Creates a code block that can grow; existing text stays, so that selection and scroll are kept.
  *
  * @param {string | undefined} info the first line of its fence
  * @param {import("../md.mjs").Labels} labels
@@ -41,7 +41,7 @@ export function codeBlock(info, labels, whenSeen) {
   return { element, lang, write };
 }
 
-/** What the copy button of a block copies. */
+/** Returns the text that the copy button of a block copies. */
 export function codeIn(/** @type {Element} */ block) {
   return block.querySelector("code")?.textContent ?? "";
 }

@@ -7,7 +7,7 @@ const withKatex = lazily(() => import("../vendor/katex.mjs"));
 /** `trust: false` turns off what opens addresses; the rest bounds what a few letters can unfold to. */
 const LIMITS = { output: "mathml", trust: false, strict: "ignore", maxSize: 12, maxExpand: 300, throwOnError: true };
 
-/** What MathML may say. KaTeX also writes `style` and `href`, which nobody needs here. */
+/** Allowed MathML. KaTeX also writes `style` and `href`, which are not needed here. */
 const ATTRIBUTES = new Set(
   `xmlns display encoding mathvariant mathcolor mathbackground mathsize stretchy symmetric fence separator form accent
    accentunder largeop movablelimits lspace rspace minsize maxsize width height depth voffset linethickness notation

@@ -181,7 +181,7 @@ const FRAMES = {
     },
 };
 
-/** Whether a block shows anything. */
+/** Returns true if a block shows anything. */
 export function isShown(/** @type {Block} */ block) {
   return block.type !== "space" && block.type !== "def";
 }
@@ -205,14 +205,14 @@ function codeMarkup(text, info) {
   return `<pre><code class="language-${languageOf(info)}">${escaped(text, true)}</code></pre>\n`;
 }
 
-/** A picture of this server is shown; any other one is a link, for to load it tells who reads. */
+/** Images of this server are shown; others are links, because loading them reveals the reader. */
 function imageMarkup(/** @type {string} */ address, /** @type {string} */ words) {
   const label = escaped(words);
   if (isOwnFile(address)) return `<img src="${escaped(address)}" alt="${label}">`;
   return `<a href="${escaped(address)}">${label || escaped(address)}</a>`;
 }
 
-/** Whether the address is that of a file which was uploaded here. */
+/** Returns true if the address is that of a file uploaded here. */
 export function isOwnFile(/** @type {string} */ address) {
   return /^\/api\/files\/[\w-]+(?:\?inline=1)?$/.test(address);
 }

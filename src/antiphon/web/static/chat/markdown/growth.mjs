@@ -28,7 +28,7 @@ import { openFormula } from "./maths.mjs";
 /** @type {Growth} */
 export const NOTHING_YET = { settled: "", tried: 0, links: {}, fence: null };
 
-/** Whether the text still begins with what was settled; else all starts anew. */
+/** Returns true if the text still begins with the settled part; else all is parsed again. */
 export function continues(/** @type {Growth} */ growth, /** @type {string} */ text) {
   return text.startsWith(growth.settled);
 }

@@ -18,7 +18,7 @@ export const LONGEST_FORMULA = 4000;
 /** @param {string | undefined} tex @param {boolean} display */
 const shown = (tex, display) => ({ tex: (tex ?? "").trim(), display });
 
-/** What marked needs to know of a formula that stands alone. */
+/** Extension of marked for block formulas. */
 export const blockMaths = {
   name: "blockMaths",
   level: /** @type {const} */ ("block"),
@@ -36,7 +36,7 @@ export const blockMaths = {
   },
 };
 
-/** What marked needs to know of a formula inside a line. */
+/** Extension of marked for inline formulas. */
 export const inlineMaths = {
   name: "inlineMaths",
   level: /** @type {const} */ ("inline"),

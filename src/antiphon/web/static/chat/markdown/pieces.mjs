@@ -19,7 +19,7 @@ const UNBROKEN = /[^\x00-\x7f\s]{1000}/u;
 const RIGHT_TO_LEFT = /[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\u{10800}-\u{10fff}\u{1e800}-\u{1efff}]+/gu;
 const BLOCKS = new Set("BLOCKQUOTE DIV LI OL P PRE TABLE UL".split(" "));
 
-/** Whether laying out the text in one line would take far longer than its length. @param {string} text */
+/** Returns true if layout of the text in one line would be superlinear. @param {string} text */
 export function isHardToLayOut(text) {
   if (text.length < SHORT) return false;
   return STACKED.test(text) || UNBROKEN.test(text) || (text.match(RIGHT_TO_LEFT)?.length ?? 0) > MOST_TURNS;

@@ -1,5 +1,5 @@
 /**
- * The headings of an answer, for who hears the page: each one step below what it belongs to.
+ * Heading levels of an answer for screen readers: each one level below its parent.
  *
  * Models begin with any level and leave levels out; how large a heading is drawn stays as they chose.
  *

@@ -75,7 +75,7 @@ function watchAnswer() {
     following();
   };
 
-  /** What came between two looks is said too, and how it ended. @param {NonNullable<import("../announcing.mjs").Heard>} of */
+  /** Announces content and end that came between two checks. @param {NonNullable<import("../announcing.mjs").Heard>} of */
   function lastSeen({ id, seen }) {
     const saved = current.value?.messages.findLast((message) => message.id === id);
     const message = saved ?? (last?.id === id ? last : null);

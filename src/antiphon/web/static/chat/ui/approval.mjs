@@ -104,7 +104,7 @@ function Line({ data, onOpen }) {
 /** @param {{data: any}} props */
 const Place = ({ data }) => data.of > 1 && html`<span class="badge">${t("approval.place", { place: data.place, of: data.of })}</span>${" "}`;
 
-/** Which tool of whom, and what it would be called with, by name. @param {{data: any, id: string, text: string, edited: boolean}} props */
+/** Heading: tool, server, and names of the arguments. @param {{data: any, id: string, text: string, edited: boolean}} props */
 function Head({ data, id, text, edited: changed }) {
   const { own, server } = splitName(data);
   return html`<header class="approval-head">
@@ -119,7 +119,7 @@ function Head({ data, id, text, edited: changed }) {
   </header>`;
 }
 
-/** What the tool says of itself, and until when the question stands. @param {{data: any}} props */
+/** The tool's own description, and the deadline of the question. @param {{data: any}} props */
 function About({ data }) {
   const until = data.expiresAt && data.expiresAt - Date.now() < 86_400_000 ? new Intl.DateTimeFormat(language.value, { timeStyle: "short" }).format(data.expiresAt) : null;
   return html`

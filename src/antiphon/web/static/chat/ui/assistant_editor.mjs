@@ -39,7 +39,7 @@ export function AssistantEditor({ assistant }) {
   </div>`;
 }
 
-/** What the form says, as the server takes it. */
+/** Returns the form's fields as the request body. */
 function fieldsOf(/** @type {Record<string, string>} */ values, /** @type {FormData} */ form) {
   const lines = values.starters.split("\n").map((line) => line.trim());
   return {
@@ -63,7 +63,7 @@ function ModelField(/** @type {{model: string}} */ { model }) {
   <//>`;
 }
 
-/** What the assistant may use: all tools that there are, or those that are ticked and those of ticked servers. */
+/** Tools of the assistant: all, or the ticked ones and those of ticked servers. */
 function Tools(/** @type {{tools: string[] | null, servers: string[] | null}} */ { tools, servers }) {
   const [every, setEvery] = useState(tools === null && servers === null);
   const offered = me.value?.tools ?? [];

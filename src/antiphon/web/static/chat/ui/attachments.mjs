@@ -10,7 +10,7 @@ import { Word } from "./plain.mjs";
 /** @typedef {import("../attaching.mjs").Attachment} Attachment */
 
 /**
- * What adds, removes and uploads the files of this list.
+ * Returns the functions that add, remove and upload the files of this list.
  *
  * @param {{items: {value: Attachment[]}, limits: import("../attaching.mjs").Limits | undefined, upload: import("../attaching.mjs").Upload}} props
  */

@@ -114,13 +114,13 @@ function tooLong(text) {
   return true;
 }
 
-/** Whether this Enter sends: with Ctrl or Cmd always, with Shift never. @param {KeyboardEvent} event */
+/** Returns true if this Enter sends: with Ctrl or Cmd always, with Shift never. @param {KeyboardEvent} event */
 function sends(event) {
   if (event.key !== "Enter" || event.shiftKey || event.altKey) return false;
   return event.ctrlKey || event.metaKey || prefs.value.enterSends;
 }
 
-/** The last thing said is written anew; one that waits comes back whole. Returns whether there is one. */
+/** Edits the user's last message; an unsent one moves back into the composer. Returns false if there is none. */
 function editLast() {
   const waiting = pending.value.findLast((entry) => isHere(entry) && entry.state !== "sending");
   const said = current.value?.messages.findLast(({ role }) => role === "user");

@@ -18,7 +18,7 @@ import { ThreadUsage } from "./usage.mjs";
 /** Scrolling is over when nothing moved for so long. */
 const STILL_MS = 300;
 
-/** How far above the screen earlier messages are asked for. */
+/** Distance above the view at which earlier messages are loaded. */
 const EARLY = "1200px 0px 0px 0px";
 
 /** @typedef {import("../history.mjs").Message} Message */
@@ -53,7 +53,7 @@ export function Conversation() {
     </div>`;
 }
 
-/** What is shown of each message, made anew only where the message is another. */
+/** Returns the rows of the messages, redrawn only if the message has changed. */
 function useRows() {
   const drawn = useRef(/** @type {WeakMap<object, any>} */ (new WeakMap()));
   const row = (/** @type {object} */ of, /** @type {() => any} */ draw) => {
@@ -105,7 +105,7 @@ function Earlier({ root, first }) {
   return html`<div class="earlier" ref=${mark}><span class="spinner" aria-hidden="true"></span></div>`;
 }
 
-/** What is read stays where it is while earlier messages come above it. @param {HTMLElement | null} scroll */
+/** Keeps the scroll position while earlier messages are added above. @param {HTMLElement | null} scroll */
 async function keepScrollPosition(scroll) {
   const first = current.value?.messages[0];
   const mark = first && document.querySelector(`[data-message="${CSS.escape(first.id)}"]`);

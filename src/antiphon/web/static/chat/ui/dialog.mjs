@@ -3,7 +3,7 @@ import { html, useId, useLayoutEffect, useRef } from "../vendor/ui.mjs";
 import { t } from "../t.mjs";
 import { Icon } from "./icons.mjs";
 
-/** What Tab stops at. */
+/** Focusable elements. */
 const STOPS = ":is(a[href], button, input, select, textarea, summary, [tabindex='0']):not(:disabled, [tabindex='-1'])";
 
 /**

@@ -28,7 +28,7 @@ export function Check({ label, hint, onChange, ...rest }) {
   </label>`;
 }
 
-/** What a form itself does not take, in words for people: no server was asked. */
+/** Invalid input that the form itself refuses, with a message for the user. */
 export class FormError extends Error {
   code = "not_taken";
 }

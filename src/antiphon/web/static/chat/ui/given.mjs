@@ -59,7 +59,7 @@ export function useSeen(question, isOwn) {
     const outer = body.current;
     if (!outer) return undefined;
     const sizes = new ResizeObserver(() => {
-      if (outer.scrollTop === 0) passed.current = 0; // it is laid out anew
+      if (outer.scrollTop === 0) passed.current = 0; // the layout has changed
       look();
     });
     sizes.observe(outer);

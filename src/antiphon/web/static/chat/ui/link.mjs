@@ -1,4 +1,4 @@
-/** Links between the views of the page: real addresses, followed without loading the page anew. */
+/** Links between the views of the page: real addresses, followed without a reload. */
 import { navigate } from "../router.mjs";
 import { html } from "../vendor/ui.mjs";
 
@@ -15,7 +15,7 @@ export function Link({ href, onFollow, children, ...rest }) {
   return html`<a href=${href} onClick=${follow} ...${rest}>${children}</a>`;
 }
 
-/** Whether the browser itself should follow: into a new tab or window, or as a download. */
+/** Returns true if the browser itself must follow: new tab, new window, or download. */
 function wantsOtherPlace(/** @type {MouseEvent} */ event) {
   return event.defaultPrevented || event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey;
 }

@@ -8,8 +8,8 @@ import { Field, Form } from "./forms.mjs";
 const PROBLEMS = ["oidc_unreachable", "oidc_refused", "oidc_stale", "oidc_untrusted", "person_disabled"];
 
 /**
- * @param {{onDone?: () => void}} props `onDone` is called once somebody is signed in; without it the
- *   page is loaded anew where the person wanted to go
+ * @param {{onDone?: () => void}} props `onDone` is called after the login; without it the page reloads at
+ *   the address that the user wanted
  */
 export function Login({ onDone }) {
   const [{ way, site }, setWay] = useState({ way: me.value?.login, site: me.value?.title || "Antiphon" });

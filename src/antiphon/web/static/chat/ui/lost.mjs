@@ -13,7 +13,7 @@ export function NotFound(/** @type {{text?: string}} */ { text }) {
     </div>`;
 }
 
-/** The page itself broke: nothing but loading it anew helps, and nothing that was sent is lost. */
+/** Error of the page itself: only a reload helps, and nothing that was sent is lost. */
 export function PageFailed() {
   return html`<div class="lost" role="alert">
     <h1>${t("failed.title")}</h1>

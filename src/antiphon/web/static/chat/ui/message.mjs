@@ -41,7 +41,7 @@ export function Person({ message, entry }) {
   </article>`;
 }
 
-/** What can be done with a message that no run has taken. @param {{entry: import("../outbox.mjs").Entry}} props */
+/** Actions on a message that was not accepted yet. @param {{entry: import("../outbox.mjs").Entry}} props */
 function Waiting({ entry: { id, state, fault } }) {
   if (state === "sending" && fault) return html`<p class="message-note small" role="alert">${fault} <span class="muted">${t("message.sent_by_itself")}</span></p>`;
   if (state === "sending") {
@@ -67,7 +67,7 @@ function PersonBar({ message, text }) {
   </div>`;
 }
 
-/** Where a message is written anew. @param {{message: Message, text: string}} props */
+/** Editor of a sent message. @param {{message: Message, text: string}} props */
 function Rewrite({ message, text }) {
   const area = useRef(/** @type {HTMLTextAreaElement | null} */ (null));
   useEffect(() => {

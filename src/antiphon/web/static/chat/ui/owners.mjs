@@ -2,7 +2,7 @@
 import { get } from "../api.mjs";
 import { t } from "../t.mjs";
 
-/** What they are called, by the owner that they are. @returns {Promise<Map<string, string>>} */
+/** Returns the names of possible owners by id. @returns {Promise<Map<string, string>>} */
 export async function possibleOwners() {
   const [people, projects] = await Promise.all([get("/api/admin/people"), get("/api/admin/projects")]);
   const named = [...people.data, ...projects.data].map((/** @type {{id: string, name: string}} */ { id, name }) => [id, name]);

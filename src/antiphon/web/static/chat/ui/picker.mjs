@@ -48,7 +48,7 @@ function ModelPick() {
   </label>`;
 }
 
-/** The models by who serves them, as options of a `select`. */
+/** Models grouped by provider, as options of a `select`. */
 export function ModelOptions(/** @type {{selected: string | null}} */ { selected }) {
   const list = models.value ?? [];
   const providers = [...new Set(list.map((model) => model.provider))];
@@ -103,7 +103,7 @@ function suggestedStarters() {
   return Object.entries(SUGGESTED).filter(([, tool]) => offered.has(tool)).map(([about]) => t(`starters.${about}`));
 }
 
-/** What an empty thread shows: a greeting, and questions to begin with. */
+/** Empty thread: a greeting, and questions to start with. */
 export function Starters(/** @type {{onPick: (text: string) => void}} */ { onPick }) {
   const assistant = chosenAssistant.value;
   const own = assistant?.starters ?? [];

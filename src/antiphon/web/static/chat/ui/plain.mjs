@@ -86,7 +86,7 @@ function Blocks({ text, judged }) {
 }
 
 /**
- * What is drawn of a text: tokens of JSON, or as much text as there is room for.
+ * Returns the part of a text to draw: tokens of JSON, or text up to the limits.
  *
  * @param {string} text
  * @param {boolean} json

@@ -97,7 +97,7 @@ function Account(/** @type {{person: {name: string}, login: string}} */ { person
 
 function Password(/** @type {{name: string}} */ { name }) {
   const change = async (/** @type {Record<string, string>} */ { old, new: fresh }, /** @type {HTMLFormElement} */ form) => {
-    // The login is begun anew, and what proves that a request comes from this page with it.
+    // The session is new, and so is its CSRF token.
     const { csrf } = await post("/api/password", { old, new: fresh });
     me.value = { ...me.value, csrf };
     form.reset();

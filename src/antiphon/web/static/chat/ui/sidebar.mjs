@@ -14,7 +14,7 @@ import { openSettings } from "./settings.mjs";
 const NARROW = "(width <= 48rem)";
 const TYPED_MILLISECONDS = 200;
 
-/** Whether the sidebar is seen: beside the view where there is room, over it on a phone. */
+/** True if the sidebar is open: beside the view, or over it on a phone. */
 export const sidebarOpen = signal(typeof window !== "undefined" && !window.matchMedia(NARROW).matches);
 
 export function toggleSidebar() {
@@ -57,7 +57,7 @@ export function Sidebar() {
   const open = sidebarOpen.value;
   useEffect(() => {
     loadThreads();
-    // Who comes back may have talked elsewhere meanwhile: in the terminal, on the phone.
+    // Threads may have changed meanwhile: in the terminal, on the phone.
     window.addEventListener("focus", loadThreads);
     return () => window.removeEventListener("focus", loadThreads);
   }, []);
@@ -151,7 +151,7 @@ function ThreadRow(/** @type {{thread: import("../threads.mjs").Thread}} */ { th
   </li>`;
 }
 
-/** What goes on in a thread, or that there is something new in it. @param {{thread: import("../threads.mjs").Thread, here: boolean}} props */
+/** Sign that a thread is running, waiting or unread. @param {{thread: import("../threads.mjs").Thread, here: boolean}} props */
 function Sign({ thread, here }) {
   const sign = (/** @type {string} */ name, /** @type {string} */ label) => html`<span class=${`sign ${name}`} role="img" aria-label=${label} title=${label}></span>`;
   if (thread.waiting || (here && phase.value === "asking")) return sign("waits", t("threads.waiting"));

@@ -45,7 +45,7 @@ export function Toasts() {
   const shelf = useRef(/** @type {any} */ (null));
   const count = toasts.value.length;
   useEffect(() => {
-    // Raised anew with each, for a dialog that was opened since would lie over them.
+    // Shown again with each toast, so that a later dialog does not cover them.
     shelf.current.hidePopover();
     if (count > 0) shelf.current.showPopover();
   }, [count]);

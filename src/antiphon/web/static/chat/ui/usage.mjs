@@ -3,14 +3,14 @@ import { language, t } from "../t.mjs";
 import { total } from "../usage.mjs";
 import { html, useState } from "../vendor/ui.mjs";
 
-/** Under an answer: what it used, with the parts of it for those who ask. */
+/** Usage of an answer, with details on demand. */
 export function MessageUsage(/** @type {{metadata?: import("../usage.mjs").Account}} */ { metadata }) {
   const used = metadata?.usage;
   if (!used || !(used.inputTokens || used.outputTokens)) return null;
   return html`<${Used} summary=${summary(used, metadata.cost ?? null)} details=${parts(used)} />`;
 }
 
-/** In the top bar: what the answers of a thread used together. */
+/** Usage of a thread, in the top bar. */
 export function ThreadUsage(/** @type {{messages: {metadata?: import("../usage.mjs").Account}[]}} */ { messages }) {
   const { usage, cost } = total(messages.map((message) => message.metadata));
   if (!usage.inputTokens && !usage.outputTokens) return null;

@@ -544,7 +544,7 @@ class AdminStore(Protocol):
         ...
 
     async def find_records(self, kind: type[T], ids: Sequence[str]) -> Mapping[str, tuple[str, T]]:
-        """Return the owner and the record of each of these ids that exists, whoever owns it.
+        """Return the owner and the record of each of these ids that exists, of any owner.
 
         `kind` is one of `get`, or `AuditEntry`, whose owner may be "".
         """

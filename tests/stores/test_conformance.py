@@ -441,7 +441,7 @@ async def test_of_32_runs_begun_at_once_in_a_thread_one_is_there(store: Store) -
         return_exceptions=True,
     )
 
-    (winner,) = (answer for answer in begun if isinstance(answer, str))
+    (winner,) = (outcome.answer for outcome in begun if isinstance(outcome, Committed))
     losers = [fault for fault in begun if isinstance(fault, errors.RunActive)]
     assert [loser.details["run_id"] for loser in losers] == [winner] * 31
 

@@ -20,7 +20,7 @@ MIN_GATHER_SECONDS = 0.010
 GATHER_SECONDS_PER_RUN = (
     0.0002  # for each run of the last batch, where that is longer: each wakes a reader
 )
-MAX_GATHER_SECONDS = 0.040  # two words at 50 a second, which nobody sees come together
+MAX_GATHER_SECONDS = 0.040  # two words at 50 a second, which no reader sees arrive together
 
 
 @dataclass(slots=True)
@@ -89,7 +89,10 @@ class AppendBatcher:
             self._loop.call_soon(on_commit, invariants.append_fenced_error(run_id, epoch, first))
             return
         if urgent:
-            self._hurry(key)
+            if not self._urgent:
+                # On the next iteration, so that urgent appends of one iteration go together.
+                self._loop.call_soon(self._flush_urgent)
+            self._urgent.append(key)
         elif self._timer is None and not self._overdue:
             self._timer = self._loop.call_later(self._gather_for, self._on_timer)
 
@@ -106,12 +109,6 @@ class AppendBatcher:
     def flush_run(self, run_id: str) -> None:
         """Write what is gathered of this run, apart from the batch of the other runs."""
         self._start_write([key for key in self._pending if key[0] == run_id])
-
-    def _hurry(self, key: _Key) -> None:
-        """Write urgent appends on the loop's next iteration, apart from others."""
-        if not self._urgent:
-            self._loop.call_soon(self._flush_urgent)
-        self._urgent.append(key)
 
     def _flush_urgent(self) -> None:
         urgent, self._urgent = dict.fromkeys(self._urgent), []

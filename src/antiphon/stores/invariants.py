@@ -137,7 +137,7 @@ def replay_answer(once: IdempotencyKey, digest: bytes, answer: bytes | None) -> 
     if answer is None:
         raise NotFound(
             f"What was made under the idempotency key {once.key!r} has been deleted.",
-            hint="Use a new key to make it anew.",
+            hint="Use a new key to make it again.",
         )
     return msgspec.Raw(answer)
 

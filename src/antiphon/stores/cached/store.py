@@ -130,14 +130,14 @@ class CachedStore:
     ) -> None:
         """See `RunStore.append`; the lines are cached before the callback is called."""
 
-        def appended(fault: Exception | None) -> None:
+        def on_written(fault: Exception | None) -> None:
             if fault is None:
                 self._tails.extend(run_id, first, lines, ended=False)
             else:
                 self._tails.drop(run_id)
             on_commit(fault)
 
-        self._inner.append(run_id, epoch, first, lines, appended, urgent=urgent)
+        self._inner.append(run_id, epoch, first, lines, on_written, urgent=urgent)
 
     async def overdue_runs(self, limit: int) -> Sequence[str]:
         """See `RunStore.overdue_runs`."""

@@ -345,12 +345,10 @@ class MemoryStore:
             kept.wanted_at = self._clock()
         kept.run, kept.lease = driven.run, driven.lease
         if driven.run.status.ended:
-            self._spend(admin_rules.usage_of_run(kept.owner, driven.run, self._clock()))
+            row = admin_rules.usage_of_run(kept.owner, driven.run, self._clock())
+            key = row.day, row.owner, row.model
+            self._usage[key] = admin_rules.add_usage(self._usage.get(key), row)
         kept.lines.extend(events.encode(event) for event in driven.events)
-
-    def _spend(self, spent: UsageRow) -> None:
-        about = (spent.day, spent.owner, spent.model)
-        self._usage[about] = admin_rules.add_usage(self._usage.get(about), spent)
 
     def _save_answer(self, once: IdempotencyKey, answer: bytes, subject: str | None) -> None:
         self._answers[once.owner, once.route, once.key] = _StoredAnswer(

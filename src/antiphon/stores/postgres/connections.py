@@ -73,7 +73,7 @@ CALL_SECONDS = 1.8  # callers are promised an error within two seconds
 CONNECT_SECONDS = 1.5  # so that an unreachable server is noticed within the same time
 RECONNECT_SECONDS = 0.1
 BACKGROUND_SECONDS = (
-    8.0  # for what nobody waits for: streams rather stop for a while than begin anew
+    8.0  # for appends: better a stream that stops for a while than one that restarts
 )
 PREPARED_STATEMENTS = 256  # statements that a connection keeps prepared
 

@@ -103,8 +103,8 @@ def _make_copy(source: Path, target: Path) -> Copy:
 def _copy(source: Path, copy: sqlite3.Connection) -> None:
     """Copy one instant of the source, however it changes meanwhile."""
     with closing(_open(source)) as connection:
-        # The open read transaction pins the instant: without it the copy begins again whenever
-        # somebody writes. Writers go on, for a log that is written ahead has both.
+        # The open read transaction pins the instant: without it the copy starts over at every
+        # write. Writers go on, because the write-ahead log keeps both states.
         connection.execute("BEGIN")
         connection.execute(SQL["has_migrations"]).fetchone()
         connection.backup(copy, pages=PAGES_PER_STEP, progress=_interruptible)

@@ -44,7 +44,7 @@ class DatabaseFile:
 def check_room(path: Path) -> None:
     """Return if more can be written beside this file. Raises `Unavailable`."""
     try:
-        _look_at_disk(path.parent)
+        _check_free_bytes(path.parent)
         _reserve(path.parent)
     except OSError as fault:
         raise Unavailable(
@@ -54,7 +54,7 @@ def check_room(path: Path) -> None:
         ) from fault
 
 
-def _look_at_disk(folder: Path) -> None:
+def _check_free_bytes(folder: Path) -> None:
     if shutil.disk_usage(folder).free < MIN_FREE_BYTES:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 

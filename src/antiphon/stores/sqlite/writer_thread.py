@@ -61,17 +61,17 @@ class Write:
 class WriterThread:
     """Runs writes in their order, group by group.
 
-    `tidy` is called in a transaction of its own when nobody has written for a while, and at the
-    end; `heard` every now and then when another process has written; `listening` says how eagerly
-    to look. All are called in the thread.
+    `tidy` is called in a transaction of its own after a while without writes, and at the end.
+    `on_foreign_write` is called after another process has written; `is_awaited` returns if a reader
+    waits for such writes, so that they are checked for more often. All are called in the thread.
     """
 
     def __init__(
         self,
         connection: sqlite3.Connection,
         tidy: Callable[[sqlite3.Connection], None],
-        heard: Callable[[sqlite3.Connection], None] | None,
-        listening: Callable[[], bool],
+        on_foreign_write: Callable[[sqlite3.Connection], None] | None,
+        is_awaited: Callable[[], bool],
         file: DatabaseFile,
     ) -> None:
         self._connection = connection
@@ -80,8 +80,8 @@ class WriterThread:
         self._lost = False  # the file, at the last check
         self._loop = asyncio.get_running_loop()
         self._tidy = tidy
-        self._on_foreign_write = heard
-        self._is_awaited = listening
+        self._on_foreign_write = on_foreign_write
+        self._is_awaited = is_awaited
         self._waiting: queue.SimpleQueue[Write | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="antiphon sqlite", daemon=True)
         self._closed = False
@@ -343,7 +343,7 @@ def translate_error(fault: Exception) -> Exception:
         return fault
     translated = Unavailable(
         f"The database does not answer: {fault}.",
-        hint="If this lasts, look whether its disk is full and who else uses the file.",
+        hint="If this lasts, check if its disk is full and which other process uses the file.",
     )
     translated.__cause__ = fault
     return translated

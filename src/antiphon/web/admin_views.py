@@ -63,7 +63,7 @@ class UsageTable(msgspec.Struct, frozen=True):
     cut: bool
 
 
-class ServerRow(msgspec.Struct, frozen=True):
+class AdminServerRow(msgspec.Struct, frozen=True):
     """MCP server of the web chat's tools, or one that the backend runs."""
 
     name: str
@@ -173,15 +173,15 @@ async def read_usage(client: AsyncClient, asked: GetUsage) -> UsageTable:
     return UsageTable(rows, report.since, report.cut)
 
 
-async def list_servers(site: Site) -> list[ServerRow]:
+async def list_servers(site: Site) -> list[AdminServerRow]:
     """Return the MCP servers, those of the web chat first."""
     there = (await site.client.list_servers()).data
     return [
         *(
-            ServerRow(state.server, state.status, state.why, "web")
+            AdminServerRow(state.server, state.status, state.why, "web")
             for state in site.tools.servers()
         ),
-        *(ServerRow(each.name, each.status, each.problem, "backend") for each in there),
+        *(AdminServerRow(each.name, each.status, each.problem, "backend") for each in there),
     ]
 
 

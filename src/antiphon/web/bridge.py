@@ -47,7 +47,7 @@ PAUSE = 30.0
 """Seconds without a byte after which a request body is given up."""
 
 
-class ClientDisconnected(Exception):
+class BrowserDisconnected(Exception):
     """The client has disconnected."""
 
 
@@ -63,7 +63,7 @@ class BodyReader:
     async def read(self, receive: Receive) -> AsyncGenerator[bytes]:
         """Yield the whole body; its memory is accounted for until the context exits.
 
-        Raises `TooLarge`, `TooSlow`, `Overloaded` and `ClientDisconnected`.
+        Raises `TooLarge`, `TooSlow`, `Overloaded` and `BrowserDisconnected`.
         """
         pieces: list[bytes] = []
         size, more = 0, True
@@ -94,7 +94,7 @@ async def _receive_piece(receive: Receive, pause: float) -> tuple[bytes, bool]:
             f"Nothing more of the body came for {pause:g} seconds.", expected="the whole body"
         ) from error
     if message["type"] == "http.disconnect":
-        raise ClientDisconnected
+        raise BrowserDisconnected
     return message.get("body", b""), message.get("more_body", False)
 
 
@@ -273,7 +273,7 @@ class Bridge:
                     frames, heartbeat = result.source(), result.heartbeat
                 case None:
                     pass
-        except ClientDisconnected:
+        except BrowserDisconnected:
             return
         except AntiphonError as problem:
             await _send_problem(send, problem, response.headers)
@@ -421,14 +421,14 @@ async def _wait_for_disconnect(receive: Receive) -> None:
 async def _run_while_connected(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
     """Return the result of `work`, which is cancelled when the client disconnects.
 
-    Raises `ClientDisconnected`.
+    Raises `BrowserDisconnected`.
     """
     left = asyncio.ensure_future(_wait_for_disconnect(receive))
     working = asyncio.ensure_future(work)
     try:
         await asyncio.wait({left, working}, return_when=FIRST_COMPLETED)
         if not working.done():
-            raise ClientDisconnected
+            raise BrowserDisconnected
         return working.result()
     finally:
         left.cancel()
@@ -437,7 +437,7 @@ async def _run_while_connected(receive: Receive, work: Coroutine[Any, Any, T]) -
 
 
 async def _read_first_piece(receive: Receive, pieces: Frames) -> Frames:
-    """Wait for the first piece, and return all pieces. Raises `ClientDisconnected`."""
+    """Wait for the first piece, and return all pieces. Raises `BrowserDisconnected`."""
 
     async def read() -> bytes:
         return await anext(pieces, b"")

@@ -122,23 +122,27 @@ class ArchiveReader:
             *whole, rest = piece.split(b"\n")
             for end in whole:
                 number += 1
+                self._check_length(name, number, held + len(end))
                 yield b"".join((*parts, end))
                 parts, held = [], 0
             parts.append(rest)
             held += len(rest)
-            if held > self._bounds.line:
-                with at(name, number + 1):
-                    raise TooLarge(
-                        "A record is too large.",
-                        expected=f"at most {self._bounds.line:,} bytes in a line",
-                        received="more",
-                    )
+            self._check_length(name, number + 1, held)
         if held:
             with at(name, number + 1):
                 raise InvalidRequest(
                     "The last record is cut off.",
                     expected="a line that ends",
                     received=f"{held:,} bytes without an end",
+                )
+
+    def _check_length(self, name: str, number: int, length: int) -> None:
+        if length > self._bounds.line:
+            with at(name, number):
+                raise TooLarge(
+                    "A record is too large.",
+                    expected=f"at most {self._bounds.line:,} bytes in a line",
+                    received="more",
                 )
 
     def _read_manifest(self) -> Manifest:

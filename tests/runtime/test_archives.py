@@ -1,0 +1,421 @@
+"""Files that are no export, or a hostile one: refused before anything is written."""
+
+from __future__ import annotations
+
+import json
+import stat
+import struct
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from antiphon.api.operations import OwnerImport
+from antiphon.runtime.admin.archive_reader import Bounds
+from antiphon.stores.memory.store import MemoryStore
+from antiphon.types import errors
+from antiphon.types.errors import AntiphonError
+from tests.support.runtime.archives import (
+    THREAD,
+    Contents,
+    add_active,
+    contents,
+    exported,
+    fill,
+    imported,
+    write,
+)
+
+NOW = 1_700_000_000_000
+
+
+@pytest.fixture
+async def store() -> MemoryStore:
+    store = MemoryStore(lambda: NOW)
+    await fill(store)
+    await add_active(store)
+    return store
+
+
+@pytest.fixture
+async def file(store: MemoryStore, tmp_path: Path) -> Path:
+    return await exported(store, tmp_path / "good.zip")
+
+
+@pytest.fixture
+def members(file: Path) -> Contents:
+    return contents(file)
+
+
+async def refused(file: Path, **how: Any) -> AntiphonError:
+    """The error for a file, after which an empty store is still empty."""
+    store = MemoryStore(lambda: NOW)
+    with pytest.raises((errors.InvalidRequest, errors.TooLarge)) as error:
+        await imported(store, file, **how)
+    assert not (await store.owners(9)).data
+    assert not (await store.audit_entries(9)).data
+    assert not await store.usage("", 9)
+    assert error.value.details["expected"]
+    return error.value
+
+
+# No whole zip
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, 0.999])
+async def test_a_truncated_file_is_refused(file: Path, tmp_path: Path, share: float) -> None:
+    whole = file.read_bytes()
+    half = tmp_path / "half.zip"
+    half.write_bytes(whole[: int(len(whole) * share)])
+
+    assert "not all of one" in (await refused(half)).message
+
+
+async def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
+    other = tmp_path / "other.zip"
+    other.write_bytes(b"SQLite format 3\0" * 100)
+
+    assert "is no zip" in (await refused(other)).message
+
+
+async def test_a_foreign_zip_is_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("word/document.xml", "<xml/>")
+
+    error = await refused(tmp_path / "a.zip")
+
+    assert error.details["where"] == "word/document.xml"
+
+
+async def test_an_export_without_its_manifest_is_refused(members: Contents, tmp_path: Path) -> None:
+    del members["manifest.json"]
+
+    error = await refused(write(tmp_path / "a.zip", members, count=False))
+
+    assert "manifest.json, which is written last" in error.told
+
+
+async def test_an_export_that_lacks_a_kind_is_refused(members: Contents, tmp_path: Path) -> None:
+    del members["usage.jsonl"]
+
+    assert "usage.jsonl" in (await refused(write(tmp_path / "a.zip", members))).told
+
+
+async def test_a_later_version_is_refused_with_what_to_do(
+    members: Contents, tmp_path: Path
+) -> None:
+    manifest = {**json.loads(members["manifest.json"]), "form": 3, "new": [{"deep": {}}]}
+    members["manifest.json"] = json.dumps(manifest).encode()
+
+    error = await refused(write(tmp_path / "a.zip", members, count=False))
+
+    assert (error.details["expected"], error.details["received"]) == ("form 2", "form 3")
+    assert "Upgrade" in error.details["hint"]
+
+
+async def test_a_byte_that_was_turned_is_noticed(file: Path, tmp_path: Path) -> None:
+    whole = bytearray(file.read_bytes())
+    with zipfile.ZipFile(file) as archive:
+        info = archive.getinfo("messages.jsonl")
+    whole[info.header_offset + 100] ^= 0xFF
+    (tmp_path / "a.zip").write_bytes(bytes(whole))
+
+    error = await refused(tmp_path / "a.zip")
+
+    assert str(error.details["where"]).startswith("messages.jsonl")
+
+
+# Hostile zips
+
+
+NAMES = (
+    *("../evil", "/etc/passwd", "files/../../evil", "files/..", "files/a/b", "files\\evil"),
+    *("C:\\evil", "files/c:evil", "THREADS.JSONL", "files/\x01", "x" * 300, "files/"),
+)
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_a_name_that_no_export_has_is_refused(file: Path, tmp_path: Path, name: str) -> None:
+    bad = copy(file, tmp_path, lambda archive: archive.writestr(name, b"evil"))
+
+    assert "member" in (await refused(bad)).message
+
+
+def copy(file: Path, folder: Path, add: Callable[[zipfile.ZipFile], None]) -> Path:
+    """The archive with something more in it."""
+    bad = folder / "bad.zip"
+    bad.write_bytes(file.read_bytes())
+    with zipfile.ZipFile(bad, "a") as archive:
+        add(archive)
+    return bad
+
+
+async def test_a_link_is_refused(file: Path, tmp_path: Path) -> None:
+    info = zipfile.ZipInfo("files/link")
+    info.external_attr = (stat.S_IFLNK | 0o777) << 16
+    bad = copy(file, tmp_path, lambda archive: archive.writestr(info, "/etc/passwd"))
+
+    assert (await refused(bad)).details["received"] == "a link"
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+async def test_a_name_that_is_there_twice_is_refused(file: Path, tmp_path: Path) -> None:
+    bad = copy(file, tmp_path, lambda archive: archive.writestr("threads.jsonl", b""))
+
+    error = await refused(bad)
+
+    assert (error.details["where"], error.details["received"]) == ("threads.jsonl", "twice")
+
+
+async def test_a_member_that_is_packed_otherwise_is_refused(file: Path, tmp_path: Path) -> None:
+    bad = copy(file, tmp_path, lambda archive: archive.writestr("files/x", b"x", zipfile.ZIP_LZMA))
+
+    assert "packed" in (await refused(bad)).message
+
+
+async def test_an_archive_that_holds_too_much_for_its_size_is_refused(
+    file: Path, tmp_path: Path
+) -> None:
+    bad = copy(
+        file,
+        tmp_path,
+        lambda archive: archive.writestr("files/x", bytes(20_000_000), zipfile.ZIP_DEFLATED),
+    )
+
+    assert "too much" in (await refused(bad, bounds=Bounds(small=1_000_000))).message
+    assert "too large" in (await refused(bad, bounds=Bounds(file=1_000_000))).message
+    assert "too much" in (await refused(bad, bounds=Bounds(total=1_000_000))).message
+
+
+async def test_too_many_members_are_refused_before_their_list_is_read(
+    file: Path, tmp_path: Path
+) -> None:
+    def add(archive: zipfile.ZipFile) -> None:
+        for number in range(100):
+            archive.writestr(f"files/{number}", b"")
+
+    bad = copy(file, tmp_path, add)
+
+    assert "too many members" in (await refused(bad, bounds=Bounds(members=100))).message
+    assert "too many members" in (await refused(bad, bounds=Bounds(directory=1000))).message
+
+
+async def test_members_that_share_their_bytes_are_refused(file: Path, tmp_path: Path) -> None:
+    bad = copy(file, tmp_path, lambda archive: archive.writestr("files/x", bytes(1000)))
+    whole = bytearray(bad.read_bytes())
+    entries = [place for place in range(len(whole) - 4) if whole[place : place + 4] == b"PK\1\2"]
+    first = struct.unpack_from("<L", whole, entries[0] + 42)
+    struct.pack_into("<L", whole, entries[-1] + 42, *first)
+    bad.write_bytes(bytes(whole))
+
+    assert "Members lie in one another" in (await refused(bad)).message
+
+
+# Hostile records
+
+
+def change(kind: str, **fields: Any) -> Callable[[Contents], None]:
+    def apply(members: Contents) -> None:
+        record = members[f"{kind}.jsonl"][0]
+        (
+            record["run"] if kind == "runs" and fields.keys() & record["run"].keys() else record
+        ).update(fields)
+
+    return apply
+
+
+def raw(kind: str, line: bytes) -> Callable[[Contents], None]:
+    return lambda members: members[f"{kind}.jsonl"].append(line)
+
+
+def twin(kind: str, **fields: Any) -> Callable[[Contents], None]:
+    return lambda members: members[f"{kind}.jsonl"].append(
+        {**members[f"{kind}.jsonl"][0], **fields}
+    )
+
+
+LEVELS = '{"a":' * 200 + "1" + "}" * 200
+DEEP = b'{"a":' * 100_000
+BAD = {
+    "wrong type": (change("threads", created_at="now"), "created_at"),
+    "missing field": (raw("messages", b'{"id":"msg_1"}'), "messages.jsonl, line"),
+    "no JSON": (raw("messages", b"{"), "messages.jsonl, line"),
+    "no object": (raw("assistants", b"[]"), "assistants.jsonl, line 2"),
+    "NUL": (change("threads", title="a\0b"), "threads.jsonl, line 1, $.title"),
+    "raw NUL": (raw("threads", b'{"id":"\0"}'), "threads.jsonl, line"),
+    "half a character": (raw("threads", b'{"id":"\\ud800"}'), "threads.jsonl, line"),
+    "no UTF-8": (raw("threads", b'{"id":"\xff"}'), "threads.jsonl, line"),
+    "huge number": (change("messages", created_at=2**63), "messages.jsonl, line 1"),
+    "late time": (change("messages", created_at=2**60), "$.created_at"),
+    "negative time": (change("actions", expires_at=-1), "$.expires_at"),
+    "deep": (raw("actions", DEEP), "actions.jsonl, line"),
+    "deep value": (
+        change("actions", arguments=json.loads('{"a":' * 200 + "1" + "}" * 200)),
+        "deep",
+    ),
+    "long id": (change("threads", id="thread_" + "x" * 200), "$.id"),
+    "other prefix": (change("threads", id="run_1"), "$.id"),
+    "id with space": (change("threads", id="thread_a b"), "$.id"),
+    "long model": (change("runs", model="m" * 10_000), "$.model"),
+    "long call": (change("actions", tool_call_id="c" * 10_000), "$.tool_call_id"),
+    "place 0": (change("messages", number=0), "$.number"),
+    "place beyond": (change("messages", number=2**31), "$.number"),
+    "unknown status": (change("runs", status="resting"), "runs.jsonl, line 1"),
+    "end without time": (change("runs", status="completed", ended_at=None), "$.run.ended_at"),
+    "events beyond": (change("runs", events_after=10**6), "$.events_after"),
+    "event 0": (change("events", first=0), "$.first"),
+    "no event": (change("events", events=[{"type": "boom"}]), "$.events[0]"),
+    "no events": (change("events", events=[]), "events.jsonl, line 1"),
+    "another owner's usage": (change("usage", owner="eve"), "$.owner"),
+    "another owner's entry": (change("audit", owner="eve"), "$.owner"),
+    "nobody's entry": (change("audit", owner=None), "$.owner"),
+    "another owner's key": (change("keys", owner="eve"), "$.owner"),
+    "no deed": (change("audit", what="owner.crowned"), "audit.jsonl, line 1"),
+    "no day": (change("usage", day="today"), "$.day"),
+    "less than nothing": (change("usage", runs=-1), "$.runs"),
+    "twin id": (twin("messages", number=77), "messages.jsonl, line"),
+    "twin place": (twin("messages", id="msg_other"), "messages.jsonl, line"),
+    "twin thread": (twin("threads"), "threads.jsonl, line"),
+    "twin call": (twin("actions", id="act_other"), "actions.jsonl, line"),
+    "twin events": (twin("events"), "events.jsonl, line"),
+    "no bytes": (change("files", place="files/other"), "$.place"),
+    "other size": (change("files", size=3), "$.place"),
+    "path as name": (change("files", name="../x"), "files.jsonl, line 1"),
+    "page as type": (change("files", media_type="text/html; x"), "$.media_type"),
+    "twin file": (twin("files", id="file_other"), "files.jsonl, line"),
+    "image without source": (change("messages", content=[{"type": "image"}]), "messages.jsonl"),
+    "local image": (
+        change("messages", content=[{"type": "image", "url": "file:///etc/passwd"}]),
+        "messages.jsonl",
+    ),
+    "nameless output": (change("messages", role="tool", tool_call_id=None), "messages.jsonl"),
+    "file nobody names": (lambda members: members.update({"files/x": b"x"}), "files/x"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+async def test_a_record_that_is_wrong_is_refused_with_its_place(
+    members: Contents, tmp_path: Path, name: str
+) -> None:
+    spoil, place = BAD[name]
+    spoil(members)
+
+    error = await refused(write(tmp_path / "a.zip", members))
+
+    assert place in error.told + str(error.details.get("where")), error.told
+
+
+async def test_a_gap_in_a_log_is_refused(members: Contents, tmp_path: Path) -> None:
+    [*_, log] = members["events.jsonl"]
+    log["first"] = 2
+    other = {**log, "first": 1, "events": log["events"][:2]}
+    members["events.jsonl"].append(other)
+
+    assert "missing or there twice" in (await refused(write(tmp_path / "a.zip", members))).message
+
+
+async def test_a_line_that_is_too_long_is_refused(file: Path) -> None:
+    error = await refused(file, bounds=Bounds(line=100))
+
+    assert "line 1" in str(error.details["where"])
+
+
+async def test_as_many_records_as_the_manifest_says_are_wanted(
+    members: Contents, tmp_path: Path
+) -> None:
+    members["messages.jsonl"].pop()
+
+    error = await refused(write(tmp_path / "a.zip", members, count=False))
+
+    assert error.details["where"] == "messages.jsonl"
+
+
+async def test_what_belongs_to_nothing_is_left_out_and_told(
+    members: Contents, tmp_path: Path
+) -> None:
+    threads = members["threads.jsonl"]
+    members["threads.jsonl"] = [each for each in threads if each["id"] != THREAD]
+    store = MemoryStore(lambda: NOW)
+
+    result = await imported(store, write(tmp_path / "a.zip", members))
+
+    left_out = {"messages": 7, "runs": 1, "events": 1, "actions": 1}
+    assert {kind: result.skipped[kind] for kind in left_out} == left_out
+    assert result.added["threads"] == len(threads) - 1
+
+
+# Whatever else it may be
+
+
+def spoiled(draw: st.DrawFn, whole: bytes) -> bytes:
+    """The file with some bytes changed, cut out or put in."""
+    bad = bytearray(whole)
+    for _ in range(draw(st.integers(1, 4))):
+        place = draw(st.integers(0, len(bad) - 1))
+        match draw(st.sampled_from(("turn", "cut", "add"))):
+            case "turn":
+                bad[place] = draw(st.integers(0, 255))
+            case "cut":
+                del bad[place : place + draw(st.integers(1, 64))]
+            case _:
+                bad[place:place] = draw(st.binary(min_size=1, max_size=64))
+    return bytes(bad)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+
+anything = settings(
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+
+
+@pytest.mark.hypothesis
+@anything
+@given(data=st.data())
+async def test_no_bytes_do_harm(file: Path, tmp_path: Path, data: st.DataObject) -> None:
+    bad = tmp_path / "bad.zip"
+    bad.write_bytes(data.draw(st.composite(spoiled)(file.read_bytes())))
+
+    await all_or_nothing(bad)
+
+
+@pytest.mark.hypothesis
+@anything
+@given(data=st.data())
+async def test_no_values_do_harm(members: Contents, tmp_path: Path, data: st.DataObject) -> None:
+    kinds = [name for name, held in members.items() if name.endswith(".jsonl") and held]
+    spoilt = json.loads(json.dumps({name: members[name] for name in kinds}))
+    for _ in range(data.draw(st.integers(1, 3))):
+        record = data.draw(st.sampled_from(spoilt[data.draw(st.sampled_from(kinds))]))
+        if not isinstance(record, dict):
+            continue
+        inner = record.get("run", record)
+        field = data.draw(st.sampled_from(sorted(inner)))
+        inner[field] = data.draw(json_values)
+
+    await all_or_nothing(write(tmp_path / "bad.zip", {**members, **spoilt}))
+
+
+async def all_or_nothing(file: Path) -> OwnerImport | None:
+    """What was imported, which is the same a second time; nothing where it was refused."""
+    store = MemoryStore(lambda: NOW)
+    try:
+        result = await imported(store, file)
+    except (errors.InvalidRequest, errors.TooLarge):
+        assert not (await store.owners(9)).data
+        return None
+    assert (await imported(store, file)).added == {}
+    assert (await store.live_runs(9)).data == []
+    return result

@@ -37,6 +37,7 @@ from antiphon.api.operations import (
     NewLimits,
     NewMessage,
     Operation,
+    OwnerImport,
     ProviderProblem,
     UsageReport,
     path_fields,
@@ -129,6 +130,7 @@ RECORDS: tuple[type[Any], ...] = (
     BackendServer,
     ProviderKey,
     OwnerTotals,
+    OwnerImport,
     Erasure,
 )
 
@@ -382,7 +384,8 @@ def _outcome(call: type[Operation[Any]]) -> str:
 def _place(call: type[Operation[Any]], name: str) -> str:
     if name in path_fields(call):
         return "path"
-    return "query" if call.route.startswith(("GET", "DELETE")) else "body"
+    in_query = call.upload or call.route.startswith(("GET", "DELETE"))
+    return "query" if in_query else "body"
 
 
 def _fields(kind: type[Any], place: Callable[[str], str] | None = None) -> Iterator[str]:

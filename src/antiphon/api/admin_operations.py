@@ -514,7 +514,7 @@ OWNER_OPERATIONS: tuple[type[Operation[Any]], ...] = (
     ListAllProviderKeys,
     ListOwners,
     ExportOwner,
-    ImportOwner,
     SetOwnersProviderKey,
     EraseOwner,  # last: an owner's name may look like the end of the other paths
+    ImportOwner,
 )

@@ -132,6 +132,7 @@ RECORDS: tuple[type[Any], ...] = (
     OwnerTotals,
     OwnerImport,
     Erasure,
+    OwnerImport,
 )
 
 

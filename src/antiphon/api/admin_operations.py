@@ -457,10 +457,10 @@ class ExportOwner(Operation[None], frozen=True):
 class OwnerImport(msgspec.Struct, frozen=True, kw_only=True):
     """Result of an import: numbers of records by kind, without those that are 0.
 
-    `added` is what was not there, or would be added where it was only checked; `unchanged` what was
-    there already. `skipped` are keys, which are never imported, and records whose thread or run
-    was deleted, or made, while the export was written. `ended_runs` had not ended then; they come
-    in as `cancelled`.
+    `added` are new records, or those that would be added if it was only checked; `unchanged`
+    existed before. `skipped` are keys, which are never imported, and records whose thread or run
+    was deleted or created during the export. `ended_runs` had not ended; they are imported as
+    `cancelled`.
     """
 
     owner: str
@@ -472,14 +472,14 @@ class OwnerImport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ImportOwner(Operation[OwnerImport], frozen=True):
-    """Import what `ExportOwner` gave, here or elsewhere; the zip is the body.
+    """Import an export of `ExportOwner`, here or in another installation; the body is the zip.
 
-    Everything comes in for `owner`, or for the owner that the export names, and is seen when all
-    of it is there. Ids are kept, or with `new_ids` made anew. With `check` nothing is written.
-    What is there already is left as it is, so the same import again changes nothing, and one that
-    broke off goes on. Keys are not imported, and no run is started: one that had not ended comes in
-    as cancelled. Raises `Conflict` where an id is taken by something else, `InvalidRequest` and
-    `TooLarge` for a file that no export is; nothing was written then.
+    The data becomes that of `owner`, or of the export's own owner, and is visible once all of it
+    is there. Ids are kept, or created with `new_ids`. With `check`, nothing is written. Existing
+    records are not changed, so that repeating an import changes nothing, and an interrupted
+    import continues. Keys are not imported, and no run is started: a run that had not ended is
+    imported as cancelled. Raises `Conflict` if an id belongs to another object, and
+    `InvalidRequest` or `TooLarge` for a file that is no valid export; nothing is written then.
     """
 
     route: ClassVar[str] = "POST /v1/imports"

@@ -85,14 +85,14 @@ def _show_grants(grants: GrantsFile, *, as_json: bool) -> int:
         print_json({"grants": allowed})
     else:
         rows = [
-            (each.server or "-", each.own_name, each.origin or "-", _asked_by(each))
+            (each.server or "-", each.own_name, each.origin or "-", _describe_asker(each))
             for each in allowed
         ]
         print(format_table(("server", "tool", "what the server is", "where this asks"), rows))
     return 0
 
 
-def _asked_by(grant: ToolGrant) -> str:
+def _describe_asker(grant: ToolGrant) -> str:
     return "none: it is asked about again" if grant.asked_by is None else str(grant.asked_by)
 
 

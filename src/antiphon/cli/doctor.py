@@ -186,7 +186,7 @@ async def _database(settings: Settings) -> AsyncIterator[Finding]:
             sealed = await _check_encrypted_keys(settings, store)
             waiting = await _find_waiting_runs(store)
         formed = f"{where}: answers, has this version's form" if form else where
-        yield _written(file) if file else Finding("database", "ok", formed)
+        yield _check_writable(file) if file else Finding("database", "ok", formed)
         yield _access(len(keys), settings)
         for finding in (*sealed, *waiting):
             yield finding
@@ -259,7 +259,7 @@ def _place_of_words(text: str) -> str:
     return f"{destination.name}{where}"
 
 
-def _written(file: Path) -> Finding:
+def _check_writable(file: Path) -> Finding:
     if not os.access(file, os.W_OK):
         return Finding("database", "broken", f"{file} cannot be written", _ANOTHER_PLACE)
     size = f"{file.stat().st_size / 1e6:.1f} MB"

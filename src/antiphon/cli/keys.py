@@ -69,7 +69,7 @@ def _limit_arguments(parser: ArgumentParser, more: str) -> None:
     for name, (meaning, _) in _LIMITS.items():
         flag = "--" + name.replace("_", "-")
         parser.add_argument(
-            flag, type=_bound, default=msgspec.UNSET, metavar="N", help=meaning + more
+            flag, type=_parse_limit, default=msgspec.UNSET, metavar="N", help=meaning + more
         )
 
 
@@ -150,7 +150,7 @@ def _describe_limits(limits: Limits) -> str:
     return ", ".join(f"{bound} {unit}" for unit, bound in bounds.items() if bound is not None)
 
 
-def _bound(text: str) -> int | None:
+def _parse_limit(text: str) -> int | None:
     if text == "none":
         return None
     if not re.fullmatch("[1-9][0-9]{0,14}", text):

@@ -27,10 +27,12 @@ def log_in(asked: Namespace, settings: Settings) -> int:
     """Log in at a server; return the exit code."""
     config = _over_http(asked.name, settings)
     person = AtTerminal(opens=not asked.no_browser)
-    return run_interruptibly(lambda: _logged_in(config, settings, person))
+    return run_interruptibly(lambda: _log_in_interactively(config, settings, person))
 
 
-async def _logged_in(config: ServerConfig, settings: Settings, person: AtTerminal) -> int:
+async def _log_in_interactively(
+    config: ServerConfig, settings: Settings, person: AtTerminal
+) -> int:
     patient = replace(config, enabled=True, connect_timeout=PERSON_SECONDS + 30)
     auth = authorizer(settings, os.environ, person)
     async with AsyncMcpServerPool([patient], auth=auth, delays=()) as running:

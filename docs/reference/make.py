@@ -132,7 +132,6 @@ RECORDS: tuple[type[Any], ...] = (
     OwnerTotals,
     OwnerImport,
     Erasure,
-    OwnerImport,
 )
 
 

@@ -240,13 +240,14 @@ class _Export:
 
     async def _run_record(self, run: Run) -> RunRecord:
         """Return a run and its log's end as they were at one moment."""
+        lease = await self._store.run_lease(run.id)
         for _ in range(TRIES):
-            lease, before = await self._store.run_lease(run.id), run
             if run.status.ended:
                 break
-            run = await self._store.get(Run, self._owner, run.id)
+            before, run = run, await self._store.get(Run, self._owner, run.id)
             if run == before:
                 break
+            lease = await self._store.run_lease(run.id)
         return RunRecord(run, lease.kept_after, lease.last_event)
 
     async def _events(self) -> AsyncGenerator[EventsRecord, None]:

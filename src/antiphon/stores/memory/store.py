@@ -726,7 +726,8 @@ class MemoryStore:
             if kind is AuditEntry
             else self._records_of(kind)
         )
-        return {record.id: (whose, record) for whose, record in owned if record.id in wanted}
+        found = {record.id: (whose, record) for whose, record in owned if record.id in wanted}
+        return cast("dict[str, tuple[str, T]]", found)
 
     async def thread_families(self, thread_ids: Sequence[str]) -> Mapping[str, str]:
         """See `AdminStore.thread_families`."""

@@ -11,7 +11,8 @@ BIN := .venv/bin
 # Compiled once, and not by each of some thousand processes, whatever the environment says.
 PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/pytest
 QUICK = $(addprefix tests/,types engine wires settings telemetry providers stores buses tools runtime)
-SLOW_IMPORT = tests/providers/test_anyllm.py
+# These import vendors' libraries, which takes seconds.
+VENDORS = $(addprefix --ignore=tests/providers/test_,anyllm.py provider_conformance.py)
 COMPILE = $(UV) pip compile --quiet --universal --generate-hashes --upgrade \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
@@ -22,7 +23,7 @@ run: .venv/.ready ## start backend and web chat on port 8000 or the next free on
 	@$(BIN)/python examples/first_run.py
 
 quick: .venv/.ready ## pure tests and tests in one process, below a minute
-	@$(PYTEST) -n 2 --dist worksteal -m "not soak and not processes" $(QUICK) --ignore $(SLOW_IMPORT)
+	@$(PYTEST) -n 3 --dist worksteal -m "not soak and not processes" $(QUICK) $(VENDORS)
 
 test: check ## everything that must hold before a change is taken
 	@$(BIN)/python tests/support/install_programs.py

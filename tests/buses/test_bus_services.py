@@ -19,6 +19,8 @@ from tests.support.services.fault_proxy import FaultProxy, Way
 from tests.support.services.postgres import Postgres
 from tests.support.services.redis import Redis
 
+pytestmark = pytest.mark.processes
+
 Server = Postgres | Redis
 
 QUICK = BusTiming(probe=0.1, echo=0.5, retry=(0.05,))

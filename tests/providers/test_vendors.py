@@ -14,6 +14,8 @@ from antiphon.settings.settings import Settings
 from antiphon.types.errors import BadSettings, install_hint
 from tests.support.providers.anthropic_upstream import SCENARIOS, AnthropicUpstream
 
+pytestmark = pytest.mark.processes
+
 EXTRA = pytest.mark.skipif(not is_installed(), reason="antiphon[vendors] is not installed")
 KEYS = {"ANTHROPIC_API_KEY": "k", "GEMINI_API_KEY": "k"}
 

@@ -26,6 +26,8 @@ from antiphon.types.runs import Run
 from tests.support.services.postgres import Postgres
 from tests.support.services.redis import Redis
 
+pytestmark = pytest.mark.processes
+
 SOON = 60.0
 BY = Principal()
 CONNECTIONS = 4

@@ -1,4 +1,4 @@
-"""What every benchmark is given: how large it shall be, a folder, and servers to measure."""
+"""Environment of a benchmark: its size, a folder, and servers to measure."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Bench:
     folder: Path
 
     def pick(self, smoke: T, quick: T, full: T) -> T:
-        """What belongs to the size."""
+        """Return the value for the chosen size."""
         return {"smoke": smoke, "quick": quick, "full": full}[self.size]
 
     @asynccontextmanager

@@ -26,7 +26,7 @@ async def measure(bench: Bench) -> list[Row]:
     rows = _rows(f"{whole:,} tokens of all kinds", mixed(whole))
     for kind in BLOCKS:
         rows += _rows(f"{block:,} tokens in one {kind}", single(kind, block))[:1]
-    thought = _paced(single("paragraph", block), ReasoningDelta)
+    thought = _measure_redraws(single("paragraph", block), ReasoningDelta)
     rows.append(_growth(f"{block:,} tokens of reasoning", thought))
     return rows
 
@@ -41,8 +41,8 @@ class _Sink(io.StringIO):
         return len(text)
 
 
-def _paced(text: str, kind: type[TextDelta | ReasoningDelta] = TextDelta) -> list[float]:
-    """CPU seconds of each redraw, and at the end: characters written per character said."""
+def _measure_redraws(text: str, kind: type[TextDelta | ReasoningDelta] = TextDelta) -> list[float]:
+    """Return CPU seconds of each redraw and, last, characters written per character of text."""
     theme, sink = THEMES["dark"], _Sink()
     handler, region = StreamingResponseHandler(theme), Region(sink, Ink(theme))
     costs: list[float] = []
@@ -55,7 +55,7 @@ def _paced(text: str, kind: type[TextDelta | ReasoningDelta] = TextDelta) -> lis
 
 
 def _rows(what: str, text: str) -> list[Row]:
-    costs = _paced(text)
+    costs = _measure_redraws(text)
     *redraws, written = costs
     return [
         _growth(what, costs),

@@ -1,4 +1,4 @@
-"""What becomes of odd replies: in the usual loop over openai's SDK, in its accumulator, and here.
+"""Results of unusual replies: in the usual loop over openai's SDK, in its accumulator, and here.
 
     python -m benchmarks.upstreams [--write]
 
@@ -52,7 +52,7 @@ TOOL: Any = {
 
 @dataclass(frozen=True)
 class Heard:
-    """What a reader made of a reply. `fault` is how it failed, `word` the finish reason."""
+    """Result of a reader for one reply. `fault` is how it failed, `word` the finish reason."""
 
     text: str = ""
     calls: tuple[tuple[str | None, str | None, str], ...] = ()
@@ -93,8 +93,8 @@ async def usual(url: str, name: str) -> Heard:
     return Heard(text, _calls(calls.values()), word)
 
 
-async def accumulated(url: str, name: str) -> Heard:
-    """The SDK's own accumulator."""
+async def read_with_accumulator(url: str, name: str) -> Heard:
+    """Read the reply with the SDK's own accumulator."""
     async with (
         _sdk(url) as client,
         client.chat.completions.stream(
@@ -130,13 +130,13 @@ async def antiphon(url: str, name: str) -> Heard:
 
 READERS: dict[str, Reader] = {
     "loop": usual,
-    "`chat.completions.stream()`": accumulated,
+    "`chat.completions.stream()`": read_with_accumulator,
     "Antiphon": antiphon,
 }
 
 
 def right(scenario: Scenario, heard: Heard) -> bool:
-    """Whether that is what the reply means."""
+    """Return if that is what the reply means."""
     match scenario.expect:
         case "completed":
             return not heard.fault and (heard.text, heard.calls) == (scenario.text, ())
@@ -145,21 +145,23 @@ def right(scenario: Scenario, heard: Heard) -> bool:
         case "action_required":
             ids = [given for given, _, _ in heard.calls]
             names = {name for _, name, _ in heard.calls}
-            told = [_parsed(arguments) for _, _, arguments in heard.calls]
-            wanted = [_parsed(arguments) for arguments in scenario.calls]
+            told = [_parse_arguments(arguments) for _, _, arguments in heard.calls]
+            wanted = [_parse_arguments(arguments) for arguments in scenario.calls]
             distinct = all(ids) and len(set(ids)) == len(ids)
             return not heard.fault and names == {"f"} and distinct and told == wanted
         case "invalid_tool_call":
             whole = all(
-                n == "f" and _parsed(arguments) is not None for _, n, arguments in heard.calls
+                name == "f" and _parse_arguments(arguments) is not None
+                for _, name, arguments in heard.calls
+                for _, n, arguments in heard.calls
             )
             return bool(heard.fault) or not whole or not heard.calls
         case _:
             return bool(heard.fault)
 
 
-async def played() -> AsyncIterator[tuple[str, list[Heard]]]:
-    """Each scenario, and what every reader made of it."""
+async def play_scenarios() -> AsyncIterator[tuple[str, list[Heard]]]:
+    """Yield each scenario with the result of every reader."""
     slots = asyncio.Semaphore(AT_ONCE)
 
     async def read(reader: Reader, name: str) -> Heard:
@@ -190,7 +192,7 @@ async def table() -> str:
     wrong: list[str] = []
     sums = [0] * len(READERS)
     count = 0
-    async for name, heard in played():
+    async for name, heard in play_scenarios():
         verdicts = [right(SCENARIOS[name], each) for each in heard]
         count += 1
         sums = [total + verdict for total, verdict in zip(sums, verdicts, strict=True)]
@@ -224,15 +226,15 @@ def _short(text: object) -> str:
     return text if len(text) <= 40 else text[:37] + "..."
 
 
-def _parsed(arguments: str) -> Any:
+def _parse_arguments(arguments: str) -> Any:
     try:
-        parsed = json.loads(arguments or "{}", parse_constant=_refused)
+        parsed = json.loads(arguments or "{}", parse_constant=_refuse_constant)
     except (TypeError, ValueError):
         return None
     return parsed if isinstance(parsed, dict) else {} if parsed is None else None
 
 
-def _refused(name: str) -> None:
+def _refuse_constant(name: str) -> None:
     raise ValueError(name)
 
 

@@ -1,4 +1,4 @@
-"""What the Flask app makes of many streams, on our server and on one of threads, beside a relay."""
+"""Many streams of the Flask app, on our server and on one of threads, beside a relay."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ async def _gunicorn(bench: Bench, upstream: Target) -> AsyncIterator[Target]:
 
 
 def _cookie(process: Child) -> str:
-    """What the page's address gives a browser."""
+    """Return the response of the page's address to a browser."""
     line = http.client.HTTPConnection("127.0.0.1", process.port, timeout=30)
     line.request("GET", "/")
     answer = line.getresponse()

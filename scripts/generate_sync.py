@@ -93,7 +93,7 @@ def to_sync(source: str) -> str:
     """
     text = _Text(source)
     edits = [*_edit_words(text), *_edit_expressions(text)]
-    code = text.edited(edits)
+    code = text.apply_edits(edits)
     for node in ast.walk(ast.parse(code)):
         if isinstance(node, ast.Name) and node.id == "asyncio":
             line = code.splitlines()[node.lineno - 1].strip()
@@ -130,7 +130,7 @@ class _Text:
         """Return the offset of a position of `ast`, which counts the bytes of UTF-8."""
         return self._offsets[row - 1] + len(self._lines[row - 1].encode()[:column].decode())
 
-    def edited(self, edits: list[tuple[int, int, str]]) -> str:
+    def apply_edits(self, edits: list[tuple[int, int, str]]) -> str:
         """Return the source with the text of each span replaced."""
         parts: list[str] = []
         done = 0

@@ -88,19 +88,23 @@ async def main() -> None:
     """Take them all."""
     program = shutil.which("chromium") or sys.exit("Chromium is not here.")
     async with running(program) as chromium:
-        await _taken(chromium, "light", WIDE, {"web-chat": conversation, "web-approval": approval})
-        await _taken(chromium, "dark", WIDE, {"web-dark": conversation})
-        await _taken(chromium, "light", PHONE, {"web-phone": conversation})
+        await _take_pictures(
+            chromium, "light", WIDE, {"web-chat": conversation, "web-approval": approval}
+        )
+        await _take_pictures(chromium, "dark", WIDE, {"web-dark": conversation})
+        await _take_pictures(chromium, "light", PHONE, {"web-phone": conversation})
 
 
-def _kept(file: Path, text: str) -> Path:
+def _write_tools(file: Path, text: str) -> Path:
     file.write_text(text)
     return file
 
 
-async def _taken(chromium: Browser, scheme: str, size: Size, scenes: dict[str, Scene]) -> None:
+async def _take_pictures(
+    chromium: Browser, scheme: str, size: Size, scenes: dict[str, Scene]
+) -> None:
     with tempfile.TemporaryDirectory() as home:
-        tools = _kept(Path(home, "tools.py"), TOOLS)
+        tools = _write_tools(Path(home, "tools.py"), TOOLS)
         named = ("--tools", f"{tools}", "--tools", "antiphon.tools.samples", "--ask", "send_mail")
         async with Model() as model:
             model.names = ["qwen3"]

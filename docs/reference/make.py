@@ -143,16 +143,16 @@ def calls() -> Iterator[str]:
             group = found
             yield f"## {group.replace('_', ' ').capitalize()}\n"
         yield f"### `{call.route}`\n"
-        yield f"{_said(call)}\n"
+        yield f"{_docstring(call)}\n"
         yield f"{_outcome(call)}\n"
         yield from _fields(call, place=partial(_place, call))
 
 
 def records() -> Iterator[str]:
-    """What calls answer and take, field by field."""
+    """Yield the fields of all records of requests and responses."""
     for record in RECORDS:
         yield f"### {record.__name__}\n"
-        yield f"{_said(record)}\n"
+        yield f"{_docstring(record)}\n"
         yield from _fields(record)
 
 
@@ -160,7 +160,7 @@ def events() -> Iterator[str]:
     """Every event with what it carries."""
     for kind in get_args(Event):
         yield f"### `{kind.__struct_config__.tag}`\n"
-        yield f"{_said(kind)} In Python: `{kind.__name__}`.\n"
+        yield f"{_docstring(kind)} In Python: `{kind.__name__}`.\n"
         yield from _fields(kind)
 
 
@@ -180,7 +180,7 @@ def settings() -> Iterator[str]:
 
 
 def quirks() -> Iterator[str]:
-    """What servers get wrong, who reported it, and what is done."""
+    """Yield the catalogue of quirks: the fault, its source and its handling."""
     rows = [
         (
             str(quirk.number),
@@ -212,7 +212,7 @@ def providers() -> Iterator[str]:
 
 
 def _differences(server: ServerTerms) -> Iterator[str]:
-    """What an entry says beyond its own names, as it would stand in TOML."""
+    """Yield the settings of an entry beyond its names, as in TOML."""
     plain = ServerTerms(base_url=server.base_url)
     for field in ("models", *_LIMITS):
         if (value := getattr(server, field)) != getattr(plain, field):
@@ -267,7 +267,7 @@ def exit_codes() -> Iterator[str]:
 def problem_codes() -> Iterator[str]:
     """Every error that has a code of its own, with its HTTP status."""
     rows = [
-        (f"`{kind.code}`", _statuses(kind), f"`{kind.__name__}`", _said(kind))
+        (f"`{kind.code}`", _statuses(kind), f"`{kind.__name__}`", _docstring(kind))
         for kind in _family(errors.AntiphonError)
         if kind is not errors.AntiphonError and "code" in vars(kind)
     ]
@@ -345,7 +345,7 @@ _SECTION = re.compile(r"(<!-- begin: (\w+) -->\n).*?(<!-- end: \2 -->)", re.DOTA
 
 def current(page: str) -> str:
     """The page with every section as the code has it now."""
-    return _SECTION.sub(lambda found: found[1] + "\n" + _made(found[2]) + found[3], page)
+    return _SECTION.sub(lambda found: found[1] + "\n" + _render_section(found[2]) + found[3], page)
 
 
 def main() -> None:
@@ -356,16 +356,16 @@ def main() -> None:
             file.write_text(made, "utf-8")
 
 
-def _made(section: str) -> str:
+def _render_section(section: str) -> str:
     return "".join(f"{block}\n" for block in SECTIONS[section]())
 
 
-def _said(kind: type[Any]) -> str:
+def _docstring(kind: type[Any]) -> str:
     return inspect.cleandoc(kind.__doc__ or "")
 
 
 def _first(kind: type[Any]) -> str:
-    return " ".join(_said(kind).partition("\n\n")[0].split())
+    return " ".join(_docstring(kind).partition("\n\n")[0].split())
 
 
 def _outcome(call: type[Operation[Any]]) -> str:
@@ -421,11 +421,11 @@ def _default(kind: type[Any], name: str) -> str:
 def _kind(kind: Any, limits: Meta | None = None) -> str:
     """A type as a reader of JSON would say it."""
     if kind in _PLAIN:
-        return _PLAIN[kind] + _limited(limits)
+        return _PLAIN[kind] + _describe_limits(limits)
     arguments = get_args(kind)
     match get_origin(kind):
         case None:
-            return _named(kind)
+            return _link_kind(kind)
         case origin if origin is Annotated:
             meta = next((note for note in kind.__metadata__ if isinstance(note, Meta)), None)
             return _kind(arguments[0], meta)
@@ -437,7 +437,7 @@ def _kind(kind: Any, limits: Meta | None = None) -> str:
             return _container(origin, arguments, limits)
 
 
-def _named(kind: Any) -> str:
+def _link_kind(kind: Any) -> str:
     if not inspect.isclass(kind):
         return "anything"  # a type variable
     if issubclass(kind, StrEnum):
@@ -450,7 +450,7 @@ def _container(origin: Any, arguments: tuple[Any, ...], limits: Meta | None) -> 
         return "object" if arguments[1] is Any else f"object of {_kind(arguments[1]).split()[0]}s"
     if origin is Listed:
         return f"a [page](#listed) of {_kind(arguments[0])}"
-    return f"list of {_kind(arguments[0])}{_limited(limits)}"
+    return f"list of {_kind(arguments[0])}{_describe_limits(limits)}"
 
 
 _PLAIN: dict[Any, str] = {
@@ -463,7 +463,7 @@ _PLAIN: dict[Any, str] = {
 }
 
 
-def _limited(limits: Meta | None) -> str:
+def _describe_limits(limits: Meta | None) -> str:
     match limits:
         case Meta(max_length=int(most)):
             return f" (at most {most})"

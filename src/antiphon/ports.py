@@ -31,7 +31,17 @@ from antiphon.types.accounts import (
 from antiphon.types.accounts import Key as Key
 from antiphon.types.chunks import Chunk, ModelRequest
 from antiphon.types.messages import Message, Progress, Tool, ToolCall, ToolResult, Upload
-from antiphon.types.runs import Action, Assistant, Deadlines, Destination, Run, RunLease, Thread
+from antiphon.types.runs import (
+    Action,
+    Assistant,
+    Deadlines,
+    Destination,
+    Run,
+    RunLease,
+    Serves,
+    Thread,
+    serve_all,
+)
 
 T = TypeVar("T")
 
@@ -252,26 +262,22 @@ class RunStore(Protocol):
     async def claim(
         self,
         decide: Decide,
-        destinations: Sequence[str] | None = None,
+        serves: Serves = serve_all,
         declined: Sequence[str] = (),
     ) -> Claim | None:
         """Claim the run that has waited longest, if one is queued and no worker holds it.
 
-        Only runs with one of these `RunLease.destination` are considered, all where it is None, and
-        none whose id is in `declined`.
+        Only runs are considered whose `RunLease.destination` is served, and none whose id is in
+        `declined`.
         """
         ...
 
-    async def destinations(self) -> Sequence[str]:
-        """Return the distinct destinations of the runs that wait for a worker, in no order."""
-        ...
-
     async def find_unclaimed_runs(
-        self, destinations: Sequence[str], wanted_before: int, limit: int
+        self, serves: Serves, wanted_before: int, limit: int
     ) -> Sequence[str]:
         """Return ids of runs that have waited for a worker since before `wanted_before` (ms).
 
-        The longest wait comes first. Runs with one of these destinations are left out.
+        The longest wait comes first. Runs whose destination is served are left out.
         """
         ...
 

@@ -42,9 +42,11 @@ from antiphon.types.runs import (
     McpServer,
     Run,
     RunLease,
+    Serves,
     Status,
     Thread,
     Usage,
+    serve_all,
 )
 from tests.support.stores.appending import appended
 from tests.support.stores.openers import Clock, Opener, opened
@@ -622,44 +624,50 @@ async def test_a_claim_finds_only_runs_of_the_destinations_it_names(
         await add_run(store, number, f"thread_{number}", wanted=True, destination=destination)
         clock.now += 1
 
-    named = [await store.claim(take(), ["here", "nowhere"]) for _ in range(3)]
+    named = [await store.claim(take(), {"here", "nowhere"}.__contains__) for _ in range(3)]
     assert [claim and claim.run.id for claim in named] == ["run_2", "run_4", None]
-    assert await store.claim(take(), []) is None
+    assert await store.claim(take(), set[str]().__contains__) is None
     assert named[0] is not None
     assert named[0].lease.destination == "here"
     assert (await store.run_lease("run_2")).destination == "here"
 
-    rest = [await store.claim(take(), ["elsewhere", "", "there"]) for _ in range(4)]
+    rest = [await store.claim(take(), {"elsewhere", "", "there"}.__contains__) for _ in range(4)]
     assert [claim and claim.run.id for claim in rest] == ["run_1", "run_3", "run_5", None]
 
 
-@pytest.mark.parametrize("destinations", [None, ["", "here"]], ids=["any", "named"])
+@pytest.mark.parametrize("serves", [serve_all, {"", "here"}.__contains__], ids=["any", "named"])
 async def test_a_claim_leaves_out_what_was_declined(
-    store: Store, clock: Clock, destinations: list[str] | None
+    store: Store, clock: Clock, serves: Serves
 ) -> None:
     for number in range(1, 5):
         await add_thread(store, number)
         await add_run(store, number, f"thread_{number}", wanted=True)
         clock.now += 1
 
-    claims = [await store.claim(take(), destinations, ["run_1", "run_3"]) for _ in range(3)]
+    claims = [await store.claim(take(), serves, ["run_1", "run_3"]) for _ in range(3)]
     assert [claim and claim.run.id for claim in claims] == ["run_2", "run_4", None]
-    last = await store.claim(take(), destinations)
+    last = await store.claim(take(), serves)
     assert last is not None
     assert last.run.id == "run_1"
 
 
-async def test_the_destinations_are_those_of_runs_that_wait_for_a_worker(
-    store: Store, clock: Clock
-) -> None:
-    assert await store.destinations() == []
+async def test_a_claim_asks_about_the_destinations_of_the_runs_that_wait(store: Store) -> None:
     for number, destination in enumerate(("b", "a", "b", "c"), 1):
         await add_thread(store, number)
         await add_run(store, number, f"thread_{number}", wanted=number < 4, destination=destination)
-    assert sorted(await store.destinations()) == ["a", "b"]
+    asked: set[str] = set()
 
-    await store.claim(take(), ["a"])
-    assert await store.destinations() == ["b"]
+    def serves_none(destination: str) -> bool:
+        asked.add(destination)
+        return False
+
+    assert await store.claim(take(), serves_none) is None
+    assert asked == {"a", "b"}
+
+    assert await store.claim(take(), {"a"}.__contains__)
+    asked.clear()
+    assert await store.claim(take(), serves_none) is None
+    assert asked == {"b"}
 
 
 async def test_unclaimed_are_runs_that_have_waited_and_are_for_others(
@@ -671,10 +679,17 @@ async def test_unclaimed_are_runs_that_have_waited_and_are_for_others(
         await add_run(store, number, f"thread_{number}", wanted=True, destination=destination)
         clock.now += 1
 
-    assert await store.find_unclaimed_runs(["a"], before + 3, 9) == ["run_1", "run_3"]
-    assert await store.find_unclaimed_runs(["a"], before + 4, 9) == ["run_1", "run_3", "run_4"]
-    assert await store.find_unclaimed_runs([], before + 4, 2) == ["run_1", "run_2"]
-    assert await store.find_unclaimed_runs(["a", "b", ""], before + 4, 9) == []
+    assert await store.find_unclaimed_runs({"a"}.__contains__, before + 3, 9) == ["run_1", "run_3"]
+    assert await store.find_unclaimed_runs({"a"}.__contains__, before + 4, 9) == [
+        "run_1",
+        "run_3",
+        "run_4",
+    ]
+    assert await store.find_unclaimed_runs(set[str]().__contains__, before + 4, 2) == [
+        "run_1",
+        "run_2",
+    ]
+    assert await store.find_unclaimed_runs({"a", "b", ""}.__contains__, before + 4, 9) == []
 
 
 async def test_where_a_run_goes_is_kept_when_it_moves(store: Store) -> None:
@@ -695,14 +710,12 @@ async def test_a_claim_may_be_declined(store: Store) -> None:
     assert (await store.get(Run, None, "run_1")).status is Status.QUEUED
 
 
-@pytest.mark.parametrize("destinations", [None, ["", "here"]], ids=["any", "named"])
-async def test_each_run_is_claimed_once_by_many_at_once(
-    store: Store, destinations: list[str] | None
-) -> None:
+@pytest.mark.parametrize("serves", [serve_all, {"", "here"}.__contains__], ids=["any", "named"])
+async def test_each_run_is_claimed_once_by_many_at_once(store: Store, serves: Serves) -> None:
     for number in range(8):
         await add_thread(store, number)
         await add_run(store, number, f"thread_{number}", wanted=True)
-    claims = await asyncio.gather(*(store.claim(take(), destinations) for _ in range(20)))
+    claims = await asyncio.gather(*(store.claim(take(), serves) for _ in range(20)))
 
     claimed = sorted(claim.run.id for claim in claims if claim)
     assert claimed == [f"run_{number}" for number in range(8)]

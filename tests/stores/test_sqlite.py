@@ -415,7 +415,6 @@ HOT = (
     "call_ids",
     "active_run",
     "next_wanted",
-    "next_wanted_of",
     "destinations",
     "due",
     "move_run",

@@ -231,7 +231,7 @@ async def _find_waiting_runs(store: Store) -> Sequence[Finding]:
     """Return the runs that no worker has claimed, by the provider that they wait for."""
     before = await store.now() - int(UNCLAIMED_SECONDS * 1000)
     found: dict[str, list[str]] = {}
-    run_ids = await store.find_unclaimed_runs([], before, MOST_WAITING)
+    run_ids = await store.find_unclaimed_runs(lambda destination: False, before, MOST_WAITING)
     leases = await store.run_leases(run_ids)
     for run_id in run_ids:
         if run_id in leases:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import msgspec
 from msgspec.structs import replace
 
@@ -11,24 +9,17 @@ from antiphon.engine.snapshot import ChangeSet, Snapshot
 from antiphon.engine.unit_of_work import UnitOfWork
 from antiphon.types.errors import NotFound, ProviderMismatch
 from antiphon.types.ids import Mint
-from antiphon.types.runs import Destination, Run, RunLease, Status
+from antiphon.types.runs import Destination, Run, RunLease, Serves, Status
 
 ANY_ASKING_PROGRAM = "a program that asks for it"
 """Stands for the provider of a run from an earlier version, which has no destination."""
-
-
-def serve_all(destination: str) -> bool:
-    """Return True for every destination: where all programs have the same settings."""
-    return True
 
 
 class DestinationUnknown(Exception):
     """The run has no destination and needs one before this program can drive it."""
 
 
-def adopt_destination(
-    run: Run, lease: RunLease, serves: Callable[[str], bool], adopt: str | None
-) -> RunLease:
+def adopt_destination(run: Run, lease: RunLease, serves: Serves, adopt: str | None) -> RunLease:
     """Return the lease of a run after this program requested a turn.
 
     A run without a destination gets `adopt`. Raises `ProviderMismatch`, and `DestinationUnknown` if

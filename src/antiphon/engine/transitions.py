@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from antiphon.api import operations
 from antiphon.engine import quotas
-from antiphon.engine.destinations import adopt_destination, provider_name, serve_all
+from antiphon.engine.destinations import adopt_destination, provider_name
 from antiphon.engine.snapshot import ChangeSet, RunUpdate, Snapshot
 from antiphon.engine.turn import TurnResult
 from antiphon.engine.unit_of_work import UnitOfWork, rest_deadline, status_event
@@ -32,8 +32,10 @@ from antiphon.types.runs import (
     HostedTool,
     Run,
     RunLease,
+    Serves,
     Status,
     Thread,
+    serve_all,
 )
 
 _WANTED = '{"approve": true} or {"approve": false, "reason": "..."}'
@@ -209,7 +211,7 @@ def request_turn(
     *,
     by: Principal = LOCAL_PRINCIPAL,
     fresh: bool = False,
-    serves: Callable[[str], bool] = serve_all,
+    serves: Serves = serve_all,
     adopt: str | None = None,
 ) -> ChangeSet:
     """Request the next turn of this run, or join a turn in progress.

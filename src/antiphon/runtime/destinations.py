@@ -45,6 +45,7 @@ class Destinations:
         self._places = places
         self._servers = servers
         self._unmarked = unmarked
+        self._served: set[str] = set()  # the settings of a process do not change
 
     def of(self, opened: ResolvedModel, servers: Sequence[McpServer]) -> str:
         """Return the destination of a run of this provider, with tools of these servers."""
@@ -54,7 +55,15 @@ class Destinations:
         return replace(there, servers=tuple(self._servers.origins(servers))).text
 
     def serves(self, text: str) -> bool:
-        """Return whether a run with this destination can be run from here."""
+        """Return whether a run with this destination can be run from here; see `Serves`."""
+        if text in self._served:
+            return True
+        served = self._is_served(text)
+        if served:
+            self._served.add(text)
+        return served
+
+    def _is_served(self, text: str) -> bool:
         try:
             wanted = Destination.parse(text)
         except msgspec.DecodeError:  # a later version marks its runs otherwise

@@ -15,7 +15,7 @@ from time import monotonic
 from typing import NamedTuple
 
 from antiphon.engine import transitions
-from antiphon.engine.destinations import report_waiting, serve_all
+from antiphon.engine.destinations import report_waiting
 from antiphon.ports import (
     LEASES,
     QUEUE,
@@ -36,7 +36,7 @@ from antiphon.telemetry.failpoints import hit
 from antiphon.telemetry.metrics import QUEUED, TAKEOVERS, Metrics
 from antiphon.types import errors
 from antiphon.types.ids import Mint
-from antiphon.types.runs import Run, Status
+from antiphon.types.runs import Run, Serves, Status, serve_all
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +76,7 @@ class Worker:
         name: str,
         dead: Callable[[str], bool] = lambda name: False,
         metrics: Metrics | None = None,
-        serves: Callable[[str], bool] = serve_all,
+        serves: Serves = serve_all,
         watch: LeaseWatch | None = None,
     ) -> None:
         self._store = store
@@ -89,7 +89,6 @@ class Worker:
         self._metrics = metrics or Metrics()
         self._serves = serves
         self._watch = watch
-        self._destinations: list[str] = []  # of runs that have waited, and can be run from here
         self._declined: list[str] = []  # runs that were claimed, but are for other programs
         self._marked: set[str] = set()  # runs that are marked as waiting
         self._running: dict[str, tuple[Claim, asyncio.Task[None]]] = {}
@@ -157,27 +156,15 @@ class Worker:
     async def _claim_next(self, subscription: Subscription) -> float:
         await self._room.wait()
         with self._metrics.measure_store("claim"):
-            claim = await self._store.claim(self._lease, self._destinations, self._declined)
+            claim = await self._store.claim(self._lease, self._serves, self._declined)
         if claim is not None:
             self._record_claim(claim.run)
             if claim.run.attempt > 1:
                 hit("takeover.after_commit")
             self._start_run(claim)
-        elif not self._stopping and not await self._learn_destinations():
+        elif not self._stopping:
             await subscription.wait(CLAIM_PATIENCE)
         return 0
-
-    async def _learn_destinations(self) -> bool:
-        """Return whether runs wait for a destination that is served from here and was not known.
-
-        There are few destinations, because each is a provider at an address. The stores look up the
-        next run of each in an index, however many runs wait that only other processes can serve.
-        """
-        known = len(self._destinations)
-        for destination in await self._store.destinations():
-            if destination not in self._destinations and self._serves(destination):
-                self._destinations.append(destination)
-        return len(self._destinations) > known
 
     def _record_claim(self, run: Run) -> None:
         if run.attempt > 1:
@@ -292,7 +279,7 @@ class Worker:
     async def _mark_waiting_runs(self) -> None:
         """Mark runs that only other processes can run and that none has claimed."""
         before = await self._store.now() - int(UNCLAIMED_SECONDS * 1000)
-        waiting = await self._store.find_unclaimed_runs(self._destinations, before, SWEPT_AT_ONCE)
+        waiting = await self._store.find_unclaimed_runs(self._serves, before, SWEPT_AT_ONCE)
         self._marked.intersection_update(waiting)
         for run_id in [each for each in waiting if each not in self._marked]:
             with suppress(errors.NotFound):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal
@@ -274,6 +275,18 @@ class Destination(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_f
         Raises `msgspec.DecodeError` for the text of a later version.
         """
         return msgspec.json.decode(text, type=cls) if text else None
+
+
+Serves = Callable[[str], bool]
+"""Return whether this program can run the runs of a destination, given as `Destination.text`.
+
+Must be pure, fast and safe to call from any thread of the operating system.
+"""
+
+
+def serve_all(destination: str) -> bool:
+    """Return True for every destination: where all programs have the same settings."""
+    return True
 
 
 # Defaults of a run: of requests, and of stored runs from a version without the field.

@@ -10,7 +10,6 @@ from typing import TypeVar
 
 from antiphon.api import operations
 from antiphon.buses.local import LocalBus
-from antiphon.engine.destinations import serve_all
 from antiphon.mcp.hosted import NoServers
 from antiphon.ports import (
     Claim,
@@ -45,7 +44,7 @@ from antiphon.types.events import (
     TurnEnded,
 )
 from antiphon.types.messages import Message, ToolSpec
-from antiphon.types.runs import Action, Destination, Run
+from antiphon.types.runs import Action, Destination, Run, Serves, serve_all
 
 E = TypeVar("E", bound=Event)
 
@@ -75,12 +74,12 @@ class Troubled(CachedStore):
     async def claim(
         self,
         decide: Decide,
-        destinations: Sequence[str] | None = None,
+        serves: Serves = serve_all,
         declined: Sequence[str] = (),
     ) -> Claim | None:
         if trouble := self.trouble(ReadSet(owner=None, what="claim")):
             raise trouble
-        claim = await super().claim(decide, destinations, declined)
+        claim = await super().claim(decide, serves, declined)
         if claim is not None and self.slow_claims is not None:
             self.slow_claims.reached.set()
             await self.slow_claims.opened.wait()
@@ -129,9 +128,7 @@ class House:
         importer = OwnerImporter(self.store, self._mint)
         return OwnerService(self.store, keys, lambda *_: None, eraser, exporter, importer)
 
-    def new_worker(
-        self, name: str, *dead: str, serves: Callable[[str], bool] = serve_all
-    ) -> Worker:
+    def new_worker(self, name: str, *dead: str, serves: Serves = serve_all) -> Worker:
         runner = TurnRunner(self.store, self.bus, self, self.settings, self._mint, self.servers)
         return Worker(
             *(self.store, self.bus, runner, self.settings, self._mint, name),

@@ -51,7 +51,7 @@ from antiphon.types.accounts import (
 )
 from antiphon.types.errors import Fenced, NotFound, TryAgain
 from antiphon.types.messages import Upload
-from antiphon.types.runs import Assistant, RunLease, Thread
+from antiphon.types.runs import Assistant, RunLease, Serves, Thread, serve_all
 
 T = TypeVar("T")
 
@@ -92,24 +92,20 @@ class CachedStore:
     async def claim(
         self,
         decide: Decide,
-        destinations: Sequence[str] | None = None,
+        serves: Serves = serve_all,
         declined: Sequence[str] = (),
     ) -> Claim | None:
         """See `RunStore.claim`."""
-        claim = await self._inner.claim(decide, destinations, declined)
+        claim = await self._inner.claim(decide, serves, declined)
         if claim is not None and claim.change is not None:
             self._apply_change(claim.change)
         return claim
 
-    async def destinations(self) -> Sequence[str]:
-        """See `RunStore.destinations`."""
-        return await self._inner.destinations()
-
     async def find_unclaimed_runs(
-        self, destinations: Sequence[str], wanted_before: int, limit: int
+        self, serves: Serves, wanted_before: int, limit: int
     ) -> Sequence[str]:
         """See `RunStore.find_unclaimed_runs`."""
-        return await self._inner.find_unclaimed_runs(destinations, wanted_before, limit)
+        return await self._inner.find_unclaimed_runs(serves, wanted_before, limit)
 
     async def renew_leases(self, held: Mapping[str, int], lease_ms: int) -> frozenset[str]:
         """See `RunStore.renew_leases`."""

@@ -64,7 +64,7 @@ from antiphon.types.accounts import (
 )
 from antiphon.types.events import Numbered
 from antiphon.types.messages import Message, Upload, to_chat_completions
-from antiphon.types.runs import Action, Assistant, Run, RunLease, Status, Thread
+from antiphon.types.runs import Action, Assistant, Run, RunLease, Serves, Status, Thread, serve_all
 
 T = TypeVar("T")
 
@@ -147,15 +147,14 @@ class MemoryStore:
     async def claim(
         self,
         decide: Decide,
-        destinations: Sequence[str] | None = None,
+        serves: Serves = serve_all,
         declined: Sequence[str] = (),
     ) -> Claim | None:
         """See `RunStore.claim`."""
         waiting = [
             kept
             for kept in self._queued_runs()
-            if (destinations is None or kept.lease.destination in destinations)
-            and kept.run.id not in declined
+            if kept.run.id not in declined and serves(kept.lease.destination)
         ]
         if not waiting:
             return None
@@ -166,18 +165,14 @@ class MemoryStore:
             return None
         return Claim(chosen.owner, chosen.run, chosen.lease, committed.change)
 
-    async def destinations(self) -> Sequence[str]:
-        """See `RunStore.destinations`."""
-        return list({kept.lease.destination for kept in self._queued_runs()})
-
     async def find_unclaimed_runs(
-        self, destinations: Sequence[str], wanted_before: int, limit: int
+        self, serves: Serves, wanted_before: int, limit: int
     ) -> Sequence[str]:
         """See `RunStore.find_unclaimed_runs`."""
         found = [
             kept
             for kept in self._queued_runs()
-            if kept.wanted_at < wanted_before and kept.lease.destination not in destinations
+            if kept.wanted_at < wanted_before and not serves(kept.lease.destination)
         ]
         found.sort(key=lambda kept: kept.wanted_at)
         return [kept.run.id for kept in found[:limit]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple
@@ -18,14 +18,14 @@ from antiphon.engine.context_window import tokens
 from antiphon.ports import ChangeSet, Claim, Committed, Decide, ReadSet, RunUpdate, Snapshot
 from antiphon.stores import admin_rules, invariants
 from antiphon.stores.postgres import reads
-from antiphon.stores.postgres.connections import change_statement, execute, fetch_value
+from antiphon.stores.postgres.connections import change_statement, execute, fetch_rows, fetch_value
 from antiphon.stores.postgres.migrations import DAY_MS, make_parts
 from antiphon.stores.postgres.reads import ReadResult
 from antiphon.telemetry.failpoints import hit
 from antiphon.types import events
 from antiphon.types.errors import Internal
 from antiphon.types.messages import Message, to_chat_completions
-from antiphon.types.runs import Status, Thread
+from antiphon.types.runs import Serves, Status, Thread
 
 # The one statement that writes a change, built from the parts of the change.
 
@@ -307,13 +307,6 @@ class _Written(NamedTuple):
     decided: ChangeSet
 
 
-class _ClaimFilter(NamedTuple):
-    """Limits the runs to claim: a suffix of statement names, and values."""
-
-    suffix: str
-    values: dict[str, list[str]]
-
-
 async def change(
     connection: Connection[Any],
     read_set: ReadSet,
@@ -334,18 +327,18 @@ async def change(
 async def claim(
     connection: Connection[Any],
     decide: Decide,
-    destinations: Sequence[str] | None,
+    serves: Serves,
     declined: Sequence[str],
     now: int | None,
     attempt: WriteAttempt,
 ) -> Claim | None:
     """See `RunStore.claim`; after a lost race it takes a run that no other worker takes."""
-    among = _ClaimFilter("", {"declined": list(declined)})
-    if destinations is not None:
-        among = _ClaimFilter("_of", {**among.values, "destinations": list(destinations)})
-    run_id = await fetch_value(connection, f"next_wanted{among.suffix}", **among.values)
-    if run_id is None:
+    firsts = await fetch_rows(connection, "next_wanted", declined=list(declined))
+    served = [(run_id, destination) for run_id, destination in firsts if serves(destination)]
+    if not served:
         return None
+    run_id = served[0][0]
+    among = {"destinations": [each for _, each in served], "declined": list(declined)}
     wanted = partial(_decide_if_queued, decide)
     made = await _claim_run(connection, run_id, wanted, among, now, attempt)
     if not isinstance(made, _Written) or made.read.kept is None:
@@ -361,7 +354,7 @@ async def _claim_run(
     connection: Connection[Any],
     run_id: str,
     decide: Decide,
-    among: _ClaimFilter,
+    among: Mapping[str, Sequence[str]],
     now: int | None,
     attempt: WriteAttempt,
 ) -> Any:
@@ -386,12 +379,12 @@ def _decide_if_queued(decide: Decide, records: Snapshot) -> ChangeSet | None:
 async def _claim_locked(
     connection: Connection[Any],
     decide: Decide,
-    among: _ClaimFilter,
+    among: Mapping[str, Sequence[str]],
     now: int | None,
     attempt: WriteAttempt,
 ) -> Any:
     async with connection.transaction():
-        run_id = await fetch_value(connection, f"claim_next_wanted{among.suffix}", **among.values)
+        run_id = await fetch_value(connection, "claim_next_wanted", **among)
         if run_id is None:
             return None
         return await _try_change(connection, _claim_read_set(run_id), decide, now, attempt)

@@ -63,7 +63,7 @@ from antiphon.types.accounts import (
 )
 from antiphon.types.errors import InvalidRequest, NotFound
 from antiphon.types.messages import Upload
-from antiphon.types.runs import Assistant, RunLease
+from antiphon.types.runs import Assistant, RunLease, Serves, serve_all
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -145,24 +145,21 @@ class PostgresStore:
     async def claim(
         self,
         decide: Decide,
-        destinations: Sequence[str] | None = None,
+        serves: Serves = serve_all,
         declined: Sequence[str] = (),
     ) -> Claim | None:
         """See `RunStore.claim`."""
-        return await self._change(claim, decide, destinations, declined)
-
-    async def destinations(self) -> Sequence[str]:
-        """See `RunStore.destinations`."""
-        return [text for (text,) in await self._read(fetch_rows, "destinations")]
+        return await self._change(claim, decide, serves, declined)
 
     async def find_unclaimed_runs(
-        self, destinations: Sequence[str], wanted_before: int, limit: int
+        self, serves: Serves, wanted_before: int, limit: int
     ) -> Sequence[str]:
         """See `RunStore.find_unclaimed_runs`."""
+        waiting = await self._read(fetch_rows, "destinations")
         found = await self._read(
             fetch_rows,
             "unclaimed",
-            destinations=list(destinations),
+            destinations=[text for (text,) in waiting if serves(text)],
             wanted_before=wanted_before,
             limit=limit,
         )

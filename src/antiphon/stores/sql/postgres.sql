@@ -136,40 +136,32 @@ SELECT id FROM drives
 WHERE thread_id = :thread_id AND status IN ('queued', 'in_progress', 'action_required')
 
 -- name: next_wanted
-SELECT id FROM drives
-WHERE status = 'queued' AND wanted AND id <> ALL (:declined::text[])
-ORDER BY wanted_at, run
-LIMIT 1
-
--- name: next_wanted_of
--- The first of each destination is looked up, and of these the one that was wanted first.
-SELECT first.id FROM unnest(:destinations::text[]) AS wished (destination)
+-- The first run of each destination; of the destinations, from one to the next in the index.
+WITH RECURSIVE waiting (destination) AS (
+    SELECT min(destination) FROM drives WHERE status = 'queued' AND wanted
+    UNION ALL
+    SELECT (
+        SELECT min(destination) FROM drives
+        WHERE status = 'queued' AND wanted AND destination > waiting.destination
+    )
+    FROM waiting
+    WHERE waiting.destination IS NOT NULL
+)
+SELECT first.id, first.destination FROM waiting
 CROSS JOIN LATERAL (
-    SELECT id, wanted_at, run FROM drives
+    SELECT id, destination, wanted_at, run FROM drives
     WHERE
-        status = 'queued' AND wanted AND drives.destination = wished.destination
+        status = 'queued' AND wanted AND drives.destination = waiting.destination
         AND id <> ALL (:declined::text[])
     ORDER BY wanted_at, run
     LIMIT 1
 ) AS first
 ORDER BY first.wanted_at, first.run
-LIMIT 1
 
 -- name: claim_next_wanted
--- The first that nobody is about to claim, or to change otherwise. Its thread is looked up by its id,
--- whatever the planner thinks of how many runs wait.
-SELECT drives.id FROM drives
-JOIN LATERAL (
-    SELECT 1 FROM threads WHERE threads.id = drives.thread_id FOR UPDATE SKIP LOCKED
-) AS held ON TRUE
-WHERE drives.status = 'queued' AND drives.wanted AND drives.id <> ALL (:declined::text[])
-ORDER BY drives.wanted_at, drives.run
-LIMIT 1
-FOR UPDATE OF drives SKIP LOCKED
-
--- name: claim_next_wanted_of
--- As claim_next_wanted. At most a hundred of each destination are looked at: more processes than that
--- do not claim at one moment. They are locked one by one, until one is free.
+-- The first run that no other worker is about to claim or to change. At most a hundred of each
+-- destination are looked at: more processes than that do not claim at one moment. They are locked one
+-- by one, until one is free. Threads are looked up by id, whatever the planner thinks of the queue.
 SELECT candidate.id FROM (
     SELECT few.* FROM unnest(:destinations::text[]) AS wished (destination)
     CROSS JOIN LATERAL (

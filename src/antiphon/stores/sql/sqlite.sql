@@ -200,27 +200,27 @@ SELECT id FROM runs
 WHERE thread_id = ? AND status IN ('queued', 'in_progress', 'action_required')
 
 -- name: next_wanted
-SELECT id FROM runs
-WHERE status = 'queued' AND wanted AND id NOT IN (SELECT value FROM json_each(?))
-ORDER BY wanted_at, seq
-LIMIT 1
-
--- name: next_wanted_of
--- The first of each destination is looked up, and of these the one that was wanted first.
-SELECT id FROM runs
-WHERE seq IN (
+-- The first run of each destination; of the destinations, from one to the next in the index.
+WITH RECURSIVE waiting (destination) AS (
+    SELECT min(destination) FROM runs WHERE status = 'queued' AND wanted
+    UNION ALL
     SELECT (
-        SELECT seq FROM runs
-        WHERE
-            status = 'queued' AND wanted AND destination = wished.value
-            AND id NOT IN (SELECT value FROM json_each(?2))
-        ORDER BY wanted_at, seq
-        LIMIT 1
+        SELECT min(destination) FROM runs
+        WHERE status = 'queued' AND wanted AND destination > waiting.destination
     )
-    FROM json_each(?1) AS wished
+    FROM waiting
+    WHERE waiting.destination IS NOT NULL
 )
-ORDER BY wanted_at, seq
-LIMIT 1
+SELECT runs.id, runs.destination FROM waiting
+JOIN runs ON runs.seq = (
+    SELECT seq FROM runs
+    WHERE
+        status = 'queued' AND wanted AND destination = waiting.destination
+        AND id NOT IN (SELECT value FROM json_each(?))
+    ORDER BY wanted_at, seq
+    LIMIT 1
+)
+ORDER BY runs.wanted_at, runs.seq
 
 -- name: destinations
 -- From one to the next in the index, however many runs wait for each.

@@ -23,7 +23,7 @@ from antiphon.types import events
 from antiphon.types.accounts import Counter, period
 from antiphon.types.events import Numbered
 from antiphon.types.messages import Upload
-from antiphon.types.runs import Action, Run, RunLease, Thread
+from antiphon.types.runs import Action, Run, RunLease, Serves, Thread
 
 T = TypeVar("T")
 
@@ -116,19 +116,19 @@ def find_active_run(connection: sqlite3.Connection, thread_id: str) -> str | Non
 
 
 def find_next_run(
-    connection: sqlite3.Connection, destinations: Sequence[str] | None, declined: Sequence[str]
-) -> tuple[str] | None:
+    connection: sqlite3.Connection, serves: Serves, declined: Sequence[str]
+) -> str | None:
     """Return the id of the run that `RunStore.claim` changes."""
-    if destinations is None:
-        return fetch_one(connection, "next_wanted", _json(declined))
-    return fetch_one(connection, "next_wanted_of", _json(destinations), _json(declined))
+    firsts = fetch_all(connection, "next_wanted", _json(declined))
+    return next((run_id for run_id, destination in firsts if serves(destination)), None)
 
 
 def find_unclaimed_runs(
-    connection: sqlite3.Connection, destinations: Sequence[str], wanted_before: int, limit: int
+    connection: sqlite3.Connection, serves: Serves, wanted_before: int, limit: int
 ) -> Sequence[str]:
     """See `RunStore.find_unclaimed_runs`."""
-    found = fetch_all(connection, "unclaimed", _json(destinations), wanted_before, limit)
+    served = [text for (text,) in fetch_all(connection, "destinations") if serves(text)]
+    found = fetch_all(connection, "unclaimed", _json(served), wanted_before, limit)
     return [run_id for (run_id,) in found]
 
 

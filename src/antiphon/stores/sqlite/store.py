@@ -57,7 +57,7 @@ from antiphon.types.accounts import (
     UsageRow,
 )
 from antiphon.types.messages import Upload
-from antiphon.types.runs import Assistant, RunLease
+from antiphon.types.runs import Assistant, RunLease, Serves, serve_all
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -158,28 +158,24 @@ class SqliteStore:
     async def claim(
         self,
         decide: Decide,
-        destinations: Sequence[str] | None = None,
+        serves: Serves = serve_all,
         declined: Sequence[str] = (),
     ) -> Claim | None:
         """See `RunStore.claim`."""
         # A read is cheap, while a transaction of every idle worker is not. After a change of this
         # process there usually is a run to claim, and its first token waits for it.
         changed, self._changed = self._changed, False
-        wanted = partial(reads.find_next_run, destinations=destinations, declined=declined)
+        wanted = partial(reads.find_next_run, serves=serves, declined=declined)
         if not changed and await self._read(wanted) is None:
             return None
         work = writes.claim
         return await self._write("claim", work, wanted, decide, self._clock(), self._writer_id)
 
-    async def destinations(self) -> Sequence[str]:
-        """See `RunStore.destinations`."""
-        return [text for (text,) in await self._read(reads.fetch_all, "destinations")]
-
     async def find_unclaimed_runs(
-        self, destinations: Sequence[str], wanted_before: int, limit: int
+        self, serves: Serves, wanted_before: int, limit: int
     ) -> Sequence[str]:
         """See `RunStore.find_unclaimed_runs`."""
-        return await self._read(reads.find_unclaimed_runs, destinations, wanted_before, limit)
+        return await self._read(reads.find_unclaimed_runs, serves, wanted_before, limit)
 
     async def renew_leases(self, held: Mapping[str, int], lease_ms: int) -> frozenset[str]:
         """See `RunStore.renew_leases`."""

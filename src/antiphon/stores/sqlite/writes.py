@@ -53,7 +53,7 @@ def change(
 
 def claim(
     connection: sqlite3.Connection,
-    next_wanted: Callable[[sqlite3.Connection], tuple[str] | None],
+    next_wanted: Callable[[sqlite3.Connection], str | None],
     decide: Decide,
     now: int,
     writer: int,
@@ -62,9 +62,9 @@ def claim(
     wanted = next_wanted(connection)
     if wanted is None:
         return None
-    read_set = ReadSet(owner=None, run_id=wanted[0])
+    read_set = ReadSet(owner=None, run_id=wanted)
     committed = change(connection, read_set, decide, now, writer)
-    kept = reads.find_run(connection, wanted[0])
+    kept = reads.find_run(connection, wanted)
     if kept is None or kept.run.status is not Status.IN_PROGRESS:
         return None
     return Claim(kept.owner, kept.run, kept.lease, committed.change)

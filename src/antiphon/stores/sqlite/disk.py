@@ -23,12 +23,13 @@ class DatabaseFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._opened = _identity(path)
+        self._name = str(path)  # each read checks it, and `Path.stat` takes three times as long
+        self._opened = _identity(self._name)
 
     def check(self) -> None:
         """Return while the path names the file that was opened. Raises `Unavailable`."""
         try:
-            found = _identity(self.path)
+            found = _identity(self._name)
         except OSError:
             found = None
         if found != self._opened:
@@ -70,6 +71,6 @@ def _reserve(folder: Path) -> None:
                 raise
 
 
-def _identity(path: Path) -> tuple[int, int]:
-    found = path.stat()
+def _identity(name: str) -> tuple[int, int]:
+    found = os.stat(name)
     return found.st_dev, found.st_ino

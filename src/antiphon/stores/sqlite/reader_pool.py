@@ -54,7 +54,8 @@ class ReaderPool:
         A read with a limit is also interrupted when its caller is cancelled, so that the thread is
         free again. Raises `Unavailable` if the database does not answer, and `TimeoutError`.
         """
-        reading, left = Future[T](), threading.Event()
+        reading = Future[T]()
+        left = threading.Event() if seconds is not None else None
 
         def read() -> None:
             if not reading.set_running_or_notify_cancel():
@@ -73,7 +74,8 @@ class ReaderPool:
         try:
             return await asyncio.wrap_future(reading)
         finally:
-            left.set()
+            if left is not None:
+                left.set()
 
     async def close(self) -> None:
         """Finish the reads that were submitted, and close the connections."""
@@ -93,11 +95,16 @@ class ReaderPool:
         read()
 
     def _run(
-        self, work: Callable[[sqlite3.Connection], T], seconds: float | None, left: threading.Event
+        self,
+        work: Callable[[sqlite3.Connection], T],
+        seconds: float | None,
+        left: threading.Event | None,
     ) -> T:
         try:
             self._file.check()
             connection = self._connection()
+            if seconds is None or left is None:
+                return work(connection)
             with _time_limit(connection, seconds, left):
                 return work(connection)
         except sqlite3.Error as fault:
@@ -116,12 +123,9 @@ class ReaderPool:
 
 @contextmanager
 def _time_limit(
-    connection: sqlite3.Connection, seconds: float | None, left: threading.Event
+    connection: sqlite3.Connection, seconds: float, left: threading.Event
 ) -> Generator[None]:
     """Interrupt the block after `seconds` or when its caller has left. Raises `TimeoutError`."""
-    if seconds is None:
-        yield
-        return
     end = time.monotonic() + seconds
     connection.set_progress_handler(lambda: left.is_set() or time.monotonic() > end, PROGRESS_STEPS)
     try:

@@ -22,7 +22,9 @@ from antiphon.mcp.config.interpolation import (
 )
 from antiphon.mcp.config.parser import legal_names, parse_json, parse_servers
 from antiphon.mcp.config.server_config import OAuth, ServerConfig
+from antiphon.mcp.startup import resolve_servers
 from antiphon.settings.loading import load_with_origins
+from antiphon.settings.settings import Settings
 from antiphon.types.errors import BadSettings, InvalidRequest, NotFound
 from tests.support.trust import trusted
 
@@ -372,7 +374,9 @@ def test_what_is_missing_keeps_one_server_away_and_no_other(home: Home) -> None:
         off={"command": "${NOPE}", "disabled": True},
     )
 
-    usable = discovery.resolve(home.find().servers, {"B": "b"}, keyring=lambda: None)
+    usable = resolve_servers(
+        Settings(), home.find(), environ=home.environ | {"B": "b"}, keyring=lambda: None
+    )
     assert [config.name for config in usable.configs] == ["b", "off"]
     assert usable.configs[0].command == "b"
     assert [(each.server, each.why) for each in usable.problems] == [

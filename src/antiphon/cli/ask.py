@@ -38,7 +38,7 @@ from antiphon.cli.ask_tools import (
     RefusalNotes,
     make_consent,
     note_missing_servers,
-    start_servers,
+    run_servers,
     wait_for_servers,
 )
 from antiphon.cli.default_model import find_default_model
@@ -166,7 +166,7 @@ async def _ask(
 ) -> int:
     # A reader who is slow must not hold up the runtime in this process.
     pen = ThreadPoolExecutor(max_workers=1, thread_name_prefix="antiphon-pen")
-    starting = nullcontext() if question.no_tools else start_servers(settings)
+    starting = nullcontext() if question.no_tools else run_servers(settings)
     async with starting as servers, AsyncClient(settings=settings) as client:
         if not question.quiet:
             await _note_start(client, message, question, settings)

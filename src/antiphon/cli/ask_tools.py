@@ -7,12 +7,10 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from fnmatch import fnmatchcase
 
-from antiphon.cli.mcp_discovery import find_and_report
+from antiphon.cli.mcp_discovery import note_unapproved
 from antiphon.cli.output import note
-from antiphon.mcp.client.authorization import authorizer
-from antiphon.mcp.client.protocol_versions import open_protocol_cache
 from antiphon.mcp.client.toolbox import AsyncMcpServerPool
-from antiphon.mcp.config import discovery
+from antiphon.mcp.startup import start_servers
 from antiphon.settings.paths import data_folder
 from antiphon.settings.settings import Settings
 from antiphon.tools.consent import Consent
@@ -67,19 +65,13 @@ SECONDS = 30.0
 
 
 @asynccontextmanager
-async def start_servers(settings: Settings) -> AsyncGenerator[AsyncMcpServerPool | None]:
-    """Yield the configured servers while they start; None if there are none."""
-    usable = discovery.resolve(find_and_report(settings).servers, os.environ)
-    for problem in usable.problems:
-        note(f"antiphon: the MCP server {problem.server} cannot be used: {problem.why}")
-    if not any(config.enabled for config in usable.configs):
-        yield None
-        return
-    auth = authorizer(settings, os.environ)
-    async with AsyncMcpServerPool(
-        usable.configs, auth=auth, protocol_cache=open_protocol_cache(os.environ)
-    ) as servers:
-        yield servers
+async def run_servers(settings: Settings) -> AsyncGenerator[AsyncMcpServerPool | None]:
+    """Yield the configured servers while they start, and note which do not; None if none does."""
+    async with start_servers(settings) as (servers, usable):
+        note_unapproved(usable.unapproved)
+        for problem in usable.problems:
+            note(f"antiphon: the MCP server {problem.server} cannot be used: {problem.why}")
+        yield servers if usable.enabled else None
 
 
 async def wait_for_servers(servers: AsyncMcpServerPool, seconds: float = SECONDS) -> None:

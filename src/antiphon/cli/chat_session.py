@@ -11,13 +11,9 @@ from contextlib import asynccontextmanager, nullcontext
 from antiphon.cli import config, doctor
 from antiphon.cli.default_model import find_default_model
 from antiphon.cli.exit_codes import code_for_failure
-from antiphon.cli.mcp_discovery import describe_unstarted, find_servers
+from antiphon.cli.mcp_discovery import describe_unapproved
 from antiphon.client.async_client import AsyncClient
-from antiphon.mcp.client.authorization import authorizer
-from antiphon.mcp.client.protocol_versions import open_protocol_cache
-from antiphon.mcp.client.toolbox import AsyncMcpServerPool
-from antiphon.mcp.config import discovery
-from antiphon.mcp.config.discovery import ResolvedServers
+from antiphon.mcp.startup import start_servers
 from antiphon.settings.loading import LoadedSettings
 from antiphon.settings.paths import data_folder
 from antiphon.settings.settings import Settings
@@ -43,34 +39,19 @@ async def run_servers(chat: Chat, settings: Settings) -> AsyncGenerator[None]:
 
     Raises `BadSettings` for a file that cannot be read.
     """
-    usable = await _find_usable_servers(chat, settings)
-    known = chat.state.servers
-    announcer = ServerAnnouncer(chat.ui, known, chat.prompt_commands, usable.problems)
-    if not any(config.enabled for config in usable.configs):
-        yield
-        return
-    servers = AsyncMcpServerPool(
-        usable.configs,
-        ServerRequestHandler(
-            chat.ui,
-            lambda wanted: sample(chat.client, chat.state.model, wanted),
-            verbose=settings.verbose,
-        ),
-        auth=authorizer(settings, os.environ),
-        changed=announcer.on_change,
-        protocol_cache=open_protocol_cache(os.environ),
+    announcer = ServerAnnouncer(chat.ui, chat.state.servers, chat.prompt_commands)
+    host = ServerRequestHandler(
+        chat.ui,
+        lambda wanted: sample(chat.client, chat.state.model, wanted),
+        verbose=settings.verbose,
     )
-    chat.use_servers(servers)
-    async with servers:
+    async with start_servers(settings, host, changed=announcer.on_change) as (servers, usable):
+        for each in describe_unapproved(usable.unapproved):
+            chat.ui.say(each, "warning")
+        announcer.announce_unusable(usable.problem_states)
+        if usable.enabled:
+            chat.use_servers(servers)
         yield
-
-
-async def _find_usable_servers(chat: Chat, settings: Settings) -> ResolvedServers:
-    """Return the servers that can be started; files and keyrings are read in a thread."""
-    found = await asyncio.to_thread(find_servers, settings)
-    for each in describe_unstarted(found):
-        chat.ui.say(each, "warning")
-    return await asyncio.to_thread(discovery.resolve, found.servers, os.environ)
 
 
 async def chat(ui: UiManager, asked: Namespace, loaded: LoadedSettings) -> int:

@@ -29,7 +29,7 @@ from antiphon.cli.output import print_json
 from antiphon.client.formatting import count_noun
 from antiphon.client.outcome import hint_for
 from antiphon.client.sync_client import Client
-from antiphon.mcp.config import discovery
+from antiphon.mcp import startup
 from antiphon.ports import Store
 from antiphon.runtime.runtime import count_undecryptable_keys, open_catalog, open_store
 from antiphon.runtime.wiring import check_wakeups, read_schema
@@ -327,19 +327,18 @@ def _server(settings: Settings) -> Finding:
 def _servers(settings: Settings) -> Iterator[Finding]:
     """Check the configured MCP servers without starting them."""
     try:
-        known = discovery.find_servers(settings, os.environ, Path.cwd())
+        usable = startup.resolve_servers(settings)
     except AntiphonError as problem:
         yield _broken_finding("mcp", problem)
         return
-    usable = discovery.resolve(known.servers, os.environ)
-    names = ", ".join(config.name for config in usable.configs if config.enabled)
+    names = ", ".join(config.name for config in usable.enabled)
     yield Finding("mcp", "ok", f"servers: {names}" if names else "no server is written down")
-    if names and not discovery.has_extra():
+    if names and not startup.has_extra():
         found = "servers cannot be started: an extra is not installed"
         yield Finding("mcp", "note", found, install_hint("mcp"))
     for unusable in usable.problems:
         yield Finding("mcp", "note", f"{unusable.server} cannot be used: {unusable.why}")
-    for each in known.unapproved:
+    for each in usable.unapproved:
         found = each.problem or f"{each.file} starts nothing yet: {', '.join(each.servers)}"
         to_do = None if each.problem else f"`antiphon trust {each.file.name}` shows it and asks."
         yield Finding("mcp", "note", found, to_do)

@@ -1,42 +1,40 @@
-"""The configured MCP servers, and notes on those that are not started."""
+"""Notes on configured MCP servers that are not started, in the words of every command."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterable, Iterator
 
 from antiphon.cli.output import note
-from antiphon.mcp.config import discovery
-from antiphon.mcp.config.discovery import DiscoveredServers
+from antiphon.mcp import startup
+from antiphon.mcp.config.discovery import DiscoveredServers, UnapprovedFile
 from antiphon.settings.settings import Settings
 from antiphon.types.errors import install_hint
 
 
 def find_and_report(settings: Settings) -> DiscoveredServers:
-    """Return the configured servers, and note those that are not started."""
-    found = find_servers(settings)
-    for each in describe_unstarted(found):
-        note(f"antiphon: {each}")
+    """Return the configured servers, and note the files that are not approved."""
+    found = startup.find_servers(settings)
+    note_unapproved(found.unapproved)
     return found
 
 
-def find_servers(settings: Settings) -> DiscoveredServers:
-    """Return the configured servers."""
-    return discovery.find_servers(settings, os.environ, Path.cwd())
+def note_unapproved(files: Iterable[UnapprovedFile]) -> None:
+    """Note each file whose servers are not approved."""
+    for each in describe_unapproved(files):
+        note(f"antiphon: {each}")
 
 
-def note_missing_extra() -> None:
-    """Note the extra that must be installed before servers can be started."""
-    if not discovery.has_extra():
-        note(f"antiphon: MCP servers need an extra to be started. {install_hint('mcp')}")
-
-
-def describe_unstarted(found: DiscoveredServers) -> Iterator[str]:
+def describe_unapproved(files: Iterable[UnapprovedFile]) -> Iterator[str]:
     """Yield a line for each file whose servers are not approved."""
-    for each in found.unapproved:
+    for each in files:
         names = ", ".join(each.servers)
         yield each.problem or (
             f"{each.file} names MCP servers ({names}), which start once you have approved them:"
             f" antiphon trust {each.file.name}"
         )
+
+
+def note_missing_extra() -> None:
+    """Note the extra that must be installed before servers can be started."""
+    if not startup.has_extra():
+        note(f"antiphon: MCP servers need an extra to be started. {install_hint('mcp')}")

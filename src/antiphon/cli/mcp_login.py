@@ -15,29 +15,28 @@ from antiphon.cli.exit_codes import FAILED
 from antiphon.cli.interrupt import run_interruptibly
 from antiphon.cli.mcp_discovery import find_and_report
 from antiphon.cli.output import note
-from antiphon.mcp.client.authorization import PERSON_SECONDS, authorizer, open_logins
-from antiphon.mcp.client.toolbox import AsyncMcpServerPool
-from antiphon.mcp.config import discovery
+from antiphon.mcp.client.authorization import PERSON_SECONDS, open_logins
+from antiphon.mcp.config.discovery import DiscoveredServers
 from antiphon.mcp.config.server_config import ServerConfig
+from antiphon.mcp.startup import UsableServers, resolve_servers, start_servers
 from antiphon.settings.settings import Settings
 from antiphon.types.errors import InvalidRequest
 
 
 def log_in(asked: Namespace, settings: Settings) -> int:
     """Log in at a server; return the exit code."""
-    config = _over_http(asked.name, settings)
+    found = _find_over_http(asked.name, settings)
     person = AtTerminal(opens=not asked.no_browser)
-    return run_interruptibly(lambda: _log_in_interactively(config, settings, person))
+    return run_interruptibly(lambda: _log_in_interactively(found, settings, person))
 
 
 async def _log_in_interactively(
-    config: ServerConfig, settings: Settings, person: AtTerminal
+    found: DiscoveredServers, settings: Settings, person: AtTerminal
 ) -> int:
-    patient = replace(config, enabled=True, connect_timeout=PERSON_SECONDS + 30)
-    auth = authorizer(settings, os.environ, person)
-    async with AsyncMcpServerPool([patient], auth=auth, delays=()) as running:
-        await running.ready(PERSON_SECONDS + 60)
-        (state,) = running.states()
+    async with start_servers(settings, found=found, person=person, delays=()) as (pool, usable):
+        config = _the_usable(usable)
+        await pool.ready(PERSON_SECONDS + 60)
+        (state,) = pool.states()
     if state.why:
         note(f"antiphon: {config.name} is not logged in: {state.why}")
         return FAILED
@@ -49,19 +48,24 @@ async def _log_in_interactively(
 def log_out(asked: Namespace, settings: Settings) -> int:
     """Forget a login; return the exit code."""
     name: str = asked.name
-    config = _over_http(name, settings)
+    config = _the_usable(resolve_servers(settings, _find_over_http(name, settings)))
     known = open_logins(os.environ).forget(config.url)
     note(f"antiphon: the login at {name} is forgotten." if known else f"antiphon: {name} has none.")
     return 0
 
 
-def _over_http(name: str, settings: Settings) -> ServerConfig:
+def _find_over_http(name: str, settings: Settings) -> DiscoveredServers:
+    """Return the server of this name, enabled, and with time for a person to log in."""
     server = find_and_report(settings).get(name)
     if server.config.transport == "stdio":
         raise InvalidRequest(f"the server {name} is a program, at which nobody logs in")
-    usable = discovery.resolve([server], os.environ)
+    patient = replace(server.config, enabled=True, connect_timeout=PERSON_SECONDS + 30)
+    return DiscoveredServers(servers=(replace(server, config=patient),))
+
+
+def _the_usable(usable: UsableServers) -> ServerConfig:
     for problem in usable.problems:
-        raise InvalidRequest(f"the server {name} cannot be used: {problem.why}")
+        raise InvalidRequest(f"the server {problem.server} cannot be used: {problem.why}")
     return usable.configs[0]
 
 

@@ -193,11 +193,11 @@ def _trust(asked: Namespace, settings: Settings) -> int:
 
 
 def _list(asked: Namespace, settings: Settings) -> int:
-    servers = find_and_report(settings).servers
+    found = find_and_report(settings)
     results: list[ServerProbe] = []
-    code = run_interruptibly(lambda: probe_servers(servers, settings, results)) if asked.test else 0
+    code = run_interruptibly(lambda: probe_servers(found, settings, results)) if asked.test else 0
     tried = {each.server: each for each in results}
-    listed = [_server_row(each, tried.get(each.config.name)) for each in servers]
+    listed = [_server_row(each, tried.get(each.config.name)) for each in found.servers]
     if asked.json:
         print_json(listed)
     elif listed:

@@ -7,26 +7,24 @@ some offer more to a client that can ask a person or a model.
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from argparse import Namespace
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from antiphon.cli.exit_codes import FAILED
 from antiphon.cli.interrupt import run_interruptibly
 from antiphon.cli.mcp_discovery import find_and_report
 from antiphon.cli.output import note, print_json
-from antiphon.mcp.client.authorization import authorizer
 from antiphon.mcp.client.client_features import NoClientFeatures
-from antiphon.mcp.client.protocol_versions import open_protocol_cache
 from antiphon.mcp.client.server_listing import ServerState
 from antiphon.mcp.client.toolbox import AsyncMcpServerPool
-from antiphon.mcp.config import discovery
-from antiphon.mcp.config.parser import ParsedServer
+from antiphon.mcp.config.discovery import DiscoveredServers
 from antiphon.mcp.metadata import clean_line
+from antiphon.mcp.startup import start_servers
 from antiphon.settings.settings import Settings
 from antiphon.types.errors import AntiphonError
 from antiphon.types.terminal_safe import clean
@@ -63,12 +61,13 @@ class ServerProbe(msgspec.Struct, frozen=True, kw_only=True):
 
 def run_test(asked: Namespace, settings: Settings) -> int:
     """Start one server or all, and print the results; return the exit code."""
-    known = find_and_report(settings)
-    servers = [known.get(asked.name)] if asked.name else list(known.servers)
-    if not servers:
+    found = find_and_report(settings)
+    if asked.name:
+        found = replace(found, servers=(found.get(asked.name),))
+    if not found.servers:
         note("antiphon: no MCP server is written down; antiphon mcp add --help says how.")
     results: list[ServerProbe] = []
-    code = run_interruptibly(lambda: probe_servers(servers, settings, results))
+    code = run_interruptibly(lambda: probe_servers(found, settings, results))
     if asked.json:
         print_json(results)
     elif results:
@@ -93,39 +92,32 @@ def _describe(tried: ServerProbe) -> Iterator[str]:
 
 
 async def probe_servers(
-    servers: Sequence[ParsedServer], settings: Settings, results: list[ServerProbe]
+    found: DiscoveredServers, settings: Settings, results: list[ServerProbe]
 ) -> int:
     """Start the servers and add their results; return the exit code."""
-    usable = discovery.resolve(servers, os.environ)
-    results += [
-        ServerProbe(server=problem.server, status="failed", seconds=0, why=problem.why)
-        for problem in usable.problems
-    ]
-    began = time.monotonic()
+    began: dict[str, float] = {}
     ready_after: dict[str, float] = {}
     news = asyncio.Event()
 
     def changed(state: ServerState) -> None:
         news.set()
-        ready_after.setdefault(state.server, 0)
-        if state.status == "ready" and not ready_after[state.server]:
-            ready_after[state.server] = time.monotonic() - began
+        now = time.monotonic()
+        began.setdefault(state.server, now)
+        if state.status == "ready":
+            ready_after.setdefault(state.server, now - began[state.server])
 
-    auth = authorizer(settings, os.environ)
-    known = open_protocol_cache(os.environ)
-    async with AsyncMcpServerPool(
-        usable.configs,
-        DecliningFeatures(),
-        auth=auth,
-        changed=changed,
-        delays=(),
-        protocol_cache=known,
-    ) as running:
-        await running.ready(max((each.connect_timeout for each in usable.configs), default=0) + 5)
+    async with start_servers(
+        settings, DecliningFeatures(), found=found, changed=changed, delays=()
+    ) as (pool, usable):
+        results += [
+            ServerProbe(server=problem.server, status="failed", seconds=0, why=problem.why)
+            for problem in usable.problems
+        ]
+        await pool.ready(max((each.connect_timeout for each in usable.configs), default=0) + 5)
         await _wait_until_quiet(news)
-        for state in running.states():
-            results.append(await _probe_result(running, state, ready_after.get(state.server, 0)))
-    order = [each.config.name for each in servers]
+        for state in pool.states():
+            results.append(await _probe_result(pool, state, ready_after.get(state.server, 0)))
+    order = [each.config.name for each in found.servers]
     results.sort(key=lambda tried: order.index(tried.server))
     return 0 if all(each.status in {"ready", "disabled"} for each in results) else FAILED
 

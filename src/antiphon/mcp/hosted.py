@@ -20,11 +20,13 @@ from urllib.parse import urlsplit
 from antiphon.api.operations import BackendServer
 from antiphon.mcp.client.toolbox import AsyncMcpServerPool
 from antiphon.mcp.config.server_config import ServerConfig
+from antiphon.mcp.startup import has_extra, resolve_servers
 from antiphon.ports import ProgressCallback, Toolbox, quiet
-from antiphon.tools.egress_policy import INTERNET, BlockedAddress, EgressPolicy
+from antiphon.settings.settings import Settings
+from antiphon.tools.egress_policy import INTERNET, BlockedAddress, EgressPolicy, parse_exemptions
 from antiphon.tools.functions import Functions
 from antiphon.types.addresses import parse_address
-from antiphon.types.errors import Forbidden, InvalidRequest
+from antiphon.types.errors import BadSettings, Forbidden, InvalidRequest, install_hint
 from antiphon.types.messages import Tool, ToolCall, ToolResult
 from antiphon.types.runs import McpServer
 
@@ -244,6 +246,29 @@ class ServerPool:
         task = asyncio.create_task(pooled.servers.__aexit__(None, None, None))
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
+
+
+def create_servers(settings: Settings) -> NoServers | ServerPool:
+    """Return the MCP servers that runs may name; reads files, and perhaps the system's keyring."""
+    if settings.backend_mcp == "off":
+        return NoServers()
+    if not has_extra():
+        raise BadSettings(
+            "The setting backend_mcp has this process run MCP servers, which needs an extra.",
+            expected="the extra `mcp`, or backend_mcp = off",
+            received=settings.backend_mcp,
+            hint=install_hint("mcp"),
+        )
+    usable = resolve_servers(settings)
+    for problem in usable.problems:
+        log.warning("the MCP server %s cannot be used: %s", problem.server, problem.why)
+    return ServerPool(
+        settings.backend_mcp,
+        [config for config in usable.enabled if config.backend],
+        EgressPolicy(parse_exemptions(settings.private_hosts)),
+        auth=usable.auth,
+        unusable={problem.server: problem.why for problem in usable.problems},
+    )
 
 
 class _PooledServer:

@@ -11,9 +11,7 @@ from typing import Any, Self, TypeVar
 
 from antiphon import deprecated
 from antiphon.client.portal import Portal
-from antiphon.mcp.client.authorization import authorizer
 from antiphon.mcp.client.client_features import ClientFeatures
-from antiphon.mcp.client.protocol_versions import open_protocol_cache
 from antiphon.mcp.client.server_listing import (
     Completion,
     FilledPrompt,
@@ -23,8 +21,8 @@ from antiphon.mcp.client.server_listing import (
     ServerState,
 )
 from antiphon.mcp.client.toolbox import AsyncMcpServerPool
-from antiphon.mcp.config import discovery
 from antiphon.mcp.config.server_config import LogLevel, ServerConfig
+from antiphon.mcp.startup import resolve_servers
 from antiphon.ports import ProgressCallback, quiet
 from antiphon.settings.loading import load
 from antiphon.settings.settings import Settings
@@ -69,18 +67,9 @@ class McpServerPool:
         """
         flags = {} if file is None else {"config": os.fspath(file)}
         meant = settings or load(flags, os.environ, Path.cwd())
-        found = discovery.find_servers(meant, os.environ, Path.cwd())
-        usable = discovery.resolve(found.servers, os.environ)
-        servers = cls(
-            usable.configs,
-            host,
-            auth=authorizer(meant, os.environ),
-            protocol_cache=open_protocol_cache(os.environ),
-        )
-        servers._unusable = tuple(
-            ServerState(server=each.server, status="failed", why=each.why)
-            for each in usable.problems
-        )
+        usable = resolve_servers(meant)
+        servers = cls(usable.configs, host, auth=usable.auth, protocol_cache=usable.protocol_cache)
+        servers._unusable = usable.problem_states
         return servers
 
     @classmethod

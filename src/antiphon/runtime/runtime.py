@@ -15,7 +15,7 @@ from uuid import uuid4
 from antiphon.api import operations
 from antiphon.buses.local import LocalBus
 from antiphon.buses.shared import SharedBus
-from antiphon.mcp.hosted import NoServers
+from antiphon.mcp.hosted import NoServers, create_servers
 from antiphon.ports import LEASES, QUEUE, Store
 from antiphon.providers.catalog import Catalog, ModelChoice
 from antiphon.providers.model_info import ModelWindows, Prices
@@ -209,7 +209,7 @@ async def open_runtime(settings: Settings, *, drives: bool = True) -> AsyncGener
         provider_keys = _create_provider_keys(settings, store)
         catalog = Catalog(settings, os.environ, provider_keys.get, provider_keys.key_fingerprints)
         stack.push_async_callback(catalog.close)
-        servers = await asyncio.to_thread(wiring.create_servers, settings)
+        servers = await asyncio.to_thread(create_servers, settings)
         stack.push_async_callback(servers.close)
         unmarked = _has_equal_settings(settings, drives)
         # Processes on an SQLite file have a clock each; those on PostgreSQL use its clock.

@@ -17,8 +17,6 @@ from typing import Any, NamedTuple, Protocol, cast
 
 from antiphon.buses.local import LocalBus
 from antiphon.buses.shared import BusBackend, SharedBus
-from antiphon.mcp.client.authorization import authorizer
-from antiphon.mcp.hosted import NoServers, ServerPool
 from antiphon.ports import Store
 from antiphon.providers.model_info import PriceList, WindowList
 from antiphon.runtime.admin.provider_keys import Cipher
@@ -31,7 +29,6 @@ from antiphon.stores.sqlite import backup
 from antiphon.stores.sqlite.dump import SqliteInventory
 from antiphon.stores.sqlite.store import SqliteStore
 from antiphon.stores.statements import SchemaVersion
-from antiphon.tools.egress_policy import EgressPolicy, parse_exemptions
 from antiphon.types import errors
 
 log = logging.getLogger(__name__)
@@ -95,32 +92,6 @@ async def open_shared(
     bus = _create_bus(settings, local, redis)
     stack.push_async_callback(bus.close)
     return CachedStore(inner, redis.contexts if redis else None), bus
-
-
-def create_servers(settings: Settings) -> NoServers | ServerPool:
-    """Return the MCP servers that runs may name; reads files, and perhaps the system's keyring."""
-    if settings.backend_mcp == "off":
-        return NoServers()
-    places = import_module("antiphon.mcp.config.discovery")
-    if not places.has_extra():
-        raise errors.BadSettings(
-            "The setting backend_mcp has this process run MCP servers, which needs an extra.",
-            expected="the extra `mcp`, or backend_mcp = off",
-            received=settings.backend_mcp,
-            hint=errors.install_hint("mcp"),
-        )
-    discovered = places.find_servers(settings, os.environ, Path.cwd())
-    found = places.resolve(discovered.servers, os.environ)
-    for problem in found.problems:
-        log.warning("the MCP server %s cannot be used: %s", problem.server, problem.why)
-    configs = [config for config in found.configs if config.enabled and config.backend]
-    return ServerPool(
-        settings.backend_mcp,
-        configs,
-        EgressPolicy(parse_exemptions(settings.private_hosts)),
-        auth=authorizer(settings, os.environ),
-        unusable={problem.server: problem.why for problem in found.problems},
-    )
 
 
 def price_list() -> PriceList | None:

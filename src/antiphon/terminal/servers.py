@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from antiphon.client.formatting import count_noun
 from antiphon.mcp.client.server_listing import ServerState
-from antiphon.mcp.config.discovery import ServerProblem
 from antiphon.terminal.chat_state import ChatServers
 from antiphon.terminal.commands import prompts
 from antiphon.terminal.commands.command import SlashCommand
@@ -26,28 +25,23 @@ PROMPT_SECONDS = 10.0
 class ServerAnnouncer:
     """Prints what becomes of a chat's servers; `AsyncMcpServerPool` calls `on_change`.
 
-    `problems` are errors of servers that cannot be started at all. `commands` gets the prompts.
+    `commands` gets the prompts.
     """
 
-    def __init__(
-        self,
-        ui: Ui,
-        servers: ChatServers,
-        commands: dict[str, SlashCommand],
-        problems: Iterable[ServerProblem] = (),
-    ) -> None:
+    def __init__(self, ui: Ui, servers: ChatServers, commands: dict[str, SlashCommand]) -> None:
         self._ui = ui
         self._servers = servers
         self._commands = commands
         self._states: dict[str, ServerState] = {}
         self._tools: dict[str, Sequence[Tool]] = {}
         self._listing: set[asyncio.Task[None]] = set()
-        servers.unusable = tuple(
-            ServerState(server=each.server, status="failed", why=each.why) for each in problems
-        )
-        for state in servers.unusable:
+
+    def announce_unusable(self, states: Sequence[ServerState]) -> None:
+        """Print why these servers cannot be started at all, and list them beside the others."""
+        self._servers.unusable = states
+        for state in states:
             said = f"The MCP server {state.server} cannot be used: {state.why}"
-            ui.say(said, "warning")
+            self._ui.say(said, "warning")
 
     def on_change(self, state: ServerState) -> None:
         """Print a change of a server's state or tools."""

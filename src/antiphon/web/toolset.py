@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import AsyncGenerator, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
-from importlib import import_module
-from pathlib import Path
-from typing import Protocol
 
 from antiphon.mcp.client.server_listing import ServerState
+from antiphon.mcp.client.toolbox import AsyncMcpServerPool
+from antiphon.mcp.startup import start_servers
 from antiphon.ports import Toolbox
 from antiphon.settings.settings import Settings
 from antiphon.tools import builtin
@@ -26,22 +24,12 @@ START_SECONDS = 10.0
 ALWAYS: tuple[Function, ...] = (builtin.current_time, builtin.calculate)
 
 
-class McpServersBox(Toolbox, Protocol):
-    """Toolbox of MCP servers, each of which may start, fail and stop."""
-
-    def states(self) -> Sequence[ServerState]:
-        """Return the state of each server."""
-        ...
-
-    async def ready(self, seconds: float) -> Sequence[ServerState]:
-        """Wait up to `seconds` for servers that are starting; return those that are not ready."""
-        ...
-
-
 class Toolset:
     """Tools that runs of this installation may use, and the MCP servers among them."""
 
-    def __init__(self, functions: Iterable[Function], servers: McpServersBox | None = None) -> None:
+    def __init__(
+        self, functions: Iterable[Function], servers: AsyncMcpServerPool | None = None
+    ) -> None:
         own = Functions(functions)
         self._servers = servers
         self.toolbox: Toolbox = own if servers is None else ToolManager(own, servers)
@@ -83,32 +71,10 @@ async def open_toolset(
     for each in tools:
         named += load(each, settings) if isinstance(each, str) else [each]
     functions = dict.fromkeys([*ALWAYS, *(named or load("antiphon.tools.samples"))])
-    async with _run_servers(settings, start=servers) as running:
-        yield Toolset(functions, running)
-
-
-@asynccontextmanager
-async def _run_servers(settings: Settings, *, start: bool) -> AsyncGenerator[McpServersBox | None]:
-    """Run the user's MCP servers, or only those of `config`; they start in the background."""
-    if not start:
-        yield None
+    if not servers:
+        yield Toolset(functions)
         return
-    # Imported late: the library takes a second to load, and most users have no MCP server.
-    places = import_module("antiphon.mcp.config.discovery")
-    usable = places.resolve(
-        places.find_servers(settings, os.environ, Path.cwd()).servers, os.environ
-    )
-    for problem in usable.problems:
-        log.warning("the MCP server %s cannot be used: %s", problem.server, problem.why)
-    if not any(config.enabled for config in usable.configs):
-        yield None
-        return
-    toolbox = import_module("antiphon.mcp.client.toolbox")
-    authorizer = import_module("antiphon.mcp.client.authorization").authorizer
-    open_protocol_cache = import_module("antiphon.mcp.client.protocol_versions").open_protocol_cache
-    async with toolbox.McpServers(
-        usable.configs,
-        auth=authorizer(settings, os.environ),
-        protocol_cache=open_protocol_cache(os.environ),
-    ) as servers:
-        yield servers
+    async with start_servers(settings) as (running, usable):
+        for problem in usable.problems:
+            log.warning("the MCP server %s cannot be used: %s", problem.server, problem.why)
+        yield Toolset(functions, running if usable.enabled else None)

@@ -46,7 +46,7 @@ LEAVE_SECONDS = 8.0
 """Time for all servers to end, in parallel; the rest are cancelled."""
 
 
-def _ignore_state(state: ServerState) -> None:
+def ignore_state(state: ServerState) -> None:
     """Ignore a change of state."""
 
 
@@ -68,7 +68,7 @@ class AsyncMcpServerPool:
         *,
         roots: Sequence[str | PathLike[str]] = (),
         auth: Callable[[ServerConfig], Any] | None = None,
-        changed: Callable[[ServerState], None] = _ignore_state,
+        changed: Callable[[ServerState], None] = ignore_state,
         delays: tuple[float, ...] = DELAYS,
         reach: EgressPolicy | None = None,
         protocol_cache: ProtocolCache | None = None,

@@ -10,29 +10,19 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from msgspec.structs import replace
 
-from antiphon.mcp.config.interpolation import MissingReference, Reference, interpolate
-from antiphon.mcp.config.keyrings import Keyring, system_keyring
 from antiphon.mcp.config.parser import ParsedServer, legal_names, parse_json, parse_servers
-from antiphon.mcp.config.server_config import ServerConfig
 from antiphon.mcp.metadata import is_object
 from antiphon.settings import private_files
 from antiphon.settings.paths import config_folder
 from antiphon.settings.settings import Settings
 from antiphon.settings.trust import TrustedFiles, open_trust_record, place, read_regular
-from antiphon.types.errors import (
-    AntiphonError,
-    BadSettings,
-    InvalidRequest,
-    NotFound,
-    install_hint,
-)
+from antiphon.types.errors import BadSettings, InvalidRequest, NotFound
 
 # The user's `mcp.json`, written by `antiphon mcp add` in the format that other programs use.
 
@@ -167,13 +157,6 @@ class UnapprovedFile(msgspec.Struct, frozen=True):
     problem: str = ""
 
 
-class ServerProblem(msgspec.Struct, frozen=True):
-    """Server that cannot be used, and the reason."""
-
-    server: str
-    why: str
-
-
 class DiscoveredServers(msgspec.Struct, frozen=True, kw_only=True):
     """All configured servers, each name once; their references are not resolved yet."""
 
@@ -193,13 +176,6 @@ class DiscoveredServers(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-class ResolvedServers(msgspec.Struct, frozen=True, kw_only=True):
-    """Servers that can be started, and problems of the others."""
-
-    configs: tuple[ServerConfig, ...]
-    problems: tuple[ServerProblem, ...] = ()
-
-
 def find_servers(settings: Settings, environ: Mapping[str, str], cwd: Path) -> DiscoveredServers:
     """Return the configured servers. Raises `BadSettings` for a file that cannot be read."""
     if settings.config is not None:
@@ -217,43 +193,6 @@ def find_servers(settings: Settings, environ: Mapping[str, str], cwd: Path) -> D
         servers=(*theirs, *(each for each in own if each.config.name not in names)),
         unapproved=unapproved,
     )
-
-
-def has_extra() -> bool:
-    """Return whether the library of the extra `mcp` is there, which servers are started with."""
-    return find_spec("mcp") is not None
-
-
-def resolve(
-    servers: Iterable[ParsedServer],
-    environ: Mapping[str, str],
-    keyring: Callable[[], Keyring | None] = system_keyring,
-) -> ResolvedServers:
-    """Resolve the references of the servers; nothing is looked up for a disabled one."""
-
-    def value(reference: Reference) -> str | None:
-        if reference.kind == "variable":
-            return environ.get(reference.name)
-        service, _, name = reference.name.partition("/")
-        ring = keyring()
-        if ring is None:
-            missing = "" if find_spec("keyring") else f" {install_hint('keyring')}"
-            raise BadSettings(f"no keyring can be read here for {service}/{name}.{missing}")
-        return ring.get(service, name)
-
-    configs: list[ServerConfig] = []
-    problems: list[ServerProblem] = []
-    for each in servers:
-        config = each.config
-        try:
-            why = each.problem
-            if not why:
-                configs.append(interpolate(config, value) if config.enabled else config)
-        except (MissingReference, AntiphonError) as error:
-            why = str(error)
-        if why:
-            problems.append(ServerProblem(config.name, why))
-    return ResolvedServers(configs=tuple(configs), problems=tuple(problems))
 
 
 def open_approvals(environ: Mapping[str, str]) -> Approvals:

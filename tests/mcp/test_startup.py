@@ -1,0 +1,151 @@
+"""Every face finds the same MCP servers, starts the same, and skips the others for one reason.
+
+There are four: a good server, a disabled one, one with a variable that is not set, and one in a
+file of the working folder that nobody has approved.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+from pathlib import Path
+
+import pytest
+
+import antiphon
+from antiphon import McpServerPool, Settings
+from antiphon.mcp.hosted import create_servers
+from antiphon.mcp.startup import start_servers
+from antiphon.web.toolset import open_toolset
+from tests.support.cli.place import Place
+from tests.support.terminal.chatting import Chatting
+from tests.support.terminal.mcp_servers import raw
+from tests.support.terminal.model import Model
+
+WHY = "the variable NOT_SET_ANYWHERE is not set"
+UNAPPROVED = ".mcp.json names MCP servers (theirs), which start once you have approved them"
+STATES = {"good": "ready", "off": "disabled", "broken": "failed"}
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    place = Place(tmp_path)
+    own = tmp_path / "config/antiphon/mcp.json"
+    own.parent.mkdir(parents=True)
+    servers = {
+        "good": {**raw(), "backend": True},
+        "off": {**raw(), "disabled": True, "env": {"KEY": "${NOT_SET_ANYWHERE}"}},
+        "broken": {**raw(), "backend": True, "env": {"KEY": "${NOT_SET_ANYWHERE}"}},
+    }
+    own.write_text(json.dumps({"mcpServers": servers}))
+    (tmp_path / ".mcp.json").write_text(json.dumps({"mcpServers": {"theirs": raw()}}))
+    return place
+
+
+@pytest.fixture
+def here(place: Place, monkeypatch: pytest.MonkeyPatch) -> Place:
+    """This process in the same place."""
+    for name in ("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"):
+        monkeypatch.setenv(name, place.environ[name])
+    monkeypatch.chdir(place.root)
+    return place
+
+
+async def test_the_function_that_starts_them_names_the_skipped_with_the_reason(here: Place) -> None:
+    async with start_servers(Settings()) as (pool, usable):
+        assert await pool.ready(30) == ()
+        states = {state.server: state.status for state in pool.states()}
+
+    assert states == {"good": "ready", "off": "disabled"}
+    assert [(each.server, each.why) for each in usable.problems] == [("broken", WHY)]
+    assert [(each.file.name, each.servers) for each in usable.unapproved] == [
+        (".mcp.json", ("theirs",))
+    ]
+
+
+def test_the_sdk_has_the_same_servers(here: Place) -> None:
+    with McpServerPool.from_config() as servers:
+        (broken,) = servers.ready(30)
+        states = {state.server: state.status for state in servers.states()}
+
+    assert (broken.server, broken.why) == ("broken", WHY)
+    assert states == STATES
+
+
+@pytest.mark.parametrize("action", [("test",), ("list", "--test")])
+def test_mcp_test_and_mcp_list_have_the_same_servers(place: Place, action: tuple[str, ...]) -> None:
+    done = place.run("mcp", *action, "--json")
+
+    rows = json.loads(done.stdout)
+    probes = [row.get("state", row) for row in rows]
+    assert {probe["server"]: probe["status"] for probe in probes} == STATES
+    assert [probe["why"] for probe in probes if probe["server"] == "broken"] == [WHY]
+    assert UNAPPROVED in done.stderr
+
+
+def test_ask_has_the_same_servers(place: Place) -> None:
+    done = place.run("ask", "--require", "good", "Hello")
+
+    assert done.returncode == 0
+    assert f"the MCP server broken cannot be used: {WHY}\n" in done.stderr
+    assert UNAPPROVED in done.stderr
+    assert place.run("ask", "--require", "off", "Hello").returncode == 6
+
+
+async def test_a_chat_has_the_same_servers(place: Place) -> None:
+    async with Model() as model, Chatting(model, home=place.root, columns=200) as chat:
+        await chat.sees("good is there: 14 tools")
+        chat.say("/servers")
+        await chat.sees("disabled")
+
+        assert f"The MCP server broken cannot be used: {WHY}" in chat.text
+        assert UNAPPROVED in chat.text
+
+
+def test_the_doctor_has_the_same_servers(place: Place) -> None:
+    said = place.run("doctor").stdout
+
+    assert "servers: good\n" in said
+    assert f"broken cannot be used: {WHY}\n" in said
+    assert ".mcp.json starts nothing yet: theirs" in said
+
+
+async def test_the_web_chat_has_the_same_servers(
+    here: Place, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with open_toolset(Settings()) as tools:
+        await tools.wait_for_servers()
+        states = {state.server: state.status for state in tools.servers()}
+
+    assert states == {"good": "ready", "off": "disabled"}
+    assert f"the MCP server broken cannot be used: {WHY}" in caplog.messages
+
+
+async def test_a_backend_has_those_of_the_same_servers_that_are_for_it(
+    here: Place, caplog: pytest.LogCaptureFixture
+) -> None:
+    servers = create_servers(Settings(backend_mcp="configured"))
+
+    assert [(each.name, each.status, each.problem) for each in servers.states()] == [
+        ("good", "idle", ""),
+        ("broken", "unusable", WHY),
+    ]
+    assert f"the MCP server broken cannot be used: {WHY}" in caplog.messages
+
+
+def test_no_face_makes_a_pool_or_looks_for_servers_by_itself() -> None:
+    package = Path(antiphon.__file__).parent
+    callers: dict[str, set[str]] = {}
+    for file in package.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Call):
+                name = ast.unparse(node.func)
+                callers.setdefault(name, set()).add(str(file.relative_to(package)))
+
+    assert callers["AsyncMcpServerPool"] == {
+        "mcp/startup.py",
+        "mcp/hosted.py",  # one server at a time, when a run names it
+        "mcp/sync_servers.py",  # of configurations that the caller gives
+    }
+    assert callers["discovery.find_servers"] == {"mcp/startup.py"}
+    assert callers["authorizer"] == {"mcp/startup.py"}

@@ -16,7 +16,9 @@ TABLES = {
     for file in sorted((PAGE / "i18n").glob("*.json"))
 }
 OTHERS = sorted(set(TABLES) - {"en"})
-ASKED = re.compile(r"""\b(?P<how>t|tCount)\(\s*(?P<quote>["'`])(?P<name>[^"'`]*)(?P=quote)""")
+ASKED = re.compile(
+    r"""\b(?P<how>t|tCount|hasMessage)\(\s*(?P<quote>["'`])(?P<name>[^"'`]*)(?P=quote)"""
+)
 HOLE = re.compile(r"\{\w+\}")
 FILLED = re.compile(r"\$\{[^}]*\}")
 

@@ -7,7 +7,7 @@ made from these classes. Operations of administrators are in `admin_operations`,
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, ClassVar, Generic, Literal
+from typing import Annotated, Any, ClassVar, Generic, Literal, TypedDict
 
 import msgspec
 from msgspec import Meta
@@ -343,6 +343,25 @@ class RunCall(Operation[A_co], Generic[A_co], frozen=True, kw_only=True):
     expires_in: Seconds = EXPIRES_IN
     if_busy: IfBusy = "reject"
     metadata: Metadata = {}
+
+
+class Options(TypedDict, total=False):
+    """Keyword options of `converse`: those fields of `Process` that it does not set itself."""
+
+    thread_id: str
+    assistant_id: str
+    model: str
+    instructions: str
+    mcp_servers: tuple[McpServer, ...]
+    sampling: Sampling
+    deadlines: Deadlines
+    max_turns: int
+    max_attempts: int
+    on_expiry: OnExpiry
+    expires_in: int
+    if_busy: IfBusy
+    metadata: dict[str, str]
+    force_refresh: bool
 
 
 class CreateRun(RunCall[Run], frozen=True):

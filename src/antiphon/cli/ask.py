@@ -34,6 +34,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from antiphon.api.operations import Options
 from antiphon.cli.ask_tools import (
     RefusalNotes,
     make_consent,
@@ -52,7 +53,6 @@ from antiphon.cli.resolve_thread import last_answered
 from antiphon.cli.stdin import read_piped
 from antiphon.cli.text_answer import AnswerWriter, ReasoningWriter, TextWriter
 from antiphon.client.async_client import AsyncClient, AsyncEvents
-from antiphon.client.conversation import Options
 from antiphon.client.mentions import (
     PreparedMessage,
     classify_file,
@@ -277,13 +277,11 @@ def _message(question: AskRequest) -> PreparedMessage:
 
 
 def _options(question: AskRequest, settings: Settings) -> Options:
-    options = Options()
+    options = question.options.copy()
     if question.thread:
         options["thread_id"] = question.thread
     if question.system:
         options["instructions"] = question.system
-    if question.max_turns:
-        options["max_turns"] = question.max_turns
     if settings.model:
         options["model"] = settings.model
     if question.output_schema:

@@ -12,6 +12,7 @@ from antiphon.cli import config, doctor
 from antiphon.cli.default_model import find_default_model
 from antiphon.cli.exit_codes import code_for_failure
 from antiphon.cli.mcp_discovery import describe_unapproved
+from antiphon.cli.question import run_options
 from antiphon.client.async_client import AsyncClient
 from antiphon.mcp.startup import start_servers
 from antiphon.settings.loading import LoadedSettings
@@ -61,7 +62,7 @@ async def chat(ui: UiManager, asked: Namespace, loaded: LoadedSettings) -> int:
         model=settings.model,
         system=asked.system,
         resume=asked.thread or (LAST if asked.resume else None),
-        max_turns=asked.max_turns,
+        options=run_options(asked),
         functions=tuple(_load_functions(ui, asked.tools, settings)),
         reports={
             "settings": lambda: asyncio.to_thread(config.rows, loaded),

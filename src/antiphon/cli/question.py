@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from argparse import ArgumentTypeError, Namespace
 from collections.abc import Sequence
-from typing import Any, Literal, Protocol
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import msgspec
 
 from antiphon.types.errors import InvalidRequest
+
+if TYPE_CHECKING:
+    from antiphon.api.operations import Options  # the chat loads it later
 
 
 class FlagParser(Protocol):
@@ -20,7 +24,7 @@ class FlagParser(Protocol):
 
 
 class AskRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """A question and its options. `words` are joined by spaces."""
+    """A question. `words` are joined by spaces, `options` are those of its run."""
 
     words: Sequence[str] = ()
     files: Sequence[str] = ()
@@ -29,7 +33,7 @@ class AskRequest(msgspec.Struct, frozen=True, kw_only=True):
     last: bool = False
     tools: Sequence[str] = ()
     no_tools: bool = False
-    max_turns: int | None = None
+    options: Options = {}
     require: Sequence[str] = ()
     yes: bool = False
     output_schema: str | None = None
@@ -102,7 +106,7 @@ def tool_arguments(parser: FlagParser) -> None:
     )
     parser.add_argument(
         "--max-turns",
-        type=_turns,
+        type=partial(_number, 1000),
         metavar="N",
         help="the maximum number of turns, which tool calls lead to",
     )
@@ -126,7 +130,7 @@ def read_request(asked: Namespace, words: Sequence[str], *, last: bool) -> AskRe
         last=last,
         tools=asked.tools,
         no_tools=asked.no_tools,
-        max_turns=asked.max_turns,
+        options=run_options(asked),
         require=asked.require,
         yes=asked.yes,
         output_schema=asked.output_schema,
@@ -137,7 +141,15 @@ def read_request(asked: Namespace, words: Sequence[str], *, last: bool) -> AskRe
     )
 
 
-def _turns(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 1000):
-        raise ArgumentTypeError(f"wanted a number from 1 to 1000, got {text}")
+def run_options(asked: Namespace) -> Options:
+    """Return the options of a run that these flags set."""
+    options: Options = {}
+    if asked.max_turns:
+        options["max_turns"] = asked.max_turns
+    return options
+
+
+def _number(most: int, text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= most):
+        raise ArgumentTypeError(f"wanted a number from 1 to {most}, got {text}")
     return int(text)

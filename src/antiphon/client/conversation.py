@@ -6,7 +6,7 @@ This module decides the next step and does no I/O; both clients carry out its st
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, TypedDict
+from typing import Any
 
 import msgspec
 
@@ -14,11 +14,11 @@ from antiphon.api.operations import (
     Content,
     Follow,
     GetRun,
-    IfBusy,
     ListActions,
     ListMessages,
     NewMessage,
     Operation,
+    Options,
     Process,
 )
 from antiphon.client.outcome import last_reply, run_error
@@ -49,13 +49,9 @@ from antiphon.types.events import (
 from antiphon.types.messages import Message, Tool, ToolCall, ToolResult
 from antiphon.types.runs import (
     Action,
-    Deadlines,
     Fault,
-    McpServer,
-    OnExpiry,
     Reason,
     Run,
-    Sampling,
     Status,
 )
 
@@ -166,25 +162,6 @@ class RunView:
         Any thread may call this. The model gets an output, and the run goes on.
         """
         return self._processor is not None and self._processor.cancel(tool_call_id)
-
-
-class Options(TypedDict, total=False):
-    """Options of `converse` for the run that it creates: see `antiphon.api.operations.Process`."""
-
-    thread_id: str
-    assistant_id: str
-    model: str
-    instructions: str
-    mcp_servers: tuple[McpServer, ...]
-    sampling: Sampling
-    deadlines: Deadlines
-    max_turns: int
-    max_attempts: int
-    on_expiry: OnExpiry
-    expires_in: int
-    if_busy: IfBusy
-    metadata: dict[str, str]
-    force_refresh: bool
 
 
 class StreamTurn(msgspec.Struct, frozen=True):

@@ -22,6 +22,7 @@ from antiphon.api.operations import (
     Listed,
     ListMessages,
     Operation,
+    Options,
     OwnerImport,
 )
 from antiphon.client import uploads
@@ -42,7 +43,6 @@ from antiphon.client.conversation import (
     FetchRun,
     Finished,
     ListPending,
-    Options,
     ReadLastReply,
     RunState,
     RunView,

@@ -140,8 +140,8 @@ class Runtime:
             servers.check_allowed,
             AdminDispatcher(self.store, mint, servers.states, owners),
             self.destinations,
+            self.settings,
             self.metrics,
-            busy_seconds=self.settings.busy_timeout,
         )
 
     async def _default_model(self) -> str:

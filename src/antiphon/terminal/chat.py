@@ -9,10 +9,9 @@ from typing import Any
 
 import msgspec
 
-from antiphon.api.operations import Content
+from antiphon.api.operations import Content, Options
 from antiphon.client import mentions, thread_list
 from antiphon.client.async_client import AsyncClient
-from antiphon.client.conversation import Options
 from antiphon.mcp.client.toolbox import AsyncMcpServerPool
 from antiphon.settings.settings import Settings
 from antiphon.terminal import (
@@ -75,13 +74,14 @@ class Tasks:
 class ChatOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Start of a chat: in a new thread, or in the one that `resume` names, as /resume does.
 
-    `reports` are reports of commands of the shell, for the slash commands of the same names.
+    `options` are those of every run. `reports` are reports of commands of the shell, for the slash
+    commands of the same names.
     """
 
     model: str | None = None
     system: str | None = None
     resume: str | None = None
-    max_turns: int | None = None
+    options: Options = {}
     functions: Sequence[Function] = ()
     reports: Mapping[str, Report] = {}
 
@@ -123,7 +123,7 @@ class Chat:
         self._resume = start.resume
         self._find_usual_model = find_usual_model
         self._waited_for_servers = False
-        self._max_turns = start.max_turns
+        self._run_options = start.options
         self._tasks = Tasks()
         ui.connect(self)
 
@@ -320,13 +320,12 @@ class Chat:
         return self.state.thread_id
 
     def _options(self) -> Options:
-        options = Options(deadlines=self._limit.deadlines())
+        options = self._run_options.copy()
+        options["deadlines"] = self._limit.deadlines()
         if self.state.model:
             options["model"] = self.state.model
         if self.state.system:
             options["instructions"] = self.state.system
-        if self._max_turns:
-            options["max_turns"] = self._max_turns
         return options
 
     def _record(self, outcome: RunOutcome, draft: str) -> RunOutcome:

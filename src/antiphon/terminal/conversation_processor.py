@@ -10,9 +10,8 @@ from typing import Unpack
 
 import msgspec
 
-from antiphon.api.operations import Content
+from antiphon.api.operations import Content, Options
 from antiphon.client.async_client import AsyncClient, AsyncEvents
-from antiphon.client.conversation import Options
 from antiphon.ports import Toolbox
 from antiphon.terminal.streaming_response_handler import StreamingResponseHandler
 from antiphon.terminal.ui import Ui

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from antiphon.api.operations import Options
 from antiphon.client.async_client import AsyncClient
-from antiphon.client.conversation import Options
 from antiphon.mcp.client.client_features import SamplingMessage, SamplingReply, SamplingRequest
 from antiphon.terminal import arguments, paging
 from antiphon.terminal.input.keyboard import Box, KeyChoice, in_rows

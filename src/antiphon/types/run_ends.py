@@ -15,7 +15,8 @@ class RunEnd(msgspec.Struct, frozen=True, kw_only=True):
     """One way in which a run can end.
 
     `why` is the cause in words for people, `meaning` its explanation in `docs/reference/errors.md`,
-    `hint` the terminal's advice. `page` is the key of the web chat's sentence, "" for none.
+    `hint` the terminal's advice. `calls_dropped` is true if the calls of the last reply were never
+    handed out.
     """
 
     status: Status
@@ -23,7 +24,14 @@ class RunEnd(msgspec.Struct, frozen=True, kw_only=True):
     why: str = ""
     meaning: str = ""
     hint: str = ""
-    page: str = ""
+    calls_dropped: bool = False
+
+    @property
+    def page(self) -> str:
+        """The key of the web chat's sentence, "" for none."""
+        if self.reason:
+            return f"message.incomplete_{self.reason}"
+        return _PAGE_KEYS.get(self.status, "")
 
     @property
     def export_note(self) -> str:
@@ -35,10 +43,10 @@ class RunEnd(msgspec.Struct, frozen=True, kw_only=True):
 
 RUN_ENDS = (
     RunEnd(status=Status.COMPLETED),
-    RunEnd(status=Status.CANCELLED, page="message.stopped"),
-    RunEnd(status=Status.EXPIRED, page="message.expired"),
-    RunEnd(status=Status.FAILED, why="the run failed", page="message.failed"),
-    RunEnd(status=Status.INCOMPLETE, hint="/continue goes on.", page="message.cut"),
+    RunEnd(status=Status.CANCELLED),
+    RunEnd(status=Status.EXPIRED),
+    RunEnd(status=Status.FAILED, why="the run failed"),
+    RunEnd(status=Status.INCOMPLETE, hint="/continue goes on."),
     RunEnd(
         status=Status.INCOMPLETE,
         reason="length",
@@ -46,7 +54,6 @@ RUN_ENDS = (
         meaning="the model reached its limit of tokens, or its reply the limit of bytes, "
         "`max_reply`",
         hint="/continue goes on.",
-        page="message.incomplete_length",
     ),
     RunEnd(
         status=Status.INCOMPLETE,
@@ -54,7 +61,6 @@ RUN_ENDS = (
         why="the provider's filter stepped in",
         meaning="the provider's filter stopped it",
         hint="/continue goes on.",
-        page="message.incomplete_content_filter",
     ),
     RunEnd(
         status=Status.INCOMPLETE,
@@ -62,7 +68,6 @@ RUN_ENDS = (
         why="nothing more came in time",
         meaning="nothing came for too long, or the turn took too long",
         hint="/continue goes on. --chunk-timeout and --turn-timeout say how long to wait.",
-        page="message.incomplete_stalled",
     ),
     RunEnd(
         status=Status.INCOMPLETE,
@@ -70,7 +75,6 @@ RUN_ENDS = (
         why="the provider's answer broke off",
         meaning="the provider's stream closed without an end",
         hint="/continue goes on.",
-        page="message.incomplete_disconnected",
     ),
     RunEnd(
         status=Status.INCOMPLETE,
@@ -78,7 +82,6 @@ RUN_ENDS = (
         why="what ran it is gone",
         meaning="each attempt lost its worker",
         hint="/continue goes on.",
-        page="message.incomplete_worker_lost",
     ),
     RunEnd(
         status=Status.INCOMPLETE,
@@ -86,10 +89,16 @@ RUN_ENDS = (
         why="as many turns as were allowed were taken",
         meaning="the run reached its limit of turns",
         hint="/continue goes on. --max-turns says how many turns a run may take.",
-        page="message.incomplete_max_turns",
+        calls_dropped=True,
     ),
 )
 
+_PAGE_KEYS = {
+    Status.CANCELLED: "message.stopped",
+    Status.EXPIRED: "message.expired",
+    Status.FAILED: "message.failed",
+    Status.INCOMPLETE: "message.cut",
+}
 _ROWS = {(end.status, end.reason): end for end in RUN_ENDS}
 
 

@@ -118,6 +118,7 @@ class House:
             self.servers.check_allowed,
             AdminDispatcher(self.store, self._mint, self.servers.states, self.owners()),
             Destinations(self, self.servers, unmarked=True),
+            self.settings,
         )
         self.destination: Destination | None = None
 

@@ -12,9 +12,8 @@ from typing import Any
 import msgspec
 
 from antiphon.api.operations import ListAssistants as EveryAssistant
-from antiphon.api.operations import ListMessages
+from antiphon.api.operations import ListMessages, Options
 from antiphon.client.async_client import AsyncClient, AsyncEvents
-from antiphon.client.conversation import Options
 from antiphon.client.thread_list import latest_threads
 from antiphon.mcp.server.tools import (
     TOOLS,

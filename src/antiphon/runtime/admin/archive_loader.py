@@ -541,10 +541,12 @@ def _check_run(record: RunRecord) -> None:
     run = record.run
     _check_number(record.last_event, "last_event", 0)
     _check_number(record.events_after, "events_after", 0, record.last_event)
-    for name in ("turn", "attempt", "messages_before", "max_turns", "max_attempts"):
-        _check_number(getattr(run, name), f"run.{name}", 0)
-    for name in ("input_tokens", "output_tokens", "cached_tokens", "reasoning_tokens"):
-        _check_number(getattr(run.usage, name), f"run.usage.{name}", 0, MAX_COUNT)
+    for name in run.__struct_fields__:
+        if name not in _TIMES and type(value := getattr(run, name)) is int:
+            _check_number(value, f"run.{name}", 0)
+    for name in run.usage.__struct_fields__:
+        if type(value := getattr(run.usage, name)) is int:
+            _check_number(value, f"run.usage.{name}", 0, MAX_COUNT)
     if run.status.ended and run.ended_at is None:
         raise InvalidRequest(
             "The run has ended at no time.",

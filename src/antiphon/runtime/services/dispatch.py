@@ -29,6 +29,7 @@ from antiphon.runtime.services.assistants import AssistantService
 from antiphon.runtime.services.run_spec import RunSpecResolver
 from antiphon.runtime.services.runs import RunService
 from antiphon.runtime.services.threads import ThreadService
+from antiphon.settings.settings import Settings
 from antiphon.telemetry.metrics import Metrics
 from antiphon.types.accounts import Principal
 from antiphon.types.ids import Mint
@@ -53,17 +54,19 @@ class Dispatcher:
         check_servers: Callable[[Sequence[McpServer]], Awaitable[None]],
         admin: AdminDispatcher,
         destinations: Destinations,
+        settings: Settings,
         metrics: Metrics | None = None,
-        busy_seconds: float = 300.0,
     ) -> None:
         changes = ChangeCommitter(store, bus, metrics or Metrics())
-        run_specs = RunSpecResolver(store, default_model, open_model, check_servers, destinations)
+        run_specs = RunSpecResolver(
+            store, default_model, open_model, check_servers, destinations, settings
+        )
         self._store = store
         self._bus = bus
         self._mint = mint
         self._models = models
         self._admin = admin
-        self._runs = RunService(store, bus, changes, mint, run_specs, busy_seconds)
+        self._runs = RunService(store, bus, changes, mint, run_specs, settings)
         self._handlers: Mapping[type[Operation[Any]], OperationHandler] = {
             **AssistantService(store, mint, open_model, check_servers).handlers,
             **ThreadService(store, bus, changes, mint).handlers,

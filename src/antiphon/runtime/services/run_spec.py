@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from typing import Any
+
+import msgspec
 
 from antiphon.api import operations
 from antiphon.engine import validation
@@ -12,13 +14,15 @@ from antiphon.engine.transitions import RunSpec
 from antiphon.ports import ResolvedModel, RunStore
 from antiphon.runtime.attachments import inline_attachments
 from antiphon.runtime.destinations import Destinations
+from antiphon.settings.settings import Settings
 from antiphon.types.messages import Message, parts, to_chat_completions
 from antiphon.types.runs import Assistant, McpServer, Run, Thread
 
-T = TypeVar("T")
-
 _SHOWN = {b'"type":"image_url"': "images", b'"type":"file"': "files"}
 """Marks of pictures and files in a conversation's JSON, with the capability that each needs."""
+
+_OPTIONS = [name for name in operations.RunCall.__struct_fields__ if name in Run.__struct_fields__]
+"""Fields of a run that its request can set."""
 
 _NO_ASSISTANT = Assistant(id="", created_at=0, updated_at=0)
 """The assistant of a run that names none."""
@@ -34,49 +38,38 @@ class RunSpecResolver:
         open_model: Callable[[str, str], Awaitable[ResolvedModel]],
         check_servers: Callable[[Sequence[McpServer]], Awaitable[None]],
         destinations: Destinations,
+        settings: Settings,
     ) -> None:
         self._store = store
         self._default_model = default_model
         self._open_model = open_model
         self._check_servers = check_servers
         self._destinations = destinations
+        self._settings = settings
 
     async def resolve(self, call: operations.CreateRun | operations.Process, owner: str) -> RunSpec:
-        """Return the run's specification. Raises `CallerError` where there can be no such run."""
+        """Return the run's specification. Raises `CallerError` where there can be no such run.
+
+        A field that the request does not set is that of the assistant, else the setting of its
+        name.
+        """
         assistant = _NO_ASSISTANT
         if call.assistant_id is not None:
             assistant = await self._store.get(Assistant, owner, call.assistant_id)
         validation.validate_unique_tools(call.tools)
-        tools = _first(call.tools, assistant.tools)
-        servers = _first(call.mcp_servers, assistant.mcp_servers)
-        await self._check_servers(servers)
-        sampling = _first(call.sampling, assistant.sampling)
-        model = call.model or assistant.model or await self._default_model()
-        opened = await self._open_model(model, owner)
-        validation.validate_sampling(sampling)
-        if not servers:  # their tools are known only when the turn runs
-            validation.validate_tool_choice(sampling, tools)
-        validation.validate_provider_support(opened.name, opened.lacks, sampling, tools or servers)
-        await self._check_attachments(opened, call, owner)
-        draft = Run(
-            id="",
-            thread_id="",
-            created_at=0,
-            assistant_id=call.assistant_id,
-            model=model,
-            instructions=_first(call.instructions, assistant.instructions),
-            tools=tools,
-            mcp_servers=servers,
-            sampling=sampling,
-            deadlines=call.deadlines,
-            background=call.background,
-            max_turns=call.max_turns,
-            max_attempts=call.max_attempts,
-            on_expiry=call.on_expiry,
-            expires_in=call.expires_in,
-            metadata=call.metadata,
+        options = {name: _first_given(name, call, assistant, self._settings) for name in _OPTIONS}
+        options["model"] = call.model or assistant.model or await self._default_model()
+        draft = Run(id="", thread_id="", created_at=0, **options)
+        await self._check_servers(draft.mcp_servers)
+        opened = await self._open_model(draft.model, owner)
+        validation.validate_sampling(draft.sampling)
+        if not draft.mcp_servers:  # their tools are known only when the turn runs
+            validation.validate_tool_choice(draft.sampling, draft.tools)
+        validation.validate_provider_support(
+            opened.name, opened.lacks, draft.sampling, draft.tools or draft.mcp_servers
         )
-        return RunSpec(draft, self._destinations.of(opened, servers))
+        await self._check_attachments(opened, call, owner)
+        return RunSpec(draft, self._destinations.of(opened, draft.mcp_servers))
 
     async def destination(self, run: Run, owner: str) -> str:
         """Return where this run's text would be sent from here. Raises `BadSettings`."""
@@ -114,5 +107,7 @@ class RunSpecResolver:
             raise validation.lacks_error(opened.name, found)
 
 
-def _first(given: T | None, fallback: T) -> T:
-    return fallback if given is None else given
+def _first_given(name: str, *sources: msgspec.Struct) -> Any:
+    """Return the field from the first of these that has it and in which it is not None."""
+    values = (getattr(source, name, None) for source in sources)
+    return next((value for value in values if value is not None), None)

@@ -24,6 +24,7 @@ from antiphon.runtime.notify import ChangeCommitter
 from antiphon.runtime.responses import OperationHandler, Response, paginate
 from antiphon.runtime.services.run_spec import RunSpecResolver
 from antiphon.runtime.services.threads import new_thread
+from antiphon.settings.settings import Settings
 from antiphon.types import errors
 from antiphon.types.accounts import Principal
 from antiphon.types.ids import Mint
@@ -40,14 +41,14 @@ class RunService:
         changes: ChangeCommitter,
         mint: Mint,
         run_specs: RunSpecResolver,
-        busy_seconds: float,
+        settings: Settings,
     ) -> None:
         self._store = store
         self._bus = bus
         self._changes = changes
         self._mint = mint
         self._run_specs = run_specs
-        self._busy_seconds = busy_seconds
+        self._busy_timeout = settings.busy_timeout
         self.handlers: Mapping[type[Operation[Any]], OperationHandler] = {
             operations.CreateRun: self._create_run,
             operations.ListRuns: self._list_runs,
@@ -238,7 +239,7 @@ class RunService:
             key_id=_quota_key(by),
             what="run",
         )
-        until = asyncio.get_running_loop().time() + self._busy_seconds
+        until = asyncio.get_running_loop().time() + self._busy_timeout
         while True:
             try:
                 return await self._changes.commit_and_notify(about, decide)
@@ -253,7 +254,7 @@ class RunService:
 
     def _busy_error(self, busy: errors.RunActive) -> errors.RunActive:
         return errors.RunActive(
-            f"{busy.message} It was waited for {self._busy_seconds:g} seconds.",
+            f"{busy.message} It was waited for {self._busy_timeout:g} seconds.",
             **busy.details | {"hint": "Finish or cancel that run, or ask again to wait on."},
         )
 

@@ -27,6 +27,7 @@ from antiphon.types.messages import (
     Upload,
     changed_arguments,
 )
+from antiphon.types.run_ends import find_run_end
 from antiphon.types.runs import Action, Fault, Run, Status
 from antiphon.types.terminal_safe import clean
 from antiphon.wires.ai_sdk import parts as ui
@@ -351,8 +352,8 @@ def _replies(
     files: Mapping[str, Upload],
 ) -> Iterator[StoredPart]:
     outputs = {message.tool_call_id: message for message in messages if message.role == "tool"}
-    if run is not None and run.reason == "max_turns":
-        # The calls of the last turn were never handed out, so the stream had no outputs of them.
+    if run is not None and find_run_end(run.status, run.reason).calls_dropped:
+        # The stream had no outputs of the calls of the last turn.
         for message in [message for message in messages if message.tool_calls][-1:]:
             for call in message.tool_calls:
                 outputs.pop(call.id, None)

@@ -6,16 +6,7 @@
  * @property {{code: string, message: string} | null} problem  of a run that failed: what the server said
  * @property {"continue" | "retry" | null} next  what can be done now
  */
-
-/** Message keys for the runtime's reasons of an incomplete answer. */
-const INCOMPLETE = new Map([
-  ["length", "message.incomplete_length"],
-  ["content_filter", "message.incomplete_content_filter"],
-  ["stalled", "message.incomplete_stalled"],
-  ["disconnected", "message.incomplete_disconnected"],
-  ["worker_lost", "message.incomplete_worker_lost"],
-  ["max_turns", "message.incomplete_max_turns"],
-]);
+import { hasMessage } from "./t.mjs";
 
 /**
  * Returns the outcome of a run, null if it needs no notice.
@@ -32,7 +23,7 @@ export function outcomeOf({ status, reason, error, errorText }, isEmpty) {
       return { key: "message.failed", problem: problemOf(error, errorText), next: "retry" };
     case "incomplete":
       return {
-        key: INCOMPLETE.get(reason) ?? "message.cut",
+        key: hasMessage(`message.incomplete_${reason}`) ? `message.incomplete_${reason}` : "message.cut",
         problem: null,
         next: isEmpty || reason === "content_filter" ? "retry" : "continue",
       };

@@ -4,7 +4,7 @@
  * The server's messages are English. In other languages the page shows its own sentence for the code,
  * followed by the server's message if that says more.
  */
-import { language, t } from "./t.mjs";
+import { hasMessage, language, t } from "./t.mjs";
 
 /** Codes whose sentence needs the server's message too. */
 const NEEDS_DETAIL = new Set(
@@ -15,9 +15,8 @@ const NEEDS_DETAIL = new Set(
 /** Returns the text of a problem. @param {string} code @param {string} message the server's words */
 export function problemWords(code, message) {
   const own = t(`problem.${code}`);
-  const isKnown = own !== `problem.${code}`;
   if (code === "offline") return own;
-  if (language.value === "en" || !isKnown) return message;
+  if (language.value === "en" || !hasMessage(`problem.${code}`)) return message;
   return NEEDS_DETAIL.has(code) ? `${own} (${message})` : own;
 }
 

@@ -30,6 +30,11 @@ export function t(name, values = {}) {
   return message.replace(/\{(\w+)\}/g, (hole, key) => String(values[key] ?? hole));
 }
 
+/** Returns whether there is a message of this name. */
+export function hasMessage(/** @type {string} */ name) {
+  return name in messages.value;
+}
+
 /**
  * Returns the message for a count in the plural form of the language: `name.one`, `name.other`.
  *

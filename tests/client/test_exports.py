@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from antiphon.client.export import FORMS, Form, exported, file_name, guess_form
-from antiphon.client.sections import RunSummary, summarize_run
 from antiphon.types.messages import File, Image, Message, MessagePart, Refusal, Text, ToolCall
 from antiphon.types.runs import Run, Status, Thread
+from antiphon.types.thread_view import RunSummary, summarize_run
 
 AT = 1_763_730_732_000  # 2025-11-21T13:12:12Z
 HOSTILE = (

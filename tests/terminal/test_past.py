@@ -199,3 +199,21 @@ def test_nothing_in_a_thread_acts_on_the_terminal(payload: str):
     region.close()
 
     assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", ALLOWED.sub("", terminal.written))
+
+
+def test_a_run_that_said_nothing_is_seen_after_the_message_that_it_answered():
+    thread = Thread()
+    thread.say("user", "Go")
+    failed = run(Status.FAILED, id="r0", messages_before=1, error=Fault("rate_limited", "Later."))
+
+    assert rows(thread, failed)[3] == "failed: Later. (rate_limited)"
+
+
+def test_a_run_whose_place_was_given_to_another_is_gone():
+    thread = Thread()
+    thread.say("user", "Go")
+    thread.say("assistant", "One.", run_id="r2")
+    cancelled = run(Status.CANCELLED, id="r1", created_at=1)
+
+    assert "[stopped]" in rows(thread, cancelled)
+    assert "[stopped]" not in rows(thread, cancelled, run(id="r2", created_at=2))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -23,10 +23,11 @@ from antiphon.types.events import (
     ToolCallStarted,
     ToolOutputAdded,
 )
+from antiphon.types.messages import Message
 from antiphon.types.runs import Fault, Status
 from antiphon.wires.ag_ui.encoder import AgUi, Reader
-from antiphon.wires.ag_ui.events import Version
-from antiphon.wires.ag_ui.messages import as_messages
+from antiphon.wires.ag_ui.events import Json, Version
+from antiphon.wires.ag_ui.messages import output_id, reasoning_id, reply_id
 from antiphon.wires.framing import drop_void_events, parse_cursor
 from tests.support.engine.world import call
 from tests.support.wires.ag_ui_judge import Page, essence
@@ -162,10 +163,38 @@ def test_an_event_that_is_heard_again_changes_nothing(events: list[Numbered], cu
     assert told([*events[: cut % (len(events) + 1)], *events]) == told(events)
 
 
+def stored_messages(messages: Iterable[Message]) -> Iterator[Json]:
+    """Yield a thread's messages with the ids that the streams of its runs use."""
+    replies = 0
+    for message in messages:
+        run_id, call = message.run_id or "", message.tool_call_id or ""
+        if message.role == "assistant":
+            replies += 1
+            own = reply_id(run_id, replies)
+            if message.reasoning:
+                thought = {"id": reasoning_id(own), "role": "reasoning"}
+                yield thought | {"content": message.reasoning}
+            calls = [
+                {
+                    "id": each.id,
+                    "type": "function",
+                    "function": {"name": each.name, "arguments": each.arguments},
+                }
+                for each in message.tool_calls
+            ]
+            reply = {"id": own, "role": "assistant", "content": message.full_text}
+            yield reply | ({"toolCalls": calls} if calls else {})
+        elif message.role == "tool":
+            output = {"id": output_id(run_id, call), "role": "tool", "toolCallId": call}
+            yield output | {"content": message.text}
+        else:
+            yield {"id": message.id, "role": message.role, "content": message.text}
+
+
 @pytest.mark.parametrize("name", ["text", "reasoning-and-text", "tool-call", "mixed", "restarted"])
 def test_a_stored_thread_has_the_messages_that_its_stream_made(name: str) -> None:
     world = TYPICAL[name]()
-    thread = as_messages(message for _, message in sorted(world.messages.items()))
+    thread = list(stored_messages(message for _, message in sorted(world.messages.items())))
 
     made = Page(thread[:1]).read(told(numbered(world), Reader(history=tuple(thread[:1]))))
     by_id = {message["id"]: message for message in thread}

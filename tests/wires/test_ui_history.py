@@ -14,7 +14,8 @@ from msgspec.structs import replace
 from antiphon.types.chunks import Finish, TextPiece
 from antiphon.types.messages import File, Image, Message, Text, ToolCall, Upload
 from antiphon.types.runs import Run, Status
-from antiphon.wires.ai_sdk.history import as_ui_message, file_ids, group_entries
+from antiphon.types.thread_view import file_ids, group_entries
+from antiphon.wires.ai_sdk.history import as_ui_message
 from tests.support.wires.stories import TYPICAL, Story, begun, numbered, stories
 from tests.support.wires.ui_judge import Judge, Parts
 from tests.support.wires.ui_streams import told as streamed
@@ -31,7 +32,7 @@ def shown(
 ) -> list[dict[str, Any]]:
     """The messages as they stand in the JSON."""
     actions = list(world.actions.values()) if world else []
-    entries = group_entries(messages, runs)
+    entries = [each for each in group_entries(messages, runs) if not each.is_active]
     return [
         msgspec.to_builtins(as_ui_message(each, actions=actions, files=files)) for each in entries
     ]
@@ -228,7 +229,7 @@ def test_files_are_named_by_an_address_of_the_page_and_pictures_by_their_own() -
     upload = Upload(id="file_1", name="a.pdf", media_type="application/pdf", size=1, created_at=1)
     [asked] = shown(said, [], file_1=upload)
 
-    assert file_ids(group_entries(said, [])) == {"file_1", "file_2"}
+    assert list(file_ids(said[0])) == ["file_1", "file_2"]
     assert [part for part in asked["parts"] if part["type"] == "file"] == [
         {
             "type": "file",
@@ -284,7 +285,7 @@ def test_what_a_call_gave_beside_its_words_stands_after_it_as_files() -> None:
     upload = Upload(id="file_1", name="a.png", media_type="image/png", size=1, created_at=1)
     [_, drawn] = shown(said, runs, file_1=upload)
 
-    assert file_ids(group_entries(said, runs)) == {"file_1", "file_gone"}
+    assert {each for message in said for each in file_ids(message)} == {"file_1", "file_gone"}
     assert [part for part in drawn["parts"] if part["type"] == "data-files"] == [
         {
             "type": "data-files",

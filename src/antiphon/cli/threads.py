@@ -15,27 +15,28 @@ from antiphon.cli.output import format_table, format_time, note, print_json
 from antiphon.cli.resolve_thread import resolve_thread
 from antiphon.client.export import FORMS, Form, exported, guess_form
 from antiphon.client.formatting import count_noun
-from antiphon.client.sections import (
-    AttachmentsPiece,
-    NotePiece,
-    Piece,
-    ReasoningPiece,
-    RunSummary,
-    Section,
-    SectionReader,
-    TextPiece,
-    ToolCallPiece,
-    ToolResultPiece,
-    file_ids,
-    summarize_run,
-)
 from antiphon.client.sync_client import Client
 from antiphon.settings.loading import LoadedSettings
 from antiphon.settings.private_files import create_private_file
 from antiphon.types.errors import NotFound
-from antiphon.types.messages import Message
+from antiphon.types.messages import Message, ToolCall
 from antiphon.types.runs import Thread
 from antiphon.types.terminal_safe import clean
+from antiphon.types.thread_view import (
+    AttachmentsPart,
+    CallView,
+    ChangedCallPart,
+    MessageView,
+    NotePart,
+    Part,
+    ReasoningPart,
+    RefusalPart,
+    RunSummary,
+    TextPart,
+    ThreadReader,
+    file_ids,
+    summarize_run,
+)
 
 # A thread read to be written down: its messages page by page, and what else is told of them.
 
@@ -44,7 +45,7 @@ PAGE = 100
 SETS_MARKDOWN = "markdown_it"
 
 
-class ThreadReader:
+class ThreadLoader:
     """Reads a thread page by page, with the names of its files and the data of its runs."""
 
     def __init__(self, client: Client, thread_id: str) -> None:
@@ -52,7 +53,7 @@ class ThreadReader:
         self._thread_id = thread_id
         self.names: dict[str, str] = {}
         self.runs: dict[str, RunSummary] = {}
-        self.reader = SectionReader(self.names, self.runs)
+        self.reader = ThreadReader(self.names, self.runs)
 
     def messages(self) -> Iterator[Message]:
         """Yield all messages in order; file names and runs of a message are read before it."""
@@ -76,7 +77,7 @@ def export_thread(client: Client, thread: Thread, form: Form) -> Iterator[str]:
     """Yield the thread in this form, in pieces."""
     if form == "json":  # as the messages are: there is nothing to be known beside
         return exported(thread, client.paginate(ListMessages(thread.id, limit=PAGE)), form)
-    noted = ThreadReader(client, thread.id)
+    noted = ThreadLoader(client, thread.id)
     render = _find_html_renderer() if form == "html" else None
     return exported(
         thread, noted.messages(), form, names=noted.names, runs=noted.runs, render=render
@@ -208,11 +209,11 @@ def _list(client: Client, asked: Namespace) -> None:
 
 def _show(client: Client, said: str) -> None:
     thread = resolve_thread(client, said)
-    noted = ThreadReader(client, thread.id)
+    noted = ThreadLoader(client, thread.id)
     for message in noted.messages():
-        section = noted.reader.section(message)
-        if section is not None:
-            print(clean("\n".join(_format_section(section))), end="\n\n")
+        view = noted.reader.read(message)
+        if view is not None:
+            print(clean("\n".join(format_message(view))), end="\n\n")
     _show_waiting(client, thread.id)
 
 
@@ -226,26 +227,27 @@ def _show_waiting(client: Client, thread_id: str) -> None:
             )
 
 
-def _format_section(section: Section) -> Iterator[str]:
-    model = f" ({section.model})" if section.model else ""
-    yield f"{section.speaker}{model}, {format_time(section.at)}"
-    yield from map(_piece, section.pieces)
+def format_message(view: MessageView) -> Iterator[str]:
+    """Yield the lines of one message."""
+    model = f" ({view.model})" if view.model else ""
+    yield f"{view.speaker}{model}, {format_time(view.at)}"
+    yield from map(_format_part, view.parts)
 
 
-def _piece(piece: Piece) -> str:
-    match piece:
-        case TextPiece(text):
+def _format_part(part: Part) -> str:
+    match part:
+        case TextPart(text) | RefusalPart(text):
             return text
-        case ReasoningPiece(text):
+        case ReasoningPart(text):
             return f"(thought: {_short(text)})"
-        case ToolCallPiece(name, arguments):
+        case ToolCall(name=name, arguments=arguments) | ChangedCallPart(name, arguments):
             return f"calls {name}({arguments})"
-        case ToolResultPiece(name, output, fault):
-            became = f"gave no result ({fault})" if fault else "gave"
-            return f"{name} {became}: {_short(output)}"
-        case AttachmentsPiece(names):
-            return f"(with {', '.join(names)})"
-        case NotePiece(text):
+        case CallView():
+            became = f"gave no result ({part.reason})" if part.is_error else "gave"
+            return f"{part.call.name} {became}: {_short(part.text)}"
+        case AttachmentsPart(attachments):
+            return f"(with {', '.join(each.name for each in attachments)})"
+        case NotePart(text):
             return f"({text})"
 
 

@@ -22,11 +22,11 @@ from antiphon.api.operations import ListMessages, ListRuns
 from antiphon.client.async_client import AsyncClient
 from antiphon.client.export_html import HtmlExport
 from antiphon.client.export_markdown import MarkdownExport
-from antiphon.client.sections import RunSummary, SectionReader, file_ids, summarize_run
 from antiphon.types.errors import NotFound
 from antiphon.types.messages import Message
 from antiphon.types.runs import Thread
 from antiphon.types.terminal_safe import json_text
+from antiphon.types.thread_view import RunSummary, ThreadReader, file_ids, summarize_run
 
 Form = Literal["md", "json", "html"]
 FORMS: tuple[Form, ...] = get_args(Form)
@@ -71,7 +71,7 @@ def export(
     meanwhile. `render` turns a model's Markdown into safe HTML; without it a page shows Markdown
     as it was written.
     """
-    reader = SectionReader({} if names is None else names, {} if runs is None else runs)
+    reader = ThreadReader(names, runs)
     match form:
         case "md":
             return MarkdownExport(thread, reader)

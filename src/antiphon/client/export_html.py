@@ -11,22 +11,22 @@ from base64 import b64encode
 from collections.abc import Callable
 from html import escape
 
-from antiphon.client.formatting import moment
-from antiphon.client.sections import (
-    AttachmentsPiece,
-    NotePiece,
-    Piece,
-    ReasoningPiece,
-    Section,
-    SectionReader,
-    TextPiece,
-    ToolCallPiece,
-    ToolResultPiece,
-    format_arguments,
-)
-from antiphon.types.messages import Message
+from antiphon.client.formatting import format_arguments, moment
+from antiphon.types.messages import Message, ToolCall
 from antiphon.types.runs import Thread
 from antiphon.types.terminal_safe import clean, one_line
+from antiphon.types.thread_view import (
+    AttachmentsPart,
+    CallView,
+    ChangedCallPart,
+    MessageView,
+    NotePart,
+    Part,
+    ReasoningPart,
+    RefusalPart,
+    TextPart,
+    ThreadReader,
+)
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1f2328; --page: #fff; --faint: #656d76; --line: #d8dee4;
@@ -82,7 +82,7 @@ class HtmlExport:
     """HTML export; `render` turns a model's Markdown into safe HTML."""
 
     def __init__(
-        self, thread: Thread, reader: SectionReader, render: Callable[[str], str] | None = None
+        self, thread: Thread, reader: ThreadReader, render: Callable[[str], str] | None = None
     ) -> None:
         self._thread = thread
         self._reader = reader
@@ -111,40 +111,42 @@ class HtmlExport:
 
     def message(self, message: Message) -> str:
         """Return the next message as an article."""
-        section = self._reader.section(message)
-        if section is None:
+        view = self._reader.read(message)
+        if view is None:
             return ""
-        pieces = "\n".join(self._render_piece(piece) for piece in section.pieces)
+        pieces = "\n".join(self._render_part(part) for part in view.parts)
         return (
-            f'<article class="{section.speaker}" dir="auto">\n'
-            f"<h2>{_heading(section)}</h2>\n{pieces}\n</article>\n"
+            f'<article class="{view.speaker}" dir="auto">\n'
+            f"<h2>{_heading(view)}</h2>\n{pieces}\n</article>\n"
         )
 
     def end(self) -> str:
         """Return the closing tags."""
         return "</main>\n</body>\n</html>\n"
 
-    def _render_piece(self, piece: Piece) -> str:
-        match piece:
-            case TextPiece(text, markdown):
+    def _render_part(self, part: Part) -> str:
+        match part:
+            case TextPart(text) | RefusalPart(text):
+                markdown = not isinstance(part, TextPart) or part.markdown
                 plain = f'<div class="said">{_text(text)}</div>'
                 return self._render(text) if markdown and self._render else plain
-            case ReasoningPiece(text):
+            case ReasoningPart(text):
                 return _details("Reasoning", f'<pre class="wrapped">{_text(text)}</pre>')
-            case ToolCallPiece(name, arguments):
+            case ToolCall(name=name, arguments=arguments) | ChangedCallPart(name, arguments):
                 code = f"<pre><code>{_text(format_arguments(arguments))}</code></pre>"
                 return f"<p>Calls <code>{_line(name)}</code></p>\n{code}"
-            case ToolResultPiece(name, output, fault):
-                return _render_result(name, output, fault)
-            case AttachmentsPiece(names):
-                return f'<p class="note">Attached: {", ".join(map(_code, names))}</p>'
-            case NotePiece(text):
+            case CallView():
+                return _render_output(part)
+            case AttachmentsPart(attachments):
+                names = ", ".join(_code(each.name) for each in attachments)
+                return f'<p class="note">Attached: {names}</p>'
+            case NotePart(text):
                 return f'<p class="note">({_line(text)})</p>'
 
 
-def _heading(section: Section) -> str:
-    model = f" ({_line(section.model)})" if section.model else ""
-    return f"<b>{section.speaker.capitalize()}</b>{model}, {_time(section.at)}"
+def _heading(view: MessageView) -> str:
+    model = f" ({_line(view.model)})" if view.model else ""
+    return f"<b>{view.speaker.capitalize()}</b>{model}, {_time(view.at)}"
 
 
 def _time(milliseconds: int) -> str:
@@ -156,17 +158,12 @@ def _details(summary: str, within: str) -> str:
     return f"<details>\n<summary>{summary}</summary>\n{within}\n</details>"
 
 
-def _render_result(name: str, output: str, fault: str) -> str:
-    if not fault:
-        return _details(f"{_code(name)} gave", _output(output))
-    return (
-        f'<p>{_code(name)} <b class="fault">gave no result ({_line(fault)})</b></p>\n'
-        f"{_output(output)}"
-    )
-
-
-def _output(text: str) -> str:
-    return f'<pre class="wrapped"><code>{_text(text)}</code></pre>'
+def _render_output(called: CallView) -> str:
+    name = _code(called.call.name)
+    output = f'<pre class="wrapped"><code>{_text(called.text)}</code></pre>'
+    if not called.is_error:
+        return _details(f"{name} gave", output)
+    return f'<p>{name} <b class="fault">gave no result ({_line(called.reason)})</b></p>\n{output}'
 
 
 def _code(text: str) -> str:

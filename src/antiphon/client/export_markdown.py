@@ -9,28 +9,28 @@ from __future__ import annotations
 
 import re
 
-from antiphon.client.formatting import moment
-from antiphon.client.sections import (
-    AttachmentsPiece,
-    NotePiece,
-    Piece,
-    ReasoningPiece,
-    Section,
-    SectionReader,
-    TextPiece,
-    ToolCallPiece,
-    ToolResultPiece,
-    format_arguments,
-)
-from antiphon.types.messages import Message
+from antiphon.client.formatting import format_arguments, moment
+from antiphon.types.messages import Message, ToolCall
 from antiphon.types.runs import Thread
 from antiphon.types.terminal_safe import clean, one_line
+from antiphon.types.thread_view import (
+    AttachmentsPart,
+    CallView,
+    ChangedCallPart,
+    MessageView,
+    NotePart,
+    Part,
+    ReasoningPart,
+    RefusalPart,
+    TextPart,
+    ThreadReader,
+)
 
 
 class MarkdownExport:
     """Markdown export."""
 
-    def __init__(self, thread: Thread, reader: SectionReader) -> None:
+    def __init__(self, thread: Thread, reader: ThreadReader) -> None:
         self._thread = thread
         self._reader = reader
 
@@ -41,37 +41,38 @@ class MarkdownExport:
 
     def message(self, message: Message) -> str:
         """Return the next message under its heading."""
-        section = self._reader.section(message)
-        if section is None:
+        view = self._reader.read(message)
+        if view is None:
             return ""
-        pieces = "\n\n".join(_render_piece(piece) for piece in section.pieces)
-        return f"\n## {_heading(section)}\n\n{pieces}\n"
+        pieces = "\n\n".join(_render_part(part) for part in view.parts)
+        return f"\n## {_heading(view)}\n\n{pieces}\n"
 
     def end(self) -> str:
         """Return an empty text."""
         return ""
 
 
-def _heading(section: Section) -> str:
-    model = f" ({_line(section.model)})" if section.model else ""
-    return f"{section.speaker.capitalize()}{model}, {moment(section.at)}"
+def _heading(view: MessageView) -> str:
+    model = f" ({_line(view.model)})" if view.model else ""
+    return f"{view.speaker.capitalize()}{model}, {moment(view.at)}"
 
 
-def _render_piece(piece: Piece) -> str:
-    match piece:
-        case TextPiece(text):
+def _render_part(part: Part) -> str:
+    match part:
+        case TextPart(text) | RefusalPart(text):
             return close_open_markup(clean(text, "code"))
-        case ReasoningPiece(text):
+        case ReasoningPart(text):
             fenced = _fence(text, "text")
             return f"<details>\n<summary>Reasoning</summary>\n\n{fenced}\n\n</details>"
-        case ToolCallPiece(name, arguments):
+        case ToolCall(name=name, arguments=arguments) | ChangedCallPart(name, arguments):
             return f"**Calls** {_code(name)}\n\n{_fence(format_arguments(arguments), 'json')}"
-        case ToolResultPiece(name, output, fault):
-            became = f"**gave no result** ({_line(fault)})" if fault else "**gave**"
-            return f"{_code(name)} {became}\n\n{_fence(output, 'text')}"
-        case AttachmentsPiece(names):
-            return f"Attached: {', '.join(_code(name) for name in names)}"
-        case NotePiece(text):
+        case CallView():
+            failed = f"**gave no result** ({_line(part.reason)})"
+            became = failed if part.is_error else "**gave**"
+            return f"{_code(part.call.name)} {became}\n\n{_fence(part.text, 'text')}"
+        case AttachmentsPart(attachments):
+            return f"Attached: {', '.join(_code(each.name) for each in attachments)}"
+        case NotePart(text):
             return f"*({text})*"
 
 

@@ -1,8 +1,10 @@
-"""Numbers and times for people: counts, tokens, dollars, moments."""
+"""Numbers, times and arguments for people."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
+
+import msgspec
 
 
 def count_noun(number: int, one: str, several: str = "") -> str:
@@ -30,3 +32,11 @@ def dollars(cost: float | None) -> str:
 def moment(milliseconds: int) -> str:
     """Return a time in milliseconds since 1970 in UTC as ISO 8601, to the second."""
     return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def format_arguments(arguments: str) -> str:
+    """Return a tool call's arguments as indented JSON; unchanged if they are not JSON."""
+    try:
+        return msgspec.json.format(arguments, indent=2)
+    except msgspec.DecodeError:
+        return arguments

@@ -6,8 +6,7 @@ same. The duration of reasoning is not stored, so it is left out.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -15,6 +14,7 @@ from antiphon.terminal.spans import Line, StyledText
 from antiphon.terminal.streaming_response_handler import StreamingResponseHandler
 from antiphon.terminal.themes import Theme
 from antiphon.types.events import (
+    Event,
     MessageCompleted,
     ReasoningDelta,
     RefusalDelta,
@@ -24,15 +24,23 @@ from antiphon.types.events import (
     ToolOutputAdded,
     UsageAdded,
 )
-from antiphon.types.messages import File, Image, Message, Refusal, Text, changed_arguments
+from antiphon.types.messages import Message, ToolCall
 from antiphon.types.runs import Run
 from antiphon.types.terminal_safe import clean, one_line
+from antiphon.types.thread_view import (
+    CallView,
+    Entry,
+    Part,
+    ReasoningPart,
+    RefusalPart,
+    TextPart,
+    ThreadReader,
+    group_entries,
+    list_attachments,
+)
 
 SCREENS = 2
 """Screens of earlier messages that are shown when a thread is resumed."""
-
-Exchange = Sequence[Message]
-"""A user's message and everything that followed it."""
 
 
 class TranscriptTail(msgspec.Struct, frozen=True):
@@ -58,74 +66,47 @@ def recent(
 
     `runs` are the thread's; the outcome of a run that is missing is not shown.
     """
-    known = sorted(runs, key=lambda run: (run.created_at, run.id))
     room = max(1, SCREENS * rows)
     lines: list[Line] = []
     earlier = len(messages)
-    for exchange in reversed(_exchanges(messages)):
-        more = _draw_exchange(exchange, known, theme, columns)
+    for exchange in reversed(_split_exchanges(group_entries(messages, runs))):
+        more = [line for each in exchange for line in _draw_entry(each, theme, columns)]
         if lines and len(more) + len(lines) > room:
             break
-        lines, earlier = [*more, *lines], earlier - len(exchange)
+        lines, earlier = [*more, *lines], earlier - sum(len(each.messages) for each in exchange)
     if len(lines) > room:
         left = (StyledText(f"({len(lines) - room} more lines of this answer)", "faint"),)
         lines = [left, *lines[-room:]]
     return TranscriptTail(lines, earlier)
 
 
-def _exchanges(messages: Iterable[Message]) -> Sequence[Exchange]:
-    """Split the messages before each one of the user."""
-    found: list[list[Message]] = []
-    for message in messages:
-        if message.role == "user" or not found:
+def _split_exchanges(entries: Iterable[Entry]) -> Sequence[Sequence[Entry]]:
+    """Split the entries before each message of the user."""
+    found: list[list[Entry]] = []
+    for entry in entries:
+        if not found or (entry.messages and entry.messages[0].role == "user"):
             found.append([])
-        found[-1].append(message)
+        found[-1].append(entry)
     return found
 
 
-def _draw_exchange(
-    exchange: Exchange, runs: Sequence[Run], theme: Theme, columns: int
-) -> list[Line]:
-    """Draw one exchange. A tool call that still waits is left out: resuming its run shows it."""
-    lines: list[Line] = []
-    ran = {run.id: run for run in runs}
-    for run_id, messages in groupby(exchange, key=_source):
-        match run_id:
-            case "user" | "system" as role:
-                lines += [line for each in messages for line in _draw_message(role, each, theme)]
-            case _:
-                lines += _draw_reply(list(messages), ran.pop(run_id, None), theme, columns)
-    numbers = range(exchange[0].number - 1, exchange[-1].number)
-    for run in ran.values():
-        if run.messages_before in numbers and run.status.ended:
-            lines += _draw_reply((), run, theme, columns)  # it ended before anything was said
-    return lines
+def _draw_entry(entry: Entry, theme: Theme, columns: int) -> Sequence[Line]:
+    """Draw a message or a run. A tool call that waits is left out: resuming its run shows it."""
+    match entry.messages:
+        case (Message(role="user" | "system") as message, *_):
+            return _draw_message(message, theme)
+        case messages:
+            return _draw_reply(messages, entry.run, theme, columns)
 
 
-def _source(message: Message) -> str:
-    """Return the author: a role, or a run's id; copies in a branch have no run id."""
-    return message.role if message.role in ("user", "system") else message.run_id or "a run"
-
-
-def _draw_message(role: str, message: Message, theme: Theme) -> list[Line]:
-    if role == "user":
-        return user_lines(
-            " ".join(filter(None, (*_attachment_marks(message), message.text))), theme
-        )
+def _draw_message(message: Message, theme: Theme) -> Sequence[Line]:
+    if message.role == "user":
+        attached = list_attachments(message, {})
+        marks = ["[picture]" if each.is_picture else "[file]" for each in attached]
+        return user_lines(" ".join(filter(None, (*marks, message.text))), theme)
     if message.compacts is not None:
         return [(StyledText("(here a summary stands in for what was said before)", "faint"),)]
     return [(StyledText(f"(system: {one_line(message.text)})", "faint"),)]
-
-
-def _attachment_marks(message: Message) -> Iterator[str]:
-    for part in message.content:
-        match part:
-            case Image():
-                yield "[picture]"
-            case File():
-                yield "[file]"
-            case Text() | Refusal():
-                pass
 
 
 def _draw_reply(
@@ -134,8 +115,14 @@ def _draw_reply(
     began = (run.started_at or run.created_at) / 1000 if run else 0.0
     handler = StreamingResponseHandler(theme, began=began)
     handler.frame(columns, SCREENS, began)  # so that it knows how wide the terminal is
+    reader = ThreadReader()
     for message in messages:
-        _feed_message(handler, message, began)
+        view = reader.read(message)
+        for part in view.parts if view else ():
+            if (event := _part_event(part)) is not None:
+                handler.handle_event(event, began)
+        if message.role == "assistant":
+            handler.handle_event(MessageCompleted(message=message), began)
     if run and run.status.ended:
         _feed_end(handler, run)
     elif not run and messages and messages[-1].status == "incomplete":
@@ -143,28 +130,27 @@ def _draw_reply(
     return list(handler.frame(columns, SCREENS, began).finished)
 
 
-def _feed_message(handler: StreamingResponseHandler, message: Message, now: float) -> None:
-    if message.role == "tool":
-        call, output = message.tool_call_id or "", message.text
-        told = ToolOutputAdded(
-            tool_call_id=call,
-            output=output,
-            is_error=message.is_error,
-            cancelled=message.metadata.get("fault") == "cancelled",
-            arguments=changed_arguments(message.metadata),
-        )
-        handler.handle_event(told, now)
-        return
-    if message.reasoning:
-        handler.handle_event(ReasoningDelta(text=message.reasoning), now)
-    if message.text:
-        handler.handle_event(TextDelta(text=message.text), now)
-    if message.refusal:
-        handler.handle_event(RefusalDelta(text=message.refusal), now)
-    for each in message.tool_calls:
-        ready = ToolCallReady(tool_call_id=each.id, name=each.name, arguments=each.arguments)
-        handler.handle_event(ready, now)
-    handler.handle_event(MessageCompleted(message=message), now)
+def _part_event(part: Part) -> Event | None:
+    """Return the event with which this part of a reply came; None for notes."""
+    match part:
+        case ReasoningPart(text):
+            return ReasoningDelta(text=text)
+        case TextPart(text):
+            return TextDelta(text=text)
+        case RefusalPart(text):
+            return RefusalDelta(text=text)
+        case ToolCall(id=id, name=name, arguments=arguments):
+            return ToolCallReady(tool_call_id=id, name=name, arguments=arguments)
+        case CallView():
+            return ToolOutputAdded(
+                tool_call_id=part.call.id,
+                output=part.text,
+                is_error=part.is_error,
+                cancelled=part.fault == "cancelled",
+                arguments=part.changed_arguments,
+            )
+        case _:
+            return None
 
 
 def _feed_end(handler: StreamingResponseHandler, run: Run) -> None:

@@ -15,9 +15,10 @@ from antiphon.client.thread_list import Fork
 from antiphon.types.errors import NotFound
 from antiphon.types.messages import Message, Upload
 from antiphon.types.runs import Action, Run
+from antiphon.types.thread_view import Entry, file_ids, group_entries
 from antiphon.web.relays import VIA
 from antiphon.web.thread_rows import ThreadRow, thread_row
-from antiphon.wires.ai_sdk.history import UiEntry, UIMessage, as_ui_message, file_ids, group_entries
+from antiphon.wires.ai_sdk.history import UIMessage, as_ui_message
 
 PAGE = 100
 TRIES = 3
@@ -31,7 +32,7 @@ class ActiveRun(msgspec.Struct, frozen=True):
     via: str
 
 
-class ThreadView(msgspec.Struct, frozen=True, kw_only=True):
+class OpenedThread(msgspec.Struct, frozen=True, kw_only=True):
     """Part of a thread as a page shows it, without the reply of the active run.
 
     `system`, `model` and `assistant_id` are those of the last run.
@@ -49,7 +50,7 @@ class ThreadView(msgspec.Struct, frozen=True, kw_only=True):
 
 async def read_thread(
     client: AsyncClient, thread_id: str, before: int | None, limit: int
-) -> ThreadView:
+) -> OpenedThread:
     """Return the last messages of the thread, or the last before that number.
 
     Returns at least `limit` stored messages if there are so many: a page begins with a user's
@@ -61,10 +62,11 @@ async def read_thread(
     entries = group_entries(snapshot.messages, snapshot.runs)
     last = snapshot.runs[0] if snapshot.runs else None
     active = None if last is None or last.status.ended else last
-    return ThreadView(
+    return OpenedThread(
         thread=thread_row(thread, running=active is not None),
         messages=await _ui_messages(
-            client, [each for each in entries if each.number in snapshot.piece]
+            client,
+            [each for each in entries if each.number in snapshot.piece and not each.is_active],
         ),
         has_earlier=snapshot.piece.start > 1,
         active_run=(
@@ -132,9 +134,10 @@ async def _runs(client: AsyncClient, thread_id: str, begin: int) -> list[Run]:
     return runs
 
 
-async def _ui_messages(client: AsyncClient, entries: Sequence[UiEntry]) -> list[UIMessage]:
+async def _ui_messages(client: AsyncClient, entries: Sequence[Entry]) -> list[UIMessage]:
+    said = [message for entry in entries for message in entry.messages]
     files, actions = await asyncio.gather(
-        _files(client, file_ids(entries)),
+        _files(client, {file_id for message in said for file_id in file_ids(message)}),
         asyncio.gather(*(_actions(client, entry.run) for entry in entries)),
     )
     return [

@@ -239,7 +239,7 @@ class McpHandlers:
         """Return a whole thread as Markdown. Raises `NotFound`."""
         thread = await self._client.get_thread(thread_id)
         messages = self._client.paginate(ListMessages(thread_id, limit=PAGE))
-        parts = [_message_markdown(message) async for message in messages]
+        parts = [message_as_markdown(message) async for message in messages]
         return "\n\n".join([f"# {thread.title or thread.id}", *parts])
 
     async def close(self) -> None:
@@ -341,6 +341,7 @@ def _thread_message(message: Message) -> Said:
     )
 
 
-def _message_markdown(message: Message) -> str:
+def message_as_markdown(message: Message) -> str:
+    """Return one message as Markdown, with its tool calls."""
     calls = [f"`{call.name}({call.arguments})`" for call in message.tool_calls]
     return "\n\n".join([f"## {message.role}", *filter(None, [message.full_text]), *calls])

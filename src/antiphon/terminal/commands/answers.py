@@ -20,9 +20,9 @@ from antiphon.terminal.ui import Ui
 from antiphon.types.errors import InvalidRequest, NotFound, TooLarge
 from antiphon.types.messages import Message, ToolCall
 from antiphon.types.terminal_safe import clean, one_line
+from antiphon.types.thread_view import CallView, ThreadReader
 
 # Folds: reasoning and tool results, shown in short, that can be opened.
-
 
 _BEGINNING = 100
 """Characters of a text in a title."""
@@ -37,13 +37,12 @@ class Fold(msgspec.Struct, frozen=True):
 
 def collect_folds(messages: Iterable[Message]) -> list[Fold]:
     """Return everything that can be opened, in the order in which it was shown."""
-    calls: dict[str, ToolCall] = {}
+    reader = ThreadReader()
     found: list[Fold] = []
     for message in messages:
-        calls |= {call.id: call for call in message.tool_calls}
-        if message.role == "tool":
-            call = calls.get(message.tool_call_id or "")
-            found.append(Fold(_call_title(call), message.text))
+        view = reader.read(message)
+        calls = [part for part in view.parts if isinstance(part, CallView)] if view else ()
+        found += (Fold(_call_title(each.call), each.text) for each in calls)
         found += _reasoning_folds(message)
     return found
 
@@ -63,8 +62,8 @@ def _reply_title(message: Message) -> str:
     return _shorten(message.full_text.strip() or called or "(nothing was said)")
 
 
-def _call_title(call: ToolCall | None) -> str:
-    return f"{call.name}({_shorten(call.arguments)})" if call else "a tool"
+def _call_title(call: ToolCall) -> str:
+    return f"{call.name}({_shorten(call.arguments)})"
 
 
 def _shorten(text: str) -> str:

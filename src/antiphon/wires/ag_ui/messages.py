@@ -1,15 +1,13 @@
-"""Messages in the form of AG-UI clients: those of a thread, and those that a run adds."""
+"""Messages in the form of AG-UI clients: their history, and those that a run adds."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime
 
 from msgspec import UNSET
 
 from antiphon.types.events import PendingAction
-from antiphon.types.messages import Message
 from antiphon.types.terminal_safe import clean
 from antiphon.wires.ag_ui import events as ag
 from antiphon.wires.ag_ui.events import Json
@@ -28,29 +26,6 @@ def reasoning_id(reply: str) -> str:
 def output_id(run_id: str, tool_call_id: str) -> str:
     """Return the message id of a call's output."""
     return f"{run_id}:{tool_call_id}"
-
-
-def as_messages(thread: Iterable[Message]) -> list[Json]:
-    """Return a thread's messages with the ids that the streams of its runs use.
-
-    Text only: uploads and summaries are left out.
-    """
-    replies: Counter[str] = Counter()
-    messages: list[Json] = []
-    for message in thread:
-        match message.role:
-            case "assistant" if message.run_id:
-                replies[message.run_id] += 1
-                messages += _reply(reply_id(message.run_id, replies[message.run_id]), message)
-            case "assistant":
-                messages += _reply(message.id, message)
-            case "tool":
-                messages.append(_output(message))
-            case _ if message.compacts is None:
-                messages.append({"id": message.id, "role": message.role, "content": message.text})
-            case _:
-                pass
-    return messages
 
 
 class Messages:
@@ -148,33 +123,16 @@ class _MessageBuilder:
         message: Json = {"id": self.id, "role": self.role, "content": "".join(self.said)}
         if self.calls:
             message["toolCalls"] = [
-                _call(call, name, "".join(said)) for call, (name, said) in self.calls.items()
+                {
+                    "id": call,
+                    "type": "function",
+                    "function": {"name": name, "arguments": "".join(arguments)},
+                }
+                for call, (name, arguments) in self.calls.items()
             ]
         if self.answers is not None:
             message["toolCallId"] = self.answers
         return message
-
-
-def _reply(id: str, message: Message) -> list[Json]:
-    reply: Json = {"id": id, "role": "assistant", "content": message.full_text}
-    if message.tool_calls:
-        reply["toolCalls"] = [
-            _call(call.id, call.name, call.arguments) for call in message.tool_calls
-        ]
-    if not message.reasoning:
-        return [reply]
-    thought = {"id": reasoning_id(id), "role": "reasoning", "content": message.reasoning}
-    return [thought, reply]
-
-
-def _output(message: Message) -> Json:
-    call = message.tool_call_id or ""
-    named = output_id(message.run_id, call) if message.run_id else message.id
-    return {"id": named, "role": "tool", "toolCallId": call, "content": message.text}
-
-
-def _call(id: str, name: str, arguments: str) -> Json:
-    return {"id": id, "type": "function", "function": {"name": name, "arguments": arguments}}
 
 
 # Tool calls, their outputs and approvals as AG-UI events.

@@ -1,7 +1,8 @@
 """Converts a stored thread to messages of the AI SDK, as a client builds them from the streams.
 
     for entry in group_entries(messages, runs):
-        show(as_ui_message(entry, actions=..., files=...))
+        if not entry.is_active:
+            show(as_ui_message(entry, actions=..., files=...))
 
 A run that has ended is one message with the run's id, and with the parts that a client of version 5
 builds from its stream. Two things are not stored and therefore missing: the order of reasoning and
@@ -11,12 +12,12 @@ text within a reply, and calls that were cut before they were complete.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import groupby
 from typing import Any, Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from antiphon.types import thread_view
 from antiphon.types.messages import (
     File,
     Image,
@@ -25,95 +26,14 @@ from antiphon.types.messages import (
     Text,
     ToolCall,
     Upload,
-    changed_arguments,
 )
 from antiphon.types.run_ends import find_run_end
 from antiphon.types.runs import Action, Fault, Run, Status
 from antiphon.types.terminal_safe import clean
+from antiphon.types.thread_view import CallView, Entry, ThreadReader
 from antiphon.wires.ai_sdk import parts as ui
 from antiphon.wires.ai_sdk.tool_parts import safe_input
 from antiphon.wires.framing import NOT_ANSWERED
-
-# Grouping of stored messages and runs into messages of a page, in order.
-
-
-class UiEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """One message of a page: a single message, or everything of a run.
-
-    `number` is that of its first message in the thread, or of the message that a silent run
-    answered. A copy in a branch has no `run`.
-    """
-
-    number: int
-    messages: tuple[Message, ...] = ()
-    run: Run | None = None
-
-
-def group_entries(messages: Iterable[Message], runs: Iterable[Run]) -> list[UiEntry]:
-    """Return a thread's messages in order as entries, without those of active runs.
-
-    `runs` are the thread's runs in any order. A run that ended without a message stands after the
-    message that it answered, unless the next run replaced it.
-    """
-    said = list(messages)
-    known = {run.id: run for run in runs}
-    entries = [entry for group in _groups(said) if (entry := _entry(group, known)) is not None]
-    spoke = {message.run_id for message in said}
-    entries += _silent(said, [run for run in known.values() if run.id not in spoke], known)
-    return sorted(entries, key=_place)
-
-
-def _groups(messages: Iterable[Message]) -> Iterator[tuple[Message, ...]]:
-    for by_run, group in groupby(messages, key=_source):
-        if by_run is None:
-            yield from ((message,) for message in group)
-        else:
-            yield tuple(group)
-
-
-def _source(message: Message) -> str | None:
-    """Return the run of a message, "" for copies of one; None for a person's message."""
-    return None if message.role in ("user", "system") else message.run_id or ""
-
-
-def _entry(group: tuple[Message, ...], runs: Mapping[str, Run]) -> UiEntry | None:
-    first = group[0]
-    run = None if _source(first) is None else runs.get(first.run_id or "")
-    if run is not None and not run.status.ended:
-        return None
-    return UiEntry(number=first.number, messages=group, run=run)
-
-
-def _silent(
-    said: Sequence[Message], runs: Sequence[Run], known: Mapping[str, Run]
-) -> list[UiEntry]:
-    by_number = {message.number: message for message in said}
-    entries: list[UiEntry] = []
-    for run in runs:
-        asked = by_number.get(run.messages_before + 1)
-        came_along = asked is not None and asked.created_at <= run.created_at
-        if run.status.ended and not _is_rolled_back(run, known.values()):
-            entries.append(UiEntry(number=run.messages_before + came_along, run=run))
-    return entries
-
-
-def _is_rolled_back(run: Run, others: Iterable[Run]) -> bool:
-    """Return whether another run began at the same message: then this run's was rolled back."""
-    return run.status is Status.CANCELLED and any(
-        other.messages_before == run.messages_before and _began(other) > _began(run)
-        for other in others
-    )
-
-
-def _began(run: Run) -> tuple[int, str]:
-    return run.created_at, run.id
-
-
-def _place(entry: UiEntry) -> tuple[int, bool, int]:
-    """Return the sort key; a silent run stands after the message with its number."""
-    silent = not entry.messages
-    return entry.number, silent, entry.run.created_at if entry.run and silent else 0
-
 
 UNKNOWN_TYPE = "application/octet-stream"
 SOME_PICTURE = "image/*"
@@ -229,7 +149,7 @@ class UIMessage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def as_ui_message(
-    entry: UiEntry,
+    entry: Entry,
     *,
     actions: Iterable[Action] = (),
     files: Mapping[str, Upload],
@@ -240,9 +160,9 @@ def as_ui_message(
     approvals. `files` are the uploads that its messages name, by id, as far as they still exist.
     """
     match entry:
-        case UiEntry(run=Run() as run):
+        case Entry(run=Run() as run):
             parts: list[StoredPart] = [
-                *_replies(entry.messages, run, actions, files),
+                *_replies(entry, actions, files),
                 ui.DataStatus(
                     id=run.id, data=ui.RunDone(run_id=run.id, run_status=run.status.value)
                 ),
@@ -250,28 +170,16 @@ def as_ui_message(
             return UIMessage(
                 id=run.id, role="assistant", parts=parts, metadata=_account(run, entry.number)
             )
-        case UiEntry(messages=(Message(role="user" | "system" as role) as message, *_)):
+        case Entry(messages=(Message(role="user" | "system" as role) as message, *_)):
             parts = list(_words(message, files))
             return UIMessage(
                 id=message.id, role=role, parts=parts, metadata=_message_metadata(message)
             )
         case _:
             copied, last = entry.messages[0], entry.messages[-1]
-            parts = list(_replies(entry.messages, None, (), files))
+            parts = list(_replies(entry, (), files))
             about = msgspec.structs.replace(_message_metadata(copied), status=last.status)
             return UIMessage(id=copied.id, role="assistant", parts=parts, metadata=about)
-
-
-def file_ids(entries: Iterable[UiEntry]) -> set[str]:
-    """Return the ids of uploads that these entries name."""
-    said = [message for entry in entries for message in entry.messages]
-    attached = {
-        part.file_id
-        for message in said
-        for part in message.content
-        if isinstance(part, Image | File) and part.file_id
-    }
-    return attached.union(*(message.file_ids for message in said))
 
 
 def _message_metadata(message: Message) -> MessageMetadata:
@@ -346,74 +254,69 @@ def _file_part(file_id: str, files: Mapping[str, Upload]) -> FilePart:
 
 
 def _replies(
-    messages: Sequence[Message],
-    run: Run | None,
-    actions: Iterable[Action],
-    files: Mapping[str, Upload],
+    entry: Entry, actions: Iterable[Action], files: Mapping[str, Upload]
 ) -> Iterator[StoredPart]:
-    outputs = {message.tool_call_id: message for message in messages if message.role == "tool"}
+    called = entry.calls
+    replies = [message for message in entry.messages if message.role == "assistant"]
+    run = entry.run
     if run is not None and find_run_end(run.status, run.reason).calls_dropped:
         # The stream had no outputs of the calls of the last turn.
-        for message in [message for message in messages if message.tool_calls][-1:]:
-            for call in message.tool_calls:
-                outputs.pop(call.id, None)
+        for last in [message for message in replies if message.tool_calls][-1:]:
+            called |= {call.id: CallView(call) for call in last.tool_calls}
     asked = {action.tool_call_id: action for action in actions if action.approval is not None}
-    for message in messages:
-        if message.role == "assistant":
-            yield from _reply(message)
-            yield from (_tool_part(call, outputs.get(call.id)) for call in message.tool_calls)
-            yield from _file_data_parts(message.tool_calls, outputs, files)
-            yield from _approvals(message.tool_calls, asked, outputs)
-            yield from _completes(message.tool_calls, outputs)
+    for message in replies:
+        calls = [called[call.id] for call in message.tool_calls]
+        yield from _reply(message)
+        yield from map(_tool_part, calls)
+        yield from _file_data_parts(calls, files)
+        yield from _approvals(calls, asked)
+        yield from _completes(calls)
 
 
 def _reply(message: Message) -> Iterator[StoredPart]:
     if message.reasoning or message.content or message.tool_calls:
         yield StepStart()
-    if message.reasoning:
-        yield ReasoningPart(text=message.reasoning)
-    if message.text:
-        yield TextPart(text=message.text, state="done")
-    if message.refusal:
-        yield TextPart(text=message.refusal, state="done", provider_metadata=ui.REFUSAL)
+    view = ThreadReader().read(message)
+    for part in view.parts if view else ():
+        match part:
+            case thread_view.ReasoningPart(text):
+                yield ReasoningPart(text=text)
+            case thread_view.TextPart(text):
+                yield TextPart(text=text, state="done")
+            case thread_view.RefusalPart(text):
+                yield TextPart(text=text, state="done", provider_metadata=ui.REFUSAL)
+            case _:
+                pass
 
 
-def _tool_part(call: ToolCall, output: Message | None) -> ToolPart:
-    failed = output is None or output.is_error
-    text = output.text if output else NOT_ANSWERED
+def _tool_part(called: CallView) -> ToolPart:
+    text = called.text if called.output else NOT_ANSWERED
     return ToolPart(
-        tool_name=call.name,
-        tool_call_id=call.id,
-        state="output-error" if failed else "output-available",
-        input=safe_input((output and changed_arguments(output.metadata)) or call.arguments),
-        output=UNSET if failed else text,
-        error_text=text if failed else UNSET,
+        tool_name=called.call.name,
+        tool_call_id=called.call.id,
+        state="output-error" if called.is_error else "output-available",
+        input=safe_input(called.changed_arguments or called.call.arguments),
+        output=UNSET if called.is_error else text,
+        error_text=text if called.is_error else UNSET,
     )
 
 
-def _file_data_parts(
-    calls: Iterable[ToolCall], outputs: Mapping[str | None, Message], files: Mapping[str, Upload]
-) -> Iterator[DataFiles]:
+def _file_data_parts(calls: Iterable[CallView], files: Mapping[str, Upload]) -> Iterator[DataFiles]:
     """Yield the files of calls that still exist."""
-    for call in calls:
-        output = outputs.get(call.id)
-        there = [each for each in output.file_ids if each in files] if output else []
-        if there:
+    for called in calls:
+        if there := [each for each in called.file_ids if each in files]:
             attached = [_file_part(each, files) for each in there]
-            yield DataFiles(id=call.id, data=CallFiles(tool_call_id=call.id, files=attached))
+            files_of_call = CallFiles(tool_call_id=called.call.id, files=attached)
+            yield DataFiles(id=called.call.id, data=files_of_call)
 
 
-def _approvals(
-    calls: Iterable[ToolCall],
-    asked: Mapping[str, Action],
-    outputs: Mapping[str | None, Message],
-) -> Iterator[ui.DataApproval]:
+def _approvals(calls: Iterable[CallView], asked: Mapping[str, Action]) -> Iterator[ui.DataApproval]:
     """Yield the approvals of calls; for the client's own tools only refusals are stored."""
-    for call in calls:
-        output = outputs.get(call.id)
+    for called in calls:
+        call = called.call
         if call.id in asked:
             yield _approval(call, asked[call.id])
-        elif output is not None and (state := _ENDS.get(output.metadata.get("fault", ""))):
+        elif state := _ENDS.get(called.fault):
             ended = ui.ApprovalState(
                 approval_id=call.id,
                 tool_call_id=call.id,
@@ -449,11 +352,9 @@ def _approval(call: ToolCall, action: Action) -> ui.DataApproval:
     return ui.DataApproval(id=call.id, data=asked)
 
 
-def _completes(
-    calls: Sequence[ToolCall], outputs: Mapping[str | None, Message]
-) -> Iterator[ui.DataStatus]:
+def _completes(calls: Sequence[CallView]) -> Iterator[ui.DataStatus]:
     """Yield one part for each saved output, in the order in which they were saved."""
-    there = [(outputs[call.id].created_at, call) for call in calls if call.id in outputs]
-    for _, call in sorted(there, key=lambda saved: saved[0]):
+    saved = [(each.output.created_at, each.call) for each in calls if each.output is not None]
+    for _, call in sorted(saved, key=lambda each: each[0]):
         complete = ui.OutputSaved(tool_call_id=call.id, tool_name=call.name)
         yield ui.DataStatus(id=call.id, data=complete)

@@ -1,0 +1,320 @@
+"""A stored thread as people read it: the fold of messages and runs that every face shows.
+
+    reader = ThreadReader(names, runs)
+    for message in messages:
+        show(reader.read(message))
+
+    for entry in group_entries(messages, runs):
+        show(entry)
+
+`ThreadReader` reads message by message, so that a thread may be of any length. `group_entries`
+joins the messages of a run, for faces that show a run as one. Text of users, models and tools is
+complete and unchanged: each face escapes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import Literal
+
+import msgspec
+
+from antiphon.types.messages import File, Image, Message, ToolCall, changed_arguments
+from antiphon.types.run_ends import find_run_end
+from antiphon.types.runs import Run, Status
+
+# Parts of a message.
+
+
+class TextPart(msgspec.Struct, frozen=True):
+    """Text of the message. `markdown` if a model wrote it."""
+
+    text: str
+    markdown: bool = False
+
+
+class RefusalPart(msgspec.Struct, frozen=True):
+    """The model's words of a refusal, in Markdown."""
+
+    text: str
+
+
+class ReasoningPart(msgspec.Struct, frozen=True):
+    """Reasoning of a model, which faces fold."""
+
+    text: str
+
+
+class Attachment(msgspec.Struct, frozen=True):
+    """An attached file or picture; a picture at an address has no `file_id`."""
+
+    name: str
+    file_id: str | None = None
+    is_picture: bool = False
+
+
+class AttachmentsPart(msgspec.Struct, frozen=True):
+    """Attached files and pictures."""
+
+    attachments: tuple[Attachment, ...]
+
+
+class ChangedCallPart(msgspec.Struct, frozen=True):
+    """A tool call with the arguments with which it ran, after the user changed them."""
+
+    name: str
+    arguments: str
+
+
+class CallView(msgspec.Struct, frozen=True):
+    """A tool call and its output; None while no output is stored."""
+
+    call: ToolCall
+    output: Message | None = None
+
+    @property
+    def changed_arguments(self) -> str | None:
+        """The arguments that the user put in place of the model's; None if none."""
+        return changed_arguments(self.output.metadata) if self.output else None
+
+    @property
+    def is_error(self) -> bool:
+        """True if there is no result: no output is stored, or that of a failure."""
+        return self.output is None or self.output.is_error
+
+    @property
+    def text(self) -> str:
+        """The text of the output."""
+        return self.output.text if self.output else ""
+
+    @property
+    def file_ids(self) -> tuple[str, ...]:
+        """Ids of files that hold parts of the output."""
+        return self.output.file_ids if self.output else ()
+
+    @property
+    def reason(self) -> str:
+        """The fault in words."""
+        return self.fault.replace("_", " ")
+
+    @property
+    def fault(self) -> str:
+        """Reason why there is no result, such as `timed_out`; "" if none is stored."""
+        if self.output is None:
+            return ""
+        return self.output.metadata.get("fault") or ("failed" if self.output.is_error else "")
+
+
+class NotePart(msgspec.Struct, frozen=True):
+    """A remark about the message, by the program itself."""
+
+    text: str
+
+
+Part = (
+    TextPart
+    | RefusalPart
+    | ReasoningPart
+    | AttachmentsPart
+    | ToolCall
+    | ChangedCallPart
+    | CallView
+    | NotePart
+)
+
+# One message.
+
+Speaker = Literal["user", "assistant", "system", "tool", "summary"]
+
+
+class MessageView(msgspec.Struct, frozen=True):
+    """One message. `model` wrote it, "" if unknown; `at` is in milliseconds since 1970."""
+
+    speaker: Speaker
+    at: int
+    parts: tuple[Part, ...]
+    model: str = ""
+
+
+class RunSummary(msgspec.Struct, frozen=True):
+    """Facts of a run beside its messages: its model, and its end if that was not normal."""
+
+    model: str
+    ended: str = ""
+
+
+def summarize_run(run: Run) -> RunSummary:
+    """Return the facts of this run."""
+    return RunSummary(run.model, find_run_end(run.status, run.reason).export_note)
+
+
+class ThreadReader:
+    """Reads messages in order, and pairs tool outputs with the calls before them.
+
+    `names` are file names by id, `runs` facts of runs by id; both may be filled meanwhile.
+    """
+
+    def __init__(
+        self,
+        names: Mapping[str, str] | None = None,
+        runs: Mapping[str, RunSummary] | None = None,
+    ) -> None:
+        self._names: Mapping[str, str] = {} if names is None else names
+        self._runs: Mapping[str, RunSummary] = {} if runs is None else runs
+        self._calls: dict[str, ToolCall] = {}
+
+    def read(self, message: Message) -> MessageView | None:
+        """Return the message as people read it; None for one that revokes a summary."""
+        at = message.created_at
+        match message.role:
+            case "assistant":
+                run = self._runs.get(message.run_id or "", RunSummary(""))
+                self._calls = {call.id: call for call in message.tool_calls}
+                parts = tuple(self._reply_parts(message, run.ended))
+                return MessageView("assistant", at, parts, run.model)
+            case "tool":
+                return MessageView("tool", at, tuple(self._output_parts(message)))
+            case "system" if message.compacts is not None:
+                if not message.compacts:
+                    return None
+                until = f"up to number {message.compacts}"
+                note = NotePart(f"models were told this in place of the messages {until}")
+                parts = (TextPart(message.text, markdown=True), note)
+                return MessageView("summary", at, parts)
+            case role:
+                return MessageView(role, at, tuple(self._content_parts(message)))
+
+    def _content_parts(self, message: Message) -> Iterator[Part]:
+        if message.text:
+            yield TextPart(message.text)
+        yield from self._attachment_parts(message)
+
+    def _reply_parts(self, message: Message, ended: str) -> Iterator[Part]:
+        if message.reasoning:
+            yield ReasoningPart(message.reasoning)
+        if message.text:
+            yield TextPart(message.text, markdown=True)
+        if message.refusal:
+            yield NotePart("refuses to answer")
+            yield RefusalPart(message.refusal)
+        yield from self._attachment_parts(message)
+        yield from message.tool_calls
+        if message.status == "incomplete":
+            yield NotePart(ended or "cut off here")
+        elif not message.content and not message.tool_calls:
+            yield NotePart("empty answer")
+
+    def _output_parts(self, message: Message) -> Iterator[Part]:
+        call_id = message.tool_call_id or ""
+        call = self._calls.get(call_id) or ToolCall(call_id, "a tool", "")
+        called = CallView(call, message)
+        if (changed := called.changed_arguments) is not None:
+            yield NotePart("the arguments were changed by the user; it ran with these")
+            yield ChangedCallPart(call.name, changed)
+        yield called
+        yield from self._attachment_parts(message)
+
+    def _attachment_parts(self, message: Message) -> Iterator[AttachmentsPart]:
+        if found := tuple(list_attachments(message, self._names)):
+            yield AttachmentsPart(found)
+
+
+def list_attachments(message: Message, names: Mapping[str, str]) -> Iterator[Attachment]:
+    """Yield the files and pictures of a message; `names` are file names by id."""
+    for part in message.content:
+        match part:
+            case Image(url=str(url)):
+                yield Attachment("a picture" if url.startswith("data:") else url, is_picture=True)
+            case Image(file_id=str(file_id)) | File(file_id):
+                yield Attachment(names.get(file_id, file_id), file_id, isinstance(part, Image))
+            case _:
+                pass
+    yield from (Attachment(names.get(each, each), each) for each in message.file_ids)
+
+
+def file_ids(message: Message) -> Iterator[str]:
+    """Yield the ids of the uploads that the message names."""
+    return (each.file_id for each in list_attachments(message, {}) if each.file_id)
+
+
+# Everything of a run as one.
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """A single message, or everything of a run.
+
+    `number` is that of its first message in the thread, or of the message that a silent run
+    answered. A copy in a branch has no `run`.
+    """
+
+    number: int
+    messages: tuple[Message, ...] = ()
+    run: Run | None = None
+
+    @property
+    def is_active(self) -> bool:
+        """True if its run has not ended."""
+        return self.run is not None and not self.run.status.ended
+
+    @property
+    def calls(self) -> dict[str, CallView]:
+        """All tool calls by id, with their outputs."""
+        outputs = {each.tool_call_id: each for each in self.messages if each.role == "tool"}
+        return {
+            call.id: CallView(call, outputs.get(call.id))
+            for message in self.messages
+            for call in message.tool_calls
+        }
+
+
+def group_entries(messages: Iterable[Message], runs: Iterable[Run]) -> list[Entry]:
+    """Return a thread's messages in order as entries.
+
+    `runs` are the thread's runs in any order. A run that ended without a message stands after the
+    message that it answered, unless the next run replaced it.
+    """
+    stored = list(messages)
+    known = {run.id: run for run in runs}
+    entries: list[Entry] = []
+    for run_id, group in groupby(stored, key=_source):
+        if run_id is None:
+            entries += (Entry(number=each.number, messages=(each,)) for each in group)
+        else:
+            joined = tuple(group)
+            entries.append(Entry(number=joined[0].number, messages=joined, run=known.get(run_id)))
+    spoke = {message.run_id for message in stored}
+    silent = [run for run in known.values() if run.id not in spoke and run.status.ended]
+    entries += _silent_entries(stored, silent, known.values())
+    return sorted(entries, key=_place)
+
+
+def _source(message: Message) -> str | None:
+    """Return the run of a message, "" for copies of one; None for a person's message."""
+    return None if message.role in ("user", "system") else message.run_id or ""
+
+
+def _silent_entries(
+    messages: Sequence[Message], silent: Iterable[Run], runs: Iterable[Run]
+) -> Iterator[Entry]:
+    by_number = {message.number: message for message in messages}
+    for run in silent:
+        asked = by_number.get(run.messages_before + 1)
+        came_along = asked is not None and asked.created_at <= run.created_at
+        if not _is_rolled_back(run, runs):
+            yield Entry(number=run.messages_before + came_along, run=run)
+
+
+def _is_rolled_back(run: Run, others: Iterable[Run]) -> bool:
+    """Return whether another run began at the same message: then this run's was rolled back."""
+    return run.status is Status.CANCELLED and any(
+        other.messages_before == run.messages_before
+        and (other.created_at, other.id) > (run.created_at, run.id)
+        for other in others
+    )
+
+
+def _place(entry: Entry) -> tuple[int, bool, int]:
+    """Return the sort key; a silent run stands after the message with its number."""
+    silent = not entry.messages
+    return entry.number, silent, entry.run.created_at if entry.run and silent else 0

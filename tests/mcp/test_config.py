@@ -14,13 +14,15 @@ from hypothesis import strategies as st
 
 from antiphon.mcp.config import discovery
 from antiphon.mcp.config.discovery import UserConfigFile
-from antiphon.mcp.config.interpolation import (
+from antiphon.mcp.config.parser import (
     MissingReference,
     Reference,
     find_references,
     interpolate,
+    legal_names,
+    parse_json,
+    parse_servers,
 )
-from antiphon.mcp.config.parser import legal_names, parse_json, parse_servers
 from antiphon.mcp.config.server_config import OAuth, ServerConfig
 from antiphon.mcp.startup import resolve_servers
 from antiphon.settings.loading import load_with_origins

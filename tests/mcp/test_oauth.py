@@ -20,8 +20,7 @@ from keyring.errors import KeyringError, PasswordDeleteError
 
 from antiphon.mcp.client.authorization import Login, StoredLogins
 from antiphon.mcp.client.oauth import create_auth
-from antiphon.mcp.client.oauth_callback import LoginCallback
-from antiphon.mcp.client.oauth_http import OAuthHttpClient
+from antiphon.mcp.client.oauth_http import LoginCallback, OAuthHttpClient
 from antiphon.mcp.client.toolbox import AsyncMcpServerPool
 from antiphon.mcp.config.keyrings import system_keyring
 from antiphon.mcp.config.server_config import OAuth, ServerConfig

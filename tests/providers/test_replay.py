@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from antiphon.providers.replay import ReplayProvider, cut_every, frame_recording, recordings_in
+from antiphon.providers.scripted import ReplayProvider, cut_every, frame_recording, recordings_in
 from antiphon.types.chunks import (
     CallPiece,
     Chunk,

@@ -12,7 +12,7 @@ from antiphon.settings.settings import Settings
 from antiphon.tools.builtin import builtins
 from antiphon.tools.deadlines import CallDeadline, DeadlineGroup, pause_deadline, run_within
 from antiphon.tools.functions import Functions, tool
-from antiphon.tools.gate import Gate
+from antiphon.tools.tool_processor import Gate
 from antiphon.types.messages import Progress, ToolCall, ToolResult
 
 SECONDS = 0.15

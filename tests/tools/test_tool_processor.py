@@ -13,7 +13,6 @@ from msgspec.structs import replace
 from antiphon.ports import ProgressCallback, Toolbox, quiet
 from antiphon.tools.consent import Consent
 from antiphon.tools.functions import Functions
-from antiphon.tools.gate import Gate
 from antiphon.tools.permissions import Rules
 from antiphon.tools.questions import ConsentAnswer, ConsentRequest
 from antiphon.tools.tool_events import (
@@ -24,7 +23,7 @@ from antiphon.tools.tool_events import (
     ToolEvent,
     ToolProgressed,
 )
-from antiphon.tools.tool_processor import ToolProcessor
+from antiphon.tools.tool_processor import Gate, ToolProcessor
 from antiphon.types.errors import TooLarge
 from antiphon.types.messages import (
     Blob,

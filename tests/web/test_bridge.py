@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from flask import Flask, Response, request
 
-from antiphon.limits.send_budget import PIECE, UNSENT, UnsentBytes
+from antiphon.limits import PIECE, UNSENT, UnsentBytes
 from antiphon.types.errors import ConnectionLost, NotFound
 from antiphon.web.bridge import AT_ONCE, THREADS, Bridge, BridgeTimeouts
 from antiphon.web.event_stream import EventStream, FileStream

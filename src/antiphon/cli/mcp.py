@@ -84,7 +84,7 @@ def run(asked: Namespace, loaded: LoadedSettings) -> int:
 
 
 def _serve(asked: Namespace, settings: Settings) -> int:
-    serving = _import_mcp("antiphon.mcp.server.process")
+    serving = _import_mcp("antiphon.mcp.server.server")
     with redirect_stdout(sys.stderr):  # tools may print; stdout carries the protocol
         functions = [function for spec in asked.tools for function in load(spec, settings)]
     return run_interruptibly(lambda: _run_server(serving, asked, settings, functions))

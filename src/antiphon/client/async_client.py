@@ -64,10 +64,9 @@ from antiphon.settings.settings import Settings
 from antiphon.telemetry.tracing import open_span
 from antiphon.tools.consent import Consent
 from antiphon.tools.functions import Function, Handler
-from antiphon.tools.gate import AT_ONCE, SECONDS
 from antiphon.tools.questions import ModelServer
 from antiphon.tools.tool_events import OnToolEvent, ignore_event
-from antiphon.tools.tool_processor import ToolProcessor
+from antiphon.tools.tool_processor import AT_ONCE, SECONDS, ToolProcessor
 from antiphon.types.errors import (
     AntiphonError,
     InvalidRequest,

@@ -7,6 +7,7 @@ unusable tools are left out with a reason, and one bad tool affects no other.
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeGuard
@@ -233,3 +234,27 @@ _TOOL = re.compile(rf"(?!.*_[0-9a-f]{{{_DIGITS}}}\Z)[A-Za-z0-9_-]+")
 
 def _legal(name: str, otherwise: str) -> str:
     return re.sub(r"[^A-Za-z0-9-]+", "_", name).strip("_-") or otherwise
+
+
+# Log lines of the SDK, which quote servers.
+
+
+def quiet_sdk_logging() -> None:
+    """Log the SDK's messages as one line each, by our own logger, at debug level.
+
+    The SDK logs servers' mistakes with tracebacks, and Python prints those if logging is not
+    configured.
+    """
+    for name in ("mcp", "client"):  # the latter is what the SDK's session calls its own
+        theirs = logging.getLogger(name)
+        if not any(isinstance(handler, _OneLineHandler) for handler in theirs.handlers):
+            theirs.addHandler(_OneLineHandler())
+            theirs.propagate = False
+
+
+class _OneLineHandler(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        _log.debug("%s: %s", record.name, clean_line(record.getMessage(), 300))
+
+
+_log = logging.getLogger(__name__)

@@ -26,8 +26,8 @@ from antiphon.mcp.client.server_listing import ServerState
 from antiphon.mcp.client.toolbox import AsyncMcpServerPool, ignore_state
 from antiphon.mcp.config import discovery
 from antiphon.mcp.config.discovery import DiscoveredServers, UnapprovedFile
-from antiphon.mcp.config.interpolation import MissingReference, Reference, interpolate
 from antiphon.mcp.config.keyrings import Keyring, system_keyring
+from antiphon.mcp.config.parser import MissingReference, Reference, interpolate
 from antiphon.mcp.config.server_config import ServerConfig
 from antiphon.settings.settings import Settings
 from antiphon.types.errors import AntiphonError, BadSettings, install_hint

@@ -35,7 +35,7 @@ from antiphon.api.operations import (
     Process,
 )
 from antiphon.api.problems import MethodNotAllowed
-from antiphon.limits.fair_queue import FairQueue
+from antiphon.limits import FairQueue
 from antiphon.runtime.runtime import Runtime, open_runtime
 from antiphon.runtime.services.dispatch import Dispatcher, Response
 from antiphon.server import auth, files, openapi, request_parsing, streaming

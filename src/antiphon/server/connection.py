@@ -19,7 +19,7 @@ from uvicorn.protocols.http.httptools_impl import (
 
 from antiphon.api import problems
 from antiphon.api.problems import HeadTooLarge, Malformed, TooSlow
-from antiphon.limits.send_budget import UNSENT, UnsentBytes
+from antiphon.limits import UNSENT, UnsentBytes
 from antiphon.server.streaming import CUT
 from antiphon.types.errors import AntiphonError
 

@@ -14,7 +14,7 @@ import msgspec
 from starlette.types import Receive, Scope, Send
 
 from antiphon.api import problems
-from antiphon.limits.send_budget import hold_bytes, send_body
+from antiphon.limits import hold_bytes, send_body
 from antiphon.server.auth import Caller
 from antiphon.types.errors import AntiphonError
 

@@ -17,7 +17,7 @@ from typing import Any, Protocol, cast
 import msgspec
 from starlette.types import Scope
 
-from antiphon.limits.send_budget import PIECE
+from antiphon.limits import PIECE
 from antiphon.server.request_context import RequestContext, watch_disconnect
 from antiphon.telemetry.metrics import FIRST_EVENT, Metrics
 from antiphon.types.errors import AntiphonError, TryAgain

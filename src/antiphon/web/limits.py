@@ -15,7 +15,7 @@ import msgspec
 
 from antiphon.api.problems import TooMany
 from antiphon.engine.accounts import normalize_name
-from antiphon.limits.fair_queue import FairQueue
+from antiphon.limits import FairQueue
 from antiphon.settings.settings import Settings
 from antiphon.types.errors import Overloaded
 

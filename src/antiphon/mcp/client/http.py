@@ -10,8 +10,7 @@ import httpx2
 from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
 
-from antiphon.mcp.client.ndjson import LARGEST
-from antiphon.mcp.client.session_monitor import SessionMonitor
+from antiphon.mcp.client.session_monitor import LARGEST, SessionMonitor
 from antiphon.mcp.config.server_config import ServerConfig
 from antiphon.mcp.metadata import clean_line
 from antiphon.tools.egress_policy import EgressPolicy

@@ -36,8 +36,7 @@ from pydantic import AnyUrl, BaseModel, ValidationError
 
 from antiphon.mcp.client.authorization import PERSON_SECONDS, Login, LoginPrompt, Logins
 from antiphon.mcp.client.client_features import is_openable
-from antiphon.mcp.client.oauth_callback import CallbackResult, LoginCallback
-from antiphon.mcp.client.oauth_http import OAuthHttpClient
+from antiphon.mcp.client.oauth_http import CallbackResult, LoginCallback, OAuthHttpClient
 from antiphon.mcp.config.server_config import ServerConfig
 from antiphon.mcp.metadata import clean_line
 from antiphon.tools.egress_policy import INTERNET, EgressPolicy

@@ -1,22 +1,27 @@
-"""HTTP client for logins, limited in where its requests may go.
+"""HTTP of a login: a client limited in where its requests may go, and the target of the redirect.
 
 The MCP server, which is not trusted, names the authorization server. It is reached only over https,
-and in a private network only if the MCP server is in one too.
+and in a private network only if the MCP server is in one too. The redirect's target is one page on
+loopback that accepts one result. Any page in the browser can send requests there; requests without
+the right `state` change nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hmac
 from ipaddress import ip_network
 from types import TracebackType
 from typing import Self
+from urllib.parse import parse_qs, urlsplit
 
 import httpx2
+import msgspec
 
 from antiphon.tools.egress_policy import EgressPolicy, Exemption
 from antiphon.tools.guarded_http import GuardedClient
 from antiphon.types.addresses import is_loopback, is_public, parse_address
-from antiphon.types.errors import Unavailable
+from antiphon.types.errors import InvalidRequest, Unavailable
 
 SECONDS = 30.0
 LARGEST = 1 << 20
@@ -99,3 +104,149 @@ def _is_private(host: str) -> bool:
     except ValueError:
         return False
     return address is not None and not is_public(address)
+
+
+# The target of the redirect.
+
+
+HOST = "127.0.0.1"
+PATH = "/callback"
+HEAD_SECONDS = 5.0
+"""Time for a request to arrive: a browser sends it at once."""
+LARGEST_HEAD = 16_384
+
+
+class CallbackResult(msgspec.Struct, frozen=True):
+    """Query of the redirect; `error` replaces `code` if the login was refused."""
+
+    code: str
+    state: str
+    issuer: str | None = None
+    error: str = ""
+
+    def __repr__(self) -> str:
+        """Omit the code."""
+        return f"Returned(error={self.error!r})"
+
+
+class LoginCallback:
+    """Async context manager that listens for the redirect; `uri` is valid inside it.
+
+    Only a result with the right `state` is accepted.
+    """
+
+    def __init__(self, port: int = 0) -> None:
+        self.port = port
+        self.state = ""
+        self._result: asyncio.Future[CallbackResult] = asyncio.get_running_loop().create_future()
+        self._server: asyncio.Server | None = None
+        self._visits: set[asyncio.Task[None]] = set()
+
+    @property
+    def uri(self) -> str:
+        """Redirect URI."""
+        return f"http://{HOST}:{self.port}{PATH}"
+
+    async def __aenter__(self) -> Self:
+        """Listen. Raises `Unavailable` if the port is taken."""
+        try:
+            self._server = await asyncio.start_server(
+                self._handle_connection, HOST, self.port, limit=LARGEST_HEAD
+            )
+        except OSError as error:
+            raise Unavailable(f"Port {self.port} of {HOST} cannot be listened on.") from error
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._server is not None:
+            self._server.close()
+            for visit in self._visits:
+                visit.cancel()
+            await asyncio.gather(*self._visits, return_exceptions=True)
+        self._result.cancel()
+
+    async def wait(self) -> CallbackResult:
+        """Wait for the result."""
+        return await asyncio.shield(self._result)
+
+    def accept(self, address: str) -> CallbackResult:
+        """Read the result from the URL that a browser ended at. Raises `InvalidRequest`."""
+        try:
+            said = parse_qs(urlsplit(address).query)
+        except ValueError as error:
+            raise InvalidRequest("This is no address.") from error
+        query = {name: values[0] for name, values in said.items()}
+        returned = CallbackResult(
+            query.get("code", ""), query.get("state", ""), query.get("iss"), query.get("error", "")
+        )
+        if not self.state or not hmac.compare_digest(
+            returned.state.encode(errors="replace"), self.state.encode()
+        ):
+            raise InvalidRequest("This is no answer to the login that was begun.")
+        if not (returned.code or returned.error):
+            raise InvalidRequest("This answer holds neither a code nor an error.")
+        if not self._result.done():
+            self._result.set_result(returned)
+        return returned
+
+    def _handle_connection(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        visit = asyncio.create_task(self._answer(reader, writer))
+        self._visits.add(visit)
+        visit.add_done_callback(self._visits.discard)
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            async with asyncio.timeout(HEAD_SECONDS):
+                head = await reader.readuntil(b"\r\n\r\n")
+                status, words = self._handle_request(head.decode("latin-1"))
+                writer.write(_page(status, words))
+                await writer.drain()
+        except (OSError, TimeoutError, EOFError, asyncio.LimitOverrunError):
+            pass  # who says nothing sensible is told nothing
+        finally:
+            writer.close()
+
+    def _handle_request(self, head: str) -> tuple[str, str]:
+        """Return status line and text for a request; accept the result that it carries."""
+        request, *lines = head.split("\r\n")
+        headers = [line.partition(":")[::2] for line in lines if ":" in line]
+        given = {name.strip().lower(): value.strip() for name, value in headers}
+        if given.get("host") not in {f"{HOST}:{self.port}", f"localhost:{self.port}"}:
+            return "421 Misdirected Request", "This page is asked for by another name."
+        if "origin" in given:  # a browser that follows a redirect from a link sends none
+            return "403 Forbidden", "This page is for nobody else."
+        method, _, target = request.partition(" ")
+        target = target.rpartition(" ")[0]
+        if method != "GET" or target.partition("?")[0] != PATH:
+            return "404 Not Found", "There is nothing here."
+        try:
+            returned = self.accept(target)
+        except InvalidRequest as error:
+            return "400 Bad Request", error.message
+        if returned.error:
+            return "200 OK", "The login was refused. You can close this page."
+        return "200 OK", "You are logged in, and can close this page."
+
+
+def _page(status: str, words: str) -> bytes:
+    """Return a page of fixed text that loads nothing and sends no referrer."""
+    body = f"<!doctype html><meta charset=utf-8><title>Antiphon</title><p>{words}</p>"
+    return (
+        f"HTTP/1.1 {status}\r\n"
+        "content-type: text/html; charset=utf-8\r\n"
+        f"content-length: {len(body)}\r\n"
+        "content-security-policy: default-src 'none'; frame-ancestors 'none'\r\n"
+        "referrer-policy: no-referrer\r\n"
+        "cache-control: no-store\r\n"
+        "x-content-type-options: nosniff\r\n"
+        "connection: close\r\n\r\n"
+        f"{body}"
+    ).encode()

@@ -19,8 +19,7 @@ from antiphon.mcp.client.client_features import ClientFeatures
 from antiphon.mcp.client.protocol_versions import ProtocolCache, ProtocolNegotiation
 from antiphon.mcp.client.server_listing import LeftOut, ServerState, Status
 from antiphon.mcp.config.server_config import ServerConfig
-from antiphon.mcp.metadata import clean_line, clean_text, model_tool_name
-from antiphon.mcp.sdk_logging import quiet_sdk_logging
+from antiphon.mcp.metadata import clean_line, clean_text, model_tool_name, quiet_sdk_logging
 from antiphon.tools.egress_policy import EgressPolicy
 from antiphon.types.errors import Unavailable, install_hint
 from antiphon.types.messages import Hints, Tool, ToolSpec

@@ -16,6 +16,8 @@ from mcp_types import JSONRPCNotification, JSONRPCRequest, JSONRPCResponse
 from antiphon.mcp.metadata import clean_line, normalize_tools, pop_output_schemas, truncate_lists
 
 CLOSED = "the connection was closed"
+LARGEST = 32 * 1024 * 1024
+"""Bytes of one message. A larger one is discarded as it arrives, and its call fails."""
 STDERR_LINES = 20
 MOST_PER_SECOND = 1_000
 """Log lines, progress and questions beyond these are dropped: each costs a task."""

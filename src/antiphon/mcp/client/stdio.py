@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any, cast
 
@@ -29,8 +30,7 @@ from mcp_types import (
     jsonrpc_message_adapter,
 )
 
-from antiphon.mcp.client.ndjson import EDGE, LARGEST, LineSplitter, reply_id
-from antiphon.mcp.client.session_monitor import SessionMonitor
+from antiphon.mcp.client.session_monitor import LARGEST, SessionMonitor
 from antiphon.mcp.config.server_config import ServerConfig
 from antiphon.mcp.metadata import clean_line
 from antiphon.types.errors import Unavailable
@@ -41,6 +41,8 @@ LAST_WORDS_SECONDS = 0.2
 """Time between the end of a process and that of its pipes, which a grandchild may hold open."""
 WAITING = 256
 """Messages read ahead before the pipe is paused."""
+EDGE = 256
+"""Bytes kept of each end of a message that is too long."""
 
 
 @asynccontextmanager
@@ -337,3 +339,73 @@ def _signal_group(
     except (ProcessLookupError, PermissionError):  # macOS says the latter of a group of zombies
         return False
     return True
+
+
+# Lines of stdout, one message each.
+
+
+class LineSplitter:
+    """Split bytes into lines of at most `largest` bytes.
+
+    Of a longer line, `too_long` receives the head and the tail.
+    """
+
+    def __init__(
+        self,
+        line: Callable[[bytes], None],
+        too_long: Callable[[bytes, bytes], None],
+        largest: int = LARGEST,
+    ) -> None:
+        self._line = line
+        self._too_long = too_long
+        self._largest = largest
+        self._pieces: list[bytes] = []
+        self._size = 0
+        self._head = b""
+        self._tail = b""
+        self._skipping = False
+
+    def feed(self, data: bytes) -> None:
+        """Add bytes."""
+        *whole, rest = data.split(b"\n")
+        for piece in whole:
+            self._add(piece)
+            self._close()
+        self._add(rest)
+
+    def close(self) -> None:
+        """Emit what is left as the last line."""
+        if self._size:
+            self._close()
+
+    def _add(self, piece: bytes) -> None:
+        self._size += len(piece)
+        if self._skipping:
+            self._tail = (self._tail + piece)[-EDGE:]
+            return
+        if piece:
+            self._pieces.append(piece)
+        if self._size > self._largest:
+            gathered = b"".join(self._pieces)
+            self._head, self._tail = gathered[:EDGE], gathered[-EDGE:]
+            self._pieces, self._skipping = [], True
+
+    def _close(self) -> None:
+        if self._skipping:
+            self._too_long(self._head, self._tail)
+        else:
+            self._line(b"".join(self._pieces))
+        self._pieces, self._size, self._skipping = [], 0, False
+
+
+def reply_id(head: bytes, tail: bytes) -> int | None:
+    """Return the id of the request that a reply answers, found in its ends; None if not found.
+
+    SDKs write the id first or last. Our ids are numbers.
+    """
+    found = _ID_FIRST.match(head) or _ID_LAST.search(tail)
+    return int(found[1]) if found else None
+
+
+_ID_FIRST = re.compile(rb'\s*\{\s*(?:"jsonrpc"\s*:\s*"2\.0"\s*,\s*)?"id"\s*:\s*(\d{1,15})\s*,')
+_ID_LAST = re.compile(rb'"id"\s*:\s*(\d{1,15})\s*(?:,\s*"jsonrpc"\s*:\s*"2\.0"\s*)?\}\s*$')

@@ -14,7 +14,7 @@ from antiphon.api import operations
 from antiphon.client import export, thread_list
 from antiphon.client.async_client import AsyncClient
 from antiphon.client.export import Form, file_name
-from antiphon.limits.send_budget import PIECE
+from antiphon.limits import PIECE
 from antiphon.types.errors import NotFound
 from antiphon.types.runs import Thread
 from antiphon.web import history, thread_rows

@@ -1,1 +1,0 @@
-"""Limits that callers share: a fair queue for bounded work, bytes held for slow readers."""

@@ -19,7 +19,7 @@ import pytest
 
 from antiphon import AsyncClient, Client, Settings, __version__
 from antiphon.cli.command_names import COMMANDS
-from antiphon.client.thread_list import branch_before
+from antiphon.client.thread_families import branch_before
 from tests.support.cli.place import SECONDS, Place
 from tests.support.cli.scripted_upstream import Upstream
 from tests.support.services.postgres import Postgres

@@ -8,9 +8,15 @@ from collections.abc import AsyncIterator
 import pytest
 
 from antiphon.api.operations import ListMessages
-from antiphon.client import thread_list
+from antiphon.client import thread_families
 from antiphon.client.async_client import AsyncClient
-from antiphon.client.thread_list import Fork, branch_after, branch_before, list_latest_threads
+from antiphon.client.thread_families import (
+    Fork,
+    branch_after,
+    branch_before,
+    latest_threads,
+    replaced_thread_id,
+)
 from antiphon.settings.settings import Settings
 from antiphon.types import errors
 from antiphon.types.messages import Message
@@ -50,8 +56,13 @@ async def otherwise(client: AsyncClient, thread: Thread, number: int, *words: st
     return await talk(client, *words, thread=await branch_before(client, said[number - 1]))
 
 
+async def listed(client: AsyncClient, words: str = "", *, hidden: bool = False) -> list[str]:
+    """Return the ids of all threads that a list shows, in its order."""
+    return [each.id async for each in client.paginate(latest_threads(words, hidden=hidden))]
+
+
 async def parts(client: AsyncClient, thread: Thread) -> list[Fork]:
-    return thread_list.find_forks(thread, await thread_list.list_family(client, thread))
+    return thread_families.find_forks(thread, await thread_families.list_family(client, thread))
 
 
 async def test_a_branch_before_a_message_has_what_was_said_up_to_it(client: AsyncClient) -> None:
@@ -60,7 +71,7 @@ async def test_a_branch_before_a_message_has_what_was_said_up_to_it(client: Asyn
 
     assert [each.text for each in await said_in(client, branch)] == ["one", "zwei"]
     assert [each.text for each in await said_in(client, thread)] == ["one", "two", "three"]
-    assert branch.parent_id == thread_list.replaced_thread_id(branch) == thread.id
+    assert branch.parent_id == replaced_thread_id(branch) == thread.id
 
 
 async def test_a_branch_before_the_first_message_is_empty_and_named_anew(
@@ -96,8 +107,8 @@ async def test_a_branch_that_goes_on_elsewhere_replaces_nothing(client: AsyncCli
     a_moment_later()
     again = await branch_after(client, (await said_in(client, replacing))[0], replace=False)
 
-    assert thread_list.replaced_thread_id(aside) is thread_list.replaced_thread_id(again) is None
-    assert [each.id async for each in list_latest_threads(client)] == [
+    assert replaced_thread_id(aside) is replaced_thread_id(again) is None
+    assert await listed(client) == [
         again.id,
         replacing.id,
         aside.id,
@@ -112,10 +123,10 @@ async def test_a_list_has_one_of_each_family_the_one_that_changed_last(
     branch = await otherwise(client, thread, 2, "zwei")
     second = await otherwise(client, thread, 2, "deux")
 
-    assert [each.id async for each in list_latest_threads(client)] == [second.id, other.id]
+    assert await listed(client) == [second.id, other.id]
     await talk(client, "three", thread=thread)
-    assert [each.id async for each in list_latest_threads(client)] == [thread.id, other.id]
-    shown = [each.id async for each in list_latest_threads(client, hidden=True)]
+    assert await listed(client) == [thread.id, other.id]
+    shown = await listed(client, hidden=True)
     assert shown == [thread.id, second.id, branch.id, other.id]
 
 
@@ -123,14 +134,14 @@ async def test_an_empty_branch_replaces_nothing_yet(client: AsyncClient) -> None
     thread = await talk(client, "one")
     await otherwise(client, thread, 1)
 
-    assert [each.id async for each in list_latest_threads(client)] == [thread.id]
+    assert await listed(client) == [thread.id]
 
 
 async def test_the_words_that_were_said_find_the_branch_that_has_them(client: AsyncClient) -> None:
     thread = await talk(client, "one", "two")
     await otherwise(client, thread, 2, "zwei")
 
-    assert [each.id async for each in list_latest_threads(client, "two")] == [thread.id]
+    assert await listed(client, "two") == [thread.id]
 
 
 async def test_a_thread_without_branches_parts_nowhere(client: AsyncClient) -> None:
@@ -173,7 +184,7 @@ async def test_branches_know_each_other_when_what_they_came_from_is_deleted(
     await client.delete_thread(thread.id)
 
     assert await parts(client, second) == [Fork(2, (second.id, third.id), 0)]
-    assert [each.id async for each in list_latest_threads(client)] == [third.id]
+    assert await listed(client) == [third.id]
 
 
 async def test_a_branch_that_has_said_nothing_of_its_own_is_not_led_to(
@@ -189,8 +200,8 @@ async def test_a_branch_that_has_said_nothing_of_its_own_is_not_led_to(
 async def test_marks_that_lead_in_a_circle_are_followed_once(client: AsyncClient) -> None:
     thread = await talk(client, "one", "two")
     branch = await otherwise(client, thread, 2, "zwei")
-    circle = {thread_list.REPLACES: branch.id, thread_list.BRANCH_BEGINS: "2"}
+    circle = {thread_families.REPLACES: branch.id, thread_families.BRANCH_BEGINS: "2"}
     thread = await client.update_thread(thread.id, metadata=circle)
 
     assert await parts(client, thread) == await parts(client, branch) == []
-    assert len([each async for each in list_latest_threads(client)]) == 1
+    assert len(await listed(client)) == 1

@@ -49,7 +49,6 @@ from antiphon.cli.interrupt import run_interruptibly
 from antiphon.cli.json_answer import JsonLinesWriter, JsonObjectWriter
 from antiphon.cli.output import StreamOutput, TextOutput, note
 from antiphon.cli.question import AskRequest, answer_arguments, read_request, tool_arguments
-from antiphon.cli.resolve_thread import last_answered
 from antiphon.cli.stdin import read_piped
 from antiphon.cli.text_answer import AnswerWriter, ReasoningWriter, TextWriter
 from antiphon.client.async_client import AsyncClient, AsyncEvents
@@ -60,6 +59,7 @@ from antiphon.client.mentions import (
     prepare_message,
     upload_attachments,
 )
+from antiphon.client.thread_families import last_answered_thread_id
 from antiphon.settings.loading import LoadedSettings
 from antiphon.settings.settings import Settings
 from antiphon.tools.functions import Function, load
@@ -228,7 +228,7 @@ async def _note_start(
 
 
 async def _last_thread(client: AsyncClient) -> str:
-    thread_id = last_answered((await client.list_runs(limit=1)).data)
+    thread_id = await last_answered_thread_id(client)
     if thread_id is None:
         raise InvalidRequest(
             "there is no thread to go on with", hint="without --last one is begun."

@@ -22,9 +22,9 @@ from antiphon.terminal.chat import Chat, ChatOptions
 from antiphon.terminal.consent import ConsentPrompt
 from antiphon.terminal.person import ServerRequestHandler
 from antiphon.terminal.questions import Questions
+from antiphon.terminal.resume import LAST
 from antiphon.terminal.sampling import sample
 from antiphon.terminal.servers import ServerAnnouncer
-from antiphon.terminal.thread_choice import LAST
 from antiphon.terminal.ui_manager import UiManager
 from antiphon.tools import builtin
 from antiphon.tools.consent import Consent

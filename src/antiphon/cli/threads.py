@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Callable, Iterator
 from importlib import import_module
-from itertools import islice
 from pathlib import Path
+from typing import TextIO
 
-from antiphon.api.operations import ListMessages, ListRuns, ListThreads
 from antiphon.cli.flags import CLIENT
 from antiphon.cli.output import format_table, format_time, note, print_json
-from antiphon.cli.resolve_thread import resolve_thread
-from antiphon.client.export import FORMS, Form, exported, guess_form
+from antiphon.client.async_client import AsyncClient
+from antiphon.client.export import FORMS, Form, export_thread, guess_form, load_messages
 from antiphon.client.formatting import count_noun
-from antiphon.client.sync_client import Client
+from antiphon.client.thread_families import (
+    delete_family,
+    find_threads_by_id,
+    last_answered_thread_id,
+    latest_threads,
+)
 from antiphon.settings.loading import LoadedSettings
 from antiphon.settings.private_files import create_private_file
-from antiphon.types.errors import NotFound
-from antiphon.types.messages import Message, ToolCall
+from antiphon.types.errors import InvalidRequest, NotFound
+from antiphon.types.messages import ToolCall
 from antiphon.types.runs import Thread
 from antiphon.types.terminal_safe import clean
 from antiphon.types.thread_view import (
@@ -34,54 +39,12 @@ from antiphon.types.thread_view import (
     RunSummary,
     TextPart,
     ThreadReader,
-    file_ids,
-    summarize_run,
 )
-
-# A thread read to be written down: its messages page by page, and what else is told of them.
-
 
 PAGE = 100
 SETS_MARKDOWN = "markdown_it"
-
-
-class ThreadLoader:
-    """Reads a thread page by page, with the names of its files and the data of its runs."""
-
-    def __init__(self, client: Client, thread_id: str) -> None:
-        self._client = client
-        self._thread_id = thread_id
-        self.names: dict[str, str] = {}
-        self.runs: dict[str, RunSummary] = {}
-        self.reader = ThreadReader(self.names, self.runs)
-
-    def messages(self) -> Iterator[Message]:
-        """Yield all messages in order; file names and runs of a message are read before it."""
-        for run in self._client.paginate(ListRuns(self._thread_id, limit=PAGE)):
-            self.runs[run.id] = summarize_run(run)
-        for message in self._client.paginate(ListMessages(self._thread_id, limit=PAGE)):
-            for file_id in file_ids(message):
-                self._note_name(file_id)
-            yield message
-
-    def _note_name(self, file_id: str) -> None:
-        if file_id in self.names:
-            return
-        try:
-            self.names[file_id] = self._client.get_file(file_id).name
-        except NotFound:  # it was deleted since
-            self.names[file_id] = file_id
-
-
-def export_thread(client: Client, thread: Thread, form: Form) -> Iterator[str]:
-    """Yield the thread in this form, in pieces."""
-    if form == "json":  # as the messages are: there is nothing to be known beside
-        return exported(thread, client.paginate(ListMessages(thread.id, limit=PAGE)), form)
-    noted = ThreadLoader(client, thread.id)
-    render = _find_html_renderer() if form == "html" else None
-    return exported(
-        thread, noted.messages(), form, names=noted.names, runs=noted.runs, render=render
-    )
+LAST = "last"
+PREFIX = "thread_"
 
 
 def _find_html_renderer() -> Callable[[str], str] | None:
@@ -149,51 +112,80 @@ def _export_arguments(export: ArgumentParser) -> None:
 
 def run(asked: Namespace, loaded: LoadedSettings) -> int:
     """Run the action through a client."""
-    with Client(settings=loaded.settings) as client:
-        match asked.action:
-            case "list":
-                _list(client, asked)
-            case "show":
-                _show(client, asked.id)
-            case "export":
-                _export(client, asked)
-            case "rename":
-                thread = resolve_thread(client, asked.id)
-                client.update_thread(thread.id, title=asked.title)
-                note(f"{thread.id} is renamed.")
-            case "fork":
-                source = resolve_thread(client, asked.id)
-                print(client.fork_thread(source.id, message_id=asked.message, title=asked.title).id)
-            case _:
-                _delete(client, asked)
+    asyncio.run(_run_action(asked, loaded))
     return 0
 
 
-def _delete(client: Client, asked: Namespace) -> None:
+async def _run_action(asked: Namespace, loaded: LoadedSettings) -> None:
+    async with AsyncClient(settings=loaded.settings) as client:
+        match asked.action:
+            case "list":
+                await _list(client, asked)
+            case "show":
+                await _show(client, asked.id)
+            case "export":
+                await _export(client, asked)
+            case "rename":
+                thread = await resolve_thread(client, asked.id)
+                await client.update_thread(thread.id, title=asked.title)
+                note(f"{thread.id} is renamed.")
+            case "fork":
+                source = await resolve_thread(client, asked.id)
+                fork = await client.fork_thread(
+                    source.id, message_id=asked.message, title=asked.title
+                )
+                print(fork.id)
+            case _:
+                await _delete(client, asked)
+
+
+async def resolve_thread(client: AsyncClient, said: str) -> Thread:
+    """Return the thread of `last`, an id, or the beginning of one, with or without its prefix.
+
+    Raises `NotFound` for none, `InvalidRequest` for several.
+    """
+    if said == LAST:
+        if (thread_id := await last_answered_thread_id(client)) is None:
+            raise NotFound("nothing was answered here yet", hint="`antiphon ask` begins a thread.")
+        return await client.get_thread(thread_id)
+    try:
+        return await client.get_thread(said)
+    except NotFound:
+        wanted = said.removeprefix(PREFIX)
+        match await find_threads_by_id(client, PREFIX + wanted) if wanted else ():
+            case [thread]:
+                return thread
+            case []:
+                raise
+            case _:
+                raise InvalidRequest(
+                    f"more than one thread begins with {said}", expected="more letters of the id"
+                ) from None
+
+
+async def _delete(client: AsyncClient, asked: Namespace) -> None:
     """Delete threads with all their versions, or one version with --alone."""
     gone: set[str] = set()
     for thread_id in asked.id:
         if thread_id in gone:
             continue
-        versions = {thread_id}
-        if not asked.alone:
-            family = client.paginate(ListThreads(limit=PAGE, family=thread_id))
-            versions |= {thread.id for thread in family}
-        for each in versions:
-            client.delete_thread(each)
+        if asked.alone:
+            await client.delete_thread(thread_id)
+            versions = {thread_id}
+        else:
+            versions = await delete_family(client, await client.get_thread(thread_id))
         gone |= versions
         several = f", in all {len(versions)} versions" if len(versions) > 1 else ""
         note(f"{thread_id} is deleted{several}.")
 
 
-def _list(client: Client, asked: Namespace) -> None:
-    listing = ListThreads(
-        limit=min(asked.limit, PAGE),
-        q=asked.search,
-        order="activity",
-        branches="all" if asked.all else "latest",
-    )
-    threads = list(islice(client.paginate(listing), asked.limit))
+async def _list(client: AsyncClient, asked: Namespace) -> None:
+    listing = latest_threads(asked.search or "", hidden=asked.all, limit=min(asked.limit, PAGE))
+    threads: list[Thread] = []
+    async for thread in client.paginate(listing):
+        threads.append(thread)
+        if len(threads) == asked.limit:
+            break
     if asked.json:
         print_json(threads)
         return
@@ -207,19 +199,16 @@ def _list(client: Client, asked: Namespace) -> None:
     print(format_table(("id", "changed", "messages", "title"), rows))
 
 
-def _show(client: Client, said: str) -> None:
-    thread = resolve_thread(client, said)
-    noted = ThreadLoader(client, thread.id)
-    for message in noted.messages():
-        view = noted.reader.read(message)
+async def _show(client: AsyncClient, said: str) -> None:
+    thread = await resolve_thread(client, said)
+    names: dict[str, str] = {}
+    runs: dict[str, RunSummary] = {}
+    reader = ThreadReader(names, runs)
+    async for message in load_messages(client, thread.id, names, runs):
+        view = reader.read(message)
         if view is not None:
             print(clean("\n".join(format_message(view))), end="\n\n")
-    _show_waiting(client, thread.id)
-
-
-def _show_waiting(client: Client, thread_id: str) -> None:
-    """Note what the thread's newest run waits for, if anything."""
-    for run in client.list_runs(thread_id=thread_id, limit=1).data:
+    for run in (await client.list_runs(thread.id, limit=1)).data:
         if run.waiting_for is not None:
             note(
                 f"Run {run.id} is not over: it waits for {run.waiting_for}. It goes on where a "
@@ -256,19 +245,25 @@ def _short(text: str) -> str:
     return words if len(words) <= SHORT else f"{words[:SHORT]}…"
 
 
-def _export(client: Client, asked: Namespace) -> None:
-    thread = resolve_thread(client, asked.id)
+async def _export(client: AsyncClient, asked: Namespace) -> None:
+    thread = await resolve_thread(client, asked.id)
     if asked.output in (None, "-"):
-        sys.stdout.writelines(export_thread(client, thread, asked.format or "json"))
+        await _write_export(client, thread, asked.format or "json", sys.stdout)
         return
     file = Path(asked.output)
     form = asked.format or guess_form(file.name) or "json"
     with create_private_file(
         file, over=asked.force, hint="--force puts this in its place."
     ) as written:
-        written.writelines(export_thread(client, thread, form))
+        await _write_export(client, thread, form, written)
     count = count_noun(thread.messages, "message")
     note(f"{count} of {thread.id} written to {file}")
+
+
+async def _write_export(client: AsyncClient, thread: Thread, form: Form, file: TextIO) -> None:
+    render = _find_html_renderer() if form == "html" else None
+    async for piece in export_thread(client, thread, form, render=render):
+        file.write(piece)
 
 
 def _limit(text: str) -> int:

@@ -164,13 +164,17 @@ async def export_thread(
     render: Callable[[str], str] | None = None,
 ) -> AsyncIterator[str]:
     """Yield the export of a thread in pieces; see `export` for `render`."""
-    listed = client.paginate(ListRuns(thread.id, limit=PAGE))
-    runs = {run.id: summarize_run(run) async for run in listed}
     names: dict[str, str] = {}
+    runs: dict[str, RunSummary] = {}
     file = export(thread, form, names=names, runs=runs, render=render)
+    # JSON holds the messages alone.
+    messages = (
+        client.paginate(ListMessages(thread.id, limit=PAGE))
+        if form == "json"
+        else load_messages(client, thread.id, names, runs)
+    )
     yield file.begin()
-    async for message in client.paginate(ListMessages(thread.id, limit=PAGE)):
-        await _load_file_names(client, message, names)
+    async for message in messages:
         # Rendering a long answer takes a while and must not block the loop.
         yield await asyncio.get_running_loop().run_in_executor(
             _RENDERING_THREAD, file.message, message
@@ -178,10 +182,20 @@ async def export_thread(
     yield file.end()
 
 
-async def _load_file_names(client: AsyncClient, message: Message, names: dict[str, str]) -> None:
-    for file_id in file_ids(message):
-        if file_id not in names:
-            try:
-                names[file_id] = (await client.get_file(file_id)).name
-            except NotFound:  # deleted meanwhile
-                names[file_id] = file_id
+async def load_messages(
+    client: AsyncClient, thread_id: str, names: dict[str, str], runs: dict[str, RunSummary]
+) -> AsyncIterator[Message]:
+    """Yield all messages of a thread in order.
+
+    `runs` gets the facts of its runs first, `names` the file names of each message before it.
+    """
+    async for run in client.paginate(ListRuns(thread_id, limit=PAGE)):
+        runs[run.id] = summarize_run(run)
+    async for message in client.paginate(ListMessages(thread_id, limit=PAGE)):
+        for file_id in file_ids(message):
+            if file_id not in names:
+                try:
+                    names[file_id] = (await client.get_file(file_id)).name
+                except NotFound:  # deleted meanwhile
+                    names[file_id] = file_id
+        yield message

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from antiphon.api.operations import Content, Options
-from antiphon.client import mentions, thread_list
+from antiphon.client import mentions, thread_families
 from antiphon.client.async_client import AsyncClient
 from antiphon.mcp.client.toolbox import AsyncMcpServerPool
 from antiphon.settings.settings import Settings
@@ -18,8 +18,8 @@ from antiphon.terminal import (
     attachments,
     compaction,
     completion,
+    resume,
     status,
-    thread_choice,
     transcript_view,
 )
 from antiphon.terminal.chat_state import ChatState
@@ -173,13 +173,13 @@ class Chat:
 
     async def switch_thread(self, thread: Thread) -> None:
         """Continue in this thread: show its end, and resume a run that has not ended."""
-        run = await thread_choice.switch_thread(self.client, self.ui, self.state, thread)
+        run = await resume.switch_thread(self.client, self.ui, self.state, thread)
         if run is not None:
             await self.resume_run(run)
 
     async def resume_run(self, run: Run) -> None:
         """Resume a run that was left, by this chat or another, unless the user declines."""
-        if not await thread_choice.confirm_resume(self.client, self.ui, run):
+        if not await resume.confirm_resume(self.client, self.ui, run):
             return
         await self._wait_for_servers()
         outcome = await self._processor.process_conversation(
@@ -257,11 +257,11 @@ class Chat:
     # Messages and commands.
 
     async def _resume_thread(self, words: str) -> None:
-        first = thread_list.latest_threads(limit=1)
-        if words == thread_choice.LAST and not (await self.client.transport.send(first)).data:
+        first = thread_families.latest_threads(limit=1)
+        if words == resume.LAST and not (await self.client.transport.send(first)).data:
             self.ui.say("There is no thread yet: this is the first.", "faint")
             return
-        await self.switch_thread(await thread_choice.find_thread(self.client, self.state, words))
+        await self.switch_thread(await resume.find_thread(self.client, self.state, words))
 
     async def _handle(self, text: str) -> None:
         match table.parse(text):

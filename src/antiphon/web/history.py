@@ -9,15 +9,15 @@ from contextlib import suppress
 import msgspec
 
 from antiphon.api.operations import ListActions, ListMessages, ListRuns
-from antiphon.client import thread_list
+from antiphon.client import thread_families
 from antiphon.client.async_client import AsyncClient
-from antiphon.client.thread_list import Fork
+from antiphon.client.thread_families import Fork
 from antiphon.types.errors import NotFound
 from antiphon.types.messages import Message, Upload
 from antiphon.types.runs import Action, Run
 from antiphon.types.thread_view import Entry, file_ids, group_entries
 from antiphon.web.relays import VIA
-from antiphon.web.thread_rows import ThreadRow, thread_row
+from antiphon.web.sidebar import ThreadRow, thread_row
 from antiphon.wires.ai_sdk.history import UIMessage, as_ui_message
 
 PAGE = 100
@@ -58,7 +58,7 @@ async def read_thread(
     """
     thread = await client.get_thread(thread_id)
     snapshot = await _read_snapshot(client, thread_id, before, limit)
-    relatives = await thread_list.list_family(client, thread)
+    relatives = await thread_families.list_family(client, thread)
     entries = group_entries(snapshot.messages, snapshot.runs)
     last = snapshot.runs[0] if snapshot.runs else None
     active = None if last is None or last.status.ended else last
@@ -74,7 +74,7 @@ async def read_thread(
             if active
             else None
         ),
-        branches=thread_list.find_forks(thread, relatives),
+        branches=thread_families.find_forks(thread, relatives),
         system=last.instructions if last and last.assistant_id is None else None,
         model=last.model if last else None,
         assistant_id=last.assistant_id if last else None,

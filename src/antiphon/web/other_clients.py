@@ -14,7 +14,7 @@ import msgspec
 
 from antiphon.api import operations
 from antiphon.api.operations import CreateThread, ListThreads
-from antiphon.client import thread_list
+from antiphon.client import thread_families
 from antiphon.client.async_client import AsyncClient
 from antiphon.tools.questions import ConsentAnswer, ConsentRequest
 from antiphon.types.errors import Forbidden, NotFound, OutputConflict
@@ -148,7 +148,7 @@ async def _regenerate(site: Site, user: User, thread: Thread, message_id: str | 
     """Answer again the question before this message, in a branch of the same name."""
     client = site.client_for_user(user)
     question = await _find_question(client, thread, message_id)
-    branch = await thread_list.branch_before(client, question)
+    branch = await thread_families.branch_before(client, question)
     if NAME in thread.metadata:
         named = branch.metadata | {NAME: thread.metadata[NAME]}
         branch = await client.update_thread(branch.id, metadata=named)

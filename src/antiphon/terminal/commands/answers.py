@@ -13,7 +13,7 @@ import msgspec
 from markdown_it import MarkdownIt
 
 from antiphon.client.formatting import count_noun
-from antiphon.terminal import paging, thread_choice
+from antiphon.terminal import paging, resume
 from antiphon.terminal.commands.command import CommandContext, SlashCommand
 from antiphon.terminal.spans import Line, StyledText
 from antiphon.terminal.ui import Ui
@@ -162,7 +162,7 @@ async def _raw(chat: CommandContext, words: str) -> None:
 
 async def _find_answer(chat: CommandContext, words: str) -> str:
     """Return the source of an answer, counted from the last."""
-    said = await thread_choice.load_messages(chat.client, chat.state)
+    said = await resume.load_messages(chat.client, chat.state)
     replies = [each.full_text for each in said if each.role == "assistant"]
     answers = [text for text in replies if text.strip()]
     if not answers:
@@ -197,7 +197,7 @@ async def open_fold(chat: CommandContext, words: str) -> None:
     if not words and (thinking := chat.ui.display.reasoning_content):
         await paging.open_pager(chat.ui, "Thought so far", thinking)
         return
-    found = collect_folds(await thread_choice.load_messages(chat.client, chat.state))
+    found = collect_folds(await resume.load_messages(chat.client, chat.state))
     if not found:
         raise InvalidRequest("Nothing was shown in short here yet")
     fold = found[-_parse_number(words or "1", len(found), "things to open, the last one is 1")]
@@ -205,7 +205,7 @@ async def open_fold(chat: CommandContext, words: str) -> None:
 
 
 async def _show_reasoning(chat: CommandContext, words: str) -> None:
-    found = collect_reasoning(await thread_choice.load_messages(chat.client, chat.state))
+    found = collect_reasoning(await resume.load_messages(chat.client, chat.state))
     if not found:
         raise InvalidRequest("No reasoning was shown here yet")
     if not words:

@@ -10,6 +10,7 @@ from antiphon.terminal.commands import (
     answers,
     appearance,
     approvals,
+    export,
     files,
     general,
     models,
@@ -22,7 +23,7 @@ from antiphon.terminal.commands.command import Group, SlashCommand
 from antiphon.types.errors import InvalidRequest
 
 GROUPS: tuple[Group, ...] = (
-    Group("Threads", threads.COMMANDS),
+    Group("Threads", (*threads.COMMANDS, *export.COMMANDS)),
     Group("Answers", answers.COMMANDS),
     Group("Models", (*models.COMMANDS, *usage.COMMANDS)),
     Group("Tools and servers", (*tools.COMMANDS, *approvals.COMMANDS, *servers.COMMANDS)),

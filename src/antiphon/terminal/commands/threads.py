@@ -1,122 +1,22 @@
-"""Commands about threads: list, switch, branch, delete, export."""
+"""Commands about threads: list, switch, branch, delete."""
 
 from __future__ import annotations
 
-import asyncio
-import itertools
-import os
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 
 from msgspec.structs import replace
 
-from antiphon.client import thread_list
-from antiphon.client.export import FORMS, Form, export_thread, file_name, guess_form
+from antiphon.client import thread_families
 from antiphon.client.formatting import count_noun
-from antiphon.settings.private_files import create_private_file
-from antiphon.terminal import thread_choice
+from antiphon.terminal import resume
 from antiphon.terminal.commands.command import CommandContext, SlashCommand
-from antiphon.terminal.input import path_completion
 from antiphon.terminal.input.keyboard import Box, KeyChoice
-from antiphon.terminal.markdown import html
 from antiphon.terminal.spans import Line, StyledText
 from antiphon.types.errors import InvalidRequest
 from antiphon.types.messages import Message, Text
 from antiphon.types.runs import Thread
 from antiphon.types.terminal_safe import one_line
-
-# Export to a file.
-
-
-QUOTES = ('"', "'")
-
-
-async def _export(chat: CommandContext, words: str) -> None:
-    form, name = _parse_export(words)
-    if chat.state.thread_id is None:
-        raise InvalidRequest("Nothing was said here yet", hint="/threads lists what there is.")
-    thread = await chat.client.get_thread(chat.state.thread_id)
-    place = await asyncio.to_thread(_resolve_path, name, file_name(thread, form))
-    if name and not place.suffix:
-        # Such as `/export pdf`, an unknown format.
-        raise InvalidRequest(
-            f"{name} is neither a form nor a file's whole name",
-            expected="md, json or html, a folder, or a name with an ending, such as notes.md",
-        )
-    with create_private_file(place) as file:
-        async for piece in export_thread(chat.client, thread, form, render=html.render_html):
-            file.write(piece)
-    count = count_noun(thread.messages, "message is", "messages are")
-    chat.ui.say(f"{count} in {place.absolute()}", "faint")
-
-
-async def _save(chat: CommandContext, words: str) -> None:
-    if not words:
-        raise InvalidRequest("A file is missing", expected="/save FILE")
-    await _export(chat, words)
-
-
-def _parse_export(words: str) -> tuple[Form, str]:
-    """Return the format and the file's name, if any; without a format, the name decides."""
-    first, _, rest = words.partition(" ")
-    for form in FORMS:
-        if first == form:
-            return form, _unquote(rest.strip())
-    return guess_form(_unquote(words)) or "md", _unquote(words)
-
-
-def _unquote(name: str) -> str:
-    quoted = len(name) > 1 and name[0] in QUOTES and name[0] == name[-1]
-    return name[1:-1] if quoted else name
-
-
-def _resolve_path(name: str, title: str) -> Path:
-    """Return the path to write; in a folder, one named by the title, with a free number."""
-    try:
-        place = Path(name).expanduser()
-    except RuntimeError as error:  # ~user, and there is no such user
-        raise InvalidRequest(f"{name} cannot be written: {error}") from error
-    if not place.is_dir():
-        return place
-    return next(each for each in _candidate_paths(place / title) if not os.path.lexists(each))
-
-
-def _candidate_paths(path: Path) -> Iterator[Path]:
-    """Yield this path, then the same with numbers."""
-    yield path
-    for number in itertools.count(2):
-        yield path.with_stem(f"{path.stem}-{number}")
-
-
-async def _complete_export(chat: CommandContext, begun: str) -> AsyncIterator[tuple[str, str]]:
-    form, blank, name = begun.rpartition(" ")
-    if not blank:
-        for each in FORMS:
-            if each.startswith(begun):
-                yield each, "form"
-    for place in await asyncio.to_thread(path_completion.beginning, name):
-        if place.folder:
-            yield form + blank + place.path, place.what
-
-
-EXPORT_COMMANDS: tuple[SlashCommand, ...] = (
-    SlashCommand(
-        name="export",
-        arguments="[md|json|html] [FILE]",
-        meaning="write this thread to a file: to be read, or with everything as JSON",
-        run=_export,
-        proposals=_complete_export,
-    ),
-    SlashCommand(
-        name="save",
-        arguments="FILE",
-        meaning="the same; the file's name says how: .md, .json or .html",
-        run=_save,
-        proposals=_complete_export,
-    ),
-)
-
 
 LISTED = 20
 ALL = "all"
@@ -133,7 +33,7 @@ async def _list_threads(chat: CommandContext, words: str) -> None:
         words = words.removeprefix(ALL).strip() if hidden else words
         chat.state.listed_threads, chat.state.next_listing = (
             (),
-            thread_list.latest_threads(words, hidden=hidden, limit=LISTED),
+            thread_families.latest_threads(words, hidden=hidden, limit=LISTED),
         )
     if chat.state.next_listing is None:
         chat.ui.say("There are no more. /threads lists them from the beginning.", "faint")
@@ -158,7 +58,7 @@ async def _list_threads(chat: CommandContext, words: str) -> None:
 
 
 def _row(number: int, thread: Thread, chat: CommandContext) -> Line:
-    branch = thread.parent_id and thread_list.replaced_thread_id(thread) != thread.parent_id
+    branch = thread.parent_id and thread_families.replaced_thread_id(thread) != thread.parent_id
     notes = [
         note for note, so in (("branch", branch), ("here", thread.id == chat.state.thread_id)) if so
     ]
@@ -183,13 +83,13 @@ def _title(thread: Thread) -> str:
 
 
 async def _resume(chat: CommandContext, words: str) -> None:
-    words = words or thread_choice.LAST
-    await chat.switch_thread(await thread_choice.find_thread(chat.client, chat.state, words))
+    words = words or resume.LAST
+    await chat.switch_thread(await resume.find_thread(chat.client, chat.state, words))
 
 
 async def _complete_threads(chat: CommandContext, begun: str) -> AsyncIterator[tuple[str, str]]:
     wanted = begun.casefold()
-    recent = await chat.client.transport.send(thread_list.latest_threads(limit=LISTED))
+    recent = await chat.client.transport.send(thread_families.latest_threads(limit=LISTED))
     for thread in recent.data:
         if thread.id.startswith(begun) or wanted in thread.title.casefold():
             yield thread.id, _title(thread)
@@ -215,14 +115,14 @@ async def _rename(chat: CommandContext, words: str) -> None:
 
 async def _delete(chat: CommandContext, words: str) -> None:
     thread = (
-        await thread_choice.find_thread(chat.client, chat.state, words)
+        await resume.find_thread(chat.client, chat.state, words)
         if words
         else await _current_thread(chat)
     )
-    versions = await thread_list.list_family(chat.client, thread)
+    versions = await thread_families.list_family(chat.client, thread)
     match await _confirm_deletion(chat, thread, len(versions)):
         case "y":
-            await thread_list.delete_family(chat.client, thread)
+            await thread_families.delete_family(chat.client, thread)
         case "o":
             await chat.client.delete_thread(thread.id)
             versions = [thread]
@@ -264,7 +164,7 @@ async def _current_thread(chat: CommandContext) -> Thread:
 
 async def _fork(chat: CommandContext, words: str) -> None:
     here = await _current_thread(chat)
-    said = await thread_choice.load_messages(chat.client, chat.state)
+    said = await resume.load_messages(chat.client, chat.state)
     branch = await _create_branch(chat, here, said, words)
     chat.state.enter_thread(branch)
     chat.ui.say(
@@ -277,11 +177,11 @@ async def _create_branch(
     chat: CommandContext, here: Thread, said: Sequence[Message], words: str
 ) -> Thread:
     if words:
-        return await thread_list.branch_before(
+        return await thread_families.branch_before(
             chat.client, _own_message(said, words), replace=False
         )
     if said:
-        return await thread_list.branch_after(chat.client, said[-1], replace=False)
+        return await thread_families.branch_after(chat.client, said[-1], replace=False)
     return await chat.client.fork_thread(here.id)
 
 
@@ -300,10 +200,10 @@ def _own_message(said: Sequence[Message], words: str) -> Message:
 
 
 async def _undo(chat: CommandContext, words: str) -> None:
-    said = await thread_choice.load_messages(chat.client, chat.state)
+    said = await resume.load_messages(chat.client, chat.state)
     message = _last_own_message(said)
     before = message.thread_id
-    branch = await thread_list.branch_before(chat.client, message)
+    branch = await thread_families.branch_before(chat.client, message)
     chat.state.enter_thread(branch)
     chat.ui.keyboard.refill(message.text)
     lost = any(not isinstance(part, Text) for part in message.content)
@@ -323,23 +223,23 @@ def _last_own_message(said: Sequence[Message]) -> Message:
 
 
 async def _retry(chat: CommandContext, words: str) -> None:
-    said = await thread_choice.load_messages(chat.client, chat.state)
+    said = await resume.load_messages(chat.client, chat.state)
     message = _last_own_message(said)
     if message is not said[-1]:
-        chat.state.enter_thread(await thread_list.branch_after(chat.client, message))
+        chat.state.enter_thread(await thread_families.branch_after(chat.client, message))
     chat.ui.say("Another answer:", "faint")
     await chat.send(None)
 
 
 async def _continue(chat: CommandContext, words: str) -> None:
     thread = await _current_thread(chat)
-    left = thread_choice.find_open_run((await chat.client.list_runs(thread.id, limit=1)).data)
+    left = resume.find_open_run((await chat.client.list_runs(thread.id, limit=1)).data)
     if left is not None:
         await chat.resume_run(left)
         return
     said = [
         message
-        for message in await thread_choice.load_messages(chat.client, chat.state)
+        for message in await resume.load_messages(chat.client, chat.state)
         if message.role != "system"
     ]
     match said[-1:]:
@@ -403,5 +303,4 @@ COMMANDS: tuple[SlashCommand, ...] = (
         run=_delete,
         proposals=_complete_threads,
     ),
-    *EXPORT_COMMANDS,
 )

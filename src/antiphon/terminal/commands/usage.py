@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from antiphon.api.operations import ListRuns
 from antiphon.client.compaction import SHARE, current_summary
 from antiphon.client.formatting import count_noun, dollars
-from antiphon.terminal import compaction, status, thread_choice
+from antiphon.terminal import compaction, resume, status
 from antiphon.terminal.commands.command import CommandContext, SlashCommand, show_table
 from antiphon.types.errors import InvalidRequest
 from antiphon.types.messages import Message
@@ -19,7 +19,7 @@ NOWHERE = "Nothing was said here yet"
 async def _show_usage(chat: CommandContext, words: str) -> None:
     if chat.state.thread_id is None:
         raise InvalidRequest(NOWHERE)
-    listing = ListRuns(chat.state.thread_id, limit=thread_choice.PAGE)
+    listing = ListRuns(chat.state.thread_id, limit=resume.PAGE)
     runs = [run async for run in chat.client.paginate(listing)]
     show_table(
         chat.ui, [("", "turns", "in", "cached", "out", "reasoning", "cost"), *_usage_rows(runs)]
@@ -64,7 +64,7 @@ def _usage_row(name: str, runs: Sequence[Run]) -> Sequence[str]:
 
 
 async def _show_context(chat: CommandContext, words: str) -> None:
-    said = await thread_choice.load_messages(chat.client, chat.state)
+    said = await resume.load_messages(chat.client, chat.state)
     chat.state.window = await status.find_window(chat.client, chat.state)
     for line in (*_describe_messages(said), *_describe_tokens(chat)):
         chat.ui.say(line, "faint")

@@ -11,17 +11,17 @@ from flask import Blueprint, Response
 from msgspec import Meta
 
 from antiphon.api import operations
-from antiphon.client import export, thread_list
+from antiphon.client import export, thread_families
 from antiphon.client.async_client import AsyncClient
 from antiphon.client.export import Form, file_name
 from antiphon.limits import PIECE
 from antiphon.types.errors import NotFound
 from antiphon.types.runs import Thread
-from antiphon.web import history, thread_rows
+from antiphon.web import history, sidebar
 from antiphon.web.context import current_client, current_site
 from antiphon.web.heavy_answers import respond_in_turn, send_file
 from antiphon.web.http import json_response, read_json, read_query
-from antiphon.web.thread_rows import ThreadRow, thread_row
+from antiphon.web.sidebar import ThreadRow, thread_row
 
 routes = Blueprint("threads", __name__)
 
@@ -70,7 +70,7 @@ def list_threads() -> Response:
     """List the user's threads, last changed first."""
     query = read_query(ThreadQuery)
     site = current_site()
-    rows = thread_rows.list_thread_rows(
+    rows = sidebar.list_thread_rows(
         current_client(), site.relays, query.q, query.after, query.limit
     )
     return json_response(site.run(rows))
@@ -99,7 +99,7 @@ def delete_thread(thread_id: str) -> Response:
     """Delete the thread and all threads that it replaces, so that none reappears."""
 
     async def delete(client: AsyncClient) -> None:
-        await thread_list.delete_family(client, await client.get_thread(thread_id))
+        await thread_families.delete_family(client, await client.get_thread(thread_id))
 
     current_site().run(delete(current_client()))
     return json_response(operations.Deleted(thread_id))
@@ -126,7 +126,7 @@ def create_branch(thread_id: str) -> Response:
         message = await client.get_message(body.message_id)
         if message.thread_id != thread_id:
             raise NotFound("There is no such message in this thread.")
-        return thread_row(await thread_list.branch_before(client, message), running=False)
+        return thread_row(await thread_families.branch_before(client, message), running=False)
 
     return json_response(current_site().run(branch(current_client())), 201)
 

@@ -6,7 +6,10 @@ from collections.abc import Sequence
 
 from antiphon.api.operations import ListActions, ListMessages
 from antiphon.client.async_client import AsyncClient
-from antiphon.client.thread_list import latest_threads, list_latest_threads
+from antiphon.client.thread_families import (
+    find_threads_by_id,
+    latest_threads,
+)
 from antiphon.terminal import transcript_view
 from antiphon.terminal.chat_state import ChatState
 from antiphon.terminal.input.keyboard import Box, KeyChoice
@@ -29,7 +32,7 @@ async def find_thread(client: AsyncClient, state: ChatState, words: str) -> Thre
     Raises `NotFound` for none, `InvalidRequest` for several.
     """
     if words == LAST:
-        async for thread in list_latest_threads(client):
+        async for thread in client.paginate(latest_threads()):
             if thread.id != state.thread_id:
                 return thread
         raise NotFound("There is no other thread", hint="/new begins one.")
@@ -52,8 +55,8 @@ async def _find_by_id(client: AsyncClient, beginning: str) -> Thread:
     try:
         return await client.get_thread(beginning)
     except NotFound:
-        known = list_latest_threads(client, hidden=True)
-    return _only([thread async for thread in known if thread.id.startswith(beginning)], beginning)
+        found = await find_threads_by_id(client, beginning)
+    return _only([thread for thread in found if thread.messages], beginning)
 
 
 def _only(found: Sequence[Thread], words: str) -> Thread:

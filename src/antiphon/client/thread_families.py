@@ -7,7 +7,7 @@ members at the messages where they differ.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 
 import msgspec
@@ -87,13 +87,16 @@ def latest_threads(
     )
 
 
-async def list_latest_threads(
-    client: AsyncClient, words: str = "", *, hidden: bool = False
-) -> AsyncIterator[Thread]:
-    """Yield all threads with these words in the order of `latest_threads`, page by page."""
-    async for thread in client.paginate(latest_threads(words, hidden=hidden)):
-        if thread.messages:
-            yield thread
+async def find_threads_by_id(client: AsyncClient, beginning: str) -> list[Thread]:
+    """Return the threads whose id begins so, with empty and replaced ones."""
+    listing = client.paginate(ListThreads(limit=PAGE))
+    return [thread async for thread in listing if thread.id.startswith(beginning)]
+
+
+async def last_answered_thread_id(client: AsyncClient) -> str | None:
+    """Return the thread of the newest run; None if there is none."""
+    newest = (await client.list_runs(limit=1)).data
+    return newest[0].thread_id if newest else None
 
 
 # Families.
@@ -121,13 +124,16 @@ async def list_family(client: AsyncClient, thread: Thread) -> list[Thread]:
     return list((found | {thread.id: thread}).values())
 
 
-async def delete_family(client: AsyncClient, thread: Thread) -> None:
-    """Delete a thread with its family, which lists show as one thread."""
+async def delete_family(client: AsyncClient, thread: Thread) -> set[str]:
+    """Delete a thread with its family, which lists show as one thread. Return all their ids."""
+    family = {thread.id}
     while others := [each for each in await list_family(client, thread) if each.id != thread.id]:
         for each in others:
             with suppress(NotFound):  # deleted by another client
                 await client.delete_thread(each.id)
+        family |= {each.id for each in others}
     await client.delete_thread(thread.id)
+    return family
 
 
 def find_forks(thread: Thread, relatives: Iterable[Thread]) -> list[Fork]:

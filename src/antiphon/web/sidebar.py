@@ -6,8 +6,8 @@ from collections.abc import Sequence, Set
 
 import msgspec
 
-from antiphon.client import thread_list
 from antiphon.client.async_client import AsyncClient
+from antiphon.client.thread_families import latest_threads, replaced_thread_id
 from antiphon.types.runs import Thread
 from antiphon.types.terminal_safe import one_line
 from antiphon.web.relays import Relays
@@ -53,7 +53,7 @@ def thread_row(thread: Thread, *, running: bool, waiting: bool = False) -> Threa
         updated_at=thread.updated_at,
         running=running,
         waiting=waiting,
-        replaces=thread_list.replaced_thread_id(thread),
+        replaces=replaced_thread_id(thread),
     )
 
 
@@ -61,7 +61,7 @@ async def list_thread_rows(
     client: AsyncClient, relays: Relays, words: str, after: str | None, limit: int
 ) -> ThreadRowPage:
     """Return threads that contain these words, last changed first. Raises `NotFound`."""
-    page = await client.transport.send(thread_list.latest_threads(words, limit=limit, after=after))
+    page = await client.transport.send(latest_threads(words, limit=limit, after=after))
     waits = await _waits_by_thread(client, relays, {thread.id for thread in page.data})
     shown = [
         thread_row(thread, running=thread.id in waits, waiting=waits.get(thread.id, False))

@@ -413,7 +413,7 @@ async def test_a_worker_outlives_whatever_its_store_raises() -> None:
 
 
 async def test_a_worker_that_stops_leaves_no_claim_behind() -> None:
-    async with house("say Hi.\nwait never", "say Hi.") as h:
+    async with house("say Hi.\nwait never", "say Hi.", own_runs=0) as h:
         gate = h.store.slow_claims = ScriptGate()
         reading = asyncio.create_task(h.ask())
         await gate.reached.wait()
@@ -485,7 +485,7 @@ async def test_a_run_that_only_others_can_serve_says_what_it_waits_for_and_goes_
 
 
 async def test_nothing_is_sent_where_the_last_look_finds_another_place() -> None:
-    async with house("say Hello.") as h:
+    async with house("say Hello.", own_runs=0) as h:
         h.destination = FAR
         begun = operations.Process(message=operations.NewMessage("Hello?"), background=True)
         h.destination, there = Destination("far", digest="of another address"), h.destination
@@ -502,7 +502,7 @@ async def test_nothing_is_sent_where_the_last_look_finds_another_place() -> None
 async def test_a_run_that_is_not_for_this_program_waits_for_another_and_keeps_its_attempts() -> (
     None
 ):
-    async with house("say Hello.", "say Hello.") as h:
+    async with house("say Hello.", "say Hello.", own_runs=0) as h:
         h.destination = Destination("far", digest="of another address")
         begun = operations.Process(
             message=operations.NewMessage("Hello?"), background=True, max_attempts=1

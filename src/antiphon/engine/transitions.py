@@ -139,6 +139,13 @@ class RunSpec(msgspec.Struct, frozen=True):
     destination: str = ""
 
 
+class Claimant(msgspec.Struct, frozen=True):
+    """A worker that has room for one more run. A lease of it lasts `lease_ms`."""
+
+    worker: str
+    lease_ms: int
+
+
 class TurnRequested(msgspec.Struct, frozen=True):
     """A requested turn: its events are those numbered above `after`."""
 
@@ -167,11 +174,13 @@ def create_run(
     new_thread: Thread | None = None,
     ask: bool = False,
     fresh: bool = False,
+    claimant: Claimant | None = None,
 ) -> ChangeSet:
     """Create a run, and its message and thread where those are new, in one transaction.
 
-    `ask` requests the first turn too. The answer is `TurnRequested`. Raises `QuotaExceeded`, and
-    `RunActive` where the thread has an active run that `if_busy` does not displace.
+    `ask` requests the first turn too, and a `claimant` claims the run at once. The answer is
+    `TurnRequested`. Raises `QuotaExceeded`, and `RunActive` where the thread has an active run that
+    `if_busy` does not displace.
     """
     unit = UnitOfWork(replace(snapshot, thread=new_thread) if new_thread else snapshot, mint)
     displaced = unit.busy
@@ -202,6 +211,8 @@ def create_run(
     lease = replace(lease, key_id=by.key_id, trace=by.trace, destination=spec.destination)
     unit.begin_run(run, lease)
     unit.emit(status_event(run))
+    if wanted and claimant is not None:
+        _claim_run(unit, claimant)
     change = unit.build(TurnRequested(run, 0))
     return replace(change, owner=by.owner, thread=unit.thread)
 
@@ -213,12 +224,14 @@ def request_turn(
     fresh: bool = False,
     serves: Serves = serve_all,
     adopt: str | None = None,
+    claimant: Claimant | None = None,
 ) -> ChangeSet:
     """Request the next turn of this run, or join a turn in progress.
 
-    The answer is `TurnRequested`. `serves` returns whether this program sends a run with that
-    destination to the same place; a run without a destination gets `adopt`. Raises `QuotaExceeded`,
-    `RunEnded`, `OutputsMissing`, `ProviderMismatch` and `DestinationUnknown`.
+    The answer is `TurnRequested`. A `claimant` claims the run at once. `serves` returns whether
+    this program sends a run with that destination to the same place; a run without a destination
+    gets `adopt`. Raises `QuotaExceeded`, `RunEnded`, `OutputsMissing`, `ProviderMismatch` and
+    `DestinationUnknown`.
     """
     run, lease = _require_run(snapshot)
     asked = TurnRequested(run, lease.turn_began_after)
@@ -247,7 +260,10 @@ def request_turn(
             lease = adopt_destination(run, lease, serves, adopt)
             quotas.check_turn_quota(snapshot, by.limits)
             wanted = replace(lease, wanted=True, fresh=fresh, due_at=None, trace=by.trace)
-            return ChangeSet(answer=asked, run_updates=(RunUpdate(run, wanted),))
+            unit = UnitOfWork(replace(snapshot, lease=wanted), _no_mint)
+            if claimant is not None:
+                _claim_run(unit, claimant)
+            return unit.build(asked)
         case AskModel() | RunTools():
             asked_of = adopt_destination(run, lease, serves, adopt)
             driven = () if asked_of == lease else (RunUpdate(run, asked_of),)
@@ -263,19 +279,26 @@ def claim(worker: str, lease_ms: int) -> Callable[[Snapshot], ChangeSet | None]:
         if not isinstance(next_move(snapshot), AskModel | RunTools):
             return None
         unit = UnitOfWork(snapshot, _no_mint)
-        run, lease = _require_run(snapshot)
-        unit.set_status(
-            Status.IN_PROGRESS,
-            turn=run.turn + (run.attempt == 0),
-            attempt=run.attempt + 1,
-            started_at=run.started_at or snapshot.now,
-        )
-        unit.lease = replace(
-            unit.lease, epoch=lease.epoch + 1, worker=worker, due_at=snapshot.now + lease_ms
-        )
+        _claim_run(unit, Claimant(worker, lease_ms))
         return unit.build()
 
     return decide
+
+
+def _claim_run(unit: UnitOfWork, claimant: Claimant) -> None:
+    run, lease = unit.run, unit.lease
+    unit.set_status(
+        Status.IN_PROGRESS,
+        turn=run.turn + (run.attempt == 0),
+        attempt=run.attempt + 1,
+        started_at=run.started_at or unit.now,
+    )
+    unit.lease = replace(
+        unit.lease,
+        epoch=lease.epoch + 1,
+        worker=claimant.worker,
+        due_at=unit.now + claimant.lease_ms,
+    )
 
 
 def finish(

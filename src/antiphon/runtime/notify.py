@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from antiphon.engine.snapshot import ChangeSet
-from antiphon.ports import LEASES, QUEUE, Bus, Decide, ReadSet, RunStore
+from antiphon.ports import LEASES, QUEUE, Bus, Committed, Decide, ReadSet, RunStore
 from antiphon.telemetry.metrics import TOOLS, Metrics
+from antiphon.types.runs import Status
 
 
 async def commit_in_parts(store: RunStore, about: ReadSet, decide: Decide) -> Any:
@@ -30,9 +31,14 @@ class ChangeCommitter:
         self._metrics = metrics
 
     async def commit_and_notify(self, about: ReadSet, decide: Decide) -> Any:
-        """Commit the change, notify its subscribers, and return its answer.
+        """Commit the change, notify its subscribers, and return its answer."""
+        return (await self.commit(about, decide)).answer
 
-        A change in parts is committed completely, with other changes in between.
+    async def commit(self, about: ReadSet, decide: Decide) -> Committed:
+        """Commit the change and notify its subscribers.
+
+        A change in parts is committed completely, with other changes in between; the last one is
+        returned.
         """
         while True:
             with self._metrics.measure_store(about.what):
@@ -40,7 +46,7 @@ class ChangeCommitter:
             if committed.change is not None:
                 self._notify(committed.change)
             if committed.change is None or not committed.change.more:
-                return committed.answer
+                return committed
 
     def _notify(self, written: ChangeSet) -> None:
         for action in written.actions:
@@ -49,7 +55,7 @@ class ChangeCommitter:
                 self._metrics.observe(TOOLS, seconds, "client", action.status)
         for update in written.run_updates:
             self._bus.notify(update.run.id)
-            if update.lease.wanted:
+            if update.lease.wanted and update.run.status is Status.QUEUED:
                 self._bus.notify(QUEUE)
             if update.run.status.ended:
                 self._bus.notify(LEASES)

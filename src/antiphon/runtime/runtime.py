@@ -141,6 +141,7 @@ class Runtime:
             AdminDispatcher(self.store, mint, servers.states, owners),
             self.destinations,
             self.settings,
+            self.worker,
             self.metrics,
         )
 

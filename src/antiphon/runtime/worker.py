@@ -16,12 +16,14 @@ from typing import NamedTuple
 
 from antiphon.engine import transitions
 from antiphon.engine.destinations import report_waiting
+from antiphon.engine.transitions import Claimant
 from antiphon.ports import (
     LEASES,
     QUEUE,
     Bus,
     ChangeSet,
     Claim,
+    Committed,
     ReadSet,
     RunStore,
     Snapshot,
@@ -46,6 +48,7 @@ LEASES_PATIENCE = 60.0  # the heartbeat checks the leases more often than this
 STOP_PATIENCE = 6.0  # as long as a claim may wait for a busy database
 PAUSE = 1.0  # seconds after a failure, so that an unavailable store is not overloaded
 SWEPT_AT_ONCE = 1000
+OWN_RUNS = 100  # runs up to which a worker claims those that its own process begins at once
 STUCK_SECONDS = 3600.0  # the longest pause of an overdue run that cannot be expired
 UNCLAIMED_SECONDS = 10.0  # until a queued run is marked as waiting; a claim takes one at most
 KEYS_KEPT = 2 * 86_400.0  # seconds an idempotency key is stored; 24 h are promised
@@ -63,7 +66,8 @@ class Worker:
 
     `dead` returns whether the worker of a name is certainly dead; `serves` whether runs with a
     destination can be run from here: no others are claimed. With `watch`, a lease counts as lost
-    only if the watch agrees.
+    only if the watch agrees. While fewer than `own_runs` are run here, a run that begins here is
+    claimed in the change that begins it.
     """
 
     def __init__(
@@ -78,6 +82,8 @@ class Worker:
         metrics: Metrics | None = None,
         serves: Serves = serve_all,
         watch: LeaseWatch | None = None,
+        *,
+        own_runs: int = OWN_RUNS,
     ) -> None:
         self._store = store
         self._bus = bus
@@ -89,16 +95,20 @@ class Worker:
         self._metrics = metrics or Metrics()
         self._serves = serves
         self._watch = watch
+        self._own_runs = own_runs
         self._declined: list[str] = []  # runs that were claimed, but are for other programs
         self._marked: set[str] = set()  # runs that are marked as waiting
         self._running: dict[str, tuple[Claim, asyncio.Task[None]]] = {}
         self._stuck: dict[str, _Stuck] = {}
+        self._beginning: set[asyncio.Task[Committed]] = set()  # changes that may claim their run
+        self._unknown: set[tuple[str, int]] = set()  # leases of ours whose run we do not run
         self._room = asyncio.Event()
         self._room.set()
         self._loops: list[asyncio.Task[None]] = []
         self._claiming: asyncio.Task[None] | None = None
         self._started = self._stopping = False
-        self._lease = transitions.claim(name, int(settings.lease_duration * 1000))
+        self._claimant = Claimant(name, int(settings.lease_duration * 1000))
+        self._lease = transitions.claim(name, self._claimant.lease_ms)
 
     @property
     def active_runs(self) -> int:
@@ -139,12 +149,12 @@ class Worker:
         self._loops = []
 
     async def _stop_claiming(self) -> None:
-        """Wait for a claim in progress: cancelled, its run would wait for the lease to end."""
+        """Wait for claims in progress: cancelled, their runs would wait for the lease to end."""
         self._stopping = True
         self._room.set()
         self._bus.notify(QUEUE)
         if self._claiming is not None:
-            await asyncio.wait([self._claiming], timeout=STOP_PATIENCE)
+            await asyncio.wait([self._claiming, *self._beginning], timeout=STOP_PATIENCE)
             await _cancel_and_wait([self._claiming])
 
     async def _claim(self) -> None:
@@ -166,6 +176,52 @@ class Worker:
             await subscription.wait(CLAIM_PATIENCE)
         return 0
 
+    async def commit_and_start(
+        self, owner: str, commit: Callable[[Claimant | None], Awaitable[Committed]]
+    ) -> Committed:
+        """Commit a change that may claim its run for this worker, and start the run.
+
+        `commit` receives None where this worker has no place to spare: the run is then queued, for
+        any process. A cancelled caller cancels neither commit nor run.
+        """
+        if not self._has_place:
+            return await commit(None)
+        beginning = asyncio.create_task(self._commit_and_start(owner, commit))
+        self._beginning.add(beginning)
+        self._update_room()
+        beginning.add_done_callback(self._on_begun)
+        return await asyncio.shield(beginning)
+
+    @property
+    def _has_place(self) -> bool:
+        """True while a run that begins here is claimed at once, and not left to all processes."""
+        if not self._started or self._stopping:
+            return False
+        places = min(self._own_runs, self._settings.max_concurrent_runs)
+        return len(self._running) + len(self._beginning) < places
+
+    async def _commit_and_start(
+        self, owner: str, commit: Callable[[Claimant | None], Awaitable[Committed]]
+    ) -> Committed:
+        committed = await commit(self._claimant)
+        for update in committed.change.run_updates if committed.change is not None else ():
+            if update.run.status is Status.IN_PROGRESS:
+                self._record_claim(update.run)
+                self._start_run(Claim(owner, update.run, update.lease, committed.change))
+        return committed
+
+    def _on_begun(self, beginning: asyncio.Task[Committed]) -> None:
+        self._beginning.discard(beginning)
+        self._update_room()
+
+    def _update_room(self) -> None:
+        """Let the queue be read while there is a place."""
+        places = self._settings.max_concurrent_runs
+        if self._stopping or len(self._running) + len(self._beginning) < places:
+            self._room.set()
+        else:
+            self._room.clear()
+
     def _record_claim(self, run: Run) -> None:
         if run.attempt > 1:
             self._metrics.add(TAKEOVERS)
@@ -177,8 +233,7 @@ class Worker:
         self._running[claim.run.id] = (claim, task)
         task.add_done_callback(partial(self._on_run_done, claim.run.id))
         self._bus.notify(claim.run.id)
-        if len(self._running) >= self._settings.max_concurrent_runs:
-            self._room.clear()
+        self._update_room()
 
     async def _run_claimed(self, claim: Claim) -> None:
         try:
@@ -206,7 +261,7 @@ class Worker:
         held = self._running.get(run_id)
         if held is not None and held[1] is task:
             del self._running[run_id]
-        self._room.set()
+        self._update_room()
 
     async def _heartbeat(self) -> float:
         hit("lease.before_beat")
@@ -273,7 +328,7 @@ class Worker:
 
     async def _sweep(self) -> float:
         await self.sweep()
-        await self._release_runs_of_dead_workers()
+        await self._release_lost_runs()
         return self._settings.expiry_interval
 
     async def _mark_waiting_runs(self) -> None:
@@ -323,14 +378,25 @@ class Worker:
         in_hands = run.status is Status.IN_PROGRESS
         return in_hands and not self._watch.is_lost(run.id, lease.epoch, lease.due_at)
 
-    async def _release_runs_of_dead_workers(self) -> None:
-        """Release the runs of dead workers without waiting for their leases to end."""
+    async def _release_lost_runs(self) -> None:
+        """Release the runs that no process runs, without waiting for their leases to end.
+
+        These are the runs of dead workers, and those whose claim was committed although the store
+        reported a failure. Of our own runs only such are released as are seen twice: a claim may
+        have been committed just now.
+        """
         leased = await self._store.leases(SWEPT_AT_ONCE)
         others = {each.worker for each in leased} - {self._name}
         dead = {worker for worker in others if self._is_dead(worker)}
+        unknown = {
+            (each.run_id, each.epoch)
+            for each in leased
+            if each.worker == self._name and not self.is_running(each.run_id)
+        }
         for each in leased:
-            if each.worker in dead:
+            if each.worker in dead or (each.run_id, each.epoch) in unknown & self._unknown:
                 await self._release_run(each.run_id, each.epoch)
+        self._unknown = unknown
 
     async def _release_run(self, run_id: str, epoch: int) -> None:
         try:

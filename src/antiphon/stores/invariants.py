@@ -40,8 +40,8 @@ def check_run_update(before: tuple[Run, RunLease] | None, after: RunUpdate) -> N
     run, lease = after.run, after.lease
     last = 0
     if before is None:
-        if run.status is not Status.QUEUED:
-            raise Internal(f"A new run is queued, but {run.id} would begin as {run.status}.")
+        if run.status not in (Status.QUEUED, Status.IN_PROGRESS):
+            raise Internal(f"A new run is not at its end, but {run.id} would be {run.status}.")
     else:
         was, held = before
         last = held.last_event

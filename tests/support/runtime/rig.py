@@ -30,7 +30,7 @@ from antiphon.runtime.destinations import Destinations
 from antiphon.runtime.event_reader import RunEventReader
 from antiphon.runtime.services.dispatch import Dispatcher
 from antiphon.runtime.turn_runner import BackendServers, TurnRunner
-from antiphon.runtime.worker import Worker
+from antiphon.runtime.worker import OWN_RUNS, Worker
 from antiphon.settings.settings import Settings
 from antiphon.stores.cached.store import CachedStore
 from antiphon.stores.memory.store import MemoryStore
@@ -64,12 +64,20 @@ class Troubled(CachedStore):
     def __init__(self, inner: Store) -> None:
         super().__init__(inner)
         self.trouble: Callable[[ReadSet], Exception | None] = lambda _: None
+        self.trouble_after: Callable[[ReadSet], Exception | None] = lambda _: None
         self.slow_claims: ScriptGate | None = None
+        self.slow_runs: ScriptGate | None = None
 
     async def change(self, about: ReadSet, decide: Decide) -> Committed:
         if trouble := self.trouble(about):
             raise trouble
-        return await super().change(about, decide)
+        committed = await super().change(about, decide)
+        if about.what == "run" and self.slow_runs is not None:
+            self.slow_runs.reached.set()
+            await self.slow_runs.opened.wait()
+        if trouble := self.trouble_after(about):
+            raise trouble
+        return committed
 
     async def claim(
         self,
@@ -98,6 +106,7 @@ class House:
         model: ScriptedProvider,
         settings: Settings | None = None,
         servers: BackendServers | None = None,
+        own_runs: int = OWN_RUNS,
     ) -> None:
         counter = itertools.count(1)
         self.servers = servers or NoServers()
@@ -107,7 +116,7 @@ class House:
         self.bus = LocalBus()
         self._mint = lambda prefix: f"{prefix}_{next(counter):04}"
         self.settings = settings or Settings()
-        self.worker = self.new_worker("first")
+        self.worker = self.new_worker("first", own_runs=own_runs)
         self.dispatcher = Dispatcher(
             self.store,
             self.bus,
@@ -119,6 +128,7 @@ class House:
             AdminDispatcher(self.store, self._mint, self.servers.states, self.owners()),
             Destinations(self, self.servers, unmarked=True),
             self.settings,
+            self.worker,
         )
         self.destination: Destination | None = None
 
@@ -129,12 +139,15 @@ class House:
         importer = OwnerImporter(self.store, self._mint)
         return OwnerService(self.store, keys, lambda *_: None, eraser, exporter, importer)
 
-    def new_worker(self, name: str, *dead: str, serves: Serves = serve_all) -> Worker:
+    def new_worker(
+        self, name: str, *dead: str, serves: Serves = serve_all, own_runs: int = OWN_RUNS
+    ) -> Worker:
         runner = TurnRunner(self.store, self.bus, self, self.settings, self._mint, self.servers)
         return Worker(
             *(self.store, self.bus, runner, self.settings, self._mint, name),
             lambda name: name in dead,
             serves=serves,
+            own_runs=own_runs,
         )
 
     async def open(self, model: str, _: str) -> ResolvedModel:
@@ -202,9 +215,12 @@ class House:
 
 @asynccontextmanager
 async def house(
-    *scripts: str, settings: Settings | None = None, servers: BackendServers | None = None
+    *scripts: str,
+    settings: Settings | None = None,
+    servers: BackendServers | None = None,
+    own_runs: int = OWN_RUNS,
 ) -> AsyncIterator[House]:
-    built = House(ScriptedProvider(*scripts), settings, servers)
+    built = House(ScriptedProvider(*scripts), settings, servers, own_runs)
     built.worker.start()
     try:
         async with asyncio.timeout(20):

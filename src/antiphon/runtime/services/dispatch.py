@@ -27,7 +27,7 @@ from antiphon.runtime.responses import OperationHandler, paginate
 from antiphon.runtime.responses import Response as Response
 from antiphon.runtime.services.assistants import AssistantService
 from antiphon.runtime.services.run_spec import RunSpecResolver
-from antiphon.runtime.services.runs import RunService
+from antiphon.runtime.services.runs import RunService, RunStarter
 from antiphon.runtime.services.threads import ThreadService
 from antiphon.settings.settings import Settings
 from antiphon.telemetry.metrics import Metrics
@@ -55,6 +55,7 @@ class Dispatcher:
         admin: AdminDispatcher,
         destinations: Destinations,
         settings: Settings,
+        starter: RunStarter,
         metrics: Metrics | None = None,
     ) -> None:
         changes = ChangeCommitter(store, bus, metrics or Metrics())
@@ -66,7 +67,7 @@ class Dispatcher:
         self._mint = mint
         self._models = models
         self._admin = admin
-        self._runs = RunService(store, bus, changes, mint, run_specs, settings)
+        self._runs = RunService(store, bus, changes, mint, run_specs, settings, starter)
         self._handlers: Mapping[type[Operation[Any]], OperationHandler] = {
             **AssistantService(store, mint, open_model, check_servers).handlers,
             **ThreadService(store, bus, changes, mint).handlers,

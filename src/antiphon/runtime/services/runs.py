@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 from msgspec.structs import replace
@@ -16,8 +16,8 @@ from antiphon.api.operations import Listed, Operation
 from antiphon.engine import transitions, validation
 from antiphon.engine.destinations import DestinationUnknown, is_waiting, provider_name
 from antiphon.engine.snapshot import ChangeSet, Snapshot, events_expired
-from antiphon.engine.transitions import TurnRequested
-from antiphon.ports import Bus, IdempotencyKey, ReadSet, RunStore
+from antiphon.engine.transitions import Claimant, TurnRequested
+from antiphon.ports import Bus, Committed, IdempotencyKey, ReadSet, RunStore
 from antiphon.runtime.attachments import check_attachments
 from antiphon.runtime.event_reader import PATIENCE, RunEventReader
 from antiphon.runtime.notify import ChangeCommitter
@@ -31,6 +31,16 @@ from antiphon.types.ids import Mint
 from antiphon.types.runs import Action, Run, RunLease, Status, Thread
 
 
+class RunStarter(Protocol):
+    """The worker of this process, which may claim a run in the change that begins its turn."""
+
+    async def commit_and_start(
+        self, owner: str, commit: Callable[[Claimant | None], Awaitable[Committed]]
+    ) -> Committed:
+        """Commit the change, with a claimant where the worker has a place; start a claimed run."""
+        ...
+
+
 class RunService:
     """Creates runs, requests turns, and stores tool outputs."""
 
@@ -42,7 +52,9 @@ class RunService:
         mint: Mint,
         run_specs: RunSpecResolver,
         settings: Settings,
+        starter: RunStarter,
     ) -> None:
+        self._starter = starter
         self._store = store
         self._bus = bus
         self._changes = changes
@@ -68,7 +80,7 @@ class RunService:
             await check_attachments(self._store, call.message.content, by.owner)
         run_spec = await self._run_specs.resolve(call, by.owner)
 
-        def decide(records: Snapshot) -> ChangeSet:
+        def decide(records: Snapshot, claimant: Claimant | None) -> ChangeSet:
             return transitions.create_run(
                 records,
                 run_spec,
@@ -79,6 +91,7 @@ class RunService:
                 new_thread=new_thread(self._mint, records.now) if call.thread_id is None else None,
                 ask=True,
                 fresh=call.force_refresh,
+                claimant=claimant,
             )
 
         begun: TurnRequested | msgspec.Raw = await self._commit_when_free(call, by, once, decide)
@@ -94,12 +107,25 @@ class RunService:
         )
         asked: TurnRequested | msgspec.Raw
         try:
-            asked = await self._changes.commit_and_notify(about, decide)
+            asked = await self._commit_and_start(about, decide, by)
         except DestinationUnknown:  # a run of an earlier version: this request sets its destination
             run = await self._store.get(Run, by.owner, run_id)
             adopt = await self._run_specs.destination(run, by.owner)
-            asked = await self._changes.commit_and_notify(about, partial(decide, adopt=adopt))
+            asked = await self._commit_and_start(about, partial(decide, adopt=adopt), by)
         return asked
+
+    async def _commit_and_start(
+        self,
+        about: ReadSet,
+        decide: Callable[..., ChangeSet],
+        by: Principal,
+    ) -> Any:
+        """Commit what `decide` makes of records and `claimant`; start the run if it is claimed."""
+
+        async def commit(claimant: Claimant | None) -> Committed:
+            return await self._changes.commit(about, partial(decide, claimant=claimant))
+
+        return (await self._starter.commit_and_start(by.owner, commit)).answer
 
     async def ensure_turn_requested(self, asked: TurnRequested, by: Principal) -> TurnRequested:
         """Return a stored response, and check that its turn is still requested.
@@ -137,9 +163,9 @@ class RunService:
     ) -> object:
         run_spec = await self._run_specs.resolve(call, by.owner)
 
-        def decide(records: Snapshot) -> ChangeSet:
+        def decide(records: Snapshot, claimant: Claimant | None) -> ChangeSet:
             change = transitions.create_run(
-                records, run_spec, self._mint, by=by, if_busy=call.if_busy
+                records, run_spec, self._mint, by=by, if_busy=call.if_busy, claimant=claimant
             )
             return change if change.more else replace(change, answer=change.answer.run)
 
@@ -228,7 +254,7 @@ class RunService:
         call: operations.CreateRun | operations.Process,
         by: Principal,
         once: IdempotencyKey | None,
-        decide: Callable[[Snapshot], ChangeSet],
+        decide: Callable[..., ChangeSet],
     ) -> Any:
         """Create the run; with `if_busy` of `wait`, after the thread's active run has ended."""
         about = ReadSet(
@@ -242,7 +268,7 @@ class RunService:
         until = asyncio.get_running_loop().time() + self._busy_timeout
         while True:
             try:
-                return await self._changes.commit_and_notify(about, decide)
+                return await self._commit_and_start(about, decide, by)
             except errors.RunActive as busy:
                 if call.if_busy != "wait":
                     raise

@@ -1,0 +1,123 @@
+"""Runs that a worker claims in the change that begins them."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from antiphon.api import operations
+from antiphon.ports import ReadSet
+from antiphon.providers.scripted import ScriptGate
+from antiphon.runtime.services.dispatch import Response
+from antiphon.settings.settings import Settings
+from antiphon.types import errors
+from antiphon.types.events import ActionRequired, RunStatus
+from antiphon.types.runs import Run
+from tests.support.runtime.rig import BY, TOOLS, House, house, last, started
+
+HELLO = operations.Process(message=operations.NewMessage("Hello?"), background=True)
+
+
+def _fails_to_claim(about: ReadSet) -> Exception | None:
+    return errors.Unavailable("The queue is not read.") if about.what == "claim" else None
+
+
+async def begin(h: House, call: operations.Process = HELLO) -> str:
+    answer = await h.dispatcher.open_stream(call, BY)
+    assert isinstance(answer, Response)
+    run_id: str = answer.value.id
+    return run_id
+
+
+async def only_run(h: House) -> str:
+    (run,) = (await h.store.list(Run, None, limit=2)).data
+    return str(run.id)
+
+
+async def ended(h: House, run_id: str) -> Run:
+    await h.read(operations.Follow(run_id))
+    return await h.store.get(Run, None, run_id)
+
+
+async def test_a_run_that_begins_here_does_not_wait_for_the_queue() -> None:
+    async with house("call look {}", "say It is 42.") as h:
+        h.store.trouble = _fails_to_claim
+        first = await h.ask(tools=TOOLS)
+        await h.submit(first)
+        second = await h.read(operations.Process(run_id=started(first).run_id))
+
+        assert any(isinstance(event, ActionRequired) for _, event in first)
+        assert last(second).status == "completed"
+
+
+async def test_a_run_that_is_claimed_at_once_has_the_events_of_one_from_the_queue() -> None:
+    logs = []
+    for own_runs in (0, 100):
+        async with house("say Hello.", own_runs=own_runs) as h:
+            told = await h.ask()
+            logs.append([type(event) for _, event in told])
+            log = await h.read(operations.Follow(started(told).run_id))
+            statuses = [event.status for _, event in log if isinstance(event, RunStatus)]
+            assert statuses == ["queued", "in_progress", "completed"]
+
+    assert logs[0] == logs[1]
+
+
+async def test_the_answer_to_a_request_in_the_background_is_a_queued_run() -> None:
+    async with house("say Hello.") as h:
+        answer = await h.dispatcher.open_stream(HELLO, BY)
+
+        assert isinstance(answer, Response)
+        assert answer.value.status == "queued"
+
+
+async def test_no_more_runs_are_in_progress_than_the_settings_allow() -> None:
+    settings = Settings(max_concurrent_runs=1)
+    async with house("say Hi.\nwait go", "say Hi.", settings=settings) as h:
+        gate = h.model.gates["go"]
+        first = await begin(h)
+        await gate.reached.wait()
+        second = await begin(h)
+
+        assert (await h.store.get(Run, None, second)).status == "queued"
+        gate.opened.set()
+        assert (await ended(h, first)).status == "completed"
+        assert (await ended(h, second)).status == "completed"
+
+
+async def test_a_caller_that_leaves_while_its_run_begins_leaves_the_run_running() -> None:
+    async with house("say Hello.") as h:
+        gate = h.store.slow_runs = ScriptGate()
+        asking = asyncio.create_task(h.ask())
+        await gate.reached.wait()
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        gate.opened.set()
+
+        assert (await ended(h, await only_run(h))).status == "completed"
+
+
+async def test_a_run_whose_claim_was_committed_with_an_error_is_released() -> None:
+    async with house("say Hello.", settings=Settings(expiry_interval=0.01)) as h:
+        faults = iter([errors.Unavailable("The answer of the database was lost.")])
+        h.store.trouble_after = lambda about: next(faults, None) if about.what == "run" else None
+        with pytest.raises(errors.Unavailable):
+            await h.ask()
+
+        run = await ended(h, await only_run(h))
+        assert run.status == "completed"
+        assert h.now < run.created_at + h.settings.lease_duration * 1000
+
+
+async def test_a_worker_that_stops_releases_a_run_that_begins_meanwhile() -> None:
+    async with house("say Hi.\nwait never", "say Hi.") as h:
+        gate = h.store.slow_runs = ScriptGate()
+        beginning = asyncio.create_task(begin(h))
+        await gate.reached.wait()
+        stopping = asyncio.create_task(h.worker.stop(0))
+        gate.opened.set()
+        await stopping
+
+        assert (await h.store.get(Run, None, await beginning)).status == "queued"

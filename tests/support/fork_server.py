@@ -164,6 +164,7 @@ def _attended(line: socket.socket) -> int:
     for each in (line, died, death):
         each.close()
     _move_in(folder, environ, streams)
+    import_module("tests.support.harness.own_runs").limit_own_runs()
     module, _, name = program.partition(":")
     sys.argv = [name, *arguments]
     code: int = getattr(import_module(module), name)() or 0

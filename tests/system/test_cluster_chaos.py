@@ -18,6 +18,7 @@ import pytest
 from tests.support.harness.checks import Verdict, judge, taken
 from tests.support.harness.cluster import SETTINGS, Plan, Result, Trouble, rounds
 from tests.support.harness.final import Final
+from tests.support.harness.own_runs import FROM_THE_QUEUE
 from tests.support.harness.record import Record
 from tests.support.harness.troubles import (
     OF_OTHERS,
@@ -136,7 +137,7 @@ async def test_a_harness_that_could_not_fail_would_prove_nothing_of_a_cluster(
         seed=7,
         troubles=[trouble] * HUNT_ROUNDS,
         entry="bugs:main",
-        settings={**SETTINGS, "BUG": bug},
+        settings={**SETTINGS, **FROM_THE_QUEUE, "BUG": bug},
         surroundings=clocks() if "clock" in bug else ({}, {}),
     )
 

@@ -23,7 +23,7 @@ from antiphon.runtime.embedded_transport import AsyncEmbeddedTransport
 from antiphon.runtime.runtime import Runtime, open_store
 from antiphon.settings.settings import Settings
 from antiphon.types import errors
-from antiphon.types.runs import Run
+from antiphon.types.runs import Run, serve_all
 
 CLAIMANTS = 32
 STORES = 2
@@ -126,11 +126,12 @@ async def test_of_those_who_claim_the_one_run_that_is_wanted_one_has_it(
         asked = operations.Process(message=operations.NewMessage("Hello?"), background=True)
         run = await lines[0].send(asked)
 
-        destinations = [(await stores[0].run_lease(run.id)).destination] if named else None
+        destination = (await stores[0].run_lease(run.id)).destination
+        serves = {destination}.__contains__ if named else serve_all
         told = await asyncio.gather(
             *(
                 stores[number % len(stores)].claim(
-                    transitions.claim(f"worker {number}", LEASE_MS), destinations
+                    transitions.claim(f"worker {number}", LEASE_MS), serves
                 )
                 for number in range(CLAIMANTS)
             )

@@ -18,6 +18,7 @@ from tests.support.harness.chaos import SHORT
 from tests.support.harness.checks import judge
 from tests.support.harness.clients import Person
 from tests.support.harness.fleet import Fleet, Place
+from tests.support.harness.own_runs import FROM_THE_QUEUE
 from tests.support.harness.record import Record
 from tests.support.harness.servers import Forge
 
@@ -89,7 +90,9 @@ async def test_a_server_that_dies_in_a_narrow_window_loses_nothing(
 ) -> None:
     name, _, number = point.partition("@")
 
-    fleet = await lived_through(story, [f"{name}:kill@{number or 1}"], tmp_path)
+    fleet = await lived_through(
+        story, [f"{name}:kill@{number or 1}"], tmp_path, **_settings_for(name)
+    )
 
     assert fleet.deaths == 1
 
@@ -99,7 +102,11 @@ async def test_a_server_that_dies_in_a_narrow_window_loses_nothing(
 async def test_every_failpoint_is_lived_through(
     story: str, point: str, deed: str, number: int, tmp_path: Path
 ) -> None:
-    await lived_through(story, [f"{point}:{deed}@{number}"], tmp_path)
+    await lived_through(story, [f"{point}:{deed}@{number}"], tmp_path, **_settings_for(point))
+
+
+def _settings_for(point: str) -> dict[str, str]:
+    return FROM_THE_QUEUE if point.startswith("claim.") else {}
 
 
 @pytest.mark.parametrize("point", SECOND[:1])

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.harness.chaos import SHORT, Plan, chaos
+from tests.support.harness.own_runs import FROM_THE_QUEUE
 
 SEEDS = (1,)
 BUGS = {
@@ -79,7 +80,7 @@ async def test_a_harness_that_could_not_fail_would_prove_nothing(bug: str, tmp_p
             seed=seed,
             kills=kills,
             entry="buggy_server:main",
-            settings={**SHORT, "BUG": bug},
+            settings={**SHORT, **FROM_THE_QUEUE, "BUG": bug},
             failpoints=failpoints,
             settle_seconds=3.0,
         )

@@ -66,8 +66,8 @@ class Worker:
 
     `dead` returns whether the worker of a name is certainly dead; `serves` whether runs with a
     destination can be run from here: no others are claimed. With `watch`, a lease counts as lost
-    only if the watch agrees. While fewer than `own_runs` are run here, a run that begins here is
-    claimed in the change that begins it.
+    only if the watch agrees. While fewer than `own_runs` are run here (by default `OWN_RUNS`), a
+    run that begins here is claimed in the change that begins it.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Worker:
         serves: Serves = serve_all,
         watch: LeaseWatch | None = None,
         *,
-        own_runs: int = OWN_RUNS,
+        own_runs: int | None = None,
     ) -> None:
         self._store = store
         self._bus = bus
@@ -95,7 +95,7 @@ class Worker:
         self._metrics = metrics or Metrics()
         self._serves = serves
         self._watch = watch
-        self._own_runs = own_runs
+        self._own_runs = OWN_RUNS if own_runs is None else own_runs
         self._declined: list[str] = []  # runs that were claimed, but are for other programs
         self._marked: set[str] = set()  # runs that are marked as waiting
         self._running: dict[str, tuple[Claim, asyncio.Task[None]]] = {}

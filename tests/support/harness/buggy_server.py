@@ -34,6 +34,7 @@ from antiphon.stores.sqlite.store import SqliteStore
 from antiphon.stores.sqlite.writer_thread import OnDone, Write, WriterThread, transaction
 from antiphon.telemetry import failpoints
 from antiphon.types import events
+from antiphon.types.runs import Serves, serve_all
 
 WINDOW_SECONDS = 0.02
 
@@ -118,13 +119,13 @@ class ClaimsCarelessly(SqliteStore):
     async def claim(
         self,
         decide: Decide,
-        destinations: Sequence[str] | None = None,
+        serves: Serves = serve_all,
         declined: Sequence[str] = (),
     ) -> Claim | None:
-        wanted = await self._read(reads.find_next_run, None, ())
+        wanted = await self._read(reads.find_next_run, serves, declined)
         if wanted is None:
             return None
-        about, now = ReadSet(owner=None, run_id=wanted[0]), system_clock()
+        about, now = ReadSet(owner=None, run_id=wanted), system_clock()
         change = decide(await self._read(reads.read_snapshot, about, now))
         if change is None:
             return None

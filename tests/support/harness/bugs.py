@@ -24,6 +24,7 @@ from antiphon.runtime import wiring
 from antiphon.settings.settings import Settings
 from antiphon.types import events
 from antiphon.types.errors import AntiphonError
+from antiphon.types.runs import Serves, serve_all
 
 WINDOW_SECONDS = 0.03
 ACKNOWLEDGED = ("message", "output", "thread")
@@ -154,7 +155,7 @@ class ClaimsCarelessly(Before):
     async def claim(
         self,
         decide: Decide,
-        destinations: Sequence[str] | None = None,
+        serves: Serves = serve_all,
         declined: Sequence[str] = (),
     ) -> Claim | None:
         connection = await asyncpg.connect(self._address)

@@ -14,6 +14,7 @@ from tests.support.harness.checks import Verdict, judge
 from tests.support.harness.clients import Person
 from tests.support.harness.databases import Database, SqliteFile
 from tests.support.harness.fleet import Fleet, Place
+from tests.support.harness.own_runs import FROM_THE_QUEUE
 from tests.support.harness.record import Record
 from tests.support.harness.servers import Forge
 
@@ -73,7 +74,10 @@ async def chaos(plan: Plan, folder: Path) -> Result:
     began = time.monotonic()
     settings = {**plan.settings, "ANTIPHON_DATABASE": database.address}
     async with Forge(plan.entry) as forge:
-        places = [Place(forge, settings)] * plan.servers
+        places = [
+            Place(forge, settings | (FROM_THE_QUEUE if number % 2 else {}))
+            for number in range(plan.servers)
+        ]
         fleet = Fleet(places, random, lambda: _armed(plan, random))
         await fleet.start()
         await database.watch()

@@ -21,6 +21,7 @@ from tests.support.harness.clients import Person
 from tests.support.harness.databases import Database
 from tests.support.harness.final import Final
 from tests.support.harness.fleet import Fleet, Place
+from tests.support.harness.own_runs import FROM_THE_QUEUE
 from tests.support.harness.postgres_database import PostgresDatabase
 from tests.support.harness.record import Record
 from tests.support.harness.servers import Forge
@@ -197,9 +198,10 @@ async def _opened(plan: Plan, folder: Path) -> AsyncGenerator[Cluster]:
                         **plan.settings,
                         "ANTIPHON_DATABASE": postgres.address(name, link.port),
                         "ANTIPHON_REDIS": redis.address,
+                        **(FROM_THE_QUEUE if number % 2 else {}),
                     },
                 )
-                for each, link in zip(plan.surroundings, links, strict=True)
+                for number, (each, link) in enumerate(zip(plan.surroundings, links, strict=True))
             ],
             random,
         )

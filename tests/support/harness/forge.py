@@ -9,6 +9,8 @@ import socket
 import sys
 from importlib import import_module
 
+from own_runs import limit_own_runs  # this folder is on the path of a script in it
+
 EVERYTHING = (
     "antiphon.cli.serve",
     "antiphon.buses.postgres",
@@ -40,6 +42,7 @@ def main(descriptor: int, entry: str) -> None:
             os.close(descriptors[0])
             told = json.loads(order)
             os.environ.update(told["settings"])
+            limit_own_runs()
             code = program(told["arguments"])
             sys.stderr.flush()
             os._exit(code)

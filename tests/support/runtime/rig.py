@@ -30,7 +30,7 @@ from antiphon.runtime.destinations import Destinations
 from antiphon.runtime.event_reader import RunEventReader
 from antiphon.runtime.services.dispatch import Dispatcher
 from antiphon.runtime.turn_runner import BackendServers, TurnRunner
-from antiphon.runtime.worker import OWN_RUNS, Worker
+from antiphon.runtime.worker import Worker
 from antiphon.settings.settings import Settings
 from antiphon.stores.cached.store import CachedStore
 from antiphon.stores.memory.store import MemoryStore
@@ -106,7 +106,7 @@ class House:
         model: ScriptedProvider,
         settings: Settings | None = None,
         servers: BackendServers | None = None,
-        own_runs: int = OWN_RUNS,
+        own_runs: int | None = None,
     ) -> None:
         counter = itertools.count(1)
         self.servers = servers or NoServers()
@@ -140,7 +140,7 @@ class House:
         return OwnerService(self.store, keys, lambda *_: None, eraser, exporter, importer)
 
     def new_worker(
-        self, name: str, *dead: str, serves: Serves = serve_all, own_runs: int = OWN_RUNS
+        self, name: str, *dead: str, serves: Serves = serve_all, own_runs: int | None = None
     ) -> Worker:
         runner = TurnRunner(self.store, self.bus, self, self.settings, self._mint, self.servers)
         return Worker(
@@ -218,7 +218,7 @@ async def house(
     *scripts: str,
     settings: Settings | None = None,
     servers: BackendServers | None = None,
-    own_runs: int = OWN_RUNS,
+    own_runs: int | None = None,
 ) -> AsyncIterator[House]:
     built = House(ScriptedProvider(*scripts), settings, servers, own_runs)
     built.worker.start()

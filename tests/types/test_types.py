@@ -360,6 +360,14 @@ def test_a_call_that_was_written_can_be_read_back(
     assert read_back(kind, path, query, body) == call
 
 
+def test_a_body_holds_no_field_with_its_default():
+    run = operations.CreateRun("thread_1", max_turns=3, background=False)
+    change = operations.UpdateAssistant("asst_1", model=None)
+
+    assert operations.to_http(run)[3] == b'{"thread_id":"thread_1","max_turns":3}'
+    assert operations.to_http(change)[3] == b'{"model":null}'
+
+
 @pytest.mark.parametrize("name", ["a/b", "..", ".", "a b?c#d%", "é\n"])
 def test_an_id_cannot_leave_its_place_in_the_path(name: str):
     _, path, _, _ = operations.to_http(operations.GetThread(thread_id=name))

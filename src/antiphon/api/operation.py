@@ -7,7 +7,8 @@ of an upload, and in the JSON body of everything else.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Annotated, Any, ClassVar, Generic, TypeVar
 
 import msgspec
@@ -76,7 +77,11 @@ def path_fields(call: type[Operation[Any]]) -> tuple[str, ...]:
 
 
 def to_http(call: Operation[Any]) -> tuple[str, str, dict[str, str], bytes | None]:
-    """Return the operation as HTTP: method, path, query, JSON body (None for GET and DELETE)."""
+    """Return the operation as HTTP: method, path, query, JSON body (None for GET and DELETE).
+
+    A field of the body that has its default is left out, so that a server of an earlier version,
+    which does not know it, accepts the request.
+    """
     method, template = call.route.split(" ")
     fields = msgspec.to_builtins(call)
     held = {name: fields.pop(name) for name in path_fields(type(call))}
@@ -87,7 +92,27 @@ def to_http(call: Operation[Any]) -> tuple[str, str, dict[str, str], bytes | Non
     if method in ("GET", "DELETE") or call.upload:
         query = {name: _query_text(value) for name, value in fields.items() if value is not None}
         return method, path, query, None
-    return method, path, {}, msgspec.json.encode(fields)
+    defaults = _defaults(type(call))
+    given = {
+        name: value
+        for name, value in fields.items()
+        if name not in defaults or not _is_same(getattr(call, name), defaults[name])
+    }
+    return method, path, {}, msgspec.json.encode(given)
+
+
+@cache
+def _defaults(call: type[Operation[Any]]) -> Mapping[str, Any]:
+    return {
+        field.name: field.default_factory() if field.default is msgspec.NODEFAULT else field.default
+        for field in msgspec.structs.fields(call)
+        if not field.required
+    }
+
+
+def _is_same(value: object, default: object) -> bool:
+    """Return whether both are equal and of one type: a server accepts no 0 for False."""
+    return type(value) is type(default) and value == default
 
 
 def _query_text(value: Any) -> str:

@@ -17,6 +17,7 @@ from msgspec import Meta
 from antiphon.types.errors import InvalidRequest
 
 A_co = TypeVar("A_co", covariant=True)
+T = TypeVar("T")
 
 Name = Annotated[str, Meta(max_length=256)]
 Id = Annotated[str, Meta(max_length=128)]
@@ -130,6 +131,14 @@ def _quote(segment: str) -> str:
         letter if letter in _UNRESERVED else "".join(f"%{byte:02X}" for byte in letter.encode())
         for letter in segment
     )
+
+
+def convert(value: object, kind: type[T], *, strict: bool = True) -> T:
+    """Convert decoded JSON to `kind`. Raises `InvalidRequest`."""
+    try:
+        return msgspec.convert(value, kind, strict=strict)
+    except msgspec.ValidationError as error:
+        raise invalid_request(error) from error
 
 
 def invalid_request(error: msgspec.ValidationError) -> InvalidRequest:

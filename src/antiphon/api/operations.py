@@ -65,7 +65,6 @@ from antiphon.api.operation import Name as Name
 from antiphon.api.operation import Operation as Operation
 from antiphon.api.operation import field_values as field_values
 from antiphon.api.operation import given_fields as given_fields
-from antiphon.api.operation import invalid_request as invalid_request
 from antiphon.api.operation import path_fields as path_fields
 from antiphon.api.operation import to_http as to_http
 from antiphon.types.messages import Message, Part, ToolSpec, Upload

@@ -28,16 +28,16 @@ from antiphon.types.messages import ToolCall
 from antiphon.types.runs import Thread
 from antiphon.types.terminal_safe import clean
 from antiphon.types.thread_view import (
-    AttachmentsPart,
+    AttachmentsView,
     CallView,
-    ChangedCallPart,
+    ChangedCallView,
     MessageView,
-    NotePart,
-    Part,
-    ReasoningPart,
-    RefusalPart,
+    NoteView,
+    PartView,
+    ReasoningView,
+    RefusalView,
     RunSummary,
-    TextPart,
+    TextView,
     ThreadReader,
 )
 
@@ -223,20 +223,20 @@ def format_message(view: MessageView) -> Iterator[str]:
     yield from map(_format_part, view.parts)
 
 
-def _format_part(part: Part) -> str:
+def _format_part(part: PartView) -> str:
     match part:
-        case TextPart(text) | RefusalPart(text):
+        case TextView(text) | RefusalView(text):
             return text
-        case ReasoningPart(text):
+        case ReasoningView(text):
             return f"(thought: {_short(text)})"
-        case ToolCall(name=name, arguments=arguments) | ChangedCallPart(name, arguments):
+        case ToolCall(name=name, arguments=arguments) | ChangedCallView(name, arguments):
             return f"calls {name}({arguments})"
         case CallView():
             became = f"gave no result ({part.reason})" if part.is_error else "gave"
             return f"{part.call.name} {became}: {_short(part.text)}"
-        case AttachmentsPart(attachments):
+        case AttachmentsView(attachments):
             return f"(with {', '.join(each.name for each in attachments)})"
-        case NotePart(text):
+        case NoteView(text):
             return f"({text})"
 
 

@@ -16,15 +16,15 @@ from antiphon.types.messages import Message, ToolCall
 from antiphon.types.runs import Thread
 from antiphon.types.terminal_safe import clean, one_line
 from antiphon.types.thread_view import (
-    AttachmentsPart,
+    AttachmentsView,
     CallView,
-    ChangedCallPart,
+    ChangedCallView,
     MessageView,
-    NotePart,
-    Part,
-    ReasoningPart,
-    RefusalPart,
-    TextPart,
+    NoteView,
+    PartView,
+    ReasoningView,
+    RefusalView,
+    TextView,
     ThreadReader,
 )
 
@@ -124,23 +124,27 @@ class HtmlExport:
         """Return the closing tags."""
         return "</main>\n</body>\n</html>\n"
 
-    def _render_part(self, part: Part) -> str:
+    def _render_part(self, part: PartView) -> str:
         match part:
-            case TextPart(text) | RefusalPart(text):
-                markdown = not isinstance(part, TextPart) or part.markdown
+            case TextView(text) | RefusalView(text):
+                markdown = not isinstance(part, TextView) or part.markdown
                 plain = f'<div class="said">{_text(text)}</div>'
                 return self._render(text) if markdown and self._render else plain
-            case ReasoningPart(text):
+            case ReasoningView(text):
                 return _details("Reasoning", f'<pre class="wrapped">{_text(text)}</pre>')
-            case ToolCall(name=name, arguments=arguments) | ChangedCallPart(name, arguments):
+            case ToolCall(name=name, arguments=arguments) | ChangedCallView(name, arguments):
                 code = f"<pre><code>{_text(format_arguments(arguments))}</code></pre>"
                 return f"<p>Calls <code>{_line(name)}</code></p>\n{code}"
             case CallView():
-                return _render_output(part)
-            case AttachmentsPart(attachments):
+                name = _code(part.call.name)
+                output = f'<pre class="wrapped"><code>{_text(part.text)}</code></pre>'
+                fault = f'<b class="fault">gave no result ({_line(part.reason)})</b>'
+                failed = f"<p>{name} {fault}</p>\n{output}"
+                return failed if part.is_error else _details(f"{name} gave", output)
+            case AttachmentsView(attachments):
                 names = ", ".join(_code(each.name) for each in attachments)
                 return f'<p class="note">Attached: {names}</p>'
-            case NotePart(text):
+            case NoteView(text):
                 return f'<p class="note">({_line(text)})</p>'
 
 
@@ -156,14 +160,6 @@ def _time(milliseconds: int) -> str:
 
 def _details(summary: str, within: str) -> str:
     return f"<details>\n<summary>{summary}</summary>\n{within}\n</details>"
-
-
-def _render_output(called: CallView) -> str:
-    name = _code(called.call.name)
-    output = f'<pre class="wrapped"><code>{_text(called.text)}</code></pre>'
-    if not called.is_error:
-        return _details(f"{name} gave", output)
-    return f'<p>{name} <b class="fault">gave no result ({_line(called.reason)})</b></p>\n{output}'
 
 
 def _code(text: str) -> str:

@@ -14,15 +14,15 @@ from antiphon.types.messages import Message, ToolCall
 from antiphon.types.runs import Thread
 from antiphon.types.terminal_safe import clean, one_line
 from antiphon.types.thread_view import (
-    AttachmentsPart,
+    AttachmentsView,
     CallView,
-    ChangedCallPart,
+    ChangedCallView,
     MessageView,
-    NotePart,
-    Part,
-    ReasoningPart,
-    RefusalPart,
-    TextPart,
+    NoteView,
+    PartView,
+    ReasoningView,
+    RefusalView,
+    TextView,
     ThreadReader,
 )
 
@@ -57,22 +57,22 @@ def _heading(view: MessageView) -> str:
     return f"{view.speaker.capitalize()}{model}, {moment(view.at)}"
 
 
-def _render_part(part: Part) -> str:
+def _render_part(part: PartView) -> str:
     match part:
-        case TextPart(text) | RefusalPart(text):
+        case TextView(text) | RefusalView(text):
             return close_open_markup(clean(text, "code"))
-        case ReasoningPart(text):
+        case ReasoningView(text):
             fenced = _fence(text, "text")
             return f"<details>\n<summary>Reasoning</summary>\n\n{fenced}\n\n</details>"
-        case ToolCall(name=name, arguments=arguments) | ChangedCallPart(name, arguments):
+        case ToolCall(name=name, arguments=arguments) | ChangedCallView(name, arguments):
             return f"**Calls** {_code(name)}\n\n{_fence(format_arguments(arguments), 'json')}"
         case CallView():
             failed = f"**gave no result** ({_line(part.reason)})"
             became = failed if part.is_error else "**gave**"
             return f"{_code(part.call.name)} {became}\n\n{_fence(part.text, 'text')}"
-        case AttachmentsPart(attachments):
+        case AttachmentsView(attachments):
             return f"Attached: {', '.join(_code(each.name) for each in attachments)}"
-        case NotePart(text):
+        case NoteView(text):
             return f"*({text})*"
 
 

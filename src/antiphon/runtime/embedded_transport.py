@@ -17,7 +17,8 @@ import msgspec
 from msgspec.structs import replace
 
 from antiphon.api import operations
-from antiphon.api.operations import ImportOwner, Operation, OwnerImport, invalid_request
+from antiphon.api.operation import convert
+from antiphon.api.operations import ImportOwner, Operation, OwnerImport
 from antiphon.client.async_transport import AsyncBatches, AsyncPieces
 from antiphon.client.portal import Portal
 from antiphon.client.sync_transport import Batches, Pieces
@@ -340,10 +341,7 @@ def _as_server_reads(call: Operation[A], max_depth: int) -> Operation[A]:
     """Return the operation as a server would read it. Raises `InvalidRequest` and `TooLarge`."""
     fields = sanitize.request_fields(call)
     sanitize.validate_depth(fields, max_depth)
-    try:
-        return msgspec.convert(fields, type(call))
-    except msgspec.ValidationError as error:
-        raise invalid_request(error) from error
+    return convert(fields, type(call))
 
 
 def _as_client_reads(answer: Response, kind: Any) -> Any:

@@ -17,7 +17,8 @@ from starlette.datastructures import Headers
 from starlette.types import Receive, Scope
 
 from antiphon.api import operations
-from antiphon.api.operations import Operation, invalid_request
+from antiphon.api.operation import convert, invalid_request
+from antiphon.api.operations import Operation
 from antiphon.api.problems import Malformed, TooSlow, UnsupportedMedia
 from antiphon.engine import sanitize
 from antiphon.server.request_context import ClientDisconnected
@@ -223,11 +224,7 @@ def _convert(kind: type[C], fields: dict[str, Any], *, strict: bool) -> C:
     for name, value in fields.items():
         if not strict or name in operations.path_fields(kind):
             _check_values(value, name)
-    try:
-        read: C = msgspec.convert(fields, kind, strict=strict)
-    except msgspec.ValidationError as error:
-        raise invalid_request(error) from error
-    return read
+    return convert(fields, kind, strict=strict)
 
 
 def _check_json(sent: bytes) -> None:

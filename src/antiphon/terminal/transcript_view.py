@@ -30,10 +30,10 @@ from antiphon.types.terminal_safe import clean, one_line
 from antiphon.types.thread_view import (
     CallView,
     Entry,
-    Part,
-    ReasoningPart,
-    RefusalPart,
-    TextPart,
+    PartView,
+    ReasoningView,
+    RefusalView,
+    TextView,
     ThreadReader,
     group_entries,
     list_attachments,
@@ -130,14 +130,14 @@ def _draw_reply(
     return list(handler.frame(columns, SCREENS, began).finished)
 
 
-def _part_event(part: Part) -> Event | None:
+def _part_event(part: PartView) -> Event | None:
     """Return the event with which this part of a reply came; None for notes."""
     match part:
-        case ReasoningPart(text):
+        case ReasoningView(text):
             return ReasoningDelta(text=text)
-        case TextPart(text):
+        case TextView(text):
             return TextDelta(text=text)
-        case RefusalPart(text):
+        case RefusalView(text):
             return RefusalDelta(text=text)
         case ToolCall(id=id, name=name, arguments=arguments):
             return ToolCallReady(tool_call_id=id, name=name, arguments=arguments)

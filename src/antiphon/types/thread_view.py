@@ -27,26 +27,26 @@ from antiphon.types.runs import Run, Status
 # Parts of a message.
 
 
-class TextPart(msgspec.Struct, frozen=True):
+class TextView(msgspec.Struct, frozen=True):
     """Text of the message. `markdown` if a model wrote it."""
 
     text: str
     markdown: bool = False
 
 
-class RefusalPart(msgspec.Struct, frozen=True):
+class RefusalView(msgspec.Struct, frozen=True):
     """The model's words of a refusal, in Markdown."""
 
     text: str
 
 
-class ReasoningPart(msgspec.Struct, frozen=True):
+class ReasoningView(msgspec.Struct, frozen=True):
     """Reasoning of a model, which faces fold."""
 
     text: str
 
 
-class Attachment(msgspec.Struct, frozen=True):
+class AttachmentView(msgspec.Struct, frozen=True):
     """An attached file or picture; a picture at an address has no `file_id`."""
 
     name: str
@@ -54,13 +54,13 @@ class Attachment(msgspec.Struct, frozen=True):
     is_picture: bool = False
 
 
-class AttachmentsPart(msgspec.Struct, frozen=True):
+class AttachmentsView(msgspec.Struct, frozen=True):
     """Attached files and pictures."""
 
-    attachments: tuple[Attachment, ...]
+    attachments: tuple[AttachmentView, ...]
 
 
-class ChangedCallPart(msgspec.Struct, frozen=True):
+class ChangedCallView(msgspec.Struct, frozen=True):
     """A tool call with the arguments with which it ran, after the user changed them."""
 
     name: str
@@ -106,21 +106,21 @@ class CallView(msgspec.Struct, frozen=True):
         return self.output.metadata.get("fault") or ("failed" if self.output.is_error else "")
 
 
-class NotePart(msgspec.Struct, frozen=True):
+class NoteView(msgspec.Struct, frozen=True):
     """A remark about the message, by the program itself."""
 
     text: str
 
 
-Part = (
-    TextPart
-    | RefusalPart
-    | ReasoningPart
-    | AttachmentsPart
+PartView = (
+    TextView
+    | RefusalView
+    | ReasoningView
+    | AttachmentsView
     | ToolCall
-    | ChangedCallPart
+    | ChangedCallView
     | CallView
-    | NotePart
+    | NoteView
 )
 
 # One message.
@@ -133,7 +133,7 @@ class MessageView(msgspec.Struct, frozen=True):
 
     speaker: Speaker
     at: int
-    parts: tuple[Part, ...]
+    parts: tuple[PartView, ...]
     model: str = ""
 
 
@@ -179,58 +179,60 @@ class ThreadReader:
                 if not message.compacts:
                     return None
                 until = f"up to number {message.compacts}"
-                note = NotePart(f"models were told this in place of the messages {until}")
-                parts = (TextPart(message.text, markdown=True), note)
+                note = NoteView(f"models were told this in place of the messages {until}")
+                parts = (TextView(message.text, markdown=True), note)
                 return MessageView("summary", at, parts)
             case role:
                 return MessageView(role, at, tuple(self._content_parts(message)))
 
-    def _content_parts(self, message: Message) -> Iterator[Part]:
+    def _content_parts(self, message: Message) -> Iterator[PartView]:
         if message.text:
-            yield TextPart(message.text)
+            yield TextView(message.text)
         yield from self._attachment_parts(message)
 
-    def _reply_parts(self, message: Message, ended: str) -> Iterator[Part]:
+    def _reply_parts(self, message: Message, ended: str) -> Iterator[PartView]:
         if message.reasoning:
-            yield ReasoningPart(message.reasoning)
+            yield ReasoningView(message.reasoning)
         if message.text:
-            yield TextPart(message.text, markdown=True)
+            yield TextView(message.text, markdown=True)
         if message.refusal:
-            yield NotePart("refuses to answer")
-            yield RefusalPart(message.refusal)
+            yield NoteView("refuses to answer")
+            yield RefusalView(message.refusal)
         yield from self._attachment_parts(message)
         yield from message.tool_calls
         if message.status == "incomplete":
-            yield NotePart(ended or "cut off here")
+            yield NoteView(ended or "cut off here")
         elif not message.content and not message.tool_calls:
-            yield NotePart("empty answer")
+            yield NoteView("empty answer")
 
-    def _output_parts(self, message: Message) -> Iterator[Part]:
+    def _output_parts(self, message: Message) -> Iterator[PartView]:
         call_id = message.tool_call_id or ""
         call = self._calls.get(call_id) or ToolCall(call_id, "a tool", "")
         called = CallView(call, message)
         if (changed := called.changed_arguments) is not None:
-            yield NotePart("the arguments were changed by the user; it ran with these")
-            yield ChangedCallPart(call.name, changed)
+            yield NoteView("the arguments were changed by the user; it ran with these")
+            yield ChangedCallView(call.name, changed)
         yield called
         yield from self._attachment_parts(message)
 
-    def _attachment_parts(self, message: Message) -> Iterator[AttachmentsPart]:
+    def _attachment_parts(self, message: Message) -> Iterator[AttachmentsView]:
         if found := tuple(list_attachments(message, self._names)):
-            yield AttachmentsPart(found)
+            yield AttachmentsView(found)
 
 
-def list_attachments(message: Message, names: Mapping[str, str]) -> Iterator[Attachment]:
+def list_attachments(message: Message, names: Mapping[str, str]) -> Iterator[AttachmentView]:
     """Yield the files and pictures of a message; `names` are file names by id."""
     for part in message.content:
         match part:
             case Image(url=str(url)):
-                yield Attachment("a picture" if url.startswith("data:") else url, is_picture=True)
+                yield AttachmentView(
+                    "a picture" if url.startswith("data:") else url, is_picture=True
+                )
             case Image(file_id=str(file_id)) | File(file_id):
-                yield Attachment(names.get(file_id, file_id), file_id, isinstance(part, Image))
+                yield AttachmentView(names.get(file_id, file_id), file_id, isinstance(part, Image))
             case _:
                 pass
-    yield from (Attachment(names.get(each, each), each) for each in message.file_ids)
+    yield from (AttachmentView(names.get(each, each), each) for each in message.file_ids)
 
 
 def file_ids(message: Message) -> Iterator[str]:

@@ -8,7 +8,7 @@ import msgspec
 from flask import Response, request
 
 from antiphon.api import problems
-from antiphon.api.operations import invalid_request
+from antiphon.api.operation import convert
 from antiphon.engine import sanitize
 from antiphon.types.errors import AntiphonError, InvalidRequest
 
@@ -54,12 +54,9 @@ def read_json(kind: type[T]) -> T:
 
 def read_query(kind: type[T]) -> T:
     """Decode the query string as `kind`; unknown keys are ignored. Raises `InvalidRequest`."""
-    try:
-        given = request.args.to_dict()
-        sanitize.validate_text(given, "query")
-        return msgspec.convert(given, kind, strict=False)
-    except msgspec.ValidationError as error:
-        raise invalid_request(error) from error
+    given = request.args.to_dict()
+    sanitize.validate_text(given, "query")
+    return convert(given, kind, strict=False)
 
 
 def decode_json(body: bytes, kind: type[T]) -> T:
@@ -70,14 +67,6 @@ def decode_json(body: bytes, kind: type[T]) -> T:
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise InvalidRequest("The body is no JSON that can be read.") from error
     return convert(value, kind)
-
-
-def convert(value: object, kind: type[T]) -> T:
-    """Convert decoded JSON to `kind`. Raises `InvalidRequest`."""
-    try:
-        return msgspec.convert(value, kind)
-    except msgspec.ValidationError as error:
-        raise invalid_request(error) from error
 
 
 # Files.

@@ -18,7 +18,7 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
 import msgspec
 
-from antiphon.api.operations import invalid_request
+from antiphon.api.operation import invalid_request
 from antiphon.engine import sanitize
 from antiphon.runtime.admin.archive import FILES, FORM, MANIFEST, RECORDS, Manifest, member
 from antiphon.types.errors import AntiphonError, InvalidRequest, TooLarge

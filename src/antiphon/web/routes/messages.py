@@ -13,6 +13,7 @@ import msgspec
 from flask import Blueprint, Response, request
 from msgspec import Meta
 
+from antiphon.api.operation import convert
 from antiphon.client.async_client import AsyncClient
 from antiphon.tools.questions import ConsentAnswer
 from antiphon.types.errors import InvalidRequest, NotFound
@@ -20,7 +21,7 @@ from antiphon.types.runs import Run
 from antiphon.web import event_stream, other_clients
 from antiphon.web.context import current_client, current_site
 from antiphon.web.event_stream import stream_response
-from antiphon.web.http import convert, decode_json, json_response, read_json
+from antiphon.web.http import decode_json, json_response, read_json
 from antiphon.web.other_clients import handle_ag_ui, handle_use_chat
 from antiphon.web.relay import Relay
 from antiphon.web.run_stream import Frames

@@ -114,7 +114,16 @@ class AgUi:
                 out += new
             elif number == self._reader.after:
                 out += self._catch_up()
-        return self._frames(_merge_deltas([each for each in out if not self._is_known(each[1])]))
+        known = self._reader.answered  # the client has the outputs that it gave itself
+        return self._frames(
+            _merge_deltas(
+                [
+                    (number, event)
+                    for number, event in out
+                    if not (isinstance(event, ag.ToolCallResult) and event.tool_call_id in known)
+                ]
+            )
+        )
 
     @property
     def resting(self) -> bool:
@@ -174,10 +183,6 @@ class AgUi:
         return [frame(ag.Custom(name=f"antiphon.{name}", value={**named, **said}))]
 
     # Frames.
-
-    def _is_known(self, event: ag.AgUiEvent) -> bool:
-        """Return whether the event is the output of a call that the client answered itself."""
-        return isinstance(event, ag.ToolCallResult) and event.tool_call_id in self._reader.answered
 
     def _frames(self, numbered: Sequence[tuple[int, ag.AgUiEvent]]) -> list[bytes]:
         """Frame the events. Only the last frame of each event has an id."""

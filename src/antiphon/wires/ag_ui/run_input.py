@@ -8,12 +8,13 @@ back to it. `state`, `context` and `forwardedProps` are ignored.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
-from antiphon.api.operations import Id, NewMessage, invalid_request
+from antiphon.api.operation import convert
+from antiphon.api.operations import Id, NewMessage
 from antiphon.types.errors import InvalidRequest
 from antiphon.types.messages import ToolSpec
 from antiphon.types.runs import Approval
@@ -23,7 +24,6 @@ from antiphon.wires.framing import CamelStruct
 
 DROPPED = "The question was closed without an answer."
 
-_T = TypeVar("_T")
 _Name = Annotated[str, Meta(min_length=1, max_length=128)]
 _REPLIES = frozenset({"assistant", "tool"})
 
@@ -58,8 +58,8 @@ class AgUiRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 def parse_run_input(body: Mapping[str, Any]) -> AgUiRequest:
     """Parse a JSON body. Raises `InvalidRequest` if it is invalid or requests nothing."""
-    sent = _convert(body, _RunAgentInput)
-    heads = _convert(body, _Heads).messages
+    sent = convert(body, _RunAgentInput)
+    heads = convert(body, _Heads).messages
     spoke = max((place for place, head in enumerate(heads) if head.role == "user"), default=-1)
     since = [place for place in range(spoke + 1, len(heads)) if heads[place].role in _REPLIES]
     new = spoke if spoke >= 0 and not since else None
@@ -130,10 +130,10 @@ class _UserMessage(msgspec.Struct, frozen=True):
 
 
 def _message(sent: Json) -> NewMessage:
-    text = _text(_convert(sent, _UserMessage).content)
+    text = _text(convert(sent, _UserMessage).content)
     if not text:
         raise InvalidRequest("The new message is empty.", expected="a text", received="none")
-    return _convert({"content": text}, NewMessage)
+    return convert({"content": text}, NewMessage)
 
 
 def _text(content: str | list[Json]) -> str:
@@ -154,7 +154,7 @@ def _part(part: Json) -> str:
 
 
 def _output(sent: Json) -> ClientOutput:
-    output = _convert(sent, _ToolMessage)
+    output = convert(sent, _ToolMessage)
     said = _text(output.content)
     return ClientOutput(
         output.tool_call_id, said or output.error or "", is_error=bool(output.error)
@@ -164,7 +164,7 @@ def _output(sent: Json) -> ClientOutput:
 def _tool(tool: _ClientTool) -> ToolSpec:
     said = {"name": tool.name, "description": tool.description}
     takes = {"parameters": tool.parameters} if tool.parameters else {}
-    return _convert({**said, **takes}, ToolSpec)
+    return convert({**said, **takes}, ToolSpec)
 
 
 def _approvals(resume: Sequence[_Resume]) -> dict[str, Approval]:
@@ -185,7 +185,7 @@ def _approval(entry: _Resume) -> Approval:
             return Approval(approve=False, reason=DROPPED)
         case _Resume(payload={"approved": bool(approved), **more}):
             reason = more.get("reason") or ""
-            return _convert({"approve": approved, "reason": reason}, Approval)
+            return convert({"approve": approved, "reason": reason}, Approval)
         case _:
             raise InvalidRequest(
                 f"This is no answer to question {clean(entry.interrupt_id)}.",
@@ -202,10 +202,3 @@ def _kind(value: object) -> str:
             return "an object without `approved`"
         case _:
             return type(value).__name__
-
-
-def _convert(value: object, kind: type[_T]) -> _T:
-    try:
-        return msgspec.convert(value, kind)
-    except msgspec.ValidationError as error:
-        raise invalid_request(error) from error

@@ -7,12 +7,12 @@ or the answers to approval requests in the last message. Earlier messages are ig
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
-from antiphon.api.operations import invalid_request
+from antiphon.api.operation import convert
 from antiphon.types.errors import InvalidRequest
 from antiphon.types.messages import File, Part, Text
 from antiphon.types.terminal_safe import clean
@@ -20,7 +20,6 @@ from antiphon.types.terminal_safe import clean
 FILES = "/api/files/"
 """Path of uploaded files; files at other addresses are rejected."""
 
-_T = TypeVar("_T")
 _Name = Annotated[str, Meta(min_length=1, max_length=128)]
 _Json = dict[str, Any]
 
@@ -51,7 +50,7 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 def parse_chat_request(body: Mapping[str, Any]) -> ChatRequest:
     """Parse a JSON body. Raises `InvalidRequest` if it is invalid or contains nothing new."""
-    sent = _convert(body, _ChatBody)
+    sent = convert(body, _ChatBody)
     if sent.trigger == "regenerate-message":
         return ChatRequest(chat_id=sent.id, kind="regenerate", regenerate=sent.message_id)
     last = sent.messages[-1] if sent.messages else None
@@ -130,10 +129,3 @@ def _answers(parts: Sequence[_Json]) -> Sequence[CallAnswer]:
             case _:
                 pass
     return tuple(found.values())
-
-
-def _convert(value: object, kind: type[_T]) -> _T:
-    try:
-        return msgspec.convert(value, kind)
-    except msgspec.ValidationError as error:
-        raise invalid_request(error) from error

@@ -17,7 +17,6 @@ from typing import Any, Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from antiphon.types import thread_view
 from antiphon.types.messages import (
     File,
     Image,
@@ -30,7 +29,14 @@ from antiphon.types.messages import (
 from antiphon.types.run_ends import find_run_end
 from antiphon.types.runs import Action, Fault, Run, Status
 from antiphon.types.terminal_safe import clean
-from antiphon.types.thread_view import CallView, Entry, ThreadReader
+from antiphon.types.thread_view import (
+    CallView,
+    Entry,
+    ReasoningView,
+    RefusalView,
+    TextView,
+    ThreadReader,
+)
 from antiphon.wires.ai_sdk import parts as ui
 from antiphon.wires.ai_sdk.tool_parts import safe_input
 from antiphon.wires.framing import NOT_ANSWERED
@@ -189,12 +195,17 @@ def _message_metadata(message: Message) -> MessageMetadata:
 
 
 def _account(run: Run, number: int) -> StoredRunMetadata:
+    fault = run.error or Fault("internal", "The run failed.")
     return StoredRunMetadata(
         run_id=run.id,
         thread_id=run.thread_id,
         status=run.status.value,
         reason=run.reason or UNSET,
-        error=_problem(run),
+        error=(
+            ui.Problem(code=fault.code, message=clean(fault.message))
+            if run.status is Status.FAILED
+            else UNSET
+        ),
         usage=ui.TokenUsage(
             input_tokens=run.usage.input_tokens,
             output_tokens=run.usage.output_tokens,
@@ -205,13 +216,6 @@ def _account(run: Run, number: int) -> StoredRunMetadata:
         number=number,
         created_at=run.created_at,
     )
-
-
-def _problem(run: Run) -> ui.Problem | UnsetType:
-    if run.status is not Status.FAILED:
-        return UNSET
-    fault = run.error or Fault("internal", "The run failed.")
-    return ui.Problem(code=fault.code, message=clean(fault.message))
 
 
 # Messages of the user and the system.
@@ -279,11 +283,11 @@ def _reply(message: Message) -> Iterator[StoredPart]:
     view = ThreadReader().read(message)
     for part in view.parts if view else ():
         match part:
-            case thread_view.ReasoningPart(text):
+            case ReasoningView(text):
                 yield ReasoningPart(text=text)
-            case thread_view.TextPart(text):
+            case TextView(text):
                 yield TextPart(text=text, state="done")
-            case thread_view.RefusalPart(text):
+            case RefusalView(text):
                 yield TextPart(text=text, state="done", provider_metadata=ui.REFUSAL)
             case _:
                 pass

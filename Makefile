@@ -4,7 +4,7 @@
 # configuration. Who prefers `uv sync --all-extras` gets the same environment.
 
 .DEFAULT_GOAL := help
-.PHONY: help run quick test check format bench soak lock clean
+.PHONY: help run quick test check style mypy pyright programs collected format bench soak lock clean
 
 UV := $(shell uv --version >/dev/null 2>&1 && command -v uv || echo .tools/uv/bin/uv)
 BIN := .venv/bin
@@ -13,6 +13,8 @@ PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/pytest
 QUICK = $(addprefix tests/,types engine wires settings telemetry providers stores buses tools runtime)
 # These import vendors' libraries, which takes seconds.
 VENDORS = $(addprefix --ignore=tests/providers/test_,anyllm.py provider_conformance.py)
+# As many at a time as most machines have processors; what one says stands together.
+ABREAST = $(MAKE) --no-print-directory --jobs 2 --output-sync
 COMPILE = $(UV) pip compile --quiet --universal --generate-hashes --upgrade \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
@@ -25,17 +27,28 @@ run: .venv/.ready ## start backend and web chat on port 8000 or the next free on
 quick: .venv/.ready ## pure tests and tests in one process, below a minute
 	@$(PYTEST) -n 3 --dist worksteal -m "not soak and not processes" $(QUICK) $(VENDORS)
 
-test: check ## everything that must hold before a change is taken
-	@$(BIN)/python tests/support/install_programs.py
-	@$(PYTEST) -n 4 --dist worksteal -m "not soak"
+test: .venv/.ready ## everything that must hold before a change is taken
+	@$(ABREAST) pyright collected mypy style programs
+	@$(PYTEST) -n 3 --dist worksteal -m "not soak"
 
 check: .venv/.ready ## generated files, style, types and who may import whom
+	@$(ABREAST) pyright mypy style
+
+style:
 	@$(BIN)/python scripts/generate_sync.py --check
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
-	@$(BIN)/mypy
-	@$(BIN)/pyright
 	@$(BIN)/lint-imports --no-logo
+
+mypy pyright:
+	@$(BIN)/$@
+
+programs:
+	@$(BIN)/python tests/support/install_programs.py
+
+# Each worker collects all tests; what this compiles none of them has to.
+collected:
+	@said=$$($(PYTEST) --collect-only --quiet -m "not soak" 2>&1) || { echo "$$said"; exit 1; }
 
 format: .venv/.ready ## put the code in order and generate the sync client
 	@$(BIN)/ruff check --fix

@@ -33,8 +33,10 @@ LOADED = (
     "antiphon.buses.postgres",
     "antiphon.buses.redis",
     "antiphon.cli.main",
+    "antiphon.cli.ask",
     "antiphon.cli.chat",
     "antiphon.cli.chat_session",
+    "antiphon.cli.mcp",
     "antiphon.cli.serve",
     "antiphon.cli.up",
     "antiphon.runtime.runtime",
@@ -42,6 +44,9 @@ LOADED = (
     "antiphon.stores.postgres.store",
     "antiphon.terminal.startup",
     "antiphon.mcp.client.connection",
+    "antiphon.web.asgi",
+    "encodings.idna",
+    "uvicorn.loops.uvloop",
 )
 """What each fork has, beside what it is told to run."""
 SECONDS = 60

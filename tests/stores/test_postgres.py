@@ -502,9 +502,18 @@ HOT = {
         *("read_change", "version", "context", "drive", "run_number", "log", "append", "beat"),
         *("due", "leased", "claim_next_wanted", "active_run", "call_ids", "answer"),
         *("forget_events", "forget_answers", "days_to_keep", "drop_events", "seal", "find_key"),
-        *("count", "live_runs", "spent", "acts", "acts_of", "owners", "sealed_key", "person"),
+        *(
+            "count_usage",
+            "live_runs",
+            "usage",
+            "audit_entries",
+            "audit_entries_of_owner",
+            "owners",
+            "encrypted_key",
+            "person",
+        ),
         *("person_by_name", "person_by_subject", "empty_answers", "erase_messages", "drop_actions"),
-        *("runs_to_erase", "threads_to_erase", "erase_uploads", "erase_answers", "erase_spent"),
+        *("runs_to_erase", "threads_to_erase", "erase_uploads", "erase_answers", "erase_usage"),
         *("remove_drives", "remove_actions", "remove_runs", "remove_messages", "key_for_update"),
     )
 } | {

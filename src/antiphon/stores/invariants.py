@@ -156,7 +156,7 @@ def _kind_name(kind: type[Any]) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", kind.__name__).lower()
 
 
-def taken_meanwhile(what: str) -> Conflict:
+def import_conflict(what: str) -> Conflict:
     """Return the error for an id that was free when the import checked and is taken now."""
     return Conflict(
         f"Something else has taken the place of the {what} meanwhile.",

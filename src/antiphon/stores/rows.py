@@ -7,12 +7,12 @@ from typing import Any, NamedTuple, TypeVar, cast
 
 import msgspec
 
-from antiphon.engine.context_window import SUMMARY
+from antiphon.engine.context_window import SUMMARY, tokens
 from antiphon.engine.thread_order import Position
 from antiphon.ports import Context, EventPage, Landmark
 from antiphon.stores import invariants
 from antiphon.types.accounts import AuditEntry, Key, Person, Project, ProviderKey
-from antiphon.types.messages import Message, Upload
+from antiphon.types.messages import Message, Upload, to_chat_completions
 from antiphon.types.runs import Action, Assistant, Run, RunLease, Thread
 
 T = TypeVar("T")
@@ -60,7 +60,10 @@ _OWNERS: Mapping[type[Any], str] = {
 
 
 def records_sql(kind: type[Any], among: str) -> str:
-    """Return how the id, owner and document of records are selected whose id is `among` some."""
+    """Return a SELECT of id, owner and document of the records with these ids.
+
+    `among` is the end of its condition, the same for each kind.
+    """
     table = "acts" if kind is AuditEntry else KINDS[kind].table
     return f"SELECT id, {_OWNERS.get(kind, 'owner')}, doc FROM {table} WHERE id {among}"  # noqa: S608
 
@@ -259,3 +262,19 @@ _DECODERS = {
 _ACTIONS = msgspec.json.Decoder(tuple[Action, ...])
 _LANDMARKS = msgspec.json.Decoder(tuple[Landmark, ...])
 _SUMMARY = f'"{SUMMARY}"'.encode()
+
+
+def message_columns(message: Message, words: Any) -> dict[str, Any]:
+    """Return the columns of a message; `words` is its text as a search compares it."""
+    chat = to_chat_completions(message)
+    return {
+        "id": message.id,
+        "thread_id": message.thread_id,
+        "number": message.number,
+        "role": invariants.landmark_role(message),
+        "size": len(chat),
+        "tokens": tokens(len(chat)),
+        "chat": chat,
+        "words": words,
+        "doc": msgspec.json.encode(message),
+    }

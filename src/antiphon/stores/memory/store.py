@@ -761,7 +761,7 @@ class MemoryStore:
         for kind, known, ids in there:
             for each in ids:
                 if each in known:
-                    raise invariants.taken_meanwhile(f"{kind.__name__.lower()} {each}")
+                    raise invariants.import_conflict(f"{kind.__name__.lower()} {each}")
         places = {
             taken
             for kept in self._threads.values()
@@ -770,7 +770,7 @@ class MemoryStore:
         }
         for message in batch.messages:
             if not places.isdisjoint((message.id, (message.thread_id, message.number))):
-                raise invariants.taken_meanwhile(f"message {message.id}")
+                raise invariants.import_conflict(f"message {message.id}")
 
     async def transfer_owned(self, owner: str, to: str, limit: int) -> int:
         """See `AdminStore.transfer_owned`; deletes everything at once."""

@@ -14,17 +14,17 @@ import msgspec
 from asyncpg.connection import Connection
 from msgspec.structs import asdict
 
-from antiphon.engine.context_window import tokens
 from antiphon.ports import ChangeSet, Claim, Committed, Decide, ReadSet, RunUpdate, Snapshot
 from antiphon.stores import admin_rules, invariants
+from antiphon.stores.invariants import fold_case
 from antiphon.stores.postgres import reads
 from antiphon.stores.postgres.connections import change_statement, execute, fetch_rows, fetch_value
 from antiphon.stores.postgres.migrations import DAY_MS, make_parts
 from antiphon.stores.postgres.reads import ReadResult
+from antiphon.stores.rows import message_columns
 from antiphon.telemetry.failpoints import hit
 from antiphon.types import events
 from antiphon.types.errors import Internal
-from antiphon.types.messages import Message, to_chat_completions
 from antiphon.types.runs import Serves, Status, Thread
 
 # The one statement that writes a change, built from the parts of the change.
@@ -113,7 +113,7 @@ class _ChangeStatement:
         self.values |= {
             "version": thread.version,
             "parent_id": thread.parent_id,
-            "words": invariants.fold_case(thread.title).encode(),
+            "words": fold_case(thread.title).encode(),
             "thread": _encode(thread),
         }
         if not known:
@@ -134,7 +134,8 @@ class _ChangeStatement:
         if touched and before is not None and min(touched) <= before.messages:
             self._add("unsealed", touched=min(touched))
         if messages:
-            self._add("said", **_columns(_MESSAGE, map(message_row, messages)))
+            rows = [message_columns(each, fold_case(each.full_text).encode()) for each in messages]
+            self._add("said", **{names: [row[name] for row in rows] for names, name in _MESSAGE})
         self.values["messages_of"] = thread.id
 
     def _add_run_update(self, driven: RunUpdate) -> None:
@@ -227,29 +228,15 @@ _ORDER = (
 """All pieces, each after those that it uses."""
 
 _MESSAGE = (
-    *("message_ids", "numbers", "roles", "sizes", "tokens"),
-    *("chats", "message_words", "messages"),
+    *(("message_ids", "id"), ("numbers", "number"), ("roles", "role"), ("sizes", "size")),
+    *(("tokens", "tokens"), ("chats", "chat"), ("message_words", "words"), ("messages", "doc")),
 )
+"""Parameters of the piece `said`, and the columns of messages that they hold."""
 _ACTION = ("action_ids", "action_runs", "turns", "tool_call_ids", "action_statuses", "actions")
 
 
 def _columns(names: Sequence[str], rows: Any) -> dict[str, list[Any]]:
     return dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
-
-
-def message_row(message: Message) -> tuple[Any, ...]:
-    """Return the columns of a message but for its thread."""
-    said = to_chat_completions(message)
-    return (
-        message.id,
-        message.number,
-        invariants.landmark_role(message),
-        len(said),
-        tokens(len(said)),
-        said,
-        invariants.fold_case(message.full_text).encode(),
-        _encode(message),
-    )
 
 
 def _lease_values(driven: RunUpdate, waited: int) -> dict[str, Any]:

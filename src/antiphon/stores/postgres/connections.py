@@ -233,10 +233,12 @@ async def fetch_rows(connection: Connection[Any], name: str, /, **values: Any) -
     return await connection.fetch(statement.sql, *statement.values(values))
 
 
-async def execute(connection: Connection[Any], name: str, /, **values: Any) -> None:
-    """Execute a named statement."""
+async def execute(connection: Connection[Any], name: str, /, **values: Any) -> int:
+    """Execute a named statement; return how many rows it wrote."""
     statement = SQL[name]
-    await connection.execute(statement.sql, *statement.values(values))
+    status = await connection.execute(statement.sql, *statement.values(values))
+    *_, count = status.split()  # as in "DELETE 3"
+    return int(count) if count.isdigit() else 0
 
 
 _BROKEN = (

@@ -88,7 +88,7 @@ async def update_assistant(
 async def delete(connection: Connection[Any], kind: type[Any], owner: str, id: str) -> None:
     """See `RunStore.delete`."""
     async with connection.transaction():
-        if not await fetch_value(connection, _REMOVALS[kind], id=id, owner=owner):
+        if not await execute(connection, _REMOVALS[kind], id=id, owner=owner):
             raise invariants.not_found(kind, id)
         if kind is Thread:
             await delete_thread_contents(connection, id)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -19,9 +19,6 @@ from asyncpg.connection import Connection
 
 from antiphon.engine.thread_order import list_start
 from antiphon.ports import (
-    AmendAccount,
-    AmendKey,
-    AmendProject,
     Claim,
     Committed,
     Context,
@@ -29,7 +26,6 @@ from antiphon.ports import (
     EventPage,
     IdempotencyKey,
     ImportBatch,
-    Key,
     LeaseInfo,
     OnCommit,
     ReadSet,
@@ -37,7 +33,8 @@ from antiphon.ports import (
 )
 from antiphon.stores import search_queue
 from antiphon.stores.invariants import Clock
-from antiphon.stores.postgres import admin, imports, reads, records
+from antiphon.stores.postgres import admin, reads, records
+from antiphon.stores.postgres.admin import PostgresTransaction
 from antiphon.stores.postgres.appends import PostgresAppender
 from antiphon.stores.postgres.changes import WriteAttempt, change, claim
 from antiphon.stores.postgres.connections import (
@@ -49,18 +46,9 @@ from antiphon.stores.postgres.connections import (
 )
 from antiphon.stores.postgres.migrations import DAY_MS, drop_parts, make_parts, prepare, schema
 from antiphon.stores.search_queue import SearchQueue
+from antiphon.stores.sql_admin import AdminMethods, Transaction
 from antiphon.stores.statements import SchemaVersion
 from antiphon.telemetry.failpoints import hit
-from antiphon.types.accounts import (
-    Account,
-    AuditEntry,
-    Counter,
-    CounterValue,
-    Person,
-    Project,
-    ProviderKey,
-    UsageRow,
-)
 from antiphon.types.errors import InvalidRequest, NotFound
 from antiphon.types.messages import Upload
 from antiphon.types.runs import Assistant, RunLease, Serves, serve_all
@@ -75,7 +63,7 @@ START_SECONDS = 5.0  # for a server that starts at the same time, or restarts
 CACHED_RUN_NUMBERS = 20_000  # numbers of runs in the log
 
 
-class PostgresStore:
+class PostgresStore(AdminMethods):
     """A store in one database; create it with `open`, on the loop that will use it."""
 
     def __init__(
@@ -307,153 +295,65 @@ class PostgresStore:
         """See `RunStore.delete`."""
         await self._write("delete", records.delete, kind, owner, id, seconds=MAINTENANCE_SECONDS)
 
-    # People, live runs and usage
-
-    async def add_person(self, account: Account, entry: AuditEntry | None = None) -> None:
-        """See `AdminStore.add_person`."""
-        await self._write("person", admin.add_person, account, entry)
-
-    async def find_person(
-        self, *, id: str | None = None, name: str | None = None, subject: str | None = None
-    ) -> Account | None:
-        """See `AdminStore.find_person`."""
-        return await self._find(admin.find_person, id=id, name=name, subject=subject)
-
-    async def people(self) -> Sequence[Person]:
-        """See `AdminStore.people`."""
-        return await self._read(admin.list_people)
-
-    async def change_person(
-        self, person_id: str, amend: AmendAccount, entry: AuditEntry | None = None
-    ) -> Account | None:
-        """See `AdminStore.change_person`; `amend` runs on the loop."""
-        return await self._write(
-            "person", admin.change_person, person_id, amend, entry, self._now()
-        )
+    # Administration; see `AdminMethods`
 
     async def live_runs(self, limit: int, after: str | None = None) -> RecordPage:
         """See `AdminStore.live_runs`."""
         return await self._read(admin.live_runs, limit, after)
 
-    async def usage(self, since: str, limit: int, owner: str | None = None) -> Sequence[UsageRow]:
-        """See `AdminStore.usage`."""
-        return await self._read(admin.read_usage, since, limit, owner)
-
-    # Keys, projects, owners and the audit log
-
-    async def add_key(self, key: Key, digest: bytes, entry: AuditEntry | None = None) -> None:
-        """See `AdminStore.add_key`."""
-        await self._write("key", admin.add_key, key, digest, entry)
-
-    async def find_key(self, prefix: str) -> tuple[Key, bytes] | None:
-        """See `AdminStore.find_key`."""
-        return await self._find(admin.find_key, prefix)
-
-    async def keys(self) -> Sequence[Key]:
-        """See `AdminStore.keys`."""
-        return await self._read(admin.list_keys)
-
-    async def change_key(
-        self, key_id: str, amend: AmendKey, entry: AuditEntry | None = None
-    ) -> Key:
-        """See `AdminStore.change_key`; `amend` runs on the loop."""
-        return await self._write("key", admin.change_key, key_id, amend, entry)
-
-    async def revoke_key(self, key_id: str, entry: AuditEntry | None = None) -> Key:
-        """See `AdminStore.revoke_key`; revoking twice changes nothing."""
-        return await self._write("key", admin.revoke_key, key_id, entry, self._now())
-
-    async def count_usage(self, counter: Counter, amount: int) -> CounterValue:
-        """See `AdminStore.count_usage`."""
-        return await self._write("count", admin.count_usage, counter, amount, self._now())
-
-    async def add_project(self, project: Project, entry: AuditEntry) -> None:
-        """See `AdminStore.add_project`."""
-        await self._write("project", admin.add_project, project, entry)
-
-    async def projects(self) -> Sequence[Project]:
-        """See `AdminStore.projects`."""
-        return await self._read(admin.list_projects)
-
-    async def change_project(
-        self, id: str, amend: AmendProject, entry: AuditEntry
-    ) -> Project | None:
-        """See `AdminStore.change_project`; `amend` runs on the loop."""
-        return await self._write("project", admin.change_project, id, amend, entry, self._now())
-
-    async def save_provider_key(
-        self, key: ProviderKey, encrypted: bytes, entry: AuditEntry
-    ) -> None:
-        """See `AdminStore.save_provider_key`."""
-        await self._write("provider_key", admin.save_provider_key, key, encrypted, entry)
-
-    async def provider_keys(self, owner: str | None) -> Sequence[ProviderKey]:
-        """See `AdminStore.provider_keys`."""
-        return await self._read(admin.provider_keys, owner)
-
-    async def find_encrypted_key(self, owner: str, provider: str) -> bytes | None:
-        """See `AdminStore.find_encrypted_key`."""
-        return await self._find(admin.find_encrypted_key, owner, provider)
-
-    async def replace_encrypted_key(
-        self, owner: str, provider: str, before: bytes, encrypted: bytes, entry: AuditEntry
-    ) -> bool:
-        """See `AdminStore.replace_encrypted_key`."""
-        work = admin.replace_encrypted_key
-        return await self._write("provider_key", work, owner, provider, before, encrypted, entry)
-
-    async def delete_provider_key(self, owner: str, provider: str, entry: AuditEntry) -> None:
-        """See `AdminStore.delete_provider_key`."""
-        await self._write("provider_key", admin.delete_provider_key, owner, provider, entry)
-
-    async def owners(
-        self, limit: int, after: str | None = None, owner: str | None = None
-    ) -> RecordPage:
-        """See `AdminStore.owners`."""
-        count = partial(admin.owners, limit=limit, after=after, only=owner)
-        return await self._read_within(count, MAINTENANCE_SECONDS)
-
     async def delete_owned(self, owner: str, limit: int) -> int:
         """See `AdminStore.delete_owned`; a vacuum of PostgreSQL frees the deleted rows."""
-        seconds = MAINTENANCE_SECONDS
-        return await self._write(
-            "erase", admin.delete_owned, owner, limit, self._now(), seconds=seconds
-        )
-
-    async def find_records(self, kind: type[T], ids: Sequence[str]) -> Mapping[str, tuple[str, T]]:
-        """See `AdminStore.find_records`."""
-        return await self._read(imports.find_records, kind, ids)
-
-    async def thread_families(self, thread_ids: Sequence[str]) -> Mapping[str, str]:
-        """See `AdminStore.thread_families`."""
-        return await self._read(imports.thread_families, thread_ids)
+        return await self._transact("erase", admin.delete_owned, owner, limit)
 
     async def import_records(self, owner: str, batch: ImportBatch) -> None:
         """See `AdminStore.import_records`."""
-        seconds, work = MAINTENANCE_SECONDS, imports.import_records
-        await self._write("import", work, owner, batch, self._now(), seconds=seconds)
+        if batch.events:
+            await self._make_parts()
+        await self._transact("import", admin.import_records, owner, batch)
 
     async def transfer_owned(self, owner: str, to: str, limit: int) -> int:
         """See `AdminStore.transfer_owned`."""
-        seconds, work = MAINTENANCE_SECONDS, imports.transfer_owned
-        return await self._write("transfer", work, owner, to, limit, seconds=seconds)
+        return await self._transact("transfer", admin.transfer_owned, owner, to, limit)
 
-    async def finish_import(
-        self, usage: Sequence[UsageRow], entries: Sequence[AuditEntry], entry: AuditEntry | None
-    ) -> None:
-        """See `AdminStore.finish_import`."""
-        seconds, work = MAINTENANCE_SECONDS, imports.finish_import
-        await self._write("finish_import", work, usage, entries, entry, seconds=seconds)
+    async def read_administration(
+        self, work: Callable[[Transaction], Coroutine[Any, Any, T]], *, slow: bool
+    ) -> T:
+        """See `AdminMethods.read_administration`."""
+        return await self._read_within(
+            lambda connection: work(PostgresTransaction(connection, self._now())),
+            MAINTENANCE_SECONDS if slow else CALL_SECONDS,
+        )
 
-    async def append_audit_entry(self, entry: AuditEntry) -> None:
-        """See `AdminStore.append_audit_entry`."""
-        await self._write("note", admin.append_audit_entry, entry)
+    async def write_administration(
+        self,
+        what: str,
+        work: Callable[[Transaction], Coroutine[Any, Any, T]],
+        *,
+        slow: bool,
+        single: bool,
+    ) -> T:
+        """See `AdminMethods.write_administration`; runs on the loop."""
+        seconds = MAINTENANCE_SECONDS if slow else CALL_SECONDS
+        if not single:
+            return await self._transact(what, work, seconds=seconds)
 
-    async def audit_entries(
-        self, limit: int, after: str | None = None, owner: str | None = None
-    ) -> RecordPage:
-        """See `AdminStore.audit_entries`."""
-        return await self._read(admin.audit_entries, limit, after, owner)
+        async def write(connection: Connection[Any]) -> T:
+            return await work(PostgresTransaction(connection, self._now()))
+
+        return await self._write(what, write, seconds=seconds)
+
+    async def _transact(
+        self,
+        what: str,
+        work: Callable[..., Coroutine[Any, Any, T]],
+        *args: Any,
+        seconds: float = MAINTENANCE_SECONDS,
+    ) -> T:
+        async def write(connection: Connection[Any]) -> T:
+            async with connection.transaction():
+                return await work(PostgresTransaction(connection, self._now()), *args)
+
+        return await self._write(what, write, seconds=seconds)
 
     # The installation
 
@@ -496,17 +396,6 @@ class PostgresStore:
             return await self._connections.run(work, seconds, _always)
         except InvalidRequest as fault:
             raise NotFound("There is nothing of this name.") from fault
-
-    async def _find(
-        self,
-        work: Callable[Concatenate[Connection[Any], P], Awaitable[T | None]],
-        *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> T | None:
-        """Read a record that may be missing."""
-        with suppress(NotFound):
-            return await self._read(work, *args, **kwargs)
-        return None
 
     async def _write(
         self,

@@ -657,15 +657,13 @@ SELECT doc FROM assistants WHERE id = :id AND owner = :owner FOR UPDATE
 UPDATE assistants SET doc = :doc WHERE id = :id
 
 -- name: remove_assistant
-WITH gone AS (DELETE FROM assistants WHERE id = :id AND owner = :owner RETURNING 1)
-SELECT count(*) FROM gone
+DELETE FROM assistants WHERE id = :id AND owner = :owner
 
 -- name: empty_answers
 UPDATE once SET answer = NULL WHERE subject = :id
 
 -- name: remove_thread
-WITH gone AS (DELETE FROM threads WHERE id = :id AND owner = :owner RETURNING 1)
-SELECT count(*) FROM gone
+DELETE FROM threads WHERE id = :id AND owner = :owner
 
 -- name: remove_drives
 -- Before their events, so that none is added behind our back.
@@ -713,7 +711,7 @@ UPDATE keys SET owner = :owner, counts_tokens = :counts_tokens, doc = :doc WHERE
 -- name: keys
 SELECT doc FROM keys ORDER BY seq
 
--- name: count
+-- name: count_usage
 -- What a request costs: it does not wait for the disk.
 WITH clock AS (
     SELECT coalesce(:now, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint) AS now
@@ -773,7 +771,7 @@ SELECT doc FROM people ORDER BY seq
 -- Who governs is a question about everybody.
 LOCK TABLE people IN SHARE ROW EXCLUSIVE MODE
 
--- name: others_govern
+-- name: has_other_admin
 SELECT EXISTS (SELECT 1 FROM people WHERE governs AND id <> :id)
 
 -- name: live_runs
@@ -799,7 +797,7 @@ SELECT owner, doc, found FROM (
 WHERE bytes <= :cap::bigint OR place_in_page = 1
 ORDER BY place_in_page
 
--- name: spent
+-- name: usage
 SELECT
     day, owner, model, sum(runs)::bigint, sum(unpriced)::bigint, sum(input_tokens)::bigint,
     sum(output_tokens)::bigint, sum(cached_tokens)::bigint, sum(reasoning_tokens)::bigint, sum(cost)
@@ -809,16 +807,16 @@ GROUP BY day, owner, model
 ORDER BY day DESC, owner DESC, model DESC
 LIMIT :limit
 
--- name: add_act
+-- name: add_audit_entry
 INSERT INTO acts (id, owner, doc) VALUES (:id, :owner, :doc)
 
--- name: place_of_act
+-- name: audit_entry_place
 SELECT seq FROM acts WHERE id = :id
 
--- name: acts
+-- name: audit_entries
 SELECT doc FROM acts WHERE seq < :place ORDER BY seq DESC LIMIT :limit
 
--- name: acts_of
+-- name: audit_entries_of_owner
 SELECT doc FROM acts WHERE owner = :owner AND seq < :place ORDER BY seq DESC LIMIT :limit
 
 -- name: add_project
@@ -836,9 +834,9 @@ SELECT doc FROM projects WHERE id = :id FOR UPDATE
 -- name: projects
 SELECT doc FROM projects ORDER BY seq
 
--- name: keep_provider_key
+-- name: save_provider_key
 INSERT INTO provider_keys (owner, provider, sealed, doc)
-VALUES (:owner, :provider, :sealed, :doc)
+VALUES (:owner, :provider, :encrypted, :doc)
 ON CONFLICT (owner, provider) DO UPDATE SET sealed = excluded.sealed, doc = excluded.doc
 
 -- name: provider_keys
@@ -846,22 +844,15 @@ SELECT doc FROM provider_keys
 WHERE :owner::text IS NULL OR owner = :owner::text
 ORDER BY owner, provider
 
--- name: sealed_key
+-- name: encrypted_key
 SELECT sealed FROM provider_keys WHERE owner = :owner AND provider = :provider
 
--- name: reseal_provider_key
-WITH changed AS (
-    UPDATE provider_keys SET sealed = :sealed
-    WHERE owner = :owner AND provider = :provider AND sealed = :before
-    RETURNING 1
-)
-SELECT count(*) FROM changed
+-- name: replace_encrypted_key
+UPDATE provider_keys SET sealed = :encrypted
+WHERE owner = :owner AND provider = :provider AND sealed = :before
 
--- name: drop_provider_key
-WITH gone AS (
-    DELETE FROM provider_keys WHERE owner = :owner AND provider = :provider RETURNING 1
-)
-SELECT count(*) FROM gone
+-- name: delete_provider_key
+DELETE FROM provider_keys WHERE owner = :owner AND provider = :provider
 
 -- name: owners
 -- From each owner to the next by a look into four indexes, however many things there are.
@@ -911,61 +902,33 @@ SELECT coalesce(array_agg(id), '{}')
 FROM (SELECT id FROM threads WHERE owner = :owner ORDER BY seq LIMIT 50) AS theirs
 
 -- name: erase_messages
-WITH gone AS (
-    DELETE FROM messages WHERE seq = ANY (
-        ARRAY(SELECT seq FROM messages WHERE thread_id = ANY (:threads::text[]) LIMIT :limit)
-    )
-    RETURNING 1
+DELETE FROM messages WHERE seq = ANY (
+    ARRAY(SELECT seq FROM messages WHERE thread_id = ANY (:threads::text[]) LIMIT :limit)
 )
-SELECT count(*) FROM gone
 
 -- name: erase_uploads
-WITH gone AS (
-    DELETE FROM uploads
-    WHERE seq = ANY (ARRAY(SELECT seq FROM uploads WHERE owner = :owner LIMIT :limit))
-    RETURNING 1
-)
-SELECT count(*) FROM gone
+DELETE FROM uploads
+WHERE seq = ANY (ARRAY(SELECT seq FROM uploads WHERE owner = :owner LIMIT :limit))
 
 -- name: erase_assistants
-WITH gone AS (
-    DELETE FROM assistants
-    WHERE seq = ANY (ARRAY(SELECT seq FROM assistants WHERE owner = :owner LIMIT :limit))
-    RETURNING 1
-)
-SELECT count(*) FROM gone
+DELETE FROM assistants
+WHERE seq = ANY (ARRAY(SELECT seq FROM assistants WHERE owner = :owner LIMIT :limit))
 
 -- name: erase_answers
-WITH gone AS (
-    DELETE FROM once
-    WHERE ctid = ANY (ARRAY(SELECT ctid FROM once WHERE owner = :owner LIMIT :limit))
-    RETURNING 1
-)
-SELECT count(*) FROM gone
+DELETE FROM once
+WHERE ctid = ANY (ARRAY(SELECT ctid FROM once WHERE owner = :owner LIMIT :limit))
 
--- name: erase_spent
-WITH gone AS (
-    DELETE FROM spent
-    WHERE ctid = ANY (ARRAY(SELECT ctid FROM spent WHERE owner = :owner LIMIT :limit))
-    RETURNING 1
-)
-SELECT count(*) FROM gone
+-- name: erase_usage
+DELETE FROM spent
+WHERE ctid = ANY (ARRAY(SELECT ctid FROM spent WHERE owner = :owner LIMIT :limit))
 
 -- name: erase_provider_keys
-WITH gone AS (
-    DELETE FROM provider_keys
-    WHERE ctid = ANY (ARRAY(SELECT ctid FROM provider_keys WHERE owner = :owner LIMIT :limit))
-    RETURNING 1
-)
-SELECT count(*) FROM gone
+DELETE FROM provider_keys
+WHERE ctid = ANY (ARRAY(SELECT ctid FROM provider_keys WHERE owner = :owner LIMIT :limit))
 
 -- name: erase_counters
-WITH gone AS (
-    DELETE FROM counters
-    WHERE key_id = ANY (ARRAY(SELECT id FROM keys WHERE owner = :owner))
-    RETURNING 1
-)
-SELECT count(*) FROM gone
+DELETE FROM counters
+WHERE key_id = ANY (ARRAY(SELECT id FROM keys WHERE owner = :owner))
 
 -- name: families
 SELECT id, family FROM threads WHERE family IS NOT NULL AND id = ANY (:ids::text[])
@@ -974,14 +937,14 @@ SELECT id, family FROM threads WHERE family IS NOT NULL AND id = ANY (:ids::text
 INSERT INTO threads (id, owner, version, changes, parent_id, words, doc, family)
 VALUES (:id, :owner, :version, 0, :parent_id, :words, :doc, :family)
 
--- name: import_message
+-- name: add_message
 INSERT INTO messages (id, thread_id, number, role, size, tokens, chat, words, doc)
 VALUES (:id, :thread_id, :number, :role, :size, :tokens, :chat, :words, :doc)
 
 -- name: threads_to_seal
 SELECT doc, changes FROM threads WHERE id = ANY (:ids::text[])
 
--- name: import_run
+-- name: add_run
 WITH begun AS (
     INSERT INTO runs (seq, id, owner, thread_id, doc)
     VALUES ((:now::bigint / 86400000 << 36) + nextval('run_numbers'), :id, :owner, :thread_id, :doc)
@@ -1004,10 +967,10 @@ SELECT run, :first, :last, :lines FROM drives WHERE id = :run_id
 INSERT INTO actions (id, run_id, turn, tool_call_id, status, doc)
 VALUES (:id, :run_id, :turn, :tool_call_id, :status, :doc)
 
--- name: import_act
+-- name: import_audit_entry
 INSERT INTO acts (id, owner, doc) VALUES (:id, :owner, :doc) ON CONFLICT (id) DO NOTHING
 
--- name: import_spent
+-- name: import_usage
 -- What is lacking to the larger of each number goes into one part.
 INSERT INTO spent (
     day, owner, model, part, runs, unpriced,
@@ -1034,22 +997,14 @@ ON CONFLICT (day, owner, model, part) DO UPDATE SET
     cost = spent.cost + excluded.cost
 
 -- name: transfer_assistants
-WITH given AS (
-    UPDATE assistants SET owner = :to WHERE seq = ANY (
-        ARRAY(SELECT seq FROM assistants WHERE owner = :owner ORDER BY seq LIMIT :limit)
-    )
-    RETURNING 1
+UPDATE assistants SET owner = :to WHERE seq = ANY (
+    ARRAY(SELECT seq FROM assistants WHERE owner = :owner ORDER BY seq LIMIT :limit)
 )
-SELECT count(*) FROM given
 
 -- name: transfer_uploads
-WITH given AS (
-    UPDATE uploads SET owner = :to WHERE seq = ANY (
-        ARRAY(SELECT seq FROM uploads WHERE owner = :owner ORDER BY seq LIMIT :limit)
-    )
-    RETURNING 1
+UPDATE uploads SET owner = :to WHERE seq = ANY (
+    ARRAY(SELECT seq FROM uploads WHERE owner = :owner ORDER BY seq LIMIT :limit)
 )
-SELECT count(*) FROM given
 
 -- name: transfer_threads
 WITH given AS (

@@ -38,7 +38,7 @@ DELETE FROM messages WHERE thread_id = ? AND number > ?
 
 -- name: add_message
 INSERT INTO messages (id, thread_id, number, role, size, tokens, chat, words, doc)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+VALUES (:id, :thread_id, :number, :role, :size, :tokens, :chat, :words, :doc)
 
 -- name: context
 WITH sealed AS (
@@ -417,24 +417,24 @@ FROM uploads JOIN contents ON contents.upload_id = uploads.id
 WHERE uploads.id = ?
 
 -- name: add_key
-INSERT INTO keys (id, prefix, digest, doc) VALUES (?, ?, ?, ?)
+INSERT INTO keys (id, prefix, digest, doc) VALUES (:id, :prefix, :digest, :doc)
 
 -- name: find_key
-SELECT doc, digest FROM keys WHERE prefix = ? ORDER BY seq LIMIT 1
+SELECT doc, digest FROM keys WHERE prefix = :prefix ORDER BY seq LIMIT 1
 
--- name: key
-SELECT doc FROM keys WHERE id = ?
+-- name: key_for_update
+SELECT doc FROM keys WHERE id = :id
 
 -- name: save_key
-UPDATE keys SET doc = ? WHERE id = ?
+UPDATE keys SET doc = :doc WHERE id = :id
 
 -- name: keys
 SELECT doc FROM keys ORDER BY seq
 
--- name: keys_of
+-- name: keys_of_for_update
 -- Those that open what is the owner's, and those that this person has.
 SELECT doc FROM keys
-WHERE owner = ?1 OR json_extract(CAST(doc AS TEXT), '$.person_id') = ?1
+WHERE owner = :owner OR json_extract(CAST(doc AS TEXT), '$.person_id') = :owner
 ORDER BY seq
 
 -- name: running
@@ -444,12 +444,13 @@ WHERE key_id = ? AND status IN ('queued', 'in_progress', 'action_required')
 -- name: used
 SELECT total FROM counters WHERE key_id = ? AND what = ? AND period >= ?
 
--- name: count
-INSERT INTO counters (key_id, what, period, total) VALUES (:key_id, :what, :period, :amount)
+-- name: count_usage
+INSERT INTO counters (key_id, what, period, total)
+VALUES (:key_id, :what, :now / :period_ms, :amount)
 ON CONFLICT (key_id, what) DO UPDATE SET
     total = CASE WHEN excluded.period > period THEN excluded.total ELSE total + excluded.total END,
     period = max(period, excluded.period)
-RETURNING total
+RETURNING total, :now
 
 -- name: has_tokens_limit
 SELECT EXISTS (
@@ -458,7 +459,7 @@ SELECT EXISTS (
 )
 
 -- name: erase_counters
-DELETE FROM counters WHERE key_id IN (SELECT id FROM keys WHERE owner = ?)
+DELETE FROM counters WHERE key_id IN (SELECT id FROM keys WHERE owner = :owner)
 
 -- name: save_meta
 INSERT INTO meta (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = ?2
@@ -470,10 +471,10 @@ INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO NOTHING
 SELECT value FROM meta WHERE name = ?
 
 -- name: add_assistant
-INSERT INTO assistants (id, owner, doc) VALUES (?, ?, ?)
+INSERT INTO assistants (id, owner, doc) VALUES (:id, :owner, :doc)
 
 -- name: add_upload
-INSERT INTO uploads (id, owner, doc) VALUES (?, ?, ?)
+INSERT INTO uploads (id, owner, doc) VALUES (:id, :owner, :doc)
 
 -- name: save_assistant
 UPDATE assistants SET doc = ? WHERE id = ?
@@ -494,22 +495,29 @@ SET folded = :folded, subject = :subject, governs = :governs, password = :passwo
 WHERE id = :id
 
 -- name: remove_person
-DELETE FROM people WHERE id = ?
+DELETE FROM people WHERE id = :id
 
 -- name: person
-SELECT doc, password FROM people WHERE id = ?
+SELECT doc, password FROM people WHERE id = :id
 
 -- name: person_by_name
-SELECT doc, password FROM people WHERE folded = ?
+SELECT doc, password FROM people WHERE folded = :folded
 
 -- name: person_by_subject
-SELECT doc, password FROM people WHERE subject = ?
+SELECT doc, password FROM people WHERE subject = :subject
+
+-- name: people_for_share
+SELECT doc FROM people WHERE id IN (SELECT value FROM json_each(:ids))
+
+-- name: lock_people
+-- The writer has locked the database.
+SELECT 1
 
 -- name: people
 SELECT doc FROM people ORDER BY seq
 
--- name: others_govern
-SELECT EXISTS (SELECT 1 FROM people WHERE governs AND id <> ?)
+-- name: has_other_admin
+SELECT EXISTS (SELECT 1 FROM people WHERE governs AND id <> :id)
 
 -- name: live_runs
 SELECT owner, doc FROM runs INDEXED BY active_run
@@ -519,7 +527,7 @@ WHERE
 ORDER BY seq DESC
 LIMIT :limit
 
--- name: add_spent
+-- name: add_usage
 INSERT INTO spent (
     day, owner, model, runs, unpriced,
     input_tokens, output_tokens, cached_tokens, reasoning_tokens, cost
@@ -537,7 +545,7 @@ ON CONFLICT (day, owner, model) DO UPDATE SET
     reasoning_tokens = reasoning_tokens + excluded.reasoning_tokens,
     cost = cost + excluded.cost
 
--- name: spent
+-- name: usage
 SELECT
     day, owner, model, runs, unpriced,
     input_tokens, output_tokens, cached_tokens, reasoning_tokens, cost
@@ -546,16 +554,16 @@ WHERE day >= :since AND (:owner IS NULL OR owner = :owner)
 ORDER BY day DESC, owner DESC, model DESC
 LIMIT :limit
 
--- name: add_act
-INSERT INTO acts (id, owner, doc) VALUES (?, ?, ?)
+-- name: add_audit_entry
+INSERT INTO acts (id, owner, doc) VALUES (:id, :owner, :doc)
 
--- name: place_of_act
-SELECT seq FROM acts WHERE id = ?
+-- name: audit_entry_place
+SELECT seq FROM acts WHERE id = :id
 
--- name: acts
+-- name: audit_entries
 SELECT doc FROM acts WHERE seq < :place ORDER BY seq DESC LIMIT :limit
 
--- name: acts_of
+-- name: audit_entries_of_owner
 SELECT doc FROM acts WHERE owner = :owner AND seq < :place ORDER BY seq DESC LIMIT :limit
 
 -- name: add_project
@@ -565,53 +573,70 @@ INSERT INTO projects (id, folded, doc) VALUES (:id, :folded, :doc)
 UPDATE projects SET folded = :folded, doc = :doc WHERE id = :id
 
 -- name: remove_project
-DELETE FROM projects WHERE id = ?
+DELETE FROM projects WHERE id = :id
 
--- name: project
-SELECT doc FROM projects WHERE id = ?
+-- name: project_for_update
+SELECT doc FROM projects WHERE id = :id
 
 -- name: projects
 SELECT doc FROM projects ORDER BY seq
 
--- name: keep_provider_key
-INSERT INTO provider_keys (owner, provider, sealed, doc) VALUES (?1, ?2, ?3, ?4)
-ON CONFLICT (owner, provider) DO UPDATE SET sealed = ?3, doc = ?4
+-- name: save_provider_key
+INSERT INTO provider_keys (owner, provider, sealed, doc)
+VALUES (:owner, :provider, :encrypted, :doc)
+ON CONFLICT (owner, provider) DO UPDATE SET sealed = excluded.sealed, doc = excluded.doc
 
 -- name: provider_keys
-SELECT doc FROM provider_keys ORDER BY owner, provider
+SELECT doc FROM provider_keys
+WHERE :owner IS NULL OR owner = :owner
+ORDER BY owner, provider
 
--- name: provider_keys_of
-SELECT doc FROM provider_keys WHERE owner = ? ORDER BY provider
+-- name: encrypted_key
+SELECT sealed FROM provider_keys WHERE owner = :owner AND provider = :provider
 
--- name: sealed_key
-SELECT sealed FROM provider_keys WHERE owner = ? AND provider = ?
+-- name: replace_encrypted_key
+UPDATE provider_keys SET sealed = :encrypted
+WHERE owner = :owner AND provider = :provider AND sealed = :before
 
--- name: reseal_provider_key
-UPDATE provider_keys SET sealed = ? WHERE owner = ? AND provider = ? AND sealed = ?
+-- name: delete_provider_key
+DELETE FROM provider_keys WHERE owner = :owner AND provider = :provider
 
--- name: drop_provider_key
-DELETE FROM provider_keys WHERE owner = ? AND provider = ?
-
--- name: next_owner
--- A look into each index, however many things there are.
-SELECT min(owner)
-FROM (
-    SELECT min(owner) AS owner FROM threads WHERE owner > :after AND owner >= :from
+-- name: owners
+-- From each owner to the next by a look into four indexes, however many things there are.
+WITH RECURSIVE named (owner) AS (
+    SELECT min(owner) FROM (
+        SELECT min(owner) AS owner FROM threads WHERE owner > :after AND owner >= :from
+        UNION ALL
+        SELECT min(owner) FROM uploads WHERE owner > :after AND owner >= :from
+        UNION ALL
+        SELECT min(owner) FROM assistants WHERE owner > :after AND owner >= :from
+        UNION ALL
+        SELECT min(owner) FROM provider_keys WHERE owner > :after AND owner >= :from
+    )
     UNION ALL
-    SELECT min(owner) FROM uploads WHERE owner > :after AND owner >= :from
-    UNION ALL
-    SELECT min(owner) FROM assistants WHERE owner > :after AND owner >= :from
-    UNION ALL
-    SELECT min(owner) FROM provider_keys WHERE owner > :after AND owner >= :from
-)
-WHERE :only IS NULL OR owner = :only
-
--- name: holding
+    SELECT (
+        SELECT min(owner) FROM (
+            SELECT min(owner) AS owner FROM threads WHERE owner > named.owner
+            UNION ALL
+            SELECT min(owner) FROM uploads WHERE owner > named.owner
+            UNION ALL
+            SELECT min(owner) FROM assistants WHERE owner > named.owner
+            UNION ALL
+            SELECT min(owner) FROM provider_keys WHERE owner > named.owner
+        )
+    )
+    FROM named
+    WHERE named.owner IS NOT NULL
+),
+page AS (SELECT owner FROM named LIMIT :limit)
 SELECT
-    (SELECT count(*) FROM threads WHERE owner = :owner),
-    (SELECT count(*) FROM runs WHERE owner = :owner),
-    (SELECT count(*) FROM uploads WHERE owner = :owner),
-    (SELECT count(*) FROM assistants WHERE owner = :owner)
+    owner,
+    (SELECT count(*) FROM threads WHERE threads.owner = page.owner),
+    (SELECT count(*) FROM runs WHERE runs.owner = page.owner),
+    (SELECT count(*) FROM uploads WHERE uploads.owner = page.owner),
+    (SELECT count(*) FROM assistants WHERE assistants.owner = page.owner)
+FROM page
+WHERE owner IS NOT NULL AND (:only IS NULL OR owner = :only)
 
 -- name: erase_events
 DELETE FROM log WHERE seq IN (
@@ -658,7 +683,7 @@ DELETE FROM once WHERE owner = :owner AND (route, key) IN (
     SELECT route, key FROM once WHERE owner = :owner LIMIT :limit
 )
 
--- name: erase_spent
+-- name: erase_usage
 DELETE FROM spent WHERE owner = :owner
 
 -- name: erase_provider_keys
@@ -672,22 +697,24 @@ DELETE FROM blank WHERE seq = (SELECT min(seq) FROM blank)
 
 -- name: families
 SELECT id, family FROM threads
-WHERE family IS NOT NULL AND id IN (SELECT value FROM json_each(?))
+WHERE family IS NOT NULL AND id IN (SELECT value FROM json_each(:ids))
 
 -- name: import_thread
-INSERT INTO threads (id, owner, version, words, doc, family) VALUES (?, ?, ?, ?, ?, ?)
+INSERT INTO threads (id, owner, version, words, doc, family)
+VALUES (:id, :owner, :version, :words, :doc, :family)
 
 -- name: import_events
 INSERT INTO log (run, first, last, writer, lines)
-SELECT seq, ?2, ?3, 0, ?4 FROM runs WHERE id = ?1
+SELECT seq, :first, :last, 0, :lines FROM runs WHERE id = :run_id
 
 -- name: import_action
-INSERT INTO actions (id, run_id, turn, tool_call_id, status, doc) VALUES (?, ?, ?, ?, ?, ?)
+INSERT INTO actions (id, run_id, turn, tool_call_id, status, doc)
+VALUES (:id, :run_id, :turn, :tool_call_id, :status, :doc)
 
--- name: import_act
-INSERT INTO acts (id, owner, doc) VALUES (?, ?, ?) ON CONFLICT (id) DO NOTHING
+-- name: import_audit_entry
+INSERT INTO acts (id, owner, doc) VALUES (:id, :owner, :doc) ON CONFLICT (id) DO NOTHING
 
--- name: import_spent
+-- name: import_usage
 INSERT INTO spent (
     day, owner, model, runs, unpriced,
     input_tokens, output_tokens, cached_tokens, reasoning_tokens, cost

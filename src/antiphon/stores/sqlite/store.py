@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -20,9 +20,6 @@ import msgspec
 
 from antiphon.engine.thread_order import list_start
 from antiphon.ports import (
-    AmendAccount,
-    AmendKey,
-    AmendProject,
     Claim,
     Committed,
     Context,
@@ -30,32 +27,23 @@ from antiphon.ports import (
     EventPage,
     IdempotencyKey,
     ImportBatch,
-    Key,
     LeaseInfo,
     OnCommit,
     ReadSet,
     RecordPage,
 )
-from antiphon.stores import admin_rules, search_queue
+from antiphon.stores import search_queue
 from antiphon.stores.append_batcher import AppendBatcher, OnWritten, PendingAppend
 from antiphon.stores.invariants import Clock, system_clock
 from antiphon.stores.search_queue import SearchQueue
-from antiphon.stores.sqlite import admin, file, imports, reads, writes
+from antiphon.stores.sql_admin import AdminMethods, Transaction
+from antiphon.stores.sqlite import admin, file, reads, writes
+from antiphon.stores.sqlite.admin import SqliteTransaction
 from antiphon.stores.sqlite.disk import DatabaseFile, check_room
 from antiphon.stores.sqlite.file import open_database, read_schema
 from antiphon.stores.sqlite.reader_pool import ReaderPool
 from antiphon.stores.sqlite.writer_thread import Write, WriterThread
 from antiphon.stores.statements import SchemaVersion
-from antiphon.types.accounts import (
-    Account,
-    AuditEntry,
-    Counter,
-    CounterValue,
-    Person,
-    Project,
-    ProviderKey,
-    UsageRow,
-)
 from antiphon.types.messages import Upload
 from antiphon.types.runs import Assistant, RunLease, Serves, serve_all
 
@@ -69,7 +57,7 @@ MAX_FRESH_BYTES = 1_000_000  # the same; a folded row is not much larger
 OnForeignRuns = Callable[[Sequence[str]], None]
 
 
-class SqliteStore:
+class SqliteStore(AdminMethods):
     """A store in one file; create it with `open`, on the loop that will use it."""
 
     def __init__(
@@ -295,116 +283,15 @@ class SqliteStore:
         """See `RunStore.delete`."""
         await self._write("delete", writes.delete, kind, owner, id)
 
-    # People, live runs and usage
-
-    async def add_person(self, account: Account, entry: AuditEntry | None = None) -> None:
-        """See `AdminStore.add_person`."""
-        await self._write("person", admin.add_person, account, entry)
-
-    async def find_person(
-        self, *, id: str | None = None, name: str | None = None, subject: str | None = None
-    ) -> Account | None:
-        """See `AdminStore.find_person`."""
-        return await self._read(admin.find_person, id=id, name=name, subject=subject)
-
-    async def people(self) -> Sequence[Person]:
-        """See `AdminStore.people`."""
-        return await self._read(admin.list_people)
-
-    async def change_person(
-        self, person_id: str, amend: AmendAccount, entry: AuditEntry | None = None
-    ) -> Account | None:
-        """See `AdminStore.change_person`; `amend` runs in the writer's thread."""
-        return await self._write(
-            "person", admin.change_person, person_id, amend, entry, self._clock()
-        )
+    # Administration; see `AdminMethods`
 
     async def live_runs(self, limit: int, after: str | None = None) -> RecordPage:
         """See `AdminStore.live_runs`."""
         return await self._read(admin.live_runs, limit, after)
 
-    async def usage(self, since: str, limit: int, owner: str | None = None) -> Sequence[UsageRow]:
-        """See `AdminStore.usage`."""
-        return await self._read(admin.read_usage, since, limit, owner)
-
-    # Keys, projects, owners and the audit log
-
-    async def add_key(self, key: Key, digest: bytes, entry: AuditEntry | None = None) -> None:
-        """See `AdminStore.add_key`."""
-        await self._write("key", admin.add_key, key, digest, entry)
-
-    async def find_key(self, prefix: str) -> tuple[Key, bytes] | None:
-        """See `AdminStore.find_key`."""
-        return await self._read(admin.find_key, prefix)
-
-    async def keys(self) -> Sequence[Key]:
-        """See `AdminStore.keys`."""
-        return await self._read(admin.list_keys)
-
-    async def change_key(
-        self, key_id: str, amend: AmendKey, entry: AuditEntry | None = None
-    ) -> Key:
-        """See `AdminStore.change_key`; `amend` runs in the writer's thread."""
-        return await self._write("key", admin.change_key, key_id, amend, entry)
-
-    async def revoke_key(self, key_id: str, entry: AuditEntry | None = None) -> Key:
-        """See `AdminStore.revoke_key`; revoking twice changes nothing."""
-        return await self._write(
-            "key", admin.change_key, key_id, admin_rules.revoke_at(self._clock()), entry
-        )
-
-    async def count_usage(self, counter: Counter, amount: int) -> CounterValue:
-        """See `AdminStore.count_usage`."""
-        return await self._write("count", admin.count_usage, counter, amount, self._clock())
-
-    async def add_project(self, project: Project, entry: AuditEntry) -> None:
-        """See `AdminStore.add_project`."""
-        await self._write("project", admin.add_project, project, entry)
-
-    async def projects(self) -> Sequence[Project]:
-        """See `AdminStore.projects`."""
-        return await self._read(admin.list_projects)
-
-    async def change_project(
-        self, id: str, amend: AmendProject, entry: AuditEntry
-    ) -> Project | None:
-        """See `AdminStore.change_project`; `amend` runs in the writer's thread."""
-        return await self._write("project", admin.change_project, id, amend, entry, self._clock())
-
-    async def save_provider_key(
-        self, key: ProviderKey, encrypted: bytes, entry: AuditEntry
-    ) -> None:
-        """See `AdminStore.save_provider_key`."""
-        await self._write("key", admin.save_provider_key, key, encrypted, entry)
-
-    async def provider_keys(self, owner: str | None) -> Sequence[ProviderKey]:
-        """See `AdminStore.provider_keys`."""
-        return await self._read(admin.provider_keys, owner)
-
-    async def find_encrypted_key(self, owner: str, provider: str) -> bytes | None:
-        """See `AdminStore.find_encrypted_key`."""
-        return await self._read(admin.find_encrypted_key, owner, provider)
-
-    async def replace_encrypted_key(
-        self, owner: str, provider: str, before: bytes, encrypted: bytes, entry: AuditEntry
-    ) -> bool:
-        """See `AdminStore.replace_encrypted_key`."""
-        work = admin.replace_encrypted_key
-        return await self._write("key", work, owner, provider, before, encrypted, entry)
-
-    async def delete_provider_key(self, owner: str, provider: str, entry: AuditEntry) -> None:
-        """See `AdminStore.delete_provider_key`."""
-        await self._write("key", admin.delete_provider_key, owner, provider, entry)
-
-    async def owners(
-        self, limit: int, after: str | None = None, owner: str | None = None
-    ) -> RecordPage:
-        """See `AdminStore.owners`; runs in the thread of searches, because it counts rows."""
-        return await self._searcher.run(partial(admin.owners, limit=limit, after=after, only=owner))
-
     async def delete_owned(self, owner: str, limit: int) -> int:
         """See `AdminStore.delete_owned`; at the end deleted text is overwritten in the file too."""
-        erased = await self._write("erase", writes.delete_owned, owner, limit, self._clock())
+        erased = await self._transact("erase", admin.delete_owned, owner, limit)
         if not erased:
             while await self._write("blank", file.overwrite_free_pages):
                 pass
@@ -413,37 +300,51 @@ class SqliteStore:
             await self._writer.truncate_log()
         return erased
 
-    async def find_records(self, kind: type[T], ids: Sequence[str]) -> Mapping[str, tuple[str, T]]:
-        """See `AdminStore.find_records`."""
-        return await self._read(imports.find_records, kind, ids)
-
-    async def thread_families(self, thread_ids: Sequence[str]) -> Mapping[str, str]:
-        """See `AdminStore.thread_families`."""
-        return await self._read(imports.thread_families, thread_ids)
-
     async def import_records(self, owner: str, batch: ImportBatch) -> None:
         """See `AdminStore.import_records`."""
-        await self._write("import", imports.import_records, owner, batch)
+        await self._transact("import", admin.import_records, owner, batch)
 
     async def transfer_owned(self, owner: str, to: str, limit: int) -> int:
         """See `AdminStore.transfer_owned`."""
-        return await self._write("transfer", imports.transfer_owned, owner, to, limit)
+        return await self._transact("transfer", admin.transfer_owned, owner, to, limit)
 
-    async def finish_import(
-        self, usage: Sequence[UsageRow], entries: Sequence[AuditEntry], entry: AuditEntry | None
-    ) -> None:
-        """See `AdminStore.finish_import`."""
-        await self._write("finish_import", imports.finish_import, usage, entries, entry)
+    async def read_administration(
+        self, work: Callable[[Transaction], Coroutine[Any, Any, T]], *, slow: bool
+    ) -> T:
+        """See `AdminMethods.read_administration`; a slow read runs in the thread of searches."""
+        now = self._clock()
 
-    async def append_audit_entry(self, entry: AuditEntry) -> None:
-        """See `AdminStore.append_audit_entry`."""
-        await self._write("act", admin.append_audit_entry, entry)
+        def read(connection: sqlite3.Connection) -> T:
+            sql = SqliteTransaction(connection, now)
+            return sql.run(work(sql))
 
-    async def audit_entries(
-        self, limit: int, after: str | None = None, owner: str | None = None
-    ) -> RecordPage:
-        """See `AdminStore.audit_entries`."""
-        return await self._read(admin.audit_entries, limit, after, owner)
+        return await (self._searcher if slow else self._readers).run(read)
+
+    async def write_administration(
+        self,
+        what: str,
+        work: Callable[[Transaction], Coroutine[Any, Any, T]],
+        *,
+        slow: bool,
+        single: bool,
+    ) -> T:
+        """See `AdminMethods.write_administration`; runs in the writer's thread."""
+        return await self._transact(what, work)
+
+    async def _transact(
+        self,
+        what: str,
+        work: Callable[Concatenate[SqliteTransaction, P], Coroutine[Any, Any, T]],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        now = self._clock()
+
+        def write(connection: sqlite3.Connection) -> T:
+            sql = SqliteTransaction(connection, now)
+            return sql.run(work(sql, *args, **kwargs))
+
+        return await self._write(what, write)
 
     # The installation
 

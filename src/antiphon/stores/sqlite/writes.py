@@ -8,16 +8,19 @@ from functools import cache
 from typing import Any
 
 import msgspec
+from msgspec.structs import asdict
 
-from antiphon.engine.context_window import tokens
 from antiphon.ports import ChangeSet, Claim, Committed, Decide, IdempotencyKey, ReadSet, RunUpdate
 from antiphon.stores import admin_rules, invariants
 from antiphon.stores.append_batcher import PendingAppend
-from antiphon.stores.sqlite import admin, reads
+from antiphon.stores.invariants import fold_case
+from antiphon.stores.rows import message_columns
+from antiphon.stores.sqlite import reads
 from antiphon.stores.sqlite.reads import SQL
 from antiphon.types import events
+from antiphon.types.accounts import PERIODS
 from antiphon.types.errors import Fenced, Internal
-from antiphon.types.messages import Message, Upload, to_chat_completions
+from antiphon.types.messages import Message, Upload
 from antiphon.types.runs import Action, Assistant, Status, Thread
 
 APPEND_ROWS = 128  # written by one statement
@@ -44,7 +47,9 @@ def change(
         _write_run(connection, read_set, decided, driven, now, writer)
     for action in decided.actions:
         _write_action(connection, action)
-    admin.append_audit_entry(connection, decided.act)
+    if (entry := decided.act) is not None:
+        values = {"id": entry.id, "owner": entry.owner, "doc": _encode(entry)}
+        connection.execute(SQL["add_audit_entry"], values)
     if read_set.once and not decided.more:
         answer, subject = _encode(decided.answer), invariants.answer_subject(records, decided)
         _save_answer(connection, read_set.once, answer, subject, now)
@@ -171,12 +176,6 @@ def delete_expired(connection: sqlite3.Connection, events_before: int, keys_befo
     return runs + connection.execute(SQL["forget_answers"], (keys_before,)).rowcount
 
 
-def delete_owned(connection: sqlite3.Connection, owner: str, limit: int, now: int) -> int:
-    """See `AdminStore.delete_owned`."""
-    fold(connection)  # so that events are in one table
-    return admin.delete_owned(connection, owner, limit, now)
-
-
 def get_or_add_meta(connection: sqlite3.Connection, name: str, offered: Any) -> Any:
     """Return the value stored under the name; store `offered` if there is none."""
     connection.execute(SQL["offer_meta"], (name, offered))
@@ -213,7 +212,8 @@ def _write_thread(connection: sqlite3.Connection, read_set: ReadSet, decided: Ch
         connection.execute(SQL["cut_messages"], (thread.id, decided.keep_messages))
         connection.execute(SQL["unseal"], (thread.id, decided.keep_messages + 1))
     if decided.messages:
-        connection.executemany(SQL["add_message"], map(message_row, decided.messages))
+        rows = (message_columns(each, fold_case(each.full_text)) for each in decided.messages)
+        connection.executemany(SQL["add_message"], rows)
         if thread.messages >= 2 * SEGMENT:
             join_segments(connection, decided.messages, thread)
 
@@ -231,26 +231,10 @@ def _save_thread(connection: sqlite3.Connection, owner: str, thread: Thread) -> 
         thread.id,
         owner,
         thread.version,
-        invariants.fold_case(thread.title),
+        fold_case(thread.title),
         _encode(thread),
     )
     connection.execute(SQL["save_thread"], values)
-
-
-def message_row(message: Message) -> tuple[Any, ...]:
-    """Return the columns of a message, as `add_message` takes them."""
-    said = to_chat_completions(message)
-    return (
-        message.id,
-        message.thread_id,
-        message.number,
-        invariants.landmark_role(message),
-        len(said),
-        tokens(len(said)),
-        said,
-        invariants.fold_case(message.full_text),
-        _encode(message),
-    )
 
 
 def _write_run(
@@ -267,7 +251,7 @@ def _write_run(
     run, lease = driven.run, driven.lease
     waited = kept.wanted_at if kept and kept.lease.wanted else now
     values = {
-        **msgspec.structs.asdict(lease),
+        **asdict(lease),
         "id": run.id,
         "thread_id": run.thread_id,
         "status": run.status.value,
@@ -282,14 +266,23 @@ def _write_run(
         if connection.execute(SQL["move_run"], values | before).rowcount == 0:
             raise Fenced(f"Run {run.id} has moved on since it was read.")
     grown = admin_rules.count_new_tokens(kept.run if kept else None, run)
-    admin.count_tokens(connection, lease.key_id, grown, now)
+    if grown and lease.key_id is not None:
+        _count_tokens(connection, lease.key_id, grown, now)
     if run.status.ended:
         owner = kept.owner if kept else invariants.require_owner(read_set, decided)
-        admin.add_usage(connection, admin_rules.usage_of_run(owner, run, now))
+        connection.execute(SQL["add_usage"], asdict(admin_rules.usage_of_run(owner, run, now)))
     if driven.events:
         first = lease.last_event - len(driven.events) + 1
         lines = b"\n".join(map(events.encode, driven.events))
         connection.execute(SQL["add_events"], (first, lease.last_event, writer, lines, run.id))
+
+
+def _count_tokens(connection: sqlite3.Connection, key_id: str, amount: int, now: int) -> None:
+    """Count tokens that a run has used, if its key has a token limit."""
+    (limited,) = connection.execute(SQL["has_tokens_limit"], (key_id,)).fetchone()
+    if limited:
+        counter = {"key_id": key_id, "what": "tokens", "period_ms": PERIODS["tokens"]}
+        connection.execute(SQL["count_usage"], counter | {"amount": amount, "now": now})
 
 
 def _add_run(connection: sqlite3.Connection, values: Mapping[str, Any]) -> None:
@@ -315,8 +308,9 @@ def _write_action(connection: sqlite3.Connection, action: Action) -> None:
 
 
 def _add_record(connection: sqlite3.Connection, owner: str, record: Assistant | Upload) -> None:
+    values = {"id": record.id, "owner": owner, "doc": _encode(record)}
     try:
-        connection.execute(SQL[_ADDITIONS[type(record)]], (record.id, owner, _encode(record)))
+        connection.execute(SQL[_ADDITIONS[type(record)]], values)
     except sqlite3.IntegrityError as fault:
         raise invariants.duplicate_id(type(record), record.id) from fault
 

@@ -97,12 +97,12 @@ async def _said(client: httpx2.AsyncClient) -> tuple[str, list[str]]:
 
 async def _rows(database: str) -> bytes:
     """All that the database has, as bytes in which words are words."""
-    async with open_dump(database) as inventory:
-        assert inventory is not None
+    async with open_dump(database) as dump:
+        assert dump is not None
         pieces = []
         for table in TABLES:
             place = table.start
-            while rows := await inventory.read(table, place):
+            while rows := await dump.read(table, place):
                 place = table.place(rows[-1])
                 pieces.append(msgspec.msgpack.encode(rows))
         return b"".join(pieces)

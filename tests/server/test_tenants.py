@@ -24,7 +24,7 @@ from msgspec.structs import replace
 
 from antiphon.runtime.wiring import open_dump
 from antiphon.server import openapi
-from antiphon.stores.dump import TABLES, Inventory, Row, Table
+from antiphon.stores.dump import TABLES, Dump, Row, Table
 from tests.support.server.operations import Json, Way, nobodys, unplaced, ways
 from tests.support.server.served import SETTINGS, Served, served
 
@@ -90,20 +90,20 @@ class Town:
     async def kept(self) -> dict[str, list[Any]]:
         """All rows of all tables, but for what counts requests."""
         rows: dict[str, list[Any]] = {}
-        async with open_dump(self.database) as inventory:
-            assert inventory is not None
+        async with open_dump(self.database) as dump:
+            assert dump is not None
             for table in TABLES:
                 if table.name != "counters":
-                    rows[table.name] = await _every(inventory, table)
+                    rows[table.name] = await _every(dump, table)
         # How events are put into rows is nobody's business.
         rows["events"] = [(run, b"\n".join(lines)) for run, lines in _by_run(rows["events"])]
         return rows
 
 
-async def _every(inventory: Inventory, table: Table) -> list[Row]:
+async def _every(dump: Dump, table: Table) -> list[Row]:
     found: list[Row] = []
     place = table.start
-    while rows := await inventory.read(table, place):
+    while rows := await dump.read(table, place):
         place = table.place(rows[-1])
         found += rows
     return found

@@ -19,8 +19,7 @@ from msgspec.structs import replace
 
 from antiphon.runtime.runtime import open_store
 from antiphon.runtime.wiring import open_dump
-from antiphon.stores.copy import Plan, Step, move, planned
-from antiphon.stores.dump import TABLES, Inventory, Row, Table
+from antiphon.stores.dump import TABLES, Dump, Plan, Row, Step, Table, copy_database, plan_copy
 from antiphon.types.errors import BadSettings, Conflict
 from tests.support.providers.upstream import Upstream
 from tests.support.server.served import SETTINGS, Served, served
@@ -85,7 +84,7 @@ async def moved(source: str, target: str) -> Plan:
     async with open_dump(source) as here, open_dump(target, new=True) as there:
         assert here is not None
         assert there is not None
-        return await move(here, there, lambda _: None)
+        return await copy_database(here, there, lambda _: None)
 
 
 @asynccontextmanager
@@ -160,7 +159,7 @@ async def test_there_and_back_is_where_it_was(two: tuple[str, str], tmp_path: Pa
     async with open_dump(source) as first, open_dump(back) as last:
         assert first is not None
         assert last is not None
-        assert await first.counts() == await last.counts()
+        assert await first.count_rows() == await last.count_rows()
         for table in TABLES:
             here, there = [await every(each, table) for each in (first, last)]
             assert here == there, table.name
@@ -173,11 +172,11 @@ async def test_there_and_back_is_where_it_was(two: tuple[str, str], tmp_path: Pa
         assert runs[0]["id"] in newest.text
 
 
-async def every(inventory: Inventory, table: Table) -> list[Row]:
+async def every(dump: Dump, table: Table) -> list[Row]:
     """All rows of a table, without what each kind of database has of its own."""
     found: list[Row] = []
     place = table.start
-    while rows := await inventory.read(table, place):
+    while rows := await dump.read(table, place):
         place = table.place(rows[-1])
         found += [row[table.unlike :] for row in rows]
     return found
@@ -190,7 +189,7 @@ class Killed(Exception):
 class Dying:
     """A target whose process dies with the bite of that number: before it is kept, or after."""
 
-    def __init__(self, inner: Inventory, bite: int, *, kept: bool) -> None:
+    def __init__(self, inner: Dump, bite: int, *, kept: bool) -> None:
         self._inner = inner
         self._left = bite
         self._kept = kept
@@ -221,7 +220,7 @@ async def test_a_move_that_is_killed_goes_on_where_it_was(
             assert there is not None
             steps: list[Step] = []
             try:
-                await move(here, Dying(there, bite, kept=bool(deaths % 2)), steps.append)
+                await copy_database(here, Dying(there, bite, kept=bool(deaths % 2)), steps.append)
                 break
             except Killed:
                 deaths += 1
@@ -261,7 +260,7 @@ async def test_half_of_one_database_does_not_become_half_of_another(
         assert here is not None
         assert there is not None
         with pytest.raises(Killed):
-            await move(here, Dying(there, 2, kept=True), lambda _: None)
+            await copy_database(here, Dying(there, 2, kept=True), lambda _: None)
 
     with pytest.raises(Conflict, match="half of another"):
         await moved(other, target)
@@ -288,7 +287,7 @@ async def test_a_database_that_is_at_work_is_not_moved(
             async with open_dump(source) as here:
                 assert here is not None
                 with pytest.raises(Conflict, match="driven: 1"):
-                    await planned(here, here)
+                    await plan_copy(here, here)
 
 
 async def test_nobody_else_writes_while_a_database_is_moved(two: tuple[str, str]) -> None:
@@ -296,7 +295,7 @@ async def test_nobody_else_writes_while_a_database_is_moved(two: tuple[str, str]
     path = source.removeprefix("sqlite:///")
     async with open_dump(source) as here:
         assert here is not None
-        await here.hold()
+        await here.lock()
         with (
             closing(sqlite3.connect(path, timeout=0)) as other,
             pytest.raises(sqlite3.OperationalError, match="locked"),
@@ -305,7 +304,7 @@ async def test_nobody_else_writes_while_a_database_is_moved(two: tuple[str, str]
     await moved(source, target)
     async with open_dump(target) as there:
         assert there is not None
-        await there.hold()
+        await there.lock()
         other_ = await asyncpg.connect(target)
         await other_.execute("SET lock_timeout = '100ms'")
         with pytest.raises(asyncpg.LockNotAvailableError):
@@ -319,7 +318,7 @@ async def test_what_has_changed_after_it_was_moved_is_noticed(two: tuple[str, st
         assert here is not None
         assert there is not None
         with pytest.raises(Killed):
-            await move(here, Dying(there, 12, kept=True), lambda _: None)
+            await copy_database(here, Dying(there, 12, kept=True), lambda _: None)
     with closing(sqlite3.connect(source.removeprefix("sqlite:///"))) as file:
         file.execute("UPDATE assistants SET doc = CAST(replace(doc, 'helper', 'hinder') AS BLOB)")
         file.commit()

@@ -21,7 +21,7 @@ from antiphon.runtime.runtime import open_store
 from antiphon.runtime.wiring import open_dump
 from antiphon.settings.loading import LoadedSettings
 from antiphon.settings.settings import TABLE, Settings, masked_value
-from antiphon.stores.copy import Plan, move, planned
+from antiphon.stores.dump import Plan, copy_database, plan_copy
 from antiphon.types.errors import BadSettings, InvalidRequest
 from antiphon.types.terminal_safe import one_line
 
@@ -74,12 +74,12 @@ async def _move(source: str, target: str, *, check: bool) -> None:
             )
         there = await stack.enter_async_context(open_dump(target, new=not check))
         if there is None:
-            _tell_plan(Plan(await here.counts(), 0), source, target)
+            _tell_plan(Plan(await here.count_rows(), 0), source, target)
         elif check:
-            _tell_plan(await planned(here, there), source, target)
+            _tell_plan(await plan_copy(here, there), source, target)
         else:
             with ProgressBar(sys.stderr, "rows") as bar:
-                plan = await move(here, there, lambda step: bar.show(*step))
+                plan = await copy_database(here, there, lambda step: bar.show(*step))
             there_now = f"{plan.rows:,} rows are in {_display_name(target)}"
             note(f"{there_now}, and equal to those they came from.")
             note(_next_step(plan, target))

@@ -23,10 +23,10 @@ from antiphon.runtime.admin.provider_keys import Cipher
 from antiphon.settings.settings import MASK, TABLE, Settings
 from antiphon.stores.cached.shared import SharedContextCache
 from antiphon.stores.cached.store import CachedStore
-from antiphon.stores.dump import Inventory
+from antiphon.stores.dump import Dump
 from antiphon.stores.memory.store import MemoryStore
 from antiphon.stores.sqlite import backup
-from antiphon.stores.sqlite.dump import SqliteInventory
+from antiphon.stores.sqlite.dump import SqliteDump
 from antiphon.stores.sqlite.store import SqliteStore
 from antiphon.stores.statements import SchemaVersion
 from antiphon.types import errors
@@ -138,17 +138,17 @@ async def read_schema(settings: Settings) -> SchemaVersion | None:
 
 
 @asynccontextmanager
-async def open_dump(database: str, *, new: bool = False) -> AsyncGenerator[Inventory | None]:
+async def open_dump(database: str, *, new: bool = False) -> AsyncGenerator[Dump | None]:
     """Open all rows of a database for a copy; None where there is no database.
 
     With `new` the database may be created, or migrated to this version. Raises `BadSettings`.
     """
-    inventory = await _open_dump(database, new=new)
+    dump = await _open_dump(database, new=new)
     try:
-        yield inventory
+        yield dump
     finally:
-        if inventory is not None:
-            await inventory.close()
+        if dump is not None:
+            await dump.close()
 
 
 def back_up(database: str, target: Path) -> backup.Copy:
@@ -184,7 +184,7 @@ async def check_wakeups(settings: Settings) -> bool | None:
         return bus.connected
 
 
-async def _open_dump(database: str, *, new: bool) -> Inventory | None:
+async def _open_dump(database: str, *, new: bool) -> Dump | None:
     scheme, _, rest = database.partition(":")
     match scheme:
         case "sqlite":
@@ -193,13 +193,13 @@ async def _open_dump(database: str, *, new: bool) -> Inventory | None:
                 and not (await asyncio.to_thread(SqliteStore.schema, _sqlite_path(rest))).found
             ):
                 return None
-            return await SqliteInventory.open(_sqlite_path(rest), new=new)
+            return await SqliteDump.open(_sqlite_path(rest), new=new)
         case "postgresql" | "postgres":
             if not new and not cast("SchemaVersion", await _postgres().schema(database)).found:
                 return None
             name = "antiphon.stores.postgres.dump"
-            inventory = _import_extra(name, "asyncpg", "postgres").PostgresInventory
-            return cast("Inventory", await inventory.open(database, new=new))
+            dump = _import_extra(name, "asyncpg", "postgres").PostgresDump
+            return cast("Dump", await dump.open(database, new=new))
         case _:
             raise errors.BadSettings(
                 "This is no database that can be moved.",

@@ -11,7 +11,7 @@ import asyncpg
 from asyncpg.connection import Connection
 
 from antiphon.stores import statements
-from antiphon.stores.dump import half_moved
+from antiphon.stores.dump import unfinished_copy
 from antiphon.stores.postgres.connections import execute, fetch_rows, fetch_value
 from antiphon.stores.statements import Migration, SchemaVersion
 from antiphon.types.errors import BadSettings
@@ -75,8 +75,8 @@ async def prepare(
             received=f"schema {found}",
             hint="Upgrade Antiphon, or use another database.",
         )
-    if not moving and await fetch_value(connection, "half_moved"):
-        raise half_moved()
+    if not moving and await fetch_value(connection, "unfinished_copy"):
+        raise unfinished_copy()
     await _make_parts_at_start(connection, today)
     await _warn_of_settings(connection)
 

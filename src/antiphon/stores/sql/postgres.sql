@@ -11,7 +11,7 @@ SELECT to_regclass('migrations') IS NOT NULL
 -- name: newest_migration
 SELECT coalesce(max(number), 0) FROM migrations
 
--- name: half_moved
+-- name: unfinished_copy
 SELECT 1 FROM meta WHERE name = 'moving'
 
 -- name: add_migration

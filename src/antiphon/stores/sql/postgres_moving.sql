@@ -4,13 +4,13 @@ SELECT value FROM meta WHERE name = 'moving'
 -- name: progress_for_update
 SELECT value FROM meta WHERE name = 'moving' FOR UPDATE
 
--- name: note_progress
+-- name: save_progress
 INSERT INTO meta (name, value) VALUES ('moving', $1) ON CONFLICT (name) DO UPDATE SET value = $1
 
--- name: drop_progress
+-- name: delete_progress
 DELETE FROM meta WHERE name = 'moving'
 
--- name: driven
+-- name: count_driven_runs
 SELECT count(*) FROM drives
 WHERE status = 'in_progress' AND due_at > extract(epoch FROM clock_timestamp()) * 1000
 
@@ -225,7 +225,7 @@ VALUES ($1, $2, $3, $4, $5, $6, $7)
 -- name: count_answers
 SELECT count(*) FROM once
 
--- name: count_on
+-- name: set_sequences
 SELECT setval(pg_get_serial_sequence(named, 'seq'), newest)
 FROM (
     SELECT 'people' AS named, max(seq) AS newest FROM people
@@ -240,7 +240,7 @@ FROM (
 ) AS tables
 WHERE newest IS NOT NULL
 
--- name: hold
+-- name: lock_tables
 LOCK TABLE
     meta, people, keys, projects, provider_keys, acts, counters, spent, assistants, uploads,
     threads, messages, segments, runs, drives, actions, log, once

@@ -14,7 +14,7 @@ SELECT coalesce(max(number), 0) FROM migrations
 -- name: add_migration
 INSERT INTO migrations (number, name, applied_at) VALUES (?, ?, ?)
 
--- name: half_moved
+-- name: unfinished_copy
 SELECT 1 FROM meta WHERE name = 'moving'
 
 -- name: count_threads

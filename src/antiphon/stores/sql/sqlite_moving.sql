@@ -1,13 +1,13 @@
 -- name: progress
 SELECT value FROM meta WHERE name = 'moving'
 
--- name: note_progress
+-- name: save_progress
 INSERT INTO meta (name, value) VALUES ('moving', ?1) ON CONFLICT (name) DO UPDATE SET value = ?1
 
--- name: drop_progress
+-- name: delete_progress
 DELETE FROM meta WHERE name = 'moving'
 
--- name: driven
+-- name: count_driven_runs
 SELECT count(*) FROM runs WHERE status = 'in_progress' AND due_at > ?1
 
 -- name: read_installation

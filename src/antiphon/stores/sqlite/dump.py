@@ -1,4 +1,4 @@
-"""A SQLite file laid open, to be moved from or to."""
+"""A SQLite file opened for a copy."""
 
 from __future__ import annotations
 
@@ -8,66 +8,71 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from antiphon.stores import statements
-from antiphon.stores.dump import TABLES, Row, Table, another
+from antiphon.stores import dump, statements
+from antiphon.stores.dump import TABLES, Row, Table
 from antiphon.stores.invariants import system_clock
 from antiphon.stores.sqlite.file import connect, open_database, read_schema
 from antiphon.stores.sqlite.writer_thread import transaction
-from antiphon.types.errors import BadSettings, Conflict, Unavailable
+from antiphon.types.errors import Unavailable
 
 SQL = statements.load_statements("sqlite_moving")
 
 
-class SqliteInventory:
-    """See `Inventory`. Its own connection, in a thread of whoever asks."""
+class SqliteDump:
+    """See `Dump`; a connection of its own, used in the caller's worker threads."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 
     @classmethod
-    async def open(cls, path: Path, *, new: bool = False) -> SqliteInventory:
-        """The file as it is; made, or brought to this version's form, where it may be `new`.
+    async def open(cls, path: Path, *, new: bool = False) -> SqliteDump:
+        """Open the file as it is; with `new` create it, or migrate it to this version's schema.
 
         Raises `BadSettings`.
         """
-        return cls(await asyncio.to_thread(_opened, path, new))
+        if new:
+            return cls(await asyncio.to_thread(open_database, path, system_clock(), moving=True))
+        found, known = await asyncio.to_thread(read_schema, path)
+        if found != known:
+            raise dump.wrong_schema(f"schema {found}" if found else f"no database at {path}", known)
+        return cls(await asyncio.to_thread(connect, path))
 
-    async def hold(self) -> None:
-        """See `Inventory.hold`: what others want to write is refused until the end."""
-        await self._work(_hold)
+    async def lock(self) -> None:
+        """See `Dump.lock`."""
+        await self._work(_lock)
 
-    async def driven(self) -> int:
-        """See `Inventory.driven`."""
-        return int(await self._work(_value, "driven", system_clock()))
+    async def count_driven_runs(self) -> int:
+        """See `Dump.count_driven_runs`."""
+        return int(await self._work(_value, "count_driven_runs", system_clock()))
 
-    async def counts(self) -> Mapping[str, int]:
-        """See `Inventory.counts`."""
+    async def count_rows(self) -> Mapping[str, int]:
+        """See `Dump.count_rows`."""
         return {
             table.name: int(await self._work(_value, f"count_{table.name}")) for table in TABLES
         }
 
     async def read(self, table: Table, after: Row) -> Sequence[Row]:
-        """See `Inventory.read`."""
+        """See `Dump.read`."""
         rows: list[Row] = await self._work(_read, table, after)
         return rows
 
     async def progress(self) -> bytes | None:
-        """See `Inventory.progress`."""
-        noted: bytes | None = await self._work(_value, "progress")
-        return noted
+        """See `Dump.progress`."""
+        stored: bytes | None = await self._work(_value, "progress")
+        return stored
 
     async def write(
         self, table: Table, rows: Sequence[Row], before: bytes | None, progress: bytes
     ) -> None:
-        """See `Inventory.write`."""
+        """See `Dump.write`."""
         await self._work(_write, table, rows, before, progress)
 
     async def finish(self) -> None:
-        """See `Inventory.finish`; the file counts on by itself."""
-        await self._work(_finish)
+        """See `Dump.finish`; the file numbers new rows by itself."""
+        await self._work(_value, "delete_progress")
 
     async def close(self) -> None:
-        """See `Inventory.close`."""
+        """See `Dump.close`."""
         await asyncio.to_thread(self._connection.close)
 
     async def _work(self, work: Any, *args: Any) -> Any:
@@ -77,29 +82,11 @@ class SqliteInventory:
             raise Unavailable(f"The database cannot be used: {fault}.") from fault
 
 
-def _opened(path: Path, new: bool) -> sqlite3.Connection:
-    if new:
-        return open_database(path, system_clock(), moving=True)
-    found, known = read_schema(path)
-    if found != known:
-        raise BadSettings(
-            "The database has not this version's form.",
-            expected=f"schema {known}",
-            received=f"schema {found}" if found else f"no database at {path}",
-            hint="`antiphon migrate --database ...` brings it to this form; nothing is lost.",
-        )
-    return connect(path)
-
-
-def _hold(connection: sqlite3.Connection) -> None:
+def _lock(connection: sqlite3.Connection) -> None:
     try:
         connection.execute("BEGIN IMMEDIATE")
     except sqlite3.OperationalError as fault:
-        raise Conflict(
-            "Somebody writes to the database.",
-            expected="a database that nobody uses",
-            hint="Stop what serves it, and try again.",
-        ) from fault
+        raise dump.database_in_use() from fault
 
 
 def _value(connection: sqlite3.Connection, name: str, *values: Any) -> Any:
@@ -108,14 +95,13 @@ def _value(connection: sqlite3.Connection, name: str, *values: Any) -> Any:
 
 
 def _read(connection: sqlite3.Connection, table: Table, after: Row) -> list[Row]:
-    cursor = connection.execute(SQL[f"read_{table.name}"], (*after, table.at_once))
-    return [_flagged(table, row) for row in cursor]
-
-
-def _flagged(table: Table, row: Row) -> Row:
+    rows = connection.execute(SQL[f"read_{table.name}"], (*after, table.at_once)).fetchall()
     if not table.flags:
-        return row
-    return tuple(bool(it) if place in table.flags else it for place, it in enumerate(row))
+        return rows
+    return [
+        tuple(bool(it) if place in table.flags else it for place, it in enumerate(row))
+        for row in rows
+    ]
 
 
 def _write(
@@ -127,14 +113,10 @@ def _write(
 ) -> None:
     with transaction(connection):
         if _value(connection, "progress") != before:
-            raise another()
-        if table.name == "files":  # which lie in two tables here
+            raise dump.concurrent_copy()
+        if table.name == "files":  # a file is a row of each of two tables here
             connection.executemany(SQL["write_files"], [row[:4] for row in rows])
             connection.executemany(SQL["write_contents"], rows)
         else:
             connection.executemany(SQL[f"write_{table.name}"], rows)
-        connection.execute(SQL["note_progress"], (progress,))
-
-
-def _finish(connection: sqlite3.Connection) -> None:
-    connection.execute(SQL["drop_progress"])
+        connection.execute(SQL["save_progress"], (progress,))

@@ -9,7 +9,7 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 from antiphon.stores import statements
-from antiphon.stores.dump import half_moved
+from antiphon.stores.dump import unfinished_copy
 from antiphon.stores.sqlite.reads import SQL
 from antiphon.stores.sqlite.writer_thread import CHECKPOINT_PAGES, LOCK_SECONDS, transaction
 from antiphon.stores.statements import SchemaVersion
@@ -42,8 +42,8 @@ def open_database(path: Path, now: int, *, moving: bool = False) -> sqlite3.Conn
             for pragma in _PRAGMAS:
                 connection.execute(f"PRAGMA {pragma}")
             _migrate(connection, path, now)
-            if not moving and connection.execute(SQL["half_moved"]).fetchone():
-                raise half_moved()
+            if not moving and connection.execute(SQL["unfinished_copy"]).fetchone():
+                raise unfinished_copy()
             undo.pop_all()
     except (OSError, sqlite3.Error) as fault:
         raise _unusable_error(path, fault) from fault

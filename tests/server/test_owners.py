@@ -18,10 +18,9 @@ import httpx2
 import pytest
 
 from antiphon.api import operations
-from antiphon.runtime.admin.deletion import OwnerDeleter
 from antiphon.runtime.admin.export import OwnerExporter
 from antiphon.runtime.admin.import_owner import OwnerImporter
-from antiphon.runtime.admin.owners import OwnerService
+from antiphon.runtime.admin.owners import OwnerDeleter, OwnerService
 from antiphon.runtime.admin.provider_keys import Cipher, ProviderKeyService
 from antiphon.runtime.embedded_transport import AsyncEmbeddedTransport
 from antiphon.runtime.runtime import mint

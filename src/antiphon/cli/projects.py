@@ -11,7 +11,7 @@ from argparse import ArgumentParser, Namespace
 from antiphon.api import operations
 from antiphon.cli.output import format_table, format_time, note, print_json
 from antiphon.ports import AdminStore
-from antiphon.runtime.admin.projects import ProjectService
+from antiphon.runtime.admin.accounts import ProjectService
 from antiphon.runtime.runtime import mint, open_store
 from antiphon.settings.loading import LoadedSettings
 from antiphon.settings.settings import Settings

@@ -1,7 +1,8 @@
-"""Decisions about the accounts of people who log in."""
+"""Decisions about the accounts of people who log in, and about the limits of keys."""
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
 from typing import Any
@@ -9,8 +10,9 @@ from typing import Any
 from msgspec.structs import replace
 
 from antiphon.engine import sanitize
-from antiphon.types.accounts import Account, Person
-from antiphon.types.errors import Conflict, InvalidRequest, SignInRefused
+from antiphon.engine.snapshot import Snapshot
+from antiphon.types.accounts import PERIODS, Account, Limits, Person
+from antiphon.types.errors import Conflict, InvalidRequest, QuotaExceeded, SignInRefused
 from antiphon.types.terminal_safe import INVISIBLE
 
 MAX_NAME = 128
@@ -111,3 +113,60 @@ def sign_in(account: Account, generation: int, now: int) -> Account:
 def sign_in_error() -> SignInRefused:
     """Return the error for every failed login: the same words for each cause."""
     return SignInRefused("The name or the password is wrong.")
+
+
+# Limits of a key.
+
+RETRY_AFTER_SECONDS = 5  # a guess: the end of the key's runs is not known
+
+_RAISE = "An admin can raise the limit of the key."
+
+
+def check_run_quota(snapshot: Snapshot, limits: Limits, *, less: int = 0) -> None:
+    """Raise `QuotaExceeded` if the key may not begin a run now.
+
+    `less` is the number of its runs that end in the same transaction.
+    """
+    running = snapshot.running - less
+    if limits.runs_at_once is not None and running >= limits.runs_at_once:
+        raise QuotaExceeded(
+            f"Runs of this key that have not ended: {running}.",
+            expected=f"at most {limits.runs_at_once} at once",
+            received="one more",
+            hint=f"Finish or cancel one of them. {_RAISE}",
+            retry_after=RETRY_AFTER_SECONDS,
+            limit="runs_at_once",
+        )
+    check_turn_quota(snapshot, limits)
+
+
+def check_turn_quota(snapshot: Snapshot, limits: Limits) -> None:
+    """Raise `QuotaExceeded` if today's tokens (UTC) are used up."""
+    if limits.tokens_per_day is not None and snapshot.tokens >= limits.tokens_per_day:
+        raise QuotaExceeded(
+            f"The runs of this key have used {snapshot.tokens} tokens today (UTC).",
+            expected=f"less than {limits.tokens_per_day} a day",
+            hint=_RAISE,
+            retry_after=math.ceil(_seconds_left(snapshot.now, PERIODS["tokens"])),
+            limit="tokens_per_day",
+        )
+
+
+def seconds_left_in_minute(now: int) -> float:
+    """Return the seconds until the next minute begins."""
+    return _seconds_left(now, PERIODS["requests"])
+
+
+def request_limit_error(limit: int, left: float) -> QuotaExceeded:
+    """Return the error for a request above the limit per minute; `left` is in seconds."""
+    return QuotaExceeded(
+        "This key has made too many requests in this minute.",
+        expected=f"at most {limit} a minute",
+        hint=_RAISE,
+        retry_after=math.ceil(left),
+        limit="requests_per_minute",
+    )
+
+
+def _seconds_left(now: int, period: int) -> float:
+    return (period - now % period) / 1000

@@ -15,7 +15,7 @@ import msgspec
 from msgspec.structs import replace
 
 from antiphon.api import operations
-from antiphon.engine import quotas
+from antiphon.engine import accounts
 from antiphon.engine.destinations import adopt_destination, provider_name
 from antiphon.engine.snapshot import ChangeSet, RunUpdate, Snapshot
 from antiphon.engine.turn import TurnResult
@@ -187,7 +187,7 @@ def create_run(
     if displaced and if_busy in ("reject", "wait"):
         raise _run_active_error(unit.run)
     less = displaced and unit.lease.key_id == by.key_id
-    quotas.check_run_quota(snapshot, by.limits, less=int(less))
+    accounts.check_run_quota(snapshot, by.limits, less=int(less))
     if displaced and unit.close_some_calls(Status.CANCELLED):
         return replace(unit.build(), more=True)
     if displaced:
@@ -258,7 +258,7 @@ def request_turn(
             )
         case AwaitRequest():
             lease = adopt_destination(run, lease, serves, adopt)
-            quotas.check_turn_quota(snapshot, by.limits)
+            accounts.check_turn_quota(snapshot, by.limits)
             wanted = replace(lease, wanted=True, fresh=fresh, due_at=None, trace=by.trace)
             unit = UnitOfWork(replace(snapshot, lease=wanted), _no_mint)
             if claimant is not None:

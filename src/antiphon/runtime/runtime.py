@@ -20,11 +20,10 @@ from antiphon.ports import LEASES, QUEUE, Store
 from antiphon.providers.catalog import Catalog, ModelChoice
 from antiphon.providers.model_info import ModelWindows, Prices
 from antiphon.runtime import liveness, wiring
-from antiphon.runtime.admin.deletion import OwnerDeleter
 from antiphon.runtime.admin.dispatch import AdminDispatcher
 from antiphon.runtime.admin.export import OwnerExporter
 from antiphon.runtime.admin.import_owner import OwnerImporter
-from antiphon.runtime.admin.owners import OwnerService
+from antiphon.runtime.admin.owners import OwnerDeleter, OwnerService
 from antiphon.runtime.admin.provider_keys import ProviderKeyService
 from antiphon.runtime.destinations import Destinations
 from antiphon.runtime.liveness import LeaseWatch

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from antiphon.engine import quotas
+from antiphon.engine import accounts
 from antiphon.ports import AdminStore
 from antiphon.types.accounts import Counter, Principal
 
@@ -28,12 +28,12 @@ class RequestQuota:
             return
         left = self._refused.get((by.key_id, limit), 0.0) - time.monotonic()
         if left > 0:
-            raise quotas.request_limit_error(limit, left)
+            raise accounts.request_limit_error(limit, left)
         counted = await self._store.count_usage(Counter(by.key_id, "requests"), 1)
         if counted.total > limit:
-            left = quotas.seconds_left_in_minute(counted.now)
+            left = accounts.seconds_left_in_minute(counted.now)
             self._remember_refusal((by.key_id, limit), left)
-            raise quotas.request_limit_error(limit, left)
+            raise accounts.request_limit_error(limit, left)
 
     def _remember_refusal(self, whose: tuple[str, int], left: float) -> None:
         if len(self._refused) >= MAX_REMEMBERED:

@@ -20,11 +20,10 @@ from antiphon.ports import (
     Store,
 )
 from antiphon.providers.scripted import ScriptedProvider, ScriptGate
-from antiphon.runtime.admin.deletion import OwnerDeleter
 from antiphon.runtime.admin.dispatch import AdminDispatcher
 from antiphon.runtime.admin.export import OwnerExporter
 from antiphon.runtime.admin.import_owner import OwnerImporter
-from antiphon.runtime.admin.owners import OwnerService
+from antiphon.runtime.admin.owners import OwnerDeleter, OwnerService
 from antiphon.runtime.admin.provider_keys import Cipher, ProviderKeyService
 from antiphon.runtime.destinations import Destinations
 from antiphon.runtime.event_reader import RunEventReader

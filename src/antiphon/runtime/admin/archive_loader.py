@@ -23,11 +23,13 @@ from antiphon.runtime.admin.archive import (
     RECORDS,
     EventsRecord,
     FileRecord,
+    NewIds,
     RunRecord,
     ThreadRecord,
+    change_ids,
+    change_owner,
     member,
 )
-from antiphon.runtime.admin.archive_ids import NewIds, change_ids, change_owner
 from antiphon.runtime.admin.archive_reader import ArchiveReader, at
 from antiphon.stores.spool import Record, Spool, Taken
 from antiphon.types import events, ids

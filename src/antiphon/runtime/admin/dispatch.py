@@ -20,11 +20,10 @@ from antiphon.api.operations import (
     UsageReport,
 )
 from antiphon.ports import AdminStore
-from antiphon.runtime.admin.accounts import AccountService
+from antiphon.runtime.admin.accounts import AccountService, ProjectService
 from antiphon.runtime.admin.export import Archive
 from antiphon.runtime.admin.keys import KeyService
 from antiphon.runtime.admin.owners import OwnerService
-from antiphon.runtime.admin.projects import ProjectService
 from antiphon.runtime.responses import to_listed
 from antiphon.types import errors
 from antiphon.types.accounts import AuditEntry, Key, Person, Principal, Project, day

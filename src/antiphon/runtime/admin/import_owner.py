@@ -27,8 +27,7 @@ from antiphon.api.operations import ImportOwner, OwnerImport
 from antiphon.engine import sanitize
 from antiphon.ports import ImportBatch, ImportedEvents, ImportedRun, Store
 from antiphon.runtime.admin import audit
-from antiphon.runtime.admin.archive import FileRecord, RunRecord, ThreadRecord
-from antiphon.runtime.admin.archive_ids import keep, renew
+from antiphon.runtime.admin.archive import FileRecord, RunRecord, ThreadRecord, keep, renew
 from antiphon.runtime.admin.archive_loader import Loaded, load
 from antiphon.runtime.admin.archive_reader import ArchiveReader, Bounds
 from antiphon.stores.spool import Record, Spool, State

@@ -11,11 +11,17 @@ from msgspec.structs import replace
 from antiphon.api import operations
 from antiphon.api.operations import Deleted, Listed, Operation, field_values, given_fields
 from antiphon.engine import validation
+from antiphon.engine.context_window import cut_to_window
+from antiphon.engine.transitions import RunSpec
 from antiphon.ports import IdempotencyKey, ResolvedModel, RunStore
+from antiphon.runtime.attachments import inline_attachments
+from antiphon.runtime.destinations import Destinations
 from antiphon.runtime.responses import OperationHandler, paginate
+from antiphon.settings.settings import Settings
 from antiphon.types.accounts import Principal
 from antiphon.types.ids import Mint
-from antiphon.types.runs import Assistant, McpServer, Sampling
+from antiphon.types.messages import Message, parts, to_chat_completions
+from antiphon.types.runs import Assistant, McpServer, Run, Sampling, Thread
 
 
 class AssistantService:
@@ -84,3 +90,98 @@ class AssistantService:
     ) -> Deleted:
         await self._store.delete(Assistant, by.owner, call.assistant_id)
         return Deleted(call.assistant_id)
+
+
+_SHOWN = {b'"type":"image_url"': "images", b'"type":"file"': "files"}
+"""Marks of pictures and files in a conversation's JSON, with the capability that each needs."""
+
+_OPTIONS = [name for name in operations.RunCall.__struct_fields__ if name in Run.__struct_fields__]
+"""Fields of a run that its request can set."""
+
+_NO_ASSISTANT = Assistant(id="", created_at=0, updated_at=0)
+"""The assistant of a run that names none."""
+
+
+class RunSpecResolver:
+    """Resolves run specifications; rejects what the model's provider does not support."""
+
+    def __init__(
+        self,
+        store: RunStore,
+        default_model: Callable[[], Awaitable[str]],
+        open_model: Callable[[str, str], Awaitable[ResolvedModel]],
+        check_servers: Callable[[Sequence[McpServer]], Awaitable[None]],
+        destinations: Destinations,
+        settings: Settings,
+    ) -> None:
+        self._store = store
+        self._default_model = default_model
+        self._open_model = open_model
+        self._check_servers = check_servers
+        self._destinations = destinations
+        self._settings = settings
+
+    async def resolve(self, call: operations.CreateRun | operations.Process, owner: str) -> RunSpec:
+        """Return the run's specification. Raises `CallerError` where there can be no such run.
+
+        A field that the request does not set is that of the assistant, else the setting of its
+        name.
+        """
+        assistant = _NO_ASSISTANT
+        if call.assistant_id is not None:
+            assistant = await self._store.get(Assistant, owner, call.assistant_id)
+        validation.validate_unique_tools(call.tools)
+        options = {name: _first_given(name, call, assistant, self._settings) for name in _OPTIONS}
+        options["model"] = call.model or assistant.model or await self._default_model()
+        draft = Run(id="", thread_id="", created_at=0, **options)
+        await self._check_servers(draft.mcp_servers)
+        opened = await self._open_model(draft.model, owner)
+        validation.validate_sampling(draft.sampling)
+        if not draft.mcp_servers:  # their tools are known only when the turn runs
+            validation.validate_tool_choice(draft.sampling, draft.tools)
+        validation.validate_provider_support(
+            opened.name, opened.lacks, draft.sampling, draft.tools or draft.mcp_servers
+        )
+        await self._check_attachments(opened, call, owner)
+        return RunSpec(draft, self._destinations.of(opened, draft.mcp_servers))
+
+    async def destination(self, run: Run, owner: str) -> str:
+        """Return where this run's text would be sent from here. Raises `BadSettings`."""
+        opened = await self._open_model(run.model, owner)
+        return self._destinations.of(opened, run.mcp_servers)
+
+    def serves(self, destination: str) -> bool:
+        """Return whether a run with this destination can be run from here."""
+        return self._destinations.serves(destination)
+
+    async def _check_attachments(
+        self, opened: ResolvedModel, call: operations.CreateRun | operations.Process, owner: str
+    ) -> None:
+        """Check that the provider takes the pictures and files of the thread and message."""
+        missing = {mark: lack for mark, lack in _SHOWN.items() if lack in opened.lacks}
+        if not missing:
+            return
+        said: list[bytes] = []
+        if call.thread_id is not None:
+            await self._store.get(Thread, owner, call.thread_id)
+            said.append(cut_to_window(await self._store.context(call.thread_id), None))
+        if isinstance(call, operations.Process) and call.message is not None:
+            new = call.message
+            message = Message(
+                id="",
+                thread_id="",
+                number=0,
+                role=new.role,
+                content=parts(new.content),
+                created_at=0,
+            )
+            said.append(to_chat_completions(message))
+        shown = await inline_attachments(b",".join(filter(None, said)), self._store, owner)
+        if found := [lack for mark, lack in missing.items() if mark in shown]:
+            raise validation.lacks_error(opened.name, found)
+
+
+def _first_given(name: str, *sources: msgspec.Struct) -> Any:
+    """Return the field from the first of these that has it and in which it is not None."""
+    values = (getattr(source, name, None) for source in sources)
+    return next((value for value in values if value is not None), None)

@@ -25,8 +25,7 @@ from antiphon.runtime.event_reader import RunEventReader
 from antiphon.runtime.notify import ChangeCommitter
 from antiphon.runtime.responses import OperationHandler, paginate
 from antiphon.runtime.responses import Response as Response
-from antiphon.runtime.services.assistants import AssistantService
-from antiphon.runtime.services.run_spec import RunSpecResolver
+from antiphon.runtime.services.assistants import AssistantService, RunSpecResolver
 from antiphon.runtime.services.runs import RunService, RunStarter
 from antiphon.runtime.services.threads import ThreadService
 from antiphon.settings.settings import Settings

@@ -22,7 +22,7 @@ from antiphon.runtime.attachments import check_attachments
 from antiphon.runtime.event_reader import PATIENCE, RunEventReader
 from antiphon.runtime.notify import ChangeCommitter
 from antiphon.runtime.responses import OperationHandler, Response, paginate
-from antiphon.runtime.services.run_spec import RunSpecResolver
+from antiphon.runtime.services.assistants import RunSpecResolver
 from antiphon.runtime.services.threads import new_thread
 from antiphon.settings.settings import Settings
 from antiphon.types import errors

@@ -94,12 +94,15 @@ async def _run_server(
     serving: Any, asked: Namespace, settings: Settings, functions: Sequence[Function]
 ) -> int:
     async with AsyncClient(settings=settings) as client:
-        options = {"each_assistant": asked.assistants}
-        if asked.http:
-            async with _open_admission(settings) as admit:
-                await serving.serve_http(client, settings, functions, admit, **options)
-        else:
-            await serving.serve_stdio(client, settings, functions, **options)
+        opening = serving.open_handlers(
+            client, settings, functions, each_assistant=asked.assistants
+        )
+        async with opening as handlers:
+            if asked.http:
+                async with _open_admission(settings) as admit:
+                    await serving.serve_http(handlers, settings, admit)
+            else:
+                await serving.serve_stdio(handlers)
     return 0
 
 

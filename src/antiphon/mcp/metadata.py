@@ -10,10 +10,11 @@ import hashlib
 import logging
 import re
 from collections.abc import Iterable, Iterator
-from typing import Any, TypeGuard
+from typing import Any
 
 import msgspec
 
+from antiphon.types.json_values import is_list, is_object
 from antiphon.types.terminal_safe import clean
 
 LONGEST_DESCRIPTION = 4_096
@@ -75,16 +76,6 @@ def truncate_lists(result: dict[str, Any], most: int) -> None:
             del value[most:]
             if name == "content":
                 value.append({"type": "text", "text": f"[{left_out} more parts were left out.]"})
-
-
-def is_object(value: object) -> TypeGuard[dict[str, Any]]:
-    """Return whether a JSON value is an object."""
-    return isinstance(value, dict)
-
-
-def is_list(value: object) -> TypeGuard[list[Any]]:
-    """Return whether a JSON value is a list."""
-    return isinstance(value, list)
 
 
 # Zero-width characters that no script needs. Joiners stay: scripts and emoji need them.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Coroutine, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from antiphon import deprecated
 from antiphon.client.portal import Portal
@@ -28,8 +28,6 @@ from antiphon.settings.loading import load
 from antiphon.settings.settings import Settings
 from antiphon.tools.blocking import ThreadSafeProgress
 from antiphon.types.messages import ResultPart, Tool, ToolCall, ToolResult
-
-T = TypeVar("T")
 
 
 class McpServerPool:
@@ -125,7 +123,7 @@ class McpServerPool:
 
     def ready(self, seconds: float) -> tuple[ServerState, ...]:
         """Wait for the servers, at most so long; return the states of those that are not ready."""
-        return (*self._unusable, *self._run(self._servers.ready(seconds)))
+        return (*self._unusable, *self._portal.run(self._servers.ready(seconds)))
 
     def states(self) -> tuple[ServerState, ...]:
         """Return the state of each server."""
@@ -133,7 +131,7 @@ class McpServerPool:
         async def states() -> tuple[ServerState, ...]:
             return self._servers.states()
 
-        return (*self._unusable, *self._run(states()))
+        return (*self._unusable, *self._portal.run(states()))
 
     def restart(self, server: str) -> None:
         """Restart a failed server."""
@@ -141,37 +139,37 @@ class McpServerPool:
         async def restart() -> None:
             self._servers.restart(server)
 
-        self._run(restart())
+        self._portal.run(restart())
 
     def resources(self, server: str) -> tuple[ServerResource, ...]:
         """Return the resources of a server."""
-        return self._run(self._servers.resources(server))
+        return self._portal.run(self._servers.resources(server))
 
     def resource_templates(self, server: str) -> tuple[ResourceTemplate, ...]:
         """Return the resource templates of a server."""
-        return self._run(self._servers.resource_templates(server))
+        return self._portal.run(self._servers.resource_templates(server))
 
     def read_resource(self, server: str, uri: str) -> tuple[ResultPart, ...]:
         """Return the content of a resource."""
-        return self._run(self._servers.read_resource(server, uri))
+        return self._portal.run(self._servers.read_resource(server, uri))
 
     def subscribe(self, server: str, uri: str) -> None:
         """Subscribe to changes of a resource; `ClientFeatures.resource_updated` reports them."""
-        self._run(self._servers.subscribe(server, uri))
+        self._portal.run(self._servers.subscribe(server, uri))
 
     def unsubscribe(self, server: str, uri: str) -> None:
         """End the subscription."""
-        self._run(self._servers.unsubscribe(server, uri))
+        self._portal.run(self._servers.unsubscribe(server, uri))
 
     def prompts(self, server: str) -> tuple[Prompt, ...]:
         """Return the prompts of a server."""
-        return self._run(self._servers.prompts(server))
+        return self._portal.run(self._servers.prompts(server))
 
     def get_prompt(
         self, server: str, name: str, arguments: Mapping[str, str] | None = None
     ) -> FilledPrompt:
         """Return the prompt with its arguments filled in."""
-        return self._run(self._servers.get_prompt(server, name, arguments))
+        return self._portal.run(self._servers.get_prompt(server, name, arguments))
 
     def complete(
         self,
@@ -184,7 +182,7 @@ class McpServerPool:
         known: Mapping[str, str] | None = None,
     ) -> Completion:
         """Return values that begin with `begun`, for the argument of a prompt or a template."""
-        return self._run(
+        return self._portal.run(
             self._servers.complete(
                 server, argument, begun, prompt=prompt, template=template, known=known
             )
@@ -192,10 +190,7 @@ class McpServerPool:
 
     def set_logging_level(self, server: str, level: LogLevel) -> None:
         """Request the server's log lines from this level on."""
-        self._run(self._servers.set_logging_level(server, level))
-
-    def _run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        return self._portal.run(coroutine)
+        self._portal.run(self._servers.set_logging_level(server, level))
 
 
 def _unavailable(what: str) -> ToolResult:

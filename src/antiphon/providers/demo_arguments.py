@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from typing import Any, TypeGuard
+from typing import Any
 
 import msgspec
 
+from antiphon.types.json_values import is_object, list_or_empty, object_or_empty
 from antiphon.types.messages import ToolSpec
 
 MAX_ARGUMENTS = 10_000  # characters and values in one call: a schema may refer to itself
@@ -36,11 +37,11 @@ class ArgumentFiller:
         """
         self._left = MAX_ARGUMENTS
         filled = self._value(spec.parameters, "", spec.parameters, 0)
-        return filled if _is_object(filled) else {}
+        return filled if is_object(filled) else {}
 
     def _value(self, schema: Any, name: str, root: dict[str, Any], depth: int) -> Any:
         self._left -= 1 + len(name)
-        if not _is_object(schema) or depth > _MAX_DEPTH or self._left < 0:
+        if not is_object(schema) or depth > _MAX_DEPTH or self._left < 0:
             return None
         for _ in range(_MAX_STEPS):
             given = next((schema[key] for key in ("const", "default") if key in schema), None)
@@ -50,15 +51,15 @@ class ArgumentFiller:
             if inner is None:
                 break
             schema = inner
-        if choices := _list(schema.get("enum")):
+        if choices := list_or_empty(schema.get("enum")):
             choices = choices[:_MAX_CHOICES]
             return self._charge(next(filter(self._mentions, choices), choices[0]))
         match _type(schema):
             case "object":
-                properties = _object(schema.get("properties"))
+                properties = object_or_empty(schema.get("properties"))
                 return {
                     wanted: self._value(properties.get(wanted, {}), wanted, root, depth + 1)
-                    for wanted in _list(schema.get("required"))
+                    for wanted in list_or_empty(schema.get("required"))
                     if isinstance(wanted, str)
                 }
             case "array":
@@ -130,18 +131,18 @@ def _resolve(schema: dict[str, Any], root: dict[str, Any]) -> dict[str, Any] | N
     if isinstance(reference, str):
         target: Any = root
         for step in reference.removeprefix("#").split("/", _MAX_STEPS)[1:]:
-            target = target.get(step) if _is_object(target) else None
-        return _object(target)
+            target = target.get(step) if is_object(target) else None
+        return object_or_empty(target)
     for several in ("anyOf", "oneOf", "allOf"):
-        for choice in _list(schema.get(several))[:_MAX_CHOICES]:
-            if _is_object(choice) and choice.get("type") != "null":
+        for choice in list_or_empty(schema.get(several))[:_MAX_CHOICES]:
+            if is_object(choice) and choice.get("type") != "null":
                 return choice
     return None
 
 
 def _type(schema: dict[str, Any]) -> str:
     kind: Any = schema.get("type", "object" if "properties" in schema else "string")
-    kinds = [kind, *_list(kind)[:_MAX_CHOICES]]
+    kinds = [kind, *list_or_empty(kind)[:_MAX_CHOICES]]
     named = next((name for name in kinds if isinstance(name, str) and name != "null"), None)
     return named or ("null" if "null" in kinds else "string")
 
@@ -150,22 +151,6 @@ def _number(value: Any, otherwise: float) -> float:
     """Return a number of the schema, or `otherwise` if a float cannot hold it exactly."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return value if is_number and abs(value) <= _MAX_NUMBER else otherwise
-
-
-def _is_object(value: Any) -> TypeGuard[dict[str, Any]]:
-    return isinstance(value, dict)
-
-
-def _is_list(value: Any) -> TypeGuard[list[Any]]:
-    return isinstance(value, list)
-
-
-def _object(value: Any) -> dict[str, Any]:
-    return value if _is_object(value) else {}
-
-
-def _list(value: Any) -> list[Any]:
-    return value if _is_list(value) else []
 
 
 _encode = msgspec.json.Encoder().encode

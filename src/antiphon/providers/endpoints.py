@@ -42,12 +42,13 @@ def merge_vendors(tables: Mapping[str, Table]) -> dict[str, Vendor]:
 
     A table without an address changes a vendor's terms; a table with one defines a server.
     """
-    changed = {
-        name: msgspec.structs.replace(VENDORS[name], **_parse_table(name, table, Terms))
-        for name, table in tables.items()
-        if _is_vendor_table(name, table)
-    }
-    return VENDORS | changed
+    vendors = dict(VENDORS)
+    for name, table in tables.items():
+        if _is_vendor_table(name, table):
+            terms = _convert(name, table, Terms)
+            fields = {field: getattr(terms, field) for field in table}
+            vendors[name] = msgspec.structs.replace(vendors[name], **fields)
+    return vendors
 
 
 def _is_vendor_table(name: str, table: Table) -> bool:
@@ -70,21 +71,10 @@ def _parse_server(name: str, table: Table) -> ServerTerms:
             hint=_suggest(name, [*SERVERS, *VENDORS]),
         )
     base: dict[str, Any] = msgspec.to_builtins(known) if known else {}
-    return _convert(name, _merge(base, table), ServerTerms)
-
-
-def _parse_table(name: str, table: Table, kind: type[Terms]) -> dict[str, Any]:
-    """Return the table's values, converted to their types."""
-    terms = _convert(name, table, kind)
-    return {field: getattr(terms, field) for field in table}
-
-
-def _merge(base: Table, table: Table) -> dict[str, Any]:
-    """Return the known entry with the fields of the table; `quirks` are merged field by field."""
     merged = {**base, **table}
-    if isinstance(quirks := table.get("quirks"), dict):
+    if isinstance(quirks := table.get("quirks"), dict):  # merged field by field
         merged["quirks"] = {**base.get("quirks", {}), **quirks}
-    return merged
+    return _convert(name, merged, ServerTerms)
 
 
 def _convert(name: str, table: Table, kind: type[T]) -> T:

@@ -7,8 +7,9 @@ OpenAI counts them; the cost is in US dollars. Invalid values are ignored and ne
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeGuard, cast
+from typing import Any, TypeGuard
 
+from antiphon.types.json_values import object_or_empty
 from antiphon.types.runs import Usage
 
 MAX_COUNT = 10**12
@@ -57,8 +58,8 @@ def _count_cached(fields: Mapping[str, Any]) -> int:
     counts, and Mistral also in details whose name is in the singular.
     """
     places = (
-        _object(fields.get("prompt_tokens_details")).get("cached_tokens"),
-        _object(fields.get("prompt_token_details")).get("cached_tokens"),
+        object_or_empty(fields.get("prompt_tokens_details")).get("cached_tokens"),
+        object_or_empty(fields.get("prompt_token_details")).get("cached_tokens"),
         fields.get("prompt_cache_hit_tokens"),
         fields.get("cached_tokens"),
         fields.get("num_cached_tokens"),
@@ -67,7 +68,7 @@ def _count_cached(fields: Mapping[str, Any]) -> int:
 
 
 def _reasoning_in_details(fields: Mapping[str, Any]) -> int:
-    return _count(_object(fields.get("completion_tokens_details")).get("reasoning_tokens"))
+    return _count(object_or_empty(fields.get("completion_tokens_details")).get("reasoning_tokens"))
 
 
 def _cost(fields: Mapping[str, Any]) -> float | None:
@@ -75,7 +76,7 @@ def _cost(fields: Mapping[str, Any]) -> float | None:
     cost, ticks = fields.get("cost"), fields.get("cost_in_usd_ticks")
     if _is_number(ticks):
         return ticks / TICKS
-    total = _object(cost).get("total_cost", cost)
+    total = object_or_empty(cost).get("total_cost", cost)
     return float(total) if _is_number(total) else None
 
 
@@ -88,7 +89,3 @@ def _is_number(value: Any) -> TypeGuard[int | float]:
     return (
         isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= MAX_COUNT
     )
-
-
-def _object(value: Any) -> dict[str, Any]:
-    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}

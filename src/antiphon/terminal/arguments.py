@@ -14,10 +14,10 @@ from typing import Any
 
 import msgspec
 
-from antiphon.mcp.metadata import is_list
 from antiphon.terminal import spans
 from antiphon.terminal.spans import Line, StyledText
 from antiphon.types.errors import InvalidRequest
+from antiphon.types.json_values import is_list
 from antiphon.types.terminal_safe import clean
 
 MOST_BLANKS = 20

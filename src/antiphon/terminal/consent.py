@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any, Literal
 
-from antiphon.mcp.metadata import is_object
 from antiphon.terminal import arguments, paging, spans
 from antiphon.terminal.input.keyboard import Box, Field, KeyChoice
 from antiphon.terminal.paging import Parts
@@ -19,6 +18,7 @@ from antiphon.terminal.ui import Ui
 from antiphon.tools import schemas
 from antiphon.tools.questions import ConsentAnswer, ConsentRequest, ToolIdentity, tool_identity
 from antiphon.types.errors import InvalidRequest
+from antiphon.types.json_values import is_object
 from antiphon.types.messages import Hints, Tool
 from antiphon.types.terminal_safe import clean, one_line
 

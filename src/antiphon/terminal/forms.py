@@ -12,7 +12,6 @@ import msgspec
 
 from antiphon.mcp.client.client_features import ElicitationAnswer, FormElicitation
 from antiphon.mcp.client.forms import Form, FormField
-from antiphon.mcp.metadata import is_list
 from antiphon.terminal import arguments
 from antiphon.terminal.input import keyboard
 from antiphon.terminal.input.keyboard import Box, KeyChoice, Rows, in_rows
@@ -20,6 +19,7 @@ from antiphon.terminal.paging import Parts
 from antiphon.terminal.spans import Line, StyledText
 from antiphon.terminal.ui import Ui
 from antiphon.types.errors import InvalidRequest
+from antiphon.types.json_values import is_list
 from antiphon.types.terminal_safe import clean
 
 BY_KEY = 9

@@ -153,8 +153,10 @@ class Consent:
 
         A denial overrides all grants. If the model server is unknown, no grant counts.
         """
-        said = self._by_rules(tool)
-        return "allow" if said == "ask" and self._is_granted(tool, by) else said
+        said, now = self._by_rules(tool), tool_identity(tool)
+        if said == "ask" and any(_same(now, each) for each in self._matching_grants(now, by)):
+            return "allow"
+        return said
 
     async def permit(
         self,
@@ -283,10 +285,6 @@ class Consent:
 
     def _by_rules(self, tool: Tool) -> Verdict:
         return self.rules.verdict(tool) or default_verdict(tool)
-
-    def _is_granted(self, tool: Tool, by: ModelServer | None) -> bool:
-        now = tool_identity(tool)
-        return any(_same(now, known) for known in self._matching_grants(now, by))
 
     def _matching_grants(self, now: ToolIdentity, by: ModelServer | None) -> Iterator[ToolGrant]:
         """Yield the grants of this tool for calls of this model server."""

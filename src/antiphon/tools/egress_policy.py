@@ -53,9 +53,10 @@ class EgressPolicy(msgspec.Struct, frozen=True):
         If one address of a name is blocked, all are: a name with both kinds is suspicious.
         """
         if not 0 < port < 65_536 or (self.ports is not None and port not in self.ports):
-            raise BlockedAddress(
-                f"No request may go to port {port}.", expected=self._describe_ports()
+            allowed = (
+                "1 to 65535" if self.ports is None else ", ".join(map(str, sorted(self.ports)))
             )
+            raise BlockedAddress(f"No request may go to port {port}.", expected=allowed)
         addresses = await _addresses(host, port, resolve)
         for address in addresses:
             if not (is_public(address) or self.exempts(host, address, port)):
@@ -69,9 +70,6 @@ class EgressPolicy(msgspec.Struct, frozen=True):
     def exempts(self, host: str, address: Address, port: int) -> bool:
         """Return whether this private address is exempt."""
         return any(each.covers(host, address, port) for each in self.private)
-
-    def _describe_ports(self) -> str:
-        return "1 to 65535" if self.ports is None else ", ".join(map(str, sorted(self.ports)))
 
 
 INTERNET = EgressPolicy()

@@ -6,6 +6,7 @@ import functools
 import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Annotated, Any, Union, cast, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -133,13 +134,9 @@ class Parameters:
         return f"The tool takes: {', '.join(names)}."
 
     def _convert(self, given: dict[str, Any]) -> Any:
-        try:
+        """Convert strictly, else leniently: models sometimes write 3 as "3"."""
+        with suppress(msgspec.ValidationError):
             return msgspec.convert(given, self._struct)
-        except msgspec.ValidationError:
-            return self._convert_leniently(given)
-
-    def _convert_leniently(self, given: dict[str, Any]) -> Any:
-        """Convert leniently: models sometimes write 3 as "3"."""
         try:
             return msgspec.convert(given, self._struct, strict=False)
         except msgspec.ValidationError as error:

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any, TypeGuard
+from typing import Any
 
 import msgspec
+
+from antiphon.types.json_values import is_list, is_object
 
 MOST_FAULTS = 5
 STEPS = 100_000
@@ -49,7 +51,7 @@ def find_argument_errors(arguments: str, schema: Mapping[str, Any]) -> str | Non
         return f"The arguments are not a JSON object: {error}."
     if given is None:
         return None  # some models mean no arguments by it, and servers are sent none
-    if not _is_object(given):
+    if not is_object(given):
         return f"The arguments are not a JSON object: wanted an object, got {_kind(given)}."
     try:
         found = list(islice(_errors(given, schema, "", Budget(STEPS)), MOST_FAULTS))
@@ -61,15 +63,15 @@ def find_argument_errors(arguments: str, schema: Mapping[str, Any]) -> str | Non
 def _errors(value: Any, schema: Any, where: str, budget: Budget) -> Iterator[str]:
     """Recurse as deep as the value, whose depth JSON decoding limits."""
     budget.spend(1)
-    if not _is_object(schema) or "$ref" in schema:
+    if not is_object(schema) or "$ref" in schema:
         return
     if (wanted := _types(schema.get("type"))) and not _fits(value, wanted):
         yield f"{where or _WHERE_IT_STANDS}: wanted {' or '.join(wanted)}, got {_kind(value)}"
         return
     yield from _enum_errors(value, schema.get("enum"), where, budget)
-    if _is_object(value):
+    if is_object(value):
         yield from _object_errors(value, schema, where, budget)
-    elif _is_list(value):
+    elif is_list(value):
         for place, item in enumerate(value):
             yield from _errors(item, schema.get("items"), f"{where}[{place}]", budget)
 
@@ -77,8 +79,8 @@ def _errors(value: Any, schema: Any, where: str, budget: Budget) -> Iterator[str
 def _object_errors(
     value: dict[str, Any], schema: dict[str, Any], where: str, budget: Budget
 ) -> Iterator[str]:
-    known = properties if _is_object(properties := schema.get("properties")) else {}
-    for name in required if _is_list(required := schema.get("required")) else ():
+    known = properties if is_object(properties := schema.get("properties")) else {}
+    for name in required if is_list(required := schema.get("required")) else ():
         budget.spend(1)
         if isinstance(name, str) and name not in value:
             yield f"{_path(where, name)} is missing"
@@ -92,7 +94,7 @@ def _object_errors(
 
 
 def _enum_errors(value: Any, choices: Any, where: str, budget: Budget) -> Iterator[str]:
-    if not isinstance(value, str) or not _is_list(choices):
+    if not isinstance(value, str) or not is_list(choices):
         return
     budget.spend(len(choices))
     if all(isinstance(each, str) for each in choices) and value not in choices:
@@ -102,7 +104,7 @@ def _enum_errors(value: Any, choices: Any, where: str, budget: Budget) -> Iterat
 
 def _types(said: Any) -> Sequence[str]:
     """Return the types that the schema names; none if one of them is unknown."""
-    names: list[Any] = said if _is_list(said) else [said]
+    names: list[Any] = said if is_list(said) else [said]
     known = [name for name in names if isinstance(name, str) and name in _TYPES]
     return known if len(known) == len(names) else ()
 
@@ -142,14 +144,6 @@ _TYPES = {
 """Kinds of values that a lenient server accepts for each type."""
 
 _COMBINING = ("allOf", "anyOf", "oneOf", "if", "dependentSchemas", "$ref", "$dynamicRef")
-
-
-def _is_object(value: Any) -> TypeGuard[dict[str, Any]]:
-    return isinstance(value, dict)
-
-
-def _is_list(value: Any) -> TypeGuard[list[Any]]:
-    return isinstance(value, list)
 
 
 def _path(where: str, name: str) -> str:

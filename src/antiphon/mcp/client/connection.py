@@ -188,12 +188,15 @@ class Connection:
                 continue
             try:
                 async with anyio.create_task_group() as group:
-                    group.start_soon(self._cancel_on_resubscription, group.cancel_scope)
+                    group.start_soon(_cancel_when, self._filter.changed, group.cancel_scope)
                     async with self._client.listen(**wanted) as changes:
                         pause = FIRST_PAUSE
                         self._stale.set()  # what changed before this is not told again
                         async for event in changes:
-                            self._handle_event(event)
+                            if isinstance(event, ResourceUpdated):
+                                self._host.resource_updated(self.config.name, event.uri)
+                            else:
+                                self._stale.set()
                     group.cancel_scope.cancel()
             except* MCPError as refused:
                 if _is_unsupported(refused):
@@ -204,10 +207,6 @@ class Connection:
                 await anyio.sleep(pause)
                 pause = min(pause * 2, LAST_PAUSE)
 
-    async def _cancel_on_resubscription(self, scope: anyio.CancelScope) -> None:
-        await self._filter.changed.wait()
-        scope.cancel()
-
     def _subscription_options(self) -> dict[str, Any]:
         has = self._client.server_capabilities
         wanted: dict[str, Any] = {}
@@ -216,12 +215,6 @@ class Connection:
         if self._filter.uris:
             wanted["resource_subscriptions"] = sorted(self._filter.uris)
         return wanted
-
-    def _handle_event(self, event: object) -> None:
-        if isinstance(event, ResourceUpdated):
-            self._host.resource_updated(self.config.name, event.uri)
-        else:
-            self._stale.set()
 
     async def _handle_notification(self, message: types.ServerNotification | Exception) -> None:
         """Handle a notification of protocols before 2026-07-28, which need no subscription."""

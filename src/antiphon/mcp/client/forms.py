@@ -9,8 +9,9 @@ from typing import Any, Literal, TypeGuard, cast
 
 import msgspec
 
-from antiphon.mcp.metadata import LONGEST_WORD, clean_line, clean_text, is_list, is_object
+from antiphon.mcp.metadata import LONGEST_WORD, clean_line, clean_text
 from antiphon.types.errors import InvalidRequest
+from antiphon.types.json_values import is_list, is_object
 
 Kind = Literal["text", "number", "integer", "boolean", "choice", "choices"]
 Value = str | int | float | bool | list[str]

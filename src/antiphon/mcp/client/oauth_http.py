@@ -55,20 +55,19 @@ class OAuthHttpClient:
         """
         async with asyncio.timeout(SECONDS):
             for _ in range(MAX_REDIRECTS):
-                self._check(request.url)
+                url = request.url
+                if url.scheme != "https" and not (
+                    is_loopback(url.host) or url.origin == self._server.origin
+                ):
+                    raise Unavailable(f"its login would go to {url.host} without encryption")
                 answer = await self._send(request)
                 onward = answer.next_request
                 if onward is None or onward.method != request.method:
                     return answer
-                if onward.url.origin != request.url.origin:
+                if onward.url.origin != url.origin:
                     return answer
                 request = onward
         raise Unavailable(f"{request.url.host} redirects its login more than {MAX_REDIRECTS} times")
-
-    def _check(self, url: httpx2.URL) -> None:
-        if url.scheme == "https" or is_loopback(url.host) or url.origin == self._server.origin:
-            return
-        raise Unavailable(f"its login would go to {url.host} without encryption")
 
     async def _send(self, request: httpx2.Request) -> httpx2.Response:
         # Built again for this client's own headers: above all, no compression.
@@ -93,17 +92,13 @@ class OAuthHttpClient:
 
 def _login_policy(host: str, reach: EgressPolicy) -> EgressPolicy:
     """Return where requests for a server of this host may go: a local server may name any host."""
-    if is_loopback(host) or _is_private(host):
-        return EVERYWHERE
-    return EgressPolicy((*reach.private, Exemption(host)), reach.ports)
-
-
-def _is_private(host: str) -> bool:
     try:
         address = parse_address(host)
     except ValueError:
-        return False
-    return address is not None and not is_public(address)
+        address = None
+    if is_loopback(host) or (address is not None and not is_public(address)):
+        return EVERYWHERE
+    return EgressPolicy((*reach.private, Exemption(host)), reach.ports)
 
 
 # The target of the redirect.

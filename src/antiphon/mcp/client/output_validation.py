@@ -14,8 +14,9 @@ from urllib.parse import unquote
 
 import msgspec
 
-from antiphon.mcp.metadata import clean_line, is_list, is_object
+from antiphon.mcp.metadata import clean_line
 from antiphon.tools.schemas import Budget, TooCostly
+from antiphon.types.json_values import is_list, is_object
 
 STEPS = 200_000
 """Budget of comparisons between a part of an output and a part of a schema:

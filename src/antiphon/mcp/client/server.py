@@ -195,16 +195,15 @@ class ServerSupervisor:
             delay = patience.after(self._clock() - began if was_ready else None)
             if delay is None:
                 self._retry_at = self._clock() + patience.after_failure()
-                await self._wait_for_demand(why, session)
+                self._wanted.clear()
+                self._record_end("failed", why, session)
+                await self._wanted.wait()
+                self._set_status("restarting", why)
             else:
                 self._record_end("restarting", why, session)
-                await self._pause(delay)
-
-    async def _wait_for_demand(self, why: str, session: Connection | None) -> None:
-        self._wanted.clear()
-        self._record_end("failed", why, session)
-        await self._wanted.wait()
-        self._set_status("restarting", why)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(delay):
+                        await self._stopping.wait()
 
     async def _run_session(self) -> tuple[Connection | None, bool, str]:
         """Run one session; return it, whether it was ever ready, and why it ended."""
@@ -297,11 +296,6 @@ class ServerSupervisor:
         self._state_changed.set()
         self._state_changed = asyncio.Event()
         self._changed(self.state)
-
-    async def _pause(self, seconds: float) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._stopping.wait()
 
     def _describe_absence(self) -> str:
         """Return why it is not available, with its last lines of stderr."""

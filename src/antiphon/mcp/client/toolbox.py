@@ -127,8 +127,10 @@ class AsyncMcpServerPool:
         """Call the tool on its server, which validates the arguments."""
         found = self._table().get(call.name)
         if found is None:
+            absent = [each for each in self.states() if each.status not in {"ready", "disabled"}]
+            states = " ".join(f"{each.server} is {each.status}." for each in absent)
             return ToolResult(
-                f"There is no tool {call.name}. {self._describe_absent_servers()}".rstrip(),
+                f"There is no tool {call.name}. {states}".rstrip(),
                 is_error=True,
                 fault="unknown_tool",
             )
@@ -304,11 +306,6 @@ class AsyncMcpServerPool:
             for tool in server.tools:
                 table.setdefault(tool.spec.name, (server, tool))
         return table
-
-    def _describe_absent_servers(self) -> str:
-        """Return a text about absent servers that may have offered the tool."""
-        absent = [each for each in self.states() if each.status not in {"ready", "disabled"}]
-        return " ".join(f"{each.server} is {each.status}." for each in absent)
 
 
 def __getattr__(name: str) -> Any:

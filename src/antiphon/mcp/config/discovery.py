@@ -17,12 +17,12 @@ import msgspec
 from msgspec.structs import replace
 
 from antiphon.mcp.config.parser import ParsedServer, legal_names, parse_json, parse_servers
-from antiphon.mcp.metadata import is_object
 from antiphon.settings import private_files
 from antiphon.settings.paths import config_folder
 from antiphon.settings.settings import Settings
 from antiphon.settings.trust import TrustedFiles, open_trust_record, place, read_regular
 from antiphon.types.errors import BadSettings, InvalidRequest, NotFound
+from antiphon.types.json_values import is_object
 
 # The user's `mcp.json`, written by `antiphon mcp add` in the format that other programs use.
 
@@ -267,13 +267,13 @@ _NONE: tuple[UnapprovedFile, ...] = ()
 
 def _with_absolute_cwd(servers: Iterable[ParsedServer], folder: Path) -> tuple[ParsedServer, ...]:
     """Resolve working folders relative to the file that names them."""
+
+    def absolute(cwd: str | None) -> str | None:
+        if cwd is None or cwd.startswith("${"):
+            return cwd
+        return str(folder / Path(cwd).expanduser())
+
     return tuple(
-        replace(each, config=replace(each.config, cwd=_absolute(folder, each.config.cwd)))
+        replace(each, config=replace(each.config, cwd=absolute(each.config.cwd)))
         for each in servers
     )
-
-
-def _absolute(folder: Path, cwd: str | None) -> str | None:
-    if cwd is None or cwd.startswith("${"):
-        return cwd
-    return str(folder / Path(cwd).expanduser())

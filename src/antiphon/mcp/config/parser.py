@@ -16,8 +16,8 @@ import msgspec
 from msgspec.structs import replace
 
 from antiphon.mcp.config.server_config import LogLevel, Mode, OAuth, ServerConfig, Transport
-from antiphon.mcp.metadata import is_list, is_object
 from antiphon.types.errors import BadSettings
+from antiphon.types.json_values import is_list, is_object
 
 
 class ParsedServer(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,7 +39,8 @@ def parse_json(content: bytes, origin: str) -> dict[str, dict[str, Any]]:
     milliseconds, which most programs write.
     """
     try:
-        whole = msgspec.json.decode(_strip_comments(content.removeprefix(b"\xef\xbb\xbf")))
+        content = content.removeprefix(b"\xef\xbb\xbf")
+        whole = msgspec.json.decode(_JSONC.sub(lambda found: found[1] or b" ", content))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadSettings(f"{origin} is not JSON: {error}", expected=_EXPECTED) from error
     for path in _PLACES:
@@ -85,10 +86,6 @@ _JSONC = re.compile(
 )
 
 Converter = Callable[[Any], Any]
-
-
-def _strip_comments(content: bytes) -> bytes:
-    return _JSONC.sub(lambda found: found[1] or b" ", content)
 
 
 def _in_seconds(table: Any) -> dict[str, Any]:

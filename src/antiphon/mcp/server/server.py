@@ -53,12 +53,12 @@ INSTRUCTIONS = (
 _Context = ServerRequestContext[Any, Any]
 
 
-def create_server(handlers: McpHandlers, version: str) -> Server[Any]:
+def _create_server(handlers: McpHandlers) -> Server[Any]:
     """Return a server for any number of connections."""
     sdk_handlers = _SdkHandlers(handlers)
     return Server(
         "antiphon",
-        version=version,
+        version=antiphon.__version__,
         title="Antiphon",
         instructions=INSTRUCTIONS,
         on_list_tools=sdk_handlers.list_tools,
@@ -190,69 +190,51 @@ Admit = Callable[[Scope], Awaitable[None]]
 """Admits a request, or raises `Unauthorized` or `Forbidden`."""
 
 
-async def serve_stdio(
-    client: AsyncClient,
-    settings: Settings,
-    functions: Sequence[Function],
-    *,
-    each_assistant: bool,
-) -> None:
-    """Serve the program that started this one, until it closes our stdin."""
-    async with _open_handlers(
-        client, settings, functions, each_assistant=each_assistant
-    ) as handlers:
-        server = create_server(handlers, antiphon.__version__)
-        async with stdio_server(stdin=_stdin()) as (read, write):
-            await server.run(read, write, server.create_initialization_options())
-
-
-async def serve_http(
-    client: AsyncClient,
-    settings: Settings,
-    functions: Sequence[Function],
-    admit: Admit,
-    *,
-    each_assistant: bool,
-) -> None:
-    """Serve clients on this machine, at `http://127.0.0.1:PORT/mcp`, until cancelled."""
-    async with _open_handlers(
-        client, settings, functions, each_assistant=each_assistant
-    ) as handlers:
-        listener = _bind(settings.port)
-        port = listener.getsockname()[1]
-        app = create_server(handlers, antiphon.__version__).streamable_http_app(
-            streamable_http_path=PATH,
-            max_request_body_size=settings.max_body,
-            transport_security=_local_hosts_only(port),
-        )
-        config = uvicorn.Config(
-            _RequireAdmission(app, admit),
-            lifespan="on",
-            ws="none",
-            log_config=None,
-            log_level="error",
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            timeout_graceful_shutdown=LAST_WORDS,
-        )
-        await _Server(config, f"http://{HOST}:{port}{PATH}").until_cancelled(listener)
-
-
 @asynccontextmanager
-async def _open_handlers(
+async def open_handlers(
     client: AsyncClient,
     settings: Settings,
     functions: Sequence[Function],
     *,
     each_assistant: bool,
 ) -> AsyncGenerator[McpHandlers]:
+    """Yield the handlers of requests, for `serve_stdio` or `serve_http`."""
     quiet_sdk_logging()  # the SDK would print clients' mistakes on stderr, a person's screen
     handlers = McpHandlers(client, settings, functions=functions, each_assistant=each_assistant)
     try:
         yield handlers
     finally:
         await handlers.close()
+
+
+async def serve_stdio(handlers: McpHandlers) -> None:
+    """Serve the program that started this one, until it closes our stdin."""
+    server = _create_server(handlers)
+    async with stdio_server(stdin=_stdin()) as (read, write):
+        await server.run(read, write, server.create_initialization_options())
+
+
+async def serve_http(handlers: McpHandlers, settings: Settings, admit: Admit) -> None:
+    """Serve clients on this machine, at `http://127.0.0.1:PORT/mcp`, until cancelled."""
+    listener = _bind(settings.port)
+    port = listener.getsockname()[1]
+    app = _create_server(handlers).streamable_http_app(
+        streamable_http_path=PATH,
+        max_request_body_size=settings.max_body,
+        transport_security=_local_hosts_only(port),
+    )
+    config = uvicorn.Config(
+        _RequireAdmission(app, admit),
+        lifespan="on",
+        ws="none",
+        log_config=None,
+        log_level="error",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=LAST_WORDS,
+    )
+    await _Server(config, f"http://{HOST}:{port}{PATH}").until_cancelled(listener)
 
 
 class _Server(uvicorn.Server):

@@ -184,6 +184,10 @@ AmendProject = Callable[[Project], Project | None]
 """Pure function from a project to the new project; None removes it."""
 
 
+FilterValue = str | bool | None
+"""What a list of records is asked for in one field; None for everything."""
+
+
 class RecordPage(msgspec.Struct, frozen=True):
     """One page of a list, and whether there is more."""
 
@@ -349,7 +353,7 @@ class RunStore(Protocol):
         *,
         limit: int,
         after: str | None = None,
-        **where: str | None,
+        **where: FilterValue,
     ) -> RecordPage:
         """Return a page of records after the one with id `after`.
 

@@ -14,10 +14,11 @@ _LATEST = 2**63 - 1  # the largest time that a database holds
 
 
 class Position(NamedTuple):
-    """A place in the list: the time of the thread's last change (ms) and its id.
+    """A place in the list: what orders it, such as the time of the last change (ms), and the id.
 
-    It stays valid when that thread moves to the front or is deleted: the next page neither repeats
-    nor skips a thread that stayed.
+    Databases order by the columns of these names, the greatest first. A place stays valid when that
+    thread moves to the front or is deleted: the next page neither repeats nor skips a thread that
+    stayed.
     """
 
     updated_at: int
@@ -25,7 +26,7 @@ class Position(NamedTuple):
 
     def cursor(self) -> str:
         """Return the position as `after` takes it."""
-        return f"{self.updated_at}.{self.id}"
+        return ".".join(map(str, self))
 
 
 def position_of(thread: Thread) -> Position:
@@ -47,6 +48,6 @@ def position_from(cursor: str) -> Position:
     return Position(int(moment), thread_id)
 
 
-def list_start(after: str | None, order: str | None) -> Position | str | None:
+def list_start(after: str | None, order: object) -> Position | str | None:
     """Parse `after`: a cursor in the order `activity`, else an id. Raises `NotFound`."""
     return position_from(after) if after is not None and order == "activity" else after

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from antiphon.api.operations import Listed
-from antiphon.ports import RecordPage, RunStore
+from antiphon.ports import FilterValue, RecordPage, RunStore
 
 OperationHandler = Callable[..., Awaitable[Any]]
 """Executes an operation for a principal, under an idempotency key if there is one."""
@@ -38,7 +38,7 @@ async def paginate(
     owner: str,
     limit: int,
     after: str | None,
-    **where: str | None,
+    **where: FilterValue,
 ) -> Listed[Any]:
     """Return a page of an owner's records of a kind, as `Store.list` finds them."""
     return to_listed(await store.list(kind, owner, limit=limit, after=after, **where))

@@ -9,7 +9,7 @@ import msgspec
 
 from antiphon.engine.context_window import SUMMARY, tokens
 from antiphon.engine.thread_order import Position
-from antiphon.ports import Context, EventPage, Landmark
+from antiphon.ports import Context, EventPage, FilterValue, Landmark
 from antiphon.stores import invariants
 from antiphon.types.accounts import AuditEntry, Key, Person, Project, ProviderKey
 from antiphon.types.messages import Message, Upload, to_chat_completions
@@ -22,32 +22,38 @@ LIST_PAGE_BYTES = 2_000_000  # of a list in one page; a single item may be large
 
 
 class TableOfKind(NamedTuple):
-    """The table and columns of a kind of record; constants, nothing comes from a caller."""
+    """The table and columns of a kind of record; constants, nothing comes from a caller.
+
+    `scopes` and `filters` are columns by which a list may be narrowed, each of the name of a field.
+    A page begins after a record of its scope; that record need not be one that the filters find.
+    """
 
     table: str
     key: str = "seq"
     newest_first: bool = True
     owned: str = "owner = :owner"
-    scopes: Mapping[str, str] = {}
+    scopes: Sequence[str] = ()
+    filters: Sequence[str] = ()
 
 
 KINDS: Mapping[type[Any], TableOfKind] = {
     Assistant: TableOfKind("assistants"),
     Upload: TableOfKind("uploads"),
-    Thread: TableOfKind("threads", scopes={"parent_id": "parent_id = :parent_id"}),
-    Run: TableOfKind("runs", scopes={"thread_id": "thread_id = :thread_id"}),
+    Thread: TableOfKind("threads", scopes=("parent_id",)),
+    Run: TableOfKind("runs", scopes=("thread_id",)),
     Message: TableOfKind(
         "messages",
         key="number",
         newest_first=False,
         owned=":owner = (SELECT owner FROM threads WHERE threads.id = thread_id)",
-        scopes={"thread_id": "thread_id = :thread_id"},
+        scopes=("thread_id",),
     ),
     Action: TableOfKind(
         "actions",
         newest_first=False,
         owned=":owner = (SELECT owner FROM runs WHERE runs.id = run_id)",
-        scopes={"run_id": "run_id = :run_id"},
+        scopes=("run_id",),
+        filters=("status",),
     ),
 }
 
@@ -80,17 +86,22 @@ class RunRow(NamedTuple):
 class RecordQuery:
     """A SELECT of one kind of record; values of callers are bound parameters."""
 
-    def __init__(self, kind: type[Any], owner: str | None, where: Mapping[str, str | None]) -> None:
+    def __init__(
+        self, kind: type[Any], owner: str | None, where: Mapping[str, FilterValue]
+    ) -> None:
         self._how = KINDS[kind]
         by_activity = where.get("order") == "activity"
-        self._order = ("updated_at", "id") if by_activity else (self._how.key,)
+        self._order = Position._fields if by_activity else (self._how.key,)
         self._conditions = ["TRUE"]
         self.values: dict[str, Any] = {}
         if owner is not None:
             self.require(self._how.owned, owner=owner)
-        for name, condition in self._how.scopes.items():
+        self._require_equal(self._how.scopes, where)
+
+    def _require_equal(self, names: Iterable[str], where: Mapping[str, FilterValue]) -> None:
+        for name in names:
             if where.get(name) is not None:
-                self.require(condition, **{name: where[name]})
+                self.require(f"{name} = :{name}", **{name: where[name]})
 
     def require(self, condition: str, **values: Any) -> None:
         """Add a condition."""
@@ -100,22 +111,31 @@ class RecordQuery:
     def require_after(self, place: Any) -> None:
         """Select only records that are listed after the place."""
         if isinstance(place, Position):
-            self.require("(updated_at, id) < (:beyond, :beyond_id)")
-            self.values |= {"beyond": place.updated_at, "beyond_id": place.id}
+            beyond = {f"beyond_{column}": value for column, value in place._asdict().items()}
+            columns, values = ", ".join(place._fields), ", ".join(f":{each}" for each in beyond)
+            self.require(f"({columns}) < ({values})", **beyond)
             return
         self.require(
             f"{self._how.key} {'<' if self._how.newest_first else '>'} :place", place=place
         )
 
-    def require_threads(
-        self, where: Mapping[str, str | None], contains: str, words: Mapping[str, Any]
+    def require_found(
+        self,
+        where: Mapping[str, FilterValue],
+        contains: str,
+        encode: Callable[[str], Any] = str,
     ) -> None:
-        """Select only threads whose title, or one of whose messages, contains all of these words.
+        """Select only the records that the filters find.
 
-        `contains` is the SQL for a `text` that contains a `word`. `where` may also name a thread
-        whose `family` is wanted, or `latest` as `branches`: of each family only the thread that
-        was changed last, of those that hold the words.
+        Of threads, `query` finds those whose title, or one of whose messages, contains all of its
+        words: `contains` is the SQL for a `text` that contains a `word`, which is bound as `encode`
+        returns it. `where` may also name a thread whose `family` is wanted, or `latest` as
+        `branches`: of each family only the thread that was changed last, of those that hold the
+        words.
         """
+        self._require_equal(self._how.filters, where)
+        query = invariants.split_query(str(where.get("query") or ""))
+        words = {f"word{place}": encode(word) for place, word in enumerate(query)}
         if (family := where.get("family")) is not None:
             owned = "asked.owner = :owner" if "owner" in self.values else "TRUE"
             self.require(_FAMILY.format(owned=owned), family=family)

@@ -8,7 +8,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from antiphon.api import operations
-from antiphon.api.operations import Deleted, Listed, Operation, given_fields
+from antiphon.api.operations import Deleted, Listed, Operation, field_values, given_fields
 from antiphon.engine import transitions, validation
 from antiphon.engine.snapshot import ChangeSet, Snapshot
 from antiphon.engine.thread_order import position_of
@@ -50,7 +50,7 @@ class ThreadService:
         self, call: operations.CreateThread, by: Principal, once: IdempotencyKey | None
     ) -> object:
         def decide(records: Snapshot) -> ChangeSet:
-            thread = new_thread(self._mint, records.now, title=call.title, metadata=call.metadata)
+            thread = new_thread(self._mint, records.now, **field_values(call))
             return ChangeSet(answer=thread, owner=by.owner, thread=thread)
 
         about = ReadSet(owner=by.owner, once=once, what="thread")
@@ -59,17 +59,8 @@ class ThreadService:
     async def _list_threads(
         self, call: operations.ListThreads, by: Principal, _: IdempotencyKey | None
     ) -> Listed[Thread]:
-        page = await self._store.list(
-            Thread,
-            by.owner,
-            limit=call.limit,
-            after=call.after,
-            query=call.q,
-            parent_id=call.parent_id,
-            order=call.order or "created",
-            branches=call.branches or "all",
-            family=call.family,
-        )
+        filters = field_values(call)
+        page = await self._store.list(Thread, by.owner, query=filters.pop("q"), **filters)
         if call.order == "activity" and page.has_more:
             cursor = position_of(page.data[-1]).cursor()
             return Listed(tuple(page.data), has_more=True, next=cursor)

@@ -27,6 +27,7 @@ from antiphon.ports import (
     Context,
     Decide,
     EventPage,
+    FilterValue,
     IdempotencyKey,
     ImportBatch,
     Key,
@@ -221,7 +222,7 @@ class CachedStore:
         *,
         limit: int,
         after: str | None = None,
-        **where: str | None,
+        **where: FilterValue,
     ) -> RecordPage:
         """See `RunStore.list`."""
         return await self._inner.list(kind, owner, limit=limit, after=after, **where)

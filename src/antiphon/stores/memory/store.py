@@ -28,6 +28,7 @@ from antiphon.ports import (
     Context,
     Decide,
     EventPage,
+    FilterValue,
     IdempotencyKey,
     ImportBatch,
     Key,
@@ -49,7 +50,7 @@ from antiphon.stores.memory.admin import (
     ProviderKeyTable,
 )
 from antiphon.stores.memory.families import Families
-from antiphon.stores.rows import take_page
+from antiphon.stores.rows import KINDS, take_page
 from antiphon.types import events
 from antiphon.types.accounts import (
     Account,
@@ -422,23 +423,18 @@ class MemoryStore:
         *,
         limit: int,
         after: str | None = None,
-        **where: str | None,
+        **where: FilterValue,
     ) -> RecordPage:
         """See `RunStore.list`."""
-        status, order = where.pop("status", None), where.pop("order", None)
-        asked = {name: where.pop(name, None) for name in ("query", "family", "branches")}
         listed = [
             record
             for whose, record in self._records_of(kind)
-            if owner in (None, whose)
-            and all(
-                value is None or getattr(record, name) == value for name, value in where.items()
-            )
+            if owner in (None, whose) and _matches(record, KINDS[kind].scopes, where)
         ]
         if kind not in (Message, Action):
             listed.reverse()
-        start = list_start(after, order)
-        if order == "activity":
+        start = list_start(after, where.get("order"))
+        if where.get("order") == "activity":
             listed.sort(key=position_of, reverse=True)
         if isinstance(start, Position):
             listed = [each for each in listed if position_of(each) < start]
@@ -447,26 +443,24 @@ class MemoryStore:
             if not places:
                 raise invariants.not_found(kind, start)
             listed = listed[places[0] + 1 :]
-        if status is not None:
-            listed = [record for record in listed if record.status == status]
+        listed = [record for record in listed if _matches(record, KINDS[kind].filters, where)]
         if kind is Thread:
-            found = self._find_threads(owner, **asked)
+            found = self._find_threads(owner, where)
             listed = [thread for thread in listed if thread.id in found]
         return RecordPage(*take_page(listed, limit, _json_size))
 
-    def _find_threads(
-        self, owner: str | None, query: str | None, family: str | None, branches: str | None
-    ) -> set[str]:
+    def _find_threads(self, owner: str | None, where: Mapping[str, FilterValue]) -> set[str]:
         """Return ids of threads that match the query, the family and the branches asked for."""
+        query, family = where.get("query"), where.get("family")
         found = [
             (kept.owner, kept.thread)
             for kept in self._threads.values()
-            if query is None or self._thread_matches(query, kept.thread)
+            if query is None or self._thread_matches(str(query), kept.thread)
         ]
         ids = {thread.id for _, thread in found}
-        if branches == "latest":
+        if where.get("branches") == "latest":
             ids = self._families.latest(found)
-        if family is not None:
+        if isinstance(family, str):
             whose = self._threads[family].owner if family in self._threads else owner
             wanted = self._families.of(family) if owner in (None, whose) else family
             ids = {thread_id for thread_id in ids if self._families.of(thread_id) == wanted}
@@ -847,6 +841,12 @@ def _decode_turn(run: _StoredRun) -> tuple[Numbered, ...]:
     first = max(run.lease.turn_began_after, run.lease.kept_after) + 1
     lines = run.lines[first - 1 - run.lease.kept_after :]
     return tuple(enumerate(map(events.decode, lines), first))
+
+
+def _matches(record: Any, names: Iterable[str], where: Mapping[str, FilterValue]) -> bool:
+    """Return whether the fields of these names have the values that are asked for, if any."""
+    asked = ((name, where.get(name)) for name in names)
+    return all(value is None or getattr(record, name) == value for name, value in asked)
 
 
 def _json_size(record: object) -> int:

@@ -10,7 +10,15 @@ from asyncpg.connection import Connection
 from msgspec.structs import replace
 
 from antiphon.engine.thread_order import Position
-from antiphon.ports import Context, EventPage, IdempotencyKey, ReadSet, RecordPage, Snapshot
+from antiphon.ports import (
+    Context,
+    EventPage,
+    FilterValue,
+    IdempotencyKey,
+    ReadSet,
+    RecordPage,
+    Snapshot,
+)
 from antiphon.stores import invariants, search_queue
 from antiphon.stores import rows as shapes
 from antiphon.stores.postgres.connections import (
@@ -199,7 +207,7 @@ async def list_records(
     owner: str | None,
     limit: int,
     after: Position | str | None,
-    where: Mapping[str, str | None],
+    where: Mapping[str, FilterValue],
     seconds: float | None = None,
 ) -> RecordPage:
     """See `RunStore.list`; a query is cancelled in the database after `seconds`."""
@@ -213,12 +221,7 @@ async def list_records(
         if not found:
             raise invariants.not_found(kind, after)
         search.require_after(found[0])
-    if (status := where.get("status")) is not None:
-        search.require("status = :status", status=status)
-    words = invariants.split_query(where.get("query") or "")
-    bound = {f"word{place}": word.encode() for place, word in enumerate(words)}
-    if kind is Thread:
-        search.require_threads(where, CONTAINS, bound)
+    search.require_found(where, CONTAINS, str.encode)
     statement = number_parameters(search.size_limited_sql())
     values = statement.values(search.values | {"limit": limit + 1, "cap": LIST_PAGE_BYTES})
     try:

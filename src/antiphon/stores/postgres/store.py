@@ -24,6 +24,7 @@ from antiphon.ports import (
     Context,
     Decide,
     EventPage,
+    FilterValue,
     IdempotencyKey,
     ImportBatch,
     LeaseInfo,
@@ -253,7 +254,7 @@ class PostgresStore(AdminMethods):
         *,
         limit: int,
         after: str | None = None,
-        **where: str | None,
+        **where: FilterValue,
     ) -> RecordPage:
         """See `RunStore.list`; a search has a longer timeout."""
         start = list_start(after, where.get("order"))

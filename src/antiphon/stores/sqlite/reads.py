@@ -15,7 +15,15 @@ import msgspec
 from msgspec.structs import replace
 
 from antiphon.engine.thread_order import Position
-from antiphon.ports import Context, EventPage, IdempotencyKey, ReadSet, RecordPage, Snapshot
+from antiphon.ports import (
+    Context,
+    EventPage,
+    FilterValue,
+    IdempotencyKey,
+    ReadSet,
+    RecordPage,
+    Snapshot,
+)
 from antiphon.stores import invariants, statements
 from antiphon.stores import rows as shapes
 from antiphon.stores.rows import EVENT_PAGE_BYTES, RecordQuery, RunRow, decoder, take_page
@@ -244,7 +252,7 @@ def list_records(
     owner: str | None,
     limit: int,
     after: Position | str | None,
-    where: Mapping[str, str | None],
+    where: Mapping[str, FilterValue],
 ) -> RecordPage:
     """See `RunStore.list`."""
     search = RecordQuery(kind, owner, where)
@@ -257,12 +265,7 @@ def list_records(
         if not found:
             raise invariants.not_found(kind, after)
         search.require_after(found[0])
-    if (status := where.get("status")) is not None:
-        search.require("status = :status", status=status)
-    words = invariants.split_query(where.get("query") or "")
-    bound = {f"word{place}": word for place, word in enumerate(words)}
-    if kind is Thread:
-        search.require_threads(where, CONTAINS, bound)
+    search.require_found(where, CONTAINS)
     values = search.values | {"limit": limit + 1}
     with closing(connection.execute(search.sql("doc"), values)) as rows:
         docs, more = take_page((doc for (doc,) in rows), limit)

@@ -25,6 +25,7 @@ from antiphon.ports import (
     Context,
     Decide,
     EventPage,
+    FilterValue,
     IdempotencyKey,
     ImportBatch,
     LeaseInfo,
@@ -239,7 +240,7 @@ class SqliteStore(AdminMethods):
         *,
         limit: int,
         after: str | None = None,
-        **where: str | None,
+        **where: FilterValue,
     ) -> RecordPage:
         """See `RunStore.list`; a search waits only for other searches."""
         start = list_start(after, where.get("order"))

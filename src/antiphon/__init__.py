@@ -15,12 +15,12 @@ from antiphon import deprecated
 if TYPE_CHECKING:
     from antiphon.api import operations as operations
     from antiphon.client.async_client import AsyncClient as AsyncClient
-    from antiphon.client.async_client import AsyncEvents as AsyncEvents
-    from antiphon.client.async_client import AsyncStream as AsyncStream
+    from antiphon.client.async_events import AsyncEvents as AsyncEvents
+    from antiphon.client.async_events import AsyncStream as AsyncStream
     from antiphon.client.compaction import Compaction as Compaction
     from antiphon.client.sync_client import Client as Client
-    from antiphon.client.sync_client import Events as Events
-    from antiphon.client.sync_client import Stream as Stream
+    from antiphon.client.sync_events import Events as Events
+    from antiphon.client.sync_events import Stream as Stream
     from antiphon.mcp.sync_servers import McpServerPool as McpServerPool
     from antiphon.ports import ProgressCallback as ProgressCallback
     from antiphon.ports import Toolbox as Toolbox
@@ -83,10 +83,12 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _NAMES: dict[str, tuple[str, ...]] = {
-    "antiphon.client.async_client": ("AsyncClient", "AsyncEvents", "AsyncStream"),
+    "antiphon.client.async_client": ("AsyncClient",),
+    "antiphon.client.async_events": ("AsyncEvents", "AsyncStream"),
     "antiphon.client.compaction": ("Compaction",),
     "antiphon.mcp.sync_servers": ("McpServerPool",),
-    "antiphon.client.sync_client": ("Client", "Events", "Stream"),
+    "antiphon.client.sync_client": ("Client",),
+    "antiphon.client.sync_events": ("Events", "Stream"),
     "antiphon.types.errors": (
         "AntiphonError",
         "RunCancelled",

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from antiphon import AsyncClient, Consent, ConsentAnswer, ConsentRequest, Tool, ToolCall
-from antiphon.client.async_client import AsyncEvents
+from antiphon.client.async_events import AsyncEvents
 from antiphon.ports import ProgressCallback, quiet
 from antiphon.settings.settings import Settings
 from antiphon.tools.questions import ModelServer, tool_identity

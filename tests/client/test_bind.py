@@ -8,8 +8,10 @@ import pytest
 
 from antiphon.api import operations
 from antiphon.api.operations import OPERATIONS, Operation
-from antiphon.client.async_client import AsyncClient, AsyncEvents, AsyncStream
-from antiphon.client.sync_client import Client, Events, Stream
+from antiphon.client.async_client import AsyncClient
+from antiphon.client.async_events import AsyncEvents, AsyncStream
+from antiphon.client.sync_client import Client
+from antiphon.client.sync_events import Events, Stream
 from antiphon.types.runs import Run
 
 STREAMS = {

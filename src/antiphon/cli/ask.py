@@ -51,7 +51,8 @@ from antiphon.cli.output import StreamOutput, TextOutput, note
 from antiphon.cli.question import AskRequest, answer_arguments, read_request, tool_arguments
 from antiphon.cli.stdin import read_piped
 from antiphon.cli.text_answer import AnswerWriter, ReasoningWriter, TextWriter
-from antiphon.client.async_client import AsyncClient, AsyncEvents
+from antiphon.client.async_client import AsyncClient
+from antiphon.client.async_events import AsyncEvents
 from antiphon.client.mentions import (
     PreparedMessage,
     classify_file,

@@ -25,6 +25,7 @@ from antiphon.api.operations import (
     OwnerImport,
 )
 from antiphon.client import uploads
+from antiphon.client.async_events import AsyncEvents, AsyncStream, create_events, raise_at_end
 from antiphon.client.async_transport import AsyncBatches, AsyncPieces, AsyncTransport
 from antiphon.client.bind import RenamedMethods, async_method, stream_method
 from antiphon.client.compaction import (
@@ -45,14 +46,12 @@ from antiphon.client.conversation import (
     ListPending,
     ReadLastReply,
     RunState,
-    RunView,
     StreamTurn,
     combine_toolboxes,
     first_request,
     initial_state,
     is_settled,
     rejected_output,
-    require_streamable,
     split_actions,
 )
 from antiphon.client.outcome import last_reply
@@ -75,130 +74,11 @@ from antiphon.types.errors import (
     RunEnded,
     TooLarge,
 )
-from antiphon.types.events import Event, Numbered, PendingAction, RunStatus, to_pending_action
+from antiphon.types.events import PendingAction, RunStatus, to_pending_action
 from antiphon.types.messages import Message, ToolCall, ToolResult, Upload
 from antiphon.types.runs import Action, Run, Status
 
 T = TypeVar("T")
-
-
-class AsyncEvents(RunView, AsyncIterator[Event]):
-    """Events of a run as they happen, each exactly once.
-
-    The request is sent when the first event is read. If the connection is lost, reading resumes
-    where it stopped. Closing the iterator stops reading; the run goes on. An iterator that is
-    dropped without `close` or `async with` is closed by the event loop later.
-    """
-
-    def __init__(
-        self, batches: AsyncBatches, state: RunState, processor: ToolProcessor | None = None
-    ) -> None:
-        super().__init__(state, processor)
-        self._batches = batches
-        self._single_events = _iterate_events(batches, state)
-
-    def __aiter__(self) -> Self:
-        return self
-
-    def __anext__(self) -> Awaitable[Event]:
-        return anext(self._single_events)
-
-    async def batches(self) -> AsyncGenerator[list[Numbered]]:
-        """Yield the events with their numbers, in batches as they arrive: less overhead."""
-        async for batch in self._batches:
-            if new := self._state.add_batch(batch):
-                yield new
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        """Stop reading and cancel the tools that still run."""
-        await self._single_events.aclose()
-        await self._batches.aclose()
-
-
-async def _iterate_events(batches: AsyncBatches, state: RunState) -> AsyncGenerator[Event]:
-    """Yield single events. This is no method, which would make a reference cycle."""
-    async for batch in batches:
-        for number, event in batch:
-            if number > state.last_event:
-                state.add(number, event)
-                yield event
-
-
-async def _raise_at_end(batches: AsyncBatches, state: RunState) -> AsyncBatches:
-    """Yield the batches, then raise the `RunError` of a run that did not complete."""
-    async with aclosing(batches):
-        async for batch in batches:
-            yield batch
-    state.raise_for_status()
-
-
-def _events(transport: AsyncTransport, call: Operation[Any]) -> AsyncEvents:
-    return AsyncEvents(
-        transport.stream(require_streamable(call)), RunState(getattr(call, "run_id", None))
-    )
-
-
-class AsyncStream:
-    """One turn of a run that exists, in explicit steps.
-
-    stream = client.sync_stream()
-    stream.setup(run_id=run.id)
-    async for event in stream.stream_chunks():
-        ...
-    await stream.close()
-    """
-
-    def __init__(self, transport: AsyncTransport) -> None:
-        self._transport = transport
-        self._run_id: str | None = None
-        self._events: AsyncEvents | None = None
-
-    def setup(self, run_id: str) -> Self:
-        """Set the run."""
-        self._run_id = run_id
-        return self
-
-    def stream_chunks(self, *, raise_on_failure: bool = True) -> AsyncEvents:
-        """Request the run's next turn by `/completions` and return its events.
-
-        If the run ends in this turn without completing, its `RunError` is raised after the last
-        event, unless `raise_on_failure` is False.
-        """
-        if self._run_id is None:
-            raise InvalidRequest("Which run? Call setup(run_id=...) first.")
-        state = RunState(self._run_id)
-        batches = self._transport.stream(operations.Complete(self._run_id))
-        if raise_on_failure:
-            batches = _raise_at_end(batches, state)
-        self._events = AsyncEvents(batches, state)
-        return self._events
-
-    async def close(self) -> None:
-        """Stop reading; the run goes on."""
-        if self._events is not None:
-            await self._events.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.close()
 
 
 class AsyncClient(RenamedMethods):
@@ -278,9 +158,9 @@ class AsyncClient(RenamedMethods):
     list_owners = async_method(operations.ListOwners)
     erase_owner = async_method(operations.EraseOwner)
 
-    process = stream_method(operations.Process, _events)
-    completions = stream_method(operations.Complete, _events)
-    events = stream_method(operations.Follow, _events)
+    process = stream_method(operations.Process, create_events)
+    completions = stream_method(operations.Complete, create_events)
+    events = stream_method(operations.Follow, create_events)
 
     def converse(
         self,
@@ -330,7 +210,7 @@ class AsyncClient(RenamedMethods):
         )
         batches = self._run_traced(conversation, processor)
         if raise_on_failure:
-            batches = _raise_at_end(batches, state)
+            batches = raise_at_end(batches, state)
         return AsyncEvents(batches, state, processor)
 
     async def poll_and_execute_action(
@@ -580,7 +460,9 @@ class AsyncClient(RenamedMethods):
         async with async_temporary(
             partial(self.create_thread, title=TITLE), lambda thread: self.delete_thread(thread.id)
         ) as thread:
-            async with _events(self.transport, summary_request(thread.id, text, model)) as events:
+            async with create_events(
+                self.transport, summary_request(thread.id, text, model)
+            ) as events:
                 async for event in events:
                     reader.add(event)
             return reader.summary(events.status, events.reason, events.error)

@@ -45,18 +45,17 @@ from antiphon.client.conversation import (
     ListPending,
     ReadLastReply,
     RunState,
-    RunView,
     StreamTurn,
     combine_toolboxes,
     first_request,
     initial_state,
     is_settled,
     rejected_output,
-    require_streamable,
     split_actions,
 )
 from antiphon.client.outcome import last_reply
 from antiphon.client.portal import Portal, sync_temporary
+from antiphon.client.sync_events import Events, Stream, create_events, raise_at_end
 from antiphon.client.sync_transport import Batches, Pieces, Transport
 from antiphon.client.transport import create_transport
 from antiphon.deprecated import renamed_argument
@@ -76,129 +75,11 @@ from antiphon.types.errors import (
     RunEnded,
     TooLarge,
 )
-from antiphon.types.events import Event, Numbered, PendingAction, RunStatus, to_pending_action
+from antiphon.types.events import PendingAction, RunStatus, to_pending_action
 from antiphon.types.messages import Message, ToolCall, ToolResult, Upload
 from antiphon.types.runs import Action, Run, Status
 
 T = TypeVar("T")
-
-
-class Events(RunView, Iterator[Event]):
-    """Events of a run as they happen, each exactly once.
-
-    The request is sent when the first event is read. If the connection is lost, reading resumes
-    where it stopped. Closing the iterator stops reading; the run goes on. An iterator that is
-    dropped without `close` or `with` is closed by the garbage collector.
-    """
-
-    def __init__(
-        self, batches: Batches, state: RunState, processor: ToolProcessor | None = None
-    ) -> None:
-        super().__init__(state, processor)
-        self._batches = batches
-        self._single_events = _iterate_events(batches, state)
-
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> Event:
-        return next(self._single_events)
-
-    def batches(self) -> Generator[list[Numbered]]:
-        """Yield the events with their numbers, in batches as they arrive: less overhead."""
-        for batch in self._batches:
-            if new := self._state.add_batch(batch):
-                yield new
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Stop reading and cancel the tools that still run."""
-        self._single_events.close()
-        self._batches.close()
-
-
-def _iterate_events(batches: Batches, state: RunState) -> Generator[Event]:
-    """Yield single events. This is no method, which would make a reference cycle."""
-    for batch in batches:
-        for number, event in batch:
-            if number > state.last_event:
-                state.add(number, event)
-                yield event
-
-
-def _raise_at_end(batches: Batches, state: RunState) -> Batches:
-    """Yield the batches, then raise the `RunError` of a run that did not complete."""
-    with closing(batches):
-        yield from batches
-    state.raise_for_status()
-
-
-def _events(transport: Transport, call: Operation[Any]) -> Events:
-    return Events(
-        transport.stream(require_streamable(call)), RunState(getattr(call, "run_id", None))
-    )
-
-
-class Stream:
-    """One turn of a run that exists, in explicit steps.
-
-    stream = client.sync_stream()
-    stream.setup(run_id=run.id)
-    for event in stream.stream_chunks():
-        ...
-    stream.close()
-    """
-
-    def __init__(self, transport: Transport) -> None:
-        self._transport = transport
-        self._run_id: str | None = None
-        self._events: Events | None = None
-
-    def setup(self, run_id: str) -> Self:
-        """Set the run."""
-        self._run_id = run_id
-        return self
-
-    def stream_chunks(self, *, raise_on_failure: bool = True) -> Events:
-        """Request the run's next turn by `/completions` and return its events.
-
-        If the run ends in this turn without completing, its `RunError` is raised after the last
-        event, unless `raise_on_failure` is False.
-        """
-        if self._run_id is None:
-            raise InvalidRequest("Which run? Call setup(run_id=...) first.")
-        state = RunState(self._run_id)
-        batches = self._transport.stream(operations.Complete(self._run_id))
-        if raise_on_failure:
-            batches = _raise_at_end(batches, state)
-        self._events = Events(batches, state)
-        return self._events
-
-    def close(self) -> None:
-        """Stop reading; the run goes on."""
-        if self._events is not None:
-            self._events.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 class Client(RenamedMethods):
@@ -278,9 +159,9 @@ class Client(RenamedMethods):
     list_owners = sync_method(operations.ListOwners)
     erase_owner = sync_method(operations.EraseOwner)
 
-    process = stream_method(operations.Process, _events)
-    completions = stream_method(operations.Complete, _events)
-    events = stream_method(operations.Follow, _events)
+    process = stream_method(operations.Process, create_events)
+    completions = stream_method(operations.Complete, create_events)
+    events = stream_method(operations.Follow, create_events)
 
     def converse(
         self,
@@ -330,7 +211,7 @@ class Client(RenamedMethods):
         )
         batches = self._run_traced(conversation, processor)
         if raise_on_failure:
-            batches = _raise_at_end(batches, state)
+            batches = raise_at_end(batches, state)
         return Events(batches, state, processor)
 
     def poll_and_execute_action(
@@ -572,7 +453,7 @@ class Client(RenamedMethods):
         with sync_temporary(
             partial(self.create_thread, title=TITLE), lambda thread: self.delete_thread(thread.id)
         ) as thread:
-            with _events(self.transport, summary_request(thread.id, text, model)) as events:
+            with create_events(self.transport, summary_request(thread.id, text, model)) as events:
                 for event in events:
                     reader.add(event)
             return reader.summary(events.status, events.reason, events.error)

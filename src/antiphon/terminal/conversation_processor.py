@@ -11,7 +11,8 @@ from typing import Unpack
 import msgspec
 
 from antiphon.api.operations import Content, Options
-from antiphon.client.async_client import AsyncClient, AsyncEvents
+from antiphon.client.async_client import AsyncClient
+from antiphon.client.async_events import AsyncEvents
 from antiphon.ports import Toolbox
 from antiphon.terminal.streaming_response_handler import StreamingResponseHandler
 from antiphon.terminal.ui import Ui

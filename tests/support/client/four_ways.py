@@ -18,7 +18,8 @@ from typing import Any
 
 import msgspec
 
-from antiphon.client.async_client import AsyncClient, AsyncStream
+from antiphon.client.async_client import AsyncClient
+from antiphon.client.async_events import AsyncStream
 from antiphon.client.sync_client import Client
 from antiphon.server.serve import run_server
 from antiphon.settings.settings import Settings

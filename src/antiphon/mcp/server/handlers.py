@@ -13,7 +13,8 @@ import msgspec
 
 from antiphon.api.operations import ListAssistants as EveryAssistant
 from antiphon.api.operations import ListMessages, Options
-from antiphon.client.async_client import AsyncClient, AsyncEvents
+from antiphon.client.async_client import AsyncClient
+from antiphon.client.async_events import AsyncEvents
 from antiphon.client.thread_families import latest_threads
 from antiphon.mcp.server.tools import (
     TOOLS,

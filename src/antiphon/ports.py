@@ -310,8 +310,14 @@ class RunStore(Protocol):
         """Return some or all events above `after`. Raises `NotFound` and `EventExpired`."""
         ...
 
-    async def context(self, thread_id: str, *, fresh: bool = False) -> Context:
-        """Return the thread as a model gets it; `fresh` bypasses caches. Raises `NotFound`."""
+    async def context(
+        self, thread_id: str, *, fresh: bool = False, version: int | None = None
+    ) -> Context:
+        """Return the thread as a model gets it; `fresh` bypasses caches. Raises `NotFound`.
+
+        `version` is the thread's version where the caller knows that it still is: a cached context
+        of that version needs no read.
+        """
         ...
 
     async def thread_version(self, thread_id: str) -> int:

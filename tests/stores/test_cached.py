@@ -33,14 +33,21 @@ class CountedStore(MemoryStore):
         super().__init__(Clock())
         self.logs = 0
         self.contexts = 0
+        self.versions = 0
 
     async def read_events(self, run_id: str, after: int) -> EventPage:
         self.logs += 1
         return await super().read_events(run_id, after)
 
-    async def context(self, thread_id: str, *, fresh: bool = False) -> Context:
+    async def context(
+        self, thread_id: str, *, fresh: bool = False, version: int | None = None
+    ) -> Context:
         self.contexts += 1
         return await super().context(thread_id, fresh=fresh)
+
+    async def thread_version(self, thread_id: str) -> int:
+        self.versions += 1
+        return await super().thread_version(thread_id)
 
 
 @pytest.fixture
@@ -72,6 +79,47 @@ async def test_a_context_that_somebody_else_made_stale_is_read_again(
     await inner.change(about, say(a_message(1, "from another worker")))
 
     assert (await store.context("thread_1")).messages == 1
+    assert inner.contexts == 2
+
+
+async def test_a_cached_context_grows_with_what_this_process_adds(
+    store: CachedStore, inner: CountedStore
+) -> None:
+    await add_thread(store)
+    await store.context("thread_1")
+    about = ReadSet(owner="ann", thread_id="thread_1")
+    for number in (1, 2, 3):
+        await store.change(about, say(a_message(number, f"number {number}")))
+    inner.contexts = 0
+    grown = await store.context("thread_1")
+
+    assert inner.contexts == 0
+    assert grown == await inner.context("thread_1")
+
+
+async def test_a_new_thread_is_known_without_any_read(
+    store: CachedStore, inner: CountedStore
+) -> None:
+    await add_thread(store)
+    await store.change(ReadSet(owner="ann", thread_id="thread_1"), say(a_message(1, "Hello")))
+    version = await inner.thread_version("thread_1")
+    inner.versions = 0
+    known = await store.context("thread_1", version=version)
+
+    assert (inner.contexts, inner.versions) == (0, 0)
+    assert known == await inner.context("thread_1")
+
+
+async def test_a_context_with_places_for_outputs_is_read_again(
+    store: CachedStore, inner: CountedStore
+) -> None:
+    await add_thread(store)
+    about = ReadSet(owner="ann", thread_id="thread_1")
+    await store.change(about, say(a_message(1, "Look"), places=1))
+    await store.change(about, say(a_message(3, "And then?")))
+    await store.change(about, say(a_message(2, "The output")))
+
+    assert (await store.context("thread_1")).chat == (await inner.context("thread_1")).chat
     assert inner.contexts == 2
 
 

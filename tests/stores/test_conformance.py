@@ -397,13 +397,29 @@ async def test_no_other_move_can_be_made(store: Store, before: Status, after: St
     assert await whole_log(store, "run_1") == log
 
 
-async def test_a_new_run_is_queued(store: Store) -> None:
+@pytest.mark.parametrize("status", [Status.IN_PROGRESS, Status.COMPLETED])
+async def test_a_new_run_is_queued_or_held_by_a_worker(store: Store, status: Status) -> None:
     await add_thread(store)
+    about = ReadSet(owner="ann", thread_id="thread_1")
 
     with pytest.raises(errors.Internal):
-        await store.change(
-            ReadSet(owner="ann", thread_id="thread_1"), begin(a_run(status=Status.IN_PROGRESS))
-        )
+        await store.change(about, begin(a_run(status=status)))
+
+
+async def test_a_new_run_that_a_worker_holds_is_claimed_by_no_other(
+    store: Store, clock: Clock
+) -> None:
+    await add_thread(store)
+    about = ReadSet(owner="ann", thread_id="thread_1")
+    lease: dict[str, Any] = {"wanted": True, "epoch": 1, "worker": "w", "due_at": clock.now + 9}
+    await store.change(about, begin(a_run(status=Status.IN_PROGRESS), **lease))
+
+    assert await store.claim(take()) is None
+    assert (await store.run_lease("run_1")).worker == "w"
+    assert await store.renew_leases({"run_1": 1}, 15_000) == frozenset()
+    assert [each.run_id for each in await store.leases(9)] == ["run_1"]
+    clock.now += 15_001
+    assert list(await store.overdue_runs(9)) == ["run_1"]
 
 
 async def test_a_driver_that_was_overtaken_can_change_nothing(store: Store) -> None:

@@ -40,7 +40,9 @@ class Database(MemoryStore):
         self.contexts = 0
         self.versions = 0
 
-    async def context(self, thread_id: str, *, fresh: bool = False) -> Context:
+    async def context(
+        self, thread_id: str, *, fresh: bool = False, version: int | None = None
+    ) -> Context:
         self.contexts += 1
         return await super().context(thread_id, fresh=fresh)
 

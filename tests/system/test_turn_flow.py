@@ -90,7 +90,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 
 STEPS = [
     "client: POST /process",  # 1
-    "store: run user#1 run:queued version:1",
+    "store: run user#1 run:in_progress version:1",
     "store: context 1 cached",
     "model: user",  # 2
     "client: tool_call.started",  # 3
@@ -104,7 +104,7 @@ STEPS = [
     "store: output tool#3 action:completed run:queued version:3",  # 9
     "client: 200",  # 10
     "client: POST /process",  # 11
-    "store: ask run:queued",
+    "store: ask run:in_progress",
     "store: context 3 fresh",  # 12, 13
     "model: user assistant tool",  # 14
     "client: text.delta",  # 15

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 from msgspec.structs import replace
 
-from antiphon.types.messages import COMPACTS
+from antiphon.types.messages import COMPACTS, Message, to_chat_completions
 
 SUMMARY = "summary"
 """Role of a summary among the landmarks, apart from user and system messages."""
@@ -45,8 +45,43 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     messages: int
     tokens: int
     chat: bytes
-    landmarks: Sequence[Landmark]
+    landmarks: tuple[Landmark, ...]
     compacted: bool = False
+
+
+EMPTY = Context(version=0, messages=0, tokens=0, chat=b"", landmarks=())
+"""The context of a new thread."""
+
+LANDMARKS = ("user", "system", SUMMARY)
+"""The roles that a `Context` has landmarks of."""
+
+
+def landmark_role(message: Message) -> str:
+    """Return the message's role, or `SUMMARY`, so that summaries are found among landmarks."""
+    return message.role if message.compacts is None else SUMMARY
+
+
+def append_messages(context: Context, added: Sequence[Message], version: int) -> Context:
+    """Return the context of the thread after messages were added at its end."""
+    pieces = [context.chat] if context.messages else []
+    landmarks = list(context.landmarks)
+    offset = len(context.chat) + len(b",") if context.messages else 0
+    counted = context.tokens
+    for message in added:
+        piece = to_chat_completions(message)
+        if (role := landmark_role(message)) in LANDMARKS:
+            landmarks.append(Landmark(message.number, role, offset, len(piece), counted))
+        pieces.append(piece)
+        offset += len(piece) + len(b",")
+        counted += tokens(len(piece))
+    return Context(
+        version=version,
+        messages=context.messages + len(added),
+        tokens=counted,
+        chat=b",".join(pieces),
+        landmarks=tuple(landmarks),
+        compacted=context.compacted or any(each.compacts is not None for each in added),
+    )
 
 
 def tokens(length: int) -> int:
@@ -181,7 +216,7 @@ class _ContextBuilder:
             self._whole,
             tokens=self._tokens,
             chat=b",".join(self._pieces),
-            landmarks=self._landmarks,
+            landmarks=tuple(self._landmarks),
             compacted=False,
         )
 

@@ -292,8 +292,11 @@ class TurnRunner:
         self, claim: Claim, model: str, offered: ToolSelection
     ) -> ModelRequest:
         run = claim.run
+        begun_with = claim.change.thread if claim.change is not None else None
         context = await self.set_up_context(
-            run.thread_id, force_refresh=run.turn > 1 or claim.lease.fresh
+            run.thread_id,
+            force_refresh=run.turn > 1 or claim.lease.fresh,
+            version=begun_with.version if begun_with is not None else None,
         )
         return ModelRequest(
             model=model,
@@ -307,9 +310,15 @@ class TurnRunner:
             turn=run.turn,
         )
 
-    async def set_up_context(self, thread_id: str, *, force_refresh: bool) -> Context:
-        """Return the thread's history; after a hand-off it bypasses every cache."""
-        return await self._store.context(thread_id, fresh=force_refresh)
+    async def set_up_context(
+        self, thread_id: str, *, force_refresh: bool, version: int | None = None
+    ) -> Context:
+        """Return the thread's history; after a hand-off it bypasses every cache.
+
+        `version` is the thread's version if the change that claimed the run wrote it: until the run
+        has ended, nothing else is added to the thread.
+        """
+        return await self._store.context(thread_id, fresh=force_refresh, version=version)
 
     async def _find_used_call_ids(self, run: Run) -> frozenset[str]:
         """Return the tool call ids of earlier turns: an id is unique in its run."""

@@ -9,7 +9,6 @@ from typing import Any
 
 import msgspec
 
-from antiphon.engine.context_window import SUMMARY
 from antiphon.engine.snapshot import events_expired
 from antiphon.ports import (
     ChangeSet,
@@ -40,8 +39,11 @@ def check_run_update(before: tuple[Run, RunLease] | None, after: RunUpdate) -> N
     run, lease = after.run, after.lease
     last = 0
     if before is None:
-        if run.status not in (Status.QUEUED, Status.IN_PROGRESS):
-            raise Internal(f"A new run is not at its end, but {run.id} would be {run.status}.")
+        claimed = run.status is Status.IN_PROGRESS and lease.worker is not None and lease.epoch > 0
+        if not claimed and run.status is not Status.QUEUED:
+            raise Internal(
+                f"A new run is queued or held by a worker, but {run.id} would be {run.status}."
+            )
     else:
         was, held = before
         last = held.last_event
@@ -177,15 +179,6 @@ def lease_of_imported(imported: ImportedRun) -> RunLease:
 def duplicate_message(message: Message) -> Internal:
     """Return the error for a second message with one number."""
     return Internal(f"Thread {message.thread_id} has a message {message.number} already.")
-
-
-LANDMARKS = ("user", "system", SUMMARY)
-"""The roles that a `Context` has landmarks of."""
-
-
-def landmark_role(message: Message) -> str:
-    """Return the message's role, or `SUMMARY`, so that summaries are found among landmarks."""
-    return message.role if message.compacts is None else SUMMARY
 
 
 def fold_case(text: str) -> str:

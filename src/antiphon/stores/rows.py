@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 
 import msgspec
 
-from antiphon.engine.context_window import SUMMARY, tokens
+from antiphon.engine.context_window import SUMMARY, landmark_role, tokens
 from antiphon.engine.thread_order import Position
 from antiphon.ports import Context, EventPage, FilterValue, Landmark
 from antiphon.stores import invariants
@@ -291,7 +291,7 @@ def message_columns(message: Message, words: Any) -> dict[str, Any]:
         "id": message.id,
         "thread_id": message.thread_id,
         "number": message.number,
-        "role": invariants.landmark_role(message),
+        "role": landmark_role(message),
         "size": len(chat),
         "tokens": tokens(len(chat)),
         "chat": chat,

@@ -27,8 +27,10 @@ class ToldStore:
         self._story.append(" ".join([f"store: {about.what}", *kept]))
         return committed
 
-    async def context(self, thread_id: str, *, fresh: bool = False) -> Any:
-        context = await self._inner.context(thread_id, fresh=fresh)
+    async def context(
+        self, thread_id: str, *, fresh: bool = False, version: int | None = None
+    ) -> Any:
+        context = await self._inner.context(thread_id, fresh=fresh, version=version)
         self._story.append(f"store: context {context.messages} {'fresh' if fresh else 'cached'}")
         return context
 

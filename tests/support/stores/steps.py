@@ -83,14 +83,14 @@ def move(to: Status, *told: events.Event, **lease: Any) -> Callable[[Snapshot], 
     )
 
 
-def say(*messages: Message, **change: Any) -> Callable[[Snapshot], ChangeSet]:
-    """Add messages to the thread of the records."""
+def say(*messages: Message, places: int = 0, **change: Any) -> Callable[[Snapshot], ChangeSet]:
+    """Add messages to the thread of the records, and reserve places after them."""
 
     def decide(records: Snapshot) -> ChangeSet:
         assert records.thread is not None
         thread = records.thread
         count = max([thread.messages, *(message.number for message in messages)])
-        thread = replace(thread, messages=count, version=thread.version + 1)
+        thread = replace(thread, messages=count + places, version=thread.version + 1)
         return ChangeSet(thread=thread, messages=messages, **change)
 
     return decide

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from antiphon.engine.context_window import EMPTY, append_messages
 from antiphon.ports import (
     AmendAccount,
     AmendKey,
@@ -51,12 +52,13 @@ from antiphon.types.accounts import (
     UsageRow,
 )
 from antiphon.types.errors import Fenced, NotFound, TryAgain
-from antiphon.types.messages import Upload
+from antiphon.types.messages import Message, Upload
 from antiphon.types.runs import Assistant, RunLease, Serves, Thread, serve_all
 
 T = TypeVar("T")
 
 LANDMARK_MEMORY_BYTES = 250  # about, with its numbers
+MAX_APPENDED_CHARACTERS = 100_000  # of the messages of a change: they are encoded in a millisecond
 
 
 class CachedStore:
@@ -151,11 +153,31 @@ class CachedStore:
 
     def _apply_change(self, change: ChangeSet) -> None:
         if change.thread is not None:
-            self._contexts.drop(change.thread.id)
+            self._extend_context(change.thread, change)
         for update in change.run_updates:
             lines = [events.encode(event) for event in update.events]
             first = update.lease.last_event - len(lines) + 1
             self._tails.extend(update.run.id, first, lines, ended=update.run.status.ended)
+
+    def _extend_context(self, thread: Thread, change: ChangeSet) -> None:
+        """Append the change's messages to the cached context, or drop it.
+
+        The order of the messages is known only where no place before them is reserved for the
+        output of a tool. Long messages are not encoded on the loop.
+        """
+        kept = self._contexts.get(thread.id)
+        if kept is None and thread.version == 1:
+            kept = EMPTY
+        self._contexts.drop(thread.id)
+        if kept is None or kept.version + 1 != thread.version or change.keep_messages is not None:
+            return
+        numbers = [message.number for message in change.messages]
+        first = kept.messages + 1
+        if not numbers or numbers != [*range(first, thread.messages + 1)]:
+            return
+        if sum(map(_length, change.messages)) <= MAX_APPENDED_CHARACTERS:
+            context = append_messages(kept, change.messages, thread.version)
+            self._contexts.put(thread.id, context, _weight(context))
 
     # Reading
 
@@ -166,9 +188,11 @@ class CachedStore:
             return EventPage(after + 1, lines, tail.ended)
         return await self._inner.read_events(run_id, after)
 
-    async def context(self, thread_id: str, *, fresh: bool = False) -> Context:
-        """See `RunStore.context`; one cheap read if the cached context is current."""
-        context = None if fresh else await self._find_current(thread_id)
+    async def context(
+        self, thread_id: str, *, fresh: bool = False, version: int | None = None
+    ) -> Context:
+        """See `RunStore.context`; at most one cheap read if the cached context is current."""
+        context = None if fresh else await self._find_current(thread_id, version)
         if context is None:
             context = await self._inner.context(thread_id, fresh=fresh)
             if self._shared is not None:
@@ -176,9 +200,11 @@ class CachedStore:
         self._contexts.put(thread_id, context, _weight(context))
         return context
 
-    async def _find_current(self, thread_id: str) -> Context | None:
+    async def _find_current(self, thread_id: str, version: int | None) -> Context | None:
         """Return the current context from this process's cache, else from the shared one."""
         kept = self._contexts.get(thread_id)
+        if kept is not None and kept.version == version:
+            return kept
         shared = None if self._shared is None or self._shared.is_suspended else self._shared
         if kept is None and shared is None:
             return None
@@ -419,6 +445,12 @@ class CachedStore:
         if self._shared is not None:
             await self._shared.close()
         await self._inner.close()
+
+
+def _length(message: Message) -> int:
+    """Return about how many characters the message has."""
+    arguments = sum(len(call.arguments) for call in message.tool_calls)
+    return len(message.text) + arguments + len(message.reasoning or "")
 
 
 def _weight(context: Context) -> int:

@@ -15,8 +15,7 @@ from typing import Any, TypeVar, cast
 import msgspec
 from msgspec.structs import replace
 
-from antiphon.engine.context_window import SUMMARY
-from antiphon.engine.context_window import tokens as tokens_in
+from antiphon.engine.context_window import EMPTY, append_messages
 from antiphon.engine.thread_order import REPLACES, Position, list_start, position_of
 from antiphon.ports import (
     AmendAccount,
@@ -32,7 +31,6 @@ from antiphon.ports import (
     IdempotencyKey,
     ImportBatch,
     Key,
-    Landmark,
     LeaseInfo,
     OnCommit,
     ReadSet,
@@ -64,7 +62,7 @@ from antiphon.types.accounts import (
     UsageRow,
 )
 from antiphon.types.events import Numbered
-from antiphon.types.messages import Message, Upload, to_chat_completions
+from antiphon.types.messages import Message, Upload
 from antiphon.types.runs import Action, Assistant, Run, RunLease, Serves, Status, Thread, serve_all
 
 T = TypeVar("T")
@@ -362,29 +360,14 @@ class MemoryStore:
         lines = kept.lines[after - kept.lease.kept_after :]
         return EventPage(after + 1, lines, kept.run.status.ended)
 
-    async def context(self, thread_id: str, *, fresh: bool = False) -> Context:
+    async def context(
+        self, thread_id: str, *, fresh: bool = False, version: int | None = None
+    ) -> Context:
         """See `RunStore.context`; there is no cache to bypass."""
         kept = self._threads.get(thread_id)
         if kept is None:
             raise invariants.not_found(Thread, thread_id)
-        pieces: list[bytes] = []
-        landmarks: list[Landmark] = []
-        offset = tokens = 0
-        for message in kept.messages:
-            piece = to_chat_completions(message)
-            if (role := invariants.landmark_role(message)) in invariants.LANDMARKS:
-                landmarks.append(Landmark(message.number, role, offset, len(piece), tokens))
-            pieces.append(piece)
-            offset += len(piece) + len(b",")
-            tokens += tokens_in(len(piece))
-        return Context(
-            version=kept.thread.version,
-            messages=len(pieces),
-            tokens=tokens,
-            chat=b",".join(pieces),
-            landmarks=landmarks,
-            compacted=any(mark.role == SUMMARY for mark in landmarks),
-        )
+        return append_messages(EMPTY, kept.messages, kept.thread.version)
 
     async def thread_version(self, thread_id: str) -> int:
         """See `RunStore.thread_version`."""

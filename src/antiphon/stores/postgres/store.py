@@ -223,7 +223,9 @@ class PostgresStore(AdminMethods):
             self._numbers.popitem(last=False)
         return await self._read(reads.read_events, run_id, number, after)
 
-    async def context(self, thread_id: str, *, fresh: bool = False) -> Context:
+    async def context(
+        self, thread_id: str, *, fresh: bool = False, version: int | None = None
+    ) -> Context:
         """See `RunStore.context`; there is no cache to bypass."""
         return await self._read(reads.context, thread_id)
 

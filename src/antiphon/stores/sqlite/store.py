@@ -208,7 +208,9 @@ class SqliteStore(AdminMethods):
         """See `RunStore.read_events`."""
         return await self._read(reads.read_events, run_id, after)
 
-    async def context(self, thread_id: str, *, fresh: bool = False) -> Context:
+    async def context(
+        self, thread_id: str, *, fresh: bool = False, version: int | None = None
+    ) -> Context:
         """See `RunStore.context`; there is no cache to bypass."""
         return await self._read(reads.context, thread_id)
 

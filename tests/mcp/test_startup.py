@@ -148,4 +148,4 @@ def test_no_face_makes_a_pool_or_looks_for_servers_by_itself() -> None:
         "mcp/sync_servers.py",  # of configurations that the caller gives
     }
     assert callers["discovery.find_servers"] == {"mcp/startup.py"}
-    assert callers["authorizer"] == {"mcp/startup.py"}
+    assert callers["create_authorizer"] == {"mcp/startup.py"}

@@ -21,7 +21,7 @@ from antiphon.mcp.client.client_features import Elicitation, ElicitationAnswer, 
 from antiphon.mcp.client.server import RETRIES
 from antiphon.mcp.client.server_listing import ServerState
 from antiphon.mcp.client.session_monitor import SessionMonitor
-from antiphon.mcp.client.stdio import stdio
+from antiphon.mcp.client.stdio import connect_stdio
 from antiphon.mcp.client.toolbox import AsyncMcpServerPool
 from antiphon.mcp.config.server_config import ServerConfig
 from antiphon.tools.consent import Consent
@@ -646,7 +646,7 @@ async def test_nobody_is_left_behind_even_when_there_is_no_time_to_part(tmp_path
     entered = asyncio.Event()
 
     async def hold() -> None:
-        async with stdio(raw("family", str(file)), SessionMonitor()):
+        async with connect_stdio(raw("family", str(file)), SessionMonitor()):
             entered.set()
             await asyncio.Event().wait()
 

@@ -21,7 +21,7 @@ from antiphon.mcp.client.client_features import (
     FormElicitation,
     UrlElicitation,
 )
-from antiphon.mcp.client.http import http
+from antiphon.mcp.client.http import connect_http
 from antiphon.mcp.client.server_listing import Prompt, PromptArgument, ServerState
 from antiphon.mcp.client.session_monitor import SessionMonitor
 from antiphon.mcp.client.toolbox import AsyncMcpServerPool
@@ -359,7 +359,7 @@ async def test_the_answer_to_a_call_is_waited_for_however_quiet_it_is_meanwhile(
         await asyncio.sleep(1)
         return ElicitResult(action="accept", content={"name": "Ann", "age": 3})
 
-    streams = http(at(http_port), SessionMonitor(), None, quiet_seconds=0.3)
+    streams = connect_http(at(http_port), SessionMonitor(), None, quiet_seconds=0.3)
     async with (
         asyncio.timeout(60),
         Client(streams, mode="legacy", elicitation_callback=thinks) as client,

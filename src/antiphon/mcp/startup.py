@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from antiphon.mcp.client.authorization import LoginPrompt, authorizer
+from antiphon.mcp.client.authorization import LoginPrompt, create_authorizer
 from antiphon.mcp.client.client_features import ClientFeatures
 from antiphon.mcp.client.protocol_versions import ProtocolCache, open_protocol_cache
 from antiphon.mcp.client.server import DELAYS
@@ -110,7 +110,7 @@ def resolve_servers(
         configs=tuple(configs),
         problems=tuple(problems),
         unapproved=found.unapproved,
-        auth=authorizer(settings, environ, person),
+        auth=create_authorizer(settings, environ, person),
         # A start during which a person logs in says nothing about the server's protocol.
         protocol_cache=open_protocol_cache(environ) if person is None else None,
     )

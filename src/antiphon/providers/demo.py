@@ -143,7 +143,7 @@ def _calls(asked: str, request: ModelRequest) -> list[tuple[str, str]]:
     if not request.tools or choice == "none":
         return []
     asked = _searchable(asked)
-    fitting = _fitting(asked, request.tools, choice)
+    fitting = _find_fitting_tools(asked, request.tools, choice)
     if fitting and _PARALLEL.search(asked):
         fitting = fitting if len(fitting) > 1 else fitting * 2
     else:
@@ -152,7 +152,7 @@ def _calls(asked: str, request: ModelRequest) -> list[tuple[str, str]]:
     return [(spec.name, _encode(filler.arguments(spec)).decode()) for spec in fitting[:MAX_CALLS]]
 
 
-def _fitting(
+def _find_fitting_tools(
     asked: str, tools: Sequence[ToolSpec], choice: str | dict[str, Any] | None
 ) -> list[ToolSpec]:
     forced = [spec for spec in tools if spec.name == _find_chosen(choice)]

@@ -61,13 +61,13 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def price(self) -> Price | None:
         """The price in the settings, if any."""
-        return self._fitting(self.own)
+        return self._find_by_name(self.own)
 
     @property
     def window(self) -> int | None:
         """The context window in the settings, in tokens."""
         if isinstance(self.windows, dict):
-            return self._fitting(self.windows)
+            return self._find_by_name(self.windows)
         return self.windows
 
     @property
@@ -75,7 +75,7 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True):
         """True if a list may contain the model; no list contains models on this machine."""
         return self.vendor is not None or bool(self.address and not is_local_url(self.address))
 
-    def _fitting(self, by_names: Mapping[str, T]) -> T | None:
+    def _find_by_name(self, by_names: Mapping[str, T]) -> T | None:
         matches = (value for names, value in by_names.items() if fnmatchcase(self.model, names))
         return next(matches, None)
 

@@ -146,7 +146,7 @@ class LoginPrompt(Protocol):
         ...
 
 
-def authorizer(
+def create_authorizer(
     settings: Settings, environ: Mapping[str, str], person: LoginPrompt | None = None
 ) -> Callable[[ServerConfig], Any]:
     """Return the `auth` argument of `AsyncMcpServerPool`.

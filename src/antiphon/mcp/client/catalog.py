@@ -61,7 +61,7 @@ class ServerCatalog:
 
     async def resources(self) -> tuple[ServerResource, ...]:
         """Return all resources."""
-        listed = await self.all(self._client.list_resources, lambda page: page.resources)
+        listed = await self.list_all(self._client.list_resources, lambda page: page.resources)
         return tuple(
             ServerResource(
                 uri=each.uri,
@@ -85,7 +85,7 @@ class ServerCatalog:
                 description=clean_text(each.description),
                 media_type=clean_line(each.mime_type),
             )
-            for each in await self.all(pages, lambda page: page.resource_templates)
+            for each in await self.list_all(pages, lambda page: page.resource_templates)
         )
 
     async def read_resource(self, uri: str) -> tuple[ResultPart, ...]:
@@ -95,7 +95,7 @@ class ServerCatalog:
 
     async def prompts(self) -> tuple[Prompt, ...]:
         """Return all prompts."""
-        listed = await self.all(self._client.list_prompts, lambda page: page.prompts)
+        listed = await self.list_all(self._client.list_prompts, lambda page: page.prompts)
         return tuple(
             Prompt(
                 name=each.name,
@@ -164,7 +164,7 @@ class ServerCatalog:
         self._filter.uris.discard(uri)
         self._filter.changed.set()
 
-    async def all(
+    async def list_all(
         self,
         page: Callable[..., Awaitable[Any]],
         items: Callable[[Any], Iterable[T]],

@@ -22,10 +22,10 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from antiphon.mcp.client.callbacks import Callbacks
 from antiphon.mcp.client.catalog import ResourceSubscriptions, ServerCatalog
 from antiphon.mcp.client.client_features import ClientFeatures
-from antiphon.mcp.client.http import http, sse
+from antiphon.mcp.client.http import connect_http, connect_sse
 from antiphon.mcp.client.results import describe_end
-from antiphon.mcp.client.session_monitor import SessionMonitor, monitored
-from antiphon.mcp.client.stdio import stdio
+from antiphon.mcp.client.session_monitor import MonitoredTransport, SessionMonitor
+from antiphon.mcp.client.stdio import connect_stdio
 from antiphon.mcp.client.tool_calls import ToolCaller
 from antiphon.mcp.config.server_config import LogLevel, Mode, ServerConfig
 from antiphon.mcp.metadata import MOST_TOOLS, clean_line, clean_text
@@ -116,7 +116,7 @@ class Connection:
 
     def _create_client(self, mode: Mode) -> Client:
         return Client(
-            monitored(self._transport(), self.monitor),
+            MonitoredTransport(self._transport(), self.monitor),
             # A version the SDK would take on trust, and not ask what the server can.
             mode="legacy" if mode == "legacy" else "auto",
             cache=None,  # what is kept, we keep
@@ -129,11 +129,11 @@ class Connection:
     def _transport(self) -> AbstractAsyncContextManager[tuple[Any, Any]]:
         match self.config.transport:
             case "stdio":
-                return stdio(self.config, self.monitor)
+                return connect_stdio(self.config, self.monitor)
             case "http":
-                return http(self.config, self.monitor, self._auth, self._reach)
+                return connect_http(self.config, self.monitor, self._auth, self._reach)
             case "sse":
-                return sse(self.config, self.monitor, self._auth, self._reach)
+                return connect_sse(self.config, self.monitor, self._auth, self._reach)
 
     async def _open(self, mode: Mode) -> None:
         """Fetch everything a ready server must have: protocol, capabilities, tools."""
@@ -232,7 +232,7 @@ class Connection:
         if "tools" not in self.capabilities:
             return ()
         self.monitor.left_out.clear()
-        listed = await self.catalog.all(
+        listed = await self.catalog.list_all(
             self._client.list_tools, lambda page: page.tools, MOST_TOOLS
         )
         tools: dict[str, types.Tool] = {}

@@ -24,7 +24,7 @@ QUIET_SECONDS = 300.0
 
 
 @asynccontextmanager
-async def http(
+async def connect_http(
     config: ServerConfig,
     monitor: SessionMonitor,
     auth: httpx2.Auth | None,
@@ -52,7 +52,7 @@ async def http(
 
 
 @asynccontextmanager
-async def sse(
+async def connect_sse(
     config: ServerConfig,
     monitor: SessionMonitor,
     auth: httpx2.Auth | None,

@@ -263,7 +263,7 @@ class _InteractiveAuth(_StoredTokenAuth):
             if response.status_code == 403:
                 return False  # this one request needs more rights; the session goes on
             raise Unavailable(f"it needs a login: antiphon mcp login {self._config.name}")
-        async with await self._listening() as callback:
+        async with await self._choose_callback() as callback:
             visit = _Visit(callback, self._person)
             self.context.redirect_handler = visit.go
             self.context.callback_handler = visit.come_back
@@ -275,7 +275,7 @@ class _InteractiveAuth(_StoredTokenAuth):
                 raise Unavailable(f"nobody logged in within {PERSON_SECONDS:g} s") from None
         return True
 
-    async def _listening(self) -> LoginCallback:
+    async def _choose_callback(self) -> LoginCallback:
         """Listen on the port that this client is registered with, if it is free."""
         fixed = self._config.oauth.redirect_port
         known = self.context.client_info and self.context.client_info.redirect_uris

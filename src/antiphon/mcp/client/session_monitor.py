@@ -120,7 +120,7 @@ class SessionMonitor:
         return False
 
 
-class monitored:  # noqa: N801 - used as a function: `monitored(transport, monitor)`
+class MonitoredTransport:
     """Transport whose messages and end the monitor sees."""
 
     def __init__(self, transport: Transport, monitor: SessionMonitor) -> None:

@@ -46,7 +46,9 @@ EDGE = 256
 
 
 @asynccontextmanager
-async def stdio(config: ServerConfig, monitor: SessionMonitor) -> AsyncGenerator[tuple[Any, Any]]:
+async def connect_stdio(
+    config: ServerConfig, monitor: SessionMonitor
+) -> AsyncGenerator[tuple[Any, Any]]:
     """Run the server for the length of the block; yield its streams. Raises `Unavailable`."""
     child = await _start(config, monitor)
     try:

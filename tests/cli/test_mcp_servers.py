@@ -17,10 +17,10 @@ import pytest
 
 from tests.support.cli.place import SECONDS, Place
 from tests.support.mcp.locked import Locked, locked
+from tests.support.mcp.serving import start_whole
 
 SERVERS = Path(__file__).parents[1] / "support/mcp/servers"
 RAW = [sys.executable, "-I", "-S", str(SERVERS / "raw.py")]
-WHOLE = [sys.executable, str(SERVERS / "whole.py"), "stdio"]
 DIES = [sys.executable, "-c", "import sys; sys.exit('\\x1b]0;pwned\\x07 no key was given')"]
 
 
@@ -225,7 +225,7 @@ def test_where_no_server_is_written_down_one_is_told_how_to_do_that(place: Place
 
 
 def test_ask_offers_the_tools_of_a_file_and_refuses_to_run_them_unasked(place: Place) -> None:
-    file = config(place, whole=WHOLE)
+    file = config(place, whole=start_whole("stdio"))
 
     done = place.run("ask", "--config", file, "Please use the echo tool")
     assert "`whole__echo` was given" in done.stdout

@@ -6,7 +6,6 @@ import importlib.util
 import re
 import shlex
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,7 +36,7 @@ def example(name: str) -> str:
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_every_example_runs_in_one_process_without_a_network(machine: Machine, name: str) -> None:
-    done = machine.run(sys.executable, example(name))
+    done = machine.python(example(name))
 
     assert done.returncode == 0, done.stdout
 
@@ -46,7 +45,7 @@ def test_every_example_runs_in_one_process_without_a_network(machine: Machine, n
 def test_every_example_runs_against_a_server(machine: Machine, name: str) -> None:
     machine.serve()
 
-    done = machine.run(sys.executable, example(name), environ={"ANTIPHON_SERVER": machine.url})
+    done = machine.python(example(name), environ={"ANTIPHON_SERVER": machine.url})
 
     assert done.returncode == 0, done.stdout
 
@@ -54,7 +53,7 @@ def test_every_example_runs_against_a_server(machine: Machine, name: str) -> Non
 def test_the_first_conversation_runs_against_a_server(machine: Machine) -> None:
     machine.serve()
 
-    done = machine.run(sys.executable, example("hello.py"), machine.url)
+    done = machine.python(example("hello.py"), machine.url)
 
     assert done.returncode == 0, done.stdout
     assert "turn.ended: completed" in done.stdout
@@ -65,7 +64,7 @@ def steps(text: str) -> list[int]:
 
 
 def test_the_turn_protocol_shows_its_sixteen_steps_in_order(machine: Machine) -> None:
-    done = machine.run(sys.executable, example("turn_protocol.py"))
+    done = machine.python(example("turn_protocol.py"))
 
     assert steps(done.stdout) == list(range(1, 17))
 
@@ -81,7 +80,7 @@ def test_curl_takes_the_same_sixteen_steps(machine: Machine) -> None:
 
 
 def test_the_web_chat_shows_its_twenty_four_steps_in_order(machine: Machine) -> None:
-    done = machine.run(sys.executable, example("web_chat.py"))
+    done = machine.python(example("web_chat.py"))
 
     drawn = [
         int(number) for number in re.findall(r"(?:^\[|[:,] )(\d+)\. ", done.stdout, re.MULTILINE)
@@ -91,7 +90,7 @@ def test_the_web_chat_shows_its_twenty_four_steps_in_order(machine: Machine) -> 
 
 @pytest.mark.parametrize("block", every("python", "run"), ids=str)
 def test_every_python_block_runs(machine: Machine, block: Block) -> None:
-    done = machine.run(sys.executable, "-c", block.text)
+    done = machine.python("-c", block.text)
 
     assert done.returncode == 0, done.stdout
 

@@ -46,6 +46,7 @@ LOADED = (
     "antiphon.mcp.client.connection",
     "antiphon.web.asgi",
     "encodings.idna",
+    "mcp.server.mcpserver",
     "uvicorn.loops.uvloop",
 )
 """What each fork has, beside what it is told to run."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.support.terminal.chatting import Chatting
 from tests.support.terminal.consenting import deliberately
-from tests.support.terminal.mcp_servers import WHOLE, Gate, config, locked, raw
+from tests.support.terminal.mcp_servers import Gate, config, locked, raw, whole
 from tests.support.terminal.model import Model
 
 
@@ -87,7 +87,7 @@ async def test_a_server_that_dies_is_told_with_its_last_words_and_started_again(
 
 
 async def test_tools_that_a_server_gets_are_announced(tmp_path: Path) -> None:
-    flags = (*config(tmp_path, {"whole": WHOLE}), "--allow", "whole:*")
+    flags = (*config(tmp_path, {"whole": whole()}), "--allow", "whole:*")
     async with Model() as model, Chatting(model, *flags, home=tmp_path) as chat:
         await chat.sees("whole is there")
         chat.say("Grow")
@@ -112,7 +112,7 @@ async def test_servers_of_a_folder_that_nobody_approved_are_named_and_not_starte
 
 
 async def test_a_resource_goes_along_with_a_message(tmp_path: Path) -> None:
-    flags = config(tmp_path, {"whole": WHOLE})
+    flags = config(tmp_path, {"whole": whole()})
     async with Model() as model, Chatting(model, *flags, home=tmp_path) as chat:
         await chat.sees("whole is there")
         chat.say("Sum up @whole:note://all, please")
@@ -124,7 +124,7 @@ async def test_a_resource_goes_along_with_a_message(tmp_path: Path) -> None:
 
 
 async def test_a_resource_that_is_not_there_keeps_the_message_in_the_line(tmp_path: Path) -> None:
-    flags = config(tmp_path, {"whole": WHOLE})
+    flags = config(tmp_path, {"whole": whole()})
     async with Model() as model, Chatting(model, *flags, home=tmp_path) as chat:
         await chat.sees("whole is there")
         chat.say("Sum up @whole:gone://x")
@@ -144,7 +144,7 @@ async def test_a_resource_that_is_not_there_keeps_the_message_in_the_line(tmp_pa
 async def test_tools_lists_them_by_server_with_what_consent_says(tmp_path: Path) -> None:
     tools = tmp_path / "mine.py"
     tools.write_text('def greet(name: str) -> str:\n    """Greet them."""\n    return name\n')
-    flags = config(tmp_path, {"whole": WHOLE})
+    flags = config(tmp_path, {"whole": whole()})
     rules = ("--tools", f"{tools}:greet", "--allow", "whole:add", "--deny", "whole:echo")
     async with Model() as model, Chatting(model, *flags, *rules, home=tmp_path) as chat:
         await chat.sees("whole is there")
@@ -160,7 +160,7 @@ async def test_tools_lists_them_by_server_with_what_consent_says(tmp_path: Path)
 
 
 async def test_tools_with_a_name_shows_what_it_takes(tmp_path: Path) -> None:
-    flags = config(tmp_path, {"whole": WHOLE})
+    flags = config(tmp_path, {"whole": whole()})
     async with Model() as model, Chatting(model, *flags, home=tmp_path, rows=60) as chat:
         await chat.sees("whole is there")
         chat.say("/tools whole__greet nobody")
@@ -196,7 +196,7 @@ async def test_servers_tells_of_each_and_restarts_one_that_failed(tmp_path: Path
 
 
 async def test_resources_are_listed_shown_and_attached(tmp_path: Path) -> None:
-    flags = config(tmp_path, {"whole": WHOLE})
+    flags = config(tmp_path, {"whole": whole()})
     async with Model() as model, Chatting(model, *flags, home=tmp_path) as chat:
         await chat.sees("whole is there")
         chat.say("/resources")
@@ -220,7 +220,7 @@ async def test_resources_are_listed_shown_and_attached(tmp_path: Path) -> None:
 async def test_a_prompt_of_a_server_is_a_command_that_asks_for_what_is_missing(
     tmp_path: Path,
 ) -> None:
-    flags = config(tmp_path, {"whole": WHOLE})
+    flags = config(tmp_path, {"whole": whole()})
     async with Model() as model, Chatting(model, *flags, home=tmp_path) as chat:
         await chat.sees("whole is there: 18 tools, 1 prompt")
         chat.say("/prompts")
@@ -238,7 +238,7 @@ async def test_a_prompt_of_a_server_is_a_command_that_asks_for_what_is_missing(
 
 
 async def test_a_prompt_that_is_not_filled_in_is_not_sent(tmp_path: Path) -> None:
-    flags = config(tmp_path, {"whole": WHOLE})
+    flags = config(tmp_path, {"whole": whole()})
     async with Model() as model, Chatting(model, *flags, home=tmp_path) as chat:
         await chat.sees("whole is there: 18 tools, 1 prompt")
         chat.say("/prompts")

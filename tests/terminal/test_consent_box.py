@@ -20,7 +20,7 @@ from tests.support.terminal.consenting import (
     paused,
     ran,
 )
-from tests.support.terminal.mcp_servers import WHOLE, config
+from tests.support.terminal.mcp_servers import config, whole
 from tests.support.terminal.model import Model
 
 
@@ -292,7 +292,7 @@ async def test_keys_count_only_a_moment_after_the_box_could_be_seen(tmp_path: Pa
 async def test_a_yes_may_be_for_all_tools_of_a_server_and_for_those_it_has_now(
     tmp_path: Path,
 ) -> None:
-    flags = config(tmp_path, {"whole": WHOLE})
+    flags = config(tmp_path, {"whole": whole()})
     async with Model() as model, Chatting(model, *flags, home=tmp_path) as chat:
         await chat.sees("whole is there: 18 tools")
         chat.say("Do it.")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.terminal.chatting import Chatting
-from tests.support.terminal.mcp_servers import WHOLE, config
+from tests.support.terminal.mcp_servers import config, whole
 from tests.support.terminal.model import Model, Reply
 
 ASKING = """
@@ -221,7 +221,7 @@ async def test_a_program_that_is_ended_while_a_form_is_open_ends(tmp_path: Path)
 async def test_a_server_has_an_answer_of_the_model_once_the_person_has_seen_what_it_asks(
     tmp_path: Path,
 ) -> None:
-    flags = (*config(tmp_path, {"whole": WHOLE}), "--allow", "whole:*")
+    flags = (*config(tmp_path, {"whole": whole()}), "--allow", "whole:*")
     async with Model() as model, Chatting(model, *flags, home=tmp_path) as chat:
         await called(chat, model, "whole__think")
         await chat.sees("wants an answer of the model")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.terminal.chatting import Chatting
-from tests.support.terminal.mcp_servers import WHOLE, config
+from tests.support.terminal.mcp_servers import config, whole
 from tests.support.terminal.model import Model
 
 
@@ -83,7 +83,7 @@ async def test_up_and_down_go_through_what_was_said_in_this_chat_and_before(
 
 
 async def test_neither_a_slip_nor_what_was_asked_for_enters_the_history(tmp_path: Path) -> None:
-    flags = config(tmp_path, {"whole": WHOLE})
+    flags = config(tmp_path, {"whole": whole()})
     async with Model() as model, Chatting(model, *flags, home=tmp_path) as chat:
         await chat.sees("1 prompt")
         model.will_say("Old.")
@@ -122,7 +122,7 @@ async def test_tab_completes_commands_paths_resources_and_arguments(tmp_path: Pa
     (tmp_path / "my notes" / "milk.txt").write_text("buy milk")
     (tmp_path / ".hidden").touch()
     (tmp_path / "odd\x1b[2Jname").touch()
-    flags = config(tmp_path, {"whole": WHOLE})
+    flags = config(tmp_path, {"whole": whole()})
     async with Model() as model, Chatting(model, *flags, home=tmp_path, rows=40) as chat:
         await chat.sees("1 prompt")
         chat.type("/serv")

@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support import fork_server
+from tests.support import fork_python, fork_server
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -121,6 +121,12 @@ class Machine:
             timeout=SECONDS,
             check=False,
         )
+
+    def python(
+        self, *arguments: str, environ: dict[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run Python with these arguments to its end, in a fork of one that has loaded the SDK."""
+        return self.run(*fork_python.command(*arguments), environ=environ)
 
     def type(self, command: str) -> str:
         """What a command of a page prints, as the page would have it."""

@@ -19,6 +19,7 @@ from antiphon.mcp.client.client_features import (
 )
 from antiphon.mcp.config.server_config import ServerConfig
 from antiphon.types.messages import ToolCall
+from tests.support import fork_server
 
 SERVERS = Path(__file__).parent / "servers"
 
@@ -31,9 +32,13 @@ def raw(*behaviour: str, name: str = "raw", **more: Any) -> ServerConfig:
 
 def whole(**more: Any) -> ServerConfig:
     """The server that does everything, over stdio."""
-    return ServerConfig(
-        name="whole", command=sys.executable, args=(str(SERVERS / "whole.py"), "stdio"), **more
-    )
+    command, *args = start_whole("stdio")
+    return ServerConfig(name="whole", command=command, args=(*args,), **more)
+
+
+def start_whole(transport: str) -> list[str]:
+    """The command of that server: a fork, for to load what it is made with takes a second."""
+    return [*fork_server.command("tests.support.mcp.servers.whole:main"), transport]
 
 
 def call(tool: str, /, **arguments: Any) -> ToolCall:
@@ -43,8 +48,7 @@ def call(tool: str, /, **arguments: Any) -> ToolCall:
 @contextmanager
 def listening(transport: str) -> Iterator[int]:
     """The port of a server over HTTP, as long as the block runs."""
-    command = [sys.executable, str(SERVERS / "whole.py"), transport]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(start_whole(transport), stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
             yield int(process.stdout.readline())

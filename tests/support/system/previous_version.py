@@ -14,6 +14,8 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from tests.support import fork_python, fork_server
+
 [WHEEL] = (Path(__file__).parents[2] / "system/versions").glob("*.whl")
 SECONDS = 60.0
 
@@ -40,8 +42,9 @@ class Version:
     @asynccontextmanager
     async def serve(self, database: str) -> AsyncIterator[str]:
         """Run `antiphon serve` on a free port; yield its address."""
+        command = (sys.executable, "-m", "antiphon") if self._folder else fork_server.command()
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "antiphon", "serve", "--port", "0", "--database", database),
+            *(*command, "serve", "--port", "0", "--database", database),
             env=dict(self.environ),
             stderr=asyncio.subprocess.PIPE,
         )
@@ -63,8 +66,9 @@ class Version:
 
     async def run(self, program: str, *arguments: str) -> str:
         """Run a Python program; return what it printed. Fails where the program fails."""
+        python = _start_python if self._folder else fork_python.command
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-c", program, *arguments),
+            *python("-c", program, *arguments),
             env=dict(self.environ),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
@@ -73,6 +77,10 @@ class Version:
             out, err = await process.communicate()
         assert process.returncode == 0, err.decode()
         return out.decode().strip()
+
+
+def _start_python(*arguments: str) -> tuple[str, ...]:
+    return (sys.executable, *arguments)
 
 
 def unpack(folder: Path) -> Version:

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from tests.support import fork_server
+from tests.support import fork_python, fork_server
 
 SECONDS = 60
 SCRIPT = """
@@ -88,7 +88,7 @@ async def serving(
 async def script(folder: Path, address: str, key: str = "", *, environ: Mapping[str, str]) -> str:
     """A conversation by the SDK, to its end; the types of its events."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", SCRIPT, address, key),
+        *fork_python.command("-c", SCRIPT, address, key),
         cwd=folder,
         env=environ,
         stdout=asyncio.subprocess.PIPE,

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.support.mcp.serving import start_whole
 from tests.support.terminal.model import closed
 
 SERVERS = Path(__file__).parents[1] / "mcp" / "servers"
@@ -21,8 +22,10 @@ def raw(*behaviour: str) -> dict[str, Any]:
     return {"command": sys.executable, "args": ["-I", "-S", str(SERVERS / "raw.py"), *behaviour]}
 
 
-WHOLE = {"command": sys.executable, "args": [str(SERVERS / "whole.py"), "stdio"]}
-"""The server that does everything."""
+def whole() -> dict[str, Any]:
+    """The server that does everything."""
+    command, *args = start_whole("stdio")
+    return {"command": command, "args": args}
 
 
 def config(folder: Path, servers: dict[str, dict[str, Any]]) -> tuple[str, str]:

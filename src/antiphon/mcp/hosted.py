@@ -24,7 +24,6 @@ from antiphon.mcp.startup import has_extra, resolve_servers
 from antiphon.ports import ProgressCallback, Toolbox, quiet
 from antiphon.settings.settings import Settings
 from antiphon.tools.egress_policy import INTERNET, BlockedAddress, EgressPolicy, parse_exemptions
-from antiphon.tools.functions import Functions
 from antiphon.types.addresses import parse_address
 from antiphon.types.errors import BadSettings, Forbidden, InvalidRequest, install_hint
 from antiphon.types.messages import Tool, ToolCall, ToolResult
@@ -42,47 +41,13 @@ MOST_IDLE = 100
 log = logging.getLogger(__name__)
 
 
-class NoServers:
-    """Backend on which no server may be named."""
-
-    async def check_allowed(self, servers: Sequence[McpServer]) -> None:
-        """Raise `Forbidden` for any server."""
-        if servers:
-            raise Forbidden(
-                "This server runs no tools of MCP servers.",
-                expected="no mcp_servers",
-                received=", ".join(server.name for server in servers),
-                hint="An operator can allow it by the setting backend_mcp. Tools that the client "
-                "runs itself need no permission.",
-            )
-
-    @asynccontextmanager
-    async def hold(self, owner: str, servers: Sequence[McpServer]) -> AsyncGenerator[Toolbox]:
-        """Yield no tools."""
-        yield Functions(())
-
-    def states(self) -> Sequence[BackendServer]:
-        """Return nothing."""
-        return ()
-
-    def origins(self, servers: Sequence[McpServer]) -> Sequence[str]:
-        """Return nothing."""
-        return ()
-
-    def has(self, origins: Sequence[str]) -> bool:
-        """Return whether `origins` is empty."""
-        return not origins
-
-    async def close(self) -> None:
-        """Do nothing."""
-
-
 class ServerPool:
     """The servers of `configs`, and with `allowed="urls"` any URL that `reach` permits.
 
-    Private addresses that `reach` exempts are allowed, and only those without https. `auth` is used
-    for the operator's own servers, never for a URL named by a caller. `unusable` are configured
-    servers that cannot be started, with the reason.
+    With `allowed="off"` no run may name a server. Private addresses that `reach` exempts are
+    allowed, and only those without https. `auth` is used for the operator's own servers, never for
+    a URL named by a caller. `unusable` are configured servers that cannot be started, with the
+    reason.
     """
 
     def __init__(
@@ -113,8 +78,14 @@ class ServerPool:
 
     async def check_allowed(self, servers: Sequence[McpServer]) -> None:
         """Raise `Forbidden` or `InvalidRequest` for a server that may not be named here."""
-        if self._allowed == "off":
-            await NoServers().check_allowed(servers)
+        if self._allowed == "off" and servers:
+            raise Forbidden(
+                "This server runs no tools of MCP servers.",
+                expected="no mcp_servers",
+                received=", ".join(server.name for server in servers),
+                hint="An operator can allow it by the setting backend_mcp. Tools that the client "
+                "runs itself need no permission.",
+            )
         _check_unique_names(servers)
         for place, server in enumerate(servers):
             await self._check_server(server, f"$.mcp_servers[{place}]")
@@ -248,10 +219,10 @@ class ServerPool:
         task.add_done_callback(self._closing.discard)
 
 
-def create_servers(settings: Settings) -> NoServers | ServerPool:
+def create_servers(settings: Settings) -> ServerPool:
     """Return the MCP servers that runs may name; reads files, and perhaps the system's keyring."""
     if settings.backend_mcp == "off":
-        return NoServers()
+        return ServerPool("off")
     if not has_extra():
         raise BadSettings(
             "The setting backend_mcp has this process run MCP servers, which needs an extra.",

@@ -15,7 +15,7 @@ from uuid import uuid4
 from antiphon.api import operations
 from antiphon.buses.local import LocalBus
 from antiphon.buses.shared import SharedBus
-from antiphon.mcp.hosted import NoServers, create_servers
+from antiphon.mcp.hosted import ServerPool, create_servers
 from antiphon.ports import LEASES, QUEUE, Store
 from antiphon.providers.catalog import Catalog, ModelChoice
 from antiphon.providers.model_info import ModelWindows, Prices
@@ -68,7 +68,7 @@ class Runtime:
         self.metrics = add_process_gauges(Metrics())
         if isinstance(bus, SharedBus):
             bus.on_reconnect = partial(self.metrics.add, RECONNECTS)
-        servers = servers or NoServers()
+        servers = servers or ServerPool("off")
         self.destinations = Destinations(catalog, servers, unmarked=unmarked)
         provider_keys = provider_keys or _create_provider_keys(settings, store)
         self.worker = self._create_worker(servers, elapsed)

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from antiphon.api import operations
 from antiphon.buses.local import LocalBus
-from antiphon.mcp.hosted import NoServers
+from antiphon.mcp.hosted import ServerPool
 from antiphon.ports import (
     Claim,
     Committed,
@@ -108,7 +108,7 @@ class House:
         own_runs: int | None = None,
     ) -> None:
         counter = itertools.count(1)
-        self.servers = servers or NoServers()
+        self.servers = servers or ServerPool("off")
         self.now = 1_000_000
         self.model = model
         self.store = Troubled(MemoryStore(lambda: self.now))

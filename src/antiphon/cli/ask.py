@@ -60,7 +60,7 @@ from antiphon.client.mentions import (
     prepare_message,
     upload_attachments,
 )
-from antiphon.client.thread_families import last_answered_thread_id
+from antiphon.client.thread_families import find_newest_run
 from antiphon.settings.loading import LoadedSettings
 from antiphon.settings.settings import Settings
 from antiphon.tools.functions import Function, load
@@ -229,12 +229,12 @@ async def _note_start(
 
 
 async def _last_thread(client: AsyncClient) -> str:
-    thread_id = await last_answered_thread_id(client)
-    if thread_id is None:
+    newest = await find_newest_run(client)
+    if newest is None:
         raise InvalidRequest(
             "there is no thread to go on with", hint="without --last one is begun."
         )
-    return thread_id
+    return newest.thread_id
 
 
 async def _describe_model(client: AsyncClient, settings: Settings) -> str:

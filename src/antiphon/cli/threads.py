@@ -17,8 +17,8 @@ from antiphon.client.export import FORMS, Form, export_thread, guess_form, load_
 from antiphon.client.formatting import count_noun
 from antiphon.client.thread_families import (
     delete_family,
+    find_newest_run,
     find_threads_by_id,
-    last_answered_thread_id,
     latest_threads,
 )
 from antiphon.settings.loading import LoadedSettings
@@ -145,9 +145,9 @@ async def resolve_thread(client: AsyncClient, said: str) -> Thread:
     Raises `NotFound` for none, `InvalidRequest` for several.
     """
     if said == LAST:
-        if (thread_id := await last_answered_thread_id(client)) is None:
+        if (newest := await find_newest_run(client)) is None:
             raise NotFound("nothing was answered here yet", hint="`antiphon ask` begins a thread.")
-        return await client.get_thread(thread_id)
+        return await client.get_thread(newest.thread_id)
     try:
         return await client.get_thread(said)
     except NotFound:
@@ -208,12 +208,12 @@ async def _show(client: AsyncClient, said: str) -> None:
         view = reader.read(message)
         if view is not None:
             print(clean("\n".join(format_message(view))), end="\n\n")
-    for run in (await client.list_runs(thread.id, limit=1)).data:
-        if run.waiting_for is not None:
-            note(
-                f"Run {run.id} is not over: it waits for {run.waiting_for}. It goes on where a "
-                f"program asks {run.model} there with the settings that it was begun with."
-            )
+    run = await find_newest_run(client, thread.id)
+    if run is not None and run.waiting_for is not None:
+        note(
+            f"Run {run.id} is not over: it waits for {run.waiting_for}. It goes on where a "
+            f"program asks {run.model} there with the settings that it was begun with."
+        )
 
 
 def format_message(view: MessageView) -> Iterator[str]:

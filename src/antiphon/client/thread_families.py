@@ -18,7 +18,7 @@ from antiphon.engine.thread_order import REPLACES as REPLACES
 from antiphon.engine.thread_order import position_of
 from antiphon.types.errors import NotFound
 from antiphon.types.messages import Message
-from antiphon.types.runs import Thread
+from antiphon.types.runs import Run, Thread
 
 PAGE = 100
 BRANCH_BEGINS = "branch_begins"
@@ -62,7 +62,7 @@ async def _mark_branch(
     return await client.update_thread(branch.id, metadata=metadata)
 
 
-# Lists.
+# Lists and look-ups.
 
 
 def replaced_thread_id(thread: Thread) -> str | None:
@@ -93,10 +93,13 @@ async def find_threads_by_id(client: AsyncClient, beginning: str) -> list[Thread
     return [thread async for thread in listing if thread.id.startswith(beginning)]
 
 
-async def last_answered_thread_id(client: AsyncClient) -> str | None:
-    """Return the thread of the newest run; None if there is none."""
-    newest = (await client.list_runs(limit=1)).data
-    return newest[0].thread_id if newest else None
+async def find_newest_run(client: AsyncClient, thread_id: str | None = None) -> Run | None:
+    """Return the newest run, of this thread or of all; None if there is none.
+
+    A thread has at most one run that has not ended, which is its newest.
+    """
+    newest = (await client.list_runs(thread_id, limit=1)).data
+    return newest[0] if newest else None
 
 
 # Families.

@@ -13,6 +13,7 @@ import msgspec
 from antiphon.api.operations import Content, Options
 from antiphon.client.async_client import AsyncClient
 from antiphon.client.async_events import AsyncEvents
+from antiphon.client.thread_families import find_newest_run
 from antiphon.ports import Toolbox
 from antiphon.terminal.streaming_response_handler import StreamingResponseHandler
 from antiphon.terminal.ui import Ui
@@ -220,9 +221,9 @@ class ConversationProcessor:
         """Cancel the run; if its id never arrived, find the run by the mark of this chat."""
         run_id = events.run_id
         if run_id is None:
-            newest = (await self._client.list_runs(thread_id, limit=1)).data
-            ours = (run.id for run in newest if run.metadata.get(SENT) == self._sent)
-            run_id = next(ours, None)
+            newest = await find_newest_run(self._client, thread_id)
+            if newest is not None and newest.metadata.get(SENT) == self._sent:
+                run_id = newest.id
         if run_id is not None:
             await self._client.cancel_run(run_id)
 

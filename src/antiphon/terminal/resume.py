@@ -105,11 +105,6 @@ async def switch_thread(
         state.model = state.model or runs[0].model
         told = runs[0].instructions
         state.system = state.system or told if first else told or state.system
-    return find_open_run(runs)
-
-
-def find_open_run(runs: Sequence[Run]) -> Run | None:
-    """Return the run that has not ended; a thread has at most one."""
     return next((run for run in runs if not run.status.ended), None)
 
 

@@ -13,6 +13,7 @@ import msgspec
 from antiphon.client.async_client import AsyncClient
 from antiphon.client.compaction import SHARE
 from antiphon.client.formatting import dollars, short_number
+from antiphon.client.thread_families import find_newest_run
 from antiphon.settings.settings import Settings
 from antiphon.terminal import spans
 from antiphon.terminal.chat_state import ChatState, Window
@@ -100,8 +101,8 @@ async def find_window(client: AsyncClient, state: ChatState) -> Window:
     """Return the model that answers and its window: chosen, last in the thread, or usual."""
     model = state.model
     if not model and state.thread_id is not None:
-        newest = (await client.list_runs(state.thread_id, limit=1)).data
-        model = newest[0].model if newest else None
+        newest = await find_newest_run(client, state.thread_id)
+        model = newest.model if newest else None
     model = model or state.usual_model
     return await model_window(client, model) if model else Window()
 

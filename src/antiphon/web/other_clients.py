@@ -185,10 +185,10 @@ def _is_waiting(relay: Relay) -> bool:
 
 
 async def _get_active_run(client: AsyncClient, thread: Thread) -> Run:
-    runs = (await client.list_runs(thread.id, limit=1)).data
-    if not runs or runs[0].status.ended:
+    newest = await thread_families.find_newest_run(client, thread.id)
+    if newest is None or newest.status.ended:
         raise NotFound("Nothing is asked in this chat now.", hint="Its last run has ended.")
-    return runs[0]
+    return newest
 
 
 def _get_relay(site: Site, run: Run) -> Relay:

@@ -233,9 +233,9 @@ async def _retry(chat: CommandContext, words: str) -> None:
 
 async def _continue(chat: CommandContext, words: str) -> None:
     thread = await _current_thread(chat)
-    left = resume.find_open_run((await chat.client.list_runs(thread.id, limit=1)).data)
-    if left is not None:
-        await chat.resume_run(left)
+    newest = await thread_families.find_newest_run(chat.client, thread.id)
+    if newest is not None and not newest.status.ended:
+        await chat.resume_run(newest)
         return
     said = [
         message

@@ -15,6 +15,7 @@ from msgspec import Meta
 
 from antiphon.api.operation import convert
 from antiphon.client.async_client import AsyncClient
+from antiphon.client.thread_families import find_newest_run
 from antiphon.tools.questions import ConsentAnswer
 from antiphon.types.errors import InvalidRequest, NotFound
 from antiphon.types.runs import Run
@@ -126,8 +127,7 @@ def answer_approval(run_id: str, call_id: str) -> Response:
 
 async def _newest_run(client: AsyncClient, name: str) -> Run | None:
     thread = await other_clients.find_thread(client, name)
-    runs = (await client.list_runs(thread.id, limit=1)).data if thread else ()
-    return runs[0] if runs else None
+    return await find_newest_run(client, thread.id) if thread else None
 
 
 def _get_relay(run_id: str) -> Relay:

@@ -156,5 +156,5 @@ async def _export_pieces(
 
 async def _read_thread_row(client: AsyncClient, thread_id: str) -> ThreadRow:
     thread = await client.get_thread(thread_id)
-    newest = (await client.list_runs(thread_id, limit=1)).data
-    return thread_row(thread, running=any(not run.status.ended for run in newest))
+    newest = await thread_families.find_newest_run(client, thread_id)
+    return thread_row(thread, running=newest is not None and not newest.status.ended)

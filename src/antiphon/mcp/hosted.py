@@ -2,7 +2,7 @@
 
 The operator's own servers are shared by all runs. A server at a URL is private to its owner,
 because a session may have state. Both are connected when first named, without waiting; the former
-cancel_idle_end connected, the latter until some minutes after the last run that used them.
+stay connected, the latter until some minutes after the last run that used them.
 """
 
 from __future__ import annotations

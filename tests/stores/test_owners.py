@@ -235,7 +235,7 @@ async def test_an_act_is_kept_with_what_it_tells_of(store: Store) -> None:
     await store.change_person("person_1", lambda *_: None, an_act(6))
     thread = a_thread()
     await store.change(
-        ReadSet(owner="ann"), lambda _: ChangeSet(thread=thread, act=an_act(7, owner="ann"))
+        ReadSet(owner="ann"), lambda _: ChangeSet(thread=thread, audit_entry=an_act(7, owner="ann"))
     )
 
     assert await noted(store) == [f"audit_{number}" for number in (7, 6, 4, 2, 1)]

@@ -499,9 +499,25 @@ async def test_a_part_that_somebody_reads_goes_the_next_time(address: str) -> No
 HOT = {
     name: SQL[name]
     for name in (
-        *("read_change", "version", "context", "drive", "run_number", "log", "append", "beat"),
-        *("due", "leased", "claim_next_wanted", "active_run", "call_ids", "answer"),
-        *("forget_events", "forget_answers", "days_to_keep", "drop_events", "seal", "find_key"),
+        *(
+            "read_change",
+            "version",
+            "context",
+            "run_lease",
+            "run_number",
+            "log",
+            "append",
+            "renew_leases",
+        ),
+        *("overdue_runs", "leases", "claim_next_wanted", "active_run", "call_ids", "answer"),
+        *(
+            "expire_events",
+            "expire_answers",
+            "days_to_keep",
+            "drop_events",
+            "join_segment",
+            "find_key",
+        ),
         *(
             "count_usage",
             "live_runs",
@@ -512,7 +528,7 @@ HOT = {
             "encrypted_key",
             "person",
         ),
-        *("person_by_name", "person_by_subject", "empty_answers", "erase_messages", "drop_actions"),
+        *("person_by_name", "person_by_subject", "clear_answers", "erase_messages", "drop_actions"),
         *("runs_to_erase", "threads_to_erase", "erase_uploads", "erase_answers", "erase_usage"),
         *("remove_drives", "remove_actions", "remove_runs", "remove_messages", "key_for_update"),
     )

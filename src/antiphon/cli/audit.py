@@ -67,6 +67,13 @@ async def _iterate_entries(store: AdminStore, owner: str | None) -> AsyncGenerat
         after = page.data[-1].id
 
 
-def _row(act: AuditEntry) -> tuple[str, ...]:
-    details = " ".join(f"{name}={value}" for name, value in act.details.items())
-    return (format_time(act.at), act.actor, act.what, act.target, act.owner or "", details)
+def _row(entry: AuditEntry) -> tuple[str, ...]:
+    details = " ".join(f"{name}={value}" for name, value in entry.details.items())
+    return (
+        format_time(entry.at),
+        entry.actor,
+        entry.what,
+        entry.target,
+        entry.owner or "",
+        details,
+    )

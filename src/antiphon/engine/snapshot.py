@@ -16,11 +16,8 @@ from antiphon.types.runs import Action, Run, RunLease, Thread
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """The rows that the store read inside the transaction; rows of other owners are None.
 
-    `now` is the store's clock, in ms since 1970. `actions` are those of the run's last turn with
-    tool calls, in call order; if `About.tool_call_id` names an action of an earlier turn, it comes
-    first. `log` holds the events after `lease.turn_began_after`, if `About.turn_log` asked for
-    them. `running` is the number of unfinished runs that the key `About.key_id` began, `tokens` the
-    number of tokens that they used today.
+    `now` is the store's clock, in ms since 1970. `running` is the number of unfinished runs that
+    the key `ReadSet.key_id` began, `tokens` the number of tokens that they used today.
     """
 
     now: int
@@ -28,7 +25,12 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     run: Run | None = None
     lease: RunLease | None = None
     actions: tuple[Action, ...] = ()
+    """Only those of the run's last turn with tool calls, in call order, never all of a long run.
+
+    An action of an earlier turn that `ReadSet.tool_call_id` names comes first.
+    """
     log: tuple[Numbered, ...] = ()
+    """The events after `lease.turn_began_after`, if `ReadSet.turn_log` asked for them."""
     running: int = 0
     tokens: int = 0
 
@@ -60,7 +62,7 @@ class ChangeSet(msgspec.Struct, frozen=True, kw_only=True):
     messages: tuple[Message, ...] = ()
     run_updates: tuple[RunUpdate, ...] = ()
     actions: tuple[Action, ...] = ()
-    act: AuditEntry | None = None
+    audit_entry: AuditEntry | None = None
     more: bool = False
 
 

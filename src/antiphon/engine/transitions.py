@@ -472,7 +472,7 @@ def cancel(snapshot: Snapshot, mint: Mint, by: Principal = LOCAL_PRINCIPAL) -> C
     change = unit.build(unit.run)
     if not by.administering:
         return change
-    act = AuditEntry(
+    entry = AuditEntry(
         id=mint("audit"),
         at=snapshot.now,
         actor=by.actor,
@@ -480,7 +480,7 @@ def cancel(snapshot: Snapshot, mint: Mint, by: Principal = LOCAL_PRINCIPAL) -> C
         target=run.id,
         owner=by.owner,
     )
-    return replace(change, act=act)
+    return replace(change, audit_entry=entry)
 
 
 def handle_timeout(snapshot: Snapshot, mint: Mint) -> ChangeSet | None:

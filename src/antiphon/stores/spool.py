@@ -53,7 +53,7 @@ class Record(NamedTuple):
     made: bool
 
 
-class Taken(Exception):
+class DuplicateRecord(Exception):
     """A second record under one id, or in one place of what it belongs to; `line` has the first."""
 
     def __init__(self, what: str, line: int) -> None:
@@ -80,7 +80,7 @@ class Spool:
         line: int = 0,
         made: bool = False,
     ) -> None:
-        """Add a record. `mark` is its place in its parent. Raises `Taken`."""
+        """Add a record. `mark` is its place in its parent. Raises `DuplicateRecord`."""
         values = (kind, id, parent, mark, line, doc, made)
         try:
             self._connection.execute(
@@ -89,16 +89,18 @@ class Spool:
                 values,
             )
         except sqlite3.IntegrityError as fault:
-            raise self._taken(kind, id, parent, mark) from fault
+            raise self._duplicate(kind, id, parent, mark) from fault
 
-    def _taken(self, kind: str, id: str, parent: str | None, mark: int | str | None) -> Taken:
+    def _duplicate(
+        self, kind: str, id: str, parent: str | None, mark: int | str | None
+    ) -> DuplicateRecord:
         find = "SELECT line FROM records WHERE kind = ? AND "
         if row := self._connection.execute(f"{find} id = ?", (kind, id)).fetchone():
-            return Taken(f"the id {id}", row[0])
+            return DuplicateRecord(f"the id {id}", row[0])
         row = self._connection.execute(
             f"{find} parent = ? AND mark = ?", (kind, parent, mark)
         ).fetchone()
-        return Taken(f"the place {mark} in {parent}", row[0])
+        return DuplicateRecord(f"the place {mark} in {parent}", row[0])
 
     def change(self, record: Record, doc: bytes) -> None:
         """Replace the JSON of a record; what came stays known as `before`."""

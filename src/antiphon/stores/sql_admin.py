@@ -82,7 +82,7 @@ class Transaction(Protocol):
         """Return the texts as an array of SQL."""
         ...
 
-    def folded(self, text: str) -> Any:
+    def fold(self, text: str) -> Any:
         """Return a text without case, as a search compares it."""
         ...
 
@@ -379,7 +379,7 @@ async def import_records(sql: Transaction, owner: str, batch: ImportBatch) -> No
                     "owner": owner,
                     "version": thread.version,
                     "parent_id": thread.parent_id,
-                    "words": sql.folded(thread.title),
+                    "words": sql.fold(thread.title),
                     "doc": _encode(thread),
                     "family": family,
                 }
@@ -388,7 +388,7 @@ async def import_records(sql: Transaction, owner: str, batch: ImportBatch) -> No
         )
         await sql.execute_many(
             "add_message",
-            (message_columns(each, sql.folded(each.full_text)) for each in batch.messages),
+            (message_columns(each, sql.fold(each.full_text)) for each in batch.messages),
         )
         await sql.execute_many(
             "add_run",

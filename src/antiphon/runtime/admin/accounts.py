@@ -162,12 +162,12 @@ class AccountService:
                 account, changes, hashed, sign_out=call.sign_out, others=others
             )
 
-        act = None
+        entry = None
         if changed_fields := _describe_changes(call):
-            act = await self._create_entry(
+            entry = await self._create_entry(
                 "person.changed", call.person_id, by, changed=changed_fields
             )
-        changed = await self._store.change_person(call.person_id, amend, act)
+        changed = await self._store.change_person(call.person_id, amend, entry)
         if changed is None:
             raise _unknown(call.person_id)
         return changed.person
@@ -178,8 +178,8 @@ class AccountService:
         def amend(account: Account, others: bool) -> None:
             accounts.validate_admin_remains(account.person, None, others=others)
 
-        act = await self._create_entry("person.removed", person_id, by)
-        await self._store.change_person(person_id, amend, act)
+        entry = await self._create_entry("person.removed", person_id, by)
+        await self._store.change_person(person_id, amend, entry)
         return Deleted(person_id)
 
     async def sign_in(self, call: operations.SignIn, by: Principal) -> Person:
@@ -253,8 +253,8 @@ class AccountService:
             subject=subject,
             created_at=await self._store.now(),
         )
-        act = await self._create_entry("person.created", person.id, by, role=role)
-        await self._store.add_person(Account(person, hashed), act)
+        entry = await self._create_entry("person.created", person.id, by, role=role)
+        await self._store.add_person(Account(person, hashed), entry)
         return person
 
     async def _create_entry(
@@ -331,16 +331,16 @@ class ProjectService:
         details = {"changed": " ".join(sorted(changes))}
         if "disabled" in changes:
             details["disabled"] = "yes" if call.disabled else "no"
-        act = await self._create_entry("project.changed", call.project_id, by, **details)
+        entry = await self._create_entry("project.changed", call.project_id, by, **details)
         changed = await self._store.change_project(
-            call.project_id, lambda project: replace(project, **changes), act
+            call.project_id, lambda project: replace(project, **changes), entry
         )
         return changed or await self.get(call.project_id)
 
     async def delete(self, project_id: str, by: Principal) -> Deleted:
         """Delete a project and revoke its keys; its data stays. Raises `NotFound`."""
-        act = await self._create_entry("project.removed", project_id, by)
-        await self._store.change_project(project_id, lambda _: None, act)
+        entry = await self._create_entry("project.removed", project_id, by)
+        await self._store.change_project(project_id, lambda _: None, entry)
         return Deleted(project_id)
 
     async def _create_entry(

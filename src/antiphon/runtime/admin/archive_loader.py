@@ -31,7 +31,7 @@ from antiphon.runtime.admin.archive import (
     member,
 )
 from antiphon.runtime.admin.archive_reader import ArchiveReader, at
-from antiphon.stores.spool import Record, Spool, Taken
+from antiphon.stores.spool import DuplicateRecord, Record, Spool
 from antiphon.types import events, ids
 from antiphon.types.accounts import AuditEntry, Key, ProviderKey, UsageRow
 from antiphon.types.errors import InvalidRequest, TooLarge
@@ -204,7 +204,7 @@ class _Loader:
     ) -> None:
         try:
             self._spool.add(kind, id, _encode(record), parent=parent, mark=mark, line=self._line)
-        except Taken as twice:
+        except DuplicateRecord as twice:
             raise InvalidRequest(
                 f"Two records have {twice.what}.",
                 expected="each once",
@@ -239,7 +239,7 @@ class _Loader:
             self._spool.add(
                 "events", name, doc, parent=run_id, mark=first, line=self._line, made=made
             )
-        except Taken as twice:
+        except DuplicateRecord as twice:
             raise InvalidRequest(
                 f"Events from number {first} on are there twice.",
                 expected="each event once",
@@ -415,7 +415,7 @@ class _Loader:
                 mark=message.number,
                 made=True,
             )
-        except Taken:  # the thread went on while it was exported
+        except DuplicateRecord:  # the thread went on while it was exported
             return
 
     def _append(self, update: RunUpdate) -> None:

@@ -64,7 +64,7 @@ class ArchiveReader:
         except (BadZipFile, NotImplementedError, UnicodeDecodeError, ValueError) as fault:
             raise _broken(f"its list of members cannot be read ({fault})") from fault
         try:
-            self._members = {info.filename: info for info in self._checked_members(size)}
+            self._members = {info.filename: info for info in self._check_members(size)}
             self.manifest = self._read_manifest()
         except BaseException:
             self._zip.close()
@@ -173,7 +173,7 @@ class ArchiveReader:
             )
         return manifest
 
-    def _checked_members(self, size: int) -> Iterator[ZipInfo]:
+    def _check_members(self, size: int) -> Iterator[ZipInfo]:
         """Yield the members, none of which could do harm where it is read."""
         total = behind = 0
         known = {MANIFEST, *map(member, RECORDS)}
@@ -227,7 +227,7 @@ class ArchiveReader:
                 "A member is damaged.",
                 expected="the bytes that the export wrote",
                 received=str(fault)[:200],
-                where=_shown(name),
+                where=_abbreviate(name),
             ) from fault
 
 
@@ -241,7 +241,7 @@ def at(name: str, line: int | None = None) -> Generator[None]:
     try:
         yield
     except AntiphonError as error:
-        place = _shown(name) if line is None else f"{_shown(name)}, line {line}"
+        place = _abbreviate(name) if line is None else f"{_abbreviate(name)}, line {line}"
         within = error.details.get("where")
         if isinstance(within, str) and within.startswith(place):
             raise
@@ -292,7 +292,7 @@ def _check_name(name: str, known: set[str]) -> None:
     raise InvalidRequest(
         "No export has a member of this name.",
         expected=f"{MANIFEST}, {member('KIND')} and {FILES}NAME",
-        received=_shown(name),
+        received=_abbreviate(name),
     )
 
 
@@ -348,5 +348,5 @@ def _broken(received: str) -> InvalidRequest:
     )
 
 
-def _shown(name: str) -> str:
+def _abbreviate(name: str) -> str:
     return ascii(name[:SHOWN])[1:-1]

@@ -132,9 +132,11 @@ class OwnerExporter:
         """Start an export of the owner. Raises `NotFound` where the owner has nothing."""
         if not (await self._store.owners(1, owner=owner)).data:
             raise NotFound(f"There is nothing of the owner {owner!r}.")
-        act = await audit.create_entry(self._store, self._mint, by, "owner.exported", owner, owner)
-        await self._store.append_audit_entry(act)
-        return Archive(file_name(owner, act.at), _Export(self._store, owner, act.at).pieces())
+        entry = await audit.create_entry(
+            self._store, self._mint, by, "owner.exported", owner, owner
+        )
+        await self._store.append_audit_entry(entry)
+        return Archive(file_name(owner, entry.at), _Export(self._store, owner, entry.at).pieces())
 
 
 def file_name(owner: str, now: int) -> str:

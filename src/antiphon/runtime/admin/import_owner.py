@@ -236,7 +236,7 @@ class _Import:
     async def _is_same(self, kind: str, record: Record, there: Any) -> bool:
         """Return whether what is there is what the archive has, as it came or as it was ended."""
         docs = [doc for doc in (record.doc, record.before) if doc is not None]
-        known = [_stored(kind, doc) for doc in docs]
+        known = [_decode_stored(kind, doc) for doc in docs]
         if there not in known:
             return False
         if kind == "files":
@@ -265,7 +265,7 @@ class _Import:
         }
         usage = [
             row
-            async for row in self._decoded("usage", UsageRow)
+            async for row in self._decode_all("usage", UsageRow)
             if _exceeds(row, known.get((row.day, row.model)))
         ]
         entries: list[AuditEntry] = []
@@ -292,7 +292,7 @@ class _Import:
             if new not in known
         ]
 
-    async def _decoded(self, kind: str, type: type[T]) -> AsyncGenerator[T, None]:
+    async def _decode_all(self, kind: str, type: type[T]) -> AsyncGenerator[T, None]:
         async with aclosing(self._pages(kind)) as pages:
             async for page in pages:
                 for each in page:
@@ -338,12 +338,12 @@ class _Import:
         """Return what is written for a record, and its bytes."""
         if kind == "files":
             content = await asyncio.to_thread(self._archive.content, str(record.parent))
-            return (_stored(kind, record.doc), content), len(record.doc) + len(content)
+            return (_decode_stored(kind, record.doc), content), len(record.doc) + len(content)
         if kind == "threads":
             thread = msgspec.json.decode(record.doc, type=ThreadRecord)
             family = thread.family if isinstance(thread.family, str) else None
-            return (_stored(kind, record.doc), family), len(record.doc)
-        return _stored(kind, record.doc), len(record.doc)
+            return (_decode_stored(kind, record.doc), family), len(record.doc)
+        return _decode_stored(kind, record.doc), len(record.doc)
 
     async def _parts_of_runs(self) -> AsyncGenerator[list[ImportedRun | ImportedEvents], None]:
         """Yield runs with their events, oldest first.
@@ -363,7 +363,7 @@ class _Import:
                         batch, size = [], 0
                     reach = await self._reach(record, weight)
                     if record.state == "new":
-                        batch.append(_imported_run(record))
+                        batch.append(_to_imported_run(record))
                         size += len(record.doc)
                     for part in self._spool.children("events", record.id):
                         if weight > BATCH_BYTES < size:
@@ -393,10 +393,10 @@ class _Import:
 
     async def _finish(self, history: _History, mint: Mint, by: Principal) -> None:
         """Write usage and audit entries, then give everything to the owner."""
-        added = {kind: self._added(kind) for kind in _KINDS}
+        added = {kind: self._count_added(kind) for kind in _KINDS}
         if not (any(added.values()) or any(history)):
             return
-        act = await audit.create_entry(
+        entry = await audit.create_entry(
             self._store,
             mint,
             by,
@@ -406,10 +406,10 @@ class _Import:
             **{kind: str(count) for kind, count in added.items() if count},
         )
         entries = [
-            replace(entry, details={**entry.details, "imported": act.id})
-            for entry in history.entries
+            replace(each, details={**each.details, "imported": entry.id})
+            for each in history.entries
         ]
-        await self._store.finish_import(history.usage, entries, act)
+        await self._store.finish_import(history.usage, entries, entry)
         while await self._store.transfer_owned(self._staging, self._owner, BATCH_RECORDS):
             pass
 
@@ -418,7 +418,7 @@ class _Import:
         unchanged: Counter[str] = Counter()
         for kind in _KINDS:
             unchanged[kind] = self._counts[kind]["present"]
-            added[kind] = self._added(kind)
+            added[kind] = self._count_added(kind)
         for kind, lacking in (("usage", history.usage), ("audit", history.entries)):
             added[kind] = len(lacking)
             unchanged[kind] = self._counts[kind].total() - len(lacking)
@@ -431,7 +431,7 @@ class _Import:
             ended_runs=loaded.ended_runs,
         )
 
-    def _added(self, kind: str) -> int:
+    def _count_added(self, kind: str) -> int:
         """Return how many records of a kind were not in their place when the import began."""
         return self._counts[kind]["new"] + self._counts[kind]["staged"]
 
@@ -452,7 +452,7 @@ class _History(NamedTuple):
     entries: Sequence[AuditEntry]
 
 
-def _stored(kind: str, doc: bytes) -> Any:
+def _decode_stored(kind: str, doc: bytes) -> Any:
     """Return the record as a store has it."""
     match kind:
         case "runs":
@@ -466,7 +466,7 @@ def _stored(kind: str, doc: bytes) -> Any:
             return msgspec.json.decode(doc, type=_KINDS[kind])
 
 
-def _imported_run(record: Record) -> ImportedRun:
+def _to_imported_run(record: Record) -> ImportedRun:
     run = msgspec.json.decode(record.doc, type=RunRecord)
     return ImportedRun(run.run, run.last_event, run.events_after)
 

@@ -51,10 +51,12 @@ class KeyService:
             expires_at=None if call.expires_in is None else now + call.expires_in * 1000,
         )
         details = {"scopes": " ".join(key.scopes), **_limit_details(call.limits)}
-        act = await audit.create_entry(
+        entry = await audit.create_entry(
             self._store, self._mint, by, "key.created", key.id, owner, **details
         )
-        await self._store.add_key(key, digest(token, await self._store.installation_secret()), act)
+        await self._store.add_key(
+            key, digest(token, await self._store.installation_secret()), entry
+        )
         return key, token
 
     async def update(self, call: operations.UpdateKey, by: Principal) -> Key:
@@ -70,18 +72,18 @@ class KeyService:
         key = await self._get(call.key_id)
         what: AuditAction = "limits.changed" if limits else "key.changed"
         details = _limit_details(amend(key).limits) if limits else {"changed": "name"}
-        act = await audit.create_entry(
+        entry = await audit.create_entry(
             self._store, self._mint, by, what, key.id, key.owner, **details
         )
-        return await self._store.change_key(key.id, amend, act)
+        return await self._store.change_key(key.id, amend, entry)
 
     async def revoke(self, key_id: str, by: Principal) -> Key:
         """Revoke a key. Raises `NotFound`."""
         key = await self._get(key_id)
-        act = await audit.create_entry(
+        entry = await audit.create_entry(
             self._store, self._mint, by, "key.revoked", key.id, key.owner
         )
-        return await self._store.revoke_key(key.id, act)
+        return await self._store.revoke_key(key.id, entry)
 
     async def _get(self, key_id: str) -> Key:
         for key in await self._store.keys():

@@ -183,17 +183,21 @@ class OwnerDeleter:
         def amend(account: Account, others: bool) -> None:
             accounts.validate_admin_remains(account.person, None, others=others)
 
-        act = await audit.create_entry(self._store, self._mint, by, "person.removed", owner, owner)
+        entry = await audit.create_entry(
+            self._store, self._mint, by, "person.removed", owner, owner
+        )
         try:
-            await self._store.change_person(owner, amend, act)
+            await self._store.change_person(owner, amend, entry)
         except NotFound:  # most owners are no people
             return False
         return True
 
     async def _remove_project(self, owner: str, by: Principal) -> bool:
-        act = await audit.create_entry(self._store, self._mint, by, "project.removed", owner, owner)
+        entry = await audit.create_entry(
+            self._store, self._mint, by, "project.removed", owner, owner
+        )
         try:
-            await self._store.change_project(owner, lambda _: None, act)
+            await self._store.change_project(owner, lambda _: None, entry)
         except NotFound:
             return False
         return True
@@ -203,10 +207,10 @@ class OwnerDeleter:
             key for key in await self._store.keys() if key.owner == owner and key.revoked_at is None
         ]
         for key in standing:
-            act = await audit.create_entry(
+            entry = await audit.create_entry(
                 self._store, self._mint, by, "key.revoked", key.id, owner
             )
-            await self._store.revoke_key(key.id, act)
+            await self._store.revoke_key(key.id, entry)
         return bool(standing)
 
     async def _stop_runs(self, owner: str) -> bool:

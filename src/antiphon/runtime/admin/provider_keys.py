@@ -77,10 +77,10 @@ class ProviderKeyService:
             created_at=await self._store.now(),
         )
         sealed = self._get_cipher().encrypt(msgspec.json.encode(own), (owner, provider))
-        act = await audit.create_entry(
+        entry = await audit.create_entry(
             self._store, self._mint, by, "provider_key.kept", provider, owner
         )
-        await self._store.save_provider_key(key, sealed, act)
+        await self._store.save_provider_key(key, sealed, entry)
         self._known.pop((owner, provider), None)
         return key
 
@@ -90,10 +90,10 @@ class ProviderKeyService:
 
     async def delete(self, owner: str, provider: str, by: Principal) -> None:
         """Delete the owner's key. Raises `NotFound`."""
-        act = await audit.create_entry(
+        entry = await audit.create_entry(
             self._store, self._mint, by, "provider_key.removed", provider, owner
         )
-        await self._store.delete_provider_key(owner, provider, act)
+        await self._store.delete_provider_key(owner, provider, entry)
         self._known.pop((owner, provider), None)
 
     async def get(self, owner: str, provider: str) -> OwnerProviderKey | None:
@@ -128,11 +128,13 @@ class ProviderKeyService:
             again = self._get_cipher().encrypt(
                 self._decrypt(sealed, owner, provider), (owner, provider)
             )
-            act = await audit.create_entry(
+            entry = await audit.create_entry(
                 self._store, self._mint, by, "provider_key.kept", provider, owner
             )
             # A key that was replaced or deleted meanwhile stays as it is.
-            renewed += await self._store.replace_encrypted_key(owner, provider, sealed, again, act)
+            renewed += await self._store.replace_encrypted_key(
+                owner, provider, sealed, again, entry
+            )
         return renewed
 
     async def count_undecryptable(self) -> int:

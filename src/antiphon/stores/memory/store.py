@@ -319,7 +319,7 @@ class MemoryStore:
         for driven in change.run_updates:
             self._write_run(read_set, change, driven)
         self._actions.update({action.id: action for action in change.actions})
-        self._audit_log.append(change.act)
+        self._audit_log.append(change.audit_entry)
 
     def _join_family(self, owner: str, before: Thread | None, thread: Thread) -> None:
         replaced = self._threads.get(thread.metadata.get(REPLACES, ""))

@@ -76,8 +76,8 @@ class PostgresTransaction:
         """See `Transaction.array`."""
         return list(texts)
 
-    def folded(self, text: str) -> bytes:
-        """See `Transaction.folded`."""
+    def fold(self, text: str) -> bytes:
+        """See `Transaction.fold`."""
         return invariants.fold_case(text).encode()
 
 
@@ -128,11 +128,11 @@ async def import_records(sql: PostgresTransaction, owner: str, batch: ImportBatc
     """See `AdminStore.import_records`; the parts of the log for today must exist."""
     await sql_admin.import_records(sql, owner, batch)
     ids = list({message.thread_id for message in batch.messages})
-    for doc, changes in await fetch_rows(sql.connection, "threads_to_seal", ids=ids):
+    for doc, changes in await fetch_rows(sql.connection, "threads_to_join", ids=ids):
         thread = decoder(Thread)(doc)
         if thread.messages >= 2 * SEGMENT:
             values = {"length": SEGMENT, "messages": thread.messages, "changes": changes}
-            await sql.execute("seal", thread_id=thread.id, **values)
+            await sql.execute("join_segment", thread_id=thread.id, **values)
 
 
 async def transfer_owned(sql: PostgresTransaction, owner: str, to: str, limit: int) -> int:

@@ -99,7 +99,7 @@ class _AppendStatement:
         again, self._unclear = self._unclear, True
         written = await self._execute_until_unlocked(connection)
         if len(written) < self._count and again:
-            written |= set(await fetch_value(connection, "appended", **self._values))
+            written |= set(await fetch_value(connection, "find_append", **self._values))
         return [place for place in range(self._count) if place + 1 not in written]
 
     async def _execute_until_unlocked(self, connection: Connection[Any]) -> set[int]:

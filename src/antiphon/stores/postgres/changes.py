@@ -58,7 +58,7 @@ async def join_segments(connection: Connection[Any], read: ReadResult, decided: 
         return
     values = {"thread_id": after.id, "length": SEGMENT, "messages": after.messages}
     changes = read.changes + 1 if had or (before and before.id == after.id) else 0
-    await execute(connection, "seal", changes=changes, **values)
+    await execute(connection, "join_segment", changes=changes, **values)
 
 
 class _ChangeStatement:
@@ -204,7 +204,7 @@ class _ChangeStatement:
 
     def _add_answer_and_audit(self) -> None:
         """Add the stored answer of an idempotency key, and the audit entry."""
-        once, entry = self._read_set.once, self._decided.act
+        once, entry = self._read_set.once, self._decided.audit_entry
         if entry is not None:
             self._add("noted", act_id=entry.id, act_owner=entry.owner, act=_encode(entry))
         if once is not None and not self._decided.more:

@@ -54,7 +54,7 @@ def change_statement(seen: tuple[str, ...], pieces: tuple[str, ...]) -> Statemen
     `seen` names the tables with a row that must be as it was read.
     """
     follows = {
-        "seen": _unchanged_sql(seen),
+        "seen": _lock_sql(seen),
         "after_cut": NAMED_SQL["change_after_cut"] if "cut" in pieces else "",
         "after_move": NAMED_SQL["change_after_move"] if "moved" in pieces else "",
     }
@@ -62,7 +62,7 @@ def change_statement(seen: tuple[str, ...], pieces: tuple[str, ...]) -> Statemen
     return number_parameters("WITH " + ",\n".join(parts) + "\n" + NAMED_SQL["change_end"])
 
 
-def _unchanged_sql(seen: tuple[str, ...]) -> str:
+def _lock_sql(seen: tuple[str, ...]) -> str:
     conditions = "\nAND ".join(NAMED_SQL[f"seen_{table}"] for table in seen)
     return f"FROM {', '.join(seen)} WHERE {conditions} FOR UPDATE" if seen else ""
 

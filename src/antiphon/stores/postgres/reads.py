@@ -130,7 +130,7 @@ async def _read_turn(
 
 async def run_lease(connection: Connection[Any], run_id: str) -> RunLease:
     """See `RunStore.run_lease`."""
-    found = await fetch_row(connection, SQL["drive"], run_id=run_id)
+    found = await fetch_row(connection, SQL["run_lease"], run_id=run_id)
     if found is None:
         raise invariants.not_found(Run, run_id)
     return _decode_lease(tuple(found))
@@ -138,7 +138,7 @@ async def run_lease(connection: Connection[Any], run_id: str) -> RunLease:
 
 async def run_leases(connection: Connection[Any], run_ids: Sequence[str]) -> Mapping[str, RunLease]:
     """See `RunStore.run_leases`."""
-    found = await fetch_rows(connection, "drives", run_ids=list(run_ids))
+    found = await fetch_rows(connection, "run_leases", run_ids=list(run_ids))
     return {run_id: _decode_lease(columns) for run_id, *columns in found}
 
 

@@ -51,7 +51,7 @@ async def _save_answer(
 ) -> None:
     await execute(
         connection,
-        "put_answer",
+        "save_answer",
         once_owner=once.owner,
         once_route=once.route,
         once_key=once.key,
@@ -92,7 +92,7 @@ async def delete(connection: Connection[Any], kind: type[Any], owner: str, id: s
             raise invariants.not_found(kind, id)
         if kind is Thread:
             await delete_thread_contents(connection, id)
-        await execute(connection, "empty_answers", id=id)
+        await execute(connection, "clear_answers", id=id)
 
 
 async def delete_thread_contents(connection: Connection[Any], thread_id: str) -> None:
@@ -114,7 +114,7 @@ async def delete_events(connection: Connection[Any], before: int) -> int:
     their day has to stay; else they are dropped with that part.
     """
     async with connection.transaction():
-        numbers = await fetch_value(connection, "forget_events", before=before, limit=BATCH_SIZE)
+        numbers = await fetch_value(connection, "expire_events", before=before, limit=BATCH_SIZE)
         days = list({number >> RUN_BITS for number in numbers})
         kept = await fetch_value(connection, "days_to_keep", days=days, before=before)
         if rows_of_kept := [number for number in numbers if number >> RUN_BITS in kept]:
@@ -124,10 +124,10 @@ async def delete_events(connection: Connection[Any], before: int) -> int:
 
 async def delete_answers(connection: Connection[Any], before: int) -> int:
     """Delete some answers stored before this time (ms); return how many."""
-    return int(await fetch_value(connection, "forget_answers", before=before, limit=BATCH_SIZE))
+    return int(await fetch_value(connection, "expire_answers", before=before, limit=BATCH_SIZE))
 
 
 async def get_or_add_meta(connection: Connection[Any], name: str, offered: bytes) -> bytes:
     """Return the value stored under the name; store `offered` if there is none."""
-    await execute(connection, "offer_meta", name=name, value=offered)
+    await execute(connection, "add_meta", name=name, value=offered)
     return bytes(await fetch_value(connection, "meta", name=name))

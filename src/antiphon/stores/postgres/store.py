@@ -159,7 +159,7 @@ class PostgresStore(AdminMethods):
         hit("beat.before_commit")
         kept = await self._run(
             fetch_rows,
-            "beat",
+            "renew_leases",
             run_ids=list(held),
             epochs=list(held.values()),
             lease_ms=lease_ms,
@@ -185,12 +185,14 @@ class PostgresStore(AdminMethods):
         """See `RunStore.overdue_runs`."""
         return [
             run_id
-            for (run_id,) in await self._read(fetch_rows, "due", now=self._now(), limit=limit)
+            for (run_id,) in await self._read(
+                fetch_rows, "overdue_runs", now=self._now(), limit=limit
+            )
         ]
 
     async def leases(self, limit: int) -> Sequence[LeaseInfo]:
         """See `RunStore.leases`."""
-        return [LeaseInfo(*each) for each in await self._read(fetch_rows, "leased", limit=limit)]
+        return [LeaseInfo(*each) for each in await self._read(fetch_rows, "leases", limit=limit)]
 
     async def delete_expired(self, events_before: int, keys_before: int) -> int:
         """See `RunStore.delete_expired`; in steps of one transaction each, or whole days."""

@@ -396,7 +396,7 @@ noted AS (
 -- name: change_end
 SELECT count(*) FROM passed
 
--- name: seal
+-- name: join_segment
 -- All segments of which every message is there, and as many messages more: tool outputs fill places
 -- kept for them near the end. It counts as a change of the thread, so that none is made beside one.
 WITH held AS (
@@ -489,14 +489,14 @@ WHERE threads.id = :thread_id
 -- name: version
 SELECT version FROM threads WHERE id = :thread_id
 
--- name: drive
+-- name: run_lease
 SELECT
     epoch, wanted, worker, due_at, last_event, turn_began_after, kept_after, fresh, key_id, trace,
     destination
 FROM drives
 WHERE id = :run_id
 
--- name: drives
+-- name: run_leases
 SELECT
     id, epoch, wanted, worker, due_at, last_event, turn_began_after, kept_after, fresh, key_id,
     trace, destination
@@ -552,7 +552,7 @@ written AS (
 )
 SELECT coalesce(array_agg(place), '{}') FROM moved
 
--- name: appended
+-- name: find_append
 -- Which of these were written, by a batch of which nobody was told whether it was.
 SELECT coalesce(array_agg(place), '{}')
 FROM unnest(
@@ -562,7 +562,7 @@ JOIN drives ON drives.id = rows.id AND drives.epoch = rows.epoch
 JOIN log ON log.run = drives.run AND log.last = rows.last AND log.first = rows.first
     AND log.lines = rows.lines
 
--- name: beat
+-- name: renew_leases
 -- Nobody is told of a beat: it may be lost with the machine, so it does not wait for the disk.
 UPDATE drives SET
     due_at = coalesce(:now, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint) + :lease_ms
@@ -576,7 +576,7 @@ FROM (
 WHERE drives.id = held.id AND drives.epoch = held.epoch AND drives.status = 'in_progress'
 RETURNING drives.id
 
--- name: due
+-- name: overdue_runs
 SELECT id FROM drives
 WHERE
     due_at <= (
@@ -586,7 +586,7 @@ WHERE
 ORDER BY due_at
 LIMIT :limit
 
--- name: leased
+-- name: leases
 SELECT id, epoch, worker, due_at FROM drives
 WHERE
     due_at IS NOT NULL AND status IN ('queued', 'in_progress', 'action_required')
@@ -600,7 +600,7 @@ SELECT coalesce(array_agg(tool_call_id), '{}') FROM actions WHERE run_id = :run_
 SELECT digest, answer FROM once
 WHERE owner = :once_owner AND route = :once_route AND key = :once_key
 
--- name: forget_answers
+-- name: expire_answers
 WITH old AS (
     SELECT ctid FROM once, (SELECT set_config('synchronous_commit', 'off', TRUE)) AS relaxed
     WHERE created_at < :before
@@ -609,7 +609,7 @@ WITH old AS (
 gone AS (DELETE FROM once WHERE ctid = ANY (ARRAY(SELECT ctid FROM old)) RETURNING 1)
 SELECT count(*) FROM gone
 
--- name: forget_events
+-- name: expire_events
 -- First nobody finds the events any more. Their rows go with their day, but for days of which a run
 -- is still at work, or ended too lately.
 WITH old AS (
@@ -643,7 +643,7 @@ INSERT INTO assistants (id, owner, doc) VALUES (:id, :owner, :doc)
 -- name: add_upload
 INSERT INTO uploads (id, owner, doc, content) VALUES (:id, :owner, :doc, :content)
 
--- name: put_answer
+-- name: save_answer
 INSERT INTO once (owner, route, key, digest, answer, subject, created_at)
 VALUES (
     :once_owner, :once_route, :once_key, :digest, :answer, :subject,
@@ -659,7 +659,7 @@ UPDATE assistants SET doc = :doc WHERE id = :id
 -- name: remove_assistant
 DELETE FROM assistants WHERE id = :id AND owner = :owner
 
--- name: empty_answers
+-- name: clear_answers
 UPDATE once SET answer = NULL WHERE subject = :id
 
 -- name: remove_thread
@@ -727,7 +727,7 @@ ON CONFLICT (key_id, what) DO UPDATE SET
     period = greatest(counters.period, excluded.period)
 RETURNING total, (SELECT now FROM clock)
 
--- name: offer_meta
+-- name: add_meta
 INSERT INTO meta (name, value) VALUES (:name, :value) ON CONFLICT (name) DO NOTHING
 
 -- name: meta
@@ -941,7 +941,7 @@ VALUES (:id, :owner, :version, 0, :parent_id, :words, :doc, :family)
 INSERT INTO messages (id, thread_id, number, role, size, tokens, chat, words, doc)
 VALUES (:id, :thread_id, :number, :role, :size, :tokens, :chat, :words, :doc)
 
--- name: threads_to_seal
+-- name: threads_to_join
 SELECT doc, changes FROM threads WHERE id = ANY (:ids::text[])
 
 -- name: add_run

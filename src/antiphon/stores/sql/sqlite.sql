@@ -99,7 +99,7 @@ SELECT
 FROM threads, sealed
 WHERE threads.id = :thread_id
 
--- name: seal
+-- name: join_segment
 -- The next segment, if all its messages are there and as many more: tool outputs fill places kept
 -- for them near the end.
 INSERT INTO segments (
@@ -145,7 +145,7 @@ WHERE up_to + 2 * :length <= :messages
 GROUP BY up_to
 HAVING count(*) = :length
 
--- name: unseal
+-- name: drop_segments
 DELETE FROM segments WHERE thread_id = ? AND last >= ?
 
 -- name: run
@@ -163,7 +163,7 @@ SELECT
 FROM runs
 WHERE id = ?
 
--- name: drives
+-- name: run_leases
 SELECT
     id, epoch, wanted, worker, due_at,
     max(
@@ -244,13 +244,13 @@ WHERE
 ORDER BY wanted_at, seq
 LIMIT ?3
 
--- name: due
+-- name: overdue_runs
 SELECT id FROM runs
 WHERE due_at <= ? AND status IN ('queued', 'in_progress', 'action_required')
 ORDER BY due_at
 LIMIT ?
 
--- name: leased
+-- name: leases
 SELECT id, epoch, worker, due_at FROM runs
 WHERE due_at IS NOT NULL AND status IN ('queued', 'in_progress', 'action_required')
     AND worker IS NOT NULL
@@ -273,7 +273,7 @@ UPDATE runs SET
     destination = :destination, ended_at = :ended_at, doc = :doc
 WHERE id = :id AND status = :status_before AND epoch = :epoch_before
 
--- name: beat
+-- name: renew_leases
 UPDATE runs SET due_at = ? WHERE id = ? AND epoch = ? AND status = 'in_progress'
 
 -- name: save_action
@@ -301,7 +301,7 @@ WHERE
         )
     )
 
--- name: appended
+-- name: find_append
 SELECT 1 FROM fresh
 WHERE
     run = (SELECT seq FROM runs WHERE id = ?)
@@ -381,31 +381,31 @@ SELECT
     coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'fresh'), 0),
     coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'log'), 0)
 
--- name: forget_events
+-- name: expire_events
 DELETE FROM log WHERE run IN (
     SELECT seq FROM runs
     WHERE ended_at < :before AND kept_after < last_event
     ORDER BY ended_at LIMIT :limit
 )
 
--- name: mark_forgotten
+-- name: mark_expired
 UPDATE runs SET kept_after = last_event WHERE id IN (
     SELECT id FROM runs
     WHERE ended_at < :before AND kept_after < last_event
     ORDER BY ended_at LIMIT :limit
 )
 
--- name: forget_answers
+-- name: expire_answers
 DELETE FROM once WHERE created_at < ?
 
 -- name: answer
 SELECT digest, answer FROM once WHERE owner = ? AND route = ? AND key = ?
 
--- name: keep_answer
+-- name: save_answer
 INSERT INTO once (owner, route, key, digest, answer, subject, created_at)
 VALUES (?, ?, ?, ?, ?, ?, ?)
 
--- name: empty_answers
+-- name: clear_answers
 UPDATE once SET answer = NULL WHERE subject = ?
 
 -- name: add_content
@@ -437,11 +437,11 @@ SELECT doc FROM keys
 WHERE owner = :owner OR json_extract(CAST(doc AS TEXT), '$.person_id') = :owner
 ORDER BY seq
 
--- name: running
+-- name: count_running
 SELECT count(*) FROM runs
 WHERE key_id = ? AND status IN ('queued', 'in_progress', 'action_required')
 
--- name: used
+-- name: tokens_used
 SELECT total FROM counters WHERE key_id = ? AND what = ? AND period >= ?
 
 -- name: count_usage
@@ -464,7 +464,7 @@ DELETE FROM counters WHERE key_id IN (SELECT id FROM keys WHERE owner = :owner)
 -- name: save_meta
 INSERT INTO meta (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = ?2
 
--- name: offer_meta
+-- name: add_meta
 INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO NOTHING
 
 -- name: meta
@@ -689,10 +689,10 @@ DELETE FROM spent WHERE owner = :owner
 -- name: erase_provider_keys
 DELETE FROM provider_keys WHERE owner = :owner
 
--- name: cover
+-- name: overwrite_free_pages
 INSERT INTO blank (zeros) VALUES (zeroblob(?))
 
--- name: uncover
+-- name: release_overwritten_pages
 DELETE FROM blank WHERE seq = (SELECT min(seq) FROM blank)
 
 -- name: families

@@ -76,8 +76,8 @@ class SqliteTransaction:
         """See `Transaction.array`."""
         return msgspec.json.encode(texts).decode()
 
-    def folded(self, text: str) -> str:
-        """See `Transaction.folded`."""
+    def fold(self, text: str) -> str:
+        """See `Transaction.fold`."""
         return invariants.fold_case(text)
 
 

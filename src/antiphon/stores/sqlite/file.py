@@ -162,14 +162,14 @@ def overwrite_free_pages(connection: sqlite3.Connection) -> bool:
     (size,) = connection.execute("PRAGMA page_size").fetchone()
     if not free:
         return False
-    connection.execute(SQL["cover"], (min(free * size, OVERWRITE_BYTES),))
+    connection.execute(SQL["overwrite_free_pages"], (min(free * size, OVERWRITE_BYTES),))
     return True
 
 
 def release_overwritten_pages(connection: sqlite3.Connection) -> bool:
     """Free some of the zeroed pages again; return whether there were any."""
     with _secure_delete(connection):
-        return connection.execute(SQL["uncover"]).rowcount > 0
+        return connection.execute(SQL["release_overwritten_pages"]).rowcount > 0
 
 
 @contextmanager

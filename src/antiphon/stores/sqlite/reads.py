@@ -77,8 +77,8 @@ def _read_key_usage(connection: sqlite3.Connection, key_id: str | None, now: int
     if key_id is None:
         return Snapshot(now=now)
     tokens = Counter(key_id, "tokens")
-    (running,) = connection.execute(SQL["running"], (key_id,)).fetchone()
-    used = fetch_one(connection, "used", key_id, tokens.what, period(tokens, now))
+    (running,) = connection.execute(SQL["count_running"], (key_id,)).fetchone()
+    used = fetch_one(connection, "tokens_used", key_id, tokens.what, period(tokens, now))
     return Snapshot(now=now, running=running, tokens=used[0] if used else 0)
 
 
@@ -160,7 +160,7 @@ def run_lease(connection: sqlite3.Connection, run_id: str) -> RunLease:
 
 def run_leases(connection: sqlite3.Connection, run_ids: Sequence[str]) -> Mapping[str, RunLease]:
     """See `RunStore.run_leases`."""
-    found = fetch_all(connection, "drives", _json(run_ids))
+    found = fetch_all(connection, "run_leases", _json(run_ids))
     return {run_id: _decode_lease(columns) for run_id, *columns in found}
 
 

@@ -185,12 +185,12 @@ class SqliteStore(AdminMethods):
 
     async def overdue_runs(self, limit: int) -> Sequence[str]:
         """See `RunStore.overdue_runs`."""
-        rows = await self._read(reads.fetch_all, "due", self._clock(), limit)
+        rows = await self._read(reads.fetch_all, "overdue_runs", self._clock(), limit)
         return [run_id for (run_id,) in rows]
 
     async def leases(self, limit: int) -> Sequence[LeaseInfo]:
         """See `RunStore.leases`."""
-        rows = await self._read(reads.fetch_all, "leased", limit)
+        rows = await self._read(reads.fetch_all, "leases", limit)
         return [LeaseInfo(*row) for row in rows]
 
     async def delete_expired(self, events_before: int, keys_before: int) -> int:

@@ -47,7 +47,7 @@ def change(
         _write_run(connection, read_set, decided, driven, now, writer)
     for action in decided.actions:
         _write_action(connection, action)
-    if (entry := decided.act) is not None:
+    if (entry := decided.audit_entry) is not None:
         values = {"id": entry.id, "owner": entry.owner, "doc": _encode(entry)}
         connection.execute(SQL["add_audit_entry"], values)
     if read_set.once and not decided.more:
@@ -82,7 +82,7 @@ def renew_leases(
     return frozenset(
         run_id
         for run_id, epoch in held.items()
-        if connection.execute(SQL["beat"], (due_at, run_id, epoch)).rowcount == 0
+        if connection.execute(SQL["renew_leases"], (due_at, run_id, epoch)).rowcount == 0
     )
 
 
@@ -122,7 +122,7 @@ def _find_refused(
     connection: sqlite3.Connection, group: Sequence[tuple[Any, ...]]
 ) -> Iterator[int]:
     for place, (run_id, _, first, last, writer, lines) in enumerate(group):
-        if reads.fetch_one(connection, "appended", run_id, last, first, writer, lines) is None:
+        if reads.fetch_one(connection, "find_append", run_id, last, first, writer, lines) is None:
             yield place
 
 
@@ -164,21 +164,21 @@ def delete(connection: sqlite3.Connection, kind: type[Any], owner: str, id: str)
     """See `RunStore.delete`."""
     if connection.execute(SQL[_REMOVALS[kind]], (id, owner)).rowcount == 0:
         raise invariants.not_found(kind, id)
-    connection.execute(SQL["empty_answers"], (id,))
+    connection.execute(SQL["clear_answers"], (id,))
 
 
 def delete_expired(connection: sqlite3.Connection, events_before: int, keys_before: int) -> int:
     """Delete some expired events and answers; return how many runs and answers."""
     fold(connection)  # so that events are in one table
     values = {"before": events_before, "limit": EXPIRY_BATCH_RUNS}
-    connection.execute(SQL["forget_events"], values)
-    runs = connection.execute(SQL["mark_forgotten"], values).rowcount
-    return runs + connection.execute(SQL["forget_answers"], (keys_before,)).rowcount
+    connection.execute(SQL["expire_events"], values)
+    runs = connection.execute(SQL["mark_expired"], values).rowcount
+    return runs + connection.execute(SQL["expire_answers"], (keys_before,)).rowcount
 
 
 def get_or_add_meta(connection: sqlite3.Connection, name: str, offered: Any) -> Any:
     """Return the value stored under the name; store `offered` if there is none."""
-    connection.execute(SQL["offer_meta"], (name, offered))
+    connection.execute(SQL["add_meta"], (name, offered))
     (value,) = connection.execute(SQL["meta"], (name,)).fetchone()
     return value
 
@@ -196,7 +196,7 @@ def _save_answer(
     now: int,
 ) -> None:
     values = (once.owner, once.route, once.key, once.digest, answer, subject, now)
-    connection.execute(SQL["keep_answer"], values)
+    connection.execute(SQL["save_answer"], values)
 
 
 def _write_thread(connection: sqlite3.Connection, read_set: ReadSet, decided: ChangeSet) -> None:
@@ -210,7 +210,7 @@ def _write_thread(connection: sqlite3.Connection, read_set: ReadSet, decided: Ch
     )
     if decided.keep_messages is not None:
         connection.execute(SQL["cut_messages"], (thread.id, decided.keep_messages))
-        connection.execute(SQL["unseal"], (thread.id, decided.keep_messages + 1))
+        connection.execute(SQL["drop_segments"], (thread.id, decided.keep_messages + 1))
     if decided.messages:
         rows = (message_columns(each, fold_case(each.full_text)) for each in decided.messages)
         connection.executemany(SQL["add_message"], rows)
@@ -220,9 +220,9 @@ def _write_thread(connection: sqlite3.Connection, read_set: ReadSet, decided: Ch
 
 def join_segments(connection: sqlite3.Connection, added: Sequence[Message], thread: Thread) -> None:
     """Join the JSON of full segments of messages."""
-    connection.execute(SQL["unseal"], (thread.id, min(message.number for message in added)))
+    connection.execute(SQL["drop_segments"], (thread.id, min(message.number for message in added)))
     values = {"thread_id": thread.id, "length": SEGMENT, "messages": thread.messages}
-    while connection.execute(SQL["seal"], values).rowcount:
+    while connection.execute(SQL["join_segment"], values).rowcount:
         pass
 
 

@@ -109,7 +109,7 @@ class ReadSet(msgspec.Struct, frozen=True, kw_only=True):
     thread_id: str | None = None
     run_id: str | None = None
     tool_call_id: str | None = None
-    once: IdempotencyKey | None = None
+    idempotency_key: IdempotencyKey | None = None
     turn_log: bool = False
     key_id: str | None = None
     what: str = "change"
@@ -247,9 +247,10 @@ class RunStore(Protocol):
     async def change(self, read_set: ReadSet, decide: Decide) -> Committed:
         """Read the records, decide, and write the change in one transaction.
 
-        If `read_set.once` was used before with the same digest, nothing is decided and the answer
-        is the stored one, as `msgspec.Raw`; with another digest `IdempotencyConflict` is raised. A
-        status or an epoch cannot change in between, and a thread cannot get a second active run.
+        If the idempotency key was used before with the same digest, nothing is decided and the
+        answer is the stored one, as `msgspec.Raw`; with another digest `IdempotencyConflict` is
+        raised. A status or an epoch cannot change in between, and a thread cannot get a second
+        active run.
         The growth of a run's usage is counted as tokens of the key that the run was started with,
         if that key has a token limit at that time.
         """

@@ -494,8 +494,8 @@ def new_thread(number: int) -> Callable[[Snapshot], ChangeSet]:
 
 
 async def test_a_repeated_request_gets_the_answer_that_was_kept(store: Store) -> None:
-    first = await store.change(ReadSet(owner="ann", once=once()), new_thread(1))
-    second = await store.change(ReadSet(owner="ann", once=once()), new_thread(2))
+    first = await store.change(ReadSet(owner="ann", idempotency_key=once()), new_thread(1))
+    second = await store.change(ReadSet(owner="ann", idempotency_key=once()), new_thread(2))
 
     assert first.answer == a_thread(1)
     assert isinstance(second.answer, msgspec.Raw)
@@ -506,7 +506,7 @@ async def test_a_repeated_request_gets_the_answer_that_was_kept(store: Store) ->
 
 async def test_a_kept_answer_can_be_looked_up_before_anything_is_asked(store: Store) -> None:
     assert await store.find_answer(once()) is None
-    made = await store.change(ReadSet(owner="ann", once=once()), new_thread(1))
+    made = await store.change(ReadSet(owner="ann", idempotency_key=once()), new_thread(1))
     kept = await store.find_answer(once())
 
     assert kept is not None
@@ -521,16 +521,18 @@ async def test_a_kept_answer_can_be_looked_up_before_anything_is_asked(store: St
 
 
 async def test_a_key_used_with_another_body_is_refused(store: Store) -> None:
-    await store.change(ReadSet(owner="ann", once=once()), new_thread(1))
+    await store.change(ReadSet(owner="ann", idempotency_key=once()), new_thread(1))
 
     with pytest.raises(errors.IdempotencyConflict):
-        await store.change(ReadSet(owner="ann", once=once(b"other")), new_thread(2))
+        await store.change(ReadSet(owner="ann", idempotency_key=once(b"other")), new_thread(2))
     assert await page_through(store, Thread, 9) == ["thread_1"]
 
 
 async def test_a_key_is_bound_to_its_owner(store: Store) -> None:
-    await store.change(ReadSet(owner="ann", once=once()), new_thread(1))
-    made = await store.change(ReadSet(owner="bob", once=once(owner="bob")), new_thread(2))
+    await store.change(ReadSet(owner="ann", idempotency_key=once()), new_thread(1))
+    made = await store.change(
+        ReadSet(owner="bob", idempotency_key=once(owner="bob")), new_thread(2)
+    )
 
     assert made.answer == a_thread(2)
 
@@ -540,16 +542,16 @@ async def test_nothing_is_kept_under_a_key_whose_request_failed(store: Store) ->
         raise errors.InvalidRequest("no")
 
     with pytest.raises(errors.InvalidRequest):
-        await store.change(ReadSet(owner="ann", once=once()), refuse)
+        await store.change(ReadSet(owner="ann", idempotency_key=once()), refuse)
 
-    made = await store.change(ReadSet(owner="ann", once=once()), new_thread(1))
+    made = await store.change(ReadSet(owner="ann", idempotency_key=once()), new_thread(1))
     assert made.answer == a_thread(1)
 
 
 async def test_of_the_same_requests_at_once_one_is_carried_out(store: Store) -> None:
     outcomes = await asyncio.gather(
         *(
-            store.change(ReadSet(owner="ann", once=once()), new_thread(number))
+            store.change(ReadSet(owner="ann", idempotency_key=once()), new_thread(number))
             for number in range(16)
         )
     )
@@ -562,16 +564,16 @@ async def test_of_the_same_requests_at_once_one_is_carried_out(store: Store) -> 
 
 
 async def test_a_key_outlives_neither_its_time_nor_what_it_made(store: Store, clock: Clock) -> None:
-    await store.change(ReadSet(owner="ann", once=once(key="old")), new_thread(1))
+    await store.change(ReadSet(owner="ann", idempotency_key=once(key="old")), new_thread(1))
     clock.now += 1000
-    await store.change(ReadSet(owner="ann", once=once(key="new")), new_thread(2))
+    await store.change(ReadSet(owner="ann", idempotency_key=once(key="new")), new_thread(2))
     await store.delete_expired(0, clock.now)
     await store.delete(Thread, "ann", "thread_2")
 
-    again = await store.change(ReadSet(owner="ann", once=once(key="old")), new_thread(3))
+    again = await store.change(ReadSet(owner="ann", idempotency_key=once(key="old")), new_thread(3))
     assert again.answer == a_thread(3)
     with pytest.raises(errors.NotFound):
-        await store.change(ReadSet(owner="ann", once=once(key="new")), new_thread(4))
+        await store.change(ReadSet(owner="ann", idempotency_key=once(key="new")), new_thread(4))
 
 
 # Claims and leases

@@ -386,7 +386,8 @@ async def fill(store: Store, owner: str, number: int) -> None:
     await store.count_usage(Counter(key.id, "requests"), 1)
     thread = a_thread(number)
     await store.change(
-        ReadSet(owner=owner, once=once_of(owner)), lambda _: ChangeSet(thread=thread, answer=thread)
+        ReadSet(owner=owner, idempotency_key=once_of(owner)),
+        lambda _: ChangeSet(thread=thread, answer=thread),
     )
     about = ReadSet(owner=owner, thread_id=thread.id)
     messages = [a_message(place, "canary", thread.id) for place in range(1, 9)]

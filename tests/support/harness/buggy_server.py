@@ -101,7 +101,7 @@ class KeepsKeysApart(SqliteStore):
         def the_rest(_: Snapshot) -> ChangeSet | None:
             return replace(decided[-1], thread=None, messages=()) if decided else None
 
-        if about.once and (kept := await self._read(_answered, about.once)):
+        if about.idempotency_key and (kept := await self._read(_answered, about.idempotency_key)):
             return Committed(kept)
         await super().change(replace(about, once=None), message_alone)
         await asyncio.sleep(WINDOW_SECONDS)

@@ -80,13 +80,13 @@ class KeepsKeysApart(Before):
     """What makes a second try harmless is kept in a second transaction."""
 
     async def change(self, about: ReadSet, decide: Decide) -> Committed:
-        if about.once is None:
+        if about.idempotency_key is None:
             return await self._inner.change(about, decide)
-        if kept := await self._inner.find_answer(about.once):
+        if kept := await self._inner.find_answer(about.idempotency_key):
             return Committed(kept)
         committed = await self._inner.change(replace(about, once=None), decide)
         await asyncio.sleep(WINDOW_SECONDS)
-        key_alone = ReadSet(owner=about.owner, once=about.once, what="key")
+        key_alone = ReadSet(owner=about.owner, idempotency_key=about.idempotency_key, what="key")
         await self._inner.change(key_alone, lambda _: ChangeSet(answer=committed.answer))
         return committed
 

@@ -101,7 +101,9 @@ class RunService:
         self, run_id: str, by: Principal, once: IdempotencyKey | None, *, fresh: bool
     ) -> TurnRequested | msgspec.Raw:
         """Request the run's next turn; return `Raw` if a request with the same key was first."""
-        about = ReadSet(owner=by.owner, run_id=run_id, once=once, key_id=_quota_key(by), what="ask")
+        about = ReadSet(
+            owner=by.owner, run_id=run_id, idempotency_key=once, key_id=_quota_key(by), what="ask"
+        )
         decide = partial(
             transitions.request_turn, by=by, fresh=fresh, serves=self._run_specs.serves
         )
@@ -260,7 +262,7 @@ class RunService:
         about = ReadSet(
             owner=by.owner,
             thread_id=call.thread_id,
-            once=once,
+            idempotency_key=once,
             turn_log=call.if_busy in ("interrupt", "rollback"),
             key_id=_quota_key(by),
             what="run",

@@ -53,7 +53,7 @@ class ThreadService:
             thread = new_thread(self._mint, records.now, **field_values(call))
             return ChangeSet(answer=thread, owner=by.owner, thread=thread)
 
-        about = ReadSet(owner=by.owner, once=once, what="thread")
+        about = ReadSet(owner=by.owner, idempotency_key=once, what="thread")
         return (await self._store.change(about, decide)).answer
 
     async def _list_threads(
@@ -111,7 +111,7 @@ class ThreadService:
         # Made here: what a transaction of the store takes long for, all others wait for.
         thread, copies = transitions.fork(messages, new, self._mint, now)
         change = ChangeSet(answer=thread, owner=by.owner, thread=thread, messages=copies)
-        about = ReadSet(owner=by.owner, once=once, what="thread")
+        about = ReadSet(owner=by.owner, idempotency_key=once, what="thread")
         return (await self._store.change(about, lambda _: change)).answer
 
     async def _messages_up_to(
@@ -145,7 +145,9 @@ class ThreadService:
             return await self._save_output_message(call, by, once)
         validation.validate_no_output_fields(call)
         await check_attachments(self._store, call.content, by.owner)
-        about = ReadSet(owner=by.owner, thread_id=call.thread_id, once=once, what="message")
+        about = ReadSet(
+            owner=by.owner, thread_id=call.thread_id, idempotency_key=once, what="message"
+        )
         committed = await self._store.change(
             about, lambda records: transitions.add_message(records, call, self._mint)
         )
@@ -161,7 +163,7 @@ class ThreadService:
             thread_id=None if call.run_id else call.thread_id,
             run_id=call.run_id,
             tool_call_id=tool_call_id,
-            once=once,
+            idempotency_key=once,
             what="output",
         )
         saved: Action | None = None

@@ -18,9 +18,6 @@ from msgspec.structs import replace
 from antiphon.engine.context_window import EMPTY, append_messages
 from antiphon.engine.thread_order import REPLACES, Position, list_start, position_of
 from antiphon.ports import (
-    AmendAccount,
-    AmendKey,
-    AmendProject,
     ChangeSet,
     Claim,
     Committed,
@@ -30,7 +27,6 @@ from antiphon.ports import (
     FilterValue,
     IdempotencyKey,
     ImportBatch,
-    Key,
     LeaseInfo,
     OnCommit,
     ReadSet,
@@ -40,26 +36,13 @@ from antiphon.ports import (
 )
 from antiphon.stores import admin_rules, invariants
 from antiphon.stores.invariants import Clock, system_clock
-from antiphon.stores.memory.admin import (
-    AuditLog,
-    KeyTable,
-    PeopleTable,
-    ProjectTable,
-    ProviderKeyTable,
-)
-from antiphon.stores.memory.families import Families
+from antiphon.stores.memory.admin import MemoryAdministration, delete_all
 from antiphon.stores.rows import KINDS, take_page
 from antiphon.types import events
 from antiphon.types.accounts import (
-    Account,
     AuditEntry,
     Counter,
-    CounterValue,
     OwnerTotals,
-    Person,
-    Project,
-    ProviderKey,
-    UsageRow,
 )
 from antiphon.types.events import Numbered
 from antiphon.types.messages import Message, Upload
@@ -101,37 +84,77 @@ class _StoredAnswer:
     created_at: int
 
 
-class MemoryStore:
+class Families:
+    """The family of each thread: the id of the first thread of those that replaced each other."""
+
+    def __init__(self) -> None:
+        self._joined: dict[str, str] = {}
+
+    def of(self, thread_id: str) -> str:
+        """Return the family of a thread; one that replaces none is a family of its own."""
+        return self._joined.get(thread_id, thread_id)
+
+    def join(self, before: Thread | None, thread: Thread, *, is_there: bool) -> None:
+        """Put the thread in the family of the one that it replaces, where that has changed.
+
+        `is_there` says that the replaced one exists and has the same owner.
+        """
+        replaced = thread.metadata.get(REPLACES)
+        if replaced == (before.metadata.get(REPLACES) if before else None):
+            return
+        if replaced is None:
+            self._joined.pop(thread.id, None)
+        else:
+            self._joined[thread.id] = self.of(replaced) if is_there else replaced
+
+    def put(self, thread_id: str, family: str | None) -> None:
+        """Put a thread that is new here in this family; None is one of its own."""
+        if family is not None:
+            self._joined[thread_id] = family
+
+    def leave(self, thread_id: str) -> None:
+        """Remove a deleted thread; its branches stay in the family."""
+        self._joined.pop(thread_id, None)
+
+    def latest(self, threads: Iterable[tuple[str, Thread]]) -> set[str]:
+        """Return the id of the last changed thread of each family that has a message.
+
+        `threads` come with their owners.
+        """
+        newest: dict[tuple[str, str], Thread] = {}
+        for owner, thread in threads:
+            if thread.messages:
+                kin = owner, self.of(thread.id)
+                newest[kin] = max(newest.get(kin, thread), thread, key=position_of)
+        return {thread.id for thread in newest.values()}
+
+
+class MemoryStore(MemoryAdministration):
     """A store in dictionaries, oldest entry first; `clock` returns ms since 1970."""
 
     def __init__(self, clock: Clock = system_clock) -> None:
-        self._clock = clock
+        super().__init__(clock)
         self._threads: dict[str, _StoredThread] = {}
         self._families = Families()
         self._runs: dict[str, _StoredRun] = {}
         self._actions: dict[str, Action] = {}
         self._records: dict[type[Any], dict[str, _StoredRecord]] = {Assistant: {}, Upload: {}}
         self._answers: dict[tuple[str, str, str], _StoredAnswer] = {}
-        self._audit_log = AuditLog()
-        self._keys = KeyTable(self._audit_log)
-        self._people = PeopleTable(self._audit_log, self._keys)
-        self._projects = ProjectTable(self._audit_log, self._keys)
-        self._provider_keys = ProviderKeyTable(self._audit_log)
-        self._usage: dict[tuple[str, str, str], UsageRow] = {}
         self._secret = secrets.token_bytes(32)
 
     # Transactions of runs
 
     async def change(self, read_set: ReadSet, decide: Decide) -> Committed:
         """See `RunStore.change`; `decide` runs at once."""
-        if read_set.once and (kept := await self.find_answer(read_set.once)) is not None:
+        once = read_set.idempotency_key
+        if once and (kept := await self.find_answer(once)) is not None:
             return Committed(kept)
         records = self._read_snapshot(read_set)
         change = decide(records)
         if change is None:
             return Committed()
         self._check(read_set, change)
-        once = None if change.more else read_set.once
+        once = None if change.more else read_set.idempotency_key
         answer = msgspec.json.encode(change.answer) if once else b""
         self._write(read_set, change)
         if once:
@@ -271,7 +294,7 @@ class MemoryStore:
         begun = [kept.run for kept in self._runs.values() if kept.lease.key_id == key_id]
         running = sum(not run.status.ended for run in begun)
         return Snapshot(
-            now=now, running=running, tokens=self._keys.read_usage(Counter(key_id, "tokens"), now)
+            now=now, running=running, tokens=self._read_counter(Counter(key_id, "tokens"), now)
         )
 
     def _actions_of(self, run_id: str, tool_call_id: str | None) -> tuple[Action, ...]:
@@ -319,7 +342,7 @@ class MemoryStore:
         for driven in change.run_updates:
             self._write_run(read_set, change, driven)
         self._actions.update({action.id: action for action in change.actions})
-        self._audit_log.append(change.audit_entry)
+        self._append_entry(change.audit_entry)
 
     def _join_family(self, owner: str, before: Thread | None, thread: Thread) -> None:
         replaced = self._threads.get(thread.metadata.get(REPLACES, ""))
@@ -329,7 +352,7 @@ class MemoryStore:
     def _write_run(self, read_set: ReadSet, change: ChangeSet, driven: RunUpdate) -> None:
         kept = self._runs.get(driven.run.id)
         grown = admin_rules.count_new_tokens(kept.run if kept else None, driven.run)
-        self._keys.count_tokens(driven.lease.key_id, grown, self._clock())
+        self._count_tokens(driven.lease.key_id, grown)
         if kept is None:
             kept = _StoredRun(
                 invariants.require_owner(read_set, change), driven.run, RunLease(), self._clock()
@@ -540,27 +563,7 @@ class MemoryStore:
             del self._answers[key]
         return dropped + len(old)
 
-    # People, live runs and usage
-
-    async def add_person(self, account: Account, entry: AuditEntry | None = None) -> None:
-        """See `AdminStore.add_person`."""
-        self._people.add(account, entry)
-
-    async def find_person(
-        self, *, id: str | None = None, name: str | None = None, subject: str | None = None
-    ) -> Account | None:
-        """See `AdminStore.find_person`."""
-        return self._people.find(id=id, name=name, subject=subject)
-
-    async def people(self) -> Sequence[Person]:
-        """See `AdminStore.people`."""
-        return self._people.all()
-
-    async def change_person(
-        self, person_id: str, amend: AmendAccount, entry: AuditEntry | None = None
-    ) -> Account | None:
-        """See `AdminStore.change_person`."""
-        return self._people.change(person_id, amend, entry, self._clock())
+    # Administration that concerns threads and runs; see `MemoryAdministration`
 
     async def live_runs(self, limit: int, after: str | None = None) -> RecordPage:
         """See `AdminStore.live_runs`."""
@@ -572,81 +575,6 @@ class MemoryStore:
         live = [(kept.owner, kept.run) for kept in runs if not kept.run.status.ended]
         return RecordPage(*take_page(live, limit, lambda each: _json_size(each[1])))
 
-    async def usage(self, since: str, limit: int, owner: str | None = None) -> Sequence[UsageRow]:
-        """See `AdminStore.usage`."""
-        newest = sorted(self._usage, reverse=True)
-        rows = (self._usage[about] for about in newest if about[0] >= since)
-        return [row for row in rows if owner in (None, row.owner)][:limit]
-
-    # Keys, projects and provider keys
-
-    async def add_key(self, key: Key, digest: bytes, entry: AuditEntry | None = None) -> None:
-        """See `AdminStore.add_key`."""
-        known = (self._people.find(id=whose) for whose in (key.owner, key.person_id) if whose)
-        people = [account.person for account in known if account]
-        admin_rules.require_enabled(self._projects.get(key.owner), *people)
-        self._keys.add(key, digest, entry)
-
-    async def find_key(self, prefix: str) -> tuple[Key, bytes] | None:
-        """See `AdminStore.find_key`."""
-        return self._keys.find(prefix)
-
-    async def keys(self) -> Sequence[Key]:
-        """See `AdminStore.keys`."""
-        return self._keys.all()
-
-    async def change_key(
-        self, key_id: str, amend: AmendKey, entry: AuditEntry | None = None
-    ) -> Key:
-        """See `AdminStore.change_key`."""
-        return self._keys.change(key_id, amend, entry)
-
-    async def revoke_key(self, key_id: str, entry: AuditEntry | None = None) -> Key:
-        """See `AdminStore.revoke_key`; a second time changes nothing."""
-        return self._keys.change(key_id, admin_rules.revoke_at(self._clock()), entry)
-
-    async def count_usage(self, counter: Counter, amount: int) -> CounterValue:
-        """See `AdminStore.count_usage`."""
-        return self._keys.count(counter, amount, self._clock())
-
-    async def add_project(self, project: Project, entry: AuditEntry) -> None:
-        """See `AdminStore.add_project`."""
-        self._projects.add(project, entry)
-
-    async def projects(self) -> Sequence[Project]:
-        """See `AdminStore.projects`."""
-        return self._projects.all()
-
-    async def change_project(
-        self, id: str, amend: AmendProject, entry: AuditEntry
-    ) -> Project | None:
-        """See `AdminStore.change_project`."""
-        return self._projects.change(id, amend, entry, self._clock())
-
-    async def save_provider_key(
-        self, key: ProviderKey, encrypted: bytes, entry: AuditEntry
-    ) -> None:
-        """See `AdminStore.save_provider_key`."""
-        self._provider_keys.save(key, encrypted, entry)
-
-    async def provider_keys(self, owner: str | None) -> Sequence[ProviderKey]:
-        """See `AdminStore.provider_keys`."""
-        return self._provider_keys.all(owner)
-
-    async def find_encrypted_key(self, owner: str, provider: str) -> bytes | None:
-        """See `AdminStore.find_encrypted_key`."""
-        return self._provider_keys.find_encrypted(owner, provider)
-
-    async def replace_encrypted_key(
-        self, owner: str, provider: str, before: bytes, encrypted: bytes, entry: AuditEntry
-    ) -> bool:
-        """See `AdminStore.replace_encrypted_key`."""
-        return self._provider_keys.replace_encrypted(owner, provider, before, encrypted, entry)
-
-    async def delete_provider_key(self, owner: str, provider: str, entry: AuditEntry) -> None:
-        """See `AdminStore.delete_provider_key`."""
-        self._provider_keys.delete(owner, provider, entry)
-
     async def owners(
         self, limit: int, after: str | None = None, owner: str | None = None
     ) -> RecordPage:
@@ -654,7 +582,7 @@ class MemoryStore:
         having = {
             whose for kind in (Thread, Upload, Assistant) for whose, _ in self._records_of(kind)
         }
-        having |= {key.owner for key in self._provider_keys.all(None)}
+        having |= {whose for whose, _ in self._provider_keys}
         found = having & {owner} if owner is not None else having
         later = sorted(whose for whose in found if whose > (after or ""))
         return RecordPage(
@@ -680,13 +608,11 @@ class MemoryStore:
             self._remove_thread(thread_id)
         erased = len(threads)
         for records in self._records.values():
-            erased += _delete_all(
+            erased += delete_all(
                 records, [each for each in records if records[each].owner == owner]
             )
-        erased += _delete_all(self._answers, [once for once in self._answers if once[0] == owner])
-        erased += _delete_all(self._usage, [about for about in self._usage if about[1] == owner])
-        erased += self._provider_keys.delete_keys_of(owner)
-        return erased + self._keys.erase_keys_of(owner, self._clock())
+        erased += delete_all(self._answers, [once for once in self._answers if once[0] == owner])
+        return erased + self._delete_administration(owner)
 
     # Imports
 
@@ -694,7 +620,7 @@ class MemoryStore:
         """See `AdminStore.find_records`."""
         wanted = frozenset(ids)
         owned: Iterable[tuple[str, Any]] = (
-            ((entry.owner or "", entry) for entry in self._audit_log.all())
+            ((entry.owner or "", entry) for entry in self._audit_log)
             if kind is AuditEntry
             else self._records_of(kind)
         )
@@ -708,7 +634,7 @@ class MemoryStore:
 
     async def import_records(self, owner: str, batch: ImportBatch) -> None:
         """See `AdminStore.import_records`."""
-        self._refuse_taken(batch)
+        self._check_ids_are_free(batch)
         for assistant in batch.assistants:
             self._records[Assistant][assistant.id] = _StoredRecord(owner, assistant)
         for upload, content in batch.uploads:
@@ -727,7 +653,7 @@ class MemoryStore:
             self._runs[events_of.run_id].lines.extend(events_of.lines)
         self._actions.update({action.id: action for action in batch.actions})
 
-    def _refuse_taken(self, batch: ImportBatch) -> None:
+    def _check_ids_are_free(self, batch: ImportBatch) -> None:
         there = (
             (Assistant, self._records[Assistant], (each.id for each in batch.assistants)),
             (Upload, self._records[Upload], (each.id for each, _ in batch.uploads)),
@@ -761,29 +687,6 @@ class MemoryStore:
                     given += not isinstance(kept, _StoredRun)
         return given
 
-    async def finish_import(
-        self, usage: Sequence[UsageRow], entries: Sequence[AuditEntry], entry: AuditEntry | None
-    ) -> None:
-        """See `AdminStore.finish_import`."""
-        for row in usage:
-            about = (row.day, row.owner, row.model)
-            self._usage[about] = admin_rules.larger_usage(self._usage.get(about), row)
-        known = {each.id for each in self._audit_log.all()}
-        for each in entries:
-            if each.id not in known:
-                self._audit_log.append(each)
-        self._audit_log.append(entry)
-
-    async def append_audit_entry(self, entry: AuditEntry) -> None:
-        """See `AdminStore.append_audit_entry`."""
-        self._audit_log.append(entry)
-
-    async def audit_entries(
-        self, limit: int, after: str | None = None, owner: str | None = None
-    ) -> RecordPage:
-        """See `AdminStore.audit_entries`."""
-        return self._audit_log.page(limit, after, owner)
-
     # The installation
 
     async def installation_secret(self) -> bytes:
@@ -811,12 +714,6 @@ def _check_message_numbers(there: Sequence[Message], change: ChangeSet) -> None:
         if message.number in taken:
             raise invariants.duplicate_message(message)
         taken.add(message.number)
-
-
-def _delete_all(things: dict[T, Any], those: Sequence[T]) -> int:
-    for each in those:
-        del things[each]
-    return len(those)
 
 
 def _decode_turn(run: _StoredRun) -> tuple[Numbered, ...]:

@@ -204,7 +204,7 @@ class _ChangeStatement:
 
     def _add_answer_and_audit(self) -> None:
         """Add the stored answer of an idempotency key, and the audit entry."""
-        once, entry = self._read_set.once, self._decided.audit_entry
+        once, entry = self._read_set.idempotency_key, self._decided.audit_entry
         if entry is not None:
             self._add("noted", act_id=entry.id, act_owner=entry.owner, act=_encode(entry))
         if once is not None and not self._decided.more:

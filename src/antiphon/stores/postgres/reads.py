@@ -61,7 +61,7 @@ async def read_change(
     connection: Connection[Any], read_set: ReadSet, now: int | None
 ) -> ReadResult:
     """Return the records that a change reads, without those of other owners."""
-    once = read_set.once
+    once = read_set.idempotency_key
     values = {
         "now": now,
         "once_owner": once.owner if once else None,

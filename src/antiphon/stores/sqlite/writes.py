@@ -36,7 +36,8 @@ def change(
     connection: sqlite3.Connection, read_set: ReadSet, decide: Decide, now: int, writer: int
 ) -> Committed:
     """See `RunStore.change`."""
-    if read_set.once and (kept := reads.find_answer(connection, read_set.once)) is not None:
+    once = read_set.idempotency_key
+    if once and (kept := reads.find_answer(connection, once)) is not None:
         return Committed(kept)
     records = reads.read_snapshot(connection, read_set, now)
     decided = decide(records)
@@ -50,9 +51,9 @@ def change(
     if (entry := decided.audit_entry) is not None:
         values = {"id": entry.id, "owner": entry.owner, "doc": _encode(entry)}
         connection.execute(SQL["add_audit_entry"], values)
-    if read_set.once and not decided.more:
+    if once and not decided.more:
         answer, subject = _encode(decided.answer), invariants.answer_subject(records, decided)
-        _save_answer(connection, read_set.once, answer, subject, now)
+        _save_answer(connection, once, answer, subject, now)
     return Committed(decided.answer, decided)
 
 

@@ -211,7 +211,7 @@ async def test_what_is_deleted_while_it_is_exported_breaks_nothing(server: Serve
 
 
 async def test_who_loses_the_key_meanwhile_gets_no_whole_export(tmp_path: Path) -> None:
-    async with served(settings(tmp_path), pace=StreamTimeouts(recheck=0.0)) as server:
+    async with served(settings(tmp_path), timeouts=StreamTimeouts(recheck=0.0)) as server:
         for number in range(12):
             await server.runtime.dispatcher.upload("ann", f"{number}", "", os.urandom(1_000_000))
         token = await server.key("ops", "admin")

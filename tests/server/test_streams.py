@@ -183,7 +183,7 @@ async def test_a_run_in_the_background_is_answered_at_once(client: httpx2.AsyncC
 
 
 async def test_silence_is_told_by_comments(impatient: StreamTimeouts) -> None:
-    async with served(pace=impatient) as server:
+    async with served(timeouts=impatient) as server:
         client = await server.client()
         run = await _resting(client)
         decoder = sse.Decoder()
@@ -280,14 +280,14 @@ async def _stands_no_more() -> bool:
 
 
 def _telling(
-    pages: Endless, pace: StreamTimeouts, still: Callable[[], Awaitable[bool]] = _stands
+    pages: Endless, timeouts: StreamTimeouts, still: Callable[[], Awaitable[bool]] = _stands
 ) -> object:
     async def application(scope, receive, send):  # type: ignore[no-untyped-def]
         await receive()
         exchange = RequestContext(
             scope, receive, send, Caller(Principal(), frozenset()), time.monotonic()
         )
-        await send_events(exchange, pages, SessionCheck(lambda: False, still), Metrics(), pace)
+        await send_events(exchange, pages, SessionCheck(lambda: False, still), Metrics(), timeouts)
 
     return application
 
@@ -415,7 +415,7 @@ async def test_who_leaves_while_waiting_for_a_busy_thread_starts_nothing(
 async def test_a_key_that_is_revoked_may_not_wait_for_a_busy_thread(
     impatient: StreamTimeouts,
 ) -> None:
-    async with served(pace=impatient) as server:
+    async with served(timeouts=impatient) as server:
         key = await server.key("ann")
         other = await server.client(await server.key("ann"))
         waiting = await server.client(key)

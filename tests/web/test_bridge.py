@@ -239,7 +239,7 @@ async def test_bodies_take_no_more_room_than_is_meant_for_all_of_them(bridged: B
 
 
 async def test_a_body_that_stands_still_is_not_waited_for(app: Any) -> None:
-    bridge = Bridge(app, 1000, pace=BridgeTimeouts(pause=0.01))
+    bridge = Bridge(app, 1000, timeouts=BridgeTimeouts(pause=0.01))
     status, _, _ = await Bridged(bridge).begun("/echo", b"x").whole()
 
     assert status == 408
@@ -332,7 +332,7 @@ async def test_a_silent_stream_notices_at_once_that_its_reader_has_left(
 
 
 async def test_a_silent_stream_gives_signs_of_life(app: Any) -> None:
-    bridge = Bridge(app, 1000, pace=BridgeTimeouts(silence=0.01))
+    bridge = Bridge(app, 1000, timeouts=BridgeTimeouts(silence=0.01))
     wire = Wire(bridge).ask("/stream")
     await wire.next()
     await wire.next()
@@ -343,7 +343,7 @@ async def test_a_silent_stream_gives_signs_of_life(app: Any) -> None:
 
 
 async def test_a_reader_who_takes_nothing_is_dropped(app: Any) -> None:
-    bridge = Bridge(app, 1000, pace=BridgeTimeouts(patience=0.01))
+    bridge = Bridge(app, 1000, timeouts=BridgeTimeouts(patience=0.01))
     asked, stuck = asyncio.Queue[Any](), asyncio.Event()
     asked.put_nowait({"type": "http.request", "body": b""})
 
@@ -401,7 +401,7 @@ async def test_a_large_answer_goes_in_pieces_and_waits_for_its_reader(app: Any) 
 
 
 async def test_streams_end_when_the_server_is_about_to(app: Any) -> None:
-    bridge = Bridge(app, 1000, closing=lambda: True, pace=BridgeTimeouts(blink=0.01))
+    bridge = Bridge(app, 1000, closing=lambda: True, timeouts=BridgeTimeouts(blink=0.01))
     wire = Wire(bridge).ask("/stream")
     _, _, body = await wire.whole()
 
@@ -410,8 +410,8 @@ async def test_streams_end_when_the_server_is_about_to(app: Any) -> None:
 
 
 async def test_nothing_is_put_into_a_file_and_a_server_that_stops_does_not_end_it(app: Any) -> None:
-    pace = BridgeTimeouts(silence=0.01, blink=0.01)
-    bridge = Bridge(app, 1000, closing=lambda: True, pace=pace)
+    timeouts = BridgeTimeouts(silence=0.01, blink=0.01)
+    bridge = Bridge(app, 1000, closing=lambda: True, timeouts=timeouts)
     wire = Wire(bridge).ask("/file")
     await wire.next()
     await wire.next()

@@ -69,7 +69,7 @@ async def test_as_many_streams_as_there_are_places_complete_and_one_more_is_told
 
 
 async def test_who_does_not_read_is_left_and_the_run_ends_all_the_same() -> None:
-    async with chatting(pace=BridgeTimeouts(patience=0.2)) as (here, model):
+    async with chatting(timeouts=BridgeTimeouts(patience=0.2)) as (here, model):
         with _unread(here) as line:
             reply = await model.asked()
             assert line.fileno() >= 0

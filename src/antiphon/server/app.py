@@ -134,14 +134,14 @@ def create_app(
     settings: Settings,
     opener: RuntimeOpener = open_runtime,
     elsewhere: ASGIApp | None = None,
-    pace: streaming.StreamTimeouts = streaming.StreamTimeouts(),  # noqa: B008 - a frozen value
+    timeouts: streaming.StreamTimeouts = streaming.StreamTimeouts(),  # noqa: B008 - a frozen value
 ) -> Application:
     """Return the server over a runtime, which is opened and closed with the application.
 
     `elsewhere` is an application for all other paths, with access control of its own. If people log
     in there, the API needs a key, because a proxy on this machine makes others come from loopback.
     """
-    return Application(settings, opener, elsewhere, pace)
+    return Application(settings, opener, elsewhere, timeouts)
 
 
 class Application:
@@ -152,7 +152,7 @@ class Application:
         settings: Settings,
         opener: RuntimeOpener,
         elsewhere: ASGIApp | None,
-        pace: streaming.StreamTimeouts,
+        timeouts: streaming.StreamTimeouts,
     ) -> None:
         self.metrics = Metrics()
         self.other_metrics: Callable[[], MetricsSnapshot] = _no_metrics
@@ -168,7 +168,7 @@ class Application:
         self._alone = elsewhere is None
         self._others_log_in = elsewhere is not None and settings.login != "none"
         self._opener = opener
-        self._pace = pace
+        self._timeouts = timeouts
         self._document = openapi.build_document()
         self._router = Router(
             [
@@ -358,7 +358,7 @@ class Application:
             await _send_response(context, result)
             return
         await streaming.send_events(
-            context, result, self._session_check(context.caller), self.metrics, self._pace
+            context, result, self._session_check(context.caller), self.metrics, self._timeouts
         )
 
     async def _export(self, context: RequestContext, operation: ExportOwner) -> None:
@@ -366,7 +366,7 @@ class Application:
         pieces = self._heavy_queue.make_pieces(context.caller.share_key, archive.pieces)
         session = self._session_check(context.caller)
         await files.send_archive(
-            context, archive._replace(pieces=pieces), str(operation.file), session, self._pace
+            context, archive._replace(pieces=pieces), str(operation.file), session, self._timeouts
         )
 
     async def _import(self, context: RequestContext, operation: ImportOwner) -> None:
@@ -396,7 +396,7 @@ class Application:
 
         match operation:
             case CreateRun(if_busy="wait") | Process(if_busy="wait"):
-                recheck = self._pace.recheck
+                recheck = self._timeouts.recheck
                 return await run_while_connected(context.receive, work, check, recheck)
             case _:
                 try:
@@ -416,7 +416,9 @@ class Application:
 
     async def _download(self, context: RequestContext) -> None:
         session = self._session_check(context.caller)
-        await files.send_upload(context, self._dispatcher, self._heavy_queue, session, self._pace)
+        await files.send_upload(
+            context, self._dispatcher, self._heavy_queue, session, self._timeouts
+        )
 
     async def _healthz(self, context: RequestContext) -> None:
         await context.respond_json(200, {"status": "alive"})

@@ -33,7 +33,7 @@ async def stream_file(
     headers: Iterable[Field],
     pieces: AsyncGenerator[bytes, None],
     session: streaming.SessionCheck,
-    pace: streaming.StreamTimeouts,
+    timeouts: streaming.StreamTimeouts,
 ) -> None:
     """Send 200 with these headers and the pieces.
 
@@ -48,7 +48,7 @@ async def stream_file(
         if context.scope["method"] == "HEAD":
             await context.send({"type": "http.response.body", "body": b""})
             return
-        whole = await _send_pieces(context, first, pieces, left, session, pace)
+        whole = await _send_pieces(context, first, pieces, left, session, timeouts)
         if whole:
             await context.send({"type": "http.response.body", "body": b""})
             return
@@ -61,18 +61,18 @@ async def _send_pieces(
     pieces: AsyncGenerator[bytes, None],
     left: asyncio.Task[None],
     session: streaming.SessionCheck,
-    pace: streaming.StreamTimeouts,
+    timeouts: streaming.StreamTimeouts,
 ) -> bool:
     """Send all pieces; return whether the client read them."""
-    if not await _send_piece(context, first, pace.patience):
+    if not await _send_piece(context, first, timeouts.patience):
         return False
     checked = time.monotonic()
     async for piece in pieces:
-        if time.monotonic() - checked >= pace.recheck:
+        if time.monotonic() - checked >= timeouts.recheck:
             checked = time.monotonic()
             if not await session.is_valid():
                 return False
-        if left.done() or not await _send_piece(context, piece, pace.patience):
+        if left.done() or not await _send_piece(context, piece, timeouts.patience):
             return False
     return True
 
@@ -125,7 +125,7 @@ async def send_upload(
     dispatcher: Dispatcher,
     queue: FairQueue,
     session: streaming.SessionCheck,
-    pace: streaming.StreamTimeouts,
+    timeouts: streaming.StreamTimeouts,
 ) -> None:
     """Send the bytes of an upload, with headers that keep browsers from running it.
 
@@ -140,7 +140,7 @@ async def send_upload(
         field(b"content-disposition", content_disposition(about.name)),
     ]
     pieces = queue.make_pieces(context.caller.share_key, pieces)
-    await stream_file(context, headers, pieces, session, pace)
+    await stream_file(context, headers, pieces, session, timeouts)
 
 
 def content_disposition(name: str) -> str:
@@ -190,14 +190,14 @@ async def send_archive(
     archive: Archive,
     media_type: str,
     session: streaming.SessionCheck,
-    pace: streaming.StreamTimeouts,
+    timeouts: streaming.StreamTimeouts,
 ) -> None:
     """Send an owner's archive in pieces, as fast as the client reads them."""
     headers = [
         (b"content-type", media_type.encode()),
         field(b"content-disposition", content_disposition(archive.name)),
     ]
-    await stream_file(context, headers, archive.pieces, session, pace)
+    await stream_file(context, headers, archive.pieces, session, timeouts)
 
 
 async def import_owner(

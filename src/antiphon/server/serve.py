@@ -105,10 +105,10 @@ async def run_server(
     settings: Settings,
     opener: RuntimeOpener = open_runtime,
     beside: CompanionOpener | None = None,
-    pace: StreamTimeouts = StreamTimeouts(),  # noqa: B008 - a frozen value
+    timeouts: StreamTimeouts = StreamTimeouts(),  # noqa: B008 - a frozen value
 ) -> AsyncGenerator[str]:
     """Run a server in this event loop during the block; yields its URL."""
-    async with _server_and_socket(settings, opener, beside, pace) as (server, listener):
+    async with _server_and_socket(settings, opener, beside, timeouts) as (server, listener):
         running = asyncio.create_task(server.serve(sockets=[listener]))
         try:
             await server.wait_until_open()
@@ -289,17 +289,23 @@ class RuntimeServer(GracefulServer):
 
 @asynccontextmanager
 async def _server_and_socket(
-    settings: Settings, opener: RuntimeOpener, beside: CompanionOpener | None, pace: StreamTimeouts
+    settings: Settings,
+    opener: RuntimeOpener,
+    beside: CompanionOpener | None,
+    timeouts: StreamTimeouts,
 ) -> AsyncGenerator[tuple[RuntimeServer, socket.socket]]:
     """Yield the server and the socket that it will listen on."""
-    async with _open_server(settings, opener, beside, pace) as server:
+    async with _open_server(settings, opener, beside, timeouts) as server:
         with bind_socket(settings.host, settings.port) as listener:
             yield server, listener
 
 
 @asynccontextmanager
 async def _open_server(
-    settings: Settings, opener: RuntimeOpener, beside: CompanionOpener | None, pace: StreamTimeouts
+    settings: Settings,
+    opener: RuntimeOpener,
+    beside: CompanionOpener | None,
+    timeouts: StreamTimeouts,
 ) -> AsyncGenerator[RuntimeServer]:
     """Open a runtime, and yield the server over it."""
     faces: list[Application] = []
@@ -310,7 +316,7 @@ async def _open_server(
     async with opener(settings) as runtime, _open_companion(beside, runtime, closing) as elsewhere:
         locked = bool(await runtime.store.keys()) or _has_logins(settings, beside)
         check_bind(settings.host, locked)
-        face = create_app(settings, lambda _: nullcontext(runtime), elsewhere, pace)
+        face = create_app(settings, lambda _: nullcontext(runtime), elsewhere, timeouts)
         faces.append(face)
         yield RuntimeServer(_uvicorn_config(face, settings), face, runtime)
 

@@ -80,14 +80,14 @@ async def send_events(
     listening: EventPages,
     session: SessionCheck,
     metrics: Metrics,
-    pace: StreamTimeouts = StreamTimeouts(),  # noqa: B008 - a frozen value
+    timeouts: StreamTimeouts = StreamTimeouts(),  # noqa: B008 - a frozen value
 ) -> None:
     """Send the pages until they end, the client has left, or its access has ended.
 
     An end without `turn.ended` makes the client reconnect, and so receive the proper error.
     """
     async with watch_disconnect(context.receive) as left:
-        telling = _EventStreamSender(context, listening.run_id, session, metrics, pace, left)
+        telling = _EventStreamSender(context, listening.run_id, session, metrics, timeouts, left)
         with metrics.count_open_stream(), telling.cut_off_slow_reader():
             await telling.send_headers()
             await _run_in_task(telling.send_pages(listening))
@@ -121,7 +121,7 @@ class _EventStreamSender:
         run_id: str,
         session: SessionCheck,
         metrics: Metrics,
-        pace: StreamTimeouts,
+        timeouts: StreamTimeouts,
         left: asyncio.Task[None],
     ) -> None:
         self._scope = context.scope
@@ -132,7 +132,7 @@ class _EventStreamSender:
         self._began = self._checked = self._said = context.began
         self._welcome = session
         self._metrics = metrics
-        self._pace = pace
+        self._timeouts = timeouts
         self._left = left
         self._waiting = True
 
@@ -143,11 +143,11 @@ class _EventStreamSender:
         One timer per stream: a timeout around each send would cost more than the event itself.
         """
         cut = connection_aborter(self._scope)
-        later = partial(asyncio.get_running_loop().call_later, self._pace.patience / 4)
+        later = partial(asyncio.get_running_loop().call_later, self._timeouts.patience / 4)
         timer: list[asyncio.TimerHandle] = []
 
         def look() -> None:
-            if self._handing and time.monotonic() - self._handing >= self._pace.patience:
+            if self._handing and time.monotonic() - self._handing >= self._timeouts.patience:
                 cut()
             else:
                 timer[:] = [later(look)]
@@ -185,7 +185,7 @@ class _EventStreamSender:
     async def _send_events(self, first: int, lines: Sequence[bytes]) -> None:
         for start in range(0, len(lines), EVENTS_AT_ONCE):
             now = time.monotonic()
-            if self._left.done() or now - self._checked >= self._pace.recheck:
+            if self._left.done() or now - self._checked >= self._timeouts.recheck:
                 await self._check_session()
             some = lines[start : start + EVENTS_AT_ONCE]
             types = [type_of(line) for line in some]
@@ -205,7 +205,7 @@ class _EventStreamSender:
         await self._check_session()
         if self._welcome.closing():
             raise _StreamEnded
-        if time.monotonic() - self._said >= self._pace.silence:
+        if time.monotonic() - self._said >= self._timeouts.silence:
             await self._send_body(_ALIVE)
 
     async def _check_session(self) -> None:
@@ -213,7 +213,7 @@ class _EventStreamSender:
         if self._left.done():
             raise _StreamEnded
         now = time.monotonic()
-        if now - self._checked >= self._pace.recheck:
+        if now - self._checked >= self._timeouts.recheck:
             try:
                 stands = await self._welcome.is_valid()
             except TryAgain:

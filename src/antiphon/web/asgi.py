@@ -29,10 +29,10 @@ async def open_asgi_app(
             claimed = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
             return site.policy.client_address(peer(scope), b",".join(claimed).decode("latin-1"))
 
-        pace = BridgeTimeouts(patience=settings.send_timeout)
+        timeouts = BridgeTimeouts(patience=settings.send_timeout)
         tracer = client.transport.tracer
         bridge = Bridge(
-            create_app(site, is_bridged=True), MAX_REQUEST_BYTES, closing, pace, tracer, caller
+            create_app(site, is_bridged=True), MAX_REQUEST_BYTES, closing, timeouts, tracer, caller
         )
         try:
             yield bridge

@@ -234,14 +234,14 @@ class Bridge:
         application: Callable[..., Iterable[bytes]],
         largest: int,
         closing: Callable[[], bool] = lambda: False,
-        pace: BridgeTimeouts = DEFAULT_TIMEOUTS,
+        timeouts: BridgeTimeouts = DEFAULT_TIMEOUTS,
         tracer: Tracer = NO_TRACES,
         caller: Callable[[Scope], str] = peer,
     ) -> None:
         self._application = application
         self._caller = caller
-        self._pace = pace
-        self._bodies = BodyReader(largest, pace.pause)
+        self._timeouts = timeouts
+        self._bodies = BodyReader(largest, timeouts.pause)
         self._closing = closing
         self._tracer = tracer
         self._threads = _ThreadPool(THREADS, "antiphon-web")
@@ -308,12 +308,12 @@ class Bridge:
         self, frames: Frames, heartbeat: bytes, receive: Receive, send: Send, hold: Hold
     ) -> None:
         """Send the frames as they come, with heartbeats, until they end or the client is gone."""
-        line = _StreamWriter(send, self._pace, hold)
+        line = _StreamWriter(send, self._timeouts, hold)
         telling = asyncio.ensure_future(line.write_all(frames))
         left = asyncio.ensure_future(_wait_for_disconnect(receive))
         try:
             while True:
-                soon = min(line.due or self._pace.blink, self._pace.blink)
+                soon = min(line.due or self._timeouts.blink, self._timeouts.blink)
                 await asyncio.wait({telling, left}, timeout=soon, return_when=FIRST_COMPLETED)
                 if telling.done():
                     return telling.result()
@@ -324,7 +324,7 @@ class Bridge:
                     telling.cancel()
                     await asyncio.wait([telling])
                 if last or (heartbeat and line.silent):
-                    async with asyncio.timeout(self._pace.patience):
+                    async with asyncio.timeout(self._timeouts.patience):
                         await line.write(heartbeat, more=not last)
                 if last:
                     return None
@@ -357,11 +357,11 @@ class _ThreadPool:
 class _StreamWriter:
     """Writes a stream to one reader, and knows for how long nothing has moved."""
 
-    def __init__(self, send: Send, pace: BridgeTimeouts, hold: Hold) -> None:
+    def __init__(self, send: Send, timeouts: BridgeTimeouts, hold: Hold) -> None:
         self.writes = False
         self._hold = hold
         self._send = send
-        self._pace = pace
+        self._timeouts = timeouts
         self._since = time.monotonic()
 
     @property
@@ -400,7 +400,7 @@ class _StreamWriter:
 
     @property
     def _patience(self) -> float:
-        return self._pace.patience if self.writes else self._pace.silence
+        return self._timeouts.patience if self.writes else self._timeouts.silence
 
 
 async def _send_whole(scope: Scope, caller: str, response: WsgiResponse, send: Send) -> None:

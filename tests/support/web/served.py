@@ -121,7 +121,7 @@ async def up(
     tools: Sequence[Function] = (),
     *,
     servers: bool = False,
-    pace: BridgeTimeouts = DEFAULT_TIMEOUTS,
+    timeouts: BridgeTimeouts = DEFAULT_TIMEOUTS,
 ) -> AsyncGenerator[Served]:
     made: list[Site] = []
 
@@ -130,7 +130,7 @@ async def up(
         client = AsyncClient.over(AsyncEmbeddedTransport.over(runtime))
         async with sites.open_site(settings, client, tools, servers=servers) as site:
             made.append(site)
-            bridge = Bridge(create_app(site, is_bridged=True), MAX_REQUEST_BYTES, closing, pace)
+            bridge = Bridge(create_app(site, is_bridged=True), MAX_REQUEST_BYTES, closing, timeouts)
             yield bridge
             bridge.close()
 
@@ -145,10 +145,10 @@ async def up(
 
 @asynccontextmanager
 async def chatting(
-    tools: Sequence[Function] = (), *, pace: BridgeTimeouts = DEFAULT_TIMEOUTS, **changes: Any
+    tools: Sequence[Function] = (), *, timeouts: BridgeTimeouts = DEFAULT_TIMEOUTS, **changes: Any
 ) -> AsyncGenerator[tuple[Served, Model]]:
     """The web chat, and the model that the test speaks for; `changes` are settings."""
     async with Model() as model:
         told = {"database": "memory:", "model": "told", "base_url": model.url, **changes}
-        async with up(Settings(**told), tools, pace=pace) as here:
+        async with up(Settings(**told), tools, timeouts=timeouts) as here:
             yield here, model

@@ -51,7 +51,7 @@ from antiphon.client.conversation import (
     first_request,
     initial_state,
     is_settled,
-    rejected_output,
+    rejection_output,
     split_actions,
 )
 from antiphon.client.outcome import last_reply
@@ -504,7 +504,7 @@ class AsyncClient(RenamedMethods):
             try:
                 await save(result)
             except (InvalidRequest, TooLarge) as refusal:
-                await save(rejected_output(refusal))
+                await save(rejection_output(refusal))
         except OutputConflict:
             return True
         except RunEnded:

@@ -29,10 +29,10 @@ from antiphon.client.http_messages import (
     connection_error,
     decode_response,
     download_request,
-    ended_early_error,
+    early_end_error,
     error_from_problem,
     import_request,
-    named_model_server,
+    model_server_by_name,
     new_key,
     parse_response,
     request_span,
@@ -77,7 +77,7 @@ class AsyncHttpTransport:
         """Yield the operation's events; a lost connection is replaced."""
         reading, tries, key = ResumableStream(call), self._retries.schedule(), key or new_key()
         while True:
-            failure: AntiphonError = ended_early_error()
+            failure: AntiphonError = early_end_error()
             try:
                 request = build_request(reading.next_operation(), key)
                 async with self._open_response(request) as response:
@@ -98,7 +98,7 @@ class AsyncHttpTransport:
                 failure = error
             if not reading.over and (check := reading.status_check()):
                 reading.set_status(await self.send(check))
-                failure = ended_early_error()
+                failure = early_end_error()
             if reading.over:
                 return
             await asyncio.sleep(self._retries.pause(tries, failure, reading.pause))
@@ -153,7 +153,7 @@ class AsyncHttpTransport:
 
     async def model_server(self, model: str, run_id: str | None = None) -> ModelServer:
         """Return the provider as the server names it; its own address stays unknown."""
-        return named_model_server(model, str(self._http.base_url))
+        return model_server_by_name(model, str(self._http.base_url))
 
     def with_trace_parent(self, place: str | None) -> AsyncHttpTransport:
         """Return a transport over the same connections, with this parent in traces."""

@@ -127,7 +127,12 @@ class CompactionPlan:
         """Return the next question; None when everything is summarized."""
         if self._index == len(self._parts):
             return None
-        return _question(self._parts[self._index], self._summary)
+        so_far, wish = "", "Sum it up."
+        if self._summary:
+            so_far = f"The summary of what came before:\n\n{self._summary}\n\n"
+            wish = "Sum it up, with the earlier summary in one."
+        part = self._parts[self._index]
+        return f"{so_far}The conversation:\n\n{part}\n\n(End of the conversation.) {wish}"
 
     @property
     def started(self) -> bool:
@@ -287,9 +292,3 @@ def _shorten_middle(text: str, most: int) -> str:
         return text
     left_out = len(text) - most
     return f"{text[: most // 2]}\n[... {left_out} letters left out ...]\n{text[-(most // 2) :]}"
-
-
-def _question(part: str, summary: str) -> str:
-    before = f"The summary of what came before:\n\n{summary}\n\n" if summary else ""
-    wish = "Sum it up, with the earlier summary in one." if summary else "Sum it up."
-    return f"{before}The conversation:\n\n{part}\n\n(End of the conversation.) {wish}"

@@ -371,7 +371,7 @@ def tool_call(action: PendingAction) -> ToolCall:
     return ToolCall(action.tool_call_id, action.name, arguments)
 
 
-def rejected_output(refusal: AntiphonError) -> ToolResult:
+def rejection_output(refusal: AntiphonError) -> ToolResult:
     """Return an error output to submit for a rejected output, which the run would wait for."""
     return ToolResult(f"The tool's output cannot be saved: {refusal.message}", is_error=True)
 

@@ -82,7 +82,7 @@ def with_headers(headers: dict[str, str], request: dict[str, Any]) -> dict[str, 
     return {**request, "headers": {**request.get("headers", {}), **headers}}
 
 
-def named_model_server(model: str, server: str) -> ModelServer:
+def model_server_by_name(model: str, server: str) -> ModelServer:
     """Return the provider in the name of the model, reached through this server."""
     provider, colon, _ = model.partition(":")
     return ModelServer(provider if colon else "", origin(server))
@@ -263,7 +263,7 @@ def check_event_stream(response: httpx2.Response) -> None:
         )
 
 
-def ended_early_error() -> ConnectionLost:
+def early_end_error() -> ConnectionLost:
     """Return the error of a stream that the server closed too early."""
     return ConnectionLost("The server closed the stream before its end, and each one after it.")
 

@@ -50,7 +50,7 @@ from antiphon.client.conversation import (
     first_request,
     initial_state,
     is_settled,
-    rejected_output,
+    rejection_output,
     split_actions,
 )
 from antiphon.client.outcome import last_reply
@@ -493,7 +493,7 @@ class Client(RenamedMethods):
             try:
                 save(result)
             except (InvalidRequest, TooLarge) as refusal:
-                save(rejected_output(refusal))
+                save(rejection_output(refusal))
         except OutputConflict:
             return True
         except RunEnded:

@@ -274,7 +274,11 @@ def _replies(
         yield from map(_tool_part, calls)
         yield from _file_data_parts(calls, files)
         yield from _approvals(calls, asked)
-        yield from _completes(calls)
+        # One part for each saved output, in the order in which they were saved.
+        saved = [(each.output.created_at, each.call) for each in calls if each.output is not None]
+        for _, call in sorted(saved, key=lambda each: each[0]):
+            complete = ui.OutputSaved(tool_call_id=call.id, tool_name=call.name)
+            yield ui.DataStatus(id=call.id, data=complete)
 
 
 def _reply(message: Message) -> Iterator[StoredPart]:
@@ -354,11 +358,3 @@ def _approval(call: ToolCall, action: Action) -> ui.DataApproval:
         state=state,
     )
     return ui.DataApproval(id=call.id, data=asked)
-
-
-def _completes(calls: Sequence[CallView]) -> Iterator[ui.DataStatus]:
-    """Yield one part for each saved output, in the order in which they were saved."""
-    saved = [(each.output.created_at, each.call) for each in calls if each.output is not None]
-    for _, call in sorted(saved, key=lambda each: each[0]):
-        complete = ui.OutputSaved(tool_call_id=call.id, tool_name=call.name)
-        yield ui.DataStatus(id=call.id, data=complete)

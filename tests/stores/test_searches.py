@@ -13,7 +13,7 @@ import pytest
 from antiphon.ports import ChangeSet, ReadSet, Store
 from antiphon.stores.postgres.store import PostgresStore
 from antiphon.stores.search_queue import SearchQueue
-from antiphon.stores.sqlite.disk import DatabaseFile
+from antiphon.stores.sqlite.file import DatabaseFile
 from antiphon.stores.sqlite.reader_pool import ReaderPool
 from antiphon.stores.sqlite.store import SqliteStore
 from antiphon.types.errors import Overloaded

@@ -21,7 +21,7 @@ import pytest
 from msgspec.structs import replace
 
 from antiphon.ports import Committed, ReadSet, Store
-from antiphon.stores.sqlite.disk import DatabaseFile
+from antiphon.stores.sqlite.file import DatabaseFile
 from antiphon.stores.sqlite.reader_pool import ReaderPool
 from antiphon.stores.sqlite.reads import SQL
 from antiphon.stores.sqlite.store import SqliteStore

@@ -30,8 +30,9 @@ from antiphon.settings.settings import Settings, database_file
 from antiphon.stores.cached.store import CachedStore
 from antiphon.stores.invariants import system_clock
 from antiphon.stores.sqlite import reads
+from antiphon.stores.sqlite.file import transaction
 from antiphon.stores.sqlite.store import SqliteStore
-from antiphon.stores.sqlite.writer_thread import OnDone, Write, WriterThread, transaction
+from antiphon.stores.sqlite.writer_thread import OnDone, Write, WriterThread
 from antiphon.telemetry import failpoints
 from antiphon.types import events
 from antiphon.types.runs import Serves, serve_all

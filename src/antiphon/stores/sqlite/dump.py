@@ -11,8 +11,7 @@ from typing import Any
 from antiphon.stores import dump, statements
 from antiphon.stores.dump import TABLES, Row, Table
 from antiphon.stores.invariants import system_clock
-from antiphon.stores.sqlite.file import connect, open_database, read_schema
-from antiphon.stores.sqlite.writer_thread import transaction
+from antiphon.stores.sqlite.file import connect, open_database, read_schema, transaction
 from antiphon.types.errors import Unavailable
 
 SQL = statements.load_statements("sqlite_moving")

@@ -1,8 +1,12 @@
-"""Opening of a SQLite file: creation, checks, migrations, and erasure of free pages."""
+"""A SQLite file: creation, migrations, checks of its disk, and erasure of free pages."""
 
 from __future__ import annotations
 
+import errno
+import os
+import shutil
 import sqlite3
+import tempfile
 import time
 from collections.abc import Generator
 from contextlib import ExitStack, closing, contextmanager
@@ -11,11 +15,12 @@ from pathlib import Path
 from antiphon.stores import statements
 from antiphon.stores.dump import unfinished_copy
 from antiphon.stores.sqlite.reads import SQL
-from antiphon.stores.sqlite.writer_thread import CHECKPOINT_PAGES, LOCK_SECONDS, transaction
 from antiphon.stores.statements import SchemaVersion
-from antiphon.types.errors import BadSettings
+from antiphon.types.errors import BadSettings, Unavailable
 
 OLDEST_SQLITE = (3, 37, 0)  # the first with strict tables
+LOCK_SECONDS = 5.0  # how long another process may lock the file at the start and for appends
+CHECKPOINT_PAGES = 4000  # a log of 16 MB is checkpointed even under load
 
 
 def open_database(path: Path, now: int, *, moving: bool = False) -> sqlite3.Connection:
@@ -150,6 +155,23 @@ def _unusable_error(path: Path, fault: Exception) -> BadSettings:
     )
 
 
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Generator[None]:
+    """Run the block in a write transaction: commit at its end, roll back if it raises.
+
+    A transaction that has begun already is used.
+    """
+    if not connection.in_transaction:
+        connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
 # Erasure: deleted text is overwritten in the file's free pages.
 
 
@@ -180,3 +202,71 @@ def _secure_delete(connection: sqlite3.Connection) -> Generator[None]:
         yield
     finally:
         connection.execute("PRAGMA secure_delete = FAST")
+
+
+# Checks while the store is open: room to write, and still the same file.
+
+MIN_FREE_BYTES = 16_000_000
+"""Free bytes required: the write-ahead log may grow by so much."""
+PROBE_BYTES = 4_000_000
+"""Bytes reserved for a moment, to notice quotas and limits of the process."""
+
+_UNSUPPORTED = frozenset({errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS})
+
+
+class DatabaseFile:
+    """The identity of a database file when it was opened."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._name = str(path)  # each read checks it, and `Path.stat` takes three times as long
+        self._opened = _identity(self._name)
+
+    def check(self) -> None:
+        """Return while the path names the file that was opened. Raises `Unavailable`."""
+        try:
+            found = _identity(self._name)
+        except OSError:
+            found = None
+        if found != self._opened:
+            happened = "deleted" if found is None else "replaced by another file"
+            raise Unavailable(
+                f"The database file {self.path} was {happened} while it was in use.",
+                expected="the file that was opened",
+                received="no file" if found is None else "another file of its name",
+                hint="Nothing is kept any more. Put the file back, or start the server again.",
+            )
+
+
+def check_room(path: Path) -> None:
+    """Return if more can be written beside this file. Raises `Unavailable`."""
+    try:
+        _check_free_bytes(path.parent)
+        _reserve(path.parent)
+    except OSError as fault:
+        raise Unavailable(
+            f"Nothing more can be written beside the database: {fault.strerror}.",
+            expected=f"{MIN_FREE_BYTES} bytes that are free, and that this process may use",
+            hint="Make room on the disk of the database.",
+        ) from fault
+
+
+def _check_free_bytes(folder: Path) -> None:
+    if shutil.disk_usage(folder).free < MIN_FREE_BYTES:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def _reserve(folder: Path) -> None:
+    if not hasattr(os, "posix_fallocate"):
+        return
+    with tempfile.TemporaryFile(dir=folder) as probe:
+        try:
+            os.posix_fallocate(probe.fileno(), 0, PROBE_BYTES)
+        except OSError as fault:
+            if fault.errno not in _UNSUPPORTED:  # a file system that cannot reserve
+                raise
+
+
+def _identity(name: str) -> tuple[int, int]:
+    found = os.stat(name)
+    return found.st_dev, found.st_ino

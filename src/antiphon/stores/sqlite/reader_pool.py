@@ -12,8 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
 
-from antiphon.stores.sqlite.disk import DatabaseFile
-from antiphon.stores.sqlite.file import connect
+from antiphon.stores.sqlite.file import DatabaseFile, connect
 from antiphon.stores.sqlite.writer_thread import closed_error, translate_error
 
 T = TypeVar("T")

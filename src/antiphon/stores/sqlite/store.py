@@ -40,8 +40,7 @@ from antiphon.stores.search_queue import SearchQueue
 from antiphon.stores.sql_admin import AdminMethods, Transaction
 from antiphon.stores.sqlite import admin, file, reads, writes
 from antiphon.stores.sqlite.admin import SqliteTransaction
-from antiphon.stores.sqlite.disk import DatabaseFile, check_room
-from antiphon.stores.sqlite.file import open_database, read_schema
+from antiphon.stores.sqlite.file import DatabaseFile, check_room, open_database, read_schema
 from antiphon.stores.sqlite.reader_pool import ReaderPool
 from antiphon.stores.sqlite.writer_thread import Write, WriterThread
 from antiphon.stores.statements import SchemaVersion

@@ -13,22 +13,20 @@ import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from antiphon.stores.sqlite.disk import DatabaseFile
+from antiphon.stores.sqlite.file import LOCK_SECONDS, DatabaseFile, transaction
 from antiphon.telemetry.failpoints import hit
 from antiphon.types.errors import AntiphonError, Internal, Unavailable
 
 BUSY_SECONDS = 1.5  # how long another process may lock the file before callers get an error
-LOCK_SECONDS = 5.0  # the same for writes without a waiting caller, and at the start
 POLL_SECONDS = 0.02  # between checks for writes of other processes, while a reader waits for them
 IDLE_POLL_SECONDS = 0.25  # the same while none does
 TRUNCATE_SECONDS = 0.5  # how long to wait for readers before the log is truncated
 CHECKPOINT_AFTER_SECONDS = 1.0  # without a write, before a checkpoint
-CHECKPOINT_PAGES = 4000  # a log of 16 MB is checkpointed even under load
 
 FILE_CHECK_SECONDS = 1.0  # between checks that the file still exists
 
@@ -301,23 +299,6 @@ class WriterThread:
         """Return a number that changes when another connection has committed."""
         (version,) = self._connection.execute("PRAGMA data_version").fetchone()
         return int(version)
-
-
-@contextmanager
-def transaction(connection: sqlite3.Connection) -> Generator[None]:
-    """Run the block in a write transaction: commit at its end, roll back if it raises.
-
-    A transaction that has begun already is used.
-    """
-    if not connection.in_transaction:
-        connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
 
 
 def _write_nothing(_: sqlite3.Connection) -> None:

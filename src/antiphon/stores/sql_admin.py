@@ -15,7 +15,15 @@ import msgspec
 from msgspec.structs import asdict
 
 from antiphon.engine.accounts import normalize_name
-from antiphon.ports import AmendAccount, AmendKey, AmendProject, ImportBatch, Key, RecordPage
+from antiphon.ports import (
+    AmendAccount,
+    AmendKey,
+    AmendProject,
+    ImportBatch,
+    ImportedRun,
+    Key,
+    RecordPage,
+)
 from antiphon.stores import admin_rules, invariants
 from antiphon.stores.rows import decoder, message_columns, records_sql
 from antiphon.types.accounts import (
@@ -392,20 +400,7 @@ async def import_records(sql: Transaction, owner: str, batch: ImportBatch) -> No
         )
         await sql.execute_many(
             "add_run",
-            (
-                {
-                    **asdict(invariants.lease_of_imported(each)),
-                    "now": now,
-                    "id": each.run.id,
-                    "owner": owner,
-                    "thread_id": each.run.thread_id,
-                    "status": each.run.status.value,
-                    "wanted_at": each.run.created_at,
-                    "ended_at": each.run.ended_at,
-                    "doc": _encode(each.run),
-                }
-                for each in batch.runs
-            ),
+            (_run_columns(owner, each, now) for each in batch.runs),
         )
         await sql.execute_many(
             "import_events",
@@ -418,19 +413,30 @@ async def import_records(sql: Transaction, owner: str, batch: ImportBatch) -> No
         await sql.execute_many(
             "import_action",
             (
-                {
-                    "id": each.id,
-                    "run_id": each.run_id,
-                    "turn": each.turn,
-                    "tool_call_id": each.tool_call_id,
-                    "status": each.status,
-                    "doc": _encode(each),
-                }
+                {name: getattr(each, name) for name in _ACTION} | {"doc": _encode(each)}
                 for each in batch.actions
             ),
         )
     except UniqueViolation as fault:
         raise invariants.import_conflict(f"record ({fault})") from fault
+
+
+_ACTION = ("id", "run_id", "turn", "tool_call_id", "status")
+
+
+def _run_columns(owner: str, imported: ImportedRun, now: int) -> dict[str, Any]:
+    run = imported.run
+    return {
+        **asdict(invariants.lease_of_imported(imported)),
+        "now": now,
+        "id": run.id,
+        "owner": owner,
+        "thread_id": run.thread_id,
+        "status": run.status.value,
+        "wanted_at": run.created_at,
+        "ended_at": run.ended_at,
+        "doc": _encode(run),
+    }
 
 
 async def finish_import(

@@ -317,13 +317,13 @@ class MemoryStore(MemoryAdministration):
             invariants.require_owner(read_set, change)
         if thread:
             _check_message_numbers(thread.messages, change)
-        ended = {driven.run.id for driven in change.run_updates if driven.run.status.ended}
-        for driven in change.run_updates:
-            kept = self._runs.get(driven.run.id)
-            invariants.check_run_update((kept.run, kept.lease) if kept else None, driven)
+        ended = {update.run.id for update in change.run_updates if update.run.status.ended}
+        for update in change.run_updates:
+            kept = self._runs.get(update.run.id)
+            invariants.check_run_update((kept.run, kept.lease) if kept else None, update)
             if not kept:
                 invariants.require_owner(read_set, change)
-                active = self._find_active_run(driven.run.thread_id)
+                active = self._find_active_run(update.run.thread_id)
                 if active and active.run.id not in ended:
                     raise invariants.run_active_error(active.run.thread_id, active.run.id)
 
@@ -339,8 +339,8 @@ class MemoryStore(MemoryAdministration):
             if change.keep_messages is not None:
                 kept.messages = [m for m in kept.messages if m.number <= change.keep_messages]
             kept.messages = sorted((*kept.messages, *change.messages), key=lambda m: m.number)
-        for driven in change.run_updates:
-            self._write_run(read_set, change, driven)
+        for update in change.run_updates:
+            self._write_run(read_set, change, update)
         self._actions.update({action.id: action for action in change.actions})
         self._append_entry(change.audit_entry)
 
@@ -349,23 +349,23 @@ class MemoryStore(MemoryAdministration):
         own = replaced is not None and replaced.owner == owner
         self._families.join(before, thread, is_there=own)
 
-    def _write_run(self, read_set: ReadSet, change: ChangeSet, driven: RunUpdate) -> None:
-        kept = self._runs.get(driven.run.id)
-        grown = admin_rules.count_new_tokens(kept.run if kept else None, driven.run)
-        self._count_tokens(driven.lease.key_id, grown)
+    def _write_run(self, read_set: ReadSet, change: ChangeSet, update: RunUpdate) -> None:
+        kept = self._runs.get(update.run.id)
+        grown = admin_rules.count_new_tokens(kept.run if kept else None, update.run)
+        self._count_tokens(update.lease.key_id, grown)
         if kept is None:
             kept = _StoredRun(
-                invariants.require_owner(read_set, change), driven.run, RunLease(), self._clock()
+                invariants.require_owner(read_set, change), update.run, RunLease(), self._clock()
             )
-            self._runs[driven.run.id] = kept
-        if driven.lease.wanted and not kept.lease.wanted:
+            self._runs[update.run.id] = kept
+        if update.lease.wanted and not kept.lease.wanted:
             kept.wanted_at = self._clock()
-        kept.run, kept.lease = driven.run, driven.lease
-        if driven.run.status.ended:
-            row = admin_rules.usage_of_run(kept.owner, driven.run, self._clock())
+        kept.run, kept.lease = update.run, update.lease
+        if update.run.status.ended:
+            row = admin_rules.usage_of_run(kept.owner, update.run, self._clock())
             key = row.day, row.owner, row.model
             self._usage[key] = admin_rules.add_usage(self._usage.get(key), row)
-        kept.lines.extend(events.encode(event) for event in driven.events)
+        kept.lines.extend(events.encode(event) for event in update.events)
 
     def _save_answer(self, once: IdempotencyKey, answer: bytes, subject: str | None) -> None:
         self._answers[once.owner, once.route, once.key] = _StoredAnswer(

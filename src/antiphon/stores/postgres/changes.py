@@ -73,8 +73,8 @@ class _ChangeStatement:
         self._decided = decided
         self._add_checks()
         self._add_messages()
-        for driven in decided.run_updates:
-            self._add_run_update(driven)
+        for update in decided.run_updates:
+            self._add_run_update(update)
         self._add_actions()
         self._add_answer_and_audit()
         self.pieces.sort(key=_ORDER.index)
@@ -138,59 +138,59 @@ class _ChangeStatement:
             self._add("said", **{names: [row[name] for row in rows] for names, name in _MESSAGE})
         self.values["messages_of"] = thread.id
 
-    def _add_run_update(self, driven: RunUpdate) -> None:
+    def _add_run_update(self, update: RunUpdate) -> None:
         kept = self._read.kept
-        known = kept is not None and kept.run.id == driven.run.id
-        invariants.check_run_update((kept.run, kept.lease) if kept and known else None, driven)
+        known = kept is not None and kept.run.id == update.run.id
+        invariants.check_run_update((kept.run, kept.lease) if kept and known else None, update)
         if known:
-            self._add_moved_run(driven)
+            self._add_moved_run(update)
         elif "begun" not in self.pieces:
-            self._add_new_run(driven)
+            self._add_new_run(update)
         else:
             raise Internal("A change begins one run at most.")
         self._add_token_count(
-            driven, admin_rules.count_new_tokens(kept.run if kept and known else None, driven.run)
+            update, admin_rules.count_new_tokens(kept.run if kept and known else None, update.run)
         )
-        if driven.run.status.ended:
-            self._add_usage(driven)
+        if update.run.status.ended:
+            self._add_usage(update)
 
-    def _add_moved_run(self, driven: RunUpdate) -> None:
+    def _add_moved_run(self, update: RunUpdate) -> None:
         kept, now = self._read.kept, self._read.records.now
         waited = kept.wanted_at if kept and kept.lease.wanted else now
-        self._add("moved", **_lease_values(driven, waited))
-        if kept and kept.run != driven.run:
-            self._add("run_saved", run=_encode(driven.run))
-        if driven.events:
-            self._add("told", **_event_values(driven))
+        self._add("moved", **_lease_values(update, waited))
+        if kept and kept.run != update.run:
+            self._add("run_saved", run=_encode(update.run))
+        if update.events:
+            self._add("told", **_event_values(update))
 
-    def _add_new_run(self, driven: RunUpdate) -> None:
-        run = driven.run
-        values = _lease_values(driven, self._read.records.now) | {
+    def _add_new_run(self, update: RunUpdate) -> None:
+        run = update.run
+        values = _lease_values(update, self._read.records.now) | {
             "run_id": run.id,
             "owner": invariants.require_owner(self._read_set, self._decided),
             "run_of": run.thread_id,
             "run": _encode(run),
-            **_event_values(driven),
+            **_event_values(update),
         }
         self._add("begun", "begun_drive", **{f"new_{name}": each for name, each in values.items()})
-        if driven.events:
+        if update.events:
             self._add("begun_told")
 
-    def _add_token_count(self, driven: RunUpdate, grown: int) -> None:
+    def _add_token_count(self, update: RunUpdate, grown: int) -> None:
         """Count the run's new tokens for its key, if that has a limit."""
-        if grown and driven.lease.key_id is not None:
-            self._add("counted", counted_key=driven.lease.key_id, grown=grown)
+        if grown and update.lease.key_id is not None:
+            self._add("counted", counted_key=update.lease.key_id, grown=grown)
 
-    def _add_usage(self, driven: RunUpdate) -> None:
+    def _add_usage(self, update: RunUpdate) -> None:
         kept = self._read.kept
-        known = kept is not None and kept.run.id == driven.run.id
+        known = kept is not None and kept.run.id == update.run.id
         owner = (
             kept.owner
             if kept and known
             else invariants.require_owner(self._read_set, self._decided)
         )
-        spent = asdict(admin_rules.usage_of_run(owner, driven.run, self._read.records.now))
-        part = hash(driven.run.id) % USAGE_PARTS
+        spent = asdict(admin_rules.usage_of_run(owner, update.run, self._read.records.now))
+        part = hash(update.run.id) % USAGE_PARTS
         values = {f"spent_{name}": each for name, each in spent.items()}
         self._add("spent", spent_part=part, **values)
 
@@ -239,20 +239,20 @@ def _columns(names: Sequence[str], rows: Any) -> dict[str, list[Any]]:
     return dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
 
 
-def _lease_values(driven: RunUpdate, waited: int) -> dict[str, Any]:
-    lease = asdict(driven.lease)
+def _lease_values(update: RunUpdate, waited: int) -> dict[str, Any]:
+    lease = asdict(update.lease)
     return lease | {
         "drive_key_id": lease.pop("key_id"),
-        "status": driven.run.status.value,
+        "status": update.run.status.value,
         "wanted_at": waited,
-        "ended_at": driven.run.ended_at,
+        "ended_at": update.run.ended_at,
     }
 
 
-def _event_values(driven: RunUpdate) -> dict[str, Any]:
+def _event_values(update: RunUpdate) -> dict[str, Any]:
     return {
-        "first": driven.lease.last_event - len(driven.events) + 1,
-        "lines": b"\n".join(map(events.encode, driven.events)),
+        "first": update.lease.last_event - len(update.events) + 1,
+        "lines": b"\n".join(map(events.encode, update.events)),
     }
 
 
@@ -331,9 +331,9 @@ async def claim(
     if not isinstance(made, _Written) or made.read.kept is None:
         return None
     hit("claim.after_commit")
-    for driven in made.decided.run_updates:
-        if driven.run.status is Status.IN_PROGRESS:
-            return Claim(made.read.kept.owner, driven.run, driven.lease, made.decided)
+    for update in made.decided.run_updates:
+        if update.run.status is Status.IN_PROGRESS:
+            return Claim(made.read.kept.owner, update.run, update.lease, made.decided)
     return None
 
 

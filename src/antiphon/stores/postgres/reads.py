@@ -81,10 +81,10 @@ async def read_change(
     if owner is None:
         return ReadResult(records, runs_begun=begun)
     records = replace(records, thread=decoder(Thread)(thread))
-    whose, doc, number, wanted_at, *driven, actions = of_run
+    whose, doc, number, wanted_at, *lease, actions = of_run
     if doc is None:
         return ReadResult(records, runs_begun=begun, changes=changes)
-    kept = RunRow(whose, decoder(Run)(doc), _decode_lease(driven), wanted_at)
+    kept = RunRow(whose, decoder(Run)(doc), _decode_lease(lease), wanted_at)
     records = replace(
         records,
         run=kept.run,

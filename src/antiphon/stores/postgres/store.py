@@ -92,16 +92,16 @@ class PostgresStore(AdminMethods):
         the database's own. Raises `BadSettings` for a database that this version cannot use, and
         `Unavailable`.
         """
-        reached = ConnectionPool(address, connections)
+        pool = ConnectionPool(address, connections)
         now = clock() if clock else None
         async with AsyncExitStack() as undo:
-            undo.push_async_callback(reached.close)
-            await reached.run(_check_answers, START_SECONDS, _always)
-            await reached.run(
+            undo.push_async_callback(pool.close)
+            await pool.run(_check_answers, START_SECONDS, _always)
+            await pool.run(
                 partial(_prepare_schema, now=now, everything=everything), MIGRATION_SECONDS
             )
             undo.pop_all()
-        return cls(reached, clock, search_seconds)
+        return cls(pool, clock, search_seconds)
 
     @staticmethod
     async def schema(address: str) -> SchemaVersion:
@@ -109,11 +109,11 @@ class PostgresStore(AdminMethods):
 
         Raises `BadSettings` and `Unavailable`.
         """
-        reached = ConnectionPool(address, 1)
+        pool = ConnectionPool(address, 1)
         try:
-            return await reached.run(schema)
+            return await pool.run(schema)
         finally:
-            await reached.close()
+            await pool.close()
 
     def connections(self) -> Mapping[str, int]:
         """Count the connections of this process by state."""

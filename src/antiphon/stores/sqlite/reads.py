@@ -87,8 +87,8 @@ def find_run(connection: sqlite3.Connection, run_id: str) -> RunRow | None:
     row = fetch_one(connection, "run", run_id)
     if row is None:
         return None
-    owner, doc, wanted_at, *driven = row
-    return RunRow(owner, decoder(Run)(doc), _decode_lease(driven), wanted_at)
+    owner, doc, wanted_at, *lease = row
+    return RunRow(owner, decoder(Run)(doc), _decode_lease(lease), wanted_at)
 
 
 def _decode_lease(columns: Sequence[Any]) -> RunLease:

@@ -378,10 +378,10 @@ class SqliteStore(AdminMethods):
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        def bound(connection: sqlite3.Connection) -> T:
+        def write(connection: sqlite3.Connection) -> T:
             return work(connection, *args, **kwargs)
 
-        return cast("T", await self._writer.run(what, bound, relaxed=what in _RELAXED))
+        return cast("T", await self._writer.run(what, write, relaxed=what in _RELAXED))
 
     def _append(self, batch: Sequence[PendingAppend], settle: OnWritten) -> None:
         work = partial(writes.append, appended=batch, writer=self._writer_id)
@@ -398,10 +398,10 @@ class SqliteStore(AdminMethods):
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        def bound(connection: sqlite3.Connection) -> T:
+        def read(connection: sqlite3.Connection) -> T:
             return work(connection, *args, **kwargs)
 
-        return await self._readers.run(bound)
+        return await self._readers.run(read)
 
     def _report_foreign_runs(self, connection: sqlite3.Connection) -> None:
         """Report runs to which another process has appended; runs in the writer's thread."""

@@ -44,8 +44,8 @@ def change(
     if decided is None:
         return Committed()
     _write_thread(connection, read_set, decided)
-    for driven in decided.run_updates:
-        _write_run(connection, read_set, decided, driven, now, writer)
+    for update in decided.run_updates:
+        _write_run(connection, read_set, decided, update, now, writer)
     for action in decided.actions:
         _write_action(connection, action)
     if (entry := decided.audit_entry) is not None:
@@ -242,14 +242,14 @@ def _write_run(
     connection: sqlite3.Connection,
     read_set: ReadSet,
     decided: ChangeSet,
-    driven: RunUpdate,
+    update: RunUpdate,
     now: int,
     writer: int,
 ) -> None:
     """Write the new run and lease. Raises `Fenced` if its status or epoch has changed."""
-    kept = reads.find_run(connection, driven.run.id)
-    invariants.check_run_update((kept.run, kept.lease) if kept else None, driven)
-    run, lease = driven.run, driven.lease
+    kept = reads.find_run(connection, update.run.id)
+    invariants.check_run_update((kept.run, kept.lease) if kept else None, update)
+    run, lease = update.run, update.lease
     waited = kept.wanted_at if kept and kept.lease.wanted else now
     values = {
         **asdict(lease),
@@ -272,9 +272,9 @@ def _write_run(
     if run.status.ended:
         owner = kept.owner if kept else invariants.require_owner(read_set, decided)
         connection.execute(SQL["add_usage"], asdict(admin_rules.usage_of_run(owner, run, now)))
-    if driven.events:
-        first = lease.last_event - len(driven.events) + 1
-        lines = b"\n".join(map(events.encode, driven.events))
+    if update.events:
+        first = lease.last_event - len(update.events) + 1
+        lines = b"\n".join(map(events.encode, update.events))
         connection.execute(SQL["add_events"], (first, lease.last_event, writer, lines, run.id))
 
 

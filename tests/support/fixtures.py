@@ -20,7 +20,7 @@ from hypothesis.internal.conjecture import providers
 
 from antiphon.runtime.admin.accounts import PasswordHasher
 from tests.support import programs
-from tests.support.fork_server import CHEAP
+from tests.support.fork_server import CHEAP, share_certificates
 from tests.support.programs import Installed
 from tests.support.services import postgres as postgresql
 from tests.support.services import redis as redises
@@ -47,6 +47,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 PasswordHasher.cost = CHEAP
+share_certificates()
 
 
 def pytest_configure() -> None:

@@ -26,7 +26,10 @@ from asyncio import get_running_loop
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
+from ssl import SSLContext
 from tempfile import TemporaryDirectory
+
+import httpcore2
 
 ANTIPHON = "antiphon.cli.main:main"
 LOADED = (
@@ -64,6 +67,21 @@ FORKED = Path(__file__).with_name("fork_client.py")
 def needs_a_beginning(environ: Iterable[str]) -> bool:
     """Whether one of these variables is heeded only by a process that is started from nothing."""
     return any(name.startswith(READ_AT_THE_BEGINNING) and name not in HEEDED for name in environ)
+
+
+def share_certificates() -> None:
+    """Let all clients of this process, and of its forks, read the system's certificates once.
+
+    To read them takes a tenth of a second, and clients are made many thousand times.
+    """
+    read = httpcore2.default_ssl_context
+    shared = read(_trust_env=False)
+
+    def read_where_named(*, _trust_env: bool = True) -> SSLContext:
+        named = _trust_env and not os.environ.keys().isdisjoint(("SSL_CERT_FILE", "SSL_CERT_DIR"))
+        return read() if named else shared
+
+    httpcore2.default_ssl_context = read_where_named
 
 
 class Child:
@@ -137,6 +155,8 @@ def main(listening: socket.socket) -> int:
 
     for name in LOADED:
         import_module(name)
+    import_module("antiphon.server.openapi").build_document()
+    share_certificates()
     PasswordHasher.cost = CHEAP
     sys.path.append(str(Path(__file__).parents[2]))
     gc.freeze()  # a collection in a fork would copy everything

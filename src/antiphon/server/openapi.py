@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, cast
 
 import msgspec
@@ -28,6 +29,7 @@ _REFERENCE = "#/components/schemas/{name}"
 _JSON, _PROBLEM, _SSE = "application/json", "application/problem+json", "text/event-stream"
 
 
+@cache
 def build_document() -> bytes:
     """Return the document as JSON; it is the same for every start of one version."""
     answers = [call.answer for call in OPERATIONS if call.answer is not None]

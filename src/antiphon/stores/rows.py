@@ -83,6 +83,25 @@ class RunRow(NamedTuple):
     wanted_at: int
 
 
+def decode_lease(columns: Sequence[Any]) -> RunLease:
+    """Return the lease in these columns of a run."""
+    epoch, wanted, worker, due_at, last_event, turn_began_after, kept_after, fresh = columns[:8]
+    key_id, trace, destination = columns[8:]
+    return RunLease(
+        epoch=epoch,
+        wanted=bool(wanted),
+        worker=worker,
+        due_at=due_at,
+        last_event=last_event,
+        turn_began_after=turn_began_after,
+        kept_after=kept_after,
+        fresh=bool(fresh),
+        key_id=key_id,
+        trace=trace,
+        destination=destination,
+    )
+
+
 class RecordQuery:
     """A SELECT of one kind of record; values of callers are bound parameters."""
 

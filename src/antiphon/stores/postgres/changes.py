@@ -148,9 +148,9 @@ class _ChangeStatement:
             self._add_new_run(update)
         else:
             raise Internal("A change begins one run at most.")
-        self._add_token_count(
-            update, admin_rules.count_new_tokens(kept.run if kept and known else None, update.run)
-        )
+        grown = admin_rules.count_new_tokens(kept.run if kept and known else None, update.run)
+        if grown and update.lease.key_id is not None:  # counted if the key has a limit
+            self._add("counted", counted_key=update.lease.key_id, grown=grown)
         if update.run.status.ended:
             self._add_usage(update)
 
@@ -176,11 +176,6 @@ class _ChangeStatement:
         if update.events:
             self._add("begun_told")
 
-    def _add_token_count(self, update: RunUpdate, grown: int) -> None:
-        """Count the run's new tokens for its key, if that has a limit."""
-        if grown and update.lease.key_id is not None:
-            self._add("counted", counted_key=update.lease.key_id, grown=grown)
-
     def _add_usage(self, update: RunUpdate) -> None:
         kept = self._read.kept
         known = kept is not None and kept.run.id == update.run.id
@@ -196,11 +191,12 @@ class _ChangeStatement:
 
     def _add_actions(self) -> None:
         if self._decided.actions:
-            rows = (
+            rows = [
                 (each.id, each.run_id, each.turn, each.tool_call_id, each.status, _encode(each))
                 for each in self._decided.actions
-            )
-            self._add("acted", **_columns(_ACTION, rows))
+            ]
+            columns = map(list, zip(*rows, strict=True))
+            self._add("acted", **dict(zip(_ACTION, columns, strict=True)))
 
     def _add_answer_and_audit(self) -> None:
         """Add the stored answer of an idempotency key, and the audit entry."""
@@ -233,10 +229,6 @@ _MESSAGE = (
 )
 """Parameters of the piece `said`, and the columns of messages that they hold."""
 _ACTION = ("action_ids", "action_runs", "turns", "tool_call_ids", "action_statuses", "actions")
-
-
-def _columns(names: Sequence[str], rows: Any) -> dict[str, list[Any]]:
-    return dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
 
 
 def _lease_values(update: RunUpdate, waited: int) -> dict[str, Any]:

@@ -84,7 +84,7 @@ async def read_change(
     whose, doc, number, wanted_at, *lease, actions = of_run
     if doc is None:
         return ReadResult(records, runs_begun=begun, changes=changes)
-    kept = RunRow(whose, decoder(Run)(doc), _decode_lease(lease), wanted_at)
+    kept = RunRow(whose, decoder(Run)(doc), shapes.decode_lease(lease), wanted_at)
     records = replace(
         records,
         run=kept.run,
@@ -93,24 +93,6 @@ async def read_change(
         log=await _read_turn(connection, kept, number) if read_set.turn_log else (),
     )
     return ReadResult(records, None, begun, changes, kept, number)
-
-
-def _decode_lease(columns: Sequence[Any]) -> RunLease:
-    epoch, wanted, worker, due_at, last_event, turn_began_after, kept_after, fresh = columns[:8]
-    key_id, trace, destination = columns[8:]
-    return RunLease(
-        epoch=epoch,
-        wanted=wanted,
-        worker=worker,
-        due_at=due_at,
-        last_event=last_event,
-        turn_began_after=turn_began_after,
-        kept_after=kept_after,
-        fresh=fresh,
-        key_id=key_id,
-        trace=trace,
-        destination=destination,
-    )
 
 
 async def _read_turn(
@@ -133,13 +115,13 @@ async def run_lease(connection: Connection[Any], run_id: str) -> RunLease:
     found = await fetch_row(connection, SQL["run_lease"], run_id=run_id)
     if found is None:
         raise invariants.not_found(Run, run_id)
-    return _decode_lease(tuple(found))
+    return shapes.decode_lease(tuple(found))
 
 
 async def run_leases(connection: Connection[Any], run_ids: Sequence[str]) -> Mapping[str, RunLease]:
     """See `RunStore.run_leases`."""
     found = await fetch_rows(connection, "run_leases", run_ids=list(run_ids))
-    return {run_id: _decode_lease(columns) for run_id, *columns in found}
+    return {run_id: shapes.decode_lease(columns) for run_id, *columns in found}
 
 
 async def run_number(connection: Connection[Any], run_id: str) -> int:

@@ -88,25 +88,7 @@ def find_run(connection: sqlite3.Connection, run_id: str) -> RunRow | None:
     if row is None:
         return None
     owner, doc, wanted_at, *lease = row
-    return RunRow(owner, decoder(Run)(doc), _decode_lease(lease), wanted_at)
-
-
-def _decode_lease(columns: Sequence[Any]) -> RunLease:
-    epoch, wanted, worker, due_at, last_event, turn_began_after, kept_after, fresh = columns[:8]
-    key_id, trace, destination = columns[8:]
-    return RunLease(
-        epoch=epoch,
-        wanted=bool(wanted),
-        worker=worker,
-        due_at=due_at,
-        last_event=last_event,
-        turn_began_after=turn_began_after,
-        kept_after=kept_after,
-        fresh=bool(fresh),
-        key_id=key_id,
-        trace=trace,
-        destination=destination,
-    )
+    return RunRow(owner, decoder(Run)(doc), shapes.decode_lease(lease), wanted_at)
 
 
 def _actions(
@@ -161,7 +143,7 @@ def run_lease(connection: sqlite3.Connection, run_id: str) -> RunLease:
 def run_leases(connection: sqlite3.Connection, run_ids: Sequence[str]) -> Mapping[str, RunLease]:
     """See `RunStore.run_leases`."""
     found = fetch_all(connection, "run_leases", _json(run_ids))
-    return {run_id: _decode_lease(columns) for run_id, *columns in found}
+    return {run_id: shapes.decode_lease(columns) for run_id, *columns in found}
 
 
 def read_events(connection: sqlite3.Connection, run_id: str, after: int) -> EventPage:

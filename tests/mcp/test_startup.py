@@ -16,7 +16,7 @@ import antiphon
 from antiphon import McpServerPool, Settings
 from antiphon.mcp.hosted import create_servers
 from antiphon.mcp.startup import start_servers
-from antiphon.web.toolset import open_toolset
+from antiphon.web.tools import open_toolset
 from tests.support.cli.place import Place
 from tests.support.terminal.chatting import Chatting
 from tests.support.terminal.mcp_servers import raw

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antiphon.api.problems import TooSlow
-from antiphon.server.request_parsing import MAX_ITEMS, parse_json_object, read_body
+from antiphon.server.requests import MAX_ITEMS, parse_json_object, read_body
 from antiphon.types.errors import InvalidRequest, TooLarge
 from tests.support.server.served import DEADLINE, SETTINGS, Served
 

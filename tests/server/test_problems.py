@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 from antiphon.api import problems
 from antiphon.runtime.runtime import Runtime, open_runtime
 from antiphon.server.app import RuntimeOpener, create_app
-from antiphon.server.request_context import field
+from antiphon.server.requests import field
 from antiphon.server.serve import run_server
 from antiphon.settings.settings import Settings
 from antiphon.types import errors

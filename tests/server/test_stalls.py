@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from antiphon.server.watchdog import LOOKS, StallWatch
+from antiphon.server.monitoring import LOOKS, StallWatch
 
 TIMEOUT = 60.0
 LOOK = TIMEOUT / LOOKS

@@ -17,7 +17,7 @@ import pytest
 from msgspec.structs import replace
 
 from antiphon.server.auth import Caller
-from antiphon.server.request_context import RequestContext
+from antiphon.server.requests import RequestContext
 from antiphon.server.streaming import SessionCheck, StreamTimeouts, send_events
 from antiphon.telemetry.metrics import Metrics
 from antiphon.types import events

@@ -47,7 +47,7 @@ LOADED = (
     "antiphon.stores.postgres.store",
     "antiphon.terminal.startup",
     "antiphon.mcp.client.connection",
-    "antiphon.web.asgi",
+    "antiphon.web.app",
     "encodings.idna",
     "mcp.server.mcpserver",
     "uvicorn.loops.uvloop",

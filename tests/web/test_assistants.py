@@ -10,7 +10,7 @@ from werkzeug.test import TestResponse
 
 from antiphon.types.messages import Tool, ToolSpec
 from antiphon.web.assistants import AssistantView, allowed_tools
-from antiphon.web.toolset import Toolset
+from antiphon.web.tools import Toolset
 from tests.support.web.named import called, many_may_come
 from tests.support.web.visiting import Browser, Chat, opened
 

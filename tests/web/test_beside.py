@@ -15,7 +15,7 @@ from antiphon.runtime.embedded_transport import AsyncEmbeddedTransport
 from antiphon.runtime.runtime import Runtime
 from antiphon.server.serve import IsClosing, run_server
 from antiphon.types.errors import BadSettings
-from antiphon.web.asgi import open_asgi_app
+from antiphon.web.app import open_asgi_app
 from antiphon.web.bridge import Bridge
 from tests.support.web.visiting import FORGETFUL, PASSWORD
 

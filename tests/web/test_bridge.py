@@ -15,8 +15,7 @@ from flask import Flask, Response, request
 from antiphon.limits import PIECE, UNSENT, UnsentBytes
 from antiphon.types.errors import ConnectionLost, NotFound
 from antiphon.web.bridge import AT_ONCE, THREADS, Bridge, BridgeTimeouts
-from antiphon.web.event_stream import EventStream, FileStream
-from antiphon.web.heavy_answers import AwaitedResponse
+from antiphon.web.streamed_responses import AwaitedResponse, EventStream, FileStream
 from antiphon.wires.framing import HEARTBEAT
 
 SECONDS = 10

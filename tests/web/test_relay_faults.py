@@ -18,7 +18,7 @@ from antiphon.types.messages import Progress
 from antiphon.web import relay as relays
 from antiphon.web.people import LOCAL_USER
 from antiphon.web.relays import grants_file
-from antiphon.web.submission import create_run
+from antiphon.web.runs import create_run
 from tests.support.terminal.model import Model
 from tests.support.web.served import SECONDS, Served, Stream, chatting
 

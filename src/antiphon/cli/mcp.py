@@ -25,7 +25,7 @@ from antiphon.client.async_client import AsyncClient
 from antiphon.ports import LOCAL
 from antiphon.runtime.runtime import open_store
 from antiphon.server.auth import AccessControl, check_scope
-from antiphon.server.quotas import RequestQuota
+from antiphon.server.limits import RequestQuota
 from antiphon.settings.loading import LoadedSettings, refuse_untrusted
 from antiphon.settings.settings import Settings
 from antiphon.settings.trust import FolderFile

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 
 def load_web_chat() -> Chat:
-    """Return `antiphon.web.asgi.open_asgi_app`. Raises `BadSettings` without the extra."""
+    """Return `antiphon.web.app.open_asgi_app`. Raises `BadSettings` without the extra."""
     try:
-        return cast("Chat", import_module("antiphon.web.asgi").open_asgi_app)
+        return cast("Chat", import_module("antiphon.web.app").open_asgi_app)
     except ModuleNotFoundError as missing:
         raise BadSettings(
             f"the web chat needs {missing.name}, which is not installed",

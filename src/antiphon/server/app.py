@@ -38,12 +38,18 @@ from antiphon.api.problems import MethodNotAllowed
 from antiphon.limits import FairQueue
 from antiphon.runtime.runtime import Runtime, open_runtime
 from antiphon.runtime.services.dispatch import Dispatcher, Response
-from antiphon.server import auth, files, openapi, request_parsing, streaming
+from antiphon.server import auth, files, openapi, requests, streaming
 from antiphon.server.auth import AccessControl, Caller
 from antiphon.server.connection import CROWDED
-from antiphon.server.limits import AT_ONCE, HEAVY_AT_ONCE, HEAVY_OF_ONE, OF_ONE, ConcurrencyLimiter
-from antiphon.server.quotas import RequestQuota
-from antiphon.server.request_context import (
+from antiphon.server.limits import (
+    AT_ONCE,
+    HEAVY_AT_ONCE,
+    HEAVY_OF_ONE,
+    OF_ONE,
+    ConcurrencyLimiter,
+    RequestQuota,
+)
+from antiphon.server.requests import (
     ClientDisconnected,
     RequestContext,
     run_while_connected,
@@ -328,10 +334,10 @@ class Application:
 
     def _handler(self, kind: type[Operation[Any]]) -> Handler:
         async def handle(context: RequestContext) -> None:
-            operation = await request_parsing.parse_request(
+            operation = await requests.parse_request(
                 kind, context.scope, context.receive, self._settings
             )
-            key = request_parsing.idempotency_key(context.scope) if kind.creates else None
+            key = requests.idempotency_key(context.scope) if kind.creates else None
             match operation:
                 case Process() | Complete() | Follow():
                     await self._stream(context, operation, key)

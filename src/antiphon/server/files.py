@@ -22,8 +22,8 @@ from antiphon.engine import sanitize
 from antiphon.limits import FairQueue
 from antiphon.runtime.admin.export import Archive
 from antiphon.runtime.services.dispatch import Dispatcher, Response
-from antiphon.server import request_parsing, streaming
-from antiphon.server.request_context import Field, RequestContext, field, watch_disconnect
+from antiphon.server import requests, streaming
+from antiphon.server.requests import Field, RequestContext, field, watch_disconnect
 from antiphon.settings.settings import Settings
 from antiphon.types.errors import InvalidRequest, Unavailable
 
@@ -107,8 +107,8 @@ async def receive_upload(
     context: RequestContext, dispatcher: Dispatcher, settings: Settings
 ) -> None:
     """Store an upload: the file of a form, or the whole body with its name in `?name=`."""
-    key = request_parsing.idempotency_key(context.scope)
-    content = await request_parsing.read_body(context.scope, context.receive, settings.max_body)
+    key = requests.idempotency_key(context.scope)
+    content = await requests.read_body(context.scope, context.receive, settings.max_body)
     media_type = Headers(scope=context.scope).get("content-type", "")
     if media_type.lower().startswith(_FORM):
         name, media_type, content = await _read_form(context, content)
@@ -131,8 +131,8 @@ async def send_upload(
 
     Each piece is read in a slot of the queue.
     """
-    await request_parsing.read_body(context.scope, context.receive, 0)
-    file_id = request_parsing.path_parameters(context.scope)["file_id"]
+    await requests.read_body(context.scope, context.receive, 0)
+    file_id = requests.path_parameters(context.scope)["file_id"]
     about, pieces = await dispatcher.open_file(context.caller.owner, file_id)
     headers = [
         field(b"content-type", sanitize.parse_media_type(about.media_type)),
@@ -175,7 +175,7 @@ async def _read_form(context: RequestContext, body: bytes) -> tuple[str, str, by
 
 
 def _name_from_query(context: RequestContext) -> str:
-    asked = request_parsing.parse_query(context.scope)
+    asked = requests.parse_query(context.scope)
     if asked.keys() != {"name"}:
         raise InvalidRequest(
             "A body that is a file needs a name.",
@@ -213,7 +213,7 @@ async def import_owner(
     with TemporaryDirectory(prefix="antiphon-upload-") as folder:
         path = Path(folder) / "archive.zip"
         async with aclosing(
-            request_parsing.stream_body(context.scope, context.receive, MAX_ARCHIVE)
+            requests.stream_body(context.scope, context.receive, MAX_ARCHIVE)
         ) as pieces:
             await _save(pieces, path)
         await check_admitted()

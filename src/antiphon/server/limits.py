@@ -1,11 +1,15 @@
-"""Limits on concurrent requests, shared fairly between callers."""
+"""Limits on concurrent requests, shared fairly, and on the requests of a key per minute."""
 
 from __future__ import annotations
 
-from collections import Counter
+import collections
+import time
 from collections.abc import Generator, Hashable
 from contextlib import contextmanager
 
+from antiphon.engine import accounts
+from antiphon.ports import AdminStore
+from antiphon.types.accounts import Counter, Principal
 from antiphon.types.errors import Overloaded
 
 AT_ONCE = 32
@@ -27,7 +31,7 @@ class ConcurrencyLimiter:
     def __init__(self, most: int) -> None:
         self.most = most
         self.taken = 0
-        self._held: Counter[Hashable] = Counter()
+        self._held: collections.Counter[Hashable] = collections.Counter()
 
     @contextmanager
     def enter(self) -> Generator[bool]:
@@ -56,3 +60,39 @@ class ConcurrencyLimiter:
             self._held[who] -= 1
             if not self._held[who]:
                 del self._held[who]
+
+
+# Requests per minute of limited keys, counted in the store for all processes.
+
+
+MAX_REMEMBERED = 10_000
+
+
+class RequestQuota:
+    """Enforces the limit of requests per minute of a key.
+
+    A key without a limit costs nothing; a key beyond its limit costs no access to the store.
+    """
+
+    def __init__(self, store: AdminStore) -> None:
+        self._store = store
+        self._refused: dict[tuple[str, int], float] = {}
+
+    async def admit(self, by: Principal) -> None:
+        """Count a request. Raises `QuotaExceeded`."""
+        limit = by.limits.requests_per_minute
+        if by.key_id is None or limit is None:
+            return
+        left = self._refused.get((by.key_id, limit), 0.0) - time.monotonic()
+        if left > 0:
+            raise accounts.request_limit_error(limit, left)
+        counted = await self._store.count_usage(Counter(by.key_id, "requests"), 1)
+        if counted.total > limit:
+            left = accounts.seconds_left_in_minute(counted.now)
+            self._remember_refusal((by.key_id, limit), left)
+            raise accounts.request_limit_error(limit, left)
+
+    def _remember_refusal(self, whose: tuple[str, int], left: float) -> None:
+        if len(self._refused) >= MAX_REMEMBERED:
+            self._refused.clear()
+        self._refused[whose] = time.monotonic() + left

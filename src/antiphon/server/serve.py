@@ -20,11 +20,9 @@ import antiphon
 from antiphon.runtime.runtime import Runtime, open_runtime
 from antiphon.server.app import Application, RuntimeOpener, create_app
 from antiphon.server.auth import check_bind
-from antiphon.server.connection import connection_class
-from antiphon.server.shared_metrics import SharedMetrics
-from antiphon.server.sockets import bind_socket, raise_file_limit, url_of
+from antiphon.server.connection import bind_socket, connection_class, raise_file_limit, url_of
+from antiphon.server.monitoring import SharedMetrics, count_turns, watched_loop
 from antiphon.server.streaming import StreamTimeouts
-from antiphon.server.watchdog import count_turns, watched_loop
 from antiphon.settings.settings import TABLE, Settings, masked_value
 from antiphon.telemetry import logs
 from antiphon.telemetry.failpoints import hit

@@ -18,7 +18,7 @@ import msgspec
 from starlette.types import Scope
 
 from antiphon.limits import PIECE
-from antiphon.server.request_context import RequestContext, watch_disconnect
+from antiphon.server.requests import RequestContext, watch_disconnect
 from antiphon.telemetry.metrics import FIRST_EVENT, Metrics
 from antiphon.types.errors import AntiphonError, TryAgain
 from antiphon.types.events import type_of

@@ -21,10 +21,9 @@ from typing import Any, NoReturn, TextIO, cast
 
 import msgspec
 
+from antiphon.server.connection import bind_socket, url_of
+from antiphon.server.monitoring import SIGNAL, SharedMetrics, StallWatch, is_stopped
 from antiphon.server.serve import LAST_WORDS, WorkerContext, serve_worker
-from antiphon.server.shared_metrics import SharedMetrics
-from antiphon.server.sockets import bind_socket, url_of
-from antiphon.server.watchdog import SIGNAL, StallWatch, is_stopped
 from antiphon.settings.settings import Settings
 from antiphon.types import errors
 from antiphon.types.errors import AntiphonError, BadSettings, TryAgain

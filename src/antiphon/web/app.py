@@ -1,32 +1,35 @@
-"""The Flask application: its routes, and every error as a problem document."""
+"""The web chat as a Flask application and as an ASGI application."""
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
 from secrets import token_hex
 
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
 
 from antiphon.api import problems
+from antiphon.client.async_client import AsyncClient
+from antiphon.settings.settings import Settings
+from antiphon.tools.functions import Function
 from antiphon.types import errors
 from antiphon.types.errors import AntiphonError
 from antiphon.web import guard, session
-from antiphon.web.context import EXTENSION, WebState
+from antiphon.web.bridge import Bridge, BridgeTimeouts, Scope, peer
 from antiphon.web.http import problem_response
 from antiphon.web.routes import (
     admin,
-    admin_owners,
     assistants,
     files,
-    grants,
     login,
-    login_openid,
     me,
     messages,
     page,
     threads,
 )
-from antiphon.web.site import Site
+from antiphon.web.session import EXTENSION, WebState
+from antiphon.web.site import Site, open_site
 
 MAX_REQUEST_BYTES = 32 * 2**20
 """Largest request in bytes: an upload and the form around it."""
@@ -38,11 +41,8 @@ BLUEPRINTS = (
     threads.routes,
     files.routes,
     assistants.routes,
-    grants.routes,
     admin.routes,
-    admin_owners.routes,
     login.routes,
-    login_openid.routes,
 )
 
 
@@ -87,3 +87,33 @@ def _handle_exception(fault: Exception) -> Response:
     return problem_response(
         problems.internal_error(fault, token_hex(8), f"{request.method} {route}")
     )
+
+
+# The web chat as an ASGI application, beside the backend or alone in front of one.
+
+
+@asynccontextmanager
+async def open_asgi_app(
+    settings: Settings,
+    client: AsyncClient,
+    closing: Callable[[], bool],
+    tools: Sequence[str | Function] = (),
+    *,
+    servers: bool = True,
+) -> AsyncGenerator[Bridge]:
+    """Open the web chat over this client on the running loop, as an ASGI application."""
+    async with open_site(settings, client, tools, servers=servers) as site:
+
+        def caller(scope: Scope) -> str:
+            claimed = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
+            return site.policy.client_address(peer(scope), b",".join(claimed).decode("latin-1"))
+
+        timeouts = BridgeTimeouts(patience=settings.send_timeout)
+        tracer = client.transport.tracer
+        bridge = Bridge(
+            create_app(site, is_bridged=True), MAX_REQUEST_BYTES, closing, timeouts, tracer, caller
+        )
+        try:
+            yield bridge
+        finally:
+            bridge.close()

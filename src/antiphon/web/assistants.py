@@ -22,7 +22,7 @@ from antiphon.client.async_client import AsyncClient
 from antiphon.types.errors import InvalidRequest, NotFound
 from antiphon.types.messages import Tool, ToolSpec
 from antiphon.types.runs import Assistant
-from antiphon.web.toolset import Toolset
+from antiphon.web.tools import Toolset
 
 T = TypeVar("T")
 

@@ -33,10 +33,9 @@ from antiphon.limits import PIECE, FairQueue, hold_bytes, send_body
 from antiphon.telemetry.asgi_spans import trace_request
 from antiphon.telemetry.tracing import NO_TRACES, Tracer
 from antiphon.types.errors import AntiphonError, Overloaded, TooLarge
-from antiphon.web.checks import API
-from antiphon.web.event_stream import SILENCE, StreamedBody, prepend
-from antiphon.web.heavy_answers import AwaitedBody
+from antiphon.web.guard import API
 from antiphon.web.http import problem_headers
+from antiphon.web.streamed_responses import SILENCE, AwaitedBody, StreamedBody, prepend
 
 Receive = Callable[[], Any]
 

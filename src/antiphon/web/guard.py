@@ -1,19 +1,181 @@
-"""Checks before every view, and security headers on every response."""
+"""Checks of every request before its view runs, and security headers on every response.
+
+A page of another site can make a browser send many requests, but not with our host name, from our
+origin, with a JSON content type, or with a token that only our own pages can read.
+"""
 
 from __future__ import annotations
 
+import hmac
 from contextlib import suppress
 
+import msgspec
 from flask import Flask, Request, Response, g, request
 
-from antiphon.api.problems import SignedOut
+from antiphon.api.problems import Misdirected, SignedOut, UnsupportedMedia
 from antiphon.engine.accounts import MAX_NAME
+from antiphon.types.addresses import is_loopback
 from antiphon.types.errors import Forbidden, SignInRefused
-from antiphon.web import checks, origin, session
-from antiphon.web.checks import RequestFacts
-from antiphon.web.context import current_site
+from antiphon.web import session
 from antiphon.web.people import LOCAL_USER, User
 from antiphon.web.policy import Policy
+from antiphon.web.session import current_site
+
+# Checks of the headers alone.
+
+
+CSRF_HEADER = "X-Antiphon-CSRF"
+API = "/api/"
+
+JSON = "application/json"
+MULTIPART = "multipart/form-data"
+
+
+class RequestFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """Properties of a request that the checks read.
+
+    `rule` is the pattern of its route, or its path if no route matches. `peer` is the address of
+    the connection, empty on a Unix socket. `secure` is true if the browser came over https.
+    """
+
+    method: str
+    rule: str
+    host: str
+    peer: str = ""
+    forwarded_for: str = ""
+    secure: bool = False
+    origin: str | None = None
+    fetch_site: str | None = None
+    media_type: str = ""
+    has_body: bool = False
+    csrf: str | None = None
+    named_user: bool = False
+
+
+class RouteRequirements(msgspec.Struct, frozen=True, kw_only=True):
+    """Requirements of a route. `body` is the media type of its body, None if it takes none."""
+
+    person: bool = True
+    own_origin: bool = True
+    csrf: bool = False
+    body: str | None = None
+
+
+def route_requirements(method: str, rule: str) -> RouteRequirements:
+    """Return the requirements of a route: all of them, except on the few routes that cannot meet
+    them.
+    """
+    if not rule.startswith(API):
+        return RouteRequirements(
+            person=False, own_origin=False, body=None if method in _READING else JSON
+        )
+    if method in _READING:
+        return RouteRequirements()
+    return RouteRequirements(
+        person=(method, rule) not in _BEFORE_A_LOGIN,
+        csrf=not rule.startswith(_FOR_OTHER_CLIENTS) and (method, rule) not in _BEFORE_A_LOGIN,
+        body=MULTIPART if (method, rule) == _UPLOAD else JSON,
+    )
+
+
+def check_request(facts: RequestFacts, policy: Policy) -> None:
+    """Refuse requests that no user can have meant.
+
+    Raises `Misdirected`, `Forbidden`, `UnsupportedMedia`.
+    """
+    wanted = route_requirements(facts.method, facts.rule)
+    if facts.rule not in _FOR_PROBES:
+        _check_host(facts, policy)
+        _check_nearness(facts, policy)
+    _check_named_user(facts, policy)
+    if wanted.own_origin or facts.method not in _READING:
+        _check_origin(facts, policy)
+    if wanted.body:
+        _check_body(facts, wanted.body)
+
+
+def check_csrf(facts: RequestFacts, token: str) -> None:
+    """Refuse a request without the CSRF token of its session. Raises `Forbidden`."""
+    given = (facts.csrf or "").encode()
+    if not (token and hmac.compare_digest(given, token.encode())):
+        raise Forbidden(
+            "The request does not carry the token of this session.",
+            expected=f"{CSRF_HEADER}: the `csrf` that GET /api/me answers",
+            received="another one" if given else "none",
+        )
+
+
+_READING = frozenset({"GET", "HEAD", "OPTIONS"})
+_FOR_PROBES = frozenset({"/healthz"})  # orchestrators probe by address, and learn "ok" only
+_BEFORE_A_LOGIN = frozenset({("POST", "/api/login")})
+_UPLOAD = ("POST", "/api/files")
+_FOR_OTHER_CLIENTS = ("/api/messages/process", "/api/agui", "/api/runs/")
+"""Paths that chat clients of other programs and curl use, which know no CSRF token."""
+_OWN_SITES = (None, "same-origin", "none")  # `none`: a typed address or a bookmark
+
+
+def _check_host(facts: RequestFacts, policy: Policy) -> None:
+    """Check the `Host` header: after DNS rebinding it names the attacker's site."""
+    if not policy.answers_to(facts.host):
+        raise Misdirected(
+            "The web chat does not go by that name.",
+            expected="localhost, a loopback address, or a name in `allowed_hosts`",
+            hint="`allowed_hosts` in antiphon.toml, or --allowed-hosts, names what it answers to.",
+        )
+
+
+def _check_nearness(facts: RequestFacts, policy: Policy) -> None:
+    """Without a login, accept requests from this machine only, also behind a proxy."""
+    if policy.login != "none":
+        return
+    steps = [step.strip() for step in facts.forwarded_for.split(",") if step.strip()]
+    if not all(map(is_loopback, [facts.peer, *steps])):
+        raise Forbidden(
+            "Without a login the web chat answers its own machine only.",
+            expected="a request from a loopback address",
+            hint="--login password, oidc or proxy lets others in.",
+        )
+
+
+def _check_named_user(facts: RequestFacts, policy: Policy) -> None:
+    if policy.login == "proxy" and facts.named_user and not policy.trusts(facts.peer):
+        raise Forbidden(
+            f"The header {policy.user_header} comes from an address that is not trusted.",
+            expected="a request from one of `trusted_proxies`",
+        )
+
+
+def _check_origin(facts: RequestFacts, policy: Policy) -> None:
+    site = facts.fetch_site.lower() if facts.fetch_site is not None else None
+    host = facts.host.lower()
+    # A proxy may turn http into https, never the reverse.
+    plain = None if facts.secure else f"http://{host}"
+    own_origins = (f"https://{host}", policy.origin, plain)
+    own = facts.origin is None or facts.origin.lower() in own_origins
+    if site not in _OWN_SITES or not own:
+        raise Forbidden(
+            "The request comes from a page of another origin.",
+            expected="no Origin, or that of the web chat itself",
+            hint="Behind a proxy, `public_url` says which origin that is.",
+        )
+
+
+def _check_body(facts: RequestFacts, wanted: str) -> None:
+    """Check the media type: forms can send three types across origins, and none of them is
+    accepted.
+    """
+    if facts.method == "DELETE" and not facts.has_body:
+        return
+    if facts.media_type != wanted:
+        raise UnsupportedMedia(
+            "The body is in a format that this call does not take.",
+            expected=f"Content-Type: {wanted}",
+            received=facts.media_type[:64] or "none",
+        )
+
+
+# The user of a request, and the headers of its response.
+
 
 ME = "/api/me"
 
@@ -34,7 +196,7 @@ HEADERS = {
 }
 
 _WITHOUT_A_FORM = ("none", "proxy")
-_NO_PAGES = (checks.API, "/static/", "/login/", "/healthz", "/favicon.ico")
+_NO_PAGES = (API, "/static/", "/login/", "/healthz", "/favicon.ico")
 
 
 def protect(app: Flask) -> None:
@@ -48,15 +210,15 @@ def request_facts(request: Request, policy: Policy) -> RequestFacts:
     return RequestFacts(
         method=request.method,
         rule=request.url_rule.rule if request.url_rule else request.path,
-        host=origin.host(request),
-        peer=origin.peer(request),
-        forwarded_for=origin.x_forwarded_for(request),
-        secure=origin.is_https(request, policy),
+        host=request.headers.get("Host", ""),
+        peer=session.peer(request),
+        forwarded_for=request.headers.get("X-Forwarded-For", ""),
+        secure=session.is_https(request, policy),
         origin=request.headers.get("Origin"),
         fetch_site=request.headers.get("Sec-Fetch-Site"),
         media_type=request.mimetype,
         has_body=bool(request.content_length) or "Transfer-Encoding" in request.headers,
-        csrf=request.headers.get(checks.CSRF_HEADER),
+        csrf=request.headers.get(CSRF_HEADER),
         named_user=policy.user_header in request.headers,
     )
 
@@ -64,8 +226,8 @@ def request_facts(request: Request, policy: Policy) -> RequestFacts:
 def _check_request() -> None:
     policy = current_site().policy
     facts = request_facts(request, policy)
-    checks.check_request(facts, policy)
-    required = checks.route_requirements(facts.method, facts.rule)
+    check_request(facts, policy)
+    required = route_requirements(facts.method, facts.rule)
     begins = (
         facts.method == "GET" and policy.login in _WITHOUT_A_FORM and _starts_session(facts.rule)
     )
@@ -82,7 +244,7 @@ def _check_request() -> None:
             site=current_site().settings.web_title,
         )
     if required.csrf:
-        checks.check_csrf(facts, session.csrf_token())
+        check_csrf(facts, session.csrf_token())
 
 
 def _add_headers(response: Response) -> Response:
@@ -90,7 +252,7 @@ def _add_headers(response: Response) -> Response:
         response.headers[name] = value
     page = response.mimetype == "text/html"
     response.headers.setdefault("Content-Security-Policy", PAGE_POLICY if page else DATA_POLICY)
-    if request.path.startswith(checks.API):
+    if request.path.startswith(API):
         response.headers.setdefault("Cache-Control", "no-store")
     return response
 
@@ -137,7 +299,7 @@ def _session_user(policy: Policy) -> User | None:
 
 def _proxy_user(policy: Policy) -> User | None:
     """Return the user that the trusted proxy in front names; None if it names none."""
-    if not policy.trusts(origin.peer(request)):
+    if not policy.trusts(session.peer(request)):
         return None
     given = request.headers.get(policy.user_header, "").strip()
     if not given:

@@ -22,9 +22,8 @@ from antiphon.types.messages import Message, Refusal
 from antiphon.types.runs import Run, Thread
 from antiphon.web.people import User
 from antiphon.web.relay import Relay
-from antiphon.web.run_stream import Frames
+from antiphon.web.runs import Frames, attach_reader, create_run
 from antiphon.web.site import Site
-from antiphon.web.submission import attach_reader, create_run
 from antiphon.wires.ag_ui import run_input
 from antiphon.wires.ag_ui.encoder import AgUi, Reader
 from antiphon.wires.ai_sdk import chat_request

@@ -36,8 +36,7 @@ from antiphon.types.errors import AntiphonError, OutputsMissing, RunEnded, TryAg
 from antiphon.types.events import Numbered, RunStatus, TurnEnded
 from antiphon.types.messages import ToolResult
 from antiphon.types.runs import Action, Fault, Run, Status
-from antiphon.web.approvals import PendingApprovals
-from antiphon.web.toolset import Toolset
+from antiphon.web.tools import PendingApprovals, Toolset
 
 log = logging.getLogger(__name__)
 

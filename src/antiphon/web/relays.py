@@ -19,7 +19,7 @@ from antiphon.tools.consent import SessionGrants
 from antiphon.tools.permissions import NAME, GrantsFile
 from antiphon.types.runs import Run
 from antiphon.web.relay import Relay, log
-from antiphon.web.toolset import Toolset
+from antiphon.web.tools import Toolset
 
 VIA, WEB = "via", "web"
 SEAL = "via_seal"

@@ -1,4 +1,4 @@
-"""Login sessions in a signed cookie, and the user of the current request."""
+"""The current request: where it came from, its site, its user and their session cookie."""
 
 from __future__ import annotations
 
@@ -7,22 +7,55 @@ import hmac
 import re
 import secrets
 import time
+from collections.abc import Hashable
 from datetime import timedelta
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import msgspec
-from flask import Flask, Request, Response, g, request, session
+from flask import Flask, Request, Response, current_app, g, request, session
 from flask.sessions import SecureCookieSessionInterface
 
 from antiphon.api.problems import SignedOut
+from antiphon.client.async_client import AsyncClient
 from antiphon.engine.accounts import normalize_name
-from antiphon.web.origin import is_https
-from antiphon.web.people import User
-from antiphon.web.policy import Login, Policy
+from antiphon.types.errors import Forbidden
+from antiphon.web.people import LOCAL_USER, User
+from antiphon.web.policy import Login, Policy, host_name
+from antiphon.web.site import Site
 
-if TYPE_CHECKING:
-    from antiphon.web.site import Site
+# The origin of a request behind trusted proxies.
+
+
+def peer(request: Request) -> str:
+    """Return the address of the connection, empty on a Unix socket."""
+    return request.remote_addr or ""
+
+
+def client_address(request: Request, policy: Policy) -> str:
+    """Return the browser's address as far as it is known."""
+    return policy.client_address(peer(request), request.headers.get("X-Forwarded-For", ""))
+
+
+def is_https(request: Request, policy: Policy) -> bool:
+    """Return true if the browser came over https, as a trusted proxy or the public URL says."""
+    claimed = request.headers.get("X-Forwarded-Proto", "").split(",")[-1].strip().lower()
+    if claimed and policy.trusts(peer(request)):
+        return claimed == "https"
+    name = host_name(request.headers.get("Host", ""))  # never the server's own name
+    return request.is_secure or policy.is_public(name, "https")
+
+
+def base_url(request: Request, policy: Policy) -> str:
+    """Return the address of the web chat as the browser knows it, without a path."""
+    if policy.origin:
+        return policy.origin
+    scheme = "https" if is_https(request, policy) else "http"
+    return f"{scheme}://{request.headers.get('Host', '')}"
+
+
+# The session cookie.
+
 
 COOKIE = "antiphon_session"
 LIFETIME = timedelta(days=30)
@@ -160,3 +193,63 @@ def _cookie(*, secure: bool) -> str:
 def _seal(site: Site, nonce: str, name: str) -> str:
     about = f"known browser\n{nonce}\n{normalize_name(' '.join(name.split()))}"
     return hmac.new(site.secret, about.encode("utf-8", "surrogatepass"), sha256).hexdigest()
+
+
+# The site, the user and the client of the current request, for views.
+
+
+EXTENSION = "antiphon"
+"""Name of the web chat's state among the Flask extensions."""
+
+
+class WebState(msgspec.Struct, frozen=True, kw_only=True):
+    """State of a Flask application: its site, and `is_bridged` if `Bridge` serves it."""
+
+    site: Site
+    is_bridged: bool
+
+
+def _state() -> WebState:
+    return cast("WebState", current_app.extensions[EXTENSION])
+
+
+def current_site() -> Site:
+    """Return the site of the current application."""
+    return _state().site
+
+
+def is_bridged() -> bool:
+    """Return true if the current application is served by `Bridge`."""
+    return _state().is_bridged
+
+
+def admin_client() -> AsyncClient:
+    """Return a client for the whole installation; the audit log names the current user as actor."""
+    return current_site().client.as_actor(current_user().id)
+
+
+def fairness_key() -> Hashable:
+    """Return the key by which heavy responses are shared out fairly.
+
+    It is the id of the user. Where nobody logs in, all requests have the same user, and the key is
+    the address.
+    """
+    user = current_user()
+    if user != LOCAL_USER:
+        return user.id
+    return client_address(request, current_site().policy)
+
+
+def current_client() -> AsyncClient:
+    """Return a client that makes every call on behalf of the current user."""
+    return current_site().client_for_user(current_user())
+
+
+def require_admin() -> None:
+    """Raise `Forbidden` unless the current user is an administrator."""
+    if not current_user().is_admin:
+        raise Forbidden(
+            "This is for those who run the installation.",
+            expected="an admin",
+            hint="An admin can make you one.",
+        )

@@ -26,7 +26,7 @@ from antiphon.web.openid import create_provider
 from antiphon.web.people import UserDirectory
 from antiphon.web.policy import read_policy
 from antiphon.web.relays import Relays
-from antiphon.web.toolset import Toolset, open_toolset
+from antiphon.web.tools import Toolset, open_toolset
 
 if TYPE_CHECKING:
     from antiphon.web.people import User

@@ -10,7 +10,7 @@ from antiphon.api.operations import ListAssistants
 from antiphon.client.async_client import AsyncClient
 from antiphon.types.errors import NotFound
 from antiphon.types.runs import Assistant
-from antiphon.web import assistants, origin
+from antiphon.web import assistants, session
 from antiphon.web.assistants import (
     AssistantChanges,
     AssistantView,
@@ -18,10 +18,9 @@ from antiphon.web.assistants import (
     create_operation,
     update_operation,
 )
-from antiphon.web.context import current_client, current_site
 from antiphon.web.http import json_response, read_json, read_query
 from antiphon.web.people import LOCAL_USER
-from antiphon.web.session import current_user
+from antiphon.web.session import current_client, current_site, current_user
 
 routes = Blueprint("assistants", __name__)
 
@@ -99,7 +98,7 @@ def share_assistant(assistant_id: str) -> Response:
     """Return the assistant's link, the same until it is removed."""
     assistant = current_site().run(assistants.share(current_client(), assistant_id))
     token = _token(assistant) or ""
-    address = origin.base_url(request, current_site().policy)
+    address = session.base_url(request, current_site().policy)
     return json_response(AssistantLink(token, f"{address}/a/{token}"))
 
 

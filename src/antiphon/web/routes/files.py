@@ -14,10 +14,9 @@ from antiphon.client.async_transport import AsyncPieces
 from antiphon.engine import sanitize
 from antiphon.types.errors import InvalidRequest, TooLarge
 from antiphon.types.messages import Upload
-from antiphon.web.context import current_client, current_site
-from antiphon.web.event_stream import prepend
-from antiphon.web.heavy_answers import send_file
 from antiphon.web.http import BYTES, image_type, json_response, read_query
+from antiphon.web.session import current_client, current_site
+from antiphon.web.streamed_responses import prepend, send_file
 
 routes = Blueprint("files", __name__)
 

@@ -1,22 +1,24 @@
-"""Requests of a page when it opens: the user, the tools, and the models."""
+"""Requests about the user: who they are, what they can use, and which tools they always allow."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from typing import Annotated, Protocol, runtime_checkable
 
 import msgspec
 from flask import Blueprint, Response
+from msgspec import Meta
 
 from antiphon import __version__
 from antiphon.client.async_client import AsyncClient
 from antiphon.settings.settings import Settings
 from antiphon.tools.consent import Consent
 from antiphon.tools.permissions import Rules
+from antiphon.types.terminal_safe import clean
 from antiphon.web import session
-from antiphon.web.context import current_client, current_site
-from antiphon.web.http import json_response
-from antiphon.web.toolset import Toolset
+from antiphon.web.http import json_response, read_json
+from antiphon.web.session import current_client, current_site, current_user
+from antiphon.web.tools import Toolset
 
 
 class DefaultModel(Protocol):
@@ -162,3 +164,63 @@ def _servers(toolset: Toolset, *, with_stderr: bool) -> list[ServerStatus]:
 def list_models() -> Response:
     """List the models; the default one is marked."""
     return json_response({"data": current_site().run(current_client().list_models()).data})
+
+
+# Tools that the user always allows: list and revoke.
+
+
+ToolName = Annotated[str, Meta(max_length=1024)]
+
+
+class GrantView(msgspec.Struct, frozen=True):
+    """Tool that runs without a question; `server` is empty for a function of the app.
+
+    `description` is the tool's own at the time it was allowed. `asked_by` are the model servers
+    whose calls run; grants of older versions name none, and the user is asked.
+    """
+
+    server: str
+    tool: str
+    description: str
+    asked_by: tuple[str, ...] = ()
+
+
+class GrantList(msgspec.Struct, frozen=True):
+    """All grants of the user, in the order in which they were given."""
+
+    data: Sequence[GrantView]
+
+
+class ToolsToRevoke(msgspec.Struct, frozen=True):
+    """Tool to revoke, as in `GrantView`; without `tool` all tools of the server."""
+
+    server: ToolName
+    tool: ToolName | None = None
+
+
+class Revoked(msgspec.Struct, frozen=True):
+    """Number of tools about which the user is asked again."""
+
+    revoked: int
+
+
+@routes.get("/api/grants")
+def list_grants() -> Response:
+    """List the tools that this user always allows."""
+    servers: dict[tuple[str, str], list[str]] = {}
+    newest: dict[tuple[str, str], str] = {}
+    for each in current_site().relays.grants(current_user().owner).all():
+        tool = each.server, each.own_name
+        newest[tool] = clean(each.description)
+        servers.setdefault(tool, []).extend([clean(str(each.asked_by))] if each.asked_by else [])
+    return json_response(
+        GrantList([GrantView(*tool, newest[tool], tuple(by)) for tool, by in servers.items()])
+    )
+
+
+@routes.post("/api/grants/revoke")
+def revoke_grants() -> Response:
+    """Revoke grants, also for runs under way."""
+    body = read_json(ToolsToRevoke)
+    grants = current_site().relays.grants(current_user().owner)
+    return json_response(Revoked(grants.revoke(body.server, body.tool)))

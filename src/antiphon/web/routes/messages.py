@@ -19,15 +19,13 @@ from antiphon.client.thread_families import find_newest_run
 from antiphon.tools.questions import ConsentAnswer
 from antiphon.types.errors import InvalidRequest, NotFound
 from antiphon.types.runs import Run
-from antiphon.web import event_stream, other_clients
-from antiphon.web.context import current_client, current_site
-from antiphon.web.event_stream import stream_response
+from antiphon.web import other_clients, streamed_responses
 from antiphon.web.http import decode_json, json_response, read_json
 from antiphon.web.other_clients import handle_ag_ui, handle_use_chat
 from antiphon.web.relay import Relay
-from antiphon.web.run_stream import Frames
-from antiphon.web.session import current_user
-from antiphon.web.submission import PostedMessage, check_cursor, resume_stream, submit
+from antiphon.web.runs import Frames, PostedMessage, check_cursor, resume_stream, submit
+from antiphon.web.session import current_client, current_site, current_user
+from antiphon.web.streamed_responses import stream_response
 from antiphon.wires import framing
 from antiphon.wires.ai_sdk.parts import Sdk
 from antiphon.wires.framing import Cursor
@@ -50,7 +48,7 @@ class ApprovalAnswer(msgspec.Struct, frozen=True, kw_only=True):
 def process_message() -> Response:
     """Save the message, start its run, and respond with its stream at once."""
     body, sdk = read_json(dict[str, Any]), _sdk_version()
-    event_stream.count_message(current_site(), current_user())
+    streamed_responses.count_message(current_site(), current_user())
     if "messages" in body:
         return stream_response(lambda: handle_use_chat(current_site(), current_user(), body, sdk))
     message = convert(body, PostedMessage)
@@ -61,7 +59,7 @@ def process_message() -> Response:
 def process_ag_ui() -> Response:
     """Do the same for AG-UI clients."""
     body = read_json(dict[str, Any])
-    event_stream.count_message(current_site(), current_user())
+    streamed_responses.count_message(current_site(), current_user())
     return stream_response(
         lambda: handle_ag_ui(current_site(), current_user(), body), framing.HEADERS
     )

@@ -17,11 +17,11 @@ from antiphon.client.export import Form, file_name
 from antiphon.limits import PIECE
 from antiphon.types.errors import NotFound
 from antiphon.types.runs import Thread
-from antiphon.web import history, sidebar
-from antiphon.web.context import current_client, current_site
-from antiphon.web.heavy_answers import respond_in_turn, send_file
+from antiphon.web import thread_views
 from antiphon.web.http import json_response, read_json, read_query
-from antiphon.web.sidebar import ThreadRow, thread_row
+from antiphon.web.session import current_client, current_site
+from antiphon.web.streamed_responses import respond_in_turn, send_file
+from antiphon.web.thread_views import ThreadRow, thread_row
 
 routes = Blueprint("threads", __name__)
 
@@ -70,7 +70,7 @@ def list_threads() -> Response:
     """List the user's threads, last changed first."""
     query = read_query(ThreadQuery)
     site = current_site()
-    rows = sidebar.list_thread_rows(
+    rows = thread_views.list_thread_rows(
         current_client(), site.relays, query.q, query.after, query.limit
     )
     return json_response(site.run(rows))
@@ -111,7 +111,7 @@ def list_messages(thread_id: str) -> Response:
     query, by = read_query(MessageQuery), current_client()
 
     async def make() -> bytes:
-        opened = await history.read_thread(by, thread_id, query.before, query.limit)
+        opened = await thread_views.read_thread(by, thread_id, query.before, query.limit)
         return msgspec.json.encode(opened)
 
     return respond_in_turn(make)

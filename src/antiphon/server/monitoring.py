@@ -1,4 +1,4 @@
-"""Watchdog: detects processes whose event loops are blocked, so that they can be replaced.
+"""Monitoring of server processes: a watchdog for blocked event loops, and metrics of all processes.
 
 A loop that computes without a pause is detected by its own process. A thread could not do that,
 because the blocking code may hold the interpreter's lock. Instead the kernel counts the processor
@@ -6,18 +6,26 @@ time of the process, and the loop resets the timer at each turn. Time in which t
 stopped, or the machine asleep or busy with others, does not count.
 
 A loop that blocks without using the processor, as in a deadlock, is detected by the supervisor of
-several processes: each loop counts its turns, and the supervisor checks the counts.
+several processes: each loop counts its turns in shared memory, and the supervisor checks the
+counts.
 """
 
 from __future__ import annotations
 
 import asyncio
 import faulthandler
+import mmap
 import signal
 import sys
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from struct import Struct
+from zlib import crc32
+
+import msgspec
+
+from antiphon.telemetry.metrics import MetricsSnapshot
 
 SIGNAL: int | None = signal.SIGPROF if sys.platform != "win32" else None
 """Signal that writes the stacks of all threads to stderr and ends the process."""
@@ -109,3 +117,66 @@ async def _reset_timer(seconds: float) -> None:
         if sys.platform != "win32":
             signal.setitimer(signal.ITIMER_PROF, seconds)
         await asyncio.sleep(min(LONGEST_BEAT, seconds / BEATS))
+
+
+# Metrics of several processes in shared memory, one place for each process.
+
+
+BYTES = 4_194_304  # of a place: more than all series take; unused pages cost nothing
+GLANCES = 10  # reads of a place that is being written
+
+_NOTHING = MetricsSnapshot({})
+_HEAD = Struct("<II")  # length and checksum
+_TURNS = Struct("<Q")
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(MetricsSnapshot).decode
+
+
+class SharedMetrics:
+    """Places by number; the last one sums up the metrics of dead processes."""
+
+    def __init__(self, places: int) -> None:
+        self._gone = places
+        self._memory = mmap.mmap(-1, (places + 1) * BYTES)
+        self._turns = mmap.mmap(-1, places * _TURNS.size)
+
+    def count_turn(self, place: int) -> None:
+        """Count a turn of the event loop; called only by the process of this place."""
+        _TURNS.pack_into(self._turns, place * _TURNS.size, self.turns(place) + 1)
+
+    def turns(self, place: int) -> int:
+        """Return how many turns all processes of this place have counted."""
+        (turns,) = _TURNS.unpack_from(self._turns, place * _TURNS.size)
+        return int(turns)
+
+    def publish(self, place: int, numbers: MetricsSnapshot) -> None:
+        """Replace the metrics of this place; called only by its process."""
+        told = _encode(numbers)
+        if len(told) + _HEAD.size > BYTES:
+            return
+        start = place * BYTES
+        _HEAD.pack_into(self._memory, start, 0, 0)
+        self._memory[start + _HEAD.size : start + _HEAD.size + len(told)] = told
+        _HEAD.pack_into(self._memory, start, len(told), crc32(told))
+
+    def read_others(self, place: int) -> MetricsSnapshot:
+        """Return the sum of the metrics of all other places."""
+        numbers = _NOTHING
+        for other in range(self._gone + 1):
+            if other != place:
+                numbers += self._read(other)
+        return numbers
+
+    def retire(self, place: int) -> None:
+        """Add the metrics of a dead process to the last place, and clear its own."""
+        self.publish(self._gone, self._read(self._gone) + self._read(place).without_gauges())
+        self.publish(place, _NOTHING)
+
+    def _read(self, place: int) -> MetricsSnapshot:
+        start = place * BYTES
+        for _ in range(GLANCES):
+            size, total = _HEAD.unpack_from(self._memory, start)
+            told = self._memory[start + _HEAD.size : start + _HEAD.size + size]
+            if size and crc32(told) == total:
+                return _decode(told)
+        return _NOTHING

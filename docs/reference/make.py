@@ -207,7 +207,7 @@ def providers() -> Iterator[str]:
         )
         for name, server in SERVERS.items()
     ]
-    head = ("model begins with", "key", "model by default", "address", "has not got", "differs in")
+    head = ("model begins with", "key", "model by default", "address", "not supported", "differs in")
     yield from _table(head, rows)
 
 
@@ -371,11 +371,11 @@ def _first(kind: type[Any]) -> str:
 def _outcome(call: type[Operation[Any]]) -> str:
     said: list[str] = [f"Needs the scope `{call.scope}`."] if call.scope else []
     if call.streams:
-        said.append("Answers with a stream of [events](events.md).")
+        said.append("Returns a stream of [events](events.md).")
     elif call.file:
-        said.append(f"Answers {call.http_status} with a file, `{call.file}`.")
+        said.append(f"Returns {call.http_status} with a file, `{call.file}`.")
     elif call.answer is not None:
-        said.append(f"Answers {call.http_status} with {_kind(call.answer)}.")
+        said.append(f"Returns {call.http_status} with {_kind(call.answer)}.")
     if call.creates:
         said.append("Takes an `Idempotency-Key`.")
     return " ".join(said)

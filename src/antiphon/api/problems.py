@@ -66,7 +66,7 @@ STATUS: dict[type[AntiphonError], tuple[int, str]] = {
     errors.UnknownToolCall: (404, "No such tool call"),
     MethodNotAllowed: (405, "Method not allowed"),
     TooSlow: (408, "The request did not arrive in time"),
-    errors.UnsupportedByProvider: (400, "The model's provider has not got that"),
+    errors.UnsupportedByProvider: (400, "The model's provider does not support this"),
     errors.RunActive: (409, "The thread has an active run"),
     errors.RunEnded: (409, "The run has ended"),
     errors.OutputsMissing: (409, "Tool outputs are missing"),

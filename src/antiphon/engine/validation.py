@@ -121,7 +121,7 @@ def lacks_error(provider: str, missing: Sequence[str]) -> errors.UnsupportedByPr
     """Return the error for features that this provider lacks."""
     named = ", ".join(missing)
     return errors.UnsupportedByProvider(
-        f"The provider {provider} has not got {named}.",
+        f"The provider {provider} does not support {named}.",
         expected=f"a run without {named}, or another provider's model",
         received=named,
         hint=f"If it has by now, say so by `lacks` of [providers.{provider}] in antiphon.toml.",

@@ -275,7 +275,7 @@ class _Import:
         return _History(usage, entries)
 
     async def _lacking_entries(self, page: Sequence[Record], secret: bytes) -> list[AuditEntry]:
-        """Return the entries of a page that this installation's log has not got.
+        """Return the entries of a page that this installation's log does not have.
 
         An entry of its own log is there under its id. Any other comes in under an id that only
         this installation can make, so that no file can take the place of an entry, or forge one.

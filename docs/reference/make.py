@@ -207,7 +207,7 @@ def providers() -> Iterator[str]:
         )
         for name, server in SERVERS.items()
     ]
-    head = ("model begins with", "key", "model by default", "address", "not supported", "differs in")
+    head = ("model starts with", "key", "model by default", "address", "not supported", "differs")
     yield from _table(head, rows)
 
 

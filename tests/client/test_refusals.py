@@ -1,4 +1,4 @@
-"""What a model's provider does not support is refused when a run is created, on both lines alike."""
+"""What a model provider does not support is refused when a run is created, on both lines."""
 
 from collections.abc import AsyncIterator, Sequence
 from typing import Any

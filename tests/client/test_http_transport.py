@@ -1,6 +1,7 @@
 """The line over HTTP, against a server that breaks off wherever it is told to."""
 
 import asyncio
+import ssl
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -20,7 +21,7 @@ from antiphon.api.operations import (
     SubmitToolOutput,
 )
 from antiphon.client.async_http_transport import AsyncHttpTransport
-from antiphon.client.http_messages import FIRST_PATIENCE
+from antiphon.client.http_messages import FIRST_PATIENCE, client_options
 from antiphon.client.recovery import RetrySchedule
 from antiphon.client.sync_http_transport import HttpTransport
 from antiphon.types import errors
@@ -473,3 +474,22 @@ def test_an_address_with_the_path_of_the_api_is_told_without_it(line: Any, path:
 
     without = f"http://127.0.0.1:8000{path.removesuffix('/').removesuffix('/v1')}"
     assert refused.value.details["hint"] == f"Leave it out: {without}"
+
+
+def test_a_client_of_an_address_without_tls_reads_and_trusts_no_certificates(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy"):
+        monkeypatch.delenv(name, raising=False)
+
+    context = client_options("http://127.0.0.1:8000", None)["verify"]
+
+    assert context.cert_store_stats()["x509_ca"] == 0
+    assert context.verify_mode is ssl.CERT_REQUIRED
+    assert "verify" not in client_options("https://antiphon.example", None)
+
+
+def test_a_proxy_may_be_spoken_to_with_tls(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "https://proxy.example")
+
+    assert "verify" not in client_options("http://antiphon.example", None)

@@ -9,7 +9,7 @@ import pytest
 from werkzeug.test import TestResponse
 
 from antiphon.types.messages import Tool, ToolSpec
-from antiphon.web.assistants import AssistantView, allowed_tools
+from antiphon.web.assistants import AssistantView, select_tools
 from antiphon.web.tools import Toolset
 from tests.support.web.named import called, many_may_come
 from tests.support.web.visiting import Browser, Chat, opened
@@ -95,7 +95,7 @@ def test_what_is_named_may_be_used_by_its_own_name_or_by_its_server(
         created_at=1,
         updated_at=1,
     )
-    assert {spec.name for spec in allowed_tools(cast("Toolset", Mixed()), card)} == expected
+    assert {spec.name for spec in select_tools(cast("Toolset", Mixed()), card)} == expected
 
 
 # One's own.

@@ -57,7 +57,6 @@ from antiphon.server.requests import (
 )
 from antiphon.settings.settings import Settings
 from antiphon.telemetry.asgi_spans import ROUTE, trace_request
-from antiphon.telemetry.asgi_spans import ROUTE as _ROUTE
 from antiphon.telemetry.logs import log_context
 from antiphon.telemetry.metrics import INFO, PROBLEMS, REQUESTS, Metrics, MetricsSnapshot
 from antiphon.telemetry.tracing import NO_TRACES
@@ -81,7 +80,9 @@ class Resource:
         self._handlers = does
         self._admit = admit
         self._hold_slot = held
-        self._allow = ", ".join(sorted({*does, *_implied_methods(path, does)}))
+        # HEAD is implied by GET, unless the response to GET is endless.
+        implied = {"HEAD"} if "GET" in does and path not in _ENDLESS else set[str]()
+        self._allow = ", ".join(sorted({*does, "OPTIONS", *implied}))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle a request as ASGI application; called by the router."""
@@ -113,11 +114,6 @@ def route_pattern(path: str) -> str:
     return path.replace("{owner}", "{owner:path}")
 
 
-def _implied_methods(path: str, does: Mapping[str, Handler]) -> set[str]:
-    """Return the methods implied by the others: OPTIONS, and HEAD unless a GET is endless."""
-    return {"OPTIONS", "HEAD"} if "GET" in does and path not in _ENDLESS else {"OPTIONS"}
-
-
 _ENDLESS = frozenset(kind.route.split(" ")[1] for kind in OPERATIONS if kind.streams or kind.file)
 
 
@@ -127,7 +123,6 @@ T = TypeVar("T")
 READY_PATIENCE = 2.0  # seconds; a store that does not answer in time counts as down
 
 _log = logging.getLogger("antiphon.server")
-_ANONYMOUS = Caller(Principal(owner=""), frozenset())
 _SCOPES = {kind.route: kind.scope for kind in OPERATIONS} | {"GET /metrics": "metrics"}
 _OURS = ("/v1", "/metrics")
 _COUNTED = "/v1"
@@ -161,7 +156,7 @@ class Application:
         timeouts: streaming.StreamTimeouts,
     ) -> None:
         self.metrics = Metrics()
-        self.other_metrics: Callable[[], MetricsSnapshot] = _no_metrics
+        self.other_metrics: Callable[[], MetricsSnapshot] = lambda: MetricsSnapshot({})
         self.leaving = False
         self.draining = False
         self.closing = False
@@ -178,7 +173,15 @@ class Application:
         self._document = openapi.build_document()
         self._router = Router(
             [
-                Route(route_pattern(path), self._resource(path, does))
+                Route(
+                    route_pattern(path),
+                    Resource(
+                        path,
+                        does,
+                        _admit_anyone if path in _PUBLIC else self._admit,
+                        self._share_slot,
+                    ),
+                )
                 for path, does in self._handlers_by_path().items()
             ],
             redirect_slashes=False,
@@ -235,31 +238,33 @@ class Application:
         status = 0
         crowded = CROWDED in scope.get("extensions", {})
 
-        def watched(message: Message) -> Awaitable[None]:
+        def note_status_and_send(message: Message) -> Awaitable[None]:
             # Not a coroutine, for speed: every event of every stream passes here.
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                if crowded or self.leaving:
-                    message = _with_connection_close(message)
+                if crowded or self.leaving:  # the next request needs a new connection
+                    close = (b"connection", b"close")
+                    message = {**message, "headers": [*message.get("headers", ()), close]}
             return send(message)
 
         try:
-            with self._limiter.enter() as free:
-                await self._check_and_route(scope, receive, watched, free=free and not crowded)
+            with self._limiter.enter() as within_limit:
+                free = within_limit and not crowded
+                await self._check_and_route(scope, receive, note_status_and_send, free=free)
         except ClientDisconnected:
             status = 499  # the status that nginx logs for clients that disconnected
         except AntiphonError as error:
             self.metrics.add(PROBLEMS, error.code)
             if not status:
-                await send_problem(watched, error)
+                await send_problem(note_status_and_send, error)
         except Exception as fault:  # noqa: BLE001 - last resort: every error gets a response
-            route = f"{scope['method']} {scope.get(_ROUTE, 'elsewhere')}"
+            route = f"{scope['method']} {scope.get(ROUTE, 'elsewhere')}"
             internal = problems.internal_error(fault, token_hex(8), route)
             if not status:
-                await send_problem(watched, internal)
+                await send_problem(note_status_and_send, internal)
         finally:
-            route = scope.get(_ROUTE, "elsewhere")
+            route = scope.get(ROUTE, "elsewhere")
             self.metrics.add(REQUESTS, route, str(status))
             _log.debug("%s %s was answered %d", scope["method"][:32], route, status)
 
@@ -275,13 +280,9 @@ class Application:
                 retry_after=1,
             )
         if self._alone or public or scope["path"].startswith(_OURS):
-            locked = self._access.was_locked if public else await self._access.locked()
+            locked = self._access.was_locked if public else await self._access.is_locked()
             auth.check_origin(scope, locked=locked)
         await self._router(scope, receive, send)
-
-    def _resource(self, path: str, does: Mapping[str, Handler]) -> Resource:
-        admit = self._admit_anyone if path in _PUBLIC else self._admit
-        return Resource(path, does, admit, self._share_slot)
 
     def _share_slot(self, caller: Caller) -> AbstractContextManager[None]:
         """Count the request as this caller's; without keys there are no callers to share with."""
@@ -304,18 +305,15 @@ class Application:
     async def _admit(self, scope: Scope) -> Caller:
         caller = await self._access.admit(scope)
         method = "GET" if scope["method"] == "HEAD" else scope["method"]
-        asked = _SCOPES.get(f"{method} {scope[_ROUTE]}")
-        auth.check_scope(caller, auth.required_scope(method, asked))
-        if scope[_ROUTE].startswith(_COUNTED):
+        usual = "read" if method == "GET" else "write"
+        auth.check_scope(caller, _SCOPES.get(f"{method} {scope[ROUTE]}") or usual)
+        if scope[ROUTE].startswith(_COUNTED):
             await self._services.requests.admit(caller.principal)
         caller = auth.apply_delegation(caller, scope)
         trace = self._tracer.current_context()
         if trace is None:
             return caller
         return replace(caller, principal=replace(caller.principal, trace=trace))
-
-    async def _admit_anyone(self, _: Scope) -> Caller:
-        return _ANONYMOUS
 
     def _handlers_by_path(self) -> dict[str, dict[str, Handler]]:
         """Return the handlers of each path by method."""
@@ -435,7 +433,7 @@ class Application:
         try:
             async with asyncio.timeout(READY_PATIENCE):
                 await self._runtime.ready()
-                await self._access.locked()
+                await self._access.is_locked()
         except TimeoutError:
             raise Unavailable(
                 f"The database did not answer within {READY_PATIENCE:g} seconds.", retry_after=1
@@ -454,17 +452,16 @@ class Application:
         await context.respond(200, self._document, b"application/json")
 
 
-def _no_metrics() -> MetricsSnapshot:
-    """Return the metrics of other processes where there are none."""
-    return MetricsSnapshot({})
-
-
 class _Services(NamedTuple):
     """Services that exist while the application is open."""
 
     runtime: Runtime
     access: AccessControl
     requests: RequestQuota
+
+
+async def _admit_anyone(_: Scope) -> Caller:
+    return Caller(Principal(owner=""), frozenset())
 
 
 async def _send_response(context: RequestContext, answer: Response) -> None:
@@ -487,11 +484,6 @@ async def _raise_not_found(scope: Scope, _: Receive, send: Send) -> None:
         await send({"type": "websocket.close"})
         return
     raise NotFound("There is nothing at this address.", hint="GET /openapi.json lists what is.")
-
-
-def _with_connection_close(message: Message) -> Message:
-    """Return the response start with `connection: close`, so that the next request reconnects."""
-    return {**message, "headers": [*message.get("headers", ()), (b"connection", b"close")]}
 
 
 def _shutting_down() -> Unavailable:

@@ -28,8 +28,6 @@ ACTOR_HEADER = "antiphon-actor"
 MEMORY_SECONDS = 2.0  # lifetime of a cached lookup; a revocation must apply within 5 seconds
 MAX_REMEMBERED = 10_000
 
-_NEEDED = {"GET": "read"}
-
 
 class Caller(msgspec.Struct, frozen=True):
     """The caller of a request. `token` is None if no key was needed; streams recheck it."""
@@ -52,7 +50,7 @@ class Caller(msgspec.Struct, frozen=True):
 class AccessControl:
     """Authenticates callers by key; lookups are cached for seconds.
 
-    `was_locked` is the last result of `locked`, for code that must not wait for the store.
+    `was_locked` is the last result of `is_locked`, for code that must not wait for the store.
     """
 
     def __init__(self, store: AdminStore, *, was_locked: bool) -> None:
@@ -65,21 +63,21 @@ class AccessControl:
     async def admit(self, scope: Scope) -> Caller:
         """Return the caller of this request. Raises `Unauthorized`."""
         token = _bearer_token(scope)
-        if await self.locked(fresh=token is not None):
+        if await self.is_locked(fresh=token is not None):
             return await self._authenticate(token)
         return _admit_loopback(scope)
 
     async def is_still_admitted(self, caller: Caller) -> bool:
         """Return whether an admitted caller would still be admitted."""
         if caller.token is None:
-            return not await self.locked()
+            return not await self.is_locked()
         try:
             await self._authenticate(caller.token)
         except Unauthorized:
             return False
         return True
 
-    async def locked(self, *, fresh: bool = False) -> bool:
+    async def is_locked(self, *, fresh: bool = False) -> bool:
         """Return whether a key is needed. `fresh` bypasses a cached no."""
         if not self.was_locked and (fresh or time.monotonic() >= self._open_until):
             self.was_locked = bool(await self._store.keys())
@@ -91,13 +89,19 @@ class AccessControl:
             raise Unauthorized("This server asks for a key.", expected="Authorization: Bearer KEY")
         if SHAPE.fullmatch(token):
             key, kept_digest = await self._find_key(token[:PREFIX_LENGTH])
-            given = digest(token, await self._installation_secret())
+            if self._secret is None:
+                self._secret = await self._store.installation_secret()
+            given = digest(token, self._secret)
             if (
                 hmac.compare_digest(given, kept_digest)
                 and key is not None
                 and key.revoked_at is None
             ):
-                return Caller(_principal(key), frozenset(key.scopes), token)
+                actor = key.person_id or key.id
+                principal = Principal(
+                    owner=key.owner, key_id=key.id, actor=actor, limits=key.limits
+                )
+                return Caller(principal, frozenset(key.scopes), token)
         raise Unauthorized(
             "The key is unknown, revoked or expired.",
             expected="a key that `antiphon keys create` gave out",
@@ -128,11 +132,6 @@ class AccessControl:
             return replace(key, revoked_at=key.expires_at), MEMORY_SECONDS
         return key, min(left, MEMORY_SECONDS)
 
-    async def _installation_secret(self) -> bytes:
-        if self._secret is None:
-            self._secret = await self._store.installation_secret()
-        return self._secret
-
 
 def apply_delegation(caller: Caller, scope: Scope) -> Caller:
     """Return the caller with the owner and actor of `Antiphon-Owner` and `Antiphon-Actor`.
@@ -144,11 +143,6 @@ def apply_delegation(caller: Caller, scope: Scope) -> Caller:
         return caller
     check_scope(caller, "admin")
     return replace(caller, principal=caller.principal.on_behalf_of(owner=owner, actor=actor))
-
-
-def required_scope(method: str, asked: str | None = None) -> str:
-    """Return the scope that a key needs: the operation's own, else `read` for GET, else `write`."""
-    return asked or _NEEDED.get(method, "write")
 
 
 def check_scope(caller: Caller, needed: str) -> None:
@@ -204,12 +198,6 @@ def _read_header(scope: Scope, header: str) -> str | None:
             received=str(len(given)),
         )
     return sanitize.validate_owner(given[0]) if given else None
-
-
-def _principal(key: Key) -> Principal:
-    return Principal(
-        owner=key.owner, key_id=key.id, actor=key.person_id or key.id, limits=key.limits
-    )
 
 
 def _bearer_token(scope: Scope) -> str | None:

@@ -89,10 +89,7 @@ class RequestQuota:
         counted = await self._store.count_usage(Counter(by.key_id, "requests"), 1)
         if counted.total > limit:
             left = accounts.seconds_left_in_minute(counted.now)
-            self._remember_refusal((by.key_id, limit), left)
+            if len(self._refused) >= MAX_REMEMBERED:
+                self._refused.clear()
+            self._refused[by.key_id, limit] = time.monotonic() + left
             raise accounts.request_limit_error(limit, left)
-
-    def _remember_refusal(self, whose: tuple[str, int], left: float) -> None:
-        if len(self._refused) >= MAX_REMEMBERED:
-            self._refused.clear()
-        self._refused[whose] = time.monotonic() + left

@@ -36,7 +36,7 @@ LATE_LOOKS = 3  # missed checks after which a check counts as late
 
 
 @contextmanager
-def watched_loop(seconds: float) -> Generator[None]:
+def watch_loop(seconds: float) -> Generator[None]:
     """Watch the running loop during the block; 0 seconds switches it off.
 
     The process, with all its threads, may use this many seconds of processor time between two turns

@@ -88,8 +88,8 @@ def _operation(kind: type[Operation[Any]], method: str, schema: Json) -> Json:
     summary, _, rest = inspect.cleandoc(kind.__doc__ or "").partition("\n")
     parameters = [_parameter(name, fields[name], "path", needed=True) for name in in_path]
     operation: Json = {
-        "operationId": _snake(kind.__name__),
-        "tags": [_tag(kind)],
+        "operationId": re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower(),
+        "tags": [kind.route.split("/")[2]],
         "summary": summary.rstrip(".;"),
         "parameters": parameters,
         "responses": _describe_responses(kind),
@@ -332,14 +332,6 @@ def _add_bounds(node: Any) -> Any:
         names = sorted({_TYPES[type(value)] for value in schema["enum"]})
         return {"type": names[0] if len(names) == 1 else names, **schema}
     return schema
-
-
-def _snake(name: str) -> str:
-    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
-
-
-def _tag(kind: type[Operation[Any]]) -> str:
-    return kind.route.split("/")[2]
 
 
 _IDEMPOTENCY_KEY: Json = {

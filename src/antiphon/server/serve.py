@@ -21,7 +21,7 @@ from antiphon.runtime.runtime import Runtime, open_runtime
 from antiphon.server.app import Application, RuntimeOpener, create_app
 from antiphon.server.auth import check_bind
 from antiphon.server.connection import bind_socket, connection_class, raise_file_limit, url_of
-from antiphon.server.monitoring import SharedMetrics, count_turns, watched_loop
+from antiphon.server.monitoring import SharedMetrics, count_turns, watch_loop
 from antiphon.server.streaming import StreamTimeouts
 from antiphon.settings.settings import TABLE, Settings, masked_value
 from antiphon.telemetry import logs
@@ -31,7 +31,7 @@ from antiphon.telemetry.metrics import MetricsSnapshot
 BACKLOG = 2048
 KEEP_ALIVE = 75  # seconds; longer than proxies keep theirs, which would else use a closed one
 SOON = 0.5  # seconds after which a waiting shutdown is announced
-PINNED_EVERY = 1.0  # seconds between updates of the metrics for other processes
+PUBLISH_INTERVAL = 1.0  # seconds between updates of the metrics for other processes
 LAST_WORDS = 5  # seconds for responses in progress after everything else has ended
 
 
@@ -121,13 +121,13 @@ async def _serve(settings: Settings, beside: CompanionOpener | None) -> None:
         server,
         listener,
     ):
-        server.when_open = lambda: _print_line(f"listening on {url_of(listener)}")
+        server.when_open = lambda: print_line(f"listening on {url_of(listener)}")
         _tune_gc()
         others = _has_logins(settings, beside)
-        _print_line(
+        print_line(
             await _describe(server.runtime, settings, "the web chat" if others else "this machine")
         )
-        with watched_loop(settings.watchdog_timeout):
+        with watch_loop(settings.watchdog_timeout):
             await server.serve(sockets=[listener])
 
 
@@ -136,38 +136,39 @@ async def _serve_worker(settings: Settings, share: WorkerContext) -> None:
     async with _open_server(settings, open_runtime, None, _stream_timeouts(settings)) as server:
         about = await _describe(server.runtime, settings, "this machine")
 
-        def orphaned() -> None:
+        def stop_without_supervisor() -> None:
             loop.remove_reader(share.lifeline)
             server.stop()
 
-        loop.add_reader(share.lifeline, orphaned)
+        def publish_metrics() -> None:
+            share.metrics.publish(share.place, server.runtime.metrics.snapshot())
+
+        def read_other_metrics() -> MetricsSnapshot:
+            publish_metrics()  # in case this process is killed
+            return share.metrics.read_others(share.place)
+
+        loop.add_reader(share.lifeline, stop_without_supervisor)
         server.stop_signals = (signal.SIGTERM,)
         server.when_open = lambda: share.ready(about)
-        server.app.other_metrics = partial(_read_other_metrics, server.runtime, share)
+        server.app.other_metrics = read_other_metrics
         hit("serve.before_open")
         _tune_gc()
-        pinning = asyncio.create_task(_publish_metrics(server.runtime, share))
+        publishing = asyncio.create_task(_call_every(PUBLISH_INTERVAL, publish_metrics))
         count = partial(share.metrics.count_turn, share.place)
         turning = asyncio.create_task(count_turns(count, settings.stall_timeout))
         try:
-            with watched_loop(settings.watchdog_timeout):
+            with watch_loop(settings.watchdog_timeout):
                 await server.serve(sockets=[share.listener])
         finally:
-            pinning.cancel()
+            publishing.cancel()
             turning.cancel()
-            share.metrics.publish(share.place, server.runtime.metrics.snapshot())
+            publish_metrics()
 
 
-def _read_other_metrics(runtime: Runtime, share: WorkerContext) -> MetricsSnapshot:
-    """Return the metrics of the other processes; publish our own, in case we are killed."""
-    share.metrics.publish(share.place, runtime.metrics.snapshot())
-    return share.metrics.read_others(share.place)
-
-
-async def _publish_metrics(runtime: Runtime, share: WorkerContext) -> None:
+async def _call_every(seconds: float, act: Callable[[], None]) -> None:
     while True:
-        share.metrics.publish(share.place, runtime.metrics.snapshot())
-        await asyncio.sleep(PINNED_EVERY)
+        act()
+        await asyncio.sleep(seconds)
 
 
 async def _serve_app(settings: Settings, alone: AppOpener) -> None:
@@ -176,9 +177,9 @@ async def _serve_app(settings: Settings, alone: AppOpener) -> None:
         with bind_socket(settings.host, settings.port) as listener:
             # The application is open already, so there is no lifespan to run.
             server = GracefulServer(_uvicorn_config(application, settings, lifespan="off"), guest)
-            server.when_open = lambda: _print_line(f"listening on {url_of(listener)}")
+            server.when_open = lambda: print_line(f"listening on {url_of(listener)}")
             _tune_gc()
-            with watched_loop(settings.watchdog_timeout):
+            with watch_loop(settings.watchdog_timeout):
                 await server.serve(sockets=[listener])
 
 
@@ -240,7 +241,7 @@ class GracefulServer(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         """Start the shutdown task once it was requested; called periodically by uvicorn."""
         if self._stopping and self._drain is None:
-            self._drain = asyncio.create_task(self._shut_down())
+            self._drain = asyncio.create_task(self._drain_and_exit())
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -252,7 +253,7 @@ class GracefulServer(uvicorn.Server):
                 await self._drain
         await super().shutdown(sockets)
 
-    async def _shut_down(self) -> None:
+    async def _drain_and_exit(self) -> None:
         """Report unready for `delay` seconds, refuse new work, wait for running work, then exit."""
         self._app.leaving = True
         try:
@@ -278,7 +279,7 @@ class RuntimeServer(GracefulServer):
     async def _wait_for_work(self) -> None:
         grace = self.runtime.settings.shutdown_timeout
         said = f"ending; runs that are under way have {grace:g} s, a second Ctrl+C does not wait"
-        telling = asyncio.get_running_loop().call_later(SOON, _print_line, said)
+        telling = asyncio.get_running_loop().call_later(SOON, print_line, said)
         try:
             await self.runtime.drain(grace)
         finally:
@@ -311,7 +312,10 @@ async def _open_server(
     def closing() -> bool:
         return any(face.closing for face in faces)
 
-    async with opener(settings) as runtime, _open_companion(beside, runtime, closing) as elsewhere:
+    async with (
+        opener(settings) as runtime,
+        nullcontext() if beside is None else beside(runtime, closing) as elsewhere,
+    ):
         locked = bool(await runtime.store.keys()) or _has_logins(settings, beside)
         check_bind(settings.host, locked)
         face = create_app(settings, lambda _: nullcontext(runtime), elsewhere, timeouts)
@@ -322,12 +326,6 @@ async def _open_server(
 def _has_logins(settings: Settings, beside: CompanionOpener | None) -> bool:
     """Return whether people log in to the web chat beside; the backend then needs keys."""
     return beside is not None and settings.login != "none"
-
-
-def _open_companion(
-    beside: CompanionOpener | None, runtime: Runtime, closing: IsClosing
-) -> AbstractAsyncContextManager[ASGIApp | None]:
-    return nullcontext() if beside is None else beside(runtime, closing)
 
 
 def _stream_timeouts(settings: Settings) -> StreamTimeouts:
@@ -367,7 +365,8 @@ async def _describe(runtime: Runtime, settings: Settings, keyless: str) -> str:
     )
 
 
-def _print_line(line: str) -> None:
+def print_line(line: str) -> None:
+    """Print a line to stderr."""
     print(line, file=sys.stderr, flush=True)
 
 

@@ -23,7 +23,7 @@ import msgspec
 
 from antiphon.server.connection import bind_socket, url_of
 from antiphon.server.monitoring import SIGNAL, SharedMetrics, StallWatch, is_stopped
-from antiphon.server.serve import LAST_WORDS, WorkerContext, serve_worker
+from antiphon.server.serve import LAST_WORDS, WorkerContext, print_line, serve_worker
 from antiphon.settings.settings import Settings
 from antiphon.types import errors
 from antiphon.types.errors import AntiphonError, BadSettings, TryAgain
@@ -72,7 +72,11 @@ def _signals_as_bytes() -> Generator[socket.socket]:
     bell, ringing = socket.socketpair()
     ringing.setblocking(False)
     bell.setblocking(False)
-    before = {number: signal.signal(number, _ignore_signal) for number in _HEEDED}
+
+    def ignore(*_: object) -> None:
+        """Do nothing: the byte on the socket is enough."""
+
+    before = {number: signal.signal(number, ignore) for number in _HEEDED}
     earlier = signal.set_wakeup_fd(ringing.fileno(), warn_on_full_buffer=False)
     try:
         with bell, ringing:
@@ -81,10 +85,6 @@ def _signals_as_bytes() -> Generator[socket.socket]:
         signal.set_wakeup_fd(earlier)
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _ignore_signal(*_: object) -> None:
-    """Do nothing; the byte on the socket is enough."""
 
 
 class _Report(msgspec.Struct, omit_defaults=True):
@@ -187,7 +187,7 @@ class _Supervisor:
                 if place.child is None and place.due <= now:
                     self._start(place)
         elif now >= self._ended_by and not self._killed:
-            _print_line("some processes did not end in time: they are killed")
+            print_line("some processes did not end in time: they are killed")
             self._killed, self._code = True, self._code or 1
             self._signal(signal.SIGKILL)
 
@@ -222,14 +222,11 @@ class _Supervisor:
         ready, _, _ = select.select([bell, *lines], [], [], patience)
         for line in ready:
             if line == bell:
-                self._handle_signals(self._signal_socket.recv(4096))
+                for number in self._signal_socket.recv(4096):
+                    if number in _STOP:
+                        self._stop_all()
             elif lines[line].read():
                 self._announce(cast("_Report", lines[line].report).about)
-
-    def _handle_signals(self, signals: bytes) -> None:
-        for number in signals:
-            if number in _STOP:
-                self._stop_all()
 
     def _announce(self, about: str) -> None:
         """Print the description once all workers serve for the first time."""
@@ -238,8 +235,8 @@ class _Supervisor:
         if len(self._running_workers()) < len(self._slots):
             return
         self._served = True
-        _print_line(f"{about}, {len(self._slots)} processes")
-        _print_line(f"listening on {url_of(self._listener)}")
+        print_line(f"{about}, {len(self._slots)} processes")
+        print_line(f"listening on {url_of(self._listener)}")
 
     def _stop_all(self) -> None:
         """Send SIGTERM to all workers; the second time they end at once."""
@@ -273,22 +270,23 @@ class _Supervisor:
         fault = child.report.fault if child.report else None
         if self._ended_by is not None:
             if code not in (0, -signal.SIGTERM) and not fault and not self._killed:
-                _print_line(f"worker {place.number} {_describe_exit(code)}")
+                print_line(f"worker {place.number} {_describe_exit(code)}")
             return
         how = _STALLED if child.stalled_at is not None else _describe_exit(code)
         lived = time.monotonic() - child.began
         place.deaths = 0 if child.ready and lived >= HEALTHY else place.deaths + 1
         place.unready = 0 if child.ready else place.unready + 1
         if self._is_hopeless(place, fault):
-            self._fault, self._code = fault, _exit_code(code)
+            # As shells report it.
+            self._fault, self._code = fault, 128 - code if code < 0 else code or 1
             if fault is None:
-                _print_line(f"worker {place.number} {how} before it served, {HOPELESS} times")
+                print_line(f"worker {place.number} {how} before it served, {HOPELESS} times")
             self._stop_all()
             return
         pause = PAUSES[min(place.deaths, len(PAUSES)) - 1] if place.deaths else 0.0
         place.due = time.monotonic() + pause
         why = f"could not start: {fault.message}" if fault else how
-        _print_line(f"worker {place.number} {why}; it is started again")
+        print_line(f"worker {place.number} {why}; it is started again")
 
     def _is_hopeless(self, place: _WorkerSlot, fault: AntiphonError | None) -> bool:
         """Return whether another start would fail in the same way."""
@@ -378,12 +376,3 @@ def _describe_exit(code: int) -> str:
     if SIGNAL is not None and code == -SIGNAL:
         return "computed without a pause for longer than watchdog_timeout and was ended"
     return f"was ended by signal {-code}" if code < 0 else f"ended with code {code}"
-
-
-def _exit_code(code: int) -> int:
-    """Return the exit code as shells report it."""
-    return 128 - code if code < 0 else code or 1
-
-
-def _print_line(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

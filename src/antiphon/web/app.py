@@ -18,32 +18,16 @@ from antiphon.types.errors import AntiphonError
 from antiphon.web import guard, session
 from antiphon.web.bridge import Bridge, BridgeTimeouts, Scope, peer
 from antiphon.web.http import problem_response
-from antiphon.web.routes import (
-    admin,
-    assistants,
-    files,
-    login,
-    me,
-    messages,
-    page,
-    threads,
-)
+from antiphon.web.routes import admin, assistants, files, login, me, messages, page, threads
 from antiphon.web.session import EXTENSION, WebState
 from antiphon.web.site import Site, open_site
 
 MAX_REQUEST_BYTES = 32 * 2**20
 """Largest request in bytes: an upload and the form around it."""
 
-BLUEPRINTS = (
-    page.routes,
-    me.routes,
-    messages.routes,
-    threads.routes,
-    files.routes,
-    assistants.routes,
-    admin.routes,
-    login.routes,
-)
+BLUEPRINTS = [
+    module.routes for module in (page, me, messages, threads, files, assistants, admin, login)
+]
 
 
 def create_app(site: Site, *, is_bridged: bool = False) -> Flask:

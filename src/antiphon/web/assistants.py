@@ -96,7 +96,7 @@ def create_operation(
         name=_value_or(changes.name, ""),
         model=_value_or(changes.model, None),
         instructions=_value_or(changes.instructions, None),
-        metadata=_updated_metadata(changes, metadata or {}),
+        metadata=_apply_to_metadata(changes, metadata or {}),
     )
 
 
@@ -107,7 +107,7 @@ def update_operation(changes: AssistantChanges, assistant: Assistant) -> UpdateA
         name=changes.name,
         model=changes.model,
         instructions=changes.instructions,
-        metadata=_updated_metadata(changes, assistant.metadata),
+        metadata=_apply_to_metadata(changes, assistant.metadata),
     )
 
 
@@ -124,16 +124,16 @@ def changes_to_copy(assistant: Assistant) -> AssistantChanges:
     )
 
 
-def allowed_tools(toolset: Toolset, card: AssistantView) -> tuple[ToolSpec, ...]:
+def select_tools(toolset: Toolset, assistant: AssistantView) -> tuple[ToolSpec, ...]:
     """Return the app's tools that a run of this assistant may use, as of now."""
-    return tuple(tool.spec for tool in toolset.tools() if _may_use(card, tool))
+    names, servers = assistant.tools, assistant.mcp_servers
 
+    def may_use(tool: Tool) -> bool:
+        if names is None and (tool.server is None or servers is None):
+            return True
+        return tool.spec.name in (names or ()) or tool.server in (servers or ())
 
-def _may_use(card: AssistantView, tool: Tool) -> bool:
-    if card.tools is None and (tool.server is None or card.mcp_servers is None):
-        return True
-    named = card.tools is not None and tool.spec.name in card.tools
-    return named or (card.mcp_servers is not None and tool.server in card.mcp_servers)
+    return tuple(tool.spec for tool in toolset.tools() if may_use(tool))
 
 
 def _value_or(value: T | UnsetType, otherwise: T) -> T:
@@ -151,11 +151,9 @@ def _read_list(assistant: Assistant, name: str) -> tuple[str, ...] | None:
         return None
 
 
-def _updated_metadata(changes: AssistantChanges, metadata: dict[str, str]) -> dict[str, str]:
-    lists: dict[str, Sequence[str] | UnsetType | None] = {
-        name: getattr(changes, name) for name in _LISTS
-    }
-    for name, values in lists.items():
+def _apply_to_metadata(changes: AssistantChanges, metadata: dict[str, str]) -> dict[str, str]:
+    for name in _LISTS:
+        values: Sequence[str] | UnsetType | None = getattr(changes, name)
         if values is not UNSET:
             metadata = {key: text for key, text in metadata.items() if key not in _list_keys(name)}
             metadata |= {} if values is None else _split_list(name, values)

@@ -12,14 +12,7 @@ import io
 import sys
 import time
 from asyncio import FIRST_COMPLETED
-from collections.abc import (
-    AsyncGenerator,
-    Callable,
-    Coroutine,
-    Iterable,
-    MutableMapping,
-    Sequence,
-)
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, asynccontextmanager, suppress
 from contextvars import copy_context
@@ -70,17 +63,18 @@ class BodyReader:
                 piece, more = await _receive_piece(receive, self._pause)
                 size += len(piece)
                 self._room -= len(piece)
-                self._check(size)
+                if size > self._largest:
+                    raise TooLarge(
+                        "The body is too large.", expected=f"at most {self._largest} bytes"
+                    )
+                if self._room < 0:
+                    raise Overloaded(
+                        "Too much is being sent at once.", hint="Try again in a moment."
+                    )
                 pieces.append(piece)
             yield b"".join(pieces)
         finally:
             self._room += size
-
-    def _check(self, size: int) -> None:
-        if size > self._largest:
-            raise TooLarge("The body is too large.", expected=f"at most {self._largest} bytes")
-        if self._room < 0:
-            raise Overloaded("Too much is being sent at once.", hint="Try again in a moment.")
 
 
 async def _receive_piece(receive: Receive, pause: float) -> tuple[bytes, bool]:
@@ -139,11 +133,7 @@ class WsgiResponse:
     @property
     def asgi_start(self) -> dict[str, Any]:
         """The start of the response as an ASGI message."""
-        return {
-            "type": "http.response.start",
-            "status": self.status,
-            "headers": self.headers,
-        }
+        return {"type": "http.response.start", "status": self.status, "headers": self.headers}
 
     def start_response(
         self, status: str, headers: list[tuple[str, str]], exc_info: object = None

@@ -87,7 +87,11 @@ def check_request(facts: RequestFacts, policy: Policy) -> None:
     if facts.rule not in _FOR_PROBES:
         _check_host(facts, policy)
         _check_nearness(facts, policy)
-    _check_named_user(facts, policy)
+    if policy.login == "proxy" and facts.named_user and not policy.trusts(facts.peer):
+        raise Forbidden(
+            f"The header {policy.user_header} comes from an address that is not trusted.",
+            expected="a request from one of `trusted_proxies`",
+        )
     if wanted.own_origin or facts.method not in _READING:
         _check_origin(facts, policy)
     if wanted.body:
@@ -134,14 +138,6 @@ def _check_nearness(facts: RequestFacts, policy: Policy) -> None:
             "Without a login the web chat answers its own machine only.",
             expected="a request from a loopback address",
             hint="--login password, oidc or proxy lets others in.",
-        )
-
-
-def _check_named_user(facts: RequestFacts, policy: Policy) -> None:
-    if policy.login == "proxy" and facts.named_user and not policy.trusts(facts.peer):
-        raise Forbidden(
-            f"The header {policy.user_header} comes from an address that is not trusted.",
-            expected="a request from one of `trusted_proxies`",
         )
 
 
@@ -228,8 +224,11 @@ def _check_request() -> None:
     facts = request_facts(request, policy)
     check_request(facts, policy)
     required = route_requirements(facts.method, facts.rule)
+    # Pages and `/api/me` may start a session where no login is needed.
     begins = (
-        facts.method == "GET" and policy.login in _WITHOUT_A_FORM and _starts_session(facts.rule)
+        facts.method == "GET"
+        and policy.login in _WITHOUT_A_FORM
+        and (facts.rule == ME or not facts.rule.startswith(_NO_PAGES))
     )
     if required.person:
         g.person = _authenticate(policy, begins=begins)
@@ -255,11 +254,6 @@ def _add_headers(response: Response) -> Response:
     if request.path.startswith(API):
         response.headers.setdefault("Cache-Control", "no-store")
     return response
-
-
-def _starts_session(rule: str) -> bool:
-    """Return true for routes that may start a session without a login: pages, and `/api/me`."""
-    return rule == ME or not rule.startswith(_NO_PAGES)
 
 
 def _authenticate(policy: Policy, *, begins: bool) -> User | None:

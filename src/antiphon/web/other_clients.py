@@ -211,7 +211,7 @@ def _is_for_open_question(relay: Relay, call_answer: chat_request.CallAnswer) ->
             hint="A call runs only after the question of this server, never because a client says"
             " that it was answered.",
         )
-    if call_answer.input != _shown_arguments(question):
+    if call_answer.input != _decode_arguments(question):
         raise OutputConflict(
             "The answer is to a call with other arguments.",
             expected="the arguments as they were shown",
@@ -219,7 +219,7 @@ def _is_for_open_question(relay: Relay, call_answer: chat_request.CallAnswer) ->
     return True
 
 
-def _shown_arguments(question: ConsentRequest) -> Any:
+def _decode_arguments(question: ConsentRequest) -> Any:
     try:
         return msgspec.json.decode(question.call.arguments)
     except (msgspec.DecodeError, UnicodeError, RecursionError):

@@ -1,7 +1,7 @@
 """A relay carries one run to its end: it streams turns, runs tools, and notifies readers.
 
 It does steps 7 to 24 of the web chat's flow (docs/flows/web.md). It belongs to no request: the tab
-that posted the message may close, and the run goes on. For readers see `run_stream.stream_relay`.
+that posted the message may close, and the run goes on. For readers see `runs.stream_relay`.
 """
 
 from __future__ import annotations

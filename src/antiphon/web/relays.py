@@ -68,7 +68,7 @@ class Relays:
         relay = self._relays.get(run.id)
         if relay is None:
             session_grants = self._sessions.setdefault(run.thread_id, SessionGrants())
-            grants = session_grants, self._cached_grants(owner)
+            grants = session_grants, self._load_grants(owner)
             relay = self._relays[run.id] = Relay(client, run, self._tools, self._settings, grants)
             task = asyncio.create_task(self._run(relay))
             self._tasks.add(task)
@@ -116,7 +116,7 @@ class Relays:
         """
         return GrantsFile(grants_file(data_folder(os.environ), owner), log.warning)
 
-    def _cached_grants(self, owner: str) -> GrantsFile:
+    def _load_grants(self, owner: str) -> GrantsFile:
         """Like `grants`, cached from earlier runs; for the loop's thread only."""
         grants = self._grants.pop(owner) if owner in self._grants else self.grants(owner)
         self._grants[owner] = grants  # move it to the end: last used

@@ -27,7 +27,7 @@ from antiphon.types.events import Numbered, ReasoningDelta, RefusalDelta, TextDe
 from antiphon.types.messages import File, Part, Text, ToolSpec
 from antiphon.types.runs import Fault, Run
 from antiphon.types.terminal_safe import clean
-from antiphon.web.assistants import allowed_tools, assistant_view
+from antiphon.web.assistants import assistant_view, select_tools
 from antiphon.web.people import User
 from antiphon.web.relay import Relay
 from antiphon.web.site import Site
@@ -227,7 +227,7 @@ async def submit(site: Site, user: User, message: PostedMessage, sdk: Sdk) -> Fr
 async def start_run(site: Site, user: User, message: PostedMessage) -> Run:
     """Create the message and the run that answers it."""
     client = site.client_for_user(user)
-    tools = await _offered_tools(site, client, message)
+    tools = await _select_tools(site, client, message)
     thread_id = (
         message.thread_id
         or (
@@ -264,14 +264,14 @@ async def create_run(site: Site, user: User, run: operations.CreateRun, key: str
         raise
 
 
-async def _offered_tools(
+async def _select_tools(
     site: Site, client: AsyncClient, message: PostedMessage
 ) -> tuple[ToolSpec, ...]:
     """Wait for starting servers; return the named tools, else the assistant's, else all."""
     await site.tools.wait_for_servers(message.tools)
     if message.tools is not None or message.assistant_id is None:
         return site.tools.specs(message.tools)
-    return allowed_tools(
+    return select_tools(
         site.tools, assistant_view(await client.get_assistant(message.assistant_id))
     )
 

@@ -7,7 +7,7 @@ import hmac
 import re
 import secrets
 import time
-from collections.abc import Hashable
+from collections.abc import Coroutine, Hashable
 from datetime import timedelta
 from hashlib import sha256
 from typing import Any, cast
@@ -20,6 +20,7 @@ from antiphon.api.problems import SignedOut
 from antiphon.client.async_client import AsyncClient
 from antiphon.engine.accounts import normalize_name
 from antiphon.types.errors import Forbidden
+from antiphon.web.http import json_response
 from antiphon.web.people import LOCAL_USER, User
 from antiphon.web.policy import Login, Policy, host_name
 from antiphon.web.site import Site
@@ -177,7 +178,7 @@ def remember_browser(response: Response, request: Request, site: Site, name: str
     return response
 
 
-def known_browser(request: Request, site: Site, name: str) -> str | None:
+def find_known_browser(request: Request, site: Site, name: str) -> str | None:
     """Return the browser's nonce if the person of this name logged in there before; else None."""
     given = request.cookies.get(_cookie(secure=is_https(request, site.policy)), "")
     found = _SHAPE.fullmatch(given)
@@ -243,6 +244,11 @@ def fairness_key() -> Hashable:
 def current_client() -> AsyncClient:
     """Return a client that makes every call on behalf of the current user."""
     return current_site().client_for_user(current_user())
+
+
+def respond_with(work: Coroutine[Any, Any, object], status: int = 200) -> Response:
+    """Run the work on the loop, and return its result as JSON."""
+    return json_response(current_site().run(work), status)
 
 
 def require_admin() -> None:

@@ -142,11 +142,6 @@ def count_message(site: Site, user: User) -> None:
         site.limits.messages.take(user.id)
 
 
-def take_place(site: Site, user: User) -> StreamTicket:
-    """Take a place for one more stream. Raises `Overloaded`."""
-    return site.limits.streams.admit(user.id)
-
-
 async def stream_while_signed_in(
     site: Site, user: User, frames: Frames, place: StreamTicket
 ) -> Frames:
@@ -174,7 +169,7 @@ def stream_response(
 ) -> Response:
     """Return the frames as a response. Raises `Overloaded`, and then nothing was started."""
     site, user = current_site(), current_user()
-    place = take_place(site, user)
+    place = site.limits.streams.admit(user.id)
     with ExitStack() as unless_begun:
         unless_begun.callback(place.release)
         frames = site.run(begin())

@@ -217,26 +217,23 @@ async def _runs(client: AsyncClient, thread_id: str, begin: int) -> list[Run]:
 
 async def _ui_messages(client: AsyncClient, entries: Sequence[Entry]) -> list[UIMessage]:
     said = [message for entry in entries for message in entry.messages]
+
+    async def get_files() -> dict[str, Upload]:
+        files: dict[str, Upload] = {}
+        for file_id in {file_id for message in said for file_id in file_ids(message)}:
+            with suppress(NotFound):  # deleted since
+                files[file_id] = await client.get_file(file_id)
+        return files
+
+    async def list_actions(run: Run | None) -> list[Action]:
+        if run is None or not run.mcp_servers:  # no tools of MCP servers in the backend
+            return []
+        return [each async for each in client.paginate(ListActions(run.id))]
+
     files, actions = await asyncio.gather(
-        _files(client, {file_id for message in said for file_id in file_ids(message)}),
-        asyncio.gather(*(_actions(client, entry.run) for entry in entries)),
+        get_files(), asyncio.gather(*(list_actions(entry.run) for entry in entries))
     )
     return [
         as_ui_message(entry, actions=done, files=files)
         for entry, done in zip(entries, actions, strict=True)
     ]
-
-
-async def _files(client: AsyncClient, ids: set[str]) -> dict[str, Upload]:
-    files: dict[str, Upload] = {}
-    for file_id in ids:
-        with suppress(NotFound):  # deleted since
-            files[file_id] = await client.get_file(file_id)
-    return files
-
-
-async def _actions(client: AsyncClient, run: Run | None) -> list[Action]:
-    """Return the actions of a run that has tools of MCP servers in the backend."""
-    if run is None or not run.mcp_servers:
-        return []
-    return [each async for each in client.paginate(ListActions(run.id))]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import AsyncIterable, Coroutine, Sequence
 from datetime import UTC, datetime
 from functools import partial
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import msgspec
 from flask import Blueprint, Response
@@ -17,7 +18,13 @@ from antiphon.types.accounts import Limits, RedactedRepr, Role
 from antiphon.types.errors import NotFound
 from antiphon.web import admin_views
 from antiphon.web.http import json_response, read_json, read_query
-from antiphon.web.session import admin_client, current_site, current_user, require_admin
+from antiphon.web.session import (
+    admin_client,
+    current_site,
+    current_user,
+    require_admin,
+    respond_with,
+)
 from antiphon.web.streamed_responses import send_file
 
 routes = Blueprint("admin", __name__, url_prefix="/api/admin")
@@ -102,17 +109,21 @@ class AuditQuery(msgspec.Struct, frozen=True):
 routes.before_request(require_admin)
 
 
+def _respond_with_list(work: Coroutine[Any, Any, Sequence[object]]) -> Response:
+    return json_response({"data": current_site().run(work)})
+
+
+async def _collect(rows: AsyncIterable[object]) -> Sequence[object]:
+    return [row async for row in rows]
+
+
 # People.
 
 
 @routes.get("/people")
 def list_people() -> Response:
     """List everybody who may log in."""
-
-    async def everybody() -> list[object]:
-        return [each async for each in current_site().client.paginate(ListPeople())]
-
-    return json_response({"data": current_site().run(everybody())})
+    return _respond_with_list(_collect(current_site().client.paginate(ListPeople())))
 
 
 @routes.post("/people")
@@ -120,7 +131,7 @@ def create_person() -> Response:
     """Create a person."""
     body = read_json(NewPerson)
     making = admin_client().create_person(body.name, body.role, body.password)
-    return json_response(current_site().run(making), 201)
+    return respond_with(making, 201)
 
 
 @routes.patch("/people/<person_id>")
@@ -135,13 +146,13 @@ def update_person(person_id: str) -> Response:
         password=body.password,
         sign_out=body.sign_out,
     )
-    return json_response(current_site().run(changing))
+    return respond_with(changing)
 
 
 @routes.delete("/people/<person_id>")
 def delete_person(person_id: str) -> Response:
     """Delete a person; they cannot log in again, and their threads stay."""
-    return json_response(current_site().run(admin_client().delete_person(person_id)))
+    return respond_with(admin_client().delete_person(person_id))
 
 
 # Keys.
@@ -150,12 +161,8 @@ def delete_person(person_id: str) -> Response:
 @routes.get("/keys")
 def list_keys() -> Response:
     """List the keys that are not revoked."""
-
-    async def standing() -> list[object]:
-        listed = current_site().client.paginate(ListKeys())
-        return [key async for key in listed if key.revoked_at is None]
-
-    return json_response({"data": current_site().run(standing())})
+    keys = current_site().client.paginate(ListKeys())
+    return _respond_with_list(_collect(key async for key in keys if key.revoked_at is None))
 
 
 @routes.post("/keys")
@@ -169,7 +176,7 @@ def create_key() -> Response:
         limits=body.limits,
         expires_in=body.expires_in,
     )
-    return json_response(current_site().run(making), 201)
+    return respond_with(making, 201)
 
 
 @routes.patch("/keys/<key_id>")
@@ -177,13 +184,13 @@ def update_key(key_id: str) -> Response:
     """Change a key's name or limits."""
     body = read_json(ChangedKey)
     changing = admin_client().update_key(key_id, name=body.name, limits=body.limits)
-    return json_response(current_site().run(changing))
+    return respond_with(changing)
 
 
 @routes.delete("/keys/<key_id>")
 def revoke_key(key_id: str) -> Response:
     """Revoke a key."""
-    return json_response(current_site().run(admin_client().revoke_key(key_id)))
+    return respond_with(admin_client().revoke_key(key_id))
 
 
 # Runs and usage.
@@ -192,9 +199,7 @@ def revoke_key(key_id: str) -> Response:
 @routes.get("/runs")
 def list_runs() -> Response:
     """List the runs of all owners that have not ended."""
-    return json_response(
-        {"data": current_site().run(admin_views.list_live_runs(current_site().client))}
-    )
+    return _respond_with_list(admin_views.list_live_runs(current_site().client))
 
 
 @routes.post("/runs/<run_id>/stop")
@@ -210,10 +215,8 @@ def stop_run(run_id: str) -> Response:
 @routes.get("/usage")
 def read_usage() -> Response:
     """Return usage and costs by day, model and owner."""
-    return json_response(
-        current_site().run(
-            admin_views.read_usage(current_site().client, GetUsage(read_query(UsageDays).days))
-        )
+    return respond_with(
+        admin_views.read_usage(current_site().client, GetUsage(read_query(UsageDays).days))
     )
 
 
@@ -223,7 +226,7 @@ def read_usage() -> Response:
 @routes.get("/servers")
 def list_servers() -> Response:
     """List the MCP servers of the web chat, and those that the backend runs."""
-    return json_response({"data": current_site().run(admin_views.list_servers(current_site()))})
+    return _respond_with_list(admin_views.list_servers(current_site()))
 
 
 @routes.get("/models")
@@ -235,9 +238,7 @@ def list_models() -> Response:
 @routes.get("/assistants")
 def list_shared_assistants() -> Response:
     """List all assistants that have a link."""
-    return json_response(
-        {"data": current_site().run(admin_views.list_shared_assistants(current_site()))}
-    )
+    return _respond_with_list(admin_views.list_shared_assistants(current_site()))
 
 
 # Projects.
@@ -246,19 +247,13 @@ def list_shared_assistants() -> Response:
 @routes.get("/projects")
 def list_projects() -> Response:
     """List all projects."""
-
-    async def everything() -> list[object]:
-        return [each async for each in current_site().client.paginate(ListProjects())]
-
-    return json_response({"data": current_site().run(everything())})
+    return _respond_with_list(_collect(current_site().client.paginate(ListProjects())))
 
 
 @routes.post("/projects")
 def create_project() -> Response:
     """Create a project: an owner that is not a person."""
-    return json_response(
-        current_site().run(admin_client().create_project(read_json(NewProject).name)), 201
-    )
+    return respond_with(admin_client().create_project(read_json(NewProject).name), 201)
 
 
 @routes.patch("/projects/<project_id>")
@@ -266,13 +261,13 @@ def update_project(project_id: str) -> Response:
     """Change a project."""
     body = read_json(ChangedProject)
     changing = admin_client().update_project(project_id, name=body.name, disabled=body.disabled)
-    return json_response(current_site().run(changing))
+    return respond_with(changing)
 
 
 @routes.delete("/projects/<project_id>")
 def delete_project(project_id: str) -> Response:
     """Delete a project; its keys stop working, and its data stays."""
-    return json_response(current_site().run(admin_client().delete_project(project_id)))
+    return respond_with(admin_client().delete_project(project_id))
 
 
 # Owners.
@@ -281,9 +276,7 @@ def delete_project(project_id: str) -> Response:
 @routes.get("/owners")
 def list_owners() -> Response:
     """List every owner of data with their totals."""
-    return json_response(
-        {"data": current_site().run(admin_views.list_owners(current_site().client))}
-    )
+    return _respond_with_list(admin_views.list_owners(current_site().client))
 
 
 @routes.get("/owners/<path:owner>/export")
@@ -301,7 +294,7 @@ def export_owner(owner: str) -> Response:
 @routes.delete("/owners/<path:owner>")
 def erase_owner(owner: str) -> Response:
     """Erase data of an owner; call it again until the response says that it is done."""
-    return json_response(current_site().run(admin_client().erase_owner(owner)))
+    return respond_with(admin_client().erase_owner(owner))
 
 
 # Keys of owners at providers.
@@ -310,9 +303,7 @@ def erase_owner(owner: str) -> Response:
 @routes.get("/provider_keys")
 def list_provider_keys() -> Response:
     """List the provider keys of all owners by their last characters."""
-    return json_response(
-        {"data": current_site().run(admin_views.list_provider_keys(current_site().client))}
-    )
+    return _respond_with_list(admin_views.list_provider_keys(current_site().client))
 
 
 @routes.put("/provider_keys/<provider>/<path:owner>")
@@ -320,15 +311,13 @@ def set_provider_key(provider: str, owner: str) -> Response:
     """Set an owner's key at a provider; it is never returned."""
     body = read_json(NewProviderKey)
     keeping = admin_client().set_owners_provider_key(owner, provider, body.key, body.base_url)
-    return json_response(current_site().run(keeping))
+    return respond_with(keeping)
 
 
 @routes.delete("/provider_keys/<provider>/<path:owner>")
 def delete_provider_key(provider: str, owner: str) -> Response:
     """Delete an owner's key at a provider."""
-    return json_response(
-        current_site().run(admin_client().on_behalf_of(owner).delete_provider_key(provider))
-    )
+    return respond_with(admin_client().on_behalf_of(owner).delete_provider_key(provider))
 
 
 # The audit log.
@@ -338,8 +327,6 @@ def delete_provider_key(provider: str, owner: str) -> Response:
 def list_audit_entries() -> Response:
     """List the acts of administrators, newest first."""
     query = read_query(AuditQuery)
-    return json_response(
-        current_site().run(
-            admin_views.list_audit_entries(current_site().client, query.after, query.owner)
-        )
+    return respond_with(
+        admin_views.list_audit_entries(current_site().client, query.after, query.owner)
     )

@@ -20,7 +20,7 @@ from antiphon.web.assistants import (
 )
 from antiphon.web.http import json_response, read_json, read_query
 from antiphon.web.people import LOCAL_USER
-from antiphon.web.session import current_client, current_site, current_user
+from antiphon.web.session import current_client, current_site, current_user, respond_with
 
 routes = Blueprint("assistants", __name__)
 
@@ -90,7 +90,7 @@ def update_assistant(assistant_id: str) -> Response:
 @routes.delete("/api/assistants/<assistant_id>")
 def delete_assistant(assistant_id: str) -> Response:
     """Delete an assistant and its link; threads with it stay."""
-    return json_response(current_site().run(current_client().delete_assistant(assistant_id)))
+    return respond_with(current_client().delete_assistant(assistant_id))
 
 
 @routes.post("/api/assistants/<assistant_id>/share")

@@ -9,7 +9,6 @@ from typing import Literal
 import msgspec
 from flask import Blueprint, Response, request
 
-from antiphon.client.async_client import AsyncClient
 from antiphon.client.async_transport import AsyncPieces
 from antiphon.engine import sanitize
 from antiphon.types.errors import InvalidRequest, TooLarge
@@ -51,20 +50,19 @@ def upload_file() -> Response:
 @routes.get("/api/files/<file_id>")
 def get_file(file_id: str) -> Response:
     """Send the file to be saved, or with `?inline=1` an image to be shown."""
-    asked, site = read_query(FileQuery), current_site()
-    upload, first, pieces = site.run(_open(current_client(), file_id))
+    asked, site, client = read_query(FileQuery), current_site(), current_client()
+
+    async def open_file() -> tuple[Upload, bytes, AsyncPieces]:
+        upload = await client.get_file(file_id)
+        pieces = client.transport.read_file(file_id)
+        return upload, await anext(pieces, b""), pieces
+
+    upload, first, pieces = site.run(open_file())
     if request.method == "HEAD":
         site.run(pieces.aclose())
     kind = image_type(first) if asked.inline == "1" else None
     name, content = plain_name(upload.name), partial(prepend, first, pieces)
     return send_file(name, content, kind or BYTES, is_attachment=kind is None, size=upload.size)
-
-
-async def _open(client: AsyncClient, file_id: str) -> tuple[Upload, bytes, AsyncPieces]:
-    """Return the file's metadata, its first bytes, and the pieces after them."""
-    upload = await client.get_file(file_id)
-    pieces = client.transport.read_file(file_id)
-    return upload, await anext(pieces, b""), pieces
 
 
 def plain_name(given: str) -> str:
@@ -96,12 +94,7 @@ def _read_form_file(most: int) -> tuple[str, str, bytes]:
     content = files[0].stream.read(most + 1)
     if len(content) > most:
         raise TooLarge("The file is too large.", expected=f"at most {most} bytes")
-    return plain_name(files[0].filename or ""), _media_type(files[0].mimetype, content), content
-
-
-def _media_type(said: str, content: bytes) -> str:
-    """Return the media type by the bytes if they are an image, else the declared one."""
-    kind = image_type(content)
-    if kind is not None:
-        return kind
-    return BYTES if said in IMAGE_TYPES else sanitize.parse_media_type(said)
+    said = files[0].mimetype
+    if (media_type := image_type(content)) is None:  # the bytes are no image, whatever is declared
+        media_type = BYTES if said in IMAGE_TYPES else sanitize.parse_media_type(said)
+    return plain_name(files[0].filename or ""), media_type, content

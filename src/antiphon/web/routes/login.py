@@ -113,7 +113,7 @@ def _require_login_by(*logins: Login) -> None:
 def _count_guess(name: str) -> Generator[None]:
     """Count a try of a password before it is checked, and refund it if the password was right."""
     limits, address = current_site().limits, session.client_address(request, current_site().policy)
-    browser = session.known_browser(request, current_site(), name)
+    browser = session.find_known_browser(request, current_site(), name)
     limits.guesses.take(name, address, browser)
     with limits.logins:
         yield

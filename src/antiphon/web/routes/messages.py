@@ -14,7 +14,6 @@ from flask import Blueprint, Response, request
 from msgspec import Meta
 
 from antiphon.api.operation import convert
-from antiphon.client.async_client import AsyncClient
 from antiphon.client.thread_families import find_newest_run
 from antiphon.tools.questions import ConsentAnswer
 from antiphon.types.errors import InvalidRequest, NotFound
@@ -71,7 +70,13 @@ def resume_thread_stream(thread_id: str) -> Response:
 
     Clients that name their threads themselves use their own name.
     """
-    sdk, run = _sdk_version(), current_site().run(_newest_run(current_client(), thread_id))
+    sdk, client = _sdk_version(), current_client()
+
+    async def newest_run() -> Run | None:
+        thread = await other_clients.find_thread(client, thread_id)
+        return await find_newest_run(client, thread.id) if thread else None
+
+    run = current_site().run(newest_run())
     if run is None or run.status.ended:
         return Response(status=204)
     return stream_response(lambda: _resume_stream(run, sdk))
@@ -121,11 +126,6 @@ def answer_approval(run_id: str, call_id: str) -> Response:
 
     current_site().run(give_answer())
     return json_response({"state": "approved" if verdict.approved else "refused"})
-
-
-async def _newest_run(client: AsyncClient, name: str) -> Run | None:
-    thread = await other_clients.find_thread(client, name)
-    return await find_newest_run(client, thread.id) if thread else None
 
 
 def _get_relay(run_id: str) -> Relay:

@@ -19,7 +19,7 @@ from antiphon.types.errors import NotFound
 from antiphon.types.runs import Thread
 from antiphon.web import thread_views
 from antiphon.web.http import json_response, read_json, read_query
-from antiphon.web.session import current_client, current_site
+from antiphon.web.session import current_client, current_site, respond_with
 from antiphon.web.streamed_responses import respond_in_turn, send_file
 from antiphon.web.thread_views import ThreadRow, thread_row
 
@@ -79,7 +79,7 @@ def list_threads() -> Response:
 @routes.get("/api/threads/<thread_id>")
 def get_thread(thread_id: str) -> Response:
     """Return a thread as in the list."""
-    return json_response(current_site().run(_read_thread_row(current_client(), thread_id)))
+    return respond_with(_read_thread_row(current_client(), thread_id))
 
 
 @routes.patch("/api/threads/<thread_id>")
@@ -91,7 +91,7 @@ def rename_thread(thread_id: str) -> Response:
         await client.update_thread(thread_id, title=body.title)
         return await _read_thread_row(client, thread_id)
 
-    return json_response(current_site().run(rename(current_client())))
+    return respond_with(rename(current_client()))
 
 
 @routes.delete("/api/threads/<thread_id>")
@@ -128,7 +128,7 @@ def create_branch(thread_id: str) -> Response:
             raise NotFound("There is no such message in this thread.")
         return thread_row(await thread_families.branch_before(client, message), running=False)
 
-    return json_response(current_site().run(branch(current_client())), 201)
+    return respond_with(branch(current_client()), 201)
 
 
 @routes.get("/api/threads/<thread_id>/export")

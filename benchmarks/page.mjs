@@ -1,5 +1,5 @@
 /** Draws an answer in the page piece by piece, as frames would, and tells what each drawing took. */
-import { safeCode, safeText } from "/markdown/safe.mjs";
+import { safeCode, safeText } from "/markdown/sanitize.mjs";
 import { markdownView } from "/md.mjs";
 import highlighter from "/vendor/highlight.mjs";
 import { marked } from "/vendor/marked.mjs";

@@ -13,7 +13,7 @@ import antiphon.web
 from antiphon.types.terminal_safe import Place, clean
 from tests.support.unicode_data import default_ignorable
 
-HIDDEN = Path(antiphon.web.__file__).parent / "static" / "chat" / "hidden.mjs"
+HIDDEN = Path(antiphon.web.__file__).parent / "static" / "chat" / "hidden_characters.mjs"
 TAGS = range(0xE0000, 0xE0080)
 """Letters that are written unseen: the page reads them out instead of naming each."""
 EVERY = [*range(0xD800), *range(0xE000, 0x110000)]

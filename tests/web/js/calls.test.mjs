@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { arrangeParts } from "../../../src/antiphon/web/static/chat/arrange.mjs";
+import { arrangeParts } from "../../../src/antiphon/web/static/chat/message_parts.mjs";
 import { countTools, stateOf, tally, splitToolName } from "../../../src/antiphon/web/static/chat/calls.mjs";
-import { formatSeconds, formatBytes } from "../../../src/antiphon/web/static/chat/measures.mjs";
+import { formatSeconds, formatBytes } from "../../../src/antiphon/web/static/chat/units.mjs";
 
 const STEP = { type: "step-start" };
 const call = (/** @type {string} */ id, state = "output-available") => ({

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { DIGEST_MS, nextAnnouncement, plainWords } from "../../../src/antiphon/web/static/chat/announcing.mjs";
-import { shortcutFor, keyLabels } from "../../../src/antiphon/web/static/chat/keys.mjs";
-import { isAway } from "../../../src/antiphon/web/static/chat/sticking.mjs";
+import { DIGEST_MS, nextAnnouncement, plainWords } from "../../../src/antiphon/web/static/chat/announcements.mjs";
+import { shortcutFor, keyLabels } from "../../../src/antiphon/web/static/chat/shortcuts.mjs";
+import { isAway } from "../../../src/antiphon/web/static/chat/follow_end.mjs";
 
 const at = (/** @type {number} */ top, height = 1000, view = 400) => ({ top, height, view });
 

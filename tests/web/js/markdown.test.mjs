@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { blocksOf, isShown, languageOf, markupOf } from "../../../src/antiphon/web/static/chat/markdown/grammar.mjs";
-import { NOTHING_YET, continues, grown, withPlainLines } from "../../../src/antiphon/web/static/chat/markdown/growth.mjs";
-import { placeToSay, webAddress } from "../../../src/antiphon/web/static/chat/markdown/links.mjs";
+import { NOTHING_YET, isContinuation, parseGrownText, normalizeNewlines } from "../../../src/antiphon/web/static/chat/markdown/incremental.mjs";
+import { unnamedDestination, webAddress } from "../../../src/antiphon/web/static/chat/markdown/links.mjs";
 
 const markup = (/** @type {string} */ text) => blocksOf(text).blocks.filter(isShown).map(markupOf).join("\n");
 const formulas = (/** @type {string} */ text) =>
@@ -15,11 +15,11 @@ function after(/** @type {string[]} */ pieces) {
   let text = "";
   /** @type {string[]} */
   const settled = [];
-  /** @type {import("../../../src/antiphon/web/static/chat/markdown/growth.mjs").Block[]} */
+  /** @type {import("../../../src/antiphon/web/static/chat/markdown/incremental.mjs").Block[]} */
   let open = [];
   for (const piece of pieces) {
     text += piece;
-    const now = grown(growth, text);
+    const now = parseGrownText(growth, text);
     growth = now.growth;
     settled.push(...now.settled.filter(isShown).map(markupOf));
     open = now.open.filter(isShown);
@@ -122,12 +122,12 @@ test("a name that was defined before is known later", () => {
 test("a text that begins otherwise starts anew", () => {
   const { growth } = after(["text\n\nmore\n"]);
 
-  assert.equal(continues(growth, "text\n\nmore\nand"), true);
-  assert.equal(continues(growth, "other"), false);
+  assert.equal(isContinuation(growth, "text\n\nmore\nand"), true);
+  assert.equal(isContinuation(growth, "other"), false);
 });
 
 test("lines end alike, whoever wrote them", () => {
-  assert.equal(withPlainLines("a\r\nb\rc\n"), "a\nb\nc\n");
+  assert.equal(normalizeNewlines("a\r\nb\rc\n"), "a\nb\nc\n");
 });
 
 test("a formula that has no end yet is neither a list nor a fence", () => {
@@ -149,7 +149,7 @@ test("in whatever pieces a text comes, what is settled stands there in the end",
 });
 
 test("a link tells where it leads unless its words do", () => {
-  const told = (/** @type {string} */ words, /** @type {string} */ address) => placeToSay(words, /** @type {URL} */ (webAddress(address)));
+  const told = (/** @type {string} */ words, /** @type {string} */ address) => unnamedDestination(words, /** @type {URL} */ (webAddress(address)));
 
   assert.equal(told("here", "https://example.org/a"), "example.org");
   assert.equal(told("example.org/b", "https://example.org/a"), "");

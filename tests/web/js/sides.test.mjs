@@ -3,8 +3,8 @@ import assert from "node:assert/strict";
 import test from "node:test";
 
 const CHAT = "../../../src/antiphon/web/static/chat";
-const { byDay, keyOf } = await import(`${CHAT}/days.mjs`);
-const { sumByDay, rank, sum } = await import(`${CHAT}/figures.mjs`);
+const { groupByDay, keyOf } = await import(`${CHAT}/day_groups.mjs`);
+const { sumByDay, rank, sum } = await import(`${CHAT}/usage_sums.mjs`);
 const { tCount, setMessages, spokenLanguage, t } = await import(`${CHAT}/t.mjs`);
 const { resolveTheme } = await import(`${CHAT}/theme.mjs`);
 const { total } = await import(`${CHAT}/usage.mjs`);
@@ -13,7 +13,7 @@ const NOON = new Date(2026, 10, 21, 12);
 const at = (...moment) => ({ updated_at: new Date(...moment).getTime() });
 
 test("threads stand under the days of the reader, newest first", () => {
-  const groups = byDay(
+  const groups = groupByDay(
     [at(2026, 10, 21, 0), at(2026, 10, 20, 23, 59), at(2026, 10, 14), at(2026, 9, 25), at(2026, 9, 20), at(2026, 9, 1), at(2025, 9, 1)],
     NOON,
   );
@@ -25,7 +25,7 @@ test("threads stand under the days of the reader, newest first", () => {
 });
 
 test("a thread of a clock that goes ahead is of today", () => {
-  const [{ day }] = byDay([at(2026, 10, 22, 3)], NOON);
+  const [{ day }] = groupByDay([at(2026, 10, 22, 3)], NOON);
 
   assert.deepEqual(day, { name: "today" });
 });

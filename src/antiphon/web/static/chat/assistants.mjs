@@ -1,6 +1,6 @@
 /** The user's assistants, and the models to choose from. */
 import { get, patch, post, remove } from "./api.mjs";
-import { newThread } from "./actions.mjs";
+import { newThread } from "./conversation_actions.mjs";
 import { navigate } from "./router.mjs";
 import { prefs } from "./store.mjs";
 import { computed, signal } from "./vendor/ui.mjs";

@@ -1,7 +1,7 @@
 /**
  * States of tool calls.
  *
- * @typedef {import("./arrange.mjs").Part} Part
+ * @typedef {import("./message_parts.mjs").Part} Part
  * @typedef {"writing" | "asking" | "waiting" | "running" | "done" | "failed" | "refused" | "stopped" | "left"} CallState
  * @typedef {{state: "waiting" | "running" | "ended", elapsed: number, servers?: string[], progress?: {done: number, total: number | null, message: string}}} Status
  * @typedef {{name: string, server?: string | null, description?: string}} KnownTool

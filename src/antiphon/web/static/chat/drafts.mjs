@@ -4,7 +4,7 @@
  * @module
  */
 
-import { writeStored, readStored, storedNames } from "./keeping.mjs";
+import { writeStored, readStored, storedNames } from "./storage.mjs";
 
 const PREFIX = "antiphon.draft.";
 

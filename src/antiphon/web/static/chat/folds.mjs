@@ -10,7 +10,7 @@ import { signal } from "./vendor/ui.mjs";
 const folds = new Map();
 
 /**
- * Returns if a section is open, and a setter. `usual` is the default until the reader chooses; it may
+ * Returns true if a section is open, and a setter. `usual` is the default until the reader chooses; it may
  * change.
  *
  * @param {string} name

@@ -7,7 +7,7 @@
  * @typedef {{kind: "mark" | "name" | "string" | "number" | "word", text: string}} Token
  * @typedef {{tokens: Token[], whole: boolean}} LaidOut  `whole`: nothing was left out
  */
-import { escapeHidden } from "./hidden.mjs";
+import { escapeHidden } from "./hidden_characters.mjs";
 
 const STEP = "  ";
 

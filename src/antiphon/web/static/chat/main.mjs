@@ -4,9 +4,9 @@
  * @module
  */
 
-import { watchForNews, openPath, start } from "./actions.mjs";
+import { watchForNews, openPath, start } from "./conversation_actions.mjs";
 import { followHistory } from "./router.mjs";
-import { currentTitle } from "./sending.mjs";
+import { currentTitle } from "./send.mjs";
 import { keepPrefs, me, path, phase, prefs, problem } from "./store.mjs";
 import { loadLanguage, t } from "./t.mjs";
 import { applyTheme } from "./theme.mjs";

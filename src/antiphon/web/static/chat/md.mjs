@@ -2,14 +2,14 @@
  * Markdown of an answer, rendered safely while it streams.
  *
  * Settled blocks are drawn once; only blocks that may change are redrawn, at most once per frame.
- * `markdown/growth.mjs` decides which are settled, and `markdown/safe.mjs` sanitizes.
+ * `markdown/incremental.mjs` decides which are settled, and `markdown/sanitize.mjs` sanitizes.
  */
 import { codeBlock, codeIn } from "./markdown/code.mjs";
-import { redrawBlock } from "./markdown/drawing.mjs";
+import { redrawBlock } from "./markdown/elements.mjs";
 import { blocksOf, isShown, languageOf } from "./markdown/grammar.mjs";
-import { NOTHING_YET, continues, grown, withPlainLines } from "./markdown/growth.mjs";
-import { frames, sight } from "./markdown/pace.mjs";
-import { rank } from "./markdown/ranks.mjs";
+import { NOTHING_YET, isContinuation, parseGrownText, normalizeNewlines } from "./markdown/incremental.mjs";
+import { createFrameQueue, createSightQueue } from "./markdown/scheduling.mjs";
+import { setHeadingRanks } from "./markdown/heading_ranks.mjs";
 
 /**
  * @typedef {import("./markdown/grammar.mjs").Block} Block
@@ -22,7 +22,7 @@ import { rank } from "./markdown/ranks.mjs";
  * @property {string} done
  * @property {string} open
  *
- * @typedef {import("./markdown/drawing.mjs").Drawn} Drawn
+ * @typedef {import("./markdown/elements.mjs").Drawn} Drawn
  *
  * @typedef {object} View
  * @property {(text: string) => void} update  the whole text so far; drawn when a frame is due
@@ -39,11 +39,11 @@ const QUIET_MS = 200;
  * Creates a view that draws an answer into an element of its own.
  *
  * @param {HTMLElement} element
- * @param {{labels?: Labels, onCopied?: (text: string) => void, pace?: ReturnType<typeof frames>}} [options]
+ * @param {{labels?: Labels, onCopied?: (text: string) => void, pace?: ReturnType<typeof createFrameQueue>}} [options]
  * @returns {View}
  */
-export function markdownView(element, { labels = ENGLISH, onCopied = () => {}, pace = frames() } = {}) {
-  const eyes = sight();
+export function markdownView(element, { labels = ENGLISH, onCopied = () => {}, pace = createFrameQueue() } = {}) {
+  const eyes = createSightQueue();
   const copying = (/** @type {Event} */ event) => copyFrom(event, labels, onCopied);
   element.addEventListener("click", copying);
   /** @type {Drawn[]} */
@@ -79,20 +79,20 @@ export function markdownView(element, { labels = ENGLISH, onCopied = () => {}, p
 
   const grow = (/** @type {string} */ text) => {
     live = true;
-    if (!continues(growth, text)) [growth, settledBlocks] = [NOTHING_YET, 0];
-    const now = grown(growth, text);
+    if (!isContinuation(growth, text)) [growth, settledBlocks] = [NOTHING_YET, 0];
+    const now = parseGrownText(growth, text);
     growth = now.growth;
     settledBlocks += draw(settledBlocks, now.settled);
     cutAt(settledBlocks + draw(settledBlocks, now.open));
   };
   return {
-    update: (text) => pace.soon(() => grow(withPlainLines(text))),
+    update: (text) => pace.soon(() => grow(normalizeNewlines(text))),
     finish(text) {
       pace.never();
       live = false;
       [growth, settledBlocks] = [NOTHING_YET, 0];
-      cutAt(draw(0, blocksOf(withPlainLines(text)).blocks)); // names that were defined late are known now
-      rank(element);
+      cutAt(draw(0, blocksOf(normalizeNewlines(text)).blocks)); // names that were defined late are known now
+      setHeadingRanks(element);
     },
     close() {
       pace.never();

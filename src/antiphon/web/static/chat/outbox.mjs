@@ -7,7 +7,7 @@
  * @module
  */
 
-import { writeStored, readStored, storedNames } from "./keeping.mjs";
+import { writeStored, readStored, storedNames } from "./storage.mjs";
 
 const PREFIX = "antiphon.outbox.";
 /** Milliseconds after which any tab may send a message that its own tab has not sent. */

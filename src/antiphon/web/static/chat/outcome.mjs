@@ -12,7 +12,7 @@ import { hasMessage } from "./t.mjs";
  * Returns the outcome of a run, null if it needs no notice.
  *
  * @param {Record<string, any>} metadata  of the message
- * @param {boolean} isEmpty  whether the message shows nothing
+ * @param {boolean} isEmpty  true if the message shows nothing
  * @returns {Outcome | null}
  */
 export function outcomeOf({ status, reason, error, errorText }, isEmpty) {

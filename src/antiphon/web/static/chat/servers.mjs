@@ -19,7 +19,7 @@ export const starting = computed(() => serverNames((status) => status === "start
  * @template T
  * @param {() => Promise<T>} send
  */
-export async function waitingForServers(send) {
+export async function showServersWhile(send) {
   let waited = starting.value.length > 0;
   const late = setTimeout(async () => {
     await refreshServers();
@@ -29,11 +29,11 @@ export async function waitingForServers(send) {
     return await send();
   } finally {
     clearTimeout(late);
-    if (waited) void tellMissing();
+    if (waited) void showMissingServers();
   }
 }
 
-async function tellMissing() {
+async function showMissingServers() {
   await refreshServers();
   const servers = serverNames((status) => !["ready", "disabled"].includes(status)).join(", ");
   if (servers) toast({ text: t("message.servers_missing", { servers }) });

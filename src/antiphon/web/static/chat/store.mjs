@@ -1,13 +1,13 @@
 /**
  * State of the page, as signals.
  *
- * `actions.mjs` and `router.mjs` write them; components read `.value`, and are drawn anew when what
- * they read has changed. Only preferences, drafts and what is yet to be sent outlive the page.
+ * `conversation_actions.mjs` and `router.mjs` write them; components read `.value`, and are rendered
+ * again when it has changed. Only preferences, drafts and unsent messages outlive the page.
  *
  * @module
  */
 
-import { writeStored, readStored } from "./keeping.mjs";
+import { writeStored, readStored } from "./storage.mjs";
 import { effect, signal } from "./vendor/ui.mjs";
 
 /**

@@ -30,7 +30,7 @@ export async function loadThreads() {
   await readFirstPage((page) => joinPages(page, threads.value), { unasked: true });
 }
 
-/** Where the page begins that is being read; "" while none is. */
+/** Cursor of the page that is being read; "" while none is. */
 let reading = "";
 
 /** Reads the next page, if there is one. */

@@ -1,19 +1,19 @@
-/** A block of code: what language it is, a button that copies it, and its colours once it is complete. */
+/** Code block: language, copy button, and syntax colours once it is complete. */
 import { languageOf } from "./grammar.mjs";
-import { lazily } from "./lazy.mjs";
+import { loadLazily } from "./lazy.mjs";
 import { divide, isHardToLayOut } from "./pieces.mjs";
-import { safeCode } from "./safe.mjs";
+import { safeCode } from "./sanitize.mjs";
 
-const withHighlighter = lazily(() => import("../vendor/highlight.mjs"));
+const withHighlighter = loadLazily(() => import("../vendor/highlight.mjs"));
 
-/** Colours of more than this take longer than a reader would wait for them. */
+/** Characters; colouring more takes too long. */
 const MOST_COLOURED = 60_000;
 
 /**
  * @typedef {object} CodeBlock
  * @property {HTMLElement} element
  * @property {string} lang
- * @property {(text: string, open: boolean) => void} write  the whole code so far, and whether more may come
+ * @property {(text: string, open: boolean) => void} write  the whole code so far, and true if more may come
  */
 
 /**
@@ -29,7 +29,7 @@ export function codeBlock(info, labels, whenSeen) {
   const words = document.createTextNode("");
   const code = createElement("code", lang && `language-${lang}`, words);
   const pre = createElement("pre", "", code);
-  pre.tabIndex = 0; // it scrolls, and not everybody has a wheel
+  pre.tabIndex = 0; // it scrolls, also by keys
   pre.setAttribute("role", "group");
   pre.setAttribute("aria-label", lang ? `${labels.code}: ${lang}` : labels.code);
   const element = createElement("div", "code-block", createElement("div", "code-head", createElement("span", "code-language", lang), copyButton(labels)), pre);
@@ -46,7 +46,7 @@ export function codeIn(/** @type {Element} */ block) {
   return block.querySelector("code")?.textContent ?? "";
 }
 
-/** New text at the end is added, for that is what it mostly is; the rest of the page need not know. */
+/** Replaces the text; text appended at the end, the usual case, does not touch the rest. */
 function updateText(/** @type {HTMLElement} */ code, /** @type {Text} */ words, /** @type {string} */ text) {
   if (words.parentNode !== code) code.replaceChildren(words);
   if (text.startsWith(words.data)) words.appendData(text.slice(words.length));

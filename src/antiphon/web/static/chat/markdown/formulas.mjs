@@ -1,10 +1,10 @@
-/** Formulas as MathML, which browsers draw by themselves: no fonts, no styles, no markup as text. */
-import { lazily } from "./lazy.mjs";
-import { LONGEST_FORMULA } from "./maths.mjs";
+/** Formulas as MathML, which browsers draw natively: no fonts, no styles, no markup as text. */
+import { loadLazily } from "./lazy.mjs";
+import { LONGEST_FORMULA } from "./formula_syntax.mjs";
 
-const withKatex = lazily(() => import("../vendor/katex.mjs"));
+const withKatex = loadLazily(() => import("../vendor/katex.mjs"));
 
-/** `trust: false` turns off what opens addresses; the rest bounds what a few letters can unfold to. */
+/** `trust: false` disables commands with addresses; the rest limits expansion. */
 const LIMITS = { output: "mathml", trust: false, strict: "ignore", maxSize: 12, maxExpand: 300, throwOnError: true };
 
 /** Allowed MathML. KaTeX also writes `style` and `href`, which are not needed here. */
@@ -24,7 +24,7 @@ export function drawFormula(element) {
   const tex = element.textContent ?? "";
   if (tex.length > LONGEST_FORMULA) return;
   withKatex((katex) => {
-    const drawing = drawn(katex, tex, element.classList.contains("display"));
+    const drawing = renderFormula(katex, tex, element.classList.contains("display"));
     if (!drawing) return element.classList.add("wrong");
     const place = document.createElement("span");
     place.className = element.className;
@@ -34,21 +34,21 @@ export function drawFormula(element) {
 }
 
 /** @param {any} katex @param {string} tex @param {boolean} displayMode */
-function drawn(katex, tex, displayMode) {
+function renderFormula(katex, tex, displayMode) {
   try {
     const tree = katex.__renderToDomTree(tex, { ...LIMITS, displayMode });
-    onlyKnownAttributes(tree);
+    removeUnknownAttributes(tree);
     return /** @type {Node} */ (tree.toNode());
   } catch {
-    return null; // KaTeX says what it does not understand by throwing; some of it is no ParseError
+    return null; // KaTeX throws on invalid input, and not only ParseErrors
   }
 }
 
-/** Takes from the drawing, before it is one, what it need not have. */
-function onlyKnownAttributes(/** @type {any} */ tree) {
+/** Removes styles and attributes that are not allowed from KaTeX's tree. */
+function removeUnknownAttributes(/** @type {any} */ tree) {
   if (tree.style) tree.style = {};
   for (const name of Object.keys(tree.attributes ?? {})) {
     if (!ATTRIBUTES.has(name)) delete tree.attributes[name];
   }
-  for (const child of tree.children ?? []) onlyKnownAttributes(child);
+  for (const child of tree.children ?? []) removeUnknownAttributes(child);
 }

@@ -1,31 +1,31 @@
 /**
- * Markdown as it is read here, and the markup it becomes: GitHub's, with formulas and without HTML.
+ * Markdown parser and renderer: GitHub's dialect, with formulas and without HTML.
  *
- * Pure: text in, blocks and markup out. The markup is ours down to the last tag, for whatever looks
- * like HTML in the text is text. Nobody shows it before `safe.mjs` has looked at it.
+ * Pure functions. All tags of the markup are written here: HTML in the text is escaped. The markup is
+ * shown only after `sanitize.mjs`.
  */
 import { Lexer, Marked, Parser, Tokenizer } from "../vendor/marked.mjs";
-import { blockMaths, inlineMaths } from "./maths.mjs";
+import { blockMaths, inlineMaths } from "./formula_syntax.mjs";
 
 /**
  * @typedef {{type: string, raw: string, [more: string]: any}} Block
- * @typedef {Record<string, {href: string, title: string | null}>} Links  what `[names]` stand for
+ * @typedef {Record<string, {href: string, title: string | null}>} Links  definitions of `[names]`
  */
 
 /**
- * What the reading of one text, and of all texts together, may cost: letters that are looked at.
+ * Limit on the effort of parsing one text, and all texts together, in characters examined.
  *
- * Each mark may be looked for up to the end of its paragraph, which takes the square of a paragraph
- * that is nothing but marks. What costs more than a second is shown as it was written.
+ * Each mark may be searched for up to the end of its paragraph, which is quadratic in a paragraph of
+ * marks only. Text that would take more than a second is shown unparsed.
  */
 const MOST_EFFORT = { each: 3_000_000, all: 30_000_000 };
-/** More paragraphs, items and cells than this take longer to draw than a reader would wait; the text is shown as it is. */
+/** Limit on paragraphs, items and cells. Drawing more takes too long, so the text is shown unparsed. */
 const MOST_PLACES = 8_000;
-/** An item of ten thousand lines is none: nothing, in so many, stands at the margin after an empty line. */
+/** An item of ten thousand lines without text at the margin after an empty line is not parsed as a list. */
 const ENDLESS_ITEM = /^ {0,3}(?:[-*+]|\d{1,9}[.)])(?![^\s]).*\n(?:(?!(?:[-*+]|\d{1,9}[.)])[ \t]|\n\S).*\n){10000}/;
-/** A quotation that goes on without its mark again and again: all of it would be read for each time. */
+/** A quotation with many lines that lack its mark: each of them would make the library parse all of it again. */
 const LAZY_QUOTE = /^(?: {0,3}>.*\n(?:(?! {0,3}>).+\n)+){200}/;
-/** The lines of a heading and what underlines them, near enough for what it costs to look. */
+/** An underlined heading, approximately: a cheap check before the library's. */
 const UNDERLINED = /^(?:.+\n){1,20} {0,3}(?:=+|-+)[ \t]*(?:\n|$)/;
 
 const grammar = new Marked({
@@ -36,7 +36,7 @@ const grammar = new Marked({
     url: (source) => (/^[^\s<]{2000}/.test(source) ? undefined : false),
     blockquote: (source) => (LAZY_QUOTE.test(source) ? undefined : false),
     table(source) {
-      return beginsTable(this, source) ? false : undefined;
+      return isTableHead(this, source) ? false : undefined;
     },
     list: (source) => (ENDLESS_ITEM.test(source) ? undefined : false),
     lheading(source) {
@@ -52,14 +52,14 @@ const grammar = new Marked({
       const level = Math.min(depth + 2, 6); // the page and the message have headings above these
       return `<h${level}>${this.parser.parseInline(tokens)}</h${level}>\n`;
     },
-    html: ({ text }) => escaped(text),
+    html: ({ text }) => escapeHtml(text),
     image({ href, text, tokens }) {
       const words = tokens ? this.parser.parseInline(tokens, this.parser.textRenderer) : text;
       return imageMarkup(href, words);
     },
     link(token) {
-      const words = token.tokens.map((part) => (part.type === "image" ? asText(part) : part));
-      return `<a href="${escaped(token.href)}">${this.parser.parseInline(words)}</a>`;
+      const words = token.tokens.map((part) => (part.type === "image" ? imageAsText(part) : part));
+      return `<a href="${escapeHtml(token.href)}">${this.parser.parseInline(words)}</a>`;
     },
     tablecell({ tokens, header, align }) {
       const tag = header ? "th" : "td";
@@ -68,21 +68,21 @@ const grammar = new Marked({
     },
   },
   extensions: [
-    { name: "effort", level: "inline", tokenizer: spent },
-    { name: "effort on blocks", level: "block", tokenizer: spentOnBlocks },
-    { ...blockMaths, renderer: ({ tex }) => `<p><code class="maths display">${escaped(tex)}</code></p>\n` },
+    { name: "effort", level: "inline", tokenizer: chargeEffort },
+    { name: "effort on blocks", level: "block", tokenizer: chargeEffortOfBlock },
+    { ...blockMaths, renderer: ({ tex }) => `<p><code class="maths display">${escapeHtml(tex)}</code></p>\n` },
     {
       ...inlineMaths,
-      renderer: ({ tex, display }) => `<code class="maths${display ? " display" : ""}">${escaped(tex)}</code>`,
+      renderer: ({ tex, display }) => `<code class="maths${display ? " display" : ""}">${escapeHtml(tex)}</code>`,
     },
   ],
 });
 
 /**
- * The blocks of a text, each with the text it was made of (`raw`) and what it holds.
+ * Returns the blocks of a text, each with its source (`raw`) and contents.
  *
  * @param {string} text lines end with "\n"
- * @param {Links} [links] what an earlier part of the text has named
+ * @param {Links} [links] definitions in earlier parts of the text
  * @returns {{blocks: Block[], links: Links}}
  */
 export function blocksOf(text, links = {}) {
@@ -91,16 +91,16 @@ export function blocksOf(text, links = {}) {
   lexer.state.effort = MOST_EFFORT.all;
   try {
     lexer.blockTokens(text, lexer.tokens);
-    if (lexer.inlineQueue.length + lexer.tokens.filter(isShown).length > MOST_PLACES) return { blocks: [plain(text)], links };
-    readInside(lexer);
+    if (lexer.inlineQueue.length + lexer.tokens.filter(isShown).length > MOST_PLACES) return { blocks: [plainBlock(text)], links };
+    parseInside(lexer);
     return { blocks: [...lexer.tokens], links: lexer.tokens.links };
   } catch {
-    return { blocks: [plain(text)], links }; // whatever the library stumbles over, the text is shown
+    return { blocks: [plainBlock(text)], links }; // if the library fails, the text is shown unparsed
   }
 }
 
-/** Whether two lines are the head of a table: the library looks at all rows before it looks at these. */
-function beginsTable(/** @type {Tokenizer} */ tokenizer, /** @type {string} */ source) {
+/** Returns true if two lines are the head of a table. The library would parse all rows first. */
+function isTableHead(/** @type {Tokenizer} */ tokenizer, /** @type {string} */ source) {
   const queue = tokenizer.lexer.inlineQueue;
   const before = queue.length;
   const table = Tokenizer.prototype.table.call(tokenizer, `${source.split("\n", 2).join("\n")}\n`);
@@ -108,8 +108,8 @@ function beginsTable(/** @type {Tokenizer} */ tokenizer, /** @type {string} */ s
   return Boolean(table);
 }
 
-/** Reads what stands in the blocks, as far as the effort allows. */
-function readInside(/** @type {Lexer} */ lexer) {
+/** Parses the contents of the blocks, as far as the effort allows. */
+function parseInside(/** @type {Lexer} */ lexer) {
   let left = MOST_EFFORT.all;
   for (const { src, tokens } of lexer.inlineQueue) {
     const given = Math.min(left, MOST_EFFORT.each);
@@ -123,20 +123,20 @@ function readInside(/** @type {Lexer} */ lexer) {
   }
 }
 
-/** Asked before each piece of a text is read. Throws when that has cost enough. */
-function spent(/** @type {string} */ source) {
+/** Charges the effort of parsing this piece. Throws when the limit is exceeded. */
+function chargeEffort(/** @type {string} */ source) {
   this.lexer.state.effort -= source.length;
   if (this.lexer.state.effort < 0) throw new RangeError("This text takes too long to be read as Markdown.");
   return undefined;
 }
 
-/** The same of blocks that stand in others, and of a paragraph that line after line is put to. */
-function spentOnBlocks(/** @type {string} */ source, /** @type {Block[]} */ before) {
+/** Charges for blocks inside others, and for a paragraph to which lines are appended one by one. */
+function chargeEffortOfBlock(/** @type {string} */ source, /** @type {Block[]} */ before) {
   const last = before.at(-1);
-  return spent.call(this, before !== this.lexer.tokens ? source : last?.type === "paragraph" ? last.raw : "");
+  return chargeEffort.call(this, before !== this.lexer.tokens ? source : last?.type === "paragraph" ? last.raw : "");
 }
 
-/** The markup of a block: our tags around escaped text. */
+/** Returns the markup of a block: our tags around escaped text. */
 export function markupOf(/** @type {Block} */ block) {
   if (block.type === "plain") return plainMarkup(block.raw);
   try {
@@ -147,8 +147,8 @@ export function markupOf(/** @type {Block} */ block) {
 }
 
 /**
- * A block that grows at its end, as a frame and the parts in it: items, rows, what is quoted. Each
- * part is one element; `around` is what it must stand in to be one. Null for any other block.
+ * Returns a block that grows at its end as a frame and its parts: items, rows, or quoted blocks. Each
+ * part is one element; `around` is the markup in which it can be parsed. Null for any other block.
  *
  * @param {Block} block
  * @returns {{frame: string, around: [string, string], parts: string[]} | null}
@@ -186,30 +186,30 @@ export function isShown(/** @type {Block} */ block) {
   return block.type !== "space" && block.type !== "def";
 }
 
-/** The language that the first line of a fence names, as far as it can be a name. */
+/** Returns the language that the first line of a fence names, without characters that no name has. */
 export function languageOf(/** @type {string | undefined} */ info) {
   const word = (info ?? "").trim().split(/\s/, 1)[0].toLowerCase();
   return word.replace(/[^a-z0-9+#.-]/g, "").slice(0, 24);
 }
 
-/** A text that is shown as it is. */
-export function plain(/** @type {string} */ text) {
+/** Returns a block of text that is shown unparsed. */
+export function plainBlock(/** @type {string} */ text) {
   return { type: "plain", raw: text };
 }
 
 /** @param {string} text */
-const plainMarkup = (text) => `<p class="plain">${escaped(text, true)}</p>`;
+const plainMarkup = (text) => `<p class="plain">${escapeHtml(text, true)}</p>`;
 
 /** @param {string} text @param {string | undefined} info */
 function codeMarkup(text, info) {
-  return `<pre><code class="language-${languageOf(info)}">${escaped(text, true)}</code></pre>\n`;
+  return `<pre><code class="language-${languageOf(info)}">${escapeHtml(text, true)}</code></pre>\n`;
 }
 
 /** Images of this server are shown; others are links, because loading them reveals the reader. */
 function imageMarkup(/** @type {string} */ address, /** @type {string} */ words) {
-  const label = escaped(words);
-  if (isOwnFile(address)) return `<img src="${escaped(address)}" alt="${label}">`;
-  return `<a href="${escaped(address)}">${label || escaped(address)}</a>`;
+  const label = escapeHtml(words);
+  if (isOwnFile(address)) return `<img src="${escapeHtml(address)}" alt="${label}">`;
+  return `<a href="${escapeHtml(address)}">${label || escapeHtml(address)}</a>`;
 }
 
 /** Returns true if the address is that of a file uploaded here. */
@@ -218,18 +218,18 @@ export function isOwnFile(/** @type {string} */ address) {
 }
 
 /** @param {Block} image */
-function asText({ raw, text }) {
+function imageAsText({ raw, text }) {
   return { type: "text", raw, text: text || "image", escaped: false };
 }
 
 /**
- * As text between tags or quotes. What is written as `&amp;` already is a character's name in
- * Markdown and stays one, except in code.
+ * Escapes text for use between tags or in quotes. Character references such as `&amp;` are valid in
+ * Markdown and stay, unless `everyAmpersand` is set, as for code.
  *
  * @param {string} text
  * @param {boolean} [everyAmpersand]
  */
-function escaped(text, everyAmpersand = false) {
+function escapeHtml(text, everyAmpersand = false) {
   const ampersand = everyAmpersand ? /&/g : /&(?!(?:#\d{1,7}|#[Xx][\dA-Fa-f]{1,6}|\w+);)/g;
   return text
     .replace(ampersand, "&amp;")

@@ -1,12 +1,12 @@
 /**
- * A library that is fetched when it is first wanted; most conversations never want it.
+ * Returns a function that runs work with a library, which is loaded on first use.
  *
  * @template Library
  * @param {() => Promise<{default: Library}>} load
- * @returns {(work: (library: Library) => void) => void} does the work now if the library is there,
- *   else once it is; never if it cannot be had, and what it would have changed stays as it is
+ * @returns {(work: (library: Library) => void) => void} runs the work at once if the library is loaded,
+ *   else after loading; never if loading fails
  */
-export function lazily(load) {
+export function loadLazily(load) {
   /** @type {Library | undefined} */
   let library;
   /** @type {Promise<Library> | undefined} */

@@ -1,8 +1,8 @@
-/** Links and pictures in an answer: nobody is led where the words do not say, and nothing is loaded unasked. */
+/** Links and pictures in an answer: each link shows its destination, and nothing is loaded from elsewhere. */
 import { isOwnFile } from "./grammar.mjs";
 
 /**
- * Gives a link what it needs, or takes the link from around its words when it leads nowhere good.
+ * Sets the attributes of a link, or replaces a link to a disallowed address by its text.
  *
  * @param {HTMLAnchorElement} link
  */
@@ -14,7 +14,7 @@ export function dressLink(link) {
   link.rel = "noopener noreferrer nofollow";
   if (!url) return undefined;
   link.title = url.href;
-  const place = placeToSay(link.textContent ?? "", url);
+  const place = unnamedDestination(link.textContent ?? "", url);
   if (place) link.append(" ", hostMark(place));
   return undefined;
 }
@@ -28,12 +28,12 @@ export function dressPicture(/** @type {HTMLImageElement} */ picture) {
 }
 
 /**
- * Where a link leads, if its words do not tell; else "".
+ * Returns the destination of a link if its text does not name it; else "".
  *
  * @param {string} words
  * @param {URL} url
  */
-export function placeToSay(words, url) {
+export function unnamedDestination(words, url) {
   if (url.protocol === "mailto:") return words.includes(url.pathname) ? "" : url.pathname.slice(0, 80);
   const told = webAddress(words.trim()) ?? webAddress(`https://${words.trim()}`);
   const plain = /^[\x21-\x7e]+$/.test(words.trim()); // letters of other scripts look like these
@@ -41,7 +41,7 @@ export function placeToSay(words, url) {
   return honest ? "" : url.host;
 }
 
-/** The address, if it is one that may be opened from an answer. */
+/** Returns the address if links in an answer may open it; else null. */
 export function webAddress(/** @type {string} */ address) {
   if (!/^(?:https?:\/\/|mailto:)/i.test(address) || !URL.canParse(address)) return null;
   return new URL(address);

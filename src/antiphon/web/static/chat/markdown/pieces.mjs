@@ -1,17 +1,17 @@
 /**
- * Long texts in pieces that a browser lays out one by one.
+ * Division of long texts into pieces that a browser lays out one by one.
  *
- * Browsers take the square of a line's length where its letters shape each other: marks without end
- * on one letter, a script without blanks, letters that change their direction again and again. Only
- * such texts are cut, and nothing is taken from them: what is copied is what was written.
+ * Layout is quadratic in the length of a line whose letters shape each other: many marks on one letter,
+ * a script without blanks, frequent changes of direction. Only such texts are divided. The text itself
+ * does not change, so a copy is exact.
  */
 import { wholeCharacters } from "../json.mjs";
 
 /** UTF-16 units of a piece. */
 const PIECE = 500;
-/** Texts shorter than this are laid out at once, whatever they say. */
+/** Texts shorter than this are never divided. */
 const SHORT = 1000;
-/** Changes of direction in one text, more than any person writes. */
+/** Changes of direction beyond which a text is divided. */
 const MOST_TURNS = 500;
 
 const STACKED = /\p{M}{100}/u;
@@ -25,7 +25,7 @@ export function isHardToLayOut(text) {
   return STACKED.test(text) || UNBROKEN.test(text) || (text.match(RIGHT_TO_LEFT)?.length ?? 0) > MOST_TURNS;
 }
 
-/** Divide what stands in an element into pieces; blocks inside it stay as they are. @param {Element} element */
+/** Divides the contents of an element into pieces, except blocks inside it. @param {Element} element */
 export function divide(element) {
   /** @type {Node[]} */
   const divided = [];
@@ -50,7 +50,7 @@ export function divide(element) {
   element.replaceChildren(...divided);
 }
 
-/** A text node as several, an element divided. @param {Node} node @returns {Node[]} */
+/** Returns a text node as several, or the element, divided. @param {Node} node @returns {Node[]} */
 function parts(node) {
   const text = node.textContent ?? "";
   if (node.nodeType === Node.TEXT_NODE) return slices(text).map((slice) => document.createTextNode(slice));

@@ -12,7 +12,7 @@ import { ProviderKeys } from "./admin_provider_keys.mjs";
 import { LiveRuns } from "./admin_runs.mjs";
 import { UsageCharts } from "./admin_usage.mjs";
 import { Link } from "./link.mjs";
-import { NotFound } from "./lost.mjs";
+import { NotFound } from "./failures.mjs";
 import { MenuButton } from "./sidebar.mjs";
 
 const SECTIONS = {

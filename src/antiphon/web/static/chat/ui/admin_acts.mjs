@@ -2,7 +2,7 @@
 import { get } from "../api.mjs";
 import { t } from "../t.mjs";
 import { html, useState } from "../vendor/ui.mjs";
-import { Loaded, useLoaded } from "./loaded.mjs";
+import { Loaded, useLoad } from "./loading.mjs";
 import { Table } from "./table.mjs";
 import { moment } from "./times.mjs";
 import { runAndReport } from "./toasts.mjs";
@@ -10,7 +10,7 @@ import { runAndReport } from "./toasts.mjs";
 /** @typedef {{id: string, at: number, who: string, what: string, target: string, whose: string, details: Record<string, string>}} Act */
 
 export function Acts() {
-  const loaded = useLoaded(() => get("/api/admin/acts"));
+  const loaded = useLoad(() => get("/api/admin/acts"));
   return html`
     <div>
       <h2>${t("admin.acts")}</h2>

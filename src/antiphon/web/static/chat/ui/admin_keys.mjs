@@ -6,7 +6,7 @@ import { ConfirmDialog } from "./confirm.mjs";
 import { Dialog } from "./dialog.mjs";
 import { Check, Field, Form } from "./forms.mjs";
 import { Icon } from "./icons.mjs";
-import { Loaded, useLoaded } from "./loaded.mjs";
+import { Loaded, useLoad } from "./loading.mjs";
 import { possibleOwners } from "./owners.mjs";
 import { Table } from "./table.mjs";
 import { ago, moment } from "./times.mjs";
@@ -27,7 +27,7 @@ async function keysAndOwners() {
 }
 
 export function Keys() {
-  const loaded = useLoaded(keysAndOwners);
+  const loaded = useLoad(keysAndOwners);
   const [dialog, setDialog] = useState(/** @type {any} */ (null));
   const close = () => setDialog(null);
   const made = async (/** @type {string} */ token) => {

@@ -2,7 +2,7 @@
 import { get } from "../api.mjs";
 import { t } from "../t.mjs";
 import { html } from "../vendor/ui.mjs";
-import { Loaded, useLoaded } from "./loaded.mjs";
+import { Loaded, useLoad } from "./loading.mjs";
 import { Table } from "./table.mjs";
 import { whole } from "./usage.mjs";
 
@@ -35,7 +35,7 @@ export function SharedAssistants() {
 }
 
 function Listed(/** @type {{of: "models" | "servers" | "assistants", columns: any[], keyOf: (row: any) => string}} */ { of, columns, keyOf }) {
-  const loaded = useLoaded(() => get(`/api/admin/${of}`));
+  const loaded = useLoad(() => get(`/api/admin/${of}`));
   return html`
     <div>
       <h2>${t(`admin.${of}`)}</h2>

@@ -5,7 +5,7 @@ import { html, useEffect, useRef, useState } from "../vendor/ui.mjs";
 import { Dialog } from "./dialog.mjs";
 import { Field, Form, FormError } from "./forms.mjs";
 import { Icon } from "./icons.mjs";
-import { Loaded, useLoaded } from "./loaded.mjs";
+import { Loaded, useLoad } from "./loading.mjs";
 import { Table } from "./table.mjs";
 import { toast } from "./toasts.mjs";
 import { whole } from "./usage.mjs";
@@ -18,7 +18,7 @@ const address = (/** @type {Owner} */ { owner }) => `/api/admin/owners/${encodeU
 const ownerName = (/** @type {Owner} */ { kind, name }) => (kind === "everybody" ? t("people.everybody") : name);
 
 export function Owners() {
-  const loaded = useLoaded(() => get("/api/admin/owners"));
+  const loaded = useLoad(() => get("/api/admin/owners"));
   const [erasing, setErasing] = useState(/** @type {Owner | null} */ (null));
   return html`
     <div>

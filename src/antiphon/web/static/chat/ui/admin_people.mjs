@@ -7,7 +7,7 @@ import { ConfirmDialog } from "./confirm.mjs";
 import { Dialog } from "./dialog.mjs";
 import { Field, Form } from "./forms.mjs";
 import { Icon } from "./icons.mjs";
-import { Loaded, useLoaded } from "./loaded.mjs";
+import { Loaded, useLoad } from "./loading.mjs";
 import { Menu } from "./menu.mjs";
 import { Table } from "./table.mjs";
 import { ago } from "./times.mjs";
@@ -20,7 +20,7 @@ const ROLES = ["user", "admin"];
  */
 
 export function People() {
-  const loaded = useLoaded(() => get("/api/admin/people"));
+  const loaded = useLoad(() => get("/api/admin/people"));
   const [dialog, setDialog] = useState(/** @type {any} */ (null));
   const close = () => setDialog(null);
   const done = async () => {

@@ -6,7 +6,7 @@ import { ConfirmDialog } from "./confirm.mjs";
 import { Dialog } from "./dialog.mjs";
 import { Field, Form } from "./forms.mjs";
 import { Icon } from "./icons.mjs";
-import { Loaded, useLoaded } from "./loaded.mjs";
+import { Loaded, useLoad } from "./loading.mjs";
 import { Menu } from "./menu.mjs";
 import { Table } from "./table.mjs";
 import { ago } from "./times.mjs";
@@ -17,7 +17,7 @@ import { toast, runAndReport } from "./toasts.mjs";
 const address = (/** @type {Project} */ project) => `/api/admin/projects/${encodeURIComponent(project.id)}`;
 
 export function Projects() {
-  const loaded = useLoaded(() => get("/api/admin/projects"));
+  const loaded = useLoad(() => get("/api/admin/projects"));
   const [dialog, setDialog] = useState(/** @type {any} */ (null));
   const close = () => setDialog(null);
   const done = async () => {

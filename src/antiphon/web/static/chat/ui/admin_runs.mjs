@@ -2,7 +2,7 @@
 import { get, post } from "../api.mjs";
 import { t } from "../t.mjs";
 import { html, useEffect } from "../vendor/ui.mjs";
-import { Loaded, useLoaded } from "./loaded.mjs";
+import { Loaded, useLoad } from "./loading.mjs";
 import { Table } from "./table.mjs";
 import { ago } from "./times.mjs";
 import { runAndReport } from "./toasts.mjs";
@@ -12,7 +12,7 @@ const BEAT_MILLISECONDS = 3000;
 /** @typedef {{run: {id: string, thread_id: string, status: string, model: string | null, created_at: number}, owner: string, person: string}} LiveRun */
 
 export function LiveRuns() {
-  const loaded = useLoaded(() => get("/api/admin/runs"));
+  const loaded = useLoad(() => get("/api/admin/runs"));
   useEffect(() => {
     const beat = setInterval(() => document.visibilityState === "visible" && loaded.again(), BEAT_MILLISECONDS);
     return () => clearInterval(beat);

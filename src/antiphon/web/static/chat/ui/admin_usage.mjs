@@ -1,15 +1,15 @@
 /** Usage charts: a bar for each day, and rankings of owners and models. */
 import { get } from "../api.mjs";
-import { MEASURES, sumByDay, rank, sum } from "../figures.mjs";
+import { MEASURES, sumByDay, rank, sum } from "../usage_sums.mjs";
 import { t } from "../t.mjs";
 import { html, useEffect, useRef, useState } from "../vendor/ui.mjs";
-import { Loaded, useLoaded } from "./loaded.mjs";
+import { Loaded, useLoad } from "./loading.mjs";
 import { day } from "./times.mjs";
 import { money, short } from "./usage.mjs";
 
 /**
- * @typedef {import("../figures.mjs").Row} Row
- * @typedef {import("../figures.mjs").Measure} Measure
+ * @typedef {import("../usage_sums.mjs").Row} Row
+ * @typedef {import("../usage_sums.mjs").Measure} Measure
  */
 
 const SPANS = [7, 30, 90];
@@ -18,7 +18,7 @@ const HEIGHT = 160;
 export function UsageCharts() {
   const [days, setDays] = useState(30);
   const [measure, setMeasure] = useState(/** @type {Measure} */ ("tokens"));
-  const loaded = useLoaded(() => get(`/api/admin/usage?days=${days}`), [days]);
+  const loaded = useLoad(() => get(`/api/admin/usage?days=${days}`), [days]);
   return html`
     <div class="row apart">
       <h2>${t("admin.usage")}</h2>

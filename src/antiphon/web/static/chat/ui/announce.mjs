@@ -3,9 +3,9 @@
  * answer once. Both are invisible and take no focus.
  */
 import { effect, html, signal, useEffect } from "../vendor/ui.mjs";
-import { nextAnnouncement } from "../announcing.mjs";
-import { arrangeParts } from "../arrange.mjs";
-import { revealText } from "../hidden.mjs";
+import { nextAnnouncement } from "../announcements.mjs";
+import { arrangeParts } from "../message_parts.mjs";
+import { revealText } from "../hidden_characters.mjs";
 import { outcomeOf } from "../outcome.mjs";
 import { outcomeWords } from "../problems.mjs";
 import { currentParts, textOf } from "../reduce.mjs";
@@ -44,7 +44,7 @@ export function Announcer() {
 
 /** Looks at the answer in progress until it is told to stop. */
 function watchAnswer() {
-  /** @type {import("../announcing.mjs").Heard} */
+  /** @type {import("../announcements.mjs").Heard} */
   let heard = null;
   /** @type {import("../reduce.mjs").Message | null} */
   let last = null;
@@ -75,7 +75,7 @@ function watchAnswer() {
     following();
   };
 
-  /** Announces content and end that came between two checks. @param {NonNullable<import("../announcing.mjs").Heard>} of */
+  /** Announces content and end that came between two checks. @param {NonNullable<import("../announcements.mjs").Heard>} of */
   function lastSeen({ id, seen }) {
     const saved = current.value?.messages.findLast((message) => message.id === id);
     const message = saved ?? (last?.id === id ? last : null);

@@ -1,5 +1,5 @@
-/** The page as a whole: the side bar, the view of the address, and what may stand above them. */
-import { stop } from "../actions.mjs";
+/** The whole page: sidebar, the view of the address, and overlays. */
+import { stop } from "../conversation_actions.mjs";
 import { textOf } from "../reduce.mjs";
 import { navigate } from "../router.mjs";
 import { current, live, lost, path, phase, signedOut } from "../store.mjs";
@@ -12,7 +12,7 @@ import { Away } from "./away.mjs";
 import { focusComposer } from "./composer.mjs";
 import { Conversation } from "./conversation.mjs";
 import { Login } from "./login.mjs";
-import { PageFailed, NotFound } from "./lost.mjs";
+import { PageFailed, NotFound } from "./failures.mjs";
 import { openSettings, Settings } from "./settings.mjs";
 import { Help, useShortcuts } from "./shortcuts.mjs";
 import { searchThreads, Sidebar, toggleSidebar } from "./sidebar.mjs";
@@ -71,13 +71,13 @@ async function startAfterLogin(onSignedIn) {
   await onSignedIn();
 }
 
-/** Without an address of its own, so that going back leads where it did before. @param {MouseEvent} event */
+/** Moves the focus past the sidebar, without a history entry. @param {MouseEvent} event */
 function skip(event) {
   event.preventDefault();
   (document.getElementById("composer") ?? document.getElementById("view"))?.focus();
 }
 
-/** Leaves the key to others where nothing runs. */
+/** Stops the run; other handlers get the key if nothing runs. */
 function stopRunning() {
   if (phase.value === "idle") return false;
   void stop();

@@ -1,12 +1,12 @@
-/** Question if a call may run, with exactly the arguments that run, and safe from accidental answers. */
+/** Question about a tool call: shows exactly the arguments that will run, and ignores accidental answers. */
 import { html, useEffect, useId, useLayoutEffect, useRef, useState } from "../vendor/ui.mjs";
-import { editedArguments, jsonError, isMeant } from "../asking.mjs";
+import { editedArguments, jsonError, isMeant } from "../answer_checks.mjs";
 import { splitToolName } from "../calls.mjs";
 import { layOutForEditor } from "../json.mjs";
 import { me } from "../store.mjs";
 import { tCount, language, t } from "../t.mjs";
 import { announce } from "./announce.mjs";
-import { Arguments, ArgumentNames, useSeen } from "./given.mjs";
+import { Arguments, ArgumentNames, useSeenHeight } from "./arguments.mjs";
 import { Icon } from "./icons.mjs";
 import { Plain, Word } from "./plain.mjs";
 
@@ -19,10 +19,10 @@ import { Plain, Word } from "./plain.mjs";
  * @property {string} [reason]  a word to the model
  */
 
-/** When a question left the page last, answered here or elsewhere: what stood below it has moved. */
+/** Time at which a question last left the page, which moves the layout below it. */
 let answered = -Infinity;
 
-/** When something was last typed or pasted outside of a question, and not sent. */
+/** Time at which text was last typed or pasted outside of a question, and not sent. */
 let typed = -Infinity;
 
 document.addEventListener("input", ({ target }) => {
@@ -45,13 +45,13 @@ export function Approval({ data, open, onOpen, onAnswer }) {
   const [scope, setScope] = useState(/** @type {"tool" | "server"} */ ("tool"));
   const [sending, setSending] = useState(false);
   const [problem, setProblem] = useState(/** @type {any} */ (null));
-  const seen = useSeen(data.approvalId, written !== null);
+  const seen = useSeenHeight(data.approvalId, written !== null);
   const guard = useGuard(`${data.argsHash ?? data.approvalId}:${open}:${seen.all}`);
   const element = useRef(null);
   const title = useId();
   const wrong = written === null ? null : jsonError(written);
   useAnnouncement(data);
-  useFocusHandedOn(element);
+  useFocusHandover(element);
 
   const answer = (/** @type {Answer} */ said) => async (/** @type {MouseEvent} */ event) => {
     if (sending || !guard(event)) return;
@@ -241,7 +241,7 @@ function useAnnouncement(data) {
  *
  * @param {{current: HTMLElement | null}} element
  */
-function useFocusHandedOn(element) {
+function useFocusHandover(element) {
   useLayoutEffect(() => {
     return () => {
       const own = element.current;

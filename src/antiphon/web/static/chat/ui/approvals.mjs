@@ -1,12 +1,12 @@
 /** Open questions, always in view. */
-import { answer } from "../actions.mjs";
-import { arrangeParts } from "../arrange.mjs";
+import { answer } from "../conversation_actions.mjs";
+import { arrangeParts } from "../message_parts.mjs";
 import { currentParts } from "../reduce.mjs";
 import { current, live } from "../store.mjs";
 import { html, useState } from "../vendor/ui.mjs";
 import { Approval } from "./approval.mjs";
 
-/** One question is open, the others are lines that open in its place. Once in the page. */
+/** The open question; the others are lines that open in its place. Exists once in the page. */
 export function Approvals() {
   const [chosen, setChosen] = useState(/** @type {string | null} */ (null));
   const message = live.value ?? current.value?.messages.at(-1);

@@ -1,4 +1,4 @@
-/** Making an assistant, or another one of it: a name, a model, instructions, tools, questions. */
+/** Editor of an assistant: name, model, instructions, tools, starters. */
 import { saveAssistant, linkOf, loadModels, models, shareAssistant, unshareAssistant } from "../assistants.mjs";
 import { navigate } from "../router.mjs";
 import { me } from "../store.mjs";
@@ -97,7 +97,7 @@ function Servers(/** @type {{known: string[], picked: string[]}} */ { known, pic
   </fieldset>`;
 }
 
-/** The link by which others take a copy, made and taken back apart from the rest of the form. */
+/** The assistant's link, created and removed independently of the form. */
 function Share(/** @type {{assistant: Assistant}} */ { assistant }) {
   const link = assistant.shared ? linkOf(assistant.shared) : null;
   const copy = async () => {

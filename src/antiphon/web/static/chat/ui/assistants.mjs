@@ -8,8 +8,8 @@ import { AssistantEditor } from "./assistant_editor.mjs";
 import { ConfirmDialog } from "./confirm.mjs";
 import { Icon } from "./icons.mjs";
 import { Link } from "./link.mjs";
-import { Loaded, useLoaded } from "./loaded.mjs";
-import { NotFound } from "./lost.mjs";
+import { Loaded, useLoad } from "./loading.mjs";
+import { NotFound } from "./failures.mjs";
 import { Menu } from "./menu.mjs";
 import { MenuButton } from "./sidebar.mjs";
 import { toast, runAndReport } from "./toasts.mjs";
@@ -19,7 +19,7 @@ import { toast, runAndReport } from "./toasts.mjs";
 /** The list, or one of them to edit: `/assistants`, `/assistants/new`, `/assistants/{id}`. */
 export function Assistants(/** @type {{path: string}} */ { path }) {
   const id = decodeURIComponent(path.split("/")[2] ?? "");
-  const loaded = useLoaded(async () => (await loadAssistants()) ?? true);
+  const loaded = useLoad(async () => (await loadAssistants()) ?? true);
   if (!id) return html`<${List} loaded=${loaded} />`;
   const assistant = assistants.value?.find((one) => one.id === id) ?? null;
   if (id !== "new" && assistants.value && !assistant) return html`<${NotFound} text=${t("assistants.unknown")} />`;
@@ -94,7 +94,7 @@ function Card(/** @type {{assistant: Assistant}} */ { assistant }) {
 /** Page of a shared assistant's link, with a button to copy it. */
 export function SharedAssistant(/** @type {{token: string}} */ { token }) {
   const address = `/api/shared/${encodeURIComponent(token)}`;
-  const loaded = useLoaded(() => get(address), [address]);
+  const loaded = useLoad(() => get(address), [address]);
   const take = async () => {
     const copy = await runAndReport(() => post(address, {}));
     if (!copy) return;

@@ -1,23 +1,23 @@
-/** Files that go along with a message: dropped, pasted or chosen; seen before they are sent. */
+/** Attachments of a message: dropped, pasted or chosen, with a preview. */
 import { html, useEffect, useMemo, useRef, useState } from "../vendor/ui.mjs";
-import { MAX_FILES, createAttachments, isPicture } from "../attaching.mjs";
-import { revealText } from "../hidden.mjs";
-import { formatBytes } from "../measures.mjs";
+import { MAX_FILES, createAttachments, isPicture } from "../attachments.mjs";
+import { revealText } from "../hidden_characters.mjs";
+import { formatBytes } from "../units.mjs";
 import { language, t } from "../t.mjs";
 import { Icon } from "./icons.mjs";
 import { Word } from "./plain.mjs";
 
-/** @typedef {import("../attaching.mjs").Attachment} Attachment */
+/** @typedef {import("../attachments.mjs").Attachment} Attachment */
 
 /**
  * Returns the functions that add, remove and upload the files of this list.
  *
- * @param {{items: {value: Attachment[]}, limits: import("../attaching.mjs").Limits | undefined, upload: import("../attaching.mjs").Upload}} props
+ * @param {{items: {value: Attachment[]}, limits: import("../attachments.mjs").Limits | undefined, upload: import("../attachments.mjs").Upload}} props
  */
 export function useAttachments({ items, limits, upload }) {
   const now = useRef(limits);
   now.current = limits;
-  const say = (/** @type {import("../attaching.mjs").Refusal} */ { key, values }) =>
+  const say = (/** @type {import("../attachments.mjs").Refusal} */ { key, values }) =>
     t(key, { ...values, limit: formatBytes(now.current?.upload_bytes ?? 0, language.value) });
   return useMemo(() => createAttachments({ items, limits: () => now.current ?? {}, upload, say }), [items, upload]);
 }
@@ -79,7 +79,7 @@ function Sent({ part }) {
   </a>`;
 }
 
-/** The button that lets a person choose. @param {{onFiles: (files: Iterable<File>) => void, disabled?: boolean}} props */
+/** Button that opens the file chooser. @param {{onFiles: (files: Iterable<File>) => void, disabled?: boolean}} props */
 export function AttachButton({ onFiles, disabled = false }) {
   const field = useRef(/** @type {HTMLInputElement | null} */ (null));
   const chosen = () => {

@@ -5,7 +5,7 @@ import { t } from "../t.mjs";
 import { html, useEffect, useRef } from "../vendor/ui.mjs";
 import { Icon } from "./icons.mjs";
 
-/** The button that takes the focus in the branch that is opened, by the place of its message. */
+/** Position of the message whose switch takes the focus in the opened branch. */
 let wanted = /** @type {{number: number | undefined, step: string} | null} */ (null);
 
 /** @param {{number: number | undefined}} props  of the message */

@@ -1,15 +1,15 @@
 /**
  * The composer.
  *
- * The field keeps its own text: typing redraws nothing, however long the text and the conversation.
+ * The field keeps its own text, so typing renders nothing again.
  */
-import { queueEdit, send, stop } from "../actions.mjs";
+import { queueEdit, send, stop } from "../conversation_actions.mjs";
 import { upload } from "../api.mjs";
-import { readyFiles } from "../attaching.mjs";
+import { readyFiles } from "../attachments.mjs";
 import { draftOf, storeDraft } from "../drafts.mjs";
 import { messageKey } from "../history.mjs";
 import { threadOf } from "../router.mjs";
-import { isHere, personId } from "../sending.mjs";
+import { isHere, personId } from "../send.mjs";
 import { begunHere, current, editing, me, path, pending, phase, prefs, refill } from "../store.mjs";
 import { t } from "../t.mjs";
 import { html, signal, useEffect, useLayoutEffect, useMemo, useRef, useSignal } from "../vendor/ui.mjs";
@@ -19,7 +19,7 @@ import { Picker } from "./picker.mjs";
 import { toast } from "./toasts.mjs";
 
 const DRAFT_MS = 250;
-/** Where the browser does not size the field by itself. */
+/** For browsers that do not size the field by themselves. */
 const MOST_ROWS = 12;
 
 /** @typedef {import("../drafts.mjs").Draft["files"]} Files */
@@ -64,7 +64,7 @@ export function Composer({ onSent }) {
   const keyed = (/** @type {KeyboardEvent} */ event) => {
     // An input method takes Enter for itself; Safari says so only by the number of the key.
     if (event.isComposing || event.keyCode === 229) return;
-    if (sends(event)) {
+    if (isSendKey(event)) {
       event.preventDefault();
       submit();
     } else if (event.key === "ArrowUp" && area.current?.value === "" && editLast()) {
@@ -115,7 +115,7 @@ function tooLong(text) {
 }
 
 /** Returns true if this Enter sends: with Ctrl or Cmd always, with Shift never. @param {KeyboardEvent} event */
-function sends(event) {
+function isSendKey(event) {
   if (event.key !== "Enter" || event.shiftKey || event.altKey) return false;
   return event.ctrlKey || event.metaKey || prefs.value.enterSends;
 }

@@ -1,8 +1,8 @@
 /** The open conversation: messages, unsent messages, and the composer. */
-import { loadEarlier, send } from "../actions.mjs";
+import { loadEarlier, send } from "../conversation_actions.mjs";
 import { draftOf, storeDraft } from "../drafts.mjs";
 import { asMessage } from "../outbox.mjs";
-import { isHere, personId, currentTitle } from "../sending.mjs";
+import { isHere, personId, currentTitle } from "../send.mjs";
 import { current, live, opening, pending, phase, problem } from "../store.mjs";
 import { t } from "../t.mjs";
 import { html, useEffect, useLayoutEffect, useRef } from "../vendor/ui.mjs";
@@ -15,7 +15,7 @@ import { MenuButton } from "./sidebar.mjs";
 import { Latest, useStick } from "./stick.mjs";
 import { ThreadUsage } from "./usage.mjs";
 
-/** Scrolling is over when nothing moved for so long. */
+/** Milliseconds without movement after which scrolling is over. */
 const STILL_MS = 300;
 
 /** Distance above the view at which earlier messages are loaded. */
@@ -28,7 +28,7 @@ export function Conversation() {
   const rows = useRows();
   const thread = current.value?.thread ?? null;
   const stick = useStick(scroll, rows.length, thread?.id ?? null);
-  useKeptScroll(scroll, thread?.id ?? null);
+  useStoredScroll(scroll, thread?.id ?? null);
   const empty = rows.length === 0 && opening.value === null;
   return html`
     <div class="topbar">
@@ -83,7 +83,7 @@ const savedRow = (message) =>
 const pendingRow = (entry) => html`<${Person} key=${entry.id} message=${asMessage(entry)} entry=${entry} />`;
 
 /**
- * Whether a message that was sent by a page before this one is in the history already: it is not
+ * Returns true if a message sent before a reload is in the history already: it is not
  * known yet that it arrived, and must not be seen twice.
  *
  * @param {import("../outbox.mjs").Entry} entry @param {Message | undefined} last
@@ -91,7 +91,7 @@ const pendingRow = (entry) => html`<${Person} key=${entry.id} message=${asMessag
 const isInHistory = (entry, last) =>
   entry.restored === true && last?.role === "user" && last.parts.some((part) => part.type === "text" && part.text === entry.text);
 
-/** Asks for the messages before these when one comes near them. @param {{root: {current: HTMLElement | null}, first: string | undefined}} props */
+/** Loads earlier messages when the reader comes near the first. @param {{root: {current: HTMLElement | null}, first: string | undefined}} props */
 function Earlier({ root, first }) {
   const mark = useRef(null);
   useEffect(() => {
@@ -119,7 +119,7 @@ async function keepScrollPosition(scroll) {
 }
 
 /** Keeps how far a thread was read, and comes back there. @param {{current: HTMLElement | null}} scroll @param {string | null} thread */
-function useKeptScroll(scroll, thread) {
+function useStoredScroll(scroll, thread) {
   useLayoutEffect(() => {
     const element = scroll.current;
     if (!element || thread === null) return undefined;

@@ -4,7 +4,7 @@ import { cloneElement, html, useId, useState } from "../vendor/ui.mjs";
 import { sentence } from "./toasts.mjs";
 
 /**
- * One thing to fill in: its label, the control (the only child), and a word of advice.
+ * Form field: label, control (the only child), and a hint.
  *
  * @param {{label: string, hint?: string, children?: any}} props
  */

@@ -1,4 +1,4 @@
-/** Small drawings on a field of 24 by 24, in lines of the text's colour. */
+/** Icons of 24 by 24, drawn in the text's colour. */
 import { html } from "../vendor/ui.mjs";
 
 const LINES = {

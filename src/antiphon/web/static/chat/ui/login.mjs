@@ -61,7 +61,7 @@ function WithPassword(/** @type {{onDone: () => void}} */ { onDone }) {
   <//>`;
 }
 
-/** A refusal in words of the page. @param {import("../api.mjs").Problem} problem */
+/** Returns the text of a refusal. @param {import("../api.mjs").Problem} problem */
 function refusalWords(problem) {
   if (problem.status === 401) return { code: problem.code, message: t("login.wrong") };
   if (problem.status === 429 && problem.retryAfter) {
@@ -87,7 +87,7 @@ async function readLoginOptions() {
   }
 }
 
-/** Where the person wanted to go, always a place of this page. */
+/** Returns the path to open after the login, always one of this page. */
 function targetPath() {
   // Two slashes would name another host.
   return path.value.startsWith("/login") || !/^\/(?!\/)/.test(path.value) ? "/" : path.value;

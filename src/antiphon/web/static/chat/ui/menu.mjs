@@ -1,4 +1,4 @@
-/** A button that opens a short list of things to do, by mouse, finger and keys alike. */
+/** Menu: a button that opens a short list of actions, by mouse, touch or keys. */
 import { html, useId, useRef, useState } from "../vendor/ui.mjs";
 import { Icon } from "./icons.mjs";
 
@@ -42,7 +42,7 @@ export function Menu({ label, icon = "more", choices, className = "icon-button" 
   `;
 }
 
-/** Below the button, or above it where there is no room, and always within the window. */
+/** Places the menu below the button, or above it if there is no room, within the window. */
 function place(/** @type {HTMLElement} */ list, /** @type {HTMLElement} */ button) {
   const at = button.getBoundingClientRect();
   const { offsetWidth: width, offsetHeight: height } = list;
@@ -57,7 +57,7 @@ function walk(/** @type {KeyboardEvent} */ event, /** @type {HTMLElement} */ lis
   const here = items.indexOf(/** @type {HTMLElement} */ (document.activeElement));
   const next = { ArrowDown: here + 1, ArrowUp: here - 1, Home: 0, End: -1 }[event.key];
   if (event.key === "Tab") return list.hidePopover();
-  // What the menu stands in has a meaning for Esc too; the browser closes the menu.
+  // The surroundings handle Esc too; the browser closes the menu.
   if (event.key === "Escape") return event.stopPropagation();
   if (next === undefined) return undefined;
   event.preventDefault();

@@ -1,6 +1,6 @@
 /** One message of the user or the assistant. */
-import { answer, edit, queueEdit, queueRemove, regenerate, retryPending, send, stopTool } from "../actions.mjs";
-import { arrangeParts } from "../arrange.mjs";
+import { answer, edit, queueEdit, queueRemove, regenerate, retryPending, send, stopTool } from "../conversation_actions.mjs";
+import { arrangeParts } from "../message_parts.mjs";
 import { messageKey } from "../history.mjs";
 import { outcomeOf } from "../outcome.mjs";
 import { outcomeWords } from "../problems.mjs";
@@ -18,7 +18,7 @@ import { Reasoning } from "./reasoning.mjs";
 import { Tools } from "./tool.mjs";
 import { MessageUsage } from "./usage.mjs";
 
-/** Of what a person wrote so much is shown at first: they know it, and it may be a book. */
+/** Characters and lines of a user's message that are shown at first. */
 const WRITTEN_CHARACTERS = 4000;
 const WRITTEN_LINES = 40;
 const COPIED_MS = 1500;

@@ -8,7 +8,7 @@ import { Field, Form } from "./forms.mjs";
 import { Icon } from "./icons.mjs";
 import { runAndReport } from "./toasts.mjs";
 
-/** The assistant and the model of what is sent next. */
+/** The assistant and the model of the next message. */
 export function Picker() {
   useEffect(() => {
     runAndReport(() => Promise.all([models.value ?? loadModels(), assistants.value ?? loadAssistants()]));
@@ -59,7 +59,7 @@ export function ModelOptions(/** @type {{selected: string | null}} */ { selected
   );
 }
 
-/** The model that answers when none is chosen, by its name. */
+/** Returns the name of the default model. */
 function defaultModelName() {
   const model = chosenAssistant.value?.model ?? me.value?.model;
   return model ? t("picker.usual_model", { model: model.split(":").slice(1).join(":") || model }) : t("picker.no_model");
@@ -69,7 +69,7 @@ function nameOf(/** @type {{id: string, provider: string}} */ { id, provider }) 
   return id.startsWith(`${provider}:`) ? id.slice(provider.length + 1) : id;
 }
 
-/** The button for what this thread's model is told first. */
+/** Button that opens the system prompt of the thread. */
 export function SystemPrompt() {
   const [open, setOpen] = useState(false);
   const label = t(threadSystem.value ? "system.edit" : "system.add");
@@ -97,7 +97,7 @@ export function SystemPrompt() {
 /** Questions to begin with where an assistant names none, each with the tool that answers it. */
 const SUGGESTED = { flights: "get_flight_times", weather: "get_weather", arithmetic: "calculate" };
 
-/** Those of them that this chat has a tool for. */
+/** Returns the starters for which this chat has a tool. */
 function suggestedStarters() {
   const offered = new Set((me.value?.tools ?? []).map((/** @type {{name: string}} */ tool) => tool.name));
   return Object.entries(SUGGESTED).filter(([, tool]) => offered.has(tool)).map(([about]) => t(`starters.${about}`));

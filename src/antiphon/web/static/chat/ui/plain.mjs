@@ -1,19 +1,19 @@
 /** Untrusted text: invisible characters are revealed, long text is cut and can be opened. */
 import { html, useLayoutEffect, useMemo } from "../vendor/ui.mjs";
 import { useFold } from "../folds.mjs";
-import { codeOf, lookalikes, collapseBlanks, revealPieces } from "../hidden.mjs";
+import { codeOf, lookalikes, collapseBlanks, revealPieces } from "../hidden_characters.mjs";
 import { joinTokens, layOut, wholeCharacters } from "../json.mjs";
-import { formatBytes } from "../measures.mjs";
+import { formatBytes } from "../units.mjs";
 import { language, t } from "../t.mjs";
 
 /** Characters and lines that are shown at first. */
 const LIMIT = 1600;
 const LINES = 16;
 
-/** Of laid out JSON more would be more elements than a reader has eyes for: it goes on uncoloured. */
+/** Limit on coloured tokens of JSON; the rest is plain text. */
 const MOST_COLOURED = 20_000;
 
-/** Characters of a block. A browser lays out only those blocks that are seen. */
+/** Characters of a block. Browsers lay out only visible blocks. */
 const BLOCK = 6000;
 
 /**
@@ -60,7 +60,7 @@ export function Revealed({ text, judged = false }) {
   return revealPieces(text, judged).map((piece) => (piece.kind === "text" ? piece.text : html`<${Sign} piece=${piece} />`));
 }
 
-/** @param {{piece: import("../hidden.mjs").Piece}} props */
+/** @param {{piece: import("../hidden_characters.mjs").Piece}} props */
 function Sign({ piece }) {
   switch (piece.kind) {
     case "tags":

@@ -2,12 +2,12 @@
 import { html } from "../vendor/ui.mjs";
 import { useSeconds } from "../elapsed.mjs";
 import { useFold } from "../folds.mjs";
-import { formatSeconds } from "../measures.mjs";
+import { formatSeconds } from "../units.mjs";
 import { tCount, language, t } from "../t.mjs";
 import { Icon } from "./icons.mjs";
 import { Markdown } from "./markdown.mjs";
 
-/** Where a model's tokens are not counted, this many characters are about one. */
+/** Characters per token, approximately, for models whose tokens are not counted. */
 const CHARACTERS_PER_TOKEN = 4;
 
 /**

@@ -1,7 +1,7 @@
 /** Settings dialog: appearance, language and the user's login. */
 import { post } from "../api.mjs";
 import { forgetDrafts } from "../drafts.mjs";
-import { personId } from "../sending.mjs";
+import { personId } from "../send.mjs";
 import { me, prefs } from "../store.mjs";
 import { LANGUAGES, LANGUAGE_NAMES, loadLanguage, t } from "../t.mjs";
 import { THEMES, applyTheme } from "../theme.mjs";
@@ -121,9 +121,9 @@ async function signOut() {
   if (await runAndReport(() => post("/api/logout", {}))) leave();
 }
 
-/** To the login with an empty memory: nothing that the person wrote stays in the browser. */
+/** Clears what the user wrote from the browser, and opens the login. */
 function leave() {
-  // The composer keeps what is in it when the page goes; this comes after.
+  // The composer stores its text when the page closes; this runs afterwards.
   window.addEventListener("pagehide", () => forgetDrafts(personId()), { once: true });
   window.location.assign("/login");
 }

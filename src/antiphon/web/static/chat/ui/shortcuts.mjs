@@ -1,10 +1,10 @@
 /** Keyboard shortcuts, and the sheet that lists them. */
 import { html, signal, useEffect, useRef } from "../vendor/ui.mjs";
-import { SHORTCUTS, shortcutFor, keyLabels } from "../keys.mjs";
+import { SHORTCUTS, shortcutFor, keyLabels } from "../shortcuts.mjs";
 import { t } from "../t.mjs";
 import { Dialog } from "./dialog.mjs";
 
-/** @typedef {import("../keys.mjs").Shortcut} Shortcut */
+/** @typedef {import("../shortcuts.mjs").Shortcut} Shortcut */
 
 const helpOpen = signal(false);
 

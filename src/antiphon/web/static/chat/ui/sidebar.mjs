@@ -1,7 +1,7 @@
 /** Sidebar: threads by day, and links to the other views. */
-import { byDay, keyOf } from "../days.mjs";
-import { newThread } from "../actions.mjs";
-import { isUnread, markSeen } from "../seen.mjs";
+import { groupByDay, keyOf } from "../day_groups.mjs";
+import { newThread } from "../conversation_actions.mjs";
+import { isUnread, markSeen } from "../unread.mjs";
 import { current, me, path, phase, threads } from "../store.mjs";
 import { language, t } from "../t.mjs";
 import { deleteThread, exportThread, loadThreads, moreThreads, renameThread, searchFor } from "../threads.mjs";
@@ -43,7 +43,7 @@ function walkThreads(event) {
   stops[to].focus();
 }
 
-/** The button that opens the sidebar, first in every top bar; not there while the sidebar is. */
+/** Button that opens the sidebar, first in every top bar; hidden while the sidebar is open. */
 export function MenuButton() {
   if (sidebarOpen.value && !narrow()) return null;
   return html`<button
@@ -113,7 +113,7 @@ function Threads() {
     return html`<div class="threads"><p class="side-empty muted small">${said}</p></div>`;
   }
   return html`<div class="threads" onScroll=${moreAtEnd}>
-    ${byDay(data, new Date()).map(
+    ${groupByDay(data, new Date()).map(
       (group) => html`<section key=${keyOf(group.day)}>
         <h2>${dayName(group.day)}</h2>
         <ul class="thread-list">
@@ -159,7 +159,7 @@ function Sign({ thread, here }) {
   return !here && isUnread(thread) ? sign("unread", t("threads.unread")) : null;
 }
 
-/** A title in the making: Enter or going elsewhere keeps it, Escape does not. */
+/** Editor of a title: Enter or leaving the field saves it, Escape does not. */
 function TitleField(/** @type {{thread: import("../threads.mjs").Thread, onEnd: () => void}} */ { thread, onEnd }) {
   const field = useRef(null);
   const ended = useRef(false);
@@ -207,7 +207,7 @@ function Foot() {
   </div>`;
 }
 
-function dayName(/** @type {import("../days.mjs").Group<any>["day"]} */ day) {
+function dayName(/** @type {import("../day_groups.mjs").Group<any>["day"]} */ day) {
   if ("name" in day) return t(`days.${day.name}`);
   return new Intl.DateTimeFormat(language.value, { month: "long", year: "numeric" }).format(day.month);
 }
@@ -217,7 +217,7 @@ function moreAtEnd(/** @type {Event} */ event) {
   if (list.scrollTop + list.clientHeight > list.scrollHeight - 200) moreThreads();
 }
 
-/** On a phone the sidebar lies over the view: it takes the focus, and Escape puts it away. */
+/** On a phone the sidebar covers the view: it takes the focus, and Escape closes it. */
 function useDrawer(/** @type {{current: HTMLElement | null}} */ nav, /** @type {boolean} */ open) {
   useEffect(() => {
     if (!open || !narrow()) return undefined;

@@ -1,6 +1,6 @@
 /** Keeps the end of a conversation in view unless the reader has scrolled up. */
 import { html, signal, useEffect, useLayoutEffect, useMemo } from "../vendor/ui.mjs";
-import { isAway } from "../sticking.mjs";
+import { isAway } from "../follow_end.mjs";
 import { tCount, t } from "../t.mjs";
 import { Icon } from "./icons.mjs";
 
@@ -107,7 +107,7 @@ function createStick(ref) {
 /** @param {HTMLElement} element */
 const measure = ({ scrollTop: top, scrollHeight: height, clientHeight: view }) => ({ top, height, view });
 
-/** Whether something between the two takes the wheel for itself. @param {EventTarget | null} target @param {HTMLElement} outer */
+/** Returns true if an element between the two scrolls by itself. @param {EventTarget | null} target @param {HTMLElement} outer */
 function scrollsInside(target, outer) {
   for (let at = target; at instanceof HTMLElement && at !== outer; at = at.parentElement) {
     if (at.scrollTop > 0 && /auto|scroll/.test(getComputedStyle(at).overflowY)) return true;

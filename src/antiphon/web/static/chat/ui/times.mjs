@@ -7,7 +7,7 @@ const STEPS = /** @type {const} */ ([
   ["minute", 60_000],
 ]);
 
-/** How long ago: "3 hours ago"; "just now" within the minute. */
+/** Formats the time passed: "3 hours ago"; "just now" within the minute. */
 export function ago(/** @type {number} */ moment, /** @type {number} */ now = Date.now()) {
   const past = now - moment;
   const [unit, length] = STEPS.find(([, milliseconds]) => past >= milliseconds) ?? [];
@@ -15,13 +15,13 @@ export function ago(/** @type {number} */ moment, /** @type {number} */ now = Da
   return new Intl.RelativeTimeFormat(language.value, { numeric: "auto" }).format(-Math.floor(past / length), unit);
 }
 
-/** Day and time, written short. */
+/** Formats day and time, short. */
 export function moment(/** @type {number} */ at) {
   const written = { dateStyle: "medium", timeStyle: "short" };
   return new Intl.DateTimeFormat(language.value, /** @type {any} */ (written)).format(new Date(at));
 }
 
-/** The day, written short. */
+/** Formats the day, short. */
 export function day(/** @type {string} */ day) {
   const written = { month: "short", day: "numeric", timeZone: "UTC" };
   return new Intl.DateTimeFormat(language.value, /** @type {any} */ (written)).format(new Date(`${day}T00:00:00Z`));

@@ -1,10 +1,10 @@
-/** Tool calls of an answer: each a line that opens, many of them as one group. */
+/** Tool calls of an answer: each is a line that opens; many form a group. */
 import { html, useMemo, useState } from "../vendor/ui.mjs";
 import { argumentsOf, countTools, isOpen, getForCall, outputOf, stateOf, tally, splitToolName } from "../calls.mjs";
 import { useSeconds } from "../elapsed.mjs";
 import { useFold } from "../folds.mjs";
 import { shorten } from "../json.mjs";
-import { formatSeconds } from "../measures.mjs";
+import { formatSeconds } from "../units.mjs";
 import { me } from "../store.mjs";
 import { tCount, language, t } from "../t.mjs";
 import { AttachmentList } from "./attachments.mjs";
@@ -13,26 +13,26 @@ import { Plain, Revealed, Word } from "./plain.mjs";
 import { Reasoning } from "./reasoning.mjs";
 
 /**
- * @typedef {import("../arrange.mjs").Item} Item
+ * @typedef {import("../message_parts.mjs").Item} Item
  * @typedef {import("../calls.mjs").CallState} CallState
  * @typedef {import("../calls.mjs").Status} Status
  *
  * @typedef {object} Known  what is known of a group's calls beside their parts
  * @property {string} message  id of the message that they belong to
- * @property {boolean} live  whether its run goes on
+ * @property {boolean} live  true while its run goes on
  * @property {Readonly<Record<string, Status>>} [statuses]
  * @property {Record<string, any>} [approvals]
- * @property {Record<string, import("../arrange.mjs").Part[]>} [files]  what calls gave beside their words
+ * @property {Record<string, import("../message_parts.mjs").Part[]>} [files]  what calls gave beside their words
  * @property {(callId: string) => Promise<unknown>} [onStop]  gives nothing where it did not come through
  */
 
-/** More calls than this begin as one line; what runs or failed is seen all the same. */
+/** Calls beyond which a group starts closed; running and failed calls stay visible. */
 const FEW = 4;
 
-/** Characters of arguments and result that a line has room for, on the widest screen. */
+/** Characters of arguments and result that fit into a line on the widest screen. */
 const LINE = 160;
 
-/** Arguments of so many characters stand in the line as a whole, and nowhere else. */
+/** Arguments up to this length are shown in the line only. */
 const SHORT = 72;
 
 /** Characters of a tool's own words on its progress that are shown at first. */
@@ -146,7 +146,7 @@ function Result({ output, state, name }) {
 /**
  * Progress of a running tool, its output so far, and a button to stop it alone.
  *
- * @param {{part: import("../arrange.mjs").Part, status?: Status, callId: string, name: string, onStop?: Known["onStop"]}} props
+ * @param {{part: import("../message_parts.mjs").Part, status?: Status, callId: string, name: string, onStop?: Known["onStop"]}} props
  */
 function Progress({ part, status, callId, name, onStop }) {
   const [stopping, setStopping] = useState(false);

@@ -17,7 +17,7 @@ export function ThreadUsage(/** @type {{messages: {metadata?: import("../usage.m
   return html`<${Used} summary=${summary(usage, cost)} details=${parts(usage)} className="thread-usage" />`;
 }
 
-/** A count that tells what it is made of when it is pressed: not everybody has a pointer to rest on it. */
+/** A count that shows its details when pressed, as touch screens have no hover. */
 function Used(/** @type {{summary: string, details: string, className?: string}} */ { summary: words, details, className = "" }) {
   const [open, setOpen] = useState(false);
   return html`<button
@@ -26,18 +26,18 @@ function Used(/** @type {{summary: string, details: string, className?: string}}
   >${words}${open && html`<span class="usage-details">${details}</span>`}</button>`;
 }
 
-/** Money as it is small: three digits that count, however many zeros stand before them. */
+/** Formats small amounts of money: three significant digits. */
 export function money(/** @type {number} */ dollars) {
   const digits = dollars >= 1 ? { maximumFractionDigits: 2 } : { maximumSignificantDigits: 2, maximumFractionDigits: 6 };
   return new Intl.NumberFormat(language.value, { style: "currency", currency: "USD", ...digits }).format(dollars);
 }
 
-/** A count as it is said in passing: 12,400 is 12.4K. */
+/** Formats a count, short: 12,400 is 12.4K. */
 export function short(/** @type {number} */ count) {
   return new Intl.NumberFormat(language.value, { notation: "compact", maximumFractionDigits: 1 }).format(count);
 }
 
-/** A count to the last digit. */
+/** Formats a count with all digits. */
 export function whole(/** @type {number} */ count) {
   return new Intl.NumberFormat(language.value).format(count);
 }

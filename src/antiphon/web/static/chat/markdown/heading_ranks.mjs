@@ -1,23 +1,23 @@
 /**
  * Heading levels of an answer for screen readers: each one level below its parent.
  *
- * Models begin with any level and leave levels out; how large a heading is drawn stays as they chose.
+ * Models begin with any level and skip levels. The size of a heading stays as they chose.
  *
  * @module
  */
 
-/** The heading of the page is the first. */
+/** Rank of an answer's first heading; the page's own heading has rank 1. */
 const TOP = 2;
 
-/** Says of each heading in an answer what rank it has. @param {Element} answer */
-export function rank(answer) {
+/** Sets `aria-level` on each heading of an answer. @param {Element} answer */
+export function setHeadingRanks(answer) {
   const headings = [...answer.querySelectorAll("h1, h2, h3, h4, h5, h6")];
-  const levels = ranks(headings.map(({ tagName }) => Number(tagName[1])));
+  const levels = headingRanks(headings.map(({ tagName }) => Number(tagName[1])));
   headings.forEach((heading, place) => heading.setAttribute("aria-level", String(levels[place])));
 }
 
-/** Ranks in place of levels, none left out on the way down. @param {readonly number[]} levels */
-export function ranks(levels) {
+/** Returns ranks for these levels, without gaps on the way down. @param {readonly number[]} levels */
+export function headingRanks(levels) {
   /** @type {number[]} */
   const above = [];
   return levels.map((level) => {

@@ -1,8 +1,8 @@
 /**
- * Markup becomes part of the page here and nowhere else: text in, a fragment out, through DOMPurify.
+ * Sanitizer: the only place where markup becomes part of the page, through DOMPurify.
  *
- * What we write ourselves is escaped already. This is the second wall, and what the page's policy
- * lets through: its Trusted Types name no other policy.
+ * The markup is escaped already; this is the second line of defence. The page's Trusted Types policy
+ * admits no other way.
  */
 import DOMPurify from "../vendor/dompurify.mjs";
 
@@ -19,12 +19,12 @@ const TEXT = {
 };
 const CODE = { ...TEXT, ALLOWED_TAGS: ["span", "#text"], ALLOWED_ATTR: ["class"] };
 
-/** A block of an answer, without anything that could act. */
+/** Returns the fragment of a block, without active content. */
 export function safeText(/** @type {string} */ markup) {
   return /** @type {DocumentFragment} */ (DOMPurify.sanitize(markup, TEXT));
 }
 
-/** Coloured code: words in spans. */
+/** Returns the fragment of coloured code: words in spans. */
 export function safeCode(/** @type {string} */ markup) {
   return /** @type {DocumentFragment} */ (DOMPurify.sanitize(markup, CODE));
 }

@@ -17,7 +17,7 @@ const DAY = 24 * 60 * 60 * 1000;
  * @param {Date} now
  * @returns {Group<Item>[]}
  */
-export function byDay(items, now) {
+export function groupByDay(items, now) {
   /** @type {Group<Item>[]} */
   const groups = [];
   for (const item of items) {

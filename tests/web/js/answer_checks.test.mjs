@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { editedArguments, jsonError, isMeant } from "../../../src/antiphon/web/static/chat/asking.mjs";
+import { editedArguments, jsonError, isMeant } from "../../../src/antiphon/web/static/chat/answer_checks.mjs";
 
 const pressed = { now: 1000, appeared: 0, moved: -Infinity };
 

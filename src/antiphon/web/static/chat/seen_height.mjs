@@ -18,5 +18,5 @@ export const seenTo = (before, { top, height }) => (top <= before + ROUNDING ? M
 /** Returns true if the whole column has been seen. @param {number} seen @param {View} view */
 export const isSeenWhole = (seen, { whole }) => seen >= whole - ROUNDING;
 
-/** Where the next part begins: a line of the last one stays in view. @param {number} seen @param {View} view */
+/** Returns the start of the next part, which repeats the last line of this one. @param {number} seen @param {View} view */
 export const nextPart = (seen, { height, whole }) => Math.max(0, Math.min(seen - Math.min(24, height / 4), whole - height));

@@ -1,14 +1,14 @@
-/** When there is time to draw: once a frame at most, and never most of the time. */
+/** Scheduling of drawing: at most once per frame, and never most of the time. */
 
-/** After a drawing that took long, three times as long is left to the reader's keys and scrolling. */
+/** After a slow drawing, three times its duration is left free for keys and scrolling. */
 const REST = 3;
 
 /**
- * Calls the last work it was given when a frame is due. Nothing is drawn for a page that nobody sees.
+ * Returns a queue that runs the newest work at the next frame. Nothing is drawn in a hidden page.
  *
  * @returns {{soon: (work: () => void) => void, never: () => void}}
  */
-export function frames() {
+export function createFrameQueue() {
   /** @type {(() => void) | null} */
   let waiting = null;
   let asked = 0;
@@ -31,8 +31,8 @@ export function frames() {
   };
 }
 
-/** Calls back once an element comes near the window; each element once, the last work it was given. */
-export function sight() {
+/** Returns a queue that runs the newest work of an element, once, when it comes near the window. */
+export function createSightQueue() {
   /** @type {WeakMap<Element, () => void>} */
   const works = new WeakMap();
   /** @type {IntersectionObserver | undefined} */

@@ -4,15 +4,15 @@ import { html, useCallback, useEffect, useRef, useState } from "../vendor/ui.mjs
 import { sentence } from "./toasts.mjs";
 
 /**
- * What `load` gives, read when the view is first shown and whenever `again` is called; the last
- * question counts, whichever answer comes last.
+ * Loads data when the view is first shown and whenever `again` is called. The newest request counts,
+ * whichever response comes last.
  *
  * @template Data
  * @param {() => Promise<Data>} load
- * @param {readonly unknown[]} [inputs] what makes it another question
+ * @param {readonly unknown[]} [inputs] values that cause a new request when they change
  * @returns {{data: Data | undefined, problem: unknown, again: () => Promise<void>}}
  */
-export function useLoaded(load, inputs = []) {
+export function useLoad(load, inputs = []) {
   const [state, setState] = useState({ data: undefined, problem: null });
   const asked = useRef(0);
   const again = useCallback(async () => {

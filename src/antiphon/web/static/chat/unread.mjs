@@ -6,7 +6,7 @@
  * @module
  */
 
-import { writeStored, readStored } from "./keeping.mjs";
+import { writeStored, readStored } from "./storage.mjs";
 import { signal } from "./vendor/ui.mjs";
 
 const NAME = "antiphon.seen";

@@ -1,10 +1,10 @@
 /** Usage added up for charts: by day, by model, by owner. */
 
 /**
- * @typedef {object} Row  what one model did for one person on one day
+ * @typedef {object} Row  usage of one model by one person on one day
  * @property {string} day  "2026-11-21"
  * @property {string} model
- * @property {string} person  what the person is called
+ * @property {string} person  name of the person
  * @property {number} runs
  * @property {number} input_tokens
  * @property {number} output_tokens
@@ -22,7 +22,7 @@ const AMOUNTS = {
   runs: (row) => row.runs,
 };
 
-/** The sum over all rows. */
+/** Returns the sum over all rows. */
 export function sum(/** @type {readonly Row[]} */ rows, /** @type {Measure} */ measure) {
   return rows.reduce((whole, row) => whole + AMOUNTS[measure](row), 0);
 }

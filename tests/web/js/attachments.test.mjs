@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { MAX_FILES, createAttachments, readableType, readyFiles, refusal } from "../../../src/antiphon/web/static/chat/attaching.mjs";
+import { MAX_FILES, createAttachments, readableType, readyFiles, refusal } from "../../../src/antiphon/web/static/chat/attachments.mjs";
 
 const bytes = (/** @type {string} */ text) => new TextEncoder().encode(text);
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { lookalikes, revealPieces, revealText } from "../../../src/antiphon/web/static/chat/hidden.mjs";
+import { lookalikes, revealPieces, revealText } from "../../../src/antiphon/web/static/chat/hidden_characters.mjs";
 
 test("plain words are one piece", () => {
   assert.deepEqual(revealPieces("A plain\ttext,\nin two lines."), [

@@ -1,8 +1,8 @@
-/** Arguments of a call that waits for approval: long values are cut one by one, and it is tracked if all were seen. */
+/** Arguments of a call that waits for approval: long values are cut, and the part seen is tracked. */
 import { html, useLayoutEffect, useMemo, useRef, useState } from "../vendor/ui.mjs";
 import { useFold } from "../folds.mjs";
 import { members } from "../json.mjs";
-import { isSeenWhole, nextPart, seenTo } from "../seeing.mjs";
+import { isSeenWhole, nextPart, seenTo } from "../seen_height.mjs";
 import { tCount, t } from "../t.mjs";
 import { Icon } from "./icons.mjs";
 import { Plain, Word } from "./plain.mjs";
@@ -10,20 +10,20 @@ import { Plain, Word } from "./plain.mjs";
 /** Names that stand in the head. */
 const MOST_NAMES = 60;
 
-/** A longer name is cut, and opens, as values do. */
+/** Characters of a name that are shown at first. */
 const LONG_NAME = 60;
 
 /** Characters and lines of a value that are shown at first, where there are so few of them and where there are many. */
 const ROOM = { few: [600, 8], some: [300, 4], many: [160, 2] };
 
-/** @typedef {ReturnType<typeof useSeen>} Seen */
+/** @typedef {ReturnType<typeof useSeenHeight>} Seen */
 
 /**
  * Tracks if all arguments of a question have been in view, and scrolls on to the others.
  *
  * @param {string} question @param {boolean} isOwn  whether they write the arguments themselves
  */
-export function useSeen(question, isOwn) {
+export function useSeenHeight(question, isOwn) {
   const [all, setAll] = useState(false);
   const body = useRef(/** @type {HTMLElement | null} */ (null));
   const list = useRef(/** @type {HTMLElement | null} */ (null));
@@ -84,7 +84,7 @@ export function ArgumentNames({ text }) {
     .map(({ name }, place) => html`${place > 0 && ", "}<code><${Word} text=${name} judged most=${40} /></code>`)}${given.length > MOST_NAMES && " …"}</p>`;
 }
 
-/** All of them. @param {{text: string, name: string, seen: Seen, onEdit: () => void}} props */
+/** All arguments. @param {{text: string, name: string, seen: Seen, onEdit: () => void}} props */
 export function Arguments({ text, name, seen, onEdit }) {
   const given = useMemo(() => members(text), [text]);
   const empty = /^\s*(\{\s*\})?\s*$/.test(text);

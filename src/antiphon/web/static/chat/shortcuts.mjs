@@ -26,7 +26,7 @@ export const SHORTCUTS = [
  * Returns the shortcut of a key press, or null.
  *
  * @param {{key: string, ctrlKey: boolean, metaKey: boolean, altKey: boolean, shiftKey: boolean, isComposing?: boolean, repeat?: boolean}} pressed
- * @param {boolean} typing whether it went to a field
+ * @param {boolean} typing true if it went to a field
  * @returns {Shortcut | null}
  */
 export function shortcutFor(pressed, typing) {

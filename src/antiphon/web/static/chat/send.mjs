@@ -22,7 +22,7 @@ import {
 import { foldEvents, NOTHING, textOf } from "./reduce.mjs";
 import { ADOPTED_AFTER_MS, asMessage, bodyOf, forgetEntry, isOutbox, storeEntry, storedEntries } from "./outbox.mjs";
 import { navigate } from "./router.mjs";
-import { waitingForServers } from "./servers.mjs";
+import { showServersWhile } from "./servers.mjs";
 import { eventReader } from "./sse.mjs";
 import { begunHere, current, me, opening, path, pending, phase, prefs, refill, run, signedOut, threadSystem } from "./store.mjs";
 import { notifyTabs } from "./tabs.mjs";
@@ -112,7 +112,7 @@ export async function deliver() {
       (known, signal) =>
         known.message
           ? attachToRun(known.message.id, known, signal)
-          : waitingForServers(() => fetchOk(PROCESS, { ...jsonInit("POST", bodyOf(entry)), signal })).catch((error) => retryLater(entry, error)),
+          : showServersWhile(() => fetchOk(PROCESS, { ...jsonInit("POST", bodyOf(entry)), signal })).catch((error) => retryLater(entry, error)),
       ({ message }) => message && markAccepted(entry, message),
     );
     if (end) await finishRun(end);

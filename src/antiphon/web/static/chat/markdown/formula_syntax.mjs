@@ -1,28 +1,28 @@
 /**
- * Where formulas are in Markdown: `$x$`, `$$x$$`, `\(x\)` and `\[x\]`, as rules for marked.
+ * Syntax of formulas in Markdown: `$x$`, `$$x$$`, `\(x\)` and `\[x\]`, as extensions of marked.
  *
- * A formula never holds an empty line, so nobody has to wait for the end of the text to know that a
- * dollar was a dollar. What a formula looks like is not said here: see `formulas.mjs`.
+ * A formula contains no empty line, so a dollar sign is known to be text before the whole text is
+ * there. `formulas.mjs` renders formulas.
  */
 
 /** A formula on lines of its own; a line may follow at once, as after any block. */
 const BLOCK = /^ {0,3}(?:\$\$((?:(?!\n[ \t]*\n)[^$]|\\\$)+?)\$\$|\\\[((?:(?!\n[ \t]*\n)[^])+?)\\\])[ \t]*(?:\n|$)/;
-/** In a line; after pandoc: no space inside the dollars, and no digit after them, for money is no formula. */
+/** Inline formula, by pandoc's rules: no space inside the dollars and no digit after them, as in prices. */
 const INLINE =
   /^(?:\$\$((?:(?!\n[ \t]*\n)[^$])+?)\$\$|\$(?!\s)((?:\\[^\n]|[^$\\\n]|\n(?![ \t]*\n))*?[^\s\\]|[^\s\\$])\$(?![\d$])|\\\(((?:(?!\n[ \t]*\n)[^])+?)\\\)|\\\[((?:(?!\n[ \t]*\n)[^])+?)\\\])/;
-/** Where one may begin in a paragraph, or the paragraph ends. */
+/** Start of a block formula in a paragraph, or the end of the paragraph. */
 const BEFORE_BLOCK = /\n {0,3}(?:\$\$|\\\[)|\n[ \t]*\n/g;
-/** Longer ones than this are no formulas that anybody reads; they stay text. */
+/** Longest formula; a longer one stays text. */
 export const LONGEST_FORMULA = 4000;
 
 /** @param {string | undefined} tex @param {boolean} display */
-const shown = (tex, display) => ({ tex: (tex ?? "").trim(), display });
+const formulaToken = (tex, display) => ({ tex: (tex ?? "").trim(), display });
 
 /** Extension of marked for block formulas. */
 export const blockMaths = {
   name: "blockMaths",
   level: /** @type {const} */ ("block"),
-  /** Where in a paragraph the next one begins; only where there really is one, else the text would be cut. */
+  /** Returns the start of the next formula in a paragraph; a false start would split the paragraph. */
   start(/** @type {string} */ source) {
     for (const found of source.slice(0, LONGEST_FORMULA).matchAll(BEFORE_BLOCK)) {
       if (found[0].endsWith("\n")) return undefined;
@@ -32,7 +32,7 @@ export const blockMaths = {
   },
   tokenizer(/** @type {string} */ source) {
     const found = formulaBlock(source);
-    return found && { type: "blockMaths", raw: found[0], ...shown(found[1] ?? found[2], true) };
+    return found && { type: "blockMaths", raw: found[0], ...formulaToken(found[1] ?? found[2], true) };
   },
 };
 
@@ -40,7 +40,7 @@ export const blockMaths = {
 export const inlineMaths = {
   name: "inlineMaths",
   level: /** @type {const} */ ("inline"),
-  /** Text goes on to the next dollar; at a backslash it stops anyway. */
+  /** Returns the next dollar sign; marked stops at a backslash by itself. */
   start: (/** @type {string} */ source) => source.indexOf("$"),
   tokenizer(/** @type {string} */ source) {
     if (source[0] !== "$" && source[0] !== "\\") return undefined;
@@ -48,12 +48,12 @@ export const inlineMaths = {
     if (!found) return undefined;
     const tex = found.slice(1).find((part) => part !== undefined);
     if (!tex?.trim()) return undefined;
-    return { type: "inlineMaths", raw: found[0], ...shown(tex, found[1] !== undefined || found[4] !== undefined) };
+    return { type: "inlineMaths", raw: found[0], ...formulaToken(tex, found[1] !== undefined || found[4] !== undefined) };
   },
 };
 
 /**
- * Where a formula begins that may have its end still to come; else the length of the text.
+ * Returns the start of a formula whose end may still come; else the length of the text.
  *
  * @param {string} source whose last line may be unfinished
  */

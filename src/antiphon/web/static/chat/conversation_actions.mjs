@@ -20,7 +20,7 @@ import {
   send,
   stopRun,
   followOtherRun,
-} from "./sending.mjs";
+} from "./send.mjs";
 import { refreshServers } from "./servers.mjs";
 import { current, editing, me, opening, path, problem, run, signedOut, threads } from "./store.mjs";
 import { onTabNews } from "./tabs.mjs";

@@ -1,7 +1,7 @@
-/** Answers about a call, and protection from accidental keys and clicks. */
+/** Checks of answers about a call: edited arguments, and accidental keys and clicks. */
 import { compact } from "./json.mjs";
 
-/** Milliseconds in which nobody can have read a question that has just appeared. */
+/** Milliseconds after a question appears in which nobody can have read it. */
 const TOO_SOON_MS = 300;
 
 /** Milliseconds after the last typing in which keys and clicks do not count as an answer. */
@@ -36,7 +36,7 @@ export function jsonError(typed) {
   }
 }
 
-/** The arguments to send where they differ from those that were asked about. @param {string} typed @param {string} asked */
+/** Returns the edited arguments, or undefined if they equal those of the question. @param {string} typed @param {string} asked */
 export function editedArguments(typed, asked) {
   const now = compact(typed);
   return jsonError(asked) === null && compact(asked) === now ? undefined : now;

@@ -2,7 +2,7 @@
 
 const SIZES = /** @type {const} */ (["byte", "kilobyte", "megabyte", "gigabyte"]);
 
-/** 2_000_000 is "2 MB". @param {number} bytes @param {string} language */
+/** Formats bytes: 2_000_000 is "2 MB". @param {number} bytes @param {string} language */
 export function formatBytes(bytes, language) {
   let size = bytes;
   let place = 0;
@@ -13,7 +13,7 @@ export function formatBytes(bytes, language) {
   return inUnits(size, SIZES[place], language, size < 10 && place > 0 ? 1 : 0);
 }
 
-/** 125 is "2 min 5 s"; below ten seconds tenths count if they are asked for. @param {number} seconds @param {string} language @param {boolean} [tenths] */
+/** Formats seconds: 125 is "2 min 5 s"; with `tenths`, those below ten seconds have a decimal. @param {number} seconds @param {string} language @param {boolean} [tenths] */
 export function formatSeconds(seconds, language, tenths = false) {
   if (seconds < 60) return inUnits(tenths ? seconds : Math.floor(seconds), "second", language, tenths && seconds < 9.95 ? 1 : 0);
   const minutes = Math.floor(seconds / 60);

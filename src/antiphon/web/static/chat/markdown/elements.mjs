@@ -1,10 +1,10 @@
-/** Blocks of an answer as elements: made safe, dressed, and kept where they have not changed. */
+/** Elements of an answer's blocks: sanitized, decorated, and reused if unchanged. */
 import { codeBlock } from "./code.mjs";
 import { drawFormula } from "./formulas.mjs";
 import { markupOf, partsOf } from "./grammar.mjs";
 import { dressLink, dressPicture } from "./links.mjs";
 import { divide, isHardToLayOut } from "./pieces.mjs";
-import { safeText } from "./safe.mjs";
+import { safeText } from "./sanitize.mjs";
 
 /**
  * @typedef {import("./grammar.mjs").Block} Block
@@ -13,7 +13,7 @@ import { safeText } from "./safe.mjs";
  *
  * @typedef {object} Drawn a block in the page
  * @property {Node[]} nodes
- * @property {string} [markup] what it was made of; of a block with parts, its frame
+ * @property {string} [markup] its source; for a block with parts, that of the frame
  * @property {string[]} [parts]
  * @property {import("./code.mjs").CodeBlock} [code]
  */
@@ -22,7 +22,7 @@ const TEXTS = "p, h3, h4, h5, h6, li, td, th";
 const HOLDERS_OF_TEXTS = "ul, ol, blockquote, table";
 
 /**
- * The block as it is now, in the elements of before as far as they are the same.
+ * Returns the drawn block; elements that have not changed are reused.
  *
  * @param {Drawn | undefined} before
  * @param {Block} block
@@ -44,7 +44,7 @@ export function redrawBlock(before, block, labels, whenSeen) {
 }
 
 /**
- * Leaves the first parts of a frame as they are, and draws the others.
+ * Keeps the first parts of a frame, and draws the others.
  *
  * @param {Drawn} drawn
  * @param {string[]} parts
@@ -59,14 +59,14 @@ function renewParts(drawn, parts, kept, draw) {
   if (holder.localName !== "tbody") holder.setAttribute("dir", directionOf(holder.firstElementChild?.textContent ?? ""));
 }
 
-/** Where the parts of a frame stand: in its body if it is a table. */
+/** Returns the element that contains the parts of a frame: the body of a table, or the frame. */
 function partsContainer(/** @type {Node[]} */ [node]) {
   const frame = /** @type {Element} */ (node);
   return frame.querySelector("tbody") ?? frame;
 }
 
 /**
- * The nodes of a block's markup, made safe and dressed.
+ * Returns the nodes of a block's markup, sanitized and decorated.
  *
  * @param {string} markup
  * @param {Labels} labels
@@ -86,7 +86,7 @@ function nodesOf(markup, labels, whenSeen) {
   return fragment.hasChildNodes() ? [...fragment.childNodes] : [document.createTextNode("")];
 }
 
-/** Divide the texts that a browser could not lay out in the time it takes to read them. */
+/** Divides texts whose layout would take the browser too long. */
 function divideHardTexts(/** @type {DocumentFragment} */ fragment) {
   if (!isHardToLayOut(fragment.textContent ?? "")) return;
   for (const text of fragment.querySelectorAll(TEXTS)) {
@@ -94,7 +94,7 @@ function divideHardTexts(/** @type {DocumentFragment} */ fragment) {
   }
 }
 
-/** The way a text is read, by its first letter: `dir="auto"` does not look into elements that have a `dir`. */
+/** Returns the direction of a text by its first letter: `dir="auto"` ignores elements that have a `dir`. */
 function directionOf(/** @type {string} */ text) {
   const [letter = ""] = /\p{L}/u.exec(text) ?? [];
   return /[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\u{10800}-\u{10fff}\u{1e800}-\u{1efff}]/u.test(letter) ? "rtl" : "ltr";
@@ -108,7 +108,7 @@ function dressBox(box, labels) {
   return undefined;
 }
 
-/** A table scrolls by itself: the page does not become wider for it. */
+/** Puts a table into a scrolling frame, so that the page does not become wider. */
 function dressTable(/** @type {HTMLTableElement} */ table, /** @type {Labels} */ labels) {
   const frame = document.createElement("div");
   frame.className = "table-frame";

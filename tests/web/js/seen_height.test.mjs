@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { members } from "../../../src/antiphon/web/static/chat/json.mjs";
-import { isSeenWhole, nextPart, seenTo } from "../../../src/antiphon/web/static/chat/seeing.mjs";
+import { isSeenWhole, nextPart, seenTo } from "../../../src/antiphon/web/static/chat/seen_height.mjs";
 
 const view = (top) => ({ top, height: 100, whole: 1000 });
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import time
 
-from antiphon.terminal.markdown.highlighting import Highlighter
+from antiphon.terminal.markdown.text_spans import Highlighter
 from antiphon.terminal.painters import InputRows, Region
 from antiphon.terminal.spans import StyledText
 from antiphon.terminal.streaming_response_handler import StreamingResponseHandler

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from antiphon.terminal.input import history_file
-from antiphon.terminal.input.history_file import HistoryFile
+from antiphon.terminal import startup
+from antiphon.terminal.startup import HistoryFile
 
 
 def _all(file: Path) -> list[str]:
@@ -41,7 +41,7 @@ def test_an_entry_that_was_said_again_is_there_once(tmp_path: Path) -> None:
 
 def test_what_begins_with_a_blank_and_what_is_endless_is_not_kept(tmp_path: Path) -> None:
     kept = HistoryFile(tmp_path / "history")
-    for text in (" token 123", "x" * (history_file.LONGEST_ENTRY + 1), "kept"):
+    for text in (" token 123", "x" * (startup.LONGEST_ENTRY + 1), "kept"):
         kept.append_string(text)
 
     assert _all(tmp_path / "history") == ["kept"]
@@ -53,7 +53,7 @@ def test_the_file_does_not_grow_for_ever(tmp_path: Path) -> None:
     for number in range(120):
         kept.append_string(f"{number} {'x' * 10_000}")
 
-    assert file.stat().st_size <= history_file.MOST_BYTES
+    assert file.stat().st_size <= startup.MOST_HISTORY_BYTES
     assert _all(file)[0].startswith("119 ")
     assert file.stat().st_mode & 0o777 == 0o600
 

@@ -23,9 +23,10 @@ import asyncio
 import os
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import nullcontext, redirect_stdout
+from contextlib import asynccontextmanager, nullcontext, redirect_stdout
+from fnmatch import fnmatchcase
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -35,22 +36,20 @@ import msgspec
 from msgspec.structs import replace
 
 from antiphon.api.operations import Options
-from antiphon.cli.ask_tools import (
-    RefusalNotes,
-    make_consent,
-    note_missing_servers,
-    run_servers,
-    wait_for_servers,
+from antiphon.cli.answers import (
+    AnswerWriter,
+    JsonLinesWriter,
+    JsonObjectWriter,
+    ReasoningWriter,
+    TextWriter,
 )
+from antiphon.cli.console import StreamOutput, TextOutput, note, read_piped
 from antiphon.cli.default_model import find_default_model
 from antiphon.cli.exit_codes import DONE, REFUSED, SERVER_MISSING
 from antiphon.cli.flags import CLIENT, RUNTIME
 from antiphon.cli.interrupt import run_interruptibly
-from antiphon.cli.json_answer import JsonLinesWriter, JsonObjectWriter
-from antiphon.cli.output import StreamOutput, TextOutput, note
+from antiphon.cli.mcp_discovery import note_unapproved
 from antiphon.cli.question import AskRequest, answer_arguments, read_request, tool_arguments
-from antiphon.cli.stdin import read_piped
-from antiphon.cli.text_answer import AnswerWriter, ReasoningWriter, TextWriter
 from antiphon.client.async_client import AsyncClient
 from antiphon.client.async_events import AsyncEvents
 from antiphon.client.mentions import (
@@ -61,12 +60,97 @@ from antiphon.client.mentions import (
     upload_attachments,
 )
 from antiphon.client.thread_families import find_newest_run
+from antiphon.mcp.client.toolbox import AsyncMcpServerPool
+from antiphon.mcp.startup import start_servers
 from antiphon.settings.loading import LoadedSettings
+from antiphon.settings.paths import data_folder
 from antiphon.settings.settings import Settings
+from antiphon.tools.consent import Consent
 from antiphon.tools.functions import Function, load
-from antiphon.tools.tool_events import ToolEvent
+from antiphon.tools.permissions import NAME, GrantsFile, Rules
+from antiphon.tools.tool_events import ConsentRefused, ToolEvent
 from antiphon.types.errors import AntiphonError, InvalidRequest
 from antiphon.types.runs import Sampling
+
+# Tools of commands without a dialog: consent by rules and stored grants, and MCP servers.
+
+
+def make_consent(settings: Settings, *, yes: bool) -> Consent:
+    """Return the consent of settings and stored grants; `yes` allows all that is not denied."""
+    rules = Rules(allow=settings.allow, ask=settings.ask, deny=settings.deny)
+    return Consent(
+        Rules(allow=("*",), deny=settings.deny) if yes else rules,
+        grants=GrantsFile(data_folder(os.environ) / NAME, _warn),
+        warn=_warn,
+    )
+
+
+class RefusalNotes:
+    """Notes refused calls and what would allow them; `any` if a call lacked consent."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.any = False
+        self._asked = [each.replace(":", "__", 1) for each in settings.ask]
+
+    def note(self, happening: ToolEvent) -> None:
+        """Note the event if it is a refusal."""
+        match happening:
+            case ConsentRefused(call=call, by="nobody"):
+                self.any = True
+                why = f"nobody could be asked; {self._remedy(call.name)}"
+            case ConsentRefused(call=call):
+                why = "the settings deny it"
+            case _:
+                return
+        note(f"antiphon: {call.name} was refused: {why}")
+
+    def _remedy(self, name: str) -> str:
+        if any(fnmatchcase(name, pattern) for pattern in self._asked):
+            return "the setting `ask` names it, which only --yes overrules"
+        return f"--allow {name} allows it"
+
+
+def _warn(text: str) -> None:
+    note(f"antiphon: {text}")
+
+
+# The MCP servers of a command that lets a model call their tools.
+
+
+SECONDS = 30.0
+"""For all servers, side by side: a first start may have to fetch its program."""
+
+
+@asynccontextmanager
+async def run_servers(settings: Settings) -> AsyncGenerator[AsyncMcpServerPool | None]:
+    """Yield the configured servers while they start, and note which do not; None if none does."""
+    async with start_servers(settings) as (servers, usable):
+        note_unapproved(usable.unapproved)
+        for problem in usable.problems:
+            note(f"antiphon: the MCP server {problem.server} cannot be used: {problem.why}")
+        yield servers if usable.enabled else None
+
+
+async def wait_for_servers(servers: AsyncMcpServerPool, seconds: float = SECONDS) -> None:
+    """Wait for the servers, and note which did not start, and why."""
+    for state in await servers.ready(seconds):
+        why = state.why or f"it did not answer within {seconds:g} s"
+        note(f"antiphon: the MCP server {state.server} is not there: {why}")
+        for line in state.stderr[-5:]:
+            note(f"    {line}")
+
+
+def note_missing_servers(required: Sequence[str], servers: AsyncMcpServerPool | None) -> list[str]:
+    """Return the required servers that are not ready, and note each."""
+    states = servers.states() if servers is not None else ()
+    there = {state.server for state in states if state.status == "ready"}
+    missing = [name for name in required if name not in there]
+    known = {state.server for state in states}
+    for name in missing:
+        why = "which is not there" if name in known else "and no such server is switched on"
+        note(f"antiphon: nothing was asked, for --require names {name}, {why}")
+    return missing
+
 
 FLAGS = (
     *RUNTIME,

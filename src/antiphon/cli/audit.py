@@ -9,7 +9,7 @@ import asyncio
 from argparse import ArgumentParser, Namespace
 from collections.abc import AsyncGenerator
 
-from antiphon.cli.output import format_table, format_time, note, print_json
+from antiphon.cli.console import format_table, format_time, note, print_json
 from antiphon.ports import AdminStore
 from antiphon.runtime.runtime import open_store
 from antiphon.settings.loading import LoadedSettings

@@ -10,7 +10,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from antiphon.cli.output import note
+from antiphon.cli.console import note
 from antiphon.runtime.wiring import back_up
 from antiphon.settings.loading import LoadedSettings
 from antiphon.settings.settings import database_file

@@ -20,10 +20,9 @@ from antiphon.settings.paths import data_folder
 from antiphon.settings.settings import Settings
 from antiphon.terminal.chat import Chat, ChatOptions
 from antiphon.terminal.consent import ConsentPrompt
-from antiphon.terminal.person import ServerRequestHandler
-from antiphon.terminal.questions import Questions
+from antiphon.terminal.forms import Questions
+from antiphon.terminal.person import ServerRequestHandler, sample
 from antiphon.terminal.resume import LAST
-from antiphon.terminal.sampling import sample
 from antiphon.terminal.servers import ServerAnnouncer
 from antiphon.terminal.ui_manager import UiManager
 from antiphon.tools import builtin

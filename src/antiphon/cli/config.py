@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from antiphon.cli import trust
-from antiphon.cli.output import format_table, note, print_json
+from antiphon.cli.console import format_table, note, print_json
 from antiphon.settings.loading import LoadedSettings
 from antiphon.settings.paths import data_folder
 from antiphon.settings.settings import MASK, TABLE, masked_value

@@ -24,8 +24,8 @@ import msgspec
 
 import antiphon
 from antiphon.cli import trust
+from antiphon.cli.console import print_json
 from antiphon.cli.flags import CLIENT, RUNTIME
-from antiphon.cli.output import print_json
 from antiphon.client.formatting import count_noun
 from antiphon.client.outcome import hint_for
 from antiphon.client.sync_client import Client

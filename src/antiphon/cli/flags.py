@@ -21,7 +21,7 @@ from textwrap import wrap
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, cast
 
 from antiphon import deprecated
-from antiphon.cli.output import note
+from antiphon.cli.console import note
 from antiphon.settings.loading import LoadedSettings, load_with_origins, refuse_untrusted
 from antiphon.settings.settings import TABLE, Setting, Settings, flag_name
 from antiphon.settings.trust import FolderFile

@@ -12,7 +12,7 @@ from argparse import ArgumentParser, ArgumentTypeError, Namespace
 import msgspec
 
 from antiphon.api import operations
-from antiphon.cli.output import format_table, format_time, note, print_json
+from antiphon.cli.console import format_table, format_time, note, print_json
 from antiphon.ports import AdminStore
 from antiphon.runtime.admin.keys import SCOPES, KeyService
 from antiphon.runtime.runtime import mint, open_store

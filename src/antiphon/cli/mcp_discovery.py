@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from antiphon.cli.output import note
+from antiphon.cli.console import note
 from antiphon.mcp import startup
 from antiphon.mcp.config.discovery import DiscoveredServers, UnapprovedFile
 from antiphon.settings.settings import Settings

@@ -13,12 +13,11 @@ from typing import Any
 
 import msgspec
 
+from antiphon.cli.console import format_table, note, print_json
 from antiphon.cli.flags import Parser
 from antiphon.cli.interrupt import run_interruptibly
+from antiphon.cli.mcp_connections import ServerProbe, log_in, log_out, probe_servers, run_test
 from antiphon.cli.mcp_discovery import find_and_report, note_missing_extra
-from antiphon.cli.mcp_login import log_in, log_out
-from antiphon.cli.mcp_test import ServerProbe, probe_servers, run_test
-from antiphon.cli.output import format_table, note, print_json
 from antiphon.cli.trust import review_and_trust
 from antiphon.mcp.config import discovery
 from antiphon.mcp.config.parser import ParsedServer, legal_names, parse_servers

@@ -15,8 +15,7 @@ import sys
 from argparse import ArgumentParser, Namespace
 from contextlib import AsyncExitStack
 
-from antiphon.cli.output import note
-from antiphon.cli.progress import ProgressBar
+from antiphon.cli.console import ProgressBar, note
 from antiphon.runtime.runtime import open_store
 from antiphon.runtime.wiring import open_dump
 from antiphon.settings.loading import LoadedSettings

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
+from antiphon.cli.console import format_table, note, print_json
 from antiphon.cli.exit_codes import DONE, code_for_fault
 from antiphon.cli.flags import CLIENT
-from antiphon.cli.output import format_table, note, print_json
 from antiphon.client.outcome import hint_for
 from antiphon.client.sync_client import Client
 from antiphon.settings.loading import LoadedSettings

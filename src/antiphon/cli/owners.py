@@ -17,8 +17,7 @@ from contextlib import aclosing
 from pathlib import Path
 
 from antiphon.api import operations
-from antiphon.cli.output import format_table, note, print_json
-from antiphon.cli.progress import ProgressBar
+from antiphon.cli.console import ProgressBar, format_table, note, print_json
 from antiphon.runtime.admin.owners import OwnerService
 from antiphon.runtime.runtime import open_admin
 from antiphon.settings.loading import LoadedSettings

@@ -12,8 +12,14 @@ from argparse import ArgumentParser, Namespace
 from typing import cast, get_args
 
 from antiphon.api import operations
-from antiphon.cli.output import format_table, format_time, note, print_json
-from antiphon.cli.stdin import read_first_line, read_secret
+from antiphon.cli.console import (
+    format_table,
+    format_time,
+    note,
+    print_json,
+    read_first_line,
+    read_secret,
+)
 from antiphon.engine.accounts import validate_password
 from antiphon.ports import AdminStore
 from antiphon.runtime.admin.accounts import AccountService

@@ -9,7 +9,7 @@ import asyncio
 from argparse import ArgumentParser, Namespace
 
 from antiphon.api import operations
-from antiphon.cli.output import format_table, format_time, note, print_json
+from antiphon.cli.console import format_table, format_time, note, print_json
 from antiphon.ports import AdminStore
 from antiphon.runtime.admin.accounts import ProjectService
 from antiphon.runtime.runtime import mint, open_store

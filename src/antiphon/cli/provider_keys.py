@@ -11,8 +11,14 @@ import sys
 from argparse import ArgumentParser, Namespace
 
 from antiphon.api import operations
-from antiphon.cli.output import format_table, format_time, note, print_json
-from antiphon.cli.stdin import read_first_line, read_secret
+from antiphon.cli.console import (
+    format_table,
+    format_time,
+    note,
+    print_json,
+    read_first_line,
+    read_secret,
+)
 from antiphon.client.formatting import count_noun
 from antiphon.runtime.admin.owners import OwnerService
 from antiphon.runtime.runtime import open_admin

@@ -9,7 +9,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from antiphon.cli.output import note
+from antiphon.cli.console import note
 from antiphon.runtime.wiring import restore
 from antiphon.settings.loading import LoadedSettings
 from antiphon.types.terminal_safe import one_line

@@ -10,8 +10,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TextIO
 
+from antiphon.cli.console import format_table, format_time, note, print_json
 from antiphon.cli.flags import CLIENT
-from antiphon.cli.output import format_table, format_time, note, print_json
 from antiphon.client.async_client import AsyncClient
 from antiphon.client.export import FORMS, Form, export_thread, guess_form, load_messages
 from antiphon.client.formatting import count_noun

@@ -18,8 +18,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from antiphon.cli.console import format_table, note, print_json
 from antiphon.cli.exit_codes import DONE, FAILED
-from antiphon.cli.output import format_table, note, print_json
 from antiphon.mcp.config import discovery
 from antiphon.mcp.config.parser import find_references
 from antiphon.settings.loading import LoadedSettings, read_folder_file, refuse_untrusted

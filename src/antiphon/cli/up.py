@@ -8,22 +8,71 @@ the user of the terminal chat. --tools adds functions of yours. MCP servers are 
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, TypedDict, cast
 
 from antiphon.cli.flags import CLIENT, LOOKS
-from antiphon.cli.web_parts import load_web_chat, tool_arguments, tool_options
 from antiphon.client.async_client import AsyncClient
 from antiphon.runtime.embedded_transport import AsyncEmbeddedTransport
 from antiphon.runtime.runtime import Runtime
 from antiphon.server.serve import IsClosing, serve
 from antiphon.settings.loading import LoadedSettings
 from antiphon.settings.settings import TABLE
-from antiphon.types.errors import BadSettings
+from antiphon.types.errors import BadSettings, install_hint
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractAsyncContextManager
+
     from antiphon.web.bridge import Bridge
+
+    Chat = Callable[..., AbstractAsyncContextManager[Bridge]]
+
+
+# The web chat needs an extra and is loaded only when it is used.
+
+
+def load_web_chat() -> Chat:
+    """Return `antiphon.web.app.open_asgi_app`. Raises `BadSettings` without the extra."""
+    try:
+        return cast("Chat", import_module("antiphon.web.app").open_asgi_app)
+    except ModuleNotFoundError as missing:
+        raise BadSettings(
+            f"the web chat needs {missing.name}, which is not installed",
+            expected="the extra `web`",
+            hint=install_hint("web"),
+        ) from missing
+
+
+# The tools of the web chat, as flags.
+
+
+class Tools(TypedDict):
+    """Options of `antiphon.web`: names of functions, and whether MCP servers are started."""
+
+    tools: Sequence[str]
+    servers: bool
+
+
+def tool_arguments(parser: ArgumentParser) -> None:
+    """Add the flags of tools."""
+    parser.add_argument(
+        "--tools",
+        action="append",
+        default=[],
+        metavar="MODULE[:FUNCTION]",
+        help="a Python function that models may call, or all that @tool marks in a module; a path"
+        " to a .py file does too; can be repeated; without it there are samples to try",
+    )
+    parser.add_argument("--no-servers", action="store_true", help="start no MCP server")
+
+
+def tool_options(asked: Namespace) -> Tools:
+    """Return the options of these flags."""
+    return Tools(tools=asked.tools, servers=not asked.no_servers)
+
 
 FLAGS = tuple(
     name for name, row in TABLE.items() if row.on_the_line and name not in (*CLIENT, *LOOKS)

@@ -11,10 +11,10 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from antiphon.cli.console import note
 from antiphon.cli.flags import CLIENT, RUNTIME, accept_silently
-from antiphon.cli.output import note
 from antiphon.cli.up import FLAGS as OF_UP
-from antiphon.cli.web_parts import load_web_chat, tool_arguments, tool_options
+from antiphon.cli.up import load_web_chat, tool_arguments, tool_options
 from antiphon.client.async_client import AsyncClient
 from antiphon.server.serve import IsClosing, serve_app
 from antiphon.settings.loading import LoadedSettings

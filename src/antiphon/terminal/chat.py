@@ -15,9 +15,9 @@ from antiphon.client.async_client import AsyncClient
 from antiphon.mcp.client.toolbox import AsyncMcpServerPool
 from antiphon.settings.settings import Settings
 from antiphon.terminal import (
-    attachments,
-    compaction,
+    chat_state,
     completion,
+    conversation_processor,
     resume,
     status,
     transcript_view,
@@ -161,7 +161,7 @@ class Chat:
 
         `draft` is put back into the input line if the message is refused.
         """
-        await compaction.compact_if_due(self.client, self.ui, self.state)
+        await conversation_processor.compact_if_due(self.client, self.ui, self.state)
         await self._wait_for_servers()
         outcome = await self._processor.process_conversation(
             await self._ensure_thread(),
@@ -286,11 +286,11 @@ class Chat:
 
     async def _send_message(self, text: str) -> None:
         try:
-            message = await attachments.prepare(self.state, text)
+            message = await chat_state.prepare(self.state, text)
             if not self.ui.keyboard.echoes:
                 self.ui.show(transcript_view.user_lines(text, self.ui.theme))
             if message.files:
-                self.ui.say(attachments.describe_files(message.files), "faint")
+                self.ui.say(chat_state.describe_files(message.files), "faint")
             content = await mentions.upload_attachments(self.client, message)
             outcome = await self.send(content, draft=text)
         except (AntiphonError, asyncio.CancelledError):

@@ -15,12 +15,11 @@ from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 
 from antiphon.client import mentions
-from antiphon.terminal.commands import resources, table
+from antiphon.terminal.commands import files, servers, table
 from antiphon.terminal.commands.command import CommandContext, SlashCommand
+from antiphon.terminal.commands.files import PathEntry
 from antiphon.terminal.commands.table import ParsedCommand
-from antiphon.terminal.input import path_completion
 from antiphon.terminal.input.editor import Editor
-from antiphon.terminal.input.path_completion import PathEntry
 from antiphon.types.errors import AntiphonError
 from antiphon.types.terminal_safe import one_line
 
@@ -117,16 +116,16 @@ class ChatCompleter(Completer):
         if bare is not None:
             async for each in self._complete_resource(bare):
                 yield each
-        for place in await asyncio.to_thread(path_completion.beginning, bare or quoted or ""):
+        for place in await asyncio.to_thread(files.complete_path, bare or quoted or ""):
             yield _format_mention(place, quoted=quoted is not None), place.path, place.what
 
     async def _complete_resource(self, begun: str) -> AsyncIterator[Proposal]:
         server, colon, uri = begun.partition(":")
         if colon:
-            async for address, meaning in resources.complete_uris(self._chat, server, uri):
+            async for address, meaning in servers.complete_uris(self._chat, server, uri):
                 yield f"@{server}:{address}", address, meaning
             return
-        for name in resources.servers_with_resources(self._chat):
+        for name in servers.servers_with_resources(self._chat):
             if name.startswith(begun):
                 yield f"@{name}:", f"{name}:", "resources of this server"
 

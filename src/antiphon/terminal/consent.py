@@ -14,7 +14,7 @@ from antiphon.terminal import arguments, paging, spans
 from antiphon.terminal.input.keyboard import Box, Field, KeyChoice
 from antiphon.terminal.paging import Parts
 from antiphon.terminal.spans import Line, StyledText
-from antiphon.terminal.ui import Ui
+from antiphon.terminal.ui_manager import Ui
 from antiphon.tools import schemas
 from antiphon.tools.questions import ConsentAnswer, ConsentRequest, ToolIdentity, tool_identity
 from antiphon.types.errors import InvalidRequest

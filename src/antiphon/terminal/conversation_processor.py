@@ -13,14 +13,18 @@ import msgspec
 from antiphon.api.operations import Content, Options
 from antiphon.client.async_client import AsyncClient
 from antiphon.client.async_events import AsyncEvents
+from antiphon.client.compaction import SHARE, Compaction, due
+from antiphon.client.formatting import count_noun
 from antiphon.client.thread_families import find_newest_run
 from antiphon.ports import Toolbox
+from antiphon.terminal.chat_state import ChatState
 from antiphon.terminal.streaming_response_handler import StreamingResponseHandler
-from antiphon.terminal.ui import Ui
+from antiphon.terminal.ui_manager import Ui
 from antiphon.tools.consent import Consent
 from antiphon.tools.functions import Function
 from antiphon.tools.tool_events import ToolEvent
 from antiphon.types.errors import AntiphonError, ConnectionLost, Internal, RunActive, RunError
+from antiphon.types.messages import Progress
 from antiphon.types.runs import Reason, Status, Usage
 
 GRACE = 0.08
@@ -245,3 +249,70 @@ class ConversationProcessor:
         """Wait for runs that were stopped."""
         with suppress(asyncio.CancelledError):
             await self._wait_for_ending()
+
+
+# A thread that gets too long for its model is compacted between two messages. Nothing is lost:
+# models get the summary, users still see all messages, and /compact undo removes the summary.
+
+
+WHY = (
+    f"This thread takes {SHARE:.0%} of what the model takes, or more, so it is summed up first."
+    " Ctrl+C leaves it as it is."
+)
+
+BEGUN = "summing up; Ctrl+C leaves it"
+"""Shown until the first word of the summary: some models think first."""
+
+
+async def compact_if_due(client: AsyncClient, ui: Ui, state: ChatState) -> None:
+    """Compact the thread if the next message might not fit and there is something older.
+
+    If that fails, or the user stops it, it is not tried again in this thread.
+    """
+    if state.thread_id in state.uncompacted or not due(state.context_tokens, state.window.tokens):
+        return
+    try:
+        await compact(client, ui, state, WHY)
+    except AntiphonError as problem:
+        _stop_trying(state)
+        ui.say(f"It was not summed up. {problem.told}", "warning")
+        return
+    except asyncio.CancelledError:
+        _stop_trying(state)
+        raise
+
+
+def _stop_trying(state: ChatState) -> None:
+    if state.thread_id is not None:
+        state.uncompacted.add(state.thread_id)
+
+
+async def compact(
+    client: AsyncClient, ui: Ui, state: ChatState, why: str = ""
+) -> Compaction | None:
+    """Summarize all but the last exchanges, printing `why` first; return None if none is older."""
+    if state.thread_id is None:
+        return None
+
+    def report(progress: Progress) -> None:
+        if state.activity == BEGUN and why:
+            ui.say(why, "faint")
+        state.activity = f"summing up {progress.message}, {progress.done:,.0f} letters"
+        ui.repaint()
+
+    state.activity = BEGUN
+    ui.repaint()
+    try:
+        done = await client.compact(state.thread_id, model=state.model, tell=report)
+    finally:
+        state.activity = ""
+        ui.repaint()
+    if done is not None:
+        state.used += done.usage
+        state.last_turn = Usage(input_tokens=done.tokens_after)
+        ui.say(
+            f"Compacted {count_noun(done.message.compacts or 0, 'message')}:"
+            f" {done.tokens_before:,} -> {done.tokens_after:,} tokens; /compact undo",
+            "faint",
+        )
+    return done

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from antiphon.terminal import spans
 from antiphon.terminal.input.keyboard import NEXT_PART, KeyChoice, Rows
 from antiphon.terminal.spans import Line, StyledText
-from antiphon.terminal.ui import Ui
+from antiphon.terminal.ui_manager import Ui
 from antiphon.types.terminal_safe import clean, one_line
 
 MOST_ROWS, FEWEST_ROWS = 16, 4

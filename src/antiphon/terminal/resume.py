@@ -14,7 +14,7 @@ from antiphon.terminal import transcript_view
 from antiphon.terminal.chat_state import ChatState
 from antiphon.terminal.input.keyboard import Box, KeyChoice
 from antiphon.terminal.spans import Line, StyledText
-from antiphon.terminal.ui import Ui
+from antiphon.terminal.ui_manager import Ui
 from antiphon.types.errors import InvalidRequest, NotFound
 from antiphon.types.messages import Message
 from antiphon.types.runs import Run, Status, Thread

@@ -10,7 +10,7 @@ from antiphon.mcp.client.server_listing import ServerState
 from antiphon.terminal.chat_state import ChatServers
 from antiphon.terminal.commands import prompts
 from antiphon.terminal.commands.command import SlashCommand
-from antiphon.terminal.ui import Ui
+from antiphon.terminal.ui_manager import Ui
 from antiphon.types.errors import AntiphonError
 from antiphon.types.messages import Tool
 

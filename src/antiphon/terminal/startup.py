@@ -16,22 +16,83 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Coroutine, Generator, Mapping
+from collections.abc import Callable, Coroutine, Generator, Iterable, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
+from pathlib import Path
 from typing import Any, TextIO
 
+import msgspec
+from prompt_toolkit.history import History
 from prompt_toolkit.input import create_input
 
+from antiphon.settings import private_files
 from antiphon.settings.paths import state_folder
 from antiphon.settings.settings import Settings
-from antiphon.terminal.input import history_file
 from antiphon.terminal.input.editor import Editor
-from antiphon.terminal.input.history_file import HistoryFile
 from antiphon.terminal.input.line_mode import LineKeyboard
 from antiphon.terminal.painters import PainterGuard, ReducedMotion, Region
 from antiphon.terminal.streaming_context import StreamingContext
 from antiphon.terminal.themes import BARE, Ink, Theme, choose_theme
 from antiphon.terminal.ui_manager import UiManager
+
+# History of the input line, shared by chats: a private file of the user, one entry a line.
+
+
+MOST_HISTORY_ENTRIES = 1_000
+MOST_HISTORY_BYTES = 1_000_000
+"""Size of the file at which its older half is dropped."""
+LONGEST_ENTRY = 20_000
+"""Characters of the longest entry that is saved: a pasted book is not."""
+
+
+class HistoryFile(History):
+    """Entries, newest first; the file is read when the history is first used.
+
+    Several chats may write at once: each entry is appended in one write. If the file cannot be read
+    or written, the history covers this chat only. An entry that begins with a blank is not saved,
+    as in shells.
+    """
+
+    def __init__(self, file: Path) -> None:
+        super().__init__()
+        self._file = file
+
+    def load_history_strings(self) -> Iterable[str]:
+        """Return the entries of the file."""
+        try:
+            lines = self._file.read_bytes().splitlines()
+        except OSError:
+            return []
+        entries = [text for line in lines if (text := _decode_entry(line)) is not None]
+        return list(dict.fromkeys(reversed(entries)))[:MOST_HISTORY_ENTRIES]
+
+    def store_string(self, string: str) -> None:
+        """Append the entry."""
+        if string[:1].isspace() or len(string) > LONGEST_ENTRY:
+            return
+        try:
+            with private_files.lock_file(self._file):
+                self._append(msgspec.json.encode(string) + b"\n")
+        except OSError:  # a full disk does not end the chat
+            return
+
+    def _append(self, line: bytes) -> None:
+        descriptor = os.open(self._file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        with os.fdopen(descriptor, "ab") as file:
+            file.write(line)
+            size = file.tell()
+        if size > MOST_HISTORY_BYTES:
+            lines = self._file.read_bytes().splitlines(keepends=True)
+            private_files.write_private_file(self._file, b"".join(lines[len(lines) // 2 :]))
+
+
+def _decode_entry(line: bytes) -> str | None:
+    """Return the text of a line; None if it is cut or not ours."""
+    try:
+        return msgspec.json.decode(line, type=str)
+    except (msgspec.DecodeError, UnicodeError):
+        return None
+
 
 # Output of the program while the chat has the terminal is shown as lines above the prompt.
 
@@ -169,7 +230,7 @@ def _make_drawn_ui(settings: Settings) -> tuple[UiManager, PainterGuard]:
             suspend=ui.display.suspend,
             clock=time.monotonic,
             vi=settings.keys == "vi",
-            history=HistoryFile(state_folder(os.environ) / history_file.NAME),
+            history=HistoryFile(state_folder(os.environ) / "history"),
         )
 
     return UiManager(painter, ink, make_editor, size=_terminal_size, clock=time.monotonic), painter

@@ -16,7 +16,7 @@ from antiphon.client.formatting import count_noun
 from antiphon.terminal import paging, resume
 from antiphon.terminal.commands.command import CommandContext, SlashCommand
 from antiphon.terminal.spans import Line, StyledText
-from antiphon.terminal.ui import Ui
+from antiphon.terminal.ui_manager import Ui
 from antiphon.types.errors import InvalidRequest, NotFound, TooLarge
 from antiphon.types.messages import Message, ToolCall
 from antiphon.types.terminal_safe import clean, one_line

@@ -14,7 +14,7 @@ from antiphon.settings.settings import Settings
 from antiphon.terminal import spans
 from antiphon.terminal.chat_state import ChatState
 from antiphon.terminal.spans import Line, StyledText
-from antiphon.terminal.ui import Ui
+from antiphon.terminal.ui_manager import Ui
 from antiphon.tools.consent import Consent
 from antiphon.tools.functions import Function
 from antiphon.tools.questions import ModelServer

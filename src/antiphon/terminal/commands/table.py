@@ -6,29 +6,17 @@ import difflib
 
 import msgspec
 
-from antiphon.terminal.commands import (
-    answers,
-    appearance,
-    approvals,
-    export,
-    files,
-    general,
-    models,
-    servers,
-    threads,
-    tools,
-    usage,
-)
+from antiphon.terminal.commands import answers, files, general, models, servers, threads, tools
 from antiphon.terminal.commands.command import Group, SlashCommand
 from antiphon.types.errors import InvalidRequest
 
 GROUPS: tuple[Group, ...] = (
-    Group("Threads", (*threads.COMMANDS, *export.COMMANDS)),
+    Group("Threads", (*threads.COMMANDS, *files.EXPORT)),
     Group("Answers", answers.COMMANDS),
-    Group("Models", (*models.COMMANDS, *usage.COMMANDS)),
-    Group("Tools and servers", (*tools.COMMANDS, *approvals.COMMANDS, *servers.COMMANDS)),
+    Group("Models", models.COMMANDS),
+    Group("Tools and servers", (*tools.COMMANDS, *servers.COMMANDS)),
     Group("Files", files.COMMANDS),
-    Group("Looks and settings", appearance.COMMANDS),
+    Group("Looks and settings", general.APPEARANCE),
     Group("Help, and the way out", general.COMMANDS),
 )
 TABLE: tuple[SlashCommand, ...] = tuple(command for group in GROUPS for command in group.commands)

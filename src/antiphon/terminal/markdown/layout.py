@@ -12,8 +12,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import zip_longest
 
 from antiphon.terminal import spans
-from antiphon.terminal.markdown.highlighting import Highlighter
-from antiphon.terminal.markdown.inline import Inline
 from antiphon.terminal.markdown.nodes import (
     Align,
     Code,
@@ -27,6 +25,7 @@ from antiphon.terminal.markdown.nodes import (
     TableNode,
     Where,
 )
+from antiphon.terminal.markdown.text_spans import Highlighter, Inline
 from antiphon.terminal.spans import Line, StyledText, Wrapper
 from antiphon.terminal.themes import Glyphs, Theme
 from antiphon.types.terminal_safe import clean

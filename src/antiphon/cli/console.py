@@ -1,15 +1,21 @@
-"""Output of the commands: notes on stderr, tables, JSON, and answers on stdout."""
+"""Input and output of the commands: notes, progress and prompts, tables, JSON and answers."""
 
 from __future__ import annotations
 
+import getpass
 import os
+import select
+import shutil
 import sys
+import time
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from types import TracebackType
 from typing import Protocol, TextIO
 
 import msgspec
 
+from antiphon.types.errors import InvalidRequest
 from antiphon.types.terminal_safe import Cleaner, clean, json_text, one_line
 
 
@@ -125,3 +131,108 @@ class StreamOutput:
         """Write a blank line."""
         self.end()
         self.write("\n")
+
+
+# Read piped input, without waiting for a pipe that is merely open; and secrets.
+
+
+PATIENCE = 1.0  # seconds; an inherited pipe that nobody writes to looks like a slow writer's
+
+
+def read_piped(stdin: TextIO | None, *, awaited: bool) -> bytes:
+    """Return all of stdin; empty if it is closed, empty or a terminal.
+
+    Unless it is `awaited`, an open stdin without data is not read, with a note on stderr. After the
+    first byte it is read to its end.
+    """
+    if stdin is None or stdin.closed or stdin.isatty():
+        return b""
+    if not awaited and not _has_input(stdin):
+        note(
+            f"antiphon: stdin is open but said nothing for {PATIENCE:g} s, so it is not read;"
+            " a further argument `-` waits for it"
+        )
+        return b""
+    return stdin.buffer.read()
+
+
+def _has_input(stdin: TextIO) -> bool:
+    try:
+        readable, _, _ = select.select([stdin], [], [], PATIENCE)
+    except OSError:  # Windows can ask this of sockets only
+        return False
+    return bool(readable)
+
+
+# A secret is typed without being seen, or comes by stdin; never by the command line.
+
+
+def read_secret(prompt: str, name: str) -> str:
+    """Return what a person types at this prompt. Raises `InvalidRequest` at end of input."""
+    try:
+        return getpass.getpass(prompt)
+    except EOFError:
+        raise InvalidRequest(f"No {name} was typed.", hint="Try again.") from None
+
+
+def read_first_line(name: str) -> str:
+    """Return the first line of stdin. Raises `InvalidRequest` if it is not UTF-8."""
+    try:
+        return sys.stdin.readline().rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise InvalidRequest(f"The {name} is no text.", expected="text in UTF-8") from None
+
+
+# Progress of a long command on stderr: a bar on a terminal, a line now and then elsewhere.
+
+
+BAR = 24
+BAR_SECONDS = 0.1
+LINE_SECONDS = 5.0
+
+
+class ProgressBar:
+    """Shows the steps of a command on a stream; leaving it ends the line of the bar."""
+
+    def __init__(self, out: TextIO, unit: str = "") -> None:
+        self._out = out
+        self._unit = unit
+        self._is_bar = out.isatty()
+        self._shown_at = 0.0
+        self._shown = ""
+
+    def __enter__(self) -> ProgressBar:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        fault: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._is_bar and self._shown:
+            print(file=self._out)
+
+    def show(self, doing: str, what: str, done: int, of: int) -> None:
+        """Show a step, unless the last one was shown a moment ago."""
+        now = time.monotonic()
+        last = done >= of
+        if not last and now - self._shown_at < (BAR_SECONDS if self._is_bar else LINE_SECONDS):
+            return
+        self._shown_at = now
+        share = done / of if of else 1.0
+        unit = f" {self._unit}" if self._unit else ""
+        line = f"{doing} {share:4.0%}  {done:,} of {of:,}{unit}  {what}"
+        if line == self._shown:
+            return
+        self._shown = line
+        if self._is_bar:
+            self._draw(share, line)
+        else:
+            print(line, file=self._out, flush=True)
+
+    def _draw(self, share: float, line: str) -> None:
+        full = round(share * BAR)
+        whole = f"[{'#' * full}{'.' * (BAR - full)}] {line}"
+        columns = shutil.get_terminal_size().columns - 1
+        print(f"\r{whole[:columns]:{columns}}", end="", file=self._out, flush=True)

@@ -188,9 +188,9 @@ def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
     answer_arguments(parser)
 
 
-def run(asked: Namespace, loaded: LoadedSettings) -> int:
+def run(args: Namespace, loaded: LoadedSettings) -> int:
     """Ask, and write the answer as it arrives."""
-    return ask_once(read_request(asked, asked.text, last=asked.last), loaded.settings)
+    return ask_once(read_request(args, args.text, last=args.last), loaded.settings)
 
 
 def ask_once(question: AskRequest, settings: Settings) -> int:

@@ -33,21 +33,21 @@ def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
     )
 
 
-def run(asked: Namespace, loaded: LoadedSettings) -> int:
+def run(args: Namespace, loaded: LoadedSettings) -> int:
     """Read the database of the settings."""
-    asyncio.run(_print(asked, loaded.settings))
+    asyncio.run(_print(args, loaded.settings))
     return 0
 
 
-async def _print(asked: Namespace, settings: Settings) -> None:
+async def _print(args: Namespace, settings: Settings) -> None:
     async with open_store(settings) as store:
-        if asked.json:
-            async for act in _iterate_entries(store, asked.owner):
+        if args.json:
+            async for act in _iterate_entries(store, args.owner):
                 print_json(act)
             return
         rows: list[tuple[str, ...]] = []
-        async for act in _iterate_entries(store, asked.owner):
-            if len(rows) >= asked.limit:
+        async for act in _iterate_entries(store, args.owner):
+            if len(rows) >= args.limit:
                 break
             rows.append(_row(act))
     if rows:

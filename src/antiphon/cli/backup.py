@@ -24,10 +24,10 @@ def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE", help="the copy, a new file")
 
 
-def run(asked: Namespace, loaded: LoadedSettings) -> int:
+def run(args: Namespace, loaded: LoadedSettings) -> int:
     """Copy, check, and say what the copy holds."""
     settings = loaded.settings
-    copy = back_up(settings.database, Path(asked.file).absolute())
+    copy = back_up(settings.database, Path(args.file).absolute())
     size = f"{copy.size / 1e6:,.1f} MB"
     note(f"{one_line(str(copy.path))} has {copy.threads:,} threads, {size}; its check was good.")
     if copy.sealed and settings.secret_key is None:

@@ -50,22 +50,22 @@ def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
     answer_arguments(once)
 
 
-def decide(asked: Namespace, file: FolderFile) -> bool:
+def decide(args: Namespace, file: FolderFile) -> bool:
     """Ask the person, before anything of the file is used; with -p there is none to be asked."""
-    if asked.prompt is not None:
+    if args.prompt is not None:
         return refuse_untrusted(file)
     counts: bool = import_module("antiphon.cli.trust").ask_trust(file)
     return counts
 
 
-def run(asked: Namespace, loaded: LoadedSettings) -> int:
+def run(args: Namespace, loaded: LoadedSettings) -> int:
     """Chat until the person leaves."""
-    if asked.no_tools and asked.tools:
+    if args.no_tools and args.tools:
         raise InvalidRequest("--no-tools and --tools exclude each other", hint="leave one out.")
-    if asked.prompt is not None:
-        return _ask_once(asked, loaded)
+    if args.prompt is not None:
+        return _ask_once(args, loaded)
     for name, flag in ASK_ONLY_FLAGS.items():
-        if getattr(asked, name):
+        if getattr(args, name):
             raise InvalidRequest(f"{flag} goes with -p, for one question", hint="-p TEXT asks it.")
     try:
         opening = import_module("antiphon.terminal.startup")
@@ -79,16 +79,16 @@ def run(asked: Namespace, loaded: LoadedSettings) -> int:
     async def chat(ui: UiManager) -> int:
         """Load what is slow to load while the person reads and types, then chat."""
         behind = await asyncio.to_thread(import_module, "antiphon.cli.chat_session")
-        code: int = await behind.chat(ui, asked, loaded)
+        code: int = await behind.chat(ui, args, loaded)
         return code
 
     code: int = opening.run(chat, loaded.settings)
     return code
 
 
-def _ask_once(asked: Namespace, loaded: LoadedSettings) -> int:
+def _ask_once(args: Namespace, loaded: LoadedSettings) -> int:
     asking = import_module("antiphon.cli.ask")
     code: int = asking.ask_once(
-        read_request(asked, [asked.prompt], last=asked.resume), loaded.settings
+        read_request(args, [args.prompt], last=args.resume), loaded.settings
     )
     return code

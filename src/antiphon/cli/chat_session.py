@@ -54,24 +54,24 @@ async def run_servers(chat: Chat, settings: Settings) -> AsyncGenerator[None]:
         yield
 
 
-async def chat(ui: UiManager, asked: Namespace, loaded: LoadedSettings) -> int:
+async def chat(ui: UiManager, args: Namespace, loaded: LoadedSettings) -> int:
     """Chat until the user leaves; return the exit code of what failed."""
     settings = loaded.settings
     start = ChatOptions(
         model=settings.model,
-        system=asked.system,
-        resume=asked.thread or (LAST if asked.resume else None),
-        options=run_options(asked),
-        functions=tuple(_load_functions(ui, asked.tools, settings)),
+        system=args.system,
+        resume=args.thread or (LAST if args.resume else None),
+        options=run_options(args),
+        functions=tuple(_load_functions(ui, args.tools, settings)),
         reports={
             "settings": lambda: asyncio.to_thread(config.rows, loaded),
             "doctor": lambda: asyncio.to_thread(doctor.rows, loaded),
         },
     )
     async with AsyncClient(settings=settings) as client:
-        consent = _make_consent(ui, settings, asked.yes)
+        consent = _make_consent(ui, settings, args.yes)
         chat = Chat(ui, client, settings, consent, start, lambda: _default_model(client))
-        async with nullcontext() if asked.no_tools else run_servers(chat, settings):
+        async with nullcontext() if args.no_tools else run_servers(chat, settings):
             await chat.run()
         return code_for_failure(chat.failure)
 

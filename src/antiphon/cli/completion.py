@@ -271,14 +271,14 @@ def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
     parser.add_argument("shell", choices=tuple(SCRIPTS), help="the shell")
 
 
-def decide(asked: Namespace, file: FolderFile) -> bool:
+def decide(args: Namespace, file: FolderFile) -> bool:
     """Ignore the file silently: settings do not matter, and shells run this when they start."""
     return False
 
 
-def run(asked: Namespace, loaded: LoadedSettings) -> int:
+def run(args: Namespace, loaded: LoadedSettings) -> int:
     """Print it."""
-    print(SCRIPTS[asked.shell](_build_tree()), end="")
+    print(SCRIPTS[args.shell](_build_tree()), end="")
     return 0
 
 

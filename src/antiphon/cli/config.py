@@ -38,19 +38,19 @@ def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
     )
 
 
-def decide(asked: Namespace, file: FolderFile) -> bool:
+def decide(args: Namespace, file: FolderFile) -> bool:
     """Ignore the file with a note: this command shows which files count."""
     return trust.ignore_file(file)
 
 
-def run(asked: Namespace, loaded: LoadedSettings) -> int:
+def run(args: Namespace, loaded: LoadedSettings) -> int:
     """Print one row for each setting, or for each grant."""
     grants = GrantsFile(data_folder(os.environ) / NAME, lambda text: note(f"antiphon: {text}"))
-    if asked.revoke is not None:
-        return _revoke(grants, asked.revoke)
-    if asked.grants:
-        return _show_grants(grants, as_json=asked.json)
-    if asked.json:
+    if args.revoke is not None:
+        return _revoke(grants, args.revoke)
+    if args.grants:
+        return _show_grants(grants, as_json=args.json)
+    if args.json:
         both = {
             name: {"value": value, "from": loaded.origins[name]}
             for name, value in _values(loaded).items()

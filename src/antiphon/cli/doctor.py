@@ -73,17 +73,17 @@ def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="as one JSON list")
 
 
-def decide(asked: Namespace, file: FolderFile) -> bool:
+def decide(args: Namespace, file: FolderFile) -> bool:
     """Go on without it: a finding says so."""
     return False
 
 
-def run(asked: Namespace, loaded: LoadedSettings) -> int:
+def run(args: Namespace, loaded: LoadedSettings) -> int:
     """Run all checks and print the findings; return 1 if something is broken."""
     # The rows say what a log would, which without a handler goes to stderr.
     logging.getLogger("antiphon").addHandler(logging.NullHandler())
     findings = asyncio.run(_all(loaded))
-    if asked.json:
+    if args.json:
         print_json(findings)
     else:
         print(clean("\n".join(line for finding in findings for line in _format_finding(finding))))

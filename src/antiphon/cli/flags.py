@@ -81,7 +81,7 @@ LOOKS = (
 class CommandModule(Protocol):
     """Interface of every command's module, whose docstring is its help.
 
-    A module may also have a function `decide(asked, file)`, which returns whether an untrusted
+    A module may also have a function `decide(args, file)`, which returns whether an untrusted
     settings file of the working folder counts. Without it, such a file ends the command.
     """
 
@@ -95,7 +95,7 @@ class CommandModule(Protocol):
         """
         ...
 
-    def run(self, asked: Namespace, loaded: LoadedSettings) -> int:
+    def run(self, args: Namespace, loaded: LoadedSettings) -> int:
         """Run the command; return the exit code."""
         ...
 
@@ -127,22 +127,22 @@ def run_command(name: str, arguments: Sequence[str]) -> int:
     command = _import_command(name)
     parser = build_parser(name)
     try:
-        asked, unknown = parser.parse_known_args(arguments)
+        args, unknown = parser.parse_known_args(arguments)
     except SystemExit:  # it has printed the help
         return 0
     if unknown:
-        action = f" {asked.action}" if "action" in asked else ""
+        action = f" {args.action}" if "action" in args else ""
         flag = unknown[0].partition("=")[0]
-        near = difflib.get_close_matches(flag, _long_flags(parser, asked), n=1)
+        near = difflib.get_close_matches(flag, _long_flags(parser, args), n=1)
         raise InvalidRequest(
             f"there is no argument {unknown[0]}",
             hint=f"did you mean {near[0]}?"
             if near
             else f"`antiphon {name}{action} --help` says which there are.",
         )
-    taken = (*command.FLAGS, *getattr(asked, "flags", ()))
+    taken = (*command.FLAGS, *getattr(args, "flags", ()))
     given = {
-        name: _join_values(getattr(asked, name, None))
+        name: _join_values(getattr(args, name, None))
         for new in taken
         for name in (*_old_names(new), new)
     }
@@ -150,20 +150,20 @@ def run_command(name: str, arguments: Sequence[str]) -> int:
         given,
         os.environ,
         Path.cwd(),
-        config_file=Path(asked.config_file) if "config_file" in asked else None,
-        decide=partial(getattr(command, "decide", _refuse), asked),
+        config_file=Path(args.config_file) if "config_file" in args else None,
+        decide=partial(getattr(command, "decide", _refuse), args),
     )
     for text in loaded.warnings:
         note(f"antiphon: {text}")
-    return command.run(asked, loaded)
+    return command.run(args, loaded)
 
 
-def _long_flags(parser: ArgumentParser, asked: Namespace) -> Iterator[str]:
+def _long_flags(parser: ArgumentParser, args: Namespace) -> Iterator[str]:
     """Yield the flags of the parser and of the chosen action; hidden ones are left out."""
     for action in parser._actions:  # argparse offers no other way to list them
-        if action.nargs == PARSER and "action" in asked:
+        if action.nargs == PARSER and "action" in args:
             choices = cast("Mapping[str, ArgumentParser]", action.choices)
-            yield from _long_flags(choices[asked.action], asked)
+            yield from _long_flags(choices[args.action], args)
         elif action.help is not SUPPRESS:
             yield from (flag for flag in action.option_strings if flag.startswith("--"))
 
@@ -172,7 +172,7 @@ def _old_names(name: str) -> Sequence[str]:
     return [old for old, renamed in deprecated.SETTINGS.items() if renamed.name == name]
 
 
-def _refuse(asked: Namespace, file: FolderFile) -> bool:
+def _refuse(args: Namespace, file: FolderFile) -> bool:
     """Decide for commands without `decide`: an untrusted file ends them."""
     return refuse_untrusted(file)
 

@@ -73,38 +73,38 @@ def _limit_arguments(parser: ArgumentParser, more: str) -> None:
         )
 
 
-def run(asked: Namespace, loaded: LoadedSettings) -> int:
+def run(args: Namespace, loaded: LoadedSettings) -> int:
     """Run the action on the database of the settings."""
-    asyncio.run(_run_action(asked, loaded.settings))
+    asyncio.run(_run_action(args, loaded.settings))
     return 0
 
 
-async def _run_action(asked: Namespace, settings: Settings) -> None:
+async def _run_action(args: Namespace, settings: Settings) -> None:
     async with open_store(settings) as store:
         keys = KeyService(store, mint)
-        match asked.action:
+        match args.action:
             case "create":
-                await _create(keys, asked)
+                await _create(keys, args)
             case "list":
-                await _list(store, as_json=asked.json)
+                await _list(store, as_json=args.json)
             case "limit":
-                limits = operations.NewLimits(**_limits(asked))
-                key = await keys.update(operations.UpdateKey(asked.id, limits=limits), Principal())
+                limits = operations.NewLimits(**_limits(args))
+                key = await keys.update(operations.UpdateKey(args.id, limits=limits), Principal())
                 limited = _describe_limits(key.limits) or "whatever it likes"
                 note(f"{key.id} ({key.name}) may: {limited}.")
             case _:
-                key = await keys.revoke(asked.id, Principal())
+                key = await keys.revoke(args.id, Principal())
                 note(f"{key.id} ({key.name}) opens nothing any more.")
 
 
-async def _create(keys: KeyService, asked: Namespace) -> None:
-    given = {name: each for name, each in _limits(asked).items() if each is not msgspec.UNSET}
+async def _create(keys: KeyService, args: Namespace) -> None:
+    given = {name: each for name, each in _limits(args).items() if each is not msgspec.UNSET}
     call = operations.CreateKey(
-        asked.name,
-        asked.owner,
-        tuple(asked.scope or ("read", "write")),
+        args.name,
+        args.owner,
+        tuple(args.scope or ("read", "write")),
         limits=Limits(**given),
-        expires_in=asked.expires_in,
+        expires_in=args.expires_in,
     )
     key, token = await keys.create(call, Principal())
     print(token)
@@ -140,8 +140,8 @@ def _row(key: Key) -> tuple[str, ...]:
     )
 
 
-def _limits(asked: Namespace) -> dict[str, int | msgspec.UnsetType | None]:
-    return {name: getattr(asked, name) for name in _LIMITS}
+def _limits(args: Namespace) -> dict[str, int | msgspec.UnsetType | None]:
+    return {name: getattr(args, name) for name in _LIMITS}
 
 
 def _describe_limits(limits: Limits) -> str:

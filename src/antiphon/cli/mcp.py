@@ -69,36 +69,34 @@ def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
     )
 
 
-def decide(asked: Namespace, file: FolderFile) -> bool:
+def decide(args: Namespace, file: FolderFile) -> bool:
     """Ignore the file with a note; `serve` needs it trusted."""
-    return refuse_untrusted(file) if asked.action == "serve" else trust.ignore_file(file)
+    return refuse_untrusted(file) if args.action == "serve" else trust.ignore_file(file)
 
 
-def run(asked: Namespace, loaded: LoadedSettings) -> int:
+def run(args: Namespace, loaded: LoadedSettings) -> int:
     """Run one action; return the exit code."""
-    match asked.action:
+    match args.action:
         case "serve":
-            return _serve(asked, loaded.settings)
+            return _serve(args, loaded.settings)
         case _:
-            return mcp_servers.run(asked, loaded)
+            return mcp_servers.run(args, loaded)
 
 
-def _serve(asked: Namespace, settings: Settings) -> int:
+def _serve(args: Namespace, settings: Settings) -> int:
     serving = _import_mcp("antiphon.mcp.server.server")
     with redirect_stdout(sys.stderr):  # tools may print; stdout carries the protocol
-        functions = [function for spec in asked.tools for function in load(spec, settings)]
-    return run_interruptibly(lambda: _run_server(serving, asked, settings, functions))
+        functions = [function for spec in args.tools for function in load(spec, settings)]
+    return run_interruptibly(lambda: _run_server(serving, args, settings, functions))
 
 
 async def _run_server(
-    serving: Any, asked: Namespace, settings: Settings, functions: Sequence[Function]
+    serving: Any, args: Namespace, settings: Settings, functions: Sequence[Function]
 ) -> int:
     async with AsyncClient(settings=settings) as client:
-        opening = serving.open_handlers(
-            client, settings, functions, each_assistant=asked.assistants
-        )
+        opening = serving.open_handlers(client, settings, functions, each_assistant=args.assistants)
         async with opening as handlers:
-            if asked.http:
+            if args.http:
                 async with _open_admission(settings) as admit:
                     await serving.serve_http(handlers, settings, admit)
             else:

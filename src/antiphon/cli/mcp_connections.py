@@ -65,16 +65,16 @@ class ServerProbe(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
 
 
-def run_test(asked: Namespace, settings: Settings) -> int:
+def run_test(args: Namespace, settings: Settings) -> int:
     """Start one server or all, and print the results; return the exit code."""
     found = find_and_report(settings)
-    if asked.name:
-        found = replace(found, servers=(found.get(asked.name),))
+    if args.name:
+        found = replace(found, servers=(found.get(args.name),))
     if not found.servers:
         note("antiphon: no MCP server is written down; antiphon mcp add --help says how.")
     results: list[ServerProbe] = []
     code = run_interruptibly(lambda: probe_servers(found, settings, results))
-    if asked.json:
+    if args.json:
         print_json(results)
     elif results:
         print(clean("\n".join(line for each in results for line in _describe(each))))
@@ -174,10 +174,10 @@ async def _names(
 # Log in at an MCP server from a terminal: a page to go to, and the way back from there.
 
 
-def log_in(asked: Namespace, settings: Settings) -> int:
+def log_in(args: Namespace, settings: Settings) -> int:
     """Log in at a server; return the exit code."""
-    found = _find_over_http(asked.name, settings)
-    person = AtTerminal(opens=not asked.no_browser)
+    found = _find_over_http(args.name, settings)
+    person = AtTerminal(opens=not args.no_browser)
     return run_interruptibly(lambda: _log_in_interactively(found, settings, person))
 
 
@@ -196,9 +196,9 @@ async def _log_in_interactively(
     return 0
 
 
-def log_out(asked: Namespace, settings: Settings) -> int:
+def log_out(args: Namespace, settings: Settings) -> int:
     """Forget a login; return the exit code."""
-    name: str = asked.name
+    name: str = args.name
     config = _the_usable(resolve_servers(settings, _find_over_http(name, settings)))
     known = open_logins(os.environ).forget(config.url)
     note(f"antiphon: the login at {name} is forgotten." if known else f"antiphon: {name} has none.")

@@ -106,13 +106,13 @@ def arguments(actions: Any, flags: ArgumentParser) -> None:
     trust.add_argument("--yes", action="store_true", help="do not ask")
 
 
-def run(asked: Namespace, loaded: LoadedSettings) -> int:
+def run(args: Namespace, loaded: LoadedSettings) -> int:
     """Run one of the actions; return the exit code."""
-    return ACTIONS[asked.action](asked, loaded.settings)
+    return ACTIONS[args.action](args, loaded.settings)
 
 
-def _add(asked: Namespace, settings: Settings) -> int:
-    name: str = asked.name
+def _add(args: Namespace, settings: Settings) -> int:
+    name: str = args.name
     if legal_names([name])[name] != name:
         raise InvalidRequest(
             "a server cannot have this name",
@@ -120,12 +120,12 @@ def _add(asked: Namespace, settings: Settings) -> int:
             received=name,
             hint=f"for instance {legal_names([name])[name]}",
         )
-    entry = _config_entry(asked)
+    entry = _config_entry(args)
     (made,) = parse_servers({name: entry}, "the command line")
     if made.problem:
         raise InvalidRequest(f"the server {name} cannot be used: {made.problem}")
     own = discovery.open_own_file(settings, os.environ)
-    replaced = own.add(name, entry, replace=asked.replace)
+    replaced = own.add(name, entry, replace=args.replace)
     note(
         f"antiphon: {name} is {'replaced' if replaced else 'added'} in {own.file};"
         f" antiphon mcp test {name} tries it."
@@ -134,24 +134,24 @@ def _add(asked: Namespace, settings: Settings) -> int:
     return 0
 
 
-def _config_entry(asked: Namespace) -> dict[str, Any]:
+def _config_entry(args: Namespace) -> dict[str, Any]:
     """Return the server as an entry of `mcpServers` JSON."""
-    command = [*asked.command, *getattr(asked, "behind", ())]
-    if bool(command) == bool(asked.url):
+    command = [*args.command, *getattr(args, "behind", ())]
+    if bool(command) == bool(args.url):
         raise InvalidRequest(
             "a server is a program or an address",
             expected="-- COMMAND ARGS..., or --url URL",
             hint="antiphon mcp add time -- uvx mcp-server-time",
         )
-    if asked.url:
-        _check_url(asked.url)
-        entry: dict[str, Any] = {"type": "sse" if asked.sse else "http", "url": asked.url}
-        if asked.header:
-            entry["headers"] = dict(_pair(each, ":") for each in asked.header)
+    if args.url:
+        _check_url(args.url)
+        entry: dict[str, Any] = {"type": "sse" if args.sse else "http", "url": args.url}
+        if args.header:
+            entry["headers"] = dict(_pair(each, ":") for each in args.header)
         return entry
     entry = {"command": command[0], "args": command[1:]}
-    if asked.env:
-        entry["env"] = dict(_variable(each) for each in asked.env)
+    if args.env:
+        entry["env"] = dict(_variable(each) for each in args.env)
     return entry
 
 
@@ -175,8 +175,8 @@ def _variable(text: str) -> tuple[str, str]:
     return _pair(text, "=") if "=" in text else (text, f"${{{text}}}")
 
 
-def _remove(asked: Namespace, settings: Settings) -> int:
-    name: str = asked.name
+def _remove(args: Namespace, settings: Settings) -> int:
+    name: str = args.name
     own = discovery.open_own_file(settings, os.environ)
     if own.remove(name):
         note(f"antiphon: {name} is removed from {own.file}.")
@@ -187,17 +187,17 @@ def _remove(asked: Namespace, settings: Settings) -> int:
     )
 
 
-def _trust(asked: Namespace, settings: Settings) -> int:
-    return review_and_trust([Path(asked.file)], yes=asked.yes)
+def _trust(args: Namespace, settings: Settings) -> int:
+    return review_and_trust([Path(args.file)], yes=args.yes)
 
 
-def _list(asked: Namespace, settings: Settings) -> int:
+def _list(args: Namespace, settings: Settings) -> int:
     found = find_and_report(settings)
     results: list[ServerProbe] = []
-    code = run_interruptibly(lambda: probe_servers(found, settings, results)) if asked.test else 0
+    code = run_interruptibly(lambda: probe_servers(found, settings, results)) if args.test else 0
     tried = {each.server: each for each in results}
     listed = [_server_row(each, tried.get(each.config.name)) for each in found.servers]
-    if asked.json:
+    if args.json:
         print_json(listed)
     elif listed:
         print(
@@ -205,7 +205,7 @@ def _list(asked: Namespace, settings: Settings) -> int:
                 ("name", "transport", "command or url", "from", "state"), map(_row, listed)
             )
         )
-        if not asked.test:
+        if not args.test:
             note_missing_extra()
     else:
         note("No MCP server is written down; `antiphon mcp add --help` says how.")

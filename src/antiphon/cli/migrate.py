@@ -42,14 +42,14 @@ def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
     )
 
 
-def run(asked: Namespace, loaded: LoadedSettings) -> int:
+def run(args: Namespace, loaded: LoadedSettings) -> int:
     """Migrate the database and check that it can be written, or move it."""
-    match asked.source, asked.target:
-        case None, None if not asked.check:
+    match args.source, args.target:
+        case None, None if not args.check:
             asyncio.run(_migrate(loaded.settings))
             note(f"{_display_name(loaded.settings.database)} has this version's form.")
         case str(source), str(target):
-            asyncio.run(_move(source, target, check=asked.check))
+            asyncio.run(_move(source, target, check=args.check))
         case _:
             raise InvalidRequest(
                 "A move needs both databases.", expected="--from DATABASE --to DATABASE"

@@ -22,11 +22,11 @@ def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="as one JSON list")
 
 
-def run(asked: Namespace, loaded: LoadedSettings) -> int:
+def run(args: Namespace, loaded: LoadedSettings) -> int:
     """Print the models of the providers, and note the providers that returned an error."""
     with Client(settings=loaded.settings) as client:
         models = client.list_models()
-    if asked.json:
+    if args.json:
         print_json(models.data)
     else:
         rows = [(model.id, "default" if model.default else "") for model in models.data]

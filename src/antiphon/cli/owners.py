@@ -63,9 +63,9 @@ def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
     erase.add_argument("--yes", action="store_true", help="do not ask to type the owner")
 
 
-def run(asked: Namespace, loaded: LoadedSettings) -> int:
+def run(args: Namespace, loaded: LoadedSettings) -> int:
     """Run the action on the database of the settings."""
-    asyncio.run(_run_action(asked, loaded.settings))
+    asyncio.run(_run_action(args, loaded.settings))
     return 0
 
 
@@ -73,19 +73,19 @@ def _owner_argument(parser: ArgumentParser) -> None:
     parser.add_argument("owner", help="the owner, as in `antiphon owners list`")
 
 
-async def _run_action(asked: Namespace, settings: Settings) -> None:
+async def _run_action(args: Namespace, settings: Settings) -> None:
     async with open_admin(settings) as owners:
-        match asked.action:
+        match args.action:
             case "list":
-                await _list(owners, as_json=asked.json)
+                await _list(owners, as_json=args.json)
             case "show":
-                await _show(owners, asked)
+                await _show(owners, args)
             case "export":
-                await _export(owners, asked)
+                await _export(owners, args)
             case "import":
-                await _import(owners, asked)
+                await _import(owners, args)
             case _:
-                await _erase(owners, asked)
+                await _erase(owners, args)
 
 
 async def _list(owners: OwnerService, *, as_json: bool) -> None:
@@ -103,43 +103,43 @@ async def _list(owners: OwnerService, *, as_json: bool) -> None:
         note(NONE)
 
 
-async def _show(owners: OwnerService, asked: Namespace) -> None:
-    held = await _find_totals(owners, asked.owner)
+async def _show(owners: OwnerService, args: Namespace) -> None:
+    held = await _find_totals(owners, args.owner)
     if held is None:
-        raise _unknown(asked.owner)
-    if asked.json:
+        raise _unknown(args.owner)
+    if args.json:
         print_json(held)
     else:
         print(format_table(("owner", *_KINDS), [_row(held)]))
 
 
-async def _export(owners: OwnerService, asked: Namespace) -> None:
-    archive = await owners.export(operations.ExportOwner(asked.owner), Principal())
-    place = Path(asked.output or archive.name)
+async def _export(owners: OwnerService, args: Namespace) -> None:
+    archive = await owners.export(operations.ExportOwner(args.owner), Principal())
+    place = Path(args.output or archive.name)
     written = 0
     async with aclosing(archive.pieces) as pieces:
         with create_private_file(
-            place, over=asked.force, hint="--force puts this in its place."
+            place, over=args.force, hint="--force puts this in its place."
         ) as file:
             async for piece in pieces:
                 written += file.buffer.write(piece)
-    note(f"All of {asked.owner} is in {place}: {written:,} bytes.")
+    note(f"All of {args.owner} is in {place}: {written:,} bytes.")
 
 
-async def _import(owners: OwnerService, asked: Namespace) -> None:
-    call = operations.ImportOwner(asked.owner, asked.new_ids, asked.check)
-    path = Path(asked.file)
+async def _import(owners: OwnerService, args: Namespace) -> None:
+    call = operations.ImportOwner(args.owner, args.new_ids, args.check)
+    path = Path(args.file)
     if not await asyncio.to_thread(path.is_file):
         raise NotFound(
-            f"There is no file {asked.file}.", hint="`antiphon owners export` writes one."
+            f"There is no file {args.file}.", hint="`antiphon owners export` writes one."
         )
     with ProgressBar(sys.stderr) as bar:
         result = await owners.import_owner(call, path, Principal(), lambda step: bar.show(*step))
-    if asked.json:
+    if args.json:
         print_json(result)
         return
     for counts, word in (
-        (result.added, "to add" if asked.check else "added"),
+        (result.added, "to add" if args.check else "added"),
         (result.unchanged, "unchanged"),
         (result.skipped, "left out"),
     ):
@@ -161,17 +161,17 @@ def _summary(result: operations.OwnerImport) -> str:
     return said
 
 
-async def _erase(owners: OwnerService, asked: Namespace) -> None:
-    held = await _find_totals(owners, asked.owner)
-    if not asked.yes:
-        _confirm(asked.owner, held or OwnerTotals(owner=asked.owner))
+async def _erase(owners: OwnerService, args: Namespace) -> None:
+    held = await _find_totals(owners, args.owner)
+    if not args.yes:
+        _confirm(args.owner, held or OwnerTotals(owner=args.owner))
     erased, done = 0, False
     while not done:
-        said = await owners.dispatch(operations.EraseOwner(asked.owner), Principal())
+        said = await owners.dispatch(operations.EraseOwner(args.owner), Principal())
         erased, done = erased + said.erased, said.done
         if not done:
-            note(f"{erased:,} things of {asked.owner} are gone, and there are more.")
-    note(f"All of {asked.owner} is gone: {erased:,} things.")
+            note(f"{erased:,} things of {args.owner} are gone, and there are more.")
+    note(f"All of {args.owner} is gone: {erased:,} things.")
 
 
 def _confirm(owner: str, held: OwnerTotals) -> None:

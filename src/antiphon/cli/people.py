@@ -58,9 +58,9 @@ def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
     _who_argument(remove)
 
 
-def run(asked: Namespace, loaded: LoadedSettings) -> int:
+def run(args: Namespace, loaded: LoadedSettings) -> int:
     """Do it on the database of the settings."""
-    asyncio.run(_run_action(asked, loaded.settings))
+    asyncio.run(_run_action(args, loaded.settings))
     return 0
 
 
@@ -76,24 +76,24 @@ def _password_argument(parser: ArgumentParser) -> None:
     )
 
 
-async def _run_action(asked: Namespace, settings: Settings) -> None:
+async def _run_action(args: Namespace, settings: Settings) -> None:
     async with open_store(settings) as store:
         accounts = AccountService(store, mint)
-        match asked.action:
+        match args.action:
             case "add":
-                await _add(accounts, asked)
+                await _add(accounts, args)
             case "list":
-                await _list(store, as_json=asked.json)
+                await _list(store, as_json=args.json)
             case "password":
-                await _password(accounts, asked)
+                await _password(accounts, args)
             case "role":
-                await _role(accounts, asked)
+                await _role(accounts, args)
             case _:
-                await _remove(accounts, asked)
+                await _remove(accounts, args)
 
 
-async def _add(accounts: AccountService, asked: Namespace) -> None:
-    call = operations.CreatePerson(asked.name, asked.role, _read_password(asked))
+async def _add(accounts: AccountService, args: Namespace) -> None:
+    call = operations.CreatePerson(args.name, args.role, _read_password(args))
     person = await accounts.create(call, Principal())
     note(f"{person.name} ({person.id}) may log in, as {_a(person.role)}.")
 
@@ -110,22 +110,22 @@ async def _list(store: AdminStore, *, as_json: bool) -> None:
     print(format_table(head, map(_row, people)))
 
 
-async def _password(accounts: AccountService, asked: Namespace) -> None:
-    person = await accounts.find(asked.name)
-    call = operations.UpdatePerson(person.id, password=_read_password(asked))
+async def _password(accounts: AccountService, args: Namespace) -> None:
+    person = await accounts.find(args.name)
+    call = operations.UpdatePerson(person.id, password=_read_password(args))
     await accounts.update(call, Principal())
     note(f"{person.name} has a new password, and is logged out everywhere.")
 
 
-async def _role(accounts: AccountService, asked: Namespace) -> None:
-    person = await accounts.find(asked.name)
-    role = cast("Role", asked.role)
+async def _role(accounts: AccountService, args: Namespace) -> None:
+    person = await accounts.find(args.name)
+    role = cast("Role", args.role)
     changed = await accounts.update(operations.UpdatePerson(person.id, role=role), Principal())
     note(f"{changed.name} is {_a(changed.role)}.")
 
 
-async def _remove(accounts: AccountService, asked: Namespace) -> None:
-    person = await accounts.find(asked.name)
+async def _remove(accounts: AccountService, args: Namespace) -> None:
+    person = await accounts.find(args.name)
     await accounts.delete(person.id, Principal())
     note(f"{person.name} cannot log in any more. Their threads stay, under the owner {person.id}.")
 
@@ -141,9 +141,9 @@ def _row(person: Person) -> tuple[str, ...]:
     )
 
 
-def _read_password(asked: Namespace) -> str:
+def _read_password(args: Namespace) -> str:
     """Return the first line of stdin if so requested, else a password that is typed twice."""
-    if asked.password_stdin:
+    if args.password_stdin:
         return validate_password(read_first_line("password"))
     if not sys.stdin.isatty():
         raise InvalidRequest(

@@ -48,35 +48,35 @@ def _which_argument(parser: ArgumentParser) -> None:
     parser.add_argument("name", help="the name or the id")
 
 
-def run(asked: Namespace, loaded: LoadedSettings) -> int:
+def run(args: Namespace, loaded: LoadedSettings) -> int:
     """Do it on the database of the settings."""
-    asyncio.run(_run_action(asked, loaded.settings))
+    asyncio.run(_run_action(args, loaded.settings))
     return 0
 
 
-async def _run_action(asked: Namespace, settings: Settings) -> None:
+async def _run_action(args: Namespace, settings: Settings) -> None:
     async with open_store(settings) as store:
         projects = ProjectService(store, mint)
-        match asked.action:
+        match args.action:
             case "create":
-                made = await projects.create(operations.CreateProject(asked.name), Principal())
+                made = await projects.create(operations.CreateProject(args.name), Principal())
                 print(made.id)
                 note(f"{made.name} is a project. `antiphon keys create NAME --owner {made.id}`")
             case "list":
-                await _list(store, as_json=asked.json)
+                await _list(store, as_json=args.json)
             case "delete":
-                project = await projects.find(asked.name)
+                project = await projects.find(args.name)
                 await projects.delete(project.id, Principal())
                 note(f"{project.name} is gone. Its things stay, under the owner {project.id}.")
             case _:
-                await _change(projects, asked)
+                await _change(projects, args)
 
 
-async def _change(projects: ProjectService, asked: Namespace) -> None:
-    project = await projects.find(asked.name)
-    match asked.action:
+async def _change(projects: ProjectService, args: Namespace) -> None:
+    project = await projects.find(args.name)
+    match args.action:
         case "rename":
-            call = operations.UpdateProject(project.id, name=asked.to)
+            call = operations.UpdateProject(project.id, name=args.to)
         case action:
             call = operations.UpdateProject(project.id, disabled=action == "disable")
     changed = await projects.update(call, Principal())

@@ -57,12 +57,12 @@ def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
     )
 
 
-def run(asked: Namespace, loaded: LoadedSettings) -> int:
+def run(args: Namespace, loaded: LoadedSettings) -> int:
     """Run the action on the database of the settings."""
-    if asked.action == "secret":
+    if args.action == "secret":
         print(new_secret_key())
     else:
-        asyncio.run(_run_action(asked, loaded.settings))
+        asyncio.run(_run_action(args, loaded.settings))
     return 0
 
 
@@ -71,32 +71,30 @@ def _which_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--owner", default=LOCAL, help="the owner; by default that of this machine")
 
 
-async def _run_action(asked: Namespace, settings: Settings) -> None:
-    key = _read_key(asked.provider) if asked.action == "set" else ""
+async def _run_action(args: Namespace, settings: Settings) -> None:
+    key = _read_key(args.provider) if args.action == "set" else ""
     async with open_admin(settings) as owners:
-        match asked.action:
+        match args.action:
             case "set":
-                put = operations.SetOwnersProviderKey(
-                    asked.owner, asked.provider, key, asked.address
-                )
+                put = operations.SetOwnersProviderKey(args.owner, args.provider, key, args.address)
                 kept = await owners.dispatch(put, Principal())
                 which = f"the key that ends {kept.hint}" if kept.hint else "this key"
                 note(f"Runs of {kept.owner} ask {kept.provider} with {which}")
             case "list":
-                await _list(owners, asked)
+                await _list(owners, args)
             case "remove":
-                gone = operations.DeleteProviderKey(asked.provider)
-                await owners.dispatch(gone, Principal(owner=asked.owner))
-                note(f"{asked.owner} has no key for {asked.provider} any more.")
+                gone = operations.DeleteProviderKey(args.provider)
+                await owners.dispatch(gone, Principal(owner=args.owner))
+                note(f"{args.owner} has no key for {args.provider} any more.")
             case _:
                 renewed = await owners.reencrypt_keys(Principal())
                 note(f"Encrypted anew: {count_noun(renewed, 'key')}. The others were already.")
 
 
-async def _list(owners: OwnerService, asked: Namespace) -> None:
+async def _list(owners: OwnerService, args: Namespace) -> None:
     listed = (await owners.dispatch(operations.ListAllProviderKeys(), Principal())).data
-    keys = [key for key in listed if asked.owner in (None, key.owner)]
-    if asked.json:
+    keys = [key for key in listed if args.owner in (None, key.owner)]
+    if args.json:
         print_json(keys)
     elif keys:
         head = ("owner", "provider", "ends", "asked at", "since")

@@ -115,37 +115,37 @@ def tool_arguments(parser: FlagParser) -> None:
     )
 
 
-def read_request(asked: Namespace, words: Sequence[str], *, last: bool) -> AskRequest:
+def read_request(args: Namespace, words: Sequence[str], *, last: bool) -> AskRequest:
     """Return the request of these flags."""
-    if asked.json and asked.output == "json":
+    if args.json and args.output == "json":
         raise InvalidRequest(
             "--json and --output json exclude each other",
             hint="--json writes a line for every event, --output json one object at the end.",
         )
     return AskRequest(
         words=words,
-        files=asked.file,
-        system=asked.system,
-        thread=asked.thread,
+        files=args.file,
+        system=args.system,
+        thread=args.thread,
         last=last,
-        tools=asked.tools,
-        no_tools=asked.no_tools,
-        options=run_options(asked),
-        require=asked.require,
-        yes=asked.yes,
-        output_schema=asked.output_schema,
-        output="lines" if asked.json else asked.output or "text",
-        thinking=asked.thinking,
-        raw_output=asked.raw_output,
-        quiet=asked.quiet,
+        tools=args.tools,
+        no_tools=args.no_tools,
+        options=run_options(args),
+        require=args.require,
+        yes=args.yes,
+        output_schema=args.output_schema,
+        output="lines" if args.json else args.output or "text",
+        thinking=args.thinking,
+        raw_output=args.raw_output,
+        quiet=args.quiet,
     )
 
 
-def run_options(asked: Namespace) -> Options:
+def run_options(args: Namespace) -> Options:
     """Return the options of a run that these flags set."""
     options: Options = {}
-    if asked.max_turns:
-        options["max_turns"] = asked.max_turns
+    if args.max_turns:
+        options["max_turns"] = args.max_turns
     return options
 
 

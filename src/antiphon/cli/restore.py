@@ -22,8 +22,8 @@ def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE", help="a file made by `antiphon backup`")
 
 
-def run(asked: Namespace, loaded: LoadedSettings) -> int:
+def run(args: Namespace, loaded: LoadedSettings) -> int:
     """Check, copy, and say what is there now."""
-    copy = restore(Path(asked.file).absolute(), loaded.settings.database)
+    copy = restore(Path(args.file).absolute(), loaded.settings.database)
     note(f"{one_line(str(copy.path))} has {copy.threads:,} threads; its check was good.")
     return 0

@@ -25,7 +25,7 @@ def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
     accept_silently(parser, LOOKS)
 
 
-def run(asked: Namespace, loaded: LoadedSettings) -> int:
+def run(args: Namespace, loaded: LoadedSettings) -> int:
     """Serve; return once runs and streams have ended."""
     if loaded.settings.workers > 1:
         return serve_workers(loaded.settings)

@@ -110,33 +110,33 @@ def _export_arguments(export: ArgumentParser) -> None:
     export.add_argument("--force", action="store_true", help="overwrite FILE")
 
 
-def run(asked: Namespace, loaded: LoadedSettings) -> int:
+def run(args: Namespace, loaded: LoadedSettings) -> int:
     """Run the action through a client."""
-    asyncio.run(_run_action(asked, loaded))
+    asyncio.run(_run_action(args, loaded))
     return 0
 
 
-async def _run_action(asked: Namespace, loaded: LoadedSettings) -> None:
+async def _run_action(args: Namespace, loaded: LoadedSettings) -> None:
     async with AsyncClient(settings=loaded.settings) as client:
-        match asked.action:
+        match args.action:
             case "list":
-                await _list(client, asked)
+                await _list(client, args)
             case "show":
-                await _show(client, asked.id)
+                await _show(client, args.id)
             case "export":
-                await _export(client, asked)
+                await _export(client, args)
             case "rename":
-                thread = await resolve_thread(client, asked.id)
-                await client.update_thread(thread.id, title=asked.title)
+                thread = await resolve_thread(client, args.id)
+                await client.update_thread(thread.id, title=args.title)
                 note(f"{thread.id} is renamed.")
             case "fork":
-                source = await resolve_thread(client, asked.id)
+                source = await resolve_thread(client, args.id)
                 fork = await client.fork_thread(
-                    source.id, message_id=asked.message, title=asked.title
+                    source.id, message_id=args.message, title=args.title
                 )
                 print(fork.id)
             case _:
-                await _delete(client, asked)
+                await _delete(client, args)
 
 
 async def resolve_thread(client: AsyncClient, said: str) -> Thread:
@@ -163,13 +163,13 @@ async def resolve_thread(client: AsyncClient, said: str) -> Thread:
                 ) from None
 
 
-async def _delete(client: AsyncClient, asked: Namespace) -> None:
+async def _delete(client: AsyncClient, args: Namespace) -> None:
     """Delete threads with all their versions, or one version with --alone."""
     gone: set[str] = set()
-    for thread_id in asked.id:
+    for thread_id in args.id:
         if thread_id in gone:
             continue
-        if asked.alone:
+        if args.alone:
             await client.delete_thread(thread_id)
             versions = {thread_id}
         else:
@@ -179,14 +179,14 @@ async def _delete(client: AsyncClient, asked: Namespace) -> None:
         note(f"{thread_id} is deleted{several}.")
 
 
-async def _list(client: AsyncClient, asked: Namespace) -> None:
-    listing = latest_threads(asked.search or "", hidden=asked.all, limit=min(asked.limit, PAGE))
+async def _list(client: AsyncClient, args: Namespace) -> None:
+    listing = latest_threads(args.search or "", hidden=args.all, limit=min(args.limit, PAGE))
     threads: list[Thread] = []
     async for thread in client.paginate(listing):
         threads.append(thread)
-        if len(threads) == asked.limit:
+        if len(threads) == args.limit:
             break
-    if asked.json:
+    if args.json:
         print_json(threads)
         return
     if not threads:
@@ -245,15 +245,15 @@ def _short(text: str) -> str:
     return words if len(words) <= SHORT else f"{words[:SHORT]}…"
 
 
-async def _export(client: AsyncClient, asked: Namespace) -> None:
-    thread = await resolve_thread(client, asked.id)
-    if asked.output in (None, "-"):
-        await _write_export(client, thread, asked.format or "json", sys.stdout)
+async def _export(client: AsyncClient, args: Namespace) -> None:
+    thread = await resolve_thread(client, args.id)
+    if args.output in (None, "-"):
+        await _write_export(client, thread, args.format or "json", sys.stdout)
         return
-    file = Path(asked.output)
-    form = asked.format or guess_form(file.name) or "json"
+    file = Path(args.output)
+    form = args.format or guess_form(file.name) or "json"
     with create_private_file(
-        file, over=asked.force, hint="--force puts this in its place."
+        file, over=args.force, hint="--force puts this in its place."
     ) as written:
         await _write_export(client, thread, form, written)
     count = count_noun(thread.messages, "message")

@@ -179,17 +179,17 @@ def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="with --list: as one JSON list")
 
 
-def decide(asked: Namespace, file: FolderFile) -> bool:
+def decide(args: Namespace, file: FolderFile) -> bool:
     """Ignore the file: this command makes it count."""
     return False
 
 
-def run(asked: Namespace, loaded: LoadedSettings) -> int:
+def run(args: Namespace, loaded: LoadedSettings) -> int:
     """Show and ask, list, or revoke; return the exit code."""
-    if asked.list:
-        return _list(as_json=asked.json)
-    given = Path(asked.path or ".")
-    return _revoke(given) if asked.revoke else review_and_trust(_files(given), yes=asked.yes)
+    if args.list:
+        return _list(as_json=args.json)
+    given = Path(args.path or ".")
+    return _revoke(given) if args.revoke else review_and_trust(_files(given), yes=args.yes)
 
 
 def review_and_trust(files: Sequence[Path], *, yes: bool) -> int:

@@ -69,9 +69,9 @@ def tool_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--no-servers", action="store_true", help="start no MCP server")
 
 
-def tool_options(asked: Namespace) -> Tools:
+def tool_options(args: Namespace) -> Tools:
     """Return the options of these flags."""
-    return Tools(tools=asked.tools, servers=not asked.no_servers)
+    return Tools(tools=args.tools, servers=not args.no_servers)
 
 
 FLAGS = tuple(
@@ -84,7 +84,7 @@ def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
     tool_arguments(parser)
 
 
-def run(asked: Namespace, loaded: LoadedSettings) -> int:
+def run(args: Namespace, loaded: LoadedSettings) -> int:
     """Serve; return once runs and streams have ended."""
     settings = loaded.settings
     if settings.workers > 1:
@@ -101,7 +101,7 @@ def run(asked: Namespace, loaded: LoadedSettings) -> int:
     @asynccontextmanager
     async def beside(runtime: Runtime, closing: IsClosing) -> AsyncGenerator[Bridge]:
         client = AsyncClient.over(AsyncEmbeddedTransport.over(runtime))
-        async with chat(settings, client, closing, **tool_options(asked)) as bridge:
+        async with chat(settings, client, closing, **tool_options(args)) as bridge:
             yield bridge
 
     serve(settings, beside)

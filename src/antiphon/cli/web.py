@@ -47,7 +47,7 @@ def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
     accept_silently(parser, OF_BACKEND)
 
 
-def run(asked: Namespace, loaded: LoadedSettings) -> int:
+def run(args: Namespace, loaded: LoadedSettings) -> int:
     """Serve; return once streams have ended."""
     settings = loaded.settings
     if settings.server is None:
@@ -64,7 +64,7 @@ def run(asked: Namespace, loaded: LoadedSettings) -> int:
         async with (
             AsyncClient(settings=settings) as client,
             _check_backend_key(client, settings),
-            chat(settings, client, closing, **tool_options(asked)) as bridge,
+            chat(settings, client, closing, **tool_options(args)) as bridge,
         ):
             yield bridge
 

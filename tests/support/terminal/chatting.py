@@ -16,6 +16,7 @@ import fcntl
 import os
 import pty
 import re
+import select
 import signal
 import struct
 import sys
@@ -169,10 +170,13 @@ class Chatting:
         await self.sees("/help")
 
     async def ended(self, seconds: float = SECONDS) -> int:
-        """The exit code, once it has ended."""
+        """The exit code, once it has ended; all that it wrote has been read then."""
         assert self._process
         async with asyncio.timeout(seconds):
-            return await self._process.wait()
+            code = await self._process.wait()
+        while select.select([self._master], [], [], 0)[0] and self._read():
+            pass
+        return code
 
     async def leave(self) -> int:
         """Ctrl+D, and again where it came before something had ended; the exit code."""
@@ -194,7 +198,8 @@ class Chatting:
     def _fit(self, columns: int, rows: int) -> None:
         fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
-    def _read(self) -> None:
+    def _read(self) -> bool:
+        """Read what was written; return whether there may be more."""
         try:
             data = os.read(self._master, 65536)
         except OSError:  # nobody has the other side open any more
@@ -203,6 +208,7 @@ class Chatting:
             asyncio.get_running_loop().remove_reader(self._master)
         self.emulator.write(self._decoder.decode(data))
         self._news.set()
+        return bool(data)
 
 
 _FOLDERS = ("DATA", "CONFIG", "STATE", "CACHE")

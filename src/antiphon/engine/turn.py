@@ -125,7 +125,9 @@ class Turn:
     @property
     def over(self) -> bool:
         """True once the reply exceeds its limits; later chunks are ignored."""
-        return self._too_long or self._too_many_calls
+        return (
+            self._bytes_left < 0 or self._events_left < 0 or len(self._calls.all) > self._most_calls
+        )
 
     @property
     def large(self) -> bool:
@@ -153,24 +155,15 @@ class Turn:
             if self.over:
                 break
             if kind is TextPiece:
-                pieces = cast("Iterable[TextPiece]", group)
-                if text := self._charge(
-                    _replace_invalid("".join([piece.text for piece in pieces]))
-                ):
+                if text := self._take_text(cast("Iterable[TextPiece]", group)):
                     self._text.append(text)
                     events.append(TextDelta(text=text))
             elif kind is RefusalPiece:
-                refusals = cast("Iterable[RefusalPiece]", group)
-                if text := self._charge(
-                    _replace_invalid("".join([piece.text for piece in refusals]))
-                ):
+                if text := self._take_text(cast("Iterable[RefusalPiece]", group)):
                     self._refusal.append(text)
                     events.append(RefusalDelta(text=text))
             elif kind is ReasoningPiece:
-                thoughts = cast("Iterable[ReasoningPiece]", group)
-                if text := self._charge(
-                    _replace_invalid("".join([piece.text for piece in thoughts]))
-                ):
+                if text := self._take_text(cast("Iterable[ReasoningPiece]", group)):
                     self._reasoning.append(text)
                     events.append(ReasoningDelta(text=text))
             elif kind is CallPiece:
@@ -206,6 +199,10 @@ class Turn:
             finish_reason=self._finish_reason,
             events=reply.events + usage,
         )
+
+    def _take_text(self, pieces: Iterable[TextPiece | RefusalPiece | ReasoningPiece]) -> str:
+        """Return the text of the pieces without what no store can carry, cut at the limits."""
+        return self._charge(_replace_invalid("".join([piece.text for piece in pieces])))
 
     def _charge(self, text: str) -> str:
         """Count the text against the limits; return as much of it as they allow."""
@@ -300,19 +297,18 @@ class Turn:
 
 def large(chunks: Sequence[Chunk]) -> bool:
     """Return whether feeding these chunks to a turn takes milliseconds."""
-    return sum(map(_length, chunks)) > LARGE_BYTES
-
-
-def _length(chunk: Chunk) -> int:
-    match chunk:
-        case TextPiece(text) | ReasoningPiece(text) | RefusalPiece(text):
-            return len(text)
-        case CallPiece(arguments=arguments):
-            return EVENT_BYTES + len(arguments)
-        case DetailsPiece(details=details):
-            return _DETAIL_BYTES * len(details)
-        case _:
-            return 0
+    size = 0
+    for chunk in chunks:
+        match chunk:
+            case TextPiece(text) | ReasoningPiece(text) | RefusalPiece(text):
+                size += len(text)
+            case CallPiece(arguments=arguments):
+                size += EVENT_BYTES + len(arguments)
+            case DetailsPiece(details=details):
+                size += _DETAIL_BYTES * len(details)
+            case _:
+                pass
+    return size > LARGE_BYTES
 
 
 class _CompleteCall(msgspec.Struct, frozen=True):

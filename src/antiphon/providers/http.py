@@ -185,13 +185,15 @@ class Endpoint:
                 if response.status >= 300:
                     raise await self._refusal(response)
                 read = response.content.readany
-                rested = time.monotonic()
+                busy_seconds = 0.0  # since the last yield; the waits for bytes are not counted
                 with self._coalescer.join() as step:
                     while piece := await read():
                         begun = True
+                        came = time.monotonic()
                         yield piece
-                        if (now := time.monotonic()) - rested > YIELD_SECONDS:
-                            rested = now
+                        busy_seconds += time.monotonic() - came
+                        if busy_seconds > YIELD_SECONDS:
+                            busy_seconds = 0.0
                             await asyncio.sleep(0)  # a read of buffered bytes never suspends
                         await self._coalescer.wait_for_round(step)
         except (aiohttp.ClientError, OSError) as error:

@@ -214,19 +214,19 @@ class CumulativeText:
 
     Ambiguous text is held until it is decided. The second piece of a usual reply decides at once,
     so that none of it waits; if that piece happens to extend the first, the text is held until a
-    piece does not.
+    piece does not. `plain` is true once the text is known not to be cumulative.
     """
 
     def __init__(self, *, sure: bool) -> None:
+        self.plain = False
         self._sure = sure
-        self._plain = False
         self._last = ""
         self._first = ""
         self._held: list[str] = []
 
     def feed(self, text: str) -> str:
         """Return the new text of this piece, after held text that is decided now."""
-        if self._plain:
+        if self.plain:
             return text
         last, self._last = self._last, text
         if self._sure:
@@ -247,6 +247,6 @@ class CumulativeText:
         """Return the held text as plain text, because another kind of piece follows."""
         if self._sure or not self._last:
             return ""
-        self._plain = True
+        self.plain = True
         held, self._held = self._held, []
         return "".join(held)

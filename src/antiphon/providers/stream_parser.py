@@ -251,7 +251,8 @@ class ChatCompletionsParser:
         return out
 
     def _take_frame(self, frame: SseFrame, out: list[Chunk]) -> None:
-        self._check_values(frame.data)
+        if len(frame.data) > LARGE_BYTES:
+            self._check_values(frame.data)
         try:
             payload = (
                 _decode(frame.data) if frame.event != "error" else self._parse_leniently(frame)
@@ -317,6 +318,7 @@ class ChatCompletionsParser:
     def _read(self, payload: _Payload, out: list[Chunk], *, whole: bool = False) -> None:
         if payload.error:
             self._complain(payload.error)
+        usage = payload.usage
         if payload.choices is None:
             # An error in another shape, or an event without meaning to us.
             if "error" in (payload.object, payload.type):
@@ -325,7 +327,10 @@ class ChatCompletionsParser:
             self._begun = True
             for choice in payload.choices:
                 self._read_choice(choice, out, whole)
-        if usage := payload.usage or _usage_elsewhere(payload):
+                usage = usage or choice.usage  # as Moonshot sends it
+        if payload.x_groq:
+            usage = usage or _fields(payload.x_groq).get("usage")
+        if usage:
             self._begun = True
             out.append(UsagePiece(parse_usage(_fields(usage))))
         self._damaged = False
@@ -352,7 +357,7 @@ class ChatCompletionsParser:
         if delta.reasoning_details and self._quirks.reasoning_details:
             out.append(DetailsPiece(self._origin, tuple(_objects(delta.reasoning_details))))
         content = delta.content
-        if _is_json_answer(content):
+        if not (content is None or isinstance(content, str)) and _is_json_answer(content):
             content = _json_answer(content)
         if isinstance(content, str):
             if content:
@@ -374,7 +379,13 @@ class ChatCompletionsParser:
         if not self._snapshots:
             return text
         self._settle(out, but=kind)
-        return self._snapshots[kind].feed(text)
+        snapshots = self._snapshots.get(kind)
+        if snapshots is None:
+            return text
+        new = snapshots.feed(text)
+        if snapshots.plain:
+            del self._snapshots[kind]
+        return new
 
     def _settle(self, out: list[Chunk], but: type[Piece] | None = None) -> None:
         """Emit text that was held as possibly cumulative: another kind of piece follows."""
@@ -512,13 +523,6 @@ class _Payload(msgspec.Struct, gc=False):
     type: Any = None
     message: Any = None
     detail: Any = None
-
-
-def _usage_elsewhere(payload: _Payload) -> Any:
-    """Return usage from other places: Moonshot's choice, or an object of Groq's."""
-    if payload.x_groq:
-        return _fields(payload.x_groq).get("usage")
-    return next((choice.usage for choice in payload.choices or () if choice.usage), None)
 
 
 _decode = msgspec.json.Decoder(_Payload).decode

@@ -210,7 +210,8 @@ class WriterThread:
     def _transact(self, operations: Sequence[Write]) -> list[tuple[OnDone, Any, Exception | None]]:
         with transaction(self._connection):
             self._file.check()
-            outcomes = [self._run_in_savepoint(operation) for operation in operations]
+            alone = len(operations) == 1
+            outcomes = [self._run_one(operation, alone=alone) for operation in operations]
             for operation in operations:
                 hit(f"{operation.name}.before_commit")
         self._needs_checkpoint = True
@@ -219,28 +220,34 @@ class WriterThread:
             hit(f"{operation.name}.after_commit")
         return outcomes
 
-    def _run_in_savepoint(self, operation: Write) -> tuple[OnDone, Any, Exception | None]:
-        """Run one write; if it raises it is rolled back alone. A database error rolls back all."""
+    def _run_one(self, operation: Write, *, alone: bool) -> tuple[OnDone, Any, Exception | None]:
+        """Run one write; if it raises it is rolled back alone. A database error rolls back all.
+
+        A write that is `alone` in its transaction needs no savepoint.
+        """
         connection = self._connection
-        connection.execute("SAVEPOINT attempt")
+        if not alone:
+            connection.execute("SAVEPOINT attempt")
         try:
             result = operation.work(connection)
         except sqlite3.IntegrityError as fault:
             refused = Internal(f"The database refused the change: {fault}.")
             refused.__cause__ = fault
-            return self._roll_back(operation, refused)
+            return self._roll_back(operation, refused, alone=alone)
         except sqlite3.Error:
             raise
         except Exception as fault:  # noqa: BLE001 - a wall: `decide` is the caller's, and so is its error
-            return self._roll_back(operation, fault)
-        connection.execute("RELEASE attempt")
+            return self._roll_back(operation, fault, alone=alone)
+        if not alone:
+            connection.execute("RELEASE attempt")
         return operation.on_done, result, None
 
     def _roll_back(
-        self, operation: Write, fault: Exception
+        self, operation: Write, fault: Exception, *, alone: bool
     ) -> tuple[OnDone, Any, Exception | None]:
-        self._connection.execute("ROLLBACK TO attempt")
-        self._connection.execute("RELEASE attempt")
+        undo = ("ROLLBACK", "BEGIN") if alone else ("ROLLBACK TO attempt", "RELEASE attempt")
+        for statement in undo:
+            self._connection.execute(statement)
         return operation.on_done, None, fault
 
     def _set_synchronous(self, relaxed: bool) -> None:

@@ -14,7 +14,7 @@ import pytest
 from antiphon.cli.threads import format_message
 from antiphon.client.export import FORMS, exported
 from antiphon.mcp.server.handlers import message_as_markdown
-from antiphon.terminal import spans, transcript_view
+from antiphon.terminal import resume, spans
 from antiphon.terminal.themes import THEMES
 from antiphon.types.messages import File, Image, Message, Refusal, Text, ToolCall, Upload
 from antiphon.types.runs import Fault, Run, Status, Thread
@@ -118,7 +118,7 @@ def command_line() -> str:
 
 
 def terminal() -> str:
-    shown = transcript_view.recent(MESSAGES, RUNS, THEMES["none"], columns=90, rows=200)
+    shown = resume.recent(MESSAGES, RUNS, THEMES["none"], columns=90, rows=200)
     return "\n".join(map(spans.text, shown.lines))
 
 

@@ -14,6 +14,8 @@ from markdown_it import MarkdownIt
 from antiphon.terminal.markdown.blocks import DEEPEST, Blocks
 from antiphon.terminal.markdown.leaf_blocks import MEASURED_ROWS
 from antiphon.terminal.markdown.nodes import (
+    HARD,
+    SOFT,
     Code,
     Empty,
     Heading,
@@ -22,8 +24,8 @@ from antiphon.terminal.markdown.nodes import (
     Piece,
     Rule,
     TableNode,
+    is_settled,
 )
-from antiphon.terminal.markdown.source import HARD, SOFT, is_settled
 from tests.support.terminal.markdown_documents import cut_documents, short_documents
 
 

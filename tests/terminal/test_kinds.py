@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antiphon.terminal import spans
-from antiphon.terminal.compact_streaming_display import CompactStreamingDisplay
-from antiphon.terminal.markdown.content_type import detect
+from antiphon.terminal.compact_streaming_display import CompactStreamingDisplay, detect
 from antiphon.terminal.themes import THEMES
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from antiphon.terminal import spans, transcript_view
+from antiphon.terminal import resume, spans
 from antiphon.terminal.painters import Frame, InputRows, Region
 from antiphon.terminal.themes import THEMES, Ink
 from antiphon.types.messages import File, Message, Refusal, Text, ToolCall
@@ -58,7 +58,7 @@ def run(status: Status = Status.COMPLETED, **fields: Any) -> Run:
 
 
 def rows(thread: Thread, *runs: Run, columns: int = 80, rows: int = 24) -> list[str]:
-    shown = transcript_view.recent(thread.messages, runs, THEME, columns=columns, rows=rows)
+    shown = resume.recent(thread.messages, runs, THEME, columns=columns, rows=rows)
     return [spans.text(line) for line in shown.lines]
 
 
@@ -166,7 +166,7 @@ def test_as_many_exchanges_are_shown_as_fit_two_screens_and_the_rest_is_counted(
     for number in range(20):
         thread.say("user", f"Question {number}")
         thread.say("assistant", f"Answer {number}")
-    shown = transcript_view.recent(thread.messages, (), THEME, columns=80, rows=10)
+    shown = resume.recent(thread.messages, (), THEME, columns=80, rows=10)
 
     assert len(shown.lines) == 20
     assert shown.earlier == 30
@@ -192,7 +192,7 @@ def test_nothing_in_a_thread_acts_on_the_terminal(payload: str):
     thread.say("assistant", payload, reasoning=payload, tool_calls=(call,))
     thread.say("tool", payload, tool_call_id="c1")
     thread.say("system", payload)
-    shown = transcript_view.recent(thread.messages, (), THEME, columns=80, rows=24)
+    shown = resume.recent(thread.messages, (), THEME, columns=80, rows=24)
     terminal = Emulator(80, 24)
     region = Region(terminal, Ink(THEME))
     region.paint(Frame(finished=tuple(shown.lines)), InputRows(), 80, 0.0)

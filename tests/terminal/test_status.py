@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from antiphon.client.formatting import short_number
-from antiphon.terminal import spans, status
-from antiphon.terminal.status import StatusFacts
+from antiphon.terminal import chat_state, spans
+from antiphon.terminal.chat_state import StatusFacts
 from tests.support.terminal.chatting import Chatting
 from tests.support.terminal.model import Model
 
@@ -24,7 +24,7 @@ FULL = StatusFacts(
 
 
 def said(facts: StatusFacts, columns: int) -> str:
-    return "".join(span.text for span in status.row(facts, columns, "…"))
+    return "".join(span.text for span in chat_state.status_row(facts, columns, "…"))
 
 
 def test_a_wide_terminal_is_told_everything() -> None:
@@ -65,9 +65,9 @@ def test_nothing_in_it_acts_or_breaks_the_row() -> None:
 
 
 def test_a_title_of_wide_letters_is_cut_in_cells() -> None:
-    (_, _, title, *_) = status.row(StatusFacts(model="m", title="字" * 40), 200, "…")
+    (_, _, title, *_) = chat_state.status_row(StatusFacts(model="m", title="字" * 40), 200, "…")
 
-    assert spans.line_width([title]) <= status.TITLE + 1
+    assert spans.line_width([title]) <= chat_state.LONGEST_TITLE + 1
 
 
 @pytest.mark.parametrize(

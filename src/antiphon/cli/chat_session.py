@@ -19,11 +19,11 @@ from antiphon.settings.loading import LoadedSettings
 from antiphon.settings.paths import data_folder
 from antiphon.settings.settings import Settings
 from antiphon.terminal.chat import Chat, ChatOptions
+from antiphon.terminal.commands.servers import ServerAnnouncer
 from antiphon.terminal.consent import ConsentPrompt
 from antiphon.terminal.forms import Questions
 from antiphon.terminal.person import ServerRequestHandler, sample
 from antiphon.terminal.resume import LAST
-from antiphon.terminal.servers import ServerAnnouncer
 from antiphon.terminal.ui_manager import UiManager
 from antiphon.tools import builtin
 from antiphon.tools.consent import Consent

@@ -16,19 +16,15 @@ from antiphon.mcp.client.toolbox import AsyncMcpServerPool
 from antiphon.settings.settings import Settings
 from antiphon.terminal import (
     chat_state,
-    completion,
     conversation_processor,
     resume,
-    status,
-    transcript_view,
 )
-from antiphon.terminal.chat_state import ChatState
+from antiphon.terminal.chat_state import ChatState, ReplyLimit, StatusFacts
 from antiphon.terminal.commands import answers, table
 from antiphon.terminal.commands.command import Group, Report, SlashCommand
 from antiphon.terminal.commands.table import ParsedCommand
 from antiphon.terminal.conversation_processor import ConversationProcessor, RunOutcome
 from antiphon.terminal.spans import Line
-from antiphon.terminal.status import ReplyLimit, StatusFacts
 from antiphon.terminal.ui_manager import UiManager
 from antiphon.tools.consent import Consent
 from antiphon.tools.functions import Function
@@ -138,7 +134,7 @@ class Chat:
 
         Raises `NotFound` if the thread to resume does not exist.
         """
-        completion.attach(self)
+        table.attach_completion(self)
         self.ui.repaint()
         self._tasks.start(self._load_model())
         try:
@@ -221,7 +217,7 @@ class Chat:
             queued=self.ui.queued,
             activity=self.state.activity,
         )
-        return status.row(facts, columns - 1, self.ui.theme.glyphs.more)
+        return chat_state.status_row(facts, columns - 1, self.ui.theme.glyphs.more)
 
     def run_at_once(self, text: str) -> bool:
         """Start the command if it need not wait until what runs has ended; return whether it did.
@@ -288,7 +284,7 @@ class Chat:
         try:
             message = await chat_state.prepare(self.state, text)
             if not self.ui.keyboard.echoes:
-                self.ui.show(transcript_view.user_lines(text, self.ui.theme))
+                self.ui.show(resume.user_lines(text, self.ui.theme))
             if message.files:
                 self.ui.say(chat_state.describe_files(message.files), "faint")
             content = await mentions.upload_attachments(self.client, message)
@@ -302,7 +298,7 @@ class Chat:
     async def _run_command(self, parsed: ParsedCommand) -> None:
         if not self.ui.keyboard.echoes:
             typed = f"/{parsed.name} {parsed.words}".rstrip()
-            lines = transcript_view.user_lines(typed, self.ui.theme)
+            lines = resume.user_lines(typed, self.ui.theme)
             self.ui.show(line for line in lines if line)
         command = self._find_command(parsed.name)
         if command is None:
@@ -351,14 +347,14 @@ class Chat:
             thread = await self.client.get_thread(self.state.thread_id)
             if thread.id == self.state.thread_id:
                 self.state.title = thread.title
-                self.state.window = await status.find_window(self.client, self.state)
+                self.state.window = await chat_state.find_window(self.client, self.state)
                 self.ui.repaint()
 
     async def _load_model(self) -> None:
         """Load the model that will answer; errors are left to the first message."""
         with suppress(AntiphonError):
             self.state.usual_model = await self._find_usual_model()
-            self.state.window = await status.find_window(self.client, self.state)
+            self.state.window = await chat_state.find_window(self.client, self.state)
             self.ui.repaint()
 
     async def _wait_for_servers(self) -> None:

@@ -1,14 +1,11 @@
-"""The state of a chat, and the parts of its next message.
-
-`@path` in a message names a file, `@server:uri` a resource of an MCP server. Errors are raised
-before anything is sent.
-"""
+"""The state of a chat, the parts of its next message, and the status row."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 from msgspec.structs import replace
@@ -16,12 +13,19 @@ from msgspec.structs import replace
 from antiphon.api.operations import ListThreads, Model
 from antiphon.client import mentions
 from antiphon.client.async_client import AsyncClient
+from antiphon.client.compaction import SHARE
+from antiphon.client.formatting import dollars, short_number
 from antiphon.client.mentions import MAX_TEXT_BYTES, AttachedFile, PreparedMessage
+from antiphon.client.thread_families import find_newest_run
 from antiphon.mcp.client.server_listing import FilledPrompt, ServerState
 from antiphon.mcp.client.toolbox import AsyncMcpServerPool
-from antiphon.types.errors import InvalidRequest, TooLarge
+from antiphon.settings.settings import Settings
+from antiphon.terminal import spans
+from antiphon.terminal.spans import Line, StyledText
+from antiphon.types.errors import InvalidRequest, NotFound, TooLarge
 from antiphon.types.messages import Blob, Link, Part, ResultPart, Text, Tool, parts
-from antiphon.types.runs import Thread, Usage
+from antiphon.types.runs import DAY, Deadlines, Thread, Usage
+from antiphon.types.terminal_safe import one_line
 
 
 class Window(msgspec.Struct, frozen=True):
@@ -105,7 +109,8 @@ class ChatState:
         self.last_turn = Usage()
 
 
-# The parts of a message: its text, the files and resources it names, and attachments.
+# The parts of a message: its text, the files (`@path`) and resources (`@server:uri`) that it names,
+# and attachments. Errors are raised before anything is sent.
 
 
 RESOURCE_SECONDS = 30.0
@@ -181,3 +186,121 @@ def _extract_text(given: ResultPart, files: list[AttachedFile], name: str) -> st
         case Blob(name=own, data=data):
             files.append(mentions.classify_file(own or name, data))
             return ""
+
+
+# The status row: model, thread, context window, cost, servers. On a narrow terminal the least
+# important part is left out. Colour alone never carries a meaning.
+
+
+LONGEST_TITLE = 30
+"""Cells of a thread's title, at most."""
+_BETWEEN = " · "
+
+
+class StatusFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """Facts for the row; none of them is cleaned.
+
+    `context_tokens` are the tokens of the last turn, `window` those of the context window.
+    `servers` are those that are not ready, with their state. `activity` is work that is not a
+    reply.
+    """
+
+    model: str = ""
+    title: str = ""
+    context_tokens: int = 0
+    window: int | None = None
+    cost: float | None = None
+    servers: Sequence[tuple[str, str]] = ()
+    queued: int = 0
+    activity: str = ""
+
+
+class _Part(msgspec.Struct, frozen=True):
+    """One part of the row; the one with the highest `rank` is left out first."""
+
+    rank: int
+    text: str
+    style: str = "faint"
+
+
+def status_row(facts: StatusFacts, columns: int, more: str) -> Line:
+    """Return the row in at most `columns` cells; `more` marks a title that is cut."""
+    shown = [part for part in _status_parts(facts, more) if part.text]
+    while len(shown) > 1 and spans.width(_BETWEEN.join(part.text for part in shown)) > columns:
+        shown.remove(max(shown, key=lambda part: part.rank))
+    styled = [StyledText(part.text, part.style) for part in shown]
+    between = StyledText(_BETWEEN, "faint")
+    return tuple(each for span in styled for each in (between, span))[1:]
+
+
+def _status_parts(facts: StatusFacts, more: str) -> Iterator[_Part]:
+    """Yield all parts in order."""
+    title = one_line(facts.title)
+    if spans.width(title) > LONGEST_TITLE:
+        title = spans.head(title, LONGEST_TITLE) + more
+    share = facts.context_tokens / facts.window if facts.window else 0.0
+    used = f"{share:.0%} of {short_number(facts.window)}" if facts.window and share else ""
+    yield _Part(0, one_line(facts.activity), "strong")
+    yield _Part(3, one_line(facts.model))
+    yield _Part(6, title)
+    yield _Part(4, used, "warning" if share >= SHARE else "faint")
+    yield _Part(5, dollars(facts.cost))
+    for server, state in facts.servers:
+        style = "faint" if state == "starting" else "warning"
+        yield _Part(2, f"{one_line(server)} {state}", style)
+    yield _Part(1, f"{facts.queued} queued" if facts.queued else "")
+    yield _Part(7, "/help")
+
+
+# The context window of the model that answers.
+
+
+async def find_window(client: AsyncClient, state: ChatState) -> Window:
+    """Return the model that answers and its window: chosen, last in the thread, or usual."""
+    model = state.model
+    if not model and state.thread_id is not None:
+        newest = await find_newest_run(client, state.thread_id)
+        model = newest.model if newest else None
+    model = model or state.usual_model
+    return await model_window(client, model) if model else Window()
+
+
+async def model_window(client: AsyncClient, model: str) -> Window:
+    """Return the model's window. Raises `NotFound`, or the runtime's error."""
+    for known in (await client.list_models(model=model)).data:
+        return Window(known.id, known.context_tokens)
+    raise NotFound(f"There is no model {model}", hint="/models lists them.")
+
+
+# The time limit of replies.
+
+
+MORE = 300.0
+"""Seconds that are added at a time."""
+
+
+class ReplyLimit:
+    """Time limit of one reply in seconds: the settings', or the one the user asked for."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._wanted: float | None = None
+
+    def extend(self, model: str) -> float:
+        """Add time for the next replies; return the new limit in seconds."""
+        now = self.seconds(model) or self._settings.turn_timeout
+        self._wanted = min(now + MORE, DAY)
+        return self._wanted
+
+    def deadlines(self) -> Deadlines:
+        """Return the deadlines to send with a run."""
+        return Deadlines(turn=self._wanted)
+
+    def seconds(self, model: str) -> float | None:
+        """Return the limit for this model; None if only a server knows it."""
+        if self._wanted is not None:
+            return self._wanted
+        if self._settings.server:
+            return None
+        own: Any = self._settings.providers.get(model.partition(":")[0], {}).get("turn_timeout")
+        return float(own) if own else self._settings.turn_timeout

@@ -1,16 +1,19 @@
-"""Set the text of one reply in lines, whatever kind of text it is, for both painters.
+"""Detect what a reply is, and set its text in lines, for both painters.
 
-Nothing is printed twice: lines of `feed` and `close` are final, lines of `pending` are redrawn.
+It is Markdown, or JSON, SQL or HTML without a fence: that is decided once, before the first line is
+printed. In doubt, as for plain text, it is Markdown. Nothing is printed twice: lines of `feed` and
+`close` are final, lines of `pending` are redrawn.
 """
 
 from __future__ import annotations
 
 import copy
+import re
+from typing import Literal
 
 from antiphon.terminal.markdown.blocks import Blocks
-from antiphon.terminal.markdown.content_type import Kind, UnfencedCode, detect
 from antiphon.terminal.markdown.layout import Typesetter
-from antiphon.terminal.markdown.nodes import Paragraph, Piece
+from antiphon.terminal.markdown.nodes import Code, Kind, Paragraph, Piece
 from antiphon.terminal.spans import Line
 from antiphon.terminal.themes import Theme
 from antiphon.types.terminal_safe import Cleaner
@@ -53,7 +56,13 @@ class CompactStreamingDisplay:
 
     def pending(self, columns: int) -> list[Line]:
         """Return the lines of the open rest as if the text ended here; change nothing."""
-        return self._typesetter.pending(self._open_pieces(), columns)
+        if self._undecided is None:
+            pieces = list(self._verbatim.pending()) if self._verbatim else self._blocks.pending()
+        else:
+            trial = copy.copy(self)
+            trial._blocks = Blocks()  # nothing was read yet
+            pieces = [*trial._decide(self._undecided, ended=True), *trial._last_pieces()]
+        return self._typesetter.pending(pieces, columns)
 
     def close(self, columns: int) -> list[Line]:
         """Return the rest of the lines; the text has ended. A second call returns nothing."""
@@ -93,12 +102,115 @@ class CompactStreamingDisplay:
         )
         return pieces
 
-    def _open_pieces(self) -> list[Piece]:
-        if self._undecided is not None:
-            trial = copy.copy(self)
-            trial._blocks = Blocks()  # nothing was read yet
-            return [*trial._decide(self._undecided, ended=True), *trial._last_pieces()]
-        return list(self._verbatim.pending()) if self._verbatim else self._blocks.pending()
-
     def _last_pieces(self) -> list[Piece]:
         return list(self._verbatim.pending()) if self._verbatim else self._blocks.close()
+
+
+# The kind of a reply, from its beginning; and code that has no fence, to its end.
+
+
+Bare = Literal["json", "sql", "html"]
+
+_LONGEST_DOUBT = 600
+
+
+def detect(text: str, *, ended: bool = False) -> Bare | Literal["markdown"] | None:
+    """Return the kind of an answer from its beginning; None if more text is needed.
+
+    Once the text has `ended`, a kind is always returned.
+    """
+    start = text.lstrip()
+    if not (start or ended):
+        return None
+    for kind, certain, possible in _KINDS:
+        if certain.match(start):
+            return kind
+        if not ended and len(start) < _LONGEST_DOUBT and possible.fullmatch(start):
+            return None
+    return "markdown"
+
+
+class UnfencedCode:
+    """Code without a fence: lines as pieces, until its own syntax ends it."""
+
+    def __init__(self, kind: Bare) -> None:
+        self.kind: Bare = kind
+        self.ended = False
+        self._unfinished = ""
+        self._begins = True
+        self._depth = 0
+        self._in_string = False
+        self._statement_over = False
+
+    def feed(self, text: str) -> tuple[list[Code], str]:
+        """Return the pieces that are complete, and the text that follows the code's end."""
+        *lines, rest = (self._unfinished + text).split("\n")
+        pieces: list[Code] = []
+        for number, line in enumerate(lines, 1):
+            pieces.append(self._piece(line))
+            self._begins = False
+            if self._is_over(line):
+                self.ended, self._unfinished = True, ""
+                return pieces, "\n".join([*lines[number:], rest])
+        self._unfinished = rest
+        return pieces, ""
+
+    def pending(self) -> list[Code]:
+        """Return the line that is incomplete."""
+        return [self._piece(self._unfinished)] if self._unfinished else []
+
+    def _piece(self, line: str) -> Code:
+        return Code(language=self.kind, text=line, begins=self._begins)
+
+    def _is_over(self, line: str) -> bool:
+        match self.kind:
+            case "json":
+                return self._is_balanced(line)
+            case "html":
+                return "</html>" in line.lower()
+            case "sql":
+                over = self._statement_over and not line.strip()
+                self._statement_over = line.rstrip().endswith(";")
+                return over
+
+    def _is_balanced(self, line: str) -> bool:
+        for mark in _JSON_MARKS.findall(line):
+            if mark == '"':
+                self._in_string = not self._in_string
+            elif not self._in_string and mark[0] != "\\":
+                self._depth += 1 if mark in "{[" else -1
+        return self._depth <= 0 and not self._in_string and bool(line.strip())
+
+
+_JSON_MARKS = re.compile(r'\\.|["{}\[\]]')
+_VERBS = "SELECT|INSERT|UPDATE|DELETE|CREATE|ALTER|DROP|WITH|MERGE"
+_STARTS = ("<!doctype", "<html", "<?xml", "<svg")
+
+
+def _beginnings(words: tuple[str, ...]) -> str:
+    return "|".join(re.escape(word[:size]) for word in words for size in range(1, len(word) + 1))
+
+
+_KINDS: tuple[tuple[Bare, re.Pattern[str], re.Pattern[str]], ...] = (
+    (
+        "json",
+        re.compile(
+            r'\{\s*["}]|\[\s*(?:\{\s*["}]|\[\s*["{\[\d-]|"|-?\d[\d.eE+-]*\s*,'
+            r"|(?:true|false|null)\s*,)"
+        ),
+        re.compile(r"\{\s*|\[\s*(?:\{\s*|\[\s*|-?\d[\d.eE+-]*\s*|-|[a-z]{1,5}\s*)?"),
+    ),
+    (
+        "html",
+        re.compile("|".join(rf"{re.escape(start)}[\s>]" for start in _STARTS), re.IGNORECASE),
+        re.compile(_beginnings(_STARTS), re.IGNORECASE),
+    ),
+    (
+        "sql",
+        re.compile(rf"(?:{_VERBS})\s(?:[^\n]*\n){{0,2}}[^\n]*\b(?:FROM|INTO|SET|TABLE)\s"),
+        re.compile(
+            rf"{_beginnings(tuple(_VERBS.split('|')))}|(?:{_VERBS})\s(?:[^\n]*\n){{0,2}}[^\n]*"
+        ),
+    ),
+)
+"""For each kind, a pattern that proves it and one that leaves it possible."""

@@ -9,7 +9,7 @@ from typing import Literal, Protocol, TextIO
 import msgspec
 
 from antiphon.terminal import spans
-from antiphon.terminal.markdown.content_type import Kind
+from antiphon.terminal.markdown.nodes import Kind
 from antiphon.terminal.spans import Line
 from antiphon.terminal.themes import Ink
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from antiphon.api.operations import ListRuns, Model
 from antiphon.client.compaction import SHARE, current_summary
 from antiphon.client.formatting import count_noun, dollars, short_number
-from antiphon.terminal import conversation_processor, resume, status
+from antiphon.terminal import chat_state, conversation_processor, resume
 from antiphon.terminal.commands.command import CommandContext, SlashCommand, show_table
 from antiphon.types.errors import InvalidRequest
 from antiphon.types.messages import Message
@@ -20,10 +20,10 @@ LISTED = 50
 async def _set_model(chat: CommandContext, words: str) -> None:
     if words:
         chosen = await _resolve_model(chat, words)
-        chat.state.window = await status.model_window(chat.client, chosen)
+        chat.state.window = await chat_state.model_window(chat.client, chosen)
         chat.state.model = chosen
     else:
-        chat.state.window = await status.find_window(chat.client, chat.state)
+        chat.state.window = await chat_state.find_window(chat.client, chat.state)
     name = chat.state.window.model
     if not name:
         chat.ui.say("The runtime chooses a model for your first message.", "faint")
@@ -44,7 +44,7 @@ async def _resolve_model(chat: CommandContext, words: str) -> str:
             pass
     provider, colon, _ = words.partition(":")
     if colon and not any(name.startswith(f"{provider}:") for name in names):
-        return (await status.model_window(chat.client, words)).model
+        return (await chat_state.model_window(chat.client, words)).model
     near = difflib.get_close_matches(words, names, n=1, cutoff=0.4)
     raise InvalidRequest(
         f"There is no model {words}",
@@ -156,7 +156,7 @@ def _usage_row(name: str, runs: Sequence[Run]) -> Sequence[str]:
 
 async def _show_context(chat: CommandContext, words: str) -> None:
     said = await resume.load_messages(chat.client, chat.state)
-    chat.state.window = await status.find_window(chat.client, chat.state)
+    chat.state.window = await chat_state.find_window(chat.client, chat.state)
     for line in (*_describe_messages(said), *_describe_tokens(chat)):
         chat.ui.say(line, "faint")
 

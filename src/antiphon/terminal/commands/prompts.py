@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import suppress
 
 from antiphon.mcp.client.server_listing import FilledPrompt, Prompt, PromptArgument
-from antiphon.terminal import chat_state, transcript_view
+from antiphon.terminal import chat_state, resume
 from antiphon.terminal.commands.command import CommandContext, SlashCommand, split_words
 from antiphon.terminal.input.keyboard import Field
 from antiphon.terminal.spans import Line, StyledText
@@ -147,7 +147,7 @@ async def _complete_arguments(
 async def _send(chat: CommandContext, filled: FilledPrompt) -> None:
     content = await chat_state.prompt_content(chat.client, filled)
     said = "".join(part.text for part in content if isinstance(part, Text))
-    lines = transcript_view.user_lines(said, chat.ui.theme)
+    lines = resume.user_lines(said, chat.ui.theme)
     left = len(lines) - SEEN
     if left > 1:
         lines = [*lines[:SEEN], (StyledText(f"  ({left} more lines)", "faint"),)]

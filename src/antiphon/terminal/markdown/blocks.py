@@ -7,7 +7,7 @@ lines.
 
 Rules that would need the whole document are replaced by rules that need only what came before:
 items are separated if an empty line stands between them, a table's columns are measured on its
-first rows, and a paragraph longer than `source.SOFT` cannot become a heading.
+first rows, and a paragraph longer than `nodes.SOFT` cannot become a heading.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from itertools import takewhile
 import msgspec
 from markdown_it.common.html_blocks import block_names
 
-from antiphon.terminal.markdown import source
+from antiphon.terminal.markdown import nodes
 from antiphon.terminal.markdown.leaf_blocks import (
     Fence,
     HtmlBlock,
@@ -30,15 +30,16 @@ from antiphon.terminal.markdown.leaf_blocks import (
     Verbatim,
 )
 from antiphon.terminal.markdown.nodes import (
+    CODE_INDENT,
     Empty,
     Heading,
     Item,
     Piece,
     Quote,
     Rule,
+    SourceLine,
     Where,
 )
-from antiphon.terminal.markdown.source import CODE_INDENT, SourceLine
 
 # HTML blocks: the beginning of the first line, and the mark of the last line.
 
@@ -127,9 +128,9 @@ class Blocks:
         """
         trial = copy.copy(self)
         trial._out = []
-        if len(self._unfinished) > source.SOFT + _DRAWN:
+        if len(self._unfinished) > nodes.SOFT + _DRAWN:
             line = self._unfinished
-            trial._unfinished = line[: source.SOFT] + line[-_DRAWN:]
+            trial._unfinished = line[: nodes.SOFT] + line[-_DRAWN:]
         return trial.close()
 
     def _take_pieces(self) -> list[Piece]:
@@ -140,8 +141,8 @@ class Blocks:
         """Read a line or its beginning. A long line of prose is read before it is complete."""
         if self._running:
             self._append(text)
-        elif len(text) > source.SOFT and self._starts_prose(text[: source.SOFT]):
-            self._append(text[source.SOFT :])
+        elif len(text) > nodes.SOFT and self._starts_prose(text[: nodes.SOFT]):
+            self._append(text[nodes.SOFT :])
         elif ended:
             self._add_line(SourceLine(text))
             return

@@ -7,17 +7,18 @@ from collections.abc import Sequence
 
 import msgspec
 
-from antiphon.terminal.markdown import source
+from antiphon.terminal.markdown import nodes
 from antiphon.terminal.markdown.nodes import (
+    CODE_INDENT,
     Align,
     Code,
     Heading,
     Paragraph,
     Piece,
+    SourceLine,
     TableNode,
     Where,
 )
-from antiphon.terminal.markdown.source import CODE_INDENT, SourceLine
 
 # Tables: the delimiter line, and the cells of a row.
 
@@ -137,12 +138,12 @@ class OpenParagraph(Leaf, frozen=True):
         """
         pieces: list[Piece] = []
         leaf = self
-        while sum(map(len, leaf.lines)) > source.SOFT:
+        while sum(map(len, leaf.lines)) > nodes.SOFT:
             lines, rest = (leaf.lines, ()) if confirmed else (leaf.lines[:-1], leaf.lines[-1:])
             text = "\n".join(lines)
-            if leaf.begins and _DEFINITION.match(text) and len(text) < source.HARD:
+            if leaf.begins and _DEFINITION.match(text) and len(text) < nodes.HARD:
                 break
-            end, searched = source.find_cut(text, leaf.searched)
+            end, searched = nodes.find_cut(text, leaf.searched)
             if not end:
                 return pieces, msgspec.structs.replace(leaf, searched=searched)
             pieces.append(leaf._piece(text[:end], ends=False))

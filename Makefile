@@ -4,12 +4,12 @@
 # configuration. Who prefers `uv sync --all-extras` gets the same environment.
 
 .DEFAULT_GOAL := help
-.PHONY: help run quick test check style mypy pyright programs collected format bench soak lock clean
+.PHONY: help run quick test check style mypy pyright programs suite format bench soak lock clean
 
 UV := $(shell uv --version >/dev/null 2>&1 && command -v uv || echo .tools/uv/bin/uv)
 BIN := .venv/bin
 # Compiled once, and not by each of some thousand processes, whatever the environment says.
-PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/pytest
+PYTEST := MAKEFLAGS= PYTHONDONTWRITEBYTECODE= $(BIN)/pytest
 QUICK = $(addprefix tests/,types engine wires settings telemetry providers stores buses tools runtime)
 # These import vendors' libraries, which takes seconds.
 VENDORS = $(addprefix --ignore=tests/providers/test_,anyllm.py provider_conformance.py)
@@ -25,11 +25,10 @@ run: .venv/.ready ## start backend and web chat on port 8000 or the next free on
 	@$(BIN)/python examples/first_run.py
 
 quick: .venv/.ready ## pure tests and tests in one process, below a minute
-	@$(PYTEST) -n 3 --dist worksteal -m "not soak and not processes" $(QUICK) $(VENDORS)
+	@$(PYTEST) --forks 3 -m "not soak and not processes" $(QUICK) $(VENDORS)
 
 test: .venv/.ready ## everything that must hold before a change is taken
-	@$(ABREAST) pyright collected mypy style programs
-	@$(PYTEST) -n 3 --dist worksteal -m "not soak"
+	@$(ABREAST) pyright mypy style suite
 
 check: .venv/.ready ## generated files, style, types and who may import whom
 	@$(ABREAST) pyright mypy style
@@ -46,9 +45,9 @@ mypy pyright:
 programs:
 	@$(BIN)/python tests/support/install_programs.py
 
-# Each worker collects all tests; what this compiles none of them has to.
-collected:
-	@said=$$($(PYTEST) --collect-only --quiet -m "not soak" 2>&1) || { echo "$$said"; exit 1; }
+# Tests wait for each other's programs half of the time. `+` shows what this prints as it comes.
+suite: programs
+	+@$(PYTEST) --forks 4 -m "not soak"
 
 format: .venv/.ready ## put the code in order and generate the sync client
 	@$(BIN)/ruff check --fix

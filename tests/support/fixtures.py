@@ -34,7 +34,7 @@ settings.register_profile(
 settings.load_profile("patient")
 
 CPU_SECONDS = 20
-LONG = ("system", "terminal", "cli", "web", "client")
+LONG = ("cli", "mcp", "stores", "system", "terminal", "web")
 """Folders whose tests take longest."""
 SERVICES = {"postgres", "redis", "databases", "chromium", "node", "npm_packages", "python_with"}
 """Fixtures that start or install programs."""

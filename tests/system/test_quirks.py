@@ -9,9 +9,6 @@ the process lives, without a complaint, over a database without a fault.
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import os
-import pickle
 import re
 from collections.abc import Sequence
 from contextlib import aclosing
@@ -225,17 +222,8 @@ def _scenario(name: str) -> Scenario:
 
 @pytest.fixture(scope="module")
 def evening(tmp_path_factory: pytest.TempPathFactory) -> Evening:
-    """Everything is played once, by the first of several workers; the tests look at the outcome."""
-    own = tmp_path_factory.getbasetemp()
-    shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
-    kept = shared / "quirks.pickle"
-    with (shared / "quirks.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not kept.exists():
-            evening = asyncio.run(_play_all(tmp_path_factory.mktemp("quirks"), NAMES))
-            kept.write_bytes(pickle.dumps(evening))
-    loaded: Evening = pickle.loads(kept.read_bytes())
-    return loaded
+    """Everything is played once; the tests look at the outcome."""
+    return asyncio.run(_play_all(tmp_path_factory.mktemp("quirks"), NAMES))
 
 
 def _saved(played: Played) -> Any:

@@ -1,0 +1,237 @@
+"""Run the tests in forks of the process that has collected them: `pytest --forks 4`.
+
+To import and collect all tests takes 15 seconds of a processor, and a process that has done so can
+be forked in an instant. Each fork takes a module at a time, in the order in which modules were
+collected, and sends the reports of their tests to the process that started it.
+"""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import os
+import signal
+import warnings
+from collections import deque
+from collections.abc import Callable
+from multiprocessing import get_context
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+import pytest
+from _pytest.runner import runtestprotocol
+
+from tests.support import fork_server
+
+SECONDS = 60
+"""For a fork to end the services of its tests."""
+SIZE = 4
+"""Bytes of a module's number: reading so few from a pipe is atomic."""
+
+FORKING = get_context("fork") if hasattr(os, "fork") else None
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add `--forks`."""
+    parser.addoption(
+        "--forks",
+        type=int,
+        default=0,
+        metavar="N",
+        help="run tests in N forks of the process that has collected them",
+    )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> bool | None:
+    """Run the tests in forks where that is asked for."""
+    options = session.config.option
+    if not options.forks or FORKING is None or options.collectonly or session.testsfailed:
+        return None
+    _Forks(session).run(options.forks)
+    return True
+
+
+class _Fork:
+    """A process that runs tests; `tests` are those of its module that it has yet to finish."""
+
+    def __init__(self, run: Callable[[Connection], None], tests: deque[int]) -> None:
+        assert FORKING is not None
+        self.tests = tests
+        self.line, line = FORKING.Pipe(duplex=False)
+        self.process = FORKING.Process(target=run, args=(line,))
+        self.process.start()
+        line.close()
+
+
+class _Forks:
+    """All forks, and what they share."""
+
+    def __init__(self, session: pytest.Session) -> None:
+        self._session = session
+        self._config = session.config
+        self._folder = session.config._tmp_path_factory.getbasetemp()  # type: ignore[attr-defined]
+        self._forks: list[_Fork] = []
+        self._folders = itertools.count()
+        modules = itertools.groupby(range(len(session.items)), lambda i: session.items[i].path)
+        self._modules = [list(tests) for _, tests in modules]
+        # The numbers of the modules that no fork has taken yet.
+        self._queue, full = os.pipe()
+        with open(full, "wb") as filled:
+            filled.writelines(number.to_bytes(SIZE) for number in range(len(self._modules)))
+
+    def run(self, count: int) -> None:
+        """Run all tests; raise what pytest raises where it shall stop."""
+        reporter = self._config.pluginmanager.getplugin("terminalreporter")
+        if reporter is not None:
+            reporter.showfspath = False  # tests of several modules end in turn
+        if any(item.get_closest_marker("processes") for item in self._session.items):
+            fork_server.address()  # one for all
+        gc.collect()
+        gc.freeze()  # a collection in a fork would copy everything
+        try:
+            for _ in range(min(count, len(self._modules))):
+                self._start(deque())
+            while self._forks:
+                self._listen()
+        finally:
+            os.close(self._queue)
+            self._stop()
+
+    def _start(self, tests: deque[int]) -> None:
+        folder = self._folder / f"fork-{next(self._folders)}"
+        folder.mkdir(mode=0o700)
+        todo = tuple(tests)
+
+        def work(line: Connection) -> None:
+            self._config._tmp_path_factory._basetemp = folder  # type: ignore[attr-defined]
+            _Worker(self._session, line).work(todo, self._take)
+
+        self._forks.append(_Fork(work, tests))
+
+    def _take(self) -> list[int]:
+        """Return the tests of the next module; none where all modules were taken."""
+        number = os.read(self._queue, SIZE)
+        return self._modules[int.from_bytes(number)] if number else []
+
+    def _listen(self) -> None:
+        lines = {fork.line: fork for fork in self._forks}
+        for line in wait(list(lines)):
+            assert isinstance(line, Connection)
+            fork = lines[line]
+            try:
+                kind, told = line.recv()
+            except EOFError:
+                self._end(fork)
+            else:
+                getattr(self, f"_hear_{kind}")(fork, told)
+            if self._session.shouldfail:
+                raise self._session.Failed(self._session.shouldfail)
+            if self._session.shouldstop:
+                raise self._session.Interrupted(self._session.shouldstop)
+
+    def _hear_module(self, fork: _Fork, tests: list[int]) -> None:
+        fork.tests.extend(tests)
+
+    def _hear_reports(self, fork: _Fork, told: list[dict[str, Any]]) -> None:
+        hook = self._config.hook
+        reports = [
+            hook.pytest_report_from_serializable(config=self._config, data=data) for data in told
+        ]
+        self._report(fork.tests.popleft(), reports)
+
+    def _hear_warning(self, _: _Fork, told: dict[str, Any]) -> None:
+        told["warning_message"] = warnings.WarningMessage(*told["warning_message"])
+        self._config.hook.pytest_warning_recorded.call_historic(kwargs=told)
+
+    def _report(self, test: int, reports: list[pytest.TestReport]) -> None:
+        item = self._session.items[test]
+        hook = item.ihook
+        hook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+        for report in reports:
+            hook.pytest_runtest_logreport(report=report)
+        hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+
+    def _end(self, fork: _Fork) -> None:
+        """Where a fork died in a test, that test failed, and another fork goes on after it."""
+        self._forks.remove(fork)
+        fork.line.close()
+        fork.process.join()
+        code = fork.process.exitcode
+        if fork.tests:
+            test = fork.tests.popleft()
+            item = self._session.items[test]
+            said = f"the process that ran this test ended with {code}"
+            failed = pytest.TestReport(item.nodeid, item.location, {}, "failed", said, "call")
+            self._report(test, [failed])
+            self._start(fork.tests)
+        elif code:
+            raise pytest.UsageError(f"a process could not end its services: {code}, see above")
+
+    def _stop(self) -> None:
+        """Interrupt what still runs, and let it end its services."""
+        for fork in self._forks:
+            if pid := fork.process.pid:
+                os.kill(pid, signal.SIGINT)
+        for fork in self._forks:
+            fork.process.join(SECONDS)
+            fork.process.kill()
+
+
+class _Worker:
+    """What a fork does: run tests and send their reports."""
+
+    def __init__(self, session: pytest.Session, line: Connection) -> None:
+        self._session = session
+        self._config = session.config
+        self._line = line
+
+    def work(self, tests: tuple[int, ...], take: Callable[[], list[int]]) -> None:
+        """Run these tests, then those that are taken, until there are none."""
+        capture = self._config.pluginmanager.getplugin("capturemanager")
+        assert capture is not None
+        capture.stop_global_capturing()  # its files would be shared by all forks
+        capture.start_global_capturing()
+        capture.suspend_global_capture()
+        self._config.pluginmanager.register(self)
+        try:
+            self._run(tests)
+            while module := take():
+                self._line.send(("module", module))
+                self._run(module)
+        except KeyboardInterrupt:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        finally:
+            self._session._setupstate.teardown_exact(None)
+
+    def _run(self, tests: tuple[int, ...] | list[int]) -> None:
+        for test, following in itertools.zip_longest(tests, tests[1:]):
+            # The session itself, which has the services, outlasts the module.
+            nextitem: Any = self._session if following is None else self._session.items[following]
+            item = self._session.items[test]
+            item.ihook.pytest_runtest_protocol(item=item, nextitem=nextitem)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool:
+        """Run a test, and let the first process report it."""
+        hook = self._config.hook
+        reports = runtestprotocol(item, log=False, nextitem=nextitem)
+        told = [
+            hook.pytest_report_to_serializable(config=self._config, report=report)
+            for report in reports
+        ]
+        self._line.send(("reports", told))
+        return True
+
+    def pytest_warning_recorded(
+        self,
+        warning_message: warnings.WarningMessage,
+        when: str,
+        nodeid: str,
+        location: tuple[str, int, str] | None,
+    ) -> None:
+        """Let the first process tell of the warning; what it is about stays here."""
+        message = str(warning_message.message)
+        about = (message, warning_message.category, warning_message.filename)
+        told = {"warning_message": (*about, warning_message.lineno), "when": when}
+        self._line.send(("warning", told | {"nodeid": nodeid, "location": location}))

@@ -1,0 +1,85 @@
+"""Tests run in forks of one process: each is reported, whatever becomes of its process."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SERVICE = """
+import os, pytest, signal, warnings
+from pathlib import Path
+
+@pytest.fixture(scope="session")
+def service():
+    yield
+    Path("ended").write_text("in order")
+"""
+
+pytestmark = pytest.mark.processes
+
+
+def run(folder: Path, *options: str, **modules: str) -> tuple[int, Sequence[str]]:
+    """Run these modules of tests in two forks; return the exit code and the lines it prints."""
+    (folder / "pytest.ini").touch()
+    for name, text in modules.items():
+        (folder / f"test_{name}.py").write_text(SERVICE + text)
+    with subprocess.Popen(
+        [sys.executable, "-c", RUN, *options, "-p", "tests.support.forks", "--forks=2", "-rfs"],
+        cwd=folder,
+        env={"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        printed, _ = process.communicate(timeout=60)
+    return process.returncode, printed.splitlines()
+
+
+RUN = "import sys, pytest; sys.exit(pytest.main([*sys.argv[1:], '-p', 'no:asyncio']))"
+
+
+def test_tests_of_all_modules_are_reported_with_what_they_printed(tmp_path: Path) -> None:
+    code, printed = run(
+        tmp_path,
+        first="def test_passes(service): ...\ndef test_fails(): print('seen'); assert 1 == 2",
+        second="@pytest.mark.skip(reason='no moon')\ndef test_skipped(): ...",
+        third="def test_warns(): warnings.warn('odd')",
+    )
+
+    assert code == pytest.ExitCode.TESTS_FAILED
+    assert "1 failed, 2 passed, 1 skipped, 1 warning in" in printed[-1]
+    assert {"FAILED test_first.py::test_fails - assert 1 == 2", "seen"} <= {*printed}
+    assert any(line.startswith("SKIPPED") and line.endswith("no moon") for line in printed)
+    assert any(line.endswith("UserWarning: odd") for line in printed)
+    assert (tmp_path / "ended").exists()
+
+
+def test_a_test_whose_process_dies_has_failed_and_those_after_it_run(tmp_path: Path) -> None:
+    code, printed = run(
+        tmp_path,
+        only="def test_before(): ...\ndef test_dies(): os._exit(3)\ndef test_after(service): ...",
+    )
+
+    assert code == pytest.ExitCode.TESTS_FAILED
+    assert "1 failed, 2 passed in" in printed[-1]
+    [failed] = [line for line in printed if line.startswith("FAILED")]
+    assert failed.startswith("FAILED test_only.py::test_dies - the process that ran this test")
+    assert (tmp_path / "ended").exists()
+
+
+@pytest.mark.parametrize("ending", ["assert False", "os.kill(os.getppid(), signal.SIGINT)"])
+def test_a_run_that_is_stopped_ends_the_services_of_its_tests(tmp_path: Path, ending: str) -> None:
+    os.mkfifo(tmp_path / "line")
+    waiting = "def test_waits(service): open('line', 'w').close(); signal.pause()"
+    ending = f"def test_ends(): open('line').read(); {ending}"
+
+    code, printed = run(tmp_path, "-x", first=waiting, second=ending)
+
+    assert code in {pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.INTERRUPTED}, printed
+    assert (tmp_path / "ended").read_text() == "in order"

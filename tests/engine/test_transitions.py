@@ -212,7 +212,20 @@ def test_cancelling_a_turn_keeps_the_partial_text_and_fences_its_worker(world: W
     assert isinstance(world.events[-1], TurnEnded)
     reply = turn.close()
     with pytest.raises(errors.Fenced):
-        world.apply(lambda records: transitions.finish(records, epoch, reply, world.mint, turn=1))
+        world.finish(epoch, reply, turn=1)
+
+
+def test_a_reply_whose_events_were_not_all_stored_is_not_kept(world: World) -> None:
+    world.begin()
+    world.claim()
+    turn = Turn((), lambda: "c")
+    world.say(*turn.feed([TextPiece("half an ans")]))
+    lost = turn.feed([TextPiece("wer"), Finish("stop")])
+
+    with pytest.raises(errors.Fenced):
+        world.finish(world.lease.epoch, turn.close(), turn=1, unstored=len(lost))
+
+    assert world.run.status is Status.IN_PROGRESS
 
 
 def test_cancelling_a_resting_run_ends_it_by_run_status_alone(world: World) -> None:

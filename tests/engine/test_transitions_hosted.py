@@ -135,7 +135,7 @@ def test_a_reply_that_was_kept_by_an_unclear_commit_is_not_kept_again(world: Wor
     epoch = world.lease.epoch
 
     with pytest.raises(errors.Fenced):
-        world.apply(lambda records: transitions.finish(records, epoch, reply, world.mint, turn=1))
+        world.finish(epoch, reply, turn=1)
 
 
 def test_a_mixed_reply_hands_out_what_is_the_clients_and_keeps_the_rest_for_later(

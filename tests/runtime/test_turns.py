@@ -269,7 +269,10 @@ async def test_a_second_reader_joins_the_turn_in_progress() -> None:
         first = asyncio.create_task(h.ask())
         await h.model.gates["gate"].reached.wait()
         (run,) = (await h.dispatcher.dispatch(operations.ListRuns(), BY)).value.data
+        subscribers = h.bus.subscribers
         second = asyncio.create_task(h.read(operations.Process(run_id=run.id)))
+        while h.bus.subscribers == subscribers:
+            await asyncio.sleep(0)
         h.model.gates["gate"].opened.set()
 
         assert await first == await second

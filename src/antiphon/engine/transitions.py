@@ -308,17 +308,23 @@ def finish(
     mint: Mint,
     *,
     turn: int,
+    last_event: int,
     hosted: Mapping[str, HostedTool] = NO_HOSTED_TOOLS,
 ) -> ChangeSet:
     """Save the reply of this turn, whole or cut, and decide how the run continues.
 
-    `hosted` are the tools that the worker runs itself. If it must run every call of the reply, it
-    keeps the run. The answer is the run after the change. Raises `Fenced`.
+    `last_event` is the number of the reply's last event. `hosted` are the tools that the worker
+    runs itself. If it must run every call of the reply, it keeps the run. The answer is the run
+    after the change. Raises `Fenced`, also if not every event of the reply has been stored.
     """
     run = _require_lease(snapshot, epoch)
     if run.turn != turn:
         raise errors.Fenced(f"The reply of turn {turn} of run {run.id} was kept before.")
     unit = UnitOfWork(snapshot, mint)
+    if unit.lease.last_event != last_event:
+        raise errors.Fenced(
+            f"The log of run {run.id} ends with event {unit.lease.last_event}, not {last_event}."
+        )
     unit.emit(*reply.events)
     if reply.usage:
         unit.run = replace(unit.run, usage=unit.run.usage + reply.usage)

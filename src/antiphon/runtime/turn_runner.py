@@ -176,9 +176,8 @@ class TurnRunner:
             await self._find_used_call_ids(claim.run),
             self._timeouts(claim.run.deadlines, opened.deadlines),
         )
-        reply = await self._request_with_retry(
-            prepared, EventWriter(self._store, self._bus, claim, self._metrics)
-        )
+        writer = EventWriter(self._store, self._bus, claim, self._metrics)
+        reply = await self._request_with_retry(prepared, writer)
         self._metrics.add(TURNS, reply.outcome)
         kept: RunUpdate = await self.finalize_conversation(
             claim,
@@ -188,6 +187,7 @@ class TurnRunner:
                 reply,
                 self._mint,
                 turn=claim.run.turn,
+                last_event=writer.last,
                 hosted=offered.hosted,
             ),
         )
@@ -277,7 +277,6 @@ class TurnRunner:
             began_after = writer.last
             hit("turn.before_request")
             reply = await self._request_traced(prepared, writer)
-            await writer.flush()
             reply = await self._add_cost(reply, prepared.run.model)
             if reply.outcome != "invalid_tool_call" or not tries_left:
                 return reply if used == Usage() else _with_usage(reply, used + _used(reply))

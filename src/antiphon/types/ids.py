@@ -18,17 +18,13 @@ Mint = Callable[[Prefix], str]
 """Creates a new id with this prefix, from the runtime's clock and random source."""
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+_PAIRS = [high + low for high in _ALPHABET for low in _ALPHABET]  # the digits of each ten bits
 RANDOM_BYTES = 16
+_MOST_MILLISECONDS = (1 << 45) - 1
 
 
 def make(prefix: Prefix, milliseconds: int, randomness: bytes) -> str:
     """Return an id created at `milliseconds` since 1970; `randomness` is 16 bytes."""
-    return f"{prefix}_{_base32(milliseconds, 9)}{_base32(int.from_bytes(randomness), 26)}"
-
-
-def _base32(number: int, width: int) -> str:
-    digits: list[str] = []
-    for _ in range(width):
-        number, digit = divmod(number, 32)
-        digits.append(_ALPHABET[digit])
-    return "".join(reversed(digits))
+    number = (milliseconds & _MOST_MILLISECONDS) << 130 | int.from_bytes(randomness)
+    digits = [_PAIRS[number >> shift & 1023] for shift in range(170, -1, -10)]
+    return f"{prefix}_{''.join(digits)[1:]}"

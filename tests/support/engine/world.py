@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from antiphon.api import operations
 from antiphon.engine import transitions
 from antiphon.engine.snapshot import ChangeSet, Snapshot
-from antiphon.engine.turn import Turn
+from antiphon.engine.turn import Turn, TurnResult
 from antiphon.types import errors
 from antiphon.types.chunks import CallPiece, Chunk
 from antiphon.types.events import Event, Numbered
@@ -145,10 +145,22 @@ class World:
         turn = Turn(("look", *hosted), lambda: self.mint("call"))
         self.say(*turn.feed(chunks))
         reply = turn.close(None if finish else errors.Disconnected("cut"))
-        epoch, number = self.lease.epoch, self.run.turn
+        self.finish(self.lease.epoch, reply, turn=self.run.turn, hosted=hosted)
+
+    def finish(
+        self,
+        epoch: int,
+        reply: TurnResult,
+        *,
+        turn: int,
+        unstored: int = 0,
+        hosted: Mapping[str, HostedTool] = transitions.NO_HOSTED_TOOLS,
+    ) -> None:
+        """The worker saves the reply, of which the last `unstored` events are not in the log."""
+        last = self.lease.last_event + unstored
         self.apply(
             lambda records: transitions.finish(
-                records, epoch, reply, self.mint, turn=number, hosted=hosted
+                records, epoch, reply, self.mint, turn=turn, last_event=last, hosted=hosted
             )
         )
 

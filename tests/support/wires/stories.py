@@ -69,12 +69,7 @@ class Story(World):
     ) -> None:
         self.speaks(*chunks)
         reply = self._turn.close(None if finish else errors.Disconnected("cut"))
-        epoch, turn = self.lease.epoch, self.run.turn
-        self.apply(
-            lambda records: transitions.finish(
-                records, epoch, reply, self.mint, turn=turn, hosted=hosted
-            )
-        )
+        self.finish(self.lease.epoch, reply, turn=self.run.turn, hosted=hosted)
         self._begins()
 
     def fails(self, fault: Fault) -> None:

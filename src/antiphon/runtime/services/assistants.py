@@ -183,5 +183,8 @@ class RunSpecResolver:
 
 def _first_given(name: str, *sources: msgspec.Struct) -> Any:
     """Return the field from the first of these that has it and in which it is not None."""
-    values = (getattr(source, name, None) for source in sources)
-    return next((value for value in values if value is not None), None)
+    for source in sources:
+        value = getattr(source, name, None)
+        if value is not None:
+            return value
+    return None

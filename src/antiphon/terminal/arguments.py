@@ -78,7 +78,14 @@ def parse_arguments(arguments: str) -> list[Argument]:
     try:
         value = _parse(arguments)
         if isinstance(value, _Object):
-            return [_make_argument(name, part) for name, part in value.pairs]
+            found: list[Argument] = []
+            for name, part in value.pairs:
+                shown = _split_lines(
+                    [*_display(name), StyledText(": "), *_format(part, "\n", _display)]
+                )
+                length = sum(len(spans.text(row)) for row in shown)
+                found.append(Argument(name, shown, len(part) if isinstance(part, str) else length))
+            return found
     except (ValueError, RecursionError):
         pass
     return [Argument("", format_arguments(arguments), len(arguments))]
@@ -180,12 +187,6 @@ def _parse(text: str) -> Any:
     )
 
 
-def _make_argument(name: str, value: Any) -> Argument:
-    lines = _split_lines([*_display(name), StyledText(": "), *_format(value, "\n", _display)])
-    length = len(value) if isinstance(value, str) else sum(len(spans.text(row)) for row in lines)
-    return Argument(name, lines, length)
-
-
 def _reject_constant(name: str) -> Any:
     raise ValueError(f"{name} is no number of JSON")
 
@@ -228,13 +229,13 @@ def _display(text: str) -> Iterator[StyledText]:
 
 def _escape(text: str) -> Iterator[StyledText]:
     """Yield a string as it is edited: it parses to the same string."""
-    yield StyledText(f'"{"".join(map(_escape_character, text))}"')
-
-
-def _escape_character(character: str) -> str:
-    if clean(character, "approval") == character and character not in '"\\\n\t':
-        return character
-    return json.dumps(character)[1:-1]
+    escaped = (
+        each
+        if each not in '"\\\n\t' and clean(each, "approval") == each
+        else json.dumps(each)[1:-1]
+        for each in text
+    )
+    yield StyledText(f'"{"".join(escaped)}"')
 
 
 def _json_body(text: str) -> str:

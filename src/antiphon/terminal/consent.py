@@ -36,25 +36,20 @@ def describe_changes(before: ToolIdentity, now: ToolIdentity) -> Iterator[Line]:
     if before.description != now.description:
         was, become = _excerpts(before.description, now.description)
         yield _change_line("description", was, become)
-    for name in sorted(_parameters(before).keys() | _parameters(now).keys()):
-        yield from _parameter_change(
-            name, _parameters(before).get(name), _parameters(now).get(name)
-        )
+    old, new = _parameters(before), _parameters(now)
+    for name in sorted(old.keys() | new.keys()):
+        if name not in old:
+            yield _change_line(f"parameter {name}", "not there", "new")
+        elif name not in new:
+            yield _change_line(f"parameter {name}", "there", "gone")
+        elif old[name] != new[name]:
+            yield _change_line(f"parameter {name}", "", "another one")
     if _other_keywords(before) != _other_keywords(now):
         yield _change_line("parameters", "", "what is needed of them, or how they fit together")
     for name in Hints.__struct_fields__:
         was, become = getattr(before.hints, name), getattr(now.hints, name)
         if was != become:
             yield _change_line(f"it says: {name.replace('_', ' ')}", _claim(was), _claim(become))
-
-
-def _parameter_change(name: str, was: object, become: object) -> Iterator[Line]:
-    if was is None:
-        yield _change_line(f"parameter {name}", "not there", "new")
-    elif become is None:
-        yield _change_line(f"parameter {name}", "there", "gone")
-    elif was != become:
-        yield _change_line(f"parameter {name}", "", "another one")
 
 
 def _change_line(what: str, was: str, become: str) -> Line:
@@ -223,8 +218,12 @@ class _ConsentDialog:
             (),
             *arguments.format_arguments(self._arguments),
             *self._description(),
-            *([] if not self._others else [(), *self._list_others()]),
         ]
+        if self._others:
+            lines += [(), (StyledText(f"The other tools of {self._server}:"),)]
+            lines += ((StyledText(f"  {_name(each)}"),) for each in self._others[:LONGEST_LIST])
+        if (more := len(self._others) - LONGEST_LIST) > 0:
+            lines.append((StyledText(f"  and {more} more"),))
         whole = "\n".join(spans.text(line) for line in lines)
         await paging.open_pager(self._ui, _name(tool), whole)
         self._parts.open()
@@ -338,13 +337,6 @@ class _ConsentDialog:
                 many if self._wide else "this tool", "warning" if self._wide else "strong"
             )
             yield (StyledText("This session and always mean: ", "faint"), held)
-
-    def _list_others(self) -> Iterator[Line]:
-        yield (StyledText(f"The other tools of {self._server}:"),)
-        for each in self._others[:LONGEST_LIST]:
-            yield (StyledText(f"  {_name(each)}"),)
-        if (more := len(self._others) - LONGEST_LIST) > 0:
-            yield (StyledText(f"  and {more} more"),)
 
     @property
     def _arguments(self) -> str:

@@ -143,13 +143,12 @@ class Parts:
         return self._memo[key]
 
     def _all(self, columns: int) -> Sequence[Line]:
-        return self._get_cached("all", columns, lambda: self._all_folded(columns))
+        def fold() -> Sequence[Line]:
+            cut = len(self._head_rows(columns)) > len(self._top(columns))
+            head = self._head() if cut else ()
+            return spans.fold_all([*head, *self._lines()], columns - 1)
 
-    def _all_folded(self, columns: int) -> Sequence[Line]:
-        lines = [*self._lines()]
-        if len(self._head_rows(columns)) > len(self._top(columns)):
-            lines = [*self._head(), *lines]
-        return spans.fold_all(lines, columns - 1)
+        return self._get_cached("all", columns, fold)
 
     def _head_rows(self, columns: int) -> Sequence[Line]:
         return spans.fold_all(self._head(), columns - 1)
@@ -193,24 +192,18 @@ async def open_pager(
     It is printed instead in line mode, and if there is no pager.
     """
     whole = f"{one_line(title)}\n\n{clean(text, 'code').strip()}\n"
-    pager = () if ui.keyboard.by_lines else _find_pager(environ)
+    if ui.keyboard.by_lines:
+        ui.say(whole, place="code")
+        return
+    if named := environ.get("PAGER", "").strip():
+        try:
+            pager = shlex.split(named)
+        except ValueError:  # a quotation without an end
+            pager = named.split()
+    else:
+        pager = [known for known in _PAGERS if shutil.which(known)][:1]
     if not (pager and await _run_pager(ui, pager, whole)):
         ui.say(whole, place="code")
-
-
-def _find_pager(environ: Mapping[str, str]) -> Sequence[str]:
-    """Return the pager with its arguments; nothing if there is none."""
-    if named := environ.get("PAGER", "").strip():
-        return _split_command(named)
-    return [pager for pager in _PAGERS if shutil.which(pager)][:1]
-
-
-def _split_command(command: str) -> Sequence[str]:
-    """Split a command as a shell does, without running one."""
-    try:
-        return shlex.split(command)
-    except ValueError:  # a quotation without an end
-        return command.split()
 
 
 async def _run_pager(ui: Ui, pager: Sequence[str], whole: str) -> bool:

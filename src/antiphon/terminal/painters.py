@@ -202,7 +202,8 @@ class Region:
         row, column = self._cursor or (len(self._rows) - 1, spans.line_width(self._rows[-1]))
         up = row
         if self._reflows and columns < self._columns:
-            above = sum(_rows_taken(spans.line_width(line), columns) for line in self._rows[:row])
+            widths = map(spans.line_width, self._rows[:row])
+            above = sum(max(1, -(-width // max(1, columns))) for width in widths)
             up = above + column // columns
         return f"\x1b[{up}A\r" if up else "\r"
 
@@ -231,11 +232,6 @@ class Region:
     def _write(self, parts: Sequence[str]) -> None:
         self._out.write("".join(parts))
         self._out.flush()
-
-
-def _rows_taken(width: int, columns: int) -> int:
-    """Return the rows that so many cells take."""
-    return max(1, -(-width // max(1, columns)))
 
 
 def _column(column: int) -> str:

@@ -17,7 +17,6 @@ from antiphon.mcp.client.client_features import (
     Elicitation,
     ElicitationAnswer,
     FormElicitation,
-    SamplingMessage,
     SamplingReply,
     SamplingRequest,
     ServerLogLine,
@@ -40,8 +39,16 @@ from antiphon.types.terminal_safe import clean, one_line
 
 async def ask_to_sample(ui: Ui, wanted: SamplingRequest) -> str:
     """Ask the user. Return `n`, `y`, or `s` for the whole session."""
-    whole = _describe_request(wanted)
-    parts = Parts(ui, head=lambda: _head(wanted), lines=lambda: arguments.paragraph(whole))
+    whole = "\n".join(
+        (
+            *([f"instructions: {wanted.system}"] if wanted.system else ()),
+            *(f"{each.role}: {' '.join(map(part_text, each.content))}" for each in wanted.messages),
+        )
+    )
+    likes = f", by {' or '.join(wanted.models)} if it may choose" if wanted.models else ""
+    said = f" wants an answer of the model, of at most {wanted.max_tokens} tokens{likes}:"
+    head: Line = (StyledText(clean(wanted.server), "strong"), StyledText(clean(said)))
+    parts = Parts(ui, head=lambda: [head], lines=lambda: arguments.paragraph(whole))
     while True:
         allowing = (
             KeyChoice("y", "yes, once"),
@@ -79,22 +86,6 @@ async def _confirm(ui: Ui, wanted: SamplingRequest) -> bool:
     return await ui.keyboard.choose(Box(rows=in_rows(head), choices=choices, default="n")) == "c"
 
 
-def _head(wanted: SamplingRequest) -> Sequence[Line]:
-    likes = f", by {' or '.join(wanted.models)} if it may choose" if wanted.models else ""
-    said = f" wants an answer of the model, of at most {wanted.max_tokens} tokens{likes}:"
-    return [(StyledText(clean(wanted.server), "strong"), StyledText(clean(said)))]
-
-
-def _describe_request(wanted: SamplingRequest) -> str:
-    """Return everything that the model would be sent."""
-    parts = [f"instructions: {wanted.system}"] if wanted.system else []
-    parts += [
-        f"{message.role}: {' '.join(map(part_text, message.content))}"
-        for message in wanted.messages
-    ]
-    return "\n".join(parts)
-
-
 # The reply.
 
 
@@ -108,9 +99,15 @@ async def sample(
     thread = await client.create_thread(title=f"asked by {wanted.server}"[:100])
     options = _options(model, wanted)
     options["thread_id"] = thread.id
+    # All messages as one: only a model can write an assistant's message.
+    by_user = all(message.role == "user" for message in wanted.messages)
+    text = "\n\n".join(
+        ("" if by_user else f"{message.role}: ") + "\n".join(map(part_text, message.content))
+        for message in wanted.messages
+    )
     said = ""
     try:
-        async with client.converse(_text(wanted), raise_on_failure=False, **options) as events:
+        async with client.converse(text, raise_on_failure=False, **options) as events:
             async for event in events:
                 if isinstance(event, MessageCompleted):
                     said = event.message.full_text
@@ -140,17 +137,6 @@ def _options(model: str | None, wanted: SamplingRequest) -> Options:
     if model:
         options["model"] = model
     return options
-
-
-def _text(wanted: SamplingRequest) -> str:
-    """Return the messages as one: only a model can write an assistant's message."""
-    if all(message.role == "user" for message in wanted.messages):
-        return "\n\n".join(_whole(message) for message in wanted.messages)
-    return "\n\n".join(f"{message.role}: {_whole(message)}" for message in wanted.messages)
-
-
-def _whole(message: SamplingMessage) -> str:
-    return "\n".join(map(part_text, message.content))
 
 
 def part_text(part: ResultPart) -> str:
@@ -189,18 +175,14 @@ def _address_line(url: str) -> Line:
     """Return the whole address with its host emphasized; text before an @ is not the host."""
     host = urlsplit(url).hostname or ""
     shown = clean(url, "approval")
-    at = shown.lower().find(host, shown.rfind("@", 0, _path_start(shown)) + 1) if host else -1
+    begins = shown.find("//") + 2
+    ends = [at for mark in "/?#" if (at := shown.find(mark, begins)) >= 0]
+    authority = shown[: min(ends, default=len(shown))]
+    at = shown.lower().find(host, authority.rfind("@") + 1) if host else -1
     if at < 0:
         return (StyledText(shown),)
     end = at + len(host)
     return (StyledText(shown[:at]), StyledText(shown[at:end], "strong"), StyledText(shown[end:]))
-
-
-def _path_start(url: str) -> int:
-    """Return where the part after the host begins."""
-    begins = url.find("//") + 2
-    ends = [at for mark in "/?#" if (at := url.find(mark, begins)) >= 0]
-    return min(ends, default=len(url))
 
 
 def _page_rows(asked: UrlElicitation) -> Rows:

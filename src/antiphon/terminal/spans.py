@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -124,7 +124,13 @@ def wrap(line: Iterable[StyledText], columns: int) -> list[Line]:
     at = 0
     while at < len(whole) or not rows:
         end = _row_end(whole, at, columns)
-        rows.append(tuple(_part(line, at, end)))
+        row: list[StyledText] = []
+        start = 0
+        for span in line:
+            if piece := span.text[max(0, at - start) : max(0, end - start)]:
+                row.append(span._replace(text=piece))
+            start += len(span.text)
+        rows.append(tuple(row))
         at = end + 1 if whole[end : end + 1] == " " else end
     return rows
 
@@ -141,14 +147,6 @@ def _row_end(whole: str, at: int, columns: int) -> int:
         return blank
     after = whole.find(" ", end)
     return after if after > 0 else len(whole)
-
-
-def _part(line: Line, start: int, end: int) -> Iterator[StyledText]:
-    at = 0
-    for span in line:
-        if piece := span.text[max(0, start - at) : max(0, end - at)]:
-            yield span._replace(text=piece)
-        at += len(span.text)
 
 
 def _expand_tabs(line: Iterable[StyledText]) -> Line:
@@ -202,7 +200,9 @@ class Wrapper:
             self._line, self._used, self._blank, self._word = (), 0, None, ()
             self._columns = columns
         for span in words:
-            for part in self._parts(span):
+            # Inline code is one part, blanks included.
+            whole = "code" in span.style and not self._breaking
+            for part in [span.text] if whole else _PART.findall(span.text):
                 if part == "\n":
                     self._place(lines)
                     if self._line:
@@ -225,11 +225,6 @@ class Wrapper:
         if self._line:
             self._break(lines)
         return lines
-
-    def _parts(self, span: StyledText) -> list[str]:
-        """Split where lines may break; inline code is one part, blanks included."""
-        whole = "code" in span.style and not self._breaking
-        return [span.text] if whole else _PART.findall(span.text)
 
     def _place(self, lines: list[Line]) -> None:
         """Put the word on the line, or on the next."""

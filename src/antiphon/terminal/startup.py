@@ -32,7 +32,7 @@ from antiphon.terminal.input.editor import Editor
 from antiphon.terminal.input.line_mode import LineKeyboard
 from antiphon.terminal.painters import PainterGuard, ReducedMotion, Region
 from antiphon.terminal.streaming_context import StreamingContext
-from antiphon.terminal.themes import BARE, Ink, Theme, choose_theme
+from antiphon.terminal.themes import BARE, Ink, choose_theme
 from antiphon.terminal.ui_manager import UiManager
 
 # History of the input line, shared by chats: a private file of the user, one entry a line.
@@ -63,8 +63,11 @@ class HistoryFile(History):
             lines = self._file.read_bytes().splitlines()
         except OSError:
             return []
-        entries = [text for line in lines if (text := _decode_entry(line)) is not None]
-        return list(dict.fromkeys(reversed(entries)))[:MOST_HISTORY_ENTRIES]
+        entries: list[str] = []
+        for line in reversed(lines):
+            with suppress(msgspec.DecodeError, UnicodeError):  # it is cut, or not ours
+                entries.append(msgspec.json.decode(line, type=str))
+        return list(dict.fromkeys(entries))[:MOST_HISTORY_ENTRIES]
 
     def store_string(self, string: str) -> None:
         """Append the entry."""
@@ -84,14 +87,6 @@ class HistoryFile(History):
         if size > MOST_HISTORY_BYTES:
             lines = self._file.read_bytes().splitlines(keepends=True)
             private_files.write_private_file(self._file, b"".join(lines[len(lines) // 2 :]))
-
-
-def _decode_entry(line: bytes) -> str | None:
-    """Return the text of a line; None if it is cut or not ours."""
-    try:
-        return msgspec.json.decode(line, type=str)
-    except (msgspec.DecodeError, UnicodeError):
-        return None
 
 
 # Output of the program while the chat has the terminal is shown as lines above the prompt.
@@ -164,7 +159,9 @@ def run(chatting: Chatting, settings: Settings) -> int:
 
 
 async def _run_chat(chatting: Chatting, settings: Settings) -> int:
-    _replace_unencodable(sys.stdout)
+    out: TextIO = sys.stdout
+    if isinstance(out, io.TextIOWrapper):
+        out.reconfigure(errors="replace")  # characters that the terminal's encoding does not have
     make = _make_line_ui if _needs_line_mode(settings, os.environ) else _make_drawn_ui
     ui, painter = make(settings)
     painter.on_gone = ui.leave
@@ -184,12 +181,6 @@ async def _run_chat(chatting: Chatting, settings: Settings) -> int:
         raise painter.why
     _flush_output()
     return ending.code or (0 if sys.stdin.isatty() else code)
-
-
-def _replace_unencodable(out: TextIO) -> None:
-    """Print `?` for characters that the terminal's encoding does not have."""
-    if isinstance(out, io.TextIOWrapper):
-        out.reconfigure(errors="replace")
 
 
 def _flush_output() -> None:
@@ -238,7 +229,11 @@ def _make_drawn_ui(settings: Settings) -> tuple[UiManager, PainterGuard]:
 
 def _make_line_ui(settings: Settings) -> tuple[UiManager, PainterGuard]:
     seen = sys.stdin.isatty() and sys.stdout.isatty()
-    ink = Ink(_line_theme(settings, os.environ))
+    styled = sys.stdout.isatty() and not settings.screen_reader
+    theme = BARE  # no styles for a screen reader or a pipe
+    if styled or settings.color == "always":
+        theme = choose_theme(settings.theme, os.environ, color=settings.color)
+    ink = Ink(theme.in_words())
     lines = StreamingContext(sys.stdout, ink, announces=seen)
     painter = PainterGuard(lines)
 
@@ -258,14 +253,6 @@ def _make_line_ui(settings: Settings) -> tuple[UiManager, PainterGuard]:
     return UiManager(
         painter, ink, make_keyboard, size=_terminal_size, clock=time.monotonic
     ), painter
-
-
-def _line_theme(settings: Settings, environ: Mapping[str, str]) -> Theme:
-    """Return the theme of line mode: without styles for a screen reader or a pipe."""
-    styled = sys.stdout.isatty() and not settings.screen_reader
-    if styled or settings.color == "always":
-        return choose_theme(settings.theme, environ, color=settings.color).in_words()
-    return BARE.in_words()
 
 
 def _terminal_size() -> tuple[int, int]:

@@ -61,7 +61,11 @@ class StreamingContext:
             self._last = now
             self._end_line()
             self._out.write("".join(f"{line}\n" for line in lines))
-        self._show_prompt(self._ink.render(typed.rows[typed.cursor[0]]) if typed.cursor else "")
+        prompt = self._ink.render(typed.rows[typed.cursor[0]]) if typed.cursor else ""
+        if prompt != self._prompt:
+            self._end_line()
+            self._out.write(prompt)
+            self._prompt, self._mid_line = prompt, bool(prompt)
         self._out.flush()
 
     def on_echo(self, ended: bool) -> None:
@@ -77,12 +81,6 @@ class StreamingContext:
         """End the last line."""
         self._end_line()
         self._out.flush()
-
-    def _show_prompt(self, prompt: str) -> None:
-        if prompt != self._prompt:
-            self._end_line()
-            self._out.write(prompt)
-            self._prompt, self._mid_line = prompt, bool(prompt)
 
     def _end_line(self) -> None:
         if self._mid_line:

@@ -7,7 +7,7 @@ written.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from antiphon.client.formatting import dollars
 from antiphon.client.outcome import hint_for
@@ -350,13 +350,11 @@ class StreamingResponseHandler:
             below.append(spans.clip(self._status(now), room, self._theme.glyphs.more))
         below = below[-max(1, rows - SPARE_ROWS) :]
         left = min(OPEN_ROWS, rows - SPARE_ROWS - len(below))
-        open_text = self._open_rows(room, left) if self._text and left > 0 else []
-        return (*open_text, *below)
-
-    def _open_rows(self, room: int, most: int) -> list[Line]:
-        """Return the end of the open text, long lines folded as they would be."""
-        pending = self._display.pending(self._columns)
-        return [row for line in pending[-most:] for row in spans.fold(line, room)][-most:]
+        if not self._text or left <= 0:
+            return tuple(below)
+        # The end of the open text, long lines folded as they will be.
+        pending = self._display.pending(room)[-left:]
+        return (*spans.fold_all(pending, room)[-left:], *below)
 
     def _rows(self, room: int, now: float) -> Iterator[Line]:
         glyphs = self._theme.glyphs
@@ -369,9 +367,11 @@ class StreamingResponseHandler:
     def _status(self, now: float) -> Line:
         spinner = self._theme.glyphs.spinner
         sign = spinner[int(now * 10) % len(spinner)]
+        running = [row.name for row in self._calls.values() if row.state == "running"]
+        tools = running[0] if len(running) == 1 else f"{len(running)} tools"
         said = {
             "writing": f"writing {self._display.writing}",
-            "running": f"running {_name_running(self._calls.values())}",
+            "running": f"running {tools}",
             "asking": "waiting for you",
         }.get(self.phase, self.phase)
         line = (StyledText(f"{sign} {said}  {now - self._began:.0f} s", "faint"),)
@@ -395,8 +395,3 @@ def footer(usage: Usage, seconds: float) -> str:
     if cost := dollars(usage.cost):
         parts.append(cost)
     return ", ".join(parts)
-
-
-def _name_running(rows: Iterable[CallRow]) -> str:
-    running = [row.name for row in rows if row.state == "running"]
-    return running[0] if len(running) == 1 else f"{len(running)} tools"

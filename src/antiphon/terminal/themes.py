@@ -217,17 +217,14 @@ class Ink:
 
     def _render_span(self, span: StyledText) -> str:
         text = clean(span.text, "code").replace("\n", " ")
-        if span.style and (look := self._look(span.style)):
+        if span.style not in self._looks:
+            looks = (self._looks.get(name, "") for name in span.style.split())
+            self._looks[span.style] = ";".join(filter(None, looks))
+        if look := self._looks[span.style]:
             text = f"\x1b[{look}m{text}\x1b[0m"
         if self._links and span.link and _ADDRESS.fullmatch(span.link):
             text = f"\x1b]8;;{span.link}\x1b\\{text}\x1b]8;;\x1b\\"
         return text
-
-    def _look(self, style: str) -> str:
-        if style not in self._looks:
-            looks = (self._looks.get(name, "") for name in style.split())
-            self._looks[style] = ";".join(filter(None, looks))
-        return self._looks[style]
 
 
 _ADDRESS = re.compile(r"(?:https?://|mailto:)[!-~]{1,2000}")

@@ -242,24 +242,23 @@ class UiManager(Listener):
 
     def _render_input(self, columns: int) -> InputRows:
         room = max(1, columns - 1)
-        above = [spans.clip(line, room, self.theme.glyphs.more) for line in self._waiting()]
+        shown = list(self._queue)[:SHOWN_QUEUE]
+        queued = [f"next: {clean(' '.join(text.split()))}" for text in shown]
+        if (more := len(self._queue) - SHOWN_QUEUE) > 0:
+            queued.append(f"and {more} more")
+        cut = self.theme.glyphs.more
+        above = [spans.clip([StyledText(text, "faint")], room, cut) for text in queued]
         typed = self.keyboard.render(columns)
-        below = spans.clip(self._bottom_line(), room, self.theme.glyphs.more)
+        hint, since = self._hint
+        bottom: Line = (StyledText("starting", "faint"),)
+        if hint and self.clock() - since < HINT_SECONDS:
+            bottom = (StyledText(clean(hint), "faint"),)
+        elif self._chat:
+            bottom = self._chat.status_line()
+        below = spans.clip(bottom, room, cut)
         row, column = typed.cursor or (0, 0)
         cursor = (len(above) + row, column) if typed.cursor else None
         return InputRows(rows=(*above, *typed.rows, below), cursor=cursor)
-
-    def _waiting(self) -> Generator[Line]:
-        for text in list(self._queue)[:SHOWN_QUEUE]:
-            yield (StyledText(f"next: {clean(' '.join(text.split()))}", "faint"),)
-        if (more := len(self._queue) - SHOWN_QUEUE) > 0:
-            yield (StyledText(f"and {more} more", "faint"),)
-
-    def _bottom_line(self) -> Line:
-        text, since = self._hint
-        if text and self.clock() - since < HINT_SECONDS:
-            return (StyledText(clean(text), "faint"),)
-        return self._chat.status_line() if self._chat else (StyledText("starting", "faint"),)
 
 
 # The user interface as the chat and its commands see it.

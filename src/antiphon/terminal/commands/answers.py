@@ -15,7 +15,7 @@ from markdown_it import MarkdownIt
 from antiphon.client.formatting import count_noun
 from antiphon.terminal import paging, resume
 from antiphon.terminal.commands.command import CommandContext, SlashCommand
-from antiphon.terminal.spans import Line, StyledText
+from antiphon.terminal.spans import StyledText
 from antiphon.terminal.ui_manager import Ui
 from antiphon.types.errors import InvalidRequest, NotFound, TooLarge
 from antiphon.types.messages import Message, ToolCall
@@ -54,12 +54,9 @@ def collect_reasoning(messages: Iterable[Message]) -> list[Fold]:
 
 def _reasoning_folds(message: Message) -> Iterator[Fold]:
     if message.reasoning and message.reasoning.strip():
-        yield Fold(f"Thought before: {_reply_title(message)}", message.reasoning)
-
-
-def _reply_title(message: Message) -> str:
-    called = ", ".join(_call_title(call) for call in message.tool_calls)
-    return _shorten(message.full_text.strip() or called or "(nothing was said)")
+        called = ", ".join(_call_title(call) for call in message.tool_calls)
+        reply = _shorten(message.full_text.strip() or called or "(nothing was said)")
+        yield Fold(f"Thought before: {reply}", message.reasoning)
 
 
 def _call_title(call: ToolCall) -> str:
@@ -97,8 +94,11 @@ async def copy_text(ui: Ui, text: str, *, environ: Mapping[str, str] = os.enviro
     """
     data = text.encode("utf-8", "replace")
     ways: list[str] = []
-    for arguments in _clipboard_programs(environ):
-        if await _run_program(arguments, data):
+    for variable, arguments in _PROGRAMS:
+        if environ.get("SSH_CONNECTION") and variable != "TMUX":
+            continue  # its clipboard is not the user's
+        here = (not variable or environ.get(variable)) and shutil.which(arguments[0])
+        if here and await _run_program(arguments, data):
             ways.append(arguments[0])
             break
     fits = len(data) <= MOST_BYTES
@@ -114,14 +114,6 @@ async def copy_text(ui: Ui, text: str, *, environ: Mapping[str, str] = os.enviro
             hint="/export writes a file; wl-copy, xclip or pbcopy would take it.",
         )
     raise NotFound("There is no clipboard here", hint="/raw prints it.")
-
-
-def _clipboard_programs(environ: Mapping[str, str]) -> Iterator[Sequence[str]]:
-    for variable, arguments in _PROGRAMS:
-        if environ.get("SSH_CONNECTION") and variable != "TMUX":
-            continue
-        if (not variable or environ.get(variable)) and shutil.which(arguments[0]):
-            yield arguments
 
 
 async def _run_program(arguments: Sequence[str], data: bytes) -> bool:
@@ -209,20 +201,18 @@ async def _show_reasoning(chat: CommandContext, words: str) -> None:
     if not found:
         raise InvalidRequest("No reasoning was shown here yet")
     if not words:
-        first = min(LISTED, len(found))
-        chat.ui.show_rows(_row(number, found[-number]) for number in range(first, 0, -1))
+        chat.ui.show_rows(
+            (
+                StyledText(f"{number:>3}  ", "mark"),
+                StyledText(f"{_describe_size(found[-number].text)}  ", "faint"),
+                StyledText(one_line(found[-number].title)),
+            )
+            for number in range(min(LISTED, len(found)), 0, -1)
+        )
         chat.ui.say("/reasoning NUMBER opens one.", "faint")
         return
     fold = found[-_parse_number(words, len(found), "pieces of reasoning, the last one is 1")]
     await paging.open_pager(chat.ui, fold.title, fold.text)
-
-
-def _row(number: int, fold: Fold) -> Line:
-    return (
-        StyledText(f"{number:>3}  ", "mark"),
-        StyledText(f"{_describe_size(fold.text)}  ", "faint"),
-        StyledText(one_line(fold.title)),
-    )
 
 
 COMMANDS: tuple[SlashCommand, ...] = (

@@ -7,6 +7,7 @@ import itertools
 import os
 import shlex
 from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -48,7 +49,10 @@ def complete_path(begun: str, base: Path | None = None) -> list[PathEntry]:
     Names with control characters are left out: they could not be typed either.
     """
     head, slash, name = begun.rpartition("/")
-    folder = (base or Path()) / _expand_user(head + slash)
+    folder = Path(head + slash)
+    with suppress(RuntimeError):  # ~user, and there is no such user
+        folder = folder.expanduser()
+    folder = (base or Path()) / folder
     found = [
         PathEntry(head + slash + each.name + ("/" if _is_folder(each) else ""), _is_folder(each))
         for each in _scan(folder)
@@ -57,13 +61,6 @@ def complete_path(begun: str, base: Path | None = None) -> list[PathEntry]:
         and each.name.isprintable()
     ]
     return sorted(found, key=lambda place: (not place.folder, place.path.casefold()))[:MOST]
-
-
-def _expand_user(path: str) -> Path:
-    try:
-        return Path(path).expanduser()
-    except RuntimeError:  # ~user, and there is no such user
-        return Path(path)
 
 
 def _scan(folder: Path) -> Iterator[os.DirEntry[str]]:
@@ -208,14 +205,12 @@ def _resolve_path(name: str, title: str) -> Path:
         raise InvalidRequest(f"{name} cannot be written: {error}") from error
     if not place.is_dir():
         return place
-    return next(each for each in _candidate_paths(place / title) if not os.path.lexists(each))
-
-
-def _candidate_paths(path: Path) -> Iterator[Path]:
-    """Yield this path, then the same with numbers."""
-    yield path
+    path = place / title
     for number in itertools.count(2):
-        yield path.with_stem(f"{path.stem}-{number}")
+        if not os.path.lexists(path):
+            break
+        path = (place / title).with_stem(f"{Path(title).stem}-{number}")
+    return path
 
 
 async def _complete_export(chat: CommandContext, begun: str) -> AsyncIterator[tuple[str, str]]:

@@ -61,15 +61,18 @@ async def _list_models(chat: CommandContext, words: str) -> None:
     found = [each for each in listed.data if all(word in each.id.casefold() for word in wanted)]
     if not found:
         raise InvalidRequest(f"No model has {words} in its name", hint="/models lists all.")
-    show_table(chat.ui, [_row(chat, each) for each in found[:LISTED]])
+    rows: list[Sequence[str]] = []
+    for each in found[:LISTED]:
+        here = each.id == chat.state.model or (each.default and not chat.state.model)
+        note = "answers here" if here else "default" if each.default else ""
+        rows.append((each.id, _describe_window(each), note))
+    show_table(chat.ui, rows)
     more = f" {len(found) - LISTED} more: name words of it." if len(found) > LISTED else ""
     chat.ui.say(f"/model NAME has it answer from now on.{more}", "faint")
 
 
-def _row(chat: CommandContext, model: Model) -> Sequence[str]:
-    here = model.id == chat.state.model or (not chat.state.model and model.default)
-    takes = f"{short_number(model.context_tokens)} tokens" if model.context_tokens else ""
-    return (model.id, takes, "answers here" if here else "default" if model.default else "")
+def _describe_window(model: Model) -> str:
+    return f"{short_number(model.context_tokens)} tokens" if model.context_tokens else ""
 
 
 async def _fetch_models(chat: CommandContext) -> Sequence[Model]:
@@ -78,14 +81,10 @@ async def _fetch_models(chat: CommandContext) -> Sequence[Model]:
 
 
 async def _complete_models(chat: CommandContext, begun: str) -> AsyncIterator[tuple[str, str]]:
-    for model in chat.state.models or await _fetch_models(
-        chat
-    ):  # no provider is asked at every letter
+    # Providers are asked once, not at every letter.
+    for model in chat.state.models or await _fetch_models(chat):
         if begun.casefold() in model.id.casefold():
-            yield (
-                model.id,
-                f"{short_number(model.context_tokens)} tokens" if model.context_tokens else "",
-            )
+            yield model.id, _describe_window(model)
 
 
 async def _set_instructions(chat: CommandContext, words: str) -> None:
@@ -112,11 +111,15 @@ async def _show_usage(chat: CommandContext, words: str) -> None:
         raise InvalidRequest(NOWHERE)
     listing = ListRuns(chat.state.thread_id, limit=resume.PAGE)
     runs = [run async for run in chat.client.paginate(listing)]
-    show_table(
-        chat.ui, [("", "turns", "in", "cached", "out", "reasoning", "cost"), *_usage_rows(runs)]
-    )
-    seconds = sum(map(_seconds, runs))
-    chat.ui.say(f"{count_noun(len(runs), 'reply', 'replies')}, {seconds:,.1f} s in all.", "faint")
+    rows = [("", "turns", "in", "cached", "out", "reasoning", "cost")]
+    models = list(dict.fromkeys(run.model for run in reversed(runs)))
+    rows += (_usage_row(model, [run for run in runs if run.model == model]) for model in models)
+    if len(models) > 1:
+        rows.append(_usage_row("all", runs))
+    show_table(chat.ui, rows)
+    took = sum(run.ended_at - run.started_at for run in runs if run.started_at and run.ended_at)
+    replies = count_noun(len(runs), "reply", "replies")
+    chat.ui.say(f"{replies}, {took / 1000:,.1f} s in all.", "faint")
     if cost := dollars(chat.state.used.cost):
         chat.ui.say(f"Since this chat began: {cost}, summaries included.", "faint")
     if chat.settings.verbose:
@@ -124,19 +127,7 @@ async def _show_usage(chat: CommandContext, words: str) -> None:
         chat.ui.say(f"{chunks} came since this chat began.", "faint")
 
 
-def _seconds(run: Run) -> float:
-    return ((run.ended_at or 0) - run.started_at) / 1000 if run.started_at and run.ended_at else 0
-
-
-def _usage_rows(runs: Sequence[Run]) -> Iterator[Sequence[str]]:
-    models = list(dict.fromkeys(run.model for run in reversed(runs)))
-    for model in models:
-        yield _usage_row(model, [run for run in runs if run.model == model])
-    if len(models) > 1:
-        yield _usage_row("all", runs)
-
-
-def _usage_row(name: str, runs: Sequence[Run]) -> Sequence[str]:
+def _usage_row(name: str, runs: Sequence[Run]) -> tuple[str, str, str, str, str, str, str]:
     used = Usage()
     for run in runs:
         used += run.usage

@@ -55,20 +55,16 @@ def _make_command(name: str, server: str, prompt: Prompt) -> SlashCommand:
             yield each
 
     meaning = one_line(prompt.title or prompt.description or f"a prompt of {server}")
+    notation = (
+        clean(f"{each.name}=..." if each.required else f"[{each.name}=...]")
+        for each in prompt.arguments
+    )
     return SlashCommand(
         name=name,
-        arguments=_describe_arguments(prompt.arguments),
+        arguments=" ".join(notation),
         meaning=meaning[:80],
         run=carry_out,
         proposals=proposals,
-    )
-
-
-def _describe_arguments(arguments: Iterable[PromptArgument]) -> str:
-    words = [clean(f"{each.name}=...") for each in arguments]
-    required = [each.required for each in arguments]
-    return " ".join(
-        word if needed else f"[{word}]" for word, needed in zip(words, required, strict=True)
     )
 
 

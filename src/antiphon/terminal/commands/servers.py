@@ -69,17 +69,16 @@ async def _list_resources(chat: CommandContext, server: str) -> None:
         chat.ui.say(f"{server}: {problem.told}", "warning")
         return
     chat.ui.show([(StyledText(clean(f"{server}: {len(listed)} to read"), "strong"),)])
-    shown: list[ServerResource | ResourceTemplate] = [*listed[:LISTED], *templates[:LISTED]]
+    shown = [
+        *((each.uri, _title(each)) for each in listed[:LISTED]),
+        *((each.uri_template, _title(each)) for each in templates[:LISTED]),
+    ]
     chat.ui.show_rows(
-        (StyledText(f"  {clean(_address(each))}  ", "mark"), StyledText(_title(each), "faint"))
-        for each in shown
+        (StyledText(f"  {clean(address)}  ", "mark"), StyledText(title, "faint"))
+        for address, title in shown
     )
     if len(listed) > LISTED:
         chat.ui.say(f"  and {len(listed) - LISTED} more", "faint")
-
-
-def _address(each: ServerResource | ResourceTemplate) -> str:
-    return each.uri if isinstance(each, ServerResource) else each.uri_template
 
 
 def _title(each: ServerResource | ResourceTemplate) -> str:
@@ -137,7 +136,15 @@ async def _run_servers(chat: CommandContext, words: str) -> None:
     elif words:
         _show_server(chat, _find_state(states, words))
     elif states:
-        _show_states(chat, states)
+        width = max(len(state.server) for state in states)
+        rows: list[Line] = []
+        for each in states:
+            name = StyledText(f"  {clean(each.server):<{width}}  ", "mark")
+            style = "warning" if each.status == "failed" else "faint"
+            status = StyledText(f"{each.status:<10}  ", style)
+            rows.append((name, status, StyledText(_summary(chat, each))))
+        chat.ui.show_rows(rows)
+        chat.ui.say("/servers NAME tells more, /servers restart NAME tries it again.", "faint")
     else:
         chat.ui.say(
             "No MCP server is written down here; `antiphon mcp add --help` says how.", "faint"
@@ -160,20 +167,6 @@ def _restart(chat: CommandContext, name: str) -> None:
         chat.ui.say(f"{name} is {state.status}: only what has failed is tried again.", "faint")
         return
     chat.state.servers.toolbox.restart(name)
-
-
-def _show_states(chat: CommandContext, states: Sequence[ServerState]) -> None:
-    width = max(len(state.server) for state in states)
-    chat.ui.show_rows(_row(chat, state, width) for state in states)
-    chat.ui.say("/servers NAME tells more, /servers restart NAME tries it again.", "faint")
-
-
-def _row(chat: CommandContext, state: ServerState, width: int) -> Line:
-    return (
-        StyledText(f"  {clean(state.server):<{width}}  ", "mark"),
-        StyledText(f"{state.status:<10}  ", "warning" if state.status == "failed" else "faint"),
-        StyledText(_summary(chat, state)),
-    )
 
 
 def _summary(chat: CommandContext, state: ServerState) -> str:

@@ -62,9 +62,10 @@ def _row(number: int, thread: Thread, chat: CommandContext) -> Line:
     notes = [
         note for note, so in (("branch", branch), ("here", thread.id == chat.state.thread_id)) if so
     ]
+    updated = datetime.fromtimestamp(thread.updated_at / 1000, UTC).astimezone()
     return (
         StyledText(f"{number:>3}  ", "mark"),
-        StyledText(f"{_format_time(thread.updated_at)}  {_message_count(thread):>12}  ", "faint"),
+        StyledText(f"{updated:%Y-%m-%d %H:%M}  {_message_count(thread):>12}  ", "faint"),
         StyledText(_title(thread)),
         StyledText(f"  ({', '.join(notes)})" if notes else "", "faint"),
     )
@@ -72,10 +73,6 @@ def _row(number: int, thread: Thread, chat: CommandContext) -> Line:
 
 def _message_count(thread: Thread) -> str:
     return count_noun(thread.messages, "message")
-
-
-def _format_time(milliseconds: int) -> str:
-    return datetime.fromtimestamp(milliseconds / 1000, UTC).astimezone().strftime("%Y-%m-%d %H:%M")
 
 
 def _title(thread: Thread) -> str:
@@ -98,10 +95,6 @@ async def _complete_threads(chat: CommandContext, begun: str) -> AsyncIterator[t
 async def _start_thread(chat: CommandContext, words: str) -> None:
     chat.state.enter_thread(None, words)
     chat.ui.say("A new thread begins with your next message.", "faint")
-
-
-async def _clear(chat: CommandContext, words: str) -> None:
-    await _start_thread(chat, "")
 
 
 async def _rename(chat: CommandContext, words: str) -> None:
@@ -271,7 +264,7 @@ COMMANDS: tuple[SlashCommand, ...] = (
     SlashCommand(
         name="clear",
         meaning="forget what was said: a new thread begins; the screen and the old thread stay",
-        run=_clear,
+        run=lambda chat, words: _start_thread(chat, ""),
     ),
     SlashCommand(name="rename", arguments="TITLE", meaning="give this thread a title", run=_rename),
     SlashCommand(

@@ -196,7 +196,14 @@ async def _revoke(chat: CommandContext, words: str) -> None:
 
 
 async def _allow(chat: CommandContext, words: str) -> None:
-    tools = [tool for tool in available_tools(chat) if _matches(tool, words)]
+    tools = [
+        tool
+        for tool in available_tools(chat)
+        if any(
+            name and fnmatchcase(name, words)
+            for name in (tool.spec.name, tool.own_name, f"{tool.server}:{tool.own_name}")
+        )
+    ]
     if not tools:
         raise NotFound(f"No tool here is called {words}.", hint="/tools lists them.")
     for tool in tools:
@@ -228,11 +235,6 @@ def _match_granted(granted: Sequence[ActiveGrant], words: str) -> Iterator[Activ
         names = (each.name, each.shape.own_name, each.shape.server)
         if any(name and fnmatchcase(name, words) for name in names):
             yield each
-
-
-def _matches(tool: Tool, words: str) -> bool:
-    names = [tool.spec.name, tool.own_name, f"{tool.server}:{tool.own_name}"]
-    return any(name and fnmatchcase(name, words) for name in names)
 
 
 def _sort_key(shape: ToolIdentity) -> tuple[str, str]:

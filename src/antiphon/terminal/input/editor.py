@@ -57,7 +57,9 @@ def draft_rows(
 
     The first line follows `mark`, further ones as many blanks. Control characters are made visible.
     """
-    text, at = _visible_part(text, at)
+    # Only what may be visible is formatted; in steps, so that rows break in the same places.
+    hidden = max(0, at // NEAR - 1) * NEAR
+    text, at = text[hidden : hidden + 3 * NEAR], at - hidden
     margin = spans.width(mark)
     room = max(1, columns - 1 - margin)  # the last column stays free
     before, after = clean(text[:at]), clean(text[at:])
@@ -76,12 +78,6 @@ def draft_rows(
     return InputRows(
         rows=tuple(marked[first : first + most]), cursor=(row - first, margin + column)
     )
-
-
-def _visible_part(text: str, at: int) -> tuple[str, int]:
-    """Return the part of a long text that may be visible, and the cursor's place in it."""
-    first = max(0, at // NEAR - 1) * NEAR  # in steps, so that rows break in the same places
-    return text[first : first + 3 * NEAR], at - first
 
 
 def _rows(text: str, room: int) -> list[Line]:

@@ -316,8 +316,12 @@ class Blocks:
             1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(where, last, strict=False))
         )
         in_item = shared > 0 and isinstance(where[shared - 1], Item)
-        of_one_list = _same_list(where[shared : shared + 1], last[shared : shared + 1])
-        return where, blank or not (in_item or of_one_list)
+        match where[shared : shared + 1], last[shared : shared + 1]:
+            case (Item(series=mine),), (Item(series=theirs),):
+                together = in_item or mine == theirs
+            case _:
+                together = in_item
+        return where, blank or not together
 
     def _start(self, leaf: Leaf, depth: int, line: SourceLine | None = None) -> None:
         where, gap = self._place(depth)
@@ -351,16 +355,13 @@ class Blocks:
         if depth == len(self._open):
             return
         if not self._has_content(len(self._open) - 1):
-            self._empty()
+            blank = self._blank
+            where, gap = self._place(len(self._open))
+            self._out.append(Empty(where=where, gap=gap))
+            self._blank = blank
         outermost = self._open[depth]
         self._sibling = (depth, outermost) if isinstance(outermost, Item) else None
         self._open = self._open[:depth]
-
-    def _empty(self) -> None:
-        blank = self._blank
-        where, gap = self._place(len(self._open))
-        self._out.append(Empty(where=where, gap=gap))
-        self._blank = blank
 
 
 _HEADING = re.compile(r"(#{1,6})(?:[ \t]+(.*))?")
@@ -368,11 +369,3 @@ _CLOSING = re.compile(r"(?:^|[ \t]+)#+[ \t]*$")
 _FENCE = re.compile(r"(`{3,})([^`]*)|(~{3,})(.*)")
 _RULE = re.compile(r"(?:\*[ \t]*){3,}|(?:-[ \t]*){3,}|(?:_[ \t]*){3,}")
 _MARKER = re.compile(r"(?:(\d{1,9})([.)])|[-+*])(?=[ \t]|$)")
-
-
-def _same_list(one: Where, other: Where) -> bool:
-    match one, other:
-        case (Item(series=mine),), (Item(series=theirs),):
-            return mine == theirs
-        case _:
-            return False

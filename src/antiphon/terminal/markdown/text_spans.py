@@ -68,7 +68,9 @@ class Inline:
                     yield StyledText(token.content, " ".join(roles), link)
                 case "code_inline":
                     shown += token.content
-                    yield StyledText(self._code(token), " ".join([*roles, "code"]), link)
+                    mark = token.markup if self._marks else ""
+                    code = f"{mark}{token.content}{mark}"
+                    yield StyledText(code, " ".join([*roles, "code"]), link)
                 case "softbreak":
                     yield StyledText(" ", " ".join(roles), link)
                 case "hardbreak":
@@ -93,9 +95,6 @@ class Inline:
                         roles.append(_MARK_ROLES.get(name, name))
                     elif token.nesting < 0:
                         roles.remove(_MARK_ROLES.get(name, name))
-
-    def _code(self, token: Token) -> str:
-        return f"{token.markup}{token.content}{token.markup}" if self._marks else token.content
 
 
 def _link_target(address: str, shown: str) -> Iterator[StyledText]:

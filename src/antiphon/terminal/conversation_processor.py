@@ -119,18 +119,7 @@ class ConversationProcessor:
             self._sent = token_hex(8)
             options["thread_id"] = thread
             options["metadata"] = {**options.get("metadata", {}), SENT: self._sent}
-        events = self._client.converse(
-            content,
-            tools=self._functions,
-            toolbox=self.toolbox,
-            run_id=run_id,
-            consent=self._consent,
-            on_tool_event=lambda happening: self._on_tool_event(handler, happening),
-            max_tools=self._max_tools,
-            tool_timeout=self._tool_timeout,
-            raise_on_failure=False,
-            **options,
-        )
+        events = self._converse(handler, content, run_id, options)
         self._events, self._handler = events, handler
         ui.display.start_streaming(handler)
         failure: AntiphonError | None = None
@@ -147,7 +136,7 @@ class ConversationProcessor:
         except OSError as error:
             failure = ConnectionLost(f"the line broke: {error}")
             handler.abandon(failure.message, ui.clock())
-        except Exception as error:  # noqa: BLE001 - a wall to what sets a stranger's text
+        except Exception as error:  # noqa: BLE001 - an error of the display must not end the chat
             failure = Internal(UNSHOWN)
             ui.display.drop_streaming()
             self._track_ending(asyncio.create_task(self._cancel(thread, events)))
@@ -163,6 +152,30 @@ class ConversationProcessor:
             last=handler.last_usage,
             chunks=handler.chunk_count,
             failure=failure,
+        )
+
+    def _converse(
+        self,
+        handler: StreamingResponseHandler,
+        content: Content | None,
+        run_id: str | None,
+        options: Options,
+    ) -> AsyncEvents:
+        def on_tool_event(event: ToolEvent) -> None:
+            handler.on_tool_event(event, self._ui.clock())
+            self._ui.display.update_streaming()
+
+        return self._client.converse(
+            content,
+            tools=self._functions,
+            toolbox=self.toolbox,
+            run_id=run_id,
+            consent=self._consent,
+            on_tool_event=on_tool_event,
+            max_tools=self._max_tools,
+            tool_timeout=self._tool_timeout,
+            raise_on_failure=False,
+            **options,
         )
 
     async def _stream_until_stopped(
@@ -194,10 +207,6 @@ class ConversationProcessor:
                 if now - rested > DRAIN:
                     await asyncio.sleep(0)
                     rested = ui.clock()
-
-    def _on_tool_event(self, handler: StreamingResponseHandler, happening: ToolEvent) -> None:
-        handler.on_tool_event(happening, self._ui.clock())
-        self._ui.display.update_streaming()
 
     # Stopping.
 
@@ -273,18 +282,12 @@ async def compact_if_due(client: AsyncClient, ui: Ui, state: ChatState) -> None:
         return
     try:
         await compact(client, ui, state, WHY)
-    except AntiphonError as problem:
-        _stop_trying(state)
+    except (AntiphonError, asyncio.CancelledError) as problem:
+        if state.thread_id is not None:
+            state.uncompacted.add(state.thread_id)
+        if not isinstance(problem, AntiphonError):
+            raise
         ui.say(f"It was not summed up. {problem.told}", "warning")
-        return
-    except asyncio.CancelledError:
-        _stop_trying(state)
-        raise
-
-
-def _stop_trying(state: ChatState) -> None:
-    if state.thread_id is not None:
-        state.uncompacted.add(state.thread_id)
 
 
 async def compact(

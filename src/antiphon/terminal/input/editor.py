@@ -130,17 +130,16 @@ class Editor:
         self._field: Field | None = None
         self._wrong = ""
         self._answer: asyncio.Future[str | None] | None = None
-        drafting = Condition(lambda: self._box is None and self._field is None)
         self._draft = _Utf8Buffer(
             multiline=True,
             history=history or InMemoryHistory(),
             completer=DynamicCompleter(lambda: self.completer),
-            complete_while_typing=drafting,
+            complete_while_typing=Condition(lambda: self._box is None and self._field is None),
         )
         self._draft.on_text_changed += self._note_typing
         self._field_buffer = _Utf8Buffer(multiline=True)
         self._search = Buffer(multiline=False)
-        editing = self._editing = EditorActions(
+        self._editing = EditorActions(
             listener=listener,
             draft=self._draft,
             asked=self._field_buffer,
@@ -156,17 +155,22 @@ class Editor:
         self._drafting = _UndrawnControl(self._draft, search_buffer_control=searching)
         self._draft_window = Window(self._drafting)
         self._field_window = Window(_UndrawnControl(self._field_buffer))
-        self._application: Application[None] = Application(
-            Layout(HSplit([self._draft_window, self._field_window, Window(searching)])),
-            key_bindings=bindings(editing),
-            editing_mode=EditingMode.VI if vi else EditingMode.EMACS,
-            input=source,
-            output=DummyOutput(),
-            after_render=lambda application: changed(),
-        )
-        self._application.ttimeoutlen = UNTIL_A_LONE_ESCAPE
-        self._application.timeoutlen = UNTIL_NO_MORE
+        layout = Layout(HSplit([self._draft_window, self._field_window, Window(searching)]))
+        self._application = self._make_application(layout, vi=vi)
         self._running: asyncio.Task[None] | None = None
+
+    def _make_application(self, layout: Layout, *, vi: bool) -> Application[None]:
+        application: Application[None] = Application(
+            layout,
+            key_bindings=bindings(self._editing),
+            editing_mode=EditingMode.VI if vi else EditingMode.EMACS,
+            input=self._source,
+            output=DummyOutput(),
+            after_render=lambda application: self._changed(),
+        )
+        application.ttimeoutlen = UNTIL_A_LONE_ESCAPE
+        application.timeoutlen = UNTIL_NO_MORE
+        return application
 
     async def __aenter__(self) -> Self:
         run = self._application.run_async(set_exception_handler=False, handle_sigint=True)

@@ -153,6 +153,7 @@ def bindings(editing: EditorActions) -> KeyBindings:
     _bind_box(keys, editing)
     _bind_field(keys, editing)
     _bind_draft(keys, editing)
+    _bind_actions(keys, editing)
     _bind_ignored(keys)
     return keys
 
@@ -242,11 +243,10 @@ def _bind_field(keys: KeyBindings, editing: EditorActions) -> None:
 
 
 def _bind_draft(keys: KeyBindings, editing: EditorActions) -> None:
-    """Bind keys while a message is written."""
+    """Bind keys that write a message and send it."""
     drafting = Condition(lambda: editing.box() is None and editing.field() is None) & ~is_searching
     completing = Condition(lambda: editing.draft.complete_state is not None)
     idle_line = Condition(lambda: not editing.draft.text)
-    stopping = Condition(lambda: editing.listener.busy and not _is_vi_inserting())
 
     @keys.add("enter", filter=drafting, eager=True)
     def _send(event: KeyPressEvent) -> None:
@@ -265,22 +265,9 @@ def _bind_draft(keys: KeyBindings, editing: EditorActions) -> None:
     def _new_line(event: KeyPressEvent) -> None:
         event.current_buffer.insert_text("\n")
 
-    @keys.add("c-c", filter=drafting, eager=True)
-    @keys.add("<sigint>", filter=drafting, eager=True)
-    def _stop(event: KeyPressEvent) -> None:
-        editing.stop()
-
     @keys.add("escape", filter=drafting & completing)
     def _dismiss(event: KeyPressEvent) -> None:
         editing.draft.cancel_completion()
-
-    @keys.add("escape", filter=drafting & stopping & ~completing)
-    def _escape(event: KeyPressEvent) -> None:
-        editing.listener.stop()
-
-    @keys.add("c-d", filter=drafting, eager=True)
-    def _leave(event: KeyPressEvent) -> None:
-        editing.end()
 
     @keys.add("up", filter=drafting & idle_line & ~completing)
     def _recall(event: KeyPressEvent) -> None:
@@ -290,6 +277,31 @@ def _bind_draft(keys: KeyBindings, editing: EditorActions) -> None:
             editing.draft.text = text
             editing.draft.cursor_position = len(text)
 
+    @keys.add("c-g", filter=drafting, eager=True)
+    async def _write_elsewhere(event: KeyPressEvent) -> None:
+        with editing.suspend():
+            await editing.draft.open_in_editor()
+
+
+def _bind_actions(keys: KeyBindings, editing: EditorActions) -> None:
+    """Bind keys that do something else while a message is written: stop, leave, open."""
+    drafting = Condition(lambda: editing.box() is None and editing.field() is None) & ~is_searching
+    completing = Condition(lambda: editing.draft.complete_state is not None)
+    stopping = Condition(lambda: editing.listener.busy and not _is_vi_inserting())
+
+    @keys.add("c-c", filter=drafting, eager=True)
+    @keys.add("<sigint>", filter=drafting, eager=True)
+    def _stop(event: KeyPressEvent) -> None:
+        editing.stop()
+
+    @keys.add("escape", filter=drafting & stopping & ~completing)
+    def _escape(event: KeyPressEvent) -> None:
+        editing.listener.stop()
+
+    @keys.add("c-d", filter=drafting, eager=True)
+    def _leave(event: KeyPressEvent) -> None:
+        editing.end()
+
     @keys.add("c-o", filter=drafting, eager=True)
     def _unfold(event: KeyPressEvent) -> None:
         editing.listener.unfold()
@@ -298,15 +310,12 @@ def _bind_draft(keys: KeyBindings, editing: EditorActions) -> None:
     def _more_time(event: KeyPressEvent) -> None:
         editing.listener.more_time()
 
-    @keys.add("c-g", filter=drafting, eager=True)
-    async def _write_elsewhere(event: KeyPressEvent) -> None:
-        with editing.suspend():
-            await editing.draft.open_in_editor()
-
     @keys.add("c-z", filter=~is_searching, eager=True)
     def _suspend(event: KeyPressEvent) -> None:
+        source = event.app.input
         if hasattr(signal, "SIGTSTP"):
-            _suspend_process(event, editing)
+            with editing.suspend(), source.detach(), source.cooked_mode():
+                os.kill(0, signal.SIGTSTP)
 
 
 def _bind_ignored(keys: KeyBindings) -> None:
@@ -346,12 +355,6 @@ async def _complete_word(buffer: Buffer) -> None:
         buffer.complete_next()
     elif found:
         buffer.start_completion(select_first=True)
-
-
-def _suspend_process(event: KeyPressEvent, editing: EditorActions) -> None:
-    source = event.app.input
-    with editing.suspend(), source.detach(), source.cooked_mode():
-        os.kill(0, signal.SIGTSTP)
 
 
 def _continue_line(buffer: Buffer) -> bool:

@@ -1,35 +1,43 @@
 """A program that becomes a fork of the loaded one, see `fork_server.py`.
 
-    python -I -S forked.py ADDRESS MODULE:FUNCTION ARGUMENT...
+    python -I -S fork_client.py ADDRESS MODULE:FUNCTION ARGUMENT...
 
-Loads next to nothing itself. A signal is handed on, and how the other ends, this ends.
+Loads next to nothing itself: `socket` or `signal` would take longer than the fork. A signal is
+handed on, and how the other ends, this ends.
 """
 
-import os
-import signal
-import socket
+import _signal
+import marshal
+import posix
 import sys
-from json import dumps
+from _socket import AF_UNIX, SCM_RIGHTS, SOL_SOCKET, socket
 
 
 def main() -> None:
     """Hand on what we are and were told, and wait."""
     _, address, program, *arguments = sys.argv
-    line = socket.socket(socket.AF_UNIX)
+    line = socket(AF_UNIX)
     line.connect(address)
-    socket.send_fds(line, [b"."], [0, 1, 2])
-    line.sendall(dumps([program, arguments, os.getcwd(), dict(os.environ)]).encode() + b"\n")
+    streams = b"".join(stream.to_bytes(4, sys.byteorder) for stream in (0, 1, 2))
+    line.sendmsg([b"."], [(SOL_SOCKET, SCM_RIGHTS, streams)])
+    environ = {decode(name): decode(value) for name, value in posix.environ.items()}
+    line.sendall(marshal.dumps([program, arguments, posix.getcwd(), environ]))
     pid = int(line.recv(16))
-    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda number, _: os.kill(pid, number))
-    nowhere = os.open(os.devnull, os.O_RDWR)
+    for number in (_signal.SIGHUP, _signal.SIGINT, _signal.SIGTERM):
+        _signal.signal(number, lambda number, _: posix.kill(pid, number))
+    nowhere = posix.open("/dev/null", posix.O_RDWR)
     for stream in (0, 1, 2):  # whoever reads them sees their end when the other closes them
-        os.dup2(nowhere, stream)
+        posix.dup2(nowhere, stream)
     code = int(line.recv(16))
     if code < 0:
-        signal.signal(-code, signal.SIG_DFL)
-        os.kill(os.getpid(), -code)
-    os._exit(code)
+        _signal.signal(-code, _signal.SIG_DFL)
+        posix.kill(posix.getpid(), -code)
+    posix._exit(code)
+
+
+def decode(name: bytes) -> str:
+    """A name or value as `os.environ` has it."""
+    return name.decode("utf-8", "surrogateescape")
 
 
 main()

@@ -12,8 +12,9 @@ import atexit
 import fcntl
 import functools
 import gc
-import json
+import marshal
 import os
+import pkgutil
 import select
 import signal
 import socket
@@ -23,7 +24,8 @@ import termios
 import threading
 import warnings
 from asyncio import get_running_loop
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from ssl import SSLContext
@@ -35,13 +37,6 @@ ANTIPHON = "antiphon.cli.main:main"
 LOADED = (
     "antiphon.buses.postgres",
     "antiphon.buses.redis",
-    "antiphon.cli.main",
-    "antiphon.cli.ask",
-    "antiphon.cli.chat",
-    "antiphon.cli.chat_session",
-    "antiphon.cli.mcp",
-    "antiphon.cli.serve",
-    "antiphon.cli.up",
     "antiphon.runtime.runtime",
     "antiphon.stores.cached.redis",
     "antiphon.stores.postgres.store",
@@ -50,9 +45,10 @@ LOADED = (
     "antiphon.web.app",
     "encodings.idna",
     "mcp.server.mcpserver",
+    "tests.support.harness.own_runs",
     "uvicorn.loops.uvloop",
 )
-"""What each fork has, beside what it is told to run."""
+"""What each fork has beside all commands, and beside what it is told to run."""
 SECONDS = 60
 """For the process to begin, and to end once nobody speaks to it."""
 READ_AT_THE_BEGINNING = ("LANG", "LC_", "PYTHON", "TZ")
@@ -112,8 +108,8 @@ async def born(
     line.connect(address())
     socket.send_fds(line, [b"."], streams)
     line.setblocking(False)
-    order = json.dumps([ANTIPHON, list(arguments), str(folder), dict(environ)]).encode()
-    await get_running_loop().sock_sendall(line, order + b"\n")
+    order = marshal.dumps([ANTIPHON, list(arguments), str(folder), dict(environ)])
+    await get_running_loop().sock_sendall(line, order)
     return Child(int(await get_running_loop().sock_recv(line, 16)), line)
 
 
@@ -153,47 +149,95 @@ def main(listening: socket.socket) -> int:
     """Be forked until our stdin is closed; in each fork, be the program that was asked for."""
     from antiphon.runtime.admin.accounts import PasswordHasher
 
-    for name in LOADED:
+    sys.path.append(str(Path(__file__).parents[2]))
+    commands = pkgutil.iter_modules(import_module("antiphon.cli").__path__, "antiphon.cli.")
+    for name in (*LOADED, *(command.name for command in commands)):
         import_module(name)
     import_module("antiphon.server.openapi").build_document()
     share_certificates()
     PasswordHasher.cost = CHEAP
-    sys.path.append(str(Path(__file__).parents[2]))
     gc.freeze()  # a collection in a fork would copy everything
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    while True:
-        ready, _, _ = select.select([listening, 0], [], [])
-        if 0 in ready:
-            return 0
-        line, _ = listening.accept()
-        with line:
-            if not os.fork():
-                listening.close()
-                return _attended(line)
+    return Forked(listening).attend()
 
 
-def _attended(line: socket.socket) -> int:
-    """Tell of the program's birth and end, and, in one more fork, be the program."""
-    _, streams, _, _ = socket.recv_fds(line, 1, 3)
-    with line.makefile("rb") as told:
-        program, arguments, folder, environ = json.loads(told.readline())
-    died, death = socket.socketpair()
-    death.setblocking(False)
-    signal.set_wakeup_fd(death.fileno())
-    signal.signal(signal.SIGCHLD, lambda *_: None)
-    if pid := os.fork():
-        for stream in (0, 1, 2, *streams):
-            os.close(stream)
-        _attend(pid, line, died)
-    signal.set_wakeup_fd(-1)
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    for each in (line, died, death):
-        each.close()
-    _move_in(folder, environ, streams)
+class Forked:
+    """The programs that were born here, each with the line to whoever waits for its end."""
+
+    def __init__(self, listening: socket.socket) -> None:
+        self._listening = listening
+        self._lines: dict[socket.socket, int] = {}
+        self._died, self._death = socket.socketpair()
+        self._death.setblocking(False)
+        signal.set_wakeup_fd(self._death.fileno())
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+
+    def attend(self) -> int:
+        """Fork, tell of each end, and end what nobody waits for any more; return an exit code."""
+        waiting = True
+        while waiting:
+            ready, _, _ = select.select([0, self._listening, self._died, *self._lines], [], [])
+            if self._died in ready:
+                self._died.recv(1000)
+                self._bury()
+            for line in self._lines.keys() & ready:
+                os.kill(self._lines.pop(line), signal.SIGKILL)
+                line.close()
+            waiting = 0 not in ready
+            if self._listening in ready and (program := self._bear()):
+                return program()
+        for pid in self._lines.values():
+            os.kill(pid, signal.SIGKILL)
+        return 0
+
+    def _bury(self) -> None:
+        """Tell of the ends that there were."""
+        with suppress(ChildProcessError):
+            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+                pid, status = ended
+                for line in [line for line, born in self._lines.items() if born == pid]:
+                    del self._lines[line]
+                    with line, suppress(OSError):
+                        line.sendall(b"%16d" % os.waitstatus_to_exitcode(status))
+
+    def _bear(self) -> Callable[[], int] | None:
+        """Fork for whoever asks; in the fork, return what it is."""
+        line, _ = self._listening.accept()
+        _, streams, _, _ = socket.recv_fds(line, 1, 3)
+        try:
+            with line.makefile("rb") as told:
+                program, arguments, folder, environ = marshal.load(told)
+        except (EOFError, ConnectionError):  # it was killed meanwhile
+            pid = -1
+        else:
+            pid = os.fork()
+        if pid:
+            for stream in streams:
+                os.close(stream)
+            if pid < 0:
+                line.close()
+            else:
+                self._lines[line] = pid
+                with suppress(OSError):
+                    line.sendall(b"%16d" % pid)
+            return None
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for each in (line, self._listening, self._died, self._death, *self._lines):
+            each.close()
+        _move_in(folder, environ, streams)
+        return lambda: _be(program, arguments)
+
+
+def _be(program: str, arguments: Sequence[str]) -> int:
     import_module("tests.support.harness.own_runs").limit_own_runs()
     module, _, name = program.partition(":")
     sys.argv = [name, *arguments]
-    code: int = getattr(import_module(module), name)() or 0
+    try:
+        code = getattr(import_module(module), name)() or 0
+    except SystemExit as end:
+        if not isinstance(end.code, int):
+            raise
+        code = end.code
     _leave(code)
     return code
 
@@ -205,23 +249,6 @@ def _leave(code: int) -> None:
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     os._exit(code)
-
-
-def _attend(pid: int, line: socket.socket, died: socket.socket) -> None:
-    """Wait for the program's end, and end it when nobody waits for it any more."""
-    line.sendall(b"%16d" % pid)
-    while not (ended := os.waitpid(pid, os.WNOHANG))[0]:
-        ready, _, _ = select.select([line, died], [], [])
-        if died in ready:
-            died.recv(1)
-        else:
-            os.kill(pid, signal.SIGKILL)
-            ended = os.waitpid(pid, 0)
-            break
-    try:
-        line.sendall(b"%16d" % os.waitstatus_to_exitcode(ended[1]))
-    finally:
-        os._exit(0)
 
 
 def _move_in(folder: str, environ: dict[str, str], streams: Sequence[int]) -> None:

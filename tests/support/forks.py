@@ -16,9 +16,11 @@ from collections import deque
 from collections.abc import Callable
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
+from tempfile import TemporaryFile
 from typing import Any
 
 import pytest
+from _pytest.capture import FDCapture
 from _pytest.runner import runtestprotocol
 
 from tests.support import fork_server
@@ -188,11 +190,7 @@ class _Worker:
 
     def work(self, tests: tuple[int, ...], take: Callable[[], list[int]]) -> None:
         """Run these tests, then those that are taken, until there are none."""
-        capture = self._config.pluginmanager.getplugin("capturemanager")
-        assert capture is not None
-        capture.stop_global_capturing()  # its files would be shared by all forks
-        capture.start_global_capturing()
-        capture.suspend_global_capture()
+        self._capture_apart()
         self._config.pluginmanager.register(self)
         try:
             self._run(tests)
@@ -203,6 +201,18 @@ class _Worker:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
         finally:
             self._session._setupstate.teardown_exact(None)
+
+    def _capture_apart(self) -> None:
+        """Write what tests print to files of this fork.
+
+        The objects stay, for libraries keep `sys.stderr` as the default of a parameter.
+        """
+        capture = self._config.pluginmanager.getplugin("capturemanager")
+        assert capture is not None
+        for stream in (capture._global_capturing.out, capture._global_capturing.err):
+            if isinstance(stream, FDCapture):
+                with TemporaryFile() as own:
+                    os.dup2(own.fileno(), stream.tmpfile.fileno())
 
     def _run(self, tests: tuple[int, ...] | list[int]) -> None:
         for test, following in itertools.zip_longest(tests, tests[1:]):

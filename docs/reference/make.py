@@ -45,8 +45,7 @@ from antiphon.api.operations import (
 from antiphon.cli import command_names
 from antiphon.cli.exit_codes import MEANINGS
 from antiphon.client.sync_client import Client
-from antiphon.providers.servers import SERVERS, ServerTerms
-from antiphon.providers.vendors import VENDORS
+from antiphon.providers.servers import SERVERS, VENDORS, ServerTerms
 from antiphon.settings.settings import TABLE, Settings
 from antiphon.types import errors
 from antiphon.types.accounts import (

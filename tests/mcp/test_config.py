@@ -14,16 +14,17 @@ from hypothesis import strategies as st
 
 from antiphon.mcp.config import discovery
 from antiphon.mcp.config.discovery import UserConfigFile
-from antiphon.mcp.config.parser import (
+from antiphon.mcp.config.server_config import (
     MissingReference,
+    OAuth,
     Reference,
+    ServerConfig,
     find_references,
     interpolate,
     legal_names,
     parse_json,
     parse_servers,
 )
-from antiphon.mcp.config.server_config import OAuth, ServerConfig
 from antiphon.mcp.startup import resolve_servers
 from antiphon.settings.loading import load_with_origins
 from antiphon.settings.settings import Settings

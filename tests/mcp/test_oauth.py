@@ -18,11 +18,10 @@ import pytest
 from keyring.backend import KeyringBackend
 from keyring.errors import KeyringError, PasswordDeleteError
 
-from antiphon.mcp.client.authorization import Login, StoredLogins
+from antiphon.mcp.client.authorization import Login, StoredLogins, system_keyring
 from antiphon.mcp.client.oauth import create_auth
 from antiphon.mcp.client.oauth_http import LoginCallback, OAuthHttpClient
 from antiphon.mcp.client.toolbox import AsyncMcpServerPool
-from antiphon.mcp.config.keyrings import system_keyring
 from antiphon.mcp.config.server_config import OAuth, ServerConfig
 from antiphon.tools.egress_policy import INTERNET, BlockedAddress
 from antiphon.types.errors import BadSettings, Unavailable

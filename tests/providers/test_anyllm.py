@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from antiphon.client.async_client import AsyncClient
-from antiphon.providers.vendors import VENDORS
+from antiphon.providers.servers import VENDORS
 from antiphon.settings.settings import Settings
 from antiphon.types.chunks import (
     CallPiece,

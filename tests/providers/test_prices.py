@@ -11,8 +11,7 @@ import pytest
 from antiphon.providers.catalog import Catalog
 from antiphon.providers.model_info import Offer, PriceList, Prices
 from antiphon.providers.price_list import SELLERS, cost
-from antiphon.providers.servers import SERVERS
-from antiphon.providers.vendors import VENDORS
+from antiphon.providers.servers import SERVERS, VENDORS
 from antiphon.settings.settings import Settings
 from antiphon.types.errors import BadSettings
 from antiphon.types.runs import Usage

@@ -11,7 +11,7 @@ from antiphon.ports import Provider
 from antiphon.providers.chat_completions import ChatCompletionsProvider
 from antiphon.providers.demo import DemoProvider
 from antiphon.providers.scripted import ReplayProvider, ScriptedProvider
-from antiphon.providers.vendors import VENDORS, is_installed, open_provider
+from antiphon.providers.servers import VENDORS, is_installed, open_provider
 from antiphon.types.chunks import Chunk, Finish, ModelRequest, TextPiece
 from antiphon.types.errors import Cut, ProviderError
 from tests.support.providers.anthropic_upstream import AnthropicUpstream

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from antiphon.providers.catalog import Catalog
-from antiphon.providers.servers import SERVERS
-from antiphon.providers.vendors import VENDORS, is_installed
+from antiphon.providers.servers import SERVERS, VENDORS, is_installed
 from antiphon.settings.settings import Settings
 from antiphon.types.errors import BadSettings, install_hint
 from tests.support.providers.anthropic_upstream import SCENARIOS, AnthropicUpstream

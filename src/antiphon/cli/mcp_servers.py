@@ -20,8 +20,7 @@ from antiphon.cli.mcp_connections import ServerProbe, log_in, log_out, probe_ser
 from antiphon.cli.mcp_discovery import find_and_report, note_missing_extra
 from antiphon.cli.trust import review_and_trust
 from antiphon.mcp.config import discovery
-from antiphon.mcp.config.parser import ParsedServer, legal_names, parse_servers
-from antiphon.mcp.config.server_config import ServerConfig
+from antiphon.mcp.config.server_config import ParsedServer, ServerConfig, legal_names, parse_servers
 from antiphon.settings.loading import LoadedSettings
 from antiphon.settings.settings import Settings
 from antiphon.types.errors import InvalidRequest

@@ -21,7 +21,7 @@ import msgspec
 from antiphon.cli.console import format_table, note, print_json
 from antiphon.cli.exit_codes import DONE, FAILED
 from antiphon.mcp.config import discovery
-from antiphon.mcp.config.parser import find_references
+from antiphon.mcp.config.server_config import find_references
 from antiphon.settings.loading import LoadedSettings, read_folder_file, refuse_untrusted
 from antiphon.settings.trust import FolderFile, digest, place
 from antiphon.types.errors import AntiphonError, InvalidRequest

@@ -27,7 +27,6 @@ from antiphon.api.operations import (
 from antiphon.client import uploads
 from antiphon.client.async_events import AsyncEvents, AsyncStream, create_events, raise_at_end
 from antiphon.client.async_transport import AsyncBatches, AsyncPieces, AsyncTransport
-from antiphon.client.bind import RenamedMethods, async_method, stream_method
 from antiphon.client.compaction import (
     KEEP,
     PAGE,
@@ -56,7 +55,12 @@ from antiphon.client.conversation import (
 )
 from antiphon.client.outcome import last_reply
 from antiphon.client.portal import CallerLoop, async_temporary
-from antiphon.client.transport import create_async_transport
+from antiphon.client.transport import (
+    RenamedMethods,
+    async_method,
+    create_async_transport,
+    stream_method,
+)
 from antiphon.deprecated import renamed_argument
 from antiphon.ports import ProgressCallback, Toolbox, quiet
 from antiphon.settings.settings import Settings

@@ -26,7 +26,6 @@ from antiphon.api.operations import (
     OwnerImport,
 )
 from antiphon.client import uploads
-from antiphon.client.bind import RenamedMethods, stream_method, sync_method
 from antiphon.client.compaction import (
     KEEP,
     PAGE,
@@ -57,7 +56,12 @@ from antiphon.client.outcome import last_reply
 from antiphon.client.portal import Portal, sync_temporary
 from antiphon.client.sync_events import Events, Stream, create_events, raise_at_end
 from antiphon.client.sync_transport import Batches, Pieces, Transport
-from antiphon.client.transport import create_transport
+from antiphon.client.transport import (
+    RenamedMethods,
+    create_transport,
+    stream_method,
+    sync_method,
+)
 from antiphon.deprecated import renamed_argument
 from antiphon.ports import ProgressCallback, Toolbox, quiet
 from antiphon.settings.settings import Settings

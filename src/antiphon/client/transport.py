@@ -1,15 +1,29 @@
-"""Choose a client's transport: over HTTP, or embedded in this process.
+"""Choose a client's transport, and make its methods of the operations that the API declares.
 
-Transports are imported by name when they are needed: each is expensive to import.
+A transport goes over HTTP, or is embedded in this process. Transports are imported by name when
+they are needed: each is expensive to import.
+
+Each operation is declared once, in `antiphon.api.operations`, and bound once in each client:
+
+    class Client:
+        create_run = sync_method(operations.CreateRun)  # (thread_id: str, ...) -> Run
+
+    class AsyncClient:
+        create_run = async_method(operations.CreateRun)  # the same, as a coroutine
 """
 
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
+import re
+import warnings
+from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar, get_type_hints
 
+from antiphon.api.operations import Operation
 from antiphon.client.async_transport import AsyncTransport
 from antiphon.client.sync_transport import Transport
 from antiphon.settings.loading import load
@@ -53,3 +67,96 @@ def _create(
     tracer = NO_TRACES if settings is None else create_client_tracer(settings)
     http = importlib.import_module(f"antiphon.client.{module}")
     return getattr(http, f"{prefix}HttpTransport")(server, api_key, tracer=tracer)
+
+
+P = ParamSpec("P")
+A = TypeVar("A")
+E = TypeVar("E")
+L = TypeVar("L")
+L_co = TypeVar("L_co", covariant=True)
+
+
+_NEW_NAMES = {
+    "acting_as": "as_actor",
+    "acting_for": "on_behalf_of",
+    "every": "paginate",
+    "line": "transport",
+}
+
+
+class RenamedMethods:
+    """Base of both clients: old names work for one more version, with a warning."""
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            if name not in _NEW_NAMES:
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            new = _NEW_NAMES[name]
+            warnings.warn(f"`{name}` is now `{new}`.", DeprecationWarning, stacklevel=2)
+            return getattr(self, new)
+
+
+class HasTransport(Protocol[L_co]):
+    """A client: an object with a transport."""
+
+    @property
+    def transport(self) -> L_co:
+        """The transport to the runtime."""
+        ...
+
+
+def sync_method(
+    call: Callable[P, Operation[A]],
+) -> Callable[Concatenate[HasTransport[Transport], P], A]:
+    """Return a method that sends this operation and returns its response."""
+
+    def method(client: HasTransport[Transport], /, *args: P.args, **kwargs: P.kwargs) -> A:
+        return client.transport.send(call(*args, **kwargs))
+
+    return _with_signature(method, call)
+
+
+def async_method(
+    call: Callable[P, Operation[A]],
+) -> Callable[Concatenate[HasTransport[AsyncTransport], P], Coroutine[Any, Any, A]]:
+    """Return a coroutine method that sends this operation and returns its response."""
+
+    async def method(
+        client: HasTransport[AsyncTransport], /, *args: P.args, **kwargs: P.kwargs
+    ) -> A:
+        return await client.transport.send(call(*args, **kwargs))
+
+    return _with_signature(method, call)
+
+
+def stream_method(
+    call: Callable[P, Operation[Any]], events: Callable[[L, Operation[Any]], E]
+) -> Callable[Concatenate[HasTransport[L], P], E]:
+    """Return a method that returns the operation's events; reading the first one sends it."""
+
+    def method(client: HasTransport[L], /, *args: P.args, **kwargs: P.kwargs) -> E:
+        return events(client.transport, call(*args, **kwargs))
+
+    return _with_signature(method, call, get_type_hints(events)["return"])
+
+
+M = TypeVar("M", bound=Callable[..., Any])
+
+
+def _with_signature(method: M, call: Any, answer: Any = None) -> M:
+    """Give the method the operation's name, docstring and parameters, for `help()` and editors."""
+    plain = get_type_hints(call)  # without the bounds, which only the server needs
+    client = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
+    asked = [
+        parameter.replace(annotation=plain[parameter.name])
+        for parameter in inspect.signature(call).parameters.values()
+    ]
+    name = re.sub(r"(?<!^)(?=[A-Z])", "_", call.__name__).lower()
+    method.__name__ = method.__qualname__ = name
+    method.__code__ = method.__code__.replace(co_name=name, co_qualname=name)  # for tracebacks
+    method.__doc__ = call.__doc__
+    method.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [client, *asked], return_annotation=answer or call.answer
+    )
+    return method

@@ -18,7 +18,12 @@ from typing import Any
 
 import msgspec
 
-from antiphon.mcp.client.authorization import LoginPrompt, create_authorizer
+from antiphon.mcp.client.authorization import (
+    Keyring,
+    LoginPrompt,
+    create_authorizer,
+    system_keyring,
+)
 from antiphon.mcp.client.client_features import ClientFeatures
 from antiphon.mcp.client.protocol_versions import ProtocolCache, open_protocol_cache
 from antiphon.mcp.client.server import DELAYS
@@ -26,9 +31,7 @@ from antiphon.mcp.client.server_listing import ServerState
 from antiphon.mcp.client.toolbox import AsyncMcpServerPool, ignore_state
 from antiphon.mcp.config import discovery
 from antiphon.mcp.config.discovery import DiscoveredServers, UnapprovedFile
-from antiphon.mcp.config.keyrings import Keyring, system_keyring
-from antiphon.mcp.config.parser import MissingReference, Reference, interpolate
-from antiphon.mcp.config.server_config import ServerConfig
+from antiphon.mcp.config.server_config import MissingReference, Reference, ServerConfig, interpolate
 from antiphon.settings.settings import Settings
 from antiphon.types.errors import AntiphonError, BadSettings, install_hint
 

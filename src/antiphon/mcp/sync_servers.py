@@ -26,7 +26,7 @@ from antiphon.mcp.startup import resolve_servers
 from antiphon.ports import ProgressCallback, quiet
 from antiphon.settings.loading import load
 from antiphon.settings.settings import Settings
-from antiphon.tools.blocking import ThreadSafeProgress
+from antiphon.tools.deadlines import ThreadSafeProgress
 from antiphon.types.messages import ResultPart, Tool, ToolCall, ToolResult
 
 

@@ -35,8 +35,8 @@ from any_llm.utils.aio import aclose_quietly
 from antiphon.engine.sanitize import sanitize_text, sanitize_value
 from antiphon.providers.chat_completions import payload
 from antiphon.providers.failures import Redactor, error_text, retry, retry_after
+from antiphon.providers.servers import Vendor
 from antiphon.providers.usage import parse_usage
-from antiphon.providers.vendors import Vendor
 from antiphon.types.chunks import (
     CallPiece,
     Chunk,

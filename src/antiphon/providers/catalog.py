@@ -19,15 +19,17 @@ from antiphon.providers.demo import WINDOW, DemoProvider
 from antiphon.providers.http import HttpLimits
 from antiphon.providers.model_info import Offer
 from antiphon.providers.owner_providers import OwnerProviderPool
-from antiphon.providers.servers import UNDECLARED, ServerTerms, Terms
-from antiphon.providers.stream_parser import Quirks
-from antiphon.providers.vendors import (
+from antiphon.providers.servers import (
+    UNDECLARED,
+    ServerTerms,
+    Terms,
     Vendor,
     choose_model,
     find_listable,
     is_installed,
     open_provider,
 )
+from antiphon.providers.stream_parser import Quirks
 from antiphon.settings.settings import Settings
 from antiphon.types.accounts import OwnerProviderKey
 from antiphon.types.addresses import is_local_url

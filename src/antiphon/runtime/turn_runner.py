@@ -18,9 +18,8 @@ from msgspec.structs import replace
 
 from antiphon.api.operations import BackendServer
 from antiphon.engine import sanitize, transitions
-from antiphon.engine.context_window import cut_to_window
+from antiphon.engine.context_window import ToolSelection, cut_to_window, has_changed, select_tools
 from antiphon.engine.snapshot import ChangeSet, RunUpdate, Snapshot
-from antiphon.engine.tool_selection import ToolSelection, has_changed, select_tools
 from antiphon.engine.turn import Turn, TurnResult, large
 from antiphon.ports import Bus, Claim, Context, ReadSet, ResolvedModel, RunStore, Toolbox
 from antiphon.runtime.attachments import inline_attachments

@@ -17,7 +17,7 @@ from typing import Literal, Protocol, cast
 import msgspec
 from msgspec.structs import replace
 
-from antiphon.tools.blocking import run_in_daemon_thread
+from antiphon.tools.deadlines import run_in_daemon_thread
 from antiphon.tools.permissions import NO_RULES, Rules, Verdict, default_verdict
 from antiphon.tools.questions import (
     UNBOUND,

@@ -30,7 +30,7 @@ import msgspec
 
 from antiphon.ports import ProgressCallback, quiet
 from antiphon.settings.settings import Settings
-from antiphon.tools.blocking import ThreadSafeProgress, is_task_cancelled, run_in_daemon_thread
+from antiphon.tools.deadlines import ThreadSafeProgress, is_task_cancelled, run_in_daemon_thread
 from antiphon.tools.function_schema import (
     InvalidArguments,
     Parameters,

@@ -18,9 +18,8 @@ from antiphon.ports import ProgressCallback, Toolbox, quiet
 from antiphon.telemetry import genai
 from antiphon.telemetry.tracing import NO_TRACES, Tracer, current_span
 from antiphon.tools import schemas
-from antiphon.tools.blocking import is_task_cancelled
 from antiphon.tools.consent import Approved, Consent, Refused, Tools, approval_output, find_tool
-from antiphon.tools.deadlines import CallDeadline, run_within
+from antiphon.tools.deadlines import CallDeadline, is_task_cancelled, run_within
 from antiphon.tools.questions import AskedBy, ModelServer
 from antiphon.tools.tool_events import (
     OnToolEvent,

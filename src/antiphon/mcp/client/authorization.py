@@ -1,4 +1,7 @@
-"""OAuth logins at configured MCP servers. Imports nothing of the SDK until a server needs it."""
+"""OAuth logins at configured MCP servers, and the keyring that holds them.
+
+Imports nothing of the SDK until a server needs it.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +13,39 @@ from typing import Any, Protocol
 
 import msgspec
 
-from antiphon.mcp.config.keyrings import Keyring, system_keyring
 from antiphon.mcp.config.server_config import ServerConfig
 from antiphon.settings import private_files
 from antiphon.settings.paths import data_folder
 from antiphon.settings.settings import Settings
 from antiphon.tools.egress_policy import EgressPolicy, parse_exemptions
 from antiphon.types.errors import BadSettings, Unavailable
+
+
+class Keyring(Protocol):
+    """Secrets by service and name. Each method may block, and raises `Unavailable`."""
+
+    def get(self, service: str, name: str) -> str | None:
+        """Return the secret, None if there is none."""
+        ...
+
+    def set(self, service: str, name: str, secret: str) -> None:
+        """Save the secret, replacing the old one."""
+        ...
+
+    def delete(self, service: str, name: str) -> None:
+        """Delete the secret, if there is one."""
+        ...
+
+
+def system_keyring() -> Keyring | None:
+    """Return the system's keyring; None without the extra `antiphon[keyring]` or a keyring."""
+    try:
+        system = import_module("antiphon.mcp.config.system_keyring")
+    except ImportError:
+        return None
+    keyring: Keyring | None = system.SystemKeyring() if system.is_available() else None
+    return keyring
+
 
 # Stored logins: by the server's URL, and never used for another.
 

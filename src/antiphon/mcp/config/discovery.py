@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from antiphon.mcp.config.parser import ParsedServer, legal_names, parse_json, parse_servers
+from antiphon.mcp.config.server_config import ParsedServer, legal_names, parse_json, parse_servers
 from antiphon.settings import private_files
 from antiphon.settings.paths import config_folder
 from antiphon.settings.settings import Settings

@@ -1,13 +1,25 @@
-"""Configuration of one MCP server. Imports no SDK, so every face can use it."""
+"""Configuration of MCP servers, and its parser: the common `mcpServers` JSON, and our own tables.
+
+The parser takes bytes and tables and returns servers, with unresolved references. A server that
+cannot be parsed does not affect the others. Unknown keys are ignored and reported. `interpolate`
+resolves the references. All is pure: variables and secrets come from an argument. Imports no SDK,
+so every face can use it.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import Literal
+from typing import Any, Literal, TypeVar, cast
 from urllib.parse import urlsplit
 
 import msgspec
+from msgspec.structs import replace
+
+from antiphon.types.errors import BadSettings
+from antiphon.types.json_values import is_list, is_object
 
 Transport = Literal["stdio", "http", "sse"]
 Mode = Literal["auto", "legacy", "2026-07-28"]
@@ -90,3 +102,312 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
         """Return whether the server's tool of this name is used."""
         wanted = any(fnmatchcase(tool, glob) for glob in self.tools)
         return wanted and not any(fnmatchcase(tool, glob) for glob in self.exclude)
+
+
+class ParsedServer(msgspec.Struct, frozen=True, kw_only=True):
+    """Server as configured in `origin`; `problem` says why it cannot be used, if it cannot.
+
+    `ignored` are unknown keys.
+    """
+
+    config: ServerConfig
+    origin: str
+    ignored: tuple[str, ...] = ()
+    problem: str = ""
+
+
+def parse_json(content: bytes, origin: str) -> dict[str, dict[str, Any]]:
+    """Return the servers of a JSON file, by name. Raises `BadSettings`.
+
+    Comments and trailing commas are allowed, as in VS Code. A `timeout` from 1000 up is taken for
+    milliseconds, which most programs write.
+    """
+    try:
+        content = content.removeprefix(b"\xef\xbb\xbf")
+        whole = msgspec.json.decode(_JSONC.sub(lambda found: found[1] or b" ", content))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadSettings(f"{origin} is not JSON: {error}", expected=_EXPECTED) from error
+    for path in _PLACES:
+        found: Any = whole
+        for key in path:
+            found = found.get(key) if is_object(found) else None
+        if is_object(found):
+            return {name: _in_seconds(each) for name, each in found.items()}
+    if whole == {}:
+        return {}
+    raise BadSettings(f"{origin} names no MCP servers.", expected=_EXPECTED)
+
+
+def parse_servers(tables: Mapping[str, Mapping[str, Any]], origin: str) -> tuple[ParsedServer, ...]:
+    """Parse these tables; the servers get legal names."""
+    names = legal_names(tables)
+    return tuple(_parse_server(names[name], each, origin) for name, each in tables.items())
+
+
+def legal_names(names: Iterable[str]) -> dict[str, str]:
+    """Return a unique name of `[A-Za-z0-9_-]` for each name."""
+    every = list(dict.fromkeys(names))
+    plain = {name: _ILLEGAL.sub("_", name).strip("_")[:_LONGEST] or "server" for name in every}
+    taken = list(plain.values())
+    return {
+        name: made if made == name or taken.count(made) == 1 else f"{made}-{_digest(name)}"
+        for name, made in plain.items()
+    }
+
+
+_EXPECTED = '{"mcpServers": {"NAME": {"command": ..., "args": [...]}}}'
+_PLACES = (("mcpServers",), ("servers",), ("mcp", "servers"), ("mcp", "mcpServers"))
+"""Paths to the servers:
+
+of Claude, Cursor, mcp-cli and most others, of VS Code's mcp.json, of its settings.
+"""
+_ILLEGAL = re.compile(r"[^A-Za-z0-9_-]+")
+_LONGEST = 48
+# Strings, which stay; comments; commas followed only by comments and a closing bracket.
+_JSONC = re.compile(
+    rb"""("(?:\\.|[^"\\])*+")|//[^\n]*+|/\*.*?\*/|,(?=(?:\s|//[^\n]*+|/\*.*?\*/)*+[}\]])""",
+    re.DOTALL,
+)
+
+Converter = Callable[[Any], Any]
+
+
+def _in_seconds(table: Any) -> dict[str, Any]:
+    if not is_object(table):
+        return {}
+    timeout = table.get("timeout")
+    if isinstance(timeout, int | float) and timeout >= 1_000:
+        return table | {"timeout": timeout / 1_000}
+    return table
+
+
+def _digest(name: str) -> str:
+    return hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:6]
+
+
+def _convert_to(kind: Any) -> Converter:
+    return lambda value: msgspec.convert(value, kind)
+
+
+def _text(value: Any) -> str:
+    """Convert an argument or a variable to text: numbers and booleans are written as JSON."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool | int | float):
+        return msgspec.json.encode(value).decode()
+    raise msgspec.ValidationError("a text was wanted")
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    if not is_list(value):
+        raise msgspec.ValidationError("a list of texts was wanted")
+    return tuple(_text(each) for each in value)
+
+
+def _text_table(value: Any) -> dict[str, str]:
+    if not is_object(value):
+        raise msgspec.ValidationError("texts by name were wanted")
+    return {name: _text(each) for name, each in value.items() if each is not None}
+
+
+def _transport(value: Any) -> Transport:
+    made = _TRANSPORTS.get(_text(value).lower().replace("_", "-"))
+    if made is None:
+        raise msgspec.ValidationError(f"one of {', '.join(_TRANSPORTS)} was wanted")
+    return made
+
+
+def _seconds(value: Any) -> float:
+    seconds: float = msgspec.convert(value, float)
+    if not 0 < seconds <= 86_400:
+        raise msgspec.ValidationError("a number above 0 was wanted")
+    return seconds
+
+
+def _oauth(value: Any) -> OAuth:
+    """Convert an `oauth` table with the names of Claude Code and Cursor, or ours."""
+    if not is_object(value):
+        raise msgspec.ValidationError("a table was wanted")
+    plain = {_SNAKE.sub("_", name).lower(): each for name, each in value.items()}
+    plain = {_OAUTH_NAMES.get(name, name): each for name, each in plain.items()}
+    if isinstance(plain.get("scope"), list):
+        plain["scope"] = " ".join(_texts(plain["scope"]))
+    unknown = set(plain) - set(OAuth.__struct_fields__)
+    if unknown:
+        raise msgspec.ValidationError(f"`{min(unknown)}` is not one of its keys")
+    return msgspec.convert(plain, OAuth)
+
+
+_SNAKE = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+_OAUTH_NAMES = {"scopes": "scope", "callback_port": "redirect_port"}
+_TRANSPORTS: dict[str, Transport] = {
+    "stdio": "stdio",
+    "local": "stdio",
+    "http": "http",
+    "streamable-http": "http",
+    "streamablehttp": "http",
+    "remote": "http",
+    "sse": "sse",
+}
+
+# Each key that is read: its field and its converter.
+_KEYS: dict[str, tuple[str, Converter]] = {
+    "command": ("command", _convert_to(str)),
+    "args": ("args", _texts),
+    "env": ("env", _text_table),
+    "cwd": ("cwd", _convert_to(str)),
+    "url": ("url", _convert_to(str)),
+    "serverUrl": ("url", _convert_to(str)),  # Windsurf
+    "httpUrl": ("url", _convert_to(str)),  # Gemini CLI
+    "type": ("transport", _transport),
+    "transport": ("transport", _transport),
+    "headers": ("headers", _text_table),
+    "timeout": ("timeout", _seconds),
+    "connect_timeout": ("connect_timeout", _seconds),
+    "enabled": ("enabled", _convert_to(bool)),
+    "tools": ("tools", _texts),
+    "includeTools": ("tools", _texts),  # Gemini CLI
+    "exclude": ("exclude", _texts),
+    "excludeTools": ("exclude", _texts),
+    "disabledTools": ("exclude", _texts),  # Windsurf, Roo Code
+    "mode": ("mode", _convert_to(Mode)),
+    "trusted": ("trusted", _convert_to(bool)),
+    "roots": ("roots", _texts),
+    "log_level": ("log_level", _convert_to(LogLevel)),
+    "oauth": ("oauth", _oauth),
+    "auth": ("oauth", _oauth),  # Cursor
+    "backend": ("backend", _convert_to(bool)),
+}
+
+
+def _parse_server(name: str, table: Mapping[str, Any], origin: str) -> ParsedServer:
+    fields: dict[str, Any] = {}
+    ignored: list[str] = []
+    problem = ""
+    for key, value in table.items():
+        if key == "disabled" and isinstance(value, bool):
+            fields["enabled"] = not value
+        elif key in _KEYS:
+            field, read = _KEYS[key]
+            try:
+                fields[field] = read(value)
+            except msgspec.ValidationError as error:
+                problem = problem or f"its `{key}` cannot be used: {error}"
+        else:
+            ignored.append(key)
+    fields.setdefault("transport", "http" if "url" in fields else "stdio")
+    config = ServerConfig(name=name, **fields)
+    return ParsedServer(
+        config=config,
+        origin=origin,
+        ignored=tuple(ignored),
+        problem=problem or _missing_key(config),
+    )
+
+
+def _missing_key(config: ServerConfig) -> str:
+    wanted, other = ("command", "url") if config.transport == "stdio" else ("url", "command")
+    if not getattr(config, wanted):
+        return f"it has no `{wanted}`, which {config.transport} needs"
+    if getattr(config, other):
+        return f"it has a `{wanted}` and a `{other}`, of which only one can be meant"
+    return ""
+
+
+# References in configuration: `${VAR}`, `${VAR:-default}`, `${env:VAR}`, `${keyring:a/b}`.
+
+
+Value = TypeVar("Value")
+Table = dict[str, Any]
+
+
+class Reference(msgspec.Struct, frozen=True):
+    """Reference to a variable, or to a secret as `service/name`."""
+
+    kind: Literal["variable", "secret", "unknown"]
+    name: str
+    default: str | None = None
+
+
+Lookup = Callable[[Reference], str | None]
+"""Returns the value of a reference, None if there is none."""
+
+
+class MissingReference(Exception):
+    """Reference to something that does not exist."""
+
+    def __init__(self, reference: Reference) -> None:
+        super().__init__(reference)
+        self.reference = reference
+
+    def __str__(self) -> str:
+        name = self.reference.name
+        match self.reference.kind:
+            case "variable":
+                return f"the variable {name} is not set"
+            case "secret":
+                return f"the keyring holds no {name}"
+            case "unknown":
+                return f"${{{name}}} is nothing that can be filled in here"
+
+
+def interpolate(value: Value, find: Lookup) -> Value:
+    """Replace the references in every text of the value, however deep. Raises `MissingReference`.
+
+    Substituted text is not interpolated again.
+    """
+    return cast("Value", _interpolate(value, find))
+
+
+def find_references(value: Any) -> Iterator[Reference]:
+    """Yield every reference in the value, in order."""
+    met: list[Reference] = []
+
+    def note(reference: Reference) -> str:
+        met.append(reference)
+        return ""
+
+    interpolate(value, note)
+    yield from met
+
+
+_REFERENCE = re.compile(r"\$\{([^{}]*)\}")
+_VARIABLE = re.compile(
+    r"(?:env:)?(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>.*))?", re.DOTALL
+)
+_SECRET = re.compile(r"keyring:(?P<name>[^/]+/.+)", re.DOTALL)
+
+
+def _interpolate(value: Any, find: Lookup) -> Any:
+    match value:
+        case str():
+            return _REFERENCE.sub(lambda found: _value(_parse(found[1]), find), value)
+        case dict():
+            return {name: _interpolate(each, find) for name, each in cast("Table", value).items()}
+        case tuple():
+            return tuple(_interpolate(each, find) for each in cast("Sequence[Any]", value))
+        case msgspec.Struct():
+            fields = {
+                name: _interpolate(getattr(value, name), find) for name in value.__struct_fields__
+            }
+            return replace(value, **fields)
+        case _:
+            return value
+
+
+def _parse(text: str) -> Reference:
+    if variable := _VARIABLE.fullmatch(text):
+        return Reference("variable", variable["name"], variable["default"])
+    if secret := _SECRET.fullmatch(text):
+        return Reference("secret", secret["name"])
+    return Reference("unknown", text)
+
+
+def _value(reference: Reference, find: Lookup) -> str:
+    """Return the value; an empty variable gets its default, as in a shell."""
+    value = find(reference) if reference.kind != "unknown" else None
+    if value is None or (not value and reference.default is not None):
+        value = reference.default
+    if value is None:
+        raise MissingReference(reference)
+    return value

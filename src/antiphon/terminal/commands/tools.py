@@ -15,8 +15,8 @@ from antiphon.client.formatting import count_noun
 from antiphon.engine import context_window
 from antiphon.terminal.commands.command import CommandContext, SlashCommand
 from antiphon.terminal.spans import Line, StyledText
-from antiphon.tools.blocking import run_in_daemon_thread
 from antiphon.tools.consent import Consent
+from antiphon.tools.deadlines import run_in_daemon_thread
 from antiphon.tools.questions import ModelServer, ToolGrant, ToolIdentity, tool_identity
 from antiphon.types.errors import InvalidRequest, NotFound
 from antiphon.types.messages import Tool

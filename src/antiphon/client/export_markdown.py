@@ -17,7 +17,6 @@ from antiphon.types.thread_view import (
     AttachmentsView,
     CallView,
     ChangedCallView,
-    MessageView,
     NoteView,
     PartView,
     ReasoningView,
@@ -45,16 +44,12 @@ class MarkdownExport:
         if view is None:
             return ""
         pieces = "\n\n".join(_render_part(part) for part in view.parts)
-        return f"\n## {_heading(view)}\n\n{pieces}\n"
+        model = f" ({_line(view.model)})" if view.model else ""
+        return f"\n## {view.speaker.capitalize()}{model}, {moment(view.at)}\n\n{pieces}\n"
 
     def end(self) -> str:
         """Return an empty text."""
         return ""
-
-
-def _heading(view: MessageView) -> str:
-    model = f" ({_line(view.model)})" if view.model else ""
-    return f"{view.speaker.capitalize()}{model}, {moment(view.at)}"
 
 
 def _render_part(part: PartView) -> str:

@@ -92,7 +92,12 @@ def model_server_by_name(model: str, server: str) -> ModelServer:
 
 def client_options(server: str, api_key: str | None) -> dict[str, Any]:
     """Return the arguments of both httpx2 clients. Raises `BadSettings`."""
-    if not _is_address(server):
+    try:
+        parts = urlsplit(server)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # an unclosed bracket, a port that is not a number
+        usable = False
+    if not usable:
         raise BadSettings(
             "The server's address cannot be used.",
             expected="an address such as http://127.0.0.1:8000",
@@ -120,14 +125,6 @@ def client_options(server: str, api_key: str | None) -> dict[str, Any]:
         # Each open stream holds a connection; their number is not limited.
         "limits": httpx2.Limits(max_connections=None, max_keepalive_connections=20),
     }
-
-
-def _is_address(server: str) -> bool:
-    try:
-        parts = urlsplit(server)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # an unclosed bracket, a port that is not a number
-        return False
 
 
 def build_request(call: Operation[Any], key: str) -> dict[str, Any]:

@@ -165,15 +165,15 @@ async def upload_attachments(client: Uploads, message: PreparedMessage) -> str |
     """Return the content to send: texts inline, pictures and PDFs as uploads of the client."""
     if not message.files:
         return message.text
-    parts = (Text(message.text),) if message.text else ()
-    return (*parts, *[await _part(client, each) for each in message.files])
-
-
-async def _part(client: Uploads, file: AttachedFile) -> Part:
-    if file.kind == "text":
-        return Text(fence_file(file.name, file.content.decode()))
-    upload = await client.upload_file(file.content, PurePath(file.name).name, file.media_type)
-    return Image(file_id=upload.id) if file.kind == "image" else File(upload.id)
+    parts: list[Part] = [Text(message.text)] if message.text else []
+    for file in message.files:
+        if file.kind == "text":
+            parts.append(Text(fence_file(file.name, file.content.decode())))
+            continue
+        name = PurePath(file.name).name
+        upload = await client.upload_file(file.content, name, file.media_type)
+        parts.append(Image(file_id=upload.id) if file.kind == "image" else File(upload.id))
+    return tuple(parts)
 
 
 def fence_file(name: str, text: str) -> str:

@@ -292,9 +292,12 @@ def select_tools(run: Run, there: Sequence[Tool]) -> ToolSelection:
             continue
         specs.append(tool.spec)
         hosted[name] = HostedTool(server.name, server.asks(tool.own_name), _digest(tool))
-    return ToolSelection(
-        (*run.tools, *specs), _drop_lost_choice(run.sampling, own | hosted.keys()), hosted
-    )
+    sampling, names = run.sampling, own | hosted.keys()
+    chosen = sampling.chosen_tool
+    is_lost = chosen not in names if chosen is not None else not names
+    if is_lost and sampling.tool_choice not in (None, "auto", "none"):
+        sampling = replace(sampling, tool_choice=None)
+    return ToolSelection((*run.tools, *specs), sampling, hosted)
 
 
 def has_changed(action: Action, there: Sequence[Tool]) -> bool:
@@ -307,11 +310,3 @@ def has_changed(action: Action, there: Sequence[Tool]) -> bool:
 def _digest(tool: Tool) -> str:
     facts = (tool.origin, tool.own_name, tool.spec, tool.hints)
     return sha256(msgspec.json.encode(facts, order="deterministic")).hexdigest()
-
-
-def _drop_lost_choice(sampling: Sampling, names: set[str]) -> Sampling:
-    chosen = sampling.chosen_tool
-    lost = chosen not in names if chosen is not None else not names
-    if sampling.tool_choice in (None, "auto", "none") or not lost:
-        return sampling
-    return replace(sampling, tool_choice=None)

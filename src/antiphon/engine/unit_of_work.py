@@ -20,7 +20,6 @@ from antiphon.types.events import (
     Event,
     MessageCompleted,
     Numbered,
-    PendingAction,
     RunStatus,
     ToolOutputAdded,
     TurnEnded,
@@ -291,15 +290,14 @@ class UnitOfWork:
         self._last_place = self.thread.messages
         manifest = tuple(to_pending_action(action) for action in actions if action.awaited)
         if manifest:
-            self._await_client(manifest, expires_at)
+            self.emit(ActionRequired(run_id=self.run.id, actions=manifest))
+            self.set_status(Status.ACTION_REQUIRED, attempt=0)
+            self.lease = replace(
+                self.lease, wanted=False, worker=None, due_at=expires_at, fresh=False
+            )
+            self._close_turn()
         else:
             self.run = replace(self.run, turn=self.run.turn + 1, attempt=1)
-
-    def _await_client(self, manifest: tuple[PendingAction, ...], until: int) -> None:
-        self.emit(ActionRequired(run_id=self.run.id, actions=manifest))
-        self.set_status(Status.ACTION_REQUIRED, attempt=0)
-        self.lease = replace(self.lease, wanted=False, worker=None, due_at=until, fresh=False)
-        self._close_turn()
 
     def _make_action(self, call: ToolCall, hosted: HostedTool | None, expires_at: int) -> Action:
         run = self.run

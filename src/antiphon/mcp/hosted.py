@@ -140,10 +140,20 @@ class ServerPool:
 
     def states(self) -> Sequence[BackendServer]:
         """Return the states of the operator's own servers."""
+        found: list[BackendServer] = []
+        for config in self._configs.values():
+            pooled = self._pooled.get((config.name,))
+            if pooled is None:
+                found.append(BackendServer(config.name, "idle", config.transport))
+                continue
+            (state,) = pooled.servers.states()
+            found.append(
+                BackendServer(config.name, state.status, state.transport, state.tools, state.why)
+            )
         broken = [
             BackendServer(name, "unusable", problem=why) for name, why in self._unusable.items()
         ]
-        return [*map(self._backend_state, self._configs.values()), *broken]
+        return [*found, *broken]
 
     def origins(self, servers: Sequence[McpServer]) -> Sequence[str]:
         """Return the identities of these servers, without secrets.
@@ -160,13 +170,6 @@ class ServerPool:
         if self._allowed == "urls":
             here.add(_ANY_URL)
         return here.issuperset(origins)
-
-    def _backend_state(self, config: ServerConfig) -> BackendServer:
-        pooled = self._pooled.get((config.name,))
-        if pooled is None:
-            return BackendServer(config.name, "idle", config.transport)
-        (state,) = pooled.servers.states()
-        return BackendServer(config.name, state.status, state.transport, state.tools, state.why)
 
     async def close(self) -> None:
         """End every connection."""

@@ -53,7 +53,8 @@ def normalize_tools(result: dict[str, Any], *, modern: bool = False) -> list[tup
         if why is None:
             kept.append(tool)
         else:
-            left.append((_name(tool), why))
+            name = tool.get("name") if is_object(tool) else None
+            left.append((clean_line(name, 80) or "a tool without a name", why))
     if len(listed) > MOST_TOOLS:
         left.append((f"{len(listed) - MOST_TOOLS} tools", f"more than {MOST_TOOLS} were offered"))
     result["tools"] = kept
@@ -85,24 +86,25 @@ _UNSEEN = {
 _HINTS = ("readOnlyHint", "destructiveHint", "idempotentHint", "openWorldHint")
 
 
-def _name(tool: Any) -> str:
-    name = tool.get("name") if is_object(tool) else None
-    return clean_line(name, 80) or "a tool without a name"
-
-
 def _normalize_tool(tool: Any, *, modern: bool) -> str | None:
     """Repair the tool in place; return why it cannot be used, if it cannot."""
     if not is_object(tool):
         return "it is no object"
-    why = (
-        _unusable_name(tool.get("name"))
-        or _unusable_schema(tool.get("inputSchema"))
-        or _unusable_execution(tool.get("execution"))
-    )
-    if why is not None:
+    if (why := _unusable_name(tool.get("name"))) is not None:
         return why
-    tool["inputSchema"] = _as_object_schema(tool.get("inputSchema"))
-    _normalize_output_schema(tool, modern=modern)
+    schema = tool.get("inputSchema")
+    if schema is not None:
+        why = _too_much(schema) if is_object(schema) else "its parameters are no JSON Schema"
+        if why is not None:
+            return why
+    execution = tool.get("execution")
+    if is_object(execution) and execution.get("taskSupport") == "required":
+        return "it can be run as a task only"  # MCP tasks, an experiment of 2025-11-25
+    tool["inputSchema"] = _as_object_schema(schema)
+    # An output schema that cannot be validated against is dropped.
+    given = tool.get("outputSchema")
+    if not is_object(given) or not (modern or given.get("type") == "object") or _too_much(given):
+        tool.pop("outputSchema", None)
     for word in ("title", "description"):
         if not isinstance(tool.get(word), str):
             tool.pop(word, None)
@@ -119,21 +121,6 @@ def _unusable_name(name: object) -> str | None:
         return f"its name has more than {LONGEST_WORD} characters"
     if clean(name, "approval") != name or re.search(r"[\n\t]", name):
         return "its name has characters that act on a screen or hide"
-    return None
-
-
-def _unusable_schema(schema: object) -> str | None:
-    if schema is None:
-        return None
-    if not is_object(schema):
-        return "its parameters are no JSON Schema"
-    return _too_much(schema)
-
-
-def _unusable_execution(execution: object) -> str | None:
-    """Return a reason if the tool requires MCP tasks (an experiment of 2025-11-25)."""
-    if is_object(execution) and execution.get("taskSupport") == "required":
-        return "it can be run as a task only"
     return None
 
 
@@ -154,13 +141,6 @@ def _as_object_schema(schema: dict[str, Any] | None) -> dict[str, Any]:
     if not is_list(required) or not all(isinstance(name, str) for name in required):
         normalized.pop("required")
     return normalized
-
-
-def _normalize_output_schema(tool: dict[str, Any], *, modern: bool) -> None:
-    """Drop an output schema that cannot be validated against."""
-    schema = tool.get("outputSchema")
-    if not is_object(schema) or not (modern or schema.get("type") == "object") or _too_much(schema):
-        tool.pop("outputSchema", None)
 
 
 def _normalize_hints(tool: dict[str, Any]) -> None:

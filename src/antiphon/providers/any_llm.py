@@ -156,8 +156,13 @@ class AnyLlmProvider:
     def _translate_error(self, error: Exception, begun: bool) -> AntiphonError:
         """Translate the error; any-llm has classified it by status or by its text."""
         cause = getattr(error, "original_exception", None) or error
-        words = self._redact(_words(error, cause))
-        status = _status(error, cause)
+        # The vendor's message, else the library's.
+        texts = (error_text(getattr(cause, name, None)) for name in ("body", "message"))
+        words = next(filter(None, texts), None) or str(error) or type(cause).__name__
+        words = self._redact(words)
+        # google-genai has the HTTP status under another name.
+        found = getattr(error, "status_code", None) or getattr(cause, "code", None)
+        status = found if isinstance(found, int) else None
         if isinstance(cause, _FAULTS):
             return ProviderProtocol(f"The answer of {self._name} cannot be read: {words}")
         if status is None and not isinstance(error, _REFUSALS):
@@ -324,7 +329,13 @@ def _in_blocks(message: Said) -> Said:
     calls = message.get("tool_calls")
     if not calls:
         return message
-    thoughts = [_thoughts(call) for call in calls]
+    thoughts: list[list[Said]] = [
+        [
+            {"type": "thinking", **thought}
+            for thought in _anthropic(call.get("extra_content")).get("thinking") or ()
+        ]
+        for call in calls
+    ]
     text = message.get("content")
     blocks = [*thoughts[0], *([{"type": "text", "text": text}] if text else [])]
     for call, before in zip(calls, [[], *thoughts[1:]], strict=True):
@@ -344,11 +355,6 @@ def _id(given: str) -> str:
     return "call_" + hashlib.sha256(given.encode()).hexdigest()[:32]
 
 
-def _thoughts(call: Said) -> list[Said]:
-    kept: list[Said] | None = _anthropic(call.get("extra_content")).get("thinking")
-    return [{"type": "thinking", **thought} for thought in kept or ()]
-
-
 def _anthropic(extra: Any) -> dict[str, Any]:
     return _fields(_fields(extra).get("anthropic"))
 
@@ -365,19 +371,6 @@ def _gemini_tools(functions: list[Said]) -> Said:
             for function in functions
         ]
     }
-
-
-def _words(error: Exception, cause: Exception) -> str:
-    """Return the error message: the vendor's, else the library's."""
-    given = (getattr(cause, name, None) for name in ("body", "message"))
-    found = (error_text(said) for said in given)
-    return next((words for words in found if words), None) or str(error) or type(cause).__name__
-
-
-def _status(error: Exception, cause: Exception) -> int | None:
-    """Return the HTTP status, which google-genai has under another name; None without one."""
-    status = getattr(error, "status_code", None) or getattr(cause, "code", None)
-    return status if isinstance(status, int) else None
 
 
 def _kind(error: Exception, status: int | None) -> type[ProviderError]:

@@ -46,9 +46,12 @@ class ChatCompletionsProvider:
         self._origin = _origin(base_url)
         self._models = models
         self._redact = Redactor(key)
+        auth: dict[str, str] = {}
+        if key is not None:
+            auth = {key_header: key} if key_header else {"Authorization": f"Bearer {key}"}
         self._endpoint = Endpoint(
             base_url,
-            _auth(key, key_header),
+            auth,
             self._redact,
             limits=limits,
             backoff_seconds=backoff_seconds,
@@ -154,12 +157,6 @@ async def _tail(
 def _origin(base_url: str) -> str:
     """Return an identifier of the server that does not reveal its address to users."""
     return hashlib.sha256(base_url.rstrip("/").encode()).hexdigest()[:16]
-
-
-def _auth(key: str | None, header: str | None) -> dict[str, str]:
-    if key is None:
-        return {}
-    return {header: key} if header else {"Authorization": f"Bearer {key}"}
 
 
 def _sampling(sampling: Sampling, tools: Sequence[ToolSpec], quirks: Quirks) -> dict[str, Any]:

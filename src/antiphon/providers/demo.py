@@ -240,7 +240,8 @@ def _in_words(asked: str) -> str:
     heard = _searchable(asked)
     words = _words(heard)
     if _SUM_UP.search(heard[-SUMMARY_CHARACTERS:]):
-        return _summary(heard)
+        said = [line[:SUMMARY_CHARACTERS] for line in _SAID.findall(heard)]
+        return "\n".join(["The user said:", "", *(f"- {line}" for line in said or ["(nothing)"])])
     if counted := _COUNTED.search(heard):
         return _long(min(int(re.sub(r"\D", "", counted[1])), MAX_WORDS))
     if "long" in words:
@@ -249,12 +250,6 @@ def _in_words(asked: str) -> str:
         return _MARKDOWN
     quoted = "\n".join(f"> {line}" for line in asked.splitlines()) or "> (nothing)"
     return f"You said:\n\n{quoted}\n\n{_HELLO}"
-
-
-def _summary(heard: str) -> str:
-    """Return the beginning of each of the user's messages."""
-    said = [line[:SUMMARY_CHARACTERS] for line in _SAID.findall(heard)]
-    return "\n".join(["The user said:", "", *(f"- {line}" for line in said or ("(nothing)",))])
 
 
 def _long(count: int) -> str:

@@ -217,7 +217,11 @@ def _with_reasoning(chat: bytes, quirks: Quirks) -> bytes:
     """Rename the reasoning of all replies to the server's name for it, or remove it."""
     if quirks.reasoning_back is None:
         first, *others = chat.split(_REASONING)
-        return b"".join([first, *map(_skip_reasoning, others)]) if others else chat
+        pieces = [first]
+        for other in others:  # each begins with the reasoning, up to the next key
+            ends = [at for key in _AFTER_REASONING if (at := other.find(key)) >= 0]
+            pieces.append(other[min(ends) + 1 :])
+        return b"".join(pieces)
     name = _encode(quirks.reasoning_back) + b":"
     if quirks.reasoning_required:
         # Moonshot treats an empty string as missing (earendil-works/pi#4178).
@@ -226,17 +230,15 @@ def _with_reasoning(chat: bytes, quirks: Quirks) -> bytes:
     return chat.replace(_REASONING, name)
 
 
-def _skip_reasoning(chat: bytes) -> bytes:
-    """Return the message from the key after its reasoning on."""
-    ends = [at for key in _AFTER_REASONING if (at := chat.find(key)) >= 0]
-    return chat[min(ends) + 1 :]
-
-
 def _with_extras(chat: bytes, quirks: Quirks) -> bytes:
     """Restore the opaque extras of calls, or remove them."""
     if _EXTRA not in chat:  # faster than the pattern
         return chat
-    return _WITH_EXTRA.sub(_restore_extra if quirks.extra_content else b"", chat)
+    if not quirks.extra_content:
+        return _WITH_EXTRA.sub(b"", chat)
+    return _WITH_EXTRA.sub(
+        lambda found: b',"extra_content":' + msgspec.json.decode(found[1], type=str).encode(), chat
+    )
 
 
 def _with_refusals(chat: bytes, quirks: Quirks) -> bytes:
@@ -329,10 +331,6 @@ def _split(chat: bytes) -> list[Message]:
 
 def _join(messages: Sequence[Message]) -> bytes:
     return _encode(messages)[1:-1]
-
-
-def _restore_extra(found: re.Match[bytes]) -> bytes:
-    return b',"extra_content":' + msgspec.json.decode(found[1], type=str).encode()
 
 
 class _Details(msgspec.Struct):

@@ -105,7 +105,10 @@ class ScriptedProvider:
             case "refuse":
                 return [RefusalPiece(piece) for piece in _pieces(rest)]
             case "call":
-                return self._call_chunks(*rest.partition(" ")[::2])
+                name, _, arguments = rest.partition(" ")
+                self._calls += 1
+                opening = CallPiece(index=self._calls, id=f"call_{self._calls}", name=name)
+                return [opening, CallPiece(index=self._calls, arguments=arguments)]
             case "usage":
                 tokens = [int(count) for count in rest.split()]
                 return [UsagePiece(Usage(input_tokens=tokens[0], output_tokens=tokens[1]))]
@@ -113,12 +116,6 @@ class ScriptedProvider:
                 return []
             case _:
                 raise errors.Internal(f"A script cannot say {verb!r}.")
-
-    def _call_chunks(self, name: str, arguments: str) -> Sequence[Chunk]:
-        self._calls += 1
-        number = self._calls
-        opening = CallPiece(index=number, id=f"call_{number}", name=name)
-        return [opening, CallPiece(index=number, arguments=arguments)]
 
 
 def _pieces(text: str) -> list[str]:

@@ -65,7 +65,13 @@ class AllowedFolders:
             found = os.fstat(file)
             if not stat.S_ISREG(found.st_mode):
                 raise InvalidRequest(f"{path} is a {_kind(found.st_mode)}, not a file.")
-            return _read_at_most(file, max_bytes), found.st_size
+            content = bytearray()
+            while (left := max_bytes - len(content)) > 0:
+                piece = os.read(file, min(_CHUNK, left))
+                if not piece:
+                    break
+                content += piece
+            return bytes(content), found.st_size
 
     @contextmanager
     def _open(self, path: str, flags: int = 0) -> Generator[int]:
@@ -167,10 +173,3 @@ _KINDS = (
     (stat.S_ISFIFO, "pipe"),
     (stat.S_ISSOCK, "socket"),
 )
-
-
-def _read_at_most(file: int, max_bytes: int) -> bytes:
-    said = bytearray()
-    while len(said) < max_bytes and (piece := os.read(file, min(_CHUNK, max_bytes - len(said)))):
-        said += piece
-    return bytes(said)

@@ -25,6 +25,7 @@ from decimal import (
     InvalidOperation,
     Overflow,
 )
+from functools import partial
 
 import msgspec
 
@@ -134,7 +135,10 @@ class _Parser:
         token = self._advance()
         match token:
             case _Token("number", text):
-                return _number(text)
+                digits = text.replace("_", "")
+                if digits.isdigit():
+                    return _check_bounds(int(digits))
+                return _ARITHMETIC.create_decimal(digits)
             case _Token("name", name) if self._next.text == "(":
                 return self._call(name)
             case _Token("name", name) if name in _CONSTANTS:
@@ -178,11 +182,6 @@ class _Parser:
 def _unknown(name: str) -> InvalidExpression:
     known = ", ".join([*_FUNCTIONS, *_CONSTANTS])
     return InvalidExpression(f"There is no {name[:20]}. There are: {known}.")
-
-
-def _number(text: str) -> Number:
-    digits = text.replace("_", "")
-    return _check_bounds(int(digits)) if digits.isdigit() else _ARITHMETIC.create_decimal(digits)
 
 
 def _check_bounds(value: int) -> int:
@@ -253,10 +252,6 @@ def _floor(value: Number) -> int:
     return _whole(value, ROUND_FLOOR)
 
 
-def _ceiling(value: Number) -> int:
-    return _whole(value, ROUND_CEILING)
-
-
 def _round(value: Number, places: Number = 0) -> Number:
     if not isinstance(places, int) or abs(places) > 100:
         raise InvalidExpression("round takes a whole number of places, at most 100.")
@@ -308,7 +303,7 @@ _FUNCTIONS: Mapping[str, Callable[..., Number]] = {
     "max": _maximum,
     "round": _round,
     "floor": _floor,
-    "ceil": _ceiling,
+    "ceil": partial(_whole, rounding=ROUND_CEILING),
     "sqrt": _root,
     "exp": _by_decimal(_ARITHMETIC.exp),
     "ln": _by_decimal(_ARITHMETIC.ln),

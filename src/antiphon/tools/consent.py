@@ -257,7 +257,13 @@ class Consent:
             tool=tool,
             digest=request_digest(run_id, call, now),
             before=before,
-            others=tuple(each for each in offered if _is_sibling(tool, each)),
+            others=tuple(
+                each
+                for each in offered
+                if tool.server is not None
+                and tool.server == each.server
+                and tool.spec.name != each.spec.name
+            ),
             asked_by=by,
             elsewhere="" if before else self._elsewhere(now, by),
         )
@@ -313,11 +319,6 @@ def find_tool(name: str, tools: Sequence[Tool]) -> Tool:
 
 def _same(now: ToolIdentity, known: ToolIdentity | None) -> bool:
     return known is not None and known.fingerprint == now.fingerprint
-
-
-def _is_sibling(tool: Tool, other: Tool) -> bool:
-    same_server = tool.server is not None and tool.server == other.server
-    return same_server and tool.spec.name != other.spec.name
 
 
 def _as_async(asker: Asker) -> Callable[[ConsentRequest], Awaitable[ConsentAnswer]]:

@@ -41,7 +41,12 @@ class Parameters:
         self._required: set[str] = set()
         self._defaults: dict[str, Any] = {}
         self._injected: dict[str, Any] = {}  # what is ours to give, by the parameter's name
-        hints = _hints(function)
+        annotated = function
+        while isinstance(annotated, functools.partial):
+            annotated = annotated.func
+        if not inspect.isroutine(annotated):
+            annotated = type(annotated).__call__
+        hints = get_type_hints(inspect.unwrap(annotated), include_extras=True)
         for parameter in inspect.signature(function).parameters.values():
             self._add(parameter, hints.get(parameter.name, Any), descriptions)
         self._struct = msgspec.defstruct(
@@ -124,14 +129,11 @@ class Parameters:
             *(["unknown: " + ", ".join(unknown)] if unknown else []),
             *(["missing: " + ", ".join(missing)] if missing else []),
         ]
-        if faults:
-            raise InvalidArguments(f"Wrong arguments ({'; '.join(faults)}). {self._expectation()}")
-
-    def _expectation(self) -> str:
-        if not self._fields:
-            return "The tool takes no arguments."
+        if not faults:
+            return
         names = [name if name in self._required else f"{name} (optional)" for name in self._fields]
-        return f"The tool takes: {', '.join(names)}."
+        takes = f"takes: {', '.join(names)}" if names else "takes no arguments"
+        raise InvalidArguments(f"Wrong arguments ({'; '.join(faults)}). The tool {takes}.")
 
     def _convert(self, given: dict[str, Any]) -> Any:
         """Convert strictly, else leniently: models sometimes write 3 as "3"."""
@@ -140,7 +142,10 @@ class Parameters:
         try:
             return msgspec.convert(given, self._struct, strict=False)
         except msgspec.ValidationError as error:
-            raise InvalidArguments(_error_text(str(error))) from error
+            what, _, where = str(error).partition(" - at `")
+            name = where.rstrip("`").removeprefix("$.")
+            text = f"Wrong argument {name}: {what}." if name else f"Wrong arguments: {what}."
+            raise InvalidArguments(text) from error
 
 
 class _RefInliner:
@@ -176,13 +181,6 @@ class _RefInliner:
         return {**written, **self.schema(beside)}
 
 
-def _hints(function: Callable[..., Any]) -> dict[str, Any]:
-    while isinstance(function, functools.partial):
-        function = function.func
-    annotated = function if inspect.isroutine(function) else type(function).__call__
-    return get_type_hints(inspect.unwrap(annotated), include_extras=True)
-
-
 def _with_description(kind: Any, description: str | None) -> Any:
     """Return the type with its description; a string in `Annotated` overrides the docstring."""
     if get_origin(kind) is Annotated:
@@ -201,28 +199,17 @@ def _check(name: str, kind: Any) -> None:
     try:
         msgspec.json.schema_components([kind])
     except TypeError as error:
+        is_class = isinstance(kind, type) and get_origin(kind) is None
         raise TypeError(
-            f"The parameter `{name}` is annotated as {_annotation_text(kind)},"
+            f"The parameter `{name}` is annotated as {kind.__name__ if is_class else kind},"
             " which a model cannot write."
             " Annotate it as what JSON brings: str, int, float, bool, list, dict, Literal, an Enum,"
             " a dataclass, a TypedDict; Any takes everything."
         ) from error
 
 
-def _annotation_text(kind: Any) -> str:
-    """Return a type as written in an annotation."""
-    return kind.__name__ if isinstance(kind, type) and get_origin(kind) is None else str(kind)
-
-
 def _target(schema: Mapping[str, str]) -> str:
     return schema["$ref"].removeprefix("#/$defs/")
-
-
-def _error_text(said: str) -> str:
-    """Return msgspec's error with the argument named first."""
-    what, _, where = said.partition(" - at `")
-    name = where.rstrip("`").removeprefix("$.")
-    return f"Wrong argument {name}: {what}." if name else f"Wrong arguments: {what}."
 
 
 # Docstrings in Google, NumPy or Sphinx style.
@@ -238,7 +225,11 @@ class Docstring(msgspec.Struct, frozen=True):
 def parse_docstring(docstring: str | None) -> Docstring:
     """Parse a docstring of any of the three styles."""
     lines = inspect.cleandoc(docstring or "").splitlines()
-    headers = [at for at in range(len(lines)) if _begins_section(lines, at)]
+    headers = [
+        at
+        for at, line in enumerate(lines)
+        if _google_header(line) or _numpy_header(lines, at) or _SPHINX.match(line)
+    ]
     parameters: dict[str, str] = {}
     for at in headers:
         parameters.update(_parameters(lines, at))
@@ -256,10 +247,6 @@ _GOOGLE_ENTRY = re.compile(r"\*{0,2}(?P<names>\w+)\s*(?:\([^:]*\))?\s*:\s*(?P<te
 _NUMPY_ENTRY = re.compile(r"\*{0,2}(?P<names>\w+(?:\s*,\s*\w+)*)\s*(?::.*)?(?P<text>)")
 
 _Entry = Callable[[str], "re.Match[str] | None"]
-
-
-def _begins_section(lines: list[str], at: int) -> bool:
-    return bool(_google_header(lines[at]) or _numpy_header(lines, at) or _SPHINX.match(lines[at]))
 
 
 def _google_header(line: str) -> str | None:
@@ -280,7 +267,9 @@ def _parameters(lines: list[str], at: int) -> Iterator[tuple[str, str]]:
         name = field["words"].split()[-1:] or [""]
         yield name[0].lstrip("*"), _join([field["text"], *_leading_block(lines[at + 1 :])])
     elif _numpy_header(lines, at) in _PARAMETERS:
-        yield from _entries(_until_section(lines, at + 2), _NUMPY_ENTRY.fullmatch)
+        below = range(at + 2, len(lines))
+        end = next((line for line in below if _numpy_header(lines, line)), len(lines))
+        yield from _entries(lines[at + 2 : end], _NUMPY_ENTRY.fullmatch)
     elif _google_header(lines[at]) in _PARAMETERS:
         body = inspect.cleandoc("\n" + "\n".join(_leading_block(lines[at + 1 :]))).splitlines()
         yield from _entries(body, _GOOGLE_ENTRY.fullmatch)
@@ -292,11 +281,6 @@ def _leading_block(lines: list[str]) -> Iterator[str]:
         if line and not line[0].isspace():
             return
         yield line
-
-
-def _until_section(lines: list[str], start: int) -> list[str]:
-    end = next((at for at in range(start, len(lines)) if _numpy_header(lines, at)), len(lines))
-    return lines[start:end]
 
 
 def _entries(lines: list[str], entry: _Entry) -> Iterator[tuple[str, str]]:

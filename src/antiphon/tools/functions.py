@@ -149,7 +149,9 @@ def load(spec: str, settings: Settings | None = None) -> list[Function]:
     Without a function's name: all functions mark by `@tool`, or the result of the function mark
     by `@toolset`. Importing runs the code. Raises `BadSettings`.
     """
-    place, name = _split(spec)
+    place, colon, name = spec.rpartition(":")
+    if not (colon and name.isidentifier() and len(place) > 1):  # none, or that of a drive letter
+        place, name = spec, ""
     try:
         module = _from_file(Path(place)) if place.endswith(".py") else _from_name(place)
         offered = _tools_of(module, settings or Settings())
@@ -161,7 +163,7 @@ def load(spec: str, settings: Settings | None = None) -> list[Function]:
             expected="module, module:function, file.py or file.py:function",
             received=spec,
         ) from error
-    if name is None:
+    if not name:
         return _check_all(_require_any(offered, spec))
     by_name = {getattr(each, "__name__", ""): each for each in offered}
     function = by_name.get(name) or getattr(module, name, None)
@@ -271,12 +273,6 @@ def _failure(error: BaseException) -> ToolResult:
         return ToolResult(error.message, is_error=True, fault="failed")
     said = f"{type(error).__name__}: {error}".rstrip(": ")
     return ToolResult(said, is_error=True, fault="failed")
-
-
-def _split(spec: str) -> tuple[str, str | None]:
-    """Split a spec into place and name; the colon of a drive letter does not count."""
-    place, colon, name = spec.rpartition(":")
-    return (place, name) if colon and name.isidentifier() and len(place) > 1 else (spec, None)
 
 
 def _from_name(name: str) -> ModuleType:

@@ -135,7 +135,10 @@ class _Page:
     def say(self, text: str) -> None:
         if self._unseen:
             return
-        shown = text if self._preformatted else _collapse(text, fresh=self._fresh)
+        if self._preformatted:
+            shown = text
+        else:  # whitespace is collapsed, and dropped at the beginning of a line
+            shown = _RUN.sub(" ", text.lstrip() if self._fresh else text)
         if shown:
             self._said.append(shown)
             self._fresh = False
@@ -148,7 +151,9 @@ class _Page:
         self._preformatted = self._preformatted or tag.name == "pre"
         match tag.name:
             case "a":
-                self._begin_link(tag.attribute("href"))
+                self._end_link()
+                if whole := _absolute(self._address, tag.attribute("href")):
+                    self._link = len(self._said), whole
             case "img":
                 self.say(tag.attribute("alt"))
             case "td" | "th" if not self._fresh:
@@ -170,11 +175,6 @@ class _Page:
             self._said.append(mark)
             self._fresh = True
 
-    def _begin_link(self, target: str) -> None:
-        self._end_link()
-        if whole := _absolute(self._address, target):
-            self._link = len(self._said), whole
-
     def _end_link(self) -> None:
         if self._link is None:
             return
@@ -183,11 +183,6 @@ class _Page:
         words = " ".join("".join(self._said[start:]).split())
         del self._said[start:]
         self._said.append(f"[{words}]({target})" if words else "")
-
-
-def _collapse(text: str, *, fresh: bool) -> str:
-    """Collapse whitespace; drop leading whitespace on a fresh line."""
-    return _RUN.sub(" ", text.lstrip() if fresh else text)
 
 
 _RUN = re.compile(r"\s+")

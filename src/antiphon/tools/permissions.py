@@ -157,11 +157,17 @@ class GrantsFile:
 
     def _current(self) -> _Snapshot:
         """Return the file's grants, reading it only if its status changed."""
-        if self._last.identity is None or self._last.identity != _status_of(self._file):
+        try:
+            identity = _identity(self._file.stat())
+        except OSError:
+            identity = None
+        if self._last.identity is None or self._last.identity != identity:
             try:
                 self._last = self._read()
             except BadSettings as error:
-                self._warn_once(error.message)
+                if self._warn is not None and error.message not in self._warned:
+                    self._warned.add(error.message)
+                    self._warn(error.message)
                 self._last = _NOTHING
         return self._last
 
@@ -183,21 +189,8 @@ class GrantsFile:
         by_tool = {(each.server, each.own_name, each.asked_by): each for each in reversed(grants)}
         return _Snapshot(_identity(status) if settled else None, grants, by_tool)
 
-    def _warn_once(self, text: str) -> None:
-        if self._warn is not None and text not in self._warned:
-            self._warned.add(text)
-            self._warn(text)
-
 
 _NOTHING = _Snapshot(None, (), {})
-
-
-def _status_of(file: Path) -> tuple[int, ...] | None:
-    """Return the status of the file; None if it cannot be determined."""
-    try:
-        return _identity(file.stat())
-    except OSError:
-        return None
 
 
 def _identity(status: os.stat_result) -> tuple[int, ...]:

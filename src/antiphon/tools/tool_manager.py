@@ -65,16 +65,13 @@ class ToolManager:
         for place, toolbox in enumerate(self._toolboxes):
             for tool in toolbox.tools():
                 own_name = tool.spec.name
-                name = self._names.get((place, own_name)) or self._assign_name(place, own_name)
+                name = self._names.get((place, own_name))
+                if name is None:
+                    name = self._names[place, own_name] = _unique_name(own_name, self._taken)
+                    self._taken.add(name)
                 if name != own_name:
                     tool = replace(tool, spec=replace(tool.spec, name=name))  # noqa: PLW2901
                 yield tool, toolbox, own_name
-
-    def _assign_name(self, place: int, own_name: str) -> str:
-        name = _unique_name(own_name, self._taken)
-        self._taken.add(name)
-        self._names[place, own_name] = name
-        return name
 
     def retry(self, name: str) -> None:
         """See `StartingToolbox.retry`."""

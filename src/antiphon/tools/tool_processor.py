@@ -230,7 +230,8 @@ class ToolProcessor:
             )
         finally:
             self._working.pop(call.id, None)
-            seconds = self._ran(call.id)
+            began = self._began.pop(call.id, None)
+            seconds = 0.0 if began is None else _now() - began
         self._on_tool_event(ToolEnded(call.id, result, seconds))
         return call, await self._for_submission(call, result)
 
@@ -319,10 +320,6 @@ class ToolProcessor:
             said = f"[The user changed the arguments to {call.arguments}]\n"
             return replace(result, output=said + result.output, arguments=call.arguments)
         return result
-
-    def _ran(self, tool_call_id: str) -> float:
-        began = self._began.pop(tool_call_id, None)
-        return 0.0 if began is None else _now() - began
 
     async def _for_submission(self, call: ToolCall, result: ToolResult) -> ToolResult:
         """Return the result to submit: the model's text, and the ids of saved files."""

@@ -143,7 +143,12 @@ class Callbacks:
         return types.ListRootsResult(roots=[_root(folder) for folder in self._roots])
 
     async def _log(self, line: types.LoggingMessageNotificationParams) -> None:
-        text = line.data if isinstance(line.data, str) else _json(line.data)
+        text = line.data
+        if not isinstance(text, str):
+            try:
+                text = msgspec.json.encode(text).decode()
+            except (TypeError, ValueError, RecursionError):
+                text = repr(text)
         self._host.log(
             ServerLogLine(
                 server=self._server,
@@ -197,10 +202,3 @@ def _without_tool_calls(blocks: list[types.SamplingMessageContentBlock]) -> list
         if isinstance(block, types.TextContent | types.ImageContent | types.AudioContent):
             plain.append(block)  # noqa: PERF401 - a list's type is not narrowed by its condition
     return plain
-
-
-def _json(value: object) -> str:
-    try:
-        return msgspec.json.encode(value).decode()
-    except (TypeError, ValueError, RecursionError):
-        return repr(value)

@@ -337,8 +337,9 @@ class Connection:
                                 self._stale.set()
                     group.cancel_scope.cancel()
             except* MCPError as refused:
-                if _is_unsupported(refused):
-                    pause = 0.0
+                codes = {each.code for each in refused.exceptions if isinstance(each, MCPError)}
+                if types.METHOD_NOT_FOUND in codes:
+                    pause = 0.0  # the server does not know the request: a retry is useless
             except* (SubscriptionLost, TimeoutError):
                 self._stale.set()
             if not self._filter.changed.is_set():
@@ -394,12 +395,6 @@ def _capabilities(has: types.ServerCapabilities) -> tuple[str, ...]:
         "logging": has.logging,
     }
     return tuple(name for name, can in said.items() if can is not None and can is not False)
-
-
-def _is_unsupported(group: BaseExceptionGroup[MCPError]) -> bool:
-    """Return whether the server does not know the request, so that a retry is useless."""
-    codes = {error.code for error in group.exceptions if isinstance(error, MCPError)}
-    return types.METHOD_NOT_FOUND in codes
 
 
 async def _cancel_when(event: asyncio.Event, scope: anyio.CancelScope) -> None:

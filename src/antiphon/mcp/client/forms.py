@@ -219,7 +219,12 @@ def _field(name: str, schema: Any, required: bool) -> FormField:
         format=clean_line(schema.get("format"), 20),
         secret=bool(_SECRET.search(f"{name} {title} {description}")),
     )
-    return msgspec.structs.replace(field, default=_default(field, schema.get("default")))
+    default = schema.get("default")
+    try:
+        default = None if default is None else field.validate(default)
+    except InvalidRequest:
+        default = None
+    return msgspec.structs.replace(field, default=default)
 
 
 def _parse_type(schema: dict[str, Any]) -> tuple[Kind, tuple[Option, ...], tuple[str, str]]:
@@ -255,14 +260,6 @@ def _options(schema: dict[str, Any], titled: str) -> tuple[Option, ...]:
         Option(value, clean_line(label, LONGEST_WORD) or clean_line(value))
         for value, label in zip(values, labels, strict=True)
     )
-
-
-def _default(field: FormField, value: Any) -> Any:
-    """Return the default if it is valid."""
-    try:
-        return None if value is None else field.validate(value)
-    except InvalidRequest:
-        return None
 
 
 def _number(value: Any) -> float | None:

@@ -143,7 +143,9 @@ class _Client(httpx2.AsyncClient):
             raise
         self._record_status(request, response)
         stream = response.stream
-        if isinstance(stream, httpx2.AsyncByteStream) and not _is_event_stream(response):
+        # The SDK bounds server-sent events itself.
+        is_bounded = response.headers.get("content-type", "").startswith("text/event-stream")
+        if isinstance(stream, httpx2.AsyncByteStream) and not is_bounded:
             encoded = response.headers.get("content-encoding", "identity") != "identity"
             response.stream = _Bounded(stream, 0 if encoded else self._largest)
         return response
@@ -193,11 +195,6 @@ def _may_be_call(request: httpx2.Request) -> bool:
 
 
 _CALL = "tools/call"
-
-
-def _is_event_stream(response: httpx2.Response) -> bool:
-    """Return whether the body is server-sent events, which the SDK bounds itself."""
-    return bool(response.headers.get("content-type", "").startswith("text/event-stream"))
 
 
 def _describe_error(error: httpx2.HTTPError) -> str:

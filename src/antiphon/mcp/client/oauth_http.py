@@ -144,9 +144,15 @@ class LoginCallback:
 
     async def __aenter__(self) -> Self:
         """Listen. Raises `Unavailable` if the port is taken."""
+
+        def handle_connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            visit = asyncio.create_task(self._answer(reader, writer))
+            self._visits.add(visit)
+            visit.add_done_callback(self._visits.discard)
+
         try:
             self._server = await asyncio.start_server(
-                self._handle_connection, HOST, self.port, limit=LARGEST_HEAD
+                handle_connection, HOST, self.port, limit=LARGEST_HEAD
             )
         except OSError as error:
             raise Unavailable(f"Port {self.port} of {HOST} cannot be listened on.") from error
@@ -189,13 +195,6 @@ class LoginCallback:
         if not self._result.done():
             self._result.set_result(returned)
         return returned
-
-    def _handle_connection(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
-        visit = asyncio.create_task(self._answer(reader, writer))
-        self._visits.add(visit)
-        visit.add_done_callback(self._visits.discard)
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

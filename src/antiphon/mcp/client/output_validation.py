@@ -168,7 +168,10 @@ class _Validation:
                 elif not fits(measure(value), bound):
                     yield Violation(place, f"{wanted} {bound if abs(bound) < _LARGE else 'wanted'}")
         if schema.get("uniqueItems") is True and is_list(value):
-            yield self._judge_unique(value, place)
+            self._budget.spend(_weight(value))
+            different = {msgspec.json.encode(each, order="sorted") for each in value}
+            if len(different) < len(value):
+                yield Violation(place, "has an item twice")
 
     def _judge_enum(self, value: Any, choices: list[Any], place: OutputPath | None) -> Verdict:
         for choice in choices:
@@ -178,11 +181,6 @@ class _Validation:
             if choice == value and isinstance(choice, bool) == isinstance(value, bool):
                 return "valid"
         return Violation(place, "is none of the values that there are")
-
-    def _judge_unique(self, value: list[Any], place: OutputPath | None) -> Verdict:
-        self._budget.spend(_weight(value))
-        different = {msgspec.json.encode(each, order="sorted") for each in value}
-        return "valid" if len(different) == len(value) else Violation(place, "has an item twice")
 
     def _judge_combinators(
         self, value: Any, schema: dict[str, Any], place: OutputPath | None

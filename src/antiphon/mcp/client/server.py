@@ -214,7 +214,12 @@ class ServerSupervisor:
             await session.live(self._negotiation.mode, self._ready, self._stopping)
             why = session.reason(None)
         except Exception as error:  # noqa: BLE001 - a wall to the SDK and the server behind it
-            why = session.reason(error) if session else _describe_load_error(error)
+            if session is not None:
+                why = session.reason(error)
+            elif isinstance(error, ImportError):
+                why = f"MCP needs an extra that is not installed. {install_hint('mcp')}"
+            else:
+                why = f"{type(error).__name__}: {clean_line(str(error))}"
         was_ready, self._connection = self._connection is not None, None
         return session, was_ready, why
 
@@ -307,9 +312,3 @@ class ServerSupervisor:
 
 
 _CONNECTION = "antiphon.mcp.client.connection"
-
-
-def _describe_load_error(error: Exception) -> str:
-    if isinstance(error, ImportError):
-        return f"MCP needs an extra that is not installed. {install_hint('mcp')}"
-    return f"{type(error).__name__}: {clean_line(str(error))}"

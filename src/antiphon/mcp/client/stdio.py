@@ -159,7 +159,11 @@ class _Child(asyncio.SubprocessProtocol):
         for signal_number in (signal.SIGTERM, _KILL):
             if not _signal_group(self._process, signal_number, gone=self._exited.is_set()):
                 return
-            await self._wait_for_group()
+            # Wait a while for the process group to empty: the end of a grandchild is not reported.
+            for _ in range(round(GRACE_SECONDS / 0.01)):
+                if self._exited.is_set() and not _group_exists(self._process):
+                    break
+                await asyncio.sleep(0.01)
 
     def _pipe(self, fd: int) -> asyncio.ReadTransport:
         return cast(asyncio.ReadTransport, self._process.get_pipe_transport(fd))
@@ -211,13 +215,6 @@ class _Child(asyncio.SubprocessProtocol):
         self._ended = True
         self._arrived.set()
         self._writable.set()
-
-    async def _wait_for_group(self) -> None:
-        """Wait a while for the process group to empty: the end of a grandchild is not reported."""
-        for _ in range(round(GRACE_SECONDS / 0.01)):
-            if self._exited.is_set() and not _group_exists(self._process):
-                return
-            await asyncio.sleep(0.01)
 
     def __aiter__(self) -> _Child:
         return self

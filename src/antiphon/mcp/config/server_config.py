@@ -149,8 +149,11 @@ def legal_names(names: Iterable[str]) -> dict[str, str]:
     every = list(dict.fromkeys(names))
     plain = {name: _ILLEGAL.sub("_", name).strip("_")[:_LONGEST] or "server" for name in every}
     taken = list(plain.values())
+    digests = {
+        name: hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:6] for name in every
+    }
     return {
-        name: made if made == name or taken.count(made) == 1 else f"{made}-{_digest(name)}"
+        name: made if made == name or taken.count(made) == 1 else f"{made}-{digests[name]}"
         for name, made in plain.items()
     }
 
@@ -179,10 +182,6 @@ def _in_seconds(table: Any) -> dict[str, Any]:
     if isinstance(timeout, int | float) and timeout >= 1_000:
         return table | {"timeout": timeout / 1_000}
     return table
-
-
-def _digest(name: str) -> str:
-    return hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:6]
 
 
 def _convert_to(kind: Any) -> Converter:

@@ -218,10 +218,14 @@ async def serve_http(handlers: McpHandlers, settings: Settings, admit: Admit) ->
     """Serve clients on this machine, at `http://127.0.0.1:PORT/mcp`, until cancelled."""
     listener = _bind(settings.port)
     port = listener.getsockname()[1]
+    # Only names of this machine are allowed, against DNS rebinding.
+    hosts = [f"{name}:{port}" for name in (HOST, "localhost")]
     app = _create_server(handlers).streamable_http_app(
         streamable_http_path=PATH,
         max_request_body_size=settings.max_body,
-        transport_security=_local_hosts_only(port),
+        transport_security=TransportSecuritySettings(
+            allowed_hosts=hosts, allowed_origins=[f"http://{host}" for host in hosts]
+        ),
     )
     config = uvicorn.Config(
         _RequireAdmission(app, admit),
@@ -285,14 +289,6 @@ class _RequireAdmission:
                 await answer(scope, receive, send)
                 return
         await self._inner(scope, receive, send)
-
-
-def _local_hosts_only(port: int) -> TransportSecuritySettings:
-    """Allow only names of this machine, against DNS rebinding."""
-    hosts = [f"{name}:{port}" for name in (HOST, "localhost")]
-    return TransportSecuritySettings(
-        allowed_hosts=hosts, allowed_origins=[f"http://{host}" for host in hosts]
-    )
 
 
 def _bind(port: int) -> socket.socket:

@@ -71,7 +71,14 @@ def parse_run_input(body: Mapping[str, Any]) -> AgUiRequest:
         message_id=None if new is None else heads[new].id,
         outputs=tuple(_output(sent.messages[at]) for at in since if heads[at].role == "tool"),
         approvals=_approvals(sent.resume or ()),
-        tools=tuple(_tool(tool) for tool in sent.tools or ()),
+        tools=tuple(
+            convert(
+                {"name": tool.name, "description": tool.description}
+                | ({"parameters": tool.parameters} if tool.parameters else {}),
+                ToolSpec,
+            )
+            for tool in sent.tools or ()
+        ),
         history=sent.messages,
     )
     if asked.message is None and not asked.outputs and not asked.approvals:
@@ -159,12 +166,6 @@ def _output(sent: Json) -> ClientOutput:
     return ClientOutput(
         output.tool_call_id, said or output.error or "", is_error=bool(output.error)
     )
-
-
-def _tool(tool: _ClientTool) -> ToolSpec:
-    said = {"name": tool.name, "description": tool.description}
-    takes = {"parameters": tool.parameters} if tool.parameters else {}
-    return convert({**said, **takes}, ToolSpec)
 
 
 def _approvals(resume: Sequence[_Resume]) -> dict[str, Approval]:

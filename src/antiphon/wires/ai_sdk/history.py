@@ -231,18 +231,14 @@ def _words(message: Message, files: Mapping[str, Upload]) -> Iterator[StoredPart
             case Text(text=text):
                 yield TextPart(text=text)
             case Image(url=str(url)):
-                yield FilePart(url=url, media_type=_picture_type(url))
+                kind = SOME_PICTURE
+                if url.startswith("data:image/"):  # such an address begins with the media type
+                    kind = url.removeprefix("data:").partition(",")[0].partition(";")[0]
+                yield FilePart(url=url, media_type=kind)
             case Image(file_id=file_id) | File(file_id=file_id):
                 yield _file_part(file_id or "", files)
             case Refusal():
                 pass  # only models refuse
-
-
-def _picture_type(url: str) -> str:
-    """Return the media type of a picture; a `data:` address begins with it."""
-    if not url.startswith("data:image/"):
-        return SOME_PICTURE
-    return url.removeprefix("data:").partition(",")[0].partition(";")[0]
 
 
 def _file_part(file_id: str, files: Mapping[str, Upload]) -> FilePart:

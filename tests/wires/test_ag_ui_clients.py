@@ -6,9 +6,7 @@ Node comes with pyright. Where the packages cannot be had, this is skipped, and 
 from __future__ import annotations
 
 import base64
-import json
-import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +23,7 @@ from antiphon.wires.ag_ui.run_input import ClientOutput
 from antiphon.wires.ag_ui.run_input import parse_run_input as understood
 from antiphon.wires.framing import HEARTBEAT, drop_void_events
 from tests.support.wires.ag_ui_judge import essence
+from tests.support.wires.node_programs import NodePrograms
 from tests.support.wires.stories import TYPICAL, numbered, runs
 
 HERE = Path(__file__).parents[1] / "support/wires"
@@ -38,23 +37,11 @@ Read = Callable[[str, Sequence[Sequence[dict[str, Any]]]], list[dict[str, Any]]]
 
 
 @pytest.fixture(scope="module")
-def read(npm_packages: Callable[[Path], Path], node: Path) -> Read:
+def read(npm_packages: Callable[[Path], Path], node: Path) -> Iterator[Read]:
     """What a client makes of each of these lists of exchanges."""
-    folder = npm_packages(HERE / "ag_ui_clients")
-
-    def read(name: str, stories: Sequence[Sequence[dict[str, Any]]]) -> list[dict[str, Any]]:
-        done = subprocess.run(
-            [node, HERE / "ag_ui_clients" / "read.mjs", name, folder],
-            input=json.dumps(stories),
-            capture_output=True,
-            text=True,
-            timeout=100,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr[-3000:]
-        return json.loads(done.stdout)
-
-    return read
+    clients = HERE / "ag_ui_clients"
+    with NodePrograms(node, clients / "read.mjs", npm_packages(clients)) as programs:
+        yield programs.ask
 
 
 def exchange(events: Sequence[Numbered], reader: Reader, **said: Any) -> dict[str, Any]:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import base64
-import json
-import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ from antiphon.types.chunks import TextPiece
 from antiphon.types.events import ActionRequired
 from antiphon.wires.framing import Cursor, drop_void_events
 from tests.support.engine.world import call
+from tests.support.wires.node_programs import NodePrograms
 from tests.support.wires.stories import (
     CALLS,
     HOSTED,
@@ -36,24 +35,16 @@ Play = Callable[[str, Sequence[list[bytes]], Sequence[list[Any]]], Told]
 
 
 @pytest.fixture(scope="module")
-def play(npm_packages: Callable[[Path], Path], node: Path) -> Play:
+def play(npm_packages: Callable[[Path], Path], node: Path) -> Iterator[Play]:
     """What becomes of a chat in which a person does this, and the server replies so."""
-    folder = npm_packages(HERE / "ui_clients")
+    clients = HERE / "ui_clients"
+    with NodePrograms(node, clients / "chat.mjs", npm_packages(clients)) as programs:
 
-    def play(name: str, replies: Sequence[list[bytes]], doings: Sequence[list[Any]]) -> Told:
-        streams = [base64.b64encode(b"".join(frames)).decode() for frames in replies]
-        done = subprocess.run(
-            [node, HERE / "ui_clients" / "chat.mjs", name, folder],
-            input=json.dumps({"replies": streams, "doings": doings}),
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr[-3000:]
-        return json.loads(done.stdout)
+        def play(name: str, replies: Sequence[list[bytes]], doings: Sequence[list[Any]]) -> Told:
+            streams = [base64.b64encode(b"".join(frames)).decode() for frames in replies]
+            return programs.ask(name, {"replies": streams, "doings": doings})
 
-    return play
+        yield play
 
 
 def decided(said: str) -> tuple[Story, int, str]:

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
-import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from antiphon.types.events import Numbered
 from antiphon.wires.ai_sdk.message_stream import UIMessageStream
 from antiphon.wires.framing import HEARTBEAT, drop_void_events, parse_cursor
 from tests.support.engine.world import call
+from tests.support.wires.node_programs import NodePrograms
 from tests.support.wires.stories import CALLS, TYPICAL, begun, numbered, runs
 from tests.support.wires.ui_client_programs import _KEPT, CLIENTS, HERE, Frames, essence, judged
 from tests.support.wires.ui_judge import GRAMMAR, less_void
@@ -35,24 +35,16 @@ Read = Callable[[str, Sequence[Sequence[Frames]]], list[dict[str, Any]]]
 
 
 @pytest.fixture(scope="module")
-def read(npm_packages: Callable[[Path], Path], node: Path) -> Read:
+def read(npm_packages: Callable[[Path], Path], node: Path) -> Iterator[Read]:
     """What a client makes of each of these lists of streams."""
-    folder = npm_packages(HERE / "ui_clients")
+    clients = HERE / "ui_clients"
+    with NodePrograms(node, clients / "read.mjs", npm_packages(clients)) as programs:
 
-    def read(name: str, stories: Sequence[Sequence[Frames]]) -> list[dict[str, Any]]:
-        asked = [[_pieces(frames) for frames in streams] for streams in stories]
-        done = subprocess.run(
-            [node, HERE / "ui_clients" / "read.mjs", name, folder],
-            input=json.dumps(asked),
-            capture_output=True,
-            text=True,
-            timeout=100,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr[-3000:]
-        return json.loads(done.stdout)
+        def read(name: str, stories: Sequence[Sequence[Frames]]) -> list[dict[str, Any]]:
+            asked = [[_pieces(frames) for frames in streams] for streams in stories]
+            return programs.ask(name, asked)
 
-    return read
+        yield read
 
 
 def _pieces(frames: Frames) -> list[str]:

@@ -1,12 +1,12 @@
-// Reads streams as a page does, with one of the clients: `node read.mjs agui1 <folder> < runs.json`.
+// Reads streams as a page does, with one of the clients: `node read.mjs agui1 FOLDER`.
 //
-// In: a list of lists of exchanges; one has a `stream`, a list of pieces of bytes in base64, and
+// In: lines, each a list of lists of exchanges; one has a `stream`, a list of pieces of bytes in base64, and
 // may have `answers`, tool messages that the page adds, and a `resume`, before it asks for it. Of
 // one list an agent reads all. Out: of each list, the messages that came to be, what was asked for
 // them, the runs as they began and ended, and what was complained of.
 
-import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
+import { createInterface } from "node:readline";
 import { pathToFileURL } from "node:url";
 
 const [name, folder] = process.argv.slice(2);
@@ -60,6 +60,8 @@ async function read(exchanges) {
   return { messages: agent.messages, asked, runs, failures, complaints: [...complaints] };
 }
 
-const told = [];
-for (const exchanges of JSON.parse(readFileSync(0, "utf8"))) told.push(await read(exchanges));
-process.stdout.write(JSON.stringify(told));
+for await (const line of createInterface({ input: process.stdin })) {
+  const told = [];
+  for (const exchanges of JSON.parse(line)) told.push(await read(exchanges));
+  process.stdout.write(`${JSON.stringify(told)}\n`);
+}

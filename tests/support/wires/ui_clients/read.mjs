@@ -1,11 +1,11 @@
-// Reads streams as `useChat` does, with one of the clients: `node read.mjs ai5 < streams.json`.
+// Reads streams as `useChat` does, with one of the clients: `node read.mjs ai5 FOLDER`.
 //
-// In: a list of lists of streams, each a list of pieces of bytes in base64; the streams of one list
+// In: lines, each a list of lists of streams, each a list of pieces of bytes in base64; the streams of one list
 // follow each other, as when a page comes back. Out: of each list, the message that came to be, and
 // what was complained of.
 
-import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
+import { createInterface } from "node:readline";
 import { pathToFileURL } from "node:url";
 
 const [name, folder] = process.argv.slice(2);
@@ -45,6 +45,8 @@ async function read(streams) {
   return { message, complaints };
 }
 
-const told = [];
-for (const streams of JSON.parse(readFileSync(0, "utf8"))) told.push(await read(streams));
-process.stdout.write(JSON.stringify(told));
+for await (const line of createInterface({ input: process.stdin })) {
+  const told = [];
+  for (const streams of JSON.parse(line)) told.push(await read(streams));
+  process.stdout.write(`${JSON.stringify(told)}\n`);
+}

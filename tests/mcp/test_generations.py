@@ -8,9 +8,9 @@ import pytest
 
 pytest.importorskip("mcp", reason="the extra antiphon[mcp] is not installed")
 
-from antiphon.mcp.client.protocol_versions import (
+from antiphon.mcp.client.server import (
     DEAR_SECONDS,
-    MOST,
+    MOST_REMEMBERED,
     ProtocolCache,
     ProtocolNegotiation,
     open_protocol_cache,
@@ -111,12 +111,12 @@ def test_servers_that_are_started_otherwise_are_others(known: ProtocolCache):
 def test_the_file_holds_no_address_and_has_an_end(tmp_path: Path):
     file = tmp_path / "antiphon/mcp-generations.json"
     known = open_protocol_cache({"XDG_DATA_HOME": str(tmp_path)})
-    for n in range(MOST + 3):
+    for n in range(MOST_REMEMBERED + 3):
         url = f"https://example.com/?key=secret{n}"
         known.update(ServerConfig(name="x", transport="http", url=url), "1")
 
     assert "secret" not in file.read_text()
-    assert file.read_text().count("version") == MOST
+    assert file.read_text().count("version") == MOST_REMEMBERED
     assert file.stat().st_mode & 0o077 == 0
 
 

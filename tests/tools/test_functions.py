@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal, NotRequired, TypedDict
 import msgspec
 import pytest
 
-from antiphon.tools.function_schema import parse_docstring
 from antiphon.tools.functions import Functions, Handler, load, tool
+from antiphon.tools.schemas import parse_docstring
 from antiphon.types.errors import AntiphonError, BadSettings
 from antiphon.types.messages import ToolCall, ToolResult
 

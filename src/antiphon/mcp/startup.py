@@ -25,8 +25,7 @@ from antiphon.mcp.client.authorization import (
     system_keyring,
 )
 from antiphon.mcp.client.client_features import ClientFeatures
-from antiphon.mcp.client.protocol_versions import ProtocolCache, open_protocol_cache
-from antiphon.mcp.client.server import DELAYS
+from antiphon.mcp.client.server import DELAYS, ProtocolCache, open_protocol_cache
 from antiphon.mcp.client.server_listing import ServerState
 from antiphon.mcp.client.toolbox import AsyncMcpServerPool, ignore_state
 from antiphon.mcp.config import discovery

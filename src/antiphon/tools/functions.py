@@ -31,7 +31,7 @@ import msgspec
 from antiphon.ports import ProgressCallback, quiet
 from antiphon.settings.settings import Settings
 from antiphon.tools.deadlines import ThreadSafeProgress, is_task_cancelled, run_in_daemon_thread
-from antiphon.tools.function_schema import (
+from antiphon.tools.schemas import (
     InvalidArguments,
     Parameters,
     decode_arguments,

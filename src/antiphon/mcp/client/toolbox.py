@@ -22,8 +22,7 @@ import msgspec
 
 from antiphon import deprecated
 from antiphon.mcp.client.client_features import ClientFeatures, NoClientFeatures
-from antiphon.mcp.client.protocol_versions import ProtocolCache
-from antiphon.mcp.client.server import DELAYS, ServerSupervisor
+from antiphon.mcp.client.server import DELAYS, ProtocolCache, ServerSupervisor
 from antiphon.mcp.client.server_listing import (
     Completion,
     FilledPrompt,

@@ -286,7 +286,7 @@ class Chat:
             if not self.ui.keyboard.echoes:
                 self.ui.show(resume.user_lines(text, self.ui.theme))
             if message.files:
-                self.ui.say(chat_state.describe_files(message.files), "faint")
+                self.ui.say(f"with {chat_state.describe_files(message.files)}", "faint")
             content = await mentions.upload_attachments(self.client, message)
             outcome = await self.send(content, draft=text)
         except (AntiphonError, asyncio.CancelledError):

@@ -103,11 +103,13 @@ class ChatDisplayManager:
             raise error
 
     async def finish_streaming(self) -> None:
-        """Paint the rest and stop. Safe to call twice."""
+        """Paint the rest and stop. Safe to call twice. Raises the error of an earlier paint."""
         task, self._refresh_task = self._refresh_task, None
         if task:
             task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            (ended,) = await asyncio.gather(task, return_exceptions=True)
+            if isinstance(ended, Exception):
+                raise ended
         if self._handler:
             self.paint()
             self._unpainted += self._frame(0, self._clock()).finished

@@ -173,7 +173,7 @@ async def read_resource(servers: ChatServers, server: str, uri: str) -> tuple[At
 
 def describe_files(files: Sequence[AttachedFile]) -> str:
     """Return names and sizes of the files in one line."""
-    return "with " + ", ".join(f"{each.name} ({len(each.content):,} bytes)" for each in files)
+    return ", ".join(f"{each.name} ({len(each.content):,} bytes)" for each in files)
 
 
 def _extract_text(given: ResultPart, files: list[AttachedFile], name: str) -> str:

@@ -125,21 +125,13 @@ class ConversationProcessor:
         failure: AntiphonError | None = None
         try:
             with ui.working():
-                await self._stream_until_stopped(thread, events, handler)
-            events.raise_for_status()
-        except RunError as error:  # the handler has shown it
-            failure = error
-        except AntiphonError as problem:
-            failure = problem
-            told = BUSY if isinstance(problem, RunActive) else problem.told
-            handler.abandon(told, ui.clock())
-        except OSError as error:
-            failure = ConnectionLost(f"the line broke: {error}")
-            handler.abandon(failure.message, ui.clock())
+                failure = await self._stream_until_stopped(thread, events, handler)
+            await ui.display.finish_streaming()
         except Exception as error:  # noqa: BLE001 - an error of the display must not end the chat
             failure = Internal(UNSHOWN)
             ui.display.drop_streaming()
-            self._track_ending(asyncio.create_task(self._cancel(thread, events)))
+            if not handler.response_complete:
+                self._track_ending(asyncio.create_task(self._cancel(thread, events)))
             ui.say(f"{UNSHOWN} ({type(error).__name__}: {error})", "error")
         finally:
             await ui.display.finish_streaming()
@@ -180,7 +172,8 @@ class ConversationProcessor:
 
     async def _stream_until_stopped(
         self, thread_id: str, events: AsyncEvents, handler: StreamingResponseHandler
-    ) -> None:
+    ) -> AntiphonError | None:
+        """Pass the run's events to the handler; return the error with which it ended, if any."""
         reading = asyncio.create_task(self._stream_response(events, handler))
         interrupted = asyncio.create_task(self._interrupted.wait())
         try:
@@ -191,8 +184,21 @@ class ConversationProcessor:
             interrupted.cancel()
             if not reading.done():
                 self._track_ending(reading)
-        if reading.done() and not reading.cancelled():
-            reading.result()
+        try:
+            if reading.done() and not reading.cancelled():
+                reading.result()
+            events.raise_for_status()
+        except RunError as error:  # the handler has shown it
+            return error
+        except AntiphonError as problem:
+            said = BUSY if isinstance(problem, RunActive) else problem.told
+            handler.abandon(said, self._ui.clock())
+            return problem
+        except OSError as error:
+            failure = ConnectionLost(f"the line broke: {error}")
+            handler.abandon(failure.message, self._ui.clock())
+            return failure
+        return None
 
     async def _stream_response(
         self, events: AsyncEvents, handler: StreamingResponseHandler

@@ -22,7 +22,7 @@ from antiphon.types.json_values import is_list
 from antiphon.types.terminal_safe import clean
 
 BY_KEY = 9
-"""Options of a choice that get a key each; of more, the number is typed."""
+"""Options or answers that get a key each; of more, one is typed."""
 SHOWN_VALUE = 200
 """Characters of a value in the summary."""
 
@@ -233,7 +233,6 @@ def _quote(text: str, style: str) -> Sequence[Line]:
 
 
 _HEAD: Line = (StyledText("The model asks you:", "faint"),)
-"""Answers that get a key each; more are listed, and one is typed."""
 
 
 class Questions:

@@ -68,7 +68,7 @@ class Painter(Protocol):
         ...
 
 
-# Reduced motion, for eyes and slow lines.
+# Reduced motion, for readers who ask for it and for slow connections.
 
 
 class ReducedMotion:
@@ -172,12 +172,12 @@ class Region:
         cursor = typed.cursor and (len(frame.region) + typed.cursor[0], typed.cursor[1])
         if not frame.finished and (rows, cursor) == (self._rows, self._cursor):
             return
-        anew = bool(frame.finished) or columns != self._columns
-        painted = [_BEGIN, _HIDE, self._home(columns), _ERASE_BELOW if anew else ""]
+        all_rows = bool(frame.finished) or columns != self._columns
+        painted = [_BEGIN, _HIDE, self._home(columns), _ERASE_BELOW if all_rows else ""]
         if not self._columns:
             painted.insert(0, _PASTE)
         painted += (f"{self._ink.render(line)}\r\n" for line in frame.finished)
-        painted += (_CUT, *self._draw_rows(rows, () if anew else self._rows), _WRAP)
+        painted += (_CUT, *self._draw_rows(rows, () if all_rows else self._rows), _WRAP)
         painted += self._place_cursor(rows, cursor)
         self._rows, self._cursor, self._columns = rows, cursor, columns
         self._write([*painted, _END])

@@ -121,8 +121,8 @@ async def switch_thread(
     ui.show(shown.lines)
     if runs:
         state.model = state.model or runs[0].model
-        told = runs[0].instructions
-        state.system = state.system or told if first else told or state.system
+        system = runs[0].instructions
+        state.system = state.system or system if first else system or state.system
     return next((run for run in runs if not run.status.ended), None)
 
 

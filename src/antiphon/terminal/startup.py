@@ -147,9 +147,9 @@ WELCOME = (
 )
 
 Chatting = Callable[[UiManager], Coroutine[Any, Any, int]]
-"""What goes on once the prompt is there, until the person leaves; returns an exit code.
+"""Runs the chat once the prompt is painted, until the user leaves; returns an exit code.
 
-The code counts where no person is there: a pipe cannot see what failed.
+The code counts if the input is a pipe, which cannot see what failed.
 """
 
 

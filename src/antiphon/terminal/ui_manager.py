@@ -64,7 +64,7 @@ class UiManager(Listener):
         self,
         painter: Painter,
         ink: Ink,
-        hands: MakeKeyboard,
+        make_keyboard: MakeKeyboard,
         *,
         size: Callable[[], tuple[int, int]],
         clock: Callable[[], float],
@@ -83,7 +83,7 @@ class UiManager(Listener):
         self._working = 0
         self._hint: tuple[str, float] = ("", 0.0)
         self.display = ChatDisplayManager(painter, size=size, clock=clock, typed=self._render_input)
-        self.keyboard = hands(self)
+        self.keyboard = make_keyboard(self)
 
     async def __aenter__(self) -> Self:
         await self.keyboard.__aenter__()

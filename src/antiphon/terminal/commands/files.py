@@ -112,7 +112,7 @@ def _add_files(chat: CommandContext, found: Sequence[AttachedFile]) -> None:
     if not chat.state.attached:
         chat.ui.say("Nothing goes along yet: /attach PATH, or @PATH in a message.", "faint")
         return
-    said = chat_state.describe_files(chat.state.attached).removeprefix("with ")
+    said = chat_state.describe_files(chat.state.attached)
     chat.ui.say(f"Goes along with the next message: {said}. /attach clear drops it.", "faint")
 
 

@@ -193,7 +193,7 @@ async def _compact(chat: CommandContext, words: str) -> None:
         case "undo":
             await chat.client.uncompact(chat.state.thread_id)
             chat.state.uncompacted.add(chat.state.thread_id)
-            chat.state.last_turn = Usage()  # what it was told last is not what it will be told
+            chat.state.last_turn = Usage()  # the next turn is longer than the last
             chat.ui.say("The model is told the whole thread again.", "faint")
         case other:
             raise InvalidRequest(

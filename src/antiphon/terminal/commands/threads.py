@@ -47,7 +47,7 @@ async def _list_threads(chat: CommandContext, words: str) -> None:
         _row(number, each, chat)
         for number, each in enumerate(found, len(chat.state.listed_threads) + 1)
     ]
-    chat.ui.show_rows(iter(rows))
+    chat.ui.show_rows(rows)
     chat.state.listed_threads = (*chat.state.listed_threads, *(thread.id for thread in found))
     chat.state.next_listing = (
         replace(chat.state.next_listing, after=page.next) if page.has_more else None

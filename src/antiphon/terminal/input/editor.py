@@ -7,8 +7,8 @@ key handling, editing, vi and emacs modes, search and completion are used as the
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
-from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, suppress
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from types import TracebackType
 from typing import Self
 
@@ -20,7 +20,7 @@ from prompt_toolkit.document import Document
 from prompt_toolkit.enums import EditingMode
 from prompt_toolkit.filters import Condition
 from prompt_toolkit.formatted_text import fragment_list_to_text, to_formatted_text
-from prompt_toolkit.history import History, InMemoryHistory
+from prompt_toolkit.history import History
 from prompt_toolkit.input import Input
 from prompt_toolkit.layout import (
     BufferControl,
@@ -113,11 +113,10 @@ class Editor:
         changed: Callable[[], None],
         suspend: Callable[[], AbstractContextManager[None]],
         clock: Callable[[], float],
-        vi: bool = False,
-        history: History | None = None,
-        completer: Completer | None = None,
+        vi: bool,
+        history: History,
     ) -> None:
-        self.completer = completer
+        self.completer: Completer | None = None
         self.memorable: Callable[[str], bool] = lambda text: not text.startswith("/")
         self._source = source
         self._changed = changed
@@ -132,7 +131,7 @@ class Editor:
         self._answer: asyncio.Future[str | None] | None = None
         self._draft = _Utf8Buffer(
             multiline=True,
-            history=history or InMemoryHistory(),
+            history=history,
             completer=DynamicCompleter(lambda: self.completer),
             complete_while_typing=Condition(lambda: self._box is None and self._field is None),
         )
@@ -228,14 +227,9 @@ class Editor:
 
     async def lend(self, arguments: Sequence[str]) -> int:
         """Run another program in the terminal; return its exit code."""
-        async with self._lend_terminal():
-            return await run_program(arguments)
-
-    @asynccontextmanager
-    async def _lend_terminal(self) -> AsyncGenerator[None]:
         async with self._one_borrower:
             with self._suspend_display(), self._source.detach(), self._source.cooked_mode():
-                yield
+                return await run_program(arguments)
 
     @contextmanager
     def _suspend_display(self) -> Generator[None]:

@@ -198,7 +198,7 @@ def _bind_box(keys: KeyBindings, editing: EditorActions) -> None:
     def _default(event: KeyPressEvent) -> None:
         box = editing.box()
         if before := editing.withdraw():
-            editing.type_on(before)  # a line, and not a key
+            editing.type_on(before)  # Enter at once after a letter: a typed line
         elif editing.guard.typed_on:
             editing.listener.hint(TYPED_ON)
         elif box is not None and editing.guard.deliberate:

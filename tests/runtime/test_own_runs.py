@@ -13,7 +13,7 @@ from antiphon.runtime.services.dispatch import Response
 from antiphon.settings.settings import Settings
 from antiphon.types import errors
 from antiphon.types.events import ActionRequired, RunStatus
-from antiphon.types.runs import Run
+from antiphon.types.runs import Run, Status
 from tests.support.runtime.rig import BY, TOOLS, House, house, last, started
 
 HELLO = operations.Process(message=operations.NewMessage("Hello?"), background=True)
@@ -84,6 +84,23 @@ async def test_no_more_runs_are_in_progress_than_the_settings_allow() -> None:
         gate.opened.set()
         assert (await ended(h, first)).status == "completed"
         assert (await ended(h, second)).status == "completed"
+
+
+async def test_a_long_queue_is_claimed_several_runs_at_a_time() -> None:
+    async with house(*["say Hi."] * 7, own_runs=0) as h:
+        first = h.store.slow_claims = ScriptGate()
+        waiting = [await begin(h)]
+        await first.reached.wait()
+        waiting += [await begin(h) for _ in range(6)]
+        second = h.store.slow_claims = ScriptGate()
+        first.opened.set()
+        await second.reached.wait()
+
+        statuses = [(await h.store.get(Run, None, each)).status for each in waiting]
+        assert statuses.count(Status.QUEUED) == 4
+        second.opened.set()
+        for run_id in waiting:
+            assert (await ended(h, run_id)).status == "completed"
 
 
 async def test_a_caller_that_leaves_while_its_run_begins_leaves_the_run_running() -> None:

@@ -48,6 +48,7 @@ LEASES_PATIENCE = 60.0  # the heartbeat checks the leases more often than this
 STOP_PATIENCE = 6.0  # as long as a claim may wait for a busy database
 PAUSE = 1.0  # seconds after a failure, so that an unavailable store is not overloaded
 SWEPT_AT_ONCE = 1000
+CLAIMS_AT_ONCE = 8  # while the queue is long; a store writes claims made at once together
 OWN_RUNS = 100  # runs up to which a worker claims those that its own process begins at once
 STUCK_SECONDS = 3600.0  # the longest pause of an overdue run that cannot be expired
 UNCLAIMED_SECONDS = 10.0  # until a queued run is marked as waiting; a claim takes one at most
@@ -98,6 +99,7 @@ class Worker:
         self._own_runs = OWN_RUNS if own_runs is None else own_runs
         self._declined: list[str] = []  # runs that were claimed, but are for other programs
         self._marked: set[str] = set()  # runs that are marked as waiting
+        self._claims_next = 1
         self._running: dict[str, tuple[Claim, asyncio.Task[None]]] = {}
         self._stuck: dict[str, _Stuck] = {}
         self._beginning: set[asyncio.Task[Committed]] = set()  # changes that may claim their run
@@ -164,17 +166,30 @@ class Worker:
             )
 
     async def _claim_next(self, subscription: Subscription) -> float:
+        """Claim one run, or as many at once as the last claims found, twice over."""
         await self._room.wait()
-        with self._metrics.measure_store("claim"):
-            claim = await self._store.claim(self._lease, self._serves, self._declined)
-        if claim is not None:
-            self._record_claim(claim.run)
-            if claim.run.attempt > 1:
-                hit("takeover.after_commit")
-            self._start_run(claim)
-        elif not self._stopping:
+        claiming = [self._claim_one() for _ in range(min(self._claims_next, self._places_left))]
+        found = await asyncio.gather(*claiming, return_exceptions=True)
+        for failure in found:
+            if isinstance(failure, BaseException):
+                raise failure
+        claimed = found.count(True)
+        self._claims_next = min(max(1, 2 * claimed), CLAIMS_AT_ONCE)
+        if not claimed and not self._stopping:
             await subscription.wait(CLAIM_PATIENCE)
         return 0
+
+    async def _claim_one(self) -> bool:
+        """Claim a run and start it; return whether there was one."""
+        with self._metrics.measure_store("claim"):
+            claim = await self._store.claim(self._lease, self._serves, self._declined)
+        if claim is None:
+            return False
+        self._record_claim(claim.run)
+        if claim.run.attempt > 1:
+            hit("takeover.after_commit")
+        self._start_run(claim)
+        return True
 
     async def commit_and_start(
         self, owner: str, commit: Callable[[Claimant | None], Awaitable[Committed]]
@@ -214,10 +229,13 @@ class Worker:
         self._beginning.discard(beginning)
         self._update_room()
 
+    @property
+    def _places_left(self) -> int:
+        return self._settings.max_concurrent_runs - len(self._running) - len(self._beginning)
+
     def _update_room(self) -> None:
         """Let the queue be read while there is a place."""
-        places = self._settings.max_concurrent_runs
-        if self._stopping or len(self._running) + len(self._beginning) < places:
+        if self._stopping or self._places_left > 0:
             self._room.set()
         else:
             self._room.clear()

@@ -20,6 +20,7 @@ from typing import Any, Literal
 Ending = Literal["end", "close", "reset", "hold"]
 
 DRIP_SECONDS = 0.1
+_NOWHERE = b"\0"  # in no reply
 
 TEXT = "Hi 👩‍👩‍👧‍👦 世界\u2028done"
 AFTER_TOOLS = "All done."
@@ -39,7 +40,7 @@ class Scenario:
 
     `ending`: `end` is an orderly end of the body, `close` a FIN in the middle of it, `reset` an
     RST, `hold` silence until the client leaves. `drip` follows the body in single bytes, slowly;
-    `size` is that of the writes. `first` is for the first requests of a scenario; with `whole_only`
+    `size` is that of the writes; from `gated_from` on they wait for the gate. `first` is for the first requests of a scenario; with `whole_only`
     a request for a stream with tools is refused.
     """
 
@@ -60,6 +61,7 @@ class Scenario:
     status: int = 200
     headers: tuple[tuple[str, str], ...] = (("Content-Type", "text/event-stream"),)
     gated: bool = False
+    gated_from: bytes = b""
     repeat: bool = False
     first: tuple[Scenario, ...] = ()
 
@@ -203,7 +205,11 @@ class Upstream:
         size = size or scenario.size
         if scenario.status:
             writer.write(head(scenario.status, scenario.headers))
-            await _write(writer, body, size)
+            start, waits, rest = body.partition(scenario.gated_from or _NOWHERE)
+            await _write(writer, start, size)
+            if waits:
+                await self.gate.wait()
+                await _write(writer, waits + rest, size)
             if scenario.ending == "end" and not scenario.repeat:
                 writer.write(framed(b"", None, end=True))
             await writer.drain()

@@ -40,8 +40,8 @@ class Scenario:
 
     `ending`: `end` is an orderly end of the body, `close` a FIN in the middle of it, `reset` an
     RST, `hold` silence until the client leaves. `drip` follows the body in single bytes, slowly;
-    `size` is that of the writes; from `gated_from` on they wait for the gate. `first` is for the first requests of a scenario; with `whole_only`
-    a request for a stream with tools is refused.
+    `size` is that of the writes; from `gated_from` on they wait for the gate. `first` is for the
+    first requests of a scenario; with `whole_only` a request for a stream with tools is refused.
     """
 
     body: bytes

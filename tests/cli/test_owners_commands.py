@@ -49,18 +49,19 @@ def test_a_key_for_nobody_is_refused(place: Place) -> None:
     assert KEY not in refused.stderr
 
 
-def test_keys_are_sealed_anew_when_the_secret_changes(place: Place) -> None:
+def test_keys_are_encrypted_again_when_the_secret_changes(place: Place) -> None:
     old, new = (place.run("provider-keys", "secret").stdout.strip() for _ in range(2))
     before = {"ANTIPHON_SECRET_KEY": old}
     between = {"ANTIPHON_SECRET_KEY": new, "ANTIPHON_OLD_SECRET_KEYS": old}
     place.run("provider-keys", "set", "openai", stdin=f"{KEY}\n", environ=before)
 
-    renewed = place.run("provider-keys", "seal-anew", environ=between)
+    renewed = place.run("provider-keys", "reencrypt", environ=between)
     again = place.run("provider-keys", "seal-anew", environ={"ANTIPHON_SECRET_KEY": new})
-    lost = place.run("provider-keys", "seal-anew", environ=before)
+    lost = place.run("provider-keys", "reencrypt", environ=before)
 
-    assert renewed.stderr.startswith("Encrypted anew: 1 key.")
-    assert again.stderr.startswith("Encrypted anew: 0 keys.")
+    assert renewed.stderr.startswith("Encrypted again: 1 key.")
+    assert "seal-anew is called reencrypt now" in again.stderr
+    assert "Encrypted again: 0 keys." in again.stderr
     assert "own key for openai cannot be opened" in lost.stderr
     assert old not in renewed.stderr + lost.stderr
 

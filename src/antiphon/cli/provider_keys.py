@@ -20,6 +20,7 @@ from antiphon.cli.console import (
     read_secret,
 )
 from antiphon.client.formatting import count_noun
+from antiphon.deprecated import explain_renamed
 from antiphon.runtime.admin.owners import OwnerService
 from antiphon.runtime.runtime import open_admin
 from antiphon.runtime.wiring import new_secret_key
@@ -28,12 +29,13 @@ from antiphon.settings.settings import Settings
 from antiphon.types.accounts import LOCAL, Principal
 
 FLAGS = ("database", "redis")
+_OLD_NAME = "seal-anew"
 NONE = "No owner has a key of their own. `antiphon provider-keys set PROVIDER --owner OWNER`"
 
 
 def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
     """Add the actions and their arguments."""
-    said = "set|list|remove|secret|seal-anew"
+    said = "set|list|remove|secret|reencrypt"
     actions = parser.add_subparsers(dest="action", required=True, metavar=said)
     put = actions.add_parser(
         "set", parents=[flags], help="store a key, which is typed or read from stdin"
@@ -51,7 +53,8 @@ def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
     _which_arguments(remove)
     actions.add_parser("secret", help="print a new value for the setting secret_key")
     actions.add_parser(
-        "seal-anew",
+        "reencrypt",
+        aliases=[_OLD_NAME],
         parents=[flags],
         help="encrypt with secret_key what one of old_secret_keys has encrypted",
     )
@@ -87,8 +90,10 @@ async def _run_action(args: Namespace, settings: Settings) -> None:
                 await owners.dispatch(gone, Principal(owner=args.owner))
                 note(f"{args.owner} has no key for {args.provider} any more.")
             case _:
+                if args.action == _OLD_NAME:
+                    note(explain_renamed(_OLD_NAME, "reencrypt", both=False))
                 renewed = await owners.reencrypt_keys(Principal())
-                note(f"Encrypted anew: {count_noun(renewed, 'key')}. The others were already.")
+                note(f"Encrypted again: {count_noun(renewed, 'key')}. The others were already.")
 
 
 async def _list(owners: OwnerService, args: Namespace) -> None:

@@ -42,9 +42,11 @@ LOADED = (
     "antiphon.stores.postgres.store",
     "antiphon.terminal.startup",
     "antiphon.mcp.client.connection",
+    "antiphon.mcp.client.oauth",
     "antiphon.web.app",
     "encodings.idna",
     "mcp.server.mcpserver",
+    "rich.logging",
     "tests.support.harness.own_runs",
     "uvicorn.loops.uvloop",
 )

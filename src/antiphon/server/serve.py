@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 import signal
 import socket
 import sys
@@ -30,6 +31,8 @@ from antiphon.telemetry.metrics import MetricsSnapshot
 
 BACKLOG = 2048
 KEEP_ALIVE = 75  # seconds; longer than proxies keep theirs, which would else use a closed one
+TICK = 0.1  # seconds; uvicorn's own
+TICKS_A_DAY = 864_000  # after which uvicorn counts from the start
 SOON = 0.5  # seconds after which a waiting shutdown is announced
 PUBLISH_INTERVAL = 1.0  # seconds between updates of the metrics for other processes
 LAST_WORDS = 5  # seconds for responses in progress after everything else has ended
@@ -214,6 +217,7 @@ class GracefulServer(uvicorn.Server):
         self.stop_signals: Container[int] = (signal.SIGINT, signal.SIGTERM)
         self._app = face
         self._open = asyncio.Event()
+        self._news = asyncio.Event()
         self._stopping = False
         self._drain: asyncio.Task[None] | None = None
 
@@ -226,6 +230,7 @@ class GracefulServer(uvicorn.Server):
         if self._stopping:
             self.should_exit = True
         self._stopping = True
+        self._news.set()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start to accept connections, and call `when_open`."""
@@ -238,8 +243,17 @@ class GracefulServer(uvicorn.Server):
         if sig in self.stop_signals:
             self.stop()
 
+    async def main_loop(self) -> None:
+        """Tick as uvicorn does, and at once when the shutdown is requested or may go on."""
+        for counter in itertools.cycle(range(TICKS_A_DAY)):
+            if await self.on_tick(counter):
+                return
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._news.wait(), TICK)
+            self._news.clear()
+
     async def on_tick(self, counter: int) -> bool:
-        """Start the shutdown task once it was requested; called periodically by uvicorn."""
+        """Start the shutdown task once it was requested; called periodically."""
         if self._stopping and self._drain is None:
             self._drain = asyncio.create_task(self._drain_and_exit())
         return await super().on_tick(counter)
@@ -262,6 +276,7 @@ class GracefulServer(uvicorn.Server):
             await self._wait_for_work()
         finally:
             self.should_exit = True
+            self._news.set()
 
     async def _wait_for_work(self) -> None:
         """Return when no work is left, or its time is over."""

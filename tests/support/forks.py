@@ -1,7 +1,7 @@
 """Run the tests in forks of the process that has collected them: `pytest --forks 4`.
 
-To import and collect all tests takes 15 seconds of a processor, and a process that has done so can
-be forked in an instant. Each fork takes a module at a time, in the order in which modules were
+Importing and collecting all tests takes 15 seconds of processor time, and a process that has done
+so is forked in an instant. Each fork takes a module at a time, in the order in which modules were
 collected, and sends the reports of their tests to the process that started it.
 """
 
@@ -26,7 +26,7 @@ from _pytest.runner import runtestprotocol
 from tests.support import fork_server
 
 SECONDS = 60
-"""For a fork to end the services of its tests."""
+"""How long a fork may take to stop the services of its tests."""
 SIZE = 4
 """Bytes of a module's number: reading so few from a pipe is atomic."""
 
@@ -83,7 +83,7 @@ class _Forks:
             filled.writelines(number.to_bytes(SIZE) for number in range(len(self._modules)))
 
     def run(self, count: int) -> None:
-        """Run all tests; raise what pytest raises where it shall stop."""
+        """Run all tests. Raises `Failed` or `Interrupted` where pytest stops early."""
         reporter = self._config.pluginmanager.getplugin("terminalreporter")
         if reporter is not None:
             reporter.showfspath = False  # tests of several modules end in turn
@@ -95,7 +95,7 @@ class _Forks:
             for _ in range(min(count, len(self._modules))):
                 self._start(deque())
             while self._forks:
-                self._listen()
+                self._receive()
         finally:
             os.close(self._queue)
             self._stop()
@@ -116,35 +116,35 @@ class _Forks:
         number = os.read(self._queue, SIZE)
         return self._modules[int.from_bytes(number)] if number else []
 
-    def _listen(self) -> None:
-        lines = {fork.line: fork for fork in self._forks}
-        for line in wait(list(lines)):
+    def _receive(self) -> None:
+        forks = {fork.line: fork for fork in self._forks}
+        for line in wait(list(forks)):
             assert isinstance(line, Connection)
-            fork = lines[line]
+            fork = forks[line]
             try:
-                kind, told = line.recv()
+                kind, data = line.recv()
             except EOFError:
                 self._end(fork)
             else:
-                getattr(self, f"_hear_{kind}")(fork, told)
+                getattr(self, f"_on_{kind}")(fork, data)
             if self._session.shouldfail:
                 raise self._session.Failed(self._session.shouldfail)
             if self._session.shouldstop:
                 raise self._session.Interrupted(self._session.shouldstop)
 
-    def _hear_module(self, fork: _Fork, tests: list[int]) -> None:
+    def _on_module(self, fork: _Fork, tests: list[int]) -> None:
         fork.tests.extend(tests)
 
-    def _hear_reports(self, fork: _Fork, told: list[dict[str, Any]]) -> None:
+    def _on_reports(self, fork: _Fork, data: list[dict[str, Any]]) -> None:
         hook = self._config.hook
         reports = [
-            hook.pytest_report_from_serializable(config=self._config, data=data) for data in told
+            hook.pytest_report_from_serializable(config=self._config, data=each) for each in data
         ]
         self._report(fork.tests.popleft(), reports)
 
-    def _hear_warning(self, _: _Fork, told: dict[str, Any]) -> None:
-        told["warning_message"] = warnings.WarningMessage(*told["warning_message"])
-        self._config.hook.pytest_warning_recorded.call_historic(kwargs=told)
+    def _on_warning(self, _: _Fork, data: dict[str, Any]) -> None:
+        data["warning_message"] = warnings.WarningMessage(*data["warning_message"])
+        self._config.hook.pytest_warning_recorded.call_historic(kwargs=data)
 
     def _report(self, test: int, reports: list[pytest.TestReport]) -> None:
         item = self._session.items[test]
@@ -155,7 +155,7 @@ class _Forks:
         hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
 
     def _end(self, fork: _Fork) -> None:
-        """Where a fork died in a test, that test failed, and another fork goes on after it."""
+        """Report the test in which a fork died as failed; another fork runs the remaining tests."""
         self._forks.remove(fork)
         fork.line.close()
         fork.process.join()
@@ -163,15 +163,15 @@ class _Forks:
         if fork.tests:
             test = fork.tests.popleft()
             item = self._session.items[test]
-            said = f"the process that ran this test ended with {code}"
-            failed = pytest.TestReport(item.nodeid, item.location, {}, "failed", said, "call")
+            text = f"the process that ran this test ended with {code}"
+            failed = pytest.TestReport(item.nodeid, item.location, {}, "failed", text, "call")
             self._report(test, [failed])
             self._start(fork.tests)
         elif code:
             raise pytest.UsageError(f"a process could not end its services: {code}, see above")
 
     def _stop(self) -> None:
-        """Interrupt what still runs, and let it end its services."""
+        """Interrupt the forks that still run; each stops its services."""
         for fork in self._forks:
             if pid := fork.process.pid:
                 os.kill(pid, signal.SIGINT)
@@ -181,7 +181,7 @@ class _Forks:
 
 
 class _Worker:
-    """What a fork does: run tests and send their reports."""
+    """Runs tests in a fork and sends their reports."""
 
     def __init__(self, session: pytest.Session, line: Connection) -> None:
         self._session = session
@@ -189,7 +189,7 @@ class _Worker:
         self._line = line
 
     def work(self, tests: tuple[int, ...], take: Callable[[], list[int]]) -> None:
-        """Run these tests, then those that are taken, until there are none."""
+        """Run these tests, then module by module what `take` returns."""
         self._capture_apart()
         self._config.pluginmanager.register(self)
         try:
@@ -226,11 +226,11 @@ class _Worker:
         """Run a test, and let the first process report it."""
         hook = self._config.hook
         reports = runtestprotocol(item, log=False, nextitem=nextitem)
-        told = [
+        data = [
             hook.pytest_report_to_serializable(config=self._config, report=report)
             for report in reports
         ]
-        self._line.send(("reports", told))
+        self._line.send(("reports", data))
         return True
 
     def pytest_warning_recorded(
@@ -243,5 +243,5 @@ class _Worker:
         """Let the first process tell of the warning; what it is about stays here."""
         message = str(warning_message.message)
         about = (message, warning_message.category, warning_message.filename)
-        told = {"warning_message": (*about, warning_message.lineno), "when": when}
-        self._line.send(("warning", told | {"nodeid": nodeid, "location": location}))
+        data = {"warning_message": (*about, warning_message.lineno), "when": when}
+        self._line.send(("warning", data | {"nodeid": nodeid, "location": location}))

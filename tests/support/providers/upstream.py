@@ -20,7 +20,6 @@ from typing import Any, Literal
 Ending = Literal["end", "close", "reset", "hold"]
 
 DRIP_SECONDS = 0.1
-_NOWHERE = b"\0"  # in no reply
 
 TEXT = "Hi 👩‍👩‍👧‍👦 世界\u2028done"
 AFTER_TOOLS = "All done."
@@ -205,11 +204,11 @@ class Upstream:
         size = size or scenario.size
         if scenario.status:
             writer.write(head(scenario.status, scenario.headers))
-            start, waits, rest = body.partition(scenario.gated_from or _NOWHERE)
-            await _write(writer, start, size)
-            if waits:
+            free = body.index(scenario.gated_from) if scenario.gated_from else len(body)
+            await _write(writer, body[:free], size)
+            if scenario.gated_from:
                 await self.gate.wait()
-                await _write(writer, waits + rest, size)
+                await _write(writer, body[free:], size)
             if scenario.ending == "end" and not scenario.repeat:
                 writer.write(framed(b"", None, end=True))
             await writer.drain()

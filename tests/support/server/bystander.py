@@ -64,9 +64,13 @@ class Cost:
         size = margin * times * max(small.memory, LEAST_BYTES / times)
         assert self.memory <= size, f"{times:g} times as much: {self} after {small}"
 
-    def refuse_hold(self, share: float = 0.34) -> None:
-        """Fail where one answer to the bystander waited for more than this share of all work."""
-        allowed = max(share * self.cpu, LEAST_HOLD)
+    def refuse_hold(self, share: float = 0.34, admission: float = 0.0) -> None:
+        """Fail where one answer to the bystander waited for more than this share of all work.
+
+        `admission` is the cost of as many requests that read nothing: on a busy machine they come
+        all at once, and the bystander after them.
+        """
+        allowed = max(share * self.cpu, LEAST_HOLD) + admission
         assert self.answers, f"nobody else was answered: {self}"
         assert self.held <= allowed, f"others waited: {self}"
 

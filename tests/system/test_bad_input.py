@@ -279,7 +279,10 @@ async def test_a_silent_provider_ends_the_run_as_stalled(serve: Any, upstream: U
     told = await plain.turn(server.url, "/v1/process", GO)
 
     assert (told[-1].json["status"], told[-1].json["reason"]) == ("incomplete", "stalled")
-    assert (await upstream.asked(1)).closed
+    request = await upstream.asked(1)
+    async with asyncio.timeout(20):
+        await request.done.wait()
+    assert request.closed
 
 
 async def test_a_key_that_is_refused_upstream_is_told_to_nobody(serve: Any) -> None:

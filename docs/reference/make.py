@@ -16,7 +16,6 @@ from argparse import SUPPRESS, Action, ArgumentParser, _SubParsersAction
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import StrEnum
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -44,6 +43,7 @@ from antiphon.api.operations import (
 )
 from antiphon.cli import command_names
 from antiphon.cli.exit_codes import MEANINGS
+from antiphon.cli.flags import import_command
 from antiphon.client.sync_client import Client
 from antiphon.providers.servers import SERVERS, VENDORS, ServerTerms
 from antiphon.settings.settings import TABLE, Settings
@@ -243,11 +243,11 @@ def vendors() -> Iterator[str]:
 def commands() -> Iterator[str]:
     """Every command: what it is for, its arguments, the settings that are its flags."""
     for name in command_names.COMMANDS:
-        command: Any = import_module(f"antiphon.cli.{name.replace('-', '_')}")
+        command = import_command(name)
         parser = ArgumentParser(add_help=False)
         command.arguments(parser, ArgumentParser(add_help=False))
         yield f"## `antiphon {name}`\n"
-        yield f"{inspect.cleandoc(command.__doc__)}\n"
+        yield f"{inspect.cleandoc(command.__doc__ or '')}\n"
         for words, action in _actions(parser, f"antiphon {name}"):
             if words:
                 yield f"**`{words}`**\n"

@@ -44,12 +44,15 @@ from antiphon.cli.answers import (
     TextWriter,
 )
 from antiphon.cli.console import StreamOutput, TextOutput, note, read_piped
-from antiphon.cli.default_model import find_default_model
 from antiphon.cli.exit_codes import DONE, REFUSED, SERVER_MISSING
-from antiphon.cli.flags import CLIENT, RUNTIME
-from antiphon.cli.interrupt import run_interruptibly
-from antiphon.cli.mcp_discovery import note_unapproved
-from antiphon.cli.question import AskRequest, answer_arguments, read_request, tool_arguments
+from antiphon.cli.flags import CLIENT, RUNTIME, run_interruptibly
+from antiphon.cli.question import (
+    AskRequest,
+    answer_arguments,
+    find_default_model,
+    read_request,
+    tool_arguments,
+)
 from antiphon.client.async_client import AsyncClient
 from antiphon.client.async_events import AsyncEvents
 from antiphon.client.mentions import (
@@ -125,7 +128,8 @@ SECONDS = 30.0
 async def run_servers(settings: Settings) -> AsyncGenerator[AsyncMcpServerPool | None]:
     """Yield the configured servers while they start, and note which do not; None if none does."""
     async with start_servers(settings) as (servers, usable):
-        note_unapproved(usable.unapproved)
+        for each in usable.unapproved:
+            _warn(each.explanation)
         for problem in usable.problems:
             note(f"antiphon: the MCP server {problem.server} cannot be used: {problem.why}")
         yield servers if usable.enabled else None
@@ -232,7 +236,7 @@ def _open_output(question: AskRequest, settings: Settings) -> TextOutput:
     if question.raw_output or not sys.stdout.isatty() or not os.environ.get("TERM"):
         return StreamOutput(sys.stdout, raw=question.raw_output)
     try:
-        typeset = import_module("antiphon.cli.markdown_answer")
+        typeset = import_module("antiphon.terminal.compact_streaming_display")
     except ModuleNotFoundError as missing:
         if missing.name not in OF_TERMINAL:
             raise

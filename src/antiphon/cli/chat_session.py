@@ -9,10 +9,8 @@ from collections.abc import AsyncGenerator, Iterable, Iterator
 from contextlib import asynccontextmanager, nullcontext
 
 from antiphon.cli import config, doctor
-from antiphon.cli.default_model import find_default_model
 from antiphon.cli.exit_codes import code_for_failure
-from antiphon.cli.mcp_discovery import describe_unapproved
-from antiphon.cli.question import run_options
+from antiphon.cli.question import find_default_model, run_options
 from antiphon.client.async_client import AsyncClient
 from antiphon.mcp.startup import start_servers
 from antiphon.settings.loading import LoadedSettings
@@ -46,8 +44,8 @@ async def run_servers(chat: Chat, settings: Settings) -> AsyncGenerator[None]:
         verbose=settings.verbose,
     )
     async with start_servers(settings, host, changed=announcer.on_change) as (servers, usable):
-        for each in describe_unapproved(usable.unapproved):
-            chat.ui.say(each, "warning")
+        for each in usable.unapproved:
+            chat.ui.say(each.explanation, "warning")
         announcer.announce_unusable(usable.problem_states)
         if usable.enabled:
             chat.use_servers(servers)

@@ -1,4 +1,4 @@
-"""Names of the commands, and a line on each."""
+"""Names of the commands, a line on each, and where each is."""
 
 from __future__ import annotations
 
@@ -25,7 +25,25 @@ COMMANDS = {
     "restore": "make a database of a backup",
     "completion": "print a script for shells to complete commands and flags",
 }
-"""Each is a module of its name in `antiphon.cli`, with `_` for a dash."""
+"""Each is a module of its name in `antiphon.cli`, or a class of such a module."""
+
+CLASSES = {
+    "serve": "serve:Serve",
+    "up": "serve:Up",
+    "web": "serve:Web",
+    "keys": "accounts:Keys",
+    "projects": "accounts:Projects",
+    "people": "accounts:People",
+    "owners": "owners:Owners",
+    "provider-keys": "owners:ProviderKeys",
+    "audit": "owners:Audit",
+    "models": "config:Models",
+    "config": "config:Config",
+    "migrate": "database:Migrate",
+    "backup": "database:Backup",
+    "restore": "database:Restore",
+}
+"""The commands that share a module with others, by module and class."""
 
 ABOUT = ("-h", "--help", "--version")
 """Flags of the program itself."""

@@ -8,15 +8,17 @@ import select
 import shutil
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Protocol, TextIO
+from typing import Protocol, TextIO, TypeVar
 
 import msgspec
 
 from antiphon.types.errors import InvalidRequest
 from antiphon.types.terminal_safe import Cleaner, clean, json_text, one_line
+
+T = TypeVar("T")
 
 
 def note(text: str) -> None:
@@ -53,6 +55,23 @@ def format_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
         for line in lines
     )
+
+
+def print_list(
+    listed: Sequence[T],
+    head: Sequence[str],
+    row: Callable[[T], Sequence[str]],
+    none: str,
+    *,
+    as_json: bool,
+) -> None:
+    """Print objects as one JSON list, or as a table; note `none` in place of an empty table."""
+    if as_json:
+        print_json(listed)
+    elif listed:
+        print(format_table(head, map(row, listed)))
+    else:
+        note(none)
 
 
 def format_time(milliseconds: int | None) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import difflib
 import os
+import signal
 from argparse import (
     PARSER,
     SUPPRESS,
@@ -12,7 +14,7 @@ from argparse import (
     HelpFormatter,
     Namespace,
 )
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from functools import partial
 from importlib import import_module
 from inspect import cleandoc
@@ -21,10 +23,10 @@ from textwrap import wrap
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, cast
 
 from antiphon import deprecated
+from antiphon.cli.command_names import CLASSES
 from antiphon.cli.console import note
 from antiphon.settings.loading import LoadedSettings, load_with_origins, refuse_untrusted
 from antiphon.settings.settings import TABLE, Setting, Settings, flag_name
-from antiphon.settings.trust import FolderFile
 from antiphon.types.errors import InvalidRequest
 
 if TYPE_CHECKING:
@@ -78,10 +80,16 @@ LOOKS = (
 """How the terminal chat looks, and whose keys edit its line."""
 
 
-class CommandModule(Protocol):
-    """Interface of every command's module, whose docstring is its help.
+SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
+"""The signals that cancel an interruptible command."""
 
-    A module may also have a function `decide(args, file)`, which returns whether an untrusted
+
+class Command(Protocol):
+    """Interface of every command, a module or an object, whose docstring is its help.
+
+    A command may also have a function `decide(args, file)`, which returns whether an untrusted
     settings file of the working folder counts. Without it, such a file ends the command.
     """
 
@@ -124,7 +132,7 @@ class Parser(ArgumentParser):
 
 def run_command(name: str, arguments: Sequence[str]) -> int:
     """Load the command and run it. Raises `AntiphonError`, also for wrong usage."""
-    command = _import_command(name)
+    command = import_command(name)
     parser = build_parser(name)
     try:
         args, unknown = parser.parse_known_args(arguments)
@@ -151,11 +159,43 @@ def run_command(name: str, arguments: Sequence[str]) -> int:
         os.environ,
         Path.cwd(),
         config_file=Path(args.config_file) if "config_file" in args else None,
-        decide=partial(getattr(command, "decide", _refuse), args),
+        decide=partial(getattr(command, "decide", lambda args, file: refuse_untrusted(file)), args),
     )
     for text in loaded.warnings:
         note(f"antiphon: {text}")
     return command.run(args, loaded)
+
+
+def run_interruptibly(work: Callable[[], Coroutine[Any, Any, int]]) -> int:
+    """Run a coroutine; SIGINT, SIGTERM or SIGHUP cancels it, so that it can clean up.
+
+    The signal sets the exit code. A second one ends the program at once.
+    """
+    return asyncio.run(_cancel_on_signal(work))
+
+
+async def _cancel_on_signal(work: Callable[[], Coroutine[Any, Any, int]]) -> int:
+    loop = asyncio.get_running_loop()
+    task = asyncio.create_task(work())
+    caught: list[int] = []
+
+    def interrupt(number: int) -> None:
+        caught.append(number)
+        for each in SIGNALS:
+            loop.remove_signal_handler(each)
+        task.cancel()
+
+    for number in SIGNALS:
+        try:
+            loop.add_signal_handler(number, interrupt, number)
+        except NotImplementedError:  # Windows: there Ctrl+C cancels by asyncio's own means
+            break
+    try:
+        return await task
+    except asyncio.CancelledError:
+        if caught:
+            return 128 + caught[0]
+        raise
 
 
 def _long_flags(parser: ArgumentParser, args: Namespace) -> Iterator[str]:
@@ -172,14 +212,9 @@ def _old_names(name: str) -> Sequence[str]:
     return [old for old, renamed in deprecated.SETTINGS.items() if renamed.name == name]
 
 
-def _refuse(args: Namespace, file: FolderFile) -> bool:
-    """Decide for commands without `decide`: an untrusted file ends them."""
-    return refuse_untrusted(file)
-
-
 def build_parser(name: str) -> Parser:
     """Return the parser of a command."""
-    command = _import_command(name)
+    command = import_command(name)
     flags = settings_parser(command.FLAGS)
     parser = Parser(
         prog=f"antiphon {name}",
@@ -191,8 +226,11 @@ def build_parser(name: str) -> Parser:
     return parser
 
 
-def _import_command(name: str) -> CommandModule:
-    return cast("CommandModule", import_module(f"antiphon.cli.{name.replace('-', '_')}"))
+def import_command(name: str) -> Command:
+    """Import the module of a command; return the command."""
+    module_name, _, class_name = CLASSES.get(name, name).partition(":")
+    module = import_module(f"antiphon.cli.{module_name}")
+    return cast("Command", getattr(module, class_name)() if class_name else module)
 
 
 def _join_values(given: str | bool | list[str] | None) -> str | None:

@@ -19,8 +19,7 @@ from importlib import import_module
 from typing import Any
 
 from antiphon.cli import mcp_servers, trust
-from antiphon.cli.flags import CLIENT, RUNTIME, settings_parser
-from antiphon.cli.interrupt import run_interruptibly
+from antiphon.cli.flags import CLIENT, RUNTIME, run_interruptibly, settings_parser
 from antiphon.client.async_client import AsyncClient
 from antiphon.ports import LOCAL
 from antiphon.runtime.runtime import open_store

@@ -21,8 +21,8 @@ from msgspec.structs import replace
 
 from antiphon.cli.console import note, print_json
 from antiphon.cli.exit_codes import FAILED
-from antiphon.cli.interrupt import run_interruptibly
-from antiphon.cli.mcp_discovery import find_and_report
+from antiphon.cli.flags import run_interruptibly
+from antiphon.mcp import startup
 from antiphon.mcp.client.authorization import PERSON_SECONDS, open_logins
 from antiphon.mcp.client.client_features import NoClientFeatures
 from antiphon.mcp.client.server_listing import ServerState
@@ -63,6 +63,14 @@ class ServerProbe(msgspec.Struct, frozen=True, kw_only=True):
     resources: tuple[str, ...] = ()
     prompts: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+
+def find_and_report(settings: Settings) -> DiscoveredServers:
+    """Return the configured servers, and note the files that are not approved."""
+    found = startup.find_servers(settings)
+    for each in found.unapproved:
+        note(f"antiphon: {each.explanation}")
+    return found
 
 
 def run_test(args: Namespace, settings: Settings) -> int:

@@ -14,16 +14,22 @@ from typing import Any
 import msgspec
 
 from antiphon.cli.console import format_table, note, print_json
-from antiphon.cli.flags import Parser
-from antiphon.cli.interrupt import run_interruptibly
-from antiphon.cli.mcp_connections import ServerProbe, log_in, log_out, probe_servers, run_test
-from antiphon.cli.mcp_discovery import find_and_report, note_missing_extra
+from antiphon.cli.flags import Parser, run_interruptibly
+from antiphon.cli.mcp_connections import (
+    ServerProbe,
+    find_and_report,
+    log_in,
+    log_out,
+    probe_servers,
+    run_test,
+)
 from antiphon.cli.trust import review_and_trust
+from antiphon.mcp import startup
 from antiphon.mcp.config import discovery
 from antiphon.mcp.config.server_config import ParsedServer, ServerConfig, legal_names, parse_servers
 from antiphon.settings.loading import LoadedSettings
 from antiphon.settings.settings import Settings
-from antiphon.types.errors import InvalidRequest
+from antiphon.types.errors import InvalidRequest, install_hint
 
 FLAGS = ("config", "private_hosts")
 
@@ -129,8 +135,13 @@ def _add(args: Namespace, settings: Settings) -> int:
         f"antiphon: {name} is {'replaced' if replaced else 'added'} in {own.file};"
         f" antiphon mcp test {name} tries it."
     )
-    note_missing_extra()
+    _note_missing_extra()
     return 0
+
+
+def _note_missing_extra() -> None:
+    if not startup.has_extra():
+        note(f"antiphon: MCP servers need an extra to be started. {install_hint('mcp')}")
 
 
 def _config_entry(args: Namespace) -> dict[str, Any]:
@@ -205,7 +216,7 @@ def _list(args: Namespace, settings: Settings) -> int:
             )
         )
         if not args.test:
-            note_missing_extra()
+            _note_missing_extra()
     else:
         note("No MCP server is written down; `antiphon mcp add --help` says how.")
     return code

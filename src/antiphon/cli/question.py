@@ -1,18 +1,20 @@
-"""A single question of `antiphon ask` or `antiphon chat -p`, and its flags."""
+"""A single question of `antiphon ask` or `antiphon chat -p`, its flags and its model."""
 
 from __future__ import annotations
 
 from argparse import ArgumentTypeError, Namespace
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import msgspec
 
 from antiphon.types.errors import InvalidRequest
 
-if TYPE_CHECKING:
-    from antiphon.api.operations import Options  # the chat loads it later
+if TYPE_CHECKING:  # the chat loads these later
+    from antiphon.api.operations import Options
+    from antiphon.client.async_client import AsyncClient
+    from antiphon.runtime.runtime import Runtime
 
 
 class FlagParser(Protocol):
@@ -153,3 +155,23 @@ def _number(most: int, text: str) -> int:
     if not (text.isascii() and text.isdigit() and 1 <= int(text) <= most):
         raise ArgumentTypeError(f"wanted a number from 1 to {most}, got {text}")
     return int(text)
+
+
+@runtime_checkable
+class _EmbeddedTransport(Protocol):
+    """Structural type of a transport into this process, so that `--server` loads no runtime."""
+
+    async def runtime(self) -> Runtime:
+        """Return the runtime."""
+        ...
+
+
+async def find_default_model(client: AsyncClient) -> tuple[str, str] | None:
+    """Return the default model of the runtime in this process, and why; None with a server.
+
+    Raises `AntiphonError` if the runtime cannot be opened.
+    """
+    if isinstance(client.transport, _EmbeddedTransport):
+        chosen = await (await client.transport.runtime()).choice()
+        return chosen.model, chosen.why
+    return None

@@ -156,6 +156,14 @@ class UnapprovedFile(msgspec.Struct, frozen=True):
     servers: tuple[str, ...] = ()
     problem: str = ""
 
+    @property
+    def explanation(self) -> str:
+        """A line for people: the problem, or how to approve the file."""
+        return self.problem or (
+            f"{self.file} names MCP servers ({', '.join(self.servers)}), which start once you have"
+            f" approved them: antiphon trust {self.file.name}"
+        )
+
 
 class DiscoveredServers(msgspec.Struct, frozen=True, kw_only=True):
     """All configured servers, each name once; their references are not resolved yet."""

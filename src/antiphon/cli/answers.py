@@ -148,7 +148,10 @@ class TextWriter:
                 # On one screen, or in one file, the answer's line ends before another begins.
                 self._page.end()
                 self._end(event)
-                self._note_usage()
+                if self._used.cost is not None:
+                    used = self._used
+                    tokens = f"{used.input_tokens:,} tokens in, {used.output_tokens:,} out"
+                    self._note(f"antiphon: {tokens}, {dollars(used.cost)}")
             case _:
                 pass
 
@@ -176,12 +179,6 @@ class TextWriter:
                 note(f"antiphon: {hint}")
         elif self.code != DONE:
             note(f"antiphon: the answer is {run.status}{f' ({run.reason})' if run.reason else ''}")
-
-    def _note_usage(self) -> None:
-        used = self._used
-        if used.cost is not None:
-            tokens = f"{used.input_tokens:,} tokens in, {used.output_tokens:,} out"
-            self._note(f"antiphon: {tokens}, {dollars(used.cost)}")
 
     def _note(self, text: str) -> None:
         if self._quiet:
@@ -307,7 +304,10 @@ class JsonObjectWriter:
                         known, output=output, is_error=is_error
                     )
             case TurnRestarted():
-                self._discard_reply()
+                self._fresh, self._refused = [], []
+                for call in self._open:
+                    del self._calls[call]
+                self._open = []
             case UsageAdded(usage=usage):
                 self._used += usage
             case RunStatus():
@@ -342,13 +342,6 @@ class JsonObjectWriter:
         if refusal := "".join(self._refused):
             self._refusals.append(refusal)
         self._fresh, self._refused = [], []
-
-    def _discard_reply(self) -> None:
-        """Discard the reply of a turn that restarts."""
-        self._fresh, self._refused = [], []
-        for call in self._open:
-            del self._calls[call]
-        self._open = []
 
     def _set_status(self, run: RunStatus) -> None:
         told = self._record

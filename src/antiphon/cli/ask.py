@@ -100,17 +100,18 @@ class RefusalNotes:
         match happening:
             case ConsentRefused(call=call, by="nobody"):
                 self.any = True
-                why = f"nobody could be asked; {self._remedy(call.name)}"
+                by_rule = any(fnmatchcase(call.name, pattern) for pattern in self._asked)
+                remedy = (
+                    "the setting `ask` names it, which only --yes overrules"
+                    if by_rule
+                    else f"--allow {call.name} allows it"
+                )
+                why = f"nobody could be asked; {remedy}"
             case ConsentRefused(call=call):
                 why = "the settings deny it"
             case _:
                 return
         note(f"antiphon: {call.name} was refused: {why}")
-
-    def _remedy(self, name: str) -> str:
-        if any(fnmatchcase(name, pattern) for pattern in self._asked):
-            return "the setting `ask` names it, which only --yes overrules"
-        return f"--allow {name} allows it"
 
 
 def _warn(text: str) -> None:
@@ -307,7 +308,11 @@ async def _note_start(
     client: AsyncClient, message: PreparedMessage, question: AskRequest, settings: Settings
 ) -> None:
     """Note the model, the attachments and unusual options on stderr."""
-    note(await _describe_model(client, settings))
+    if chosen := await find_default_model(client):
+        model, why = chosen
+        note(f"antiphon: {model} answers: {why}")
+    else:
+        note(f"antiphon: {settings.server} answers")
     for file in message.files:
         note(f"antiphon: {file.name} is sent along ({len(file.content):,} bytes)")
     if question.yes:
@@ -323,13 +328,6 @@ async def _last_thread(client: AsyncClient) -> str:
             "there is no thread to go on with", hint="without --last one is begun."
         )
     return newest.thread_id
-
-
-async def _describe_model(client: AsyncClient, settings: Settings) -> str:
-    if chosen := await find_default_model(client):
-        model, why = chosen
-        return f"antiphon: {model} answers: {why}"
-    return f"antiphon: {settings.server} answers"
 
 
 async def _cancel(client: AsyncClient, run_id: str | None) -> None:

@@ -63,7 +63,9 @@ def run(args: Namespace, loaded: LoadedSettings) -> int:
     if args.no_tools and args.tools:
         raise InvalidRequest("--no-tools and --tools exclude each other", hint="leave one out.")
     if args.prompt is not None:
-        return _ask_once(args, loaded)
+        question = read_request(args, [args.prompt], last=args.resume)
+        answered: int = import_module("antiphon.cli.ask").ask_once(question, loaded.settings)
+        return answered
     for name, flag in ASK_ONLY_FLAGS.items():
         if getattr(args, name):
             raise InvalidRequest(f"{flag} goes with -p, for one question", hint="-p TEXT asks it.")
@@ -83,12 +85,4 @@ def run(args: Namespace, loaded: LoadedSettings) -> int:
         return code
 
     code: int = opening.run(chat, loaded.settings)
-    return code
-
-
-def _ask_once(args: Namespace, loaded: LoadedSettings) -> int:
-    asking = import_module("antiphon.cli.ask")
-    code: int = asking.ask_once(
-        read_request(args, [args.prompt], last=args.resume), loaded.settings
-    )
     return code

@@ -66,17 +66,17 @@ async def chat(ui: UiManager, args: Namespace, loaded: LoadedSettings) -> int:
             "doctor": lambda: asyncio.to_thread(doctor.rows, loaded),
         },
     )
+
+    async def find_model() -> str:
+        chosen = await find_default_model(client)
+        return chosen[0] if chosen else ""
+
     async with AsyncClient(settings=settings) as client:
         consent = _make_consent(ui, settings, args.yes)
-        chat = Chat(ui, client, settings, consent, start, lambda: _default_model(client))
+        chat = Chat(ui, client, settings, consent, start, find_model)
         async with nullcontext() if args.no_tools else run_servers(chat, settings):
             await chat.run()
         return code_for_failure(chat.failure)
-
-
-async def _default_model(client: AsyncClient) -> str:
-    chosen = await find_default_model(client)
-    return chosen[0] if chosen else ""
 
 
 def _load_functions(ui: UiManager, specs: Iterable[str], settings: Settings) -> Iterator[Function]:

@@ -52,7 +52,9 @@ class CommandNode(msgspec.Struct, frozen=True):
 def bash_script(program: CommandNode) -> str:
     """Return a script for bash, from 3.2 of macOS on; it offers files where it has no words."""
     choices = "\n".join(
-        f"{cases}) _antiphon_offer {_quote(_choices(values))}; return ;;"
+        "{}) _antiphon_offer {}; return ;;".format(
+            cases, _quote(" ".join(values if isinstance(values, tuple) else ()))
+        )
         for values, cases in _flags_by_values(program)
     )
     places = "\n".join(
@@ -205,10 +207,6 @@ def _flags_by_values(program: CommandNode) -> Iterator[tuple[Values, str]]:
         yield values, "|".join(alike)
 
 
-def _choices(values: Values) -> str:
-    return " ".join(values) if isinstance(values, tuple) else ""
-
-
 def _steps(program: CommandNode, between: str, quoted: Callable[[str], str] | None = None) -> str:
     paths = [place.path for place in _walk(program)][1:]
     return between.join(map(quoted or _quote, paths))
@@ -295,15 +293,18 @@ def _build_tree() -> CommandNode:
 
 
 def _node(words: tuple[str, ...], meaning: str, parser: ArgumentParser) -> CommandNode:
-    return CommandNode(
-        words, _one_line(meaning), tuple(_flags(parser)), tuple(_subcommands(words, parser))
-    )
-
-
-def _flags(parser: ArgumentParser) -> Iterator[Flag]:
-    for action in parser._actions:  # argparse tells nobody else what a parser takes
-        if action.option_strings and action.help is not SUPPRESS:
-            yield Flag(tuple(action.option_strings), _one_line(action.help or ""), _values(action))
+    flags: list[Flag] = []
+    below: list[CommandNode] = []
+    for action in parser._actions:  # argparse offers no other way to list them
+        if action.nargs == PARSER:
+            actions: Any = action
+            meanings = {each.dest: each.help or "" for each in actions._choices_actions}
+            for name, subparser in actions.choices.items():
+                below.append(_node((*words, name), meanings.get(name, ""), subparser))
+        elif action.option_strings and action.help is not SUPPRESS:
+            names = tuple(action.option_strings)
+            flags.append(Flag(names, _one_line(action.help or ""), _values(action)))
+    return CommandNode(words, _one_line(meaning), tuple(flags), tuple(below))
 
 
 def _values(action: Action) -> Values | None:
@@ -312,15 +313,6 @@ def _values(action: Action) -> Values | None:
     if action.choices is not None:
         return tuple(map(str, action.choices))
     return "files" if action.metavar in FILE_METAVARS else "any"
-
-
-def _subcommands(words: tuple[str, ...], parser: ArgumentParser) -> Iterator[CommandNode]:
-    for action in parser._actions:
-        if action.nargs == PARSER:
-            actions: Any = action
-            meanings = {each.dest: each.help or "" for each in actions._choices_actions}
-            for name, below in actions.choices.items():
-                yield _node((*words, name), meanings.get(name, ""), below)
 
 
 def _one_line(meaning: str) -> str:

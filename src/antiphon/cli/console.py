@@ -246,12 +246,9 @@ class ProgressBar:
             return
         self._shown = line
         if self._is_bar:
-            self._draw(share, line)
+            full = round(share * BAR)
+            whole = f"[{'#' * full}{'.' * (BAR - full)}] {line}"
+            columns = shutil.get_terminal_size().columns - 1
+            print(f"\r{whole[:columns]:{columns}}", end="", file=self._out, flush=True)
         else:
             print(line, file=self._out, flush=True)
-
-    def _draw(self, share: float, line: str) -> None:
-        full = round(share * BAR)
-        whole = f"[{'#' * full}{'.' * (BAR - full)}] {line}"
-        columns = shutil.get_terminal_size().columns - 1
-        print(f"\r{whole[:columns]:{columns}}", end="", file=self._out, flush=True)

@@ -86,7 +86,10 @@ def run(args: Namespace, loaded: LoadedSettings) -> int:
     if args.json:
         print_json(findings)
     else:
-        print(clean("\n".join(line for finding in findings for line in _format_finding(finding))))
+        for each in findings:
+            print(clean(f"{each.state:<8}{each.about:<10}{each.found}"))
+            if each.to_do:
+                print(clean(f"{'':<18}{each.to_do}"))
     return 1 if any(finding.state == "broken" for finding in findings) else 0
 
 
@@ -96,16 +99,11 @@ def rows(loaded: LoadedSettings) -> Sequence[tuple[str, str, str, str]]:
     return [(each.state, each.about, each.found, each.to_do or "") for each in findings]
 
 
-def _format_finding(finding: Finding) -> Iterator[str]:
-    yield f"{finding.state:<8}{finding.about:<10}{finding.found}"
-    if finding.to_do:
-        yield f"{'':<18}{finding.to_do}"
-
-
 async def _all(loaded: LoadedSettings) -> list[Finding]:
     settings = loaded.settings
+    program = (antiphon.__version__, f"Python {platform.python_version()}", platform.platform())
     return [
-        _program(),
+        Finding("antiphon", "ok", ", ".join(program)),
         *_settings(loaded),
         *[finding async for finding in _models(settings)],
         *[finding async for finding in _database(settings)],
@@ -114,11 +112,6 @@ async def _all(loaded: LoadedSettings) -> list[Finding]:
         *_servers(settings),
         *([await asyncio.to_thread(_server, settings)] if settings.server else []),
     ]
-
-
-def _program() -> Finding:
-    found = f"{antiphon.__version__}, Python {platform.python_version()}, {platform.platform()}"
-    return Finding("antiphon", "ok", found)
 
 
 def _settings(loaded: LoadedSettings) -> Iterator[Finding]:

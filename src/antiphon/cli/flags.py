@@ -10,6 +10,7 @@ from argparse import (
     PARSER,
     SUPPRESS,
     ArgumentParser,
+    ArgumentTypeError,
     BooleanOptionalAction,
     HelpFormatter,
     Namespace,
@@ -309,3 +310,10 @@ def _help(setting: Setting) -> str:
         return setting.meaning
     told = f"{default:.12g}" if isinstance(default, float) else str(default)
     return f"{setting.meaning} (default: {told.replace('%', '%%')})"
+
+
+def parse_number(most: int, text: str) -> int:
+    """Return the number of an argument. Raises `ArgumentTypeError` unless it is 1 to `most`."""
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= most):
+        raise ArgumentTypeError(f"wanted a number from 1 to {most}, got {text!r}")
+    return int(text)

@@ -6,7 +6,7 @@ import difflib
 import os
 import signal
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
 from textwrap import dedent
@@ -52,7 +52,9 @@ def _run_with_error_handling(arguments: Sequence[str]) -> int:
 
 
 def _dispatch(arguments: Sequence[str]) -> int:
-    name, rest = _split_command(arguments)
+    # Without a command it is the chat.
+    is_named = arguments and (not arguments[0].startswith("-") or arguments[0] in ABOUT)
+    name, *rest = arguments if is_named else ("chat", *arguments)
     match name:
         case "-h" | "--help":
             print(_help())
@@ -69,13 +71,6 @@ def _dispatch(arguments: Sequence[str]) -> int:
                 f"there is no command `{name}`",
                 hint=f"did you mean `{near[0]}`?" if near else "`antiphon --help` lists them.",
             )
-
-
-def _split_command(arguments: Sequence[str]) -> tuple[str, Sequence[str]]:
-    """Return the command and its arguments; the chat if no command is named."""
-    if arguments and (not arguments[0].startswith("-") or arguments[0] in ABOUT):
-        return arguments[0], arguments[1:]
-    return "chat", arguments
 
 
 def _open_closed_streams() -> None:
@@ -120,11 +115,8 @@ def _help() -> str:
 
 def _format_error(problem: AntiphonError) -> str:
     """Return message, expectation, received value and hint as one printable line."""
-    return clean("; ".join(_error_parts(problem)))
-
-
-def _error_parts(problem: AntiphonError) -> Iterable[str]:
-    yield problem.message.rstrip(".")
+    parts = [problem.message.rstrip(".")]
     for name, word in (("expected", "wanted "), ("received", "got "), ("hint", "")):
         if text := problem.details.get(name):
-            yield f"{word}{text}"
+            parts.append(f"{word}{text}")
+    return clean("; ".join(parts))

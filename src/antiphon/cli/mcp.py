@@ -75,14 +75,9 @@ def decide(args: Namespace, file: FolderFile) -> bool:
 
 def run(args: Namespace, loaded: LoadedSettings) -> int:
     """Run one action; return the exit code."""
-    match args.action:
-        case "serve":
-            return _serve(args, loaded.settings)
-        case _:
-            return mcp_servers.run(args, loaded)
-
-
-def _serve(args: Namespace, settings: Settings) -> int:
+    if args.action != "serve":
+        return mcp_servers.run(args, loaded)
+    settings = loaded.settings
     serving = _import_mcp("antiphon.mcp.server.server")
     with redirect_stdout(sys.stderr):  # tools may print; stdout carries the protocol
         functions = [function for spec in args.tools for function in load(spec, settings)]

@@ -113,7 +113,7 @@ async def probe_servers(
     ready_after: dict[str, float] = {}
     news = asyncio.Event()
 
-    def changed(state: ServerState) -> None:
+    def on_change(state: ServerState) -> None:
         news.set()
         now = time.monotonic()
         began.setdefault(state.server, now)
@@ -121,7 +121,7 @@ async def probe_servers(
             ready_after.setdefault(state.server, now - began[state.server])
 
     async with start_servers(
-        settings, DecliningFeatures(), found=found, changed=changed, delays=()
+        settings, DecliningFeatures(), found=found, changed=on_change, delays=()
     ) as (pool, usable):
         results += [
             ServerProbe(server=problem.server, status="failed", seconds=0, why=problem.why)

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from antiphon.cli.console import format_table, note, print_json
+from antiphon.cli.console import note, print_list
 from antiphon.cli.flags import Parser, run_interruptibly
 from antiphon.cli.mcp_connections import (
     ServerProbe,
@@ -26,7 +26,7 @@ from antiphon.cli.mcp_connections import (
 from antiphon.cli.trust import review_and_trust
 from antiphon.mcp import startup
 from antiphon.mcp.config import discovery
-from antiphon.mcp.config.server_config import ParsedServer, ServerConfig, legal_names, parse_servers
+from antiphon.mcp.config.server_config import ParsedServer, legal_names, parse_servers
 from antiphon.settings.loading import LoadedSettings
 from antiphon.settings.settings import Settings
 from antiphon.types.errors import InvalidRequest, install_hint
@@ -161,7 +161,9 @@ def _config_entry(args: Namespace) -> dict[str, Any]:
         return entry
     entry = {"command": command[0], "args": command[1:]}
     if args.env:
-        entry["env"] = dict(_variable(each) for each in args.env)
+        entry["env"] = dict(
+            _pair(each, "=") if "=" in each else (each, f"${{{each}}}") for each in args.env
+        )
     return entry
 
 
@@ -181,10 +183,6 @@ def _pair(text: str, between: str) -> tuple[str, str]:
     return name.strip(), value.strip()
 
 
-def _variable(text: str) -> tuple[str, str]:
-    return _pair(text, "=") if "=" in text else (text, f"${{{text}}}")
-
-
 def _remove(args: Namespace, settings: Settings) -> int:
     name: str = args.name
     own = discovery.open_own_file(settings, os.environ)
@@ -197,28 +195,17 @@ def _remove(args: Namespace, settings: Settings) -> int:
     )
 
 
-def _trust(args: Namespace, settings: Settings) -> int:
-    return review_and_trust([Path(args.file)], yes=args.yes)
-
-
 def _list(args: Namespace, settings: Settings) -> int:
     found = find_and_report(settings)
     results: list[ServerProbe] = []
     code = run_interruptibly(lambda: probe_servers(found, settings, results)) if args.test else 0
     tried = {each.server: each for each in results}
     listed = [_server_row(each, tried.get(each.config.name)) for each in found.servers]
-    if args.json:
-        print_json(listed)
-    elif listed:
-        print(
-            format_table(
-                ("name", "transport", "command or url", "from", "state"), map(_row, listed)
-            )
-        )
-        if not args.test:
-            _note_missing_extra()
-    else:
-        note("No MCP server is written down; `antiphon mcp add --help` says how.")
+    head = ("name", "transport", "command or url", "from", "state")
+    none = "No MCP server is written down; `antiphon mcp add --help` says how."
+    print_list(listed, head, _row, none, as_json=args.json)
+    if listed and not (args.json or args.test):
+        _note_missing_extra()
     return code
 
 
@@ -227,7 +214,11 @@ def _server_row(server: ParsedServer, tried: ServerProbe | None) -> ServerRow:
     return ServerRow(
         name=config.name,
         transport=config.transport,
-        target=_target(config),
+        target=(
+            shlex.join((config.command, *config.args))
+            if config.transport == "stdio"
+            else _PASSWORD.sub(r"\1****@", config.url)
+        ),
         origin=server.origin,
         enabled=config.enabled,
         problem=server.problem,
@@ -248,13 +239,6 @@ def _row(each: ServerRow) -> tuple[str, ...]:
     return each.name, each.transport, each.target, each.origin, state
 
 
-def _target(config: ServerConfig) -> str:
-    """Return the command or URL, without a password."""
-    if config.transport != "stdio":
-        return _PASSWORD.sub(r"\1****@", config.url)
-    return shlex.join((config.command, *config.args))
-
-
 _PASSWORD = re.compile(r"(://)[^/@\s]+@")
 
 
@@ -265,5 +249,5 @@ ACTIONS: Mapping[str, Callable[[Namespace, Settings], int]] = {
     "test": run_test,
     "login": log_in,
     "logout": log_out,
-    "trust": _trust,
+    "trust": lambda args, settings: review_and_trust([Path(args.file)], yes=args.yes),
 }

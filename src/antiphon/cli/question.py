@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentTypeError, Namespace
+from argparse import Namespace
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import msgspec
 
+from antiphon.cli.flags import parse_number
 from antiphon.types.errors import InvalidRequest
 
 if TYPE_CHECKING:  # the chat loads these later
@@ -108,7 +109,7 @@ def tool_arguments(parser: FlagParser) -> None:
     )
     parser.add_argument(
         "--max-turns",
-        type=partial(_number, 1000),
+        type=partial(parse_number, 1000),
         metavar="N",
         help="the maximum number of turns, which tool calls lead to",
     )
@@ -149,12 +150,6 @@ def run_options(args: Namespace) -> Options:
     if args.max_turns:
         options["max_turns"] = args.max_turns
     return options
-
-
-def _number(most: int, text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= most):
-        raise ArgumentTypeError(f"wanted a number from 1 to {most}, got {text}")
-    return int(text)
 
 
 @runtime_checkable

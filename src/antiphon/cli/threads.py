@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TextIO
 
-from antiphon.cli.console import format_table, format_time, note, print_json
-from antiphon.cli.flags import CLIENT
+from antiphon.cli.console import format_time, note, print_list
+from antiphon.cli.flags import CLIENT, parse_number
 from antiphon.client.async_client import AsyncClient
 from antiphon.client.export import FORMS, Form, export_thread, guess_form, load_messages
 from antiphon.client.formatting import count_noun
@@ -76,7 +77,11 @@ def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
     )
     listing.add_argument("--search", metavar="WORDS", help="only those with these words")
     listing.add_argument(
-        "--limit", type=_limit, default=20, metavar="N", help="the maximum number, 20 by default"
+        "--limit",
+        type=partial(parse_number, MOST),
+        default=20,
+        metavar="N",
+        help="the maximum number, 20 by default",
     )
     listing.add_argument("--all", action="store_true", help="also empty ones, and earlier versions")
     listing.add_argument("--json", action="store_true", help="as one JSON list")
@@ -186,17 +191,13 @@ async def _list(client: AsyncClient, args: Namespace) -> None:
         threads.append(thread)
         if len(threads) == args.limit:
             break
-    if args.json:
-        print_json(threads)
-        return
-    if not threads:
-        note("There are no such conversations.")
-        return
-    rows = [
-        (thread.id, format_time(thread.updated_at), str(thread.messages), thread.title)
-        for thread in threads
-    ]
-    print(format_table(("id", "changed", "messages", "title"), rows))
+    head = ("id", "changed", "messages", "title")
+    none = "There are no such conversations."
+    print_list(threads, head, _row, none, as_json=args.json)
+
+
+def _row(thread: Thread) -> tuple[str, ...]:
+    return (thread.id, format_time(thread.updated_at), str(thread.messages), thread.title)
 
 
 async def _show(client: AsyncClient, said: str) -> None:
@@ -264,9 +265,3 @@ async def _write_export(client: AsyncClient, thread: Thread, form: Form, file: T
     render = _find_html_renderer() if form == "html" else None
     async for piece in export_thread(client, thread, form, render=render):
         file.write(piece)
-
-
-def _limit(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= MOST:
-        raise ArgumentTypeError(f"wanted a whole number from 1 to {MOST}, got {text!r}")
-    return int(text)

@@ -11,14 +11,15 @@ import os
 import sys
 import tomllib
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from operator import attrgetter
 from pathlib import Path
 from shutil import get_terminal_size
 from typing import Any, Literal
 
 import msgspec
 
-from antiphon.cli.console import format_table, note, print_json
+from antiphon.cli.console import note, print_list
 from antiphon.cli.exit_codes import DONE, FAILED
 from antiphon.mcp.config import discovery
 from antiphon.mcp.config.server_config import find_references
@@ -125,8 +126,11 @@ def review(file: Path) -> ReviewedFile:
 def show(seen: ReviewedFile) -> None:
     """Print all of the file to stderr, with nothing hidden, and the summary."""
     note(f"antiphon: {seen.path}:")
-    for row in _rows(clean(seen.text, "approval")):
-        note(GUTTER + row)
+    columns = max(20, get_terminal_size().columns - len(GUTTER) - 1)
+    for line in clean(seen.text, "approval").replace("\t", "    ").split("\n"):
+        width = columns if line.isascii() else columns // 2
+        for at in range(0, max(1, len(line)), width):
+            note(GUTTER + line[at : at + width])
     note(f"antiphon: {seen.summary}")
 
 
@@ -147,14 +151,6 @@ def _servers(path: Path) -> ReviewedFile:
 
 def _join_names(names: tuple[str, ...]) -> str:
     return ", ".join(clean(name, "approval") for name in names) or "nothing"
-
-
-def _rows(text: str) -> Iterator[str]:
-    """Yield the rows of a text, wrapped to the terminal's width less the gutter."""
-    columns = max(20, get_terminal_size().columns - len(GUTTER) - 1)
-    for line in text.replace("\t", "    ").split("\n"):
-        width = columns if line.isascii() else columns // 2
-        yield from (line[at : at + width] for at in range(0, max(1, len(line)), width))
 
 
 FLAGS = ()
@@ -250,12 +246,9 @@ def _list(*, as_json: bool) -> int:
     listed = [
         TrustedRow(file, _state(Path(file), digest)) for file, digest in sorted(known.items())
     ]
-    if as_json:
-        print_json(listed)
-    elif listed:
-        print(format_table(("file", "state"), [(each.file, each.state) for each in listed]))
-    else:
-        note("No file of a folder is trusted; `antiphon trust --help` says how.")
+    none = "No file of a folder is trusted; `antiphon trust --help` says how."
+    row = attrgetter("file", "state")
+    print_list(listed, ("file", "state"), row, none, as_json=as_json)
     return DONE
 
 

@@ -15,7 +15,7 @@ from antiphon.settings.paths import data_folder
 from antiphon.tools.permissions import GrantsFile
 from antiphon.tools.questions import ToolIdentity
 from antiphon.types.messages import Hints
-from antiphon.web.relays import grants_file
+from antiphon.web.site import grants_file
 from tests.support.web.chats import chatting
 from tests.support.web.visiting import HERE, Browser, Chat, opened
 

@@ -17,8 +17,8 @@ from antiphon.types.errors import Unavailable
 from antiphon.types.messages import Progress
 from antiphon.web import relay as relays
 from antiphon.web.people import LOCAL_USER
-from antiphon.web.relays import grants_file
 from antiphon.web.runs import create_run
+from antiphon.web.site import grants_file
 from tests.support.terminal.model import Model
 from tests.support.web.served import SECONDS, Served, Stream, chatting
 

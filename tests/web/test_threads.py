@@ -13,7 +13,7 @@ from antiphon.client.async_client import AsyncClient
 from antiphon.client.async_transport import AsyncTransport
 from antiphon.client.compaction import KEEP
 from antiphon.types.messages import File, Text
-from antiphon.web.thread_views import list_thread_rows
+from antiphon.web.routes.threads import list_thread_rows
 from tests.support.web.named import called, id_of, many_may_come
 from tests.support.web.visiting import Browser, Chat, opened
 from tests.support.wires.ui_judge import Judge

@@ -1,8 +1,10 @@
-"""Threads: list, read, rename, delete, branch, export."""
+"""Threads as the page shows them: list, read, rename, delete, branch, export."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+import asyncio
+from collections.abc import AsyncGenerator, Sequence, Set
+from contextlib import suppress
 from functools import partial
 from typing import Annotated
 
@@ -11,17 +13,22 @@ from flask import Blueprint, Response
 from msgspec import Meta
 
 from antiphon.api import operations
+from antiphon.api.operations import ListActions, ListMessages, ListRuns
 from antiphon.client import export, thread_families
 from antiphon.client.async_client import AsyncClient
 from antiphon.client.export import Form, file_name
+from antiphon.client.thread_families import Fork, latest_threads, replaced_thread_id
 from antiphon.limits import PIECE
 from antiphon.types.errors import NotFound
-from antiphon.types.runs import Thread
-from antiphon.web import thread_views
+from antiphon.types.messages import Message, Upload
+from antiphon.types.runs import Action, Run, Thread
+from antiphon.types.terminal_safe import one_line
+from antiphon.types.thread_view import Entry, file_ids, group_entries
 from antiphon.web.http import json_response, read_json, read_query
 from antiphon.web.session import current_client, current_site, respond_with
+from antiphon.web.site import VIA, Relays
 from antiphon.web.streamed_responses import respond_in_turn, send_file
-from antiphon.web.thread_views import ThreadRow, thread_row
+from antiphon.wires.ai_sdk.history import UIMessage, as_ui_message
 
 routes = Blueprint("threads", __name__)
 
@@ -30,6 +37,11 @@ TYPES: dict[Form, str] = {
     "json": "application/json",
     "html": "text/html; charset=utf-8",
 }
+PAGE = 100
+FAMILIES_LOOKED_AT = 20
+"""Most threads with an open run, not on the page, whose families are read."""
+RUNS_LOOKED_AT = 100
+"""Number of the user's newest runs that are searched for open ones."""
 
 
 class ThreadQuery(msgspec.Struct, frozen=True):
@@ -70,9 +82,7 @@ def list_threads() -> Response:
     """List the user's threads, last changed first."""
     query = read_query(ThreadQuery)
     site = current_site()
-    rows = thread_views.list_thread_rows(
-        current_client(), site.relays, query.q, query.after, query.limit
-    )
+    rows = list_thread_rows(current_client(), site.relays, query.q, query.after, query.limit)
     return json_response(site.run(rows))
 
 
@@ -111,7 +121,7 @@ def list_messages(thread_id: str) -> Response:
     query, by = read_query(MessageQuery), current_client()
 
     async def make() -> bytes:
-        opened = await thread_views.read_thread(by, thread_id, query.before, query.limit)
+        opened = await read_thread(by, thread_id, query.before, query.limit)
         return msgspec.json.encode(opened)
 
     return respond_in_turn(make)
@@ -158,3 +168,218 @@ async def _read_thread_row(client: AsyncClient, thread_id: str) -> ThreadRow:
     thread = await client.get_thread(thread_id)
     newest = await thread_families.find_newest_run(client, thread_id)
     return thread_row(thread, running=newest is not None and not newest.status.ended)
+
+
+# Rows of the list.
+
+
+class ThreadRow(msgspec.Struct, frozen=True, kw_only=True):
+    """Thread in the list; `running` is true if it, or a thread it stands for, has an open run.
+
+    `waiting` is true if that run waits for an answer of the user.
+    """
+
+    id: str
+    title: str
+    messages: int
+    created_at: int
+    updated_at: int
+    running: bool
+    waiting: bool = False
+    replaces: str | None
+
+
+class ThreadRowPage(msgspec.Struct, frozen=True):
+    """Page of rows; `next` is the cursor of the page after it."""
+
+    data: Sequence[ThreadRow]
+    has_more: bool
+    next: str | None
+
+
+def thread_row(thread: Thread, *, running: bool, waiting: bool = False) -> ThreadRow:
+    """Return the thread as a row."""
+    return ThreadRow(
+        id=thread.id,
+        title=one_line(thread.title),
+        messages=thread.messages,
+        created_at=thread.created_at,
+        updated_at=thread.updated_at,
+        running=running,
+        waiting=waiting,
+        replaces=replaced_thread_id(thread),
+    )
+
+
+async def list_thread_rows(
+    client: AsyncClient, relays: Relays, words: str, after: str | None, limit: int
+) -> ThreadRowPage:
+    """Return threads that contain these words, last changed first. Raises `NotFound`."""
+    page = await client.transport.send(latest_threads(words, limit=limit, after=after))
+    waits = await _waits_by_thread(client, relays, {thread.id for thread in page.data})
+    shown = [
+        thread_row(thread, running=thread.id in waits, waiting=waits.get(thread.id, False))
+        for thread in page.data
+    ]
+    return ThreadRowPage(shown, page.has_more, page.next)
+
+
+async def _waits_by_thread(
+    client: AsyncClient, relays: Relays, listed: Set[str]
+) -> dict[str, bool]:
+    """Return the threads that have an open run, and their families; true if it waits for the user.
+
+    A listed thread is the only listed one of its family, so its family is not read.
+    """
+    newest = (await client.list_runs(limit=RUNS_LOOKED_AT)).data
+    waits: dict[str, bool] = {}
+    for run in newest:
+        if not run.status.ended:
+            relay = relays.find(run.id)
+            waits[run.thread_id] = relay is not None and relay.is_waiting_for_user
+    elsewhere = sorted(each for each in waits.items() if each[0] not in listed)
+    for thread_id, is_waiting in elsewhere[:FAMILIES_LOOKED_AT]:
+        kin = await client.list_threads(family=thread_id, limit=PAGE)
+        for thread in kin.data:
+            waits[thread.id] = waits.get(thread.id, False) or is_waiting
+    return waits
+
+
+# A thread as a page opens it: its last messages, and what belongs to them.
+
+
+TRIES = 3
+
+
+class ActiveRun(msgspec.Struct, frozen=True):
+    """Run that has not ended; `via` names the face that carries it on."""
+
+    id: str
+    status: str
+    via: str
+
+
+class OpenedThread(msgspec.Struct, frozen=True, kw_only=True):
+    """Part of a thread as a page shows it, without the reply of the active run.
+
+    `system`, `model` and `assistant_id` are those of the last run.
+    """
+
+    thread: ThreadRow
+    messages: Sequence[UIMessage]
+    has_earlier: bool
+    active_run: ActiveRun | None
+    branches: Sequence[Fork]
+    system: str | None
+    model: str | None
+    assistant_id: str | None
+
+
+async def read_thread(
+    client: AsyncClient, thread_id: str, before: int | None, limit: int
+) -> OpenedThread:
+    """Return the last messages of the thread, or the last before that number.
+
+    Returns at least `limit` stored messages if there are so many: a page begins with a user's
+    message. Raises `NotFound`.
+    """
+    thread = await client.get_thread(thread_id)
+    snapshot = await _read_snapshot(client, thread_id, before, limit)
+    relatives = await thread_families.list_family(client, thread)
+    entries = group_entries(snapshot.messages, snapshot.runs)
+    last = snapshot.runs[0] if snapshot.runs else None
+    active = None if last is None or last.status.ended else last
+    return OpenedThread(
+        thread=thread_row(thread, running=active is not None),
+        messages=await _ui_messages(
+            client,
+            [each for each in entries if each.number in snapshot.piece and not each.is_active],
+        ),
+        has_earlier=snapshot.piece.start > 1,
+        active_run=(
+            ActiveRun(active.id, active.status.value, active.metadata.get(VIA, "other"))
+            if active
+            else None
+        ),
+        branches=thread_families.find_forks(thread, relatives),
+        system=last.instructions if last and last.assistant_id is None else None,
+        model=last.model if last else None,
+        assistant_id=last.assistant_id if last else None,
+    )
+
+
+class _ThreadSnapshot(msgspec.Struct, frozen=True):
+    """Messages of a thread, its runs (newest first), and the message numbers to show."""
+
+    messages: Sequence[Message]
+    runs: Sequence[Run]
+    piece: range
+
+
+async def _read_snapshot(
+    client: AsyncClient, thread_id: str, before: int | None, limit: int
+) -> _ThreadSnapshot:
+    """Read messages and runs as they were at one moment.
+
+    If a run starts or ends during the read, its reply would be there twice or in part, so it is
+    read again.
+    """
+    tries = TRIES
+    while True:
+        newest = (await client.list_runs(thread_id, limit=1)).data
+        listing = client.paginate(ListMessages(thread_id, limit=PAGE))
+        messages = [message async for message in listing]
+        piece = _message_range(messages, before, limit)
+        runs = await _runs(client, thread_id, piece.start)
+        tries -= 1
+        if _newest_run_state(newest) == _newest_run_state(runs) or not tries:
+            return _ThreadSnapshot(messages, runs, piece)
+
+
+def _newest_run_state(runs: Sequence[Run]) -> list[tuple[str, bool]]:
+    """Return the newest run's id, and true if it has ended."""
+    return [(run.id, run.status.ended) for run in runs[:1]]
+
+
+def _message_range(messages: Sequence[Message], before: int | None, limit: int) -> range:
+    """Return the message numbers to show; the first page starts at 0, before any message."""
+    last = messages[-1].number if messages else 0
+    end = min(before or last + 1, last + 1)
+    for message in reversed(messages):
+        if message.role == "user" and message.number <= end - limit and message.number > 1:
+            return range(message.number, end)
+    return range(end)
+
+
+async def _runs(client: AsyncClient, thread_id: str, begin: int) -> list[Run]:
+    """Return the runs that may belong to messages from `begin` on, newest first."""
+    runs: list[Run] = []
+    async for run in client.paginate(ListRuns(thread_id, limit=PAGE)):
+        runs.append(run)
+        if run.messages_before + 1 < begin:
+            break
+    return runs
+
+
+async def _ui_messages(client: AsyncClient, entries: Sequence[Entry]) -> list[UIMessage]:
+    said = [message for entry in entries for message in entry.messages]
+
+    async def get_files() -> dict[str, Upload]:
+        files: dict[str, Upload] = {}
+        for file_id in {file_id for message in said for file_id in file_ids(message)}:
+            with suppress(NotFound):  # deleted since
+                files[file_id] = await client.get_file(file_id)
+        return files
+
+    async def list_actions(run: Run | None) -> list[Action]:
+        if run is None or not run.mcp_servers:  # no tools of MCP servers in the backend
+            return []
+        return [each async for each in client.paginate(ListActions(run.id))]
+
+    files, actions = await asyncio.gather(
+        get_files(), asyncio.gather(*(list_actions(entry.run) for entry in entries))
+    )
+    return [
+        as_ui_message(entry, actions=done, files=files)
+        for entry, done in zip(entries, actions, strict=True)
+    ]

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from antiphon.cli.threads import format_message
-from antiphon.client.export import FORMS, exported
+from antiphon.client.export import FORMS, render_export
 from antiphon.mcp.server.handlers import message_as_markdown
 from antiphon.terminal import resume, spans
 from antiphon.terminal.themes import THEMES
@@ -107,7 +107,7 @@ THREAD = Thread(id="thread_1", title="A talk", messages=len(MESSAGES), created_a
 
 def exports(form: Any) -> str:
     runs = {each.id: summarize_run(each) for each in RUNS}
-    text = "".join(exported(THREAD, MESSAGES, form, names=NAMES, runs=runs))
+    text = "".join(render_export(THREAD, MESSAGES, form, names=NAMES, runs=runs))
     return html.unescape(re.sub("(?s)<style>.*</style>|<[^>]*>", "", text))
 
 

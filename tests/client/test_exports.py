@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from antiphon.client.export import FORMS, Form, exported, file_name, guess_form
+from antiphon.client import export
+from antiphon.client.export import FORMS, Form, file_name, guess_form, render_export
 from antiphon.types.messages import File, Image, Message, MessagePart, Refusal, Text, ToolCall
 from antiphon.types.runs import Run, Status, Thread
 from antiphon.types.thread_view import RunSummary, summarize_run
@@ -68,7 +69,7 @@ class Talk:
         return self
 
     def told(self, form: Form, title: str = "A talk", **more: Any) -> str:
-        return "".join(exported(thread(title), self.messages, form, **more))
+        return "".join(render_export(thread(title), self.messages, form, **more))
 
 
 def whole() -> Talk:
@@ -195,7 +196,7 @@ def test_no_message_is_held_while_the_next_is_told(form: Form) -> None:
             asked += 1
             yield message
 
-    pieces = exported(thread(), coming(), form)
+    pieces = render_export(thread(), coming(), form)
     told = [next(pieces) for _ in range(101)]
 
     assert asked == 100
@@ -421,3 +422,8 @@ def test_a_files_name_says_its_form(name: str, form: Form | None) -> None:
 )
 def test_a_file_is_called_by_the_title(title: str, name: str) -> None:
     assert file_name(thread(title), "md") == name
+
+
+def test_the_old_name_of_the_export_works_with_a_warning() -> None:
+    with pytest.warns(DeprecationWarning, match="render_export"):
+        assert export.exported is render_export  # type: ignore[attr-defined]

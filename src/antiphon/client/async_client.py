@@ -24,7 +24,6 @@ from antiphon.api.operations import (
     Options,
     OwnerImport,
 )
-from antiphon.client import uploads
 from antiphon.client.async_events import AsyncEvents, AsyncStream, create_events, raise_at_end
 from antiphon.client.async_transport import AsyncBatches, AsyncPieces, AsyncTransport
 from antiphon.client.compaction import (
@@ -57,8 +56,10 @@ from antiphon.client.outcome import last_reply
 from antiphon.client.portal import CallerLoop, async_temporary
 from antiphon.client.transport import (
     RenamedMethods,
+    Source,
     async_method,
     create_async_transport,
+    read_attachment,
     stream_method,
 )
 from antiphon.deprecated import renamed_argument
@@ -311,12 +312,12 @@ class AsyncClient(RenamedMethods):
 
     async def upload_file(
         self,
-        source: uploads.Source,
+        source: Source,
         name: str | None = None,
         media_type: str | None = None,
     ) -> Upload:
         """Upload a file, given by its path or as bytes with a name."""
-        file = await asyncio.to_thread(uploads.read_attachment, source, name, media_type)
+        file = await asyncio.to_thread(read_attachment, source, name, media_type)
         return await self.transport.upload(file.name, file.media_type, file.content)
 
     async def download_file(self, file_id: str) -> bytes:
@@ -409,7 +410,9 @@ class AsyncClient(RenamedMethods):
     ) -> AsyncBatches:
         tracer, parent = self.transport.tracer, self.transport.parent
         with open_span(tracer, "invoke_agent", "client", parent=parent) as span:
-            steps = self._with_trace_parent(span.trace_context)._run_steps(conversation, processor)
+            client = copy(self)  # its operations and tools have this span as parent
+            client.transport = self.transport.with_trace_parent(span.trace_context)
+            steps = client._run_steps(conversation, processor)
             async with aclosing(steps):
                 async for batch in steps:
                     yield batch
@@ -452,12 +455,6 @@ class AsyncClient(RenamedMethods):
                 yield batch
                 if step.until is not None and batch[-1][0] >= step.until:
                     return
-
-    def _with_trace_parent(self, place: str | None) -> AsyncClient:
-        """Return this client with `place` in a trace as the parent of its operations and tools."""
-        client = copy(self)
-        client.transport = self.transport.with_trace_parent(place)
-        return client
 
     async def _write_summary(self, text: str, model: str | None, reader: SummaryReader) -> str:
         """Return a model's summary, written in a temporary thread."""

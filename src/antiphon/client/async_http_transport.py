@@ -7,7 +7,7 @@ more per event than everything else together, and split at characters that JSON 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from copy import copy
 from pathlib import Path
@@ -40,7 +40,6 @@ from antiphon.client.http_messages import (
     with_headers,
 )
 from antiphon.client.recovery import ResumableStream
-from antiphon.client.uploads import AsyncFileBody
 from antiphon.engine import sanitize
 from antiphon.telemetry import tracing
 from antiphon.telemetry.tracing import NO_TRACES, Tracer
@@ -49,6 +48,8 @@ from antiphon.types.errors import AntiphonError
 from antiphon.types.messages import Upload
 
 A = TypeVar("A")
+
+PIECE_BYTES = 1 << 18
 
 
 class AsyncHttpTransport:
@@ -194,3 +195,15 @@ class AsyncHttpTransport:
                         response.status_code, response.headers, await response.aread()
                     )
                 yield response
+
+
+class AsyncFileBody:
+    """The bytes of a file as the body of a request, which may be sent again."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        with await asyncio.to_thread(self._path.open, "rb") as file:
+            while piece := await asyncio.to_thread(file.read, PIECE_BYTES):
+                yield piece

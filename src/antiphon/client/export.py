@@ -3,7 +3,7 @@
 Only one message at a time is held in memory, so threads may be of any length:
 
     with open("talk.md", "w") as file:
-        for piece in exported(thread, client.paginate(ListMessages(thread.id)), "md"):
+        for piece in render_export(thread, client.paginate(ListMessages(thread.id)), "md"):
             file.write(piece)
 """
 
@@ -17,10 +17,11 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from html import escape
 from pathlib import PurePath
-from typing import Literal, Protocol, get_args
+from typing import Any, Literal, Protocol, get_args
 
 import msgspec
 
+from antiphon import deprecated
 from antiphon.api.operations import ListMessages, ListRuns
 from antiphon.client.async_client import AsyncClient
 from antiphon.client.export_markdown import MarkdownExport
@@ -97,7 +98,7 @@ def export(
             return JsonExport(thread)
 
 
-def exported(
+def render_export(
     thread: Thread,
     messages: Iterable[Message],
     form: Form,
@@ -365,3 +366,10 @@ def _line(text: str) -> str:
 def _text(text: str) -> str:
     """Return the text escaped, with its line breaks."""
     return escape(clean(text, "code"))
+
+
+def __getattr__(name: str) -> Any:
+    if name != "exported":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    deprecated.warn(deprecated.explain_renamed("exported", "render_export", both=False))
+    return render_export

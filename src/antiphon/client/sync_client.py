@@ -25,7 +25,6 @@ from antiphon.api.operations import (
     Options,
     OwnerImport,
 )
-from antiphon.client import uploads
 from antiphon.client.compaction import (
     KEEP,
     PAGE,
@@ -58,7 +57,9 @@ from antiphon.client.sync_events import Events, Stream, create_events, raise_at_
 from antiphon.client.sync_transport import Batches, Pieces, Transport
 from antiphon.client.transport import (
     RenamedMethods,
+    Source,
     create_transport,
+    read_attachment,
     stream_method,
     sync_method,
 )
@@ -312,12 +313,12 @@ class Client(RenamedMethods):
 
     def upload_file(
         self,
-        source: uploads.Source,
+        source: Source,
         name: str | None = None,
         media_type: str | None = None,
     ) -> Upload:
         """Upload a file, given by its path or as bytes with a name."""
-        file = uploads.read_attachment(source, name, media_type)
+        file = read_attachment(source, name, media_type)
         return self.transport.upload(file.name, file.media_type, file.content)
 
     def download_file(self, file_id: str) -> bytes:
@@ -407,7 +408,9 @@ class Client(RenamedMethods):
     def _run_traced(self, conversation: Conversation, processor: ToolProcessor) -> Batches:
         tracer, parent = self.transport.tracer, self.transport.parent
         with open_span(tracer, "invoke_agent", "client", parent=parent) as span:
-            steps = self._with_trace_parent(span.trace_context)._run_steps(conversation, processor)
+            client = copy(self)  # its operations and tools have this span as parent
+            client.transport = self.transport.with_trace_parent(span.trace_context)
+            steps = client._run_steps(conversation, processor)
             with closing(steps):
                 yield from steps
             span.set_attributes(conversation.span_attributes)
@@ -445,12 +448,6 @@ class Client(RenamedMethods):
                 yield batch
                 if step.until is not None and batch[-1][0] >= step.until:
                     return
-
-    def _with_trace_parent(self, place: str | None) -> Client:
-        """Return this client with `place` in a trace as the parent of its operations and tools."""
-        client = copy(self)
-        client.transport = self.transport.with_trace_parent(place)
-        return client
 
     def _write_summary(self, text: str, model: str | None, reader: SummaryReader) -> str:
         """Return a model's summary, written in a temporary thread."""

@@ -9,7 +9,7 @@ more per event than everything else together, and split at characters that JSON 
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from copy import copy
 from pathlib import Path
@@ -42,7 +42,6 @@ from antiphon.client.http_messages import (
 )
 from antiphon.client.recovery import ResumableStream
 from antiphon.client.sync_transport import Batches, Pieces
-from antiphon.client.uploads import FileBody
 from antiphon.engine import sanitize
 from antiphon.telemetry import tracing
 from antiphon.telemetry.tracing import NO_TRACES, Tracer
@@ -51,6 +50,8 @@ from antiphon.types.errors import AntiphonError
 from antiphon.types.messages import Upload
 
 A = TypeVar("A")
+
+PIECE_BYTES = 1 << 18
 
 
 class HttpTransport:
@@ -193,3 +194,15 @@ class HttpTransport:
                         response.status_code, response.headers, response.read()
                     )
                 yield response
+
+
+class FileBody:
+    """The bytes of a file as the body of a request, which may be sent again."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __iter__(self) -> Iterator[bytes]:
+        with self._path.open("rb") as file:
+            while piece := file.read(PIECE_BYTES):
+                yield piece

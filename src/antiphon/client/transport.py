@@ -1,7 +1,7 @@
 """Choose a client's transport, and make its methods of the operations that the API declares.
 
 A transport goes over HTTP, or is embedded in this process. Transports are imported by name when
-they are needed: each is expensive to import.
+they are needed: each is expensive to import. Both clients read a file to upload here, too.
 
 Each operation is declared once, in `antiphon.api.operations`, and bound once in each client:
 
@@ -16,12 +16,16 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import mimetypes
 import os
 import re
 import warnings
 from collections.abc import Callable, Coroutine
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar, get_type_hints
+
+import msgspec
 
 from antiphon.api.operations import Operation
 from antiphon.client.async_transport import AsyncTransport
@@ -29,6 +33,7 @@ from antiphon.client.sync_transport import Transport
 from antiphon.settings.loading import load
 from antiphon.settings.settings import TABLE, Settings
 from antiphon.telemetry.tracing import NO_TRACES, Tracer, create_tracer
+from antiphon.types.errors import InvalidRequest
 
 TELEMETRY_VARIABLE = TABLE["telemetry"].variable
 
@@ -160,3 +165,34 @@ def _with_signature(method: M, call: Any, answer: Any = None) -> M:
         [client, *asked], return_annotation=answer or call.answer
     )
     return method
+
+
+# Files to upload.
+
+
+Source = str | PathLike[str] | bytes
+"""A path, or the bytes themselves."""
+
+
+class Attachment(msgspec.Struct, frozen=True):
+    """A file to upload."""
+
+    name: str
+    media_type: str
+    content: bytes
+
+
+def read_attachment(source: Source, name: str | None, media_type: str | None) -> Attachment:
+    """Return the file. By default its name comes from the path, its media type from the name.
+
+    Raises `InvalidRequest` for bytes without a name.
+    """
+    if isinstance(source, bytes):
+        content = source
+    else:
+        content = Path(source).read_bytes()
+        name = name or Path(source).name
+    if not name:
+        raise InvalidRequest("Bytes alone have no name.", expected="name", received="none")
+    guessed, _ = mimetypes.guess_type(name)
+    return Attachment(name, media_type or guessed or "application/octet-stream", content)

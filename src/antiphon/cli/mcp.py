@@ -11,16 +11,41 @@ to the program that starts it, or with --http to all programs on this machine.
 from __future__ import annotations
 
 import hmac
+import os
+import re
+import shlex
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    Awaitable,
+    Callable,
+    Mapping,
+    MutableMapping,
+    Sequence,
+)
 from contextlib import asynccontextmanager, redirect_stdout
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
-from antiphon.cli import mcp_servers, trust
-from antiphon.cli.flags import CLIENT, RUNTIME, run_interruptibly, settings_parser
+import msgspec
+
+from antiphon.cli import trust
+from antiphon.cli.console import note, print_list
+from antiphon.cli.flags import CLIENT, RUNTIME, Parser, run_interruptibly, settings_parser
+from antiphon.cli.mcp_connections import (
+    ServerProbe,
+    find_and_report,
+    log_in,
+    log_out,
+    probe_servers,
+    run_test,
+)
 from antiphon.client.async_client import AsyncClient
+from antiphon.mcp import startup
+from antiphon.mcp.config import discovery
+from antiphon.mcp.config.server_config import ParsedServer, legal_names, parse_servers
 from antiphon.ports import LOCAL
 from antiphon.runtime.runtime import open_store
 from antiphon.server.auth import AccessControl, check_scope
@@ -29,9 +54,15 @@ from antiphon.settings.loading import LoadedSettings, refuse_untrusted
 from antiphon.settings.settings import Settings
 from antiphon.settings.trust import FolderFile
 from antiphon.tools.functions import Function, load
-from antiphon.types.errors import BadSettings, Forbidden, Unauthorized, install_hint
+from antiphon.types.errors import (
+    BadSettings,
+    Forbidden,
+    InvalidRequest,
+    Unauthorized,
+    install_hint,
+)
 
-FLAGS = mcp_servers.FLAGS
+FLAGS = ("config", "private_hosts")
 OF_SERVE = (*RUNTIME, *CLIENT, "port", "tool_timeout", "max_parallel_tools", "allowed_paths")
 
 Admit = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -43,10 +74,10 @@ def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
     actions: Any = parser.add_subparsers(
         dest="action",
         required=True,
-        metavar="|".join((*mcp_servers.ACTIONS, "serve")),
-        parser_class=mcp_servers.SplitParser,
+        metavar="|".join((*ACTIONS, "serve")),
+        parser_class=SplitParser,
     )
-    mcp_servers.arguments(actions, flags)
+    _server_arguments(actions, flags)
     serve = actions.add_parser(
         "serve",
         parents=[settings_parser((*FLAGS, *OF_SERVE))],
@@ -76,12 +107,232 @@ def decide(args: Namespace, file: FolderFile) -> bool:
 def run(args: Namespace, loaded: LoadedSettings) -> int:
     """Run one action; return the exit code."""
     if args.action != "serve":
-        return mcp_servers.run(args, loaded)
+        return ACTIONS[args.action](args, loaded.settings)
     settings = loaded.settings
     serving = _import_mcp("antiphon.mcp.server.server")
     with redirect_stdout(sys.stderr):  # tools may print; stdout carries the protocol
         functions = [function for spec in args.tools for function in load(spec, settings)]
     return run_interruptibly(lambda: _run_server(serving, args, settings, functions))
+
+
+# The MCP servers that are written down: add and remove, list, trust.
+
+
+class ServerRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A configured server; references in `target` are not resolved, so it holds no secret."""
+
+    name: str
+    transport: str
+    target: str
+    origin: str
+    enabled: bool
+    problem: str = ""
+    ignored: tuple[str, ...] = ()
+    state: ServerProbe | None = None
+
+
+class SplitParser(Parser):
+    """Parser that takes all arguments after `--` as a server's command."""
+
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: Namespace | None = None
+    ) -> tuple[Namespace, list[str]]:
+        """Parse the arguments before `--`."""
+        given = list(sys.argv[1:] if args is None else args)
+        namespace = namespace or Namespace()
+        at = given.index("--") if "--" in given else len(given)
+        if at < len(given):
+            namespace.behind = given[at + 1 :]
+        return super().parse_known_args(given[:at], namespace)
+
+
+def _server_arguments(actions: Any, flags: ArgumentParser) -> None:
+    """Add the actions on servers that are written down."""
+    add = actions.add_parser(
+        "add",
+        parents=[flags],
+        help="add a server to your own mcp.json",
+        usage="antiphon mcp add [options] NAME (-- COMMAND ARGS... | --url URL)",
+        description="Write a server down in your own mcp.json, or in the file of --config.",
+        epilog="Secrets are better referred to than written: ${VAR}, ${keyring:service/name}.",
+    )
+    add.add_argument("name", metavar="NAME", help="letters, digits, - and _")
+    add.add_argument("command", nargs="*", metavar="COMMAND", help="a program and its arguments")
+    add.add_argument("--url", help="the URL of a server over HTTP")
+    add.add_argument("--sse", action="store_true", help="use the older HTTP with SSE")
+    add.add_argument(
+        "--header",
+        action="append",
+        default=[],
+        metavar="NAME:VALUE",
+        help="a header to send with requests",
+    )
+    add.add_argument(
+        "--env",
+        action="append",
+        default=[],
+        metavar="NAME[=VALUE]",
+        help="a variable for the program; without a value, that of the environment at its start",
+    )
+    add.add_argument("--replace", action="store_true", help="replace a server of that name")
+    listing = actions.add_parser("list", parents=[flags], help="list servers and their origins")
+    listing.add_argument("--test", action="store_true", help="start each, and show its state")
+    listing.add_argument("--json", action="store_true", help="as one JSON list")
+    remove = actions.add_parser("remove", parents=[flags], help="remove a server")
+    remove.add_argument("name", metavar="NAME")
+    test = actions.add_parser(
+        "test", parents=[flags], help="start a server, or all, and show what it offers or its error"
+    )
+    test.add_argument("name", nargs="?", metavar="NAME")
+    test.add_argument("--json", action="store_true", help="as one JSON list")
+    login = actions.add_parser("login", parents=[flags], help="log in at a server, in a browser")
+    login.add_argument("name", metavar="NAME")
+    login.add_argument("--no-browser", action="store_true", help="only print the URL")
+    logout = actions.add_parser("logout", parents=[flags], help="forget a login")
+    logout.add_argument("name", metavar="NAME")
+    review = actions.add_parser("trust", parents=[flags], help="as `antiphon trust FILE`")
+    review.add_argument("file", metavar="FILE")
+    review.add_argument("--yes", action="store_true", help="do not ask")
+
+
+def _add(args: Namespace, settings: Settings) -> int:
+    name: str = args.name
+    if legal_names([name])[name] != name:
+        raise InvalidRequest(
+            "a server cannot have this name",
+            expected="letters, digits, - and _",
+            received=name,
+            hint=f"for instance {legal_names([name])[name]}",
+        )
+    entry = _config_entry(args)
+    (made,) = parse_servers({name: entry}, "the command line")
+    if made.problem:
+        raise InvalidRequest(f"the server {name} cannot be used: {made.problem}")
+    own = discovery.open_own_file(settings, os.environ)
+    replaced = own.add(name, entry, replace=args.replace)
+    note(
+        f"antiphon: {name} is {'replaced' if replaced else 'added'} in {own.file};"
+        f" antiphon mcp test {name} tries it."
+    )
+    _note_missing_extra()
+    return 0
+
+
+def _note_missing_extra() -> None:
+    if not startup.has_extra():
+        note(f"antiphon: MCP servers need an extra to be started. {install_hint('mcp')}")
+
+
+def _config_entry(args: Namespace) -> dict[str, Any]:
+    """Return the server as an entry of `mcpServers` JSON."""
+    command = [*args.command, *getattr(args, "behind", ())]
+    if bool(command) == bool(args.url):
+        raise InvalidRequest(
+            "a server is a program or an address",
+            expected="-- COMMAND ARGS..., or --url URL",
+            hint="antiphon mcp add time -- uvx mcp-server-time",
+        )
+    if args.url:
+        _check_url(args.url)
+        entry: dict[str, Any] = {"type": "sse" if args.sse else "http", "url": args.url}
+        if args.header:
+            entry["headers"] = dict(_pair(each, ":") for each in args.header)
+        return entry
+    entry = {"command": command[0], "args": command[1:]}
+    if args.env:
+        entry["env"] = dict(
+            _pair(each, "=") if "=" in each else (each, f"${{{each}}}") for each in args.env
+        )
+    return entry
+
+
+def _check_url(url: str) -> None:
+    if not url.startswith(("http://", "https://", "${")):
+        raise InvalidRequest(
+            "this is no address of a server",
+            expected="http:// or https://, and a host",
+            received=url,
+        )
+
+
+def _pair(text: str, between: str) -> tuple[str, str]:
+    name, found, value = text.partition(between)
+    if not (found and name.strip()):
+        raise InvalidRequest("this is no pair", expected=f"NAME{between}VALUE", received=name)
+    return name.strip(), value.strip()
+
+
+def _remove(args: Namespace, settings: Settings) -> int:
+    name: str = args.name
+    own = discovery.open_own_file(settings, os.environ)
+    if own.remove(name):
+        note(f"antiphon: {name} is removed from {own.file}.")
+        return 0
+    written_in = find_and_report(settings).get(name).origin
+    raise InvalidRequest(
+        f"the server {name} is not in {own.file}", hint=f"it is in {written_in}: change it there."
+    )
+
+
+def _list(args: Namespace, settings: Settings) -> int:
+    found = find_and_report(settings)
+    results: list[ServerProbe] = []
+    code = run_interruptibly(lambda: probe_servers(found, settings, results)) if args.test else 0
+    tried = {each.server: each for each in results}
+    listed = [_server_row(each, tried.get(each.config.name)) for each in found.servers]
+    head = ("name", "transport", "command or url", "from", "state")
+    none = "No MCP server is written down; `antiphon mcp add --help` says how."
+    print_list(listed, head, _row, none, as_json=args.json)
+    if listed and not (args.json or args.test):
+        _note_missing_extra()
+    return code
+
+
+def _server_row(server: ParsedServer, tried: ServerProbe | None) -> ServerRow:
+    config = server.config
+    return ServerRow(
+        name=config.name,
+        transport=config.transport,
+        target=(
+            shlex.join((config.command, *config.args))
+            if config.transport == "stdio"
+            else _PASSWORD.sub(r"\1****@", config.url)
+        ),
+        origin=server.origin,
+        enabled=config.enabled,
+        problem=server.problem,
+        ignored=server.ignored,
+        state=tried,
+    )
+
+
+def _row(each: ServerRow) -> tuple[str, ...]:
+    if each.state is not None:
+        state = ": ".join(part for part in (each.state.status, each.state.why) if part)
+    elif not each.enabled:
+        state = "disabled"
+    else:
+        state = each.problem
+    if each.ignored:
+        state = f"{state} (means nothing here: {', '.join(each.ignored)})".strip()
+    return each.name, each.transport, each.target, each.origin, state
+
+
+_PASSWORD = re.compile(r"(://)[^/@\s]+@")
+
+
+ACTIONS: Mapping[str, Callable[[Namespace, Settings], int]] = {
+    "add": _add,
+    "list": _list,
+    "remove": _remove,
+    "test": run_test,
+    "login": log_in,
+    "logout": log_out,
+    "trust": lambda args, settings: trust.review_and_trust([Path(args.file)], yes=args.yes),
+}
+
+
+# Antiphon as an MCP server.
 
 
 async def _run_server(

@@ -102,9 +102,10 @@ class StoredLogins:
         if (login := self._read_file().get(url)) is not None:
             return login  # the keyring may hold an older one, as it did not answer then
         if self._keyring is not None:
-            with suppress(Unavailable):
+            with suppress(Unavailable, msgspec.DecodeError):
                 if secret := self._keyring.get(SERVICE, url):
-                    return _decode(secret, url)
+                    login = msgspec.json.decode(secret, type=Login)
+                    return login if login.url == url else None
         return None
 
     def save(self, login: Login) -> None:
@@ -149,14 +150,6 @@ class StoredLogins:
             raise BadSettings(
                 f"The login cannot be kept: {error.strerror}.", expected=f"to write {self._file}"
             ) from error
-
-
-def _decode(secret: str, url: str) -> Login | None:
-    try:
-        login = msgspec.json.decode(secret, type=Login)
-    except msgspec.DecodeError:
-        return None
-    return login if login.url == url else None
 
 
 PERSON_SECONDS = 300.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import sys
+from abc import ABC, abstractmethod
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from typing import get_args
 
@@ -13,24 +14,43 @@ import msgspec
 from antiphon.api import operations
 from antiphon.cli.console import format_time, note, print_list, read_first_line, read_secret
 from antiphon.engine.accounts import validate_password
+from antiphon.ports import AdminStore
 from antiphon.runtime.admin.accounts import AccountService, ProjectService
 from antiphon.runtime.admin.keys import SCOPES, KeyService
 from antiphon.runtime.runtime import mint, open_store
 from antiphon.settings.loading import LoadedSettings
-from antiphon.settings.settings import Settings
 from antiphon.types.accounts import LOCAL, Key, Limits, Person, Principal, Project, Role
 from antiphon.types.errors import InvalidRequest
 from antiphon.types.runs import DAY
 
 
-class People:
+class _AccessCommand(ABC):
+    """Base of the commands on access, each with actions on the database of the settings."""
+
+    FLAGS = ("database",)
+
+    def run(self, args: Namespace, loaded: LoadedSettings) -> int:
+        """Open the database and run the action."""
+
+        async def run_action() -> None:
+            async with open_store(loaded.settings) as store:
+                await self.run_action(args, store)
+
+        asyncio.run(run_action())
+        return 0
+
+    @abstractmethod
+    async def run_action(self, args: Namespace, store: AdminStore) -> None:
+        """Run the action."""
+
+
+class People(_AccessCommand):
     """Create, list or remove the people who may log in to the web chat, on this database.
 
     Each person sees only their own threads. The first admin is created here; after that, admins can
     do the same in the web chat.
     """
 
-    FLAGS = ("database",)
     NONE = "There is nobody. `antiphon people add NAME --role admin` makes the first."
     ROLES = get_args(Role)
 
@@ -60,40 +80,35 @@ class People:
                 help="read the password from stdin, for scripts; else you are asked",
             )
 
-    def run(self, args: Namespace, loaded: LoadedSettings) -> int:
-        """Run the action on the database of the settings."""
-        asyncio.run(self._run_action(args, loaded.settings))
-        return 0
-
-    async def _run_action(self, args: Namespace, settings: Settings) -> None:
-        async with open_store(settings) as store:
-            accounts = AccountService(store, mint)
-            match args.action:
-                case "add":
-                    create = operations.CreatePerson(args.name, args.role, _read_password(args))
-                    person = await accounts.create(create, Principal())
-                    note(f"{person.name} ({person.id}) may log in, as {_a(person.role)}.")
-                case "list":
-                    head = ("id", "name", "role", "state", "made", "logged in")
-                    people = await store.people()
-                    print_list(people, head, self._row, self.NONE, as_json=args.json)
-                case "password":
-                    person = await accounts.find(args.name)
-                    update = operations.UpdatePerson(person.id, password=_read_password(args))
-                    await accounts.update(update, Principal())
-                    note(f"{person.name} has a new password, and is logged out everywhere.")
-                case "role":
-                    person = await accounts.find(args.name)
-                    update = operations.UpdatePerson(person.id, role=args.role)
-                    changed = await accounts.update(update, Principal())
-                    note(f"{changed.name} is {_a(changed.role)}.")
-                case _:
-                    person = await accounts.find(args.name)
-                    await accounts.delete(person.id, Principal())
-                    note(
-                        f"{person.name} cannot log in any more. Their threads stay, under the owner"
-                        f" {person.id}."
-                    )
+    async def run_action(self, args: Namespace, store: AdminStore) -> None:
+        """Run the action."""
+        accounts = AccountService(store, mint)
+        match args.action:
+            case "add":
+                create = operations.CreatePerson(args.name, args.role, _read_password(args))
+                person = await accounts.create(create, Principal())
+                note(f"{person.name} ({person.id}) may log in, as {_a(person.role)}.")
+            case "list":
+                head = ("id", "name", "role", "state", "made", "logged in")
+                people = await store.people()
+                print_list(people, head, self._row, self.NONE, as_json=args.json)
+            case "password":
+                person = await accounts.find(args.name)
+                update = operations.UpdatePerson(person.id, password=_read_password(args))
+                await accounts.update(update, Principal())
+                note(f"{person.name} has a new password, and is logged out everywhere.")
+            case "role":
+                person = await accounts.find(args.name)
+                update = operations.UpdatePerson(person.id, role=args.role)
+                changed = await accounts.update(update, Principal())
+                note(f"{changed.name} is {_a(changed.role)}.")
+            case _:
+                person = await accounts.find(args.name)
+                await accounts.delete(person.id, Principal())
+                note(
+                    f"{person.name} cannot log in any more. Their threads stay, under the owner"
+                    f" {person.id}."
+                )
 
     def _row(self, person: Person) -> tuple[str, ...]:
         return (
@@ -126,13 +141,12 @@ def _a(role: Role) -> str:
     return "an admin" if role == "admin" else "a user"
 
 
-class Projects:
+class Projects(_AccessCommand):
     """Make, list, rename, disable or delete projects: owners whose things several keys share.
 
     `antiphon keys create NAME --owner proj_...` makes a key for one.
     """
 
-    FLAGS = ("database",)
     NONE = "There is no project. `antiphon projects create NAME` makes one."
 
     def arguments(self, parser: ArgumentParser, flags: ArgumentParser) -> None:
@@ -154,36 +168,31 @@ class Projects:
             if name == "rename":
                 action.add_argument("to", metavar="NEW", help="the new name")
 
-    def run(self, args: Namespace, loaded: LoadedSettings) -> int:
-        """Run the action on the database of the settings."""
-        asyncio.run(self._run_action(args, loaded.settings))
-        return 0
-
-    async def _run_action(self, args: Namespace, settings: Settings) -> None:
-        async with open_store(settings) as store:
-            projects = ProjectService(store, mint)
-            match args.action:
-                case "create":
-                    made = await projects.create(operations.CreateProject(args.name), Principal())
-                    print(made.id)
-                    note(f"{made.name} is a project. `antiphon keys create NAME --owner {made.id}`")
-                case "list":
-                    head = ("id", "name", "state", "made")
-                    known = await store.projects()
-                    print_list(known, head, self._row, self.NONE, as_json=args.json)
-                case "delete":
-                    project = await projects.find(args.name)
-                    await projects.delete(project.id, Principal())
-                    note(f"{project.name} is gone. Its things stay, under the owner {project.id}.")
-                case action:
-                    project = await projects.find(args.name)
-                    update = (
-                        operations.UpdateProject(project.id, name=args.to)
-                        if action == "rename"
-                        else operations.UpdateProject(project.id, disabled=action == "disable")
-                    )
-                    changed = await projects.update(update, Principal())
-                    note(f"{changed.name} ({changed.id}) is {self._state(changed)}.")
+    async def run_action(self, args: Namespace, store: AdminStore) -> None:
+        """Run the action."""
+        projects = ProjectService(store, mint)
+        match args.action:
+            case "create":
+                made = await projects.create(operations.CreateProject(args.name), Principal())
+                print(made.id)
+                note(f"{made.name} is a project. `antiphon keys create NAME --owner {made.id}`")
+            case "list":
+                head = ("id", "name", "state", "made")
+                known = await store.projects()
+                print_list(known, head, self._row, self.NONE, as_json=args.json)
+            case "delete":
+                project = await projects.find(args.name)
+                await projects.delete(project.id, Principal())
+                note(f"{project.name} is gone. Its things stay, under the owner {project.id}.")
+            case action:
+                project = await projects.find(args.name)
+                update = (
+                    operations.UpdateProject(project.id, name=args.to)
+                    if action == "rename"
+                    else operations.UpdateProject(project.id, disabled=action == "disable")
+                )
+                changed = await projects.update(update, Principal())
+                note(f"{changed.name} ({changed.id}) is {self._state(changed)}.")
 
     def _row(self, project: Project) -> tuple[str, ...]:
         return (project.id, project.name, self._state(project), format_time(project.created_at))
@@ -200,13 +209,12 @@ _LIMITS = {
 }
 
 
-class Keys:
+class Keys(_AccessCommand):
     """Create, list, limit or revoke the keys of a server on this database.
 
     Once there is a key, every request under /v1 needs one.
     """
 
-    FLAGS = ("database",)
     NONE = "There is no key: only this machine is answered. `antiphon keys create NAME` makes one."
     HEAD = ("id", "name", "owner", "scopes", "limits", "created", "expires", "revoked")
 
@@ -247,29 +255,24 @@ class Keys:
                     help=meaning + more,
                 )
 
-    def run(self, args: Namespace, loaded: LoadedSettings) -> int:
-        """Run the action on the database of the settings."""
-        asyncio.run(self._run_action(args, loaded.settings))
-        return 0
-
-    async def _run_action(self, args: Namespace, settings: Settings) -> None:
-        async with open_store(settings) as store:
-            keys = KeyService(store, mint)
-            match args.action:
-                case "create":
-                    await self._create(keys, args)
-                case "list":
-                    known = await store.keys()
-                    print_list(known, self.HEAD, self._row, self.NONE, as_json=args.json)
-                case "limit":
-                    limits = operations.NewLimits(**{name: getattr(args, name) for name in _LIMITS})
-                    update = operations.UpdateKey(args.id, limits=limits)
-                    key = await keys.update(update, Principal())
-                    limited = _describe_limits(key.limits) or "whatever it likes"
-                    note(f"{key.id} ({key.name}) may: {limited}.")
-                case _:
-                    key = await keys.revoke(args.id, Principal())
-                    note(f"{key.id} ({key.name}) opens nothing any more.")
+    async def run_action(self, args: Namespace, store: AdminStore) -> None:
+        """Run the action."""
+        keys = KeyService(store, mint)
+        match args.action:
+            case "create":
+                await self._create(keys, args)
+            case "list":
+                known = await store.keys()
+                print_list(known, self.HEAD, self._row, self.NONE, as_json=args.json)
+            case "limit":
+                limits = operations.NewLimits(**{name: getattr(args, name) for name in _LIMITS})
+                update = operations.UpdateKey(args.id, limits=limits)
+                key = await keys.update(update, Principal())
+                limited = _describe_limits(key.limits) or "whatever it likes"
+                note(f"{key.id} ({key.name}) may: {limited}.")
+            case _:
+                key = await keys.revoke(args.id, Principal())
+                note(f"{key.id} ({key.name}) opens nothing any more.")
 
     async def _create(self, keys: KeyService, args: Namespace) -> None:
         limits = {name: getattr(args, name) for name in _LIMITS}

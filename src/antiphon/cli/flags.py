@@ -28,6 +28,7 @@ from antiphon.cli.command_names import CLASSES
 from antiphon.cli.console import note
 from antiphon.settings.loading import LoadedSettings, load_with_origins, refuse_untrusted
 from antiphon.settings.settings import TABLE, Setting, Settings, flag_name
+from antiphon.settings.trust import FolderFile
 from antiphon.types.errors import InvalidRequest
 
 if TYPE_CHECKING:
@@ -160,7 +161,7 @@ def run_command(name: str, arguments: Sequence[str]) -> int:
         os.environ,
         Path.cwd(),
         config_file=Path(args.config_file) if "config_file" in args else None,
-        decide=partial(getattr(command, "decide", lambda args, file: refuse_untrusted(file)), args),
+        decide=partial(getattr(command, "decide", _refuse), args),
     )
     for text in loaded.warnings:
         note(f"antiphon: {text}")
@@ -211,6 +212,10 @@ def _long_flags(parser: ArgumentParser, args: Namespace) -> Iterator[str]:
 
 def _old_names(name: str) -> Sequence[str]:
     return [old for old, renamed in deprecated.SETTINGS.items() if renamed.name == name]
+
+
+def _refuse(args: Namespace, file: FolderFile) -> bool:
+    return refuse_untrusted(file)
 
 
 def build_parser(name: str) -> Parser:

@@ -45,9 +45,9 @@ mypy pyright:
 programs:
 	@$(BIN)/python tests/support/install_programs.py
 
-# Tests wait for each other's programs half of the time. `+` shows what this prints as it comes.
+# Tests wait for programs half of the time. `+` shows what this prints as it comes.
 suite: programs
-	+@$(PYTEST) --forks 4 -m "not soak"
+	+@$(PYTEST) --forks 6 -m "not soak"
 
 format: .venv/.ready ## put the code in order and generate the sync client
 	@$(BIN)/ruff check --fix

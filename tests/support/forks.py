@@ -3,6 +3,9 @@
 Importing and collecting all tests takes 15 seconds of processor time, and a process that has done
 so is forked in an instant. Each fork takes a module at a time, in the order in which modules were
 collected, and sends the reports of their tests to the process that started it.
+
+Starting a browser and loading the page into it takes four seconds of processor time, so half of the
+forks take modules with tests of the page first, and the other half take those last.
 """
 
 from __future__ import annotations
@@ -77,10 +80,11 @@ class _Forks:
         self._folders = itertools.count()
         modules = itertools.groupby(range(len(session.items)), lambda i: session.items[i].path)
         self._modules = [list(tests) for _, tests in modules]
+        numbers = range(len(self._modules))
+        browser = [number for number in numbers if self._needs_browser(number)]
+        others = [number for number in numbers if number not in browser]
         # The numbers of the modules that no fork has taken yet.
-        self._queue, full = os.pipe()
-        with open(full, "wb") as filled:
-            filled.writelines(number.to_bytes(SIZE) for number in range(len(self._modules)))
+        self._queues = [_fill_pipe(browser), _fill_pipe(others)]
 
     def run(self, count: int) -> None:
         """Run all tests. Raises `Failed` or `Interrupted` where pytest stops early."""
@@ -97,24 +101,32 @@ class _Forks:
             while self._forks:
                 self._receive()
         finally:
-            os.close(self._queue)
+            for queue in self._queues:
+                os.close(queue)
             self._stop()
 
+    def _needs_browser(self, module: int) -> bool:
+        items = (self._session.items[test] for test in self._modules[module])
+        return any("chromium" in getattr(item, "fixturenames", ()) for item in items)
+
     def _start(self, tests: deque[int]) -> None:
-        folder = self._folder / f"fork-{next(self._folders)}"
+        number = next(self._folders)
+        folder = self._folder / f"fork-{number}"
         folder.mkdir(mode=0o700)
         todo = tuple(tests)
+        queues = self._queues if number % 2 else self._queues[::-1]
+
+        def take() -> list[int]:
+            """Return the tests of the next module; none where all modules were taken."""
+            taken = (os.read(queue, SIZE) for queue in queues)
+            number = next(filter(None, taken), b"")
+            return self._modules[int.from_bytes(number)] if number else []
 
         def work(line: Connection) -> None:
             self._config._tmp_path_factory._basetemp = folder  # type: ignore[attr-defined]
-            _Worker(self._session, line).work(todo, self._take)
+            _Worker(self._session, line).work(todo, take)
 
         self._forks.append(_Fork(work, tests))
-
-    def _take(self) -> list[int]:
-        """Return the tests of the next module; none where all modules were taken."""
-        number = os.read(self._queue, SIZE)
-        return self._modules[int.from_bytes(number)] if number else []
 
     def _receive(self) -> None:
         forks = {fork.line: fork for fork in self._forks}
@@ -178,6 +190,14 @@ class _Forks:
         for fork in self._forks:
             fork.process.join(SECONDS)
             fork.process.kill()
+
+
+def _fill_pipe(numbers: list[int]) -> int:
+    """Return the end from which forks read these numbers."""
+    queue, full = os.pipe()
+    with open(full, "wb") as filled:
+        filled.writelines(number.to_bytes(SIZE) for number in numbers)
+    return queue
 
 
 class _Worker:

@@ -56,8 +56,8 @@ class People(_AccessCommand):
 
     def arguments(self, parser: ArgumentParser, flags: ArgumentParser) -> None:
         """Add the actions and their arguments."""
-        said = "add|list|password|role|remove"
-        actions = parser.add_subparsers(dest="action", required=True, metavar=said)
+        action_names = "add|list|password|role|remove"
+        actions = parser.add_subparsers(dest="action", required=True, metavar=action_names)
         add = actions.add_parser("add", parents=[flags], help="create a person who may log in")
         add.add_argument("name", help="the name to log in with")
         add.add_argument(
@@ -151,8 +151,8 @@ class Projects(_AccessCommand):
 
     def arguments(self, parser: ArgumentParser, flags: ArgumentParser) -> None:
         """Add the actions and their arguments."""
-        said = "create|list|rename|disable|enable|delete"
-        actions = parser.add_subparsers(dest="action", required=True, metavar=said)
+        action_names = "create|list|rename|disable|enable|delete"
+        actions = parser.add_subparsers(dest="action", required=True, metavar=action_names)
         create = actions.add_parser("create", parents=[flags], help="create a project")
         create.add_argument("name", help="the name")
         listing = actions.add_parser("list", parents=[flags], help="list all projects")
@@ -220,8 +220,8 @@ class Keys(_AccessCommand):
 
     def arguments(self, parser: ArgumentParser, flags: ArgumentParser) -> None:
         """Add the actions and their arguments."""
-        said = "create|list|limit|revoke"
-        actions = parser.add_subparsers(dest="action", required=True, metavar=said)
+        action_names = "create|list|limit|revoke"
+        actions = parser.add_subparsers(dest="action", required=True, metavar=action_names)
         create = actions.add_parser(
             "create", parents=[flags], help="create a key and print it once"
         )

@@ -218,14 +218,14 @@ class JsonLinesWriter:
         """Write an event of a tool here; its output comes as an event of the run."""
         match happening:
             case ToolEnded(tool_call_id=call_id, result=result, seconds=seconds):
-                told = {
+                ended = {
                     "type": "local.tool_ended",
                     "tool_call_id": call_id,
                     "seconds": round(seconds, 3),
                     "is_error": result.is_error,
                     "fault": result.fault,
                 }
-                self._write(told)
+                self._write(ended)
             case ConsentAsked():
                 pass  # nobody is asked where lines are written
             case _:
@@ -237,8 +237,8 @@ class JsonLinesWriter:
             status, fault = _status_of_end(end)
             self._write({"type": "local.ended", "status": status, "error": fault})
 
-    def _write(self, told: Mapping[str, object] | ToolEvent) -> None:
-        self._page.write(f"{json_text(msgspec.json.encode(told))}\n")
+    def _write(self, value: Mapping[str, object] | ToolEvent) -> None:
+        self._page.write(f"{json_text(msgspec.json.encode(value))}\n")
 
 
 class CallRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -344,9 +344,9 @@ class JsonObjectWriter:
         self._fresh, self._refused = [], []
 
     def _set_status(self, run: RunStatus) -> None:
-        told = self._record
-        told.run_id, told.thread_id = run.run_id, run.thread_id
-        told.status, told.reason, told.error = run.status, run.reason, run.error
+        record = self._record
+        record.run_id, record.thread_id = run.run_id, run.thread_id
+        record.status, record.reason, record.error = run.status, run.reason, run.error
         if run.status.ended:
             self._ended = True
             self.code = exit_code_of(run)

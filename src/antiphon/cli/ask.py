@@ -342,9 +342,9 @@ async def _cancel(client: AsyncClient, run_id: str | None) -> None:
 
 def _message(question: AskRequest) -> PreparedMessage:
     """Return the text with its files and piped input; only the text can name files."""
-    said = " ".join(word for word in question.words if word != "-")
-    prepared = prepare_message(said, question.files)
-    added = read_piped(sys.stdin, awaited=not said or "-" in question.words)
+    text = " ".join(word for word in question.words if word != "-")
+    prepared = prepare_message(text, question.files)
+    added = read_piped(sys.stdin, awaited=not text or "-" in question.words)
     if is_picture_or_pdf(added):
         prepared = replace(prepared, files=(*prepared.files, classify_file("stdin", added)))
     elif b"\0" in added:

@@ -99,13 +99,13 @@ def _tell_plan(plan: Plan, source: str, target: str) -> None:
 
 
 def _next_step(plan: Plan, target: str) -> str:
-    said = f"Name it from now on: --database {_display_name(target)}, or ANTIPHON_DATABASE."
+    advice = f"Name it from now on: --database {_display_name(target)}, or ANTIPHON_DATABASE."
     if plan.counts["provider_keys"]:
-        said += (
+        advice += (
             " Keys at providers stay sealed by the same secret: see secret_key in the page about"
             " moving."
         )
-    return said
+    return advice
 
 
 def _display_name(database: str) -> str:

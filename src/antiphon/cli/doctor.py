@@ -260,10 +260,12 @@ def _check_writable(file: Path) -> Finding:
 
 
 def _of_another_form(where: str, found: int, known: int) -> Finding:
-    said = f"{where} has form {found}; this version's is {known}"
+    mismatch = f"{where} has form {found}; this version's is {known}"
     if found > known:
-        return Finding("database", "broken", said, "Upgrade Antiphon, or use another database.")
-    return Finding("database", "note", said, "The next start brings it up, or `antiphon migrate`.")
+        return Finding("database", "broken", mismatch, "Upgrade Antiphon, or use another database.")
+    return Finding(
+        "database", "note", mismatch, "The next start brings it up, or `antiphon migrate`."
+    )
 
 
 def _place_of(file: Path) -> Finding:

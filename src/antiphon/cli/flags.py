@@ -313,8 +313,8 @@ def _help(setting: Setting) -> str:
     default = getattr(Settings(), setting.name)
     if default in (None, ()) or setting.secret or setting.switch:
         return setting.meaning
-    told = f"{default:.12g}" if isinstance(default, float) else str(default)
-    return f"{setting.meaning} (default: {told.replace('%', '%%')})"
+    shown = f"{default:.12g}" if isinstance(default, float) else str(default)
+    return f"{setting.meaning} (default: {shown.replace('%', '%%')})"
 
 
 def parse_number(most: int, text: str) -> int:

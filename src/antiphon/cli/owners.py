@@ -169,12 +169,12 @@ def _summary(result: operations.OwnerImport) -> str:
         return f"All of it is there already for {result.owner}: nothing was changed."
     if result.checked_only:
         return f"This can be imported for {result.owner}; nothing was written."
-    said = f"All of it is there for {result.owner}."
+    summary = f"All of it is there for {result.owner}."
     if result.ended_runs:
-        said += f" Runs that had not ended are cancelled: {result.ended_runs:,}."
+        summary += f" Runs that had not ended are cancelled: {result.ended_runs:,}."
     if "keys" in result.skipped or "provider_keys" in result.skipped:
-        said += " Keys are not imported: make new ones."
-    return said
+        summary += " Keys are not imported: make new ones."
+    return summary
 
 
 async def _erase(owners: OwnerService, args: Namespace) -> None:
@@ -183,8 +183,8 @@ async def _erase(owners: OwnerService, args: Namespace) -> None:
         _confirm(args.owner, held or OwnerTotals(owner=args.owner))
     erased, done = 0, False
     while not done:
-        said = await owners.dispatch(operations.EraseOwner(args.owner), Principal())
-        erased, done = erased + said.erased, said.done
+        progress = await owners.dispatch(operations.EraseOwner(args.owner), Principal())
+        erased, done = erased + progress.erased, progress.done
         if not done:
             note(f"{erased:,} things of {args.owner} are gone, and there are more.")
     note(f"All of {args.owner} is gone: {erased:,} things.")
@@ -227,8 +227,8 @@ class ProviderKeys:
 
     def arguments(self, parser: ArgumentParser, flags: ArgumentParser) -> None:
         """Add the actions and their arguments."""
-        said = "set|list|remove|secret|reencrypt"
-        actions = parser.add_subparsers(dest="action", required=True, metavar=said)
+        action_names = "set|list|remove|secret|reencrypt"
+        actions = parser.add_subparsers(dest="action", required=True, metavar=action_names)
         put = actions.add_parser(
             "set", parents=[flags], help="store a key, which is typed or read from stdin"
         )

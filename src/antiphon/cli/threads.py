@@ -144,19 +144,19 @@ async def _run_action(args: Namespace, loaded: LoadedSettings) -> None:
                 await _delete(client, args)
 
 
-async def resolve_thread(client: AsyncClient, said: str) -> Thread:
+async def resolve_thread(client: AsyncClient, reference: str) -> Thread:
     """Return the thread of `last`, an id, or the beginning of one, with or without its prefix.
 
     Raises `NotFound` for none, `InvalidRequest` for several.
     """
-    if said == LAST:
+    if reference == LAST:
         if (newest := await find_newest_run(client)) is None:
             raise NotFound("nothing was answered here yet", hint="`antiphon ask` begins a thread.")
         return await client.get_thread(newest.thread_id)
     try:
-        return await client.get_thread(said)
+        return await client.get_thread(reference)
     except NotFound:
-        wanted = said.removeprefix(PREFIX)
+        wanted = reference.removeprefix(PREFIX)
         match await find_threads_by_id(client, PREFIX + wanted) if wanted else ():
             case [thread]:
                 return thread
@@ -164,7 +164,8 @@ async def resolve_thread(client: AsyncClient, said: str) -> Thread:
                 raise
             case _:
                 raise InvalidRequest(
-                    f"more than one thread begins with {said}", expected="more letters of the id"
+                    f"more than one thread begins with {reference}",
+                    expected="more letters of the id",
                 ) from None
 
 
@@ -200,8 +201,8 @@ def _row(thread: Thread) -> tuple[str, ...]:
     return (thread.id, format_time(thread.updated_at), str(thread.messages), thread.title)
 
 
-async def _show(client: AsyncClient, said: str) -> None:
-    thread = await resolve_thread(client, said)
+async def _show(client: AsyncClient, reference: str) -> None:
+    thread = await resolve_thread(client, reference)
     names: dict[str, str] = {}
     runs: dict[str, RunSummary] = {}
     reader = ThreadReader(names, runs)

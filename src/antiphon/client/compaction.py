@@ -244,13 +244,13 @@ def _split_conversation(messages: Iterable[Message], most: int) -> Iterator[str]
     part: list[str] = []
     size = 0
     for message in messages:
-        said = _shorten_middle(_message_as_text(message), most // 4)  # a letter: up to 4 bytes
-        length = len(said.encode())
+        text = _shorten_middle(_message_as_text(message), most // 4)  # a letter: up to 4 bytes
+        length = len(text.encode())
         if part and size + length > most:
             yield "\n\n".join(part)
             part, size = [], 0
-        if said:
-            part.append(said)
+        if text:
+            part.append(text)
             size += length
     if part:
         yield "\n\n".join(part)

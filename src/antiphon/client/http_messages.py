@@ -278,12 +278,12 @@ def connection_error(error: httpx2.TransportError) -> AntiphonError:
     root = _root(error)
     match error:
         case httpx2.ConnectTimeout():
-            said = f"no connection within {CONNECT_SECONDS:g} s"
+            reason = f"no connection within {CONNECT_SECONDS:g} s"
         case httpx2.ConnectError() if isinstance(root, OSError):
-            said = connection_reason(root)
+            reason = connection_reason(root)
         case _:
-            said = str(error) or type(error).__name__
-    lost = ConnectionLost(f"The server does not answer: {said}", hint="Is it running?")
+            reason = str(error) or type(error).__name__
+    lost = ConnectionLost(f"The server does not answer: {reason}", hint="Is it running?")
     lost.__cause__ = error
     return lost
 

@@ -55,9 +55,9 @@ def format_arguments(arguments: str) -> list[Line]:
     try:
         return _split_lines(_format(_parse(arguments), "\n", _display))
     except (ValueError, RecursionError):
-        said = StyledText("These are no JSON:", "warning")
+        warning = StyledText("These are no JSON:", "warning")
         return [
-            (said,),
+            (warning,),
             *_split_lines(_count_blanks(arguments, lambda text: clean(text, "approval"))),
         ]
 
@@ -114,8 +114,8 @@ def names_row(given: Sequence[Argument], columns: int) -> list[Line]:
     names = [short_name(one.name) for one in given if one.name]
     if not names:
         return []
-    told = f"{len(names)} arguments: " if len(names) > 1 else "1 argument: "
-    return [spans.clip([StyledText(told, "faint"), StyledText(", ".join(names))], columns, "...")]
+    count = f"{len(names)} arguments: " if len(names) > 1 else "1 argument: "
+    return [spans.clip([StyledText(count, "faint"), StyledText(", ".join(names))], columns, "...")]
 
 
 def short_name(name: str) -> str:

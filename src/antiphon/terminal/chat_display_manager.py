@@ -138,13 +138,13 @@ class ChatDisplayManager:
             self._suspended -= 1
             self.paint()
 
-    def paint(self, *said: Line) -> None:
+    def paint(self, *lines: Line) -> None:
         """Paint now. `said` are further lines to print above, such as the output of a command."""
         if self._suspended or self._is_resizing():
-            if said:
-                self._unpainted += (*self._frame(0, self._clock()).finished, *said)
+            if lines:
+                self._unpainted += (*self._frame(0, self._clock()).finished, *lines)
             return
-        self._paint(*said)
+        self._paint(*lines)
 
     def close(self) -> None:
         """Print everything that is left, and restore the terminal."""
@@ -155,12 +155,12 @@ class ChatDisplayManager:
             self._paint()
         self._painter.close()
 
-    def _paint(self, *said: Line) -> None:
+    def _paint(self, *lines: Line) -> None:
         columns, _ = self._size()
         now, typed = self._clock(), self._typed(columns)
         frame = self._frame(len(typed.rows), now)
-        if said or self._unpainted:
-            finished = (*self._unpainted, *frame.finished, *said)
+        if lines or self._unpainted:
+            finished = (*self._unpainted, *frame.finished, *lines)
             frame = msgspec.structs.replace(frame, finished=finished)
         self._unpainted = []
         self._painter.paint(frame, typed, columns, now)

@@ -277,8 +277,8 @@ class _ConsentDialog:
         if question.elsewhere:
             yield (StyledText(clean(question.elsewhere, "approval"), "warning"),)
         if question.before is not None:
-            said = "You have allowed it before, but it has changed:"
-            yield (StyledText(said, "warning"),)
+            warning = "You have allowed it before, but it has changed:"
+            yield (StyledText(warning, "warning"),)
             yield from islice(describe_changes(question.before, tool_identity(tool)), MOST_CHANGES)
 
     def _lines(self) -> list[Line]:
@@ -296,12 +296,12 @@ class _ConsentDialog:
     def _lasting_scope(self, until: str) -> Iterator[Line]:
         """Yield what would run without a question, and until when."""
         tools = [self._question.tool, *(self._others if self._wide else ())]
-        said = f"all {len(tools)} tools of {self._server}" if self._wide else _name(tools[0])
+        scope = f"all {len(tools)} tools of {self._server}" if self._wide else _name(tools[0])
         asker = self._question.asked_by
         by = f" by {clean(str(asker), 'approval')}" if asker else ""
         yield (
             StyledText("Then "),
-            StyledText(said, "strong"),
+            StyledText(scope, "strong"),
             *(() if self._wide else self._owner()),
             StyledText(f" may be called{by} with any arguments, without a question, {until}."),
         )

@@ -191,8 +191,8 @@ class ConversationProcessor:
         except RunError as error:  # the handler has shown it
             return error
         except AntiphonError as problem:
-            said = BUSY if isinstance(problem, RunActive) else problem.told
-            handler.abandon(said, self._ui.clock())
+            message = BUSY if isinstance(problem, RunActive) else problem.told
+            handler.abandon(message, self._ui.clock())
             return problem
         except OSError as error:
             failure = ConnectionLost(f"the line broke: {error}")

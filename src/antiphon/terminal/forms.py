@@ -108,8 +108,10 @@ class FormDialog:
     def _rows(self, field: FormField, place: str) -> Rows:
         lines = list(self._head(f" ({place})"))
         if field.secret:
-            said = f"This looks like a secret, which {self._asked.server} should not ask for here."
-            lines.append((StyledText(said, "warning"),))
+            warning = (
+                f"This looks like a secret, which {self._asked.server} should not ask for here."
+            )
+            lines.append((StyledText(warning, "warning"),))
         name = field.title or field.name
         lines.append(
             (StyledText(name, "strong"), StyledText(f"  {_describe_expected(field)}", "faint"))
@@ -156,12 +158,12 @@ class FormDialog:
 
     def _summary_line(self, field: FormField) -> Line:
         value = self._values.get(field.name)
-        said = _format_value(field, field.default if value is None else value)
+        text = _format_value(field, field.default if value is None else value)
         if field.secret:
-            said = "*" * len(said)
-        elif len(said) > SHOWN_VALUE:
-            said = f"{said[:SHOWN_VALUE]} ... ({len(said)} characters)"
-        shown = StyledText(clean(said, "approval")) if said else StyledText("(nothing)", "faint")
+            text = "*" * len(text)
+        elif len(text) > SHOWN_VALUE:
+            text = f"{text[:SHOWN_VALUE]} ... ({len(text)} characters)"
+        shown = StyledText(clean(text, "approval")) if text else StyledText("(nothing)", "faint")
         return (StyledText(f"{clean(field.title or field.name)}: ", "faint"), shown)
 
 

@@ -108,12 +108,12 @@ class Parts:
 
     def _part_note(self, many: int, columns: int) -> Line:
         if self.shown:
-            said = StyledText(f"(part {self._at} of {many}; all of it was shown)", "faint")
+            footer = StyledText(f"(part {self._at} of {many}; all of it was shown)", "faint")
         else:
             next_part = self._at % many + 1
             words = f"({NEXT_PART} shows part {next_part} of {many}; you can agree after the last)"
-            said = StyledText(words, "warning")
-        return spans.clip([said], columns - 1)
+            footer = StyledText(words, "warning")
+        return spans.clip([footer], columns - 1)
 
     def _fit(self) -> int:
         """Return the number of parts for the terminal's size; 0 if everything fits.

@@ -46,8 +46,8 @@ async def ask_to_sample(ui: Ui, wanted: SamplingRequest) -> str:
         )
     )
     likes = f", by {' or '.join(wanted.models)} if it may choose" if wanted.models else ""
-    said = f" wants an answer of the model, of at most {wanted.max_tokens} tokens{likes}:"
-    head: Line = (StyledText(clean(wanted.server), "strong"), StyledText(clean(said)))
+    request = f" wants an answer of the model, of at most {wanted.max_tokens} tokens{likes}:"
+    head: Line = (StyledText(clean(wanted.server), "strong"), StyledText(clean(request)))
     parts = Parts(ui, head=lambda: [head], lines=lambda: arguments.paragraph(whole))
     while True:
         allowing = (
@@ -105,17 +105,17 @@ async def sample(
         ("" if by_user else f"{message.role}: ") + "\n".join(map(part_text, message.content))
         for message in wanted.messages
     )
-    said = ""
+    answer = ""
     try:
         async with client.converse(text, raise_on_failure=False, **options) as events:
             async for event in events:
                 if isinstance(event, MessageCompleted):
-                    said = event.message.full_text
+                    answer = event.message.full_text
         if events.status not in (Status.COMPLETED, Status.INCOMPLETE):
             return None
         cut = events.status is Status.INCOMPLETE
         return SamplingReply(
-            text=said,
+            text=answer,
             model=model or "default",
             stop_reason="maxTokens" if cut else "endTurn",
         )
@@ -196,8 +196,8 @@ def _page_rows(asked: UrlElicitation) -> Rows:
         )
     ]
     if parts.username is not None:
-        said = "What stands before the @ is a name, and not where the page is."
-        lines.append((StyledText(said, "warning"),))
+        warning = "What stands before the @ is a name, and not where the page is."
+        lines.append((StyledText(warning, "warning"),))
     return in_rows(lines)
 
 

@@ -173,9 +173,9 @@ def user_lines(text: str, theme: Theme) -> list[Line]:
     """Return a user's message as it stands above its answer."""
     mark = "You: " if theme.roles else "> "
     first, *more = clean(text).split("\n")
-    said: list[Line] = [(StyledText(mark, "mark"), StyledText(first))]
-    said += ((StyledText(" " * len(mark)), StyledText(line)) for line in more)
-    return said if theme.roles else [(), *said, ()]
+    lines: list[Line] = [(StyledText(mark, "mark"), StyledText(first))]
+    lines += ((StyledText(" " * len(mark)), StyledText(line)) for line in more)
+    return lines if theme.roles else [(), *lines, ()]
 
 
 def recent(

@@ -206,8 +206,8 @@ class Reasoning:
         preview = wrapper.feed([StyledText(end, "faint")], max(1, columns - 2)) + wrapper.close()
         shown = [(StyledText("  "), *line) for line in preview[-PREVIEW:]]
         sign = glyphs.spinner[int(now * 10) % len(glyphs.spinner)]
-        told = self._with_size(f"{sign} thinking {now - self._since:.0f} s")
-        return [spans.clip(told, columns, glyphs.more), *shown]
+        status = self._with_size(f"{sign} thinking {now - self._since:.0f} s")
+        return [spans.clip(status, columns, glyphs.more), *shown]
 
     def summary(self, now: float) -> Line | None:
         """Return the line that stays, with seconds from 1 s on; None if there was no reasoning."""

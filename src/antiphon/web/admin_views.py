@@ -155,8 +155,8 @@ async def list_live_runs(client: AsyncClient) -> list[OwnedRun]:
     live: list[OwnedRun] = []
     async for each in client.paginate(ListLiveRuns()):
         run = each.run
-        told = RunOverview(run.id, run.thread_id, run.status.value, run.model, run.created_at)
-        live.append(OwnedRun(told, each.owner, names.get(each.owner, each.owner)))
+        overview = RunOverview(run.id, run.thread_id, run.status.value, run.model, run.created_at)
+        live.append(OwnedRun(overview, each.owner, names.get(each.owner, each.owner)))
         if len(live) == MOST_RUNS:
             break
     return live

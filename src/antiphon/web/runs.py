@@ -116,10 +116,10 @@ async def stream_relay(
             over = relay.is_over
             begins = not events
             new, events = relay.events[events:], len(relay.events)
-            told, happenings = relay.tool_events[happenings:], len(relay.tool_events)
+            unsent, happenings = relay.tool_events[happenings:], len(relay.tool_events)
             frames = wire.feed_all(drop_void_events(new, after) if begins else new)
             frames += (
-                _encode_current_tools(wire, relay) if first else _encode_tool_events(wire, told)
+                _encode_current_tools(wire, relay) if first else _encode_tool_events(wire, unsent)
             )
             told_before, progress = progress, relay.progress
             further = [how for call, how in progress.items() if how is not told_before.get(call)]
@@ -236,8 +236,8 @@ async def start_run(site: Site, user: User, message: PostedMessage) -> Run:
             )
         ).id
     )
-    said = operations.CreateMessage(thread_id, _content(message))
-    await client.transport.send(said, _idempotency_key(message, "message"))
+    create = operations.CreateMessage(thread_id, _content(message))
+    await client.transport.send(create, _idempotency_key(message, "message"))
     run = operations.CreateRun(
         thread_id=thread_id,
         assistant_id=message.assistant_id,
@@ -324,10 +324,10 @@ def attach_reader(
 def _content(message: PostedMessage) -> operations.Content:
     if not message.attachments:
         return message.content
-    said: tuple[Part, ...] = (
+    texts: tuple[Part, ...] = (
         (Text(message.content),) if isinstance(message.content, str) else message.content
     )
-    return (*said, *(File(file_id=each) for each in message.attachments))
+    return (*texts, *(File(file_id=each) for each in message.attachments))
 
 
 def _idempotency_key(message: PostedMessage, what: str) -> str | None:

@@ -138,8 +138,8 @@ class ServerCatalog:
             if prompt is not None
             else types.ResourceTemplateReference(type="ref/resource", uri=template or "")
         )
-        said = {"name": argument, "value": begun}
-        given = await self._ask(self._client.complete(ref, said, known or None))
+        partial = {"name": argument, "value": begun}
+        given = await self._ask(self._client.complete(ref, partial, known or None))
         values = [clean_line(value) for value in given.completion.values[:100]]
         return Completion(values=values, more=bool(given.completion.has_more))
 
@@ -191,12 +191,12 @@ class ServerCatalog:
         try:
             return await asking
         except MCPError as error:
-            said = clean_line(error.message, 500)
+            message = clean_line(error.message, 500)
             if self._monitor.ended.is_set() or error.code == types.REQUEST_TIMEOUT:
-                raise Unavailable(describe_loss(self._monitor, self._name, said)) from error
+                raise Unavailable(describe_loss(self._monitor, self._name, message)) from error
             if error.code in {types.INVALID_PARAMS, _RESOURCE_NOT_FOUND}:
-                raise NotFound(f"{self._name} says: {said}") from error
-            raise InvalidRequest(f"{self._name} says: {said}") from error
+                raise NotFound(f"{self._name} says: {message}") from error
+            raise InvalidRequest(f"{self._name} says: {message}") from error
         except Exception as error:  # a wall to the SDK and to answers that are none
             if self._monitor.ended.is_set():
                 raise Unavailable(describe_loss(self._monitor, self._name)) from error

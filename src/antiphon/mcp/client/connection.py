@@ -91,8 +91,8 @@ class ToolCaller:
         try:
             working = await run_within(CallDeadline(self._timeout), call_tool())
             if working is None:
-                said = f"gave no result for {tool} within {self._timeout:g} s; {_PERHAPS}"
-                return self._fault("timed_out", said)
+                text = f"gave no result for {tool} within {self._timeout:g} s; {_PERHAPS}"
+                return self._fault("timed_out", text)
             return results.tool_result(working.result())
         except _BadOutput as error:
             return self._fault("failed", f"gave no valid result for {tool}: {error}")
@@ -131,19 +131,19 @@ class ToolCaller:
             return self._loss_result(tool)
         if error.code == types.URL_ELICITATION_REQUIRED:
             return await self._require_urls(tool, error)
-        said = clean_text(error.message, 2_000)
+        message = clean_text(error.message, 2_000)
         status = self._monitor.http_status
-        if said == _HTTP_ERROR and status is not None:
+        if message == _HTTP_ERROR and status is not None:
             login = "; it wants a login" if status in {401, 403} else ""
             return self._fault("unavailable", f"answered {self._monitor.last_failure}{login}")
         faults: dict[int, tuple[ToolFault, str]] = {
             types.CONNECTION_CLOSED: (
                 "unavailable",
-                f"broke the connection: {said}; {_PERHAPS}",
+                f"broke the connection: {message}; {_PERHAPS}",
             ),
-            types.INVALID_PARAMS: ("invalid_arguments", f"refuses the call: {said}"),
+            types.INVALID_PARAMS: ("invalid_arguments", f"refuses the call: {message}"),
         }
-        return self._fault(*faults.get(error.code, ("failed", f"says: {said}")))
+        return self._fault(*faults.get(error.code, ("failed", f"says: {message}")))
 
     async def _require_urls(self, tool: str, error: MCPError) -> ToolResult:
         """Handle a server that wants a person to open a URL before it accepts this call."""
@@ -158,8 +158,8 @@ class ToolCaller:
         )
 
     def _loss_result(self, tool: str) -> ToolResult:
-        said = f"{describe_loss(self._monitor, self._name)} As to the call of {tool}, {_PERHAPS}."
-        return ToolResult(said, is_error=True, fault="unavailable")
+        text = f"{describe_loss(self._monitor, self._name)} As to the call of {tool}, {_PERHAPS}."
+        return ToolResult(text, is_error=True, fault="unavailable")
 
     def _fault(self, fault: ToolFault, what: str) -> ToolResult:
         return ToolResult(f"{self._name} {what}", is_error=True, fault=fault)

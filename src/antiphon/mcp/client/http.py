@@ -156,12 +156,12 @@ class _Client(httpx2.AsyncClient):
         if response.status_code < 400:
             self._monitor.http_status, self._monitor.last_failure = None, ""
             return
-        said = f"HTTP {response.status_code} {clean_line(response.reason_phrase, 60)}".rstrip()
-        self._monitor.http_status, self._monitor.last_failure = response.status_code, said
+        status = f"HTTP {response.status_code} {clean_line(response.reason_phrase, 60)}".rstrip()
+        self._monitor.http_status, self._monitor.last_failure = response.status_code, status
         if response.status_code == 404 and "mcp-session-id" in request.headers:
             self._monitor.end("the server has forgotten the session")
         elif self._legacy:
-            self._monitor.end(said)
+            self._monitor.end(status)
 
 
 class _Bounded(httpx2.AsyncByteStream):

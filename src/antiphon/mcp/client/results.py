@@ -150,17 +150,17 @@ def describe_end(monitor: SessionMonitor, error: BaseException | None) -> str:
         case AntiphonError() as ours:
             return clean_line(ours.message, 500)
         case MCPError() as refused:
-            said = clean_line(refused.message, 300)
-            return monitor.last_failure or f"it refused the connection: {said}"
+            message = clean_line(refused.message, 300)
+            return monitor.last_failure or f"it refused the connection: {message}"
         case None:
             return monitor.last_failure or CLOSED
         case other:
             return monitor.last_failure or f"{type(other).__name__}: {clean_line(str(other), 300)}"
 
 
-def describe_loss(monitor: SessionMonitor, name: str, said: str = "") -> str:
+def describe_loss(monitor: SessionMonitor, name: str, reason: str = "") -> str:
     """Return a message about a server that is gone, with the last lines of its stderr."""
-    why = describe_end(monitor, None) if monitor.ended.is_set() else said
+    why = describe_end(monitor, None) if monitor.ended.is_set() else reason
     return f"The server {name} is gone: {why}.{stderr_tail(monitor.stderr)}"
 
 

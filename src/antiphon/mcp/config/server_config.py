@@ -93,10 +93,10 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
 
         Includes a digest of command and arguments, or of the URL, but not of credentials.
         """
-        said = msgspec.json.encode((self.command, self.args, self.cwd, self.url))
+        identity = msgspec.json.encode((self.command, self.args, self.cwd, self.url))
         place = urlsplit(self.url)
         name = self.command or f"{place.scheme}://{place.hostname}"
-        return f"{name} ({hashlib.sha256(said).hexdigest()[:16]})"
+        return f"{name} ({hashlib.sha256(identity).hexdigest()[:16]})"
 
     def includes_tool(self, tool: str) -> bool:
         """Return whether the server's tool of this name is used."""

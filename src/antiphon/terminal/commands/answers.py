@@ -154,8 +154,8 @@ async def _raw(chat: CommandContext, words: str) -> None:
 
 async def _find_answer(chat: CommandContext, words: str) -> str:
     """Return the source of an answer, counted from the last."""
-    said = await resume.load_messages(chat.client, chat.state)
-    replies = [each.full_text for each in said if each.role == "assistant"]
+    messages = await resume.load_messages(chat.client, chat.state)
+    replies = [each.full_text for each in messages if each.role == "assistant"]
     answers = [text for text in replies if text.strip()]
     if not answers:
         raise InvalidRequest("There is no answer here yet")

@@ -112,8 +112,8 @@ def _add_files(chat: CommandContext, found: Sequence[AttachedFile]) -> None:
     if not chat.state.attached:
         chat.ui.say("Nothing goes along yet: /attach PATH, or @PATH in a message.", "faint")
         return
-    said = chat_state.describe_files(chat.state.attached)
-    chat.ui.say(f"Goes along with the next message: {said}. /attach clear drops it.", "faint")
+    summary = chat_state.describe_files(chat.state.attached)
+    chat.ui.say(f"Goes along with the next message: {summary}. /attach clear drops it.", "faint")
 
 
 def _parse_paths(words: str) -> list[str]:

@@ -106,8 +106,8 @@ async def _ask_missing(
 
 
 def _field(server: str, argument: PromptArgument) -> Field:
-    said = argument.description or "its prompt wants this"
-    row: Line = (StyledText(f"{server}: {one_line(said)}", "faint"),)
+    description = argument.description or "its prompt wants this"
+    row: Line = (StyledText(f"{server}: {one_line(description)}", "faint"),)
 
     def wrong(text: str) -> str | None:
         return None if text.strip() else "It cannot be empty; Esc sends nothing."
@@ -142,8 +142,8 @@ async def _complete_arguments(
 
 async def _send(chat: CommandContext, filled: FilledPrompt) -> None:
     content = await chat_state.prompt_content(chat.client, filled)
-    said = "".join(part.text for part in content if isinstance(part, Text))
-    lines = resume.user_lines(said, chat.ui.theme)
+    text = "".join(part.text for part in content if isinstance(part, Text))
+    lines = resume.user_lines(text, chat.ui.theme)
     left = len(lines) - SEEN
     if left > 1:
         lines = [*lines[:SEEN], (StyledText(f"  ({left} more lines)", "faint"),)]
@@ -157,8 +157,8 @@ async def _send(chat: CommandContext, filled: FilledPrompt) -> None:
 async def _list_prompts(chat: CommandContext, words: str) -> None:
     known = [each for name, each in chat.prompt_commands.items() if name.startswith(words)]
     if not known:
-        said = f"{words} has no prompts here." if words else "No server here has prompts."
-        chat.ui.say(said, "faint")
+        text = f"{words} has no prompts here." if words else "No server here has prompts."
+        chat.ui.say(text, "faint")
         return
     chat.ui.show_rows(
         (StyledText(f"  {clean(each.usage)}  ", "mark"), StyledText(each.meaning, "faint"))

@@ -62,8 +62,8 @@ async def _list_resources(chat: CommandContext, server: str) -> None:
             listed = await servers.resources(server)
             templates = await servers.resource_templates(server)
     except TimeoutError:
-        said = f"{server} did not list its resources within {LISTING_SECONDS:g} s."
-        chat.ui.say(said, "warning")
+        text = f"{server} did not list its resources within {LISTING_SECONDS:g} s."
+        chat.ui.say(text, "warning")
         return
     except AntiphonError as problem:
         chat.ui.say(f"{server}: {problem.told}", "warning")
@@ -275,8 +275,8 @@ class ServerAnnouncer:
         """Print why these servers cannot be started at all, and list them beside the others."""
         self._servers.unusable = states
         for state in states:
-            said = f"The MCP server {state.server} cannot be used: {state.why}"
-            self._ui.say(said, "warning")
+            text = f"The MCP server {state.server} cannot be used: {state.why}"
+            self._ui.say(text, "warning")
 
     def on_change(self, state: ServerState) -> None:
         """Print a change of a server's state or tools."""
@@ -295,11 +295,11 @@ class ServerAnnouncer:
     def _announce_ready(self, state: ServerState) -> None:
         tools = self._tools[state.server] = self._servers.tools_of(state.server)
         again = "there again" if state.restarts else "there"
-        said = f"{state.server} is {again}: {count_noun(len(tools), 'tool')}"
+        text = f"{state.server} is {again}: {count_noun(len(tools), 'tool')}"
         if "prompts" not in state.capabilities:
-            self._ui.say(said, "faint")
+            self._ui.say(text, "faint")
             return
-        task = asyncio.create_task(self._announce_with_prompts(state.server, said))
+        task = asyncio.create_task(self._announce_with_prompts(state.server, text))
         self._listing.add(task)
         task.add_done_callback(self._listing.discard)
 
@@ -313,14 +313,14 @@ class ServerAnnouncer:
             ("gone", [name for name in before if name not in now]),
             ("changed", changed),
         )
-        said = "; ".join(
+        text = "; ".join(
             f"{what}: {', '.join(names[:NAMED])}"
             f"{f' and {len(names) - NAMED} more' if len(names) > NAMED else ''}"
             for what, names in news
             if names
         )
-        if said:
-            self._ui.say(f"{state.server} has other tools now; {said}", "faint")
+        if text:
+            self._ui.say(f"{state.server} has other tools now; {text}", "faint")
 
     def _announce_gone(self, state: ServerState, before: ServerState | None) -> None:
         self._forget_prompts(state.server)
@@ -337,20 +337,20 @@ class ServerAnnouncer:
         for line in state.stderr[-LAST_WORDS:]:
             self._ui.say(f"    {line}", "faint")
 
-    async def _announce_with_prompts(self, server: str, said: str) -> None:
+    async def _announce_with_prompts(self, server: str, text: str) -> None:
         """Announce the server once its prompts are commands, so that they can be typed."""
         try:
             async with asyncio.timeout(PROMPT_SECONDS):
                 listed = await self._servers.require().prompts(server)
         except (AntiphonError, TimeoutError) as problem:
-            self._ui.say(f"{said}; its prompts are not known: {problem}", "faint")
+            self._ui.say(f"{text}; its prompts are not known: {problem}", "faint")
             return
         self._forget_prompts(server)
         learnt = list(prompts.prompt_commands(server, listed))
         for command in learnt:
             self._commands.setdefault(command.name, command)
         more = f", {count_noun(len(learnt), 'prompt')}" if learnt else ""
-        self._ui.say(f"{said}{more}", "faint")
+        self._ui.say(f"{text}{more}", "faint")
 
     def _forget_prompts(self, server: str) -> None:
         for name in [name for name in self._commands if name.partition(".")[0] == server]:

@@ -95,8 +95,8 @@ async def _complete_models(chat: CommandContext, begun: str) -> AsyncIterator[tu
 async def _set_instructions(chat: CommandContext, words: str) -> None:
     match words:
         case "":
-            said = "The model is told nothing beforehand. /system TEXT changes that."
-            chat.ui.say(chat.state.system or said, "" if chat.state.system else "faint")
+            unset = "The model is told nothing beforehand. /system TEXT changes that."
+            chat.ui.say(chat.state.system or unset, "" if chat.state.system else "faint")
         case "clear":
             chat.state.system = None
             chat.ui.say("From your next message on the model is told nothing more.", "faint")
@@ -151,15 +151,15 @@ def _usage_row(name: str, runs: Sequence[Run]) -> tuple[str, str, str, str, str,
 
 
 async def _show_context(chat: CommandContext, words: str) -> None:
-    said = await resume.load_messages(chat.client, chat.state)
+    messages = await resume.load_messages(chat.client, chat.state)
     chat.state.window = await chat_state.find_window(chat.client, chat.state)
-    for line in (*_describe_messages(said), *_describe_tokens(chat)):
+    for line in (*_describe_messages(messages), *_describe_tokens(chat)):
         chat.ui.say(line, "faint")
 
 
-def _describe_messages(said: Sequence[Message]) -> Iterator[str]:
-    yield f"{count_noun(len(said), 'message')} in this thread."
-    summary = current_summary(said)
+def _describe_messages(messages: Sequence[Message]) -> Iterator[str]:
+    yield f"{count_noun(len(messages), 'message')} in this thread."
+    summary = current_summary(messages)
     if summary is None:
         yield "No summary stands in for any of them."
     else:
@@ -188,8 +188,8 @@ async def _compact(chat: CommandContext, words: str) -> None:
         case "":
             chat.state.uncompacted.discard(chat.state.thread_id)
             if await conversation_processor.compact(chat.client, chat.ui, chat.state) is None:
-                said = "There is nothing to sum up: the last two exchanges are always told whole."
-                chat.ui.say(said, "faint")
+                text = "There is nothing to sum up: the last two exchanges are always told whole."
+                chat.ui.say(text, "faint")
         case "undo":
             await chat.client.uncompact(chat.state.thread_id)
             chat.state.uncompacted.add(chat.state.thread_id)

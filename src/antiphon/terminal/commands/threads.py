@@ -41,8 +41,8 @@ async def _list_threads(chat: CommandContext, words: str) -> None:
     page = await chat.client.transport.send(chat.state.next_listing)
     found = [thread for thread in page.data if thread.messages]
     if not found and not going_on:
-        said = f"No thread has {words!r} in it." if words else "There is no thread yet."
-        chat.ui.say(said, "faint")
+        text = f"No thread has {words!r} in it." if words else "There is no thread yet."
+        chat.ui.say(text, "faint")
     rows = [
         _row(number, each, chat)
         for number, each in enumerate(found, len(chat.state.listed_threads) + 1)
@@ -157,8 +157,8 @@ async def _current_thread(chat: CommandContext) -> Thread:
 
 async def _fork(chat: CommandContext, words: str) -> None:
     here = await _current_thread(chat)
-    said = await resume.load_messages(chat.client, chat.state)
-    branch = await _create_branch(chat, here, said, words)
+    messages = await resume.load_messages(chat.client, chat.state)
+    branch = await _create_branch(chat, here, messages, words)
     chat.state.enter_thread(branch)
     chat.ui.say(
         f"This is a branch now, with {_message_count(branch)}. /resume {here.id} goes back.",
@@ -167,20 +167,20 @@ async def _fork(chat: CommandContext, words: str) -> None:
 
 
 async def _create_branch(
-    chat: CommandContext, here: Thread, said: Sequence[Message], words: str
+    chat: CommandContext, here: Thread, messages: Sequence[Message], words: str
 ) -> Thread:
     if words:
         return await thread_families.branch_before(
-            chat.client, _own_message(said, words), replace=False
+            chat.client, _own_message(messages, words), replace=False
         )
-    if said:
-        return await thread_families.branch_after(chat.client, said[-1], replace=False)
+    if messages:
+        return await thread_families.branch_after(chat.client, messages[-1], replace=False)
     return await chat.client.fork_thread(here.id)
 
 
-def _own_message(said: Sequence[Message], words: str) -> Message:
+def _own_message(messages: Sequence[Message], words: str) -> Message:
     """Return the user's own message with this number, counted from the last."""
-    own = [message for message in said if message.role == "user"]
+    own = [message for message in messages if message.role == "user"]
     if not own:
         raise InvalidRequest(NOTHING_SAID)
     if not words.isdecimal() or not 0 < int(words) <= len(own):
@@ -193,8 +193,8 @@ def _own_message(said: Sequence[Message], words: str) -> Message:
 
 
 async def _undo(chat: CommandContext, words: str) -> None:
-    said = await resume.load_messages(chat.client, chat.state)
-    message = _last_own_message(said)
+    messages = await resume.load_messages(chat.client, chat.state)
+    message = _last_own_message(messages)
     before = message.thread_id
     branch = await thread_families.branch_before(chat.client, message)
     chat.state.enter_thread(branch)
@@ -208,17 +208,17 @@ async def _undo(chat: CommandContext, words: str) -> None:
     )
 
 
-def _last_own_message(said: Sequence[Message]) -> Message:
-    for message in reversed(said):
+def _last_own_message(messages: Sequence[Message]) -> Message:
+    for message in reversed(messages):
         if message.role == "user":
             return message
     raise InvalidRequest(NOTHING_SAID)
 
 
 async def _retry(chat: CommandContext, words: str) -> None:
-    said = await resume.load_messages(chat.client, chat.state)
-    message = _last_own_message(said)
-    if message is not said[-1]:
+    messages = await resume.load_messages(chat.client, chat.state)
+    message = _last_own_message(messages)
+    if message is not messages[-1]:
         chat.state.enter_thread(await thread_families.branch_after(chat.client, message))
     chat.ui.say("Another answer:", "faint")
     await chat.send(None)

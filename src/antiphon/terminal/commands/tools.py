@@ -40,8 +40,8 @@ async def _list_tools(chat: CommandContext, words: str) -> None:
     wanted = words.casefold()
     found = [tool for tool in tools if wanted in f"{tool.spec.name} {_summary(tool)}".casefold()]
     if not found:
-        said = f"No tool has {words!r} in it." if words else NONE
-        chat.ui.say(said, "faint")
+        text = f"No tool has {words!r} in it." if words else NONE
+        chat.ui.say(text, "faint")
         return
     for server, group in groupby(found, key=lambda tool: tool.server):
         _show_group(chat, server, list(group), by)
@@ -248,8 +248,8 @@ def _rule_lines(consent: Consent) -> Iterator[Line]:
         ("runs", consent.rules.allow),
     ):
         if patterns:
-            said = clean(", ".join(patterns))
-            yield (StyledText(f"{verdict} by the settings: ", "faint"), StyledText(said))
+            listed = clean(", ".join(patterns))
+            yield (StyledText(f"{verdict} by the settings: ", "faint"), StyledText(listed))
 
 
 def _row(number: int, granted: ActiveGrant, now: ToolIdentity | None) -> Line:

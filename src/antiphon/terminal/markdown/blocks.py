@@ -229,9 +229,9 @@ class Blocks:
         if line.indent >= CODE_INDENT:
             self._start(Indented(), depth, line)
         elif heading := _HEADING.fullmatch(text):
-            level, said = len(heading[1]), _CLOSING.sub("", heading[2] or "")
+            level, title = len(heading[1]), _CLOSING.sub("", heading[2] or "")
             where, gap = self._place(depth)
-            self._out.append(Heading(where=where, gap=gap, level=level, text=said.strip(" \t")))
+            self._out.append(Heading(where=where, gap=gap, level=level, text=title.strip(" \t")))
         elif fence := _FENCE.fullmatch(text):
             mark, info = fence[1] or fence[3], fence[2] or fence[4] or ""
             self._start(Fence(mark=mark, info=info.strip(), indent=line.indent), depth)

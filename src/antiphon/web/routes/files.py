@@ -94,7 +94,7 @@ def _read_form_file(most: int) -> tuple[str, str, bytes]:
     content = files[0].stream.read(most + 1)
     if len(content) > most:
         raise TooLarge("The file is too large.", expected=f"at most {most} bytes")
-    said = files[0].mimetype
+    declared = files[0].mimetype
     if (media_type := image_type(content)) is None:  # the bytes are no image, whatever is declared
-        media_type = BYTES if said in IMAGE_TYPES else sanitize.parse_media_type(said)
+        media_type = BYTES if declared in IMAGE_TYPES else sanitize.parse_media_type(declared)
     return plain_name(files[0].filename or ""), media_type, content

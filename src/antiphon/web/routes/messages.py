@@ -86,8 +86,8 @@ def resume_thread_stream(thread_id: str) -> Response:
 def stream_run(run_id: str) -> Response:
     """Stream the run after the cursor in `?after=` or `Last-Event-ID`, else from its start."""
     sdk, run = _sdk_version(), current_site().run(current_client().get_run(run_id))
-    told = request.args.get("after") or request.headers.get("Last-Event-ID")
-    after = framing.parse_cursor(told, run.id) if told else None
+    cursor = request.args.get("after") or request.headers.get("Last-Event-ID")
+    after = framing.parse_cursor(cursor, run.id) if cursor else None
     if after is not None:
         current_site().run(check_cursor(current_site(), current_user(), after))
     return stream_response(lambda: _resume_stream(run, sdk, after))
@@ -113,7 +113,7 @@ def answer_approval(run_id: str, call_id: str) -> Response:
     if verdict.approved and verdict.arguments is not None:
         # Refuse arguments that are not a JSON object.
         decode_json(verdict.arguments.encode(), dict[str, Any])
-    said = ConsentAnswer(
+    answer = ConsentAnswer(
         allowed=verdict.approved,
         keep=verdict.keep,
         scope=verdict.scope,
@@ -122,7 +122,7 @@ def answer_approval(run_id: str, call_id: str) -> Response:
     )
 
     async def give_answer() -> None:
-        relay.answer(call_id, verdict.args_hash, said)
+        relay.answer(call_id, verdict.args_hash, answer)
 
     current_site().run(give_answer())
     return json_response({"state": "approved" if verdict.approved else "refused"})

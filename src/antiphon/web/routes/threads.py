@@ -362,11 +362,11 @@ async def _runs(client: AsyncClient, thread_id: str, begin: int) -> list[Run]:
 
 
 async def _ui_messages(client: AsyncClient, entries: Sequence[Entry]) -> list[UIMessage]:
-    said = [message for entry in entries for message in entry.messages]
+    messages = [message for entry in entries for message in entry.messages]
 
     async def get_files() -> dict[str, Upload]:
         files: dict[str, Upload] = {}
-        for file_id in {file_id for message in said for file_id in file_ids(message)}:
+        for file_id in {file_id for message in messages for file_id in file_ids(message)}:
             with suppress(NotFound):  # deleted since
                 files[file_id] = await client.get_file(file_id)
         return files

@@ -163,8 +163,8 @@ class AgUi:
     ) -> Sequence[bytes]:
         """Return frames for a question about a call of a tool on this side; the run goes on."""
         known: dict[str, Any] = {} if about is None else msgspec.to_builtins(about)
-        said = {**known, "approvalId": approval_id, "state": "requested"}
-        return self._aside("approval", tool_call_id, **said)
+        approval = {**known, "approvalId": approval_id, "state": "requested"}
+        return self._aside("approval", tool_call_id, **approval)
 
     def approval_given(self, tool_call_id: str) -> Sequence[bytes]:
         """Return frames for an approval. A refusal appears as the call's output."""
@@ -175,12 +175,12 @@ class AgUi:
         self._theirs = None
         return [frame(ag.RunErrorEvent(message=clean(fault.message), code=fault.code))]
 
-    def _aside(self, name: str, tool_call_id: str, **said: Any) -> Sequence[bytes]:
+    def _aside(self, name: str, tool_call_id: str, **fields: Any) -> Sequence[bytes]:
         call = self._calls.get(tool_call_id)
         if call is None or self._theirs is None or self._behind:
             return []
         named = {"toolCallId": tool_call_id, "toolName": call.name}
-        return [frame(ag.Custom(name=f"antiphon.{name}", value={**named, **said}))]
+        return [frame(ag.Custom(name=f"antiphon.{name}", value={**named, **fields}))]
 
     # Frames.
 

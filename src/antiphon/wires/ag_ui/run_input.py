@@ -162,9 +162,9 @@ def _part(part: Json) -> str:
 
 def _output(sent: Json) -> ClientOutput:
     output = convert(sent, _ToolMessage)
-    said = _text(output.content)
+    text = _text(output.content)
     return ClientOutput(
-        output.tool_call_id, said or output.error or "", is_error=bool(output.error)
+        output.tool_call_id, text or output.error or "", is_error=bool(output.error)
     )
 
 

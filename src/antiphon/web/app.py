@@ -1,12 +1,20 @@
-"""The web chat as a Flask application and as an ASGI application."""
+"""The web chat as a Flask application and as an ASGI application, and its page.
+
+The page is a shell without data, and its files under versioned addresses.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import mimetypes
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import cache
+from importlib.resources import files as resource_files
+from pathlib import Path
 from secrets import token_hex
 
-from flask import Flask, Response, request
+from flask import Blueprint, Flask, Response, abort, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
 
 from antiphon.api import problems
@@ -17,16 +25,26 @@ from antiphon.types import errors
 from antiphon.types.errors import AntiphonError
 from antiphon.web import guard, session
 from antiphon.web.bridge import Bridge, BridgeTimeouts, Scope, peer
-from antiphon.web.http import problem_response
-from antiphon.web.routes import admin, assistants, files, login, me, messages, page, threads
+from antiphon.web.http import json_response, problem_response
+from antiphon.web.routes import admin, assistants, login, me, messages, threads
 from antiphon.web.session import EXTENSION, WebState
 from antiphon.web.site import Site, open_site
 
 MAX_REQUEST_BYTES = 32 * 2**20
 """Largest request in bytes: an upload and the form around it."""
 
+STATIC = Path(str(resource_files("antiphon.web"))) / "static"
+SHELL = Path(str(resource_files("antiphon.web"))) / "templates" / "shell.html"
+FOREVER = {"cache-control": "public, max-age=31536000, immutable"}
+NO_PAGES = ("/api/", "/static/")
+NO_CACHE = {"cache-control": "no-cache"}
+TYPES = {".mjs": "text/javascript", ".js": "text/javascript", ".json": "application/json"}
+
+page = Blueprint("page", __name__)
+
 BLUEPRINTS = [
-    module.routes for module in (page, me, messages, threads, files, assistants, admin, login)
+    page,
+    *(module.routes for module in (me, messages, threads, assistants, admin, login)),
 ]
 
 
@@ -50,7 +68,7 @@ def _handle_http_error(error: HTTPException) -> Response:
     """Return the problem document for a request that Flask refuses."""
     match error:
         case NotFound():
-            return page.not_found_page() or problem_response(
+            return not_found_page() or problem_response(
                 errors.NotFound("There is nothing at this address.")
             )
         case MethodNotAllowed():
@@ -70,6 +88,74 @@ def _handle_exception(fault: Exception) -> Response:
     route = request.url_rule.rule if request.url_rule else "an unknown address"
     return problem_response(
         problems.internal_error(fault, token_hex(8), f"{request.method} {route}")
+    )
+
+
+# The page.
+
+
+@page.get("/")
+@page.get("/t/<thread_id>")
+@page.get("/assistants")
+@page.get("/assistants/<assistant_id>")
+@page.get("/a/<token>")
+@page.get("/admin")
+@page.get("/admin/<section>")
+@page.get("/login")
+def get_page(**_: str) -> Response:
+    """Return the shell, the same for every address; the page loads its data itself."""
+    shell = SHELL.read_text(encoding="utf-8").replace("{{ assets }}", f"/static/{version()}")
+    return Response(shell, headers=NO_CACHE, content_type="text/html; charset=utf-8")
+
+
+def not_found_page() -> Response | None:
+    """Return the page with status 404; None if the client is not a browser that opens a page."""
+    on_its_way = request.method == "GET" and request.accept_mimetypes.accept_html
+    if not on_its_way or request.path.startswith(NO_PAGES) or not request.headers.get("accept"):
+        return None
+    shell = get_page()
+    shell.status_code = 404
+    return shell
+
+
+@page.get("/static/<asked>/<path:name>")
+def get_asset(asked: str, name: str) -> Response:
+    """Return a file of the page; 404 for another version, whose page must reload."""
+    if asked != version() or name not in _assets():
+        abort(404)
+    content = (STATIC / name).read_bytes()
+    suffix = Path(name).suffix
+    kind = TYPES.get(suffix) or mimetypes.guess_type(name)[0] or "application/octet-stream"
+    return Response(content, headers=FOREVER, content_type=f"{kind}; charset=utf-8")
+
+
+@page.get("/healthz")
+def get_health() -> Response:
+    """Return that this process is alive, for probes of an orchestrator."""
+    return json_response({"status": "ok"})
+
+
+@page.get("/favicon.ico")
+def get_icon() -> Response:
+    """Return no content: browsers ask for this icon, and the shell names another."""
+    return Response(status=204)
+
+
+@cache
+def version() -> str:
+    """Return a digest over all files, used as the version of all: modules import each other without
+    it.
+    """
+    digest = hashlib.sha256()
+    for name in sorted(_assets()):
+        digest.update(name.encode() + b"\0" + (STATIC / name).read_bytes())
+    return digest.hexdigest()[:16]
+
+
+@cache
+def _assets() -> frozenset[str]:
+    return frozenset(
+        file.relative_to(STATIC).as_posix() for file in STATIC.rglob("*") if file.is_file()
     )
 
 

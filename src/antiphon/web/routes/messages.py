@@ -1,12 +1,14 @@
-"""Messages and streams of runs: `POST /api/messages/process`, and reconnecting to a stream.
+"""Messages, their attachments, and streams of runs.
 
-The view does steps 2 to 6 of the flow (docs/flows/web.md). The relay's `generate_chunks` does 7 to
-24, and outlives the request.
+The view of `POST /api/messages/process` does steps 2 to 6 of the flow (docs/flows/web.md). The
+relay's `generate_chunks` does 7 to 24, and outlives the request.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Coroutine
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -14,22 +16,36 @@ from flask import Blueprint, Response, request
 from msgspec import Meta
 
 from antiphon.api.operation import convert
+from antiphon.client.async_transport import AsyncPieces
 from antiphon.client.thread_families import find_newest_run
+from antiphon.engine import sanitize
 from antiphon.tools.questions import ConsentAnswer
-from antiphon.types.errors import InvalidRequest, NotFound
+from antiphon.types.errors import InvalidRequest, NotFound, TooLarge
+from antiphon.types.messages import Upload
 from antiphon.types.runs import Run
 from antiphon.web import other_clients, streamed_responses
-from antiphon.web.http import decode_json, json_response, read_json
+from antiphon.web.http import (
+    BYTES,
+    decode_json,
+    image_type,
+    json_response,
+    read_json,
+    read_query,
+)
 from antiphon.web.other_clients import handle_ag_ui, handle_use_chat
 from antiphon.web.relay import Relay
 from antiphon.web.runs import Frames, PostedMessage, check_cursor, resume_stream, submit
 from antiphon.web.session import current_client, current_site, current_user
-from antiphon.web.streamed_responses import stream_response
+from antiphon.web.streamed_responses import prepend, send_file, stream_response
 from antiphon.wires import framing
 from antiphon.wires.ai_sdk.parts import Sdk
 from antiphon.wires.framing import Cursor
 
 routes = Blueprint("messages", __name__)
+
+FORM_FIELD = "file"
+DEFAULT_NAME = "file"
+IMAGE_TYPES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
 
 
 class ApprovalAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -161,3 +177,82 @@ def _sdk_version() -> Sdk:
                 expected="sdk=5, 6 or 7",
                 received=other[:20],
             )
+
+
+# Attachments: uploaded by a form, downloaded as files.
+
+
+class UploadedFile(msgspec.Struct, frozen=True):
+    """File that was uploaded; `size` in bytes."""
+
+    id: str
+    name: str
+    media_type: str
+    size: int
+
+
+class FileQuery(msgspec.Struct, frozen=True):
+    """Query of a download; `inline=1` shows an image in place."""
+
+    inline: Literal["0", "1"] = "0"
+
+
+@routes.post("/api/files")
+def upload_file() -> Response:
+    """Store the one file of the form for the user."""
+    name, media_type, content = _read_form_file(current_site().settings.max_body)
+    upload = current_site().run(current_client().upload_file(content, name, media_type))
+    return json_response(UploadedFile(upload.id, upload.name, upload.media_type, upload.size), 201)
+
+
+@routes.get("/api/files/<file_id>")
+def get_file(file_id: str) -> Response:
+    """Send the file to be saved, or with `?inline=1` an image to be shown."""
+    asked, site, client = read_query(FileQuery), current_site(), current_client()
+
+    async def open_file() -> tuple[Upload, bytes, AsyncPieces]:
+        upload = await client.get_file(file_id)
+        pieces = client.transport.read_file(file_id)
+        return upload, await anext(pieces, b""), pieces
+
+    upload, first, pieces = site.run(open_file())
+    if request.method == "HEAD":
+        site.run(pieces.aclose())
+    kind = image_type(first) if asked.inline == "1" else None
+    name, content = plain_name(upload.name), partial(prepend, first, pieces)
+    return send_file(name, content, kind or BYTES, is_attachment=kind is None, size=upload.size)
+
+
+def plain_name(given: str) -> str:
+    """Return the last segment of a path, without invisible and direction-changing characters."""
+    last = re.split(r"[/\\]", sanitize.sanitize_text(given))[-1]
+    name = "".join(letter for letter in last if letter.isprintable()).strip(". ")
+    return _shorten(name) or DEFAULT_NAME
+
+
+def _shorten(name: str) -> str:
+    """Cut the name to its longest length, and keep its extension."""
+    if len(name) <= sanitize.MAX_NAME:
+        return name
+    stem, _, ending = name.rpartition(".")
+    if not stem or len(ending) > 16:
+        return name[: sanitize.MAX_NAME]
+    return f"{stem[: sanitize.MAX_NAME - len(ending) - 1]}.{ending}"
+
+
+def _read_form_file(most: int) -> tuple[str, str, bytes]:
+    """Return name, media type and bytes of the file in the form."""
+    files = request.files.getlist(FORM_FIELD)
+    if len(files) != 1:
+        raise InvalidRequest(
+            "The form does not hold one file.",
+            expected=f"one field `{FORM_FIELD}` with a filename",
+            received=f"{len(files)} of them",
+        )
+    content = files[0].stream.read(most + 1)
+    if len(content) > most:
+        raise TooLarge("The file is too large.", expected=f"at most {most} bytes")
+    declared = files[0].mimetype
+    if (media_type := image_type(content)) is None:  # the bytes are no image, whatever is declared
+        media_type = BYTES if declared in IMAGE_TYPES else sanitize.parse_media_type(declared)
+    return plain_name(files[0].filename or ""), media_type, content

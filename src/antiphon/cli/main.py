@@ -74,7 +74,7 @@ def _dispatch(arguments: Sequence[str]) -> int:
 
 
 def _open_closed_streams() -> None:
-    """Open closed standard streams on the null device, lest a database gets their number."""
+    """Open closed standard streams on the null device, so that no database gets their number."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             nowhere = os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
@@ -95,7 +95,7 @@ def _drop_unread_notes() -> None:
 
 
 def _print_error(text: str) -> None:
-    with suppress(OSError):  # nobody can be told
+    with suppress(OSError):  # stderr has no reader
         print(f"antiphon: {text}", file=sys.stderr, flush=True)
 
 

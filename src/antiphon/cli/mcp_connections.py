@@ -147,7 +147,7 @@ async def _wait_until_quiet(news: asyncio.Event) -> None:
                 except TimeoutError:
                     return
     except TimeoutError:
-        return  # it tells without end; what it has offered so far is shown
+        return  # its announcements do not end; what it has offered so far is shown
 
 
 async def _probe_result(

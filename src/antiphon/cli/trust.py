@@ -28,7 +28,7 @@ from antiphon.settings.trust import FolderFile, digest, place
 from antiphon.types.errors import AntiphonError, InvalidRequest
 from antiphon.types.terminal_safe import clean
 
-# Show a person what a folder's file says, and have them trust it or not.
+# Show a file of a folder to a person, and ask whether to trust it.
 
 
 try:

@@ -139,7 +139,7 @@ class ChatDisplayManager:
             self.paint()
 
     def paint(self, *lines: Line) -> None:
-        """Paint now. `said` are further lines to print above, such as the output of a command."""
+        """Paint now. `lines` are further lines to print above, such as the output of a command."""
         if self._suspended or self._is_resizing():
             if lines:
                 self._unpainted += (*self._frame(0, self._clock()).finished, *lines)

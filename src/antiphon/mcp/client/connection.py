@@ -329,7 +329,7 @@ class Connection:
                     group.start_soon(_cancel_when, self._filter.changed, group.cancel_scope)
                     async with self._client.listen(**wanted) as changes:
                         pause = FIRST_PAUSE
-                        self._stale.set()  # what changed before this is not told again
+                        self._stale.set()  # earlier changes are not announced again
                         async for event in changes:
                             if isinstance(event, ResourceUpdated):
                                 self._host.resource_updated(self.config.name, event.uri)

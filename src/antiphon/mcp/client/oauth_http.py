@@ -204,7 +204,7 @@ class LoginCallback:
                 writer.write(_page(status, words))
                 await writer.drain()
         except (OSError, TimeoutError, EOFError, asyncio.LimitOverrunError):
-            pass  # who says nothing sensible is told nothing
+            pass  # an incomplete or oversized request gets no response
         finally:
             writer.close()
 

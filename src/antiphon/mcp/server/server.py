@@ -326,7 +326,7 @@ class _Lines:
         reader = asyncio.StreamReader(limit=LONGEST_LINE)
         own = os.dup(0)
         nothing = os.open(os.devnull, os.O_RDONLY)
-        os.dup2(nothing, 0)  # a tool that reads stdin shall not read the protocol
+        os.dup2(nothing, 0)  # a tool that reads stdin must not read the protocol
         os.close(nothing)
         pipe = os.fdopen(own, "rb", buffering=0)
         loop = asyncio.get_running_loop()

@@ -87,7 +87,7 @@ class People(_AccessCommand):
             case "add":
                 create = operations.CreatePerson(args.name, args.role, _read_password(args))
                 person = await accounts.create(create, Principal())
-                note(f"{person.name} ({person.id}) may log in, as {_a(person.role)}.")
+                note(f"{person.name} ({person.id}) may log in, as {_with_article(person.role)}.")
             case "list":
                 head = ("id", "name", "role", "state", "made", "logged in")
                 people = await store.people()
@@ -101,7 +101,7 @@ class People(_AccessCommand):
                 person = await accounts.find(args.name)
                 update = operations.UpdatePerson(person.id, role=args.role)
                 changed = await accounts.update(update, Principal())
-                note(f"{changed.name} is {_a(changed.role)}.")
+                note(f"{changed.name} is {_with_article(changed.role)}.")
             case _:
                 person = await accounts.find(args.name)
                 await accounts.delete(person.id, Principal())
@@ -137,7 +137,7 @@ def _read_password(args: Namespace) -> str:
     return password
 
 
-def _a(role: Role) -> str:
+def _with_article(role: Role) -> str:
     return "an admin" if role == "admin" else "a user"
 
 

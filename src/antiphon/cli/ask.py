@@ -204,8 +204,8 @@ def ask_once(question: AskRequest, settings: Settings) -> int:
     speech = _answer_writer(question, settings)
     with redirect_stdout(sys.stderr):  # tools may print; stdout is the answer's
         tools = [function for spec in question.tools for function in load(spec, settings)]
-        options = _options(question, settings)
-        message = _message(question)
+        options = _build_options(question, settings)
+        message = _read_message(question)
         return run_interruptibly(lambda: _ask(message, tools, options, speech, question, settings))
 
 
@@ -265,7 +265,7 @@ async def _ask(
         if note_missing_servers(question.require, servers):
             return SERVER_MISSING
         if question.last:
-            options["thread_id"] = await _last_thread(client)
+            options["thread_id"] = await _find_last_thread(client)
         refusals = RefusalNotes(settings)
 
         def watch(happening: ToolEvent) -> None:
@@ -321,7 +321,7 @@ async def _note_start(
         note("antiphon: --raw-output: what the model writes may act on this terminal")
 
 
-async def _last_thread(client: AsyncClient) -> str:
+async def _find_last_thread(client: AsyncClient) -> str:
     newest = await find_newest_run(client)
     if newest is None:
         raise InvalidRequest(
@@ -340,7 +340,7 @@ async def _cancel(client: AsyncClient, run_id: str | None) -> None:
         note(f"antiphon: the run {run_id} could not be cancelled: {error}")
 
 
-def _message(question: AskRequest) -> PreparedMessage:
+def _read_message(question: AskRequest) -> PreparedMessage:
     """Return the text with its files and piped input; only the text can name files."""
     text = " ".join(word for word in question.words if word != "-")
     prepared = prepare_message(text, question.files)
@@ -363,7 +363,7 @@ def _message(question: AskRequest) -> PreparedMessage:
     return prepared
 
 
-def _options(question: AskRequest, settings: Settings) -> Options:
+def _build_options(question: AskRequest, settings: Settings) -> Options:
     options = question.options.copy()
     if question.thread:
         options["thread_id"] = question.thread

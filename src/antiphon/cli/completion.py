@@ -283,7 +283,8 @@ def run(args: Namespace, loaded: LoadedSettings) -> int:
 def _build_tree() -> CommandNode:
     """Return the tree of commands; its root has the flags of the chat."""
     below = tuple(
-        _node(("antiphon", name), meaning, build_parser(name)) for name, meaning in COMMANDS.items()
+        _build_node(("antiphon", name), meaning, build_parser(name))
+        for name, meaning in COMMANDS.items()
     )
     chat = next(each for each in below if each.words[-1] == "chat")
     about = (Flag((name,), "", None) for name in ABOUT)
@@ -292,7 +293,7 @@ def _build_tree() -> CommandNode:
     return CommandNode(("antiphon",), "", flags, below)
 
 
-def _node(words: tuple[str, ...], meaning: str, parser: ArgumentParser) -> CommandNode:
+def _build_node(words: tuple[str, ...], meaning: str, parser: ArgumentParser) -> CommandNode:
     flags: list[Flag] = []
     below: list[CommandNode] = []
     for action in parser._actions:  # argparse offers no other way to list them
@@ -300,14 +301,14 @@ def _node(words: tuple[str, ...], meaning: str, parser: ArgumentParser) -> Comma
             actions: Any = action
             meanings = {each.dest: each.help or "" for each in actions._choices_actions}
             for name, subparser in actions.choices.items():
-                below.append(_node((*words, name), meanings.get(name, ""), subparser))
+                below.append(_build_node((*words, name), meanings.get(name, ""), subparser))
         elif action.option_strings and action.help is not SUPPRESS:
             names = tuple(action.option_strings)
-            flags.append(Flag(names, _one_line(action.help or ""), _values(action)))
+            flags.append(Flag(names, _one_line(action.help or ""), _value_choices(action)))
     return CommandNode(words, _one_line(meaning), tuple(flags), tuple(below))
 
 
-def _values(action: Action) -> Values | None:
+def _value_choices(action: Action) -> Values | None:
     if action.nargs == 0:
         return None
     if action.choices is not None:

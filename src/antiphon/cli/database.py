@@ -78,18 +78,18 @@ async def _move(source: str, target: str, *, check: bool) -> None:
             )
         there = await stack.enter_async_context(open_dump(target, new=not check))
         if there is None:
-            _tell_plan(Plan(await here.count_rows(), 0), source, target)
+            _print_plan(Plan(await here.count_rows(), 0), source, target)
         elif check:
-            _tell_plan(await plan_copy(here, there), source, target)
+            _print_plan(await plan_copy(here, there), source, target)
         else:
             with ProgressBar(sys.stderr, "rows") as bar:
                 plan = await copy_database(here, there, lambda step: bar.show(*step))
             there_now = f"{plan.rows:,} rows are in {_display_name(target)}"
             note(f"{there_now}, and equal to those they came from.")
-            note(_next_step(plan, target))
+            note(_describe_next_step(plan, target))
 
 
-def _tell_plan(plan: Plan, source: str, target: str) -> None:
+def _print_plan(plan: Plan, source: str, target: str) -> None:
     for name, count in plan.counts.items():
         if count:
             print(f"{name:14} {count:,}")
@@ -98,7 +98,7 @@ def _tell_plan(plan: Plan, source: str, target: str) -> None:
     note(f"{plan.rows:,} rows can be moved {names}{begun}.")
 
 
-def _next_step(plan: Plan, target: str) -> str:
+def _describe_next_step(plan: Plan, target: str) -> str:
     advice = f"Name it from now on: --database {_display_name(target)}, or ANTIPHON_DATABASE."
     if plan.counts["provider_keys"]:
         advice += (

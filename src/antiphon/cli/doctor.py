@@ -82,7 +82,7 @@ def run(args: Namespace, loaded: LoadedSettings) -> int:
     """Run all checks and print the findings; return 1 if something is broken."""
     # The rows say what a log would, which without a handler goes to stderr.
     logging.getLogger("antiphon").addHandler(logging.NullHandler())
-    findings = asyncio.run(_all(loaded))
+    findings = asyncio.run(_run_checks(loaded))
     if args.json:
         print_json(findings)
     else:
@@ -95,26 +95,26 @@ def run(args: Namespace, loaded: LoadedSettings) -> int:
 
 def rows(loaded: LoadedSettings) -> Sequence[tuple[str, str, str, str]]:
     """Return state, subject, finding and remedy of each check; for a thread without event loop."""
-    findings = asyncio.run(_all(loaded))
+    findings = asyncio.run(_run_checks(loaded))
     return [(each.state, each.about, each.found, each.to_do or "") for each in findings]
 
 
-async def _all(loaded: LoadedSettings) -> list[Finding]:
+async def _run_checks(loaded: LoadedSettings) -> list[Finding]:
     settings = loaded.settings
     program = (antiphon.__version__, f"Python {platform.python_version()}", platform.platform())
     return [
         Finding("antiphon", "ok", ", ".join(program)),
-        *_settings(loaded),
-        *[finding async for finding in _models(settings)],
-        *[finding async for finding in _database(settings)],
-        *[finding async for finding in _wake_ups(settings)],
-        _port(settings),
-        *_servers(settings),
-        *([await asyncio.to_thread(_server, settings)] if settings.server else []),
+        *_check_settings(loaded),
+        *[finding async for finding in _check_models(settings)],
+        *[finding async for finding in _check_database(settings)],
+        *[finding async for finding in _check_wake_ups(settings)],
+        _check_port(settings),
+        *_check_mcp_servers(settings),
+        *([await asyncio.to_thread(_check_server, settings)] if settings.server else []),
     ]
 
 
-def _settings(loaded: LoadedSettings) -> Iterator[Finding]:
+def _check_settings(loaded: LoadedSettings) -> Iterator[Finding]:
     places = sorted({origin for origin in loaded.origins.values() if origin != "default"})
     yield Finding("settings", "ok", ", ".join(places) or "all by default")
     if (file := loaded.folder_file) is not None:
@@ -128,7 +128,7 @@ def _settings(loaded: LoadedSettings) -> Iterator[Finding]:
             yield Finding("settings", "note", f"{name} is set and means nothing", to_do)
 
 
-async def _models(settings: Settings) -> AsyncIterator[Finding]:
+async def _check_models(settings: Settings) -> AsyncIterator[Finding]:
     try:
         async with open_catalog(settings) as catalog:
             held = ", ".join(catalog.keys())
@@ -141,12 +141,12 @@ async def _models(settings: Settings) -> AsyncIterator[Finding]:
                 if settings.base_url:
                     return  # what the base URL lists has been asked for
             for listing in await catalog.list_configured():
-                yield _provider(listing.where, len(listing.names), listing.error)
+                yield _check_provider(listing.where, len(listing.names), listing.error)
     except AntiphonError as problem:
         yield _broken_finding("model", problem)
 
 
-def _provider(where: str, listed: int, error: AntiphonError | None) -> Finding:
+def _check_provider(where: str, listed: int, error: AntiphonError | None) -> Finding:
     """Check the providers that the settings name, without a request that costs money.
 
     Some servers give replies but have no list of models, so an error of the list is only noted.
@@ -162,17 +162,23 @@ def _provider(where: str, listed: int, error: AntiphonError | None) -> Finding:
     )
 
 
-async def _database(settings: Settings) -> AsyncIterator[Finding]:
+async def _check_database(settings: Settings) -> AsyncIterator[Finding]:
     file = database_file(settings)
     where = str(file or masked_value(TABLE["database"], settings.database))
     if file is not None and not file.exists():
-        yield _place_of(file)
-        yield _access(0, settings)
+        yield _check_new_file(file)
+        yield _check_access(0, settings)
         return
     try:
         form = await read_schema(settings)
         if form is not None and form.found != form.known:
-            yield _of_another_form(where, form.found, form.known)
+            mismatch = f"{where} has form {form.found}; this version's is {form.known}"
+            if form.found > form.known:
+                to_do = "Upgrade Antiphon, or use another database."
+                yield Finding("database", "broken", mismatch, to_do)
+            else:
+                to_do = "The next start brings it up, or `antiphon migrate`."
+                yield Finding("database", "note", mismatch, to_do)
             return
         async with open_store(settings) as store:
             keys = [key for key in await store.keys() if key.revoked_at is None]
@@ -180,14 +186,14 @@ async def _database(settings: Settings) -> AsyncIterator[Finding]:
             waiting = await _find_waiting_runs(store)
         formed = f"{where}: answers, has this version's form" if form else where
         yield _check_writable(file) if file else Finding("database", "ok", formed)
-        yield _access(len(keys), settings)
+        yield _check_access(len(keys), settings)
         for finding in (*sealed, *waiting):
             yield finding
     except AntiphonError as problem:
         yield _broken_finding("database", problem)
 
 
-async def _wake_ups(settings: Settings) -> AsyncIterator[Finding]:
+async def _check_wake_ups(settings: Settings) -> AsyncIterator[Finding]:
     by = masked_value(TABLE["redis"], settings.redis) or "PostgreSQL"
     try:
         match await check_wakeups(settings):
@@ -228,7 +234,7 @@ async def _find_waiting_runs(store: Store) -> Sequence[Finding]:
     leases = await store.run_leases(run_ids)
     for run_id in run_ids:
         if run_id in leases:
-            found.setdefault(_place_of_words(leases[run_id].destination), []).append(run_id)
+            found.setdefault(_describe_destination(leases[run_id].destination), []).append(run_id)
     return [
         Finding(
             "runs",
@@ -241,7 +247,7 @@ async def _find_waiting_runs(store: Store) -> Sequence[Finding]:
     ]
 
 
-def _place_of_words(text: str) -> str:
+def _describe_destination(text: str) -> str:
     try:
         destination = Destination.parse(text)
     except msgspec.DecodeError:
@@ -259,23 +265,14 @@ def _check_writable(file: Path) -> Finding:
     return Finding("database", "ok", f"{file}: can be written, has this version's form, {size}")
 
 
-def _of_another_form(where: str, found: int, known: int) -> Finding:
-    mismatch = f"{where} has form {found}; this version's is {known}"
-    if found > known:
-        return Finding("database", "broken", mismatch, "Upgrade Antiphon, or use another database.")
-    return Finding(
-        "database", "note", mismatch, "The next start brings it up, or `antiphon migrate`."
-    )
-
-
-def _place_of(file: Path) -> Finding:
+def _check_new_file(file: Path) -> Finding:
     folder = next(parent for parent in file.parents if parent.exists())
     if folder.is_dir() and os.access(folder, os.W_OK):
         return Finding("database", "ok", f"{file}: made when it is first needed")
     return Finding("database", "broken", f"{file}: {folder} cannot be written", _ANOTHER_PLACE)
 
 
-def _access(keys: int, settings: Settings) -> Finding:
+def _check_access(keys: int, settings: Settings) -> Finding:
     if keys:
         return Finding("access", "ok", f"by {keys} key{'s' if keys > 1 else ''}")
     if is_loopback(settings.host):
@@ -284,7 +281,7 @@ def _access(keys: int, settings: Settings) -> Finding:
     return Finding("access", "broken", found, "`antiphon keys create` makes a key.")
 
 
-def _port(settings: Settings) -> Finding:
+def _check_port(settings: Settings) -> Finding:
     where = f"{settings.port} of {settings.host}"
     try:
         (family, *_, address), *_ = socket.getaddrinfo(
@@ -310,7 +307,7 @@ def _is_answering(settings: Settings) -> bool:
         return False
 
 
-def _server(settings: Settings) -> Finding:
+def _check_server(settings: Settings) -> Finding:
     try:
         with Client(settings=settings) as client:
             client.list_models()
@@ -319,7 +316,7 @@ def _server(settings: Settings) -> Finding:
     return Finding("server", "ok", f"{masked_value(TABLE['server'], settings.server)} answers")
 
 
-def _servers(settings: Settings) -> Iterator[Finding]:
+def _check_mcp_servers(settings: Settings) -> Iterator[Finding]:
     """Check the configured MCP servers without starting them."""
     try:
         usable = startup.resolve_servers(settings)

@@ -236,12 +236,12 @@ def _config_entry(args: Namespace) -> dict[str, Any]:
         _check_url(args.url)
         entry: dict[str, Any] = {"type": "sse" if args.sse else "http", "url": args.url}
         if args.header:
-            entry["headers"] = dict(_pair(each, ":") for each in args.header)
+            entry["headers"] = dict(_split_pair(each, ":") for each in args.header)
         return entry
     entry = {"command": command[0], "args": command[1:]}
     if args.env:
         entry["env"] = dict(
-            _pair(each, "=") if "=" in each else (each, f"${{{each}}}") for each in args.env
+            _split_pair(each, "=") if "=" in each else (each, f"${{{each}}}") for each in args.env
         )
     return entry
 
@@ -255,7 +255,7 @@ def _check_url(url: str) -> None:
         )
 
 
-def _pair(text: str, between: str) -> tuple[str, str]:
+def _split_pair(text: str, between: str) -> tuple[str, str]:
     name, found, value = text.partition(between)
     if not (found and name.strip()):
         raise InvalidRequest("this is no pair", expected=f"NAME{between}VALUE", received=name)

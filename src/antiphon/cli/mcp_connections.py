@@ -85,11 +85,11 @@ def run_test(args: Namespace, settings: Settings) -> int:
     if args.json:
         print_json(results)
     elif results:
-        print(clean("\n".join(line for each in results for line in _describe(each))))
+        print(clean("\n".join(line for each in results for line in _describe_probe(each))))
     return code
 
 
-def _describe(tried: ServerProbe) -> Iterator[str]:
+def _describe_probe(tried: ServerProbe) -> Iterator[str]:
     yield f"{tried.server}: {tried.status}{': ' if tried.why else ''}{tried.why}"
     if tried.status == "ready":
         who = " ".join(part for part in (tried.title, tried.version) if part)
@@ -164,13 +164,13 @@ async def _probe_result(
         title=state.title,
         version=state.version,
         tools=tuple(tool.own_name for tool in running.tools() if tool.server == state.server),
-        resources=await _names(running.resources, state.server) if ready else (),
-        prompts=await _names(running.prompts, state.server) if ready else (),
+        resources=await _list_names(running.resources, state.server) if ready else (),
+        prompts=await _list_names(running.prompts, state.server) if ready else (),
         notes=(*state.notes, *(f"leaves out {each.tool}: {each.why}" for each in state.left_out)),
     )
 
 
-async def _names(
+async def _list_names(
     listing: Callable[[str], Awaitable[Sequence[Any]]], server: str
 ) -> tuple[str, ...]:
     try:
@@ -193,7 +193,7 @@ async def _log_in_interactively(
     found: DiscoveredServers, settings: Settings, person: AtTerminal
 ) -> int:
     async with start_servers(settings, found=found, person=person, delays=()) as (pool, usable):
-        config = _the_usable(usable)
+        config = _require_usable(usable)
         await pool.ready(PERSON_SECONDS + 60)
         (state,) = pool.states()
     if state.why:
@@ -207,7 +207,7 @@ async def _log_in_interactively(
 def log_out(args: Namespace, settings: Settings) -> int:
     """Forget a login; return the exit code."""
     name: str = args.name
-    config = _the_usable(resolve_servers(settings, _find_over_http(name, settings)))
+    config = _require_usable(resolve_servers(settings, _find_over_http(name, settings)))
     known = open_logins(os.environ).forget(config.url)
     note(f"antiphon: the login at {name} is forgotten." if known else f"antiphon: {name} has none.")
     return 0
@@ -222,7 +222,7 @@ def _find_over_http(name: str, settings: Settings) -> DiscoveredServers:
     return DiscoveredServers(servers=(replace(server, config=patient),))
 
 
-def _the_usable(usable: UsableServers) -> ServerConfig:
+def _require_usable(usable: UsableServers) -> ServerConfig:
     for problem in usable.problems:
         raise InvalidRequest(f"the server {problem.server} cannot be used: {problem.why}")
     return usable.configs[0]
@@ -248,7 +248,7 @@ class AtTerminal:
             note("antiphon: if your browser is elsewhere, paste the address that it ends at here.")
             loop = asyncio.get_running_loop()
             # A daemon, for a read of a terminal cannot be ended.
-            Thread(target=_read, args=(loop, self._lines), daemon=True).start()
+            Thread(target=_read_lines, args=(loop, self._lines), daemon=True).start()
         if self._opens and _has_screen():
             await asyncio.to_thread(webbrowser.open, url)
 
@@ -264,7 +264,7 @@ def _has_screen() -> bool:
     return any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER"))
 
 
-def _read(loop: asyncio.AbstractEventLoop, lines: asyncio.Queue[str]) -> None:
+def _read_lines(loop: asyncio.AbstractEventLoop, lines: asyncio.Queue[str]) -> None:
     for line in sys.stdin:
         try:
             loop.call_soon_threadsafe(lines.put_nowait, line.strip())

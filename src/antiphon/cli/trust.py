@@ -78,7 +78,7 @@ def ask_trust(file: FolderFile) -> bool:
         return refuse_untrusted(file)
     if file.fault is not None:
         raise file.fault
-    seen = _settings(file.path, file.content, file.wants)
+    seen = _review_settings(file.path, file.content, file.wants)
     show(seen)
     note(
         "antiphon: The folder brings these settings. Trusted, they say where your words go and what"
@@ -111,7 +111,7 @@ def review(file: Path) -> ReviewedFile:
     Raises `BadSettings` for a file that cannot be used.
     """
     if file.name == discovery.PROJECTS:
-        return _servers(file)
+        return _review_servers(file)
     if file.name != discovery.TOML:
         raise InvalidRequest(
             "Only files that are found in a working folder need trust.",
@@ -120,7 +120,7 @@ def review(file: Path) -> ReviewedFile:
             hint="A file that you name, by --config-file or --config, counts as it is.",
         )
     content = read_folder_file(file, os.environ).content
-    return _settings(file, content, tuple(tomllib.loads(content.decode("utf-8"))))
+    return _review_settings(file, content, tuple(tomllib.loads(content.decode("utf-8"))))
 
 
 def show(seen: ReviewedFile) -> None:
@@ -134,12 +134,12 @@ def show(seen: ReviewedFile) -> None:
     note(f"antiphon: {seen.summary}")
 
 
-def _settings(path: Path, content: bytes, names: tuple[str, ...]) -> ReviewedFile:
+def _review_settings(path: Path, content: bytes, names: tuple[str, ...]) -> ReviewedFile:
     text = content.decode("utf-8", "backslashreplace")
     return ReviewedFile(path, text, f"It sets: {_join_names(names)}", digest(content))
 
 
-def _servers(path: Path) -> ReviewedFile:
+def _review_servers(path: Path) -> ReviewedFile:
     tables: dict[str, dict[str, Any]] = discovery.read_foreign_tables(path)
     # All of it: a variable, or a folder, may matter as much as the program.
     text = msgspec.json.format(msgspec.json.encode(tables), indent=2).decode()
@@ -185,7 +185,7 @@ def run(args: Namespace, loaded: LoadedSettings) -> int:
     if args.list:
         return _list(as_json=args.json)
     given = Path(args.path or ".")
-    return _revoke(given) if args.revoke else review_and_trust(_files(given), yes=args.yes)
+    return _revoke(given) if args.revoke else review_and_trust(_find_files(given), yes=args.yes)
 
 
 def review_and_trust(files: Sequence[Path], *, yes: bool) -> int:
@@ -215,7 +215,7 @@ def _confirm(file: Path) -> bool:
     return ask_yes("antiphon: Type yes to trust this file:")
 
 
-def _files(given: Path) -> Sequence[Path]:
+def _find_files(given: Path) -> Sequence[Path]:
     if not given.is_dir():
         return [given]
     names = (discovery.TOML, discovery.PROJECTS)

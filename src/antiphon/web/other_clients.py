@@ -16,7 +16,7 @@ from antiphon.api import operations
 from antiphon.api.operations import CreateThread, ListThreads
 from antiphon.client import thread_families
 from antiphon.client.async_client import AsyncClient
-from antiphon.tools.questions import ConsentAnswer, ConsentRequest
+from antiphon.tools.questions import ConsentAnswer
 from antiphon.types.errors import Forbidden, NotFound, OutputConflict
 from antiphon.types.messages import Message, Refusal
 from antiphon.types.runs import Run, Thread
@@ -211,19 +211,16 @@ def _is_for_open_question(relay: Relay, call_answer: chat_request.CallAnswer) ->
             hint="A call runs only after the question of this server, never because a client says"
             " that it was answered.",
         )
-    if call_answer.input != _decode_arguments(question):
+    try:
+        shown = msgspec.json.decode(question.call.arguments)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        shown = question.call.arguments
+    if call_answer.input != shown:
         raise OutputConflict(
             "The answer is to a call with other arguments.",
             expected="the arguments as they were shown",
         )
     return True
-
-
-def _decode_arguments(question: ConsentRequest) -> Any:
-    try:
-        return msgspec.json.decode(question.call.arguments)
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
-        return question.call.arguments
 
 
 async def _approve(client: AsyncClient, relay: Relay, posted: run_input.AgUiRequest) -> None:

@@ -53,10 +53,10 @@ def describe_changes(before: ToolIdentity, now: ToolIdentity) -> Iterator[Line]:
 
 
 def _change_line(what: str, was: str, become: str) -> Line:
-    said = [StyledText(f"  {_short(what)}: ", "faint")]
+    parts = [StyledText(f"  {_short(what)}: ", "faint")]
     if was:
-        said += [StyledText(_short(was)), StyledText(" -> ", "faint")]
-    return (*said, StyledText(_short(become), "strong"))
+        parts += [StyledText(_short(was)), StyledText(" -> ", "faint")]
+    return (*parts, StyledText(_short(become), "strong"))
 
 
 def _short(text: str) -> str:

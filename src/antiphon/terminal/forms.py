@@ -185,14 +185,14 @@ def _find_fault(field: FormField, line: str) -> str | None:
 
 def _describe_expected(field: FormField) -> str:
     """Return the accepted values in a few words."""
-    said: dict[str, str] = {
+    kinds: dict[str, str] = {
         "number": "a number",
         "integer": "a whole number",
         "boolean": "yes or no",
         "choices": "numbers with commas between",
         "choice": "one of these",
     }
-    words = [said.get(field.kind, field.format), _describe_bounds(field)]
+    words = [kinds.get(field.kind, field.format), _describe_bounds(field)]
     words.append("" if field.required else "may be left empty")
     return ", ".join(filter(None, words))
 

@@ -369,12 +369,12 @@ class StreamingResponseHandler:
         sign = spinner[int(now * 10) % len(spinner)]
         running = [row.name for row in self._calls.values() if row.state == "running"]
         tools = running[0] if len(running) == 1 else f"{len(running)} tools"
-        said = {
+        activity = {
             "writing": f"writing {self._display.writing}",
             "running": f"running {tools}",
             "asking": "waiting for you",
         }.get(self.phase, self.phase)
-        line = (StyledText(f"{sign} {said}  {now - self._began:.0f} s", "faint"),)
+        line = (StyledText(f"{sign} {activity}  {now - self._began:.0f} s", "faint"),)
         if left := self._seconds_left(now):
             return (*line, StyledText(f"  cut off in {left:.0f} s", "warning"))
         return line

@@ -128,22 +128,22 @@ def csrf_token() -> str:
     return found.csrf if found else ""
 
 
-def session_name(said: SessionData) -> str:
+def session_name(data: SessionData) -> str:
     """Return the public name of a session, by which one login is ended; it grants no access."""
-    return hashlib.blake2b(said.csrf.encode(), digest_size=16).hexdigest()
+    return hashlib.blake2b(data.csrf.encode(), digest_size=16).hexdigest()
 
 
 def begin(who: User, by: Login) -> None:
     """Start a new session for the user; the old session and its CSRF token are dropped."""
     session.clear()
-    said = SessionData(
+    data = SessionData(
         person=who.id,
         generation=who.generation,
         csrf=secrets.token_urlsafe(TOKEN_BYTES),
         since=int(time.time()),
         by=by,
     )
-    session.update(cast("dict[str, Any]", msgspec.to_builtins(said)))
+    session.update(cast("dict[str, Any]", msgspec.to_builtins(data)))
     session.permanent = True
     g.person = who
 

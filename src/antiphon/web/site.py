@@ -130,8 +130,8 @@ class Relays:
         return hmac.compare_digest(sealed, self._seal(run.thread_id).encode())
 
     def _seal(self, thread_id: str) -> str:
-        said, person = thread_id.encode(), b"antiphon run"
-        return blake2b(said, key=self._secret, digest_size=16, person=person).hexdigest()
+        content, person = thread_id.encode(), b"antiphon run"
+        return blake2b(content, key=self._secret, digest_size=16, person=person).hexdigest()
 
     async def _run(self, relay: Relay) -> None:
         try:

@@ -386,7 +386,7 @@ log = logging.getLogger(__name__)
 
 def _capabilities(has: types.ServerCapabilities) -> tuple[str, ...]:
     """Return the server's capabilities as listed in `ServerState`."""
-    said = {
+    offered = {
         "tools": has.tools,
         "resources": has.resources,
         "resources.subscribe": has.resources and has.resources.subscribe,
@@ -394,7 +394,7 @@ def _capabilities(has: types.ServerCapabilities) -> tuple[str, ...]:
         "completions": has.completions,
         "logging": has.logging,
     }
-    return tuple(name for name, can in said.items() if can is not None and can is not False)
+    return tuple(name for name, can in offered.items() if can is not None and can is not False)
 
 
 async def _cancel_when(event: asyncio.Event, scope: anyio.CancelScope) -> None:

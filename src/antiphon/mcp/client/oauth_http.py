@@ -179,10 +179,10 @@ class LoginCallback:
     def accept(self, address: str) -> CallbackResult:
         """Read the result from the URL that a browser ended at. Raises `InvalidRequest`."""
         try:
-            said = parse_qs(urlsplit(address).query)
+            parsed = parse_qs(urlsplit(address).query)
         except ValueError as error:
             raise InvalidRequest("This is no address.") from error
-        query = {name: values[0] for name, values in said.items()}
+        query = {name: values[0] for name, values in parsed.items()}
         returned = CallbackResult(
             query.get("code", ""), query.get("state", ""), query.get("iss"), query.get("error", "")
         )

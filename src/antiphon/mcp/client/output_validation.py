@@ -272,13 +272,13 @@ def _any(verdicts: Iterable[Verdict]) -> Verdict:
 
 
 def _one(verdicts: Iterable[Verdict], place: OutputPath | None) -> Verdict:
-    told = list(verdicts)
-    valid = told.count("valid")
+    found = list(verdicts)
+    valid = found.count("valid")
     if valid > 1:
         return Violation(place, "follows more than one of the schemas of which it may follow one")
-    if "unknown" in told:
+    if "unknown" in found:
         return "unknown"
-    return "valid" if valid else told[0]
+    return "valid" if valid else found[0]
 
 
 def _judge_contains(

@@ -126,8 +126,8 @@ _LONGEST_URI = 2_048
 _MEDIA_TYPE = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]{0,63}/[a-z0-9][a-z0-9!#$&^_.+-]{0,63}")
 
 
-def _media_type(said: str | None) -> str:
-    bare = (said or "").partition(";")[0].strip().lower()
+def _media_type(declared: str | None) -> str:
+    bare = (declared or "").partition(";")[0].strip().lower()
     return bare if _MEDIA_TYPE.fullmatch(bare) else "application/octet-stream"
 
 

@@ -171,10 +171,10 @@ def _result(value: msgspec.Struct) -> types.CallToolResult:
 def _error_result(problem: AntiphonError) -> types.CallToolResult:
     """Return the error as a result that a model can act on."""
     words = {"expected": "wanted: ", "received": "got: ", "hint": ""}
-    told = [
+    details = [
         word + str(problem.details[name]) for name, word in words.items() if name in problem.details
     ]
-    text = "; ".join([problem.message.rstrip("."), *told]) + f" ({problem.code})"
+    text = "; ".join([problem.message.rstrip("."), *details]) + f" ({problem.code})"
     return types.CallToolResult(content=[types.TextContent(text=text)], is_error=True)
 
 

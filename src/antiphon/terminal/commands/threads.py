@@ -230,12 +230,8 @@ async def _continue(chat: CommandContext, words: str) -> None:
     if newest is not None and not newest.status.ended:
         await chat.resume_run(newest)
         return
-    said = [
-        message
-        for message in await resume.load_messages(chat.client, chat.state)
-        if message.role != "system"
-    ]
-    match said[-1:]:
+    messages = await resume.load_messages(chat.client, chat.state)
+    match [message for message in messages if message.role != "system"][-1:]:
         case [Message(role="assistant", status="incomplete")]:
             await chat.send(GO_ON)
         case [Message(role="assistant")] | []:

@@ -99,8 +99,8 @@ def _describe_claims(tool: Tool) -> str:
         (hints.destructive, "may destroy"),
         (hints.open_world, "reaches beyond this machine"),
     )
-    said = ", ".join(words for so, words in claims if so)
-    return f"; its server claims that it {said}" if said else ""
+    claimed = ", ".join(words for so, words in claims if so)
+    return f"; its server claims that it {claimed}" if claimed else ""
 
 
 async def _complete_tools(chat: CommandContext, begun: str) -> AsyncIterator[tuple[str, str]]:

@@ -112,13 +112,13 @@ class OpenParagraph(Leaf, frozen=True):
 
     def as_heading(self, text: str) -> Heading | None:
         """Return the heading that an underline below makes of it, if it is one."""
-        said = "\n".join(self.lines)
+        title = "\n".join(self.lines)
         if not (self.begins and _UNDERLINE.fullmatch(text)) or all(
             map(_DEFINITION.match, self.lines)  # link definitions cannot be underlined
         ):
             return None
         level = 1 if text[0] == "=" else 2
-        return Heading(where=self.where, gap=self.gap, level=level, text=said.strip())
+        return Heading(where=self.where, gap=self.gap, level=level, text=title.strip())
 
     def as_table(self, line: SourceLine) -> tuple[OpenParagraph | None, OpenTable] | None:
         """Return the rest, and the table that a delimiter line makes of its last line."""

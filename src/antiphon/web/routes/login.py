@@ -83,10 +83,10 @@ def change_password() -> Response:
 @routes.post("/api/logout")
 def log_out() -> Response:
     """End this login: the session is dropped, and copies of its cookie stop working."""
-    person, said = session.current_user(), session.current_session()
+    person, data = session.current_user(), session.current_session()
     session.end()
-    if said is not None and current_site().policy.login in ("password", "oidc"):
-        current_site().run(current_site().people.log_out(person, session.session_name(said)))
+    if data is not None and current_site().policy.login in ("password", "oidc"):
+        current_site().run(current_site().people.log_out(person, session.session_name(data)))
     return json_response({})
 
 

@@ -155,8 +155,8 @@ class AgUi:
         self, tool_call_id: str, done: float, total: float | None = None, message: str = ""
     ) -> Sequence[bytes]:
         """Return frames for the progress that a running tool reports."""
-        said = {"done": done, "total": total, "message": clean(message)}
-        return self._aside("tool_progress", tool_call_id, **said)
+        state = {"done": done, "total": total, "message": clean(message)}
+        return self._aside("tool_progress", tool_call_id, **state)
 
     def approval_asked(
         self, tool_call_id: str, approval_id: str, about: CallFacts | None = None

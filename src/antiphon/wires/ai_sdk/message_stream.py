@@ -134,9 +134,9 @@ class UIMessageStream:
         call = self._calls.get(tool_call_id)
         if call is None or not call.running:
             return []
-        said = {"done": done, "total": total, "message": clean(message)}
+        state = {"done": done, "total": total, "message": clean(message)}
         part = ui.ToolOutputAvailable(
-            tool_call_id=tool_call_id, output={"progress": said}, preliminary=True
+            tool_call_id=tool_call_id, output={"progress": state}, preliminary=True
         )
         return [frame(part)]
 

@@ -135,7 +135,7 @@ class Editor:
             completer=DynamicCompleter(lambda: self.completer),
             complete_while_typing=Condition(lambda: self._box is None and self._field is None),
         )
-        self._draft.on_text_changed += lambda draft: self._guard.type(left=bool(draft.text))
+        self._draft.on_text_changed += self._note_typing
         self._field_buffer = _Utf8Buffer(multiline=True)
         self._search = Buffer(multiline=False)
         self._editing = EditorActions(
@@ -242,6 +242,9 @@ class Editor:
         self._answer = asyncio.get_running_loop().create_future()
         self._changed()
         return await self._answer
+
+    def _note_typing(self, draft: Buffer) -> None:
+        self._guard.type(left=bool(draft.text))
 
     def _is_memorable(self, text: str) -> bool:
         return self.memorable(text)  # which the chat replaces

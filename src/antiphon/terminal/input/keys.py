@@ -324,8 +324,11 @@ def _bind_ignored(keys: KeyBindings) -> None:
     A selection is not painted, and during one prompt_toolkit drops typed characters.
     """
 
+    def _nothing(event: KeyPressEvent) -> None:
+        return
+
     for key in (*_MOUSE, Keys.ControlAt):
-        keys.add(key)(lambda event: None)
+        keys.add(key)(_nothing)
 
 
 async def _complete_word(buffer: Buffer) -> None:

@@ -311,6 +311,10 @@ class RunStore(Protocol):
         """Return some or all events above `after`. Raises `NotFound` and `EventExpired`."""
         ...
 
+    def cached_events(self, run_id: str, after: int) -> EventPage | None:
+        """Return stored events above `after` if they are in memory; None if they must be read."""
+        ...
+
     async def context(
         self, thread_id: str, *, fresh: bool = False, version: int | None = None
     ) -> Context:
@@ -624,11 +628,19 @@ LEASES = "leases"
 """The topic notified when a worker may have lost a run's lease, as by a cancel."""
 
 
+Handle = Callable[[], bool]
+"""Handles a notification without waking the task that waits; returns False if the task must."""
+
+
 class Subscription(Protocol):
     """A subscription to a topic; a notification before `wait` is not lost."""
 
-    async def wait(self, seconds: float) -> bool:
-        """Return True on a notification, False after `seconds`: one may be lost."""
+    async def wait(self, seconds: float, handle: Handle | None = None) -> bool:
+        """Return True on a notification, False after `seconds`: one may be lost.
+
+        `handle` is called on the loop soon after a notification, once for those that come together;
+        if it returns True, the wait goes on.
+        """
         ...
 
 

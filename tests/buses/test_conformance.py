@@ -114,6 +114,46 @@ async def test_a_wait_that_was_cancelled_loses_no_ring(buses: Buses) -> None:
         assert await bell.wait(SOON)
 
 
+async def test_a_handled_ring_wakes_nobody_and_one_that_is_not_handled_does(buses: Buses) -> None:
+    answers = [True, False]
+    with buses.there.subscribe("run_1") as bell:
+        waiting = asyncio.create_task(bell.wait(SOON, lambda: answers.pop(0)))
+        await asyncio.sleep(0)
+        buses.here.notify("run_1")
+        async with asyncio.timeout(SOON):
+            while len(answers) == 2:
+                await asyncio.sleep(0.001)
+        assert not waiting.done()
+        buses.here.notify("run_1")
+
+        assert await waiting
+        assert answers == []
+
+
+async def test_rings_that_come_together_are_handled_once(buses: Buses) -> None:
+    handled: list[bool] = []
+    with buses.here.subscribe("run_1") as bell:
+        waiting = asyncio.create_task(bell.wait(SOON, lambda: bool(handled.append(True))))
+        await asyncio.sleep(0)
+        for _ in range(5):
+            buses.here.notify("run_1")
+
+        assert await waiting
+    assert handled == [True]
+
+
+async def test_a_handler_that_fails_wakes_its_waiter(
+    buses: Buses, caplog: pytest.LogCaptureFixture
+) -> None:
+    with buses.there.subscribe("run_1") as bell:
+        waiting = asyncio.create_task(bell.wait(SOON, lambda: bool(1 / 0)))
+        await asyncio.sleep(0)
+        buses.here.notify("run_1")
+
+        assert await waiting
+    assert "ZeroDivisionError" in caplog.text
+
+
 async def test_a_ring_for_nobody_is_no_error(buses: Buses) -> None:
     buses.here.notify("nobody")
 

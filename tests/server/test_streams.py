@@ -261,7 +261,7 @@ class Endless:
         self.told = 0
         self.closed = asyncio.Event()
 
-    async def pages(self) -> AsyncGenerator[tuple[int, Sequence[bytes]], None]:
+    async def pages(self, _: object = None) -> AsyncGenerator[tuple[int, Sequence[bytes]], None]:
         try:
             while True:
                 yield 1 + self.told * len(self.lines), self.lines

@@ -7,9 +7,14 @@ Methods are called on the event loop's thread; from another thread use
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import Counter
 from collections.abc import Generator
 from contextlib import contextmanager
+
+from antiphon.ports import Handle
+
+_log = logging.getLogger("antiphon.buses")
 
 
 class LocalSubscription:
@@ -19,11 +24,13 @@ class LocalSubscription:
     when it fires and is set again only then.
     """
 
-    __slots__ = ("_deadline", "_loop", "_notified", "_timer", "_waiting")
+    __slots__ = ("_deadline", "_handle", "_handling", "_loop", "_notified", "_timer", "_waiting")
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._notified = False
+        self._handle: Handle | None = None
+        self._handling = False  # a call of `handle` is scheduled
         self._waiting: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._deadline = 0.0
@@ -31,20 +38,40 @@ class LocalSubscription:
     def notify(self) -> None:
         """Let the current `wait`, or else the next one, return True."""
         self._notified = True
-        if self._waiting is not None:
+        if self._waiting is None:
+            return
+        if self._handle is None:
             _release(self._waiting)
+        elif not self._handling:
+            self._handling = True
+            self._loop.call_soon(self._call_handle)
 
-    async def wait(self, seconds: float) -> bool:
-        """Return True on a notification, False after `seconds`; for one task at a time."""
+    async def wait(self, seconds: float, handle: Handle | None = None) -> bool:
+        """See `Subscription.wait`; for one task at a time."""
         if not self._notified:
             self._waiting = self._loop.create_future()
+            self._handle = handle
             self._set_timer(self._loop.time() + seconds)
             try:
                 await self._waiting
             finally:
-                self._waiting = None
+                self._waiting = self._handle = None
         notified, self._notified = self._notified, False
         return notified
+
+    def _call_handle(self) -> None:
+        """Handle the notifications of one iteration of the loop, or else wake the task."""
+        self._handling = False
+        if self._handle is None or self._waiting is None or self._waiting.done():
+            return
+        self._notified = False
+        try:
+            if self._handle():
+                return
+        except Exception:  # noqa: BLE001 - one reader must not stop the others
+            _log.exception("A notification could not be handled; its task is woken.")
+        self._notified = True
+        _release(self._waiting)
 
     def close(self) -> None:
         """Cancel the timer."""

@@ -23,7 +23,11 @@ CLOSE_SECONDS = 0.5
 NOTIFY = "SELECT pg_notify($1, $2)"
 NO_WAIT_FOR_DISK = "SET synchronous_commit TO off"  # a notification may be lost in a crash anyway
 SERVER_SETTINGS = {"application_name": "antiphon wake-ups"}
-_FAULTS = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
+# asyncpg raises `InternalClientError` when a server is killed in the middle of an answer.
+_FAULTS = (
+    *(OSError, TimeoutError),
+    *(asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError),
+)
 
 
 class PostgresBackend:

@@ -27,7 +27,7 @@ from typing import Protocol
 import msgspec
 
 from antiphon.buses.local import LocalBus, LocalSubscription
-from antiphon.ports import QUEUE
+from antiphon.ports import QUEUE, Handle
 from antiphon.types.terminal_safe import one_line
 
 log = logging.getLogger(__name__)
@@ -98,11 +98,11 @@ class SharedSubscription:
         self._local = local
         self._bus = bus
 
-    async def wait(self, seconds: float) -> bool:
+    async def wait(self, seconds: float, handle: Handle | None = None) -> bool:
         """See `Subscription.wait`; returns False early while the bus is disconnected."""
         if not self._bus.connected:
             seconds = min(seconds, DISCONNECTED_WAIT_SECONDS)
-        return await self._local.wait(seconds)
+        return await self._local.wait(seconds, handle)
 
 
 class SharedBus:

@@ -6,7 +6,8 @@ notification costs at most `PATIENCE` seconds.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from functools import partial
 
 from antiphon.ports import Bus, EventPage, RunStore
 from antiphon.telemetry.failpoints import hit
@@ -17,9 +18,12 @@ MISSES = 4  # failed reads in a row that are ignored, so that a restarted databa
 
 _TURN_ENDED = b'{"type":"turn.ended"'
 
+SendNow = Callable[[int, Sequence[bytes]], bool]
+"""Sends encoded events, given the number of the first, at once; returns False if it cannot."""
+
 
 class RunEventReader:
-    """One reader of a run's log: where it starts, and whether it ends with the turn."""
+    """One reader of a run's log; `after` is its position, and it may end with the turn."""
 
     def __init__(self, store: RunStore, bus: Bus, run_id: str, after: int, *, whole: bool) -> None:
         self.run_id = run_id
@@ -29,37 +33,57 @@ class RunEventReader:
         self._whole = whole
         self._missed = 0
 
-    async def pages(self) -> AsyncGenerator[tuple[int, Sequence[bytes]], None]:
+    async def pages(
+        self, send_now: SendNow | None = None
+    ) -> AsyncGenerator[tuple[int, Sequence[bytes]], None]:
         """Yield encoded events in order, each once, with the number of the first of them.
 
         An empty page comes after each second without events, so that the reader can send a sign of
         life. Ends after `turn.ended`, or with the run where the whole run is followed. A slow
         reader is never dropped: it reads the log. Raises `NotFound` when the thread is deleted, and
         `TryAgain` when the database is unavailable for more than a moment.
+
+        Events that are stored while the reader waits go to `send_now`, which wakes no task. Those
+        that it does not send are yielded, as are the last of a turn.
         """
-        after = self.after
+        handle = None if send_now is None else partial(self._send_stored, send_now)
         with self._bus.subscribe(self.run_id) as subscription:
             hit("replay.after_subscribe")
             while True:
-                page = await self._read_page(after)
+                page = await self._read_page(self.after)
                 if page is None:
                     await subscription.wait(PATIENCE)
-                    yield after + 1, ()
+                    yield self.after + 1, ()
                     continue
                 lines = page.lines if self._whole else _up_to_turn_end(page.lines)
                 if lines:
                     yield page.first, lines
-                    after = page.first + len(lines) - 1
+                    self.after = page.first + len(lines) - 1
                     hit("replay.middle")
-                    if not self._whole and lines[-1].startswith(_TURN_ENDED):
+                    if not self._whole and _ends_turn(lines[-1]):
                         return
                 if page.ended:
                     return
                 if page.more:
                     continue
                 hit("replay.before_live")
-                if not await subscription.wait(PATIENCE):
-                    yield after + 1, ()
+                while True:
+                    waited_at = self.after
+                    if await subscription.wait(PATIENCE, handle):
+                        break
+                    yield self.after + 1, ()
+                    if self.after == waited_at:  # nothing came: a notification may be lost
+                        break
+
+    def _send_stored(self, send_now: SendNow) -> bool:
+        """Send the events that are in memory; return False if the reader must wake."""
+        page = self._store.cached_events(self.run_id, self.after)
+        if page is None or page.ended or any(map(_ends_turn, page.lines)):
+            return False
+        if not send_now(page.first, page.lines):
+            return False
+        self.after += len(page.lines)
+        return True
 
     async def _read_page(self, after: int) -> EventPage | None:
         """Return the next page; None where the database did not answer."""
@@ -74,8 +98,12 @@ class RunEventReader:
         return page
 
 
+def _ends_turn(line: bytes) -> bool:
+    return line.startswith(_TURN_ENDED)
+
+
 def _up_to_turn_end(lines: Sequence[bytes]) -> Sequence[bytes]:
     for place, line in enumerate(lines, 1):
-        if line.startswith(_TURN_ENDED):
+        if _ends_turn(line):
             return lines[:place]
     return lines

@@ -12,6 +12,7 @@ import os
 import socket
 import sys
 from contextlib import suppress
+from functools import partial
 from importlib import import_module
 from typing import cast
 
@@ -24,7 +25,7 @@ from uvicorn.protocols.http.httptools_impl import (
 from antiphon.api import problems
 from antiphon.api.problems import HeadTooLarge, Malformed, TooSlow
 from antiphon.limits import UNSENT, UnsentBytes
-from antiphon.server.streaming import CUT
+from antiphon.server.streaming import CUT, WRITE
 from antiphon.types.errors import AntiphonError, BadSettings
 
 MAX_HEAD = 32_768  # bytes of request line and header fields: four times the most that browsers send
@@ -135,6 +136,10 @@ class HttpConnection(HttpToolsProtocol):
             # Ends the parser, which then calls `send_400_response`.
             raise ValueError("the header is too large")
         super().on_headers_complete()
+        cycle = cast("RequestResponseCycle | None", self.cycle)  # None where it was not started
+        extensions = self.scope.get("extensions")
+        if cycle is not None and extensions is not None:
+            extensions[WRITE] = {"now": partial(_write_now, cycle)}
 
     def on_message_complete(self) -> None:
         """Reset the count for the next request."""
@@ -218,6 +223,17 @@ def connection_class(
         "unsent": UnsentBytes(max_unsent),
     }
     return type("Connection", (HttpConnection,), limits)
+
+
+def _write_now(cycle: RequestResponseCycle, body: bytes) -> bool:
+    """Send a piece of a started response; return False if it would wait for the client."""
+    if cycle.flow.write_paused or cycle.disconnected or not cycle.response_started:
+        return False
+    try:
+        cycle.send({"type": "http.response.body", "body": body, "more_body": True}).send(None)
+    except StopIteration:
+        return True
+    raise RuntimeError("uvicorn waited although the connection had room")
 
 
 def _too_large() -> HeadTooLarge:

@@ -25,6 +25,7 @@ from antiphon.types.events import type_of
 from antiphon.wires import sse
 
 EVENTS_AT_ONCE = 256  # sent together: bounds the memory for a slow client
+EVENTS_PAUSE = 0.9  # seconds without an event after which a stream of a closing process may end
 
 HEADERS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -35,6 +36,8 @@ HEADERS = [
 
 CUT = "antiphon.cut"
 """ASGI extension that aborts a connection without waiting for the client."""
+WRITE = "antiphon.write"
+"""ASGI extension that sends a piece of the body if the connection has room for it at once."""
 
 _log = logging.getLogger("antiphon.server")
 _ALIVE = sse.comment("")
@@ -59,8 +62,13 @@ class EventPages(Protocol):
 
     run_id: str
 
-    def pages(self) -> AsyncGenerator[_Page, None]:
-        """Yield each page with the number of its first event."""
+    def pages(
+        self, send_now: Callable[[int, Sequence[bytes]], bool] | None = None
+    ) -> AsyncGenerator[_Page, None]:
+        """Yield each page with the number of its first event.
+
+        Pages that `send_now` sends are not yielded; it returns False if it cannot.
+        """
         ...
 
 
@@ -127,6 +135,9 @@ class _EventStreamSender:
         self._scope = context.scope
         self._held = context.hold_bytes
         self._send = context.send
+        self._write: Callable[[bytes], bool] | None = (
+            context.scope.get("extensions", {}).get(WRITE, {}).get("now")
+        )
         self._run_id = run_id
         self._handing: float | None = None
         self._began = self._checked = self._said = context.began
@@ -164,7 +175,8 @@ class _EventStreamSender:
 
     async def send_pages(self, listening: EventPages) -> None:
         """Send the pages until they end or the stream has to end."""
-        async with aclosing(listening.pages()) as pages:
+        send_now = None if self._write is None else self._send_now
+        async with aclosing(listening.pages(send_now)) as pages:
             try:
                 async for first, lines in pages:
                     if (size := sum(map(len, lines))) > PIECE:
@@ -193,19 +205,41 @@ class _EventStreamSender:
             self._handing = now
             body = b"".join(map(sse.frame, numbers, types, some))
             await self._send({"type": "http.response.body", "body": body, "more_body": True})
-            self._said = now
             self._handing = None
-            last, follows = numbers[-1], not self._waiting
-            self._metrics.record_sent(self._run_id, last, types, follows=follows)
+            self._record_sent(numbers[-1], types, now)
         if self._waiting:
             self._metrics.observe(FIRST_EVENT, time.monotonic() - self._began)
             self._waiting = False
 
+    def _send_now(self, first: int, lines: Sequence[bytes]) -> bool:
+        """Send events without waking a task; return False where `_send_events` must."""
+        now = time.monotonic()
+        if (
+            self._write is None
+            or self._waiting
+            or self._left.done()
+            or now - self._checked >= self._timeouts.recheck
+            or len(lines) > EVENTS_AT_ONCE
+            or sum(map(len, lines)) > PIECE
+        ):
+            return False
+        types = [type_of(line) for line in lines]
+        numbers = range(first, first + len(lines))
+        if not self._write(b"".join(map(sse.frame, numbers, types, lines))):
+            return False
+        self._record_sent(numbers[-1], types, now)
+        return True
+
+    def _record_sent(self, last: int, types: Sequence[bytes], now: float) -> None:
+        self._said = now
+        self._metrics.record_sent(self._run_id, last, types, follows=not self._waiting)
+
     async def _on_silence(self) -> None:
         await self._check_session()
-        if self._welcome.closing():
+        silence = time.monotonic() - self._said
+        if silence >= EVENTS_PAUSE and self._welcome.closing():
             raise _StreamEnded
-        if time.monotonic() - self._said >= self._timeouts.silence:
+        if silence >= self._timeouts.silence:
             await self._send_body(_ALIVE)
 
     async def _check_session(self) -> None:

@@ -383,6 +383,10 @@ class MemoryStore(MemoryAdministration):
         lines = kept.lines[after - kept.lease.kept_after :]
         return EventPage(after + 1, lines, kept.run.status.ended)
 
+    def cached_events(self, run_id: str, after: int) -> EventPage | None:
+        """See `RunStore.cached_events`; this store caches nothing."""
+        return None
+
     async def context(
         self, thread_id: str, *, fresh: bool = False, version: int | None = None
     ) -> Context:

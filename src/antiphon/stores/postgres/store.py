@@ -225,6 +225,10 @@ class PostgresStore(AdminMethods):
             self._numbers.popitem(last=False)
         return await self._read(reads.read_events, run_id, number, after)
 
+    def cached_events(self, run_id: str, after: int) -> EventPage | None:
+        """See `RunStore.cached_events`; this store caches nothing."""
+        return None
+
     async def context(
         self, thread_id: str, *, fresh: bool = False, version: int | None = None
     ) -> Context:

@@ -207,6 +207,10 @@ class SqliteStore(AdminMethods):
         """See `RunStore.read_events`."""
         return await self._read(reads.read_events, run_id, after)
 
+    def cached_events(self, run_id: str, after: int) -> EventPage | None:
+        """See `RunStore.cached_events`; this store caches nothing."""
+        return None
+
     async def context(
         self, thread_id: str, *, fresh: bool = False, version: int | None = None
     ) -> Context:

@@ -219,3 +219,15 @@ async def test_a_thread_that_there_is_not_is_said_to_be_none(chat: Chat) -> None
     await chat.page.goto(f"{chat.up.url}/t/thread_of_nobody")
 
     await expect(chat.page.locator(".lost")).to_be_visible()
+
+
+async def test_the_page_names_every_module_that_it_loads_before_it_starts(chat: Chat) -> None:
+    loaded, named = await chat.page.evaluate(
+        """() => [
+          performance.getEntriesByType("resource").map((entry) => entry.name)
+            .filter((name) => name.endsWith(".mjs")),
+          [...document.querySelectorAll("link[rel=modulepreload]")].map((link) => link.href),
+        ]"""
+    )
+
+    assert sorted(set(loaded)) == sorted(named)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import re
 from collections.abc import AsyncIterator
 
 import pytest
@@ -34,6 +36,23 @@ async def test_each_view_is_the_same_page(chat: Chat, address: str) -> None:
     page = await browser.open("GET", address, None, HTML)
 
     assert (page.status_code, page.data) == (200, first.data)
+
+
+async def test_the_files_of_the_page_are_compressed_for_a_browser_that_reads_that(
+    chat: Chat,
+) -> None:
+    browser = chat.browser()
+    page = (await browser.open("GET", "/", None, HTML)).text
+    modules = re.findall(r'rel="modulepreload" href="([^"]+)"', page)
+    assert len(modules) > 50
+    for address in modules:
+        plain = await browser.open("GET", address, None, {"Accept-Encoding": "identity"})
+        packed = await browser.open("GET", address, None, {"Accept-Encoding": "gzip, br"})
+
+        assert (plain.status_code, plain.content_encoding) == (200, None)
+        assert packed.content_encoding == "gzip"
+        assert gzip.decompress(packed.data) == plain.data
+        assert packed.headers["vary"] == plain.headers["vary"] == "accept-encoding"
 
 
 async def test_where_there_is_nothing_a_browser_is_given_the_page_and_told(chat: Chat) -> None:

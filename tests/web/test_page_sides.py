@@ -175,7 +175,7 @@ async def test_colours_and_language_are_chosen_and_kept(chat: Chat) -> None:
     await expect(page).to_have_attribute("lang", "de")
 
     # Colours are there before the page has begun.
-    await chat.context.route("**/main.mjs", lambda route: route.abort())
+    await chat.context.route("**/bundle.mjs", lambda route: route.abort())
     await chat.page.reload()
     await expect(page).to_have_attribute("data-theme", "dark")
 

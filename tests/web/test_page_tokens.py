@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from playwright.async_api import expect
+
 from tests.support.web.chats import Chat
 
 
@@ -12,14 +14,15 @@ async def test_a_tab_goes_on_with_the_session_that_another_tab_has_renewed(chat:
     await chat.context.clear_cookies()
     await chat.tab()
 
-    await chat.page.evaluate(RENAME, chat.thread)
-    saved = await chat.context.request.get(f"{chat.up.url}/api/threads/{chat.thread}")
+    await chat.page.bring_to_front()
+    thread = chat.page.locator(".thread", has_text="Hello")
+    await thread.hover()
+    await thread.get_by_role("button").click()
+    await chat.page.get_by_role("menuitem", name="Rename").click()
+    field = chat.page.get_by_role("textbox", name="Title of the chat")
+    await field.fill("Another name")
+    await field.press("Enter")
+    await expect(chat.page.locator(".topbar h1")).to_have_text("Another name")
+    await chat.page.reload()
 
-    assert (await saved.json())["title"] == "Another name"
-
-
-RENAME = """async (id) => {
-  const base = document.querySelector('script[src$="main.mjs"]').src.replace("main.mjs", "");
-  const { patch } = await import(base + "api.mjs");
-  await patch(`/api/threads/${id}`, { title: "Another name" });
-}"""
+    await expect(chat.page.locator(".thread", has_text="Another name")).to_be_visible()

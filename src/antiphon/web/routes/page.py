@@ -1,0 +1,134 @@
+"""The page: a shell without data, and its files under versioned addresses.
+
+The page's own modules are joined to one, so that a browser loads them with one request and not with
+a hundred. Libraries stay files of their own.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import mimetypes
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+
+from flask import Blueprint, Response, abort, request
+
+from antiphon.web.bundle import Bundle, join_modules
+from antiphon.web.http import json_response
+
+routes = Blueprint("page", __name__)
+
+STATIC = Path(str(files("antiphon.web"))) / "static"
+SHELL = Path(str(files("antiphon.web"))) / "templates" / "shell.html"
+FOREVER = {"cache-control": "public, max-age=31536000, immutable", "vary": "accept-encoding"}
+COMPRESSED = (".css", ".js", ".json", ".mjs", ".svg")
+"""Files that are sent compressed: they become a third."""
+ENTRY_POINT = "chat/main.mjs"
+BUNDLE = "chat/bundle.mjs"
+LIBRARIES = "chat/vendor/"
+NO_PAGES = ("/api/", "/static/")
+NO_CACHE = {"cache-control": "no-cache"}
+TYPES = {".mjs": "text/javascript", ".js": "text/javascript", ".json": "application/json"}
+
+
+@routes.get("/")
+@routes.get("/t/<thread_id>")
+@routes.get("/assistants")
+@routes.get("/assistants/<assistant_id>")
+@routes.get("/a/<token>")
+@routes.get("/admin")
+@routes.get("/admin/<section>")
+@routes.get("/login")
+def get_page(**_: str) -> Response:
+    """Return the shell, the same for every address; the page loads its data itself."""
+    return Response(_shell(), headers=NO_CACHE, content_type="text/html; charset=utf-8")
+
+
+def not_found_page() -> Response | None:
+    """Return the page with status 404; None if the client is not a browser that opens a page."""
+    on_its_way = request.method == "GET" and request.accept_mimetypes.accept_html
+    if not on_its_way or request.path.startswith(NO_PAGES) or not request.headers.get("accept"):
+        return None
+    shell = get_page()
+    shell.status_code = 404
+    return shell
+
+
+@routes.get("/static/<asked>/<path:name>")
+def get_asset(asked: str, name: str) -> Response:
+    """Return a file of the page; 404 for another version, whose page must reload."""
+    if asked != version():
+        abort(404)
+    try:
+        content = _read_asset(name)
+    except KeyError:
+        abort(404)
+    suffix = Path(name).suffix
+    kind = TYPES.get(suffix) or mimetypes.guess_type(name)[0] or "application/octet-stream"
+    response = Response(headers=FOREVER, content_type=f"{kind}; charset=utf-8")
+    if suffix in COMPRESSED and request.accept_encodings.quality("gzip"):
+        response.data = _compress(name)
+        response.content_encoding = "gzip"
+    else:
+        response.data = content
+    return response
+
+
+@routes.get("/healthz")
+def get_health() -> Response:
+    """Return that this process is alive, for probes of an orchestrator."""
+    return json_response({"status": "ok"})
+
+
+@routes.get("/favicon.ico")
+def get_icon() -> Response:
+    """Return no content: browsers ask for this icon, and the shell names another."""
+    return Response(status=204)
+
+
+@cache
+def _shell() -> str:
+    modules = (
+        f'<link rel="modulepreload" href="{{{{ assets }}}}/{name}">' for name in _bundle().libraries
+    )
+    shell = SHELL.read_text(encoding="utf-8").replace("{{ libraries }}", "\n    ".join(modules))
+    return shell.replace("{{ assets }}", f"/static/{version()}")
+
+
+@cache
+def version() -> str:
+    """Return a digest over all files, used as the version of all: modules import each other without
+    it.
+    """
+    digest = hashlib.sha256()
+    for name in (*sorted(_files()), BUNDLE):
+        digest.update(name.encode() + b"\0" + _read_asset(name))
+    return digest.hexdigest()[:16]
+
+
+@cache
+def _files() -> frozenset[str]:
+    return frozenset(
+        file.relative_to(STATIC).as_posix() for file in STATIC.rglob("*") if file.is_file()
+    )
+
+
+def _read_asset(name: str) -> bytes:
+    """Return the content of a file of the page. Raises `KeyError` for another name."""
+    if name == BUNDLE:
+        return _bundle().text.encode()
+    if name not in _files():
+        raise KeyError(name)
+    return (STATIC / name).read_bytes()
+
+
+@cache
+def _bundle() -> Bundle:
+    return join_modules(STATIC, ENTRY_POINT, LIBRARIES)
+
+
+@cache
+def _compress(name: str) -> bytes:
+    return gzip.compress(_read_asset(name), mtime=0)

@@ -374,6 +374,8 @@ class RunStore(Protocol):
         holds about 2 MB at most, but at least one item, and then says that there is more. Raises
         `NotFound` for an unknown `after`.
 
+        Messages only: `order` of `newest` lists the last message first.
+
         Threads only: `order` of `activity` lists the last changed first; `after` is then the cursor
         of a `Position`, else `NotFound` is raised. `family` is the id of a thread and selects all
         threads that replaced each other together with it. `branches` of `latest` omits threads

@@ -1255,6 +1255,9 @@ async def test_lists_of_messages_and_actions_begin_with_the_oldest(store: Store)
     assert await page_through(store, Message, 2, thread_id="thread_1") == [
         message.id for message in messages
     ]
+    assert await page_through(store, Message, 2, thread_id="thread_1", order="newest") == [
+        message.id for message in reversed(messages)
+    ]
     assert await page_through(store, Action, 2, run_id="run_1") == [each.id for each in actions]
     assert await page_through(store, Action, 2, run_id="run_1", status="pending") == [
         actions[0].id,

@@ -109,8 +109,9 @@ class RecordQuery:
         self, kind: type[Any], owner: str | None, where: Mapping[str, FilterValue]
     ) -> None:
         self._how = KINDS[kind]
-        by_activity = where.get("order") == "activity"
-        self._order = Position._fields if by_activity else (self._how.key,)
+        order = where.get("order")
+        self._order = Position._fields if order == "activity" else (self._how.key,)
+        self._newest_first = self._how.newest_first or order == "newest"
         self._conditions = ["TRUE"]
         self.values: dict[str, Any] = {}
         if owner is not None:
@@ -134,9 +135,7 @@ class RecordQuery:
             columns, values = ", ".join(place._fields), ", ".join(f":{each}" for each in beyond)
             self.require(f"({columns}) < ({values})", **beyond)
             return
-        self.require(
-            f"{self._how.key} {'<' if self._how.newest_first else '>'} :place", place=place
-        )
+        self.require(f"{self._how.key} {'<' if self._newest_first else '>'} :place", place=place)
 
     def require_found(
         self,
@@ -191,7 +190,7 @@ class RecordQuery:
         )
 
     def _order_by(self, columns: Iterable[str]) -> str:
-        way = "DESC" if self._how.newest_first else "ASC"
+        way = "DESC" if self._newest_first else "ASC"
         return ", ".join(f"{column} {way}" for column in columns)
 
     @property

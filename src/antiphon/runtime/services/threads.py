@@ -187,9 +187,8 @@ class ThreadService:
         self, call: operations.ListMessages, by: Principal, _: IdempotencyKey | None
     ) -> Listed[Message]:
         await self._store.get(Thread, by.owner, call.thread_id)
-        return await paginate(
-            self._store, Message, by.owner, call.limit, call.after, thread_id=call.thread_id
-        )
+        where = {"thread_id": call.thread_id, "order": call.order}
+        return await paginate(self._store, Message, by.owner, call.limit, call.after, **where)
 
     async def _get_message(
         self, call: operations.GetMessage, by: Principal, _: IdempotencyKey | None

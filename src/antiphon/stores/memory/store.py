@@ -441,7 +441,7 @@ class MemoryStore(MemoryAdministration):
             for whose, record in self._records_of(kind)
             if owner in (None, whose) and _matches(record, KINDS[kind].scopes, where)
         ]
-        if kind not in (Message, Action):
+        if kind not in (Message, Action) or where.get("order") == "newest":
             listed.reverse()
         start = list_start(after, where.get("order"))
         if where.get("order") == "activity":

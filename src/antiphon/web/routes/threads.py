@@ -327,9 +327,7 @@ async def _read_snapshot(
     tries = TRIES
     while True:
         newest = (await client.list_runs(thread_id, limit=1)).data
-        listing = client.paginate(ListMessages(thread_id, limit=PAGE))
-        messages = [message async for message in listing]
-        piece = _message_range(messages, before, limit)
+        messages, piece = await _read_messages(client, thread_id, before, limit)
         runs = await _runs(client, thread_id, piece.start)
         tries -= 1
         if _newest_run_state(newest) == _newest_run_state(runs) or not tries:
@@ -341,14 +339,24 @@ def _newest_run_state(runs: Sequence[Run]) -> list[tuple[str, bool]]:
     return [(run.id, run.status.ended) for run in runs[:1]]
 
 
-def _message_range(messages: Sequence[Message], before: int | None, limit: int) -> range:
-    """Return the message numbers to show; the first page starts at 0, before any message."""
-    last = messages[-1].number if messages else 0
-    end = min(before or last + 1, last + 1)
-    for message in reversed(messages):
-        if message.role == "user" and message.number <= end - limit and message.number > 1:
-            return range(message.number, end)
-    return range(end)
+async def _read_messages(
+    client: AsyncClient, thread_id: str, before: int | None, limit: int
+) -> tuple[Sequence[Message], range]:
+    """Return the messages to show, and all after them, with the numbers to show.
+
+    The first page starts at 0, before any message. What comes before the page is not read, so that
+    a thread opens at its end as fast as a short one.
+    """
+    messages: list[Message] = []
+    start, end = 0, 1
+    async for message in client.paginate(ListMessages(thread_id, order="newest", limit=PAGE)):
+        if not messages:
+            end = min(before or message.number + 1, message.number + 1)
+        messages.append(message)
+        if message.role == "user" and 1 < message.number <= end - limit:
+            start = message.number
+            break
+    return messages[::-1], range(start, end)
 
 
 async def _runs(client: AsyncClient, thread_id: str, begin: int) -> list[Run]:

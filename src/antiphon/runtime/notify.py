@@ -10,14 +10,14 @@ from antiphon.telemetry.metrics import TOOLS, Metrics
 from antiphon.types.runs import Status
 
 
-async def commit_in_parts(store: RunStore, about: ReadSet, decide: Decide) -> Any:
+async def commit_in_parts(store: RunStore, read_set: ReadSet, decide: Decide) -> Any:
     """Commit the change part by part; return the answer of the last part.
 
     Each part is a transaction of its own, so that other writers get their turn in between. An
     interrupted change is continued by deciding again.
     """
     while True:
-        committed = await store.change(about, decide)
+        committed = await store.change(read_set, decide)
         if committed.change is None or not committed.change.more:
             return committed.answer
 
@@ -30,19 +30,19 @@ class ChangeCommitter:
         self._bus = bus
         self._metrics = metrics
 
-    async def commit_and_notify(self, about: ReadSet, decide: Decide) -> Any:
+    async def commit_and_notify(self, read_set: ReadSet, decide: Decide) -> Any:
         """Commit the change, notify its subscribers, and return its answer."""
-        return (await self.commit(about, decide)).answer
+        return (await self.commit(read_set, decide)).answer
 
-    async def commit(self, about: ReadSet, decide: Decide) -> Committed:
+    async def commit(self, read_set: ReadSet, decide: Decide) -> Committed:
         """Commit the change and notify its subscribers.
 
         A change in parts is committed completely, with other changes in between; the last one is
         returned.
         """
         while True:
-            with self._metrics.measure_store(about.what):
-                committed = await self._store.change(about, decide)
+            with self._metrics.measure_store(read_set.what):
+                committed = await self._store.change(read_set, decide)
             if committed.change is not None:
                 self._notify(committed.change)
             if committed.change is None or not committed.change.more:

@@ -429,11 +429,11 @@ class TurnRunner:
         whole reply is worth the wait. Returns the change's answer. Raises `Fenced`, also where an
         uncertain commit had succeeded.
         """
-        about = ReadSet(owner=None, run_id=claim.run.id, turn_log=turn_log, what=what)
+        read_set = ReadSet(owner=None, run_id=claim.run.id, turn_log=turn_log, what=what)
         while True:
             try:
                 with self._metrics.measure_store(what):
-                    answer = await commit_in_parts(self._store, about, decide)
+                    answer = await commit_in_parts(self._store, read_set, decide)
                 break
             except errors.TryAgain as fault:
                 log.warning("run %s waits to be finalized: %s", claim.run.id, fault.message)

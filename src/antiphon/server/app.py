@@ -72,17 +72,17 @@ class Resource:
     def __init__(
         self,
         path: str,
-        does: Mapping[str, Handler],
+        handlers: Mapping[str, Handler],
         admit: Callable[[Scope], Awaitable[Caller]],
-        held: Callable[[Caller], AbstractContextManager[None]],
+        hold_slot: Callable[[Caller], AbstractContextManager[None]],
     ) -> None:
         self._path = path
-        self._handlers = does
+        self._handlers = handlers
         self._admit = admit
-        self._hold_slot = held
+        self._hold_slot = hold_slot
         # HEAD is implied by GET, unless the response to GET is endless.
-        implied = {"HEAD"} if "GET" in does and path not in _ENDLESS else set[str]()
-        self._allow = ", ".join(sorted({*does, "OPTIONS", *implied}))
+        implied = {"HEAD"} if "GET" in handlers and path not in _ENDLESS else set[str]()
+        self._allow = ", ".join(sorted({*handlers, "OPTIONS", *implied}))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle a request as ASGI application; called by the router."""
@@ -104,8 +104,8 @@ class Resource:
                 received=method[:32],
                 allow=self._allow,
             )
-        named = {name: scope["path_params"].get(name) for name in ("run_id", "thread_id")}
-        with self._hold_slot(caller), log_context(key_id=caller.principal.key_id, **named):
+        ids = {name: scope["path_params"].get(name) for name in ("run_id", "thread_id")}
+        with self._hold_slot(caller), log_context(key_id=caller.principal.key_id, **ids):
             await handler(RequestContext(scope, receive, send, caller, time.monotonic()))
 
 
@@ -163,7 +163,7 @@ class Application:
         self._limiter = ConcurrencyLimiter(settings.max_requests)
         self._light_queue = FairQueue(AT_ONCE, OF_ONE)
         self._heavy_queue = FairQueue(HEAVY_AT_ONCE, HEAVY_OF_ONE)
-        self._inside: _Services | None = None
+        self._opened: _Services | None = None
         self._tracer = NO_TRACES
         self._settings = settings
         self._alone = elsewhere is None
@@ -177,12 +177,12 @@ class Application:
                     route_pattern(path),
                     Resource(
                         path,
-                        does,
+                        handlers,
                         _admit_anyone if path in _PUBLIC else self._admit,
                         self._share_slot,
                     ),
                 )
-                for path, does in self._handlers_by_path().items()
+                for path, handlers in self._handlers_by_path().items()
             ],
             redirect_slashes=False,
             default=_with_fallback(elsewhere) if elsewhere else _raise_not_found,
@@ -203,24 +203,24 @@ class Application:
         async with self._opener(self._settings) as runtime:
             locked = bool(await runtime.store.keys())
             access = AccessControl(runtime.store, was_locked=locked or self._others_log_in)
-            self._inside = _Services(runtime, access, RequestQuota(runtime.store))
+            self._opened = _Services(runtime, access, RequestQuota(runtime.store))
             self.metrics = runtime.metrics
             self._tracer = runtime.tracer
             self.metrics.gauge(INFO, lambda: 1, __version__)
             try:
                 yield
             finally:
-                self._inside = None
+                self._opened = None
 
     @property
     def _services(self) -> _Services:
-        if self._inside is None:
+        if self._opened is None:
             raise Unavailable(
                 "The server is not open.",
                 retry_after=1,
                 hint="An application that holds this one must run its lifespan.",
             )
-        return self._inside
+        return self._opened
 
     @property
     def _runtime(self) -> Runtime:

@@ -117,14 +117,14 @@ async def run_while_connected(
     `check` is called every `recheck` seconds; its exception ends the wait and is raised. Raises
     `ClientDisconnected`.
     """
-    async with watch_disconnect(receive) as left:
+    async with watch_disconnect(receive) as disconnected:
         working = asyncio.create_task(work)
         try:
             while not working.done():
                 await asyncio.wait(
-                    {left, working}, timeout=recheck, return_when=asyncio.FIRST_COMPLETED
+                    {disconnected, working}, timeout=recheck, return_when=asyncio.FIRST_COMPLETED
                 )
-                if left.done() and not working.done():
+                if disconnected.done() and not working.done():
                     raise ClientDisconnected
                 if not working.done():
                     await check()
@@ -153,14 +153,14 @@ async def parse_request(kind: type[C], scope: Scope, receive: Receive, settings:
     The body of an upload is not read.
     """
     method = kind.route.split(" ")[0]
-    held = path_parameters(scope)
+    path_fields = path_parameters(scope)
     if method == "GET":
         await read_body(scope, receive, 0)
         asked = _parse_event_cursor(scope) if kind is operations.Follow else parse_query(scope)
-        return _convert(kind, _merge_path_fields(asked, held), strict=False)
+        return _convert(kind, _merge_path_fields(asked, path_fields), strict=False)
     if kind.upload:
         _check_media_type(scope, kind.upload)
-        return _convert(kind, _merge_path_fields(parse_query(scope), held), strict=False)
+        return _convert(kind, _merge_path_fields(parse_query(scope), path_fields), strict=False)
     if scope["query_string"]:
         raise InvalidRequest(
             f"{method} takes its fields in the body.",
@@ -169,7 +169,7 @@ async def parse_request(kind: type[C], scope: Scope, receive: Receive, settings:
         )
     sent = await read_body(scope, receive, 0 if method == "DELETE" else settings.max_body)
     fields = parse_json_object(sent, scope, settings.max_depth) if sent else {}
-    return _convert(kind, _merge_path_fields(fields, held), strict=True)
+    return _convert(kind, _merge_path_fields(fields, path_fields), strict=True)
 
 
 async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
@@ -323,13 +323,13 @@ def _check_size(size: int, limit: int) -> None:
         )
 
 
-def _merge_path_fields(fields: dict[str, Any], held: dict[str, str]) -> dict[str, Any]:
+def _merge_path_fields(fields: dict[str, Any], path_fields: dict[str, str]) -> dict[str, Any]:
     """Return the fields of body or query with those of the path, which may be there only."""
-    for name in held.keys() & fields.keys():
+    for name in path_fields.keys() & fields.keys():
         raise InvalidRequest(
             f"`{name}` stands in the path.", expected=f"no field {name}", received=name, where=name
         )
-    return {**fields, **held}
+    return {**fields, **path_fields}
 
 
 def _convert(kind: type[C], fields: dict[str, Any], *, strict: bool) -> C:

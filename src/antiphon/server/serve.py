@@ -137,7 +137,7 @@ async def _serve(settings: Settings, beside: CompanionOpener | None) -> None:
 async def _serve_worker(settings: Settings, share: WorkerContext) -> None:
     loop = asyncio.get_running_loop()
     async with _open_server(settings, open_runtime, None, _stream_timeouts(settings)) as server:
-        about = await _describe(server.runtime, settings, "this machine")
+        description = await _describe(server.runtime, settings, "this machine")
 
         def stop_without_supervisor() -> None:
             loop.remove_reader(share.lifeline)
@@ -152,7 +152,7 @@ async def _serve_worker(settings: Settings, share: WorkerContext) -> None:
 
         loop.add_reader(share.lifeline, stop_without_supervisor)
         server.stop_signals = (signal.SIGTERM,)
-        server.when_open = lambda: share.ready(about)
+        server.when_open = lambda: share.ready(description)
         server.app.other_metrics = read_other_metrics
         hit("serve.before_open")
         _tune_gc()

@@ -85,21 +85,23 @@ class SessionCheck(msgspec.Struct, frozen=True):
 
 async def send_events(
     context: RequestContext,
-    listening: EventPages,
+    reader: EventPages,
     session: SessionCheck,
     metrics: Metrics,
     timeouts: StreamTimeouts = StreamTimeouts(),  # noqa: B008 - a frozen value
 ) -> None:
-    """Send the pages until they end, the client has left, or its access has ended.
+    """Send the pages until they end, the client has disconnected, or its access has ended.
 
     An end without `turn.ended` makes the client reconnect, and so receive the proper error.
     """
-    async with watch_disconnect(context.receive) as left:
-        telling = _EventStreamSender(context, listening.run_id, session, metrics, timeouts, left)
-        with metrics.count_open_stream(), telling.cut_off_slow_reader():
-            await telling.send_headers()
-            await _run_in_task(telling.send_pages(listening))
-            await telling.send_end()
+    async with watch_disconnect(context.receive) as disconnected:
+        sender = _EventStreamSender(
+            context, reader.run_id, session, metrics, timeouts, disconnected
+        )
+        with metrics.count_open_stream(), sender.cut_off_slow_reader():
+            await sender.send_headers()
+            await _run_in_task(sender.send_pages(reader))
+            await sender.send_end()
 
 
 async def _run_in_task(work: Coroutine[Any, Any, None]) -> None:
@@ -130,22 +132,22 @@ class _EventStreamSender:
         session: SessionCheck,
         metrics: Metrics,
         timeouts: StreamTimeouts,
-        left: asyncio.Task[None],
+        disconnected: asyncio.Task[None],
     ) -> None:
         self._scope = context.scope
-        self._held = context.hold_bytes
+        self._hold_bytes = context.hold_bytes
         self._send = context.send
         self._write: Callable[[bytes], bool] | None = (
             context.scope.get("extensions", {}).get(WRITE, {}).get("now")
         )
         self._run_id = run_id
-        self._handing: float | None = None
-        self._began = self._checked = self._said = context.began
-        self._welcome = session
+        self._sending_since: float | None = None
+        self._began_at = self._checked_at = self._sent_at = context.began
+        self._session = session
         self._metrics = metrics
         self._timeouts = timeouts
-        self._left = left
-        self._waiting = True
+        self._disconnected = disconnected
+        self._is_first = True
 
     @contextmanager
     def cut_off_slow_reader(self) -> Generator[None]:
@@ -153,13 +155,14 @@ class _EventStreamSender:
 
         One timer per stream: a timeout around each send would cost more than the event itself.
         """
-        cut = connection_aborter(self._scope)
+        abort = connection_aborter(self._scope)
         later = partial(asyncio.get_running_loop().call_later, self._timeouts.patience / 4)
         timer: list[asyncio.TimerHandle] = []
 
         def look() -> None:
-            if self._handing and time.monotonic() - self._handing >= self._timeouts.patience:
-                cut()
+            since = self._sending_since
+            if since and time.monotonic() - since >= self._timeouts.patience:
+                abort()
             else:
                 timer[:] = [later(look)]
 
@@ -173,14 +176,14 @@ class _EventStreamSender:
         """Send the response's headers."""
         await self._send({"type": "http.response.start", "status": 200, "headers": HEADERS})
 
-    async def send_pages(self, listening: EventPages) -> None:
+    async def send_pages(self, reader: EventPages) -> None:
         """Send the pages until they end or the stream has to end."""
         send_now = None if self._write is None else self._send_now
-        async with aclosing(listening.pages(send_now)) as pages:
+        async with aclosing(reader.pages(send_now)) as pages:
             try:
                 async for first, lines in pages:
                     if (size := sum(map(len, lines))) > PIECE:
-                        with self._held(size):
+                        with self._hold_bytes(size):
                             await self._send_events(first, lines)
                     else:
                         await (self._send_events(first, lines) if lines else self._on_silence())
@@ -191,34 +194,34 @@ class _EventStreamSender:
 
     async def send_end(self) -> None:
         """End the response if the client is still connected."""
-        if not self._left.done():
+        if not self._disconnected.done():
             await self._send_body(b"", more=False)
 
     async def _send_events(self, first: int, lines: Sequence[bytes]) -> None:
         for start in range(0, len(lines), EVENTS_AT_ONCE):
             now = time.monotonic()
-            if self._left.done() or now - self._checked >= self._timeouts.recheck:
+            if self._disconnected.done() or now - self._checked_at >= self._timeouts.recheck:
                 await self._check_session()
             some = lines[start : start + EVENTS_AT_ONCE]
             types = [type_of(line) for line in some]
             numbers = range(first + start, first + start + len(some))
-            self._handing = now
+            self._sending_since = now
             body = b"".join(map(sse.frame, numbers, types, some))
             await self._send({"type": "http.response.body", "body": body, "more_body": True})
-            self._handing = None
+            self._sending_since = None
             self._record_sent(numbers[-1], types, now)
-        if self._waiting:
-            self._metrics.observe(FIRST_EVENT, time.monotonic() - self._began)
-            self._waiting = False
+        if self._is_first:
+            self._metrics.observe(FIRST_EVENT, time.monotonic() - self._began_at)
+            self._is_first = False
 
     def _send_now(self, first: int, lines: Sequence[bytes]) -> bool:
         """Send events without waking a task; return False where `_send_events` must."""
         now = time.monotonic()
         if (
             self._write is None
-            or self._waiting
-            or self._left.done()
-            or now - self._checked >= self._timeouts.recheck
+            or self._is_first
+            or self._disconnected.done()
+            or now - self._checked_at >= self._timeouts.recheck
             or len(lines) > EVENTS_AT_ONCE
             or sum(map(len, lines)) > PIECE
         ):
@@ -231,43 +234,43 @@ class _EventStreamSender:
         return True
 
     def _record_sent(self, last: int, types: Sequence[bytes], now: float) -> None:
-        self._said = now
-        self._metrics.record_sent(self._run_id, last, types, follows=not self._waiting)
+        self._sent_at = now
+        self._metrics.record_sent(self._run_id, last, types, follows=not self._is_first)
 
     async def _on_silence(self) -> None:
         await self._check_session()
-        silence = time.monotonic() - self._said
-        if silence >= EVENTS_PAUSE and self._welcome.closing():
+        silence = time.monotonic() - self._sent_at
+        if silence >= EVENTS_PAUSE and self._session.closing():
             raise _StreamEnded
         if silence >= self._timeouts.silence:
             await self._send_body(_ALIVE)
 
     async def _check_session(self) -> None:
-        """Raise `_StreamEnded` if the client has left or its access has ended."""
-        if self._left.done():
+        """Raise `_StreamEnded` if the client has disconnected or its access has ended."""
+        if self._disconnected.done():
             raise _StreamEnded
         now = time.monotonic()
-        if now - self._checked >= self._timeouts.recheck:
+        if now - self._checked_at >= self._timeouts.recheck:
             try:
-                stands = await self._welcome.is_valid()
+                valid = await self._session.is_valid()
             except TryAgain:
                 return  # the database is away, so there are no new events either; check again soon
-            if not stands:
+            if not valid:
                 raise _StreamEnded
-            self._checked = now
+            self._checked_at = now
 
     async def _send_body(self, body: bytes, *, more: bool = True) -> None:
         """Send bytes; waits while the client has not read the previous ones."""
-        self._handing = time.monotonic()
+        self._sending_since = time.monotonic()
         await self._send({"type": "http.response.body", "body": body, "more_body": more})
-        self._said = self._handing
-        self._handing = None
+        self._sent_at = self._sending_since
+        self._sending_since = None
 
 
 def connection_aborter(scope: Scope) -> Callable[[], object]:
     """Return a function that aborts the connection; closing it would wait for the client."""
-    cut: Callable[[], object] | None = scope.get("extensions", {}).get(CUT, {}).get("now")
-    if cut is not None:
-        return cut
+    abort: Callable[[], object] | None = scope.get("extensions", {}).get(CUT, {}).get("now")
+    if abort is not None:
+        return abort
     # Under another ASGI server, only cancelling this task remains.
     return cast("asyncio.Task[None]", asyncio.current_task()).cancel

@@ -157,8 +157,8 @@ class _Import:
 
     async def run(self, secret: bytes, digest: bytes, mint: Mint, by: Principal) -> OwnerImport:
         """Check, write, give to the owner."""
-        about = _encode(["import", digest.hex(), self._owner, self._call.new_ids])
-        seed = hmac.digest(secret, about, "sha256")
+        subject = _encode(["import", digest.hex(), self._owner, self._call.new_ids])
+        seed = hmac.digest(secret, subject, "sha256")
         self._staging = STAGING + seed.hex()[:32]
         new_ids = renew(seed) if self._call.new_ids else keep
         loaded: Loaded = await _in_thread(self._load, new_ids)

@@ -227,8 +227,10 @@ class OwnerDeleter:
             after = page.data[-1][1].id
 
     async def _cancel_run(self, owner: str, run_id: str) -> None:
-        about = ReadSet(owner=owner, run_id=run_id, turn_log=True, what="cancel")
+        read_set = ReadSet(owner=owner, run_id=run_id, turn_log=True, what="cancel")
         with suppress(NotFound):  # deleted meanwhile
-            await commit_in_parts(self._store, about, partial(transitions.cancel, mint=self._mint))
+            await commit_in_parts(
+                self._store, read_set, partial(transitions.cancel, mint=self._mint)
+            )
         self._bus.notify(run_id)
         self._bus.notify(LEASES)

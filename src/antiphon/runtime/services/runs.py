@@ -101,7 +101,7 @@ class RunService:
         self, run_id: str, by: Principal, once: IdempotencyKey | None, *, fresh: bool
     ) -> TurnRequested | msgspec.Raw:
         """Request the run's next turn; return `Raw` if a request with the same key was first."""
-        about = ReadSet(
+        read_set = ReadSet(
             owner=by.owner, run_id=run_id, idempotency_key=once, key_id=_quota_key(by), what="ask"
         )
         decide = partial(
@@ -109,23 +109,23 @@ class RunService:
         )
         asked: TurnRequested | msgspec.Raw
         try:
-            asked = await self._commit_and_start(about, decide, by)
+            asked = await self._commit_and_start(read_set, decide, by)
         except DestinationUnknown:  # a run of an earlier version: this request sets its destination
             run = await self._store.get(Run, by.owner, run_id)
             adopt = await self._run_specs.destination(run, by.owner)
-            asked = await self._commit_and_start(about, partial(decide, adopt=adopt), by)
+            asked = await self._commit_and_start(read_set, partial(decide, adopt=adopt), by)
         return asked
 
     async def _commit_and_start(
         self,
-        about: ReadSet,
+        read_set: ReadSet,
         decide: Callable[..., ChangeSet],
         by: Principal,
     ) -> Any:
         """Commit what `decide` makes of records and `claimant`; start the run if it is claimed."""
 
         async def commit(claimant: Claimant | None) -> Committed:
-            return await self._changes.commit(about, partial(decide, claimant=claimant))
+            return await self._changes.commit(read_set, partial(decide, claimant=claimant))
 
         return (await self._starter.commit_and_start(by.owner, commit)).answer
 
@@ -214,18 +214,18 @@ class RunService:
             had_ended = records.run is not None and records.run.status.ended
             return transitions.cancel(records, self._mint, by)
 
-        about = ReadSet(owner=by.owner, run_id=call.run_id, turn_log=True, what="cancel")
-        run = await self._changes.commit_and_notify(about, decide)
+        read_set = ReadSet(owner=by.owner, run_id=call.run_id, turn_log=True, what="cancel")
+        run = await self._changes.commit_and_notify(read_set, decide)
         return Response(run, 200 if had_ended else 202)
 
     async def _submit_tool_output(
         self, call: operations.SubmitToolOutput, by: Principal, _: IdempotencyKey | None
     ) -> Action:
-        about = ReadSet(
+        read_set = ReadSet(
             owner=by.owner, run_id=call.run_id, tool_call_id=call.tool_call_id, what="output"
         )
         action: Action = await self._changes.commit_and_notify(
-            about,
+            read_set,
             lambda records: transitions.save_output(
                 records, call.tool_call_id, call.output, call.is_error, self._mint, call.metadata
             ),
@@ -259,7 +259,7 @@ class RunService:
         decide: Callable[..., ChangeSet],
     ) -> Any:
         """Create the run; with `if_busy` of `wait`, after the thread's active run has ended."""
-        about = ReadSet(
+        read_set = ReadSet(
             owner=by.owner,
             thread_id=call.thread_id,
             idempotency_key=once,
@@ -270,7 +270,7 @@ class RunService:
         until = asyncio.get_running_loop().time() + self._busy_timeout
         while True:
             try:
-                return await self._commit_and_start(about, decide, by)
+                return await self._commit_and_start(read_set, decide, by)
             except errors.RunActive as busy:
                 if call.if_busy != "wait":
                     raise

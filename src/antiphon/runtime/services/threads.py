@@ -53,8 +53,8 @@ class ThreadService:
             thread = new_thread(self._mint, records.now, **field_values(call))
             return ChangeSet(answer=thread, owner=by.owner, thread=thread)
 
-        about = ReadSet(owner=by.owner, idempotency_key=once, what="thread")
-        return (await self._store.change(about, decide)).answer
+        read_set = ReadSet(owner=by.owner, idempotency_key=once, what="thread")
+        return (await self._store.change(read_set, decide)).answer
 
     async def _list_threads(
         self, call: operations.ListThreads, by: Principal, _: IdempotencyKey | None
@@ -81,8 +81,8 @@ class ThreadService:
             changed = replace(records.thread, updated_at=records.now, **changes)
             return ChangeSet(answer=changed, thread=changed)
 
-        about = ReadSet(owner=by.owner, thread_id=call.thread_id, what="thread")
-        return (await self._store.change(about, decide)).answer
+        read_set = ReadSet(owner=by.owner, thread_id=call.thread_id, what="thread")
+        return (await self._store.change(read_set, decide)).answer
 
     async def _delete_thread(
         self, call: operations.DeleteThread, by: Principal, _: IdempotencyKey | None
@@ -111,8 +111,8 @@ class ThreadService:
         # Made here: what a transaction of the store takes long for, all others wait for.
         thread, copies = transitions.fork(messages, new, self._mint, now)
         change = ChangeSet(answer=thread, owner=by.owner, thread=thread, messages=copies)
-        about = ReadSet(owner=by.owner, idempotency_key=once, what="thread")
-        return (await self._store.change(about, lambda _: change)).answer
+        read_set = ReadSet(owner=by.owner, idempotency_key=once, what="thread")
+        return (await self._store.change(read_set, lambda _: change)).answer
 
     async def _messages_up_to(
         self, owner: str, thread_id: str, message_id: str | None
@@ -145,11 +145,11 @@ class ThreadService:
             return await self._save_output_message(call, by, once)
         validation.validate_no_output_fields(call)
         await check_attachments(self._store, call.content, by.owner)
-        about = ReadSet(
+        read_set = ReadSet(
             owner=by.owner, thread_id=call.thread_id, idempotency_key=once, what="message"
         )
         committed = await self._store.change(
-            about, lambda records: transitions.add_message(records, call, self._mint)
+            read_set, lambda records: transitions.add_message(records, call, self._mint)
         )
         return committed.answer
 
@@ -158,7 +158,7 @@ class ThreadService:
     ) -> object:
         """Save a tool message as a tool output: once per call, through any operation."""
         tool_call_id, output = validation.parse_tool_output(call)
-        about = ReadSet(
+        read_set = ReadSet(
             owner=by.owner,
             thread_id=None if call.run_id else call.thread_id,
             run_id=call.run_id,
@@ -178,7 +178,7 @@ class ThreadService:
             saved = change.answer
             return replace(change, answer=change.messages[0]) if change.messages else None
 
-        message = await self._changes.commit_and_notify(about, decide)
+        message = await self._changes.commit_and_notify(read_set, decide)
         if message is None and saved is not None:  # it was saved before
             return await self._store.get(Message, by.owner, output_message_id(saved))
         return message

@@ -35,13 +35,13 @@ class RedisContextBackend:
         with _translate_errors():
             return await self._client.hget(self._prefix + thread_id, str(version))
 
-    async def put(self, thread_id: str, version: int, kept: bytes) -> None:
+    async def put(self, thread_id: str, version: int, data: bytes) -> None:
         """See `ContextBackend.put`."""
         key = self._prefix + thread_id
         with _translate_errors():
             async with self._client.pipeline(transaction=True) as together:
                 together.delete(key)
-                together.hset(key, str(version), kept)
+                together.hset(key, str(version), data)
                 together.expire(key, EXPIRY_SECONDS)
                 await together.execute()
 

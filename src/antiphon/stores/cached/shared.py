@@ -48,7 +48,7 @@ class ContextBackend(Protocol):
         """Return the bytes put for this version; None if another version was put since."""
         ...
 
-    async def put(self, thread_id: str, version: int, kept: bytes) -> None:
+    async def put(self, thread_id: str, version: int, data: bytes) -> None:
         """Replace every other version; the bytes expire after some minutes."""
         ...
 
@@ -137,21 +137,21 @@ class SharedContextCache:
                 await self._backend.close()
 
     def _encode(self, thread_id: str, context: Context) -> bytes:
-        kept = msgspec.msgpack.encode(context)
-        return self._mac(thread_id, kept) + kept
+        data = msgspec.msgpack.encode(context)
+        return self._mac(thread_id, data) + data
 
     def _decode(self, thread_id: str, found: bytes) -> Context | None:
-        seal, kept = found[:MAC_BYTES], found[MAC_BYTES:]
-        if not compare_digest(seal, self._mac(thread_id, kept)):
+        seal, data = found[:MAC_BYTES], found[MAC_BYTES:]
+        if not compare_digest(seal, self._mac(thread_id, data)):
             return None
         try:
-            return msgspec.msgpack.decode(kept, type=Context)
+            return msgspec.msgpack.decode(data, type=Context)
         except msgspec.DecodeError:  # written by another version of this program
             return None
 
-    def _mac(self, thread_id: str, kept: bytes) -> bytes:
+    def _mac(self, thread_id: str, data: bytes) -> bytes:
         digest = blake2b(thread_id.encode() + b"\0", key=self._key, digest_size=MAC_BYTES)
-        digest.update(kept)
+        digest.update(data)
         return digest.digest()
 
 

@@ -165,18 +165,22 @@ class CachedStore:
         The order of the messages is known only where no place before them is reserved for the
         output of a tool. Long messages are not encoded on the loop.
         """
-        kept = self._contexts.get(thread.id)
-        if kept is None and thread.version == 1:
-            kept = EMPTY
+        cached = self._contexts.get(thread.id)
+        if cached is None and thread.version == 1:
+            cached = EMPTY
         self._contexts.drop(thread.id)
-        if kept is None or kept.version + 1 != thread.version or change.keep_messages is not None:
+        if (
+            cached is None
+            or cached.version + 1 != thread.version
+            or change.keep_messages is not None
+        ):
             return
         numbers = [message.number for message in change.messages]
-        first = kept.messages + 1
+        first = cached.messages + 1
         if not numbers or numbers != [*range(first, thread.messages + 1)]:
             return
         if sum(map(_length, change.messages)) <= MAX_APPENDED_CHARACTERS:
-            context = append_messages(kept, change.messages, thread.version)
+            context = append_messages(cached, change.messages, thread.version)
             self._contexts.put(thread.id, context, _weight(context))
 
     # Reading
@@ -207,15 +211,15 @@ class CachedStore:
 
     async def _find_current(self, thread_id: str, version: int | None) -> Context | None:
         """Return the current context from this process's cache, else from the shared one."""
-        kept = self._contexts.get(thread_id)
-        if kept is not None and kept.version == version:
-            return kept
+        cached = self._contexts.get(thread_id)
+        if cached is not None and cached.version == version:
+            return cached
         shared = None if self._shared is None or self._shared.is_suspended else self._shared
-        if kept is None and shared is None:
+        if cached is None and shared is None:
             return None
         version = await self._inner.thread_version(thread_id)
-        if kept is not None and kept.version == version:
-            return kept
+        if cached is not None and cached.version == version:
+            return cached
         return await shared.get(thread_id, version) if shared else None
 
     async def _is_deleted(self, thread_id: str) -> bool:

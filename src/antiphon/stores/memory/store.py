@@ -147,8 +147,8 @@ class MemoryStore(MemoryAdministration):
     async def change(self, read_set: ReadSet, decide: Decide) -> Committed:
         """See `RunStore.change`; `decide` runs at once."""
         once = read_set.idempotency_key
-        if once and (kept := await self.find_answer(once)) is not None:
-            return Committed(kept)
+        if once and (earlier := await self.find_answer(once)) is not None:
+            return Committed(earlier)
         records = self._read_snapshot(read_set)
         change = decide(records)
         if change is None:
@@ -163,8 +163,8 @@ class MemoryStore(MemoryAdministration):
 
     async def find_answer(self, once: IdempotencyKey) -> msgspec.Raw | None:
         """See `RunStore.find_answer`."""
-        kept = self._answers.get((once.owner, once.route, once.key))
-        return invariants.replay_answer(once, kept.digest, kept.answer) if kept else None
+        answer = self._answers.get((once.owner, once.route, once.key))
+        return invariants.replay_answer(once, answer.digest, answer.answer) if answer else None
 
     async def claim(
         self,
@@ -174,13 +174,13 @@ class MemoryStore(MemoryAdministration):
     ) -> Claim | None:
         """See `RunStore.claim`."""
         waiting = [
-            kept
-            for kept in self._queued_runs()
-            if kept.run.id not in declined and serves(kept.lease.destination)
+            stored
+            for stored in self._queued_runs()
+            if stored.run.id not in declined and serves(stored.lease.destination)
         ]
         if not waiting:
             return None
-        chosen = min(waiting, key=lambda kept: kept.wanted_at)
+        chosen = min(waiting, key=lambda stored: stored.wanted_at)
         read_set = ReadSet(owner=None, run_id=chosen.run.id, what="claim")
         committed = await self.change(read_set, decide)
         if chosen.run.status is not Status.IN_PROGRESS:
@@ -192,18 +192,18 @@ class MemoryStore(MemoryAdministration):
     ) -> Sequence[str]:
         """See `RunStore.find_unclaimed_runs`."""
         found = [
-            kept
-            for kept in self._queued_runs()
-            if kept.wanted_at < wanted_before and not serves(kept.lease.destination)
+            stored
+            for stored in self._queued_runs()
+            if stored.wanted_at < wanted_before and not serves(stored.lease.destination)
         ]
-        found.sort(key=lambda kept: kept.wanted_at)
-        return [kept.run.id for kept in found[:limit]]
+        found.sort(key=lambda stored: stored.wanted_at)
+        return [stored.run.id for stored in found[:limit]]
 
     def _queued_runs(self) -> Sequence[_StoredRun]:
         return [
-            kept
-            for kept in self._runs.values()
-            if kept.run.status is Status.QUEUED and kept.lease.wanted
+            stored
+            for stored in self._runs.values()
+            if stored.run.status is Status.QUEUED and stored.lease.wanted
         ]
 
     async def renew_leases(self, held: Mapping[str, int], lease_ms: int) -> frozenset[str]:
@@ -212,8 +212,8 @@ class MemoryStore(MemoryAdministration):
             run_id for run_id, epoch in held.items() if not self._has_lease(run_id, epoch)
         )
         for run_id in held.keys() - lost:
-            kept = self._runs[run_id]
-            kept.lease = replace(kept.lease, due_at=self._clock() + lease_ms)
+            stored = self._runs[run_id]
+            stored.lease = replace(stored.lease, due_at=self._clock() + lease_ms)
         return lost
 
     def append(
@@ -240,29 +240,31 @@ class MemoryStore(MemoryAdministration):
         """See `RunStore.overdue_runs`."""
         now = self._clock()
         due = [
-            (kept.lease.due_at, kept.run.id)
-            for kept in self._runs.values()
-            if kept.lease.due_at is not None
-            and kept.lease.due_at <= now
-            and not kept.run.status.ended
+            (stored.lease.due_at, stored.run.id)
+            for stored in self._runs.values()
+            if stored.lease.due_at is not None
+            and stored.lease.due_at <= now
+            and not stored.run.status.ended
         ]
         return [run_id for _, run_id in sorted(due)[:limit]]
 
     async def leases(self, limit: int) -> Sequence[LeaseInfo]:
         """See `RunStore.leases`."""
         leased = [
-            LeaseInfo(kept.run.id, kept.lease.epoch, kept.lease.worker, kept.lease.due_at)
-            for kept in self._runs.values()
-            if kept.lease.worker is not None
-            and kept.lease.due_at is not None
-            and not kept.run.status.ended
+            LeaseInfo(stored.run.id, stored.lease.epoch, stored.lease.worker, stored.lease.due_at)
+            for stored in self._runs.values()
+            if stored.lease.worker is not None
+            and stored.lease.due_at is not None
+            and not stored.run.status.ended
         ]
         return leased[:limit]
 
     def _has_lease(self, run_id: str, epoch: int) -> bool:
-        kept = self._runs.get(run_id)
+        stored = self._runs.get(run_id)
         return (
-            kept is not None and kept.lease.epoch == epoch and kept.run.status is Status.IN_PROGRESS
+            stored is not None
+            and stored.lease.epoch == epoch
+            and stored.run.status is Status.IN_PROGRESS
         )
 
     def _read_snapshot(self, read_set: ReadSet) -> Snapshot:
@@ -291,7 +293,7 @@ class MemoryStore(MemoryAdministration):
         now = self._clock()
         if key_id is None:
             return Snapshot(now=now)
-        begun = [kept.run for kept in self._runs.values() if kept.lease.key_id == key_id]
+        begun = [stored.run for stored in self._runs.values() if stored.lease.key_id == key_id]
         running = sum(not run.status.ended for run in begun)
         return Snapshot(
             now=now, running=running, tokens=self._read_counter(Counter(key_id, "tokens"), now)
@@ -306,8 +308,8 @@ class MemoryStore(MemoryAdministration):
         )
 
     def _find_active_run(self, thread_id: str) -> _StoredRun | None:
-        runs = (kept for kept in self._runs.values() if kept.run.thread_id == thread_id)
-        return next((kept for kept in runs if not kept.run.status.ended), None)
+        runs = (stored for stored in self._runs.values() if stored.run.thread_id == thread_id)
+        return next((stored for stored in runs if not stored.run.status.ended), None)
 
     def _check(self, read_set: ReadSet, change: ChangeSet) -> None:
         """Raise if the change is not allowed, before any of it is written."""
@@ -319,9 +321,9 @@ class MemoryStore(MemoryAdministration):
             _check_message_numbers(thread.messages, change)
         ended = {update.run.id for update in change.run_updates if update.run.status.ended}
         for update in change.run_updates:
-            kept = self._runs.get(update.run.id)
-            invariants.check_run_update((kept.run, kept.lease) if kept else None, update)
-            if not kept:
+            stored = self._runs.get(update.run.id)
+            invariants.check_run_update((stored.run, stored.lease) if stored else None, update)
+            if not stored:
                 invariants.require_owner(read_set, change)
                 active = self._find_active_run(update.run.thread_id)
                 if active and active.run.id not in ended:
@@ -329,16 +331,16 @@ class MemoryStore(MemoryAdministration):
 
     def _write(self, read_set: ReadSet, change: ChangeSet) -> None:
         if change.thread is not None:
-            kept = self._threads.get(change.thread.id)
-            before = kept.thread if kept else None
-            if kept is None:
-                kept = _StoredThread(invariants.require_owner(read_set, change), change.thread)
-                self._threads[change.thread.id] = kept
-            kept.thread = change.thread
-            self._join_family(kept.owner, before, change.thread)
+            stored = self._threads.get(change.thread.id)
+            before = stored.thread if stored else None
+            if stored is None:
+                stored = _StoredThread(invariants.require_owner(read_set, change), change.thread)
+                self._threads[change.thread.id] = stored
+            stored.thread = change.thread
+            self._join_family(stored.owner, before, change.thread)
             if change.keep_messages is not None:
-                kept.messages = [m for m in kept.messages if m.number <= change.keep_messages]
-            kept.messages = sorted((*kept.messages, *change.messages), key=lambda m: m.number)
+                stored.messages = [m for m in stored.messages if m.number <= change.keep_messages]
+            stored.messages = sorted((*stored.messages, *change.messages), key=lambda m: m.number)
         for update in change.run_updates:
             self._write_run(read_set, change, update)
         self._actions.update({action.id: action for action in change.actions})
@@ -362,9 +364,9 @@ class MemoryStore(MemoryAdministration):
             kept.wanted_at = self._clock()
         kept.run, kept.lease = update.run, update.lease
         if update.run.status.ended:
-            row = admin_rules.usage_of_run(kept.owner, update.run, self._clock())
-            key = row.day, row.owner, row.model
-            self._usage[key] = admin_rules.add_usage(self._usage.get(key), row)
+            stored = admin_rules.usage_of_run(kept.owner, update.run, self._clock())
+            key = stored.day, stored.owner, stored.model
+            self._usage[key] = admin_rules.add_usage(self._usage.get(key), stored)
         kept.lines.extend(events.encode(event) for event in update.events)
 
     def _save_answer(self, once: IdempotencyKey, answer: bytes, subject: str | None) -> None:
@@ -376,12 +378,12 @@ class MemoryStore(MemoryAdministration):
 
     async def read_events(self, run_id: str, after: int) -> EventPage:
         """See `RunStore.read_events`; a page always reaches the end."""
-        kept = self._runs.get(run_id)
-        if kept is None:
+        stored = self._runs.get(run_id)
+        if stored is None:
             raise invariants.not_found(Run, run_id)
-        invariants.check_not_expired(run_id, after, kept.lease.kept_after)
-        lines = kept.lines[after - kept.lease.kept_after :]
-        return EventPage(after + 1, lines, kept.run.status.ended)
+        invariants.check_not_expired(run_id, after, stored.lease.kept_after)
+        lines = stored.lines[after - stored.lease.kept_after :]
+        return EventPage(after + 1, lines, stored.run.status.ended)
 
     def cached_events(self, run_id: str, after: int) -> EventPage | None:
         """See `RunStore.cached_events`; this store caches nothing."""
@@ -391,24 +393,24 @@ class MemoryStore(MemoryAdministration):
         self, thread_id: str, *, fresh: bool = False, version: int | None = None
     ) -> Context:
         """See `RunStore.context`; there is no cache to bypass."""
-        kept = self._threads.get(thread_id)
-        if kept is None:
+        stored = self._threads.get(thread_id)
+        if stored is None:
             raise invariants.not_found(Thread, thread_id)
-        return append_messages(EMPTY, kept.messages, kept.thread.version)
+        return append_messages(EMPTY, stored.messages, stored.thread.version)
 
     async def thread_version(self, thread_id: str) -> int:
         """See `RunStore.thread_version`."""
-        kept = self._threads.get(thread_id)
-        if kept is None:
+        stored = self._threads.get(thread_id)
+        if stored is None:
             raise invariants.not_found(Thread, thread_id)
-        return kept.thread.version
+        return stored.thread.version
 
     async def run_lease(self, run_id: str) -> RunLease:
         """See `RunStore.run_lease`."""
-        kept = self._runs.get(run_id)
-        if kept is None:
+        stored = self._runs.get(run_id)
+        if stored is None:
             raise invariants.not_found(Run, run_id)
-        return kept.lease
+        return stored.lease
 
     async def run_leases(self, run_ids: Sequence[str]) -> Mapping[str, RunLease]:
         """See `RunStore.run_leases`."""
@@ -416,8 +418,8 @@ class MemoryStore(MemoryAdministration):
 
     async def get(self, kind: type[T], owner: str | None, id: str) -> T:
         """See `RunStore.get`."""
-        for whose, record in self._records_of(kind):
-            if record.id == id and owner in (None, whose):
+        for record_owner, record in self._records_of(kind):
+            if record.id == id and owner in (None, record_owner):
                 return cast("T", record)
         raise invariants.not_found(kind, id)
 
@@ -438,8 +440,8 @@ class MemoryStore(MemoryAdministration):
         """See `RunStore.list`."""
         listed = [
             record
-            for whose, record in self._records_of(kind)
-            if owner in (None, whose) and _matches(record, KINDS[kind].scopes, where)
+            for record_owner, record in self._records_of(kind)
+            if owner in (None, record_owner) and _matches(record, KINDS[kind].scopes, where)
         ]
         if kind not in (Message, Action) or where.get("order") == "newest":
             listed.reverse()
@@ -463,31 +465,31 @@ class MemoryStore(MemoryAdministration):
         """Return ids of threads that match the query, the family and the branches asked for."""
         query, family = where.get("query"), where.get("family")
         found = [
-            (kept.owner, kept.thread)
-            for kept in self._threads.values()
-            if query is None or self._thread_matches(str(query), kept.thread)
+            (stored.owner, stored.thread)
+            for stored in self._threads.values()
+            if query is None or self._thread_matches(str(query), stored.thread)
         ]
         ids = {thread.id for _, thread in found}
         if where.get("branches") == "latest":
             ids = self._families.latest(found)
         if isinstance(family, str):
-            whose = self._threads[family].owner if family in self._threads else owner
-            wanted = self._families.of(family) if owner in (None, whose) else family
+            record_owner = self._threads[family].owner if family in self._threads else owner
+            wanted = self._families.of(family) if owner in (None, record_owner) else family
             ids = {thread_id for thread_id in ids if self._families.of(thread_id) == wanted}
         return ids
 
     def _records_of(self, kind: type[Any]) -> Iterable[tuple[str, Any]]:
         """Return all records of a kind with their owners, oldest first; messages in order."""
         if kind is Thread:
-            return ((kept.owner, kept.thread) for kept in self._threads.values())
+            return ((stored.owner, stored.thread) for stored in self._threads.values())
         if kind is Message:
             threads = self._threads.values()
-            return ((kept.owner, message) for kept in threads for message in kept.messages)
+            return ((stored.owner, message) for stored in threads for message in stored.messages)
         if kind is Run:
-            return ((kept.owner, kept.run) for kept in self._runs.values())
+            return ((stored.owner, stored.run) for stored in self._runs.values())
         if kind is Action:
             return ((self._runs[each.run_id].owner, each) for each in self._actions.values())
-        return ((kept.owner, kept.record) for kept in self._records[kind].values())
+        return ((stored.owner, stored.record) for stored in self._records[kind].values())
 
     def _thread_matches(self, query: str, thread: Thread) -> bool:
         texts = (thread.title, *(m.full_text for m in self._threads[thread.id].messages))
@@ -503,8 +505,8 @@ class MemoryStore(MemoryAdministration):
         content: bytes | None = None,
     ) -> Any:
         """See `RunStore.put`."""
-        if once and (kept := await self.find_answer(once)) is not None:
-            return kept
+        if once and (earlier := await self.find_answer(once)) is not None:
+            return earlier
         there = self._records[type(record)]
         if record.id in there:
             raise invariants.duplicate_id(type(record), record.id)
@@ -525,10 +527,10 @@ class MemoryStore(MemoryAdministration):
         self, owner: str | None, upload_id: str, start: int = 0, size: int | None = None
     ) -> bytes:
         """See `RunStore.content`."""
-        kept = self._records[Upload].get(upload_id)
-        if kept is None or owner not in (None, kept.owner):
+        stored = self._records[Upload].get(upload_id)
+        if stored is None or owner not in (None, stored.owner):
             raise invariants.not_found(Upload, upload_id)
-        return kept.content[start : None if size is None else start + size]
+        return stored.content[start : None if size is None else start + size]
 
     async def delete(self, kind: type[Any], owner: str, id: str) -> None:
         """See `RunStore.delete`."""
@@ -545,7 +547,9 @@ class MemoryStore(MemoryAdministration):
         del self._threads[thread_id]
         self._families.leave(thread_id)
         self._runs = {
-            run_id: kept for run_id, kept in self._runs.items() if kept.run.thread_id != thread_id
+            run_id: stored
+            for run_id, stored in self._runs.items()
+            if stored.run.thread_id != thread_id
         }
         self._actions = {
             action_id: action
@@ -556,13 +560,13 @@ class MemoryStore(MemoryAdministration):
     async def delete_expired(self, events_before: int, keys_before: int) -> int:
         """See `RunStore.delete_expired`."""
         dropped = 0
-        for kept in self._runs.values():
-            ended_at = kept.run.ended_at
-            if kept.lines and kept.run.status.ended and ended_at and ended_at < events_before:
+        for stored in self._runs.values():
+            ended_at = stored.run.ended_at
+            if stored.lines and stored.run.status.ended and ended_at and ended_at < events_before:
                 dropped += 1
-                kept.lines.clear()
-                kept.lease = replace(kept.lease, kept_after=kept.lease.last_event)
-        old = [key for key, kept in self._answers.items() if kept.created_at < keys_before]
+                stored.lines.clear()
+                stored.lease = replace(stored.lease, kept_after=stored.lease.last_event)
+        old = [key for key, stored in self._answers.items() if stored.created_at < keys_before]
         for key in old:
             del self._answers[key]
         return dropped + len(old)
@@ -575,8 +579,8 @@ class MemoryStore(MemoryAdministration):
         if after is not None:
             if after not in self._runs:
                 raise invariants.not_found(Run, after)
-            runs = runs[[kept.run.id for kept in runs].index(after) + 1 :]
-        live = [(kept.owner, kept.run) for kept in runs if not kept.run.status.ended]
+            runs = runs[[stored.run.id for stored in runs].index(after) + 1 :]
+        live = [(stored.owner, stored.run) for stored in runs if not stored.run.status.ended]
         return RecordPage(*take_page(live, limit, lambda each: _json_size(each[1])))
 
     async def owners(
@@ -584,18 +588,20 @@ class MemoryStore(MemoryAdministration):
     ) -> RecordPage:
         """See `AdminStore.owners`."""
         having = {
-            whose for kind in (Thread, Upload, Assistant) for whose, _ in self._records_of(kind)
+            record_owner
+            for kind in (Thread, Upload, Assistant)
+            for record_owner, _ in self._records_of(kind)
         }
-        having |= {whose for whose, _ in self._provider_keys}
+        having |= {record_owner for record_owner, _ in self._provider_keys}
         found = having & {owner} if owner is not None else having
-        later = sorted(whose for whose in found if whose > (after or ""))
+        later = sorted(record_owner for record_owner in found if record_owner > (after or ""))
         return RecordPage(
-            [self._count_things(whose) for whose in later[:limit]], len(later) > limit
+            [self._count_things(record_owner) for record_owner in later[:limit]], len(later) > limit
         )
 
     def _count_things(self, owner: str) -> OwnerTotals:
         def number(kind: type[Any]) -> int:
-            return sum(whose == owner for whose, _ in self._records_of(kind))
+            return sum(record_owner == owner for record_owner, _ in self._records_of(kind))
 
         return OwnerTotals(
             owner=owner,
@@ -607,7 +613,7 @@ class MemoryStore(MemoryAdministration):
 
     async def delete_owned(self, owner: str, limit: int) -> int:
         """See `AdminStore.delete_owned`; deletes everything at once."""
-        threads = [kept.thread.id for kept in self._threads.values() if kept.owner == owner]
+        threads = [stored.thread.id for stored in self._threads.values() if stored.owner == owner]
         for thread_id in threads:
             self._remove_thread(thread_id)
         erased = len(threads)
@@ -628,7 +634,11 @@ class MemoryStore(MemoryAdministration):
             if kind is AuditEntry
             else self._records_of(kind)
         )
-        found = {record.id: (whose, record) for whose, record in owned if record.id in wanted}
+        found = {
+            record.id: (record_owner, record)
+            for record_owner, record in owned
+            if record.id in wanted
+        }
         return cast("dict[str, tuple[str, T]]", found)
 
     async def thread_families(self, thread_ids: Sequence[str]) -> Mapping[str, str]:
@@ -671,8 +681,8 @@ class MemoryStore(MemoryAdministration):
                     raise invariants.import_conflict(f"{kind.__name__.lower()} {each}")
         places = {
             taken
-            for kept in self._threads.values()
-            for each in kept.messages
+            for stored in self._threads.values()
+            for each in stored.messages
             for taken in (each.id, (each.thread_id, each.number))
         }
         for message in batch.messages:
@@ -683,12 +693,12 @@ class MemoryStore(MemoryAdministration):
         """See `AdminStore.transfer_owned`; deletes everything at once."""
         given = 0
         for there in (*self._records.values(), self._threads, self._runs):
-            for kept in cast(
+            for stored in cast(
                 "dict[str, _StoredRecord | _StoredThread | _StoredRun]", there
             ).values():
-                if kept.owner == owner:
-                    kept.owner = to
-                    given += not isinstance(kept, _StoredRun)
+                if stored.owner == owner:
+                    stored.owner = to
+                    given += not isinstance(stored, _StoredRun)
         return given
 
     # The installation

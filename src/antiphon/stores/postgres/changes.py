@@ -99,14 +99,14 @@ class _ChangeStatement:
             self._add_thread(thread, known=known)
 
     def _add_run_check(self) -> None:
-        kept = self._read.kept
-        if kept is None:
+        row = self._read.row
+        if row is None:
             return
         self.seen.append("drives")
         self._add(
-            run_id=kept.run.id,
-            last_event_before=kept.lease.last_event,
-            due_at_before=kept.lease.due_at,
+            run_id=row.run.id,
+            last_event_before=row.lease.last_event,
+            due_at_before=row.lease.due_at,
         )
 
     def _add_thread(self, thread: Thread, *, known: bool) -> None:
@@ -139,26 +139,26 @@ class _ChangeStatement:
         self.values["messages_of"] = thread.id
 
     def _add_run_update(self, update: RunUpdate) -> None:
-        kept = self._read.kept
-        known = kept is not None and kept.run.id == update.run.id
-        invariants.check_run_update((kept.run, kept.lease) if kept and known else None, update)
+        row = self._read.row
+        known = row is not None and row.run.id == update.run.id
+        invariants.check_run_update((row.run, row.lease) if row and known else None, update)
         if known:
             self._add_moved_run(update)
         elif "begun" not in self.pieces:
             self._add_new_run(update)
         else:
             raise Internal("A change begins one run at most.")
-        grown = admin_rules.count_new_tokens(kept.run if kept and known else None, update.run)
+        grown = admin_rules.count_new_tokens(row.run if row and known else None, update.run)
         if grown and update.lease.key_id is not None:  # counted if the key has a limit
             self._add("counted", counted_key=update.lease.key_id, grown=grown)
         if update.run.status.ended:
             self._add_usage(update)
 
     def _add_moved_run(self, update: RunUpdate) -> None:
-        kept, now = self._read.kept, self._read.records.now
-        waited = kept.wanted_at if kept and kept.lease.wanted else now
+        row, now = self._read.row, self._read.records.now
+        waited = row.wanted_at if row and row.lease.wanted else now
         self._add("moved", **_lease_values(update, waited))
-        if kept and kept.run != update.run:
+        if row and row.run != update.run:
             self._add("run_saved", run=_encode(update.run))
         if update.events:
             self._add("told", **_event_values(update))
@@ -177,12 +177,10 @@ class _ChangeStatement:
             self._add("begun_told")
 
     def _add_usage(self, update: RunUpdate) -> None:
-        kept = self._read.kept
-        known = kept is not None and kept.run.id == update.run.id
+        row = self._read.row
+        known = row is not None and row.run.id == update.run.id
         owner = (
-            kept.owner
-            if kept and known
-            else invariants.require_owner(self._read_set, self._decided)
+            row.owner if row and known else invariants.require_owner(self._read_set, self._decided)
         )
         spent = asdict(admin_rules.usage_of_run(owner, update.run, self._read.records.now))
         part = hash(update.run.id) % USAGE_PARTS
@@ -320,12 +318,12 @@ async def claim(
     among = {"destinations": [each for _, each in served], "declined": list(declined)}
     wanted = partial(_decide_if_queued, decide)
     made = await _claim_run(connection, run_id, wanted, among, now, attempt)
-    if not isinstance(made, _Written) or made.read.kept is None:
+    if not isinstance(made, _Written) or made.read.row is None:
         return None
     hit("claim.after_commit")
     for update in made.decided.run_updates:
         if update.run.status is Status.IN_PROGRESS:
-            return Claim(made.read.kept.owner, update.run, update.lease, made.decided)
+            return Claim(made.read.row.owner, update.run, update.lease, made.decided)
     return None
 
 

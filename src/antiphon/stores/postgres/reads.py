@@ -53,7 +53,7 @@ class ReadResult(NamedTuple):
     answer: msgspec.Raw | None = None
     runs_begun: int | None = None
     changes: int = 0
-    kept: RunRow | None = None
+    row: RunRow | None = None
     number: int = 0
 
 
@@ -84,26 +84,24 @@ async def read_change(
     whose, doc, number, wanted_at, *lease, actions = of_run
     if doc is None:
         return ReadResult(records, runs_begun=begun, changes=changes)
-    kept = RunRow(whose, decoder(Run)(doc), shapes.decode_lease(lease), wanted_at)
+    row = RunRow(whose, decoder(Run)(doc), shapes.decode_lease(lease), wanted_at)
     records = replace(
         records,
-        run=kept.run,
-        lease=kept.lease,
+        run=row.run,
+        lease=row.lease,
         actions=shapes.decode_actions(actions),
-        log=await _read_turn(connection, kept, number) if read_set.turn_log else (),
+        log=await _read_turn(connection, row, number) if read_set.turn_log else (),
     )
-    return ReadResult(records, None, begun, changes, kept, number)
+    return ReadResult(records, None, begun, changes, row, number)
 
 
-async def _read_turn(
-    connection: Connection[Any], kept: RunRow, number: int
-) -> tuple[Numbered, ...]:
+async def _read_turn(connection: Connection[Any], row: RunRow, number: int) -> tuple[Numbered, ...]:
     """Return the decoded events after the previous turn, as of when the run was read."""
-    after = max(kept.lease.turn_began_after, kept.lease.kept_after)
-    count = kept.lease.last_event - after
+    after = max(row.lease.turn_began_after, row.lease.kept_after)
+    count = row.lease.last_event - after
     lines: list[bytes] = []
     while len(lines) < count:
-        page = await read_events(connection, kept.run.id, number, after + len(lines))
+        page = await read_events(connection, row.run.id, number, after + len(lines))
         if not page.lines:
             break
         lines += page.lines

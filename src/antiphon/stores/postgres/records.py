@@ -32,8 +32,8 @@ async def put(
     now: int | None,
 ) -> Any:
     """See `RunStore.put`; a second request with one key returns the answer of the first."""
-    if once and (kept := await reads.find_answer(connection, once)) is not None:
-        return kept
+    if once and (answer := await reads.find_answer(connection, once)) is not None:
+        return answer
     try:
         async with connection.transaction():
             if once:
@@ -116,8 +116,8 @@ async def delete_events(connection: Connection[Any], before: int) -> int:
     async with connection.transaction():
         numbers = await fetch_value(connection, "expire_events", before=before, limit=BATCH_SIZE)
         days = list({number >> RUN_BITS for number in numbers})
-        kept = await fetch_value(connection, "days_to_keep", days=days, before=before)
-        if rows_of_kept := [number for number in numbers if number >> RUN_BITS in kept]:
+        days_kept = await fetch_value(connection, "days_to_keep", days=days, before=before)
+        if rows_of_kept := [number for number in numbers if number >> RUN_BITS in days_kept]:
             await execute(connection, "drop_events", runs=rows_of_kept)
     return len(numbers)
 

@@ -52,23 +52,23 @@ def fetch_all(connection: sqlite3.Connection, name: str, *values: Any) -> list[t
 def read_snapshot(connection: sqlite3.Connection, read_set: ReadSet, now: int) -> Snapshot:
     """Return the records that a change reads, without those of other owners."""
     known = _read_key_usage(connection, read_set.key_id, now)
-    kept = find_run(connection, read_set.run_id) if read_set.run_id else None
-    thread_id = read_set.thread_id or (kept.run.thread_id if kept else None)
+    row = find_run(connection, read_set.run_id) if read_set.run_id else None
+    thread_id = read_set.thread_id or (row.run.thread_id if row else None)
     found = find_thread(connection, thread_id) if thread_id else None
     if found is None or read_set.owner not in (None, found[0]):
         return known
     if read_set.run_id is None:
         active = find_active_run(connection, found[1].id)
-        kept = find_run(connection, active) if active else None
-    if kept is None or kept.run.thread_id != found[1].id:
+        row = find_run(connection, active) if active else None
+    if row is None or row.run.thread_id != found[1].id:
         return replace(known, thread=found[1])
     return replace(
         known,
         thread=found[1],
-        run=kept.run,
-        lease=kept.lease,
-        actions=_actions(connection, kept.run.id, read_set.tool_call_id),
-        log=_read_turn(connection, kept) if read_set.turn_log else (),
+        run=row.run,
+        lease=row.lease,
+        actions=_actions(connection, row.run.id, read_set.tool_call_id),
+        log=_read_turn(connection, row) if read_set.turn_log else (),
     )
 
 
@@ -134,10 +134,10 @@ def find_thread(connection: sqlite3.Connection, thread_id: str) -> tuple[str, Th
 
 def run_lease(connection: sqlite3.Connection, run_id: str) -> RunLease:
     """See `RunStore.run_lease`."""
-    kept = find_run(connection, run_id)
-    if kept is None:
+    row = find_run(connection, run_id)
+    if row is None:
         raise invariants.not_found(Run, run_id)
-    return kept.lease
+    return row.lease
 
 
 def run_leases(connection: sqlite3.Connection, run_ids: Sequence[str]) -> Mapping[str, RunLease]:
@@ -158,13 +158,13 @@ def read_events(connection: sqlite3.Connection, run_id: str, after: int) -> Even
     )
 
 
-def _read_turn(connection: sqlite3.Connection, kept: RunRow) -> tuple[Numbered, ...]:
+def _read_turn(connection: sqlite3.Connection, row: RunRow) -> tuple[Numbered, ...]:
     """Return the decoded events after the previous turn."""
-    after = max(kept.lease.turn_began_after, kept.lease.kept_after)
+    after = max(row.lease.turn_began_after, row.lease.kept_after)
     lines: list[bytes] = []
     more = True
     while more:
-        page = read_events(connection, kept.run.id, after + len(lines))
+        page = read_events(connection, row.run.id, after + len(lines))
         lines += page.lines
         more = page.more
     return tuple(enumerate(map(events.decode, lines), after + 1))

@@ -37,8 +37,8 @@ def change(
 ) -> Committed:
     """See `RunStore.change`."""
     once = read_set.idempotency_key
-    if once and (kept := reads.find_answer(connection, once)) is not None:
-        return Committed(kept)
+    if once and (earlier := reads.find_answer(connection, once)) is not None:
+        return Committed(earlier)
     records = reads.read_snapshot(connection, read_set, now)
     decided = decide(records)
     if decided is None:
@@ -70,10 +70,10 @@ def claim(
         return None
     read_set = ReadSet(owner=None, run_id=wanted)
     committed = change(connection, read_set, decide, now, writer)
-    kept = reads.find_run(connection, wanted)
-    if kept is None or kept.run.status is not Status.IN_PROGRESS:
+    row = reads.find_run(connection, wanted)
+    if row is None or row.run.status is not Status.IN_PROGRESS:
         return None
-    return Claim(kept.owner, kept.run, kept.lease, committed.change)
+    return Claim(row.owner, row.run, row.lease, committed.change)
 
 
 def renew_leases(
@@ -142,8 +142,8 @@ def put(
     now: int,
 ) -> Any:
     """See `RunStore.put`."""
-    if once and (kept := reads.find_answer(connection, once)) is not None:
-        return kept
+    if once and (answer := reads.find_answer(connection, once)) is not None:
+        return answer
     _add_record(connection, owner, record)
     if content is not None:
         connection.execute(SQL["add_content"], (record.id, content))
@@ -202,13 +202,11 @@ def _save_answer(
 
 def _write_thread(connection: sqlite3.Connection, read_set: ReadSet, decided: ChangeSet) -> None:
     thread = decided.thread
-    kept = reads.find_thread(connection, thread.id) if thread else None
-    invariants.check_thread_change(kept[1] if kept else None, decided)
+    row = reads.find_thread(connection, thread.id) if thread else None
+    invariants.check_thread_change(row[1] if row else None, decided)
     if thread is None:
         return
-    _save_thread(
-        connection, kept[0] if kept else invariants.require_owner(read_set, decided), thread
-    )
+    _save_thread(connection, row[0] if row else invariants.require_owner(read_set, decided), thread)
     if decided.keep_messages is not None:
         connection.execute(SQL["cut_messages"], (thread.id, decided.keep_messages))
         connection.execute(SQL["drop_segments"], (thread.id, decided.keep_messages + 1))
@@ -247,10 +245,10 @@ def _write_run(
     writer: int,
 ) -> None:
     """Write the new run and lease. Raises `Fenced` if its status or epoch has changed."""
-    kept = reads.find_run(connection, update.run.id)
-    invariants.check_run_update((kept.run, kept.lease) if kept else None, update)
+    row = reads.find_run(connection, update.run.id)
+    invariants.check_run_update((row.run, row.lease) if row else None, update)
     run, lease = update.run, update.lease
-    waited = kept.wanted_at if kept and kept.lease.wanted else now
+    waited = row.wanted_at if row and row.lease.wanted else now
     values = {
         **asdict(lease),
         "id": run.id,
@@ -260,17 +258,17 @@ def _write_run(
         "ended_at": run.ended_at,
         "doc": _encode(run),
     }
-    if kept is None:
+    if row is None:
         _add_run(connection, values | {"owner": invariants.require_owner(read_set, decided)})
     else:
-        before = {"status_before": kept.run.status.value, "epoch_before": kept.lease.epoch}
+        before = {"status_before": row.run.status.value, "epoch_before": row.lease.epoch}
         if connection.execute(SQL["move_run"], values | before).rowcount == 0:
             raise Fenced(f"Run {run.id} has moved on since it was read.")
-    grown = admin_rules.count_new_tokens(kept.run if kept else None, run)
+    grown = admin_rules.count_new_tokens(row.run if row else None, run)
     if grown and lease.key_id is not None:
         _count_tokens(connection, lease.key_id, grown, now)
     if run.status.ended:
-        owner = kept.owner if kept else invariants.require_owner(read_set, decided)
+        owner = row.owner if row else invariants.require_owner(read_set, decided)
         connection.execute(SQL["add_usage"], asdict(admin_rules.usage_of_run(owner, run, now)))
     if update.events:
         first = lease.last_event - len(update.events) + 1

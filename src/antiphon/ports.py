@@ -286,7 +286,7 @@ class RunStore(Protocol):
         """
         ...
 
-    async def renew_leases(self, held: Mapping[str, int], lease_ms: int) -> frozenset[str]:
+    async def renew_leases(self, epochs: Mapping[str, int], lease_ms: int) -> frozenset[str]:
         """Renew the leases of these runs (id to epoch); return the ids whose lease was lost."""
         ...
 

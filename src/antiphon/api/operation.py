@@ -85,9 +85,9 @@ def to_http(call: Operation[Any]) -> tuple[str, str, dict[str, str], bytes | Non
     """
     method, template = call.route.split(" ")
     fields = msgspec.to_builtins(call)
-    held = {name: fields.pop(name) for name in path_fields(type(call))}
+    path_values = {name: fields.pop(name) for name in path_fields(type(call))}
     path = "/".join(
-        _quote(str(held[piece[1:-1]])) if piece.startswith("{") else piece
+        _quote(str(path_values[piece[1:-1]])) if piece.startswith("{") else piece
         for piece in template.split("/")
     )
     if method in ("GET", "DELETE") or call.upload:
@@ -143,10 +143,10 @@ def convert(value: object, kind: type[T], *, strict: bool = True) -> T:
 
 def invalid_request(error: msgspec.ValidationError) -> InvalidRequest:
     """Translate a validation error of msgspec: what was expected, received, and where."""
-    said, _, where = str(error).partition(" - at ")
-    expected, received = _split_message(said)
+    message, _, where = str(error).partition(" - at ")
+    expected, received = _split_message(message)
     return InvalidRequest(
-        f"{said} - at {where}." if where else f"{said}.",
+        f"{message} - at {where}." if where else f"{message}.",
         expected=expected,
         received=received,
         **({"where": where.strip("`")} if where else {}),
@@ -162,10 +162,12 @@ _MESSAGE_PATTERNS = (
 )
 
 
-def _split_message(said: str) -> tuple[str | None, str | None]:
+def _split_message(message: str) -> tuple[str | None, str | None]:
     """Return what was expected and received, as far as the message contains it."""
     for sentence, expected, received in _MESSAGE_PATTERNS:
-        if found := sentence.fullmatch(said):
-            came = found.expand(received) if received else None
-            return found.expand(expected).replace("`", ""), came and came.replace("`", "")
+        if found := sentence.fullmatch(message):
+            received_text = found.expand(received) if received else None
+            return found.expand(expected).replace("`", ""), received_text and received_text.replace(
+                "`", ""
+            )
     return None, None

@@ -42,20 +42,18 @@ class RedisBackend:
         """See `BusBackend.connect`."""
         client = _create_client(self._address)
         subscription = client.pubsub(ignore_subscribe_messages=True)
-        listening: asyncio.Task[None] | None = None
+        listener: asyncio.Task[None] | None = None
         try:
             await subscription.subscribe(self._channel)
-            listening = asyncio.create_task(
-                _listen(subscription, on_message), name="antiphon redis"
-            )
-            listening.add_done_callback(lambda _: on_disconnect())
+            listener = asyncio.create_task(_listen(subscription, on_message), name="antiphon redis")
+            listener.add_done_callback(lambda _: on_disconnect())
             yield RedisBusConnection(client, self._channel)
         except _FAULTS as fault:
             raise BackendDown(_describe(fault)) from fault
         finally:
-            if listening is not None:
-                listening.cancel()
-                await asyncio.wait([listening])
+            if listener is not None:
+                listener.cancel()
+                await asyncio.wait([listener])
             with suppress(*_FAULTS):
                 await subscription.aclose()
             with suppress(*_FAULTS):

@@ -130,8 +130,8 @@ class Backup:
         """Copy, check, and note what the copy holds."""
         settings = loaded.settings
         copy = back_up(settings.database, Path(args.file).absolute())
-        held = f"{copy.threads:,} threads, {copy.size / 1e6:,.1f} MB"
-        note(f"{one_line(str(copy.path))} has {held}; its check was good.")
+        contents = f"{copy.threads:,} threads, {copy.size / 1e6:,.1f} MB"
+        note(f"{one_line(str(copy.path))} has {contents}; its check was good.")
         if copy.sealed and settings.secret_key is None:
             secret = f"{database_file(settings)}.key"
             note(

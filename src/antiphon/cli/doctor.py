@@ -131,8 +131,8 @@ def _check_settings(loaded: LoadedSettings) -> Iterator[Finding]:
 async def _check_models(settings: Settings) -> AsyncIterator[Finding]:
     try:
         async with open_catalog(settings) as catalog:
-            held = ", ".join(catalog.keys())
-            yield Finding("keys", "ok", held or "no provider's key is set")
+            names = ", ".join(catalog.keys())
+            yield Finding("keys", "ok", names or "no provider's key is set")
             try:
                 choice = await catalog.choose()
                 yield Finding("model", "ok", f"{choice.model}: {choice.why}")

@@ -98,16 +98,16 @@ class Owners:
                 case "list":
                     await self._list(owners, as_json=args.json)
                 case "show":
-                    held = await _find_totals(owners, args.owner)
-                    if held is None:
+                    totals = await _find_totals(owners, args.owner)
+                    if totals is None:
                         raise NotFound(
                             f"There is nothing of the owner {args.owner!r}.",
                             hint="`antiphon owners list` shows them.",
                         )
                     if args.json:
-                        print_json(held)
+                        print_json(totals)
                     else:
-                        print(format_table(("owner", *_KINDS), [_row(held)]))
+                        print(format_table(("owner", *_KINDS), [_row(totals)]))
                 case "export":
                     await _export(owners, args)
                 case "import":
@@ -116,13 +116,13 @@ class Owners:
                     await _erase(owners, args)
 
     async def _list(self, owners: OwnerService, *, as_json: bool) -> None:
-        held: list[OwnerTotals] = []
+        rows: list[OwnerTotals] = []
         more, after = True, None
         while more:
             page = await owners.dispatch(operations.ListOwners(after=after), Principal())
-            held += page.data
+            rows += page.data
             more, after = page.has_more, page.next
-        print_list(held, ("owner", *_KINDS), _row, self.NONE, as_json=as_json)
+        print_list(rows, ("owner", *_KINDS), _row, self.NONE, as_json=as_json)
 
 
 def _owner_argument(parser: ArgumentParser) -> None:
@@ -178,9 +178,9 @@ def _summary(result: operations.OwnerImport) -> str:
 
 
 async def _erase(owners: OwnerService, args: Namespace) -> None:
-    held = await _find_totals(owners, args.owner)
+    totals = await _find_totals(owners, args.owner)
     if not args.yes:
-        _confirm(args.owner, held or OwnerTotals(owner=args.owner))
+        _confirm(args.owner, totals or OwnerTotals(owner=args.owner))
     erased, done = 0, False
     while not done:
         progress = await owners.dispatch(operations.EraseOwner(args.owner), Principal())
@@ -190,14 +190,14 @@ async def _erase(owners: OwnerService, args: Namespace) -> None:
     note(f"All of {args.owner} is gone: {erased:,} things.")
 
 
-def _confirm(owner: str, held: OwnerTotals) -> None:
+def _confirm(owner: str, totals: OwnerTotals) -> None:
     """Raise `InvalidRequest` unless a person types the owner."""
     if not sys.stdin.isatty():
         raise InvalidRequest(
             "Nobody is here to say that all of this shall go.",
             expected="a terminal, or --yes",
         )
-    counts = ", ".join(f"{kind} {getattr(held, kind):,}" for kind in _KINDS)
+    counts = ", ".join(f"{kind} {getattr(totals, kind):,}" for kind in _KINDS)
     note(f"This deletes all of {owner}, for good: {counts}.")
     note("What must be kept, `antiphon owners export` writes into a file first.")
     if input("Type the owner to go on: ") != owner:
@@ -209,8 +209,8 @@ async def _find_totals(owners: OwnerService, owner: str) -> OwnerTotals | None:
     return found.data[0] if found.data else None
 
 
-def _row(held: OwnerTotals) -> tuple[str, ...]:
-    return (held.owner, *(f"{getattr(held, kind):,}" for kind in _KINDS))
+def _row(totals: OwnerTotals) -> tuple[str, ...]:
+    return (totals.owner, *(f"{getattr(totals, kind):,}" for kind in _KINDS))
 
 
 class ProviderKeys:

@@ -289,13 +289,13 @@ class AsyncClient(RenamedMethods):
         than the kept exchanges. Raises `RunActive` and the errors of runs; the thread is then
         unchanged.
         """
-        asked = choose_model((await self.list_runs(thread_id, limit=1)).data, model)
-        models = (await self.list_models(model=asked)).data if asked else ()
+        model_name = choose_model((await self.list_runs(thread_id, limit=1)).data, model)
+        models = (await self.list_models(model=model_name)).data if model_name else ()
         messages = [each async for each in self.paginate(ListMessages(thread_id, limit=PAGE))]
         plan = CompactionPlan(thread_id, messages, keep, models)
         while (text := plan.next_question()) is not None:
             reader = SummaryReader(plan.progress, tell)
-            plan.add_summary(await self._write_summary(text, asked, reader), reader.usage)
+            plan.add_summary(await self._write_summary(text, model_name, reader), reader.usage)
         if not plan.started:
             return None
         return plan.result(await self.transport.send(plan.summary_operation()))

@@ -56,11 +56,13 @@ class RetryPolicy:
         """Return the schedule of one operation."""
         return RetrySchedule(self._seconds if self.answered else min(self._seconds, FIRST_PATIENCE))
 
-    def pause(self, tries: RetrySchedule, failure: AntiphonError, asked: float = 0.0) -> float:
+    def pause(
+        self, tries: RetrySchedule, failure: AntiphonError, requested_pause: float = 0.0
+    ) -> float:
         """Return the seconds until the next retry. Raises the failure if there is none."""
         if self.answered:
             tries.patience = self._seconds
-        return tries.pause(failure, time.monotonic(), asked)
+        return tries.pause(failure, time.monotonic(), requested_pause)
 
 
 @contextmanager

@@ -33,7 +33,7 @@ class RetrySchedule:
         self._failures = 0
         self._failing_since: float | None = None
 
-    def pause(self, failure: AntiphonError, now: float, asked: float = 0.0) -> float:
+    def pause(self, failure: AntiphonError, now: float, requested_pause: float = 0.0) -> float:
         """Return the seconds until the next retry. Raises the failure if a retry cannot help.
 
         The pause is at least the failure's `retry_after`, and at least `asked`.
@@ -45,7 +45,7 @@ class RetrySchedule:
             self._failing_since = now
         usual = PAUSES[self._failures] if self._failures < len(PAUSES) else MAX_PAUSE
         self._failures += 1
-        pause = max(usual * uniform(0.5, 1.0), float(retry_after or 0.0), asked)  # noqa: S311 - spreads load
+        pause = max(usual * uniform(0.5, 1.0), float(retry_after or 0.0), requested_pause)  # noqa: S311 - spreads load
         if now + pause > self._failing_since + self.patience:
             raise failure
         return pause

@@ -153,7 +153,7 @@ def _with_signature(method: M, call: Any, answer: Any = None) -> M:
     """Give the method the operation's name, docstring and parameters, for `help()` and editors."""
     plain = get_type_hints(call)  # without the bounds, which only the server needs
     client = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
-    asked = [
+    parameters = [
         parameter.replace(annotation=plain[parameter.name])
         for parameter in inspect.signature(call).parameters.values()
     ]
@@ -162,7 +162,7 @@ def _with_signature(method: M, call: Any, answer: Any = None) -> M:
     method.__code__ = method.__code__.replace(co_name=name, co_qualname=name)  # for tracebacks
     method.__doc__ = call.__doc__
     method.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [client, *asked], return_annotation=answer or call.answer
+        [client, *parameters], return_annotation=answer or call.answer
     )
     return method
 

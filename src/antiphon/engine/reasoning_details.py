@@ -100,7 +100,7 @@ class _Entry:
 
     def whole(self) -> dict[str, Any]:
         """Return the entry with its texts joined."""
-        return {**self._fields, **{name: "".join(said) for name, said in self._texts.items()}}
+        return {**self._fields, **{name: "".join(pieces) for name, pieces in self._texts.items()}}
 
 
 def _place(piece: dict[str, Any]) -> object:

@@ -47,8 +47,8 @@ def sanitize_value(value: Any) -> Any:
         case str():
             return sanitize_text(value)
         case dict():
-            held = cast("dict[str, Any]", value)
-            return {sanitize_text(name): sanitize_value(inner) for name, inner in held.items()}
+            items = cast("dict[str, Any]", value)
+            return {sanitize_text(name): sanitize_value(inner) for name, inner in items.items()}
         case list():
             return [sanitize_value(inner) for inner in value]  # pyright: ignore[reportUnknownVariableType]
         case _:
@@ -105,7 +105,7 @@ def validate_depth(value: Any, max_depth: int) -> None:
     level: list[Any] = [value] if isinstance(value, _CONTAINERS) else []
     for _ in range(max_depth):
         level = [
-            item for held in level for item in _children(held) if isinstance(item, _CONTAINERS)
+            item for parent in level for item in _children(parent) if isinstance(item, _CONTAINERS)
         ]
         if not level:
             return
@@ -144,21 +144,21 @@ def validate_file_name(name: str) -> str:
     return name
 
 
-def validate_owner(said: str) -> str:
+def validate_owner(owner: str) -> str:
     """Return a valid owner: characters that a header can carry and a list can show."""
-    if not _OWNER.fullmatch(said):
+    if not _OWNER.fullmatch(owner):
         raise InvalidRequest(
             "This is no owner.",
             expected="1 to 128 ASCII letters, digits and signs without spaces",
-            received=ascii(said[:64]),
+            received=ascii(owner[:64]),
             where="owner",
         )
-    return said
+    return owner
 
 
-def parse_media_type(said: str) -> str:
+def parse_media_type(text: str) -> str:
     """Return the media type without parameters; `UNKNOWN_TYPE` if it is not valid."""
-    essence = said.partition(";")[0].strip().lower()
+    essence = text.partition(";")[0].strip().lower()
     return essence if _MEDIA_TYPE.fullmatch(essence) else UNKNOWN_TYPE
 
 

@@ -74,7 +74,7 @@ class Transcript:
             case ToolCallStarted() | ToolCallDelta() | ToolCallReady():
                 self._events.append((number, event))
             case TurnRestarted(after=after):
-                self._events = [heard for heard in self._events if heard[0] <= after]
+                self._events = [entry for entry in self._events if entry[0] <= after]
             case MessageCompleted(message=message):
                 self.message = message
                 self._turn_ended = True

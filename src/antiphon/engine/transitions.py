@@ -65,16 +65,16 @@ def read_approval(action: Action, output: str) -> Approval:
         ) from error
 
 
-def refusal_text(said: Approval) -> str:
+def refusal_text(approval: Approval) -> str:
     """Return the tool output that tells the model of a refused call."""
-    return f"This call was refused and not carried out. {said.reason}".strip()
+    return f"This call was refused and not carried out. {approval.reason}".strip()
 
 
-def is_same_approval(action: Action, said: Approval) -> bool:
+def is_same_approval(action: Action, approval: Approval) -> bool:
     """Return whether the action already has this approval or refusal."""
-    if said.approve:
+    if approval.approve:
         return action.approval == "given"
-    return action.approval == "refused" and action.output == refusal_text(said)
+    return action.approval == "refused" and action.output == refusal_text(approval)
 
 
 NOT_STARTED = "This call was not carried out: the run reached its limit of {} turns."
@@ -234,7 +234,7 @@ def request_turn(
     `DestinationUnknown`.
     """
     run, lease = _require_run(snapshot)
-    asked = TurnRequested(run, lease.turn_began_after)
+    requested = TurnRequested(run, lease.turn_began_after)
     match next_move(snapshot):
         case Ended():
             raise errors.RunEnded(
@@ -263,13 +263,13 @@ def request_turn(
             unit = UnitOfWork(replace(snapshot, lease=wanted), _no_mint)
             if claimant is not None:
                 _claim_run(unit, claimant)
-            return unit.build(asked)
+            return unit.build(requested)
         case AskModel() | RunTools():
             asked_of = adopt_destination(run, lease, serves, adopt)
             driven = () if asked_of == lease else (RunUpdate(run, asked_of),)
-            return ChangeSet(answer=asked, run_updates=driven)
+            return ChangeSet(answer=requested, run_updates=driven)
         case AwaitWorker():
-            return ChangeSet(answer=asked)
+            return ChangeSet(answer=requested)
 
 
 def claim(worker: str, lease_ms: int) -> Callable[[Snapshot], ChangeSet | None]:
@@ -421,18 +421,18 @@ def save_output(
     return unit.build(saved)
 
 
-def _save_approval(snapshot: Snapshot, action: Action, said: Approval, mint: Mint) -> ChangeSet:
+def _save_approval(snapshot: Snapshot, action: Action, approval: Approval, mint: Mint) -> ChangeSet:
     run, _ = _require_run(snapshot)
-    if is_same_approval(action, said):
+    if is_same_approval(action, approval):
         return ChangeSet(answer=action)
     if not _may_answer(run, action):
         raise _output_error(run, action)
     unit = UnitOfWork(snapshot, mint)
-    if said.approve:
+    if approval.approve:
         saved = unit.approve_action(action)
     else:
         refused = replace(action, approval="refused")
-        saved = unit.close_action(refused, "failed", refusal_text(said), is_error=True)
+        saved = unit.close_action(refused, "failed", refusal_text(approval), is_error=True)
     unit.resume_if_complete()
     return unit.build(saved)
 

@@ -240,8 +240,8 @@ class Turn:
 
     @property
     def _is_empty(self) -> bool:
-        said = self._text or self._reasoning or self._refusal or self._calls.all
-        return not (said or self._finish_reason)
+        content = self._text or self._reasoning or self._refusal or self._calls.all
+        return not (content or self._finish_reason)
 
     def _build_exceeded(self) -> TurnResult:
         if not self._too_many_calls:
@@ -494,9 +494,11 @@ class _CallCollector:
         if not piece.leaked:
             self._register(call, piece)
         if call.id is None and call.name:
-            said = call.said_id or ""
-            usable = 0 < len(said) <= _MAX_ID_LENGTH and said.isascii() and said.isprintable()
-            call.id = said if usable and said not in self._taken else self._mint()
+            said_id = call.said_id or ""
+            usable = (
+                0 < len(said_id) <= _MAX_ID_LENGTH and said_id.isascii() and said_id.isprintable()
+            )
+            call.id = said_id if usable and said_id not in self._taken else self._mint()
             self._taken.add(call.id)
             events.append(ToolCallStarted(tool_call_id=call.id, name=call.name))
 

@@ -195,8 +195,8 @@ def validate_summary(call: operations.CreateMessage, compacts: int, context: Con
             received=f"role {call.role} with compacts",
         )
     content = parts(call.content)
-    said = "".join(part.text for part in content if isinstance(part, Text))
-    if not all(isinstance(part, Text) for part in content) or (compacts and not said.strip()):
+    text = "".join(part.text for part in content if isinstance(part, Text))
+    if not all(isinstance(part, Text) for part in content) or (compacts and not text.strip()):
         raise errors.InvalidRequest(
             "A summary is text, which a model is told in place of messages.",
             expected="content that is text and not blank, or compacts 0",

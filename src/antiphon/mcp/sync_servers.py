@@ -64,8 +64,8 @@ class McpServerPool:
         cannot be read.
         """
         flags = {} if file is None else {"config": os.fspath(file)}
-        meant = settings or load(flags, os.environ, Path.cwd())
-        usable = resolve_servers(meant)
+        resolved = settings or load(flags, os.environ, Path.cwd())
+        usable = resolve_servers(resolved)
         servers = cls(usable.configs, host, auth=usable.auth, protocol_cache=usable.protocol_cache)
         servers._unusable = usable.problem_states
         return servers
@@ -111,8 +111,8 @@ class McpServerPool:
         """Call the tool, from any event loop."""
         if not self._entered:
             return _unavailable("are not started")
-        with ThreadSafeProgress(tell) as telling:
-            future = self._portal.start(self._servers.call(call, telling))
+        with ThreadSafeProgress(tell) as report:
+            future = self._portal.start(self._servers.call(call, report))
             try:
                 return await asyncio.wrap_future(future)
             except asyncio.CancelledError:

@@ -114,20 +114,22 @@ class AnyLlmProvider:
         await aclose_quietly(getattr(client, "aio", client))
 
     async def _once(self, request: ModelRequest) -> AsyncGenerator[Sequence[Chunk], None]:
-        asked = request_arguments(request, self._vendor)
+        arguments = request_arguments(request, self._vendor)
         reply = AnyLlmParser()
         begun = False
         try:
-            async with aclosing(self._request_chunks(asked)) as said:
-                async for chunk in said:
+            async with aclosing(self._request_chunks(arguments)) as chunks:
+                async for chunk in chunks:
                     begun = True
                     yield reply.feed(chunk)
         except Exception as error:  # the libraries of many vendors: whatever one raises
             raise self._translate_error(error, begun) from error
 
-    def _request_chunks(self, asked: dict[str, Any]) -> AsyncGenerator[ChatCompletionChunk, None]:
+    def _request_chunks(
+        self, arguments: dict[str, Any]
+    ) -> AsyncGenerator[ChatCompletionChunk, None]:
         def ask() -> Awaitable[Chunks]:
-            return cast("Awaitable[Chunks]", self._library.acompletion(**asked))
+            return cast("Awaitable[Chunks]", self._library.acompletion(**arguments))
 
         return _read_in_thread(ask) if self._vendor.blocks else _read_in_task(ask)
 
@@ -179,18 +181,20 @@ class AnyLlmProvider:
 
 def request_arguments(request: ModelRequest, vendor: Vendor) -> dict[str, Any]:
     """Return the arguments of any-llm's `acompletion`."""
-    asked: dict[str, Any] = msgspec.json.decode(payload(request, vendor.quirks))
+    arguments: dict[str, Any] = msgspec.json.decode(payload(request, vendor.quirks))
     if vendor.max_tokens:
-        asked.setdefault("max_tokens", vendor.max_tokens)
+        arguments.setdefault("max_tokens", vendor.max_tokens)
     match vendor.tongue:
         case "anthropic":
-            asked["messages"] = [_in_blocks(message) for message in asked["messages"]]
+            arguments["messages"] = [_in_blocks(message) for message in arguments["messages"]]
         case "gemini":
-            if "tools" in asked:
-                asked["tools"] = [_gemini_tools([tool["function"] for tool in asked["tools"]])]
+            if "tools" in arguments:
+                arguments["tools"] = [
+                    _gemini_tools([tool["function"] for tool in arguments["tools"]])
+                ]
         case "chat":
             pass
-    return asked
+    return arguments
 
 
 class AnyLlmParser:

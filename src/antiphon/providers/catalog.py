@@ -215,8 +215,8 @@ class Catalog:
         """
         model, base_url = self._settings.model or "", self._settings.base_url
         named = model.startswith("ollama:") or "ollama" in self._settings.providers
-        asked = [self._at_base_url()] if base_url else self._listing()
-        found = await asyncio.gather(*map(self._list_models, asked))
+        names = [self._at_base_url()] if base_url else self._listing()
+        found = await asyncio.gather(*map(self._list_models, names))
         return [each for each in found if not each.error or named or each.provider != "ollama"]
 
     async def list_configured(self) -> Sequence[ProviderListing]:
@@ -227,11 +227,11 @@ class Catalog:
         """
         if self._settings.base_url:
             return [await self._list_models(self._at_base_url())]
-        asked = [name for name, table in self._settings.providers.items() if "base_url" in table]
+        names = [name for name, table in self._settings.providers.items() if "base_url" in table]
         used = self._chosen.model.partition(":")[0] if self._chosen else ""
-        if used in self._servers and used not in asked:
-            asked.append(used)
-        return await asyncio.gather(*map(self._list_models, asked))
+        if used in self._servers and used not in names:
+            names.append(used)
+        return await asyncio.gather(*map(self._list_models, names))
 
     def check_own(self, provider: str, own: OwnerProviderKey) -> None:
         """Raise `InvalidRequest` for an owner's key that the provider cannot use."""

@@ -66,19 +66,19 @@ class DemoProvider:
 
 def reply(request: ModelRequest) -> Iterator[Chunk]:
     """Yield the demo model's reply."""
-    asked, outputs = _latest(request.decode_messages())
-    calls = [] if outputs else _calls(asked, request)
+    question, outputs = _latest(request.decode_messages())
+    calls = [] if outputs else _calls(question, request)
     if calls:
         thought = f"A tool fits: {', '.join(name for name, _ in calls)}. I will ask for it."
-        said = _call_chunks(calls, request)
+        stream = _call_chunks(calls, request)
     elif outputs:
         thought = "The tools have answered, so I can."
-        said = _text_chunks(_from_outputs(outputs))
+        stream = _text_chunks(_from_outputs(outputs))
     else:
         thought = "No tool fits, so I will answer in words."
-        said = _text_chunks(_in_words(asked))
+        stream = _text_chunks(_in_words(question))
     thoughts = [ReasoningPiece(piece) for piece in _pieces(thought)]
-    chunks = chain(thoughts, said)
+    chunks = chain(thoughts, stream)
     count = 0
     for chunk in islice(chunks, request.sampling.max_output_tokens):
         yield chunk
@@ -124,11 +124,11 @@ def _latest(messages: list[dict[str, Any]]) -> tuple[str, list[_ToolOutput]]:
     return (_text(after[0]["content"]) if users else ""), outputs
 
 
-def _searchable(asked: str) -> str:
+def _searchable(question: str) -> str:
     """Return the part of the text that is searched for tools: at most a bounded length."""
-    if len(asked) <= MAX_SEARCHED:
-        return asked
-    return f"{asked[: MAX_SEARCHED // 2]}\n{asked[-MAX_SEARCHED // 2 :]}"
+    if len(question) <= MAX_SEARCHED:
+        return question
+    return f"{question[: MAX_SEARCHED // 2]}\n{question[-MAX_SEARCHED // 2 :]}"
 
 
 def _text(content: Any) -> str:
@@ -137,29 +137,29 @@ def _text(content: Any) -> str:
     return " ".join(part["text"] for part in content or () if part.get("text"))
 
 
-def _calls(asked: str, request: ModelRequest) -> list[tuple[str, str]]:
+def _calls(question: str, request: ModelRequest) -> list[tuple[str, str]]:
     """Return names and arguments of the tools to call: those that the message names best."""
     choice = request.sampling.tool_choice
     if not request.tools or choice == "none":
         return []
-    asked = _searchable(asked)
-    fitting = _find_fitting_tools(asked, request.tools, choice)
-    if fitting and _PARALLEL.search(asked):
+    question = _searchable(question)
+    fitting = _find_fitting_tools(question, request.tools, choice)
+    if fitting and _PARALLEL.search(question):
         fitting = fitting if len(fitting) > 1 else fitting * 2
     else:
         fitting = fitting[:1]
-    filler = ArgumentFiller(asked)
+    filler = ArgumentFiller(question)
     return [(spec.name, _encode(filler.arguments(spec)).decode()) for spec in fitting[:MAX_CALLS]]
 
 
 def _find_fitting_tools(
-    asked: str, tools: Sequence[ToolSpec], choice: str | dict[str, Any] | None
+    question: str, tools: Sequence[ToolSpec], choice: str | dict[str, Any] | None
 ) -> list[ToolSpec]:
     forced = [spec for spec in tools if spec.name == _find_chosen(choice)]
     if forced:
         return forced
-    words = _words(asked)
-    names = frozenset(name.strip(".-") for name in _NAME.findall(asked)) - {""}
+    words = _words(question)
+    names = frozenset(name.strip(".-") for name in _NAME.findall(question)) - {""}
     scored = [(_score(spec.name, names, words), spec) for spec in tools]
     fitting = [(score, spec) for score, spec in scored if score]
     if not fitting and (choice == "required" or "tool" in words):
@@ -180,10 +180,10 @@ def _find_chosen(choice: Any) -> Any:
 def _score(name: str, names: frozenset[str], words: frozenset[str]) -> int:
     """Return how many words of the tool's name the message has; the most if it has the name."""
     parts = _words(name)
-    telling = parts - _COMMON or parts
+    distinctive = parts - _COMMON or parts
     if name.strip(".-") in names:
         return len(parts) + 1
-    return len(telling & words)
+    return len(distinctive & words)
 
 
 def _words(text: str) -> frozenset[str]:
@@ -236,19 +236,19 @@ def _plain(value: bytes) -> str:
     return value.decode()
 
 
-def _in_words(asked: str) -> str:
-    heard = _searchable(asked)
-    words = _words(heard)
-    if _SUM_UP.search(heard[-SUMMARY_CHARACTERS:]):
-        said = [line[:SUMMARY_CHARACTERS] for line in _SAID.findall(heard)]
-        return "\n".join(["The user said:", "", *(f"- {line}" for line in said or ["(nothing)"])])
-    if counted := _COUNTED.search(heard):
+def _in_words(question: str) -> str:
+    searchable = _searchable(question)
+    words = _words(searchable)
+    if _SUM_UP.search(searchable[-SUMMARY_CHARACTERS:]):
+        lines = [line[:SUMMARY_CHARACTERS] for line in _SAID.findall(searchable)]
+        return "\n".join(["The user said:", "", *(f"- {line}" for line in lines or ["(nothing)"])])
+    if counted := _COUNTED.search(searchable):
         return _long(min(int(re.sub(r"\D", "", counted[1])), MAX_WORDS))
     if "long" in words:
         return _long(600)
     if words & {"markdown", "table", "code"}:
         return _MARKDOWN
-    quoted = "\n".join(f"> {line}" for line in asked.splitlines()) or "> (nothing)"
+    quoted = "\n".join(f"> {line}" for line in question.splitlines()) or "> (nothing)"
     return f"You said:\n\n{quoted}\n\n{_HELLO}"
 
 

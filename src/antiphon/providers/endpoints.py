@@ -220,6 +220,6 @@ def plugin_destination(provider: str, loaded_from: str) -> Destination:
     return Destination(provider, "", _digest(provider, loaded_from))
 
 
-def _digest(*said: str) -> str:
-    text = msgspec.json.encode(said)
+def _digest(*values: str) -> str:
+    text = msgspec.json.encode(values)
     return blake2b(text, digest_size=DIGEST_BYTES, person=b"destination").hexdigest()

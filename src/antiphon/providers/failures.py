@@ -95,9 +95,9 @@ async def retry(
                 async for piece in pieces:
                     yield piece
         except (ProviderUnavailable, ProviderRateLimited) as error:
-            asked: float | None = error.details.get("retry_after")
+            requested_pause: float | None = error.details.get("retry_after")
             backoff = backoff_seconds * (1 << attempt) * (0.5 + dice()) / 2
-            wait = backoff if asked is None else asked
+            wait = backoff if requested_pause is None else requested_pause
             if attempt > retries or wait > MAX_WAIT_SECONDS:
                 raise
         else:

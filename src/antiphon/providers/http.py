@@ -189,9 +189,9 @@ class Endpoint:
                 with self._coalescer.join() as step:
                     while piece := await read():
                         begun = True
-                        came = time.monotonic()
+                        received_at = time.monotonic()
                         yield piece
-                        busy_seconds += time.monotonic() - came
+                        busy_seconds += time.monotonic() - received_at
                         if busy_seconds > YIELD_SECONDS:
                             busy_seconds = 0.0
                             await asyncio.sleep(0)  # a read of buffered bytes never suspends

@@ -173,11 +173,11 @@ class _LeakedCall(msgspec.Struct):
 
 def _read(body: str, index: int) -> CallPiece:
     try:
-        said = _decode(body)
-        arguments = _text(bytes(said.arguments or said.parameters))
+        decoded = _decode(body)
+        arguments = _text(bytes(decoded.arguments or decoded.parameters))
     except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
         return CallPiece(index=index, arguments=body, leaked=True)
-    return CallPiece(index=index, name=said.name or None, arguments=arguments, leaked=True)
+    return CallPiece(index=index, name=decoded.name or None, arguments=arguments, leaked=True)
 
 
 def _text(arguments: bytes) -> str:
@@ -248,5 +248,5 @@ class CumulativeText:
         if self._sure or not self._last:
             return ""
         self.plain = True
-        held, self._held = self._held, []
-        return "".join(held)
+        pieces, self._held = self._held, []
+        return "".join(pieces)

@@ -119,8 +119,8 @@ class ScriptedProvider:
 
 
 def _pieces(text: str) -> list[str]:
-    said = msgspec.json.decode(text, type=str) if text.startswith('"') else text
-    return re.findall(r"\s*\S+\s*$|\s*\S+|\s+$", said)
+    decoded = msgspec.json.decode(text, type=str) if text.startswith('"') else text
+    return re.findall(r"\s*\S+\s*$|\s*\S+|\s+$", decoded)
 
 
 # Recorded streams, replayed through the parser of live ones.

@@ -175,10 +175,10 @@ class AsyncEmbeddedTransport:
             try:
                 there = Destination.parse((await runtime.store.run_lease(run_id)).destination)
             except msgspec.DecodeError as error:
-                said = (
+                message = (
                     f"A later version of Antiphon began run {run_id}: it is not known who answers."
                 )
-                raise Unavailable(said, hint="Upgrade Antiphon.") from error
+                raise Unavailable(message, hint="Upgrade Antiphon.") from error
             if there is not None:
                 return ModelServer(there.provider, there.address)
         return ModelServer(*runtime.catalog.find_server(model))

@@ -276,8 +276,8 @@ class Worker:
         self._bus.notify(QUEUE)
 
     def _on_run_done(self, run_id: str, task: asyncio.Task[None]) -> None:
-        held = self._running.get(run_id)
-        if held is not None and held[1] is task:
+        running = self._running.get(run_id)
+        if running is not None and running[1] is task:
             del self._running[run_id]
         self._update_room()
 
@@ -298,14 +298,14 @@ class Worker:
 
     async def _check_leases(self) -> None:
         """Renew our leases; cancel the runs whose lease is lost, which closes their connections."""
-        held = {run_id: claim.lease.epoch for run_id, (claim, _) in self._running.items()}
-        if not held:
+        epochs = {run_id: claim.lease.epoch for run_id, (claim, _) in self._running.items()}
+        if not epochs:
             return
         with self._metrics.measure_store("beat"):
-            lost = await self._store.renew_leases(held, int(self._settings.lease_duration * 1000))
+            lost = await self._store.renew_leases(epochs, int(self._settings.lease_duration * 1000))
         for run_id in lost:
             claim, task = self._running.get(run_id, (None, None))
-            if claim is not None and task is not None and claim.lease.epoch == held[run_id]:
+            if claim is not None and task is not None and claim.lease.epoch == epochs[run_id]:
                 task.cancel()
 
     async def sweep(self) -> None:

@@ -175,14 +175,14 @@ async def _read_form(context: RequestContext, body: bytes) -> tuple[str, str, by
 
 
 def _name_from_query(context: RequestContext) -> str:
-    asked = requests.parse_query(context.scope)
-    if asked.keys() != {"name"}:
+    query = requests.parse_query(context.scope)
+    if query.keys() != {"name"}:
         raise InvalidRequest(
             "A body that is a file needs a name.",
             expected=f"?name= and nothing else, or {_FORM}",
-            received=", ".join(asked)[:64] or "no query",
+            received=", ".join(query)[:64] or "no query",
         )
-    return asked["name"]
+    return query["name"]
 
 
 async def send_archive(
@@ -222,16 +222,16 @@ async def import_owner(
 
 async def _save(pieces: AsyncGenerator[bytes, None], path: Path) -> None:
     """Write the pieces into a file. Raises `Unavailable` where they have no room."""
-    held: list[bytes] = []
+    batch: list[bytes] = []
     size = 0
     with path.open("xb") as file:
         async for piece in pieces:
-            held.append(piece)
+            batch.append(piece)
             size += len(piece)
             if size >= SAVE_BYTES:
-                await asyncio.to_thread(_append, file, held)
-                held, size = [], 0
-        await asyncio.to_thread(_append, file, held)
+                await asyncio.to_thread(_append, file, batch)
+                batch, size = [], 0
+        await asyncio.to_thread(_append, file, batch)
 
 
 def _append(file: IO[bytes], pieces: Sequence[bytes]) -> None:

@@ -151,13 +151,13 @@ class SharedMetrics:
 
     def publish(self, place: int, numbers: MetricsSnapshot) -> None:
         """Replace the metrics of this place; called only by its process."""
-        told = _encode(numbers)
-        if len(told) + _HEAD.size > BYTES:
+        encoded = _encode(numbers)
+        if len(encoded) + _HEAD.size > BYTES:
             return
         start = place * BYTES
         _HEAD.pack_into(self._memory, start, 0, 0)
-        self._memory[start + _HEAD.size : start + _HEAD.size + len(told)] = told
-        _HEAD.pack_into(self._memory, start, len(told), crc32(told))
+        self._memory[start + _HEAD.size : start + _HEAD.size + len(encoded)] = encoded
+        _HEAD.pack_into(self._memory, start, len(encoded), crc32(encoded))
 
     def read_others(self, place: int) -> MetricsSnapshot:
         """Return the sum of the metrics of all other places."""
@@ -176,7 +176,7 @@ class SharedMetrics:
         start = place * BYTES
         for _ in range(GLANCES):
             size, total = _HEAD.unpack_from(self._memory, start)
-            told = self._memory[start + _HEAD.size : start + _HEAD.size + size]
-            if size and crc32(told) == total:
-                return _decode(told)
+            encoded = self._memory[start + _HEAD.size : start + _HEAD.size + size]
+            if size and crc32(encoded) == total:
+                return _decode(encoded)
         return _NOTHING

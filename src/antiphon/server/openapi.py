@@ -186,21 +186,21 @@ def _error_component(status: int, kinds: list[type[AntiphonError]]) -> Json:
 
 
 def _problem_schema() -> Json:
-    said = {"type": "string"}
+    text = {"type": "string"}
     return {
         "type": "object",
         "description": "A problem document (RFC 9457). Other members depend on the code, such as "
         "`run_id` and `retry_after`.",
         "properties": {
             "type": {"type": "string", "format": "uri-reference"},
-            "title": said,
+            "title": text,
             "status": {"type": "integer"},
             "code": {"type": "string", "enum": sorted(_codes(AntiphonError))},
-            "detail": said,
-            "expected": {**said, "description": "What was wanted."},
-            "received": {**said, "description": "What came."},
-            "hint": {**said, "description": "What to do."},
-            "where": {**said, "description": "The place in the request."},
+            "detail": text,
+            "expected": {**text, "description": "What was wanted."},
+            "received": {**text, "description": "What came."},
+            "hint": {**text, "description": "What to do."},
+            "where": {**text, "description": "The place in the request."},
         },
         "required": ["type", "title", "status", "code", "detail"],
     }

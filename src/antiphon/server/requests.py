@@ -156,8 +156,8 @@ async def parse_request(kind: type[C], scope: Scope, receive: Receive, settings:
     path_fields = path_parameters(scope)
     if method == "GET":
         await read_body(scope, receive, 0)
-        asked = _parse_event_cursor(scope) if kind is operations.Follow else parse_query(scope)
-        return _convert(kind, _merge_path_fields(asked, path_fields), strict=False)
+        query = _parse_event_cursor(scope) if kind is operations.Follow else parse_query(scope)
+        return _convert(kind, _merge_path_fields(query, path_fields), strict=False)
     if kind.upload:
         _check_media_type(scope, kind.upload)
         return _convert(kind, _merge_path_fields(parse_query(scope), path_fields), strict=False)
@@ -286,9 +286,9 @@ def _parse_event_cursor(scope: Scope) -> dict[str, str]:
     """Return the query's fields; `Last-Event-ID` overrides `after`."""
     fields = parse_query(scope)
     headers = [value for name, value in scope["headers"] if name == b"last-event-id"]
-    asked = headers or [fields["after"].encode()] if headers or "after" in fields else []
-    for value in asked:
-        if len(asked) > 1 or not _EVENT_ID.fullmatch(value):
+    cursors = headers or [fields["after"].encode()] if headers or "after" in fields else []
+    for value in cursors:
+        if len(cursors) > 1 or not _EVENT_ID.fullmatch(value):
             raise InvalidEventId(
                 "This is not an event number.",
                 expected="a decimal number, 0 for the start",

@@ -293,12 +293,12 @@ class RuntimeServer(GracefulServer):
 
     async def _wait_for_work(self) -> None:
         grace = self.runtime.settings.shutdown_timeout
-        said = f"ending; runs that are under way have {grace:g} s, a second Ctrl+C does not wait"
-        telling = asyncio.get_running_loop().call_later(SOON, print_line, said)
+        notice = f"ending; runs that are under way have {grace:g} s, a second Ctrl+C does not wait"
+        timer = asyncio.get_running_loop().call_later(SOON, print_line, notice)
         try:
             await self.runtime.drain(grace)
         finally:
-            telling.cancel()
+            timer.cancel()
 
 
 @asynccontextmanager

@@ -241,8 +241,8 @@ class _Supervisor:
     def _stop_all(self) -> None:
         """Send SIGTERM to all workers; the second time they end at once."""
         if self._ended_by is None:
-            asked = self._settings
-            patience = asked.drain_delay + asked.shutdown_timeout + LAST_WORDS + SPARE
+            settings = self._settings
+            patience = settings.drain_delay + settings.shutdown_timeout + LAST_WORDS + SPARE
             self._ended_by = time.monotonic() + patience
         self._signal(signal.SIGTERM)
 
@@ -272,7 +272,7 @@ class _Supervisor:
             if code not in (0, -signal.SIGTERM) and not fault and not self._killed:
                 print_line(f"worker {place.number} {_describe_exit(code)}")
             return
-        how = _STALLED if child.stalled_at is not None else _describe_exit(code)
+        ending = _STALLED if child.stalled_at is not None else _describe_exit(code)
         lived = time.monotonic() - child.began
         place.deaths = 0 if child.ready and lived >= HEALTHY else place.deaths + 1
         place.unready = 0 if child.ready else place.unready + 1
@@ -280,12 +280,12 @@ class _Supervisor:
             # As shells report it.
             self._fault, self._code = fault, 128 - code if code < 0 else code or 1
             if fault is None:
-                print_line(f"worker {place.number} {how} before it served, {HOPELESS} times")
+                print_line(f"worker {place.number} {ending} before it served, {HOPELESS} times")
             self._stop_all()
             return
         pause = PAUSES[min(place.deaths, len(PAUSES)) - 1] if place.deaths else 0.0
         place.due = time.monotonic() + pause
-        why = f"could not start: {fault.message}" if fault else how
+        why = f"could not start: {fault.message}" if fault else ending
         print_line(f"worker {place.number} {why}; it is started again")
 
     def _is_hopeless(self, place: _WorkerSlot, fault: AntiphonError | None) -> bool:
@@ -367,9 +367,9 @@ class _PrefixedStream:
         return len(text)
 
 
-def _send_report(line: int, told: _Report) -> None:
+def _send_report(line: int, report: _Report) -> None:
     with suppress(OSError):  # the supervisor is gone
-        os.write(line, msgspec.json.encode(told, enc_hook=str) + b"\n")
+        os.write(line, msgspec.json.encode(report, enc_hook=str) + b"\n")
 
 
 def _describe_exit(code: int) -> str:

@@ -45,11 +45,11 @@ def check_run_update(before: tuple[Run, RunLease] | None, after: RunUpdate) -> N
                 f"A new run is queued or held by a worker, but {run.id} would be {run.status}."
             )
     else:
-        was, held = before
-        last = held.last_event
-        if was.status.ended or lease.epoch < held.epoch:
+        was, lease_before = before
+        last = lease_before.last_event
+        if was.status.ended or lease.epoch < lease_before.epoch:
             raise Fenced(
-                f"Run {run.id} is {was.status} in epoch {held.epoch}; "
+                f"Run {run.id} is {was.status} in epoch {lease_before.epoch}; "
                 f"it cannot become {run.status} in epoch {lease.epoch}."
             )
         if run.status is not was.status and run.status not in TRANSITIONS[was.status]:

@@ -160,8 +160,8 @@ class RecordQuery:
         if words:
             self.require(_contains_words_sql("threads", contains, words), **words)
         if where.get("branches") == "latest":
-            held = _contains_words_sql("kin", contains, words) if words else "TRUE"
-            self.require(_LATEST.format(held=held))
+            condition = _contains_words_sql("kin", contains, words) if words else "TRUE"
+            self.require(_LATEST.format(held=condition))
 
     def sql(self, column: str) -> str:
         """Return the statement; bind `:limit` with the `values`."""

@@ -67,15 +67,15 @@ def conversation_attributes(run_id: str | None, thread_id: str | None) -> Attrib
 
 
 def request_attributes(
-    asked: ModelRequest, provider: str, thread_id: str, *, stream: bool
+    request: ModelRequest, provider: str, thread_id: str, *, stream: bool
 ) -> Attributes:
     """Return attributes of a request to a model, without its text."""
-    sampling = asked.sampling
+    sampling = request.sampling
     return _without_none(
         {
             "gen_ai.operation.name": "chat",
             "gen_ai.provider.name": _PROVIDERS.get(provider, provider),
-            "gen_ai.request.model": asked.model,
+            "gen_ai.request.model": request.model,
             "gen_ai.request.stream": stream,
             "gen_ai.request.temperature": sampling.temperature,
             "gen_ai.request.top_p": sampling.top_p,
@@ -83,49 +83,51 @@ def request_attributes(
             "gen_ai.request.seed": sampling.seed,
             "gen_ai.output.type": _output_type(sampling),
             "gen_ai.conversation.id": thread_id,
-            "antiphon.run.id": asked.run_id,
-            "antiphon.turn": asked.turn,
+            "antiphon.run.id": request.run_id,
+            "antiphon.turn": request.turn,
         }
     )
 
 
-def request_content(asked: ModelRequest) -> Attributes:
+def request_content(request: ModelRequest) -> Attributes:
     """Return the text of a request."""
     words: dict[str, AttributeValue] = {
-        "gen_ai.input.messages": _json(map(_message, asked.decode_messages()))
+        "gen_ai.input.messages": _json(map(_message, request.decode_messages()))
     }
-    if asked.instructions:
-        words["gen_ai.system_instructions"] = _json([_text(asked.instructions)])
-    if asked.tools:
+    if request.instructions:
+        words["gen_ai.system_instructions"] = _json([_text(request.instructions)])
+    if request.tools:
         words["gen_ai.tool.definitions"] = _json(
-            {"type": "function", **msgspec.to_builtins(tool)} for tool in asked.tools
+            {"type": "function", **msgspec.to_builtins(tool)} for tool in request.tools
         )
     return words
 
 
-def reply_attributes(said: TurnResult, first_chunk: float | None) -> Attributes:
+def reply_attributes(reply: TurnResult, first_chunk: float | None) -> Attributes:
     """Return attributes of a reply; `first_chunk` is the seconds until its first chunk."""
-    used = said.usage
+    used = reply.usage
     return _without_none(
         {
-            "gen_ai.response.finish_reasons": [said.finish_reason] if said.finish_reason else None,
+            "gen_ai.response.finish_reasons": [reply.finish_reason]
+            if reply.finish_reason
+            else None,
             "gen_ai.response.time_to_first_chunk": first_chunk,
             "gen_ai.usage.input_tokens": used.input_tokens if used else None,
             "gen_ai.usage.output_tokens": used.output_tokens if used else None,
             "gen_ai.usage.cache_read.input_tokens": used.cached_tokens if used else None,
             "gen_ai.usage.reasoning.output_tokens": used.reasoning_tokens if used else None,
-            "antiphon.outcome": said.outcome,
+            "antiphon.outcome": reply.outcome,
         }
     )
 
 
-def reply_content(said: TurnResult) -> Attributes:
+def reply_content(reply: TurnResult) -> Attributes:
     """Return the text of a reply."""
-    parts = [_text(text) for text in (said.text, said.refusal) if text]
-    if said.reasoning:
-        parts.insert(0, {"type": "reasoning", "content": said.reasoning})
-    parts += (_convert_call(call.id, call.name, call.arguments) for call in said.calls)
-    message = {"role": "assistant", "parts": parts, "finish_reason": said.finish_reason or ""}
+    parts = [_text(text) for text in (reply.text, reply.refusal) if text]
+    if reply.reasoning:
+        parts.insert(0, {"type": "reasoning", "content": reply.reasoning})
+    parts += (_convert_call(call.id, call.name, call.arguments) for call in reply.calls)
+    message = {"role": "assistant", "parts": parts, "finish_reason": reply.finish_reason or ""}
     return {"gen_ai.output.messages": _json([message])}
 
 

@@ -250,12 +250,12 @@ class MetricsSnapshot(msgspec.Struct, frozen=True):
     series: dict[str, dict[str, list[float]]] = msgspec.field(name="told")
 
     def __add__(self, other: MetricsSnapshot) -> MetricsSnapshot:
-        told = {name: dict(series) for name, series in self.series.items()}
+        total = {name: dict(series) for name, series in self.series.items()}
         for name, series in other.series.items():
-            mine = told.setdefault(name, {})
+            mine = total.setdefault(name, {})
             for labels, cells in series.items():
                 mine[labels] = _merge(_TABLE.get(name), mine.get(labels), cells)
-        return MetricsSnapshot(told)
+        return MetricsSnapshot(total)
 
     def without_gauges(self) -> MetricsSnapshot:
         """Return the values that outlive the process: all but the gauges."""

@@ -325,18 +325,18 @@ class _ConsentDialog:
         if not tool.spec.description.strip():
             return
         first, *rest = arguments.paragraph(tool.spec.description.strip(), "quote")
-        whose = f"{self._server} says: " if tool.server else "It says of itself: "
-        yield (StyledText(whose, "faint"), *first)
+        source = f"{self._server} says: " if tool.server else "It says of itself: "
+        yield (StyledText(source, "faint"), *first)
         yield from rest
 
     def _scope(self) -> Iterator[Line]:
         """Yield the scope of a lasting answer, if it can be chosen."""
         if self._others:
             many = f"all {len(self._others) + 1} tools of {self._server}"
-            held = StyledText(
+            scope = StyledText(
                 many if self._wide else "this tool", "warning" if self._wide else "strong"
             )
-            yield (StyledText("This session and always mean: ", "faint"), held)
+            yield (StyledText("This session and always mean: ", "faint"), scope)
 
     @property
     def _arguments(self) -> str:

@@ -30,10 +30,10 @@ SHOWN_VALUE = 200
 class FormDialog:
     """One form while it is filled in."""
 
-    def __init__(self, ui: Ui, asked: FormElicitation) -> None:
+    def __init__(self, ui: Ui, elicitation: FormElicitation) -> None:
         self._ui = ui
-        self._asked = asked
-        self._form: Form = asked.form
+        self._asked = elicitation
+        self._form: Form = elicitation.form
         self._values: dict[str, Any] = {}
 
     async def answer(self) -> ElicitationAnswer:
@@ -120,9 +120,9 @@ class FormDialog:
         return in_rows(lines)
 
     def _head(self, place: str = "") -> Iterator[Line]:
-        asked = self._asked
-        yield (StyledText(clean(asked.server), "strong"), StyledText(f" asks you{place}:"))
-        yield from _quote(asked.message, "quote")
+        elicitation = self._asked
+        yield (StyledText(clean(elicitation.server), "strong"), StyledText(f" asks you{place}:"))
+        yield from _quote(elicitation.message, "quote")
 
     def _parts(self) -> Parts:
         return Parts(

@@ -153,20 +153,22 @@ def part_text(part: ResultPart) -> str:
 # A server sends the user to a page: the whole address is shown before a browser opens it.
 
 
-async def ask_to_open_page(ui: Ui, asked: UrlElicitation) -> ElicitationAnswer:
+async def ask_to_open_page(ui: Ui, elicitation: UrlElicitation) -> ElicitationAnswer:
     """Ask whether the user visits the page; open it in a browser if wanted."""
-    ui.say(f"{asked.server} sends you to a page: {asked.message}")
-    ui.show([_address_line(asked.url)])
-    may_open = is_openable(asked.url)
+    ui.say(f"{elicitation.server} sends you to a page: {elicitation.message}")
+    ui.show([_address_line(elicitation.url)])
+    may_open = is_openable(elicitation.url)
     choices = [
         KeyChoice("n", "no"),
         *([KeyChoice("o", "open it in the browser")] if may_open else []),
         KeyChoice("y", "I open it myself"),
     ]
-    key = await ui.keyboard.choose(Box(rows=_page_rows(asked), choices=tuple(choices), default="n"))
+    key = await ui.keyboard.choose(
+        Box(rows=_page_rows(elicitation), choices=tuple(choices), default="n")
+    )
     if key == "n":
         return ElicitationAnswer("decline")
-    if key == "o" and not await asyncio.to_thread(_open_browser, asked.url):
+    if key == "o" and not await asyncio.to_thread(_open_browser, elicitation.url):
         ui.say("No browser could be opened here: open the page yourself.", "warning")
     return ElicitationAnswer("accept")
 
@@ -185,13 +187,13 @@ def _address_line(url: str) -> Line:
     return (StyledText(shown[:at]), StyledText(shown[at:end], "strong"), StyledText(shown[end:]))
 
 
-def _page_rows(asked: UrlElicitation) -> Rows:
-    parts = urlsplit(asked.url)
+def _page_rows(elicitation: UrlElicitation) -> Rows:
+    parts = urlsplit(elicitation.url)
     lines: list[Line] = [
         (
-            StyledText(clean(asked.server), "strong"),
+            StyledText(clean(elicitation.server), "strong"),
             StyledText(" sends you to a page of "),
-            StyledText(clean(parts.hostname or asked.url, "approval"), "strong"),
+            StyledText(clean(parts.hostname or elicitation.url, "approval"), "strong"),
             StyledText(". The whole address stands above."),
         )
     ]

@@ -253,8 +253,8 @@ def _page_text(found: FetchedPage, start: int) -> str:
 def _charset(found: FetchedPage) -> str:
     """Return the charset of the header, else of the page, else UTF-8."""
     named = found.charset
-    if named is None and (said := _META.search(found.content, 0, 2048)):
-        named = said[1].decode("ascii")
+    if named is None and (declared := _META.search(found.content, 0, 2048)):
+        named = declared[1].decode("ascii")
     try:
         return codecs.lookup(named).name if named and _CHARSET.fullmatch(named) else "utf-8"
     except LookupError:

@@ -153,10 +153,10 @@ class Consent:
 
         A denial overrides all grants. If the model server is unknown, no grant counts.
         """
-        said, now = self._by_rules(tool), tool_identity(tool)
-        if said == "ask" and any(_same(now, each) for each in self._matching_grants(now, by)):
+        rule, now = self._by_rules(tool), tool_identity(tool)
+        if rule == "ask" and any(_same(now, each) for each in self._matching_grants(now, by)):
             return "allow"
-        return said
+        return rule
 
     async def permit(
         self,
@@ -201,10 +201,10 @@ class Consent:
                 if answer is None:
                     return _refuse("The user could not be asked.", call, "nobody", watch)
                 if not answer.allowed:
-                    said = "The user refused this call."
+                    reason = "The user refused this call."
                     if answer.word.strip():
-                        said += f" They said: {answer.word}"
-                    return _refuse(said, call, "person", watch)
+                        reason += f" They said: {answer.word}"
+                    return _refuse(reason, call, "person", watch)
                 approved = tool_identity(question.tool)
                 if _same(tool_identity(find_tool(call.name, tools())), approved):
                     await self._save_answer(answer, question)
@@ -219,13 +219,13 @@ class Consent:
             case "allow":
                 return Approved(call, tool_identity(tool).fingerprint)
             case "deny":
-                said = f"The settings here do not allow {call.name}. Do not try it again."
-                return _refuse(said, call, "rule", watch)
+                reason = f"The settings here do not allow {call.name}. Do not try it again."
+                return _refuse(reason, call, "rule", watch)
             case "ask" if self._ask is None:
                 if elsewhere := self._elsewhere(tool_identity(tool), by):
                     self._warn(elsewhere)
-                said = f"{call.name} needs a person's consent, and there is nobody to be asked."
-                return _refuse(said, call, "nobody", watch)
+                reason = f"{call.name} needs a person's consent, and there is nobody to be asked."
+                return _refuse(reason, call, "nobody", watch)
             case "ask":
                 return None
 
@@ -303,9 +303,9 @@ class Consent:
         """Return a sentence if the same tool was granted to another model server, else ""."""
         for each in (*self.session.all(), *self.grants.all()):
             if (each.server, each.own_name) == (now.server, now.own_name) and _same(now, each):
-                whom = "whichever model asks" if each.asked_by is None else str(each.asked_by)
+                asker = "whichever model asks" if each.asked_by is None else str(each.asked_by)
                 who = "another one" if by is None else str(by)
-                return f"You have allowed {now.own_name} for {whom}; now {who} asks."
+                return f"You have allowed {now.own_name} for {asker}; now {who} asks."
         return ""
 
 
@@ -339,8 +339,8 @@ def _apply_answer(
     try:
         msgspec.json.decode(answer.arguments, type=dict[str, object])
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        said = f"The user changed the arguments to what is no JSON object: {error}."
-        return _refuse(said, call, "person", watch)
+        reason = f"The user changed the arguments to what is no JSON object: {error}."
+        return _refuse(reason, call, "person", watch)
     return Approved(replace(call, arguments=answer.arguments), fingerprint, edited=True)
 
 

@@ -73,10 +73,10 @@ class CallDeadline:
         with self._lock:
             self._holds -= 1
             if not self._holds:
-                held = _now() - self._held_at
-                self._held += held
-                self._end += held
-                self._latest += held
+                pause = _now() - self._held_at
+                self._held += pause
+                self._end += pause
+                self._latest += pause
 
 
 class DeadlineGroup:

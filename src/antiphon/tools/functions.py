@@ -115,9 +115,9 @@ class Functions:
                 is_error=True,
                 fault="unknown_tool",
             )
-        with ThreadSafeProgress(tell) as telling:
+        with ThreadSafeProgress(tell) as report:
             try:
-                arguments = wanted.parameters.arguments(call, telling)
+                arguments = wanted.parameters.arguments(call, report)
             except InvalidArguments as error:
                 return ToolResult(str(error), is_error=True, fault="invalid_arguments")
             return await _run(wanted.function, arguments)
@@ -209,14 +209,16 @@ class _Tool:
         if not callable(function):
             raise TypeError(f"A tool is a function, and {function!r} is none.")
         mark: _Mark = getattr(function, _MARK, _Mark(None, None))
-        said = parse_docstring(inspect.getdoc(function) if inspect.isroutine(function) else None)
+        documentation = parse_docstring(
+            inspect.getdoc(function) if inspect.isroutine(function) else None
+        )
         own_name: str = getattr(function, "__name__", "")
         name = _check_name(mark.name or own_name)
         self.function = function
-        self.parameters = Parameters(function, said.parameters)
+        self.parameters = Parameters(function, documentation.parameters)
         self.spec = ToolSpec(
             name=name,
-            description=said.text if mark.description is None else mark.description,
+            description=documentation.text if mark.description is None else mark.description,
             parameters=self.parameters.schema(),
         )
 
@@ -271,8 +273,8 @@ def _result(value: Any) -> ToolResult:
 def _failure(error: BaseException) -> ToolResult:
     if isinstance(error, AntiphonError):  # written for people, and whole sentences
         return ToolResult(error.message, is_error=True, fault="failed")
-    said = f"{type(error).__name__}: {error}".rstrip(": ")
-    return ToolResult(said, is_error=True, fault="failed")
+    text = f"{type(error).__name__}: {error}".rstrip(": ")
+    return ToolResult(text, is_error=True, fault="failed")
 
 
 def _from_name(name: str) -> ModuleType:

@@ -121,8 +121,8 @@ async def fetch(
     except httpx2.InvalidURL as error:
         raise BlockedAddress(f"{url!r} is no address: {error}.") from error
     except httpx2.HTTPError as error:
-        said = str(error) or type(error).__name__
-        raise Unavailable(f"{url} cannot be read: {said}.") from error
+        reason = str(error) or type(error).__name__
+        raise Unavailable(f"{url} cannot be read: {reason}.") from error
     return FetchedPage(
         url=str(response.url),
         status=response.status_code,
@@ -134,12 +134,12 @@ async def fetch(
 
 
 async def _first(response: httpx2.Response, max_bytes: int) -> tuple[bytes, bool]:
-    said = bytearray()
+    body = bytearray()
     async for piece in response.aiter_raw():
-        said += piece
-        if len(said) > max_bytes:
-            return bytes(said[:max_bytes]), True
-    return bytes(said), False
+        body += piece
+        if len(body) > max_bytes:
+            return bytes(body[:max_bytes]), True
+    return bytes(body), False
 
 
 def _follow_redirect(
@@ -180,7 +180,7 @@ class _Transport(httpx2.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         _check(request.url)
-        asked = httpcore2.Request(
+        outgoing = httpcore2.Request(
             method=request.method,
             url=httpcore2.URL(
                 scheme=request.url.raw_scheme,
@@ -193,7 +193,7 @@ class _Transport(httpx2.AsyncBaseTransport):
             extensions=request.extensions,
         )
         with _translate_errors():
-            answer = await self._pool.handle_async_request(asked)
+            answer = await self._pool.handle_async_request(outgoing)
         response = httpx2.Response(
             answer.status,
             headers=answer.headers,

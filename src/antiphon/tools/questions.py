@@ -134,5 +134,5 @@ function is called in a thread of its own.
 
 def request_digest(run_id: str, call: ToolCall, now: ToolIdentity) -> str:
     """Return a digest of run, call, tool and arguments."""
-    said = msgspec.json.encode((run_id, call.id, call.name, call.arguments, now.fingerprint))
-    return hashlib.sha256(said).hexdigest()
+    encoded = msgspec.json.encode((run_id, call.id, call.name, call.arguments, now.fingerprint))
+    return hashlib.sha256(encoded).hexdigest()

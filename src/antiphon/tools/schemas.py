@@ -398,9 +398,9 @@ def _enum_errors(value: Any, choices: Any, where: str, budget: Budget) -> Iterat
         yield f"{where or _WHERE_IT_STANDS}: wanted one of {some}"
 
 
-def _types(said: Any) -> Sequence[str]:
+def _types(declared: Any) -> Sequence[str]:
     """Return the types that the schema names; none if one of them is unknown."""
-    names: list[Any] = said if is_list(said) else [said]
+    names: list[Any] = declared if is_list(declared) else [declared]
     known = [name for name in names if isinstance(name, str) and name in _TYPES]
     return known if len(known) == len(names) else ()
 

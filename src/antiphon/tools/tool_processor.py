@@ -104,8 +104,8 @@ def _timeout_result(name: str, clock: CallDeadline) -> ToolResult:
 
 
 def _failure(error: BaseException) -> ToolResult:
-    said = f"{type(error).__name__}: {error}".rstrip(": ")
-    return ToolResult(sanitize.sanitize_text(said), is_error=True, fault="failed")
+    text = f"{type(error).__name__}: {error}".rstrip(": ")
+    return ToolResult(sanitize.sanitize_text(text), is_error=True, fault="failed")
 
 
 # Limit on the length of an output: the cut is marked, and the whole is saved for the person.
@@ -317,8 +317,8 @@ class ToolProcessor:
         self._began[call.id] = _now()
         result = await self._gate.run(call, tell)
         if permitted.edited:
-            said = f"[The user changed the arguments to {call.arguments}]\n"
-            return replace(result, output=said + result.output, arguments=call.arguments)
+            note = f"[The user changed the arguments to {call.arguments}]\n"
+            return replace(result, output=note + result.output, arguments=call.arguments)
         return result
 
     async def _for_submission(self, call: ToolCall, result: ToolResult) -> ToolResult:
@@ -360,9 +360,9 @@ def _now() -> float:
     return asyncio.get_running_loop().time()
 
 
-def _file_name(said: str) -> str:
+def _file_name(name: str) -> str:
     """Return the file name if it is valid: servers choose it."""
     try:
-        return sanitize.validate_file_name(said)
+        return sanitize.validate_file_name(name)
     except InvalidRequest:
         return "tool-output"

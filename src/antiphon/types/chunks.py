@@ -98,8 +98,8 @@ class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
             if REASONING in message:
                 message["reasoning_content"] = message.pop(REASONING)
             if REFUSAL in message:
-                said = [message["content"], message.pop(REFUSAL)]
-                message["content"] = "\n\n".join(filter(None, said))
+                texts = [message["content"], message.pop(REFUSAL)]
+                message["content"] = "\n\n".join(filter(None, texts))
             message.pop(DETAILS, None)
             for call in message.get("tool_calls", ()):
                 if EXTRA in call:

@@ -79,8 +79,10 @@ class AntiphonError(Exception):
     def told(self) -> str:
         """The whole error in one line: message, expectation, received value, hint."""
         words = {"expected": "wanted ", "received": "got "}
-        said = (f"{word}{self.details[key]}" for key, word in words.items() if key in self.details)
-        wrong = "; ".join([self.message.rstrip("."), *said])
+        details = (
+            f"{word}{self.details[key]}" for key, word in words.items() if key in self.details
+        )
+        wrong = "; ".join([self.message.rstrip("."), *details])
         hint = self.details.get("hint", "")
         between = ". " if hint[:1].isupper() else "; "  # some hints are sentences of their own
         return f"{wrong}{between}{hint}" if hint else wrong

@@ -206,13 +206,13 @@ class ToolResult(msgspec.Struct, frozen=True):
 
         Arguments of more than `ARGUMENT_PIECES` values are left out; the output names them.
         """
-        told = {"fault": self.fault or "", "files": ",".join(self.files[:MAX_FILES])}
+        fields = {"fault": self.fault or "", "files": ",".join(self.files[:MAX_FILES])}
         changed = self.arguments or ""
         if len(changed) <= ARGUMENT_PIECES * METADATA_VALUE:
             for place in range(ARGUMENT_PIECES):
                 start = place * METADATA_VALUE
-                told[f"arguments.{place}"] = changed[start : start + METADATA_VALUE]
-        return {name: text for name, text in told.items() if text}
+                fields[f"arguments.{place}"] = changed[start : start + METADATA_VALUE]
+        return {name: text for name, text in fields.items() if text}
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -287,8 +287,8 @@ def to_chat_completions(message: Message) -> bytes:
     only some servers accept have keys of our own, which `providers/history` renames or removes.
     """
     if message.role == "tool":
-        said = _blank_to_empty(message.text)
-        return _encode(_ChatTool(tool_call_id=message.tool_call_id or "", content=said))
+        text = _blank_to_empty(message.text)
+        return _encode(_ChatTool(tool_call_id=message.tool_call_id or "", content=text))
     if message.compacts is not None:
         return _encode(_ChatSummary(compacts=message.compacts, content=message.text))
     if message.role == "assistant":

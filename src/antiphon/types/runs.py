@@ -159,8 +159,8 @@ class McpServer(msgspec.Struct, frozen=True, omit_defaults=True):
         """Return whether a call of the server's tool of this name needs approval."""
         if isinstance(self.require_approval, str):
             return self.require_approval == "always"
-        said = [when for glob, when in self.require_approval.items() if fnmatchcase(tool, glob)]
-        return not said or "always" in said
+        policies = [when for glob, when in self.require_approval.items() if fnmatchcase(tool, glob)]
+        return not policies or "always" in policies
 
 
 class HostedTool(msgspec.Struct, frozen=True):

@@ -301,8 +301,8 @@ def _silent_entries(
 ) -> Iterator[Entry]:
     by_number = {message.number: message for message in messages}
     for run in silent:
-        asked = by_number.get(run.messages_before + 1)
-        came_along = asked is not None and asked.created_at <= run.created_at
+        question = by_number.get(run.messages_before + 1)
+        came_along = question is not None and question.created_at <= run.created_at
         if not _is_rolled_back(run, runs):
             yield Entry(number=run.messages_before + came_along, run=run)
 

@@ -115,11 +115,11 @@ async def list_owners(client: AsyncClient) -> list[NamedOwnerTotals]:
     names = await _read_names(client)
     return [
         NamedOwnerTotals(
-            **msgspec.structs.asdict(held),
-            name=names.get(held.owner, held.owner),
-            kind=_owner_kind(held.owner, names),
+            **msgspec.structs.asdict(totals),
+            name=names.get(totals.owner, totals.owner),
+            kind=_owner_kind(totals.owner, names),
         )
-        async for held in client.paginate(ListOwners())
+        async for totals in client.paginate(ListOwners())
     ]
 
 
@@ -162,9 +162,9 @@ async def list_live_runs(client: AsyncClient) -> list[OwnedRun]:
     return live
 
 
-async def read_usage(client: AsyncClient, asked: GetUsage) -> UsageTable:
+async def read_usage(client: AsyncClient, query: GetUsage) -> UsageTable:
     """Return usage rows with the names of owners."""
-    report = await client.transport.send(asked)
+    report = await client.transport.send(query)
     names = await _read_names(client)
     rows = [
         NamedUsageRow(**msgspec.structs.asdict(row), person=names.get(row.owner, row.owner))

@@ -298,20 +298,20 @@ class Bridge:
     ) -> None:
         """Send the frames as they come, with heartbeats, until they end or the client is gone."""
         line = _StreamWriter(send, self._timeouts, hold)
-        telling = asyncio.ensure_future(line.write_all(frames))
+        writing = asyncio.ensure_future(line.write_all(frames))
         left = asyncio.ensure_future(_wait_for_disconnect(receive))
         try:
             while True:
                 soon = min(line.due or self._timeouts.blink, self._timeouts.blink)
-                await asyncio.wait({telling, left}, timeout=soon, return_when=FIRST_COMPLETED)
-                if telling.done():
-                    return telling.result()
+                await asyncio.wait({writing, left}, timeout=soon, return_when=FIRST_COMPLETED)
+                if writing.done():
+                    return writing.result()
                 if left.done() or line.stuck:
                     return None
                 last = bool(heartbeat) and self._closing() and not line.writes
                 if last:  # nothing may be written after it
-                    telling.cancel()
-                    await asyncio.wait([telling])
+                    writing.cancel()
+                    await asyncio.wait([writing])
                 if last or (heartbeat and line.silent):
                     async with asyncio.timeout(self._timeouts.patience):
                         await line.write(heartbeat, more=not last)
@@ -319,8 +319,8 @@ class Bridge:
                     return None
         finally:
             left.cancel()
-            telling.cancel()
-            await asyncio.wait([telling])
+            writing.cancel()
+            await asyncio.wait([writing])
             await frames.aclose()
 
 

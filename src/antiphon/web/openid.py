@@ -72,12 +72,12 @@ class OpenIdProvider:
         """
         with _translate_failures():
             app = self._app()
-            asked = app.create_authorization_url(callback)
-            url = str(asked.pop("url"))
+            request = app.create_authorization_url(callback)
+            url = str(request.pop("url"))
             # A browser logs in once at a time, and a cookie has little room for older states.
             for key in [key for key in session if key.startswith(_STATE)]:
                 session.pop(key)
-            app.save_authorize_data(redirect_uri=callback, **asked)
+            app.save_authorize_data(redirect_uri=callback, **request)
             return url
 
     def finish_login(self) -> Identity:

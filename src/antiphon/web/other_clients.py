@@ -151,22 +151,22 @@ async def _regenerate(site: Site, user: User, thread: Thread, message_id: str | 
     if NAME in thread.metadata:
         named = branch.metadata | {NAME: thread.metadata[NAME]}
         branch = await client.update_thread(branch.id, metadata=named)
-    asked = tuple(part for part in question.content if not isinstance(part, Refusal))
-    return await _start_run(site, user, branch, asked, None)
+    content = tuple(part for part in question.content if not isinstance(part, Refusal))
+    return await _start_run(site, user, branch, content, None)
 
 
 async def _find_question(client: AsyncClient, thread: Thread, message_id: str | None) -> Message:
     """Return the user's message that this one, or the last run, answers. Raises `NotFound`."""
-    asked: Message | None = None
+    question: Message | None = None
     async for message in client.paginate(operations.ListMessages(thread.id, limit=100)):
         if message_id is not None and message_id in (message.run_id, message.id):
-            asked = message if message.role == "user" else asked
+            question = message if message.role == "user" else question
             break
         if message.role == "user":
-            asked = message
-    if asked is None:
+            question = message
+    if question is None:
         raise NotFound("There is no such message to answer again in this chat.")
-    return asked
+    return question
 
 
 async def _get_thread(client: AsyncClient, name: str) -> Thread:

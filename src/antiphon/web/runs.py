@@ -122,7 +122,9 @@ async def stream_relay(
                 _encode_current_tools(wire, relay) if first else _encode_tool_events(wire, unsent)
             )
             told_before, progress = progress, relay.progress
-            further = [how for call, how in progress.items() if how is not told_before.get(call)]
+            further = [
+                state for call, state in progress.items() if state is not told_before.get(call)
+            ]
             frames += [] if first else _encode_tool_events(wire, further)
             first = first and not events
             if over or rests():

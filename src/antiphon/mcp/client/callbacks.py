@@ -79,29 +79,29 @@ class Callbacks:
             return ElicitationAnswer("cancel")
         return answer
 
-    async def confirm_urls(self, asked: list[types.ElicitRequestURLParams]) -> bool:
+    async def confirm_urls(self, params: list[types.ElicitRequestURLParams]) -> bool:
         """Return whether a person agrees to open all of these URLs."""
-        questions = [self.url_elicitation(each) for each in asked]
+        questions = [self.url_elicitation(each) for each in params]
         agreed = self._host.asks and 0 < len(questions) <= MOST_AT_ONCE
         for question in questions if agreed else ():
             agreed = agreed and question is not None and (await self.ask(question)).accepted
         return agreed
 
-    def url_elicitation(self, asked: types.ElicitRequestURLParams) -> UrlElicitation | None:
+    def url_elicitation(self, params: types.ElicitRequestURLParams) -> UrlElicitation | None:
         """Return the request to open a URL, or None if the URL must not be opened."""
-        if not is_openable(asked.url):
+        if not is_openable(params.url):
             return None
         return UrlElicitation(
             server=self._server,
-            message=clean_text(asked.message, 2_000),
-            url=asked.url,
-            id=asked.elicitation_id or "",
+            message=clean_text(params.message, 2_000),
+            url=params.url,
+            id=params.elicitation_id or "",
         )
 
     async def _elicit(
-        self, context: ClientRequestContext, asked: types.ElicitRequestParams
+        self, context: ClientRequestContext, params: types.ElicitRequestParams
     ) -> types.ElicitResult | types.ErrorData:
-        question = self._elicitation(asked)
+        question = self._elicitation(params)
         if question is None:
             return types.ElicitResult(action="decline")
         answer = await self.ask(question)
@@ -109,22 +109,22 @@ class Callbacks:
         accepted = answer.accepted
         return types.ElicitResult(action=answer.action, content=values if accepted else None)
 
-    def _elicitation(self, asked: types.ElicitRequestParams) -> Elicitation | None:
-        if isinstance(asked, types.ElicitRequestURLParams):
-            return self.url_elicitation(asked)
+    def _elicitation(self, params: types.ElicitRequestParams) -> Elicitation | None:
+        if isinstance(params, types.ElicitRequestURLParams):
+            return self.url_elicitation(params)
         try:
-            fields = parse_form(asked.requested_schema)
+            fields = parse_form(params.requested_schema)
         except InvalidRequest as error:
             log.warning("%s asks for a form that cannot be shown: %s", self._server, error)
             return None
         return FormElicitation(
-            server=self._server, message=clean_text(asked.message, 2_000), form=fields
+            server=self._server, message=clean_text(params.message, 2_000), form=fields
         )
 
     async def _sample(
-        self, context: ClientRequestContext, asked: types.CreateMessageRequestParams
+        self, context: ClientRequestContext, params: types.CreateMessageRequestParams
     ) -> types.CreateMessageResult | types.ErrorData:
-        wanted = _sampling_request(self._server, asked)
+        wanted = _sampling_request(self._server, params)
         try:
             sample = await self._ask_limited(lambda: self._host.sample(wanted))
         except Exception:  # a wall to the host, as above
@@ -172,20 +172,20 @@ class Callbacks:
 _REFUSED = -1  # what the specification's own example of a refused sampling request has
 
 
-def _sampling_request(server: str, asked: types.CreateMessageRequestParams) -> SamplingRequest:
-    hints = asked.model_preferences.hints if asked.model_preferences else None
+def _sampling_request(server: str, params: types.CreateMessageRequestParams) -> SamplingRequest:
+    hints = params.model_preferences.hints if params.model_preferences else None
     return SamplingRequest(
         server=server,
         messages=tuple(
             SamplingMessage(
                 message.role, results.convert_content(_without_tool_calls(message.content_as_list))
             )
-            for message in asked.messages
+            for message in params.messages
         ),
-        system=clean_text(asked.system_prompt, 20_000),
-        max_tokens=asked.max_tokens,
-        temperature=asked.temperature,
-        stop=tuple(asked.stop_sequences or ()),
+        system=clean_text(params.system_prompt, 20_000),
+        max_tokens=params.max_tokens,
+        temperature=params.temperature,
+        stop=tuple(params.stop_sequences or ()),
         models=tuple(clean_line(hint.name) for hint in hints or () if hint.name),
     )
 

@@ -181,10 +181,10 @@ class _StoredTokenAuth(OAuthClientProvider):
         """Renew the token; return whether it succeeded. Only a refusal discards the old one."""
         if not self.context.can_refresh_token() or self.context.oauth_metadata is None:
             return False
-        asked = await self._refresh_token()
+        refresh_request = await self._refresh_token()
         try:
             async with OAuthHttpClient(self._config.url, self._reach) as errands:
-                answer = await errands.send(asked)
+                answer = await errands.send(refresh_request)
         except _FAILURES as error:
             raise Unavailable(f"its login cannot be renewed: {_describe_failure(error)}") from None
         if answer.status_code not in {200, 400, 401}:

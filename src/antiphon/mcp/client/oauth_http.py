@@ -71,10 +71,10 @@ class OAuthHttpClient:
 
     async def _send(self, request: httpx2.Request) -> httpx2.Response:
         # Built again for this client's own headers: above all, no compression.
-        asked = self._client.build_request(
+        outgoing = self._client.build_request(
             request.method, request.url, headers=request.headers, content=request.content
         )
-        streamed = await self._client.send(asked, stream=True, follow_redirects=False)
+        streamed = await self._client.send(outgoing, stream=True, follow_redirects=False)
         try:
             content = bytearray()
             async for piece in streamed.aiter_raw():

@@ -71,12 +71,12 @@ class PendingRuns:
         Raises `Unavailable` for a run that failed, was cancelled or expired.
         """
         asking = _PendingRun(events, tell)
-        listening = asyncio.create_task(asking.listen())
+        listener = asyncio.create_task(asking.listen())
         try:
-            await asyncio.shield(listening)
+            await asyncio.shield(listener)
         except asyncio.CancelledError:
             asking.left = True
-            ending = asyncio.create_task(self._cancel(asking, listening))
+            ending = asyncio.create_task(self._cancel(asking, listener))
             self._ending.add(ending)
             ending.add_done_callback(self._ending.discard)
             raise
@@ -87,17 +87,17 @@ class PendingRuns:
         while self._ending:
             await asyncio.gather(*self._ending, return_exceptions=True)
 
-    async def _cancel(self, asking: _PendingRun, listening: asyncio.Task[None]) -> None:
+    async def _cancel(self, asking: _PendingRun, listener: asyncio.Task[None]) -> None:
         """Cancel the run, waiting first for its id if it has just begun."""
         known = asyncio.create_task(asking.known.wait())
         with suppress(AntiphonError, TimeoutError):
             async with asyncio.timeout(CANCEL_SECONDS):
-                await asyncio.wait({listening, known}, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait({listener, known}, return_when=asyncio.FIRST_COMPLETED)
                 if asking.events.run_id is not None:
                     await self._client.cancel_run(asking.events.run_id)
-        listening.cancel()
+        listener.cancel()
         known.cancel()
-        await asyncio.gather(listening, known, return_exceptions=True)
+        await asyncio.gather(listener, known, return_exceptions=True)
 
 
 class _PendingRun:

@@ -76,26 +76,26 @@ class _SdkHandlers:
         self._handlers = handlers
 
     async def list_tools(
-        self, context: _Context, asked: types.PaginatedRequestParams | None
+        self, context: _Context, params: types.PaginatedRequestParams | None
     ) -> types.ListToolsResult:
         return types.ListToolsResult(tools=[_tool(each) for each in await self._handlers.tools()])
 
     async def call_tool(
-        self, context: _Context, asked: types.CallToolRequestParams
+        self, context: _Context, params: types.CallToolRequestParams
     ) -> types.CallToolResult:
         async def tell(number: int, text: str) -> None:
             await context.session.report_progress(number, message=text)
 
         try:
-            return _result(await self._handlers.call(asked.name, asked.arguments or {}, tell))
+            return _result(await self._handlers.call(params.name, params.arguments or {}, tell))
         except AntiphonError as problem:
             return _error_result(problem)
 
     async def list_resources(
-        self, context: _Context, asked: types.PaginatedRequestParams | None
+        self, context: _Context, params: types.PaginatedRequestParams | None
     ) -> types.ListResourcesResult:
         try:
-            threads, following = await self._handlers.threads(asked.cursor if asked else None)
+            threads, following = await self._handlers.threads(params.cursor if params else None)
         except (NotFound, InvalidRequest) as error:
             raise MCPError(types.INVALID_PARAMS, "There is no such page.") from error
         return types.ListResourcesResult(
@@ -103,7 +103,7 @@ class _SdkHandlers:
         )
 
     async def list_templates(
-        self, context: _Context, asked: types.PaginatedRequestParams | None
+        self, context: _Context, params: types.PaginatedRequestParams | None
     ) -> types.ListResourceTemplatesResult:
         template = types.ResourceTemplate(
             name="thread",
@@ -114,17 +114,17 @@ class _SdkHandlers:
         return types.ListResourceTemplatesResult(resource_templates=[template])
 
     async def read_resource(
-        self, context: _Context, asked: types.ReadResourceRequestParams
+        self, context: _Context, params: types.ReadResourceRequestParams
     ) -> types.ReadResourceResult:
         try:
-            if not asked.uri.startswith(ADDRESS):
+            if not params.uri.startswith(ADDRESS):
                 raise NotFound("There is no such resource.")
-            text = await self._handlers.markdown(asked.uri.removeprefix(ADDRESS))
+            text = await self._handlers.markdown(params.uri.removeprefix(ADDRESS))
         except AntiphonError as problem:
             raise MCPError(
-                types.INVALID_PARAMS, problem.message, {"uri": asked.uri, "code": problem.code}
+                types.INVALID_PARAMS, problem.message, {"uri": params.uri, "code": problem.code}
             ) from problem
-        content = types.TextResourceContents(uri=asked.uri, mime_type="text/markdown", text=text)
+        content = types.TextResourceContents(uri=params.uri, mime_type="text/markdown", text=text)
         return types.ReadResourceResult(contents=[content])
 
 

@@ -122,14 +122,14 @@ class AccountService:
             hashed = await self._passwords.hash(accounts.validate_password(call.password))
         return await self._add(name, call.role, call.subject or None, hashed, by)
 
-    async def find(self, asked: str) -> Person:
+    async def find(self, name: str) -> Person:
         """Return the person with this id or name. Raises `NotFound`."""
-        sanitize.validate_text(asked, "name")
-        account = await self._store.find_person(id=asked)
-        account = account or await self._store.find_person(name=asked)
+        sanitize.validate_text(name, "name")
+        account = await self._store.find_person(id=name)
+        account = account or await self._store.find_person(name=name)
         if account is None:
             raise NotFound(
-                f"There is nobody called {asked!r}.", hint="`antiphon people list` shows everybody."
+                f"There is nobody called {name!r}.", hint="`antiphon people list` shows everybody."
             )
         return account.person
 
@@ -232,8 +232,8 @@ class AccountService:
         now = await self._store.now()
 
         def amend(current: Account, others: bool) -> Account:
-            welcome = accounts.sign_in(current, account.person.generation, now)
-            return replace(welcome, password=hashed) if hashed else welcome
+            signed_in = accounts.sign_in(current, account.person.generation, now)
+            return replace(signed_in, password=hashed) if hashed else signed_in
 
         try:
             known = await self._store.change_person(account.person.id, amend)
@@ -298,18 +298,18 @@ class ProjectService:
         )
         return project
 
-    async def find(self, asked: str) -> Project:
+    async def find(self, name: str) -> Project:
         """Return the project with this id or name. Raises `NotFound`."""
-        sanitize.validate_text(asked, "name")
+        sanitize.validate_text(name, "name")
         projects = await self._store.projects()
-        fitting = [project for project in projects if project.id == asked] or [
+        fitting = [project for project in projects if project.id == name] or [
             project
             for project in projects
-            if accounts.normalize_name(project.name) == accounts.normalize_name(asked)
+            if accounts.normalize_name(project.name) == accounts.normalize_name(name)
         ]
         if not fitting:
             raise NotFound(
-                f"There is no project called {asked!r}.",
+                f"There is no project called {name!r}.",
                 hint="`antiphon projects list` shows them.",
             )
         return fitting[0]

@@ -336,7 +336,7 @@ class _Loader:
     def _end(self, spooled: Record, record: RunRecord) -> None:
         """End a run as a cancellation does, at the time of the export."""
         thread = cast("Record", self._spool.get("threads", record.run.thread_id))
-        came = msgspec.json.decode(thread.doc, type=ThreadRecord)
+        loaded = msgspec.json.decode(thread.doc, type=ThreadRecord)
         known = self._actions_of_last_turn(spooled.id)
         snapshot = Snapshot(
             now=self._archive.manifest.made_at,
@@ -358,7 +358,7 @@ class _Loader:
             closed = {action.id: action for action in change.actions}
             record = replace(record, run=update.run, last_event=update.lease.last_event)
             after = change.thread or cast("Thread", snapshot.thread)
-            came = replace(came, **asdict(after))
+            loaded = replace(loaded, **asdict(after))
             snapshot = replace(
                 snapshot,
                 thread=after,
@@ -368,7 +368,7 @@ class _Loader:
             )
             more = change.more
         self._spool.change(spooled, _encode(record))
-        self._spool.change(thread, _encode(came))
+        self._spool.change(thread, _encode(loaded))
 
     def _actions_of_last_turn(self, run_id: str) -> dict[str, Record]:
         if self._spool.size("actions", run_id) > MAX_TURN_BYTES:

@@ -117,23 +117,23 @@ class ArchiveReader:
     def _split(self, name: str, pieces: Iterator[bytes]) -> Iterator[bytes]:
         """Yield the lines; what is behind the last end of a line has to be nothing."""
         parts: list[bytes] = []
-        held = number = 0
+        size = number = 0
         for piece in pieces:
             *whole, rest = piece.split(b"\n")
             for end in whole:
                 number += 1
-                self._check_length(name, number, held + len(end))
+                self._check_length(name, number, size + len(end))
                 yield b"".join((*parts, end))
-                parts, held = [], 0
+                parts, size = [], 0
             parts.append(rest)
-            held += len(rest)
-            self._check_length(name, number + 1, held)
-        if held:
+            size += len(rest)
+            self._check_length(name, number + 1, size)
+        if size:
             with at(name, number + 1):
                 raise InvalidRequest(
                     "The last record is cut off.",
                     expected="a line that ends",
-                    received=f"{held:,} bytes without an end",
+                    received=f"{size:,} bytes without an end",
                 )
 
     def _check_length(self, name: str, number: int, length: int) -> None:

@@ -280,9 +280,9 @@ class _Import:
         An entry of its own log is there under its id. Any other comes in under an id that only
         this installation can make, so that no file can take the place of an entry, or forge one.
         """
-        came = [msgspec.json.decode(each.doc, type=AuditEntry) for each in page]
-        own = await self._store.find_records(AuditEntry, [entry.id for entry in came])
-        others = [entry for entry in came if own.get(entry.id, ("", None))[1] != entry]
+        entries = [msgspec.json.decode(each.doc, type=AuditEntry) for each in page]
+        own = await self._store.find_records(AuditEntry, [entry.id for entry in entries])
+        others = [entry for entry in entries if own.get(entry.id, ("", None))[1] != entry]
         renewed = renew(hmac.digest(secret, f"audit of {self._owner}".encode(), "sha256"))
         marked = {renewed(entry.id): entry for entry in others}
         known = await self._store.find_records(AuditEntry, list(marked))

@@ -218,8 +218,8 @@ class OwnerDeleter:
         stopped, after = False, None
         while True:
             page = await self._store.live_runs(PAGE, after)
-            for whose, run in page.data:
-                if whose == owner:
+            for run_owner, run in page.data:
+                if run_owner == owner:
                     stopped = True
                     await self._cancel_run(owner, run.id)
             if not page.has_more:

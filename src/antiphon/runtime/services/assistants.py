@@ -161,10 +161,10 @@ class RunSpecResolver:
         missing = {mark: lack for mark, lack in _SHOWN.items() if lack in opened.lacks}
         if not missing:
             return
-        said: list[bytes] = []
+        documents: list[bytes] = []
         if call.thread_id is not None:
             await self._store.get(Thread, owner, call.thread_id)
-            said.append(cut_to_window(await self._store.context(call.thread_id), None))
+            documents.append(cut_to_window(await self._store.context(call.thread_id), None))
         if isinstance(call, operations.Process) and call.message is not None:
             new = call.message
             message = Message(
@@ -175,8 +175,8 @@ class RunSpecResolver:
                 content=parts(new.content),
                 created_at=0,
             )
-            said.append(to_chat_completions(message))
-        shown = await inline_attachments(b",".join(filter(None, said)), self._store, owner)
+            documents.append(to_chat_completions(message))
+        shown = await inline_attachments(b",".join(filter(None, documents)), self._store, owner)
         if found := [lack for mark, lack in missing.items() if mark in shown]:
             raise validation.lacks_error(opened.name, found)
 

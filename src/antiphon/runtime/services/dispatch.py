@@ -109,14 +109,16 @@ class Dispatcher:
         once = _once(call, by.owner, key)
         answer = await self._find_answer(once) or await self._request_turn(call, by, once)
         if isinstance(answer, TurnRequested):
-            asked = answer
+            requested = answer
         else:
-            asked = await self._runs.ensure_turn_requested(
+            requested = await self._runs.ensure_turn_requested(
                 msgspec.json.decode(answer, type=TurnRequested), by
             )
         if isinstance(call, operations.Process) and call.background:
-            return Response(asked.run, 202, replayed=answer is not asked)
-        return RunEventReader(self._store, self._bus, asked.run.id, asked.after, whole=False)
+            return Response(requested.run, 202, replayed=answer is not requested)
+        return RunEventReader(
+            self._store, self._bus, requested.run.id, requested.after, whole=False
+        )
 
     async def _request_turn(
         self,

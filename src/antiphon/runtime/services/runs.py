@@ -107,14 +107,14 @@ class RunService:
         decide = partial(
             transitions.request_turn, by=by, fresh=fresh, serves=self._run_specs.serves
         )
-        asked: TurnRequested | msgspec.Raw
+        requested: TurnRequested | msgspec.Raw
         try:
-            asked = await self._commit_and_start(read_set, decide, by)
+            requested = await self._commit_and_start(read_set, decide, by)
         except DestinationUnknown:  # a run of an earlier version: this request sets its destination
             run = await self._store.get(Run, by.owner, run_id)
             adopt = await self._run_specs.destination(run, by.owner)
-            asked = await self._commit_and_start(read_set, partial(decide, adopt=adopt), by)
-        return asked
+            requested = await self._commit_and_start(read_set, partial(decide, adopt=adopt), by)
+        return requested
 
     async def _commit_and_start(
         self,
@@ -129,20 +129,20 @@ class RunService:
 
         return (await self._starter.commit_and_start(by.owner, commit)).answer
 
-    async def ensure_turn_requested(self, asked: TurnRequested, by: Principal) -> TurnRequested:
+    async def ensure_turn_requested(self, requested: TurnRequested, by: Principal) -> TurnRequested:
         """Return a stored response, and check that its turn is still requested.
 
         A turn that was requested, never took place and is no longer requested is requested again,
         so that a client that repeats its request does not wait in vain.
         """
-        lease = await self._store.run_lease(asked.run.id)
-        if lease.wanted or lease.turn_began_after != asked.after:
-            return asked
-        run = await self._store.get(Run, by.owner, asked.run.id)
+        lease = await self._store.run_lease(requested.run.id)
+        if lease.wanted or lease.turn_began_after != requested.after:
+            return requested
+        run = await self._store.get(Run, by.owner, requested.run.id)
         if run.status is Status.QUEUED:
             with suppress(errors.RunEnded):
                 await self.request_turn(run.id, by, None, fresh=lease.fresh)
-        return asked
+        return requested
 
     async def follow(self, run_id: str, after: int, owner: str) -> RunEventReader:
         """Return a reader of all of a run's events above `after`. Raises `CallerError`."""

@@ -110,9 +110,9 @@ class CachedStore:
         """See `RunStore.find_unclaimed_runs`."""
         return await self._inner.find_unclaimed_runs(serves, wanted_before, limit)
 
-    async def renew_leases(self, held: Mapping[str, int], lease_ms: int) -> frozenset[str]:
+    async def renew_leases(self, epochs: Mapping[str, int], lease_ms: int) -> frozenset[str]:
         """See `RunStore.renew_leases`."""
-        lost = await self._inner.renew_leases(held, lease_ms)
+        lost = await self._inner.renew_leases(epochs, lease_ms)
         for run_id in lost:
             self._tails.drop(run_id)
         return lost

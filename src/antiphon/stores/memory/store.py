@@ -206,12 +206,12 @@ class MemoryStore(MemoryAdministration):
             if stored.run.status is Status.QUEUED and stored.lease.wanted
         ]
 
-    async def renew_leases(self, held: Mapping[str, int], lease_ms: int) -> frozenset[str]:
+    async def renew_leases(self, epochs: Mapping[str, int], lease_ms: int) -> frozenset[str]:
         """See `RunStore.renew_leases`."""
         lost = frozenset(
-            run_id for run_id, epoch in held.items() if not self._has_lease(run_id, epoch)
+            run_id for run_id, epoch in epochs.items() if not self._has_lease(run_id, epoch)
         )
-        for run_id in held.keys() - lost:
+        for run_id in epochs.keys() - lost:
             stored = self._runs[run_id]
             stored.lease = replace(stored.lease, due_at=self._clock() + lease_ms)
         return lost
@@ -739,8 +739,8 @@ def _decode_turn(run: _StoredRun) -> tuple[Numbered, ...]:
 
 def _matches(record: Any, names: Iterable[str], where: Mapping[str, FilterValue]) -> bool:
     """Return whether the fields of these names have the values that are asked for, if any."""
-    asked = ((name, where.get(name)) for name in names)
-    return all(value is None or getattr(record, name) == value for name, value in asked)
+    wanted = ((name, where.get(name)) for name in names)
+    return all(value is None or getattr(record, name) == value for name, value in wanted)
 
 
 def _json_size(record: object) -> int:

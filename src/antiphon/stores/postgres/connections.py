@@ -291,9 +291,9 @@ def translate_error(fault: Exception) -> Exception:
                 expected="text without the character NUL, and numbers of 64 bits",
             )
         case TimeoutError():
-            said = "it took too long"
+            reason = "it took too long"
         case ConnectionRefusedError():
-            said = "nothing listens at its address"
+            reason = "nothing listens at its address"
         case _ if isinstance(fault, CONFIGURATION_FAULTS):
             return BadSettings(
                 f"The database cannot be used: {fault}.",
@@ -304,11 +304,11 @@ def translate_error(fault: Exception) -> Exception:
             )
         case asyncpg.PostgresError():
             # Its text names tables and files, which belong in the server's own log.
-            said = f"it reports {type(fault).__name__} ({fault.sqlstate})"
+            reason = f"it reports {type(fault).__name__} ({fault.sqlstate})"
         case _:
-            said = str(fault) or type(fault).__name__
+            reason = str(fault) or type(fault).__name__
     return Unavailable(
-        f"The database does not answer: {said}.",
+        f"The database does not answer: {reason}.",
         hint="If this lasts, look at PostgreSQL's log, and whether it takes more connections.",
     )
 

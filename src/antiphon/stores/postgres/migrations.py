@@ -131,8 +131,8 @@ _PART_IN_USE = (asyncpg.ObjectNotInPrerequisiteStateError, asyncpg.UndefinedTabl
 
 async def _drop_part(connection: Connection[Any], part: Part) -> None:
     if part.attached:
-        how = "FINALIZE" if part.leaving else "CONCURRENTLY"
-        await connection.execute(f'ALTER TABLE log DETACH PARTITION "{part.table}" {how}')
+        mode = "FINALIZE" if part.leaving else "CONCURRENTLY"
+        await connection.execute(f'ALTER TABLE log DETACH PARTITION "{part.table}" {mode}')
     await connection.execute(f'DROP TABLE IF EXISTS "{part.table}"')
 
 

@@ -81,10 +81,10 @@ async def read_change(
     if owner is None:
         return ReadResult(records, runs_begun=begun)
     records = replace(records, thread=decoder(Thread)(thread))
-    whose, doc, number, wanted_at, *lease, actions = of_run
+    run_owner, doc, number, wanted_at, *lease, actions = of_run
     if doc is None:
         return ReadResult(records, runs_begun=begun, changes=changes)
-    row = RunRow(whose, decoder(Run)(doc), shapes.decode_lease(lease), wanted_at)
+    row = RunRow(run_owner, decoder(Run)(doc), shapes.decode_lease(lease), wanted_at)
     records = replace(
         records,
         run=row.run,

@@ -154,19 +154,19 @@ class PostgresStore(AdminMethods):
         )
         return [run_id for (run_id,) in found]
 
-    async def renew_leases(self, held: Mapping[str, int], lease_ms: int) -> frozenset[str]:
+    async def renew_leases(self, epochs: Mapping[str, int], lease_ms: int) -> frozenset[str]:
         """See `RunStore.renew_leases`."""
         hit("beat.before_commit")
         kept = await self._run(
             fetch_rows,
             "renew_leases",
-            run_ids=list(held),
-            epochs=list(held.values()),
+            run_ids=list(epochs),
+            epochs=list(epochs.values()),
             lease_ms=lease_ms,
             now=self._now(),
         )
         hit("beat.after_commit")
-        return frozenset(held) - {run_id for (run_id,) in kept}
+        return frozenset(epochs) - {run_id for (run_id,) in kept}
 
     def append(
         self,

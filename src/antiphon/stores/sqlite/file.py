@@ -79,10 +79,10 @@ def read_schema(path: Path) -> SchemaVersion:
         return SchemaVersion(0, known)
     # Without a log the file is not in use, and SQLite need not create one to read it.
     at_work = path.with_name(f"{path.name}-wal").exists()
-    how = "mode=ro" if at_work else "mode=ro&immutable=1"
+    mode = "mode=ro" if at_work else "mode=ro&immutable=1"
     try:
         with closing(
-            sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True, timeout=LOCK_SECONDS)
+            sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True, timeout=LOCK_SECONDS)
         ) as connection:
             (migrated,) = connection.execute(SQL["has_migrations"]).fetchone()
             return SchemaVersion(_count_applied(connection) if migrated else 0, known)

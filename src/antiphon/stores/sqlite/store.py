@@ -165,9 +165,9 @@ class SqliteStore(AdminMethods):
         """See `RunStore.find_unclaimed_runs`."""
         return await self._read(reads.find_unclaimed_runs, serves, wanted_before, limit)
 
-    async def renew_leases(self, held: Mapping[str, int], lease_ms: int) -> frozenset[str]:
+    async def renew_leases(self, epochs: Mapping[str, int], lease_ms: int) -> frozenset[str]:
         """See `RunStore.renew_leases`."""
-        return await self._write("beat", writes.renew_leases, held, self._clock() + lease_ms)
+        return await self._write("beat", writes.renew_leases, epochs, self._clock() + lease_ms)
 
     def append(
         self,

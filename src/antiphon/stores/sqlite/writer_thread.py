@@ -188,8 +188,8 @@ class WriterThread:
                 patient = _is_busy(fault) and time.monotonic() < deadline
                 waiting = [*operations, *self._take_queued()]
                 operations = [each for each in waiting if patient and each.name not in _FAIL_FAST]
-                told = [each for each in waiting if not patient or each.name in _FAIL_FAST]
-                self._report(_fail_all(told, fault))
+                failed = [each for each in waiting if not patient or each.name in _FAIL_FAST]
+                self._report(_fail_all(failed, fault))
             else:
                 break
         return operations

@@ -77,12 +77,12 @@ def claim(
 
 
 def renew_leases(
-    connection: sqlite3.Connection, held: Mapping[str, int], due_at: int
+    connection: sqlite3.Connection, epochs: Mapping[str, int], due_at: int
 ) -> frozenset[str]:
     """See `RunStore.renew_leases`."""
     return frozenset(
         run_id
-        for run_id, epoch in held.items()
+        for run_id, epoch in epochs.items()
         if connection.execute(SQL["renew_leases"], (due_at, run_id, epoch)).rowcount == 0
     )
 

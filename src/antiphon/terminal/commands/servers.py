@@ -180,8 +180,8 @@ def _summary(chat: CommandContext, state: ServerState) -> str:
 
 def _show_server(chat: CommandContext, state: ServerState) -> None:
     chat.ui.show([(StyledText(clean(state.server), "strong"), StyledText(f" {state.status}"))])
-    for name, said in _facts(chat, state):
-        first, *more = said.split("\n")
+    for name, fact in _facts(chat, state):
+        first, *more = fact.split("\n")
         chat.ui.say(f"  {name + ':':<13} {first}")
         for line in more:
             chat.ui.say(f"  {'':<13} {line}")

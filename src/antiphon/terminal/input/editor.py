@@ -297,11 +297,9 @@ class Editor:
         wanted = SearchState(self._search.text, state.direction, state.ignore_case)
         found = self._draft.document_for_search(wanted)
         line = draft_rows(found.text, found.cursor_position, columns)
-        asked = draft_rows(
-            self._search.text, self._search.cursor_position, columns, mark="search: "
-        )
-        row, column = asked.cursor or (0, 0)
-        return InputRows(rows=(*line.rows, *asked.rows), cursor=(len(line.rows) + row, column))
+        rows = draft_rows(self._search.text, self._search.cursor_position, columns, mark="search: ")
+        row, column = rows.cursor or (0, 0)
+        return InputRows(rows=(*line.rows, *rows.rows), cursor=(len(line.rows) + row, column))
 
     def _proposal_rows(self, state: CompletionState | None, columns: int) -> Iterator[Line]:
         if state is None or not state.completions:

@@ -218,8 +218,8 @@ def _bind_field(keys: KeyBindings, editing: EditorActions) -> None:
 
     Keys typed within a pause of earlier typing go to the line.
     """
-    asked = Condition(lambda: editing.box() is None and editing.field() is not None)
-    amid = asked & Condition(lambda: editing.guard.typing)
+    is_open = Condition(lambda: editing.box() is None and editing.field() is not None)
+    amid = is_open & Condition(lambda: editing.guard.typing)
 
     @keys.add(Keys.Any, filter=amid, eager=True)
     @keys.add(Keys.BracketedPaste, filter=amid, eager=True)
@@ -227,17 +227,17 @@ def _bind_field(keys: KeyBindings, editing: EditorActions) -> None:
         if event.data.isprintable() or event.key_sequence[0].key == Keys.BracketedPaste:
             editing.type_on(event.data)
 
-    @keys.add("enter", filter=asked, eager=True)
+    @keys.add("enter", filter=is_open, eager=True)
     def _give(event: KeyPressEvent) -> None:
         if editing.guard.typing:
             editing.listener.hint(TYPED_ON)
         elif not _continue_line(editing.asked):
             editing.answer(editing.asked.text)
 
-    @keys.add("escape", filter=asked)
-    @keys.add("c-c", filter=asked, eager=True)
-    @keys.add("c-d", filter=asked, eager=True)
-    @keys.add("<sigint>", filter=asked, eager=True)
+    @keys.add("escape", filter=is_open)
+    @keys.add("c-c", filter=is_open, eager=True)
+    @keys.add("c-d", filter=is_open, eager=True)
+    @keys.add("<sigint>", filter=is_open, eager=True)
     def _give_up(event: KeyPressEvent) -> None:
         editing.answer(None)
 
@@ -341,8 +341,8 @@ async def _complete_word(buffer: Buffer) -> None:
     if state is not None and state.complete_index is not None:
         buffer.complete_next()
         return
-    asked = CompleteEvent(completion_requested=True)
-    looked_for = buffer.completer.get_completions_async(document, asked)
+    event = CompleteEvent(completion_requested=True)
+    looked_for = buffer.completer.get_completions_async(document, event)
     found = [each async for each in looked_for]
     if buffer.document != document:
         return  # typed on meanwhile

@@ -208,7 +208,7 @@ def upload_file() -> Response:
 @routes.get("/api/files/<file_id>")
 def get_file(file_id: str) -> Response:
     """Send the file to be saved, or with `?inline=1` an image to be shown."""
-    asked, site, client = read_query(FileQuery), current_site(), current_client()
+    query, site, client = read_query(FileQuery), current_site(), current_client()
 
     async def open_file() -> tuple[Upload, bytes, AsyncPieces]:
         upload = await client.get_file(file_id)
@@ -218,7 +218,7 @@ def get_file(file_id: str) -> Response:
     upload, first, pieces = site.run(open_file())
     if request.method == "HEAD":
         site.run(pieces.aclose())
-    kind = image_type(first) if asked.inline == "1" else None
+    kind = image_type(first) if query.inline == "1" else None
     name, content = plain_name(upload.name), partial(prepend, first, pieces)
     return send_file(name, content, kind or BYTES, is_attachment=kind is None, size=upload.size)
 

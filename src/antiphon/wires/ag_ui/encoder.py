@@ -294,8 +294,8 @@ class AgUi:
 
     def _client_run_id(self, theirs: str) -> str:
         """Return the id of the client's run; the first may have been named by the client."""
-        asked = self._reader.run_id if theirs == self._first else None
-        return asked or theirs
+        client_run_id = self._reader.run_id if theirs == self._first else None
+        return client_run_id or theirs
 
     def _on_action_required(self, event: TurnEnded) -> Iterator[ag.AgUiEvent]:
         self._turn += 1

@@ -74,8 +74,8 @@ class Messages:
         text of the new attempt. Clients keep reasoning that a snapshot lacks, so void reasoning
         stays as an empty message.
         """
-        said = self._run.get(reply)
-        calls = said.calls if said else {}
+        builder = self._run.get(reply)
+        calls = builder.calls if builder else {}
         void = {reply, *(each.id for each in self._run.values() if each.answers in calls)}
         self._run = {each.id: each for each in self._run.values() if each.id not in void}
         if in_history:
@@ -209,10 +209,10 @@ class AgUiCalls:
         if call is not None and call.open and arguments:
             yield ag.ToolCallArgs(tool_call_id=id, delta=arguments)
 
-    def complete_call(self, id: str, arguments: str, said: str) -> Iterator[ag.AgUiEvent]:
+    def complete_call(self, id: str, arguments: str, sent: str) -> Iterator[ag.AgUiEvent]:
         """Yield the end of a call, after those arguments that were not sent yet."""
-        if arguments.startswith(said):
-            yield from self.append_arguments(id, arguments[len(said) :])
+        if arguments.startswith(sent):
+            yield from self.append_arguments(id, arguments[len(sent) :])
         yield from self.end_arguments(self._calls[id])
 
     def end_arguments(self, call: AgUiCall) -> Iterator[ag.AgUiEvent]:
@@ -256,16 +256,16 @@ class AgUiCalls:
         kept = [call for call in self._calls.values() if call.reply != reply]
         self._calls = {call.id: call for call in kept}
 
-    def _interrupt(self, asked: PendingAction) -> ag.Interrupt:
+    def _interrupt(self, action: PendingAction) -> ag.Interrupt:
         """Return the interrupt, without expiry for clients of version 0: these never ask again."""
-        of = {"server": asked.server} if asked.server else {}
-        expires_at = datetime.fromtimestamp(asked.expires_at / 1000, UTC).isoformat()
+        of = {"server": action.server} if action.server else {}
+        expires_at = datetime.fromtimestamp(action.expires_at / 1000, UTC).isoformat()
         return ag.Interrupt(
-            id=asked.action_id,
+            id=action.action_id,
             reason="tool_call",
-            message=f"May {clean(' of '.join([asked.name, *of.values()]))} be called?",
-            tool_call_id=asked.tool_call_id,
+            message=f"May {clean(' of '.join([action.name, *of.values()]))} be called?",
+            tool_call_id=action.tool_call_id,
             response_schema=APPROVAL,
-            metadata={"toolName": asked.name, **of},
+            metadata={"toolName": action.name, **of},
             expires_at=UNSET if self._version == "0" else expires_at,
         )

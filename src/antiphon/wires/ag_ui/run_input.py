@@ -63,7 +63,7 @@ def parse_run_input(body: Mapping[str, Any]) -> AgUiRequest:
     spoke = max((place for place, head in enumerate(heads) if head.role == "user"), default=-1)
     since = [place for place in range(spoke + 1, len(heads)) if heads[place].role in _REPLIES]
     new = spoke if spoke >= 0 and not since else None
-    asked = AgUiRequest(
+    request = AgUiRequest(
         thread_id=sent.thread_id,
         run_id=sent.run_id,
         version="1" if sent.protocol_version else "0",
@@ -81,13 +81,13 @@ def parse_run_input(body: Mapping[str, Any]) -> AgUiRequest:
         ),
         history=sent.messages,
     )
-    if asked.message is None and not asked.outputs and not asked.approvals:
+    if request.message is None and not request.outputs and not request.approvals:
         raise InvalidRequest(
             "There is nothing to do: no new message, no output of a tool, no answer.",
             expected="a user message at the end of `messages`, a tool message, or `resume`",
             received=f"{len(heads)} messages, and nothing new",
         )
-    return asked
+    return request
 
 
 # The request's JSON.

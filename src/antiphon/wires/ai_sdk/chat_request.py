@@ -124,8 +124,8 @@ def _answers(parts: Sequence[_Json]) -> Sequence[CallAnswer]:
                 "approval": {"approved": bool(approved), **more},
             }:
                 reason = more.get("reason")
-                said = reason if isinstance(reason, str) else ""
-                found[call_id] = CallAnswer(call_id, approved, said[:10_000], part.get("input"))
+                text = reason if isinstance(reason, str) else ""
+                found[call_id] = CallAnswer(call_id, approved, text[:10_000], part.get("input"))
             case _:
                 pass
     return tuple(found.values())

@@ -263,13 +263,13 @@ def _replies(
         # The stream had no outputs of the calls of the last turn.
         for last in [message for message in replies if message.tool_calls][-1:]:
             called |= {call.id: CallView(call) for call in last.tool_calls}
-    asked = {action.tool_call_id: action for action in actions if action.approval is not None}
+    by_call = {action.tool_call_id: action for action in actions if action.approval is not None}
     for message in replies:
         calls = [called[call.id] for call in message.tool_calls]
         yield from _reply(message)
         yield from map(_tool_part, calls)
         yield from _file_data_parts(calls, files)
-        yield from _approvals(calls, asked)
+        yield from _approvals(calls, by_call)
         # One part for each saved output, in the order in which they were saved.
         saved = [(each.output.created_at, each.call) for each in calls if each.output is not None]
         for _, call in sorted(saved, key=lambda each: each[0]):
@@ -314,12 +314,14 @@ def _file_data_parts(calls: Iterable[CallView], files: Mapping[str, Upload]) -> 
             yield DataFiles(id=called.call.id, data=files_of_call)
 
 
-def _approvals(calls: Iterable[CallView], asked: Mapping[str, Action]) -> Iterator[ui.DataApproval]:
+def _approvals(
+    calls: Iterable[CallView], by_call: Mapping[str, Action]
+) -> Iterator[ui.DataApproval]:
     """Yield the approvals of calls; for the client's own tools only refusals are stored."""
     for called in calls:
         call = called.call
-        if call.id in asked:
-            yield _approval(call, asked[call.id])
+        if call.id in by_call:
+            yield _approval(call, by_call[call.id])
         elif state := _ENDS.get(called.fault):
             ended = ui.ApprovalState(
                 approval_id=call.id,
@@ -344,7 +346,7 @@ def _approval(call: ToolCall, action: Action) -> ui.DataApproval:
         state = "cancelled"
     elif action.approval != "required":
         state = "approved" if action.approval == "given" else "refused"
-    asked = ui.ApprovalState(
+    approval = ui.ApprovalState(
         approval_id=action.id,
         tool_call_id=call.id,
         tool_name=call.name,
@@ -353,4 +355,4 @@ def _approval(call: ToolCall, action: Action) -> ui.DataApproval:
         expires_at=action.expires_at,
         state=state,
     )
-    return ui.DataApproval(id=call.id, data=asked)
+    return ui.DataApproval(id=call.id, data=approval)

@@ -66,8 +66,8 @@ class ToolParts:
     def wait_for_a_person(self) -> bool:
         """True if only a person's answer is missing."""
         waiting = [call for call in self._calls.values() if not call.answered]
-        asked = any(call.approval for call in waiting)
-        return asked and not any(call.handed_out and not call.approval for call in waiting)
+        needs_approval = any(call.approval for call in waiting)
+        return needs_approval and not any(call.handed_out and not call.approval for call in waiting)
 
     def encode(self, event: CallEvent, reply: int) -> Iterator[ui.UiPart]:
         """Yield the parts of this event."""
@@ -106,13 +106,13 @@ class ToolParts:
 
     # Approvals.
 
-    def ask(self, call: ToolCallState, asked: ui.ApprovalState) -> Iterator[ui.UiPart]:
+    def ask(self, call: ToolCallState, approval: ui.ApprovalState) -> Iterator[ui.UiPart]:
         """Yield the question whether the call may run."""
-        call.approval = asked
+        call.approval = approval
         if self._sdk >= ui.ToolApprovalRequest.since:
-            yield ui.ToolApprovalRequest(approval_id=asked.approval_id, tool_call_id=call.id)
+            yield ui.ToolApprovalRequest(approval_id=approval.approval_id, tool_call_id=call.id)
         else:
-            yield ui.DataApproval(id=call.id, data=asked)
+            yield ui.DataApproval(id=call.id, data=approval)
 
     def ask_here(
         self, call: ToolCallState, approval_id: str, about: ui.CallFacts | None
@@ -148,12 +148,12 @@ class ToolParts:
     ) -> Iterator[ui.UiPart]:
         if call.approval is None:
             return
-        asked, call.approval = call.approval, None
+        approval, call.approval = call.approval, None
         if self._sdk < ui.ToolApprovalRequest.since:
-            yield ui.DataApproval(id=call.id, data=msgspec.structs.replace(asked, state=state))
+            yield ui.DataApproval(id=call.id, data=msgspec.structs.replace(approval, state=state))
         elif self._sdk >= ui.ToolApprovalResponse.since and state in ("approved", "refused"):
             yield ui.ToolApprovalResponse(
-                approval_id=asked.approval_id, approved=state == "approved"
+                approval_id=approval.approval_id, approved=state == "approved"
             )
 
     # Events of a call.
@@ -169,13 +169,13 @@ class ToolParts:
         if action.kind == "tool":
             call.handed_out = True
             return
-        asked = ui.ApprovalState(
+        approval = ui.ApprovalState(
             approval_id=action.action_id,
             server=action.server or msgspec.UNSET,
             expires_at=action.expires_at,
             **call.call_fields,
         )
-        yield from self.ask(call, asked)
+        yield from self.ask(call, approval)
 
     def _on_output(self, event: ToolOutputAdded) -> Iterator[ui.UiPart]:
         call = self._calls.get(event.tool_call_id)

@@ -302,7 +302,10 @@ class CreateMessage(Operation[Message], frozen=True):
 
 
 class ListMessages(Operation[Listed[Message]], frozen=True):
-    """List a thread's messages, in order; `order` of `newest` lists the last message first."""
+    """List a thread's messages, in order.
+
+    The default `order` is `oldest`; `newest` lists the last message first.
+    """
 
     route: ClassVar[str] = "GET /v1/messages"
     answer: ClassVar[Any] = Listed[Message]
@@ -310,7 +313,7 @@ class ListMessages(Operation[Listed[Message]], frozen=True):
     thread_id: Id
     limit: Limit = 20
     after: Id | None = None
-    order: Literal["oldest", "newest"] = "oldest"
+    order: Literal["oldest", "newest"] | None = None
 
 
 class GetMessage(Operation[Message], frozen=True):

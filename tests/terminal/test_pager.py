@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import signal
 from pathlib import Path
 
 import pytest
 
+from antiphon.terminal.input.keyboard import Interrupts
 from tests.support.terminal.chatting import Chatting
 from tests.support.terminal.model import Model
 
@@ -103,6 +106,25 @@ async def test_ctrl_c_in_the_pager_is_the_pagers(tmp_path: Path, environ: dict[s
         await chat.sees("It goes on.")
 
         assert "[stopped]" not in chat.text
+
+
+async def test_ctrl_c_while_a_program_is_being_started_is_that_programs(tmp_path: Path) -> None:
+    caught: list[str] = []
+    interrupts = Interrupts(lambda: caught.append("handled"))
+    started = tmp_path / "started"
+    os.mkfifo(started)
+    interrupts.install()
+    try:
+        # The loop is busy until the key has been pressed: it does not know of the program yet.
+        asyncio.get_running_loop().call_soon(started.read_bytes)
+        code = await interrupts.run_program(
+            ["sh", "-c", f"kill -INT $PPID; echo >'{started}'; kill -INT $$"]
+        )
+    finally:
+        interrupts.remove()
+
+    assert code == -signal.SIGINT
+    assert caught == []
 
 
 async def test_a_pager_that_cannot_be_started_is_named_and_the_text_is_printed(

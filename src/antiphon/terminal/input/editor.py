@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from prompt_toolkit.application import Application
+from prompt_toolkit.application.current import set_app
 from prompt_toolkit.buffer import Buffer, CompletionState
 from prompt_toolkit.completion import Completer, DynamicCompleter
 from prompt_toolkit.data_structures import Point
@@ -34,7 +35,7 @@ from prompt_toolkit.output import DummyOutput
 from prompt_toolkit.search import SearchState
 
 from antiphon.terminal import spans
-from antiphon.terminal.input.keyboard import Box, Field, KeyGuard, Listener, run_program
+from antiphon.terminal.input.keyboard import Box, Field, Interrupts, KeyGuard, Listener
 from antiphon.terminal.input.keys import EditorActions, bindings
 from antiphon.terminal.painters import InputRows
 from antiphon.terminal.spans import Line, StyledText
@@ -157,6 +158,7 @@ class Editor:
         layout = Layout(HSplit([self._draft_window, self._field_window, Window(searching)]))
         self._application = self._make_application(layout, vi=vi)
         self._running: asyncio.Task[None] | None = None
+        self._interrupts = Interrupts(self._on_interrupt)
 
     def _make_application(self, layout: Layout, *, vi: bool) -> Application[None]:
         application: Application[None] = Application(
@@ -172,7 +174,8 @@ class Editor:
         return application
 
     async def __aenter__(self) -> Self:
-        run = self._application.run_async(set_exception_handler=False, handle_sigint=True)
+        self._interrupts.install()
+        run = self._application.run_async(set_exception_handler=False, handle_sigint=False)
         self._running = asyncio.create_task(run)
         return self
 
@@ -187,6 +190,7 @@ class Editor:
         if self._running:
             with suppress(EOFError):  # the terminal has gone
                 await self._running
+        self._interrupts.remove()
 
     def refill(self, text: str) -> None:
         """Put this text into the line, before what the user has typed."""
@@ -229,7 +233,7 @@ class Editor:
         """Run another program in the terminal; return its exit code."""
         async with self._one_borrower:
             with self._suspend_display(), self._source.detach(), self._source.cooked_mode():
-                return await run_program(arguments)
+                return await self._interrupts.run_program(arguments)
 
     @contextmanager
     def _suspend_display(self) -> Generator[None]:
@@ -242,6 +246,10 @@ class Editor:
         self._answer = asyncio.get_running_loop().create_future()
         self._changed()
         return await self._answer
+
+    def _on_interrupt(self) -> None:
+        with set_app(self._application):
+            self._application.key_processor.send_sigint()
 
     def _note_typing(self, draft: Buffer) -> None:
         self._guard.type(left=bool(draft.text))

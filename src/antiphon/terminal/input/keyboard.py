@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from math import inf
 from types import TracebackType
 from typing import Protocol, Self
@@ -159,33 +158,50 @@ class Keyboard(Protocol):
         ...
 
 
-# Another program in the terminal, which gets the keys that send signals.
+# Ctrl+C as a signal, and another program in the terminal, which gets it instead.
 
 
-async def run_program(arguments: Sequence[str]) -> int:
-    """Run the program to its end and return its exit code. If cancelled, terminate it.
+class Interrupts:
+    """Calls `handle` at SIGINT once installed, except while it runs another program."""
 
-    Raises `OSError` if it cannot be started.
-    """
-    process = await asyncio.create_subprocess_exec(*arguments)
-    with _ignore_signals(signal.SIGINT, signal.SIGQUIT):
+    def __init__(self, handle: Callable[[], None]) -> None:
+        self._handle = handle
+        self._lent = False
+        self._before: signal._HANDLER = signal.SIG_DFL
+
+    def install(self) -> None:
+        """Begin to handle SIGINT."""
+        self._before = signal.getsignal(signal.SIGINT)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, self._receive)
+
+    def remove(self) -> None:
+        """Restore the handler from before."""
+        asyncio.get_running_loop().remove_signal_handler(signal.SIGINT)
+        signal.signal(signal.SIGINT, self._before)
+
+    async def run_program(self, arguments: Sequence[str]) -> int:
+        """Run the program to its end and return its exit code. If cancelled, terminate it.
+
+        Signals that a terminal sends to all its processes are for the program. They are dropped and
+        not ignored, as it would inherit that. Raises `OSError` if it cannot be started.
+        """
+        self._lent = True
+        before = signal.signal(signal.SIGQUIT, lambda *_: None)
         try:
-            return await process.wait()
+            process = await asyncio.create_subprocess_exec(*arguments)
+            try:
+                return await process.wait()
+            finally:
+                if process.returncode is None:
+                    process.terminate()
+                    await process.wait()
         finally:
-            if process.returncode is None:
-                process.terminate()
-                await process.wait()
+            signal.signal(signal.SIGQUIT, before)
+            self._lent = False
 
-
-@contextmanager
-def _ignore_signals(*signals: signal.Signals) -> Generator[None]:
-    """Ignore signals that a terminal sends to all its processes: they are for the other program."""
-    before = {each: signal.signal(each, signal.SIG_IGN) for each in signals}
-    try:
-        yield
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
+    def _receive(self) -> None:
+        if not self._lent:
+            self._handle()
 
 
 # Keys that answer a question, as opposed to typed text.

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import codecs
 import os
-import signal
 import sys
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
@@ -25,9 +24,9 @@ from antiphon.terminal.input.keyboard import (
     TWICE,
     Box,
     Field,
+    Interrupts,
     KeyChoice,
     Listener,
-    run_program,
 )
 from antiphon.terminal.painters import InputRows
 from antiphon.terminal.spans import Line, StyledText
@@ -89,13 +88,13 @@ class LineKeyboard:
         self._followed: asyncio.Future[None] | None = None
         self._behind: list[str] = []
         self._hurried = False
+        self._interrupts = Interrupts(self._on_interrupt)
         self._line_at = -DELIBERATE
         self._asked_at = 0.0
         self._one_at_a_time = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
-        loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGINT, self._on_interrupt)
+        self._interrupts.install()
         self._listen()
         return self
 
@@ -107,7 +106,7 @@ class LineKeyboard:
     ) -> None:
         self._ended = True
         self._stop_listening()
-        asyncio.get_running_loop().remove_signal_handler(signal.SIGINT)
+        self._interrupts.remove()
 
     def render(self, columns: int) -> InputRows:
         """Return the prompt while a line is expected; the terminal shows typed text."""
@@ -171,7 +170,7 @@ class LineKeyboard:
         with self._suspend():
             self._stop_listening()
             try:
-                return await run_program(arguments)
+                return await self._interrupts.run_program(arguments)
             finally:
                 self._listen()
                 self._asked_at = self._clock()  # a question put meanwhile is seen only now

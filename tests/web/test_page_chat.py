@@ -204,15 +204,19 @@ async def test_typing_draws_nothing_anew(chat: Chat) -> None:
     chat.model.will_say("First")
     await chat.say("One")
     await chat.settled()
+    await expect(chat.page.locator(".topbar")).to_contain_text("15 tokens")
+    await expect(chat.page.locator(".message.assistant")).to_contain_text("15 tokens")
     await chat.composer.press_sequentially("a")
+    await expect(chat.page.locator("button.send")).to_be_enabled()
     await chat.page.evaluate(
-        """() => { window.drawn = 0; new MutationObserver((all) => window.drawn += all.length)
+        """() => { window.drawn = []; new MutationObserver((all) => window.drawn.push(
+            ...all.map(({ type, target }) => `${type}: ${(target.outerHTML ?? target.data)}`)))
           .observe(document.querySelector("main"),
             {subtree: true, childList: true, attributes: true, characterData: true}); }"""
     )
     await chat.composer.press_sequentially("bcdefghijk")
 
-    assert await chat.page.evaluate("window.drawn") == 0
+    assert await chat.page.evaluate("window.drawn") == []
 
 
 async def test_a_thread_that_there_is_not_is_said_to_be_none(chat: Chat) -> None:

@@ -21,7 +21,10 @@ async def test_a_tab_goes_on_with_the_session_that_another_tab_has_renewed(chat:
     await chat.page.get_by_role("menuitem", name="Rename").click()
     field = chat.page.get_by_role("textbox", name="Title of the chat")
     await field.fill("Another name")
-    await field.press("Enter")
+    async with chat.page.expect_response(
+        lambda response: response.request.method == "PATCH" and response.ok
+    ):
+        await field.press("Enter")
     await expect(chat.page.locator(".topbar h1")).to_have_text("Another name")
     await chat.page.reload()
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Callable, Sequence
+from functools import partial
 from math import inf
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Protocol, Self
 
 import msgspec
@@ -167,17 +168,17 @@ class Interrupts:
     def __init__(self, handle: Callable[[], None]) -> None:
         self._handle = handle
         self._lent = False
-        self._before: signal._HANDLER = signal.SIG_DFL
+        self._restore: Callable[[], object] = lambda: None
 
     def install(self) -> None:
         """Begin to handle SIGINT."""
-        self._before = signal.getsignal(signal.SIGINT)
+        self._restore = partial(signal.signal, signal.SIGINT, signal.getsignal(signal.SIGINT))
         asyncio.get_running_loop().add_signal_handler(signal.SIGINT, self._receive)
 
     def remove(self) -> None:
         """Restore the handler from before."""
         asyncio.get_running_loop().remove_signal_handler(signal.SIGINT)
-        signal.signal(signal.SIGINT, self._before)
+        self._restore()
 
     async def run_program(self, arguments: Sequence[str]) -> int:
         """Run the program to its end and return its exit code. If cancelled, terminate it.
@@ -186,7 +187,7 @@ class Interrupts:
         not ignored, as it would inherit that. Raises `OSError` if it cannot be started.
         """
         self._lent = True
-        before = signal.signal(signal.SIGQUIT, lambda *_: None)
+        before = signal.signal(signal.SIGQUIT, _drop_signal)
         try:
             process = await asyncio.create_subprocess_exec(*arguments)
             try:
@@ -202,6 +203,10 @@ class Interrupts:
     def _receive(self) -> None:
         if not self._lent:
             self._handle()
+
+
+def _drop_signal(_number: int, _frame: FrameType | None) -> None:
+    pass
 
 
 # Keys that answer a question, as opposed to typed text.

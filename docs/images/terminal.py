@@ -69,7 +69,7 @@ Scene = Callable[[Model, Chatting], Awaitable[None]]
 async def a_chat(model: Model, chat: Chatting) -> None:
     """An answer half written, above a line that is being typed."""
     chat.say("How do I read a file line by line in Python?")
-    reply = await model.asked()
+    reply = await model.next_request()
     await reply.say(
         "Open it and **iterate**: a file object gives one line at a time, so that even a huge"
         " file needs little memory.\n\n```python\nfrom pathlib import Path\n\n"
@@ -89,7 +89,7 @@ async def a_chat(model: Model, chat: Chatting) -> None:
 async def parallel_tools(model: Model, chat: Chatting) -> None:
     """Four calls: two have their results, two run."""
     chat.say("When can I fly to New York, and how is the weather on the way?")
-    reply = await model.asked()
+    reply = await model.next_request()
     await reply.say("I will look up both.")
     await _call(reply, 0, "get_flight_times", {"departure": "LAX", "arrival": "JFK"})
     await _call(reply, 1, "get_flight_times", {"departure": "SFO", "arrival": "JFK"})
@@ -103,7 +103,7 @@ async def parallel_tools(model: Model, chat: Chatting) -> None:
 async def an_approval(model: Model, chat: Chatting) -> None:
     """A call that waits for a person's word."""
     chat.say("Book me on the morning flight.")
-    reply = await model.asked()
+    reply = await model.next_request()
     await reply.say("AA 10 leaves at 08:00. I will book it.")
     await _call(reply, 0, "book_flight", {"flight": "AA 10", "passenger": "Ada Lovelace"})
     await reply.end("tool_calls")
@@ -114,7 +114,7 @@ async def an_approval(model: Model, chat: Chatting) -> None:
 async def reasoning(model: Model, chat: Chatting) -> None:
     """A model that thinks."""
     chat.say("Is 2027 a prime number?")
-    reply = await model.asked()
+    reply = await model.next_request()
     for part in (
         "To see whether 2027 is prime, it is enough to try the primes up to its square root,",
         " which is just above 45: 2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41 and 43. It is",

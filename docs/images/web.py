@@ -20,7 +20,7 @@ sys.path.insert(0, str(IMAGES.parents[1]))
 from playwright.async_api import Browser  # noqa: E402
 
 from tests.support.terminal.model import Model  # noqa: E402
-from tests.support.web.browser import opened, running  # noqa: E402
+from tests.support.web.browser import open_context, running  # noqa: E402
 from tests.support.web.chats import Chat, Installation  # noqa: E402
 
 Scene = Callable[[Chat], Awaitable[None]]
@@ -60,19 +60,19 @@ def send_mail(to: str, subject: str, body: str) -> str:
 async def conversation(chat: Chat) -> None:
     """A question, a tool, an answer."""
     await chat.say("When does the next flight from LAX to JFK leave, and how long does it take?")
-    reply = await chat.model.asked()
+    reply = await chat.model.next_request()
     await reply.think("A tool knows the timetable. Then I only have to count the hours.")
     await reply.call("get_flight_times", FLIGHT, id="c1")
     await reply.end("tool_calls", usage=(412, 38))
-    reply = await chat.model.asked()
+    reply = await chat.model.next_request()
     await reply.answer(ANSWER, usage=(520, 176))
-    await chat.settled()
+    await chat.wait_until_idle()
 
 
 async def approval(chat: Chat) -> None:
     """A call that waits for a person."""
     await chat.say("Book the later one, and write to Ada that I land at one.")
-    reply = await chat.model.asked()
+    reply = await chat.model.next_request()
     await reply.say("I will write to Ada. The booking has to wait for your card.")
     call = {
         "to": "ada@example.org",
@@ -109,7 +109,7 @@ async def _take_pictures(
         async with Model() as model:
             model.names = ["qwen3"]
             asked = ("--base-url", model.url, "--model", "qwen3", "--no-servers", *named)
-            async with Installation(Path(home), *asked) as up, opened(chromium) as context:
+            async with Installation(Path(home), *asked) as up, open_context(chromium) as context:
                 page = await context.new_page()
                 await page.set_viewport_size(size)
                 await page.emulate_media(color_scheme=scheme)

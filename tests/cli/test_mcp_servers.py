@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.support.cli.place import SECONDS, Place
-from tests.support.mcp.locked import Locked, locked
+from tests.support.mcp.locked import Locked, run_locked_server
 from tests.support.mcp.serving import start_whole
 
 SERVERS = Path(__file__).parents[1] / "support/mcp/servers"
@@ -26,7 +26,7 @@ DIES = [sys.executable, "-c", "import sys; sys.exit('\\x1b]0;pwned\\x07 no key w
 
 @pytest.fixture
 def door() -> Iterator[Locked]:
-    with locked() as server:
+    with run_locked_server() as server:
         yield server
 
 

@@ -79,7 +79,7 @@ async def _left(client: AsyncClient, model: Model) -> str:
     events = client.converse("Hello", toolbox=Files())
     async with events:
         reading = asyncio.create_task(_until_action(events))
-        reply = await model.asked()
+        reply = await model.next_request()
         await reply.call("files__read", {}, id="call_1")
         await reply.end("tool_calls")
         return await reading

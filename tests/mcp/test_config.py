@@ -29,7 +29,7 @@ from antiphon.mcp.startup import resolve_servers
 from antiphon.settings.loading import load_with_origins
 from antiphon.settings.settings import Settings
 from antiphon.types.errors import BadSettings, InvalidRequest, NotFound
-from tests.support.trust import trusted
+from tests.support.trust import trust_file
 
 # As programs write them
 
@@ -327,7 +327,7 @@ def test_a_project_starts_nothing_until_it_was_approved(home: Home) -> None:
     settings.write_text('[servers.too]\ncommand = "rm"\nbackend = true\n')
     with pytest.raises(BadSettings, match="not trusted"):
         home.find()
-    trusted(settings, home.environ)
+    trust_file(settings, home.environ)
     assert home.names() == ["evil", "too"]
     assert not any(each.config.trusted or each.config.backend for each in home.find().servers)
 

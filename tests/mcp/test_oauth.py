@@ -25,12 +25,12 @@ from antiphon.mcp.client.toolbox import AsyncMcpServerPool
 from antiphon.mcp.config.server_config import OAuth, ServerConfig
 from antiphon.tools.egress_policy import INTERNET, BlockedAddress
 from antiphon.types.errors import BadSettings, Unavailable
-from tests.support.mcp.locked import Locked, locked
+from tests.support.mcp.locked import Locked, run_locked_server
 
 
 @pytest.fixture
 def server() -> Iterator[Locked]:
-    with locked() as server:
+    with run_locked_server() as server:
         yield server
 
 
@@ -206,7 +206,7 @@ async def test_calls_do_not_wait_for_one_another(server: Locked, logins: StoredL
 
 async def test_a_token_goes_to_no_other_server(server: Locked, logins: StoredLogins) -> None:
     await asked(server, logins, Browser())
-    with locked() as other:
+    with run_locked_server() as other:
         auth = create_auth(config(server), logins, Browser())
         async with httpx2.AsyncClient(auth=auth, follow_redirects=True) as client:
             await client.post(other.url, json={})
@@ -280,7 +280,7 @@ async def test_a_code_and_a_token_go_nowhere_without_encryption(
 
 
 async def test_a_public_server_leads_no_login_into_a_private_network() -> None:
-    with locked() as inner:
+    with run_locked_server() as inner:
         async with OAuthHttpClient("https://mcp.example/mcp", INTERNET) as errands:
             with pytest.raises(BlockedAddress):
                 await errands.send(httpx2.Request("GET", inner.url))

@@ -340,7 +340,7 @@ async def test_whoever_leaves_closes_the_connection(
 ):
     reading = asyncio.create_task(heard(provider, name))
     async with asyncio.timeout(5):
-        await upstream.asked(1)
+        await upstream.wait_for_request(1)
     reading.cancel()
 
     async with asyncio.timeout(5):

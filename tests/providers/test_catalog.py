@@ -13,7 +13,7 @@ from antiphon.types.chunks import ModelRequest
 from antiphon.types.errors import BadSettings, ProviderError, ProviderUnavailable
 from antiphon.types.runs import Sampling
 from tests.support.providers.upstream import Upstream
-from tests.support.trust import trusted
+from tests.support.trust import trust_file
 
 SAID = b'{"role":"user","content":"hello"}'
 
@@ -139,7 +139,7 @@ async def test_any_name_goes_to_the_base_url_with_its_key(upstream: Upstream):
 
     await ask(found, "quirk:ok")
 
-    request = await upstream.asked(1)
+    request = await upstream.wait_for_request(1)
     assert request.headers["authorization"] == "Bearer sk-mine"
     assert request.body["model"] == "quirk:ok"
 
@@ -149,7 +149,7 @@ async def test_a_known_provider_may_be_asked_at_another_address(upstream: Upstre
 
     await ask(found, "mistral:quirk:ok")
 
-    request = await upstream.asked(1)
+    request = await upstream.wait_for_request(1)
     assert request.body["model"] == "quirk:ok"
     assert "stream_options" not in request.body
 
@@ -159,7 +159,7 @@ async def test_a_table_of_the_settings_is_a_provider(upstream: Upstream):
 
     await ask(catalog(providers={"house": table}), "house:quirk:ok")
 
-    assert (await upstream.asked(1)).headers["authorization"] == "Bearer k"
+    assert (await upstream.wait_for_request(1)).headers["authorization"] == "Bearer k"
 
 
 async def test_an_address_may_come_from_the_environment(upstream: Upstream):
@@ -168,7 +168,7 @@ async def test_an_address_may_come_from_the_environment(upstream: Upstream):
 
     await ask(catalog(environ), "azure:quirk:ok")
 
-    request = await upstream.asked(1)
+    request = await upstream.wait_for_request(1)
     assert request.path == "/openai/v1/chat/completions"
     assert request.headers["api-key"] == "k"
 
@@ -261,12 +261,12 @@ async def test_a_known_provider_that_a_folder_moved_gets_no_key(upstream: Upstre
     (tmp_path / "antiphon.toml").write_text(f'[providers.openai]\nbase_url = "{upstream.url}"\n')
     environ = {"OPENAI_API_KEY": "sk-mine", "ANTIPHON_PROVIDER_KEY": "sk-for-it"}
     environ["HOME"] = str(tmp_path / "home")
-    trusted(tmp_path / "antiphon.toml", environ)
+    trust_file(tmp_path / "antiphon.toml", environ)
     settings = load({}, environ, tmp_path)
 
     await ask(Catalog(settings, environ), "openai:quirk:ok")
 
-    assert "authorization" not in (await upstream.asked(1)).headers
+    assert "authorization" not in (await upstream.wait_for_request(1)).headers
 
 
 async def test_a_table_changes_of_a_known_entry_only_what_it_names(upstream: Upstream):
@@ -281,7 +281,7 @@ async def test_a_table_changes_of_a_known_entry_only_what_it_names(upstream: Ups
         pass
     await found.close()
 
-    body = (await upstream.asked(1)).body
+    body = (await upstream.wait_for_request(1)).body
     assert "stream_options" not in body
     assert body["max_completion_tokens"] == 7
 

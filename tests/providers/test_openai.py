@@ -327,7 +327,7 @@ async def test_leaving_a_reply_closes_its_connection(upstream: Upstream):
     async with aclosing(provider.stream(ask("endless"))) as pages:
         await anext(pages)
 
-    request = await upstream.asked(1)
+    request = await upstream.wait_for_request(1)
     async with asyncio.timeout(2):
         await request.done.wait()
     await provider.close()

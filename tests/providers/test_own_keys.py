@@ -19,7 +19,7 @@ from antiphon.types.accounts import OwnerProviderKey
 from antiphon.types.chunks import ModelRequest
 from antiphon.types.errors import BadSettings, InvalidRequest
 from tests.support.providers.upstream import Upstream
-from tests.support.trust import trusted
+from tests.support.trust import trust_file
 
 SAID = b'{"role":"user","content":"hello"}'
 MODEL = "openai:quirk:ok"
@@ -140,7 +140,7 @@ async def test_a_reply_under_way_comes_to_its_end_when_the_key_changes(upstream:
     await found.close()
 
     assert pieces > 1
-    assert (await upstream.asked(1)).answered
+    assert (await upstream.wait_for_request(1)).answered
 
 
 async def test_who_was_given_a_provider_just_before_it_is_given_up_can_still_ask(
@@ -219,7 +219,7 @@ async def test_no_owners_key_goes_to_an_address_that_a_folder_named(
 ) -> None:
     environ = {"HOME": str(tmp_path / "home")}
     (tmp_path / "antiphon.toml").write_text(said.format(url=upstream.url))
-    trusted(tmp_path / "antiphon.toml", environ)
+    trust_file(tmp_path / "antiphon.toml", environ)
     keys = Keys()
     keys.give("ada", "sk-ada")
     found = Catalog(load({}, environ, tmp_path), {}, keys.of)

@@ -24,10 +24,10 @@ from tests.support.runtime.archives import (
     Contents,
     add_active,
     contents,
-    exported,
     fill,
-    imported,
+    import_archive,
     write,
+    write_archive,
 )
 
 NOW = 1_700_000_000_000
@@ -43,7 +43,7 @@ async def store() -> MemoryStore:
 
 @pytest.fixture
 async def file(store: MemoryStore, tmp_path: Path) -> Path:
-    return await exported(store, tmp_path / "good.zip")
+    return await write_archive(store, tmp_path / "good.zip")
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ async def refused(file: Path, **how: Any) -> AntiphonError:
     """The error for a file, after which an empty store is still empty."""
     store = MemoryStore(lambda: NOW)
     with pytest.raises((errors.InvalidRequest, errors.TooLarge)) as error:
-        await imported(store, file, **how)
+        await import_archive(store, file, **how)
     assert not (await store.owners(9)).data
     assert not (await store.audit_entries(9)).data
     assert not await store.usage("", 9)
@@ -341,7 +341,7 @@ async def test_what_belongs_to_nothing_is_left_out_and_told(
     members["threads.jsonl"] = [each for each in threads if each["id"] != THREAD]
     store = MemoryStore(lambda: NOW)
 
-    result = await imported(store, write(tmp_path / "a.zip", members))
+    result = await import_archive(store, write(tmp_path / "a.zip", members))
 
     left_out = {"messages": 7, "runs": 1, "events": 1, "actions": 1}
     assert {kind: result.skipped[kind] for kind in left_out} == left_out
@@ -412,10 +412,10 @@ async def all_or_nothing(file: Path) -> OwnerImport | None:
     """What was imported, which is the same a second time; nothing where it was refused."""
     store = MemoryStore(lambda: NOW)
     try:
-        result = await imported(store, file)
+        result = await import_archive(store, file)
     except (errors.InvalidRequest, errors.TooLarge):
         assert not (await store.owners(9)).data
         return None
-    assert (await imported(store, file)).added == {}
+    assert (await import_archive(store, file)).added == {}
     assert (await store.live_runs(9)).data == []
     return result

@@ -30,7 +30,7 @@ from antiphon.types.events import (
 )
 from antiphon.types.messages import Blob, Message, Tool, ToolCall, ToolResult, ToolSpec, Upload
 from antiphon.types.runs import Action, McpServer, Sampling
-from tests.support.runtime.rig import BY, OWNER, House, house, last, one, started
+from tests.support.runtime.rig import BY, OWNER, House, find_started, house, last, one
 
 YES, NO = '{"approve": true}', '{"approve": false, "reason": "Not now."}'
 FREE = McpServer("far", require_approval="never")
@@ -139,8 +139,8 @@ async def test_the_workers_tools_run_within_one_stream() -> None:
         assert sum(isinstance(event, TurnEnded) for _, event in told) == 1
         assert [m.text for m in folded(told)] == ["Let me look.", "It is 1."]
         assert one(told, ToolOutputAdded).output == 'far__read of {"x":1}'
-        assert (await h.run(started(told).run_id)).turn == 2
-        assert await replayed(h, started(told).run_id) == told
+        assert (await h.run(find_started(told).run_id)).turn == 2
+        assert await replayed(h, find_started(told).run_id) == told
         assert far.holders == 0
 
 
@@ -169,7 +169,7 @@ async def test_calls_of_one_reply_run_side_by_side_but_not_too_many() -> None:
         far.gates["0"].opened.set()
         told = await reading
 
-        assert await outputs(h, started(told).thread_id) == [
+        assert await outputs(h, find_started(told).thread_id) == [
             f'far__wait of {{"gate":"{n}"}}' for n in range(3)
         ]
 
@@ -180,7 +180,7 @@ async def test_each_call_has_an_id_that_no_other_run_has() -> None:
     async with house('call far__read {"x":1}', "say Done.", servers=far) as h:
         told = await h.ask(mcp_servers=(FREE,))
 
-        listed = await h.dispatcher.dispatch(operations.ListActions(started(told).run_id), BY)
+        listed = await h.dispatcher.dispatch(operations.ListActions(find_started(told).run_id), BY)
         assert [call.id for call in far.calls] == [action.id for action in listed.value.data]
 
 
@@ -192,11 +192,11 @@ async def test_a_mixed_reply_rests_for_the_client_and_then_runs_the_workers_own(
         assert [action.name for action in one(told, ActionRequired).actions] == ["look"]
         assert not far.calls
         await h.submit(told, "seen")
-        again = await h.read(operations.Process(run_id=started(told).run_id))
+        again = await h.read(operations.Process(run_id=find_started(told).run_id))
 
         assert last(again).status == "completed"
-        assert await outputs(h, started(told).thread_id) == ["seen", 'far__read of {"x":1}']
-        assert (await h.run(started(told).run_id)).turn == 2
+        assert await outputs(h, find_started(told).thread_id) == ["seen", 'far__read of {"x":1}']
+        assert (await h.run(find_started(told).run_id)).turn == 2
 
 
 async def test_a_call_runs_only_when_it_was_approved() -> None:
@@ -206,7 +206,7 @@ async def test_a_call_runs_only_when_it_was_approved() -> None:
         (asked,) = one(told, ActionRequired).actions
         assert (asked.kind, asked.server, asked.arguments) == ("approval", "far", {"x": 1})
         assert last(told).status == "action_required"
-        run_id = started(told).run_id
+        run_id = find_started(told).run_id
         with pytest.raises(errors.OutputsMissing):
             await h.read(operations.Process(run_id=run_id))
         approved = await answer(h, run_id, asked.tool_call_id, YES)
@@ -225,13 +225,13 @@ async def test_a_tool_that_became_another_since_its_call_was_approved_is_not_run
     mixed = McpServer("far", require_approval={"read": "never"})
     async with house(script, "say Odd.", servers=far) as h:
         told = await h.ask(mcp_servers=(mixed,))
-        run_id = started(told).run_id
+        run_id = find_started(told).run_id
         await answer(h, run_id, one(told, ActionRequired).actions[0].tool_call_id, YES)
         far.description = "Writes to somebody else."
         again = await h.read(operations.Process(run_id=run_id))
 
         assert last(again).status == "completed"
-        refused, read = await outputs(h, started(told).thread_id)
+        refused, read = await outputs(h, find_started(told).thread_id)
         assert "has changed since" in refused
         assert read == 'far__read of {"x":1}'
         assert [call.name for call in far.calls] == ["far__read"]
@@ -241,12 +241,12 @@ async def test_a_refused_call_never_reaches_its_server() -> None:
     far = Far()
     async with house('call far__write {"x":1}', "say As you like.", servers=far) as h:
         told = await h.ask(mcp_servers=(ASKING,))
-        run_id = started(told).run_id
+        run_id = find_started(told).run_id
         await answer(h, run_id, one(told, ActionRequired).actions[0].tool_call_id, NO)
         again = await h.read(operations.Process(run_id=run_id))
 
         assert last(again).status == "completed"
-        assert await outputs(h, started(told).thread_id) == [
+        assert await outputs(h, find_started(told).thread_id) == [
             "This call was refused and not carried out. Not now."
         ]
         assert not far.calls
@@ -256,7 +256,10 @@ async def test_two_clients_may_say_the_same_and_the_call_runs_once() -> None:
     far = Far()
     async with house('call far__write {"x":1}', "say Done.", servers=far) as h:
         told = await h.ask(mcp_servers=(ASKING,), background=False)
-        run_id, call_id = started(told).run_id, one(told, ActionRequired).actions[0].tool_call_id
+        run_id, call_id = (
+            find_started(told).run_id,
+            one(told, ActionRequired).actions[0].tool_call_id,
+        )
         both = await asyncio.gather(*(answer(h, run_id, call_id, YES) for _ in range(2)))
         assert both[0] == both[1]
         with pytest.raises(errors.OutputConflict):
@@ -275,7 +278,7 @@ async def test_an_approval_is_no_message() -> None:
         told = await h.ask(mcp_servers=(ASKING,))
         call_id = one(told, ActionRequired).actions[0].tool_call_id
         call = operations.CreateMessage(
-            started(told).thread_id, YES, role="tool", tool_call_id=call_id
+            find_started(told).thread_id, YES, role="tool", tool_call_id=call_id
         )
 
         with pytest.raises(errors.InvalidRequest, match="approved"):
@@ -335,11 +338,11 @@ async def test_a_tool_that_breaks_or_takes_too_long_is_a_result() -> None:
         told = await h.ask(mcp_servers=(FREE,))
 
         assert last(told).status == "completed"
-        broken, late = await outputs(h, started(told).thread_id)
+        broken, late = await outputs(h, find_started(told).thread_id)
         assert "out of paper" in broken
         assert "0.05 s" in late
         actions = (
-            await h.dispatcher.dispatch(operations.ListActions(started(told).run_id), BY)
+            await h.dispatcher.dispatch(operations.ListActions(find_started(told).run_id), BY)
         ).value.data
         assert [action.status for action in actions] == ["failed", "failed"]
         assert far.cancelled == 1
@@ -351,7 +354,7 @@ async def test_what_a_tool_gave_besides_words_is_kept_for_its_owner() -> None:
 
     async with house("call far__draw {}", "say See.", servers=Far(draw=draw)) as h:
         told = await h.ask(mcp_servers=(FREE,))
-        tool = next(m for m in await h.messages(started(told).thread_id) if m.role == "tool")
+        tool = next(m for m in await h.messages(find_started(told).thread_id) if m.role == "tool")
 
         upload, content = await h.dispatcher.download(OWNER, tool.metadata["files"])
         assert (upload.media_type, content) == ("image/png", b"dot")
@@ -488,7 +491,7 @@ async def test_an_assistant_names_servers_for_its_runs() -> None:
         told = await h.ask(assistant_id=assistant.id)
 
         assert len(far.calls) == 1
-        assert (await h.run(started(told).run_id)).mcp_servers == (FREE,)
+        assert (await h.run(find_started(told).run_id)).mcp_servers == (FREE,)
         change = operations.UpdateAssistant(assistant.id, mcp_servers=())
         assert (await h.dispatcher.dispatch(change, BY)).value == replace(
             assistant, mcp_servers=(), updated_at=assistant.updated_at

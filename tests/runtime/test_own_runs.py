@@ -14,7 +14,7 @@ from antiphon.settings.settings import Settings
 from antiphon.types import errors
 from antiphon.types.events import ActionRequired, RunStatus
 from antiphon.types.runs import Run, Status
-from tests.support.runtime.rig import BY, TOOLS, House, house, last, started
+from tests.support.runtime.rig import BY, TOOLS, House, find_started, house, last
 
 HELLO = operations.Process(message=operations.NewMessage("Hello?"), background=True)
 
@@ -45,7 +45,7 @@ async def test_a_run_that_begins_here_does_not_wait_for_the_queue() -> None:
         h.store.trouble = _fails_to_claim
         first = await h.ask(tools=TOOLS)
         await h.submit(first)
-        second = await h.read(operations.Process(run_id=started(first).run_id))
+        second = await h.read(operations.Process(run_id=find_started(first).run_id))
 
         assert any(isinstance(event, ActionRequired) for _, event in first)
         assert last(second).status == "completed"
@@ -57,7 +57,7 @@ async def test_a_run_that_is_claimed_at_once_has_the_events_of_one_from_the_queu
         async with house("say Hello.", own_runs=own_runs) as h:
             told = await h.ask()
             logs.append([type(event) for _, event in told])
-            log = await h.read(operations.Follow(started(told).run_id))
+            log = await h.read(operations.Follow(find_started(told).run_id))
             statuses = [event.status for _, event in log if isinstance(event, RunStatus)]
             assert statuses == ["queued", "in_progress", "completed"]
 

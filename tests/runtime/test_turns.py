@@ -29,7 +29,7 @@ from antiphon.types.events import (
 )
 from antiphon.types.messages import File, Image, Message, Text
 from antiphon.types.runs import Deadlines, Destination, Run
-from tests.support.runtime.rig import BY, OWNER, TOOLS, House, house, last, one, started
+from tests.support.runtime.rig import BY, OWNER, TOOLS, House, find_started, house, last, one
 
 
 async def test_a_turn_is_streamed_numbered_from_one_and_ends_with_turn_ended() -> None:
@@ -56,7 +56,7 @@ async def test_a_hand_off_and_the_next_turn() -> None:
         assert last(told).status == "action_required"
         (saved,) = await h.submit(told)
         assert (saved.status, saved.output) == ("completed", "42")
-        again = await h.read(operations.Process(run_id=started(told).run_id))
+        again = await h.read(operations.Process(run_id=find_started(told).run_id))
 
         assert last(again).status == "completed"
         assert again[0][0] == told[-1][0] + 1
@@ -80,11 +80,11 @@ async def test_parallel_outputs_reach_the_model_in_call_order() -> None:
         for action in (second, first):
             await h.dispatcher.dispatch(
                 operations.SubmitToolOutput(
-                    started(told).run_id, action.tool_call_id, f"of {action.name}"
+                    find_started(told).run_id, action.tool_call_id, f"of {action.name}"
                 ),
                 BY,
             )
-        await h.read(operations.Process(run_id=started(told).run_id))
+        await h.read(operations.Process(run_id=find_started(told).run_id))
 
         outputs = [
             m["content"] for m in h.model.requests[1].decode_messages() if m["role"] == "tool"
@@ -97,13 +97,13 @@ async def test_a_tool_message_is_a_tool_output() -> None:
         told = await h.ask(tools=TOOLS)
         call_id = one(told, ActionRequired).actions[0].tool_call_id
         call = operations.CreateMessage(
-            started(told).thread_id, "42", role="tool", tool_call_id=call_id
+            find_started(told).thread_id, "42", role="tool", tool_call_id=call_id
         )
         message = (await h.dispatcher.dispatch(call, BY)).value
 
         assert (message.role, message.text, message.number) == ("tool", "42", 3)
         assert (await h.dispatcher.dispatch(call, BY)).value == message
-        assert (await h.run(started(told).run_id)).status == "queued"
+        assert (await h.run(find_started(told).run_id)).status == "queued"
 
 
 async def test_a_tool_message_under_a_key_is_that_message_for_ever() -> None:
@@ -111,7 +111,7 @@ async def test_a_tool_message_under_a_key_is_that_message_for_ever() -> None:
         told = await h.ask(tools=TOOLS)
         first, second = [
             operations.CreateMessage(
-                started(told).thread_id,
+                find_started(told).thread_id,
                 "42",
                 role="tool",
                 tool_call_id=action.tool_call_id,
@@ -122,7 +122,7 @@ async def test_a_tool_message_under_a_key_is_that_message_for_ever() -> None:
         message = (await h.dispatcher.dispatch(first, BY, "k")).value
         with pytest.raises(errors.IdempotencyConflict):
             await h.dispatcher.dispatch(second, BY, "k")
-        await h.dispatcher.dispatch(operations.CancelRun(started(told).run_id), BY)
+        await h.dispatcher.dispatch(operations.CancelRun(find_started(told).run_id), BY)
         again = await h.dispatcher.dispatch(first, BY, "k")
 
         assert again.replayed
@@ -167,7 +167,7 @@ async def test_a_turn_has_a_deadline_however_much_the_model_talks() -> None:
 async def test_a_providers_refusal_fails_the_run_with_its_code_and_words() -> None:
     async with house("fail provider_auth The key is wrong.") as h:
         told = await h.ask()
-        run = await h.run(started(told).run_id)
+        run = await h.run(find_started(told).run_id)
 
         assert run.status == "failed"
         assert run.error is not None
@@ -183,13 +183,13 @@ async def test_a_broken_call_is_asked_for_again_and_the_model_is_told_why() -> N
         assert last(told).status == "action_required"
         assert "look" in h.model.requests[1].decode_messages()[-1]["content"]
         assert fold_events(told).calls[0].arguments == '{"q":1}'
-        assert len(await h.messages(started(told).thread_id)) == 2
+        assert len(await h.messages(find_started(told).thread_id)) == 2
 
 
 async def test_a_call_broken_three_times_fails_the_run_and_hands_nothing_out() -> None:
     async with house(*['call nothing {"q":1}'] * 3) as h:
         told = await h.ask(tools=TOOLS)
-        run = await h.run(started(told).run_id)
+        run = await h.run(find_started(told).run_id)
 
         assert run.error is not None
         assert (run.status, run.error.code) == ("failed", "invalid_tool_call")
@@ -282,9 +282,9 @@ async def test_a_second_reader_joins_the_turn_in_progress() -> None:
 async def test_the_whole_run_can_be_followed_through_its_turns() -> None:
     async with house('call look {"q":"x"}', "say It is 42.") as h:
         told = await h.ask(tools=TOOLS)
-        following = asyncio.create_task(h.read(operations.Follow(started(told).run_id)))
+        following = asyncio.create_task(h.read(operations.Follow(find_started(told).run_id)))
         await h.submit(told)
-        again = await h.read(operations.Process(run_id=started(told).run_id))
+        again = await h.read(operations.Process(run_id=find_started(told).run_id))
         followed = await following
 
         assert followed[: len(told)] == told
@@ -296,7 +296,7 @@ async def test_an_event_from_the_future_is_refused() -> None:
         told = await h.ask()
 
         with pytest.raises(errors.InvalidEventId):
-            await h.read(operations.Follow(started(told).run_id, after=len(told) + 1))
+            await h.read(operations.Follow(find_started(told).run_id, after=len(told) + 1))
 
 
 async def test_events_past_retention_are_gone_and_the_messages_are_not() -> None:
@@ -305,8 +305,8 @@ async def test_events_past_retention_are_gone_and_the_messages_are_not() -> None
         await h.store.delete_expired(h.now + 1, 0)
 
         with pytest.raises(errors.EventExpired):
-            await h.read(operations.Follow(started(told).run_id))
-        assert len(await h.messages(started(told).thread_id)) == 2
+            await h.read(operations.Follow(find_started(told).run_id))
+        assert len(await h.messages(find_started(told).thread_id)) == 2
 
 
 async def test_the_same_process_call_under_one_key_is_one_run() -> None:
@@ -321,7 +321,7 @@ async def test_the_same_process_call_under_one_key_is_one_run() -> None:
 
 async def test_a_turn_asked_for_again_under_its_key_is_told_again_even_after_its_end() -> None:
     async with house('call look {"q":"x"}', "say It is 42.") as h:
-        run_id = started(told := await h.ask(tools=TOOLS)).run_id
+        run_id = find_started(told := await h.ask(tools=TOOLS)).run_id
         await h.submit(told)
         call = operations.Complete(run_id)
         first = [numbered async for numbered in h.listen(call, key="k")]
@@ -361,7 +361,7 @@ async def test_the_second_turn_reads_its_history_past_the_cache() -> None:
     async with house('call look {"q":"x"}', "say It is 42.") as h:
         told = await h.ask(tools=TOOLS)
         await h.submit(told)
-        await h.read(operations.Process(run_id=started(told).run_id))
+        await h.read(operations.Process(run_id=find_started(told).run_id))
 
         contents = [m.get("content") for m in h.model.requests[1].decode_messages()]
         assert contents[-1] == "42"
@@ -381,7 +381,7 @@ async def test_what_the_thrown_away_replies_used_is_counted() -> None:
     broken = 'call nothing {"q":1}\nusage 100 50'
     async with house(broken, broken, 'call look {"q":1}\nusage 100 50') as h:
         told = await h.ask(tools=TOOLS)
-        run = await h.run(started(told).run_id)
+        run = await h.run(find_started(told).run_id)
 
         assert (run.usage.input_tokens, run.usage.output_tokens) == (300, 150)
 
@@ -397,7 +397,9 @@ async def test_the_turns_deadline_holds_over_all_its_tries() -> None:
 
 async def test_one_run_that_cannot_be_moved_on_stops_no_other() -> None:
     async with house('call look {"q":1}', 'call look {"q":1}') as h:
-        stuck, other = [started(await h.ask(tools=TOOLS, expires_in=1)).run_id for _ in range(2)]
+        stuck, other = [
+            find_started(await h.ask(tools=TOOLS, expires_in=1)).run_id for _ in range(2)
+        ]
         odd = errors.Internal("This row is odd.")
         h.store.trouble = lambda about: odd if about.run_id == stuck else None
         h.now += 2_000
@@ -449,7 +451,7 @@ async def test_an_unknown_model_is_refused_before_anything_is_made() -> None:
 async def test_a_model_that_is_gone_when_its_run_starts_fails_the_run() -> None:
     async with house() as h:
         told = await h.ask(model="nowhere")
-        run = await h.run(started(told).run_id)
+        run = await h.run(find_started(told).run_id)
 
         assert run.error is not None
         assert (run.status, run.error.code) == ("failed", "bad_settings")
@@ -565,10 +567,10 @@ async def test_another_owners_thread_is_not_found() -> None:
         told = await h.ask()
 
         for call in (
-            operations.GetRun(started(told).run_id),
-            operations.GetThread(started(told).thread_id),
-            operations.CancelRun(started(told).run_id),
-            operations.ListMessages(started(told).thread_id),
+            operations.GetRun(find_started(told).run_id),
+            operations.GetThread(find_started(told).thread_id),
+            operations.CancelRun(find_started(told).run_id),
+            operations.ListMessages(find_started(told).thread_id),
         ):
             with pytest.raises(errors.NotFound):
                 await h.dispatcher.dispatch(call, Principal(owner="somebody else"))
@@ -612,8 +614,8 @@ async def test_usage_adds_up_over_the_turns() -> None:
     async with house('call look {"q":"x"}\nusage 10 5', "say It is 42.\nusage 20 7") as h:
         told = await h.ask(tools=TOOLS)
         await h.submit(told)
-        await h.read(operations.Process(run_id=started(told).run_id))
-        run = await h.run(started(told).run_id)
+        await h.read(operations.Process(run_id=find_started(told).run_id))
+        run = await h.run(find_started(told).run_id)
 
         assert (run.usage.input_tokens, run.usage.output_tokens) == (30, 12)
 
@@ -635,7 +637,7 @@ async def test_a_long_log_is_read_the_same_from_every_place() -> None:
         told = await h.ask()
 
         for after in range(len(told)):
-            rest = await h.read(operations.Follow(started(told).run_id, after=after))
+            rest = await h.read(operations.Follow(find_started(told).run_id, after=after))
             assert rest == told[after:]
 
 
@@ -644,7 +646,7 @@ async def test_a_run_that_is_there_takes_nothing_that_begins_another() -> None:
         told = await h.ask(tools=TOOLS)
 
         with pytest.raises(errors.InvalidRequest):
-            await h.ask("More?", run_id=started(told).run_id)
+            await h.ask("More?", run_id=find_started(told).run_id)
 
 
 async def test_a_healthy_worker_beats_within_its_lease_however_seldom_it_was_told_to() -> None:

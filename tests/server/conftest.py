@@ -9,7 +9,7 @@ import httpx2
 import pytest
 
 from antiphon.server.streaming import StreamTimeouts
-from tests.support.server.served import Served, served
+from tests.support.server.served import Served, serve
 from tests.support.services.postgres import Postgres
 
 
@@ -30,7 +30,7 @@ def impatient() -> StreamTimeouts:
 
 @pytest.fixture
 async def server() -> AsyncIterator[Served]:
-    async with served() as server:
+    async with serve() as server:
         yield server
 
 

@@ -16,7 +16,7 @@ from antiphon.runtime.admin.keys import create_unaudited_key
 from antiphon.server.auth import check_bind, check_origin
 from antiphon.server.serve import run_server
 from antiphon.types.errors import AntiphonError, BadSettings, InvalidRequest
-from tests.support.server.served import SETTINGS, Served, eventually, served
+from tests.support.server.served import SETTINGS, Served, eventually, serve
 
 BEARER = "authorization"
 
@@ -228,7 +228,7 @@ async def test_a_server_without_keys_refuses_another_address() -> None:
 
 
 async def test_who_is_connected_is_not_what_a_header_says() -> None:
-    async with served() as server:
+    async with serve() as server:
         client = await server.client()
         answer = await client.get("/v1/threads", headers={"x-forwarded-for": "10.0.0.1"})
 

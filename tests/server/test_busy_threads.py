@@ -138,7 +138,7 @@ async def test_those_who_wait_go_one_after_another(pair: Pair) -> None:
 
 async def test_an_interrupted_run_ends_wherever_it_is_driven(pair: Pair) -> None:
     first = await pair.begin("endless")
-    asked = await pair.upstream.asked(1)
+    asked = await pair.upstream.wait_for_request(1)
     driver = next(server for server in pair.servers if server.runtime.worker.active_runs)
     other = pair.there if driver is pair.servers[0] else pair.here
     body = {

@@ -19,9 +19,9 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.support.harness.servers import started
+from tests.support.harness.servers import start_server
 from tests.support.providers.upstream import Scenario, Upstream
-from tests.support.server.bystander import ASK_SECONDS, Stage, deafs, settled, staged
+from tests.support.server.bystander import ASK_SECONDS, Stage, deafs, run_stage, wait_for_answer
 from tests.support.services.postgres import Postgres
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="a process is measured by /proc")
@@ -40,7 +40,7 @@ async def upstream() -> AsyncIterator[Upstream]:
 @pytest.fixture
 async def stage(upstream: Upstream) -> AsyncIterator[Stage]:
     """A server whose model says what a test has told the upstream to."""
-    async with staged(
+    async with run_stage(
         ANTIPHON_BASE_URL=upstream.url,
         ANTIPHON_MODEL="quirk:flood",
         ANTIPHON_PROVIDER_KEY="none",
@@ -204,7 +204,7 @@ async def crowded(request: pytest.FixtureRequest, upstream: Upstream) -> AsyncIt
     if request.param == "postgresql":
         postgres: Postgres = request.getfixturevalue("postgres")
         settings["ANTIPHON_DATABASE"] = await postgres.create()
-    async with staged(**settings) as stage:
+    async with run_stage(**settings) as stage:
 
         async def handed_out(count: int, expires_in: int) -> tuple[Stage, str]:
             calls = [call_piece("{}", index, name="f") for index in range(count)]
@@ -220,7 +220,7 @@ async def crowded(request: pytest.FixtureRequest, upstream: Upstream) -> AsyncIt
     "path", ["/v1/messages?thread_id={thread}&limit=100", "/v1/owners/local/export"]
 )
 async def test_heavy_reads_hold_up_nobody_who_reads_a_little(path: str) -> None:
-    async with staged() as stage, client(stage) as asking:
+    async with run_stage() as stage, client(stage) as asking:
         thread = (await asking.post("/v1/threads", json={})).json()["id"]
         for number in range(10):
             said = {"thread_id": thread, "content": f"{number} " * 90_000}
@@ -266,7 +266,7 @@ async def test_a_run_with_thousands_of_calls_is_cancelled(crowded: Crowded, coun
 @pytest.mark.parametrize("count", MANY)
 async def test_thousands_of_calls_that_nobody_answers_expire(crowded: Crowded, count: int) -> None:
     stage, run_id = await crowded(count, 1)
-    cost = await stage.cost(settled(stage.url, f"/v1/runs/{run_id}", rests))
+    cost = await stage.cost(wait_for_answer(stage.url, f"/v1/runs/{run_id}", rests))
 
     assert await outputs(stage, run_id, "expired") == count
     cost.refuse_hold(0.5)
@@ -321,7 +321,7 @@ async def test_a_reply_without_end_is_cut_and_what_it_said_is_kept(
     bounded = {"ANTIPHON_BASE_URL": upstream.url, "ANTIPHON_PROVIDER_KEY": "none"}
     costs = []
     for size in (100_000, 1_000_000):
-        async with staged(**bounded, ANTIPHON_MAX_REPLY=str(size)) as stage:
+        async with run_stage(**bounded, ANTIPHON_MAX_REPLY=str(size)) as stage:
             await turn(stage, upstream, reply([{"content": "Hi."}]))
             endless = reply([{field: "abcdefgh" * 16}] * 500, "").rpartition(b"data:")[0]
             flood = asyncio.ensure_future(turn(stage, upstream, endless, repeat=True))
@@ -336,7 +336,7 @@ async def test_a_reply_without_end_is_cut_and_what_it_said_is_kept(
 
 async def test_a_reply_of_nothing_but_comments_holds_nobody_up(upstream: Upstream) -> None:
     settings = {"ANTIPHON_BASE_URL": upstream.url, "ANTIPHON_PROVIDER_KEY": "none"}
-    async with staged(**settings, ANTIPHON_CHUNK_TIMEOUT="2") as stage:
+    async with run_stage(**settings, ANTIPHON_CHUNK_TIMEOUT="2") as stage:
         cost = await stage.cost(turn(stage, upstream, b": there\n\n" * 50_000, repeat=True))
 
     cost.refuse_hold()
@@ -360,7 +360,7 @@ async def test_a_schema_of_outputs_that_never_ends_holds_nobody_up(
         "ANTIPHON_BACKEND_MCP": "configured",
     }
     calls = reply([call_piece("{}", name=f"raw__{tool}")], "tool_calls")
-    async with staged(**settings) as stage:
+    async with run_stage(**settings) as stage:
         await stage.cost(turn(stage, upstream, calls, **mcp))
         served = asyncio.ensure_future(turn(stage, upstream, calls, **mcp))
         cost = await stage.cost(served)
@@ -390,11 +390,11 @@ async def begin(asking: httpx2.AsyncClient) -> str:
 
 
 async def test_a_process_that_spins_is_replaced_and_others_are_answered() -> None:
-    async with staged("--workers", "2", **SPINNING) as stage:
+    async with run_stage("--workers", "2", **SPINNING) as stage:
         before = set(stage.pids())
         async with client(stage) as asking:
             run_id = await begin(asking)
-        await settled(stage.url, f"/v1/runs/{run_id}", lost)
+        await wait_for_answer(stage.url, f"/v1/runs/{run_id}", lost)
         async with asyncio.timeout(ASK_SECONDS):
             while len(stage.pids()) < 3 or set(stage.pids()) == before:
                 await asyncio.sleep(0.05)
@@ -404,11 +404,11 @@ async def test_a_process_that_spins_is_replaced_and_others_are_answered() -> Non
 
 async def test_a_process_whose_loop_waits_for_ever_is_replaced_and_says_where() -> None:
     waiting = {**SPINNING, "FAILPOINTS": "turn.before_request:pause"}
-    async with staged("--workers", "2", **waiting, ANTIPHON_STALL_TIMEOUT="2") as stage:
+    async with run_stage("--workers", "2", **waiting, ANTIPHON_STALL_TIMEOUT="2") as stage:
         before = set(stage.pids())
         async with client(stage) as asking:
             run_id = await begin(asking)
-        await settled(stage.url, f"/v1/runs/{run_id}", lost)
+        await wait_for_answer(stage.url, f"/v1/runs/{run_id}", lost)
         said = "worker [12] had no turn of its event loop for longer than stall_timeout"
         async with asyncio.timeout(ASK_SECONDS):
             while len(stage.pids()) < 3 or set(stage.pids()) == before:
@@ -420,7 +420,7 @@ async def test_a_process_whose_loop_waits_for_ever_is_replaced_and_says_where() 
 
 async def test_a_process_that_is_stopped_from_outside_is_not_replaced() -> None:
     waiting = {"FAILPOINTS": "turn.before_request:pause", "ANTIPHON_MODEL": "demo"}
-    async with staged("--workers", "2", **waiting, ANTIPHON_STALL_TIMEOUT="2") as stage:
+    async with run_stage("--workers", "2", **waiting, ANTIPHON_STALL_TIMEOUT="2") as stage:
         _, stopped, other = stage.pids()
         os.kill(stopped, signal.SIGSTOP)
         try:
@@ -435,7 +435,7 @@ async def test_a_process_that_is_stopped_from_outside_is_not_replaced() -> None:
 
 
 async def test_one_process_that_spins_ends_and_says_where(tmp_path: Path) -> None:
-    server = await started({"ANTIPHON_DATABASE": f"sqlite:///{tmp_path}/a.db", **SPINNING})
+    server = await start_server({"ANTIPHON_DATABASE": f"sqlite:///{tmp_path}/a.db", **SPINNING})
     async with httpx2.AsyncClient(base_url=server.url, trust_env=False) as asking:
         body = {"message": {"content": "Hello."}, "background": True}
         with suppress(httpx2.RemoteProtocolError):
@@ -447,7 +447,7 @@ async def test_one_process_that_spins_ends_and_says_where(tmp_path: Path) -> Non
 
 
 async def test_a_process_that_stands_still_is_left_alone() -> None:
-    async with staged(ANTIPHON_WATCHDOG_TIMEOUT="0.5", ANTIPHON_MODEL="demo") as stage:
+    async with run_stage(ANTIPHON_WATCHDOG_TIMEOUT="0.5", ANTIPHON_MODEL="demo") as stage:
         stage.server.send(signal.SIGSTOP)
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(1.5), client(stage) as asking:

@@ -8,7 +8,7 @@ import httpx2
 import pytest
 from msgspec.structs import replace
 
-from tests.support.server.served import SETTINGS, Served, served
+from tests.support.server.served import SETTINGS, Served, serve
 
 PROBLEM = "application/problem+json"
 
@@ -165,7 +165,7 @@ async def test_metrics_count_answers_by_route_and_events_by_type(
 
 
 async def test_above_the_limit_of_open_requests_the_answer_is_to_come_back_later() -> None:
-    async with served(replace(SETTINGS, max_requests=1)) as server:
+    async with serve(replace(SETTINGS, max_requests=1)) as server:
         client = await server.client()
         run = await _resting_run(client)
         async with client.stream("GET", f"/v1/runs/{run}/events") as stream:

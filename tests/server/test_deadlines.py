@@ -28,7 +28,7 @@ from antiphon.types import events
 from antiphon.types.errors import Unavailable
 from tests.support.providers.upstream import Upstream
 from tests.support.server.deaf import deaf
-from tests.support.server.served import SETTINGS, Served, eventually, served
+from tests.support.server.served import SETTINGS, Served, eventually, serve
 from tests.support.services.postgres import Postgres
 
 TEN_MINUTES = 600_000
@@ -196,7 +196,7 @@ async def test_a_lease_ends_by_the_stores_clock_and_one_worker_takes_the_run(
         json={"message": {"content": "go"}, "model": "quirk:endless", "background": True},
     )
     run_id = answer.json()["id"]
-    await cluster.upstream.asked(1)
+    await cluster.upstream.wait_for_request(1)
 
     async def has_begun_to_speak() -> bool:
         return any(isinstance(each, events.TextDelta) for each in await cluster.told(run_id))
@@ -209,7 +209,7 @@ async def test_a_lease_ends_by_the_stores_clock_and_one_worker_takes_the_run(
     assert len(cluster.upstream.requests) == 1
     cluster.clock.now += 1
     await asyncio.gather(*(each.runtime.worker.sweep() for each in others * 3))
-    await cluster.upstream.asked(2)
+    await cluster.upstream.wait_for_request(2)
 
     told = await cluster.told(run_id)
     restarts = [each for each in told if isinstance(each, events.TurnRestarted)]
@@ -242,7 +242,7 @@ async def test_an_overdue_run_that_cannot_be_written_stops_no_other_and_is_set_a
         yield Runtime(settings, store, LocalBus(), catalog)
         await catalog.close()
 
-    async with served(SETTINGS, alone) as server:
+    async with serve(SETTINGS, alone) as server:
         client = await server.client()
         runs = []
         for _ in range(2):

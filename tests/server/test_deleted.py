@@ -17,7 +17,7 @@ from redis.asyncio import Redis as RedisClient
 
 from antiphon.runtime.wiring import open_dump
 from antiphon.stores.dump import TABLES
-from tests.support.server.served import SETTINGS, served
+from tests.support.server.served import SETTINGS, serve
 from tests.support.services.redis import Redis
 
 CANARY = "canary-9b1f"
@@ -31,7 +31,7 @@ async def two(database: str, redis: Redis) -> AsyncIterator[tuple[httpx2.AsyncCl
     """Two servers on one database and one Redis."""
     async with AsyncExitStack() as stack:
         settings = replace(SETTINGS, database=database, redis=redis.address)
-        servers = [await stack.enter_async_context(served(settings)) for _ in range(2)]
+        servers = [await stack.enter_async_context(serve(settings)) for _ in range(2)]
         yield tuple([await server.client() for server in servers])
 
 

@@ -19,9 +19,9 @@ import pytest
 from antiphon.api.operations import NewMessage
 from antiphon.client.async_client import AsyncClient
 from antiphon.types.events import Event, Numbered, TextDelta, TurnEnded, TurnRestarted
-from tests.support.harness.servers import Server, started
+from tests.support.harness.servers import Server, start_server
 from tests.support.server.served import DEADLINE, eventually
-from tests.support.services.balancer import Balancer, balanced
+from tests.support.services.balancer import Balancer, run_balancer
 from tests.support.services.postgres import Postgres
 
 QUESTION = "When does the next flight from LAX to JFK leave?"
@@ -35,7 +35,7 @@ async def test_it_says_that_it_leaves_before_it_takes_no_more(tmp_path: Path) ->
         "ANTIPHON_SHUTDOWN_TIMEOUT": "20",
         "ANTIPHON_DEMO_DELAY": "0.003333",
     }
-    server = await started({**SHORT, **leaving, "ANTIPHON_DATABASE": _database(tmp_path)})
+    server = await start_server({**SHORT, **leaving, "ANTIPHON_DATABASE": _database(tmp_path)})
     async with httpx2.AsyncClient(base_url=server.url, timeout=DEADLINE) as client:
         server.send(signal.SIGTERM)
 
@@ -65,7 +65,7 @@ async def _roll(database: str, rolls: int, places: int = 2) -> None:
     """Replace one server after the other while people use them, and ask what they were told."""
     async with AsyncExitStack() as stack:
         fleet = [await _replacement(stack, database) for _ in range(places)]
-        balancer = await stack.enter_async_context(balanced(*(each.url for each in fleet)))
+        balancer = await stack.enter_async_context(run_balancer(*(each.url for each in fleet)))
         over = asyncio.Event()
         people = [Person(number) for number in range(PEOPLE)]
         living = [asyncio.create_task(person.live(balancer.url, over)) for person in people]
@@ -169,8 +169,8 @@ def _last_words(events: Sequence[Event]) -> str:
 
 
 async def _replacement(stack: AsyncExitStack, database: str) -> Server:
-    server = await started({**SHORT, "ANTIPHON_DATABASE": database})
-    stack.push_async_callback(server.gone)
+    server = await start_server({**SHORT, "ANTIPHON_DATABASE": database})
+    stack.push_async_callback(server.stop_cleanly)
     return server
 
 

@@ -12,14 +12,14 @@ from msgspec.structs import replace
 
 from antiphon.server import files
 from tests.support.server.owner_data import CANARY, fill
-from tests.support.server.served import SETTINGS, Served, served
+from tests.support.server.served import SETTINGS, Served, serve
 
 ZIP = {"content-type": "application/zip"}
 
 
 @pytest.fixture
 async def server(tmp_path: Path) -> AsyncIterator[Served]:
-    async with served(replace(SETTINGS, database=f"sqlite:///{tmp_path}/a.db")) as server:
+    async with serve(replace(SETTINGS, database=f"sqlite:///{tmp_path}/a.db")) as server:
         yield server
 
 
@@ -42,7 +42,7 @@ async def test_an_export_comes_in_on_another_server(
     ann = await fill(server, "ann")
     archive = await exported(admin)
     settings = replace(SETTINGS, database=f"sqlite:///{tmp_path}/b.db")
-    async with served(settings) as there:
+    async with serve(settings) as there:
         other = await there.client(await there.key("ops", "admin"))
         theirs = await there.client(await there.key("ann"))
 

@@ -34,18 +34,18 @@ from tests.support.server.owner_data import (
     TOOL,
     begin,
     erase,
-    exported,
+    export_owner,
     fill,
     lines,
-    reached,
     settings,
+    wait_for_status,
 )
-from tests.support.server.served import Served, served
+from tests.support.server.served import Served, serve
 
 
 @pytest.fixture
 async def server(tmp_path: Path) -> AsyncIterator[Served]:
-    async with served(settings(tmp_path)) as server:
+    async with serve(settings(tmp_path)) as server:
         yield server
 
 
@@ -82,7 +82,7 @@ async def test_an_export_holds_everything_of_an_owner_and_nothing_of_another(
     ann = await fill(server, "ann")
     await fill(server, "ben")
 
-    archive = await exported(admin, "ann")
+    archive = await export_owner(admin, "ann")
 
     assert archive.testzip() is None
     manifest = json.loads(archive.read("manifest.json"))
@@ -108,7 +108,7 @@ async def test_an_export_holds_the_events_of_runs_as_they_were_told(
 ) -> None:
     ann = await fill(server, "ann")
 
-    archive = await exported(admin, "ann")
+    archive = await export_owner(admin, "ann")
     [_, ended] = lines(archive, "runs.jsonl")
     [_, log] = lines(archive, "events.jsonl")
 
@@ -133,7 +133,7 @@ async def test_the_names_in_an_export_are_harmless_wherever_it_is_unpacked(
     for number, name in enumerate(EVIL):
         answer = await ann.post("/v1/files", params={"name": name}, content=b"%d" % number)
         kept += answer.status_code == 201
-    archive = await exported(admin, "ann")
+    archive = await export_owner(admin, "ann")
     folder = tmp_path / "unpacked"
     archive.extractall(folder)
 
@@ -174,7 +174,7 @@ async def test_who_has_nothing_is_not_exported_and_who_is_no_admin_exports_nobod
 
 
 async def test_however_much_an_owner_has_little_of_it_is_held_at_once(tmp_path: Path) -> None:
-    async with served(settings(tmp_path)) as server:
+    async with serve(settings(tmp_path)) as server:
         desk = server.runtime.dispatcher
         for number in range(30):
             await desk.upload("ann", f"{number}.bin", "image/png", bytes(1_000_000))
@@ -211,7 +211,7 @@ async def test_what_is_deleted_while_it_is_exported_breaks_nothing(server: Serve
 
 
 async def test_who_loses_the_key_meanwhile_gets_no_whole_export(tmp_path: Path) -> None:
-    async with served(settings(tmp_path), timeouts=StreamTimeouts(recheck=0.0)) as server:
+    async with serve(settings(tmp_path), timeouts=StreamTimeouts(recheck=0.0)) as server:
         for number in range(12):
             await server.runtime.dispatcher.upload("ann", f"{number}", "", os.urandom(1_000_000))
         token = await server.key("ops", "admin")
@@ -231,7 +231,7 @@ async def drained(pieces: AsyncIterator[bytes]) -> None:
 
 
 async def test_the_same_export_comes_without_a_server(tmp_path: Path) -> None:
-    async with served(settings(tmp_path)) as server:
+    async with serve(settings(tmp_path)) as server:
         await fill(server, "ann")
         line = AsyncEmbeddedTransport.over(server.runtime)
         pieces = [piece async for piece in line.export("ann")]
@@ -276,7 +276,7 @@ async def test_live_runs_are_cancelled_first_and_their_readers_told(
 ) -> None:
     ann = await server.client(await server.key("ann"))
     run_id = await begin(ann, ASK, tools=[TOOL])
-    await reached(ann, run_id, "action_required")
+    await wait_for_status(ann, run_id, "action_required")
 
     async def read() -> str:
         async with ann.stream("GET", f"/v1/runs/{run_id}/events") as answer:

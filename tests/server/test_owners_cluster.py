@@ -7,8 +7,8 @@ from msgspec.structs import replace
 from redis.asyncio import Redis as RedisClient
 
 from antiphon.runtime.admin.encryption import new_key
-from tests.support.server.owner_data import CANARY, erase, exported, fill, lines
-from tests.support.server.served import SETTINGS, served
+from tests.support.server.owner_data import CANARY, erase, export_owner, fill, lines
+from tests.support.server.served import SETTINGS, serve
 from tests.support.services.postgres import Postgres
 from tests.support.services.redis import Redis
 
@@ -23,11 +23,11 @@ async def test_nothing_of_an_erased_owner_is_in_any_table_nor_in_redis(
 ) -> None:
     database = await postgres.create()
     asked = replace(SETTINGS, database=database, redis=redis.address, secret_key=new_key())
-    async with served(asked) as server:
+    async with serve(asked) as server:
         admin = await server.client(await server.key("ops", "admin"))
         await fill(server, "ann")
         await fill(server, "ben")
-        assert len(lines(await exported(admin, "ann"), "threads.jsonl")) == 2
+        assert len(lines(await export_owner(admin, "ann"), "threads.jsonl")) == 2
         assert CANARY in await _in_database(database)
 
         await erase(admin, "ann")

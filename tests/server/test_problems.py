@@ -22,7 +22,7 @@ from antiphon.server.serve import run_server
 from antiphon.settings.settings import Settings
 from antiphon.types import errors
 from antiphon.types.errors import AntiphonError
-from tests.support.server.served import SETTINGS, asgi, served
+from tests.support.server.served import SETTINGS, asgi, serve
 
 SECRET = "sk-canary-1f2e3d"
 
@@ -116,7 +116,7 @@ async def test_a_fault_of_ours_tells_the_caller_an_id_and_the_log_a_place(
 
 async def test_nothing_of_a_request_gets_into_the_log(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    async with served() as server:
+    async with serve() as server:
         client = await server.client(await server.key("ann"))
         await client.post("/v1/threads", json={"title": SECRET})
         await client.post("/v1/threads", json={"title": 1, SECRET: SECRET})
@@ -233,7 +233,7 @@ async def test_an_unknown_address_of_the_api_is_a_problem_beside_another_applica
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"a page"})
 
-    async with served(beside=lambda _runtime, _ending: nullcontext(page)) as server:
+    async with serve(beside=lambda _runtime, _ending: nullcontext(page)) as server:
         client = await server.client()
         answer = await client.get(path)
         beside = await client.get("/v1x")
@@ -250,7 +250,7 @@ async def test_an_answer_that_has_begun_is_cut_and_no_second_one_is_sent(
         await send({"type": "http.response.body", "body": b"half", "more_body": True})
         raise errors.Unavailable("The rest is not there.")
 
-    async with served(beside=lambda _runtime, _ending: nullcontext(half)) as server:
+    async with serve(beside=lambda _runtime, _ending: nullcontext(half)) as server:
         client = await server.client()
         with pytest.raises(httpx2.RemoteProtocolError):
             await client.get("/half")
@@ -261,7 +261,7 @@ async def test_an_answer_that_has_begun_is_cut_and_no_second_one_is_sent(
 
 
 async def test_a_key_that_cannot_be_looked_up_is_to_be_tried_again() -> None:
-    async with served(opener=_with({"find_key": _down})) as server:
+    async with serve(opener=_with({"find_key": _down})) as server:
         client = await server.client(await server.key("ann"))
         answer = await client.get("/v1/threads")
 

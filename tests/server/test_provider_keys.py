@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from antiphon.runtime.admin.encryption import new_key
 from antiphon.settings.settings import Settings
 from tests.support.providers.upstream import Upstream
-from tests.support.server.served import SETTINGS, Served, eventually, served
+from tests.support.server.served import SETTINGS, Served, eventually, serve
 
 CANARY = "sk-canary-0123456789-abcdefghij"
 OTHER = "sk-other-9876543210-klmnopqrst"
@@ -44,7 +44,7 @@ def settings(upstream: Upstream, folder: Path, **more: Any) -> Settings:
 
 @pytest.fixture
 async def server(upstream: Upstream, tmp_path: Path) -> AsyncIterator[Served]:
-    async with served(settings(upstream, tmp_path)) as server:
+    async with serve(settings(upstream, tmp_path)) as server:
         yield server
 
 
@@ -183,7 +183,7 @@ async def test_a_key_that_reads_sets_none(server: Served) -> None:
 async def two(upstream: Upstream, folder: Path) -> AsyncGenerator[tuple[Served, Served]]:
     secret = new_key()
     asked = settings(upstream, folder, secret_key=secret)
-    async with served(asked) as one, served(asked) as other:
+    async with serve(asked) as one, serve(asked) as other:
         yield one, other
 
 
@@ -209,10 +209,10 @@ async def test_without_the_key_that_sealed_it_a_run_says_plainly_what_is_wrong(
     upstream: Upstream, tmp_path: Path, changed: dict[str, Any]
 ) -> None:
     first = new_key()
-    async with served(settings(upstream, tmp_path, secret_key=first)) as server:
+    async with serve(settings(upstream, tmp_path, secret_key=first)) as server:
         await put(await client_of(server, "ann"), CANARY)
 
-    async with served(settings(upstream, tmp_path, **changed)) as server:
+    async with serve(settings(upstream, tmp_path, **changed)) as server:
         refused = await run(await client_of(server, "ann"))
         unconcerned = await run(await client_of(server, "ben"))
 
@@ -224,7 +224,7 @@ async def test_without_the_key_that_sealed_it_a_run_says_plainly_what_is_wrong(
     assert unconcerned["status"] == "completed"
 
     old = settings(upstream, tmp_path, secret_key=new_key(), old_secret_keys=(first,))
-    async with served(old) as server:
+    async with serve(old) as server:
         assert (await run(await client_of(server, "ann")))["status"] == "completed"
     assert sent(upstream)[-1] == CANARY
 
@@ -234,7 +234,7 @@ async def test_a_key_is_found_nowhere_but_at_its_provider(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     said: list[str] = []
-    async with served(settings(upstream, tmp_path)) as server:
+    async with serve(settings(upstream, tmp_path)) as server:
         ann = await client_of(server, "ann")
         admin = await client_of(server, "ops", "admin")
         said.append((await put(ann, CANARY)).text)

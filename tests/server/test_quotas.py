@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from antiphon.api import operations
 from antiphon.runtime.runtime import Runtime
 from antiphon.types.accounts import DAY_MS, MINUTE_MS, Limits, Principal
-from tests.support.server.served import SETTINGS, Served, eventually, served
+from tests.support.server.served import SETTINGS, Served, eventually, serve
 
 RACERS = 32
 
@@ -26,7 +26,7 @@ async def servers(database: str) -> AsyncIterator[Sequence[Served]]:
     """Two servers before one database."""
     async with AsyncExitStack() as stack:
         settings = replace(SETTINGS, database=database)
-        yield [await stack.enter_async_context(served(settings)) for _ in range(2)]
+        yield [await stack.enter_async_context(serve(settings)) for _ in range(2)]
 
 
 async def limited(server: Served, **limits: int) -> httpx2.AsyncClient:

@@ -19,8 +19,8 @@ from antiphon.runtime.runtime import open_store
 from antiphon.server.limits import AT_ONCE, OF_ONE, ConcurrencyLimiter
 from antiphon.settings.settings import Settings
 from antiphon.types.errors import Overloaded
-from tests.support.harness.servers import started
-from tests.support.server.served import DEADLINE, SETTINGS, served
+from tests.support.harness.servers import start_server
+from tests.support.server.served import DEADLINE, SETTINGS, serve
 
 FLOOD = """
 import asyncio, sys
@@ -42,7 +42,7 @@ asyncio.run(main())
 
 
 async def test_a_connection_too_many_is_told_so_and_closed() -> None:
-    async with served(replace(SETTINGS, max_connections=2)) as server:
+    async with serve(replace(SETTINGS, max_connections=2)) as server:
         idle = [await server.connect() for _ in range(2)]
         answer = await server.raw(b"GET /v1/threads HTTP/1.1\r\nHost: localhost\r\n\r\n")
         for _, writer in idle:
@@ -56,7 +56,7 @@ async def test_a_connection_too_many_is_told_so_and_closed() -> None:
 
 
 async def test_probes_are_answered_on_a_connection_too_many() -> None:
-    async with served(replace(SETTINGS, max_connections=1)) as server:
+    async with serve(replace(SETTINGS, max_connections=1)) as server:
         _, idle = await server.connect()
         answer = await server.raw(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n")
         idle.close()
@@ -65,7 +65,7 @@ async def test_probes_are_answered_on_a_connection_too_many() -> None:
 
 
 async def test_connections_far_too_many_are_dropped_and_room_that_is_left_is_used() -> None:
-    async with served(replace(SETTINGS, max_connections=1)) as server:
+    async with serve(replace(SETTINGS, max_connections=1)) as server:
         many = [await server.connect() for _ in range(12)]
         reader, _ = many[-1]
         async with asyncio.timeout(DEADLINE):
@@ -80,7 +80,7 @@ async def test_connections_far_too_many_are_dropped_and_room_that_is_left_is_use
 
 
 async def test_one_key_leaves_room_for_another() -> None:
-    async with served(replace(SETTINGS, max_requests=8)) as server, AsyncExitStack() as open_:
+    async with serve(replace(SETTINGS, max_requests=8)) as server, AsyncExitStack() as open_:
         greedy = await server.client(await server.key("ada"))
         other = await server.client(await server.key("bob"))
         resting = await _resting_run(greedy)
@@ -96,7 +96,7 @@ async def test_one_key_leaves_room_for_another() -> None:
 
 
 async def test_a_key_that_lets_go_may_come_back() -> None:
-    async with served(replace(SETTINGS, max_requests=2)) as server:
+    async with serve(replace(SETTINGS, max_requests=2)) as server:
         client = await server.client(await server.key("ada"))
         run = await _resting_run(client)
         async with AsyncExitStack() as open_:
@@ -143,7 +143,7 @@ async def test_one_key_that_floods_does_not_slow_another(tmp_path: Path) -> None
             (await create_unaudited_key(store, owner, "a test", ("read", "write")))[1]
             for owner in ("ada", "bob")
         ]
-    server = await started({"ANTIPHON_DATABASE": database})
+    server = await start_server({"ANTIPHON_DATABASE": database})
     headers = {"authorization": f"Bearer {modest}"}
     async with httpx2.AsyncClient(base_url=server.url, headers=headers, timeout=DEADLINE) as client:
         alone = await _slow(client)
@@ -155,7 +155,7 @@ async def test_one_key_that_floods_does_not_slow_another(tmp_path: Path) -> None
         crowded = await _slow(client)
         flood.kill()
         await flood.communicate()
-    await server.gone()
+    await server.stop_cleanly()
 
     assert crowded < 2 * max(alone, 0.02)
 
@@ -290,7 +290,7 @@ async def _follow(stack: AsyncExitStack, client: httpx2.AsyncClient, run: str) -
 
 async def test_one_owners_searches_do_not_keep_another_owners_waiting(tmp_path: Path) -> None:
     settings = replace(SETTINGS, database=f"sqlite:///{tmp_path}/antiphon.db", max_body=10_000_000)
-    async with served(settings) as server:
+    async with serve(settings) as server:
         ann, bob = [await server.client(await server.key(name)) for name in ("ann", "bob")]
         thread = (await ann.post("/v1/threads", json={})).json()["id"]
         for _ in range(20):

@@ -24,7 +24,7 @@ from antiphon.types import events
 from antiphon.types.accounts import Principal
 from antiphon.types.errors import Unavailable
 from antiphon.wires import sse
-from tests.support.server.served import DEADLINE, SETTINGS, Served, asgi, eventually, served
+from tests.support.server.served import DEADLINE, SETTINGS, Served, asgi, eventually, serve
 
 TOOLS = [{"name": "get_flight_times", "parameters": {"type": "object", "properties": {}}}]
 FLIGHT = {"role": "user", "content": "When does the next LAX-JFK flight leave?"}
@@ -80,7 +80,7 @@ async def test_a_stream_is_for_reading_at_once_and_for_nobody_to_keep(
 
 
 async def test_the_first_event_does_not_wait_for_the_second() -> None:
-    async with served(replace(SETTINGS, demo_delay=10 * DEADLINE)) as server:
+    async with serve(replace(SETTINGS, demo_delay=10 * DEADLINE)) as server:
         client = await server.client()
         turn = client.stream("POST", "/v1/process", json={"message": FLIGHT})
         async with asyncio.timeout(DEADLINE), turn as stream, aclosing(_frames(stream)) as frames:
@@ -183,7 +183,7 @@ async def test_a_run_in_the_background_is_answered_at_once(client: httpx2.AsyncC
 
 
 async def test_silence_is_told_by_comments(impatient: StreamTimeouts) -> None:
-    async with served(timeouts=impatient) as server:
+    async with serve(timeouts=impatient) as server:
         client = await server.client()
         run = await _resting(client)
         decoder = sse.Decoder()
@@ -198,7 +198,7 @@ async def test_silence_is_told_by_comments(impatient: StreamTimeouts) -> None:
 
 
 async def test_a_reader_who_leaves_ends_its_stream_and_not_the_run() -> None:
-    async with served(replace(SETTINGS, demo_delay=0.05)) as server:
+    async with serve(replace(SETTINGS, demo_delay=0.05)) as server:
         client = await server.client()
         turn = client.stream("POST", "/v1/process", json={"message": FLIGHT})
         async with turn as stream, aclosing(_frames(stream)) as frames:
@@ -415,7 +415,7 @@ async def test_who_leaves_while_waiting_for_a_busy_thread_starts_nothing(
 async def test_a_key_that_is_revoked_may_not_wait_for_a_busy_thread(
     impatient: StreamTimeouts,
 ) -> None:
-    async with served(timeouts=impatient) as server:
+    async with serve(timeouts=impatient) as server:
         key = await server.key("ann")
         other = await server.client(await server.key("ann"))
         waiting = await server.client(key)

@@ -25,8 +25,8 @@ from msgspec.structs import replace
 from antiphon.runtime.wiring import open_dump
 from antiphon.server import openapi
 from antiphon.stores.dump import TABLES, Dump, Row, Table
-from tests.support.server.operations import Json, Way, nobodys, unplaced, ways
-from tests.support.server.served import SETTINGS, Served, served
+from tests.support.server.operations import Json, Way, find_unfilled_fields, nobodys, ways
+from tests.support.server.served import SETTINGS, Served, serve
 
 TOOLS = [{"name": "get_flight_times", "parameters": {"type": "object", "properties": {}}}]
 ASK = "When does the next LAX-JFK flight leave?"
@@ -123,7 +123,7 @@ class Settled:
 
 
 async def _settle(database: str) -> Settled:
-    async with served(replace(SETTINGS, database=database, secret_key=SECRET)) as server:
+    async with serve(replace(SETTINGS, database=database, secret_key=SECRET)) as server:
         root = await server.key("root", "admin")
         admin = await server.client(root)
         project = (await admin.post("/v1/projects", json={"name": "moon"})).json()["id"]
@@ -149,7 +149,7 @@ async def town(
         there = await _settle(database)
     else:
         shutil.copy(file, tmp_path / "antiphon.db")
-    async with served(replace(SETTINGS, database=database, secret_key=SECRET)) as server:
+    async with serve(replace(SETTINGS, database=database, secret_key=SECRET)) as server:
         people = [
             Owner(name, await server.client(key), dict(ids), key) for name, key, ids in there.people
         ]
@@ -222,7 +222,7 @@ def _nobodys_ids(ids: dict[str, str]) -> dict[str, str]:
 
 
 def test_no_operation_and_no_place_for_an_id_is_left_out() -> None:
-    assert unplaced(DOCUMENT) == set()
+    assert find_unfilled_fields(DOCUMENT) == set()
 
 
 async def test_what_is_refused_to_others_is_answered_to_whom_it_belongs(town: Town) -> None:
@@ -233,7 +233,7 @@ async def test_what_is_refused_to_others_is_answered_to_whom_it_belongs(town: To
         return way.method == "DELETE", last.index(way.name) if way.name in last else -1, way.name
 
     for way in sorted(OWNED, key=late):
-        answer = await town.ann.ask(way, way.filled(town.ann.ids))
+        answer = await town.ann.ask(way, way.fill(town.ann.ids))
 
         assert answer.status_code < 300 or answer.status_code == 409, (way.name, answer.text)
 
@@ -268,14 +268,14 @@ async def test_no_operation_opens_without_a_good_key(town: Town) -> None:
     before = await town.kept()
 
     for way, headers in product(WAYS, bad):
-        answer = await way.ask(client, way.filled(town.ann.ids), headers)
+        answer = await way.ask(client, way.fill(town.ann.ids), headers)
 
         assert answer.status_code == 401, (way.name, headers)
         assert answer.headers["www-authenticate"].startswith("Bearer")
         assert town.ann.canary not in answer.text
     for way, headers in product(WAYS, (bad[0], bad[-1])):
-        answer = await way.ask(client, way.filled(town.ann.ids), headers)
-        never = await way.ask(client, way.filled(_nobodys_ids(town.ann.ids)), headers)
+        answer = await way.ask(client, way.fill(town.ann.ids), headers)
+        never = await way.ask(client, way.fill(_nobodys_ids(town.ann.ids)), headers)
         assert _told(answer) == _told(never), (way.name, headers)
     assert await town.kept() == before
 
@@ -287,8 +287,8 @@ async def test_a_key_that_may_read_writes_nothing(town: Town) -> None:
     for way in WAYS:
         if way.endless:
             continue  # it would follow the run for as long as that waits
-        answer = await way.ask(reader, way.filled(town.ann.ids))
-        never = await way.ask(reader, way.filled(_nobodys_ids(town.ann.ids)))
+        answer = await way.ask(reader, way.fill(town.ann.ids))
+        never = await way.ask(reader, way.fill(_nobodys_ids(town.ann.ids)))
 
         assert answer.status_code == (200 if way.needs == "read" else 403), (way.name, answer.text)
         assert way.needs == "read" or _told(answer) == _told(never), way.name
@@ -300,7 +300,7 @@ async def test_a_key_that_may_write_reads_nothing(town: Town) -> None:
 
     for way in WAYS:
         if way.needs == "read":
-            answer = await way.ask(writer, way.filled(town.ann.ids))
+            answer = await way.ask(writer, way.fill(town.ann.ids))
             assert answer.status_code == 403, (way.name, answer.text)
     assert (await writer.post("/v1/threads")).status_code == 201
 
@@ -309,9 +309,9 @@ async def test_only_a_key_that_may_administer_administers(town: Town) -> None:
     before = await town.kept()
 
     for way in GOVERNED:
-        answer = await town.ben.ask(way, way.filled(town.ann.ids))
-        never = await town.ben.ask(way, way.filled(_nobodys_ids(town.ann.ids)))
-        own = await town.ben.ask(way, way.filled(town.ben.ids))
+        answer = await town.ben.ask(way, way.fill(town.ann.ids))
+        never = await town.ben.ask(way, way.fill(_nobodys_ids(town.ann.ids)))
+        own = await town.ben.ask(way, way.fill(town.ben.ids))
 
         assert (answer.status_code, answer.json()["code"]) == (403, "forbidden"), way.name
         assert _told(answer) == _told(never) == _told(own), way.name
@@ -323,7 +323,7 @@ async def test_who_may_administer_is_never_told_that_they_may_not(town: Town) ->
     root = await town.server.client(town.root)
 
     for way in sorted(GOVERNED, key=lambda way: way.method == "DELETE"):
-        answer = await way.ask(root, way.filled(town.ann.ids))
+        answer = await way.ask(root, way.fill(town.ann.ids))
 
         assert answer.status_code != 401, way.name
         assert '"code":"forbidden"' not in answer.text, (way.name, answer.text)
@@ -334,7 +334,7 @@ async def test_nobody_acts_for_another_without_being_an_administrator(town: Town
     before = await town.kept()
 
     for way, client in product(WAYS, (town.ben.client, reader)):
-        fields = way.filled(town.ann.ids)
+        fields = way.fill(town.ann.ids)
         answers = [
             await way.ask(client, fields, {header: name})
             for header in (ACTING, "Antiphon-Owner", "Antiphon-Actor")
@@ -356,8 +356,8 @@ async def test_other_peoples_ids_are_answered_like_ids_that_never_were(town: Tow
         for trail in way.places():
             place, theirs = ".".join(trail), town.ann.ids[way.at(trail).kind]
             never = nobodys(theirs)
-            foreign = await stranger.ask(way, way.filled(stranger.ids, **{place: theirs}))
-            unknown = await stranger.ask(way, way.filled(stranger.ids, **{place: never}))
+            foreign = await stranger.ask(way, way.fill(stranger.ids, **{place: theirs}))
+            unknown = await stranger.ask(way, way.fill(stranger.ids, **{place: never}))
 
             about = f"{way.name} by {place} as {stranger.name}: {foreign.text}"
             assert _told(foreign) == _told(unknown, (never, theirs)), about
@@ -369,7 +369,7 @@ async def test_other_peoples_ids_are_answered_like_ids_that_never_were(town: Tow
 async def test_nothing_of_others_is_in_what_somebody_can_read(town: Town) -> None:
     for way in OWNED:
         if way.method == "GET" and not way.endless:
-            for fields in (way.filled(town.ben.ids), _without_after(way.filled(town.ben.ids))):
+            for fields in (way.fill(town.ben.ids), _without_after(way.fill(town.ben.ids))):
                 answer = await town.ben.ask(way, fields)
                 assert answer.status_code == 200, (way.name, answer.text)
                 _nothing_of(town.ann, answer)
@@ -410,7 +410,7 @@ async def test_the_place_in_a_stream_tells_nothing_of_others_runs(town: Town, wh
 
 async def test_an_idempotency_key_of_somebody_else_means_nothing(town: Town) -> None:
     for number, way in enumerate(ONCE):
-        fields = way.filled(await _at_rest(town.ann, way))
+        fields = way.fill(await _at_rest(town.ann, way))
         once = {"Idempotency-Key": f"shared-{number}"}
         anns = await town.ann.ask(way, fields, **once)
         again = await town.ann.ask(way, fields, **once)

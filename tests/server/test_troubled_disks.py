@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.support.server.bystander import ASK_SECONDS, Stage, staged
+from tests.support.server.bystander import ASK_SECONDS, Stage, run_stage
 
 if sys.platform != "linux":
     pytest.skip("a process is limited by prlimit", allow_module_level=True)
@@ -21,7 +21,7 @@ import resource
 
 @pytest.fixture
 async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
-    async with staged(ANTIPHON_DATABASE=f"sqlite:///{tmp_path}/antiphon.db") as stage:
+    async with run_stage(ANTIPHON_DATABASE=f"sqlite:///{tmp_path}/antiphon.db") as stage:
         yield stage
 
 

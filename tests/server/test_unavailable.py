@@ -16,7 +16,7 @@ import httpx2
 import pytest
 from msgspec.structs import replace
 
-from tests.support.server.served import SETTINGS, eventually, served
+from tests.support.server.served import SETTINGS, eventually, serve
 from tests.support.services.fault_proxy import FaultProxy
 from tests.support.services.postgres import Postgres
 from tests.support.services.redis import Redis
@@ -33,7 +33,7 @@ WRITES = (
 
 async def test_a_locked_file_is_told_soon_and_waited_for_no_longer(tmp_path: Path) -> None:
     file = tmp_path / "antiphon.db"
-    async with served(replace(SETTINGS, database=f"sqlite:///{file}")) as server:
+    async with serve(replace(SETTINGS, database=f"sqlite:///{file}")) as server:
         client = await server.client()
         with closing(sqlite3.connect(file, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
@@ -64,7 +64,7 @@ async def test_a_database_that_is_away_is_told_soon_and_found_again(
     proxy = FaultProxy(postgres.port).start()
     there = address.replace(f":{postgres.port}/", f":{proxy.port}/")
     try:
-        async with served(replace(SETTINGS, database=there)) as server:
+        async with serve(replace(SETTINGS, database=there)) as server:
             client = await server.client()
             thread = (await client.post("/v1/threads")).json()["id"]
             run = (await client.post("/v1/runs", json={"thread_id": thread})).json()["id"]
@@ -95,7 +95,7 @@ async def test_a_redis_that_is_away_fails_nothing(
     there = redis.address.replace(f":{redis.port}/", f":{proxy.port}/")
     settings = replace(SETTINGS, database=f"sqlite:///{tmp_path / 'antiphon.db'}", redis=there)
     try:
-        async with served(settings) as server:
+        async with serve(settings) as server:
             client = await server.client()
             await client.post("/v1/process", json={"message": {"content": "Hello"}})
             trouble(proxy)

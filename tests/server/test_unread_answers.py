@@ -14,8 +14,8 @@ from msgspec.structs import replace
 from antiphon.limits import PIECE, UnsentBytes
 from antiphon.types.errors import Overloaded
 from tests.support.prometheus_text import value
-from tests.support.server.bystander import ASK_SECONDS, Deaf, Stage, deafs, staged
-from tests.support.server.served import SETTINGS, served
+from tests.support.server.bystander import ASK_SECONDS, Deaf, Stage, deafs, run_stage
+from tests.support.server.served import SETTINGS, serve
 
 LARGE = 9_900_000
 linux = pytest.mark.skipif(sys.platform != "linux", reason="a process is measured by /proc")
@@ -35,7 +35,7 @@ async def closed(client: httpx2.AsyncClient, before: float) -> None:
 
 @pytest.fixture
 async def stage() -> AsyncIterator[Stage]:
-    async with staged() as stage:
+    async with run_stage() as stage:
         yield stage
 
 
@@ -67,7 +67,7 @@ async def say(client: httpx2.AsyncClient, *texts: str) -> str:
 @linux
 async def test_a_reader_who_takes_nothing_loses_the_connection_whatever_was_asked_for() -> None:
     text = "x" * 1_900_000
-    async with staged(ANTIPHON_SEND_TIMEOUT="1") as stage, asking(stage) as client:
+    async with run_stage(ANTIPHON_SEND_TIMEOUT="1") as stage, asking(stage) as client:
         paths = [await upload(client, LARGE), await say(client, text)]
         before = await open_files(client)
         with ExitStack() as stack:
@@ -120,13 +120,13 @@ async def test_lists_that_nobody_reads_are_refused_before_they_fill_the_memory(
 
 async def test_one_key_that_reads_nothing_is_refused_more_and_others_are_not() -> None:
     settings = replace(SETTINGS, max_unsent=6_000_000, max_body=10_000_000)
-    async with served(settings) as server:
+    async with serve(settings) as server:
         greedy, other = await server.key("ann"), await server.key("bob")
         ann, bob = await server.client(greedy), await server.client(other)
         path = await say(ann, "x" * 1_900_000)
         theirs = await say(bob, "x" * 1_900_000)
         readers = [Deaf(server.url, path, Authorization=f"Bearer {greedy}") for _ in range(3)]
-        answers = await asyncio.gather(*(reader.begun() for reader in readers))
+        answers = await asyncio.gather(*(reader.first_bytes() for reader in readers))
 
         refused = await ann.get(path)
         answered = await bob.get(theirs)
@@ -143,7 +143,7 @@ async def test_one_key_that_reads_nothing_is_refused_more_and_others_are_not() -
 
 async def test_what_was_refused_is_answered_once_the_others_have_been_read() -> None:
     settings = replace(SETTINGS, max_unsent=6_000_000, max_body=10_000_000)
-    async with served(settings) as server:
+    async with serve(settings) as server:
         client = await server.client(await server.key("ann"))
         path = await say(client, "x" * 1_900_000)
         answers = [await client.get(path) for _ in range(6)]
@@ -167,7 +167,7 @@ def test_of_what_may_wait_each_caller_gets_as_much_as_is_left_for_the_others() -
 
 
 async def test_a_file_comes_whole_whatever_its_length() -> None:
-    async with served(replace(SETTINGS, max_body=10_000_000)) as server:
+    async with serve(replace(SETTINGS, max_body=10_000_000)) as server:
         client = await server.client()
         for size in (0, 1, PIECE, PIECE + 1, 131_072, 131_073, 1_000_000):
             content = bytes(range(256)) * (size // 256 + 1)

@@ -17,7 +17,7 @@ from antiphon.api.operations import NewMessage
 from antiphon.cli.exit_codes import MISCONFIGURED
 from antiphon.cli.main import main
 from antiphon.client.async_client import AsyncClient
-from tests.support.harness.servers import Failed, Server, started
+from tests.support.harness.servers import Failed, Server, start_server
 from tests.support.server.served import DEADLINE, eventually
 
 QUESTION = NewMessage("When does the next LAX-JFK flight leave?")
@@ -35,8 +35,8 @@ async def serve(tmp_path: Path) -> AsyncIterator[Serve]:
         async def serving(*flags: str, failpoints: str = "", **settings: str) -> Server:
             named = {f"ANTIPHON_{name.upper()}": value for name, value in settings.items()}
             named = {"ANTIPHON_DATABASE": _database(tmp_path), "FAILPOINTS": failpoints, **named}
-            server = await started(named, *flags)
-            stack.push_async_callback(server.gone)
+            server = await start_server(named, *flags)
+            stack.push_async_callback(server.stop_cleanly)
             return server
 
         yield serving

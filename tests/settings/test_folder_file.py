@@ -11,7 +11,7 @@ from antiphon.settings.loading import LoadedSettings, load, load_with_origins
 from antiphon.settings.settings import TABLE
 from antiphon.settings.trust import LARGEST, FolderFile, open_trust_record
 from antiphon.types.errors import BadSettings
-from tests.support.trust import trusted
+from tests.support.trust import trust_file
 
 LOOKS = {"theme", "color", "ascii", "screen_reader", "plain", "keys", "animation"}
 """What a file of anybody's may say: how the chat looks, and whose keys edit its line."""
@@ -35,7 +35,7 @@ class Folder:
         return load_with_origins({}, self.environ, self.root)
 
     def trust(self) -> None:
-        trusted(self.file, self.environ)
+        trust_file(self.file, self.environ)
 
 
 @pytest.fixture

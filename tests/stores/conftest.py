@@ -10,7 +10,7 @@ import pytest
 from antiphon.ports import Store
 from tests.support.services.postgres import Postgres
 from tests.support.stores.databases import Databases
-from tests.support.stores.openers import OPENERS, Clock, Opener, opened
+from tests.support.stores.openers import OPENERS, Clock, Opener, open_store
 
 
 @pytest.fixture(scope="session")
@@ -32,7 +32,7 @@ def opener(request: pytest.FixtureRequest) -> Opener:
     if request.param in OPENERS:
         return OPENERS[request.param]
     databases: Databases = request.getfixturevalue("databases")
-    return databases.open if request.param == "postgres" else databases.cached
+    return databases.open if request.param == "postgres" else databases.open_cached
 
 
 @pytest.fixture
@@ -42,5 +42,5 @@ def clock() -> Clock:
 
 @pytest.fixture
 async def store(opener: Opener, tmp_path: Path, clock: Clock) -> AsyncIterator[Store]:
-    async with opened(opener, tmp_path, clock) as store:
+    async with open_store(opener, tmp_path, clock) as store:
         yield store

@@ -29,13 +29,13 @@ from tests.support.runtime.archives import (
     Contents,
     add_active,
     contents,
-    exported,
     fill,
-    imported,
-    told,
+    import_archive,
+    read_contents,
     write,
+    write_archive,
 )
-from tests.support.stores.openers import Clock, Opener, opened
+from tests.support.stores.openers import Clock, Opener, open_store
 from tests.support.stores.steps import a_message, add_thread, say, take, whole_log
 
 
@@ -50,7 +50,7 @@ def clock() -> Clock:
 async def other(opener: Opener, tmp_path: Path, clock: Clock) -> AsyncIterator[Store]:
     """An empty store of another installation."""
     (tmp_path / "other").mkdir()
-    async with opened(opener, tmp_path / "other", clock) as store:
+    async with open_store(opener, tmp_path / "other", clock) as store:
         yield store
 
 
@@ -58,11 +58,13 @@ async def test_an_import_into_an_empty_store_exports_as_the_same(
     store: Store, other: Store, tmp_path: Path
 ) -> None:
     await fill(store, messages=LONG)
-    first = await exported(store, tmp_path / "first.zip")
+    first = await write_archive(store, tmp_path / "first.zip")
 
-    result = await imported(other, first)
+    result = await import_archive(other, first)
 
-    assert told(await exported(other, tmp_path / "second.zip")) == told(first)
+    assert read_contents(await write_archive(other, tmp_path / "second.zip")) == read_contents(
+        first
+    )
     assert (await other.content("ann", FILE)) == CONTENT
     assert result.added == {
         "assistants": 1,
@@ -82,7 +84,7 @@ async def test_what_is_told_of_a_thread_is_the_same(
     store: Store, other: Store, tmp_path: Path
 ) -> None:
     await fill(store, messages=LONG)
-    await imported(other, await exported(store, tmp_path / "a.zip"))
+    await import_archive(other, await write_archive(store, tmp_path / "a.zip"))
 
     assert await other.context(THREAD) == await store.context(THREAD)
     assert await whole_log(other, ENDED) == await whole_log(store, ENDED)
@@ -97,24 +99,24 @@ async def test_the_same_file_again_changes_nothing_and_says_so(
     store: Store, other: Store, tmp_path: Path
 ) -> None:
     await fill(store)
-    file = await exported(store, tmp_path / "a.zip")
-    first = await imported(other, file)
+    file = await write_archive(store, tmp_path / "a.zip")
+    first = await import_archive(other, file)
     before = (await other.audit_entries(99)).data
 
-    again = await imported(other, file)
+    again = await import_archive(other, file)
 
     assert (again.added, again.unchanged) == ({}, first.added)
     assert (await other.audit_entries(99)).data == before
-    assert told(await exported(other, tmp_path / "b.zip")) == told(file)
+    assert read_contents(await write_archive(other, tmp_path / "b.zip")) == read_contents(file)
 
 
 async def test_an_export_changes_nothing_where_it_came_from(store: Store, tmp_path: Path) -> None:
     await fill(store)
     await add_active(store)
-    file = await exported(store, tmp_path / "a.zip")
+    file = await write_archive(store, tmp_path / "a.zip")
     before = (await store.audit_entries(99)).data
 
-    result = await imported(store, file)
+    result = await import_archive(store, file)
 
     assert result.added == {}
     assert result.ended_runs == 2
@@ -125,11 +127,11 @@ async def test_an_export_changes_nothing_where_it_came_from(store: Store, tmp_pa
 
 async def test_what_was_deleted_since_comes_back(store: Store, tmp_path: Path) -> None:
     await fill(store)
-    file = await exported(store, tmp_path / "a.zip")
+    file = await write_archive(store, tmp_path / "a.zip")
     await store.delete(Thread, "ann", THREAD)
     await store.delete(Assistant, "ann", ASSISTANT)
 
-    result = await imported(store, file)
+    result = await import_archive(store, file)
 
     assert result.added == {"assistants": 1, "threads": 1, "messages": 7, "runs": 1, "actions": 1}
     assert len(await whole_log(store, ENDED)) == 8
@@ -142,14 +144,17 @@ async def test_everything_comes_in_for_another_owner_with_new_ids(
 ) -> None:
     await fill(store)
     await add_active(store)
-    file = await exported(store, tmp_path / "a.zip")
+    file = await write_archive(store, tmp_path / "a.zip")
 
-    first = await imported(store, file, "ben", new_ids=True)
-    again = await imported(store, file, "ben", new_ids=True)
+    first = await import_archive(store, file, "ben", new_ids=True)
+    again = await import_archive(store, file, "ben", new_ids=True)
 
     assert first.added["threads"] == 4
     assert again.added == {}
-    mine, theirs = told(file), told(await exported(store, tmp_path / "b.zip", "ben"))
+    mine, theirs = (
+        read_contents(file),
+        read_contents(await write_archive(store, tmp_path / "b.zip", "ben")),
+    )
     text = json.dumps({name: held for name, held in theirs.items() if name.endswith("jsonl")})
     for record in (*mine["threads.jsonl"], *mine["messages.jsonl"], *mine["actions.jsonl"]):
         assert record["id"] not in text
@@ -190,7 +195,7 @@ async def test_runs_that_had_not_ended_come_in_as_cancelled(
     await add_active(store)
     clock.now += 5
 
-    result = await imported(other, await exported(store, tmp_path / "a.zip"))
+    result = await import_archive(other, await write_archive(store, tmp_path / "a.zip"))
     clock.now += 10**9
 
     assert result.ended_runs == 2
@@ -208,7 +213,7 @@ async def test_runs_that_had_not_ended_come_in_as_cancelled(
     assert (output.role, output.tool_call_id, output.is_error) == ("tool", "call_1", True)
     [action] = (await other.list(Action, "ann", limit=9, run_id=PAUSED)).data
     assert action.status == "cancelled"
-    again = await imported(other, tmp_path / "a.zip")
+    again = await import_archive(other, tmp_path / "a.zip")
     assert again.added == {}
 
 
@@ -216,7 +221,7 @@ async def test_a_thread_goes_on_after_its_import(
     store: Store, other: Store, tmp_path: Path
 ) -> None:
     await add_active(store)
-    await imported(other, await exported(store, tmp_path / "a.zip"))
+    await import_archive(other, await write_archive(store, tmp_path / "a.zip"))
 
     about = ReadSet(owner="ann", thread_id=WAITING)
     await other.change(about, say(a_message(3, "and now?", WAITING)))
@@ -228,12 +233,12 @@ async def test_what_is_in_the_way_is_named_and_nothing_is_written(
     store: Store, other: Store, tmp_path: Path
 ) -> None:
     await fill(store)
-    file = await exported(store, tmp_path / "a.zip")
+    file = await write_archive(store, tmp_path / "a.zip")
     await fill(other, "ben")
     before = await everything(other)
 
     with pytest.raises(errors.Conflict) as refused:
-        await imported(other, file)
+        await import_archive(other, file)
 
     assert "14 records" in refused.value.message
     assert f"assistants: {ASSISTANT} belongs to another owner" in refused.value.told
@@ -243,12 +248,12 @@ async def test_what_is_in_the_way_is_named_and_nothing_is_written(
 
 async def test_a_thread_that_has_changed_since_is_in_the_way(store: Store, tmp_path: Path) -> None:
     await fill(store)
-    file = await exported(store, tmp_path / "a.zip")
+    file = await write_archive(store, tmp_path / "a.zip")
     about = ReadSet(owner="ann", thread_id=THREAD)
     await store.change(about, say(a_message(8, "later", THREAD)))
 
     with pytest.raises(errors.Conflict) as refused:
-        await imported(store, file)
+        await import_archive(store, file)
 
     assert f"threads: {THREAD} has other content" in refused.value.told
 
@@ -257,14 +262,14 @@ async def test_a_check_tells_what_would_be_added_and_writes_nothing(
     store: Store, other: Store, tmp_path: Path
 ) -> None:
     await fill(store)
-    file = await exported(store, tmp_path / "a.zip")
+    file = await write_archive(store, tmp_path / "a.zip")
     before = await everything(other)
 
-    checked = await imported(other, file, check=True)
+    checked = await import_archive(other, file, check=True)
 
     assert checked.checked_only
     assert await everything(other) == before
-    done = await imported(other, file)
+    done = await import_archive(other, file)
     assert (done.added, done.skipped) == (checked.added, checked.skipped)
 
 
@@ -287,10 +292,10 @@ async def test_entries_that_came_in_are_marked_and_the_import_is_one(
     store: Store, other: Store, tmp_path: Path
 ) -> None:
     await fill(store)
-    file = await exported(store, tmp_path / "a.zip")
+    file = await write_archive(store, tmp_path / "a.zip")
     own = [entry.id for entry in (await store.audit_entries(9)).data]
 
-    await imported(other, file, "ben")
+    await import_archive(other, file, "ben")
 
     act, *came = (await other.audit_entries(9)).data
     assert (act.what, act.target, act.owner) == ("owner.imported", "ben", "ben")
@@ -306,13 +311,13 @@ async def test_entries_that_came_in_are_marked_and_the_import_is_one(
 
 async def test_no_file_forges_an_entry_of_this_installation(store: Store, tmp_path: Path) -> None:
     await fill(store)
-    members = contents(await exported(store, tmp_path / "a.zip"))
+    members = contents(await write_archive(store, tmp_path / "a.zip"))
     forged = {**members["audit.jsonl"][0], "actor": "mallory", "details": {"imported": "audit_x"}}
     new = {**forged, "id": "audit_00000000000000000000000000000000000"}
     members["audit.jsonl"] = [forged, new, members["audit.jsonl"][1]]
     own = (await store.audit_entries(9)).data
 
-    await imported(store, write(tmp_path / "b.zip", members))
+    await import_archive(store, write(tmp_path / "b.zip", members))
 
     act, *came = (await store.audit_entries(9)).data
     assert came[2:] == own
@@ -328,13 +333,13 @@ async def test_usage_comes_along_and_is_never_counted_twice(
     store: Store, other: Store, tmp_path: Path
 ) -> None:
     await fill(store)
-    file = await exported(store, tmp_path / "a.zip")
-    await imported(other, file)
+    file = await write_archive(store, tmp_path / "a.zip")
+    await import_archive(other, file)
     [row] = await other.usage("", 9)
     assert (row.owner, row.runs, row.input_tokens, row.cost) == ("ann", 1, 7, 0.25)
 
-    await imported(other, file, "ben", new_ids=True)
-    await imported(other, file)
+    await import_archive(other, file, "ben", new_ids=True)
+    await import_archive(other, file)
 
     assert {(row.owner, row.runs) for row in await other.usage("", 9)} == {("ann", 1), ("ben", 1)}
 
@@ -357,21 +362,21 @@ async def test_what_was_broken_off_goes_on_when_it_is_run_again(
     await fill(store)
     await add_active(store)
     await add_thread(other, 1, "ben")
-    file = await exported(store, tmp_path / "a.zip")
+    file = await write_archive(store, tmp_path / "a.zip")
 
     failpoints.arm(f"{point}.{place}_commit:raise@{passes}")
     try:
-        await imported(other, file)
+        await import_archive(other, file)
     except errors.Unavailable:
         assert passes <= 7
     finally:
         failpoints.arm("")
-    await imported(other, file)
+    await import_archive(other, file)
 
     (tmp_path / "third").mkdir()
     assert [owner.owner for owner in (await other.owners(9)).data] == ["ann", "ben"]
-    assert told(await exported(other, tmp_path / "b.zip"))["events.jsonl"]
-    again = await imported(other, file)
+    assert read_contents(await write_archive(other, tmp_path / "b.zip"))["events.jsonl"]
+    again = await import_archive(other, file)
     assert again.added == {}
     entries = [entry.what for entry in (await other.audit_entries(99)).data]
     assert entries.count("key.created") == 1
@@ -384,11 +389,11 @@ async def test_nothing_is_seen_of_half_an_import(
     store: Store, other: Store, tmp_path: Path
 ) -> None:
     await fill(store)
-    file = await exported(store, tmp_path / "a.zip")
+    file = await write_archive(store, tmp_path / "a.zip")
 
     failpoints.arm("import.before_commit:raise@4")
     with pytest.raises(errors.Unavailable):
-        await imported(other, file)
+        await import_archive(other, file)
     failpoints.arm("")
 
     [half] = (await other.owners(9)).data
@@ -397,7 +402,7 @@ async def test_nothing_is_seen_of_half_an_import(
         await other.get(Thread, "ann", THREAD)
     while await other.delete_owned(half.owner, 100):
         pass
-    assert (await imported(other, file)).added["threads"] == 2
+    assert (await import_archive(other, file)).added["threads"] == 2
 
 
 @durable
@@ -405,7 +410,7 @@ async def test_a_log_of_many_events_goes_on_in_its_middle(
     store: Store, other: Store, tmp_path: Path
 ) -> None:
     await fill(store)
-    members = contents(await exported(store, tmp_path / "a.zip"))
+    members = contents(await write_archive(store, tmp_path / "a.zip"))
     [run] = members["runs.jsonl"]
     text = {"type": "text.delta", "text": "x" * 100_000}
     run["last_event"] = 40
@@ -416,8 +421,8 @@ async def test_a_log_of_many_events_goes_on_in_its_middle(
 
     failpoints.arm("import.before_commit:raise@7")
     with pytest.raises(errors.Unavailable):
-        await imported(other, file)
+        await import_archive(other, file)
     failpoints.arm("")
-    await imported(other, file)
+    await import_archive(other, file)
 
     assert len(await whole_log(other, ENDED)) == 40

@@ -12,7 +12,7 @@ from antiphon.stores.cached.store import CachedStore
 from antiphon.stores.memory.store import MemoryStore
 from antiphon.types import errors
 from antiphon.types.runs import Status, Thread
-from tests.support.stores.appending import appended
+from tests.support.stores.appending import append_lines
 from tests.support.stores.openers import Clock
 from tests.support.stores.steps import (
     a_message,
@@ -180,7 +180,7 @@ async def test_what_another_process_wrote_is_read_from_the_inner_store(
 ) -> None:
     claim = await add_claimed(store)
     await append(store, claim, 3, "ours")
-    await appended(inner, "run_1", claim.lease.epoch, 4, lines("theirs"), urgent=True)
+    await append_lines(inner, "run_1", claim.lease.epoch, 4, lines("theirs"), urgent=True)
     assert await whole_log(store, "run_1", 2) == lines("ours", "theirs")
     await append(store, claim, 5, "ours again")
 

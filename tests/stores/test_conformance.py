@@ -48,8 +48,8 @@ from antiphon.types.runs import (
     Usage,
     serve_all,
 )
-from tests.support.stores.appending import appended
-from tests.support.stores.openers import Clock, Opener, opened
+from tests.support.stores.appending import append_lines
+from tests.support.stores.openers import Clock, Opener, open_store
 from tests.support.stores.steps import (
     a_message,
     a_run,
@@ -62,7 +62,7 @@ from tests.support.stores.steps import (
     begin,
     lines,
     move,
-    moved,
+    move_run,
     page_through,
     say,
     spend,
@@ -162,13 +162,13 @@ async def test_a_decision_sees_the_actions_in_order_and_the_events_of_the_turn(
 
     def hand_out(records: Snapshot) -> ChangeSet:
         actions = tuple(map(an_action, (2, 1, 3)))
-        rests = moved(records, Status.ACTION_REQUIRED, turn_began_after=4)
+        rests = move_run(records, Status.ACTION_REQUIRED, turn_began_after=4)
         return ChangeSet(run_updates=(rests,), actions=actions)
 
     def answer(records: Snapshot) -> ChangeSet:
         done = replace(records.actions[1], status="completed", output="seen")
         told = ToolOutputAdded(tool_call_id="call_1", output="seen")
-        return ChangeSet(run_updates=(moved(records, Status.QUEUED, told),), actions=(done,))
+        return ChangeSet(run_updates=(move_run(records, Status.QUEUED, told),), actions=(done,))
 
     await store.change(ReadSet(owner=None, run_id="run_1"), hand_out)
     await store.change(ReadSet(owner=None, run_id="run_1"), answer)
@@ -195,7 +195,7 @@ async def test_an_action_and_a_run_keep_where_tools_run_and_what_was_said_of_a_c
     asked = an_action(1, runs_on="server", server="far", approval="required")
 
     def hand_out(records: Snapshot) -> ChangeSet:
-        return ChangeSet(run_updates=(moved(records, Status.ACTION_REQUIRED),), actions=(asked,))
+        return ChangeSet(run_updates=(move_run(records, Status.ACTION_REQUIRED),), actions=(asked,))
 
     def approve(records: Snapshot) -> ChangeSet:
         return ChangeSet(actions=(replace(records.actions[0], approval="given"),))
@@ -429,7 +429,7 @@ async def test_a_driver_that_was_overtaken_can_change_nothing(store: Store) -> N
     def finish(records: Snapshot) -> ChangeSet:
         assert records.lease is not None
         late = replace(records, run=claim.run)
-        return ChangeSet(run_updates=(moved(late, Status.COMPLETED, epoch=1),))
+        return ChangeSet(run_updates=(move_run(late, Status.COMPLETED, epoch=1),))
 
     with pytest.raises(errors.Fenced):
         await store.change(ReadSet(owner=None, run_id="run_1"), finish)
@@ -444,7 +444,7 @@ async def test_events_that_would_leave_a_gap_are_refused(store: Store) -> None:
         await store.change(
             ReadSet(owner=None, run_id="run_1"),
             lambda records: ChangeSet(
-                run_updates=(replace(moved(records, Status.CANCELLED), events=()),)
+                run_updates=(replace(move_run(records, Status.CANCELLED), events=()),)
             ),
         )
 
@@ -470,7 +470,7 @@ async def test_a_run_may_make_way_for_another_in_one_change(store: Store) -> Non
 
     def interrupt(records: Snapshot) -> ChangeSet:
         new = RunUpdate(a_run(2), RunLease(last_event=1), (status_of(a_run(2)),))
-        return ChangeSet(owner="ann", run_updates=(moved(records, Status.CANCELLED), new))
+        return ChangeSet(owner="ann", run_updates=(move_run(records, Status.CANCELLED), new))
 
     await store.change(ReadSet(owner="ann", thread_id="thread_1"), interrupt)
 
@@ -801,7 +801,7 @@ async def test_appends_of_one_run_need_not_wait_for_one_another(store: Store) ->
     claim = await add_claimed(store)
     await asyncio.gather(
         *(
-            appended(
+            append_lines(
                 store, "run_1", claim.lease.epoch, 3 + number, lines(str(number)), urgent=urgent
             )
             for number, urgent in enumerate([True, False, False, True, False])
@@ -821,7 +821,7 @@ async def test_appends_of_many_runs_at_once_are_all_kept(store: Store) -> None:
 
 async def test_a_change_after_an_append_finds_it_written(store: Store) -> None:
     claim = await add_claimed(store)
-    writing = appended(store, "run_1", claim.lease.epoch, 3, lines("said"), urgent=False)
+    writing = append_lines(store, "run_1", claim.lease.epoch, 3, lines("said"), urgent=False)
     await store.change(ReadSet(owner=None, run_id="run_1"), move(Status.COMPLETED))
     await writing
 
@@ -878,7 +878,7 @@ async def test_an_append_to_a_run_that_has_ended_is_refused(store: Store) -> Non
 
 async def test_an_append_to_a_run_that_is_not_there_is_refused(store: Store) -> None:
     with pytest.raises(errors.Fenced):
-        await appended(store, "run_9", 1, 1, lines("?"), urgent=True)
+        await append_lines(store, "run_9", 1, 1, lines("?"), urgent=True)
 
 
 @pytest.mark.parametrize("first", [1, 2, 4, 9])
@@ -1130,7 +1130,7 @@ async def test_a_context_is_right_after_a_cut_anywhere(store: Store, keep: int) 
 async def test_a_context_is_right_whatever_became_of_its_thread(
     opener: Opener, tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, Any]]
 ) -> None:
-    async with opened(opener, tmp_path_factory.mktemp("contexts"), Clock()) as store:
+    async with open_store(opener, tmp_path_factory.mktemp("contexts"), Clock()) as store:
         await add_thread(store)
         about = ReadSet(owner="ann", thread_id="thread_1")
         told: dict[int, Message] = {}
@@ -1348,7 +1348,7 @@ async def test_pages_under_inserts_and_deletes_neither_repeat_nor_skip(
     there: int,
     steps: list[str | int],
 ) -> None:
-    async with opened(opener, tmp_path_factory.mktemp("paging"), Clock()) as store:
+    async with open_store(opener, tmp_path_factory.mktemp("paging"), Clock()) as store:
         for number in range(there):
             await add_thread(store, number)
         seen: list[str] = []
@@ -1567,7 +1567,9 @@ async def test_two_stores_side_by_side_are_strangers(opener: Opener, tmp_path: P
         stores: list[Store] = []
         for name in ("a", "b"):
             (tmp_path / name).mkdir()
-            stores.append(await stack.enter_async_context(opened(opener, tmp_path / name, Clock())))
+            stores.append(
+                await stack.enter_async_context(open_store(opener, tmp_path / name, Clock()))
+            )
         await add_thread(stores[0])
 
         assert await page_through(stores[1], Thread, 9) == []

@@ -22,7 +22,7 @@ from antiphon.runtime.wiring import open_dump
 from antiphon.stores.dump import TABLES, Dump, Plan, Row, Step, Table, copy_database, plan_copy
 from antiphon.types.errors import BadSettings, Conflict
 from tests.support.providers.upstream import Upstream
-from tests.support.server.served import SETTINGS, Served, served
+from tests.support.server.served import SETTINGS, Served, serve
 from tests.support.services.postgres import Postgres
 
 TOOLS = [{"name": "f", "parameters": {"type": "object"}}]
@@ -42,7 +42,7 @@ def rich(tmp_path_factory: pytest.TempPathFactory) -> Path:
             settings = replace(
                 SETTINGS, database=f"sqlite:///{path}", base_url=upstream.url, model="quirk:ok"
             )
-            async with served(settings) as server:
+            async with serve(settings) as server:
                 await _live(server)
 
     asyncio.run(fill())
@@ -90,7 +90,7 @@ async def moved(source: str, target: str) -> Plan:
 @asynccontextmanager
 async def reader(database: str) -> AsyncIterator[httpx2.AsyncClient]:
     """The API over a database, in the name of whoever is asked for."""
-    async with served(replace(SETTINGS, database=database)) as server:
+    async with serve(replace(SETTINGS, database=database)) as server:
         yield await server.client(await server.key("root", "admin"))
 
 
@@ -242,7 +242,7 @@ async def test_a_target_with_data_of_its_own_is_refused(
 ) -> None:
     source, _ = two
     taken = f"sqlite:///{tmp_path}/taken.db"
-    async with served(replace(SETTINGS, database=taken)) as server:
+    async with serve(replace(SETTINGS, database=taken)) as server:
         await (await server.client()).post("/v1/threads")
 
     with pytest.raises(Conflict, match="data of its own"):
@@ -254,7 +254,7 @@ async def test_half_of_one_database_does_not_become_half_of_another(
 ) -> None:
     source, target = two
     other = f"sqlite:///{tmp_path}/other.db"
-    async with served(replace(SETTINGS, database=other)) as server:
+    async with serve(replace(SETTINGS, database=other)) as server:
         await server.key("eve")
     async with open_dump(source) as here, open_dump(target, new=True) as there:
         assert here is not None
@@ -276,11 +276,11 @@ async def test_a_database_that_is_at_work_is_not_moved(
         source, target = target, f"sqlite:///{tmp_path}/there.db"
     async with Upstream() as upstream:
         settings = replace(SETTINGS, database=source, base_url=upstream.url, model="quirk:endless")
-        async with served(settings) as server:
+        async with serve(settings) as server:
             client = await server.client(await server.key("eve"))
             body = {"message": {"content": "go"}, "background": True}
             assert (await client.post("/v1/process", json=body)).status_code == 202
-            await upstream.asked(1)
+            await upstream.wait_for_request(1)
 
             with pytest.raises(Conflict):
                 await moved(source, target)

@@ -29,7 +29,7 @@ from antiphon.types.accounts import (
 )
 from antiphon.types.messages import Message, Upload
 from antiphon.types.runs import Action, Assistant, Run, RunLease, Status, Thread, Usage
-from tests.support.stores.openers import Clock, Opener, opened
+from tests.support.stores.openers import Clock, Opener, open_store
 from tests.support.stores.steps import (
     a_message,
     a_run,
@@ -39,7 +39,7 @@ from tests.support.stores.steps import (
     an_action,
     append,
     move,
-    moved,
+    move_run,
     say,
     status_of,
     take,
@@ -158,7 +158,10 @@ async def test_of_many_runs_begun_at_once_no_more_than_the_limit_are_begun(
     opener: Opener, tmp_path: Path
 ) -> None:
     """Two stores stand before one database, where there is one."""
-    async with opened(opener, tmp_path, Clock()) as one, opened(opener, tmp_path, Clock()) as two:
+    async with (
+        open_store(opener, tmp_path, Clock()) as one,
+        open_store(opener, tmp_path, Clock()) as two,
+    ):
         stores = (one, two)
         await one.add_key(a_key(limits=Limits(runs_at_once=3)), b"digest")
 
@@ -414,7 +417,7 @@ def with_action(run: Run) -> Callable[[Snapshot], ChangeSet]:
 
     def decide(records: Snapshot) -> ChangeSet:
         action = replace(an_action(1, run.id), id=f"act_{run.id}", thread_id=run.thread_id)
-        return ChangeSet(run_updates=(moved(records, Status.COMPLETED),), actions=(action,))
+        return ChangeSet(run_updates=(move_run(records, Status.COMPLETED),), actions=(action,))
 
     return decide
 

@@ -30,7 +30,7 @@ from antiphon.types.messages import Message
 from antiphon.types.runs import Run, Status, Thread
 from tests.support.services.postgres import Postgres
 from tests.support.services.processes import free_port
-from tests.support.stores.appending import appended
+from tests.support.stores.appending import append_lines
 from tests.support.stores.openers import Clock
 from tests.support.stores.steps import (
     a_message,
@@ -145,7 +145,7 @@ async def test_an_append_that_waits_for_a_takeover_is_refused_by_it(address: str
         claim = await add_claimed(store)
         async with other.transaction():
             await other.execute("UPDATE drives SET epoch = 2")
-            writing = appended(store, "run_1", 1, 3, lines("late"), urgent=True)
+            writing = append_lines(store, "run_1", 1, 3, lines("late"), urgent=True)
             await until(lambda: waits_for_a_lock(other))
 
         with pytest.raises(errors.Fenced):
@@ -270,7 +270,7 @@ async def test_a_server_that_stalls_is_noticed_soon_and_found_again_when_it_goes
 ) -> None:
     async with opened(await own_server.create()) as store:
         await add_thread(store)
-        with own_server.frozen():
+        with own_server.freeze():
             await noticed(store)
 
         await until(partial(works, store))
@@ -281,7 +281,7 @@ async def test_a_store_is_closed_soon_also_while_its_server_stalls_in_clearing_u
 ) -> None:
     async with opened(await own_server.create()) as store:
         await add_thread(store)
-        with own_server.frozen():
+        with own_server.freeze():
             clearing_up = asyncio.create_task(store.delete_expired(0, 0))
             await asyncio.sleep(0)
             async with asyncio.timeout(3 * NOTICED):

@@ -29,7 +29,7 @@ from antiphon.telemetry import failpoints
 from antiphon.types import errors
 from antiphon.types.messages import Message
 from antiphon.types.runs import Run, Status, Thread, Usage
-from tests.support.stores.appending import appended
+from tests.support.stores.appending import append_lines
 from tests.support.stores.openers import Clock
 from tests.support.stores.steps import (
     a_message,
@@ -84,7 +84,7 @@ async def test_everything_is_there_after_the_file_was_closed_and_opened(path: Pa
 async def test_what_was_asked_for_before_the_close_is_kept(path: Path) -> None:
     async with opened(path) as store:
         claim = await add_claimed(store)
-        writing = appended(store, "run_1", claim.lease.epoch, 3, lines("last"), urgent=False)
+        writing = append_lines(store, "run_1", claim.lease.epoch, 3, lines("last"), urgent=False)
     await writing
     async with opened(path) as store:
         assert await whole_log(store, "run_1", 2) == lines("last")
@@ -130,7 +130,7 @@ async def test_a_closed_store_is_unavailable(path: Path) -> None:
     with pytest.raises(errors.Unavailable):
         await add_thread(store, 2)
     with pytest.raises(errors.Unavailable):
-        await appended(store, "run_1", 1, 1, lines("x"), urgent=True)
+        await append_lines(store, "run_1", 1, 1, lines("x"), urgent=True)
     await store.close()
 
 
@@ -551,13 +551,13 @@ async def test_what_follows_an_append_that_was_lost_is_refused_and_leaves_no_gap
         epoch = claim.lease.epoch
         failpoints.arm("append.before_commit:raise")
         try:
-            lost = appended(store, "run_1", epoch, 3, lines("lost"), urgent=True)
+            lost = append_lines(store, "run_1", epoch, 3, lines("lost"), urgent=True)
             with pytest.raises(errors.Unavailable):
                 await lost
         finally:
             failpoints.arm("")
         with pytest.raises(errors.Fenced):
-            await appended(store, "run_1", epoch, 4, lines("late"), urgent=True)
+            await append_lines(store, "run_1", epoch, 4, lines("late"), urgent=True)
 
         assert len(await whole_log(store, "run_1")) == 2
 

@@ -14,7 +14,7 @@ from antiphon.ports import ChangeSet, ReadSet, Snapshot, Store
 from antiphon.types import errors
 from antiphon.types.messages import Message, Text
 from antiphon.types.runs import Thread
-from tests.support.stores.openers import Clock, Opener, opened
+from tests.support.stores.openers import Clock, Opener, open_store
 
 
 async def add(
@@ -233,7 +233,7 @@ async def test_pages_repeat_no_family_and_skip_none_that_stayed(
     there: list[tuple[int, int]],
     steps: list[tuple[str, int]],
 ) -> None:
-    async with opened(opener, tmp_path_factory.mktemp("paging"), Clock()) as store:
+    async with open_store(opener, tmp_path_factory.mktemp("paging"), Clock()) as store:
         family: dict[str, str] = {}
         for number, (at, replaced) in enumerate(there):
             name = f"t{number}"

@@ -99,7 +99,7 @@ class Child:
         return self.returncode
 
 
-async def born(
+async def start_fork(
     arguments: Sequence[str], folder: Path, environ: Mapping[str, str], streams: Sequence[int]
 ) -> Child:
     """`antiphon` with these arguments; `streams` are its stdin, stdout and stderr.
@@ -159,10 +159,10 @@ def main(listening: socket.socket) -> int:
     share_certificates()
     PasswordHasher.cost = CHEAP
     gc.freeze()  # a collection in a fork would copy everything
-    return Forked(listening).attend()
+    return ForkServer(listening).attend()
 
 
-class Forked:
+class ForkServer:
     """The programs that were born here, each with the line to whoever waits for its end."""
 
     def __init__(self, listening: socket.socket) -> None:

@@ -9,7 +9,7 @@ from antiphon.mcp.config import discovery
 from antiphon.settings.trust import digest
 
 
-def trusted(file: Path, environ: Mapping[str, str]) -> Path:
+def trust_file(file: Path, environ: Mapping[str, str]) -> Path:
     """Trust the settings file as it stands, for the user of this environment; returns it."""
     discovery.open_approvals(environ).trust(file, digest(file.read_bytes()))
     return file

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.harness.servers import Server, started
+from tests.support.harness.servers import Server, start_server
 from tests.support.providers.upstream import Upstream
 
 
@@ -19,13 +19,13 @@ async def serve(tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
 
     async def serve(*flags: str, **settings: str) -> Server:
         where = {"ANTIPHON_DATABASE": f"sqlite:///{tmp_path}/antiphon.db", **settings}
-        server = await started(where, *flags)
+        server = await start_server(where, *flags)
         running.append(server)
         return server
 
     yield serve
     for server in running:
-        await server.gone()
+        await server.stop_cleanly()
 
 
 @pytest.fixture

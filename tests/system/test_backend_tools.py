@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.support.harness import plain
-from tests.support.harness.plain import Told
+from tests.support.harness.plain import ServerEvent
 
 SERVER = Path(__file__).parents[1] / "support/harness/tool_server.py"
 FREE = {"name": "far", "require_approval": "never"}
@@ -60,7 +60,7 @@ def asking(text: str, **more: Any) -> dict[str, Any]:
     return {"message": {"content": text}, "mcp_servers": [FREE], **more}
 
 
-def text(told: list[Told]) -> str:
+def text(told: list[ServerEvent]) -> str:
     return "".join(each.json["text"] for each in told if each.type == "text.delta")
 
 
@@ -111,8 +111,10 @@ async def test_a_server_that_is_killed_in_a_call_is_replaced_and_the_call_is_mad
         "ANTIPHON_HEARTBEAT_INTERVAL": "0.3",
     }
     first = await serve(**far.settings, **quick)
-    told: list[Told] = []
-    async with plain.asked(first.url, "POST", "/v1/process", asking("Use far linger.")) as stream:
+    told: list[ServerEvent] = []
+    async with plain.open_request(
+        first.url, "POST", "/v1/process", asking("Use far linger.")
+    ) as stream:
         async with aclosing(stream.events()) as events:
             async for each in events:
                 told.append(each)

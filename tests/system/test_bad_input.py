@@ -45,7 +45,7 @@ class Place:
     async def thread(self) -> str:
         return str((await self.post("threads", {})).json["id"])
 
-    async def turn(self, model: str, **more: Any) -> list[plain.Told]:
+    async def turn(self, model: str, **more: Any) -> list[plain.ServerEvent]:
         body = {**GO, "model": f"quirk:{model}", **more}
         return await plain.turn(self.server.url, "/v1/process", body)
 
@@ -279,7 +279,7 @@ async def test_a_silent_provider_ends_the_run_as_stalled(serve: Any, upstream: U
     told = await plain.turn(server.url, "/v1/process", GO)
 
     assert (told[-1].json["status"], told[-1].json["reason"]) == ("incomplete", "stalled")
-    request = await upstream.asked(1)
+    request = await upstream.wait_for_request(1)
     async with asyncio.timeout(20):
         await request.done.wait()
     assert request.closed
@@ -305,7 +305,7 @@ async def test_a_reader_who_leaves_in_the_middle_leaves_the_run_alone(place: Pla
     place.upstream.scenarios["slow"] = Scenario(place.upstream.scenarios["ok"].body, gated=True)
     body = {**GO, "model": "quirk:slow"}
     async with (
-        plain.asked(place.server.url, "POST", "/v1/process", body) as stream,
+        plain.open_request(place.server.url, "POST", "/v1/process", body) as stream,
         aclosing(stream.events()) as events,
     ):
         run_id = json.loads((await anext(events)).data)["run_id"]

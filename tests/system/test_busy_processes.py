@@ -35,7 +35,7 @@ async def test_who_interrupts_closes_the_other_processs_line_to_the_model(
     here, there = two
     body = {"message": {"content": "go"}, "model": "quirk:endless", "background": True}
     first = (await plain.ask(here, "POST", "/v1/process", body)).json
-    asked = await upstream.asked(1)
+    asked = await upstream.wait_for_request(1)
 
     rather = {
         "thread_id": first["thread_id"],

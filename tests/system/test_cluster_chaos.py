@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.harness.checks import Verdict, judge, taken
+from tests.support.harness.checks import Verdict, find_taken_runs, judge
 from tests.support.harness.cluster import SETTINGS, Plan, Result, Trouble, rounds
 from tests.support.harness.final import Final
 from tests.support.harness.own_runs import FROM_THE_QUEUE
@@ -28,11 +28,11 @@ from tests.support.harness.troubles import (
     redis_killed,
     server_frozen,
     server_killed,
-    skewed,
+    skewed_clock_environ,
 )
 from tests.support.services import postgres, redis
 
-AHEAD, BEHIND = skewed("+10m"), skewed("-10m")
+AHEAD, BEHIND = skewed_clock_environ("+10m"), skewed_clock_environ("-10m")
 BUGS = {
     # Two workers that look at the same moment both see the run free.
     "claims carelessly": ("double_claim", "in epoch", redis_flushed),
@@ -107,7 +107,7 @@ async def test_a_cluster_keeps_its_promises_through_two_hundred_troubles(
 def calmly(record: Record, final: Final) -> Verdict:
     """As ever; and where no server has any trouble, no run is taken from one."""
     verdict = judge(record, final)
-    return replace(verdict, broken=[*verdict.broken, *taken(final)])
+    return replace(verdict, broken=[*verdict.broken, *find_taken_runs(final)])
 
 
 @wrong_clocks

@@ -99,7 +99,7 @@ async def pair(
         pair = Pair(server.url, link, PostgresDatabase(address), driven=request.param == "driven")
         if not pair.driven:
             assert (await pair.ask(*PROCESS, "the-run-that-waits")).status < 300
-            await upstream.asked(1)
+            await upstream.wait_for_request(1)
         yield pair
         await server.gone()
     finally:

@@ -357,7 +357,7 @@ class TwoWorkers(RuleBasedStateMachine):
 
     def hear(self, where: int, owner: str, call: Any, refused: str | None) -> list[Told]:
         line = self.pair.lines[where].on_behalf_of(owner)
-        told, code = self.answered(self.pair.heard(line, call))
+        told, code = self.answered(self.pair.read_turn(line, call))
         assert code == refused, (call, told)
         return told or []
 

@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.harness import plain
 from tests.support.harness.checks import judge
-from tests.support.harness.plain import Told
+from tests.support.harness.plain import ServerEvent
 from tests.support.harness.postgres_database import PostgresDatabase
 from tests.support.harness.record import Record
 from tests.support.harness.servers import Server
@@ -84,7 +84,7 @@ async def _driver(
     """Who drives the run, and who does not."""
     async with asyncio.timeout(DEADLINE):
         while not (
-            worker := await database.asked("SELECT worker FROM drives WHERE id = $1", run_id)
+            worker := await database.fetch_value("SELECT worker FROM drives WHERE id = $1", run_id)
         ):
             await asyncio.sleep(0.01)
     one, other = servers
@@ -96,9 +96,9 @@ async def _kept(database: PostgresDatabase, run_id: str) -> list[bytes]:
     return [line for _, _, lines in await database.log(run_id) for line in lines.split(b"\n")]
 
 
-async def _heard(url: str, run_id: str, kind: str) -> Told:
+async def _heard(url: str, run_id: str, kind: str) -> ServerEvent:
     """The first event of a kind, as soon as it comes."""
-    async with plain.asked(url, "GET", f"/v1/runs/{run_id}/events") as stream:
+    async with plain.open_request(url, "GET", f"/v1/runs/{run_id}/events") as stream:
         async for told in stream.events():
             if told.type == kind:
                 return told

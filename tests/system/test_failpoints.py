@@ -140,11 +140,11 @@ async def test_a_server_that_dies_while_it_gives_a_run_back_loses_nothing(tmp_pa
         person = Person("p", Random(3), lambda: urls, record)
         run_id = await person.begin({"message": {"content": "Tell me a long story."}})
         first.send(signal.SIGTERM)
-        await first.ended()
+        await first.wait()
         second = await forge.start(settings)
         urls[:] = [await second.listening()]
         await person.hear(run_id)
-        await second.gone()
+        await second.stop_cleanly()
 
     verdict = judge(record, kept := final.load(database))
 

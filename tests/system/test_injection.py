@@ -28,9 +28,9 @@ from tests.support.providers.upstream import (
     Request,
     Scenario,
     Upstream,
-    called,
-    said,
+    call_chunk,
     sse,
+    text_chunks,
 )
 
 POISON = (
@@ -45,8 +45,8 @@ class Obedient(Upstream):
     async def _answer(self, request: Request, *streams: Any) -> bool:
         wish = re.search(r"CALL (\w+) (\{.*?\})", str(request.body["messages"][-1]["content"]))
         if wish is None:
-            return await self._play(Scenario(sse(*said("done"), STOP)), request, *streams)
-        call = called(
+            return await self._play(Scenario(sse(*text_chunks("done"), STOP)), request, *streams)
+        call = call_chunk(
             index=0, id=f"c{len(self.requests)}", name=wish[1], arguments=wish[2].replace("'", '"')
         )
         return await self._play(Scenario(sse(call, CALLS)), request, *streams)

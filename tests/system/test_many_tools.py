@@ -35,8 +35,8 @@ from tests.support.providers.upstream import (
     Upstream,
     call_piece,
     chunk,
-    said,
     sse,
+    text_chunks,
 )
 
 TURNS = CALLS_OF_A_TURN = 10
@@ -69,7 +69,7 @@ def _asking(turn: int) -> Scenario:
 
 
 def _ending() -> Scenario:
-    return Scenario(sse(*said("done"), STOP))
+    return Scenario(sse(*text_chunks("done"), STOP))
 
 
 def _id(turn: int, place: int) -> str:

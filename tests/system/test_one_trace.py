@@ -11,21 +11,21 @@ import pytest
 
 from tests.support.prometheus_text import value
 from tests.support.providers.upstream import Upstream
-from tests.support.services.collector import Collector, Told
+from tests.support.services.collector import Collector, ReceivedSpan
 from tests.support.system.programs_traced import environ, script, serving
 
 MESSAGE = {"content": "When does the next LAX-JFK flight leave?"}
 
 
-def _named(spans: Sequence[Told], *services: str) -> list[str]:
+def _named(spans: Sequence[ReceivedSpan], *services: str) -> list[str]:
     return sorted(span.name for span in spans if span.service in services)
 
 
-def _count(spans: Sequence[Told], name: str) -> int:
+def _count(spans: Sequence[ReceivedSpan], name: str) -> int:
     return sum(span.name == name for span in spans)
 
 
-def _one_tree(spans: Sequence[Told]) -> Told:
+def _one_tree(spans: Sequence[ReceivedSpan]) -> ReceivedSpan:
     """The root: all others hang below it, and nothing is missing between."""
     ids = {span.id for span in spans}
     roots = [span for span in spans if span.parent not in ids]
@@ -52,7 +52,7 @@ async def test_a_script_its_server_the_model_and_the_tool_are_one_trace(tmp_path
     _tells_what_was_used_and_not_what_was_written(spans)
 
 
-def _tells_what_was_used_and_not_what_was_written(spans: Sequence[Told]) -> None:
+def _tells_what_was_used_and_not_what_was_written(spans: Sequence[ReceivedSpan]) -> None:
     chat = next(span for span in spans if span.name == "chat demo")
     assert chat.facts["gen_ai.operation.name"] == "chat"
     assert chat.facts["gen_ai.provider.name"] == "demo"

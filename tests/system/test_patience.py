@@ -13,7 +13,7 @@ from antiphon.providers.catalog import Catalog
 from antiphon.settings.settings import Settings
 from antiphon.types.events import TurnEnded
 from antiphon.types.runs import Deadlines, Run
-from tests.support.providers.upstream import HI, OK, TEXT, Scenario, Upstream, said, sse
+from tests.support.providers.upstream import HI, OK, TEXT, Scenario, Upstream, sse, text_chunks
 
 SECONDS = 20.0  # far above what any of these takes, far below what it would without its limit
 LONG, SHORT = 600.0, 0.1
@@ -23,7 +23,7 @@ SILENT = 0.9  # longer than a short limit, and than the slack that a limit has
 @pytest.fixture
 async def upstream() -> AsyncIterator[Upstream]:
     async with Upstream() as upstream:
-        spoken = sse(*said("partial"), done=False)
+        spoken = sse(*text_chunks("partial"), done=False)
         again = Scenario(b"", "", status=503, headers=(("Retry-After", "0.05"),))
         later = Scenario(b"", "", status=429, headers=(("Retry-After", "100"),))
         upstream.scenarios |= {
@@ -117,7 +117,7 @@ async def test_a_model_may_take_longer_to_begin_than_to_go_on(upstream: Upstream
     """Also after a sign of life, which a retry gives: it is not the first chunk."""
     limits = {"chunk_timeout": SHORT, "first_chunk_timeout": LONG}
     asking = asyncio.ensure_future(told(upstream, scenario, limits))
-    await upstream.asked(1 if scenario == "slow" else 2)
+    await upstream.wait_for_request(1 if scenario == "slow" else 2)
     await asyncio.wait({asking}, timeout=SILENT)
     upstream.gate.set()
 

@@ -12,7 +12,7 @@ import pytest
 from antiphon import AsyncClient, Client, ToolSpec
 from antiphon.types.runs import Action
 from tests.support.harness.flows import proxy
-from tests.support.providers.upstream import CALLS, ONE, X1, Scenario, Upstream, called, sse
+from tests.support.providers.upstream import CALLS, ONE, X1, Scenario, Upstream, call_chunk, sse
 
 SILENCE = 3.0  # seconds in which nothing happens; polling would show, however patient
 AT_ONCE = 0.5  # far above what it takes, far below any interval of polling
@@ -38,7 +38,7 @@ async def in_a_thread(url: str, run_id: str, handler: Handler) -> list[Action]:
 async def test_nothing_is_asked_while_nothing_happens_and_then_all_at_once(
     serve: Any, upstream: Upstream, poll: Any
 ) -> None:
-    call = Scenario(sse(called(**ONE, **X1), CALLS), "action_required", calls=('{"x":1}',))
+    call = Scenario(sse(call_chunk(**ONE, **X1), CALLS), "action_required", calls=('{"x":1}',))
     upstream.scenarios["later"] = replace(call, gated=True)
     server = await serve(ANTIPHON_BASE_URL=upstream.url, ANTIPHON_MODEL="quirk:later")
     clock = asyncio.get_running_loop().time
@@ -53,7 +53,7 @@ async def test_nothing_is_asked_while_nothing_happens_and_then_all_at_once(
         thread = await client.create_thread()
         await client.create_message(thread.id, "go")
         run = await client.create_run(thread.id, tools=(TOOL,), background=True)
-        await upstream.asked(1)
+        await upstream.wait_for_request(1)
 
         def plain(line: str) -> None:
             requests.append(line.partition("?")[0].replace(run.id, "{run}"))

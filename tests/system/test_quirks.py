@@ -20,9 +20,9 @@ import pytest
 
 from tests.support.harness import final, plain
 from tests.support.harness.checks import Verdict, judge
-from tests.support.harness.plain import Told
+from tests.support.harness.plain import ServerEvent
 from tests.support.harness.record import Record
-from tests.support.harness.servers import Server, started
+from tests.support.harness.servers import Server, start_server
 from tests.support.providers.upstream import AFTER_TOOLS, SCENARIOS, Scenario, Upstream
 
 AT_ONCE = 8
@@ -62,15 +62,15 @@ CUT_SHORT = {"length", "content_filter", "disconnected", "stalled"}
 class Played:
     """What a scenario came to: as it was streamed, as it is kept, and as it is replayed."""
 
-    told: Sequence[Told]
+    told: Sequence[ServerEvent]
     run: Any
     messages: Sequence[Any]
     actions: Sequence[Any]
-    replay: Sequence[Told]
+    replay: Sequence[ServerEvent]
     ended: Any
 
     @property
-    def heard(self) -> Sequence[Told]:
+    def heard(self) -> Sequence[ServerEvent]:
         """The events of the first turn that count: those before a new beginning are void."""
         again = [each for each in self.told if each.type == "turn.restarted"]
         void = {at for each in again for at in range(each.json["after"] + 1, each.number + 1)}
@@ -106,7 +106,7 @@ async def _play_all(folder: Path, names: Sequence[str]) -> Evening:
     (folder / "antiphon" / "antiphon.toml").write_text(DECLARED)
     async with Upstream() as upstream:
         upstream.gate.set()
-        server = await started(
+        server = await start_server(
             {
                 "XDG_CONFIG_HOME": str(folder),
                 "ANTIPHON_DATABASE": f"sqlite:///{database}",
@@ -124,7 +124,7 @@ async def _play_all(folder: Path, names: Sequence[str]) -> Evening:
             played = dict(await asyncio.gather(*map(play, names)))
             lived = server.alive
         finally:
-            await server.gone()
+            await server.stop_cleanly()
     verdict = judge(Record(), final.load(database))
     histories = {each.body["model"]: each.body["messages"] for each in upstream.requests}
     return Evening(played, lived, server.complaints, upstream.rejected, histories, verdict)
@@ -154,11 +154,11 @@ async def _play(server: Server, name: str) -> Played:
     return Played(told, run, messages, actions, replay, ended)
 
 
-async def _turn(server: Server, asked: Any, *, cancelling: bool) -> list[Told]:
+async def _turn(server: Server, asked: Any, *, cancelling: bool) -> list[ServerEvent]:
     """The turn's events; one without end is cancelled after a few."""
-    told: list[Told] = []
+    told: list[ServerEvent] = []
     async with (
-        plain.asked(server.url, "POST", "/v1/process", asked) as stream,
+        plain.open_request(server.url, "POST", "/v1/process", asked) as stream,
         aclosing(stream.events()) as events,
     ):
         async for each in events:
@@ -169,12 +169,12 @@ async def _turn(server: Server, asked: Any, *, cancelling: bool) -> list[Told]:
     return told
 
 
-async def _replayed(server: Server, run_id: str, upto: int) -> list[Told]:
+async def _replayed(server: Server, run_id: str, upto: int) -> list[ServerEvent]:
     """The events again; a run that waits for outputs may go on, and its stream does not end."""
-    told: list[Told] = []
+    told: list[ServerEvent] = []
     path = f"/v1/runs/{run_id}/events"
     async with (
-        plain.asked(server.url, "GET", path, headers={"Last-Event-ID": "0"}) as stream,
+        plain.open_request(server.url, "GET", path, headers={"Last-Event-ID": "0"}) as stream,
         aclosing(stream.events()) as events,
     ):
         while not told or told[-1].number < upto:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.support.harness import plain
-from tests.support.harness.plain import Told
+from tests.support.harness.plain import ServerEvent
 from tests.support.harness.servers import Server
 
 TOOL = {
@@ -73,16 +73,16 @@ async def test_a_running_run_goes_on_from_wherever_it_was_cut_on_either_server(
     assert all(pieces == whole for pieces in joined)
 
 
-async def _cut_often(servers: list[Server], run_id: str, random: Random) -> list[Told]:
+async def _cut_often(servers: list[Server], run_id: str, random: Random) -> list[ServerEvent]:
     """Everything, in pieces of a few events, each from the other server."""
-    heard: list[Told] = []
+    heard: list[ServerEvent] = []
     turn = 0
     while not heard or heard[-1].type != "turn.ended":
         turn += 1
         last = str(heard[-1].number if heard else 0)
         enough = random.randint(1, 25)
         async with (
-            plain.asked(
+            plain.open_request(
                 servers[turn % 2].url,
                 "GET",
                 f"/v1/runs/{run_id}/events",

@@ -19,8 +19,8 @@ from antiphon.settings.settings import Settings
 from antiphon.stores.cached.store import CachedStore
 from antiphon.stores.sqlite.store import SqliteStore
 from tests.support.harness import plain
-from tests.support.harness.flows import Story, ToldStore, ToldUpstream
-from tests.support.harness.plain import Told
+from tests.support.harness.flows import RecordingStore, RecordingUpstream, Story
+from tests.support.harness.plain import ServerEvent
 
 TOOLS = [{"name": "f", "parameters": {"type": "object"}}]
 MODEL = "quirk:t_normal"  # calls f once, then answers in words
@@ -32,7 +32,7 @@ class World:
 
     def __init__(self, folder: Path) -> None:
         self.story: Story = []
-        self.model = ToldUpstream(self.story)
+        self.model = RecordingUpstream(self.story)
         self.url = ""
         self._folder = folder
         self._stack = AsyncExitStack()
@@ -54,11 +54,11 @@ class World:
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
 
-    async def turn(self, body: Any) -> list[Told]:
+    async def turn(self, body: Any) -> list[ServerEvent]:
         """`/process`, until the server closes; each event is told by its type."""
         self.story.append("client: POST /process")
         heard = []
-        async with plain.asked(self.url, "POST", "/v1/process", body) as stream:
+        async with plain.open_request(self.url, "POST", "/v1/process", body) as stream:
             async for told in stream.events():
                 heard.append(told)
                 if told.type == "tool_call.started":
@@ -77,7 +77,7 @@ class World:
     @asynccontextmanager
     async def _opened(self, settings: Settings) -> AsyncGenerator[Runtime]:
         inner = CachedStore(await SqliteStore.open(self._folder / "antiphon.db"))
-        store, catalog = ToldStore(inner, self.story), Catalog(settings, os.environ)
+        store, catalog = RecordingStore(inner, self.story), Catalog(settings, os.environ)
         runtime = Runtime(settings, store, LocalBus(), catalog)
         runtime.worker.start()
         try:
@@ -178,7 +178,7 @@ async def test_a_server_that_dies_after_step_six_is_not_missed(serve: Any, upstr
     assert told[-1].json["status"] == "completed"
 
 
-def _handed_out(told: list[Told]) -> tuple[str, Any]:
+def _handed_out(told: list[ServerEvent]) -> tuple[str, Any]:
     """The run and the one action of a turn that asked for a tool."""
     (manifest,) = [each.json for each in told if each.type == "action.required"]
     (action,) = manifest["actions"]

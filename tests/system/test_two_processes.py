@@ -21,7 +21,7 @@ import pytest
 
 from tests.support.harness import final, plain
 from tests.support.harness.checks import judge
-from tests.support.harness.plain import Told
+from tests.support.harness.plain import ServerEvent
 from tests.support.harness.record import Record
 from tests.support.harness.servers import Server
 from tests.support.providers.upstream import Upstream
@@ -87,11 +87,11 @@ async def a_pair(serve: Any, folder: Path, **settings: str) -> Pair:
     return Pair(servers, folder / "antiphon.db")
 
 
-async def heard(url: str, run_id: str, at: dict[int, list[float]]) -> list[Told]:
+async def heard(url: str, run_id: str, at: dict[int, list[float]]) -> list[ServerEvent]:
     """The run's events, each with the time at which it came."""
     told = []
     async with (
-        plain.asked(url, "GET", f"/v1/runs/{run_id}/events") as stream,
+        plain.open_request(url, "GET", f"/v1/runs/{run_id}/events") as stream,
         aclosing(stream.events()) as events,
     ):
         async for each in events:
@@ -122,7 +122,7 @@ async def test_a_run_is_stopped_through_the_other_server(
         serve, tmp_path, ANTIPHON_BASE_URL=upstream.url, ANTIPHON_MODEL="quirk:endless"
     )
     run_id = await pair.begin({"message": {"content": "go"}})
-    asked = await upstream.asked(1)
+    asked = await upstream.wait_for_request(1)
     _, other = await pair.driver(run_id)
 
     answer = await plain.ask(other.url, "POST", f"/v1/runs/{run_id}/cancel", {})
@@ -221,7 +221,7 @@ async def test_a_run_goes_on_within_25_seconds_by_the_settings_as_they_are(
 
     await driver.kill()
     began = time.monotonic()
-    async with plain.asked(other.url, "GET", f"/v1/runs/{run_id}/events") as stream:
+    async with plain.open_request(other.url, "GET", f"/v1/runs/{run_id}/events") as stream:
         async for told in stream.events():
             if told.type == "turn.restarted":
                 break
@@ -267,7 +267,7 @@ async def test_both_servers_may_take_the_same_output_and_keep_it_once(
 
 
 async def _first_words(url: str, run_id: str) -> None:
-    async with plain.asked(url, "GET", f"/v1/runs/{run_id}/events") as stream:
+    async with plain.open_request(url, "GET", f"/v1/runs/{run_id}/events") as stream:
         async for told in stream.events():
             if told.type == "text.delta":
                 return

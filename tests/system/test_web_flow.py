@@ -18,9 +18,9 @@ import pytest
 
 from antiphon import Client
 from antiphon.wires.sse import Decoder
-from tests.support.harness.flows import Story, ToldUpstream, proxy
+from tests.support.harness.flows import RecordingUpstream, Story, proxy
 from tests.support.harness.plain import ask
-from tests.support.providers.upstream import CALLS, Scenario, called, sse
+from tests.support.providers.upstream import CALLS, Scenario, call_chunk, sse
 
 ARGUMENTS = '{"departure":"LAX","arrival":"JFK"}'
 EXAMPLE = Path(__file__).parents[2] / "examples" / "web_chat.py"
@@ -171,10 +171,10 @@ def _chat(url: str, story: Story, watched: Callable[[str], None] = lambda _: Non
 
 
 @asynccontextmanager
-async def _model(story: Story) -> AsyncGenerator[ToldUpstream]:
+async def _model(story: Story) -> AsyncGenerator[RecordingUpstream]:
     """A model that asks for the example's tool, then answers in words."""
-    async with ToldUpstream(story) as model:
-        call = called(index=0, id="c1", name="get_flight_times", arguments=ARGUMENTS)
+    async with RecordingUpstream(story) as model:
+        call = call_chunk(index=0, id="c1", name="get_flight_times", arguments=ARGUMENTS)
         model.scenarios["flights"] = Scenario(sse(call, CALLS))
         yield model
 

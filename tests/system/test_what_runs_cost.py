@@ -18,9 +18,9 @@ from tests.support.providers.upstream import (
     X1,
     Scenario,
     Upstream,
-    called,
-    said,
+    call_chunk,
     sse,
+    text_chunks,
 )
 
 PRICES = {"quirk:*": {"input": 2.0, "cached": 0.5, "output": 10.0}}
@@ -35,7 +35,7 @@ THEN = {
     "prompt_tokens_details": {"cached_tokens": 1_000},
 }
 FIRST_COST, THEN_COST = 0.0013, 0.0035  # by PRICES, reckoned by hand
-BROKEN = sse(called(**ONE, arguments='{"x":'), CALLS, {"choices": [], "usage": FIRST})
+BROKEN = sse(call_chunk(**ONE, arguments='{"x":'), CALLS, {"choices": [], "usage": FIRST})
 
 
 @tool
@@ -47,12 +47,14 @@ def f(x: int) -> str:
 @pytest.fixture
 async def upstream() -> AsyncIterator[Upstream]:
     async with Upstream() as upstream:
-        call = sse(called(**ONE, **X1), CALLS, {"choices": [], "usage": FIRST})
+        call = sse(call_chunk(**ONE, **X1), CALLS, {"choices": [], "usage": FIRST})
         upstream.scenarios |= {
             "call": Scenario(call),
             "broken": Scenario(call, first=(Scenario(BROKEN),)),
-            "told": Scenario(sse(*said("hi"), STOP, {"choices": [], "usage": FIRST | {"cost": 7}})),
-            "after_tools": Scenario(sse(*said("1"), STOP, {"choices": [], "usage": THEN})),
+            "told": Scenario(
+                sse(*text_chunks("hi"), STOP, {"choices": [], "usage": FIRST | {"cost": 7}})
+            ),
+            "after_tools": Scenario(sse(*text_chunks("1"), STOP, {"choices": [], "usage": THEN})),
         }
         yield upstream
 

@@ -22,7 +22,7 @@ async def test_a_question_is_answered_by_a_key_or_in_words_or_not(
     async with Model() as model, Chatting(model, *flags, home=tmp_path) as chat:
         await chat.ready()
         chat.say("Paint it.")
-        reply = await model.asked()
+        reply = await model.next_request()
         asked = {"question": "Which colour?", "choices": ["Red", "Blue"]}
         await reply.call("ask_user", asked, id="call_0")
         await reply.end("tool_calls")
@@ -31,7 +31,7 @@ async def test_a_question_is_answered_by_a_key_or_in_words_or_not(
             await asyncio.sleep(0.4)  # the moment after which a key is meant for the box
             chat.press(key)
 
-        assert answer in (await model.asked()).messages[-1]["content"]
+        assert answer in (await model.next_request()).messages[-1]["content"]
 
 
 async def test_a_question_without_choices_is_answered_in_words(tmp_path: Path) -> None:
@@ -39,11 +39,11 @@ async def test_a_question_without_choices_is_answered_in_words(tmp_path: Path) -
     async with Model() as model, Chatting(model, *flags, home=tmp_path) as chat:
         await chat.ready()
         chat.say("Paint it.")
-        reply = await model.asked()
+        reply = await model.next_request()
         await reply.call("ask_user", {"question": "What \x1b[2Jcolour?"}, id="call_0")
         await reply.end("tool_calls")
         await chat.sees("Your answer:")
         chat.say("Red, please")
 
-        assert (await model.asked()).messages[-1]["content"] == "Red, please"
+        assert (await model.next_request()).messages[-1]["content"] == "Red, please"
         assert not chat.foreign

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.terminal.chatting import Chatting
-from tests.support.terminal.consenting import answers, asked_for_all, calls, ran
+from tests.support.terminal.consenting import answers, calls, chat_that_asks, ran
 from tests.support.terminal.mcp_servers import config, raw
 from tests.support.terminal.model import Model, Reply
 
@@ -74,14 +74,14 @@ async def test_calls_that_come_entangled_are_told_apart(tmp_path: Path) -> None:
     async with Model() as model, with_tools(model, tmp_path) as chat:
         await chat.ready()
         chat.say("Go")
-        reply = await model.asked()
+        reply = await model.next_request()
         await fragmented(
             reply,
             ("c1", "add", '{"a": 1, "b": 2}'),
             ("c2", "add", '{"a": 30, "b": 40}'),
             ("c3", "echo", '{"text": "{\\"a\\": 5}"}'),
         )
-        reply = await model.asked()
+        reply = await model.next_request()
         await reply.answer("Done.")
         await chat.sees("Done.")
 
@@ -110,10 +110,10 @@ async def test_a_call_without_arguments_or_with_null_is_a_call(
     async with Model() as model, with_tools(model, tmp_path) as chat:
         await chat.ready()
         chat.say("Go")
-        reply = await model.asked()
+        reply = await model.next_request()
         await reply.call(name, arguments, id="c1")
         await reply.end("tool_calls")
-        reply = await model.asked()
+        reply = await model.next_request()
         await reply.answer("Done.")
         await chat.sees("Done.")
 
@@ -125,10 +125,10 @@ async def test_a_tool_that_is_asked_five_times_alike_runs_five_times(tmp_path: P
         await chat.ready()
         chat.say("Wait until it is ready")
         for number in range(5):
-            reply = await model.asked()
+            reply = await model.next_request()
             await reply.call("echo", {"text": "ready?"}, id=f"c{number}")
             await reply.end("tool_calls")
-        reply = await model.asked()
+        reply = await model.next_request()
         await reply.answer("It is.")
         await chat.sees("It is.")
 
@@ -143,12 +143,12 @@ async def test_two_servers_may_have_tools_of_one_name(tmp_path: Path) -> None:
         await chat.sees("left is there")
         await chat.sees("right is there")
         chat.say("Go")
-        reply = await model.asked()
+        reply = await model.next_request()
         names = [tool["function"]["name"] for tool in reply.body["tools"]]
         await reply.call("left__echo", {"said": "one"}, id="c1", index=0)
         await reply.call("right__echo", {"said": "two"}, id="c2", index=1)
         await reply.end("tool_calls")
-        reply = await model.asked()
+        reply = await model.next_request()
         await reply.answer("Done.")
         await chat.sees("Done.")
 
@@ -159,16 +159,16 @@ async def test_two_servers_may_have_tools_of_one_name(tmp_path: Path) -> None:
 
 
 async def test_after_a_refusal_the_next_call_is_asked_about_and_runs(tmp_path: Path) -> None:
-    async with Model() as model, asked_for_all(tmp_path, model) as chat:
+    async with Model() as model, chat_that_asks(tmp_path, model) as chat:
         await calls(chat, model, {"command": "first"})
         await answers(chat, "n")
-        reply = await model.asked()
+        reply = await model.next_request()
         refused = outputs(reply)
         await reply.call("shell", {"command": "second"}, id="call_again")
         await reply.end("tool_calls")
         await chat.until(lambda: "second" in chat.text)
         await answers(chat, "y")
-        reply = await model.asked()
+        reply = await model.next_request()
         await reply.answer("Done.")
         await chat.sees("Done.")
 
@@ -182,7 +182,7 @@ async def test_ten_presses_of_ctrl_c_at_a_question_run_nothing_and_the_chat_goes
     tmp_path: Path,
 ) -> None:
     sent = "a draft, and sent"
-    async with Model() as model, asked_for_all(tmp_path, model) as chat:
+    async with Model() as model, chat_that_asks(tmp_path, model) as chat:
         await calls(chat, model, {"command": "first"})
         await chat.sees("May the model call")
         chat.type("a draft")
@@ -205,7 +205,7 @@ async def test_a_tool_that_never_answers_is_left_at_once_and_its_server_told(
     async with Model() as model, Chatting(model, *flags, home=tmp_path) as chat:
         await chat.sees("raw is there")
         chat.say("Go")
-        reply = await model.asked()
+        reply = await model.next_request()
         await reply.call("raw__hang", id="c1")
         await reply.end("tool_calls")
         await chat.sees("raw__hang({}) 1 s")
@@ -213,10 +213,10 @@ async def test_a_tool_that_never_answers_is_left_at_once_and_its_server_told(
         chat.press("ctrl-c")
         await chat.sees("[stopped]", 2)
         chat.say("And on.")
-        reply = await model.asked()
+        reply = await model.next_request()
         await reply.call("raw__echo", {"said": "well"}, id="c2")
         await reply.end("tool_calls")
-        reply = await model.asked()
+        reply = await model.next_request()
         await reply.answer("Done.")
         await chat.sees("Done.")
 
@@ -230,10 +230,10 @@ async def test_a_tool_that_never_answers_is_given_up_and_the_run_goes_on(tmp_pat
     async with Model() as model, Chatting(model, *flags, home=tmp_path) as chat:
         await chat.sees("raw is there")
         chat.say("Go")
-        reply = await model.asked()
+        reply = await model.next_request()
         await reply.call("raw__hang", id="c1")
         await reply.end("tool_calls")
-        reply = await model.asked()
+        reply = await model.next_request()
         await reply.answer("So be it.")
         await chat.sees("So be it.")
 

@@ -12,7 +12,7 @@ async def test_a_message_is_answered_as_the_model_speaks(tmp_path: Path) -> None
     async with Model() as model, Chatting(model, home=tmp_path, cold=True) as chat:
         await chat.ready()
         chat.say("Hello")
-        reply = await model.asked()
+        reply = await model.next_request()
         await reply.say("Hi **there**, ")
         await chat.sees("Hi there,")
         await reply.answer("friend.")
@@ -27,7 +27,7 @@ async def test_ctrl_d_leaves_and_the_terminal_is_as_it_was(tmp_path: Path) -> No
         await chat.ready()
         chat.press("ctrl-d")
 
-        assert await chat.ended() == 0
+        assert await chat.wait() == 0
         assert chat.written.rstrip().endswith("\x1b[?25h\x1b[?2004l")
 
 
@@ -35,7 +35,7 @@ async def test_ctrl_c_stops_a_reply_and_keeps_what_was_said(tmp_path: Path) -> N
     async with Model() as model, Chatting(model, home=tmp_path, cold=True) as chat:
         await chat.ready()
         chat.say("Tell me")
-        reply = await model.asked()
+        reply = await model.next_request()
         await reply.say("Once upon a time")
         await chat.sees("Once upon")
         chat.press("ctrl-c")

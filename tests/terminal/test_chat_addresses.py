@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.terminal.chatting import Chatting
 from tests.support.terminal.model import Model
-from tests.support.trust import trusted
+from tests.support.trust import trust_file
 
 WATCH = '''\
 """Writes down every address that this process connects to, and every name that it looks up."""
@@ -33,7 +33,7 @@ async def answered(chat: Chatting, model: Model) -> None:
     """The first message of this chat is answered by this server."""
     await chat.ready()
     chat.say("Hello")
-    reply = await model.asked()
+    reply = await model.next_request()
     await reply.answer("Hi there.")
     await chat.sees("Hi there.")
 
@@ -69,7 +69,7 @@ async def test_a_flag_goes_before_the_environment_and_that_before_the_file(
         (tmp_path / "antiphon.toml").write_text(f'base_url = "{written.url}"\nmodel = "mine"\n')
         environ = {"ANTIPHON_BASE_URL": named.url}
         folders = {f"XDG_{name}_HOME": str(tmp_path / name.lower()) for name in ("DATA", "CONFIG")}
-        trusted(tmp_path / "antiphon.toml", folders)
+        trust_file(tmp_path / "antiphon.toml", folders)
         async with Chatting(flagged, home=tmp_path, environ=environ) as chat:
             await answered(chat, flagged)
         async with Chatting(None, home=tmp_path, environ=environ) as chat:
@@ -90,7 +90,7 @@ async def test_without_a_network_nothing_is_missed(tmp_path: Path) -> None:
         chat.say("/usage")
         chat.say("/context")
         chat.say("And on.")
-        await (await model.asked()).answer("On it is.")
+        await (await model.next_request()).answer("On it is.")
         await chat.sees("On it is.")
         asked = log.read_text().splitlines()
 

@@ -68,7 +68,7 @@ async def said(reply: Reply, text: str) -> None:
 
 async def allowed(model: Model, chat: Chatting) -> Reply:
     """Say yes, as soon as all was shown and a key is heard; keys without a pause answer nothing."""
-    asked = asyncio.create_task(model.asked())
+    asked = asyncio.create_task(model.next_request())
     while not asked.done():
         for key in ("m", "y"):
             chat.press(key)
@@ -91,7 +91,7 @@ async def test_what_a_model_says_moves_nothing(tmp_path: Path) -> None:
     async with Model() as model, Chatting(model, home=tmp_path, columns=100) as chat:
         await chat.ready()
         chat.say("Try.")
-        reply = await model.asked()
+        reply = await model.next_request()
         marks = []
         for number, payload in enumerate(PAYLOADS):
             form = FORMS[number % len(FORMS)]
@@ -111,7 +111,7 @@ async def test_what_a_model_thinks_and_calls_moves_nothing(tmp_path: Path) -> No
     async with Model() as model, Chatting(model, *flags, home=tmp_path, columns=100) as chat:
         await chat.ready()
         chat.say("mark-first")
-        reply = await model.asked()
+        reply = await model.next_request()
         for payload in WELL_FORMED:
             await reply.think(payload)
         for index, name in enumerate(("result", "error", "printed", "unheard")):
@@ -120,7 +120,7 @@ async def test_what_a_model_thinks_and_calls_moves_nothing(tmp_path: Path) -> No
             for piece in pieces(arguments, random.Random(index)):
                 await reply.more(piece, index=index)
         await reply.end("tool_calls")
-        reply = await model.asked()  # one tool was never offered: the reply begins again
+        reply = await model.next_request()  # one tool was never offered: the reply begins again
         await reply.call("result", {"name": "a"}, id="d1", index=0)
         await reply.call("error", {"name": " ".join(WELL_FORMED)}, id="d2", index=1)
         await reply.call("printed", {"name": "a"}, id="d3", index=2)
@@ -142,7 +142,7 @@ async def test_what_a_person_pastes_moves_nothing(tmp_path: Path) -> None:
         chat.paste("mark-first " + " ".join(SENDABLE))
         await chat.sees("mark-first")
         chat.press("enter")
-        reply = await model.asked()
+        reply = await model.next_request()
         await reply.answer("mark-end")
         await chat.sees("mark-end")
 
@@ -156,7 +156,7 @@ async def test_a_thread_that_is_resumed_moves_nothing(tmp_path: Path) -> None:
             await chat.ready()
             chat.paste("title " + " ".join(SENDABLE))
             chat.press("enter")
-            reply = await model.asked()
+            reply = await model.next_request()
             await said(reply, "mark-old\n\n" + "\n\n".join(WELL_FORMED) + "\n\nmark-older\n")
             await reply.end()
             await chat.sees("10 in, 5 out")

@@ -15,7 +15,7 @@ async def test_a_file_that_is_mentioned_goes_along(tmp_path: Path) -> None:
     async with Model() as model, Chatting(model, home=tmp_path) as chat:
         await chat.ready()
         chat.say("Read @notes.txt")
-        reply = await model.asked()
+        reply = await model.next_request()
         await reply.answer("Milk.")
         await chat.sees("with notes.txt (8 bytes)")
 
@@ -30,7 +30,7 @@ async def test_a_file_that_cannot_be_sent_keeps_the_message_in_the_line(tmp_path
         await chat.until(lambda: any(row.startswith("> Read @gone.txt") for row in chat.rows))
         (tmp_path / "gone.txt").write_text("here again")
         chat.press("enter")
-        reply = await model.asked()
+        reply = await model.next_request()
         await reply.answer("So it is.")
 
         assert "here again" in str(reply.messages[-1]["content"])
@@ -46,7 +46,7 @@ async def test_attached_files_go_along_with_the_next_message_and_no_other(tmp_pa
         chat.say('/attach "my notes.txt" more.md')
         await chat.sees("my notes.txt (8 bytes), more.md (9 bytes)")
         chat.say("What is to buy?")
-        reply = await model.asked()
+        reply = await model.next_request()
         await reply.answer("Two things.")
         await chat.sees("Two things.")
         model.will_say("None.")
@@ -84,7 +84,7 @@ async def test_only_pictures_are_taken_for_pictures(tmp_path: Path) -> None:
         chat.say("/image cat.png")
         await chat.sees("cat.png (40 bytes)")
         chat.say("Who is it?")
-        reply = await model.asked()
+        reply = await model.next_request()
         await reply.answer("A cat.")
         kinds = [part["type"] for part in reply.messages[-1]["content"]]
 

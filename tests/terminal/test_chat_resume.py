@@ -11,7 +11,7 @@ from typing import Self
 
 import pytest
 
-from tests.support.harness.servers import Server, started
+from tests.support.harness.servers import Server, start_server
 from tests.support.terminal.chatting import Chatting
 from tests.support.terminal.consenting import deliberately
 from tests.support.terminal.model import Model
@@ -88,7 +88,7 @@ async def test_the_instructions_of_a_thread_hold_again_unless_others_are_named(
         async with Chatting(model, "--resume", *flags, home=tmp_path) as chat:
             await chat.sees(FOOTER)
             chat.say("Which?")
-            reply = await model.asked()
+            reply = await model.next_request()
 
             assert reply.messages[0]["content"] == instructions
 
@@ -118,7 +118,7 @@ async def test_a_thread_that_is_not_there_ends_the_chat_and_is_named(
     tmp_path: Path, model: Model
 ) -> None:
     async with Chatting(model, "--thread", "thread_nowhere", home=tmp_path) as chat:
-        assert await chat.ended() != 0
+        assert await chat.wait() != 0
         await chat.sees("No thread has 'thread_nowhere' in it")
         assert "Traceback" not in chat.text
 
@@ -130,14 +130,14 @@ async def test_a_chat_that_was_killed_amid_an_answer_goes_on_with_all_that_came(
         await chat.ready()
         await told(chat, model, "Hello", "Hi.")
         chat.say("Tell me")
-        reply = await model.asked()
+        reply = await model.next_request()
         await reply.say("Once upon a time\n\nthere was")
         await chat.sees("there was")
         chat.kill()
-        await chat.ended()
+        await chat.wait()
     async with Chatting(model, "--resume", home=tmp_path) as chat:
         await chat.sees("there was")
-        again = await model.asked(LEASE / 2)
+        again = await model.next_request(LEASE / 2)
         await again.answer("In a hole in the ground.")
         await chat.sees("In a hole in the ground.")
         await chat.until(lambda: chat.text.count(FOOTER) == 2)
@@ -156,18 +156,18 @@ async def test_a_tool_that_ran_when_the_chat_was_killed_is_asked_about_and_run_a
     async with Chatting(model, *flags, home=tmp_path) as chat:
         await chat.ready()
         chat.say("Weigh it")
-        reply = await model.asked()
+        reply = await model.next_request()
         await reply.say("I weigh.")
         await reply.call("weigh", {"thing": "A hen"}, id="call-1")
         await reply.end("tool_calls")
         await chat.until((tmp_path / "began").exists)
         chat.kill()
-        await chat.ended()
+        await chat.wait()
     async with Chatting(model, *flags, "--ask", "*", "--resume", home=tmp_path) as chat:
         await chat.sees("Tool calls wait in this thread: weigh")
         await deliberately(chat, "y", "y yes, once")
         await deliberately(chat, "y", "ok 0.0 s")
-        await (await model.asked()).answer("It weighs 3 kg.")
+        await (await model.next_request()).answer("It weighs 3 kg.")
         await chat.sees(FOOTER)
 
         await chat.sees("A hen: 3 kg")
@@ -183,7 +183,7 @@ async def test_tools_that_another_chat_may_be_running_are_left_alone_unless_some
     async with Chatting(model, *flags, home=tmp_path) as one:
         await one.ready()
         one.say("Weigh it")
-        reply = await model.asked()
+        reply = await model.next_request()
         await reply.call("weigh", {"thing": "A hen"}, id="call-1")
         await reply.end("tool_calls")
         await one.until((tmp_path / "began").exists)
@@ -204,7 +204,7 @@ async def test_a_message_into_a_busy_thread_is_refused_and_kept(
         async with Chatting(model, "--resume", home=tmp_path) as other:
             await other.sees(FOOTER)
             one.say("Tell me")
-            reply = await model.asked()
+            reply = await model.next_request()
             await reply.say("Once upon a time")
             await one.sees("Once upon")
             other.say("And me?")
@@ -224,9 +224,9 @@ async def test_a_message_into_a_busy_thread_is_refused_and_kept(
 @pytest.fixture
 async def server(tmp_path: Path, model: Model) -> AsyncIterator[Server]:
     where = {"ANTIPHON_DATABASE": f"sqlite:///{tmp_path}/served.db"}
-    server = await started(where, "--base-url", model.url, "--model", "told")
+    server = await start_server(where, "--base-url", model.url, "--model", "told")
     yield server
-    await server.gone()
+    await server.stop_cleanly()
 
 
 async def test_a_chat_that_was_begun_at_a_server_goes_on_elsewhere(
@@ -261,7 +261,7 @@ async def test_an_answer_is_shown_once_though_the_line_breaks_amid_it(
     ):
         await chat.ready()
         chat.say("Count")
-        reply = await model.asked()
+        reply = await model.next_request()
         await reply.say("one ")
         await chat.sees("one")
         for word in ("two ", "three ", "four "):
@@ -282,11 +282,11 @@ async def test_a_chat_that_was_killed_finds_the_answer_at_the_server(
     async with Chatting(None, "--server", server.url, home=tmp_path) as chat:
         await chat.ready()
         chat.say("Count")
-        reply = await model.asked()
+        reply = await model.next_request()
         await reply.say("one two")
         await chat.sees("one two")
         chat.kill()
-        await chat.ended()
+        await chat.wait()
     await reply.say(" three")
     async with Chatting(None, "--server", server.url, "--resume", home=tmp_path) as chat:
         await chat.sees("one two three")

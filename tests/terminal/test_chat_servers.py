@@ -6,14 +6,14 @@ from pathlib import Path
 
 from tests.support.terminal.chatting import Chatting
 from tests.support.terminal.consenting import deliberately
-from tests.support.terminal.mcp_servers import Gate, config, locked, raw, whole
+from tests.support.terminal.mcp_servers import Gate, config, raw, run_locked_server, whole
 from tests.support.terminal.model import Model
 
 
 async def test_ten_servers_of_which_five_fail_are_each_named_and_the_others_work(
     tmp_path: Path,
 ) -> None:
-    async with locked() as address, Model() as model:
+    async with run_locked_server() as address, Model() as model:
         servers = {f"good{number}": raw() for number in range(5)} | {
             "missing": {"command": "no-such-program"},
             "silent": raw("silent"),
@@ -33,7 +33,7 @@ async def test_ten_servers_of_which_five_fail_are_each_named_and_the_others_work
             await chat.sees("found")  # the end of its stderr
             await chat.sees("antiphon mcp login locked")
             chat.press("enter")
-            reply = await model.asked()
+            reply = await model.next_request()
             await chat.sees("silent is still starting; not waited for.")
             names = {tool["function"]["name"] for tool in reply.body["tools"]}
             await reply.answer("Good.")
@@ -57,10 +57,10 @@ async def test_a_tool_of_a_server_runs_in_the_chat(tmp_path: Path) -> None:
     async with Model() as model, Chatting(model, *flags, home=tmp_path) as chat:
         await chat.sees("raw is there")
         chat.say("Echo this")
-        reply = await model.asked()
+        reply = await model.next_request()
         await reply.call("raw__echo", {"said": "well"}, id="c1")
         await reply.end("tool_calls")
-        reply = await model.asked()
+        reply = await model.next_request()
         await reply.answer("It said so.")
         await chat.sees("It said so.")
 
@@ -74,10 +74,10 @@ async def test_a_server_that_dies_is_told_with_its_last_words_and_started_again(
     async with Model() as model, Chatting(model, *flags, home=tmp_path) as chat:
         await chat.sees("raw is there")
         chat.say("Die")
-        reply = await model.asked()
+        reply = await model.next_request()
         await reply.call("raw__die", id="c1")
         await reply.end("tool_calls")
-        reply = await model.asked()
+        reply = await model.next_request()
         await reply.answer("It died.")
         await chat.sees("The MCP server raw has died")
         await chat.sees("last words")
@@ -91,10 +91,10 @@ async def test_tools_that_a_server_gets_are_announced(tmp_path: Path) -> None:
     async with Model() as model, Chatting(model, *flags, home=tmp_path) as chat:
         await chat.sees("whole is there")
         chat.say("Grow")
-        reply = await model.asked()
+        reply = await model.next_request()
         await reply.call("whole__grow", {"name": "sprout"}, id="c1")
         await reply.end("tool_calls")
-        reply = await model.asked()
+        reply = await model.next_request()
         await reply.answer("It grew.")
 
         await chat.sees("whole has other tools now; new: whole__sprout")
@@ -116,7 +116,7 @@ async def test_a_resource_goes_along_with_a_message(tmp_path: Path) -> None:
     async with Model() as model, Chatting(model, *flags, home=tmp_path) as chat:
         await chat.sees("whole is there")
         chat.say("Sum up @whole:note://all, please")
-        reply = await model.asked()
+        reply = await model.next_request()
         await reply.answer("Many.")
         await chat.sees("with whole:note://all (10 bytes)")
 
@@ -206,7 +206,7 @@ async def test_resources_are_listed_shown_and_attached(tmp_path: Path) -> None:
         chat.say("/attach whole:note://8")
         await chat.sees("Goes along with the next message: whole:note://8 (6 bytes)")
         chat.say("What is it?")
-        reply = await model.asked()
+        reply = await model.next_request()
         await reply.answer("A note.")
         await chat.sees("A note.")
         model.will_say("Nothing.")
@@ -230,7 +230,7 @@ async def test_a_prompt_of_a_server_is_a_command_that_asks_for_what_is_missing(
         chat.press("enter")
         await chat.sees("It cannot be empty")
         chat.say("Rome")
-        reply = await model.asked()
+        reply = await model.next_request()
         await reply.answer("Old.")
         await chat.sees("> Tell me of Rome, warm.")
 
@@ -260,7 +260,7 @@ async def test_stop_with_a_number_cancels_one_call_and_the_run_goes_on(tmp_path:
         chat.say("/stop")
         await chat.sees("Nothing runs.")
         chat.say("Go")
-        reply = await model.asked()
+        reply = await model.next_request()
         await reply.call("raw__hang", id="c1")
         await reply.call("raw__echo", {"said": "well"}, id="c2", index=1)
         await reply.end("tool_calls")
@@ -268,7 +268,7 @@ async def test_stop_with_a_number_cancels_one_call_and_the_run_goes_on(tmp_path:
         chat.say("/stop 7")
         await chat.sees("No such call runs")
         chat.say("/stop 1")
-        reply = await model.asked()
+        reply = await model.next_request()
         await reply.answer("One of two.")
         await chat.sees("One of two.")
 
@@ -281,7 +281,7 @@ async def test_stop_alone_stops_the_answer(tmp_path: Path) -> None:
     async with Model() as model, Chatting(model, home=tmp_path) as chat:
         await chat.ready()
         chat.say("Go")
-        reply = await model.asked()
+        reply = await model.next_request()
         await reply.say("On and on")
         await chat.sees("On and on")
         chat.say("/stop")
@@ -299,18 +299,18 @@ async def test_a_call_that_was_left_waits_for_its_server_when_its_chat_is_resume
         async with Chatting(model, *flags, home=tmp_path, rows=50) as chat:
             await chat.sees("far is there")
             chat.say("Echo.")
-            reply = await model.asked()
+            reply = await model.next_request()
             await reply.call("far__echo", {"x": 1}, id="c1")
             await reply.end("tool_calls")
             await chat.sees("yes, once")
             chat.kill()
-        gate.shut()
+        gate.close()
         async with Chatting(model, *flags, "--resume", home=tmp_path, rows=50) as chat:
             await deliberately(chat, "y", "waits for the MCP server far to start")
             await gate.let_through()
             await chat.sees("yes, once")
             await deliberately(chat, "y", "ok 0.")
-            reply = await model.asked()
+            reply = await model.next_request()
             assert '"x"' in str(reply.messages[-1]["content"])
             await reply.answer("Echoed.")
             await chat.sees("Echoed.")

@@ -220,7 +220,7 @@ async def test_another_answer_is_asked_for(chat: Chatting, model: Model) -> None
 
 async def test_an_answer_that_was_cut_goes_on(chat: Chatting, model: Model) -> None:
     chat.say("Count")
-    reply = await model.asked()
+    reply = await model.next_request()
     await reply.say("One, two, ")
     await chat.sees("One, two")
     chat.press("ctrl-c")

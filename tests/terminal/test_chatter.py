@@ -51,10 +51,10 @@ async def test_a_server_that_floods_is_heard_twenty_times_and_then_counted(
     async with Model() as model, Chatting(model, *flags, home=tmp_path, rows=40) as chat:
         await chat.sees("tap is there")
         chat.say("Pour")
-        reply = await model.asked()
+        reply = await model.next_request()
         await reply.call("tap__pour", id="c1")
         await reply.end("tool_calls")
-        reply = await model.asked()
+        reply = await model.next_request()
         await reply.answer("It is poured.")
         await chat.sees("tap says a lot: 980 lines were left out.")
 

@@ -48,7 +48,7 @@ async def test_a_command_an_address_and_code_have_no_breaks_that_nobody_wrote(
     async with Model() as model, Window(model, home=tmp_path) as chat:
         await chat.sees("/help")
         chat.say("How?")
-        reply = await model.asked()
+        reply = await model.next_request()
         for at in range(0, len(ANSWER), 11):
             await reply.say(ANSWER[at : at + 11])
         await reply.end()
@@ -74,7 +74,7 @@ async def test_letters_of_every_width_stand_where_they_belong(tmp_path: Path) ->
     async with Model() as model, Chatting(model, home=tmp_path, columns=60) as chat:
         await chat.ready()
         chat.say("漢字 שלום é")
-        reply = await model.asked()
+        reply = await model.next_request()
         for line in said:
             for letter in f"{line}\n\n":
                 await reply.say(letter)

@@ -62,7 +62,7 @@ class Telling:
         self.chat.press("ctrl-c")
 
     async def asked(self) -> Reply:
-        reply = await self.model.asked()
+        reply = await self.model.next_request()
         roles = [message["role"] for message in reply.messages]
         self.note(f"model: asked, {' '.join(roles)}")
         return reply

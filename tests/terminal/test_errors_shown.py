@@ -43,7 +43,7 @@ async def chat(tmp_path: Path, model: Model) -> AsyncIterator[Chatting]:
 
 async def asked(chat: Chatting, model: Model, text: str) -> Reply:
     chat.say(text)
-    return await model.asked()
+    return await model.next_request()
 
 
 async def told_next(chat: Chatting, model: Model) -> list[dict[str, Any]]:
@@ -122,7 +122,7 @@ async def test_arguments_that_are_cut_off_run_nothing_and_this_is_said(
     reply = await asked(chat, model, "Note it")
     await reply.call("note", '{"text": "half a', id="c1")
     await reply.end("tool_calls")
-    again = await model.asked()
+    again = await model.next_request()
     await chat.sees("invalid_tool_call")
     await again.answer("Never mind.")
     await chat.sees("Never mind.")

@@ -67,7 +67,7 @@ async def called(chat: Chatting, model: Model, tool: str = "desk__ask") -> Reply
     """Have the model call the tool that asks."""
     await chat.sees(f"{tool.split('__', maxsplit=1)[0]} is there")
     chat.say("Go.")
-    reply = await model.asked()
+    reply = await model.next_request()
     await reply.call(tool, {}, id="call_0")
     await reply.end("tool_calls")
     return reply
@@ -81,7 +81,7 @@ async def press(chat: Chatting, key: str) -> None:
 
 async def told(model: Model) -> str:
     """What the model was told of the call."""
-    return str((await model.asked()).messages[-1]["content"])
+    return str((await model.next_request()).messages[-1]["content"])
 
 
 PERSON = form(
@@ -215,7 +215,7 @@ async def test_a_program_that_is_ended_while_a_form_is_open_ends(tmp_path: Path)
         await chat.sees("1 of 6")
         chat.kill(signal.SIGTERM)
 
-        assert await chat.ended() == 128 + signal.SIGTERM
+        assert await chat.wait() == 128 + signal.SIGTERM
 
 
 async def test_a_server_has_an_answer_of_the_model_once_the_person_has_seen_what_it_asks(
@@ -228,10 +228,10 @@ async def test_a_server_has_an_answer_of_the_model_once_the_person_has_seen_what
         await chat.sees("user: a word?")
         assert model.waiting == 0
         await press(chat, "y")
-        sampled = await model.asked()
+        sampled = await model.next_request()
         assert sampled.messages[-1]["content"] == "a word?"
         await sampled.answer("Peace.")
-        reply = await model.asked()
+        reply = await model.next_request()
         assert "Peace." in str(reply.messages[-1]["content"])
         await reply.answer("It thought.")
         await chat.sees("It thought.")

@@ -77,14 +77,14 @@ async def allow_for_good(home: Path, model: Model, note: Path) -> None:
 
 async def read(model: Model, file: Path) -> None:
     """The model asks for this file."""
-    reply = await model.asked()
+    reply = await model.next_request()
     await reply.call("files__read", {"path": str(file)}, id="call_1")
     await reply.end("tool_calls")
 
 
 async def done(model: Model) -> list[str]:
     """The model ends its turn; returns what it was told of its calls."""
-    reply = await model.asked()
+    reply = await model.next_request()
     await reply.answer("I have read it.")
     return [str(each["content"]) for each in reply.messages if each["role"] == "tool"]
 
@@ -160,7 +160,7 @@ async def test_a_chat_shows_the_folders_file_and_goes_on_without_it(tmp_path: Pa
             chat.say("y")  # no whole word, so it is a no
             await chat.ready()
             chat.say("Hello")
-            await (await model.asked()).answer("Hi there.")
+            await (await model.next_request()).answer("Hi there.")
             await chat.sees("Hi there.")
 
             assert await chat.leave() == 0
@@ -182,7 +182,7 @@ async def test_a_chat_takes_a_folders_file_that_a_person_trusts_and_asks_once(
                 await chat.ready()
                 assert (TRUST in chat.text) is asks
                 chat.say("Hello")
-                await (await stranger.asked()).answer("Hi there.")
+                await (await stranger.next_request()).answer("Hi there.")
                 await chat.sees("Hi there.")
         assert not model.requests
 
@@ -197,7 +197,7 @@ async def test_what_was_typed_before_the_question_does_not_answer_it(tmp_path: P
             chat.say("no")
             await chat.ready()
             chat.say("Hello")
-            await (await model.asked()).answer("Hi there.")
+            await (await model.next_request()).answer("Hi there.")
             await chat.sees("Hi there.")
         assert stranger.requests == []
 
@@ -212,10 +212,10 @@ async def test_a_file_that_changes_after_it_was_shown_is_not_what_counts(tmp_pat
             chat.say("yes")
             await chat.ready()
             chat.say("Hello")
-            await (await model.asked()).answer("Hi there.")
+            await (await model.next_request()).answer("Hi there.")
             await chat.sees("Hi there.")
         async with Chatting(None, home=tmp_path, columns=120) as chat:
             await chat.sees(TRUST)
             chat.press("ctrl-c")
-            assert await asyncio.wait_for(chat.ended(), 60) == 130
+            assert await asyncio.wait_for(chat.wait(), 60) == 130
         assert stranger.requests == []

@@ -41,7 +41,7 @@ class Scene:
 
     async def ask(self, text: str) -> Reply:
         self.chat.say(text)
-        return await self.model.asked()
+        return await self.model.next_request()
 
     async def stop(self) -> None:
         """Press Ctrl+C, and wait until the chat says so and nothing is going on."""
@@ -174,6 +174,6 @@ async def test_who_goes_on_pressing_stops_the_reply_alone_and_keeps_the_line(
             await asyncio.sleep(0.12)  # as fast as a person presses: longer than one press in all
         await chat.sees("[stopped]")
         chat.press("enter")
-        reply = await model.asked()
+        reply = await model.next_request()
 
         assert reply.messages[-1]["content"] == "a draft"

@@ -151,7 +151,7 @@ async def test_tab_completes_commands_paths_resources_and_arguments(tmp_path: Pa
         chat.press("tab")
         await chat.sees('> @"my notes/milk.txt"')
         chat.press("enter")
-        reply = await model.asked()
+        reply = await model.next_request()
         await reply.answer("Milk.")
 
         assert "buy milk" in str(reply.messages[-1]["content"])
@@ -180,7 +180,7 @@ async def test_what_is_said_while_busy_waits_and_up_takes_it_back(tmp_path: Path
     async with Model() as model, Chatting(model, home=tmp_path) as chat:
         await chat.ready()
         chat.say("first")
-        reply = await model.asked()
+        reply = await model.next_request()
         await reply.say("On")
         await chat.sees("On")
         chat.say("second")
@@ -191,7 +191,7 @@ async def test_what_is_said_while_busy_waits_and_up_takes_it_back(tmp_path: Path
         await chat.until(lambda: "next: third" not in chat.text and "> third" in chat.text)
         chat.press("ctrl-c")
         await chat.sees("[stopped]")
-        reply = await model.asked()
+        reply = await model.next_request()
         await reply.answer("Done.")
         await chat.sees("Done.")
         await chat.until(lambda: chat.text.rstrip().split("\n")[-2] == "> third")
@@ -282,7 +282,7 @@ async def test_keys_are_seen_soon_while_a_reply_streams(tmp_path: Path) -> None:
     async with Model() as model, Chatting(model, home=tmp_path) as chat:
         await chat.ready()
         chat.say("Talk")
-        reply = await model.asked()
+        reply = await model.next_request()
         talking = asyncio.create_task(_talk(reply))
         await chat.sees("word 20")
         # Three times, for the machine may be busy with other things for a while.

@@ -52,7 +52,7 @@ async def test_an_answer_of_500_lines_goes_by_while_a_person_types(tmp_path: Pat
         await chat.ready()
         eye = Eye(chat)
         chat.say("Tell me everything.")
-        reply = await model.asked()
+        reply = await model.next_request()
         lines = numbered(500)
         for at, letter in enumerate(DRAFT):
             for line in lines[at * 20 : (at + 1) * 20]:
@@ -72,7 +72,7 @@ async def test_what_is_finished_is_never_written_again(tmp_path: Path) -> None:
     async with Model() as model, Chatting(model, home=tmp_path) as chat:
         await chat.ready()
         chat.say("Tell me everything.")
-        await say_all(await model.asked(), numbered(100))
+        await say_all(await model.next_request(), numbered(100))
         await chat.sees("10 in, 5 out")
         before = len(chat.written)
         for end in range(1, len(DRAFT) + 1):
@@ -88,7 +88,7 @@ async def test_an_answer_of_64_000_tokens_is_all_there(tmp_path: Path) -> None:
     async with Model() as model, Chatting(model, home=tmp_path) as chat:
         await chat.ready()
         chat.say("Tell me everything.")
-        await say_all(await model.asked(), lines)
+        await say_all(await model.next_request(), lines)
         await chat.until(lambda: "10 in, 5 out" in "\n".join(chat.emulator.screen.display), 300)
 
         assert numbers(chat.text) == list(range(len(lines)))

@@ -26,7 +26,7 @@ async def answered(chat: Chatting, model: Model) -> None:
     """A conversation that shows most of what there is to be seen."""
     await chat.ready()
     chat.say("Hello")
-    reply = await model.asked()
+    reply = await model.next_request()
     await reply.think("Well.")
     await reply.answer(ANSWER)
     await chat.sees("10 in, 5 out")
@@ -151,7 +151,7 @@ async def test_the_line_is_edited_with_the_keys_of_vi(tmp_path: Path) -> None:
         chat.type("0dwA there")
         await chat.sees("> world there")
         chat.press("enter")
-        reply = await model.asked()
+        reply = await model.next_request()
 
         assert reply.messages[-1]["content"] == "world there"
 
@@ -205,10 +205,10 @@ async def test_what_is_logged_is_a_line_of_the_chat_if_wanted(
     async with Model() as model, Chatting(model, *flags, home=tmp_path) as chat:
         await chat.ready()
         chat.say("Hello")
-        reply = await model.asked()
+        reply = await model.next_request()
         await reply.call("unheard", '{"of": ', id="c1")
         await reply.end("tool_calls")
-        await (await model.asked()).answer("Well then.")
+        await (await model.next_request()).answer("Well then.")
         await chat.sees("Well then.")
 
         assert ("antiphon.runtime.turn_runner: a broken tool call" in chat.text) == bool(flags)

@@ -44,7 +44,7 @@ async def thought(model: Model, chat: Chatting) -> None:
     """A reply has come, and what was thought before it is folded."""
     await chat.ready()
     chat.say("Why?")
-    reply = await model.asked()
+    reply = await model.next_request()
     await reply.think("First this.\n\nThen that.")
     await reply.answer("Because.")
     await chat.sees("10 in, 5 out")
@@ -77,10 +77,10 @@ async def test_ctrl_o_opens_the_whole_output_of_a_tool_and_nothing_in_it_acts(
     async with Model() as model, Chatting(model, *flags, home=tmp_path, environ=environ) as chat:
         await chat.ready()
         chat.say("Lines!")
-        reply = await model.asked()
+        reply = await model.next_request()
         await reply.call("lines", {"count": 30}, id="c1")
         await reply.end("tool_calls")
-        await (await model.asked()).answer("Done.")
+        await (await model.next_request()).answer("Done.")
         await chat.sees("20 in, 10 out")
         chat.press("ctrl-o")
         await chat.sees("line 29")
@@ -94,7 +94,7 @@ async def test_ctrl_c_in_the_pager_is_the_pagers(tmp_path: Path, environ: dict[s
     async with Model() as model, Chatting(model, home=tmp_path, environ=environ) as chat:
         await thought(model, chat)
         chat.say("More?")
-        reply = await model.asked()
+        reply = await model.next_request()
         await reply.say("It goes ")
         await chat.sees("It goes")
         chat.press("ctrl-o")
@@ -143,7 +143,7 @@ async def test_where_nothing_is_drawn_it_is_printed(tmp_path: Path) -> None:
     async with Model() as model, Chatting(model, "--plain", home=tmp_path) as chat:
         await chat.sees("You:")
         chat.say("Why?")
-        reply = await model.asked()
+        reply = await model.next_request()
         await reply.think("First this.\n\nThen that.")
         await reply.answer("Because.")
         await chat.sees("10 in, 5 out")
@@ -159,7 +159,7 @@ async def test_reasoning_of_a_thread_that_is_gone_on_with_is_listed_and_opened(
     async with Model() as model, Chatting(model, home=tmp_path, environ=environ) as chat:
         await thought(model, chat)
         chat.say("/quit")
-        await chat.ended()
+        await chat.wait()
     async with Model() as model, Chatting(model, "-r", home=tmp_path, environ=environ) as chat:
         await chat.sees("Because.")
         chat.say("/reasoning")

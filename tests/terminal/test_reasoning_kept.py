@@ -17,7 +17,7 @@ async def test_a_thought_is_one_line_and_its_tokens_are_counted_once(tmp_path: P
     async with Model() as model, Chatting(model, home=tmp_path) as chat:
         await chat.ready()
         chat.say("Think")
-        reply = await model.asked()
+        reply = await model.next_request()
         for piece in pieces:
             await reply.think(piece)
         await chat.sees("step 199")
@@ -37,13 +37,13 @@ async def test_the_next_request_holds_no_more_than_was_received(tmp_path: Path) 
     async with Model() as model, Chatting(model, home=tmp_path) as chat:
         await chat.ready()
         chat.say("Think")
-        reply = await model.asked()
+        reply = await model.next_request()
         for at in range(0, len(thought), 40):
             await reply.think(thought[at : at + 40])
         await reply.answer("So it is.")
         await chat.sees(FOOTER)
         chat.say("And on.")
-        reply = await model.asked()
+        reply = await model.next_request()
         await reply.answer("Yes.")
         await chat.until(lambda: chat.text.count(FOOTER) == 2)
         sent = json.dumps(reply.body)
@@ -58,7 +58,7 @@ async def test_the_whole_thought_is_kept_and_opened_as_it_came(tmp_path: Path) -
         async with Chatting(model, home=tmp_path) as chat:
             await chat.ready()
             chat.say("Think")
-            reply = await model.asked()
+            reply = await model.next_request()
             for letter in thought:
                 await reply.think(letter)
             await reply.answer("So it is.")

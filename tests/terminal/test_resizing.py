@@ -30,7 +30,7 @@ async def test_ten_resizes_amid_an_answer_lose_and_repeat_nothing(tmp_path: Path
     async with Model() as model, Window(model, home=tmp_path) as chat:
         await chat.sees("/help")
         chat.say("Tell me everything.")
-        reply = await model.asked()
+        reply = await model.next_request()
         chat.type("draft")
         number = 0
         for columns, rows in SIZES:

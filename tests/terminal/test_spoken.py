@@ -26,7 +26,7 @@ from antiphon.terminal.painters import Frame, InputRows
 from antiphon.terminal.streaming_context import StreamingContext
 from antiphon.terminal.themes import BARE, Ink
 from tests.support.terminal.chatting import Chatting
-from tests.support.terminal.consenting import deliberate, paused
+from tests.support.terminal.consenting import deliberate, pause
 from tests.support.terminal.model import Model
 
 TOOL = '''
@@ -70,7 +70,7 @@ async def test_a_message_is_answered_in_lines_alone(tmp_path: Path, how: str) ->
     ):
         await chat.sees("You:")
         chat.say("Hello")
-        reply = await model.asked()
+        reply = await model.next_request()
         await reply.answer("Hi **there**.")
         await chat.until(lambda: chat.text.count("You:") == 2)
 
@@ -86,7 +86,7 @@ async def test_a_screen_reader_hears_each_change_once_and_no_styles(tmp_path: Pa
     async with Model() as model, Chatting(model, "--screen-reader", home=tmp_path) as chat:
         await chat.sees("You:")
         chat.say("Hello")
-        reply = await model.asked()
+        reply = await model.next_request()
         await chat.sees("Waiting.")
         await reply.think("Well.")
         await chat.sees("The model thinks.")
@@ -241,7 +241,7 @@ async def test_a_paste_with_a_line_that_would_be_an_answer_answers_nothing(paste
         await deliberate()
         person.begin(f"{pasted}\n")
         await person.shows(pasted.replace("\n", "\r\n"))
-        await paused()
+        await pause()
         assert not asking.done()
         await person.type("")
 
@@ -255,7 +255,7 @@ async def test_an_answer_is_taken_in_a_line_alone_after_a_paste(tmp_path: Path) 
         await deliberate()
         person.begin("y\nof all\n")
         await person.shows("of all\r\n")
-        await paused()
+        await pause()
         await person.type("1")
 
         assert await asking == "y"
@@ -269,7 +269,7 @@ async def test_a_backslash_goes_on_in_the_next_line(tmp_path: Path) -> None:
         chat.say("One\\")
         await chat.sees("Next line:")
         chat.say("two")
-        reply = await model.asked()
+        reply = await model.next_request()
 
         assert reply.messages[-1]["content"] == "One\ntwo"
 
@@ -278,7 +278,7 @@ async def test_ctrl_c_stops_a_reply_and_twice_at_the_prompt_leaves(tmp_path: Pat
     async with Model() as model, Chatting(model, "--screen-reader", home=tmp_path) as chat:
         await chat.sees("You:")
         chat.say("Tell me")
-        reply = await model.asked()
+        reply = await model.next_request()
         await reply.say("Once upon a time.\n\nAnd")
         await chat.sees("Once upon")
         chat.press("ctrl-c")
@@ -288,7 +288,7 @@ async def test_ctrl_c_stops_a_reply_and_twice_at_the_prompt_leaves(tmp_path: Pat
         await chat.sees("again leaves")
         chat.press("ctrl-c")
 
-        assert await chat.ended() == 0
+        assert await chat.wait() == 0
 
 
 async def test_ctrl_d_leaves(tmp_path: Path) -> None:
@@ -296,7 +296,7 @@ async def test_ctrl_d_leaves(tmp_path: Path) -> None:
         await chat.sees("You:")
         chat.press("ctrl-d")
 
-        assert await chat.ended() == 0
+        assert await chat.wait() == 0
 
 
 @pytest.mark.parametrize(
@@ -311,7 +311,7 @@ async def test_a_question_is_answered_by_a_number_and_enter_alone_is_no(
     async with Model() as model, Chatting(model, *flags, home=tmp_path) as chat:
         await chat.sees("You:")
         chat.say("Erase it")
-        reply = await model.asked()
+        reply = await model.next_request()
         await reply.call("erase", {"name": "all"}, id="c1")
         await reply.end("tool_calls")
         await chat.sees("or Enter for 0:")
@@ -347,10 +347,10 @@ async def test_through_a_pipe_nobody_agrees_to_a_tool(tmp_path: Path) -> None:
     async with Model() as model:
         flags = ("--tools", "erasing.py", "--ask", "erase")
         chatting = asyncio.create_task(piped("erase\n", model, *flags, home=tmp_path))
-        reply = await model.asked()
+        reply = await model.next_request()
         await reply.call("erase", {"name": "all"}, id="c1")
         await reply.end("tool_calls")
-        reply = await model.asked()
+        reply = await model.next_request()
         await reply.answer("Not then.")
         out, code = await chatting
 
@@ -384,12 +384,12 @@ async def test_a_signal_to_end_ends_the_chat_in_order(
     async with Model() as model, Chatting(model, *flags, home=tmp_path) as chat:
         await chat.sees("/help")
         chat.say("Tell me")
-        reply = await model.asked()
+        reply = await model.next_request()
         await reply.say("Once upon a time.\n\nAnd")
         await chat.sees("Once upon")
         chat.kill(number)
 
-        assert await chat.ended() == code
+        assert await chat.wait() == code
         assert flags or chat.written.rstrip().endswith("\x1b[?25h\x1b[?2004l")
 
 
@@ -400,12 +400,12 @@ async def test_a_window_that_is_closed_ends_the_chat_and_its_run(
     async with Model() as model, Chatting(model, *flags, home=tmp_path) as chat:
         await chat.sees("/help")
         chat.say("Tell me")
-        reply = await model.asked()
+        reply = await model.next_request()
         await reply.say("Once upon a time.\n\nAnd")
         await chat.sees("Once upon")
         chat.hang_up()
 
-        assert await chat.ended() == 129
+        assert await chat.wait() == 129
         assert reply.closed.is_set()
 
 
@@ -422,7 +422,7 @@ async def test_a_reader_who_has_seen_enough_ends_the_chat(tmp_path: Path) -> Non
         assert process.stdin
         assert process.stdout
         process.stdin.write(b"hi\n")
-        reply = await model.asked()
+        reply = await model.next_request()
         await reply.say("One.\n\nTwo")
         assert await process.stdout.readline() == b"You: hi\n"
         process._transport.get_pipe_transport(1).close()  # type: ignore[attr-defined]
@@ -441,10 +441,10 @@ async def test_what_a_tool_prints_is_a_line_above(tmp_path: Path) -> None:
     ):
         await chat.ready()
         chat.say("Erase it")
-        reply = await model.asked()
+        reply = await model.next_request()
         await reply.call("erase", {"name": "all"}, id="c1")
         await reply.end("tool_calls")
-        await (await model.asked()).answer("Done.")
+        await (await model.next_request()).answer("Done.")
         await chat.sees("Done.")
         await chat.leave()
 

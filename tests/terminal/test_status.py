@@ -83,7 +83,7 @@ async def test_it_tells_model_thread_and_how_full_the_window_is(tmp_path: Path) 
     async with Model() as model, Chatting(model, home=tmp_path, environ=environ) as chat:
         await chat.ready()
         chat.say("What are tides?")
-        await (await model.asked()).answer("Water.", usage=(115, 5))
+        await (await model.next_request()).answer("Water.", usage=(115, 5))
         await chat.until(lambda: chat.rows[-1] == "told · What are tides? · 12% of 1k · /help")
 
 
@@ -91,7 +91,7 @@ async def test_messages_that_wait_are_counted(tmp_path: Path) -> None:
     async with Model() as model, Chatting(model, home=tmp_path) as chat:
         await chat.ready()
         chat.say("One")
-        reply = await model.asked()
+        reply = await model.next_request()
         chat.say("Two")
         chat.say("Three")
         await chat.sees("2 queued")
@@ -107,7 +107,7 @@ async def test_a_new_thread_is_not_as_full_as_the_one_before(tmp_path: Path) -> 
     async with Model() as model, Chatting(model, home=tmp_path, environ=environ) as chat:
         await chat.ready()
         chat.say("What are tides?")
-        await (await model.asked()).answer("Water.", usage=(115, 5))
+        await (await model.next_request()).answer("Water.", usage=(115, 5))
         await chat.sees("12% of 1k")
         chat.say("/new")
         await chat.sees("A new thread begins with your next message.")

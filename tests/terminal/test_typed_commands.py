@@ -20,7 +20,7 @@ async def test_a_slip_is_answered_by_the_nearest_command_and_sent_to_nobody(
         chat.say("/modle")
         await chat.sees("There is no command /modle")
         chat.say("Hello")
-        reply = await model.asked()
+        reply = await model.next_request()
         await reply.answer("Hi.")
         await chat.sees("Hi.")
 
@@ -40,7 +40,7 @@ async def test_a_path_or_two_slashes_begin_a_message(tmp_path: Path, typed: str,
     async with Model() as model, Chatting(model, home=tmp_path) as chat:
         await chat.ready()
         chat.say(typed)
-        reply = await model.asked()
+        reply = await model.next_request()
         await reply.answer("So it is.")
         await chat.sees("So it is.")
 

@@ -13,8 +13,8 @@ import pytest
 from antiphon.api.operations import NewMessage
 from tests.support.client.either_transport import waiting_run
 from tests.support.web.every_route import routes
-from tests.support.web.named import called, id_of, many_may_come
-from tests.support.web.visiting import PASSWORD, Browser, Chat, opened
+from tests.support.web.named import browser_of, id_of, many_may_come
+from tests.support.web.visiting import PASSWORD, Browser, Chat, open_chat
 
 ASK = NewMessage("When does the next LAX-JFK flight leave? canary-51")
 ADMIN = "/api/admin"
@@ -29,7 +29,7 @@ async def chat() -> AsyncIterator[Chat]:
 @pytest.fixture
 async def ann(chat: Chat) -> Browser:
     """The browser of an admin."""
-    browser = await called(chat, "Ann")
+    browser = await browser_of(chat, "Ann")
     await chat.site.client.update_person(await id_of(browser), role="admin")
     await _until_admin(browser)
     return browser
@@ -37,7 +37,7 @@ async def ann(chat: Chat) -> Browser:
 
 @pytest.fixture
 async def ben(chat: Chat) -> Browser:
-    return await called(chat, "Ben")
+    return await browser_of(chat, "Ben")
 
 
 async def _until_admin(browser: Browser) -> None:
@@ -81,7 +81,7 @@ async def test_nothing_is_changed_without_the_token_of_the_page(ann: Browser, ch
 
 
 async def test_who_is_made_an_ordinary_user_administers_no_more(chat: Chat, ann: Browser) -> None:
-    cem = await called(chat, "Cem")
+    cem = await browser_of(chat, "Cem")
     person = await id_of(cem)
     await ann.open("PATCH", f"{ADMIN}/people/{person}", {"role": "admin"})
     await _until_admin(cem)
@@ -94,7 +94,7 @@ async def test_who_is_made_an_ordinary_user_administers_no_more(chat: Chat, ann:
 
 
 async def test_where_nobody_logs_in_who_is_at_the_machine_administers() -> None:
-    async with opened() as chat:
+    async with open_chat() as chat:
         browser = await chat.browser().arrive()
 
         assert await told(browser, "people") == []
@@ -253,7 +253,7 @@ async def test_assistants_that_anybody_shares_are_listed(ann: Browser, ben: Brow
 
 
 async def test_a_new_password_of_an_admins_making_is_the_one_that_lets_in() -> None:
-    async with opened(login="password") as chat:
+    async with open_chat(login="password") as chat:
         await chat.person("Ann", role="admin")
         eve = await chat.person("Eve", password=None)
         ann = await chat.browser().log_in("Ann")

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.support.web.visiting import HERE, Browser, Chat, opened
+from tests.support.web.visiting import HERE, Browser, Chat, open_chat
 
 DIES_WITHIN = 5.0
 LONG = {"content": "Tell me a long story."}
@@ -15,7 +15,7 @@ LONG = {"content": "Tell me a long story."}
 
 @pytest.fixture
 async def chat() -> AsyncIterator[Chat]:
-    async with opened(
+    async with open_chat(
         login="proxy", trusted_proxies=(HERE,), demo_delay=0.5, shutdown_timeout=0.1
     ) as chat:
         yield chat
@@ -26,7 +26,7 @@ async def person(chat: Chat, name: str) -> Browser:
 
 
 async def test_where_all_places_are_taken_nothing_is_begun_and_pages_are_answered() -> None:
-    async with opened(web_streams=2, demo_delay=0.5, shutdown_timeout=0.1) as chat:
+    async with open_chat(web_streams=2, demo_delay=0.5, shutdown_timeout=0.1) as chat:
         browser = await chat.browser().arrive()
         streams = [await browser.post("/api/messages/process", LONG) for _ in range(2)]
 

@@ -11,8 +11,8 @@ from werkzeug.test import TestResponse
 from antiphon.types.messages import Tool, ToolSpec
 from antiphon.web.assistants import AssistantView, select_tools
 from antiphon.web.tools import Toolset
-from tests.support.web.named import called, many_may_come
-from tests.support.web.visiting import Browser, Chat, opened
+from tests.support.web.named import browser_of, many_may_come
+from tests.support.web.visiting import Browser, Chat, open_chat
 
 PIRATE = {
     "name": "Pirate",
@@ -27,7 +27,7 @@ PIRATE = {
 @pytest.fixture
 async def own() -> AsyncIterator[Chat]:
     """Where nobody logs in."""
-    async with opened() as chat:
+    async with open_chat() as chat:
         yield chat
 
 
@@ -194,7 +194,7 @@ async def test_to_an_assistant_that_is_not_there_nothing_is_said(
 
 
 async def test_who_has_the_link_sees_a_card_and_gets_a_copy(chat: Chat) -> None:
-    ann, bob = await called(chat, "ann"), await called(chat, "bob")
+    ann, bob = await browser_of(chat, "ann"), await browser_of(chat, "bob")
     assistant = await made(ann)
     token = await link(ann, assistant)
     seen = (await bob.get(f"/api/shared/{token}")).json
@@ -212,7 +212,7 @@ async def test_who_has_the_link_sees_a_card_and_gets_a_copy(chat: Chat) -> None:
 
 
 async def test_a_copy_is_ones_own_and_the_same_each_time(chat: Chat) -> None:
-    ann, bob = await called(chat, "ann"), await called(chat, "bob")
+    ann, bob = await browser_of(chat, "ann"), await browser_of(chat, "bob")
     assistant = await made(ann)
     token = await link(ann, assistant)
     copy = (await taken(bob, token)).json
@@ -227,7 +227,7 @@ async def test_a_copy_is_ones_own_and_the_same_each_time(chat: Chat) -> None:
 
 
 async def test_who_opens_their_own_link_gets_their_assistant(chat: Chat) -> None:
-    ann = await called(chat, "ann")
+    ann = await browser_of(chat, "ann")
     assistant = await made(ann)
     mine = (await taken(ann, await link(ann, assistant))).json
 
@@ -238,7 +238,7 @@ async def test_who_opens_their_own_link_gets_their_assistant(chat: Chat) -> None
 async def test_a_link_is_the_same_until_it_is_taken_back_and_then_leads_nowhere(
     chat: Chat,
 ) -> None:
-    ann, bob = await called(chat, "ann"), await called(chat, "bob")
+    ann, bob = await browser_of(chat, "ann"), await browser_of(chat, "bob")
     assistant = await made(ann)
     address = f"/api/assistants/{assistant['id']}"
     token = await link(ann, assistant)
@@ -267,7 +267,7 @@ async def test_a_link_begins_as_the_address_that_the_browser_has_open(chat: Chat
 
 
 async def test_the_link_of_a_deleted_assistant_leads_nowhere(chat: Chat) -> None:
-    ann, bob = await called(chat, "ann"), await called(chat, "bob")
+    ann, bob = await browser_of(chat, "ann"), await browser_of(chat, "bob")
     assistant = await made(ann)
     token = await link(ann, assistant)
     await ann.open("DELETE", f"/api/assistants/{assistant['id']}")
@@ -276,7 +276,7 @@ async def test_the_link_of_a_deleted_assistant_leads_nowhere(chat: Chat) -> None
 
 
 async def test_nobody_makes_up_a_link(chat: Chat) -> None:
-    ann, bob = await called(chat, "ann"), await called(chat, "bob")
+    ann, bob = await browser_of(chat, "ann"), await browser_of(chat, "bob")
     token = await link(ann, await made(ann))
     other = "B" if token[5] != "B" else "C"
     for forged in (token[:5] + other + token[6:], token[:-2], token + "AAAA", "x", "%00", "é" * 9):
@@ -285,7 +285,7 @@ async def test_nobody_makes_up_a_link(chat: Chat) -> None:
 
 
 async def test_anothers_assistant_is_unknown_but_for_its_link(chat: Chat) -> None:
-    ann, bob = await called(chat, "ann"), await called(chat, "bob")
+    ann, bob = await browser_of(chat, "ann"), await browser_of(chat, "bob")
     address = f"/api/assistants/{(await made(ann))['id']}"
 
     for answer in (

@@ -12,8 +12,8 @@ import httpx2
 import pytest
 
 from antiphon.web.limits import ANSWERS_EACH
-from tests.support.server.bystander import ASK_SECONDS, Stage, deafs, staged
-from tests.support.web.named import called, id_of, many_may_come
+from tests.support.server.bystander import ASK_SECONDS, Stage, deafs, run_stage
+from tests.support.web.named import browser_of, id_of, many_may_come
 from tests.support.web.visiting import Browser
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="a process is measured by /proc")
@@ -26,7 +26,7 @@ MESSAGES = 40
 
 @pytest.fixture
 async def stage() -> AsyncIterator[Stage]:
-    async with staged(command="up") as stage:
+    async with run_stage(command="up") as stage:
         yield stage
 
 
@@ -87,8 +87,8 @@ async def test_one_persons_heavy_answers_wait_for_one_another_and_not_for_anothe
     async with many_may_come() as chat:
         queue, ann, bob = (
             chat.site.limits.answers,
-            await called(chat, "ann"),
-            await called(chat, "bob"),
+            await browser_of(chat, "ann"),
+            await browser_of(chat, "bob"),
         )
         paths = dict[Browser, str]()
         for browser in (ann, bob):

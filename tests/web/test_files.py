@@ -11,8 +11,8 @@ from werkzeug.datastructures import FileStorage
 from werkzeug.test import TestResponse
 
 from antiphon.web.routes.messages import plain_name
-from tests.support.web.named import called, many_may_come
-from tests.support.web.visiting import Browser, Chat, opened
+from tests.support.web.named import browser_of, many_may_come
+from tests.support.web.visiting import Browser, Chat, open_chat
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 16
 JPEG = b"\xff\xd8\xff\xe0" + b"\0" * 16
@@ -23,7 +23,7 @@ PAGE = b"<script>alert(1)</script>"
 
 @pytest.fixture
 async def chat() -> AsyncIterator[Chat]:
-    async with opened(max_body=100_000) as chat:
+    async with open_chat(max_body=100_000) as chat:
         yield chat
 
 
@@ -183,7 +183,7 @@ async def test_a_file_that_is_not_there_is_not_found(browser: Browser, name: str
 
 async def test_anothers_file_is_unknown() -> None:
     async with many_may_come() as chat:
-        ann, bob = await called(chat, "ann"), await called(chat, "bob")
+        ann, bob = await browser_of(chat, "ann"), await browser_of(chat, "bob")
         upload = (await sent(ann, PNG, "a.png")).json
 
         for query in ("", "?inline=1"):

@@ -17,12 +17,12 @@ from antiphon.tools.questions import ToolIdentity
 from antiphon.types.messages import Hints
 from antiphon.web.site import grants_file
 from tests.support.web.chats import chatting
-from tests.support.web.visiting import HERE, Browser, Chat, opened
+from tests.support.web.visiting import HERE, Browser, Chat, open_chat
 
 
 @pytest.fixture
 async def chat() -> AsyncIterator[Chat]:
-    async with opened(login="proxy", trusted_proxies=(HERE,)) as chat:
+    async with open_chat(login="proxy", trusted_proxies=(HERE,)) as chat:
         yield chat
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from antiphon.web.app import MAX_REQUEST_BYTES
 from tests.support.web.every_route import CHANGE, CLIENT, LOGIN, PAGE, READ, ROWS, routes
-from tests.support.web.visiting import Browser, Chat, Headers, opened
+from tests.support.web.visiting import Browser, Chat, Headers, open_chat
 
 STRANGERS: Mapping[str, Headers] = {
     "a foreign origin": {"Origin": "https://evil.example"},
@@ -27,13 +27,13 @@ GUARDED = (401, 403, 415, 421)
 
 @pytest.fixture
 async def chat() -> AsyncIterator[Chat]:
-    async with opened() as chat:
+    async with open_chat() as chat:
         yield chat
 
 
 @pytest.fixture
 async def locked() -> AsyncIterator[Chat]:
-    async with opened(login="password", allowed_hosts=("chat.lan",)) as chat:
+    async with open_chat(login="password", allowed_hosts=("chat.lan",)) as chat:
         yield chat
 
 
@@ -145,7 +145,7 @@ async def test_a_cookie_of_another_installation_is_none(
     cookie = (await chat.browser().arrive()).cookie()
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "another"))
 
-    async with opened() as other:
+    async with open_chat() as other:
         answer = await other.browser().takes(str(cookie)).get("/api/threads")
     assert answer.status_code == 401
 
@@ -153,7 +153,7 @@ async def test_a_cookie_of_another_installation_is_none(
 async def test_a_cookie_from_before_there_was_a_login_opens_nothing_after(chat: Chat) -> None:
     cookie = (await chat.browser().arrive()).cookie()
 
-    async with opened(login="password") as locked:
+    async with open_chat(login="password") as locked:
         answer = await locked.browser().takes(str(cookie)).get("/api/me")
     assert answer.status_code == 401
     assert (answer.json["code"], answer.json["login"]) == ("unauthorized", "password")

@@ -19,7 +19,7 @@ from tests.support.web.identity_provider import (
     foreign_key,
     running,
 )
-from tests.support.web.visiting import Browser, Chat, opened
+from tests.support.web.visiting import Browser, Chat, open_chat
 
 ADDRESS = "http://localhost:8000"
 
@@ -38,7 +38,7 @@ def chat_with(issuer: str, **changes: Any) -> AbstractAsyncContextManager[Chat]:
         "oidc_client_secret": SECRET,
         "oidc_admins": ("Boss@example.org",),
     }
-    return opened(**{**usual, **changes})
+    return open_chat(**{**usual, **changes})
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 
 from antiphon.engine.accounts import MAX_ENDED
 from antiphon.web.limits import GUESSES_OF_A_NAME, GUESSES_OF_AN_ADDRESS
-from tests.support.web.visiting import PASSWORD, Browser, Chat, opened
+from tests.support.web.visiting import PASSWORD, Browser, Chat, open_chat
 
 DIES_WITHIN = 5.0
 ANOTHER = "another long password"
@@ -29,7 +29,7 @@ class People:
         self._browsers: dict[str, tuple[str, str]] = {}
 
     async def come(self) -> None:
-        async with opened(database=f"sqlite:///{self.database}", login="password") as chat:
+        async with open_chat(database=f"sqlite:///{self.database}", login="password") as chat:
             for name, role in (("Ann", "admin"), ("bob", "user")):
                 await chat.person(name, role=role)
                 browser = await chat.browser().log_in(name)
@@ -57,7 +57,7 @@ async def chat(
     tmp_path: Path, people: People, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Chat]:
     monkeypatch.setenv("XDG_STATE_HOME", str(people.home))
-    async with opened(
+    async with open_chat(
         database=f"sqlite:///{shutil.copy(people.database, tmp_path)}",
         login="password",
         public_url="https://chat.example.org",

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.support.web.visiting import Browser, Chat, Headers, opened
+from tests.support.web.visiting import Browser, Chat, Headers, open_chat
 
 PROXY, STRANGER = "10.0.0.1", "198.51.100.7"
 DIES_WITHIN = 5.0
@@ -15,7 +15,7 @@ DIES_WITHIN = 5.0
 
 @pytest.fixture
 async def chat() -> AsyncIterator[Chat]:
-    async with opened(
+    async with open_chat(
         login="proxy",
         allowed_hosts=("chat.lan",),
         trusted_proxies=(PROXY, "unix"),
@@ -130,7 +130,7 @@ async def test_ending_all_logins_asks_each_browser_to_begin_anew(chat: Chat) -> 
 
 
 async def test_where_people_log_in_otherwise_the_header_means_nothing() -> None:
-    async with opened(login="password", trusted_proxies=(PROXY,)) as chat:
+    async with open_chat(login="password", trusted_proxies=(PROXY,)) as chat:
         browser = chat.browser(peer=PROXY, headers={"X-Forwarded-User": "ann"})
 
         assert (await browser.get("/api/me")).status_code == 401

@@ -54,7 +54,7 @@ async def test_as_many_streams_as_there_are_places_complete_and_one_more_is_told
         here.http = http
         opening = [stack.enter_async_context(here.post(QUESTION)) for _ in range(FEW)]
         streams: list[Stream] = await asyncio.gather(*opening)
-        replies = [await model.asked() for _ in range(FEW)]
+        replies = [await model.next_request() for _ in range(FEW)]
         refused = await here.ask(POST, QUESTION)
         listed = await here.http.get("/api/threads?limit=100")
         for reply in replies:
@@ -71,7 +71,7 @@ async def test_as_many_streams_as_there_are_places_complete_and_one_more_is_told
 async def test_who_does_not_read_is_left_and_the_run_ends_all_the_same() -> None:
     async with chatting(timeouts=BridgeTimeouts(patience=0.2)) as (here, model):
         with _unread(here) as line:
-            reply = await model.asked()
+            reply = await model.next_request()
             assert line.fileno() >= 0
             for _ in range(6):
                 await reply.say("wide is the sea " * 2**16)

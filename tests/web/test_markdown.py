@@ -13,7 +13,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, Page, Route
 
 from tests.support.terminal.markdown_documents import DEFINED, LINES, WORDS
-from tests.support.web.browser import opened
+from tests.support.web.browser import open_context
 from tests.support.web.payloads import PAYLOADS
 
 CHAT = Path(__file__).parents[2] / "src/antiphon/web/static/chat"
@@ -73,7 +73,7 @@ class Answer:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def window(chromium: Browser) -> AsyncIterator[Answer]:
-    async with opened(chromium) as context:
+    async with open_context(chromium) as context:
         window = Answer(await context.new_page())
         window.page.on("console", lambda said: window.strays.append(said.text))
         window.page.on("pageerror", lambda error: window.strays.append(str(error)))

@@ -91,7 +91,7 @@ async def test_words_come_one_by_one_through_nginx(
             url = await stack.enter_async_context(_nginx(tmp_path / str(place), url, settings))
         browser = await stack.enter_async_context(_browser(here, url))
         async with browser.post({"content": "Count."}) as stream:
-            reply = await model.asked()
+            reply = await model.next_request()
             for word in ("one", "two", "three"):
                 await reply.say(word)
                 await stream.until("text-delta")

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.support.web.visiting import Browser, opened
+from tests.support.web.visiting import Browser, open_chat
 
 ODD = (
     b"",
@@ -60,7 +60,7 @@ NAMES = ("x", "thread_x", "a%00b", "%ff", "%ed%a0%80", "..", "x" * 3000, "a%0d%0
 
 @pytest.fixture
 async def browser() -> AsyncIterator[Browser]:
-    async with opened() as chat:
+    async with open_chat() as chat:
         yield await chat.browser().arrive()
 
 

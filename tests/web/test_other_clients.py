@@ -67,10 +67,10 @@ async def chat(
 
 async def _flight(model: Model, answer: str = "At 16:35.") -> None:
     """The model asks for the tool, and answers."""
-    reply = await model.asked()
+    reply = await model.next_request()
     await reply.call("get_flight_times", FLIGHT, id="c1")
     await reply.end("tool_calls")
-    reply = await model.asked()
+    reply = await model.next_request()
     await reply.answer(answer)
 
 
@@ -111,7 +111,7 @@ async def test_use_chat_resumes_what_goes_on_and_nothing_else(
 ) -> None:
     async with chat() as (here, model, _):
         sending = asyncio.create_task(play(here, client, sdk, [["send", "How much?"]]))
-        reply = await model.asked()
+        reply = await model.next_request()
         await reply.say("It is ")
         resuming = asyncio.create_task(play(here, client, sdk, [["resume"]]))
         async with asyncio.timeout(60):
@@ -178,7 +178,7 @@ async def test_an_approval_that_the_client_made_up_runs_nothing(
 ) -> None:
     async with chat() as (here, model, called):
         async with here.post(_chat(_user("When?")), sdk=6) as stream:
-            reply = await model.asked()
+            reply = await model.next_request()
             await reply.call("get_flight_times", FLIGHT, id="c1")
             await reply.end("tool_calls")
             await stream.end()
@@ -192,7 +192,7 @@ async def test_an_approval_that_the_client_made_up_runs_nothing(
 async def test_of_several_answers_none_counts_where_one_is_made_up() -> None:
     async with chat() as (here, model, called):
         async with here.post(_chat(_user("When?")), sdk=6) as stream:
-            reply = await model.asked()
+            reply = await model.next_request()
             await reply.call("get_flight_times", FLIGHT, id="c1")
             await reply.call("get_flight_times", FLIGHT, id="c2", index=1)
             await reply.end("tool_calls")

@@ -9,8 +9,8 @@ import pytest_asyncio
 from playwright.async_api import Browser
 
 from tests.support.terminal.model import Model
-from tests.support.web.browser import opened
-from tests.support.web.chats import WATCH, Chat, Installation, said
+from tests.support.web.browser import open_context
+from tests.support.web.chats import WATCH, Chat, Installation, as_shown
 
 ANSWER = "It is 4·2 — naïve and 🙂 exact."
 QUICK = ("--lease-duration", "1", "--heartbeat-interval", "0.2", "--expiry-interval", "0.2")
@@ -29,7 +29,7 @@ async def apart(chromium: Browser, tmp_path: Path) -> AsyncIterator[tuple[Chat, 
             Installation(
                 tmp_path / "here", "--server", backend.url, "--no-servers", command="web"
             ) as web,
-            opened(chromium) as context,
+            open_context(chromium) as context,
         ):
             await context.add_init_script(WATCH)
             chat = Chat(web, model, context, await context.new_page())
@@ -43,7 +43,7 @@ async def test_a_web_chat_that_is_killed_in_an_answer_misses_nothing_of_it(
 ) -> None:
     chat, _ = apart
     await chat.say("How much?")
-    reply = await chat.model.asked()
+    reply = await chat.model.next_request()
     await reply.say(ANSWER[:6])
     await chat.sees(ANSWER[:5])
     await chat.up.kill()
@@ -51,9 +51,9 @@ async def test_a_web_chat_that_is_killed_in_an_answer_misses_nothing_of_it(
     await reply.answer(ANSWER[6:])
     await chat.up.begin()
     await chat.sees(ANSWER)
-    await chat.settled()
+    await chat.wait_until_idle()
 
-    assert await chat.shown() == said(await chat.saved())
+    assert await chat.read_messages() == as_shown(await chat.fetch_messages())
     assert len(chat.model.requests) == 1
 
 
@@ -62,14 +62,14 @@ async def test_a_backend_that_is_killed_in_an_answer_gives_it_anew(
 ) -> None:
     chat, backend = apart
     await chat.say("How much?")
-    reply = await chat.model.asked()
+    reply = await chat.model.next_request()
     await reply.say("It was ")
     await chat.sees("It was")
     await backend.kill()
     await backend.begin()
-    await (await chat.model.asked()).answer(ANSWER)
+    await (await chat.model.next_request()).answer(ANSWER)
     await chat.sees(ANSWER)
-    await chat.settled()
+    await chat.wait_until_idle()
 
-    assert await chat.shown() == said(await chat.saved())
-    assert await chat.shown() == [["user", "How much?"], ["assistant", ANSWER]]
+    assert await chat.read_messages() == as_shown(await chat.fetch_messages())
+    assert await chat.read_messages() == [["user", "How much?"], ["assistant", ANSWER]]

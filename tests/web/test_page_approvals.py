@@ -30,7 +30,7 @@ async def chat(chromium: Browser, tmp_path: Path) -> AsyncIterator[Chat]:
 async def asks(chat: Chat, *arguments: object, name: str = "shell", id: str = "c") -> None:
     """Have the model call the tool with each of these at once."""
     await chat.say("Do it.")
-    await asks_on(await chat.model.asked(), *arguments, name=name, id=id)
+    await asks_on(await chat.model.next_request(), *arguments, name=name, id=id)
     await expect(questions(chat)).to_have_count(len(arguments))
 
 
@@ -78,8 +78,8 @@ async def test_nothing_runs_before_it_is_allowed_after_a_reload_or_in_another_ta
     assert ran(tmp_path) == []
 
     await press(questions(other), "Allow once")
-    await (await chat.model.asked()).answer("Done.")
-    await chat.settled()
+    await (await chat.model.next_request()).answer("Done.")
+    await chat.wait_until_idle()
 
     assert ran(tmp_path) == ["ls"]
     await expect(questions(chat)).to_have_count(0)
@@ -110,25 +110,25 @@ async def test_arguments_can_be_edited_and_only_json_is_taken(chat: Chat, tmp_pa
     await field.fill('{"command": "ls"}')
     await expect(question).to_contain_text("With your changes")
     await press(question, "Allow once")
-    reply = await chat.model.asked()
+    reply = await chat.model.next_request()
 
     assert ran(tmp_path) == ["ls"]
     assert "ran ls" in str(reply.messages[-1]["content"])
     await reply.answer("Done.")
-    await chat.settled()
+    await chat.wait_until_idle()
 
 
 async def test_a_refusal_may_say_why_to_the_model(chat: Chat, tmp_path: Path) -> None:
     await asks(chat, {"command": "rm -rf /"})
     await questions(chat).get_by_label("A word to the model").fill("Never the root.")
     await press(questions(chat), "Refuse and say why")
-    reply = await chat.model.asked()
+    reply = await chat.model.next_request()
 
     assert ran(tmp_path) == []
     assert "Never the root." in str(reply.messages[-1]["content"])
     await expect(chat.page.locator(".tool")).to_contain_text("refused")
     await reply.answer("I see.")
-    await chat.settled()
+    await chat.wait_until_idle()
 
 
 async def test_what_was_pressed_as_the_question_appeared_is_no_answer(
@@ -164,12 +164,12 @@ async def test_an_answer_is_given_by_keys_alone_and_the_next_question_has_the_fo
         await tab_to(chat, first)
         await first.evaluate("() => new Promise((read) => setTimeout(read, 350))")
         await chat.page.keyboard.press("Enter")
-    reply = await chat.model.asked()
+    reply = await chat.model.next_request()
 
     assert sorted(ran(tmp_path)) == ["one", "two"]
     await expect(chat.composer).to_be_focused()
     await reply.answer("Done.")
-    await chat.settled()
+    await chat.wait_until_idle()
 
 
 SIZES = {"desktop": (1280, 800), "phone": (390, 800), "200 %": (640, 360)}
@@ -194,7 +194,7 @@ async def test_nothing_can_be_allowed_before_all_of_it_was_shown(
     await chat.open()
     await chat.say("Do it.")
     for number, case in enumerate(cases):
-        reply = await chat.model.asked()
+        reply = await chat.model.next_request()
         await reply.call("shell", case.arguments, id=f"h{number}")
         await reply.end("tool_calls")
         question = chat.page.locator(f'.approval[data-approval="h{number}"]')
@@ -205,8 +205,8 @@ async def test_nothing_can_be_allowed_before_all_of_it_was_shown(
         assert case.hidden in seen
         await in_view(chat, question, case)
         await press(question, "Refuse")
-    await (await chat.model.asked()).answer("Done.")
-    await chat.settled()
+    await (await chat.model.next_request()).answer("Done.")
+    await chat.wait_until_idle()
 
 
 async def in_view(chat: Chat, question: Locator, case: Case) -> None:
@@ -289,9 +289,9 @@ async def test_a_yes_for_longer_takes_a_second_button(chat: Chat, tmp_path: Path
     await expect(card(chat)).to_contain_text("with any arguments, always: shell")
     assert ran(tmp_path) == []
     await press(card(chat), "Yes, always")
-    await asks_on(await chat.model.asked(), {"command": "two"}, id="d")
-    await (await chat.model.asked()).answer("Done.")
-    await chat.settled()
+    await asks_on(await chat.model.next_request(), {"command": "two"}, id="d")
+    await (await chat.model.next_request()).answer("Done.")
+    await chat.wait_until_idle()
 
     assert ran(tmp_path) == ["one", "two"]
 
@@ -311,9 +311,9 @@ async def test_a_yes_for_a_server_is_for_all_of_its_tools(
         await question.get_by_label("tools of far").check()
         await press(question, "Allow for this session")
         await press(question, "Yes, for this session")
-        await asks_on(await chat.model.asked(), {"y": 2}, name="far__touch", id="d")
-        reply = await chat.model.asked()
+        await asks_on(await chat.model.next_request(), {"y": 2}, name="far__touch", id="d")
+        reply = await chat.model.next_request()
 
         assert json.loads(reply.messages[-1]["content"]) == {"y": 2}
         await reply.answer("Done.")
-        await chat.settled()
+        await chat.wait_until_idle()

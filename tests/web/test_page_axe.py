@@ -70,10 +70,10 @@ async def lived_in(chromium: Browser, tmp_path: Path) -> AsyncIterator[Chat]:
 
 async def live_in(chat: Chat) -> None:
     await chat.say("Show me what you can write.")
-    reply = await chat.model.asked()
+    reply = await chat.model.next_request()
     await reply.think("A little of everything.")
     await reply.answer(ANSWER)
-    await chat.settled()
+    await chat.wait_until_idle()
     me = await (await chat.context.request.get(f"{chat.up.url}/api/me")).json()
     headers = {"Origin": chat.up.url, "X-Antiphon-CSRF": me["csrf"]}
     made = {
@@ -168,7 +168,7 @@ async def test_calls_and_questions_are_faultless_in_all_colours_and_on_a_phone(
     flags = ("--no-servers", "--tools", "tools.py", "--allow", "draw", "--allow", "fail")
     async with chatting(chromium, tmp_path, *flags, "--ask", "shell") as chat:
         await chat.say("Look.")
-        reply = await chat.model.asked()
+        reply = await chat.model.next_request()
         await reply.think("Where?")
         await reply.call("draw", {"at": "the sea " * 30}, id="c1")
         await reply.call("fail", {"at": "shore"}, id="c2", index=1)
@@ -181,10 +181,10 @@ async def test_calls_and_questions_are_faultless_in_all_colours_and_on_a_phone(
         await expect(chat.asked.nth(1)).to_contain_text("Will be sent")
         found = {"asked": await _seen(chat, axe)}
         await question.get_by_role("button", name="Refuse").first.click()
-        await (await chat.model.asked()).refuse(400, "no such thing")
-        await (await chat.model.asked()).answer("# Done\n\n### Well")
+        await (await chat.model.next_request()).refuse(400, "no such thing")
+        await (await chat.model.next_request()).answer("# Done\n\n### Well")
         await chat.sees("Well")
-        await chat.settled()
+        await chat.wait_until_idle()
         await expect(chat.page.locator("a[download]")).to_have_count(1)
         found["ended"] = await _seen(chat, axe)
 

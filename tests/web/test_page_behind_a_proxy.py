@@ -7,7 +7,7 @@ from pathlib import Path
 from playwright.async_api import Browser, expect
 
 from tests.support.terminal.model import Model
-from tests.support.web.browser import opened
+from tests.support.web.browser import open_context
 from tests.support.web.chats import WATCH, Chat, Installation
 
 
@@ -17,7 +17,7 @@ async def test_who_says_too_much_in_a_minute_is_told_so_and_loses_nothing(
     login = ("--login", "proxy", "--trusted-proxies", "127.0.0.1", "--web-rate", "1")
     async with Model() as model:
         flags = ("--base-url", model.url, "--model", "told", "--no-servers", *login)
-        async with Installation(tmp_path, *flags) as up, opened(chromium) as context:
+        async with Installation(tmp_path, *flags) as up, open_context(chromium) as context:
             await context.set_extra_http_headers({"X-Forwarded-User": "bo"})
             await context.add_init_script(WATCH)
             chat = Chat(up, model, context, await context.new_page())
@@ -25,7 +25,7 @@ async def test_who_says_too_much_in_a_minute_is_told_so_and_loses_nothing(
             model.will_say("First.")
             await chat.say("One")
             await chat.sees("First.")
-            await chat.settled()
+            await chat.wait_until_idle()
             await chat.say("Two")
             await expect(chat.asked.nth(1).get_by_role("alert")).to_contain_text("messages")
             await expect(chat.asked.nth(1)).to_contain_text("sent by itself")

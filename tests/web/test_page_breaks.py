@@ -9,7 +9,7 @@ from pathlib import Path
 
 from playwright.async_api import Browser, Page, Route, expect
 
-from tests.support.web.chats import Chat, chatting, said
+from tests.support.web.chats import Chat, as_shown, chatting
 from tests.support.web.cuttable_line import Line
 
 ANSWER = "It is 4·2 — naïve and 🙂 exact."
@@ -33,14 +33,14 @@ QUICK = ("--lease-duration", "1", "--heartbeat-interval", "0.2", "--expiry-inter
 
 async def _exact(chat: Chat) -> None:
     """Shown is what is saved, each message once, and so it is when the page is loaded anew."""
-    await chat.settled()
-    saved = said(await chat.saved())
-    assert await chat.shown() == saved
+    await chat.wait_until_idle()
+    saved = as_shown(await chat.fetch_messages())
+    assert await chat.read_messages() == saved
     await chat.page.reload()
     await expect(chat.page.locator(".message")).to_have_count(len(saved))
     for text in await chat.page.locator(".message-text").all():
         await expect(text).not_to_have_text("")
-    assert await chat.shown() == saved
+    assert await chat.read_messages() == saved
 
 
 async def test_a_server_that_is_killed_in_a_tool_runs_it_again_and_goes_on(
@@ -50,7 +50,7 @@ async def test_a_server_that_is_killed_in_a_tool_runs_it_again_and_goes_on(
     flags = ("--no-servers", "--tools", "tools.py", *QUICK)
     async with chatting(chromium, tmp_path, *flags) as chat:
         await chat.say("How much?")
-        reply = await chat.model.asked()
+        reply = await chat.model.next_request()
         await reply.say("I look.")
         await reply.call("look", {"at": str(tmp_path / "found")}, id="c1")
         await reply.end("tool_calls")
@@ -60,7 +60,7 @@ async def test_a_server_that_is_killed_in_a_tool_runs_it_again_and_goes_on(
         await expect(chat.page.locator(".tool")).to_be_visible()
         await chat.up.begin()
         (tmp_path / "found").write_text("42")
-        await (await chat.model.asked()).answer(ANSWER)
+        await (await chat.model.next_request()).answer(ANSWER)
         await chat.sees(ANSWER)
 
         await _exact(chat)
@@ -78,7 +78,7 @@ async def test_a_laptop_that_slept_through_the_end_shows_it_when_it_wakes(
         chat.up.url = line.url
         await chat.open()
         await chat.say("How much?")
-        reply = await chat.model.asked()
+        reply = await chat.model.next_request()
         await reply.say(ANSWER[:6])
         await chat.sees(ANSWER[:5])
         await _lid(chat.page, "frozen")
@@ -109,7 +109,7 @@ async def test_a_line_that_says_nothing_is_told_within_twenty_seconds_and_gone_o
         await chat.page.clock.install()
         await chat.open()
         await chat.say("How much?")
-        reply = await chat.model.asked()
+        reply = await chat.model.next_request()
         await reply.say(ANSWER[:6])
         await chat.sees(ANSWER[:5])
         line.silence()
@@ -127,7 +127,7 @@ async def test_a_line_that_says_nothing_is_told_within_twenty_seconds_and_gone_o
 
 async def test_any_tab_stops_what_another_began(chat: Chat) -> None:
     await chat.say("How much?")
-    reply = await chat.model.asked()
+    reply = await chat.model.next_request()
     await reply.say("It begins")
     await chat.sees("It begins")
     other = await chat.tab(f"/t/{chat.thread}")
@@ -143,7 +143,7 @@ async def test_any_tab_stops_what_another_began(chat: Chat) -> None:
 
 async def test_what_waits_and_is_refused_then_stays_with_the_reason(chat: Chat) -> None:
     await chat.say("One")
-    reply = await chat.model.asked()
+    reply = await chat.model.next_request()
     await reply.say("First")
     await chat.sees("First")
     await chat.say("Two")
@@ -156,9 +156,9 @@ async def test_what_waits_and_is_refused_then_stays_with_the_reason(chat: Chat) 
     chat.model.will_say("Second")
     await chat.page.get_by_role("button", name="Try again").click()
     await chat.sees("Second")
-    await chat.settled()
+    await chat.wait_until_idle()
 
-    assert [text for _, text in await chat.shown()] == ["One", "First", "Two", "Second"]
+    assert [text for _, text in await chat.read_messages()] == ["One", "First", "Two", "Second"]
 
 
 async def _refuse(route: Route) -> None:

@@ -26,7 +26,7 @@ async def chat(chromium: Browser, tmp_path: Path) -> AsyncIterator[Chat]:
 async def asks(chat: Chat) -> dict[str, str]:
     """Have the model call the tool; what a client has to say in its answer."""
     await chat.say("Do it.")
-    reply = await chat.model.asked()
+    reply = await chat.model.next_request()
     await reply.call("shell", {"command": "rm -rf /"}, id="c0")
     await reply.end("tool_calls")
     await expect(chat.page.locator(".approval")).to_be_visible()
@@ -51,17 +51,17 @@ async def test_a_call_shows_the_arguments_with_which_it_ran(chat: Chat, tmp_path
     answer = {"approved": True, "args_hash": asked["hash"], "arguments": '{"command": "ls"}'}
     address = f"{chat.up.url}/api/runs/{asked['run']}/approvals/{asked['call']}"
     assert (await chat.context.request.post(address, data=answer)).ok
-    reply = await chat.model.asked()
+    reply = await chat.model.next_request()
     assert ran(tmp_path) == ["ls"]
     await reply.answer("Done.")
-    await chat.settled()
+    await chat.wait_until_idle()
     row = chat.page.locator(".tool")
     for _ in range(2):
         await expect(row).to_contain_text('"ls"')
         await expect(row.locator(".tool-head")).not_to_contain_text("rm -rf")
         await chat.page.reload()
         await chat.sees("Done.")
-    [_, message] = await chat.saved()
+    [_, message] = await chat.fetch_messages()
     [part] = [part for part in message["parts"] if part.get("toolName") == "shell"]
     assert part["input"] == {"command": "ls"}
     async with AsyncClient(chat.up.url) as client:
@@ -77,7 +77,7 @@ async def test_a_call_that_waited_when_its_run_was_stopped_shows_as_stopped(chat
     await asks(chat)
     await chat.page.get_by_role("button", name="Stop the answer").click()
     await chat.sees("Stopped")
-    await chat.settled()
+    await chat.wait_until_idle()
     row = chat.page.locator(".tool")
     for _ in range(2):
         await expect(row).to_have_attribute("data-state", "stopped")

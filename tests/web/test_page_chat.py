@@ -7,18 +7,18 @@ import re
 
 from playwright.async_api import Route, expect
 
-from tests.support.web.chats import Chat, said
+from tests.support.web.chats import Chat, as_shown
 
 
 async def test_an_answer_is_seen_as_it_is_written(chat: Chat) -> None:
     await chat.say("Hello")
-    reply = await chat.model.asked()
+    reply = await chat.model.next_request()
     await reply.say("Hi ")
     await chat.sees("Hi")
     await reply.answer("there.")
-    await chat.settled()
+    await chat.wait_until_idle()
 
-    assert await chat.shown() == [["user", "Hello"], ["assistant", "Hi there."]]
+    assert await chat.read_messages() == [["user", "Hello"], ["assistant", "Hi there."]]
 
 
 async def test_shift_enter_begins_a_line_and_ctrl_enter_sends(chat: Chat) -> None:
@@ -35,24 +35,24 @@ async def test_shift_enter_begins_a_line_and_ctrl_enter_sends(chat: Chat) -> Non
 
 async def test_a_message_that_is_written_meanwhile_waits_and_is_sent(chat: Chat) -> None:
     await chat.say("One")
-    reply = await chat.model.asked()
+    reply = await chat.model.next_request()
     await reply.say("First")
     await chat.sees("First")
     await chat.say("Two")
     await expect(chat.asked.nth(1)).to_contain_text("Will be sent")
     await reply.end()
-    reply = await chat.model.asked()
+    reply = await chat.model.next_request()
     await reply.answer("Second")
     await chat.sees("Second")
-    await chat.settled()
+    await chat.wait_until_idle()
 
-    assert await chat.shown() == said(await chat.saved())
-    assert [text for _, text in await chat.shown()] == ["One", "First", "Two", "Second"]
+    assert await chat.read_messages() == as_shown(await chat.fetch_messages())
+    assert [text for _, text in await chat.read_messages()] == ["One", "First", "Two", "Second"]
 
 
 async def test_a_message_that_waits_can_be_taken_back(chat: Chat) -> None:
     await chat.say("One")
-    reply = await chat.model.asked()
+    reply = await chat.model.next_request()
     await reply.say("First")
     await chat.sees("First")
     await chat.say("Two")
@@ -62,29 +62,29 @@ async def test_a_message_that_waits_can_be_taken_back(chat: Chat) -> None:
     await expect(chat.composer).to_have_value("Three")
     await expect(chat.asked).to_have_count(1)
     await reply.end()
-    await chat.settled()
+    await chat.wait_until_idle()
 
     assert len(chat.model.requests) == 1
 
 
 async def test_a_stop_ends_the_work_and_is_said_when_it_has(chat: Chat) -> None:
     await chat.say("One")
-    reply = await chat.model.asked()
+    reply = await chat.model.next_request()
     await reply.say("It begins")
     await chat.sees("It begins")
     await chat.page.get_by_role("button", name="Stop the answer").click()
     await asyncio.wait_for(reply.closed.wait(), 10)
     await chat.sees("Stopped")
-    await chat.settled()
-    [_, answer] = await chat.saved()
+    await chat.wait_until_idle()
+    [_, answer] = await chat.fetch_messages()
 
     assert answer["metadata"]["status"] == "cancelled"
-    assert await chat.shown() == [["user", "One"], ["assistant", "It begins"]]
+    assert await chat.read_messages() == [["user", "One"], ["assistant", "It begins"]]
 
 
 async def test_a_stop_works_after_the_page_was_loaded_anew(chat: Chat) -> None:
     await chat.say("One")
-    reply = await chat.model.asked()
+    reply = await chat.model.next_request()
     await reply.say("It begins")
     await chat.sees("It begins")
     await chat.page.reload()
@@ -99,11 +99,11 @@ async def test_another_answer_stands_beside_the_first(chat: Chat) -> None:
     chat.model.will_say("First", "Second")
     await chat.say("One")
     await chat.sees("First")
-    await chat.settled()
+    await chat.wait_until_idle()
     first = chat.thread
     await chat.page.get_by_role("button", name="Answer again").click()
     await chat.sees("Second")
-    await chat.settled()
+    await chat.wait_until_idle()
     assert chat.thread != first
     await expect(chat.page.locator(".branches")).to_contain_text("2/2")
     await chat.page.get_by_role("button", name="Previous version").click()
@@ -117,40 +117,40 @@ async def test_a_message_can_be_said_anew(chat: Chat) -> None:
     chat.model.will_say("First", "Second", "Anew")
     await chat.say("One")
     await chat.sees("First")
-    await chat.settled()
+    await chat.wait_until_idle()
     await chat.say("Two")
     await chat.sees("Second")
-    await chat.settled()
+    await chat.wait_until_idle()
     await chat.composer.press("ArrowUp")
     edited = chat.page.locator(".rewrite textarea")
     await edited.fill("Three")
     await edited.press("Enter")
     await chat.sees("Anew")
-    await chat.settled()
+    await chat.wait_until_idle()
 
-    assert [text for _, text in await chat.shown()] == ["One", "First", "Three", "Anew"]
-    assert await chat.shown() == said(await chat.saved())
+    assert [text for _, text in await chat.read_messages()] == ["One", "First", "Three", "Anew"]
+    assert await chat.read_messages() == as_shown(await chat.fetch_messages())
     await expect(chat.page.locator(".branches")).to_contain_text("2/2")
 
 
 async def test_an_answer_that_failed_says_why_and_can_be_asked_for_again(chat: Chat) -> None:
     await chat.say("One")
-    await (await chat.model.asked()).refuse(400, "no such thing")
+    await (await chat.model.next_request()).refuse(400, "no such thing")
     await chat.sees("no such thing")
-    await chat.settled()
+    await chat.wait_until_idle()
     chat.model.will_say("Now it goes.")
     await chat.page.get_by_role("button", name="Try again").click()
     await chat.sees("Now it goes.")
-    await chat.settled()
+    await chat.wait_until_idle()
 
-    assert await chat.shown() == [["user", "One"], ["assistant", "Now it goes."]]
+    assert await chat.read_messages() == [["user", "One"], ["assistant", "Now it goes."]]
 
 
 async def test_a_draft_outlives_the_page_and_belongs_to_its_thread(chat: Chat) -> None:
     chat.model.will_say("First")
     await chat.say("One")
     await chat.sees("First")
-    await chat.settled()
+    await chat.wait_until_idle()
     await chat.composer.press_sequentially("not yet")
     await chat.page.reload()
     await expect(chat.composer).to_have_value("not yet")
@@ -164,7 +164,7 @@ async def test_a_draft_outlives_the_page_and_belongs_to_its_thread(chat: Chat) -
 async def test_what_is_typed_while_a_chat_begins_stays(chat: Chat) -> None:
     await chat.say("One")
     await chat.composer.press_sequentially("more")
-    reply = await chat.model.asked()
+    reply = await chat.model.next_request()
     await reply.answer("First")
     await chat.sees("First")
 
@@ -187,15 +187,15 @@ async def test_a_refused_message_stays_with_the_reason_and_is_sent_again_once(ch
     chat.model.will_say("First")
     await chat.page.get_by_role("button", name="Try again").click()
     await chat.sees("First")
-    await chat.settled()
+    await chat.wait_until_idle()
 
-    assert await chat.shown() == [["user", "One"], ["assistant", "First"]]
+    assert await chat.read_messages() == [["user", "One"], ["assistant", "First"]]
 
 
 async def test_the_document_is_called_as_its_thread(chat: Chat) -> None:
     chat.model.will_say("First")
     await chat.say("The tides of Brest")
-    await chat.settled()
+    await chat.wait_until_idle()
 
     await expect(chat.page).to_have_title(re.compile("The tides of Brest"))
 
@@ -203,7 +203,7 @@ async def test_the_document_is_called_as_its_thread(chat: Chat) -> None:
 async def test_typing_draws_nothing_anew(chat: Chat) -> None:
     chat.model.will_say("First")
     await chat.say("One")
-    await chat.settled()
+    await chat.wait_until_idle()
     await expect(chat.page.locator(".topbar")).to_contain_text("15 tokens")
     await expect(chat.page.locator(".message.assistant")).to_contain_text("15 tokens")
     await chat.composer.press_sequentially("a")

@@ -10,7 +10,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, expect
 
 from tests.support.terminal.model import Reply
-from tests.support.web.chats import Chat, chatting, said
+from tests.support.web.chats import Chat, as_shown, chatting
 from tests.support.web.cuttable_line import Line
 
 PIECES = ("It is ", "4·2 — ", "naïve ", "and ", "🙂 exact", ".")
@@ -46,16 +46,16 @@ async def online(chromium: Browser, tmp_path: Path) -> AsyncIterator[tuple[Chat,
 
 async def _exact(chat: Chat) -> None:
     """What is shown is what is saved; loaded anew, the page is the same to the last element."""
-    await chat.settled()
-    saved = said(await chat.saved())
-    assert await chat.shown() == saved
+    await chat.wait_until_idle()
+    saved = as_shown(await chat.fetch_messages())
+    assert await chat.read_messages() == saved
     before = await _drawn(chat)
     await chat.page.reload()
     await expect(chat.page.locator(".message")).to_have_count(len(saved))
-    await chat.settled()
+    await chat.wait_until_idle()
 
     assert await _drawn(chat) == before
-    assert await chat.shown() == saved
+    assert await chat.read_messages() == saved
 
 
 async def _drawn(chat: Chat) -> str:
@@ -99,7 +99,7 @@ async def test_a_page_that_is_loaded_anew_goes_on_where_it_was(
     chat: Chat, phase: Callable[[Chat, Reply], Awaitable[None]]
 ) -> None:
     await chat.say("How much?")
-    reply = await chat.model.asked()
+    reply = await chat.model.next_request()
     await phase(chat, reply)
 
     await chat.sees(ANSWER)
@@ -112,14 +112,14 @@ async def test_it_goes_on_while_a_tool_runs(chromium: Browser, tmp_path: Path) -
     flags = ("--no-servers", "--tools", "tools.py", "--allow", "look")
     async with chatting(chromium, tmp_path, *flags) as chat:
         await chat.say("How much?")
-        reply = await chat.model.asked()
+        reply = await chat.model.next_request()
         await reply.call("look", {"at": str(tmp_path / "found")}, id="c1")
         await reply.end("tool_calls")
         await expect(chat.page.locator(".tool")).to_be_visible()
         await chat.page.reload()
         await expect(chat.page.locator(".tool")).to_be_visible()
         (tmp_path / "found").write_text("42")
-        await _rest(await chat.model.asked())
+        await _rest(await chat.model.next_request())
 
         await chat.sees(ANSWER)
         await _exact(chat)
@@ -131,7 +131,7 @@ async def test_a_cut_line_loses_nothing_and_says_nothing_twice(
 ) -> None:
     chat, line = online
     await chat.say("How much?")
-    reply = await chat.model.asked()
+    reply = await chat.model.next_request()
     for piece in PIECES:
         await reply.say(piece)
         await chat.sees(piece.strip())
@@ -151,7 +151,7 @@ async def test_a_line_that_is_cut_before_the_first_word_sends_nothing_twice(
     chat, line = online
     line.swallow("POST /api/messages/process")
     await chat.say("How much?")
-    reply = await chat.model.asked()
+    reply = await chat.model.next_request()
     await line.swallowed.wait()
     line.cut()
     line.mend()
@@ -169,7 +169,7 @@ async def test_a_page_that_is_loaded_anew_before_it_knew_its_run_sends_nothing_t
     chat, line = online
     line.swallow("POST /api/messages/process")
     await chat.say("How much?")
-    reply = await chat.model.asked()
+    reply = await chat.model.next_request()
     await line.swallowed.wait()
     line.mend()
     await chat.page.reload()
@@ -189,7 +189,7 @@ async def test_a_message_that_is_sent_without_a_network_goes_out_with_it(
     await chat.sees("How much?")
     await chat.page.evaluate("0")
     line.mend()
-    await _rest(await chat.model.asked())
+    await _rest(await chat.model.next_request())
 
     await chat.sees(ANSWER)
     await _exact(chat)
@@ -201,23 +201,23 @@ async def test_a_server_that_is_killed_and_begun_again_goes_on(
 ) -> None:
     async with chatting(chromium, tmp_path, "--no-servers", *QUICK) as chat:
         await chat.say("How much?")
-        reply = await chat.model.asked()
+        reply = await chat.model.next_request()
         await reply.say("It was ")
         await chat.sees("It was")
         await chat.up.kill()
         await expect(chat.page.locator(".message.assistant")).to_contain_text("Reconnecting")
         await chat.sees("It was")
         await chat.up.begin()
-        await _rest(await chat.model.asked())
+        await _rest(await chat.model.next_request())
 
         await chat.sees(ANSWER)
         await _exact(chat)
-        assert await chat.shown() == [["user", "How much?"], ["assistant", ANSWER]]
+        assert await chat.read_messages() == [["user", "How much?"], ["assistant", ANSWER]]
 
 
 async def test_two_tabs_show_the_same_run_each_once(chat: Chat) -> None:
     await chat.say("How much?")
-    reply = await chat.model.asked()
+    reply = await chat.model.next_request()
     await reply.say(PIECES[0])
     await chat.sees(PIECES[0].strip())
     other = await chat.tab(f"/t/{chat.thread}")
@@ -234,11 +234,11 @@ async def test_what_is_said_in_one_tab_is_seen_in_the_other(chat: Chat) -> None:
     chat.model.will_say("First.")
     await chat.say("One")
     await chat.sees("First.")
-    await chat.settled()
+    await chat.wait_until_idle()
     other = await chat.tab(f"/t/{chat.thread}")
     await other.sees("First.")
     await other.say("Two")
-    reply = await chat.model.asked()
+    reply = await chat.model.next_request()
     await reply.say("Second")
     await chat.page.bring_to_front()
     await chat.sees("Second")
@@ -252,7 +252,7 @@ async def test_a_run_that_another_program_began_is_seen(chat: Chat) -> None:
     chat.model.will_say("First.")
     await chat.say("One")
     await chat.sees("First.")
-    await chat.settled()
+    await chat.wait_until_idle()
     asked = {
         "thread_id": chat.thread,
         "message": {"role": "user", "content": "From elsewhere"},
@@ -260,7 +260,7 @@ async def test_a_run_that_another_program_began_is_seen(chat: Chat) -> None:
     }
     answer = await chat.context.request.post(f"{chat.up.url}/v1/process", data=asked)
     assert answer.ok, await answer.text()
-    reply = await chat.model.asked()
+    reply = await chat.model.next_request()
     await chat.page.evaluate("window.dispatchEvent(new Event('focus'))")
     await chat.sees("From elsewhere")
     await _rest(reply)
@@ -271,7 +271,7 @@ async def test_a_run_that_another_program_began_is_seen(chat: Chat) -> None:
 
 async def test_who_leaves_a_thread_in_the_middle_of_an_answer_finds_it_whole(chat: Chat) -> None:
     await chat.say("How much?")
-    reply = await chat.model.asked()
+    reply = await chat.model.next_request()
     await reply.say(PIECES[0])
     await chat.sees(PIECES[0].strip())
     thread = chat.thread
@@ -293,7 +293,7 @@ async def test_who_leaves_a_thread_in_the_middle_of_an_answer_finds_it_whole(cha
 
 async def test_what_waits_in_a_thread_that_one_has_left_is_sent_all_the_same(chat: Chat) -> None:
     await chat.say("One")
-    reply = await chat.model.asked()
+    reply = await chat.model.next_request()
     await reply.say("First")
     await chat.sees("First")
     thread = chat.thread
@@ -309,7 +309,7 @@ async def test_what_waits_in_a_thread_that_one_has_left_is_sent_all_the_same(cha
     await chat.sees("Second")
 
     await _exact(chat)
-    assert [text for _, text in await chat.shown()] == ["One", "First", "Two", "Second"]
+    assert [text for _, text in await chat.read_messages()] == ["One", "First", "Two", "Second"]
     assert len(chat.model.requests) == 2
 
 
@@ -324,8 +324,8 @@ async def test_files_of_a_draft_outlive_the_page(chat: Chat) -> None:
     chat.model.will_say("Read.")
     await chat.say("What is in it?")
     await chat.sees("Read.")
-    await chat.settled()
-    [asked, _] = await chat.saved()
+    await chat.wait_until_idle()
+    [asked, _] = await chat.fetch_messages()
 
     assert [part.get("filename") for part in asked["parts"]] == [None, "note.txt"]
     await expect(chat.page.locator(".composer")).not_to_contain_text("note.txt")
@@ -335,7 +335,7 @@ async def test_how_far_a_thread_was_read_is_kept(chat: Chat) -> None:
     chat.model.will_say("\n\n".join(f"Paragraph {number}." for number in range(100)))
     await chat.say("Tell me")
     await chat.sees("Paragraph 99.")
-    await chat.settled()
+    await chat.wait_until_idle()
     await chat.page.evaluate("document.getElementById('conversation').scrollTop -= 900")
     await chat.page.wait_for_function("() => JSON.stringify(localStorage).includes('scroll')")
     await chat.page.reload()

@@ -58,14 +58,14 @@ async def test_no_word_of_a_stranger_acts_wherever_it_is_shown(
         await chat.context.add_init_script(WATCH)
         await chat.open()
         await chat.say(MARKUP)
-        reply = await chat.model.asked()
+        reply = await chat.model.next_request()
         await reply.think(MARKUP)
         for number, name in enumerate(NAMES):
             arguments = HOSTILE_KEYS if number % 2 else {"at": MARKUP}
             await reply.call("constructor", arguments, id=name, index=number)
         await reply.end("tool_calls")
-        await (await chat.model.asked()).refuse(400, MARKUP)
-        await chat.settled()
+        await (await chat.model.next_request()).refuse(400, MARKUP)
+        await chat.wait_until_idle()
         await expect(chat.page.locator(".message.assistant")).to_contain_text(
             "constructor", timeout=15_000
         )

@@ -18,7 +18,7 @@ async def test_a_chat_that_waits_for_its_person_says_so_in_the_list(
             "async () => (await (await fetch('/api/me')).json()).tools.some((t) => t.server)"
         )
         await chat.say("Echo.")
-        reply = await chat.model.asked()
+        reply = await chat.model.next_request()
         await reply.call("far__echo", {"x": 1}, id="c1")
         await reply.end("tool_calls")
         await expect(chat.page.locator(".approval")).to_be_visible()
@@ -32,7 +32,7 @@ async def test_a_chat_that_waits_for_its_person_says_so_in_the_list(
 
 async def test_a_chat_that_was_answered_elsewhere_is_marked_until_it_is_opened(chat: Chat) -> None:
     await chat.say("Tell me.")
-    reply = await chat.model.asked()
+    reply = await chat.model.next_request()
     await expect(chat.page.locator(".thread")).to_have_count(1)
     await chat.page.get_by_role("button", name="New chat").click()
     await reply.answer("It is forty-two.")

@@ -47,8 +47,8 @@ async def test_everybody_and_a_password_manager_can_use_the_login(locked: Chat, 
 async def test_who_signs_out_leaves_nothing_in_the_browser(locked: Chat) -> None:
     await enter(locked, ADMIN)
     await locked.say("A secret")
-    await (await locked.model.asked()).answer("Kept.")
-    await locked.settled()
+    await (await locked.model.next_request()).answer("Kept.")
+    await locked.wait_until_idle()
     await locked.composer.fill("Another secret")
     await locked.page.get_by_role("button", name="Settings").click()
     await locked.page.get_by_role("button", name="Sign out", exact=True).click()

@@ -43,7 +43,7 @@ async def test_a_pasted_book_is_sent_whole_and_shown_in_part(chat: Chat) -> None
     await chat.composer.press("Control+v")
     await chat.composer.press("Enter")
     await chat.sees("Read.")
-    await chat.settled()
+    await chat.wait_until_idle()
     shown = await chat.asked.first.inner_text()
     told = chat.model.requests[0]["messages"][-1]["content"]
 

@@ -30,7 +30,7 @@ async def scrolled(chat: Chat) -> float:
 
 async def test_the_end_stays_in_view_until_the_reader_scrolls_up(chat: Chat) -> None:
     await chat.say("Tell me.")
-    reply = await chat.model.asked()
+    reply = await chat.model.next_request()
     await reply.say(PARAGRAPHS)
     await chat.sees("Paragraph 59")
     await at_end(chat)
@@ -43,7 +43,7 @@ async def test_the_end_stays_in_view_until_the_reader_scrolls_up(chat: Chat) -> 
     await reply.say(f"\n\n{PARAGRAPHS}\n\nThe last one.")
     await chat.sees("The last one.")
     await reply.end()
-    await chat.settled()
+    await chat.wait_until_idle()
     assert await scrolled(chat) == before
 
     await latest(chat).click()
@@ -55,12 +55,12 @@ async def test_an_answer_is_said_aloud_at_its_begin_and_end_and_never_in_pieces(
     regions = "#conversation[aria-live], #conversation[role=log], #conversation [aria-live]"
     await chat.page.evaluate(LISTEN)
     await chat.say("Tell me.")
-    reply = await chat.model.asked()
+    reply = await chat.model.next_request()
     await reply.say("It is **forty")
     await chat.sees("forty")
     await expect(chat.page.locator("[data-announced=status]")).to_contain_text("is answering")
     await reply.answer("-two**.")
-    await chat.settled()
+    await chat.wait_until_idle()
 
     await expect(chat.page.locator("[data-announced=log]")).to_have_text("It is forty-two.")
     await expect(chat.page.locator("[data-announced=status]")).to_contain_text("complete")
@@ -104,7 +104,7 @@ async def test_the_sheet_of_keys_opens_closes_and_gives_the_focus_back(chat: Cha
 
 async def test_esc_closes_a_dialog_before_it_stops_an_answer(chat: Chat) -> None:
     await chat.say("Tell me.")
-    reply = await chat.model.asked()
+    reply = await chat.model.next_request()
     await reply.say("It is ")
     await chat.sees("It is")
 
@@ -114,7 +114,7 @@ async def test_esc_closes_a_dialog_before_it_stops_an_answer(chat: Chat) -> None
     await reply.say("still told.")
     await chat.sees("still told.")
     await chat.page.keyboard.press("Escape")
-    await chat.settled()
+    await chat.wait_until_idle()
 
     await expect(chat.answers).to_have_attribute("data-status", "cancelled")
 
@@ -122,8 +122,8 @@ async def test_esc_closes_a_dialog_before_it_stops_an_answer(chat: Chat) -> None
 async def test_keys_begin_a_chat_search_and_copy(chat: Chat) -> None:
     await chat.context.grant_permissions(["clipboard-read", "clipboard-write"])
     await chat.say("Tell me.")
-    await (await chat.model.asked()).answer("It is **42**.")
-    await chat.settled()
+    await (await chat.model.next_request()).answer("It is **42**.")
+    await chat.wait_until_idle()
 
     await chat.page.keyboard.press("Control+Shift+C")
     await chat.page.wait_for_function(
@@ -139,11 +139,11 @@ async def test_keys_begin_a_chat_search_and_copy(chat: Chat) -> None:
 async def test_fingers_find_what_they_press_on_a_phone(chat: Chat) -> None:
     await chat.page.set_viewport_size({"width": 360, "height": 700})
     await chat.say("Look.")
-    reply = await chat.model.asked()
+    reply = await chat.model.next_request()
     await reply.call("get_flight_times", {"departure": "LAX", "arrival": "JFK"}, id="c0")
     await reply.end("tool_calls")
-    await (await chat.model.asked()).answer("At five.")
-    await chat.settled()
+    await (await chat.model.next_request()).answer("At five.")
+    await chat.wait_until_idle()
     await expect(chat.page.locator(".tool")).to_contain_text("16:35")
 
     assert await chat.page.evaluate(SMALL) == []
@@ -162,11 +162,11 @@ SMALL = """() => [...document.querySelectorAll("main button, main a[href]")]
 async def test_nothing_moves_for_who_asked_for_rest(chat: Chat) -> None:
     await chat.page.emulate_media(reduced_motion="reduce")
     await chat.say("Look.")
-    reply = await chat.model.asked()
+    reply = await chat.model.next_request()
     await reply.think("Hm.")
     spinner = chat.page.locator(".reasoning .spinner")
 
     await expect(spinner).to_be_visible()
     assert await spinner.evaluate("it => getComputedStyle(it).animationIterationCount") == "1"
     await reply.answer("Done.")
-    await chat.settled()
+    await chat.wait_until_idle()

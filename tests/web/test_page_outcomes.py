@@ -22,10 +22,10 @@ async def test_an_answer_that_is_cut_says_why_also_after_a_reload(
     chat: Chat, finish: str, words: str
 ) -> None:
     await chat.say("Tell me.")
-    reply = await chat.model.asked()
+    reply = await chat.model.next_request()
     await reply.say("Once upon")
     await reply.end(finish)
-    await chat.settled()
+    await chat.wait_until_idle()
     await expect(chat.answers.locator(".message-note")).to_contain_text(words)
 
     await chat.page.reload()
@@ -36,11 +36,11 @@ async def test_an_answer_that_is_cut_says_why_also_after_a_reload(
 
 async def test_why_an_answer_is_not_whole_is_read_aloud(chat: Chat) -> None:
     await chat.say("Tell me.")
-    reply = await chat.model.asked()
+    reply = await chat.model.next_request()
     await reply.say("Once upon")
     await chat.sees("Once upon")
     await reply.cut()
-    await chat.settled()
+    await chat.wait_until_idle()
 
     status = chat.page.locator("[data-announced=status]")
     await expect(status).to_contain_text("The answer is not complete. The connection to the model")
@@ -48,27 +48,27 @@ async def test_why_an_answer_is_not_whole_is_read_aloud(chat: Chat) -> None:
 
 async def test_a_cut_answer_is_continued_by_one_button(chat: Chat) -> None:
     await chat.say("Tell me.")
-    reply = await chat.model.asked()
+    reply = await chat.model.next_request()
     await reply.say("Once upon")
     await reply.end("length")
-    await chat.settled()
+    await chat.wait_until_idle()
 
     await chat.page.get_by_role("button", name="Continue", exact=True).click()
-    reply = await chat.model.asked()
+    reply = await chat.model.next_request()
     assert reply.messages[-1]["content"] == "Please continue exactly where you stopped."
     assert reply.messages[-2]["content"] == "Once upon"
     await reply.answer(" a time.")
     await chat.sees("a time.")
-    await chat.settled()
+    await chat.wait_until_idle()
 
     await expect(chat.page.locator(".continue:visible")).to_have_count(0)
 
 
 async def test_an_answer_without_words_says_that_it_is_empty(chat: Chat) -> None:
     await chat.say("Tell me.")
-    reply = await chat.model.asked()
+    reply = await chat.model.next_request()
     await reply.end()
-    await chat.settled()
+    await chat.wait_until_idle()
 
     note = chat.answers.locator(".message-note")
     await expect(note).to_contain_text("The answer is empty")

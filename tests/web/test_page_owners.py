@@ -18,8 +18,8 @@ async def admin(chromium: Browser, tmp_path: Path):
     """A page of somebody who has said something, where nobody logs in."""
     async with chatting(chromium, tmp_path, "--no-servers") as chat:
         await chat.say("Hello, canary-4711.")
-        await (await chat.model.asked()).answer("Hello.")
-        await chat.settled()
+        await (await chat.model.next_request()).answer("Hello.")
+        await chat.wait_until_idle()
         yield chat
 
 

@@ -61,11 +61,11 @@ async def chat(chromium: Browser, tmp_path: Path) -> AsyncIterator[Chat]:
 
 async def called(chat: Chat, *calls: tuple[str, object]) -> Reply:
     """Have the model call these, and give its next reply."""
-    reply = await chat.model.asked()
+    reply = await chat.model.next_request()
     for number, (name, arguments) in enumerate(calls):
         await reply.call(name, arguments, id=f"c{number}", index=number)
     await reply.end("tool_calls")
-    return await chat.model.asked()
+    return await chat.model.next_request()
 
 
 def tool(chat: Chat, name: str) -> Locator:
@@ -79,7 +79,7 @@ async def test_results_and_failures_are_seen_at_once_and_stay(chat: Chat) -> Non
 
     await seen(chat)
     await reply.answer("I have looked.")
-    await chat.settled()
+    await chat.wait_until_idle()
     await seen(chat)
     await chat.page.reload()
     await chat.sees("I have looked.")
@@ -88,12 +88,12 @@ async def test_results_and_failures_are_seen_at_once_and_stay(chat: Chat) -> Non
 
 async def test_a_refusal_is_told_to_be_one_and_stays_so(chat: Chat) -> None:
     await chat.say("Say it.")
-    reply = await chat.model.asked()
+    reply = await chat.model.next_request()
     await reply.decline("I **will** not.")
     answer = chat.page.locator(".message.assistant")
     await expect(answer.locator(".message-note", has_text="refuses")).to_be_visible()
     await reply.end()
-    await chat.settled()
+    await chat.wait_until_idle()
     await chat.page.reload()
 
     await chat.sees("I will not.")
@@ -126,10 +126,10 @@ async def test_thirty_calls_are_one_group_that_stays_as_the_reader_left_it(chat:
     await chat.sees("I have seen")
     await reply.call("look", {"at": "more"}, id="d0")
     await reply.end("tool_calls")
-    last = await chat.model.asked()
+    last = await chat.model.next_request()
     await expect(group.first).to_have_attribute("aria-expanded", "false")
     await last.answer("all of it.")
-    await chat.settled()
+    await chat.wait_until_idle()
     await expect(group.first).to_have_attribute("aria-expanded", "false")
 
 
@@ -157,13 +157,13 @@ async def read_elsewhere(chat: Chat, output: str) -> str:
         await client.create_message(thread.id, "Read the log.")
         run = await client.create_run(thread.id, tools=(ToolSpec("read_log"),))
         turn = asyncio.create_task(all_of(client.completions(run.id)))
-        reply = await chat.model.asked()
+        reply = await chat.model.next_request()
         await reply.call("read_log", id="c0")
         await reply.end("tool_calls")
         await turn
         await client.submit_tool_output(run.id, "c0", output)
         turn = asyncio.create_task(all_of(client.completions(run.id)))
-        await (await chat.model.asked()).answer("Long.")
+        await (await chat.model.next_request()).answer("Long.")
         await turn
     return thread.id
 
@@ -180,7 +180,7 @@ async def test_a_long_tool_tells_its_time_and_can_be_stopped_alone(
     chat: Chat, tmp_path: Path
 ) -> None:
     await chat.say("Wait.")
-    asked = await chat.model.asked()
+    asked = await chat.model.next_request()
     await asked.call("slow", {"name": str(tmp_path / "never")}, id="c0")
     await asked.end("tool_calls")
     slow = tool(chat, "slow")
@@ -195,15 +195,15 @@ async def test_a_long_tool_tells_its_time_and_can_be_stopped_alone(
     await expect(chat.page.locator(".toast")).to_be_visible()
     await chat.page.unroute("**/stop")
     await stop.click()
-    reply = await chat.model.asked()
+    reply = await chat.model.next_request()
     await expect(slow).to_have_attribute("data-state", "stopped")
     await reply.answer("Never mind.")
-    await chat.settled()
+    await chat.wait_until_idle()
 
 
 async def test_long_words_of_a_running_tool_are_cut_and_open(chat: Chat, tmp_path: Path) -> None:
     await chat.say("Wait.")
-    asked = await chat.model.asked()
+    asked = await chat.model.next_request()
     await asked.call("wordy", {"name": str(tmp_path / "there")}, id="c0")
     await asked.end("tool_calls")
     said = tool(chat, "wordy").locator(".tool-said")
@@ -212,14 +212,14 @@ async def test_long_words_of_a_running_tool_are_cut_and_open(chat: Chat, tmp_pat
     await said.get_by_role("button", name="Show all").click()
     await expect(said.locator("pre")).to_have_text(re.compile(r"and the last$"))
     (tmp_path / "there").touch()
-    reply = await chat.model.asked()
+    reply = await chat.model.next_request()
     await reply.answer("Done.")
-    await chat.settled()
+    await chat.wait_until_idle()
 
 
 async def test_reasoning_is_a_line_that_opens_and_stays_open(chat: Chat) -> None:
     await chat.say("Think.")
-    reply = await chat.model.asked()
+    reply = await chat.model.next_request()
     await reply.think("The **sea** is wide. ")
     thought = chat.page.locator(".reasoning")
     await expect(thought).to_contain_text("Thinking")
@@ -228,7 +228,7 @@ async def test_reasoning_is_a_line_that_opens_and_stays_open(chat: Chat) -> None
     await expect(thought.locator("strong")).to_have_text("sea")
 
     await reply.answer("Yes.")
-    await chat.settled()
+    await chat.wait_until_idle()
 
     await expect(thought).to_contain_text("Thought")
     await expect(thought).to_contain_text("about 5 tokens")
@@ -257,9 +257,9 @@ async def test_files_are_seen_before_they_are_sent_and_refused_with_words(chat: 
     await expect(files.nth(2)).to_contain_text("Models read pictures")
     await chat.page.get_by_role("button", name="Remove all.zip").click()
     await chat.say("What is this?")
-    reply = await chat.model.asked()
+    reply = await chat.model.next_request()
     await reply.answer("A picture of the sea.")
-    await chat.settled()
+    await chat.wait_until_idle()
 
     parts = reply.messages[-1]["content"]
     assert [part["type"] for part in parts if part["type"] != "text"] == ["image_url"]

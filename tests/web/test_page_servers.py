@@ -25,7 +25,7 @@ async def test_servers_that_work_and_fail_and_what_runs_are_told_in_words(
         await expect(chat.page.get_by_role("row", name="broken")).to_contain_text("nothing")
         await chat.open()
         await chat.say("Echo.")
-        reply = await chat.model.asked()
+        reply = await chat.model.next_request()
         await reply.call("far__echo", {"x": 1}, id="c1")
         await reply.end("tool_calls")
         await expect(chat.page.locator(".approval")).to_be_visible()
@@ -33,7 +33,7 @@ async def test_servers_that_work_and_fail_and_what_runs_are_told_in_words(
         await expect(other.page.locator(".badge")).to_have_text("waits for a tool or a person")
         await other.page.get_by_role("button", name="Stop").click()
         await chat.sees("Stopped")
-        await chat.settled()
+        await chat.wait_until_idle()
 
 
 async def test_a_server_that_fails_is_told_in_the_chat_with_its_last_words(
@@ -58,7 +58,7 @@ WITH_SERVERS = "async () => (await (await fetch('/api/me')).json()).tools.some((
 async def asks(chat: Chat, *, then: str = "Echo.") -> None:
     """Have the model call the server's tool, which a person has to allow."""
     await chat.say(then)
-    reply = await chat.model.asked()
+    reply = await chat.model.next_request()
     await reply.call("far__echo", {"x": 1}, id="c1")
     await reply.end("tool_calls")
 
@@ -73,7 +73,7 @@ async def test_a_call_that_waits_to_be_allowed_waits_for_its_server_after_a_rest
         await asks(chat)
         await expect(chat.page.locator(".approval")).to_be_visible()
         await chat.up.kill()
-        gate.shut()
+        gate.close()
         await chat.up.begin()
         await chat.page.reload()
         row = chat.page.locator(".tool")
@@ -84,10 +84,10 @@ async def test_a_call_that_waits_to_be_allowed_waits_for_its_server_after_a_rest
         button = chat.page.get_by_role("button", name="Allow once")
         await button.evaluate("() => new Promise((read) => setTimeout(read, 350))")
         await button.click()
-        reply = await chat.model.asked()
+        reply = await chat.model.next_request()
         assert '"x"' in str(reply.messages[-1]["content"])
         await reply.answer("Echoed.")
-        await chat.settled()
+        await chat.wait_until_idle()
 
 
 async def test_a_call_of_a_server_that_fails_after_a_restart_says_so(
@@ -100,7 +100,7 @@ async def test_a_call_of_a_server_that_fails_after_a_restart_says_so(
         await chat.up.kill()
         config(tmp_path, {"far": {"command": str(tmp_path / "nothing"), "args": []}})
         await chat.up.begin()
-        reply = await chat.model.asked()
+        reply = await chat.model.next_request()
         assert "The MCP server far is failed." in str(reply.messages[-1]["content"])
         await reply.answer("It is not there.")
         await chat.page.reload()
@@ -115,10 +115,10 @@ async def test_a_message_sent_right_after_a_start_waits_for_servers_that_are_sta
         await chat.say("Echo.")
         await chat.sees("Waiting for MCP servers that are starting: far")
         await gate.let_through()
-        reply = await chat.model.asked()
+        reply = await chat.model.next_request()
         assert "far__echo" in [tool["function"]["name"] for tool in reply.body["tools"]]
         await reply.answer("Here.")
-        await chat.settled()
+        await chat.wait_until_idle()
 
 
 async def test_a_message_says_which_servers_it_went_without(
@@ -127,11 +127,11 @@ async def test_a_message_says_which_servers_it_went_without(
     gate = Gate(tmp_path)
     async with chatting(chromium, tmp_path, *config(tmp_path, {"far": gate.behind(raw())})) as chat:
         await chat.say("Echo.")
-        reply = await chat.model.asked()
+        reply = await chat.model.next_request()
         assert "far__echo" not in [tool["function"]["name"] for tool in reply.body["tools"]]
         await expect(chat.page.locator(".toasts")).to_contain_text("Without the tools of far")
         await reply.answer("Without.")
-        await chat.settled()
+        await chat.wait_until_idle()
         await gate.let_through()
 
 
@@ -155,9 +155,9 @@ async def test_an_assistant_is_offered_what_is_ticked(chromium: Browser, tmp_pat
             await page.get_by_role("button", name="Save").click()
             await page.get_by_role("button", name="Start a chat").first.click()
             await chat.say("Hello")
-            reply = await chat.model.asked()
+            reply = await chat.model.next_request()
             await reply.answer("Hi.")
-            await chat.settled()
+            await chat.wait_until_idle()
             await chat.open("/assistants/new")
             return {tool["function"]["name"] for tool in reply.body.get("tools", [])}
 

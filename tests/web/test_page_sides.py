@@ -26,8 +26,8 @@ async def say(chat: Chat, question: str, reply: str) -> None:
     """Say this in a new chat, and have it answered."""
     await chat.page.get_by_role("button", name="New chat").click()
     await chat.say(question)
-    await (await chat.model.asked()).answer(reply)
-    await chat.settled()
+    await (await chat.model.next_request()).answer(reply)
+    await chat.wait_until_idle()
     await expect(entry(chat, question)).to_be_visible()
 
 
@@ -80,8 +80,8 @@ async def test_older_threads_come_as_one_scrolls(chat: Chat) -> None:
     await rows.last.scroll_into_view_if_needed()
     await expect(rows).to_have_count(42)
     await chat.say("A new one")
-    await (await chat.model.asked()).answer("Yes.")
-    await chat.settled()
+    await (await chat.model.next_request()).answer("Yes.")
+    await chat.wait_until_idle()
 
     await expect(rows).to_have_count(43)
 
@@ -126,24 +126,24 @@ async def test_a_thread_is_saved_as_a_file(told: Chat, tmp_path: Path) -> None:
 
 async def test_an_answer_in_the_making_is_marked(chat: Chat) -> None:
     await chat.say("Take your time.")
-    reply = await chat.model.asked()
+    reply = await chat.model.next_request()
     await reply.say("Hm")
     await chat.sees("Hm")
     mark = chat.page.get_by_role("img", name="An answer is being written")
     await expect(mark).to_be_visible()
     await reply.answer(".")
 
-    await chat.settled()
+    await chat.wait_until_idle()
     await expect(mark).to_have_count(0)
 
 
 async def test_a_starter_question_is_asked(chat: Chat) -> None:
     await chat.page.get_by_role("button", name="What is the weather like in Lisbon").click()
-    reply = await chat.model.asked()
+    reply = await chat.model.next_request()
     await reply.answer("Sunny.")
     await chat.sees("Sunny.")
 
-    assert await chat.shown() == [
+    assert await chat.read_messages() == [
         ["user", "What is the weather like in Lisbon today?"],
         ["assistant", "Sunny."],
     ]
@@ -189,9 +189,9 @@ async def test_instructions_of_a_thread_reach_the_model(chat: Chat) -> None:
     await chat.page.get_by_label("What should the model keep in mind?").fill("Rhyme.")
     await chat.page.get_by_role("button", name="Save").click()
     await chat.say("Hello")
-    reply = await chat.model.asked()
+    reply = await chat.model.next_request()
     await reply.answer("Bellow.")
-    await chat.settled()
+    await chat.wait_until_idle()
 
     assert "Rhyme." in json.dumps(reply.messages)
 
@@ -201,9 +201,9 @@ async def test_an_assistant_is_made_and_answers(chat: Chat) -> None:
     await chat.page.get_by_role("button", name="Start a chat").click()
     await expect(chat.page.get_by_role("heading", level=1)).to_have_text("Poet")
     await chat.page.get_by_role("button", name="A poem on rain").click()
-    reply = await chat.model.asked()
+    reply = await chat.model.next_request()
     await reply.answer("Drip.")
-    await chat.settled()
+    await chat.wait_until_idle()
 
     assert "Only verse." in json.dumps(reply.messages)
 
@@ -276,8 +276,8 @@ async def test_the_list_is_read_on_to_the_oldest_thread_as_it_is_scrolled(chat: 
     await rows.last.click()
     await chat.sees("hi")
     await chat.say("Still there?")
-    await (await chat.model.asked()).answer("Yes.")
-    await chat.settled()
+    await (await chat.model.next_request()).answer("Yes.")
+    await chat.wait_until_idle()
     await expect(rows.first).to_have_text("chat 0")
     await expect(rows).to_have_count(90)
     await chat.page.get_by_role("searchbox").fill('"chat 1"')

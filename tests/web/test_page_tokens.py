@@ -10,7 +10,7 @@ from tests.support.web.chats import Chat
 async def test_a_tab_goes_on_with_the_session_that_another_tab_has_renewed(chat: Chat) -> None:
     chat.model.will_say("Well.")
     await chat.say("Hello")
-    await chat.settled()
+    await chat.wait_until_idle()
     await chat.context.clear_cookies()
     await chat.tab()
 

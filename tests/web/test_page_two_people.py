@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest_asyncio
 from playwright.async_api import Browser, expect
 
-from tests.support.web.browser import opened
+from tests.support.web.browser import open_context
 from tests.support.web.chats import WATCH, Chat, chatting
-from tests.support.web.people import ADMIN, added, enter
+from tests.support.web.people import ADMIN, add_person, enter
 
 OTHER = "bo"
 
@@ -18,11 +18,11 @@ OTHER = "bo"
 @pytest_asyncio.fixture(loop_scope="session")
 async def both(chromium: Browser, tmp_path: Path) -> AsyncIterator[tuple[Chat, Chat]]:
     """An admin and a user, each logged in with a browser of their own."""
-    added(tmp_path, ADMIN, "admin")
-    added(tmp_path, OTHER, "user")
+    add_person(tmp_path, ADMIN, "admin")
+    add_person(tmp_path, OTHER, "user")
     async with (
         chatting(chromium, tmp_path, "--no-servers", "--login", "password") as ada,
-        opened(chromium) as context,
+        open_context(chromium) as context,
     ):
         await context.add_init_script(WATCH)
         bo = Chat(ada.up, ada.model, context, await context.new_page())
@@ -45,7 +45,7 @@ async def _secret(ada: Chat, bo: Chat) -> None:
     ada.model.will_say("It is 42.")
     await ada.say("My secret")
     await ada.sees("It is 42.")
-    await ada.settled()
+    await ada.wait_until_idle()
     await bo.open(f"/t/{ada.thread}")
     await expect(bo.page.locator(".lost")).to_be_visible()
 
@@ -73,10 +73,10 @@ async def _shared(ada: Chat, bo: Chat) -> None:
     await ada.page.get_by_role("button", name="Save").click()
     await expect(ada.page.locator(".assistant h2")).to_have_text(["Poet"])
     await bo.say("On rain")
-    reply = await bo.model.asked()
+    reply = await bo.model.next_request()
     await reply.answer("Drip.")
     await bo.sees("Drip.")
-    await bo.settled()
+    await bo.wait_until_idle()
 
     assert "Only verse." in str(reply.messages)
     assert "Only prose." not in str(reply.messages)
@@ -92,7 +92,7 @@ async def test_an_admin_ends_what_somebody_runs_and_whom_they_switch_off_is_out(
 
 async def _run_ended(ada: Chat, bo: Chat) -> None:
     await bo.say("Count to a million.")
-    reply = await bo.model.asked()
+    reply = await bo.model.next_request()
     await reply.say("One, ")
     await bo.sees("One,")
     await ada.open("/admin/runs")
@@ -100,10 +100,10 @@ async def _run_ended(ada: Chat, bo: Chat) -> None:
     await row.get_by_role("button", name="Stop").click()
     await reply.closed.wait()
     await bo.sees("Stopped")
-    await bo.settled()
+    await bo.wait_until_idle()
     await bo.say("Again.")
-    await (await bo.model.asked()).answer("No.", (1000, 234))
-    await bo.settled()
+    await (await bo.model.next_request()).answer("No.", (1000, 234))
+    await bo.wait_until_idle()
     await ada.open("/admin/usage")
 
     await expect(ada.page.locator(".page")).to_contain_text(OTHER)
@@ -116,7 +116,7 @@ async def _run_ended(ada: Chat, bo: Chat) -> None:
 async def _switched_off(ada: Chat, bo: Chat) -> None:
     """In the middle of an answer."""
     await bo.say("Count to a billion.")
-    reply = await bo.model.asked()
+    reply = await bo.model.next_request()
     await reply.say("Three, ")
     await bo.sees("Three,")
     await ada.open("/admin/people")

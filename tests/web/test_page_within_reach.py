@@ -10,10 +10,10 @@ from tests.support.web.chats import Chat
 async def answered(chat: Chat, text: str, answer: str) -> None:
     """Say this and let the model answer."""
     await chat.say(text)
-    reply = await chat.model.asked()
+    reply = await chat.model.next_request()
     await reply.answer(answer)
     await chat.sees(answer)
-    await chat.settled()
+    await chat.wait_until_idle()
 
 
 async def test_a_server_that_is_gone_is_told_without_being_asked_and_so_is_its_return(
@@ -32,10 +32,10 @@ async def test_a_server_that_is_gone_is_told_without_being_asked_and_so_is_its_r
 async def test_the_focus_stays_on_the_arrows_between_two_versions(chat: Chat) -> None:
     await answered(chat, "Hello", "First.")
     await chat.page.get_by_role("button", name="Answer again").click()
-    reply = await chat.model.asked()
+    reply = await chat.model.next_request()
     await reply.answer("Second.")
     await chat.sees("Second.")
-    await chat.settled()
+    await chat.wait_until_idle()
 
     await chat.page.get_by_role("button", name="Previous version").press("Enter")
     await chat.sees("First.")
@@ -52,12 +52,12 @@ async def test_a_chat_keeps_its_heading_while_it_is_answered_again(chat: Chat) -
     await expect(heading).to_have_text("Tell me of whales")
 
     await chat.page.get_by_role("button", name="Answer again").click()
-    reply = await chat.model.asked()
+    reply = await chat.model.next_request()
 
     await expect(heading).to_have_text("Tell me of whales")
     await expect(chat.page).to_have_title("… Tell me of whales – Antiphon")
     await reply.answer("Second.")
-    await chat.settled()
+    await chat.wait_until_idle()
     await expect(heading).to_have_text("Tell me of whales")
 
 

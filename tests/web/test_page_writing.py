@@ -68,11 +68,11 @@ async def test_everything_that_an_answer_may_hold_is_drawn(
     await chat.context.grant_permissions(["clipboard-read", "clipboard-write"])
     await chat.page.emulate_media(color_scheme=colours, reduced_motion="reduce")
     await chat.say("Tell me everything.")
-    reply = await chat.model.asked()
+    reply = await chat.model.next_request()
     for at in range(0, len(EVERYTHING), 17):
         await reply.say(EVERYTHING[at : at + 17])
     await reply.end()
-    await chat.settled()
+    await chat.wait_until_idle()
     answer = chat.answers
     await expect(answer.locator("td").last).to_have_text("7")
     await expect(answer.locator("math")).to_have_count(1)
@@ -102,14 +102,14 @@ async def test_nothing_that_anybody_says_acts_in_the_page(
         )
         await expect(chat.page.locator(".attachment")).to_have_attribute("data-state", "ready")
         await chat.say(MARKUP)
-        reply = await chat.model.asked()
+        reply = await chat.model.next_request()
         await reply.think(f"{MARKUP} [x](javascript:alert(3))")
         await reply.call("look", {"at": MARKUP, MARKUP: 1}, id="c1")
         await reply.call("fail", {"at": MARKUP}, id="c2", index=1)
         await reply.call(MARKUP, {"at": MARKUP}, id=MARKUP, index=2)
         await reply.end("tool_calls")
-        await (await chat.model.asked()).answer("\n\n".join(PAYLOADS))
-        await chat.settled()
+        await (await chat.model.next_request()).answer("\n\n".join(PAYLOADS))
+        await chat.wait_until_idle()
         for fold in await chat.page.locator("#conversation [aria-expanded=false]").all():
             await fold.click()
         assert await chat.page.evaluate(ACTING) == []
@@ -119,8 +119,8 @@ async def test_nothing_that_anybody_says_acts_in_the_page(
         assert await chat.page.evaluate(ACTING) == []
         await expect(chat.page).to_have_title(re.compile(re.escape(MARKUP[:10])))
         await chat.say("Again")
-        await (await chat.model.asked()).refuse(400, MARKUP)
-        await chat.settled()
+        await (await chat.model.next_request()).refuse(400, MARKUP)
+        await chat.wait_until_idle()
         assert await chat.page.evaluate(ACTING) == []
 
 
@@ -133,15 +133,15 @@ async def test_what_an_answer_cost_is_told_and_another_model_is_picked(
         chat.model.names = ["told", "other"]
         await chat.page.reload()
         await chat.say("How much?")
-        await (await chat.model.asked()).answer("Much.", (1_000_000, 234_000))
-        await chat.settled()
+        await (await chat.model.next_request()).answer("Much.", (1_000_000, 234_000))
+        await chat.wait_until_idle()
         await expect(chat.answers).to_contain_text("1.2M tokens · $2.47")
         await chat.page.get_by_label("Model").select_option(label="other")
         await chat.say("Who are you?")
-        reply = await chat.model.asked()
+        reply = await chat.model.next_request()
         await reply.answer("The other one.")
         await chat.sees("The other one.")
-        await chat.settled()
+        await chat.wait_until_idle()
 
     assert reply.body["model"] == "other"
 
@@ -150,7 +150,7 @@ async def test_a_thread_is_saved_as_json_and_as_a_page(chat: Chat, tmp_path: Pat
     chat.model.will_say("The moon pulls.")
     await chat.say("How do tides work?")
     await chat.sees("The moon pulls.")
-    await chat.settled()
+    await chat.wait_until_idle()
     saved = {}
     for kind in ("JSON", "web page"):
         await chat.page.locator(".thread").hover()
@@ -170,21 +170,21 @@ async def test_a_file_goes_along_when_its_message_is_answered_again_or_said_anew
     await chat.page.set_input_files("input[type=file]", files=[notes])
     await expect(chat.page.locator(".attachment")).to_have_attribute("data-state", "ready")
     await chat.say("What is this?")
-    await (await chat.model.asked()).answer("Notes.")
-    await chat.settled()
+    await (await chat.model.next_request()).answer("Notes.")
+    await chat.wait_until_idle()
     await chat.page.get_by_role("button", name="Answer again").click()
-    again = await chat.model.asked()
+    again = await chat.model.next_request()
     await again.answer("Words.")
     await chat.sees("Words.")
-    await chat.settled()
+    await chat.wait_until_idle()
     await chat.composer.press("ArrowUp")
     edited = chat.page.locator(".rewrite textarea")
     await edited.fill("And what is that?")
     await edited.press("Enter")
-    anew = await chat.model.asked()
+    anew = await chat.model.next_request()
     await anew.answer("The same.")
     await chat.sees("The same.")
-    await chat.settled()
+    await chat.wait_until_idle()
 
     assert "the sea is wide" in str(again.messages)
     assert "the sea is wide" in str(anew.messages)

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.support.web.visiting import Chat, opened
+from tests.support.web.visiting import Chat, open_chat
 
 HTML = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 VIEWS = (
@@ -25,7 +25,7 @@ VIEWS = (
 
 @pytest.fixture
 async def chat() -> AsyncIterator[Chat]:
-    async with opened() as chat:
+    async with open_chat() as chat:
         yield chat
 
 

@@ -9,7 +9,7 @@ from antiphon.api.admin_operations import GetPerson
 from antiphon.client.async_client import AsyncClient
 from antiphon.client.async_transport import AsyncTransport
 from antiphon.web.people import User, UserDirectory
-from tests.support.web.visiting import opened
+from tests.support.web.visiting import open_chat
 
 SECONDS = 10
 
@@ -30,7 +30,7 @@ class Late:
 
 
 async def test_a_record_that_comes_late_does_not_replace_a_newer_one() -> None:
-    async with opened() as chat, asyncio.timeout(SECONDS):
+    async with open_chat() as chat, asyncio.timeout(SECONDS):
         record = await chat.person("ann")
         ann = User(id=record.id, name=record.name, generation=record.generation)
         late = Late(chat.site.client.transport)

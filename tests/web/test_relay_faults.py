@@ -32,7 +32,7 @@ def get_flight_times(departure: str, arrival: str) -> dict[str, str]:
 
 
 async def _called(model: Model, name: str, *ids: str, arguments: Any = "{}") -> None:
-    reply = await model.asked()
+    reply = await model.next_request()
     for place, call_id in enumerate(ids):
         await reply.call(name, arguments, id=call_id, index=place)
     await reply.end("tool_calls")
@@ -100,7 +100,7 @@ async def test_a_run_whose_backend_was_away_goes_on_though_nobody_looks(
             await _called(model, "get_flight_times", "c1", arguments=FLIGHT)
             await stream.until("tool-input-available")
             flaky.breaks = 2
-        reply = await model.asked()
+        reply = await model.next_request()
         await reply.answer("At 16:35.")
         async with here.follow(stream.parts[0]["messageId"]) as again:
             await again.end()
@@ -130,7 +130,7 @@ async def test_a_cursor_that_the_run_has_not_come_to_is_refused() -> None:
     async with chatting() as (here, model):
         async with here.post({"content": "Hello"}) as stream:
             run_id = (await stream.until("start"))["messageId"]
-            reply = await model.asked()
+            reply = await model.next_request()
             async with here.follow(run_id, f"{run_id}:999") as live:
                 assert live.response.status_code == 400
             await reply.say("Hi.")
@@ -211,7 +211,7 @@ async def test_a_tool_that_tells_a_lot_is_neither_kept_nor_sent_in_full() -> Non
 
     async with chatting([work]) as (here, model), here.post({"content": "Go"}) as stream:
         await _called(model, "work", "c1")
-        reply = await model.asked()
+        reply = await model.next_request()
         relay = here.site.relays.find((await stream.until("start"))["messageId"])
         assert relay
         kept = len(relay.tool_events)

@@ -70,13 +70,13 @@ async def chat_over(
 
 
 async def _called(model: Model, name: str, arguments: Any = "{}", id: str = "c1") -> None:
-    reply = await model.asked()
+    reply = await model.next_request()
     await reply.call(name, arguments, id=id)
     await reply.end("tool_calls")
 
 
 async def _answered(model: Model, text: str = "Well.") -> list[dict[str, Any]]:
-    reply = await model.asked()
+    reply = await model.next_request()
     await reply.answer(text)
     return reply.messages
 
@@ -97,7 +97,7 @@ def _statuses(stream: Stream) -> list[str]:
 async def test_the_response_begins_before_the_model_answers() -> None:
     async with chat() as (here, model), here.post({"content": "Hello"}) as stream:
         start = await stream.until("start")
-        reply = await model.asked()
+        reply = await model.next_request()
         await reply.answer("Hi.")
         await stream.end()
 
@@ -111,7 +111,7 @@ async def test_the_response_begins_before_the_model_answers() -> None:
 async def test_parallel_calls_run_side_by_side_and_further_rounds_follow() -> None:
     tools = Tools()
     async with chat(tools=tools) as (here, model), here.post({"content": "Go"}) as stream:
-        reply = await model.asked()
+        reply = await model.next_request()
         await reply.call("get_flight_times", FLIGHT, id="c1")
         await reply.call("fail", id="c2", index=1)
         await reply.end("tool_calls")
@@ -181,7 +181,7 @@ async def test_stop_stops_the_model_and_the_tools(when: str) -> None:
     tools = Tools()
     async with chat(tools=tools) as (here, model), here.post({"content": "Go"}) as stream:
         run_id = (await stream.until("start"))["messageId"]
-        reply = await model.asked()
+        reply = await model.next_request()
         if when == "tool":
             await reply.call("wait", id="c1")
             await reply.end("tool_calls")

@@ -12,10 +12,10 @@ import pytest
 
 from antiphon.settings.settings import Settings
 from antiphon.wires.sse import Decoder
-from tests.support.harness.flows import Story, ToldUpstream, proxy
-from tests.support.harness.servers import started
-from tests.support.providers.upstream import CALLS, Scenario, called, sse
-from tests.support.web.visiting import Chat, opened
+from tests.support.harness.flows import RecordingUpstream, Story, proxy
+from tests.support.harness.servers import start_server
+from tests.support.providers.upstream import CALLS, Scenario, call_chunk, sse
+from tests.support.web.visiting import Chat, open_chat
 
 FLIGHT = '{"departure":"LAX","arrival":"JFK"}'
 QUESTION = "When does the next flight from LAX to JFK leave?"
@@ -86,10 +86,10 @@ async def flow(tmp_path: Path) -> AsyncIterator[_Flow]:
         story.append(f"tool: get_flight_times {departure} {arrival}")
         return {"departure_time": "16:35"}
 
-    async with ToldUpstream(story) as model:
-        call = called(index=0, id="c1", name="get_flight_times", arguments=FLIGHT)
+    async with RecordingUpstream(story) as model:
+        call = call_chunk(index=0, id="c1", name="get_flight_times", arguments=FLIGHT)
         model.scenarios["flights"] = Scenario(sse(call, CALLS))
-        backend = await started(
+        backend = await start_server(
             {
                 "ANTIPHON_DATABASE": f"sqlite:///{tmp_path}/antiphon.db",
                 "ANTIPHON_BASE_URL": model.url,
@@ -99,11 +99,11 @@ async def flow(tmp_path: Path) -> AsyncIterator[_Flow]:
         try:
             async with (
                 proxy(lambda: backend.url, lambda line: story.append(_plain(line))) as url,
-                opened(Settings(server=url), [get_flight_times]) as chat,
+                open_chat(Settings(server=url), [get_flight_times]) as chat,
             ):
                 yield _Flow(chat, story)
         finally:
-            await backend.gone()
+            await backend.stop_cleanly()
 
 
 async def test_the_steps_are_those_of_the_drawing_and_in_its_order(flow: _Flow) -> None:

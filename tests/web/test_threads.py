@@ -15,14 +15,14 @@ from antiphon.client.async_transport import AsyncTransport
 from antiphon.client.compaction import KEEP
 from antiphon.types.messages import File, Text
 from antiphon.web.routes.threads import list_thread_rows, read_thread
-from tests.support.web.named import called, id_of, many_may_come
-from tests.support.web.visiting import Browser, Chat, opened
+from tests.support.web.named import browser_of, id_of, many_may_come
+from tests.support.web.visiting import Browser, Chat, open_chat
 from tests.support.wires.ui_judge import Judge
 
 
 @pytest.fixture
 async def chat() -> AsyncIterator[Chat]:
-    async with opened() as chat:
+    async with open_chat() as chat:
         yield chat
 
 
@@ -429,11 +429,11 @@ async def test_a_form_that_there_is_not_is_refused(browser: Browser, client: Asy
 
 async def test_anothers_thread_is_unknown_on_every_way() -> None:
     async with many_may_come() as chat:
-        ann = await id_of(await called(chat, "ann"))
+        ann = await id_of(await browser_of(chat, "ann"))
         mine = chat.site.client.on_behalf_of(ann)
         thread_id = await talk(mine, "secret")
         [message] = (await mine.list_messages(thread_id)).data
-        browser = await called(chat, "bob")
+        browser = await browser_of(chat, "bob")
         address = f"/api/threads/{thread_id}"
 
         assert await listed(browser) == []
@@ -461,7 +461,7 @@ async def test_a_page_learns_who_is_there_and_what_there_is(browser: Browser) ->
 
 
 async def test_a_page_whose_reader_has_to_log_in_is_told_how() -> None:
-    async with opened(login="password", web_title="Ours") as chat:
+    async with open_chat(login="password", web_title="Ours") as chat:
         answer = await chat.browser().get("/api/me")
 
         assert answer.status_code == 401

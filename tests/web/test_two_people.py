@@ -14,7 +14,7 @@ import pytest
 from werkzeug.test import TestResponse
 
 from tests.support.web.every_route import ROWS, routes
-from tests.support.web.visiting import HERE, Browser, Chat, opened
+from tests.support.web.visiting import HERE, Browser, Chat, open_chat
 
 FLIGHT = "When does the next flight leave from LAX to JFK?"
 SECONDS = 20
@@ -51,7 +51,7 @@ def tools() -> Tools:
 
 @pytest.fixture
 async def chat(tools: Tools) -> AsyncIterator[Chat]:
-    async with opened(
+    async with open_chat(
         login="proxy",
         trusted_proxies=(HERE,),
         ask=("get_flight_times",),

@@ -31,7 +31,7 @@ from antiphon.wires.ag_ui.messages import output_id, reasoning_id, reply_id
 from antiphon.wires.framing import drop_void_events, parse_cursor
 from tests.support.engine.world import call
 from tests.support.wires.ag_ui_judge import Page, essence
-from tests.support.wires.stories import CALLS, TYPICAL, begun, numbered, runs
+from tests.support.wires.stories import CALLS, TYPICAL, begin_run, number_events, runs
 
 GOLDEN = Path(__file__).parent / "golden"
 VERSIONS: tuple[Version, ...] = ("0", "1")
@@ -74,7 +74,9 @@ def only(events: Iterable[dict[str, Any]], type: str) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("name", TYPICAL)
 def test_a_typical_run_is_told_as_it_stands_in_its_golden_file(name: str, version: Version) -> None:
     """Delete the file, and this writes it anew, and fails once."""
-    frames = b"".join(told(numbered(TYPICAL[name]()), Reader(version=version, history=(MINE,))))
+    frames = b"".join(
+        told(number_events(TYPICAL[name]()), Reader(version=version, history=(MINE,)))
+    )
     golden = GOLDEN / f"ag-ui-{name}.v{version}.txt"
     if not golden.exists():
         golden.write_bytes(frames)
@@ -129,16 +131,16 @@ def test_wherever_a_client_is_cut_off_it_comes_back_to_the_same_messages(
 def test_outputs_stay_behind_their_calls_for_a_client_that_comes_back_after_a_restart(
     version: Version,
 ) -> None:
-    world = begun()
-    world.speaks(CallPiece(index=0, id="c0", name="look", arguments='{"x'))
-    world.breaks()
+    world = begin_run()
+    world.say_pieces(CallPiece(index=0, id="c0", name="look", arguments='{"x'))
+    world.restart_turn()
     world.reply(call(0), call(1), CALLS)
     world.submit("c0", "42")
     world.submit("c1", "43")
     world.ask()
     world.claim()
-    world.speaks(TextPiece("Both."))
-    events = numbered(world)
+    world.say_pieces(TextPiece("Both."))
+    events = number_events(world)
     seen = Page([MINE]).read(told(events, Reader(version=version, history=(MINE,))))
     history = tuple(dict(each) for each in seen.messages)
 
@@ -196,7 +198,7 @@ def test_a_stored_thread_has_the_messages_that_its_stream_made(name: str) -> Non
     world = TYPICAL[name]()
     thread = list(stored_messages(message for _, message in sorted(world.messages.items())))
 
-    made = Page(thread[:1]).read(told(numbered(world), Reader(history=tuple(thread[:1]))))
+    made = Page(thread[:1]).read(told(number_events(world), Reader(history=tuple(thread[:1]))))
     by_id = {message["id"]: message for message in thread}
     assert {message["id"]: message for message in essence(made.messages)} == by_id
 
@@ -205,17 +207,19 @@ def test_a_stored_thread_has_the_messages_that_its_stream_made(name: str) -> Non
 
 
 def test_what_the_client_has_to_do_ends_a_run_and_the_next_one_goes_on() -> None:
-    seen = page(numbered(TYPICAL["mixed"]()), Reader(version="1"))
+    seen = page(number_events(TYPICAL["mixed"]()), Reader(version="1"))
 
     assert seen.runs == [["run_2:turn-1", "interrupt"], ["run_2:turn-2", "success"]]
     assert only(seen.events, "RUN_STARTED")[0]["protocolVersion"] == "1.0"
 
 
 def test_a_client_of_its_tools_is_told_which_calls_are_its_own() -> None:
-    [first, _] = only(page(numbered(TYPICAL["tool-call"]()), Reader(version="1")).events, _FINISHED)
+    [first, _] = only(
+        page(number_events(TYPICAL["tool-call"]()), Reader(version="1")).events, _FINISHED
+    )
     assert first["outcome"] == {"type": "success", "pendingToolCallIds": ["c0"]}
 
-    [old, _] = only(page(numbered(TYPICAL["tool-call"]())).events, _FINISHED)
+    [old, _] = only(page(number_events(TYPICAL["tool-call"]())).events, _FINISHED)
     assert old["outcome"] == {"type": "success"}
 
 
@@ -223,14 +227,14 @@ _FINISHED = "RUN_FINISHED"
 
 
 def test_tools_that_are_run_here_end_no_run() -> None:
-    seen = page(numbered(TYPICAL["tool-call"]()), Reader(here=frozenset({"look"})))
+    seen = page(number_events(TYPICAL["tool-call"]()), Reader(here=frozenset({"look"})))
 
     assert seen.runs == [["run_2:turn-1", "success"]]
     assert [event["content"] for event in only(seen.events, "TOOL_CALL_RESULT")] == ['{"seen": 42}']
 
 
 def test_the_run_and_the_thread_have_the_names_that_the_client_gave_them() -> None:
-    log = numbered(TYPICAL["tool-call"]())
+    log = number_events(TYPICAL["tool-call"]())
     rest = next(number for number, event in log if event.type == "turn.ended")
     reader = Reader(thread_id="my thread", run_id="my run", after=rest)
     seen = Page(page(log[:rest]).messages).read(told(log, reader))
@@ -240,14 +244,14 @@ def test_the_run_and_the_thread_have_the_names_that_the_client_gave_them() -> No
 
 
 def test_an_output_that_the_client_gave_is_not_told_to_it() -> None:
-    log = numbered(TYPICAL["tool-call"]())
+    log = number_events(TYPICAL["tool-call"]())
     frames = told(log, Reader(answered=frozenset({"c0"})))
 
     assert "TOOL_CALL_RESULT" not in types(frames)
 
 
 def test_usage_is_told_of_each_run_and_the_cost_of_all() -> None:
-    seen = page(numbered(TYPICAL["tool-call"]()))
+    seen = page(number_events(TYPICAL["tool-call"]()))
 
     assert [event["usage"][0]["totalTokens"] for event in only(seen.events, _FINISHED)] == [17, 17]
     assert [event["value"]["cost"] for event in only(seen.events, "CUSTOM")] == [0.25, 0.5]
@@ -255,7 +259,7 @@ def test_usage_is_told_of_each_run_and_the_cost_of_all() -> None:
 
 @pytest.mark.parametrize(("version", "how"), [("0", None), ("1", "cancelled")])
 def test_a_run_that_was_cancelled_keeps_what_it_said(version: Version, how: str | None) -> None:
-    seen = page(numbered(TYPICAL["cancelled"]()), Reader(version=version))
+    seen = page(number_events(TYPICAL["cancelled"]()), Reader(version=version))
 
     assert seen.runs == [["run_2:turn-1", how]]
     assert only(seen.events, "CUSTOM")[-1]["value"]["status"] == "cancelled"
@@ -264,7 +268,7 @@ def test_a_run_that_was_cancelled_keeps_what_it_said(version: Version, how: str 
 
 
 def test_a_question_is_named_with_what_answers_it() -> None:
-    [end] = only(page(numbered(TYPICAL["asked"]()), Reader(version="1")).events, _FINISHED)
+    [end] = only(page(number_events(TYPICAL["asked"]()), Reader(version="1")).events, _FINISHED)
 
     [question] = end["outcome"]["interrupts"]
     assert question["toolCallId"] == "c0"
@@ -274,15 +278,15 @@ def test_a_question_is_named_with_what_answers_it() -> None:
 
 
 def test_a_client_that_lets_a_late_question_block_its_thread_is_not_told_when_it_is_late() -> None:
-    [end] = only(page(numbered(TYPICAL["asked"]())).events, _FINISHED)
+    [end] = only(page(number_events(TYPICAL["asked"]())).events, _FINISHED)
 
     assert "expiresAt" not in end["outcome"]["interrupts"][0]
 
 
 def test_a_run_that_waited_too_long_has_failed() -> None:
-    world = begun()
+    world = begin_run()
     status = RunStatus(run_id=world.run.id, thread_id="thread_1", status=Status.EXPIRED)
-    seen = page([*numbered(world), (len(world.events) + 1, status)])
+    seen = page([*number_events(world), (len(world.events) + 1, status)])
 
     assert seen.runs == [["run_2:turn-1", "expired"]]
 
@@ -291,7 +295,7 @@ def test_a_run_that_waited_too_long_has_failed() -> None:
 
 
 def test_after_a_restart_the_messages_are_told_as_they_stand() -> None:
-    frames = told(numbered(TYPICAL["restarted"]()), Reader(history=(MINE,)))
+    frames = told(number_events(TYPICAL["restarted"]()), Reader(history=(MINE,)))
     first, second = only(Page().read(frames).events, "MESSAGES_SNAPSHOT")
 
     assert first["messages"] == [MINE]
@@ -327,10 +331,10 @@ def test_an_output_of_a_call_that_was_not_told_is_left_out() -> None:
 
 
 def test_who_comes_back_is_told_at_once_what_there_is_and_what_is_open() -> None:
-    world = begun()
-    world.speaks(ReasoningPiece("Hm."), TextPiece("It is"))
+    world = begin_run()
+    world.say_pieces(ReasoningPiece("Hm."), TextPiece("It is"))
     last = len(world.events)
-    frames = told(numbered(world), Reader(after=last))
+    frames = told(number_events(world), Reader(after=last))
 
     assert types(frames) == [
         *("RUN_STARTED", "MESSAGES_SNAPSHOT", "STEP_STARTED", "TEXT_MESSAGE_START")
@@ -339,7 +343,7 @@ def test_who_comes_back_is_told_at_once_what_there_is_and_what_is_open() -> None
 
 
 def test_who_has_all_of_a_run_that_has_ended_is_told_nothing() -> None:
-    log = numbered(TYPICAL["text"]())
+    log = number_events(TYPICAL["text"]())
 
     assert told(log, Reader(after=len(log))) == []
 
@@ -353,10 +357,10 @@ def test_a_run_cannot_be_told_from_its_middle() -> None:
 
 
 def test_pieces_that_come_together_are_one_frame() -> None:
-    world = begun()
+    world = begin_run()
     for word in ("one ", "two ", "three"):
-        world.speaks(TextPiece(word))
-    frames = AgUi().feed_all(numbered(world))
+        world.say_pieces(TextPiece(word))
+    frames = AgUi().feed_all(number_events(world))
 
     *_, start, piece = Page().read(frames).events
     assert (start["type"], piece["delta"]) == ("TEXT_MESSAGE_START", "one two three")
@@ -376,10 +380,10 @@ def test_a_fault_of_this_side_is_told_and_may_come_first() -> None:
 
 
 def heard() -> AgUi:
-    world = begun()
+    world = begin_run()
     world.reply(call(0), CALLS)
     stream = AgUi(Reader(here=frozenset({"look"})))
-    stream.feed_all(numbered(world))
+    stream.feed_all(number_events(world))
     return stream
 
 
@@ -416,9 +420,9 @@ def test_a_call_of_which_nothing_was_told_is_never_spoken_of() -> None:
 
 
 def test_between_two_runs_nothing_is_said() -> None:
-    world = begun()
+    world = begin_run()
     world.reply(call(0), CALLS)
     stream = AgUi()
-    stream.feed_all(numbered(world))
+    stream.feed_all(number_events(world))
 
     assert stream.tool_status("c0", "running") == []

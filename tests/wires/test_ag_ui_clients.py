@@ -24,7 +24,7 @@ from antiphon.wires.ag_ui.run_input import parse_run_input as understood
 from antiphon.wires.framing import HEARTBEAT, drop_void_events
 from tests.support.wires.ag_ui_judge import essence
 from tests.support.wires.node_programs import NodePrograms
-from tests.support.wires.stories import TYPICAL, numbered, runs
+from tests.support.wires.stories import TYPICAL, number_events, runs
 
 HERE = Path(__file__).parents[1] / "support/wires"
 CLIENTS: dict[str, Version] = {"agui0": "0", "agui1": "1"}
@@ -88,7 +88,7 @@ def test_a_client_reads_any_run_without_complaint_and_comes_late_to_the_same(
     read: Read, client: str
 ) -> None:
     reader = Reader(version=CLIENTS[client], history=(MINE,))
-    logs = [numbered(story()) for story in TYPICAL.values()] + [
+    logs = [number_events(story()) for story in TYPICAL.values()] + [
         log for log, _ in sample(4 * settings.default.max_examples)
     ]
 
@@ -124,7 +124,7 @@ def test_wherever_a_client_is_cut_off_it_comes_back_to_the_same_messages(
 @pytest.mark.parametrize("client", CLIENTS)
 def test_a_person_is_asked_and_a_later_run_goes_on(read: Read, client: str) -> None:
     version = CLIENTS[client]
-    log = in_time(numbered(TYPICAL["mixed"]()))
+    log = in_time(number_events(TYPICAL["mixed"]()))
     rest = next(number for number, event in log if event.type == "turn.ended")
     answer = {"id": "a1", "role": "tool", "toolCallId": "c0", "content": "seen"}
     after = Reader(
@@ -155,7 +155,7 @@ def test_a_person_is_asked_and_a_later_run_goes_on(read: Read, client: str) -> N
 
 @pytest.mark.parametrize("client", CLIENTS)
 def test_what_a_client_asks_for_is_understood(read: Read, client: str) -> None:
-    log = in_time(numbered(TYPICAL["mixed"]()))
+    log = in_time(number_events(TYPICAL["mixed"]()))
     rest = next(number for number, event in log if event.type == "turn.ended")
     answer = {"id": "a1", "role": "tool", "toolCallId": "c0", "content": "seen"}
     resume = [

@@ -24,11 +24,11 @@ from tests.support.wires.stories import (
     WRITE,
     YES,
     Story,
-    begun,
-    numbered,
+    begin_run,
+    number_events,
 )
-from tests.support.wires.ui_client_programs import CLIENTS, HERE, essence, judged
-from tests.support.wires.ui_streams import told
+from tests.support.wires.ui_client_programs import CLIENTS, HERE, essence, run_judge
+from tests.support.wires.ui_streams import encode_events
 
 Told = dict[str, Any]
 Play = Callable[[str, Sequence[list[bytes]], Sequence[list[Any]]], Told]
@@ -49,7 +49,7 @@ def play(npm_packages: Callable[[Path], Path], node: Path) -> Iterator[Play]:
 
 def decided(said: str) -> tuple[Story, int, str]:
     """A run in which a call was approved or refused: its rest, and what was asked there."""
-    world = begun()
+    world = begin_run()
     world.reply(TextPiece("May I?"), call(0, WRITE), USED, CALLS, hosted=HOSTED)
     rest = len(world.events)
     [asked] = [event for event in world.events if isinstance(event, ActionRequired)]
@@ -69,9 +69,9 @@ def test_a_person_approves_in_the_chat_and_the_message_goes_on(
 ) -> None:
     sdk = CLIENTS[client]
     world, rest, action_id = decided(said)
-    events = numbered(world)
-    first = told(events[:rest], sdk)
-    second = told(events, sdk, Cursor(world.run.id, rest))
+    events = number_events(world)
+    first = encode_events(events[:rest], sdk)
+    second = encode_events(events, sdk, Cursor(world.run.id, rest))
 
     chat = play(client, [first, second], [["send", "Write."], ["approve", action_id, said == YES]])
     assert (chat["status"], chat.get("error")) == ("ready", None)
@@ -93,13 +93,13 @@ def test_a_page_that_is_opened_again_is_sent_the_whole_message(
     play: Play, client: str, story: str
 ) -> None:
     sdk = CLIENTS[client]
-    events = numbered(TYPICAL[story]())
-    frames = told(drop_void_events(events), sdk)
+    events = number_events(TYPICAL[story]())
+    frames = encode_events(drop_void_events(events), sdk)
 
     chat = play(client, [frames], [["resume"]])
     assert (chat["status"], chat.get("error")) == ("ready", None)
     [message] = chat["messages"]
-    assert essence(message) == essence(judged(sdk, [frames]).message)
+    assert essence(message) == essence(run_judge(sdk, [frames]).message)
     assert chat["asked"][0]["method"] == "GET"
 
 
@@ -113,14 +113,16 @@ def test_nothing_is_resumed_where_nothing_runs(play: Play, client: str) -> None:
 @pytest.mark.parametrize("client", ["ai6", "ai7"])  # 5 adds the whole to what it has
 def test_a_connection_that_broke_is_taken_up_in_the_same_page(play: Play, client: str) -> None:
     sdk = CLIENTS[client]
-    events = numbered(TYPICAL["restarted"]())
-    broken = told(events[:5], sdk)[:-1]
+    events = number_events(TYPICAL["restarted"]())
+    broken = encode_events(events[:5], sdk)[:-1]
 
     chat = play(
-        client, [broken, told(drop_void_events(events), sdk)], [["send", "Look."], ["resume"]]
+        client,
+        [broken, encode_events(drop_void_events(events), sdk)],
+        [["send", "Look."], ["resume"]],
     )
     assert chat["status"] == "ready"
-    whole = judged(sdk, [told(drop_void_events(events), sdk)]).message
+    whole = run_judge(sdk, [encode_events(drop_void_events(events), sdk)]).message
     assert essence(chat["messages"][-1]) == essence(whole)
 
 
@@ -128,7 +130,11 @@ def test_a_connection_that_broke_is_taken_up_in_the_same_page(play: Play, client
 def test_a_run_that_failed_is_an_error_of_the_chat_with_all_that_was_said(
     play: Play, client: str
 ) -> None:
-    chat = play(client, [told(numbered(TYPICAL["failed"]()), CLIENTS[client])], [["send", "Hi."]])
+    chat = play(
+        client,
+        [encode_events(number_events(TYPICAL["failed"]()), CLIENTS[client])],
+        [["send", "Hi."]],
+    )
 
     assert chat["status"] == "error"
     assert chat["error"] == "The model's server said: ␛[2Jno <U+202E>really<U+2028>."

@@ -22,10 +22,10 @@ from antiphon.wires.ai_sdk.message_stream import UIMessageStream
 from antiphon.wires.framing import HEARTBEAT, drop_void_events, parse_cursor
 from tests.support.engine.world import call
 from tests.support.wires.node_programs import NodePrograms
-from tests.support.wires.stories import CALLS, TYPICAL, begun, numbered, runs
-from tests.support.wires.ui_client_programs import _KEPT, CLIENTS, HERE, Frames, essence, judged
+from tests.support.wires.stories import CALLS, TYPICAL, begin_run, number_events, runs
+from tests.support.wires.ui_client_programs import _KEPT, CLIENTS, HERE, Frames, essence, run_judge
 from tests.support.wires.ui_judge import GRAMMAR, less_void
-from tests.support.wires.ui_streams import told
+from tests.support.wires.ui_streams import encode_events
 
 CONFUSED = "ai5.0"
 """Knows one call to an id: one that is made again after a restart takes the place of the void."""
@@ -63,14 +63,14 @@ def test_a_client_makes_the_same_message_of_a_typical_run_as_the_judge(
 ) -> None:
     sdk = CLIENTS[client]
     stories = {
-        name: told(numbered(story()), sdk)
+        name: encode_events(number_events(story()), sdk)
         for name, story in TYPICAL.items()
         if (name, client) != ("restarted", CONFUSED)
     }
 
     made = dict(zip(stories, read(client, [[frames] for frames in stories.values()]), strict=True))
     for name, frames in stories.items():
-        judge = judged(sdk, [frames])
+        judge = run_judge(sdk, [frames])
         assert made[name]["complaints"] == judge.errors, name
         assert essence(made[name]["message"]) == essence(judge.message), name
 
@@ -89,11 +89,11 @@ def test_a_client_makes_the_same_message_of_any_run_as_the_judge(read: Read, cli
         suppress_health_check=list(HealthCheck),
     )
     def draw(events: list[Numbered]) -> None:
-        drawn.append(told(events, sdk))
+        drawn.append(encode_events(events, sdk))
 
     draw()
     for frames, made in zip(drawn, read(client, [[frames] for frames in drawn]), strict=True):
-        judge = judged(sdk, [frames])
+        judge = run_judge(sdk, [frames])
         assert made["complaints"] == judge.errors, b"".join(frames).decode()
         if client != CONFUSED:
             assert essence(made["message"]) == essence(judge.message), b"".join(frames).decode()
@@ -106,16 +106,16 @@ def test_a_client_that_comes_back_to_a_run_at_rest_goes_on_with_its_message(
 ) -> None:
     """As `useChat` does when a person has approved: what follows is added to the message."""
     sdk = CLIENTS[client]
-    events = numbered(TYPICAL[story]())
+    events = number_events(TYPICAL[story]())
     rest = next(n for n, event in events if event.type == "turn.ended")
-    first = told(events[:rest], sdk)
+    first = encode_events(events[:rest], sdk)
     last = [frame for frame in first if frame.startswith(b"id: ")][-1]
     after = parse_cursor(last.decode().split("\n")[0].removeprefix("id: "), events[0][1].run_id)  # type: ignore[union-attr]
-    second = told(drop_void_events(events, after.number), sdk, after)
+    second = encode_events(drop_void_events(events, after.number), sdk, after)
 
     [both] = read(client, [[first, second]])
     assert both["complaints"] == []
-    whole = judged(sdk, [told(events, sdk)]).message
+    whole = run_judge(sdk, [encode_events(events, sdk)]).message
     if (story, client) == ("restarted", CONFUSED):
         return
     assert less_void(essence(both["message"])["parts"]) == less_void(essence(whole)["parts"])
@@ -127,17 +127,17 @@ def test_progress_and_questions_of_this_side_are_shown_until_the_output_comes(
     read: Read, client: str
 ) -> None:
     sdk = CLIENTS[client]
-    world = begun()
+    world = begin_run()
     world.reply(call(0), CALLS)
     stream = UIMessageStream(sdk)
-    frames = stream.feed_all(numbered(world))
+    frames = stream.feed_all(number_events(world))
     frames += stream.approval_asked("c0", "ask_1")
     frames += stream.approval_given("c0")
     frames += stream.tool_status("c0", "running", 0.5)
     frames += stream.progress("c0", 1, 2, "half")
     until = len(frames)
     world.submit("c0", "42")
-    frames += stream.feed_all(numbered(world))
+    frames += stream.feed_all(number_events(world))
 
     shown, kept = read(client, [[frames[:until]], [frames]])
     assert (shown["complaints"], kept["complaints"]) == ([], [])
@@ -158,9 +158,9 @@ def test_no_arguments_of_a_model_break_a_client(read: Read, client: str) -> None
         '{"a":123456789012345678901234567890,"b":"\\u2028","":[]}',
         '{"a":' + "[" * 100 + "]" * 100 + "}",
     ):
-        world = begun()
+        world = begin_run()
         world.reply(CallPiece(index=0, id="c0", name="look", arguments=arguments), CALLS)
-        stories.append([told(numbered(world), sdk)])
+        stories.append([encode_events(number_events(world), sdk)])
 
     for made in read(client, stories):
         assert made["complaints"] == []
@@ -172,12 +172,12 @@ def test_no_arguments_of_a_model_break_a_client(read: Read, client: str) -> None
 @pytest.mark.parametrize("client", ["ai5.0", "ai5"])
 def test_the_judge_forgives_no_more_than_a_client(read: Read, client: str) -> None:
     """What is too new for a version ends its stream, so this is tested with what can be red."""
-    frames = told(numbered(TYPICAL["asked"]()), 7)
+    frames = encode_events(number_events(TYPICAL["asked"]()), 7)
 
     [made] = read(client, [[frames]])
     assert made["complaints"]
     with pytest.raises(AssertionError, match="unknown to version 5"):
-        judged(5, [frames])
+        run_judge(5, [frames])
 
 
 def test_the_lock_file_of_the_clients_names_no_place_to_fetch_packages_from() -> None:

@@ -8,7 +8,7 @@ from antiphon import Client, tool
 from antiphon.settings.settings import Settings
 from antiphon.wires.ai_sdk.parts import Sdk
 from tests.support.wires.ui_judge import Judge
-from tests.support.wires.ui_streams import SDKS, text, told
+from tests.support.wires.ui_streams import SDKS, encode_events, text
 
 
 @tool
@@ -23,7 +23,7 @@ def test_a_client_has_what_is_stored(sdk: Sdk) -> None:
         heard = list(
             client.converse("When does the next LAX-JFK flight leave?", tools=[get_flight_times])
         )
-        judge = Judge(sdk).read(told(enumerate(heard, 1), sdk))
+        judge = Judge(sdk).read(encode_events(enumerate(heard, 1), sdk))
         stored = client.list_messages(judge.message["metadata"]["threadId"]).data
 
     assert judge.finished

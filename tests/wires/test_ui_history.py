@@ -16,9 +16,9 @@ from antiphon.types.messages import File, Image, Message, Text, ToolCall, Upload
 from antiphon.types.runs import Run, Status
 from antiphon.types.thread_view import file_ids, group_entries
 from antiphon.wires.ai_sdk.history import as_ui_message
-from tests.support.wires.stories import TYPICAL, Story, begun, numbered, stories
+from tests.support.wires.stories import TYPICAL, Story, begin_run, number_events, stories
 from tests.support.wires.ui_judge import Judge, Parts
-from tests.support.wires.ui_streams import told as streamed
+from tests.support.wires.ui_streams import encode_events as streamed
 
 STOP = Finish("stop")
 
@@ -43,7 +43,7 @@ def history(world: Story) -> list[dict[str, Any]]:
 
 
 def live(world: Story) -> Judge:
-    return Judge(5).read(streamed(numbered(world)))
+    return Judge(5).read(streamed(number_events(world)))
 
 
 def plain(parts: Parts, whole: set[str]) -> list[list[Any]]:
@@ -249,7 +249,7 @@ def test_files_are_named_by_an_address_of_the_page_and_pictures_by_their_own() -
 
 
 def test_runs_of_one_thread_follow_each_other() -> None:
-    world = begun()
+    world = begin_run()
     world.reply(TextPiece("One."), STOP)
     world.begin("And two?")
     world.claim()

@@ -20,9 +20,18 @@ from antiphon.wires.ai_sdk.message_stream import DONE, UIMessageStream
 from antiphon.wires.ai_sdk.parts import Sdk
 from antiphon.wires.framing import HEARTBEAT, Cursor, drop_void_events, parse_cursor
 from tests.support.engine.world import call
-from tests.support.wires.stories import CALLS, HOSTED, READ, STOP, TYPICAL, begun, numbered, runs
+from tests.support.wires.stories import (
+    CALLS,
+    HOSTED,
+    READ,
+    STOP,
+    TYPICAL,
+    begin_run,
+    number_events,
+    runs,
+)
 from tests.support.wires.ui_judge import Judge, Parts
-from tests.support.wires.ui_streams import SDKS, text, told
+from tests.support.wires.ui_streams import SDKS, encode_events, text
 
 GOLDEN = Path(__file__).parent / "golden"
 SDK = st.sampled_from(SDKS)
@@ -58,7 +67,7 @@ def types(frames: Iterable[bytes]) -> list[str]:
 @pytest.mark.parametrize("name", TYPICAL)
 def test_a_typical_run_is_told_as_it_stands_in_its_golden_file(name: str, sdk: Sdk) -> None:
     """Delete the file, and this writes it anew, and fails once."""
-    frames = b"".join(told(numbered(TYPICAL[name]()), sdk))
+    frames = b"".join(encode_events(number_events(TYPICAL[name]()), sdk))
     golden = GOLDEN / f"ui-{name}.sdk{sdk}.txt"
     if not golden.exists():
         golden.write_bytes(frames)
@@ -74,7 +83,7 @@ def test_a_typical_run_is_told_as_it_stands_in_its_golden_file(name: str, sdk: S
 def test_whatever_happens_every_version_can_read_it(
     events: list[Numbered], sdk: Sdk, places: list[int]
 ) -> None:
-    whole = Judge(sdk).read(told(events, sdk))
+    whole = Judge(sdk).read(encode_events(events, sdk))
     batches = Judge(sdk).read(told_in_batches(events, places, sdk))
 
     assert whole.done
@@ -83,7 +92,7 @@ def test_whatever_happens_every_version_can_read_it(
 
 @given(runs(), SDK)
 def test_each_step_is_a_reply_as_it_was_saved(events: list[Numbered], sdk: Sdk) -> None:
-    judge = Judge(sdk).read(told(events, sdk))
+    judge = Judge(sdk).read(encode_events(events, sdk))
     saved = [event.message for _, event in events if isinstance(event, MessageCompleted)]
 
     said = [step for step in judge.steps if step][: len(saved)]
@@ -106,7 +115,7 @@ def calls(step: Parts) -> list[str]:
 
 @given(runs(), SDK)
 def test_a_run_that_has_ended_leaves_nothing_open(events: list[Numbered], sdk: Sdk) -> None:
-    judge = Judge(sdk).read(told(events, sdk))
+    judge = Judge(sdk).read(encode_events(events, sdk))
     ended = [e for _, e in events if isinstance(e, RunStatus) and e.status.ended]
 
     states = {part.get("state", "done") for part in judge.parts}
@@ -130,15 +139,15 @@ def test_wherever_a_reader_is_cut_off_it_comes_back_to_the_same_message(
     rest = drop_void_events(events, after.number if after else 0)
     judge.read(told_in_batches(rest, again, sdk, after))
 
-    whole = Judge(sdk).read(told(events, sdk))
+    whole = Judge(sdk).read(encode_events(events, sdk))
     assert judge.parts == whole.parts
     assert judge.message["metadata"] == whole.message["metadata"]
 
 
 @given(runs(), SDK)
 def test_who_comes_late_reads_nothing_that_is_void(events: list[Numbered], sdk: Sdk) -> None:
-    late = Judge(sdk).read(told(drop_void_events(events), sdk))
-    live = Judge(sdk).read(told(events, sdk))
+    late = Judge(sdk).read(encode_events(drop_void_events(events), sdk))
+    live = Judge(sdk).read(encode_events(events, sdk))
 
     assert late.message["parts"] == late.parts == live.parts
 
@@ -149,18 +158,18 @@ def test_an_event_that_is_heard_again_changes_nothing(
 ) -> None:
     heard = events[: cut % (len(events) + 1)]
 
-    assert told([*heard, *events], sdk) == told(events, sdk)
+    assert encode_events([*heard, *events], sdk) == encode_events(events, sdk)
 
 
 # Pieces.
 
 
 def test_pieces_that_come_together_are_one_frame() -> None:
-    world = begun()
+    world = begin_run()
     for word in ("one ", "two ", "three"):
-        world.speaks(TextPiece(word))
+        world.say_pieces(TextPiece(word))
     stream = UIMessageStream()
-    frames = stream.feed_all(numbered(world))
+    frames = stream.feed_all(number_events(world))
 
     assert types(frames) == ["start", "start-step", "text-start", "text-delta"]
     assert parts_of(frames)[-1]["delta"] == "one two three"
@@ -168,9 +177,9 @@ def test_pieces_that_come_together_are_one_frame() -> None:
 
 
 def test_what_breaks_a_line_for_some_readers_is_escaped() -> None:
-    world = begun()
-    world.speaks(TextPiece("a\u2028b\u2029c\x85d\r\n\ne\x0b"))
-    frames = told(numbered(world))
+    world = begin_run()
+    world.say_pieces(TextPiece("a\u2028b\u2029c\x85d\r\n\ne\x0b"))
+    frames = encode_events(number_events(world))
 
     assert parts_of(frames)[-1]["delta"] == "a\u2028b\u2029c\x85d\r\n\ne\x0b"
     assert all(len(frame.decode().strip().splitlines()) <= 2 for frame in frames)
@@ -178,7 +187,9 @@ def test_what_breaks_a_line_for_some_readers_is_escaped() -> None:
 
 def test_half_a_character_never_reaches_the_wire() -> None:
     begun_run = RunStatus(run_id="run_1", thread_id="thread_1", status=Status.IN_PROGRESS)
-    frames = told([(1, begun_run), (2, TextDelta(text="a\ud83d")), (3, TextDelta(text="b"))])
+    frames = encode_events(
+        [(1, begun_run), (2, TextDelta(text="a\ud83d")), (3, TextDelta(text="b"))]
+    )
 
     assert [p["delta"] for p in parts_of(frames) if p["type"] == "text-delta"] == ["a\ufffd", "b"]
 
@@ -192,10 +203,14 @@ def test_half_a_character_never_reaches_the_wire() -> None:
     ],
 )
 def test_arguments_that_a_client_dies_of_are_told_as_text(arguments: str) -> None:
-    world = begun()
+    world = begin_run()
     world.reply(CallPiece(index=0, id="c0", name="look", arguments=arguments), CALLS)
 
-    [ready] = [p for p in parts_of(told(numbered(world))) if p["type"] == "tool-input-available"]
+    [ready] = [
+        p
+        for p in parts_of(encode_events(number_events(world)))
+        if p["type"] == "tool-input-available"
+    ]
     assert ready["input"] == arguments
 
 
@@ -228,17 +243,17 @@ def test_a_sign_of_life_is_a_comment() -> None:
 
 
 def test_a_stream_that_stops_before_the_runs_end_is_not_finished() -> None:
-    world = begun()
+    world = begin_run()
     world.reply(call(0), CALLS)
 
-    frames = told(numbered(world))
+    frames = encode_events(number_events(world))
     assert frames[-1] == DONE
     assert "finish" not in types(frames)
 
 
 @pytest.mark.parametrize("sdk", SDKS)
 def test_a_run_that_waits_for_a_person_alone_lets_the_client_answer(sdk: Sdk) -> None:
-    frames = told(numbered(TYPICAL["asked"]()), sdk)
+    frames = encode_events(number_events(TYPICAL["asked"]()), sdk)
 
     assert types(frames)[-1] == "finish"
     assert parts_of(frames)[-1]["messageMetadata"]["status"] == "action_required"
@@ -246,12 +261,12 @@ def test_a_run_that_waits_for_a_person_alone_lets_the_client_answer(sdk: Sdk) ->
 
 def test_a_fault_of_this_side_is_told_and_ends_the_message() -> None:
     stream = UIMessageStream(6)
-    world = begun()
-    world.speaks(TextPiece("I was say"))
-    frames = stream.feed_all(numbered(world))
+    world = begin_run()
+    world.say_pieces(TextPiece("I was say"))
+    frames = stream.feed_all(number_events(world))
     frames += stream.fail(Fault("connection_lost", "The server\x1b[2J is gone."))
     world.cancel()
-    frames += [*stream.feed_all(numbered(world)), *stream.fail(Fault("internal", "Again."))]
+    frames += [*stream.feed_all(number_events(world)), *stream.fail(Fault("internal", "Again."))]
     judge = Judge(6).read([*frames, *stream.close()])
 
     assert judge.errors == ["The server␛[2J is gone."]
@@ -271,10 +286,10 @@ def test_a_fault_before_the_run_is_told_as_it_can_be() -> None:
 
 
 def heard(sdk: Sdk) -> UIMessageStream:
-    world = begun()
+    world = begin_run()
     world.reply(call(0), CALLS)
     stream = UIMessageStream(sdk)
-    for number, event in numbered(world):
+    for number, event in number_events(world):
         stream.feed(number, event)
     return stream
 
@@ -317,7 +332,7 @@ def test_a_person_is_asked_here_and_says_yes(sdk: Sdk, asked: str, given: list[s
 def test_nothing_is_told_of_a_tool_when_the_message_is_finished() -> None:
     world = TYPICAL["tool-call"]()
     stream = UIMessageStream()
-    stream.feed_all(numbered(world))
+    stream.feed_all(number_events(world))
 
     assert stream.tool_status("c0", "ended", 2) == []
     assert stream.progress("c0", 1) == []
@@ -338,7 +353,7 @@ def test_a_call_of_which_nothing_was_told_is_never_spoken_of() -> None:
     [(5, "tool-output-error"), (6, "tool-output-denied"), (7, "tool-output-denied")],
 )
 def test_a_refused_call_is_told_as_each_version_can(sdk: Sdk, last: str) -> None:
-    parts = parts_of(told(numbered(TYPICAL["mixed"]()), sdk))
+    parts = parts_of(encode_events(number_events(TYPICAL["mixed"]()), sdk))
     about: list[dict[str, Any]] = [part for part in parts if part.get("toolCallId") == "c3"]
 
     assert about[-1]["type"] == last
@@ -347,11 +362,11 @@ def test_a_refused_call_is_told_as_each_version_can(sdk: Sdk, last: str) -> None
 
 
 def test_calls_that_the_worker_runs_are_a_step_of_the_same_turn() -> None:
-    world = begun()
+    world = begin_run()
     world.reply(call(0, READ), CALLS, hosted=HOSTED)
     world.result("c0", "read")
     world.reply(TextPiece("Done."), STOP)
-    judge = Judge(5).read(told(numbered(world)))
+    judge = Judge(5).read(encode_events(number_events(world)))
 
     assert [[part["type"] for part in step] for step in judge.steps] == [
         ["dynamic-tool", "data-status"],

@@ -37,10 +37,10 @@ def four_ways(settings: Settings = SETTINGS) -> Iterator[Ways]:
         enter = stack.enter_context
         yield {
             "embedded": enter(Client(settings=settings)),
-            "http": enter(Client(enter(_served(settings)))),
-            "embedded, on a loop": enter(_awaited(lambda: AsyncClient(settings=settings))),
+            "http": enter(Client(enter(_serve_in_thread(settings)))),
+            "embedded, on a loop": enter(_open_on_loop(lambda: AsyncClient(settings=settings))),
             "http, on a loop": enter(
-                _awaited(functools.partial(AsyncClient, enter(_served(settings))))
+                _open_on_loop(functools.partial(AsyncClient, enter(_serve_in_thread(settings))))
             ),
         }
 
@@ -85,7 +85,7 @@ def _builtins(value: object) -> Any:
 
 
 @contextmanager
-def _served(settings: Settings) -> Iterator[str]:
+def _serve_in_thread(settings: Settings) -> Iterator[str]:
     """The address of a server in a thread of its own."""
     address: Future[str] = Future()
     over = threading.Event()
@@ -105,7 +105,7 @@ def _served(settings: Settings) -> Iterator[str]:
 
 
 @contextmanager
-def _awaited(opened: Callable[[], AsyncClient]) -> Iterator[Any]:
+def _open_on_loop(opened: Callable[[], AsyncClient]) -> Iterator[Any]:
     with asyncio.Runner() as runner:
         client = opened()
         yield _Awaited(runner, client)

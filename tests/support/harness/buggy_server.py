@@ -102,14 +102,16 @@ class KeepsKeysApart(SqliteStore):
         def the_rest(_: Snapshot) -> ChangeSet | None:
             return replace(decided[-1], thread=None, messages=()) if decided else None
 
-        if about.idempotency_key and (kept := await self._read(_answered, about.idempotency_key)):
+        if about.idempotency_key and (
+            kept := await self._read(_find_answer, about.idempotency_key)
+        ):
             return Committed(kept)
         await super().change(replace(about, once=None), message_alone)
         await asyncio.sleep(WINDOW_SECONDS)
         return await super().change(about, the_rest)
 
 
-def _answered(connection: sqlite3.Connection, once: Any) -> msgspec.Raw | None:
+def _find_answer(connection: sqlite3.Connection, once: Any) -> msgspec.Raw | None:
     row = reads.fetch_one(connection, "answer", once.owner, once.route, once.key)
     return msgspec.Raw(row[1]) if row else None
 
@@ -190,14 +192,14 @@ def main(_: Sequence[str]) -> int:
 async def _serve(asked: Settings) -> None:
     over = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(15, over.set)
-    async with run_server(asked, _opened) as url:
+    async with run_server(asked, _open_runtime) as url:
         print(f"listening on {url}", file=sys.stderr, flush=True)
         asyncio.get_running_loop().add_signal_handler(15, over.set)
         await over.wait()
 
 
 @asynccontextmanager
-async def _opened(asked: Settings) -> AsyncGenerator[Runtime]:
+async def _open_runtime(asked: Settings) -> AsyncGenerator[Runtime]:
     """As `runtime.opened`, over the store with the bug."""
     runtimes: list[Runtime] = []
 

@@ -41,7 +41,7 @@ class Before:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
 
-    async def _decided(self, about: ReadSet, decide: Decide) -> tuple[Committed, ChangeSet | None]:
+    async def _decide(self, about: ReadSet, decide: Decide) -> tuple[Committed, ChangeSet | None]:
         """What the change would be, which is not written; or the answer that was kept before."""
         decided: list[ChangeSet | None] = []
 
@@ -64,7 +64,7 @@ class AcknowledgesEarly(Before):
     async def change(self, about: ReadSet, decide: Decide) -> Committed:
         if about.what not in ACKNOWLEDGED:
             return await self._inner.change(about, decide)
-        kept, change = await self._decided(about, decide)
+        kept, change = await self._decide(about, decide)
         if change is None:
             return kept
         self._do_later(self._keep(about, change))
@@ -107,7 +107,7 @@ class TellsBeforeItKeeps(Before):
         kept(None)
         append = self._inner.append
         asyncio.get_running_loop().call_later(
-            WINDOW_SECONDS, lambda: append(run_id, epoch, first, lines, _unheard, urgent=urgent)
+            WINDOW_SECONDS, lambda: append(run_id, epoch, first, lines, _ignore, urgent=urgent)
         )
 
     async def change(self, about: ReadSet, decide: Decide) -> Committed:
@@ -163,11 +163,11 @@ class ClaimsCarelessly(Before):
             run_id = await connection.fetchval(NEXT)
             if run_id is None:
                 return None
-            _, change = await self._decided(ReadSet(owner=None, run_id=run_id), decide)
+            _, change = await self._decide(ReadSet(owner=None, run_id=run_id), decide)
             if change is None:
                 return None
             await asyncio.sleep(WINDOW_SECONDS)
-            await connection.execute(*_taken(change))
+            await connection.execute(*_claim_parameters(change))
         finally:
             await connection.close()
         return Claim("local", change.run_updates[0].run, change.run_updates[0].lease)
@@ -185,7 +185,7 @@ INSERT INTO log (run, first, last, lines) SELECT run, $7, $5, $8 FROM taken ON C
 """
 
 
-def _taken(change: ChangeSet) -> tuple[Any, ...]:
+def _claim_parameters(change: ChangeSet) -> tuple[Any, ...]:
     (driven,) = change.run_updates
     run, lease = driven.run, driven.lease
     first = lease.last_event - len(driven.events) + 1
@@ -222,7 +222,7 @@ def _own_time() -> int:
     return time.time_ns() // 1_000_000
 
 
-def _unheard(_: Exception | None) -> None:
+def _ignore(_: Exception | None) -> None:
     """Nobody is told."""
 
 

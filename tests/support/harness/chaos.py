@@ -78,7 +78,7 @@ async def chaos(plan: Plan, folder: Path) -> Result:
             Place(forge, settings | (FROM_THE_QUEUE if number % 2 else {}))
             for number in range(plan.servers)
         ]
-        fleet = Fleet(places, random, lambda: _armed(plan, random))
+        fleet = Fleet(places, random, lambda: _choose_failpoint(plan, random))
         await fleet.start()
         await database.watch()
         over = asyncio.Event()
@@ -93,7 +93,7 @@ async def chaos(plan: Plan, folder: Path) -> Result:
             fleet.kill(plan.signal)
         over.set()
         await fleet.calm()
-        stuck = await settled(database, people, plan.settle_seconds)
+        stuck = await settle(database, people, plan.settle_seconds)
         observer.cancel()
         fallen = await asyncio.gather(*people, return_exceptions=True)
         await fleet.stop()
@@ -104,7 +104,7 @@ async def chaos(plan: Plan, folder: Path) -> Result:
     return Result(verdict, record, fleet.deaths, time.monotonic() - began)
 
 
-def _armed(plan: Plan, random: Random) -> str:
+def _choose_failpoint(plan: Plan, random: Random) -> str:
     if not plan.failpoints:
         return ""
     return f"{random.choice(plan.failpoints)}:kill@{random.randint(1, 8)}"
@@ -121,9 +121,7 @@ async def observe(database: Database, seen: list[str]) -> None:
         await asyncio.sleep(LOOK_SECONDS)
 
 
-async def settled(
-    database: Database, people: list[asyncio.Task[None]], seconds: float
-) -> list[str]:
+async def settle(database: Database, people: list[asyncio.Task[None]], seconds: float) -> list[str]:
     """Nobody dies any more: in this time everybody is done and every run rests or has ended."""
     _, waiting = await asyncio.wait(people, timeout=seconds)
     for person in waiting:

@@ -57,13 +57,13 @@ def judge(record: Record, final: Final) -> Verdict:
     kept = Kept(final)
     ops = list(operations(record.entries))
     return Verdict(
-        lost=[word for op in ops for word in lost(op, kept)],
-        dup=[word for op in ops for word in dup(op, kept)] + list(repeated(final)),
-        changed=[word for op in ops for word in changed(op, kept)],
+        lost=[word for op in ops for word in find_lost(op, kept)],
+        dup=[word for op in ops for word in dup(op, kept)] + list(find_repeated(final)),
+        changed=[word for op in ops for word in find_changed(op, kept)],
         double_claim=list(double_claims(final)),
         broken=[
             *final.faults,
-            *(word for op in ops for word in refused_yet_done(op, kept)),
+            *(word for op in ops for word in find_refused_yet_done(op, kept)),
             *illegal_moves(final),
             *early(final),
             *numbering(final),
@@ -113,7 +113,7 @@ class Kept:
 # Acknowledged effects
 
 
-def lost(op: Op, kept: Kept) -> Iterator[str]:
+def find_lost(op: Op, kept: Kept) -> Iterator[str]:
     """An effect that was acknowledged and is not there."""
     for answer in op.answers:
         match op.what:
@@ -153,14 +153,14 @@ def dup(op: Op, kept: Kept) -> Iterator[str]:
             pass
 
 
-def repeated(final: Final) -> Iterator[str]:
+def find_repeated(final: Final) -> Iterator[str]:
     """Outputs that are twice in the history, whoever sent them."""
     for (run_id, tool_call_id), count in Kept(final).outputs.items():
         if count > 1:
             yield f"{count} outputs of {tool_call_id} in run {run_id}"
 
 
-def changed(op: Op, kept: Kept) -> Iterator[str]:
+def find_changed(op: Op, kept: Kept) -> Iterator[str]:
     """An acknowledged effect that has another body now."""
     for answer in op.answers:
         match op.what:
@@ -181,7 +181,7 @@ def changed(op: Op, kept: Kept) -> Iterator[str]:
                 pass
 
 
-def refused_yet_done(op: Op, kept: Kept) -> Iterator[str]:
+def find_refused_yet_done(op: Op, kept: Kept) -> Iterator[str]:
     """A definite no, though the effect is there."""
     if not op.refused or op.answers:
         return
@@ -233,7 +233,7 @@ def early(final: Final) -> Iterator[str]:
             yield f"action {action['id']} has expired too early"
 
 
-def taken(final: Final) -> Iterator[str]:
+def find_taken_runs(final: Final) -> Iterator[str]:
     """Runs that were taken from their worker: none where no worker had any trouble."""
     for move in final.moves:
         if (move.before, move.after) == ("in_progress", "queued"):
@@ -249,7 +249,7 @@ def numbering(final: Final) -> Iterator[str]:
         numbers = [number for number, _ in final.events.get(run_id, ())]
         first = run["row"]["kept_after"] + 1
         if numbers != list(range(first, first + len(numbers))) or (first == 1 and not numbers):
-            yield f"the events of run {run_id} are numbered {_shortened(numbers)}"
+            yield f"the events of run {run_id} are numbered {_abbreviate(numbers)}"
 
 
 def hearsay(heard: Sequence[Heard], final: Final) -> Iterator[str]:
@@ -280,7 +280,7 @@ def log_of(run_id: str, final: Final) -> Iterator[str]:
     if statuses and statuses[-1] != run["status"]:
         yield f"run {run_id} is {run['status']}, its events say {statuses[-1]}"
     yield from _end(run_id, [event for _, event in events])
-    yield from _streamed(run_id, events, final)
+    yield from _compare_stream(run_id, events, final)
 
 
 def _end(run_id: str, events: Sequence[Doc]) -> Iterator[str]:
@@ -299,7 +299,7 @@ def _end(run_id: str, events: Sequence[Doc]) -> Iterator[str]:
             yield f"the last turn of run {run_id} ends otherwise than the run"
 
 
-def _streamed(run_id: str, events: Sequence[tuple[int, Doc]], final: Final) -> Iterator[str]:
+def _compare_stream(run_id: str, events: Sequence[tuple[int, Doc]], final: Final) -> Iterator[str]:
     """Deltas joined, less what was voided, are what was saved: text, reasoning, arguments."""
     saved = {each["id"]: each for each in final.messages}
     pending: list[tuple[int, Doc]] = []
@@ -311,11 +311,11 @@ def _streamed(run_id: str, events: Sequence[tuple[int, Doc]], final: Final) -> I
                 message = event["message"]
                 if message != saved.get(message["id"]):
                     yield f"message {message['id']} was told otherwise than it is kept"
-                joined = _joined(pending)
+                joined = _join_deltas(pending)
                 if message["status"] != "completed":
                     del joined["arguments"]  # calls of a reply that was cut are not handed out
                 for part, told in joined.items():
-                    if told != _said(message)[part]:
+                    if told != _message_content(message)[part]:
                         yield f"the {part} of message {message['id']} was streamed otherwise"
                 pending = []
             case "turn.ended":
@@ -326,7 +326,7 @@ def _streamed(run_id: str, events: Sequence[tuple[int, Doc]], final: Final) -> I
                 pending.append((number, event))
 
 
-def _joined(events: Sequence[tuple[int, Doc]]) -> dict[str, Any]:
+def _join_deltas(events: Sequence[tuple[int, Doc]]) -> dict[str, Any]:
     arguments: defaultdict[str, str] = defaultdict(str)
     told = {"text": "", "reasoning": ""}
     for _, event in events:
@@ -347,7 +347,7 @@ def _joined(events: Sequence[tuple[int, Doc]]) -> dict[str, Any]:
     return told | {"arguments": {call: arguments[call] or "{}" for call in ready}}
 
 
-def _said(message: Doc) -> dict[str, Any]:
+def _message_content(message: Doc) -> dict[str, Any]:
     calls = {call["id"]: call["arguments"] for call in message["tool_calls"]}
     return {"text": text(message), "reasoning": message["reasoning"] or "", "arguments": calls}
 
@@ -366,7 +366,7 @@ def thread(thread_id: str, final: Final) -> Iterator[str]:
     ]
     places = len(messages) + len(waiting)
     if len(set(numbers)) < len(numbers) or (not waiting and numbers != list(range(1, places + 1))):
-        yield f"the messages of thread {thread_id} are numbered {_shortened(numbers)}"
+        yield f"the messages of thread {thread_id} are numbered {_abbreviate(numbers)}"
     counted = final.threads[thread_id]["messages"]
     if counted != places:
         yield f"thread {thread_id} counts {counted} of {places} messages"
@@ -389,5 +389,5 @@ def text(message: Doc) -> str:
     return "".join(part["text"] for part in message["content"] if part["type"] == "text")
 
 
-def _shortened(numbers: Sequence[int]) -> str:
+def _abbreviate(numbers: Sequence[int]) -> str:
     return str(numbers) if len(numbers) < 20 else f"{numbers[:8]} ... {numbers[-8:]}"

@@ -148,7 +148,7 @@ class Person:
             try:
                 async with (
                     asyncio.timeout(plain.PATIENCE),
-                    plain.asked(
+                    plain.open_request(
                         url, "POST", "/v1/process", body, headers={"Idempotency-Key": key}
                     ) as stream,
                 ):
@@ -202,9 +202,9 @@ class Person:
 
     def _turn(self, url: str, run_id: str, last: int | None) -> Any:
         if last is None:
-            return plain.asked(url, "POST", "/v1/completions", {"run_id": run_id})
+            return plain.open_request(url, "POST", "/v1/completions", {"run_id": run_id})
         path, headers = f"/v1/runs/{run_id}/events", {"Last-Event-ID": str(last)}
-        return plain.asked(url, "GET", path, headers=headers)
+        return plain.open_request(url, "GET", path, headers=headers)
 
     async def _rests(self, run_id: str) -> bool:
         run = (await self.get(f"/v1/runs/{run_id}")).json

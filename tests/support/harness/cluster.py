@@ -15,7 +15,7 @@ from pathlib import Path
 from random import Random
 
 from tests.support.harness import plain
-from tests.support.harness.chaos import observe, settled
+from tests.support.harness.chaos import observe, settle
 from tests.support.harness.checks import Verdict, judge
 from tests.support.harness.clients import Person
 from tests.support.harness.databases import Database
@@ -25,7 +25,7 @@ from tests.support.harness.own_runs import FROM_THE_QUEUE
 from tests.support.harness.postgres_database import PostgresDatabase
 from tests.support.harness.record import Record
 from tests.support.harness.servers import Forge
-from tests.support.services.balancer import Balancer, balanced
+from tests.support.services.balancer import Balancer, run_balancer
 from tests.support.services.fault_proxy import FaultProxy
 from tests.support.services.postgres import Postgres
 from tests.support.services.redis import Redis
@@ -104,19 +104,19 @@ async def rounds(plan: Plan, folder: Path, notes: Path) -> Result:
     began = time.monotonic()
     record = Record(notes / f"record-{plan.seed}.jsonl")
     recoveries: list[tuple[str, float]] = []
-    async with _opened(plan, folder) as cluster:
+    async with _open_cluster(plan, folder) as cluster:
         crowd = _Crowd(plan, cluster, record)
         for trouble in plan.troubles:
             await asyncio.sleep(cluster.random.uniform(*CALM_SECONDS))
             await trouble(cluster)
-            recoveries.append((trouble.__name__, await _answered_again(cluster.fleet.urls)))
-            verdict = await crowd.judged()
+            recoveries.append((trouble.__name__, await _time_until_answered(cluster.fleet.urls)))
+            verdict = await crowd.judge()
             if any(verdict.numbers.values()) or recoveries[-1][1] > RECOVERY_SECONDS:
                 await crowd.leave()
                 break
         else:
             stuck = await crowd.finish()
-            verdict = await crowd.judged()
+            verdict = await crowd.judge()
             verdict = replace(verdict, broken=[*verdict.broken, *stuck])
         await cluster.fleet.stop()
     record.close()
@@ -141,7 +141,7 @@ class _Crowd:
         self._living = [asyncio.create_task(person.live(self._over)) for person in self._people]
         self._observer = asyncio.create_task(observe(cluster.database, self._seen))
 
-    async def judged(self) -> Verdict:
+    async def judge(self) -> Verdict:
         """What was told until now and what is kept now, and what anybody has noticed."""
         told = self._record.so_far()
         verdict = self._plan.judge(told, await self._cluster.database.load())
@@ -154,7 +154,7 @@ class _Crowd:
         self._over.set()
         await self._cluster.fleet.calm()
         database, seconds = self._cluster.database, self._plan.settle_seconds
-        stuck = await settled(database, self._living, seconds)
+        stuck = await settle(database, self._living, seconds)
         await self.leave()
         return stuck
 
@@ -174,7 +174,7 @@ def _fell(task: asyncio.Task[None]) -> bool:
 
 
 @asynccontextmanager
-async def _opened(plan: Plan, folder: Path) -> AsyncGenerator[Cluster]:
+async def _open_cluster(plan: Plan, folder: Path) -> AsyncGenerator[Cluster]:
     async with AsyncExitStack() as stack:
         postgres, redis = Postgres(folder / "pg"), Redis(folder / "redis")
         for service in (postgres, redis):
@@ -209,12 +209,12 @@ async def _opened(plan: Plan, folder: Path) -> AsyncGenerator[Cluster]:
         await fleet.start()
         database = PostgresDatabase(address)
         await database.watch()
-        balancer = await stack.enter_async_context(balanced())
+        balancer = await stack.enter_async_context(run_balancer())
         balancer.backends = fleet.urls  # as they are at any moment
         yield Cluster(fleet, balancer, database, postgres, redis, links, random)
 
 
-async def _answered_again(urls: Sequence[str]) -> float:
+async def _time_until_answered(urls: Sequence[str]) -> float:
     """How many seconds it takes until each server has carried a new run to its end."""
     began = time.monotonic()
     await asyncio.gather(*(_answers(urls, place, began) for place in range(len(urls))))

@@ -81,7 +81,7 @@ class Fleet:
         while True:
             server = self._servers[number]
             assert server
-            await server.ended()
+            await server.wait()
             self.deaths += 1
             self._servers[number] = None
             self.broken += server.complaints

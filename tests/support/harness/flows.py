@@ -14,7 +14,7 @@ from tests.support.providers.upstream import Request, Upstream
 Story = list[str]
 
 
-class ToldStore:
+class RecordingStore:
     """A store in front of a store, which tells of what is read and kept, once it is."""
 
     def __init__(self, inner: Store, story: Story) -> None:
@@ -23,7 +23,7 @@ class ToldStore:
 
     async def change(self, about: ReadSet, decide: Decide) -> Committed:
         committed = await self._inner.change(about, decide)
-        kept = _kept(committed.change) if committed.change else []
+        kept = _describe_change(committed.change) if committed.change else []
         self._story.append(" ".join([f"store: {about.what}", *kept]))
         return committed
 
@@ -38,7 +38,7 @@ class ToldStore:
         return getattr(self._inner, name)
 
 
-def _kept(change: Any) -> list[str]:
+def _describe_change(change: Any) -> list[str]:
     return [
         *(f"{message.role}#{message.number}" for message in change.messages),
         *(f"action:{action.status}" for action in change.actions),
@@ -47,7 +47,7 @@ def _kept(change: Any) -> list[str]:
     ]
 
 
-class ToldUpstream(Upstream):
+class RecordingUpstream(Upstream):
     """The fault upstream, which tells of each question and of what was in it."""
 
     def __init__(self, story: Story) -> None:

@@ -99,11 +99,11 @@ class Pair:
         self.now += int(seconds * 1000)
         await asyncio.gather(*(runtime.worker.sweep() for runtime in self._runtimes))
 
-    async def heard(
+    async def read_turn(
         self, line: AsyncEmbeddedTransport, call: Any, key: str | None = None
     ) -> list[Told]:
         """A turn, as it is streamed."""
-        return [told async for told in self._streamed(line, call, key)]
+        return [told async for told in self._stream_turn(line, call, key)]
 
     async def overtaken(
         self, line: AsyncEmbeddedTransport, call: Any, gate: ScriptGate, then: str
@@ -114,7 +114,7 @@ class Pair:
         """
         told: list[Told] = []
         driving: asyncio.Task[None] | None = None
-        async for each in self._streamed(line, call):
+        async for each in self._stream_turn(line, call):
             told.append(each)
             if driving is None and b".delta" in each[1]:
                 (driving,) = [task for task in asyncio.all_tasks() if _drives(task)]
@@ -126,7 +126,7 @@ class Pair:
         await asyncio.wait([driving])
         return told
 
-    async def _streamed(
+    async def _stream_turn(
         self, line: AsyncEmbeddedTransport, call: Any, key: str | None = None
     ) -> AsyncGenerator[Told]:
         async for batch in line.stream(call, key):

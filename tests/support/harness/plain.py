@@ -35,7 +35,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Told:
+class ServerEvent:
     """One event of a stream, as it came."""
 
     number: int
@@ -57,7 +57,7 @@ class Stream:
         self.comments = 0
         self._body = body
 
-    async def events(self) -> AsyncGenerator[Told, None]:
+    async def events(self) -> AsyncGenerator[ServerEvent, None]:
         """Each event; raises `Cut` where the connection ends before the stream does."""
         rest = b""
         async for piece in self._body:
@@ -66,7 +66,7 @@ class Stream:
                 if frame.startswith(b":"):
                     self.comments += 1
                 else:
-                    yield _told(frame)
+                    yield _parse_frame(frame)
         self.ended = True
 
     async def read(self) -> Answer:
@@ -88,7 +88,7 @@ async def ask(
     try:
         async with (
             asyncio.timeout(patience),
-            asked(url, method, path, body, query=query, headers=headers) as stream,
+            open_request(url, method, path, body, query=query, headers=headers) as stream,
         ):
             return await stream.read()
     except TimeoutError:
@@ -96,7 +96,7 @@ async def ask(
 
 
 @asynccontextmanager
-async def asked(
+async def open_request(
     url: str,
     method: str,
     path: str,
@@ -159,21 +159,21 @@ async def _body(
     await reader.readexactly(2)
 
 
-def _told(frame: bytes) -> Told:
+def _parse_frame(frame: bytes) -> ServerEvent:
     fields = dict(line.split(b": ", 1) for line in frame.split(b"\n"))
-    return Told(int(fields[b"id"]), fields[b"event"].decode(), fields[b"data"])
+    return ServerEvent(int(fields[b"id"]), fields[b"event"].decode(), fields[b"data"])
 
 
-async def turn(url: str, path: str, body: Any, **options: Any) -> list[Told]:
+async def turn(url: str, path: str, body: Any, **options: Any) -> list[ServerEvent]:
     """All events of a turn. Raises `Cut`, `Refused`."""
-    async with asked(url, "POST", path, body, **options) as stream:
+    async with open_request(url, "POST", path, body, **options) as stream:
         return await whole(stream)
 
 
-async def follow(url: str, run_id: str, after: int = 0) -> list[Told]:
+async def follow(url: str, run_id: str, after: int = 0) -> list[ServerEvent]:
     """All events of a run above `after`, to its end."""
     headers = {"Last-Event-ID": str(after)}
-    async with asked(url, "GET", f"/v1/runs/{run_id}/events", headers=headers) as stream:
+    async with open_request(url, "GET", f"/v1/runs/{run_id}/events", headers=headers) as stream:
         return await whole(stream)
 
 
@@ -185,7 +185,7 @@ class Refused(Exception):
         self.answer = answer
 
 
-async def whole(stream: Stream) -> list[Told]:
+async def whole(stream: Stream) -> list[ServerEvent]:
     """All events of a stream."""
     if stream.status != 200:
         raise Refused(await stream.read())

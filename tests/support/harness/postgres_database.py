@@ -78,7 +78,7 @@ class PostgresDatabase:
 
     async def watch(self) -> None:
         """See `Database`."""
-        async with self._connected() as connection:
+        async with self._connect() as connection:
             await connection.execute(WITNESS)
 
     async def halves(self) -> list[str]:
@@ -108,11 +108,11 @@ class PostgresDatabase:
             faults = [f"{row[0]} belongs to nothing" for row in await connection.fetch(ORPHANS)]
             return Final(
                 threads=await _docs(connection, "SELECT id, doc FROM threads"),
-                messages=await _listed(
+                messages=await _fetch_column(
                     connection, "SELECT doc FROM messages ORDER BY thread_id, number"
                 ),
                 runs=await _runs(connection),
-                actions=await _listed(connection, "SELECT doc FROM actions ORDER BY seq"),
+                actions=await _fetch_column(connection, "SELECT doc FROM actions ORDER BY seq"),
                 events=await _events(connection, faults),
                 moves=await _moves(connection),
                 faults=faults + await _broken_indexes(connection),
@@ -129,13 +129,13 @@ class PostgresDatabase:
             )
             return [tuple(row) for row in rows]
 
-    async def asked(self, statement: str, *values: Any) -> Any:
+    async def fetch_value(self, statement: str, *values: Any) -> Any:
         """One value."""
-        async with self._connected() as connection:
+        async with self._connect() as connection:
             return await connection.fetchval(statement, *values)
 
     @asynccontextmanager
-    async def _connected(self) -> AsyncGenerator[Any]:
+    async def _connect(self) -> AsyncGenerator[Any]:
         connection = await asyncpg.connect(self.address)
         try:
             yield connection
@@ -145,13 +145,13 @@ class PostgresDatabase:
     @asynccontextmanager
     async def _read(self) -> AsyncGenerator[Any]:
         async with (
-            self._connected() as connection,
+            self._connect() as connection,
             connection.transaction(isolation="repeatable_read", readonly=True),
         ):
             yield connection
 
 
-async def _listed(connection: Any, statement: str) -> list[Any]:
+async def _fetch_column(connection: Any, statement: str) -> list[Any]:
     return [msgspec.json.decode(row[0]) for row in await connection.fetch(statement)]
 
 

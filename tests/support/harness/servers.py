@@ -79,9 +79,9 @@ class Server:
     async def end(self) -> None:
         """Wait until it has ended by itself, under a deadline."""
         async with asyncio.timeout(END_SECONDS):
-            await self.ended()
+            await self.wait()
 
-    async def ended(self) -> None:
+    async def wait(self) -> None:
         """Wait until it has ended."""
         await asyncio.shield(self._reading)
         if self._process:
@@ -101,7 +101,7 @@ class Server:
             await self.end()
         await self.kill()
 
-    async def gone(self) -> None:
+    async def stop_cleanly(self) -> None:
         """End it; fails the test where it has said that something broke."""
         await self.leave()
         assert not self.complaints, self.complaints[0]
@@ -118,27 +118,27 @@ class Server:
             self._listening.exception()  # whoever asks is told; nobody has to
 
 
-async def started(settings: Mapping[str, str], *flags: str, command: str = "serve") -> Server:
+async def start_server(settings: Mapping[str, str], *flags: str, command: str = "serve") -> Server:
     """`antiphon serve --port 0`, listening; with these variables and no others of ours.
 
     `command` may be another one that serves: `up`, `web`.
     """
-    server = await _born(settings, flags, command)
+    server = await _spawn(settings, flags, command)
     try:
         await server.listening()
     except Failed:
-        await server.ended()
+        await server.wait()
         raise
     return server
 
 
-async def _born(
+async def _spawn(
     settings: Mapping[str, str], flags: Sequence[str], command: str = "serve"
 ) -> Server:
     """The same, which will soon listen."""
     read, write = os.pipe()
     nowhere = os.open(os.devnull, os.O_RDWR)
-    process = await fork_server.born(
+    process = await fork_server.start_fork(
         (command, "--port", "0", *flags),
         Path.cwd(),
         environment(settings),
@@ -204,14 +204,14 @@ class Forge:
     async def start(self, settings: Mapping[str, str], flags: Sequence[str] = ()) -> Server:
         """A process that will soon listen."""
         if self._orders:
-            server = await self._forked(self._orders, settings, flags)
+            server = await self._fork(self._orders, settings, flags)
         else:
-            server = await _born(settings, flags)
+            server = await _spawn(settings, flags)
             self._born.append(server)
         server.armed = bool(settings.get("FAILPOINTS"))
         return server
 
-    async def _forked(
+    async def _fork(
         self, orders: socket.socket, settings: Mapping[str, str], flags: Sequence[str]
     ) -> Server:
         read, write = os.pipe()

@@ -13,7 +13,7 @@ def send(**message: object) -> None:
     print(json.dumps({"jsonrpc": "2.0", **message}), flush=True)
 
 
-def called(params: dict) -> dict:
+def answer_call(params: dict) -> dict:
     with open(LOG, "a") as log:
         print(json.dumps(params), file=log, flush=True)
     if params["name"] == "linger":
@@ -37,6 +37,6 @@ for line in sys.stdin:
         case "tools/list":
             send(id=message["id"], result={"tools": [tool("look"), tool("linger")]})
         case "tools/call":
-            send(id=message["id"], result=called(message["params"]))
+            send(id=message["id"], result=answer_call(message["params"]))
         case _ if "id" in message:
             send(id=message["id"], error={"code": -32601, "message": "no such method"})

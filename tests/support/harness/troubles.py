@@ -125,7 +125,7 @@ def at_once(one: Trouble, other: Trouble) -> Trouble:
     return both
 
 
-def skewed(by: str) -> dict[str, str] | None:
+def skewed_clock_environ(by: str) -> dict[str, str] | None:
     """What makes the clock of a process wrong by so much, as `+10m`; None where nothing can."""
     found = sorted(Path("/").glob(FAKETIME.removeprefix("/")))
     if not found:

@@ -41,7 +41,7 @@ class Locked:
         self._number += 1
         return f"{what}-CANARY-{id(self)}-{self._number}"
 
-    def described(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, Any]:
         return {
             "issuer": self.base,
             "authorization_endpoint": f"{self.base}/authorize",
@@ -78,7 +78,7 @@ class Locked:
         said = {"error": "access_denied"} if self.denies else {"code": code}
         return f"{query['redirect_uri']}?{urlencode({**said, 'state': query['state']})}"
 
-    def spoken(self, message: dict[str, Any]) -> Any:
+    def answer(self, message: dict[str, Any]) -> Any:
         """The answer to a message of the protocol, as of 2025-11-25."""
         match message.get("method"):
             case "initialize":
@@ -96,7 +96,7 @@ class Locked:
 
 
 @contextmanager
-def locked() -> Iterator[Locked]:
+def run_locked_server() -> Iterator[Locked]:
     """The server, as long as the block runs."""
     state = Locked()
     server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(state))
@@ -134,7 +134,7 @@ def _handler(state: Locked) -> type[BaseHTTPRequestHandler]:
                     about = {"resource": state.url, "authorization_servers": [state.base]}
                     self._say(200, about)
                 case "/.well-known/oauth-authorization-server":
-                    self._say(200, state.described())
+                    self._say(200, state.describe())
                 case "/register":
                     self._say(201, json.loads(body) | {"client_id": state.fresh("client")})
                 case "/authorize":
@@ -160,7 +160,7 @@ def _handler(state: Locked) -> type[BaseHTTPRequestHandler]:
                 state.together.wait(10)
                 message = json.loads(body or b"{}")
                 answered = "id" in message
-                self._say(200 if answered else 202, state.spoken(message) if answered else "")
+                self._say(200 if answered else 202, state.answer(message) if answered else "")
 
         def _say(self, status: int, said: Any, **headers: str) -> None:
             content = said.encode() if isinstance(said, str) else json.dumps(said).encode()

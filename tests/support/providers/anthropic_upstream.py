@@ -17,7 +17,7 @@ from tests.support.providers.upstream import (
     Scenario,
     Upstream,
     failures,
-    framed,
+    frame_body,
     head,
 )
 
@@ -39,11 +39,11 @@ class AnthropicUpstream(Upstream):
     ) -> bool:
         if request.path.startswith("/v1/models"):
             listed = {"data": [{"type": "model", "id": name} for name in SCENARIOS]}
-            writer.write(head(200, JSON) + framed(json.dumps(listed).encode(), None, end=True))
+            writer.write(head(200, JSON) + frame_body(json.dumps(listed).encode(), None, end=True))
             return True
         if fault := illegal(request.body["messages"]):
             self.rejected.append(fault)
-            writer.write(head(400, JSON) + framed(_error(fault), None, end=True))
+            writer.write(head(400, JSON) + frame_body(_error(fault), None, end=True))
             return True
         return await self._play(self._scenario(request), request, reader, writer)
 

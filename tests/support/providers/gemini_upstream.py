@@ -17,7 +17,7 @@ from tests.support.providers.upstream import (
     Scenario,
     Upstream,
     failures,
-    framed,
+    frame_body,
     head,
     line,
 )
@@ -46,11 +46,11 @@ class GeminiUpstream(Upstream):
         place = urlsplit(request.path).path.partition("/models")[2].removeprefix("/")
         if not place:
             listed = {"models": [{"name": f"models/{name}"} for name in SCENARIOS]}
-            writer.write(head(200, JSON) + framed(json.dumps(listed).encode(), None, end=True))
+            writer.write(head(200, JSON) + frame_body(json.dumps(listed).encode(), None, end=True))
             return True
         if fault := illegal(request.body["contents"]):
             self.rejected.append(fault)
-            writer.write(head(400, JSON) + framed(_error(fault), None, end=True))
+            writer.write(head(400, JSON) + frame_body(_error(fault), None, end=True))
             return True
         return await self._play(self._scenario(place, request), request, reader, writer)
 
@@ -89,7 +89,7 @@ def _error(words: str, kind: str = "INVALID_ARGUMENT") -> bytes:
     return json.dumps({"error": {"code": 400, "message": words, "status": kind}}).encode()
 
 
-def _said(*parts: dict[str, Any], **more: Any) -> bytes:
+def _reply_body(*parts: dict[str, Any], **more: Any) -> bytes:
     candidate = {"index": 0, "content": {"role": "model", "parts": list(parts)}, **more}
     return line({"candidates": [candidate], "usageMetadata": USAGE, "modelVersion": "m"})
 
@@ -98,28 +98,31 @@ def _call(call_id: str, **more: Any) -> dict[str, Any]:
     return {"functionCall": {"id": call_id, "name": "f", "args": {"x": int(call_id[-1])}}, **more}
 
 
-END = _said({"text": ""}, finishReason="STOP")
-HALF = _said({"text": "Hi"})
-TEXT = _said({"text": "Hi "}) + _said({"text": "世界"}, finishReason="STOP")
+END = _reply_body({"text": ""}, finishReason="STOP")
+HALF = _reply_body({"text": "Hi"})
+TEXT = _reply_body({"text": "Hi "}) + _reply_body({"text": "世界"}, finishReason="STOP")
 SCENARIOS: dict[str, Scenario] = {
     "text": Scenario(TEXT),
-    "after_tools": Scenario(_said({"text": "All done."}) + END),
-    "thinking": Scenario(_said({"text": "They fly often.", "thought": True}) + HALF + END),
+    "after_tools": Scenario(_reply_body({"text": "All done."}) + END),
+    "thinking": Scenario(_reply_body({"text": "They fly often.", "thought": True}) + HALF + END),
     "call": Scenario(
-        _said({"text": "They fly often.", "thought": True})
-        + _said({"text": "Let me see."})
-        + _said(_call("call_1", thoughtSignature=SIGNATURE))
+        _reply_body({"text": "They fly often.", "thought": True})
+        + _reply_body({"text": "Let me see."})
+        + _reply_body(_call("call_1", thoughtSignature=SIGNATURE))
         + END
     ),
     "no_arguments": Scenario(
-        _said({"functionCall": {"id": "call_1", "name": "f"}, "thoughtSignature": SIGNATURE}) + END
+        _reply_body({"functionCall": {"id": "call_1", "name": "f"}, "thoughtSignature": SIGNATURE})
+        + END
     ),
     "parallel": Scenario(
-        _said({"text": "They fly often.", "thought": True})
-        + _said(_call("call_1", thoughtSignature=SIGNATURE), _call("call_2"), finishReason="STOP")
+        _reply_body({"text": "They fly often.", "thought": True})
+        + _reply_body(
+            _call("call_1", thoughtSignature=SIGNATURE), _call("call_2"), finishReason="STOP"
+        )
     ),
-    "length": Scenario(_said({"text": "Hi"}, finishReason="MAX_TOKENS")),
-    "refused": Scenario(_said({"text": "Hi"}, finishReason="SAFETY")),
+    "length": Scenario(_reply_body({"text": "Hi"}, finishReason="MAX_TOKENS")),
+    "refused": Scenario(_reply_body({"text": "Hi"}, finishReason="SAFETY")),
     "error_event": Scenario(HALF + b"data: " + _error("Overloaded!", "UNAVAILABLE") + b"\n\n"),
     "garbage_event": Scenario(HALF + b"data: {]\n\n"),
     **failures(_error, TEXT, HALF),

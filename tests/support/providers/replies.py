@@ -66,7 +66,7 @@ SAID = ("content", "reasoning", "reasoning_content", "reasoning_details", "tool_
 
 
 @st.composite
-def _damaged(draw: st.DrawFn) -> bytes:
+def _damaged_replies(draw: st.DrawFn) -> bytes:
     """A scenario with a few wounds."""
     body = draw(st.sampled_from(SHORT))
     for _ in range(draw(st.integers(0, 4))):
@@ -87,7 +87,7 @@ def _damaged(draw: st.DrawFn) -> bytes:
 
 
 @st.composite
-def _shuffled(draw: st.DrawFn) -> bytes:
+def _shuffled_replies(draw: st.DrawFn) -> bytes:
     """The events of two scenarios in any order."""
     first, second = draw(st.sampled_from(SHORT)), draw(st.sampled_from(SHORT))
     events = (first + second).split(b"\n\n")[:40]
@@ -98,7 +98,7 @@ BODIES = st.one_of(
     st.binary(max_size=300),
     st.lists(FRAGMENTS, max_size=30).map(b"".join),
     _deltas(),
-    _damaged(),
-    _shuffled(),
+    _damaged_replies(),
+    _shuffled_replies(),
 )
 """What a server may send as the body of a reply."""

@@ -110,7 +110,7 @@ class Upstream:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def asked(self, count: int) -> Request:
+    async def wait_for_request(self, count: int) -> Request:
         """The request number `count`, from 1, once it is here."""
         async with self._news:
             await self._news.wait_for(lambda: len(self.requests) >= count)
@@ -144,16 +144,16 @@ class Upstream:
         self, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> bool:
         if request.path.endswith("/models"):
-            listed = self.models if isinstance(self.models, bytes) else _dumped(self.models)
-            writer.write(head(200, JSON) + framed(listed, None, end=True))
+            listed = self.models if isinstance(self.models, bytes) else _dump(self.models)
+            writer.write(head(200, JSON) + frame_body(listed, None, end=True))
             return True
         fault = illegal(request.body.get("messages")) if self._strict else None
         if fault:
             self.rejected.append(fault)
             body = json.dumps({"error": {"message": fault}}).encode()
-            writer.write(head(400, JSON) + framed(body, None, end=True))
+            writer.write(head(400, JSON) + frame_body(body, None, end=True))
             return True
-        name, size = self._named(request)
+        name, size = self._read_name(request)
         scenario = self.next_of(name, self.scenarios)
         if scenario.whole_only and request.body.get("stream") and request.body.get("tools"):
             scenario = REFUSED
@@ -183,7 +183,7 @@ class Upstream:
             request.closed = "rst"
             return False
 
-    def _named(self, request: Request) -> tuple[str, int | None]:
+    def _read_name(self, request: Request) -> tuple[str, int | None]:
         model = request.body["model"].removeprefix("quirk:")
         name, _, size = model.partition("@")
         if request.body["messages"][-1]["role"] == "tool" and not name.startswith("always_"):
@@ -210,7 +210,7 @@ class Upstream:
                 await self.gate.wait()
                 await _write(writer, body[free:], size)
             if scenario.ending == "end" and not scenario.repeat:
-                writer.write(framed(b"", None, end=True))
+                writer.write(frame_body(b"", None, end=True))
             await writer.drain()
         leaving = asyncio.ensure_future(_leaving(reader))
         try:
@@ -222,7 +222,7 @@ class Upstream:
                 await asyncio.wait([leaving], timeout=0.005)
             for at in range(len(scenario.drip)):
                 if not leaving.done():
-                    writer.write(framed(scenario.drip[at : at + 1], None, end=False))
+                    writer.write(frame_body(scenario.drip[at : at + 1], None, end=False))
                     await asyncio.wait([leaving], timeout=DRIP_SECONDS)
             if scenario.ending == "hold" or scenario.repeat:
                 request.closed = await leaving
@@ -318,7 +318,7 @@ async def _write(writer: asyncio.StreamWriter, body: bytes, size: int | None) ->
     """The body in writes of so many bytes, each in a packet of its own as far as that goes."""
     size = size or max(1, len(body))
     for at in range(0, len(body), size):
-        writer.write(framed(body[at : at + size], None, end=False))
+        writer.write(frame_body(body[at : at + size], None, end=False))
         await writer.drain()
         await asyncio.sleep(0)
 
@@ -329,7 +329,7 @@ def head(status: int, headers: Iterable[tuple[str, str]]) -> bytes:
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
 
-def framed(body: bytes, size: int | None, *, end: bool) -> bytes:
+def frame_body(body: bytes, size: int | None, *, end: bool) -> bytes:
     """The body in chunks of the transfer encoding, `size` bytes each."""
     size = size or max(1, len(body))
     cuts = [body[at : at + size] for at in range(0, len(body), size)]
@@ -337,7 +337,7 @@ def framed(body: bytes, size: int | None, *, end: bool) -> bytes:
     return framed + b"0\r\n\r\n" if end else framed
 
 
-def _dumped(value: Any) -> bytes:
+def _dump(value: Any) -> bytes:
     return json.dumps(value).encode()
 
 
@@ -356,7 +356,7 @@ def chunk(delta: Any = None, finish: str | None = None, **more: Any) -> dict[str
     return {"id": "c", "object": "chat.completion.chunk", "model": "m", "choices": [choice], **more}
 
 
-def said(*pieces: str) -> list[dict[str, Any]]:
+def text_chunks(*pieces: str) -> list[dict[str, Any]]:
     return [chunk({"role": "assistant", "content": ""}), *(chunk({"content": p}) for p in pieces)]
 
 
@@ -370,7 +370,7 @@ def _native(finish: str, native: str) -> dict[str, Any]:
     return {"choices": [{"delta": {}, "finish_reason": finish, "native_finish_reason": native}]}
 
 
-def called(**piece: Any) -> dict[str, Any]:
+def call_chunk(**piece: Any) -> dict[str, Any]:
     """A chunk with one piece of a call; `name` and `arguments` go into its function."""
     return chunk({"tool_calls": [call_piece(**piece)]})
 
@@ -398,8 +398,8 @@ SEALED = {"type": "reasoning.encrypted", "data": "EjQ=", **DETAIL}
 SIGNED = {"type": "reasoning.text", "format": "anthropic-claude-v1", "index": 0}
 SUMMARY = {"type": "reasoning.summary", "format": "openai-responses-v1", "index": 0, "id": "rs_1"}
 PIECES = ("Hi ", "👩‍👩", "‍👧‍👦 世", "界\u2028", "done")
-OK = sse(*said(*PIECES), STOP)
-HI = sse(*said("h", "i"), STOP)
+OK = sse(*text_chunks(*PIECES), STOP)
+HI = sse(*text_chunks("h", "i"), STOP)
 ONE = {"index": 0, "id": "c1", "type": "function", "name": "f"}
 ARGUMENTS, SECOND = '{"x":1}', '{"x":2}'
 X1 = {"arguments": ARGUMENTS}
@@ -415,16 +415,16 @@ WHOLE = {
 def failures(error: Callable[[str, str], bytes], whole: bytes, half: bytes) -> dict[str, Scenario]:
     """How a vendor's server refuses, breaks off or falls silent, in its own words."""
     now = ("Retry-After", "0")
-    busy = _failed(429, error("Slow down.", "rate_limit"), "", now)
-    down = _failed(529, error("Overloaded.", "overloaded"), "", now)
+    busy = _failure(429, error("Slow down.", "rate_limit"), "", now)
+    down = _failure(529, error("Overloaded.", "overloaded"), "", now)
     return {
-        "401": _failed(401, error("Bad key sk-vendor-0123456789.", "auth"), "provider_auth"),
-        "400": _failed(400, error("No such field.", "invalid"), "provider_rejected"),
-        "404": _failed(404, error("No such model.", "missing"), "provider_rejected"),
-        "429": _failed(429, error("Slow down.", "rate_limit"), "provider_rate_limited", now),
+        "401": _failure(401, error("Bad key sk-vendor-0123456789.", "auth"), "provider_auth"),
+        "400": _failure(400, error("No such field.", "invalid"), "provider_rejected"),
+        "404": _failure(404, error("No such model.", "missing"), "provider_rejected"),
+        "429": _failure(429, error("Slow down.", "rate_limit"), "provider_rate_limited", now),
         "429_once": Scenario(whole, first=(busy,)),
         "529_twice": Scenario(whole, first=(down, down)),
-        "500": _failed(500, error("Boom.", "server"), "provider_unavailable", now),
+        "500": _failure(500, error("Boom.", "server"), "provider_unavailable", now),
         "html": Scenario(b"<html>bad gateway", "provider_unavailable", status=502, headers=HTML),
         "reset_first": Scenario(b"", "provider_unavailable", status=0, ending="reset"),
         "closed": Scenario(half, "disconnected", ending="close"),
@@ -435,7 +435,7 @@ def failures(error: Callable[[str, str], bytes], whole: bytes, half: bytes) -> d
     }
 
 
-def _failed(status: int, body: bytes, expect: str, *headers: tuple[str, str]) -> Scenario:
+def _failure(status: int, body: bytes, expect: str, *headers: tuple[str, str]) -> Scenario:
     return Scenario(body, expect, status=status, headers=(*JSON, *headers))
 
 
@@ -476,9 +476,9 @@ def _framings() -> dict[str, Scenario]:
         "last_event_no_blank": OK.rstrip(b"\n"),
         "mixed_lines": OK.replace(b"\n\n", b"\r\n\n", 2).replace(b"\n\n", b"\n\r", 1),
         "odd_fields": b"id: a\0b\nretry: soon\nnonsense\n\ndata\n\n" + OK,
-        "done_then_more": OK + sse(*said("never")),
+        "done_then_more": OK + sse(*text_chunks("never")),
         "no_done": OK.removesuffix(b"data: [DONE]\n\n"),
-        "done_no_finish": sse(*said(*PIECES)),
+        "done_no_finish": sse(*text_chunks(*PIECES)),
     }
     in_bytes = {"frag1": 1}
     return {
@@ -487,7 +487,7 @@ def _framings() -> dict[str, Scenario]:
 
 
 def _endings() -> dict[str, Scenario]:
-    half = sse(*said("h", "i"), done=False)
+    half = sse(*text_chunks("h", "i"), done=False)
     cut = {"expect": "disconnected", "text": "hi"}
     return {
         "no_finish_no_done": Scenario(half, **cut),
@@ -500,7 +500,7 @@ def _endings() -> dict[str, Scenario]:
         "half_done": Scenario(half + b"data: [DO", **cut),
         "page_midstream": Scenario(half + b"<html>bad gateway</html>\n\n", **cut),
         "finish_no_blank": Scenario(
-            sse(*said("h", "i"), STOP, done=False).rstrip(b"\n"), text="hi"
+            sse(*text_chunks("h", "i"), STOP, done=False).rstrip(b"\n"), text="hi"
         ),
         "stall_first": Scenario(b"", "stalled", status=0, ending="hold"),
         "stall_head": Scenario(b"", "stalled", ending="hold"),
@@ -512,10 +512,10 @@ def _endings() -> dict[str, Scenario]:
         "comments_forever": Scenario(half + b": ping\n\n", "stalled", "hi", ending="hold"),
         "done_no_close": Scenario(HI, text="hi", ending="hold"),
         "finish_no_close": Scenario(
-            sse(*said("h", "i"), STOP, done=False), text="hi", ending="hold"
+            sse(*text_chunks("h", "i"), STOP, done=False), text="hi", ending="hold"
         ),
         "finish_then_reset": Scenario(
-            sse(*said("h", "i"), STOP, done=False), text="hi", ending="reset"
+            sse(*text_chunks("h", "i"), STOP, done=False), text="hi", ending="reset"
         ),
         "slow_first_byte": Scenario(HI, text="hi", gated=True),
     }
@@ -526,9 +526,9 @@ def _contents() -> dict[str, Scenario]:
     late = {"choices": [{"index": 0, "finish_reason": None, "content_filter_offsets": {}}]}
     full = {"choices": [{"index": 0, "message": {"content": "hi"}, "finish_reason": "stop"}]}
     hi = {
-        "azure_prefilter": sse(filters, *said("hi"), STOP),
-        "azure_postfilter_nodelta": sse(*said("hi"), STOP, late),
-        "usage_final": sse(*said("hi"), STOP, {"choices": [], "usage": USAGE}),
+        "azure_prefilter": sse(filters, *text_chunks("hi"), STOP),
+        "azure_postfilter_nodelta": sse(*text_chunks("hi"), STOP, late),
+        "usage_final": sse(*text_chunks("hi"), STOP, {"choices": [], "usage": USAGE}),
         "usage_every": sse(
             chunk({"content": "h"}, usage={**USAGE, "completion_tokens": 1}),
             chunk({"content": "i"}, usage=USAGE),
@@ -543,7 +543,7 @@ def _contents() -> dict[str, Scenario]:
             chunk({"content": [{"type": "text", "text": "hi"}]}),
             STOP,
         ),
-        "final_full_message": sse(*said("h", "i"), full),
+        "final_full_message": sse(*text_chunks("h", "i"), full),
         "only_full_message": sse(chunk({"role": "assistant"}), full),
         "two_reasonings": sse(
             chunk(
@@ -553,14 +553,14 @@ def _contents() -> dict[str, Scenario]:
                     "reasoning_details": [{"text": "hm"}],
                 }
             ),
-            *said("hi"),
+            *text_chunks("hi"),
             STOP,
         ),
-        "reasoning_content": sse(chunk({"reasoning_content": "hm"}), *said("hi"), STOP),
-        "reasoning": sse(chunk({"reasoning": "hm"}), *said("hi"), STOP),
+        "reasoning_content": sse(chunk({"reasoning_content": "hm"}), *text_chunks("hi"), STOP),
+        "reasoning": sse(chunk({"reasoning": "hm"}), *text_chunks("hi"), STOP),
         "reasoning_details": sse(
             chunk({"reasoning_details": [{"type": "reasoning.text", "text": "hm"}]}),
-            *said("hi"),
+            *text_chunks("hi"),
             STOP,
         ),
         "reasoning_turns_to_text": sse(
@@ -584,16 +584,16 @@ def _contents() -> dict[str, Scenario]:
             {"choices": None},
             chunk({"content": None}),
             {"choices": [{"delta": None}]},
-            *said("hi"),
+            *text_chunks("hi"),
             STOP,
         ),
-        "late_text": sse(*said("h"), STOP, chunk({"content": "i"})),
-        "finish_twice": sse(*said("hi"), STOP, STOP),
-        "unknown_finish": sse(*said("hi"), chunk(finish="eos")),
+        "late_text": sse(*text_chunks("h"), STOP, chunk({"content": "i"})),
+        "finish_twice": sse(*text_chunks("hi"), STOP, STOP),
+        "unknown_finish": sse(*text_chunks("hi"), chunk(finish="eos")),
         "duplicate_keys": sse(
             '{"choices":[],"choices":[{"delta":{"content":"x","content":"hi"}}]}', STOP
         ),
-        "ping_events": sse({"type": "ping"}, *said("hi"), STOP),
+        "ping_events": sse({"type": "ping"}, *text_chunks("hi"), STOP),
         "other_choices": sse(
             chunk({"content": "h"}),
             _of_choice(1, {"content": "no", "tool_calls": [call_piece(**ONE, **X1)]}),
@@ -630,40 +630,40 @@ def _contents() -> dict[str, Scenario]:
     grown = ["one more word " * count for count in range(1, 20)]
     usage = {"choices": [], "usage": USAGE}
     return scenarios | {
-        "huge_line": Scenario(sse(*said(huge), STOP), text=huge),
+        "huge_line": Scenario(sse(*text_chunks(huge), STOP), text=huge),
         "gzip": Scenario(
             gzip.compress(OK),
             text=TEXT,
             headers=(("Content-Type", "text/event-stream"), ("Content-Encoding", "gzip")),
         ),
-        "cumulative": Scenario(sse(*said("h", "he", "hel"), STOP), text="hhehel"),
+        "cumulative": Scenario(sse(*text_chunks("h", "he", "hel"), STOP), text="hhehel"),
         "cumulative_declared": Scenario(
-            sse(*said("h", "he", "hel"), STOP), text="hel", declared="cumulative"
+            sse(*text_chunks("h", "he", "hel"), STOP), text="hel", declared="cumulative"
         ),
         "cumulative_long": Scenario(
-            sse(*said(*grown), STOP, usage), text=grown[-1], tokens=(10, 5)
+            sse(*text_chunks(*grown), STOP, usage), text=grown[-1], tokens=(10, 5)
         ),
         "cumulative_reasoning": Scenario(
-            sse(*(chunk({"reasoning_content": each}) for each in grown), *said("hi"), STOP),
+            sse(*(chunk({"reasoning_content": each}) for each in grown), *text_chunks("hi"), STOP),
             text="hi",
             reasoning=grown[-1],
         ),
         "repeats_itself": Scenario(
-            sse(*said("ha", "haha", "hahaha", "!"), STOP), text="hahahahahaha!"
+            sse(*text_chunks("ha", "haha", "hahaha", "!"), STOP), text="hahahahahaha!"
         ),
-        "repeats_to_its_end": Scenario(sse(*said("ha", "haha"), STOP), text="hahaha"),
+        "repeats_to_its_end": Scenario(sse(*text_chunks("ha", "haha"), STOP), text="hahaha"),
         "repeats_and_is_cut": Scenario(
-            sse(*said("ha", "haha"), done=False), "disconnected", "hahaha", ending="close"
+            sse(*text_chunks("ha", "haha"), done=False), "disconnected", "hahaha", ending="close"
         ),
         "length_in_other_words": Scenario(
-            sse(*said("hi"), chunk(finish="max_tokens")), "length", "hi"
+            sse(*text_chunks("hi"), chunk(finish="max_tokens")), "length", "hi"
         ),
         "length_after_stop": Scenario(
-            sse(*said("hi"), STOP, chunk(finish="length")), "length", "hi"
+            sse(*text_chunks("hi"), STOP, chunk(finish="length")), "length", "hi"
         ),
-        "length": Scenario(sse(*said("hi"), chunk(finish="length")), "length", "hi"),
+        "length": Scenario(sse(*text_chunks("hi"), chunk(finish="length")), "length", "hi"),
         "content_filter": Scenario(
-            sse(*said("hi"), chunk(finish="content_filter")), "content_filter", "hi"
+            sse(*text_chunks("hi"), chunk(finish="content_filter")), "content_filter", "hi"
         ),
         "bad_utf8": Scenario(_raw_delta("a#b").replace(b"#", b"\xff") + sse(STOP), text="a\ufffdb"),
         "lone_surrogate": Scenario(_raw_delta(r"a\ud83db") + sse(STOP), text="a\ufffdb"),
@@ -675,34 +675,35 @@ def _contents() -> dict[str, Scenario]:
             _raw_delta(r"a\u0000b\u001b[2J") + sse(STOP), text="a\ufffdb\x1b[2J"
         ),
         "think_tags": Scenario(
-            sse(*said("<th", "ink>h", "m</thi", "nk>h", "i"), STOP), text="<think>hm</think>hi"
+            sse(*text_chunks("<th", "ink>h", "m</thi", "nk>h", "i"), STOP),
+            text="<think>hm</think>hi",
         ),
         "think_tags_declared": Scenario(
-            sse(*said("<th", "ink>h", "m</thi", "nk>h", "i"), STOP),
+            sse(*text_chunks("<th", "ink>h", "m</thi", "nk>h", "i"), STOP),
             text="hi",
             reasoning="hm",
             declared="think_tags",
         ),
         "think_prefilled": Scenario(
-            sse(*said("h", "m</thi", "nk>h", "i"), STOP), text="hm</think>hi"
+            sse(*text_chunks("h", "m</thi", "nk>h", "i"), STOP), text="hm</think>hi"
         ),
         "think_prefilled_declared": Scenario(
-            sse(*said("h", "m</thi", "nk>h", "i"), STOP),
+            sse(*text_chunks("h", "m</thi", "nk>h", "i"), STOP),
             text="hi",
             reasoning="hm",
             declared="think_prefilled",
         ),
         "think_prefilled_opened_too": Scenario(
-            sse(*said("<thi", "nk>hm</think>", "hi"), STOP),
+            sse(*text_chunks("<thi", "nk>hm</think>", "hi"), STOP),
             text="hi",
             reasoning="hm",
             declared="think_prefilled",
         ),
         "think_prefilled_not_closed": Scenario(
-            sse(*said("h", "i"), STOP), text="hi", reasoning="hi", declared="think_prefilled"
+            sse(*text_chunks("h", "i"), STOP), text="hi", reasoning="hi", declared="think_prefilled"
         ),
         "think_prefilled_cut": Scenario(
-            sse(*said("h", "m"), chunk(finish="length")),
+            sse(*text_chunks("h", "m"), chunk(finish="length")),
             "length",
             reasoning="hm",
             declared="think_prefilled",
@@ -741,7 +742,7 @@ def _contents() -> dict[str, Scenario]:
             headers=JSON,
         ),
         "refusal_after_text": Scenario(
-            sse(*said("hi"), chunk({"refusal": "No."}), STOP), text="hi", refusal="No."
+            sse(*text_chunks("hi"), chunk({"refusal": "No."}), STOP), text="hi", refusal="No."
         ),
         "refusal_part": Scenario(
             sse(chunk({"content": [{"type": "refusal", "refusal": "No."}]}), STOP), refusal="No."
@@ -751,25 +752,25 @@ def _contents() -> dict[str, Scenario]:
         ),
         "refusal_null": Scenario(sse(chunk({"content": "hi", "refusal": None}), STOP), text="hi"),
         "hidden_length": Scenario(
-            sse(*said("hi"), _native("stop", "max_output_tokens")), "length", "hi"
+            sse(*text_chunks("hi"), _native("stop", "max_output_tokens")), "length", "hi"
         ),
         "think_tags_in_one": Scenario(
-            sse(*said("<think>hm</think>hi"), STOP),
+            sse(*text_chunks("<think>hm</think>hi"), STOP),
             text="hi",
             reasoning="hm",
             declared="think_tags",
         ),
         "tags_later_are_text": Scenario(
-            sse(*said("a <think>b</think>"), STOP),
+            sse(*text_chunks("a <think>b</think>"), STOP),
             text="a <think>b</think>",
             declared="think_tags",
         ),
-        "after_tools": Scenario(sse(*said(AFTER_TOOLS), STOP), text=AFTER_TOOLS),
+        "after_tools": Scenario(sse(*text_chunks(AFTER_TOOLS), STOP), text=AFTER_TOOLS),
     }
 
 
 def _errors() -> dict[str, Scenario]:
-    start = sse(*said("hi"), done=False)
+    start = sse(*text_chunks("hi"), done=False)
     broken = "provider_protocol"
     bodies = {
         "err_midstream": start + sse({"error": BOOM}),
@@ -835,20 +836,20 @@ def _statuses() -> dict[str, Scenario]:
     echo = json.dumps({"error": {"message": "Incorrect key: {AUTHORIZATION}"}}).encode()
     now, late = ("Retry-After", "0"), ("Retry-After", "3600")
     date = ("Retry-After", "Wed, 21 Oct 2015 07:28:00 GMT")
-    too_many, down = _failed(429, error, "", now), _failed(503, error, "", date)
+    too_many, down = _failure(429, error, "", now), _failure(503, error, "", date)
     gone = Scenario(b"", status=0, ending="reset")
     return {
-        "429": _failed(429, error, "provider_rate_limited", now),
-        "429_late": _failed(429, error, "provider_rate_limited", late),
+        "429": _failure(429, error, "provider_rate_limited", now),
+        "429_late": _failure(429, error, "provider_rate_limited", late),
         "429_once": Scenario(OK, text=TEXT, first=(too_many,)),
-        "500": _failed(500, error, "provider_unavailable", now),
+        "500": _failure(500, error, "provider_unavailable", now),
         "503_twice": Scenario(OK, text=TEXT, first=(down, down)),
         "502_html": Scenario(
             b"<html>bad gateway", "provider_unavailable", status=502, headers=(*HTML, now)
         ),
-        "401": _failed(401, echo, "provider_auth"),
-        "403": _failed(403, error, "provider_auth"),
-        "400": _failed(400, error, "provider_rejected"),
+        "401": _failure(401, echo, "provider_auth"),
+        "403": _failure(403, error, "provider_auth"),
+        "400": _failure(400, error, "provider_rejected"),
         "404_text": Scenario(b"no such model", "provider_rejected", status=404, headers=HTML),
         "307": Scenario(
             b"", "provider_rejected", status=307, headers=(("Location", "http://127.0.0.1:1/"),)
@@ -868,39 +869,41 @@ def _calls() -> dict[str, Scenario]:
     bare = {"name": "f", **X1}
     return {
         "t_normal": _tools(
-            called(**ONE, arguments=""),
-            called(index=0, arguments='{"x"'),
-            called(index=0, arguments=":1}"),
+            call_chunk(**ONE, arguments=""),
+            call_chunk(index=0, arguments='{"x"'),
+            call_chunk(index=0, arguments=":1}"),
             CALLS,
         ),
-        "t_one_piece": _tools(called(**f1), CALLS),
-        "t_finish_stop": _tools(called(**f1), STOP),
-        "t_no_finish": _tools(called(**f1)),
-        "t_args_object": _tools(called(**ONE, arguments={"x": 1}), CALLS),
+        "t_one_piece": _tools(call_chunk(**f1), CALLS),
+        "t_finish_stop": _tools(call_chunk(**f1), STOP),
+        "t_no_finish": _tools(call_chunk(**f1)),
+        "t_args_object": _tools(call_chunk(**ONE, arguments={"x": 1}), CALLS),
         "t_no_index_single": _tools(
-            called(id="c1", name="f", arguments='{"x"'), called(arguments=":1}"), CALLS
+            call_chunk(id="c1", name="f", arguments='{"x"'), call_chunk(arguments=":1}"), CALLS
         ),
         "t_empty_id_repeat": _tools(
-            called(**ONE, arguments='{"x"'), called(index=0, id="", name="", arguments=":1}"), CALLS
+            call_chunk(**ONE, arguments='{"x"'),
+            call_chunk(index=0, id="", name="", arguments=":1}"),
+            CALLS,
         ),
         "t_meta_repeat": _tools(
-            called(**ONE, arguments='{"x"'), called(**ONE, arguments=":1}"), CALLS
+            call_chunk(**ONE, arguments='{"x"'), call_chunk(**ONE, arguments=":1}"), CALLS
         ),
-        "t_index_starts_1": _tools(called(**{**f1, "index": 1}), CALLS),
-        "t_after_finish": _tools(CALLS, called(**f1)),
+        "t_index_starts_1": _tools(call_chunk(**{**f1, "index": 1}), CALLS),
+        "t_after_finish": _tools(CALLS, call_chunk(**f1)),
         "t_args_on_finish": _tools(
-            called(**ONE, arguments='{"x"'),
+            call_chunk(**ONE, arguments='{"x"'),
             chunk({"tool_calls": [call_piece(index=0, arguments=":1}")]}, "tool_calls"),
         ),
-        "t_content_and_tool": _tools(*said("hi"), called(**f1), CALLS, text="hi"),
+        "t_content_and_tool": _tools(*text_chunks("hi"), call_chunk(**f1), CALLS, text="hi"),
         "t_extra_content": _tools(
-            called(**f1, extra_content={"google": {"thought_signature": "s\0"}}), CALLS
+            call_chunk(**f1, extra_content={"google": {"thought_signature": "s\0"}}), CALLS
         ),
-        "t_empty_args": _tools(called(**ONE, arguments=""), CALLS, calls=("{}",)),
-        "t_null_args": _tools(called(**ONE, arguments=None), CALLS, calls=("{}",)),
-        "t_null_text_args": _tools(called(**ONE, arguments="null"), CALLS, calls=("{}",)),
-        "t_no_args": _tools(called(**ONE), CALLS, calls=("{}",)),
-        "t_no_id": _tools(called(index=0, **bare), CALLS, ids=(None,)),
+        "t_empty_args": _tools(call_chunk(**ONE, arguments=""), CALLS, calls=("{}",)),
+        "t_null_args": _tools(call_chunk(**ONE, arguments=None), CALLS, calls=("{}",)),
+        "t_null_text_args": _tools(call_chunk(**ONE, arguments="null"), CALLS, calls=("{}",)),
+        "t_no_args": _tools(call_chunk(**ONE), CALLS, calls=("{}",)),
+        "t_no_id": _tools(call_chunk(index=0, **bare), CALLS, ids=(None,)),
         "t_legacy_function_call": _tools(
             chunk({"function_call": {"name": "f", "arguments": '{"x"'}}),
             chunk({"function_call": {"arguments": ":1}"}}),
@@ -929,49 +932,53 @@ def _calls() -> dict[str, Scenario]:
             ids=(None, None),
         ),
         "t_index0_all": _two(
-            called(**f1), called(index=0, id="c2", name="f", arguments='{"x":2}'), CALLS
+            call_chunk(**f1), call_chunk(index=0, id="c2", name="f", arguments='{"x":2}'), CALLS
         ),
         "t_index0_all_frag": _two(
-            called(**ONE, arguments='{"x"'),
-            called(index=0, arguments=":1}"),
-            called(index=0, id="c2", name="f", arguments='{"x"'),
-            called(index=0, arguments=":2}"),
+            call_chunk(**ONE, arguments='{"x"'),
+            call_chunk(index=0, arguments=":1}"),
+            call_chunk(index=0, id="c2", name="f", arguments='{"x"'),
+            call_chunk(index=0, arguments=":2}"),
             CALLS,
         ),
         "t_interleaved": _two(
-            called(**ONE, arguments='{"x"'),
-            called(index=1, id="c2", name="f", arguments='{"x"'),
-            called(index=0, arguments=":1}"),
-            called(index=1, arguments=":2}"),
+            call_chunk(**ONE, arguments='{"x"'),
+            call_chunk(index=1, id="c2", name="f", arguments='{"x"'),
+            call_chunk(index=0, arguments=":1}"),
+            call_chunk(index=1, arguments=":2}"),
             CALLS,
         ),
         "t_index_gap": _two(
-            called(**f1), called(index=5, id="c2", name="f", arguments='{"x":2}'), CALLS
+            call_chunk(**f1), call_chunk(index=5, id="c2", name="f", arguments='{"x":2}'), CALLS
         ),
         "t_dup_ids": _two(
-            called(**f1),
-            called(index=1, id="c1", name="f", arguments=SECOND),
+            call_chunk(**f1),
+            call_chunk(index=1, id="c1", name="f", arguments=SECOND),
             CALLS,
             ids=("c1", None),
         ),
         "t_truncated_args_length": Scenario(
-            sse(called(**ONE, arguments='{"x"'), chunk(finish="length")), "length"
+            sse(call_chunk(**ONE, arguments='{"x"'), chunk(finish="length")), "length"
         ),
-        "t_whole_then_cut": Scenario(sse(called(**f1), done=False), "disconnected"),
+        "t_whole_then_cut": Scenario(sse(call_chunk(**f1), done=False), "disconnected"),
         "t_finish_without_call": Scenario(sse(CALLS), "provider_protocol"),
         "t_invalid_json": Scenario(
-            sse(called(**ONE, arguments='{"x":1]'), CALLS), "invalid_tool_call"
+            sse(call_chunk(**ONE, arguments='{"x":1]'), CALLS), "invalid_tool_call"
         ),
         "t_second_args_on_first": Scenario(
-            sse(called(**f1), called(index=0, arguments='{"x":2}'), CALLS), "invalid_tool_call"
+            sse(call_chunk(**f1), call_chunk(index=0, arguments='{"x":2}'), CALLS),
+            "invalid_tool_call",
         ),
         "t_bad_utf8": Scenario(
-            sse(called(**ONE, arguments='{"x":"#"}')).replace(b"#", b"\xff"), "invalid_tool_call"
+            sse(call_chunk(**ONE, arguments='{"x":"#"}')).replace(b"#", b"\xff"),
+            "invalid_tool_call",
         ),
         "t_null_index": _tools(
-            called(index=None, id="c1", name="f", **opened), called(index=None, **rest), CALLS
+            call_chunk(index=None, id="c1", name="f", **opened),
+            call_chunk(index=None, **rest),
+            CALLS,
         ),
-        "t_no_index_ids": _two(called(id="c1", name="f", **X1), called(**f2), CALLS),
+        "t_no_index_ids": _two(call_chunk(id="c1", name="f", **X1), call_chunk(**f2), CALLS),
         "t_no_index_frag_parallel": _two(
             chunk(
                 {
@@ -985,91 +992,102 @@ def _calls() -> dict[str, Scenario]:
             CALLS,
         ),
         "t_index0_names": _two(
-            called(index=0, **bare),
-            called(index=0, name="f", arguments=SECOND),
+            call_chunk(index=0, **bare),
+            call_chunk(index=0, name="f", arguments=SECOND),
             CALLS,
             ids=(None, None),
         ),
         "t_null_id": _tools(
-            called(index=0, id=None, name="f", **opened),
-            called(index=0, id=None, **rest),
+            call_chunk(index=0, id=None, name="f", **opened),
+            call_chunk(index=0, id=None, **rest),
             CALLS,
             ids=(None,),
         ),
         "t_late_id": _tools(
-            called(index=0, name="f", **opened),
-            called(index=0, id="c1", **rest),
+            call_chunk(index=0, name="f", **opened),
+            call_chunk(index=0, id="c1", **rest),
             CALLS,
             ids=(None,),
         ),
         "t_empty_ids_parallel": _two(
-            called(index=0, id="", **bare),
-            called(index=1, id="", name="f", arguments=SECOND),
+            call_chunk(index=0, id="", **bare),
+            call_chunk(index=1, id="", name="f", arguments=SECOND),
             CALLS,
             ids=(None, None),
         ),
         "t_meta_on_last": _tools(
-            called(**ONE, **opened), called(index=0, **rest), called(**ONE, arguments=""), CALLS
+            call_chunk(**ONE, **opened),
+            call_chunk(index=0, **rest),
+            call_chunk(**ONE, arguments=""),
+            CALLS,
         ),
         "t_said_again_whole": _tools(
-            called(**ONE, **opened), called(index=0, **rest), called(**f1), CALLS
+            call_chunk(**ONE, **opened), call_chunk(index=0, **rest), call_chunk(**f1), CALLS
         ),
         "t_missing_closer": _tools(
-            called(**ONE, arguments='{"x":1,"y":[true'), CALLS, calls=('{"x":1,"y":[true]}',)
+            call_chunk(**ONE, arguments='{"x":1,"y":[true'), CALLS, calls=('{"x":1,"y":[true]}',)
         ),
         "t_spaced_args": _tools(
-            called(**ONE, arguments=' {"x": 1.0}\n'), CALLS, calls=(' {"x": 1.0}\n',)
+            call_chunk(**ONE, arguments=' {"x": 1.0}\n'), CALLS, calls=(' {"x": 1.0}\n',)
         ),
         "t_duplicate_keys": _tools(
-            called(**ONE, arguments='{"x":2,"x":1}'), CALLS, calls=('{"x":2,"x":1}',)
+            call_chunk(**ONE, arguments='{"x":2,"x":1}'), CALLS, calls=('{"x":2,"x":1}',)
         ),
         "t_content_filter": Scenario(
-            sse(called(**f1), chunk(finish="content_filter")), "content_filter"
+            sse(call_chunk(**f1), chunk(finish="content_filter")), "content_filter"
         ),
-        "t_whole_then_length": Scenario(sse(called(**f1), chunk(finish="length")), "length"),
+        "t_whole_then_length": Scenario(sse(call_chunk(**f1), chunk(finish="length")), "length"),
         "t_whole_then_close": Scenario(
-            sse(called(**f1), done=False), "disconnected", ending="close"
+            sse(call_chunk(**f1), done=False), "disconnected", ending="close"
         ),
         "t_whole_then_reset": Scenario(
-            sse(called(**f1), done=False), "disconnected", ending="reset"
+            sse(call_chunk(**f1), done=False), "disconnected", ending="reset"
         ),
         "t_whole_then_error": Scenario(
-            sse(called(**f1), {"error": BOOM}, done=False), "provider_error"
+            sse(call_chunk(**f1), {"error": BOOM}, done=False), "provider_error"
         ),
-        "t_finish_without_call_but_text": Scenario(sse(*said("hi"), CALLS), text="hi"),
+        "t_finish_without_call_but_text": Scenario(sse(*text_chunks("hi"), CALLS), text="hi"),
         "t_one_broken_of_two": _broken(
-            called(**f1), called(index=1, id="c2", name="f", **opened), CALLS
+            call_chunk(**f1), call_chunk(index=1, id="c2", name="f", **opened), CALLS
         ),
-        "t_truncated_args": _broken(called(**ONE, arguments='{"x":"a'), CALLS),
-        "t_args_no_object": _broken(called(**ONE, arguments="[1]"), CALLS),
-        "t_no_name": _broken(called(index=0, id="c1", **X1), CALLS),
-        "t_unknown_name": _broken(called(**{**f1, "name": "g"}), CALLS),
+        "t_truncated_args": _broken(call_chunk(**ONE, arguments='{"x":"a'), CALLS),
+        "t_args_no_object": _broken(call_chunk(**ONE, arguments="[1]"), CALLS),
+        "t_no_name": _broken(call_chunk(index=0, id="c1", **X1), CALLS),
+        "t_unknown_name": _broken(call_chunk(**{**f1, "name": "g"}), CALLS),
         "t_deep_args": _broken(
-            called(**ONE, arguments='{"x":' + "[" * 200 + "]" * 200 + "}"), CALLS
+            call_chunk(**ONE, arguments='{"x":' + "[" * 200 + "]" * 200 + "}"), CALLS
         ),
-        "t_nan_args": _broken(called(**ONE, arguments='{"x":NaN}'), CALLS),
-        "t_big_integer_args": _broken(called(**ONE, arguments='{"x":' + "1" * 5_000 + "}"), CALLS),
-        "t_leaked_undeclared": Scenario(sse(*said(leaked), STOP), text=leaked),
+        "t_nan_args": _broken(call_chunk(**ONE, arguments='{"x":NaN}'), CALLS),
+        "t_big_integer_args": _broken(
+            call_chunk(**ONE, arguments='{"x":' + "1" * 5_000 + "}"), CALLS
+        ),
+        "t_leaked_undeclared": Scenario(sse(*text_chunks(leaked), STOP), text=leaked),
         "t_leaked": _tools(
-            *said("hi\n", *leaked), STOP, text="hi\n", ids=(None,), declared="leaked_calls"
+            *text_chunks("hi\n", *leaked), STOP, text="hi\n", ids=(None,), declared="leaked_calls"
         ),
-        "t_leaked_parallel": _two(*said(both), STOP, ids=(None, None), declared="leaked_calls"),
-        "t_leaked_broken": _broken(*said(leaked.replace("}", "")), STOP, declared="leaked_calls"),
+        "t_leaked_parallel": _two(
+            *text_chunks(both), STOP, ids=(None, None), declared="leaked_calls"
+        ),
+        "t_leaked_broken": _broken(
+            *text_chunks(leaked.replace("}", "")), STOP, declared="leaked_calls"
+        ),
         "t_leaked_cut": Scenario(
-            sse(*said(leaked[:-20]), done=False), "disconnected", declared="leaked_calls"
+            sse(*text_chunks(leaked[:-20]), done=False), "disconnected", declared="leaked_calls"
         ),
-        "t_leaked_too": _tools(*said(leaked), called(**f1), CALLS, declared="leaked_calls"),
+        "t_leaked_too": _tools(
+            *text_chunks(leaked), call_chunk(**f1), CALLS, declared="leaked_calls"
+        ),
         "t_leaked_too_streamed": _two(
-            called(**ONE, **opened),
-            *said(*both),
-            called(index=0, **rest),
+            call_chunk(**ONE, **opened),
+            *text_chunks(*both),
+            call_chunk(index=0, **rest),
             STOP,
             ids=("c1", None),
             declared="leaked_calls",
         ),
         "t_leaked_twice": _tools(
-            *said(leaked + leaked),
-            called(**f1),
+            *text_chunks(leaked + leaked),
+            call_chunk(**f1),
             CALLS,
             calls=(ARGUMENTS, ARGUMENTS),
             ids=("c1", None),
@@ -1093,13 +1111,14 @@ def _calls() -> dict[str, Scenario]:
             headers=JSON,
         ),
         "t_hidden_length": Scenario(
-            sse(called(**ONE, arguments='{"x"'), _native("tool_calls", "length")), "length"
+            sse(call_chunk(**ONE, arguments='{"x"'), _native("tool_calls", "length")), "length"
         ),
         "t_hidden_length_openai": Scenario(
-            sse(called(**ONE, arguments=""), _native("tool_calls", "max_output_tokens")), "length"
+            sse(call_chunk(**ONE, arguments=""), _native("tool_calls", "max_output_tokens")),
+            "length",
         ),
         "t_hidden_length_gemini": Scenario(
-            sse(called(**f1), _native("stop", "MAX_TOKENS")), "length"
+            sse(call_chunk(**f1), _native("stop", "MAX_TOKENS")), "length"
         ),
         "t_details_gemini": _tools(
             chunk(
@@ -1108,7 +1127,7 @@ def _calls() -> dict[str, Scenario]:
                     "reasoning_details": [{**DETAIL, "type": "reasoning.text", "text": "hm"}],
                 }
             ),
-            called(**f1),
+            call_chunk(**f1),
             chunk({"content": "", "reasoning_details": [{**SEALED, "id": "c1"}]}),
             CALLS,
             reasoning="hm",
@@ -1121,7 +1140,7 @@ def _calls() -> dict[str, Scenario]:
             chunk({"reasoning_details": [{**SIGNED, "text": "h", "signature": ""}]}),
             chunk({"reasoning_details": [{**SIGNED, "text": "m", "signature": ""}]}),
             chunk({"reasoning_details": [{**SIGNED, "text": "", "signature": "Eq=="}]}),
-            called(**f1),
+            call_chunk(**f1),
             CALLS,
             reasoning="hm",
             details=({**SIGNED, "text": "hm", "signature": "Eq=="},),
@@ -1130,7 +1149,7 @@ def _calls() -> dict[str, Scenario]:
             chunk({"reasoning_details": [{**SUMMARY, "summary": "h"}]}),
             chunk({"reasoning_details": [{**SUMMARY, "summary": "m"}]}),
             chunk({"reasoning_details": [{**SEALED, "id": "rs_1", "data": "gAA"}]}),
-            called(**f1),
+            call_chunk(**f1),
             CALLS,
             reasoning="hm",
             details=({**SUMMARY, "summary": "hm"}, {**SEALED, "id": "rs_1", "data": "gAA"}),
@@ -1138,8 +1157,8 @@ def _calls() -> dict[str, Scenario]:
         "t_details_of_two_calls": _two(
             chunk({"reasoning_details": [{**SEALED, "id": "c1"}]}),
             chunk({"reasoning_details": [{**SEALED, "id": "c2"}]}),
-            called(**f1),
-            called(index=1, id="c2", name="f", arguments=SECOND),
+            call_chunk(**f1),
+            call_chunk(index=1, id="c2", name="f", arguments=SECOND),
             CALLS,
             details=({**SEALED, "id": "c1"}, {**SEALED, "id": "c2"}),
         ),
@@ -1168,10 +1187,10 @@ def _calls() -> dict[str, Scenario]:
         ),
         "t_details_too_large": _tools(
             chunk({"reasoning_details": [{**SEALED, "data": "x" * 300_000}]}),
-            called(**f1),
+            call_chunk(**f1),
             CALLS,
         ),
-        "t_native_word": _tools(called(**f1), _native("tool_calls", "completed")),
+        "t_native_word": _tools(call_chunk(**f1), _native("tool_calls", "completed")),
         "t_no_stream": Scenario(
             json.dumps({"choices": [whole], "usage": USAGE}).encode(),
             "action_required",
@@ -1186,7 +1205,7 @@ def _calls() -> dict[str, Scenario]:
     }
 
 
-REFUSED = _failed(
+REFUSED = _failure(
     500,
     json.dumps({"error": {"message": "boom: no streaming with tools"}}).encode(),
     "provider_unavailable",

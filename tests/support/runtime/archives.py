@@ -24,13 +24,13 @@ from antiphon.types.accounts import AuditEntry, Key, Principal, ProviderKey
 from antiphon.types.events import MessageCompleted, TurnEnded
 from antiphon.types.messages import File, Message, Text, ToolCall, Upload
 from antiphon.types.runs import Action, Assistant, Run, RunLease, Status, Thread, Usage
-from tests.support.stores.appending import appended
+from tests.support.stores.appending import append_lines
 from tests.support.stores.steps import (
     a_message,
     an_action,
     begin,
     lines,
-    moved,
+    move_run,
     say,
     status_of,
     take,
@@ -94,10 +94,10 @@ async def add_run(store: Store, owner: str, id: str, thread: str, messages: int)
     """A run with two replies, a tool call between them, and its end."""
     run = Run(id=id, thread_id=thread, assistant_id=ASSISTANT, model="demo", created_at=30)
     about = ReadSet(owner=owner, thread_id=thread)
-    await store.change(about, begun(owner, run))
+    await store.change(about, begin_run(owner, run))
     claim = await store.claim(take())
     assert claim is not None
-    await appended(store, id, claim.lease.epoch, 3, lines("hel", "lo"), urgent=True)
+    await append_lines(store, id, claim.lease.epoch, 3, lines("hel", "lo"), urgent=True)
     call = ToolCall("call_1", "look", '{"at": 1}')
     reply = a_message(
         messages + 1,
@@ -124,7 +124,7 @@ async def add_run(store: Store, owner: str, id: str, thread: str, messages: int)
     await store.change(ReadSet(owner=owner, run_id=id), finish(thread, (reply, output), (action,)))
 
 
-def begun(owner: str, run: Run) -> Callable[[Snapshot], ChangeSet]:
+def begin_run(owner: str, run: Run) -> Callable[[Snapshot], ChangeSet]:
     begin_run = begin(run, wanted=True)
     return lambda records: replace(begin_run(records), owner=owner)
 
@@ -135,7 +135,7 @@ def finish(
     def decide(records: Snapshot) -> ChangeSet:
         assert records.thread is not None
         told = [MessageCompleted(message=message) for message in messages]
-        update = moved(records, Status.COMPLETED, *told)
+        update = move_run(records, Status.COMPLETED, *told)
         ended = TurnEnded(run_id=update.run.id, status=Status.COMPLETED)
         usage = Usage(input_tokens=7, output_tokens=5, cost=0.25)
         update = RunUpdate(
@@ -161,10 +161,10 @@ async def add_active(store: Store, owner: str = "ann") -> None:
     run = Run(id=DRIVEN, thread_id=CUT, model="demo", created_at=30, turn=1)
     user = a_message(1, "Hi", CUT, id=an_id("msg", 80))
     await store.change(ReadSet(owner=owner, thread_id=CUT), say(user))
-    await store.change(ReadSet(owner=owner, thread_id=CUT), begun(owner, run))
+    await store.change(ReadSet(owner=owner, thread_id=CUT), begin_run(owner, run))
     claim = await store.claim(take())
     assert claim is not None
-    await appended(store, DRIVEN, claim.lease.epoch, 3, lines("half an ", "answ"), urgent=True)
+    await append_lines(store, DRIVEN, claim.lease.epoch, 3, lines("half an ", "answ"), urgent=True)
     call = ToolCall("call_1", "look", "{}")
     paused = Run(id=PAUSED, thread_id=WAITING, model="demo", created_at=31, turn=1)
     reply = a_message(1, "", WAITING, id=an_id("msg", 81), role="assistant", tool_calls=(call,))
@@ -179,14 +179,14 @@ async def add_active(store: Store, owner: str = "ann") -> None:
     about = ReadSet(owner=owner, thread_id=WAITING)
     await store.change(about, pause)
     await store.change(
-        about, lambda records: ChangeSet(run_updates=(moved(records, Status.IN_PROGRESS),))
+        about, lambda records: ChangeSet(run_updates=(move_run(records, Status.IN_PROGRESS),))
     )
     await store.change(
-        about, lambda records: ChangeSet(run_updates=(moved(records, Status.ACTION_REQUIRED),))
+        about, lambda records: ChangeSet(run_updates=(move_run(records, Status.ACTION_REQUIRED),))
     )
 
 
-async def exported(store: Store, path: Path, owner: str = "ann") -> Path:
+async def write_archive(store: Store, path: Path, owner: str = "ann") -> Path:
     """The owner's archive, in this file."""
     archive = await OwnerExporter(store, mint).begin(owner, Principal())
     with path.open("wb") as file:
@@ -196,7 +196,7 @@ async def exported(store: Store, path: Path, owner: str = "ann") -> Path:
     return path
 
 
-async def imported(
+async def import_archive(
     store: Store, path: Path, owner: str | None = None, bounds: Bounds = BOUNDS, **how: bool
 ) -> OwnerImport:
     return await OwnerImporter(store, mint, bounds).run(
@@ -218,7 +218,7 @@ def contents(path: Path) -> Contents:
         }
 
 
-def told(path: Path) -> Contents:
+def read_contents(path: Path) -> Contents:
     """What an archive tells of its owner, without what every export and import adds to the log."""
     held = contents(path)
     for kind in ("audit", "keys", "provider_keys"):

@@ -121,7 +121,7 @@ class House:
             self.bus,
             self._mint,
             self._default,
-            self._known,
+            self._resolve_model,
             self._models,
             self.servers.check_allowed,
             AdminDispatcher(self.store, self._mint, self.servers.states, self.owners()),
@@ -160,7 +160,7 @@ class House:
     async def _default(self) -> str:
         return "scripted"
 
-    async def _known(self, model: str, _: str) -> ResolvedModel:
+    async def _resolve_model(self, model: str, _: str) -> ResolvedModel:
         if model == "unknown":
             raise errors.BadSettings("There is no such model.")
         return ResolvedModel(provider=self.model, model=model, destination=self.destination)
@@ -233,7 +233,7 @@ def one(told: Sequence[Numbered], kind: type[E]) -> E:
     return found
 
 
-def started(told: Sequence[Numbered]) -> RunStatus:
+def find_started(told: Sequence[Numbered]) -> RunStatus:
     assert isinstance(told[0][1], RunStatus)
     return told[0][1]
 

@@ -27,7 +27,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
 
-from tests.support.harness.servers import Server, started
+from tests.support.harness.servers import Server, start_server
 
 MARGIN = 3.0
 """Factor that a linear cost may lie above its share: for caches and collections."""
@@ -190,7 +190,7 @@ class Deaf:
         request = f"GET {path} HTTP/1.1\r\nHost: {where.netloc}\r\n{fields}\r\n"
         self._socket.sendall(request.encode())
 
-    async def begun(self) -> bytes:
+    async def first_bytes(self) -> bytes:
         """The first bytes of the answer, once there are any; the rest stays unread."""
         self._socket.setblocking(False)
         async with asyncio.timeout(ASK_SECONDS):
@@ -206,23 +206,23 @@ async def deafs(stack: ExitStack, url: str, paths: Sequence[str], **headers: str
     readers = [Deaf(url, path, **headers) for path in paths]
     for reader in readers:
         stack.callback(reader.close)
-    answers = await asyncio.gather(*(reader.begun() for reader in readers))
+    answers = await asyncio.gather(*(reader.first_bytes() for reader in readers))
     assert set(answers) <= {b"HTTP/1.1 200", b"HTTP/1.1 503"}
 
 
 @asynccontextmanager
-async def staged(*flags: str, command: str = "serve", **settings: str) -> AsyncGenerator[Stage]:
+async def run_stage(*flags: str, command: str = "serve", **settings: str) -> AsyncGenerator[Stage]:
     """`antiphon serve` with these flags and variables, on a SQLite file of its own by default."""
     with TemporaryDirectory(prefix="bystander-") as folder:
         where = {"ANTIPHON_DATABASE": f"sqlite:///{folder}/antiphon.db", **settings}
-        server = await started(where, *flags, command=command)
+        server = await start_server(where, *flags, command=command)
         try:
             yield Stage(server)
         finally:
-            await server.gone()
+            await server.stop_cleanly()
 
 
-async def settled(url: str, path: str, wanted: Callable[[dict[str, object]], bool]) -> None:
+async def wait_for_answer(url: str, path: str, wanted: Callable[[dict[str, object]], bool]) -> None:
     """Wait until what is at `path` is as wanted, under a deadline."""
 
     def look() -> dict[str, object]:

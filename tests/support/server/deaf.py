@@ -21,7 +21,7 @@ from antiphon.stores.invariants import system_clock
 from antiphon.stores.postgres.store import PostgresStore
 from antiphon.stores.sqlite.store import SqliteStore
 from tests.support.buses.unreliable import UnreliableBus
-from tests.support.server.served import Served, served
+from tests.support.server.served import Served, serve
 
 
 async def open_store(database: str, clock: Callable[[], int] | None = None) -> Store:
@@ -58,4 +58,4 @@ async def deaf(
             await store.close()
 
     async with AsyncExitStack() as stack:
-        yield [await stack.enter_async_context(served(settings, alone)) for _ in range(count)]
+        yield [await stack.enter_async_context(serve(settings, alone)) for _ in range(count)]

@@ -1,7 +1,7 @@
 """Every operation of the OpenAPI document, in each way it can be meant, and where it holds ids.
 
-What a way leaves out of what the document says is found by `unplaced`, so that nothing that is
-added to the API is forgotten here.
+`find_unfilled_fields` returns what the ways leave out of what the document says, so that nothing
+that is added to the API is forgotten here.
 """
 
 from __future__ import annotations
@@ -55,9 +55,9 @@ class Way:
         (found,) = (its for place, its in _ids(self.fields) if place == trail)
         return found
 
-    def filled(self, ids: Mapping[str, str], **instead: str) -> Json:
+    def fill(self, ids: Mapping[str, str], **instead: str) -> Json:
         """The fields with these ids; `instead` is by the place, its steps joined by a dot."""
-        return _filled(self.fields, ids, instead, ())
+        return _fill_value(self.fields, ids, instead, ())
 
     async def ask(
         self, client: httpx2.AsyncClient, fields: Json, headers: Mapping[str, str] = {}
@@ -167,7 +167,7 @@ def ways(document: Json) -> Iterator[Way]:
             yield Way(method.upper(), path, fields, takes, _SCOPES.get(route))
 
 
-def unplaced(document: Json) -> set[str]:
+def find_unfilled_fields(document: Json) -> set[str]:
     """Fields that hold an id, and required fields, of operations that no way of ours fills."""
     missing: set[str] = set()
     filled: dict[str, set[str]] = {}
@@ -175,7 +175,9 @@ def unplaced(document: Json) -> set[str]:
         filled.setdefault(way.name, set()).update(_names(way.fields))
     for path, method, said in _operations(document):
         name = f"{method.upper()} {path}"
-        missing |= {f"{name}: {field}" for field in _wanted(said, document) - filled[name]}
+        missing |= {
+            f"{name}: {field}" for field in _list_wanted_fields(said, document) - filled[name]
+        }
     return missing
 
 
@@ -204,7 +206,7 @@ def _holds_id(name: str, schema: Json) -> bool:
     )
 
 
-def _wanted(said: Json, document: Json) -> set[str]:
+def _list_wanted_fields(said: Json, document: Json) -> set[str]:
     wanted = {
         each["name"]
         for each in said["parameters"]
@@ -247,16 +249,18 @@ def _ids(value: Any, trail: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, .
                 yield from _ids(inner, (*trail, str(number)))
 
 
-def _filled(
+def _fill_value(
     value: Any, ids: Mapping[str, str], instead: Mapping[str, str], trail: tuple[str, ...]
 ) -> Any:
     match value:
         case Its(kind):
             return instead.get(".".join(trail), ids[kind])
         case dict():
-            return {name: _filled(it, ids, instead, (*trail, name)) for name, it in value.items()}
+            return {
+                name: _fill_value(it, ids, instead, (*trail, name)) for name, it in value.items()
+            }
         case list():
-            return [_filled(it, ids, instead, (*trail, str(n))) for n, it in enumerate(value)]
+            return [_fill_value(it, ids, instead, (*trail, str(n))) for n, it in enumerate(value)]
         case _:
             return value
 

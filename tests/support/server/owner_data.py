@@ -37,7 +37,7 @@ async def fill(server: Served, owner: str) -> httpx2.AsyncClient:
     ended = await begin(client, f"Hello, {CANARY}", files=[file["id"]])
     waiting = await begin(client, ASK, tools=[TOOL])
     for run_id, status in ((ended, "completed"), (waiting, "action_required")):
-        await reached(client, run_id, status)
+        await wait_for_status(client, run_id, status)
     key = {"key": f"sk-{CANARY}-{CANARY}"}
     assert (await client.put("/v1/provider_keys/openai", json=key)).status_code == 200
     return client
@@ -52,7 +52,7 @@ async def begin(client: httpx2.AsyncClient, text: str, files: Any = (), **more: 
     return str(answer.json()["id"])
 
 
-async def reached(client: httpx2.AsyncClient, run_id: str, status: str) -> None:
+async def wait_for_status(client: httpx2.AsyncClient, run_id: str, status: str) -> None:
     async def is_so() -> bool:
         return (await client.get(f"/v1/runs/{run_id}")).json()["status"] == status
 
@@ -69,7 +69,7 @@ async def erase(admin: httpx2.AsyncClient, owner: str) -> list[dict[str, Any]]:
     return said
 
 
-async def exported(admin: httpx2.AsyncClient, owner: str) -> zipfile.ZipFile:
+async def export_owner(admin: httpx2.AsyncClient, owner: str) -> zipfile.ZipFile:
     answer = await admin.get(f"/v1/owners/{owner}/export")
     assert answer.status_code == 200, answer.text
     return zipfile.ZipFile(io.BytesIO(answer.content))

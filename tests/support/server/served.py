@@ -66,7 +66,7 @@ class Served:
 
 
 @asynccontextmanager
-async def served(
+async def serve(
     settings: Settings = SETTINGS, opener: RuntimeOpener = open_runtime, **options: Any
 ) -> AsyncGenerator[Served]:
     runtimes: list[Runtime] = []

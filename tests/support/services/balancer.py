@@ -81,7 +81,7 @@ async def _pass(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> Non
 
 
 @asynccontextmanager
-async def balanced(*backends: str) -> AsyncGenerator[Balancer]:
+async def run_balancer(*backends: str) -> AsyncGenerator[Balancer]:
     """A balancer before these, for as long as the block lasts."""
     balancer = Balancer(backends)
     async with await balancer.serve():

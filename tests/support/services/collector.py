@@ -13,7 +13,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 SECONDS = 60.0
 
 
-class Told(NamedTuple):
+class ReceivedSpan(NamedTuple):
     """A span as it came."""
 
     service: str
@@ -30,7 +30,7 @@ class Collector:
     """Listens on `address` while it is entered; `answer` is its status, 0 for none at all."""
 
     def __init__(self, answer: int = 200) -> None:
-        self._spans: list[Told] = []
+        self._spans: list[ReceivedSpan] = []
         self._changed = threading.Condition()
         collector = self
 
@@ -70,12 +70,12 @@ class Collector:
         self._server.server_close()
 
     @property
-    def spans(self) -> Sequence[Told]:
+    def spans(self) -> Sequence[ReceivedSpan]:
         """All that came so far."""
         with self._changed:
             return [*self._spans]
 
-    def wait_for(self, enough: Callable[[Sequence[Told]], bool]) -> Sequence[Told]:
+    def wait_for(self, enough: Callable[[Sequence[ReceivedSpan]], bool]) -> Sequence[ReceivedSpan]:
         """The spans, once there are enough."""
         with self._changed:
             told = self._changed.wait_for(lambda: enough(self._spans), SECONDS)
@@ -88,13 +88,15 @@ class Collector:
             for each in request.resource_spans:
                 service = _facts(each.resource.attributes)["service.name"]
                 self._spans += [
-                    _told(service, span) for scope in each.scope_spans for span in scope.spans
+                    _convert_span(service, span)
+                    for scope in each.scope_spans
+                    for span in scope.spans
                 ]
             self._changed.notify_all()
 
 
-def _told(service: str, span: Any) -> Told:
-    return Told(
+def _convert_span(service: str, span: Any) -> ReceivedSpan:
+    return ReceivedSpan(
         service=service,
         name=span.name,
         kind=span.kind,

@@ -152,7 +152,7 @@ class FaultProxy:
             link.end(reset=self._refusing)
         finally:
             self._links.discard(link)
-            await link.gone()
+            await link.close()
 
     async def _pump(
         self, link: _Link, way: Way, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -249,7 +249,7 @@ class _Link:
         for writer in self._writers:
             _end(writer, reset=reset)
 
-    async def gone(self) -> None:
+    async def close(self) -> None:
         """Both ends are closed, by a RST if they were not before."""
         for writer in self._writers:
             if not writer.is_closing():

@@ -79,7 +79,7 @@ class Postgres:
             _kill(pid)
 
     @contextmanager
-    def frozen(self) -> Iterator[None]:
+    def freeze(self) -> Iterator[None]:
         """Meanwhile neither the server nor any process of it does anything."""
         pids = [self.service.pid, *self._children()]
         for pid in pids:
@@ -103,14 +103,14 @@ class Postgres:
     async def create(self, template: str = "template1") -> str:
         """A new database; its address."""
         name = f"test_{secrets.token_hex(6)}"
-        connection = await self._connected()
+        connection = await self._connect()
         try:
             await connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
         finally:
             await connection.close()
         return self.address(name)
 
-    async def _connected(self) -> asyncpg.Connection:
+    async def _connect(self) -> asyncpg.Connection:
         async with asyncio.timeout(SECONDS):
             while True:
                 with suppress(asyncpg.CannotConnectNowError):  # it takes connections before it can

@@ -45,10 +45,12 @@ class Service:
         while not self._ready():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 self.kill()
-                raise RuntimeError(f"{self._command[0]} did not start: {self.told()[-2000:]}")
+                raise RuntimeError(
+                    f"{self._command[0]} did not start: {self.read_output()[-2000:]}"
+                )
             time.sleep(0.01)  # it cannot be waited for but by asking
 
-    def told(self) -> str:
+    def read_output(self) -> str:
         """What it has written so far."""
         return self._log.read_text(errors="replace") if self._log.exists() else ""
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from antiphon.ports import Store
 
 
-def appended(
+def append_lines(
     store: Store, run_id: str, epoch: int, first: int, lines: Sequence[bytes], *, urgent: bool
 ) -> asyncio.Future[None]:
     done: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -44,7 +44,7 @@ class Databases:
             await store.forget_everything()
             self._free.append(self._of_folder.pop(folder))
 
-    async def cached(self, folder: Path, clock: Callable[[], int]) -> Store:
+    async def open_cached(self, folder: Path, clock: Callable[[], int]) -> Store:
         """The same with a cache in front."""
         return CachedStore(await self.open(folder, clock))
 
@@ -53,7 +53,7 @@ class _Lent(PostgresStore):
     give_back: Callable[[], Awaitable[None]] | None = None
 
     async def forget_everything(self) -> None:
-        await self._connections.run(_emptied)
+        await self._connections.run(_empty)
 
     async def close(self) -> None:
         give_back, self.give_back = self.give_back, None
@@ -63,6 +63,6 @@ class _Lent(PostgresStore):
         await super().close()
 
 
-async def _emptied(connection: asyncpg.Connection) -> None:
+async def _empty(connection: asyncpg.Connection) -> None:
     tables = [name for (name,) in await connection.fetch(_TABLES)]
     await connection.execute("\n".join(f'DELETE FROM "{name}";' for name in tables))

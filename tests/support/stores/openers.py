@@ -37,23 +37,23 @@ async def folding_sqlite(folder: Path, clock: Clock) -> Store:
     return await SqliteStore.open(folder / "antiphon.db", clock=clock, fresh_rows=1)
 
 
-async def cached_memory(folder: Path, clock: Clock) -> Store:
+async def open_cached_memory(folder: Path, clock: Clock) -> Store:
     return CachedStore(await memory(folder, clock))
 
 
-async def cached_sqlite(folder: Path, clock: Clock) -> Store:
+async def open_cached_sqlite(folder: Path, clock: Clock) -> Store:
     return CachedStore(await sqlite(folder, clock))
 
 
 OPENERS: Mapping[str, Opener] = {
     opener.__name__: opener
-    for opener in (memory, sqlite, folding_sqlite, cached_memory, cached_sqlite)
+    for opener in (memory, sqlite, folding_sqlite, open_cached_memory, open_cached_sqlite)
 }
 """Those that need no server."""
 
 
 @asynccontextmanager
-async def opened(opener: Opener, folder: Path, clock: Clock) -> AsyncIterator[Store]:
+async def open_store(opener: Opener, folder: Path, clock: Clock) -> AsyncIterator[Store]:
     store = await opener(folder, clock)
     try:
         yield store

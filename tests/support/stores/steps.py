@@ -21,7 +21,7 @@ from antiphon.types.runs import (
     Thread,
     Usage,
 )
-from tests.support.stores.appending import appended
+from tests.support.stores.appending import append_lines
 
 
 def a_thread(number: int = 1, **fields: Any) -> Thread:
@@ -67,7 +67,7 @@ def status_of(run: Run) -> RunStatus:
     return RunStatus(run_id=run.id, thread_id=run.thread_id, status=run.status)
 
 
-def moved(records: Snapshot, to: Status, *told: events.Event, **lease: Any) -> RunUpdate:
+def move_run(records: Snapshot, to: Status, *told: events.Event, **lease: Any) -> RunUpdate:
     """The run of the records in another status, with an event that says so."""
     assert records.run is not None
     assert records.lease is not None
@@ -79,7 +79,7 @@ def moved(records: Snapshot, to: Status, *told: events.Event, **lease: Any) -> R
 
 def move(to: Status, *told: events.Event, **lease: Any) -> Callable[[Snapshot], ChangeSet]:
     return lambda records: ChangeSet(
-        run_updates=(moved(records, to, *told, **lease),), answer="moved"
+        run_updates=(move_run(records, to, *told, **lease),), answer="moved"
     )
 
 
@@ -120,7 +120,9 @@ def take(**lease: Any) -> Callable[[Snapshot], ChangeSet | None]:
     def decide(records: Snapshot) -> ChangeSet:
         assert records.lease is not None
         fields = {"epoch": records.lease.epoch + 1, "worker": "w", "due_at": records.now + 15_000}
-        return ChangeSet(run_updates=(moved(records, Status.IN_PROGRESS, **{**fields, **lease}),))
+        return ChangeSet(
+            run_updates=(move_run(records, Status.IN_PROGRESS, **{**fields, **lease}),)
+        )
 
     return decide
 
@@ -139,7 +141,7 @@ def lines(*texts: str) -> list[bytes]:
 
 
 async def append(store: Store, claim: Claim, first: int, *texts: str, urgent: bool = True) -> None:
-    await appended(store, claim.run.id, claim.lease.epoch, first, lines(*texts), urgent=urgent)
+    await append_lines(store, claim.run.id, claim.lease.epoch, first, lines(*texts), urgent=urgent)
 
 
 async def whole_log(store: Store, run_id: str, after: int = 0) -> list[bytes]:
@@ -165,7 +167,7 @@ async def page_through(store: Store, kind: type[Any], limit: int, **where: str) 
 
 def ending(usage: Usage, model: str = "demo") -> Callable[[Snapshot], ChangeSet]:
     def decide(records: Snapshot) -> ChangeSet:
-        driven = moved(records, Status.CANCELLED)
+        driven = move_run(records, Status.CANCELLED)
         return ChangeSet(
             run_updates=(replace(driven, run=replace(driven.run, usage=usage, model=model)),)
         )

@@ -81,7 +81,7 @@ class Chatting:
         kept = {"PATH": os.environ["PATH"], "HOME": str(self._home), "TERM": "xterm-256color"}
         folders = {f"XDG_{name}_HOME": str(self._home / name.lower()) for name in _FOLDERS}
         environ = {"LANG": "C.UTF-8", **kept, **folders, **self._environ}
-        start = _from_nothing if self._cold else fork_server.born
+        start = _from_nothing if self._cold else fork_server.start_fork
         self._process = await start(self._arguments, self._home, environ, (slave,) * 3)
         os.close(slave)
         asyncio.get_running_loop().add_reader(self._master, self._read)
@@ -169,7 +169,7 @@ class Chatting:
         """Wait until everything behind the prompt is loaded."""
         await self.sees("/help")
 
-    async def ended(self, seconds: float = SECONDS) -> int:
+    async def wait(self, seconds: float = SECONDS) -> int:
         """The exit code, once it has ended; all that it wrote has been read then."""
         assert self._process
         async with asyncio.timeout(seconds):
@@ -183,7 +183,7 @@ class Chatting:
         while True:
             self.press("ctrl-d")
             with suppress(TimeoutError):
-                return await self.ended(1.0)
+                return await self.wait(1.0)
 
     def kill(self, number: int = signal.SIGKILL) -> None:
         """Send it a signal."""

@@ -25,7 +25,7 @@ def shell(command: str = "", note: list[str] | None = None) -> str:
 '''
 
 
-def asked_for_all(home: Path, model: Model, *flags: str, **options: Any) -> Chatting:
+def chat_that_asks(home: Path, model: Model, *flags: str, **options: Any) -> Chatting:
     """A chat with one tool, which asks each time; what it ran is kept in a file."""
     tools = home / "tools.py"
     tools.write_text(options.pop("tools", TOOLS))
@@ -42,7 +42,7 @@ async def calls(chat: Chatting, model: Model, *arguments: object) -> Reply:
     """Have the model call the tool, with each of these arguments at once."""
     await chat.ready()
     chat.say("Do it.")
-    reply = await model.asked()
+    reply = await model.next_request()
     for number, each in enumerate(arguments):
         await reply.call("shell", each, id=f"call_{number}", index=number)
     await reply.end("tool_calls")
@@ -79,14 +79,14 @@ async def answers_for_longer(chat: Chatting, key: str) -> None:
     chat.press("c")
 
 
-async def paused() -> None:
+async def pause() -> None:
     """The pause in typing after which a key is meant for the box, with time to spare."""
     await asyncio.sleep(PAUSE + 0.3)
 
 
 async def leaves(chat: Chatting, model: Model) -> None:
     """Have the model end its turn, and leave."""
-    await (await model.asked()).answer("All done.")
+    await (await model.next_request()).answer("All done.")
     await chat.sees("All done.")
     await chat.sees("20 in, 10 out")
     assert await chat.leave() == 0

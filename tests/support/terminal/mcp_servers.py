@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.mcp.serving import start_whole
-from tests.support.terminal.model import closed
+from tests.support.terminal.model import close_writer
 
 SERVERS = Path(__file__).parents[1] / "mcp" / "servers"
 
@@ -36,14 +36,14 @@ def config(folder: Path, servers: dict[str, dict[str, Any]]) -> tuple[str, str]:
 
 
 @asynccontextmanager
-async def locked() -> AsyncGenerator[str]:
+async def run_locked_server() -> AsyncGenerator[str]:
     """The address of a server that answers everything by 401."""
 
     async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 401 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
         await writer.drain()
-        await closed(writer)
+        await close_writer(writer)
 
     server = await asyncio.start_server(refuse, "127.0.0.1", 0)
     async with server:
@@ -67,7 +67,7 @@ class Gate:
             "args": ["-c", wait, "sh", server["command"], *server["args"]],
         }
 
-    def shut(self) -> None:
+    def close(self) -> None:
         """Hold servers that start from now on."""
         self._open.unlink(missing_ok=True)
 

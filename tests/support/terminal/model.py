@@ -109,7 +109,7 @@ class Reply:
 
 
 class Model:
-    """The server; `url` is a base URL. Each request waits to be taken by `asked`.
+    """The server; `url` is a base URL. Each request waits to be taken by `next_request`.
 
     Replies that were queued by `will_say` are given first, without anybody asking.
     """
@@ -130,7 +130,7 @@ class Model:
         """The next replies."""
         self._queued += texts
 
-    async def asked(self, seconds: float = 60.0) -> Reply:
+    async def next_request(self, seconds: float = 60.0) -> Reply:
         """The next request, once it is there."""
         async with asyncio.timeout(seconds):
             return await self._asked.get()
@@ -179,7 +179,7 @@ class Model:
                 return
             self.requests.append(body)
             reply = Reply(body, writer)
-            leaving = asyncio.create_task(_left(reader, reply))
+            leaving = asyncio.create_task(_wait_for_disconnect(reader, reply))
             try:
                 if self._queued:
                     await reply.answer(self._queued.pop(0))
@@ -194,17 +194,17 @@ class Model:
             writer.transport.abort()  # nobody waits for what is not sent yet
             raise
         finally:
-            await closed(writer)
+            await close_writer(writer)
 
 
-async def closed(writer: asyncio.StreamWriter) -> None:
+async def close_writer(writer: asyncio.StreamWriter) -> None:
     """Close the line, and wait until it is: a loop that ends before leaves a socket open."""
     writer.close()
     with suppress(ConnectionError):
         await writer.wait_closed()
 
 
-async def _left(reader: asyncio.StreamReader, reply: Reply) -> None:
+async def _wait_for_disconnect(reader: asyncio.StreamReader, reply: Reply) -> None:
     try:
         while await reader.read(1024):
             pass

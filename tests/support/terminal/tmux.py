@@ -50,7 +50,7 @@ class Window:
     async def __aenter__(self) -> Self:
         os.mkfifo(self._pipe)
         self._read = os.open(self._pipe, os.O_RDONLY | os.O_NONBLOCK)
-        asyncio.get_running_loop().add_reader(self._read, self._told)
+        asyncio.get_running_loop().add_reader(self._read, self._wait_for_output)
         folders = " ".join(f"XDG_{name}_HOME={shlex.quote(str(self._home))}" for name in _FOLDERS)
         whole = f"cd {shlex.quote(str(self._home))} && exec env {folders} {self._command}"
         self._tmux("new-session", "-d", *self._size, "sleep 1000")
@@ -113,7 +113,7 @@ class Window:
         """Wait until this text is on the screen."""
         await self.until(lambda: text in self.text, seconds)
 
-    def _told(self) -> None:
+    def _wait_for_output(self) -> None:
         os.read(self._read, 65536)
         self._news.set()
 

@@ -54,7 +54,7 @@ async def running(program: str) -> AsyncIterator[Browser]:
 
 
 @asynccontextmanager
-async def opened(chromium: Browser) -> AsyncIterator[BrowserContext]:
+async def open_context(chromium: Browser) -> AsyncIterator[BrowserContext]:
     """A fresh context in that Chromium."""
     async with await chromium.new_context() as context:
         yield context

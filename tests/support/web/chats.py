@@ -41,7 +41,7 @@ from playwright.async_api import (
 from antiphon import AsyncClient
 from tests.support import fork_server
 from tests.support.terminal.model import Model
-from tests.support.web.browser import opened
+from tests.support.web.browser import open_context
 
 SECONDS = 60.0
 expect.set_options(timeout=SECONDS * 1000)
@@ -94,7 +94,7 @@ class Installation:
         arguments = [self._command, "--port", str(self.port), *self._flags]
         environ = {**kept, **folders, **self._environ}
         try:
-            self._child = await fork_server.born(
+            self._child = await fork_server.start_fork(
                 arguments, self._home, environ, (nothing, nothing, into)
             )
         finally:
@@ -137,7 +137,7 @@ class Chat:
         self.faults: list[str] = []
         page.set_default_timeout(SECONDS * 1000)
         self._listeners = {
-            "console": lambda said: self._noted(said.type, said.text),
+            "console": lambda said: self._note_console(said.type, said.text),
             "pageerror": lambda error: self.faults.append(f"error: {error}"),
         }
         for event, listener in self._listeners.items():
@@ -191,18 +191,18 @@ class Chat:
         """Wait until this stands in the conversation."""
         await expect(self.page.locator("#conversation")).to_contain_text(text)
 
-    async def settled(self) -> None:
+    async def wait_until_idle(self) -> None:
         """Wait until no run goes on."""
         await expect(self.page.locator("#conversation")).to_have_attribute("aria-busy", "false")
 
-    async def saved(self, thread: str | None = None) -> list[dict[str, Any]]:
+    async def fetch_messages(self, thread: str | None = None) -> list[dict[str, Any]]:
         """The messages as the server has them."""
         address = f"{self.up.url}/api/threads/{thread or self.thread}/messages"
         answer = await self.context.request.get(address)
         assert answer.ok, await answer.text()
         return (await answer.json())["messages"]
 
-    async def shown(self) -> list[tuple[str, str]]:
+    async def read_messages(self) -> list[tuple[str, str]]:
         """The messages as they are read: who speaks, and the text, to the character.
 
         What was never painted, as in a tab that nobody sees, has no text yet.
@@ -219,7 +219,7 @@ class Chat:
 
         assert self.faults + reports + foreign == []
 
-    def _noted(self, kind: str, text: str) -> None:
+    def _note_console(self, kind: str, text: str) -> None:
         if kind == "error" and not any(known in text for known in NO_FAULTS):
             self.faults.append(f"console: {text}")
 
@@ -239,8 +239,8 @@ SHOWN = """() => [...document.querySelectorAll(".message")].map((message) => [
 ])"""
 
 
-def said(messages: list[dict[str, Any]]) -> list[tuple[str, str]]:
-    """Messages of the server as `Chat.shown` gives those of the page."""
+def as_shown(messages: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    """Messages of the server as `Chat.read_messages` gives those of the page."""
     return [[message["role"], "\n\n".join(_texts(message))] for message in messages]
 
 
@@ -269,7 +269,7 @@ async def chatting(
             stack.callback(place.append, own)
         model = await stack.enter_async_context(Model())
         own.port = own.port if _is_free(own.port) else _find_port()
-        up = Installation(home, *_told(model), *flags, environ=environ, port=own.port)
+        up = Installation(home, *_model_flags(model), *flags, environ=environ, port=own.port)
         await stack.enter_async_context(up)
         if own.context is None:
             own.context = await chromium.new_context()
@@ -312,14 +312,14 @@ async def shared(
 ) -> AsyncIterator[tuple[Installation, Model]]:
     """An installation for many tests: to start one takes longer than to empty it."""
     home = tmp_path_factory.mktemp("shared")
-    async with Model() as model, Installation(home, *_told(model), "--no-servers") as up:
+    async with Model() as model, Installation(home, *_model_flags(model), "--no-servers") as up:
         yield up, model
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def returning(chromium: Browser) -> AsyncIterator[BrowserContext]:
     """A context for many tests: in it the page is loaded in a third of the time, from its cache."""
-    async with opened(chromium) as context:
+    async with open_context(chromium) as context:
         await context.add_init_script(WATCH)
         yield context
 
@@ -372,7 +372,7 @@ async def _at(chat: Chat) -> AsyncGenerator[Chat]:
         chat.leave()
 
 
-def _told(model: Model) -> tuple[str, ...]:
+def _model_flags(model: Model) -> tuple[str, ...]:
     return ("--base-url", model.url, "--model", "told")
 
 

@@ -33,7 +33,7 @@ class Line:
         return f"http://{host}:{port}"
 
     async def __aenter__(self) -> Line:
-        self._server = await asyncio.start_server(self._joined, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._join, "127.0.0.1", 0)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -63,7 +63,7 @@ class Line:
         """Connections stand, and nothing comes back on them, until the line is mended."""
         self._silent = True
 
-    async def _joined(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task
         self._tasks.add(task)

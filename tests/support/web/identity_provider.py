@@ -87,7 +87,11 @@ class Provider:
     def _token(self) -> tuple[Response, int]:
         given = request.form
         query = self.codes.pop(given.get("code", ""), None)
-        if query is None or not self._proven(query, given["code_verifier"]) or not _known():
+        if (
+            query is None
+            or not self._proven(query, given["code_verifier"])
+            or not _is_registered_client()
+        ):
             return jsonify({"error": "invalid_grant"}), 400
         now = int(time.time())
         claims = self.change(
@@ -100,20 +104,20 @@ class Provider:
                 **self.claims,
             }
         )
-        signed = {"id_token": self._signed(claims), "access_token": "a", "token_type": "Bearer"}
+        signed = {"id_token": self._sign(claims), "access_token": "a", "token_type": "Bearer"}
         return jsonify({**signed, **self.token}), 200
 
     def _proven(self, query: Claims, verifier: str) -> bool:
         digest = hashlib.sha256(verifier.encode()).digest()
         return query["code_challenge"] == urlsafe_b64encode(digest).rstrip(b"=").decode()
 
-    def _signed(self, claims: Claims) -> str:
+    def _sign(self, claims: Claims) -> str:
         registry = JWSRegistry(algorithms=[self.algorithm])
         header = {"alg": self.algorithm, "kid": "a"}
         return jwt.encode(header, claims, self.key, registry=registry)
 
 
-def _known() -> bool:
+def _is_registered_client() -> bool:
     """Whether who asks is the client that was registered."""
     given = request.authorization
     if given is None:

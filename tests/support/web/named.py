@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
-from tests.support.web.visiting import HERE, Browser, Chat, opened
+from tests.support.web.visiting import HERE, Browser, Chat, open_chat
 
 
 @asynccontextmanager
 async def many_may_come() -> AsyncGenerator[Chat]:
     """A web chat behind a proxy that says who asks."""
-    async with opened(login="proxy", trusted_proxies=(HERE,)) as chat:
+    async with open_chat(login="proxy", trusted_proxies=(HERE,)) as chat:
         yield chat
 
 
-async def called(chat: Chat, name: str) -> Browser:
+async def browser_of(chat: Chat, name: str) -> Browser:
     """The browser of somebody of this name."""
     return await chat.browser(headers={"X-Forwarded-User": name}).arrive()
 

@@ -23,12 +23,12 @@ PASSWORD = "correct horse battery"
 @pytest_asyncio.fixture(loop_scope="session")
 async def locked(chromium: Browser, tmp_path: Path) -> AsyncIterator[Chat]:
     """A page of an installation with a login, where nobody is logged in."""
-    added(tmp_path, ADMIN, "admin")
+    add_person(tmp_path, ADMIN, "admin")
     async with chatting(chromium, tmp_path, "--no-servers", "--login", "password") as chat:
         yield chat
 
 
-def added(home: Path, name: str, role: str) -> None:
+def add_person(home: Path, name: str, role: str) -> None:
     """Have somebody with `PASSWORD` in the installation of this home."""
     folders = {f"XDG_{each}_HOME": str(home / each.lower()) for each in FOLDERS}
     command = [*fork_server.command(), "people", "add", name, "--role", role]

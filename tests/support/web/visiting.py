@@ -126,7 +126,7 @@ class Chat:
 
 
 @asynccontextmanager
-async def opened(
+async def open_chat(
     settings: Settings = FORGETFUL, tools: Sequence[Function] = (), **changes: Any
 ) -> AsyncGenerator[Chat]:
     """A web chat that forgets everything at its end. Its secret lies in the state folder."""

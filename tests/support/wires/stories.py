@@ -39,9 +39,9 @@ class Story(World):
 
     def __init__(self) -> None:
         super().__init__()
-        self._begins()
+        self._begin_turn()
 
-    def _begins(self) -> None:
+    def _begin_turn(self) -> None:
         taken = [action.tool_call_id for action in self.actions.values()]
         self._turn = Turn(("look", *HOSTED), lambda: self.mint("call"), taken)
 
@@ -49,17 +49,17 @@ class Story(World):
         epoch = self.lease.epoch
         super().claim()
         if self.lease.epoch > epoch:
-            self._begins()
+            self._begin_turn()
 
-    def speaks(self, *chunks: Chunk) -> None:
+    def say_pieces(self, *chunks: Chunk) -> None:
         """The model says this, and is not at its end."""
         self.say(*self._turn.feed(chunks))
 
-    def breaks(self) -> None:
+    def restart_turn(self) -> None:
         """The model is told that its call was broken, and begins again."""
-        log = [number for number, event in numbered(self) if event.type in _STANDS]
+        log = [number for number, event in number_events(self) if event.type in _STANDS]
         self.say(TurnRestarted(reason="invalid_tool_call", after=max(log), attempt=1))
-        self._begins()
+        self._begin_turn()
 
     def reply(
         self,
@@ -67,75 +67,75 @@ class Story(World):
         finish: bool = True,
         hosted: Mapping[str, HostedTool] = transitions.NO_HOSTED_TOOLS,
     ) -> None:
-        self.speaks(*chunks)
+        self.say_pieces(*chunks)
         reply = self._turn.close(None if finish else errors.Disconnected("cut"))
         self.finish(self.lease.epoch, reply, turn=self.run.turn, hosted=hosted)
-        self._begins()
+        self._begin_turn()
 
-    def fails(self, fault: Fault) -> None:
+    def fail(self, fault: Fault) -> None:
         epoch = self.lease.epoch
         self.apply(lambda records: transitions.fail(records, epoch, fault, self.mint))
 
 
-def numbered(world: World) -> list[Numbered]:
+def number_events(world: World) -> list[Numbered]:
     return list(enumerate(world.events, 1))
 
 
-def begun() -> Story:
+def begin_run() -> Story:
     world = Story()
     world.begin(max_attempts=2, max_turns=6)
     world.claim()
     return world
 
 
-def _goes_on(world: Story) -> None:
+def _continue_run(world: Story) -> None:
     world.ask()
     world.claim()
 
 
 def text() -> Story:
-    world = begun()
+    world = begin_run()
     world.reply(TextPiece("Good day"), TextPiece(" to\nyou,\u2028“friend”."), USED, STOP)
     return world
 
 
 def reasoning_and_text() -> Story:
-    world = begun()
-    world.speaks(ReasoningPiece("They say"))
-    world.speaks(ReasoningPiece(" hello."), TextPiece("Hel"))
+    world = begin_run()
+    world.say_pieces(ReasoningPiece("They say"))
+    world.say_pieces(ReasoningPiece(" hello."), TextPiece("Hel"))
     world.reply(ReasoningPiece("And now?"), TextPiece("lo."), STOP)
     return world
 
 
-def refused() -> Story:
-    world = begun()
-    world.speaks(TextPiece("Well."))
+def refusal() -> Story:
+    world = begin_run()
+    world.say_pieces(TextPiece("Well."))
     world.reply(RefusalPiece("I will"), RefusalPiece(" not."), USED, STOP)
     return world
 
 
 def tool_call() -> Story:
-    world = begun()
+    world = begin_run()
     world.reply(TextPiece("I will look."), call(0), USED, CALLS)
     world.submit("c0", '{"seen": 42}')
-    _goes_on(world)
+    _continue_run(world)
     world.reply(TextPiece("It is 42."), USED, STOP)
     return world
 
 
 def parallel_calls() -> Story:
-    world = begun()
+    world = begin_run()
     world.reply(call(0), call(1), CALLS)
     world.submit("c1", "It broke.", True)
     world.submit("c0", "42")
-    _goes_on(world)
+    _continue_run(world)
     world.reply(TextPiece("One of two."), STOP)
     return world
 
 
-def mixed() -> Story:
+def calls_of_all_kinds() -> Story:
     """A call of each kind: the client's, one that the worker runs, and two to be approved."""
-    world = begun()
+    world = begin_run()
     world.reply(
         *(ReasoningPiece("Hm."), TextPiece("Wait.")),
         *(call(0), call(1, READ), call(2, WRITE), call(3, WRITE), CALLS),
@@ -144,44 +144,46 @@ def mixed() -> Story:
     world.submit("c0", "seen")
     world.submit("c3", NO)
     world.submit("c2", YES)
-    _goes_on(world)
+    _continue_run(world)
     world.result("c1", "read")
     world.result("c2", "written")
     world.reply(TextPiece("All done."), STOP)
     return world
 
 
-def asked() -> Story:
+def approval_request() -> Story:
     """It rests, for a person has to approve a call."""
-    world = begun()
+    world = begin_run()
     world.reply(TextPiece("May I?"), call(0, WRITE), CALLS, hosted=HOSTED)
     return world
 
 
-def cancelled() -> Story:
-    world = begun()
-    world.speaks(TextPiece("I was say"), CallPiece(index=0, id="c0", name="look", arguments='{"x'))
+def cancellation() -> Story:
+    world = begin_run()
+    world.say_pieces(
+        TextPiece("I was say"), CallPiece(index=0, id="c0", name="look", arguments='{"x')
+    )
     world.cancel()
     return world
 
 
-def failed() -> Story:
-    world = begun()
-    world.speaks(TextPiece("It is"))
+def failure() -> Story:
+    world = begin_run()
+    world.say_pieces(TextPiece("It is"))
     fault = Fault("provider_error", "The model's server said: \x1b[2Jno \u202ereally\u2028.")
-    world.fails(fault)
+    world.fail(fault)
     return world
 
 
-def restarted() -> Story:
-    world = begun()
-    world.speaks(TextPiece("It is 4"), call(0))
+def lost_worker() -> Story:
+    world = begin_run()
+    world.say_pieces(TextPiece("It is 4"), call(0))
     world.wait(LEASE_MS)
     world.claim()
     world.reply(TextPiece("It is 42."), call(0), CALLS)
     world.submit("c0", "42")
-    _goes_on(world)
-    world.speaks(ReasoningPiece("So"))
+    _continue_run(world)
+    world.say_pieces(ReasoningPiece("So"))
     world.wait(LEASE_MS)
     world.claim()
     world.reply(TextPiece("Yes, 42."), STOP)
@@ -189,11 +191,16 @@ def restarted() -> Story:
 
 
 TYPICAL: Mapping[str, Callable[[], Story]] = {
-    story.__name__.replace("_", "-"): story
-    for story in (
-        *(text, reasoning_and_text, refused, tool_call, parallel_calls, mixed),
-        *(asked, cancelled, failed, restarted),
-    )
+    "text": text,
+    "reasoning-and-text": reasoning_and_text,
+    "refused": refusal,
+    "tool-call": tool_call,
+    "parallel-calls": parallel_calls,
+    "mixed": calls_of_all_kinds,
+    "asked": approval_request,
+    "cancelled": cancellation,
+    "failed": failure,
+    "restarted": lost_worker,
 }
 
 _WORDS = st.sampled_from(("a", "Hm. ", "“\u2028”", "\n\n", "data: x\n\n", "𝄞", "<b>", "\x85"))
@@ -214,7 +221,7 @@ def stories(draw: st.DrawFn) -> Story:
 
 def runs() -> st.SearchStrategy[list[Numbered]]:
     """The log of any run."""
-    return stories().map(numbered)
+    return stories().map(number_events)
 
 
 def _choices(world: Story) -> list[str]:
@@ -241,7 +248,11 @@ def _choices(world: Story) -> list[str]:
             return [*says, "cut", "broken", "lose", "lose", "cancel"]
         case _:
             awaited = ["yes", "yes", "no"] * bool(_asks(world))
-            return [*awaited, *["output", "output", "error"] * bool(_handed_out(world)), "expire"]
+            return [
+                *awaited,
+                *["output", "output", "error"] * bool(_list_handed_out(world)),
+                "expire",
+            ]
 
 
 def _due(world: Story) -> list[str]:
@@ -253,7 +264,7 @@ def _asks(world: Story) -> list[str]:
     return [action.tool_call_id for action in waiting if action.runs_on == "server"]
 
 
-def _handed_out(world: Story) -> list[str]:
+def _list_handed_out(world: Story) -> list[str]:
     waiting = [action for action in world.actions.values() if action.awaited]
     return [action.tool_call_id for action in waiting if action.runs_on == "client"]
 
@@ -265,14 +276,14 @@ def _take(world: Story, step: str, draw: st.DrawFn) -> None:
         case "ask":
             world.ask()
         case "text":
-            world.speaks(TextPiece(draw(_WORDS)))
+            world.say_pieces(TextPiece(draw(_WORDS)))
         case "reason":
-            world.speaks(ReasoningPiece(draw(_WORDS)))
+            world.say_pieces(ReasoningPiece(draw(_WORDS)))
         case "refuse":
-            world.speaks(RefusalPiece(draw(_WORDS)))
+            world.say_pieces(RefusalPiece(draw(_WORDS)))
         case "begin-call":
             begun_id = f"c{draw(_NUMBERS)}"
-            world.speaks(CallPiece(index=9, id=begun_id, name="look", arguments='{"x'))
+            world.say_pieces(CallPiece(index=9, id=begun_id, name="look", arguments='{"x'))
         case "calls":
             numbers = draw(st.lists(_NUMBERS, min_size=1, max_size=3, unique=True))
             called = [call(number, draw(_NAMES)) for number in numbers]
@@ -282,13 +293,13 @@ def _take(world: Story, step: str, draw: st.DrawFn) -> None:
         case "cut":
             world.reply(TextPiece(draw(_WORDS)), finish=False)
         case "broken":
-            world.breaks()
+            world.restart_turn()
         case "result":
             world.result(draw(st.sampled_from(_due(world))), draw(_WORDS))
         case "yes" | "no":
             world.submit(draw(st.sampled_from(_asks(world))), YES if step == "yes" else NO)
         case "output" | "error":
-            call_id = draw(st.sampled_from(_handed_out(world)))
+            call_id = draw(st.sampled_from(_list_handed_out(world)))
             world.submit(call_id, draw(_WORDS), step == "error")
         case "lose":
             world.wait(LEASE_MS)

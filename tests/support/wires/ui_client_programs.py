@@ -44,7 +44,7 @@ _KEPT = ("type", "text", "state", "toolCallId", "toolName", "input", "output", "
 _CUT = "was not carried out."
 
 
-def judged(sdk: Sdk, streams: Iterable[Frames]) -> Judge:
+def run_judge(sdk: Sdk, streams: Iterable[Frames]) -> Judge:
     judge = Judge(sdk)
     for frames in streams:
         judge.finished = False

@@ -13,7 +13,9 @@ from tests.support.wires.ui_judge import Parts
 SDKS: tuple[Sdk, ...] = (5, 6, 7)
 
 
-def told(events: Iterable[Numbered], sdk: Sdk = 5, after: Cursor | None = None) -> list[bytes]:
+def encode_events(
+    events: Iterable[Numbered], sdk: Sdk = 5, after: Cursor | None = None
+) -> list[bytes]:
     stream = UIMessageStream(sdk, after)
     frames = [frame for number, event in events for frame in stream.feed(number, event)]
     return [*frames, *stream.close()]

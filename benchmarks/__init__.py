@@ -1,1 +1,1 @@
-"""What Antiphon costs, side by side with what it is compared to: `make bench`."""
+"""Cost of Antiphon, side by side with its baselines: `make bench`."""

@@ -26,7 +26,7 @@ TOKEN = 4
 """Characters of a token, about."""
 
 
-def mixed(tokens: int) -> str:
+def mixed_answer(tokens: int) -> str:
     """An answer of every kind of block, over and over."""
     size = tokens * TOKEN
     count = size // (sum(map(len, _MIXED)) // len(_MIXED)) + len(_MIXED)

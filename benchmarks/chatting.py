@@ -129,7 +129,7 @@ async def _stopping(bench: Bench) -> list[Row]:
             for number in range(1, times + 1):
                 before = len(chat.written)
                 chat.type("Go on.\r")
-                await _stamped(chat, before, 5)
+                await _read_stamps(chat, before, 5)
                 lags += _lags(chat.written[before:])
                 pressed = chat.type("\x03")
                 stops.append((await chat.says(b"[stopped]", number) - pressed) * 1e3)
@@ -150,7 +150,7 @@ async def _stopping(bench: Bench) -> list[Row]:
     ]
 
 
-async def _stamped(chat: Terminal, after: int, count: int) -> None:
+async def _read_stamps(chat: Terminal, after: int, count: int) -> None:
     while len(_STAMP.findall(chat.written[after:])) < count:
         await chat.says(b"@", chat.written.count(b"@") + 1)
 

@@ -65,12 +65,12 @@ async def child(*command: str, **environ: str) -> AsyncIterator[Child]:
         draining = asyncio.create_task(process.stderr.read())
         yield Child(process.pid, address, ready_seconds)
     except Exception as error:
-        await _ended(process)
+        await _wait_for_end(process)
         if draining is not None and (said := await draining):
             error.add_note(f"{' '.join(command)} had said:\n{said.decode('utf-8', 'replace')}")
         raise
     finally:
-        await _ended(process)
+        await _wait_for_end(process)
         if draining is not None:
             await draining
 
@@ -86,7 +86,7 @@ async def address_said(process: asyncio.subprocess.Process) -> str:
     raise RuntimeError(f"it ended before it listened:\n{b''.join(said).decode()}")
 
 
-async def _ended(process: asyncio.subprocess.Process) -> None:
+async def _wait_for_end(process: asyncio.subprocess.Process) -> None:
     for sign in (signal.SIGTERM, signal.SIGKILL):
         if process.returncode is not None:
             return

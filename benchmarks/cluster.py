@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benchmarks.bench import Bench
 from benchmarks.children import Child, child
-from benchmarks.load import Arrival, Paced, Target, paced
+from benchmarks.load import Arrival, Paced, Target, watch_paced_streams
 from benchmarks.report import Figure, Row, row
 from tests.support.services.postgres import Postgres, programs
 from tests.support.services.redis import Redis, program
@@ -69,11 +69,11 @@ async def measure(bench: Bench) -> list[Row]:
 
 
 async def _round(bench: Bench, target: Target, database: Child | None, streams: int) -> _Seen:
-    await paced(target, 4, 0.2, RATE)  # what is loaded and connected at first use
+    await watch_paced_streams(target, 4, 0.2, RATE)  # what is loaded and connected at first use
     at_rest = target.child.rss()
     seconds = bench.pick(0.2, 2.0, 5.0)
     opening = bench.pick(None, None, OPENING)
-    seen = await paced(target, streams, seconds, RATE, opening, database, ONE_BY_ONE)
+    seen = await watch_paced_streams(target, streams, seconds, RATE, opening, database, ONE_BY_ONE)
     return _Seen(streams, seen, at_rest, seen.beside)
 
 

@@ -1,4 +1,4 @@
-"""How much later the first token comes through `antiphon serve`, with everything kept before it."""
+"""Delay of the first token through `antiphon serve`, with everything stored before it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether what is large costs more: a long reply, and a database in which much has happened."""
+"""Cost of size: a long reply, and a database with a long history."""
 
 from __future__ import annotations
 

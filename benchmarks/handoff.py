@@ -16,7 +16,7 @@ from benchmarks.report import Figure, Row, row
 
 
 def now() -> str:
-    """What time it is."""
+    """Return the current time."""
     return "noon"
 
 
@@ -51,7 +51,7 @@ async def measure(bench: Bench) -> list[Row]:
 
 
 async def _beyond(seconds: float, times: int) -> Figure:
-    """What it costs to run tools side by side, each in a thread that waits so long."""
+    """Measure tools side by side, each in a thread that waits so long."""
 
     def wait() -> str:
         time.sleep(seconds)

@@ -27,7 +27,7 @@ _END = b"0\r\n\r\n"
 
 @dataclass(frozen=True)
 class Arrival:
-    """How streams begin: so many at once, and then a pause, in seconds."""
+    """Begin of the streams: so many at once, and then a pause, in seconds."""
 
     at_once: int = 10
     pause: float = 0.06  # what a server does to begin is measured elsewhere
@@ -44,7 +44,7 @@ class Target:
 
     def request(self, model: str) -> bytes:
         """The request for one streamed reply."""
-        body = json.dumps({"model": model, **self._asked()}).encode()
+        body = json.dumps({"model": model, **self._request_body()}).encode()
         here = f"127.0.0.1:{self.child.port}"
         cookie = f"Cookie: {self.cookie}\r\nOrigin: http://{here}\r\n" if self.cookie else ""
         return (
@@ -52,7 +52,7 @@ class Target:
             f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
         ).encode() + body
 
-    def _asked(self) -> dict[str, object]:
+    def _request_body(self) -> dict[str, object]:
         hello = {"role": "user", "content": "hello"}
         match self.path:
             case "/v1/process":
@@ -65,7 +65,7 @@ class Target:
 
 @dataclass
 class Record:
-    """What all streams of a measurement have seen; times in seconds."""
+    """Record of all streams of a measurement; times in seconds."""
 
     chunks: int = 0
     lags: array[float] = field(default_factory=lambda: array("d"))
@@ -151,7 +151,7 @@ async def stream(target: Target, model: str, record: Record, chunks: int = 0) ->
 
 @dataclass(frozen=True)
 class Paced:
-    """What many streams of a rate cost, and how they ran. Times in seconds.
+    """Cost and pace of many streams of one rate. Times in seconds.
 
     `beside` is the processor time of another process that works for them.
     """
@@ -173,12 +173,12 @@ class Paced:
         return self.cpu / self.chunks * 1e6
 
     def smooth(self, streams: int, within: float) -> bool:
-        """Whether all streams kept their pace, and no chunk in a hundred was later than that."""
+        """True if all streams kept their pace, and 99 % of chunks their latency."""
         kept = self.chunks > 0.95 * streams * self.rate * self.seconds
         return self.whole and kept and self.lag_p99 < within and self.gap_p99 < within
 
 
-async def paced(
+async def watch_paced_streams(
     target: Target,
     streams: int,
     seconds: float,
@@ -195,7 +195,9 @@ async def paced(
     opening = opening or streams / arrival.at_once * arrival.pause + 0.5
     settle = min(SETTLE_SECONDS, seconds)
     chunks = round(rate * (opening + settle + seconds + 0.5))
-    reading = await _opened(target, streams, f"paced-{rate}-{chunks}", chunks, record, arrival)
+    reading = await _open_streams(
+        target, streams, f"paced-{rate}-{chunks}", chunks, record, arrival
+    )
     await asyncio.sleep(settle)
     record.clear()
     began, cpu, beside_cpu = time.monotonic(), target.child.cpu(), _cpu(beside)
@@ -225,7 +227,7 @@ def _cpu(child: Child | None) -> float:
     return child.cpu() if child else 0.0
 
 
-async def _opened(
+async def _open_streams(
     target: Target, streams: int, model: str, chunks: int, record: Record, arrival: Arrival
 ) -> list[Stream]:
     reading: list[Stream] = []

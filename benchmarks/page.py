@@ -9,7 +9,7 @@ from pathlib import Path
 
 from playwright.async_api import Page, Route, async_playwright
 
-from benchmarks.answers import BLOCKS, TOKEN, mixed, single
+from benchmarks.answers import BLOCKS, TOKEN, mixed_answer, single
 from benchmarks.bench import Bench
 from benchmarks.report import Figure, Row, inverse, row
 
@@ -32,23 +32,23 @@ async def measure(bench: Bench) -> list[Row]:
         print("page: wanted a Chromium to draw in; found none")
         return []
     whole, block = bench.pick(300, 10_000, 10_000), bench.pick(300, 2_000, 10_000)
-    async with opened(program) as page:
-        rows = await compared(page, mixed(whole))
+    async with open_page(program) as page:
+        rows = await compare_drawings(page, mixed_answer(whole))
         for kind in bench.pick(("list",), tuple(BLOCKS), tuple(BLOCKS)):
-            rows.append(one_block(kind, await taken(page, "ours", single(kind, block))))
+            rows.append(one_block(kind, await time_drawings(page, "ours", single(kind, block))))
     return rows
 
 
 @asynccontextmanager
-async def opened(program: str) -> AsyncIterator[Page]:
+async def open_page(program: str) -> AsyncIterator[Page]:
     """A page that has the chat's modules and reaches no network."""
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=program, args=SWITCHES)
         page = await browser.new_page()
         await page.route("**/*", serve)
         await page.goto(HERE)
-        await taken(page, "ours", mixed(500))  # the first time loads the libraries
-        await taken(page, "naive", mixed(500))
+        await time_drawings(page, "ours", mixed_answer(500))  # the first time loads the libraries
+        await time_drawings(page, "naive", mixed_answer(500))
         yield page
         await browser.close()
 
@@ -63,15 +63,15 @@ async def serve(route: Route) -> None:
         await route.fulfill(body=SHELL, content_type="text/html")
 
 
-async def taken(page: Page, how: str, text: str) -> list[float]:
+async def time_drawings(page: Page, how: str, text: str) -> list[float]:
     """Milliseconds of each drawing."""
     call = "async ([how, ...given]) => (await import('/page.mjs'))[how](...given)"
     return [float(each) for each in await page.evaluate(call, [how, text, STEP])]
 
 
-async def compared(page: Page, text: str) -> list[Row]:
+async def compare_drawings(page: Page, text: str) -> list[Row]:
     """The whole answer, both ways."""
-    ours, naive = await taken(page, "ours", text), await taken(page, "naive", text)
+    ours, naive = await time_drawings(page, "ours", text), await time_drawings(page, "naive", text)
     what = f"{len(text) / 1000:.0f} kB of all kinds in {len(ours)} frames"
     return [
         row(

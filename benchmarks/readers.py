@@ -1,4 +1,4 @@
-"""What an event costs in the SDK, beside a chunk in openai's: both read a flood over HTTP."""
+"""Cost of an event in the SDK, beside a chunk in openai's: both read a flood over HTTP."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Antiphon is compared to: a server that hands an upstream's reply on and does nothing else.
+"""Baseline: a server that relays an upstream's reply and does nothing else.
 
     python -m benchmarks.relay http://127.0.0.1:PORT
 

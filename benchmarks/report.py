@@ -1,4 +1,4 @@
-"""What was measured, beside its baseline and its target; the machine; the table; the file."""
+"""Results beside their baselines and targets; the machine; the table; the file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RESULTS = Path(__file__).parent / "results"
 
 
 class Figure(msgspec.Struct, frozen=True):
-    """What several rounds found, in order."""
+    """Values of several rounds, in order."""
 
     values: tuple[float, ...]
     unit: str
@@ -91,7 +91,7 @@ def row(
 
 
 def inverse(figure: Figure, baseline: Figure) -> float:
-    """How many times less."""
+    """Return the inverse ratio."""
     return baseline.over(figure)
 
 
@@ -143,7 +143,7 @@ class Result(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         head = ("what", "measured", "against", "ratio", "target", "met")
-        lines = _aligned([head, *map(_cells, self.rows)])
+        lines = _align([head, *map(_cells, self.rows)])
         lines.insert(1, "|".join("-" * len(part) for part in lines[0].split("|")))
         table = "\n".join(f"|{line}|" for line in lines)
         return f"## {self.name}: {self.title} ({self.seconds:.0f} s)\n\n{table}\n\n{self.machine}\n"
@@ -164,7 +164,7 @@ def _cells(row: Row) -> tuple[str, ...]:
     return row.what, str(row.figure), against, ratio, row.target, met
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+def _align(rows: Sequence[Sequence[str]]) -> list[str]:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "|".join(f" {cell.ljust(width)} " for cell, width in zip(line, widths, strict=True))

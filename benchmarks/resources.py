@@ -1,4 +1,4 @@
-"""What a piece of work took of this process: time on the clock, and processor time."""
+"""Wall time and processor time of a piece of work in this process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What it takes to begin: the import, a command, a server that answers, and its memory at rest."""
+"""Cost of starting: the import, a command, a server's first response, its memory at rest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `antiphon serve` makes of a model's streams, beside servers that only hand them on."""
+"""Streams of a model through `antiphon serve`, beside servers that only relay them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import openai
 
 from benchmarks.bench import Bench, rounds
-from benchmarks.load import Paced, Target, flood, paced
+from benchmarks.load import Paced, Target, flood, watch_paced_streams
 from benchmarks.report import Figure, Row, row
 from benchmarks.resources import used
 
@@ -25,8 +25,8 @@ async def measure_paced(bench: Bench) -> list[Row]:
         relay = await stack.enter_async_context(bench.relay(upstream))
         antiphon = await stack.enter_async_context(bench.antiphon(upstream))
         usual = await stack.enter_async_context(bench.relay_sdk(upstream))
-        many = await _paced(bench, bench.pick(4, CROWD, CROWD), [antiphon, relay])
-        few = await _paced(bench, bench.pick(2, FEW, FEW), [antiphon, relay, usual])
+        many = await _measure_paced(bench, bench.pick(4, CROWD, CROWD), [antiphon, relay])
+        few = await _measure_paced(bench, bench.pick(2, FEW, FEW), [antiphon, relay, usual])
     crowd, alone = f"{CROWD} streams", f"{FEW} streams"
     return [
         row(
@@ -69,7 +69,7 @@ async def measure_paced(bench: Bench) -> list[Row]:
 
 @dataclass(frozen=True)
 class _Crowd:
-    """What the rounds of one server found."""
+    """Values of the rounds of one server."""
 
     seen: Sequence[Paced]
 
@@ -94,13 +94,13 @@ class _Crowd:
         return Figure(tuple(each.rss for each in self.seen), "MB")
 
 
-async def _paced(bench: Bench, count: int, targets: Sequence[Target]) -> dict[str, _Crowd]:
+async def _measure_paced(bench: Bench, count: int, targets: Sequence[Target]) -> dict[str, _Crowd]:
     seconds = bench.pick(0.2, 1.2, 3.0)
     seen: dict[str, list[Paced]] = {target.name: [] for target in targets}
     for turn in range(bench.pick(1, 1, 3)):
         for place in range(len(targets)):
             target = targets[(place + turn) % len(targets)]
-            seen[target.name].append(await paced(target, count, seconds))
+            seen[target.name].append(await watch_paced_streams(target, count, seconds))
     return {name: _Crowd(each) for name, each in seen.items()}
 
 
@@ -172,7 +172,7 @@ async def measure_capacity(bench: Bench) -> list[Row]:
         async with bench.relay(upstream) as relay:
             handed_on = await _capacity(bench, relay, levels)
         most = max(ours.streams, handed_on.streams, levels[0])
-        direct = await paced(upstream, most, bench.pick(0.2, 1.2, 3.0))
+        direct = await watch_paced_streams(upstream, most, bench.pick(0.2, 1.2, 3.0))
     return [
         row(
             "streams, p99 of lag and gap under 100 ms",
@@ -204,7 +204,7 @@ async def _capacity(bench: Bench, target: Target, levels: Sequence[int]) -> _Cap
     for level in levels:
         for _ in range(bench.pick(1, 1, 2)):
             with suppress(TimeoutError):  # it has not even begun them all
-                seen = await paced(target, level, bench.pick(0.2, 1.2, 3.0))
+                seen = await watch_paced_streams(target, level, bench.pick(0.2, 1.2, 3.0))
                 if not seen.smooth(level, SMOOTH_SECONDS):
                     continue
                 best = _Capacity(level, seen.lag_p99)

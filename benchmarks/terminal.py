@@ -11,7 +11,7 @@ from antiphon.terminal.spans import StyledText
 from antiphon.terminal.streaming_response_handler import StreamingResponseHandler
 from antiphon.terminal.themes import THEMES, Ink
 from antiphon.types.events import ReasoningDelta, TextDelta
-from benchmarks.answers import BLOCKS, TOKEN, mixed, single
+from benchmarks.answers import BLOCKS, TOKEN, mixed_answer, single
 from benchmarks.bench import Bench
 from benchmarks.report import Figure, Row, row
 
@@ -23,7 +23,7 @@ async def measure(bench: Bench) -> list[Row]:
     """Redraws of five tokens each, through the handler, the typesetter and the region."""
     Highlighter("python").line("")  # the first use of a language loads its rules, once: some 40 ms
     whole, block = bench.pick(500, 16_000, 64_000), bench.pick(300, 4_000, 16_000)
-    rows = _rows(f"{whole:,} tokens of all kinds", mixed(whole))
+    rows = _rows(f"{whole:,} tokens of all kinds", mixed_answer(whole))
     for kind in BLOCKS:
         rows += _rows(f"{block:,} tokens in one {kind}", single(kind, block))[:1]
     thought = _measure_redraws(single("paragraph", block), ReasoningDelta)

@@ -23,7 +23,7 @@ PATIENCE = 60.0
 
 
 class Terminal:
-    """What the program wrote so far, and what it costs."""
+    """Output of a program so far, and its cost."""
 
     def __init__(self, master: int, pid: int) -> None:
         self.written = b""

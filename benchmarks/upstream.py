@@ -37,13 +37,13 @@ _HEAD = (
 _LAST = b"0\r\n\r\n"
 
 
-def _chunked(body: bytes) -> bytes:
+def _chunk_body(body: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(body), body)
 
 
 def _event(delta: bytes, finish: bytes = b"null") -> bytes:
     """One `chat.completion.chunk`, as servers send it."""
-    return _chunked(
+    return _chunk_body(
         b'data: {"id":"chatcmpl-0123456789abcdef","object":"chat.completion.chunk",'
         b'"created":1790000000,"model":"fake-model-2026","choices":[{"index":0,'
         b'"delta":%b,"logprobs":null,"finish_reason":%b}]}\n\n' % (delta, finish)
@@ -54,7 +54,7 @@ def _text(said: bytes) -> bytes:
     return _event(b'{"content":"%b"}' % said)
 
 
-_DONE = _chunked(b"data: [DONE]\n\n") + _LAST
+_DONE = _chunk_body(b"data: [DONE]\n\n") + _LAST
 _STOP = _event(b"{}", b'"stop"') + _DONE
 _ZEROS = b"0" * 16
 _STAMPED = _text(b"@%b " % _ZEROS).replace(_ZEROS, b"%016d")
@@ -70,13 +70,13 @@ _CALL = (
 )
 
 
-def stamped() -> bytes:
+def stamped_chunk() -> bytes:
     """A chunk that says that it is sent now."""
     return _STAMPED % (time.monotonic_ns() // 1000)
 
 
 class Upstream:
-    """What the connections share: the clock, and when the last tool call went out."""
+    """State of all connections: the clock, and the time of the last tool call."""
 
     def __init__(self, rate: float = RATE) -> None:
         self.called_at = 0.0
@@ -106,7 +106,7 @@ class Upstream:
             streams = self._slots[slot]
             slot = (slot + 1) % SLOTS
             if streams:
-                chunk = stamped()
+                chunk = stamped_chunk()
                 for stream in tuple(streams):
                     stream.step(chunk)
 
@@ -174,7 +174,7 @@ class Connection(asyncio.Protocol):
         elif name == b"paced":
             self._left = int(numbers[1]) - 1
             self._at_once = max(1, round(int(numbers[0]) / (SLOTS * self._upstream.rate)))
-            self._transport.write(_HEAD + stamped())
+            self._transport.write(_HEAD + stamped_chunk())
             self._upstream.pace(self, int(numbers[0]))
         elif name == b"flood":
             blocks, rest = divmod(int(numbers[0]), BLOCK)
@@ -211,7 +211,7 @@ def _native(deltas: int) -> bytes:
         b'{"type":"run.status",%b,"thread_id":"thread_0","status":"completed"}' % run,
         b'{"type":"turn.ended",%b,"status":"completed"}' % run,
     ]
-    return _chunked(
+    return _chunk_body(
         b"".join(
             b"id: %d\nevent: %b\ndata: %b\n\n" % (number, line.split(b'"', 4)[3], line)
             for number, line in enumerate(lines, 1)

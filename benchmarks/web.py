@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks.bench import PYTHON, Bench
 from benchmarks.children import Child, child
-from benchmarks.load import Paced, Target, paced
+from benchmarks.load import Paced, Target, watch_paced_streams
 from benchmarks.report import Figure, Row, row
 
 STREAMS, RATE = 200, 30  # what one process still carries, with model and readers beside it
@@ -32,7 +32,9 @@ async def measure(bench: Bench) -> list[Row]:
         for _ in range(bench.pick(1, 1, 3)):
             for target in (ours, relay, threads):
                 seen.setdefault(target.name, []).append(
-                    await paced(target, streams, seconds, RATE, bench.pick(None, OPENING, OPENING))
+                    await watch_paced_streams(
+                        target, streams, seconds, RATE, bench.pick(None, OPENING, OPENING)
+                    )
                 )
     return [
         each

@@ -138,7 +138,7 @@ SCENES: dict[str, tuple[Scene, tuple[str, ...]]] = {
 }
 
 
-async def taken(scene: Scene, flags: tuple[str, ...]) -> str:
+async def take_picture(scene: Scene, flags: tuple[str, ...]) -> str:
     """The picture of a scene."""
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
@@ -152,7 +152,7 @@ async def taken(scene: Scene, flags: tuple[str, ...]) -> str:
 
 
 def svg(screen: Screen) -> str:
-    """What is on this screen."""
+    """Return the screen as SVG."""
     used = max((at for at, row in enumerate(screen.display) if row.strip()), default=0) + 1
     width = screen.columns * CELL + 2 * MARGIN
     height = used * LINE + 2 * MARGIN
@@ -212,7 +212,7 @@ def _look(ink: str, *, bold: bool, italic: bool, line: bool) -> str:
 async def main() -> None:
     """Take them all."""
     for name, (scene, flags) in SCENES.items():
-        (IMAGES / f"{name}.svg").write_text(await taken(scene, flags), encoding="utf-8")
+        (IMAGES / f"{name}.svg").write_text(await take_picture(scene, flags), encoding="utf-8")
         print(IMAGES / f"{name}.svg")
 
 

@@ -57,8 +57,8 @@ async def buses(server: Server) -> AsyncIterator[tuple[SharedBus, SharedBus]]:
     await there.close()
 
 
-async def heard(here: SharedBus, there: SharedBus) -> bool:
-    """Whether a ring on one is heard on the other."""
+async def is_heard(here: SharedBus, there: SharedBus) -> bool:
+    """Return True if a notification on one wakes the other."""
     with there.subscribe("run_1") as bell:
         while await bell.wait(0.05):
             pass  # what rang earlier
@@ -78,8 +78,8 @@ async def test_a_service_that_was_killed_wakes_again_once_it_is_back(own: Server
         await comes_up(here)
         await comes_up(there)
 
-        assert await heard(here, there)
-        assert await heard(there, here)
+        assert await is_heard(here, there)
+        assert await is_heard(there, here)
     await here.close()
     await there.close()
 
@@ -97,8 +97,8 @@ async def test_a_line_on_which_nothing_passes_is_noticed_and_opened_anew(
     proxy.heal()
     await comes_up(far)
 
-    assert await heard(far, there)
-    assert await heard(there, far)
+    assert await is_heard(far, there)
+    assert await is_heard(there, far)
     await far.close()
     proxy.stop()
 
@@ -122,8 +122,8 @@ async def test_a_connection_that_is_ended_by_the_service_is_opened_anew(
     await comes_up(here)
     await comes_up(there)
 
-    assert await heard(here, there)
-    assert await heard(there, here)
+    assert await is_heard(here, there)
+    assert await is_heard(there, here)
 
 
 async def test_however_many_watch_a_process_has_one_line(
@@ -138,7 +138,7 @@ async def test_however_many_watch_a_process_has_one_line(
 
 
 async def connections(server: Server) -> int:
-    """How many connections the wake-ups of all processes have."""
+    """Return the number of connections that all processes use for wake-ups."""
     if isinstance(server, Postgres):
         connection = await asyncpg.connect(server.address())
         count: int = await connection.fetchval(

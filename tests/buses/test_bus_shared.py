@@ -1,4 +1,4 @@
-"""What a bus among many promises beyond every bus, on a carrier that does as it is told."""
+"""Promises of a shared bus beyond those of every bus, on a backend that the test controls."""
 
 from __future__ import annotations
 

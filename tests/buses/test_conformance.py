@@ -1,4 +1,4 @@
-"""What every bus promises, see `Bus` in `ports`; and that readers need no more than that.
+"""Promises of every bus, see `Bus` in `ports`; readers need no more than these.
 
 A bus that processes share promises it to them all, so there it is rung on one and watched on
 another as well.

@@ -26,14 +26,14 @@ def other(upstream: Upstream) -> dict[str, str]:
     return {"ANTIPHON_BASE_URL": upstream.url, "ANTIPHON_MODEL": "custom"}
 
 
-def said(place: Place) -> list[dict[str, Any]]:
+def sent_parts(place: Place) -> list[dict[str, Any]]:
     """The parts of the one message that was sent."""
     (thread,) = place.threads()
     return list(thread["messages"][0]["content"])
 
 
 def terminal(place: Place, *arguments: str, environ: dict[str, str]) -> tuple[str, str]:
-    """What the program writes to a terminal, and to a stderr that is none."""
+    """Return the output on a terminal, and on a stderr that is no terminal."""
     outer, inner = pty.openpty()
     with place.start(*arguments, environ=environ, stdout=inner) as process:
         os.close(inner)
@@ -57,7 +57,7 @@ def test_a_file_that_is_mentioned_or_named_by_a_flag_goes_along(place: Place) ->
 
     told = place.run("ask", "Compare @a.txt", "-f", "b c.txt")
 
-    texts = [part["text"] for part in said(place)]
+    texts = [part["text"] for part in sent_parts(place)]
     assert texts == [
         "Compare @a.txt",
         "\n\nThe file a.txt:\n\n```\none\n```\n",
@@ -82,7 +82,7 @@ def test_a_picture_may_be_piped_in(place: Place) -> None:
     with place.start("ask", "What is this?", stdin=subprocess.PIPE) as process:
         process.communicate(PNG, timeout=SECONDS)
 
-    assert [part["type"] for part in said(place)] == ["text", "image"]
+    assert [part["type"] for part in sent_parts(place)] == ["text", "image"]
 
 
 def test_other_bytes_that_are_piped_in_are_no_text(place: Place) -> None:
@@ -97,7 +97,7 @@ def test_what_is_piped_in_opens_no_files(place: Place) -> None:
 
     place.run("ask", stdin="Read @a.txt and @missing.txt")
 
-    assert [part["text"] for part in said(place)] == ["Read @a.txt and @missing.txt"]
+    assert [part["text"] for part in sent_parts(place)] == ["Read @a.txt and @missing.txt"]
 
 
 @pytest.mark.parametrize(

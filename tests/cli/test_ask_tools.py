@@ -38,7 +38,7 @@ def flights(place: Place) -> Place:
     return place
 
 
-def asked(place: Place, *flags: str, **environ: str) -> Any:
+def ask(place: Place, *flags: str, **environ: str) -> Any:
     return place.run("ask", "--tools", "flights.py", *flags, QUESTION, environ=environ)
 
 
@@ -47,14 +47,14 @@ def ran(place: Place) -> bool:
 
 
 def test_functions_run_without_a_question(flights: Place) -> None:
-    told = asked(flights)
+    told = ask(flights)
 
     assert (told.returncode, ran(flights)) == (0, True)
     assert "refused" not in told.stderr
 
 
 def test_what_would_have_to_be_asked_is_refused_and_the_exit_code_says_so(flights: Place) -> None:
-    told = asked(flights, "--ask", "get_*")
+    told = ask(flights, "--ask", "get_*")
 
     assert (told.returncode, ran(flights)) == (4, False)
     assert NOBODY in told.stderr
@@ -62,7 +62,7 @@ def test_what_would_have_to_be_asked_is_refused_and_the_exit_code_says_so(flight
 
 
 def test_a_refusal_is_said_even_where_nothing_else_is(flights: Place) -> None:
-    assert asked(flights, "-q", "--ask", "*").stderr == NOBODY
+    assert ask(flights, "-q", "--ask", "*").stderr == NOBODY
 
 
 @pytest.mark.parametrize(
@@ -71,14 +71,14 @@ def test_a_refusal_is_said_even_where_nothing_else_is(flights: Place) -> None:
 def test_what_is_denied_is_refused_whatever_else_is_said(
     flights: Place, flags: tuple[str, ...]
 ) -> None:
-    told = asked(flights, "--allow", "*", *flags)
+    told = ask(flights, "--allow", "*", *flags)
 
     assert (told.returncode, ran(flights)) == (0, False)
     assert "antiphon: get_flight_times was refused: the settings deny it\n" in told.stderr
 
 
 def test_yes_allows_all_that_is_not_denied_and_says_so(flights: Place) -> None:
-    told = asked(flights, "--ask", "*", "--yes")
+    told = ask(flights, "--ask", "*", "--yes")
 
     assert (told.returncode, ran(flights)) == (0, True)
     assert "antiphon: --yes: every tool may run that is not denied\n" in told.stderr
@@ -88,7 +88,7 @@ def test_the_rules_come_from_the_environment_and_the_files_too(flights: Place) -
     (flights.root / "antiphon.toml").write_text('ask = ["nothing"]\n')
     flights.run("trust", "--yes")
 
-    told = asked(flights, ANTIPHON_ASK="other,get_*")
+    told = ask(flights, ANTIPHON_ASK="other,get_*")
 
     assert (told.returncode, ran(flights)) == (4, False)
 
@@ -102,7 +102,7 @@ def test_what_was_allowed_for_good_runs(flights: Place) -> None:
     file = flights.database.parent / "grants.json"
     GrantsFile(file).add([tool_identity(tool)], ModelServer("demo"))
 
-    told = asked(flights, "--ask", "*")
+    told = ask(flights, "--ask", "*")
 
     assert (told.returncode, ran(flights)) == (0, True)
     assert tool.hints == Hints()
@@ -124,7 +124,7 @@ def test_what_was_allowed_for_another_model_is_refused_and_it_is_said_why(
         del content["grants"][0]["asked_by"]
         file.write_text(json.dumps(content))
 
-    told = asked(flights, "--ask", "*")
+    told = ask(flights, "--ask", "*")
 
     assert (told.returncode, ran(flights)) == (4, False)
     whom = by or "whichever model asks"
@@ -165,15 +165,15 @@ def test_a_broken_file_of_grants_is_told_and_allows_nothing(flights: Place) -> N
     file.parent.mkdir(parents=True)
     file.write_text("{")
 
-    told = asked(flights, "--ask", "*")
+    told = ask(flights, "--ask", "*")
 
     assert (told.returncode, ran(flights)) == (4, False)
     assert f"antiphon: {Path(file)} cannot be read, so nothing in it is allowed" in told.stderr
 
 
 def test_lines_of_json_tell_what_happens_here_too(flights: Place) -> None:
-    told = asked(flights, "--json")
-    refused = asked(flights, "--json", "--ask", "*")
+    told = ask(flights, "--json")
+    refused = ask(flights, "--json", "--ask", "*")
 
     lines = [json.loads(line) for line in told.stdout.splitlines()]
     began, progress, ended = (line for line in lines if line["type"].startswith("local."))

@@ -42,7 +42,7 @@ def get_flight_times(departure: str, arrival: str) -> dict:
 
 
 def upto(stream: IO[bytes], wanted: bytes) -> bytes:
-    """What the stream says up to and with these bytes; the test's deadline is the deadline."""
+    """Read the stream up to and with these bytes; the test's deadline is the deadline."""
     said = b""
     while wanted not in said:
         piece = os.read(stream.fileno(), 4096)
@@ -199,10 +199,10 @@ def test_quiet_means_quiet(place: Place) -> None:
 def test_words_need_no_quotes(place: Place) -> None:
     place.run("ask", "tell", "me", "something")
 
-    assert said_by_the_user(place) == "tell me something"
+    assert last_user_text(place) == "tell me something"
 
 
-def said_by_the_user(place: Place) -> str:
+def last_user_text(place: Place) -> str:
     (thread,) = place.threads()
     return str(thread["messages"][0]["content"][0]["text"])
 
@@ -210,19 +210,19 @@ def said_by_the_user(place: Place) -> str:
 def test_what_is_piped_in_is_added_to_the_text(place: Place) -> None:
     place.run("ask", "Sum this up:", stdin="one\ntwo\n")
 
-    assert said_by_the_user(place) == "Sum this up:\n\none\ntwo\n"
+    assert last_user_text(place) == "Sum this up:\n\none\ntwo\n"
 
 
 def test_what_is_piped_in_is_the_text_where_there_is_none(place: Place) -> None:
     place.run("ask", stdin="What is this?")
 
-    assert said_by_the_user(place) == "What is this?"
+    assert last_user_text(place) == "What is this?"
 
 
 def test_an_empty_stdin_is_ignored(place: Place) -> None:
     place.run("ask", "Hello", stdin="")
 
-    assert said_by_the_user(place) == "Hello"
+    assert last_user_text(place) == "Hello"
 
 
 def test_a_closed_stdin_is_ignored(place: Place) -> None:
@@ -231,7 +231,7 @@ def test_a_closed_stdin_is_ignored(place: Place) -> None:
         process.communicate(timeout=SECONDS)
 
     assert process.returncode == 0
-    assert said_by_the_user(place) == "Hello"
+    assert last_user_text(place) == "Hello"
 
 
 def test_a_silent_stdin_that_stays_open_is_left_alone_and_this_is_said(place: Place) -> None:
@@ -245,7 +245,7 @@ def test_a_silent_stdin_that_stays_open_is_left_alone_and_this_is_said(place: Pl
 
     assert process.returncode == 0
     assert b"stdin is open" in err
-    assert said_by_the_user(place) == "Hello"
+    assert last_user_text(place) == "Hello"
 
 
 def test_a_dash_waits_for_stdin(place: Place) -> None:
@@ -255,7 +255,7 @@ def test_a_dash_waits_for_stdin(place: Place) -> None:
             process.wait(2)  # longer than a silent stdin is given otherwise
         process.communicate(b"late", timeout=SECONDS)
 
-    assert said_by_the_user(place) == "Read:\n\nlate"
+    assert last_user_text(place) == "Read:\n\nlate"
 
 
 @pytest.mark.parametrize("stdin", ["", " \n"])
@@ -347,7 +347,7 @@ def test_a_schema_that_is_none_is_wrong_usage(place: Place) -> None:
     assert "schema.json" in told.stderr
 
 
-def priced(place: Place, upstream: Upstream) -> Sequence[str]:
+def flags_with_price(place: Place, upstream: Upstream) -> Sequence[str]:
     """The flags for a model whose replies have a price, and one reply of it."""
     (place.root / "mine.toml").write_text(
         f'[providers.mine]\nbase_url = "{upstream.url}"\n'
@@ -362,14 +362,14 @@ def priced(place: Place, upstream: Upstream) -> Sequence[str]:
 def test_what_an_answer_cost_is_said_where_its_price_is_known(
     place: Place, upstream: Upstream
 ) -> None:
-    told = place.run("ask", *priced(place, upstream), "Hello")
+    told = place.run("ask", *flags_with_price(place, upstream), "Hello")
 
     assert told.stdout == "Hi.\n"
     assert told.stderr.splitlines()[-1] == "antiphon: 1,000 tokens in, 200 out, $0.0040"
 
 
 def test_the_cost_is_in_the_json_of_the_events(place: Place, upstream: Upstream) -> None:
-    told = place.run("ask", "--json", *priced(place, upstream), "Hello")
+    told = place.run("ask", "--json", *flags_with_price(place, upstream), "Hello")
 
     events = [json.loads(line) for line in told.stdout.splitlines()]
     (usage,) = [event["usage"] for event in events if event["type"] == "usage"]
@@ -480,7 +480,7 @@ def test_nothing_a_model_says_acts_on_the_terminal(place: Place, upstream: Upstr
 
 
 def on_a_terminal(place: Place, *arguments: str, environ: dict[str, str]) -> str:
-    """What the program writes to a terminal, with the line ends that were written."""
+    """Return the output on a terminal, with the line ends as written."""
     outer, inner = pty.openpty()
     with place.start(*arguments, environ=environ, stdout=inner) as process:
         os.close(inner)

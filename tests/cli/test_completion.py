@@ -43,7 +43,7 @@ def shell(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def complete(place: Place, shell: str) -> Complete:
-    """What the shell offers for the last of these words."""
+    """Return the shell's completions of the last of these words."""
     told = place.run("completion", shell)
     assert (told.returncode, told.stderr) == (0, "")
     script = place.root / f"completion.{shell}"
@@ -109,13 +109,13 @@ def test_a_flag_of_a_file_offers_files(complete: Complete, place: Place, shell: 
 
 def test_the_script_asks_nobody_and_is_quick(complete: Complete) -> None:
     complete("")
-    began = _spent()
+    began = _cpu_seconds()
     complete("mcp", "add", "--")
 
-    assert _spent() - began < 0.5  # the shell's own start among it
+    assert _cpu_seconds() - began < 0.5  # the shell's own start among it
 
 
-def _spent() -> float:
+def _cpu_seconds() -> float:
     """Seconds that processes of ours have computed: those that others compute are not counted."""
     used = os.times()
     return used.children_user + used.children_system

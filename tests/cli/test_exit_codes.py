@@ -112,7 +112,7 @@ def test_a_server_that_a_signal_ends_in_order_ends_with_0(
     assert server.returncode == 0
 
 
-def left(place: Place, words: tuple[str, ...], *streams: str) -> int:
+def exit_code_without_reader(place: Place, words: tuple[str, ...], *streams: str) -> int:
     """The exit code of a command whose `streams` are one pipe, which nobody reads."""
     reading, writing = os.pipe()
     os.close(reading)
@@ -129,7 +129,7 @@ def left(place: Place, words: tuple[str, ...], *streams: str) -> int:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_ends_where_its_reader_has_left(place: Place, command: str) -> None:
-    assert left(place, (command, "--help"), "stdout") == 141
+    assert exit_code_without_reader(place, (command, "--help"), "stdout") == 141
 
 
 SAID = [
@@ -165,15 +165,15 @@ def test_a_command_ends_where_nobody_reads_what_it_says(
     place.run("ask", "Hello")
     (place.root / "antiphon.toml").write_text('theme = "dark"\n')
 
-    together = left(place, words, "stdout", "stderr")
+    together = exit_code_without_reader(place, words, "stdout", "stderr")
     (place.root / "copy.db").unlink(missing_ok=True)
-    notes_alone = left(place, words, "stderr")
+    notes_alone = exit_code_without_reader(place, words, "stderr")
 
     assert (together, notes_alone) == (141, 0)
 
 
 def test_a_fault_that_nobody_reads_keeps_its_code(place: Place) -> None:
-    assert left(place, ("nothing",), "stdout", "stderr") == 2
+    assert exit_code_without_reader(place, ("nothing",), "stdout", "stderr") == 2
 
 
 def test_the_table_has_every_code_that_the_module_names() -> None:

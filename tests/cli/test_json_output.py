@@ -21,21 +21,21 @@ ACTING = re.compile(
 )
 
 
-def held(value: object) -> str:
+def join_texts(value: object) -> str:
     """Every text in a JSON value, one after the other."""
     match value:
         case dict():
-            return "".join(f"{name}{held(each)}" for name, each in value.items())
+            return "".join(f"{name}{join_texts(each)}" for name, each in value.items())
         case list():
-            return "".join(map(held, value))
+            return "".join(map(join_texts, value))
         case _:
             return value if isinstance(value, str) else ""
 
 
 def check(out: str) -> None:
-    """What was printed acts on nothing, and says what it says."""
+    """Check that the printed JSON is inert and complete."""
     assert not ACTING.search(out)
-    assert HOSTILE in "".join(held(json.loads(line)) for line in out.splitlines())
+    assert HOSTILE in "".join(join_texts(json.loads(line)) for line in out.splitlines())
 
 
 def test_lists_of_what_others_wrote_act_on_nothing(place: Place) -> None:

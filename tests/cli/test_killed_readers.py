@@ -48,7 +48,7 @@ def play(place: Place, *words: str) -> list[str]:
     return done.stdout.splitlines()
 
 
-def killed_after(place: Place, number: int) -> bool:
+def kill_after(place: Place, number: int) -> bool:
     """Kill one after this event, go on in another; returns whether the run was longer."""
     log = place.root / f"calls-{number}"
     before = play(place, str(log), str(number))
@@ -74,7 +74,7 @@ def test_before_a_server(place: Place) -> None:
         place.environ["ANTIPHON_SERVER"] = line.split()[-1].decode()
         try:
             number = 1
-            while killed_after(place, number):
+            while kill_after(place, number):
                 number += 1
         finally:
             server.terminate()
@@ -88,7 +88,7 @@ def test_before_a_server(place: Place) -> None:
 def test_with_a_runtime_of_its_own(place: Place) -> None:
     """The runtime dies with its program: what it was at, the next one takes over."""
     number = 1
-    while killed_after(place, number):
+    while kill_after(place, number):
         number += 1
 
     assert number > 10

@@ -1,4 +1,4 @@
-"""What is pinned is what pyproject.toml asks for, by hash, from no host in particular."""
+"""The lock pins the requirements of pyproject.toml, by hash and without a host."""
 
 import re
 import tomllib
@@ -17,7 +17,7 @@ PINNED = {
 }
 
 
-def wanted() -> Iterator[Requirement]:
+def list_requirements() -> Iterator[Requirement]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     lists = [
         project["project"]["dependencies"],
@@ -28,7 +28,7 @@ def wanted() -> Iterator[Requirement]:
         yield from (need for text in texts if (need := Requirement(text)).name != "antiphon")
 
 
-@pytest.mark.parametrize("need", list(wanted()), ids=str)
+@pytest.mark.parametrize("need", list(list_requirements()), ids=str)
 def test_every_requirement_is_pinned_to_a_version_that_satisfies_it(need: Requirement) -> None:
     name = re.sub(r"[-_.]+", "-", need.name).lower()
 

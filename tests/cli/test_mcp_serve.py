@@ -80,7 +80,7 @@ def texts(result: CallToolResult) -> list[str]:
     return [part.text for part in result.content if part.type == "text"]
 
 
-def embedded(place: Place) -> Antiphon:
+def open_embedded(place: Place) -> Antiphon:
     return Antiphon(settings=Settings(model="demo", database=f"sqlite:///{place.database}"))
 
 
@@ -182,7 +182,7 @@ async def until_status(place: Place, wanted: str) -> None:
     """Wait until the one run of the one thread is in this status."""
     async with asyncio.timeout(SECONDS):
         while True:
-            with embedded(place) as client:
+            with open_embedded(place) as client:
                 threads = client.list_threads().data
                 runs = client.list_runs(threads[0].id).data if threads else []
             if [str(run.status) for run in runs] == [wanted]:
@@ -253,7 +253,7 @@ async def test_a_cut_answer_is_given_as_such(place: Place, upstream: Upstream) -
 
 
 async def test_every_assistant_can_be_a_tool(place: Place) -> None:
-    with embedded(place) as client:
+    with open_embedded(place) as client:
         poet = client.create_assistant(name="The Poet \x1b[2J", model="demo")
         client.create_assistant(name="The Poet", model="demo")
     async with over_stdio(place, "--assistants") as mcp:
@@ -261,7 +261,7 @@ async def test_every_assistant_can_be_a_tool(place: Place) -> None:
         own = [tool for tool in tools if tool.name.startswith("ask_the_poet")]
         answer = await mcp.call_tool(own[-1].name, {"text": "A verse"})
         listed = (await mcp.call_tool("list_assistants", {})).structured_content["assistants"]
-    with embedded(place) as client:
+    with open_embedded(place) as client:
         (run,) = client.list_runs(answer.structured_content["thread_id"]).data
 
     assert len({tool.name for tool in own}) == 2
@@ -273,7 +273,7 @@ async def test_every_assistant_can_be_a_tool(place: Place) -> None:
 async def test_a_tool_that_only_another_program_can_run_is_refused_and_the_run_goes_on(
     place: Place,
 ) -> None:
-    with embedded(place) as client:
+    with open_embedded(place) as client:
         spec = ToolSpec("open_the_door", "Opens the door.")
         butler = client.create_assistant(name="Butler", model="demo", tools=(spec,))
     async with over_stdio(place) as mcp:

@@ -39,7 +39,7 @@ def config(place: Place, **servers: list[str]) -> str:
     return str(file)
 
 
-def listed(place: Place, *flags: str) -> list[dict[str, Any]]:
+def list_servers(place: Place, *flags: str) -> list[dict[str, Any]]:
     return list(json.loads(place.run("mcp", "list", "--json", *flags).stdout))
 
 
@@ -66,7 +66,7 @@ def test_a_server_is_added_listed_tried_and_removed(place: Place) -> None:
         "env": {"A": "1", "HOME": "${HOME}"},
     }
 
-    (server,) = listed(place)
+    (server,) = list_servers(place)
     assert (server["name"], server["transport"], server["origin"]) == ("raw", "stdio", str(file))
     tried = place.run("mcp", "test", "raw")
     assert (tried.returncode, tried.stderr) == (0, "")
@@ -75,7 +75,7 @@ def test_a_server_is_added_listed_tried_and_removed(place: Place) -> None:
     assert "raw" in place.run("doctor").stdout
 
     assert place.run("mcp", "remove", "raw").returncode == 0
-    assert listed(place) == []
+    assert list_servers(place) == []
 
 
 def test_a_server_with_more_tools_for_a_chat_is_tried_as_one(place: Place) -> None:
@@ -93,7 +93,7 @@ def test_a_server_over_http_is_added_with_its_headers(place: Place) -> None:
     )
     assert done.returncode == 0
 
-    (server,) = listed(place)
+    (server,) = list_servers(place)
     assert (server["transport"], server["target"]) == ("sse", "https://****@mcp.example/mcp")
     for command in (("mcp", "list"), ("mcp", "test"), ("doctor",)):
         told = place.run(*command)

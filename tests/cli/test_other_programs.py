@@ -41,7 +41,7 @@ class Programs:
         )
         self.other = replace(self.first, base_url=theirs.url)
 
-    async def abandoned(self, settings: Settings | None = None, *, begun: bool = True) -> Run:
+    async def abandon_run(self, settings: Settings | None = None, *, begun: bool = True) -> Run:
         """A run of the first program, which died with it: in its worker's hands, or before."""
         async with open_runtime(settings or self.first, drives=False) as runtime:
             message = operations.NewMessage(CANARY)
@@ -89,7 +89,7 @@ async def resting(client: AsyncClient, run: Run, *, begun: bool = True) -> Run:
 async def test_a_program_sends_no_run_of_another_to_its_own_provider(
     programs: Programs, begun: bool
 ) -> None:
-    run = await programs.abandoned(begun=begun)
+    run = await programs.abandon_run(begun=begun)
 
     async with AsyncClient(settings=programs.other) as client:
         async for _ in client.converse("something unrelated"):
@@ -111,7 +111,7 @@ async def test_a_program_without_the_key_fails_no_run_of_another(
     table = {"base_url": programs.ours.url, "key_env": "FIRST_PROGRAMS_KEY"}
     keyed = replace(programs.first, base_url=None, model="far:quirk:ok", providers={"far": table})
     monkeypatch.setenv("FIRST_PROGRAMS_KEY", "sk-first")
-    run = await programs.abandoned(keyed)
+    run = await programs.abandon_run(keyed)
     monkeypatch.delenv("FIRST_PROGRAMS_KEY")
 
     bystander = replace(keyed, model="demo", demo_delay=0)
@@ -125,7 +125,7 @@ async def test_a_program_without_the_key_fails_no_run_of_another(
 
 
 async def test_a_run_goes_on_when_its_program_comes_back(programs: Programs) -> None:
-    run = await programs.abandoned()
+    run = await programs.abandon_run()
     await ask_something_else(programs.other)
 
     async with AsyncClient(settings=programs.first) as client:
@@ -140,7 +140,7 @@ async def test_a_run_goes_on_when_its_program_comes_back(programs: Programs) -> 
 
 
 async def test_another_key_for_the_same_server_is_no_other_place(programs: Programs) -> None:
-    run = await programs.abandoned(replace(programs.first, provider_key="sk-old"))
+    run = await programs.abandon_run(replace(programs.first, provider_key="sk-old"))
 
     rotated = replace(programs.first, provider_key="sk-new")
     async with AsyncClient(settings=rotated) as client:
@@ -151,7 +151,7 @@ async def test_another_key_for_the_same_server_is_no_other_place(programs: Progr
 
 
 async def test_a_client_that_only_reads_drives_nothing(programs: Programs) -> None:
-    run = await programs.abandoned()
+    run = await programs.abandon_run()
 
     async with AsyncClient(settings=programs.first) as client:
         (thread,) = (await client.list_threads()).data
@@ -170,7 +170,7 @@ async def test_a_client_that_only_reads_drives_nothing(programs: Programs) -> No
 async def test_who_asks_for_a_run_of_other_settings_is_told_which_it_needs(
     programs: Programs,
 ) -> None:
-    run = await programs.abandoned(begun=False)
+    run = await programs.abandon_run(begun=False)
 
     async with AsyncClient(settings=programs.other) as client:
         with pytest.raises(errors.ProviderMismatch) as refused:
@@ -189,7 +189,7 @@ async def test_who_asks_for_a_run_of_other_settings_is_told_which_it_needs(
 async def test_another_program_may_take_over_the_thread_by_a_run_of_its_own(
     programs: Programs,
 ) -> None:
-    run = await programs.abandoned(begun=False)
+    run = await programs.abandon_run(begun=False)
 
     async with AsyncClient(settings=programs.other) as client:
         with pytest.raises(errors.RunActive):
@@ -206,7 +206,7 @@ async def test_another_program_may_take_over_the_thread_by_a_run_of_its_own(
 async def test_a_run_of_the_version_before_rests_until_a_program_asks_for_it(
     programs: Programs, tmp_path: Path
 ) -> None:
-    run = await programs.abandoned(begun=False)
+    run = await programs.abandon_run(begun=False)
     with closing(sqlite3.connect(tmp_path / "shared.db")) as connection, connection:
         connection.execute("UPDATE runs SET destination = ''")
 
@@ -228,7 +228,7 @@ async def test_neither_keys_nor_paths_are_kept_with_a_run(
 ) -> None:
     secret = "sk-canary-of-a-key"
     where = f"{programs.ours.url}/gateway-token-canary"
-    await programs.abandoned(
+    await programs.abandon_run(
         replace(programs.first, provider_key=secret, base_url=where), begun=False
     )
 
@@ -256,7 +256,7 @@ async def test_commands_that_read_leave_a_waiting_run_alone_and_say_what_it_wait
     database = f"sqlite:///{place.database}"
     async with Upstream() as ours, Upstream() as theirs:
         programs = Programs(database, ours, theirs)
-        run = await programs.abandoned(begun=False)
+        run = await programs.abandon_run(begun=False)
         with closing(sqlite3.connect(place.database)) as connection, connection:
             connection.execute("UPDATE runs SET wanted_at = wanted_at - 60000")
         environ = {"ANTIPHON_BASE_URL": theirs.url, "ANTIPHON_MODEL": "quirk:ok"}

@@ -12,12 +12,12 @@ from tests.support.cli.place import SECONDS, Place
 KEY = "sk-canary-0123456789-abcdefgh"
 
 
-def filled(place: Place) -> None:
+def fill(place: Place) -> None:
     """A conversation of whoever is at this machine."""
     assert place.run("ask", "Hello, canary-4711").returncode == 0
 
 
-def listed(place: Place) -> list[dict[str, object]]:
+def list_owners(place: Place) -> list[dict[str, object]]:
     told: list[dict[str, object]] = json.loads(place.run("owners", "list", "--json").stdout)
     return told
 
@@ -85,8 +85,8 @@ def test_a_secret_that_cannot_be_used_is_told_at_start_and_by_the_doctor(place: 
 
 
 def test_all_of_an_owner_is_written_into_a_file_that_takes_no_others_place(place: Place) -> None:
-    filled(place)
-    [held] = listed(place)
+    fill(place)
+    [held] = list_owners(place)
     first = place.run("owners", "export", "local", "--output", "all.zip")
     second = place.run("owners", "export", "local", "--output", "all.zip")
 
@@ -101,20 +101,20 @@ def test_all_of_an_owner_is_written_into_a_file_that_takes_no_others_place(place
 
 
 def test_an_owner_is_erased_when_somebody_types_who_it_is(place: Place) -> None:
-    filled(place)
+    fill(place)
     unasked = place.run("owners", "erase", "local")
     assert unasked.returncode != 0
     assert "--yes" in unasked.stderr
-    assert typed(place, "lokal") != 0
-    assert len(listed(place)) == 1
+    assert confirm(place, "lokal") != 0
+    assert len(list_owners(place)) == 1
 
-    assert typed(place, "local") == 0
-    assert listed(place) == []
+    assert confirm(place, "local") == 0
+    assert list_owners(place) == []
     assert b"canary-4711" not in place.database.read_bytes()
 
 
-def typed(place: Place, answer: str) -> int:
-    """What comes of it when a person at a terminal answers so."""
+def confirm(place: Place, answer: str) -> int:
+    """Return the exit code after the user has typed this answer at a terminal."""
     ours, theirs = pty.openpty()
     with place.start("owners", "erase", "local", stdin=theirs) as process:
         os.close(theirs)
@@ -125,7 +125,7 @@ def typed(place: Place, answer: str) -> int:
 
 
 def test_erasing_without_a_question_says_how_much_is_gone(place: Place) -> None:
-    filled(place)
+    fill(place)
 
     told = place.run("owners", "erase", "local", "--yes")
     again = place.run("owners", "erase", "local", "--yes")
@@ -137,7 +137,7 @@ def test_erasing_without_a_question_says_how_much_is_gone(place: Place) -> None:
 
 
 def test_what_was_exported_is_imported_into_another_database(place: Place) -> None:
-    filled(place)
+    fill(place)
     place.run("owners", "export", "local", "--output", "all.zip")
     elsewhere = {"ANTIPHON_DATABASE": f"sqlite:///{place.root}/other.db"}
 
@@ -157,7 +157,7 @@ def test_what_was_exported_is_imported_into_another_database(place: Place) -> No
 
 
 def test_an_import_comes_in_for_another_owner_beside_what_is_there(place: Place) -> None:
-    filled(place)
+    fill(place)
     place.run("owners", "export", "local", "--output", "all.zip")
 
     taken = place.run("owners", "import", "all.zip", "--owner", "ann")
@@ -167,11 +167,11 @@ def test_an_import_comes_in_for_another_owner_beside_what_is_there(place: Place)
     assert "belongs to another owner" in taken.stderr
     assert "--new-ids" in taken.stderr
     assert beside.returncode == 0, beside.stderr
-    assert [one["owner"] for one in listed(place)] == ["ann", "local"]
+    assert [one["owner"] for one in list_owners(place)] == ["ann", "local"]
 
 
 def test_a_file_that_is_no_export_is_refused_with_its_place(place: Place) -> None:
-    filled(place)
+    fill(place)
     place.run("owners", "export", "local", "--output", "all.zip")
     whole = (place.root / "all.zip").read_bytes()
     (place.root / "half.zip").write_bytes(whole[: len(whole) // 2])

@@ -95,7 +95,7 @@ def test_an_empty_list_says_so_and_what_makes_somebody(place: Place) -> None:
     assert "antiphon people add NAME --role admin" in listed.stderr
 
 
-def typed(place: Place, *lines: str) -> int:
+def type_password(place: Place, *lines: str) -> int:
     """The exit code where these lines are typed as a password, each when it is asked for."""
     outer, inner = pty.openpty()
     command = ("people", "add", "Ann")
@@ -115,8 +115,8 @@ def typed(place: Place, *lines: str) -> int:
 
 
 def test_a_password_is_asked_twice_and_must_be_the_same(place: Place) -> None:
-    assert typed(place, PASSWORD, "another password") != 0
+    assert type_password(place, PASSWORD, "another password") != 0
     assert everybody(place) == {}
 
-    assert typed(place, PASSWORD, PASSWORD) == 0
+    assert type_password(place, PASSWORD, PASSWORD) == 0
     assert list(everybody(place)) == ["Ann"]

@@ -24,7 +24,7 @@ def shout(text: str) -> str:
 '''
 
 
-def asked(place: Place, *words: str) -> str:
+def ask(place: Place, *words: str) -> str:
     """The id of a thread in which this was asked."""
     place.run("ask", *(words or ("Tell me of whales",)))
     return str(place.threads()[0]["thread"]["id"])
@@ -38,7 +38,7 @@ def export(place: Place, *arguments: str) -> str:
 
 
 def test_without_a_word_a_conversation_is_json_on_stdout(place: Place) -> None:
-    thread_id = asked(place)
+    thread_id = ask(place)
 
     whole = json.loads(export(place, thread_id))
 
@@ -47,7 +47,7 @@ def test_without_a_word_a_conversation_is_json_on_stdout(place: Place) -> None:
 
 
 def test_more_messages_than_a_page_come_all_and_in_order(place: Place) -> None:
-    thread_id = asked(place)
+    thread_id = ask(place)
     settings = Settings(model="demo", database=f"sqlite:///{place.database}")
     with Client(settings=settings) as client:
         for number in range(250):
@@ -62,7 +62,7 @@ def test_more_messages_than_a_page_come_all_and_in_order(place: Place) -> None:
     ("name", "begins"), [("a.md", "# Tell me"), ("a.html", "<!DOCTYPE html>"), ("a.json", "{")]
 )
 def test_a_file_has_the_form_of_its_name(place: Place, name: str, begins: str) -> None:
-    asked(place)
+    ask(place)
 
     told = place.run("threads", "export", "last", "--output", name)
 
@@ -73,7 +73,7 @@ def test_a_file_has_the_form_of_its_name(place: Place, name: str, begins: str) -
 
 
 def test_a_named_form_is_taken_before_that_of_the_file(place: Place) -> None:
-    asked(place)
+    ask(place)
 
     export(place, "last", "--format", "md", "-o", "talk.txt")
 
@@ -81,7 +81,7 @@ def test_a_named_form_is_taken_before_that_of_the_file(place: Place) -> None:
 
 
 def test_a_file_is_its_owners_alone_and_takes_no_others_place(place: Place) -> None:
-    asked(place)
+    ask(place)
     file = place.root / "talk.md"
 
     export(place, "last", "-o", str(file))
@@ -100,7 +100,7 @@ def test_a_file_is_its_owners_alone_and_takes_no_others_place(place: Place) -> N
 
 
 def test_a_link_is_not_followed_to_another_file(place: Place) -> None:
-    asked(place)
+    ask(place)
     (place.root / "talk.md").symlink_to(place.root / "elsewhere")
 
     told = place.run("threads", "export", "last", "-o", "talk.md")
@@ -110,7 +110,7 @@ def test_a_link_is_not_followed_to_another_file(place: Place) -> None:
 
 
 def test_a_device_is_never_replaced(place: Place) -> None:
-    asked(place)
+    ask(place)
     pipe = place.root / "pipe"
     os.mkfifo(pipe)
 
@@ -124,7 +124,7 @@ def test_a_device_is_never_replaced(place: Place) -> None:
 def test_where_nothing_can_be_written_this_is_said_and_nothing_is_left(
     place: Place, where: str
 ) -> None:
-    asked(place)
+    ask(place)
     before = sorted(os.listdir(place.root))
 
     told = place.run("threads", "export", "last", "-o", where, "--force")
@@ -147,7 +147,7 @@ def test_a_page_is_set_and_a_models_html_is_text(place: Place, upstream: Upstrea
 
 def test_files_are_told_by_name(place: Place) -> None:
     (place.root / "notes.pdf").write_bytes(b"%PDF-1.4\n%%EOF\n")
-    asked(place, "What is this?", "--file", "notes.pdf")
+    ask(place, "What is this?", "--file", "notes.pdf")
 
     assert "Attached: `notes.pdf`" in export(place, "last", "--format", "md")
 
@@ -156,7 +156,7 @@ def test_who_answered_and_what_tools_gave_is_written_whole_and_shown_in_short(
     place: Place,
 ) -> None:
     (place.root / "loud.py").write_text(SHOUT)
-    asked(place, "--tools", "loud.py", 'Please shout "hello"')
+    ask(place, "--tools", "loud.py", 'Please shout "hello"')
 
     whole = export(place, "last", "--format", "md")
     short = place.run("threads", "show", "last").stdout
@@ -171,15 +171,15 @@ def test_who_answered_and_what_tools_gave_is_written_whole_and_shown_in_short(
 
 
 def test_a_thread_is_named_by_what_its_id_begins_with(place: Place) -> None:
-    thread_id = asked(place)
+    thread_id = ask(place)
 
     assert export(place, thread_id[:20]) == export(place, thread_id)
     assert export(place, thread_id.removeprefix("thread_")[:12]) == export(place, thread_id)
 
 
 def test_a_beginning_that_two_threads_have_is_refused(place: Place) -> None:
-    asked(place)
-    asked(place)
+    ask(place)
+    ask(place)
 
     told = place.run("threads", "show", "thread_1")
 
@@ -189,7 +189,7 @@ def test_a_beginning_that_two_threads_have_is_refused(place: Place) -> None:
 
 @pytest.mark.parametrize("said", ["thread_zzz", "thread_", "nothing"])
 def test_a_thread_that_is_not_there_is_said_not_to_be(place: Place, said: str) -> None:
-    asked(place)
+    ask(place)
 
     told = place.run("threads", "export", said)
 
@@ -198,8 +198,8 @@ def test_a_thread_that_is_not_there_is_said_not_to_be(place: Place, said: str) -
 
 
 def test_the_last_thread_is_the_one_last_answered_in(place: Place) -> None:
-    first = asked(place, "Tell me of whales")
-    asked(place, "Tell me of bees")
+    first = ask(place, "Tell me of whales")
+    ask(place, "Tell me of bees")
     place.run("ask", "--thread", first, "And of seals?")
 
     assert json.loads(export(place, "last"))["thread"]["id"] == first
@@ -213,7 +213,7 @@ def test_where_nothing_was_said_there_is_no_last_thread(place: Place) -> None:
 
 
 def test_deleting_takes_a_whole_id(place: Place) -> None:
-    thread_id = asked(place)
+    thread_id = ask(place)
 
     assert place.run("threads", "delete", thread_id[:20]).returncode == 1
     assert place.run("threads", "delete", "last").returncode == 1

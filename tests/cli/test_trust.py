@@ -91,19 +91,19 @@ def test_what_is_trusted_is_listed_and_taken_back(place: Place, hostile: Path) -
     servers.write_text(json.dumps({"mcpServers": {"theirs": {"command": "true"}}}))
     assert place.run("trust", "--yes").returncode == 0
 
-    def listed() -> dict[str, str]:
+    def list_trusted() -> dict[str, str]:
         rows = json.loads(place.run("trust", "--list", "--json").stdout)
         return {Path(row["file"]).name: row["state"] for row in rows}
 
-    assert listed() == {"antiphon.toml": "trusted", ".mcp.json": "trusted"}
+    assert list_trusted() == {"antiphon.toml": "trusted", ".mcp.json": "trusted"}
     hostile.write_text("theme = 'dark'\n")
     servers.unlink()
-    assert listed() == {"antiphon.toml": "changed", ".mcp.json": "gone"}
+    assert list_trusted() == {"antiphon.toml": "changed", ".mcp.json": "gone"}
 
     assert place.run("trust", "--revoke", ".mcp.json").returncode == 0
-    assert listed() == {"antiphon.toml": "changed"}
+    assert list_trusted() == {"antiphon.toml": "changed"}
     assert place.run("trust", "--revoke").returncode == 0
-    assert listed() == {}
+    assert list_trusted() == {}
     assert place.run("trust", "--revoke").returncode == 2
 
 

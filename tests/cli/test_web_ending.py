@@ -1,4 +1,4 @@
-"""How `antiphon up` ends while somebody reads an answer."""
+"""`antiphon up` is stopped while a user reads an answer."""
 
 from __future__ import annotations
 

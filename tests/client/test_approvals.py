@@ -44,7 +44,7 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def calls(tmp_path: Path) -> Callable[[], int]:
-    """How often the server was called."""
+    """Return the number of calls that the server received."""
     log = tmp_path / "calls"
     return lambda: len(log.read_text().splitlines()) if log.exists() else 0
 
@@ -59,7 +59,7 @@ def answering(*answers: ConsentAnswer) -> tuple[Consent, list[ConsentRequest]]:
     return Consent(asker=ask), asked
 
 
-async def conversed(settings: Settings, consent: Consent | None) -> list[Any]:
+async def converse_once(settings: Settings, consent: Consent | None) -> list[Any]:
     async with asyncio.timeout(30), AsyncClient(settings=settings) as client:
         return [e async for e in client.converse(TEXT, consent=consent, mcp_servers=FAR)]
 
@@ -73,7 +73,7 @@ async def test_a_person_sees_whose_tool_it_is_and_a_yes_lets_the_backend_run_it(
     settings: Settings, calls: Callable[[], int]
 ) -> None:
     consent, asked = answering(ConsentAnswer(allowed=True))
-    events = await conversed(settings, consent)
+    events = await converse_once(settings, consent)
 
     (question,) = asked
     assert (question.tool.server, question.tool.own_name) == ("far", "look")
@@ -87,7 +87,7 @@ async def test_a_no_and_its_word_reach_the_model_and_nothing_runs(
     settings: Settings, calls: Callable[[], int]
 ) -> None:
     consent, _ = answering(ConsentAnswer(word="Ask me tomorrow."))
-    events = await conversed(settings, consent)
+    events = await converse_once(settings, consent)
 
     assert output(events).is_error
     assert "Ask me tomorrow." in output(events).output
@@ -98,7 +98,7 @@ async def test_other_arguments_are_a_no_that_says_them(
     settings: Settings, calls: Callable[[], int]
 ) -> None:
     consent, _ = answering(ConsentAnswer(allowed=True, arguments='{"x":2}'))
-    events = await conversed(settings, consent)
+    events = await converse_once(settings, consent)
 
     assert '{"x":2}' in output(events).output
     assert calls() == 0
@@ -107,7 +107,7 @@ async def test_other_arguments_are_a_no_that_says_them(
 async def test_where_nobody_can_be_asked_the_call_is_refused(
     settings: Settings, calls: Callable[[], int]
 ) -> None:
-    events = await conversed(settings, None)
+    events = await converse_once(settings, None)
 
     assert "nobody to be asked" in output(events).output
     assert calls() == 0
@@ -116,7 +116,7 @@ async def test_where_nobody_can_be_asked_the_call_is_refused(
 async def test_a_rule_approves_without_a_question(
     settings: Settings, calls: Callable[[], int]
 ) -> None:
-    events = await conversed(settings, Consent(Rules(allow=("far__*",))))
+    events = await converse_once(settings, Consent(Rules(allow=("far__*",))))
 
     assert output(events).output == "look saw 16:35"
     assert calls() == 1
@@ -126,13 +126,13 @@ async def test_what_was_allowed_for_good_holds_for_this_tool_and_no_namesake_els
     settings: Settings, tmp_path: Path
 ) -> None:
     consent, asked = answering(*[ConsentAnswer(allowed=True, keep="always")] * 2)
-    await conversed(settings, consent)
-    await conversed(settings, consent)
+    await converse_once(settings, consent)
+    await converse_once(settings, consent)
     assert len(asked) == 1
 
     config = Path(settings.config or "")
     config.write_text(config.read_text().replace(str(tmp_path / "calls"), str(tmp_path / "other")))
-    await conversed(settings, consent)
+    await converse_once(settings, consent)
 
     assert len(asked) == 2
 

@@ -39,7 +39,7 @@ async def test_a_run_that_another_program_left_is_its_model_servers(tmp_path: Pa
         database = f"sqlite:///{tmp_path}/a.db"
         theirs = Settings(base_url=stranger.url, model="told", database=database)
         async with AsyncClient(settings=theirs) as client:
-            run_id = await _left(client, stranger)
+            run_id = await _leave_call(client, stranger)
 
         questions: asyncio.Queue[ConsentRequest] = asyncio.Queue()
 
@@ -74,7 +74,7 @@ async def test_a_run_of_a_later_version_is_of_no_known_model_server(tmp_path: Pa
             await client.transport.model_server("demo", run.id)
 
 
-async def _left(client: AsyncClient, model: Model) -> str:
+async def _leave_call(client: AsyncClient, model: Model) -> str:
     """Have the model call the tool, and leave the run there; returns its id."""
     events = client.converse("Hello", toolbox=Files())
     async with events:

@@ -1,4 +1,4 @@
-"""What one line refuses the other refuses too, in the same words."""
+"""Both transports refuse the same requests with the same words."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -81,7 +81,11 @@ async def test_what_cannot_be_kept_is_refused_in_the_same_words(
         refusals.append(refused.value)
 
     one, other = refusals
-    assert (one.code, one.message, _told(one)) == (other.code, other.message, _told(other))
+    assert (one.code, one.message, _error_fields(one)) == (
+        other.code,
+        other.message,
+        _error_fields(other),
+    )
 
 
 async def test_nesting_without_end_is_refused(lines: tuple[AsyncClient, AsyncClient]):
@@ -101,7 +105,11 @@ async def test_a_name_that_is_none_is_refused_in_the_same_words(
         refusals.append(refused.value)
 
     one, other = refusals
-    assert (one.code, one.message, _told(one)) == (other.code, other.message, _told(other))
+    assert (one.code, one.message, _error_fields(one)) == (
+        other.code,
+        other.message,
+        _error_fields(other),
+    )
 
 
 @pytest.mark.parametrize(
@@ -123,7 +131,7 @@ async def test_a_file_that_cannot_be_named_cannot_be_asked_for(
             await client.download_file("file_\udc80")
 
 
-def _told(error: AntiphonError) -> dict[str, Any]:
+def _error_fields(error: AntiphonError) -> dict[str, Any]:
     return {name: value for name, value in error.details.items() if name != "request_id"}
 
 

@@ -1,4 +1,4 @@
-"""What is said otherwise goes on in a branch, which stands in the other's place."""
+"""An edited message continues in a branch, which replaces the other in lists."""
 
 from __future__ import annotations
 
@@ -45,18 +45,18 @@ async def talk(client: AsyncClient, *words: str, thread: Thread | None = None) -
     return await client.get_thread(thread.id)
 
 
-async def said_in(client: AsyncClient, thread: Thread) -> list[Message]:
+async def list_messages(client: AsyncClient, thread: Thread) -> list[Message]:
     return [each async for each in client.paginate(ListMessages(thread.id))]
 
 
 async def otherwise(client: AsyncClient, thread: Thread, number: int, *words: str) -> Thread:
     """A branch that says something else from that message on."""
-    said = await said_in(client, thread)
+    said = await list_messages(client, thread)
     a_moment_later()
     return await talk(client, *words, thread=await branch_before(client, said[number - 1]))
 
 
-async def listed(client: AsyncClient, words: str = "", *, hidden: bool = False) -> list[str]:
+async def list_ids(client: AsyncClient, words: str = "", *, hidden: bool = False) -> list[str]:
     """Return the ids of all threads that a list shows, in its order."""
     return [each.id async for each in client.paginate(latest_threads(words, hidden=hidden))]
 
@@ -69,8 +69,8 @@ async def test_a_branch_before_a_message_has_what_was_said_up_to_it(client: Asyn
     thread = await talk(client, "one", "two", "three")
     branch = await otherwise(client, thread, 2, "zwei")
 
-    assert [each.text for each in await said_in(client, branch)] == ["one", "zwei"]
-    assert [each.text for each in await said_in(client, thread)] == ["one", "two", "three"]
+    assert [each.text for each in await list_messages(client, branch)] == ["one", "zwei"]
+    assert [each.text for each in await list_messages(client, thread)] == ["one", "two", "three"]
     assert branch.parent_id == replaced_thread_id(branch) == thread.id
 
 
@@ -80,7 +80,7 @@ async def test_a_branch_before_the_first_message_is_empty_and_named_anew(
     branch = await otherwise(client, await talk(client, "one"), 1, "eins")
 
     assert branch.title == "eins"
-    assert [each.text for each in await said_in(client, branch)] == ["eins"]
+    assert [each.text for each in await list_messages(client, branch)] == ["eins"]
 
 
 async def test_a_title_that_was_given_is_kept(client: AsyncClient) -> None:
@@ -100,15 +100,15 @@ async def test_where_a_branch_ends_before_must_be_said(client: AsyncClient) -> N
 
 async def test_a_branch_that_goes_on_elsewhere_replaces_nothing(client: AsyncClient) -> None:
     thread = await talk(client, "one")
-    [one] = await said_in(client, thread)
+    [one] = await list_messages(client, thread)
     a_moment_later()
     aside = await branch_after(client, one, replace=False)
     replacing = await otherwise(client, thread, 1, "eins")
     a_moment_later()
-    again = await branch_after(client, (await said_in(client, replacing))[0], replace=False)
+    again = await branch_after(client, (await list_messages(client, replacing))[0], replace=False)
 
     assert replaced_thread_id(aside) is replaced_thread_id(again) is None
-    assert await listed(client) == [
+    assert await list_ids(client) == [
         again.id,
         replacing.id,
         aside.id,
@@ -123,10 +123,10 @@ async def test_a_list_has_one_of_each_family_the_one_that_changed_last(
     branch = await otherwise(client, thread, 2, "zwei")
     second = await otherwise(client, thread, 2, "deux")
 
-    assert await listed(client) == [second.id, other.id]
+    assert await list_ids(client) == [second.id, other.id]
     await talk(client, "three", thread=thread)
-    assert await listed(client) == [thread.id, other.id]
-    shown = await listed(client, hidden=True)
+    assert await list_ids(client) == [thread.id, other.id]
+    shown = await list_ids(client, hidden=True)
     assert shown == [thread.id, second.id, branch.id, other.id]
 
 
@@ -134,14 +134,14 @@ async def test_an_empty_branch_replaces_nothing_yet(client: AsyncClient) -> None
     thread = await talk(client, "one")
     await otherwise(client, thread, 1)
 
-    assert await listed(client) == [thread.id]
+    assert await list_ids(client) == [thread.id]
 
 
 async def test_the_words_that_were_said_find_the_branch_that_has_them(client: AsyncClient) -> None:
     thread = await talk(client, "one", "two")
     await otherwise(client, thread, 2, "zwei")
 
-    assert await listed(client, "two") == [thread.id]
+    assert await list_ids(client, "two") == [thread.id]
 
 
 async def test_a_thread_without_branches_parts_nowhere(client: AsyncClient) -> None:
@@ -184,7 +184,7 @@ async def test_branches_know_each_other_when_what_they_came_from_is_deleted(
     await client.delete_thread(thread.id)
 
     assert await parts(client, second) == [Fork(2, (second.id, third.id), 0)]
-    assert await listed(client) == [third.id]
+    assert await list_ids(client) == [third.id]
 
 
 async def test_a_branch_that_has_said_nothing_of_its_own_is_not_led_to(
@@ -204,4 +204,4 @@ async def test_marks_that_lead_in_a_circle_are_followed_once(client: AsyncClient
     thread = await client.update_thread(thread.id, metadata=circle)
 
     assert await parts(client, thread) == await parts(client, branch) == []
-    assert len(await listed(client)) == 1
+    assert len(await list_ids(client)) == 1

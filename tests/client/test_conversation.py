@@ -280,7 +280,7 @@ def test_bytes_need_a_name(client: Client):
 @pytest.mark.parametrize("fails", [False, True])
 def test_whatever_a_tool_says_or_raises_is_answered(client: Client, said: str, fails: bool):
     def list_files() -> str:
-        """What os.listdir() gives for names that are no UTF-8."""
+        """Return the names as os.listdir() does if they are no UTF-8."""
         if fails:
             raise OSError(said)
         return said

@@ -1,4 +1,4 @@
-"""What is due next: the conversation as a dialogue of steps and of what came of them."""
+"""The next step: the conversation as a dialogue of steps and their results."""
 
 import pytest
 from msgspec.structs import replace
@@ -89,7 +89,7 @@ END: list[Event] = [
 ]
 
 
-def ended(end: Status) -> Run:
+def end_run(end: Status) -> Run:
     reason: Reason | None = "stalled" if end is Status.INCOMPLETE else None
     return Run(id=RUN, thread_id="thread_1", status=end, reason=reason, model="demo", created_at=1)
 
@@ -224,14 +224,14 @@ def test_a_run_that_has_ended_and_was_read_to_its_end_is_asked_how():
     dialogue.conversation.handle_error(RunEnded("completed", last_event=8))
     assert dialogue.due == FetchRun(GetRun(RUN))
 
-    dialogue.conversation.handle_run(ended(Status.COMPLETED))
+    dialogue.conversation.handle_run(end_run(Status.COMPLETED))
     assert (dialogue.due, dialogue.seen.status) == (Finished(), Status.COMPLETED)
 
 
 def test_a_cut_answer_whose_events_came_before_is_read_among_the_messages():
     dialogue = Dialogue(RUN)
     dialogue.conversation.handle_error(RunEnded("incomplete", last_event=8))
-    dialogue.conversation.handle_run(ended(Status.INCOMPLETE))
+    dialogue.conversation.handle_run(end_run(Status.INCOMPLETE))
     assert dialogue.due == ReadLastReply(ListMessages("thread_1", limit=100))
 
     dialogue.conversation.handle_messages([reply("run_0", "before"), reply(RUN, "half an ans")])
@@ -271,7 +271,7 @@ def test_a_reader_that_names_an_event_of_the_future_is_refused():
 )
 def test_every_end_but_one_has_its_error(end: Status, error: type[RunError]):
     seen = RunState(RUN)
-    seen.update(ended(end))
+    seen.update(end_run(end))
 
     with pytest.raises(error) as raised:
         seen.raise_for_status()
@@ -282,7 +282,7 @@ def test_every_end_but_one_has_its_error(end: Status, error: type[RunError]):
 def test_what_a_provider_said_of_its_failure_is_safe_to_print():
     seen = RunState(RUN)
     fault = Fault("provider_auth", "no \x1b]0;title\x07 key")
-    seen.update(replace(ended(Status.FAILED), error=fault))
+    seen.update(replace(end_run(Status.FAILED), error=fault))
 
     with pytest.raises(RunFailed) as raised:
         seen.raise_for_status()
@@ -295,7 +295,7 @@ def test_what_a_provider_said_of_its_failure_is_safe_to_print():
 def test_a_run_that_completed_or_goes_on_has_no_error(end: Status | None):
     seen = RunState(RUN)
     if end is not None:
-        seen.update(ended(end))
+        seen.update(end_run(end))
 
     seen.raise_for_status()
 

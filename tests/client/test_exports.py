@@ -68,7 +68,7 @@ class Talk:
         )
         return self
 
-    def told(self, form: Form, title: str = "A talk", **more: Any) -> str:
+    def export(self, form: Form, title: str = "A talk", **more: Any) -> str:
         return "".join(render_export(thread(title), self.messages, form, **more))
 
 
@@ -118,17 +118,17 @@ RUNS = {"run_1": RunSummary("demo", "stopped here")}
     ],
 )
 def test_what_happened_is_told_in_the_forms_for_reading(form: Form, told: str) -> None:
-    assert told in whole().told(form, names=NAMES, runs=RUNS)
+    assert told in whole().export(form, names=NAMES, runs=RUNS)
 
 
 def test_markdown_stays_as_it_was_written() -> None:
     said = "# A title\n\n- *one* <br> `<details>`\n\n```html\n<details>\n```\n\n| a | b |\n|--|--|"
 
-    assert said in Talk().add("assistant", said).told("md")
+    assert said in Talk().add("assistant", said).export("md")
 
 
 def test_json_is_the_thread_and_its_messages() -> None:
-    read = json.loads(whole().told("json"))
+    read = json.loads(whole().export("json"))
 
     assert list(read) == ["thread", "messages"]
     assert read["thread"]["id"] == "thread_1"
@@ -136,12 +136,12 @@ def test_json_is_the_thread_and_its_messages() -> None:
 
 
 def test_json_of_no_messages_is_json() -> None:
-    assert json.loads(Talk().told("json"))["messages"] == []
+    assert json.loads(Talk().export("json"))["messages"] == []
 
 
 @pytest.mark.parametrize("form", ["md", "html"])
 def test_a_summary_says_what_it_stands_for(form: Form) -> None:
-    told = Talk().add("user", "hi").add("system", "They met.", compacts=1).told(form)
+    told = Talk().add("user", "hi").add("system", "They met.", compacts=1).export(form)
 
     assert "Summary" in told
     assert "They met." in told
@@ -150,7 +150,7 @@ def test_a_summary_says_what_it_stands_for(form: Form) -> None:
 
 @pytest.mark.parametrize("form", ["md", "html"])
 def test_a_summary_that_is_taken_back_leaves_no_section(form: Form) -> None:
-    told = Talk().add("user", "hi").add("system", compacts=0).told(form)
+    told = Talk().add("user", "hi").add("system", compacts=0).export(form)
 
     assert "System" not in told
     assert "Summary" not in told
@@ -158,14 +158,14 @@ def test_a_summary_that_is_taken_back_leaves_no_section(form: Form) -> None:
 
 @pytest.mark.parametrize("form", ["md", "html"])
 def test_an_empty_answer_is_said_to_be_one(form: Form) -> None:
-    assert "(empty answer)" in Talk().add("assistant").told(form)
+    assert "(empty answer)" in Talk().add("assistant").export(form)
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_a_refusal_is_told_and_told_to_be_one(form: Form) -> None:
     talk = Talk().add("user", "Say it.").add("assistant", [Refusal("I *will* not.")])
 
-    told = talk.told(form)
+    told = talk.export(form)
 
     assert "(empty answer)" not in told
     assert "*will*" in told
@@ -229,7 +229,7 @@ def foreign(text: str) -> Mapping[str, Any]:
 
 
 class Outline(HTMLParser):
-    """What a browser would make of a page: its elements, their attributes, and its text."""
+    """Parsed page: its elements, their attributes, and its text."""
 
     def __init__(self, page: str) -> None:
         super().__init__(convert_charrefs=True)
@@ -258,7 +258,7 @@ class Outline(HTMLParser):
 @pytest.mark.parametrize("text", HOSTILE)
 @pytest.mark.parametrize("form", FORMS)
 def test_nothing_in_a_file_acts_on_a_terminal(form: Form, text: str) -> None:
-    told = everywhere(text).told(form, **foreign(text))
+    told = everywhere(text).export(form, **foreign(text))
 
     assert not set(told) & {
         "\x1b",
@@ -274,7 +274,7 @@ def test_nothing_in_a_file_acts_on_a_terminal(form: Form, text: str) -> None:
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_a_page_holds_nothing_but_what_it_is_made_of(text: str) -> None:
-    page = Outline(everywhere(text).told("html", **foreign(text)))
+    page = Outline(everywhere(text).export("html", **foreign(text)))
 
     assert page.open == []
     assert page.count("article") == 5
@@ -288,7 +288,7 @@ def test_a_page_holds_nothing_but_what_it_is_made_of(text: str) -> None:
 def test_a_page_forbids_what_it_does_not_need() -> None:
     policies = [
         has["content"]
-        for tag, has in Outline(Talk().told("html")).elements
+        for tag, has in Outline(Talk().export("html")).elements
         if tag == "meta" and has.get("http-equiv") == "Content-Security-Policy"
     ]
 
@@ -311,7 +311,7 @@ def outlines(told: str) -> list[str]:
 def test_in_markdown_no_text_swallows_the_next_section(text: str) -> None:
     speakers = [
         each.partition(",")[0].partition(" ")[0]
-        for each in outlines(everywhere(text).told("md", **foreign(text)))
+        for each in outlines(everywhere(text).export("md", **foreign(text)))
     ]
 
     assert speakers == ["User", "Assistant", "Tool", "Summary", "User"]
@@ -319,7 +319,7 @@ def test_in_markdown_no_text_swallows_the_next_section(text: str) -> None:
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_in_markdown_only_reasoning_is_folded(text: str) -> None:
-    told = everywhere(text).told("md", **foreign(text))
+    told = everywhere(text).export("md", **foreign(text))
     page = MarkdownIt("commonmark").enable("table").render(told).lower()
 
     assert page.count("<details>") == page.count("</details>") == 1
@@ -373,7 +373,7 @@ MARKS = st.lists(
 @settings(derandomize=True)  # lists are told apart by a few rules, which is not for all there is
 @given(MARKS)
 def test_whatever_marks_are_written_the_next_section_is_one(said: str) -> None:
-    told = Talk().add("assistant", said).add("user", "end").told("md")
+    told = Talk().add("assistant", said).add("user", "end").export("md")
     page = MarkdownIt("commonmark").enable("table").render(told).lower()
 
     speakers = [each.partition(",")[0] for each in outlines(told)]
@@ -393,7 +393,7 @@ def test_whatever_marks_are_written_the_next_section_is_one(said: str) -> None:
     ],
 )
 def test_a_fence_that_was_cut_off_is_closed(said: str, closed: str) -> None:
-    told = Talk().add("assistant", said, status="incomplete").told("md")
+    told = Talk().add("assistant", said, status="incomplete").export("md")
 
     assert f"{closed}\n\n*(cut off here)*" in told
 

@@ -48,7 +48,7 @@ def get_flight_times(departure: str, arrival: str) -> dict[str, str]:
 FLIGHTS = Functions([get_flight_times]).specs()
 
 
-def refused(call: Callable[[], object]) -> AntiphonError:
+def catch_error(call: Callable[[], object]) -> AntiphonError:
     """The error that the call, or reading what it gives, ends with."""
     try:
         answer = call()
@@ -67,7 +67,7 @@ def outputs(events: Iterable[Event]) -> list[tuple[str, bool]]:
     return [(each.output, each.is_error) for each in events if isinstance(each, ToolOutputAdded)]
 
 
-def handed_off(client: Any) -> tuple[str, ActionRequired]:
+def hand_off(client: Any) -> tuple[str, ActionRequired]:
     """A run that waits for its client, and its manifest."""
     events = list(client.process(message=NewMessage(QUESTION), tools=FLIGHTS))
     assert isinstance(events[-1], TurnEnded)
@@ -94,7 +94,7 @@ def test_an_assistant_is_made_changed_and_gone(client: Any) -> object:
 
     assert client.list_assistants().data == []
     assert (changed.name, changed.instructions, changed.tools) == ("Pilot", None, made.tools)
-    return [made, changed, listed, gone, refused(lambda: client.get_assistant(made.id))]
+    return [made, changed, listed, gone, catch_error(lambda: client.get_assistant(made.id))]
 
 
 @in_all_ways
@@ -107,7 +107,7 @@ def test_a_thread_is_made_changed_found_and_gone(client: Any) -> object:
 
     assert [each.id for each in found.data] == [made.id]
     assert changed.metadata == {"by": "air"}
-    return [made, changed, found, gone, refused(lambda: client.get_thread(made.id))]
+    return [made, changed, found, gone, catch_error(lambda: client.get_thread(made.id))]
 
 
 @in_all_ways
@@ -138,7 +138,11 @@ def test_a_thread_is_forked_at_a_message(client: Any) -> object:
 
     assert [each.text for each in messages] == ["one"]
     assert fork.parent_id == thread.id
-    return [fork, messages, refused(lambda: client.fork_thread(thread.id, message_id="msg_none"))]
+    return [
+        fork,
+        messages,
+        catch_error(lambda: client.fork_thread(thread.id, message_id="msg_none")),
+    ]
 
 
 @in_all_ways
@@ -150,7 +154,7 @@ def test_a_thread_is_summed_up_and_told_whole_again(client: Any) -> object:
     back = client.uncompact(thread.id)
 
     assert (done.message.compacts, back.compacts) == (1, 0)
-    return [done, back, refused(lambda: client.compact(thread.id, keep=-1))]
+    return [done, back, catch_error(lambda: client.compact(thread.id, keep=-1))]
 
 
 @in_all_ways
@@ -169,9 +173,9 @@ def test_files_come_back_as_they_went(client: Any) -> object:
         uploads,
         listed,
         client.get_file(uploads[1].id),
-        refused(lambda: client.get_file("file_none")),
-        refused(lambda: client.download_file("file_none")),
-        refused(lambda: client.upload_file(b"x")),
+        catch_error(lambda: client.get_file("file_none")),
+        catch_error(lambda: client.download_file("file_none")),
+        catch_error(lambda: client.upload_file(b"x")),
     ]
 
 
@@ -351,7 +355,7 @@ def test_a_thread_goes_on(client: Any) -> object:
 
 @in_all_ways
 def test_a_run_that_was_left_is_taken_up(client: Any) -> object:
-    run_id, _ = handed_off(client)
+    run_id, _ = hand_off(client)
     events = client.converse(run_id=run_id, tools=[get_flight_times])
     heard = list(events)
     again = client.converse(run_id=run_id)
@@ -419,25 +423,25 @@ def test_the_explicit_steps_of_the_web_flow(client: Any) -> object:
 @in_all_ways
 def test_a_stream_needs_a_run(client: Any) -> object:
     return [
-        refused(lambda: client.turn_stream().stream_chunks()),
-        refused(lambda: client.sync_stream().setup(run_id="run_none").stream_chunks()),
-        refused(lambda: client.process(message=NewMessage("hi"), background=True)),
+        catch_error(lambda: client.turn_stream().stream_chunks()),
+        catch_error(lambda: client.sync_stream().setup(run_id="run_none").stream_chunks()),
+        catch_error(lambda: client.process(message=NewMessage("hi"), background=True)),
     ]
 
 
 @in_all_ways
 def test_the_turn_protocol_by_hand(client: Any) -> object:
-    run_id, manifest = handed_off(client)
+    run_id, manifest = hand_off(client)
     (action,) = manifest.actions
-    missing = refused(lambda: client.process(run_id=run_id))
-    missing_too = refused(lambda: client.completions(run_id))
+    missing = catch_error(lambda: client.process(run_id=run_id))
+    missing_too = catch_error(lambda: client.completions(run_id))
     saved = client.submit_tool_output(run_id, action.tool_call_id, "09:05")
     again = client.submit_tool_output(run_id, action.tool_call_id, "09:05")
-    other = refused(lambda: client.submit_tool_output(run_id, action.tool_call_id, "10:00"))
-    unknown = refused(lambda: client.submit_tool_output(run_id, "call_none", "x"))
+    other = catch_error(lambda: client.submit_tool_output(run_id, action.tool_call_id, "10:00"))
+    unknown = catch_error(lambda: client.submit_tool_output(run_id, "call_none", "x"))
     rest = list(client.process(run_id=run_id, force_refresh=True))
-    ended = refused(lambda: client.process(run_id=run_id))
-    late = refused(lambda: client.submit_tool_output(run_id, "call_none", "x"))
+    ended = catch_error(lambda: client.process(run_id=run_id))
+    late = catch_error(lambda: client.submit_tool_output(run_id, "call_none", "x"))
 
     assert isinstance(missing, errors.OutputsMissing)
     assert saved == again
@@ -450,12 +454,12 @@ def test_the_turn_protocol_by_hand(client: Any) -> object:
 
 @in_all_ways
 def test_an_output_may_come_as_a_message(client: Any) -> object:
-    run_id, manifest = handed_off(client)
+    run_id, manifest = hand_off(client)
     (action,) = manifest.actions
     thread_id = client.get_run(run_id).thread_id
-    nameless = refused(lambda: client.create_message(thread_id, "x", role="tool"))
+    nameless = catch_error(lambda: client.create_message(thread_id, "x", role="tool"))
     elsewhere = client.create_thread()
-    stray = refused(
+    stray = catch_error(
         lambda: client.create_message(
             elsewhere.id, "x", role="tool", tool_call_id=action.tool_call_id
         )
@@ -471,13 +475,13 @@ def test_an_output_may_come_as_a_message(client: Any) -> object:
 
 @in_all_ways
 def test_a_busy_thread_takes_nothing_new(client: Any) -> object:
-    run_id, _ = handed_off(client)
+    run_id, _ = hand_off(client)
     thread_id = client.get_run(run_id).thread_id
     busy = [
-        refused(lambda: client.create_message(thread_id, "x")),
-        refused(lambda: client.create_run(thread_id)),
-        refused(lambda: client.process(thread_id=thread_id, message=NewMessage("x"))),
-        refused(lambda: client.converse("x", thread_id=thread_id)),
+        catch_error(lambda: client.create_message(thread_id, "x")),
+        catch_error(lambda: client.create_run(thread_id)),
+        catch_error(lambda: client.process(thread_id=thread_id, message=NewMessage("x"))),
+        catch_error(lambda: client.converse("x", thread_id=thread_id)),
     ]
 
     assert {type(each) for each in busy} == {errors.RunActive}
@@ -489,7 +493,7 @@ def test_a_busy_thread_takes_nothing_new(client: Any) -> object:
 def test_a_busy_thread_makes_way_where_it_is_told_to(ways: Ways, if_busy: Any) -> None:
     @in_all_ways
     def scenario(client: Any) -> object:
-        run_id, _ = handed_off(client)
+        run_id, _ = hand_off(client)
         thread_id = client.get_run(run_id).thread_id
         heard = list(client.converse("Hello", thread_id=thread_id, if_busy=if_busy))
 
@@ -515,11 +519,11 @@ def test_who_waits_for_a_busy_thread_comes_next(client: Any) -> object:
 
 @in_all_ways
 def test_a_run_is_cancelled_once(client: Any) -> object:
-    run_id, manifest = handed_off(client)
+    run_id, manifest = hand_off(client)
     cancelled = client.cancel_run(run_id)
     again = client.cancel_run(run_id)
     (action,) = client.list_actions(run_id).data
-    late = refused(lambda: client.submit_tool_output(run_id, action.tool_call_id, "x"))
+    late = catch_error(lambda: client.submit_tool_output(run_id, action.tool_call_id, "x"))
 
     assert cancelled == again
     assert action.status == "cancelled"
@@ -531,12 +535,12 @@ def test_events_are_read_from_anywhere(client: Any) -> object:
     events = client.converse(QUESTION, tools=[get_flight_times])
     heard = list(events)
     last = events.last_event
-    beyond = refused(lambda: client.events(events.run_id, after=last + 1))
+    beyond = catch_error(lambda: client.events(events.run_id, after=last + 1))
 
     assert list(client.events(events.run_id, after=3)) == heard[3:]
     assert list(client.events(events.run_id, after=last)) == []
     assert isinstance(beyond, errors.InvalidEventId)
-    return [events.run_id, last, beyond, refused(lambda: client.events("run_none"))]
+    return [events.run_id, last, beyond, catch_error(lambda: client.events("run_none"))]
 
 
 @in_all_ways
@@ -558,7 +562,7 @@ def test_a_run_in_the_background_needs_no_listener(client: Any) -> object:
 def test_what_is_not_there_is_not_found_in_the_same_words(client: Any) -> object:
     thread = client.create_thread()
     missing = [
-        refused(call)
+        catch_error(call)
         for call in (
             lambda: client.get_assistant("asst_none"),
             lambda: client.update_assistant("asst_none", name="x"),
@@ -595,7 +599,7 @@ def test_what_is_not_there_is_not_found_in_the_same_words(client: Any) -> object
 def test_what_cannot_be_asked_is_refused_in_the_same_words(client: Any) -> object:
     thread = client.create_thread()
     wrong = [
-        refused(call)
+        catch_error(call)
         for call in (
             lambda: client.list_threads(limit=0),
             lambda: client.list_threads(limit=101),
@@ -659,7 +663,7 @@ def test_projects_and_owners_come_and_go_and_what_was_done_is_written_down(clien
     assert holding.threads > 0
     assert whole.startswith(b"PK")
     assert erased.done
-    return [gone.deleted, acts, refused(lambda: client.update_key("key_none"))]
+    return [gone.deleted, acts, catch_error(lambda: client.update_key("key_none"))]
 
 
 @in_all_ways
@@ -681,8 +685,8 @@ def test_what_was_exported_is_imported_for_another_owner(client: Any) -> object:
     assert (held.threads, held.files) == (imported.added["threads"], imported.added["files"])
     client.erase_owner("eve")
     return [
-        refused(lambda: client.import_owner(whole, "eve")).code,
-        refused(lambda: client.import_owner(folder / "none.zip")),
+        catch_error(lambda: client.import_owner(whole, "eve")).code,
+        catch_error(lambda: client.import_owner(folder / "none.zip")),
     ]
 
 
@@ -698,7 +702,7 @@ def test_a_key_at_a_provider_is_kept_told_by_its_end_and_gone(client: Any) -> ob
     assert mine == [own.hint] == ["...abcd"]
     assert all_of_them == [own.hint, theirs.hint]
     assert list(client.list_all_provider_keys().data) == []
-    return [gone.deleted, refused(lambda: client.delete_provider_key("openai"))]
+    return [gone.deleted, catch_error(lambda: client.delete_provider_key("openai"))]
 
 
 def test_no_method_of_the_client_is_left_out() -> None:

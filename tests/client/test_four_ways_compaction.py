@@ -32,8 +32,8 @@ def ways() -> Iterator[Ways]:
         yield ways
 
 
-def asked(client: Any, thread_id: str, text: str = "And now?") -> int:
-    """How many tokens the model was told with this message, the thread before it included."""
+def count_prompt_tokens(client: Any, thread_id: str, text: str = "And now?") -> int:
+    """Return the number of prompt tokens of this message, with the thread before it."""
     events = client.converse(text, thread_id=thread_id)
     list(events)
     tokens: int = client.get_run(events.run_id).usage.input_tokens
@@ -43,11 +43,11 @@ def asked(client: Any, thread_id: str, text: str = "And now?") -> int:
 def a_thread(client: Any, *texts: str) -> str:
     thread_id: str = client.create_thread().id
     for text in texts:
-        asked(client, thread_id, text)
+        count_prompt_tokens(client, thread_id, text)
     return thread_id
 
 
-def refused(client: Any, thread_id: str, content: object = "We met.", **fields: Any) -> object:
+def catch_error(client: Any, thread_id: str, content: object = "We met.", **fields: Any) -> object:
     with pytest.raises(errors.InvalidRequest) as refusal:
         client.create_message(thread_id, content, **fields)
     return refusal.value
@@ -57,9 +57,9 @@ def refused(client: Any, thread_id: str, content: object = "We met.", **fields: 
 def test_a_summary_is_told_in_place_of_messages_that_stay(client: Any) -> object:
     thread_id = a_thread(client, LONG, "Go on.")
     said = client.list_messages(thread_id).data
-    before = asked(client, thread_id)
+    before = count_prompt_tokens(client, thread_id)
     mark = client.create_message(thread_id, "We met.", role="system", compacts=2)
-    after = asked(client, thread_id)
+    after = count_prompt_tokens(client, thread_id)
 
     messages = client.list_messages(thread_id).data
     assert messages[:4] == said
@@ -72,11 +72,11 @@ def test_a_summary_is_told_in_place_of_messages_that_stay(client: Any) -> object
 def test_a_summary_is_taken_back(client: Any) -> object:
     thread_id = a_thread(client, LONG)
     client.create_message(thread_id, "We met.", role="system", compacts=2)
-    compacted = asked(client, thread_id)
+    compacted = count_prompt_tokens(client, thread_id)
     client.create_message(thread_id, "", role="system", compacts=0)
 
     assert compacted < 500
-    assert asked(client, thread_id) > 5_000
+    assert count_prompt_tokens(client, thread_id) > 5_000
     return client.list_messages(thread_id).data
 
 
@@ -88,8 +88,8 @@ def test_a_fork_is_compacted_as_far_as_it_goes(client: Any) -> object:
     whole = client.fork_thread(thread_id)
     before = client.fork_thread(thread_id, message_id=last.id)
 
-    assert asked(client, whole.id) < 500
-    assert asked(client, before.id) > 5_000
+    assert count_prompt_tokens(client, whole.id) < 500
+    assert count_prompt_tokens(client, before.id) > 5_000
     return client.list_messages(whole.id).data
 
 
@@ -100,7 +100,7 @@ def test_a_run_rolled_back_leaves_the_summary(client: Any) -> object:
     client.create_run(thread_id)
     list(client.process(thread_id=thread_id, message=NewMessage("Hi."), if_busy="rollback"))
 
-    assert asked(client, thread_id) < 500
+    assert count_prompt_tokens(client, thread_id) < 500
     return client.list_messages(thread_id).data
 
 
@@ -109,12 +109,12 @@ def test_a_summary_that_fits_nowhere_is_refused(client: Any) -> object:
     thread_id = a_thread(client, "Hello.", "Go on.")
 
     refusals: list[Any] = [
-        refused(client, thread_id, role="system", compacts=1),
-        refused(client, thread_id, role="system", compacts=5),
-        refused(client, thread_id, role="system", compacts=-1),
-        refused(client, thread_id, role="user", compacts=2),
-        refused(client, thread_id, role="tool", compacts=2),
-        refused(client, thread_id, " ", role="system", compacts=2),
+        catch_error(client, thread_id, role="system", compacts=1),
+        catch_error(client, thread_id, role="system", compacts=5),
+        catch_error(client, thread_id, role="system", compacts=-1),
+        catch_error(client, thread_id, role="user", compacts=2),
+        catch_error(client, thread_id, role="tool", compacts=2),
+        catch_error(client, thread_id, " ", role="system", compacts=2),
     ]
 
     assert isinstance(refusals[0], AntiphonError)
@@ -142,7 +142,7 @@ def test_a_thread_is_summed_up_and_goes_on_from_there(client: Any) -> object:
     assert done.usage.output_tokens > 0
     assert told[-1].done > 0
     assert [each.id for each in client.list_threads().data] == threads
-    assert asked(client, thread_id) < 2_000
+    assert count_prompt_tokens(client, thread_id) < 2_000
     return [messages, done, told[-1]]
 
 
@@ -153,7 +153,7 @@ def test_what_was_summed_up_is_told_whole_again(client: Any) -> object:
     back = client.uncompact(thread_id)
 
     assert (back.role, back.text, back.compacts) == ("system", "", 0)
-    assert asked(client, thread_id) > 5_000
+    assert count_prompt_tokens(client, thread_id) > 5_000
     return client.list_messages(thread_id).data
 
 
@@ -190,7 +190,7 @@ def test_the_summary_that_a_model_wrote_is_what_it_is_told(upstream: Upstream) -
         upstream.text("Ann ", "is here.")
         client.compact(thread_id, keep=1)
         upstream.text("You are Ann.")
-        asked(client, thread_id, "Who am I?")
+        count_prompt_tokens(client, thread_id, "Who am I?")
 
     summing, last = upstream.asked[-2:]
     assert "User: I am Ann." in summing["messages"][-1]["content"]

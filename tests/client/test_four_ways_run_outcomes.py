@@ -1,4 +1,4 @@
-"""How a conversation ends, and how one that was left goes on, in all four ways."""
+"""Ends of a conversation, and the resumption of one that was left, in all four ways."""
 
 from __future__ import annotations
 
@@ -258,14 +258,14 @@ def test_an_event_that_never_was_is_no_place_to_go_on(client: Any) -> object:
     up_to_hand_off(waiting)
     waiting.close()
 
-    def refused(**asked: Any) -> CallerError:
+    def catch_error(**asked: Any) -> CallerError:
         with pytest.raises(CallerError) as raised:
             list(client.converse(**asked))
         return raised.value
 
-    future = [refused(run_id=each.run_id, after=10_000) for each in (ended, waiting)]
-    past = refused(run_id=ended.run_id, after=-1)
-    whose = refused(after=3)
+    future = [catch_error(run_id=each.run_id, after=10_000) for each in (ended, waiting)]
+    past = catch_error(run_id=ended.run_id, after=-1)
+    whose = catch_error(after=3)
 
     assert all(isinstance(error, InvalidEventId) for error in (*future, past))
     assert isinstance(whose, InvalidRequest)

@@ -8,7 +8,7 @@ import pytest
 from scripts import generate_sync
 
 
-def translated(source: str) -> str:
+def translate(source: str) -> str:
     """The formatted translation without its header."""
     code = generate_sync.generate(dedent(source), "async_x.py")
     return code.split("\n", 2)[2].strip()
@@ -44,7 +44,7 @@ def translated(source: str) -> str:
     ],
 )
 def test_code_is_translated(source: str, expected: str):
-    assert translated(source) == expected
+    assert translate(source) == expected
 
 
 def test_calls_in_a_thread_are_made_at_once():
@@ -56,7 +56,7 @@ def test_calls_in_a_thread_are_made_at_once():
             return await asyncio.to_thread(read, "é", deep=(1, 2))
     """
 
-    assert translated(source) == dedent("""\
+    assert translate(source) == dedent("""\
         def f():
             x.close()
             return read("é", deep=(1, 2))""")
@@ -74,7 +74,7 @@ def test_a_pause_needs_another_import():
                 await asyncio.sleep(1)
     """
 
-    assert translated(source) == dedent("""\
+    assert translate(source) == dedent("""\
         import time
         from contextlib import closing
 
@@ -99,7 +99,7 @@ def test_examples_and_comments_are_translated_and_prose_is_not():
             x = 1  # as `await client.close()` of this AsyncClient; async code is fast
     '''
 
-    assert translated(source) == dedent('''\
+    assert translate(source) == dedent('''\
         class Client:
             """Conversations for sync code. Threads may share it.
 

@@ -110,7 +110,7 @@ def server() -> Iterator[CutServer]:
         yield server
 
 
-def numbered(log: list[Event]) -> list[Numbered]:
+def number_log(log: list[Event]) -> list[Numbered]:
     return list(enumerate(log, 1))
 
 
@@ -132,7 +132,7 @@ def as_stream(told: list[bytes]) -> Plain:
 def test_a_stream_is_read_to_the_end_of_its_turn(server: CutServer, read: Read):
     server.plays(TURN, [])
 
-    assert read(server.address, PROCESS) == numbered(TURN)
+    assert read(server.address, PROCESS) == number_log(TURN)
     assert len(server.requests) == 1
 
 
@@ -154,7 +154,7 @@ def test_a_stream_cut_at_any_byte_is_joined_without_gap_or_repeat(server: CutSer
 
     for at in each_cut(server, step):
         heard = [numbered for batch in line.stream(PROCESS) for numbered in batch]
-        assert heard == numbered(TURN), at
+        assert heard == number_log(TURN), at
     line.close()
 
 
@@ -164,7 +164,7 @@ async def test_a_stream_on_a_loop_cut_at_any_byte_is_joined_too(server: CutServe
 
     for at in each_cut(server, step):
         heard = [numbered async for batch in line.stream(PROCESS) for numbered in batch]
-        assert heard == numbered(TURN), at
+        assert heard == number_log(TURN), at
     await line.close()
 
 
@@ -178,7 +178,7 @@ def test_however_often_it_is_cut_each_event_comes_once(
 ):
     server.plays(TURN, cuts)
 
-    assert read(server.address, PROCESS) == numbered(TURN)
+    assert read(server.address, PROCESS) == number_log(TURN)
 
 
 @both_read
@@ -187,7 +187,7 @@ def test_a_connection_that_ends_in_order_within_the_last_event_is_no_end(
 ):
     server.plays(TURN, [Cut(519), Cut(184), Cut(40, orderly=True)])
 
-    assert read(server.address, PROCESS) == numbered(TURN)
+    assert read(server.address, PROCESS) == number_log(TURN)
 
 
 @both_read
@@ -196,7 +196,7 @@ def test_a_connection_that_ends_in_order_before_the_last_event_is_no_end(
 ):
     server.plays(TURN, [Cut(519), Cut(184), Cut(0, orderly=True)])
 
-    assert read(server.address, PROCESS) == numbered(TURN)
+    assert read(server.address, PROCESS) == number_log(TURN)
 
 
 @both_read
@@ -217,7 +217,7 @@ def test_a_turn_that_nothing_was_heard_of_is_asked_for_again_under_the_same_key(
 ):
     server.plays(TURN, [Cut(-1), Cut(0)])
 
-    assert read(server.address, PROCESS) == numbered(TURN)
+    assert read(server.address, PROCESS) == number_log(TURN)
     assert {request.path for request in server.requests} == {"/v1/process"}
     assert len({request.headers["idempotency-key"] for request in server.requests}) == 1
 
@@ -226,7 +226,9 @@ def test_a_turn_that_nothing_was_heard_of_is_asked_for_again_under_the_same_key(
 def test_the_next_turn_goes_on_from_its_own_first_number(server: CutServer, read: Read):
     server.plays([*HANDED_OFF, *TURN], [Cut(200)], first=len(HANDED_OFF) + 1)
 
-    assert read(server.address, Complete(RUN)) == numbered([*HANDED_OFF, *TURN])[len(HANDED_OFF) :]
+    assert (
+        read(server.address, Complete(RUN)) == number_log([*HANDED_OFF, *TURN])[len(HANDED_OFF) :]
+    )
 
 
 @both_read
@@ -242,7 +244,7 @@ def test_following_a_run_goes_on_through_its_turns(server: CutServer, read: Read
     log = [*HANDED_OFF, *TURN]
     server.plays(log, [Cut(700), Cut(150, orderly=True)])
 
-    assert read(server.address, Follow(RUN)) == numbered(log)
+    assert read(server.address, Follow(RUN)) == number_log(log)
 
 
 @both_read
@@ -256,7 +258,7 @@ def test_following_from_the_last_event_ends_when_the_run_says_so(server: CutServ
 def test_a_silent_orderly_end_of_a_run_that_goes_on_is_not_believed(server: CutServer, read: Read):
     server.plays(TURN, [Cut(0, orderly=True), run(Status.IN_PROGRESS)])
 
-    assert read(server.address, Follow(RUN)) == numbered(TURN)
+    assert read(server.address, Follow(RUN)) == number_log(TURN)
 
 
 @both_read
@@ -264,7 +266,7 @@ def test_a_run_cancelled_while_it_waited_ends_its_stream(server: CutServer, read
     log: list[Event] = [status(Status.QUEUED), status(Status.CANCELLED)]
     server.plays(log, [])
 
-    assert read(server.address, PROCESS) == numbered(log)
+    assert read(server.address, PROCESS) == number_log(log)
 
 
 @both_read
@@ -275,7 +277,7 @@ def test_an_event_that_only_newer_servers_know_is_passed_over(server: CutServer,
 
     heard = read(server.address, PROCESS)
 
-    assert heard == [each for each in numbered(TURN) if each[0] != 3]
+    assert heard == [each for each in number_log(TURN) if each[0] != 3]
 
 
 @both_read
@@ -284,7 +286,7 @@ def test_a_gap_in_the_numbers_is_filled_from_the_log(server: CutServer, read: Re
     del told[3]
     server.plays(TURN, [as_stream(told)])
 
-    assert read(server.address, PROCESS) == numbered(TURN)
+    assert read(server.address, PROCESS) == number_log(TURN)
 
 
 @both_read
@@ -428,7 +430,7 @@ def test_a_stream_that_asks_for_a_pause_gets_it(server: CutServer, read: Read):
 
     began = time.monotonic()
 
-    assert read(server.address, PROCESS) == numbered(TURN)
+    assert read(server.address, PROCESS) == number_log(TURN)
     assert time.monotonic() - began >= 0.3
 
 

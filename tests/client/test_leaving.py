@@ -36,7 +36,7 @@ async def server() -> AsyncIterator[str]:
 
 @contextmanager
 def no_collector() -> Iterator[None]:
-    """What is let go must go by itself, and not some day."""
+    """Objects are freed by reference counts: the collector is off."""
     gc.disable()
     try:
         yield

@@ -174,7 +174,7 @@ def test_a_file_that_is_named_twice_is_read_once(tmp_path: Path) -> None:
 # What is not sent
 
 
-def refused(text: str, folder: Path, kind: type[AntiphonError] = InvalidRequest) -> str:
+def catch_error(text: str, folder: Path, kind: type[AntiphonError] = InvalidRequest) -> str:
     with pytest.raises(kind) as refusal:
         prepare_message(text, folder=folder)
     return refusal.value.message
@@ -207,7 +207,7 @@ def test_what_cannot_be_read_is_said_and_nothing_is_sent(
     (tmp_path / "nul.txt").write_bytes(b"a\0b")
     os.mkfifo(tmp_path / "pipe.txt")
 
-    assert said in refused(text, tmp_path)
+    assert said in catch_error(text, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ def test_where_secrets_are_kept_nothing_is_read(tmp_path: Path, name: str) -> No
     file.parent.mkdir(exist_ok=True)
     file.write_text("SECRET=1")
 
-    assert "is not sent: keys and" in refused(f"@{name}", tmp_path)
+    assert "is not sent: keys and" in catch_error(f"@{name}", tmp_path)
 
 
 @pytest.mark.parametrize("name", [".env.example", "id_rsa.pub", "environment.py", "id_rsa.md"])
@@ -236,14 +236,14 @@ def test_a_link_to_a_secret_is_one(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("SECRET=1")
     (tmp_path / "notes.txt").symlink_to(".env")
 
-    assert "notes.txt is not sent" in refused("@notes.txt", tmp_path)
+    assert "notes.txt is not sent" in catch_error("@notes.txt", tmp_path)
 
 
 @pytest.mark.parametrize("kind", ["", "RSA ", "OPENSSH ", "ENCRYPTED "])
 def test_a_private_key_is_known_by_its_first_line(tmp_path: Path, kind: str) -> None:
     (tmp_path / "a.txt").write_text(f"key: |\n  -----BEGIN {kind}PRIVATE KEY-----\n  abc\n")
 
-    assert refused("@a.txt", tmp_path) == "a.txt is not sent: it holds a private key"
+    assert catch_error("@a.txt", tmp_path) == "a.txt is not sent: it holds a private key"
 
 
 def test_what_is_too_large_is_not_even_read(tmp_path: Path) -> None:
@@ -251,8 +251,8 @@ def test_what_is_too_large_is_not_even_read(tmp_path: Path) -> None:
         file.truncate(MAX_UPLOAD_BYTES + 1)
     (tmp_path / "long.txt").write_text("x" * (MAX_TEXT_BYTES + 1))
 
-    assert "huge.txt is too large" in refused("@huge.txt", tmp_path, TooLarge)
-    assert "long.txt is too large" in refused("@long.txt", tmp_path, TooLarge)
+    assert "huge.txt is too large" in catch_error("@huge.txt", tmp_path, TooLarge)
+    assert "long.txt is too large" in catch_error("@long.txt", tmp_path, TooLarge)
 
 
 # What is sent

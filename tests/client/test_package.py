@@ -1,4 +1,4 @@
-"""What `import antiphon` brings, and what it costs."""
+"""Names and cost of `import antiphon`."""
 
 import ast
 import importlib

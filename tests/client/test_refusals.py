@@ -1,4 +1,4 @@
-"""What a model provider does not support is refused when a run is created, on both lines."""
+"""A run that its provider does not support is refused at its creation, on both transports."""
 
 from collections.abc import AsyncIterator, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""What is summed up, in which parts, and when it is time for it."""
+"""Which messages a summary covers, in which parts, and when it is due."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def summing(messages: list[Message], keep: int = 2, window: int | None = None) -
     )
 
 
-def carried_out(summing: CompactionPlan) -> list[str]:
+def run_to_end(summing: CompactionPlan) -> list[str]:
     """The questions, each answered by `Summary N.`"""
     asked: list[str] = []
     while (question := summing.next_question()) is not None:
@@ -54,7 +54,7 @@ def carried_out(summing: CompactionPlan) -> list[str]:
 def test_the_last_exchanges_stay_whole():
     begun = summing(exchanges(5))
 
-    (asked,) = carried_out(begun)
+    (asked,) = run_to_end(begun)
 
     assert "User: 1:" in asked
     assert "Assistant: 6:" in asked
@@ -74,7 +74,7 @@ def test_an_exchange_is_kept_with_its_calls_and_their_outputs():
     ]
 
     kept = summing(messages, keep=1)
-    carried_out(kept)
+    run_to_end(kept)
 
     assert kept.summary_operation().compacts == 2
 
@@ -89,7 +89,7 @@ def test_where_nothing_is_older_than_what_is_kept_nothing_is_asked(count: int):
 
 def test_all_can_be_summed_up():
     begun = summing(exchanges(3), keep=0)
-    carried_out(begun)
+    run_to_end(begun)
 
     assert begun.summary_operation().compacts == 6
 
@@ -98,7 +98,7 @@ def test_a_second_summary_begins_with_the_first_and_what_came_since():
     messages = [*exchanges(3), message(7, "system", "We met.", compacts=4)]
     messages += [message(8, "user", "8:"), message(9, "assistant", "9:"), message(10, "user")]
 
-    (asked,) = carried_out(summing(messages))
+    (asked,) = run_to_end(summing(messages))
 
     assert "We met." in asked
     assert "4:" not in asked
@@ -118,7 +118,7 @@ def test_a_summary_that_was_taken_back_does_not_count():
         message(8, "system", "", compacts=0),
     ]
 
-    (asked,) = carried_out(summing(messages))
+    (asked,) = run_to_end(summing(messages))
 
     assert "We met." not in asked
     assert "User: 1:" in asked
@@ -135,7 +135,7 @@ def test_long_outputs_and_arguments_are_shortened_and_system_messages_left_to_th
         message(6, "user", "Go on."),
     ]
 
-    (asked,) = carried_out(summing(messages, keep=1))
+    (asked,) = run_to_end(summing(messages, keep=1))
 
     assert len(asked) < 5_000
     assert "[tool output] firsty" in asked
@@ -149,7 +149,7 @@ def test_long_outputs_and_arguments_are_shortened_and_system_messages_left_to_th
 def test_what_is_too_long_for_the_model_is_asked_about_in_parts():
     begun = summing(exchanges(12, "word " * 100), window=2_000)
 
-    asked = carried_out(begun)
+    asked = run_to_end(begun)
 
     assert len(asked) > 1
     assert all(len(question) < 4 * 2_000 for question in asked)
@@ -158,7 +158,7 @@ def test_what_is_too_long_for_the_model_is_asked_about_in_parts():
 
 
 def test_one_message_that_is_too_long_is_shortened():
-    asked = carried_out(summing(exchanges(3, "漢" * 100_000), window=2_000))
+    asked = run_to_end(summing(exchanges(3, "漢" * 100_000), window=2_000))
 
     assert len(asked) == 2
     assert all(len(question.encode()) < 4 * 2_000 for question in asked)
@@ -167,7 +167,7 @@ def test_one_message_that_is_too_long_is_shortened():
 def test_what_was_done_is_told_in_tokens():
     messages = exchanges(5, "word " * 100)
     begun = summing(messages)
-    carried_out(begun)
+    run_to_end(begun)
 
     done = begun.result(message(11, "system", "Summary 1.", compacts=6))
 
@@ -185,7 +185,7 @@ def test_nothing_is_summed_up_twice_or_lost(count: int, keep: int, ends: list[in
     cut = next((each.compacts or 0 for each in reversed(messages) if each.compacts is not None), 0)
     begun = summing(messages, keep)
 
-    asked = "\n".join(carried_out(begun))
+    asked = "\n".join(run_to_end(begun))
 
     if begun.started:
         said = [each for each in messages if each.compacts is None]

@@ -78,11 +78,11 @@ def test_values_in_the_files_are_taken_by_the_settings(tmp_path: Path) -> None:
     given = [each["data"] for each in _of_kind("ConfigMap")]
     given += [service.get("environment", {}) for service in SERVICES.values()]
     for each in given:
-        filled = {name: _filled(value) for name, value in each.items()}
+        filled = {name: _fill_in(value) for name, value in each.items()}
         load({}, {**filled, "HOME": str(tmp_path)}, tmp_path)
 
 
-def _filled(value: str) -> str:
+def _fill_in(value: str) -> str:
     """As compose fills it in, with nothing in `.env` but what must be there."""
     return re.sub(
         r"\$\{[A-Z_]+:([-?])([^}]*)\}", lambda ask: ask[2] if ask[1] == "-" else "x", value
@@ -90,7 +90,7 @@ def _filled(value: str) -> str:
 
 
 def test_the_web_chat_of_the_cluster_lets_in_who_it_shall(tmp_path: Path) -> None:
-    compose = {name: _filled(value) for name, value in SERVICES["web"]["environment"].items()}
+    compose = {name: _fill_in(value) for name, value in SERVICES["web"]["environment"].items()}
     manifests = {
         name: text for each in _of_kind("ConfigMap") for name, text in each["data"].items()
     }
@@ -101,14 +101,14 @@ def test_the_web_chat_of_the_cluster_lets_in_who_it_shall(tmp_path: Path) -> Non
 
 
 def test_images_are_pinned_and_what_is_ours_is_built_here() -> None:
-    images = {_filled(service["image"]) for service in SERVICES.values()}
+    images = {_fill_in(service["image"]) for service in SERVICES.values()}
     foreign = [image for image in images if image != "antiphon:local"]
     made = (DEPLOY / "Containerfile").read_text()
     bases = re.findall(r"^FROM (\S+)", made, re.MULTILINE)
     (base,) = re.findall(r"^ARG PYTHON_IMAGE=(\S+)", made, re.MULTILINE)
 
     assert bases == ["${PYTHON_IMAGE}"] * 2
-    assert _filled(SERVICES["antiphon-1"]["build"]["args"]["PYTHON_IMAGE"]) == base
+    assert _fill_in(SERVICES["antiphon-1"]["build"]["args"]["PYTHON_IMAGE"]) == base
     assert [image for image in (*foreign, base) if not PINNED.fullmatch(image)] == []
     assert SERVICES["antiphon-1"]["build"]["dockerfile"] == "deploy/Containerfile"
 
@@ -131,14 +131,14 @@ def test_every_foreign_image_can_be_pinned_by_its_digest() -> None:
 
 
 def test_nobody_but_nginx_says_from_where_people_come(tmp_path: Path) -> None:
-    environ = {name: _filled(value) for name, value in SERVICES["web"]["environment"].items()}
+    environ = {name: _fill_in(value) for name, value in SERVICES["web"]["environment"].items()}
     web = read_policy(load({}, {**environ, "HOME": str(tmp_path)}, tmp_path))
-    nginx = _filled(SERVICES["nginx"]["networks"]["default"]["ipv4_address"])
+    nginx = _fill_in(SERVICES["nginx"]["networks"]["default"]["ipv4_address"])
     (network,) = COMPOSE["networks"]["default"]["ipam"]["config"]
 
     assert web.trusts(nginx)
-    assert ip_address(nginx) in ip_network(_filled(network["subnet"]))
-    others = list(ip_network(_filled(network["subnet"])).hosts())
+    assert ip_address(nginx) in ip_network(_fill_in(network["subnet"]))
+    others = list(ip_network(_fill_in(network["subnet"])).hosts())
     assert [str(each) for each in others if web.trusts(str(each))] == [nginx]
 
 
@@ -239,7 +239,7 @@ def test_whatever_the_dashboard_and_the_alerts_look_at_is_counted() -> None:
     asked = [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", ())]
     alerts = yaml.safe_load((DEPLOY / "prometheus/alerts.yml").read_text())
     asked += [rule["expr"] for group in alerts["groups"] for rule in group["rules"]]
-    told = set(_told())
+    told = set(_list_settings())
     named = {
         name
         for query in asked
@@ -250,7 +250,7 @@ def test_whatever_the_dashboard_and_the_alerts_look_at_is_counted() -> None:
     assert {each.name for each in MEASURES} <= {_base(name) for name in named | {"antiphon_info"}}
 
 
-def _told() -> Iterator[str]:
+def _list_settings() -> Iterator[str]:
     for measure in MEASURES:
         if measure.kind == "histogram":
             yield from (f"{measure.name}_{part}" for part in ("bucket", "sum", "count"))

@@ -249,15 +249,15 @@ def names(file: Path) -> frozenset[str]:
     """Everything a file defines: `name` and, in a class, `Class.name`."""
     found: set[str] = set()
     for node in ast.parse(file.read_text("utf-8")).body:
-        found |= defined(node)
+        found |= list_methods(node)
         if isinstance(node, ast.ClassDef):
-            found |= {f"{node.name}.{name}" for each in node.body for name in defined(each)}
-            found |= {f"{node.name}.{name}" for name in kept_by(node)}
+            found |= {f"{node.name}.{name}" for each in node.body for name in list_methods(each)}
+            found |= {f"{node.name}.{name}" for name in list_fields(node)}
     return frozenset(found)
 
 
-def kept_by(node: ast.ClassDef) -> set[str]:
-    """What its objects begin with: every `self.name` that `__init__` sets."""
+def list_fields(node: ast.ClassDef) -> set[str]:
+    """Return the attributes of its objects: every `self.name` that `__init__` sets."""
     made = [each for each in node.body if getattr(each, "name", "") == "__init__"]
     return {
         target.attr
@@ -278,7 +278,7 @@ def targets(node: ast.AST) -> list[ast.expr]:
             return []
 
 
-def defined(node: ast.stmt) -> set[str]:
+def list_methods(node: ast.stmt) -> set[str]:
     match node:
         case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
             return {name}

@@ -1,4 +1,4 @@
-"""What the pages say of installing works: extras, wheels, services."""
+"""The installation steps of the docs work: extras, wheels, services."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the pages write into `antiphon.toml` is taken as it stands there."""
+"""Tables for `antiphon.toml` in the docs are valid settings."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from tests.support.docs.blocks import PAGES, ROOT
 _TOML = re.compile(r"^ *```toml\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 
 
-def written() -> list[str]:
+def list_tables() -> list[str]:
     """Every table of a provider that a page shows."""
     shown = [text for page in PAGES for text in _TOML.findall(page.read_text("utf-8"))]
     return [textwrap.dedent(text) for text in shown if "[providers." in text]
 
 
-@pytest.mark.parametrize("text", written())
+@pytest.mark.parametrize("text", list_tables())
 async def test_a_providers_table_on_a_page_can_be_used(text: str, tmp_path: Path) -> None:
     own = tmp_path / "antiphon"
     own.mkdir()

@@ -18,7 +18,7 @@ TEXT: Detail = {"type": "reasoning.text", "format": "anthropic-claude-v1", "inde
 SEALED: Detail = {"type": "reasoning.encrypted", "format": "google-gemini-v1", "data": "Ej"}
 
 
-def built(*chunks: list[Detail]) -> tuple[Detail, ...]:
+def build_details(*chunks: list[Detail]) -> tuple[Detail, ...]:
     builder = DetailsBuilder()
     for chunk in chunks:
         builder.add(chunk)
@@ -36,7 +36,7 @@ def turn(*details: Detail, cut: bool = False, said_id: str = "c1") -> TurnResult
 
 def test_pieces_continue_the_entry_of_their_type_and_index() -> None:
     second = {**TEXT, "index": 1}
-    assert built(
+    assert build_details(
         [{**TEXT, "text": "a", "signature": ""}],
         [{**second, "text": "x"}],
         [{**TEXT, "text": "b", "signature": None}],
@@ -61,12 +61,12 @@ def test_pieces_continue_the_entry_of_their_type_and_index() -> None:
     ],
 )
 def test_what_is_not_one_entry_stays_apart(chunks: list[list[Detail]]) -> None:
-    assert built(*chunks) == tuple(piece for chunk in chunks for piece in chunk)
+    assert build_details(*chunks) == tuple(piece for chunk in chunks for piece in chunk)
 
 
 def test_text_without_an_index_continues_the_last_of_its_type() -> None:
     piece = {"type": "reasoning.text", "text": "a"}
-    assert built([piece], [piece]) == ({"type": "reasoning.text", "text": "aa"},)
+    assert build_details([piece], [piece]) == ({"type": "reasoning.text", "text": "aa"},)
 
 
 @pytest.mark.parametrize(
@@ -80,16 +80,19 @@ def test_text_without_an_index_continues_the_last_of_its_type() -> None:
     ids=["long", "long elsewhere", "integer", "deep"],
 )
 def test_of_details_that_cannot_be_kept_whole_none_are(detail: Detail) -> None:
-    assert built([{**TEXT, "text": "a"}], [detail], [{**TEXT, "text": "b"}]) == ()
+    assert build_details([{**TEXT, "text": "a"}], [detail], [{**TEXT, "text": "b"}]) == ()
 
 
 def test_many_small_pieces_fill_the_room_by_what_they_add() -> None:
-    assert built(*([{**TEXT, "text": "word "}] for _ in range(5_000)))[0]["text"] == "word " * 5_000
-    assert built(*([{**TEXT, "text": "x" * 1_000}] for _ in range(300))) == ()
+    assert (
+        build_details(*([{**TEXT, "text": "word "}] for _ in range(5_000)))[0]["text"]
+        == "word " * 5_000
+    )
+    assert build_details(*([{**TEXT, "text": "x" * 1_000}] for _ in range(300))) == ()
 
 
 def test_half_a_character_and_a_nul_are_kept_as_what_every_store_takes() -> None:
-    assert built([{**TEXT, "text": "a\ud83d", "na\0me": ["\0"]}]) == (
+    assert build_details([{**TEXT, "text": "a\ud83d", "na\0me": ["\0"]}]) == (
         {**TEXT, "text": "a\ufffd", "na\ufffdme": ["\ufffd"]},
     )
 
@@ -152,5 +155,5 @@ def test_no_text_is_lost_or_said_twice(chunks: list[list[Detail]]) -> None:
     pieces = [piece for chunk in chunks for piece in chunk]
     for kind in ("reasoning.text", "reasoning.summary"):
         came = [piece.get("text", "") for piece in pieces if piece["type"] == kind]
-        kept = [entry.get("text", "") for entry in built(*chunks) if entry["type"] == kind]
+        kept = [entry.get("text", "") for entry in build_details(*chunks) if entry["type"] == kind]
         assert sorted("".join(came)) == sorted("".join(kept))

@@ -1,4 +1,4 @@
-"""What can be kept, and what becomes of the rest."""
+"""Which values can be stored, and how the others are changed."""
 
 import json
 from typing import Any

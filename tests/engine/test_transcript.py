@@ -20,7 +20,7 @@ def status(now: Status) -> RunStatus:
     return RunStatus(run_id="run", thread_id="thread", status=now)
 
 
-def ended(now: Status) -> TurnEnded:
+def turn_ended(now: Status) -> TurnEnded:
     return TurnEnded(run_id="run", status=now)
 
 
@@ -31,7 +31,7 @@ SAID = Message(
 )
 
 
-def heard(*events: Event) -> Transcript:
+def empty_transcript(*events: Event) -> Transcript:
     transcript = Transcript()
     for number, event in enumerate(events, start=1):
         transcript.add(number, event)
@@ -43,7 +43,7 @@ def test_nothing_heard_is_nothing_said():
 
 
 def test_deltas_are_joined_and_calls_told_apart_by_whether_they_are_whole():
-    transcript = heard(
+    transcript = empty_transcript(
         status(Status.QUEUED),
         status(Status.IN_PROGRESS),
         ReasoningDelta(text="h"),
@@ -67,12 +67,14 @@ def test_deltas_are_joined_and_calls_told_apart_by_whether_they_are_whole():
 
 def test_calls_come_in_the_order_in_which_they_began():
     other = ToolCallReady(tool_call_id="d", name="g", arguments="{}")
-    transcript = heard(STARTED, ToolCallStarted(tool_call_id="d", name="g"), other, READY)
+    transcript = empty_transcript(
+        STARTED, ToolCallStarted(tool_call_id="d", name="g"), other, READY
+    )
     assert [call.id for call in transcript.calls] == ["c", "d"]
 
 
 def test_a_restart_voids_what_came_after_the_event_it_names():
-    transcript = heard(
+    transcript = empty_transcript(
         TextDelta(text="kept "),
         TextDelta(text="void"),
         STARTED,
@@ -83,7 +85,7 @@ def test_a_restart_voids_what_came_after_the_event_it_names():
 
 
 def test_a_second_restart_voids_what_the_first_attempt_left_too():
-    transcript = heard(
+    transcript = empty_transcript(
         TextDelta(text="a"),
         TurnRestarted(reason="worker_lost", after=0, attempt=2),
         TextDelta(text="b"),
@@ -94,12 +96,12 @@ def test_a_second_restart_voids_what_the_first_attempt_left_too():
 
 
 def test_a_turn_stays_readable_until_the_next_one_begins():
-    transcript = heard(
+    transcript = empty_transcript(
         TextDelta(text="hi"),
         STARTED,
         READY,
         MessageCompleted(message=SAID),
-        ended(Status.ACTION_REQUIRED),
+        turn_ended(Status.ACTION_REQUIRED),
         ToolOutputAdded(tool_call_id="c", output="1"),
         status(Status.QUEUED),
     )
@@ -111,7 +113,7 @@ def test_a_turn_stays_readable_until_the_next_one_begins():
 
 
 def test_of_two_replies_in_one_stream_the_second_is_what_is_being_said():
-    transcript = heard(
+    transcript = empty_transcript(
         TextDelta(text="Let me look."),
         STARTED,
         READY,
@@ -130,15 +132,15 @@ def test_of_two_replies_in_one_stream_the_second_is_what_is_being_said():
 def test_the_last_turn_of_a_whole_run_is_what_a_fold_gives():
     events: list[Event] = [
         TextDelta(text="first"),
-        ended(Status.ACTION_REQUIRED),
+        turn_ended(Status.ACTION_REQUIRED),
         TextDelta(text="second"),
-        ended(Status.COMPLETED),
+        turn_ended(Status.COMPLETED),
     ]
     assert fold_events(enumerate(events, start=1)).text == "second"
 
 
 def test_events_that_come_again_change_nothing():
-    transcript = heard(TextDelta(text="a"), TextDelta(text="b"))
+    transcript = empty_transcript(TextDelta(text="a"), TextDelta(text="b"))
     transcript.add(1, TextDelta(text="a"))
     transcript.add(2, TextDelta(text="b"))
     transcript.add(3, TextDelta(text="c"))

@@ -29,7 +29,7 @@ def world() -> World:
     return World()
 
 
-def handed_out(world: World, count: int = 2, **wish: object) -> World:
+def hand_out(world: World, count: int = 2, **wish: object) -> World:
     world.begin(tools=TOOLS, **wish)
     world.claim()
     world.reply(*(call(n) for n in range(count)), CALLS)
@@ -62,7 +62,7 @@ def test_a_run_waits_to_be_asked(world: World) -> None:
 
 
 def test_a_hand_off_keeps_a_place_for_each_output_in_call_order(world: World) -> None:
-    handed_out(world, 3)
+    hand_out(world, 3)
     for call_id in ("c2", "c0", "c1"):
         assert world.run.status is Status.ACTION_REQUIRED
         world.submit(call_id, f"output of {call_id}")
@@ -74,21 +74,21 @@ def test_a_hand_off_keeps_a_place_for_each_output_in_call_order(world: World) ->
 
 
 def test_the_next_turn_is_not_asked_for_by_the_last_output(world: World) -> None:
-    handed_out(world, 1)
+    hand_out(world, 1)
     world.submit("c0")
 
     assert transitions.next_move(world.records()) == transitions.AwaitRequest()
 
 
 def test_a_background_run_goes_on_by_itself_after_the_last_output(world: World) -> None:
-    handed_out(world, 1, background=True)
+    hand_out(world, 1, background=True)
     world.submit("c0")
 
     assert transitions.next_move(world.records()) == transitions.AskModel()
 
 
 def test_asking_before_the_outputs_are_there_names_what_is_missing(world: World) -> None:
-    handed_out(world, 2)
+    hand_out(world, 2)
     world.submit("c1")
 
     with pytest.raises(errors.OutputsMissing) as refused:
@@ -97,7 +97,7 @@ def test_asking_before_the_outputs_are_there_names_what_is_missing(world: World)
 
 
 def test_the_second_turn_begins_after_the_first_ones_end(world: World) -> None:
-    handed_out(world, 1)
+    hand_out(world, 1)
     turn_ended = len(world.events)
     world.submit("c0")
 
@@ -105,7 +105,7 @@ def test_the_second_turn_begins_after_the_first_ones_end(world: World) -> None:
 
 
 def test_the_same_output_again_changes_nothing_and_another_is_refused(world: World) -> None:
-    handed_out(world, 1)
+    hand_out(world, 1)
     first = world.submit("c0", "42")
     events = list(world.events)
 
@@ -116,7 +116,7 @@ def test_the_same_output_again_changes_nothing_and_another_is_refused(world: Wor
 
 
 def test_the_same_output_is_still_acknowledged_after_the_run_has_ended(world: World) -> None:
-    handed_out(world, 1)
+    hand_out(world, 1)
     first = world.submit("c0", "42")
     world.cancel()
 
@@ -124,7 +124,7 @@ def test_the_same_output_is_still_acknowledged_after_the_run_has_ended(world: Wo
 
 
 def test_an_output_for_a_call_that_nobody_made_is_unknown(world: World) -> None:
-    handed_out(world, 1)
+    hand_out(world, 1)
 
     with pytest.raises(errors.UnknownToolCall):
         world.submit("c9")
@@ -156,7 +156,7 @@ def test_interrupt_cancels_the_active_run_and_keeps_what_it_said(world: World) -
 
 
 def test_rollback_leaves_the_thread_as_if_the_run_had_never_been(world: World) -> None:
-    handed_out(world, 2)
+    hand_out(world, 2)
     first = world.run.id
     world.submit("c0")
     world.begin("second", if_busy="rollback")
@@ -229,7 +229,7 @@ def test_a_reply_whose_events_were_not_all_stored_is_not_kept(world: World) -> N
 
 
 def test_cancelling_a_resting_run_ends_it_by_run_status_alone(world: World) -> None:
-    handed_out(world, 2)
+    hand_out(world, 2)
     world.cancel()
 
     assert isinstance(world.events[-1], RunStatus)
@@ -293,7 +293,7 @@ def test_a_live_lease_is_left_alone(world: World) -> None:
 def test_calls_that_nobody_answers_get_an_output_that_says_so_and_the_run_may_go_on(
     world: World,
 ) -> None:
-    handed_out(world, 2)
+    hand_out(world, 2)
     world.submit("c0")
     world.wait(WEEK_MS)
 
@@ -306,7 +306,7 @@ def test_calls_that_nobody_answers_get_an_output_that_says_so_and_the_run_may_go
 
 
 def test_a_run_may_expire_with_its_calls_instead(world: World) -> None:
-    handed_out(world, 1, on_expiry="expire")
+    hand_out(world, 1, on_expiry="expire")
     world.wait(WEEK_MS)
 
     assert world.run.status is Status.EXPIRED
@@ -315,7 +315,7 @@ def test_a_run_may_expire_with_its_calls_instead(world: World) -> None:
 
 
 def test_a_run_that_nobody_asks_for_expires_so_that_its_thread_is_free(world: World) -> None:
-    handed_out(world, 1)
+    hand_out(world, 1)
     world.submit("c0")
     world.wait(WEEK_MS)
 
@@ -326,7 +326,7 @@ def test_a_run_that_nobody_asks_for_expires_so_that_its_thread_is_free(world: Wo
 def test_at_the_turn_limit_open_calls_are_answered_and_the_run_is_incomplete(
     world: World,
 ) -> None:
-    handed_out(world, 2, max_turns=1)
+    hand_out(world, 2, max_turns=1)
 
     assert (world.run.status, world.run.reason) == (Status.INCOMPLETE, "max_turns")
     assert [world.messages[n].role for n in sorted(world.messages)] == [
@@ -421,7 +421,7 @@ def test_asking_twice_joins_the_turn(world: World) -> None:
 
 
 def test_a_fork_leaves_a_call_without_all_its_outputs_behind(world: World) -> None:
-    handed_out(world, 2)
+    hand_out(world, 2)
     world.submit("c1")
     messages = [world.messages[number] for number in sorted(world.messages)]
     new = Thread(id="thread_2", created_at=0, updated_at=0, parent_id="thread_1")
@@ -433,7 +433,7 @@ def test_a_fork_leaves_a_call_without_all_its_outputs_behind(world: World) -> No
 
 
 def test_every_status_move_told_is_in_the_table(world: World) -> None:
-    handed_out(world, 1)
+    hand_out(world, 1)
     world.submit("c0")
     world.ask()
     world.claim()

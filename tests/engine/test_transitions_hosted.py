@@ -45,7 +45,7 @@ def world() -> World:
     return World()
 
 
-def called(world: World, *names: str, **wish: object) -> World:
+def call_tools(world: World, *names: str, **wish: object) -> World:
     """The first reply of a run has called these tools, as c0, c1 and so on."""
     world.begin(**wish)
     world.claim()
@@ -53,9 +53,9 @@ def called(world: World, *names: str, **wish: object) -> World:
     return world
 
 
-def approved(world: World, *names: str, **wish: object) -> World:
+def approve_all(world: World, *names: str, **wish: object) -> World:
     """The same, and all was approved, and the run is in a worker's hands again."""
-    called(world, *names, **wish)
+    call_tools(world, *names, **wish)
     for action in list(world.actions.values()):
         if action.approval == "required":
             world.submit(action.tool_call_id, YES)
@@ -76,7 +76,7 @@ def statuses(world: World) -> list[Status]:
 def test_a_reply_that_calls_the_workers_tools_alone_leaves_the_run_in_its_hands(
     world: World,
 ) -> None:
-    called(world, READ, READ)
+    call_tools(world, READ, READ)
 
     assert world.run.status is Status.IN_PROGRESS
     assert (world.run.turn, world.run.attempt) == (2, 1)
@@ -89,7 +89,7 @@ def test_a_reply_that_calls_the_workers_tools_alone_leaves_the_run_in_its_hands(
 def test_the_outputs_stand_in_call_order_and_the_next_reply_ends_the_same_turn_of_the_stream(
     world: World,
 ) -> None:
-    called(world, READ, READ)
+    call_tools(world, READ, READ)
     world.result("c1", "second")
     world.result("c0", "first")
     world.reply(TextPiece("done"), STOP)
@@ -100,7 +100,7 @@ def test_the_outputs_stand_in_call_order_and_the_next_reply_ends_the_same_turn_o
 
 
 def test_a_result_is_kept_once_whatever_is_said_later(world: World) -> None:
-    called(world, READ)
+    call_tools(world, READ)
     world.result("c0", "first")
     events = list(world.events)
     world.result("c0", "second")
@@ -110,7 +110,7 @@ def test_a_result_is_kept_once_whatever_is_said_later(world: World) -> None:
 
 
 def test_a_failed_tool_is_a_failed_action_and_the_run_goes_on(world: World) -> None:
-    called(world, READ)
+    call_tools(world, READ)
     world.result("c0", "It broke.", is_error=True)
 
     (action,) = world.actions.values()
@@ -119,7 +119,7 @@ def test_a_failed_tool_is_a_failed_action_and_the_run_goes_on(world: World) -> N
 
 
 def test_results_of_a_worker_that_lost_the_run_are_refused(world: World) -> None:
-    called(world, READ)
+    call_tools(world, READ)
     epoch = world.lease.epoch
     world.wait(LEASE_MS)
 
@@ -130,7 +130,7 @@ def test_results_of_a_worker_that_lost_the_run_are_refused(world: World) -> None
 
 
 def test_a_reply_that_was_kept_by_an_unclear_commit_is_not_kept_again(world: World) -> None:
-    called(world, READ)
+    call_tools(world, READ)
     reply = Turn((READ,), lambda: "c9").close()
     epoch = world.lease.epoch
 
@@ -141,7 +141,7 @@ def test_a_reply_that_was_kept_by_an_unclear_commit_is_not_kept_again(world: Wor
 def test_a_mixed_reply_hands_out_what_is_the_clients_and_keeps_the_rest_for_later(
     world: World,
 ) -> None:
-    called(world, "look", READ, WRITE)
+    call_tools(world, "look", READ, WRITE)
 
     manifest = next(event for event in world.events if isinstance(event, ActionRequired))
     assert [(a.tool_call_id, a.kind, a.server) for a in manifest.actions] == [
@@ -154,7 +154,7 @@ def test_a_mixed_reply_hands_out_what_is_the_clients_and_keeps_the_rest_for_late
 def test_when_the_client_has_done_its_part_the_worker_runs_its_own_before_the_model_is_asked(
     world: World,
 ) -> None:
-    called(world, "look", READ, WRITE)
+    call_tools(world, "look", READ, WRITE)
     world.submit("c0", "seen")
     world.submit("c2", YES)
 
@@ -170,7 +170,7 @@ def test_when_the_client_has_done_its_part_the_worker_runs_its_own_before_the_mo
 
 
 def test_a_background_run_goes_on_by_itself_once_all_is_approved(world: World) -> None:
-    called(world, WRITE, WRITE, background=True)
+    call_tools(world, WRITE, WRITE, background=True)
     world.submit("c0", YES)
     world.submit("c1", YES)
 
@@ -178,7 +178,7 @@ def test_a_background_run_goes_on_by_itself_once_all_is_approved(world: World) -
 
 
 def test_a_refused_call_never_runs_and_the_model_is_told_why(world: World) -> None:
-    called(world, WRITE)
+    call_tools(world, WRITE)
     world.submit("c0", NO)
 
     (action,) = world.actions.values()
@@ -189,7 +189,7 @@ def test_a_refused_call_never_runs_and_the_model_is_told_why(world: World) -> No
 
 
 def test_an_output_says_that_it_is_one_because_its_call_was_refused(world: World) -> None:
-    called(world, "look", "look", WRITE, WRITE)
+    call_tools(world, "look", "look", WRITE, WRITE)
     world.submit("c0", "seen")
     world.apply(
         lambda records: transitions.save_output(
@@ -213,7 +213,7 @@ def test_an_output_says_that_it_is_one_because_its_call_was_refused(world: World
 def test_what_was_said_of_a_call_may_be_said_again_and_nothing_else(
     world: World, said: str
 ) -> None:
-    called(world, WRITE, WRITE)
+    call_tools(world, WRITE, WRITE)
     first = world.submit("c0", said)
     events = list(world.events)
 
@@ -227,7 +227,7 @@ def test_what_was_said_of_a_call_may_be_said_again_and_nothing_else(
 def test_an_approval_is_still_acknowledged_when_the_call_has_run_and_the_run_has_ended(
     world: World,
 ) -> None:
-    approved(world, WRITE)
+    approve_all(world, WRITE)
     world.result("c0", "written")
     world.reply(TextPiece("done"), STOP)
 
@@ -253,7 +253,7 @@ def test_an_approval_is_still_acknowledged_when_the_call_has_run_and_the_run_has
     ],
 )
 def test_what_neither_approves_nor_refuses_is_told_what_would(world: World, output: str) -> None:
-    called(world, WRITE)
+    call_tools(world, WRITE)
 
     with pytest.raises(errors.InvalidRequest) as refused:
         world.submit("c0", output)
@@ -263,7 +263,7 @@ def test_what_neither_approves_nor_refuses_is_told_what_would(world: World, outp
 
 @given(st.text())
 def test_no_text_but_an_approval_approves(output: str) -> None:
-    world = called(World(), WRITE)
+    world = call_tools(World(), WRITE)
     try:
         world.submit("c0", output)
     except errors.InvalidRequest:
@@ -273,7 +273,7 @@ def test_no_text_but_an_approval_approves(output: str) -> None:
 
 
 def test_a_client_cannot_answer_for_a_tool_that_the_worker_runs(world: World) -> None:
-    called(world, "look", READ)
+    call_tools(world, "look", READ)
 
     for output in ("42", YES):
         with pytest.raises(errors.InvalidRequest):
@@ -281,7 +281,7 @@ def test_a_client_cannot_answer_for_a_tool_that_the_worker_runs(world: World) ->
 
 
 def test_nothing_is_approved_after_the_run_was_cancelled(world: World) -> None:
-    called(world, WRITE)
+    call_tools(world, WRITE)
     world.cancel()
 
     with pytest.raises(errors.RunEnded):
@@ -289,7 +289,7 @@ def test_nothing_is_approved_after_the_run_was_cancelled(world: World) -> None:
 
 
 def test_a_call_that_nobody_approves_expires_and_was_not_carried_out(world: World) -> None:
-    called(world, "look", READ, WRITE)
+    call_tools(world, "look", READ, WRITE)
     world.wait(WEEK_MS)
 
     assert [(m.tool_call_id, m.text) for m in world.messages.values()][2:] == [
@@ -302,7 +302,7 @@ def test_a_call_that_nobody_approves_expires_and_was_not_carried_out(world: Worl
 
 
 def test_a_run_that_expires_with_its_calls_leaves_none_of_them_open(world: World) -> None:
-    called(world, "look", READ, WRITE, on_expiry="expire")
+    call_tools(world, "look", READ, WRITE, on_expiry="expire")
     world.wait(WEEK_MS)
 
     assert world.run.status is Status.EXPIRED
@@ -312,7 +312,7 @@ def test_a_run_that_expires_with_its_calls_leaves_none_of_them_open(world: World
 def test_a_run_that_nobody_asks_for_after_the_approval_expires_and_closes_the_call(
     world: World,
 ) -> None:
-    called(world, WRITE)
+    call_tools(world, WRITE)
     world.submit("c0", YES)
     world.wait(WEEK_MS)
 
@@ -323,7 +323,7 @@ def test_a_run_that_nobody_asks_for_after_the_approval_expires_and_closes_the_ca
 def test_a_worker_lost_in_a_tool_leaves_the_saved_message_and_the_call_for_the_next(
     world: World,
 ) -> None:
-    called(world, READ, READ)
+    call_tools(world, READ, READ)
     world.result("c0", "first")
     world.wait(LEASE_MS)
 
@@ -337,7 +337,7 @@ def test_a_worker_lost_in_a_tool_leaves_the_saved_message_and_the_call_for_the_n
 
 
 def test_a_worker_lost_in_the_reply_after_the_tools_voids_that_reply_alone(world: World) -> None:
-    called(world, READ)
+    call_tools(world, READ)
     world.result("c0", "first")
     saved = len(world.events)
     world.say(*Turn((), lambda: "c").feed([TextPiece("lost")]))
@@ -374,7 +374,7 @@ def test_cancelling_in_a_tool_closes_its_call_and_says_nothing_twice(world: Worl
 
 
 def test_cancelling_the_reply_after_the_tools_keeps_what_that_reply_had_said(world: World) -> None:
-    called(world, READ)
+    call_tools(world, READ)
     world.result("c0", "first")
     world.say(*Turn((), lambda: "c").feed([TextPiece("half an ans")]))
     world.cancel()
@@ -390,7 +390,7 @@ def test_cancelling_the_reply_after_the_tools_keeps_what_that_reply_had_said(wor
 def test_who_makes_way_in_a_tool_leaves_a_legal_history(
     world: World, if_busy: Literal["interrupt", "rollback"]
 ) -> None:
-    called(world, READ, WRITE)
+    call_tools(world, READ, WRITE)
     first = world.run.id
     world.submit("c1", YES)
     world.ask()
@@ -404,7 +404,7 @@ def test_who_makes_way_in_a_tool_leaves_a_legal_history(
 
 
 def test_cancelling_a_run_whose_calls_are_approved_closes_them(world: World) -> None:
-    called(world, WRITE, READ)
+    call_tools(world, WRITE, READ)
     world.submit("c0", YES)
     world.cancel()
 
@@ -413,7 +413,7 @@ def test_cancelling_a_run_whose_calls_are_approved_closes_them(world: World) -> 
 
 
 def test_the_limit_of_turns_holds_for_turns_without_a_client(world: World) -> None:
-    called(world, READ, max_turns=2)
+    call_tools(world, READ, max_turns=2)
     world.result("c0")
     world.reply(call(1, READ), CALLS, hosted=HOSTED)
 
@@ -423,7 +423,7 @@ def test_the_limit_of_turns_holds_for_turns_without_a_client(world: World) -> No
 
 
 def test_a_reply_that_fails_after_the_tools_ran_leaves_a_legal_history(world: World) -> None:
-    called(world, READ)
+    call_tools(world, READ)
     world.result("c0", "first")
     world.reply(TextPiece("so far"), finish=False)
 
@@ -432,7 +432,7 @@ def test_a_reply_that_fails_after_the_tools_ran_leaves_a_legal_history(world: Wo
 
 
 def test_a_fault_in_our_hands_while_tools_run_closes_their_calls(world: World) -> None:
-    called(world, READ, READ)
+    call_tools(world, READ, READ)
     world.result("c1", "second")
     fault = Fault("internal", "broken")
     world.apply(lambda records: transitions.fail(records, world.lease.epoch, fault, world.mint))
@@ -442,7 +442,7 @@ def test_a_fault_in_our_hands_while_tools_run_closes_their_calls(world: World) -
 
 
 def test_a_worker_that_stops_in_a_tool_gives_the_run_back_with_the_call_open(world: World) -> None:
-    called(world, READ)
+    call_tools(world, READ)
     epoch = world.lease.epoch
     world.apply(lambda records: transitions.release(records, epoch, world.mint))
 
@@ -450,7 +450,7 @@ def test_a_worker_that_stops_in_a_tool_gives_the_run_back_with_the_call_open(wor
 
 
 def test_asking_while_the_worker_runs_tools_joins_the_stream_at_its_beginning(world: World) -> None:
-    called(world, READ)
+    call_tools(world, READ)
 
     assert world.ask().after == 0
 

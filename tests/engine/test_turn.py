@@ -56,15 +56,15 @@ def assert_told_as_said(told: Sequence[Event], reply: TurnResult) -> None:
     thoughts = [event.text for event in told if isinstance(event, ReasoningDelta)]
     assert ("".join(thoughts) or None) == reply.reasoning
     for call in reply.calls:
-        assert joined(told, call.id) == call.arguments
+        assert join_arguments(told, call.id) == call.arguments
 
 
-def joined(told: Sequence[Event], call_id: str) -> str:
+def join_arguments(told: Sequence[Event], call_id: str) -> str:
     deltas = [event for event in told if isinstance(event, ToolCallDelta)]
     return "".join(delta.arguments for delta in deltas if delta.tool_call_id == call_id)
 
 
-def called(reply: TurnResult) -> list[tuple[str, str]]:
+def list_calls(reply: TurnResult) -> list[tuple[str, str]]:
     assert reply.outcome == "calls", reply.fault
     return [(call.name, call.arguments) for call in reply.calls]
 
@@ -102,7 +102,7 @@ def test_a_stop_without_a_word_is_an_empty_answer():
 
 @pytest.mark.parametrize("word", ["tool_calls", "stop", "function_call", None])
 def test_whole_calls_are_handed_out_whatever_the_word(word: str | None):
-    assert called(read(piece(0, "c", "f", "{}"), Finish(word))) == [("f", "{}")]
+    assert list_calls(read(piece(0, "c", "f", "{}"), Finish(word))) == [("f", "{}")]
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_a_cut_keeps_the_partial_text_and_says_why(fault: errors.Cut):
 
 def test_a_cut_after_the_marker_takes_nothing_away():
     reply = read(piece(0, "c", "f", "{}"), CALLS, fault=errors.Disconnected("gone"))
-    assert called(reply) == [("f", "{}")]
+    assert list_calls(reply) == [("f", "{}")]
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ def test_a_fault_of_our_own_is_told_without_its_words():
 
 
 def test_pieces_may_follow_the_marker():
-    assert called(read(piece(0, "c", "f", '{"x":'), CALLS, piece(0, arguments="1}"), DONE)) == [
+    assert list_calls(read(piece(0, "c", "f", '{"x":'), CALLS, piece(0, arguments="1}"), DONE)) == [
         ("f", '{"x":1}')
     ]
 
@@ -244,7 +244,7 @@ def test_nothing_that_cannot_be_written_down_is_told():
 @pytest.mark.parametrize("arguments", ["", "null", " null\n", "  "])
 def test_no_arguments_are_an_empty_object(arguments: str):
     reply = read(piece(0, "c", "f"), *(piece(0, arguments=part) for part in arguments), CALLS)
-    assert called(reply) == [("f", "{}")]
+    assert list_calls(reply) == [("f", "{}")]
     assert not reply.calls[0].repaired
 
 
@@ -252,12 +252,12 @@ def test_no_arguments_are_an_empty_object(arguments: str):
     "arguments", ['{"x":1}', ' {"x" : 1}\n', '{"x":1,"x":2}', '{"x":"é\\u0041"}']
 )
 def test_arguments_are_kept_byte_for_byte(arguments: str):
-    assert called(read(piece(0, "c", "f", arguments), CALLS)) == [("f", arguments)]
+    assert list_calls(read(piece(0, "c", "f", arguments), CALLS)) == [("f", arguments)]
 
 
 def test_missing_closers_are_supplied_and_marked():
     told, reply = reply_to([[piece(0, "c", "f", '{"x":{"y":["z"'), CALLS]])
-    assert called(reply) == [("f", '{"x":{"y":["z"]}}')]
+    assert list_calls(reply) == [("f", '{"x":{"y":["z"]}}')]
     assert reply.calls[0].repaired
     assert told[-2:] == [
         ToolCallDelta(tool_call_id="c", arguments="]}}"),
@@ -400,13 +400,13 @@ ONE: dict[str, tuple[list[CallPiece], tuple[str, str]]] = {
 @pytest.mark.parametrize(("pieces", "expected"), ONE.values(), ids=ONE.keys())
 def test_pieces_of_one_call_stay_one_call(pieces: list[CallPiece], expected: tuple[str, str]):
     reply = read(*pieces, CALLS)
-    assert called(reply) == [expected]
+    assert list_calls(reply) == [expected]
     id_was_said = any(piece.id for piece in pieces)
     assert id_was_said == ("c" in (reply.calls[0].id, reply.calls[0].provider_id))
 
 
 def test_an_empty_piece_is_no_call():
-    assert called(read(piece(0, "c", "f", "{}"), piece(1), CALLS)) == [("f", "{}")]
+    assert list_calls(read(piece(0, "c", "f", "{}"), piece(1), CALLS)) == [("f", "{}")]
     assert read(TextPiece("hi"), piece(0, position=0), CALLS).outcome == "completed"
 
 
@@ -458,27 +458,27 @@ TWO: dict[str, list[CallPiece]] = {
 @pytest.mark.parametrize("pieces", TWO.values(), ids=TWO.keys())
 def test_pieces_of_two_calls_stay_two_calls(pieces: list[CallPiece]):
     reply = read(*pieces, CALLS)
-    assert called(reply) == [("f", '{"x":1}'), ("g", '{"y":2}')]
+    assert list_calls(reply) == [("f", '{"x":1}'), ("g", '{"y":2}')]
     assert len({call.id for call in reply.calls}) == 2
 
 
 @pytest.mark.parametrize("index", [0, None])
 def test_the_same_tool_twice_without_ids_is_two_calls(index: int | None):
     pieces = [piece(index, None, "f", '{"x":1}'), piece(index, None, "f", '{"x":1}')]
-    assert called(read(*pieces, CALLS)) == [("f", '{"x":1}')] * 2
+    assert list_calls(read(*pieces, CALLS)) == [("f", '{"x":1}')] * 2
     pieces[1:] = [piece(index, None, "f"), piece(index, arguments='{"x":2}')]
-    assert called(read(*pieces, CALLS)) == [("f", '{"x":1}'), ("f", '{"x":2}')]
+    assert list_calls(read(*pieces, CALLS)) == [("f", '{"x":1}'), ("f", '{"x":2}')]
 
 
 @pytest.mark.parametrize("empty", ["", "null", "{}"])
 def test_another_name_after_empty_arguments_is_another_call(empty: str):
     pieces = [piece(0, None, "f", empty), piece(0, None, "g", empty)]
-    assert called(read(*pieces, CALLS)) == [("f", "{}"), ("g", "{}")]
+    assert list_calls(read(*pieces, CALLS)) == [("f", "{}"), ("g", "{}")]
 
 
 def test_the_same_tool_twice_under_one_id_at_two_indexes_is_two_calls():
     reply = read(piece(0, "a", "f", '{"x":1}'), piece(1, "a", "f", '{"x":1}'), CALLS)
-    assert called(reply) == [("f", '{"x":1}')] * 2
+    assert list_calls(reply) == [("f", '{"x":1}')] * 2
     assert [(call.id, call.provider_id) for call in reply.calls] == [("a", None), ("ours_1", "a")]
 
 
@@ -527,7 +527,7 @@ def batches(data: st.DataObject, chunks: Sequence[Chunk]) -> list[Sequence[Chunk
     return [chunks[start:end] for start, end in itertools.pairwise(edges)]
 
 
-def accumulated(chunks: Iterable[Chunk]) -> tuple[str, list[tuple[str, str, str]]]:
+def accumulate(chunks: Iterable[Chunk]) -> tuple[str, list[tuple[str, str, str]]]:
     """A second reader, for well-formed streams only: every call has its own index and id."""
     text = ""
     calls: dict[int, list[str]] = {}
@@ -567,7 +567,7 @@ def well_formed(data: st.DataObject) -> list[Chunk]:
 def test_on_well_formed_streams_a_second_reader_agrees(data: st.DataObject):
     chunks = well_formed(data)
     told, reply = reply_to(batches(data, [*chunks, CALLS]))
-    text, calls = accumulated(chunks)
+    text, calls = accumulate(chunks)
     assume("\0" not in text)
     assert reply.outcome == "calls", reply.fault
     assert_told_as_said(told, reply)
@@ -663,7 +663,7 @@ def test_pieces_of_one_call_that_come_together_are_one_event():
     told = turn().feed(pieces)
 
     assert [type(event) for event in told] == [ToolCallStarted, ToolCallDelta]
-    assert joined(told, "c") == '{"a":1}'
+    assert join_arguments(told, "c") == '{"a":1}'
 
 
 @pytest.mark.parametrize("piece", [TextPiece, ReasoningPiece])

@@ -40,13 +40,13 @@ def context(thread: Iterable[Said]) -> Context:
     )
 
 
-def seen(thread: Iterable[Said], budget: int | None) -> list[int]:
+def visible_numbers(thread: Iterable[Said], budget: int | None) -> list[int]:
     """The numbers of the messages that the model gets to see."""
     kept = json.loads(b"[" + cut_to_window(context(thread), budget) + b"]")
     return [message["n"] for message in kept]
 
 
-def flattened(groups: Iterable[Iterable[str]]) -> list[str]:
+def flatten(groups: Iterable[Iterable[str]]) -> list[str]:
     return [role for group in groups for role in group]
 
 
@@ -57,10 +57,10 @@ def exchange(length: int) -> list[Said]:
 call_and_outputs = st.lists(st.sampled_from(["tool"]), max_size=3).map(
     lambda tools: ["assistant", *tools]
 )
-turns = st.lists(call_and_outputs, max_size=3).map(lambda calls: ["user", *flattened(calls)])
+turns = st.lists(call_and_outputs, max_size=3).map(lambda calls: ["user", *flatten(calls)])
 threads = st.lists(turns | st.just(["system"]), max_size=12).flatmap(
     lambda groups: st.tuples(
-        *(st.tuples(st.just(role), st.integers(0, 400)) for role in flattened(groups))
+        *(st.tuples(st.just(role), st.integers(0, 400)) for role in flatten(groups))
     )
 )
 
@@ -83,25 +83,25 @@ def test_a_long_thread_is_cut_before_a_user_message_and_keeps_its_system_message
         *exchange(400),
         ("user", 10),
     ]
-    assert seen(thread, 200) == [1, 4, 7]
-    assert seen(thread, 400) == [1, 4, 5, 6, 7]
+    assert visible_numbers(thread, 200) == [1, 4, 7]
+    assert visible_numbers(thread, 400) == [1, 4, 5, 6, 7]
 
 
 def test_the_last_user_message_and_what_follows_it_stay_even_where_they_do_not_fit():
     thread: list[Said] = [*exchange(10), ("user", 400), ("assistant", 400), ("tool", 400)]
-    assert seen(thread, 10) == [3, 4, 5]
+    assert visible_numbers(thread, 10) == [3, 4, 5]
 
 
 def test_a_round_step_is_not_taken_where_it_would_waste_half_the_budget():
     thread: list[Said] = [("user", 10), ("assistant", 850), ("user", 10), ("assistant", 2800)]
     thread += exchange(100)
     assert 1000 < context(thread).tokens < 1100
-    assert seen(thread, 1000) == [3, 4, 5, 6]
+    assert visible_numbers(thread, 1000) == [3, 4, 5, 6]
 
 
 def test_without_a_user_message_nothing_can_be_cut():
     thread: list[Said] = [("assistant", 400), ("system", 10), ("assistant", 400)]
-    assert seen(thread, 10) == [1, 2, 3]
+    assert visible_numbers(thread, 10) == [1, 2, 3]
 
 
 @given(threads, st.integers(1, 600))
@@ -109,7 +109,7 @@ def test_without_a_user_message_nothing_can_be_cut():
 def test_what_is_seen_is_a_tail_that_begins_with_a_user_message_after_all_earlier_system_messages(
     thread: tuple[Said, ...], budget: int
 ):
-    numbers = seen(thread, budget)
+    numbers = visible_numbers(thread, budget)
     assert numbers == sorted(set(numbers))
     assert {n for n, (role, _) in enumerate(thread, start=1) if role == "system"} <= set(numbers)
     if len(numbers) < len(thread):
@@ -126,7 +126,7 @@ def test_what_is_seen_is_a_tail_that_begins_with_a_user_message_after_all_earlie
 def test_the_budget_is_kept_wherever_some_cut_keeps_it(thread: tuple[Said, ...], budget: int):
     whole = context(thread)
     sizes = {n: tokens(len(line(n, said))) for n, said in enumerate(thread, start=1)}
-    shown = sum(sizes[n] for n in seen(thread, budget))
+    shown = sum(sizes[n] for n in visible_numbers(thread, budget))
     users = [mark.number for mark in whole.landmarks if mark.role == "user"]
     if not users:
         assert shown == whole.tokens
@@ -147,7 +147,7 @@ def test_a_growing_thread_is_cut_rarely_and_never_further_back(lengths: list[int
     firsts: list[int] = []
     for length in lengths:
         thread += exchange(length)
-        firsts.append(seen(thread, budget)[1])
+        firsts.append(visible_numbers(thread, budget)[1])
     assert firsts == sorted(firsts)
     moved = context(thread).tokens / (budget // 4)
     assert len(set(firsts)) <= moved + 2
@@ -157,7 +157,7 @@ def test_a_growing_thread_is_cut_rarely_and_never_further_back(lengths: list[int
 @settings(max_examples=2 * settings.default.max_examples, deadline=None)
 def test_while_the_cut_stands_the_prefix_is_the_same(thread: tuple[Said, ...], budget: int):
     grown = (*thread, ("assistant", 5))
-    if seen(grown, budget)[:-1] == seen(thread, budget):
+    if visible_numbers(grown, budget)[:-1] == visible_numbers(thread, budget):
         assert cut_to_window(context(grown), budget).startswith(
             cut_to_window(context(thread), budget)
         )
@@ -198,8 +198,10 @@ def with_summaries(thread: Iterable[Said], at: dict[int, Message]) -> Context:
     )
 
 
-def told(thread: Iterable[Said], at: dict[int, Message], budget: int | None = None) -> list[object]:
-    """What the model is told: messages by their numbers, a summary by its text."""
+def select_messages(
+    thread: Iterable[Said], at: dict[int, Message], budget: int | None = None
+) -> list[object]:
+    """Return the window of the model: messages by their numbers, a summary by its text."""
     kept = json.loads(b"[" + cut_to_window(with_summaries(thread, at), budget) + b"]")
     return [
         message.get("n", message["content"].removeprefix(f"{SUMMARY_PREFACE}\n\n"))
@@ -213,8 +215,8 @@ MARK: Said = ("system", 1)
 def test_a_summary_stands_in_for_what_it_compacts_and_system_messages_stay():
     thread = [("system", 9), *exchange(9), ("system", 9), *exchange(9), MARK, *exchange(9)]
 
-    assert told(thread, {7: summary(7, "We met.", 4)}) == [1, 4, "We met.", 5, 6, 8, 9]
-    assert told(thread, {7: summary(7, "We met.", 6)}) == [1, 4, "We met.", 8, 9]
+    assert select_messages(thread, {7: summary(7, "We met.", 4)}) == [1, 4, "We met.", 5, 6, 8, 9]
+    assert select_messages(thread, {7: summary(7, "We met.", 6)}) == [1, 4, "We met.", 8, 9]
 
 
 def test_a_summary_is_told_as_the_users_and_as_what_it_is():
@@ -233,8 +235,8 @@ def test_the_newest_summary_holds_and_older_ones_are_not_told():
 
     both = {3: summary(3, "We met.", 2), 6: summary(6, "We met, and parted.", 5)}
 
-    assert told(thread[:7], both) == ["We met, and parted.", 7]
-    assert told(thread, both | {9: summary(9, "We met again.", 2)}) == [
+    assert select_messages(thread[:7], both) == ["We met, and parted.", 7]
+    assert select_messages(thread, both | {9: summary(9, "We met again.", 2)}) == [
         "We met again.", 4, 5, 7, 8
     ]  # fmt: skip
 
@@ -244,28 +246,28 @@ def test_a_summary_of_nothing_takes_back_those_before_it():
 
     taken_back = {4: summary(4, "We met.", 3), 7: summary(7, "", 0)}
 
-    assert told(thread, taken_back) == [1, 2, 3, 5, 6, 8]
+    assert select_messages(thread, taken_back) == [1, 2, 3, 5, 6, 8]
 
 
 def test_a_call_is_not_parted_from_its_outputs_wherever_a_summary_ends():
     thread = [("user", 9), ("assistant", 9), ("tool", 9), ("assistant", 9), ("user", 9), MARK]
 
-    assert told(thread, {6: summary(6, "We met.", 2)}) == ["We met.", 5]
+    assert select_messages(thread, {6: summary(6, "We met.", 2)}) == ["We met.", 5]
 
 
 def test_a_summary_of_more_than_there_is_stands_for_all_before_it():
     thread = [*exchange(9), MARK, *exchange(9)]
 
-    assert told(thread, {3: summary(3, "We met.", 9)}) == ["We met.", 4, 5]
+    assert select_messages(thread, {3: summary(3, "We met.", 9)}) == ["We met.", 4, 5]
 
 
 def test_what_follows_a_summary_is_cut_to_the_budget_and_the_summary_stays():
     thread = [("system", 10), *exchange(400), *exchange(400), MARK, *exchange(400), ("user", 10)]
     thread_and_summary = {6: summary(6, "We met.", 3)}
 
-    assert told(thread, thread_and_summary, 10_000) == [1, "We met.", 4, 5, 7, 8, 9]
-    assert told(thread, thread_and_summary, 300) == [1, "We met.", 7, 8, 9]
-    assert told(thread, thread_and_summary, 60) == [1, "We met.", 9]
+    assert select_messages(thread, thread_and_summary, 10_000) == [1, "We met.", 4, 5, 7, 8, 9]
+    assert select_messages(thread, thread_and_summary, 300) == [1, "We met.", 7, 8, 9]
+    assert select_messages(thread, thread_and_summary, 60) == [1, "We met.", 9]
 
 
 @given(threads, st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40)), max_size=3))
@@ -289,7 +291,7 @@ def test_with_summaries_what_is_told_is_what_the_newest_leaves(
     first = min(begins, default=len(said) + 1) if compacts else 1
     early = [n for n, role in spoken.items() if n < first and role == "system"]
     summaries = [f"Summary {max(at)}."] if compacts else []
-    assert told(said, at) == [*early, *summaries, *(n for n in spoken if n >= first)]
+    assert select_messages(said, at) == [*early, *summaries, *(n for n in spoken if n >= first)]
     assert_landmarks_are_right(apply_summary(with_summaries(said, at)))
 
 

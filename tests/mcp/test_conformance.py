@@ -29,8 +29,8 @@ def suite(npm_packages: Callable[[Path], Path], node: Path) -> list[Path]:
     return [node, npm_packages(PINNED) / "@modelcontextprotocol/conformance/dist/index.js"]
 
 
-def _told(suite: list[Path], folder: Path, *arguments: str) -> str:
-    """What the suite says of the client; its results are kept in the folder."""
+def _run_suite(suite: list[Path], folder: Path, *arguments: str) -> str:
+    """Run the suite against the client and return its output; results are in the folder."""
     # A fork, for the suite starts all at once: thirty programs that load the SDK would hold up
     # whatever else the machine does.
     client = " ".join(fork_server.command(CLIENT))
@@ -49,7 +49,7 @@ def _verdicts(told: str) -> dict[str, bool]:
     }
 
 
-def _known_to_fail() -> set[str]:
+def _list_known_failures() -> set[str]:
     return set(re.findall(r"^  - (\S+)$", (PINNED / "baseline.yml").read_text(), re.MULTILINE))
 
 
@@ -61,18 +61,18 @@ def _known_to_fail() -> set[str]:
 def test_every_scenario_that_a_revision_requires_passes(
     suite: list[Path], tmp_path: Path, revision: str, scored: int
 ) -> None:
-    told = _told(suite, tmp_path, "--requirements", revision)
+    told = _run_suite(suite, tmp_path, "--requirements", revision)
     verdicts = _verdicts(told)
     red = {name for name, passed in verdicts.items() if not passed}
-    for name in sorted(red - _known_to_fail()):
+    for name in sorted(red - _list_known_failures()):
         for _ in range(TRIES_ALONE):
-            alone = _told(suite, tmp_path, "--scenario", name, "--spec-version", revision)
+            alone = _run_suite(suite, tmp_path, "--scenario", name, "--spec-version", revision)
             if "OVERALL: PASSED" in alone:
                 red.remove(name)
                 break
             told += alone
 
-    assert red == _known_to_fail(), told[-20_000:]
+    assert red == _list_known_failures(), told[-20_000:]
     assert len(verdicts) - len(re.findall(r"^  [✓✗] ", told, re.MULTILINE)) == scored
 
 

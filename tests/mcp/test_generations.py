@@ -26,7 +26,7 @@ def known(tmp_path: Path) -> ProtocolCache:
     return ProtocolCache(tmp_path / "of this user" / "known.json")
 
 
-async def started(config: ServerConfig, known: ProtocolCache) -> tuple[ServerState, float]:
+async def start_timed(config: ServerConfig, known: ProtocolCache) -> tuple[ServerState, float]:
     """The server when it was ready, and the seconds that took."""
     began = time.monotonic()
     async with (
@@ -40,7 +40,7 @@ async def started(config: ServerConfig, known: ProtocolCache) -> tuple[ServerSta
 
 async def test_what_is_known_of_a_deaf_server_is_not_found_out_again(known: ProtocolCache):
     known.update(raw("deaf"), "1")
-    state, took = await started(raw("deaf"), known)
+    state, took = await start_timed(raw("deaf"), known)
 
     assert state.status == "ready"
     assert took < 9  # the question would be waited for for ten seconds
@@ -48,16 +48,16 @@ async def test_what_is_known_of_a_deaf_server_is_not_found_out_again(known: Prot
 
 async def test_a_server_that_dies_of_the_question_is_remembered(known: ProtocolCache):
     assert not known.is_legacy(raw("frail"))
-    await started(raw("frail"), known)
+    await start_timed(raw("frail"), known)
 
     while not known.is_legacy(raw("frail")):
         await asyncio.sleep(0.01)
-    state, _ = await started(raw("frail"), known)
+    state, _ = await start_timed(raw("frail"), known)
     assert state.status == "ready"
 
 
 async def test_a_server_that_says_no_at_once_is_asked_at_every_start(known: ProtocolCache):
-    state, _ = await started(raw(), known)
+    state, _ = await start_timed(raw(), known)
 
     assert state.protocol == "2025-11-25"
     assert not known.is_legacy(raw())
@@ -67,7 +67,7 @@ async def test_a_server_that_starts_that_way_no_more_is_asked_again_and_forgotte
     known: ProtocolCache,
 ):
     known.update(raw("grown"), "1")
-    state, _ = await started(raw("grown"), known)
+    state, _ = await start_timed(raw("grown"), known)
 
     assert state.status == "ready"
     assert not known.is_legacy(raw("grown"))
@@ -76,7 +76,7 @@ async def test_a_server_that_starts_that_way_no_more_is_asked_again_and_forgotte
 async def test_a_server_of_another_version_is_asked_at_its_next_start(known: ProtocolCache):
     config = raw("deaf", env={"VERSION": "2"})
     known.update(config, "1")
-    await started(config, known)
+    await start_timed(config, known)
 
     while known.is_legacy(config):
         await asyncio.sleep(0.01)

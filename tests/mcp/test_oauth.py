@@ -70,7 +70,7 @@ def config(server: Locked, **more: object) -> ServerConfig:
     return ServerConfig(name="locked", transport="http", url=server.url, **more)  # type: ignore[arg-type]
 
 
-async def asked(
+async def send_request(
     server: Locked, logins: StoredLogins, person: Browser | None = None, **more: object
 ) -> httpx2.Response:
     """One request of a program that was just started."""
@@ -83,8 +83,8 @@ async def test_a_login_is_done_once_and_serves_the_next_program(
     server: Locked, logins: StoredLogins
 ) -> None:
     person = Browser()
-    assert (await asked(server, logins, person)).status_code == 200
-    assert (await asked(server, logins)).status_code == 200
+    assert (await send_request(server, logins, person)).status_code == 200
+    assert (await send_request(server, logins)).status_code == 200
 
     assert len(person.pages) == 1
     assert server.paths.count("/register") == 1
@@ -94,7 +94,7 @@ async def test_a_login_is_done_once_and_serves_the_next_program(
 async def test_what_is_kept_is_for_its_owners_eyes_only(
     server: Locked, logins: StoredLogins, tmp_path: Path
 ) -> None:
-    await asked(server, logins, Browser())
+    await send_request(server, logins, Browser())
 
     file = tmp_path / "logins.json"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
@@ -104,7 +104,7 @@ async def test_what_is_kept_is_for_its_owners_eyes_only(
 
 async def test_nobody_is_asked_in_the_background(server: Locked, logins: StoredLogins) -> None:
     with pytest.raises(Unavailable, match="antiphon mcp login locked"):
-        await asked(server, logins)
+        await send_request(server, logins)
 
     assert set(server.paths) == {"/mcp"}
 
@@ -121,23 +121,23 @@ async def test_a_server_that_wants_a_login_is_failed_and_says_so(
     assert state.why == "it needs a login: antiphon mcp login locked"
     assert state.http_status == 401
 
-    await asked(server, logins, Browser())
+    await send_request(server, logins, Browser())
     async with AsyncMcpServerPool([config(server)], auth=auth) as servers:
         assert await servers.ready(50) == ()
         assert [tool.own_name for tool in servers.tools()] == ["secret_word"]
 
 
 async def test_a_browser_elsewhere_is_pasted_from(server: Locked, logins: StoredLogins) -> None:
-    assert (await asked(server, logins, Elsewhere())).status_code == 200
+    assert (await send_request(server, logins, Elsewhere())).status_code == 200
 
 
 async def test_an_old_token_is_renewed_before_it_is_sent(
     server: Locked, logins: StoredLogins
 ) -> None:
     server.expires_in = 1
-    await asked(server, logins, Browser())
+    await send_request(server, logins, Browser())
     server.expires_in = 3600
-    assert (await asked(server, logins)).status_code == 200
+    assert (await send_request(server, logins)).status_code == 200
 
     assert [form["grant_type"] for form in server.forms] == ["authorization_code", "refresh_token"]
     assert server.forms[1]["resource"] == server.url
@@ -147,44 +147,44 @@ async def test_an_old_token_is_renewed_before_it_is_sent(
 async def test_a_token_that_is_refused_early_is_renewed_without_a_person(
     server: Locked, logins: StoredLogins
 ) -> None:
-    await asked(server, logins, Browser())
+    await send_request(server, logins, Browser())
     server.valid = set()
 
-    assert (await asked(server, logins)).status_code == 200
+    assert (await send_request(server, logins)).status_code == 200
 
 
 async def test_a_login_outlives_an_authorization_server_that_is_down(
     server: Locked, logins: StoredLogins
 ) -> None:
-    await asked(server, logins, Browser())
+    await send_request(server, logins, Browser())
     server.valid, server.refused = set(), (503, "later")
     with pytest.raises(Unavailable, match="HTTP 503"):
-        await asked(server, logins)
+        await send_request(server, logins)
 
     server.refused = None
-    assert (await asked(server, logins)).status_code == 200
+    assert (await send_request(server, logins)).status_code == 200
 
 
 async def test_a_login_that_was_withdrawn_is_asked_for_anew(
     server: Locked, logins: StoredLogins
 ) -> None:
-    await asked(server, logins, Browser())
+    await send_request(server, logins, Browser())
     server.valid, server.refused = set(), (400, '{"error": "invalid_grant"}')
     with pytest.raises(Unavailable, match="antiphon mcp login locked"):
-        await asked(server, logins)
+        await send_request(server, logins)
 
     server.refused = None
     person = Browser()
-    assert (await asked(server, logins, person)).status_code == 200
+    assert (await send_request(server, logins, person)).status_code == 200
 
 
 async def test_a_token_of_another_program_is_taken_up(server: Locked, logins: StoredLogins) -> None:
-    await asked(server, logins, Browser())
+    await send_request(server, logins, Browser())
     auth = create_auth(config(server), logins)
     async with httpx2.AsyncClient(auth=auth) as client:
         await client.post(server.url, json={"id": 1, "method": "ping"})
         server.valid = set()
-        await asked(server, logins)  # another program renews it
+        await send_request(server, logins)  # another program renews it
         before = len(server.forms)
         answer = await client.post(server.url, json={"id": 1, "method": "ping"})
 
@@ -193,7 +193,7 @@ async def test_a_token_of_another_program_is_taken_up(server: Locked, logins: St
 
 
 async def test_calls_do_not_wait_for_one_another(server: Locked, logins: StoredLogins) -> None:
-    await asked(server, logins, Browser())
+    await send_request(server, logins, Browser())
     server.together = threading.Barrier(3)  # answers only to three at once
     auth = create_auth(config(server), logins)
     async with httpx2.AsyncClient(auth=auth) as client:
@@ -205,7 +205,7 @@ async def test_calls_do_not_wait_for_one_another(server: Locked, logins: StoredL
 
 
 async def test_a_token_goes_to_no_other_server(server: Locked, logins: StoredLogins) -> None:
-    await asked(server, logins, Browser())
+    await send_request(server, logins, Browser())
     with run_locked_server() as other:
         auth = create_auth(config(server), logins, Browser())
         async with httpx2.AsyncClient(auth=auth, follow_redirects=True) as client:
@@ -215,7 +215,7 @@ async def test_a_token_goes_to_no_other_server(server: Locked, logins: StoredLog
         assert other.bearers == ["", ""]
         assert set(other.paths) == {"/mcp"}
 
-        assert (await asked(other, logins, Browser())).status_code == 200
+        assert (await send_request(other, logins, Browser())).status_code == 200
     assert not set(other.bearers) & set(server.bearers) - {""}
 
 
@@ -248,7 +248,7 @@ async def test_a_browser_is_sent_to_no_odd_address(
     server.metadata = {"authorization_endpoint": page}
     person = Browser()
     with suppress(Unavailable):
-        await asked(server, logins, person)
+        await send_request(server, logins, person)
 
     # What is no web address at all counts as not said: then the server has a page of its own.
     assert all(page.startswith(f"{server.base}/") for page in person.pages)
@@ -266,7 +266,7 @@ async def test_what_a_shell_would_act_on_is_not_in_an_address(
     server.metadata = {"authorization_endpoint": f"https://good.test/{odd}"}
     person = Watcher()
     with pytest.raises(Unavailable):
-        await asked(server, logins, person)
+        await send_request(server, logins, person)
 
     assert not set("".join(person.pages)) & set("`\"' <>\\|^$()")
 
@@ -276,7 +276,7 @@ async def test_a_code_and_a_token_go_nowhere_without_encryption(
 ) -> None:
     server.metadata = {"token_endpoint": "http://auth.test/token"}
     with pytest.raises(Unavailable, match="without encryption"):
-        await asked(server, logins, Browser())
+        await send_request(server, logins, Browser())
 
 
 async def test_a_public_server_leads_no_login_into_a_private_network() -> None:
@@ -297,7 +297,7 @@ async def test_no_secret_is_in_an_error_or_a_log(
     oauth = OAuth(client_id="me", client_secret="SECRET-CANARY")
 
     with pytest.raises(Unavailable) as caught:
-        await asked(server, logins, Browser(), oauth=oauth)
+        await send_request(server, logins, Browser(), oauth=oauth)
 
     told = f"{caught.value} {caught.value.details} {caught.value.__cause__}"
     assert "400 invalid_grant" in told
@@ -317,12 +317,12 @@ async def test_a_program_shows_its_secret_to_the_server_that_was_named(
     def oauth(issuer: str) -> OAuth:
         return OAuth(grant="client_credentials", client_id="me", client_secret="s", issuer=issuer)
 
-    assert (await asked(server, logins, oauth=oauth(server.base))).status_code == 200
+    assert (await send_request(server, logins, oauth=oauth(server.base))).status_code == 200
     logins.forget(server.url)
     server.forms.clear()
     server.valid = set()
     with pytest.raises(Unavailable, match="login failed"):
-        await asked(server, logins, oauth=oauth("https://auth.example"))
+        await send_request(server, logins, oauth=oauth("https://auth.example"))
     assert server.forms == []
     with pytest.raises(BadSettings, match="without a person"):
         create_auth(config(server, oauth=oauth("")), logins)

@@ -50,7 +50,7 @@ def everything_port(everything) -> Iterator[int]:
 @pytest.fixture(params=["stdio", "http"])
 def reference(request: pytest.FixtureRequest, everything) -> ServerConfig:
     if request.param == "stdio":
-        return started(everything)
+        return server_config(everything)
     return at(request.getfixturevalue("everything_port"))
 
 
@@ -202,7 +202,7 @@ async def test_the_environment_is_not_handed_to_servers(
     everything, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("SECRET_OF_OURS", "hunter2")
-    async with running(started(everything, env={"GIVEN": "yes"})) as servers:
+    async with running(server_config(everything, env={"GIVEN": "yes"})) as servers:
         seen = json.loads((await servers.call(call("every__get-env"))).output)
 
     assert seen["GIVEN"] == "yes"
@@ -302,7 +302,7 @@ def slow(**arguments):
     return call("every__trigger-long-running-operation", **arguments)
 
 
-def started(command: tuple[str, str], **more) -> ServerConfig:
+def server_config(command: tuple[str, str], **more) -> ServerConfig:
     node, program = command
     return ServerConfig(name="every", command=node, args=(program, "stdio"), **more)
 

@@ -1,4 +1,4 @@
-"""Which MCP servers of the operator's a run needs where it is driven, told without secrets."""
+"""MCP servers of the operator that a run needs on its worker, listed without secrets."""
 
 from __future__ import annotations
 

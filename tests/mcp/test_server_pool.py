@@ -34,7 +34,7 @@ async def pool(
         await made.close()
 
 
-async def said(toolbox: Toolbox, name: str, arguments: str = "{}") -> str:
+async def call_text(toolbox: Toolbox, name: str, arguments: str = "{}") -> str:
     return (await toolbox.call(ToolCall("act_1", name, arguments))).output
 
 
@@ -128,8 +128,8 @@ async def test_a_configured_server_is_started_when_it_is_first_held_and_shared()
         assert "far__echo" in names(first)
         assert not [name for name in names(first) if name.startswith("whole")]
         async with servers.hold("bob", [McpServer("far")]) as second:
-            assert await said(first, "far__echo", '{"x":1}') == '{"x": 1}'
-            assert await said(second, "far__echo", '{"x":2}') == '{"x": 2}'
+            assert await call_text(first, "far__echo", '{"x":1}') == '{"x": 1}'
+            assert await call_text(second, "far__echo", '{"x":2}') == '{"x": 2}'
             assert first.tools()[0] is second.tools()[0]
 
 
@@ -172,16 +172,16 @@ async def test_a_server_at_an_address_is_its_owners_and_is_let_go_after_a_while(
         new = McpServer("new", f"http://127.0.0.1:{port}/mcp")
         async with pool("urls", f"127.0.0.1:{port}", idle_seconds=0.2) as servers:
             async with servers.hold("ann", [new]) as first, servers.hold("bob", [new]) as second:
-                assert await said(first, "new__echo", '{"text":"hi"}') == "hi"
+                assert await call_text(first, "new__echo", '{"text":"hi"}') == "hi"
                 assert first.tools()[0] is not second.tools()[0]
             async with servers.hold("ann", [new]) as again:
                 assert again.tools()[0] is first.tools()[0]
-            await closed(servers)
+            await wait_until_closed(servers)
             async with servers.hold("ann", [new]) as later:
-                assert await said(later, "new__echo", '{"text":"ho"}') == "ho"
+                assert await call_text(later, "new__echo", '{"text":"ho"}') == "ho"
 
 
-async def closed(servers: ServerPool) -> None:
+async def wait_until_closed(servers: ServerPool) -> None:
     """Until the connections that nobody holds are gone."""
     while servers.connections:
         await asyncio.sleep(0.02)

@@ -667,7 +667,7 @@ async def test_nobody_is_left_behind_even_when_there_is_no_time_to_part(tmp_path
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts what /proc has")
 async def test_servers_that_came_and_went_leave_nothing_behind(http_port: int):
-    def held() -> tuple[int, int]:
+    def count_resources() -> tuple[int, int]:
         gc.collect()
         return len(os.listdir("/proc/self/fd")), len(asyncio.all_tasks())
 
@@ -677,9 +677,9 @@ async def test_servers_that_came_and_went_leave_nothing_behind(http_port: int):
     for _ in range(20):
         async with running(raw(), over_http, raw("crash", name="crash")) as servers:
             await servers.call(call("raw__echo"))
-        first = first or held()
+        first = first or count_resources()
 
-    assert held() == first
+    assert count_resources() == first
 
 
 async def test_servers_that_were_not_entered_are_not_waited_for():

@@ -192,7 +192,7 @@ async def test_a_person_may_think_longer_about_a_form_than_the_call_may_take(con
             return await super().ask(question)
 
     host = Slow(ElicitationAnswer("accept", {"name": "Ada", "age": 36}))
-    async with running(replaced(config, timeout=1.0), host) as servers:
+    async with running(replace_program(config, timeout=1.0), host) as servers:
         result = await servers.call(call("whole__greet"))
 
     assert result.output == "hello Ada, 36, False"
@@ -275,7 +275,7 @@ async def test_roots_are_told(config: ServerConfig, tmp_path: Path):
 
 async def test_log_lines_reach_the_host_cleaned(config: ServerConfig):
     host = Someone()
-    async with running(replaced(config, log_level="info"), host) as servers:
+    async with running(replace_program(config, log_level="info"), host) as servers:
         await servers.call(call("whole__chatter"))
         heard = await host.heard.get()
 
@@ -416,7 +416,7 @@ def at(port: int, transport: str = "http", **more) -> ServerConfig:
     return ServerConfig(name="whole", transport=transport, url=url, **more)
 
 
-def replaced(config: ServerConfig, **changes) -> ServerConfig:
+def replace_program(config: ServerConfig, **changes) -> ServerConfig:
     return msgspec.structs.replace(config, **changes)
 
 

@@ -83,7 +83,7 @@ async def provider(vendor: str, upstream: AnthropicUpstream) -> AsyncIterator[An
     await provider.close()
 
 
-async def heard(provider: AnyLlmProvider, model: str, **more: Any) -> list[Chunk]:
+async def read_chunks(provider: AnyLlmProvider, model: str, **more: Any) -> list[Chunk]:
     question = ModelRequest(model=model, **{"messages": HELLO, **more})
     async with asyncio.timeout(10), aclosing(provider.stream(question)) as pages:
         return [chunk async for page in pages for chunk in page]
@@ -104,7 +104,7 @@ def text_in(chunks: Sequence[Chunk]) -> str:
     return "".join(chunk.text for chunk in chunks if isinstance(chunk, TextPiece))
 
 
-def thought_in(chunks: Sequence[Chunk]) -> str:
+def join_reasoning(chunks: Sequence[Chunk]) -> str:
     return "".join(chunk.text for chunk in chunks if isinstance(chunk, ReasoningPiece))
 
 
@@ -123,7 +123,7 @@ def ends_in(chunks: Sequence[Chunk]) -> list[str | None]:
 
 
 async def test_text_comes_in_its_pieces_and_ends_once(provider: AnyLlmProvider):
-    chunks = await heard(provider, "text")
+    chunks = await read_chunks(provider, "text")
 
     assert [chunk.text for chunk in chunks if isinstance(chunk, TextPiece)] == ["Hi ", "世界"]
     assert ends_in(chunks) == ["stop"]
@@ -132,7 +132,7 @@ async def test_text_comes_in_its_pieces_and_ends_once(provider: AnyLlmProvider):
 async def test_tokens_are_counted_the_cached_and_the_reasoning_ones_too(
     provider: AnyLlmProvider, vendor: str
 ):
-    chunks = await heard(provider, "text")
+    chunks = await read_chunks(provider, "text")
 
     reports = [chunk.usage for chunk in chunks if isinstance(chunk, UsagePiece)]
     thinking = {"gemini": 2}.get(vendor, 0)  # Anthropic tells no number of its own
@@ -156,15 +156,15 @@ def test_counts_that_cannot_be_are_none():
 
 
 async def test_thinking_comes_before_the_answer(provider: AnyLlmProvider):
-    chunks = await heard(provider, "thinking", sampling=Sampling(reasoning_effort="low"))
+    chunks = await read_chunks(provider, "thinking", sampling=Sampling(reasoning_effort="low"))
 
-    assert (thought_in(chunks), text_in(chunks)) == ("They fly often.", "Hi")
+    assert (join_reasoning(chunks), text_in(chunks)) == ("They fly often.", "Hi")
 
 
 async def test_thinking_is_asked_for_as_the_vendor_wants_it(
     provider: AnyLlmProvider, upstream: AnthropicUpstream, vendor: str
 ):
-    await heard(provider, "thinking", sampling=Sampling(reasoning_effort="low"))
+    await read_chunks(provider, "thinking", sampling=Sampling(reasoning_effort="low"))
 
     body = upstream.requests[0].body
     if vendor == "anthropic":
@@ -175,7 +175,7 @@ async def test_thinking_is_asked_for_as_the_vendor_wants_it(
 
 
 async def test_a_call_is_whole(provider: AnyLlmProvider):
-    chunks = await heard(provider, "call", tools=(TOOL,))
+    chunks = await read_chunks(provider, "call", tools=(TOOL,))
 
     (call,) = calls_in(chunks)
     assert (call.name, call.arguments) == ("f", '{"x": 1}')
@@ -183,13 +183,13 @@ async def test_a_call_is_whole(provider: AnyLlmProvider):
 
 
 async def test_a_call_may_have_no_arguments(provider: AnyLlmProvider):
-    (call,) = calls_in(await heard(provider, "no_arguments", tools=(TOOL,)))
+    (call,) = calls_in(await read_chunks(provider, "no_arguments", tools=(TOOL,)))
 
     assert call.arguments in ("", "{}")
 
 
 async def test_calls_at_once_are_kept_apart(provider: AnyLlmProvider):
-    calls = calls_in(await heard(provider, "parallel", tools=(TOOL,)))
+    calls = calls_in(await read_chunks(provider, "parallel", tools=(TOOL,)))
 
     assert [call.arguments for call in calls] == ['{"x": 1}', '{"x": 2}']
     assert calls[0].id != calls[1].id
@@ -198,7 +198,7 @@ async def test_calls_at_once_are_kept_apart(provider: AnyLlmProvider):
 async def test_a_tool_is_offered_with_its_whole_schema(
     provider: AnyLlmProvider, upstream: AnthropicUpstream, vendor: str
 ):
-    await heard(provider, "text", tools=(TOOL,))
+    await read_chunks(provider, "text", tools=(TOOL,))
 
     (tool,) = upstream.requests[0].body["tools"]
     if vendor == "gemini":
@@ -210,7 +210,7 @@ async def test_a_tool_is_offered_with_its_whole_schema(
 async def test_outputs_go_back_with_the_calls_and_what_only_the_vendor_reads(
     provider: AnyLlmProvider, upstream: AnthropicUpstream, vendor: str
 ):
-    calls = calls_in(await heard(provider, "parallel", tools=(TOOL,)))
+    calls = calls_in(await read_chunks(provider, "parallel", tools=(TOOL,)))
     told = [
         HELLO,
         to_chat_completions(
@@ -219,7 +219,7 @@ async def test_outputs_go_back_with_the_calls_and_what_only_the_vendor_reads(
         *(to_chat_completions(a_message("tool", tool_call_id=call.id)) for call in calls),
     ]
 
-    chunks = await heard(provider, "parallel", messages=b",".join(told), tools=(TOOL,))
+    chunks = await read_chunks(provider, "parallel", messages=b",".join(told), tools=(TOOL,))
 
     assert (text_in(chunks), upstream.rejected) == ("All done.", [])
     body = upstream.requests[1].body
@@ -249,14 +249,14 @@ async def test_calls_that_another_vendor_made_are_taken_too(
         to_chat_completions(a_message("tool", tool_call_id=call.id)),
     ]
 
-    chunks = await heard(provider, "text", messages=b",".join(told), tools=(TOOL,))
+    chunks = await read_chunks(provider, "text", messages=b",".join(told), tools=(TOOL,))
 
     assert (text_in(chunks), upstream.rejected) == ("All done.", [])
 
 
 @pytest.mark.parametrize(("name", "reason"), [("length", "length"), ("refused", "content_filter")])
 async def test_why_a_reply_ended_is_told(provider: AnyLlmProvider, name: str, reason: str):
-    assert ends_in(await heard(provider, name)) == [reason]
+    assert ends_in(await read_chunks(provider, name)) == [reason]
 
 
 @pytest.mark.parametrize("name", ["401", "400", "404", "429", "500", "html", "reset_first"])
@@ -278,7 +278,7 @@ async def test_a_refusal_says_what_the_vendor_said(provider: AnyLlmProvider, ven
 async def test_what_passes_is_tried_again(
     provider: AnyLlmProvider, upstream: AnthropicUpstream, name: str, requests: int
 ):
-    assert text_in(await heard(provider, name)) == "Hi 世界"
+    assert text_in(await read_chunks(provider, name)) == "Hi 世界"
     assert len(upstream.requests) == requests
 
 
@@ -314,7 +314,7 @@ async def test_a_reply_that_is_broken_off_is_cut_and_not_asked_again(
 
 
 async def test_a_reply_that_ends_early_has_no_end(provider: AnyLlmProvider):
-    chunks = await heard(provider, "ended_early")
+    chunks = await read_chunks(provider, "ended_early")
 
     assert (text_in(chunks), ends_in(chunks)) == ("Hi", [])
 
@@ -338,7 +338,7 @@ async def test_what_is_no_json_is_no_reply(provider: AnyLlmProvider):
 async def test_whoever_leaves_closes_the_connection(
     provider: AnyLlmProvider, upstream: AnthropicUpstream, name: str
 ):
-    reading = asyncio.create_task(heard(provider, name))
+    reading = asyncio.create_task(read_chunks(provider, name))
     async with asyncio.timeout(5):
         await upstream.wait_for_request(1)
     reading.cancel()
@@ -406,10 +406,10 @@ async def blocking(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[AnyLlmProvi
 
 
 async def test_a_library_that_blocks_says_the_same(blocking: AnyLlmProvider):
-    chunks = await heard(blocking, "text")
+    chunks = await read_chunks(blocking, "text")
 
     assert (text_in(chunks), ends_in(chunks)) == ("Hi 世界", ["stop"])
-    (call,) = calls_in(await heard(blocking, "call", tools=(TOOL,)))
+    (call,) = calls_in(await read_chunks(blocking, "call", tools=(TOOL,)))
     assert (call.id, call.arguments) == ("tooluse_1", '{"x": 1}')
 
 
@@ -420,7 +420,7 @@ async def test_a_library_that_blocks_holds_up_nobody(blocking: AnyLlmProvider):
         while not text_in(said[-1]):
             said.append(await anext(pages))
         waiting = asyncio.ensure_future(anext(pages))
-        meanwhile = await heard(blocking, "text")
+        meanwhile = await read_chunks(blocking, "text")
         waiting.cancel()
         await asyncio.wait([waiting])
 

@@ -1,4 +1,4 @@
-"""Which programs send the words of a run to the same place: what counts, and what does not."""
+"""Which programs send a run to the same destination, and what makes a difference."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ SIGNED = {"extra_content": {"google": {"thought_signature": 's"\\'}}}
 PRINTABLE = st.characters(min_codepoint=32, max_codepoint=126)
 
 
-def said(role: Role, text: str = "", **fields: Any) -> bytes:
+def message_line(role: Role, text: str = "", **fields: Any) -> bytes:
     content = (Text(text),) if text else ()
     return to_chat_completions(
         Message(
@@ -49,7 +49,7 @@ def said(role: Role, text: str = "", **fields: Any) -> bytes:
     )
 
 
-def called(
+def call_line(
     *ids: str,
     text: str = "",
     reasoning: str | None = None,
@@ -57,7 +57,7 @@ def called(
     **more: Any,
 ) -> bytes:
     calls = tuple(ToolCall(call_id, "look", '{"q":"x"}', **more) for call_id in ids)
-    return said(
+    return message_line(
         "assistant",
         text,
         reasoning=reasoning,
@@ -67,10 +67,10 @@ def called(
 
 
 def output(call_id: str, text: str = "42") -> bytes:
-    return said("tool", text, tool_call_id=call_id)
+    return message_line("tool", text, tool_call_id=call_id)
 
 
-def taken(
+def list_messages(
     *messages: bytes,
     quirks: Quirks = PLAIN,
     instructions: str | None = None,
@@ -82,36 +82,38 @@ def taken(
     return found
 
 
-def refused(refusal: str, text: str = "") -> bytes:
+def refusal_line(refusal: str, text: str = "") -> bytes:
     content = (Text(text),) if text else ()
-    return said("assistant", content=(*content, Refusal(refusal)))
+    return message_line("assistant", content=(*content, Refusal(refusal)))
 
 
 def roles(messages: list[Any]) -> list[str]:
     return [message["role"] for message in messages]
 
 
-HI = said("user", "Hi.")
+HI = message_line("user", "Hi.")
 
 
 # Reasoning.
 
 
 def test_reasoning_stays_at_home_where_nobody_asks_for_it():
-    thought = said("assistant", 'It "is" so.', reasoning='I said: "tool_calls":[ \\ ","content":"')
+    thought = message_line(
+        "assistant", 'It "is" so.', reasoning='I said: "tool_calls":[ \\ ","content":"'
+    )
 
-    assert taken(HI, thought, called("c1", reasoning="Hm."), output("c1")) == [
+    assert list_messages(HI, thought, call_line("c1", reasoning="Hm."), output("c1")) == [
         {"role": "user", "content": "Hi."},
         {"role": "assistant", "content": 'It "is" so.'},
-        *json.loads(b"[" + called("c1") + b"," + output("c1") + b"]"),
+        *json.loads(b"[" + call_line("c1") + b"," + output("c1") + b"]"),
     ]
 
 
 @pytest.mark.parametrize("name", ["reasoning", "reasoning_content"])
 def test_reasoning_goes_back_under_the_servers_name_for_it(name: str):
     thought = 'I said: "antiphon:reasoning":"x" \\'
-    history = taken(
-        HI, called("c1", reasoning=thought), output("c1"), quirks=Quirks(reasoning_back=name)
+    history = list_messages(
+        HI, call_line("c1", reasoning=thought), output("c1"), quirks=Quirks(reasoning_back=name)
     )
 
     assert history[1][name] == thought
@@ -120,9 +122,9 @@ def test_reasoning_goes_back_under_the_servers_name_for_it(name: str):
 
 def test_where_reasoning_is_required_no_reply_is_without_it():
     deepseek = SERVERS["deepseek"].quirks
-    history = taken(
-        *(HI, called("c1", reasoning="Hm."), output("c1")),
-        *(called("c2"), output("c2"), said("assistant", "Done.")),
+    history = list_messages(
+        *(HI, call_line("c1", reasoning="Hm."), output("c1")),
+        *(call_line("c2"), output("c2"), message_line("assistant", "Done.")),
         quirks=deepseek,
     )
 
@@ -133,15 +135,15 @@ def test_where_reasoning_is_required_no_reply_is_without_it():
 
 @given(st.text(), st.text().map("So: {}".format), st.booleans())
 def test_whatever_was_thought_takes_nothing_else_with_it(thought: str, text: str, back: bool):
-    question = (said("user", text), said("assistant", text, reasoning=thought))
-    history = taken(*question, HI, quirks=BACK if back else PLAIN)
+    question = (message_line("user", text), message_line("assistant", text, reasoning=thought))
+    history = list_messages(*question, HI, quirks=BACK if back else PLAIN)
 
     assert [message["content"] for message in history] == [text, text, "Hi."]
     assert history[1].get("reasoning_content") == (thought or None if back else None)
 
 
 def test_objects_have_what_only_some_servers_take():
-    question = ModelRequest(model="m", messages=called("c1", reasoning="Hm.", extra=SIGNED))
+    question = ModelRequest(model="m", messages=call_line("c1", reasoning="Hm.", extra=SIGNED))
 
     (message,) = question.decode_messages()
     assert message["reasoning_content"] == "Hm."
@@ -150,7 +152,7 @@ def test_objects_have_what_only_some_servers_take():
 
 
 async def test_reasoning_is_not_taken_for_an_upload():
-    history = called("c1", reasoning='{"file_id":"antiphon:file_1"}', extra=SIGNED)
+    history = call_line("c1", reasoning='{"file_id":"antiphon:file_1"}', extra=SIGNED)
     assert await inline_attachments(history, MemoryStore(), "local") is history
 
 
@@ -163,7 +165,7 @@ def test_a_refusal_goes_back_as_the_server_takes_it(name: str, text: str):
     quirks = PROFILES[name]
     (answer,) = [
         message
-        for message in taken(HI, refused('I "will" not.', text), HI, quirks=quirks)
+        for message in list_messages(HI, refusal_line('I "will" not.', text), HI, quirks=quirks)
         if message["role"] == "assistant"
     ]
 
@@ -177,7 +179,7 @@ def test_a_refusal_goes_back_as_the_server_takes_it(name: str, text: str):
 @given(st.text(), st.text().map("No: {}".format), st.booleans())
 def test_whatever_is_refused_takes_nothing_else_with_it(text: str, refusal: str, back: bool):
     spoken = "" if not text.strip() else text
-    history = taken(HI, refused(refusal, text), HI, quirks=Quirks(refusal_back=back))
+    history = list_messages(HI, refusal_line(refusal, text), HI, quirks=Quirks(refusal_back=back))
 
     if back:
         assert (history[1]["content"] or "", history[1]["refusal"]) == (spoken, refusal)
@@ -187,7 +189,7 @@ def test_whatever_is_refused_takes_nothing_else_with_it(text: str, refusal: str,
 
 
 def test_a_refusal_is_text_to_who_asks_for_objects():
-    messages = b",".join((refused("No."), refused("No.", "Well.")))
+    messages = b",".join((refusal_line("No."), refusal_line("No.", "Well.")))
 
     assert [
         each["content"] for each in ModelRequest(model="m", messages=messages).decode_messages()
@@ -208,9 +210,9 @@ DETAILS = ReasoningDetails("here", (ODD, {"type": "reasoning.encrypted", "data":
 @pytest.mark.parametrize("origin", ["here", "elsewhere", None])
 def test_details_go_back_to_the_server_that_gave_them_and_to_no_other(name: str, origin: str):
     quirks = PROFILES[name]
-    history = taken(
-        *(HI, called("c12345678", reasoning="Hm.", reasoning_details=DETAILS)),
-        *(output("c12345678"), said("assistant", "Done.", reasoning_details=DETAILS), HI),
+    history = list_messages(
+        *(HI, call_line("c12345678", reasoning="Hm.", reasoning_details=DETAILS)),
+        *(output("c12345678"), message_line("assistant", "Done.", reasoning_details=DETAILS), HI),
         quirks=quirks,
         origin=origin,
     )
@@ -224,8 +226,8 @@ def test_details_go_back_to_the_server_that_gave_them_and_to_no_other(name: str,
 
 
 def test_details_stay_at_home_where_they_are_not_wanted():
-    history = taken(
-        called("c1", reasoning_details=DETAILS),
+    history = list_messages(
+        call_line("c1", reasoning_details=DETAILS),
         output("c1"),
         quirks=Quirks(reasoning_details=False),
         origin="here",
@@ -237,7 +239,7 @@ def test_details_stay_at_home_where_they_are_not_wanted():
 def test_details_name_a_call_by_the_id_that_it_is_sent_under():
     long = "tool_" + "x" * 60
     details = ReasoningDetails("here", ({"type": "reasoning.encrypted", "id": long},))
-    history = taken(called(long, reasoning_details=details), output(long), origin="here")
+    history = list_messages(call_line(long, reasoning_details=details), output(long), origin="here")
 
     sent = history[0]["tool_calls"][0]["id"]
     assert sent != long
@@ -246,8 +248,8 @@ def test_details_name_a_call_by_the_id_that_it_is_sent_under():
 
 def test_details_name_a_call_whose_id_came_twice_by_the_one_that_it_gets():
     details = ReasoningDetails("here", ({"type": "reasoning.encrypted", "id": "c1"},))
-    turn = (called("c1", reasoning_details=details), output("c1"))
-    history = taken(HI, *turn, *turn, origin="here")
+    turn = (call_line("c1", reasoning_details=details), output("c1"))
+    history = list_messages(HI, *turn, *turn, origin="here")
 
     answers = [message for message in history if message["role"] == "assistant"]
     ids = [answer["tool_calls"][0]["id"] for answer in answers]
@@ -258,9 +260,9 @@ def test_details_name_a_call_whose_id_came_twice_by_the_one_that_it_gets():
 def test_details_name_each_call_once_where_one_gets_an_id_that_another_had():
     ids = ("c1", "c1_2")
     details = ReasoningDetails("here", tuple({"type": "encrypted", "id": each} for each in ids))
-    history = taken(
-        *(HI, called("c1"), output("c1")),
-        *(called(*ids, reasoning_details=details), output("c1"), output("c1_2")),
+    history = list_messages(
+        *(HI, call_line("c1"), output("c1")),
+        *(call_line(*ids, reasoning_details=details), output("c1"), output("c1_2")),
         origin="here",
     )
 
@@ -270,7 +272,7 @@ def test_details_name_each_call_once_where_one_gets_an_id_that_another_had():
 
 
 def test_objects_have_no_details_of_a_server():
-    question = ModelRequest(model="m", messages=called("c1", reasoning_details=DETAILS))
+    question = ModelRequest(model="m", messages=call_line("c1", reasoning_details=DETAILS))
 
     assert question.decode_messages()[0].keys() == {"role", "tool_calls"}
 
@@ -280,8 +282,8 @@ def test_objects_have_no_details_of_a_server():
 
 @pytest.mark.parametrize("takes", [True, False])
 def test_an_extra_goes_back_to_who_takes_it_only(takes: bool):
-    history = taken(
-        *(HI, called("c1", extra=SIGNED), output("c1")), quirks=Quirks(extra_content=takes)
+    history = list_messages(
+        *(HI, call_line("c1", extra=SIGNED), output("c1")), quirks=Quirks(extra_content=takes)
     )
 
     extra = history[1]["tool_calls"][0].get("extra_content")
@@ -292,7 +294,7 @@ def test_an_extra_goes_back_to_who_takes_it_only(takes: bool):
 @example(["a" * 41, "a" * 42, "abcdefghi", 'q"' * 30, "b\\" * 30, "b\\" * 30 + "\\"])
 def test_ids_fit_stay_apart_and_name_the_same_calls(ids: list[str]):
     for quirks in (PLAIN, NINE):
-        history = taken(HI, called(*ids), *map(output, ids), quirks=quirks)
+        history = list_messages(HI, call_line(*ids), *map(output, ids), quirks=quirks)
         sent = [call["id"] for call in history[1]["tool_calls"]]
 
         assert sent == [message["tool_call_id"] for message in history[2:]]
@@ -302,15 +304,17 @@ def test_ids_fit_stay_apart_and_name_the_same_calls(ids: list[str]):
 
 @pytest.mark.parametrize("quirks", [PLAIN, NINE])
 def test_an_id_that_comes_again_is_another(quirks: Quirks):
-    again = (called("c1"), output("c1"))
-    history = taken(HI, *again, called("c1_2", "c1"), output("c1_2"), output("c1"), quirks=quirks)
+    again = (call_line("c1"), output("c1"))
+    history = list_messages(
+        HI, *again, call_line("c1_2", "c1"), output("c1_2"), output("c1"), quirks=quirks
+    )
 
     assert not faults(b'{"messages":' + json.dumps(history).encode() + b"}", quirks)
     assert [one["content"] for one in history if one["role"] == "tool"] == ["42"] * 3
 
 
 def test_an_id_that_fits_is_not_touched():
-    history = taken(HI, called("functions.look:0"), output("functions.look:0"))
+    history = list_messages(HI, call_line("functions.look:0"), output("functions.look:0"))
     assert history[1]["tool_calls"][0]["id"] == "functions.look:0"
 
 
@@ -319,31 +323,33 @@ def test_an_id_that_fits_is_not_touched():
 
 @pytest.mark.parametrize("role", ["assistant", "system"])
 def test_a_message_that_says_nothing_is_not_sent(role: Role):
-    silent = said(role, reasoning="Hm." if role == "assistant" else None)
+    silent = message_line(role, reasoning="Hm." if role == "assistant" else None)
 
-    assert roles(taken(silent, silent, HI, silent, HI, silent)) == ["user", "user"]
+    assert roles(list_messages(silent, silent, HI, silent, HI, silent)) == ["user", "user"]
 
 
 @pytest.mark.parametrize("blank", ["", " \n"])
 def test_a_user_or_a_tool_that_said_nothing_is_told_as_such(blank: str):
-    history = taken(said("user", blank), called("c1", text=blank), output("c1", blank))
+    history = list_messages(
+        message_line("user", blank), call_line("c1", text=blank), output("c1", blank)
+    )
     assert "content" not in history[1]
     assert (history[0]["content"], history[2]["content"]) == ("(empty)", "(empty)")
 
 
 def test_there_is_always_something_to_answer():
-    assert taken() == [{"role": "user", "content": "(empty)"}]
-    assert roles(taken(instructions="Be brief.", quirks=ALTERNATE)) == ["system", "user"]
+    assert list_messages() == [{"role": "user", "content": "(empty)"}]
+    assert roles(list_messages(instructions="Be brief.", quirks=ALTERNATE)) == ["system", "user"]
 
 
 def test_an_empty_text_beside_a_picture_is_no_part():
     content = (Text(""), Image(url="https://example.org/a.png"))
-    (message,) = taken(said("user", content=content))
+    (message,) = list_messages(message_line("user", content=content))
     assert [part["type"] for part in message["content"]] == ["image_url"]
 
 
 def test_a_call_without_an_output_gets_one_that_says_so():
-    history = taken(HI, called("c1", "c2"), output("c2"), HI)
+    history = list_messages(HI, call_line("c1", "c2"), output("c2"), HI)
 
     assert [(one["role"], one.get("tool_call_id")) for one in history[2:]] == [
         *(("tool", "c1"), ("tool", "c2"), ("user", None))
@@ -355,15 +361,17 @@ def test_a_call_without_an_output_gets_one_that_says_so():
 
 
 def test_a_user_who_went_on_without_an_answer_is_told_of_in_between():
-    history = taken(HI, called("c1"), output("c1"), HI, said("user", "Ho."), quirks=ALTERNATE)
+    history = list_messages(
+        HI, call_line("c1"), output("c1"), HI, message_line("user", "Ho."), quirks=ALTERNATE
+    )
 
     assert roles(history) == ["user", "assistant", "tool", "assistant", "user"]
     assert history[-1]["content"] == "Hi.\n\nHo."
 
 
 def test_a_system_message_in_the_middle_goes_to_the_front():
-    history = taken(
-        *(HI, said("assistant", "Ho."), said("system", "Shout."), HI),
+    history = list_messages(
+        *(HI, message_line("assistant", "Ho."), message_line("system", "Shout."), HI),
         quirks=Quirks(roles="system_first"),
         instructions="Be brief.",
     )
@@ -372,8 +380,8 @@ def test_a_system_message_in_the_middle_goes_to_the_front():
 
 
 def test_pictures_survive_being_joined():
-    picture = said("user", content=(Image(url="https://example.org/a.png"),))
-    (message,) = taken(HI, picture, quirks=ALTERNATE)
+    picture = message_line("user", content=(Image(url="https://example.org/a.png"),))
+    (message,) = list_messages(HI, picture, quirks=ALTERNATE)
     assert [part["type"] for part in message["content"]] == ["text", "image_url"]
 
 
@@ -381,8 +389,8 @@ IDS = st.sampled_from(["c1", "c2", "c3", "c4"])
 TEXTS = st.text("abc", min_size=1, max_size=3)
 ANY = st.lists(
     st.one_of(
-        st.builds(said, st.sampled_from(["user", "system", "assistant"]), TEXTS),
-        st.builds(lambda ids, text: called(*ids, text=text), st.sets(IDS, min_size=1), TEXTS),
+        st.builds(message_line, st.sampled_from(["user", "system", "assistant"]), TEXTS),
+        st.builds(lambda ids, text: call_line(*ids, text=text), st.sets(IDS, min_size=1), TEXTS),
         st.builds(output, IDS, TEXTS),
     ),
     max_size=12,
@@ -430,7 +438,7 @@ def test_what_is_made_acceptable_loses_no_text_and_keeps_its_order(messages: lis
 
 
 def test_what_is_in_order_is_not_changed():
-    chat = [json.loads(one) for one in (HI, called("c1"), output("c1"))]
+    chat = [json.loads(one) for one in (HI, call_line("c1"), output("c1"))]
     assert (
         history.alternate_roles(history.merge_system_messages(history.pair_outputs(chat))) == chat
     )
@@ -438,13 +446,18 @@ def test_what_is_in_order_is_not_changed():
 
 # The judge, and the official types.
 
-LEGAL = (HI, called("c1", "c2", text="So:", reasoning="Hm."), output("c1"), output("c2"), HI)
+LEGAL = (HI, call_line("c1", "c2", text="So:", reasoning="Hm."), output("c1"), output("c2"), HI)
 
 
 @pytest.mark.parametrize("name", PROFILES)
 def test_every_server_of_the_catalog_gets_what_it_takes(name: str):
-    mixed = (said("system", "Shout."), *LEGAL, said("system", "Low."), said("assistant", "Ho."))
-    mixed = (*mixed, refused("No."))
+    mixed = (
+        message_line("system", "Shout."),
+        *LEGAL,
+        message_line("system", "Low."),
+        message_line("assistant", "Ho."),
+    )
+    mixed = (*mixed, refusal_line("No."))
     question = ModelRequest(model="m", messages=b",".join(mixed), instructions="Be brief.")
 
     body = payload(question, PROFILES[name])
@@ -462,14 +475,14 @@ MISTAKES: dict[str, tuple[str, Quirks, tuple[bytes, ...]]] = {
     "an id twice": ("comes twice", PLAIN, (*LEGAL[:4], *LEGAL[1:4])),
     "reasoning for who wants none": ("not supported", PLAIN, LEGAL),
     "no reasoning for who wants it": ("passed back", SERVERS["deepseek"].quirks, LEGAL),
-    "nothing said": ("must not be empty", PLAIN, (said("assistant"), HI)),
-    "a long id": ("id was", PLAIN, (HI, called("c" * 41), output("c" * 41))),
-    "an odd id": ("id was", NINE, (HI, called("c1"), output("c1"))),
-    "the system late": ("at the beginning", ALTERNATE, (HI, said("system", "x"))),
+    "nothing said": ("must not be empty", PLAIN, (message_line("assistant"), HI)),
+    "a long id": ("id was", PLAIN, (HI, call_line("c" * 41), output("c" * 41))),
+    "an odd id": ("id was", NINE, (HI, call_line("c1"), output("c1"))),
+    "the system late": ("at the beginning", ALTERNATE, (HI, message_line("system", "x"))),
     "the user twice": ("after role user", ALTERNATE, (HI, HI)),
     "the user after a tool": ("after role tool", ALTERNATE, LEGAL),
-    "the assistant first": ("speak first", ALTERNATE, (said("assistant", "x"), HI)),
-    "the assistant last": ("last role", ALTERNATE, (HI, said("assistant", "x"))),
+    "the assistant first": ("speak first", ALTERNATE, (message_line("assistant", "x"), HI)),
+    "the assistant last": ("last role", ALTERNATE, (HI, message_line("assistant", "x"))),
     "nobody": ("must not be empty", PLAIN, ()),
 }
 

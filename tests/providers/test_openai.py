@@ -92,14 +92,14 @@ FAILED = [
 ]
 
 
-def declared(name: str) -> Quirks:
+def quirks_of(name: str) -> Quirks:
     quirk = SCENARIOS[name].declared
     return Quirks(cumulative="auto") if not quirk else Quirks(**{quirk: quirk != "stream"})
 
 
 @pytest.mark.parametrize("name", WHOLE)
 async def test_a_reply_with_a_terminal_marker_is_read_whole(upstream: Upstream, name: str):
-    chunks, error = await listen(upstream, name, declared(name))
+    chunks, error = await listen(upstream, name, quirks_of(name))
 
     assert error is None
     assert text_in(chunks) == SCENARIOS[name].text
@@ -389,7 +389,7 @@ VARIED = [
 
 
 def read(pieces: Sequence[bytes], quirks: Quirks) -> tuple[list[Chunk], str | None, str]:
-    """What was said, its texts joined; the error's code and its words."""
+    """Return the joined texts, and the error's code and message."""
     reply = ChatCompletionsParser(quirks)
     chunks: list[Chunk] = []
     try:
@@ -397,12 +397,12 @@ def read(pieces: Sequence[bytes], quirks: Quirks) -> tuple[list[Chunk], str | No
             chunks += reply.feed(part) or []
             if reply.done:
                 break
-        return joined(chunks + reply.close()), None, ""
+        return join_chunks(chunks + reply.close()), None, ""
     except ProviderError as error:
-        return joined(chunks), error.code, error.message
+        return join_chunks(chunks), error.code, error.message
 
 
-def joined(chunks: Sequence[Chunk]) -> list[Chunk]:
+def join_chunks(chunks: Sequence[Chunk]) -> list[Chunk]:
     whole: list[Chunk] = []
     for kind, group in itertools.groupby(chunks, type):
         if kind in (TextPiece, ReasoningPiece):
@@ -572,7 +572,7 @@ def test_a_request_is_one_that_the_official_client_could_have_sent(choice: Any, 
         messages=SAID + b"," + call,
         instructions="Be brief.",
         tools=(TOOL,),
-        sampling=Sampling(**{**_given(EVERYTHING), "tool_choice": choice}),
+        sampling=Sampling(**{**_sent_sampling(EVERYTHING), "tool_choice": choice}),
     )
 
     request = json.loads(payload(question, Quirks(max_tokens=limit)))
@@ -585,7 +585,7 @@ def test_a_request_is_one_that_the_official_client_could_have_sent(choice: Any, 
     assert request[limit] == 100
 
 
-def _given(sampling: Sampling) -> dict[str, Any]:
+def _sent_sampling(sampling: Sampling) -> dict[str, Any]:
     return {name: getattr(sampling, name) for name in sampling.__struct_fields__}
 
 

@@ -32,7 +32,7 @@ async def upstream() -> AsyncIterator[Upstream]:
 
 
 class Keys(dict[tuple[str, str], OwnerProviderKey]):
-    """What owners have, by owner and provider."""
+    """Keys of owners, by owner and provider."""
 
     async def of(self, owner: str, provider: str) -> OwnerProviderKey | None:
         return self.get((owner, provider))
@@ -56,7 +56,7 @@ async def ask(catalog: Catalog, owner: str | None) -> None:
         pass
 
 
-def sent(upstream: Upstream) -> list[str | None]:
+def list_sent_keys(upstream: Upstream) -> list[str | None]:
     return [request.headers.get("authorization") for request in upstream.requests]
 
 
@@ -73,7 +73,7 @@ async def test_each_is_asked_with_their_own_key_and_who_has_none_with_the_instal
     await found.close()
 
     named = ["ada", "bo", "house", "house", "ada"]
-    assert sent(upstream) == [f"Bearer sk-{name}" for name in named]
+    assert list_sent_keys(upstream) == [f"Bearer sk-{name}" for name in named]
     assert upstream.connections == 3  # an owner's are kept, and are nobody else's
 
 
@@ -103,8 +103,8 @@ async def test_the_address_that_goes_with_a_key_is_the_only_place_it_is_sent_to(
         await ask(found, "bo")
         await found.close()
 
-        assert sent(elsewhere) == ["Bearer sk-ada"]
-    assert sent(upstream) == ["Bearer sk-house"]
+        assert list_sent_keys(elsewhere) == ["Bearer sk-ada"]
+    assert list_sent_keys(upstream) == ["Bearer sk-house"]
 
 
 async def test_a_key_that_was_taken_away_is_not_used_again_and_a_new_one_is(
@@ -121,7 +121,7 @@ async def test_a_key_that_was_taken_away_is_not_used_again_and_a_new_one_is(
     await ask(found, "ada")
     await found.close()
 
-    assert sent(upstream) == ["Bearer sk-old", "Bearer sk-new", "Bearer sk-house"]
+    assert list_sent_keys(upstream) == ["Bearer sk-old", "Bearer sk-new", "Bearer sk-house"]
 
 
 async def test_a_reply_under_way_comes_to_its_end_when_the_key_changes(upstream: Upstream) -> None:
@@ -158,7 +158,7 @@ async def test_who_was_given_a_provider_just_before_it_is_given_up_can_still_ask
         pass
     await found.close()
 
-    assert sent(upstream) == ["Bearer sk-old", "Bearer sk-new", "Bearer sk-old"]
+    assert list_sent_keys(upstream) == ["Bearer sk-old", "Bearer sk-new", "Bearer sk-old"]
 
 
 class Silent:

@@ -1,4 +1,4 @@
-"""What a reply cost: by your own prices, by the price list, or not known."""
+"""The cost of a reply: by configured prices, by the price list, or unknown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every Provider promises, tried on all of them."""
+"""Promises of every Provider, tried on all of them."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence

@@ -58,7 +58,9 @@ async def upstream() -> AsyncIterator[Upstream]:
         yield upstream
 
 
-async def sent(upstream: Upstream, server: ServerTerms, sampling: Sampling) -> dict[str, Any]:
+async def send_request(
+    upstream: Upstream, server: ServerTerms, sampling: Sampling
+) -> dict[str, Any]:
     """The request as it arrives."""
     provider = ChatCompletionsProvider(upstream.url, quirks=server.quirks)
     question = ModelRequest(model="quirk:ok", messages=SAID, tools=TOOLS, sampling=sampling)
@@ -79,7 +81,7 @@ async def test_what_is_asked_is_sent_or_refused_and_never_left_out(upstream: Ups
                 validate_provider_support(name, lacks, sampling, TOOLS)
             continue
         validate_provider_support(name, lacks, sampling, TOOLS)
-        request = await sent(upstream, server, sampling)
+        request = await send_request(upstream, server, sampling)
 
         (theirs,) = NAMED.get(field, {field}) & set(request)
         assert request[theirs] == value, asked
@@ -100,7 +102,7 @@ async def test_a_setting_is_sent_under_the_servers_own_name(
 ):
     sampling, _, value = ASKED[asked]
 
-    assert (await sent(upstream, SERVERS[name], sampling))[field] == value
+    assert (await send_request(upstream, SERVERS[name], sampling))[field] == value
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Which vendors can be named, what they need, and who is chosen."""
+"""Vendors by name, what they need, and the choice among them."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""What is waited for on the way to a server, and for how long."""
+"""Waits on the way to a server, and their limits."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def ask(name: str) -> ModelRequest:
 
 
 async def refusal(base_url: str, **limits: float) -> ProviderError:
-    """What is said where nothing can be asked."""
+    """Return the error if the server cannot be asked."""
     options = {"connect_seconds": 5.0, "retries": 0, **limits}
     provider = ChatCompletionsProvider(base_url, backoff_seconds=0, limits=HttpLimits(**options))  # type: ignore[arg-type]
     with pytest.raises(ProviderError) as raised:

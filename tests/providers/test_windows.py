@@ -1,4 +1,4 @@
-"""How many tokens a model takes: by your own word, by a list, or not known."""
+"""The context window of a model: configured, from a list, or unknown."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ def members(file: Path) -> Contents:
     return contents(file)
 
 
-async def refused(file: Path, **how: Any) -> AntiphonError:
+async def catch_error(file: Path, **how: Any) -> AntiphonError:
     """The error for a file, after which an empty store is still empty."""
     store = MemoryStore(lambda: NOW)
     with pytest.raises((errors.InvalidRequest, errors.TooLarge)) as error:
@@ -72,21 +72,21 @@ async def test_a_truncated_file_is_refused(file: Path, tmp_path: Path, share: fl
     half = tmp_path / "half.zip"
     half.write_bytes(whole[: int(len(whole) * share)])
 
-    assert "not all of one" in (await refused(half)).message
+    assert "not all of one" in (await catch_error(half)).message
 
 
 async def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
     other = tmp_path / "other.zip"
     other.write_bytes(b"SQLite format 3\0" * 100)
 
-    assert "is no zip" in (await refused(other)).message
+    assert "is no zip" in (await catch_error(other)).message
 
 
 async def test_a_foreign_zip_is_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr("word/document.xml", "<xml/>")
 
-    error = await refused(tmp_path / "a.zip")
+    error = await catch_error(tmp_path / "a.zip")
 
     assert error.details["where"] == "word/document.xml"
 
@@ -94,7 +94,7 @@ async def test_a_foreign_zip_is_refused(tmp_path: Path) -> None:
 async def test_an_export_without_its_manifest_is_refused(members: Contents, tmp_path: Path) -> None:
     del members["manifest.json"]
 
-    error = await refused(write(tmp_path / "a.zip", members, count=False))
+    error = await catch_error(write(tmp_path / "a.zip", members, count=False))
 
     assert "manifest.json, which is written last" in error.told
 
@@ -102,7 +102,7 @@ async def test_an_export_without_its_manifest_is_refused(members: Contents, tmp_
 async def test_an_export_that_lacks_a_kind_is_refused(members: Contents, tmp_path: Path) -> None:
     del members["usage.jsonl"]
 
-    assert "usage.jsonl" in (await refused(write(tmp_path / "a.zip", members))).told
+    assert "usage.jsonl" in (await catch_error(write(tmp_path / "a.zip", members))).told
 
 
 async def test_a_later_version_is_refused_with_what_to_do(
@@ -111,7 +111,7 @@ async def test_a_later_version_is_refused_with_what_to_do(
     manifest = {**json.loads(members["manifest.json"]), "form": 3, "new": [{"deep": {}}]}
     members["manifest.json"] = json.dumps(manifest).encode()
 
-    error = await refused(write(tmp_path / "a.zip", members, count=False))
+    error = await catch_error(write(tmp_path / "a.zip", members, count=False))
 
     assert (error.details["expected"], error.details["received"]) == ("form 2", "form 3")
     assert "Upgrade" in error.details["hint"]
@@ -124,7 +124,7 @@ async def test_a_byte_that_was_turned_is_noticed(file: Path, tmp_path: Path) -> 
     whole[info.header_offset + 100] ^= 0xFF
     (tmp_path / "a.zip").write_bytes(bytes(whole))
 
-    error = await refused(tmp_path / "a.zip")
+    error = await catch_error(tmp_path / "a.zip")
 
     assert str(error.details["where"]).startswith("messages.jsonl")
 
@@ -142,7 +142,7 @@ NAMES = (
 async def test_a_name_that_no_export_has_is_refused(file: Path, tmp_path: Path, name: str) -> None:
     bad = copy(file, tmp_path, lambda archive: archive.writestr(name, b"evil"))
 
-    assert "member" in (await refused(bad)).message
+    assert "member" in (await catch_error(bad)).message
 
 
 def copy(file: Path, folder: Path, add: Callable[[zipfile.ZipFile], None]) -> Path:
@@ -159,14 +159,14 @@ async def test_a_link_is_refused(file: Path, tmp_path: Path) -> None:
     info.external_attr = (stat.S_IFLNK | 0o777) << 16
     bad = copy(file, tmp_path, lambda archive: archive.writestr(info, "/etc/passwd"))
 
-    assert (await refused(bad)).details["received"] == "a link"
+    assert (await catch_error(bad)).details["received"] == "a link"
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 async def test_a_name_that_is_there_twice_is_refused(file: Path, tmp_path: Path) -> None:
     bad = copy(file, tmp_path, lambda archive: archive.writestr("threads.jsonl", b""))
 
-    error = await refused(bad)
+    error = await catch_error(bad)
 
     assert (error.details["where"], error.details["received"]) == ("threads.jsonl", "twice")
 
@@ -174,7 +174,7 @@ async def test_a_name_that_is_there_twice_is_refused(file: Path, tmp_path: Path)
 async def test_a_member_that_is_packed_otherwise_is_refused(file: Path, tmp_path: Path) -> None:
     bad = copy(file, tmp_path, lambda archive: archive.writestr("files/x", b"x", zipfile.ZIP_LZMA))
 
-    assert "packed" in (await refused(bad)).message
+    assert "packed" in (await catch_error(bad)).message
 
 
 async def test_an_archive_that_holds_too_much_for_its_size_is_refused(
@@ -186,9 +186,9 @@ async def test_an_archive_that_holds_too_much_for_its_size_is_refused(
         lambda archive: archive.writestr("files/x", bytes(20_000_000), zipfile.ZIP_DEFLATED),
     )
 
-    assert "too much" in (await refused(bad, bounds=Bounds(small=1_000_000))).message
-    assert "too large" in (await refused(bad, bounds=Bounds(file=1_000_000))).message
-    assert "too much" in (await refused(bad, bounds=Bounds(total=1_000_000))).message
+    assert "too much" in (await catch_error(bad, bounds=Bounds(small=1_000_000))).message
+    assert "too large" in (await catch_error(bad, bounds=Bounds(file=1_000_000))).message
+    assert "too much" in (await catch_error(bad, bounds=Bounds(total=1_000_000))).message
 
 
 async def test_too_many_members_are_refused_before_their_list_is_read(
@@ -200,8 +200,8 @@ async def test_too_many_members_are_refused_before_their_list_is_read(
 
     bad = copy(file, tmp_path, add)
 
-    assert "too many members" in (await refused(bad, bounds=Bounds(members=100))).message
-    assert "too many members" in (await refused(bad, bounds=Bounds(directory=1000))).message
+    assert "too many members" in (await catch_error(bad, bounds=Bounds(members=100))).message
+    assert "too many members" in (await catch_error(bad, bounds=Bounds(directory=1000))).message
 
 
 async def test_members_that_share_their_bytes_are_refused(file: Path, tmp_path: Path) -> None:
@@ -212,7 +212,7 @@ async def test_members_that_share_their_bytes_are_refused(file: Path, tmp_path: 
     struct.pack_into("<L", whole, entries[-1] + 42, *first)
     bad.write_bytes(bytes(whole))
 
-    assert "Members lie in one another" in (await refused(bad)).message
+    assert "Members lie in one another" in (await catch_error(bad)).message
 
 
 # Hostile records
@@ -304,7 +304,7 @@ async def test_a_record_that_is_wrong_is_refused_with_its_place(
     spoil, place = BAD[name]
     spoil(members)
 
-    error = await refused(write(tmp_path / "a.zip", members))
+    error = await catch_error(write(tmp_path / "a.zip", members))
 
     assert place in error.told + str(error.details.get("where")), error.told
 
@@ -315,11 +315,13 @@ async def test_a_gap_in_a_log_is_refused(members: Contents, tmp_path: Path) -> N
     other = {**log, "first": 1, "events": log["events"][:2]}
     members["events.jsonl"].append(other)
 
-    assert "missing or there twice" in (await refused(write(tmp_path / "a.zip", members))).message
+    assert (
+        "missing or there twice" in (await catch_error(write(tmp_path / "a.zip", members))).message
+    )
 
 
 async def test_a_line_that_is_too_long_is_refused(file: Path) -> None:
-    error = await refused(file, bounds=Bounds(line=100))
+    error = await catch_error(file, bounds=Bounds(line=100))
 
     assert "line 1" in str(error.details["where"])
 
@@ -329,7 +331,7 @@ async def test_as_many_records_as_the_manifest_says_are_wanted(
 ) -> None:
     members["messages.jsonl"].pop()
 
-    error = await refused(write(tmp_path / "a.zip", members, count=False))
+    error = await catch_error(write(tmp_path / "a.zip", members, count=False))
 
     assert error.details["where"] == "messages.jsonl"
 
@@ -351,7 +353,7 @@ async def test_what_belongs_to_nothing_is_left_out_and_told(
 # Whatever else it may be
 
 
-def spoiled(draw: st.DrawFn, whole: bytes) -> bytes:
+def spoiled_files(draw: st.DrawFn, whole: bytes) -> bytes:
     """The file with some bytes changed, cut out or put in."""
     bad = bytearray(whole)
     for _ in range(draw(st.integers(1, 4))):
@@ -386,7 +388,7 @@ anything = settings(
 @given(data=st.data())
 async def test_no_bytes_do_harm(file: Path, tmp_path: Path, data: st.DataObject) -> None:
     bad = tmp_path / "bad.zip"
-    bad.write_bytes(data.draw(st.composite(spoiled)(file.read_bytes())))
+    bad.write_bytes(data.draw(st.composite(spoiled_files)(file.read_bytes())))
 
     await all_or_nothing(bad)
 
@@ -409,7 +411,7 @@ async def test_no_values_do_harm(members: Contents, tmp_path: Path, data: st.Dat
 
 
 async def all_or_nothing(file: Path) -> OwnerImport | None:
-    """What was imported, which is the same a second time; nothing where it was refused."""
+    """Import twice: the second adds nothing. A refused import adds nothing at all."""
     store = MemoryStore(lambda: NOW)
     try:
         result = await import_archive(store, file)

@@ -33,7 +33,7 @@ class Flickering(MemoryStore):
         return EventPage(1, [END], ended=False)
 
 
-async def heard(away: int) -> list[Sequence[bytes]]:
+async def read_pages(away: int) -> list[Sequence[bytes]]:
     bus = LocalBus()
     listening = RunEventReader(Flickering(bus, away), bus, "run_1", 0, whole=False)
     return [lines async for _, lines in listening.pages() if lines]
@@ -41,12 +41,12 @@ async def heard(away: int) -> list[Sequence[bytes]]:
 
 @pytest.mark.parametrize("away", [0, 1, MISSES])
 async def test_a_database_that_is_away_for_a_moment_is_only_a_pause(away: int) -> None:
-    assert await heard(away) == [[END]]
+    assert await read_pages(away) == [[END]]
 
 
 async def test_a_database_that_stays_away_ends_the_reading() -> None:
     with pytest.raises(Unavailable):
-        await heard(MISSES + 1)
+        await read_pages(MISSES + 1)
 
 
 SOON = 20

@@ -49,7 +49,11 @@ class Far:
         self.holders = 0
         self.cancelled = 0
         self.description = ""
-        self._deeds: dict[str, Deed] = {"read": _said, "write": _said, "wait": self._wait} | deeds
+        self._deeds: dict[str, Deed] = {
+            "read": _text_result,
+            "write": _text_result,
+            "wait": self._wait,
+        } | deeds
 
     async def check_allowed(self, servers: Sequence[McpServer]) -> None:
         if any(server.name != "far" for server in servers):
@@ -91,10 +95,10 @@ class Far:
         except asyncio.CancelledError:
             self.cancelled += 1
             raise
-        return await _said(call)
+        return await _text_result(call)
 
 
-async def _said(call: ToolCall) -> ToolResult:
+async def _text_result(call: ToolCall) -> ToolResult:
     return ToolResult(f"{call.name} of {call.arguments}")
 
 
@@ -108,11 +112,11 @@ async def answer(h: House, run_id: str, tool_call_id: str, output: str) -> Actio
     return action
 
 
-async def replayed(h: House, run_id: str) -> list[Numbered]:
+async def replay(h: House, run_id: str) -> list[Numbered]:
     return await h.read(operations.Follow(run_id))
 
 
-def folded(told: Sequence[Numbered]) -> list[Message]:
+def fold(told: Sequence[Numbered]) -> list[Message]:
     """Each saved message, held against what the deltas before it came to."""
     transcript, messages = Transcript(), []
     for number, event in told:
@@ -137,10 +141,10 @@ async def test_the_workers_tools_run_within_one_stream() -> None:
             "completed",
         ]
         assert sum(isinstance(event, TurnEnded) for _, event in told) == 1
-        assert [m.text for m in folded(told)] == ["Let me look.", "It is 1."]
+        assert [m.text for m in fold(told)] == ["Let me look.", "It is 1."]
         assert one(told, ToolOutputAdded).output == 'far__read of {"x":1}'
         assert (await h.run(find_started(told).run_id)).turn == 2
-        assert await replayed(h, find_started(told).run_id) == told
+        assert await replay(h, find_started(told).run_id) == told
         assert far.holders == 0
 
 
@@ -396,12 +400,12 @@ async def test_a_call_whose_worker_died_is_run_again_under_its_id_by_the_next() 
         told = await reading
 
         assert last(told).status == "completed"
-        assert [m.text for m in folded(told)] == ["Let me look.", "Found."]
+        assert [m.text for m in fold(told)] == ["Let me look.", "Found."]
         assert not any(isinstance(event, TurnRestarted) for _, event in told)
         first, again = (call.id for call in far.calls if call.name == "far__wait")
         assert first == again
         assert len(await outputs(h, run.thread_id)) == 2
-        assert await replayed(h, run.id) == told
+        assert await replay(h, run.id) == told
 
 
 async def test_a_reply_lost_after_the_tools_voids_itself_and_no_tool_runs_again() -> None:
@@ -415,7 +419,7 @@ async def test_a_reply_lost_after_the_tools_voids_itself_and_no_tool_runs_again(
         h.worker.start()
         told = await reading
 
-        assert [m.text for m in folded(told)] == ["Looking.", "Found."]
+        assert [m.text for m in fold(told)] == ["Looking.", "Found."]
         restarted = one(told, TurnRestarted)
         lost = [n for n, event in told if isinstance(event, TextDelta) and "Lost" in event.text]
         (output,) = (n for n, event in told if isinstance(event, ToolOutputAdded))
@@ -434,7 +438,7 @@ async def test_a_broken_call_after_the_tools_voids_only_its_own_reply() -> None:
         told = await h.ask(mcp_servers=(FREE,))
 
         assert last(told).status == "completed"
-        assert [m.text for m in folded(told)] == ["Looking.", "Mended."]
+        assert [m.text for m in fold(told)] == ["Looking.", "Mended."]
 
 
 async def test_a_loop_of_calls_ends_at_the_limit_of_turns() -> None:

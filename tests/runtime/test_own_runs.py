@@ -35,7 +35,7 @@ async def only_run(h: House) -> str:
     return str(run.id)
 
 
-async def ended(h: House, run_id: str) -> Run:
+async def wait_for_end(h: House, run_id: str) -> Run:
     await h.read(operations.Follow(run_id))
     return await h.store.get(Run, None, run_id)
 
@@ -82,8 +82,8 @@ async def test_no_more_runs_are_in_progress_than_the_settings_allow() -> None:
 
         assert (await h.store.get(Run, None, second)).status == "queued"
         gate.opened.set()
-        assert (await ended(h, first)).status == "completed"
-        assert (await ended(h, second)).status == "completed"
+        assert (await wait_for_end(h, first)).status == "completed"
+        assert (await wait_for_end(h, second)).status == "completed"
 
 
 async def test_a_long_queue_is_claimed_several_runs_at_a_time() -> None:
@@ -100,7 +100,7 @@ async def test_a_long_queue_is_claimed_several_runs_at_a_time() -> None:
         assert statuses.count(Status.QUEUED) == 4
         second.opened.set()
         for run_id in waiting:
-            assert (await ended(h, run_id)).status == "completed"
+            assert (await wait_for_end(h, run_id)).status == "completed"
 
 
 async def test_a_caller_that_leaves_while_its_run_begins_leaves_the_run_running() -> None:
@@ -113,7 +113,7 @@ async def test_a_caller_that_leaves_while_its_run_begins_leaves_the_run_running(
             await asking
         gate.opened.set()
 
-        assert (await ended(h, await only_run(h))).status == "completed"
+        assert (await wait_for_end(h, await only_run(h))).status == "completed"
 
 
 async def test_a_run_whose_claim_was_committed_with_an_error_is_released() -> None:
@@ -123,7 +123,7 @@ async def test_a_run_whose_claim_was_committed_with_an_error_is_released() -> No
         with pytest.raises(errors.Unavailable):
             await h.ask()
 
-        run = await ended(h, await only_run(h))
+        run = await wait_for_end(h, await only_run(h))
         assert run.status == "completed"
         assert h.now < run.created_at + h.settings.lease_duration * 1000
 

@@ -165,7 +165,7 @@ async def test_a_reader_that_does_not_read_delays_no_other_and_misses_nothing(
 async def test_a_cancel_through_another_process_stops_a_silent_model_at_once(
     processes: Processes, carried: dict[str, str]
 ) -> None:
-    await stopped_elsewhere(
+    await stop_elsewhere(
         await processes.pair(demo_delay=1000, lease_duration=600, heartbeat_interval=200, **carried)
     )
 
@@ -173,12 +173,12 @@ async def test_a_cancel_through_another_process_stops_a_silent_model_at_once(
 async def test_a_cancel_stops_a_silent_model_soon_also_where_no_wake_up_comes(
     processes: Processes, nobody: dict[str, str]
 ) -> None:
-    await stopped_elsewhere(
+    await stop_elsewhere(
         await processes.pair(demo_delay=1000, lease_duration=600, heartbeat_interval=200, **nobody)
     )
 
 
-async def stopped_elsewhere(pair: tuple[Runtime, Runtime]) -> None:
+async def stop_elsewhere(pair: tuple[Runtime, Runtime]) -> None:
     run_id = await begin(pair[0], "Hello?")
     driver, other = await driver_first(pair, run_id)
     await other.dispatcher.dispatch(operations.CancelRun(run_id), BY)
@@ -210,7 +210,7 @@ async def test_hundreds_of_readers_need_no_connection_of_their_own(
 
 
 async def connections(database: str) -> int:
-    """How many the database has."""
+    """Return the number of connections of the database."""
     connection = await asyncpg.connect(database)
     count: int = await connection.fetchval(
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
@@ -227,8 +227,8 @@ async def test_a_redis_that_is_not_there_fails_no_start_and_no_readiness(
     await runtime.ready()
 
 
-async def found(settings: Settings) -> tuple[str, ...]:
-    """What a doctor says of wake-ups."""
+async def list_findings(settings: Settings) -> tuple[str, ...]:
+    """Return the findings of `antiphon doctor` about wake-ups."""
     rows = await asyncio.to_thread(doctor.rows, LoadedSettings(settings, {}))
     (row,) = [row for row in rows if row[1] == "wake-ups"]
     return row
@@ -239,14 +239,16 @@ async def test_a_doctor_says_that_wake_ups_come_through(
 ) -> None:
     settings = Settings(model="demo", database=processes.database, **carried)
 
-    assert (await found(settings))[0] == "ok"
+    assert (await list_findings(settings))[0] == "ok"
 
 
 async def test_a_doctor_says_where_wake_ups_do_not_come_through_and_no_password(
     nobody: dict[str, str],
 ) -> None:
     address = nobody["redis"].replace("//", "//:canary@")
-    state, _, said, to_do = await found(Settings(model="demo", database="memory:", redis=address))
+    state, _, said, to_do = await list_findings(
+        Settings(model="demo", database="memory:", redis=address)
+    )
 
     assert (state, "canary" in said + to_do) == ("note", False)
     assert "redis://****@127.0.0.1" in said

@@ -42,7 +42,7 @@ class Machine:
     def mint(self, prefix: str) -> str:
         return f"{prefix}_{next(self._numbers):04}"
 
-    def elapsed(self) -> float:
+    def elapsed_seconds(self) -> float:
         return self.now / 1000
 
     async def open(self, path: Path, stack: AsyncExitStack) -> None:
@@ -58,10 +58,10 @@ class Machine:
             settings,
             self.mint,
             "bystander",
-            watch=LeaseWatch(self.elapsed, settings.lease_duration),
+            watch=LeaseWatch(self.elapsed_seconds, settings.lease_duration),
         )
 
-    async def driven(self) -> Run:
+    async def begin_run(self) -> Run:
         """A run in the hands of the healthy worker."""
         wish = run_spec(expires_in=60)
         await self.healthy.change(
@@ -103,7 +103,7 @@ async def test_a_healthy_worker_keeps_its_run_whatever_another_ones_clock_says(
     machine: Machine, wrong: int
 ) -> None:
     machine.wrong = wrong
-    run = await machine.driven()
+    run = await machine.begin_run()
 
     for _ in range(10):
         await machine.pass_beat(run)
@@ -115,7 +115,7 @@ async def test_a_healthy_worker_keeps_its_run_whatever_another_ones_clock_says(
 async def test_a_clock_that_is_set_while_a_run_is_driven_takes_it_from_nobody(
     machine: Machine,
 ) -> None:
-    run = await machine.driven()
+    run = await machine.begin_run()
     await machine.pass_beat(run)
 
     machine.wrong = HOUR
@@ -130,7 +130,7 @@ async def test_a_run_whose_worker_is_gone_goes_on_within_its_lease_and_a_sweep(
     machine: Machine, wrong: int
 ) -> None:
     machine.wrong = wrong
-    run = await machine.driven()
+    run = await machine.begin_run()
     await machine.pass_beat(run)
 
     for _ in range(LEASE_MS // 1000 // BEAT + 1):
@@ -142,7 +142,7 @@ async def test_a_run_whose_worker_is_gone_goes_on_within_its_lease_and_a_sweep(
 
 def test_a_lease_beyond_those_that_are_looked_at_together_is_lost_in_the_end() -> None:
     machine = Machine()
-    watch = LeaseWatch(machine.elapsed, LEASE_MS / 1000)
+    watch = LeaseWatch(machine.elapsed_seconds, LEASE_MS / 1000)
     watch.observe([], ["run_1"])
     assert not watch.is_lost("run_1", 1, machine.now)
 

@@ -1,4 +1,4 @@
-"""Who is let in: keys, scopes, and pages of other origins."""
+"""Access by keys, scopes, and pages of other origins."""
 
 from __future__ import annotations
 
@@ -81,10 +81,10 @@ async def test_the_first_key_locks_the_door_within_seconds_for_who_has_none(
     assert (await client.get("/v1/threads")).status_code == 200
     await server.key("ann")
 
-    async def locked() -> bool:
+    async def is_locked() -> bool:
         return (await client.get("/v1/threads")).status_code == 401
 
-    await eventually(locked)
+    await eventually(is_locked)
 
 
 async def test_revoking_the_last_key_does_not_open_the_door(server: Served) -> None:
@@ -101,10 +101,10 @@ async def test_a_revoked_key_is_refused_within_seconds(server: Served) -> None:
     assert (await client.get("/v1/threads")).status_code == 200
     await server.runtime.store.revoke_key(server.keys[key])
 
-    async def refused() -> bool:
+    async def is_refused() -> bool:
         return (await client.get("/v1/threads")).status_code == 401
 
-    await eventually(refused)
+    await eventually(is_refused)
 
 
 async def test_health_needs_no_key_and_metrics_do(server: Served) -> None:
@@ -180,11 +180,11 @@ async def test_two_host_headers_are_refused(server: Served) -> None:
 async def test_with_a_key_any_name_is_answered(server: Served) -> None:
     client = await server.client(await server.key("ann"))
 
-    async def answered() -> bool:
+    async def is_answered() -> bool:
         answer = await client.get("/v1/threads", headers={"host": "chat.example"})
         return answer.status_code == 200
 
-    await eventually(answered)
+    await eventually(is_answered)
 
 
 @pytest.mark.parametrize("keyed", [False, True])

@@ -1,4 +1,4 @@
-"""What a second run does in a busy thread, where several servers share the database.
+"""A second run in a busy thread, with several servers on one database.
 
 Guarantees G7, G9, G12 and G17, with every wake-up from one server to another lost.
 """
@@ -49,7 +49,7 @@ class Pair:
         await eventually(there)
         return (await self.there.get(f"/v1/runs/{run_id}")).json()
 
-    async def said(self, thread_id: str) -> list[tuple[str, str]]:
+    async def list_texts(self, thread_id: str) -> list[tuple[str, str]]:
         """Role and text of each message of the thread."""
         messages = await self.there.get("/v1/messages", params={"thread_id": thread_id})
         return [
@@ -131,7 +131,7 @@ async def test_those_who_wait_go_one_after_another(pair: Pair) -> None:
 
     assert [answer.status_code for answer in answers] == [200] * 8
     assert all('"status":"completed"}' in answer.text for answer in answers)
-    said = [role for role, _ in await pair.said(thread_id)]
+    said = [role for role, _ in await pair.list_texts(thread_id)]
     assert said == ["user", "assistant"] * 9
     assert not pair.upstream.rejected
 
@@ -157,7 +157,7 @@ async def test_an_interrupted_run_ends_wherever_it_is_driven(pair: Pair) -> None
     assert '"status":"completed"}' in answer.text
     assert (asked.closed is not None, time.monotonic() - began < CANCELLED_WITHIN) == (True, True)
     assert ended["ended_at"] is not None
-    roles = [role for role, _ in await pair.said(first["thread_id"])]
+    roles = [role for role, _ in await pair.list_texts(first["thread_id"])]
     assert roles in (["user", "user", "assistant"], ["user", "assistant", "user", "assistant"])
 
 
@@ -165,7 +165,7 @@ async def test_what_is_rolled_back_was_never_said(pair: Pair) -> None:
     before = await pair.begin("ok")
     thread_id = before["thread_id"]
     await pair.until(before["id"], "completed")
-    kept = await pair.said(thread_id)
+    kept = await pair.list_texts(thread_id)
     wrong = await pair.begin(
         "t_normal", thread_id=thread_id, message={"content": "a slip"}, tools=TOOLS
     )
@@ -181,7 +181,7 @@ async def test_what_is_rolled_back_was_never_said(pair: Pair) -> None:
     answer = await pair.there.post("/v1/process", json=body)
 
     assert '"status":"completed"}' in answer.text
-    said = await pair.said(thread_id)
+    said = await pair.list_texts(thread_id)
     assert said[: len(kept)] == kept
     assert [text for role, text in said[len(kept) :] if role == "user"] == ["what was meant"]
     assert "a slip" not in str(pair.upstream.requests[-1].body)
@@ -204,6 +204,6 @@ async def test_a_run_that_nobody_listens_to_is_finished_and_kept(pair: Pair, how
 
     run = await pair.until(run_id, "completed")
 
-    (_, reply) = await pair.said(run["thread_id"])
+    (_, reply) = await pair.list_texts(run["thread_id"])
     assert reply[0] == "assistant"
     assert reply[1]

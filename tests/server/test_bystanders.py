@@ -1,4 +1,4 @@
-"""What one party sends, however it is shaped: another caller is answered meanwhile.
+"""Another caller is answered while one party sends input of any shape.
 
 Each test plays a small case and a large one against a real server, and says how the cost may grow.
 """
@@ -76,7 +76,7 @@ async def turn(
     return answer.text
 
 
-async def said(stage: Stage, stream: str) -> str:
+async def join_reply(stage: Stage, stream: str) -> str:
     """Reasoning and text of the reply that this stream cut short."""
     path = f"/v1/messages?thread_id={the('thread_id', stream)}"
     async with client(stage) as asking:
@@ -206,14 +206,14 @@ async def crowded(request: pytest.FixtureRequest, upstream: Upstream) -> AsyncIt
         settings["ANTIPHON_DATABASE"] = await postgres.create()
     async with run_stage(**settings) as stage:
 
-        async def handed_out(count: int, expires_in: int) -> tuple[Stage, str]:
+        async def hand_out(count: int, expires_in: int) -> tuple[Stage, str]:
             calls = [call_piece("{}", index, name="f") for index in range(count)]
             body = reply(calls, "tool_calls")
             stream = await turn(stage, upstream, body, expires_in=expires_in)
             assert '"status":"action_required"' in stream
             return stage, the("run_id", stream)
 
-        yield handed_out
+        yield hand_out
 
 
 @pytest.mark.parametrize(
@@ -255,7 +255,7 @@ async def test_a_run_with_thousands_of_calls_is_cancelled(crowded: Crowded, coun
     costs = []
     for calls in (100, count // 10, count):
         stage, run_id = await crowded(calls, DAY)
-        costs.append(await stage.cost(cancelled(stage, run_id)))
+        costs.append(await stage.cost(cancel_run(stage, run_id)))
     _, small, large = costs
 
     assert await outputs(stage, run_id, "cancelled") == count
@@ -289,7 +289,7 @@ async def test_a_run_with_thousands_of_calls_makes_way(crowded: Crowded, if_busy
     assert before["status"] == "cancelled"
 
 
-async def cancelled(stage: Stage, run_id: str) -> None:
+async def cancel_run(stage: Stage, run_id: str) -> None:
     """Cancel the run."""
     async with client(stage) as asking:
         answer = await asking.post(f"/v1/runs/{run_id}/cancel")
@@ -297,12 +297,12 @@ async def cancelled(stage: Stage, run_id: str) -> None:
 
 
 def rests(run: Mapping[str, object]) -> bool:
-    """Whether the run waits for no output any more."""
+    """Return True if the run waits for no more outputs."""
     return run["status"] == "queued"
 
 
 async def outputs(stage: Stage, run_id: str, status: str) -> int:
-    """How many actions of the run are in this status."""
+    """Return the number of actions of the run in this status."""
     found, after = 0, ""
     async with client(stage) as asking:
         while True:
@@ -327,7 +327,7 @@ async def test_a_reply_without_end_is_cut_and_what_it_said_is_kept(
             flood = asyncio.ensure_future(turn(stage, upstream, endless, repeat=True))
             costs.append(await stage.cost(flood))
             assert '"reason":"length"' in flood.result()
-            assert len(await said(stage, flood.result())) == size
+            assert len(await join_reply(stage, flood.result())) == size
 
     small, large = costs
     large.refuse_growth(small, times=10)
@@ -394,7 +394,7 @@ async def test_a_process_that_spins_is_replaced_and_others_are_answered() -> Non
         before = set(stage.pids())
         async with client(stage) as asking:
             run_id = await begin(asking)
-        await wait_for_answer(stage.url, f"/v1/runs/{run_id}", lost)
+        await wait_for_answer(stage.url, f"/v1/runs/{run_id}", is_lost)
         async with asyncio.timeout(ASK_SECONDS):
             while len(stage.pids()) < 3 or set(stage.pids()) == before:
                 await asyncio.sleep(0.05)
@@ -408,7 +408,7 @@ async def test_a_process_whose_loop_waits_for_ever_is_replaced_and_says_where() 
         before = set(stage.pids())
         async with client(stage) as asking:
             run_id = await begin(asking)
-        await wait_for_answer(stage.url, f"/v1/runs/{run_id}", lost)
+        await wait_for_answer(stage.url, f"/v1/runs/{run_id}", is_lost)
         said = "worker [12] had no turn of its event loop for longer than stall_timeout"
         async with asyncio.timeout(ASK_SECONDS):
             while len(stage.pids()) < 3 or set(stage.pids()) == before:
@@ -459,6 +459,6 @@ async def test_a_process_that_stands_still_is_left_alone() -> None:
     assert answer.status_code == 200
 
 
-def lost(run: Mapping[str, object]) -> bool:
-    """Whether the run was given up because its workers died."""
+def is_lost(run: Mapping[str, object]) -> bool:
+    """Return True if the run failed because its workers died."""
     return (run["status"], run["reason"]) == ("incomplete", "worker_lost")

@@ -82,7 +82,7 @@ class Cluster:
         answer = await self.clients[2].get("/v1/actions", params={"run_id": run_id})
         return answer.json()["data"]
 
-    async def told(self, run_id: str) -> list[events.Event]:
+    async def read_log(self, run_id: str) -> list[events.Event]:
         """The run's log, read from the store: a run that goes on would have no end to wait for."""
         page = await self.servers[2].runtime.store.read_events(run_id, 0)
         return [events.decode(line) for line in page.lines]
@@ -126,7 +126,7 @@ async def test_calls_expire_at_their_time_by_the_stores_clock_and_no_earlier(
 
     assert {each["status"] for each in await cluster.actions(run["id"])} == {"expired"}
     assert (await cluster.until(run["id"], "expired"))["ended_at"] == cluster.clock.now
-    told = await cluster.told(run["id"])
+    told = await cluster.read_log(run["id"])
     assert sum(isinstance(each, events.ToolOutputAdded) for each in told) == 2
     ends = [each for each in told if isinstance(each, events.RunStatus) and each.status.ended]
     assert len(ends) == 1
@@ -167,7 +167,7 @@ async def test_an_output_and_the_deadline_meet_and_one_of_them_holds(cluster: Cl
 
     saved = {(each["tool_call_id"], each["status"]) for each in await cluster.actions(run["id"])}
     assert saved == {(call_id, "completed" if good else "expired") for call_id, good in taken}
-    told = await cluster.told(run["id"])
+    told = await cluster.read_log(run["id"])
     assert sum(isinstance(each, events.ToolOutputAdded) for each in told) == 2
     assert len(cluster.upstream.requests) == 2
     assert not cluster.upstream.rejected
@@ -199,7 +199,7 @@ async def test_a_lease_ends_by_the_stores_clock_and_one_worker_takes_the_run(
     await cluster.upstream.wait_for_request(1)
 
     async def has_begun_to_speak() -> bool:
-        return any(isinstance(each, events.TextDelta) for each in await cluster.told(run_id))
+        return any(isinstance(each, events.TextDelta) for each in await cluster.read_log(run_id))
 
     await eventually(has_begun_to_speak)
     driver = next(each for each in cluster.servers if each.runtime.worker.active_runs)
@@ -211,7 +211,7 @@ async def test_a_lease_ends_by_the_stores_clock_and_one_worker_takes_the_run(
     await asyncio.gather(*(each.runtime.worker.sweep() for each in others * 3))
     await cluster.upstream.wait_for_request(2)
 
-    told = await cluster.told(run_id)
+    told = await cluster.read_log(run_id)
     restarts = [each for each in told if isinstance(each, events.TurnRestarted)]
     assert [each.attempt for each in restarts] == [2]
     run = (await cluster.clients[1].get(f"/v1/runs/{run_id}")).json()

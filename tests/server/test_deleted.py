@@ -1,4 +1,4 @@
-"""What was deleted is gone: from every answer, table and cache, whichever process had read it.
+"""Deleted data is gone from every response, table and cache of every process.
 
 Guarantee G24.
 """
@@ -39,7 +39,7 @@ async def test_a_deleted_thread_is_nowhere_any_more(
     two: tuple[httpx2.AsyncClient, ...], database: str, redis: Redis
 ) -> None:
     here, there = two
-    thread_id, paths = await _said(here)
+    thread_id, paths = await _fill_thread(here)
     for client in two:  # each has read it, and so has what they share
         turn = {"thread_id": thread_id, "message": ASK, "metadata": {"m": CANARY}}
         assert '"completed"' in (await client.post("/v1/process", json=turn)).text
@@ -66,7 +66,7 @@ async def test_a_deleted_thread_is_nowhere_any_more(
     assert again.status_code == 404
 
 
-async def _said(client: httpx2.AsyncClient) -> tuple[str, list[str]]:
+async def _fill_thread(client: httpx2.AsyncClient) -> tuple[str, list[str]]:
     """A thread with the canary in every field that takes words, and where these can be read."""
     once = {"idempotency-key": "once"}
     titled = {"title": CANARY, "metadata": {"m": CANARY}}

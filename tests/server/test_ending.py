@@ -139,7 +139,7 @@ class Person:
         self.told[thread.id] = []
 
     async def check(self, client: AsyncClient) -> None:
-        """What was told is what is kept."""
+        """Check that the stream equals the stored events."""
         for run_id, heard in self.told.items():
             if heard:
                 kept: list[Numbered] = []

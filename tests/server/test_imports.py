@@ -28,7 +28,7 @@ async def admin(server: Served) -> httpx2.AsyncClient:
     return await server.client(await server.key("ops", "admin"))
 
 
-async def exported(admin: httpx2.AsyncClient, owner: str = "ann") -> bytes:
+async def export_owner(admin: httpx2.AsyncClient, owner: str = "ann") -> bytes:
     return (await admin.get(f"/v1/owners/{owner}/export")).content
 
 
@@ -40,7 +40,7 @@ async def test_an_export_comes_in_on_another_server(
     server: Served, admin: httpx2.AsyncClient, tmp_path: Path
 ) -> None:
     ann = await fill(server, "ann")
-    archive = await exported(admin)
+    archive = await export_owner(admin)
     settings = replace(SETTINGS, database=f"sqlite:///{tmp_path}/b.db")
     async with serve(settings) as there:
         other = await there.client(await there.key("ops", "admin"))
@@ -77,7 +77,7 @@ async def test_everything_comes_in_beside_what_is_there(
     server: Served, admin: httpx2.AsyncClient
 ) -> None:
     await fill(server, "ann")
-    archive = await exported(admin)
+    archive = await export_owner(admin)
 
     taken = await post(admin, archive, owner="ben")
     beside = await post(admin, archive, owner="ben", new_ids="true")
@@ -91,7 +91,7 @@ async def test_everything_comes_in_beside_what_is_there(
 
 async def test_only_an_admin_imports(server: Served, admin: httpx2.AsyncClient) -> None:
     ann = await fill(server, "ann")
-    archive = await exported(admin)
+    archive = await export_owner(admin)
 
     assert (await post(ann, archive)).status_code == 403
     assert (await post(await server.client(), archive)).status_code == 401
@@ -135,7 +135,7 @@ async def test_a_body_that_breaks_off_imports_nothing(
     server: Served, admin: httpx2.AsyncClient
 ) -> None:
     await fill(server, "ann")
-    archive = await exported(admin)
+    archive = await export_owner(admin)
 
     async def half() -> AsyncIterator[bytes]:
         yield archive[:1000]

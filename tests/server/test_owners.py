@@ -222,10 +222,10 @@ async def test_who_loses_the_key_meanwhile_gets_no_whole_export(tmp_path: Path) 
             await server.runtime.store.revoke_key(server.keys[token])
             await asyncio.sleep(MEMORY_SECONDS + 0.5)  # for so long a key is believed
             with pytest.raises(httpx2.TransportError):
-                await drained(pieces)
+                await drain(pieces)
 
 
-async def drained(pieces: AsyncIterator[bytes]) -> None:
+async def drain(pieces: AsyncIterator[bytes]) -> None:
     async for _ in pieces:
         pass
 

@@ -96,7 +96,7 @@ async def test_an_idle_server_ends_at_once_and_well(by: signal.Signals) -> None:
 
 async def test_a_turn_that_runs_is_told_to_its_end() -> None:
     async with _running(SLOW) as running:
-        async with _asked(running) as stream:
+        async with _open_run(running) as stream:
             frames = _frames(stream)
             first = await anext(frames)
             running.process.send_signal(signal.SIGTERM)
@@ -112,7 +112,7 @@ async def test_a_turn_that_runs_is_told_to_its_end() -> None:
 async def test_a_server_that_ends_says_so_and_takes_no_new_turn() -> None:
     async with _running(SLOW) as running:
         client = running.client
-        async with _asked(running) as stream:
+        async with _open_run(running) as stream:
             await anext(_frames(stream))
             running.process.send_signal(signal.SIGTERM)
 
@@ -142,7 +142,7 @@ async def test_a_reader_of_a_run_that_rests_does_not_hold_the_end_up() -> None:
 
 async def test_a_second_signal_does_not_wait() -> None:
     settings = replace(LONG_GRACE, demo_delay=10)
-    async with _running(settings) as running, _asked(running) as stream:
+    async with _running(settings) as running, _open_run(running) as stream:
         await anext(_frames(stream))
         running.process.send_signal(signal.SIGTERM)
 
@@ -181,7 +181,7 @@ async def test_a_header_that_does_not_end_ends_the_connection(sent: bytes) -> No
     assert answer.startswith(b"HTTP/1.1 408 ")
 
 
-def _asked(running: Running) -> AbstractAsyncContextManager[httpx2.Response]:
+def _open_run(running: Running) -> AbstractAsyncContextManager[httpx2.Response]:
     return running.client.stream("POST", "/v1/process", json=ASK)
 
 

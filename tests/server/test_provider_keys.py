@@ -73,7 +73,7 @@ async def run(client: httpx2.AsyncClient, name: str = "ok") -> dict[str, Any]:
     return ended
 
 
-def sent(upstream: Upstream) -> list[str]:
+def list_sent_keys(upstream: Upstream) -> list[str]:
     return [
         request.headers["authorization"].removeprefix("Bearer ") for request in upstream.requests
     ]
@@ -89,7 +89,7 @@ async def test_each_run_is_asked_with_its_owners_key_and_nobody_elses(
     for client in (ann, ben, cem, ann):
         assert (await run(client))["status"] == "completed"
 
-    assert sent(upstream) == [CANARY, OTHER, "sk-house", CANARY]
+    assert list_sent_keys(upstream) == [CANARY, OTHER, "sk-house", CANARY]
 
 
 async def test_a_key_is_written_and_never_read(server: Served) -> None:
@@ -155,7 +155,7 @@ async def test_only_administrators_say_where_a_key_goes_and_see_everybodys(
         assert kept.json()["base_url"] == elsewhere.url
         await put(ben, OTHER)
         assert (await run(ann))["status"] == "completed"
-        assert sent(elsewhere) == [CANARY]
+        assert list_sent_keys(elsewhere) == [CANARY]
     assert upstream.requests == []
 
     everybodys = await admin.get("/v1/all_provider_keys")
@@ -194,12 +194,12 @@ async def test_another_process_takes_up_a_new_key_and_lets_go_of_a_deleted_one_w
         token = await one.key("ann")
         here, there = await one.client(token), await other.client(token)
         await run(there)
-        assert sent(upstream) == ["sk-house"]
+        assert list_sent_keys(upstream) == ["sk-house"]
 
         for key in (CANARY, OTHER, None):
             await (put(here, key) if key else here.delete(f"{KEYS}/openai"))
             async with asyncio.timeout(5):
-                while sent(upstream)[-1] != (key or "sk-house"):
+                while list_sent_keys(upstream)[-1] != (key or "sk-house"):
                     await asyncio.sleep(0.4)  # between two looks
                     await run(there)
 
@@ -226,7 +226,7 @@ async def test_without_the_key_that_sealed_it_a_run_says_plainly_what_is_wrong(
     old = settings(upstream, tmp_path, secret_key=new_key(), old_secret_keys=(first,))
     async with serve(old) as server:
         assert (await run(await client_of(server, "ann")))["status"] == "completed"
-    assert sent(upstream)[-1] == CANARY
+    assert list_sent_keys(upstream)[-1] == CANARY
 
 
 async def test_a_key_is_found_nowhere_but_at_its_provider(
@@ -248,7 +248,7 @@ async def test_a_key_is_found_nowhere_but_at_its_provider(
             said.append(answer.content.decode("latin-1"))
         during = _bytes_in(tmp_path)
 
-    assert sent(upstream) == [CANARY, CANARY]
+    assert list_sent_keys(upstream) == [CANARY, CANARY]
     for sink in (*said, caplog.text, during, _bytes_in(tmp_path)):
         assert CANARY not in sink
         assert CANARY[3:20] not in sink

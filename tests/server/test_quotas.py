@@ -29,19 +29,19 @@ async def servers(database: str) -> AsyncIterator[Sequence[Served]]:
         yield [await stack.enter_async_context(serve(settings)) for _ in range(2)]
 
 
-async def limited(server: Served, **limits: int) -> httpx2.AsyncClient:
+async def limited_client(server: Served, **limits: int) -> httpx2.AsyncClient:
     """A client whose key has these limits."""
-    return await server.client((await made(server.runtime, limits=Limits(**limits))).token)
+    return await server.client((await make_key(server.runtime, limits=Limits(**limits))).token)
 
 
-async def made(runtime: Runtime, **fields: Any) -> operations.NewKey:
+async def make_key(runtime: Runtime, **fields: Any) -> operations.NewKey:
     call = operations.CreateKey("a test", "ann", **fields)
     key: operations.NewKey = (await runtime.dispatcher.dispatch(call, Principal())).value
     return key
 
 
 async def in_one_minute(attempt: Callable[[], Awaitable[Any]]) -> Any:
-    """What came of it, once no minute began meanwhile."""
+    """Return the result of an attempt during which no new minute began."""
     while True:
         began = time.time_ns() // 1_000_000 // MINUTE_MS
         result = await attempt()
@@ -60,7 +60,7 @@ async def test_of_many_requests_at_once_as_many_are_answered_as_a_minute_may_hav
     servers: Sequence[Served],
 ) -> None:
     async def attempt() -> Counter[int]:
-        key = (await made(servers[0].runtime, limits=Limits(requests_per_minute=5))).token
+        key = (await make_key(servers[0].runtime, limits=Limits(requests_per_minute=5))).token
         clients = [await server.client(key) for server in servers]
         asked = (clients[number % 2].get("/v1/threads") for number in range(RACERS))
         return statuses(await asyncio.gather(*asked))
@@ -70,7 +70,7 @@ async def test_of_many_requests_at_once_as_many_are_answered_as_a_minute_may_hav
 
 async def test_who_asks_too_often_is_told_when_to_ask_again(server: Served) -> None:
     async def attempt() -> httpx2.Response:
-        client = await limited(server, requests_per_minute=1)
+        client = await limited_client(server, requests_per_minute=1)
         await client.get("/v1/threads")
         return await client.get("/v1/threads")
 
@@ -86,7 +86,7 @@ async def test_who_asks_too_often_is_told_when_to_ask_again(server: Served) -> N
 async def test_health_readiness_and_metrics_are_not_counted(server: Served) -> None:
     async def attempt() -> Counter[int]:
         scopes = ("read", "metrics")
-        key = await made(server.runtime, limits=Limits(requests_per_minute=1), scopes=scopes)
+        key = await make_key(server.runtime, limits=Limits(requests_per_minute=1), scopes=scopes)
         client = await server.client(key.token)
         paths = ("/healthz", "/readyz", "/metrics", "/openapi.json", "/v1/threads")
         return statuses([await client.get(path) for path in paths])
@@ -95,16 +95,16 @@ async def test_health_readiness_and_metrics_are_not_counted(server: Served) -> N
 
 
 async def test_a_limit_that_is_raised_holds_within_seconds(server: Served) -> None:
-    key = await made(server.runtime, limits=Limits(requests_per_minute=1))
+    key = await make_key(server.runtime, limits=Limits(requests_per_minute=1))
     client = await server.client(key.token)
     await client.get("/v1/threads")
     change = operations.UpdateKey(key.key.id, limits=operations.NewLimits(requests_per_minute=None))
     await server.runtime.dispatcher.dispatch(change, Principal())
 
-    async def unlimited() -> bool:
+    async def is_unlimited() -> bool:
         return statuses([await client.get("/v1/threads") for _ in range(3)]) == {200: 3}
 
-    await eventually(unlimited)
+    await eventually(is_unlimited)
 
 
 # Runs
@@ -113,7 +113,7 @@ async def test_a_limit_that_is_raised_holds_within_seconds(server: Served) -> No
 async def test_of_many_runs_at_once_no_more_are_begun_than_may_be(
     servers: Sequence[Served],
 ) -> None:
-    key = (await made(servers[0].runtime, limits=Limits(runs_at_once=3))).token
+    key = (await make_key(servers[0].runtime, limits=Limits(runs_at_once=3))).token
     clients = [await server.client(key) for server in servers]
     threads = [(await clients[0].post("/v1/threads")).json()["id"] for _ in range(RACERS)]
 
@@ -132,7 +132,7 @@ async def test_of_many_runs_at_once_no_more_are_begun_than_may_be(
 
 
 async def test_a_run_that_makes_way_makes_room_for_the_next(server: Served) -> None:
-    client = await limited(server, runs_at_once=1)
+    client = await limited_client(server, runs_at_once=1)
     thread = (await client.post("/v1/threads")).json()["id"]
 
     answers = [
@@ -144,7 +144,7 @@ async def test_a_run_that_makes_way_makes_room_for_the_next(server: Served) -> N
 
 
 async def test_another_keys_runs_are_not_counted(server: Served) -> None:
-    clients = [await limited(server, runs_at_once=1) for _ in range(2)]
+    clients = [await limited_client(server, runs_at_once=1) for _ in range(2)]
     threads = [(await client.post("/v1/threads")).json()["id"] for client in clients]
 
     answers = [
@@ -161,7 +161,7 @@ async def test_another_keys_runs_are_not_counted(server: Served) -> None:
 async def test_once_the_tokens_of_the_day_are_used_no_run_begins_and_none_goes_on(
     server: Served,
 ) -> None:
-    client = await limited(server, tokens_per_day=1)
+    client = await limited_client(server, tokens_per_day=1)
     waiting = {"thread_id": (await client.post("/v1/threads")).json()["id"]}
     under_way = (await client.post("/v1/runs", json=waiting)).json()["id"]
     first = await client.post("/v1/process", json={"message": {"content": "2 words"}})
@@ -182,17 +182,17 @@ async def test_once_the_tokens_of_the_day_are_used_no_run_begins_and_none_goes_o
 
 
 async def test_a_key_opens_nothing_once_its_time_has_come(server: Served) -> None:
-    client = await server.client((await made(server.runtime, expires_in=1)).token)
+    client = await server.client((await make_key(server.runtime, expires_in=1)).token)
     assert (await client.get("/v1/threads")).status_code == 200
 
-    async def refused() -> bool:
+    async def is_refused() -> bool:
         return (await client.get("/v1/threads")).status_code == 401
 
-    await eventually(refused)
+    await eventually(is_refused)
 
 
 async def test_a_stream_ends_soon_after_its_key(server: Served) -> None:
-    client = await server.client((await made(server.runtime, expires_in=2)).token)
+    client = await server.client((await make_key(server.runtime, expires_in=2)).token)
     thread = (await client.post("/v1/threads")).json()["id"]
     run = (await client.post("/v1/runs", json={"thread_id": thread})).json()["id"]
 
@@ -212,10 +212,10 @@ async def test_the_keys_of_a_project_open_nothing_once_it_is_disabled(server: Se
     changed = await admin.patch(f"/v1/projects/{project['id']}", json={"disabled": True})
     assert changed.json()["disabled"]
 
-    async def refused() -> bool:
+    async def is_refused() -> bool:
         return (await client.get("/v1/threads")).status_code == 401
 
-    await eventually(refused)
+    await eventually(is_refused)
     assert (await admin.post("/v1/keys", json=body)).status_code == 409
 
 
@@ -223,7 +223,7 @@ async def test_the_keys_of_a_project_open_nothing_once_it_is_disabled(server: Se
 
 
 async def test_the_audit_log_tells_who_did_what_and_no_secret(server: Served) -> None:
-    root = await made(server.runtime, scopes=("admin",))
+    root = await make_key(server.runtime, scopes=("admin",))
     admin = await server.client(root.token)
     admin.headers["antiphon-actor"] = "person_root"
     person = (await admin.post("/v1/people", json={"name": "Eve", "password": "a secret!"})).json()
@@ -257,8 +257,8 @@ async def test_the_audit_log_tells_who_did_what_and_no_secret(server: Served) ->
 
 
 async def test_who_acts_without_saying_as_whom_is_their_key_or_who_has_it(server: Served) -> None:
-    root = await made(server.runtime, scopes=("admin",))
-    held = await made(server.runtime, scopes=("admin",), person_id="person_ann")
+    root = await make_key(server.runtime, scopes=("admin",))
+    held = await make_key(server.runtime, scopes=("admin",), person_id="person_ann")
     for key in (root, held):
         client = await server.client(key.token)
         await client.post("/v1/projects", json={"name": key.key.id})

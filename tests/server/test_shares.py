@@ -265,7 +265,7 @@ async def test_a_slot_that_nobody_waits_for_any_more_goes_to_the_next() -> None:
 
 
 def _most(stack: ExitStack, places: ConcurrencyLimiter, who: str) -> int:
-    """How many requests this caller gets open, which stay open."""
+    """Return the number of requests that this caller can hold open."""
     got = 0
     while True:
         with ExitStack() as request:

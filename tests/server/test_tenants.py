@@ -58,7 +58,7 @@ class Owner:
 
     @property
     def canary(self) -> str:
-        """What stands in every text that is theirs."""
+        """Word in every text of this owner."""
         return f"canary-of-{self.name}"
 
     async def ask(self, way: Way, fields: Json, **headers: str) -> httpx2.Response:
@@ -87,7 +87,7 @@ class Town:
             Owner("root for ben", client, self.ben.ids, self.root, {ACTING: "ben"}),
         ]
 
-    async def kept(self) -> dict[str, list[Any]]:
+    async def read_tables(self) -> dict[str, list[Any]]:
         """All rows of all tables, but for what counts requests."""
         rows: dict[str, list[Any]] = {}
         async with open_dump(self.database) as dump:
@@ -116,7 +116,7 @@ def _by_run(events: Sequence[Row]) -> Iterator[tuple[str, list[bytes]]]:
 
 @dataclass
 class Settled:
-    """What was put into a database: names of owners, their keys, the ids of what they have."""
+    """Contents of a database: owners, their keys, and the ids of their objects."""
 
     people: list[tuple[str, str, dict[str, str]]]
     root: str
@@ -127,7 +127,7 @@ async def _settle(database: str) -> Settled:
         root = await server.key("root", "admin")
         admin = await server.client(root)
         project = (await admin.post("/v1/projects", json={"name": "moon"})).json()["id"]
-        people = [await _settled(server, name, root) for name in ("ann", "ben", project)]
+        people = [await _settle_owner(server, name, root) for name in ("ann", "ben", project)]
     return Settled([(each.name, each.key, each.ids) for each in people], root)
 
 
@@ -156,7 +156,7 @@ async def town(
         yield Town(server, database, *people, there.root)
 
 
-async def _settled(server: Served, name: str, root: str) -> Owner:
+async def _settle_owner(server: Served, name: str, root: str) -> Owner:
     key = await server.key(name)
     owner = Owner(name, await server.client(key), {}, key)
     admin = await server.client(root)
@@ -199,7 +199,9 @@ async def _things(owner: Owner) -> dict[str, str]:
     }
 
 
-def _told(answer: httpx2.Response, *renamed: tuple[str, str]) -> tuple[int, Any, bytes]:
+def _comparable_answer(
+    answer: httpx2.Response, *renamed: tuple[str, str]
+) -> tuple[int, Any, bytes]:
     """An answer as a stranger could compare it: without what differs by itself."""
     headers = [(name, value) for name, value in answer.headers.items() if name not in OWN_MOVES]
     content = answer.content
@@ -208,7 +210,7 @@ def _told(answer: httpx2.Response, *renamed: tuple[str, str]) -> tuple[int, Any,
     return answer.status_code, headers, content
 
 
-def _spoken(key: str) -> Iterator[dict[str, str]]:
+def _authorization_headers(key: str) -> Iterator[dict[str, str]]:
     """The header as people write it."""
     for name, scheme in product(("Authorization", "authorization"), ("Bearer", "bearer")):
         yield {name: f"{scheme} {key}"}
@@ -261,11 +263,11 @@ async def test_no_operation_opens_without_a_good_key(town: Town) -> None:
         {"x-api-key": good},
         {"cookie": f"key={good}"},
         {ACTING: "ann"},
-        *list(_spoken(revoked))[::3],
-        *list(_spoken(expired))[1:3],
+        *list(_authorization_headers(revoked))[::3],
+        *list(_authorization_headers(expired))[1:3],
     ]
     client = await server.client()
-    before = await town.kept()
+    before = await town.read_tables()
 
     for way, headers in product(WAYS, bad):
         answer = await way.ask(client, way.fill(town.ann.ids), headers)
@@ -276,13 +278,13 @@ async def test_no_operation_opens_without_a_good_key(town: Town) -> None:
     for way, headers in product(WAYS, (bad[0], bad[-1])):
         answer = await way.ask(client, way.fill(town.ann.ids), headers)
         never = await way.ask(client, way.fill(_nobodys_ids(town.ann.ids)), headers)
-        assert _told(answer) == _told(never), (way.name, headers)
-    assert await town.kept() == before
+        assert _comparable_answer(answer) == _comparable_answer(never), (way.name, headers)
+    assert await town.read_tables() == before
 
 
 async def test_a_key_that_may_read_writes_nothing(town: Town) -> None:
     reader = await town.server.client(await town.server.key("ann", "read"))
-    before = await town.kept()
+    before = await town.read_tables()
 
     for way in WAYS:
         if way.endless:
@@ -291,8 +293,10 @@ async def test_a_key_that_may_read_writes_nothing(town: Town) -> None:
         never = await way.ask(reader, way.fill(_nobodys_ids(town.ann.ids)))
 
         assert answer.status_code == (200 if way.needs == "read" else 403), (way.name, answer.text)
-        assert way.needs == "read" or _told(answer) == _told(never), way.name
-    assert await town.kept() == before
+        assert way.needs == "read" or _comparable_answer(answer) == _comparable_answer(never), (
+            way.name
+        )
+    assert await town.read_tables() == before
 
 
 async def test_a_key_that_may_write_reads_nothing(town: Town) -> None:
@@ -306,7 +310,7 @@ async def test_a_key_that_may_write_reads_nothing(town: Town) -> None:
 
 
 async def test_only_a_key_that_may_administer_administers(town: Town) -> None:
-    before = await town.kept()
+    before = await town.read_tables()
 
     for way in GOVERNED:
         answer = await town.ben.ask(way, way.fill(town.ann.ids))
@@ -314,8 +318,10 @@ async def test_only_a_key_that_may_administer_administers(town: Town) -> None:
         own = await town.ben.ask(way, way.fill(town.ben.ids))
 
         assert (answer.status_code, answer.json()["code"]) == (403, "forbidden"), way.name
-        assert _told(answer) == _told(never) == _told(own), way.name
-    assert await town.kept() == before
+        assert _comparable_answer(answer) == _comparable_answer(never) == _comparable_answer(own), (
+            way.name
+        )
+    assert await town.read_tables() == before
     assert (await town.ben.client.head("/v1/people")).status_code == 403
 
 
@@ -331,7 +337,7 @@ async def test_who_may_administer_is_never_told_that_they_may_not(town: Town) ->
 
 async def test_nobody_acts_for_another_without_being_an_administrator(town: Town) -> None:
     reader = await town.server.client(await town.server.key("ben", "read"))
-    before = await town.kept()
+    before = await town.read_tables()
 
     for way, client in product(WAYS, (town.ben.client, reader)):
         fields = way.fill(town.ann.ids)
@@ -343,14 +349,14 @@ async def test_nobody_acts_for_another_without_being_an_administrator(town: Town
 
         assert {answer.status_code for answer in answers} == {403}, way.name
         assert len({answer.content for answer in answers}) == 1, way.name
-    assert await town.kept() == before
+    assert await town.read_tables() == before
 
 
 # Other people's ids.
 
 
 async def test_other_peoples_ids_are_answered_like_ids_that_never_were(town: Town) -> None:
-    before = await town.kept()
+    before = await town.read_tables()
 
     for stranger, way in product(await town.strangers(), OWNED):
         for trail in way.places():
@@ -360,10 +366,12 @@ async def test_other_peoples_ids_are_answered_like_ids_that_never_were(town: Tow
             unknown = await stranger.ask(way, way.fill(stranger.ids, **{place: never}))
 
             about = f"{way.name} by {place} as {stranger.name}: {foreign.text}"
-            assert _told(foreign) == _told(unknown, (never, theirs)), about
+            assert _comparable_answer(foreign) == _comparable_answer(unknown, (never, theirs)), (
+                about
+            )
             assert foreign.status_code == 404 or foreign.json()["data"] == [], about
             assert town.ann.canary not in foreign.text, about
-    assert await town.kept() == before
+    assert await town.read_tables() == before
 
 
 async def test_nothing_of_others_is_in_what_somebody_can_read(town: Town) -> None:
@@ -394,17 +402,19 @@ async def test_the_place_in_a_stream_tells_nothing_of_others_runs(town: Town, wh
     theirs, own = town.ann.ids["run"], town.ben.ids["run"]
     never = nobodys(theirs)
 
-    async def asked(run_id: str, after: str) -> httpx2.Response:
+    async def read_events(run_id: str, after: str) -> httpx2.Response:
         fields = {"run_id": run_id} | ({"after": after} if where == "after" else {})
         headers = {where: after} if where != "after" else {}
         return await follow.ask(town.ben.client, fields, headers)
 
     for after in ("0", "1", "999999", "-1", theirs, "' OR 1=1--"):
-        foreign, unknown = await asked(theirs, after), await asked(never, after)
-        assert _told(foreign) == _told(unknown, (never, theirs)), after
+        foreign, unknown = await read_events(theirs, after), await read_events(never, after)
+        assert _comparable_answer(foreign) == _comparable_answer(unknown, (never, theirs)), after
         assert foreign.status_code in (404, 400, 422), after
-    foreign, unknown = await asked(own, theirs), await asked(own, never)
-    assert _told(foreign) == _told(unknown, (never[:SHOWN], theirs[:SHOWN]))
+    foreign, unknown = await read_events(own, theirs), await read_events(own, never)
+    assert _comparable_answer(foreign) == _comparable_answer(
+        unknown, (never[:SHOWN], theirs[:SHOWN])
+    )
     assert foreign.status_code in (400, 422)
 
 
@@ -421,13 +431,16 @@ async def test_an_idempotency_key_of_somebody_else_means_nothing(town: Town) -> 
 
         assert "idempotency-replayed" not in bens.headers
         if way.places():
-            assert (bens.status_code, _told(bens)) == (404, _told(other)), way.name
+            assert (bens.status_code, _comparable_answer(bens)) == (
+                404,
+                _comparable_answer(other),
+            ), way.name
         else:
             assert bens.status_code == anns.status_code, way.name
-            assert not {*_given_out(bens)} & {*_given_out(anns)}, way.name
+            assert not {*_list_ids(bens)} & {*_list_ids(anns)}, way.name
 
 
-def _given_out(answer: httpx2.Response) -> list[str]:
+def _list_ids(answer: httpx2.Response) -> list[str]:
     return re.findall(r"[a-z]+_[0-9a-z]{20,}", answer.text)
 
 

@@ -33,7 +33,7 @@ async def client(stage: Stage) -> AsyncIterator[httpx2.AsyncClient]:
         yield client
 
 
-async def told(stage: Stage, words: str) -> None:
+async def wait_for_words(stage: Stage, words: str) -> None:
     """Wait until the server has said this."""
     async with asyncio.timeout(ASK_SECONDS):
         while not any(words in line for line in stage.server.said):
@@ -64,7 +64,7 @@ async def test_a_database_file_that_is_gone_is_told_and_nothing_is_acknowledged(
     os.rename(database, aside)
     if how == "replaced":
         database.write_bytes(aside.read_bytes())
-    await told(stage, f"was {how}")  # nobody has asked for anything
+    await wait_for_words(stage, f"was {how}")  # nobody has asked for anything
     lost = [
         await client.post("/v1/threads", json={}),
         await client.get(f"/v1/threads/{thread}"),

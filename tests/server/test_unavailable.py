@@ -1,4 +1,4 @@
-"""What a server says while what it needs is away, and that it goes on by itself.
+"""Responses of a server while a service that it needs is away, and its recovery.
 
 Guarantee G28.
 """
@@ -49,7 +49,7 @@ async def test_a_locked_file_is_told_soon_and_waited_for_no_longer(tmp_path: Pat
 
         await eventually(goes_on)
 
-    _told(refused)
+    _check_refusals(refused)
     assert ready.status_code == 503
     assert "database" in ready.json()["detail"]
     assert alive.status_code == 200
@@ -81,7 +81,7 @@ async def test_a_database_that_is_away_is_told_soon_and_found_again(
     finally:
         proxy.stop()
 
-    _told(refused)
+    _check_refusals(refused)
     assert "database" in ready.json()["detail"].lower()
     assert alive.status_code == 200
     assert "event: turn.ended" in said.text
@@ -128,10 +128,10 @@ def _reads(thread: str, run: str) -> Sequence[tuple[str, str, object]]:
 async def _at_once(
     client: httpx2.AsyncClient, asked: Sequence[tuple[str, str, object]]
 ) -> Sequence[tuple[httpx2.Response, float]]:
-    return await asyncio.gather(*(_timed(client, *each) for each in asked))
+    return await asyncio.gather(*(_send_timed(client, *each) for each in asked))
 
 
-async def _timed(
+async def _send_timed(
     client: httpx2.AsyncClient, method: str, path: str, body: object
 ) -> tuple[httpx2.Response, float]:
     began = time.monotonic()
@@ -139,7 +139,7 @@ async def _timed(
     return answer, time.monotonic() - began
 
 
-def _told(refused: Sequence[tuple[httpx2.Response, float]]) -> None:
+def _check_refusals(refused: Sequence[tuple[httpx2.Response, float]]) -> None:
     """Each was answered soon, that it shall come again."""
     for answer, seconds in refused:
         assert answer.status_code == 503

@@ -22,11 +22,11 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="a process is measure
 
 
 async def open_files(client: httpx2.AsyncClient) -> float:
-    """How many files and connections the server has open."""
+    """Return the number of files and connections that the server has open."""
     return value((await client.get("/metrics")).text, "process_open_fds")
 
 
-async def closed(client: httpx2.AsyncClient, before: float) -> None:
+async def wait_until_closed(client: httpx2.AsyncClient, before: float) -> None:
     """Wait until no more is open than before, under a deadline."""
     async with asyncio.timeout(ASK_SECONDS):
         while await open_files(client) > before:
@@ -74,7 +74,7 @@ async def test_a_reader_who_takes_nothing_loses_the_connection_whatever_was_aske
             for path in paths:
                 await deafs(stack, stage.url, [path] * 4)
             assert await open_files(client) > before
-            await closed(client, before)
+            await wait_until_closed(client, before)
 
 
 @linux

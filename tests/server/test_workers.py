@@ -115,10 +115,10 @@ async def test_nobody_outlives_the_one_who_started_them(serve: Serve) -> None:
     pids = _workers(server)
     server.send(signal.SIGKILL)
 
-    async def gone() -> bool:
+    async def are_gone() -> bool:
         return not any(map(_alive, pids))
 
-    await eventually(gone)
+    await eventually(are_gone)
 
 
 async def test_what_keeps_one_from_starting_is_said_once_and_ends_all(serve: Serve) -> None:
@@ -150,10 +150,10 @@ async def test_lines_of_a_process_bear_its_number(serve: Serve) -> None:
         await anext(aiter(client.process(message=QUESTION)))
         server.send(signal.SIGTERM)
 
-        async def said() -> bool:
+        async def has_said() -> bool:
             return any("ending; runs" in line for line in server.said)
 
-        await eventually(said)
+        await eventually(has_said)
         server.send(signal.SIGTERM)
         await server.end()
 
@@ -171,13 +171,13 @@ async def test_metrics_are_those_of_all_processes_of_the_dead_too(serve: Serve) 
             async with httpx2.AsyncClient(base_url=server.url, trust_env=False) as client:
                 await client.post("/v1/threads")
 
-        async def counted() -> float:
+        async def count_runs() -> float:
             text = (await asking.get("/metrics")).text
             line = 'antiphon_http_requests_total{route="/v1/threads",status="201"}'
             return sum(float(row.split()[-1]) for row in text.splitlines() if line in row)
 
         async def whole() -> bool:
-            return await counted() == 30
+            return await count_runs() == 30
 
         await eventually(whole)
         for pid in _workers(server):

@@ -103,7 +103,7 @@ def place(tmp_path: Path) -> Place:
     return Place(tmp_path)
 
 
-def found(loaded: LoadedSettings, setting: Setting) -> tuple[object, str]:
+def find_setting(loaded: LoadedSettings, setting: Setting) -> tuple[object, str]:
     return getattr(loaded.settings, setting.name), loaded.origins[setting.name]
 
 
@@ -117,7 +117,7 @@ def test_a_setting_can_be_given_in_the_file_as_a_text(place: Place, setting: Set
     text, value = EXAMPLES[setting.name]
     place.own.write_text(f'{setting.name} = "{text}"\n')
 
-    assert found(place.gather(), setting) == (value, str(place.own))
+    assert find_setting(place.gather(), setting) == (value, str(place.own))
 
 
 @every_setting
@@ -127,14 +127,14 @@ def test_a_setting_can_be_given_in_the_file_in_its_own_type(place: Place, settin
     written = text if number else json.dumps(value)
     place.own.write_text(f"{setting.name} = {written}\n")
 
-    assert found(place.gather(), setting) == (value, str(place.own))
+    assert find_setting(place.gather(), setting) == (value, str(place.own))
 
 
 @every_setting
 def test_a_setting_can_be_given_in_the_environment(place: Place, setting: Setting) -> None:
     text, value = EXAMPLES[setting.name]
 
-    assert found(place.gather(environ={setting.variable: text}), setting) == (
+    assert find_setting(place.gather(environ={setting.variable: text}), setting) == (
         value,
         setting.variable,
     )
@@ -144,12 +144,12 @@ def test_a_setting_can_be_given_in_the_environment(place: Place, setting: Settin
 def test_a_setting_can_be_given_as_a_flag(place: Place, setting: Setting) -> None:
     text, value = EXAMPLES[setting.name]
 
-    assert found(place.gather({setting.name: text}), setting) == (value, setting.flag)
+    assert find_setting(place.gather({setting.name: text}), setting) == (value, setting.flag)
 
 
 @every_setting
 def test_without_any_of_them_the_default_holds(place: Place, setting: Setting) -> None:
-    value, origin = found(place.gather(), setting)
+    value, origin = find_setting(place.gather(), setting)
 
     assert origin == "default"
     assert setting.name == "database" or value == getattr(Settings(), setting.name)
@@ -519,17 +519,17 @@ def test_an_old_name_works_in_every_place_and_the_new_one_is_named(place: Place,
 
     place.own.write_text(f'{old} = "{text}"\n')
     loaded = place.gather()
-    assert found(loaded, setting) == (value, str(place.own))
+    assert find_setting(loaded, setting) == (value, str(place.own))
     said = f"`{old}` in {place.own} is called `{setting.name}` in {place.own} now{end}"
     assert loaded.warnings == [said]
     place.own.unlink()
 
     loaded = place.gather(environ={f"ANTIPHON_{old.upper()}": text})
-    assert found(loaded, setting) == (value, f"ANTIPHON_{old.upper()}")
+    assert find_setting(loaded, setting) == (value, f"ANTIPHON_{old.upper()}")
     assert loaded.warnings == [f"ANTIPHON_{old.upper()} is called {setting.variable} now{end}"]
 
     loaded = place.gather({old: text})
-    assert found(loaded, setting) == (value, f"--{old.replace('_', '-')}")
+    assert find_setting(loaded, setting) == (value, f"--{old.replace('_', '-')}")
     assert loaded.warnings == [f"--{old.replace('_', '-')} is called {setting.flag} now{end}"]
 
 
@@ -537,7 +537,7 @@ def test_the_new_name_wins_over_the_old_one_in_one_place_and_says_so(place: Plac
     both = {"ANTIPHON_GRACE": "3", "ANTIPHON_SHUTDOWN_TIMEOUT": "5"}
     loaded = place.gather(environ=both)
 
-    assert found(loaded, TABLE["shutdown_timeout"]) == (5.0, "ANTIPHON_SHUTDOWN_TIMEOUT")
+    assert find_setting(loaded, TABLE["shutdown_timeout"]) == (5.0, "ANTIPHON_SHUTDOWN_TIMEOUT")
     [warning] = loaded.warnings
     assert warning.startswith("ANTIPHON_GRACE is ignored, because ANTIPHON_SHUTDOWN_TIMEOUT")
 

@@ -1,4 +1,4 @@
-"""What is handed over together, and what is not, of the appends of many runs."""
+"""Which appends of many runs are written together."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ def add(
 ) -> asyncio.Future[None]:
     kept: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    def told(fault: Exception | None) -> None:
+    def note_outcome(fault: Exception | None) -> None:
         assert fault is None
         kept.set_result(None)
 
-    appends.add(run_id, 1, first, [b"x"], told, urgent=urgent)
+    appends.add(run_id, 1, first, [b"x"], note_outcome, urgent=urgent)
     return kept
 
 

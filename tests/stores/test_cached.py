@@ -1,4 +1,4 @@
-"""What the cache promises beyond what every store does: to spare the inner store, and a limit."""
+"""Promises of the cache beyond those of every store: fewer reads, and a limit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every store promises; see `Store` in `ports`.
+"""Promises of every store; see `Store` in `ports`.
 
 Guarantees G2, G3, G5, G6, G7, G8, G13, G22, G23, G24, G29 and G30, as far as they are a store's.
 """
@@ -362,7 +362,7 @@ ILLEGAL = [
 ]
 
 
-async def brought_to(store: Store, status: Status) -> None:
+async def bring_to(store: Store, status: Status) -> None:
     """Run 1 in that status, by legal moves."""
     path = {
         Status.QUEUED: (),
@@ -380,7 +380,7 @@ async def brought_to(store: Store, status: Status) -> None:
 async def test_every_move_of_the_table_can_be_made(
     store: Store, before: Status, after: Status
 ) -> None:
-    await brought_to(store, before)
+    await bring_to(store, before)
     await store.change(ReadSet(owner="ann", run_id="run_1"), move(after))
 
     assert (await store.get(Run, "ann", "run_1")).status is after
@@ -388,7 +388,7 @@ async def test_every_move_of_the_table_can_be_made(
 
 @pytest.mark.parametrize(("before", "after"), ILLEGAL)
 async def test_no_other_move_can_be_made(store: Store, before: Status, after: Status) -> None:
-    await brought_to(store, before)
+    await bring_to(store, before)
     log = await whole_log(store, "run_1")
 
     with pytest.raises(errors.Internal if TRANSITIONS[before] else errors.Fenced):
@@ -1320,17 +1320,17 @@ async def test_a_search_finds_words_of_a_title_or_of_one_message(store: Store) -
     told = [a_message(place, text, "thread_2") for place, text in enumerate(texts, 1)]
     await store.change(about, say(*told))
 
-    async def found(query: str) -> list[str]:
+    async def search(query: str) -> list[str]:
         return [each.id for each in (await store.list(Thread, "ann", limit=9, query=query)).data]
 
-    assert await found("łódź TRIP") == ["thread_1"]
-    assert await found("100%") == ["thread_2"]
-    assert await found("the_fl") == ["thread_2"]
-    assert await found("LEAVE") == ["thread_2"]
-    assert await found("flights early") == []
-    assert await found("%") == ["thread_2"]
-    assert await found("' OR 1=1 --") == []
-    assert await found("  ") == ["thread_3", "thread_2", "thread_1"]
+    assert await search("łódź TRIP") == ["thread_1"]
+    assert await search("100%") == ["thread_2"]
+    assert await search("the_fl") == ["thread_2"]
+    assert await search("LEAVE") == ["thread_2"]
+    assert await search("flights early") == []
+    assert await search("%") == ["thread_2"]
+    assert await search("' OR 1=1 --") == []
+    assert await search("  ") == ["thread_3", "thread_2", "thread_1"]
 
 
 @settings(
@@ -1582,7 +1582,7 @@ def a_person(number: int = 1, name: str = "Ann", **fields: Any) -> Person:
     return Person(id=f"person_{number}", name=name, created_at=number, **fields)
 
 
-def renamed(name: str) -> AmendAccount:
+def rename(name: str) -> AmendAccount:
     return lambda account, others: replace(account, person=replace(account.person, name=name))
 
 
@@ -1615,10 +1615,10 @@ async def test_no_two_people_share_a_name_or_a_subject(store: Store) -> None:
         with pytest.raises(errors.Conflict):
             await store.add_person(Account(twin))
     with pytest.raises(errors.Conflict):
-        await store.change_person("person_2", renamed("aNN"))
+        await store.change_person("person_2", rename("aNN"))
 
     assert list(await store.people()) == before
-    assert await store.change_person("person_2", renamed("BEN")) is not None
+    assert await store.change_person("person_2", rename("BEN")) is not None
 
 
 async def test_a_change_of_a_person_is_told_whether_somebody_else_governs(store: Store) -> None:
@@ -1646,7 +1646,7 @@ async def test_a_person_is_changed_as_a_whole_or_not_at_all(store: Store) -> Non
     with pytest.raises(errors.Conflict):
         await store.change_person("person_1", fail)
     with pytest.raises(errors.NotFound):
-        await store.change_person("person_9", renamed("Eve"))
+        await store.change_person("person_9", rename("Eve"))
     assert await store.find_person(id="person_1") == Account(a_person())
 
     grown = Account(a_person(generation=2), "hash")
@@ -1674,7 +1674,7 @@ async def test_runs_of_everybody_that_have_not_ended_are_listed_newest_first(sto
         await add_thread(store, number, owner)
         about = ReadSet(owner=owner, thread_id=f"thread_{number}")
         run = a_run(number, f"thread_{number}")
-        await store.change(about, lambda records, run=run: _begun(run, records))
+        await store.change(about, lambda records, run=run: _begin_run(run, records))
     await store.change(ReadSet(owner=None, run_id="run_3"), move(Status.CANCELLED))
 
     page = await store.live_runs(2)
@@ -1688,7 +1688,7 @@ async def test_runs_of_everybody_that_have_not_ended_are_listed_newest_first(sto
         await store.live_runs(2, after="run_9")
 
 
-def _begun(run: Run, records: Snapshot) -> ChangeSet:
+def _begin_run(run: Run, records: Snapshot) -> ChangeSet:
     assert records.thread is not None
     return ChangeSet(run_updates=(RunUpdate(run, RunLease(last_event=1), (status_of(run),)),))
 

@@ -1,4 +1,4 @@
-"""What every store promises of imports: records as they are, given to their owner at the end."""
+"""Promises of every store about imports: unchanged records, owned only at the end."""
 
 from __future__ import annotations
 
@@ -58,19 +58,19 @@ def a_row(runs: int = 1, model: str = "demo", **fields: float) -> UsageRow:
     return UsageRow(**{"day": "2026-11-21", "owner": "ann", "model": model, "runs": runs, **fields})
 
 
-async def listed(store: Store, kind: type, owner: str) -> list[object]:
+async def list_records(store: Store, kind: type, owner: str) -> list[object]:
     return list((await store.list(kind, owner, limit=500)).data)
 
 
 async def test_records_come_in_as_they_are(store: Store) -> None:
     await store.import_records("ann", EVERYTHING)
 
-    assert await listed(store, Assistant, "ann") == list(EVERYTHING.assistants)
+    assert await list_records(store, Assistant, "ann") == list(EVERYTHING.assistants)
     assert await store.content("ann", "file_1") == b"abc"
     assert await store.get(Thread, "ann", "thread_1") == EVERYTHING.threads[0][0]
-    assert await listed(store, Message, "ann") == list(EVERYTHING.messages)
+    assert await list_records(store, Message, "ann") == list(EVERYTHING.messages)
     assert await store.get(Run, "ann", "run_1") == ENDED
-    assert await listed(store, Action, "ann") == [ACTION]
+    assert await list_records(store, Action, "ann") == [ACTION]
     context = await store.context("thread_1")
     assert (context.messages, context.version) == (300, 3)
 
@@ -144,7 +144,7 @@ async def test_what_is_there_is_never_overwritten(store: Store, batch: ImportBat
     with pytest.raises(errors.Conflict):
         await store.import_records("ben", replace_assistants(batch, new))
 
-    assert await listed(store, Assistant, "ben") == []
+    assert await list_records(store, Assistant, "ben") == []
     assert await store.owners(9, owner="ben") == await store.owners(9, owner="nobody")
 
 

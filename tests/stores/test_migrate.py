@@ -57,7 +57,7 @@ async def two(rich: Path, tmp_path: Path, postgres: Postgres) -> tuple[str, str]
 
 
 async def _live(server: Served) -> None:
-    """What people do: talk, run tools, leave things half done."""
+    """Fill a database as users do: messages, tools, unfinished runs."""
     root = await server.client(await server.key("root", "admin"))
     ann = await server.client(await server.key("ann"))
     await root.post("/v1/people", json={"name": "Zoë", "password": "long enough"})
@@ -80,7 +80,7 @@ async def _live(server: Served) -> None:
         assert (await ann.post("/v1/messages", json=content)).status_code == 201
 
 
-async def moved(source: str, target: str) -> Plan:
+async def move_database(source: str, target: str) -> Plan:
     async with open_dump(source) as here, open_dump(target, new=True) as there:
         assert here is not None
         assert there is not None
@@ -126,7 +126,7 @@ async def test_what_was_moved_is_told_the_same_and_goes_on(two: tuple[str, str])
         before = await everything(client)
         assert (await client.get("/v1/live_runs")).json()["data"]
 
-    plan = await moved(source, target)
+    plan = await move_database(source, target)
 
     assert plan.counts["messages"] > 140
     assert plan.counts["segments"] >= 1
@@ -153,8 +153,8 @@ async def test_there_and_back_is_where_it_was(two: tuple[str, str], tmp_path: Pa
     async with reader(source) as client:
         before = await everything(client)
     back = f"sqlite:///{tmp_path}/back.db"
-    await moved(source, target)
-    await moved(target, back)
+    await move_database(source, target)
+    await move_database(target, back)
 
     async with open_dump(source) as first, open_dump(back) as last:
         assert first is not None
@@ -246,7 +246,7 @@ async def test_a_target_with_data_of_its_own_is_refused(
         await (await server.client()).post("/v1/threads")
 
     with pytest.raises(Conflict, match="data of its own"):
-        await moved(source, taken)
+        await move_database(source, taken)
 
 
 async def test_half_of_one_database_does_not_become_half_of_another(
@@ -263,7 +263,7 @@ async def test_half_of_one_database_does_not_become_half_of_another(
             await copy_database(here, Dying(there, 2, kept=True), lambda _: None)
 
     with pytest.raises(Conflict, match="half of another"):
-        await moved(other, target)
+        await move_database(other, target)
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
@@ -272,7 +272,7 @@ async def test_a_database_that_is_at_work_is_not_moved(
 ) -> None:
     source, target = two
     if kind == "postgresql":
-        await moved(source, target)
+        await move_database(source, target)
         source, target = target, f"sqlite:///{tmp_path}/there.db"
     async with Upstream() as upstream:
         settings = replace(SETTINGS, database=source, base_url=upstream.url, model="quirk:endless")
@@ -283,7 +283,7 @@ async def test_a_database_that_is_at_work_is_not_moved(
             await upstream.wait_for_request(1)
 
             with pytest.raises(Conflict):
-                await moved(source, target)
+                await move_database(source, target)
             async with open_dump(source) as here:
                 assert here is not None
                 with pytest.raises(Conflict, match="driven: 1"):
@@ -301,7 +301,7 @@ async def test_nobody_else_writes_while_a_database_is_moved(two: tuple[str, str]
             pytest.raises(sqlite3.OperationalError, match="locked"),
         ):
             other.execute("DELETE FROM keys")
-    await moved(source, target)
+    await move_database(source, target)
     async with open_dump(target) as there:
         assert there is not None
         await there.lock()
@@ -324,11 +324,11 @@ async def test_what_has_changed_after_it_was_moved_is_noticed(two: tuple[str, st
         file.commit()
 
     with pytest.raises(Conflict, match="assistants"):
-        await moved(source, target)
+        await move_database(source, target)
 
 
 async def test_no_table_is_forgotten(two: tuple[str, str]) -> None:
-    """Who adds a table to a schema says what becomes of it when a database is moved."""
+    """Every table has a rule for moving a database."""
     source, target = two
     async with open_dump(target, new=True):
         pass

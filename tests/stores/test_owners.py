@@ -1,4 +1,4 @@
-"""What every store promises of keys and their limits, projects, owners and the audit log."""
+"""Promises of every store about keys and limits, projects, owners and the audit log."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def a_provider_key(owner: str = "ann", provider: str = "openai", **fields: Any) 
     return ProviderKey(owner=owner, provider=provider, hint="sk-...ab12", created_at=1, **fields)
 
 
-async def noted(store: Store, **which: Any) -> Sequence[str]:
+async def list_audit(store: Store, **which: Any) -> Sequence[str]:
     return [act.id for act in (await store.audit_entries(100, **which)).data]
 
 
@@ -92,7 +92,7 @@ async def test_a_key_is_changed_as_a_whole_or_not_at_all(store: Store) -> None:
     )
     assert await store.change_key("key_1", lambda _: limited, an_act()) == limited
     assert await store.find_key("ak_1") == (limited, b"digest")
-    assert await noted(store) == ["audit_1"]
+    assert await list_audit(store) == ["audit_1"]
 
 
 async def test_requests_are_counted_for_each_key_and_minute(store: Store, clock: Clock) -> None:
@@ -123,7 +123,7 @@ async def test_a_clock_that_goes_back_forgets_nothing_that_was_counted(
     assert (await store.count_usage(REQUESTS, 1)).total == 2
 
 
-def seen(answers: list[tuple[int, int]]) -> Any:
+def comparable(answers: list[tuple[int, int]]) -> Any:
     def decide(records: Snapshot) -> None:
         answers.append((records.running, records.tokens))
 
@@ -131,9 +131,9 @@ def seen(answers: list[tuple[int, int]]) -> Any:
 
 
 async def of_key(store: Store, key_id: str = "key_1") -> tuple[int, int]:
-    """How many runs of the key are under way, and the tokens they have used today."""
+    """Return the number of live runs of the key, and their tokens of today."""
     answers: list[tuple[int, int]] = []
-    await store.change(ReadSet(owner="ann", key_id=key_id), seen(answers))
+    await store.change(ReadSet(owner="ann", key_id=key_id), comparable(answers))
     return answers[-1]
 
 
@@ -221,9 +221,9 @@ async def test_acts_are_listed_newest_first_page_by_page(store: Store) -> None:
     assert [act.id for act in page.data] == ["audit_5", "audit_4"]
     assert page.has_more
     assert page.data[0] == an_act(5, owner="ann", details={"name": "x"})
-    assert await noted(store, after="audit_4") == ["audit_3", "audit_2", "audit_1"]
-    assert await noted(store, owner="ann") == ["audit_5", "audit_3", "audit_1"]
-    assert await noted(store, owner="ann", after="audit_4") == ["audit_3", "audit_1"]
+    assert await list_audit(store, after="audit_4") == ["audit_3", "audit_2", "audit_1"]
+    assert await list_audit(store, owner="ann") == ["audit_5", "audit_3", "audit_1"]
+    assert await list_audit(store, owner="ann", after="audit_4") == ["audit_3", "audit_1"]
     assert not (await store.audit_entries(3, owner="ann")).has_more
     with pytest.raises(errors.NotFound):
         await store.audit_entries(2, after="audit_9")
@@ -241,7 +241,7 @@ async def test_an_act_is_kept_with_what_it_tells_of(store: Store) -> None:
         ReadSet(owner="ann"), lambda _: ChangeSet(thread=thread, audit_entry=an_act(7, owner="ann"))
     )
 
-    assert await noted(store) == [f"audit_{number}" for number in (7, 6, 4, 2, 1)]
+    assert await list_audit(store) == [f"audit_{number}" for number in (7, 6, 4, 2, 1)]
 
 
 async def test_what_was_refused_leaves_no_act(store: Store) -> None:
@@ -258,7 +258,7 @@ async def test_what_was_refused_leaves_no_act(store: Store) -> None:
     with pytest.raises(errors.NotFound):
         await store.delete_provider_key("ann", "openai", an_act(5))
 
-    assert await noted(store) == ["audit_1"]
+    assert await list_audit(store) == ["audit_1"]
 
 
 # People and projects
@@ -273,10 +273,10 @@ async def test_the_keys_of_who_is_disabled_or_removed_are_revoked_with_them(
         await store.add_key(a_key(number, owner=person.id), b"")
         await store.add_key(a_key(number + 3, owner="proj_1", person_id=person.id), b"")
 
-    def disabled(account: Account, _: bool) -> Account:
+    def disable(account: Account, _: bool) -> Account:
         return replace(account, person=replace(account.person, disabled=True))
 
-    await store.change_person("person_1", disabled)
+    await store.change_person("person_1", disable)
     await store.change_person("person_2", lambda *_: None)
 
     standing = [key.id for key in await store.keys() if key.revoked_at is None]
@@ -307,7 +307,7 @@ async def test_projects_are_added_changed_and_removed(store: Store) -> None:
     assert await store.change_project("proj_1", lambda _: None, an_act(5)) is None
 
     assert list(await store.projects()) == [mars]
-    assert await noted(store) == ["audit_5", "audit_4", "audit_2", "audit_1"]
+    assert await list_audit(store) == ["audit_5", "audit_4", "audit_2", "audit_1"]
 
 
 async def test_the_keys_of_a_project_that_is_disabled_or_removed_are_revoked_with_it(
@@ -363,7 +363,7 @@ async def test_an_owners_key_for_a_provider_is_kept_sealed_until_it_is_dropped(
 
     assert await store.find_encrypted_key("ann", "openai") is None
     assert await store.find_encrypted_key("ben", "openai") == b"B"
-    assert len(await noted(store)) == 5
+    assert len(await list_audit(store)) == 5
 
 
 async def test_a_key_is_sealed_anew_only_where_it_is_still_the_same(store: Store) -> None:
@@ -376,7 +376,7 @@ async def test_a_key_is_sealed_anew_only_where_it_is_still_the_same(store: Store
     assert not await store.replace_encrypted_key("ann", "openai", b"anew", b"again", an_act(5))
 
     assert await store.find_encrypted_key("ann", "openai") is None
-    assert await noted(store) == [an_act(number).id for number in (4, 2, 1)]
+    assert await list_audit(store) == [an_act(number).id for number in (4, 2, 1)]
 
 
 # Owners
@@ -459,7 +459,7 @@ async def test_everything_of_an_owner_is_erased_bite_by_bite_and_nothing_else(
     assert await remains(store, "ann", 1) == [None] * len(bens)
     assert await remains(store, "ben", 2) == bens
     assert [holding.owner for holding in (await store.owners(9)).data] == ["ben"]
-    assert await noted(store) == ["audit_2", "audit_1"]
+    assert await list_audit(store) == ["audit_2", "audit_1"]
 
 
 async def test_the_key_of_an_owner_who_was_erased_stays_and_opens_nothing(
@@ -476,7 +476,7 @@ async def test_the_key_of_an_owner_who_was_erased_stays_and_opens_nothing(
 
 
 async def remains(store: Store, owner: str, number: int) -> list[Any]:
-    """What there is of an owner, None for each thing there is not."""
+    """Return the objects of an owner, None for each that does not exist."""
     found: list[Any] = []
     for kind in (Thread, Message, Run, Action, Assistant, Upload):
         listed = (await store.list(kind, owner, limit=100)).data

@@ -1,4 +1,4 @@
-"""What PostgreSQL promises beyond what every store does: many processes, faults, time, upkeep."""
+"""Promises of the PostgreSQL store beyond those of every store."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ NOTICED = 10.0  # 2 seconds are promised, and the machine may be busy elsewhere
 
 
 @asynccontextmanager
-async def opened(address: str, **options: Any) -> AsyncIterator[PostgresStore]:
+async def open_store(address: str, **options: Any) -> AsyncIterator[PostgresStore]:
     store = await PostgresStore.open(address, **options)
     try:
         yield store
@@ -64,7 +64,7 @@ async def opened(address: str, **options: Any) -> AsyncIterator[PostgresStore]:
 
 
 @asynccontextmanager
-async def connected(address: str) -> AsyncIterator[asyncpg.Connection]:
+async def connect(address: str) -> AsyncIterator[asyncpg.Connection]:
     connection = await asyncpg.connect(address)
     try:
         yield connection
@@ -104,7 +104,7 @@ def reply(records: Snapshot) -> ChangeSet:
 
 
 async def test_what_was_decided_upon_something_old_is_decided_anew(address: str) -> None:
-    async with opened(address) as one, opened(address) as two:
+    async with open_store(address) as one, open_store(address) as two:
         await add_thread(one)
         about = ReadSet(owner="ann", thread_id="thread_1")
         await asyncio.gather(*(store.change(about, reply) for store in (one, two) * 16))
@@ -114,7 +114,7 @@ async def test_what_was_decided_upon_something_old_is_decided_anew(address: str)
 
 
 async def test_two_processes_begin_one_run_in_a_thread(address: str) -> None:
-    async with opened(address) as one, opened(address) as two:
+    async with open_store(address) as one, open_store(address) as two:
         await add_thread(one)
         about = ReadSet(owner="ann", thread_id="thread_1")
         begun = await asyncio.gather(
@@ -130,7 +130,7 @@ async def test_two_processes_begin_one_run_in_a_thread(address: str) -> None:
 
 
 async def test_of_32_claimants_each_run_goes_to_one(address: str) -> None:
-    async with opened(address) as one, opened(address) as two:
+    async with open_store(address) as one, open_store(address) as two:
         for number in range(12):
             await add_thread(one, number)
             await add_run(one, number, f"thread_{number}", wanted=True)
@@ -141,7 +141,7 @@ async def test_of_32_claimants_each_run_goes_to_one(address: str) -> None:
 
 
 async def test_an_append_that_waits_for_a_takeover_is_refused_by_it(address: str) -> None:
-    async with opened(address) as store, connected(address) as other:
+    async with open_store(address) as store, connect(address) as other:
         claim = await add_claimed(store)
         async with other.transaction():
             await other.execute("UPDATE drives SET epoch = 2")
@@ -154,7 +154,7 @@ async def test_an_append_that_waits_for_a_takeover_is_refused_by_it(address: str
 
 
 async def test_a_change_that_waits_for_a_takeover_is_decided_after_it(address: str) -> None:
-    async with opened(address) as store, connected(address) as other:
+    async with open_store(address) as store, connect(address) as other:
         await add_claimed(store)
         seen: list[int] = []
 
@@ -178,7 +178,7 @@ async def test_a_change_that_waits_for_a_takeover_is_decided_after_it(address: s
 async def test_a_beat_in_between_is_no_lease_that_has_run_out(address: str) -> None:
     """The sweep decides that it has, and then the worker turns out to be alive."""
     clock = Clock()
-    async with opened(address, clock=clock) as store, connected(address) as other:
+    async with open_store(address, clock=clock) as store, connect(address) as other:
         await add_claimed(store)
         clock.now += 20_000
         seen: list[int] = []
@@ -219,7 +219,7 @@ async def until(so: Callable[[], Any]) -> None:
 async def test_a_change_whose_caller_went_away_is_finished_and_its_connection_goes_on(
     address: str,
 ) -> None:
-    async with opened(address, connections=1) as store:
+    async with open_store(address, connections=1) as store:
         await add_thread(store)
         changing = asyncio.ensure_future(
             store.change(ReadSet(owner="ann", thread_id="thread_1"), reply)
@@ -228,18 +228,18 @@ async def test_a_change_whose_caller_went_away_is_finished_and_its_connection_go
         changing.cancel()
         await asyncio.wait([changing])
 
-        await until(lambda: told(store))
+        await until(lambda: is_notified(store))
         assert (await store.get(Thread, "ann", "thread_1")).messages == 1
 
 
-async def told(store: Store) -> bool:
+async def is_notified(store: Store) -> bool:
     return bool((await store.list(Message, "ann", limit=9, thread_id="thread_1")).data)
 
 
 async def test_connections_that_are_killed_are_replaced_and_no_event_is_lost_or_doubled(
     own_server: Postgres,
 ) -> None:
-    async with opened(await own_server.create()) as store:
+    async with open_store(await own_server.create()) as store:
         claim = await add_claimed(store)
         told = [str(number) for number in range(300)]
         for number, text in enumerate(told):
@@ -254,10 +254,10 @@ async def test_connections_that_are_killed_are_replaced_and_no_event_is_lost_or_
 async def test_a_server_that_is_away_is_noticed_soon_and_found_again_when_it_is_back(
     own_server: Postgres,
 ) -> None:
-    async with opened(await own_server.create()) as store:
+    async with open_store(await own_server.create()) as store:
         await add_thread(store)
         own_server.kill()
-        await noticed(store)
+        await wait_for_notice(store)
         own_server.start()
 
         await until(partial(works, store))
@@ -268,10 +268,10 @@ async def test_a_server_that_is_away_is_noticed_soon_and_found_again_when_it_is_
 async def test_a_server_that_stalls_is_noticed_soon_and_found_again_when_it_goes_on(
     own_server: Postgres,
 ) -> None:
-    async with opened(await own_server.create()) as store:
+    async with open_store(await own_server.create()) as store:
         await add_thread(store)
         with own_server.freeze():
-            await noticed(store)
+            await wait_for_notice(store)
 
         await until(partial(works, store))
 
@@ -279,7 +279,7 @@ async def test_a_server_that_stalls_is_noticed_soon_and_found_again_when_it_goes
 async def test_a_store_is_closed_soon_also_while_its_server_stalls_in_clearing_up(
     own_server: Postgres,
 ) -> None:
-    async with opened(await own_server.create()) as store:
+    async with open_store(await own_server.create()) as store:
         await add_thread(store)
         with own_server.freeze():
             clearing_up = asyncio.create_task(store.delete_expired(0, 0))
@@ -291,7 +291,7 @@ async def test_a_store_is_closed_soon_also_while_its_server_stalls_in_clearing_u
                 await clearing_up
 
 
-async def noticed(store: Store) -> None:
+async def wait_for_notice(store: Store) -> None:
     about = ReadSet(owner="ann", thread_id="thread_1")
     for call in (lambda: store.get(Thread, "ann", "thread_1"), lambda: store.change(about, reply)):
         asked_at = time.monotonic()
@@ -315,7 +315,7 @@ async def test_what_is_acknowledged_has_been_written_and_a_beat_is_not_waited_fo
     server.start()
     try:
         address = await server.create()
-        async with opened(address) as store, connected(address) as other:
+        async with open_store(address) as store, connect(address) as other:
             claim = await add_claimed(store)
             await append(store, claim, 3, "a")
             assert await unwritten(other) == 0
@@ -335,7 +335,7 @@ async def unwritten(connection: asyncpg.Connection) -> int:
 
 @pytest.mark.parametrize("name", ["\x00", "\ud800"])
 async def test_what_has_a_name_that_cannot_be_kept_is_not_there(address: str, name: str) -> None:
-    async with opened(address) as store:
+    async with open_store(address) as store:
         for read in (
             store.get(Thread, "ann", name),
             store.list(Run, "ann", limit=9, after=name),
@@ -365,9 +365,9 @@ async def test_a_server_that_is_not_there_is_told_when_it_was_waited_for_a_littl
 
 
 async def test_a_newer_schema_is_refused(address: str) -> None:
-    async with opened(address):
+    async with open_store(address):
         pass
-    async with connected(address) as other:
+    async with connect(address) as other:
         await other.execute("INSERT INTO migrations VALUES (999, 'the future', 0)")
 
     with pytest.raises(errors.BadSettings, match="newer version"):
@@ -377,11 +377,11 @@ async def test_a_newer_schema_is_refused(address: str) -> None:
 
 async def test_the_schema_is_told_without_touching_the_database(address: str) -> None:
     found, known = await PostgresStore.schema(address)
-    async with connected(address) as other:
+    async with connect(address) as other:
         made = await other.fetchval("SELECT count(*) FROM pg_class WHERE relname = 'migrations'")
 
     assert (found, made) == (0, 0)
-    async with opened(address):
+    async with open_store(address):
         assert await PostgresStore.schema(address) == (known, known)
 
 
@@ -395,7 +395,7 @@ async def test_what_takes_long_is_left_to_the_command_where_the_database_is_in_u
             len(KNOWN) + 2, "find", ["CREATE INDEX CONCURRENTLY found ON pears (kind)"], online=True
         ),
     ]
-    async with connected(address) as other:
+    async with connect(address) as other:
         await prepare(other, 0, everything=False)
         await prepare(other, 0, everything=False, known=later)
         assert await other.fetchval("SELECT to_regclass('found')") is None
@@ -406,7 +406,7 @@ async def test_what_takes_long_is_left_to_the_command_where_the_database_is_in_u
 
 
 async def test_a_pooler_in_between_is_told_of_in_the_address(address: str) -> None:
-    async with opened(f"{address}?pgbouncer=true") as store:
+    async with open_store(f"{address}?pgbouncer=true") as store:
         claim = await add_claimed(store)
         await append(store, claim, 3, "a")
 
@@ -416,7 +416,7 @@ async def test_a_pooler_in_between_is_told_of_in_the_address(address: str) -> No
 
 
 async def test_without_another_clock_time_is_the_databases(address: str) -> None:
-    async with opened(address) as store:
+    async with open_store(address) as store:
         claim = await add_claimed(store)
 
         assert claim.lease.due_at is not None
@@ -428,7 +428,7 @@ async def test_without_another_clock_time_is_the_databases(address: str) -> None
 # Upkeep
 
 
-async def ended(store: Store, number: int) -> Claim:
+async def end_run(store: Store, number: int) -> Claim:
     claim = await add_claimed(store, number)
     await store.change(ReadSet(owner=None, run_id=f"run_{number}"), move(Status.COMPLETED))
     return claim
@@ -445,7 +445,7 @@ async def test_the_log_has_parts_for_the_coming_days_and_more_as_time_goes_on(
     address: str,
 ) -> None:
     clock = Clock()
-    async with opened(address, clock=clock) as store, connected(address) as other:
+    async with open_store(address, clock=clock) as store, connect(address) as other:
         assert await days(other) == list(range(PARTS_AHEAD_DAYS + 1))
         clock.now = 3 * DAY_MS
         await store.delete_expired(0, 0)
@@ -461,11 +461,11 @@ async def test_the_events_of_a_day_are_dropped_as_a_whole_once_all_its_runs_are_
     address: str,
 ) -> None:
     clock = Clock()
-    async with opened(address, clock=clock) as store, connected(address) as other:
-        await ended(store, 1)
+    async with open_store(address, clock=clock) as store, connect(address) as other:
+        await end_run(store, 1)
         await add_claimed(store, 2)
         clock.now = DAY_MS
-        await ended(store, 3)
+        await end_run(store, 3)
         clock.now = 2 * DAY_MS
         assert await store.delete_expired(2 * DAY_MS, 0) == 2
 
@@ -484,8 +484,8 @@ async def test_the_events_of_a_day_are_dropped_as_a_whole_once_all_its_runs_are_
 
 async def test_a_part_that_somebody_reads_goes_the_next_time(address: str) -> None:
     clock = Clock()
-    async with opened(address, clock=clock) as store, connected(address) as other:
-        await ended(store, 1)
+    async with open_store(address, clock=clock) as store, connect(address) as other:
+        await end_run(store, 1)
         clock.now = 2 * DAY_MS
         async with other.transaction():
             await other.execute("LOCK TABLE log_0 IN ACCESS SHARE MODE")
@@ -557,7 +557,7 @@ VALUES |= {"int2": 1}
 
 async def test_no_statement_of_every_day_reads_a_whole_table(address: str) -> None:
     scans: dict[str, list[str]] = {}
-    async with opened(address):
+    async with open_store(address):
         connection = await ConnectionPool(address, 1).connect()
         try:
             for name, statement in HOT.items():
@@ -580,7 +580,7 @@ FEW = 10
 async def test_runs_that_only_others_can_take_cost_nothing_however_many_wait(
     address: str, name: str
 ) -> None:
-    async with opened(address) as store:
+    async with open_store(address) as store:
         for number, destination in enumerate(("here", "there", "here")):
             await add_thread(store, number)
             await add_run(store, number, f"thread_{number}", wanted=True, destination=destination)

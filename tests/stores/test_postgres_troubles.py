@@ -1,4 +1,4 @@
-"""What may befall a PostgreSQL that is looked after by others, and that the store outlasts."""
+"""Troubles of a PostgreSQL server that the store survives."""
 
 from __future__ import annotations
 

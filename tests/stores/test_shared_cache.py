@@ -113,7 +113,7 @@ class Installation:
         self.database.contexts = self.database.versions = 0
 
     async def keys(self, thread_id: str = "*") -> list[bytes]:
-        """What Redis holds of them."""
+        """Return the keys in Redis."""
         async with Client.from_url(self.address) as client:
             found: list[bytes] = await client.keys(f"antiphon:{self.name}:context:{thread_id}")
             return found

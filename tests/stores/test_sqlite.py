@@ -1,4 +1,4 @@
-"""What SQLite promises beyond what every store does: files, processes, crashes."""
+"""Promises of the SQLite store beyond those of every store: files, processes, crashes."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ SOON = 10.0
 
 
 @asynccontextmanager
-async def opened(
+async def open_store(
     path: Path, on_foreign: Callable[[Sequence[str]], None] | None = None
 ) -> AsyncIterator[Store]:
     store = await SqliteStore.open(path, clock=Clock(), on_foreign=on_foreign)
@@ -68,12 +68,12 @@ def path(tmp_path: Path) -> Path:
 
 
 async def test_everything_is_there_after_the_file_was_closed_and_opened(path: Path) -> None:
-    async with opened(path) as store:
+    async with open_store(path) as store:
         claim = await add_claimed(store)
         await store.change(ReadSet(owner="ann", thread_id="thread_1"), say(a_message(1, "hello")))
         await append(store, claim, 3, "a", "b")
         secret = await store.installation_secret()
-    async with opened(path) as store:
+    async with open_store(path) as store:
         assert (await store.get(Thread, "ann", "thread_1")).messages == 1
         assert await whole_log(store, "run_1", 2) == lines("a", "b")
         assert (await store.run_lease("run_1")).last_event == 4
@@ -82,16 +82,16 @@ async def test_everything_is_there_after_the_file_was_closed_and_opened(path: Pa
 
 
 async def test_what_was_asked_for_before_the_close_is_kept(path: Path) -> None:
-    async with opened(path) as store:
+    async with open_store(path) as store:
         claim = await add_claimed(store)
         writing = append_lines(store, "run_1", claim.lease.epoch, 3, lines("last"), urgent=False)
     await writing
-    async with opened(path) as store:
+    async with open_store(path) as store:
         assert await whole_log(store, "run_1", 2) == lines("last")
 
 
 async def test_what_was_to_be_read_before_the_close_is_read(path: Path) -> None:
-    async with opened(path) as store:
+    async with open_store(path) as store:
         await add_thread(store)
         read = asyncio.gather(*(store.get(Thread, "ann", "thread_1") for _ in range(50)))
         await asyncio.sleep(0)
@@ -122,7 +122,7 @@ async def test_an_owner_who_reads_a_lot_does_not_keep_others_waiting(path: Path)
 
 
 async def test_a_closed_store_is_unavailable(path: Path) -> None:
-    async with opened(path) as store:
+    async with open_store(path) as store:
         await add_thread(store)
 
     with pytest.raises(errors.Unavailable):
@@ -135,7 +135,7 @@ async def test_a_closed_store_is_unavailable(path: Path) -> None:
 
 
 async def test_the_file_is_for_its_owner_only(path: Path) -> None:
-    async with opened(path) as store:
+    async with open_store(path) as store:
         await add_thread(store)
         modes = {stat.S_IMODE(each.stat().st_mode) for each in path.parent.iterdir()}
 
@@ -143,7 +143,7 @@ async def test_the_file_is_for_its_owner_only(path: Path) -> None:
 
 
 async def test_the_file_alone_holds_everything_after_the_close(path: Path) -> None:
-    async with opened(path) as store:
+    async with open_store(path) as store:
         await add_thread(store)
 
     assert [each.name for each in path.parent.iterdir()] == [path.name]
@@ -175,7 +175,7 @@ AS_BEFORE_OWNERS = (
 
 async def test_what_was_spent_before_it_was_summed_is_summed_by_the_migration(path: Path) -> None:
     used = Usage(input_tokens=5, output_tokens=3, cached_tokens=2, reasoning_tokens=1, cost=0.5)
-    async with opened(path) as store:
+    async with open_store(path) as store:
         await add_thread(store, 9, parent_id="thread_1")
         for number, usage in enumerate((used, replace(used, cost=None), Usage()), 1):
             await spend(store, number, usage)
@@ -193,7 +193,7 @@ async def test_what_was_spent_before_it_was_summed_is_summed_by_the_migration(pa
         ):
             connection.execute(statement)
 
-    async with opened(path) as store:
+    async with open_store(path) as store:
         assert await store.usage("1970-01-01", 9) == before
         assert before[0].runs == 3
         assert before[0].unpriced == 1
@@ -201,7 +201,7 @@ async def test_what_was_spent_before_it_was_summed_is_summed_by_the_migration(pa
 
 
 async def test_a_newer_schema_is_refused(path: Path) -> None:
-    async with opened(path):
+    async with open_store(path):
         pass
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("INSERT INTO migrations VALUES (999, 'the future', 0)")
@@ -214,7 +214,7 @@ async def test_the_schema_of_a_file_is_told_without_touching_it(path: Path) -> N
     known = SqliteStore.schema(path).known
     assert SqliteStore.schema(path) == (0, known)
     assert not path.exists()
-    async with opened(path):
+    async with open_store(path):
         assert SqliteStore.schema(path) == (known, known)
     before = {each.name: each.read_bytes() for each in path.parent.iterdir()}
     assert SqliteStore.schema(path) == (known, known)
@@ -253,7 +253,7 @@ async def test_a_new_file_may_be_opened_by_many_at_once(path: Path) -> None:
 
 
 async def test_two_stores_on_one_file_see_one_another(path: Path) -> None:
-    async with opened(path) as one, opened(path) as two:
+    async with open_store(path) as one, open_store(path) as two:
         claim = await add_claimed(one)
         await append(one, claim, 3, "from one")
         assert await whole_log(two, "run_1", 2) == lines("from one")
@@ -265,7 +265,7 @@ async def test_two_stores_on_one_file_see_one_another(path: Path) -> None:
 
 
 async def test_two_stores_on_one_file_never_claim_the_same_run(path: Path) -> None:
-    async with opened(path) as one, opened(path) as two:
+    async with open_store(path) as one, open_store(path) as two:
         for number in range(30):
             await add_thread(one, number)
             await add_run(one, number, f"thread_{number}", wanted=True)
@@ -276,7 +276,7 @@ async def test_two_stores_on_one_file_never_claim_the_same_run(path: Path) -> No
 
 
 async def test_two_stores_on_one_file_begin_one_run_in_a_thread(path: Path) -> None:
-    async with opened(path) as one, opened(path) as two:
+    async with open_store(path) as one, open_store(path) as two:
         await add_thread(one)
         begun = await asyncio.gather(
             *(
@@ -297,7 +297,7 @@ async def test_a_store_hears_which_runs_another_has_added_to(path: Path) -> None
         for run_id in run_ids:
             heard.put_nowait(run_id)
 
-    async with opened(path) as one, opened(path, hear) as two:
+    async with open_store(path) as one, open_store(path, hear) as two:
         claim = await add_claimed(one)
         await append(one, claim, 3, "a")
         async with asyncio.timeout(SOON):
@@ -320,7 +320,7 @@ async def test_a_store_hears_of_a_run_whose_events_come_after_others_were_delete
         for run_id in run_ids:
             heard.put_nowait(run_id)
 
-    async with opened(path) as one, opened(path, hear):
+    async with open_store(path) as one, open_store(path, hear):
         await add_thread(one, 2)
         await add_claimed(one, 3)
         await add_claimed(one, 1)
@@ -347,9 +347,9 @@ async def test_a_store_hears_of_a_run_whose_events_were_folded_before_it_looked(
         for run_id in run_ids:
             heard.put_nowait(run_id)
 
-    async with opened(path) as one:
+    async with open_store(path) as one:
         claim = await add_claimed(one)
-        async with opened(path, hear):
+        async with open_store(path, hear):
             await append(one, claim, 3, "a")
             await one.delete_expired(0, 0)  # folds, and finds nothing to forget
             assert rows(path, "fresh") == []
@@ -361,7 +361,7 @@ async def test_a_store_hears_of_a_run_whose_events_were_folded_before_it_looked(
 async def test_what_two_processes_wrote_is_folded_in_order_and_tells_who_wrote_it(
     path: Path,
 ) -> None:
-    async with opened(path) as one, opened(path) as two:
+    async with open_store(path) as one, open_store(path) as two:
         first = await add_claimed(one)
         await append(one, first, 3, "a", "b")
         await append(one, first, 5, "c")
@@ -387,10 +387,10 @@ async def test_what_a_killed_process_left_is_folded_by_the_next(path: Path) -> N
     assert await crash(path, "append.after_commit:kill@3") == -signal.SIGKILL
     assert rows(path, "fresh")
 
-    async with opened(path) as store:
+    async with open_store(path) as store:
         told = await whole_log(store, "run_1")
     assert rows(path, "fresh") == []
-    async with opened(path) as store:
+    async with open_store(path) as store:
         assert await whole_log(store, "run_1") == told
 
 
@@ -454,7 +454,7 @@ HOT = (
 
 @pytest.mark.parametrize("name", HOT)
 async def test_no_statement_of_every_day_scans_a_table_that_grows(path: Path, name: str) -> None:
-    async with opened(path):
+    async with open_store(path):
         pass
     sql = SQL[name].replace("{rows}", "('run_1', 1, 1, 1, 1, x'00')")
     names = dict.fromkeys(re.findall(r":(\w+)", sql), 1)
@@ -514,7 +514,7 @@ async def test_a_killed_process_leaves_what_was_committed_and_no_more(
 ) -> None:
     assert await crash(path, spec) == -signal.SIGKILL
 
-    async with opened(path) as store:
+    async with open_store(path) as store:
         assert len(await whole_log(store, "run_1")) == events
         listed = await store.list(Message, "ann", limit=99, thread_id="thread_1")
         assert len(listed.data) == messages
@@ -527,7 +527,7 @@ async def test_a_killed_process_leaves_what_was_committed_and_no_more(
 
 
 async def test_a_commit_that_fails_is_unavailable_and_leaves_nothing(path: Path) -> None:
-    async with opened(path) as store:
+    async with open_store(path) as store:
         await add_thread(store)
         failpoints.arm("message.before_commit:raise")
         try:
@@ -546,7 +546,7 @@ async def test_a_commit_that_fails_is_unavailable_and_leaves_nothing(path: Path)
 async def test_what_follows_an_append_that_was_lost_is_refused_and_leaves_no_gap(
     path: Path,
 ) -> None:
-    async with opened(path) as store:
+    async with open_store(path) as store:
         claim = await add_claimed(store)
         epoch = claim.lease.epoch
         failpoints.arm("append.before_commit:raise")
@@ -563,7 +563,7 @@ async def test_what_follows_an_append_that_was_lost_is_refused_and_leaves_no_gap
 
 
 async def test_a_full_disk_is_unavailable_and_work_goes_on_when_there_is_room(path: Path) -> None:
-    async with opened(path) as store:
+    async with open_store(path) as store:
         claim = await add_claimed(store)
         largest = max(each.stat().st_size for each in path.parent.iterdir())
         with no_file_larger_than(largest):
@@ -588,7 +588,7 @@ def no_file_larger_than(size: int) -> Iterator[None]:
 
 
 async def test_a_reader_that_could_not_open_the_file_tries_again(path: Path) -> None:
-    async with opened(path) as store:
+    async with open_store(path) as store:
         await add_thread(store)
         with no_file_to_spare():
             for _ in range(4):
@@ -599,7 +599,7 @@ async def test_a_reader_that_could_not_open_the_file_tries_again(path: Path) -> 
 
 
 async def test_a_store_that_cannot_read_does_not_say_that_it_works(path: Path) -> None:
-    async with opened(path) as store:
+    async with open_store(path) as store:
         with no_file_to_spare(), pytest.raises(errors.Unavailable):
             await store.check()
         await store.check()
@@ -618,7 +618,7 @@ def no_file_to_spare() -> Iterator[None]:
 
 
 async def test_searches_keep_no_other_reader_waiting(path: Path) -> None:
-    async with opened(path) as store:
+    async with open_store(path) as store:
         await add_thread(store)
         about = ReadSet(owner="ann", thread_id="thread_1")
         await store.change(about, say(*(a_message(n, "la " * 30_000) for n in range(1, 20))))

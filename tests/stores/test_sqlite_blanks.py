@@ -1,4 +1,4 @@
-"""What was erased is not in the bytes of an SQLite file either."""
+"""Erased texts are not in the bytes of an SQLite file."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ async def fill(store: SqliteStore, number: int, owner: str) -> Claim:
     return claim
 
 
-def found(path: Path) -> dict[str, int]:
-    """How often the canary is in the files of the database."""
+def count_canaries(path: Path) -> dict[str, int]:
+    """Count the canary in the files of the database."""
     return {file.name: file.read_bytes().count(CANARY[:24].encode()) for file in _files(path)}
 
 
@@ -67,13 +67,13 @@ async def test_nothing_of_an_owner_is_left_in_the_file_nor_in_its_log(
     await fill(store, 1, "ann")
     await fill(store, 2, "ann")
     await store.delete(Thread, "ann", "thread_2")  # what was deleted before leaves pages, too
-    assert sum(found(path).values()) > 0
+    assert sum(count_canaries(path).values()) > 0
 
     await erase(store, "ann")
-    assert set(found(path).values()) == {0}
+    assert set(count_canaries(path).values()) == {0}
 
     await store.close()
-    assert set(found(path).values()) == {0}
+    assert set(count_canaries(path).values()) == {0}
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         assert connection.execute("SELECT count(*) FROM blank").fetchone() == (0,)
@@ -97,7 +97,7 @@ async def test_many_free_pages_are_blanked_bite_by_bite(store: SqliteStore, path
 
     await erase(store, "ann")
 
-    assert set(found(path).values()) == {0}
+    assert set(count_canaries(path).values()) == {0}
     assert path.stat().st_size > OVERWRITE_BYTES  # the pages are still there, to be used again
 
 
@@ -109,8 +109,8 @@ async def test_a_reader_in_the_way_delays_the_logs_end_and_nothing_else(
         reader.execute("BEGIN")
         reader.execute("SELECT count(*) FROM runs").fetchone()
         await erase(store, "ann")
-        assert sum(found(path).values()) > 0
+        assert sum(count_canaries(path).values()) > 0
 
     await store.check()  # the next write finds nobody in the way
     await store.check()
-    assert set(found(path).values()) == {0}
+    assert set(count_canaries(path).values()) == {0}

@@ -63,7 +63,7 @@ FORKED = Path(__file__).with_name("fork_client.py")
 
 
 def needs_a_beginning(environ: Iterable[str]) -> bool:
-    """Whether one of these variables is heeded only by a process that is started from nothing."""
+    """Return True if one of these variables is read only at the start of a process."""
     return any(name.startswith(READ_AT_THE_BEGINNING) and name not in HEEDED for name in environ)
 
 
@@ -116,7 +116,7 @@ async def start_fork(
 
 
 def command(program: str = ANTIPHON) -> tuple[str, ...]:
-    """What to start for a fork that runs this function: arguments may follow."""
+    """Return the command that starts a fork with this function; arguments may follow."""
     return (sys.executable, "-I", "-S", str(FORKED), address(), program)
 
 

@@ -20,7 +20,7 @@ class Sample(NamedTuple):
 
 
 class Family(NamedTuple):
-    """What is said under one name."""
+    """Samples of one name."""
 
     kind: str
     about: str

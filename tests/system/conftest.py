@@ -1,4 +1,4 @@
-"""What the proofs through real processes share."""
+"""Fixtures of the tests with real processes."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class Far:
     def calls(self) -> list[Any]:
         return [json.loads(line) for line in self.log.read_text().splitlines()]
 
-    async def called(self, times: int) -> None:
+    async def wait_for_calls(self, times: int) -> None:
         """Until it was called so often."""
         while not self.log.exists() or len(self.calls) < times:
             await asyncio.sleep(0.02)
@@ -120,11 +120,11 @@ async def test_a_server_that_is_killed_in_a_call_is_replaced_and_the_call_is_mad
                 told.append(each)
                 if each.type == "message.completed":
                     break
-        await far.called(1)
+        await far.wait_for_calls(1)
         await first.kill()
     run_id = told[0].json["run_id"]
     second = await serve(**far.settings, **quick)
-    await far.called(2)
+    await far.wait_for_calls(2)
     await far.go()
     rest = await plain.follow(second.url, run_id, told[-1].number)
 

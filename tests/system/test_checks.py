@@ -78,7 +78,7 @@ ACTION = {
 }
 
 
-def logged(events: Sequence[Doc]) -> list[tuple[int, bytes]]:
+def log_lines(events: Sequence[Doc]) -> list[tuple[int, bytes]]:
     return [(number, json.dumps(event).encode()) for number, event in enumerate(events, 1)]
 
 
@@ -93,7 +93,7 @@ GOOD = Final(
         }
     },
     actions=(ACTION,),
-    events={RUN: logged(EVENTS)},
+    events={RUN: log_lines(EVENTS)},
     moves=(
         Moved(RUN, "queued", "in_progress", 0, 1, None, "a"),
         Moved(RUN, "in_progress", "queued", 1, 2, "a", None),
@@ -104,19 +104,19 @@ OUTPUT_BODY = {"run_id": RUN, "tool_call_id": "call_1", "output": "42"}
 
 
 def story() -> Record:
-    """What the clients of the good final state were told."""
+    """Record of the clients that led to the good final state."""
     record = Record()
-    told(record, "thread", {"title": "t"}, {"id": THREAD})
-    told(record, "message", {"content": "hello"}, None, {"id": "msg_1"})
-    told(record, "run", {"metadata": {"marker": "m"}}, {"id": RUN})
-    told(record, "output", OUTPUT_BODY, None, {"id": "act_1"}, {"id": "act_1"})
-    told(record, "cancel", {"run_id": RUN}, {"id": RUN, "status": "completed"})
+    told_op(record, "thread", {"title": "t"}, {"id": THREAD})
+    told_op(record, "message", {"content": "hello"}, None, {"id": "msg_1"})
+    told_op(record, "run", {"metadata": {"marker": "m"}}, {"id": RUN})
+    told_op(record, "output", OUTPUT_BODY, None, {"id": "act_1"}, {"id": "act_1"})
+    told_op(record, "cancel", {"run_id": RUN}, {"id": RUN, "status": "completed"})
     for number, line in GOOD.events[RUN]:
         record.hear(RUN, number, line)
     return record
 
 
-def told(record: Record, what: What, asked: Doc, *answers: Doc | None) -> None:
+def told_op(record: Record, what: What, asked: Doc, *answers: Doc | None) -> None:
     """An operation with its tries; None for one whose outcome is not known."""
     op = record.begin()
     for answer in answers:
@@ -129,7 +129,7 @@ def events(*changed: Doc | None, at: int) -> Final:
     """The good state, with other events in the place of those from number `at` on."""
     kept = [*EVENTS]
     kept[at - 1 : at - 1 + len(changed)] = [each for each in changed if each]
-    return replace(GOOD, events={RUN: logged(kept)})
+    return replace(GOOD, events={RUN: log_lines(kept)})
 
 
 def messages(*kept: Doc) -> Final:
@@ -142,8 +142,8 @@ def test_nothing_is_said_of_a_good_story() -> None:
 
 def test_an_effect_that_was_never_acknowledged_may_be_there_or_not() -> None:
     record = story()
-    told(record, "message", {"content": "hello"}, None)
-    told(record, "message", {"content": "never came"}, None)
+    told_op(record, "message", {"content": "hello"}, None)
+    told_op(record, "message", {"content": "never came"}, None)
 
     assert not any(judge(record, GOOD).numbers.values())
 
@@ -185,7 +185,7 @@ def test_what_was_asked_for_once_and_is_there_twice_is_a_dup(final: Final) -> No
 
 def test_two_ids_for_one_key_are_a_dup() -> None:
     record = story()
-    told(record, "message", {"content": "hello"}, {"id": "msg_1"}, {"id": "msg_4"})
+    told_op(record, "message", {"content": "hello"}, {"id": "msg_1"}, {"id": "msg_4"})
 
     assert judge(record, GOOD).dup
 
@@ -215,7 +215,7 @@ def test_two_workers_in_one_epoch_are_a_double_claim() -> None:
         (replace(GOOD, faults=["row 1 missing from index"]), "missing from index"),
         (replace(GOOD, moves=(Moved(RUN, "completed", "queued", 1, 1, None, None),)), "went from"),
         (replace(GOOD, moves=(Moved(RUN, "queued", "queued", 2, 1, None, None),)), "epoch"),
-        (replace(GOOD, events={RUN: logged(EVENTS)[:-3] + logged(EVENTS)[-2:]}), "numbered"),
+        (replace(GOOD, events={RUN: log_lines(EVENTS)[:-3] + log_lines(EVENTS)[-2:]}), "numbered"),
         (replace(GOOD, events={}), "numbered"),
         (events(None, at=3), "was heard"),
         (events({"type": "text.delta", "text": "other"}, at=7), "text of message msg_2"),

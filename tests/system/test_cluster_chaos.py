@@ -121,14 +121,14 @@ async def test_servers_whose_clocks_are_wrong_take_no_run_from_another(
     nothing_wrong(await rounds(plan, open_folder, tmp_path))
 
 
-def hunted() -> Iterator[Any]:
+def hunt_parameters() -> Iterator[Any]:
     """The bugs, each with when it is hunted."""
     for bug in BUGS:
         marks = [] if bug in QUICKLY_FOUND else [pytest.mark.soak]
         yield pytest.param(bug, marks=[*marks, wrong_clocks] if "clock" in bug else marks)
 
 
-@pytest.mark.parametrize("bug", [*hunted()])
+@pytest.mark.parametrize("bug", [*hunt_parameters()])
 async def test_a_harness_that_could_not_fail_would_prove_nothing_of_a_cluster(
     bug: str, open_folder: Path, tmp_path: Path
 ) -> None:

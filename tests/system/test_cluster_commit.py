@@ -49,11 +49,11 @@ class Pair:
     driven: bool
     sent: int = 0
 
-    async def measured(self, path: str, body: Any, ways: tuple[Way, ...]) -> int:
-        """How many bytes pass behind the word until the call is answered."""
+    async def measure_answer(self, path: str, body: Any, ways: tuple[Way, ...]) -> int:
+        """Count the bytes behind the word until the call has its response."""
         word = self.word()
         self.link.cut(Cut(1_000_000, word.encode(), ways))
-        assert (await self.ask(path, _worded(body, word), word)).status < 300
+        assert (await self.ask(path, _replace_word(body, word), word)).status < 300
         self.link.heal()
         return self.link.passed
 
@@ -63,7 +63,7 @@ class Pair:
             self.url, "POST", path, body, headers=headers, patience=ANSWER_SECONDS
         )
 
-    async def asked_again(self, path: str, body: Any, key: str) -> Answer:
+    async def ask_again(self, path: str, body: Any, key: str) -> Answer:
         """Until it is answered, which must be soon."""
         deadline = time.monotonic() + AGAIN_SECONDS
         while True:
@@ -121,16 +121,16 @@ async def test_a_commit_that_is_cut_at_any_byte_is_cleared_up(
     if path == "/v1/messages":
         thread = (await plain.ask(pair.url, "POST", "/v1/threads", {})).json
         body = {**body, "thread_id": thread["id"]}
-    await pair.measured(path, body, (way,))
-    bytes_behind = await pair.measured(path, body, (way,))  # once its statements are prepared
+    await pair.measure_answer(path, body, (way,))
+    bytes_behind = await pair.measure_answer(path, body, (way,))  # once its statements are prepared
 
     words = []
     for after in _spread(bytes_behind, places):
         word = pair.word()
         pair.link.cut(Cut(after, word.encode(), (way,)))
-        told = await _tried(pair, path, _worded(body, word), word)
+        told = await _try_call(pair, path, _replace_word(body, word), word)
         pair.link.heal()
-        again = await pair.asked_again(path, _worded(body, word), word)
+        again = await pair.ask_again(path, _replace_word(body, word), word)
 
         assert again.status < 300, (after, again)
         assert told is None or told.json["id"] == again.json["id"]
@@ -141,7 +141,7 @@ async def test_a_commit_that_is_cut_at_any_byte_is_cleared_up(
     assert {word: said[word] for word in words if said[word] != 1} == {}
 
 
-async def _tried(pair: Pair, path: str, body: Any, key: str) -> Answer | None:
+async def _try_call(pair: Pair, path: str, body: Any, key: str) -> Answer | None:
     """The answer of a call that may be cut: none, or that it is to be tried again."""
     try:
         answer = await pair.ask(path, body, key)
@@ -162,10 +162,10 @@ def _spread(count: int, places: int) -> list[int]:
     return sorted({(count - 1) * place // max(1, places - 1) for place in range(places)})
 
 
-def _worded(body: Any, word: str) -> Any:
+def _replace_word(body: Any, word: str) -> Any:
     match body:
         case dict():
-            return {name: _worded(value, word) for name, value in body.items()}
+            return {name: _replace_word(value, word) for name, value in body.items()}
         case str():
             return body.replace("{word}", word)
         case _:

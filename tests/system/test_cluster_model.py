@@ -188,7 +188,7 @@ class TwoWorkers(RuleBasedStateMachine):
         owner = self.asker(run.thread, theirs)
         told = self.hear(where, owner, operations.Complete(run.id), refused)
         if refused is None:
-            self.turned(run, said, told)
+            self.end_turn(run, said, told)
 
     @rule(where=WHERE, at=PLACES, said=SAID, on_expiry=st.sampled_from(["continue", "expire"]))
     def process(self, where: int, at: int, said: Any, on_expiry: Any) -> None:
@@ -199,7 +199,7 @@ class TwoWorkers(RuleBasedStateMachine):
         call = begins(thread.id, tools=TOOLS, on_expiry=on_expiry)
         told = self.hear(where, thread.owner, call, refused)
         if refused is None:
-            self.turned(self.begun(thread, told, on_expiry), said, told)
+            self.end_turn(self.begin_run(thread, told, on_expiry), said, told)
 
     @rule(where=WHERE, at=PLACES, first=st.sampled_from(["say Lost", "think Lost"]), then=SAID)
     def lose_worker(self, where: int, at: int, first: str, then: Any) -> None:
@@ -215,7 +215,7 @@ class TwoWorkers(RuleBasedStateMachine):
         told = self.perform(self.pair.overtaken(line, call, gate, then[0]))
         lost = [event for event in _of_type(told, "turn.restarted") if event["reason"] == LOST]
         assert [event["attempt"] for event in lost] == [2]
-        self.turned(self.begun(thread, told, "continue"), then, told)
+        self.end_turn(self.begin_run(thread, told, "continue"), then, told)
 
     @rule(where=WHERE, at=PLACES, theirs=THEIRS)
     def cancel(self, where: int, at: int, theirs: bool) -> None:
@@ -270,7 +270,9 @@ class TwoWorkers(RuleBasedStateMachine):
         call, owner, key, answer = self.answers[at % len(self.answers)]
         if not same:
             call = msgspec.structs.replace(call, metadata={"another": "one"})
-        self.told(where, owner, call, None if same else "idempotency_conflict", key, answer)
+        self.compare_answer(
+            where, owner, call, None if same else "idempotency_conflict", key, answer
+        )
 
     @rule(days=st.sampled_from([1, 8]))
     def let_time_pass(self, days: int) -> None:
@@ -332,15 +334,15 @@ class TwoWorkers(RuleBasedStateMachine):
     ) -> Any:
         """Ask for something; it must be refused so, or not at all."""
         if not keyed:
-            return self.told(where, owner, call, refused, None)
+            return self.compare_answer(where, owner, call, refused, None)
         self.keys += 1
         key = f"key-{self.keys}"
-        answer = self.told(where, owner, call, refused, key)
+        answer = self.compare_answer(where, owner, call, refused, key)
         if refused is None:
             self.answers.append((call, owner, key, answer))
         return answer
 
-    def told(
+    def compare_answer(
         self,
         where: int,
         owner: str,
@@ -350,35 +352,35 @@ class TwoWorkers(RuleBasedStateMachine):
         before: Any = None,
     ) -> Any:
         line = self.pair.lines[where].on_behalf_of(owner)
-        answer, code = self.answered(line.send(call, key))
+        answer, code = self.answer(line.send(call, key))
         assert code == refused, (call, answer)
         assert before is None or answer == before or refused
         return answer
 
     def hear(self, where: int, owner: str, call: Any, refused: str | None) -> list[Told]:
         line = self.pair.lines[where].on_behalf_of(owner)
-        told, code = self.answered(self.pair.read_turn(line, call))
+        told, code = self.answer(self.pair.read_turn(line, call))
         assert code == refused, (call, told)
         return told or []
 
     def send(self, where: int, owner: str, call: Any) -> Any:
         return self.perform(self.pair.lines[where].on_behalf_of(owner).send(call))
 
-    def answered(self, deed: Awaitable[Any]) -> tuple[Any, str | None]:
+    def answer(self, deed: Awaitable[Any]) -> tuple[Any, str | None]:
         """The answer, or the code of the refusal."""
         try:
             return self.perform(deed), None
         except errors.AntiphonError as error:
             return None, error.code
 
-    def begun(self, thread: Thread, told: list[Told], on_expiry: str) -> Run:
+    def begin_run(self, thread: Thread, told: list[Told], on_expiry: str) -> Run:
         run_id = _of_type(told, "run.status")[0]["run_id"]
         run = Run(run_id, thread, on_expiry, self.pair.now + WEEK * 1000)
         thread.runs.append(run)
         thread.said.append(("user", "Well?"))
         return run
 
-    def turned(self, run: Run, said: Any, told: list[Told]) -> None:
+    def end_turn(self, run: Run, said: Any, told: list[Told]) -> None:
         """A turn was heard in which the model said this."""
         _, status, text, tools = said
         before = [number for number, line in run.heard if _TURN_ENDED in line]

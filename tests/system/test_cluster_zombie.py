@@ -56,12 +56,12 @@ async def _stood_still(
     database: PostgresDatabase, servers: tuple[Server, Server], run_id: str, woken: str
 ) -> None:
     driver, other = await _driver(database, servers, run_id)
-    await _heard(other.url, run_id, "text.delta")
+    await _first_event(other.url, run_id, "text.delta")
     driver.send(signal.SIGSTOP)
     try:
         async with asyncio.timeout(DEADLINE):
-            await _heard(other.url, run_id, woken)
-            before = await _kept(database, run_id)
+            await _first_event(other.url, run_id, woken)
+            before = await _read_log(database, run_id)
     finally:
         driver.send(signal.SIGCONT)
     async with asyncio.timeout(DEADLINE):
@@ -69,7 +69,7 @@ async def _stood_still(
     # Once it answers again it has had its turn on the loop, and its writes were refused.
     for _ in range(3):
         assert (await plain.ask(driver.url, "GET", "/readyz")).status == 200
-    after = await _kept(database, run_id)
+    after = await _read_log(database, run_id)
 
     assert after[: len(before)] == before
     assert woken == "turn.restarted" or after == before
@@ -81,7 +81,7 @@ async def _stood_still(
 async def _driver(
     database: PostgresDatabase, servers: tuple[Server, Server], run_id: str
 ) -> tuple[Server, Server]:
-    """Who drives the run, and who does not."""
+    """Return the server that drives the run, and the other one."""
     async with asyncio.timeout(DEADLINE):
         while not (
             worker := await database.fetch_value("SELECT worker FROM drives WHERE id = $1", run_id)
@@ -91,12 +91,12 @@ async def _driver(
     return (one, other) if worker.startswith(f"{one.pid}-") else (other, one)
 
 
-async def _kept(database: PostgresDatabase, run_id: str) -> list[bytes]:
+async def _read_log(database: PostgresDatabase, run_id: str) -> list[bytes]:
     """The run's events as they stand in the database."""
     return [line for _, _, lines in await database.log(run_id) for line in lines.split(b"\n")]
 
 
-async def _heard(url: str, run_id: str, kind: str) -> ServerEvent:
+async def _first_event(url: str, run_id: str, kind: str) -> ServerEvent:
     """The first event of a kind, as soon as it comes."""
     async with plain.open_request(url, "GET", f"/v1/runs/{run_id}/events") as stream:
         async for told in stream.events():

@@ -62,7 +62,7 @@ SECOND = ["takeover.after_commit", "expire.before_commit", "expire.after_commit"
 SECOND += ["sweep.after_commit", "claim.before_commit", "beat.before_commit", "lease.before_beat"]
 
 
-async def lived_through(story: str, arms: list[str], folder: Path, **settings: str) -> Fleet:
+async def live_through(story: str, arms: list[str], folder: Path, **settings: str) -> Fleet:
     """The story, told while servers die where they are armed to; all of it is judged."""
     record = Record()
     database = folder / "antiphon.db"
@@ -90,7 +90,7 @@ async def test_a_server_that_dies_in_a_narrow_window_loses_nothing(
 ) -> None:
     name, _, number = point.partition("@")
 
-    fleet = await lived_through(
+    fleet = await live_through(
         story, [f"{name}:kill@{number or 1}"], tmp_path, **_settings_for(name)
     )
 
@@ -102,7 +102,7 @@ async def test_a_server_that_dies_in_a_narrow_window_loses_nothing(
 async def test_every_failpoint_is_lived_through(
     story: str, point: str, deed: str, number: int, tmp_path: Path
 ) -> None:
-    await lived_through(story, [f"{point}:{deed}@{number}"], tmp_path, **_settings_for(point))
+    await live_through(story, [f"{point}:{deed}@{number}"], tmp_path, **_settings_for(point))
 
 
 def _settings_for(point: str) -> dict[str, str]:
@@ -113,7 +113,7 @@ def _settings_for(point: str) -> dict[str, str]:
 async def test_a_server_that_dies_while_it_takes_over_loses_nothing(
     point: str, tmp_path: Path
 ) -> None:
-    fleet = await lived_through("text", ["append.after_commit:kill@3", f"{point}:kill"], tmp_path)
+    fleet = await live_through("text", ["append.after_commit:kill@3", f"{point}:kill"], tmp_path)
 
     assert fleet.deaths == 2
 
@@ -126,7 +126,7 @@ async def test_every_failpoint_of_a_takeover_is_lived_through(
 ) -> None:
     arms = ["append.after_commit:kill@3", f"{point}:kill"]
 
-    await lived_through(story, arms, tmp_path, ANTIPHON_DEMO_DELAY="0.02")
+    await live_through(story, arms, tmp_path, ANTIPHON_DEMO_DELAY="0.02")
 
 
 async def test_a_server_that_dies_while_it_gives_a_run_back_loses_nothing(tmp_path: Path) -> None:

@@ -55,8 +55,8 @@ def proxy(echo: EchoServer) -> Iterator[FaultProxy]:
     proxy.stop()
 
 
-async def heard(proxy: FaultProxy, *pieces: bytes) -> tuple[bytes, bool]:
-    """What came back of these pieces, each sent when the one before has come; whether by RST."""
+async def send_pieces(proxy: FaultProxy, *pieces: bytes) -> tuple[bytes, bool]:
+    """Send the pieces one after another; return the echo, and True if a RST ended it."""
     got = bytearray()
     try:
         reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
@@ -64,20 +64,20 @@ async def heard(proxy: FaultProxy, *pieces: bytes) -> tuple[bytes, bool]:
             async with asyncio.timeout(PATIENCE):
                 for piece in pieces:
                     writer.write(piece)
-                    await _echoed(reader, len(got) + len(piece), got)
+                    await _read_echo(reader, len(got) + len(piece), got)
     except ConnectionError:
         return bytes(got), True
     else:
         return bytes(got), False
 
 
-async def _echoed(reader: asyncio.StreamReader, count: int, got: bytearray) -> None:
+async def _read_echo(reader: asyncio.StreamReader, count: int, got: bytearray) -> None:
     while len(got) < count and (data := await reader.read(1000)):
         got += data
 
 
 async def test_everything_passes_as_long_as_nothing_was_ordered(proxy: FaultProxy) -> None:
-    assert await heard(proxy, SAID, SAID * 50_000) == (SAID * 50_001, False)
+    assert await send_pieces(proxy, SAID, SAID * 50_000) == (SAID * 50_001, False)
 
 
 @pytest.mark.parametrize("reset", [True, False])
@@ -87,7 +87,7 @@ async def test_so_many_bytes_pass_and_none_more(
 ) -> None:
     proxy.cut(Cut(count, ways=("up",), reset=reset))
 
-    got, was_reset = await heard(proxy, SAID, SAID)
+    got, was_reset = await send_pieces(proxy, SAID, SAID)
 
     assert await asyncio.to_thread(echo.ended.wait, PATIENCE)
     assert echo.heard == SAID[:count]
@@ -100,7 +100,7 @@ async def test_so_many_bytes_pass_and_none_more(
 async def test_an_answer_may_be_cut_in_its_middle(proxy: FaultProxy, count: int) -> None:
     proxy.cut(Cut(count, ways=("down",)))
 
-    assert await heard(proxy, SAID) == (SAID[:count], True)
+    assert await send_pieces(proxy, SAID) == (SAID[:count], True)
 
 
 @pytest.mark.parametrize(("count", "got"), [(0, b""), (3, b""), (5, b"xx"), (9, b"xx COM")])
@@ -110,13 +110,13 @@ async def test_bytes_of_both_ways_are_counted_behind_a_word(
     proxy.cut(Cut(count, seen=b"COMMIT"))
 
     # Three bytes behind the word go up; whatever else is let through comes down.
-    assert await heard(proxy, b"xx COMMITyyy") == (got, True)
+    assert await send_pieces(proxy, b"xx COMMITyyy") == (got, True)
 
 
 async def test_a_word_in_two_pieces_is_seen(proxy: FaultProxy, echo: EchoServer) -> None:
     proxy.cut(Cut(1, seen=b"COMMIT", ways=("up",)))
 
-    assert await heard(proxy, b"COM", b"MIT now") == (b"COM", True)
+    assert await send_pieces(proxy, b"COM", b"MIT now") == (b"COM", True)
     assert await asyncio.to_thread(echo.ended.wait, PATIENCE)
     assert echo.heard == b"COMMIT "
 
@@ -124,15 +124,15 @@ async def test_a_word_in_two_pieces_is_seen(proxy: FaultProxy, echo: EchoServer)
 async def test_what_passes_behind_a_word_is_counted(proxy: FaultProxy) -> None:
     proxy.cut(Cut(1_000, seen=b"345"))
 
-    assert await heard(proxy, SAID) == (SAID, False)
+    assert await send_pieces(proxy, SAID) == (SAID, False)
     assert proxy.passed == len(b"6789" + SAID)
 
 
 async def test_what_follows_a_cut_passes(proxy: FaultProxy) -> None:
     proxy.cut(Cut(0))
-    await heard(proxy, SAID)
+    await send_pieces(proxy, SAID)
 
-    assert await heard(proxy, SAID) == (SAID, False)
+    assert await send_pieces(proxy, SAID) == (SAID, False)
 
 
 @pytest.mark.parametrize("ways", [BOTH, ("up",), ("down",)])
@@ -140,7 +140,7 @@ async def test_what_was_stalled_comes_once_it_is_healed(
     proxy: FaultProxy, ways: tuple[Way, ...]
 ) -> None:
     proxy.stall(ways)
-    hearing = asyncio.create_task(heard(proxy, SAID))
+    hearing = asyncio.create_task(send_pieces(proxy, SAID))
     done, _ = await asyncio.wait([hearing], timeout=0.05)
     assert not done
 
@@ -153,7 +153,7 @@ async def test_late_is_late_and_whole(proxy: FaultProxy) -> None:
     proxy.slow(0.05, ("down",))
     began = asyncio.get_running_loop().time()
 
-    assert await heard(proxy, SAID) == (SAID, False)
+    assert await send_pieces(proxy, SAID) == (SAID, False)
     assert asyncio.get_running_loop().time() - began >= 0.05
 
 
@@ -167,14 +167,14 @@ async def test_whoever_is_refused_gets_a_reset(proxy: FaultProxy) -> None:
     with pytest.raises(ConnectionError):
         await reader.read(1)
     writer.close()
-    assert await heard(proxy, SAID) == (b"", True)
+    assert await send_pieces(proxy, SAID) == (b"", True)
 
 
 @pytest.mark.parametrize("reset", [True, False])
 async def test_those_that_are_ended_are_ended_and_new_ones_pass(
     proxy: FaultProxy, *, reset: bool
 ) -> None:
-    hearing = asyncio.create_task(heard(proxy, SAID, b""))
+    hearing = asyncio.create_task(send_pieces(proxy, SAID, b""))
     await hearing
     reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
     writer.write(SAID)
@@ -188,4 +188,4 @@ async def test_those_that_are_ended_are_ended_and_new_ones_pass(
     else:
         assert await reader.read(1) == b""
     writer.close()
-    assert await heard(proxy, SAID) == (SAID, False)
+    assert await send_pieces(proxy, SAID) == (SAID, False)

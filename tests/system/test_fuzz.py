@@ -46,7 +46,7 @@ RESTS = {Status.COMPLETED, Status.ACTION_REQUIRED, Status.INCOMPLETE, Status.FAI
 
 @dataclass(frozen=True)
 class Answer:
-    """What is sent on a connection, in these writes, and how that ends."""
+    """Bytes to send on a connection, in these writes, and its end."""
 
     writes: tuple[bytes, ...]
     ending: str = "close"
@@ -152,7 +152,7 @@ ANSWERS = st.integers(0, 20).flatmap(lambda at: answers() if at else NO_HTTP)
 
 
 class Complaints(logging.Handler):
-    """What was logged as a fault of our own."""
+    """Log records of faults of our own."""
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
@@ -276,7 +276,7 @@ def _reads_to_an_end(body: bytes, quirks: Quirks, cuts: Sequence[int]) -> None:
 
 
 def _read(pieces: Sequence[bytes], quirks: Quirks) -> Any:
-    """What parser and turn make of it; the deltas are what the reply says."""
+    """Parse the reply; check that its deltas are its text."""
     mint = map("call_{}".format, itertools.count())
     reply, turn = ChatCompletionsParser(quirks), Turn(["f"], lambda: next(mint))
     told: list[events.Event] = []

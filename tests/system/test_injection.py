@@ -79,7 +79,7 @@ async def model() -> AsyncIterator[Obedient]:
         yield model
 
 
-def asked(questions: list[ConsentRequest]) -> Consent:
+def refuse_all(questions: list[ConsentRequest]) -> Consent:
     def ask(question: ConsentRequest) -> ConsentAnswer:
         questions.append(question)
         return ConsentAnswer()
@@ -92,7 +92,7 @@ async def test_what_a_tool_says_makes_no_other_tool_run(model: Obedient, who: st
     server, questions = Server(), list[ConsentRequest]()
     consents = {
         "nobody": None,
-        "a person": asked(questions),
+        "a person": refuse_all(questions),
         "a rule": Consent(Rules(allow=("read_page",), deny=("s:*",))),
     }
     settings = Settings(model="quirk:x", base_url=model.url, database="memory:")

@@ -50,7 +50,7 @@ def kill(place: Place, environ: dict[str, str]) -> None:
 
 
 def state(place: Place, environ: dict[str, str]) -> object:
-    """What an owner has and what was said."""
+    """Return the objects of an owner, and their texts."""
     held = json.loads(place.run("owners", "list", "--json", environ=environ).stdout)
     threads = json.loads(place.run("threads", "list", "--json", environ=environ).stdout)
     said = [

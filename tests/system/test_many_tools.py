@@ -85,7 +85,7 @@ IDS = [_id(turn, place) for turn in range(TURNS) for place in range(CALLS_OF_A_T
 
 @dataclass
 class Ordeal:
-    """What is done to a run: how often its worker and its client are killed, and by what dice."""
+    """Plan for a run: how often its worker and its client are killed, and a random source."""
 
     seed: int
     folder: Path
@@ -97,7 +97,7 @@ class Ordeal:
     def log(self) -> Path:
         return self.folder / "calls.log"
 
-    def carried_out(self) -> list[str]:
+    def list_carried_out(self) -> list[str]:
         """The ids of the calls that clients have carried out, in order."""
         return self.log.read_text().split() if self.log.exists() else []
 
@@ -114,7 +114,7 @@ class Ordeal:
             ending = asyncio.create_task(client.communicate())
             try:
                 while kills and not ending.done():
-                    if len(self.carried_out()) >= kills[0]:
+                    if len(self.list_carried_out()) >= kills[0]:
                         kills.pop(0)
                         client.kill()
                         break
@@ -134,13 +134,13 @@ class Ordeal:
         """Kill a server whenever some more calls were carried out, at any instant behind that."""
         random = Random(self.seed + 1)
         for due in sorted(random.sample(range(1, 90), self.worker_kills)):
-            while len(self.carried_out()) < due:
+            while len(self.list_carried_out()) < due:
                 await asyncio.sleep(0.005)
             await asyncio.sleep(random.uniform(0, 0.2))
             fleet.kill(signal.SIGKILL)
 
 
-async def endured(ordeal: Ordeal) -> None:
+async def endure(ordeal: Ordeal) -> None:
     settings = {
         **SHORT,
         "ANTIPHON_DATABASE": f"sqlite:///{ordeal.folder}/antiphon.db",
@@ -166,7 +166,7 @@ async def endured(ordeal: Ordeal) -> None:
             await fleet.stop()
         assert not fleet.broken
     assert ordeal.ends == ["completed"]
-    assert set(ordeal.carried_out()) == set(IDS)
+    assert set(ordeal.list_carried_out()) == set(IDS)
     assert (model.complaints, model.rejected) == ([], [])
     for kind in ("POST /v1/process", "POST /v1/submit_tool_output"):
         missed = {fault for fault in FAULTS if not proxy.injected[kind, fault]}
@@ -201,10 +201,10 @@ async def check(client: AsyncClient, run_id: str, thread_id: str) -> None:
 
 async def test_every_call_of_ten_turns_has_one_output_whatever_breaks(tmp_path: Path) -> None:
     async with asyncio.timeout(SECONDS):
-        await endured(Ordeal(1, tmp_path, worker_kills=3, client_kills=4))
+        await endure(Ordeal(1, tmp_path, worker_kills=3, client_kills=4))
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("seed", range(10, 40))
 async def test_every_call_has_one_output_however_often_it_breaks(seed: int, tmp_path: Path) -> None:
-    await endured(Ordeal(seed, tmp_path, worker_kills=20, client_kills=20))
+    await endure(Ordeal(seed, tmp_path, worker_kills=20, client_kills=20))

@@ -17,7 +17,7 @@ from tests.support.system.programs_traced import environ, script, serving
 MESSAGE = {"content": "When does the next LAX-JFK flight leave?"}
 
 
-def _named(spans: Sequence[ReceivedSpan], *services: str) -> list[str]:
+def _span_names(spans: Sequence[ReceivedSpan], *services: str) -> list[str]:
     return sorted(span.name for span in spans if span.service in services)
 
 
@@ -46,9 +46,9 @@ async def test_a_script_its_server_the_model_and_the_tool_are_one_trace(tmp_path
     assert (root.service, root.name, root.parent) == ("antiphon-client", "invoke_agent", "")
     sent = ["POST /v1/process", "POST /v1/process", "POST /v1/submit_tool_output"]
     tool = "execute_tool get_flight_times"
-    assert _named(spans, "antiphon-client") == [*sent, tool, "invoke_agent"]
+    assert _span_names(spans, "antiphon-client") == [*sent, tool, "invoke_agent"]
     turns = ["chat demo", "chat demo", "invoke_agent", "invoke_agent"]
-    assert _named(spans, "antiphon") == [*sent, *turns]
+    assert _span_names(spans, "antiphon") == [*sent, *turns]
     _tells_what_was_used_and_not_what_was_written(spans)
 
 
@@ -83,9 +83,9 @@ async def test_a_browser_the_web_chat_and_its_backend_are_one_trace(tmp_path: Pa
     ours = [span for span in spans if span.trace == theirs]
     root = next(span for span in ours if span.parent == "b7ad6b7169203331")
     assert (root.service, root.name) == ("web", "POST /api/messages/process")
-    names = _named(ours, "web")
+    names = _span_names(ours, "web")
     assert {"invoke_agent", "execute_tool get_flight_times"} < set(names), names
-    assert _named(ours, "antiphon").count("chat demo") == 2
+    assert _span_names(ours, "antiphon").count("chat demo") == 2
     ids = {span.id for span in ours}
     assert [span.name for span in ours if span.parent not in ids] == [root.name]
 

@@ -43,7 +43,7 @@ class Told:
         self.run, self.text, self.marked, self.ended = run, text, marked, ended
 
 
-async def told(
+async def read_reply(
     upstream: Upstream,
     scenario: str,
     table: dict[str, float] | None = None,
@@ -73,42 +73,42 @@ async def told(
         return Told(run, text, replies[-1].status if replies else None, ended[-1])
 
 
-def stalled(told: Told) -> bool:
+def has_stalled(told: Told) -> bool:
     return (told.run.status, told.run.reason) == ("incomplete", "stalled")
 
 
 async def test_what_was_said_before_a_silence_is_kept_and_marked(upstream: Upstream):
-    seen = await told(upstream, "spoken", chunk_timeout=SHORT)
+    seen = await read_reply(upstream, "spoken", chunk_timeout=SHORT)
 
-    assert stalled(seen)
+    assert has_stalled(seen)
     assert (seen.text, seen.marked) == ("partial", "incomplete")
     assert (seen.ended.status, seen.ended.reason) == ("incomplete", "stalled")
 
 
 async def test_a_table_goes_before_the_settings(upstream: Upstream):
-    seen = await told(upstream, "spoken", {"chunk_timeout": SHORT}, chunk_timeout=LONG)
+    seen = await read_reply(upstream, "spoken", {"chunk_timeout": SHORT}, chunk_timeout=LONG)
 
-    assert stalled(seen)
+    assert has_stalled(seen)
 
 
 async def test_a_run_goes_before_a_table(upstream: Upstream):
-    seen = await told(upstream, "spoken", {"chunk_timeout": LONG}, Deadlines(chunk=SHORT))
+    seen = await read_reply(upstream, "spoken", {"chunk_timeout": LONG}, Deadlines(chunk=SHORT))
 
-    assert stalled(seen)
+    assert has_stalled(seen)
 
 
 async def test_a_drip_within_every_silence_ends_with_its_turn(upstream: Upstream):
-    seen = await told(upstream, "drip", {"turn_timeout": 0.5})
+    seen = await read_reply(upstream, "drip", {"turn_timeout": 0.5})
 
-    assert stalled(seen)
+    assert has_stalled(seen)
     assert seen.text.startswith("partialpartial")
     assert seen.marked == "incomplete"
 
 
 async def test_a_first_byte_that_does_not_come_is_a_stall_without_a_word(upstream: Upstream):
-    seen = await told(upstream, "slow", {"first_chunk_timeout": SHORT}, chunk_timeout=LONG)
+    seen = await read_reply(upstream, "slow", {"first_chunk_timeout": SHORT}, chunk_timeout=LONG)
 
-    assert stalled(seen)
+    assert has_stalled(seen)
     assert seen.text == ""
 
 
@@ -116,7 +116,7 @@ async def test_a_first_byte_that_does_not_come_is_a_stall_without_a_word(upstrea
 async def test_a_model_may_take_longer_to_begin_than_to_go_on(upstream: Upstream, scenario: str):
     """Also after a sign of life, which a retry gives: it is not the first chunk."""
     limits = {"chunk_timeout": SHORT, "first_chunk_timeout": LONG}
-    asking = asyncio.ensure_future(told(upstream, scenario, limits))
+    asking = asyncio.ensure_future(read_reply(upstream, scenario, limits))
     await upstream.wait_for_request(1 if scenario == "slow" else 2)
     await asyncio.wait({asking}, timeout=SILENT)
     upstream.gate.set()
@@ -128,15 +128,17 @@ async def test_a_model_may_take_longer_to_begin_than_to_go_on(upstream: Upstream
 
 
 async def test_patience_for_the_beginning_ends_with_it(upstream: Upstream):
-    seen = await told(upstream, "spoken", {"first_chunk_timeout": LONG}, Deadlines(chunk=SHORT))
+    seen = await read_reply(
+        upstream, "spoken", {"first_chunk_timeout": LONG}, Deadlines(chunk=SHORT)
+    )
 
-    assert stalled(seen)
+    assert has_stalled(seen)
 
 
 async def test_a_wait_that_the_server_asks_for_ends_with_the_turn(upstream: Upstream):
-    seen = await told(upstream, "wait", {"turn_timeout": 0.3})
+    seen = await read_reply(upstream, "wait", {"turn_timeout": 0.3})
 
-    assert stalled(seen)
+    assert has_stalled(seen)
     assert len(upstream.requests) == 1
 
 

@@ -1,4 +1,4 @@
-"""What a server at its most talkative never tells: secrets, and what people write."""
+"""A server at its highest log level never logs secrets or messages."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ CUT_SHORT = {"length", "content_filter", "disconnected", "stalled"}
 
 @dataclass
 class Played:
-    """What a scenario came to: as it was streamed, as it is kept, and as it is replayed."""
+    """Results of a scenario: streamed, stored, and replayed."""
 
     told: Sequence[ServerEvent]
     run: Any
@@ -143,7 +143,7 @@ async def _play(server: Server, name: str) -> Played:
     run = await _get(server, f"runs/{run_id}")
     messages = await _messages(server, thread_id)
     actions = (await _get(server, "actions", run_id=run_id))["data"]
-    replay = await _replayed(server, run_id, upto=told[-1].number)
+    replay = await _replay(server, run_id, upto=told[-1].number)
     for action in actions:
         output = {"run_id": run_id, "tool_call_id": action["tool_call_id"], "output": "42"}
         answer = await plain.ask(server.url, "POST", "/v1/submit_tool_output", output)
@@ -169,7 +169,7 @@ async def _turn(server: Server, asked: Any, *, cancelling: bool) -> list[ServerE
     return told
 
 
-async def _replayed(server: Server, run_id: str, upto: int) -> list[ServerEvent]:
+async def _replay(server: Server, run_id: str, upto: int) -> list[ServerEvent]:
     """The events again; a run that waits for outputs may go on, and its stream does not end."""
     told: list[ServerEvent] = []
     path = f"/v1/runs/{run_id}/events"
@@ -199,7 +199,7 @@ async def _get(server: Server, path: str, **query: str) -> Any:
 
 
 def _end(run: Any) -> Any:
-    """How a run ended; the upstream's port differs from evening to evening."""
+    """Return the end of a run without the upstream's port, which differs."""
     error = run.get("error") or {}
     return (
         run["status"],
@@ -226,8 +226,8 @@ def evening(tmp_path_factory: pytest.TempPathFactory) -> Evening:
     return asyncio.run(_play_all(tmp_path_factory.mktemp("quirks"), NAMES))
 
 
-def _saved(played: Played) -> Any:
-    """What was kept of the reply; nothing where nothing was said."""
+def _saved_reply(played: Played) -> Any:
+    """Return the stored reply; None if it has no text."""
     said = [each for each in played.messages if each["role"] == "assistant"]
     assert len(said) <= 1
     return said[0] if said else {"content": [], "role": "assistant"}
@@ -265,7 +265,7 @@ def test_the_run_comes_to_what_the_reply_means(evening: Evening, name: str) -> N
 @pytest.mark.parametrize("name", NAMES)
 def test_what_was_streamed_is_what_is_kept_and_replayed(evening: Evening, name: str) -> None:
     played = evening.played[name]
-    message = _saved(played)
+    message = _saved_reply(played)
 
     assert _text(message) == played.pieces("text.delta")
     refusals = [part["refusal"] for part in message["content"] if part["type"] == "refusal"]
@@ -295,7 +295,7 @@ def test_writes_of_any_size_come_to_the_same(evening: Evening, size: int, tmp_pa
 
 
 def alike(pieces: Played, whole: Played) -> None:
-    """Whether two runs came to the same, by what they said and how they ended."""
+    """Return True if two runs have the same texts and the same end."""
     for kind in ("text.delta", "reasoning.delta", "refusal.delta"):
         assert pieces.pieces(kind) == whole.pieces(kind)
     assert list(pieces.arguments().values()) == list(whole.arguments().values())
@@ -310,7 +310,7 @@ def test_calls_are_handed_out_whole_and_the_run_goes_on_with_their_outputs(
     evening: Evening, name: str
 ) -> None:
     played, wanted = evening.played[name], _scenario(name)
-    calls = {call["id"]: call["arguments"] for call in _saved(played)["tool_calls"]}
+    calls = {call["id"]: call["arguments"] for call in _saved_reply(played)["tool_calls"]}
 
     assert tuple(calls.values()) == wanted.calls
     for ours, theirs in zip(calls, wanted.ids, strict=True):

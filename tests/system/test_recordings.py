@@ -1,4 +1,4 @@
-"""What real providers once sent goes through a server and the SDK, and comes out as it was meant.
+"""Recorded replies of real providers pass a server and the SDK unchanged in meaning.
 
 Our own recordings are always played. `ANTIPHON_RECORDINGS` names a folder with more of them: files
 of one JSON payload to a line, `*.chunks.txt`. What they mean is read a second time here, in a few
@@ -50,7 +50,7 @@ REPLIES = _recordings()
 
 @dataclass
 class Meant:
-    """What a reply means. `tokens` are those of input, output, cache and reasoning."""
+    """Meaning of a reply. `tokens`: input, output, cache, reasoning."""
 
     text: str = ""
     reasoning: str = ""
@@ -59,12 +59,12 @@ class Meant:
     finish: str | None = None
 
 
-def meant(lines: Sequence[bytes]) -> Meant:
+def read_meaning(lines: Sequence[bytes]) -> Meant:
     """The second reader: what is said, thought, called and counted in these payloads."""
     said, calls = Meant(), {}
     for payload in map(json.loads, lines):
         if usage := payload.get("usage"):
-            said.tokens = _counted(usage)
+            said.tokens = _count_tokens(usage)
         for choice in payload.get("choices", ()):
             said.finish = choice.get("finish_reason") or said.finish
             delta = choice.get("delta") or {}
@@ -83,8 +83,8 @@ def meant(lines: Sequence[bytes]) -> Meant:
     return said
 
 
-def _counted(usage: Any) -> tuple[int, int, int, int]:
-    """What is no input is output: some count the reasoning beside the completion."""
+def _count_tokens(usage: Any) -> tuple[int, int, int, int]:
+    """Count tokens. All but the input is output: some count reasoning beside the completion."""
     asked = usage.get("prompt_tokens_details") or {}
     answered = usage.get("completion_tokens_details") or {}
     return (
@@ -137,7 +137,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
 
 @pytest.mark.parametrize("name", REPLIES)
 def test_what_a_provider_sent_comes_out_as_it_was_meant(name: str, client: Client) -> None:
-    wanted = meant(REPLIES[name])
+    wanted = read_meaning(REPLIES[name])
     tools = [ToolSpec(called) for called in sorted({called for called, _ in wanted.calls})]
 
     turn = client.process(message=NewMessage("go"), model=name, tools=tools)

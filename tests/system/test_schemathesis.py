@@ -37,7 +37,7 @@ SETTINGS = {
 async def test_what_the_document_says_is_so(serve: Any, tmp_path: Path) -> None:
     how = ("--phases", "fuzzing,stateful", "--max-examples", "2")
     async with _server(serve, tmp_path) as asking:
-        found = await asking.found(*how, *EXCLUDING)
+        found = await asking.list_failures(*how, *EXCLUDING)
 
     assert found == []
 
@@ -49,9 +49,9 @@ async def test_what_the_document_says_is_so_whatever_is_asked(
 ) -> None:
     how = ("--checks", "all", "--max-examples", "200", "--seed", str(seed))
     async with _server(serve, tmp_path) as asking:
-        found = await asking.found(*how, *EXCLUDING)
+        found = await asking.list_failures(*how, *EXCLUDING)
         # Last, for the key that asks may be gone then.
-        found += await asking.found(*how, *ONLY)
+        found += await asking.list_failures(*how, *ONLY)
 
     assert found == []
 
@@ -62,7 +62,7 @@ async def test_what_was_deleted_is_gone_and_what_was_made_is_there(
 ) -> None:
     checks = "use_after_free,ensure_resource_availability,ignored_auth,not_a_server_error"
     async with _server(serve, tmp_path) as asking:
-        found = await asking.found(
+        found = await asking.list_failures(
             "--phases", "stateful", "--checks", checks, "--max-examples", "200", *EXCLUDING
         )
 
@@ -77,8 +77,8 @@ class _Asking:
     key: str
     folder: Path
 
-    async def found(self, *how: str) -> list[str]:
-        """What schemathesis finds there."""
+    async def list_failures(self, *how: str) -> list[str]:
+        """Return the failures that schemathesis finds."""
         report = self.folder / "report.json"
         report.unlink(missing_ok=True)
         asking = await asyncio.create_subprocess_exec(

@@ -48,7 +48,7 @@ class World:
             model=MODEL,
             port=0,
         )
-        self.url = await self._stack.enter_async_context(run_server(settings, self._opened))
+        self.url = await self._stack.enter_async_context(run_server(settings, self._open_runtime))
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -75,7 +75,7 @@ class World:
         return answer.status
 
     @asynccontextmanager
-    async def _opened(self, settings: Settings) -> AsyncGenerator[Runtime]:
+    async def _open_runtime(self, settings: Settings) -> AsyncGenerator[Runtime]:
         inner = CachedStore(await SqliteStore.open(self._folder / "antiphon.db"))
         store, catalog = RecordingStore(inner, self.story), Catalog(settings, os.environ)
         runtime = Runtime(settings, store, LocalBus(), catalog)
@@ -121,7 +121,7 @@ STEPS = [
 
 async def test_the_sixteen_steps_happen_in_the_order_in_which_they_are_drawn(world: World) -> None:
     first = await world.turn(ASK)
-    run_id, action = _handed_out(first)
+    run_id, action = _find_action(first)
     await world.submit(run_id, action["tool_call_id"])
     second = await world.turn({"run_id": run_id})
 
@@ -131,7 +131,7 @@ async def test_the_sixteen_steps_happen_in_the_order_in_which_they_are_drawn(wor
 
 
 async def test_nothing_happens_between_the_close_and_the_output(world: World) -> None:
-    run_id, action = _handed_out(await world.turn(ASK))
+    run_id, action = _find_action(await world.turn(ASK))
     closed = len(world.story)
     await world.submit(run_id, action["tool_call_id"])
 
@@ -147,7 +147,7 @@ async def test_the_manifest_is_told_after_it_was_kept(world: World) -> None:
 
 
 async def test_the_second_turn_tells_the_model_the_whole_history(world: World) -> None:
-    run_id, action = _handed_out(await world.turn(ASK))
+    run_id, action = _find_action(await world.turn(ASK))
     await world.submit(run_id, action["tool_call_id"])
     await world.turn({"run_id": run_id})
 
@@ -162,7 +162,7 @@ async def test_the_second_turn_tells_the_model_the_whole_history(world: World) -
 async def test_a_server_that_dies_after_step_six_is_not_missed(serve: Any, upstream: Any) -> None:
     settings = {"ANTIPHON_BASE_URL": upstream.url, "ANTIPHON_MODEL": MODEL}
     first = await serve(**settings)
-    run_id, action = _handed_out(await plain.turn(first.url, "/v1/process", ASK))
+    run_id, action = _find_action(await plain.turn(first.url, "/v1/process", ASK))
     await first.kill()
     second = await serve(**settings)
 
@@ -178,7 +178,7 @@ async def test_a_server_that_dies_after_step_six_is_not_missed(serve: Any, upstr
     assert told[-1].json["status"] == "completed"
 
 
-def _handed_out(told: list[ServerEvent]) -> tuple[str, Any]:
+def _find_action(told: list[ServerEvent]) -> tuple[str, Any]:
     """The run and the one action of a turn that asked for a tool."""
     (manifest,) = [each.json for each in told if each.type == "action.required"]
     (action,) = manifest["actions"]
@@ -188,6 +188,6 @@ def _handed_out(told: list[ServerEvent]) -> tuple[str, Any]:
 
 
 def _in_order(story: Story, steps: list[str]) -> bool:
-    """Whether the steps occur in the story in their order, other things between them allowed."""
+    """Return True if the steps occur in this order, with others between them."""
     rest = iter(story)
     return all(step in rest for step in steps)

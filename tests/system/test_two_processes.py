@@ -52,22 +52,22 @@ class Pair:
         return str(answer.json["id"])
 
     async def driver(self, run_id: str) -> tuple[Server, Server]:
-        """Who drives the run, and who does not."""
+        """Return the server that drives the run, and the other one."""
         async with asyncio.timeout(DEADLINE):
             while (worker := self._row("SELECT worker FROM runs WHERE id = ?", run_id)) is None:
                 await asyncio.sleep(0.01)
         one, other = self.servers
         return (one, other) if worker.startswith(f"{one.pid}-") else (other, one)
 
-    def judged(self) -> final.Final:
-        """What is kept, in which nothing is broken."""
+    def judge(self) -> final.Final:
+        """Return the stored state, in which nothing is broken."""
         kept = final.load(self.database)
         verdict = judge(Record(), kept)
         assert not any(verdict.numbers.values()), str(verdict)
         return kept
 
     def writers(self, run_id: str) -> list[int]:
-        """Who wrote the rows of a run's log, in order."""
+        """Return the writers of the rows of a run's log, in order."""
         with closing(sqlite3.connect(self.database)) as connection:
             rows = connection.execute(
                 "SELECT writer, last FROM log JOIN runs ON runs.seq = run WHERE id = ?1 UNION ALL "
@@ -87,7 +87,7 @@ async def a_pair(serve: Any, folder: Path, **settings: str) -> Pair:
     return Pair(servers, folder / "antiphon.db")
 
 
-async def heard(url: str, run_id: str, at: dict[int, list[float]]) -> list[ServerEvent]:
+async def read_events(url: str, run_id: str, at: dict[int, list[float]]) -> list[ServerEvent]:
     """The run's events, each with the time at which it came."""
     told = []
     async with (
@@ -107,7 +107,9 @@ async def test_a_run_is_live_on_every_server(serve: Any, tmp_path: Path) -> None
     driver, other = await pair.driver(run_id)
 
     at: dict[int, list[float]] = defaultdict(list)
-    here, there = await asyncio.gather(heard(driver.url, run_id, at), heard(other.url, run_id, at))
+    here, there = await asyncio.gather(
+        read_events(driver.url, run_id, at), read_events(other.url, run_id, at)
+    )
 
     assert here == there
     assert here[-1].type == "turn.ended"
@@ -134,7 +136,7 @@ async def test_a_run_is_stopped_through_the_other_server(
     told = await plain.follow(other.url, run_id)
     assert [each.type for each in told[-2:]] == ["run.status", "turn.ended"]
     assert told[-1].json["status"] == "cancelled"
-    assert pair.judged().runs[run_id]["status"] == "cancelled"
+    assert pair.judge().runs[run_id]["status"] == "cancelled"
 
 
 async def test_a_server_that_is_told_to_end_gives_its_run_to_the_other(
@@ -154,7 +156,7 @@ async def test_a_server_that_is_told_to_end_gives_its_run_to_the_other(
     restarts = [each.json for each in told if each.type == "turn.restarted"]
     assert [restart["reason"] for restart in restarts] == ["worker_lost"]
     assert told[-1].json["status"] == "completed"
-    pair.judged()
+    pair.judge()
 
 
 async def test_a_server_that_is_told_to_end_finishes_what_it_can(
@@ -207,7 +209,7 @@ async def _zombie(pair: Pair) -> None:
     taken_over = max(at for at, writer in enumerate(writers) if writer != writers[-1]) + 1
     assert len(set(writers[taken_over:])) == 1
     assert told == await plain.follow(driver.url, run_id)
-    pair.judged()
+    pair.judge()
 
 
 @pytest.mark.soak
@@ -263,7 +265,7 @@ async def test_both_servers_may_take_the_same_output_and_keep_it_once(
     told = await plain.turn(other.url, "/v1/process", {"run_id": run_id})
     assert told[-1].json["status"] == "completed"
     assert len(upstream.requests) == 2
-    pair.judged()
+    pair.judge()
 
 
 async def _first_words(url: str, run_id: str) -> None:

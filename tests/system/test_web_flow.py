@@ -135,16 +135,16 @@ async def test_the_app_does_not_notice_that_the_server_was_started_anew(
         servers = [await serve(**settings)]
         loop = asyncio.get_running_loop()
 
-        async def replaced() -> None:
+        async def replace_server() -> None:
             await servers[-1].kill()
             servers.append(await serve(**settings))
 
-        def watched(word: str) -> None:
+        def watch(word: str) -> None:
             if word == when and len(servers) == 1:
-                asyncio.run_coroutine_threadsafe(replaced(), loop).result(10)
+                asyncio.run_coroutine_threadsafe(replace_server(), loop).result(10)
 
         async with proxy(lambda: servers[-1].url, lambda _: None) as url:
-            await asyncio.to_thread(_chat, url, story, watched)
+            await asyncio.to_thread(_chat, url, story, watch)
 
     assert _in_order(story, ["page: status complete", "page: status done"]), "\n".join(story)
     assert len(servers) == 2

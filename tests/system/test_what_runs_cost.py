@@ -1,4 +1,4 @@
-"""What a conversation cost, as its events and its run say, from the words of the model's server."""
+"""The cost of a conversation in its events and its run, from the model server's usage."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ async def upstream() -> AsyncIterator[Upstream]:
         yield upstream
 
 
-async def spent(upstream: Upstream, name: str, **table: Any) -> tuple[list[Usage], Usage]:
-    """What the events of a run said, turn by turn, and what the run says in the end."""
+async def read_usage(upstream: Upstream, name: str, **table: Any) -> tuple[list[Usage], Usage]:
+    """Return the usage of each turn's events, and that of the run."""
     table |= {"base_url": upstream.url}
     settings = Settings(database="memory:", providers={"mine": table}, model=f"mine:quirk:{name}")
     async with AsyncClient(settings=settings) as client:
@@ -71,24 +71,24 @@ async def spent(upstream: Upstream, name: str, **table: Any) -> tuple[list[Usage
 
 
 async def test_each_turn_tells_its_cost_and_the_run_their_sum(upstream: Upstream):
-    told, run = await spent(upstream, "call", prices=PRICES)
+    told, run = await read_usage(upstream, "call", prices=PRICES)
     assert [usage.cost for usage in told] == [FIRST_COST, THEN_COST]
     assert run == Usage(input_tokens=3_000, output_tokens=150, cached_tokens=1_800, cost=0.0048)
 
 
 async def test_a_reply_that_was_thrown_away_is_paid_for_too(upstream: Upstream):
-    told, run = await spent(upstream, "broken", prices=PRICES)
+    told, run = await read_usage(upstream, "broken", prices=PRICES)
     assert [usage.cost for usage in told] == [2 * FIRST_COST, THEN_COST]
     assert run.cost == 0.0061
 
 
 async def test_what_the_server_itself_says_it_cost_wins(upstream: Upstream):
-    told, run = await spent(upstream, "told", prices=PRICES)
+    told, run = await read_usage(upstream, "told", prices=PRICES)
     assert [usage.cost for usage in told] == [7.0]
     assert run.cost == 7.0
 
 
 async def test_without_a_price_the_tokens_are_told_alone(upstream: Upstream):
-    told, run = await spent(upstream, "call")
+    told, run = await read_usage(upstream, "call")
     assert [usage.cost for usage in told] == [None, None]
     assert run == Usage(input_tokens=3_000, output_tokens=150, cached_tokens=1_800)

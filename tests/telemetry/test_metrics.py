@@ -1,4 +1,4 @@
-"""What is counted, and how it is told."""
+"""Metrics and their text."""
 
 from __future__ import annotations
 

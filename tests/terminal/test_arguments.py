@@ -23,7 +23,7 @@ VALUES: st.SearchStrategy[Any] = st.recursive(
 OBJECTS = st.dictionaries(ODD, VALUES, max_size=4)
 
 
-def seen(text: str) -> str:
+def read_lines(text: str) -> str:
     """All lines as they are looked at."""
     return "\n".join(spans.text(line) for line in arguments.format_arguments(text))
 
@@ -40,26 +40,26 @@ def test_what_is_edited_reads_back_as_the_same(value: dict[str, Any]) -> None:
 def test_nothing_that_is_shown_or_edited_acts_or_hides(value: dict[str, Any]) -> None:
     text = json.dumps(value)
 
-    assert clean(seen(text), "approval") == seen(text)
+    assert clean(read_lines(text), "approval") == read_lines(text)
     assert clean(arguments.to_editable(text), "approval") == arguments.to_editable(text)
 
 
 def test_numbers_and_names_stand_as_they_were_written() -> None:
     text = '{"n": 1.000000000000000000001, "n": 1e400}'
 
-    assert seen(text) == '{\n  "n": 1.000000000000000000001,\n  "n": 1e400\n}'
+    assert read_lines(text) == '{\n  "n": 1.000000000000000000001,\n  "n": 1e400\n}'
 
 
 def test_many_blanks_of_any_kind_are_counted() -> None:
     blanks = "\u00a0\u2800\n" * 100
     text = json.dumps({"command": f"ls{blanks}rm"})
 
-    assert '"ls[300 blanks]rm"' in seen(text)
+    assert '"ls[300 blanks]rm"' in read_lines(text)
 
 
 @pytest.mark.parametrize("text", ["{broken", "[" * 100_000, "\x1b[2J"])
 def test_what_is_no_json_stands_as_it_came(text: str) -> None:
-    assert seen(text) == f"These are no JSON:\n{clean(text, 'approval')}"
+    assert read_lines(text) == f"These are no JSON:\n{clean(text, 'approval')}"
 
 
 @pytest.mark.parametrize("typed", ["[1]", "{", "NaN", '{"a": NaN}'])

@@ -105,7 +105,7 @@ def whole_outline(text: str) -> list[Any]:
     return found
 
 
-def tidied(found: list[Any]) -> list[Any]:
+def strip_blanks(found: list[Any]) -> list[Any]:
     """Without blanks at the ends of lines, which nobody sees."""
     return [
         [re.sub(r"[ \t]+(?=\n|$)", "", part) if isinstance(part, str) else part for part in one]
@@ -125,7 +125,7 @@ def test_the_blocks_are_those_that_a_reader_of_whole_documents_finds(text: str):
     # markdown-it ends a quote in a quote where the specification lets its text go on.
     assume(">> deep" not in text)
 
-    assert tidied(outline(read([text]))) == tidied(whole_outline(text))
+    assert strip_blanks(outline(read([text]))) == strip_blanks(whole_outline(text))
 
 
 @given(cut_documents())
@@ -162,12 +162,12 @@ def test_what_is_held_back_does_not_grow_with_the_block(kind: str):
     most = 0
     for at in range(0, len(text), 20):
         blocks.feed(text[at : at + 20])
-        most = max(most, sum(len(said(piece)) for piece in blocks.pending()))
+        most = max(most, sum(len(say(piece)) for piece in blocks.pending()))
 
     assert most <= 3 * HARD
 
 
-def said(piece: Piece) -> str:
+def say(piece: Piece) -> str:
     match piece:
         case Paragraph(text=text) | Heading(text=text) | Code(text=str(text)):
             return text

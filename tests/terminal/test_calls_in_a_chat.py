@@ -52,13 +52,13 @@ def with_tools(model: Model, home: Path) -> Chatting:
 
 
 def outputs(reply: Reply) -> dict[str, str]:
-    """What each call gave, as the model was told."""
+    """Return the output of each call as the model received it."""
     tools = [each for each in reply.messages if each["role"] == "tool"]
     assert all(count == 1 for count in Counter(each["tool_call_id"] for each in tools).values())
     return {each["tool_call_id"]: each["content"] for each in tools}
 
 
-async def fragmented(reply: Reply, *made: tuple[str, str, str]) -> None:
+async def call_in_pieces(reply: Reply, *made: tuple[str, str, str]) -> None:
     """Calls whose arguments come in small pieces, in turn."""
     for index, (call, name, _) in enumerate(made):
         await reply.call(name, "", id=call, index=index)
@@ -75,7 +75,7 @@ async def test_calls_that_come_entangled_are_told_apart(tmp_path: Path) -> None:
         await chat.ready()
         chat.say("Go")
         reply = await model.next_request()
-        await fragmented(
+        await call_in_pieces(
             reply,
             ("c1", "add", '{"a": 1, "b": 2}'),
             ("c2", "add", '{"a": 30, "b": 40}'),
@@ -175,7 +175,7 @@ async def test_after_a_refusal_the_next_call_is_asked_about_and_runs(tmp_path: P
         assert ran(tmp_path) == ["second"]
         assert "refused" in refused["call_0"]
         assert outputs(reply) == {**refused, "call_again": "ran second"}
-        assert _paired(reply.messages)
+        assert _calls_have_outputs(reply.messages)
 
 
 async def test_ten_presses_of_ctrl_c_at_a_question_run_nothing_and_the_chat_goes_on(
@@ -194,7 +194,7 @@ async def test_ten_presses_of_ctrl_c_at_a_question_run_nothing_and_the_chat_goes
         await chat.sees("Very well.")
 
         assert ran(tmp_path) == []
-        assert _paired(model.requests[-1]["messages"])
+        assert _calls_have_outputs(model.requests[-1]["messages"])
 
 
 async def test_a_tool_that_never_answers_is_left_at_once_and_its_server_told(
@@ -222,7 +222,7 @@ async def test_a_tool_that_never_answers_is_left_at_once_and_its_server_told(
 
         assert told.exists()
         assert "well" in outputs(reply)["c2"]
-        assert _paired(reply.messages)
+        assert _calls_have_outputs(reply.messages)
 
 
 async def test_a_tool_that_never_answers_is_given_up_and_the_run_goes_on(tmp_path: Path) -> None:
@@ -241,7 +241,7 @@ async def test_a_tool_that_never_answers_is_given_up_and_the_run_goes_on(tmp_pat
         assert "c1" in outputs(reply)
 
 
-def _paired(messages: list[dict[str, Any]]) -> bool:
+def _calls_have_outputs(messages: list[dict[str, Any]]) -> bool:
     """Every call is followed by its output, and every output has its call, as servers demand."""
     made = [call["id"] for each in messages for call in each.get("tool_calls") or ()]
     given = [each["tool_call_id"] for each in messages if each["role"] == "tool"]

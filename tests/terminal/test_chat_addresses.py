@@ -29,7 +29,7 @@ sys.addaudithook(note)
 '''
 
 
-async def answered(chat: Chatting, model: Model) -> None:
+async def answer_first_message(chat: Chatting, model: Model) -> None:
     """The first message of this chat is answered by this server."""
     await chat.ready()
     chat.say("Hello")
@@ -57,7 +57,7 @@ async def test_an_address_may_be_named_anywhere(tmp_path: Path, where: str) -> N
                 own.parent.mkdir(parents=True)
                 own.write_text(written)
         async with Chatting(None, *flags, home=tmp_path, environ=environ) as chat:
-            await answered(chat, model)
+            await answer_first_message(chat, model)
 
             assert model.requests[0]["model"] == "mine"
 
@@ -71,9 +71,9 @@ async def test_a_flag_goes_before_the_environment_and_that_before_the_file(
         folders = {f"XDG_{name}_HOME": str(tmp_path / name.lower()) for name in ("DATA", "CONFIG")}
         trust_file(tmp_path / "antiphon.toml", folders)
         async with Chatting(flagged, home=tmp_path, environ=environ) as chat:
-            await answered(chat, flagged)
+            await answer_first_message(chat, flagged)
         async with Chatting(None, home=tmp_path, environ=environ) as chat:
-            await answered(chat, named)
+            await answer_first_message(chat, named)
 
         assert not written.requests
 
@@ -86,7 +86,7 @@ async def test_without_a_network_nothing_is_missed(tmp_path: Path) -> None:
         Model() as model,
         Chatting(model, home=tmp_path, environ=environ) as chat,
     ):
-        await answered(chat, model)
+        await answer_first_message(chat, model)
         chat.say("/usage")
         chat.say("/context")
         chat.say("And on.")

@@ -26,13 +26,13 @@ print("one")
 Ünïcödé **ends** it."""
 
 
-def kept(chat: Chatting) -> list[str]:
-    """What the terminal was given for its clipboard."""
+def list_copied(chat: Chatting) -> list[str]:
+    """Return the texts that were sent to the terminal's clipboard."""
     found = re.findall(r"\x1b\]52;c;([^\x07]*)\x07", chat.written)
     return [base64.b64decode(each).decode() for each in found]
 
 
-async def answered(model: Model, chat: Chatting, *answers: str) -> None:
+async def answer_message(model: Model, chat: Chatting, *answers: str) -> None:
     await chat.ready()
     for number, answer in enumerate(answers, 1):
         model.will_say(answer)
@@ -42,37 +42,37 @@ async def answered(model: Model, chat: Chatting, *answers: str) -> None:
 
 async def test_an_answer_is_copied_byte_for_byte(tmp_path: Path) -> None:
     async with Model() as model, Chatting(model, home=tmp_path) as chat:
-        await answered(model, chat, ANSWER, "The last.")
+        await answer_message(model, chat, ANSWER, "The last.")
         chat.say("/copy 2")
         await chat.sees("Copied by the terminal (OSC 52)")
         chat.say("/copy")
-        await chat.until(lambda: len(kept(chat)) == 2)
+        await chat.until(lambda: len(list_copied(chat)) == 2)
 
-        assert kept(chat) == [ANSWER, "The last."]
+        assert list_copied(chat) == [ANSWER, "The last."]
 
 
 async def test_a_piece_of_code_is_copied_byte_for_byte(tmp_path: Path) -> None:
     async with Model() as model, Chatting(model, home=tmp_path) as chat:
-        await answered(model, chat, ANSWER)
+        await answer_message(model, chat, ANSWER)
         for command in ("/copy code 1", "/copy code", "/copy 1 code 2"):
-            before = len(kept(chat))
+            before = len(list_copied(chat))
             chat.say(command)
-            await chat.until(lambda: len(kept(chat)) > before)  # noqa: B023
+            await chat.until(lambda: len(list_copied(chat)) > before)  # noqa: B023
         chat.say("/copy code 3")
         await chat.sees("There are 2 blocks of code")
 
         first = 'print("one")\n\tprint("tab and blanks")  \n'
-        assert kept(chat) == [first, "echo two\n", "echo two\n"]
+        assert list_copied(chat) == [first, "echo two\n", "echo two\n"]
 
 
 async def test_nothing_of_a_model_reaches_the_clipboard_unasked(tmp_path: Path) -> None:
     async with Model() as model, Chatting(model, home=tmp_path) as chat:
-        await answered(model, chat, "Look: \x1b]52;c;b3duZWQ=\x07 there")
+        await answer_message(model, chat, "Look: \x1b]52;c;b3duZWQ=\x07 there")
 
-        assert kept(chat) == []
+        assert list_copied(chat) == []
         chat.say("/copy")
-        await chat.until(lambda: len(kept(chat)) == 1)
-        assert kept(chat) == ["Look: \x1b]52;c;b3duZWQ=\x07 there"]
+        await chat.until(lambda: len(list_copied(chat)) == 1)
+        assert list_copied(chat) == ["Look: \x1b]52;c;b3duZWQ=\x07 there"]
 
 
 async def test_a_program_copies_where_there_is_one(tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ async def test_a_program_copies_where_there_is_one(tmp_path: Path) -> None:
     program.chmod(0o700)
     environ = {"PATH": str(program.parent), "WAYLAND_DISPLAY": "wayland-0"}
     async with Model() as model, Chatting(model, home=tmp_path, environ=environ) as chat:
-        await answered(model, chat, ANSWER)
+        await answer_message(model, chat, ANSWER)
         chat.say("/copy")
         await chat.sees("Copied by wl-copy and the terminal (OSC 52)")
 
@@ -91,16 +91,16 @@ async def test_a_program_copies_where_there_is_one(tmp_path: Path) -> None:
 
 async def test_what_is_too_long_for_a_terminal_is_not_given_to_it(tmp_path: Path) -> None:
     async with Model() as model, Chatting(model, home=tmp_path) as chat:
-        await answered(model, chat, "word " * 20_000)
+        await answer_message(model, chat, "word " * 20_000)
         chat.say("/copy")
         await chat.sees("This is too long for the terminal's clipboard")
 
-        assert kept(chat) == []
+        assert list_copied(chat) == []
 
 
 async def test_an_answer_is_printed_as_it_was_written_but_for_what_acts(tmp_path: Path) -> None:
     async with Model() as model, Chatting(model, home=tmp_path) as chat:
-        await answered(model, chat, f"# Title\n\n**{'long ' * 30}end** \x1b[31mred")
+        await answer_message(model, chat, f"# Title\n\n**{'long ' * 30}end** \x1b[31mred")
         chat.say("/raw")
         await chat.sees("# Title")
         await chat.until(lambda: "end** red\r" in chat.written)

@@ -61,12 +61,12 @@ def pieces(text: str, chance: random.Random) -> Iterator[str]:
         at += size
 
 
-async def said(reply: Reply, text: str) -> None:
+async def say(reply: Reply, text: str) -> None:
     for piece in pieces(text, random.Random(1)):
         await reply.say(piece)
 
 
-async def allowed(model: Model, chat: Chatting) -> Reply:
+async def allow(model: Model, chat: Chatting) -> Reply:
     """Say yes, as soon as all was shown and a key is heard; keys without a pause answer nothing."""
     asked = asyncio.create_task(model.next_request())
     while not asked.done():
@@ -76,7 +76,7 @@ async def allowed(model: Model, chat: Chatting) -> Reply:
     return await asked
 
 
-async def seen_whole(chat: Chatting, marks: list[str]) -> None:
+async def check_marks(chat: Chatting, marks: list[str]) -> None:
     """Each mark is there, once, in order: nothing was erased, overwritten or repeated."""
     await chat.sees(marks[-1])
     said = "\n".join(chat.rows[:-1])  # the last row, the status, has the thread's title
@@ -96,13 +96,13 @@ async def test_what_a_model_says_moves_nothing(tmp_path: Path) -> None:
         for number, payload in enumerate(PAYLOADS):
             form = FORMS[number % len(FORMS)]
             marks.append(f"mark-{number:03}")
-            await said(reply, f"mark-{number:03}\n\n{form.format(payload)}\n\n")
+            await say(reply, f"mark-{number:03}\n\n{form.format(payload)}\n\n")
         await reply.end()
         await chat.sees("10 in, 5 out")
         model.will_say("mark-end")
         chat.say("And on.")
 
-        await seen_whole(chat, [*marks, "mark-end"])
+        await check_marks(chat, [*marks, "mark-end"])
 
 
 async def test_what_a_model_thinks_and_calls_moves_nothing(tmp_path: Path) -> None:
@@ -127,13 +127,13 @@ async def test_what_a_model_thinks_and_calls_moves_nothing(tmp_path: Path) -> No
         await reply.end("tool_calls")
         await chat.sees("error")
         await chat.until(lambda: " y " in chat.text)
-        reply = await allowed(model, chat)
+        reply = await allow(model, chat)
         await reply.refuse(400, "refused " + " ".join(WELL_FORMED))
         await chat.sees("refused")
         model.will_say("mark-end")
         chat.say("And on.")
 
-        await seen_whole(chat, ["mark-first", "mark-end"])
+        await check_marks(chat, ["mark-first", "mark-end"])
 
 
 async def test_what_a_person_pastes_moves_nothing(tmp_path: Path) -> None:
@@ -157,7 +157,7 @@ async def test_a_thread_that_is_resumed_moves_nothing(tmp_path: Path) -> None:
             chat.paste("title " + " ".join(SENDABLE))
             chat.press("enter")
             reply = await model.next_request()
-            await said(reply, "mark-old\n\n" + "\n\n".join(WELL_FORMED) + "\n\nmark-older\n")
+            await say(reply, "mark-old\n\n" + "\n\n".join(WELL_FORMED) + "\n\nmark-older\n")
             await reply.end()
             await chat.sees("10 in, 5 out")
             await chat.leave()
@@ -168,4 +168,4 @@ async def test_a_thread_that_is_resumed_moves_nothing(tmp_path: Path) -> None:
             model.will_say("mark-end")
             chat.say("And on.")
 
-            await seen_whole(chat, ["mark-old\n", "mark-older", "mark-end"])
+            await check_marks(chat, ["mark-old\n", "mark-older", "mark-end"])

@@ -29,7 +29,7 @@ async def chat(model: Model, tmp_path: Path) -> AsyncIterator[Chatting]:
         yield chat
 
 
-async def told(chat: Chatting, model: Model, said: str, answer: str) -> None:
+async def exchange(chat: Chatting, model: Model, said: str, answer: str) -> None:
     """One exchange, to its end."""
     model.will_say(answer)
     chat.say(said)
@@ -39,7 +39,7 @@ async def told(chat: Chatting, model: Model, said: str, answer: str) -> None:
 async def test_a_page_is_set_and_nothing_in_it_runs(
     chat: Chatting, model: Model, tmp_path: Path
 ) -> None:
-    await told(chat, model, "About bees", HOSTILE)
+    await exchange(chat, model, "About bees", HOSTILE)
     chat.say("/export html")
     await chat.sees(f"2 messages are in {tmp_path / 'About-bees.html'}")
     page = (tmp_path / "About-bees.html").read_text()
@@ -56,7 +56,7 @@ async def test_markdown_tells_the_model_and_files_by_name(
     chat: Chatting, model: Model, tmp_path: Path
 ) -> None:
     (tmp_path / "bee.png").write_bytes(PIXEL)
-    await told(chat, model, "What is @bee.png ?", "A bee.")
+    await exchange(chat, model, "What is @bee.png ?", "A bee.")
     chat.say("/save talk.md")
     await chat.sees("2 messages are in")
     text = (tmp_path / "talk.md").read_text()
@@ -71,7 +71,7 @@ async def test_in_a_folder_a_file_is_called_by_the_title(
     chat: Chatting, model: Model, tmp_path: Path, name: str
 ) -> None:
     (tmp_path / "kept").mkdir()
-    await told(chat, model, "About bees", "They hum.")
+    await exchange(chat, model, "About bees", "They hum.")
     chat.say(f"/export {name}")
     await chat.sees(f"2 messages are in {tmp_path / 'kept/About-bees.md'}")
 
@@ -88,7 +88,7 @@ async def test_where_nothing_was_said_nothing_is_written(chat: Chatting, tmp_pat
 async def test_a_form_that_there_is_not_is_no_file(
     chat: Chatting, model: Model, tmp_path: Path
 ) -> None:
-    await told(chat, model, "About bees", "They hum.")
+    await exchange(chat, model, "About bees", "They hum.")
     chat.say("/export pdf")
     await chat.sees("pdf is neither a form nor a file's whole name")
 

@@ -1,4 +1,4 @@
-"""Who answers, with which words beforehand, what it took, and how full their window is."""
+"""The model of a chat: choice, instructions, usage, and its context window."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def look() -> str:
 '''
 
 
-def told(model: Model) -> str:
+def last_request(model: Model) -> str:
     """All that the model was told last."""
     return str(model.requests[-1]["messages"])
 
 
-async def exchanged(model: Model, chat: Chatting, count: int, used: int = 100) -> None:
+async def exchange(model: Model, chat: Chatting, count: int, used: int = 100) -> None:
     """So many messages have been answered, the last of which took so many tokens."""
     for number in range(1, count + 1):
         chat.say(f"Question {number}")
@@ -109,8 +109,8 @@ async def test_instructions_are_set_shown_and_cleared(tmp_path: Path) -> None:
         await chat.sees("The model is told nothing beforehand.")
         chat.say("/system Answer in rhyme.")
         await chat.sees("told this from your next message on")
-        await exchanged(model, chat, 1)
-        assert "Answer in rhyme." in told(model)
+        await exchange(model, chat, 1)
+        assert "Answer in rhyme." in last_request(model)
         chat.say("/system")
         await chat.until(lambda: "Answer in rhyme." in chat.text)
         chat.say("/system clear")
@@ -119,7 +119,7 @@ async def test_instructions_are_set_shown_and_cleared(tmp_path: Path) -> None:
         chat.say("And now?")
         await chat.sees("In prose.")
 
-        assert "Answer in rhyme." not in told(model)
+        assert "Answer in rhyme." not in last_request(model)
 
 
 async def test_usage_tells_what_each_model_took(tmp_path: Path) -> None:
@@ -128,7 +128,7 @@ async def test_usage_tells_what_each_model_took(tmp_path: Path) -> None:
         await chat.ready()
         chat.say("/usage")
         await chat.sees("Nothing was said here yet")
-        await exchanged(model, chat, 2, used=1_200)
+        await exchange(model, chat, 2, used=1_200)
         chat.say("/model other")
         await chat.sees("other answers.")
         model.will_say("I am another.")
@@ -147,7 +147,7 @@ async def test_usage_tells_what_each_model_took(tmp_path: Path) -> None:
 async def test_chunks_are_counted_for_who_wants_to_know(tmp_path: Path) -> None:
     async with Model() as model, Chatting(model, "--verbose", home=tmp_path) as chat:
         await chat.ready()
-        await exchanged(model, chat, 1)
+        await exchange(model, chat, 1)
         chat.say("/usage")
         await chat.sees("1 chunk came since this chat began.")
 
@@ -155,7 +155,7 @@ async def test_chunks_are_counted_for_who_wants_to_know(tmp_path: Path) -> None:
 async def test_the_context_is_told_in_sentences(tmp_path: Path) -> None:
     async with Model() as model, Chatting(model, home=tmp_path, environ=SMALL) as chat:
         await chat.ready()
-        await exchanged(model, chat, 2, used=245)
+        await exchange(model, chat, 2, used=245)
         chat.say("/context")
         await chat.sees("told takes 1,000; 25% of that is used.")
 
@@ -168,7 +168,7 @@ async def test_a_thread_is_compacted_and_told_whole_again(tmp_path: Path) -> Non
         await chat.ready()
         chat.say("/compact")
         await chat.sees("Nothing was said here yet")
-        await exchanged(model, chat, 4)
+        await exchange(model, chat, 4)
         chat.say("/compact")
         reply = await model.next_request()
         await reply.say("Two questions ")
@@ -181,20 +181,20 @@ async def test_a_thread_is_compacted_and_told_whole_again(tmp_path: Path) -> Non
         chat.say("Question 5")
         await chat.sees("Fifth.")
 
-        assert "were answered." in told(model)
-        assert "Answer 1." not in told(model)
-        assert "Answer 3." in told(model)
+        assert "were answered." in last_request(model)
+        assert "Answer 1." not in last_request(model)
+        assert "Answer 3." in last_request(model)
         chat.say("/compact undo")
         await chat.sees("is told the whole thread again")
         chat.say("Question 6")
         await chat.sees("Sixth.")
-        assert "Answer 1." in told(model)
+        assert "Answer 1." in last_request(model)
 
 
 async def test_a_thread_is_compacted_by_itself_before_the_window_is_full(tmp_path: Path) -> None:
     async with Model() as model, Chatting(model, home=tmp_path, environ=SMALL) as chat:
         await chat.ready()
-        await exchanged(model, chat, 4, used=900)
+        await exchange(model, chat, 4, used=900)
         chat.say("Question 5")
         await (await model.next_request()).answer("A short summary.")
         await chat.sees("Compacted 4 messages:")
@@ -202,15 +202,15 @@ async def test_a_thread_is_compacted_by_itself_before_the_window_is_full(tmp_pat
         await reply.answer("Answer 5.")
         await chat.sees("Answer 5.")
 
-        assert "A short summary." in told(model)
-        assert "Answer 1." not in told(model)
-        assert "Question 5" in told(model)
+        assert "A short summary." in last_request(model)
+        assert "Answer 1." not in last_request(model)
+        assert "Question 5" in last_request(model)
 
 
 async def test_a_thread_with_nothing_older_goes_on_and_is_compacted_later(tmp_path: Path) -> None:
     async with Model() as model, Chatting(model, home=tmp_path, environ=SMALL) as chat:
         await chat.ready()
-        await exchanged(model, chat, 1, used=900)
+        await exchange(model, chat, 1, used=900)
         chat.say("Long again")
         await (await model.next_request()).answer("It is.", usage=(900, 5))
         await chat.sees("It is.")
@@ -229,7 +229,7 @@ async def test_ctrl_c_leaves_the_thread_as_it_is_and_the_message_in_the_line(
 ) -> None:
     async with Model() as model, Chatting(model, home=tmp_path, environ=SMALL) as chat:
         await chat.ready()
-        await exchanged(model, chat, 4, used=900)
+        await exchange(model, chat, 4, used=900)
         chat.say("Question 5")
         summing = await model.next_request()
         await chat.sees("summing up; Ctrl+C leaves it")
@@ -241,21 +241,21 @@ async def test_ctrl_c_leaves_the_thread_as_it_is_and_the_message_in_the_line(
         chat.press("enter")
         await chat.sees("Answer 5.")
 
-        assert "Answer 1." in told(model)
+        assert "Answer 1." in last_request(model)
         assert "Compacted" not in chat.text
 
 
 async def test_a_summary_that_fails_keeps_nobody_from_going_on(tmp_path: Path) -> None:
     async with Model() as model, Chatting(model, home=tmp_path, environ=SMALL) as chat:
         await chat.ready()
-        await exchanged(model, chat, 4, used=900)
+        await exchange(model, chat, 4, used=900)
         chat.say("Question 5")
         await (await model.next_request()).refuse(400, "no summaries here")
         await chat.sees("It was not summed up.")
         model.will_say("Answer 5.")
         await chat.sees("Answer 5.")
 
-        assert "Answer 1." in told(model)
+        assert "Answer 1." in last_request(model)
 
 
 async def test_the_last_seconds_of_a_reply_are_counted_down(tmp_path: Path) -> None:
@@ -331,7 +331,7 @@ async def test_a_run_takes_no_more_turns_than_it_may(tmp_path: Path) -> None:
 async def test_how_full_the_window_is_is_not_told_before_it_is_known(tmp_path: Path) -> None:
     async with Model() as model, Chatting(model, home=tmp_path, environ=SMALL) as chat:
         await chat.ready()
-        await exchanged(model, chat, 1, used=245)
+        await exchange(model, chat, 1, used=245)
         chat.say("/new")
         await chat.sees("A new thread begins")
         chat.say("/context")

@@ -42,7 +42,7 @@ async def model() -> AsyncIterator[Model]:
         yield model
 
 
-async def told(chat: Chatting, model: Model, said: str, answer: str) -> None:
+async def exchange(chat: Chatting, model: Model, said: str, answer: str) -> None:
     """One exchange, to its end."""
     footers = chat.text.count(FOOTER)
     model.will_say(answer)
@@ -62,14 +62,16 @@ async def test_the_last_thread_is_gone_on_with_and_looks_as_it_did(
 ) -> None:
     async with Chatting(model, home=tmp_path) as chat:
         await chat.ready()
-        await told(chat, model, "Hello", "Hi **there**:\n\n- one\n- two\n\n```python\nx = 1\n```")
+        await exchange(
+            chat, model, "Hello", "Hi **there**:\n\n- one\n- two\n\n```python\nx = 1\n```"
+        )
         live = timeless(chat.rows, "> Hello")
     async with Chatting(model, "--resume", home=tmp_path) as chat:
         await chat.sees(FOOTER)
 
         assert timeless(chat.rows, "> Hello") == live
 
-        await told(chat, model, "And now?", "Still here.")
+        await exchange(chat, model, "And now?", "Still here.")
 
         assert [message["content"][:5] for message in model.requests[-1]["messages"]] == [
             "Hello",
@@ -83,7 +85,7 @@ async def test_the_instructions_of_a_thread_hold_again_unless_others_are_named(
 ) -> None:
     async with Chatting(model, "--system", "Be brief.", home=tmp_path) as chat:
         await chat.ready()
-        await told(chat, model, "Hello", "Hi.")
+        await exchange(chat, model, "Hello", "Hi.")
     for flags, instructions in (((), "Be brief."), (("--system", "Be long."), "Be long.")):
         async with Chatting(model, "--resume", *flags, home=tmp_path) as chat:
             await chat.sees(FOOTER)
@@ -100,7 +102,7 @@ async def test_a_long_thread_is_shown_by_its_end(tmp_path: Path, model: Model) -
     async with Chatting(model, home=tmp_path) as chat:
         await chat.ready()
         for number in range(12):
-            await told(chat, model, f"Question {number}", f"Answer {number}")
+            await exchange(chat, model, f"Question {number}", f"Answer {number}")
     async with Chatting(model, "--resume", home=tmp_path, rows=16) as chat:
         await chat.sees("Answer 11")
 
@@ -111,7 +113,7 @@ async def test_a_long_thread_is_shown_by_its_end(tmp_path: Path, model: Model) -
 async def test_where_nothing_was_said_yet_resuming_begins(tmp_path: Path, model: Model) -> None:
     async with Chatting(model, "--resume", home=tmp_path) as chat:
         await chat.sees("There is no thread yet: this is the first.")
-        await told(chat, model, "Hello", "Hi.")
+        await exchange(chat, model, "Hello", "Hi.")
 
 
 async def test_a_thread_that_is_not_there_ends_the_chat_and_is_named(
@@ -128,7 +130,7 @@ async def test_a_chat_that_was_killed_amid_an_answer_goes_on_with_all_that_came(
 ) -> None:
     async with Chatting(model, home=tmp_path) as chat:
         await chat.ready()
-        await told(chat, model, "Hello", "Hi.")
+        await exchange(chat, model, "Hello", "Hi.")
         chat.say("Tell me")
         reply = await model.next_request()
         await reply.say("Once upon a time\n\nthere was")
@@ -141,7 +143,7 @@ async def test_a_chat_that_was_killed_amid_an_answer_goes_on_with_all_that_came(
         await again.answer("In a hole in the ground.")
         await chat.sees("In a hole in the ground.")
         await chat.until(lambda: chat.text.count(FOOTER) == 2)
-        await told(chat, model, "More", "That was all.")
+        await exchange(chat, model, "More", "That was all.")
 
         contents = [message["content"] for message in model.requests[-1]["messages"]]
         assert contents == ["Hello", "Hi.", "Tell me", "In a hole in the ground.", "More"]
@@ -200,7 +202,7 @@ async def test_a_message_into_a_busy_thread_is_refused_and_kept(
 ) -> None:
     async with Chatting(model, home=tmp_path) as one:
         await one.ready()
-        await told(one, model, "Hello", "Hi.")
+        await exchange(one, model, "Hello", "Hi.")
         async with Chatting(model, "--resume", home=tmp_path) as other:
             await other.sees(FOOTER)
             one.say("Tell me")
@@ -234,8 +236,8 @@ async def test_a_chat_that_was_begun_at_a_server_goes_on_elsewhere(
 ) -> None:
     async with Chatting(None, "--server", server.url, home=tmp_path) as chat:
         await chat.ready()
-        await told(chat, model, "Hello", "Hi.")
-        await told(chat, model, "Bye", "So long.")
+        await exchange(chat, model, "Hello", "Hi.")
+        await exchange(chat, model, "Bye", "So long.")
         chat.say("/undo")
         await chat.sees("Taken back")
         chat.press("ctrl-u")
@@ -246,7 +248,7 @@ async def test_a_chat_that_was_begun_at_a_server_goes_on_elsewhere(
         await chat.sees("Hi.")
         chat.say("/threads")
         await chat.sees("/resume NUMBER")
-        await told(chat, model, "Again", "Hello again.")
+        await exchange(chat, model, "Again", "Hello again.")
 
         assert [row[-17:] for row in chat.rows if " messages  " in row] == ["Greetings  (here)"]
         assert [each["content"] for each in model.requests[-1]["messages"]][:2] == ["Hello", "Hi."]

@@ -27,7 +27,7 @@ async def chat(model: Model, tmp_path: Path) -> AsyncIterator[Chatting]:
         yield chat
 
 
-async def told(chat: Chatting, model: Model, said: str, answer: str) -> None:
+async def exchange(chat: Chatting, model: Model, said: str, answer: str) -> None:
     """One exchange, to its end."""
     footers = chat.text.count("10 in, 5 out")
     model.will_say(answer)
@@ -36,17 +36,17 @@ async def told(chat: Chatting, model: Model, said: str, answer: str) -> None:
 
 
 def last_said(model: Model) -> list[str]:
-    """What the model was told last, message by message."""
+    """Return the messages of the last request."""
     return [str(message["content"]) for message in model.requests[-1]["messages"]]
 
 
 async def test_threads_are_listed_by_number_the_last_changed_first(
     chat: Chatting, model: Model
 ) -> None:
-    await told(chat, model, "About bees", "They hum.")
+    await exchange(chat, model, "About bees", "They hum.")
     chat.say("/new")
     await chat.sees("A new thread begins")
-    await told(chat, model, "About cows", "They moo.")
+    await exchange(chat, model, "About cows", "They moo.")
     chat.say("/threads")
     await chat.sees("/resume NUMBER")
 
@@ -57,9 +57,9 @@ async def test_threads_are_listed_by_number_the_last_changed_first(
 
 
 async def test_threads_are_searched_for_words(chat: Chatting, model: Model) -> None:
-    await told(chat, model, "About bees", "They hum.")
+    await exchange(chat, model, "About bees", "They hum.")
     chat.say("/new")
-    await told(chat, model, "About cows", "They moo.")
+    await exchange(chat, model, "About cows", "They moo.")
     chat.say("/threads hum")
     await chat.sees("/resume NUMBER")
     chat.say("/threads whales")
@@ -72,14 +72,14 @@ async def test_threads_are_searched_for_words(chat: Chatting, model: Model) -> N
 async def test_a_thread_is_resumed_by_number_words_or_as_the_last(
     chat: Chatting, model: Model, named: str
 ) -> None:
-    await told(chat, model, "About bees", "They hum.")
+    await exchange(chat, model, "About bees", "They hum.")
     chat.say("/new")
-    await told(chat, model, "About cows", "They moo.")
+    await exchange(chat, model, "About cows", "They moo.")
     chat.say("/threads")
     await chat.sees("/resume NUMBER")
     chat.say(f"/resume {named}")
     await chat.until(lambda: chat.text.count("They hum.") == 2)
-    await told(chat, model, "And wasps?", "Too.")
+    await exchange(chat, model, "And wasps?", "Too.")
 
     assert last_said(model) == ["About bees", "They hum.", "And wasps?"]
 
@@ -105,7 +105,7 @@ async def test_a_list_goes_on_with_the_numbers_that_follow(
 
 
 async def test_a_title_with_a_number_is_found_by_it(chat: Chatting, model: Model) -> None:
-    await told(chat, model, "Plans for 2031", "Fine.")
+    await exchange(chat, model, "Plans for 2031", "Fine.")
     chat.say("/new")
     chat.say('/resume "for 2031"')
     await chat.sees("Plans for 2031 (thread_")
@@ -115,9 +115,9 @@ async def test_a_title_with_a_number_is_found_by_it(chat: Chatting, model: Model
 
 
 async def test_threads_are_proposed_by_their_titles(chat: Chatting, model: Model) -> None:
-    await told(chat, model, "About bees", "They hum.")
+    await exchange(chat, model, "About bees", "They hum.")
     chat.say("/new")
-    await told(chat, model, "About cows", "They moo.")
+    await exchange(chat, model, "About cows", "They moo.")
     chat.type("/resume bee")
     await chat.until(lambda: any("thread_" in row and "About bees" in row for row in chat.rows))
     chat.press("tab", "enter")
@@ -136,9 +136,9 @@ async def test_a_number_that_is_none_is_refused_and_nothing_changes(
 async def test_a_new_thread_has_nothing_of_the_old_and_may_have_a_title(
     chat: Chatting, model: Model
 ) -> None:
-    await told(chat, model, "About bees", "They hum.")
+    await exchange(chat, model, "About bees", "They hum.")
     chat.say("/new Big animals")
-    await told(chat, model, "About cows", "They moo.")
+    await exchange(chat, model, "About cows", "They moo.")
     chat.say("/threads")
     await chat.sees("Big animals  (here)")
 
@@ -146,7 +146,7 @@ async def test_a_new_thread_has_nothing_of_the_old_and_may_have_a_title(
 
 
 async def test_a_thread_is_renamed(chat: Chatting, model: Model) -> None:
-    await told(chat, model, "About bees", "They hum.")
+    await exchange(chat, model, "About bees", "They hum.")
     chat.paste("/rename Insects \x1b[31m")
     chat.press("enter")
     await chat.sees("This thread is called: Insects")
@@ -157,11 +157,11 @@ async def test_a_thread_is_renamed(chat: Chatting, model: Model) -> None:
 
 
 async def test_a_fork_goes_on_and_leaves_the_thread_as_it_was(chat: Chatting, model: Model) -> None:
-    await told(chat, model, "One", "Un.")
-    await told(chat, model, "Two", "Deux.")
+    await exchange(chat, model, "One", "Un.")
+    await exchange(chat, model, "Two", "Deux.")
     chat.say("/fork 1")
     await chat.sees("This is a branch now, with 2 messages.")
-    await told(chat, model, "Three", "Trois.")
+    await exchange(chat, model, "Three", "Trois.")
     chat.say("/threads")
     await chat.sees("/resume NUMBER")
 
@@ -174,12 +174,12 @@ async def test_a_fork_goes_on_and_leaves_the_thread_as_it_was(chat: Chatting, mo
 async def test_a_message_is_taken_back_and_its_words_are_in_the_line_again(
     chat: Chatting, model: Model
 ) -> None:
-    await told(chat, model, "One", "Un.")
-    await told(chat, model, "Two", "Zwei.")
+    await exchange(chat, model, "One", "Un.")
+    await exchange(chat, model, "Two", "Zwei.")
     chat.say("/undo")
     await chat.sees("Taken back: 2 messages left")
     await chat.until(lambda: any(row.startswith("> Two") for row in chat.rows[-3:]))
-    await told(chat, model, ", in French", "Deux.")
+    await exchange(chat, model, ", in French", "Deux.")
     chat.say("/threads")
     await chat.sees("/resume NUMBER")
     chat.say("/threads all")
@@ -192,7 +192,7 @@ async def test_a_message_is_taken_back_and_its_words_are_in_the_line_again(
 async def test_a_last_message_is_edited_even_if_it_was_the_first(
     chat: Chatting, model: Model
 ) -> None:
-    await told(chat, model, "Helo", "What?")
+    await exchange(chat, model, "Helo", "What?")
     chat.say("/edit")
     await chat.sees("Taken back: 0 messages left")
     chat.press("ctrl-u")
@@ -200,7 +200,7 @@ async def test_a_last_message_is_edited_even_if_it_was_the_first(
     await chat.sees("2 messages  Helo")
     chat.type("Helo")
     chat.press("backspace")
-    await told(chat, model, "lo", "Hi.")
+    await exchange(chat, model, "lo", "Hi.")
     chat.say("/threads")
     await chat.until(lambda: chat.text.count("/resume NUMBER") == 2)
 
@@ -209,11 +209,11 @@ async def test_a_last_message_is_edited_even_if_it_was_the_first(
 
 
 async def test_another_answer_is_asked_for(chat: Chatting, model: Model) -> None:
-    await told(chat, model, "Heads or tails?", "Heads.")
+    await exchange(chat, model, "Heads or tails?", "Heads.")
     model.will_say("Tails.")
     chat.say("/retry")
     await chat.until(lambda: chat.text.count("10 in, 5 out") == 2)
-    await told(chat, model, "Sure?", "Yes.")
+    await exchange(chat, model, "Sure?", "Yes.")
 
     assert last_said(model) == ["Heads or tails?", "Tails.", "Sure?"]
 
@@ -235,7 +235,7 @@ async def test_an_answer_that_was_cut_goes_on(chat: Chatting, model: Model) -> N
 
 
 async def test_a_thread_is_deleted_only_after_a_yes(chat: Chatting, model: Model) -> None:
-    await told(chat, model, "About bees", "They hum.")
+    await exchange(chat, model, "About bees", "They hum.")
     chat.say("/delete")
     await chat.sees("Delete “About bees” with its 2 messages?")
     chat.press("escape")
@@ -247,9 +247,9 @@ async def test_a_thread_is_deleted_only_after_a_yes(chat: Chatting, model: Model
     await chat.sees("There is no thread yet.")
 
 
-async def retried(chat: Chatting, model: Model) -> None:
+async def retry(chat: Chatting, model: Model) -> None:
     """A thread of two versions, of which lists show the later one."""
-    await told(chat, model, "About bees", "They hum.")
+    await exchange(chat, model, "About bees", "They hum.")
     model.will_say("They sting.")
     chat.say("/retry")
     await chat.sees("They sting.")
@@ -259,7 +259,7 @@ async def retried(chat: Chatting, model: Model) -> None:
 async def test_the_versions_that_a_list_shows_as_one_thread_are_deleted_as_one(
     chat: Chatting, model: Model
 ) -> None:
-    await retried(chat, model)
+    await retry(chat, model)
     chat.say("/delete")
     await chat.sees("Delete “About bees” with its 2 messages, in all 2 versions?")
     await deliberately(chat, "y", "are deleted.")
@@ -268,7 +268,7 @@ async def test_the_versions_that_a_list_shows_as_one_thread_are_deleted_as_one(
 
 
 async def test_one_version_of_a_thread_is_deleted_alone(chat: Chatting, model: Model) -> None:
-    await retried(chat, model)
+    await retry(chat, model)
     chat.say("/delete")
     await chat.sees("in all 2 versions?")
     await deliberately(chat, "o", "is deleted.")
@@ -294,7 +294,7 @@ async def test_where_nothing_was_said_there_is_nothing_to_take_back(chat: Chatti
 async def test_a_thread_is_exported_to_a_file_of_ones_own(
     chat: Chatting, model: Model, tmp_path: Path, form: str, suffix: str, holds: str
 ) -> None:
-    await told(chat, model, "About bees", "They hum.")
+    await exchange(chat, model, "About bees", "They hum.")
     chat.say(f"/export {form}")
     await chat.sees("2 messages are in")
     chat.say(f"/export {form}")
@@ -310,7 +310,7 @@ async def test_a_file_that_is_there_is_never_written_over(
     chat: Chatting, model: Model, tmp_path: Path
 ) -> None:
     (tmp_path / "mine.html").write_text("Mine.")
-    await told(chat, model, "About bees", "They hum.")
+    await exchange(chat, model, "About bees", "They hum.")
     chat.say("/save mine.html")
     await chat.sees("mine.html is there already")
     chat.say("/save yours.html")
@@ -329,7 +329,7 @@ async def test_a_list_is_cut_at_the_edge_in_ascii_where_only_that_is_wanted(
 ) -> None:
     async with Chatting(model, "--ascii", home=tmp_path, columns=60) as chat:
         await chat.ready()
-        await told(chat, model, "A title that is much too long to be seen", "It is.")
+        await exchange(chat, model, "A title that is much too long to be seen", "It is.")
         chat.say("/threads")
         await chat.sees("/resume NUMBER")
 

@@ -50,7 +50,7 @@ class Person:
         raise AssertionError("nothing is written here")
 
 
-async def asked(case: Case, *keys: str, size: tuple[int, int] = (80, 24), **tool: Any):
+async def answer_box(case: Case, *keys: str, size: tuple[int, int] = (80, 24), **tool: Any):
     """The answer of a person who pages through the box and presses these keys, and the person."""
     person = Person(keys, size)
     surface: Any = SimpleNamespace(keyboard=person, size=lambda: size, question_lock=asyncio.Lock())
@@ -67,7 +67,7 @@ async def asked(case: Case, *keys: str, size: tuple[int, int] = (80, 24), **tool
 async def test_nothing_can_be_allowed_before_all_of_it_was_shown(
     case: Case, size: tuple[int, int]
 ) -> None:
-    answer, person = await asked(case, "y", size=size)
+    answer, person = await answer_box(case, "y", size=size)
     every = _flat("".join(person.views))
 
     assert answer == ConsentAnswer(allowed=True)
@@ -80,7 +80,7 @@ async def test_nothing_can_be_allowed_before_all_of_it_was_shown(
 async def test_the_tool_and_every_argument_are_named_and_nothing_hides(
     case: Case, size: tuple[int, int]
 ) -> None:
-    _, person = await asked(case, "y", size=size)
+    _, person = await answer_box(case, "y", size=size)
     first = person.views[0]
 
     assert all("May the model call shell of far" in _flat(view) for view in person.views)
@@ -97,7 +97,7 @@ async def test_the_name_of_a_tool_is_read_to_its_end_before_it_is_allowed(
     size: tuple[int, int],
 ) -> None:
     name = "read_" + "x" * 240 + "_and_delete"
-    _, person = await asked(SMALL, "y", size=size, own_name=name)
+    _, person = await answer_box(SMALL, "y", size=size, own_name=name)
 
     assert name in _flat("".join(person.views))
 
@@ -105,7 +105,7 @@ async def test_the_name_of_a_tool_is_read_to_its_end_before_it_is_allowed(
 @pytest.mark.parametrize("size", SIZES[:2])
 async def test_a_value_that_is_cut_says_how_long_it_is(size: tuple[int, int]) -> None:
     long = Case("", '{"first": "' + "x" * 5_000 + '", "last": true}', (), "")
-    _, person = await asked(long, "y", size=size)
+    _, person = await answer_box(long, "y", size=size)
 
     assert "(5,000 characters)" in person.views[0]
     assert '"last": true' in person.views[0]
@@ -113,7 +113,7 @@ async def test_a_value_that_is_cut_says_how_long_it_is(size: tuple[int, int]) ->
 
 @pytest.mark.parametrize("size", SIZES[:2])
 async def test_what_has_room_can_be_allowed_at_once(size: tuple[int, int]) -> None:
-    answer, person = await asked(SMALL, "y", size=size)
+    answer, person = await answer_box(SMALL, "y", size=size)
 
     assert answer.allowed
     assert len(person.views) == 1
@@ -142,7 +142,7 @@ def test_a_head_that_grows_midway_leaves_nothing_unshown() -> None:
 
 @pytest.mark.parametrize(("key", "keep"), [("s", "session"), ("a", "always")])
 async def test_what_holds_on_takes_a_second_key_which_is_another_one(key: str, keep: Any) -> None:
-    answer, person = await asked(SMALL, key, "c", hints=Hints(destructive=True))
+    answer, person = await answer_box(SMALL, key, "c", hints=Hints(destructive=True))
 
     assert answer == ConsentAnswer(allowed=True, keep=keep)
     assert key not in person.offered[1]
@@ -150,7 +150,7 @@ async def test_what_holds_on_takes_a_second_key_which_is_another_one(key: str, k
 
 
 async def test_whoever_does_not_confirm_is_asked_again() -> None:
-    answer, person = await asked(SMALL, "a", "n", "n")
+    answer, person = await answer_box(SMALL, "a", "n", "n")
 
     assert answer == ConsentAnswer()
     assert len(person.views) == 3

@@ -1,4 +1,4 @@
-"""What is selected on the screen is what was written: in a terminal that knows what it wrapped."""
+"""A selection on the screen equals the answer, in a terminal that knows wrapped lines."""
 
 from __future__ import annotations
 
@@ -83,15 +83,15 @@ async def test_letters_of_every_width_stand_where_they_belong(tmp_path: Path) ->
         await chat.sees("10 in, 5 out")
 
         assert reply.messages[-1]["content"] == "漢字 שלום é"
-        assert [shown(line) for line in said] == [
-            row for row in chat.rows if row in map(shown, said)
+        assert [visible_text(line) for line in said] == [
+            row for row in chat.rows if row in map(visible_text, said)
         ]
         assert len({cells_before("│", row) for row in chat.rows if "│" in row}) == 1
         assert not chat.foreign
 
 
-def shown(line: str) -> str:
-    """What the emulator keeps of a line: letters that take cells."""
+def visible_text(line: str) -> str:
+    """Return the characters of a line that take cells."""
     return "".join(letter for letter in line if wcwidth(letter) > 0)
 
 

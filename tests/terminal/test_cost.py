@@ -1,4 +1,4 @@
-"""What a redraw costs does not know how long the answer is. Calls are counted: time is nobody's."""
+"""The cost of a redraw does not grow with the answer. Calls are counted, not time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from antiphon.terminal.painters import InputRows, Region
 from antiphon.terminal.streaming_response_handler import StreamingResponseHandler
 from antiphon.terminal.themes import THEMES, Ink
 from antiphon.types.events import ReasoningDelta, TextDelta
-from benchmarks.answers import BLOCKS, mixed, single
+from benchmarks.answers import BLOCKS, mixed_answer, single
 
 STEP = 20
 WATCHED = 120
@@ -35,7 +35,7 @@ class Drawn:
 
 
 def calls(drawn: Drawn, events: list[Any]) -> int:
-    """How many functions are called while these are drawn."""
+    """Count the function calls while these are drawn."""
     count = 0
 
     def note(frame: FrameType, event: str, argument: object) -> None:
@@ -82,7 +82,7 @@ def test_a_redraw_of_long_reasoning_stays_as_cheap(tokens: int):
 
 @pytest.mark.parametrize("tokens", [4_000, pytest.param(64_000, marks=pytest.mark.soak)])
 def test_a_redraw_of_a_long_answer_stays_as_cheap(tokens: int):
-    assert growth(deltas(mixed(tokens))) <= 1.3
+    assert growth(deltas(mixed_answer(tokens))) <= 1.3
 
 
 def test_the_reader_of_marks_is_given_a_few_times_the_text_and_no_more(
@@ -91,11 +91,11 @@ def test_the_reader_of_marks_is_given_a_few_times_the_text_and_no_more(
     read: list[int] = []
     parse = MarkdownIt.parseInline
 
-    def counted(self: MarkdownIt, src: str, env: Any = None) -> Any:
+    def count(self: MarkdownIt, src: str, env: Any = None) -> Any:
         read.append(len(src))
         return parse(self, src, env)
 
-    monkeypatch.setattr(MarkdownIt, "parseInline", counted)
+    monkeypatch.setattr(MarkdownIt, "parseInline", count)
     ends: list[int] = []
     for tokens in (2_000, 8_000):
         read.clear()

@@ -61,7 +61,7 @@ class Telling:
         self.note("person: Ctrl+C")
         self.chat.press("ctrl-c")
 
-    async def asked(self) -> Reply:
+    async def next_request(self) -> Reply:
         reply = await self.model.next_request()
         roles = [message["role"] for message in reply.messages]
         self.note(f"model: asked, {' '.join(roles)}")
@@ -71,7 +71,7 @@ class Telling:
         await self.chat.sees(text)
         self.note(f"terminal: {text}")
 
-    async def left(self, reply: Reply) -> None:
+    async def wait_for_disconnect(self, reply: Reply) -> None:
         await asyncio.wait_for(reply.closed.wait(), 10)
         self.note("model: the line is closed")
 
@@ -97,7 +97,7 @@ async def test_a_text_is_shown_as_it_comes_and_once(
 ) -> None:
     async with telling(tmp_path, **environ) as told:
         told.say("Say something.")
-        reply = await told.asked()
+        reply = await told.next_request()
         await reply.say("The first words.\n\nThe last")
         await told.sees("The first words.")
         await reply.answer(" of them.")
@@ -119,10 +119,10 @@ async def test_a_tool_call_without_a_text_runs_and_the_next_turn_answers(
 ) -> None:
     async with telling(tmp_path, **environ) as told:
         told.say("When does it leave?")
-        reply = await told.asked()
+        reply = await told.next_request()
         await reply.call("get_flight_times", FLIGHT, id="c1")
         await reply.end("tool_calls")
-        reply = await told.asked()
+        reply = await told.next_request()
         await told.sees("16:35")
         await reply.answer("At 16:35.")
         await told.sees("At 16:35.")
@@ -144,12 +144,12 @@ async def test_a_text_with_calls_is_one_message_and_each_call_has_its_answer(
 ) -> None:
     async with telling(tmp_path, **environ) as told:
         told.say("Flight and weather?")
-        reply = await told.asked()
+        reply = await told.next_request()
         await reply.say("Let me look.")
         await reply.call("get_flight_times", FLIGHT, id="c1", index=0)
         await reply.call("get_weather", {"city": "NYC"}, id="c2", index=1)
         await reply.end("tool_calls")
-        reply = await told.asked()
+        reply = await told.next_request()
         await told.sees("sunny")
         await reply.answer("16:35, and sunny.")
         await told.sees("16:35, and sunny.")
@@ -176,14 +176,14 @@ async def test_an_interrupted_reply_is_closed_kept_and_shown_as_it_is(
 ) -> None:
     async with telling(tmp_path, **environ) as told:
         told.say("Tell me a story.")
-        reply = await told.asked()
+        reply = await told.next_request()
         await reply.say("A story.\n\nOnce upon a ti")
         await told.sees("A story.")
         told.stop()
         await told.sees("[stopped]")
-        await told.left(reply)
+        await told.wait_for_disconnect(reply)
         told.say("And then?")
-        reply = await told.asked()
+        reply = await told.next_request()
         await reply.answer("They lived.")
         await told.sees("They lived.")
 
@@ -210,14 +210,14 @@ async def test_a_silent_model_is_left_and_the_person_may_go_on(
     limits = ("--chunk-timeout", "0.5", "--first-chunk-timeout", "0.5")
     async with telling(tmp_path, *limits, **environ) as told:
         told.say("Tell me a story.")
-        reply = await told.asked()
+        reply = await told.next_request()
         if said:
             await reply.say(said)
         await told.sees("incomplete (stalled)")
         await told.sees("/continue goes on.")
-        await told.left(reply)
+        await told.wait_for_disconnect(reply)
         told.say("/continue")
-        reply = await told.asked()
+        reply = await told.next_request()
         await reply.answer("the rest.")
         await told.sees("the rest.")
 
@@ -238,14 +238,14 @@ async def test_a_model_that_falls_silent_amid_arguments_is_left_and_nothing_runs
     limits = ("--chunk-timeout", "0.5", "--first-chunk-timeout", "0.5")
     async with telling(tmp_path, *limits, **environ) as told:
         told.say("How is the weather?")
-        reply = await told.asked()
+        reply = await told.next_request()
         await reply.say("Let me look.")
         await reply.call("get_weather", '{"city": "NY', id="c1")
         await told.sees("incomplete (stalled)")
         await told.sees("/continue goes on.")
-        await told.left(reply)
+        await told.wait_for_disconnect(reply)
         told.say("/continue")
-        reply = await told.asked()
+        reply = await told.next_request()
         await reply.answer("It is sunny.")
         await told.sees("It is sunny.")
 

@@ -1,4 +1,4 @@
-"""What a person types is shown as it is, the cursor where it belongs."""
+"""Typed text is shown unchanged, with the cursor in its place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes wrong is said to the person, in words that are not the assistant's."""
+"""Errors are shown to the user, apart from the assistant's words."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ async def chat(tmp_path: Path, model: Model) -> AsyncIterator[Chatting]:
         yield chat
 
 
-async def asked(chat: Chatting, model: Model, text: str) -> Reply:
+async def ask(chat: Chatting, model: Model, text: str) -> Reply:
     chat.say(text)
     return await model.next_request()
 
 
-async def told_next(chat: Chatting, model: Model) -> list[dict[str, Any]]:
-    """What the model is told when the person goes on."""
-    reply = await asked(chat, model, "And on.")
+async def next_messages(chat: Chatting, model: Model) -> list[dict[str, Any]]:
+    """Continue the chat; return the messages of the next request."""
+    reply = await ask(chat, model, "And on.")
     await reply.answer("Very well.")
     await chat.sees("Very well.")
     assert not chat.foreign
@@ -60,19 +60,19 @@ def assistant(messages: list[dict[str, Any]]) -> list[str]:
 
 
 async def test_a_refusal_of_the_provider_is_no_answer(chat: Chatting, model: Model) -> None:
-    reply = await asked(chat, model, "Hello")
+    reply = await ask(chat, model, "Hello")
     await reply.refuse(403, "nothing is sold to people of your street")
     await chat.sees("(provider_auth)")
     await chat.sees("Check the provider's key and address; `antiphon doctor` names")
 
     await chat.sees("answered 403: nothing is sold to people of your")
-    assert assistant(await told_next(chat, model)) == []
+    assert assistant(await next_messages(chat, model)) == []
 
 
 async def test_what_is_said_of_an_error_is_broken_between_words(
     chat: Chatting, model: Model
 ) -> None:
-    reply = await asked(chat, model, "Hello")
+    reply = await ask(chat, model, "Hello")
     await reply.refuse(400, "word " * 40)
     await chat.sees("(provider_")
     said = chat.rows[chat.rows.index("> Hello") + 2 : -3]
@@ -84,42 +84,42 @@ async def test_what_is_said_of_an_error_is_broken_between_words(
 async def test_a_line_that_breaks_amid_an_answer_leaves_what_came(
     chat: Chatting, model: Model
 ) -> None:
-    reply = await asked(chat, model, "Hello")
+    reply = await ask(chat, model, "Hello")
     await reply.say("Half an ans")
     await chat.sees("Half an ans")
     await reply.cut()
     await chat.sees("the answer is incomplete (disconnected)")
     await chat.sees("/continue goes on.")
 
-    assert assistant(await told_next(chat, model)) == ["Half an ans"]
+    assert assistant(await next_messages(chat, model)) == ["Half an ans"]
 
 
 @pytest.mark.parametrize("reason", ["length", "content_filter"])
 async def test_an_answer_that_was_cut_short_is_not_taken_for_whole(
     chat: Chatting, model: Model, reason: str
 ) -> None:
-    reply = await asked(chat, model, "Hello")
+    reply = await ask(chat, model, "Hello")
     await reply.say("As I was say")
     await reply.end(reason)
     await chat.sees(f"the answer is incomplete ({reason})")
     await chat.sees("/continue goes on.")
 
-    assert assistant(await told_next(chat, model)) == ["As I was say"]
+    assert assistant(await next_messages(chat, model)) == ["As I was say"]
 
 
 async def test_an_empty_answer_stays_empty(chat: Chatting, model: Model) -> None:
-    reply = await asked(chat, model, "Hello")
+    reply = await ask(chat, model, "Hello")
     await reply.end()
     await chat.sees("(empty answer)")
     await chat.sees(FOOTER)
 
-    assert "(empty answer)" not in str(await told_next(chat, model))
+    assert "(empty answer)" not in str(await next_messages(chat, model))
 
 
 async def test_arguments_that_are_cut_off_run_nothing_and_this_is_said(
     tmp_path: Path, chat: Chatting, model: Model
 ) -> None:
-    reply = await asked(chat, model, "Note it")
+    reply = await ask(chat, model, "Note it")
     await reply.call("note", '{"text": "half a', id="c1")
     await reply.end("tool_calls")
     again = await model.next_request()
@@ -135,12 +135,12 @@ async def test_arguments_that_are_cut_off_run_nothing_and_this_is_said(
 async def test_a_cut_within_arguments_runs_nothing(
     tmp_path: Path, chat: Chatting, model: Model
 ) -> None:
-    reply = await asked(chat, model, "Note it")
+    reply = await ask(chat, model, "Note it")
     await reply.call("note", '{"text": "half a', id="c1")
     await chat.sees("half a")
     await reply.cut()
     await chat.sees("the answer is incomplete (disconnected)")
-    messages = await told_next(chat, model)
+    messages = await next_messages(chat, model)
 
     await chat.sees("not run")
     assert not (tmp_path / "notes").exists()

@@ -1,4 +1,4 @@
-"""What servers ask of the person at a chat: forms, pages, answers of the model."""
+"""Requests of MCP servers to the user of a chat: forms, pages, sampling."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def form(message: str, required: list[str], **fields: dict[str, Any]) -> dict[st
     return {"mode": "form", "message": message, "requestedSchema": schema}
 
 
-def asked_by_a_server(
+def chat_with_question(
     home: Path, model: Model, question: dict[str, Any], *flags: str, **options: Any
 ) -> Chatting:
     """A chat with a server that asks this when its one tool is called."""
@@ -63,7 +63,7 @@ def asked_by_a_server(
     return Chatting(model, *named, "--allow", "desk:*", *flags, home=home, **options)
 
 
-async def called(chat: Chatting, model: Model, tool: str = "desk__ask") -> Reply:
+async def call_tool(chat: Chatting, model: Model, tool: str = "desk__ask") -> Reply:
     """Have the model call the tool that asks."""
     await chat.sees(f"{tool.split('__', maxsplit=1)[0]} is there")
     chat.say("Go.")
@@ -79,8 +79,8 @@ async def press(chat: Chatting, key: str) -> None:
     chat.press(key)
 
 
-async def told(model: Model) -> str:
-    """What the model was told of the call."""
+async def read_output(model: Model) -> str:
+    """Return the output of the call as the model received it."""
     return str((await model.next_request()).messages[-1]["content"])
 
 
@@ -97,8 +97,8 @@ PERSON = form(
 
 
 async def test_a_form_is_filled_in_field_by_field_and_sent_once_it_was_seen(tmp_path: Path) -> None:
-    async with Model() as model, asked_by_a_server(tmp_path, model, PERSON) as chat:
-        await called(chat, model)
+    async with Model() as model, chat_with_question(tmp_path, model, PERSON) as chat:
+        await call_tool(chat, model)
         await chat.sees("desk asks you (1 of 6):")
         await chat.sees("Your name: Ann")
         chat.press("enter")
@@ -118,7 +118,7 @@ async def test_a_form_is_filled_in_field_by_field_and_sent_once_it_was_seen(tmp_
         await chat.sees("send this to desk")
         await chat.sees("days: 1, 3")
         await press(chat, "a")
-        answer = json.loads(await told(model))
+        answer = json.loads(await read_output(model))
 
         assert answer == {
             "action": "accept",
@@ -133,38 +133,38 @@ async def test_a_form_is_filled_in_field_by_field_and_sent_once_it_was_seen(tmp_
 
 
 async def test_a_form_that_is_left_sends_nothing(tmp_path: Path) -> None:
-    async with Model() as model, asked_by_a_server(tmp_path, model, PERSON) as chat:
-        await called(chat, model)
+    async with Model() as model, chat_with_question(tmp_path, model, PERSON) as chat:
+        await call_tool(chat, model)
         await chat.sees("1 of 6")
         chat.press("escape")
         await chat.sees("c cancel")
         assert "send this" not in chat.text
         await press(chat, "enter")
 
-        assert json.loads(await told(model)) == {"action": "cancel"}
+        assert json.loads(await read_output(model)) == {"action": "cancel"}
 
 
 async def test_a_form_can_be_declined(tmp_path: Path) -> None:
     question = form("May I?", [])
-    async with Model() as model, asked_by_a_server(tmp_path, model, question) as chat:
-        await called(chat, model)
+    async with Model() as model, chat_with_question(tmp_path, model, question) as chat:
+        await call_tool(chat, model)
         await chat.sees("May I?")
         await press(chat, "d")
 
-        assert json.loads(await told(model)) == {"action": "decline"}
+        assert json.loads(await read_output(model)) == {"action": "decline"}
 
 
 async def test_a_field_that_looks_like_a_secret_is_hidden_and_warned_of(tmp_path: Path) -> None:
     question = form("Log in", ["password"], password={"type": "string"})
-    async with Model() as model, asked_by_a_server(tmp_path, model, question) as chat:
-        await called(chat, model)
+    async with Model() as model, chat_with_question(tmp_path, model, question) as chat:
+        await call_tool(chat, model)
         await chat.sees("This looks like a secret")
         chat.say("opensesame")
         await chat.sees("send this to desk")
         assert "opensesame" not in chat.written
         await press(chat, "a")
 
-        assert json.loads(await told(model))["content"] == {"password": "opensesame"}
+        assert json.loads(await read_output(model))["content"] == {"password": "opensesame"}
 
 
 async def test_a_page_is_shown_whole_and_opened_only_when_it_is_asked_for(tmp_path: Path) -> None:
@@ -173,45 +173,45 @@ async def test_a_page_is_shown_whole_and_opened_only_when_it_is_asked_for(tmp_pa
     browser.chmod(0o755)
     url = f"https://good.example@evil.example/pay?x={'1' * 100}"
     question = {"mode": "url", "message": "Pay here", "url": url, "elicitationId": "e1"}
-    asked = partial(asked_by_a_server, environ={"BROWSER": str(browser)})
+    asked = partial(chat_with_question, environ={"BROWSER": str(browser)})
     async with Model() as model, asked(tmp_path, model, question) as chat:
-        await called(chat, model)
+        await call_tool(chat, model)
         await chat.sees("sends you to a page of evil.example")
         assert url in "".join(chat.rows)
         await chat.sees("What stands before the @ is a name")
         assert not (tmp_path / "opened").exists()
         await press(chat, "o")
 
-        assert json.loads(await told(model)) == {"action": "accept"}
+        assert json.loads(await read_output(model)) == {"action": "accept"}
         assert (tmp_path / "opened").read_text().strip() == url
 
 
 async def test_a_page_that_is_refused_is_not_opened(tmp_path: Path) -> None:
     question = {"mode": "url", "message": "Pay", "url": "https://x.example/", "elicitationId": "e"}
-    async with Model() as model, asked_by_a_server(tmp_path, model, question) as chat:
-        await called(chat, model)
+    async with Model() as model, chat_with_question(tmp_path, model, question) as chat:
+        await call_tool(chat, model)
         await chat.sees("sends you to a page")
         await press(chat, "enter")
 
-        assert json.loads(await told(model)) == {"action": "decline"}
+        assert json.loads(await read_output(model)) == {"action": "decline"}
 
 
 async def test_ctrl_c_leaves_the_fields_and_then_the_form_and_the_run_goes_on(
     tmp_path: Path,
 ) -> None:
-    async with Model() as model, asked_by_a_server(tmp_path, model, PERSON) as chat:
-        await called(chat, model)
+    async with Model() as model, chat_with_question(tmp_path, model, PERSON) as chat:
+        await call_tool(chat, model)
         await chat.sees("1 of 6")
         chat.press("ctrl-c")
         await chat.sees("c cancel")
         await press(chat, "ctrl-c")
 
-        assert json.loads(await told(model)) == {"action": "cancel"}
+        assert json.loads(await read_output(model)) == {"action": "cancel"}
 
 
 async def test_a_program_that_is_ended_while_a_form_is_open_ends(tmp_path: Path) -> None:
-    async with Model() as model, asked_by_a_server(tmp_path, model, PERSON) as chat:
-        await called(chat, model)
+    async with Model() as model, chat_with_question(tmp_path, model, PERSON) as chat:
+        await call_tool(chat, model)
         await chat.sees("1 of 6")
         chat.kill(signal.SIGTERM)
 
@@ -223,7 +223,7 @@ async def test_a_server_has_an_answer_of_the_model_once_the_person_has_seen_what
 ) -> None:
     flags = (*config(tmp_path, {"whole": whole()}), "--allow", "whole:*")
     async with Model() as model, Chatting(model, *flags, home=tmp_path) as chat:
-        await called(chat, model, "whole__think")
+        await call_tool(chat, model, "whole__think")
         await chat.sees("wants an answer of the model")
         await chat.sees("user: a word?")
         assert model.waiting == 0
@@ -243,8 +243,8 @@ async def test_a_server_has_an_answer_of_the_model_once_the_person_has_seen_what
 
 async def test_a_listener_fills_in_a_form_by_lines_and_numbers(tmp_path: Path) -> None:
     flag = "--screen-reader"
-    async with Model() as model, asked_by_a_server(tmp_path, model, PERSON, flag) as chat:
-        await called(chat, model)
+    async with Model() as model, chat_with_question(tmp_path, model, PERSON, flag) as chat:
+        await call_tool(chat, model)
         for prompt, line in (
             ("Your name:", "Bob"),
             ("age:", "30"),
@@ -257,7 +257,7 @@ async def test_a_listener_fills_in_a_form_by_lines_and_numbers(tmp_path: Path) -
             await chat.sees(prompt)
             await asyncio.sleep(0.4)
             chat.say(line)
-        answer = json.loads(await told(model))
+        answer = json.loads(await read_output(model))
 
         assert answer["action"] == "accept"
         assert answer["content"]["name"] == "Bob"

@@ -41,7 +41,7 @@ ATTRIBUTES = {"href", "rel", "class", "start"}
 
 
 class Elements(HTMLParser):
-    """What a browser would make of it."""
+    """Elements that a browser would build."""
 
     def __init__(self, html: str) -> None:
         super().__init__()

@@ -110,7 +110,7 @@ STATES: list[Callable[[Scene], Awaitable[None]]] = [
 ]
 
 
-async def _played(
+async def _play(
     tmp_path: Path, states: list[Callable[[Scene], Awaitable[None]]], presses: int = 1
 ) -> None:
     (tmp_path / "tools.py").write_text(TOOLS)
@@ -136,7 +136,7 @@ async def _played(
 async def test_ctrl_c_stops_whatever_runs_and_the_chat_goes_on(
     tmp_path: Path, state: Callable[[Scene], Awaitable[None]]
 ) -> None:
-    await _played(tmp_path, [state])
+    await _play(tmp_path, [state])
 
 
 async def test_escape_stops_a_reply_too_and_soon(tmp_path: Path) -> None:
@@ -152,11 +152,11 @@ async def test_escape_stops_a_reply_too_and_soon(tmp_path: Path) -> None:
 
 
 async def test_a_chat_that_was_stopped_fifty_times_answers(tmp_path: Path) -> None:
-    await _played(tmp_path, [STATES[number % len(STATES)] for number in range(50)])
+    await _play(tmp_path, [STATES[number % len(STATES)] for number in range(50)])
 
 
 async def test_ten_presses_at_once_are_one_in_every_state(tmp_path: Path) -> None:
-    await _played(tmp_path, STATES, presses=10)
+    await _play(tmp_path, STATES, presses=10)
 
 
 async def test_who_goes_on_pressing_stops_the_reply_alone_and_keeps_the_line(

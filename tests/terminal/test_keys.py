@@ -1,4 +1,4 @@
-"""What keys do in the line of the chat, in a terminal."""
+"""Keys in the input line of the chat, in a terminal."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from tests.support.terminal.mcp_servers import config, whole
 from tests.support.terminal.model import Model
 
 
-def _said(model: Model) -> list[str]:
-    """What the person said in each request."""
+def _user_texts(model: Model) -> list[str]:
+    """Return the user's message of each request."""
     return [request["messages"][-1]["content"] for request in model.requests]
 
 
@@ -35,7 +35,7 @@ async def test_a_new_line_is_made_and_sends_nothing(tmp_path: Path, keys: str) -
         chat.press("enter")
         await chat.sees("Two lines.")
 
-        assert _said(model) == ["one\ntwo"]
+        assert _user_texts(model) == ["one\ntwo"]
 
 
 async def test_a_paste_of_two_thousand_lines_is_one_message_and_does_not_send(
@@ -53,7 +53,7 @@ async def test_a_paste_of_two_thousand_lines_is_one_message_and_does_not_send(
         chat.press("enter")
         await chat.sees("Long.")
 
-        assert _said(model) == [f"{lines} end"]
+        assert _user_texts(model) == [f"{lines} end"]
 
 
 async def test_up_and_down_go_through_what_was_said_in_this_chat_and_before(
@@ -77,7 +77,7 @@ async def test_up_and_down_go_through_what_was_said_in_this_chat_and_before(
         chat.press("enter")
         await chat.sees("And again.")
 
-        assert _said(model)[-1] == "first\nof two"
+        assert _user_texts(model)[-1] == "first\nof two"
     history = tmp_path / "state" / "antiphon" / "history"
     assert history.stat().st_mode & 0o777 == 0o600
 
@@ -114,7 +114,7 @@ async def test_ctrl_r_searches_what_was_said_in_any_case(tmp_path: Path) -> None
         chat.press("enter")
         await chat.sees("Three.")
 
-        assert _said(model)[-1] == "The Needle"
+        assert _user_texts(model)[-1] == "The Needle"
 
 
 async def test_tab_completes_commands_paths_resources_and_arguments(tmp_path: Path) -> None:
@@ -173,7 +173,7 @@ async def test_ctrl_g_writes_the_message_in_another_editor(tmp_path: Path) -> No
         chat.press("enter")
         await chat.sees("Seen.")
 
-        assert [said.split() for said in _said(model)] == [["written", "from", "elsewhere"]]
+        assert [said.split() for said in _user_texts(model)] == [["written", "from", "elsewhere"]]
 
 
 async def test_what_is_said_while_busy_waits_and_up_takes_it_back(tmp_path: Path) -> None:
@@ -196,7 +196,7 @@ async def test_what_is_said_while_busy_waits_and_up_takes_it_back(tmp_path: Path
         await chat.sees("Done.")
         await chat.until(lambda: chat.text.rstrip().split("\n")[-2] == "> third")
 
-        assert _said(model) == ["first", "second"]
+        assert _user_texts(model) == ["first", "second"]
 
 
 async def test_ctrl_y_brings_back_what_ctrl_c_cleared(tmp_path: Path) -> None:
@@ -225,7 +225,7 @@ async def test_vi_keys_edit_where_they_are_chosen(tmp_path: Path) -> None:
         chat.press("enter")
         await chat.sees("Better.")
 
-        assert _said(model) == ["words!"]
+        assert _user_texts(model) == ["words!"]
 
 
 @pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not here")

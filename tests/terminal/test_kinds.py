@@ -1,4 +1,4 @@
-"""What an answer is, is decided once; in doubt it is Markdown."""
+"""The content type of an answer is decided once; in doubt it is Markdown."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_no_beginning_is_decided_otherwise_than_the_whole(text: str):
     assert decided <= {detect(text, ended=True)}
 
 
-def shown(text: str, step: int = 1) -> tuple[list[str], set[str]]:
+def detect_kinds(text: str, step: int = 1) -> tuple[list[str], set[str]]:
     display = CompactStreamingDisplay(THEMES["none"])
     lines, kinds = [], set[str]()
     for at in range(0, len(text), step):
@@ -59,14 +59,14 @@ def shown(text: str, step: int = 1) -> tuple[list[str], set[str]]:
 def test_json_without_a_fence_is_kept_as_it_is_and_ends_where_its_brackets_do():
     json = '{\n  "a": "_x_ } {",\n  "b": [1, 2]\n}'
 
-    lines, kinds = shown(f"{json}\n\nThat is *it*.\n")
+    lines, kinds = detect_kinds(f"{json}\n\nThat is *it*.\n")
 
     assert lines == [*json.split("\n"), "", "That is it."]
     assert {"json", "text"} <= kinds
 
 
 def test_a_statement_without_a_fence_ends_with_an_empty_line_behind_it():
-    lines, kinds = shown("SELECT *\nFROM t;\n\nThat was **it**.")
+    lines, kinds = detect_kinds("SELECT *\nFROM t;\n\nThat was **it**.")
 
     assert lines == ["SELECT *", "FROM t;", "", "", "That was it."]
     assert "sql" in kinds

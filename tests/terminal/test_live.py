@@ -54,7 +54,7 @@ class Canvas:
         return "\n".join(map(spans.text, (*said, *last.region)))
 
 
-def displayed(canvas: Canvas) -> tuple[ChatDisplayManager, StreamingResponseHandler]:
+def open_display(canvas: Canvas) -> tuple[ChatDisplayManager, StreamingResponseHandler]:
     seconds = count()
     display = ChatDisplayManager(canvas, size=lambda: (80, 24), clock=lambda: float(next(seconds)))
     return display, StreamingResponseHandler(THEMES["none"])
@@ -62,7 +62,7 @@ def displayed(canvas: Canvas) -> tuple[ChatDisplayManager, StreamingResponseHand
 
 async def test_the_first_frame_is_painted_before_anything_was_told():
     canvas = Canvas()
-    display, handler = displayed(canvas)
+    display, handler = open_display(canvas)
 
     display.start_streaming(handler)
 
@@ -73,7 +73,7 @@ async def test_the_first_frame_is_painted_before_anything_was_told():
 
 async def test_what_is_told_is_painted_soon_and_what_is_left_at_the_end():
     canvas = Canvas()
-    display, handler = displayed(canvas)
+    display, handler = open_display(canvas)
     display.start_streaming(handler)
 
     handler.handle_event(TextDelta(text="One.\n\nTwo"), 1.0)
@@ -91,7 +91,7 @@ async def test_what_is_told_is_painted_soon_and_what_is_left_at_the_end():
 
 async def test_clocks_go_on_while_nothing_is_told():
     canvas = Canvas()
-    display, handler = displayed(canvas)
+    display, handler = open_display(canvas)
     display.start_streaming(handler)
 
     await canvas.until("9 s")
@@ -101,22 +101,22 @@ async def test_clocks_go_on_while_nothing_is_told():
 
 async def test_a_paint_that_fails_is_not_kept_quiet():
     canvas = Canvas(fails_at=1)
-    display, handler = displayed(canvas)
+    display, handler = open_display(canvas)
     display.start_streaming(handler)
     display.update_streaming()
 
-    async def told_on_and_on() -> None:
+    async def emit_on_and_on() -> None:
         while True:
             await asyncio.sleep(0)
             display.update_streaming()
 
     with pytest.raises(RuntimeError, match="the terminal is gone"):
-        await asyncio.wait_for(told_on_and_on(), DEADLINE)
+        await asyncio.wait_for(emit_on_and_on(), DEADLINE)
 
 
 async def test_lines_of_the_program_s_own_go_above_what_is_typed():
     canvas = Canvas()
-    display, _ = displayed(canvas)
+    display, _ = open_display(canvas)
 
     display.paint((StyledText("/help says"),))
 

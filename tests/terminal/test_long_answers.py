@@ -15,7 +15,7 @@ SHAPES = ["{}. In a list.", "Said, {}.\n", "```py\ncode = {}\n```", "> Quoted, {
 NUMBERED = re.compile(r"mark-(\d+)")
 
 
-def numbered(lines: int) -> list[str]:
+def number_lines(lines: int) -> list[str]:
     """An answer of all kinds of lines in turn, a number in each."""
     return [SHAPES[at // 10 % len(SHAPES)].format(f"mark-{at:04}") + "\n" for at in range(lines)]
 
@@ -28,7 +28,7 @@ class Eye:
         self._above: list[str] = []
 
     def looks(self) -> bool:
-        """What has scrolled away is as it was, and the answer is there from its first line on."""
+        """Check that the scrolled rows are unchanged, and the answer is complete."""
         above = self._chat.emulator.scrolled
         assert above[: len(self._above)] == self._above
         self._above = above
@@ -53,7 +53,7 @@ async def test_an_answer_of_500_lines_goes_by_while_a_person_types(tmp_path: Pat
         eye = Eye(chat)
         chat.say("Tell me everything.")
         reply = await model.next_request()
-        lines = numbered(500)
+        lines = number_lines(500)
         for at, letter in enumerate(DRAFT):
             for line in lines[at * 20 : (at + 1) * 20]:
                 await reply.say(line)
@@ -72,7 +72,7 @@ async def test_what_is_finished_is_never_written_again(tmp_path: Path) -> None:
     async with Model() as model, Chatting(model, home=tmp_path) as chat:
         await chat.ready()
         chat.say("Tell me everything.")
-        await say_all(await model.next_request(), numbered(100))
+        await say_all(await model.next_request(), number_lines(100))
         await chat.sees("10 in, 5 out")
         before = len(chat.written)
         for end in range(1, len(DRAFT) + 1):
@@ -84,7 +84,7 @@ async def test_what_is_finished_is_never_written_again(tmp_path: Path) -> None:
 
 @pytest.mark.soak
 async def test_an_answer_of_64_000_tokens_is_all_there(tmp_path: Path) -> None:
-    lines = numbered(64_000 * 4 // 24)
+    lines = number_lines(64_000 * 4 // 24)
     async with Model() as model, Chatting(model, home=tmp_path) as chat:
         await chat.ready()
         chat.say("Tell me everything.")

@@ -1,4 +1,4 @@
-"""How the chat looks: themes, signs, keys, calm; and the commands that tell of it."""
+"""Appearance of the chat: themes, signs, keys, reduced animation, and their commands."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ COLOR = re.compile(r"\x1b\[(?:\d+;)*(?:3[0-8]|4[0-8]|9\d|10\d)(?:;\d+)*m")
 SIGNS = re.compile("[^\x00-\x7f]")
 
 
-async def answered(chat: Chatting, model: Model) -> None:
+async def show_everything(chat: Chatting, model: Model) -> None:
     """A conversation that shows most of what there is to be seen."""
     await chat.ready()
     chat.say("Hello")
@@ -54,7 +54,7 @@ async def test_there_are_colours_only_where_they_are_wanted(
         Model() as model,
         Chatting(model, *flags, home=tmp_path, environ=environ) as chat,
     ):
-        await answered(chat, model)
+        await show_everything(chat, model)
 
         assert bool(COLOR.search(chat.written)) == colored
 
@@ -97,7 +97,7 @@ def test_every_colour_can_be_read_on_its_background(
 
 
 def _light(color: str) -> float:
-    """How light it is, as WCAG 2 has it."""
+    """Return the relative luminance (WCAG 2)."""
     parts = [int(color[at : at + 2], 16) / 255 for at in (0, 2, 4)]
     red, green, blue = (
         part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
@@ -136,7 +136,7 @@ async def test_themes_are_listed_and_a_wrong_one_is_named(tmp_path: Path) -> Non
 
 async def test_in_ascii_there_is_nothing_beyond_it_of_ours(tmp_path: Path) -> None:
     async with Model() as model, Chatting(model, "--ascii", home=tmp_path) as chat:
-        await answered(chat, model)
+        await show_everything(chat, model)
 
         await chat.sees("- two three")
         assert not SIGNS.search(chat.written.replace("·", ""))

@@ -1,4 +1,4 @@
-"""What was shown in short is opened whole, in another program that has the terminal meanwhile."""
+"""Collapsed texts open whole in a pager, which has the terminal meanwhile."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def environ(tmp_path: Path) -> dict[str, str]:
     return {"PAGER": str(pager)}
 
 
-async def thought(model: Model, chat: Chatting) -> None:
+async def receive_reasoning(model: Model, chat: Chatting) -> None:
     """A reply has come, and what was thought before it is folded."""
     await chat.ready()
     chat.say("Why?")
@@ -54,7 +54,7 @@ async def test_ctrl_o_opens_what_was_thought_and_leaves_no_file(
     tmp_path: Path, environ: dict[str, str]
 ) -> None:
     async with Model() as model, Chatting(model, home=tmp_path, environ=environ) as chat:
-        await thought(model, chat)
+        await receive_reasoning(model, chat)
         chat.press("ctrl-o")
         await chat.sees("Then that.")
         chat.press("enter")
@@ -92,7 +92,7 @@ async def test_ctrl_o_opens_the_whole_output_of_a_tool_and_nothing_in_it_acts(
 
 async def test_ctrl_c_in_the_pager_is_the_pagers(tmp_path: Path, environ: dict[str, str]) -> None:
     async with Model() as model, Chatting(model, home=tmp_path, environ=environ) as chat:
-        await thought(model, chat)
+        await receive_reasoning(model, chat)
         chat.say("More?")
         reply = await model.next_request()
         await reply.say("It goes ")
@@ -132,7 +132,7 @@ async def test_a_pager_that_cannot_be_started_is_named_and_the_text_is_printed(
 ) -> None:
     environ = {"PAGER": "no-such-pager 'x"}
     async with Model() as model, Chatting(model, home=tmp_path, environ=environ) as chat:
-        await thought(model, chat)
+        await receive_reasoning(model, chat)
         chat.say("/open")
         await chat.sees("Then that.")
 
@@ -157,7 +157,7 @@ async def test_reasoning_of_a_thread_that_is_gone_on_with_is_listed_and_opened(
     tmp_path: Path, environ: dict[str, str]
 ) -> None:
     async with Model() as model, Chatting(model, home=tmp_path, environ=environ) as chat:
-        await thought(model, chat)
+        await receive_reasoning(model, chat)
         chat.say("/quit")
         await chat.wait()
     async with Model() as model, Chatting(model, "-r", home=tmp_path, environ=environ) as chat:

@@ -1,4 +1,4 @@
-"""What a model thinks: one line for the person, byte for byte in the thread, and sent to nobody."""
+"""Reasoning: one line on the screen, stored byte for byte, and sent to no model."""
 
 from __future__ import annotations
 

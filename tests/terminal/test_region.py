@@ -22,24 +22,24 @@ DARK = THEMES["dark"]
 PROMPT = InputRows(rows=((StyledText("> draft"),),), cursor=(0, 7))
 
 
-def ended() -> RunStatus:
+def run_ended() -> RunStatus:
     return RunStatus(run_id="run_1", thread_id="thread_1", status=Status.COMPLETED)
 
 
-def shown_at_once(text: str, columns: int, rows: int = 24) -> list[str]:
+def paint_at_once(text: str, columns: int, rows: int = 24) -> list[str]:
     display, emulator, ink = CompactStreamingDisplay(DARK), Emulator(columns, rows), Ink(DARK)
     for line in display.feed(text, columns - 1) + display.close(columns - 1):
         emulator.write(f"{ink.render(line)}\r\n")
     return emulator.rows
 
 
-def painted(pieces: list[str], emulator: Emulator, columns: int, rows: int = 24) -> list[str]:
+def paint_pieces(pieces: list[str], emulator: Emulator, columns: int, rows: int = 24) -> list[str]:
     """The rows once all of it came, one paint to a piece, and the prompt is gone."""
     handler, region = StreamingResponseHandler(DARK), Region(emulator, Ink(DARK), reflows=False)
     for now, piece in enumerate(pieces):
         handler.handle_event(TextDelta(text=piece), now)
         region.paint(handler.frame(columns, rows, now), PROMPT, columns, now)
-    handler.handle_event(ended(), len(pieces))
+    handler.handle_event(run_ended(), len(pieces))
     region.paint(handler.frame(columns, rows, 0), PROMPT, columns, 0)
     region.close()
     return emulator.rows
@@ -74,9 +74,9 @@ def shows_what_one_paint_would(cut: tuple[str, list[str]], columns: int, rows: i
     text, pieces = cut
     emulator = Emulator(columns, rows)
 
-    streamed = painted([piece for piece in pieces if piece], emulator, columns, rows)
+    streamed = paint_pieces([piece for piece in pieces if piece], emulator, columns, rows)
 
-    assert without_footer(streamed) == shown_at_once(text, columns, rows)
+    assert without_footer(streamed) == paint_at_once(text, columns, rows)
     assert not re.search(r"[\x00-\x1f\x7f-\x9f]", ALLOWED.sub("", emulator.written))
 
 
@@ -88,7 +88,7 @@ def test_a_resize_on_the_way_loses_and_repeats_nothing(
     _, pieces = cut
     emulator, without_region, ink = Emulator(columns, 20), Emulator(columns, 20), Ink(DARK)
     handler, region = StreamingResponseHandler(DARK), Region(emulator, ink, reflows=False)
-    for now, event in enumerate([*(TextDelta(text=piece) for piece in pieces), ended()]):
+    for now, event in enumerate([*(TextDelta(text=piece) for piece in pieces), run_ended()]):
         if now == when:
             columns = then
             for terminal in (emulator, without_region):

@@ -57,7 +57,7 @@ def status(
     return RunStatus(run_id="r", thread_id="t", status=status, reason=reason, error=error)
 
 
-def called(call: ToolCall = CALL) -> list[Event]:
+def call_events(call: ToolCall = CALL) -> list[Event]:
     return [
         ToolCallStarted(tool_call_id=call.id, name=call.name),
         ToolCallDelta(tool_call_id=call.id, arguments=call.arguments),
@@ -65,7 +65,7 @@ def called(call: ToolCall = CALL) -> list[Event]:
     ]
 
 
-def completed(text: str, *calls: ToolCall) -> MessageCompleted:
+def completed_message(text: str, *calls: ToolCall) -> MessageCompleted:
     content = (Text(text),) if text else ()
     return MessageCompleted(
         message=Message(
@@ -118,7 +118,7 @@ def test_open_text_stands_in_the_region_and_is_printed_once_it_is_whole():
     assert watched.region[1] == "Tw"
     assert watched.finished == ["One."]
 
-    watched.tell(TextDelta(text="o."), completed("One.\n\nTwo."), status())
+    watched.tell(TextDelta(text="o."), completed_message("One.\n\nTwo."), status())
     watched.frame()
     assert watched.finished == ["One.", "", "Two.", "5.0 s"]
     assert watched.region == []
@@ -137,7 +137,9 @@ def test_the_end_of_a_long_open_block_is_what_is_seen():
 @pytest.mark.parametrize(("columns", "rows"), [(10, 5), (1, 1), (30, 8), (200, 60)])
 def test_the_region_fits_into_any_terminal(columns: int, rows: int):
     watched = Watched(
-        ReasoningDelta(text="because " * 50), *called(), *called(ToolCall("c2", "x", "{}"))
+        ReasoningDelta(text="because " * 50),
+        *call_events(),
+        *call_events(ToolCall("c2", "x", "{}")),
     )
 
     region = watched.frame(columns, rows).region
@@ -168,7 +170,7 @@ def test_reasoning_that_took_no_second_says_no_seconds():
 
 
 def test_a_call_is_a_row_from_its_first_word_to_its_result():
-    watched = Watched(*called()[:2])
+    watched = Watched(*call_events()[:2])
     assert 'get_weather({"city": "Rome"})' in watched.region[0]
 
     watched.tell(ConsentAsked(question(CALL)))
@@ -189,7 +191,7 @@ def test_a_call_is_a_row_from_its_first_word_to_its_result():
 
 def test_rows_are_printed_in_the_order_of_the_calls_whoever_ends_first():
     calls = [ToolCall(f"c{number}", f"tool_{number}", "{}") for number in (1, 2)]
-    watched = Watched(*called(calls[0]), *called(calls[1]), *map(ToolBegan, calls))
+    watched = Watched(*call_events(calls[0]), *call_events(calls[1]), *map(ToolBegan, calls))
 
     watched.tell(ToolEnded("c2", ToolResult("two"), 0.1))
     watched.frame()
@@ -206,21 +208,23 @@ def test_rows_are_printed_in_the_order_of_the_calls_whoever_ends_first():
     [("rule", "refused by a rule"), ("person", "refused"), ("nobody", "refused: nobody to ask")],
 )
 def test_a_refusal_says_whose_it_is(by: str, word: str):
-    watched = Watched(*called(), ConsentRefused(CALL, by))  # type: ignore[arg-type]
+    watched = Watched(*call_events(), ConsentRefused(CALL, by))  # type: ignore[arg-type]
     watched.frame()
 
     assert watched.finished[0].endswith(f") {word}")
 
 
 def test_an_output_from_elsewhere_settles_the_row_too():
-    watched = Watched(*called(), ToolOutputAdded(tool_call_id="c1", output="sunny"))
+    watched = Watched(*call_events(), ToolOutputAdded(tool_call_id="c1", output="sunny"))
     watched.frame()
 
     assert watched.finished == ['✓ get_weather({"city": "Rome"}) ok', "  sunny"]
 
 
 def test_text_before_a_call_stands_above_its_row_and_text_after_it_below():
-    watched = Watched(TextDelta(text="Let me look."), *called(), completed("Let me look.", CALL))
+    watched = Watched(
+        TextDelta(text="Let me look."), *call_events(), completed_message("Let me look.", CALL)
+    )
     watched.tell(ToolEnded("c1", ToolResult("sunny"), 1.0), TextDelta(text="It is sunny."))
     watched.tell(status())
     watched.frame()
@@ -234,8 +238,10 @@ def test_text_before_a_call_stands_above_its_row_and_text_after_it_below():
 
 
 def test_a_call_that_ends_amid_a_text_does_not_cut_it():
-    watched = Watched(*called(), ToolBegan(CALL), TextDelta(text="While it "))
-    watched.tell(ToolEnded("c1", ToolResult("sunny"), 1.0), TextDelta(text="runs."), completed("x"))
+    watched = Watched(*call_events(), ToolBegan(CALL), TextDelta(text="While it "))
+    watched.tell(
+        ToolEnded("c1", ToolResult("sunny"), 1.0), TextDelta(text="runs."), completed_message("x")
+    )
     watched.frame()
 
     assert [line for line in watched.finished if line] == [
@@ -265,7 +271,7 @@ def test_partial_text_stays_and_says_how_it_ended(end: RunStatus, line: str):
 
 
 def test_who_leaves_without_an_end_keeps_what_came():
-    watched = Watched(TextDelta(text="Half a"), *called())
+    watched = Watched(TextDelta(text="Half a"), *call_events())
     watched.handler.abandon("[left]", 3.0)
     watched.frame()
 
@@ -291,7 +297,7 @@ def test_a_reply_that_begins_again_says_so_and_what_was_written_can_be_read():
 
 
 def test_an_empty_answer_is_said_to_be_empty():
-    watched = Watched(completed(""), status())
+    watched = Watched(completed_message(""), status())
     watched.frame()
 
     assert watched.finished[0] == "(empty answer)"
@@ -323,7 +329,7 @@ def test_phases_follow_what_happens():
         status(Status.IN_PROGRESS),
         ReasoningDelta(text="hm"),
         TextDelta(text="```py\n"),
-        *called()[:1],
+        *call_events()[:1],
         ToolBegan(CALL),
         ToolEnded("c1", ToolResult("x"), 0.1),
     ):
@@ -343,7 +349,7 @@ def test_phases_follow_what_happens():
     assert watched.frame().phase == "stopping"
 
 
-def told_everywhere(foreign: str) -> list[Event | ToolEvent]:
+def list_foreign_events(foreign: str) -> list[Event | ToolEvent]:
     """The foreign text in each field that reaches a screen."""
     call = ToolCall("c1", foreign, foreign)
     said = f"x{foreign}y\n\n```{foreign}\n{foreign}\n```\n\n- [{foreign}](http://x/{foreign})\n"
@@ -352,12 +358,12 @@ def told_everywhere(foreign: str) -> list[Event | ToolEvent]:
         ReasoningDelta(text=foreign),
         TextDelta(text=said),
         TextDelta(text=f"| {foreign} |\n|---|\n| {foreign} |\n\n# {foreign}\n<b {foreign}"),
-        *called(call),
+        *call_events(call),
         ConsentAsked(question(call)),
         ToolBegan(call),
         ToolProgressed("c1", Progress(1, 2, foreign)),
         ToolEnded("c1", ToolResult(foreign), 1.0),
-        *called(ToolCall("c2", foreign, "{}")),
+        *call_events(ToolCall("c2", foreign, "{}")),
         ToolOutputAdded(tool_call_id="c2", output=foreign, is_error=True),
         TurnRestarted(reason=foreign, after=1, attempt=2),
         TextDelta(text=foreign),
@@ -369,7 +375,7 @@ def told_everywhere(foreign: str) -> list[Event | ToolEvent]:
 def test_no_field_lets_anything_through_that_acts(payload: str):
     emulator = Emulator(40, 20)
     region, watched = Region(emulator, Ink(THEMES["dark"], links=False)), Watched()
-    for told in told_everywhere(payload):
+    for told in list_foreign_events(payload):
         watched.tell(told)
         region.paint(watched.frame(40, 20), InputRows(), 40, watched.now)
     region.close()
@@ -384,7 +390,7 @@ def test_no_field_lets_anything_through_that_acts(payload: str):
 def test_the_plain_painter_writes_text_and_line_feeds_alone(payload: str):
     out, watched = StringIO(), Watched()
     with StreamingContext(out, Ink(BARE), announces=True) as painter:
-        for told in told_everywhere(payload):
+        for told in list_foreign_events(payload):
             watched.tell(told)
             painter.paint(watched.frame(40, 20), InputRows(), 40, watched.now)
 

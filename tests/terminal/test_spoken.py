@@ -41,10 +41,10 @@ ESCAPES = re.compile(r"\x1b")
 BOXES = re.compile("[\u2500-\u259f\u2800-\u28ff]")
 
 
-async def piped(
+async def run_piped(
     said: str, model: Model, *flags: str, home: Path, environ: Mapping[str, str] | None = None
 ) -> tuple[str, int]:
-    """What a chat in pipes prints, and its exit code."""
+    """Run a chat in pipes; return its output and exit code."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "antiphon", "chat", "--base-url", model.url, "--model", "told"),
         *flags,
@@ -143,7 +143,7 @@ class Person:
         os.close(self._master)
         self._source.close()
 
-    async def asked(self) -> str:
+    async def wait_for_prompt(self) -> str:
         """The prompt, once there is one."""
         async with asyncio.timeout(60):
             while not (typed := self.keyboard.render(80)).rows:
@@ -183,7 +183,7 @@ async def test_a_hidden_text_is_not_shown_and_is_asked_for_until_it_fits() -> No
     )
     async with Person() as person:
         asking = asyncio.create_task(person.keyboard.write(wanted))
-        assert await person.asked() == "Key: "
+        assert await person.wait_for_prompt() == "Key: "
         await person.type("sec")
         await person.type("secret")
 
@@ -195,7 +195,7 @@ async def test_a_hidden_text_is_not_shown_and_is_asked_for_until_it_fits() -> No
 async def test_a_text_that_is_there_is_taken_by_enter_alone() -> None:
     async with Person() as person:
         asking = asyncio.create_task(person.keyboard.write(Field(label="Name", text="Ada")))
-        await person.asked()
+        await person.wait_for_prompt()
         await person.type("")
 
         assert await asking == "Ada"
@@ -212,7 +212,7 @@ async def test_a_line_that_was_begun_before_the_question_answers_nothing_however
         person.begin("please delete all and sa")
         await person.shows("and sa")
         asking = asyncio.create_task(person.keyboard.choose(ERASE))
-        await person.asked()
+        await person.wait_for_prompt()
         await person.type("y")
         await person.type("")
 
@@ -223,7 +223,7 @@ async def test_a_line_that_was_begun_before_the_question_answers_nothing_however
 async def test_prose_answers_nothing_and_is_kept() -> None:
     async with Person() as person:
         asking = asyncio.create_task(person.keyboard.choose(ERASE))
-        await person.asked()
+        await person.wait_for_prompt()
         await person.type("yes, and then all of it")
         await person.type("1")
 
@@ -237,7 +237,7 @@ async def test_prose_answers_nothing_and_is_kept() -> None:
 async def test_a_paste_with_a_line_that_would_be_an_answer_answers_nothing(pasted: str) -> None:
     async with Person(time.monotonic) as person:
         asking = asyncio.create_task(person.keyboard.choose(ERASE))
-        await person.asked()
+        await person.wait_for_prompt()
         await deliberate()
         person.begin(f"{pasted}\n")
         await person.shows(pasted.replace("\n", "\r\n"))
@@ -251,7 +251,7 @@ async def test_a_paste_with_a_line_that_would_be_an_answer_answers_nothing(paste
 async def test_an_answer_is_taken_in_a_line_alone_after_a_paste(tmp_path: Path) -> None:
     async with Person(time.monotonic) as person:
         asking = asyncio.create_task(person.keyboard.choose(ERASE))
-        await person.asked()
+        await person.wait_for_prompt()
         await deliberate()
         person.begin("y\nof all\n")
         await person.shows("of all\r\n")
@@ -317,15 +317,15 @@ async def test_a_question_is_answered_by_a_number_and_enter_alone_is_no(
         await chat.sees("or Enter for 0:")
         await chat.sees("0. no")
         while "none of the answers" not in chat.text:
-            heard = _heard(chat.text)
+            heard = _count_heard(chat.text)
             chat.say("7")  # is no answer; before the question could be heard, it is a message
-            await chat.until(partial(lambda before: _heard(chat.text) > before, heard))
+            await chat.until(partial(lambda before: _count_heard(chat.text) > before, heard))
         await deliberate()
         chat.say(answer)
         await chat.sees(outcome)
 
 
-def _heard(text: str) -> int:
+def _count_heard(text: str) -> int:
     return text.count("none of the answers") + text.count("sent when this")
 
 
@@ -334,7 +334,7 @@ async def test_what_comes_through_a_pipe_is_answered_and_then_the_chat_ends(
 ) -> None:
     async with Model() as model:
         model.will_say("Hi **there**.", "Bye.")
-        out, code = await piped("hi\nand bye", model, home=tmp_path)
+        out, code = await run_piped("hi\nand bye", model, home=tmp_path)
 
     assert code == 0
     assert "You: hi\nAssistant:\nHi **there**.\n" in out
@@ -346,7 +346,7 @@ async def test_through_a_pipe_nobody_agrees_to_a_tool(tmp_path: Path) -> None:
     (tmp_path / "erasing.py").write_text(TOOL)
     async with Model() as model:
         flags = ("--tools", "erasing.py", "--ask", "erase")
-        chatting = asyncio.create_task(piped("erase\n", model, *flags, home=tmp_path))
+        chatting = asyncio.create_task(run_piped("erase\n", model, *flags, home=tmp_path))
         reply = await model.next_request()
         await reply.call("erase", {"name": "all"}, id="c1")
         await reply.end("tool_calls")

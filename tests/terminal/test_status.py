@@ -23,12 +23,12 @@ FULL = StatusFacts(
 )
 
 
-def said(facts: StatusFacts, columns: int) -> str:
+def render_status(facts: StatusFacts, columns: int) -> str:
     return "".join(span.text for span in chat_state.status_row(facts, columns, "…"))
 
 
 def test_a_wide_terminal_is_told_everything() -> None:
-    row = said(FULL, 200)
+    row = render_status(FULL, 200)
 
     assert row == (
         "openai:gpt-5.4-mini · About the tides of the North S… · 12% of 128k · $0.0123"
@@ -48,17 +48,17 @@ def test_a_wide_terminal_is_told_everything() -> None:
     ],
 )
 def test_a_narrow_one_is_told_what_matters_most(columns: int, row: str) -> None:
-    assert said(FULL, columns) == row
+    assert render_status(FULL, columns) == row
 
 
 def test_what_is_not_known_is_not_told() -> None:
-    assert said(StatusFacts(), 80) == "/help"
-    assert said(StatusFacts(model="demo", context_tokens=100), 80) == "demo · /help"
-    assert said(StatusFacts(model="demo", window=8_192), 80) == "demo · /help"
+    assert render_status(StatusFacts(), 80) == "/help"
+    assert render_status(StatusFacts(model="demo", context_tokens=100), 80) == "demo · /help"
+    assert render_status(StatusFacts(model="demo", window=8_192), 80) == "demo · /help"
 
 
 def test_nothing_in_it_acts_or_breaks_the_row() -> None:
-    row = said(StatusFacts(model="a\x1b]0;owned\x07b", title="two\nlines"), 80)
+    row = render_status(StatusFacts(model="a\x1b]0;owned\x07b", title="two\nlines"), 80)
 
     assert "\x1b" not in row
     assert "two lines" in row

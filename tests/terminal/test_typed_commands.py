@@ -1,4 +1,4 @@
-"""What begins with a slash: a command, a slip, or a message after all."""
+"""Input that begins with a slash: a command, a typo, or a message."""
 
 from __future__ import annotations
 

@@ -29,21 +29,21 @@ MODULE = "antiphon.tools.builtin"
 PLAIN = Settings()
 
 
-async def called(
+async def call_tool(
     name: str, settings: Settings = PLAIN, ask: Ask | None = None, **arguments: Any
 ) -> ToolResult:
     toolbox = Functions(builtins(settings, ask))
     return await toolbox.call(ToolCall("c1", name, msgspec.json.encode(arguments).decode()))
 
 
-async def said(name: str, settings: Settings = PLAIN, **arguments: Any) -> str:
-    result = await called(name, settings, **arguments)
+async def call_text(name: str, settings: Settings = PLAIN, **arguments: Any) -> str:
+    result = await call_tool(name, settings, **arguments)
     assert not result.is_error, result.output
     return result.output
 
 
-async def refused(name: str, settings: Settings = PLAIN, **arguments: Any) -> str:
-    result = await called(name, settings, **arguments)
+async def call_error(name: str, settings: Settings = PLAIN, **arguments: Any) -> str:
+    result = await call_tool(name, settings, **arguments)
     assert result.is_error, result.output
     return result.output
 
@@ -91,7 +91,7 @@ def test_each_tells_a_model_what_it_does_and_what_it_takes(spec: Any) -> None:
 
 
 async def test_the_time_is_that_of_the_zone() -> None:
-    told = msgspec.json.decode(await said("current_time", time_zone="Asia/Kolkata"))
+    told = msgspec.json.decode(await call_text("current_time", time_zone="Asia/Kolkata"))
 
     assert told["time"].endswith("+05:30")
     assert told["weekday"].endswith("day")
@@ -99,12 +99,12 @@ async def test_the_time_is_that_of_the_zone() -> None:
 
 @pytest.mark.parametrize("zone", ["Mars/Olympus", "../../etc/passwd", "/etc/passwd", "", "Europe"])
 async def test_an_unknown_zone_is_told(zone: str) -> None:
-    assert "There is no time zone" in await refused("current_time", time_zone=zone)
+    assert "There is no time zone" in await call_error("current_time", time_zone=zone)
 
 
 async def test_an_expression_is_worked_out() -> None:
-    assert await said("calculate", expression="17 / 100 * 2340") == "397.8"
-    assert "too large" in await refused("calculate", expression="9**9**9")
+    assert await call_text("calculate", expression="17 / 100 * 2340") == "397.8"
+    assert "too large" in await call_error("calculate", expression="9**9**9")
 
 
 # Files
@@ -134,7 +134,7 @@ def settings(notes: Path) -> Settings:
 
 
 async def test_a_folder_is_listed(settings: Settings) -> None:
-    assert (await said("list_files", settings)).splitlines() == [
+    assert (await call_text("list_files", settings)).splitlines() == [
         "empty (0 bytes)",
         "inner-link (link)",
         "link (link)",
@@ -144,28 +144,28 @@ async def test_a_folder_is_listed(settings: Settings) -> None:
         "socket (socket)",
         "up (link)",
     ]
-    assert await said("list_files", settings, path="plans/") == "trip.txt (14 bytes)"
+    assert await call_text("list_files", settings, path="plans/") == "trip.txt (14 bytes)"
 
 
 async def test_a_file_is_read(settings: Settings) -> None:
-    assert await said("read_file", settings, path="plans/trip.txt") == "one\ntwo\nthree"
-    assert await said("read_file", settings, path="./plans//trip.txt") == "one\ntwo\nthree"
-    assert await said("read_file", settings, path="empty") == ""
+    assert await call_text("read_file", settings, path="plans/trip.txt") == "one\ntwo\nthree"
+    assert await call_text("read_file", settings, path="./plans//trip.txt") == "one\ntwo\nthree"
+    assert await call_text("read_file", settings, path="empty") == ""
 
 
 async def test_some_lines_of_a_file_are_read(settings: Settings) -> None:
     path = "plans/trip.txt"
 
-    assert await said("read_file", settings, path=path, first_line=2) == "two\nthree"
-    assert await said("read_file", settings, path=path, first_line=2, last_line=2) == "two"
-    assert "no line 4" in await refused("read_file", settings, path=path, first_line=4)
+    assert await call_text("read_file", settings, path=path, first_line=2) == "two\nthree"
+    assert await call_text("read_file", settings, path=path, first_line=2, last_line=2) == "two"
+    assert "no line 4" in await call_error("read_file", settings, path=path, first_line=4)
 
 
 async def test_a_long_file_is_told_in_parts(settings: Settings, notes: Path) -> None:
     (notes / "long").write_text("".join(f"line {number}\n" for number in range(1, 3001)))
 
-    first = (await said("read_file", settings, path="long")).splitlines()
-    rest = (await said("read_file", settings, path="long", first_line=2990)).splitlines()
+    first = (await call_text("read_file", settings, path="long")).splitlines()
+    rest = (await call_text("read_file", settings, path="long", first_line=2990)).splitlines()
 
     assert (first[0], first[-2:]) == ("line 1", ["line 1000", "[lines 1 to 1000 of 3000]"])
     assert (rest[0], rest[-1]) == ("line 2990", "line 3000")
@@ -178,7 +178,7 @@ async def test_a_huge_file_is_read_no_further_than_its_limit(
         file.write(b"begins\n")
         file.truncate(MAX_FILE_BYTES * 1000)
 
-    output = await refused("read_file", settings, path="huge")
+    output = await call_error("read_file", settings, path="huge")
 
     assert "is no text" in output
 
@@ -186,11 +186,11 @@ async def test_a_huge_file_is_read_no_further_than_its_limit(
 async def test_a_long_line_is_cut(settings: Settings, notes: Path) -> None:
     (notes / "long").write_text("x" * 1_000_000)
 
-    assert len(await said("read_file", settings, path="long")) < 60_000
+    assert len(await call_text("read_file", settings, path="long")) < 60_000
 
 
 async def test_a_file_that_is_no_text_is_told_as_such(settings: Settings) -> None:
-    assert "is no text: 6 bytes, image/png" in await refused(
+    assert "is no text: 6 bytes, image/png" in await call_error(
         "read_file", settings, path="picture.png"
     )
 
@@ -257,33 +257,33 @@ async def test_with_several_folders_a_path_begins_with_one_s_name(tmp_path: Path
         allowed_paths=tuple(str(tmp_path / place) for place in ("a/notes", "b/notes", "c"))
     )
 
-    assert (await said("list_files", both)).splitlines() == ["notes/", "notes-2/", "c/"]
-    assert await said("read_file", both, path="notes-2/which") == "b/notes"
-    assert await said("list_files", both, path="c") == "which (1 bytes)"
-    assert "A path begins with one of" in await refused("read_file", both, path="which")
-    assert "leads out" in await refused("read_file", both, path="c/../b/notes/which")
+    assert (await call_text("list_files", both)).splitlines() == ["notes/", "notes-2/", "c/"]
+    assert await call_text("read_file", both, path="notes-2/which") == "b/notes"
+    assert await call_text("list_files", both, path="c") == "which (1 bytes)"
+    assert "A path begins with one of" in await call_error("read_file", both, path="which")
+    assert "leads out" in await call_error("read_file", both, path="c/../b/notes/which")
 
 
 @pytest.mark.parametrize("path", ["proc/self/environ", "dev/zero", "sys/kernel", "proc"])
 async def test_what_the_system_makes_up_is_not_read(path: str) -> None:
     everything = Settings(allowed_paths=("/",))
 
-    assert "belongs to the system" in await refused("read_file", everything, path=path)
-    assert "belongs to the system" in await refused(
+    assert "belongs to the system" in await call_error("read_file", everything, path=path)
+    assert "belongs to the system" in await call_error(
         "read_file", Settings(allowed_paths=("/" + path,)), path="x"
     )
 
 
 async def test_without_a_folder_the_tools_say_what_to_set() -> None:
-    assert "--allowed-paths" in await refused("read_file", path="a.txt")
-    assert "--allowed-paths" in await refused("list_files")
+    assert "--allowed-paths" in await call_error("read_file", path="a.txt")
+    assert "--allowed-paths" in await call_error("list_files")
 
 
 async def test_a_full_folder_is_told_in_part(settings: Settings, notes: Path) -> None:
     for number in range(MAX_ENTRIES + 10):
         (notes / "plans" / f"{number:04}").touch()
 
-    listed = (await said("list_files", settings, path="plans")).splitlines()
+    listed = (await call_text("list_files", settings, path="plans")).splitlines()
 
     assert (len(listed), listed[-1]) == (MAX_ENTRIES + 1, "[and 11 more]")
 
@@ -304,7 +304,7 @@ def near(far: FarServer) -> Settings:
 async def test_a_page_is_read_as_text(far: FarServer) -> None:
     far.say("/", "<title>Menu</title><p>Fish &amp; <a href='/c'>chips</a>", "text/html")
 
-    assert (await said("fetch_url", near(far), url=far.url())).splitlines() == [
+    assert (await call_text("fetch_url", near(far), url=far.url())).splitlines() == [
         f"[{far.url()}]",
         "[title: Menu]",
         "",
@@ -315,7 +315,7 @@ async def test_a_page_is_read_as_text(far: FarServer) -> None:
 async def test_a_text_is_read_as_it_is(far: FarServer) -> None:
     far.say("/", '{"a": "<p>"}', "application/json; charset=utf-8")
 
-    assert (await said("fetch_url", near(far), url=far.url())).endswith('\n\n{"a": "<p>"}')
+    assert (await call_text("fetch_url", near(far), url=far.url())).endswith('\n\n{"a": "<p>"}')
 
 
 @pytest.mark.parametrize(
@@ -332,26 +332,26 @@ async def test_a_text_is_read_as_it_is(far: FarServer) -> None:
 async def test_text_is_read_in_its_charset(far: FarServer, media_type: str, body: bytes) -> None:
     far.say("/", body, media_type)
 
-    assert (await said("fetch_url", near(far), url=far.url())).endswith("Käse")
+    assert (await call_text("fetch_url", near(far), url=far.url())).endswith("Käse")
 
 
 async def test_what_is_no_text_is_told_as_such(far: FarServer) -> None:
     far.say("/", b"%PDF", "application/pdf")
 
-    assert "is application/pdf" in await refused("fetch_url", near(far), url=far.url())
+    assert "is application/pdf" in await call_error("fetch_url", near(far), url=far.url())
 
 
 async def test_an_error_page_is_told_with_its_status(far: FarServer) -> None:
     far.answers["/"] = "404 Not Found", {"content-type": "text/plain"}, b"gone"
 
-    assert "answered with status 404]" in await said("fetch_url", near(far), url=far.url())
+    assert "answered with status 404]" in await call_text("fetch_url", near(far), url=far.url())
 
 
 async def test_a_long_text_is_read_in_parts(far: FarServer) -> None:
     far.say("/", "0123456789" * 6000)
 
-    first = await said("fetch_url", near(far), url=far.url())
-    rest = await said("fetch_url", near(far), url=far.url(), from_character=50_000)
+    first = await call_text("fetch_url", near(far), url=far.url())
+    rest = await call_text("fetch_url", near(far), url=far.url(), from_character=50_000)
 
     assert first.endswith("[more from character 50000 on]")
     assert rest.endswith("0123456789")
@@ -360,20 +360,20 @@ async def test_a_long_text_is_read_in_parts(far: FarServer) -> None:
 async def test_more_than_anybody_reads_is_cut(far: FarServer) -> None:
     far.say("/", "x" * 3_000_000)
 
-    output = await said("fetch_url", near(far), url=far.url(), from_character=1_990_000)
+    output = await call_text("fetch_url", near(far), url=far.url(), from_character=1_990_000)
 
     assert output.endswith("[the rest is too long]")
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1/", "http://0x7f.1/", "file:///etc/passwd", "x"])
 async def test_what_is_not_public_is_not_fetched(url: str) -> None:
-    said = await refused("fetch_url", url=url)
+    said = await call_error("fetch_url", url=url)
     assert "not a public address" in said or "http and https only" in said, said
 
 
 async def test_one_private_host_opens_no_other(far: FarServer) -> None:
     async with far_server() as other:
-        assert "not a public address" in await refused("fetch_url", near(far), url=other.url())
+        assert "not a public address" in await call_error("fetch_url", near(far), url=other.url())
 
 
 # The user
@@ -386,7 +386,7 @@ async def test_the_user_is_asked_and_answers() -> None:
         asked.append((question, *choices))
         return "blue"
 
-    result = await called("ask_user", ask=ask, question="Which?", choices=["red", "blue"])
+    result = await call_tool("ask_user", ask=ask, question="Which?", choices=["red", "blue"])
 
     assert (result.output, asked) == ("blue", [("Which?", "red", "blue")])
 
@@ -395,8 +395,8 @@ async def test_no_answer_and_nobody_to_ask_are_results() -> None:
     async def ask(question: str, choices: Sequence[str]) -> str | None:
         return None
 
-    assert (await called("ask_user", ask=ask, question="Which?")).fault == "refused"
-    assert (await called("ask_user", question="Which?")).fault == "unavailable"
+    assert (await call_tool("ask_user", ask=ask, question="Which?")).fault == "refused"
+    assert (await call_tool("ask_user", question="Which?")).fault == "unavailable"
 
 
 # A whole conversation

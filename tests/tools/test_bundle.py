@@ -27,7 +27,7 @@ def names(manager: ToolManager) -> list[str]:
     return [tool.spec.name for tool in manager.tools()]
 
 
-def called(manager: ToolManager, name: str) -> str:
+def call_tool(manager: ToolManager, name: str) -> str:
     return asyncio.run(manager.call(ToolCall("c1", name, "{}"))).output
 
 
@@ -41,7 +41,7 @@ def test_a_tool_is_called_in_its_own_toolbox_by_its_own_name():
     manager = ToolManager(Box("one", "a"), Box("two", "a", "b"))
 
     assert names(manager) == ["a", "a_2", "b"]
-    assert [called(manager, name) for name in names(manager)] == [
+    assert [call_tool(manager, name) for name in names(manager)] == [
         "one a c1",
         "two a c1",
         "two b c1",
@@ -60,14 +60,14 @@ def test_a_name_stays_with_its_tool_whatever_comes_and_goes():
     assert names(manager) == ["a"]
 
     one.names = ["a"]
-    assert [(name, called(manager, name)) for name in names(manager)] == [
+    assert [(name, call_tool(manager, name)) for name in names(manager)] == [
         ("a_2", "one a c1"),
         ("a", "two a c1"),
     ]
 
     two.names = []
     assert names(manager) == ["a_2"]
-    assert "There is no tool a now" in called(manager, "a")
+    assert "There is no tool a now" in call_tool(manager, "a")
 
 
 def test_the_same_toolboxes_give_the_same_names():

@@ -19,7 +19,7 @@ SECONDS = 0.15
 THOUGHT = 0.4
 
 
-async def given(function, arguments: str = "{}", tell=lambda progress: None) -> ToolResult:
+async def call_tool(function, arguments: str = "{}", tell=lambda progress: None) -> ToolResult:
     gate = Gate(Functions([function]), seconds=SECONDS)
     name = gate.tools()[0].spec.name
     return await gate.call(ToolCall("c1", name, arguments), tell)
@@ -31,7 +31,7 @@ async def test_a_question_to_the_user_may_take_longer_than_the_tool():
         return "blue"
 
     ask_user = next(each for each in builtins(Settings(), thinks) if each.__name__ == "ask_user")
-    result = await given(ask_user, '{"question": "Which colour?"}')
+    result = await call_tool(ask_user, '{"question": "Which colour?"}')
 
     assert result.output == "blue"
 
@@ -46,7 +46,7 @@ async def test_only_the_time_of_the_question_is_given_back():
         return "never"
 
     began = time.monotonic()
-    result = await given(asks_and_dawdles)
+    result = await call_tool(asks_and_dawdles)
 
     assert result.fault == "timed_out"
     assert THOUGHT + SECONDS / 2 < time.monotonic() - began < THOUGHT + SECONDS + 10
@@ -60,21 +60,21 @@ async def test_a_tool_in_a_thread_may_ask_too():
             threading.Event().wait(THOUGHT)
         return "asked"
 
-    assert (await given(asks)).output == "asked"
+    assert (await call_tool(asks)).output == "asked"
 
 
 async def test_the_clock_stands_still_until_the_last_of_several_questions_is_answered():
-    async def thought(seconds: float) -> None:
+    async def answer_after(seconds: float) -> None:
         with pause_deadline():
             await asyncio.sleep(seconds)
 
     @tool
     async def asks_twice() -> str:
         """Asks two things at once."""
-        await asyncio.gather(thought(THOUGHT / 4), thought(THOUGHT))
+        await asyncio.gather(answer_after(THOUGHT / 4), answer_after(THOUGHT))
         return "both"
 
-    assert (await given(asks_twice)).output == "both"
+    assert (await call_tool(asks_twice)).output == "both"
 
 
 async def test_the_clock_of_another_call_runs_on():
@@ -111,7 +111,7 @@ async def test_progress_that_is_told_during_a_question_costs_nothing():
             await asyncio.sleep(THOUGHT)
         return "asked"
 
-    assert (await given(asks, tell=told.append)).output == "asked"
+    assert (await call_tool(asks, tell=told.append)).output == "asked"
     assert told == [Progress(1)]
 
 

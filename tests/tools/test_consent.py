@@ -1,4 +1,4 @@
-"""Who may run: rules, what was allowed before, and a person who is asked."""
+"""Consent: rules, earlier grants, and a question to the user."""
 
 import asyncio
 import itertools
@@ -67,7 +67,7 @@ def one(given: Tool) -> Callable[[], Sequence[Tool]]:
     return lambda: [given]
 
 
-async def asked(
+async def ask_twice(
     person: Person, *calls: ToolCall, tools: Sequence[Tool] = (PUSH,), **given: Any
 ) -> list[Approved | Refused]:
     consent = Consent(asker=person, **given)
@@ -193,7 +193,7 @@ async def test_what_would_have_to_be_asked_is_refused_where_nobody_can_be():
 async def test_a_denied_call_is_refused_without_a_question():
     person = Person(YES)
 
-    (decided,) = await asked(person, CALL, rules=Rules(deny=("git__*",)))
+    (decided,) = await ask_twice(person, CALL, rules=Rules(deny=("git__*",)))
 
     assert output(decided) == "The settings here do not allow git__push. Do not try it again."
     assert not person.asked
@@ -229,14 +229,14 @@ async def test_no_is_the_default_in_everything():
 async def test_a_refusal_refuses_one_call_and_its_word_reaches_the_model():
     person = Person(ConsentAnswer(word="not on a Friday"), YES)
 
-    first, second = await asked(person, CALL, replace(CALL, id="c2"))
+    first, second = await ask_twice(person, CALL, replace(CALL, id="c2"))
 
     assert output(first) == "The user refused this call. They said: not on a Friday"
     assert isinstance(second, Approved)
 
 
 async def test_a_refusal_without_a_word_says_nothing_of_one():
-    (decided,) = await asked(Person(ConsentAnswer(word="  ")), CALL)
+    (decided,) = await ask_twice(Person(ConsentAnswer(word="  ")), CALL)
 
     assert output(decided) == "The user refused this call."
 
@@ -244,7 +244,7 @@ async def test_a_refusal_without_a_word_says_nothing_of_one():
 async def test_a_yes_holds_once():
     person = Person(YES, NO)
 
-    first, second = await asked(person, CALL, CALL)
+    first, second = await ask_twice(person, CALL, CALL)
 
     assert isinstance(first, Approved)
     assert isinstance(second, Refused)
@@ -254,7 +254,7 @@ async def test_a_yes_holds_once():
 async def test_a_yes_for_longer_is_not_asked_again(answer: ConsentAnswer):
     person = Person(answer)
 
-    decided = await asked(person, CALL, replace(CALL, id="c2", arguments='{"to":"fork"}'))
+    decided = await ask_twice(person, CALL, replace(CALL, id="c2", arguments='{"to":"fork"}'))
 
     assert all(isinstance(each, Approved) for each in decided)
     assert len(person.asked) == 1
@@ -264,7 +264,7 @@ async def test_always_survives_a_restart_and_a_session_does_not(tmp_path: Path):
     pull = tool("pull")
     file = tmp_path / "grants.json"
     first = Person(ALWAYS, SESSION)
-    await asked(
+    await ask_twice(
         first,
         CALL,
         replace(CALL, name="git__pull"),
@@ -336,7 +336,7 @@ async def test_a_tool_that_changes_while_the_person_reads_is_asked_about_once_mo
 async def test_the_first_question_about_a_tool_knows_of_no_change():
     person = Person(NO)
 
-    await asked(person, CALL)
+    await ask_twice(person, CALL)
 
     assert person.asked[0].before is None
 
@@ -509,7 +509,7 @@ async def test_a_question_shows_the_very_bytes_that_run():
     odd = replace(CALL, arguments='{"to" :"a\\u0000",\n "x":1.0}')
     person = Person(YES)
 
-    (decided,) = await asked(person, odd)
+    (decided,) = await ask_twice(person, odd)
 
     assert person.asked[0].call == odd
     assert isinstance(decided, Approved)
@@ -519,7 +519,7 @@ async def test_a_question_shows_the_very_bytes_that_run():
 async def test_edited_arguments_are_what_runs():
     person = Person(ConsentAnswer(allowed=True, arguments='{"to":"fork"}'))
 
-    (decided,) = await asked(person, CALL)
+    (decided,) = await ask_twice(person, CALL)
 
     assert isinstance(decided, Approved)
     assert decided.call == replace(CALL, arguments='{"to":"fork"}')
@@ -527,7 +527,9 @@ async def test_edited_arguments_are_what_runs():
 
 
 async def test_arguments_that_come_back_as_they_went_are_not_edited():
-    (decided,) = await asked(Person(ConsentAnswer(allowed=True, arguments=CALL.arguments)), CALL)
+    (decided,) = await ask_twice(
+        Person(ConsentAnswer(allowed=True, arguments=CALL.arguments)), CALL
+    )
 
     assert isinstance(decided, Approved)
     assert not decided.edited
@@ -537,13 +539,13 @@ async def test_arguments_that_come_back_as_they_went_are_not_edited():
     "broken", ["", "[]", "{", "null", '{"a":"\ud800"}', '{"a":' * 5_000 + "1" + "}" * 5_000]
 )
 async def test_arguments_edited_into_no_json_object_do_not_run(broken: str):
-    (decided,) = await asked(Person(ConsentAnswer(allowed=True, arguments=broken)), CALL)
+    (decided,) = await ask_twice(Person(ConsentAnswer(allowed=True, arguments=broken)), CALL)
 
     assert "no JSON object" in output(decided)
 
 
 async def test_a_permit_holds_while_the_tool_is_the_one_that_was_permitted():
-    (decided,) = await asked(Person(YES), CALL)
+    (decided,) = await ask_twice(Person(YES), CALL)
 
     assert isinstance(decided, Approved)
     assert decided.holds([PUSH])
@@ -600,7 +602,7 @@ class Unwritable:
 async def test_what_cannot_be_kept_for_good_holds_for_the_session_and_is_told():
     warned: list[str] = []
 
-    decided = await asked(Person(ALWAYS), CALL, CALL, grants=Unwritable(), warn=warned.append)
+    decided = await ask_twice(Person(ALWAYS), CALL, CALL, grants=Unwritable(), warn=warned.append)
 
     assert all(isinstance(each, Approved) for each in decided)
     assert warned == ["It is allowed for this session only. the disk is full"]
@@ -610,7 +612,7 @@ MINE, THEIRS = ModelServer("openai", "https://api.openai.com"), ModelServer("", 
 
 
 def by(server: ModelServer | None) -> AskedBy:
-    """What tells that every run is of this model server."""
+    """Return a lookup that names this model server for every run."""
 
     async def asked_by(run_id: str) -> ModelServer | None:
         return server
@@ -653,14 +655,14 @@ async def test_where_it_is_not_known_who_asks_a_yes_holds_once():
 
 
 async def test_who_asks_is_looked_up_only_where_it_matters():
-    async def looked_up(run_id: str) -> ModelServer | None:
+    async def look_up(run_id: str) -> ModelServer | None:
         raise AssertionError("nobody is asked")
 
     consent = Consent(Rules(allow=("git__push",), deny=("git__pull",)))
 
     for name, kind in (("push", Approved), ("pull", Refused)):
         call, given = replace(CALL, name=f"git__{name}"), tool(name)
-        assert type(await consent.permit("r", call, one(given), asked_by=looked_up)) is kind
+        assert type(await consent.permit("r", call, one(given), asked_by=look_up)) is kind
 
 
 async def test_where_nobody_can_be_asked_it_is_said_that_another_model_was_allowed():

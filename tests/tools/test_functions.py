@@ -66,7 +66,7 @@ def schema(function: Any) -> dict[str, Any]:
     return spec.parameters
 
 
-async def called(function: Any, arguments: Any = None, name: str | None = None) -> ToolResult:
+async def call_tool(function: Any, arguments: Any = None, name: str | None = None) -> ToolResult:
     functions = Functions([function])
     text = arguments if isinstance(arguments, str) else json.dumps(arguments or {})
     return await functions.call(ToolCall("c1", name or functions.specs()[0].name, text))
@@ -197,7 +197,7 @@ async def test_methods_partials_and_objects_are_tools_too():
 
 
 async def test_arguments_become_what_the_signature_says():
-    result = await called(plan, TRIP | {"days": 5})
+    result = await call_tool(plan, TRIP | {"days": 5})
 
     assert json.loads(result.output) == {
         "city": "Rome",
@@ -209,7 +209,7 @@ async def test_arguments_become_what_the_signature_says():
 
 
 async def test_a_number_in_quotes_is_taken_for_the_number():
-    assert json.loads((await called(plan, TRIP | {"days": "5"})).output)["days"] == 5
+    assert json.loads((await call_tool(plan, TRIP | {"days": "5"})).output)["days"] == 5
 
 
 @pytest.mark.parametrize(
@@ -228,20 +228,20 @@ async def test_a_number_in_quotes_is_taken_for_the_number():
     ],
 )
 async def test_a_model_is_told_what_is_wrong_with_its_arguments(arguments: Any, said: str):
-    result = await called(plan, arguments)
+    result = await call_tool(plan, arguments)
 
     assert result.is_error
     assert said in result.output
 
 
 async def test_the_names_of_all_parameters_are_told_to_a_model_that_missed_one():
-    result = await called(plan, {})
+    result = await call_tool(plan, {})
 
     assert "The tool takes: city, traveller, wishes, days (optional)" in result.output
 
 
 async def test_an_unknown_tool_is_answered_with_the_names_of_the_known_ones():
-    assert await called(plan, {}, name="plot") == ToolResult(
+    assert await call_tool(plan, {}, name="plot") == ToolResult(
         "There is no tool plot. The tools are: plan.", is_error=True, fault="unknown_tool"
     )
 
@@ -257,7 +257,7 @@ async def test_an_unknown_tool_is_answered_with_the_names_of_the_known_ones():
     ],
 )
 async def test_a_result_is_text_or_json(value: Any, output: str):
-    assert (await called(tool(name="f")(lambda: value))).output == output
+    assert (await call_tool(tool(name="f")(lambda: value))).output == output
 
 
 def fails() -> None:
@@ -270,7 +270,7 @@ async def fails_later() -> None:
 
 @pytest.mark.parametrize("function", [fails, fails_later])
 async def test_an_exception_is_a_result_without_a_traceback(function: Any):
-    assert await called(function) == ToolResult(
+    assert await call_tool(function) == ToolResult(
         "ValueError: too late", is_error=True, fault="failed"
     )
 
@@ -280,11 +280,11 @@ async def test_a_tool_cannot_take_its_caller_down(raised: BaseException):
     def leave() -> None:
         raise raised
 
-    assert (await called(leave)).is_error
+    assert (await call_tool(leave)).is_error
 
 
 async def test_a_result_that_is_no_json_is_an_error_result():
-    result = await called(tool(name="f")(lambda: [object()]))
+    result = await call_tool(tool(name="f")(lambda: [object()]))
 
     assert result.is_error
     assert result.output.startswith("TypeError: ")
@@ -296,7 +296,7 @@ async def test_what_a_tool_awaits_may_be_cancelled_and_the_call_is_only_failed()
         task.cancel()
         await task
 
-    assert await called(wait) == ToolResult("CancelledError", is_error=True, fault="failed")
+    assert await call_tool(wait) == ToolResult("CancelledError", is_error=True, fault="failed")
 
 
 async def test_cancelling_the_call_cancels_an_async_tool():
@@ -309,7 +309,7 @@ async def test_cancelling_the_call_cancels_an_async_tool():
         finally:
             cancelled.set()
 
-    task = asyncio.create_task(called(wait))
+    task = asyncio.create_task(call_tool(wait))
     await begun.wait()
     task.cancel()
 
@@ -322,7 +322,7 @@ async def test_a_sync_tool_runs_in_a_thread_and_sees_the_context():
     who = contextvars.ContextVar("who", default="nobody")
     who.set("Bo")
 
-    result = await called(tool(name="f")(lambda: [who.get(), threading.current_thread().name]))
+    result = await call_tool(tool(name="f")(lambda: [who.get(), threading.current_thread().name]))
 
     assert json.loads(result.output) == ["Bo", "antiphon-tool"]
 
@@ -337,7 +337,7 @@ def test_a_tool_that_outlives_its_loop_ends_in_silence():
         go_on.wait(5)
 
     async def leave() -> None:
-        task = asyncio.create_task(called(linger))
+        task = asyncio.create_task(call_tool(linger))
         await asyncio.to_thread(begun.wait, 5)
         task.cancel()
 
@@ -353,7 +353,7 @@ async def test_a_parameter_of_type_tool_call_gets_the_call_and_is_not_told():
         return f"{seat} by {call.id}"
 
     assert list(schema(book)["properties"]) == ["seat"]
-    assert (await called(book, {"seat": "3A"})).output == "3A by c1"
+    assert (await call_tool(book, {"seat": "3A"})).output == "3A by c1"
 
 
 def takes_a_lock(lock: threading.Event | None = None) -> None: ...

@@ -1,4 +1,4 @@
-"""What was allowed for good: kept for the owner alone, and nothing by a file that is not theirs."""
+"""Permanent grants: private to the owner, and none from a file of another user."""
 
 import json
 import os
@@ -17,7 +17,9 @@ from antiphon.types.errors import BadSettings
 from antiphon.types.messages import Hints
 
 
-def allowed(own_name: str = "push", server: str = "git", description: str = "") -> ToolIdentity:
+def allowed_tool(
+    own_name: str = "push", server: str = "git", description: str = ""
+) -> ToolIdentity:
     return ToolIdentity(
         server=server,
         origin="uvx git",
@@ -47,28 +49,28 @@ def test_where_there_is_no_file_nothing_is_allowed(file: Path):
 
 
 def test_the_file_may_be_named_by_a_text(file: Path):
-    GrantsFile(str(file)).add([allowed()])
+    GrantsFile(str(file)).add([allowed_tool()])
 
-    assert shapes(GrantsFile(file).all()) == [allowed()]
+    assert shapes(GrantsFile(file).all()) == [allowed_tool()]
 
 
 def test_what_is_added_is_known_to_whoever_reads_the_file(file: Path):
-    GrantsFile(file).add([allowed(), allowed("pull")])
+    GrantsFile(file).add([allowed_tool(), allowed_tool("pull")])
 
     other = GrantsFile(file)
 
-    assert shapes([other.find("git", "push")]) == [allowed()]
+    assert shapes([other.find("git", "push")]) == [allowed_tool()]
     assert other.find("git", "drop") is None
-    assert shapes(other.all()) == [allowed(), allowed("pull")]
+    assert shapes(other.all()) == [allowed_tool(), allowed_tool("pull")]
 
 
 def test_a_program_that_runs_already_sees_what_another_one_adds(file: Path):
     running = GrantsFile(file)
-    running.add([allowed()])
+    running.add([allowed_tool()])
 
-    GrantsFile(file).add([allowed("pull")])
+    GrantsFile(file).add([allowed_tool("pull")])
 
-    assert shapes([running.find("git", "pull")]) == [allowed("pull")]
+    assert shapes([running.find("git", "pull")]) == [allowed_tool("pull")]
 
 
 @pytest.fixture
@@ -88,7 +90,7 @@ def opened() -> Iterator[list[str]]:
 
 def test_a_file_that_has_not_changed_is_not_read_again(file: Path, opened: list[str]):
     running = GrantsFile(file)
-    running.add([allowed()])
+    running.add([allowed_tool()])
     wait_until_settled(file)
     running.find("git", "push")
     opened.clear()
@@ -103,7 +105,7 @@ def test_a_file_that_has_not_changed_is_not_read_again(file: Path, opened: list[
 @pytest.mark.parametrize("settled", [True, False])
 def test_what_another_program_revokes_is_asked_about_at_once(file: Path, settled: bool):
     running = GrantsFile(file)
-    running.add([allowed()])
+    running.add([allowed_tool()])
     if settled:
         wait_until_settled(file)
     assert running.find("git", "push") is not None
@@ -111,7 +113,7 @@ def test_what_another_program_revokes_is_asked_about_at_once(file: Path, settled
     GrantsFile(file).revoke("git")
     assert running.find("git", "push") is None
 
-    running.add([allowed()])
+    running.add([allowed_tool()])
     assert running.find("git", "push") is not None
     file.unlink()
     assert running.all() == []
@@ -125,28 +127,34 @@ def wait_until_settled(file: Path) -> None:
 
 def test_a_tool_that_is_allowed_again_is_allowed_as_it_is_now(file: Path):
     grants = GrantsFile(file)
-    grants.add([allowed(), allowed("pull")])
+    grants.add([allowed_tool(), allowed_tool("pull")])
 
-    grants.add([allowed(description="new")])
+    grants.add([allowed_tool(description="new")])
 
-    assert shapes(grants.all()) == [allowed("pull"), allowed(description="new")]
+    assert shapes(grants.all()) == [allowed_tool("pull"), allowed_tool(description="new")]
 
 
 def test_what_is_revoked_is_asked_about_again(file: Path):
     grants = GrantsFile(file)
-    grants.add([allowed("a"), allowed("b"), allowed("c"), allowed("a", server="hub")])
+    grants.add(
+        [allowed_tool("a"), allowed_tool("b"), allowed_tool("c"), allowed_tool("a", server="hub")]
+    )
 
     assert grants.revoke("git", "a") == 1
-    assert shapes(grants.all()) == [allowed("b"), allowed("c"), allowed("a", server="hub")]
+    assert shapes(grants.all()) == [
+        allowed_tool("b"),
+        allowed_tool("c"),
+        allowed_tool("a", server="hub"),
+    ]
     assert grants.revoke("git") == 2
-    assert shapes(grants.all()) == [allowed("a", server="hub")]
+    assert shapes(grants.all()) == [allowed_tool("a", server="hub")]
     assert grants.revoke("nobody") == 0
 
 
 def test_only_the_owner_may_read_it(file: Path):
     mask = os.umask(0)
     try:
-        GrantsFile(file).add([allowed()])
+        GrantsFile(file).add([allowed_tool()])
     finally:
         os.umask(mask)
 
@@ -171,7 +179,7 @@ def test_a_file_that_is_broken_allows_nothing_says_so_once_and_stays_as_it_is(
     assert grants.all() == []
     assert grants.find("git", "push") is None
     with pytest.raises(BadSettings, match="cannot be read, so nothing in it is allowed"):
-        grants.add([allowed()])
+        grants.add([allowed_tool()])
     with pytest.raises(BadSettings):
         grants.revoke("git")
     assert file.read_bytes() == content
@@ -182,22 +190,22 @@ def test_a_file_that_is_broken_allows_nothing_says_so_once_and_stays_as_it_is(
 @pytest.mark.parametrize("mode", [0o620, 0o602, 0o666, 0o777])
 def test_a_file_that_others_may_write_allows_nothing_and_says_so(file: Path, mode: int):
     warned: list[str] = []
-    GrantsFile(file).add([allowed()])
+    GrantsFile(file).add([allowed_tool()])
     file.chmod(mode)
     grants = GrantsFile(file, warned.append)
 
     assert grants.find("git", "push") is None
     with pytest.raises(BadSettings, match="can be written by others"):
-        grants.add([allowed("pull")])
+        grants.add([allowed_tool("pull")])
     assert len(warned) == 1
 
     file.chmod(0o600)
-    assert shapes([grants.find("git", "push")]) == [allowed()]
+    assert shapes([grants.find("git", "push")]) == [allowed_tool()]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
 def test_a_file_of_somebody_else_allows_nothing(file: Path):
-    GrantsFile(file).add([allowed()])
+    GrantsFile(file).add([allowed_tool()])
     os.chown(file, 12345, -1)
 
     assert GrantsFile(file).all() == []
@@ -207,18 +215,18 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path):
     (tmp_path / "data").write_text("a file")
 
     with pytest.raises(BadSettings, match="cannot be kept"):
-        GrantsFile(tmp_path / "data/grants.json").add([allowed()])
+        GrantsFile(tmp_path / "data/grants.json").add([allowed_tool()])
 
 
 def test_a_write_that_fails_leaves_what_was_there(file: Path):
     grants = GrantsFile(file)
-    grants.add([allowed()])
-    unsayable = allowed("odd", description="\ud800")
+    grants.add([allowed_tool()])
+    unsayable = allowed_tool("odd", description="\ud800")
 
     with pytest.raises(BadSettings, match="cannot be kept"):
         grants.add([unsayable])
 
-    assert shapes(grants.all()) == [allowed()]
+    assert shapes(grants.all()) == [allowed_tool()]
     assert {each.name for each in file.parent.iterdir()} == {"grants.json", "grants.lock"}
 
 
@@ -267,21 +275,21 @@ MINE, THEIRS = ModelServer("openai", "https://api.openai.com"), ModelServer("", 
 
 def test_what_is_allowed_is_allowed_for_one_model_server(file: Path):
     grants = GrantsFile(file)
-    grants.add([allowed()], MINE)
+    grants.add([allowed_tool()], MINE)
 
-    assert shapes([grants.find("git", "push", MINE)]) == [allowed()]
+    assert shapes([grants.find("git", "push", MINE)]) == [allowed_tool()]
     assert grants.find("git", "push", THEIRS) is None
     assert grants.find("git", "push") is None
 
-    grants.add([allowed()], THEIRS)
-    grants.add([allowed(description="new")], THEIRS)
-    assert shapes([grants.find("git", "push", MINE)]) == [allowed()]
+    grants.add([allowed_tool()], THEIRS)
+    grants.add([allowed_tool(description="new")], THEIRS)
+    assert shapes([grants.find("git", "push", MINE)]) == [allowed_tool()]
     assert [each.asked_by for each in grants.all()] == [MINE, THEIRS]
     assert grants.revoke("git", "push") == 2
 
 
 def test_what_was_allowed_before_model_servers_were_told_apart_counts_for_none(file: Path):
-    GrantsFile(file).add([allowed(), allowed("pull")])
+    GrantsFile(file).add([allowed_tool(), allowed_tool("pull")])
     content = json.loads(file.read_bytes())
     for each in content["grants"]:
         del each["asked_by"]
@@ -291,7 +299,7 @@ def test_what_was_allowed_before_model_servers_were_told_apart_counts_for_none(f
     assert grants.find("git", "push") is None
     assert [each.asked_by for each in grants.all()] == [None, None]
 
-    grants.add([allowed()], MINE)
+    grants.add([allowed_tool()], MINE)
     assert [(each.own_name, each.asked_by) for each in grants.all()] == [
         ("pull", None),
         ("push", MINE),

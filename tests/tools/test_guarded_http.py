@@ -63,7 +63,7 @@ async def other() -> AsyncIterator[FarServer]:
         yield server
 
 
-async def fetched(
+async def fetch_page(
     url: str,
     *servers: FarServer,
     resolve: Resolve = nobody,
@@ -71,7 +71,7 @@ async def fetched(
     seconds: float = 20,
     **options: Any,
 ) -> FetchedPage:
-    """What is there, where these servers' ports on loopback are all that is exempt."""
+    """Fetch a page, where these servers' ports on loopback are all that is exempt."""
     reach = EgressPolicy(parse_exemptions(f"127.0.0.1:{server.port}" for server in servers))
     async with GuardedClient(reach, resolve=resolve, **options) as client:
         return await fetch(client, url, max_bytes=max_bytes, seconds=seconds)
@@ -123,7 +123,7 @@ async def fetched(
 )
 async def test_private_hosts_are_refused_without_a_look_up(host: str) -> None:
     with pytest.raises(BlockedAddress):
-        await fetched(f"http://{host}/latest/meta-data")
+        await fetch_page(f"http://{host}/latest/meta-data")
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ async def test_private_hosts_are_refused_without_a_look_up(host: str) -> None:
 )
 async def test_other_addresses_than_plain_http_ones_are_refused(url: str) -> None:
     with pytest.raises(BlockedAddress):
-        await fetched(url)
+        await fetch_page(url)
 
 
 def spelled(number: int, bases: Sequence[str], parts: int) -> str:
@@ -187,14 +187,14 @@ async def test_however_a_public_address_is_spelled_it_is_that_one(
 
 
 async def test_what_is_exempt_is_fetched(far: FarServer) -> None:
-    found = await fetched(far.url(), far)
+    found = await fetch_page(far.url(), far)
 
     assert (found.status, found.media_type, found.content) == (200, "text/plain", b"hello")
 
 
 async def test_an_exempt_port_opens_no_other_port(far: FarServer, other: FarServer) -> None:
     with pytest.raises(BlockedAddress):
-        await fetched(other.url(), far)
+        await fetch_page(other.url(), far)
 
     assert other.asked == []
 
@@ -221,7 +221,7 @@ async def test_one_private_address_among_public_ones_refuses_the_name() -> None:
     names = Names(mixed_test=["93.184.215.14 127.0.0.1"])
 
     with pytest.raises(BlockedAddress):
-        await fetched("http://mixed.test/", resolve=names)
+        await fetch_page("http://mixed.test/", resolve=names)
 
 
 async def test_a_host_may_be_exempt_by_its_name(far: FarServer) -> None:
@@ -253,14 +253,14 @@ async def test_ports_can_be_limited(far: FarServer) -> None:
 
 async def test_an_unknown_name_is_told_as_such() -> None:
     with pytest.raises(Unavailable, match=r"nowhere\.test cannot be found"):
-        await fetched("http://nowhere.test/", resolve=Names())
+        await fetch_page("http://nowhere.test/", resolve=Names())
 
 
 async def test_redirects_are_followed_and_the_last_address_is_told(far: FarServer) -> None:
     far.redirect("/old", "/new")
     far.say("/new", "moved")
 
-    found = await fetched(far.url("/old"), far)
+    found = await fetch_page(far.url("/old"), far)
 
     assert (found.url, found.content) == (far.url("/new"), b"moved")
 
@@ -272,7 +272,7 @@ async def test_a_redirect_to_a_private_address_is_refused(
     far.redirect("/old", other.url().replace("http:", scheme))
 
     with pytest.raises(BlockedAddress):
-        await fetched(far.url("/old"), far)
+        await fetch_page(far.url("/old"), far)
 
     assert other.asked == []
 
@@ -291,7 +291,7 @@ async def test_a_redirect_is_vetted_like_any_address(far: FarServer, to: str) ->
     far.redirect("/old", to)
 
     with pytest.raises((BlockedAddress, Unavailable)):
-        await fetched(far.url("/old"), far)
+        await fetch_page(far.url("/old"), far)
 
     assert far.paths == ["/old"]
 
@@ -299,7 +299,7 @@ async def test_a_redirect_is_vetted_like_any_address(far: FarServer, to: str) ->
 async def test_a_redirect_to_no_address_is_not_followed(far: FarServer) -> None:
     far.redirect("/old", "http://[::1/")
 
-    assert (await fetched(far.url("/old"), far)).status == 302
+    assert (await fetch_page(far.url("/old"), far)).status == 302
 
 
 async def test_five_redirects_are_followed_and_no_sixth(far: FarServer) -> None:
@@ -307,16 +307,16 @@ async def test_five_redirects_are_followed_and_no_sixth(far: FarServer) -> None:
         far.redirect(f"/{number}", f"/{number + 1}")
     far.say("/6", "the end")
 
-    assert (await fetched(far.url("/1"), far)).content == b"the end"
+    assert (await fetch_page(far.url("/1"), far)).content == b"the end"
     with pytest.raises(BlockedAddress, match="5 times"):
-        await fetched(far.url("/0"), far)
+        await fetch_page(far.url("/0"), far)
 
 
 async def test_to_another_origin_go_no_credentials(far: FarServer, other: FarServer) -> None:
     far.redirect("/old", other.url())
     secret = {"authorization": "Bearer secret", "x-api-key": "secret", "cookie": "a=secret"}
 
-    await fetched(far.url("/old"), far, other, headers=secret)
+    await fetch_page(far.url("/old"), far, other, headers=secret)
 
     assert far.asked[0].headers["x-api-key"] == "secret"
     assert "secret" not in str(other.asked[0].headers)
@@ -326,7 +326,7 @@ async def test_to_another_origin_go_no_credentials(far: FarServer, other: FarSer
 async def test_within_an_origin_credentials_go_along(far: FarServer) -> None:
     far.redirect("/old", "/")
 
-    await fetched(far.url("/old"), far, headers={"x-api-key": "secret"})
+    await fetch_page(far.url("/old"), far, headers={"x-api-key": "secret"})
 
     assert [asked.headers["x-api-key"] for asked in far.asked] == ["secret", "secret"]
 
@@ -374,9 +374,9 @@ async def test_a_certificate_is_that_of_the_name(tls: ssl.SSLContext) -> None:
     names = Names(far_test=["127.0.0.1"], false_test=["127.0.0.1"])
     async with far_server(tls=tls) as far:
         far.say("/", "safe")
-        found = await fetched(far.url(host="far.test", scheme="https"), far, resolve=names)
+        found = await fetch_page(far.url(host="far.test", scheme="https"), far, resolve=names)
         with pytest.raises(Unavailable, match="certificate"):
-            await fetched(far.url(host="false.test", scheme="https"), far, resolve=names)
+            await fetch_page(far.url(host="false.test", scheme="https"), far, resolve=names)
 
     assert found.content == b"safe"
     assert sought == ["far.test", "false.test"]
@@ -386,7 +386,7 @@ async def test_https_does_not_redirect_to_http(tls: ssl.SSLContext, other: FarSe
     async with far_server(tls=tls) as far:
         far.redirect("/", other.url())
         with pytest.raises(BlockedAddress, match="https to http"):
-            await fetched(
+            await fetch_page(
                 far.url(host="far.test", scheme="https"),
                 far,
                 other,
@@ -399,14 +399,14 @@ async def test_https_does_not_redirect_to_http(tls: ssl.SSLContext, other: FarSe
 async def test_more_than_is_wanted_is_not_read(far: FarServer) -> None:
     far.say("/", b"x" * 5_000_000)
 
-    found = await fetched(far.url(), far, max_bytes=1000)
+    found = await fetch_page(far.url(), far, max_bytes=1000)
 
     assert (len(found.content), found.cut) == (1000, True)
 
 
 async def test_a_server_that_says_nothing_is_left_in_time(far: FarServer) -> None:
     with pytest.raises(Unavailable, match=r"within 0\.2 s"):
-        await fetched(far.url("/silent"), far, seconds=0.2)
+        await fetch_page(far.url("/silent"), far, seconds=0.2)
 
     await far.gone.wait()
 
@@ -415,7 +415,7 @@ async def test_an_answer_is_asked_for_uncompressed_and_else_refused(far: FarServ
     far.answers["/bomb"] = "200 OK", {"content-encoding": "gzip"}, b"\x1f\x8b"
 
     with pytest.raises(Unavailable, match="compressed"):
-        await fetched(far.url("/bomb"), far)
+        await fetch_page(far.url("/bomb"), far)
 
     assert far.asked[0].headers["accept-encoding"] == "identity"
 
@@ -426,7 +426,7 @@ async def test_no_proxy_of_the_environment_is_used(
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "all_proxy"):
         monkeypatch.setenv(name, other.url())
 
-    assert (await fetched(far.url(), far)).content == b"hello"
+    assert (await fetch_page(far.url(), far)).content == b"hello"
     assert other.asked == []
 
 

@@ -180,7 +180,7 @@ async def test_a_turn_without_calls_is_over_at_once():
 
 
 class Fatal(BaseException):
-    """What ends a program, raised by a tool."""
+    """Error that ends a program, raised by a tool."""
 
 
 @pytest.mark.parametrize("fault", [RuntimeError("out of paper"), SystemExit(3), StopIteration()])
@@ -328,7 +328,7 @@ class Shelf:
         return f"file_{len(self.files)}"
 
 
-async def given(result: ToolResult, **options: Any) -> ToolResult:
+async def return_result(result: ToolResult, **options: Any) -> ToolResult:
     (submitted,) = (await Processing(Giving(result), calls(1), **options).whole()).values()
     return submitted
 
@@ -337,7 +337,7 @@ async def test_a_long_output_is_shortened_for_the_model_and_kept_whole():
     shelf = Shelf()
     whole = "head" + "x" * 1000 + "tail"
 
-    result = await given(ToolResult(whole), most=100, keep=shelf)
+    result = await return_result(ToolResult(whole), most=100, keep=shelf)
 
     assert result.output.startswith("head")
     assert result.output.endswith("tail")
@@ -349,14 +349,16 @@ async def test_a_long_output_is_shortened_for_the_model_and_kept_whole():
 
 @pytest.mark.parametrize("shelf", [None, Shelf(fails=True)])
 async def test_a_long_output_that_cannot_be_kept_says_so(shelf: Shelf | None):
-    result = await given(ToolResult("x" * 1000), most=100, keep=shelf)
+    result = await return_result(ToolResult("x" * 1000), most=100, keep=shelf)
 
     assert "The rest could not be kept.]" in result.output
     assert result.files == ()
 
 
 async def test_an_output_that_fits_is_as_it_is():
-    assert await given(ToolResult("x" * 100), most=100, keep=Shelf()) == ToolResult("x" * 100)
+    assert await return_result(ToolResult("x" * 100), most=100, keep=Shelf()) == ToolResult(
+        "x" * 100
+    )
 
 
 async def test_pictures_and_files_are_kept_under_safe_names():
@@ -368,7 +370,7 @@ async def test_pictures_and_files_are_kept_under_safe_names():
         Blob(media_type="", data=b"", name="a.bin"),
     )
 
-    result = await given(ToolResult("two", content=content), keep=shelf)
+    result = await return_result(ToolResult("two", content=content), keep=shelf)
 
     assert result.files == ("file_1", "file_2", "file_3")
     assert shelf.files == [
@@ -383,7 +385,7 @@ async def test_of_very_many_files_some_are_kept_and_the_rest_is_told():
     shelf = Shelf()
     blobs = tuple(Blob(media_type="image/png", data=b"png") for _ in range(100))
 
-    result = await given(ToolResult("look", content=blobs), keep=shelf)
+    result = await return_result(ToolResult("look", content=blobs), keep=shelf)
 
     assert len(shelf.files) == len(result.files) == 9
     assert result.output == "look\n[91 more files were left out: they were too many.]"
@@ -394,7 +396,7 @@ async def test_files_that_a_tool_has_kept_itself_count_among_those():
     blobs = tuple(Blob(media_type="image/png", data=b"png") for _ in range(3))
     own = tuple(f"file_{count}" for count in range(7))
 
-    result = await given(ToolResult("look", content=blobs, files=own), keep=shelf)
+    result = await return_result(ToolResult("look", content=blobs, files=own), keep=shelf)
 
     assert len(shelf.files) == 2
     assert result.files[:7] == own
@@ -404,14 +406,14 @@ async def test_files_that_a_tool_has_kept_itself_count_among_those():
 async def test_an_output_of_a_hundred_megabytes_is_shortened_soon():
     began = time.process_time()
 
-    result = await given(ToolResult("é" * 100_000_000), keep=Shelf())
+    result = await return_result(ToolResult("é" * 100_000_000), keep=Shelf())
 
     assert len(result.output) < 61_000
     assert time.process_time() - began < 10
 
 
 async def test_whatever_a_tool_says_can_be_submitted():
-    result = await given(ToolResult("a\0b\ud800"))
+    result = await return_result(ToolResult("a\0b\ud800"))
 
     assert result.output == "a\ufffdb\ufffd"
 

@@ -57,7 +57,7 @@ async def plain(bench: Bench) -> AsyncIterator[Toolbox]:
 
 
 @asynccontextmanager
-async def gated(bench: Bench) -> AsyncIterator[Toolbox]:
+async def gated_toolbox(bench: Bench) -> AsyncIterator[Toolbox]:
     yield Gate(functions(bench))
 
 
@@ -82,7 +82,7 @@ async def over_mcp(bench: Bench) -> AsyncIterator[Toolbox]:
     await serving
 
 
-@pytest.fixture(params=[plain, gated, over_mcp])
+@pytest.fixture(params=[plain, gated_toolbox, over_mcp])
 def opened(request: pytest.FixtureRequest) -> Opened:
     chosen: Opened = request.param
     return chosen

@@ -201,7 +201,7 @@ def tree(kind: type[errors.AntiphonError], indent: int = 0) -> list[tuple[int, s
     return [line, *(below for child in ours for below in tree(child, indent + 1))]
 
 
-def drawn(text: str) -> list[tuple[int, str, str | None]]:
+def list_scenes(text: str) -> list[tuple[int, str, str | None]]:
     lines: list[tuple[int, str, str | None]] = []
     for line in text.splitlines():
         if found := re.match(r"((?:│   |    )*)(?:├── |└── )(\w+)(?: +(.*))?$", line):
@@ -212,7 +212,7 @@ def drawn(text: str) -> list[tuple[int, str, str | None]]:
 
 def test_the_tree_of_errors_is_the_one_that_is_drawn():
     branches = tree(errors.AntiphonError)[1:]
-    picture = drawn(errors.__doc__ or "")
+    picture = list_scenes(errors.__doc__ or "")
     assert [(depth, name) for depth, name, _ in picture] == [
         (depth, name) for depth, name, _ in branches
     ]

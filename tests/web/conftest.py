@@ -1,4 +1,4 @@
-"""What the tests of the web chat are given."""
+"""Fixtures of the tests of the web chat."""
 
 from __future__ import annotations
 

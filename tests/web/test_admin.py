@@ -41,13 +41,13 @@ async def ben(chat: Chat) -> Browser:
 
 
 async def _until_admin(browser: Browser) -> None:
-    """What was known of somebody is believed for a moment longer."""
+    """Wait until the cached role of a user has expired."""
     async with asyncio.timeout(5):
         while (await browser.get(f"{ADMIN}/people")).status_code != 200:
             await asyncio.sleep(0.05)
 
 
-async def told(browser: Browser, what: str) -> list[dict[str, Any]]:
+async def list_events(browser: Browser, what: str) -> list[dict[str, Any]]:
     answer = await browser.get(f"{ADMIN}/{what}")
     assert answer.status_code == 200, answer.text
     return answer.json["data"]
@@ -97,9 +97,9 @@ async def test_where_nobody_logs_in_who_is_at_the_machine_administers() -> None:
     async with open_chat() as chat:
         browser = await chat.browser().arrive()
 
-        assert await told(browser, "people") == []
-        assert [model["id"] for model in await told(browser, "models")] == ["demo"]
-        assert await told(browser, "servers") == []
+        assert await list_events(browser, "people") == []
+        assert [model["id"] for model in await list_events(browser, "models")] == ["demo"]
+        assert await list_events(browser, "servers") == []
 
 
 # People.
@@ -113,7 +113,7 @@ async def test_people_are_listed_added_changed_and_removed(ann: Browser, ben: Br
 
     changed = await ann.open("PATCH", address, {"name": "Eva", "disabled": True})
     signed_out = await ann.open("PATCH", address, {"sign_out": True})
-    names = [each["name"] for each in await told(ann, "people")]
+    names = [each["name"] for each in await list_events(ann, "people")]
     removed = await ann.open("DELETE", address)
 
     assert (changed.json["name"], changed.json["disabled"], changed.json["generation"]) == (
@@ -124,7 +124,7 @@ async def test_people_are_listed_added_changed_and_removed(ann: Browser, ben: Br
     assert signed_out.json["generation"] == 3
     assert names == ["Ann", "Ben", "Eva"]
     assert removed.json == {"id": eve["id"], "deleted": True}
-    assert [each["name"] for each in await told(ann, "people")] == ["Ann", "Ben"]
+    assert [each["name"] for each in await list_events(ann, "people")] == ["Ann", "Ben"]
     assert "argon2" not in added.text + changed.text
     assert PASSWORD not in added.text + changed.text
 
@@ -159,7 +159,7 @@ async def test_nobody_is_added_of_whom_that_cannot_be(
     answer = await ann.post(f"{ADMIN}/people", body)
 
     assert (answer.status_code, answer.json["code"]) == (status, code)
-    assert len(await told(ann, "people")) == 1
+    assert len(await list_events(ann, "people")) == 1
 
 
 async def test_who_is_not_there_is_not_found(ann: Browser) -> None:
@@ -186,7 +186,7 @@ async def test_a_key_is_told_once_and_listed_until_it_is_revoked(ann: Browser) -
     assert made.json["token"].startswith(made.json["key"]["prefix"])
     assert listed.json["data"] == [made.json["key"]]
     assert made.json["token"] not in listed.text
-    assert await told(ann, "keys") == []
+    assert await list_events(ann, "keys") == []
     for refused in (
         {**wanted, "owner": "a b"},
         {**wanted, "scopes": []},
@@ -214,7 +214,7 @@ async def test_what_runs_is_listed_with_whose_it_is_and_can_be_stopped(
     assert anothers.status_code == 404
     stopped = await ann.post(f"{ADMIN}/runs/{run_id}/stop", {"owner": owner})
     assert stopped.json == {"id": run_id, "status": "cancelled"}
-    assert await told(ann, "runs") == []
+    assert await list_events(ann, "runs") == []
 
 
 async def test_what_was_used_is_told_by_day_model_and_person(
@@ -239,7 +239,7 @@ async def test_assistants_that_anybody_shares_are_listed(ann: Browser, ben: Brow
     await ben.post("/api/assistants", {"name": "Private"})
     token = (await ben.post(f"/api/assistants/{shared['id']}/share", {})).json["token"]
 
-    [row] = await told(ann, "assistants")
+    [row] = await list_events(ann, "assistants")
 
     assert (row["id"], row["name"], row["by"], row["token"]) == (
         shared["id"],
@@ -276,12 +276,12 @@ async def test_projects_are_made_changed_and_removed(ann: Browser) -> None:
     key = await ann.post(f"{ADMIN}/keys", {"name": "robot", "owner": made.json["id"]})
 
     changed = await ann.open("PATCH", address, {"name": "Mars", "disabled": True})
-    listed = await told(ann, "projects")
+    listed = await list_events(ann, "projects")
     removed = await ann.open("DELETE", address)
 
     assert (changed.json["name"], changed.json["disabled"]) == ("Mars", True)
     assert listed == [changed.json]
-    assert await told(ann, "keys") == []
+    assert await list_events(ann, "keys") == []
     assert key.status_code == 201
     assert removed.json == {"id": made.json["id"], "deleted": True}
     assert (await ann.post(f"{ADMIN}/projects", {"name": ""})).status_code == 422
@@ -335,7 +335,7 @@ async def test_a_key_at_a_provider_is_written_and_never_told(
     assert (key["owner"], key["person"], key["hint"]) == (owner, "Ben", "...efgh")
     removed = await ann.open("DELETE", address)
     assert removed.status_code == 200
-    assert await told(ann, "provider_keys") == []
+    assert await list_events(ann, "provider_keys") == []
     acts = await ann.get(f"{ADMIN}/acts")
     for said in (kept, listed, removed, acts):
         assert CANARY_KEY[3:] not in said.text
@@ -351,7 +351,7 @@ async def test_owners_are_counted_exported_and_erased(
 ) -> None:
     owner = await id_of(ben)
     await waiting_run(chat.site.client_for_owner(owner), ASK)
-    [held] = [each for each in await told(ann, "owners") if each["owner"] == owner]
+    [held] = [each for each in await list_events(ann, "owners") if each["owner"] == owner]
     assert (held["name"], held["kind"], held["threads"], held["runs"]) == ("Ben", "person", 1, 1)
 
     export = await ann.get(f"{ADMIN}/owners/{owner}/export")
@@ -362,8 +362,8 @@ async def test_owners_are_counted_exported_and_erased(
 
     erased = await ann.open("DELETE", f"{ADMIN}/owners/{owner}")
     assert erased.json["done"]
-    assert owner not in [each["owner"] for each in await told(ann, "owners")]
-    assert [each["name"] for each in await told(ann, "people")] == ["Ann"]
+    assert owner not in [each["owner"] for each in await list_events(ann, "owners")]
+    assert [each["name"] for each in await list_events(ann, "people")] == ["Ann"]
     async with asyncio.timeout(5):
         while (await ben.get("/api/threads")).status_code != 401:
             await asyncio.sleep(0.05)

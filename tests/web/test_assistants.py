@@ -42,7 +42,7 @@ async def chat() -> AsyncIterator[Chat]:
         yield chat
 
 
-async def made(browser: Browser, **fields: Any) -> dict[str, Any]:
+async def make_assistant(browser: Browser, **fields: Any) -> dict[str, Any]:
     answer = await browser.post("/api/assistants", {**PIRATE, **fields})
     assert answer.status_code == 201, answer.text
     return answer.json
@@ -55,7 +55,7 @@ async def link(browser: Browser, assistant: dict[str, Any]) -> str:
     return answer.json["token"]
 
 
-async def taken(browser: Browser, token: str) -> TestResponse:
+async def take_link(browser: Browser, token: str) -> TestResponse:
     return await browser.post(f"/api/shared/{token}", {})
 
 
@@ -102,7 +102,7 @@ def test_what_is_named_may_be_used_by_its_own_name_or_by_its_server(
 
 
 async def test_an_assistant_is_kept_as_it_was_made(browser: Browser) -> None:
-    assistant = await made(browser)
+    assistant = await make_assistant(browser)
     [row] = (await browser.get("/api/assistants")).json["data"]
     one = (await browser.get(f"/api/assistants/{assistant['id']}")).json
 
@@ -121,7 +121,7 @@ async def test_an_assistant_may_use_everything_unless_something_else_is_said(
 
 
 async def test_what_is_given_changes_and_the_rest_stays(browser: Browser) -> None:
-    assistant = await made(browser)
+    assistant = await make_assistant(browser)
     address = f"/api/assistants/{assistant['id']}"
     await browser.open("PATCH", address, {"starters": ["Ahoy?"], "model": None})
     changed = (await browser.open("PATCH", address, {"tools": None})).json
@@ -132,7 +132,7 @@ async def test_what_is_given_changes_and_the_rest_stays(browser: Browser) -> Non
 
 
 async def test_a_deleted_assistant_is_gone(browser: Browser) -> None:
-    assistant = await made(browser)
+    assistant = await make_assistant(browser)
     address = f"/api/assistants/{assistant['id']}"
     gone = await browser.open("DELETE", address)
 
@@ -168,8 +168,8 @@ async def test_servers_and_tools_of_a_body_are_names_and_nothing_else(browser: B
 
 
 async def test_a_run_is_offered_what_its_assistant_may_use(browser: Browser, own: Chat) -> None:
-    some = await made(browser, tools=["calculate", "gone"])
-    every = await made(browser, tools=None)
+    some = await make_assistant(browser, tools=["calculate", "gone"])
+    every = await make_assistant(browser, tools=None)
     for assistant in (some, every):
         said = {"content": "Hi", "assistant_id": assistant["id"]}
         await browser.post("/api/messages/process", said)
@@ -195,10 +195,10 @@ async def test_to_an_assistant_that_is_not_there_nothing_is_said(
 
 async def test_who_has_the_link_sees_a_card_and_gets_a_copy(chat: Chat) -> None:
     ann, bob = await browser_of(chat, "ann"), await browser_of(chat, "bob")
-    assistant = await made(ann)
+    assistant = await make_assistant(ann)
     token = await link(ann, assistant)
     seen = (await bob.get(f"/api/shared/{token}")).json
-    copy = (await taken(bob, token)).json
+    copy = (await take_link(bob, token)).json
 
     assert seen == {
         "name": "Pirate",
@@ -213,12 +213,12 @@ async def test_who_has_the_link_sees_a_card_and_gets_a_copy(chat: Chat) -> None:
 
 async def test_a_copy_is_ones_own_and_the_same_each_time(chat: Chat) -> None:
     ann, bob = await browser_of(chat, "ann"), await browser_of(chat, "bob")
-    assistant = await made(ann)
+    assistant = await make_assistant(ann)
     token = await link(ann, assistant)
-    copy = (await taken(bob, token)).json
+    copy = (await take_link(bob, token)).json
     await bob.open("PATCH", f"/api/assistants/{copy['id']}", {"name": "Parrot"})
     await ann.open("PATCH", f"/api/assistants/{assistant['id']}", {"instructions": "Rhyme."})
-    again = (await taken(bob, token)).json
+    again = (await take_link(bob, token)).json
 
     assert (again["id"], again["name"]) == (copy["id"], "Parrot")
     assert again["instructions"] == PIRATE["instructions"]
@@ -228,8 +228,8 @@ async def test_a_copy_is_ones_own_and_the_same_each_time(chat: Chat) -> None:
 
 async def test_who_opens_their_own_link_gets_their_assistant(chat: Chat) -> None:
     ann = await browser_of(chat, "ann")
-    assistant = await made(ann)
-    mine = (await taken(ann, await link(ann, assistant))).json
+    assistant = await make_assistant(ann)
+    mine = (await take_link(ann, await link(ann, assistant))).json
 
     assert mine["id"] == assistant["id"]
     assert len((await ann.get("/api/assistants")).json["data"]) == 1
@@ -239,7 +239,7 @@ async def test_a_link_is_the_same_until_it_is_taken_back_and_then_leads_nowhere(
     chat: Chat,
 ) -> None:
     ann, bob = await browser_of(chat, "ann"), await browser_of(chat, "bob")
-    assistant = await made(ann)
+    assistant = await make_assistant(ann)
     address = f"/api/assistants/{assistant['id']}"
     token = await link(ann, assistant)
     assert await link(ann, assistant) == token
@@ -249,7 +249,7 @@ async def test_a_link_is_the_same_until_it_is_taken_back_and_then_leads_nowhere(
 
     assert unshared["shared"] is None
     assert another != token
-    for answer in (await bob.get(f"/api/shared/{token}"), await taken(bob, token)):
+    for answer in (await bob.get(f"/api/shared/{token}"), await take_link(bob, token)):
         assert (answer.status_code, answer.json["code"]) == (404, "not_found")
 
 
@@ -260,7 +260,7 @@ async def test_a_link_begins_as_the_address_that_the_browser_has_open(chat: Chat
         "Origin": "https://localhost:8000",
     }
     ann = await chat.browser(headers=through_proxy).arrive()
-    assistant = await made(ann)
+    assistant = await make_assistant(ann)
     answer = await ann.post(f"/api/assistants/{assistant['id']}/share", {})
 
     assert answer.json["url"] == f"https://localhost:8000/a/{answer.json['token']}"
@@ -268,16 +268,16 @@ async def test_a_link_begins_as_the_address_that_the_browser_has_open(chat: Chat
 
 async def test_the_link_of_a_deleted_assistant_leads_nowhere(chat: Chat) -> None:
     ann, bob = await browser_of(chat, "ann"), await browser_of(chat, "bob")
-    assistant = await made(ann)
+    assistant = await make_assistant(ann)
     token = await link(ann, assistant)
     await ann.open("DELETE", f"/api/assistants/{assistant['id']}")
 
-    assert (await taken(bob, token)).status_code == 404
+    assert (await take_link(bob, token)).status_code == 404
 
 
 async def test_nobody_makes_up_a_link(chat: Chat) -> None:
     ann, bob = await browser_of(chat, "ann"), await browser_of(chat, "bob")
-    token = await link(ann, await made(ann))
+    token = await link(ann, await make_assistant(ann))
     other = "B" if token[5] != "B" else "C"
     for forged in (token[:5] + other + token[6:], token[:-2], token + "AAAA", "x", "%00", "é" * 9):
         answer = await bob.get(f"/api/shared/{forged}")
@@ -286,7 +286,7 @@ async def test_nobody_makes_up_a_link(chat: Chat) -> None:
 
 async def test_anothers_assistant_is_unknown_but_for_its_link(chat: Chat) -> None:
     ann, bob = await browser_of(chat, "ann"), await browser_of(chat, "bob")
-    address = f"/api/assistants/{(await made(ann))['id']}"
+    address = f"/api/assistants/{(await make_assistant(ann))['id']}"
 
     for answer in (
         await bob.get(address),

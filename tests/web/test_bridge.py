@@ -181,7 +181,7 @@ class Bridged:
     def __call__(self, *asked: Any, **more: Any) -> Wire:
         return Wire(self.bridge).ask(*asked, **more)
 
-    def begun(self, path: str, piece: bytes) -> Wire:
+    def begin_request(self, path: str, piece: bytes) -> Wire:
         """A request whose body does not end."""
         return Wire(self.bridge).ask(path, piece, method="POST", ends=False)
 
@@ -225,7 +225,7 @@ async def test_a_body_without_a_length_is_read_by_the_view(bridged: Bridged) -> 
 
 
 async def test_bodies_take_no_more_room_than_is_meant_for_all_of_them(bridged: Bridged) -> None:
-    open_ones = [bridged.begun("/echo", b"x" * 1000) for _ in range(AT_ONCE)]
+    open_ones = [bridged.begin_request("/echo", b"x" * 1000) for _ in range(AT_ONCE)]
     refused = await bridged("/echo", b"y", method="POST").whole()
     for wire in open_ones:
         wire.leave()
@@ -239,7 +239,7 @@ async def test_bodies_take_no_more_room_than_is_meant_for_all_of_them(bridged: B
 
 async def test_a_body_that_stands_still_is_not_waited_for(app: Any) -> None:
     bridge = Bridge(app, 1000, timeouts=BridgeTimeouts(pause=0.01))
-    status, _, _ = await Bridged(bridge).begun("/echo", b"x").whole()
+    status, _, _ = await Bridged(bridge).begin_request("/echo", b"x").whole()
 
     assert status == 408
     bridge.close()

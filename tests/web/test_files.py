@@ -32,7 +32,7 @@ async def browser(chat: Chat) -> Browser:
     return await chat.browser().arrive()
 
 
-async def sent(
+async def send_file(
     browser: Browser, content: bytes, name: str = "a.bin", kind: str | None = None, **form: Any
 ) -> TestResponse:
     file = FileStorage(BytesIO(content), filename=name, content_type=kind)
@@ -41,7 +41,7 @@ async def sent(
 
 
 async def test_a_file_comes_back_as_it_went(browser: Browser) -> None:
-    upload = await sent(browser, b"one, two", "numbers.csv", "text/csv")
+    upload = await send_file(browser, b"one, two", "numbers.csv", "text/csv")
     answer = await browser.get(f"/api/files/{upload.json['id']}")
 
     assert upload.status_code == 201
@@ -68,7 +68,7 @@ async def test_a_file_comes_back_as_it_went(browser: Browser) -> None:
 async def test_what_could_act_is_a_download_whatever_it_says_it_is(
     browser: Browser, query: str, name: str, kind: str, content: bytes
 ) -> None:
-    upload = (await sent(browser, content, name, kind)).json
+    upload = (await send_file(browser, content, name, kind)).json
     answer = await browser.get(f"/api/files/{upload['id']}{query}")
 
     assert answer.mimetype == "application/octet-stream"
@@ -85,7 +85,7 @@ async def test_what_could_act_is_a_download_whatever_it_says_it_is(
 async def test_a_picture_is_known_by_its_bytes_and_shown_where_that_is_asked(
     browser: Browser, content: bytes, kind: str
 ) -> None:
-    upload = (await sent(browser, content, "a.txt", "text/plain")).json
+    upload = (await send_file(browser, content, "a.txt", "text/plain")).json
     seen = await browser.get(f"/api/files/{upload['id']}?inline=1")
     saved = await browser.get(f"/api/files/{upload['id']}")
 
@@ -98,7 +98,7 @@ async def test_a_picture_is_known_by_its_bytes_and_shown_where_that_is_asked(
 
 
 async def test_a_picture_that_is_none_is_not_called_one(browser: Browser) -> None:
-    upload = await sent(browser, PAGE, "a.png", "image/png")
+    upload = await send_file(browser, PAGE, "a.png", "image/png")
 
     assert upload.json["media_type"] == "application/octet-stream"
 
@@ -130,7 +130,7 @@ def test_a_name_is_what_is_left_of_it_when_nothing_in_it_can_harm(given: str, ke
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "a\\..\\b.txt", 'a"; filename="b.txt'])
 async def test_a_name_never_leads_anywhere(browser: Browser, name: str) -> None:
-    upload = (await sent(browser, b"x", name)).json
+    upload = (await send_file(browser, b"x", name)).json
 
     assert "/" not in upload["name"]
     assert "\\" not in upload["name"]
@@ -147,11 +147,11 @@ async def test_a_name_in_other_letters_travels_whole(browser: Browser, chat: Cha
 
 
 async def test_a_file_that_is_too_large_is_refused(browser: Browser) -> None:
-    answer = await sent(browser, b"x" * 100_001)
+    answer = await send_file(browser, b"x" * 100_001)
 
     assert answer.status_code == 413
     assert answer.json["expected"] == "at most 100000 bytes"
-    assert (await sent(browser, b"x" * 99_000)).status_code == 201
+    assert (await send_file(browser, b"x" * 99_000)).status_code == 201
 
 
 async def test_a_form_without_a_file_or_with_two_is_refused(browser: Browser) -> None:
@@ -184,7 +184,7 @@ async def test_a_file_that_is_not_there_is_not_found(browser: Browser, name: str
 async def test_anothers_file_is_unknown() -> None:
     async with many_may_come() as chat:
         ann, bob = await browser_of(chat, "ann"), await browser_of(chat, "bob")
-        upload = (await sent(ann, PNG, "a.png")).json
+        upload = (await send_file(ann, PNG, "a.png")).json
 
         for query in ("", "?inline=1"):
             answer = await bob.get(f"/api/files/{upload['id']}{query}")

@@ -1,4 +1,4 @@
-"""What a person always allowed: they see it, take it back, and nobody else does."""
+"""Permanent grants in the web chat: visible to and revocable by their user alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What passes the guard: each route of the application, and each way to come in that is none."""
+"""The guard: each route of the application, and each attempt to pass it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ async def locked() -> AsyncIterator[Chat]:
 async def statuses(
     chat: Chat, browser: Browser, headers: Headers, kinds: tuple[str, ...]
 ) -> dict[str, int]:
-    """What each route of these kinds answers to a request with these headers."""
+    """Return the status of each route of these kinds for these headers."""
     found = {}
     for route, path in routes(chat.app).items():
         if ROWS[route] in kinds:

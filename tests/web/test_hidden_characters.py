@@ -35,7 +35,7 @@ def test_what_the_terminal_reveals_the_page_reveals(place: Place, judged: bool, 
         console.log(JSON.stringify(hidden));
     """
 
-    assert _printed(node, program) == [code for code in EVERY if _acts(chr(code), place)]
+    assert _run_program(node, program) == [code for code in EVERY if _acts(chr(code), place)]
 
 
 def test_the_page_spells_out_all_that_unicode_says_is_not_drawn_where_a_person_decides(
@@ -53,7 +53,7 @@ def test_the_page_spells_out_all_that_unicode_says_is_not_drawn_where_a_person_d
             known.push(code);
         console.log(JSON.stringify({{ passes, known }}));
     """
-    told = _printed(node, program)
+    told = _run_program(node, program)
 
     assert not set(ignorable) - set(told["known"])  # it is the same property
     assert [code for code in told["passes"] if code not in TAGS] == []
@@ -67,13 +67,13 @@ def test_arguments_that_are_edited_in_the_page_have_nothing_hidden_in_them(node:
         const shown = layOutForEditor(JSON.stringify({{ text }}));
         console.log(JSON.stringify([shown, JSON.parse(shown).text === text]));
     """
-    shown, same = _printed(node, program)
+    shown, same = _run_program(node, program)
 
     assert same
     assert clean(shown, "approval") == shown
 
 
-def _printed(node: Path, program: str) -> Any:
+def _run_program(node: Path, program: str) -> Any:
     """The JSON that the program prints."""
     done = subprocess.run(
         [node, "--input-type=module"], input=program, capture_output=True, text=True, check=True

@@ -1,4 +1,4 @@
-"""Who asks for too much is told when to come again, and nobody else notices."""
+"""A client over its limit is told when to retry; others are not affected."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class Clock:
         return self.now
 
 
-def taken(rate: RateLimit, who: str, many: int) -> int:
-    """How many of so many were let through."""
+def count_taken(rate: RateLimit, who: str, many: int) -> int:
+    """Return the number of requests that were let through."""
     passed = 0
     for _ in range(many):
         try:
@@ -48,17 +48,17 @@ def test_so_many_pass_in_a_row_and_then_one_as_often_as_the_pace_has_it() -> Non
     clock = Clock()
     rate = RateLimit(6, 60, "messages", clock)
 
-    assert taken(rate, "ann", 10) == 6
+    assert count_taken(rate, "ann", 10) == 6
     clock.now = 10
-    assert taken(rate, "ann", 10) == 1
+    assert count_taken(rate, "ann", 10) == 1
     clock.now = 1000
-    assert taken(rate, "ann", 10) == 6
+    assert count_taken(rate, "ann", 10) == 6
 
 
 def test_who_is_refused_is_told_when_there_is_room_again() -> None:
     clock = Clock()
     rate = RateLimit(6, 60, "messages", clock)
-    taken(rate, "ann", 6)
+    count_taken(rate, "ann", 6)
 
     with pytest.raises(TooMany) as refused:
         rate.take("ann")
@@ -69,7 +69,7 @@ def test_who_is_refused_is_told_when_there_is_room_again() -> None:
 def test_each_has_their_own() -> None:
     rate = RateLimit(2, 60, "messages", Clock())
 
-    assert [taken(rate, who, 3) for who in ("ann", "bob")] == [2, 2]
+    assert [count_taken(rate, who, 3) for who in ("ann", "bob")] == [2, 2]
 
 
 def test_what_was_no_guess_is_given_back() -> None:
@@ -88,7 +88,7 @@ def test_a_flood_of_names_takes_no_more_room_than_was_meant_for_it() -> None:
 
     with pytest.raises(TooMany):
         rate.take(str(MAX_REMEMBERED + 49))
-    assert taken(rate, "0", 1) == 1  # the oldest are let off
+    assert count_taken(rate, "0", 1) == 1  # the oldest are let off
 
 
 @given(st.lists(st.floats(0, 30), max_size=60), st.integers(1, 5))
@@ -100,7 +100,7 @@ def test_in_no_stretch_of_time_do_more_pass_than_twice_the_rate(
     passed = []
     for pause in pauses:
         clock.now += pause
-        if taken(rate, "ann", 1):
+        if count_taken(rate, "ann", 1):
             passed.append(clock.now)
 
     for begin in passed:

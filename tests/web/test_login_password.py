@@ -68,7 +68,7 @@ async def chat(
 
 
 async def is_in(browser: Browser) -> bool:
-    """Whether the browser is let in now."""
+    """Return True if the browser is logged in."""
     return (await browser.get("/api/nothing")).status_code == 404
 
 

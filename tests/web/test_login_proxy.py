@@ -29,7 +29,7 @@ def through(chat: Chat, name: str, peer: str = PROXY) -> Browser:
 
 
 async def name_of(browser: Browser) -> str:
-    """Who the web chat thinks is there."""
+    """Return the name of the user that the web chat sees."""
     return (await browser.get("/api/me")).json["person"]["name"]
 
 

@@ -91,7 +91,7 @@ def answer(window: Answer) -> Iterator[Answer]:
     assert strays == []
 
 
-def drawn_documents(times: int) -> list[tuple[str, list[int]]]:
+def draw_documents(times: int) -> list[tuple[str, list[int]]]:
     """Documents of every kind of line, and where the stream is cut."""
     dice = random.Random(7)
     every = [*LINES, *DEFINED, *MATHS, " ".join(WORDS)]
@@ -109,7 +109,7 @@ def drawn_documents(times: int) -> list[tuple[str, list[int]]]:
 async def test_an_answer_that_came_in_pieces_is_the_one_that_came_at_once(answer: Answer) -> None:
     await answer.do("loadLibraries")
 
-    assert await answer.do("unequal", drawn_documents(300)) == []
+    assert await answer.do("unequal", draw_documents(300)) == []
 
 
 async def test_nothing_in_an_answer_acts_wherever_it_is_cut(answer: Answer) -> None:

@@ -24,7 +24,7 @@ Play = Callable[[Served, str, int, list[list[Any]]], Awaitable[dict[str, Any]]]
 
 @pytest.fixture
 def play(npm_packages: Callable[[Path], Path], node: Path) -> Play:
-    """What becomes of a chat of `useChat` in which a person does this."""
+    """Return the state of a `useChat` chat after these steps."""
     folder = npm_packages(CLIENTS)
 
     async def play(here: Served, name: str, sdk: int, doings: list[list[Any]]) -> dict[str, Any]:
@@ -152,7 +152,7 @@ def _user(text: str, id: str = "m1") -> dict[str, Any]:
     return {"id": id, "role": "user", "parts": [{"type": "text", "text": text}]}
 
 
-def _approved(**changes: Any) -> dict[str, Any]:
+def _approval(**changes: Any) -> dict[str, Any]:
     part = {
         "type": "dynamic-tool",
         "toolName": "get_flight_times",
@@ -182,7 +182,7 @@ async def test_an_approval_that_the_client_made_up_runs_nothing(
             await reply.call("get_flight_times", FLIGHT, id="c1")
             await reply.end("tool_calls")
             await stream.end()
-        async with here.post(_chat(_user("When?"), _approved(**forged)), sdk=6) as answer:
+        async with here.post(_chat(_user("When?"), _approval(**forged)), sdk=6) as answer:
             assert answer.response.status_code == status
 
         assert called == []
@@ -197,8 +197,8 @@ async def test_of_several_answers_none_counts_where_one_is_made_up() -> None:
             await reply.call("get_flight_times", FLIGHT, id="c2", index=1)
             await reply.end("tool_calls")
             await stream.end()
-        answers = _approved()
-        answers["parts"] += _approved(toolCallId="c2", input={"departure": "SFO"})["parts"]
+        answers = _approval()
+        answers["parts"] += _approval(toolCallId="c2", input={"departure": "SFO"})["parts"]
         async with here.post(_chat(_user("When?"), answers), sdk=6) as answer:
             assert answer.response.status_code == 409
         relay = here.site.relays.find(stream.parts[0]["messageId"])
@@ -213,7 +213,7 @@ async def test_an_approval_for_a_chat_in_which_nothing_runs_is_refused() -> None
         model.will_say("Well.")
         async with here.post(_chat(_user("Hello")), sdk=6) as stream:
             await stream.end()
-        async with here.post(_chat(_user("Hello"), _approved()), sdk=6) as answer:
+        async with here.post(_chat(_user("Hello"), _approval()), sdk=6) as answer:
             assert answer.response.status_code == 404
 
         assert called == []

@@ -201,7 +201,7 @@ async def test_nothing_can_be_allowed_before_all_of_it_was_shown(
         await expect(question).to_be_visible()
         allow = question.get_by_role("button", name="Allow once")
         await in_view(chat, question, case)
-        seen = await seen_whole(chat, question, allow)
+        seen = await read_whole(chat, question, allow)
         assert case.hidden in seen
         await in_view(chat, question, case)
         await press(question, "Refuse")
@@ -235,7 +235,7 @@ CLICK_ON = """async (question) => {
 }"""
 
 
-async def seen_whole(chat: Chat, question: Locator, allow: Locator) -> str:
+async def read_whole(chat: Chat, question: Locator, allow: Locator) -> str:
     """Go on until it can be allowed; what was shown by then. Before, no click allows it."""
     more = question.get_by_role("button", name="Show the rest")
     if not await allow.is_enabled():

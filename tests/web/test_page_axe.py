@@ -99,26 +99,26 @@ async def live_in(chat: Chat) -> None:
 async def views(chat: Chat) -> AsyncIterator[str]:
     """Goes to one view after the other, and says which it is."""
     yield f"/t/{chat.thread}"
-    await opened(chat, "/", "#composer")
+    await open_address(chat, "/", "#composer")
     yield "/"
     await chat.page.locator(".topbar button[aria-haspopup=dialog]").click()
     yield "instructions"
-    await opened(chat, "/assistants", ".assistant")
+    await open_address(chat, "/assistants", ".assistant")
     yield "/assistants"
-    await opened(chat, "/assistants/new", ".editor")
+    await open_address(chat, "/assistants/new", ".editor")
     yield "/assistants/new"
-    await opened(chat, "/admin", ".page h2")
+    await open_address(chat, "/admin", ".page h2")
     for section in SECTIONS:
         link = chat.page.locator(f'a[href="/admin/{section}"]')
         await link.click()
         await expect(link).to_have_attribute("aria-current", "page")
         await expect(chat.page.locator(".waiting")).to_have_count(0)
         yield f"/admin/{section}"
-    await opened(chat, "/nowhere", ".lost")
+    await open_address(chat, "/nowhere", ".lost")
     yield "/nowhere"
 
 
-async def opened(chat: Chat, address: str, sign: str) -> None:
+async def open_address(chat: Chat, address: str, sign: str) -> None:
     await chat.page.goto(chat.up.url + address)
     await expect(chat.page.locator(sign).first).to_be_visible()
 
@@ -148,7 +148,7 @@ async def test_the_sidebar_its_menu_and_the_settings_are_faultless(
 ) -> None:
     page = lived_in.page
     await size(lived_in, PHONE)
-    await opened(lived_in, "/", "#composer")
+    await open_address(lived_in, "/", "#composer")
     await page.get_by_role("button", name="Show sidebar").click()
     await page.locator(".thread").get_by_role("button").click()
     await expect(page.get_by_role("menu")).to_be_visible()
@@ -179,20 +179,20 @@ async def test_calls_and_questions_are_faultless_in_all_colours_and_on_a_phone(
         await question.get_by_role("button", name="Edit").click()
         await chat.say("And this waits.")
         await expect(chat.asked.nth(1)).to_contain_text("Will be sent")
-        found = {"asked": await _seen(chat, axe)}
+        found = {"asked": await _check_view(chat, axe)}
         await question.get_by_role("button", name="Refuse").first.click()
         await (await chat.model.next_request()).refuse(400, "no such thing")
         await (await chat.model.next_request()).answer("# Done\n\n### Well")
         await chat.sees("Well")
         await chat.wait_until_idle()
         await expect(chat.page.locator("a[download]")).to_have_count(1)
-        found["ended"] = await _seen(chat, axe)
+        found["ended"] = await _check_view(chat, axe)
 
     assert {view: faults for view, faults in found.items() if faults} == {}
 
 
-async def _seen(chat: Chat, axe: str) -> list[str]:
-    """What is wrong with what is shown, in all colours and on the narrowest phone."""
+async def _check_view(chat: Chat, axe: str) -> list[str]:
+    """Return the faults of the current view, in all colours and on the narrowest phone."""
     found = await findings(chat.page, axe)
     for theme in THEMES:
         await wear(chat, theme)

@@ -45,20 +45,20 @@ async def online(chromium: Browser, tmp_path: Path) -> AsyncIterator[tuple[Chat,
 
 
 async def _exact(chat: Chat) -> None:
-    """What is shown is what is saved; loaded anew, the page is the same to the last element."""
+    """Check that the page shows the stored thread, and the same elements after a reload."""
     await chat.wait_until_idle()
     saved = as_shown(await chat.fetch_messages())
     assert await chat.read_messages() == saved
-    before = await _drawn(chat)
+    before = await _read_answers(chat)
     await chat.page.reload()
     await expect(chat.page.locator(".message")).to_have_count(len(saved))
     await chat.wait_until_idle()
 
-    assert await _drawn(chat) == before
+    assert await _read_answers(chat) == before
     assert await chat.read_messages() == saved
 
 
-async def _drawn(chat: Chat) -> str:
+async def _read_answers(chat: Chat) -> str:
     """The answers' elements, less what tells of time."""
     return await chat.page.evaluate(
         """() => [...document.querySelectorAll(".message .message-text, .message .tool-name")]

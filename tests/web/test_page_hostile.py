@@ -69,7 +69,7 @@ async def test_no_word_of_a_stranger_acts_wherever_it_is_shown(
         await expect(chat.page.locator(".message.assistant")).to_contain_text(
             "constructor", timeout=15_000
         )
-        await decorated(chat)
+        await name_hostilely(chat)
 
         for path in (f"/t/{chat.thread}", "/assistants", "/admin/usage", "/admin/assistants"):
             await chat.open(path)
@@ -79,7 +79,7 @@ async def test_no_word_of_a_stranger_acts_wherever_it_is_shown(
         await expect(chat.page.locator("main")).to_contain_text("<script>alert(2)")
 
 
-async def decorated(chat: Chat) -> None:
+async def name_hostilely(chat: Chat) -> None:
     """The thread and an assistant are called what no name should be."""
     me = await (await chat.context.request.get(f"{chat.up.url}/api/me")).json()
     headers = {"X-Antiphon-CSRF": me["csrf"], "Origin": chat.up.url}

@@ -1,4 +1,4 @@
-"""What a tool gave beside the words that its model read can be downloaded from the page."""
+"""Files of a tool's output can be downloaded from the page."""
 
 from __future__ import annotations
 
@@ -44,19 +44,19 @@ async def test_what_was_too_much_to_be_said_is_a_file_under_its_call(
         await reply.end("tool_calls")
         await (await chat.model.next_request()).answer("Measured and drawn.")
         await chat.wait_until_idle()
-        await _offered(chat)
+        await _check_files(chat)
         await chat.page.reload()
         await chat.sees("Measured and drawn.")
 
-        await _offered(chat)
+        await _check_files(chat)
 
 
-async def _offered(chat: Chat) -> None:
+async def _check_files(chat: Chat) -> None:
     """Both files are there, each under its call, to the byte."""
-    assert await _downloaded(chat, _file(chat, "measure")) == WHOLE
+    assert await _download(chat, _file(chat, "measure")) == WHOLE
     picture = _file(chat, "draw")
     await expect(picture.locator("img")).to_have_js_property("naturalWidth", 1)
-    assert await _downloaded(chat, picture) == PICTURE
+    assert await _download(chat, picture) == PICTURE
 
 
 def _file(chat: Chat, name: str) -> Locator:
@@ -64,7 +64,7 @@ def _file(chat: Chat, name: str) -> Locator:
     return tool.locator("a[download]")
 
 
-async def _downloaded(chat: Chat, link: Locator) -> bytes:
+async def _download(chat: Chat, link: Locator) -> bytes:
     async with chat.page.expect_download() as saving:
         await link.click()
     return Path(await (await saving.value).path()).read_bytes()

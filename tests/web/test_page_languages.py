@@ -24,13 +24,13 @@ FILLED = re.compile(r"\$\{[^}]*\}")
 
 
 def modules() -> Iterator[tuple[str, str]]:
-    """What we wrote of the page, by name."""
+    """Return our own modules of the page, by name."""
     for file in sorted(PAGE.rglob("*.mjs")):
         if "vendor" not in file.parts:
             yield file.relative_to(PAGE).as_posix(), file.read_text(encoding="utf-8")
 
 
-def asked() -> Iterator[tuple[str, re.Pattern[str]]]:
+def list_used_names() -> Iterator[tuple[str, re.Pattern[str]]]:
     """Each name that a module asks for, as a pattern: a name with a hole in it asks for several."""
     for module, text in modules():
         if module == "t.mjs":
@@ -70,13 +70,15 @@ def test_a_table_is_sorted_and_says_something_everywhere(language: str) -> None:
 
 
 def test_every_word_that_is_asked_for_is_there() -> None:
-    missing = [where for where, wanted in asked() if not any(map(wanted.fullmatch, TABLES["en"]))]
+    missing = [
+        where for where, wanted in list_used_names() if not any(map(wanted.fullmatch, TABLES["en"]))
+    ]
 
     assert missing == []
 
 
 def test_every_word_that_is_there_is_asked_for() -> None:
-    wanted = [pattern for _, pattern in asked()]
+    wanted = [pattern for _, pattern in list_used_names()]
     named = "\n".join(text for _, text in modules())
     idle = [
         name

@@ -1,4 +1,4 @@
-"""What the list of chats says of those that are not open."""
+"""Signs in the list of chats for those that are not open."""
 
 from __future__ import annotations
 

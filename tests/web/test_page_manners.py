@@ -10,7 +10,7 @@ PARAGRAPHS = "\n\n".join(f"Paragraph {number} of an answer." for number in range
 
 
 def latest(chat: Chat) -> Locator:
-    """What brings the reader back to the end."""
+    """Button that scrolls to the end."""
     return chat.page.locator(".latest")
 
 
@@ -22,7 +22,7 @@ async def at_end(chat: Chat) -> None:
     )
 
 
-async def scrolled(chat: Chat) -> float:
+async def scroll_position(chat: Chat) -> float:
     """Pixels above what is seen."""
     above: float = await chat.page.locator("#conversation").evaluate("it => it.scrollTop")
     return above
@@ -39,12 +39,12 @@ async def test_the_end_stays_in_view_until_the_reader_scrolls_up(chat: Chat) -> 
     await chat.page.locator("#conversation").hover()
     await chat.page.mouse.wheel(0, -30)
     await expect(latest(chat)).to_be_visible()
-    before = await scrolled(chat)
+    before = await scroll_position(chat)
     await reply.say(f"\n\n{PARAGRAPHS}\n\nThe last one.")
     await chat.sees("The last one.")
     await reply.end()
     await chat.wait_until_idle()
-    assert await scrolled(chat) == before
+    assert await scroll_position(chat) == before
 
     await latest(chat).click()
     await at_end(chat)

@@ -1,4 +1,4 @@
-"""How an answer ended, in the page: why it is not whole, and what can be done now."""
+"""Ends of an answer in the page: why it is incomplete, and what the user can do."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ async def chat(chromium: Browser, tmp_path: Path) -> AsyncIterator[Chat]:
         yield chat
 
 
-async def called(chat: Chat, *calls: tuple[str, object]) -> Reply:
+async def call_tools(chat: Chat, *calls: tuple[str, object]) -> Reply:
     """Have the model call these, and give its next reply."""
     reply = await chat.model.next_request()
     for number, (name, arguments) in enumerate(calls):
@@ -75,15 +75,15 @@ def tool(chat: Chat, name: str) -> Locator:
 
 async def test_results_and_failures_are_seen_at_once_and_stay(chat: Chat) -> None:
     await chat.say("Look.")
-    reply = await called(chat, ("look", {"at": "the sea"}), ("fail", {"at": "shore"}))
+    reply = await call_tools(chat, ("look", {"at": "the sea"}), ("fail", {"at": "shore"}))
 
-    await seen(chat)
+    await check_calls(chat)
     await reply.answer("I have looked.")
     await chat.wait_until_idle()
-    await seen(chat)
+    await check_calls(chat)
     await chat.page.reload()
     await chat.sees("I have looked.")
-    await seen(chat)
+    await check_calls(chat)
 
 
 async def test_a_refusal_is_told_to_be_one_and_stays_so(chat: Chat) -> None:
@@ -102,7 +102,7 @@ async def test_a_refusal_is_told_to_be_one_and_stays_so(chat: Chat) -> None:
     assert "empty" not in await answer.inner_text()
 
 
-async def seen(chat: Chat) -> None:
+async def check_calls(chat: Chat) -> None:
     """Both calls stand there with their arguments and with what came of them."""
     await expect(tool(chat, "look")).to_contain_text('"at": "the sea"')
     await expect(tool(chat, "look")).to_contain_text("12345678901234567890")
@@ -112,7 +112,7 @@ async def seen(chat: Chat) -> None:
 async def test_thirty_calls_are_one_group_that_stays_as_the_reader_left_it(chat: Chat) -> None:
     await chat.say("Look around.")
     calls = [("look", {"at": f"place {number}"}) for number in range(29)]
-    reply = await called(chat, *calls, ("fail", {"at": "lighthouse"}))
+    reply = await call_tools(chat, *calls, ("fail", {"at": "lighthouse"}))
     group = chat.page.locator(".tools-head")
 
     await expect(group).to_contain_text("30 calls")

@@ -1,4 +1,4 @@
-"""What an admin sees of MCP servers and of what runs, in words of the page."""
+"""The administrator's view of MCP servers and runs."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ async def test_an_assistant_is_offered_what_is_ticked(chromium: Browser, tmp_pat
         await chat.open("/assistants/new")
         page = chat.page
 
-        async def offered(name: str, *ticked: str) -> set[str]:
+        async def list_offered(name: str, *ticked: str) -> set[str]:
             """Keep a new assistant for whom these are ticked; what its model is offered."""
             await page.get_by_label("Name").fill(name)
             every = page.get_by_label("All tools of this chat")
@@ -161,12 +161,12 @@ async def test_an_assistant_is_offered_what_is_ticked(chromium: Browser, tmp_pat
             await chat.open("/assistants/new")
             return {tool["function"]["name"] for tool in reply.body.get("tools", [])}
 
-        everything = await offered("Every")
+        everything = await list_offered("Every")
         far = {name for name in everything if name.startswith("far__")}
         assert {"far__echo", "near__echo", "calculate"} < everything
-        assert await offered("Tool", "near__echo") == {"near__echo"}
-        assert await offered("Server", "far") == far
-        assert await offered("Both", "far", "near__echo", "calculate") == far | {
+        assert await list_offered("Tool", "near__echo") == {"near__echo"}
+        assert await list_offered("Server", "far") == far
+        assert await list_offered("Both", "far", "near__echo", "calculate") == far | {
             "near__echo",
             "calculate",
         }

@@ -43,7 +43,7 @@ async def choose(chat: Chat, title: str, action: str) -> None:
     await chat.page.get_by_role("menuitem", name=action).click()
 
 
-async def stored(chat: Chat) -> list[str]:
+async def list_titles(chat: Chat) -> list[str]:
     """The titles of the threads that the server has."""
     answer = await chat.context.request.get(f"{chat.up.url}/api/threads")
     return [thread["title"] for thread in (await answer.json())["data"]]
@@ -105,13 +105,13 @@ async def test_a_deleted_thread_can_be_called_back_until_the_page_is_left(told: 
     await expect(entry(told, "How do tides work?")).to_have_count(0)
     await told.page.get_by_role("button", name="Undo").click()
     await expect(entry(told, "How do tides work?")).to_be_visible()
-    assert await stored(told) == ["How do tides work?"]
+    assert await list_titles(told) == ["How do tides work?"]
 
     await choose(told, "How do tides work?", "Delete")
     await expect(told.page).to_have_url(f"{told.up.url}/")
     await told.page.goto("about:blank")
     async with asyncio.timeout(SECONDS):
-        while await stored(told):
+        while await list_titles(told):
             pass
 
 

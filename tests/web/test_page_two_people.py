@@ -38,7 +38,7 @@ async def test_one_persons_chat_is_not_there_for_the_other_and_what_is_shared_is
 ) -> None:
     ada, bo = both
     await _secret(ada, bo)
-    await _shared(ada, bo)
+    await _share(ada, bo)
 
 
 async def _secret(ada: Chat, bo: Chat) -> None:
@@ -56,8 +56,8 @@ async def _secret(ada: Chat, bo: Chat) -> None:
     await expect(bo.page.locator(".thread")).to_have_count(0)
 
 
-async def _shared(ada: Chat, bo: Chat) -> None:
-    """Who is given the link has a copy, which its maker does not change."""
+async def _share(ada: Chat, bo: Chat) -> None:
+    """Check that a shared link gives a copy, which its author cannot change."""
     await ada.open("/assistants/new")
     await ada.page.get_by_label("Name", exact=True).fill("Poet")
     await ada.page.get_by_label("Instructions", exact=True).fill("Only verse.")
@@ -87,7 +87,7 @@ async def test_an_admin_ends_what_somebody_runs_and_whom_they_switch_off_is_out(
 ) -> None:
     ada, bo = both
     await _run_ended(ada, bo)
-    await _switched_off(ada, bo)
+    await _switch_off(ada, bo)
 
 
 async def _run_ended(ada: Chat, bo: Chat) -> None:
@@ -113,7 +113,7 @@ async def _run_ended(ada: Chat, bo: Chat) -> None:
     await expect(bo.page.get_by_role("link", name="Administration")).to_have_count(0)
 
 
-async def _switched_off(ada: Chat, bo: Chat) -> None:
+async def _switch_off(ada: Chat, bo: Chat) -> None:
     """In the middle of an answer."""
     await bo.say("Count to a billion.")
     reply = await bo.model.next_request()

@@ -1,4 +1,4 @@
-"""What people reach without a mouse, at any size, and while the server is away."""
+"""The page without a mouse, at any size, and while the server is away."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from playwright.async_api import expect
 from tests.support.web.chats import Chat
 
 
-async def answered(chat: Chat, text: str, answer: str) -> None:
+async def exchange(chat: Chat, text: str, answer: str) -> None:
     """Say this and let the model answer."""
     await chat.say(text)
     reply = await chat.model.next_request()
@@ -19,7 +19,7 @@ async def answered(chat: Chat, text: str, answer: str) -> None:
 async def test_a_server_that_is_gone_is_told_without_being_asked_and_so_is_its_return(
     chat: Chat,
 ) -> None:
-    await answered(chat, "Hello", "Hi.")
+    await exchange(chat, "Hello", "Hi.")
     await chat.up.kill()
 
     await expect(chat.page.locator(".away")).to_contain_text("The server does not answer")
@@ -30,7 +30,7 @@ async def test_a_server_that_is_gone_is_told_without_being_asked_and_so_is_its_r
 
 
 async def test_the_focus_stays_on_the_arrows_between_two_versions(chat: Chat) -> None:
-    await answered(chat, "Hello", "First.")
+    await exchange(chat, "Hello", "First.")
     await chat.page.get_by_role("button", name="Answer again").click()
     reply = await chat.model.next_request()
     await reply.answer("Second.")
@@ -47,7 +47,7 @@ async def test_the_focus_stays_on_the_arrows_between_two_versions(chat: Chat) ->
 
 
 async def test_a_chat_keeps_its_heading_while_it_is_answered_again(chat: Chat) -> None:
-    await answered(chat, "Tell me of whales", "First.")
+    await exchange(chat, "Tell me of whales", "First.")
     heading = chat.page.locator("h1.topbar-title")
     await expect(heading).to_have_text("Tell me of whales")
 
@@ -62,7 +62,7 @@ async def test_a_chat_keeps_its_heading_while_it_is_answered_again(chat: Chat) -
 
 
 async def test_what_an_answer_used_is_told_by_keys(chat: Chat) -> None:
-    await answered(chat, "Hello", "Hi.")
+    await exchange(chat, "Hello", "Hi.")
 
     used = chat.answers.locator("button.usage")
     await used.press("Enter")
@@ -74,7 +74,7 @@ async def test_what_an_answer_used_is_told_by_keys(chat: Chat) -> None:
 
 async def test_threads_that_are_found_are_reached_by_arrows(chat: Chat) -> None:
     for topic in ("whales", "rivers"):
-        await answered(chat, f"Tell me of {topic}", f"All about {topic}.")
+        await exchange(chat, f"Tell me of {topic}", f"All about {topic}.")
         await chat.page.get_by_role("button", name="New chat").click()
     await expect(chat.page.locator(".thread")).to_have_count(2)
 
@@ -88,7 +88,7 @@ async def test_threads_that_are_found_are_reached_by_arrows(chat: Chat) -> None:
 
 
 async def test_at_four_times_the_size_most_of_the_window_is_the_conversation(chat: Chat) -> None:
-    await answered(chat, "Hello", "Hi.")
+    await exchange(chat, "Hello", "Hi.")
     await chat.page.set_viewport_size({"width": 320, "height": 256})
 
     conversation = await chat.page.locator("#conversation").bounding_box()

@@ -1,4 +1,4 @@
-"""What a browser is given at the addresses of the page."""
+"""Responses at the addresses of the page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes wrong around a run of the web chat, or is made to: the run still comes to its end."""
+"""Faults around a run of the web chat: the run still ends."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ def get_flight_times(departure: str, arrival: str) -> dict[str, str]:
     return {"departure_time": "16:35"}
 
 
-async def _called(model: Model, name: str, *ids: str, arguments: Any = "{}") -> None:
+async def _call_tool(model: Model, name: str, *ids: str, arguments: Any = "{}") -> None:
     reply = await model.next_request()
     for place, call_id in enumerate(ids):
         await reply.call(name, arguments, id=call_id, index=place)
     await reply.end("tool_calls")
 
 
-async def _agreed(here: Served, stream: Stream, data: dict[str, Any], **more: Any) -> int:
-    """What becomes of a yes to what was asked."""
+async def _agree(here: Served, stream: Stream, data: dict[str, Any], **more: Any) -> int:
+    """Approve the question; return the status of the response."""
     call = quote(data["toolCallId"], safe="")
     address = f"/api/runs/{stream.parts[0]['messageId']}/approvals/{call}"
     said = {"approved": True, "args_hash": data["argsHash"], **more}
@@ -56,7 +56,7 @@ async def test_a_turn_that_nobody_asked_for_any_more_is_asked_for() -> None:
             here.site, LOCAL_USER, CreateRun(thread.id, tools=here.site.tools.specs()), None
         )
         asking = asyncio.create_task(_turn(here, run.id))
-        await _called(model, "get_flight_times", "c1", arguments=FLIGHT)
+        await _call_tool(model, "get_flight_times", "c1", arguments=FLIGHT)
         await asking
         await client.submit_tool_output(run.id, "c1", "16:35")
         model.will_say("At 16:35.")
@@ -97,7 +97,7 @@ async def test_a_run_whose_backend_was_away_goes_on_though_nobody_looks(
     async with chatting([get_flight_times]) as (here, model):
         here.site.client.transport = flaky = Flaky(here.site.client.transport, 2)  # type: ignore[assignment]
         async with here.post({"content": "Go"}) as stream:
-            await _called(model, "get_flight_times", "c1", arguments=FLIGHT)
+            await _call_tool(model, "get_flight_times", "c1", arguments=FLIGHT)
             await stream.until("tool-input-available")
             flaky.breaks = 2
         reply = await model.next_request()
@@ -152,11 +152,11 @@ async def test_a_call_is_answered_whatever_its_id_is_made_of() -> None:
         chatting([get_flight_times], ask=("*",)) as (here, model),
         here.post({"content": "Go"}) as stream,
     ):
-        await _called(model, "get_flight_times", "a/b", "../é?#", arguments=FLIGHT)
+        await _call_tool(model, "get_flight_times", "a/b", "../é?#", arguments=FLIGHT)
         model.will_say("Well.")
         for _ in range(2):
             data = (await stream.until("data-approval"))["data"]
-            assert await _agreed(here, stream, data) == 200
+            assert await _agree(here, stream, data) == 200
         await stream.end()
 
     assert stream.types.count("tool-output-available") == 2
@@ -168,11 +168,11 @@ async def test_changed_arguments_that_cannot_run_answer_nothing(arguments: str) 
         chatting([get_flight_times], ask=("*",)) as (here, model),
         here.post({"content": "Go"}) as stream,
     ):
-        await _called(model, "get_flight_times", "c1", arguments=FLIGHT)
+        await _call_tool(model, "get_flight_times", "c1", arguments=FLIGHT)
         data = (await stream.until("data-approval"))["data"]
-        assert await _agreed(here, stream, data, arguments=arguments) == 422
+        assert await _agree(here, stream, data, arguments=arguments) == 422
         model.will_say("Well.")
-        assert await _agreed(here, stream, data) == 200
+        assert await _agree(here, stream, data) == 200
         await stream.end()
 
     assert "tool-output-available" in stream.types
@@ -190,10 +190,10 @@ async def test_two_answers_at_once_are_one() -> None:
         chatting([note], ask=("note",)) as (here, model),
         here.post({"content": "Go"}) as stream,
     ):
-        await _called(model, "note", "c1", arguments={"text": "x"})
+        await _call_tool(model, "note", "c1", arguments={"text": "x"})
         data = (await stream.until("data-approval"))["data"]
         model.will_say("Well.")
-        both = await asyncio.gather(*(_agreed(here, stream, data) for _ in range(4)))
+        both = await asyncio.gather(*(_agree(here, stream, data) for _ in range(4)))
         await stream.end()
 
     assert both.count(200) == 1
@@ -210,7 +210,7 @@ async def test_a_tool_that_tells_a_lot_is_neither_kept_nor_sent_in_full() -> Non
         return "done"
 
     async with chatting([work]) as (here, model), here.post({"content": "Go"}) as stream:
-        await _called(model, "work", "c1")
+        await _call_tool(model, "work", "c1")
         reply = await model.next_request()
         relay = here.site.relays.find((await stream.until("start"))["messageId"])
         assert relay

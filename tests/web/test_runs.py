@@ -69,13 +69,13 @@ async def chat_over(
         yield here
 
 
-async def _called(model: Model, name: str, arguments: Any = "{}", id: str = "c1") -> None:
+async def _call_tool(model: Model, name: str, arguments: Any = "{}", id: str = "c1") -> None:
     reply = await model.next_request()
     await reply.call(name, arguments, id=id)
     await reply.end("tool_calls")
 
 
-async def _answered(model: Model, text: str = "Well.") -> list[dict[str, Any]]:
+async def _answer(model: Model, text: str = "Well.") -> list[dict[str, Any]]:
     reply = await model.next_request()
     await reply.answer(text)
     return reply.messages
@@ -115,8 +115,8 @@ async def test_parallel_calls_run_side_by_side_and_further_rounds_follow() -> No
         await reply.call("get_flight_times", FLIGHT, id="c1")
         await reply.call("fail", id="c2", index=1)
         await reply.end("tool_calls")
-        await _called(model, "get_flight_times", {"departure": "A", "arrival": "B"}, id="c3")
-        messages = await _answered(model)
+        await _call_tool(model, "get_flight_times", {"departure": "A", "arrival": "B"}, id="c3")
+        messages = await _answer(model)
         await stream.end()
 
         outputs = _outputs(stream)
@@ -133,8 +133,8 @@ async def test_a_reader_who_leaves_ends_nothing() -> None:
     async with chat(tools=tools) as (here, model):
         async with here.post({"content": "Go"}) as stream:
             run_id = (await stream.until("start"))["messageId"]
-        await _called(model, "get_flight_times", FLIGHT)
-        await _answered(model, "It leaves at 16:35.")
+        await _call_tool(model, "get_flight_times", FLIGHT)
+        await _answer(model, "It leaves at 16:35.")
         async with here.follow(run_id) as again:
             await again.end()
 
@@ -145,8 +145,8 @@ async def test_a_reader_who_leaves_ends_nothing() -> None:
 
 async def test_from_every_frame_on_the_rest_is_the_same() -> None:
     async with chat() as (here, model), here.post({"content": "Go"}) as stream:
-        await _called(model, "get_flight_times", FLIGHT)
-        await _answered(model)
+        await _call_tool(model, "get_flight_times", FLIGHT)
+        await _answer(model)
         whole = await stream.end()
         run_id = whole[0]["messageId"]
         kept = [
@@ -165,7 +165,7 @@ async def test_the_same_message_again_is_the_same_run() -> None:
         body = {"content": "Go", "message_id": "message-1"}
         async with here.post(body) as stream, here.post(body) as again:
             first, second = await stream.until("start"), await again.until("start")
-            await _answered(model)
+            await _answer(model)
             await stream.end()
             await again.end()
         async with here.post(body) as late:
@@ -202,13 +202,13 @@ async def test_stop_stops_the_model_and_the_tools(when: str) -> None:
 async def test_one_tool_is_stopped_and_the_run_goes_on() -> None:
     tools = Tools()
     async with chat(tools=tools) as (here, model), here.post({"content": "Go"}) as stream:
-        await _called(model, "wait")
+        await _call_tool(model, "wait")
         await tools.began.wait()
         run_id = (
             stream.parts[0]["messageId"] if stream.parts else (await anext(stream))["messageId"]
         )
         stopped = await here.ask(f"/api/runs/{run_id}/tools/c1/stop", {})
-        messages = await _answered(model, "Then not.")
+        messages = await _answer(model, "Then not.")
         await stream.end()
 
         assert stopped.json() == {"stopped": True}
@@ -221,8 +221,8 @@ async def test_a_tool_that_hangs_is_ended_by_its_deadline() -> None:
         chat(tools=Tools(), tool_timeout=0.2) as (here, model),
         here.post({"content": "Go"}) as stream,
     ):
-        await _called(model, "wait")
-        await _answered(model)
+        await _call_tool(model, "wait")
+        await _answer(model)
         await stream.end()
 
         assert "0.2" in _outputs(stream)["c1"]
@@ -233,8 +233,8 @@ async def test_a_tool_that_hangs_is_ended_by_its_deadline() -> None:
 ASKED = Settings(database="memory:", model="told", ask=("get_flight_times",))
 
 
-async def _asked(here: Served, model: Model, stream: Stream) -> dict[str, Any]:
-    await _called(model, "get_flight_times", FLIGHT)
+async def _ask(here: Served, model: Model, stream: Stream) -> dict[str, Any]:
+    await _call_tool(model, "get_flight_times", FLIGHT)
     data: dict[str, Any] = (await stream.until("data-approval"))["data"]
     return data
 
@@ -246,12 +246,12 @@ def _address(stream: Stream, call_id: str = "c1") -> str:
 async def test_a_call_that_needs_consent_runs_once_a_person_agrees() -> None:
     tools = Tools()
     async with chat(ASKED, tools) as (here, model), here.post({"content": "Go"}) as stream:
-        data = await _asked(here, model, stream)
+        data = await _ask(here, model, stream)
         before = list(tools.called)
         said = {"approved": True, "args_hash": data["argsHash"]}
         answer = await here.ask(_address(stream), said)
         again = await here.ask(_address(stream), said)
-        await _answered(model)
+        await _answer(model)
         await stream.end()
 
         assert data["input"] == FLIGHT
@@ -265,11 +265,11 @@ async def test_a_call_that_needs_consent_runs_once_a_person_agrees() -> None:
 async def test_what_a_person_changes_is_what_runs() -> None:
     tools = Tools()
     async with chat(ASKED, tools) as (here, model), here.post({"content": "Go"}) as stream:
-        data = await _asked(here, model, stream)
+        data = await _ask(here, model, stream)
         edited = json.dumps({"departure": "SFO", "arrival": "JFK"})
         said = {"approved": True, "args_hash": data["argsHash"], "arguments": edited}
         await here.ask(_address(stream), said)
-        await _answered(model)
+        await _answer(model)
         await stream.end()
 
         assert tools.called == [("SFO", "JFK")]
@@ -278,10 +278,10 @@ async def test_what_a_person_changes_is_what_runs() -> None:
 async def test_the_model_is_told_why_not() -> None:
     tools = Tools()
     async with chat(ASKED, tools) as (here, model), here.post({"content": "Go"}) as stream:
-        data = await _asked(here, model, stream)
+        data = await _ask(here, model, stream)
         said = {"approved": False, "args_hash": data["argsHash"], "reason": "Ask me first."}
         await here.ask(_address(stream), said)
-        messages = await _answered(model)
+        messages = await _answer(model)
         await stream.end()
 
         assert "Ask me first." in messages[-1]["content"]
@@ -298,14 +298,14 @@ async def test_the_model_is_told_why_not() -> None:
 async def test_who_comes_later_is_asked_too_and_a_session_is_remembered() -> None:
     tools = Tools()
     async with chat(ASKED, tools) as (here, model), here.post({"content": "Go"}) as stream:
-        await _asked(here, model, stream)
+        await _ask(here, model, stream)
         run_id = stream.parts[0]["messageId"]
         async with here.follow(run_id) as tab:
             seen = (await tab.until("data-approval"))["data"]
             said = {"approved": True, "args_hash": seen["argsHash"], "keep": "session"}
             await here.ask(_address(stream), said)
-            await _called(model, "get_flight_times", FLIGHT, id="c2")
-            await _answered(model)
+            await _call_tool(model, "get_flight_times", FLIGHT, id="c2")
+            await _answer(model)
             await tab.end()
         await stream.end()
 
@@ -326,7 +326,7 @@ async def test_an_answer_that_fits_no_question_runs_nothing(
 ) -> None:
     tools = Tools()
     async with chat(ASKED, tools) as (here, model), here.post({"content": "Go"}) as stream:
-        data = await _asked(here, model, stream)
+        data = await _ask(here, model, stream)
         said = {"approved": True, "args_hash": data["argsHash"], **changes}
         answer = await here.ask(_address(stream, call_id), said)
 
@@ -347,7 +347,7 @@ async def test_a_run_in_the_middle_of_its_tool_is_taken_up_by_the_next_server(
             chat_over(model, kept, before) as here,
             here.post({"content": "Go"}) as stream,
         ):
-            await _called(model, "wait")
+            await _call_tool(model, "wait")
             await before.began.wait()
             run_id = (await stream.until("start"))["messageId"]
         async with chat_over(model, kept, after) as here:
@@ -356,7 +356,7 @@ async def test_a_run_in_the_middle_of_its_tool_is_taken_up_by_the_next_server(
             async with here.follow(run_id) as again:
                 await again.until("tool-input-available")
                 await here.ask(f"/api/runs/{run_id}/tools/c1/stop", {})
-                await _answered(model, "Again.")
+                await _answer(model, "Again.")
                 await again.end()
 
         assert again.text == "Again."
@@ -375,7 +375,7 @@ async def test_a_run_that_the_web_chat_did_not_begin_is_only_watched(said: dict[
         theirs = client.sync_stream()
         theirs.setup(run_id=run.id)
         reading = asyncio.create_task(_all(theirs))
-        await _called(model, "get_flight_times", FLIGHT)
+        await _call_tool(model, "get_flight_times", FLIGHT)
         await reading
         async with here.follow(run.id) as watching:
             await watching.until("tool-input-available")

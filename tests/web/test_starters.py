@@ -1,4 +1,4 @@
-"""What the page suggests to begin with, without a key and without a tool of one's own."""
+"""Suggestions of the empty page, without a key and without tools."""
 
 from __future__ import annotations
 

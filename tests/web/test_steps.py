@@ -74,7 +74,7 @@ class _Flow:
         decoder = Decoder()
         for piece in answer.response:
             for frame in decoder.feed(piece):
-                self.story.append(f"page: {_named(frame.data)}")
+                self.story.append(f"page: {_event_name(frame.data)}")
 
 
 @pytest.fixture
@@ -130,7 +130,7 @@ def _missing(steps: list[str], story: Story) -> list[str]:
     return [step for step in steps if step.lstrip("0123456789 ") not in rest]
 
 
-def _named(data: str) -> str:
+def _event_name(data: str) -> str:
     if data == "[DONE]":
         return data
     part = json.loads(data)

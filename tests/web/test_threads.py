@@ -33,7 +33,7 @@ async def browser(chat: Chat) -> Browser:
 
 @pytest.fixture
 def client(chat: Chat) -> AsyncClient:
-    """Whose threads the browser sees."""
+    """Client of the owner whose threads the browser sees."""
     return chat.site.client
 
 
@@ -51,7 +51,7 @@ async def talk(client: AsyncClient, *words: str, thread_id: str | None = None) -
     return thread_id
 
 
-async def answered(client: AsyncClient, words: str, **options: Any) -> str:
+async def answer_thread(client: AsyncClient, words: str, **options: Any) -> str:
     """The id of a thread in which this was answered."""
     async with client.converse(words, **options) as events:
         async for _ in events:
@@ -78,7 +78,7 @@ def a_moment_later() -> None:
         pass
 
 
-async def listed(browser: Browser, query: str = "") -> list[str]:
+async def list_titles(browser: Browser, query: str = "") -> list[str]:
     answer = await browser.get(f"/api/threads{query}")
     return [row["title"] for row in answer.json["data"]]
 
@@ -106,7 +106,7 @@ async def test_threads_are_found_by_words_in_them(browser: Browser, client: Asyn
     await talk(client, "About bees", "They hum")
     await talk(client, "About cows")
 
-    assert await listed(browser, "?q=hum") == ["About bees"]
+    assert await list_titles(browser, "?q=hum") == ["About bees"]
 
 
 async def test_a_list_goes_on_where_it_ended_whatever_has_changed_before(
@@ -119,7 +119,7 @@ async def test_a_list_goes_on_where_it_ended_whatever_has_changed_before(
     first = (await browser.get("/api/threads?limit=2")).json
     a_moment_later()
     await talk(client, "more", thread_id=threads[4])
-    rest = await listed(browser, f"?limit=2&after={first['next']}")
+    rest = await list_titles(browser, f"?limit=2&after={first['next']}")
 
     assert [row["title"] for row in first["data"]] == ["thread 4", "thread 3"]
     assert rest == ["thread 2", "thread 1"]
@@ -140,11 +140,13 @@ async def test_the_list_goes_on_to_the_oldest_thread_and_a_search_finds_it(
 
     assert len(seen) == len(set(seen)) == 511
     assert oldest in seen
-    assert await listed(browser, "?q=%22oldest bee%22 1999") == ["About the oldest bee of 1999"]
-    assert await listed(browser, "?q=%22bee oldest%22") == []
+    assert await list_titles(browser, "?q=%22oldest bee%22 1999") == [
+        "About the oldest bee of 1999"
+    ]
+    assert await list_titles(browser, "?q=%22bee oldest%22") == []
     a_moment_later()
     await talk(client, "They still hum", thread_id=oldest)
-    assert (await listed(browser))[0] == "About the oldest bee of 1999"
+    assert (await list_titles(browser))[0] == "About the oldest bee of 1999"
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=x", f"after={'x' * 201}", "q=%00"])
@@ -185,7 +187,7 @@ async def test_a_title_cannot_turn_text_around(browser: Browser, client: AsyncCl
     thread_id = await talk(client, "hi")
     await client.update_thread(thread_id, title="a\u202eb\x1b[31m\nc")
 
-    assert await listed(browser) == ["a<U+202E>b␛[31m c"]
+    assert await list_titles(browser) == ["a<U+202E>b␛[31m c"]
 
 
 # Opening.
@@ -194,7 +196,7 @@ async def test_a_title_cannot_turn_text_around(browser: Browser, client: AsyncCl
 async def test_a_thread_is_opened_with_what_was_said_and_what_it_cost(
     browser: Browser, client: AsyncClient
 ) -> None:
-    thread_id = await answered(client, "Look at the garden", tools=[look])
+    thread_id = await answer_thread(client, "Look at the garden", tools=[look])
     answer = (await browser.get(f"/api/threads/{thread_id}/messages")).json
     question, reply = answer["messages"]
 
@@ -243,8 +245,8 @@ async def test_the_instructions_of_a_thread_are_told_unless_they_are_an_assistan
     browser: Browser, client: AsyncClient
 ) -> None:
     assistant = await client.create_assistant(instructions="Be brief.")
-    plain = await answered(client, "hi", instructions="Rhyme.")
-    assisted = await answered(client, "hi", assistant_id=assistant.id)
+    plain = await answer_thread(client, "hi", instructions="Rhyme.")
+    assisted = await answer_thread(client, "hi", assistant_id=assistant.id)
 
     told = (await browser.get(f"/api/threads/{plain}/messages")).json
     assert (told["system"], told["assistant_id"]) == ("Rhyme.", None)
@@ -271,8 +273,8 @@ async def test_a_long_thread_comes_in_pieces_from_its_end(
 async def test_a_piece_begins_with_what_a_person_said(
     browser: Browser, client: AsyncClient
 ) -> None:
-    thread_id = await answered(client, "Look at the garden", tools=[look])
-    await answered(client, "Look at the house", tools=[look], thread_id=thread_id)
+    thread_id = await answer_thread(client, "Look at the garden", tools=[look])
+    await answer_thread(client, "Look at the house", tools=[look], thread_id=thread_id)
     address = f"/api/threads/{thread_id}/messages?limit=2"
     last = (await browser.get(address)).json
     number = last["messages"][0]["metadata"]["number"]
@@ -298,9 +300,9 @@ async def test_a_long_thread_is_opened_without_reading_its_beginning(
 
 
 async def test_a_summary_is_a_line_in_the_thread(browser: Browser, client: AsyncClient) -> None:
-    thread_id = await answered(client, "one")
+    thread_id = await answer_thread(client, "one")
     for _ in range(KEEP):
-        await answered(client, "more", thread_id=thread_id)
+        await answer_thread(client, "more", thread_id=thread_id)
     await client.compact(thread_id)
     answer = (await browser.get(f"/api/threads/{thread_id}/messages")).json
 
@@ -408,7 +410,7 @@ async def test_a_deleted_thread_takes_along_what_it_stood_for(
 async def test_a_thread_is_exported_as_a_file(
     browser: Browser, client: AsyncClient, form: str, kind: str, begins: str
 ) -> None:
-    thread_id = await answered(client, "About bees")
+    thread_id = await answer_thread(client, "About bees")
     answer = await browser.get(f"/api/threads/{thread_id}/export?as={form}")
 
     assert answer.mimetype == kind
@@ -436,7 +438,7 @@ async def test_anothers_thread_is_unknown_on_every_way() -> None:
         browser = await browser_of(chat, "bob")
         address = f"/api/threads/{thread_id}"
 
-        assert await listed(browser) == []
+        assert await list_titles(browser) == []
         for answer in (
             await browser.get(address),
             await browser.get(f"{address}/messages"),

@@ -64,8 +64,8 @@ async def person(chat: Chat, name: str) -> Browser:
     return await chat.browser(headers={"X-Forwarded-User": name}).arrive()
 
 
-async def begun(browser: Browser) -> dict[str, str]:
-    """What somebody has whose tool call waits for their word."""
+async def begin_run(browser: Browser) -> dict[str, str]:
+    """Begin a run with a tool call that waits for approval."""
     answer = await browser.post("/api/messages/process", {"content": FLIGHT})
     async with asyncio.timeout(SECONDS):
         told = await asyncio.to_thread(until_asked, answer)
@@ -79,7 +79,7 @@ async def begun(browser: Browser) -> dict[str, str]:
         "call_id": found["toolCallId"],
         "args_hash": found["argsHash"],
         "message_id": message["id"],
-        "file_id": (await uploaded(browser)).json["id"],
+        "file_id": (await upload(browser)).json["id"],
         "assistant_id": (await browser.post("/api/assistants", {"name": "A"})).json["id"],
     }
 
@@ -97,7 +97,7 @@ def _last(told: str, name: str) -> str:
     return re.findall(rf'"{name}":"([^"]+)"', told)[-1]
 
 
-async def uploaded(browser: Browser) -> TestResponse:
+async def upload(browser: Browser) -> TestResponse:
     content = {"file": (io.BytesIO(b"secret of ann"), "a.txt")}
     return await browser.open("POST", "/api/files", data=content)
 
@@ -139,7 +139,7 @@ async def test_each_call_of_one_person_is_about_nothing_when_another_makes_it(
     chat: Chat, tools: Tools
 ) -> None:
     ann, bob = await person(chat, "ann"), await person(chat, "bob")
-    things = await begun(ann)
+    things = await begin_run(ann)
     before = await standing(ann, things)
 
     found = {}
@@ -154,7 +154,7 @@ async def test_each_call_of_one_person_is_about_nothing_when_another_makes_it(
 
 async def test_the_same_calls_work_for_whose_they_are(chat: Chat, tools: Tools) -> None:
     ann = await person(chat, "ann")
-    things = await begun(ann)
+    things = await begin_run(ann)
     told = await ask(ann, "POST /api/runs/<run_id>/approvals/<path:call_id>", things)
     assert told.json == {"state": "approved"}
     await asyncio.to_thread((await ask(ann, "GET /api/runs/<run_id>/stream", things)).get_data)
@@ -172,7 +172,7 @@ async def test_the_same_calls_work_for_whose_they_are(chat: Chat, tools: Tools) 
 
 async def test_after_its_end_a_run_is_not_there_for_another_either(chat: Chat) -> None:
     ann, bob = await person(chat, "ann"), await person(chat, "bob")
-    things = await begun(ann)
+    things = await begin_run(ann)
     assert (await ask(ann, "POST /api/runs/<run_id>/stop", things)).status_code == 200
 
     for route in (
@@ -185,7 +185,7 @@ async def test_after_its_end_a_run_is_not_there_for_another_either(chat: Chat) -
 
 async def test_what_another_has_is_not_taken_into_a_message(chat: Chat) -> None:
     ann, bob = await person(chat, "ann"), await person(chat, "bob")
-    things = await begun(ann)
+    things = await begin_run(ann)
 
     for body in (
         {"content": "hi", "thread_id": things["thread_id"]},

@@ -40,13 +40,13 @@ PLACES = st.lists(st.integers(0, 10_000), max_size=4)
 MINE = {"id": "mine", "role": "user", "content": "hello"}
 
 
-def told(events: Iterable[Numbered], reader: Reader | None = None) -> list[bytes]:
+def encode_events(events: Iterable[Numbered], reader: Reader | None = None) -> list[bytes]:
     stream = AgUi(reader)
     frames = [frame for number, event in events for frame in stream.feed(number, event)]
     return [*frames, *stream.close()]
 
 
-def told_in_batches(
+def encode_in_batches(
     events: Sequence[Numbered], places: list[int], reader: Reader | None = None
 ) -> list[bytes]:
     """The same, with what comes between two places collected."""
@@ -56,7 +56,7 @@ def told_in_batches(
 
 
 def page(events: Iterable[Numbered], reader: Reader | None = None) -> Page:
-    return Page().read(told(events, reader))
+    return Page().read(encode_events(events, reader))
 
 
 def types(frames: Iterable[bytes]) -> list[str]:
@@ -75,7 +75,7 @@ def only(events: Iterable[dict[str, Any]], type: str) -> list[dict[str, Any]]:
 def test_a_typical_run_is_told_as_it_stands_in_its_golden_file(name: str, version: Version) -> None:
     """Delete the file, and this writes it anew, and fails once."""
     frames = b"".join(
-        told(number_events(TYPICAL[name]()), Reader(version=version, history=(MINE,)))
+        encode_events(number_events(TYPICAL[name]()), Reader(version=version, history=(MINE,)))
     )
     golden = GOLDEN / f"ag-ui-{name}.v{version}.txt"
     if not golden.exists():
@@ -95,7 +95,7 @@ def test_whatever_happens_a_client_can_read_it(
     reader = Reader(version=version)
     whole = page(events, reader)
 
-    assert Page().read(told_in_batches(events, places, reader)).messages == whole.messages
+    assert Page().read(encode_in_batches(events, places, reader)).messages == whole.messages
     assert len({run_id for run_id, *_ in whole.runs}) == len(whole.runs)
 
 
@@ -115,15 +115,15 @@ def test_a_run_that_has_ended_or_waits_for_the_client_is_at_its_end(
 def test_wherever_a_client_is_cut_off_it_comes_back_to_the_same_messages(
     events: list[Numbered], version: Version, cut: int, places: list[int]
 ) -> None:
-    frames = told_in_batches(events, places, Reader(version=version, history=(MINE,)))
+    frames = encode_in_batches(events, places, Reader(version=version, history=(MINE,)))
     seen = Page([MINE]).read(frames[: cut % (len(frames) + 1)])
     run_id = events[0][1].run_id  # type: ignore[union-attr]
     after = parse_cursor(seen.ids[-1], run_id).number if seen.ids else 0
     history = (MINE,) if after % 2 else tuple(dict(each) for each in seen.messages)
     again = Reader(version=version, history=history or (MINE,), after=after)
-    seen.read(told(events, again))
+    seen.read(encode_events(events, again))
 
-    whole = Page([MINE]).read(told(events, Reader(version=version, history=(MINE,))))
+    whole = Page([MINE]).read(encode_events(events, Reader(version=version, history=(MINE,))))
     assert essence(seen.messages) == essence(whole.messages)
 
 
@@ -141,10 +141,10 @@ def test_outputs_stay_behind_their_calls_for_a_client_that_comes_back_after_a_re
     world.claim()
     world.say_pieces(TextPiece("Both."))
     events = number_events(world)
-    seen = Page([MINE]).read(told(events, Reader(version=version, history=(MINE,))))
+    seen = Page([MINE]).read(encode_events(events, Reader(version=version, history=(MINE,))))
     history = tuple(dict(each) for each in seen.messages)
 
-    again = told(events, Reader(version=version, history=history, after=len(events)))
+    again = encode_events(events, Reader(version=version, history=history, after=len(events)))
 
     [snapshot] = only(Page().read(again).events, "MESSAGES_SNAPSHOT")
     assert essence(snapshot["messages"]) == essence(history)
@@ -162,7 +162,7 @@ def test_who_comes_late_reads_nothing_that_is_void(
 
 @given(runs(), st.integers(0, 10_000))
 def test_an_event_that_is_heard_again_changes_nothing(events: list[Numbered], cut: int) -> None:
-    assert told([*events[: cut % (len(events) + 1)], *events]) == told(events)
+    assert encode_events([*events[: cut % (len(events) + 1)], *events]) == encode_events(events)
 
 
 def stored_messages(messages: Iterable[Message]) -> Iterator[Json]:
@@ -198,7 +198,9 @@ def test_a_stored_thread_has_the_messages_that_its_stream_made(name: str) -> Non
     world = TYPICAL[name]()
     thread = list(stored_messages(message for _, message in sorted(world.messages.items())))
 
-    made = Page(thread[:1]).read(told(number_events(world), Reader(history=tuple(thread[:1]))))
+    made = Page(thread[:1]).read(
+        encode_events(number_events(world), Reader(history=tuple(thread[:1])))
+    )
     by_id = {message["id"]: message for message in thread}
     assert {message["id"]: message for message in essence(made.messages)} == by_id
 
@@ -237,7 +239,7 @@ def test_the_run_and_the_thread_have_the_names_that_the_client_gave_them() -> No
     log = number_events(TYPICAL["tool-call"]())
     rest = next(number for number, event in log if event.type == "turn.ended")
     reader = Reader(thread_id="my thread", run_id="my run", after=rest)
-    seen = Page(page(log[:rest]).messages).read(told(log, reader))
+    seen = Page(page(log[:rest]).messages).read(encode_events(log, reader))
 
     assert seen.runs == [["my run", "success"]]
     assert {event["threadId"] for event in only(seen.events, _FINISHED)} == {"my thread"}
@@ -245,7 +247,7 @@ def test_the_run_and_the_thread_have_the_names_that_the_client_gave_them() -> No
 
 def test_an_output_that_the_client_gave_is_not_told_to_it() -> None:
     log = number_events(TYPICAL["tool-call"]())
-    frames = told(log, Reader(answered=frozenset({"c0"})))
+    frames = encode_events(log, Reader(answered=frozenset({"c0"})))
 
     assert "TOOL_CALL_RESULT" not in types(frames)
 
@@ -295,7 +297,7 @@ def test_a_run_that_waited_too_long_has_failed() -> None:
 
 
 def test_after_a_restart_the_messages_are_told_as_they_stand() -> None:
-    frames = told(number_events(TYPICAL["restarted"]()), Reader(history=(MINE,)))
+    frames = encode_events(number_events(TYPICAL["restarted"]()), Reader(history=(MINE,)))
     first, second = only(Page().read(frames).events, "MESSAGES_SNAPSHOT")
 
     assert first["messages"] == [MINE]
@@ -322,7 +324,7 @@ def test_arguments_that_came_to_be_others_are_corrected() -> None:
 
 def test_an_output_of_a_call_that_was_not_told_is_left_out() -> None:
     begin = RunStatus(run_id="run_1", thread_id="thread_1", status=Status.IN_PROGRESS)
-    frames = told([(1, begin), (2, ToolOutputAdded(tool_call_id="c9", output="?"))])
+    frames = encode_events([(1, begin), (2, ToolOutputAdded(tool_call_id="c9", output="?"))])
 
     assert types(frames) == ["RUN_STARTED"]
 
@@ -334,7 +336,7 @@ def test_who_comes_back_is_told_at_once_what_there_is_and_what_is_open() -> None
     world = begin_run()
     world.say_pieces(ReasoningPiece("Hm."), TextPiece("It is"))
     last = len(world.events)
-    frames = told(number_events(world), Reader(after=last))
+    frames = encode_events(number_events(world), Reader(after=last))
 
     assert types(frames) == [
         *("RUN_STARTED", "MESSAGES_SNAPSHOT", "STEP_STARTED", "TEXT_MESSAGE_START")
@@ -345,7 +347,7 @@ def test_who_comes_back_is_told_at_once_what_there_is_and_what_is_open() -> None
 def test_who_has_all_of_a_run_that_has_ended_is_told_nothing() -> None:
     log = number_events(TYPICAL["text"]())
 
-    assert told(log, Reader(after=len(log))) == []
+    assert encode_events(log, Reader(after=len(log))) == []
 
 
 def test_a_run_cannot_be_told_from_its_middle() -> None:
@@ -379,7 +381,7 @@ def test_a_fault_of_this_side_is_told_and_may_come_first() -> None:
 # What is not in the log.
 
 
-def heard() -> AgUi:
+def new_encoder() -> AgUi:
     world = begin_run()
     world.reply(call(0), CALLS)
     stream = AgUi(Reader(here=frozenset({"look"})))
@@ -393,7 +395,7 @@ def parts(frames: Sequence[bytes]) -> list[dict[str, Any]]:
 
 
 def test_what_a_tool_does_and_what_is_asked_here_are_words_of_our_own() -> None:
-    stream = heard()
+    stream = new_encoder()
     of = {"toolCallId": "c0", "toolName": "look"}
 
     [status] = parts(stream.tool_status("c0", "running", 1.5))
@@ -416,7 +418,7 @@ def test_what_a_tool_does_and_what_is_asked_here_are_words_of_our_own() -> None:
 
 
 def test_a_call_of_which_nothing_was_told_is_never_spoken_of() -> None:
-    assert heard().tool_status("c9", "running") == []
+    assert new_encoder().tool_status("c9", "running") == []
 
 
 def test_between_two_runs_nothing_is_said() -> None:

@@ -38,7 +38,7 @@ Read = Callable[[str, Sequence[Sequence[dict[str, Any]]]], list[dict[str, Any]]]
 
 @pytest.fixture(scope="module")
 def read(npm_packages: Callable[[Path], Path], node: Path) -> Iterator[Read]:
-    """What a client makes of each of these lists of exchanges."""
+    """Return the messages that a client builds from each list of exchanges."""
     clients = HERE / "ag_ui_clients"
     with NodePrograms(node, clients / "read.mjs", npm_packages(clients)) as programs:
         yield programs.ask

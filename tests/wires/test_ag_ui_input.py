@@ -1,4 +1,4 @@
-"""What an AG-UI client asks for: what is believed of it, and what is refused in which words."""
+"""Input of AG-UI clients: the accepted parts, and the refusals."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def body(*messages: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {"threadId": "thread", "runId": "run", "messages": list(messages), **more}
 
 
-def refused(sent: dict[str, Any]) -> InvalidRequest:
+def catch_error(sent: dict[str, Any]) -> InvalidRequest:
     with pytest.raises(InvalidRequest) as raised:
         parse_run_input(sent)
     return raised.value
@@ -142,20 +142,20 @@ def test_what_is_not_believed_is_passed_over() -> None:
 def test_a_wrong_request_is_refused_in_words_that_say_where(
     sent: dict[str, Any], words: str
 ) -> None:
-    assert words in f"{refused(sent).told} {refused(sent).details}"
+    assert words in f"{catch_error(sent).told} {catch_error(sent).details}"
 
 
 @pytest.mark.parametrize("payload", [None, True, "yes", {}, {"approved": "true"}, {"approved": 1}])
 def test_nothing_but_a_plain_yes_approves(payload: object) -> None:
     resume = [{"interruptId": "act_1", "status": "resolved", "payload": payload}]
 
-    assert "act_1" in refused(body(USER, CALL, resume=resume)).told
+    assert "act_1" in catch_error(body(USER, CALL, resume=resume)).told
 
 
 def test_two_answers_to_one_question_are_none() -> None:
     yes = {"interruptId": "act_1", "status": "resolved", "payload": {"approved": True}}
 
-    assert "twice" in refused(body(USER, CALL, resume=[yes, yes])).told
+    assert "twice" in catch_error(body(USER, CALL, resume=[yes, yes])).told
 
 
 _KEYS = st.sampled_from(

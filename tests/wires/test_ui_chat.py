@@ -36,7 +36,7 @@ Play = Callable[[str, Sequence[list[bytes]], Sequence[list[Any]]], Told]
 
 @pytest.fixture(scope="module")
 def play(npm_packages: Callable[[Path], Path], node: Path) -> Iterator[Play]:
-    """What becomes of a chat in which a person does this, and the server replies so."""
+    """Return the state of a chat after these steps and replies."""
     clients = HERE / "ui_clients"
     with NodePrograms(node, clients / "chat.mjs", npm_packages(clients)) as programs:
 
@@ -47,7 +47,7 @@ def play(npm_packages: Callable[[Path], Path], node: Path) -> Iterator[Play]:
         yield play
 
 
-def decided(said: str) -> tuple[Story, int, str]:
+def decide_call(said: str) -> tuple[Story, int, str]:
     """A run in which a call was approved or refused: its rest, and what was asked there."""
     world = begin_run()
     world.reply(TextPiece("May I?"), call(0, WRITE), USED, CALLS, hosted=HOSTED)
@@ -68,7 +68,7 @@ def test_a_person_approves_in_the_chat_and_the_message_goes_on(
     play: Play, client: str, said: str, state: str
 ) -> None:
     sdk = CLIENTS[client]
-    world, rest, action_id = decided(said)
+    world, rest, action_id = decide_call(said)
     events = number_events(world)
     first = encode_events(events[:rest], sdk)
     second = encode_events(events, sdk, Cursor(world.run.id, rest))

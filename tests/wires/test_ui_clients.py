@@ -36,7 +36,7 @@ Read = Callable[[str, Sequence[Sequence[Frames]]], list[dict[str, Any]]]
 
 @pytest.fixture(scope="module")
 def read(npm_packages: Callable[[Path], Path], node: Path) -> Iterator[Read]:
-    """What a client makes of each of these lists of streams."""
+    """Return the messages that a client builds from each list of streams."""
     clients = HERE / "ui_clients"
     with NodePrograms(node, clients / "read.mjs", npm_packages(clients)) as programs:
 
@@ -171,7 +171,7 @@ def test_no_arguments_of_a_model_break_a_client(read: Read, client: str) -> None
 
 @pytest.mark.parametrize("client", ["ai5.0", "ai5"])
 def test_the_judge_forgives_no_more_than_a_client(read: Read, client: str) -> None:
-    """What is too new for a version ends its stream, so this is tested with what can be red."""
+    """Parts that are too new for a version end its stream, so readable ones are used here."""
     frames = encode_events(number_events(TYPICAL["asked"]()), 7)
 
     [made] = read(client, [[frames]])

@@ -1,4 +1,4 @@
-"""What a page gets of a stored thread is what it had made of the streams of its runs."""
+"""The stored thread equals the messages that a page builds from its runs' streams."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from tests.support.wires.ui_streams import encode_events as streamed
 STOP = Finish("stop")
 
 
-def saved(world: Story) -> list[Message]:
+def list_messages(world: Story) -> list[Message]:
     return sorted(world.messages.values(), key=lambda message: message.number)
 
 
-def shown(
+def list_shown(
     messages: list[Message], runs: list[Run], world: Story | None = None, **files: Upload
 ) -> list[dict[str, Any]]:
     """The messages as they stand in the JSON."""
@@ -39,7 +39,7 @@ def shown(
 
 
 def history(world: Story) -> list[dict[str, Any]]:
-    return shown(saved(world), [run for run, _ in world.runs.values()], world)
+    return list_shown(list_messages(world), [run for run, _ in world.runs.values()], world)
 
 
 def live(world: Story) -> Judge:
@@ -47,7 +47,7 @@ def live(world: Story) -> Judge:
 
 
 def plain(parts: Parts, whole: set[str]) -> list[list[Any]]:
-    """What each reply said, in the order in which the store keeps it.
+    """Return the text of each reply, in the order of the store.
 
     Calls that were never `whole` are not kept, and neither is which output came first.
     """
@@ -59,7 +59,9 @@ def plain(parts: Parts, whole: set[str]) -> list[list[Any]]:
             steps.append([part])
         elif part.get("toolCallId") in whole or part["type"] != "dynamic-tool":
             steps[-1].append(part)
-    return [[_joined(*each) for each in groupby(sorted(step, key=_kind), _kind)] for step in steps]
+    return [
+        [_join_parts(*each) for each in groupby(sorted(step, key=_kind), _kind)] for step in steps
+    ]
 
 
 def _kind(part: dict[str, Any]) -> tuple[str, str]:
@@ -67,14 +69,14 @@ def _kind(part: dict[str, Any]) -> tuple[str, str]:
     return part["type"], part.get("toolCallId") or part.get("id", "") or "refusal" * refuses
 
 
-def _joined(kind: tuple[str, str], parts: Iterable[dict[str, Any]]) -> Any:
+def _join_parts(kind: tuple[str, str], parts: Iterable[dict[str, Any]]) -> Any:
     if kind[0] in ("text", "reasoning"):
         return "".join(part["text"] for part in parts)
     return list(parts)
 
 
 def calls_of(world: Story) -> set[str]:
-    return {call.id for message in saved(world) for call in message.tool_calls}
+    return {call.id for message in list_messages(world) for call in message.tool_calls}
 
 
 def standing(steps: list[list[Any]]) -> list[list[Any]]:
@@ -82,7 +84,7 @@ def standing(steps: list[list[Any]]) -> list[list[Any]]:
 
 
 def unsure(world: Story) -> bool:
-    """Whether a call was approved in vain: the stream had not told so when the run ended."""
+    """Return True if a call was approved too late for its stream."""
     return world.run.status in (Status.CANCELLED, Status.EXPIRED) and any(
         action.approval == "given" for action in world.actions.values()
     )
@@ -176,7 +178,7 @@ def test_a_run_that_said_nothing_stands_behind_what_it_was_asked() -> None:
         run("r1", Status.FAILED, 0, 10),
     ]
 
-    assert [each["id"] for each in shown(said, runs)] == ["m1", "r1", "r2", "m2", "r3"]
+    assert [each["id"] for each in list_shown(said, runs)] == ["m1", "r1", "r2", "m2", "r3"]
 
 
 def test_a_run_whose_place_was_given_to_another_is_gone() -> None:
@@ -186,7 +188,7 @@ def test_a_run_whose_place_was_given_to_another_is_gone() -> None:
     )
     runs = [run("r1", Status.CANCELLED, 0, 10), run("r2", Status.COMPLETED, 0, 20)]
 
-    assert [each["id"] for each in shown(said, runs)] == ["m1", "r2"]
+    assert [each["id"] for each in list_shown(said, runs)] == ["m1", "r2"]
 
 
 def test_answers_that_were_copied_are_one_message_each() -> None:
@@ -196,7 +198,7 @@ def test_answers_that_were_copied_are_one_message_each() -> None:
         message("assistant", "One.", id="m3", status="incomplete"),
         message("user", "Two?", id="m4"),
     )
-    [_, answer, _] = shown(said, [])
+    [_, answer, _] = list_shown(said, [])
 
     assert answer["id"] == "m2"
     assert [part["type"] for part in answer["parts"]] == ["step-start", "text"] * 2
@@ -209,7 +211,7 @@ def test_a_summary_is_a_line_between_messages() -> None:
         message("system", "Be kind.", id="m1"),
         message("system", "They talked.", id="m2", compacts=1),
     )
-    [prompt, summary] = shown(said, [])
+    [prompt, summary] = list_shown(said, [])
 
     assert (prompt["role"], prompt["parts"]) == ("system", [{"type": "text", "text": "Be kind."}])
     [part] = summary["parts"]
@@ -227,7 +229,7 @@ def test_files_are_named_by_an_address_of_the_page_and_pictures_by_their_own() -
     )
     said = [message("user", content=content)]
     upload = Upload(id="file_1", name="a.pdf", media_type="application/pdf", size=1, created_at=1)
-    [asked] = shown(said, [], file_1=upload)
+    [asked] = list_shown(said, [], file_1=upload)
 
     assert list(file_ids(said[0])) == ["file_1", "file_2"]
     assert [part for part in asked["parts"] if part["type"] == "file"] == [
@@ -264,7 +266,7 @@ def test_runs_of_one_thread_follow_each_other() -> None:
 
 
 def test_a_thread_in_which_nothing_was_said_is_empty() -> None:
-    assert shown([], []) == []
+    assert list_shown([], []) == []
 
 
 def test_what_a_call_gave_beside_its_words_stands_after_it_as_files() -> None:
@@ -283,7 +285,7 @@ def test_what_a_call_gave_beside_its_words_stands_after_it_as_files() -> None:
     )
     runs = [run("run_1", Status.COMPLETED, 0)]
     upload = Upload(id="file_1", name="a.png", media_type="image/png", size=1, created_at=1)
-    [_, drawn] = shown(said, runs, file_1=upload)
+    [_, drawn] = list_shown(said, runs, file_1=upload)
 
     assert {each for message in said for each in file_ids(message)} == {"file_1", "file_gone"}
     assert [part for part in drawn["parts"] if part["type"] == "data-files"] == [

@@ -38,7 +38,7 @@ SDK = st.sampled_from(SDKS)
 PLACES = st.lists(st.integers(0, 10_000), max_size=4)
 
 
-def told_in_batches(
+def encode_in_batches(
     events: Sequence[Numbered], places: list[int], sdk: Sdk, after: Cursor | None = None
 ) -> list[bytes]:
     """The same, with what comes between two places collected."""
@@ -84,7 +84,7 @@ def test_whatever_happens_every_version_can_read_it(
     events: list[Numbered], sdk: Sdk, places: list[int]
 ) -> None:
     whole = Judge(sdk).read(encode_events(events, sdk))
-    batches = Judge(sdk).read(told_in_batches(events, places, sdk))
+    batches = Judge(sdk).read(encode_in_batches(events, places, sdk))
 
     assert whole.done
     assert batches.message == whole.message
@@ -132,12 +132,12 @@ def test_a_run_that_has_ended_leaves_nothing_open(events: list[Numbered], sdk: S
 def test_wherever_a_reader_is_cut_off_it_comes_back_to_the_same_message(
     events: list[Numbered], sdk: Sdk, cut: int, places: list[int], again: list[int]
 ) -> None:
-    frames = [f for f in told_in_batches(events, places, sdk) if f.startswith(b"id: ")]
+    frames = [f for f in encode_in_batches(events, places, sdk) if f.startswith(b"id: ")]
     had = frames[: cut % (len(frames) + 1)]
     judge = Judge(sdk).read(had)
     after = parse_cursor(judge.ids[-1], events[0][1].run_id) if judge.ids else None  # type: ignore[union-attr]
     rest = drop_void_events(events, after.number if after else 0)
-    judge.read(told_in_batches(rest, again, sdk, after))
+    judge.read(encode_in_batches(rest, again, sdk, after))
 
     whole = Judge(sdk).read(encode_events(events, sdk))
     assert judge.parts == whole.parts
@@ -285,7 +285,7 @@ def test_a_fault_before_the_run_is_told_as_it_can_be() -> None:
 # What is not in the log.
 
 
-def heard(sdk: Sdk) -> UIMessageStream:
+def new_encoder(sdk: Sdk) -> UIMessageStream:
     world = begin_run()
     world.reply(call(0), CALLS)
     stream = UIMessageStream(sdk)
@@ -295,7 +295,7 @@ def heard(sdk: Sdk) -> UIMessageStream:
 
 
 def test_progress_is_an_output_before_the_output() -> None:
-    stream = heard(5)
+    stream = new_encoder(5)
 
     [part] = parts_of(stream.progress("c0", 1, 4, "a\x07quarter"))
     assert part["preliminary"] is True
@@ -303,7 +303,7 @@ def test_progress_is_an_output_before_the_output() -> None:
 
 
 def test_what_a_tool_does_is_told_and_not_kept() -> None:
-    [part] = parts_of(heard(5).tool_status("c0", "running", 1.5))
+    [part] = parts_of(new_encoder(5).tool_status("c0", "running", 1.5))
 
     assert part == {
         "type": "data-tool-status",
@@ -321,7 +321,7 @@ def test_what_a_tool_does_is_told_and_not_kept() -> None:
     ],
 )
 def test_a_person_is_asked_here_and_says_yes(sdk: Sdk, asked: str, given: list[str]) -> None:
-    stream = heard(sdk)
+    stream = new_encoder(sdk)
 
     assert types(stream.approval_asked("c0", "ask_1")) == [asked]
     assert stream.progress("c0", 1) == []
@@ -340,7 +340,7 @@ def test_nothing_is_told_of_a_tool_when_the_message_is_finished() -> None:
 
 
 def test_a_call_of_which_nothing_was_told_is_never_spoken_of() -> None:
-    stream = heard(7)
+    stream = new_encoder(7)
 
     assert stream.tool_status("c9", "running") == []
     assert stream.progress("c9", 1) == []

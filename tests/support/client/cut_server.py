@@ -19,7 +19,7 @@ RESET = struct.pack("ii", 1, 0)
 
 
 class Request(NamedTuple):
-    """What came."""
+    """Received request."""
 
     method: str
     path: str
@@ -89,7 +89,7 @@ class CutServer(socketserver.ThreadingTCPServer):
         self.requests = []
 
     def body(self, request: Request) -> bytes:
-        """What a server that is never cut would stream."""
+        """Return the whole stream."""
         after = int(request.headers.get("last-event-id", self.first - 1))
         return b"".join(frames(self.log)[after:])
 

@@ -59,7 +59,7 @@ def in_all_ways(scenario: Callable[[Any], object]) -> Callable[[Ways], None]:
 
 
 def plain(value: object) -> Any:
-    """What was heard as JSON, with each id told by its kind and rank, and every time as 0."""
+    """Return the value as JSON, with ids replaced by kind and rank, and times by 0."""
     text = msgspec.json.encode(_builtins(value)).decode()
     ranks: dict[str, str] = {}
 

@@ -129,7 +129,7 @@ class Machine:
         return self.run(*fork_python.command(*arguments), environ=environ)
 
     def type(self, command: str) -> str:
-        """What a command of a page prints, as the page would have it."""
+        """Return the output of a command in the form of the page."""
         for written, real in self._ids.items():
             command = command.replace(written, real)
         done = self.run("bash", "-c", command.replace(ADDRESS, self._address))

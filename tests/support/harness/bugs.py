@@ -42,7 +42,7 @@ class Before:
         return getattr(self._inner, name)
 
     async def _decide(self, about: ReadSet, decide: Decide) -> tuple[Committed, ChangeSet | None]:
-        """What the change would be, which is not written; or the answer that was kept before."""
+        """Return the change without writing it, or the stored response."""
         decided: list[ChangeSet | None] = []
 
         def look(records: Snapshot) -> None:
@@ -77,7 +77,7 @@ class AcknowledgesEarly(Before):
 
 
 class KeepsKeysApart(Before):
-    """What makes a second try harmless is kept in a second transaction."""
+    """Writes the idempotency key in a second transaction."""
 
     async def change(self, about: ReadSet, decide: Decide) -> Committed:
         if about.idempotency_key is None:
@@ -111,7 +111,7 @@ class TellsBeforeItKeeps(Before):
         )
 
     async def change(self, about: ReadSet, decide: Decide) -> Committed:
-        """What was told is written before this."""
+        """Append the events after they were sent."""
         if about.what == "finalize":
             await asyncio.sleep(2 * WINDOW_SECONDS)
         return await self._inner.change(about, decide)

@@ -32,7 +32,7 @@ SHORT = {
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to happen. `settings` are the servers' environment, `entry` what they run.
+    """Plan of a run. `settings` are the servers' environment, `entry` their program.
 
     Each server that starts is armed with one of the `failpoints`, at a random pass.
     """
@@ -50,7 +50,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Result:
-    """What came of it."""
+    """Result of a plan."""
 
     verdict: Verdict
     record: Record

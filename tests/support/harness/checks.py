@@ -40,7 +40,7 @@ class Verdict:
 
     @property
     def numbers(self) -> dict[str, int]:
-        """How many of each kind."""
+        """Return the number of each kind."""
         return {each.name: len(getattr(self, each.name)) for each in fields(self)}
 
     def __str__(self) -> str:
@@ -86,7 +86,7 @@ class Kept:
 
     @cached_property
     def said(self) -> Counter[str]:
-        """How often each text is there as a user's message."""
+        """Count each text among the user's messages."""
         return Counter(text(each) for each in self.final.messages if each["role"] == "user")
 
     @cached_property

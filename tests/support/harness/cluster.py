@@ -47,7 +47,7 @@ Trouble = Callable[["Cluster"], Awaitable[None]]
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to happen, in this order. `entry` is what the servers run.
+    """Plan of troubles, in this order. `entry` is the servers' program.
 
     `surroundings` has for each server the variables under which it is started; as many are started.
     """
@@ -64,7 +64,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Result:
-    """What came of it. `recoveries` says how long it took to be answered after each trouble."""
+    """Result of a plan. `recoveries` are the seconds until a response after each trouble."""
 
     verdict: Verdict
     record: Record
@@ -84,7 +84,7 @@ class Result:
 
 @dataclass
 class Cluster:
-    """What a trouble may take hold of. `links` has each server's way to the database."""
+    """Parts that a trouble may break. `links` are the servers' connections to the database."""
 
     fleet: Fleet
     balancer: Balancer
@@ -142,7 +142,7 @@ class _Crowd:
         self._observer = asyncio.create_task(observe(cluster.database, self._seen))
 
     async def judge(self) -> Verdict:
-        """What was told until now and what is kept now, and what anybody has noticed."""
+        """Compare the streams until now with the stored state; return the verdict."""
         told = self._record.so_far()
         verdict = self._plan.judge(told, await self._cluster.database.load())
         fallen = [repr(task.exception()) for task in self._living if _fell(task)]
@@ -215,7 +215,7 @@ async def _open_cluster(plan: Plan, folder: Path) -> AsyncGenerator[Cluster]:
 
 
 async def _time_until_answered(urls: Sequence[str]) -> float:
-    """How many seconds it takes until each server has carried a new run to its end."""
+    """Return the seconds until each server has completed a new run."""
     began = time.monotonic()
     await asyncio.gather(*(_answers(urls, place, began) for place in range(len(urls))))
     return time.monotonic() - began

@@ -11,7 +11,7 @@ from tests.support.harness.final import Final
 
 
 class Database(Protocol):
-    """What the judges need of a database; `address` is how servers name it.
+    """Database as the checks read it; `address` is its name in the servers' settings.
 
     Each look is one consistent read, which may be taken while others write.
     """
@@ -23,7 +23,7 @@ class Database(Protocol):
         ...
 
     async def halves(self) -> list[str]:
-        """What is half done just now, and must not be."""
+        """Return the rows that are half done, of which there may be none."""
         ...
 
     async def unrest(self) -> list[str]:

@@ -94,7 +94,7 @@ def watch(path: Path) -> None:
 
 
 def halves(path: Path) -> list[str]:
-    """What is half done just now, in one consistent read."""
+    """Return the rows that are half done, in one consistent read."""
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("BEGIN")
         return [

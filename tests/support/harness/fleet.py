@@ -49,7 +49,7 @@ class Fleet:
         ]
 
     def server(self, number: int) -> Server | None:
-        """Who is in that place just now."""
+        """Return the server that is in that place now."""
         return self._servers[number]
 
     def kill(self, number: signal.Signals) -> None:

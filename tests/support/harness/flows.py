@@ -1,4 +1,4 @@
-"""What happened, in order, as seen from four sides: client, store, model and proxy."""
+"""Events in order, seen from four sides: client, store, model and proxy."""
 
 from __future__ import annotations
 

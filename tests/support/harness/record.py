@@ -1,4 +1,4 @@
-"""What clients asked for and what they were told, in the order in which it happened.
+"""Requests of clients and their responses, in order.
 
 A line is written before a request leaves and after its answer has come, so the record of a test
 that was killed is good up to its last line. A timeout or a cut connection is `unknown`: it may or

@@ -51,12 +51,12 @@ class Server:
 
     @property
     def alive(self) -> bool:
-        """Whether its end of the pipe is open: then the pid is still its own."""
+        """True while its end of the pipe is open: the pid is still its own."""
         return not self._reading.done()
 
     @property
     def exit_code(self) -> int | None:
-        """How it ended, below 0 by a signal; None as long as it lives."""
+        """Exit code, below 0 for a signal; None while it runs."""
         return self._process.returncode if self._process else None
 
     async def listening(self) -> str:
@@ -89,7 +89,7 @@ class Server:
 
     @property
     def complaints(self) -> list[str]:
-        """What it said of faults of its own, whole."""
+        """Lines that report its own faults."""
         broken = any("Traceback" in line or "Internal" in line for line in self.said)
         return ["\n".join(self.said)] if broken else []
 

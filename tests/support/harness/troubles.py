@@ -1,4 +1,4 @@
-"""What may befall a cluster; each is over when it returns."""
+"""Troubles of a cluster; each is over when its function returns."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def at_once(one: Trouble, other: Trouble) -> Trouble:
 
 
 def skewed_clock_environ(by: str) -> dict[str, str] | None:
-    """What makes the clock of a process wrong by so much, as `+10m`; None where nothing can."""
+    """Return variables that skew a process's clock, such as by `+10m`; None if impossible."""
     found = sorted(Path("/").glob(FAKETIME.removeprefix("/")))
     if not found:
         return None

@@ -164,7 +164,7 @@ async def issuer_of(url: str) -> str:
 
 
 async def login(scenario: str, url: str, told: dict[str, Any]) -> OAuth:
-    """What a user would have configured for this scenario."""
+    """Return the configuration of a user for this scenario."""
     given = {name: told[name] for name in ("client_id", "client_secret") if name in told}
     match scenario:
         case "auth/pre-registration":

@@ -16,7 +16,7 @@ TOOL = {"name": "secret_word", "description": "Tells it.", "inputSchema": {"type
 
 
 class Locked:
-    """What it does can be changed while it runs; `paths` are those that were asked for."""
+    """MCP server with a login, changeable while it runs; `paths` are the requested ones."""
 
     def __init__(self) -> None:
         self.base = ""

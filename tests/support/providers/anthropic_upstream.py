@@ -55,7 +55,7 @@ class AnthropicUpstream(Upstream):
 
 
 def illegal(messages: list[Any]) -> str | None:
-    """What is wrong with a history; None if it may be sent."""
+    """Return the error in a history; None if it may be sent."""
     open_calls: list[str] = []
     for at, message in enumerate(messages):
         content = message["content"]

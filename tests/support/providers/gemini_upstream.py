@@ -63,7 +63,7 @@ class GeminiUpstream(Upstream):
 
 
 def illegal(contents: list[Any]) -> str | None:
-    """What is wrong with a history; None if it may be sent."""
+    """Return the error in a history; None if it may be sent."""
     open_calls: list[str] = []
     for at, content in enumerate(contents):
         parts = content["parts"]

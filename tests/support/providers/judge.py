@@ -24,7 +24,7 @@ PART_FIELDS = {"text": "text", "image_url": "image_url", "file": "file"}
 
 
 def faults(body: bytes, quirks: Quirks) -> list[str]:
-    """What is wrong with the messages of a request, each in a sentence; none if it may be sent."""
+    """Return the errors in the messages of a request, a sentence each."""
     messages = json.loads(body)["messages"]
     if not messages:
         return ["messages must not be empty"]

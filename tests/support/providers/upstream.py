@@ -29,7 +29,7 @@ ERROR_FIELD = b"error: " + json.dumps({"code": 500, **BOOM}).encode() + b"\n\n"
 
 @dataclass(frozen=True)
 class Scenario:
-    """What is sent, how the connection ends, and what a run should come to (guarded by its tests).
+    """Reply to send, the end of its connection, and the expected result of the run.
 
     `refusal` is why the model will not answer, `details` what must go back with the reply.
     `expect` is a status, the reason of an incomplete run, or the code of a failed one. `calls` are
@@ -240,7 +240,7 @@ _FIELDS |= {"reasoning_details", "refusal"}
 
 
 def illegal(messages: Any) -> str | None:
-    """What is wrong with a history, in the words of a provider; None if it may be sent."""
+    """Return the error in a history, in a provider's words; None if it may be sent."""
     if not isinstance(messages, list) or not messages:
         return "messages must not be empty"
     open_calls: list[str] = []
@@ -413,7 +413,7 @@ WHOLE = {
 
 
 def failures(error: Callable[[str, str], bytes], whole: bytes, half: bytes) -> dict[str, Scenario]:
-    """How a vendor's server refuses, breaks off or falls silent, in its own words."""
+    """Refusals, breaks and silences of a vendor's server, in its own words."""
     now = ("Retry-After", "0")
     busy = _failure(429, error("Slow down.", "rate_limit"), "", now)
     down = _failure(529, error("Overloaded.", "overloaded"), "", now)

@@ -219,7 +219,7 @@ def contents(path: Path) -> Contents:
 
 
 def read_contents(path: Path) -> Contents:
-    """What an archive tells of its owner, without what every export and import adds to the log."""
+    """Return the contents of an archive, without the log entries of exports and imports."""
     held = contents(path)
     for kind in ("audit", "keys", "provider_keys"):
         del held[f"{kind}.jsonl"]

@@ -45,7 +45,7 @@ Ask = Callable[[http.client.HTTPConnection], None]
 
 @dataclass(frozen=True)
 class Cost:
-    """What it cost a server to serve a party, and what became of the bystander.
+    """Cost of serving a party, and the bystander's response times.
 
     `cpu` is in seconds of the processor. `memory` is by how many bytes its peak lay above what it
     had before. `held` is the processor time that the server used in the longest wait of the
@@ -159,7 +159,7 @@ class Stage:
         return total
 
     async def cost(self, party: Awaitable[object], ask: Ask = new_thread) -> Cost:
-        """What it costs to serve this party, who is done when the awaitable is."""
+        """Measure the cost of serving this party until the awaitable is done."""
         bystander = Bystander(self.url, self.cpu, ask)
         for pid in self.pids():
             Path(f"/proc/{pid}/clear_refs").write_text("5")  # its peak begins again from here

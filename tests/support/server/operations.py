@@ -44,7 +44,7 @@ class Way:
 
     @property
     def endless(self) -> bool:
-        """Whether its stream follows a run for as long as that waits."""
+        """True if its stream follows a run while that waits."""
         return self.path.endswith("/events")
 
     def places(self) -> Sequence[tuple[str, ...]]:

@@ -60,7 +60,7 @@ async def wait_for_status(client: httpx2.AsyncClient, run_id: str, status: str) 
 
 
 async def erase(admin: httpx2.AsyncClient, owner: str) -> list[dict[str, Any]]:
-    """What each call said, until it is done."""
+    """Erase in steps; return the response of each until it is done."""
     said: list[dict[str, Any]] = []
     while not said or not said[-1]["done"]:
         answer = await admin.delete(f"/v1/owners/{owner}")

@@ -54,7 +54,7 @@ class Collector:
 
     @property
     def environ(self) -> dict[str, str]:
-        """What sends a program's spans here, soon."""
+        """Return the variables that send a program's spans here."""
         return {
             "ANTIPHON_TELEMETRY": "otlp",
             "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{self._server.server_port}",

@@ -82,7 +82,7 @@ class FaultProxy:
         self._do(heal)
 
     def slow(self, seconds: float, ways: Iterable[Way] = BOTH) -> None:
-        """What passes comes so much later."""
+        """Delay all bytes by so many seconds."""
         self._do(lambda: self._late.update(dict.fromkeys(ways, seconds)))
 
     def stall(self, ways: Iterable[Way] = BOTH) -> None:
@@ -173,7 +173,7 @@ class FaultProxy:
         writer.write_eof()
 
     def _passing(self, link: _Link, way: Way, data: bytes) -> int:
-        """How many of these bytes may pass."""
+        """Return the number of these bytes that may pass."""
         order = self._order
         if order is None:
             return len(data)

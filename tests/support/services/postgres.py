@@ -62,7 +62,7 @@ class Postgres:
         )
 
     def address(self, database: str = "postgres", port: int | None = None) -> str:
-        """How the database is named in settings; `port` where something stands in between."""
+        """Return the database's URL; `port` is that of a proxy in front of it."""
         return f"postgresql://antiphon@127.0.0.1:{port or self.port}/{database}"
 
     def start(self) -> None:
@@ -138,7 +138,7 @@ def _kill(pid: int) -> None:
 
 
 def _command(pid: int) -> bytes:
-    """What the process calls itself; nothing where it has just ended."""
+    """Return the name of the process; empty if it has just ended."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes()
     except (FileNotFoundError, ProcessLookupError):

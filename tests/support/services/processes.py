@@ -51,7 +51,7 @@ class Service:
             time.sleep(0.01)  # it cannot be waited for but by asking
 
     def read_output(self) -> str:
-        """What it has written so far."""
+        """Return the output so far."""
         return self._log.read_text(errors="replace") if self._log.exists() else ""
 
     def signal(self, number: signal.Signals) -> None:
@@ -84,7 +84,7 @@ def free_port() -> int:
 
 
 def listens(port: int) -> bool:
-    """Whether somebody takes connections there."""
+    """Return True if a process accepts connections there."""
     try:
         socket.create_connection(("127.0.0.1", port), 1).close()
     except OSError:
@@ -93,7 +93,7 @@ def listens(port: int) -> bool:
 
 
 def as_user(user: str | None, *options: str) -> Sequence[str]:
-    """What a command begins with that runs as that user, where we are root, with these options."""
+    """Return the words that run a command as that user if we are root."""
     guard = shutil.which("setpriv")
     if user is not None and os.geteuid() == 0:
         assert guard is not None, "setpriv is not here (apt-get install util-linux)"

@@ -30,7 +30,7 @@ class Redis:
 
     @property
     def address(self) -> str:
-        """How it is named in settings."""
+        """URL of the server."""
         return f"redis://127.0.0.1:{self.port}/0"
 
     def start(self) -> None:

@@ -1,4 +1,4 @@
-"""How each store is opened that the conformance tests hold to the same promises."""
+"""Openers of the stores that share the conformance tests."""
 
 from __future__ import annotations
 

@@ -93,5 +93,5 @@ async def leaves(chat: Chatting, model: Model) -> None:
 
 
 def outputs(reply: Reply) -> list[str]:
-    """What the model was told of its calls."""
+    """Return the outputs that the model received."""
     return [str(each["content"]) for each in reply.messages if each["role"] == "tool"]

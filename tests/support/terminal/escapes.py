@@ -1,4 +1,4 @@
-"""What has been tried on terminals: each acts, hides or fakes something where it gets through."""
+"""Known attacks on terminals: each acts, hides or fakes something if it gets through."""
 
 PAYLOADS = [
     "\x1b[2J\x1b[H",  # clear, home

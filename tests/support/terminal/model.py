@@ -23,7 +23,7 @@ class Reply:
 
     @property
     def messages(self) -> list[dict[str, Any]]:
-        """What the model was told."""
+        """Messages of the request."""
         return self.body["messages"]
 
     async def say(self, text: str) -> None:

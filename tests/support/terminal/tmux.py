@@ -79,7 +79,7 @@ class Window:
 
     @property
     def shown(self) -> str:
-        """What is on the screen now, row by row."""
+        """Return the rows of the screen."""
         return self._tmux("capture-pane", "-p", "-t", ":1")
 
     def type(self, text: str) -> None:

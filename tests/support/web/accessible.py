@@ -1,4 +1,4 @@
-"""What axe-core finds wrong with a view for who sees little, hears it read, or has keys alone."""
+"""Accessibility faults of a view, found by axe-core."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def axe(npm_packages: Installed) -> str:
 
 
 async def findings(page: Page, axe: str, *rules: str) -> list[str]:
-    """What is wrong with what is shown now, by these rules or by all."""
+    """Return the faults of the current view, by these rules or by all."""
     if not await page.evaluate("'axe' in window"):
         await page.evaluate(axe)
     return await page.evaluate(FINDINGS, list(rules) or None)
 
 
 async def wider(page: Page) -> list[str]:
-    """What is wider than the place it has."""
+    """Return the elements that are wider than their place."""
     return await page.evaluate(WIDER)

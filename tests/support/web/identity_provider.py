@@ -38,7 +38,7 @@ def foreign_key() -> RSAKey:
 
 @dataclass
 class Provider:
-    """What it says, and how: `claims` are of who logs in there, the others change what is told."""
+    """OpenID provider: `claims` are of the user that logs in; the rest changes its answers."""
 
     issuer: str = ""
     claims: Claims = field(default_factory=lambda: {"sub": "1", "preferred_username": "ann"})
@@ -118,7 +118,7 @@ class Provider:
 
 
 def _is_registered_client() -> bool:
-    """Whether who asks is the client that was registered."""
+    """Return True if the request is from the registered client."""
     given = request.authorization
     if given is None:
         return (request.form.get("client_id"), request.form.get("client_secret")) == (

@@ -1,4 +1,4 @@
-"""What an answer could say to act in the page, to lead a reader astray, or to tell who reads it."""
+"""Answers that try to act in the page, to mislead a reader, or to track them."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ class Browser:
         headers: Headers | None = None,
         **options: Any,
     ) -> TestResponse:
-        """What is answered, whole but for a stream; a header that is None is not sent."""
+        """Send a request and return the response; a header that is None is not sent."""
         usual = {"Origin": self._address if method not in ("GET", "HEAD") else None}
         sent = {**usual, "X-Antiphon-CSRF": self.csrf, **self._headers, **(headers or {})}
 
@@ -92,7 +92,7 @@ class Browser:
         return self
 
     def cookie(self) -> str | None:
-        """What it would send for the page that it has open."""
+        """Return the cookie that it would send for its open page."""
         host = self._address.partition("//")[2].partition(":")[0]
         names = ("antiphon_session", "__Host-antiphon_session")
         found = (self._client.get_cookie(name, host) for name in names)

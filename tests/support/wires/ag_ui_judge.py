@@ -127,7 +127,7 @@ class Page:
 
 
 def essence(messages: Iterable[Message]) -> list[Message]:
-    """What a person sees: replies and outputs, then what was reasoned.
+    """Return the visible contents: replies and outputs, then the reasoning.
 
     Reasoning without words takes the place of what is void; where words come to stand there, they
     may be before a text that they followed.

@@ -225,7 +225,7 @@ def runs() -> st.SearchStrategy[list[Numbered]]:
 
 
 def _choices(world: Story) -> list[str]:
-    """What may happen next, the likely more often."""
+    """Return the possible next steps, the likely ones more often."""
     match world.run.status:
         case Status.QUEUED if world.lease.wanted:
             return ["claim"] * 9 + ["cancel"]

@@ -1,4 +1,4 @@
-"""What the AI SDK's own clients make of a stream: programs in Node, and a judge of their frames."""
+"""The AI SDK's own clients as programs in Node, and a judge of their frames."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Frames = Sequence[bytes]
 
 
 def essence(message: dict[str, Any]) -> dict[str, Any]:
-    """What versions agree on.
+    """Return the part of a message on which all versions agree.
 
     They show arguments that are not whole each in its own way, and a step when something is in it.
     """

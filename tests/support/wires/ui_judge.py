@@ -88,7 +88,7 @@ class Judge:
 
     @property
     def steps(self) -> list[Parts]:
-        """What each reply said, and what became of its calls."""
+        """Return the text of each reply, and the results of its calls."""
         steps: list[Parts] = [[]]
         for part in self.parts:
             if part["type"] == "step-start":
@@ -225,7 +225,7 @@ class Judge:
 
 
 def less_void(parts: Parts) -> Parts:
-    """What a page shows of a message: without the steps that a restart has made void."""
+    """Return a message without the steps that a restart has made void."""
     kept: Parts = []
     for part in parts:
         if part["type"] == "data-turn-restarted":

@@ -276,6 +276,31 @@ def test_turns_are_limited_and_an_answer_that_needs_more_is_incomplete(place: Pl
     assert "antiphon: the answer is incomplete (max_turns)\n" in told.stderr
 
 
+@pytest.mark.parametrize("by", ["flag", "setting"])
+def test_tool_calls_are_limited_and_an_answer_that_needs_more_is_incomplete(
+    place: Place, upstream: Upstream, by: str
+) -> None:
+    (place.root / "flights.py").write_text(FLIGHTS)
+    arguments = json.dumps({"departure": "LAX", "arrival": "JFK"})
+    call = {
+        "index": 0,
+        "id": "c0",
+        "function": {"name": "get_flight_times", "arguments": arguments},
+    }
+    chunks = [{"delta": {"tool_calls": [call]}}, {"delta": {}, "finish_reason": "tool_calls"}]
+    upstream.says = [json.dumps({"choices": [{"index": 0, **chunk}]}) for chunk in chunks]
+    flag = ("--max-tool-calls", "2") if by == "flag" else ()
+    environ = {} if flag else {"ANTIPHON_MAX_TOOL_CALLS": "2"}
+
+    told = place.run(
+        *("ask", *flag, "--tools", "flights.py", QUESTION), environ=environ | other(upstream)
+    )
+
+    assert told.returncode == 3
+    assert "antiphon: the answer is incomplete (max_tool_calls)\n" in told.stderr
+    assert len(upstream.asked) == 3
+
+
 def test_reasoning_is_written_to_stderr_where_it_is_wanted(
     place: Place, upstream: Upstream
 ) -> None:

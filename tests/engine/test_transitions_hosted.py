@@ -419,7 +419,27 @@ def test_the_limit_of_turns_holds_for_turns_without_a_client(world: World) -> No
 
     assert (world.run.status, world.run.reason) == (Status.INCOMPLETE, "max_turns")
     assert world.run.turn == 2
-    assert story(world)[-1] == ("tool", transitions.NOT_STARTED.format(2))
+    assert story(world)[-1] == ("tool", transitions.NOT_STARTED.format(2, "turns"))
+
+
+def test_the_limit_of_tool_calls_holds_for_all_turns_together(world: World) -> None:
+    call_tools(world, READ, max_tool_calls=2)
+    world.result("c0")
+    world.reply(call(1, READ), call(2, READ), CALLS, hosted=HOSTED)
+
+    assert (world.run.status, world.run.reason) == (Status.INCOMPLETE, "max_tool_calls")
+    assert world.run.tool_calls == 1
+    refused = ("tool", transitions.NOT_STARTED.format(2, "tool calls"))
+    assert story(world)[-2:] == [refused, refused]
+
+
+def test_as_many_calls_as_the_limit_allows_are_carried_out(world: World) -> None:
+    call_tools(world, READ, max_tool_calls=2)
+    world.result("c0")
+    world.reply(call(1, READ), CALLS, hosted=HOSTED)
+
+    assert world.run.status is Status.IN_PROGRESS
+    assert world.run.tool_calls == 2
 
 
 def test_a_reply_that_fails_after_the_tools_ran_leaves_a_legal_history(world: World) -> None:

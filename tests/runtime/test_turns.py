@@ -50,6 +50,24 @@ async def test_the_deltas_are_the_saved_message() -> None:
         assert (await h.messages(message.thread_id))[1] == message
 
 
+@pytest.mark.parametrize(
+    ("of_run", "of_assistant", "of_settings"), [(1, 5, 9), (None, 1, 9), (None, None, 1)]
+)
+async def test_tool_calls_are_limited_by_the_run_else_its_assistant_else_the_setting(
+    of_run: int | None, of_assistant: int | None, of_settings: int | None
+) -> None:
+    settings = Settings(max_tool_calls=of_settings)
+    async with house('call look {"q":"x"}', 'call look {"q":"y"}', settings=settings) as h:
+        creation = operations.CreateAssistant(max_tool_calls=of_assistant)
+        assistant = (await h.dispatcher.dispatch(creation, BY)).value
+        told = await h.ask(tools=TOOLS, assistant_id=assistant.id, max_tool_calls=of_run)
+        await h.submit(told)
+        again = await h.read(operations.Process(run_id=find_started(told).run_id))
+
+        assert (last(again).status, last(again).reason) == ("incomplete", "max_tool_calls")
+        assert (await h.run(find_started(told).run_id)).tool_calls == 1
+
+
 async def test_a_hand_off_and_the_next_turn() -> None:
     async with house('call look {"q":"x"}', "say It is 42.") as h:
         told = await h.ask(tools=TOOLS)

@@ -20,7 +20,7 @@ from antiphon.types.messages import ToolSpec
 from antiphon.types.runs import Assistant, Deadlines, McpServer, Run, Sampling
 from tests.support.runtime.rig import BY, TOOLS, house
 
-FROM_ASSISTANT = {"model", "instructions", "tools", "mcp_servers", "sampling"}
+FROM_ASSISTANT = {"model", "instructions", "tools", "mcp_servers", "sampling", "max_tool_calls"}
 """Fields that a request leaves out to have the assistant's."""
 NOT_OF_THE_RUN = {"if_busy"}
 """Fields of a request that decide whether and how the run begins."""

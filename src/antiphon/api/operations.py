@@ -72,6 +72,7 @@ from antiphon.types.runs import (
     DAY,
     EXPIRES_IN,
     MAX_ATTEMPTS,
+    MAX_TOOL_CALLS,
     MAX_TURNS,
     Action,
     Assistant,
@@ -92,6 +93,7 @@ Metadata = Annotated[
     dict[Annotated[str, Meta(max_length=64)], Annotated[str, Meta(max_length=512)]],
     Meta(max_length=16),
 ]
+MaxToolCalls = Annotated[int, Meta(ge=1, le=MAX_TOOL_CALLS)]
 Tools = Annotated[tuple[ToolSpec, ...], Meta(max_length=512)]
 Servers = Annotated[tuple[McpServer, ...], Meta(max_length=32)]
 Seconds = Annotated[int, Meta(ge=1, le=365 * DAY)]
@@ -146,6 +148,7 @@ class CreateAssistant(Operation[Assistant], frozen=True):
     tools: Tools = ()
     mcp_servers: Servers = ()
     sampling: Sampling = Sampling()
+    max_tool_calls: MaxToolCalls | None = None
     metadata: Metadata = {}
 
 
@@ -181,6 +184,7 @@ class UpdateAssistant(Operation[Assistant], frozen=True):
     tools: Tools | msgspec.UnsetType = msgspec.UNSET
     mcp_servers: Servers | msgspec.UnsetType = msgspec.UNSET
     sampling: Sampling | msgspec.UnsetType = msgspec.UNSET
+    max_tool_calls: MaxToolCalls | msgspec.UnsetType | None = msgspec.UNSET
     metadata: Metadata | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -341,6 +345,7 @@ class RunCall(Operation[A_co], Generic[A_co], frozen=True, kw_only=True):
     deadlines: Deadlines = Deadlines()
     background: bool = False
     max_turns: Annotated[int, Meta(ge=1, le=1000)] = MAX_TURNS
+    max_tool_calls: MaxToolCalls | None = None
     max_attempts: Annotated[int, Meta(ge=1, le=10)] = MAX_ATTEMPTS
     on_expiry: OnExpiry = "continue"
     expires_in: Seconds = EXPIRES_IN
@@ -359,6 +364,7 @@ class Options(TypedDict, total=False):
     sampling: Sampling
     deadlines: Deadlines
     max_turns: int
+    max_tool_calls: int
     max_attempts: int
     on_expiry: OnExpiry
     expires_in: int

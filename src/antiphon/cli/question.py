@@ -114,6 +114,12 @@ def tool_arguments(parser: FlagParser) -> None:
         help="the maximum number of turns, which tool calls lead to",
     )
     parser.add_argument(
+        "--max-tool-calls",
+        type=partial(parse_number, 10_000),
+        metavar="N",
+        help="the maximum number of tool calls of one answer",
+    )
+    parser.add_argument(
         "-y", "--yes", action="store_true", help="allow every tool that is not denied"
     )
 
@@ -149,6 +155,8 @@ def run_options(args: Namespace) -> Options:
     options: Options = {}
     if args.max_turns:
         options["max_turns"] = args.max_turns
+    if args.max_tool_calls:
+        options["max_tool_calls"] = args.max_tool_calls
     return options
 
 

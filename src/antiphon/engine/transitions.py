@@ -30,6 +30,7 @@ from antiphon.types.runs import (
     Approval,
     Fault,
     HostedTool,
+    Reason,
     Run,
     RunLease,
     Serves,
@@ -77,7 +78,7 @@ def is_same_approval(action: Action, approval: Approval) -> bool:
     return action.approval == "refused" and action.output == refusal_text(approval)
 
 
-NOT_STARTED = "This call was not carried out: the run reached its limit of {} turns."
+NOT_STARTED = "This call was not carried out: the run reached its limit of {} {}."
 NO_HOSTED_TOOLS: Mapping[str, HostedTool] = {}
 LOCAL_PRINCIPAL = Principal()
 
@@ -331,11 +332,14 @@ def finish(
     match reply.outcome:
         case "calls" if run.turn >= run.max_turns:
             _add_reply(unit, reply)
-            for call in reply.calls:
-                unit.add_output(call.id, NOT_STARTED.format(run.max_turns))
-            unit.end_turn(Status.INCOMPLETE, reason="max_turns")
+            _drop_calls(unit, reply, NOT_STARTED.format(run.max_turns, "turns"), "max_turns")
+        case "calls" if _exceeds_calls(run, reply):
+            _add_reply(unit, reply)
+            output = NOT_STARTED.format(run.max_tool_calls, "tool calls")
+            _drop_calls(unit, reply, output, "max_tool_calls")
         case "calls":
             _add_reply(unit, reply)
+            unit.run = replace(unit.run, tool_calls=run.tool_calls + len(reply.calls))
             unit.dispatch_tool_calls(reply.calls, hosted)
         case "completed":
             _add_reply(unit, reply)
@@ -358,6 +362,18 @@ def _add_reply(unit: UnitOfWork, reply: TurnResult) -> None:
         details=reply.reasoning_details,
         calls=reply.calls,
     )
+
+
+def _exceeds_calls(run: Run, reply: TurnResult) -> bool:
+    limit = run.max_tool_calls
+    return limit is not None and run.tool_calls + len(reply.calls) > limit
+
+
+def _drop_calls(unit: UnitOfWork, reply: TurnResult, output: str, reason: Reason) -> None:
+    """End the run; each call of the reply gets this output, as a history needs one for each."""
+    for call in reply.calls:
+        unit.add_output(call.id, output)
+    unit.end_turn(Status.INCOMPLETE, reason=reason)
 
 
 def save_result(

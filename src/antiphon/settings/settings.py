@@ -19,6 +19,7 @@ from msgspec import Meta, StructMeta, field
 
 from antiphon import deprecated
 from antiphon.settings.paths import data_folder
+from antiphon.types.runs import MAX_TOOL_CALLS
 
 Words = Annotated[str, Meta(min_length=1, title="text")]
 Address = Annotated[
@@ -35,6 +36,9 @@ Seconds = Annotated[
     float, Meta(gt=0, le=86_400, title="a number of seconds above 0, at most 86400")
 ]
 Count = Annotated[int, Meta(ge=1, title="a whole number from 1 up")]
+ToolCalls = Annotated[
+    int, Meta(ge=1, le=MAX_TOOL_CALLS, title=f"a whole number from 1 to {MAX_TOOL_CALLS}")
+]
 Header = Annotated[
     str,
     Meta(pattern=r"^[A-Za-z][A-Za-z0-9-]*$", title="the name of a header, of letters and dashes"),
@@ -165,6 +169,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, metaclass=_AcceptOldNa
     max_calls: Annotated[
         Count, Meta(description="how many tools a model may call in one reply")
     ] = 128
+    max_tool_calls: Annotated[
+        ToolCalls | None,
+        Meta(description="how many tools a model may call in one run; no limit by default"),
+    ] = None
     max_reply: Annotated[
         Count,
         Meta(

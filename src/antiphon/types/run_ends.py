@@ -91,6 +91,14 @@ RUN_ENDS = (
         hint="/continue goes on. --max-turns says how many turns a run may take.",
         calls_dropped=True,
     ),
+    RunEnd(
+        status=Status.INCOMPLETE,
+        reason="max_tool_calls",
+        why="more tools were to be called than were allowed",
+        meaning="the run reached its limit of tool calls",
+        hint="/continue goes on. --max-tool-calls says how many tools a run may call.",
+        calls_dropped=True,
+    ),
 )
 
 _PAGE_KEYS = {

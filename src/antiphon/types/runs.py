@@ -50,7 +50,15 @@ TRANSITIONS: dict[Status, frozenset[Status]] = {
     Status.EXPIRED: frozenset(),
 }
 
-Reason = Literal["length", "content_filter", "stalled", "disconnected", "worker_lost", "max_turns"]
+Reason = Literal[
+    "length",
+    "content_filter",
+    "stalled",
+    "disconnected",
+    "worker_lost",
+    "max_turns",
+    "max_tool_calls",
+]
 """Why a run is `incomplete`."""
 
 DAY = 86_400
@@ -191,6 +199,7 @@ class Assistant(msgspec.Struct, frozen=True, kw_only=True):
     tools: tuple[ToolSpec, ...] = ()
     mcp_servers: tuple[McpServer, ...] = ()
     sampling: Sampling = Sampling()
+    max_tool_calls: int | None = None
     metadata: dict[str, str] = {}
     created_at: int
     updated_at: int
@@ -294,6 +303,9 @@ MAX_TURNS = 50
 MAX_ATTEMPTS = 3
 EXPIRES_IN = 7 * DAY
 
+MAX_TOOL_CALLS = 10_000
+"""Highest limit of tool calls that a run can have; by default it has none."""
+
 OnExpiry = Literal["continue", "expire"]
 """Reaction of a run whose actions have expired: it waits for its next turn, or ends."""
 
@@ -303,7 +315,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
 
     `turn` counts the started turns, `attempt` the attempts at the current one; a turn begins with
     the calls of the previous turn that the worker runs itself. Actions wait `expires_in` seconds
-    for their outputs. `messages_before` is the number of messages in the thread before the run and
+    for their outputs. `tool_calls` counts the calls of all turns, of which there may be
+    `max_tool_calls`. `messages_before` is the number of messages in the thread before the run and
     the message that came with it. `waiting_for` is the provider that a queued run waits for: no
     worker that can reach it has claimed the run yet.
     """
@@ -323,11 +336,13 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     deadlines: Deadlines = Deadlines()
     background: bool = False
     max_turns: int = MAX_TURNS
+    max_tool_calls: int | None = None
     max_attempts: int = MAX_ATTEMPTS
     on_expiry: OnExpiry = "continue"
     expires_in: int = EXPIRES_IN
     turn: int = 0
     attempt: int = 0
+    tool_calls: int = 0
     usage: Usage = Usage()
     messages_before: int = 0
     metadata: dict[str, str] = {}

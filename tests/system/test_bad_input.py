@@ -293,7 +293,7 @@ async def test_a_key_that_is_refused_upstream_is_told_to_nobody(serve: Any) -> N
             ANTIPHON_PROVIDER_KEY="sk-canary-0123456789",
         )
         told = await plain.turn(server.url, "/v1/process", GO)
-        await server.gone()
+        await server.stop_cleanly()
 
     assert told[-1].json["status"] == "failed"
     assert b"canary" not in b"".join(each.data for each in told)

@@ -101,7 +101,7 @@ async def pair(
             assert (await pair.ask(*PROCESS, "the-run-that-waits")).status < 300
             await upstream.wait_for_request(1)
         yield pair
-        await server.gone()
+        await server.stop_cleanly()
     finally:
         link.stop()
 

@@ -146,7 +146,7 @@ async def test_events_past_retention_are_gone_and_say_where_the_words_are(
     first = await serve(ANTIPHON_DEMO_DELAY="0")
     run_id = await two_turns(first.url)
     whole = await plain.follow(first.url, run_id)
-    await first.gone()
+    await first.stop_cleanly()
     with closing(sqlite3.connect(tmp_path / "antiphon.db")) as connection, connection:
         connection.execute("UPDATE runs SET ended_at = ended_at - 120000")
     second = await serve(ANTIPHON_EVENT_RETENTION="60")

@@ -191,8 +191,8 @@ async def test_what_was_typed_before_the_question_does_not_answer_it(tmp_path: P
     async with Model() as stranger, Model() as model:
         hostile(tmp_path, stranger)
         own(tmp_path, model)
-        async with Chatting(None, home=tmp_path, columns=120) as chat:
-            chat.say("yes")
+        chatting = Chatting(None, home=tmp_path, columns=120, typed_ahead="yes\r")
+        async with chatting as chat:
             await chat.sees(TRUST)
             chat.say("no")
             await chat.ready()

@@ -50,7 +50,8 @@ KEYS = {
 class Chatting:
     """The program. `home` holds everything that it keeps; `flags` follow `antiphon chat`.
 
-    `cold` starts it from nothing; else it is a fork of a process that has loaded it.
+    `cold` starts it from nothing; else it is a fork of a process that has loaded it. `typed_ahead`
+    is in the terminal before the program starts.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Chatting:
         environ: Mapping[str, str] | None = None,
         command: tuple[str, ...] = ("chat",),
         cold: bool = False,
+        typed_ahead: str = "",
     ) -> None:
         self.emulator = Emulator(columns, rows)
         self._columns, self._rows = columns, rows
@@ -71,6 +73,7 @@ class Chatting:
         self._home = home
         self._environ = environ or {}
         self._cold = cold or fork_server.needs_a_beginning(self._environ)
+        self._typed_ahead = typed_ahead
         self._news = asyncio.Event()
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._process: asyncio.subprocess.Process | fork_server.Child | None = None
@@ -78,6 +81,7 @@ class Chatting:
     async def __aenter__(self) -> Self:
         self._master, slave = pty.openpty()
         self._fit(self._columns, self._rows)
+        self.type(self._typed_ahead)
         kept = {"PATH": os.environ["PATH"], "HOME": str(self._home), "TERM": "xterm-256color"}
         folders = {f"XDG_{name}_HOME": str(self._home / name.lower()) for name in _FOLDERS}
         environ = {"LANG": "C.UTF-8", **kept, **folders, **self._environ}

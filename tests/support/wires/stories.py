@@ -114,6 +114,13 @@ def refusal() -> Story:
     return world
 
 
+def refusal_before_text() -> Story:
+    world = begin_run()
+    world.say_pieces(RefusalPiece("No."))
+    world.reply(TextPiece("Well."), USED, STOP)
+    return world
+
+
 def tool_call() -> Story:
     world = begin_run()
     world.reply(TextPiece("I will look."), call(0), USED, CALLS)

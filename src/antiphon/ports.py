@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
@@ -17,6 +17,7 @@ from antiphon.engine.context_window import Landmark as Landmark
 from antiphon.engine.snapshot import ChangeSet as ChangeSet
 from antiphon.engine.snapshot import RunUpdate as RunUpdate
 from antiphon.engine.snapshot import Snapshot as Snapshot
+from antiphon.engine.text_search import Finding, Phrase
 from antiphon.types.accounts import LOCAL as LOCAL
 from antiphon.types.accounts import (
     Account,
@@ -30,7 +31,15 @@ from antiphon.types.accounts import (
 )
 from antiphon.types.accounts import Key as Key
 from antiphon.types.chunks import Chunk, ModelRequest
-from antiphon.types.messages import Message, Progress, Tool, ToolCall, ToolResult, Upload
+from antiphon.types.messages import (
+    IndexProgress,
+    Message,
+    Progress,
+    Tool,
+    ToolCall,
+    ToolResult,
+    Upload,
+)
 from antiphon.types.runs import (
     Action,
     Assistant,
@@ -186,6 +195,27 @@ AmendProject = Callable[[Project], Project | None]
 
 FilterValue = str | bool | None
 """What a list of records is asked for in one field; None for everything."""
+
+
+class MessageMatch(NamedTuple):
+    """A message that a search found, with its thread; a newer message has a greater `place`."""
+
+    place: int
+    message: Message
+    thread: Thread
+    finding: Finding
+
+
+class TextMatches(NamedTuple):
+    """What a search found, newest first; `more` if there are further messages.
+
+    `indexing` is None once every message is indexed.
+    """
+
+    messages: Sequence[MessageMatch]
+    threads: Sequence[Thread]
+    more: bool
+    indexing: IndexProgress | None = None
 
 
 class RecordPage(msgspec.Struct, frozen=True):
@@ -370,7 +400,8 @@ class RunStore(Protocol):
 
         Assistants, threads, runs and uploads are listed newest first, messages and actions oldest
         first. `where`: `thread_id` (Message, Run), `run_id` and `status` (Action), `parent_id`
-        (Thread), `query` (Thread: its title or one of its messages contains these words). A page
+        (Thread), `query` (Thread: its title or one of its messages contains these words, as
+        `parse_query` reads them; one that was never indexed is not found). A page
         holds about 2 MB at most, but at least one item, and then says that there is more. Raises
         `NotFound` for an unknown `after`.
 
@@ -382,6 +413,25 @@ class RunStore(Protocol):
         without messages, and of each family all but the last changed that the query finds. A thread
         joins the family of the thread that its metadata says it replaces, and leaves it when the
         metadata names another or none; deleting a thread of a family leaves the others together.
+        """
+        ...
+
+    async def search(
+        self, owner: str, phrases: Sequence[Phrase], *, limit: int, before: int | None = None
+    ) -> TextMatches:
+        """Return the newest messages that contain all phrases, with places below `before`.
+
+        Without `before` also the threads with such a title, the newest `limit` of them. The
+        messages of one answer have about 1 MB at most, but there is at least one. Nothing is found
+        without a phrase.
+        """
+        ...
+
+    async def index_text(self) -> bool:
+        """Index some of the text that is in the store but not in its index, the newest first.
+
+        Text of a version without an index, and text that has changed its owner. Returns False if
+        there is none.
         """
         ...
 

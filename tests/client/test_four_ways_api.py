@@ -111,6 +111,31 @@ def test_a_thread_is_made_changed_found_and_gone(client: Any) -> object:
 
 
 @in_all_ways
+def test_titles_and_messages_are_searched(client: Any) -> object:
+    thread = client.create_thread(title="Bees of 2024")
+    said = client.create_message(thread.id, f"Crème for\nthe BEES. {'And more of it. ' * 30}")
+    client.create_message(thread.id, "cows")
+    found = client.search("bee")
+    title, message = found.data
+    pages = [each.snippet for each in client.paginate(operations.Search("bee", limit=1))]
+
+    assert (title.thread_id, title.message_id, title.snippet) == (thread.id, None, thread.title)
+    assert (message.message_id, message.role, message.title) == (said.id, "user", thread.title)
+    assert message.snippet.startswith("Crème for the BEES. And")
+    assert [message.snippet[start:end] for start, end in message.highlights] == ["BEES"]
+    assert pages == [title.snippet, message.snippet]
+    assert (found.has_more, found.next, found.indexing) == (False, None, None)
+    assert client.search('"creme for the"').data[0].message_id == said.id
+    assert client.search("missing").data == []
+    return [
+        *(thread, said, found),
+        catch_error(lambda: client.search("***")),
+        catch_error(lambda: client.search("bee", after="1.2")),
+        catch_error(lambda: client.search("b" * 257)),
+    ]
+
+
+@in_all_ways
 def test_messages_are_kept_in_order_and_read_in_pages(client: Any) -> object:
     thread = client.create_thread()
     parts = (Text("Look: "), Image(url="https://example.org/a.png"))

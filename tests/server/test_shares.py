@@ -296,9 +296,9 @@ async def test_one_owners_searches_do_not_keep_another_owners_waiting(tmp_path: 
         for _ in range(20):
             said = {"thread_id": thread, "content": "much " * 300_000}
             assert (await ann.post("/v1/messages", json=said)).status_code == 201
-        searches = [asyncio.create_task(ann.get("/v1/threads?q=nowhere")) for _ in range(8)]
+        searches = [asyncio.create_task(ann.get("/v1/search?q=much")) for _ in range(8)]
         await asyncio.wait(searches, return_when=asyncio.FIRST_COMPLETED)
-        answer = await bob.get("/v1/threads?q=nowhere")
+        answer = await bob.get("/v1/search?q=much")
         waiting = sum(not search.done() for search in searches)
         answers = await asyncio.gather(*searches)
 

@@ -150,6 +150,14 @@ async def test_the_file_alone_holds_everything_after_the_close(path: Path) -> No
 
 
 AS_BEFORE_OWNERS = (
+    *(
+        f"DROP TRIGGER {trigger}"
+        for trigger in (
+            *("message_not_indexed", "message_removed", "thread_transferred"),
+            *("title_added", "title_changed", "title_removed"),
+        )
+    ),
+    *(f"DROP TABLE {table}" for table in ("message_index", "title_index", "reindex")),
     "DROP TRIGGER thread_added",
     "DROP TRIGGER thread_replaces",
     "DROP INDEX threads_by_activity",

@@ -67,7 +67,7 @@ from antiphon.api.operation import field_values as field_values
 from antiphon.api.operation import given_fields as given_fields
 from antiphon.api.operation import path_fields as path_fields
 from antiphon.api.operation import to_http as to_http
-from antiphon.types.messages import Message, Part, ToolSpec, Upload
+from antiphon.types.messages import IndexProgress, Message, Part, Role, ToolSpec, Upload
 from antiphon.types.runs import (
     DAY,
     EXPIRES_IN,
@@ -125,6 +125,30 @@ class ModelList(Listed[Model], frozen=True):
     """The models of all providers that answered; `problems` lists the other providers."""
 
     problems: Sequence[ProviderProblem] = ()
+
+
+class SearchHit(msgspec.Struct, frozen=True, kw_only=True):
+    """A place where a search found its words: a message, or a thread's title without `message_id`.
+
+    `snippet` is a part of the text on one line, `highlights` are the places of words in it as
+    `[start, end)`, counted in code points. `score` is higher for a better match. `created_at` is
+    the time of the message, or of the thread, in milliseconds since 1970.
+    """
+
+    thread_id: str
+    title: str
+    message_id: str | None = None
+    role: Role | None = None
+    snippet: str
+    highlights: Sequence[tuple[int, int]]
+    score: float
+    created_at: int
+
+
+class SearchResults(Listed[SearchHit], frozen=True):
+    """Results of a search; while older messages are still being indexed, `indexing` says so."""
+
+    indexing: IndexProgress | None = None
 
 
 class NewMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -373,6 +397,27 @@ class Options(TypedDict, total=False):
     force_refresh: bool
 
 
+class Search(Operation[SearchResults], frozen=True):
+    """Search titles and messages; the best matches come first.
+
+    `q` is words, all of which a message must contain; `deploy` also finds "deployment". Text in
+    quotation marks is found as it stands. Case and diacritics do not count. In a script without
+    spaces, such as Chinese, characters that follow each other are found so.
+
+    Threads whose title matches are first, at most `limit`; then messages. Of these, the hundred
+    newest that match are ranked together, then the hundred before them, and so on. A page may have
+    fewer items than `limit` although there are more: pass its `next` as `after`. Of a message and
+    its copies in forked threads the newest is listed.
+    """
+
+    route: ClassVar[str] = "GET /v1/search"
+    answer: ClassVar[Any] = SearchResults
+
+    q: Name
+    limit: Limit = 20
+    after: Annotated[str, Meta(max_length=160)] | None = None
+
+
 class CreateRun(RunCall[Run], frozen=True):
     """Create a run; `tools` are those that the caller runs itself.
 
@@ -541,6 +586,7 @@ OPERATIONS: tuple[type[Operation[Any]], ...] = (
     CreateMessage,
     ListMessages,
     GetMessage,
+    Search,
     CreateRun,
     ListRuns,
     GetRun,

@@ -125,6 +125,7 @@ class AsyncClient(RenamedMethods):
     create_message = async_method(operations.CreateMessage)
     list_messages = async_method(operations.ListMessages)
     get_message = async_method(operations.GetMessage)
+    search = async_method(operations.Search)
     create_run = async_method(operations.CreateRun)
     list_runs = async_method(operations.ListRuns)
     get_run = async_method(operations.GetRun)

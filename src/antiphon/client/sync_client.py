@@ -126,6 +126,7 @@ class Client(RenamedMethods):
     create_message = sync_method(operations.CreateMessage)
     list_messages = sync_method(operations.ListMessages)
     get_message = sync_method(operations.GetMessage)
+    search = sync_method(operations.Search)
     create_run = sync_method(operations.CreateRun)
     list_runs = sync_method(operations.ListRuns)
     get_run = sync_method(operations.GetRun)

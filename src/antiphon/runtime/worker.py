@@ -43,6 +43,8 @@ from antiphon.types.runs import Run, Serves, Status, serve_all
 log = logging.getLogger(__name__)
 
 FORGET_SECONDS = 600.0
+INDEX_SECONDS = 5.0  # between looks for text that is not in the index
+INDEX_PAUSE_SECONDS = 0.05  # between batches of it
 CLAIM_PATIENCE = 1.0  # seconds between claims without a notification
 LEASES_PATIENCE = 60.0  # the heartbeat checks the leases more often than this
 STOP_PATIENCE = 6.0  # as long as a claim may wait for a busy database
@@ -135,6 +137,7 @@ class Worker:
             asyncio.create_task(_run_forever(self._heartbeat), name="antiphon beat"),
             asyncio.create_task(_run_forever(self._sweep), name="antiphon sweep"),
             asyncio.create_task(_run_forever(self._delete_expired), name="antiphon forget"),
+            asyncio.create_task(_run_forever(self._index_text), name="antiphon index"),
         ]
 
     async def stop(self, grace: float) -> None:
@@ -435,6 +438,11 @@ class Worker:
             now - int(self._settings.event_retention * 1000), now - int(KEYS_KEPT * 1000)
         )
         return FORGET_SECONDS
+
+    async def _index_text(self) -> float:
+        if not await self._store.index_text():
+            return INDEX_SECONDS
+        return INDEX_PAUSE_SECONDS
 
 
 async def _run_forever(

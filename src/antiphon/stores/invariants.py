@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -179,31 +179,6 @@ def lease_of_imported(imported: ImportedRun) -> RunLease:
 def duplicate_message(message: Message) -> Internal:
     """Return the error for a second message with one number."""
     return Internal(f"Thread {message.thread_id} has a message {message.number} already.")
-
-
-def fold_case(text: str) -> str:
-    """Return the text without case, as the search compares it."""
-    return text.casefold()
-
-
-def split_query(query: str) -> Sequence[str]:
-    """Return the words of a query, and its phrases in quotation marks.
-
-    At most `MAX_WORDS`; further ones are ignored.
-    """
-    found = _WORDS.findall(fold_case(query))
-    return [" ".join(phrase.split()) or word for phrase, word in found if phrase.strip() or word][
-        :MAX_WORDS
-    ]
-
-
-MAX_WORDS = 12
-_WORDS = re.compile(r"""(?<!\S)["“”„«»]([^"“”„«»]+)["“”„«»](?!\S)|(\S+)""")
-
-
-def matches_query(text: str, query: str) -> bool:
-    """Return whether a text without case contains all words of a query."""
-    return all(word in text for word in split_query(query))
 
 
 # Clock of stores whose database has none.

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple, TypeVar, cast
 import msgspec
 
 from antiphon.engine.context_window import SUMMARY, landmark_role, tokens
+from antiphon.engine.text_search import Phrase, examine, parse_query
 from antiphon.engine.thread_order import Position
-from antiphon.ports import Context, EventPage, FilterValue, Landmark
+from antiphon.ports import Context, EventPage, FilterValue, Landmark, MessageMatch
 from antiphon.stores import invariants
 from antiphon.types.accounts import AuditEntry, Key, Person, Project, ProviderKey
 from antiphon.types.messages import Message, Upload, to_chat_completions
@@ -19,6 +20,7 @@ T = TypeVar("T")
 
 EVENT_PAGE_BYTES = 1_000_000  # about, of the log in one page
 LIST_PAGE_BYTES = 2_000_000  # of a list in one page; a single item may be larger
+SEARCH_BYTES = 1_000_000  # of the messages that a search returns at once, which all are ranked
 
 
 class TableOfKind(NamedTuple):
@@ -140,27 +142,30 @@ class RecordQuery:
     def require_found(
         self,
         where: Mapping[str, FilterValue],
-        contains: str,
-        encode: Callable[[str], Any] = str,
+        with_words: str,
+        encode: Callable[[str | None, Sequence[Phrase]], str],
     ) -> None:
         """Select only the records that the filters find.
 
         Of threads, `query` finds those whose title, or one of whose messages, contains all of its
-        words: `contains` is the SQL for a `text` that contains a `word`, which is bound as `encode`
-        returns it. `where` may also name a thread whose `family` is wanted, or `latest` as
-        `branches`: of each family only the thread that was changed last, of those that hold the
-        words.
+        words: `with_words` is a SELECT of their ids, in which the query is bound as `:words`, as
+        `encode` returns it for the owner. `where` may also name a thread whose `family` is wanted,
+        or `latest` as `branches`: of each family only the thread that was changed last, of those
+        that have the words.
         """
         self._require_equal(self._how.filters, where)
-        query = invariants.split_query(str(where.get("query") or ""))
-        words = {f"word{place}": encode(word) for place, word in enumerate(query)}
+        query = str(where.get("query") or "")
+        phrases = parse_query(query)
         if (family := where.get("family")) is not None:
             owned = "asked.owner = :owner" if "owner" in self.values else "TRUE"
             self.require(_FAMILY.format(owned=owned), family=family)
-        if words:
-            self.require(_contains_words_sql("threads", contains, words), **words)
+        if phrases:
+            words = encode(self.values.get("owner"), phrases)
+            self.require(f"threads.id IN ({with_words})", words=words)
+        elif query.strip():
+            self.require("FALSE")
         if where.get("branches") == "latest":
-            condition = _contains_words_sql("kin", contains, words) if words else "TRUE"
+            condition = f"kin.id IN ({with_words})" if phrases else "TRUE"
             self.require(_LATEST.format(held=condition))
 
     def sql(self, column: str) -> str:
@@ -203,17 +208,18 @@ def take_page(
     items: Iterable[T],
     limit: int,
     size: Callable[[T], int] = len,  # type: ignore[assignment]
+    cap: int = LIST_PAGE_BYTES,
 ) -> tuple[list[T], bool]:
     """Return the items of one page, and whether there is more.
 
-    A page has at most `limit` items and `LIST_PAGE_BYTES` bytes, but at least one item. `size`
-    returns bytes. No item is read after the first that does not fit.
+    A page has at most `limit` items and `cap` bytes, but at least one item. `size` returns bytes.
+    No item is read after the first that does not fit.
     """
     page: list[T] = []
     total = 0
     for item in items:
         total += size(item)
-        if len(page) == limit or (page and total > LIST_PAGE_BYTES):
+        if len(page) == limit or (page and total > cap):
             return page, True
         page.append(item)
     return page, False
@@ -237,16 +243,6 @@ _LATEST = """has_messages AND coalesce(
     ),
     FALSE  -- so that planners estimate half of the rows, and read the index until the limit
 )"""
-
-
-def _contains_words_sql(thread: str, contains: str, words: Mapping[str, Any]) -> str:
-    """Return the SQL for a thread whose title, or one of whose messages, contains all words."""
-    in_title = " AND ".join(contains.format(text=f"{thread}.words", word=w) for w in words)
-    in_message = " AND ".join(contains.format(text="messages.words", word=w) for w in words)
-    return (
-        f"(({in_title}) OR EXISTS (SELECT 1 FROM messages "  # noqa: S608
-        f"WHERE messages.thread_id = {thread}.id AND {in_message}))"
-    )
 
 
 def build_event_page(
@@ -302,8 +298,16 @@ _LANDMARKS = msgspec.json.Decoder(tuple[Landmark, ...])
 _SUMMARY = f'"{SUMMARY}"'.encode()
 
 
-def message_columns(message: Message, words: Any) -> dict[str, Any]:
-    """Return the columns of a message; `words` is its text as a search compares it."""
+def build_match(
+    place: int, message: bytes, thread: bytes, phrases: Sequence[Phrase]
+) -> MessageMatch:
+    """Return a message that was found; takes a while for a long one."""
+    found = decoder(Message)(message)
+    return MessageMatch(place, found, decoder(Thread)(thread), examine(found.full_text, phrases))
+
+
+def message_columns(message: Message) -> dict[str, Any]:
+    """Return the columns of a message."""
     chat = to_chat_completions(message)
     return {
         "id": message.id,
@@ -313,6 +317,5 @@ def message_columns(message: Message, words: Any) -> dict[str, Any]:
         "size": len(chat),
         "tokens": tokens(len(chat)),
         "chat": chat,
-        "words": words,
         "doc": msgspec.json.encode(message),
     }

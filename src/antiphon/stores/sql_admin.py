@@ -25,7 +25,7 @@ from antiphon.ports import (
     RecordPage,
 )
 from antiphon.stores import admin_rules, invariants
-from antiphon.stores.rows import decoder, message_columns, records_sql
+from antiphon.stores.rows import decoder, records_sql
 from antiphon.types.accounts import (
     PERIODS,
     Account,
@@ -39,7 +39,7 @@ from antiphon.types.accounts import (
     UsageRow,
 )
 from antiphon.types.errors import NotFound
-from antiphon.types.messages import Upload
+from antiphon.types.messages import Message, Upload
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -90,8 +90,12 @@ class Transaction(Protocol):
         """Return the texts as an array of SQL."""
         ...
 
-    def fold(self, text: str) -> Any:
-        """Return a text without case, as a search compares it."""
+    async def add_messages(self, owner: str, messages: Sequence[Message]) -> None:
+        """Add messages with their words. Raises `UniqueViolation`."""
+        ...
+
+    def title_columns(self, owner: str, title: str) -> Columns:
+        """Return the columns of a thread by which its title is found."""
         ...
 
 
@@ -387,17 +391,14 @@ async def import_records(sql: Transaction, owner: str, batch: ImportBatch) -> No
                     "owner": owner,
                     "version": thread.version,
                     "parent_id": thread.parent_id,
-                    "words": sql.fold(thread.title),
                     "doc": _encode(thread),
                     "family": family,
+                    **sql.title_columns(owner, thread.title),
                 }
                 for thread, family in batch.threads
             ),
         )
-        await sql.execute_many(
-            "add_message",
-            (message_columns(each, sql.fold(each.full_text)) for each in batch.messages),
-        )
+        await sql.add_messages(owner, batch.messages)
         await sql.execute_many(
             "add_run",
             (_run_columns(owner, each, now) for each in batch.runs),

@@ -272,6 +272,13 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(filter(None, ids.split(",")[:MAX_FILES]))
 
 
+class IndexProgress(msgspec.Struct, frozen=True):
+    """Messages that a search can find, of all that there are; the newest are indexed first."""
+
+    done: int
+    total: int
+
+
 def parts(content: str | Sequence[Part]) -> tuple[Part, ...]:
     """Return content as parts."""
     if isinstance(content, str):

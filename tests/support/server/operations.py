@@ -140,6 +140,7 @@ MEANT: dict[str, tuple[Json, ...]] = {
         {"message": {"content": [{"type": "image", "file_id": _FILE}]}},
         {"run_id": _RUN},
     ),
+    "search": ({"q": "umbrella", "after": "9.9.9"},),
     "set_owners_provider_key": (
         {"owner": Its("owner"), "provider": "openai", "key": "sk-taken-over"},
     ),

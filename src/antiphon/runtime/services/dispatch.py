@@ -27,6 +27,7 @@ from antiphon.runtime.responses import OperationHandler, paginate
 from antiphon.runtime.responses import Response as Response
 from antiphon.runtime.services.assistants import AssistantService, RunSpecResolver
 from antiphon.runtime.services.runs import RunService, RunStarter
+from antiphon.runtime.services.search import SearchService
 from antiphon.runtime.services.threads import ThreadService
 from antiphon.settings.settings import Settings
 from antiphon.telemetry.metrics import Metrics
@@ -70,6 +71,7 @@ class Dispatcher:
         self._handlers: Mapping[type[Operation[Any]], OperationHandler] = {
             **AssistantService(store, mint, open_model, check_servers).handlers,
             **ThreadService(store, bus, changes, mint).handlers,
+            **SearchService(store).handlers,
             **self._runs.handlers,
             operations.ListFiles: self._list_files,
             operations.GetFile: self._get_file,

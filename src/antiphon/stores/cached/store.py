@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from antiphon.engine.context_window import EMPTY, append_messages
+from antiphon.engine.text_search import Phrase
 from antiphon.ports import (
     AmendAccount,
     AmendKey,
@@ -37,6 +38,7 @@ from antiphon.ports import (
     ReadSet,
     RecordPage,
     Store,
+    TextMatches,
 )
 from antiphon.stores.cached.log_tails import LogTails, LruCache
 from antiphon.stores.cached.shared import SharedContextCache
@@ -261,6 +263,16 @@ class CachedStore:
     ) -> RecordPage:
         """See `RunStore.list`."""
         return await self._inner.list(kind, owner, limit=limit, after=after, **where)
+
+    async def search(
+        self, owner: str, phrases: Sequence[Phrase], *, limit: int, before: int | None = None
+    ) -> TextMatches:
+        """See `RunStore.search`."""
+        return await self._inner.search(owner, phrases, limit=limit, before=before)
+
+    async def index_text(self) -> bool:
+        """See `RunStore.index_text`."""
+        return await self._inner.index_text()
 
     async def content(
         self, owner: str | None, upload_id: str, start: int = 0, size: int | None = None

@@ -10,12 +10,14 @@ import asyncio
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any, TypeVar, cast
 
 import msgspec
 from msgspec.structs import replace
 
 from antiphon.engine.context_window import EMPTY, append_messages
+from antiphon.engine.text_search import Phrase, examine, matches, parse_query
 from antiphon.engine.thread_order import REPLACES, Position, list_start, position_of
 from antiphon.ports import (
     ChangeSet,
@@ -28,16 +30,18 @@ from antiphon.ports import (
     IdempotencyKey,
     ImportBatch,
     LeaseInfo,
+    MessageMatch,
     OnCommit,
     ReadSet,
     RecordPage,
     RunUpdate,
     Snapshot,
+    TextMatches,
 )
 from antiphon.stores import admin_rules, invariants
 from antiphon.stores.invariants import Clock, system_clock
 from antiphon.stores.memory.admin import MemoryAdministration, delete_all
-from antiphon.stores.rows import KINDS, take_page
+from antiphon.stores.rows import KINDS, SEARCH_BYTES, take_page
 from antiphon.types import events
 from antiphon.types.accounts import (
     AuditEntry,
@@ -135,6 +139,8 @@ class MemoryStore(MemoryAdministration):
     def __init__(self, clock: Clock = system_clock) -> None:
         super().__init__(clock)
         self._threads: dict[str, _StoredThread] = {}
+        self._places: dict[str, int] = {}  # of messages, by id, in the order in which they came
+        self._next_place = count(1)
         self._families = Families()
         self._runs: dict[str, _StoredRun] = {}
         self._actions: dict[str, Action] = {}
@@ -341,6 +347,7 @@ class MemoryStore(MemoryAdministration):
             if change.keep_messages is not None:
                 stored.messages = [m for m in stored.messages if m.number <= change.keep_messages]
             stored.messages = sorted((*stored.messages, *change.messages), key=lambda m: m.number)
+            self._places |= {each.id: next(self._next_place) for each in change.messages}
         for update in change.run_updates:
             self._write_run(read_set, change, update)
         self._actions.update({action.id: action for action in change.actions})
@@ -463,11 +470,12 @@ class MemoryStore(MemoryAdministration):
 
     def _find_threads(self, owner: str | None, where: Mapping[str, FilterValue]) -> set[str]:
         """Return ids of threads that match the query, the family and the branches asked for."""
-        query, family = where.get("query"), where.get("family")
+        query, family = str(where.get("query") or "").strip(), where.get("family")
+        phrases = parse_query(query)
         found = [
             (stored.owner, stored.thread)
             for stored in self._threads.values()
-            if query is None or self._thread_matches(str(query), stored.thread)
+            if not query or self._thread_matches(phrases, stored)
         ]
         ids = {thread.id for _, thread in found}
         if where.get("branches") == "latest":
@@ -491,9 +499,39 @@ class MemoryStore(MemoryAdministration):
             return ((self._runs[each.run_id].owner, each) for each in self._actions.values())
         return ((stored.owner, stored.record) for stored in self._records[kind].values())
 
-    def _thread_matches(self, query: str, thread: Thread) -> bool:
-        texts = (thread.title, *(m.full_text for m in self._threads[thread.id].messages))
-        return any(invariants.matches_query(invariants.fold_case(text), query) for text in texts)
+    def _thread_matches(self, phrases: Sequence[Phrase], stored: _StoredThread) -> bool:
+        texts = (stored.thread.title, *(message.full_text for message in stored.messages))
+        return any(matches(text, phrases) for text in texts)
+
+    async def search(
+        self, owner: str, phrases: Sequence[Phrase], *, limit: int, before: int | None = None
+    ) -> TextMatches:
+        """See `RunStore.search`."""
+        owned = [stored for stored in self._threads.values() if stored.owner == owner]
+        found = (
+            MessageMatch(
+                self._places[message.id],
+                message,
+                stored.thread,
+                examine(message.full_text, phrases),
+            )
+            for stored in owned
+            for message in stored.messages
+            if matches(message.full_text, phrases)
+        )
+        below = [match for match in found if before is None or match.place < before]
+        below.sort(key=lambda match: match.place, reverse=True)
+        page, more = take_page(below, limit, lambda match: _json_size(match.message), SEARCH_BYTES)
+        threads = [
+            stored.thread
+            for stored in reversed(owned)
+            if before is None and matches(stored.thread.title, phrases)
+        ]
+        return TextMatches(page, threads[:limit], more)
+
+    async def index_text(self) -> bool:
+        """See `RunStore.index_text`; nothing is indexed here."""
+        return False
 
     # Assistants, files and deletions
 
@@ -544,7 +582,8 @@ class MemoryStore(MemoryAdministration):
                 answer.answer = None
 
     def _remove_thread(self, thread_id: str) -> None:
-        del self._threads[thread_id]
+        for message in self._threads.pop(thread_id).messages:
+            del self._places[message.id]
         self._families.leave(thread_id)
         self._runs = {
             run_id: stored
@@ -658,6 +697,7 @@ class MemoryStore(MemoryAdministration):
             self._families.put(thread.id, family)
         for message in batch.messages:
             self._threads[message.thread_id].messages.append(message)
+            self._places[message.id] = next(self._next_place)
         for thread_id in {message.thread_id for message in batch.messages}:
             self._threads[thread_id].messages.sort(key=lambda each: each.number)
         for each in batch.runs:

@@ -9,6 +9,7 @@ import asyncpg
 import msgspec
 from asyncpg.connection import Connection
 
+from antiphon.engine.text_search import join_words
 from antiphon.ports import ImportBatch, RecordPage
 from antiphon.stores import admin_rules, invariants, sql_admin
 from antiphon.stores.postgres.changes import SEGMENT
@@ -20,10 +21,12 @@ from antiphon.stores.postgres.connections import (
     fetch_value,
     number_parameters,
 )
+from antiphon.stores.postgres.reads import owner_word
 from antiphon.stores.postgres.records import delete_thread_contents
-from antiphon.stores.rows import LIST_PAGE_BYTES, decoder
+from antiphon.stores.postgres.text_index import encode_vector
+from antiphon.stores.rows import LIST_PAGE_BYTES, decoder, message_columns
 from antiphon.stores.sql_admin import Columns, UniqueViolation
-from antiphon.types.messages import Upload
+from antiphon.types.messages import Message, Upload
 from antiphon.types.runs import Run, Thread
 
 MAX_DELETED_RUNS = 200  # in one transaction, with all their events
@@ -76,9 +79,19 @@ class PostgresTransaction:
         """See `Transaction.array`."""
         return list(texts)
 
-    def fold(self, text: str) -> bytes:
-        """See `Transaction.fold`."""
-        return invariants.fold_case(text).encode()
+    async def add_messages(self, owner: str, messages: Sequence[Message]) -> None:
+        """See `Transaction.add_messages`."""
+        await self.execute_many(
+            "add_message",
+            (
+                message_columns(each) | {"search": encode_vector(owner, each.full_text)}
+                for each in messages
+            ),
+        )
+
+    def title_columns(self, owner: str, title: str) -> Columns:
+        """See `Transaction.title_columns`."""
+        return {"words": join_words(title).encode(), "search": encode_vector(owner, title)}
 
 
 async def live_runs(connection: Connection[Any], limit: int, after: str | None) -> RecordPage:
@@ -141,4 +154,5 @@ async def transfer_owned(sql: PostgresTransaction, owner: str, to: str, limit: i
     for name in ("transfer_assistants", "transfer_uploads"):
         if given := await sql.execute(name, **values):
             return given
-    return int(await fetch_value(sql.connection, "transfer_threads", **values))
+    words = {"owner_word": owner_word(owner), "to_word": f"'{owner_word(to)}'"}
+    return int(await fetch_value(sql.connection, "transfer_threads", **values, **words))

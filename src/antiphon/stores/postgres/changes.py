@@ -14,10 +14,10 @@ import msgspec
 from asyncpg.connection import Connection
 from msgspec.structs import asdict
 
+from antiphon.engine.text_search import join_words
 from antiphon.ports import ChangeSet, Claim, Committed, Decide, ReadSet, RunUpdate, Snapshot
 from antiphon.stores import admin_rules, invariants
-from antiphon.stores.invariants import fold_case
-from antiphon.stores.postgres import reads
+from antiphon.stores.postgres import reads, text_index
 from antiphon.stores.postgres.connections import change_statement, execute, fetch_rows, fetch_value
 from antiphon.stores.postgres.migrations import DAY_MS, make_parts
 from antiphon.stores.postgres.reads import ReadResult
@@ -113,12 +113,19 @@ class _ChangeStatement:
         self.values |= {
             "version": thread.version,
             "parent_id": thread.parent_id,
-            "words": fold_case(thread.title).encode(),
             "thread": _encode(thread),
+            "title": text_index.encode_vector(self._thread_owner, thread.title),
+            "words": join_words(thread.title).encode(),
         }
         if not known:
-            owner = invariants.require_owner(self._read_set, self._decided)
-            self._add("thread_added", new_thread_id=thread.id, new_owner=owner)
+            self._add("thread_added", new_thread_id=thread.id, new_owner=self._thread_owner)
+
+    @property
+    def _thread_owner(self) -> str:
+        seen, thread = self._read.records.thread, self._decided.thread
+        if self._read.owner is not None and seen and thread and seen.id == thread.id:
+            return self._read.owner
+        return invariants.require_owner(self._read_set, self._decided)
 
     def _add_messages(self) -> None:
         """Cut, then add messages; segments that contain a changed message are dropped."""
@@ -134,8 +141,12 @@ class _ChangeStatement:
         if touched and before is not None and min(touched) <= before.messages:
             self._add("unsealed", touched=min(touched))
         if messages:
-            rows = [message_columns(each, fold_case(each.full_text).encode()) for each in messages]
-            self._add("said", **{names: [row[name] for row in rows] for names, name in _MESSAGE})
+            rows = list(map(message_columns, messages))
+            words = [
+                text_index.encode_vector(self._thread_owner, each.full_text) for each in messages
+            ]
+            columns = {names: [row[name] for row in rows] for names, name in _MESSAGE}
+            self._add("said", message_words=words, **columns)
         self.values["messages_of"] = thread.id
 
     def _add_run_update(self, update: RunUpdate) -> None:
@@ -223,7 +234,7 @@ _ORDER = (
 
 _MESSAGE = (
     *(("message_ids", "id"), ("numbers", "number"), ("roles", "role"), ("sizes", "size")),
-    *(("tokens", "tokens"), ("chats", "chat"), ("message_words", "words"), ("messages", "doc")),
+    *(("tokens", "tokens"), ("chats", "chat"), ("messages", "doc")),
 )
 """Parameters of the piece `said`, and the columns of messages that they hold."""
 _ACTION = ("action_ids", "action_runs", "turns", "tool_call_ids", "action_statuses", "actions")

@@ -9,6 +9,7 @@ import msgspec
 from asyncpg.connection import Connection
 from msgspec.structs import replace
 
+from antiphon.engine.text_search import Phrase
 from antiphon.engine.thread_order import Position
 from antiphon.ports import (
     Context,
@@ -22,6 +23,7 @@ from antiphon.ports import (
 from antiphon.stores import invariants, search_queue
 from antiphon.stores import rows as shapes
 from antiphon.stores.postgres.connections import (
+    NAMED_SQL,
     SQL,
     fetch_row,
     fetch_rows,
@@ -38,7 +40,6 @@ T = TypeVar("T")
 
 MAX_VALUE_BYTES = 2**30
 """The largest size of a value in PostgreSQL."""
-CONTAINS = "position(:{word} in {text}) > 0"
 
 
 class ReadResult(NamedTuple):
@@ -46,7 +47,7 @@ class ReadResult(NamedTuple):
 
     `answer` is the answer stored under the idempotency key; with one, nothing else was read.
     `runs_begun` counts runs begun under limits of the API key, `changes` counts changes of the
-    thread, and `number` is the run's number in the log.
+    thread, and `number` is the run's number in the log. `owner` is the thread's.
     """
 
     records: Snapshot
@@ -55,6 +56,7 @@ class ReadResult(NamedTuple):
     changes: int = 0
     row: RunRow | None = None
     number: int = 0
+    owner: str | None = None
 
 
 async def read_change(
@@ -83,7 +85,7 @@ async def read_change(
     records = replace(records, thread=decoder(Thread)(thread))
     run_owner, doc, number, wanted_at, *lease, actions = of_run
     if doc is None:
-        return ReadResult(records, runs_begun=begun, changes=changes)
+        return ReadResult(records, runs_begun=begun, changes=changes, owner=owner)
     row = RunRow(run_owner, decoder(Run)(doc), shapes.decode_lease(lease), wanted_at)
     records = replace(
         records,
@@ -92,7 +94,7 @@ async def read_change(
         actions=shapes.decode_actions(actions),
         log=await _read_turn(connection, row, number) if read_set.turn_log else (),
     )
-    return ReadResult(records, None, begun, changes, row, number)
+    return ReadResult(records, None, begun, changes, row, number, owner)
 
 
 async def _read_turn(connection: Connection[Any], row: RunRow, number: int) -> tuple[Numbered, ...]:
@@ -201,7 +203,7 @@ async def list_records(
         if not found:
             raise invariants.not_found(kind, after)
         search.require_after(found[0])
-    search.require_found(where, CONTAINS, str.encode)
+    search.require_found(where, NAMED_SQL["threads_with_words"], encode_query)
     statement = number_parameters(search.size_limited_sql())
     values = statement.values(search.values | {"limit": limit + 1, "cap": LIST_PAGE_BYTES})
     try:
@@ -210,6 +212,23 @@ async def list_records(
         raise search_queue.search_timeout_error(seconds or 0.0) from late
     data = [decoder(kind)(doc) for doc, _ in docs[:limit]]
     return RecordPage(data, bool(docs) and docs[0][1] > len(data))
+
+
+def encode_query(owner: str | None, phrases: Sequence[Phrase]) -> str:
+    """Return the `tsquery` for text of the owner, or of all, that has these phrases.
+
+    Words consist of letters, digits and their marks, which need no escape in quotation marks.
+    """
+    terms = [
+        "({}{})".format(" <-> ".join(f"'{word}'" for word in words), ":*" if prefix else "")
+        for words, prefix in phrases
+    ]
+    return " & ".join(terms if owner is None else [f"'{owner_word(owner)}'", *terms])
+
+
+def owner_word(owner: str) -> str:
+    """Return the word for an owner in the index, which no text has."""
+    return f"@{owner.encode().hex()}"
 
 
 async def _select(connection: Connection[Any], search: RecordQuery, column: str) -> list[Any]:

@@ -17,6 +17,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import msgspec
 from asyncpg.connection import Connection
 
+from antiphon.engine.text_search import Phrase
 from antiphon.engine.thread_order import list_start
 from antiphon.ports import (
     Claim,
@@ -31,10 +32,11 @@ from antiphon.ports import (
     OnCommit,
     ReadSet,
     RecordPage,
+    TextMatches,
 )
 from antiphon.stores import search_queue
 from antiphon.stores.invariants import Clock
-from antiphon.stores.postgres import admin, reads, records
+from antiphon.stores.postgres import admin, reads, records, text_index
 from antiphon.stores.postgres.admin import PostgresTransaction
 from antiphon.stores.postgres.appends import PostgresAppender
 from antiphon.stores.postgres.changes import WriteAttempt, change, claim
@@ -271,10 +273,24 @@ class PostgresStore(AdminMethods):
         )
         if not where.get("query"):
             return await self._read_within(read)
+        return await self._search(owner, read)
+
+    async def search(
+        self, owner: str, phrases: Sequence[Phrase], *, limit: int, before: int | None = None
+    ) -> TextMatches:
+        """See `RunStore.search`."""
+        read = partial(text_index.search, owner=owner, phrases=phrases, limit=limit, before=before)
+        return await self._search(owner, read)
+
+    async def _search(self, owner: str | None, read: Callable[..., Awaitable[T]]) -> T:
         seconds = self._searches.seconds
         async with self._searches.turn(owner):
             # PostgreSQL is asked to cancel the query; if that fails, the connection is closed.
             return await self._read_within(partial(read, seconds=seconds), seconds + CALL_SECONDS)
+
+    async def index_text(self) -> bool:
+        """See `RunStore.index_text`."""
+        return await self._write("index", text_index.update, seconds=MAINTENANCE_SECONDS)
 
     async def content(
         self, owner: str | None, upload_id: str, start: int = 0, size: int | None = None

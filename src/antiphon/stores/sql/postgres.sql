@@ -234,7 +234,7 @@ held AS (
 held AS (
     UPDATE threads SET
         changes = changes + 1, version = :version, parent_id = :parent_id, words = :words,
-        doc = :thread
+        search = :title::text::tsvector, doc = :thread
     FROM passed
     WHERE id = :thread_id
 )
@@ -246,8 +246,10 @@ key_held AS (
 
 -- name: change_thread_added
 thread_added AS (
-    INSERT INTO threads (id, owner, version, changes, parent_id, words, doc)
-    SELECT :new_thread_id, :new_owner, :version, 0, :parent_id, :words, :thread FROM passed
+    INSERT INTO threads (id, owner, version, changes, parent_id, words, search, doc)
+    SELECT
+        :new_thread_id, :new_owner, :version, 0, :parent_id, :words, :title::text::tsvector, :thread
+    FROM passed
 )
 
 -- name: change_cut
@@ -265,12 +267,14 @@ unsealed AS (
 
 -- name: change_said
 said AS (
-    INSERT INTO messages (id, thread_id, number, role, size, tokens, chat, words, doc)
-    SELECT new.id, :messages_of, new.number, new.role, new.size, new.tokens, new.chat, new.words, new.doc
+    INSERT INTO messages (id, thread_id, number, role, size, tokens, chat, words, search, doc)
+    SELECT
+        new.id, :messages_of, new.number, new.role, new.size, new.tokens, new.chat, '',
+        new.search::tsvector, new.doc
     FROM passed, unnest(
         :message_ids::text[], :numbers::integer[], :roles::text[], :sizes::integer[],
-        :tokens::integer[], :chats::bytea[], :message_words::bytea[], :messages::bytea[]
-    ) AS new (id, number, role, size, tokens, chat, words, doc)
+        :tokens::integer[], :chats::bytea[], :message_words::text[], :messages::bytea[]
+    ) AS new (id, number, role, size, tokens, chat, search, doc)
     {after_cut}
 )
 
@@ -934,12 +938,77 @@ WHERE key_id = ANY (ARRAY(SELECT id FROM keys WHERE owner = :owner))
 SELECT id, family FROM threads WHERE family IS NOT NULL AND id = ANY (:ids::text[])
 
 -- name: import_thread
-INSERT INTO threads (id, owner, version, changes, parent_id, words, doc, family)
-VALUES (:id, :owner, :version, 0, :parent_id, :words, :doc, :family)
+INSERT INTO threads (id, owner, version, changes, parent_id, words, search, doc, family)
+VALUES (:id, :owner, :version, 0, :parent_id, :words, :search::text::tsvector, :doc, :family)
 
 -- name: add_message
-INSERT INTO messages (id, thread_id, number, role, size, tokens, chat, words, doc)
-VALUES (:id, :thread_id, :number, :role, :size, :tokens, :chat, :words, :doc)
+INSERT INTO messages (id, thread_id, number, role, size, tokens, chat, words, search, doc)
+VALUES (
+    :id, :thread_id, :number, :role, :size, :tokens, :chat, '', :search::text::tsvector, :doc
+)
+
+-- name: search_messages
+WITH found AS MATERIALIZED (
+    SELECT seq, thread_id, doc FROM messages
+    WHERE search @@ :words::text::tsquery AND seq < :before
+    ORDER BY seq DESC
+    LIMIT :limit
+),
+measured AS (
+    SELECT
+        seq, thread_id, doc, count(*) OVER () AS number,
+        row_number() OVER (ORDER BY seq DESC) AS place,
+        sum(octet_length(doc)) OVER (ORDER BY seq DESC) AS bytes
+    FROM found
+)
+SELECT measured.seq, measured.doc, threads.doc, number
+FROM measured
+JOIN threads ON threads.id = measured.thread_id AND threads.owner = :owner
+WHERE bytes <= :cap::bigint OR place = 1
+ORDER BY place
+
+-- name: search_titles
+WITH found AS MATERIALIZED (
+    SELECT seq, owner, doc FROM threads
+    WHERE search @@ :words::text::tsquery
+    ORDER BY seq DESC
+    LIMIT :limit
+)
+SELECT doc FROM found WHERE owner = :owner ORDER BY seq DESC
+
+-- name: threads_with_words
+SELECT thread_id FROM messages WHERE messages.search @@ :words::text::tsquery
+UNION
+SELECT titled.id FROM threads AS titled WHERE titled.search @@ :words::text::tsquery
+
+-- name: index_progress
+SELECT (SELECT count(*) FROM messages WHERE search IS NULL), (SELECT count(*) FROM messages)
+WHERE EXISTS (SELECT 1 FROM messages WHERE search IS NULL)
+
+-- name: messages_to_index
+SELECT messages.seq, threads.owner, messages.doc
+FROM messages LEFT JOIN threads ON threads.id = messages.thread_id
+WHERE messages.search IS NULL
+ORDER BY messages.seq DESC
+LIMIT :limit
+
+-- name: index_messages
+-- A message whose thread has a new owner is indexed next time.
+UPDATE messages SET search = new.search::tsvector
+FROM unnest(:seqs::bigint[], :owners::text[], :searches::text[]) AS new (seq, owner, search)
+WHERE messages.seq = new.seq AND messages.search IS NULL AND NOT EXISTS (
+    SELECT 1 FROM threads WHERE threads.id = messages.thread_id AND threads.owner <> new.owner
+)
+
+-- name: titles_to_index
+SELECT seq, owner, doc FROM threads WHERE search IS NULL ORDER BY seq DESC LIMIT :limit
+
+-- name: index_titles
+UPDATE threads SET search = new.search::tsvector
+FROM unnest(:seqs::bigint[], :owners::text[], :docs::bytea[], :searches::text[])
+    AS new (seq, owner, doc, search)
+WHERE threads.seq = new.seq AND threads.owner = new.owner AND threads.doc = new.doc
+
 
 -- name: threads_to_join
 SELECT doc, changes FROM threads WHERE id = ANY (:ids::text[])
@@ -1008,10 +1077,17 @@ UPDATE uploads SET owner = :to WHERE seq = ANY (
 
 -- name: transfer_threads
 WITH given AS (
-    UPDATE threads SET owner = :to WHERE seq = ANY (
+    UPDATE threads SET
+        owner = :to, changes = changes + 1,
+        search = ts_delete(search, :owner_word) || :to_word::text::tsvector
+    WHERE seq = ANY (
         ARRAY(SELECT seq FROM threads WHERE owner = :owner ORDER BY seq LIMIT :limit)
     )
     RETURNING id
+),
+found_for_them AS (
+    UPDATE messages SET search = ts_delete(search, :owner_word) || :to_word::text::tsvector
+    WHERE thread_id = ANY (ARRAY(SELECT id FROM given))
 ),
 with_them AS (
     UPDATE runs SET owner = :to WHERE thread_id = ANY (ARRAY(SELECT id FROM given)) RETURNING 1

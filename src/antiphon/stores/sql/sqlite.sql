@@ -38,7 +38,73 @@ DELETE FROM messages WHERE thread_id = ? AND number > ?
 
 -- name: add_message
 INSERT INTO messages (id, thread_id, number, role, size, tokens, chat, words, doc)
-VALUES (:id, :thread_id, :number, :role, :size, :tokens, :chat, :words, :doc)
+VALUES (:id, :thread_id, :number, :role, :size, :tokens, :chat, '', :doc)
+
+-- name: index_message
+INSERT OR REPLACE INTO message_index (rowid, owner, words)
+SELECT seq, hex(:owner), :words FROM messages WHERE id = :id
+
+-- name: reindex_message
+INSERT OR REPLACE INTO reindex (seq, gone) SELECT seq, FALSE FROM messages WHERE id = :id
+
+-- name: search_messages
+SELECT messages.seq, messages.doc, threads.doc
+FROM message_index
+CROSS JOIN messages ON messages.seq = message_index.rowid
+CROSS JOIN threads ON threads.id = messages.thread_id
+WHERE message_index MATCH :words AND message_index.rowid < :before AND threads.owner = :owner
+ORDER BY message_index.rowid DESC
+LIMIT :limit
+
+-- name: search_titles
+SELECT threads.doc
+FROM title_index
+CROSS JOIN threads ON threads.seq = title_index.rowid
+WHERE title_index MATCH :words AND threads.owner = :owner
+ORDER BY title_index.rowid DESC
+LIMIT :limit
+
+-- name: threads_with_words
+SELECT messages.thread_id
+FROM message_index
+CROSS JOIN messages ON messages.seq = message_index.rowid
+WHERE message_index MATCH :words
+UNION
+SELECT titled.id
+FROM title_index
+CROSS JOIN threads AS titled ON titled.seq = title_index.rowid
+WHERE title_index MATCH :words
+
+-- name: index_progress
+SELECT (SELECT count(*) FROM reindex WHERE NOT gone), (SELECT count(*) FROM messages)
+WHERE EXISTS (SELECT 1 FROM reindex WHERE NOT gone)
+
+-- name: has_text_to_index
+SELECT 1 FROM reindex LIMIT 1
+
+-- name: messages_to_index
+SELECT reindex.seq, threads.owner, messages.doc
+FROM reindex
+LEFT JOIN messages ON messages.seq = reindex.seq
+LEFT JOIN threads ON threads.id = messages.thread_id
+ORDER BY reindex.seq DESC
+LIMIT :limit
+
+-- name: replace_index_entry
+INSERT OR REPLACE INTO message_index (rowid, owner, words) VALUES (?, hex(?), ?)
+
+-- name: remove_index_entry
+DELETE FROM message_index WHERE rowid = ?
+
+-- name: mark_indexed
+DELETE FROM reindex WHERE seq = ?
+
+-- name: compact_message_index
+-- A negative number goes on with what an earlier call began, until one segment is left.
+INSERT INTO message_index (message_index, rank) VALUES ('merge', -500)
+
+-- name: compact_title_index
+INSERT INTO title_index (title_index, rank) VALUES ('merge', -500)
 
 -- name: context
 WITH sealed AS (

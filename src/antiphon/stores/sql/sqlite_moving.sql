@@ -7,6 +7,10 @@ INSERT INTO meta (name, value) VALUES ('moving', ?1) ON CONFLICT (name) DO UPDAT
 -- name: delete_progress
 DELETE FROM meta WHERE name = 'moving'
 
+-- name: reindex_messages
+-- The index is not copied.
+INSERT OR IGNORE INTO reindex (seq, gone) SELECT seq, FALSE FROM messages
+
 -- name: count_driven_runs
 SELECT count(*) FROM runs WHERE status = 'in_progress' AND due_at > ?1
 

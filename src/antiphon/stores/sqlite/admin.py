@@ -9,9 +9,10 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from antiphon.engine.text_search import join_words
 from antiphon.ports import ImportBatch, RecordPage
 from antiphon.stores import admin_rules, invariants, sql_admin
-from antiphon.stores.rows import decoder, take_page
+from antiphon.stores.rows import decoder, message_columns, take_page
 from antiphon.stores.sql_admin import Columns, UniqueViolation
 from antiphon.stores.sqlite import reads, writes
 from antiphon.stores.sqlite.reads import SQL
@@ -76,9 +77,14 @@ class SqliteTransaction:
         """See `Transaction.array`."""
         return msgspec.json.encode(texts).decode()
 
-    def fold(self, text: str) -> str:
-        """See `Transaction.fold`."""
-        return invariants.fold_case(text)
+    async def add_messages(self, owner: str, messages: Sequence[Message]) -> None:
+        """See `Transaction.add_messages`; indexed later, for an import changes the owner."""
+        await self.execute_many("add_message", map(message_columns, messages))
+        await self.execute_many("reindex_message", ({"id": each.id} for each in messages))
+
+    def title_columns(self, owner: str, title: str) -> Columns:
+        """See `Transaction.title_columns`; triggers index the words."""
+        return {"words": join_words(title)}
 
 
 def live_runs(connection: sqlite3.Connection, limit: int, after: str | None) -> RecordPage:

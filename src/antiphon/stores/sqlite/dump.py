@@ -68,7 +68,7 @@ class SqliteDump:
 
     async def finish(self) -> None:
         """See `Dump.finish`; the file numbers new rows by itself."""
-        await self._work(_value, "delete_progress")
+        await self._work(_finish)
 
     async def close(self) -> None:
         """See `Dump.close`."""
@@ -91,6 +91,12 @@ def _lock(connection: sqlite3.Connection) -> None:
 def _value(connection: sqlite3.Connection, name: str, *values: Any) -> Any:
     row = connection.execute(SQL[name], values).fetchone()
     return None if row is None else row[0]
+
+
+def _finish(connection: sqlite3.Connection) -> None:
+    with transaction(connection):
+        connection.execute(SQL["reindex_messages"])
+        connection.execute(SQL["delete_progress"])
 
 
 def _read(connection: sqlite3.Connection, table: Table, after: Row) -> list[Row]:

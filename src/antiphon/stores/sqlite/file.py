@@ -12,6 +12,7 @@ from collections.abc import Generator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
+from antiphon.engine.text_search import join_words
 from antiphon.stores import statements
 from antiphon.stores.dump import unfinished_copy
 from antiphon.stores.sqlite.reads import SQL
@@ -122,6 +123,7 @@ def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
 def _migrate(connection: sqlite3.Connection, path: Path, now: int) -> None:
     """Apply missing migrations in one transaction."""
     known = statements.load_migrations("sqlite")
+    connection.create_function("index_words", 1, join_words)
     with transaction(connection):
         connection.execute(SQL["migrations"])
         applied = _count_applied(connection)

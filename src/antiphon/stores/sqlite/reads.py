@@ -14,6 +14,7 @@ from typing import Any, TypeVar, cast
 import msgspec
 from msgspec.structs import replace
 
+from antiphon.engine.text_search import Phrase
 from antiphon.engine.thread_order import Position
 from antiphon.ports import (
     Context,
@@ -36,7 +37,6 @@ from antiphon.types.runs import Action, Run, RunLease, Serves, Thread
 T = TypeVar("T")
 
 SQL = statements.load_statements("sqlite")
-CONTAINS = "instr({text}, :{word})"
 
 
 def fetch_one(connection: sqlite3.Connection, name: str, *values: Any) -> tuple[Any, ...] | None:
@@ -247,11 +247,21 @@ def list_records(
         if not found:
             raise invariants.not_found(kind, after)
         search.require_after(found[0])
-    search.require_found(where, CONTAINS)
+    search.require_found(where, SQL["threads_with_words"], encode_query)
     values = search.values | {"limit": limit + 1}
     with closing(connection.execute(search.sql("doc"), values)) as rows:
         docs, more = take_page((doc for (doc,) in rows), limit)
     return RecordPage([decoder(kind)(doc) for doc in docs], more)
+
+
+def encode_query(owner: str | None, phrases: Sequence[Phrase]) -> str:
+    """Return the expression of FTS5 for text of the owner, or of all, that has these phrases.
+
+    Phrases consist of letters, digits and their marks, which need no escape in quotation marks.
+    """
+    terms = (f'"{" ".join(words)}"{" *" if prefix else ""}' for words, prefix in phrases)
+    found = f"words : ({' AND '.join(terms)})"
+    return found if owner is None else f'owner : "{owner.encode().hex().upper()}" AND {found}'
 
 
 def _select(connection: sqlite3.Connection, search: RecordQuery, column: str) -> list[Any]:

@@ -18,6 +18,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 import msgspec
 
+from antiphon.engine.text_search import Phrase
 from antiphon.engine.thread_order import list_start
 from antiphon.ports import (
     Claim,
@@ -32,13 +33,14 @@ from antiphon.ports import (
     OnCommit,
     ReadSet,
     RecordPage,
+    TextMatches,
 )
 from antiphon.stores import search_queue
 from antiphon.stores.append_batcher import AppendBatcher, OnWritten, PendingAppend
 from antiphon.stores.invariants import Clock, system_clock
 from antiphon.stores.search_queue import SearchQueue
 from antiphon.stores.sql_admin import AdminMethods, Transaction
-from antiphon.stores.sqlite import admin, file, reads, writes
+from antiphon.stores.sqlite import admin, file, reads, text_index, writes
 from antiphon.stores.sqlite.admin import SqliteTransaction
 from antiphon.stores.sqlite.file import DatabaseFile, check_room, open_database, read_schema
 from antiphon.stores.sqlite.reader_pool import ReaderPool
@@ -254,11 +256,27 @@ class SqliteStore(AdminMethods):
         )
         if not where.get("query"):
             return await self._readers.run(read, owner=owner)
+        return await self._search(owner, read)
+
+    async def search(
+        self, owner: str, phrases: Sequence[Phrase], *, limit: int, before: int | None = None
+    ) -> TextMatches:
+        """See `RunStore.search`; a search waits only for other searches."""
+        read = partial(text_index.search, owner=owner, phrases=phrases, limit=limit, before=before)
+        return await self._search(owner, read)
+
+    async def _search(self, owner: str | None, read: Callable[[sqlite3.Connection], T]) -> T:
         async with self._searches.turn(owner):
             try:
                 return await self._searcher.run(read, self._searches.seconds)
             except TimeoutError as late:
                 raise search_queue.search_timeout_error(self._searches.seconds) from late
+
+    async def index_text(self) -> bool:
+        """See `RunStore.index_text`."""
+        if await self._read(reads.fetch_one, "has_text_to_index") is None:
+            return False  # a read disturbs no other process
+        return await self._write("index", text_index.update)
 
     async def content(
         self, owner: str | None, upload_id: str, start: int = 0, size: int | None = None
@@ -299,6 +317,10 @@ class SqliteStore(AdminMethods):
         """See `AdminStore.delete_owned`; at the end deleted text is overwritten in the file too."""
         erased = await self._transact("erase", admin.delete_owned, owner, limit)
         if not erased:
+            while await self.index_text():
+                pass
+            while await self._write("index", text_index.compact):
+                pass
             while await self._write("blank", file.overwrite_free_pages):
                 pass
             while await self._write("blank", file.release_overwritten_pages):

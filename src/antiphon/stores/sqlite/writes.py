@@ -10,12 +10,12 @@ from typing import Any
 import msgspec
 from msgspec.structs import asdict
 
+from antiphon.engine.text_search import join_words
 from antiphon.ports import ChangeSet, Claim, Committed, Decide, IdempotencyKey, ReadSet, RunUpdate
 from antiphon.stores import admin_rules, invariants
 from antiphon.stores.append_batcher import PendingAppend
-from antiphon.stores.invariants import fold_case
 from antiphon.stores.rows import message_columns
-from antiphon.stores.sqlite import reads
+from antiphon.stores.sqlite import reads, text_index
 from antiphon.stores.sqlite.reads import SQL
 from antiphon.types import events
 from antiphon.types.accounts import PERIODS
@@ -206,13 +206,14 @@ def _write_thread(connection: sqlite3.Connection, read_set: ReadSet, decided: Ch
     invariants.check_thread_change(row[1] if row else None, decided)
     if thread is None:
         return
-    _save_thread(connection, row[0] if row else invariants.require_owner(read_set, decided), thread)
+    owner = row[0] if row else invariants.require_owner(read_set, decided)
+    _save_thread(connection, owner, thread)
     if decided.keep_messages is not None:
         connection.execute(SQL["cut_messages"], (thread.id, decided.keep_messages))
         connection.execute(SQL["drop_segments"], (thread.id, decided.keep_messages + 1))
     if decided.messages:
-        rows = (message_columns(each, fold_case(each.full_text)) for each in decided.messages)
-        connection.executemany(SQL["add_message"], rows)
+        connection.executemany(SQL["add_message"], map(message_columns, decided.messages))
+        text_index.add(connection, owner, decided.messages)
         if thread.messages >= 2 * SEGMENT:
             join_segments(connection, decided.messages, thread)
 
@@ -230,7 +231,7 @@ def _save_thread(connection: sqlite3.Connection, owner: str, thread: Thread) -> 
         thread.id,
         owner,
         thread.version,
-        fold_case(thread.title),
+        join_words(thread.title),
         _encode(thread),
     )
     connection.execute(SQL["save_thread"], values)

@@ -1,0 +1,15 @@
+DROP INDEX CONCURRENTLY IF EXISTS messages_by_words;
+
+DROP INDEX CONCURRENTLY IF EXISTS threads_by_words;
+
+DROP INDEX CONCURRENTLY IF EXISTS messages_not_indexed;
+
+DROP INDEX CONCURRENTLY IF EXISTS threads_not_indexed;
+
+CREATE INDEX CONCURRENTLY messages_by_words ON messages USING gin (search) WHERE search IS NOT NULL;
+
+CREATE INDEX CONCURRENTLY threads_by_words ON threads USING gin (search) WHERE search IS NOT NULL;
+
+CREATE INDEX CONCURRENTLY messages_not_indexed ON messages (seq) WHERE search IS NULL;
+
+CREATE INDEX CONCURRENTLY threads_not_indexed ON threads (seq) WHERE search IS NULL;

@@ -1,0 +1,93 @@
+"""The index of words in SQLite: messages and titles by what they say.
+
+A message that is deleted leaves its words in the index for a moment, and one of an earlier version
+has none there yet: the table `reindex` lists both, and `update` works it off.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from contextlib import closing
+
+from antiphon.engine.text_search import Phrase, join_words
+from antiphon.ports import TextMatches
+from antiphon.stores.rows import SEARCH_BYTES, build_match, decoder, take_page
+from antiphon.stores.sqlite.reads import SQL, encode_query
+from antiphon.types.messages import IndexProgress, Message
+from antiphon.types.runs import Thread
+
+UPDATE_MESSAGES = 50  # indexed in one transaction, which other writes wait for
+UPDATE_BYTES = 200_000  # the same, of their JSON
+
+_AFTER_ALL = 2**63 - 1
+
+
+def add(connection: sqlite3.Connection, owner: str, messages: Iterable[Message]) -> None:
+    """Index messages that were written in this transaction."""
+    rows = [
+        {"id": message.id, "owner": owner, "words": words}
+        for message in messages
+        if (words := join_words(message.full_text))
+    ]
+    connection.executemany(SQL["index_message"], rows)
+
+
+def search(
+    connection: sqlite3.Connection,
+    owner: str,
+    phrases: Sequence[Phrase],
+    limit: int,
+    before: int | None,
+) -> TextMatches:
+    """See `RunStore.search`."""
+    if not phrases:
+        return TextMatches((), (), False)
+    values = {
+        "words": encode_query(owner, phrases),
+        "owner": owner,
+        "before": _AFTER_ALL if before is None else before,
+    }
+    found = connection.execute(SQL["search_messages"], values | {"limit": limit + 1})
+    with closing(found) as rows:
+        page, more = take_page(rows, limit, lambda row: len(row[1]), SEARCH_BYTES)
+    threads = []
+    if before is None:
+        docs = connection.execute(SQL["search_titles"], values | {"limit": limit})
+        threads = [decoder(Thread)(doc) for (doc,) in docs]
+    messages = [build_match(seq, doc, thread, phrases) for seq, doc, thread in page]
+    return TextMatches(messages, threads, more, _read_progress(connection))
+
+
+def _read_progress(connection: sqlite3.Connection) -> IndexProgress | None:
+    row = connection.execute(SQL["index_progress"]).fetchone()
+    return IndexProgress(row[1] - row[0], row[1]) if row else None
+
+
+def update(connection: sqlite3.Connection) -> bool:
+    """Index some messages that are not indexed, and remove words of deleted ones.
+
+    Returns False if there are none.
+    """
+    found = connection.execute(SQL["messages_to_index"], {"limit": UPDATE_MESSAGES})
+    with closing(found) as rows:
+        page, _ = take_page(rows, UPDATE_MESSAGES, lambda row: len(row[2] or b""), UPDATE_BYTES)
+    for seq, owner, doc in page:
+        words = join_words(decoder(Message)(doc).full_text) if doc else ""
+        if words:
+            connection.execute(SQL["replace_index_entry"], (seq, owner, words))
+        else:
+            connection.execute(SQL["remove_index_entry"], (seq,))
+        connection.execute(SQL["mark_indexed"], (seq,))
+    return bool(page)
+
+
+def compact(connection: sqlite3.Connection) -> bool:
+    """Rewrite a part of the index without deleted words; return whether there was any to do."""
+    before = connection.total_changes
+    connection.execute(SQL["compact_message_index"])
+    connection.execute(SQL["compact_title_index"])
+    return connection.total_changes - before >= _CHANGES_OF_WORK
+
+
+_CHANGES_OF_WORK = 3  # each of two statements counts as one change where it did nothing

@@ -135,12 +135,12 @@ async def _times(bench: Bench, store: SqliteStore, runs: int) -> dict[str, Figur
     tries = bench.pick(5, 100, 200)
     figures: dict[str, Figure] = {}
     for name, work in works.items():
-        rounds = [await _typical(work, tries) for _ in range(bench.pick(1, 3, 5))]
+        rounds = [await typical_time(work, tries) for _ in range(bench.pick(1, 3, 5))]
         figures[name] = Figure(tuple(rounds), "µs")
     return figures
 
 
-async def _typical(work: Callable[[], Awaitable[object]], tries: int) -> float:
+async def typical_time(work: Callable[[], Awaitable[object]], tries: int) -> float:
     times: list[float] = []
     for _ in range(tries):
         began = time.perf_counter()

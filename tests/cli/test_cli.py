@@ -612,6 +612,29 @@ def test_the_conversation_that_was_continued_last_is_listed_first(place: Place) 
     assert len(everything) == 121
 
 
+def test_words_are_found_in_conversations(place: Place) -> None:
+    with Client(settings=Settings(database=f"sqlite:///{place.database}", model="demo")) as client:
+        thread = client.create_thread(title="Of bees\x1b[31m")
+        for number in range(150):
+            client.create_message(thread.id, f"Crème number {number}\x1b[2J")
+        client.create_message(thread.id, "nothing")
+
+    shown = place.run("threads", "search", "creme", "number", "--limit", "3").stdout
+    listed = json.loads(place.run("threads", "search", "cre", "--limit", "130", "--json").stdout)
+    titles = place.run("threads", "search", '"of bees"').stdout
+
+    assert shown.count("  user: Crème number 1") == 3
+    assert "\x1b" not in shown + titles
+    assert [hit["snippet"][:15] for hit in listed[:2]] == ["Crème number 14", "Crème number 14"]
+    assert len({hit["message_id"] for hit in listed}) == 130
+    assert titles.startswith(thread.id)
+    none = place.run("threads", "search", "nowhere")
+    assert (none.stdout, none.stderr) == ("", "No message and no title has these words.\n")
+    nothing = place.run("threads", "search", "***")
+    assert nothing.returncode == 2
+    assert "at least one letter" in nothing.stderr
+
+
 def test_a_conversation_is_renamed_and_forked(place: Place) -> None:
     place.run("ask", "Tell me of whales")
     thread_id = place.threads()[0]["thread"]["id"]

@@ -68,6 +68,32 @@ async def test_threads_are_searched_for_words(chat: Chatting, model: Model) -> N
     assert [row[-10:] for row in chat.rows if "2 messages" in row] == ["About bees"]
 
 
+async def test_words_are_found_in_messages_and_a_result_is_opened(
+    chat: Chatting, model: Model
+) -> None:
+    await exchange(
+        chat, model, "About bees", f"They hum. {'And so on. ' * 40}Then they \x1b[31mhum."
+    )
+    chat.say("/new")
+    await exchange(chat, model, "About cows", "They moo.")
+    chat.say("/search hum")
+    await chat.sees("/resume NUMBER goes on with that thread.")
+    found = [row for row in chat.rows if "assistant: They hum. And so on." in row]
+    assert len(found) == 1
+    assert any(row.startswith("  1  ") and row.endswith("About bees") for row in chat.rows)
+    chat.say("/search whales")
+    await chat.sees("No message and no title has 'whales' in it.")
+    chat.say("/search more")
+    await chat.sees("There are no more.")
+    chat.say("/search hum")
+    await chat.until(lambda: chat.text.count("/resume NUMBER goes on with that thread.") == 2)
+    chat.say("/resume 1")
+    await chat.sees("About bees (thread_")
+    await exchange(chat, model, "And wasps?", "Too.")
+
+    assert last_said(model)[0] == "About bees"
+
+
 @pytest.mark.parametrize("named", ["2", "bees", ""])
 async def test_a_thread_is_resumed_by_number_words_or_as_the_last(
     chat: Chatting, model: Model, named: str

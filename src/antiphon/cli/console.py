@@ -74,6 +74,12 @@ def print_list(
         note(none)
 
 
+def is_styled_terminal() -> bool:
+    """Return whether stdout is a terminal that shows bold text, and nobody has asked it not to."""
+    environ = os.environ
+    return sys.stdout.isatty() and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
+
+
 def format_time(milliseconds: int | None) -> str:
     """Return a time in ms since 1970 in the local zone; empty for None."""
     if milliseconds is None:

@@ -11,11 +11,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import TextIO
 
-from antiphon.cli.console import format_time, note, print_list
+from antiphon.api.operations import SearchHit
+from antiphon.cli.console import format_time, is_styled_terminal, note, print_json, print_list
 from antiphon.cli.flags import CLIENT, parse_number
 from antiphon.client.async_client import AsyncClient
 from antiphon.client.export import FORMS, Form, export_thread, guess_form, load_messages
-from antiphon.client.formatting import count_noun
+from antiphon.client.formatting import count_noun, format_indexing, split_highlights
 from antiphon.client.thread_families import (
     delete_family,
     find_newest_run,
@@ -27,7 +28,7 @@ from antiphon.settings.private_files import create_private_file
 from antiphon.types.errors import InvalidRequest, NotFound
 from antiphon.types.messages import ToolCall
 from antiphon.types.runs import Thread
-from antiphon.types.terminal_safe import clean
+from antiphon.types.terminal_safe import clean, one_line
 from antiphon.types.thread_view import (
     AttachmentsView,
     CallView,
@@ -64,13 +65,14 @@ FLAGS = ("database", "redis", "search_timeout", *CLIENT)
 MOST = 1_000_000  # conversations of one list
 SHORT = 300
 """Letters of reasoning and of a tool's output that are shown: `export` has them whole."""
+BOLD, NOT_BOLD = "\x1b[1m", "\x1b[22m"
 MEANT = "the id, its beginning, or `last`"
 
 
 def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
     """Add the actions and their arguments."""
     actions = parser.add_subparsers(
-        dest="action", required=True, metavar="list|show|export|rename|fork|delete"
+        dest="action", required=True, metavar="list|search|show|export|rename|fork|delete"
     )
     listing = actions.add_parser(
         "list", parents=[flags], help="list conversations, the last changed first"
@@ -85,6 +87,23 @@ def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
     )
     listing.add_argument("--all", action="store_true", help="also empty ones, and earlier versions")
     listing.add_argument("--json", action="store_true", help="as one JSON list")
+    search = actions.add_parser(
+        "search",
+        parents=[flags],
+        help="find words in conversations",
+        description="Find messages and titles with all of these words, the best first. A word also"
+        " finds longer ones that begin with it; text in quotation marks, as '\"two words\"', is"
+        " found as it stands.",
+    )
+    search.add_argument("words", nargs="+", metavar="WORD")
+    search.add_argument(
+        "--limit",
+        type=partial(parse_number, MOST),
+        default=20,
+        metavar="N",
+        help="the maximum number of results, 20 by default",
+    )
+    search.add_argument("--json", action="store_true", help="as one JSON list")
     show = actions.add_parser("show", parents=[flags], help="show a conversation")
     show.add_argument("id", help=MEANT)
     _export_arguments(actions.add_parser("export", parents=[flags], help="export a conversation"))
@@ -126,6 +145,8 @@ async def _run_action(args: Namespace, loaded: LoadedSettings) -> None:
         match args.action:
             case "list":
                 await _list(client, args)
+            case "search":
+                await _search(client, args)
             case "show":
                 await _show(client, args.id)
             case "export":
@@ -199,6 +220,40 @@ async def _list(client: AsyncClient, args: Namespace) -> None:
 
 def _row(thread: Thread) -> tuple[str, ...]:
     return (thread.id, format_time(thread.updated_at), str(thread.messages), thread.title)
+
+
+async def _search(client: AsyncClient, args: Namespace) -> None:
+    hits: list[SearchHit] = []
+    after = None
+    while True:
+        limit = min(args.limit - len(hits), PAGE)
+        page = await client.search(" ".join(args.words), limit=limit, after=after)
+        hits += page.data
+        after = page.next
+        if not page.has_more or len(hits) == args.limit:
+            break
+    if page.indexing is not None:
+        note(format_indexing(page.indexing))
+    if args.json:
+        print_json(hits)
+        return
+    if not hits:
+        note("No message and no title has these words.")
+    for hit in hits:
+        print("\n".join(_format_hit(hit, marked=is_styled_terminal())), end="\n\n")
+
+
+def _format_hit(hit: SearchHit, *, marked: bool) -> Iterator[str]:
+    """Yield the lines of a result; `marked` writes the words that were found in bold."""
+    title = one_line(hit.title) or "(no title)"
+    yield f"{hit.thread_id}  {format_time(hit.created_at)}  {title}"
+    if hit.message_id is not None:
+        pieces = split_highlights(hit.snippet, hit.highlights)
+        found = "".join(
+            f"{BOLD}{clean(text)}{NOT_BOLD}" if marked and highlighted else clean(text)
+            for text, highlighted in pieces
+        )
+        yield f"  {hit.role}: {found}"
 
 
 async def _show(client: AsyncClient, reference: str) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 import msgspec
+
+from antiphon.types.messages import IndexProgress
 
 
 def count_noun(number: int, one: str, several: str = "") -> str:
@@ -40,3 +43,25 @@ def format_arguments(arguments: str) -> str:
         return msgspec.json.format(arguments, indent=2)
     except msgspec.DecodeError:
         return arguments
+
+
+def split_highlights(
+    text: str, highlights: Sequence[tuple[int, int]]
+) -> Iterator[tuple[str, bool]]:
+    """Yield the pieces of a snippet, in order, with whether each is highlighted."""
+    end = 0
+    for start, stop in highlights:
+        if start > end:
+            yield text[end:start], False
+        yield text[start:stop], True
+        end = stop
+    if end < len(text):
+        yield text[end:], False
+
+
+def format_indexing(progress: IndexProgress) -> str:
+    """Return the note beside results of a search while messages are being indexed."""
+    return (
+        f"{progress.done:,} of {count_noun(progress.total, 'message')} can be found so far, the"
+        " newest first: the others are indexed while a server or a chat runs."
+    )

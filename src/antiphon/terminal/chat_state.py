@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from antiphon.api.operations import ListThreads, Model
+from antiphon.api.operations import ListThreads, Model, Search
 from antiphon.client import mentions
 from antiphon.client.async_client import AsyncClient
 from antiphon.client.compaction import SHARE
@@ -68,7 +68,8 @@ class ChatState:
     `thread_id` is None until the first message of a new thread; `title` is the thread's title, or
     the title that a new thread will get. `model` is the model that the user chose, `usual_model`
     the runtime's default ("" if unknown). `attached` files are sent with the next message.
-    `listed_threads` and `next_listing` belong to the last /threads, `models` to the last /models.
+    `listed_threads` belongs to the last /threads or /search, `next_listing` and `next_search` to
+    the last of each, `models` to the last /models.
     `used` is the usage of the whole chat, `last_turn` of the last turn. `activity` names work in
     progress that is not a reply. Threads in `uncompacted` are compacted only on request.
     """
@@ -79,6 +80,7 @@ class ChatState:
     title: str = ""
     listed_threads: Sequence[str] = ()
     next_listing: ListThreads | None = None
+    next_search: Search | None = None
     models: Sequence[Model] = ()
     attached: list[AttachedFile] = field(default_factory=list[AttachedFile])
     used: Usage = field(default_factory=Usage)

@@ -31,10 +31,8 @@ async def _list_threads(chat: CommandContext, words: str) -> None:
     if not going_on:
         hidden = words == ALL or words.startswith(f"{ALL} ")
         words = words.removeprefix(ALL).strip() if hidden else words
-        chat.state.listed_threads, chat.state.next_listing = (
-            (),
-            thread_families.latest_threads(words, hidden=hidden, limit=LISTED),
-        )
+        chat.state.listed_threads, chat.state.next_search = (), None
+        chat.state.next_listing = thread_families.latest_threads(words, hidden=hidden, limit=LISTED)
     if chat.state.next_listing is None:
         chat.ui.say("There are no more. /threads lists them from the beginning.", "faint")
         return

@@ -130,14 +130,16 @@ class ModelList(Listed[Model], frozen=True):
 class SearchHit(msgspec.Struct, frozen=True, kw_only=True):
     """A place where a search found its words: a message, or a thread's title without `message_id`.
 
-    `snippet` is a part of the text on one line, `highlights` are the places of words in it as
-    `[start, end)`, counted in code points. `score` is higher for a better match. `created_at` is
-    the time of the message, or of the thread, in milliseconds since 1970.
+    `number` is the message's place in its thread, from 1. `snippet` is a part of the text on one
+    line, `highlights` are the places of words in it as `[start, end)`, counted in code points.
+    `score` is higher for a better match. `created_at` is the time of the message, or of the thread,
+    in milliseconds since 1970.
     """
 
     thread_id: str
     title: str
     message_id: str | None = None
+    number: int | None = None
     role: Role | None = None
     snippet: str
     highlights: Sequence[tuple[int, int]]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import cache
 from itertools import islice
@@ -91,7 +92,7 @@ def parse_query(query: str) -> Sequence[Phrase]:
     last word of each part is a prefix: `deploy` finds "deployment". A part with several words, as
     `e-mail`, is a phrase. At most `MAX_PHRASES` are returned.
     """
-    phrases = []
+    phrases: list[Phrase] = []
     for quoted, part in _QUERY_PARTS.findall(query):
         words = tuple(index_words(quoted or part))
         if words:
@@ -139,18 +140,22 @@ def _make_snippet(text: str, found: Sequence[_Match]) -> Snippet:
 
 def _choose_window(found: Sequence[_Match]) -> Sequence[_Match]:
     """Return the matches of the first stretch of a snippet's length with the most phrases."""
-    best: Sequence[_Match] = ()
-    most = (0, 0)
+    inside: Counter[int] = Counter()  # matches of each phrase, in found[first:last]
+    most = best = (0, 0)
     last = 0
     for first, match in enumerate(found):
-        last = max(last, first + 1)
-        while last < len(found) and found[last].end - match.start <= SNIPPET_LENGTH - _CONTEXT:
+        while last < len(found) and (
+            last == first or found[last].end - match.start <= SNIPPET_LENGTH - _CONTEXT
+        ):
+            inside[found[last].phrase] += 1
             last += 1
-        inside = found[first : min(last, first + MAX_HIGHLIGHTS)]
-        value = (len({each.phrase for each in inside}), len(inside))
+        value = (len(inside), last - first)
         if value > most:
-            best, most = inside, value
-    return best
+            most, best = value, (first, last)
+        inside[match.phrase] -= 1
+        if not inside[match.phrase]:
+            del inside[match.phrase]
+    return found[best[0] : best[1]]
 
 
 def _cut_before(text: str, first: int) -> int:

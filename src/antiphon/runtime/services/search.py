@@ -115,6 +115,7 @@ def _describe_message(match: MessageMatch) -> SearchHit:
         thread_id=message.thread_id,
         title=match.thread.title,
         message_id=message.id,
+        number=message.number,
         role=message.role,
         snippet=found.snippet.text,
         highlights=found.snippet.highlights,

@@ -58,18 +58,20 @@ async def search(
         return TextMatches((), (), False)
     values = {"words": encode_query(owner, phrases), "owner": owner}
     try:
-        found = await _fetch(
-            connection,
-            "search_messages",
-            seconds,
-            **values,
-            before=_AFTER_ALL if before is None else before,
-            limit=limit + 1,
-            cap=SEARCH_BYTES,
-        )
-        docs: Sequence[Any] = ()
-        if before is None:
-            docs = await _fetch(connection, "search_titles", seconds, **values, limit=limit)
+        async with connection.transaction(readonly=True):
+            await execute(connection, "plan_each_time")
+            found = await _fetch(
+                connection,
+                "search_messages",
+                seconds,
+                **values,
+                before=_AFTER_ALL if before is None else before,
+                limit=limit + 1,
+                cap=SEARCH_BYTES,
+            )
+            docs: Sequence[Any] = ()
+            if before is None:
+                docs = await _fetch(connection, "search_titles", seconds, **values, limit=limit)
     except TimeoutError as late:
         raise search_queue.search_timeout_error(seconds) from late
     # Beside the loop, for a long message takes as long as some hundred events.

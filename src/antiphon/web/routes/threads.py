@@ -17,12 +17,13 @@ from antiphon.api.operations import ListActions, ListMessages, ListRuns
 from antiphon.client import export, thread_families
 from antiphon.client.async_client import AsyncClient
 from antiphon.client.export import Form, file_name
+from antiphon.client.formatting import split_highlights
 from antiphon.client.thread_families import Fork, latest_threads, replaced_thread_id
 from antiphon.limits import PIECE
 from antiphon.types.errors import NotFound
-from antiphon.types.messages import Message, Upload
+from antiphon.types.messages import IndexProgress, Message, Upload
 from antiphon.types.runs import Action, Run, Thread
-from antiphon.types.terminal_safe import one_line
+from antiphon.types.terminal_safe import clean, one_line
 from antiphon.types.thread_view import Entry, file_ids, group_entries
 from antiphon.web.http import json_response, read_json, read_query
 from antiphon.web.session import current_client, current_site, respond_with
@@ -50,6 +51,13 @@ class ThreadQuery(msgspec.Struct, frozen=True):
     q: operations.Name = ""
     after: Annotated[str, Meta(max_length=200)] | None = None
     limit: operations.Limit = 30
+
+
+class SearchQuery(msgspec.Struct, frozen=True):
+    """Words to find in messages."""
+
+    q: operations.Name
+    limit: operations.Limit = 100
 
 
 class MessageQuery(msgspec.Struct, frozen=True):
@@ -84,6 +92,13 @@ def list_threads() -> Response:
     site = current_site()
     rows = list_thread_rows(current_client(), site.relays, query.q, query.after, query.limit)
     return json_response(site.run(rows))
+
+
+@routes.get("/api/search")
+def search_messages() -> Response:
+    """Return the messages with these words, the best first."""
+    query = read_query(SearchQuery)
+    return respond_with(_find_messages(current_client(), query.q, query.limit))
 
 
 @routes.get("/api/threads/<thread_id>")
@@ -243,6 +258,49 @@ async def _waits_by_thread(
         for thread in kin.data:
             waits[thread.id] = waits.get(thread.id, False) or is_waiting
     return waits
+
+
+# Messages that a search has found.
+
+
+class FoundMessage(msgspec.Struct, frozen=True, kw_only=True):
+    """Message with the words of a search.
+
+    `number` is its place in the thread. `snippet` is in pieces, of which the true ones are
+    highlighted.
+    """
+
+    id: str
+    thread_id: str
+    title: str
+    number: int
+    snippet: Sequence[tuple[str, bool]]
+
+
+class FoundMessages(msgspec.Struct, frozen=True):
+    """Result of a search; `indexing` while older messages cannot be found yet."""
+
+    data: Sequence[FoundMessage]
+    indexing: IndexProgress | None
+
+
+async def _find_messages(client: AsyncClient, words: str, limit: int) -> FoundMessages:
+    page = await client.search(words, limit=limit)
+    found = [
+        FoundMessage(
+            id=hit.message_id,
+            thread_id=hit.thread_id,
+            title=one_line(hit.title),
+            number=hit.number,
+            snippet=[
+                (clean(text), highlighted)
+                for text, highlighted in split_highlights(hit.snippet, hit.highlights)
+            ],
+        )
+        for hit in page.data
+        if hit.message_id is not None and hit.number is not None
+    ]
+    return FoundMessages(found, page.indexing)
 
 
 # A thread as a page opens it: its last messages, and what belongs to them.

@@ -17,6 +17,9 @@ import { batch } from "./vendor/ui.mjs";
 /** Messages in a page: enough for the tallest screen, and fast to load. */
 export const PAGE = 40;
 
+/** Most messages in a page. */
+const LARGEST_PAGE = 500;
+
 /** @typedef {import("./reduce.mjs").Live} Live */
 
 /**
@@ -95,19 +98,35 @@ export async function refresh() {
   return answer;
 }
 
-/** Loads the page of messages before the first one shown. */
-export async function loadEarlier() {
+/** Loads the page of messages before the first one shown, or so many. */
+export async function loadEarlier(limit = PAGE) {
   const { signal } = view.opened;
   const shown = current.value;
   const first = shown?.messages[0]?.metadata.number;
   if (!shown?.hasEarlier || first === undefined) return;
-  const answer = await messagesOf(shown.thread.id, { limit: PAGE, before: first }, signal);
+  const answer = await messagesOf(shown.thread.id, { limit, before: first }, signal);
   if (!answer || signal.aborted || !current.value || current.value.messages[0]?.metadata.number !== first) return;
   current.value = {
     ...current.value,
     messages: [...answer.messages, ...current.value.messages],
     hasEarlier: answer.has_earlier ?? false,
   };
+}
+
+/**
+ * Loads messages up to this number. Returns the message that holds it, or null while there are more
+ * to load: then the shown messages change.
+ *
+ * @param {number} number @returns {import("./history.mjs").Message | null}
+ */
+export function loadUpTo(number) {
+  const { messages, hasEarlier } = /** @type {import("./store.mjs").Current} */ (current.value);
+  const first = messages[0]?.metadata.number;
+  if (hasEarlier && first !== undefined && first > number) {
+    void loadEarlier(Math.min(LARGEST_PAGE, first - number + PAGE));
+    return null;
+  }
+  return messages.findLast(({ metadata }) => (metadata.number ?? Infinity) <= number) ?? messages[0] ?? null;
 }
 
 /** @param {string} id @param {Record<string, any>} query @param {AbortSignal} signal @returns {Promise<Record<string, any> | null>} */

@@ -5,7 +5,7 @@
  */
 
 import { get, ping, post } from "./api.mjs";
-import { closeThread, isFollowing, isStopping, loadEarlier, loadThread, refresh, markStopping, wake } from "./conversation.mjs";
+import { closeThread, isFollowing, isStopping, loadEarlier, loadThread, loadUpTo, refresh, markStopping, wake } from "./conversation.mjs";
 import { questionBefore, messageKey } from "./history.mjs";
 import { textOf } from "./reduce.mjs";
 import { navigate, threadOf } from "./router.mjs";
@@ -27,7 +27,7 @@ import { onTabNews } from "./tabs.mjs";
 import { loadThreads } from "./threads.mjs";
 import { runAndReport } from "./ui/toasts.mjs";
 
-export { loadEarlier, queueEdit, queueRemove, retryPending, send };
+export { loadEarlier, loadUpTo, queueEdit, queueRemove, retryPending, send };
 
 /** Interval at which a visible page asks for runs that it does not know of. */
 const BEAT_MS = 8_000;

@@ -49,6 +49,12 @@ export const path = signal("/");
 /** The list of threads as far as it was read, and the words that it was searched for. */
 export const threads = signal({ data: /** @type {Thread[]} */ ([]), next: /** @type {string | null} */ (null), query: "" });
 
+/** The messages that hold the words of the search. */
+export const found = signal(/** @type {import("./search.mjs").Found} */ ({ query: "", data: [], indexing: null }));
+
+/** The place that a result of the search leads to, until it is in view. */
+export const sought = signal(/** @type {{thread: string, number: number} | null} */ (null));
+
 /** The thread that is open, or null in a new chat. */
 export const current = signal(/** @type {Current | null} */ (null));
 

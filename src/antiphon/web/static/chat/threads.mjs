@@ -1,6 +1,7 @@
 /** The user's threads: paging, search, rename, delete with undo. */
 import { get, patch, remove } from "./api.mjs";
 import { navigate } from "./router.mjs";
+import { searchMessages } from "./search.mjs";
 import { current, threads } from "./store.mjs";
 import { t } from "./t.mjs";
 import { runAndReport, toast } from "./ui/toasts.mjs";
@@ -50,7 +51,8 @@ export async function moreThreads() {
 /** Shows the threads that hold these words, all for none. */
 export async function searchFor(/** @type {string} */ query) {
   threads.value = { ...threads.value, query };
-  await readFirstPage(({ data, next }) => ({ data: withoutDeleted(data), next }));
+  const listed = readFirstPage(({ data, next }) => ({ data: withoutDeleted(data), next }));
+  await Promise.all([listed, searchMessages(query)]);
 }
 
 /** Renames a thread; the new title is shown at once. */

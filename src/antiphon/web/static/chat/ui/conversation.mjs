@@ -1,9 +1,9 @@
 /** The open conversation: messages, unsent messages, and the composer. */
-import { loadEarlier, send } from "../conversation_actions.mjs";
+import { loadEarlier, loadUpTo, send } from "../conversation_actions.mjs";
 import { draftOf, storeDraft } from "../drafts.mjs";
 import { asMessage } from "../outbox.mjs";
 import { isHere, personId, currentTitle } from "../send.mjs";
-import { current, live, opening, pending, phase, problem } from "../store.mjs";
+import { current, live, opening, pending, phase, problem, sought } from "../store.mjs";
 import { t } from "../t.mjs";
 import { html, useEffect, useLayoutEffect, useRef } from "../vendor/ui.mjs";
 import { Approvals } from "./approvals.mjs";
@@ -29,6 +29,7 @@ export function Conversation() {
   const thread = current.value?.thread ?? null;
   const stick = useStick(scroll, rows.length, thread?.id ?? null);
   useStoredScroll(scroll, thread?.id ?? null);
+  useSought(stick);
   const empty = rows.length === 0 && opening.value === null;
   return html`
     <div class="topbar">
@@ -137,6 +138,30 @@ function useStoredScroll(scroll, thread) {
       element.removeEventListener("scroll", note);
     };
   }, [thread]);
+}
+
+/** Goes to the message that a search has found, once its thread is open. @param {import("./stick.mjs").Stick} stick */
+function useSought(stick) {
+  const wanted = sought.value;
+  const open = current.value;
+  useEffect(() => {
+    if (!wanted || open?.thread.id !== wanted.thread) return;
+    const message = loadUpTo(wanted.number);
+    if (!message) return;
+    sought.value = null;
+    stick.leave();
+    requestAnimationFrame(() => showFound(document.querySelector(`[data-message="${CSS.escape(message.id)}"]`)));
+  }, [wanted, open?.thread.id, open?.messages]);
+}
+
+/** Brings a message into view, marks it for a moment, and puts the focus there. @param {HTMLElement | null} element */
+function showFound(element) {
+  if (!element) return;
+  element.scrollIntoView({ block: "start" });
+  element.classList.add("found");
+  element.addEventListener("animationend", () => element.classList.remove("found"), { once: true });
+  element.tabIndex = -1;
+  element.focus({ preventScroll: true });
 }
 
 /** Error of this thread, with a button to retry. */

@@ -2,7 +2,8 @@
 import { groupByDay, keyOf } from "../day_groups.mjs";
 import { newThread } from "../conversation_actions.mjs";
 import { isUnread, markSeen } from "../unread.mjs";
-import { current, me, path, phase, threads } from "../store.mjs";
+import { seek } from "../search.mjs";
+import { current, found, me, path, phase, threads } from "../store.mjs";
 import { language, t } from "../t.mjs";
 import { deleteThread, exportThread, loadThreads, moreThreads, renameThread, searchFor } from "../threads.mjs";
 import { html, signal, useEffect, useRef, useState } from "../vendor/ui.mjs";
@@ -13,6 +14,7 @@ import { openSettings } from "./settings.mjs";
 
 const NARROW = "(width <= 48rem)";
 const TYPED_MILLISECONDS = 200;
+const HITS_OF_A_THREAD = 3;
 
 /** True if the sidebar is open: beside the view, or over it on a phone. */
 export const sidebarOpen = signal(typeof window !== "undefined" && !window.matchMedia(NARROW).matches);
@@ -35,7 +37,7 @@ export function searchThreads() {
  */
 function walkThreads(event) {
   const nav = /** @type {HTMLElement} */ (event.currentTarget);
-  const stops = /** @type {HTMLElement[]} */ ([...nav.querySelectorAll("input[type=search], .thread > a")]);
+  const stops = /** @type {HTMLElement[]} */ ([...nav.querySelectorAll("input[type=search], .thread > a, .hit > a")]);
   const here = stops.indexOf(/** @type {HTMLElement} */ (event.target));
   const to = { ArrowDown: here + 1, ArrowUp: here - 1 }[event.key];
   if (here < 0 || to === undefined || to < 0 || to >= stops.length || event.isComposing) return;
@@ -108,7 +110,10 @@ function Search() {
 
 function Threads() {
   const { data, next, query } = threads.value;
-  if (!data?.length) {
+  const hits = query ? Map.groupBy(found.value.data, ({ thread_id }) => thread_id) : new Map();
+  const listed = new Set((data ?? []).map(({ id }) => id));
+  const elsewhere = [...hits.values()].flat().filter(({ thread_id }) => !listed.has(thread_id));
+  if (!data?.length && !elsewhere.length) {
     const said = query ? t("sidebar.nothing_found", { query }) : t("sidebar.nothing_yet");
     return html`<div class="threads"><p class="side-empty muted small">${said}</p></div>`;
   }
@@ -117,15 +122,36 @@ function Threads() {
       (group) => html`<section key=${keyOf(group.day)}>
         <h2>${dayName(group.day)}</h2>
         <ul class="thread-list">
-          ${group.items.map((thread) => html`<${ThreadRow} key=${thread.id} thread=${thread} />`)}
+          ${group.items.map((thread) => html`<${ThreadRow} key=${thread.id} thread=${thread} hits=${hits.get(thread.id) ?? []} />`)}
         </ul>
       </section>`,
     )}
+    ${elsewhere.length > 0 &&
+    html`<section>
+      <h2>${t("sidebar.elsewhere")}</h2>
+      <ul class="thread-list">${elsewhere.map((hit) => html`<${Hit} key=${hit.id} hit=${hit} titled=${true} />`)}</ul>
+    </section>`}
+    ${query && found.value.indexing && html`<p class="side-empty muted small">${t("sidebar.indexing", found.value.indexing)}</p>`}
     ${next && html`<button type="button" class="button quiet small more" onClick=${moreThreads}>${t("sidebar.more")}</button>`}
   </div>`;
 }
 
-function ThreadRow(/** @type {{thread: import("../threads.mjs").Thread}} */ { thread }) {
+/** A message with the words of the search; a click leads to it. @param {{hit: import("../search.mjs").FoundMessage, titled?: boolean}} props */
+function Hit({ hit, titled = false }) {
+  const follow = () => {
+    seek(hit);
+    closeOnPhone();
+  };
+  return html`<li class="hit">
+    <${Link} href=${`/t/${hit.thread_id}`} onFollow=${follow} dir="auto">
+      ${titled && html`<span class="clipped hit-title">${hit.title || t("threads.untitled")}</span>`}
+      <span class="hit-text">${hit.snippet.map(([text, highlighted]) => (highlighted ? html`<mark>${text}</mark>` : text))}</span>
+    <//>
+  </li>`;
+}
+
+/** @param {{thread: import("../threads.mjs").Thread, hits: import("../search.mjs").FoundMessage[]}} props */
+function ThreadRow({ thread, hits }) {
   const [editing, setEditing] = useState(false);
   const title = thread.title || t("threads.untitled");
   const here = current.value?.thread?.id === thread.id || path.value === `/t/${thread.id}`;
@@ -141,7 +167,7 @@ function ThreadRow(/** @type {{thread: import("../threads.mjs").Thread}} */ { th
     { label: t("threads.export_json"), icon: "export", run: () => exportThread(thread.id, "json") },
     { label: t("threads.delete"), icon: "trash", danger: true, run: () => deleteThread(thread.id) },
   ];
-  return html`<li class=${here ? "thread here" : "thread"}>
+  const row = html`<li class=${here ? "thread here" : "thread"}>
     <${Link}
       href=${`/t/${thread.id}`} class="clipped" dir="auto" title=${title} aria-current=${here ? "page" : undefined}
       onFollow=${closeOnPhone} onDblClick=${() => setEditing(true)}
@@ -149,6 +175,7 @@ function ThreadRow(/** @type {{thread: import("../threads.mjs").Thread}} */ { th
     <${Sign} thread=${thread} here=${here} />
     <${Menu} label=${t("threads.actions", { title })} choices=${choices} />
   </li>`;
+  return html`${row}${hits.slice(0, HITS_OF_A_THREAD).map((hit) => html`<${Hit} key=${hit.id} hit=${hit} />`)}`;
 }
 
 /** Sign that a thread is running, waiting or unread. @param {{thread: import("../threads.mjs").Thread, here: boolean}} props */

@@ -9,6 +9,7 @@ import { Icon } from "./icons.mjs";
  * @property {{value: boolean}} away  whether the reader has scrolled up
  * @property {{value: number}} fresh  how much has come since
  * @property {() => void} toEnd
+ * @property {() => void} leave  the reader goes elsewhere
  */
 
 /**
@@ -95,6 +96,7 @@ function createStick(ref) {
     away,
     fresh,
     toEnd,
+    leave,
     watch,
     begin: toEnd,
     counted: (/** @type {number} */ now) => {

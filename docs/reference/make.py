@@ -38,6 +38,8 @@ from antiphon.api.operations import (
     Operation,
     OwnerImport,
     ProviderProblem,
+    SearchHit,
+    SearchResults,
     UsageReport,
     path_fields,
 )
@@ -62,6 +64,7 @@ from antiphon.types.events import Event, PendingAction
 from antiphon.types.messages import (
     File,
     Image,
+    IndexProgress,
     Message,
     ReasoningDetails,
     Refusal,
@@ -103,6 +106,9 @@ RECORDS: tuple[type[Any], ...] = (
     Model,
     ModelList,
     ProviderProblem,
+    SearchHit,
+    SearchResults,
+    IndexProgress,
     NewMessage,
     Text,
     Image,

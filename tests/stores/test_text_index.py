@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
+import asyncpg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -14,9 +15,11 @@ from msgspec.structs import replace
 
 from antiphon.engine.text_search import index_words, parse_query
 from antiphon.ports import ChangeSet, ReadSet, Snapshot, Store, TextMatches
+from antiphon.stores.postgres.store import PostgresStore
 from antiphon.stores.rows import SEARCH_BYTES
 from antiphon.types.messages import IndexProgress
 from antiphon.types.runs import Thread
+from tests.support.services.postgres import Postgres
 from tests.support.stores.openers import OPENERS, Clock, Opener, open_store
 from tests.support.stores.steps import a_message, add_thread, say
 
@@ -224,6 +227,32 @@ async def test_text_of_the_version_before_is_indexed_newest_first(tmp_path: Path
         await index_everything(store)
         assert (await search(store, CANARY, limit=1000)).indexing is None
         assert len((await search(store, CANARY, limit=1000)).messages) == 120
+
+
+async def test_postgresql_indexes_what_an_older_server_has_written(postgres: Postgres) -> None:
+    address = await postgres.create()
+    store = await PostgresStore.open(address)
+    connection = await asyncpg.connect(address)
+    try:
+        await add_thread(store, title="Bees")
+        await tell(store, *(f"{CANARY} {number}" for number in range(120)))
+        await connection.execute("UPDATE messages SET search = NULL")
+        await connection.execute("UPDATE threads SET words = 'bees as before'")
+
+        first = await search(store, CANARY)
+        assert (first.messages, first.indexing) == ([], IndexProgress(0, 120))
+        assert (await search(store, "bees")).threads == []
+        assert await store.index_text()
+        second = await search(store, CANARY)
+        assert [match.message.number for match in second.messages[:2]] == [120, 119]
+        assert second.indexing == IndexProgress(50, 120)
+        assert len((await search(store, "bees")).threads) == 1
+        await index_everything(store)
+        last = await search(store, CANARY, limit=1000)
+        assert (len(last.messages), last.indexing) == (120, None)
+    finally:
+        await connection.close()
+        await store.close()
 
 
 async def test_a_message_that_an_older_server_writes_is_indexed_later(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ from antiphon.types.runs import Serves, Status, Thread
 # The one statement that writes a change, built from the parts of the change.
 
 SEGMENT = 64  # messages whose chat is joined for good
+LONG_TEXT = 20_000  # characters, whose words take some milliseconds
 USAGE_PARTS = 16  # rows among which an owner's spending of a day is spread
 
 _encode = msgspec.json.encode
@@ -43,6 +44,7 @@ async def write_change(
     Raises if the change is not allowed.
     """
     draft = _ChangeStatement(read_set, read, decided)
+    await draft.add_words()
     statement = change_statement(tuple(draft.seen), tuple(draft.pieces))
     values = statement.values(draft.values)
     return bool(await connection.fetchval(statement.sql, *values))
@@ -78,6 +80,18 @@ class _ChangeStatement:
         self._add_actions()
         self._add_answer_and_audit()
         self.pieces.sort(key=_ORDER.index)
+
+    async def add_words(self) -> None:
+        """Add the words by which the messages are found; those of long ones beside the loop."""
+        texts = [message.full_text for message in self._decided.messages]
+        if self._decided.thread is None or not texts:
+            return
+
+        def encode() -> list[str]:
+            return [text_index.encode_vector(self._thread_owner, text) for text in texts]
+
+        is_long = sum(map(len, texts)) > LONG_TEXT
+        self.values["message_words"] = await asyncio.to_thread(encode) if is_long else encode()
 
     def _add(self, *pieces: str, **values: Any) -> None:
         self.pieces += pieces
@@ -142,11 +156,7 @@ class _ChangeStatement:
             self._add("unsealed", touched=min(touched))
         if messages:
             rows = list(map(message_columns, messages))
-            words = [
-                text_index.encode_vector(self._thread_owner, each.full_text) for each in messages
-            ]
-            columns = {names: [row[name] for row in rows] for names, name in _MESSAGE}
-            self._add("said", message_words=words, **columns)
+            self._add("said", **{names: [row[name] for row in rows] for names, name in _MESSAGE})
         self.values["messages_of"] = thread.id
 
     def _add_run_update(self, update: RunUpdate) -> None:

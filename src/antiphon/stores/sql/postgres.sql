@@ -991,9 +991,10 @@ SELECT (SELECT count(*) FROM messages WHERE search IS NULL), (SELECT count(*) FR
 WHERE EXISTS (SELECT 1 FROM messages WHERE search IS NULL)
 
 -- name: messages_to_index
+-- Without the index that `antiphon migrate` makes, each look would read all messages.
 SELECT messages.seq, threads.owner, messages.doc
 FROM messages LEFT JOIN threads ON threads.id = messages.thread_id
-WHERE messages.search IS NULL
+WHERE messages.search IS NULL AND to_regclass('messages_not_indexed') IS NOT NULL
 ORDER BY messages.seq DESC
 LIMIT :limit
 
@@ -1006,7 +1007,10 @@ WHERE messages.seq = new.seq AND messages.search IS NULL AND NOT EXISTS (
 )
 
 -- name: titles_to_index
-SELECT seq, owner, doc FROM threads WHERE search IS NULL ORDER BY seq DESC LIMIT :limit
+SELECT seq, owner, doc FROM threads
+WHERE search IS NULL AND to_regclass('threads_not_indexed') IS NOT NULL
+ORDER BY seq DESC
+LIMIT :limit
 
 -- name: index_titles
 UPDATE threads SET search = new.search::tsvector

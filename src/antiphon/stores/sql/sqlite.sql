@@ -82,6 +82,14 @@ WHERE EXISTS (SELECT 1 FROM reindex WHERE NOT gone)
 -- name: has_text_to_index
 SELECT 1 FROM reindex LIMIT 1
 
+-- name: removed_messages
+SELECT seq FROM reindex WHERE gone LIMIT :limit
+
+-- name: message_to_index
+SELECT threads.owner, messages.doc
+FROM messages JOIN threads ON threads.id = messages.thread_id
+WHERE messages.seq = ?
+
 -- name: messages_to_index
 SELECT reindex.seq, threads.owner, messages.doc
 FROM reindex

@@ -317,7 +317,7 @@ class SqliteStore(AdminMethods):
         """See `AdminStore.delete_owned`; at the end deleted text is overwritten in the file too."""
         erased = await self._transact("erase", admin.delete_owned, owner, limit)
         if not erased:
-            while await self.index_text():
+            while await self._write("index", text_index.remove_deleted):
                 pass
             while await self._write("index", text_index.compact):
                 pass

@@ -65,21 +65,37 @@ def _read_progress(connection: sqlite3.Connection) -> IndexProgress | None:
 
 
 def update(connection: sqlite3.Connection) -> bool:
-    """Index some messages that are not indexed, and remove words of deleted ones.
+    """Index some messages that are not indexed, the newest first; return False if there are none.
 
-    Returns False if there are none.
+    Words of deleted messages are removed before.
     """
+    if remove_deleted(connection):
+        return True
     found = connection.execute(SQL["messages_to_index"], {"limit": UPDATE_MESSAGES})
     with closing(found) as rows:
         page, _ = take_page(rows, UPDATE_MESSAGES, lambda row: len(row[2] or b""), UPDATE_BYTES)
     for seq, owner, doc in page:
-        words = join_words(decoder(Message)(doc).full_text) if doc else ""
-        if words:
-            connection.execute(SQL["replace_index_entry"], (seq, owner, words))
-        else:
-            connection.execute(SQL["remove_index_entry"], (seq,))
-        connection.execute(SQL["mark_indexed"], (seq,))
+        _replace_entry(connection, seq, owner, doc)
     return bool(page)
+
+
+def remove_deleted(connection: sqlite3.Connection) -> bool:
+    """Remove words of some deleted messages; return False if there are none."""
+    rows = connection.execute(SQL["removed_messages"], {"limit": UPDATE_MESSAGES}).fetchall()
+    for (seq,) in rows:
+        # By now the number may be that of a new message.
+        row = connection.execute(SQL["message_to_index"], (seq,)).fetchone()
+        _replace_entry(connection, seq, *(row or ("", None)))
+    return bool(rows)
+
+
+def _replace_entry(connection: sqlite3.Connection, seq: int, owner: str, doc: bytes | None) -> None:
+    words = join_words(decoder(Message)(doc).full_text) if doc else ""
+    if words:
+        connection.execute(SQL["replace_index_entry"], (seq, owner, words))
+    else:
+        connection.execute(SQL["remove_index_entry"], (seq,))
+    connection.execute(SQL["mark_indexed"], (seq,))
 
 
 def compact(connection: sqlite3.Connection) -> bool:

@@ -11,6 +11,8 @@ CREATE TABLE reindex (
     gone INTEGER NOT NULL
 ) STRICT;
 
+CREATE INDEX removed_messages ON reindex (seq) WHERE gone;
+
 INSERT INTO reindex (seq, gone) SELECT seq, FALSE FROM messages;
 
 -- Messages of this version have their words in the index; `words` is written by the version before.

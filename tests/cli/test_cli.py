@@ -628,11 +628,9 @@ def test_words_are_found_in_conversations(place: Place) -> None:
     assert [hit["snippet"][:15] for hit in listed[:2]] == ["Crème number 14", "Crème number 14"]
     assert len({hit["message_id"] for hit in listed}) == 130
     assert titles.startswith(thread.id)
-    none = place.run("threads", "search", "nowhere")
-    assert (none.stdout, none.stderr) == ("", "No message and no title has these words.\n")
-    nothing = place.run("threads", "search", "***")
-    assert nothing.returncode == 2
-    assert "at least one letter" in nothing.stderr
+    for words in ("nowhere", "***"):
+        none = place.run("threads", "search", words)
+        assert (none.stdout, none.stderr) == ("", "No message and no title has these words.\n")
 
 
 def test_a_conversation_is_renamed_and_forked(place: Place) -> None:

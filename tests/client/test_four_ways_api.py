@@ -126,10 +126,9 @@ def test_titles_and_messages_are_searched(client: Any) -> object:
     assert pages == [title.snippet, message.snippet]
     assert (found.has_more, found.next, found.indexing) == (False, None, None)
     assert client.search('"creme for the"').data[0].message_id == said.id
-    assert client.search("missing").data == []
+    assert client.search("missing").data == client.search("***").data == []
     return [
         *(thread, said, found),
-        catch_error(lambda: client.search("***")),
         catch_error(lambda: client.search("bee", after="1.2")),
         catch_error(lambda: client.search("b" * 257)),
     ]

@@ -404,7 +404,8 @@ class Search(Operation[SearchResults], frozen=True):
 
     `q` is words, all of which a message must contain; `deploy` also finds "deployment". Text in
     quotation marks is found as it stands. Case and diacritics do not count. In a script without
-    spaces, such as Chinese, characters that follow each other are found so.
+    spaces, such as Chinese, characters that follow each other are found so. Nothing is found
+    without a letter, a digit or an emoji.
 
     Threads whose title matches are first, at most `limit`; then messages. Of these, the hundred
     newest that match are ranked together, then the hundred before them, and so on. A page may have

@@ -37,6 +37,7 @@ ROWS: Mapping[str, str] = {
     "POST /api/runs/<run_id>/approvals/<path:call_id>": CLIENT,
     "GET /api/grants": READ,
     "POST /api/grants/revoke": CHANGE,
+    "GET /api/search": READ,
     "GET /api/threads": READ,
     "GET /api/threads/<thread_id>": READ,
     "PATCH /api/threads/<thread_id>": CHANGE,

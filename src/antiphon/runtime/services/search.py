@@ -11,7 +11,7 @@ from antiphon.engine.text_search import Phrase, examine, parse_query
 from antiphon.ports import IdempotencyKey, MessageMatch, RunStore, TextMatches
 from antiphon.runtime.responses import OperationHandler
 from antiphon.types.accounts import Principal
-from antiphon.types.errors import InvalidRequest, NotFound
+from antiphon.types.errors import NotFound
 from antiphon.types.runs import Thread
 
 WINDOW = 100
@@ -45,13 +45,6 @@ class SearchService:
         self, call: operations.Search, by: Principal, _: IdempotencyKey | None
     ) -> SearchResults:
         phrases = parse_query(call.q)
-        if not phrases:
-            raise InvalidRequest(
-                "There is nothing to search for.",
-                expected="at least one letter, digit or emoji",
-                received=ascii(call.q[:64]),
-                where="q",
-            )
         cursor = _parse_cursor(call.after) if call.after is not None else None
         found = await self._store.search(
             by.owner, phrases, limit=WINDOW, before=cursor.top if cursor else None

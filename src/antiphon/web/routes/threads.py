@@ -56,7 +56,7 @@ class ThreadQuery(msgspec.Struct, frozen=True):
 class SearchQuery(msgspec.Struct, frozen=True):
     """Words to find in messages."""
 
-    q: operations.Name
+    q: operations.Name = ""
     limit: operations.Limit = 100
 
 

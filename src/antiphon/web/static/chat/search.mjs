@@ -14,13 +14,10 @@ import { runAndReport } from "./ui/toasts.mjs";
  * @typedef {{query: string, data: FoundMessage[], indexing: {done: number, total: number} | null}} Found
  */
 
-/** What a word can consist of; without any, the server has nothing to look for. */
-const SEARCHED = /[\p{L}\p{N}\p{So}]/u;
-
 /** Finds the messages that hold these words; nothing for none. @param {string} query */
 export async function searchMessages(query) {
   found.value = { ...found.value, query };
-  if (!SEARCHED.test(query)) {
+  if (!query) {
     found.value = { query, data: [], indexing: null };
     return;
   }

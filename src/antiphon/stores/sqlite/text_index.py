@@ -85,7 +85,8 @@ def remove_deleted(connection: sqlite3.Connection) -> bool:
     for (seq,) in rows:
         # By now the number may be that of a new message.
         row = connection.execute(SQL["message_to_index"], (seq,)).fetchone()
-        _replace_entry(connection, seq, *(row or ("", None)))
+        owner, doc = row or ("", None)
+        _replace_entry(connection, seq, owner, doc)
     return bool(rows)
 
 

@@ -55,14 +55,28 @@ from antiphon.types.runs import (
 T = TypeVar("T")
 
 
+TakeNow = Callable[[Sequence[Chunk]], bool]
+"""Takes chunks of a reply at once; returns False if they must be yielded instead."""
+
+
+def take_none(chunks: Sequence[Chunk]) -> bool:
+    """Take nothing: all chunks are yielded."""
+    return False
+
+
 class Provider(Protocol):
     """Streams one reply as chunks and translates every foreign error.
 
     Never retries after the first chunk.
     """
 
-    def stream(self, request: ModelRequest) -> AsyncGenerator[Sequence[Chunk], None]:
+    def stream(
+        self, request: ModelRequest, take_now: TakeNow = take_none
+    ) -> AsyncGenerator[Sequence[Chunk], None]:
         """Yield the reply's chunks as they arrive, in lists; an empty list is a sign of life.
+
+        Chunks that arrive while the caller waits may go to `take_now`, which wakes no task. Those
+        that it does not take are yielded. What it raises is raised here.
 
         A `Finish` marks the end; without one the reply counts as cut. Raises only `ProviderError`
         and `Cut`. Closing the generator closes the connection.

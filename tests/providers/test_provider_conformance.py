@@ -87,6 +87,23 @@ async def test_a_reply_is_chunks_and_ends_with_one_finish(tried: Tried):
     assert sum(isinstance(chunk, Finish) for chunk in chunks) == 1
 
 
+async def test_chunks_that_the_caller_takes_are_not_yielded(tried: Tried):
+    provider, model, _ = tried
+    seen: list[Chunk] = []
+
+    def take_now(chunks: Sequence[Chunk]) -> bool:
+        seen.extend(chunks)
+        return True
+
+    question = ModelRequest(model=model, messages=HELLO)
+    async with asyncio.timeout(10), aclosing(provider.stream(question, take_now)) as pages:
+        async for page in pages:
+            seen += page
+
+    assert any(isinstance(chunk, TextPiece) for chunk in seen)
+    assert sum(isinstance(chunk, Finish) for chunk in seen) == 1
+
+
 async def test_leaving_a_reply_in_the_middle_is_no_error(tried: Tried):
     provider, model, _ = tried
 

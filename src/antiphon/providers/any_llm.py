@@ -33,6 +33,7 @@ from any_llm.types.completion import ChatCompletionChunk, ChoiceDelta
 from any_llm.utils.aio import aclose_quietly
 
 from antiphon.engine.sanitize import sanitize_text, sanitize_value
+from antiphon.ports import TakeNow, take_none
 from antiphon.providers.chat_completions import payload
 from antiphon.providers.failures import Redactor, error_text, retry, retry_after
 from antiphon.providers.servers import Vendor
@@ -86,7 +87,9 @@ class AnyLlmProvider:
         self._backoff_seconds = backoff_seconds
         self._library = self._create_client(key, base_url)
 
-    async def stream(self, request: ModelRequest) -> AsyncGenerator[Sequence[Chunk], None]:
+    async def stream(
+        self, request: ModelRequest, take_now: TakeNow = take_none
+    ) -> AsyncGenerator[Sequence[Chunk], None]:
         """Stream the reply."""
         alive: Sequence[Chunk] = ()
         pages = retry(

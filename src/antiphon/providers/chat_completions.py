@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from antiphon.engine.turn import LARGE_BYTES
+from antiphon.ports import TakeNow, take_none
 from antiphon.providers.failures import Redactor
 from antiphon.providers.history import adapt_history
 from antiphon.providers.http import DEFAULT_LIMITS, Endpoint, HttpLimits
@@ -57,16 +58,32 @@ class ChatCompletionsProvider:
             backoff_seconds=backoff_seconds,
         )
 
-    async def stream(self, request: ModelRequest) -> AsyncGenerator[Sequence[Chunk], None]:
+    async def stream(
+        self, request: ModelRequest, take_now: TakeNow = take_none
+    ) -> AsyncGenerator[Sequence[Chunk], None]:
         """Stream the reply."""
         reply = ChatCompletionsParser(self._quirks, self._redact, origin=self._origin)
         body = payload(request, self._quirks, self._origin)
+        untaken: list[list[Chunk]] = []
+
+        def take(piece: bytes) -> bool:
+            if reply.finished or reply.pending + len(piece) > LARGE_BYTES:
+                return False
+            chunks = reply.feed(piece)
+            if chunks is None or not (reply.ended or not take_now(chunks)):
+                return True
+            untaken.append(chunks)
+            return False
+
         async with aclosing(
-            self._endpoint.post("chat/completions", body, trace_headers(request.trace))
+            self._endpoint.post("chat/completions", body, trace_headers(request.trace), take)
         ) as pieces:
             try:
                 async for piece in pieces:
-                    chunks = await feed_piece(reply, piece) if piece else []
+                    if untaken:
+                        chunks: list[Chunk] | None = untaken.pop()
+                    else:
+                        chunks = await feed_piece(reply, piece) if piece else []
                     if chunks is not None:
                         yield chunks
                     reply.check()

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from antiphon.ports import TakeNow, take_none
 from antiphon.providers.demo_arguments import ArgumentFiller
 from antiphon.types.chunks import (
     CallPiece,
@@ -42,7 +43,9 @@ class DemoProvider:
     def __init__(self, delay: float = 0) -> None:
         self._delay = delay
 
-    async def stream(self, request: ModelRequest) -> AsyncGenerator[Sequence[Chunk], None]:
+    async def stream(
+        self, request: ModelRequest, take_now: TakeNow = take_none
+    ) -> AsyncGenerator[Sequence[Chunk], None]:
         """Stream the reply: the same for the same request."""
         chunks = reply(request)
         if not self._delay:

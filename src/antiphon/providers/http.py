@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import suppress
+from math import ceil
+from typing import cast
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -30,59 +32,101 @@ from antiphon.types.errors import (
     ProviderUnavailable,
 )
 
-# Coalescing of reads: with many replies in progress, each read collects several tokens.
+# Coalescing of reads: the replies in progress are read together, in rounds.
 
 
-UNCOALESCED_REPLIES = 200
-"""Up to this number of replies, each is read as its bytes arrive."""
-SECONDS_PER_REPLY = 0.0003  # length of a round, for each reply in progress
-MAX_ROUND_SECONDS = 0.160  # at 30 tokens a second, a read then collects five
-STEPS = 16  # of a round, so that not all replies are read at the same moment
+ROUND_SECONDS = 0.025  # forty a second, which nobody sees
+REPLIES_PER_ROUND = 100  # with more replies, each is read in every second, third or fourth round
+MAX_ROUNDS = 4
+FULL_READ_BYTES = 16_000
+"""A read of so much is followed by another one at once: the sender does not pause."""
+
+TakePiece = Callable[[bytes], bool]
+"""Takes bytes of a response at once; returns False if the reader must yield them instead."""
 
 
 class ReadCoalescer:
-    """Delays the reads of the replies of one event loop; one timer wakes all that are due."""
+    """Reads the replies of one event loop together, in rounds, and wakes no task for what it reads.
+
+    A loop that is woken for each piece spends more time on waking than on the piece, whose code and
+    data have left the processor's caches. What is read together is also stored and sent together.
+    Rounds begin at multiples of `ROUND_SECONDS` of the loop's clock, and so together with those of
+    other servers.
+    """
 
     def __init__(self) -> None:
-        self._waiting: list[list[asyncio.Future[None]]] = [[] for _ in range(STEPS)]
-        self._step = 0
+        self._readers: dict[_RoundReader, int] = {}
         self._newest = 0
-        self._replies = 0
         self._timer: asyncio.TimerHandle | None = None
 
-    @contextmanager
-    def join(self) -> Generator[int]:
-        """Count a reply as in progress during the block; yield its step in the round."""
-        self._replies += 1
+    async def read(self, content: aiohttp.StreamReader, take: TakePiece) -> bytes:
+        """Pass what arrives to `take`; return what it does not take, and b"" at the end.
+
+        Raises what broke the connection, after the bytes before it, and what `take` raises.
+        """
+        reader = _RoundReader(content, take)
         self._newest += 1
-        try:
-            yield self._newest % STEPS
-        finally:
-            self._replies -= 1
-
-    async def wait_for_round(self, step: int) -> None:
-        """Wait for this step of the next round; return at once while few replies are read."""
-        if self._replies <= UNCOALESCED_REPLIES:
-            return
-        waiting = asyncio.get_running_loop().create_future()
-        self._waiting[step].append(waiting)
+        self._readers[reader] = self._newest
         if self._timer is None:
-            self._start_timer()
-        await waiting
+            self._set_timer()
+        try:
+            return await reader.untaken
+        finally:
+            del self._readers[reader]
 
-    def _start_timer(self) -> None:
-        seconds = min(MAX_ROUND_SECONDS, self._replies * SECONDS_PER_REPLY) / STEPS
-        self._timer = asyncio.get_running_loop().call_later(seconds, self._advance)
+    def _set_timer(self, last_round: int = 0) -> None:
+        loop = asyncio.get_running_loop()
+        # A timer may be early by a millisecond, so that the last round seems to be the next.
+        next_round = max(int(loop.time() / ROUND_SECONDS), last_round) + 1
+        self._timer = loop.call_at(next_round * ROUND_SECONDS, self._read_round, next_round)
 
-    def _advance(self) -> None:
-        self._step = (self._step + 1) % STEPS
-        due, self._waiting[self._step] = self._waiting[self._step], []
-        for waiting in due:
-            if not waiting.done():  # cancelled with its reply
-                waiting.set_result(None)
+    def _read_round(self, now: int) -> None:
         self._timer = None
-        if any(self._waiting):
-            self._start_timer()
+        rounds = min(MAX_ROUNDS, ceil(len(self._readers) / REPLIES_PER_ROUND))
+        for reader, number in self._readers.items():
+            if (number + now) % rounds == 0:
+                reader.read()
+        if self._readers:
+            self._set_timer(now)
+
+
+class _RoundReader:
+    """Reads one response; `untaken` is the result of `ReadCoalescer.read`."""
+
+    def __init__(self, content: aiohttp.StreamReader, take: TakePiece) -> None:
+        self.untaken: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._content = content
+        self._take = take
+
+    def read(self) -> None:
+        """Pass on what has arrived."""
+        if self.untaken.done():
+            return
+        try:
+            piece = _read_buffered(self._content)
+            if piece and self._take(piece):
+                if len(piece) >= FULL_READ_BYTES:
+                    asyncio.get_running_loop().call_soon(self.read)
+            elif piece or self._content.at_eof():
+                self.untaken.set_result(piece)
+        except Exception as error:  # noqa: BLE001 - raised where it is awaited
+            self.untaken.set_exception(error)
+
+
+def _read_buffered(content: aiohttp.StreamReader) -> bytes:
+    """Return what has arrived; raise what broke the connection if nothing came before it.
+
+    The library would raise first, and so lose the end of a reply that is cut.
+    """
+    error = content.exception()
+    if error is None:
+        return content.read_nowait()
+    content.set_exception(cast("BaseException", None))
+    piece = content.read_nowait()
+    content.set_exception(error)
+    if not piece:
+        raise error
+    return piece
 
 
 # The endpoint.
@@ -91,7 +135,10 @@ class ReadCoalescer:
 MAX_ERROR_BYTES = 64_000
 ERROR_BODY_SECONDS = 10.0
 MAX_RESPONSE_BYTES = 8_000_000
-YIELD_SECONDS = 0.005  # a reply that is read without a pause yields to other tasks this often
+
+
+def _take_none(_: bytes) -> bool:
+    return False
 
 
 class HttpLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -141,14 +188,19 @@ class Endpoint:
         self._coalescer = ReadCoalescer()
 
     def post(
-        self, path: str, body: bytes, more: Mapping[str, str] | None = None
+        self,
+        path: str,
+        body: bytes,
+        more: Mapping[str, str] | None = None,
+        take: TakePiece = _take_none,
     ) -> AsyncGenerator[bytes, None]:
         """Yield the response's bytes as they arrive, and b"" as a sign of life while waiting.
 
-        Raises a `ProviderError` before the first byte, `Disconnected` after it.
+        What `take` takes is not yielded; the rest of the response is then read in rounds, as long
+        as it takes it. Raises a `ProviderError` before the first byte, `Disconnected` after it.
         """
         return retry(
-            lambda: self._once(path, body, more),
+            lambda: self._once(path, body, more, take),
             b"",
             backoff_seconds=self._backoff_seconds,
             retries=self._limits.retries,
@@ -172,7 +224,7 @@ class Endpoint:
             await session.close()
 
     async def _once(
-        self, path: str, body: bytes, more: Mapping[str, str] | None
+        self, path: str, body: bytes, more: Mapping[str, str] | None, take: TakePiece
     ) -> AsyncGenerator[bytes, None]:
         while not await self._acquire_connection():
             yield b""
@@ -184,18 +236,14 @@ class Endpoint:
             async with request as response:
                 if response.status >= 300:
                     raise await self._refusal(response)
-                read = response.content.readany
-                busy_seconds = 0.0  # since the last yield; the waits for bytes are not counted
-                with self._coalescer.join() as step:
-                    while piece := await read():
-                        begun = True
-                        received_at = time.monotonic()
-                        yield piece
-                        busy_seconds += time.monotonic() - received_at
-                        if busy_seconds > YIELD_SECONDS:
-                            busy_seconds = 0.0
-                            await asyncio.sleep(0)  # a read of buffered bytes never suspends
-                        await self._coalescer.wait_for_round(step)
+                content = response.content
+                while piece := await content.readany():
+                    begun = True
+                    if take(piece) and not (piece := await self._coalescer.read(content, take)):
+                        break
+                    yield piece
+                    if len(piece) >= FULL_READ_BYTES:
+                        await asyncio.sleep(0)  # a read of buffered bytes never suspends
         except (aiohttp.ClientError, OSError) as error:
             if begun:
                 raise Disconnected(f"{self._host} broke off its reply.") from error

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from hashlib import blake2b
 
-from antiphon.ports import Provider
+from antiphon.ports import Provider, TakeNow, take_none
 from antiphon.types.accounts import OwnerProviderKey
 from antiphon.types.chunks import Chunk, ModelRequest
 
@@ -23,11 +23,13 @@ class RefCountedProvider:
         self._replies = 0
         self._given_up = False
 
-    async def stream(self, request: ModelRequest) -> AsyncGenerator[Sequence[Chunk], None]:
+    async def stream(
+        self, request: ModelRequest, take_now: TakeNow = take_none
+    ) -> AsyncGenerator[Sequence[Chunk], None]:
         """Stream the reply."""
         self._replies += 1
         try:
-            async with aclosing(self._provider.stream(request)) as stream:
+            async with aclosing(self._provider.stream(request, take_now)) as stream:
                 async for chunks in stream:
                     yield chunks
         finally:

@@ -28,6 +28,7 @@ from pathlib import Path
 
 import msgspec
 
+from antiphon.ports import TakeNow, take_none
 from antiphon.providers.stream_parser import PLAIN, ChatCompletionsParser, Quirks
 from antiphon.types import errors
 from antiphon.types.chunks import (
@@ -60,7 +61,9 @@ class ScriptedProvider:
         self._scripts = scripts
         self._calls = 0
 
-    async def stream(self, request: ModelRequest) -> AsyncGenerator[Sequence[Chunk], None]:
+    async def stream(
+        self, request: ModelRequest, take_now: TakeNow = take_none
+    ) -> AsyncGenerator[Sequence[Chunk], None]:
         """Stream the next script; the chunks of a line come together."""
         self.requests.append(request)
         if len(self.requests) > len(self._scripts):
@@ -155,7 +158,9 @@ class ReplayProvider:
         self._pace = pace
         self._quirks = quirks
 
-    async def stream(self, request: ModelRequest) -> AsyncGenerator[Sequence[Chunk], None]:
+    async def stream(
+        self, request: ModelRequest, take_now: TakeNow = take_none
+    ) -> AsyncGenerator[Sequence[Chunk], None]:
         """Stream the recording as if a server sent it."""
         recording = self._recordings.get(request.model)
         if recording is None:

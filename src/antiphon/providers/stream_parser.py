@@ -114,9 +114,15 @@ class ChatCompletionsParser:
         self._damaged = False
         self._halves: dict[Hashable, str] = {}
         self._snapshots = _snapshots(quirks)
+        self._last_kind: type[Piece] | None = None
         self._think_tag_parser = _think_tag_parser(quirks)
         self._leaked = LeakedCallParser() if quirks.leaked_calls else None
         self._leaked_calls: list[CallPiece] = []
+
+    @property
+    def ended(self) -> bool:
+        """True after a terminal marker or an error."""
+        return self.finished or self._fault is not None
 
     @property
     def pending(self) -> int:
@@ -251,6 +257,7 @@ class ChatCompletionsParser:
         return out
 
     def _take_frame(self, frame: SseFrame, out: list[Chunk]) -> None:
+        self._damaged = False
         if len(frame.data) > LARGE_BYTES:
             self._check_values(frame.data)
         try:
@@ -259,10 +266,14 @@ class ChatCompletionsParser:
             )
         except _UNREADABLE:
             payload = self._parse_leniently(frame)
-        if payload is not None:
+        if payload is None:
+            if self.done:
+                self._end(None, out)
+        elif text := _only_text(payload):
+            self._begun = True
+            self._text(self._new_text(TextPiece, text, out), out)
+        else:
             self._read(payload, out)
-        elif self.done:
-            self._end(None, out)
 
     def _parse_leniently(self, frame: SseFrame) -> _Payload | None:
         """Parse a frame that the typed decoder rejects; return None at the end of the stream.
@@ -333,7 +344,6 @@ class ChatCompletionsParser:
         if usage:
             self._begun = True
             out.append(UsagePiece(parse_usage(_fields(usage))))
-        self._damaged = False
 
     def _read_choice(self, choice: _Choice, out: list[Chunk], whole: bool) -> None:
         if isinstance(choice.index, int) and choice.index > 0:
@@ -378,7 +388,9 @@ class ChatCompletionsParser:
         """Return the part of cumulative text that is new."""
         if not self._snapshots:
             return text
-        self._settle(out, but=kind)
+        if kind is not self._last_kind:  # only text of the last kind may be held
+            self._settle(out, but=kind)
+            self._last_kind = kind
         snapshots = self._snapshots.get(kind)
         if snapshots is None:
             return text
@@ -409,7 +421,7 @@ class ChatCompletionsParser:
             self._piece(_KINDS.get(str(part.get("type")), TextPiece), _words(part), out)
 
     def _piece(self, kind: type[Spoken], text: str, out: list[Chunk]) -> None:
-        if self._halves or not text.isascii() or "\0" in text:
+        if not text.isascii() or self._halves or "\0" in text:
             text = self._join_surrogates(kind, text)
         if text:
             self._emit(kind, text, out)
@@ -523,6 +535,16 @@ class _Payload(msgspec.Struct, gc=False):
     type: Any = None
     message: Any = None
     detail: Any = None
+
+
+def _only_text(payload: _Payload) -> str:
+    """Return the text of a payload that holds nothing else, as most do; "" for any other."""
+    match payload.choices:
+        case [_Choice(index=0, delta=_Delta(content=str(text)))]:
+            choice = _Choice(index=0, delta=_Delta(content=text))
+            return text if payload == _Payload([choice], object=payload.object) else ""
+        case _:
+            return ""
 
 
 _decode = msgspec.json.Decoder(_Payload).decode

@@ -39,7 +39,7 @@ from antiphon.tools.permissions import Rules
 from antiphon.tools.tool_events import ToolEnded, ToolEvent
 from antiphon.tools.tool_processor import ToolProcessor
 from antiphon.types import errors
-from antiphon.types.chunks import ModelRequest
+from antiphon.types.chunks import Chunk, ModelRequest
 from antiphon.types.events import UsageAdded
 from antiphon.types.ids import Mint
 from antiphon.types.messages import ToolCall, ToolResult, Upload
@@ -351,20 +351,32 @@ class TurnRunner:
         clock = asyncio.get_running_loop().time
         silence, moved = timeouts.first_chunk, 0.0
         began = False
+
+        def is_alive() -> None:
+            nonlocal moved
+            now = clock()
+            if now - moved > SLACK:
+                moved = now
+                deadline.reschedule(min(now + silence + SLACK, timeouts.turn_ends))
+
+        def take_now(chunks: Sequence[Chunk]) -> bool:
+            if not began or turn.over or writer.is_behind or large(chunks):
+                return False
+            is_alive()
+            writer.write(turn.feed(chunks))
+            return True
+
         fault: Exception | None = None
         try:
             async with (
                 asyncio.timeout_at(min(clock() + silence, timeouts.turn_ends)) as deadline,
-                aclosing(prepared.opened.provider.stream(request)) as stream,
+                aclosing(prepared.opened.provider.stream(request, take_now)) as stream,
             ):
                 async for chunks in stream:
-                    now = clock()
                     if chunks and not began:  # a sign of life is not the first chunk
                         began, silence, moved = True, timeouts.chunk, 0.0
                         reply_span.record_first_chunk()
-                    if now - moved > SLACK:
-                        moved = now
-                        deadline.reschedule(min(now + silence + SLACK, timeouts.turn_ends))
+                    is_alive()
                     if chunks:
                         feed = partial(turn.feed, chunks)
                         if large(chunks):

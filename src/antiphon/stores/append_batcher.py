@@ -1,8 +1,8 @@
-"""Batching of appends: those of many runs are gathered for milliseconds and written together.
+"""Batching of appends: those of many runs are gathered and written together.
 
-No database bears a transaction per event and stream, and no reader sees a wait of milliseconds.
-While one batch is being written the next one is gathered. With hundreds of runs the wait is longer:
-several events of a run then cost one row, one notification and one packet.
+No database bears a transaction per event and stream. What comes after a pause is written at once;
+what follows within milliseconds is gathered, and so is what comes while a batch is being written.
+Several events of a run then cost one row, one notification and one packet.
 """
 
 from __future__ import annotations
@@ -16,9 +16,8 @@ from antiphon.ports import OnCommit
 from antiphon.stores import invariants
 from antiphon.types.errors import Unavailable
 
-MIN_GATHER_SECONDS = 0.020  # a commit costs half a millisecond, however few events are in it
-GATHER_SECONDS_PER_RUN = 0.0002  # for each run of the last batch, if longer: each wakes a reader
-MAX_GATHER_SECONDS = 0.040  # two words at 50 a second, which no reader sees arrive together
+GATHER_SECONDS = 0.020
+"""Between two batches: a commit costs half a millisecond, however few events are in it."""
 
 
 @dataclass(slots=True)
@@ -60,7 +59,7 @@ class AppendBatcher:
         self._loop = asyncio.get_running_loop()
         self._pending: dict[_Key, PendingAppend] = {}
         self._urgent: list[_Key] = []
-        self._gather_for = MIN_GATHER_SECONDS
+        self._flushed_at = 0.0
         self._timer: asyncio.Handle | None = None
         self._overdue = False
         self._in_flight = 0
@@ -92,7 +91,7 @@ class AppendBatcher:
                 self._loop.call_soon(self._flush_urgent)
             self._urgent.append(key)
         elif self._timer is None and not self._overdue:
-            self._timer = self._loop.call_later(self._gather_for, self._on_timer)
+            self._timer = self._loop.call_at(self._flushed_at + GATHER_SECONDS, self._on_timer)
 
     def flush(self) -> None:
         """Write what is gathered, even if other batches are being written."""
@@ -101,7 +100,7 @@ class AppendBatcher:
             self._timer = None
         self._overdue = False
         if self._pending:
-            self._gather_for = _gather_seconds(len(self._pending))
+            self._flushed_at = self._loop.time()
             self._start_write(list(self._pending))
 
     def flush_run(self, run_id: str) -> None:
@@ -145,8 +144,3 @@ class AppendBatcher:
                 on_commit(reason)
         if self._overdue and not self._in_flight:
             self.flush()
-
-
-def _gather_seconds(runs: int) -> float:
-    """Return for how long to gather after a batch of so many runs."""
-    return min(MAX_GATHER_SECONDS, max(MIN_GATHER_SECONDS, runs * GATHER_SECONDS_PER_RUN))

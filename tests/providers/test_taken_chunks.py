@@ -1,0 +1,209 @@
+"""Chunks that a caller takes while it waits, and the rounds in which replies are read."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
+from functools import partial
+
+import aiohttp
+import pytest
+from aiohttp.base_protocol import BaseProtocol
+
+from antiphon.providers import http
+from antiphon.providers.chat_completions import ChatCompletionsProvider
+from antiphon.providers.http import FULL_READ_BYTES, REPLIES_PER_ROUND, ReadCoalescer
+from antiphon.types.chunks import Chunk, Finish, ModelRequest, TextPiece
+from antiphon.types.errors import Disconnected, Fenced
+from tests.support.providers.upstream import STOP, Scenario, Upstream, sse, text_chunks
+
+SAID = b'{"role":"user","content":"hello"}'
+WORDS = [f"word{number} " for number in range(40)]
+BODY = sse(*text_chunks(*WORDS), STOP)
+TALK = Scenario(BODY, gated_from=b"data: " + BODY.split(b"data: ")[20])
+"""A reply that goes on once its beginning has been read."""
+CUT = sse(*text_chunks(*WORDS), done=False)
+PATIENCE = 10.0
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[Upstream]:
+    async with Upstream() as upstream:
+        yield upstream
+
+
+class Reply:
+    """What was yielded and what was taken of one reply, in order."""
+
+    def __init__(self, upstream: Upstream, scenario: Scenario) -> None:
+        self.yielded: list[Chunk] = []
+        self.taken: list[Chunk] = []
+        self.all: list[Chunk] = []
+        self.takes = True
+        self.fault: Exception | None = None
+        upstream.scenarios["talk"] = scenario
+        self._upstream = upstream
+
+    @property
+    def text(self) -> str:
+        return "".join(chunk.text for chunk in self.all if isinstance(chunk, TextPiece))
+
+    async def read(self, name: str = "talk") -> None:
+        provider = ChatCompletionsProvider(self._upstream.url, backoff_seconds=0)
+        request = ModelRequest(model=f"quirk:{name}", messages=SAID)
+        try:
+            async with (
+                asyncio.timeout(PATIENCE),
+                aclosing(provider.stream(request, self._take)) as pages,
+            ):
+                async for page in pages:
+                    self._upstream.gate.set()
+                    self.yielded += page
+                    self.all += page
+        finally:
+            await provider.close()
+
+    def _take(self, chunks: Sequence[Chunk]) -> bool:
+        self._upstream.gate.set()
+        if self.fault is not None:
+            raise self.fault
+        if self.takes:
+            self.taken += chunks
+            self.all += chunks
+        return self.takes
+
+
+async def test_what_is_taken_is_not_yielded_and_nothing_is_missing(upstream: Upstream):
+    reply = Reply(upstream, TALK)
+
+    await reply.read()
+
+    assert reply.text == "".join(WORDS)
+    assert reply.taken
+    assert [chunk for chunk in reply.yielded if isinstance(chunk, Finish)]
+
+
+async def test_chunks_that_are_refused_are_yielded_in_their_place(upstream: Upstream):
+    reply = Reply(upstream, TALK)
+    reply.takes = False
+
+    await reply.read()
+
+    assert reply.text == "".join(WORDS)
+    assert not reply.taken
+
+
+@pytest.mark.parametrize("size", [1, 7, 50, None])
+async def test_all_that_came_before_a_cut_is_handed_on(upstream: Upstream, size: int | None):
+    reply = Reply(upstream, Scenario(CUT, ending="close", size=size))
+
+    with pytest.raises(Disconnected):
+        await reply.read()
+
+    assert reply.text == "".join(WORDS)
+
+
+async def test_an_error_of_the_taker_ends_the_reply_and_its_connection(upstream: Upstream):
+    reply = Reply(upstream, Scenario(CUT, ending="hold"))
+    reply.fault = Fenced("another worker has the run")
+
+    with pytest.raises(Fenced):
+        await reply.read()
+
+    request = await upstream.wait_for_request(1)
+    async with asyncio.timeout(PATIENCE):
+        await request.done.wait()
+    assert request.closed
+
+
+# Rounds, with bytes of our own.
+
+
+class Connection(BaseProtocol):
+    """A connection without a peer: its content is fed by the test."""
+
+    def data_received(self, data: bytes) -> None:
+        """Nothing is left over from a pause."""
+
+
+def response() -> aiohttp.StreamReader:
+    loop = asyncio.get_running_loop()
+    return aiohttp.StreamReader(Connection(loop), 2**16, loop=loop)
+
+
+async def test_replies_of_one_round_are_read_one_after_the_other():
+    """Whatever happens between two rounds: no task runs in the middle of one."""
+    coalescer, order = ReadCoalescer(), []
+    contents = [response() for _ in range(REPLIES_PER_ROUND)]
+
+    def take(number: int, piece: bytes) -> bool:
+        order.append(number)
+        asyncio.get_running_loop().call_soon(order.append, -1)
+        return piece != b"end"
+
+    readings = [
+        asyncio.create_task(coalescer.read(content, partial(take, number)))
+        for number, content in enumerate(contents)
+    ]
+    await asyncio.sleep(0)
+    for content in contents:
+        content.feed_data(b"end")
+    async with asyncio.timeout(PATIENCE):
+        assert set(await asyncio.gather(*readings)) == {b"end"}
+
+    assert order[: len(contents)] == [*range(len(contents))]
+
+
+async def test_a_large_read_is_followed_by_the_next_without_a_round(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    coalescer, pieces = ReadCoalescer(), []
+    content = response()
+
+    def take(piece: bytes) -> bool:
+        pieces.append(piece)
+        if piece == b"more":
+            return False
+        monkeypatch.setattr(http, "ROUND_SECONDS", 3_600.0)  # the next one is far away
+        content.feed_data(b"more")
+        return True
+
+    content.feed_data(bytes(FULL_READ_BYTES))
+    async with asyncio.timeout(PATIENCE):
+        assert await coalescer.read(content, take) == b"more"
+
+    assert len(pieces) == 2
+
+
+async def test_bytes_before_a_broken_connection_come_before_its_error():
+    coalescer, pieces = ReadCoalescer(), []
+    content = response()
+    content.feed_data(b"last words")
+    content.set_exception(aiohttp.ClientPayloadError("broken"))
+
+    def take(piece: bytes) -> bool:
+        pieces.append(piece)
+        return True
+
+    async with asyncio.timeout(PATIENCE):
+        with pytest.raises(aiohttp.ClientPayloadError, match="broken"):
+            await coalescer.read(content, take)
+
+    assert pieces == [b"last words"]
+
+
+async def test_a_reply_that_is_broken_off_holds_up_no_other():
+    coalescer = ReadCoalescer()
+    contents = [response() for _ in range(4)]
+    first, *others = [
+        asyncio.create_task(coalescer.read(content, lambda _: True)) for content in contents
+    ]
+    await asyncio.sleep(0)
+    first.cancel()
+    for content in contents:
+        content.feed_eof()
+
+    async with asyncio.timeout(PATIENCE):
+        assert await asyncio.gather(*others) == [b""] * 3
+    assert first.cancelled()

@@ -33,6 +33,7 @@ from benchmarks import (
     starting,
     streams,
     terminal,
+    turns,
     web,
 )
 from benchmarks.bench import Bench
@@ -46,6 +47,7 @@ BENCHMARKS: dict[str, tuple[str, Measure]] = {
     "context": ("the context of a long thread", context.measure),
     "readers": ("the SDK's reader", readers.measure),
     "first": ("time to the first token", first.measure),
+    "turns": ("turns of one token, by many clients", turns.measure),
     "handoff": ("from one turn to the next", handoff.measure),
     "paced": ("processor time of many streams", streams.measure_paced),
     "flood": ("one stream as fast as it goes", streams.measure_flood),

@@ -39,6 +39,10 @@ class Child:
         pages = sum(int((each / "statm").read_text().split()[1]) for each in self._family())
         return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
+    def descriptors(self) -> int:
+        """Open files, sockets among them, its workers' too."""
+        return sum(len(list((each / "fd").iterdir())) for each in self._family())
+
     def _family(self) -> Iterator[Path]:
         yield self._proc
         for thread in (self._proc / "task").iterdir():

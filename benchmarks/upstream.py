@@ -6,6 +6,7 @@ The model's name in the request is the script:
 
     paced-50-500    500 chunks, 50 a second, or RATE and what it goes into; streams are spread over
                     the ticks of one shared clock
+    frail-50-500    the same, but of a hundred requests one is refused and one is cut off
     flood-64000     64,000 chunks as fast as they are taken
     tool            a call of `now`, then, once its output is there, the gap between the two turns
 
@@ -26,6 +27,7 @@ import uvloop
 
 SLOTS = 20  # a stream of RATE is served in one of them, one of 20 times that in all
 RATE = 50.0  # chunks a second
+REFUSED, CUT = 33, 66  # of a hundred frail requests
 BLOCK = 64  # events written together in a flood
 
 _MODEL = re.compile(rb'"model":\s*"([a-z]+)(?:-(\d+))?(?:-(\d+))?"')
@@ -54,6 +56,10 @@ def _text(said: bytes) -> bytes:
     return _event(b'{"content":"%b"}' % said)
 
 
+_REFUSED = (
+    b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: 36\r\n\r\n"
+    b'{"error":{"message":"frail today!"}}'
+)
 _DONE = _chunk_body(b"data: [DONE]\n\n") + _LAST
 _STOP = _event(b"{}", b'"stop"') + _DONE
 _ZEROS = b"0" * 16
@@ -83,6 +89,16 @@ class Upstream:
         self.rate = rate
         self._slots: list[set[Connection]] = [set() for _ in range(SLOTS)]
         self._newest = 0
+        self._frail = 0
+
+    def refuses(self) -> bool:
+        """Count a frail request; return whether it is refused."""
+        self._frail += 1
+        return self._frail % 100 == REFUSED
+
+    def cut_at(self, chunks: int) -> int:
+        """Return how many chunks of a frail reply are left when it is cut off; 0 for none."""
+        return chunks // 2 if self._frail % 100 == CUT else 0
 
     def pace(self, stream: Connection, rate: int) -> None:
         """Send the stream's chunks from now on, so many a second."""
@@ -123,6 +139,7 @@ class Connection(asyncio.Protocol):
         self._block = b""
         self._end = b""
         self._paused = False
+        self._cut_at = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._transport = transport
@@ -152,7 +169,9 @@ class Connection(asyncio.Protocol):
         """Send the next paced chunks, or the end."""
         now = min(self._at_once, self._left)
         self._left -= now
-        if self._left > 0:
+        if 0 < self._left < self._cut_at:
+            self._transport.abort()
+        elif self._left > 0:
             self._transport.write(chunk * now)
         else:
             self._upstream.forget(self)
@@ -171,7 +190,10 @@ class Connection(asyncio.Protocol):
         if head.startswith(b"POST /v1/process"):
             self._transport.write(_HEAD)
             self._send(_native(int(numbers[0])), times=1, end=_LAST)
-        elif name == b"paced":
+        elif name == b"frail" and self._upstream.refuses():
+            self._transport.write(_REFUSED)
+        elif name in (b"paced", b"frail"):
+            self._cut_at = self._upstream.cut_at(int(numbers[1])) if name == b"frail" else 0
             self._left = int(numbers[1]) - 1
             self._at_once = max(1, round(int(numbers[0]) / (SLOTS * self._upstream.rate)))
             self._transport.write(_HEAD + stamped_chunk())

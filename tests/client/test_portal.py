@@ -4,6 +4,8 @@ import asyncio
 import contextvars
 import gc
 import resource
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing
@@ -119,3 +121,47 @@ def test_without_a_loop_the_caller_is_told_and_may_try_again(portal: Portal):
         gc.collect()
 
     assert portal.run(later(2)) == 2
+
+
+INTERRUPTED = """
+import asyncio, random, signal
+from antiphon.client.portal import Portal
+
+begun = ended = 0
+
+async def wait():
+    global begun, ended
+    begun += 1
+    try:
+        await asyncio.Event().wait()
+    finally:
+        ended += 1
+
+signal.signal(signal.SIGALRM, signal.default_int_handler)
+dice, portal = random.Random(1), Portal()
+portal.run(asyncio.sleep(0))
+for _ in range(500):
+    try:
+        try:
+            # Again after a second: an interrupt of a finalizer is lost.
+            signal.setitimer(signal.ITIMER_REAL, 1e-6 + dice.random() * 3e-4, 1)
+            portal.run(wait())
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+    except KeyboardInterrupt:
+        pass
+portal.close()
+print("none is left" if begun == ended else f"{begun - ended} of {begun} are left")
+"""
+
+
+def test_wherever_an_interrupt_comes_the_call_is_cancelled_and_nothing_hangs():
+    ran = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", INTERRUPTED],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert ran.stdout == "none is left\n", ran.stderr

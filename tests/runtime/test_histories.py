@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from antiphon.api import operations
+from antiphon.ports import TakeNow, take_none
 from antiphon.providers import history
 from antiphon.providers.chat_completions import payload
 from antiphon.providers.scripted import ScriptedProvider, ScriptGate
@@ -51,11 +52,13 @@ class Mouth(ScriptedProvider):
 
     script = "say Hello."
 
-    async def stream(self, request: ModelRequest) -> AsyncGenerator[Sequence[Chunk], None]:
+    async def stream(
+        self, request: ModelRequest, take_now: TakeNow = take_none
+    ) -> AsyncGenerator[Sequence[Chunk], None]:
         self.requests.append(request)
         once = ScriptedProvider(self.script)
         once.gates = self.gates
-        async for chunks in once.stream(request):
+        async for chunks in once.stream(request, take_now):
             yield chunks
 
 

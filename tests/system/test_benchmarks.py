@@ -15,8 +15,8 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are r
 ROOT = Path(__file__).parents[2]
 NAMES = ("engine", "context", "readers", "first", "handoff", "terminal")
 IN_A_BROWSER = ("page",) if shutil.which("chromium") else ()
-UNDER_LOAD = ("flood",)
-LONG = ("start", "paced", "web", "cluster", "growth", "capacity")
+UNDER_LOAD = ("flood", "turns")
+LONG = ("start", "paced", "web", "cluster", "search", "growth", "capacity")
 
 
 @pytest.mark.parametrize(

@@ -20,14 +20,16 @@ from collections.abc import (
     Iterable,
     Iterator,
 )
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from contextlib import asynccontextmanager, contextmanager, suppress
-from queue import SimpleQueue
-from typing import Any, ParamSpec, TypeVar
+from functools import partial
+from queue import Empty, SimpleQueue
+from typing import Any, Generic, ParamSpec, TypeVar, cast
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
+MISSED_SIGNAL_SECONDS = 0.5
 CLOSE_SECONDS = 15.0  # everything on the loop has shorter deadlines for its end
 
 
@@ -58,25 +60,28 @@ class Portal:
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run the coroutine and return its result; an interrupted call cancels it."""
-        future = self.start(coroutine)
-        try:
-            return future.result()
-        except BaseException:
-            future.cancel()
-            raise
+        return self._run(_Call(lambda: coroutine))
 
     def each(self, coroutines: Iterable[Coroutine[Any, Any, T]]) -> Iterator[T]:
         """Yield the results as they come; closing the iterator cancels the other coroutines."""
-        futures = [self.start(coroutine) for coroutine in coroutines]
-        done: SimpleQueue[Future[T]] = SimpleQueue()
-        for future in futures:
-            future.add_done_callback(done.put)
+        done: SimpleQueue[_Call[T]] = SimpleQueue()
+        calls = [_Call(partial(_same, coroutine), done) for coroutine in coroutines]
         try:
-            for _ in futures:
-                yield done.get().result()
+            for call in calls:
+                call.begin(self._loop())
+            for _ in calls:
+                yield _wait_for_next(done).result()
         finally:
-            for future in futures:
-                future.cancel()
+            for call in calls:
+                call.cancel()
+
+    def _run(self, call: _Call[T]) -> T:
+        try:
+            call.begin(self._loop())
+            return _wait_for_next(call.done).result()
+        except BaseException:
+            call.cancel()
+            raise
 
     def callback(self, function: Callable[P, T]) -> Callable[P, Awaitable[T]]:
         """Return an async function that calls this blocking one in a worker thread."""
@@ -101,14 +106,14 @@ class Portal:
             await items.aclose()
 
         try:
-            while (item := self.run(take())) is not None:
+            while (item := self._run(_Call(take))) is not None:
                 yield item
         finally:
             # A loop that has ended has closed the generator. When the program ends, only this
             # thread still runs: the loop would not answer.
             ended = taking is None or taking.get_loop().is_closed()
             if not ended and not sys.is_finalizing():
-                self.run(end())
+                self._run(_Call(end))
 
     def close(self) -> None:
         """Cancel all coroutines and end the thread."""
@@ -119,7 +124,7 @@ class Portal:
             running.wait()
 
     def start(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
-        """Start the coroutine and return the future of its result; cancelling it cancels both."""
+        """Start the coroutine for another event loop; cancelling the future cancels both."""
         try:
             loop = self._loop()
         except BaseException:
@@ -142,6 +147,82 @@ class Portal:
         if running.thread is threading.current_thread():
             raise RuntimeError("A sync client was called from its own loop; use AsyncClient there.")
         return running.loop
+
+
+class _Call(Generic[T]):
+    """A coroutine on the loop, put into `done` at its end.
+
+    An interrupt (Ctrl+C) may come between any two steps of the thread that waits. It leaves
+    `SimpleQueue` whole, which is not written in Python as `Future` and `Condition` are, and a call
+    that may have begun is cancelled.
+    """
+
+    def __init__(
+        self,
+        create: Callable[[], Coroutine[Any, Any, T]],
+        done: SimpleQueue[_Call[T]] | None = None,
+    ) -> None:
+        self.done: SimpleQueue[_Call[T]] = done or SimpleQueue()
+        self._create = create
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._task: asyncio.Task[T] | None = None
+        self._begun = False
+        self._result: T | None = None
+        self._error: BaseException | None = None
+
+    def begin(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Begin on that loop, in the context of the calling thread."""
+        self._loop = loop
+        loop.call_soon_threadsafe(self._begin)
+
+    def cancel(self) -> None:
+        """Cancel the coroutine, or drop it if it has not begun; without effect after its end."""
+        if self._loop is not None:
+            with suppress(RuntimeError):  # the loop has ended
+                self._loop.call_soon_threadsafe(self._cancel)
+                return
+        self._cancel()
+
+    def result(self) -> T:
+        """Return the result, or raise the error; at the end of the coroutine."""
+        if self._error is not None:
+            raise self._error
+        return cast("T", self._result)
+
+    def _begin(self) -> None:
+        self._begun = True
+        self._task = asyncio.get_running_loop().create_task(self._create())
+        self._task.add_done_callback(self._end)
+
+    def _end(self, task: asyncio.Task[T]) -> None:
+        self._task = None  # freed on its loop: an interrupt of a finalizer would be lost
+        if task.cancelled():
+            self._error = CancelledError()
+        elif (error := task.exception()) is not None:
+            self._error = error
+        else:
+            self._result = task.result()
+        self.done.put(self)
+
+    def _cancel(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+        elif not self._begun:
+            self._create().close()
+
+
+def _wait_for_next(done: SimpleQueue[_Call[T]]) -> _Call[T]:
+    """Return the next call that is done.
+
+    A signal that comes just before the thread begins to wait does not end its wait.
+    """
+    while True:
+        with suppress(Empty):
+            return done.get(timeout=MISSED_SIGNAL_SECONDS)
+
+
+def _same(coroutine: Coroutine[Any, Any, T]) -> Coroutine[Any, Any, T]:
+    return coroutine
 
 
 class _LoopThread:

@@ -13,7 +13,7 @@ from typing import Any
 
 from antiphon.api import operations
 from antiphon.buses.local import LocalBus
-from antiphon.ports import ResolvedModel, Store
+from antiphon.ports import ResolvedModel, Store, TakeNow, take_none
 from antiphon.providers.catalog import Catalog
 from antiphon.providers.scripted import ScriptedProvider, ScriptGate
 from antiphon.runtime.embedded_transport import AsyncEmbeddedTransport
@@ -34,11 +34,13 @@ class Mouth(ScriptedProvider):
 
     script = "say Hello."
 
-    async def stream(self, request: ModelRequest) -> AsyncGenerator[Sequence[Chunk], None]:
+    async def stream(
+        self, request: ModelRequest, take_now: TakeNow = take_none
+    ) -> AsyncGenerator[Sequence[Chunk], None]:
         self.requests.append(request)
         once = ScriptedProvider(self.script)
         once.gates = self.gates
-        async for chunks in once.stream(request):
+        async for chunks in once.stream(request, take_now):
             yield chunks
 
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from antiphon.client.async_events import AsyncEvents as AsyncEvents
     from antiphon.client.async_events import AsyncStream as AsyncStream
     from antiphon.client.compaction import Compaction as Compaction
+    from antiphon.client.result import CompletedCall as CompletedCall
+    from antiphon.client.result import Result as Result
     from antiphon.client.sync_client import Client as Client
     from antiphon.client.sync_events import Events as Events
     from antiphon.client.sync_events import Stream as Stream
@@ -87,6 +89,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "antiphon.client.async_events": ("AsyncEvents", "AsyncStream"),
     "antiphon.client.compaction": ("Compaction",),
     "antiphon.mcp.sync_servers": ("McpServerPool",),
+    "antiphon.client.result": ("CompletedCall", "Result"),
     "antiphon.client.sync_client": ("Client",),
     "antiphon.client.sync_events": ("Events", "Stream"),
     "antiphon.types.errors": (

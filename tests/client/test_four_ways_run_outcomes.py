@@ -7,6 +7,7 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
+import msgspec
 import pytest
 
 from antiphon.settings.settings import Settings
@@ -70,6 +71,37 @@ def all_of(events: Any) -> tuple[list[Event], RunError]:
 # Ends.
 
 
+@in_all_ways
+def test_a_question_is_answered_with_all_that_led_to_its_answer(client: Any) -> object:
+    result = client.ask(QUESTION, tools=[get_flight_times])
+
+    first, second = result.calls
+    assert result.status is Status.COMPLETED
+    assert result.text == result.message.text == result.messages[-1].text
+    assert "LAX 09:05" in result.text
+    assert {first.name, second.name} == {"get_flight_times"}
+    assert msgspec.json.decode(first.arguments) == {"departure": "LAX", "arrival": "JFK"}
+    assert msgspec.json.decode(first.output or "")["arrives"] == "JFK 17:30"
+    assert result.usage.output_tokens > 0
+    assert client.get_run(result.run_id).thread_id == result.thread_id
+    return [result.text, result.status, len(result.messages), result.usage]
+
+
+@in_all_ways
+def test_a_result_holds_what_was_read_so_far(client: Any) -> object:
+    with client.converse(QUESTION, tools=[get_flight_times]) as events:
+        with pytest.raises(InvalidRequest):
+            events.result()
+        for event in events:
+            if isinstance(event, ToolOutputAdded):
+                break
+        result = events.result()
+
+    assert [call.output is not None for call in result.calls].count(True) == 1
+    assert result.status is Status.ACTION_REQUIRED
+    return [result.text, len(result.calls)]
+
+
 def test_a_run_that_fails_raises_after_its_last_event(faulty: Ways, upstream: Upstream) -> None:
     upstream.status = 401
 
@@ -96,6 +128,8 @@ def test_a_cut_answer_raises_with_the_text_that_came(faulty: Ways, upstream: Ups
         events = client.converse("Hello")
         _, error = all_of(events)  # how its text is parted, the clock decides
         _, later = all_of(client.converse(run_id=events.run_id))
+        with pytest.raises(RunIncomplete, match="incomplete"):
+            client.ask("Hello")
 
         assert isinstance(error, RunIncomplete)
         assert isinstance(later, RunIncomplete)

@@ -22,6 +22,7 @@ from antiphon.api.operations import (
     Process,
 )
 from antiphon.client.outcome import last_reply, run_error
+from antiphon.client.result import Result, ResultBuilder
 from antiphon.ports import Toolbox
 from antiphon.telemetry import genai
 from antiphon.telemetry.tracing import Attributes
@@ -73,6 +74,7 @@ class RunState:
         self.reason: Reason | None = None
         self.error: Fault | None = None
         self.waiting: dict[str, PendingAction] = {}
+        self._result = ResultBuilder()
 
     def add_batch(self, batch: Iterable[Numbered]) -> list[Numbered]:
         """Add a batch and return its new events."""
@@ -84,6 +86,7 @@ class RunState:
     def add(self, number: int, event: Event) -> None:
         """Add the next event."""
         self.last_event = number
+        self._result.add(event)
         match event:
             case RunStatus():
                 self.run_id, self.thread_id = event.run_id, event.thread_id
@@ -105,6 +108,12 @@ class RunState:
         """Set the status from the run itself."""
         self.run_id, self.thread_id = run.id, run.thread_id
         self.status, self.reason, self.error = run.status, run.reason, run.error
+
+    def result(self) -> Result:
+        """Return the result of the events so far. Raises `InvalidRequest` before the first."""
+        if self.run_id is None or self.thread_id is None or self.status is None:
+            raise InvalidRequest("The run has no result before its first event is read.")
+        return self._result.build(self.run_id, self.thread_id, self.status, self.text or "")
 
     def raise_for_status(self) -> None:
         """Raise the `RunError` of a run that has ended without completing."""
@@ -151,6 +160,13 @@ class RunView:
     def error(self) -> Fault | None:
         """Error of a `failed` run."""
         return self._state.error
+
+    def result(self) -> Result:
+        """Return the answer so far, with messages, calls and usage of the events that were read.
+
+        Raises `InvalidRequest` before the first event.
+        """
+        return self._state.result()
 
     def raise_for_status(self) -> None:
         """Raise the `RunError` of a run that has ended without completing; else do nothing."""

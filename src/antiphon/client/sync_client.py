@@ -53,6 +53,7 @@ from antiphon.client.conversation import (
 )
 from antiphon.client.outcome import last_reply
 from antiphon.client.portal import Portal, sync_temporary
+from antiphon.client.result import Result
 from antiphon.client.sync_events import Events, Stream, create_events, raise_at_end
 from antiphon.client.sync_transport import Batches, Pieces, Transport
 from antiphon.client.transport import (
@@ -219,6 +220,41 @@ class Client(RenamedMethods):
         if raise_on_failure:
             batches = raise_at_end(batches, state)
         return Events(batches, state, processor)
+
+    def ask(
+        self,
+        text: Content,
+        *,
+        tools: Iterable[Function] = (),
+        toolbox: Toolbox | None = None,
+        consent: Consent | None = None,
+        on_tool_event: OnToolEvent = ignore_event,
+        max_tools: int = AT_ONCE,
+        tool_timeout: float = SECONDS,
+        **options: Unpack[Options],
+    ) -> Result:
+        """Run a conversation to its final answer, with the tools run here, and return the answer.
+
+            result = client.ask("When is the flight?", tools=[get_flight_times])
+            print(result.text, result.usage.cost)
+
+        The parameters are those of `converse`. Raises the `RunError` of a run that does not
+        complete: `RunFailed`, `RunIncomplete` with the text so far, `RunExpired` or `RunCancelled`.
+        """
+        events = self.converse(
+            text,
+            tools=tools,
+            toolbox=toolbox,
+            consent=consent,
+            on_tool_event=on_tool_event,
+            max_tools=max_tools,
+            tool_timeout=tool_timeout,
+            **options,
+        )
+        with events:
+            for _ in events.batches():
+                pass
+        return events.result()
 
     def poll_and_execute_action(
         self,

@@ -1,0 +1,95 @@
+"""The result of a run: its answer, and what it took to get there."""
+
+from __future__ import annotations
+
+import msgspec
+
+from antiphon.types.events import Event, MessageCompleted, ToolOutputAdded, UsageAdded
+from antiphon.types.messages import Message, ToolCall
+from antiphon.types.runs import Status, Usage
+
+
+class CompletedCall(msgspec.Struct, frozen=True, kw_only=True):
+    """A tool call and its output.
+
+    `arguments` is JSON, as the tool ran with it. `output` is None if none was read. `refused` if
+    the call was not allowed to run.
+    """
+
+    id: str
+    name: str
+    arguments: str
+    output: str | None = None
+    is_error: bool = False
+    refused: bool = False
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer of a run, with everything that its events said.
+
+    `text` is the answer, `message` the message that holds it; None if the run was cut off before
+    one was saved. `messages` are all that the run saved, in order. `usage` is that of all turns;
+    its `cost` is in US dollars, None if a price is not known.
+    """
+
+    run_id: str
+    thread_id: str
+    status: Status
+    text: str
+    message: Message | None = None
+    messages: tuple[Message, ...] = ()
+    calls: tuple[CompletedCall, ...] = ()
+    usage: Usage = Usage()
+
+
+class ResultBuilder:
+    """Collects from the events of a run what its result needs."""
+
+    def __init__(self) -> None:
+        self._messages: list[Message] = []
+        self._calls: dict[str, ToolCall] = {}
+        self._outputs: dict[str, ToolOutputAdded] = {}
+        self._usage = Usage()
+
+    def add(self, event: Event) -> None:
+        """Add the next event."""
+        match event:
+            case MessageCompleted(message=message):
+                self._messages.append(message)
+                self._calls.update((call.id, call) for call in message.tool_calls)
+            case ToolOutputAdded():
+                self._outputs[event.tool_call_id] = event
+            case UsageAdded(usage=usage):
+                self._usage += usage
+            case _:
+                pass
+
+    def build(self, run_id: str, thread_id: str, status: Status, text: str) -> Result:
+        """Return the result of the events so far."""
+        replies = [message for message in self._messages if message.role == "assistant"]
+        return Result(
+            run_id=run_id,
+            thread_id=thread_id,
+            status=status,
+            text=text,
+            message=replies[-1] if replies else None,
+            messages=tuple(self._messages),
+            calls=tuple(
+                _complete_call(call, self._outputs.get(call_id))
+                for call_id, call in self._calls.items()
+            ),
+            usage=self._usage,
+        )
+
+
+def _complete_call(call: ToolCall, output: ToolOutputAdded | None) -> CompletedCall:
+    if output is None:
+        return CompletedCall(id=call.id, name=call.name, arguments=call.arguments)
+    return CompletedCall(
+        id=call.id,
+        name=call.name,
+        arguments=output.arguments or call.arguments,
+        output=output.output,
+        is_error=output.is_error,
+        refused=output.refused,
+    )

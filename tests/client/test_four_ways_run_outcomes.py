@@ -21,7 +21,7 @@ from antiphon.types.errors import (
     RunFailed,
     RunIncomplete,
 )
-from antiphon.types.events import Event, ToolOutputAdded, TurnEnded
+from antiphon.types.events import Event, ToolOutputAdded, TurnEnded, decode
 from antiphon.types.runs import Status
 from tests.support.cli.scripted_upstream import Upstream
 from tests.support.client.four_ways import Ways, four_ways, in_all_ways
@@ -88,6 +88,29 @@ def test_a_question_is_answered_with_all_that_led_to_its_answer(client: Any) -> 
 
 
 @in_all_ways
+def test_the_text_alone_can_be_read_and_makes_the_result(client: Any) -> object:
+    with client.converse("12 words") as events:
+        pieces = events.text()
+        said = next(pieces)
+        before = events.result().text
+        said += "".join(pieces)
+
+    assert said == events.result().text
+    assert before
+    assert said.startswith(before)
+    return said
+
+
+@in_all_ways
+def test_an_event_is_json_as_it_is_on_the_wire(client: Any) -> object:
+    for event in client.converse("3 words"):
+        wire = event.json()
+        assert decode(wire) == event
+        assert msgspec.json.decode(wire)["type"] == event.type
+    return wire.startswith('{"type":"turn.ended"')
+
+
+@in_all_ways
 def test_a_result_holds_what_was_read_so_far(client: Any) -> object:
     with client.converse(QUESTION, tools=[get_flight_times]) as events:
         with pytest.raises(InvalidRequest):
@@ -98,6 +121,7 @@ def test_a_result_holds_what_was_read_so_far(client: Any) -> object:
         result = events.result()
 
     assert [call.output is not None for call in result.calls].count(True) == 1
+    assert (result.text, result.message.tool_calls[0].id) == ("", result.calls[0].id)
     assert result.status is Status.ACTION_REQUIRED
     return [result.text, len(result.calls)]
 

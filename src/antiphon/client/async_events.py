@@ -13,7 +13,7 @@ from antiphon.client.async_transport import AsyncBatches, AsyncTransport
 from antiphon.client.conversation import RunState, RunView, require_streamable
 from antiphon.tools.tool_processor import ToolProcessor
 from antiphon.types.errors import InvalidRequest
-from antiphon.types.events import Event, Numbered
+from antiphon.types.events import Event, Numbered, TextDelta
 
 
 class AsyncEvents(RunView, AsyncIterator[Event]):
@@ -42,6 +42,16 @@ class AsyncEvents(RunView, AsyncIterator[Event]):
         async for batch in self._batches:
             if new := self._state.add_batch(batch):
                 yield new
+
+    async def text(self) -> AsyncGenerator[str]:
+        """Yield the pieces of text that the model writes, and nothing else.
+
+        A reply that begins anew, after a crash or a broken tool call, comes again from its start:
+        the event `turn.restarted` says so, and `result().text` is without what became void.
+        """
+        async for event in self:
+            if isinstance(event, TextDelta):
+                yield event.text
 
     async def __aenter__(self) -> Self:
         return self

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import msgspec
 
-from antiphon.types.events import Event, MessageCompleted, ToolOutputAdded, UsageAdded
+from antiphon.types.events import (
+    Event,
+    MessageCompleted,
+    TextDelta,
+    ToolOutputAdded,
+    TurnRestarted,
+    UsageAdded,
+)
 from antiphon.types.messages import Message, ToolCall
 from antiphon.types.runs import Status, Usage
 
@@ -27,9 +34,9 @@ class CompletedCall(msgspec.Struct, frozen=True, kw_only=True):
 class Result(msgspec.Struct, frozen=True, kw_only=True):
     """The answer of a run, with everything that its events said.
 
-    `text` is the answer, `message` the message that holds it; None if the run was cut off before
-    one was saved. `messages` are all that the run saved, in order. `usage` is that of all turns;
-    its `cost` is in US dollars, None if a price is not known.
+    `text` is the answer, or what has come of it. `message` is the message that holds it, None if
+    none was saved yet; `messages` are all that the run saved, in order. `usage` is that of all
+    turns; its `cost` is in US dollars, None if a price is not known.
     """
 
     run_id: str
@@ -50,11 +57,17 @@ class ResultBuilder:
         self._calls: dict[str, ToolCall] = {}
         self._outputs: dict[str, ToolOutputAdded] = {}
         self._usage = Usage()
+        self._unsaved: list[str] = []
 
     def add(self, event: Event) -> None:
         """Add the next event."""
         match event:
+            case TextDelta(text=text):
+                self._unsaved.append(text)
+            case TurnRestarted():
+                self._unsaved.clear()
             case MessageCompleted(message=message):
+                self._unsaved.clear()
                 self._messages.append(message)
                 self._calls.update((call.id, call) for call in message.tool_calls)
             case ToolOutputAdded():
@@ -65,13 +78,13 @@ class ResultBuilder:
                 pass
 
     def build(self, run_id: str, thread_id: str, status: Status, text: str) -> Result:
-        """Return the result of the events so far."""
+        """Return the result of the events so far; `text` is that of the last saved reply."""
         replies = [message for message in self._messages if message.role == "assistant"]
         return Result(
             run_id=run_id,
             thread_id=thread_id,
             status=status,
-            text=text,
+            text=text or "".join(self._unsaved),
             message=replies[-1] if replies else None,
             messages=tuple(self._messages),
             calls=tuple(

@@ -15,7 +15,7 @@ from antiphon.client.conversation import RunState, RunView, require_streamable
 from antiphon.client.sync_transport import Batches, Transport
 from antiphon.tools.tool_processor import ToolProcessor
 from antiphon.types.errors import InvalidRequest
-from antiphon.types.events import Event, Numbered
+from antiphon.types.events import Event, Numbered, TextDelta
 
 
 class Events(RunView, Iterator[Event]):
@@ -44,6 +44,16 @@ class Events(RunView, Iterator[Event]):
         for batch in self._batches:
             if new := self._state.add_batch(batch):
                 yield new
+
+    def text(self) -> Generator[str]:
+        """Yield the pieces of text that the model writes, and nothing else.
+
+        A reply that begins anew, after a crash or a broken tool call, comes again from its start:
+        the event `turn.restarted` says so, and `result().text` is without what became void.
+        """
+        for event in self:
+            if isinstance(event, TextDelta):
+                yield event.text
 
     def __enter__(self) -> Self:
         return self

@@ -20,6 +20,10 @@ class _Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", omit_d
         """The event's name on every wire, such as `text.delta`."""
         return str(self.__struct_config__.tag)
 
+    def json(self) -> str:
+        """Return the event as JSON, as it is on the wire."""
+        return msgspec.json.encode(self).decode()
+
 
 class RunStatus(_Event, frozen=True, tag="run.status"):
     """The run's status changed. The first event of every run, with the ids of run and thread.

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
 from benchmarks.bench import Bench
-from benchmarks.load import Target
+from benchmarks.load import PATIENCE, Target
 from benchmarks.report import Figure, Row, row
 
 CLIENTS = 32
@@ -70,15 +70,15 @@ async def watch_turns(target: Target, clients: int, seconds: float) -> Turns:
         (await loop.create_connection(lambda: _Client(request), "127.0.0.1", target.child.port))[1]
         for _ in range(clients)
     ]
-    await asyncio.sleep(seconds / 4)
-    before, began, cpu = sum(each.answers for each in asking), time.monotonic(), target.child.cpu()
-    await asyncio.sleep(seconds)
-    turns = sum(each.answers for each in asking) - before
-    took, cpu = time.monotonic() - began, target.child.cpu() - cpu
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
+        await asyncio.gather(*(each.answered for each in asking))  # each way has been gone once
+        before, began = sum(each.answers for each in asking), time.monotonic()
+        cpu, turns = target.child.cpu(), 0
+        while not turns:
+            await asyncio.sleep(seconds)
+            turns = sum(each.answers for each in asking) - before
+        took, cpu = time.monotonic() - began, target.child.cpu() - cpu
         await asyncio.gather(*(each.stop() for each in asking))
-    if not turns:
-        raise RuntimeError(f"{target.name} has ended no turn in {seconds} s")
     return Turns(turns, took, cpu)
 
 
@@ -91,14 +91,17 @@ class _Client(asyncio.Protocol):
         self._stopping = False
         self._tail = b""
         self._stopped: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._transport = transport
         transport.write(self._request)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if not self._stopped.done():
-            self._stopped.set_exception(ConnectionError("a client was cut off"))
+        for waiting in (self.answered, self._stopped):
+            if not waiting.done():
+                waiting.set_exception(ConnectionError("a client was cut off"))
+                waiting.exception()  # somebody may wait for it, nobody has to
 
     def data_received(self, data: bytes) -> None:
         self._tail = (self._tail + data)[-len(_END) :]
@@ -106,6 +109,8 @@ class _Client(asyncio.Protocol):
             return
         self._tail = b""
         self.answers += 1
+        if not self.answered.done():
+            self.answered.set_result(None)
         if not self._stopping:
             self._transport.write(self._request)
         elif not self._stopped.done():

@@ -39,7 +39,7 @@ ROUND_SECONDS = 0.025  # forty a second, which nobody sees
 REPLIES_PER_ROUND = 100  # with more replies, each is read in every second, third or fourth round
 MAX_ROUNDS = 4
 FULL_READ_BYTES = 16_000
-"""A read of so much is followed by another one at once: the sender does not pause."""
+"""After a read of so much the next ones follow at once, until nothing has come."""
 
 TakePiece = Callable[[bytes], bool]
 """Takes bytes of a response at once; returns False if the reader must yield them instead."""
@@ -97,6 +97,7 @@ class _RoundReader:
         self.untaken: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._content = content
         self._take = take
+        self._flows = False
 
     def read(self) -> None:
         """Pass on what has arrived."""
@@ -104,8 +105,9 @@ class _RoundReader:
             return
         try:
             piece = _read_buffered(self._content)
+            self._flows = bool(piece) and (self._flows or len(piece) >= FULL_READ_BYTES)
             if piece and self._take(piece):
-                if len(piece) >= FULL_READ_BYTES:
+                if self._flows:
                     asyncio.get_running_loop().call_soon(self.read)
             elif piece or self._content.at_eof():
                 self.untaken.set_result(piece)

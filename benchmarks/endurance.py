@@ -188,7 +188,7 @@ async def run(minutes: int, streams: int, rate: int, file: Path | None) -> bool:
             seen.append(await _watch_minute(server, record))
             _report(seen, file)
         await asyncio.wait(reading)
-        await asyncio.sleep(10)  # idle connections to the upstream may stay
+        await asyncio.sleep(30)  # idle connections to the model server are closed after 15
         left = server.child.descriptors() - before
     return _judge(seen, record, left, streams)
 

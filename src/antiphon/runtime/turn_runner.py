@@ -352,7 +352,7 @@ class TurnRunner:
         silence, moved = timeouts.first_chunk, 0.0
         began = False
 
-        def is_alive() -> None:
+        def move_deadline() -> None:
             nonlocal moved
             now = clock()
             if now - moved > SLACK:
@@ -362,7 +362,7 @@ class TurnRunner:
         def take_now(chunks: Sequence[Chunk]) -> bool:
             if not began or turn.over or writer.is_behind or large(chunks):
                 return False
-            is_alive()
+            move_deadline()
             writer.write(turn.feed(chunks))
             return True
 
@@ -376,7 +376,7 @@ class TurnRunner:
                     if chunks and not began:  # a sign of life is not the first chunk
                         began, silence, moved = True, timeouts.chunk, 0.0
                         reply_span.record_first_chunk()
-                    is_alive()
+                    move_deadline()
                     if chunks:
                         feed = partial(turn.feed, chunks)
                         if large(chunks):

@@ -161,6 +161,29 @@ async def test_a_draft_outlives_the_page_and_belongs_to_its_thread(chat: Chat) -
     await expect(chat.composer).to_have_value("not yet")
 
 
+async def test_what_is_written_before_the_user_is_known_follows_their_draft(chat: Chat) -> None:
+    await chat.composer.press_sequentially("kept")
+    await chat.page.wait_for_function("() => JSON.stringify(localStorage).includes('kept')")
+    known = asyncio.Event()
+
+    async def answer_late(route: Route) -> None:
+        await known.wait()
+        await route.continue_()
+
+    await chat.page.route("**/api/me", answer_late)
+    await chat.page.reload()
+    await chat.composer.press_sequentially("early")
+    await chat.composer.press("Enter")
+    file = {"name": "early.txt", "mimeType": "text/plain", "buffer": b"Soon."}
+    await chat.page.locator(".composer input[type=file]").set_input_files(file)
+    await expect(chat.page.locator(".attachment")).to_have_count(1)
+    known.set()
+
+    await expect(chat.composer).to_have_value("kept\nearly")
+    await expect(chat.page.locator(".attachment")).to_have_attribute("data-state", "ready")
+    await expect(chat.page.locator(".attachment")).to_contain_text("early.txt")
+
+
 async def test_what_is_typed_while_a_chat_begins_stays(chat: Chat) -> None:
     await chat.say("One")
     await chat.composer.press_sequentially("more")

@@ -37,7 +37,8 @@ async def test_who_tried_too_often_is_told_when_to_come_again(locked: Chat) -> N
 
 
 async def test_everybody_and_a_password_manager_can_use_the_login(locked: Chat, axe: str) -> None:
-    fields = locked.page.locator("form input")
+    fields = locked.page.locator(".login input")
+    await expect(fields).to_have_count(2)
     told = await fields.evaluate_all("inputs => inputs.map(each => each.autocomplete)")
 
     assert told == ["username", "current-password"]

@@ -82,6 +82,15 @@ async def _share(ada: Chat, bo: Chat) -> None:
     assert "Only prose." not in str(reply.messages)
 
 
+async def test_a_draft_of_a_user_outlives_the_page(both: tuple[Chat, Chat]) -> None:
+    _, bo = both
+    await bo.composer.press_sequentially("not yet")
+    await bo.page.wait_for_function("() => JSON.stringify(localStorage).includes('not yet')")
+    await bo.page.reload()
+
+    await expect(bo.composer).to_have_value("not yet")
+
+
 async def test_an_admin_ends_what_somebody_runs_and_whom_they_switch_off_is_out(
     both: tuple[Chat, Chat],
 ) -> None:

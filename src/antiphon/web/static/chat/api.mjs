@@ -81,7 +81,10 @@ export const jsonInit = (method, body) => ({
  * @param {{onProgress?: (fraction: number) => void, signal?: AbortSignal}} [options]
  * @returns {Promise<{id: string, name: string, media_type: string, size: number}>}
  */
-export function upload(file, { onProgress, signal } = {}) {
+export const upload = (file, options = {}) => withRenewal(() => sendFile(file, options));
+
+/** @param {File} file @param {{onProgress?: (fraction: number) => void, signal?: AbortSignal}} options @returns {Promise<any>} */
+function sendFile(file, { onProgress, signal }) {
   // `fetch` does not report upload progress.
   const request = new XMLHttpRequest();
   const form = new FormData();
@@ -107,22 +110,39 @@ const csrfHeaders = () => (me.value?.csrf ? { "x-antiphon-csrf": me.value.csrf }
 
 /** @param {string} path @param {RequestInit} init */
 async function sendRequest(path, init) {
-  const response = await fetchOk(path, init).catch(async (problem) => {
-    if (problem.status !== 403 || !init.body || !(await renewSession())) throw problem;
-    return fetchOk(path, { ...init, headers: { ...init.headers, ...csrfHeaders() } });
-  });
+  const response = await (init.body
+    ? withRenewal(() => fetchOk(path, { ...init, headers: { ...init.headers, ...csrfHeaders() } }))
+    : fetchOk(path, init));
   if (response.status === 204) return null;
   return response.json();
 }
 
 /**
- * Returns true if another tab has renewed the session, which this page then uses. If another user has
- * logged in there, the page reloads.
+ * Sends a change, and once more if it did not carry the token of the session: another tab has renewed
+ * it, or this page does not know it yet.
+ *
+ * @template T @param {() => Promise<T>} send @returns {Promise<T>}
  */
-async function renewSession() {
+async function withRenewal(send) {
+  const token = me.value?.csrf;
+  try {
+    return await send();
+  } catch (/** @type {any} */ problem) {
+    if (problem.status !== 403 || !(await renewSession(token))) throw problem;
+    return send();
+  }
+}
+
+/**
+ * Returns true if the session has another token than this one, and uses it from now on. If another
+ * user has logged in there, the page reloads.
+ *
+ * @param {string | undefined} token
+ */
+async function renewSession(token) {
   const found = await get("/api/me");
-  if (found.csrf === me.value?.csrf) return false;
-  if (found.person?.id !== me.value?.person?.id) location.reload();
+  if (found.csrf === token) return false;
+  if (me.value && found.person?.id !== me.value.person?.id) location.reload();
   me.value = found;
   return true;
 }

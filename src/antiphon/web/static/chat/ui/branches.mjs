@@ -5,15 +5,15 @@ import { t } from "../t.mjs";
 import { html, useEffect, useRef } from "../vendor/ui.mjs";
 import { Icon } from "./icons.mjs";
 
-/** Position of the message whose switch takes the focus in the opened branch. */
-let wanted = /** @type {{number: number | undefined, step: string} | null} */ (null);
+/** Position of the message whose switch takes the focus once this thread is shown. */
+let wanted = /** @type {{thread: string, number: number | undefined, step: string} | null} */ (null);
 
 /** @param {{number: number | undefined}} props  of the message */
 export function BranchSwitch({ number }) {
   const group = useRef(/** @type {HTMLElement | null} */ (null));
   const fork = current.value?.branches.find((each) => each.number === number);
   useEffect(() => {
-    if (!group.current || !wanted || wanted.number !== number) return;
+    if (!group.current || wanted?.number !== number || wanted.thread !== current.value?.thread.id) return;
     const buttons = [...group.current.querySelectorAll("button")].filter((button) => !button.disabled);
     (buttons.find((button) => button.dataset.step === wanted?.step) ?? buttons[0])?.focus();
     wanted = null;
@@ -22,7 +22,7 @@ export function BranchSwitch({ number }) {
   const { at, here } = fork;
   const step = (/** @type {number} */ to, /** @type {string} */ icon, /** @type {string} */ label) => {
     const go = () => {
-      wanted = { number, step: icon };
+      wanted = { thread: at[to], number, step: icon };
       navigate(`/t/${at[to]}`);
     };
     return html`<button

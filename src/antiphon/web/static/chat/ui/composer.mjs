@@ -51,7 +51,7 @@ export function Composer({ onSent }) {
     const element = /** @type {HTMLTextAreaElement} */ (area.current);
     const files = readyFiles(items.value);
     if (items.value.some(({ state }) => state === "uploading")) return toast({ text: t("composer.uploading") });
-    if (!element.value.trim() && !files.length) return undefined;
+    if (me.value === null || (!element.value.trim() && !files.length)) return undefined;
     if (tooLong(element.value)) return undefined;
     send({ text: element.value, files });
     element.value = "";
@@ -78,7 +78,7 @@ export function Composer({ onSent }) {
     attaching.add(files);
   };
   return html`<${Drop} onFiles=${attaching.add}>
-    <form class="composer" onSubmit=${(/** @type {Event} */ event) => (event.preventDefault(), submit())}>
+    <form class="composer" aria-busy=${me.value === null} onSubmit=${(/** @type {Event} */ event) => (event.preventDefault(), submit())}>
       <${Attachments} items=${items} onRemove=${attaching.remove} onRetry=${attaching.retry} />
       <label class="visually-hidden" for="composer">${t("composer.label")}</label>
       <textarea
@@ -99,7 +99,7 @@ export function Composer({ onSent }) {
 function Buttons({ empty, items }) {
   const busy = phase.value !== "idle";
   const stopping = phase.value === "stopping";
-  const nothing = empty.value && !items.value.some(({ state }) => state === "ready");
+  const nothing = me.value === null || (empty.value && !items.value.some(({ state }) => state === "ready"));
   const label = t(busy ? "composer.queue" : "composer.send");
   return html`
     ${busy && html`<button type="button" class="icon-button stop" aria-label=${t("composer.stop")} title=${t("composer.stop")} disabled=${stopping} onClick=${stop}><${Icon} name="stop" /></button>`}
@@ -150,16 +150,20 @@ function useDraft(area, items, empty) {
   useLayoutEffect(() => {
     const element = area.current;
     if (!element) return;
+    if (matchMedia("(hover: hover)").matches) element.focus();
+    if (me.value === null) return; // drafts belong to a user
     const goesOn = place.current === null && thread !== null && begunHere.value === thread;
+    const isFirst = place.current === undefined;
     if (goesOn) storeDraft(personId(), null, { text: "", files: [] });
-    else if (place.current !== undefined) flush();
+    else flush();
     place.current = thread;
     if (goesOn) return flush();
     const { text, files } = draftOf(personId(), thread);
-    element.value = text;
-    empty.value = text.trim() === "";
-    items.value = files.map((file) => ({ ...file, key: file.id, state: "ready", progress: 1 }));
-    if (matchMedia("(hover: hover)").matches) element.focus();
+    const kept = files.map((file) => ({ ...file, key: file.id, state: "ready", progress: 1 }));
+    // What was written before the user was known follows their draft.
+    element.value = isFirst ? [text, element.value].filter(Boolean).join("\n") : text;
+    items.value = isFirst ? [...kept, ...items.value] : kept;
+    empty.value = element.value.trim() === "";
   }, [thread, me.value === null]);
   useEffect(() => {
     window.addEventListener("pagehide", flush);

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from antiphon.ports import Toolbox as Toolbox
     from antiphon.settings.settings import Settings as Settings
     from antiphon.tools.consent import Consent as Consent
+    from antiphon.tools.context import ToolContext as ToolContext
     from antiphon.tools.functions import Functions as Functions
     from antiphon.tools.functions import tool as tool
     from antiphon.tools.permissions import Rules as Rules
@@ -148,6 +149,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "antiphon.settings.settings": ("Settings",),
     "antiphon.tools.tool_manager": ("ToolManager",),
     "antiphon.tools.consent": ("Consent",),
+    "antiphon.tools.context": ("ToolContext",),
     "antiphon.tools.functions": ("Functions", "tool"),
     "antiphon.tools.tool_processor": ("ToolProcessor",),
     "antiphon.tools.questions": ("ConsentAnswer", "ConsentRequest"),

@@ -142,7 +142,7 @@ def test_the_tools_of_a_manifest_are_run_and_then_the_next_turn_is_asked_for():
     dialogue = Dialogue()
 
     dialogue.hears(status(Status.QUEUED), *hand_off("c1", "c2"))
-    assert dialogue.due == ExecuteActions(RUN, (pending("c1"), pending("c2")))
+    assert dialogue.due == ExecuteActions(RUN, (pending("c1"), pending("c2")), "thread_1")
 
     dialogue.conversation.finish_outputs()
     assert dialogue.due == NEXT
@@ -156,7 +156,7 @@ def test_a_call_that_was_answered_meanwhile_is_not_run():
 
     dialogue.hears(status(Status.QUEUED), *hand_off("c1", "c2"), output("c1"))
 
-    assert dialogue.due == ExecuteActions(RUN, (pending("c2"),))
+    assert dialogue.due == ExecuteActions(RUN, (pending("c2"),), "thread_1")
 
 
 @pytest.mark.parametrize("end", [Status.FAILED, Status.CANCELLED, Status.EXPIRED])

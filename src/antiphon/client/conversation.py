@@ -198,6 +198,7 @@ class ExecuteActions(msgspec.Struct, frozen=True):
 
     run_id: str
     actions: tuple[PendingAction, ...]
+    thread_id: str | None = None
 
 
 class FetchRun(msgspec.Struct, frozen=True):
@@ -259,7 +260,7 @@ class Conversation:
         if self._state.status is not None and self._state.status.ended:
             self._next_step = self._end()
         elif own and self._state.waiting:
-            self._next_step = ExecuteActions(self._run_id, tuple(self._state.waiting.values()))
+            self._next_step = self._execute(tuple(self._state.waiting.values()))
         else:
             self._next_step = self._list_pending()
 
@@ -282,7 +283,7 @@ class Conversation:
     def handle_actions(self, actions: Sequence[Action]) -> None:
         """Decide the next step from the run's pending actions."""
         waiting = tuple(to_pending_action(action) for action in actions if action.awaited)
-        self._next_step = ExecuteActions(self._run_id, waiting) if waiting else self._next_turn()
+        self._next_step = self._execute(waiting) if waiting else self._next_turn()
 
     def finish_outputs(self) -> None:
         """Continue after all outputs were saved or are no longer expected."""
@@ -325,6 +326,9 @@ class Conversation:
 
     def _up_to(self, number: int) -> StreamTurn:
         return StreamTurn(Follow(self._run_id, after=self._state.last_event), until=number)
+
+    def _execute(self, actions: tuple[PendingAction, ...]) -> ExecuteActions:
+        return ExecuteActions(self._run_id, actions, self._state.thread_id)
 
     def _list_pending(self) -> ListPending:
         return ListPending(ListActions(self._run_id, status="pending"))

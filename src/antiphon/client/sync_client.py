@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from copy import copy
 from functools import partial
@@ -81,7 +81,7 @@ from antiphon.types.errors import (
     RunEnded,
     TooLarge,
 )
-from antiphon.types.events import PendingAction, RunStatus, to_pending_action
+from antiphon.types.events import RunStatus, to_pending_action
 from antiphon.types.messages import Message, ToolCall, ToolResult, Upload
 from antiphon.types.runs import Action, Run, Status
 
@@ -297,7 +297,8 @@ class Client(RenamedMethods):
                 asked_by=self._loop.callback(self._find_model_server),
             )
         answered: list[Action] = []
-        results = self._run_tools(run_id, map(to_pending_action, waiting.values()), processor)
+        actions = tuple(map(to_pending_action, waiting.values()))
+        results = self._run_tools(ExecuteActions(run_id, actions, run.thread_id), processor)
         with closing(results):
             for call, result in results:
                 action = waiting[call.id]
@@ -465,8 +466,8 @@ class Client(RenamedMethods):
                         conversation.end_stream()
                 case ListPending(call):
                     conversation.handle_actions(list(self.paginate(call)))
-                case ExecuteActions(run_id, actions):
-                    self._execute_actions(run_id, actions, processor)
+                case ExecuteActions() as due:
+                    self._execute_actions(due, processor)
                     conversation.finish_outputs()
                 case FetchRun(call):
                     conversation.handle_run(self.transport.send(call))
@@ -496,20 +497,20 @@ class Client(RenamedMethods):
                     reader.add(event)
             return reader.summary(events.status, events.reason, events.error)
 
-    def _execute_actions(
-        self, run_id: str, actions: Sequence[PendingAction], processor: ToolProcessor
-    ) -> None:
+    def _execute_actions(self, due: ExecuteActions, processor: ToolProcessor) -> None:
         """Run the tools; submit each output when it is ready, while the run waits for outputs."""
-        with closing(self._run_tools(run_id, actions, processor)) as results:
+        with closing(self._run_tools(due, processor)) as results:
             for call, result in results:
-                if not self._save_result(result, self._output_saver(run_id, call)):
+                if not self._save_result(result, self._output_saver(due.run_id, call)):
                     return
 
     def _run_tools(
-        self, run_id: str, actions: Iterable[PendingAction], processor: ToolProcessor
+        self, due: ExecuteActions, processor: ToolProcessor
     ) -> Generator[tuple[ToolCall, ToolResult]]:
+        calls, approvals = split_actions(due.actions)
+        trace = self.transport.parent
         return self._loop.stream(
-            processor.process_tool_calls(run_id, *split_actions(actions), self.transport.parent)
+            processor.process_tool_calls(due.run_id, calls, approvals, trace, due.thread_id)
         )
 
     def _upload_output(self, name: str, media_type: str, content: bytes) -> str:

@@ -212,7 +212,10 @@ class TurnRunner:
                 claim = await self._save_result(claim, due.pop(action.id), _CHANGED)
             hit("tools.before_call")
             calls = map(_call, due.values())
-            async with aclosing(processor.process_tool_calls(claim.run.id, calls)) as results:
+            outcomes = processor.process_tool_calls(
+                claim.run.id, calls, thread_id=claim.run.thread_id
+            )
+            async with aclosing(outcomes) as results:
                 async for call, result in results:
                     claim = await self._save_result(claim, due[call.id], result)
         return claim

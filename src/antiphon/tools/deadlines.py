@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import math
 import threading
 import time
 import warnings
@@ -124,6 +125,12 @@ def pause_deadline() -> Generator[None]:
         yield
     finally:
         _resume_all(clocks)
+
+
+def seconds_left() -> Callable[[], float]:
+    """Return a function that returns the seconds left for the current call, on any thread."""
+    clocks = _current_deadlines.get()
+    return lambda: min((clock.remaining() for clock in clocks), default=math.inf)
 
 
 def unhurried() -> AbstractContextManager[None]:
@@ -255,6 +262,11 @@ class ThreadSafeProgress:
         trace: TracebackType | None,
     ) -> None:
         self._tell = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether the block has ended."""
+        return self._tell is None
 
     def __call__(self, progress: Progress) -> None:
         """Report progress."""

@@ -31,6 +31,7 @@ import msgspec
 from antiphon.ports import ProgressCallback, quiet
 from antiphon.settings.settings import Settings
 from antiphon.tools.deadlines import ThreadSafeProgress, is_task_cancelled, run_in_daemon_thread
+from antiphon.tools.pydantic_types import dump_model
 from antiphon.tools.schemas import (
     InvalidArguments,
     Parameters,
@@ -47,17 +48,27 @@ F = TypeVar("F", bound=Function)
 @overload
 def tool(function: F, /) -> F: ...
 @overload
-def tool(*, name: str | None = None, description: str | None = None) -> Callable[[F], F]: ...
 def tool(
-    function: F | None = None, /, *, name: str | None = None, description: str | None = None
+    *, name: str | None = None, description: str | None = None, timeout: float | None = None
+) -> Callable[[F], F]: ...
+def tool(
+    function: F | None = None,
+    /,
+    *,
+    name: str | None = None,
+    description: str | None = None,
+    timeout: float | None = None,
 ) -> F | Callable[[F], F]:
     """Mark a function, sync or async, as a tool; it stays the function that it is.
 
-    Without `name` and `description` the model sees the function's name and docstring.
+    Without `name` and `description` the model sees the function's name and docstring. `timeout` is
+    the number of seconds that a call may take; without it the program's `tool_timeout` holds.
     """
+    if timeout is not None and not timeout > 0:
+        raise UnfitTool("A tool needs time.", expected="timeout above 0", received=str(timeout))
 
     def mark(function: F) -> F:
-        setattr(function, _MARK, _Mark(name, description))
+        setattr(function, _MARK, _Mark(name, description, timeout))
         return function
 
     return mark if function is None else mark(function)
@@ -79,7 +90,7 @@ class Functions:
     Sync functions run in threads, with the caller's context variables; async ones on the event
     loop. A string is returned as it is, a `ToolResult` too, anything else as JSON. An exception
     becomes a result with its type and message, without the traceback. A parameter annotated as
-    `ProgressCallback` receives the progress callback, in threads too.
+    `ToolContext` receives that of the call, in threads too.
 
     Raises `UnfitTool`, which is also a `TypeError`, for a function that cannot be a tool, for
     instance because JSON cannot express the type of a parameter.
@@ -103,7 +114,7 @@ class Functions:
 
     def tools(self) -> tuple[Tool, ...]:
         """Return the functions as tools."""
-        return tuple(Tool(spec=spec) for spec in self.specs())
+        return tuple(Tool(spec=each.spec, timeout=each.timeout) for each in self._tools.values())
 
     async def call(self, call: ToolCall, tell: ProgressCallback = quiet) -> ToolResult:
         """Run the function that the call names."""
@@ -188,8 +199,9 @@ _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")  # what every provider takes
 
 
 class _Mark(msgspec.Struct, frozen=True):
-    name: str | None
-    description: str | None
+    name: str | None = None
+    description: str | None = None
+    timeout: float | None = None
 
 
 class _Tool:
@@ -208,13 +220,14 @@ class _Tool:
     def _read(self, function: Function) -> None:
         if not callable(function):
             raise TypeError(f"A tool is a function, and {function!r} is none.")
-        mark: _Mark = getattr(function, _MARK, _Mark(None, None))
+        mark: _Mark = getattr(function, _MARK, _Mark())
         documentation = parse_docstring(
             inspect.getdoc(function) if inspect.isroutine(function) else None
         )
         own_name: str = getattr(function, "__name__", "")
         name = _check_name(mark.name or own_name)
         self.function = function
+        self.timeout = mark.timeout
         self.parameters = Parameters(function, documentation.parameters)
         self.spec = ToolSpec(
             name=name,
@@ -267,7 +280,7 @@ def _result(value: Any) -> ToolResult:
         case str():
             return ToolResult(value)
         case _:
-            return ToolResult(msgspec.json.encode(value).decode())
+            return ToolResult(msgspec.json.encode(value, enc_hook=dump_model).decode())
 
 
 def _failure(error: BaseException) -> ToolResult:

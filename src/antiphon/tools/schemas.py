@@ -13,7 +13,7 @@ from __future__ import annotations
 import functools
 import inspect
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
 from typing import Annotated, Any, Union, cast, get_args, get_origin, get_type_hints
@@ -21,7 +21,10 @@ from typing import Annotated, Any, Union, cast, get_args, get_origin, get_type_h
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from antiphon.ports import ProgressCallback, quiet
+from antiphon.ports import ProgressCallback
+from antiphon.tools import pydantic_types
+from antiphon.tools.context import ToolContext
+from antiphon.tools.deadlines import ThreadSafeProgress
 from antiphon.types.json_values import is_list, is_object
 from antiphon.types.messages import ToolCall
 
@@ -38,19 +41,27 @@ def decode_arguments(arguments: str) -> dict[str, Any]:
         raise InvalidArguments(f"The arguments are not a JSON object: {error}.") from error
 
 
+_Injected = Callable[[ToolCall, ThreadSafeProgress], Any]
+_INJECTED: dict[Any, _Injected] = {
+    ToolContext: ToolContext,
+    ToolCall: lambda call, _: call,
+    ProgressCallback: lambda _, progress: progress,
+}
+"""What a parameter receives by its annotation, unseen by the model."""
+
+
 class Parameters:
     """Parameters of one function, from its signature.
 
-    A parameter annotated as `ToolCall` receives the call itself, whose id lets a tool recognize a
-    repeated call. A parameter annotated as `ProgressCallback` receives the progress callback. The
-    model sees neither.
+    A parameter annotated as `ToolContext`, `ToolCall` (the call itself, whose id lets a tool
+    recognize a repeated call) or `ProgressCallback` receives that. The model sees none of them.
     """
 
     def __init__(self, function: Callable[..., Any], descriptions: Mapping[str, str]) -> None:
         self._fields: dict[str, Any] = {}
         self._required: set[str] = set()
         self._defaults: dict[str, Any] = {}
-        self._injected: dict[str, Any] = {}  # what is ours to give, by the parameter's name
+        self._injected: dict[str, _Injected] = {}  # by the parameter's name
         annotated = function
         while isinstance(annotated, functools.partial):
             annotated = annotated.func
@@ -79,8 +90,8 @@ class Parameters:
             )
         if parameter.kind is parameter.POSITIONAL_ONLY:
             raise TypeError(f"A tool is called by keyword, and `{name}` is positional only.")
-        if kind is ToolCall or kind == ProgressCallback:
-            self._injected[name] = kind
+        if (injected := _INJECTED.get(kind) if isinstance(kind, Hashable) else None) is not None:
+            self._injected[name] = injected
             return
         self._fields[name] = _with_description(kind, descriptions.get(name))
         if parameter.default is parameter.empty:
@@ -96,9 +107,7 @@ class Parameters:
         """
         for name, kind in self._fields.items():
             _check(name, kind)
-        (root,), parts = msgspec.json.schema_components(
-            [self._struct], ref_template="#/$defs/{name}"
-        )
+        (root,), parts = _schema_components([self._struct])
         own = parts.pop(_target(root))
         written_out = _RefInliner(parts)
         properties = {
@@ -121,7 +130,7 @@ class Parameters:
         except (TypeError, ValueError):  # a sentinel, which means nothing to a model
             return {}
 
-    def arguments(self, call: ToolCall, tell: ProgressCallback = quiet) -> dict[str, Any]:
+    def arguments(self, call: ToolCall, progress: ThreadSafeProgress) -> dict[str, Any]:
         """Return the keyword arguments for this call. Raises `InvalidArguments`."""
         given = decode_arguments(call.arguments)
         self._check_names(given)
@@ -129,7 +138,7 @@ class Parameters:
         taken = {
             name: value for name in self._fields if (value := getattr(arguments, name)) is not UNSET
         }
-        ours = {name: call if kind is ToolCall else tell for name, kind in self._injected.items()}
+        ours = {name: injected(call, progress) for name, injected in self._injected.items()}
         return {**taken, **ours}
 
     def _check_names(self, given: Mapping[str, Any]) -> None:
@@ -148,14 +157,31 @@ class Parameters:
     def _convert(self, given: dict[str, Any]) -> Any:
         """Convert strictly, else leniently: models sometimes write 3 as "3"."""
         with suppress(msgspec.ValidationError):
-            return msgspec.convert(given, self._struct)
+            return pydantic_types.convert(given, self._struct)
         try:
-            return msgspec.convert(given, self._struct, strict=False)
+            return pydantic_types.convert(given, self._struct, strict=False)
         except msgspec.ValidationError as error:
             what, _, where = str(error).partition(" - at `")
             name = where.rstrip("`").removeprefix("$.")
             text = f"Wrong argument {name}: {what}." if name else f"Wrong arguments: {what}."
             raise InvalidArguments(text) from error
+
+
+def type_schema(kind: Any) -> dict[str, Any]:
+    """Return the JSON Schema of a type; only recursive references stay, under `$defs`.
+
+    Raises `TypeError` for a type that JSON cannot express.
+    """
+    (root,), parts = _schema_components([kind])
+    inliner = _RefInliner(parts)
+    schema = inliner.schema(root)
+    return {**schema, **({"$defs": inliner.kept} if inliner.kept else {})}
+
+
+def _schema_components(kinds: Sequence[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    return msgspec.json.schema_components(
+        kinds, schema_hook=pydantic_types.model_schema, ref_template="#/$defs/{name}"
+    )
 
 
 class _RefInliner:
@@ -196,7 +222,11 @@ def _with_description(kind: Any, description: str | None) -> Any:
     if get_origin(kind) is Annotated:
         kind, *notes = get_args(kind)
         texts = [note for note in notes if isinstance(note, str)]
-        metas = [note for note in notes if isinstance(note, Meta)]
+        metas = [
+            meta
+            for note in notes
+            for meta in ([note] if isinstance(note, Meta) else pydantic_types.field_notes(note))
+        ]
         for meta in metas:
             kind = Annotated[kind, meta]
         if any(meta.description for meta in metas):
@@ -207,14 +237,14 @@ def _with_description(kind: Any, description: str | None) -> Any:
 
 def _check(name: str, kind: Any) -> None:
     try:
-        msgspec.json.schema_components([kind])
+        _schema_components([kind])
     except TypeError as error:
         is_class = isinstance(kind, type) and get_origin(kind) is None
         raise TypeError(
             f"The parameter `{name}` is annotated as {kind.__name__ if is_class else kind},"
             " which a model cannot write."
             " Annotate it as what JSON brings: str, int, float, bool, list, dict, Literal, an Enum,"
-            " a dataclass, a TypedDict; Any takes everything."
+            " a dataclass, a TypedDict, a pydantic model; Any takes everything."
         ) from error
 
 

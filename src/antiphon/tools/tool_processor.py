@@ -19,6 +19,7 @@ from antiphon.telemetry import genai
 from antiphon.telemetry.tracing import NO_TRACES, Tracer, current_span
 from antiphon.tools import schemas
 from antiphon.tools.consent import Approved, Consent, Refused, Tools, approval_output, find_tool
+from antiphon.tools.context import name_run
 from antiphon.tools.deadlines import CallDeadline, is_task_cancelled, run_within
 from antiphon.tools.questions import AskedBy, ModelServer
 from antiphon.tools.tool_events import (
@@ -42,7 +43,7 @@ class Gate:
 
     The deadline of a call starts when the call gets a slot. It restarts whenever the tool reports
     progress, up to five times `seconds` in all, and pauses while a person is asked something for
-    the call.
+    the call. A tool's own `timeout` replaces `seconds`.
 
     Every outcome is a result whose text can be stored, even if the toolbox raises.
     """
@@ -71,7 +72,8 @@ class Gate:
 
     async def run(self, call: ToolCall, tell: ProgressCallback = quiet) -> ToolResult:
         """Run the tool now; the caller holds a slot."""
-        clock = CallDeadline(self._seconds)
+        tool = find_tool(call.name, self._toolbox.tools())
+        clock = CallDeadline(self._seconds if tool.timeout is None else tool.timeout)
 
         def report(progress: Progress) -> None:
             clock.restart()
@@ -183,16 +185,22 @@ class ToolProcessor:
         calls: Iterable[ToolCall],
         approvals: Iterable[tuple[ToolCall, Tool]] = (),
         trace: str | None = None,
+        thread_id: str | None = None,
     ) -> AsyncGenerator[tuple[ToolCall, ToolResult], None]:
         """Yield each call with its result, as they complete; closing cancels the rest.
 
         `approvals` are calls that run elsewhere, of tools that are not ours: their result is the
         decision of consent. `trace` is the parent of their spans, if it is not the current one.
+        Tools learn the run and its thread from their `ToolContext`.
         """
-        tasks = [
-            *(asyncio.create_task(self._run_single_call(run_id, call, trace)) for call in calls),
-            *(asyncio.create_task(self._approve(run_id, *each)) for each in approvals),
-        ]
+        with name_run(run_id, thread_id):  # each task keeps the context of its creation
+            tasks = [
+                *(
+                    asyncio.create_task(self._run_single_call(run_id, call, trace))
+                    for call in calls
+                ),
+                *(asyncio.create_task(self._approve(run_id, *each)) for each in approvals),
+            ]
         try:
             for ready in asyncio.as_completed(tasks):
                 yield await ready

@@ -99,6 +99,7 @@ class Tool(msgspec.Struct, frozen=True, kw_only=True):
     `spec.name` is the name for the model. `server` is the name of the MCP server in the settings,
     None for a function of the program itself; `own_name` is the server's name of the tool.
     `origin` identifies the server's program or address. Hints of a `trusted` server count.
+    `timeout` is in seconds, None for that of the program that runs the tools.
     """
 
     spec: ToolSpec
@@ -107,6 +108,7 @@ class Tool(msgspec.Struct, frozen=True, kw_only=True):
     origin: str = ""
     hints: Hints = Hints()
     trusted: bool = False
+    timeout: float | None = None
 
 
 class ToolCall(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from antiphon.types import errors as errors
     from antiphon.types import events as events
     from antiphon.types.errors import AntiphonError as AntiphonError
+    from antiphon.types.errors import InvalidAnswer as InvalidAnswer
     from antiphon.types.errors import RunCancelled as RunCancelled
     from antiphon.types.errors import RunError as RunError
     from antiphon.types.errors import RunExpired as RunExpired
@@ -95,6 +96,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "antiphon.client.sync_events": ("Events", "Stream"),
     "antiphon.types.errors": (
         "AntiphonError",
+        "InvalidAnswer",
         "RunCancelled",
         "RunError",
         "RunExpired",

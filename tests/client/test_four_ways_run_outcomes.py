@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import islice
@@ -10,10 +11,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from antiphon.client.sync_client import Client
 from antiphon.settings.settings import Settings
 from antiphon.tools.functions import Functions
 from antiphon.types.errors import (
     CallerError,
+    InvalidAnswer,
     InvalidEventId,
     InvalidRequest,
     RunCancelled,
@@ -85,6 +88,57 @@ def test_a_question_is_answered_with_all_that_led_to_its_answer(client: Any) -> 
     assert result.usage.output_tokens > 0
     assert client.get_run(result.run_id).thread_id == result.thread_id
     return [result.text, result.status, len(result.messages), result.usage]
+
+
+@dataclasses.dataclass
+class Flight:
+    number: str
+    stops: int
+
+
+@in_all_ways
+def test_an_answer_has_the_type_that_was_asked_for(client: Any) -> object:
+    result = client.ask("Flight AB12 with 2 stops", output_type=Flight)
+    after_tools = client.ask(QUESTION, tools=[get_flight_times], output_type=Flight)
+
+    assert isinstance(result.value, Flight)
+    assert msgspec.json.decode(result.text) == dataclasses.asdict(result.value)
+    assert isinstance(after_tools.value, Flight)
+    assert len(after_tools.calls) == 2
+    return [result.value, result.text, result.usage, after_tools.value]
+
+
+def test_an_answer_that_does_not_fit_is_corrected(faulty: Ways, upstream: Upstream) -> None:
+    upstream.text('{"number": "AB12"}')
+
+    @in_all_ways
+    def scenario(client: Any) -> object:
+        upstream.asked.clear()
+        with pytest.raises(InvalidAnswer) as raised:
+            client.ask("Which flight?", output_type=Flight)
+        said = [each.text for each in client.list_messages(raised.value.thread_id).data]
+
+        assert isinstance(raised.value, RunError)
+        assert raised.value.text == '{"number": "AB12"}'
+        assert [asked["response_format"]["type"] for asked in upstream.asked] == ["json_schema"] * 3
+        assert len(said) == 6
+        assert said[2].startswith("Your answer does not fit: Object missing required field `stops`")
+        return raised.value
+
+    scenario(faulty)
+
+
+def test_a_provider_without_schemas_is_asked_by_words(upstream: Upstream) -> None:
+    upstream.text('{"number": "AB12", "stops": 1}')
+    far = {"base_url": upstream.url, "lacks": ("response_format.json_schema",)}
+    settings = Settings(model="far:m", database="memory:", port=0, providers={"far": far})
+    with Client(settings=settings) as client:
+        result = client.ask("Which flight?", output_type=Flight)
+
+    [asked] = upstream.asked
+    assert result.value == Flight("AB12", 1)
+    assert asked["response_format"] == {"type": "json_object"}
+    assert "Answer with JSON alone" in asked["messages"][-1]["content"]
 
 
 @in_all_ways

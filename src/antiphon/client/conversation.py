@@ -109,7 +109,7 @@ class RunState:
         self.run_id, self.thread_id = run.id, run.thread_id
         self.status, self.reason, self.error = run.status, run.reason, run.error
 
-    def result(self) -> Result:
+    def result(self) -> Result[str]:
         """Return the result of the events so far. Raises `InvalidRequest` before the first."""
         if self.run_id is None or self.thread_id is None or self.status is None:
             raise InvalidRequest("The run has no result before its first event is read.")
@@ -161,7 +161,7 @@ class RunView:
         """Error of a `failed` run."""
         return self._state.error
 
-    def result(self) -> Result:
+    def result(self) -> Result[str]:
         """Return the answer so far, with messages, calls and usage of the events that were read.
 
         Raises `InvalidRequest` before the first event.

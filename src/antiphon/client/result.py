@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Generic, TypeVar, cast
+
 import msgspec
+from msgspec.structs import replace
 
 from antiphon.types.events import (
     Event,
@@ -14,6 +17,9 @@ from antiphon.types.events import (
 )
 from antiphon.types.messages import Message, ToolCall
 from antiphon.types.runs import Status, Usage
+
+T = TypeVar("T")
+V = TypeVar("V")
 
 
 class CompletedCall(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,10 +37,11 @@ class CompletedCall(msgspec.Struct, frozen=True, kw_only=True):
     refused: bool = False
 
 
-class Result(msgspec.Struct, frozen=True, kw_only=True):
+class Result(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     """The answer of a run, with everything that its events said.
 
-    `text` is the answer, or what has come of it. `message` is the message that holds it, None if
+    `text` is the answer, or what has come of it; `value` is the same as the type that was asked
+    for, without one the text itself. `message` is the message that holds it, None if
     none was saved yet; `messages` are all that the run saved, in order. `usage` is that of all
     turns; its `cost` is in US dollars, None if a price is not known.
     """
@@ -43,10 +50,24 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     thread_id: str
     status: Status
     text: str
+    value: T
     message: Message | None = None
     messages: tuple[Message, ...] = ()
     calls: tuple[CompletedCall, ...] = ()
     usage: Usage = Usage()
+
+    def with_value(self, value: V) -> Result[V]:
+        """Return the same result with another value."""
+        return cast("Result[V]", replace(self, value=value))
+
+    def after(self, earlier: Result[str]) -> Result[T]:
+        """Return this result together with messages, calls and usage of an earlier run."""
+        return replace(
+            self,
+            messages=earlier.messages + self.messages,
+            calls=earlier.calls + self.calls,
+            usage=earlier.usage + self.usage,
+        )
 
 
 class ResultBuilder:
@@ -77,14 +98,16 @@ class ResultBuilder:
             case _:
                 pass
 
-    def build(self, run_id: str, thread_id: str, status: Status, text: str) -> Result:
+    def build(self, run_id: str, thread_id: str, status: Status, text: str) -> Result[str]:
         """Return the result of the events so far; `text` is that of the last saved reply."""
         replies = [message for message in self._messages if message.role == "assistant"]
+        answer = text or "".join(self._unsaved)
         return Result(
             run_id=run_id,
             thread_id=thread_id,
             status=status,
-            text=text or "".join(self._unsaved),
+            text=answer,
+            value=answer,
             message=replies[-1] if replies else None,
             messages=tuple(self._messages),
             calls=tuple(

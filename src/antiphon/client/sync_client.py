@@ -11,7 +11,7 @@ from functools import partial
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar, Unpack
+from typing import Any, Self, TypeVar, Unpack, overload
 
 from msgspec.structs import replace
 
@@ -64,6 +64,7 @@ from antiphon.client.transport import (
     stream_method,
     sync_method,
 )
+from antiphon.client.typed_answer import TypedAnswer
 from antiphon.deprecated import renamed_argument
 from antiphon.ports import ProgressCallback, Toolbox, quiet
 from antiphon.settings.settings import Settings
@@ -80,6 +81,7 @@ from antiphon.types.errors import (
     OutputsMissing,
     RunEnded,
     TooLarge,
+    UnsupportedByProvider,
 )
 from antiphon.types.events import RunStatus, to_pending_action
 from antiphon.types.messages import Message, ToolCall, ToolResult, Upload
@@ -221,10 +223,53 @@ class Client(RenamedMethods):
             batches = raise_at_end(batches, state)
         return Events(batches, state, processor)
 
+    @overload
     def ask(
         self,
         text: Content,
         *,
+        output_type: type[T],
+        tools: Iterable[Function] = ...,
+        toolbox: Toolbox | None = ...,
+        consent: Consent | None = ...,
+        on_tool_event: OnToolEvent = ...,
+        max_tools: int = ...,
+        tool_timeout: float = ...,
+        **options: Unpack[Options],
+    ) -> Result[T]: ...
+    @overload
+    def ask(
+        self,
+        text: Content,
+        *,
+        output_type: None = None,
+        tools: Iterable[Function] = ...,
+        toolbox: Toolbox | None = ...,
+        consent: Consent | None = ...,
+        on_tool_event: OnToolEvent = ...,
+        max_tools: int = ...,
+        tool_timeout: float = ...,
+        **options: Unpack[Options],
+    ) -> Result[str]: ...
+    @overload
+    def ask(
+        self,
+        text: Content,
+        *,
+        output_type: Any,
+        tools: Iterable[Function] = ...,
+        toolbox: Toolbox | None = ...,
+        consent: Consent | None = ...,
+        on_tool_event: OnToolEvent = ...,
+        max_tools: int = ...,
+        tool_timeout: float = ...,
+        **options: Unpack[Options],
+    ) -> Result[Any]: ...
+    def ask(
+        self,
+        text: Content,
+        *,
+        output_type: Any = None,
         tools: Iterable[Function] = (),
         toolbox: Toolbox | None = None,
         consent: Consent | None = None,
@@ -232,25 +277,46 @@ class Client(RenamedMethods):
         max_tools: int = AT_ONCE,
         tool_timeout: float = SECONDS,
         **options: Unpack[Options],
-    ) -> Result:
+    ) -> Result[Any]:
         """Run a conversation to its final answer, with the tools run here, and return the answer.
 
             result = client.ask("When is the flight?", tools=[get_flight_times])
             print(result.text, result.usage.cost)
 
-        The parameters are those of `converse`. Raises the `RunError` of a run that does not
+        With `output_type` the answer is of this type, in `value`: a dataclass, TypedDict, pydantic
+        model, msgspec Struct, Enum, Literal, a union or a plain type. Its schema is sent to the
+        model. An answer that does not fit is explained to the model in the thread, at most twice;
+        then `InvalidAnswer` is raised.
+
+        The other parameters are those of `converse`. Raises the `RunError` of a run that does not
         complete: `RunFailed`, `RunIncomplete` with the text so far, `RunExpired` or `RunCancelled`.
+        Raises `UnfitType` for a type that JSON cannot express.
         """
-        events = self.converse(
-            text,
+        run = partial(
+            self._run_to_end,
             tools=tools,
             toolbox=toolbox,
             consent=consent,
             on_tool_event=on_tool_event,
             max_tools=max_tools,
             tool_timeout=tool_timeout,
-            **options,
         )
+        if output_type is None:
+            return run(text, options)
+        answer: TypedAnswer[Any] = TypedAnswer(output_type, text, options)
+        whole: Result[str] | None = None
+        while True:
+            try:
+                result = run(*answer.request())
+            except UnsupportedByProvider as refusal:
+                answer.handle_refusal(refusal)
+                continue
+            whole = result if whole is None else result.after(whole)
+            if answer.accept(whole):
+                return whole.with_value(answer.value)
+
+    def _run_to_end(self, text: Content, options: Options, **given: Any) -> Result[str]:
+        events = self.converse(text, **given, **options)
         with events:
             for _ in events.batches():
                 pass

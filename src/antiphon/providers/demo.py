@@ -10,7 +10,7 @@ import asyncio
 import re
 from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from itertools import chain, cycle, islice
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -74,6 +74,12 @@ def reply(request: ModelRequest) -> Iterator[Chunk]:
     if calls:
         thought = f"A tool fits: {', '.join(name for name, _ in calls)}. I will ask for it."
         stream = _call_chunks(calls, request)
+    elif (schema := _find_schema(request.sampling.response_format)) is not None:
+        thought = "JSON is wanted, so I will fill in its schema."
+        wanted = ToolSpec("answer", "", schema)
+        stream = _text_chunks(
+            _encode(ArgumentFiller(_searchable(question)).arguments(wanted)).decode()
+        )
     elif outputs:
         thought = "The tools have answered, so I can."
         stream = _text_chunks(_from_outputs(outputs))
@@ -96,6 +102,14 @@ def reply(request: ModelRequest) -> Iterator[Chunk]:
         )
     )
     yield Finish("length" if cut else "tool_calls" if calls else "stop")
+
+
+def _find_schema(response_format: dict[str, Any] | None) -> dict[str, Any] | None:
+    match response_format:
+        case {"json_schema": {"schema": dict() as schema}}:
+            return cast("dict[str, Any]", schema)
+        case _:
+            return None
 
 
 class _ToolOutput(msgspec.Struct, frozen=True):

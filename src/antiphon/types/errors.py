@@ -34,11 +34,12 @@ AntiphonError
 ├── Cut                     a reply that ended too early; ends a run as `incomplete`
 │   ├── Disconnected            disconnected
 │   └── Stalled                 stalled
-├── RunError                a run did not complete; `converse` raises it after the last event
+├── RunError                a run gave no answer; `converse` raises it after the last event
 │   ├── RunFailed               run_failed
 │   ├── RunIncomplete           run_incomplete
 │   ├── RunExpired              run_expired
-│   └── RunCancelled            run_cancelled
+│   ├── RunCancelled            run_cancelled
+│   └── InvalidAnswer           invalid_answer
 ├── Fenced                  somebody else drives this run now
 └── Internal                our own fault
 """
@@ -284,7 +285,7 @@ class Stalled(Cut):
 
 
 class RunError(AntiphonError):
-    """A run ended without completing; all its events were returned before."""
+    """A run ended without the answer that was asked for; all its events were returned before."""
 
     @property
     def run_id(self) -> str:
@@ -334,6 +335,17 @@ class RunCancelled(RunError):
     """The run was cancelled, by this client or another."""
 
     code = "run_cancelled"
+
+
+class InvalidAnswer(RunError):
+    """The run completed, but its answer is not of the wanted type, also after corrections."""
+
+    code = "invalid_answer"
+
+    @property
+    def text(self) -> str:
+        """The text of the last answer."""
+        return str(self.details.get("text", ""))
 
 
 class Fenced(AntiphonError):

@@ -1,0 +1,201 @@
+"""Answers of a type: what the model is asked, what is accepted, and how it is corrected."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import threading
+from typing import Any, Literal, TypedDict
+
+import msgspec
+import pytest
+from pydantic import BaseModel, Field
+
+from antiphon.client.result import Result
+from antiphon.client.typed_answer import CORRECTIONS, TypedAnswer, UnfitType
+from antiphon.engine.validation import lacks_error
+from antiphon.types.errors import InvalidAnswer, InvalidRequest, UnsupportedByProvider
+from antiphon.types.messages import Image, Text
+from antiphon.types.runs import Sampling, Status
+
+
+@dataclasses.dataclass
+class Flight:
+    number: str
+    stops: int = 0
+
+
+class Trip(msgspec.Struct):
+    flights: list[Flight]
+    note: str | None = None
+
+
+class Wish(TypedDict):
+    city: str
+
+
+class Review(BaseModel):
+    stars: int = Field(ge=1, le=5)
+    author: str
+
+
+class Mood(enum.Enum):
+    GOOD = "good"
+    BAD = "bad"
+
+
+class Prices(msgspec.Struct):
+    by_name: dict[str, float]
+
+
+def an_answer(text: str) -> Result[str]:
+    return Result(
+        run_id="run_1", thread_id="thread_1", status=Status.COMPLETED, text=text, value=text
+    )
+
+
+def asked_format(answer: TypedAnswer[Any]) -> dict[str, Any] | None:
+    _, options = answer.request()
+    return options.get("sampling", Sampling()).response_format
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "value"),
+    [
+        (Flight, '{"number":"AB 12"}', Flight("AB 12")),
+        (Flight, '```json\n{"number":"AB 12","stops":1}\n```', Flight("AB 12", 1)),
+        (Flight, ' {"number":"AB 12","stops":"1"}\n', Flight("AB 12", 1)),
+        (Trip, '{"flights":[{"number":"x"}]}', Trip([Flight("x")])),
+        (Wish, '{"city":"Oslo"}', {"city": "Oslo"}),
+        (Review, '{"stars":5,"author":"Bo"}', Review(stars=5, author="Bo")),
+        (Mood, '{"value":"good"}', Mood.GOOD),
+        (Mood, '"bad"', Mood.BAD),
+        (Literal["a", "b"], '{"value":"b"}', "b"),
+        (int | None, '{"value":null}', None),
+        (list[int], '{"value":[1,2]}', [1, 2]),
+        (list[int], "[3]", [3]),
+        (Flight | None, '{"value":{"number":"x"}}', Flight("x")),
+        (dict[str, int], '{"value":7}', {"value": 7}),
+        (bool, '{"value":true}', True),
+    ],
+)
+def test_an_answer_becomes_a_value_of_its_type(kind: Any, text: str, value: object) -> None:
+    answer: TypedAnswer[Any] = TypedAnswer(kind, "?", {})
+
+    assert answer.accept(an_answer(text))
+    assert answer.value == value
+    assert type(answer.value) is type(value)
+
+
+def test_a_schema_is_strict_where_it_can_be() -> None:
+    flight = asked_format(TypedAnswer(Flight, "?", {}))
+    prices = asked_format(TypedAnswer(Prices, "?", {}))
+    mood = asked_format(TypedAnswer(Mood, "?", {}))
+
+    assert flight is not None
+    assert flight["json_schema"] == {
+        "name": "Flight",
+        "strict": True,
+        "schema": {
+            "type": "object",
+            "properties": {"number": {"type": "string"}, "stops": {"type": "integer"}},
+            "required": ["number", "stops"],
+            "additionalProperties": False,
+        },
+    }
+    assert prices is not None
+    assert prices["json_schema"]["strict"] is False
+    assert mood is not None
+    assert mood["json_schema"]["schema"]["properties"] == {"value": {"enum": ["bad", "good"]}}
+
+
+def test_other_options_are_kept_and_the_callers_are_not_changed() -> None:
+    options: Any = {"model": "demo", "sampling": Sampling(temperature=0.5)}
+    _, asked = TypedAnswer(Flight, "?", options).request()
+
+    assert asked.get("model") == "demo"
+    assert asked.get("sampling", Sampling()).temperature == 0.5
+    assert options["sampling"].response_format is None
+
+
+def test_a_provider_without_schemas_is_asked_by_words() -> None:
+    answer: TypedAnswer[Flight] = TypedAnswer(Flight, "Which flight?", {})
+    answer.handle_refusal(lacks_error("deepseek", ["response_format.json_schema"]))
+    text, options = answer.request()
+
+    assert isinstance(text, str)
+    assert text.startswith(
+        "Which flight?\n\nAnswer with JSON alone, which fits this JSON Schema: {"
+    )
+    assert options.get("sampling", Sampling()).response_format == {"type": "json_object"}
+
+    answer.handle_refusal(lacks_error("old", ["response_format", "response_format.json_object"]))
+    assert asked_format(answer) is None
+    with pytest.raises(UnsupportedByProvider):
+        answer.handle_refusal(lacks_error("old", ["response_format"]))
+
+
+def test_a_refusal_of_something_else_is_raised() -> None:
+    answer: TypedAnswer[Flight] = TypedAnswer(Flight, "?", {})
+
+    with pytest.raises(UnsupportedByProvider):
+        answer.handle_refusal(lacks_error("x", ["tools"]))
+
+
+def test_the_words_follow_parts_of_a_message() -> None:
+    parts = (Text("What is this?"), Image(url="https://example.org/a.png"))
+    answer: TypedAnswer[Flight] = TypedAnswer(Flight, parts, {})
+    answer.handle_refusal(lacks_error("x", ["response_format.json_schema"]))
+    text, _ = answer.request()
+
+    assert text[:2] == parts
+    assert len(text) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("The flight is AB 12.", "it is no JSON"),
+        ("", "it is no JSON"),
+        ('{"stops":1}', "Object missing required field `number`"),
+        ('{"number":7}', "Expected `str`, got `int` - at `$.number`"),
+        ('{"number":"x","stops":NaN}', "it is no JSON"),
+        ("[" * 100_000, "it is no JSON"),
+    ],
+)
+def test_an_answer_that_does_not_fit_is_corrected_in_its_thread(text: str, reason: str) -> None:
+    answer: TypedAnswer[Flight] = TypedAnswer(Flight, "?", {"model": "demo"})
+
+    assert not answer.accept(an_answer(text))
+    asked, options = answer.request()
+    assert isinstance(asked, str)
+    assert asked.startswith(f"Your answer does not fit: {reason}")
+    assert '"properties":{"number"' in asked
+    assert (options.get("thread_id"), options.get("model")) == ("thread_1", "demo")
+
+
+def test_after_two_corrections_the_error_has_the_answer() -> None:
+    answer: TypedAnswer[Flight] = TypedAnswer(Flight, "?", {})
+    for _ in range(CORRECTIONS):
+        assert not answer.accept(an_answer("no"))
+
+    with pytest.raises(InvalidAnswer, match="The answer is no Flight: it is no JSON") as raised:
+        answer.accept(an_answer("never"))
+    assert (raised.value.text, raised.value.run_id, raised.value.thread_id) == (
+        *("never", "run_1"),
+        "thread_1",
+    )
+
+
+@pytest.mark.parametrize("kind", [threading.Lock, list[threading.Event], lambda: None])
+def test_a_type_that_json_cannot_express_is_refused_with_what_can(kind: Any) -> None:
+    with pytest.raises(UnfitType, match="which JSON cannot express") as raised:
+        TypedAnswer(kind, "?", {})
+    assert raised.value.details["expected"].startswith("a dataclass")
+
+
+def test_a_type_beside_a_response_format_is_refused() -> None:
+    options: Any = {"sampling": Sampling(response_format={"type": "json_object"})}
+
+    with pytest.raises(InvalidRequest, match="makes its response_format"):
+        TypedAnswer(Flight, "?", options)

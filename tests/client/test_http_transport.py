@@ -21,7 +21,7 @@ from antiphon.api.operations import (
     SubmitToolOutput,
 )
 from antiphon.client.async_http_transport import AsyncHttpTransport
-from antiphon.client.http_messages import FIRST_PATIENCE, client_options
+from antiphon.client.http_messages import FIRST_PATIENCE, client_arguments
 from antiphon.client.recovery import RetrySchedule
 from antiphon.client.sync_http_transport import HttpTransport
 from antiphon.types import errors
@@ -484,14 +484,14 @@ def test_a_client_of_an_address_without_tls_reads_and_trusts_no_certificates(
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy"):
         monkeypatch.delenv(name, raising=False)
 
-    context = client_options("http://127.0.0.1:8000", None)["verify"]
+    context = client_arguments("http://127.0.0.1:8000")["verify"]
 
     assert context.cert_store_stats()["x509_ca"] == 0
     assert context.verify_mode is ssl.CERT_REQUIRED
-    assert "verify" not in client_options("https://antiphon.example", None)
+    assert "verify" not in client_arguments("https://antiphon.example")
 
 
 def test_a_proxy_may_be_spoken_to_with_tls(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "https://proxy.example")
 
-    assert "verify" not in client_options("http://antiphon.example", None)
+    assert "verify" not in client_arguments("http://antiphon.example")

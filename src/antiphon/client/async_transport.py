@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -80,6 +80,16 @@ class AsyncTransport(Protocol):
 
         It appears so in the audit log. Needs the scope `admin`; closing it leaves this one open.
         Raises `InvalidRequest` if `actor` is not a valid id.
+        """
+        ...
+
+    def with_options(
+        self, changes: Mapping[str, str | float | None], headers: Mapping[str, str]
+    ) -> AsyncTransport:
+        """Return a transport over this one with changed `ClientOptions`, and headers added.
+
+        Closing it leaves this one open. Raises `BadSettings`, in this process also for options
+        that are about a server.
         """
         ...
 

@@ -19,6 +19,7 @@ import msgspec
 from antiphon import __version__
 from antiphon.api import operations
 from antiphon.api.operations import CreateRun, Follow, ImportOwner, Operation, Process
+from antiphon.client.options import ClientOptions
 from antiphon.client.recovery import RetrySchedule
 from antiphon.engine import sanitize
 from antiphon.telemetry import tracing
@@ -37,6 +38,7 @@ ANSWER_SECONDS = 60.0
 BUSY_SECONDS = 3600.0  # an operation that waits for another run has no answer until that run ends
 SILENCE_SECONDS = 30.0  # on a stream: three heartbeats of the server are missing
 
+DEFAULTS = ClientOptions()
 OWNER_HEADER = "antiphon-owner"
 ACTOR_HEADER = "antiphon-actor"
 _EVENT_STREAM = "text/event-stream"
@@ -48,13 +50,21 @@ class RetryPolicy:
     Transports over the same connections share the policy.
     """
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, max_retries: int | None = None) -> None:
         self.answered = False
         self._seconds = seconds
+        self._max_retries = max_retries
 
     def schedule(self) -> RetrySchedule:
         """Return the schedule of one operation."""
-        return RetrySchedule(self._seconds if self.answered else min(self._seconds, FIRST_PATIENCE))
+        patience = self._seconds if self.answered else min(self._seconds, FIRST_PATIENCE)
+        return RetrySchedule(patience, self._max_retries)
+
+    def limit(self, max_retries: int | None) -> RetryPolicy:
+        """Return a policy with another number of retries."""
+        policy = RetryPolicy(self._seconds, max_retries)
+        policy.answered = self.answered
+        return policy
 
     def pause(
         self, tries: RetrySchedule, failure: AntiphonError, requested_pause: float = 0.0
@@ -92,8 +102,8 @@ def model_server_by_name(model: str, server: str) -> ModelServer:
     return ModelServer(provider if colon else "", origin(server))
 
 
-def client_options(server: str, api_key: str | None) -> dict[str, Any]:
-    """Return the arguments of both httpx2 clients. Raises `BadSettings`."""
+def check_address(server: str) -> str:
+    """Return the address of a server without a slash at its end. Raises `BadSettings`."""
     try:
         parts = urlsplit(server)
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
@@ -112,25 +122,36 @@ def client_options(server: str, api_key: str | None) -> dict[str, Any]:
             received=server,
             hint=f"Leave it out: {without}",
         )
+    return server.rstrip("/")
+
+
+def default_headers(api_key: str | None) -> dict[str, str]:
+    """Return the headers of all requests. Raises `BadSettings`."""
     headers = {"user-agent": f"antiphon/{__version__} python/{platform.python_version()}"}
     if api_key is not None:
         if not (api_key.isascii() and api_key.isprintable()):
             raise BadSettings("The API key holds characters that no key has.")
         headers["authorization"] = f"Bearer {api_key}"
-    options: dict[str, Any] = {}
+    return headers
+
+
+def client_arguments(server: str) -> dict[str, Any]:
+    """Return the arguments of both httpx2 clients."""
+    arguments: dict[str, Any] = {}
     if urlsplit(server).scheme == "http" and not getproxies():
         # Without TLS no certificates are needed, whose reading takes 80 ms. Nor are any trusted.
-        options["verify"] = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    return options | {
-        "base_url": server,
-        "headers": headers,
+        arguments["verify"] = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    return arguments | {
         # Each open stream holds a connection; their number is not limited.
         "limits": httpx2.Limits(max_connections=None, max_keepalive_connections=20),
     }
 
 
-def build_request(call: Operation[Any], key: str) -> dict[str, Any]:
+def build_request(
+    call: Operation[Any], key: str, options: ClientOptions = DEFAULTS
+) -> dict[str, Any]:
     """Return this operation as an httpx2 request. Raises `InvalidRequest`."""
+    call = options.with_model(call)
     sanitize.request_fields(call)  # first: what a server rejects may not be expressible in JSON
     method, path, query, body = operations.to_http(call)
     headers: dict[str, str] = {}
@@ -149,7 +170,7 @@ def build_request(call: Operation[Any], key: str) -> dict[str, Any]:
         "params": query or None,
         "content": body,
         "headers": headers,
-        "timeout": _timeout(call),
+        "timeout": _timeout(call, options.timeout or ANSWER_SECONDS),
     }
 
 
@@ -185,14 +206,14 @@ def download_request(file_id: str) -> dict[str, Any]:
     }
 
 
-def _timeout(call: Operation[Any]) -> httpx2.Timeout:
+def _timeout(call: Operation[Any], seconds: float) -> httpx2.Timeout:
     match call:
         case CreateRun(if_busy="wait") | Process(if_busy="wait"):
             return httpx2.Timeout(BUSY_SECONDS, connect=CONNECT_SECONDS)
         case _ if call.streams:
             return httpx2.Timeout(SILENCE_SECONDS, connect=CONNECT_SECONDS)
         case _:
-            return httpx2.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS)
+            return httpx2.Timeout(seconds, connect=min(seconds, CONNECT_SECONDS))
 
 
 def new_key() -> str:
@@ -241,6 +262,7 @@ def error_from_problem(status: int, headers: Mapping[str, str], content: bytes) 
     if retry_after.isdecimal():
         members.setdefault("retry_after", int(retry_after))
     error.details.update(members)
+    error.http_status, error.request_id = status, headers.get("x-request-id")
     return error
 
 

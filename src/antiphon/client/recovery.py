@@ -25,11 +25,12 @@ class RetrySchedule:
     """Schedule of the retries of one operation. It reads no clock: the time is an argument.
 
     `patience` is the time between the first failure and the last retry, in seconds; it may be
-    raised meanwhile.
+    raised meanwhile. `max_retries` is their number, None for as many as there is time for.
     """
 
-    def __init__(self, patience: float) -> None:
+    def __init__(self, patience: float, max_retries: int | None = None) -> None:
         self.patience = patience
+        self._max_retries = max_retries
         self._failures = 0
         self._failing_since: float | None = None
 
@@ -40,6 +41,8 @@ class RetrySchedule:
         """
         retry_after = failure.details.get("retry_after")
         if not isinstance(failure, TryAgain) and retry_after is None:
+            raise failure
+        if self._max_retries is not None and self._failures >= self._max_retries:
             raise failure
         if self._failing_since is None:
             self._failing_since = now

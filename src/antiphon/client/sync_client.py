@@ -4,14 +4,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing
 from copy import copy
 from functools import partial
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 
 from msgspec.structs import replace
 
@@ -51,6 +51,7 @@ from antiphon.client.conversation import (
     rejection_output,
     split_actions,
 )
+from antiphon.client.options import ClientOptions
 from antiphon.client.outcome import last_reply
 from antiphon.client.portal import Portal, sync_temporary
 from antiphon.client.result import Result
@@ -59,6 +60,7 @@ from antiphon.client.sync_transport import Batches, Pieces, Transport
 from antiphon.client.transport import (
     RenamedMethods,
     Source,
+    Target,
     create_transport,
     read_attachment,
     stream_method,
@@ -87,6 +89,9 @@ from antiphon.types.events import RunStatus, to_pending_action
 from antiphon.types.messages import Message, ToolCall, ToolResult, Upload
 from antiphon.types.runs import Action, Run, Status
 
+if TYPE_CHECKING:
+    import httpx2
+
 T = TypeVar("T")
 
 
@@ -99,8 +104,15 @@ class Client(RenamedMethods):
                     case TextDelta(text=text):
                         print(text, end="")
 
-    Without `server` the address comes from the settings (`ANTIPHON_SERVER`, `antiphon.toml`); if
-    they have none either, a runtime is opened in this process when it is first needed.
+    Without `server` the address comes from the settings (`ANTIPHON_SERVER`, `antiphon.toml`), as
+    does the key (`ANTIPHON_API_KEY`); if they have no address either, a runtime is opened in this
+    process when it is first needed, with the database at `database`.
+
+    `model` is that of new runs for which nothing else names one. `timeout` is how many seconds a
+    request may wait for its answer (60), `max_retries` how often it is repeated after a failure
+    that may pass (by default for 60 seconds). `headers` are sent with each request. `http_client`
+    is an httpx2 client of your own, with its proxies and certificates; closing this client leaves
+    it open. Raises `BadSettings`.
 
     Threads may share it.
     """
@@ -110,10 +122,47 @@ class Client(RenamedMethods):
         server: str | None = None,
         *,
         api_key: str | None = None,
+        model: str | None = None,
+        database: str | None = None,
+        timeout: float | None = None,
+        max_retries: int | None = None,
+        headers: Mapping[str, str] | None = None,
+        http_client: httpx2.Client | None = None,
         settings: Settings | None = None,
     ) -> None:
-        self.transport: Transport = create_transport(server, api_key, settings)
+        target = Target(
+            server=server,
+            api_key=api_key,
+            database=database,
+            settings=settings,
+            options=ClientOptions(
+                timeout=timeout, max_retries=max_retries, headers=headers or {}, model=model
+            ),
+            http_client=http_client,
+        )
+        self.transport: Transport = create_transport(target)
         self._loop = Portal()
+
+    def with_options(
+        self,
+        *,
+        model: str | None = None,
+        timeout: float | None = None,
+        max_retries: int | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Client:
+        """Return a client over the same connections with other options; None keeps an option.
+
+            with_patience = client.with_options(timeout=600)
+
+        `headers` are added to those of this client. Closing it leaves this client open. Raises
+        `BadSettings`.
+        """
+        changes = {"model": model, "timeout": timeout, "max_retries": max_retries}
+        other = copy(self)
+        other.transport = self.transport.with_options(changes, headers or {})
+        other._loop = Portal()
+        return other
 
     create_assistant = sync_method(operations.CreateAssistant)
     list_assistants = sync_method(operations.ListAssistants)

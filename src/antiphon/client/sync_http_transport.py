@@ -9,7 +9,7 @@ more per event than everything else together, and split at characters that JSON 
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
 from copy import copy
 from pathlib import Path
@@ -21,14 +21,17 @@ from antiphon.api import operations
 from antiphon.api.operations import ImportOwner, Operation, OwnerImport
 from antiphon.client.http_messages import (
     ACTOR_HEADER,
+    DEFAULTS,
     OWNER_HEADER,
     PATIENCE,
     RetryPolicy,
     build_request,
+    check_address,
     check_event_stream,
-    client_options,
+    client_arguments,
     connection_error,
     decode_response,
+    default_headers,
     download_request,
     early_end_error,
     error_from_problem,
@@ -40,6 +43,7 @@ from antiphon.client.http_messages import (
     upload_request,
     with_headers,
 )
+from antiphon.client.options import ClientOptions, closed_error
 from antiphon.client.recovery import ResumableStream
 from antiphon.client.sync_transport import Batches, Pieces
 from antiphon.engine import sanitize
@@ -64,17 +68,23 @@ class HttpTransport:
         *,
         patience: float = PATIENCE,
         tracer: Tracer = NO_TRACES,
+        options: ClientOptions = DEFAULTS,
+        http_client: httpx2.Client | None = None,
     ) -> None:
         self.tracer = tracer
         self.parent: str | None = None
-        self._retries = RetryPolicy(patience)
-        self._headers: dict[str, str] = {}
+        self._server = check_address(server)
+        self._own_headers = default_headers(api_key)
+        self._retries = RetryPolicy(patience, options.max_retries)
+        self._options = options
+        self._acting: dict[str, str] = {}
         self._borrowed = False
-        self._http = httpx2.Client(**client_options(server, api_key))
+        self._http = http_client or httpx2.Client(**client_arguments(server))
+        self._lent = http_client is not None
 
     def send(self, call: Operation[A], key: str | None = None) -> A:
         """Send the operation until it is answered."""
-        return parse_response(call, self._fetch(build_request(call, key or new_key())))
+        return parse_response(call, self._fetch(self._request(call, key or new_key())))
 
     def stream(self, call: Operation[Any], key: str | None = None) -> Batches:
         """Yield the operation's events; a lost connection is replaced."""
@@ -82,7 +92,7 @@ class HttpTransport:
         while True:
             failure: AntiphonError = early_end_error()
             try:
-                request = build_request(reading.next_operation(), key)
+                request = self._request(reading.next_operation(), key)
                 with self._open_response(request) as response:
                     check_event_stream(response)
                     # Any: httpx2 declares less of its sync iterators than of its async ones.
@@ -148,12 +158,22 @@ class HttpTransport:
 
     def _with_header(self, name: str, value: str) -> HttpTransport:
         transport = copy(self)
-        transport._headers, transport._borrowed = {**self._headers, name: value}, True
+        transport._acting, transport._borrowed = {**self._acting, name: value}, True
+        return transport
+
+    def with_options(
+        self, changes: Mapping[str, str | float | None], headers: Mapping[str, str]
+    ) -> HttpTransport:
+        """Return a transport over the same connections; closing it leaves them open."""
+        transport = copy(self)
+        transport._options = self._options.change(changes, headers)
+        transport._retries = self._retries.limit(transport._options.max_retries)
+        transport._borrowed = True
         return transport
 
     def model_server(self, model: str, run_id: str | None = None) -> ModelServer:
         """Return the provider as the server names it; its own address stays unknown."""
-        return model_server_by_name(model, str(self._http.base_url))
+        return model_server_by_name(model, self._server)
 
     def with_trace_parent(self, place: str | None) -> HttpTransport:
         """Return a transport over the same connections, with this parent in traces."""
@@ -164,9 +184,13 @@ class HttpTransport:
     def close(self) -> None:
         """Close the connections."""
         if not self._borrowed:
-            self._http.close()
+            if not self._lent:
+                self._http.close()
             if self.tracer is not NO_TRACES:
                 self.tracer.close()
+
+    def _request(self, call: Operation[Any], key: str) -> dict[str, Any]:
+        return build_request(call, key, self._options)
 
     def _fetch(self, request: dict[str, Any]) -> bytes:
         """Return the body of the response; retry while that can help."""
@@ -184,9 +208,17 @@ class HttpTransport:
     @contextmanager
     def _open_response(self, request: dict[str, Any]) -> Generator[httpx2.Response]:
         """Send the request once; yield the response unless it is an error."""
+        if self._http.is_closed:
+            raise closed_error()
         with request_span(self.tracer, self.parent, request) as span:
-            headers = self._headers | tracing.trace_headers(span.trace_context)
-            with self._http.stream(**with_headers(headers, request)) as response:
+            headers = {
+                **self._own_headers,
+                **{name.lower(): value for name, value in self._options.headers.items()},
+                **self._acting,
+                **tracing.trace_headers(span.trace_context),
+            }
+            request = with_headers(headers, {**request, "url": self._server + request["url"]})
+            with self._http.stream(**request) as response:
                 self._retries.answered = True
                 span.set_attributes({"http.response.status_code": response.status_code})
                 if response.is_error:

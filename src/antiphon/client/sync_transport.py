@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -80,6 +80,16 @@ class Transport(Protocol):
 
         It appears so in the audit log. Needs the scope `admin`; closing it leaves this one open.
         Raises `InvalidRequest` if `actor` is not a valid id.
+        """
+        ...
+
+    def with_options(
+        self, changes: Mapping[str, str | float | None], headers: Mapping[str, str]
+    ) -> Transport:
+        """Return a transport over this one with changed `ClientOptions`, and headers added.
+
+        Closing it leaves this one open. Raises `BadSettings`, in this process also for options
+        that are about a server.
         """
         ...
 

@@ -29,11 +29,12 @@ import msgspec
 
 from antiphon.api.operations import Operation
 from antiphon.client.async_transport import AsyncTransport
+from antiphon.client.options import ClientOptions, check_embedded
 from antiphon.client.sync_transport import Transport
 from antiphon.settings.loading import load
 from antiphon.settings.settings import TABLE, Settings
 from antiphon.telemetry.tracing import NO_TRACES, Tracer, create_tracer
-from antiphon.types.errors import InvalidRequest
+from antiphon.types.errors import BadSettings, InvalidRequest
 
 TELEMETRY_VARIABLE = TABLE["telemetry"].variable
 
@@ -43,35 +44,62 @@ def create_client_tracer(settings: Settings) -> Tracer:
     return create_tracer(settings.telemetry, "antiphon-client", content=settings.log_content)
 
 
-def create_transport(
-    server: str | None, api_key: str | None, settings: Settings | None
-) -> Transport:
-    """Return the transport to that server, else to the one in the settings, else embedded."""
-    transport: Transport = _create("sync_http_transport", "", server, api_key, settings)
+class Target(msgspec.Struct, frozen=True, kw_only=True):
+    """The server or the runtime that a program names for its client; None is that of the settings.
+
+    `http_client` is an httpx2 client of the program's own.
+    """
+
+    server: str | None = None
+    api_key: str | None = None
+    database: str | None = None
+    settings: Settings | None = None
+    options: ClientOptions = ClientOptions()
+    http_client: Any = None
+
+
+def create_transport(target: Target) -> Transport:
+    """Return the transport to that server, else to the one in the settings, else embedded.
+
+    Raises `BadSettings`.
+    """
+    transport: Transport = _create("sync_http_transport", "", target)
     return transport
 
 
-def create_async_transport(
-    server: str | None, api_key: str | None, settings: Settings | None
-) -> AsyncTransport:
+def create_async_transport(target: Target) -> AsyncTransport:
     """Return the same for asyncio."""
-    transport: AsyncTransport = _create("async_http_transport", "Async", server, api_key, settings)
+    transport: AsyncTransport = _create("async_http_transport", "Async", target)
     return transport
 
 
-def _create(
-    module: str, prefix: str, server: str | None, api_key: str | None, settings: Settings | None
-) -> Any:
-    if settings is None and (server is None or api_key is None or TELEMETRY_VARIABLE in os.environ):
-        settings = load({}, os.environ, Path.cwd())
+def _create(module: str, prefix: str, target: Target) -> Any:
+    settings, server, api_key = target.settings, target.server, target.api_key
+    own = {"model": target.options.model, "database": target.database}
     if settings is not None:
-        server, api_key = server or settings.server, api_key or settings.api_key
+        given = {name: value for name, value in own.items() if value is not None}
+        settings = msgspec.structs.replace(settings, **given)
+    elif server is None or api_key is None or TELEMETRY_VARIABLE in os.environ:
+        settings = load(own, os.environ, Path.cwd())
+    if settings is not None:
+        if target.database is None:
+            server = server or settings.server
+        api_key = api_key or settings.api_key
     if server is None:
+        check_embedded(target.options, target.http_client)
         embedded = importlib.import_module("antiphon.runtime.embedded_transport")
         return getattr(embedded, f"{prefix}EmbeddedTransport")(settings)
+    if target.database is not None:
+        raise BadSettings(
+            "A server has its own database.",
+            expected="server or database",
+            received="both",
+        )
     tracer = NO_TRACES if settings is None else create_client_tracer(settings)
     http = importlib.import_module(f"antiphon.client.{module}")
-    return getattr(http, f"{prefix}HttpTransport")(server, api_key, tracer=tracer)
+    return getattr(http, f"{prefix}HttpTransport")(
+        server, api_key, tracer=tracer, options=target.options, http_client=target.http_client
+    )
 
 
 P = ParamSpec("P")

@@ -10,7 +10,7 @@ import asyncio
 import re
 from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from itertools import chain, cycle, islice
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 
@@ -25,6 +25,7 @@ from antiphon.types.chunks import (
     TextPiece,
     UsagePiece,
 )
+from antiphon.types.json_values import is_object
 from antiphon.types.messages import ToolSpec
 from antiphon.types.runs import Usage
 
@@ -106,8 +107,8 @@ def reply(request: ModelRequest) -> Iterator[Chunk]:
 
 def _find_schema(response_format: dict[str, Any] | None) -> dict[str, Any] | None:
     match response_format:
-        case {"json_schema": {"schema": dict() as schema}}:
-            return cast("dict[str, Any]", schema)
+        case {"json_schema": {"schema": schema}} if is_object(schema):
+            return schema
         case _:
             return None
 

@@ -7,7 +7,7 @@ instead of a tuple, and an error for a number instead of a string.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
 from copy import copy
 from pathlib import Path
@@ -20,6 +20,7 @@ from antiphon.api import operations
 from antiphon.api.operation import convert
 from antiphon.api.operations import ImportOwner, Operation, OwnerImport
 from antiphon.client.async_transport import AsyncBatches, AsyncPieces
+from antiphon.client.options import ClientOptions, check_embedded, closed_error
 from antiphon.client.portal import Portal
 from antiphon.client.sync_transport import Batches, Pieces
 from antiphon.client.transport import create_client_tracer
@@ -45,6 +46,7 @@ class AsyncEmbeddedTransport:
         self.tracer = create_client_tracer(settings)
         self.parent: str | None = None
         self._settings = settings
+        self._options = ClientOptions()
         self._principal = Principal()
         self._source: _OwnRuntime | _BorrowedRuntime = _OwnRuntime(settings)
 
@@ -58,13 +60,14 @@ class AsyncEmbeddedTransport:
         transport = cls.__new__(cls)
         transport.tracer, transport.parent = runtime.tracer, None
         transport._settings, transport._principal = runtime.settings, Principal()
+        transport._options = ClientOptions()
         transport._source = _BorrowedRuntime(get_runtime)
         return transport
 
     async def send(self, call: Operation[A], key: str | None = None) -> A:
         """Send the operation; return its response."""
         dispatcher = (await self._runtime_for(call)).dispatcher
-        call = _as_server_reads(call, self._settings.max_depth)
+        call = _as_server_reads(self._options.with_model(call), self._settings.max_depth)
         if call.streams:
             answer = await dispatcher.open_stream(cast("Any", call), self._by, key)
         else:
@@ -77,7 +80,7 @@ class AsyncEmbeddedTransport:
     async def stream(self, call: Operation[Any], key: str | None = None) -> AsyncBatches:
         """Yield the events in batches, as the log is read."""
         dispatcher = (await self._runtime_for(call)).dispatcher
-        call = _as_server_reads(call, self._settings.max_depth)
+        call = _as_server_reads(self._options.with_model(call), self._settings.max_depth)
         reader = await dispatcher.open_stream(cast("Any", call), self._by, key)
         if isinstance(reader, Response):
             raise InvalidRequest("This call is answered at once.", expected="a call that streams")
@@ -164,6 +167,16 @@ class AsyncEmbeddedTransport:
         transport._source = _BorrowedRuntime(self.runtime)
         return transport
 
+    def with_options(
+        self, changes: Mapping[str, str | float | None], headers: Mapping[str, str]
+    ) -> AsyncEmbeddedTransport:
+        """Return a transport to the same runtime, which closing the transport leaves open."""
+        transport = copy(self)
+        transport._options = self._options.change(changes, headers)
+        check_embedded(transport._options)
+        transport._source = _BorrowedRuntime(self.runtime)
+        return transport
+
     async def model_server(self, model: str, run_id: str | None = None) -> ModelServer:
         """Return the provider and the address of the run's destination, else this process's.
 
@@ -206,7 +219,9 @@ class _OwnRuntime:
         self._closing = asyncio.Event()
 
     async def runtime(self) -> Runtime:
-        """Return the runtime; open it if it is not open yet."""
+        """Return the runtime; open it if it is not open yet. Raises `InvalidRequest` if closed."""
+        if self._closing.is_set():
+            raise closed_error()
         if self._opened is None:
             self._opened = asyncio.get_running_loop().create_future()
             self._holding = asyncio.create_task(self._run(self._opened))
@@ -307,6 +322,15 @@ class EmbeddedTransport:
             self._async_transport.as_actor(actor),
             True,
         )
+        return transport
+
+    def with_options(
+        self, changes: Mapping[str, str | float | None], headers: Mapping[str, str]
+    ) -> EmbeddedTransport:
+        """Return a transport to the same runtime on the same loop; closing it leaves both open."""
+        transport = copy(self)
+        transport._async_transport = self._async_transport.with_options(changes, headers)
+        transport._borrowed = True
         return transport
 
     def model_server(self, model: str, run_id: str | None = None) -> ModelServer:

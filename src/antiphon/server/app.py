@@ -50,8 +50,10 @@ from antiphon.server.limits import (
     RequestQuota,
 )
 from antiphon.server.requests import (
+    REQUEST_ID,
     ClientDisconnected,
     RequestContext,
+    find_request_id,
     run_while_connected,
     send_problem,
 )
@@ -235,6 +237,11 @@ class Application:
         return self._services.access
 
     async def _handle_http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request_id = find_request_id(scope) or f"req_{token_hex(12)}"
+        with log_context(request_id=request_id):
+            await self._answer(scope, receive, send, request_id)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
         status = 0
         crowded = CROWDED in scope.get("extensions", {})
 
@@ -243,9 +250,10 @@ class Application:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                added = [(REQUEST_ID, request_id.encode())]
                 if crowded or self.leaving:  # the next request needs a new connection
-                    close = (b"connection", b"close")
-                    message = {**message, "headers": [*message.get("headers", ()), close]}
+                    added.append((b"connection", b"close"))
+                message = {**message, "headers": [*message.get("headers", ()), *added]}
             return send(message)
 
         try:

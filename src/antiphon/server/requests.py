@@ -77,6 +77,18 @@ async def send_response(
     await send_body(send, body)
 
 
+REQUEST_ID = b"x-request-id"
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+
+
+def find_request_id(scope: Scope) -> str | None:
+    """Return the id that a proxy or the client gave this request; None without a usable one."""
+    for name, value in scope["headers"]:
+        if name == REQUEST_ID:
+            return value.decode() if _REQUEST_ID.fullmatch(value) else None
+    return None
+
+
 async def send_problem(send: Send, error: AntiphonError) -> None:
     """Send an error as a problem document."""
     status, _ = problems.status_and_title(error)

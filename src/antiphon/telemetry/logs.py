@@ -32,7 +32,7 @@ _LEVELS = {
     "warning": logging.WARNING,
     "error": logging.ERROR,
 }
-_ID = re.compile(r"[A-Za-z0-9_]{1,80}")
+_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _SECRETS = re.compile(
     r"(?<=://)[^/@\s]+(?=@)"  # a password in an address
     r"|\bsk-[\w*-]{6,}"
@@ -41,7 +41,7 @@ _SECRETS = re.compile(
 )
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 _about: ContextVar[Mapping[str, str]] = ContextVar("about", default=_NOTHING)
-"""Ids of this task's run, thread, key and trace."""
+"""Ids of this task's request, run, thread, key and trace."""
 
 
 class UserContent(str):

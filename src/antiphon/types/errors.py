@@ -56,6 +56,10 @@ class AntiphonError(Exception):
     """
 
     code: ClassVar[str] = "internal"
+    http_status: int | None = None
+    """Status of the server's response, if a server refused the operation over HTTP."""
+    request_id: str | None = None
+    """Its `X-Request-Id`, which is in the lines that the server logged."""
 
     def __init__(
         self,

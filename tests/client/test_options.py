@@ -1,0 +1,210 @@
+"""Options of a client: what goes with each request, how long it takes, how often it is tried."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from antiphon.client.async_client import AsyncClient
+from antiphon.client.options import ClientOptions
+from antiphon.client.sync_client import Client
+from antiphon.server.serve import run_server
+from antiphon.settings.settings import Settings
+from antiphon.types.errors import (
+    BadSettings,
+    ConnectionLost,
+    InvalidRequest,
+    NotFound,
+    Unavailable,
+)
+from tests.support.client.cut_server import CutServer, Plain, serving
+
+SETTINGS = Settings(model="demo", database="memory:", demo_delay=0, port=0, shutdown_timeout=0.1)
+THREADS = Plain(200, b'{"data":[],"has_more":false,"next":null}')
+BUSY = Plain(503, b'{"code":"unavailable"}')
+
+
+@pytest.fixture
+def server() -> Iterator[CutServer]:
+    with serving() as server:
+        yield server
+
+
+@pytest.fixture
+async def address() -> AsyncIterator[str]:
+    async with run_server(SETTINGS) as url:
+        yield url
+
+
+def test_headers_go_with_each_request_and_more_are_added_by_a_copy(server: CutServer) -> None:
+    server.plays([], [THREADS, THREADS, THREADS])
+    with Client(server.address, api_key="the-key", headers={"X-Team": "moon"}) as client:
+        client.list_threads()
+        client.with_options(headers={"X-Trip": "7", "User-Agent": "rocket"}).list_threads()
+        client.list_threads()
+
+    first, second, third = (request.headers for request in server.requests)
+    assert (first["x-team"], first["authorization"]) == ("moon", "Bearer the-key")
+    assert first["user-agent"].startswith("antiphon/")
+    assert (second["x-team"], second["x-trip"], second["user-agent"]) == ("moon", "7", "rocket")
+    assert "x-trip" not in third
+
+
+async def test_headers_of_an_async_client_go_with_each_request_too(server: CutServer) -> None:
+    server.plays([], [THREADS])
+    async with AsyncClient(server.address, api_key="k", headers={"X-Team": "moon"}) as client:
+        await client.list_threads()
+
+    assert server.requests[0].headers["x-team"] == "moon"
+
+
+@pytest.mark.parametrize(("max_retries", "requests"), [(0, 1), (2, 3)])
+def test_a_request_is_repeated_as_often_as_is_allowed(
+    server: CutServer, max_retries: int, requests: int
+) -> None:
+    server.plays([], [BUSY] * 10)
+    with (
+        Client(server.address, api_key="k", max_retries=max_retries) as client,
+        pytest.raises(Unavailable),
+    ):
+        client.list_threads()
+
+    assert len(server.requests) == requests
+
+
+def test_retries_of_a_copy_are_its_own(server: CutServer) -> None:
+    server.plays([], [BUSY, THREADS])
+    with Client(server.address, api_key="k", max_retries=0) as client:
+        assert client.with_options(max_retries=1).list_threads().data == []
+
+
+async def test_an_answer_that_takes_too_long_is_not_waited_for(address: str) -> None:
+    async with AsyncClient(address, api_key="k", timeout=1e-9, max_retries=0) as client:
+        with pytest.raises(ConnectionLost):
+            await client.list_threads()
+        assert (await client.with_options(timeout=60).list_threads()).data == []
+
+
+@pytest.mark.parametrize("embedded", [True, False])
+async def test_a_model_is_that_of_new_runs_that_name_none(address: str, embedded: bool) -> None:
+    client = (
+        AsyncClient(model="demo:small", settings=SETTINGS)
+        if embedded
+        else AsyncClient(address, api_key="k", model="demo:small")
+    )
+    async with client:
+        by_default = await client.ask("Hello")
+        named = await client.ask("Hello", model="demo")
+        other = await client.with_options(model="demo:large").ask("Hello")
+
+        models = [(await client.get_run(each.run_id)).model for each in (by_default, named, other)]
+    assert models == ["demo:small", "demo", "demo:large"]
+
+
+async def test_a_client_of_ones_own_is_used_and_left_open(address: str) -> None:
+    sent: list[httpx2.Request] = []
+
+    async def note(request: httpx2.Request) -> None:
+        sent.append(request)
+
+    async with httpx2.AsyncClient(event_hooks={"request": [note]}) as own:
+        async with AsyncClient(address, api_key="the-key", http_client=own) as client:
+            await client.list_threads()
+
+        assert str(sent[0].url).startswith(f"{address}/v1/threads")
+        assert sent[0].headers["authorization"] == "Bearer the-key"
+        assert not own.is_closed
+
+
+def test_a_database_of_a_program_needs_no_settings(tmp_path: Path) -> None:
+    file = tmp_path / "mine.db"
+    with Client(database=f"sqlite:///{file}", model="demo") as client:
+        client.create_thread(title="Kept")
+
+    assert file.exists()
+    with Client(database=f"sqlite:///{file}") as client:
+        assert [thread.title for thread in client.list_threads().data] == ["Kept"]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"timeout": 0}, "needs time"),
+        ({"timeout": float("nan")}, "needs time"),
+        ({"max_retries": -1}, "cannot be repeated"),
+        ({"headers": {"a b": "c"}}, "header 'a b' cannot be sent"),
+        ({"headers": {"a": "c\r\nx: y"}}, "header 'a' cannot be sent"),
+        ({"headers": {"a": "ü"}}, "header 'a' cannot be sent"),
+        ({"headers": {"Content-Type": "text/plain"}}, "set by each request itself"),
+    ],
+)
+def test_options_that_cannot_be_used_are_refused(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(BadSettings, match=said):
+        Client("http://127.0.0.1:9", api_key="k", **given)
+    with pytest.raises(BadSettings, match=said):
+        ClientOptions(**given)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"timeout": 5}, {"max_retries": 1}, {"headers": {"a": "b"}}, {"http_client": object()}],
+)
+def test_options_about_a_server_are_refused_without_one(given: dict[str, Any]) -> None:
+    with pytest.raises(BadSettings, match="about a server") as raised:
+        Client(settings=SETTINGS, **given)
+    assert raised.value.details["received"] == next(iter(given))
+
+
+def test_a_copy_without_a_server_takes_none_either() -> None:
+    with Client(settings=SETTINGS) as client, pytest.raises(BadSettings, match="about a server"):
+        client.with_options(timeout=5)
+
+
+def test_a_server_and_a_database_are_one_too_many() -> None:
+    with pytest.raises(BadSettings, match="has its own database"):
+        Client("http://127.0.0.1:9", api_key="k", database="memory:")
+
+
+@pytest.mark.parametrize("embedded", [True, False])
+async def test_a_closed_client_says_so(address: str, embedded: bool) -> None:
+    client = AsyncClient(settings=SETTINGS) if embedded else AsyncClient(address, api_key="k")
+    copy = client.with_options(model="demo")
+    await client.list_threads()
+    await client.close()
+
+    for closed in (client, copy):
+        with pytest.raises(InvalidRequest, match="This client is closed"):
+            await closed.list_threads()
+
+
+def test_a_closed_sync_client_says_so() -> None:
+    client = Client(settings=SETTINGS)
+    client.list_threads()
+    client.close()
+
+    with pytest.raises(InvalidRequest, match="This client is closed"):
+        client.list_threads()
+
+
+async def test_an_error_has_the_status_and_the_id_of_its_request(address: str) -> None:
+    headers = {"X-Request-Id": "mine-1.2"}
+    async with AsyncClient(address, api_key="k", headers=headers) as client:
+        with pytest.raises(NotFound) as raised:
+            await client.get_thread("thread_none")
+
+    assert (raised.value.http_status, raised.value.request_id) == (404, "mine-1.2")
+
+
+@pytest.mark.parametrize("sent", [None, "a b", "x" * 129, ""])
+async def test_a_request_without_a_usable_id_is_given_one(address: str, sent: str | None) -> None:
+    async with httpx2.AsyncClient(base_url=address) as client:
+        headers = {} if sent is None else {"x-request-id": sent}
+        answers = [await client.get("/healthz", headers=headers) for _ in range(2)]
+
+    ids = [answer.headers["x-request-id"] for answer in answers]
+    assert all(each.startswith("req_") for each in ids)
+    assert ids[0] != ids[1]

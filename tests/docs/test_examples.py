@@ -6,6 +6,7 @@ import importlib.util
 import re
 import shlex
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -91,6 +92,16 @@ def test_the_web_chat_shows_its_twenty_four_steps_in_order(machine: Machine) -> 
 @pytest.mark.parametrize("block", every("python", "run"), ids=str)
 def test_every_python_block_runs(machine: Machine, block: Block) -> None:
     done = machine.python("-c", block.text)
+
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("block", every("python", "test"), ids=str)
+def test_every_block_of_tests_passes(machine: Machine, tmp_path: Path, block: Block) -> None:
+    file = tmp_path / "test_block.py"
+    file.write_text(block.text, "utf-8")
+
+    done = machine.run(sys.executable, "-m", "pytest", "-q", "--rootdir", str(tmp_path), str(file))
 
     assert done.returncode == 0, done.stdout
 

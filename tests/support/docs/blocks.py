@@ -3,6 +3,7 @@
 A block says by the word after its language what is done with it:
 
 - ```` ```python run ```` and ```` ```bash run ```` are run, and must succeed;
+- ```` ```python test ```` is a file of tests, which must pass;
 - ```` ```console run ```` holds commands behind `$` and what they print, which must be true;
 - ```` ```console serve ```` starts a server, in place of the one before.
 

@@ -19,6 +19,7 @@ from antiphon.types.errors import (
     InvalidAnswer,
     InvalidEventId,
     InvalidRequest,
+    NotFound,
     RunCancelled,
     RunError,
     RunFailed,
@@ -313,6 +314,30 @@ def test_a_reader_that_is_gone_between_any_two_events_goes_on_with_the_next(clie
         assert taken_up.status is Status.COMPLETED, number
         assert taken_up.last_event == len(heard)
     return len(whole)
+
+
+@in_all_ways
+def test_an_id_is_enough_to_go_on(client: Any) -> object:
+    left = client.converse(QUESTION, tools=[get_flight_times])
+    before: list[Event] = list(islice(left, 12))
+    left.close()
+
+    by_thread = client.resume(left.thread_id, after=12, tools=[get_flight_times])
+    heard: list[Event] = [*before, *by_thread]
+    again = client.resume(left.run_id, tools=[get_flight_times])
+
+    assert heard == list(client.events(left.run_id))
+    assert by_thread.status is Status.COMPLETED
+    assert list(again) == []
+    return len(heard)
+
+
+@in_all_ways
+def test_nothing_is_due_in_a_thread_without_a_run(client: Any) -> object:
+    thread = client.create_thread()
+    with pytest.raises(NotFound, match="has no run") as raised:
+        client.resume(thread.id)
+    return raised.value.code
 
 
 @in_all_ways

@@ -17,6 +17,10 @@ def test_every_public_name_is_there(name: str):
     assert getattr(antiphon, name) is getattr(antiphon, name)
 
 
+def test_an_editor_completes_the_public_names_alone():
+    assert set(dir(antiphon)) == {"__version__", *antiphon.__all__}
+
+
 def test_type_checkers_are_told_of_the_same_names():
     tree = ast.parse(Path(antiphon.__file__).read_text("utf-8"))
     (told,) = (node for node in tree.body if isinstance(node, ast.If))

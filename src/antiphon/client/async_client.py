@@ -78,6 +78,7 @@ from antiphon.tools.tool_processor import AT_ONCE, SECONDS, ToolProcessor
 from antiphon.types.errors import (
     AntiphonError,
     InvalidRequest,
+    NotFound,
     OutputConflict,
     OutputsMissing,
     RunEnded,
@@ -369,6 +370,46 @@ class AsyncClient(RenamedMethods):
             async for _ in events.batches():
                 pass
         return events.result()
+
+    async def resume(
+        self,
+        id: str,
+        *,
+        after: int | None = None,
+        tools: Iterable[Function] = (),
+        toolbox: Toolbox | None = None,
+        consent: Consent | None = None,
+        on_tool_event: OnToolEvent = ignore_event,
+        max_tools: int = AT_ONCE,
+        tool_timeout: float = SECONDS,
+        raise_on_failure: bool = True,
+    ) -> AsyncEvents:
+        """Do what is due in a run, or in the last run of a thread: `id` is that of either.
+
+            async for event in await client.resume(thread_id, tools=[get_flight_times]):
+                ...
+
+        A turn in progress is read, waiting tools run here, the next turn is requested, and of a run
+        that has ended the remaining events are read. So the id is all that a program has to keep.
+        The parameters are those of `converse`. Raises `NotFound`, also for a thread without a run.
+        """
+        run_id = id
+        if id.startswith("thread_"):
+            runs = (await self.list_runs(id, limit=1)).data
+            if not runs:
+                raise NotFound(f"The thread {id} has no run, so nothing is due.")
+            run_id = runs[0].id
+        return self.converse(
+            run_id=run_id,
+            after=after,
+            tools=tools,
+            toolbox=toolbox,
+            consent=consent,
+            on_tool_event=on_tool_event,
+            max_tools=max_tools,
+            tool_timeout=tool_timeout,
+            raise_on_failure=raise_on_failure,
+        )
 
     async def poll_and_execute_action(
         self,

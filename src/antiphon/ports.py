@@ -478,7 +478,7 @@ class RunStore(Protocol):
         ...
 
     async def delete(self, kind: type[Any], owner: str, id: str) -> None:
-        """Delete an assistant, or a thread with everything in it. Raises `NotFound`."""
+        """Delete an assistant, a file, or a thread with everything in it. Raises `NotFound`."""
         ...
 
     async def now(self) -> int:

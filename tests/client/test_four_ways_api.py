@@ -27,7 +27,7 @@ from antiphon.types.events import (
     ToolOutputAdded,
     TurnEnded,
 )
-from antiphon.types.messages import Image, Text, Tool, ToolCall, ToolResult, ToolSpec
+from antiphon.types.messages import File, Image, Text, Tool, ToolCall, ToolResult, ToolSpec
 from antiphon.types.runs import Deadlines, Sampling, Status
 from tests.support.client.four_ways import Ways, four_ways, in_all_ways
 
@@ -179,6 +179,25 @@ def test_a_thread_is_summed_up_and_told_whole_again(client: Any) -> object:
 
     assert (done.message.compacts, back.compacts) == (1, 0)
     return [done, back, catch_error(lambda: client.compact(thread.id, keep=-1))]
+
+
+@in_all_ways
+def test_a_deleted_file_is_gone_and_its_messages_stay(client: Any) -> object:
+    upload = client.upload_file(b"old pond", "haiku.txt")
+    thread = client.create_thread()
+    message = client.create_message(thread.id, (Text("Read it."), File(file_id=upload.id)))
+    gone = client.delete_file(upload.id)
+
+    assert gone.id == upload.id
+    assert client.list_messages(thread.id).data == [message]
+    assert client.ask("And now?", thread_id=thread.id).status is Status.COMPLETED
+    return [
+        gone,
+        catch_error(lambda: client.get_file(upload.id)),
+        catch_error(lambda: client.download_file(upload.id)),
+        catch_error(lambda: client.delete_file(upload.id)),
+        catch_error(lambda: client.create_message(thread.id, (File(file_id=upload.id),))),
+    ]
 
 
 @in_all_ways

@@ -1500,12 +1500,19 @@ async def test_only_the_owner_can_delete(store: Store) -> None:
     await add_thread(store)
     await store.put("ann", Assistant(id="asst_1", created_at=1, updated_at=1))
 
-    for kind, name in ((Thread, "thread_1"), (Assistant, "asst_1")):
+    upload = Upload(id="file_1", name="a", media_type="text/plain", size=4, created_at=1)
+    await store.put("ann", upload, content=b"deed")
+
+    for kind, name in ((Thread, "thread_1"), (Assistant, "asst_1"), (Upload, "file_1")):
         with pytest.raises(errors.NotFound):
             await store.delete(kind, "bob", name)
         await store.delete(kind, "ann", name)
         with pytest.raises(errors.NotFound):
             await store.delete(kind, "ann", name)
+
+    assert not (await store.list(Upload, "ann", limit=1)).data
+    with pytest.raises(errors.NotFound):
+        await store.content("ann", "file_1")
 
 
 # The installation

@@ -14,7 +14,7 @@ from antiphon.server.serve import run_server
 from antiphon.settings.settings import Settings
 from antiphon.testing import Script
 from antiphon.types.errors import RunFailed, RunIncomplete
-from antiphon.types.messages import ToolCall
+from antiphon.types.messages import File, ToolCall
 
 
 def get_flight_times(departure: str, arrival: str) -> dict[str, str]:
@@ -121,6 +121,20 @@ def test_two_scripts_are_two_models(antiphon_client: Client, antiphon_script: Sc
 
     assert antiphon_client.ask("Say", model=other.model).text == "The other."
     assert antiphon_client.ask("Say").text == "The one."
+
+
+def test_a_model_reads_that_a_file_is_gone(
+    antiphon_script: Script, antiphon_client: Client
+) -> None:
+    antiphon_script.reply("Which file?")
+    upload = antiphon_client.upload_file(b"old pond", "haiku.txt")
+    thread = antiphon_client.create_thread()
+    antiphon_client.create_message(thread.id, (File(file_id=upload.id),))
+    antiphon_client.delete_file(upload.id)
+
+    antiphon_client.ask("Read it.", thread_id=thread.id)
+
+    assert "it is gone" in str(antiphon_script.messages[0]["content"])
 
 
 def test_a_failure_has_a_code_of_providers() -> None:

@@ -565,6 +565,15 @@ class GetFile(Operation[Upload], frozen=True):
     file_id: Id
 
 
+class DeleteFile(Operation[Deleted], frozen=True):
+    """Delete a file. Messages that it is attached to stay; models read that it is gone."""
+
+    route: ClassVar[str] = "DELETE /v1/files/{file_id}"
+    answer: ClassVar[Any] = Deleted
+
+    file_id: Id
+
+
 class ListModels(Operation[ModelList], frozen=True):
     """List the available models; with `model`, only that one, without asking its provider."""
 
@@ -602,6 +611,7 @@ OPERATIONS: tuple[type[Operation[Any]], ...] = (
     Follow,
     ListFiles,
     GetFile,
+    DeleteFile,
     ListModels,
     *ADMIN_OPERATIONS,
     *OWNER_OPERATIONS,

@@ -188,6 +188,7 @@ class AsyncClient(RenamedMethods):
     get_action = async_method(operations.GetAction)
     list_files = async_method(operations.ListFiles)
     get_file = async_method(operations.GetFile)
+    delete_file = async_method(operations.DeleteFile)
     list_models = async_method(operations.ListModels)
 
     create_person = async_method(operations.CreatePerson)

@@ -189,6 +189,7 @@ class Client(RenamedMethods):
     get_action = sync_method(operations.GetAction)
     list_files = sync_method(operations.ListFiles)
     get_file = sync_method(operations.GetFile)
+    delete_file = sync_method(operations.DeleteFile)
     list_models = sync_method(operations.ListModels)
 
     create_person = sync_method(operations.CreatePerson)

@@ -75,6 +75,7 @@ class Dispatcher:
             **self._runs.handlers,
             operations.ListFiles: self._list_files,
             operations.GetFile: self._get_file,
+            operations.DeleteFile: self._delete_file,
             operations.ListModels: self._list_models,
         }
 
@@ -200,6 +201,12 @@ class Dispatcher:
         self, call: operations.GetFile, by: Principal, _: IdempotencyKey | None
     ) -> Upload:
         return await self._store.get(Upload, by.owner, call.file_id)
+
+    async def _delete_file(
+        self, call: operations.DeleteFile, by: Principal, _: IdempotencyKey | None
+    ) -> operations.Deleted:
+        await self._store.delete(Upload, by.owner, call.file_id)
+        return operations.Deleted(call.file_id)
 
     async def _list_models(
         self, call: operations.ListModels, by: Principal, _: IdempotencyKey | None

@@ -104,7 +104,11 @@ async def delete_thread_contents(connection: Connection[Any], thread_id: str) ->
         await execute(connection, name, id=thread_id)
 
 
-_REMOVALS: Mapping[type[Any], str] = {Assistant: "remove_assistant", Thread: "remove_thread"}
+_REMOVALS: Mapping[type[Any], str] = {
+    Assistant: "remove_assistant",
+    Thread: "remove_thread",
+    Upload: "remove_upload",
+}
 
 
 async def delete_events(connection: Connection[Any], before: int) -> int:

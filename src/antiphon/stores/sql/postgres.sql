@@ -663,6 +663,9 @@ UPDATE assistants SET doc = :doc WHERE id = :id
 -- name: remove_assistant
 DELETE FROM assistants WHERE id = :id AND owner = :owner
 
+-- name: remove_upload
+DELETE FROM uploads WHERE id = :id AND owner = :owner
+
 -- name: clear_answers
 UPDATE once SET answer = NULL WHERE subject = :id
 

@@ -556,6 +556,9 @@ UPDATE assistants SET doc = ? WHERE id = ?
 -- name: remove_assistant
 DELETE FROM assistants WHERE id = ? AND owner = ?
 
+-- name: remove_upload
+DELETE FROM uploads WHERE id = ? AND owner = ?
+
 -- name: remove_thread
 DELETE FROM threads WHERE id = ? AND owner = ?
 

@@ -319,4 +319,5 @@ _ADDITIONS: Mapping[type[Any], str] = {Assistant: "add_assistant", Upload: "add_
 _REMOVALS: Mapping[type[Any], str] = {
     Assistant: "remove_assistant",
     Thread: "remove_thread",
+    Upload: "remove_upload",
 }

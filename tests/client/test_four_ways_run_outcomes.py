@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import islice
 from typing import Any
+from uuid import uuid4
 
 import msgspec
 import pytest
@@ -16,6 +17,7 @@ from antiphon.settings.settings import Settings
 from antiphon.tools.functions import Functions
 from antiphon.types.errors import (
     CallerError,
+    IdempotencyConflict,
     InvalidAnswer,
     InvalidEventId,
     InvalidRequest,
@@ -314,6 +316,48 @@ def test_a_reader_that_is_gone_between_any_two_events_goes_on_with_the_next(clie
         assert taken_up.status is Status.COMPLETED, number
         assert taken_up.last_event == len(heard)
     return len(whole)
+
+
+@in_all_ways
+def test_a_question_with_a_key_is_asked_once_wherever_its_reader_died(client: Any) -> object:
+    whole = len(list(client.converse(QUESTION, tools=[get_flight_times])))
+
+    for number in range(1, whole + 1, 3):
+        counted, key = Counted(), f"order-{uuid4()}"
+        left = client.converse(QUESTION, tools=[counted.tool], idempotency_key=key)
+        list(islice(left, number))
+        left.close()
+        result = client.ask(QUESTION, tools=[counted.tool], idempotency_key=key)
+        again = client.ask(QUESTION, tools=[counted.tool], idempotency_key=key)
+
+        assert result.run_id == again.run_id == left.run_id, number
+        assert result.text == again.text != "", number
+        assert counted.calls == 2, number
+        assert len(result.calls) == len(again.calls) == 2, number
+    return whole
+
+
+@in_all_ways
+def test_a_key_of_another_question_is_refused(client: Any) -> object:
+    key = f"order-{uuid4()}"
+    client.ask("3 words", idempotency_key=key)
+    with pytest.raises(IdempotencyConflict) as raised:
+        client.ask("4 words", idempotency_key=key)
+    with pytest.raises(InvalidRequest, match="idempotency key cannot be used") as odd:
+        client.ask("4 words", idempotency_key="a b")
+    return [raised.value.code, odd.value]
+
+
+@in_all_ways
+def test_a_typed_answer_with_a_key_is_the_same_again(client: Any) -> object:
+    key = f"order-{uuid4()}"
+    results = [
+        client.ask("Flight AB12 with 2 stops", output_type=Flight, idempotency_key=key)
+        for _ in range(2)
+    ]
+    assert results[0].value == results[1].value
+    assert results[0].run_id == results[1].run_id
+    return results[0].value
 
 
 @in_all_ways

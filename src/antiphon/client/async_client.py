@@ -67,6 +67,7 @@ from antiphon.client.transport import (
 )
 from antiphon.client.typed_answer import TypedAnswer
 from antiphon.deprecated import renamed_argument
+from antiphon.engine import sanitize
 from antiphon.ports import ProgressCallback, Toolbox, quiet
 from antiphon.settings.settings import Settings
 from antiphon.telemetry.tracing import open_span
@@ -230,6 +231,7 @@ class AsyncClient(RenamedMethods):
         toolbox: Toolbox | None = None,
         run_id: str | None = None,
         after: int | None = None,
+        idempotency_key: str | None = None,
         consent: Consent | None = None,
         on_tool_event: OnToolEvent = ignore_event,
         max_tools: int = AT_ONCE,
@@ -248,6 +250,10 @@ class AsyncClient(RenamedMethods):
         of the last event that was read, all later events come first. If the run has ended
         meanwhile, its remaining events are yielded, and it ends in the same way.
 
+        The same call again with the same `idempotency_key`, by any program within 24 hours, goes on
+        with the run that the first one began, from its first event. With other parameters it raises
+        `IdempotencyConflict`.
+
         At most `max_tools` tools run at once, each for at most `tool_timeout` seconds. `toolbox`
         holds tools that are not functions, such as those of MCP servers. `consent` decides whether
         a call may run; without it functions run, and all other calls are refused. `on_tool_event`
@@ -257,7 +263,11 @@ class AsyncClient(RenamedMethods):
         combined = combine_toolboxes(tools, toolbox)
         state = initial_state(run_id, after)
         opening = first_request(text, combined.tools(), run_id, options)
-        conversation = Conversation(opening, state, resumed=after is not None)
+        if idempotency_key is not None:
+            sanitize.validate_idempotency_key(idempotency_key)
+        conversation = Conversation(
+            opening, state, resumed=after is not None, idempotency_key=idempotency_key
+        )
         processor = ToolProcessor(
             combined,
             consent=consent,
@@ -279,6 +289,7 @@ class AsyncClient(RenamedMethods):
         text: Content,
         *,
         output_type: type[T],
+        idempotency_key: str | None = ...,
         tools: Iterable[Function] = ...,
         toolbox: Toolbox | None = ...,
         consent: Consent | None = ...,
@@ -293,6 +304,7 @@ class AsyncClient(RenamedMethods):
         text: Content,
         *,
         output_type: None = None,
+        idempotency_key: str | None = ...,
         tools: Iterable[Function] = ...,
         toolbox: Toolbox | None = ...,
         consent: Consent | None = ...,
@@ -307,6 +319,7 @@ class AsyncClient(RenamedMethods):
         text: Content,
         *,
         output_type: Any,
+        idempotency_key: str | None = ...,
         tools: Iterable[Function] = ...,
         toolbox: Toolbox | None = ...,
         consent: Consent | None = ...,
@@ -320,6 +333,7 @@ class AsyncClient(RenamedMethods):
         text: Content,
         *,
         output_type: Any = None,
+        idempotency_key: str | None = None,
         tools: Iterable[Function] = (),
         toolbox: Toolbox | None = None,
         consent: Consent | None = None,
@@ -338,8 +352,11 @@ class AsyncClient(RenamedMethods):
         model. An answer that does not fit is explained to the model in the thread, at most twice;
         then `InvalidAnswer` is raised.
 
-        The other parameters are those of `converse`. Raises the `RunError` of a run that does not
-        complete: `RunFailed`, `RunIncomplete` with the text so far, `RunExpired` or `RunCancelled`.
+        With an `idempotency_key`, a program that asks again after a crash gets the same answer, and
+        no tool with an output runs again. The other parameters are those of `converse`.
+
+        Raises the `RunError` of a run that does not complete: `RunFailed`, `RunIncomplete` with the
+        text so far, `RunExpired` or `RunCancelled`.
         Raises `UnfitType` for a type that JSON cannot express.
         """
         run = partial(
@@ -352,12 +369,12 @@ class AsyncClient(RenamedMethods):
             tool_timeout=tool_timeout,
         )
         if output_type is None:
-            return await run(text, options)
+            return await run(text, options, idempotency_key)
         answer: TypedAnswer[Any] = TypedAnswer(output_type, text, options)
         whole: Result[str] | None = None
         while True:
             try:
-                result = await run(*answer.request())
+                result = await run(*answer.request(), answer.key(idempotency_key))
             except UnsupportedByProvider as refusal:
                 answer.handle_refusal(refusal)
                 continue
@@ -365,8 +382,10 @@ class AsyncClient(RenamedMethods):
             if answer.accept(whole):
                 return whole.with_value(answer.value)
 
-    async def _run_to_end(self, text: Content, options: Options, **given: Any) -> Result[str]:
-        events = self.converse(text, **given, **options)
+    async def _run_to_end(
+        self, text: Content, options: Options, idempotency_key: str | None, **given: Any
+    ) -> Result[str]:
+        events = self.converse(text, idempotency_key=idempotency_key, **given, **options)
         async with events:
             async for _ in events.batches():
                 pass
@@ -641,7 +660,7 @@ class AsyncClient(RenamedMethods):
 
     async def _stream_events(self, step: StreamTurn, conversation: Conversation) -> AsyncBatches:
         """Yield the events of this step, after those that were missed."""
-        async with aclosing(self.transport.stream(step.call)) as batches:
+        async with aclosing(self.transport.stream(step.call, step.key)) as batches:
             async for batch in batches:
                 if missed := conversation.find_missed(step, batch):
                     async with aclosing(self._stream_events(missed, conversation)) as earlier:

@@ -181,10 +181,14 @@ class RunView:
 
 
 class StreamTurn(msgspec.Struct, frozen=True):
-    """Stream the events of this operation, up to event number `until` or to the end."""
+    """Stream the events of this operation, up to event number `until` or to the end.
+
+    `key` is the idempotency key of a caller who may have sent the operation before.
+    """
 
     call: Process | Follow
     until: int | None = None
+    key: str | None = None
 
 
 class ListPending(msgspec.Struct, frozen=True):
@@ -227,18 +231,26 @@ class Conversation:
 
     Carry out `next_step()`, then report its result. Events are added to `state` as they come.
     `action.required` is trusted only at the end of a turn that this conversation requested. In
-    all other cases (another client continued the run, its calls expired) the run's actions are
-    listed, so that a tool with an output does not run again.
+    all other cases (another client continued the run, its calls expired, an idempotency key may
+    have begun it long ago) the run's actions are listed, so that a tool with an output does not run
+    again.
 
     Event numbers have no gaps: if a stream begins later than the last event, `find_missed` returns
     the step that reads the events in between. With `resumed` this includes the first event.
     """
 
-    def __init__(self, opening: Process, state: RunState, *, resumed: bool = False) -> None:
+    def __init__(
+        self,
+        opening: Process,
+        state: RunState,
+        *,
+        resumed: bool = False,
+        idempotency_key: str | None = None,
+    ) -> None:
         self._state = state
         self._resumed = resumed
         self._newest: int | None = None
-        self._next_step: Step = StreamTurn(opening)
+        self._next_step: Step = StreamTurn(opening, key=idempotency_key)
 
     def next_step(self) -> Step:
         """Return the next step."""
@@ -254,12 +266,14 @@ class Conversation:
 
     def end_stream(self) -> None:
         """Decide the next step after the stream ended."""
-        own = isinstance(self._next_step, StreamTurn) and isinstance(self._next_step.call, Process)
+        step = self._next_step
+        own = isinstance(step, StreamTurn) and isinstance(step.call, Process)
+        replayed = isinstance(step, StreamTurn) and step.key is not None
         if own:
             self._check_not_ahead(self._newest)
         if self._state.status is not None and self._state.status.ended:
             self._next_step = self._end()
-        elif own and self._state.waiting:
+        elif own and self._state.waiting and not replayed:
             self._next_step = self._execute(tuple(self._state.waiting.values()))
         else:
             self._next_step = self._list_pending()

@@ -68,6 +68,7 @@ from antiphon.client.transport import (
 )
 from antiphon.client.typed_answer import TypedAnswer
 from antiphon.deprecated import renamed_argument
+from antiphon.engine import sanitize
 from antiphon.ports import ProgressCallback, Toolbox, quiet
 from antiphon.settings.settings import Settings
 from antiphon.telemetry.tracing import open_span
@@ -231,6 +232,7 @@ class Client(RenamedMethods):
         toolbox: Toolbox | None = None,
         run_id: str | None = None,
         after: int | None = None,
+        idempotency_key: str | None = None,
         consent: Consent | None = None,
         on_tool_event: OnToolEvent = ignore_event,
         max_tools: int = AT_ONCE,
@@ -249,6 +251,10 @@ class Client(RenamedMethods):
         of the last event that was read, all later events come first. If the run has ended
         meanwhile, its remaining events are yielded, and it ends in the same way.
 
+        The same call again with the same `idempotency_key`, by any program within 24 hours, goes on
+        with the run that the first one began, from its first event. With other parameters it raises
+        `IdempotencyConflict`.
+
         At most `max_tools` tools run at once, each for at most `tool_timeout` seconds. `toolbox`
         holds tools that are not functions, such as those of MCP servers. `consent` decides whether
         a call may run; without it functions run, and all other calls are refused. `on_tool_event`
@@ -258,7 +264,11 @@ class Client(RenamedMethods):
         combined = combine_toolboxes(tools, toolbox)
         state = initial_state(run_id, after)
         opening = first_request(text, combined.tools(), run_id, options)
-        conversation = Conversation(opening, state, resumed=after is not None)
+        if idempotency_key is not None:
+            sanitize.validate_idempotency_key(idempotency_key)
+        conversation = Conversation(
+            opening, state, resumed=after is not None, idempotency_key=idempotency_key
+        )
         processor = ToolProcessor(
             combined,
             consent=consent,
@@ -280,6 +290,7 @@ class Client(RenamedMethods):
         text: Content,
         *,
         output_type: type[T],
+        idempotency_key: str | None = ...,
         tools: Iterable[Function] = ...,
         toolbox: Toolbox | None = ...,
         consent: Consent | None = ...,
@@ -294,6 +305,7 @@ class Client(RenamedMethods):
         text: Content,
         *,
         output_type: None = None,
+        idempotency_key: str | None = ...,
         tools: Iterable[Function] = ...,
         toolbox: Toolbox | None = ...,
         consent: Consent | None = ...,
@@ -308,6 +320,7 @@ class Client(RenamedMethods):
         text: Content,
         *,
         output_type: Any,
+        idempotency_key: str | None = ...,
         tools: Iterable[Function] = ...,
         toolbox: Toolbox | None = ...,
         consent: Consent | None = ...,
@@ -321,6 +334,7 @@ class Client(RenamedMethods):
         text: Content,
         *,
         output_type: Any = None,
+        idempotency_key: str | None = None,
         tools: Iterable[Function] = (),
         toolbox: Toolbox | None = None,
         consent: Consent | None = None,
@@ -339,8 +353,11 @@ class Client(RenamedMethods):
         model. An answer that does not fit is explained to the model in the thread, at most twice;
         then `InvalidAnswer` is raised.
 
-        The other parameters are those of `converse`. Raises the `RunError` of a run that does not
-        complete: `RunFailed`, `RunIncomplete` with the text so far, `RunExpired` or `RunCancelled`.
+        With an `idempotency_key`, a program that asks again after a crash gets the same answer, and
+        no tool with an output runs again. The other parameters are those of `converse`.
+
+        Raises the `RunError` of a run that does not complete: `RunFailed`, `RunIncomplete` with the
+        text so far, `RunExpired` or `RunCancelled`.
         Raises `UnfitType` for a type that JSON cannot express.
         """
         run = partial(
@@ -353,12 +370,12 @@ class Client(RenamedMethods):
             tool_timeout=tool_timeout,
         )
         if output_type is None:
-            return run(text, options)
+            return run(text, options, idempotency_key)
         answer: TypedAnswer[Any] = TypedAnswer(output_type, text, options)
         whole: Result[str] | None = None
         while True:
             try:
-                result = run(*answer.request())
+                result = run(*answer.request(), answer.key(idempotency_key))
             except UnsupportedByProvider as refusal:
                 answer.handle_refusal(refusal)
                 continue
@@ -366,8 +383,10 @@ class Client(RenamedMethods):
             if answer.accept(whole):
                 return whole.with_value(answer.value)
 
-    def _run_to_end(self, text: Content, options: Options, **given: Any) -> Result[str]:
-        events = self.converse(text, **given, **options)
+    def _run_to_end(
+        self, text: Content, options: Options, idempotency_key: str | None, **given: Any
+    ) -> Result[str]:
+        events = self.converse(text, idempotency_key=idempotency_key, **given, **options)
         with events:
             for _ in events.batches():
                 pass
@@ -635,7 +654,7 @@ class Client(RenamedMethods):
 
     def _stream_events(self, step: StreamTurn, conversation: Conversation) -> Batches:
         """Yield the events of this step, after those that were missed."""
-        with closing(self.transport.stream(step.call)) as batches:
+        with closing(self.transport.stream(step.call, step.key)) as batches:
             for batch in batches:
                 if missed := conversation.find_missed(step, batch):
                     with closing(self._stream_events(missed, conversation)) as earlier:

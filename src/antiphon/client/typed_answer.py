@@ -86,6 +86,12 @@ class TypedAnswer(Generic[T]):
         options["sampling"] = msgspec.structs.replace(sampling, response_format=response_format)
         return text, options
 
+    def key(self, idempotency_key: str | None) -> str | None:
+        """Return the idempotency key of what is asked next: each correction has its own."""
+        if idempotency_key is None or not self._corrections:
+            return idempotency_key
+        return f"{idempotency_key}-correction-{self._corrections}"
+
     def handle_refusal(self, refusal: UnsupportedByProvider) -> None:
         """Ask in another way. Raises the refusal if it is not about the format of the answer."""
         lacking = map(str, refusal.details.get("settings", ()))

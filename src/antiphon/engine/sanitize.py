@@ -28,6 +28,7 @@ _BRACKETS = bytes.maketrans(b"{}", b"[]")
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{},"))
 _MEDIA_TYPE = re.compile(r"[\w!#$&^.+-]{1,127}/[\w!#$&^.+-]{1,127}", re.ASCII)
 _OWNER = re.compile(r"[\x21-\x7e]{1,128}", re.ASCII)
+_IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}", re.ASCII)
 _UNSAFE_NAME = re.compile(
     r"[\x00-\x1f\x7f-\x9f/\\\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
@@ -154,6 +155,18 @@ def validate_owner(owner: str) -> str:
             where="owner",
         )
     return owner
+
+
+def validate_idempotency_key(key: str) -> str:
+    """Return a key that a request may bear, as the header requires it. Raises `InvalidRequest`."""
+    if not _IDEMPOTENCY_KEY.fullmatch(key):
+        raise InvalidRequest(
+            "The idempotency key cannot be used.",
+            expected="1 to 255 printable ASCII characters without spaces",
+            received=f"{len(key)} characters",
+            where="idempotency_key",
+        )
+    return key
 
 
 def parse_media_type(text: str) -> str:

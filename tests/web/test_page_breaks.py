@@ -59,7 +59,8 @@ async def test_a_server_that_is_killed_in_a_tool_runs_it_again_and_goes_on(
         await chat.sees("Reconnecting")
         await expect(chat.page.locator(".tool")).to_be_visible()
         await chat.up.begin()
-        (tmp_path / "found").write_text("42")
+        (tmp_path / "written").write_text("42")
+        (tmp_path / "written").rename(tmp_path / "found")  # never seen half written
         await (await chat.model.next_request()).answer(ANSWER)
         await chat.sees(ANSWER)
 

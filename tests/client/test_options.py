@@ -120,6 +120,17 @@ async def test_a_client_of_ones_own_is_used_and_left_open(address: str) -> None:
         assert not own.is_closed
 
 
+async def test_a_client_of_the_other_kind_is_refused() -> None:
+    with httpx2.Client() as own, pytest.raises(BadSettings, match="given http_client") as sync:
+        AsyncClient("http://127.0.0.1:9", api_key="k", http_client=own)  # type: ignore[arg-type]
+    async with httpx2.AsyncClient() as other:
+        with pytest.raises(BadSettings, match="given http_client") as on_a_loop:
+            Client("http://127.0.0.1:9", api_key="k", http_client=other)  # type: ignore[arg-type]
+
+    wanted = [each.value.details["expected"] for each in (sync, on_a_loop)]
+    assert wanted == ["an httpx2.AsyncClient", "an httpx2.Client"]
+
+
 def test_a_database_of_a_program_needs_no_settings(tmp_path: Path) -> None:
     file = tmp_path / "mine.db"
     with Client(database=f"sqlite:///{file}", model="demo") as client:

@@ -84,6 +84,14 @@ async def test_a_tool_knows_how_much_time_it_has() -> None:
     assert paused == still_paused
 
 
+async def test_a_tool_that_others_call_too_may_do_without_a_context() -> None:
+    def name_run(ctx: ToolContext | None = None) -> str:
+        return ctx.run_id if ctx else "no run"
+
+    assert (await run_call(name_run)).output == "run_1"
+    assert name_run() == "no run"
+
+
 async def test_outside_of_a_run_a_tool_has_a_context_without_ids_and_limits() -> None:
     async def show(ctx: ToolContext) -> list[Any]:
         return [ctx.run_id, ctx.thread_id, ctx.cancelled, ctx.seconds_left > 1e9]

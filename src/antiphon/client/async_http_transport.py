@@ -27,6 +27,7 @@ from antiphon.client.http_messages import (
     build_request,
     check_address,
     check_event_stream,
+    check_http_client,
     client_arguments,
     connection_error,
     decode_response,
@@ -72,6 +73,7 @@ class AsyncHttpTransport:
         self.tracer = tracer
         self.parent: str | None = None
         self._server = check_address(server)
+        check_http_client(http_client, httpx2.AsyncClient)
         self._own_headers = default_headers(api_key)
         self._retries = RetryPolicy(patience, options.max_retries)
         self._options = options

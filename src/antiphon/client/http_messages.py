@@ -125,6 +125,16 @@ def check_address(server: str) -> str:
     return server.rstrip("/")
 
 
+def check_http_client(given: object, kind: type[Any]) -> None:
+    """Raise `BadSettings` for an HTTP client of another kind than the transport needs."""
+    if given is not None and not isinstance(given, kind):
+        raise BadSettings(
+            "This client cannot send requests with the given http_client.",
+            expected=f"an httpx2.{kind.__name__}",
+            received=type(given).__qualname__,
+        )
+
+
 def default_headers(api_key: str | None) -> dict[str, str]:
     """Return the headers of all requests. Raises `BadSettings`."""
     headers = {"user-agent": f"antiphon/{__version__} python/{platform.python_version()}"}

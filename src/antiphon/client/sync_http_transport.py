@@ -28,6 +28,7 @@ from antiphon.client.http_messages import (
     build_request,
     check_address,
     check_event_stream,
+    check_http_client,
     client_arguments,
     connection_error,
     decode_response,
@@ -74,6 +75,7 @@ class HttpTransport:
         self.tracer = tracer
         self.parent: str | None = None
         self._server = check_address(server)
+        check_http_client(http_client, httpx2.Client)
         self._own_headers = default_headers(api_key)
         self._retries = RetryPolicy(patience, options.max_retries)
         self._options = options

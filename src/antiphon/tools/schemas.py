@@ -16,6 +16,7 @@ import re
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
+from types import UnionType
 from typing import Annotated, Any, Union, cast, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -48,6 +49,15 @@ _INJECTED: dict[Any, _Injected] = {
     ProgressCallback: lambda _, progress: progress,
 }
 """What a parameter receives by its annotation, unseen by the model."""
+
+
+def _find_injected(kind: Any) -> _Injected | None:
+    """Return what a parameter of this type receives; it may say that it could be None."""
+    if get_origin(kind) in (Union, UnionType):
+        (kind, *others) = [each for each in get_args(kind) if each is not type(None)]
+        if others:
+            return None
+    return _INJECTED.get(kind) if isinstance(kind, Hashable) else None
 
 
 class Parameters:
@@ -90,7 +100,7 @@ class Parameters:
             )
         if parameter.kind is parameter.POSITIONAL_ONLY:
             raise TypeError(f"A tool is called by keyword, and `{name}` is positional only.")
-        if (injected := _INJECTED.get(kind) if isinstance(kind, Hashable) else None) is not None:
+        if (injected := _find_injected(kind)) is not None:
             self._injected[name] = injected
             return
         self._fields[name] = _with_description(kind, descriptions.get(name))

@@ -111,6 +111,30 @@ def test_an_answer_has_the_type_that_was_asked_for(client: Any) -> object:
     return [result.value, result.text, result.usage, after_tools.value]
 
 
+@in_all_ways
+def test_an_answer_is_watched_as_it_grows(client: Any) -> object:
+    heard: list[Any] = []
+    result = client.ask("Flight AB12 with 2 stops", output_type=Flight, on_partial=heard.append)
+
+    assert heard[-1] == dataclasses.asdict(result.value)
+    assert all(part.items() <= heard[-1].items() for part in heard if "number" not in part)
+    return heard[-1]
+
+
+def test_partial_values_come_before_the_end(faulty: Ways, upstream: Upstream) -> None:
+    upstream.text("```json\n", '{"number": "AB', '12", "stops": 1', "2}\n```")
+
+    @in_all_ways
+    def scenario(client: Any) -> object:
+        heard = list(client.converse("Which flight?").partial())
+
+        assert heard[-1] == {"number": "AB12", "stops": 12}
+        assert list(client.converse("3 words", model="demo").partial()) == []
+        return heard[-1]
+
+    scenario(faulty)
+
+
 def test_an_answer_that_does_not_fit_is_corrected(faulty: Ways, upstream: Upstream) -> None:
     upstream.text('{"number": "AB12"}')
 

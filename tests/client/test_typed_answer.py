@@ -199,3 +199,15 @@ def test_a_type_beside_a_response_format_is_refused() -> None:
 
     with pytest.raises(InvalidRequest, match="makes its response_format"):
         TypedAnswer(Flight, "?", options)
+
+
+def test_partial_values_are_those_of_the_type() -> None:
+    heard: list[object] = []
+    of_object = TypedAnswer[Any](Flight, "?", {}).unwrap_for(heard.append)
+    of_list = TypedAnswer[Any](list[int], "?", {}).unwrap_for(heard.append)
+
+    of_object({"number": "AB"})
+    of_list({})
+    of_list({"value": [1]})
+
+    assert heard == [{"number": "AB"}, [1]]

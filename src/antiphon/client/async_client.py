@@ -289,6 +289,7 @@ class AsyncClient(RenamedMethods):
         text: Content,
         *,
         output_type: type[T],
+        on_partial: Callable[[Any], object] | None = ...,
         idempotency_key: str | None = ...,
         tools: Iterable[Function] = ...,
         toolbox: Toolbox | None = ...,
@@ -304,6 +305,7 @@ class AsyncClient(RenamedMethods):
         text: Content,
         *,
         output_type: None = None,
+        on_partial: Callable[[Any], object] | None = ...,
         idempotency_key: str | None = ...,
         tools: Iterable[Function] = ...,
         toolbox: Toolbox | None = ...,
@@ -319,6 +321,7 @@ class AsyncClient(RenamedMethods):
         text: Content,
         *,
         output_type: Any,
+        on_partial: Callable[[Any], object] | None = ...,
         idempotency_key: str | None = ...,
         tools: Iterable[Function] = ...,
         toolbox: Toolbox | None = ...,
@@ -333,6 +336,7 @@ class AsyncClient(RenamedMethods):
         text: Content,
         *,
         output_type: Any = None,
+        on_partial: Callable[[Any], object] | None = None,
         idempotency_key: str | None = None,
         tools: Iterable[Function] = (),
         toolbox: Toolbox | None = None,
@@ -350,7 +354,8 @@ class AsyncClient(RenamedMethods):
         With `output_type` the answer is of this type, in `value`: a dataclass, TypedDict, pydantic
         model, msgspec Struct, Enum, Literal, a union or a plain type. Its schema is sent to the
         model. An answer that does not fit is explained to the model in the thread, at most twice;
-        then `InvalidAnswer` is raised.
+        then `InvalidAnswer` is raised. `on_partial` is called with the value so far, as JSON and
+        not validated, each time that it has grown; it must return quickly.
 
         With an `idempotency_key`, a program that asks again after a crash gets the same answer, and
         no tool with an output runs again. The other parameters are those of `converse`.
@@ -374,7 +379,11 @@ class AsyncClient(RenamedMethods):
         whole: Result[str] | None = None
         while True:
             try:
-                result = await run(*answer.request(), answer.key(idempotency_key))
+                result = await run(
+                    *answer.request(),
+                    answer.key(idempotency_key),
+                    on_partial=None if on_partial is None else answer.unwrap_for(on_partial),
+                )
             except UnsupportedByProvider as refusal:
                 answer.handle_refusal(refusal)
                 continue
@@ -383,12 +392,21 @@ class AsyncClient(RenamedMethods):
                 return whole.with_value(answer.value)
 
     async def _run_to_end(
-        self, text: Content, options: Options, idempotency_key: str | None, **given: Any
+        self,
+        text: Content,
+        options: Options,
+        idempotency_key: str | None,
+        on_partial: Callable[[Any], object] | None = None,
+        **given: Any,
     ) -> Result[str]:
         events = self.converse(text, idempotency_key=idempotency_key, **given, **options)
         async with events:
-            async for _ in events.batches():
-                pass
+            if on_partial is None:
+                async for _ in events.batches():
+                    pass
+            else:
+                async for value in events.partial():
+                    on_partial(value)
         return events.result()
 
     async def resume(

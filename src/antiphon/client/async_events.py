@@ -10,7 +10,7 @@ from typing import Any, Self
 from antiphon.api import operations
 from antiphon.api.operations import Operation
 from antiphon.client.async_transport import AsyncBatches, AsyncTransport
-from antiphon.client.conversation import RunState, RunView, require_streamable
+from antiphon.client.conversation import RunState, RunView, partial_value, require_streamable
 from antiphon.tools.tool_processor import ToolProcessor
 from antiphon.types.errors import InvalidRequest
 from antiphon.types.events import Event, Numbered, TextDelta
@@ -52,6 +52,19 @@ class AsyncEvents(RunView, AsyncIterator[Event]):
         async for event in self:
             if isinstance(event, TextDelta):
                 yield event.text
+
+    async def partial(self) -> AsyncGenerator[Any]:
+        """Yield the JSON value of the answer as far as it has come, each time that it has grown.
+
+        It is for answers to a `response_format`. Strings may be cut; numbers and words come when
+        they are complete. While the reply is no JSON, nothing is yielded.
+        """
+        known: Any = None
+        async for _ in self.batches():
+            value = partial_value(self._state.current_text)
+            if value is not None and value != known:
+                known = value
+                yield value
 
     async def __aenter__(self) -> Self:
         return self

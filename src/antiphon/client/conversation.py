@@ -23,6 +23,7 @@ from antiphon.api.operations import (
 )
 from antiphon.client.outcome import last_reply, run_error
 from antiphon.client.result import Result, ResultBuilder
+from antiphon.engine import partial_json
 from antiphon.ports import Toolbox
 from antiphon.telemetry import genai
 from antiphon.telemetry.tracing import Attributes
@@ -115,6 +116,11 @@ class RunState:
             raise InvalidRequest("The run has no result before its first event is read.")
         return self._result.build(self.run_id, self.thread_id, self.status, self.text or "")
 
+    @property
+    def current_text(self) -> str:
+        """Text of the reply so far, whether it is saved yet or not."""
+        return self.text or self._result.unsaved_text
+
     def raise_for_status(self) -> None:
         """Raise the `RunError` of a run that has ended without completing."""
         if self.status is None:
@@ -122,6 +128,20 @@ class RunState:
         ids = self.run_id or "", self.thread_id or ""
         if error := run_error(*ids, self.status, self.reason, self.error, self.text or ""):
             raise error
+
+
+def partial_value(text: str) -> Any:
+    """Return the JSON value of which this text is the beginning; None if it is no JSON.
+
+    Some models put JSON between the lines of a code block.
+    """
+    fence, _, code = text.partition("\n")
+    if fence.startswith("```"):
+        text = code.partition("```")[0]
+    try:
+        return partial_json.parse_beginning(text)
+    except ValueError:
+        return None
 
 
 class RunView:

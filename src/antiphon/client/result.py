@@ -98,10 +98,15 @@ class ResultBuilder:
             case _:
                 pass
 
+    @property
+    def unsaved_text(self) -> str:
+        """Text that has come since the last saved message."""
+        return "".join(self._unsaved)
+
     def build(self, run_id: str, thread_id: str, status: Status, text: str) -> Result[str]:
         """Return the result of the events so far; `text` is that of the last saved reply."""
         replies = [message for message in self._messages if message.role == "assistant"]
-        answer = text or "".join(self._unsaved)
+        answer = text or self.unsaved_text
         return Result(
             run_id=run_id,
             thread_id=thread_id,

@@ -290,6 +290,7 @@ class Client(RenamedMethods):
         text: Content,
         *,
         output_type: type[T],
+        on_partial: Callable[[Any], object] | None = ...,
         idempotency_key: str | None = ...,
         tools: Iterable[Function] = ...,
         toolbox: Toolbox | None = ...,
@@ -305,6 +306,7 @@ class Client(RenamedMethods):
         text: Content,
         *,
         output_type: None = None,
+        on_partial: Callable[[Any], object] | None = ...,
         idempotency_key: str | None = ...,
         tools: Iterable[Function] = ...,
         toolbox: Toolbox | None = ...,
@@ -320,6 +322,7 @@ class Client(RenamedMethods):
         text: Content,
         *,
         output_type: Any,
+        on_partial: Callable[[Any], object] | None = ...,
         idempotency_key: str | None = ...,
         tools: Iterable[Function] = ...,
         toolbox: Toolbox | None = ...,
@@ -334,6 +337,7 @@ class Client(RenamedMethods):
         text: Content,
         *,
         output_type: Any = None,
+        on_partial: Callable[[Any], object] | None = None,
         idempotency_key: str | None = None,
         tools: Iterable[Function] = (),
         toolbox: Toolbox | None = None,
@@ -351,7 +355,8 @@ class Client(RenamedMethods):
         With `output_type` the answer is of this type, in `value`: a dataclass, TypedDict, pydantic
         model, msgspec Struct, Enum, Literal, a union or a plain type. Its schema is sent to the
         model. An answer that does not fit is explained to the model in the thread, at most twice;
-        then `InvalidAnswer` is raised.
+        then `InvalidAnswer` is raised. `on_partial` is called with the value so far, as JSON and
+        not validated, each time that it has grown; it must return quickly.
 
         With an `idempotency_key`, a program that asks again after a crash gets the same answer, and
         no tool with an output runs again. The other parameters are those of `converse`.
@@ -375,7 +380,11 @@ class Client(RenamedMethods):
         whole: Result[str] | None = None
         while True:
             try:
-                result = run(*answer.request(), answer.key(idempotency_key))
+                result = run(
+                    *answer.request(),
+                    answer.key(idempotency_key),
+                    on_partial=None if on_partial is None else answer.unwrap_for(on_partial),
+                )
             except UnsupportedByProvider as refusal:
                 answer.handle_refusal(refusal)
                 continue
@@ -384,12 +393,21 @@ class Client(RenamedMethods):
                 return whole.with_value(answer.value)
 
     def _run_to_end(
-        self, text: Content, options: Options, idempotency_key: str | None, **given: Any
+        self,
+        text: Content,
+        options: Options,
+        idempotency_key: str | None,
+        on_partial: Callable[[Any], object] | None = None,
+        **given: Any,
     ) -> Result[str]:
         events = self.converse(text, idempotency_key=idempotency_key, **given, **options)
         with events:
-            for _ in events.batches():
-                pass
+            if on_partial is None:
+                for _ in events.batches():
+                    pass
+            else:
+                for value in events.partial():
+                    on_partial(value)
         return events.result()
 
     def resume(

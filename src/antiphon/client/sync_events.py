@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from antiphon.api import operations
 from antiphon.api.operations import Operation
-from antiphon.client.conversation import RunState, RunView, require_streamable
+from antiphon.client.conversation import RunState, RunView, partial_value, require_streamable
 from antiphon.client.sync_transport import Batches, Transport
 from antiphon.tools.tool_processor import ToolProcessor
 from antiphon.types.errors import InvalidRequest
@@ -54,6 +54,19 @@ class Events(RunView, Iterator[Event]):
         for event in self:
             if isinstance(event, TextDelta):
                 yield event.text
+
+    def partial(self) -> Generator[Any]:
+        """Yield the JSON value of the answer as far as it has come, each time that it has grown.
+
+        It is for answers to a `response_format`. Strings may be cut; numbers and words come when
+        they are complete. While the reply is no JSON, nothing is yielded.
+        """
+        known: Any = None
+        for _ in self.batches():
+            value = partial_value(self._state.current_text)
+            if value is not None and value != known:
+                known = value
+                yield value
 
     def __enter__(self) -> Self:
         return self

@@ -6,6 +6,7 @@ This module decides and does no I/O; both clients send what it says.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any, Generic, TypeVar, cast
 
 import msgspec
@@ -91,6 +92,17 @@ class TypedAnswer(Generic[T]):
         if idempotency_key is None or not self._corrections:
             return idempotency_key
         return f"{idempotency_key}-correction-{self._corrections}"
+
+    def unwrap_for(self, on_partial: Callable[[Any], object]) -> Callable[[Any], object]:
+        """Return a callback that passes on values as the type has them."""
+
+        def call(value: Any) -> None:
+            if not self._wrapped or not is_object(value):
+                on_partial(value)
+            elif _WRAPPER in value:
+                on_partial(value[_WRAPPER])
+
+        return call
 
     def handle_refusal(self, refusal: UnsupportedByProvider) -> None:
         """Ask in another way. Raises the refusal if it is not about the format of the answer."""

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypedDict
 
 import msgspec
 import pytest
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, field_validator
 
 from antiphon.client.result import Result
 from antiphon.client.typed_answer import CORRECTIONS, TypedAnswer, UnfitType
@@ -172,6 +172,39 @@ def test_an_answer_that_does_not_fit_is_corrected_in_its_thread(text: str, reaso
     assert asked.startswith(f"Your answer does not fit: {reason}")
     assert '"properties":{"number"' in asked
     assert (options.get("thread_id"), options.get("model")) == ("thread_1", "demo")
+
+
+class Odd(BaseModel):
+    name: str
+
+    @field_validator("name")
+    @classmethod
+    def refuse(cls, name: str) -> str:
+        raise ValueError(f"odd \x1b[31m{name}")
+
+
+def test_an_error_with_words_of_the_model_is_safe_to_print() -> None:
+    answer: TypedAnswer[Odd] = TypedAnswer(Odd, "?", {})
+    for _ in range(CORRECTIONS):
+        answer.accept(an_answer('{"name":"x"}'))
+
+    with pytest.raises(InvalidAnswer) as raised:
+        answer.accept(an_answer('{"name":"\u202ex"}'))
+    assert "odd" in str(raised.value)
+    assert str(raised.value).isprintable()
+
+
+def test_each_correction_has_a_key_of_its_own() -> None:
+    answer: TypedAnswer[Flight] = TypedAnswer(Flight, "?", {})
+    keys = [answer.key("k" * 255)]
+    for _ in range(CORRECTIONS):
+        answer.accept(an_answer("no"))
+        keys.append(answer.key("k" * 255))
+
+    assert keys[0] == "k" * 255
+    assert len(set(keys)) == 1 + CORRECTIONS
+    assert all(len(str(key)) <= 255 for key in keys)
+    assert answer.key(None) is None
 
 
 def test_after_two_corrections_the_error_has_the_answer() -> None:

@@ -374,7 +374,7 @@ class AsyncClient(RenamedMethods):
             tool_timeout=tool_timeout,
         )
         if output_type is None:
-            return await run(text, options, idempotency_key)
+            return await run(text, options, idempotency_key, on_partial)
         answer: TypedAnswer[Any] = TypedAnswer(output_type, text, options)
         whole: Result[str] | None = None
         while True:

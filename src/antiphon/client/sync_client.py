@@ -375,7 +375,7 @@ class Client(RenamedMethods):
             tool_timeout=tool_timeout,
         )
         if output_type is None:
-            return run(text, options, idempotency_key)
+            return run(text, options, idempotency_key, on_partial)
         answer: TypedAnswer[Any] = TypedAnswer(output_type, text, options)
         whole: Result[str] | None = None
         while True:

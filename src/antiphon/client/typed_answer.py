@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from hashlib import blake2b
 from typing import Any, Generic, TypeVar, cast
 
 import msgspec
@@ -19,6 +20,7 @@ from antiphon.types.errors import BadSettings, InvalidAnswer, InvalidRequest, Un
 from antiphon.types.json_values import is_list, is_object
 from antiphon.types.messages import Text
 from antiphon.types.runs import Sampling
+from antiphon.types.terminal_safe import clean
 
 T = TypeVar("T")
 
@@ -91,7 +93,8 @@ class TypedAnswer(Generic[T]):
         """Return the idempotency key of what is asked next: each correction has its own."""
         if idempotency_key is None or not self._corrections:
             return idempotency_key
-        return f"{idempotency_key}-correction-{self._corrections}"
+        named = f"{idempotency_key} {self._corrections}".encode()
+        return f"correction-{blake2b(named, digest_size=32).hexdigest()}"
 
     def unwrap_for(self, on_partial: Callable[[Any], object]) -> Callable[[Any], object]:
         """Return a callback that passes on values as the type has them."""
@@ -121,7 +124,7 @@ class TypedAnswer(Generic[T]):
         try:
             self.value = self._parse(result.text)
         except ValueError as error:
-            reason = str(error)
+            reason = clean(str(error))
         else:
             return True
         if self._corrections == CORRECTIONS:

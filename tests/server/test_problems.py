@@ -106,6 +106,7 @@ async def test_a_fault_of_ours_tells_the_caller_an_id_and_the_log_a_place(
     assert answer.status_code == 500
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json()["code"] == "internal"
+    assert answer.json()["request_id"] == answer.headers["x-request-id"]
     assert answer.json()["request_id"] in log
     assert "POST /v1/threads failed" in log
     assert "in _break" in log

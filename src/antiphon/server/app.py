@@ -268,7 +268,7 @@ class Application:
                 await send_problem(note_status_and_send, error)
         except Exception as fault:  # noqa: BLE001 - last resort: every error gets a response
             route = f"{scope['method']} {scope.get(ROUTE, 'elsewhere')}"
-            internal = problems.internal_error(fault, token_hex(8), route)
+            internal = problems.internal_error(fault, request_id, route)
             if not status:
                 await send_problem(note_status_and_send, internal)
         finally:

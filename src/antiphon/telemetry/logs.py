@@ -12,8 +12,8 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Generator, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from types import MappingProxyType
@@ -50,15 +50,25 @@ class UserContent(str):
     __slots__ = ()
 
 
-@contextmanager
-def log_context(**ids: str | None) -> Generator[None]:
+class _LogContext:
+    """Not a generator, for speed: each request enters two."""
+
+    __slots__ = ("_ids", "_token")
+
+    def __init__(self, ids: Mapping[str, str]) -> None:
+        self._ids = ids
+
+    def __enter__(self) -> None:
+        self._token = _about.set({**_about.get(), **self._ids})
+
+    def __exit__(self, *_: object) -> None:
+        _about.reset(self._token)
+
+
+def log_context(**ids: str | None) -> AbstractContextManager[None]:
     """Add these ids to each line of this task and of those it starts; None is left out."""
     known = {name: value for name, value in ids.items() if value and _ID.fullmatch(value)}
-    token = _about.set({**_about.get(), **known})
-    try:
-        yield
-    finally:
-        _about.reset(token)
+    return _LogContext(known)
 
 
 def configure_logging(settings: Settings) -> None:

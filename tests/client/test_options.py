@@ -151,6 +151,8 @@ def test_a_database_of_a_program_needs_no_settings(tmp_path: Path) -> None:
         ({"headers": {"a": "c\r\nx: y"}}, "header 'a' cannot be sent"),
         ({"headers": {"a": "ü"}}, "header 'a' cannot be sent"),
         ({"headers": {"Content-Type": "text/plain"}}, "set by each request itself"),
+        ({"headers": {"Idempotency-Key": "k"}}, "set by each request itself"),
+        ({"headers": {"Accept-Encoding": "gzip"}}, "set by each request itself"),
     ],
 )
 def test_options_that_cannot_be_used_are_refused(given: dict[str, Any], said: str) -> None:

@@ -36,6 +36,7 @@ from antiphon.client.http_messages import (
     early_end_error,
     error_from_problem,
     import_request,
+    lower_names,
     model_server_by_name,
     new_key,
     parse_response,
@@ -74,7 +75,7 @@ class AsyncHttpTransport:
         self.parent: str | None = None
         self._server = check_address(server)
         check_http_client(http_client, httpx2.AsyncClient)
-        self._own_headers = default_headers(api_key)
+        self._own_headers = default_headers(api_key) | lower_names(options.headers)
         self._retries = RetryPolicy(patience, options.max_retries)
         self._options = options
         self._acting: dict[str, str] = {}
@@ -170,6 +171,7 @@ class AsyncHttpTransport:
         """Return a transport over the same connections; closing it leaves them open."""
         transport = copy(self)
         transport._options = self._options.change(changes, headers)
+        transport._own_headers = self._own_headers | lower_names(headers)
         transport._retries = self._retries.limit(transport._options.max_retries)
         transport._borrowed = True
         return transport
@@ -216,7 +218,6 @@ class AsyncHttpTransport:
         with request_span(self.tracer, self.parent, request) as span:
             headers = {
                 **self._own_headers,
-                **{name.lower(): value for name, value in self._options.headers.items()},
                 **self._acting,
                 **tracing.trace_headers(span.trace_context),
             }

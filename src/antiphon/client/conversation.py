@@ -287,13 +287,12 @@ class Conversation:
     def end_stream(self) -> None:
         """Decide the next step after the stream ended."""
         step = self._next_step
-        own = isinstance(step, StreamTurn) and isinstance(step.call, Process)
-        replayed = isinstance(step, StreamTurn) and step.key is not None
-        if own:
+        own = step if isinstance(step, StreamTurn) and isinstance(step.call, Process) else None
+        if own is not None:
             self._check_not_ahead(self._newest)
         if self._state.status is not None and self._state.status.ended:
             self._next_step = self._end()
-        elif own and self._state.waiting and not replayed:
+        elif own is not None and own.key is None and self._state.waiting:
             self._next_step = self._execute(tuple(self._state.waiting.values()))
         else:
             self._next_step = self._list_pending()

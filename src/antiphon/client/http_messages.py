@@ -145,6 +145,11 @@ def default_headers(api_key: str | None) -> dict[str, str]:
     return headers
 
 
+def lower_names(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return the headers with names in lower case, so that each name is there once."""
+    return {name.lower(): value for name, value in headers.items()}
+
+
 def client_arguments(server: str) -> dict[str, Any]:
     """Return the arguments of both httpx2 clients."""
     arguments: dict[str, Any] = {}

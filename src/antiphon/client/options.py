@@ -1,4 +1,4 @@
-"""How a client sends its operations to a server."""
+"""Options of the requests that a client sends to a server."""
 
 from __future__ import annotations
 
@@ -16,7 +16,13 @@ O_ = TypeVar("O_", bound=Operation[Any])
 
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}")  # RFC 9110, token
 _HEADER_VALUE = re.compile(r"[ -~\t]{0,8192}")
-_OURS = frozenset({"accept", "content-length", "content-type", "host", "transfer-encoding"})
+_OURS = frozenset(
+    {
+        *("accept", "accept-encoding", "connection", "content-length", "content-type", "host"),
+        *("idempotency-key", "last-event-id", "transfer-encoding"),
+    }
+)
+"""Headers that each request sets itself."""
 
 
 class ClientOptions(msgspec.Struct, frozen=True, kw_only=True):

@@ -37,7 +37,7 @@ _STRICT_KEYWORDS = frozenset(
         *("exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minItems", "maxItems"),
     }
 )
-"""What OpenAI's strict schemas may hold (developers.openai.com, Structured Outputs)."""
+"""Keywords that OpenAI's strict schemas may hold (developers.openai.com, Structured Outputs)."""
 _LEFT_OUT = frozenset({"title", "default", "discriminator"})  # notes, which strict schemas forbid
 
 

@@ -1,14 +1,16 @@
 """Streams of runs from a Starlette or FastAPI application.
 
-app.add_exception_handler(AntiphonError, problem_response)
+    app.add_exception_handler(AntiphonError, problem_response)
 
-async def chat(request: Request) -> Response:
-    question = (await request.json())["question"]
-    return await stream_events(client.converse(question, tools=[get_flight_times]))
+    async def chat(request: Request) -> Response:
+        question = (await request.json())["question"]
+        return await stream_events(client.converse(question, tools=[get_flight_times]))
 
-async def run(request: Request) -> Response:
-    mine = client.on_behalf_of(request.user.identity)
-    return await stream_run(mine, request.path_params["run_id"], request)
+    async def run(request: Request) -> Response:
+        mine = client.on_behalf_of(request.user.identity)
+        return await stream_run(mine, request.path_params["run_id"], request)
+
+A stream holds no thread, and ends when its reader leaves.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a tool may know of the call that it runs for, and how it reports its progress.
+"""Context of a tool call, for the function that runs: its run, its deadline, its progress.
 
     def count_words(path: str, ctx: ToolContext) -> int:
         for number, page in enumerate(pages):

@@ -48,7 +48,7 @@ _INJECTED: dict[Any, _Injected] = {
     ToolCall: lambda call, _: call,
     ProgressCallback: lambda _, progress: progress,
 }
-"""What a parameter receives by its annotation, unseen by the model."""
+"""Values of parameters by their annotation, unseen by the model."""
 
 
 def _find_injected(kind: Any) -> _Injected | None:
